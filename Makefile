@@ -1,0 +1,34 @@
+# What a newcomer types. Everything happens in .venv; nothing but Python >= 3.11 and make is needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+MINUTES ?= 6
+
+.PHONY: help demo test test-slow lint clean
+
+help:
+	@echo "make demo        install, then grow a face generator to 64 px in about $(MINUTES) minutes"
+	@echo "make test        install, then run the tests"
+	@echo "make test-slow   the long tests too"
+	@echo "make lint        check style"
+
+$(VENV)/.installed: setup.cfg constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python %d.%d: pggan-tf needs 3.11 or newer. Give another: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python train.py --target-res 64 --minutes $(MINUTES)
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,232 @@
+"""The command line: verbs -> config -> one call. Heavy things are imported inside the verbs, so that --help answers at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import time
+
+import click
+
+from pggan_tf import config as configs
+from pggan_tf import growth, pixels, recipes
+from pggan_tf.errors import Stopped, UserError
+
+
+class _Field(click.ParamType):
+    """A value of one config field, checked as soon as it is read."""
+
+    def __init__(self, name: str):
+        self.field = name
+        kind = configs.base_type(name)
+        self.name = {int: "number", float: "number", str: "text"}.get(kind, "res=value,…" if str(kind).startswith("dict") else "a,b,…")
+
+    def convert(self, value, param, ctx):
+        return configs.parse(self.field, value)
+
+
+def _config_options(command):
+    """One option for every field of Config. What is not given stays None, so that recipes and files can fill it."""
+    for name, field in reversed(configs.FIELDS.items()):
+        default = field.default_factory() if field.default is dataclasses.MISSING else field.default
+        if configs.base_type(name) is bool:
+            declaration = f"{configs.flag(name)}/--no-{name.replace('_', '-')}"
+            option = click.option(declaration, name, default=None, help=f"{field.metadata['help']}  [{'yes' if default else 'no'}]")
+        else:
+            shown = ",".join(f"{k}={v}" for k, v in default.items()) if isinstance(default, dict) else (
+                ",".join(map(str, default)) if isinstance(default, tuple) else default)
+            text = field.metadata["help"] + (f": {', '.join(field.metadata['choices'])}" if field.metadata["choices"] else "")
+            if name == "recipe":
+                text += f": {', '.join(recipes.RECIPES)}"
+            option = click.option(configs.flag(name), name, type=_Field(name), default=None, help=text + (f"  [{shown}]" if shown is not None else ""))
+        command = option(command)
+    return command
+
+
+def _quiet_tensorflow() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="pggan-tf")
+def cli():
+    """Grow a GAN on your own photos, and take it to a phone."""
+
+
+def _shards(config: configs.Config, cache: str | None):
+    from preprocessing import prepare
+
+    return prepare.shards_for(config.data, cache, config.target_res, config.resolutions, filter=config.filter, channels=config.channels,
+                              upscale_small=config.upscale_small, count=config.portraits, say=click.echo, progress=_progress())
+
+
+def _progress():
+    """A bar for (done, total) on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        return lambda done, total: None
+    bars = []
+
+    def update(done: int, total: int) -> None:
+        if not bars:
+            bars.append(click.progressbar(length=total, label="images", file=sys.stderr, update_min_steps=max(1, total // 200)))
+            bars[0].__enter__()
+        bars[0].update(1)
+        if done == total:
+            bars[0].render_finish()
+
+    return update
+
+
+@cli.command()
+@_config_options
+@click.option("--config", "config_file", help="config.json of a run to repeat; other options change it")
+@click.option("--resume", help="folder of a run to go on with, exactly where it stopped")
+@click.option("--init-from", help="folder of a run whose weights to start a new schedule from")
+@click.option("--runs", default="runs", show_default=True, help="folder that the run's folder is made in")
+@click.option("--cache", help="folder for prepared data  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
+@click.option("--dry-run", is_flag=True, help="print the whole config and the plan, and train nothing")
+def train(config_file, resume, init_from, runs, cache, dry_run, **given):
+    """Grow a generator: on --data, or on drawn portraits."""
+    started = time.monotonic()
+    given = {k: v for k, v in given.items() if v is not None}
+    if resume:
+        if config_file or init_from or dry_run:
+            raise UserError("--resume goes with neither --config, --init-from nor --dry-run: a run goes on with its own config.")
+        _quiet_tensorflow()
+        from pggan_tf.training import session
+
+        click.echo(session.resume(resume, lambda c: _shards(c, cache), given, click.echo))
+        return
+    base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", configs.Config.recipe))
+    if "minutes" not in given and given.keys() & {"fade_images", "stable_images", "total_images"}:
+        given.setdefault("minutes", None)
+    config = configs.complete(_replaced(base, given))
+    if dry_run:
+        click.echo(json.dumps(configs.to_dict(config), indent=1))
+        if config.minutes is None:
+            click.echo(growth.table(configs.schedule(config)))
+            return
+    _quiet_tensorflow()
+    shards = _shards(config, cache)
+    from pggan_tf.training import session
+
+    folder = session.start(config, shards, runs, init_from=init_from, dry_run=dry_run, started=started, say=click.echo)
+    if folder:
+        click.echo(folder)
+
+
+def _replaced(config: configs.Config, given: dict) -> configs.Config:
+    """Options over a config. A size that is given replaces the one worked out before, in a config.json."""
+    if "target_res" in given and "resolutions" not in given:
+        given = {**given, "resolutions": None}
+    if "resolutions" in given and "target_res" not in given:
+        given = {**given, "target_res": None}
+    if "loss" in given or "penalty" in given:  # the former loss's penalty is not the new one's
+        own = ("penalty", "penalty_weight", "penalty_every", "drift")
+        given = {**{k: None for k in own[given.keys().isdisjoint({"loss"}) :]}, **given}
+    return dataclasses.replace(config, **given)
+
+
+def _range(text: str) -> list[int]:
+    """'0-63' or '1,5,7-9' -> numbers."""
+    numbers: list[int] = []
+    try:
+        for part in text.split(","):
+            low, dash, high = part.partition("-")
+            numbers += range(int(low), int(high) + 1) if dash else [int(low)]
+    except ValueError:
+        numbers = []
+    if not numbers:
+        raise UserError(f"--seeds {text}: expected numbers and ranges such as 0-63 or 1,5,7-9.")
+    return numbers
+
+
+@cli.command()
+@click.argument("source")
+@click.option("--seeds", help="which images, such as 0-63 or 1,5,7-9  [0-63]")
+@click.option("--count", type=click.IntRange(1), help="so many images, from seed 0 on")
+@click.option("--grid", help="write all of them as one picture")
+@click.option("--npz", help="write all of them as uint8 'images' [N,H,W,C]")
+@click.option("--dir", "folder", help="write each as a .png into this folder")
+@click.option("--stage", type=int, help="resolution to generate at  [the last that was trained]")
+@click.option("--truncation", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="below 1: less varied, more typical images")
+def generate(source, seeds, count, grid, npz, folder, stage, truncation):
+    """Images out of SOURCE, a run's folder or a generator.keras."""
+    if seeds and count:
+        raise UserError("--seeds and --count: give one of them.")
+    if not (grid or npz or folder):
+        raise UserError("nowhere to write: give --grid FILE, --npz FILE or --dir FOLDER.")
+    numbers = _range(seeds) if seeds else list(range(count or 64))
+    _quiet_tensorflow()
+    from pathlib import Path
+
+    import numpy as np
+
+    from pggan_tf import synthesis
+
+    generator = synthesis.load(source)
+    stage = stage or generator.resolutions[-1]
+    if stage not in generator.resolutions:
+        raise UserError(f"--stage {stage}: {source} has {', '.join(map(str, generator.resolutions))}.")
+    images = synthesis.Sampler(generator).images(synthesis.latents(numbers, generator.latent_size), stage, truncation=truncation)
+    try:
+        for file in filter(None, (grid, npz)):
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+        if grid:
+            pixels.grid(grid, images)
+            click.echo(grid)
+        if npz:
+            np.savez(npz, images=images)
+            click.echo(npz)
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            for number, image in zip(numbers, images):
+                pixels.save(Path(folder) / f"{number:06d}.png", image)
+            click.echo(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write: {error}. Check the folder, and that the file ends in .png or .jpg.") from None
+
+
+@cli.command()
+@click.argument("source")
+@click.argument("out")
+@click.option("--size", type=click.IntRange(4, 1024), required=True, help="pixels of a side")
+@click.option("--resolutions", type=_Field("resolutions"), help="resolutions to store  [halvings of --size down to 4]")
+@click.option("--filter", "filter", type=click.Choice(pixels.FILTERS), default="lanczos", show_default=True, help="filter that photos are reduced with")
+@click.option("--gray", is_flag=True, help="one channel instead of three")
+@click.option("--upscale-small", is_flag=True, help="enlarge images smaller than --size instead of leaving them out")
+@click.option("--count", type=click.IntRange(1), default=10_000, show_default=True, help="how many portraits")
+@click.option("--shard-images", type=click.IntRange(1), default=4096, show_default=True, help="images per file")
+@click.option("--compress", is_flag=True, help="smaller files, read slower")
+def prepare(source, out, size, resolutions, filter, gray, upscale_small, count, shard_images, compress):
+    """Turns SOURCE, a folder of images or `portraits`, into shards in the new folder OUT."""
+    from preprocessing import prepare as preparing
+
+    manifest = preparing.prepare(source, out, size, resolutions=resolutions or (), filter=filter, channels=1 if gray else 3,
+                                 upscale_small=upscale_small, count=count, shard_images=shard_images, compress=compress, progress=_progress())
+    click.echo(f"{manifest.images} images at {', '.join(map(str, manifest.resolutions))} px, {manifest.skipped} left out")
+    click.echo(out)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command; returns the exit code. Mistakes of the person at the keyboard are one line and a 2."""
+    try:
+        cli.main(arguments, prog_name="pggan", standalone_mode=False)
+        return 0
+    except click.exceptions.Exit as exit:
+        return exit.exit_code
+    except click.ClickException as error:
+        message = error.format_message()
+        click.echo(f"error: {message}", err=True)
+        return 2
+    except click.Abort:
+        return 130
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        return 2
+    except Stopped as error:
+        click.echo(str(error), err=True)
+        return error.code

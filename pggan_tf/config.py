@@ -1,0 +1,247 @@
+"""A run's configuration: one frozen dataclass, the only home of defaults. The command line is made from its fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pggan_tf import growth, objectives
+from pggan_tf.errors import UserError, nearest
+from pggan_tf.pixels import FILTERS
+
+VERSION = 1
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+UPDATES = ("two-stage", "one-stage")
+# A value for each resolution; one that is not listed takes that of the next lower one.
+Table = dict[int, float]
+CountTable = dict[int, int]
+
+
+def option(default, help: str, choices: tuple[str, ...] = ()):
+    kind = {"default_factory": lambda: dict(default)} if isinstance(default, dict) else {"default": default}
+    return field(**kind, metadata={"help": help, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run follows from. None: worked out from the rest by `complete`."""
+
+    recipe: str = option("pggan", "named configuration that the other options start from")
+    # data
+    data: str | None = option(None, "folder of images, or of shards; without it, drawn portraits")
+    portraits: int = option(10_000, "how many portraits are drawn when there is no --data")
+    filter: str = option("lanczos", "filter that photos are reduced with", FILTERS)
+    upscale_small: bool = option(False, "enlarge photos that are smaller than the target instead of leaving them out")
+    mirror: bool = option(True, "show every other image mirrored")
+    channels: int = option(3, "3 for colour, 1 for gray", ("1", "3"))
+    # networks
+    target_res: int | None = option(None, "pixels to grow to, a power of two from 4 to 1024; 64 unless --resolutions are given")
+    resolutions: tuple[int, ...] | None = option(None, "stages to grow through, such as 4,8,16,32,96")
+    fmap_base: int = option(2048, "feature maps: min(2 * fmap_base / resolution, fmap_max)")
+    fmap_max: int = option(128, "feature maps at most")
+    latent_size: int = option(128, "numbers that an image is generated from")
+    stddev_group: int = option(4, "images whose spread the discriminator sees; 1 turns it off")
+    # objective
+    loss: str = option("nonsaturating-r1", "pair of losses, with its penalty", tuple(objectives.LOSSES))
+    lsgan_targets: tuple[float, ...] | None = option(None, "a,b,c of lsgan: D's targets for fakes and reals, G's for fakes")
+    penalty: str | None = option(None, "penalty on the discriminator's gradient instead of the loss's own", objectives.PENALTIES)
+    penalty_weight: Table | None = option(None, "weight of the penalty: lambda of gp, gamma of r1")
+    penalty_every: int | None = option(None, "apply the penalty at every k-th step, k times as heavy")
+    penalty_target: float = option(1.0, "norm that gp pulls the gradient to")
+    drift: float | None = option(None, "weight of D(real)^2")
+    update: str = option("one-stage", "how both networks' gradients are taken", UPDATES)
+    # optimisation
+    learning_rate: Table = option({4: 2e-3}, "learning rate of both networks")
+    adam_betas: tuple[float, ...] = option((0.0, 0.99), "beta1,beta2 of Adam")
+    adam_epsilon: float = option(1e-8, "epsilon of Adam")
+    batch: CountTable = option({4: 64, 16: 32, 32: 16, 256: 8, 512: 4}, "images per step")
+    ema_half_life_images: float = option(10_000.0, "half-life of the generator's moving average, in images")
+    ema_rampup: float = option(0.05, "the half-life is at most this share of the images seen so far")
+    # schedule
+    fade_images: CountTable = option({4: 300_000}, "images while a stage fades in")
+    stable_images: CountTable = option({4: 300_000}, "images after a stage has faded in")
+    total_images: int | None = option(None, "scale the schedule to this many images in all")
+    minutes: float | None = option(None, "plan the schedule from measured speed so that the run takes this long")
+    stage_growth: float = option(2.0, "with --minutes: time of a stage relative to the stage before")
+    fade_share: float = option(0.5, "with --minutes: share of a stage's time that its fade takes")
+    # running
+    precision: str = option("auto", "auto: bfloat16 where the hardware multiplies it faster, else float32", PRECISIONS)
+    seed: int = option(0, "seed of everything random")
+    snapshot_images: int | None = option(None, "images between two grids of samples; by default a fortieth of the run")
+    checkpoint_minutes: float = option(5.0, "minutes between checkpoints; they are also written when a phase ends and when stopped")
+    keep_checkpoints: int = option(2, "how many checkpoints to keep")
+    grid: int = option(64, "images in a grid")
+
+
+FIELDS = {f.name: f for f in dataclasses.fields(Config)}
+_TYPES = typing.get_type_hints(Config)
+
+
+def base_type(name: str):
+    """The type of a field, without its `| None`."""
+    kind = _TYPES[name]
+    if isinstance(kind, types.UnionType):
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    return kind
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _number(text, kind, name):
+    try:
+        value = float(text)
+        if kind is int and value != int(value):
+            raise ValueError
+        return kind(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{flag(name)} {text}: not a {'whole ' if kind is int else ''}number.") from None
+
+
+def parse(name: str, value):
+    """A value from the command line or from JSON -> one of the field's type. Raises UserError that names the field."""
+    kind = base_type(name)
+    if value is None:
+        if type(None) in typing.get_args(_TYPES[name]):
+            return None
+        raise UserError(f"{flag(name)}: may not be null.")
+    if typing.get_origin(kind) is dict:
+        number = typing.get_args(kind)[1]
+        if isinstance(value, Mapping):
+            items = value.items()
+        elif "=" in str(value):
+            items = [part.split("=", 1) if "=" in part else (part, None) for part in str(value).split(",")]
+        else:
+            items = [(4, value)]
+        table = {_number(k, int, name): _number(v, number, name) for k, v in items}
+        if bad := [v for v in table.values() if v < 0]:
+            raise UserError(f"{flag(name)} {bad[0]}: below zero.")
+        return dict(sorted(table.items()))
+    if typing.get_origin(kind) is tuple:
+        parts = value.split(",") if isinstance(value, str) else list(value)
+        return tuple(_number(p, typing.get_args(kind)[0], name) for p in parts)
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise UserError(f"{flag(name)} {value}: expected true or false.")
+        return value
+    if kind in (int, float):
+        value = _number(value, kind, name)
+    else:
+        value = str(value)
+    choices = FIELDS[name].metadata["choices"]
+    if choices and str(value) not in choices:
+        raise UserError(f"{flag(name)} {value}: not known; {nearest(value, choices)}")
+    return value
+
+
+def from_dict(values: Mapping) -> Config:
+    """A config out of JSON. Refuses unknown fields and newer versions."""
+    values = dict(values)
+    version = values.pop("version", VERSION)
+    if not isinstance(version, int) or version > VERSION:
+        raise UserError(f"config of version {version}: this pggan-tf reads up to version {VERSION}. Update pggan-tf.")
+    if unknown := [k for k in values if k not in FIELDS]:
+        raise UserError(f"config field {unknown[0]}: not known; {nearest(unknown[0], FIELDS)}")
+    return Config(**{k: parse(k, v) for k, v in values.items()})
+
+
+def to_dict(config: Config) -> dict:
+    return {"version": VERSION, **dataclasses.asdict(config)}
+
+
+def load(path: str | Path) -> Config:
+    try:
+        values = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}). Expected the config.json of a run.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not JSON ({error}). Expected the config.json of a run.") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a JSON object with a config's fields.")
+    try:
+        return from_dict(values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _at_least(config: Config, low: float, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        for v in value.values() if isinstance(value, dict) else [value]:
+            if v is not None and not v >= low:
+                raise UserError(f"{flag(name)} {v}: expected {low} or more.")
+
+
+def complete(config: Config) -> Config:
+    """Works out what was left open and refuses what cannot run. The result's tables list every resolution."""
+    _at_least(config, 1, "portraits", "fmap_base", "fmap_max", "latent_size", "stddev_group", "batch", "penalty_every",
+              "total_images", "snapshot_images", "keep_checkpoints", "grid")
+    _at_least(config, 0, "seed", "penalty_weight", "drift", "ema_rampup", "ema_half_life_images", "checkpoint_minutes", "learning_rate")
+    if config.minutes is not None and not 0 < config.minutes < 1e6:
+        raise UserError(f"--minutes {config.minutes}: expected more than 0.")
+    if not 0 <= config.fade_share <= 1:
+        raise UserError(f"--fade-share {config.fade_share}: expected 0 to 1.")
+    if not config.stage_growth > 0:
+        raise UserError(f"--stage-growth {config.stage_growth}: expected more than 0.")
+    if len(config.adam_betas) != 2 or not all(0 <= b < 1 for b in config.adam_betas):
+        raise UserError(f"--adam-betas {','.join(map(str, config.adam_betas))}: expected two numbers from 0 to below 1, such as 0,0.99.")
+    if config.seed >= 2**31:
+        raise UserError(f"--seed {config.seed}: expected 0 to {2**31 - 1}.")
+    changes: dict = {}
+    if config.resolutions:
+        resolutions = growth.check_resolutions(config.resolutions)
+        if config.target_res not in (None, resolutions[-1]):
+            raise UserError(f"--target-res {config.target_res} and --resolutions that end at {resolutions[-1]}: give one of them.")
+    else:
+        resolutions = growth.doubling(64 if config.target_res is None else config.target_res)
+    changes |= {"resolutions": resolutions, "target_res": resolutions[-1]}
+    own = objectives.LOSSES[config.loss]
+    penalty = config.penalty or own["penalty"]
+    # Another penalty than the loss's own starts from the weights that this penalty is published with.
+    usual = own if penalty == own["penalty"] else next((v for v in objectives.LOSSES.values() if v["penalty"] == penalty), own)
+    changes["penalty"] = penalty
+    if config.penalty_weight is None:
+        changes["penalty_weight"] = {4: usual["penalty_weight"]}
+    if config.penalty_every is None:
+        changes["penalty_every"] = usual["penalty_every"]
+    if config.drift is None:
+        changes["drift"] = own["drift"]
+    if config.lsgan_targets is not None and config.loss != "lsgan":
+        raise UserError(f"--lsgan-targets with --loss {config.loss}: it belongs to --loss lsgan.")
+    if config.lsgan_targets is not None and len(config.lsgan_targets) != 3:
+        raise UserError(f"--lsgan-targets {','.join(map(str, config.lsgan_targets))}: expected three numbers a,b,c, such as -1,1,0.")
+    for name in ("batch", "learning_rate", "fade_images", "stable_images", "penalty_weight"):
+        table = changes.get(name) or getattr(config, name)
+        changes[name] = {r: growth.at(table, r) for r in resolutions}
+    changes["fade_images"][resolutions[0]] = 0  # there is nothing that it could fade in from
+    for resolution, size in changes["batch"].items():
+        if config.stddev_group > 1 and size > config.stddev_group and size % config.stddev_group:
+            raise UserError(f"--batch {size} at {resolution} px: not a multiple of --stddev-group {config.stddev_group}. "
+                            f"The nearest are {size // config.stddev_group * config.stddev_group} and {-(-size // config.stddev_group) * config.stddev_group}.")
+    return dataclasses.replace(config, **changes)
+
+
+def schedule(config: Config) -> tuple[growth.Phase, ...]:
+    """The phases of a completed config."""
+    fade, stable = config.fade_images, config.stable_images
+    if config.total_images is not None:
+        everything = sum(fade.values()) + sum(stable.values())
+        scale = config.total_images / everything if everything else 0
+        fade, stable = ({r: round(n * scale) for r, n in t.items()} for t in (fade, stable))
+    return growth.plan(config.resolutions, fade, stable, config.batch, config.learning_rate)
+
+
+def objective(config: Config, resolution: int) -> objectives.Objective:
+    """The objective of a completed config at one resolution."""
+    adversarial = objectives.ADVERSARIAL[objectives.LOSSES[config.loss]["adversarial"]]
+    if config.lsgan_targets:
+        adversarial = objectives.least_squares(*config.lsgan_targets)
+    return objectives.Objective(adversarial, config.penalty, growth.at(config.penalty_weight, resolution), config.penalty_every,
+                                config.penalty_target, config.drift)

@@ -1,0 +1,26 @@
+"""The one exception that means: the person at the keyboard can mend this."""
+
+import difflib
+
+
+class UserError(Exception):
+    """Says in one line what came, what was expected and what to do. The command line exits with 2."""
+
+
+class DamagedFile(UserError):
+    """A file that this project wrote no longer holds what it held."""
+
+
+class Stopped(Exception):
+    """Training ended before its plan did, in good order. code: what the process exits with."""
+
+    def __init__(self, message: str, code: int):
+        super().__init__(message)
+        self.code = code
+
+
+def nearest(name: str, known, count: int = 3) -> str:
+    """'; did you mean a, b?' for the entries of `known` that are spelled most like `name`, or all of them."""
+    known = [str(k) for k in known]
+    close = difflib.get_close_matches(str(name), known, n=count, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}."

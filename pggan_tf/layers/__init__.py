@@ -1,0 +1,7 @@
+"""Building blocks. Every layer takes NHWC tensors and round-trips through `get_config`."""
+
+from pggan_tf.layers.equalized import EqualizedConv2D, EqualizedDense
+from pggan_tf.layers.growing import block_mean, lerp, repeat_pixels
+from pggan_tf.layers.normalization import MinibatchStddev, PixelNorm
+
+__all__ = ["EqualizedConv2D", "EqualizedDense", "MinibatchStddev", "PixelNorm", "block_mean", "lerp", "repeat_pixels"]

@@ -1,0 +1,26 @@
+"""What growing needs between two resolutions."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def repeat_pixels(x, factor: int):
+    """[N, H, W, C] -> [N, f H, f W, C], every pixel f x f times (nearest neighbour)."""
+    if factor == 1:
+        return x
+    shape = tf.shape(x)
+    h, w = (x.shape[i] or shape[i] for i in (1, 2))
+    # Not keras' UpSampling2D: with a dynamic batch that needs Flex ops in TFLite.
+    return tf.image.resize(x, (factor * h, factor * w), "nearest")
+
+
+def block_mean(x, factor: int):
+    """[N, H, W, C] -> [N, H/f, W/f, C], means of f x f pixels."""
+    return x if factor == 1 else tf.nn.avg_pool2d(x, factor, factor, "VALID")
+
+
+def lerp(old, new, alpha):
+    """old + alpha (new - old): exactly `old` at 0 and `new` at 1."""
+    alpha = tf.cast(alpha, new.dtype)
+    return (1 - alpha) * old + alpha * new

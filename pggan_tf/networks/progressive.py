@@ -1,0 +1,193 @@
+"""Generator and discriminator of Progressive Growing of GANs (Karras et al. 2018, arXiv 1710.10196, table 2).
+
+All blocks of the final resolution are built at once. `resolution`, a Python int, says which of them run; the weights of
+the others neither matter nor change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from pggan_tf.layers import EqualizedConv2D, EqualizedDense, MinibatchStddev, PixelNorm, block_mean, lerp, repeat_pixels
+
+LEAK = 0.2
+
+
+def width(resolution: int, fmap_base: int, fmap_max: int) -> int:
+    """Feature maps of the layers at `resolution` pixels: min(fmap_base / 2^(r-1), fmap_max) for 2^r pixels."""
+    return max(1, min(2 * fmap_base // resolution, fmap_max))
+
+
+def _activate(x):
+    return tf.nn.leaky_relu(x, LEAK)
+
+
+class _Progressive(keras.Model):
+    """What both networks share: their resolutions and widths, and blocks held as attributes.
+
+    Attributes, because tf.train.Checkpoint and `.keras` files skip layers that sit in lists.
+    """
+
+    def __init__(self, resolutions: Sequence[int], channels: int, fmap_base: int, fmap_max: int, **kwargs):
+        super().__init__(**kwargs)
+        self.resolutions = tuple(resolutions)
+        self.channels, self.fmap_base, self.fmap_max = channels, fmap_base, fmap_max
+
+    def _width(self, resolution: int) -> int:
+        return width(resolution, self.fmap_base, self.fmap_max)
+
+    def _steps(self):
+        """(lower, higher) for every growth."""
+        return list(zip(self.resolutions, self.resolutions[1:]))
+
+    def _layer(self, name: str, layer):
+        setattr(self, name, layer)
+
+    def _check(self, resolution: int):
+        if resolution not in self.resolutions:
+            raise ValueError(f"resolution {resolution}: this network has {', '.join(map(str, self.resolutions))}.")
+
+    def layers_at(self, resolution: int, fade: bool) -> list[keras.layers.Layer]:
+        """The layers that a forward pass at `resolution` runs."""
+        raise NotImplementedError
+
+    def variables_at(self, resolution: int, fade: bool) -> list:
+        return [v for layer in self.layers_at(resolution, fade) for v in layer.trainable_variables]
+
+    def get_config(self):
+        return {**super().get_config(), "resolutions": list(self.resolutions), "channels": self.channels,
+                "fmap_base": self.fmap_base, "fmap_max": self.fmap_max}
+
+
+@keras.saving.register_keras_serializable("pggan_tf")
+class Generator(_Progressive):
+    """Latents [N, latent_size] ~ N(0, 1) -> images [N, R, R, channels], float32, about -1..1 (linear, not clipped)."""
+
+    def __init__(self, resolutions, channels: int = 3, fmap_base: int = 8192, fmap_max: int = 512, latent_size: int = 512, **kwargs):
+        super().__init__(resolutions, channels, fmap_base, fmap_max, **kwargs)
+        self.latent_size = latent_size
+        dtype = self.dtype_policy
+        first = self.resolutions[0]
+        self.pixel_norm = PixelNorm(dtype=dtype)
+        self.latent_norm = PixelNorm(dtype="float32")
+        # A quarter of the usual gain: the paper's, for a dense layer whose output is a whole 4x4 map.
+        self.dense = EqualizedDense(self._width(first) * first * first, gain=2**0.5 / 4, dtype=dtype)
+        self._layer(f"conv_{first}", EqualizedConv2D(self._width(first), dtype=dtype))
+        self._layer(f"to_image_{first}", EqualizedConv2D(channels, 1, gain=1.0, dtype="float32"))
+        for low, high in self._steps():
+            self._layer(f"up_{high}", EqualizedConv2D(self._width(high), up=high // low, dtype=dtype))
+            self._layer(f"conv_{high}", EqualizedConv2D(self._width(high), dtype=dtype))
+            self._layer(f"to_image_{high}", EqualizedConv2D(channels, 1, gain=1.0, dtype="float32"))
+
+    def build(self, input_shape=None):
+        first = self.resolutions[0]
+        self.dense.build((None, self.latent_size))
+        getattr(self, f"conv_{first}").build((None, first, first, self._width(first)))
+        for low, high in self._steps():
+            getattr(self, f"up_{high}").build((None, low, low, self._width(low)))
+            getattr(self, f"conv_{high}").build((None, high, high, self._width(high)))
+        for r in self.resolutions:
+            getattr(self, f"to_image_{r}").build((None, r, r, self._width(r)))
+        self.built = True
+
+    def call(self, latents, resolution: int | None = None, alpha=None, truncation: float = 1.0):
+        """alpha: weight 0..1 of the block of `resolution`; None runs without the fade's second path.
+
+        truncation: below 1, normalised latents are shortened, towards the image of the dense layer's bias: less varied,
+        more typical images. (Shortening them before their normalisation would do nothing.)
+        """
+        resolution = resolution or self.resolutions[-1]
+        self._check(resolution)
+        first = self.resolutions[0]
+        x = self.dense(self.latent_norm(latents) * truncation)  # [N,4*4*C]
+        x = tf.reshape(x, [-1, first, first, self._width(first)])
+        x = self.pixel_norm(_activate(x))
+        x = self.pixel_norm(_activate(getattr(self, f"conv_{first}")(x)))  # [N,4,4,C]
+        previous = first
+        for low, high in self._steps():
+            if high > resolution:
+                break
+            before, previous = x, low
+            x = self.pixel_norm(_activate(getattr(self, f"up_{high}")(x)))  # [N,2R,2R,C]
+            x = self.pixel_norm(_activate(getattr(self, f"conv_{high}")(x)))
+        image = getattr(self, f"to_image_{resolution}")(x)  # [N,R,R,channels]
+        if alpha is None or resolution == first:
+            return image
+        old = getattr(self, f"to_image_{previous}")(before)
+        return lerp(repeat_pixels(old, resolution // previous), image, alpha)
+
+    def layers_at(self, resolution, fade):
+        self._check(resolution)
+        names = ["dense"] + [f"conv_{r}" for r in self.resolutions if r <= resolution]
+        names += [f"up_{r}" for r in self.resolutions[1:] if r <= resolution]
+        images = [r for r in self.resolutions if r <= resolution][-2 if fade else -1 :]
+        return [getattr(self, name) for name in names + [f"to_image_{r}" for r in images]]
+
+    def get_config(self):
+        return {**super().get_config(), "latent_size": self.latent_size}
+
+
+@keras.saving.register_keras_serializable("pggan_tf")
+class Discriminator(_Progressive):
+    """Images [N, R, R, channels] -> logits [N, 1 + labels], float32."""
+
+    def __init__(self, resolutions, channels: int = 3, fmap_base: int = 8192, fmap_max: int = 512, labels: int = 0,
+                 stddev_group: int = 4, **kwargs):
+        super().__init__(resolutions, channels, fmap_base, fmap_max, **kwargs)
+        self.labels, self.stddev_group = labels, stddev_group
+        dtype = self.dtype_policy
+        first = self.resolutions[0]
+        for r in self.resolutions:
+            self._layer(f"from_image_{r}", EqualizedConv2D(self._width(r), 1, dtype=dtype))
+        for low, high in self._steps():
+            self._layer(f"conv_{high}", EqualizedConv2D(self._width(high), dtype=dtype))
+            self._layer(f"down_{high}", EqualizedConv2D(self._width(low), down=high // low, dtype=dtype))
+        self.minibatch_stddev = MinibatchStddev(stddev_group, dtype=dtype)
+        self._layer(f"conv_{first}", EqualizedConv2D(self._width(first), dtype=dtype))
+        self.dense = EqualizedDense(self._width(first // 2), dtype=dtype)
+        self.logits = EqualizedDense(1 + labels, gain=1.0, dtype="float32")
+
+    def build(self, input_shape=None):
+        first = self.resolutions[0]
+        for r in self.resolutions:
+            getattr(self, f"from_image_{r}").build((None, r, r, self.channels))
+        for low, high in self._steps():
+            getattr(self, f"conv_{high}").build((None, high, high, self._width(high)))
+            getattr(self, f"down_{high}").build((None, high, high, self._width(high)))
+        c = self._width(first)
+        getattr(self, f"conv_{first}").build((None, first, first, c + (self.stddev_group > 1)))
+        self.dense.build((None, first * first * c))
+        self.logits.build((None, self._width(first // 2)))
+        self.built = True
+
+    def call(self, images, resolution: int | None = None, alpha=None):
+        resolution = resolution or images.shape[1]
+        self._check(resolution)
+        first = self.resolutions[0]
+        x = _activate(getattr(self, f"from_image_{resolution}")(images))  # [N,R,R,C]
+        for low, high in reversed(self._steps()):
+            if high > resolution:
+                continue
+            x = _activate(getattr(self, f"conv_{high}")(x))
+            x = _activate(getattr(self, f"down_{high}")(x))  # [N,R/2,R/2,C]
+            if high == resolution and alpha is not None:
+                old = _activate(getattr(self, f"from_image_{low}")(block_mean(images, high // low)))
+                x = lerp(old, x, alpha)
+        if self.stddev_group > 1:
+            x = self.minibatch_stddev(x)  # [N,4,4,C+1]
+        x = _activate(getattr(self, f"conv_{first}")(x))
+        x = _activate(self.dense(tf.reshape(x, [-1, first * first * x.shape[-1]])))
+        return self.logits(x)
+
+    def layers_at(self, resolution, fade):
+        self._check(resolution)
+        used = [r for r in self.resolutions if r <= resolution]
+        names = [f"from_image_{r}" for r in used[-2 if fade else -1 :]]
+        names += [f"conv_{r}" for r in used] + [f"down_{r}" for r in used[1:]] + ["dense", "logits"]
+        return [getattr(self, name) for name in names]
+
+    def get_config(self):
+        return {**super().get_config(), "labels": self.labels, "stddev_group": self.stddev_group}

@@ -1,0 +1,86 @@
+"""Shards -> tf.data batches of one resolution, in an order that follows from (seed, images seen) alone.
+
+The order is never stored and never replayed: image number `n` of a run is found by arithmetic, so a resumed run starts
+at the next image, and memory does not depend on the dataset's size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pggan_tf.shards import Shards
+
+_MASK = np.uint64(0xFFFFFFFFFFFFFFFF)
+_ROUNDS = 6
+# Several small batches are gathered at a time: below this many bytes the call costs more than the copy.
+_GATHER_BYTES = 1 << 20
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """uint64 -> well mixed uint64: the finaliser of SplitMix64 (Steele et al. 2014, figure 15)."""
+    with np.errstate(over="ignore"):
+        x = (x + np.uint64(0x9E3779B97F4A7C15)) & _MASK
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
+def permute(positions: np.ndarray, count: int, key: np.ndarray) -> np.ndarray:
+    """positions [N] in 0..count-1 -> their places under the permutation that `key` [N] names, without a table.
+
+    A Feistel network over the next even power of two that walks on while it lands outside (Black and Rogaway 2002,
+    "Ciphers with arbitrary finite domains").
+    """
+    half = np.uint64(max(1, (max(count - 1, 1).bit_length() + 1) // 2))
+    low = (np.uint64(1) << half) - np.uint64(1)
+    x = positions.astype(np.uint64)
+    todo = np.ones(len(x), bool)
+    while todo.any():
+        left, right, k = x[todo] >> half, x[todo] & low, key[todo]
+        for r in range(_ROUNDS):
+            left, right = right, left ^ (_mix(right ^ _mix(k ^ np.uint64(r))) & low)
+        x[todo] = (left << half) | right
+        todo &= x >= np.uint64(count)
+    return x.astype(np.int64)
+
+
+def order(numbers: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of images in a run [N] -> (which image of the dataset, whether mirrored), every epoch another permutation."""
+    numbers = np.asarray(numbers, np.int64)
+    epoch = (numbers // count).astype(np.uint64)
+    key = _mix(epoch ^ _mix(np.full(len(numbers), seed, np.uint64)))
+    flips = _mix(numbers.astype(np.uint64) ^ _mix(np.full(len(numbers), seed, np.uint64) ^ np.uint64(0xF11F))) & np.uint64(1)
+    return permute(numbers % count, count, key), flips.astype(bool)
+
+
+def read(shards: Shards, resolution: int, seed: int, start: int, images: int, mirror: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Images number start .. start + images - 1 of a run: uint8 [N,R,R,C] and labels int64 [N]."""
+    indices, flips = order(np.arange(start, start + images), len(shards), seed)
+    pixels = shards.read(resolution, indices)
+    if mirror:
+        pixels[flips] = pixels[flips][:, :, ::-1]
+    return pixels, shards.labels(indices)
+
+
+def batches(shards: Shards, resolution: int, seed: int, start: int, end: int, batch: int, mirror: bool = True):
+    """A tf.data.Dataset of (uint8 [batch,R,R,C], int64 [batch]) for images start .. end - 1 of a run, read ahead of the training."""
+    import tensorflow as tf
+
+    channels = shards.manifest.channels
+    together = max(1, min(64, _GATHER_BYTES // (batch * resolution * resolution * channels)))
+
+    def gather(first):
+        count = min(together, -(-(end - first) // batch))
+        pixels, labels = read(shards, resolution, seed, int(first), count * batch, mirror)
+        return pixels.reshape(count, batch, *pixels.shape[1:]), labels.reshape(count, batch)
+
+    def load(first):
+        pixels, labels = tf.numpy_function(gather, [first], [tf.uint8, tf.int64], stateful=False)
+        pixels.set_shape([None, batch, resolution, resolution, channels])
+        labels.set_shape([None, batch])
+        return pixels, labels
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    dataset = tf.data.Dataset.range(start, end, together * batch).map(load).unbatch()
+    return dataset.prefetch(max(2, together)).with_options(options)

@@ -1,0 +1,65 @@
+"""Every conversion of pixels: ranges, sizes, pictures on disk. NumPy only; the graph's twins are in `layers`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+# Pillow's names; each scales its support with the reduction, so none of them aliases but `nearest`.
+FILTERS = ("lanczos", "bicubic", "bilinear", "hamming", "box", "nearest")
+
+
+def to_float(pixels):
+    """uint8 0..255 -> float32 -1..1, by x / 127.5 - 1."""
+    return np.asarray(pixels, np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def to_uint8(x):
+    """float -1..1 -> uint8: round(127.5 x + 127.5), clipped. The inverse of `to_float` for every uint8."""
+    return np.clip(np.rint(np.asarray(x, np.float32) * np.float32(127.5) + np.float32(127.5)), 0, 255).astype(np.uint8)
+
+
+def block_mean(images: np.ndarray, factor: int) -> np.ndarray:
+    """uint8 [..., H, W, C] -> uint8 [..., H/factor, W/factor, C]: exact means of factor x factor pixels, rounded half up."""
+    *lead, h, w, c = images.shape
+    sums = images.reshape(*lead, h // factor, factor, w // factor, factor, c).sum(axis=(-4, -2), dtype=np.uint32)
+    area = factor * factor
+    return ((sums + area // 2) // area).astype(np.uint8)
+
+
+def tile(images: np.ndarray, columns: int | None = None, edge: int = 0) -> np.ndarray:
+    """uint8 [N, H, W, C] -> one picture, row by row, `edge` pixels of white between. Default: nearly square."""
+    n, h, w, c = images.shape
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    sheet = np.full((rows * (h + edge) - edge, columns * (w + edge) - edge, c), 255, np.uint8)
+    for i, image in enumerate(images):
+        y, x = divmod(i, columns)
+        sheet[y * (h + edge) : y * (h + edge) + h, x * (w + edge) : x * (w + edge) + w] = image
+    return sheet
+
+
+def enlarge(images: np.ndarray, size: int) -> np.ndarray:
+    """[N, H, W, C] with pixels repeated until a side is at least `size`: small stages stay visible."""
+    factor = max(1, math.ceil(size / images.shape[1]))
+    return images.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def save(path: str | Path, image: np.ndarray) -> None:
+    """Writes uint8 [H, W, 1|3] whole or not at all."""
+    from PIL import Image
+
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(partial, format=(path.suffix[1:] or "png").replace("jpg", "jpeg"))
+    partial.replace(path)
+
+
+def grid(path: str | Path, images: np.ndarray, columns: int | None = None, size: int = 1) -> None:
+    """Saves uint8 images as one picture."""
+    save(path, tile(enlarge(images, size), columns, edge=1 if size >= 32 else 0))
+
+

@@ -1,0 +1,94 @@
+"""Everything that a resumed run needs, in one file that is there whole or not at all.
+
+A checkpoint is an uncompressed `.npz`: one array per variable, and `meta.json`. It is written beside its place, flushed
+to the disk and renamed; the zip's CRC of every member says whether it still holds what was written. No pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from pggan_tf.errors import DamagedFile, UserError
+
+FOLDER = "checkpoints"
+_META = "meta.json"
+
+
+def path_for(run: Path, images_seen: int) -> Path:
+    return run / FOLDER / f"checkpoint-{images_seen:012d}.npz"
+
+
+def saved(run: Path) -> list[Path]:
+    """The run's checkpoints, newest first."""
+    return sorted((run / FOLDER).glob("checkpoint-*.npz"), reverse=True)
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
+    """Raises OSError, and leaves no trace, where the disk does not take it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+                archive.writestr(_META, json.dumps(meta))
+                for name, array in arrays.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)  # the rename too
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """(arrays by variable name, meta). Raises DamagedFile."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise DamagedFile(f"{path}: damaged at {damaged}.")
+            meta = json.loads(archive.read(_META))
+            arrays = {}
+            for name in archive.namelist():
+                if name != _META:
+                    with archive.open(name) as member:
+                        arrays[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
+            return arrays, meta
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DamagedFile(f"{path}: damaged ({error}).") from None
+
+
+def newest(run: Path, report=print) -> tuple[dict[str, np.ndarray], dict]:
+    """The newest checkpoint that can be read whole; `report` hears of every one that cannot."""
+    for path in saved(run):
+        try:
+            return read(path)
+        except DamagedFile as error:
+            report(f"{error} Trying the one before.")
+    raise UserError(f"{run}: no readable checkpoint in {run / FOLDER}. Expected the folder of a run that got as far as its first one.")
+
+
+def prune(run: Path, keep: int) -> None:
+    for path in saved(run)[keep:]:
+        path.unlink()
+
+
+def restore(variables: Mapping, arrays: Mapping[str, np.ndarray], source: str) -> None:
+    """Assigns every array to the variable of its name: all of them, and nothing else, or UserError."""
+    if missing := sorted(set(variables) ^ set(arrays)):
+        raise UserError(f"{source}: does not match these networks: {len(missing)} variables differ, such as {missing[0]}.")
+    for name, variable in variables.items():
+        if tuple(variable.shape) != arrays[name].shape:
+            raise UserError(f"{source}: {name} is {arrays[name].shape}, expected {tuple(variable.shape)}.")
+        variable.assign(arrays[name])

@@ -1,0 +1,286 @@
+"""For every phase of the plan: build the step, run it, call the observers. Every system of this project trains here."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from pggan_tf import config as configs
+from pggan_tf import growth, pipeline
+from pggan_tf.config import Config
+from pggan_tf.errors import Stopped, UserError
+from pggan_tf.networks.progressive import Discriminator, Generator
+from pggan_tf.shards import Shards
+from pggan_tf.training import checkpoint, observers
+from pggan_tf.training.trainer import GAN, STATS
+
+CALL_SECONDS = 0.7  # a call of the graph takes about so long: stop signals and the bar wait for it
+SKIPS_IN_A_ROW = 20
+TICKS_PER_SNAPSHOT = 10
+PROBE_SECONDS = 1.0
+
+
+def build(config: Config, policy: str) -> GAN:
+    """The networks of a completed config with fresh weights that follow from its seed."""
+    keras.utils.set_random_seed(config.seed)
+    shape = {"resolutions": config.resolutions, "channels": config.channels, "fmap_base": config.fmap_base, "fmap_max": config.fmap_max}
+    return GAN(
+        Generator(latent_size=config.latent_size, dtype=policy, name="generator", **shape),
+        Discriminator(stddev_group=config.stddev_group, dtype=policy, name="discriminator", **shape),
+        Generator(latent_size=config.latent_size, dtype="float32", name="ema", **shape),
+        lambda resolution: configs.objective(config, resolution),
+        config.update,
+        seed=config.seed,
+        adam_betas=config.adam_betas,
+        adam_epsilon=config.adam_epsilon,
+        ema_half_life_images=config.ema_half_life_images,
+        ema_rampup=config.ema_rampup,
+    )
+
+
+def compiled(gan: GAN, phase: growth.Phase, strategy) -> Callable:
+    """(iterator, steps) -> sums of the steps' stats. Many steps per call: short ones would wait for Python."""
+    replicas = strategy.num_replicas_in_sync
+
+    def one(batch):
+        return gan.step(phase, batch[0], replicas)
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def call(iterator, steps):
+        def body(i, sums):
+            stats = strategy.run(one, args=(next(iterator),))
+            stats = {k: strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in stats.items()}
+            return i + 1, {k: sums[k] + stats[k] for k in STATS}
+
+        zeros = {k: tf.constant(0.0) for k in STATS}
+        return tf.while_loop(lambda i, _: i < steps, body, (tf.constant(0), zeros), parallel_iterations=1)[1]
+
+    return lambda iterator, steps: call(iterator, tf.constant(steps))
+
+
+def data(config: Config, shards: Shards, phase: growth.Phase, start: int, strategy):
+    dataset = pipeline.batches(shards, phase.resolution, config.seed, start, phase.end, phase.batch, config.mirror)
+    return iter(strategy.experimental_distribute_dataset(dataset) if strategy.num_replicas_in_sync > 1 else dataset)
+
+
+def probe(config: Config, shards: Shards, strategy, policy: str, say: Callable) -> dict[tuple[int, bool], growth.Speed]:
+    """(resolution, fade) -> speed, by a few real steps of each on networks that are thrown away."""
+    with strategy.scope():
+        gan = build(config, policy)
+    speeds = {}
+    for resolution in config.resolutions:
+        for fade in (True, False):
+            if fade and resolution == config.resolutions[0]:
+                continue
+            batch = config.batch[resolution]
+            phase = growth.Phase(0, resolution, fade, 0, 10**9, batch, 0.0)
+            with strategy.scope():
+                gan.images_seen.assign(0)
+                gan.begin(phase)
+                call, iterator = compiled(gan, phase, strategy), data(config, shards, phase, 0, strategy)
+            begun = time.perf_counter()
+            call(iterator, 1)
+            build_seconds = time.perf_counter() - begun
+            steps, total, taken = 1, 0, 0.0
+            while taken < PROBE_SECONDS:
+                begun = time.perf_counter()
+                call(iterator, steps)
+                last = time.perf_counter() - begun
+                total, taken = total + steps, taken + last
+                steps = max(1, min(4 * steps, math.ceil((PROBE_SECONDS - taken) * steps / last)))
+            speeds[resolution, fade] = growth.Speed(total * batch / taken, build_seconds)
+            say(resolution, fade, speeds[resolution, fade])
+    return speeds
+
+
+def planned_for_minutes(config: Config, speeds: dict[tuple[int, bool], growth.Speed], spent: float) -> Config:
+    """The config with a schedule that ends `minutes` after a start `spent` seconds ago."""
+    fixed = sum(s.build_seconds for s in speeds.values()) + spent + growth.OVERHEAD * 60 * config.minutes
+    seconds = 60 * config.minutes - fixed
+    if seconds < 0.2 * 60 * config.minutes:
+        raise UserError(f"--minutes {config.minutes:g}: preparing and building {len(speeds)} phases takes {fixed / 60:.1f} minutes of it. "
+                        "Give more minutes or a smaller --target-res.")
+    rates = {key: s.images_per_second for key, s in speeds.items()}
+    fade, stable = growth.images_for(seconds, rates, config.resolutions, config.stage_growth, config.fade_share)
+    return dataclasses.replace(config, fade_images=fade, stable_images=stable)
+
+
+class Signals:
+    """Ctrl-C and SIGTERM end the run at the next whole step; a second Ctrl-C ends it at once."""
+
+    NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+    def __enter__(self):
+        self.received = None
+        self._before = {s: signal.signal(s, self._note) for s in self.NAMES}
+        return self
+
+    def _note(self, number, frame):
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+class Run:
+    """One training run: what the observers look at, and the loop itself."""
+
+    def __init__(self, config: Config, folder: Path, shards: Shards, gan: GAN, strategy, log, phases, speeds=None, watchers=None):
+        self.config, self.folder, self.shards, self.gan, self.strategy, self.log = config, folder, shards, gan, strategy, log
+        self.phases, self.speeds = phases, speeds or {}
+        self.phase = phases[0]
+        self.images_seen = 0
+        self.seconds = 0.0  # of training, over all sessions
+        self.speed = 0.0
+        self.skipped = 0
+        self.done = False
+        self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
+        total = phases[-1].end
+        self.snapshot_images = config.snapshot_images or max(1, total // 40)
+        self.tick_images = max(1, self.snapshot_images // TICKS_PER_SNAPSHOT)
+        self.watchers = watchers if watchers is not None else [
+            observers.Terminal(log), observers.Lines(), observers.TensorBoard(), observers.Grids(), observers.FinalGenerator()]
+        # TensorBoard shows the grid of the same snapshot: grids are drawn first.
+        self.watchers.sort(key=lambda w: not isinstance(w, observers.Grids))
+
+    def _tell(self, event: str, *args) -> None:
+        for watcher in self.watchers:
+            if hasattr(watcher, event):
+                getattr(watcher, event)(self, *args)
+
+    def snapshot_number(self, images: int) -> int:
+        """Counts snapshots from the run's start: the multiples of snapshot_images passed, and the ends of phases."""
+        return images // self.snapshot_images + sum(p.end <= images for p in self.phases)
+
+    def seconds_left(self) -> float:
+        left = (self.phase.end - self.images_seen) / max(self.speed, 1e-9)
+        for phase in self.phases[self.phase.index + 1 :]:
+            key = (phase.resolution, phase.fade)
+            # Without a probe (a resumed run): a stage twice as wide costs four times as much.
+            left += growth.expected_seconds(phase, self.speeds) if key in self.speeds else (
+                phase.images / max(self.speed, 1e-9) * (phase.resolution / self.phase.resolution) ** 2)
+        return left
+
+    def save(self) -> None:
+        meta = {"images_seen": self.images_seen, "phase": self.phase.index, "seconds": self.seconds,
+                "window": [self._window, self._window_steps, self._window_seconds]}
+        arrays = {name: variable.numpy() for name, variable in self.gan.state().items()}
+        checkpoint.write(checkpoint.path_for(self.folder, self.images_seen), arrays, meta)
+        checkpoint.prune(self.folder, self.config.keep_checkpoints)
+        self._saved_at = time.monotonic()
+
+    def restore(self, arrays, meta) -> None:
+        self.phase = self.phases[meta["phase"]]
+        with self.strategy.scope():
+            self.gan.begin(self.phase)
+        checkpoint.restore(self.gan.state(), arrays, str(self.folder))
+        self.images_seen, self.seconds = meta["images_seen"], meta["seconds"]
+        self._window, self._window_steps, self._window_seconds = meta["window"]
+        self._restored = True
+
+    _restored = False
+
+    def train(self) -> None:
+        """Runs the plan from where it stands to its end. Raises Stopped for signals, divergence and a full disk."""
+        try:
+            with Signals() as signals:
+                self._tell("begin")
+                try:
+                    while not self.done:
+                        following = growth.phase_at(self.phases, self.images_seen)
+                        if following is None:
+                            self.done = True
+                        else:
+                            self._train_phase(following, signals)
+                    self.save()
+                finally:
+                    self._tell("end")
+        except OSError as error:
+            last = next(iter(checkpoint.saved(self.folder)), None)
+            raise Stopped(f"{error.filename or self.folder}: {error.strerror or error}. " + (
+                f"The last good checkpoint is {last}. Mend that, then: --resume {self.folder}" if last else "Nothing was trained yet."), 1) from error
+
+    def _train_phase(self, phase: growth.Phase, signals: Signals) -> None:
+        new = not (self._restored and phase.index == self.phase.index)
+        self.phase = phase
+        if new:
+            with self.strategy.scope():
+                self.gan.begin(phase)
+            self.save()
+        self._restored = False
+        self._tell("phase", phase)
+        with self.strategy.scope():
+            call, iterator = compiled(self.gan, phase, self.strategy), data(self.config, self.shards, phase, self.images_seen, self.strategy)
+        steps, first = 1, True
+        self.speed = self.speeds[phase.resolution, phase.fade].images_per_second if (phase.resolution, phase.fade) in self.speeds else 0.0
+        while self.images_seen < phase.end:
+            begun = time.perf_counter()
+            count = min(steps, self._steps_to_next_event(phase))
+            sums = {k: float(v) for k, v in call(iterator, count).items()}
+            taken = time.perf_counter() - begun
+            self.images_seen += count * phase.batch
+            self.seconds += taken
+            if not first:  # the first call traced the graph
+                rate = count * phase.batch / taken
+                self.speed = 0.8 * self.speed + 0.2 * rate if self.speed else rate
+                steps = max(1, min(4 * steps, round(CALL_SECONDS * self.speed / phase.batch)))
+            first = False
+            self._observe(phase, sums, count, taken)
+            if signals.received is not None:
+                self.save()
+                raise Stopped(f"stopped by {signals.NAMES[signals.received]} after {self.images_seen:,} images, everything is saved. "
+                              f"To go on: --resume {self.folder}", 128 + signals.received)
+            if time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes:
+                self.save()
+
+    _saved_at = 0.0
+
+    def _steps_to_next_event(self, phase: growth.Phase) -> int:
+        """Calls end where a tick, a snapshot or the phase does: which steps share a call must not matter, and does not."""
+        nexts = [(self.images_seen // every + 1) * every for every in (self.tick_images, self.snapshot_images)]
+        return math.ceil((min(*nexts, phase.end) - self.images_seen) / phase.batch)
+
+    def _observe(self, phase: growth.Phase, sums: dict, count: int, taken: float) -> None:
+        before = self.images_seen - count * phase.batch
+        self._window = {k: self._window[k] + sums[k] for k in STATS}
+        self._window_steps += count
+        self._window_seconds += taken
+        means = {k: sums[k] / count for k in STATS}
+        self.skipped = int(self.gan.skipped.numpy())
+        self._tell("step", means)
+        ended = self.images_seen >= phase.end
+        if ended or self.images_seen // self.tick_images > before // self.tick_images:
+            stats = {k: v / self._window_steps for k, v in self._window.items()}
+            stats |= {"images_per_second": self._window_steps * phase.batch / self._window_seconds, "skipped_total": self.skipped}
+            self._tell("tick", stats)
+            self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
+        if self.gan.skipped_in_a_row.numpy() >= SKIPS_IN_A_ROW:
+            last = next(iter(checkpoint.saved(self.folder)), None)
+            raise Stopped(f"the loss or a gradient was NaN or Inf {SKIPS_IN_A_ROW} steps in a row at {phase.name}, after {self.images_seen:,} images. "
+                          f"The weights never took one; the last good checkpoint is {last}. Try a lower --learning-rate or --precision float32 in a new run with --init-from {self.folder}.", 1)
+        if ended or self.images_seen // self.snapshot_images > before // self.snapshot_images:
+            self._tell("snapshot")
+
+
+def load_weights(gan: GAN, source: Path, report) -> None:
+    """Copies the networks of another run, as far as it had grown, into the blocks of `gan` of the same name."""
+    arrays, _ = checkpoint.newest(source, report)
+    networks = {n: v for n, v in gan.state().items() if n.split("/")[0] in ("generator", "discriminator", "ema")}
+    theirs = {n: a for n, a in arrays.items() if n.split("/")[0] in ("generator", "discriminator", "ema")}
+    for name, array in theirs.items():
+        if name not in networks or tuple(networks[name].shape) != array.shape:
+            shape = tuple(networks[name].shape) if name in networks else "absent"
+            raise UserError(f"--init-from {source}: {name} is {array.shape} there and {shape} here. "
+                            "Give the same --fmap-base, --fmap-max, --latent-size, --channels, and resolutions that begin alike.")
+    for name, array in theirs.items():
+        networks[name].assign(array)

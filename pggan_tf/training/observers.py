@@ -1,0 +1,150 @@
+"""What watches a run without changing it: files, TensorBoard and the terminal.
+
+An observer has any of `begin(run)`, `phase(run, phase)`, `tick(run, stats)`, `snapshot(run)` and `end(run)`. `run` is the
+loop's `Run`; stats are the means over the images since the tick before.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from pggan_tf import growth, pixels, synthesis
+from pggan_tf.training.run import GENERATOR, STATS
+
+GRID_PIXELS = 64  # smaller images are enlarged to this in grids, so that a 4-px stage can be seen
+
+
+class Grids:
+    """reals.png, and fakes-000012-16px-….png from latents that stay the same for the whole run."""
+
+    def begin(self, run):
+        self.latents = synthesis.latents(range(run.config.grid), run.config.latent_size)
+        self.sampler = synthesis.Sampler(run.gan.ema)
+        count = min(run.config.grid, len(run.shards))
+        path = run.folder / "reals.png"
+        if not path.exists():
+            pixels.grid(path, run.shards.read(run.config.target_res, np.arange(count)), size=GRID_PIXELS)
+
+    def snapshot(self, run):
+        phase, images = run.phase, run.images_seen
+        fakes = self.sampler.images(self.latents, phase.resolution, growth.alpha(phase, images - phase.start))
+        number = run.snapshot_number(images)
+        pixels.grid(grid_path(run.folder, number, phase.resolution, images), fakes, size=GRID_PIXELS)
+
+
+def grid_path(folder: Path, number: int, resolution: int, images: int) -> Path:
+    return folder / f"fakes-{number:06d}-{resolution}px-{images}.png"
+
+
+class Lines:
+    """stats.jsonl: one object per tick."""
+
+    def begin(self, run):
+        self.file = (run.folder / STATS).open("a", buffering=1)
+
+    def tick(self, run, stats):
+        phase = run.phase
+        line = {"images": run.images_seen, "seconds": round(run.seconds, 3), "resolution": phase.resolution, "fade": phase.fade,
+                "alpha": round(growth.alpha(phase, run.images_seen - phase.start), 6), "learning_rate": phase.learning_rate, **stats}
+        self.file.write(json.dumps(line) + "\n")
+
+    def end(self, run):
+        self.file.close()
+
+
+class TensorBoard:
+    """Scalars at every tick, the grid at every snapshot, over images seen."""
+
+    def begin(self, run):
+        import tensorflow as tf
+
+        self.writer = tf.summary.create_file_writer(str(run.folder / "tensorboard"))
+
+    def tick(self, run, stats):
+        import tensorflow as tf
+
+        with self.writer.as_default(step=run.images_seen):
+            for name, value in stats.items():
+                tf.summary.scalar(name, value)
+            tf.summary.scalar("resolution", run.phase.resolution)
+            tf.summary.scalar("alpha", growth.alpha(run.phase, run.images_seen - run.phase.start))
+
+    def snapshot(self, run):
+        import tensorflow as tf
+        from PIL import Image
+
+        path = grid_path(run.folder, run.snapshot_number(run.images_seen), run.phase.resolution, run.images_seen)
+        if path.is_file():
+            with Image.open(path) as file:
+                image = np.asarray(file.convert("RGB"))
+            with self.writer.as_default(step=run.images_seen):
+                tf.summary.image("fakes", image[None])
+        self.writer.flush()
+
+    def end(self, run):
+        self.writer.close()
+
+
+class FinalGenerator:
+    """generator.keras, the moving average in float32, once the plan is done."""
+
+    def end(self, run):
+        if run.done:
+            partial = run.folder / f".partial-{GENERATOR}"
+            run.gan.ema.save(partial)
+            partial.replace(run.folder / GENERATOR)
+
+
+def _time(seconds: float) -> str:
+    seconds = int(seconds)
+    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+class Terminal:
+    """A progress bar on a terminal; elsewhere a line at every snapshot."""
+
+    def __init__(self, log, interactive: bool | None = None):
+        self.log = log
+        self.interactive = sys.stderr.isatty() if interactive is None else interactive
+
+    def begin(self, run):
+        self.bar = None
+        self.stats = {}
+        if self.interactive:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            self.bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:5.1f}%"),
+                                TextColumn("{task.fields[text]}"), console=Console(stderr=True), transient=True)
+            self.task = self.bar.add_task("", total=run.phases[-1].end, text="")
+            self.bar.start()
+            # Lines of the log have to go above the bar.
+            self.show, self.log.show = self.log.show, self.bar.console.print
+
+    def phase(self, run, phase):
+        self.log(f"phase {phase.index + 1}/{len(run.phases)}: {phase.name}, {phase.images:,} images in batches of {phase.batch}")
+
+    def step(self, run, stats):
+        self.stats = stats
+        if self.bar:
+            self.bar.update(self.task, completed=run.images_seen, description=run.phase.name, text=self._text(run, stats))
+
+    def _text(self, run, stats) -> str:
+        phase = run.phase
+        alpha = f" alpha {growth.alpha(phase, run.images_seen - phase.start):.2f}" if phase.fade else ""
+        left = (phase.end - run.images_seen) / max(run.speed, 1e-9)
+        text = f"{run.images_seen:,} images{alpha} {run.speed:.0f} img/s D {stats['loss_d']:.3f} G {stats['loss_g']:.3f} phase {_time(left)} run {_time(run.seconds_left())}"
+        return text + (f" skipped {run.skipped}" if run.skipped else "")
+
+    def snapshot(self, run):
+        if not self.bar and self.stats:
+            self.log(f"{run.phase.name}: {self._text(run, self.stats)} left")
+
+    def end(self, run):
+        if self.bar:
+            self.bar.stop()
+            self.log.show = self.show

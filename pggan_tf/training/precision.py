@@ -1,0 +1,31 @@
+"""Which arithmetic a device is fastest in. Variables, toRGB and logits stay float32 in every case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_CPU_FLAGS = ("amx_bf16", "avx512_bf16")
+
+
+def _cpu_has_bfloat16() -> bool:
+    try:
+        return any(f" {flag}" in Path("/proc/cpuinfo").read_text() for flag in _CPU_FLAGS)
+    except OSError:
+        return False
+
+
+def policy(choice: str) -> str:
+    """'auto', 'float32' or 'bfloat16' -> a Keras dtype policy.
+
+    auto: bfloat16 on GPUs of compute capability 8.0 and up and on CPUs with AMX or AVX512-BF16, else float32.
+    """
+    import tensorflow as tf
+
+    if choice == "auto":
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+            choice = "bfloat16" if capability >= (8, 0) else "float32"
+        else:
+            choice = "bfloat16" if _cpu_has_bfloat16() else "float32"
+    return "mixed_bfloat16" if choice == "bfloat16" else "float32"

@@ -1,0 +1,127 @@
+"""A run's folder: what is in it and how it is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+from pggan_tf import __version__, config as configs
+from pggan_tf.errors import UserError
+
+CONFIG, ENVIRONMENT, STATS, LOG, GENERATOR = "config.json", "environment.json", "stats.jsonl", "log.txt", "generator.keras"
+_PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
+
+
+def write_json(path: Path, content) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.replace(path)
+
+
+def create(parent: str | Path, name: str) -> Path:
+    """parent/00000-name, with the next free number."""
+    parent = Path(parent)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            used = [int(m[1]) for p in parent.iterdir() if (m := re.match(r"(\d{5,})-", p.name))]
+            folder = parent / f"{max(used, default=-1) + 1:05d}-{name}"
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                continue  # another run took the number meanwhile
+    except OSError as error:
+        raise UserError(f"--runs {parent}: cannot be written ({error.strerror}). Choose a folder you may write to.") from None
+
+
+def _command_output(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, cwd=Path(__file__).parent).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _processor() -> str:
+    try:
+        return re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
+    except (OSError, TypeError):
+        return platform.processor()
+
+
+def environment(config: configs.Config, dataset, policy: str) -> dict:
+    """Where and on what a run was made."""
+    import tensorflow as tf
+
+    def version(package):
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            return None
+
+    return {
+        "pggan_tf": __version__,
+        "commit": _command_output("git", "rev-parse", "HEAD"),
+        "python": platform.python_version(),
+        "packages": {p: version(p) for p in _PACKAGES},
+        "system": platform.platform(),
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "gpus": [tf.config.experimental.get_device_details(g).get("device_name", g.name) for g in tf.config.list_physical_devices("GPU")],
+        "precision": policy,
+        "dataset": {"folder": str(dataset.folder.resolve()), "source": dataset.manifest.source, "images": len(dataset), "checksum": dataset.manifest.checksum},
+        "seed": config.seed,
+        "command": sys.argv,
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+class Log:
+    """Lines for people, on the terminal and in log.txt. A full disk must not end a run here."""
+
+    def __init__(self, folder: Path | None = None, show=print):
+        self.folder, self.show = folder, show
+
+    def __call__(self, line: str) -> None:
+        self.show(line)
+        if self.folder:
+            try:
+                with (self.folder / LOG).open("a") as file:
+                    file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+            except OSError:
+                pass
+
+
+def forget_after(folder: Path, images_seen: int) -> None:
+    """Cuts from stats.jsonl what a killed run wrote after the checkpoint that it is resumed from."""
+    path = folder / STATS
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["images"] <= images_seen:
+                kept.append(line)
+        except (ValueError, KeyError):
+            continue  # the line that was being written
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text("".join(f"{line}\n" for line in kept))
+    partial.replace(path)
+
+
+def read(folder: str | Path) -> tuple[configs.Config, dict]:
+    """(config, environment) of a run's folder."""
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{folder}: no {CONFIG}, so not a run's folder.")
+    try:
+        return configs.load(folder / CONFIG), json.loads((folder / ENVIRONMENT).read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{folder / ENVIRONMENT}: cannot be read ({error}).") from None

@@ -1,0 +1,134 @@
+"""The GAN as one object: networks, their averages, optimisers, the clock, and the training step of a phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from pggan_tf.growth import Phase
+from pggan_tf.layers import block_mean, lerp, repeat_pixels
+from pggan_tf.objectives import Objective
+from pggan_tf.training import updates
+
+STATS = ("loss_d", "loss_g", "penalty", "logit_real", "logit_fake", "skipped")
+LATENTS, SECOND_LATENTS, MIX = 0, 1, 2  # streams of randomness within a step
+
+
+class GAN:
+    """Everything that training changes lives here, as variables; `state()` names them all.
+
+    generator, discriminator: networks that take (x, resolution=, alpha=). objective_at: the objective of a resolution. ema: a second generator, the moving average
+    (Karras et al. 2018, section 6.1: 0.999 per step; here as a half-life in images, so that it does not depend on the batch).
+    """
+
+    def __init__(self, generator, discriminator, ema, objective_at: Callable[[int], Objective], update: str, *, seed: int,
+                 adam_betas: tuple[float, float], adam_epsilon: float, ema_half_life_images: float, ema_rampup: float):
+        self.generator, self.discriminator, self.ema = generator, discriminator, ema
+        for network in (generator, discriminator, ema):
+            network.build()
+        for average, weight in zip(ema.variables, generator.variables, strict=True):
+            average.assign(weight)
+        self.objective_at, self.update = objective_at, updates.UPDATES[update]
+        self.seed, self.adam_betas, self.adam_epsilon = seed, adam_betas, adam_epsilon
+        self.ema_half_life_images, self.ema_rampup = ema_half_life_images, ema_rampup
+        self.images_seen = tf.Variable(0, dtype=tf.int64, trainable=False, name="images_seen")
+        self.skipped = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped")
+        self.skipped_in_a_row = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped_in_a_row")
+        self.optimizers: dict[str, keras.optimizers.Optimizer] = {}
+
+    def state(self) -> dict[str, tf.Variable]:
+        """name -> variable, for everything that a resumed run needs."""
+        named = {"images_seen": self.images_seen, "skipped": self.skipped, "skipped_in_a_row": self.skipped_in_a_row}
+        for prefix, network in (("generator", self.generator), ("discriminator", self.discriminator), ("ema", self.ema)):
+            for variable in network.variables:
+                # path: 'generator/conv_4/kernel'; its first part counts instances and is left out.
+                named[f"{prefix}/{variable.path.partition('/')[2]}"] = variable
+        for prefix, optimizer in self.optimizers.items():
+            for variable in optimizer.variables:
+                named[f"optimizer_{prefix}/{variable.path.partition('/')[2]}"] = variable
+        return named
+
+    def begin(self, phase: Phase) -> None:
+        """Fresh optimisers over the variables that `phase` trains.
+
+        Keras optimisers cannot adopt the variables of a new block, and the paper resets their state whenever a block is
+        added or has finished fading in.
+        """
+        for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
+            optimizer = keras.optimizers.Adam(phase.learning_rate, *self.adam_betas, epsilon=self.adam_epsilon, name=name)
+            optimizer.build(network.variables_at(phase.resolution, phase.fade))
+            self.optimizers[name] = optimizer
+
+    def _apply(self, name: str, variables, gradients, loss):
+        """Applies the gradients, unless one of them or the loss is NaN or Inf on any replica; returns whether it did."""
+        # One number that is NaN or Inf as soon as any gradient is (or is beyond 1e19, which is no gradient to follow).
+        squares = loss + tf.add_n([tf.reduce_sum(tf.square(g)) for g in gradients])
+        bad = tf.cast(~tf.math.is_finite(squares), tf.int32)
+        bad = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, bad)
+        good = bad == 0
+        optimizer = self.optimizers[name]
+
+        def apply():
+            optimizer.apply(gradients, variables)
+            return tf.constant(True)
+
+        tf.cond(good, apply, lambda: tf.constant(False))
+        return good
+
+    def _random(self, draw, shape, stream: int, **kwargs):
+        """Random numbers that follow from (seed, images seen, stream, replica) alone: no generator's state to save."""
+        replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
+        images = self.images_seen.read_value()
+        return draw(shape, seed=tf.stack([images * 4 + stream, tf.constant(self.seed, tf.int64) * 65_536 + replica]), **kwargs)
+
+    def step(self, phase: Phase, pixels, replicas: int = 1):
+        """One training step of `phase` on uint8 [N,R,R,C]: updates every variable, returns a dict of scalars."""
+        previous = max((r for r in self.generator.resolutions if r < phase.resolution), default=phase.resolution)
+        factor = phase.resolution // previous
+        images_in_phase = self.images_seen - phase.start
+        # growth.alpha, as a tensor.
+        alpha = tf.minimum(tf.cast(images_in_phase, tf.float32) / phase.images, 1.0) if phase.fade else None
+        reals = tf.cast(pixels, tf.float32) / 127.5 - 1
+        if phase.fade:
+            reals = lerp(repeat_pixels(block_mean(reals, factor), factor), reals, alpha)
+        n = phase.batch // replicas
+        objective = self.objective_at(phase.resolution)
+        latents = (n, self.generator.latent_size)
+        batch = updates.Batch(
+            reals=reals,
+            latents=self._random(tf.random.stateless_normal, latents, LATENTS),
+            second_latents=self._random(tf.random.stateless_normal, latents, SECOND_LATENTS),
+            mix=self._random(tf.random.stateless_uniform, (n, 1, 1, 1), MIX),
+            penalise=(images_in_phase // phase.batch) % objective.penalty_every == 0,
+        )
+        applied = []
+        variables_g = self.generator.variables_at(phase.resolution, phase.fade)
+        variables_d = self.discriminator.variables_at(phase.resolution, phase.fade)
+        players = updates.Players(
+            generate=lambda z: self.generator(z, resolution=phase.resolution, alpha=alpha),
+            discriminate=lambda x: self.discriminator(x, resolution=phase.resolution, alpha=alpha)[:, 0],
+            generator_variables=[v.value for v in variables_g],
+            discriminator_variables=[v.value for v in variables_d],
+            apply_generator=lambda g, loss: applied.append(self._apply("generator", variables_g, g, loss)),
+            apply_discriminator=lambda g, loss: applied.append(self._apply("discriminator", variables_d, g, loss)),
+            objective=objective,
+            batch=phase.batch,
+        )
+        stats = self.update(players, batch)
+        good = tf.reduce_all(tf.stack(applied))
+        skip = tf.cast(~good, tf.int64)
+        self.skipped.assign_add(skip)
+        self.skipped_in_a_row.assign((self.skipped_in_a_row + 1) * skip)
+        self.images_seen.assign_add(phase.batch)
+        self._average(phase)
+        return {**stats, "skipped": tf.cast(skip, tf.float32) / replicas}
+
+    def _average(self, phase: Phase) -> None:
+        images = tf.cast(self.images_seen, tf.float32)
+        half_life = tf.minimum(float(self.ema_half_life_images), images * self.ema_rampup)
+        keep = tf.pow(0.5, phase.batch / tf.maximum(half_life, 1e-8))
+        pairs = zip(self.ema.variables_at(phase.resolution, phase.fade), self.generator.variables_at(phase.resolution, phase.fade))
+        for average, weight in pairs:
+            average.assign_sub((1 - keep) * (average - weight))

@@ -1,0 +1,1 @@
+"""Sources of images. Each module has `open(location, size, ...)` and yields decoded squares; see `prepare`."""

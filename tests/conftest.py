@@ -1,0 +1,59 @@
+"""Tests lean on pictures that they draw; they need no network and no data set."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# A network that is trained in seconds.
+TINY = ["--fmap-base", "64", "--fmap-max", "16", "--latent-size", "8", "--portraits", "120", "--grid", "4"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Prepared data of all tests, away from the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["PGGAN_CACHE"] = str(folder)
+    return folder
+
+
+def start(*arguments, **kwargs) -> subprocess.Popen:
+    """`python train.py ...` or, for another verb, `python -m pggan_tf ...`, as a real process."""
+    return subprocess.Popen([sys.executable, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+
+
+def train(*arguments, timeout=240, **kwargs) -> tuple[int, str, str]:
+    process = start("train.py", *arguments, **kwargs)
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+def pggan(*arguments, timeout=240, **kwargs) -> tuple[int, str, str]:
+    process = start("-m", "pggan_tf", *arguments, **kwargs)
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+def run_folder(out: str) -> Path:
+    """The last line printed is the run's folder."""
+    return ROOT / out.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of twelve small photos in two classes."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        folder = tmp_path / "photos" / ("cats" if i % 2 else "dogs")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40 + i, 48, 3), np.uint8)).save(folder / f"{i:02d}.png")
+    return tmp_path / "photos"

@@ -1,0 +1,66 @@
+import pytest
+
+from pggan_tf import growth
+from pggan_tf.errors import UserError
+
+TABLES = {"batch": {4: 16, 8: 8}, "learning_rate": {4: 1e-3, 16: 2e-3}}
+
+
+def test_plan_alternates_fade_and_stable_and_leaves_no_gap():
+    phases = growth.plan((4, 8, 16), {4: 0, 8: 100, 16: 50}, {4: 100, 8: 64, 16: 0}, **TABLES)
+    table = [(p.index, p.resolution, p.fade, p.start, p.images, p.batch, p.learning_rate) for p in phases]
+    assert table == [
+        (0, 4, False, 0, 112, 16, 1e-3),
+        (1, 8, True, 112, 104, 8, 1e-3),
+        (2, 8, False, 216, 64, 8, 1e-3),
+        (3, 16, True, 280, 56, 8, 2e-3),
+    ]
+
+
+@pytest.mark.parametrize("images, weight", [(0, 0.0), (25, 0.25), (50, 0.5), (100, 1.0), (101, 1.0)])
+def test_alpha_rises_in_a_straight_line(images, weight):
+    assert growth.alpha(growth.Phase(0, 8, True, 300, 100, 4, 1e-3), images) == weight
+    assert growth.alpha(growth.Phase(0, 8, False, 300, 100, 4, 1e-3), images) == 1.0
+
+
+def test_phase_at_finds_the_phase_to_go_on_with():
+    phases = growth.plan((4, 8), {8: 32}, {4: 32, 8: 32}, {4: 16}, {4: 1e-3})
+    assert [growth.phase_at(phases, n).index for n in (0, 31, 32, 63, 64, 95)] == [0, 0, 1, 1, 2, 2]
+    assert growth.phase_at(phases, 96) is None
+
+
+def test_a_table_gives_the_entry_of_the_next_lower_resolution():
+    assert [growth.at({8: "a", 32: "b"}, r) for r in (4, 8, 16, 32, 96)] == ["a", "a", "a", "b", "b"]
+
+
+@pytest.mark.parametrize("size, near", [(100, "64 and 128"), (3, "is 4"), (5, "4 and 8"), (2048, "is 1024"), (1000, "512 and 1024"), (0, "is 4")])
+def test_a_target_that_is_no_power_of_two_names_the_nearest(size, near):
+    with pytest.raises(UserError, match=near):
+        growth.doubling(size)
+
+
+def test_doubling():
+    assert growth.doubling(4) == (4,)
+    assert growth.doubling(64) == (4, 8, 16, 32, 64)
+
+
+def test_resolutions_need_not_double():
+    assert growth.check_resolutions((4, 8, 16, 32, 96)) == (4, 8, 16, 32, 96)
+    for bad in ((4, 8, 12), (8, 4), (4, 4), ()):
+        with pytest.raises(UserError, match="multiple|expected"):
+            growth.check_resolutions(bad)
+
+
+def test_images_for_fills_the_time():
+    speeds = {(4, False): 1000.0, (8, True): 200.0, (8, False): 250.0, (16, True): 40.0, (16, False): 50.0}
+    fade, stable = growth.images_for(600, speeds, (4, 8, 16), growth=2.0, fade_share=0.25)
+    seconds = {r: (fade[r] / speeds[r, True] if fade[r] else 0) + stable[r] / speeds[r, False] for r in (4, 8, 16)}
+    assert sum(seconds.values()) == pytest.approx(600, rel=1e-3)
+    assert seconds[8] / seconds[4] == pytest.approx(2, rel=1e-2) == seconds[16] / seconds[8]
+    assert fade[16] / 40 == pytest.approx(seconds[16] / 4, rel=1e-2)
+    assert fade[4] == 0
+
+
+def test_an_empty_schedule_is_refused():
+    with pytest.raises(UserError, match="empty"):
+        growth.plan((4, 8), {4: 0}, {4: 0}, **TABLES)
