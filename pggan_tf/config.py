@@ -62,7 +62,7 @@ class Config:
     adam_epsilon: float = option(1e-8, "epsilon of Adam")
     batch: CountTable = option({4: 64, 16: 32, 32: 16, 256: 8, 512: 4}, "images per step")
     ema_half_life_images: float = option(10_000.0, "half-life of the generator's moving average, in images")
-    ema_rampup: float = option(0.05, "the half-life is at most this share of the images seen so far")
+    ema_rampup: float = option(0.1, "the half-life is at most this share of the images seen at the stage's resolution")
     # schedule
     fade_images: CountTable = option({4: 300_000}, "images while a stage fades in")
     stable_images: CountTable = option({4: 300_000}, "images after a stage has faded in")

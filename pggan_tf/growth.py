@@ -15,7 +15,7 @@ SMALLEST, LARGEST = 4, 1024
 class Phase:
     """A stretch of training at one resolution, either while its newest block fades in or with all blocks at full weight.
 
-    `start` and `images` count real images; both are multiples of nothing but their own phase's `batch` sizes.
+    `start` and `images` count real images; `stage_start` is where the first phase of this resolution starts.
     """
 
     index: int
@@ -25,6 +25,7 @@ class Phase:
     images: int
     batch: int
     learning_rate: float
+    stage_start: int
 
     @property
     def end(self) -> int:
@@ -82,13 +83,13 @@ def plan(
     phases: list[Phase] = []
     start = 0
     for resolution in resolutions:
-        size = at(batch, resolution)
+        size, stage_start = at(batch, resolution), start
         for fade in (True, False):
             if fade and resolution == resolutions[0]:
                 continue
             images = math.ceil(at(fade_images if fade else stable_images, resolution) / size) * size
             if images:
-                phases.append(Phase(len(phases), resolution, fade, start, images, size, at(learning_rate, resolution)))
+                phases.append(Phase(len(phases), resolution, fade, start, images, size, at(learning_rate, resolution), stage_start))
                 start += images
     if not phases:
         raise UserError("the schedule is empty: every fade and stable phase has 0 images. Give --stable-images or --fade-images more than 0.")

@@ -8,19 +8,19 @@ TABLES = {"batch": {4: 16, 8: 8}, "learning_rate": {4: 1e-3, 16: 2e-3}}
 
 def test_plan_alternates_fade_and_stable_and_leaves_no_gap():
     phases = growth.plan((4, 8, 16), {4: 0, 8: 100, 16: 50}, {4: 100, 8: 64, 16: 0}, **TABLES)
-    table = [(p.index, p.resolution, p.fade, p.start, p.images, p.batch, p.learning_rate) for p in phases]
+    table = [(p.index, p.resolution, p.fade, p.start, p.images, p.batch, p.learning_rate, p.stage_start) for p in phases]
     assert table == [
-        (0, 4, False, 0, 112, 16, 1e-3),
-        (1, 8, True, 112, 104, 8, 1e-3),
-        (2, 8, False, 216, 64, 8, 1e-3),
-        (3, 16, True, 280, 56, 8, 2e-3),
+        (0, 4, False, 0, 112, 16, 1e-3, 0),
+        (1, 8, True, 112, 104, 8, 1e-3, 112),
+        (2, 8, False, 216, 64, 8, 1e-3, 112),
+        (3, 16, True, 280, 56, 8, 2e-3, 280),
     ]
 
 
 @pytest.mark.parametrize("images, weight", [(0, 0.0), (25, 0.25), (50, 0.5), (100, 1.0), (101, 1.0)])
 def test_alpha_rises_in_a_straight_line(images, weight):
-    assert growth.alpha(growth.Phase(0, 8, True, 300, 100, 4, 1e-3), images) == weight
-    assert growth.alpha(growth.Phase(0, 8, False, 300, 100, 4, 1e-3), images) == 1.0
+    assert growth.alpha(growth.Phase(0, 8, True, 300, 100, 4, 1e-3, 300), images) == weight
+    assert growth.alpha(growth.Phase(0, 8, False, 300, 100, 4, 1e-3, 300), images) == 1.0
 
 
 def test_phase_at_finds_the_phase_to_go_on_with():

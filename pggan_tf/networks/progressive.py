@@ -43,8 +43,9 @@ class _Progressive(keras.Model):
         """(lower, higher) for every growth."""
         return list(zip(self.resolutions, self.resolutions[1:]))
 
-    def _layer(self, name: str, layer):
-        setattr(self, name, layer)
+    def _layer(self, kind, name: str, *args, **kwargs):
+        """A layer as an attribute. Its name is given: Keras' own would count the layers of the whole process."""
+        setattr(self, name, kind(*args, name=name, **kwargs))
 
     def _check(self, resolution: int):
         if resolution not in self.resolutions:
@@ -71,16 +72,16 @@ class Generator(_Progressive):
         self.latent_size = latent_size
         dtype = self.dtype_policy
         first = self.resolutions[0]
-        self.pixel_norm = PixelNorm(dtype=dtype)
-        self.latent_norm = PixelNorm(dtype="float32")
+        self._layer(PixelNorm, "pixel_norm", dtype=dtype)
+        self._layer(PixelNorm, "latent_norm", dtype="float32")
         # A quarter of the usual gain: the paper's, for a dense layer whose output is a whole 4x4 map.
-        self.dense = EqualizedDense(self._width(first) * first * first, gain=2**0.5 / 4, dtype=dtype)
-        self._layer(f"conv_{first}", EqualizedConv2D(self._width(first), dtype=dtype))
-        self._layer(f"to_image_{first}", EqualizedConv2D(channels, 1, gain=1.0, dtype="float32"))
+        self._layer(EqualizedDense, "dense", self._width(first) * first * first, gain=2**0.5 / 4, dtype=dtype)
+        self._layer(EqualizedConv2D, f"conv_{first}", self._width(first), dtype=dtype)
+        self._layer(EqualizedConv2D, f"to_image_{first}", channels, 1, gain=1.0, dtype="float32")
         for low, high in self._steps():
-            self._layer(f"up_{high}", EqualizedConv2D(self._width(high), up=high // low, dtype=dtype))
-            self._layer(f"conv_{high}", EqualizedConv2D(self._width(high), dtype=dtype))
-            self._layer(f"to_image_{high}", EqualizedConv2D(channels, 1, gain=1.0, dtype="float32"))
+            self._layer(EqualizedConv2D, f"up_{high}", self._width(high), up=high // low, dtype=dtype)
+            self._layer(EqualizedConv2D, f"conv_{high}", self._width(high), dtype=dtype)
+            self._layer(EqualizedConv2D, f"to_image_{high}", channels, 1, gain=1.0, dtype="float32")
 
     def build(self, input_shape=None):
         first = self.resolutions[0]
@@ -141,14 +142,14 @@ class Discriminator(_Progressive):
         dtype = self.dtype_policy
         first = self.resolutions[0]
         for r in self.resolutions:
-            self._layer(f"from_image_{r}", EqualizedConv2D(self._width(r), 1, dtype=dtype))
+            self._layer(EqualizedConv2D, f"from_image_{r}", self._width(r), 1, dtype=dtype)
         for low, high in self._steps():
-            self._layer(f"conv_{high}", EqualizedConv2D(self._width(high), dtype=dtype))
-            self._layer(f"down_{high}", EqualizedConv2D(self._width(low), down=high // low, dtype=dtype))
-        self.minibatch_stddev = MinibatchStddev(stddev_group, dtype=dtype)
-        self._layer(f"conv_{first}", EqualizedConv2D(self._width(first), dtype=dtype))
-        self.dense = EqualizedDense(self._width(first // 2), dtype=dtype)
-        self.logits = EqualizedDense(1 + labels, gain=1.0, dtype="float32")
+            self._layer(EqualizedConv2D, f"conv_{high}", self._width(high), dtype=dtype)
+            self._layer(EqualizedConv2D, f"down_{high}", self._width(low), down=high // low, dtype=dtype)
+        self._layer(MinibatchStddev, "minibatch_stddev", stddev_group, dtype=dtype)
+        self._layer(EqualizedConv2D, f"conv_{first}", self._width(first), dtype=dtype)
+        self._layer(EqualizedDense, "dense", self._width(first // 2), dtype=dtype)
+        self._layer(EqualizedDense, "logits", 1 + labels, gain=1.0, dtype="float32")
 
     def build(self, input_shape=None):
         first = self.resolutions[0]

@@ -80,7 +80,7 @@ def probe(config: Config, shards: Shards, strategy, policy: str, say: Callable) 
             if fade and resolution == config.resolutions[0]:
                 continue
             batch = config.batch[resolution]
-            phase = growth.Phase(0, resolution, fade, 0, 10**9, batch, 0.0)
+            phase = growth.Phase(0, resolution, fade, 0, 10**9, batch, 0.0, 0)
             with strategy.scope():
                 gan.images_seen.assign(0)
                 gan.begin(phase)

@@ -126,7 +126,7 @@ class GAN:
         return {**stats, "skipped": tf.cast(skip, tf.float32) / replicas}
 
     def _average(self, phase: Phase) -> None:
-        images = tf.cast(self.images_seen, tf.float32)
+        images = tf.cast(self.images_seen - phase.stage_start, tf.float32)
         half_life = tf.minimum(float(self.ema_half_life_images), images * self.ema_rampup)
         keep = tf.pow(0.5, phase.batch / tf.maximum(half_life, 1e-8))
         pairs = zip(self.ema.variables_at(phase.resolution, phase.fade), self.generator.variables_at(phase.resolution, phase.fade))

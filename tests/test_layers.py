@@ -1,0 +1,96 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pggan_tf import layers
+
+LAYERS = [
+    (layers.EqualizedDense(7), (2, 5)),
+    (layers.EqualizedConv2D(7), (2, 6, 6, 5)),
+    (layers.EqualizedConv2D(7, 1, gain=1.0), (2, 6, 6, 5)),
+    (layers.EqualizedConv2D(7, up=2), (2, 6, 6, 5)),
+    (layers.EqualizedConv2D(7, up=3), (2, 6, 6, 5)),
+    (layers.EqualizedConv2D(7, down=2), (2, 6, 6, 5)),
+    (layers.EqualizedConv2D(7, down=3), (2, 6, 6, 5)),
+    (layers.PixelNorm(), (2, 6, 6, 5)),
+    (layers.MinibatchStddev(2), (4, 6, 6, 5)),
+]
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("layer, shape", LAYERS, ids=lambda v: getattr(v, "name", str(v)))
+def test_contract(layer, shape):
+    """Config round trip, promised shape, gradient, both precisions."""
+    x = tf.constant(normal(*shape))
+    y = layer(x)
+    assert tuple(y.shape) == tuple(layer.compute_output_shape(shape))
+    twin = type(layer).from_config(layer.get_config())
+    twin.build(shape)
+    twin.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(twin(x), y)
+    half = type(layer).from_config({**layer.get_config(), "dtype": "mixed_bfloat16"})
+    half.build(shape)
+    half.set_weights(layer.get_weights())
+    assert half(x).dtype == tf.bfloat16 and all(v.dtype == "float32" for v in half.variables)
+    np.testing.assert_allclose(tf.cast(half(x), tf.float32), y, rtol=0.05, atol=0.05)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(layer(x) ** 2)
+    assert all(np.isfinite(g).all() for g in tape.gradient(loss, [x, *[v.value for v in layer.trainable_variables]]))
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_up_and_down_equal_their_two_steps(factor):
+    """The fused kernels against resampling and an ordinary convolution, borders included."""
+    x = tf.constant(normal(2, 6, 6, 5))
+    plain = layers.EqualizedConv2D(7)
+    up, down = layers.EqualizedConv2D(7, up=factor), layers.EqualizedConv2D(7, down=factor)
+    for layer in (plain, up, down):
+        layer.build((None, None, None, 5))
+        layer.set_weights([normal(3, 3, 5, 7), np.zeros(7, np.float32)])
+    doubled = np.repeat(np.repeat(x.numpy(), factor, 1), factor, 2)
+    np.testing.assert_allclose(up(x), plain(doubled), atol=1e-5)
+    np.testing.assert_allclose(down(x), layers.block_mean(plain(x), factor), atol=1e-5)
+
+
+def test_equalised_scale():
+    """N(0, 1) weights, times gain / sqrt(fan_in): unit variance in, gain^2 out, whatever the width."""
+    keras.utils.set_random_seed(0)
+    for layer, x, gain in [
+        (layers.EqualizedDense(512), normal(256, 300), 2**0.5),
+        (layers.EqualizedConv2D(64, gain=1.0), normal(4, 32, 32, 48), 1.0),
+    ]:
+        y = layer(x).numpy()
+        y = y[:, 1:-1, 1:-1] if y.ndim == 4 else y
+        assert np.std(layer.kernel) == pytest.approx(1.0, abs=0.01)
+        assert y.std() == pytest.approx(gain, rel=0.03)
+        assert not np.any(layer.bias)
+
+
+def test_pixel_norm_known_answer():
+    y = layers.PixelNorm()(tf.constant([[3.0, 4.0], [0.0, 0.0]]))
+    np.testing.assert_allclose(y, [[3 / 12.5**0.5, 4 / 12.5**0.5], [0, 0]], rtol=1e-6)
+
+
+def test_minibatch_stddev_known_answer():
+    # Two groups of two: values 0 and 2 have spread 1, values 5 and 5 none.
+    x = np.zeros((4, 1, 1, 1), np.float32) + np.array([0, 2, 5, 5], np.float32)[:, None, None, None]
+    y = layers.MinibatchStddev(2)(x).numpy()[..., 1].ravel()
+    np.testing.assert_allclose(y, [1, 1, 1e-4, 1e-4], rtol=1e-4)
+
+
+def test_minibatch_stddev_keeps_reals_and_fakes_apart():
+    reals, fakes = normal(8, 4, 4, 3), 10 * normal(8, 4, 4, 3, seed=1)
+    layer = layers.MinibatchStddev(4)
+    together = layer(np.concatenate([reals, fakes])).numpy()
+    np.testing.assert_array_equal(together, np.concatenate([layer(reals), layer(fakes)]))
+
+
+def test_lerp_is_exact_at_its_ends():
+    old, new = tf.constant(normal(5)), tf.constant(normal(5, seed=1))
+    np.testing.assert_array_equal(layers.lerp(old, new, 0.0), old)
+    np.testing.assert_array_equal(layers.lerp(old, new, 1.0), new)

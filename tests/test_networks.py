@@ -1,0 +1,95 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pggan_tf.layers import block_mean, repeat_pixels
+from pggan_tf.networks.progressive import Discriminator, Generator, width
+
+RESOLUTIONS = (4, 8, 16, 48)
+SMALL = {"channels": 3, "fmap_base": 64, "fmap_max": 12}
+
+
+def networks(**kwargs):
+    keras.utils.set_random_seed(1)
+    g, d = Generator(RESOLUTIONS, latent_size=8, **SMALL, **kwargs), Discriminator(RESOLUTIONS, **SMALL, **kwargs)
+    g.build(), d.build()
+    return g, d
+
+
+def latents(n=4):
+    return tf.random.stateless_normal((n, 8), seed=(1, 2))
+
+
+def test_the_paper_s_widths_and_parameter_count():
+    assert [width(r, 8192, 512) for r in (4, 8, 16, 32, 64, 128, 256, 512, 1024)] == [512, 512, 512, 512, 256, 128, 64, 32, 16]
+    full = tuple(2**k for k in range(2, 11))
+    g, d = Generator(full), Discriminator(full)
+    g.build(), d.build()
+    # Karras et al. 2018, table 2: 23.1 M each at 1024 x 1024, counting the input or output of the last stage only.
+    for network in (g, d):
+        count = sum(int(np.prod(v.shape)) for v in network.variables_at(1024, fade=False))
+        assert round(count / 1e6, 1) == 23.1
+
+
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+@pytest.mark.parametrize("fade", [False, True])
+def test_gradient_reaches_every_weight_of_a_stage_and_no_other(resolution, fade):
+    if fade and resolution == 4:
+        return
+    g, d = networks()
+    alpha = 0.3 if fade else None
+    with tf.GradientTape(persistent=True) as tape:
+        images = g(latents(), resolution=resolution, alpha=alpha)
+        logits = d(images, resolution=resolution, alpha=alpha)
+        loss = tf.reduce_sum(logits**2)
+    assert images.shape == (4, resolution, resolution, 3) and logits.shape == (4, 1)
+    for network in (g, d):
+        used = {v.path for v in network.variables_at(resolution, fade)}
+        for v in network.trainable_variables:
+            gradient = tape.gradient(loss, v.value)
+            assert (gradient is not None) == (v.path in used), v.path
+            assert gradient is None or np.any(gradient), f"{v.path}: all zero"
+
+
+def test_the_fade_begins_with_the_stage_before_and_ends_with_the_new_one():
+    g, d = networks()
+    z = latents()
+    for low, high in ((4, 8), (8, 16), (16, 48)):
+        f = high // low
+        np.testing.assert_allclose(g(z, resolution=high, alpha=0.0), repeat_pixels(g(z, resolution=low), f), atol=1e-6)
+        np.testing.assert_allclose(g(z, resolution=high, alpha=1.0), g(z, resolution=high), atol=1e-6)
+        x = tf.random.stateless_uniform((4, high, high, 3), seed=(3, 4))
+        np.testing.assert_allclose(d(x, resolution=high, alpha=0.0), d(block_mean(x, f), resolution=low), atol=1e-5)
+        np.testing.assert_allclose(d(x, resolution=high, alpha=1.0), d(x, resolution=high), atol=1e-5)
+        middle = 0.5 * (g(z, resolution=high, alpha=0.0) + g(z, resolution=high, alpha=1.0))
+        np.testing.assert_allclose(g(z, resolution=high, alpha=0.5), middle, atol=1e-6)
+
+
+def test_truncation_shortens_towards_one_image():
+    g, _ = networks()
+    spread = [float(np.std(g(latents(32), resolution=16, truncation=t), axis=0).mean()) for t in (0.0, 0.5, 1.0)]
+    assert spread[0] == pytest.approx(0, abs=1e-6) and spread[0] < spread[1] < spread[2]
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_saved_generator_is_the_same_at_every_stage(tmp_path, policy):
+    g, _ = networks(dtype=policy)
+    g.save(tmp_path / "g.keras")
+    again = keras.saving.load_model(tmp_path / "g.keras", compile=False)
+    assert len(again.variables) == len(g.variables)
+    for r in RESOLUTIONS:
+        np.testing.assert_array_equal(g(latents(), resolution=r), again(latents(), resolution=r))
+
+
+def test_images_and_logits_are_float32_in_mixed_precision():
+    g, d = networks(dtype="mixed_bfloat16")
+    images = g(latents(), resolution=16, alpha=0.5)
+    assert images.dtype == tf.float32 and d(images, resolution=16, alpha=0.5).dtype == tf.float32
+    assert all(v.dtype == "float32" for v in g.variables + d.variables)
+
+
+def test_an_unknown_resolution_is_named():
+    g, _ = networks()
+    with pytest.raises(ValueError, match="resolution 32.*4, 8, 16, 48"):
+        g(latents(), resolution=32)

@@ -1,0 +1,81 @@
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pggan_tf import objectives
+
+F = [-2.0, 0.0, 3.0]
+# Computed by hand from the papers' formulas; softplus(x) = log(1 + e^x).
+SOFTPLUS = {x: math.log1p(math.exp(x)) for x in (-3.0, -2.0, 0.0, 2.0, 3.0)}
+VALUES = {
+    "wgan": ([2, 0, -3], [-2, 0, 3], [2, 0, -3]),
+    "lsgan": ([4.5, 0.5, 2.0], [0.5, 0.5, 8.0], [2.0, 0.0, 4.5]),
+    "mse": ([9, 1, 4], [4, 0, 9], [9, 1, 4]),
+    "nonsaturating": ([SOFTPLUS[-f] for f in F], [SOFTPLUS[f] for f in F], [SOFTPLUS[-f] for f in F]),
+}
+
+
+@pytest.mark.parametrize("name", objectives.ADVERSARIAL)
+def test_known_values(name):
+    pair = objectives.ADVERSARIAL[name]
+    for function, expected in zip((pair.real, pair.fake, pair.generator), VALUES[name]):
+        np.testing.assert_allclose(function(tf.constant(F)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", objectives.ADVERSARIAL)
+def test_finite_for_extreme_logits(name):
+    f = tf.constant([-1e4, 1e4])
+    pair = objectives.ADVERSARIAL[name]
+    for function in (pair.real, pair.fake, pair.generator):
+        with tf.GradientTape() as tape:
+            tape.watch(f)
+            y = function(f)
+        assert np.isfinite(y).all() and np.isfinite(tape.gradient(y, f)).all()
+
+
+def test_least_squares_takes_its_targets():
+    pair = objectives.least_squares(a=-1, b=1, c=0)
+    assert float(pair.fake(tf.constant(-1.0))) == float(pair.real(tf.constant(1.0))) == float(pair.generator(tf.constant(0.0))) == 0
+    assert float(objectives.least_squares(2, 3, 4).generator(tf.constant(1.0))) == 4.5
+
+
+def linear_critic(slope):
+    direction = tf.random.stateless_normal((1, 4, 4, 3), seed=(0, 1))
+    direction = slope * direction / tf.norm(direction)
+    return lambda x: tf.reduce_sum(direction * x, axis=[1, 2, 3])
+
+
+IMAGES = [tf.random.stateless_normal((5, 4, 4, 3), seed=(s, 0)) for s in (1, 2)]
+MIX = tf.random.stateless_uniform((5, 1, 1, 1), seed=(3, 0))
+
+
+def test_penalty_is_zero_for_a_critic_of_unit_slope():
+    np.testing.assert_allclose(objectives.gradient_penalty(linear_critic(1.0), *IMAGES, MIX), np.zeros(5), atol=1e-10)
+
+
+def test_penalty_for_other_slopes_and_targets():
+    np.testing.assert_allclose(objectives.gradient_penalty(linear_critic(3.0), *IMAGES, MIX), np.full(5, 4.0), rtol=1e-5)
+    np.testing.assert_allclose(objectives.gradient_penalty(linear_critic(3.0), *IMAGES, MIX, target=4.0), np.full(5, 1 / 16), rtol=1e-5)
+
+
+def test_penalty_is_taken_between_real_and_fake():
+    # |x|^2 / 2 has gradient x: the penalty sees the point itself.
+    critic = lambda x: 0.5 * tf.reduce_sum(x**2, axis=[1, 2, 3])  # noqa: E731
+    point = MIX * IMAGES[0] + (1 - MIX) * IMAGES[1]
+    norm = np.sqrt((point.numpy() ** 2).sum((1, 2, 3)))
+    np.testing.assert_allclose(objectives.gradient_penalty(critic, *IMAGES, MIX), (norm - 1) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(objectives.zero_centred_penalty(critic, point), norm**2 / 2, rtol=1e-5)
+
+
+def test_a_flat_critic_gives_no_nan():
+    weight = tf.Variable(0.0)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(objectives.gradient_penalty(lambda x: weight * tf.reduce_sum(x, axis=[1, 2, 3]), *IMAGES, MIX))
+    assert float(loss) == pytest.approx(5, rel=1e-4) and np.isfinite(tape.gradient(loss, weight))
+
+
+def test_every_loss_names_a_known_pair_and_penalty():
+    for row in objectives.LOSSES.values():
+        assert row["adversarial"] in objectives.ADVERSARIAL and row["penalty"] in objectives.PENALTIES

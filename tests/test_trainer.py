@@ -1,0 +1,143 @@
+"""The step: gradients, the guard against NaN, the average, the clock."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pggan_tf import growth, objectives
+from pggan_tf.networks.progressive import Discriminator, Generator
+from pggan_tf.objectives import ADVERSARIAL, Objective
+from pggan_tf.training import updates
+from pggan_tf.training.trainer import GAN
+
+SHAPE = {"resolutions": (4, 8), "channels": 3, "fmap_base": 64, "fmap_max": 12}
+FADE = growth.Phase(1, 8, True, 0, 64, 8, 1e-3, 0)
+
+
+def gan(objective=None, update="two-stage", dtype="float32", **kwargs):
+    keras.utils.set_random_seed(0)
+    settings = {"seed": 0, "adam_betas": (0.0, 0.99), "adam_epsilon": 1e-8, "ema_half_life_images": 100.0, "ema_rampup": 1e9, **kwargs}
+    objective = objective or Objective(ADVERSARIAL["nonsaturating"])
+    return GAN(Generator(latent_size=8, dtype=dtype, **SHAPE), Discriminator(dtype=dtype, **SHAPE), Generator(latent_size=8, **SHAPE),
+               lambda resolution: objective, update, **settings)
+
+
+def pixels(n=8, size=8):
+    return tf.constant(np.random.default_rng(0).integers(0, 256, (n, size, size, 3), np.uint8))
+
+
+def values(model):
+    return {n: v.numpy().copy() for n, v in model.state().items()}
+
+
+def players(model, objective, record, n=8):
+    return updates.Players(
+        generate=lambda z: model.generator(z, resolution=8, alpha=0.4),
+        discriminate=lambda x: model.discriminator(x, resolution=8, alpha=0.4)[:, 0],
+        generator_variables=[v.value for v in model.generator.variables_at(8, True)],
+        discriminator_variables=[v.value for v in model.discriminator.variables_at(8, True)],
+        apply_generator=lambda g, loss: record.__setitem__("g", g),
+        apply_discriminator=lambda g, loss: record.__setitem__("d", g),
+        objective=objective,
+        batch=n,
+    )
+
+
+@pytest.mark.parametrize("penalty", ["none", "gp", "r1"])
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_one_stage_gives_the_gradients_of_two_stage(name, penalty):
+    """At the same weights and latents, through a discriminator that mixes the samples of a batch."""
+    objective = Objective(ADVERSARIAL[name], penalty, 2.0, 1, 1.0, 1e-3)
+    model, both = gan(), []
+    z = tf.random.stateless_normal((8, 8), (1, 1))
+    reals = tf.cast(pixels(), tf.float32) / 127.5 - 1
+    batch = updates.Batch(reals, z, z, tf.random.stateless_uniform((8, 1, 1, 1), (2, 2)), tf.constant(True))
+    for rule in (updates.two_stage, updates.one_stage):
+        record = {}
+        rule(players(model, objective, record), batch)
+        both.append(record)
+    for network in "gd":
+        scale = max(np.abs(a).max() for a in both[0][network])
+        for a, b in zip(both[0][network], both[1][network]):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6 * scale)
+
+
+def test_lazy_penalty_is_rare_and_as_much_heavier():
+    """The mean over k steps of the lazily penalised gradient is that of the penalty at every step."""
+    z, reals = tf.random.stateless_normal((8, 8), (1, 1)), tf.cast(pixels(), tf.float32) / 127.5 - 1
+    model = gan()
+
+    def gradient(every, penalise):
+        record = {}
+        batch = updates.Batch(reals, z, z, tf.zeros((8, 1, 1, 1)), tf.constant(penalise))
+        updates.two_stage(players(model, Objective(ADVERSARIAL["wgan"], "r1", 5.0, every), record), batch)
+        return np.concatenate([g.numpy().ravel() for g in record["d"]])
+
+    always, lazy_on, lazy_off = gradient(1, True), gradient(4, True), gradient(4, False)
+    np.testing.assert_allclose((lazy_on + 3 * lazy_off) / 4, always, rtol=1e-3, atol=1e-4 * np.abs(always).max())
+
+
+@pytest.mark.parametrize("update", updates.UPDATES)
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_a_step_trains_what_the_phase_uses_and_nothing_else(update, dtype):
+    model = gan(Objective(ADVERSARIAL["nonsaturating"], "r1", 1.0, 1), update, dtype)
+    phase = growth.Phase(0, 4, False, 0, 64, 8, 1e-3, 0)
+    model.begin(phase)
+    before = values(model)
+    model.step(phase, pixels(size=4))
+    changed = {n for n, v in values(model).items() if not np.array_equal(v, before[n])}
+    used = {"generator/dense", "generator/conv_4", "generator/to_image_4", "discriminator/from_image_4", "discriminator/conv_4",
+            "discriminator/dense", "discriminator/logits", "ema/dense", "ema/conv_4", "ema/to_image_4"}
+    assert {n.rpartition("/")[0] for n in changed if n.split("/")[0] in ("generator", "discriminator", "ema")} == used
+    assert int(model.images_seen.numpy()) == 8
+
+
+@pytest.mark.parametrize("update", updates.UPDATES)
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+def test_a_poisoned_step_is_skipped_and_counted(update, poison):
+    poisoned = objectives.Adversarial(real=lambda f: f * poison, fake=lambda f: f * poison, generator=lambda f: f * poison)
+    model = gan(Objective(poisoned), update)
+    model.begin(FADE)
+    before = values(model)
+    for _ in range(3):
+        model.step(FADE, pixels())
+    after = values(model)
+    assert after.pop("images_seen") == 24 and after.pop("skipped") == 3 and after.pop("skipped_in_a_row") == 3
+    for name, value in after.items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+    model.objective_at = lambda resolution: Objective(ADVERSARIAL["nonsaturating"])
+    model.step(FADE, pixels())
+    assert model.skipped.numpy() == 3 and model.skipped_in_a_row.numpy() == 0
+
+
+def test_the_average_has_its_half_life():
+    model = gan(ema_half_life_images=8.0)
+    model.begin(FADE)
+    before = {id(v): v.numpy().copy() for v in model.generator.variables}
+    model.step(FADE, pixels())
+    for average, weight in zip(model.ema.variables_at(8, True), model.generator.variables_at(8, True)):
+        np.testing.assert_allclose(average, (before[id(weight)] + weight.numpy()) / 2, rtol=1e-5, atol=1e-7)
+
+
+def test_a_step_follows_from_the_state_alone():
+    """Nothing random is kept outside `state()`: restored variables repeat the step bit for bit."""
+    model = gan(Objective(ADVERSARIAL["wgan"], "gp", 10.0))
+    model.begin(FADE)
+    model.step(FADE, pixels())
+    kept = values(model)
+    model.step(FADE, pixels())
+    once = values(model)
+    for name, variable in model.state().items():
+        variable.assign(kept[name])
+    model.step(FADE, pixels())
+    for name, value in values(model).items():
+        np.testing.assert_array_equal(value, once[name], err_msg=name)
+
+
+def test_state_holds_every_variable_under_its_own_name():
+    model = gan()
+    model.begin(FADE)
+    counts = [len(n.variables) for n in (model.generator, model.discriminator, model.ema)]
+    slots = sum(len(o.variables) for o in model.optimizers.values())
+    assert len(model.state()) == sum(counts) + slots + 3
