@@ -28,7 +28,7 @@ test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.installed
-	$(BIN)/ruff check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 clean:
 	rm -rf $(VENV) build *.egg-info

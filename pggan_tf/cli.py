@@ -21,7 +21,9 @@ class _Field(click.ParamType):
     def __init__(self, name: str):
         self.field = name
         kind = configs.base_type(name)
-        self.name = {int: "number", float: "number", str: "text"}.get(kind, "res=value,…" if str(kind).startswith("dict") else "a,b,…")
+        self.name = {int: "number", float: "number", str: "text"}.get(
+            kind, "res=value,…" if str(kind).startswith("dict") else "a,b,…"
+        )
 
     def convert(self, value, param, ctx):
         return configs.parse(self.field, value)
@@ -33,21 +35,45 @@ def _config_options(command):
         default = field.default_factory() if field.default is dataclasses.MISSING else field.default
         if configs.base_type(name) is bool:
             declaration = f"{configs.flag(name)}/--no-{name.replace('_', '-')}"
-            option = click.option(declaration, name, default=None, help=f"{field.metadata['help']}  [{'yes' if default else 'no'}]")
+            option = click.option(
+                declaration, name, default=None, help=f"{field.metadata['help']}  [{'yes' if default else 'no'}]"
+            )
         else:
-            shown = ",".join(f"{k}={v}" for k, v in default.items()) if isinstance(default, dict) else (
-                ",".join(map(str, default)) if isinstance(default, tuple) else default)
-            text = field.metadata["help"] + (f": {', '.join(field.metadata['choices'])}" if field.metadata["choices"] else "")
+            shown = (
+                ",".join(f"{k}={v}" for k, v in default.items())
+                if isinstance(default, dict)
+                else (",".join(map(str, default)) if isinstance(default, tuple) else default)
+            )
+            text = field.metadata["help"] + (
+                f": {', '.join(field.metadata['choices'])}" if field.metadata["choices"] else ""
+            )
             if name == "recipe":
                 text += f": {', '.join(recipes.RECIPES)}"
-            option = click.option(configs.flag(name), name, type=_Field(name), default=None, help=text + (f"  [{shown}]" if shown is not None else ""))
+            option = click.option(
+                configs.flag(name),
+                name,
+                type=_Field(name),
+                default=None,
+                help=text + (f"  [{shown}]" if shown is not None else ""),
+            )
         command = option(command)
     return command
 
 
-def _quiet_tensorflow() -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+def _start_tensorflow() -> None:
+    """Imports TensorFlow without the lines that its C++ parts write before any log level is heard."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept), os.close(nowhere)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -59,8 +85,18 @@ def cli():
 def _shards(config: configs.Config, cache: str | None):
     from preprocessing import prepare
 
-    return prepare.shards_for(config.data, cache, config.target_res, config.resolutions, filter=config.filter, channels=config.channels,
-                              upscale_small=config.upscale_small, count=config.portraits, say=click.echo, progress=_progress())
+    return prepare.shards_for(
+        config.data,
+        cache,
+        config.target_res,
+        config.resolutions,
+        filter=config.filter,
+        channels=config.channels,
+        upscale_small=config.upscale_small,
+        count=config.portraits,
+        say=click.echo,
+        progress=_progress(),
+    )
 
 
 def _progress():
@@ -71,7 +107,9 @@ def _progress():
 
     def update(done: int, total: int) -> None:
         if not bars:
-            bars.append(click.progressbar(length=total, label="images", file=sys.stderr, update_min_steps=max(1, total // 200)))
+            bars.append(
+                click.progressbar(length=total, label="images", file=sys.stderr, update_min_steps=max(1, total // 200))
+            )
             bars[0].__enter__()
         bars[0].update(1)
         if done == total:
@@ -94,23 +132,22 @@ def train(config_file, resume, init_from, runs, cache, dry_run, **given):
     given = {k: v for k, v in given.items() if v is not None}
     if resume:
         if config_file or init_from or dry_run:
-            raise UserError("--resume goes with neither --config, --init-from nor --dry-run: a run goes on with its own config.")
-        _quiet_tensorflow()
+            raise UserError(
+                "--resume goes with neither --config, --init-from nor --dry-run: a run goes on with its own config."
+            )
+        _start_tensorflow()
         from pggan_tf.training import session
 
         click.echo(session.resume(resume, lambda c: _shards(c, cache), given, click.echo))
         return
     base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", configs.Config.recipe))
-    if "minutes" not in given and given.keys() & {"fade_images", "stable_images", "total_images"}:
-        given.setdefault("minutes", None)
     config = configs.complete(_replaced(base, given))
-    if dry_run:
+    if dry_run and config.minutes is None:
         click.echo(json.dumps(configs.to_dict(config), indent=1))
-        if config.minutes is None:
-            click.echo(growth.table(configs.schedule(config)))
-            return
-    _quiet_tensorflow()
+        click.echo(growth.table(configs.schedule(config)))
+        return
     shards = _shards(config, cache)
+    _start_tensorflow()
     from pggan_tf.training import session
 
     folder = session.start(config, shards, runs, init_from=init_from, dry_run=dry_run, started=started, say=click.echo)
@@ -152,7 +189,13 @@ def _range(text: str) -> list[int]:
 @click.option("--npz", help="write all of them as uint8 'images' [N,H,W,C]")
 @click.option("--dir", "folder", help="write each as a .png into this folder")
 @click.option("--stage", type=int, help="resolution to generate at  [the last that was trained]")
-@click.option("--truncation", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="below 1: less varied, more typical images")
+@click.option(
+    "--truncation",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="below 1: less varied, more typical images",
+)
 def generate(source, seeds, count, grid, npz, folder, stage, truncation):
     """Images out of SOURCE, a run's folder or a generator.keras."""
     if seeds and count:
@@ -160,7 +203,7 @@ def generate(source, seeds, count, grid, npz, folder, stage, truncation):
     if not (grid or npz or folder):
         raise UserError("nowhere to write: give --grid FILE, --npz FILE or --dir FOLDER.")
     numbers = _range(seeds) if seeds else list(range(count or 64))
-    _quiet_tensorflow()
+    _start_tensorflow()
     from pathlib import Path
 
     import numpy as np
@@ -171,7 +214,9 @@ def generate(source, seeds, count, grid, npz, folder, stage, truncation):
     stage = stage or generator.resolutions[-1]
     if stage not in generator.resolutions:
         raise UserError(f"--stage {stage}: {source} has {', '.join(map(str, generator.resolutions))}.")
-    images = synthesis.Sampler(generator).images(synthesis.latents(numbers, generator.latent_size), stage, truncation=truncation)
+    images = synthesis.Sampler(generator).images(
+        synthesis.latents(numbers, generator.latent_size), stage, truncation=truncation
+    )
     try:
         for file in filter(None, (grid, npz)):
             Path(file).parent.mkdir(parents=True, exist_ok=True)
@@ -195,7 +240,14 @@ def generate(source, seeds, count, grid, npz, folder, stage, truncation):
 @click.argument("out")
 @click.option("--size", type=click.IntRange(4, 1024), required=True, help="pixels of a side")
 @click.option("--resolutions", type=_Field("resolutions"), help="resolutions to store  [halvings of --size down to 4]")
-@click.option("--filter", "filter", type=click.Choice(pixels.FILTERS), default="lanczos", show_default=True, help="filter that photos are reduced with")
+@click.option(
+    "--filter",
+    "filter",
+    type=click.Choice(pixels.FILTERS),
+    default="lanczos",
+    show_default=True,
+    help="filter that photos are reduced with",
+)
 @click.option("--gray", is_flag=True, help="one channel instead of three")
 @click.option("--upscale-small", is_flag=True, help="enlarge images smaller than --size instead of leaving them out")
 @click.option("--count", type=click.IntRange(1), default=10_000, show_default=True, help="how many portraits")
@@ -205,9 +257,22 @@ def prepare(source, out, size, resolutions, filter, gray, upscale_small, count, 
     """Turns SOURCE, a folder of images or `portraits`, into shards in the new folder OUT."""
     from preprocessing import prepare as preparing
 
-    manifest = preparing.prepare(source, out, size, resolutions=resolutions or (), filter=filter, channels=1 if gray else 3,
-                                 upscale_small=upscale_small, count=count, shard_images=shard_images, compress=compress, progress=_progress())
-    click.echo(f"{manifest.images} images at {', '.join(map(str, manifest.resolutions))} px, {manifest.skipped} left out")
+    manifest = preparing.prepare(
+        source,
+        out,
+        size,
+        resolutions=resolutions or (),
+        filter=filter,
+        channels=1 if gray else 3,
+        upscale_small=upscale_small,
+        count=count,
+        shard_images=shard_images,
+        compress=compress,
+        progress=_progress(),
+    )
+    click.echo(
+        f"{manifest.images} images at {', '.join(map(str, manifest.resolutions))} px, {manifest.skipped} left out"
+    )
     click.echo(out)
 
 

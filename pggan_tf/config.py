@@ -41,7 +41,9 @@ class Config:
     mirror: bool = option(True, "show every other image mirrored")
     channels: int = option(3, "3 for colour, 1 for gray", ("1", "3"))
     # networks
-    target_res: int | None = option(None, "pixels to grow to, a power of two from 4 to 1024; 64 unless --resolutions are given")
+    target_res: int | None = option(
+        None, "pixels to grow to, a power of two from 4 to 1024; 64 unless --resolutions are given"
+    )
     resolutions: tuple[int, ...] | None = option(None, "stages to grow through, such as 4,8,16,32,96")
     fmap_base: int = option(2048, "feature maps: min(2 * fmap_base / resolution, fmap_max)")
     fmap_max: int = option(128, "feature maps at most")
@@ -49,8 +51,12 @@ class Config:
     stddev_group: int = option(4, "images whose spread the discriminator sees; 1 turns it off")
     # objective
     loss: str = option("nonsaturating-r1", "pair of losses, with its penalty", tuple(objectives.LOSSES))
-    lsgan_targets: tuple[float, ...] | None = option(None, "a,b,c of lsgan: D's targets for fakes and reals, G's for fakes")
-    penalty: str | None = option(None, "penalty on the discriminator's gradient instead of the loss's own", objectives.PENALTIES)
+    lsgan_targets: tuple[float, ...] | None = option(
+        None, "a,b,c of lsgan: D's targets for fakes and reals, G's for fakes"
+    )
+    penalty: str | None = option(
+        None, "penalty on the discriminator's gradient instead of the loss's own", objectives.PENALTIES
+    )
     penalty_weight: Table | None = option(None, "weight of the penalty: lambda of gp, gamma of r1")
     penalty_every: int | None = option(None, "apply the penalty at every k-th step, k times as heavy")
     penalty_target: float = option(1.0, "norm that gp pulls the gradient to")
@@ -74,7 +80,9 @@ class Config:
     precision: str = option("auto", "auto: bfloat16 where the hardware multiplies it faster, else float32", PRECISIONS)
     seed: int = option(0, "seed of everything random")
     snapshot_images: int | None = option(None, "images between two grids of samples; by default a fortieth of the run")
-    checkpoint_minutes: float = option(5.0, "minutes between checkpoints; they are also written when a phase ends and when stopped")
+    checkpoint_minutes: float = option(
+        5.0, "minutes between checkpoints; they are also written when a phase ends and when stopped"
+    )
     keep_checkpoints: int = option(2, "how many checkpoints to keep")
     grid: int = option(64, "images in a grid")
 
@@ -181,9 +189,32 @@ def _at_least(config: Config, low: float, *names: str) -> None:
 
 def complete(config: Config) -> Config:
     """Works out what was left open and refuses what cannot run. The result's tables list every resolution."""
-    _at_least(config, 1, "portraits", "fmap_base", "fmap_max", "latent_size", "stddev_group", "batch", "penalty_every",
-              "total_images", "snapshot_images", "keep_checkpoints", "grid")
-    _at_least(config, 0, "seed", "penalty_weight", "drift", "ema_rampup", "ema_half_life_images", "checkpoint_minutes", "learning_rate")
+    _at_least(
+        config,
+        1,
+        "portraits",
+        "fmap_base",
+        "fmap_max",
+        "latent_size",
+        "stddev_group",
+        "batch",
+        "penalty_every",
+        "total_images",
+        "snapshot_images",
+        "keep_checkpoints",
+        "grid",
+    )
+    _at_least(
+        config,
+        0,
+        "seed",
+        "penalty_weight",
+        "drift",
+        "ema_rampup",
+        "ema_half_life_images",
+        "checkpoint_minutes",
+        "learning_rate",
+    )
     if config.minutes is not None and not 0 < config.minutes < 1e6:
         raise UserError(f"--minutes {config.minutes}: expected more than 0.")
     if not 0 <= config.fade_share <= 1:
@@ -191,21 +222,29 @@ def complete(config: Config) -> Config:
     if not config.stage_growth > 0:
         raise UserError(f"--stage-growth {config.stage_growth}: expected more than 0.")
     if len(config.adam_betas) != 2 or not all(0 <= b < 1 for b in config.adam_betas):
-        raise UserError(f"--adam-betas {','.join(map(str, config.adam_betas))}: expected two numbers from 0 to below 1, such as 0,0.99.")
+        raise UserError(
+            f"--adam-betas {','.join(map(str, config.adam_betas))}: expected two numbers from 0 to below 1, such as 0,0.99."
+        )
     if config.seed >= 2**31:
         raise UserError(f"--seed {config.seed}: expected 0 to {2**31 - 1}.")
     changes: dict = {}
     if config.resolutions:
         resolutions = growth.check_resolutions(config.resolutions)
         if config.target_res not in (None, resolutions[-1]):
-            raise UserError(f"--target-res {config.target_res} and --resolutions that end at {resolutions[-1]}: give one of them.")
+            raise UserError(
+                f"--target-res {config.target_res} and --resolutions that end at {resolutions[-1]}: give one of them."
+            )
     else:
         resolutions = growth.doubling(64 if config.target_res is None else config.target_res)
     changes |= {"resolutions": resolutions, "target_res": resolutions[-1]}
     own = objectives.LOSSES[config.loss]
     penalty = config.penalty or own["penalty"]
     # Another penalty than the loss's own starts from the weights that this penalty is published with.
-    usual = own if penalty == own["penalty"] else next((v for v in objectives.LOSSES.values() if v["penalty"] == penalty), own)
+    usual = (
+        own
+        if penalty == own["penalty"]
+        else next((v for v in objectives.LOSSES.values() if v["penalty"] == penalty), own)
+    )
     changes["penalty"] = penalty
     if config.penalty_weight is None:
         changes["penalty_weight"] = {4: usual["penalty_weight"]}
@@ -216,15 +255,19 @@ def complete(config: Config) -> Config:
     if config.lsgan_targets is not None and config.loss != "lsgan":
         raise UserError(f"--lsgan-targets with --loss {config.loss}: it belongs to --loss lsgan.")
     if config.lsgan_targets is not None and len(config.lsgan_targets) != 3:
-        raise UserError(f"--lsgan-targets {','.join(map(str, config.lsgan_targets))}: expected three numbers a,b,c, such as -1,1,0.")
+        raise UserError(
+            f"--lsgan-targets {','.join(map(str, config.lsgan_targets))}: expected three numbers a,b,c, such as -1,1,0."
+        )
     for name in ("batch", "learning_rate", "fade_images", "stable_images", "penalty_weight"):
         table = changes.get(name) or getattr(config, name)
         changes[name] = {r: growth.at(table, r) for r in resolutions}
     changes["fade_images"][resolutions[0]] = 0  # there is nothing that it could fade in from
     for resolution, size in changes["batch"].items():
         if config.stddev_group > 1 and size > config.stddev_group and size % config.stddev_group:
-            raise UserError(f"--batch {size} at {resolution} px: not a multiple of --stddev-group {config.stddev_group}. "
-                            f"The nearest are {size // config.stddev_group * config.stddev_group} and {-(-size // config.stddev_group) * config.stddev_group}.")
+            raise UserError(
+                f"--batch {size} at {resolution} px: not a multiple of --stddev-group {config.stddev_group}. "
+                f"The nearest are {size // config.stddev_group * config.stddev_group} and {-(-size // config.stddev_group) * config.stddev_group}."
+            )
     return dataclasses.replace(config, **changes)
 
 
@@ -243,5 +286,11 @@ def objective(config: Config, resolution: int) -> objectives.Objective:
     adversarial = objectives.ADVERSARIAL[objectives.LOSSES[config.loss]["adversarial"]]
     if config.lsgan_targets:
         adversarial = objectives.least_squares(*config.lsgan_targets)
-    return objectives.Objective(adversarial, config.penalty, growth.at(config.penalty_weight, resolution), config.penalty_every,
-                                config.penalty_target, config.drift)
+    return objectives.Objective(
+        adversarial,
+        config.penalty,
+        growth.at(config.penalty_weight, resolution),
+        config.penalty_every,
+        config.penalty_target,
+        config.drift,
+    )

@@ -47,19 +47,29 @@ def doubling(target_res: int) -> tuple[int, ...]:
         return tuple(p for p in powers if p <= target_res)
     low = max((p for p in powers if p < target_res), default=SMALLEST)
     high = min((p for p in powers if p > target_res), default=LARGEST)
-    near = f"The nearest is {low}." if low == high or not SMALLEST < target_res < LARGEST else f"The nearest are {low} and {high}."
-    raise UserError(f"--target-res {target_res}: not a power of two from {SMALLEST} to {LARGEST}. {near} "
-                    "Other sizes go by --resolutions, such as 4,8,16,32,96.")
+    near = (
+        f"The nearest is {low}."
+        if low == high or not SMALLEST < target_res < LARGEST
+        else f"The nearest are {low} and {high}."
+    )
+    raise UserError(
+        f"--target-res {target_res}: not a power of two from {SMALLEST} to {LARGEST}. {near} "
+        "Other sizes go by --resolutions, such as 4,8,16,32,96."
+    )
 
 
 def check_resolutions(resolutions: Sequence[int]) -> tuple[int, ...]:
     """A plan may grow by any whole factor: each resolution has to be a multiple of the one before."""
     for low, high in zip(resolutions, resolutions[1:]):
         if high <= low or high % low:
-            raise UserError(f"--resolutions {','.join(map(str, resolutions))}: {high} is not a larger multiple of {low}. "
-                            "Each resolution has to be a whole multiple of the one before, such as 4,8,16,32,96.")
+            raise UserError(
+                f"--resolutions {','.join(map(str, resolutions))}: {high} is not a larger multiple of {low}. "
+                "Each resolution has to be a whole multiple of the one before, such as 4,8,16,32,96."
+            )
     if not resolutions or resolutions[0] < 2 or resolutions[-1] > LARGEST:
-        raise UserError(f"--resolutions {','.join(map(str, resolutions))}: expected sizes from 2 to {LARGEST}, such as 4,8,16,32,96.")
+        raise UserError(
+            f"--resolutions {','.join(map(str, resolutions))}: expected sizes from 2 to {LARGEST}, such as 4,8,16,32,96."
+        )
     return tuple(resolutions)
 
 
@@ -89,10 +99,16 @@ def plan(
                 continue
             images = math.ceil(at(fade_images if fade else stable_images, resolution) / size) * size
             if images:
-                phases.append(Phase(len(phases), resolution, fade, start, images, size, at(learning_rate, resolution), stage_start))
+                phases.append(
+                    Phase(
+                        len(phases), resolution, fade, start, images, size, at(learning_rate, resolution), stage_start
+                    )
+                )
                 start += images
     if not phases:
-        raise UserError("the schedule is empty: every fade and stable phase has 0 images. Give --stable-images or --fade-images more than 0.")
+        raise UserError(
+            "the schedule is empty: every fade and stable phase has 0 images. Give --stable-images or --fade-images more than 0."
+        )
     return tuple(phases)
 
 
@@ -108,8 +124,13 @@ def time_shares(resolutions: Sequence[int], growth: float) -> dict[int, float]:
     return {r: w / total for r, w in weights.items()}
 
 
-def images_for(seconds: float, speed: Mapping[tuple[int, bool], float], resolutions: Sequence[int], growth: float,
-               fade_share: float) -> tuple[dict[int, int], dict[int, int]]:
+def images_for(
+    seconds: float,
+    speed: Mapping[tuple[int, bool], float],
+    resolutions: Sequence[int],
+    growth: float,
+    fade_share: float,
+) -> tuple[dict[int, int], dict[int, int]]:
     """(fade_images, stable_images) per resolution that fill `seconds`.
 
     speed: images/s for every (resolution, fade). A resolution's time is `time_shares`, of which the fade takes

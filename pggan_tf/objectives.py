@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
-
 class _TensorFlow:
     """Imported at first use: the command line reads this module's tables and has to answer --help at once."""
 
@@ -48,7 +47,9 @@ ADVERSARIAL: dict[str, Adversarial] = {
         generator=lambda f: tf.square(f - 1),
     ),
     # Goodfellow et al. 2014, section 3: G maximises log D(G(z)). -log sigmoid(f) = softplus(-f).
-    "nonsaturating": Adversarial(real=lambda f: tf.nn.softplus(-f), fake=lambda f: tf.nn.softplus(f), generator=lambda f: tf.nn.softplus(-f)),
+    "nonsaturating": Adversarial(
+        real=lambda f: tf.nn.softplus(-f), fake=lambda f: tf.nn.softplus(f), generator=lambda f: tf.nn.softplus(-f)
+    ),
 }
 
 
@@ -99,5 +100,11 @@ LOSSES: dict[str, dict] = {
     "wgan-gp": {"adversarial": "wgan", "penalty": "gp", "penalty_weight": 10.0, "penalty_every": 1, "drift": 1e-3},
     "lsgan": {"adversarial": "lsgan", "penalty": "none", "penalty_weight": 0.0, "penalty_every": 1, "drift": 0.0},
     "mse": {"adversarial": "mse", "penalty": "none", "penalty_weight": 0.0, "penalty_every": 1, "drift": 0.0},
-    "nonsaturating-r1": {"adversarial": "nonsaturating", "penalty": "r1", "penalty_weight": 1.0, "penalty_every": 16, "drift": 0.0},
+    "nonsaturating-r1": {
+        "adversarial": "nonsaturating",
+        "penalty": "r1",
+        "penalty_weight": 1.0,
+        "penalty_every": 16,
+        "drift": 0.0,
+    },
 }

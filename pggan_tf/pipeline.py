@@ -49,11 +49,15 @@ def order(numbers: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.nd
     numbers = np.asarray(numbers, np.int64)
     epoch = (numbers // count).astype(np.uint64)
     key = _mix(epoch ^ _mix(np.full(len(numbers), seed, np.uint64)))
-    flips = _mix(numbers.astype(np.uint64) ^ _mix(np.full(len(numbers), seed, np.uint64) ^ np.uint64(0xF11F))) & np.uint64(1)
+    flips = _mix(
+        numbers.astype(np.uint64) ^ _mix(np.full(len(numbers), seed, np.uint64) ^ np.uint64(0xF11F))
+    ) & np.uint64(1)
     return permute(numbers % count, count, key), flips.astype(bool)
 
 
-def read(shards: Shards, resolution: int, seed: int, start: int, images: int, mirror: bool) -> tuple[np.ndarray, np.ndarray]:
+def read(
+    shards: Shards, resolution: int, seed: int, start: int, images: int, mirror: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Images number start .. start + images - 1 of a run: uint8 [N,R,R,C] and labels int64 [N]."""
     indices, flips = order(np.arange(start, start + images), len(shards), seed)
     pixels = shards.read(resolution, indices)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,12 +53,12 @@ def save(path: str | Path, image: np.ndarray) -> None:
 
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
-    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(partial, format=(path.suffix[1:] or "png").replace("jpg", "jpeg"))
+    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(
+        partial, format=(path.suffix[1:] or "png").replace("jpg", "jpeg")
+    )
     partial.replace(path)
 
 
 def grid(path: str | Path, images: np.ndarray, columns: int | None = None, size: int = 1) -> None:
     """Saves uint8 images as one picture."""
     save(path, tile(enlarge(images, size), columns, edge=1 if size >= 32 else 0))
-
-

@@ -25,9 +25,10 @@ from pggan_tf.errors import DamagedFile, UserError
 VERSION = 1
 MANIFEST = "manifest.json"
 LABELS = "labels"
-# Mapped pages are given back after this many bytes were read: they count as the process's memory though they are the
-# system's cache, and a large dataset would look like a leak.
+# Mapped pages are given back after about this many bytes: they count as the process's memory though they are the
+# system's cache, and a large dataset would look like a leak. Linux maps 64 KiB around every page that is touched.
 _GIVE_BACK_BYTES = 64 << 20
+_MAPPED_AROUND_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,25 @@ class Writer:
     resolutions: every one a divisor of the last, the full one; smaller ones are exact block means of the full image.
     """
 
-    def __init__(self, folder: str | Path, resolutions: Sequence[int], channels: int = 3, classes: Sequence[str] = (),
-                 source: str = "", filter: str = "", shard_images: int = 4096, compress: bool = False, details: Mapping = {}):
+    def __init__(
+        self,
+        folder: str | Path,
+        resolutions: Sequence[int],
+        channels: int = 3,
+        classes: Sequence[str] = (),
+        source: str = "",
+        filter: str = "",
+        shard_images: int = 4096,
+        compress: bool = False,
+        details: Mapping = {},
+    ):
         self.folder = Path(folder)
         self.resolutions, self.channels = tuple(sorted(resolutions)), channels
         full = self.resolutions[-1]
         if unfit := [r for r in self.resolutions if full % r]:
-            raise UserError(f"resolution {unfit[0]}: not a divisor of {full}. A stage's images are exact block means of the full size.")
+            raise UserError(
+                f"resolution {unfit[0]}: not a divisor of {full}. A stage's images are exact block means of the full size."
+            )
         self.classes, self.source, self.filter = tuple(classes), source, filter
         self.shard_images, self.compress, self.details = shard_images, compress, dict(details)
         self._images: list[np.ndarray] = []
@@ -117,8 +130,17 @@ class Writer:
 
     def close(self, skipped: int = 0) -> Manifest:
         self._flush()
-        manifest = Manifest(self.images, self.resolutions, self.channels, self.classes, self.source, self.filter,
-                            tuple(self._shards), skipped, self.details)
+        manifest = Manifest(
+            self.images,
+            self.resolutions,
+            self.channels,
+            self.classes,
+            self.source,
+            self.filter,
+            tuple(self._shards),
+            skipped,
+            self.details,
+        )
         partial = self.folder / f".{MANIFEST}.partial"
         partial.write_text(json.dumps(asdict(manifest), indent=1))
         partial.replace(self.folder / MANIFEST)
@@ -130,7 +152,9 @@ def _member(path: Path, name: str, file, archive: zipfile.ZipFile) -> tuple[np.n
     try:
         info = archive.getinfo(f"{name}.npy")
     except KeyError:
-        raise DamagedFile(f"{path}: has no array '{name}', which its manifest promises. Prepare the dataset again.") from None
+        raise DamagedFile(
+            f"{path}: has no array '{name}', which its manifest promises. Prepare the dataset again."
+        ) from None
     if info.compress_type != zipfile.ZIP_STORED:
         with archive.open(info) as stream:
             return np.lib.format.read_array(stream, allow_pickle=False), None
@@ -142,7 +166,9 @@ def _member(path: Path, name: str, file, archive: zipfile.ZipFile) -> tuple[np.n
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read_header(file)
     if dtype.hasobject or fortran:
-        raise DamagedFile(f"{path}: array '{name}' is {'pickled' if dtype.hasobject else 'in Fortran order'}: expected plain numbers in C order.")
+        raise DamagedFile(
+            f"{path}: array '{name}' is {'pickled' if dtype.hasobject else 'in Fortran order'}: expected plain numbers in C order."
+        )
     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return np.ndarray(shape, dtype, buffer=mapped, offset=file.tell()), mapped
 
@@ -155,11 +181,15 @@ class Shards:
         try:
             raw = json.loads((self.folder / MANIFEST).read_text())
         except FileNotFoundError:
-            raise UserError(f"{folder}: no {MANIFEST}, so not a folder of shards. Make one with: pggan prepare SOURCE {folder}") from None
+            raise UserError(
+                f"{folder}: no {MANIFEST}, so not a folder of shards. Make one with: pggan prepare SOURCE {folder}"
+            ) from None
         except json.JSONDecodeError as error:
             raise DamagedFile(f"{self.folder / MANIFEST}: not JSON ({error}). Prepare the dataset again.") from None
         if raw.get("version", 0) > VERSION:
-            raise UserError(f"{folder}: written by a newer version (format {raw['version']}, this one reads up to {VERSION}). Update pggan-tf.")
+            raise UserError(
+                f"{folder}: written by a newer version (format {raw['version']}, this one reads up to {VERSION}). Update pggan-tf."
+            )
         try:
             self.manifest = Manifest(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
             self._starts = np.cumsum([0, *(s["images"] for s in self.manifest.shards)])
@@ -175,6 +205,7 @@ class Shards:
 
     def verify(self) -> None:
         """Compares every shard with its checksum; names the damaged ones."""
+
         def state(shard):
             path = self.folder / shard["file"]
             if not path.is_file():
@@ -183,8 +214,10 @@ class Shards:
 
         with ThreadPoolExecutor(4) as pool:
             if bad := [s for s in pool.map(state, self.manifest.shards) if s]:
-                raise DamagedFile(f"{self.folder}: {', '.join(bad[:5])}{' ...' if len(bad) > 5 else ''} (sha256 differs from {MANIFEST}). "
-                                  "Prepare the dataset again, or restore the file.")
+                raise DamagedFile(
+                    f"{self.folder}: {', '.join(bad[:5])}{' ...' if len(bad) > 5 else ''} (sha256 differs from {MANIFEST}). "
+                    "Prepare the dataset again, or restore the file."
+                )
 
     def _open(self, name: str) -> list:
         if name not in self._arrays:
@@ -197,7 +230,9 @@ class Shards:
                 except (OSError, zipfile.BadZipFile, ValueError, struct.error) as error:
                     raise DamagedFile(f"{path}: cannot be read ({error}). Prepare the dataset again.") from None
                 if len(array) != shard["images"]:
-                    raise DamagedFile(f"{path}: array '{name}' holds {len(array)} images, the manifest says {shard['images']}.")
+                    raise DamagedFile(
+                        f"{path}: array '{name}' holds {len(array)} images, the manifest says {shard['images']}."
+                    )
                 opened.append((array, mapped))
             self._arrays[name] = opened
         return self._arrays[name]
@@ -209,7 +244,7 @@ class Shards:
         for s in np.unique(shard_of):
             here = shard_of == s
             out[here] = opened[s][0][indices[here] - self._starts[s]]
-        self._read_bytes += out.nbytes
+        self._read_bytes += max(out.nbytes, len(indices) * _MAPPED_AROUND_BYTES)
         if self._read_bytes > _GIVE_BACK_BYTES:
             self._read_bytes = 0
             for _, mapped in opened:
@@ -221,14 +256,20 @@ class Shards:
         """The smallest stored resolution that `resolution` is an exact block mean of."""
         fit = [r for r in self.manifest.resolutions if r % resolution == 0]
         if not fit:
-            raise UserError(f"{self.folder}: holds {', '.join(map(str, self.manifest.resolutions))} px, and {resolution} px divides none of them. "
-                            f"Prepare the dataset with --resolutions that include {resolution}.")
+            raise UserError(
+                f"{self.folder}: holds {', '.join(map(str, self.manifest.resolutions))} px, and {resolution} px divides none of them. "
+                f"Prepare the dataset with --resolutions that include {resolution}."
+            )
         return min(fit)
 
     def read(self, resolution: int, indices: np.ndarray) -> np.ndarray:
         """indices [N] -> uint8 [N, resolution, resolution, channels]."""
         stored = self.stored_for(resolution)
-        return pixels.block_mean(images, stored // resolution) if (images := self._gather(str(stored), indices)).shape[1] != resolution else images
+        return (
+            pixels.block_mean(images, stored // resolution)
+            if (images := self._gather(str(stored), indices)).shape[1] != resolution
+            else images
+        )
 
     def labels(self, indices: np.ndarray) -> np.ndarray:
         """indices [N] -> int64 [N]; zeros where the dataset has no classes."""

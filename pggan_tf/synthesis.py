@@ -47,7 +47,9 @@ class Sampler:
             return self.generator(z, resolution=resolution, alpha=alpha if fade else None, truncation=truncation)
 
         if (resolution, fade) not in self._functions:
-            self._functions = {(resolution, fade): tf.function(generate, autograph=False)}  # one: growing leaves the old behind
+            self._functions = {
+                (resolution, fade): tf.function(generate, autograph=False)
+            }  # one: growing leaves the old behind
         return self._functions[resolution, fade]
 
     def images(self, latents: np.ndarray, resolution: int, alpha: float = 1.0, truncation: float = 1.0) -> np.ndarray:
@@ -73,8 +75,14 @@ def load(path: str | Path):
     path = Path(path)
     file = path / "generator.keras" if path.is_dir() else path
     if not file.is_file():
-        raise UserError(f"{path}: no generator.keras" + (" in it; it is written when training ends. To finish: pggan train --resume " + str(path)
-                                                         if path.is_dir() else ". Expected a run's folder or a .keras file."))
+        raise UserError(
+            f"{path}: no generator.keras"
+            + (
+                " in it; it is written when training ends. To finish: pggan train --resume " + str(path)
+                if path.is_dir()
+                else ". Expected a run's folder or a .keras file."
+            )
+        )
     try:
         return keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds for a file that is not what it says

@@ -30,7 +30,9 @@ def _to_rgb_or_gray(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def decode(data: bytes, size: int, filter: str = "lanczos", channels: int = 3, upscale_small: bool = False) -> np.ndarray:
+def decode(
+    data: bytes, size: int, filter: str = "lanczos", channels: int = 3, upscale_small: bool = False
+) -> np.ndarray:
     """The bytes of an image file -> uint8 [size, size, channels]: turned as its EXIF says, cut to the central square, resized.
 
     Of an animation the first frame. Raises Unreadable.

@@ -23,8 +23,19 @@ def is_shards(location: str | Path) -> bool:
     return (Path(location) / shards.MANIFEST).is_file()
 
 
-def _write(items, total: int, out: Path, resolutions: Sequence[int], channels: int, source: str, filter: str, classes,
-           shard_images: int, compress: bool, progress: Callable[[int, int], None]) -> shards.Manifest:
+def _write(
+    items,
+    total: int,
+    out: Path,
+    resolutions: Sequence[int],
+    channels: int,
+    source: str,
+    filter: str,
+    classes,
+    shard_images: int,
+    compress: bool,
+    progress: Callable[[int, int], None],
+) -> shards.Manifest:
     """Writes `items`, (name, image or Unreadable, label), lists what cannot be used, and refuses if that is more than half."""
     writer = shards.Writer(out, resolutions, channels, classes, source, filter, shard_images, compress)
     skipped: list[str] = []
@@ -38,14 +49,31 @@ def _write(items, total: int, out: Path, resolutions: Sequence[int], channels: i
         (out / REPORT).write_text("\n".join(skipped) + "\n")
     if 2 * len(skipped) > total or not writer.images:
         small = sum("smaller than" in s for s in skipped)
-        advice = "Give --upscale-small or a smaller size." if 2 * small > len(skipped) else "Check that the files are whole."
-        raise UserError(f"{source}: {len(skipped)} of {total} images cannot be used, more than half. The first: {skipped[0]}. {advice}")
+        advice = (
+            "Give --upscale-small or a smaller size." if 2 * small > len(skipped) else "Check that the files are whole."
+        )
+        raise UserError(
+            f"{source}: {len(skipped)} of {total} images cannot be used, more than half. The first: {skipped[0]}. {advice}"
+        )
     return writer.close(len(skipped))
 
 
-def prepare(source: str, out: str | Path, size: int, *, resolutions: Sequence[int] = (), filter: str = "lanczos", channels: int = 3,
-            upscale_small: bool = False, count: int = 10_000, seed: int = 0, shard_images: int = 4096, compress: bool = False,
-            workers: int | None = None, progress: Callable[[int, int], None] = lambda done, total: None) -> shards.Manifest:
+def prepare(
+    source: str,
+    out: str | Path,
+    size: int,
+    *,
+    resolutions: Sequence[int] = (),
+    filter: str = "lanczos",
+    channels: int = 3,
+    upscale_small: bool = False,
+    count: int = 10_000,
+    seed: int = 0,
+    shard_images: int = 4096,
+    compress: bool = False,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> shards.Manifest:
     """Writes `source`, a folder or 'portraits', as shards into the new folder `out`: whole or not at all.
 
     resolutions: those to store, divisors of `size`; by default its halvings down to 4. count, seed: for portraits.
@@ -67,12 +95,16 @@ def prepare(source: str, out: str | Path, size: int, *, resolutions: Sequence[in
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        manifest = _write(items, total, partial, resolutions, channels, str(source), filter, classes, shard_images, compress, progress)
+        manifest = _write(
+            items, total, partial, resolutions, channels, str(source), filter, classes, shard_images, compress, progress
+        )
         if out.exists():
             out.rmdir()
         partial.rename(out)
     except OSError as error:
-        raise UserError(f"{out}: cannot be written ({error.strerror or error}). Choose a folder on a disk with room and the right to write.") from None
+        raise UserError(
+            f"{out}: cannot be written ({error.strerror or error}). Choose a folder on a disk with room and the right to write."
+        ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return manifest
@@ -80,20 +112,37 @@ def prepare(source: str, out: str | Path, size: int, *, resolutions: Sequence[in
 
 def cache_folder(given: str | None) -> Path:
     """--cache, else $PGGAN_CACHE, else the user's cache folder."""
-    return Path(given or os.environ.get("PGGAN_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pggan-tf")
+    return Path(
+        given
+        or os.environ.get("PGGAN_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pggan-tf"
+    )
 
 
 def _key(*parts) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def shards_for(source: str | None, cache: str | None, size: int, resolutions: Sequence[int], *, filter: str, channels: int, upscale_small: bool,
-               count: int, say: Callable[[str], None], progress: Callable[[int, int], None] = lambda done, total: None) -> shards.Shards:
+def shards_for(
+    source: str | None,
+    cache: str | None,
+    size: int,
+    resolutions: Sequence[int],
+    *,
+    filter: str,
+    channels: int,
+    upscale_small: bool,
+    count: int,
+    say: Callable[[str], None],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> shards.Shards:
     """Opens `source` as shards: a folder of shards as it is; images and portraits by way of the cache, by their content."""
     if source and is_shards(source):
         opened = shards.Shards(source)
         if opened.manifest.channels != channels:
-            raise UserError(f"--data {source}: holds images of {opened.manifest.channels} channels. Give --channels {opened.manifest.channels}.")
+            raise UserError(
+                f"--data {source}: holds images of {opened.manifest.channels} channels. Give --channels {opened.manifest.channels}."
+            )
         for resolution in resolutions:
             opened.stored_for(resolution)
         return opened
@@ -112,7 +161,9 @@ def shards_for(source: str | None, cache: str | None, size: int, resolutions: Se
             seen.parent.mkdir(parents=True, exist_ok=True)
             seen.write_text(content)
         except OSError as error:
-            raise UserError(f"--cache {root}: cannot be written ({error.strerror}). Choose another with --cache or PGGAN_CACHE.") from None
+            raise UserError(
+                f"--cache {root}: cannot be written ({error.strerror}). Choose another with --cache or PGGAN_CACHE."
+            ) from None
     out = root / "shards" / f"{Path(source).name}-{size}-{key}"
     if is_shards(out):
         try:
@@ -121,8 +172,17 @@ def shards_for(source: str | None, cache: str | None, size: int, resolutions: Se
             say(f"{error} Making it again.")
             shutil.rmtree(out)
     say(f"preparing {source} at {size} px into {out}")
-    manifest = prepare(source, out, size, resolutions=resolutions, filter=filter, channels=channels, upscale_small=upscale_small,
-                       count=count, progress=progress)
+    manifest = prepare(
+        source,
+        out,
+        size,
+        resolutions=resolutions,
+        filter=filter,
+        channels=channels,
+        upscale_small=upscale_small,
+        count=count,
+        progress=progress,
+    )
     if manifest.skipped:
         say(f"{manifest.skipped} of {manifest.skipped + manifest.images} images could not be used: {out / REPORT}")
     return shards.Shards(out, verify=False)

@@ -26,7 +26,14 @@ def cache(tmp_path_factory):
 
 def start(*arguments, **kwargs) -> subprocess.Popen:
     """`python train.py ...` or, for another verb, `python -m pggan_tf ...`, as a real process."""
-    return subprocess.Popen([sys.executable, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
 
 
 def train(*arguments, timeout=240, **kwargs) -> tuple[int, str, str]:

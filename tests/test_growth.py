@@ -8,7 +8,9 @@ TABLES = {"batch": {4: 16, 8: 8}, "learning_rate": {4: 1e-3, 16: 2e-3}}
 
 def test_plan_alternates_fade_and_stable_and_leaves_no_gap():
     phases = growth.plan((4, 8, 16), {4: 0, 8: 100, 16: 50}, {4: 100, 8: 64, 16: 0}, **TABLES)
-    table = [(p.index, p.resolution, p.fade, p.start, p.images, p.batch, p.learning_rate, p.stage_start) for p in phases]
+    table = [
+        (p.index, p.resolution, p.fade, p.start, p.images, p.batch, p.learning_rate, p.stage_start) for p in phases
+    ]
     assert table == [
         (0, 4, False, 0, 112, 16, 1e-3, 0),
         (1, 8, True, 112, 104, 8, 1e-3, 112),
@@ -33,7 +35,10 @@ def test_a_table_gives_the_entry_of_the_next_lower_resolution():
     assert [growth.at({8: "a", 32: "b"}, r) for r in (4, 8, 16, 32, 96)] == ["a", "a", "a", "b", "b"]
 
 
-@pytest.mark.parametrize("size, near", [(100, "64 and 128"), (3, "is 4"), (5, "4 and 8"), (2048, "is 1024"), (1000, "512 and 1024"), (0, "is 4")])
+@pytest.mark.parametrize(
+    "size, near",
+    [(100, "64 and 128"), (3, "is 4"), (5, "4 and 8"), (2048, "is 1024"), (1000, "512 and 1024"), (0, "is 4")],
+)
 def test_a_target_that_is_no_power_of_two_names_the_nearest(size, near):
     with pytest.raises(UserError, match=near):
         growth.doubling(size)

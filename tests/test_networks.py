@@ -22,7 +22,17 @@ def latents(n=4):
 
 
 def test_the_paper_s_widths_and_parameter_count():
-    assert [width(r, 8192, 512) for r in (4, 8, 16, 32, 64, 128, 256, 512, 1024)] == [512, 512, 512, 512, 256, 128, 64, 32, 16]
+    assert [width(r, 8192, 512) for r in (4, 8, 16, 32, 64, 128, 256, 512, 1024)] == [
+        512,
+        512,
+        512,
+        512,
+        256,
+        128,
+        64,
+        32,
+        16,
+    ]
     full = tuple(2**k for k in range(2, 11))
     g, d = Generator(full), Discriminator(full)
     g.build(), d.build()

@@ -37,7 +37,12 @@ def test_finite_for_extreme_logits(name):
 
 def test_least_squares_takes_its_targets():
     pair = objectives.least_squares(a=-1, b=1, c=0)
-    assert float(pair.fake(tf.constant(-1.0))) == float(pair.real(tf.constant(1.0))) == float(pair.generator(tf.constant(0.0))) == 0
+    assert (
+        float(pair.fake(tf.constant(-1.0)))
+        == float(pair.real(tf.constant(1.0)))
+        == float(pair.generator(tf.constant(0.0)))
+        == 0
+    )
     assert float(objectives.least_squares(2, 3, 4).generator(tf.constant(1.0))) == 4.5
 
 
@@ -56,8 +61,12 @@ def test_penalty_is_zero_for_a_critic_of_unit_slope():
 
 
 def test_penalty_for_other_slopes_and_targets():
-    np.testing.assert_allclose(objectives.gradient_penalty(linear_critic(3.0), *IMAGES, MIX), np.full(5, 4.0), rtol=1e-5)
-    np.testing.assert_allclose(objectives.gradient_penalty(linear_critic(3.0), *IMAGES, MIX, target=4.0), np.full(5, 1 / 16), rtol=1e-5)
+    np.testing.assert_allclose(
+        objectives.gradient_penalty(linear_critic(3.0), *IMAGES, MIX), np.full(5, 4.0), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        objectives.gradient_penalty(linear_critic(3.0), *IMAGES, MIX, target=4.0), np.full(5, 1 / 16), rtol=1e-5
+    )
 
 
 def test_penalty_is_taken_between_real_and_fake():
@@ -72,7 +81,9 @@ def test_penalty_is_taken_between_real_and_fake():
 def test_a_flat_critic_gives_no_nan():
     weight = tf.Variable(0.0)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(objectives.gradient_penalty(lambda x: weight * tf.reduce_sum(x, axis=[1, 2, 3]), *IMAGES, MIX))
+        loss = tf.reduce_sum(
+            objectives.gradient_penalty(lambda x: weight * tf.reduce_sum(x, axis=[1, 2, 3]), *IMAGES, MIX)
+        )
     assert float(loss) == pytest.approx(5, rel=1e-4) and np.isfinite(tape.gradient(loss, weight))
 
 

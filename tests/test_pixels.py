@@ -29,7 +29,14 @@ def test_grid_places_images_row_by_row(tmp_path):
     images = np.stack([np.full((2, 2, 3), 10 * i, np.uint8) for i in range(5)])
     sheet = pixels.tile(images)
     assert sheet.shape == (4, 6, 3)
-    assert [sheet[0, 0, 0], sheet[0, 2, 0], sheet[0, 4, 0], sheet[2, 0, 0], sheet[2, 2, 0], sheet[2, 4, 0]] == [0, 10, 20, 30, 40, 255]
+    assert [sheet[0, 0, 0], sheet[0, 2, 0], sheet[0, 4, 0], sheet[2, 0, 0], sheet[2, 2, 0], sheet[2, 4, 0]] == [
+        0,
+        10,
+        20,
+        30,
+        40,
+        255,
+    ]
     pixels.grid(tmp_path / "g.png", images, size=8)
     with Image.open(tmp_path / "g.png") as image:
         assert image.size == (24, 16)

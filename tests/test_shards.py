@@ -10,7 +10,9 @@ from pggan_tf.errors import DamagedFile, UserError
 
 def write(folder, count=10, size=16, resolutions=None, classes=("a", "b"), **kwargs):
     images = np.random.default_rng(1).integers(0, 256, (count, size, size, 3), np.uint8)
-    writer = shards.Writer(folder, resolutions or shards.default_resolutions(size), 3, classes, "test", "box", shard_images=4, **kwargs)
+    writer = shards.Writer(
+        folder, resolutions or shards.default_resolutions(size), 3, classes, "test", "box", shard_images=4, **kwargs
+    )
     for i, image in enumerate(images):
         writer.add(image, i % 2)
     writer.close()

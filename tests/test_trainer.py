@@ -17,10 +17,23 @@ FADE = growth.Phase(1, 8, True, 0, 64, 8, 1e-3, 0)
 
 def gan(objective=None, update="two-stage", dtype="float32", **kwargs):
     keras.utils.set_random_seed(0)
-    settings = {"seed": 0, "adam_betas": (0.0, 0.99), "adam_epsilon": 1e-8, "ema_half_life_images": 100.0, "ema_rampup": 1e9, **kwargs}
+    settings = {
+        "seed": 0,
+        "adam_betas": (0.0, 0.99),
+        "adam_epsilon": 1e-8,
+        "ema_half_life_images": 100.0,
+        "ema_rampup": 1e9,
+        **kwargs,
+    }
     objective = objective or Objective(ADVERSARIAL["nonsaturating"])
-    return GAN(Generator(latent_size=8, dtype=dtype, **SHAPE), Discriminator(dtype=dtype, **SHAPE), Generator(latent_size=8, **SHAPE),
-               lambda resolution: objective, update, **settings)
+    return GAN(
+        Generator(latent_size=8, dtype=dtype, **SHAPE),
+        Discriminator(dtype=dtype, **SHAPE),
+        Generator(latent_size=8, **SHAPE),
+        lambda resolution: objective,
+        update,
+        **settings,
+    )
 
 
 def pixels(n=8, size=8):
@@ -87,8 +100,18 @@ def test_a_step_trains_what_the_phase_uses_and_nothing_else(update, dtype):
     before = values(model)
     model.step(phase, pixels(size=4))
     changed = {n for n, v in values(model).items() if not np.array_equal(v, before[n])}
-    used = {"generator/dense", "generator/conv_4", "generator/to_image_4", "discriminator/from_image_4", "discriminator/conv_4",
-            "discriminator/dense", "discriminator/logits", "ema/dense", "ema/conv_4", "ema/to_image_4"}
+    used = {
+        "generator/dense",
+        "generator/conv_4",
+        "generator/to_image_4",
+        "discriminator/from_image_4",
+        "discriminator/conv_4",
+        "discriminator/dense",
+        "discriminator/logits",
+        "ema/dense",
+        "ema/conv_4",
+        "ema/to_image_4",
+    }
     assert {n.rpartition("/")[0] for n in changed if n.split("/")[0] in ("generator", "discriminator", "ema")} == used
     assert int(model.images_seen.numpy()) == 8
 
@@ -96,7 +119,9 @@ def test_a_step_trains_what_the_phase_uses_and_nothing_else(update, dtype):
 @pytest.mark.parametrize("update", updates.UPDATES)
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 def test_a_poisoned_step_is_skipped_and_counted(update, poison):
-    poisoned = objectives.Adversarial(real=lambda f: f * poison, fake=lambda f: f * poison, generator=lambda f: f * poison)
+    poisoned = objectives.Adversarial(
+        real=lambda f: f * poison, fake=lambda f: f * poison, generator=lambda f: f * poison
+    )
     model = gan(Objective(poisoned), update)
     model.begin(FADE)
     before = values(model)

@@ -37,7 +37,9 @@ class _Equalized(keras.layers.Layer):
         # A Python float: a NumPy float64 would promote the product to float64.
         self._scale = self.gain / math.sqrt(math.prod(shape[:-1]))
         # autocast=False: scaled in float32 and rounded once, not twice.
-        self.kernel = self.add_weight(shape=shape, initializer=keras.initializers.RandomNormal(stddev=1.0), name="kernel", autocast=False)
+        self.kernel = self.add_weight(
+            shape=shape, initializer=keras.initializers.RandomNormal(stddev=1.0), name="kernel", autocast=False
+        )
         self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
 
     def get_config(self):

@@ -59,15 +59,28 @@ class _Progressive(keras.Model):
         return [v for layer in self.layers_at(resolution, fade) for v in layer.trainable_variables]
 
     def get_config(self):
-        return {**super().get_config(), "resolutions": list(self.resolutions), "channels": self.channels,
-                "fmap_base": self.fmap_base, "fmap_max": self.fmap_max}
+        return {
+            **super().get_config(),
+            "resolutions": list(self.resolutions),
+            "channels": self.channels,
+            "fmap_base": self.fmap_base,
+            "fmap_max": self.fmap_max,
+        }
 
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class Generator(_Progressive):
     """Latents [N, latent_size] ~ N(0, 1) -> images [N, R, R, channels], float32, about -1..1 (linear, not clipped)."""
 
-    def __init__(self, resolutions, channels: int = 3, fmap_base: int = 8192, fmap_max: int = 512, latent_size: int = 512, **kwargs):
+    def __init__(
+        self,
+        resolutions,
+        channels: int = 3,
+        fmap_base: int = 8192,
+        fmap_max: int = 512,
+        latent_size: int = 512,
+        **kwargs,
+    ):
         super().__init__(resolutions, channels, fmap_base, fmap_max, **kwargs)
         self.latent_size = latent_size
         dtype = self.dtype_policy
@@ -135,8 +148,16 @@ class Generator(_Progressive):
 class Discriminator(_Progressive):
     """Images [N, R, R, channels] -> logits [N, 1 + labels], float32."""
 
-    def __init__(self, resolutions, channels: int = 3, fmap_base: int = 8192, fmap_max: int = 512, labels: int = 0,
-                 stddev_group: int = 4, **kwargs):
+    def __init__(
+        self,
+        resolutions,
+        channels: int = 3,
+        fmap_base: int = 8192,
+        fmap_max: int = 512,
+        labels: int = 0,
+        stddev_group: int = 4,
+        **kwargs,
+    ):
         super().__init__(resolutions, channels, fmap_base, fmap_max, **kwargs)
         self.labels, self.stddev_group = labels, stddev_group
         dtype = self.dtype_policy
@@ -155,7 +176,7 @@ class Discriminator(_Progressive):
         first = self.resolutions[0]
         for r in self.resolutions:
             getattr(self, f"from_image_{r}").build((None, r, r, self.channels))
-        for low, high in self._steps():
+        for _low, high in self._steps():
             getattr(self, f"conv_{high}").build((None, high, high, self._width(high)))
             getattr(self, f"down_{high}").build((None, high, high, self._width(high)))
         c = self._width(first)

@@ -76,7 +76,9 @@ def newest(run: Path, report=print) -> tuple[dict[str, np.ndarray], dict]:
             return read(path)
         except DamagedFile as error:
             report(f"{error} Trying the one before.")
-    raise UserError(f"{run}: no readable checkpoint in {run / FOLDER}. Expected the folder of a run that got as far as its first one.")
+    raise UserError(
+        f"{run}: no readable checkpoint in {run / FOLDER}. Expected the folder of a run that got as far as its first one."
+    )
 
 
 def prune(run: Path, keep: int) -> None:
@@ -87,8 +89,11 @@ def prune(run: Path, keep: int) -> None:
 def restore(variables: Mapping, arrays: Mapping[str, np.ndarray], source: str) -> None:
     """Assigns every array to the variable of its name: all of them, and nothing else, or UserError."""
     if missing := sorted(set(variables) ^ set(arrays)):
-        raise UserError(f"{source}: does not match these networks: {len(missing)} variables differ, such as {missing[0]}.")
+        raise UserError(
+            f"{source}: does not match these networks: {len(missing)} variables differ, such as {missing[0]}."
+        )
     for name, variable in variables.items():
         if tuple(variable.shape) != arrays[name].shape:
             raise UserError(f"{source}: {name} is {arrays[name].shape}, expected {tuple(variable.shape)}.")
+    for name, variable in variables.items():
         variable.assign(arrays[name])

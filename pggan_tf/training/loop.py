@@ -6,10 +6,11 @@ import dataclasses
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from pggan_tf import config as configs
@@ -30,7 +31,12 @@ PROBE_SECONDS = 1.0
 def build(config: Config, policy: str) -> GAN:
     """The networks of a completed config with fresh weights that follow from its seed."""
     keras.utils.set_random_seed(config.seed)
-    shape = {"resolutions": config.resolutions, "channels": config.channels, "fmap_base": config.fmap_base, "fmap_max": config.fmap_max}
+    shape = {
+        "resolutions": config.resolutions,
+        "channels": config.channels,
+        "fmap_base": config.fmap_base,
+        "fmap_max": config.fmap_max,
+    }
     return GAN(
         Generator(latent_size=config.latent_size, dtype=policy, name="generator", **shape),
         Discriminator(stddev_group=config.stddev_group, dtype=policy, name="discriminator", **shape),
@@ -70,7 +76,7 @@ def data(config: Config, shards: Shards, phase: growth.Phase, start: int, strate
     return iter(strategy.experimental_distribute_dataset(dataset) if strategy.num_replicas_in_sync > 1 else dataset)
 
 
-def probe(config: Config, shards: Shards, strategy, policy: str, say: Callable) -> dict[tuple[int, bool], growth.Speed]:
+def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[tuple[int, bool], growth.Speed]:
     """(resolution, fade) -> speed, by a few real steps of each on networks that are thrown away."""
     with strategy.scope():
         gan = build(config, policy)
@@ -96,20 +102,21 @@ def probe(config: Config, shards: Shards, strategy, policy: str, say: Callable) 
                 total, taken = total + steps, taken + last
                 steps = max(1, min(4 * steps, math.ceil((PROBE_SECONDS - taken) * steps / last)))
             speeds[resolution, fade] = growth.Speed(total * batch / taken, build_seconds)
-            say(resolution, fade, speeds[resolution, fade])
     return speeds
 
 
 def planned_for_minutes(config: Config, speeds: dict[tuple[int, bool], growth.Speed], spent: float) -> Config:
-    """The config with a schedule that ends `minutes` after a start `spent` seconds ago."""
+    """The config with a schedule that ends `minutes` after a start `spent` seconds ago; no longer with `minutes`: repeated, it is the same run."""
     fixed = sum(s.build_seconds for s in speeds.values()) + spent + growth.OVERHEAD * 60 * config.minutes
     seconds = 60 * config.minutes - fixed
     if seconds < 0.2 * 60 * config.minutes:
-        raise UserError(f"--minutes {config.minutes:g}: preparing and building {len(speeds)} phases takes {fixed / 60:.1f} minutes of it. "
-                        "Give more minutes or a smaller --target-res.")
+        raise UserError(
+            f"--minutes {config.minutes:g}: preparing and building {len(speeds)} phases takes {fixed / 60:.1f} minutes of it. "
+            "Give more minutes or a smaller --target-res."
+        )
     rates = {key: s.images_per_second for key, s in speeds.items()}
     fade, stable = growth.images_for(seconds, rates, config.resolutions, config.stage_growth, config.fade_share)
-    return dataclasses.replace(config, fade_images=fade, stable_images=stable)
+    return dataclasses.replace(config, fade_images=fade, stable_images=stable, minutes=None)
 
 
 class Signals:
@@ -135,8 +142,17 @@ class Signals:
 class Run:
     """One training run: what the observers look at, and the loop itself."""
 
-    def __init__(self, config: Config, folder: Path, shards: Shards, gan: GAN, strategy, log, phases, speeds=None, watchers=None):
-        self.config, self.folder, self.shards, self.gan, self.strategy, self.log = config, folder, shards, gan, strategy, log
+    def __init__(
+        self, config: Config, folder: Path, shards: Shards, gan: GAN, strategy, log, phases, speeds=None, watchers=None
+    ):
+        self.config, self.folder, self.shards, self.gan, self.strategy, self.log = (
+            config,
+            folder,
+            shards,
+            gan,
+            strategy,
+            log,
+        )
         self.phases, self.speeds = phases, speeds or {}
         self.phase = phases[0]
         self.images_seen = 0
@@ -148,8 +164,17 @@ class Run:
         total = phases[-1].end
         self.snapshot_images = config.snapshot_images or max(1, total // 40)
         self.tick_images = max(1, self.snapshot_images // TICKS_PER_SNAPSHOT)
-        self.watchers = watchers if watchers is not None else [
-            observers.Terminal(log), observers.Lines(), observers.TensorBoard(), observers.Grids(), observers.FinalGenerator()]
+        self.watchers = (
+            watchers
+            if watchers is not None
+            else [
+                observers.Terminal(log),
+                observers.Lines(),
+                observers.TensorBoard(),
+                observers.Grids(),
+                observers.FinalGenerator(),
+            ]
+        )
         # TensorBoard shows the grid of the same snapshot: grids are drawn first.
         self.watchers.sort(key=lambda w: not isinstance(w, observers.Grids))
 
@@ -167,13 +192,20 @@ class Run:
         for phase in self.phases[self.phase.index + 1 :]:
             key = (phase.resolution, phase.fade)
             # Without a probe (a resumed run): a stage twice as wide costs four times as much.
-            left += growth.expected_seconds(phase, self.speeds) if key in self.speeds else (
-                phase.images / max(self.speed, 1e-9) * (phase.resolution / self.phase.resolution) ** 2)
+            left += (
+                growth.expected_seconds(phase, self.speeds)
+                if key in self.speeds
+                else (phase.images / max(self.speed, 1e-9) * (phase.resolution / self.phase.resolution) ** 2)
+            )
         return left
 
     def save(self) -> None:
-        meta = {"images_seen": self.images_seen, "phase": self.phase.index, "seconds": self.seconds,
-                "window": [self._window, self._window_steps, self._window_seconds]}
+        meta = {
+            "images_seen": self.images_seen,
+            "phase": self.phase.index,
+            "seconds": self.seconds,
+            "window": [self._window, self._window_steps, self._window_seconds],
+        }
         arrays = {name: variable.numpy() for name, variable in self.gan.state().items()}
         checkpoint.write(checkpoint.path_for(self.folder, self.images_seen), arrays, meta)
         checkpoint.prune(self.folder, self.config.keep_checkpoints)
@@ -207,8 +239,15 @@ class Run:
                     self._tell("end")
         except OSError as error:
             last = next(iter(checkpoint.saved(self.folder)), None)
-            raise Stopped(f"{error.filename or self.folder}: {error.strerror or error}. " + (
-                f"The last good checkpoint is {last}. Mend that, then: --resume {self.folder}" if last else "Nothing was trained yet."), 1) from error
+            raise Stopped(
+                f"{error.filename or self.folder}: {error.strerror or error}. "
+                + (
+                    f"The last good checkpoint is {last}. Mend that, then: --resume {self.folder}"
+                    if last
+                    else "Nothing was trained yet."
+                ),
+                1,
+            ) from error
 
     def _train_phase(self, phase: growth.Phase, signals: Signals) -> None:
         new = not (self._restored and phase.index == self.phase.index)
@@ -220,9 +259,16 @@ class Run:
         self._restored = False
         self._tell("phase", phase)
         with self.strategy.scope():
-            call, iterator = compiled(self.gan, phase, self.strategy), data(self.config, self.shards, phase, self.images_seen, self.strategy)
+            call, iterator = (
+                compiled(self.gan, phase, self.strategy),
+                data(self.config, self.shards, phase, self.images_seen, self.strategy),
+            )
         steps, first = 1, True
-        self.speed = self.speeds[phase.resolution, phase.fade].images_per_second if (phase.resolution, phase.fade) in self.speeds else 0.0
+        self.speed = (
+            self.speeds[phase.resolution, phase.fade].images_per_second
+            if (phase.resolution, phase.fade) in self.speeds
+            else 0.0
+        )
         while self.images_seen < phase.end:
             begun = time.perf_counter()
             count = min(steps, self._steps_to_next_event(phase))
@@ -238,8 +284,11 @@ class Run:
             self._observe(phase, sums, count, taken)
             if signals.received is not None:
                 self.save()
-                raise Stopped(f"stopped by {signals.NAMES[signals.received]} after {self.images_seen:,} images, everything is saved. "
-                              f"To go on: --resume {self.folder}", 128 + signals.received)
+                raise Stopped(
+                    f"stopped by {signals.NAMES[signals.received]} after {self.images_seen:,} images, everything is saved. "
+                    f"To go on: --resume {self.folder}",
+                    128 + signals.received,
+                )
             if time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes:
                 self.save()
 
@@ -261,26 +310,36 @@ class Run:
         ended = self.images_seen >= phase.end
         if ended or self.images_seen // self.tick_images > before // self.tick_images:
             stats = {k: v / self._window_steps for k, v in self._window.items()}
-            stats |= {"images_per_second": self._window_steps * phase.batch / self._window_seconds, "skipped_total": self.skipped}
+            stats |= {
+                "images_per_second": self._window_steps * phase.batch / self._window_seconds,
+                "skipped_total": self.skipped,
+            }
             self._tell("tick", stats)
             self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
         if self.gan.skipped_in_a_row.numpy() >= SKIPS_IN_A_ROW:
             last = next(iter(checkpoint.saved(self.folder)), None)
-            raise Stopped(f"the loss or a gradient was NaN or Inf {SKIPS_IN_A_ROW} steps in a row at {phase.name}, after {self.images_seen:,} images. "
-                          f"The weights never took one; the last good checkpoint is {last}. Try a lower --learning-rate or --precision float32 in a new run with --init-from {self.folder}.", 1)
+            raise Stopped(
+                f"the loss or a gradient was NaN or Inf {SKIPS_IN_A_ROW} steps in a row at {phase.name}, after {self.images_seen:,} images. "
+                f"The weights never took one; the last good checkpoint is {last}. Try a lower --learning-rate or --precision float32 in a new run with --init-from {self.folder}.",
+                1,
+            )
         if ended or self.images_seen // self.snapshot_images > before // self.snapshot_images:
             self._tell("snapshot")
 
 
-def load_weights(gan: GAN, source: Path, report) -> None:
-    """Copies the networks of another run, as far as it had grown, into the blocks of `gan` of the same name."""
-    arrays, _ = checkpoint.newest(source, report)
-    networks = {n: v for n, v in gan.state().items() if n.split("/")[0] in ("generator", "discriminator", "ema")}
-    theirs = {n: a for n, a in arrays.items() if n.split("/")[0] in ("generator", "discriminator", "ema")}
+def load_weights(gan: GAN, arrays: Mapping[str, np.ndarray], source: str) -> None:
+    """Copies the networks of another run's checkpoint into the blocks of `gan` of the same name."""
+
+    def networks(state):
+        return {n: v for n, v in state.items() if n.split("/")[0] in ("generator", "discriminator", "ema")}
+
+    mine, theirs = networks(gan.state()), networks(arrays)
     for name, array in theirs.items():
-        if name not in networks or tuple(networks[name].shape) != array.shape:
-            shape = tuple(networks[name].shape) if name in networks else "absent"
-            raise UserError(f"--init-from {source}: {name} is {array.shape} there and {shape} here. "
-                            "Give the same --fmap-base, --fmap-max, --latent-size, --channels, and resolutions that begin alike.")
+        shape = tuple(mine[name].shape) if name in mine else "absent"
+        if shape != array.shape:
+            raise UserError(
+                f"--init-from {source}: {name} is {array.shape} there and {shape} here. "
+                "Give the same --fmap-base, --fmap-max, --latent-size, --channels, and resolutions that begin alike."
+            )
     for name, array in theirs.items():
-        networks[name].assign(array)
+        mine[name].assign(array)

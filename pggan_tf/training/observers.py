@@ -48,8 +48,15 @@ class Lines:
 
     def tick(self, run, stats):
         phase = run.phase
-        line = {"images": run.images_seen, "seconds": round(run.seconds, 3), "resolution": phase.resolution, "fade": phase.fade,
-                "alpha": round(growth.alpha(phase, run.images_seen - phase.start), 6), "learning_rate": phase.learning_rate, **stats}
+        line = {
+            "images": run.images_seen,
+            "seconds": round(run.seconds, 3),
+            "resolution": phase.resolution,
+            "fade": phase.fade,
+            "alpha": round(growth.alpha(phase, run.images_seen - phase.start), 6),
+            "learning_rate": phase.learning_rate,
+            **stats,
+        }
         self.file.write(json.dumps(line) + "\n")
 
     def end(self, run):
@@ -118,20 +125,30 @@ class Terminal:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
-            self.bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:5.1f}%"),
-                                TextColumn("{task.fields[text]}"), console=Console(stderr=True), transient=True)
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:5.1f}%"),
+                TextColumn("{task.fields[text]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
             self.task = self.bar.add_task("", total=run.phases[-1].end, text="")
             self.bar.start()
             # Lines of the log have to go above the bar.
             self.show, self.log.show = self.log.show, self.bar.console.print
 
     def phase(self, run, phase):
-        self.log(f"phase {phase.index + 1}/{len(run.phases)}: {phase.name}, {phase.images:,} images in batches of {phase.batch}")
+        self.log(
+            f"phase {phase.index + 1}/{len(run.phases)}: {phase.name}, {phase.images:,} images in batches of {phase.batch}"
+        )
 
     def step(self, run, stats):
         self.stats = stats
         if self.bar:
-            self.bar.update(self.task, completed=run.images_seen, description=run.phase.name, text=self._text(run, stats))
+            self.bar.update(
+                self.task, completed=run.images_seen, description=run.phase.name, text=self._text(run, stats)
+            )
 
     def _text(self, run, stats) -> str:
         phase = run.phase

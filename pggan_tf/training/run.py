@@ -12,10 +12,17 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from pggan_tf import __version__, config as configs
+from pggan_tf import __version__
+from pggan_tf import config as configs
 from pggan_tf.errors import UserError
 
-CONFIG, ENVIRONMENT, STATS, LOG, GENERATOR = "config.json", "environment.json", "stats.jsonl", "log.txt", "generator.keras"
+CONFIG, ENVIRONMENT, STATS, LOG, GENERATOR = (
+    "config.json",
+    "environment.json",
+    "stats.jsonl",
+    "log.txt",
+    "generator.keras",
+)
 _PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
 
 
@@ -39,12 +46,19 @@ def create(parent: str | Path, name: str) -> Path:
             except FileExistsError:
                 continue  # another run took the number meanwhile
     except OSError as error:
-        raise UserError(f"--runs {parent}: cannot be written ({error.strerror}). Choose a folder you may write to.") from None
+        raise UserError(
+            f"--runs {parent}: cannot be written ({error.strerror}). Choose a folder you may write to."
+        ) from None
 
 
 def _command_output(*command: str) -> str | None:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, cwd=Path(__file__).parent).stdout.strip() or None
+        return (
+            subprocess.run(
+                command, capture_output=True, text=True, timeout=10, check=True, cwd=Path(__file__).parent
+            ).stdout.strip()
+            or None
+        )
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -74,9 +88,17 @@ def environment(config: configs.Config, dataset, policy: str) -> dict:
         "system": platform.platform(),
         "cpu": _processor(),
         "cores": os.cpu_count(),
-        "gpus": [tf.config.experimental.get_device_details(g).get("device_name", g.name) for g in tf.config.list_physical_devices("GPU")],
+        "gpus": [
+            tf.config.experimental.get_device_details(g).get("device_name", g.name)
+            for g in tf.config.list_physical_devices("GPU")
+        ],
         "precision": policy,
-        "dataset": {"folder": str(dataset.folder.resolve()), "source": dataset.manifest.source, "images": len(dataset), "checksum": dataset.manifest.checksum},
+        "dataset": {
+            "folder": str(dataset.folder.resolve()),
+            "source": dataset.manifest.source,
+            "images": len(dataset),
+            "checksum": dataset.manifest.checksum,
+        },
         "seed": config.seed,
         "command": sys.argv,
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),

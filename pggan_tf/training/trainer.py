@@ -23,8 +23,20 @@ class GAN:
     (Karras et al. 2018, section 6.1: 0.999 per step; here as a half-life in images, so that it does not depend on the batch).
     """
 
-    def __init__(self, generator, discriminator, ema, objective_at: Callable[[int], Objective], update: str, *, seed: int,
-                 adam_betas: tuple[float, float], adam_epsilon: float, ema_half_life_images: float, ema_rampup: float):
+    def __init__(
+        self,
+        generator,
+        discriminator,
+        ema,
+        objective_at: Callable[[int], Objective],
+        update: str,
+        *,
+        seed: int,
+        adam_betas: tuple[float, float],
+        adam_epsilon: float,
+        ema_half_life_images: float,
+        ema_rampup: float,
+    ):
         self.generator, self.discriminator, self.ema = generator, discriminator, ema
         for network in (generator, discriminator, ema):
             network.build()
@@ -41,7 +53,11 @@ class GAN:
     def state(self) -> dict[str, tf.Variable]:
         """name -> variable, for everything that a resumed run needs."""
         named = {"images_seen": self.images_seen, "skipped": self.skipped, "skipped_in_a_row": self.skipped_in_a_row}
-        for prefix, network in (("generator", self.generator), ("discriminator", self.discriminator), ("ema", self.ema)):
+        for prefix, network in (
+            ("generator", self.generator),
+            ("discriminator", self.discriminator),
+            ("ema", self.ema),
+        ):
             for variable in network.variables:
                 # path: 'generator/conv_4/kernel'; its first part counts instances and is left out.
                 named[f"{prefix}/{variable.path.partition('/')[2]}"] = variable
@@ -57,7 +73,9 @@ class GAN:
         added or has finished fading in.
         """
         for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
-            optimizer = keras.optimizers.Adam(phase.learning_rate, *self.adam_betas, epsilon=self.adam_epsilon, name=name)
+            optimizer = keras.optimizers.Adam(
+                phase.learning_rate, *self.adam_betas, epsilon=self.adam_epsilon, name=name
+            )
             optimizer.build(network.variables_at(phase.resolution, phase.fade))
             self.optimizers[name] = optimizer
 
@@ -81,7 +99,9 @@ class GAN:
         """Random numbers that follow from (seed, images seen, stream, replica) alone: no generator's state to save."""
         replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
         images = self.images_seen.read_value()
-        return draw(shape, seed=tf.stack([images * 4 + stream, tf.constant(self.seed, tf.int64) * 65_536 + replica]), **kwargs)
+        return draw(
+            shape, seed=tf.stack([images * 4 + stream, tf.constant(self.seed, tf.int64) * 65_536 + replica]), **kwargs
+        )
 
     def step(self, phase: Phase, pixels, replicas: int = 1):
         """One training step of `phase` on uint8 [N,R,R,C]: updates every variable, returns a dict of scalars."""
@@ -129,6 +149,9 @@ class GAN:
         images = tf.cast(self.images_seen - phase.stage_start, tf.float32)
         half_life = tf.minimum(float(self.ema_half_life_images), images * self.ema_rampup)
         keep = tf.pow(0.5, phase.batch / tf.maximum(half_life, 1e-8))
-        pairs = zip(self.ema.variables_at(phase.resolution, phase.fade), self.generator.variables_at(phase.resolution, phase.fade))
+        pairs = zip(
+            self.ema.variables_at(phase.resolution, phase.fade),
+            self.generator.variables_at(phase.resolution, phase.fade),
+        )
         for average, weight in pairs:
             average.assign_sub((1 - keep) * (average - weight))

@@ -63,7 +63,9 @@ def _penalty_gradients(players: Players, batch: Batch, fakes):
     def present():
         with tf.GradientTape() as tape:
             if o.penalty == "gp":
-                losses = objectives.gradient_penalty(players.discriminate, batch.reals, fakes, batch.mix, o.penalty_target)
+                losses = objectives.gradient_penalty(
+                    players.discriminate, batch.reals, fakes, batch.mix, o.penalty_target
+                )
             else:
                 losses = objectives.zero_centred_penalty(players.discriminate, batch.reals)
             loss = _mean(losses, players) * (o.penalty_weight * o.penalty_every)
@@ -75,7 +77,9 @@ def _penalty_gradients(players: Players, batch: Batch, fakes):
     if o.penalty_every == 1:
         loss, *gradients = present()
         return loss, gradients
-    loss, *gradients = tf.cond(batch.penalise, present, lambda: [tf.constant(0.0), *(tf.zeros(v.shape, v.dtype) for v in variables)])
+    loss, *gradients = tf.cond(
+        batch.penalise, present, lambda: [tf.constant(0.0), *(tf.zeros(v.shape, v.dtype) for v in variables)]
+    )
     return loss, gradients
 
 
@@ -114,7 +118,10 @@ def two_stage(players: Players, batch: Batch):
 
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(players.generator_variables)
-        loss_g = _mean(players.objective.adversarial.generator(players.discriminate(players.generate(batch.second_latents))), players)
+        loss_g = _mean(
+            players.objective.adversarial.generator(players.discriminate(players.generate(batch.second_latents))),
+            players,
+        )
     players.apply_generator(tape.gradient(loss_g, players.generator_variables), loss_g)
     return _stats(players, loss_d, loss_g, penalty, real_logits, fake_logits)
 

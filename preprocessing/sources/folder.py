@@ -17,10 +17,16 @@ from preprocessing.decode import EXTENSIONS, Unreadable, decode
 def find(folder: Path) -> list[Path]:
     """Image files in a fixed order."""
     if not folder.is_dir():
-        raise UserError(f"--data {folder}: not a folder. Expected a folder of images ({', '.join(e[1:] for e in EXTENSIONS)}) or of shards.")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and not p.name.startswith(".") and p.is_file())
+        raise UserError(
+            f"--data {folder}: not a folder. Expected a folder of images ({', '.join(e[1:] for e in EXTENSIONS)}) or of shards."
+        )
+    files = sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and not p.name.startswith(".") and p.is_file()
+    )
     if not files:
-        raise UserError(f"--data {folder}: no images found. Expected {', '.join(e[1:] for e in EXTENSIONS)} files, in subfolders or not.")
+        raise UserError(
+            f"--data {folder}: no images found. Expected {', '.join(e[1:] for e in EXTENSIONS)} files, in subfolders or not."
+        )
     return files
 
 
@@ -43,8 +49,9 @@ def fingerprint(folder: Path, files: list[Path], content: bool) -> str:
     return digest.hexdigest()
 
 
-def images(folder: Path, files: list[Path], size: int, filter: str, channels: int, upscale_small: bool,
-           workers: int) -> Iterator[tuple[str, np.ndarray | Unreadable, int]]:
+def images(
+    folder: Path, files: list[Path], size: int, filter: str, channels: int, upscale_small: bool, workers: int
+) -> Iterator[tuple[str, np.ndarray | Unreadable, int]]:
     """(name, uint8 square or the reason why not, label) in the order of `files`. Decoding leaves the GIL: threads do."""
     names = classes(folder, files)
 

@@ -19,8 +19,16 @@ LARGEST = 256
 _BITS = 4  # cv2 takes coordinates in 1/16 pixel
 _FULL = 1 << _BITS
 
-SKINS = np.array([(255, 224, 196), (243, 205, 172), (226, 180, 143), (198, 145, 108), (150, 102, 72), (104, 68, 48)], float)
-HAIRS = {"black": (34, 29, 30), "brown": (93, 58, 36), "blond": (219, 180, 107), "red": (172, 74, 34), "grey": (172, 170, 168)}
+SKINS = np.array(
+    [(255, 224, 196), (243, 205, 172), (226, 180, 143), (198, 145, 108), (150, 102, 72), (104, 68, 48)], float
+)
+HAIRS = {
+    "black": (34, 29, 30),
+    "brown": (93, 58, 36),
+    "blond": (219, 180, 107),
+    "red": (172, 74, 34),
+    "grey": (172, 170, 168),
+}
 IRISES = np.array([(92, 60, 34), (70, 102, 60), (74, 118, 160), (110, 110, 112)], float)
 CLASSES = tuple(f"{hair}{glasses}" for hair in HAIRS for glasses in ("", "+glasses"))
 
@@ -47,10 +55,27 @@ class _Canvas:
         self.image = image
 
     def ellipse(self, x, y, rx, ry, colour, angle=0.0, start=0.0, end=360.0, width=-1):
-        cv2.ellipse(self.image, _fixed(x, y), _fixed(max(rx, 0.1), max(ry, 0.1)), angle, start, end, tuple(map(float, colour)), width, cv2.LINE_AA, _BITS)
+        cv2.ellipse(
+            self.image,
+            _fixed(x, y),
+            _fixed(max(rx, 0.1), max(ry, 0.1)),
+            angle,
+            start,
+            end,
+            tuple(map(float, colour)),
+            width,
+            cv2.LINE_AA,
+            _BITS,
+        )
 
     def polygon(self, points, colour):
-        cv2.fillPoly(self.image, [np.rint(np.asarray(points) * _FULL).astype(np.int32)], tuple(map(float, colour)), cv2.LINE_AA, _BITS)
+        cv2.fillPoly(
+            self.image,
+            [np.rint(np.asarray(points) * _FULL).astype(np.int32)],
+            tuple(map(float, colour)),
+            cv2.LINE_AA,
+            _BITS,
+        )
 
     def line(self, x0, y0, x1, y1, colour, width):
         cv2.line(self.image, _fixed(x0, y0), _fixed(x1, y1), tuple(map(float, colour)), width, cv2.LINE_AA, _BITS)
@@ -114,8 +139,15 @@ def draw(index: int, seed: int = 0) -> tuple[np.ndarray, int]:
     for side in (-1, 1):
         c.ellipse(fx + side * 32, fy + 24, 13, 9, skin * 0.6 + blush * 0.4)
     nose = u(13, 19)
-    c.polygon([(fx + turn * 0.3 - 3, eye_y + 6), (fx + turn * 0.3 + 3, eye_y + 6), (fx + turn * 0.5 + 8, eye_y + 12 + nose), (fx + turn * 0.5 - 8, eye_y + 12 + nose)],
-              skin * 0.6 + light * 0.4)
+    c.polygon(
+        [
+            (fx + turn * 0.3 - 3, eye_y + 6),
+            (fx + turn * 0.3 + 3, eye_y + 6),
+            (fx + turn * 0.5 + 8, eye_y + 12 + nose),
+            (fx + turn * 0.5 - 8, eye_y + 12 + nose),
+        ],
+        skin * 0.6 + light * 0.4,
+    )
     c.ellipse(fx + turn * 0.5, eye_y + 12 + nose, 9, 4.5, _shade(skin, 0.76), start=0, end=180)
 
     # Eyes, brows.
@@ -129,22 +161,44 @@ def draw(index: int, seed: int = 0) -> tuple[np.ndarray, int]:
         c.ellipse(ex + gaze, eye_y, 3.0, min(3.0, openness), (14, 12, 12))
         c.ellipse(ex + gaze + 2, eye_y - 2.2, 1.5, 1.5, (255, 255, 255))
         c.ellipse(ex, eye_y, eye_w, openness, _shade(hair, 0.45), start=190, end=350, width=2)
-        c.ellipse(ex, eye_y - brow_y + 6, eye_w + 3, 8, _shade(hair, 0.8), angle=side * brow_tilt, start=205, end=335, width=brow_w)
+        c.ellipse(
+            ex,
+            eye_y - brow_y + 6,
+            eye_w + 3,
+            8,
+            _shade(hair, 0.8),
+            angle=side * brow_tilt,
+            start=205,
+            end=335,
+            width=brow_w,
+        )
 
     # Mouth.
     my, mw, lips = fy + 42, u(17, 25), np.clip(skin * 0.72 + np.array([40, -12, -8]) * u(0.4, 1.4), 0, 255)
     curve = -9 * smile  # the corners of a smile lie higher
     bow = np.linspace(-1, 1, 13)
-    upper = np.stack([fx + turn * 0.3 + mw * bow, my + curve * (bow**2 - 0.5) - (4.5 - 1.5 * np.cos(3 * np.pi * bow)) * (1 - bow**2)], 1)
-    lower = np.stack([fx + turn * 0.3 + mw * bow, my + curve * (bow**2 - 0.5) + (5.5 + 7 * mouth_open) * (1 - bow**2)], 1)
+    upper = np.stack(
+        [
+            fx + turn * 0.3 + mw * bow,
+            my + curve * (bow**2 - 0.5) - (4.5 - 1.5 * np.cos(3 * np.pi * bow)) * (1 - bow**2),
+        ],
+        1,
+    )
+    lower = np.stack(
+        [fx + turn * 0.3 + mw * bow, my + curve * (bow**2 - 0.5) + (5.5 + 7 * mouth_open) * (1 - bow**2)], 1
+    )
     c.polygon(np.concatenate([upper, lower[::-1]]), lips)
     if mouth_open > 0.15:
         inner_top = upper + [0, 3.4]
         inner_low = np.stack([lower[:, 0], np.maximum(lower[:, 1] - 4, inner_top[:, 1])], 1)
-        c.polygon(np.concatenate([inner_top[1:-1], inner_low[1:-1][::-1]]), (240, 236, 228) if smile > 0.1 else (92, 30, 32))
+        c.polygon(
+            np.concatenate([inner_top[1:-1], inner_low[1:-1][::-1]]), (240, 236, 228) if smile > 0.1 else (92, 30, 32)
+        )
     else:
         middle = np.stack([upper[:, 0], my + curve * (bow**2 - 0.5)], 1)
-        cv2.polylines(image, [np.rint(middle * _FULL).astype(np.int32)], False, tuple(_shade(lips, 0.6)), 2, cv2.LINE_AA, _BITS)
+        cv2.polylines(
+            image, [np.rint(middle * _FULL).astype(np.int32)], False, tuple(_shade(lips, 0.6)), 2, cv2.LINE_AA, _BITS
+        )
 
     # Hair in front: a cap with a parting, strands lighter along it.
     line, part = cy - ry * (0.62 - 0.24 * fringe), u(-0.5, 0.5)
@@ -154,7 +208,16 @@ def draw(index: int, seed: int = 0) -> tuple[np.ndarray, int]:
     inner = np.stack([cx + (rx - 3) * t, line + 26 * np.abs(t) ** 2.2 - 12 * np.exp(-(((t - part) / 0.22) ** 2))], 1)
     c.polygon(np.concatenate([outer, inner]), hair)
     for strand in rng.uniform(-0.8, 0.8, 4):
-        c.ellipse(cx + part * 20, cy - 20, (rx + 4) * abs(strand), ry - 8 + 6 * abs(strand), hair * 0.5 + hair_light * 0.5, start=200 if strand < 0 else 285, end=255 if strand < 0 else 340, width=2)
+        c.ellipse(
+            cx + part * 20,
+            cy - 20,
+            (rx + 4) * abs(strand),
+            ry - 8 + 6 * abs(strand),
+            hair * 0.5 + hair_light * 0.5,
+            start=200 if strand < 0 else 285,
+            end=255 if strand < 0 else 340,
+            width=2,
+        )
 
     if glasses:
         frame, lens = _shade(rng.uniform(10, 150, 3), 0.8), u(16, 20)
@@ -182,8 +245,11 @@ def portrait(index: int, size: int, channels: int = 3, seed: int = 0) -> tuple[n
     return image, label
 
 
-def images(indices: Iterable[int], size: int, channels: int, seed: int, workers: int) -> Iterator[tuple[str, np.ndarray, int]]:
+def images(
+    indices: Iterable[int], size: int, channels: int, seed: int, workers: int
+) -> Iterator[tuple[str, np.ndarray, int]]:
     """(name, image, label) in the order of `indices`."""
+
     def load(index: int):
         image, label = portrait(index, size, channels, seed)
         return f"portrait {index}", image, label

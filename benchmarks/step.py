@@ -1,0 +1,262 @@
+"""Speed of the training step: images/s and the share of this machine's convolution peak, beside the same step in PyTorch.
+
+pip install -e ".[benchmarks]"
+python -m benchmarks.step                  # 64 px, batch 16, WGAN-GP, in turn with two PyTorch forms
+python -m benchmarks.step --training       # whole training against the bare step, at 4 and 32 px
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def convolution_peak(dtype: str, batch: int = 16, seconds: float = 1.0) -> float:
+    """The fastest of a few large convolutions, in GFLOP/s."""
+    import tensorflow as tf
+
+    best = 0.0
+    for size, channels in ((16, 128), (32, 128), (64, 64), (32, 256)):
+        x, w = tf.zeros((batch, size, size, channels), dtype), tf.zeros((3, 3, channels, channels), dtype)
+
+        @tf.function(autograph=False)
+        def chain(x, w=w):
+            for _ in range(8):
+                x = tf.nn.conv2d(x, w, 1, "SAME")
+            return x
+
+        chain(x)
+        end = time.perf_counter() + seconds / 4
+        while time.perf_counter() < end:
+            begun = time.perf_counter()
+            chain(x)
+            best = max(best, 8 * 2 * batch * size**2 * channels**2 * 9 / (time.perf_counter() - begun) / 1e9)
+    return best
+
+
+def executed_flops(graph) -> int:
+    """Multiplications and additions of the convolutions and matrix products of a function's graph that its outputs and
+    its assignments need: TensorFlow prunes the rest before it runs."""
+    alive, todo = (
+        set(),
+        [
+            op
+            for op in graph.get_operations()
+            if op.type.startswith("Assign") or op.type == "Identity" and not op.outputs[0].consumers()
+        ],
+    )
+    while todo:
+        op = todo.pop()
+        if op not in alive:
+            alive.add(op)
+            todo += [t.op for t in op.inputs] + list(op.control_inputs)
+    total = 0
+    for op in alive:
+        if op.type == "MatMul":
+            a, out = op.inputs[0].shape, op.outputs[0].shape
+            inner = a[0] if op.get_attr("transpose_a") else a[1]
+            total += 2 * out.num_elements() * inner
+        elif op.type in ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput"):
+            # Every product of a weight and a place that the convolution of this kernel visits: output pixels * kernel.
+            if op.type == "Conv2D":
+                small, kernel = op.outputs[0].shape, op.inputs[1].shape
+            elif op.type == "Conv2DBackpropFilter":
+                small, kernel = op.inputs[2].shape, op.outputs[0].shape
+            else:
+                small, kernel = op.inputs[2].shape, op.inputs[1].shape
+            total += 2 * small[0] * small[1] * small[2] * kernel.num_elements()
+    return total
+
+
+def model(resolution: int, batch: int, loss: str, update: str, precision: str):
+    from pggan_tf import config as configs
+    from pggan_tf import growth
+    from pggan_tf.training import loop
+    from pggan_tf.training import precision as precisions
+
+    config = configs.complete(
+        configs.Config(target_res=resolution, loss=loss, update=update, precision=precision, batch={4: batch})
+    )
+    gan = loop.build(config, precisions.policy(precision))
+    phase = growth.Phase(0, resolution, False, 0, 10**9, batch, 1e-3, 0)
+    gan.begin(phase)
+    return gan, phase
+
+
+def ours(
+    resolution: int,
+    batch: int,
+    loss: str = "wgan-gp",
+    update: str = "two-stage",
+    precision: str = "auto",
+    seconds: float = 4.0,
+) -> dict:
+    """The bare step on a constant batch: no data, no observers."""
+    import tensorflow as tf
+
+    from pggan_tf.training.trainer import STATS
+
+    gan, phase = model(resolution, batch, loss, update, precision)
+    pixels = tf.random.uniform((batch, resolution, resolution, 3), 0, 256, tf.int32)
+    pixels = tf.cast(pixels, tf.uint8)
+
+    @tf.function(autograph=False)
+    def run(steps):
+        def body(i, sums):
+            stats = gan.step(phase, pixels)
+            return i + 1, {k: sums[k] + stats[k] for k in STATS}
+
+        return tf.while_loop(lambda i, _: i < steps, body, (tf.constant(0), {k: tf.constant(0.0) for k in STATS}))[1]
+
+    single = tf.function(lambda: gan.step(phase, pixels), autograph=False).get_concrete_function()
+    flops = executed_flops(single.graph)
+    run(tf.constant(1))
+    steps, begun = 1, time.perf_counter()
+    run(tf.constant(steps))
+    steps = max(1, int(seconds / (time.perf_counter() - begun)))
+    begun = time.perf_counter()
+    run(tf.constant(steps))
+    rate = steps * batch / (time.perf_counter() - begun)
+    return {
+        "images_per_second": rate,
+        "gflop_per_image": flops / batch / 1e9,
+        "policy": gan.generator.dtype_policy.name,
+    }
+
+
+def whole_training(resolution: int, batch: int, seconds: float = 20.0) -> float:
+    """images/s of the real loop with data, average, observers, grids and checkpoints, from the first tick to the last."""
+    from pggan_tf import config as configs
+    from pggan_tf.shards import Shards
+    from pggan_tf.training import distribution, loop, observers, precision
+    from pggan_tf.training import run as runs
+    from preprocessing import prepare
+
+    class Clock:
+        marks: list = []
+
+        def tick(self, run, stats):
+            self.marks.append((run.images_seen, time.perf_counter()))
+
+    bare = ours(resolution, batch, "nonsaturating-r1", "one-stage", seconds=1)["images_per_second"]
+    with tempfile.TemporaryDirectory() as folder:
+        prepare.prepare("portraits", f"{folder}/shards", resolution, count=4000)
+        images = int(bare * seconds)
+        config = configs.complete(
+            configs.Config(resolutions=(resolution,), batch={4: batch}, stable_images={4: images})
+        )
+        shards, strategy = Shards(f"{folder}/shards"), distribution.strategy()
+        gan = loop.build(config, precision.policy("auto"))
+        log, clock = runs.Log(show=lambda line: None), Clock()
+        (Path(folder) / "run").mkdir()
+        watchers = [
+            observers.Terminal(log),
+            observers.Lines(),
+            observers.TensorBoard(),
+            observers.Grids(),
+            observers.FinalGenerator(),
+            clock,
+        ]
+        loop.Run(
+            config, Path(folder) / "run", shards, gan, strategy, log, configs.schedule(config), watchers=watchers
+        ).train()
+    (first, begun), (last, ended) = clock.marks[0], clock.marks[-1]
+    return (last - first) / (ended - begun)
+
+
+def _in_process(name: str, **arguments):
+    """Calls a function of this module in a process of its own: libraries must not share threads."""
+    code = f"import json, sys; from benchmarks import step; print(json.dumps(step.{name}(**json.loads(sys.argv[1]))))"
+    out = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(arguments)], capture_output=True, text=True, check=True
+    ).stdout
+    return json.loads(out.strip().splitlines()[-1])
+
+
+def _torch(**arguments) -> float:
+    out = subprocess.run(
+        [sys.executable, "-m", "benchmarks.peers", json.dumps(arguments)], capture_output=True, text=True, check=True
+    ).stdout
+    return float(out.strip().splitlines()[-1])
+
+
+@click.command()
+@click.option("--resolution", default=64, show_default=True)
+@click.option("--batch", default=16, show_default=True)
+@click.option("--rounds", default=3, show_default=True, help="times that every form is measured, in turn")
+@click.option("--training", is_flag=True, help="whole training against the bare step instead")
+def main(resolution: int, batch: int, rounds: int, training: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None)
+    if training:
+        for name in ("resolution", "bare step images/s", "training images/s", "ratio"):
+            table.add_column(name, justify="right")
+        for r, b in ((4, 64), (32, 16)):
+            pairs = [
+                (
+                    _in_process("ours", resolution=r, batch=b, loss="nonsaturating-r1", update="one-stage")[
+                        "images_per_second"
+                    ],
+                    _in_process("whole_training", resolution=r, batch=b),
+                )
+                for _ in range(rounds)
+            ]
+            bare, whole = (statistics.median(x) for x in zip(*pairs))
+            table.add_row(str(r), f"{bare:,.0f}", f"{whole:,.0f}", f"{statistics.median(w / o for o, w in pairs):.2f}")
+        Console(width=100).print(table)
+        return
+    peaks = {name: _in_process("convolution_peak", dtype=name) for name in ("float32", "bfloat16")}
+    for name in ("step", "images/s", "executed GFLOP/image", "GFLOP/s", "of the peak"):
+        table.add_column(name, justify="left" if name == "step" else "right")
+    shape = {"resolution": resolution, "batch": batch}
+    forms = {
+        "ours, float32": lambda: _in_process("ours", precision="float32", **shape),
+        "ours, --precision auto": lambda: _in_process("ours", **shape),
+    }
+    if importlib.util.find_spec("torch"):
+        peer = {**shape, "latent": 128, "base": 2048, "most": 128, "seconds": 6.0}
+        forms["PyTorch, float32"] = lambda: {"images_per_second": _torch(best=False, **peer)}
+        forms["PyTorch, autocast bfloat16, channels_last"] = lambda: {"images_per_second": _torch(best=True, **peer)}
+    results: dict = {name: [] for name in forms}
+    for _ in range(rounds):
+        for name, measure in forms.items():
+            results[name].append(measure())
+    rate = {name: statistics.median(r["images_per_second"] for r in rows) for name, rows in results.items()}
+    for name, rows in results.items():
+        cells = ["", "", ""]
+        if "gflop_per_image" in rows[0]:
+            work = rows[0]["gflop_per_image"]
+            peak = peaks["bfloat16" if "bfloat16" in rows[0]["policy"] else "float32"]
+            cells = [f"{work:.1f}", f"{work * rate[name]:,.0f}", f"{work * rate[name] / peak:.0%}"]
+        table.add_row(name, f"{rate[name]:.1f}", *cells)
+    console = Console(width=110)
+    console.print(
+        f"{resolution} px, batch {batch}, fmap-base 2048, fmap-max 128, WGAN-GP, two-stage; median of {rounds} rounds in turn"
+    )
+    console.print(
+        f"convolution peak: float32 {peaks['float32']:,.0f} GFLOP/s, bfloat16 {peaks['bfloat16']:,.0f} GFLOP/s"
+    )
+    console.print(table)
+    if len(forms) > 2:
+        best = rate["ours, --precision auto"]
+        console.print(
+            f"ours / PyTorch float32: {best / rate['PyTorch, float32']:.2f}   "
+            f"ours / PyTorch's best: {best / rate['PyTorch, autocast bfloat16, channels_last']:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from pggan_tf.errors import DamagedFile, UserError
+from pggan_tf.training import checkpoint
+
+ARRAYS = {"a/kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "step": np.array(7, np.int64)}
+
+
+def write(run, images, arrays=ARRAYS):
+    checkpoint.write(checkpoint.path_for(run, images), arrays, {"images_seen": images})
+
+
+def test_round_trip(tmp_path):
+    write(tmp_path, 10)
+    arrays, meta = checkpoint.newest(tmp_path)
+    assert meta == {"images_seen": 10} and set(arrays) == set(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(arrays[name], array)
+
+
+@pytest.mark.parametrize("harm", ["bit", "cut", "empty"])
+def test_the_one_before_a_damaged_one_is_used_and_it_is_reported(tmp_path, harm):
+    for images in (10, 20):
+        write(tmp_path, images)
+    newest = checkpoint.path_for(tmp_path, 20)
+    data = bytearray(newest.read_bytes())
+    if harm == "bit":
+        data[data.index(b"NUMPY") + 130] ^= 1
+    newest.write_bytes({"bit": data, "cut": data[:-50], "empty": b""}[harm])
+    said = []
+    _, meta = checkpoint.newest(tmp_path, said.append)
+    assert meta["images_seen"] == 10
+    assert len(said) == 1 and newest.name in said[0] and "damaged" in said[0]
+
+
+def test_none_that_can_be_read(tmp_path):
+    with pytest.raises(UserError, match="no readable checkpoint"):
+        checkpoint.newest(tmp_path)
+
+
+def test_only_so_many_are_kept(tmp_path):
+    for images in range(5):
+        write(tmp_path, images)
+        checkpoint.prune(tmp_path, 2)
+    assert [p.name for p in checkpoint.saved(tmp_path)] == [
+        "checkpoint-000000000004.npz",
+        "checkpoint-000000000003.npz",
+    ]
+
+
+def test_a_failed_write_leaves_no_trace_and_the_last_one_whole(tmp_path):
+    write(tmp_path, 10)
+
+    class Full(np.ndarray):
+        @property
+        def dtype(self):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write(tmp_path, 20, {**ARRAYS, "z": np.zeros(3).view(Full)})
+    assert [p.name for p in (tmp_path / checkpoint.FOLDER).iterdir()] == ["checkpoint-000000000010.npz"]
+    assert checkpoint.newest(tmp_path)[1]["images_seen"] == 10
+
+
+def test_pickles_are_never_loaded(tmp_path):
+    path = checkpoint.path_for(tmp_path, 1)
+    path.parent.mkdir()
+    np.savez(path, a=np.array([{}], object))
+    with pytest.raises(DamagedFile):
+        checkpoint.read(path)
+
+
+def test_restore_takes_all_or_nothing():
+    import tensorflow as tf
+
+    variables = {"a": tf.Variable([1.0]), "b": tf.Variable([2.0])}
+    for arrays in (
+        {"a": np.zeros(1)},
+        {"a": np.zeros(1), "b": np.zeros(1), "c": np.zeros(1)},
+        {"a": np.zeros(1), "b": np.zeros(2)},
+    ):
+        with pytest.raises(UserError):
+            checkpoint.restore(variables, arrays, "run")
+        assert variables["a"].numpy() == 1.0

@@ -1,0 +1,84 @@
+import dataclasses
+import json
+
+import pytest
+
+from pggan_tf import config as configs
+from pggan_tf import recipes
+from pggan_tf.config import Config
+from pggan_tf.errors import UserError
+
+
+def test_a_config_survives_json():
+    config = configs.complete(recipes.recipe("pggan-paper"))
+    assert configs.from_dict(json.loads(json.dumps(configs.to_dict(config)))) == config
+    assert configs.complete(config) == config, "completing twice changes nothing"
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_is_complete_and_has_a_schedule(name):
+    config = configs.complete(recipes.recipe(name))
+    phases = configs.schedule(config)
+    assert phases[-1].resolution == config.target_res == config.resolutions[-1]
+    open_fields = {f for f in configs.FIELDS if getattr(config, f) is None}
+    assert open_fields <= {"data", "lsgan_targets", "total_images", "minutes", "snapshot_images"}
+
+
+def test_the_paper_s_schedule():
+    config = configs.complete(dataclasses.replace(recipes.recipe("pggan-paper"), target_res=1024))
+    assert config.batch == {4: 128, 8: 128, 16: 128, 32: 64, 64: 32, 128: 16, 256: 8, 512: 4, 1024: 4}
+    assert config.learning_rate[512] == 1e-3 and config.learning_rate[1024] == 1.5e-3
+    phases = configs.schedule(config)
+    assert len(phases) == 17 and {round(p.images, -3) for p in phases} == {600_000}
+    o = configs.objective(config, 4)
+    assert (o.penalty, o.penalty_weight, o.penalty_every, o.penalty_target, o.drift) == ("gp", 10.0, 1, 1.0, 1e-3)
+
+
+def test_total_images_scales_the_schedule():
+    config = configs.complete(
+        dataclasses.replace(Config(), target_res=16, total_images=10_000, fade_images={4: 100}, stable_images={4: 300})
+    )
+    assert abs(configs.schedule(config)[-1].end - 10_000) < 5 * 64
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"target_res": 100}, "64 and 128"),
+        ({"target_res": 64, "resolutions": (4, 8)}, "give one of them"),
+        ({"batch": {4: 6}}, "multiple of --stddev-group 4.*4 and 8"),
+        ({"lsgan_targets": (1.0, 2.0, 3.0)}, "belongs to --loss lsgan"),
+        ({"loss": "lsgan", "lsgan_targets": (1.0,)}, "three numbers"),
+        ({"minutes": -1.0}, "more than 0"),
+        ({"adam_betas": (0.5,)}, "two numbers"),
+        ({"latent_size": 0}, "1 or more"),
+        ({"learning_rate": {4: float("nan")}}, "--learning-rate nan"),
+    ],
+)
+def test_what_cannot_run_is_refused(changes, words):
+    with pytest.raises(UserError, match=words):
+        configs.complete(dataclasses.replace(Config(), **changes))
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"version": 99}, "version 99"),
+        ({"fmap_bas": 1}, "fmap_bas: not known; did you mean fmap_base"),
+        ({"seed": "x"}, "--seed x: not a whole number"),
+        ({"mirror": "yes"}, "true or false"),
+        ({"loss": "wgan"}, "--loss wgan: not known; did you mean .*wgan-gp"),
+        ({"batch": "4=8,x=3"}, "--batch x"),
+        ({"batch": {"4": -8}}, "below zero"),
+    ],
+)
+def test_bad_json_is_named(values, words):
+    with pytest.raises(UserError, match=words):
+        configs.from_dict(values)
+
+
+def test_tables_on_the_command_line():
+    assert configs.parse("batch", "16") == {4: 16}
+    assert configs.parse("batch", "32=8,4=64") == {4: 64, 32: 8}
+    assert configs.parse("learning_rate", "1e-3") == {4: 1e-3}
+    assert configs.parse("resolutions", "4,8,16,32,96") == (4, 8, 16, 32, 96)

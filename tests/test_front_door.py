@@ -1,0 +1,388 @@
+"""Real processes: what a person types and what comes back."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pggan_tf.training import checkpoint
+from tests.conftest import ROOT, TINY, pggan, run_folder, start, train
+
+SCHEDULE = [
+    "--target-res",
+    "8",
+    "--fade-images",
+    "1600",
+    "--stable-images",
+    "800",
+    "--batch",
+    "8",
+    "--snapshot-images",
+    "400",
+]
+
+
+def refused(result, *words):
+    """Exit code 2 and one line that says all of `words`."""
+    code, out, err = result
+    lines = [line for line in err.splitlines() if line.startswith("error:")]
+    assert code == 2 and len(lines) == 1 and "Traceback" not in err, err
+    for word in words:
+        assert re.search(word, lines[0]), lines[0]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A run that nobody stopped."""
+    code, out, err = train(*TINY, *SCHEDULE, "--runs", tmp_path_factory.mktemp("runs"))
+    assert code == 0, err
+    return run_folder(out)
+
+
+def final(run):
+    return checkpoint.read(checkpoint.saved(run)[0])[0]
+
+
+def assert_same_run(a, b):
+    ours, theirs = final(a), final(b)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    grids = sorted(p.name for p in a.glob("fakes-*.png"))
+    assert grids == sorted(p.name for p in b.glob("fakes-*.png"))
+    for name in grids:
+        assert (a / name).read_bytes() == (b / name).read_bytes(), name
+    images = [[json.loads(line)["images"] for line in (run / "stats.jsonl").read_text().splitlines()] for run in (a, b)]
+    assert images[0] == images[1]
+
+
+def wait_for(process, condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+def in_mid_fade(folder):
+    """A checkpoint from the middle of the fade is there."""
+    return any(1000 < int(p.stem.split("-")[1]) < 2200 for p in checkpoint.saved(folder))
+
+
+def only_run(parent):
+    folders = list(parent.glob("0*"))
+    return folders[0] if folders else parent / "none"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(undisturbed, tmp_path, number):
+    process = start("train.py", *TINY, *SCHEDULE, "--runs", tmp_path, "--checkpoint-minutes", "0.002")
+    wait_for(process, lambda: in_mid_fade(only_run(tmp_path)))
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    run = only_run(tmp_path)
+    if number == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 128 + number and f"--resume {run}" in err
+    assert not (run / "generator.keras").exists()
+    assert not list((run / checkpoint.FOLDER).glob("*.partial")) or number == signal.SIGKILL
+    code, out, err = train("--resume", run)
+    assert code == 0, err
+    assert run_folder(out) == run
+    assert_same_run(undisturbed, run)
+    generators = [
+        np.load(p)["images"] for p in (sample(undisturbed, tmp_path / "a.npz"), sample(run, tmp_path / "b.npz"))
+    ]
+    np.testing.assert_array_equal(*generators)
+
+
+def sample(run, out):
+    code, _, err = pggan("generate", run, "--count", "20", "--npz", out)
+    assert code == 0, err
+    return out
+
+
+def test_a_damaged_checkpoint_costs_only_itself(undisturbed, tmp_path):
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    newest, before = checkpoint.saved(run)[:2]
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    code, out, err = train("--resume", run)
+    assert code == 0, err
+    assert f"{newest.name}: damaged" in out and "resuming" in out
+    assert_same_run(undisturbed, run)
+
+
+def test_a_run_s_folder(undisturbed):
+    names = {p.name for p in undisturbed.iterdir()}
+    assert undisturbed.name == "00000-pggan-portraits-8"
+    assert names >= {
+        "config.json",
+        "environment.json",
+        "log.txt",
+        "stats.jsonl",
+        "tensorboard",
+        "reals.png",
+        "checkpoints",
+        "generator.keras",
+    }
+    assert list((undisturbed / "tensorboard").glob("events*"))
+    environment = json.loads((undisturbed / "environment.json").read_text())
+    assert (
+        environment["packages"]["tensorflow"]
+        and environment["dataset"]["checksum"]
+        and environment["seed"] == 0
+        and "train.py" in environment["command"][0]
+    )
+    lines = [json.loads(line) for line in (undisturbed / "stats.jsonl").read_text().splitlines()]
+    assert (
+        lines[-1]["images"] == 3200
+        and {"loss_d", "loss_g", "alpha", "images_per_second", "skipped_total"} <= lines[-1].keys()
+    )
+    assert {(x["resolution"], x["fade"]) for x in lines} == {(4, False), (8, True), (8, False)}
+    fading = [x["alpha"] for x in lines if x["fade"]]
+    assert fading == sorted(fading) and fading[-1] == 1.0
+    grids = sorted(p.name for p in undisturbed.glob("fakes-*.png"))
+    assert grids[0].startswith("fakes-000001-4px-400") and grids[-1].endswith("-8px-3200.png")
+    with Image.open(undisturbed / grids[0]) as image:
+        assert image.size == (2 * 64 + 1, 2 * 64 + 1)
+    assert len(checkpoint.saved(undisturbed)) == 2
+
+
+def test_config_repeats_a_run(undisturbed, tmp_path):
+    code, out, err = train("--config", undisturbed / "config.json", "--runs", tmp_path)
+    assert code == 0, err
+    assert_same_run(undisturbed, run_folder(out))
+
+
+def test_generate(undisturbed, tmp_path):
+    code, out, err = pggan(
+        "generate",
+        undisturbed,
+        "--seeds",
+        "3,5-6",
+        "--grid",
+        tmp_path / "g.png",
+        "--npz",
+        tmp_path / "g.npz",
+        "--dir",
+        tmp_path / "d",
+    )
+    assert code == 0, err
+    images = np.load(tmp_path / "g.npz")["images"]
+    assert images.shape == (3, 8, 8, 3) and images.dtype == np.uint8
+    assert sorted(p.name for p in (tmp_path / "d").iterdir()) == ["000003.png", "000005.png", "000006.png"]
+    with Image.open(tmp_path / "d" / "000005.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), images[1])
+    alone = tmp_path / "elsewhere.keras"
+    alone.write_bytes((undisturbed / "generator.keras").read_bytes())
+    code, out, err = pggan(
+        "generate", alone, "--seeds", "5", "--stage", "4", "--truncation", "0.5", "--npz", tmp_path / "one.npz"
+    )
+    assert code == 0, err
+    assert np.load(tmp_path / "one.npz")["images"].shape == (1, 4, 4, 3)
+
+
+def test_transfer_to_a_higher_resolution(undisturbed, tmp_path):
+    code, out, err = train(
+        *TINY,
+        "--target-res",
+        "16",
+        "--init-from",
+        undisturbed,
+        "--fade-images",
+        "80",
+        "--stable-images",
+        "80",
+        "--batch",
+        "8",
+        "--runs",
+        tmp_path,
+    )
+    assert code == 0, err
+    # What had been trained does not grow again.
+    assert re.search(r"phase 1/3: 8px stable", out) and "4px" not in out.split("phase 1/3")[1]
+    code, out, err = train(
+        *TINY, "--fmap-max", "8", "--target-res", "16", "--init-from", undisturbed, "--runs", tmp_path / "other"
+    )
+    refused((code, out, err), "--init-from", "there and .* here", "--fmap-max")
+    assert not (tmp_path / "other").exists()
+
+
+def test_resume_refuses_another_architecture_and_other_data(undisturbed, tmp_path, photos):
+    refused(train("--resume", undisturbed, "--fmap-max", "32"), "--fmap-max 32", "started with 16", "--init-from")
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, "portraits": 121}))
+    refused(train("--resume", run), "120 images", "121")
+    refused(train("--resume", tmp_path / "nothing"), "not a run's folder")
+    refused(train("--resume", run, "--dry-run"), "--resume goes with")
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
+    """A limit on the size of files stands for the disk: writing past it fails like ENOSPC."""
+    limit = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "from pggan_tf import cli; from pggan_tf.training import checkpoint; real = checkpoint.write\n"
+        "def write(path, arrays, meta):\n"
+        "    if meta['images_seen'] > 1000: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n"
+        "    real(path, arrays, meta)\n"
+        "checkpoint.write = write; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    process = start("-c", limit, "train", *TINY, *SCHEDULE, "--checkpoint-minutes", "0.002", "--runs", tmp_path)
+    out, err = process.communicate(timeout=120)
+    run = only_run(tmp_path)
+    assert (
+        process.returncode == 1 and "File too large" in err and f"--resume {run}" in err and "Traceback" not in err
+    ), err
+    assert not list((run / checkpoint.FOLDER).glob("*.partial"))
+    newest = checkpoint.saved(run)[0]
+    assert newest.name in err and checkpoint.read(newest)
+
+
+def test_divergence_stops_the_run(tmp_path):
+    code, out, err = train(*TINY, *SCHEDULE, "--learning-rate", "1e30", "--runs", tmp_path)
+    assert code == 1 and "NaN or Inf 20 steps in a row" in err and "checkpoint-" in err and "Traceback" not in err
+    arrays, _ = checkpoint.newest(only_run(tmp_path))
+    assert all(np.isfinite(a).all() for a in arrays.values())
+
+
+def test_help_answers_at_once():
+    """Neither TensorFlow nor Keras is imported: time itself is not asserted."""
+    code = "import sys; from pggan_tf import cli; cli.main(['train', '--help']); print({'tensorflow', 'keras', 'cv2', 'PIL'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--target-res" in result.stdout and result.stdout.strip().endswith("set()")
+
+
+def test_dry_run_prints_config_and_plan_and_trains_nothing(tmp_path):
+    code, out, err = train("--dry-run", "--resolutions", "4,8,16,32,96", "--runs", tmp_path / "runs")
+    assert code == 0, err
+    config, end = json.JSONDecoder().raw_decode(out)
+    assert config["resolutions"] == [4, 8, 16, 32, 96] and config["target_res"] == 96 and config["penalty"]
+    assert "96px fade" in out[end:] and "in all" in out[end:]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_minutes_plans_the_schedule(tmp_path):
+    code, out, err = train(*TINY, "--target-res", "8", "--minutes", "1.5", "--runs", tmp_path)
+    assert code == 0, err
+    config = json.loads((run_folder(out) / "config.json").read_text())
+    # The plan is kept, not the wish: repeated with --config it is the same run.
+    assert config["minutes"] is None and config["fade_images"]["4"] == 0 and config["fade_images"]["8"] > 0
+    assert json.loads((run_folder(out) / "environment.json").read_text())["planned_for_minutes"] == 1.5
+    lines = (run_folder(out) / "stats.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["images"] >= sum(config["stable_images"].values()) + sum(
+        config["fade_images"].values()
+    )
+
+
+def test_odd_resolutions_gray_and_other_losses_train(tmp_path, photos):
+    for loss in ("wgan-gp", "lsgan", "mse"):
+        code, out, err = train(
+            "--data",
+            photos,
+            "--resolutions",
+            "4,8,24",
+            "--channels",
+            "1",
+            "--loss",
+            loss,
+            "--update",
+            "two-stage",
+            *TINY,
+            "--fade-images",
+            "16",
+            "--stable-images",
+            "16",
+            "--batch",
+            "8",
+            "--runs",
+            tmp_path / loss,
+        )
+        assert code == 0, err
+    with Image.open(sorted(run_folder(out).glob("fakes-*.png"))[-1]) as image:
+        assert image.mode == "L"
+
+
+def test_prepared_shards_are_data(tmp_path, photos):
+    code, out, err = pggan("prepare", photos, tmp_path / "shards", "--size", "16", "--shard-images", "5", "--compress")
+    assert code == 0 and "12 images at 4, 8, 16 px" in out, err
+    code, out, err = train(
+        "--data",
+        tmp_path / "shards",
+        "--target-res",
+        "8",
+        *TINY,
+        "--fade-images",
+        "16",
+        "--stable-images",
+        "16",
+        "--batch",
+        "8",
+        "--runs",
+        tmp_path,
+    )
+    assert code == 0, err
+    refused(pggan("prepare", photos, tmp_path / "shards", "--size", "16"), "not empty")
+    refused(train("--data", tmp_path / "shards", "--target-res", "32"), "holds 4, 8, 16 px", "32")
+    refused(train("--data", tmp_path / "shards", "--target-res", "8", "--channels", "1"), "--channels 3")
+    path = tmp_path / "shards" / "shard-00001.npz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    refused(train("--data", tmp_path / "shards", "--target-res", "8"), "shard-00001.npz is damaged")
+
+
+def test_bad_data_is_refused(tmp_path, photos):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused(train("--data", empty), "no images found", "jpg")
+    refused(train("--data", tmp_path / "missing"), "not a folder")
+    refused(train("--data", photos, "--target-res", "64"), "12 of 12", "smaller than 64x64", "--upscale-small")
+    for p in sorted(photos.rglob("*.png"))[:7]:
+        p.write_bytes(p.read_bytes()[:50])
+    refused(train("--data", photos, "--target-res", "16"), "7 of 12 images cannot be used, more than half")
+    assert not list(tmp_path.glob("runs*"))
+
+
+def test_bad_options_are_refused(tmp_path):
+    refused(train("--target-res", "100"), "--target-res 100", "64 and 128")
+    refused(train("--target-ress", "64"), "(?i)no such option", "--target-res")
+    refused(train("--recipe", "pgan"), "--recipe pgan", "pggan")
+    refused(train("--fmap-base", "x"), "--fmap-base x: not a whole number")
+    refused(train("--loss", "wgangp"), "did you mean wgan-gp")
+    refused(train("--config", tmp_path / "none.json"), "cannot be read")
+    newer = tmp_path / "config.json"
+    newer.write_text(json.dumps({"version": 99}))
+    refused(train("--config", newer), "version 99", "Update")
+    refused(pggan("generate", tmp_path), "nowhere to write")
+    refused(pggan("generate", tmp_path, "--grid", "x.png"), "no generator.keras")
+    refused(pggan("train", "surplus"), "surplus")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_unwritable_output_folder_is_refused(tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    refused(train(*TINY, *SCHEDULE, "--runs", locked / "runs"), "--runs", "cannot be written")
+
+
+def test_an_output_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(train(*TINY, *SCHEDULE, "--runs", tmp_path / "file"), "--runs", "cannot be written|folder")
+    refused(train(*TINY, *SCHEDULE, "--cache", tmp_path / "file"), "cannot be written")
