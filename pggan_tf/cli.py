@@ -141,6 +141,8 @@ def train(config_file, resume, init_from, runs, cache, dry_run, **given):
         click.echo(session.resume(resume, lambda c: _shards(c, cache), given, click.echo))
         return
     base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", configs.Config.recipe))
+    if given.get("data") not in (None, "portraits"):
+        given["data"] = os.path.abspath(given["data"])  # a run may be resumed from another folder
     config = configs.complete(_replaced(base, given))
     if dry_run and config.minutes is None:
         click.echo(json.dumps(configs.to_dict(config), indent=1))

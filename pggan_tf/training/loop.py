@@ -76,6 +76,12 @@ def data(config: Config, shards: Shards, phase: growth.Phase, start: int, strate
     return iter(strategy.experimental_distribute_dataset(dataset) if strategy.num_replicas_in_sync > 1 else dataset)
 
 
+def _seconds(call: Callable, iterator, steps: int) -> float:
+    begun = time.perf_counter()
+    call(iterator, steps)
+    return time.perf_counter() - begun
+
+
 def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[tuple[int, bool], growth.Speed]:
     """(resolution, fade) -> speed, by a few real steps of each on networks that are thrown away."""
     with strategy.scope():
@@ -91,17 +97,18 @@ def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[tuple[i
                 gan.images_seen.assign(0)
                 gan.begin(phase)
                 call, iterator = compiled(gan, phase, strategy), data(config, shards, phase, 0, strategy)
-            begun = time.perf_counter()
-            call(iterator, 1)
-            build_seconds = time.perf_counter() - begun
+            build_seconds = _seconds(call, iterator, 1)
+            gan.images_seen.assign(0)
+            penalised = _seconds(call, iterator, 1)
             steps, total, taken = 1, 0, 0.0
             while taken < PROBE_SECONDS:
-                begun = time.perf_counter()
-                call(iterator, steps)
-                last = time.perf_counter() - begun
+                last = _seconds(call, iterator, steps)
                 total, taken = total + steps, taken + last
                 steps = max(1, min(4 * steps, math.ceil((PROBE_SECONDS - taken) * steps / last)))
-            speeds[resolution, fade] = growth.Speed(total * batch / taken, build_seconds)
+            per_step = taken / total
+            if total < config.penalty_every:  # slow steps: none of them came to the turn of a lazy penalty
+                per_step += (penalised - per_step) / config.penalty_every
+            speeds[resolution, fade] = growth.Speed(batch / per_step, build_seconds)
     return speeds
 
 
@@ -160,6 +167,8 @@ class Run:
         self.speed = 0.0
         self.skipped = 0
         self.done = False
+        self._restored = False  # whether `phase` stands as a checkpoint left it
+        self._saved_at = 0.0
         self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
         total = phases[-1].end
         self.snapshot_images = config.snapshot_images or max(1, total // 40)
@@ -219,8 +228,6 @@ class Run:
         self.images_seen, self.seconds = meta["images_seen"], meta["seconds"]
         self._window, self._window_steps, self._window_seconds = meta["window"]
         self._restored = True
-
-    _restored = False
 
     def train(self) -> None:
         """Runs the plan from where it stands to its end. Raises Stopped for signals, divergence and a full disk."""
@@ -291,8 +298,6 @@ class Run:
                 )
             if time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes:
                 self.save()
-
-    _saved_at = 0.0
 
     def _steps_to_next_event(self, phase: growth.Phase) -> int:
         """Calls end where a tick, a snapshot or the phase does: which steps share a call must not matter, and does not."""

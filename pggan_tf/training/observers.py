@@ -136,7 +136,8 @@ class Terminal:
             self.task = self.bar.add_task("", total=run.phases[-1].end, text="")
             self.bar.start()
             # Lines of the log have to go above the bar.
-            self.show, self.log.show = self.log.show, self.bar.console.print
+            self.show = self.log.show
+            self.log.show = lambda line: self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def phase(self, run, phase):
         self.log(

@@ -1,0 +1,67 @@
+"""Memory of real training processes. Minutes long and 3 GB on the disk, so marked slow."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pggan_tf import shards
+from tests.conftest import ROOT, TINY
+
+# Prints the process's memory in MB at every tick.
+WATCHED = """
+import json, sys, psutil
+from pggan_tf import cli
+from pggan_tf.training import observers
+tick, memory = observers.Lines.tick, []
+def watched(self, run, stats):
+    tick(self, run, stats)
+    memory.append((run.images_seen, run.phase.index, psutil.Process().memory_info().rss / 2**20))
+observers.Lines.tick = watched
+code = cli.main(sys.argv[1:])
+print(json.dumps(memory))
+sys.exit(code)
+"""
+
+
+def noise(folder, count, size=64):
+    """Shards of noise: written 4096 images at a time."""
+    writer = shards.Writer(folder, shards.default_resolutions(size), source="noise", shard_images=4096)
+    rng = np.random.default_rng(0)
+    for _ in range(count // 4096):
+        for image in rng.integers(0, 256, (4096, size, size, 3), np.uint8):
+            writer.add(image)
+    writer.close()
+    return sum(p.stat().st_size for p in folder.iterdir()) / 2**20
+
+
+def memory_of(data, runs, *arguments):
+    command = [sys.executable, "-c", WATCHED, "train", "--data", data, *TINY, "--runs", runs, *arguments]
+    result = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(result.stdout.strip().splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_dataset(tmp_path):
+    sizes = {"small": noise(tmp_path / "small", 4096), "large": noise(tmp_path / "large", 46 * 4096)}
+    assert sizes["small"] < 70 and sizes["large"] > 2900
+    schedule = ["--target-res", "64", "--fade-images", "640", "--stable-images", "6400", "--batch", "32"]
+    peak = {name: max(m for _, _, m in memory_of(tmp_path / name, tmp_path / "runs", *schedule)) for name in sizes}
+    print(sizes, peak)
+    assert peak["large"] - peak["small"] < 200
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_a_run(tmp_path):
+    noise(tmp_path / "small", 4096)
+    marks = memory_of(
+        tmp_path / "small", tmp_path / "runs", "--target-res", "8", "--fade-images", "2000", "--stable-images", "300000",
+        "--batch", "32", "--snapshot-images", "10000", "--checkpoint-minutes", "0.05",
+    )  # fmt: skip
+    last = [m for _, phase, m in marks if phase == marks[-1][1]]
+    early, late = np.median(last[len(last) // 10 : len(last) // 5]), np.median(last[-len(last) // 10 :])
+    print(early, late, len(last), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+    assert late - early < 40
