@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -71,6 +72,7 @@ def _start_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+        tf.get_logger().setLevel("ERROR")  # every phase traces its own step, which TensorFlow takes for a mistake
     finally:
         os.dup2(kept, 2)
         os.close(kept), os.close(nowhere)
@@ -85,37 +87,33 @@ def cli():
 def _shards(config: configs.Config, cache: str | None):
     from preprocessing import prepare
 
-    return prepare.shards_for(
-        config.data,
-        cache,
-        config.target_res,
-        config.resolutions,
-        filter=config.filter,
-        channels=config.channels,
-        upscale_small=config.upscale_small,
-        count=config.portraits,
-        say=click.echo,
-        progress=_progress(),
-    )
+    with _progress() as progress:
+        return prepare.shards_for(
+            config.data,
+            cache,
+            config.target_res,
+            config.resolutions,
+            filter=config.filter,
+            channels=config.channels,
+            upscale_small=config.upscale_small,
+            count=config.portraits,
+            say=click.echo,
+            progress=progress,
+        )
 
 
+@contextlib.contextmanager
 def _progress():
     """A bar for (done, total) on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
-        return lambda done, total: None
-    bars = []
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
 
-    def update(done: int, total: int) -> None:
-        if not bars:
-            bars.append(
-                click.progressbar(length=total, label="images", file=sys.stderr, update_min_steps=max(1, total // 200))
-            )
-            bars[0].__enter__()
-        bars[0].update(1)
-        if done == total:
-            bars[0].render_finish()
-
-    return update
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("images")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @cli.command()
@@ -259,19 +257,20 @@ def prepare(source, out, size, resolutions, filter, gray, upscale_small, count, 
     """Turns SOURCE, a folder of images or `portraits`, into shards in the new folder OUT."""
     from preprocessing import prepare as preparing
 
-    manifest = preparing.prepare(
-        source,
-        out,
-        size,
-        resolutions=resolutions or (),
-        filter=filter,
-        channels=1 if gray else 3,
-        upscale_small=upscale_small,
-        count=count,
-        shard_images=shard_images,
-        compress=compress,
-        progress=_progress(),
-    )
+    with _progress() as progress:
+        manifest = preparing.prepare(
+            source,
+            out,
+            size,
+            resolutions=resolutions or (),
+            filter=filter,
+            channels=1 if gray else 3,
+            upscale_small=upscale_small,
+            count=count,
+            shard_images=shard_images,
+            compress=compress,
+            progress=progress,
+        )
     click.echo(
         f"{manifest.images} images at {', '.join(map(str, manifest.resolutions))} px, {manifest.skipped} left out"
     )
