@@ -154,7 +154,9 @@ def whole_training(resolution: int, batch: int, seconds: float = 20.0) -> float:
         prepare.prepare("portraits", f"{folder}/shards", resolution, count=4000)
         images = int(bare * seconds)
         config = configs.complete(
-            configs.Config(resolutions=(resolution,), batch={4: batch}, stable_images={4: images})
+            configs.Config(
+                target_res=resolution, batch={4: batch}, fade_images={4: 0}, stable_images={4: 0, resolution: images}
+            )
         )
         shards, strategy = Shards(f"{folder}/shards"), distribution.strategy()
         gan = loop.build(config, precision.policy("auto"))

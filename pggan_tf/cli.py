@@ -64,7 +64,7 @@ def _config_options(command):
 def _start_tensorflow() -> None:
     """Imports TensorFlow without the lines that its C++ parts write before any log level is heard."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -120,29 +120,35 @@ def _progress():
 @_config_options
 @click.option("--config", "config_file", help="config.json of a run to repeat; other options change it")
 @click.option("--resume", help="folder of a run to go on with, exactly where it stopped")
-@click.option("--init-from", help="folder of a run whose weights to start a new schedule from")
 @click.option("--runs", default="runs", show_default=True, help="folder that the run's folder is made in")
 @click.option("--cache", help="folder for prepared data  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
 @click.option("--dry-run", is_flag=True, help="print the whole config and the plan, and train nothing")
-def train(config_file, resume, init_from, runs, cache, dry_run, **given):
+def train(config_file, resume, runs, cache, dry_run, **given):
     """Grow a generator: on --data, or on drawn portraits."""
     started = time.monotonic()
     given = {k: v for k, v in given.items() if v is not None}
+    for name in ("data", "init_from"):
+        if given.get(name) not in (None, "portraits"):
+            given[name] = os.path.abspath(given[name])  # a run may be resumed from another folder
     if resume:
-        if config_file or init_from or dry_run:
-            raise UserError(
-                "--resume goes with neither --config, --init-from nor --dry-run: a run goes on with its own config."
-            )
+        if config_file or dry_run:
+            raise UserError("--resume goes with neither --config nor --dry-run: a run goes on with its own config.")
         _start_tensorflow()
         from pggan_tf.training import session
 
-        click.echo(session.resume(resume, lambda c: _shards(c, cache), given, click.echo))
+        click.echo(
+            session.resume(resume, lambda c, environment: _shards_again(c, environment, cache), given, click.echo)
+        )
         return
+    if config_file and "recipe" in given:
+        raise UserError("--config and --recipe: give one of them. A config.json is complete.")
+    if "minutes" in given and (plan := given.keys() & {"fade_images", "stable_images", "total_images"}):
+        raise UserError(
+            f"--minutes and {configs.flag(min(plan))}: give one of them. --minutes plans the images itself."
+        )
     base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", configs.Config.recipe))
-    if given.get("data") not in (None, "portraits"):
-        given["data"] = os.path.abspath(given["data"])  # a run may be resumed from another folder
     config = configs.complete(_replaced(base, given))
-    if dry_run and config.minutes is None:
+    if dry_run and config.minutes is None and config.init_from is None:
         click.echo(json.dumps(configs.to_dict(config), indent=1))
         click.echo(growth.table(configs.schedule(config)))
         return
@@ -150,9 +156,20 @@ def train(config_file, resume, init_from, runs, cache, dry_run, **given):
     _start_tensorflow()
     from pggan_tf.training import session
 
-    folder = session.start(config, shards, runs, init_from=init_from, dry_run=dry_run, started=started, say=click.echo)
+    folder = session.start(config, shards, runs, dry_run=dry_run, started=started, say=click.echo)
     if folder:
         click.echo(folder)
+
+
+def _shards_again(config: configs.Config, environment: dict, cache: str | None):
+    """The data of a run to be resumed: prepared again from its source, or, where that is gone, as it was kept."""
+    from pggan_tf.shards import Shards
+    from preprocessing import prepare
+
+    kept = environment["dataset"]["folder"]
+    if config.data and not os.path.exists(config.data) and prepare.is_shards(kept):
+        return Shards(kept)
+    return _shards(config, cache)
 
 
 def _replaced(config: configs.Config, given: dict) -> configs.Config:
@@ -176,8 +193,8 @@ def _range(text: str) -> list[int]:
             numbers += range(int(low), int(high) + 1) if dash else [int(low)]
     except ValueError:
         numbers = []
-    if not numbers:
-        raise UserError(f"--seeds {text}: expected numbers and ranges such as 0-63 or 1,5,7-9.")
+    if not numbers or not 0 <= min(numbers) <= max(numbers) < 2**32:
+        raise UserError(f"--seeds {text}: expected numbers below 2^32 and ranges such as 0-63 or 1,5,7-9.")
     return numbers
 
 
@@ -202,6 +219,10 @@ def generate(source, seeds, count, grid, npz, folder, stage, truncation):
         raise UserError("--seeds and --count: give one of them.")
     if not (grid or npz or folder):
         raise UserError("nowhere to write: give --grid FILE, --npz FILE or --dir FOLDER.")
+    if grid and os.path.splitext(grid)[1].lower() not in pixels.PICTURES:
+        raise UserError(f"--grid {grid}: expected a name that ends in {', '.join(pixels.PICTURES)}.")
+    if npz and not npz.endswith(".npz"):
+        raise UserError(f"--npz {npz}: expected a name that ends in .npz.")
     numbers = _range(seeds) if seeds else list(range(count or 64))
     _start_tensorflow()
     from pathlib import Path
@@ -231,8 +252,10 @@ def generate(source, seeds, count, grid, npz, folder, stage, truncation):
             for number, image in zip(numbers, images):
                 pixels.save(Path(folder) / f"{number:06d}.png", image)
             click.echo(folder)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot write: {error}. Check the folder, and that the file ends in .png or .jpg.") from None
+    except OSError as error:
+        raise UserError(
+            f"{error.filename}: cannot be written ({error.strerror}). Choose a folder you may write to."
+        ) from None
 
 
 @cli.command()
@@ -251,7 +274,7 @@ def generate(source, seeds, count, grid, npz, folder, stage, truncation):
 @click.option("--gray", is_flag=True, help="one channel instead of three")
 @click.option("--upscale-small", is_flag=True, help="enlarge images smaller than --size instead of leaving them out")
 @click.option("--count", type=click.IntRange(1), default=10_000, show_default=True, help="how many portraits")
-@click.option("--shard-images", type=click.IntRange(1), default=4096, show_default=True, help="images per file")
+@click.option("--shard-images", type=click.IntRange(1), help="images per file  [what makes about 64 MB]")
 @click.option("--compress", is_flag=True, help="smaller files, read slower")
 def prepare(source, out, size, resolutions, filter, gray, upscale_small, count, shard_images, compress):
     """Turns SOURCE, a folder of images or `portraits`, into shards in the new folder OUT."""
@@ -292,6 +315,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except UserError as error:
         click.echo(f"error: {error}", err=True)
+        return 2
+    except OSError as error:
+        click.echo(
+            f"error: {error.filename or 'file'}: {error.strerror or error}. Check the disk and the rights, then try again.",
+            err=True,
+        )
         return 2
     except Stopped as error:
         click.echo(str(error), err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -69,6 +70,9 @@ class Config:
     batch: CountTable = option({4: 64, 16: 32, 32: 16, 256: 8, 512: 4}, "images per step")
     ema_half_life_images: float = option(10_000.0, "half-life of the generator's moving average, in images")
     ema_rampup: float = option(0.1, "the half-life is at most this share of the images seen at the stage's resolution")
+    init_from: str | None = option(
+        None, "folder of a run whose weights to start from; stages it has been through are left out"
+    )
     # schedule
     fade_images: CountTable = option({4: 300_000}, "images while a stage fades in")
     stable_images: CountTable = option({4: 300_000}, "images after a stage has faded in")
@@ -106,7 +110,7 @@ def flag(name: str) -> str:
 def _number(text, kind, name):
     try:
         value = float(text)
-        if kind is int and value != int(value):
+        if not math.isfinite(value) or kind is int and value != int(value):
             raise ValueError
         return kind(value)
     except (TypeError, ValueError):
@@ -129,11 +133,13 @@ def parse(name: str, value):
         else:
             items = [(4, value)]
         table = {_number(k, int, name): _number(v, number, name) for k, v in items}
+        if not table:
+            raise UserError(f"{flag(name)}: an empty table. Give at least one value, such as 4=16.")
         if bad := [v for v in table.values() if v < 0]:
             raise UserError(f"{flag(name)} {bad[0]}: below zero.")
         return dict(sorted(table.items()))
     if typing.get_origin(kind) is tuple:
-        parts = value.split(",") if isinstance(value, str) else list(value)
+        parts = value if isinstance(value, list | tuple) else str(value).split(",")
         return tuple(_number(p, typing.get_args(kind)[0], name) for p in parts)
     if kind is bool:
         if not isinstance(value, bool):
@@ -221,6 +227,8 @@ def complete(config: Config) -> Config:
         raise UserError(f"--fade-share {config.fade_share}: expected 0 to 1.")
     if not config.stage_growth > 0:
         raise UserError(f"--stage-growth {config.stage_growth}: expected more than 0.")
+    if not config.penalty_target > 0:
+        raise UserError(f"--penalty-target {config.penalty_target}: expected more than 0.")
     if len(config.adam_betas) != 2 or not all(0 <= b < 1 for b in config.adam_betas):
         raise UserError(
             f"--adam-betas {','.join(map(str, config.adam_betas))}: expected two numbers from 0 to below 1, such as 0,0.99."

@@ -125,22 +125,20 @@ def time_shares(resolutions: Sequence[int], growth: float) -> dict[int, float]:
 
 
 def images_for(
-    seconds: float,
-    speed: Mapping[tuple[int, bool], float],
-    resolutions: Sequence[int],
-    growth: float,
-    fade_share: float,
+    seconds: float, speed: Mapping[tuple[int, bool], float], growth: float, fade_share: float
 ) -> tuple[dict[int, int], dict[int, int]]:
     """(fade_images, stable_images) per resolution that fill `seconds`.
 
-    speed: images/s for every (resolution, fade). A resolution's time is `time_shares`, of which the fade takes
-    `fade_share`; the first resolution does not fade.
+    speed: images/s for every (resolution, fade) that the plan has. A resolution's time is its `time_shares`, of which
+    the fade takes `fade_share`, or all or nothing where there is only one of the two.
     """
+    resolutions = sorted({r for r, _ in speed})
     fade, stable = {}, {}
     for resolution, share in time_shares(resolutions, growth).items():
-        part = 0.0 if resolution == resolutions[0] else fade_share
+        part = fade_share if (resolution, False) in speed else 1.0
+        part = part if (resolution, True) in speed else 0.0
         fade[resolution] = round(seconds * share * part * speed[resolution, True]) if part else 0
-        stable[resolution] = round(seconds * share * (1 - part) * speed[resolution, False])
+        stable[resolution] = round(seconds * share * (1 - part) * speed[resolution, False]) if part < 1 else 0
     return fade, stable
 
 

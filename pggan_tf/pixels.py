@@ -1,4 +1,4 @@
-"""Every conversion of pixels: ranges, sizes, pictures on disk. NumPy only; the graph's twins are in `layers`."""
+"""Every conversion of pixels: ranges, sizes, pictures on disk. NumPy only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import numpy as np
 
 # Pillow's names; each scales its support with the reduction, so none of them aliases but `nearest`.
 FILTERS = ("lanczos", "bicubic", "bilinear", "hamming", "box", "nearest")
+
+
+# What pictures are written as.
+PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 def to_float(pixels):
@@ -23,6 +27,8 @@ def to_uint8(x):
 
 def block_mean(images: np.ndarray, factor: int) -> np.ndarray:
     """uint8 [..., H, W, C] -> uint8 [..., H/factor, W/factor, C]: exact means of factor x factor pixels, rounded half up."""
+    if factor == 1:
+        return images
     *lead, h, w, c = images.shape
     sums = images.reshape(*lead, h // factor, factor, w // factor, factor, c).sum(axis=(-4, -2), dtype=np.uint32)
     area = factor * factor
@@ -53,9 +59,8 @@ def save(path: str | Path, image: np.ndarray) -> None:
 
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
-    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(
-        partial, format=(path.suffix[1:] or "png").replace("jpg", "jpeg")
-    )
+    picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
+    picture.save(partial, format=PICTURES[path.suffix.lower()])
     partial.replace(path)
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import shutil
 import struct
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,13 @@ import numpy as np
 from pggan_tf import pixels
 from pggan_tf.errors import DamagedFile, UserError
 
-VERSION = 1
+FORMAT, VERSION = "pggan-tf shards", 1
 MANIFEST = "manifest.json"
 LABELS = "labels"
 # Mapped pages are given back after about this many bytes: they count as the process's memory though they are the
 # system's cache, and a large dataset would look like a leak. Linux maps 64 KiB around every page that is touched.
 _GIVE_BACK_BYTES = 64 << 20
+_SHARD_BYTES = 64 << 20
 _MAPPED_AROUND_BYTES = 64 << 10
 
 
@@ -43,12 +45,12 @@ class Manifest:
     filter: str
     shards: tuple[dict, ...]
     skipped: int = 0
-    details: dict = field(default_factory=dict)
     version: int = VERSION
+    format: str = FORMAT
 
     @property
     def checksum(self) -> str:
-        """Of the content: equal for equal pixels and labels in equal order, wherever they lie."""
+        """Of the files' content: equal for the same images, prepared in the same way, wherever they lie."""
         text = json.dumps([[s["images"], s["sha256"]] for s in self.shards])
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -70,6 +72,7 @@ class Writer:
     """Takes images one by one, keeps one shard's worth in memory, and writes the manifest on `close`.
 
     resolutions: every one a divisor of the last, the full one; smaller ones are exact block means of the full image.
+    shard_images: per file; by default what makes about 64 MB, so that memory does not depend on the images' size.
     """
 
     def __init__(
@@ -80,44 +83,44 @@ class Writer:
         classes: Sequence[str] = (),
         source: str = "",
         filter: str = "",
-        shard_images: int = 4096,
+        shard_images: int | None = None,
         compress: bool = False,
-        details: Mapping = {},
     ):
         self.folder = Path(folder)
         self.resolutions, self.channels = tuple(sorted(resolutions)), channels
         full = self.resolutions[-1]
-        if unfit := [r for r in self.resolutions if full % r]:
+        if unfit := [r for r in self.resolutions if r < 1 or full % r]:
             raise UserError(
                 f"resolution {unfit[0]}: not a divisor of {full}. A stage's images are exact block means of the full size."
             )
         self.classes, self.source, self.filter = tuple(classes), source, filter
-        self.shard_images, self.compress, self.details = shard_images, compress, dict(details)
-        self._images: list[np.ndarray] = []
+        self.shard_images = shard_images or max(1, min(4096, _SHARD_BYTES // (full * full * channels)))
+        self.compress = compress
+        self._images: dict[int, list[np.ndarray]] = {r: [] for r in self.resolutions}
         self._labels: list[int] = []
         self._shards: list[dict] = []
         self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def images(self) -> int:
-        return sum(s["images"] for s in self._shards) + len(self._images)
+        return sum(s["images"] for s in self._shards) + len(self._labels)
 
     def add(self, image: np.ndarray, label: int = 0) -> None:
         """image: uint8 [R, R, channels] at the full resolution."""
         full = self.resolutions[-1]
         if image.shape != (full, full, self.channels) or image.dtype != np.uint8:
             raise ValueError(f"image {image.dtype} {image.shape}: expected uint8 {(full, full, self.channels)}.")
-        self._images.append(image)
+        for r in self.resolutions:
+            self._images[r].append(pixels.block_mean(image, full // r))
         self._labels.append(label)
-        if len(self._images) == self.shard_images:
+        if len(self._labels) == self.shard_images:
             self._flush()
 
     def _flush(self) -> None:
-        if not self._images:
+        if not self._labels:
             return
         name = f"shard-{len(self._shards):05d}.npz"
-        full = np.stack(self._images)
-        arrays = {str(r): pixels.block_mean(full, full.shape[1] // r) for r in self.resolutions}
+        arrays = {str(r): np.stack(images) for r, images in self._images.items()}
         if self.classes:
             arrays[LABELS] = np.array(self._labels, np.int64)
         partial = self.folder / f".{name}.partial"
@@ -125,8 +128,8 @@ class Writer:
             (np.savez_compressed if self.compress else np.savez)(file, **arrays)
         digest = _sha256(partial)
         partial.replace(self.folder / name)
-        self._shards.append({"file": name, "images": len(full), "sha256": digest})
-        self._images, self._labels = [], []
+        self._shards.append({"file": name, "images": len(self._labels), "sha256": digest})
+        self._images, self._labels = {r: [] for r in self.resolutions}, []
 
     def close(self, skipped: int = 0) -> Manifest:
         self._flush()
@@ -139,7 +142,6 @@ class Writer:
             self.filter,
             tuple(self._shards),
             skipped,
-            self.details,
         )
         partial = self.folder / f".{MANIFEST}.partial"
         partial.write_text(json.dumps(asdict(manifest), indent=1))
@@ -147,30 +149,52 @@ class Writer:
         return manifest
 
 
-def _member(path: Path, name: str, file, archive: zipfile.ZipFile) -> tuple[np.ndarray, mmap.mmap | None]:
-    """The array `name` of an .npz: mapped where it lies if it is stored, read into memory if it is compressed."""
-    try:
+class _File:
+    """One opened .npz: a single memory map, shared by the arrays of every resolution."""
+
+    def __init__(self, path: Path, images: int):
+        self.path, self.images = path, images
+        self._map: mmap.mmap | None = None
+
+    def array(self, name: str) -> np.ndarray:
+        """The array `name`: mapped where it lies if it is stored, read into memory if it is compressed."""
+        try:
+            with self.path.open("rb") as file, zipfile.ZipFile(file) as archive:
+                array = self._array(name, file, archive)
+        except KeyError:
+            raise DamagedFile(
+                f"{self.path}: has no array '{name}', which its manifest promises. Prepare the dataset again."
+            ) from None
+        except (OSError, zipfile.BadZipFile, ValueError, struct.error) as error:
+            raise DamagedFile(f"{self.path}: cannot be read ({error}). Prepare the dataset again.") from None
+        if len(array) != self.images:
+            raise DamagedFile(
+                f"{self.path}: array '{name}' holds {len(array)} images, the manifest says {self.images}."
+            )
+        return array
+
+    def _array(self, name: str, file, archive: zipfile.ZipFile) -> np.ndarray:
         info = archive.getinfo(f"{name}.npy")
-    except KeyError:
-        raise DamagedFile(
-            f"{path}: has no array '{name}', which its manifest promises. Prepare the dataset again."
-        ) from None
-    if info.compress_type != zipfile.ZIP_STORED:
-        with archive.open(info) as stream:
-            return np.lib.format.read_array(stream, allow_pickle=False), None
-    # The local header's name and extra field may differ in length from the directory's: their sizes stand at 26.
-    file.seek(info.header_offset + 26)
-    name_length, extra_length = struct.unpack("<HH", file.read(4))
-    file.seek(info.header_offset + 30 + name_length + extra_length)
-    version = np.lib.format.read_magic(file)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read_header(file)
-    if dtype.hasobject or fortran:
-        raise DamagedFile(
-            f"{path}: array '{name}' is {'pickled' if dtype.hasobject else 'in Fortran order'}: expected plain numbers in C order."
-        )
-    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return np.ndarray(shape, dtype, buffer=mapped, offset=file.tell()), mapped
+        if info.compress_type != zipfile.ZIP_STORED:
+            with archive.open(info) as stream:
+                return np.lib.format.read_array(stream, allow_pickle=False)
+        # The local header's name and extra field may differ in length from the directory's: their sizes stand at 26.
+        file.seek(info.header_offset + 26)
+        name_length, extra_length = struct.unpack("<HH", file.read(4))
+        file.seek(info.header_offset + 30 + name_length + extra_length)
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read_header(file)
+        if dtype.hasobject or fortran:
+            raise ValueError(
+                f"array '{name}' is {'pickled' if dtype.hasobject else 'in Fortran order'}, not plain numbers in C order"
+            )
+        self._map = self._map or mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.ndarray(shape, dtype, buffer=self._map, offset=file.tell())
+
+    def give_back(self) -> None:
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
 
 
 class Shards:
@@ -186,7 +210,9 @@ class Shards:
             ) from None
         except json.JSONDecodeError as error:
             raise DamagedFile(f"{self.folder / MANIFEST}: not JSON ({error}). Prepare the dataset again.") from None
-        if raw.get("version", 0) > VERSION:
+        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+            raise UserError(f"{self.folder / MANIFEST}: not the manifest of a folder of shards.")
+        if raw["version"] > VERSION:
             raise UserError(
                 f"{folder}: written by a newer version (format {raw['version']}, this one reads up to {VERSION}). Update pggan-tf."
             )
@@ -197,7 +223,8 @@ class Shards:
             raise DamagedFile(f"{self.folder / MANIFEST}: incomplete ({error}). Prepare the dataset again.") from None
         if verify:
             self.verify()
-        self._arrays: dict[str, list] = {}
+        self._files = [_File(self.folder / s["file"], s["images"]) for s in self.manifest.shards]
+        self._arrays: dict[str, list[np.ndarray]] = {}
         self._read_bytes = 0
 
     def __len__(self) -> int:
@@ -219,38 +246,49 @@ class Shards:
                     "Prepare the dataset again, or restore the file."
                 )
 
-    def _open(self, name: str) -> list:
+    def open(self, name: str) -> list[np.ndarray]:
+        """The arrays of that name, "4", "8", ... or "labels", one per file. Raises DamagedFile."""
         if name not in self._arrays:
-            opened = []
-            for shard in self.manifest.shards:
-                path = self.folder / shard["file"]
-                try:
-                    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-                        array, mapped = _member(path, name, file, archive)
-                except (OSError, zipfile.BadZipFile, ValueError, struct.error) as error:
-                    raise DamagedFile(f"{path}: cannot be read ({error}). Prepare the dataset again.") from None
-                if len(array) != shard["images"]:
-                    raise DamagedFile(
-                        f"{path}: array '{name}' holds {len(array)} images, the manifest says {shard['images']}."
-                    )
-                opened.append((array, mapped))
-            self._arrays[name] = opened
+            self._arrays[name] = [file.array(name) for file in self._files]
         return self._arrays[name]
 
     def _gather(self, name: str, indices: np.ndarray) -> np.ndarray:
-        opened = self._open(name)
+        opened = self.open(name)
         shard_of = np.searchsorted(self._starts, indices, side="right") - 1
-        out = np.empty((len(indices), *opened[0][0].shape[1:]), opened[0][0].dtype)
+        out = np.empty((len(indices), *opened[0].shape[1:]), opened[0].dtype)
         for s in np.unique(shard_of):
             here = shard_of == s
-            out[here] = opened[s][0][indices[here] - self._starts[s]]
+            out[here] = opened[s][indices[here] - self._starts[s]]
         self._read_bytes += max(out.nbytes, len(indices) * _MAPPED_AROUND_BYTES)
         if self._read_bytes > _GIVE_BACK_BYTES:
             self._read_bytes = 0
-            for _, mapped in opened:
-                if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-                    mapped.madvise(mmap.MADV_DONTNEED)
+            for file in self._files:
+                file.give_back()
         return out
+
+    @property
+    def compressed(self) -> bool:
+        """Whether any file has members that cannot be mapped."""
+        for shard in self.manifest.shards:
+            with zipfile.ZipFile(self.folder / shard["file"]) as archive:
+                if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                    return True
+        return False
+
+    def unpack(self, out: Path) -> None:
+        """Writes the same dataset with stored members into the new folder `out`, a piece at a time."""
+        out.mkdir(parents=True)
+        files = []
+        for shard in self.manifest.shards:
+            with (
+                zipfile.ZipFile(self.folder / shard["file"]) as archive,
+                zipfile.ZipFile(out / shard["file"], "w", zipfile.ZIP_STORED) as stored,
+            ):
+                for info in archive.infolist():
+                    with archive.open(info) as source, stored.open(info.filename, "w", force_zip64=True) as target:
+                        shutil.copyfileobj(source, target, 1 << 20)
+            files.append({**shard, "sha256": _sha256(out / shard["file"])})
+        (out / MANIFEST).write_text(json.dumps(asdict(replace(self.manifest, shards=tuple(files))), indent=1))
 
     def stored_for(self, resolution: int) -> int:
         """The smallest stored resolution that `resolution` is an exact block mean of."""

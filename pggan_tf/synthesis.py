@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pggan_tf import config as configs
 from pggan_tf import pixels
 from pggan_tf.errors import UserError
 
@@ -17,6 +18,9 @@ def _hash32(x: np.ndarray) -> np.ndarray:
         x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
         x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
         return x ^ (x >> np.uint32(16))
+
+
+LARGEST_SEED = 2**32 - 1
 
 
 def latents(seeds: Sequence[int], size: int) -> np.ndarray:
@@ -66,23 +70,69 @@ class Sampler:
         return np.concatenate(out)
 
 
-def load(path: str | Path):
-    """A run's folder or a `.keras` file -> its generator."""
+def finish(generator, images: int = 512):
+    """A float32 copy of a trained generator, made ready for use outside training.
+
+    `typical` becomes the normalised mean of the first feature maps, for truncation. And every stage below the last gets its
+    to_image layer anew: those stood still when the next stage faded in, while the blocks beneath them went on to
+    learn. By least squares over `images` latents they now show what the last stage shows, at their own resolution.
+    """
+    import tensorflow as tf
+
+    copy = type(generator).from_config({**generator.get_config(), "dtype": "float32"})
+    copy.build()
+    for mine, theirs in zip(copy.variables, generator.variables, strict=True):
+        mine.assign(theirs)
+    last = copy.resolutions[-1]
+    z = latents(range(1 << 20, (1 << 20) + 4096), copy.latent_size)
+    copy.typical.assign(copy.pixel_norm(tf.reduce_mean(copy.first_maps(tf.constant(z)), axis=0)))
+    products = {r: 0.0 for r in copy.resolutions[:-1]}
+    run = tf.function(lambda z: (copy.features(z, last), copy(z, resolution=last)), autograph=False)
+    for i in range(0, images, 16):
+        stages, picture = run(tf.constant(z[i : i + 16]))
+        for r, x in zip(copy.resolutions[:-1], stages):
+            x = x.numpy().reshape(-1, x.shape[-1]).astype(np.float64)
+            x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+            f = last // r
+            y = picture.numpy().reshape(-1, r, f, r, f, copy.channels).mean((2, 4)).reshape(-1, copy.channels)
+            products[r] += np.concatenate([x.T @ x, x.T @ y], axis=1)
+    for r, product in products.items():
+        left, right = product[:, : -copy.channels], product[:, -copy.channels :]
+        solution = np.linalg.lstsq(left + 1e-6 * np.trace(left) / len(left) * np.eye(len(left)), right, rcond=None)[0]
+        getattr(copy, f"to_image_{r}").set_effective(solution[None, None, :-1], solution[-1])
+    return copy
+
+
+def _from_checkpoint(run: Path, report):
+    """The moving average of a run that has not ended, as far as it has grown."""
+    from pggan_tf import checkpoint
+    from pggan_tf.networks.progressive import Generator
+
+    arrays, meta = checkpoint.newest(run, report)
+    config = configs.load(run / "config.json")
+    phase = configs.schedule(config)[meta["phase"]]
+    resolutions = [r for r in config.resolutions if r <= phase.resolution]
+    if phase.fade and len(resolutions) > 1:
+        resolutions.pop()  # a block that is still fading in is no stage yet
+    generator = Generator(resolutions, config.channels, config.fmap_base, config.fmap_max, config.latent_size)
+    generator.build()
+    for variable in generator.variables:
+        variable.assign(arrays[f"ema/{variable.path.partition('/')[2]}"])
+    return finish(generator)
+
+
+def load(path: str | Path, report=print):
+    """A run's folder or a `.keras` file -> its generator. A run that has not ended gives what its newest checkpoint holds."""
     import keras
 
     from pggan_tf.networks import progressive  # noqa: F401  registers the classes that the file names
 
     path = Path(path)
     file = path / "generator.keras" if path.is_dir() else path
+    if path.is_dir() and not file.is_file() and (path / "config.json").is_file():
+        return _from_checkpoint(path, report)
     if not file.is_file():
-        raise UserError(
-            f"{path}: no generator.keras"
-            + (
-                " in it; it is written when training ends. To finish: pggan train --resume " + str(path)
-                if path.is_dir()
-                else ". Expected a run's folder or a .keras file."
-            )
-        )
+        raise UserError(f"{path}: no generator.keras. Expected a run's folder or a .keras file.")
     try:
         return keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds for a file that is not what it says

@@ -17,10 +17,20 @@ from preprocessing.sources import folder, portraits
 # Raised when pixels would come out differently for the same source and options: cached shards are then made anew.
 PIXELS_VERSION = 1
 REPORT = "skipped.txt"
+_PARTIAL = ".partial-"
+
+
+def _final_name(partial: Path) -> str:
+    return partial.name.removeprefix(".").partition(_PARTIAL)[0]
 
 
 def is_shards(location: str | Path) -> bool:
-    return (Path(location) / shards.MANIFEST).is_file()
+    """Whether a folder holds a manifest of ours: an app's folder of pictures may have a manifest.json too."""
+    try:
+        manifest = json.loads((Path(location) / shards.MANIFEST).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("format") == shards.FORMAT
 
 
 def _write(
@@ -45,15 +55,18 @@ def _write(
         else:
             writer.add(image, label)
         progress(done, total)
+    lines = "".join(f"{line}\n" for line in skipped)
     if skipped:
-        (out / REPORT).write_text("\n".join(skipped) + "\n")
+        (out / REPORT).write_text(lines)
     if 2 * len(skipped) > total or not writer.images:
         small = sum("smaller than" in s for s in skipped)
         advice = (
             "Give --upscale-small or a smaller size." if 2 * small > len(skipped) else "Check that the files are whole."
         )
+        report = out.with_name(f"{_final_name(out)}.{REPORT}")
+        report.write_text(lines)
         raise UserError(
-            f"{source}: {len(skipped)} of {total} images cannot be used, more than half. The first: {skipped[0]}. {advice}"
+            f"{source}: {len(skipped)} of {total} images cannot be used, more than half. The first: {skipped[0]}. {advice} All of them: {report}"
         )
     return writer.close(len(skipped))
 
@@ -79,9 +92,10 @@ def prepare(
     resolutions: those to store, divisors of `size`; by default its halvings down to 4. count, seed: for portraits.
     """
     out = Path(out)
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out}: exists and is not empty. Choose another folder, or remove it.")
-    resolutions = tuple(resolutions) or shards.default_resolutions(size)
+    out = out.absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists and is not an empty folder. Choose another, or remove it.")
+    resolutions = tuple(sorted({*resolutions, size})) if resolutions else shards.default_resolutions(size)
     workers = workers or os.cpu_count() or 1
     if source == "portraits":
         classes, total = portraits.CLASSES, count
@@ -92,15 +106,20 @@ def prepare(
         files = folder.find(Path(source))
         classes, total = folder.classes(Path(source), files), len(files)
         items = folder.images(Path(source), files, size, filter, channels, upscale_small, workers)
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    partial = out.with_name(f".{out.name}{_PARTIAL}{os.getpid()}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         manifest = _write(
             items, total, partial, resolutions, channels, str(source), filter, classes, shard_images, compress, progress
         )
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
+        try:
+            if out.exists():
+                out.rmdir()
+            partial.rename(out)
+        except OSError:
+            if not is_shards(out):
+                raise
+            manifest = shards.Shards(out).manifest  # another process prepared the same meanwhile
     except OSError as error:
         raise UserError(
             f"{out}: cannot be written ({error.strerror or error}). Choose a folder on a disk with room and the right to write."
@@ -121,6 +140,27 @@ def cache_folder(given: str | None) -> Path:
 
 def _key(*parts) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _uncompressed(opened: shards.Shards, root: Path, say: Callable[[str], None]) -> shards.Shards:
+    """The same dataset with its members stored as they are: compressed ones cannot be mapped, and are unpacked once."""
+    if not opened.compressed:
+        return opened
+    out = root / "shards" / f"{opened.folder.name}-{opened.manifest.checksum[:16]}-unpacked"
+    if not is_shards(out):
+        say(f"unpacking {opened.folder} into {out}")
+        partial = out.with_name(f".{out.name}{_PARTIAL}{os.getpid()}")
+        try:
+            opened.unpack(partial)
+            partial.rename(out)
+        except OSError as error:
+            if not is_shards(out):
+                raise UserError(
+                    f"--cache {root}: cannot be written ({error.strerror}). Choose another with --cache or PGGAN_CACHE."
+                ) from None
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return shards.Shards(out)
 
 
 def shards_for(
@@ -145,7 +185,7 @@ def shards_for(
             )
         for resolution in resolutions:
             opened.stored_for(resolution)
-        return opened
+        return _uncompressed(opened, cache_folder(cache), say)
     root = cache_folder(cache)
     options = [PIXELS_VERSION, size, list(resolutions), channels]
     if source in (None, "portraits"):

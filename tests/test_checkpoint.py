@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from pggan_tf import checkpoint
 from pggan_tf.errors import DamagedFile, UserError
-from pggan_tf.training import checkpoint
 
 ARRAYS = {"a/kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "step": np.array(7, np.int64)}
 
@@ -33,6 +33,32 @@ def test_the_one_before_a_damaged_one_is_used_and_it_is_reported(tmp_path, harm)
     _, meta = checkpoint.newest(tmp_path, said.append)
     assert meta["images_seen"] == 10
     assert len(said) == 1 and newest.name in said[0] and "damaged" in said[0]
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    """In the data, in the headers and in the zip's directory: damage is an error of one kind, or harmless."""
+    write(tmp_path, 10)
+    path = checkpoint.path_for(tmp_path, 10)
+    whole = path.read_bytes()
+    for i in range(len(whole)):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ (1 << i % 8)]) + whole[i + 1 :])
+        try:
+            arrays, meta = checkpoint.read(path)
+        except DamagedFile:
+            continue
+        assert meta == {"images_seen": 10} and set(arrays) == set(ARRAYS)
+        for name, array in ARRAYS.items():
+            np.testing.assert_array_equal(arrays[name], array)
+
+
+def test_leftovers_and_damaged_ones_are_set_aside(tmp_path):
+    for images in (10, 20):
+        write(tmp_path, images)
+    checkpoint.path_for(tmp_path, 20).write_bytes(b"")
+    (tmp_path / checkpoint.FOLDER / ".checkpoint-000000000030.npz.partial").write_bytes(b"half")
+    checkpoint.tidy(tmp_path)
+    names = sorted(p.name for p in (tmp_path / checkpoint.FOLDER).iterdir())
+    assert names == ["checkpoint-000000000010.npz", "checkpoint-000000000020.npz.damaged"]
 
 
 def test_none_that_can_be_read(tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pggan_tf.training import checkpoint
+from pggan_tf import checkpoint
 from tests.conftest import ROOT, TINY, pggan, run_folder, start, train
 
 SCHEDULE = [
@@ -219,6 +219,12 @@ def test_transfer_to_a_higher_resolution(undisturbed, tmp_path):
     )
     refused((code, out, err), "--init-from", "there and .* here", "--fmap-max")
     assert not (tmp_path / "other").exists()
+    refused(train(*TINY, "--resolutions", "4,16", "--init-from", undisturbed), "--init-from", "4, 8 px")
+    code, out, err = train(
+        *TINY, "--target-res", "16", "--init-from", undisturbed, "--batch", "8", "--minutes", "2", "--dry-run"
+    )
+    assert code == 0, err
+    assert "8px stable" in out and "16px fade" in out and "4px stable" not in out and "8px fade" not in out
 
 
 def test_resume_refuses_another_architecture_and_other_data(undisturbed, tmp_path, photos):
@@ -234,11 +240,40 @@ def test_resume_refuses_another_architecture_and_other_data(undisturbed, tmp_pat
     refused(train("--resume", run, "--dry-run"), "--resume goes with")
 
 
+def test_moved_data_is_found_by_its_checksum(tmp_path, photos):
+    schedule = ["--target-res", "8", "--fade-images", "16", "--stable-images", "16", "--batch", "8"]
+    code, out, err = train("--data", photos, *TINY, *schedule, "--runs", tmp_path / "runs")
+    assert code == 0, err
+    moved = photos.rename(tmp_path / "moved")
+    assert train("--resume", run_folder(out))[0] == 0, "the prepared shards are still there"
+    assert train("--resume", run_folder(out), "--data", moved)[0] == 0
+
+
+def test_an_unfinished_run_generates_what_it_has_learned(undisturbed, tmp_path):
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    (run / "generator.keras").unlink()
+    code, out, err = pggan("generate", run, "--seeds", "0-3", "--npz", tmp_path / "a.npz")
+    assert code == 0, err
+    finished = np.load(sample(undisturbed, tmp_path / "b.npz"))["images"][:4]
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["images"], finished)
+
+
+def test_two_processes_do_not_train_one_run(undisturbed):
+    import fcntl
+
+    with (undisturbed / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        refused(train("--resume", undisturbed), "another process is training")
+
+
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     """A limit on the size of files stands for the disk: writing past it fails like ENOSPC."""
     limit = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "from pggan_tf import cli; from pggan_tf.training import checkpoint; real = checkpoint.write\n"
+        "from pggan_tf import cli; from pggan_tf import checkpoint; real = checkpoint.write\n"
         "def write(path, arrays, meta):\n"
         "    if meta['images_seen'] > 1000: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n"
         "    real(path, arrays, meta)\n"
@@ -338,7 +373,7 @@ def test_prepared_shards_are_data(tmp_path, photos):
         tmp_path,
     )
     assert code == 0, err
-    refused(pggan("prepare", photos, tmp_path / "shards", "--size", "16"), "not empty")
+    refused(pggan("prepare", photos, tmp_path / "shards", "--size", "16"), "not an empty folder")
     refused(train("--data", tmp_path / "shards", "--target-res", "32"), "holds 4, 8, 16 px", "32")
     refused(train("--data", tmp_path / "shards", "--target-res", "8", "--channels", "1"), "--channels 3")
     path = tmp_path / "shards" / "shard-00001.npz"
@@ -364,6 +399,13 @@ def test_bad_options_are_refused(tmp_path):
     refused(train("--target-res", "100"), "--target-res 100", "64 and 128")
     refused(train("--target-ress", "64"), "(?i)no such option", "--target-res")
     refused(train("--recipe", "pgan"), "--recipe pgan", "pggan")
+    refused(train("--seed", "inf"), "--seed inf: not a whole number")
+    refused(train("--minutes", "3", "--total-images", "9"), "give one of them")
+    refused(train("--config", tmp_path / "none.json", "--recipe", "pggan"), "give one of them")
+    refused(pggan("generate", tmp_path, "--grid", "x.xyz"), "--grid x.xyz", "png")
+    refused(pggan("generate", tmp_path, "--seeds", "99999999999999999999", "--grid", "x.png"), "--seeds")
+    refused(pggan("prepare", "portraits", ".", "--size", "8"), "not an empty folder")
+    refused(pggan("prepare", "portraits", tmp_path / "o", "--size", "32", "--resolutions", "64"), "not a divisor|64")
     refused(train("--fmap-base", "x"), "--fmap-base x: not a whole number")
     refused(train("--loss", "wgangp"), "did you mean wgan-gp")
     refused(train("--config", tmp_path / "none.json"), "cannot be read")

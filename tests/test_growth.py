@@ -58,12 +58,20 @@ def test_resolutions_need_not_double():
 
 def test_images_for_fills_the_time():
     speeds = {(4, False): 1000.0, (8, True): 200.0, (8, False): 250.0, (16, True): 40.0, (16, False): 50.0}
-    fade, stable = growth.images_for(600, speeds, (4, 8, 16), growth=2.0, fade_share=0.25)
+    fade, stable = growth.images_for(600, speeds, growth=2.0, fade_share=0.25)
     seconds = {r: (fade[r] / speeds[r, True] if fade[r] else 0) + stable[r] / speeds[r, False] for r in (4, 8, 16)}
     assert sum(seconds.values()) == pytest.approx(600, rel=1e-3)
     assert seconds[8] / seconds[4] == pytest.approx(2, rel=1e-2) == seconds[16] / seconds[8]
     assert fade[16] / 40 == pytest.approx(seconds[16] / 4, rel=1e-2)
     assert fade[4] == 0
+
+
+def test_images_for_leaves_out_what_the_plan_has_not():
+    """After --init-from the stages that were trained are gone."""
+    fade, stable = growth.images_for(
+        100, {(8, False): 10.0, (16, True): 5.0, (16, False): 5.0}, growth=1.0, fade_share=0.5
+    )
+    assert (fade, stable) == ({8: 0, 16: 125}, {8: 500, 16: 125})
 
 
 def test_an_empty_schedule_is_refused():

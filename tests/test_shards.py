@@ -1,4 +1,5 @@
 import json
+import mmap
 import os
 
 import numpy as np
@@ -34,7 +35,7 @@ def test_members_are_mapped_not_read(tmp_path):
     write(tmp_path)
     opened = shards.Shards(tmp_path)
     opened.read(4, np.array([0]))
-    assert all(mapped is not None for _, mapped in opened._arrays["4"])
+    assert all(isinstance(a.base, mmap.mmap) for a in opened.open("4"))
     assert "16" not in opened._arrays
 
 
@@ -75,7 +76,11 @@ def test_no_manifest_no_dataset(tmp_path):
     (tmp_path / shards.MANIFEST).write_text("{")
     with pytest.raises(DamagedFile, match="not JSON"):
         shards.Shards(tmp_path)
-    (tmp_path / shards.MANIFEST).write_text(json.dumps({"version": 99}))
+    for foreign in ([], {"name": "an app"}):
+        (tmp_path / shards.MANIFEST).write_text(json.dumps(foreign))
+        with pytest.raises(UserError, match="not the manifest"):
+            shards.Shards(tmp_path)
+    (tmp_path / shards.MANIFEST).write_text(json.dumps({"format": shards.FORMAT, "version": 99}))
     with pytest.raises(UserError, match="newer"):
         shards.Shards(tmp_path)
 

@@ -54,6 +54,7 @@ def players(model, objective, record, n=8):
         apply_discriminator=lambda g, loss: record.__setitem__("d", g),
         objective=objective,
         batch=n,
+        joint=n % 4 == 0,
     )
 
 
@@ -160,9 +161,35 @@ def test_a_step_follows_from_the_state_alone():
         np.testing.assert_array_equal(value, once[name], err_msg=name)
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3])
+@pytest.mark.parametrize("update", updates.UPDATES)
+def test_batches_smaller_than_the_stddev_group_keep_reals_and_fakes_apart(update, batch):
+    """The logit of reals is what D says of the reals alone."""
+    model = gan(Objective(ADVERSARIAL["nonsaturating"]), update)
+    phase = growth.Phase(0, 8, False, 0, 64, batch, 1e-3, 0)
+    model.begin(phase)
+    alone = model.discriminator(tf.cast(pixels(batch), tf.float32) / 127.5 - 1, resolution=8)[:, 0]
+    stats = model.step(phase, pixels(batch))
+    assert float(stats["logit_real"]) == pytest.approx(float(np.mean(alone)), rel=1e-4)
+
+
 def test_state_holds_every_variable_under_its_own_name():
     model = gan()
     model.begin(FADE)
     counts = [len(n.variables) for n in (model.generator, model.discriminator, model.ema)]
-    slots = sum(len(o.variables) for o in model.optimizers.values())
+    slots = sum(1 + 2 * len(o.trained) for o in model.optimizers.values())
     assert len(model.state()) == sum(counts) + slots + 3
+
+
+def test_adam_equals_its_formula():
+    from pggan_tf.training.optimizer import Adam
+
+    variable = keras.Variable(np.array([1.0, -2.0], np.float32), name="w")
+    adam = Adam([variable], 0.1, (0.5, 0.9), 1e-3)
+    w, m, v = np.array([1.0, -2.0]), 0.0, 0.0
+    for t, g in enumerate(([1.0, 0.5], [-2.0, 0.0], [0.3, 4.0]), 1):
+        adam.apply([tf.constant(g)])
+        g = np.array(g)
+        m, v = 0.5 * m + 0.5 * g, 0.9 * v + 0.1 * g**2
+        w = w - 0.1 * np.sqrt(1 - 0.9**t) / (1 - 0.5**t) * m / (np.sqrt(v) + 1e-3)
+        np.testing.assert_allclose(variable.numpy(), w, rtol=1e-5)

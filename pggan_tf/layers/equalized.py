@@ -42,6 +42,11 @@ class _Equalized(keras.layers.Layer):
         )
         self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
 
+    def set_effective(self, kernel, bias) -> None:
+        """Sets the weights so that the scaled kernel is `kernel`."""
+        self.kernel.assign(kernel / self._scale)
+        self.bias.assign(bias)
+
     def get_config(self):
         return {**super().get_config(), "units": self.units, "gain": self.gain}
 

@@ -98,6 +98,11 @@ class Generator(_Progressive):
 
     def build(self, input_shape=None):
         first = self.resolutions[0]
+        shape = (first, first, self._width(first))
+        # The direction of the mean of the first feature maps over many latents; `synthesis.finish` fills it in when training is over.
+        self.typical = self.add_weight(
+            shape=shape, initializer="zeros", trainable=False, name="typical", autocast=False
+        )
         self.dense.build((None, self.latent_size))
         getattr(self, f"conv_{first}").build((None, first, first, self._width(first)))
         for low, high in self._steps():
@@ -107,30 +112,41 @@ class Generator(_Progressive):
             getattr(self, f"to_image_{r}").build((None, r, r, self._width(r)))
         self.built = True
 
-    def call(self, latents, resolution: int | None = None, alpha=None, truncation: float = 1.0):
-        """alpha: weight 0..1 of the block of `resolution`; None runs without the fade's second path.
+    def first_maps(self, latents):
+        """latents -> [N, 4, 4, C]: what the dense layer gives, activated and normalised."""
+        x = self.dense(self.latent_norm(latents))  # [N,4*4*C]
+        return self.pixel_norm(_activate(tf.reshape(x, [-1, *self.typical.shape])))
 
-        truncation: below 1, normalised latents are shortened, towards the image of the dense layer's bias: less varied,
-        more typical images. (Shortening them before their normalisation would do nothing.)
-        """
-        resolution = resolution or self.resolutions[-1]
+    def features(self, latents, resolution: int, truncation=None) -> list:
+        """latents -> the feature maps [N, R, R, C] of every stage up to `resolution`, from which images are made."""
         self._check(resolution)
         first = self.resolutions[0]
-        x = self.dense(self.latent_norm(latents) * truncation)  # [N,4*4*C]
-        x = tf.reshape(x, [-1, first, first, self._width(first)])
-        x = self.pixel_norm(_activate(x))
+        x = self.first_maps(latents)
+        if truncation is not None:
+            x = lerp(tf.cast(self.typical, x.dtype), x, truncation)
         x = self.pixel_norm(_activate(getattr(self, f"conv_{first}")(x)))  # [N,4,4,C]
-        previous = first
-        for low, high in self._steps():
+        stages = [x]
+        for _, high in self._steps():
             if high > resolution:
                 break
-            before, previous = x, low
             x = self.pixel_norm(_activate(getattr(self, f"up_{high}")(x)))  # [N,2R,2R,C]
             x = self.pixel_norm(_activate(getattr(self, f"conv_{high}")(x)))
-        image = getattr(self, f"to_image_{resolution}")(x)  # [N,R,R,channels]
-        if alpha is None or resolution == first:
+            stages.append(x)
+        return stages
+
+    def call(self, latents, resolution: int | None = None, alpha=None, truncation=None):
+        """alpha: weight 0..1 of the block of `resolution`; None runs without the fade's second path.
+
+        truncation: 0..1, where the first feature maps lie between `typical` and their own: below 1, less varied and more
+        typical images. (The latents themselves are normalised: shortening them would do nothing.)
+        """
+        resolution = resolution or self.resolutions[-1]
+        stages = self.features(latents, resolution, truncation)
+        image = getattr(self, f"to_image_{resolution}")(stages[-1])  # [N,R,R,channels]
+        if alpha is None or len(stages) == 1:
             return image
-        old = getattr(self, f"to_image_{previous}")(before)
+        previous = self.resolutions[len(stages) - 2]
+        old = getattr(self, f"to_image_{previous}")(stages[-2])
         return lerp(repeat_pixels(old, resolution // previous), image, alpha)
 
     def layers_at(self, resolution, fade):

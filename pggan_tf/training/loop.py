@@ -13,13 +13,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pggan_tf import checkpoint, growth, pipeline
 from pggan_tf import config as configs
-from pggan_tf import growth, pipeline
 from pggan_tf.config import Config
 from pggan_tf.errors import Stopped, UserError
 from pggan_tf.networks.progressive import Discriminator, Generator
 from pggan_tf.shards import Shards
-from pggan_tf.training import checkpoint, observers
+from pggan_tf.training import observers
 from pggan_tf.training.trainer import GAN, STATS
 
 CALL_SECONDS = 0.7  # a call of the graph takes about so long: stop signals and the bar wait for it
@@ -52,7 +52,10 @@ def build(config: Config, policy: str) -> GAN:
 
 
 def compiled(gan: GAN, phase: growth.Phase, strategy) -> Callable:
-    """(iterator, steps) -> sums of the steps' stats. Many steps per call: short ones would wait for Python."""
+    """(iterator, steps) -> (steps done, sums of their stats). Many steps per call: short ones would wait for Python.
+
+    Fewer than asked for are done only where too many in a row were skipped.
+    """
     replicas = strategy.num_replicas_in_sync
 
     def one(batch):
@@ -66,7 +69,11 @@ def compiled(gan: GAN, phase: growth.Phase, strategy) -> Callable:
             return i + 1, {k: sums[k] + stats[k] for k in STATS}
 
         zeros = {k: tf.constant(0.0) for k in STATS}
-        return tf.while_loop(lambda i, _: i < steps, body, (tf.constant(0), zeros), parallel_iterations=1)[1]
+
+        def goes_on(i, _):
+            return (i < steps) & (gan.skipped_in_a_row < SKIPS_IN_A_ROW)
+
+        return tf.while_loop(goes_on, body, (tf.constant(0), zeros), parallel_iterations=1)
 
     return lambda iterator, steps: call(iterator, tf.constant(steps))
 
@@ -88,8 +95,8 @@ def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[tuple[i
         gan = build(config, policy)
     speeds = {}
     for resolution in config.resolutions:
-        for fade in (True, False):
-            if fade and resolution == config.resolutions[0]:
+        for fade, table in ((True, config.fade_images), (False, config.stable_images)):
+            if not table[resolution]:
                 continue
             batch = config.batch[resolution]
             phase = growth.Phase(0, resolution, fade, 0, 10**9, batch, 0.0, 0)
@@ -122,8 +129,9 @@ def planned_for_minutes(config: Config, speeds: dict[tuple[int, bool], growth.Sp
             "Give more minutes or a smaller --target-res."
         )
     rates = {key: s.images_per_second for key, s in speeds.items()}
-    fade, stable = growth.images_for(seconds, rates, config.resolutions, config.stage_growth, config.fade_share)
-    return dataclasses.replace(config, fade_images=fade, stable_images=stable, minutes=None)
+    fade, stable = growth.images_for(seconds, rates, config.stage_growth, config.fade_share)
+    none = dict.fromkeys(config.resolutions, 0)
+    return dataclasses.replace(config, fade_images=none | fade, stable_images=none | stable, minutes=None)
 
 
 class Signals:
@@ -167,6 +175,8 @@ class Run:
         self.speed = 0.0
         self.skipped = 0
         self.done = False
+        for resolution in {p.resolution for p in phases}:  # damage is to be met now, not in the tenth hour
+            shards.open(str(shards.stored_for(resolution)))
         self._restored = False  # whether `phase` stands as a checkpoint left it
         self._saved_at = 0.0
         self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
@@ -244,6 +254,12 @@ class Run:
                     self.save()
                 finally:
                     self._tell("end")
+        except tf.errors.ResourceExhaustedError as error:
+            raise Stopped(
+                f"out of memory at {self.phase.name} in batches of {self.phase.batch}. Start again from the last checkpoint "
+                f"with less: --init-from {self.folder} --batch {self.phase.resolution}={max(1, self.phase.batch // 2)}",
+                1,
+            ) from error
         except OSError as error:
             last = next(iter(checkpoint.saved(self.folder)), None)
             raise Stopped(
@@ -278,8 +294,8 @@ class Run:
         )
         while self.images_seen < phase.end:
             begun = time.perf_counter()
-            count = min(steps, self._steps_to_next_event(phase))
-            sums = {k: float(v) for k, v in call(iterator, count).items()}
+            count, sums = call(iterator, min(steps, self._steps_to_next_event(phase)))
+            count, sums = int(count), {k: float(v) for k, v in sums.items()}
             taken = time.perf_counter() - begun
             self.images_seen += count * phase.batch
             self.seconds += taken

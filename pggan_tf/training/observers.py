@@ -102,8 +102,12 @@ class FinalGenerator:
     def end(self, run):
         if run.done:
             partial = run.folder / f".partial-{GENERATOR}"
-            run.gan.ema.save(partial)
+            synthesis.finish(run.gan.ema).save(partial)
             partial.replace(run.folder / GENERATOR)
+            last = run.phases[-1]
+            run.log(
+                f"images of the last stage: {grid_path(run.folder, run.snapshot_number(last.end), last.resolution, last.end)}"
+            )
 
 
 def _time(seconds: float) -> str:

@@ -2,30 +2,71 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import time
 from pathlib import Path
 
+from pggan_tf import checkpoint, growth
 from pggan_tf import config as configs
-from pggan_tf import growth
 from pggan_tf.config import Config
 from pggan_tf.errors import UserError
 from pggan_tf.shards import Shards
-from pggan_tf.training import checkpoint, distribution, loop, precision
+from pggan_tf.training import distribution, loop, precision
 from pggan_tf.training import run as runs
 
 # What may differ when a run is resumed: nothing of it changes a weight.
-FREE_ON_RESUME = ("keep_checkpoints", "checkpoint_minutes")
+FREE_ON_RESUME = ("data", "keep_checkpoints", "checkpoint_minutes")
 
 
-def _without_trained(config: Config, trained: tuple[int, ...]) -> Config:
-    """The schedule without the stages below the last that the starting weights have been through, and without its fade."""
-    last = max((r for r in config.resolutions if r in trained), default=config.resolutions[0])
+def _initial(config: Config, say) -> tuple[Config, dict]:
+    """For --init-from: (the config without the stages that its weights have been through, their arrays).
+
+    The last stage that had faded in whole is trained on; what is above it grows.
+    """
+    source = Path(config.init_from)
+    theirs, _ = runs.read(source)
+    arrays, meta = checkpoint.newest(source, say)
+    common = min(len(theirs.resolutions), len(config.resolutions))
+    if theirs.resolutions[:common] != config.resolutions[:common]:
+        raise UserError(
+            f"--init-from {source}: it grew through {', '.join(map(str, theirs.resolutions))} px, which does not begin like "
+            f"{', '.join(map(str, config.resolutions))}. Give --resolutions that begin alike."
+        )
+    phase = configs.schedule(theirs)[meta["phase"]]
+    whole = phase.resolution if not phase.fade or meta["images_seen"] >= phase.end else 0
+    last = max((r for r in config.resolutions if r < phase.resolution or r == whole), default=config.resolutions[0])
     fade = {r: 0 if r <= last else n for r, n in config.fade_images.items()}
     stable = {r: 0 if r < last else n for r, n in config.stable_images.items()}
-    return dataclasses.replace(config, fade_images=fade, stable_images=stable)
+    return dataclasses.replace(config, fade_images=fade, stable_images=stable), arrays
+
+
+@contextlib.contextmanager
+def _alone(folder: Path):
+    """Two processes in one run's folder would write over each other."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{folder}: another process is training this run. Wait for it, or stop it.") from None
+        yield
+
+
+def _strategy(config: Config):
+    """The devices to train on; refuses batches that they cannot share."""
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()  # else a resumed run would differ in the last bits
+    strategy = distribution.strategy()
+    devices = strategy.num_replicas_in_sync
+    for resolution, batch in config.batch.items():
+        if batch % devices:
+            raise UserError(f"--batch {batch} at {resolution} px: {devices} devices cannot share it evenly.")
+    return strategy
 
 
 def start(
@@ -33,28 +74,26 @@ def start(
     shards: Shards,
     parent: str,
     *,
-    init_from: str | None = None,
     dry_run: bool = False,
     started: float | None = None,
     say=print,
 ) -> Path | None:
-    """Plans and trains a new run of a completed config; returns its folder. started: time.monotonic() when the command began, for --minutes."""
+    """Plans and trains a new run of a completed config; returns its folder.
+
+    started: time.monotonic() when the command began, for --minutes.
+    """
     started = time.monotonic() if started is None else started
     if not os.access(_existing(Path(parent)), os.W_OK | os.X_OK):
         raise UserError(f"--runs {parent}: cannot be written. Choose a folder you may write to.")
-    strategy = distribution.strategy()
+    strategy = _strategy(config)
     policy = precision.policy(config.precision)
-    if init_from:
-        source = Path(init_from)
-        source_config, _ = runs.read(source)
-        arrays, meta = checkpoint.newest(source, say)
-        config = _without_trained(
-            config, tuple(p.resolution for p in configs.schedule(source_config)[: meta["phase"] + 1])
-        )
+    arrays = None
+    if config.init_from:
+        config, arrays = _initial(config, say)
     with strategy.scope():
         gan = loop.build(config, policy)
-    if init_from:
-        loop.load_weights(gan, arrays, init_from)
+    if arrays:
+        loop.load_weights(gan, arrays, config.init_from)
     minutes = config.minutes
     say(
         f"measuring the speed of every stage ({policy}, {strategy.num_replicas_in_sync} device{'s' * (strategy.num_replicas_in_sync > 1)})"
@@ -68,22 +107,19 @@ def start(
     say(growth.table(phases, speeds))
     if dry_run:
         return None
-    folder = runs.create(
-        parent,
-        f"{config.recipe}-{Path(config.data).resolve().name if config.data else 'portraits'}-{config.target_res}",
-    )
-    runs.write_json(
-        folder / runs.ENVIRONMENT,
-        {**runs.environment(config, shards, policy), "init_from": init_from, "planned_for_minutes": minutes},
-    )
-    runs.write_json(folder / runs.CONFIG, configs.to_dict(config))
-    log = runs.Log(folder, say)
-    log(f"run {folder}")
-    expected = sum(growth.expected_seconds(p, speeds) for p in phases)
-    log(
-        f"{len(shards):,} images, {phases[-1].end:,} to be seen; the full schedule should take {expected / 60:.1f} minutes on this machine"
-    )
-    loop.Run(config, folder, shards, gan, strategy, log, phases, speeds).train()
+    data = Path(config.data).name if config.data else "portraits"
+    folder = runs.create(parent, f"{config.recipe}-{data}-{config.target_res}")
+    with _alone(folder):
+        environment = {**runs.environment(config, shards, policy), "planned_for_minutes": minutes}
+        runs.write_json(folder / runs.ENVIRONMENT, environment)
+        runs.write_json(folder / runs.CONFIG, configs.to_dict(config))
+        log = runs.Log(folder, say)
+        log(f"run {folder}")
+        expected = sum(growth.expected_seconds(p, speeds) for p in phases)
+        log(
+            f"{len(shards):,} images, {phases[-1].end:,} to be seen; the full schedule should take {expected / 60:.1f} minutes on this machine"
+        )
+        loop.Run(config, folder, shards, gan, strategy, log, phases, speeds).train()
     return folder
 
 
@@ -97,7 +133,7 @@ def _existing(path: Path) -> Path:
 def resume(folder: str, shards_for, changes: dict, say=print) -> Path:
     """Goes on with a run exactly where its newest whole checkpoint stands. changes: options given beside --resume.
 
-    shards_for: config -> Shards.
+    shards_for: config, environment -> Shards; the data may have moved, its checksum decides.
     """
     folder = Path(folder)
     config, environment = runs.read(folder)
@@ -108,25 +144,28 @@ def resume(folder: str, shards_for, changes: dict, say=print) -> Path:
                 f"For other settings start a new run with --init-from {folder}."
             )
     config = dataclasses.replace(config, **{k: v for k, v in changes.items() if k in FREE_ON_RESUME})
-    shards = shards_for(config)
-    if shards.manifest.checksum != environment["dataset"]["checksum"]:
+    shards = shards_for(config, environment)
+    theirs = environment["dataset"]
+    if shards.manifest.checksum != theirs["checksum"]:
         raise UserError(
-            f"--resume {folder}: its data was {environment['dataset']['source']} with {environment['dataset']['images']} images "
-            f"(checksum {environment['dataset']['checksum'][:12]}), now it is {shards.manifest.source} with {len(shards)} "
-            f"({shards.manifest.checksum[:12]}). Restore the data, or start a new run with --init-from {folder}."
+            f"--resume {folder}: its data was {theirs['source']} with {theirs['images']} images (checksum {theirs['checksum'][:12]}), "
+            f"now it is {shards.manifest.source} with {len(shards)} ({shards.manifest.checksum[:12]}). "
+            f"Restore the data, or start a new run with --init-from {folder}."
         )
-    strategy = distribution.strategy()
+    strategy = _strategy(config)
     log = runs.Log(folder, say)
     phases = configs.schedule(config)
-    with strategy.scope():
-        gan = loop.build(config, environment["precision"])
-    run = loop.Run(config, folder, shards, gan, strategy, log, phases)
-    if checkpoint.saved(folder):
-        arrays, meta = checkpoint.newest(folder, log)
-        run.restore(arrays, meta)
-    elif environment.get("init_from"):
-        loop.load_weights(gan, checkpoint.newest(Path(environment["init_from"]), log)[0], environment["init_from"])
-    runs.forget_after(folder, run.images_seen)
-    log(f"resuming {folder} at {run.images_seen:,} of {phases[-1].end:,} images")
-    run.train()
+    with _alone(folder):
+        with strategy.scope():
+            gan = loop.build(config, environment["precision"])
+        run = loop.Run(config, folder, shards, gan, strategy, log, phases)
+        if checkpoint.saved(folder):
+            arrays, meta = checkpoint.newest(folder, log)
+            checkpoint.tidy(folder)
+            run.restore(arrays, meta)
+        elif config.init_from:
+            loop.load_weights(gan, checkpoint.newest(Path(config.init_from), log)[0], config.init_from)
+        runs.forget_after(folder, run.images_seen)
+        log(f"resuming {folder} at {run.images_seen:,} of {phases[-1].end:,} images")
+        run.train()
     return folder

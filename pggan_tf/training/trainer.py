@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import keras
 import tensorflow as tf
 
 from pggan_tf.growth import Phase
 from pggan_tf.layers import block_mean, lerp, repeat_pixels
 from pggan_tf.objectives import Objective
 from pggan_tf.training import updates
+from pggan_tf.training.optimizer import Adam, local
 
 STATS = ("loss_d", "loss_g", "penalty", "logit_real", "logit_fake", "skipped")
 LATENTS, SECOND_LATENTS, MIX = 0, 1, 2  # streams of randomness within a step
@@ -19,8 +19,9 @@ LATENTS, SECOND_LATENTS, MIX = 0, 1, 2  # streams of randomness within a step
 class GAN:
     """Everything that training changes lives here, as variables; `state()` names them all.
 
-    generator, discriminator: networks that take (x, resolution=, alpha=). objective_at: the objective of a resolution. ema: a second generator, the moving average
-    (Karras et al. 2018, section 6.1: 0.999 per step; here as a half-life in images, so that it does not depend on the batch).
+    generator, discriminator: networks that take (x, resolution=, alpha=). objective_at: the objective of a resolution.
+    ema: a second generator, the moving average (Karras et al. 2018, section 6.1: 0.999 per step; here as a half-life in
+    images, so that it does not depend on the batch).
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class GAN:
         self.images_seen = tf.Variable(0, dtype=tf.int64, trainable=False, name="images_seen")
         self.skipped = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped")
         self.skipped_in_a_row = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped_in_a_row")
-        self.optimizers: dict[str, keras.optimizers.Optimizer] = {}
+        self.optimizers: dict[str, Adam] = {}
 
     def state(self) -> dict[str, tf.Variable]:
         """name -> variable, for everything that a resumed run needs."""
@@ -62,38 +63,31 @@ class GAN:
                 # path: 'generator/conv_4/kernel'; its first part counts instances and is left out.
                 named[f"{prefix}/{variable.path.partition('/')[2]}"] = variable
         for prefix, optimizer in self.optimizers.items():
-            for variable in optimizer.variables:
-                named[f"optimizer_{prefix}/{variable.path.partition('/')[2]}"] = variable
+            named |= {f"optimizer_{prefix}/{name}": variable for name, variable in optimizer.state().items()}
         return named
 
     def begin(self, phase: Phase) -> None:
         """Fresh optimisers over the variables that `phase` trains.
 
-        Keras optimisers cannot adopt the variables of a new block, and the paper resets their state whenever a block is
-        added or has finished fading in.
+        The paper resets their state whenever a block is added or has finished fading in.
         """
         for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
-            optimizer = keras.optimizers.Adam(
-                phase.learning_rate, *self.adam_betas, epsilon=self.adam_epsilon, name=name
-            )
-            optimizer.build(network.variables_at(phase.resolution, phase.fade))
-            self.optimizers[name] = optimizer
+            variables = network.variables_at(phase.resolution, phase.fade)
+            self.optimizers[name] = Adam(variables, phase.learning_rate, self.adam_betas, self.adam_epsilon)
 
-    def _apply(self, name: str, variables, gradients, loss):
+    def _apply(self, name: str, gradients, loss):
         """Applies the gradients, unless one of them or the loss is NaN or Inf on any replica; returns whether it did."""
+        *gradients, loss = tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.SUM, [*gradients, loss]
+        )
         # One number that is NaN or Inf as soon as any gradient is (or is beyond 1e19, which is no gradient to follow).
-        squares = loss + tf.add_n([tf.reduce_sum(tf.square(g)) for g in gradients])
-        bad = tf.cast(~tf.math.is_finite(squares), tf.int32)
-        bad = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, bad)
-        good = bad == 0
-        optimizer = self.optimizers[name]
+        good = tf.math.is_finite(loss + tf.add_n([tf.reduce_sum(tf.square(g)) for g in gradients]))
 
         def apply():
-            optimizer.apply(gradients, variables)
+            self.optimizers[name].apply(gradients)
             return tf.constant(True)
 
-        tf.cond(good, apply, lambda: tf.constant(False))
-        return good
+        return tf.cond(good, apply, lambda: tf.constant(False))
 
     def _random(self, draw, shape, stream: int, **kwargs):
         """Random numbers that follow from (seed, images seen, stream, replica) alone: no generator's state to save."""
@@ -129,19 +123,20 @@ class GAN:
         players = updates.Players(
             generate=lambda z: self.generator(z, resolution=phase.resolution, alpha=alpha),
             discriminate=lambda x: self.discriminator(x, resolution=phase.resolution, alpha=alpha)[:, 0],
-            generator_variables=[v.value for v in variables_g],
-            discriminator_variables=[v.value for v in variables_d],
-            apply_generator=lambda g, loss: applied.append(self._apply("generator", variables_g, g, loss)),
-            apply_discriminator=lambda g, loss: applied.append(self._apply("discriminator", variables_d, g, loss)),
+            generator_variables=[local(v) for v in variables_g],
+            discriminator_variables=[local(v) for v in variables_d],
+            apply_generator=lambda g, loss: applied.append(self._apply("generator", g, loss)),
+            apply_discriminator=lambda g, loss: applied.append(self._apply("discriminator", g, loss)),
             objective=objective,
             batch=phase.batch,
+            joint=n % self.discriminator.stddev_group == 0,
         )
         stats = self.update(players, batch)
         good = tf.reduce_all(tf.stack(applied))
         skip = tf.cast(~good, tf.int64)
-        self.skipped.assign_add(skip)
-        self.skipped_in_a_row.assign((self.skipped_in_a_row + 1) * skip)
-        self.images_seen.assign_add(phase.batch)
+        local(self.skipped).assign_add(skip)
+        local(self.skipped_in_a_row).assign((self.skipped_in_a_row + 1) * skip)
+        local(self.images_seen).assign_add(phase.batch)
         self._average(phase)
         return {**stats, "skipped": tf.cast(skip, tf.float32) / replicas}
 
@@ -154,4 +149,4 @@ class GAN:
             self.generator.variables_at(phase.resolution, phase.fade),
         )
         for average, weight in pairs:
-            average.assign_sub((1 - keep) * (average - weight))
+            local(average).assign_sub((1 - keep) * (local(average) - local(weight)))

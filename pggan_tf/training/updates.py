@@ -19,7 +19,8 @@ class Players:
     """Two networks bound to a phase: `generate` [N,L] -> [N,H,W,C], `discriminate` [N,H,W,C] -> [N], with their variables.
 
     apply_generator, apply_discriminator: take gradients in the variables' order. `batch` is the global one: the sum of
-    all replicas' gradients is then the gradient of the mean.
+    all replicas' gradients is then the gradient of the mean. joint: whether reals and fakes may go through D in one
+    batch, that is, whether no group of its minibatch statistics would hold both.
     """
 
     generate: Callable
@@ -30,6 +31,7 @@ class Players:
     apply_discriminator: Callable
     objective: objectives.Objective
     batch: int
+    joint: bool
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,11 @@ class Batch:
 
 
 def _both_logits(players: Players, reals, fakes):
-    """Reals and fakes in one batch through D: one large convolution is faster than two small ones."""
-    logits = players.discriminate(tf.concat([reals, tf.cast(fakes, reals.dtype)], axis=0))
-    return tf.split(logits, 2)
+    """Reals and fakes in one batch through D where they may: one large convolution is faster than two small ones."""
+    fakes = tf.cast(fakes, reals.dtype)
+    if players.joint:
+        return tf.split(players.discriminate(tf.concat([reals, fakes], axis=0)), 2)
+    return players.discriminate(reals), players.discriminate(fakes)
 
 
 def _mean(losses, players: Players):

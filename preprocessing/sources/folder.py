@@ -37,15 +37,18 @@ def classes(folder: Path, files: list[Path]) -> list[str]:
 
 def fingerprint(folder: Path, files: list[Path], content: bool) -> str:
     """Of names and bytes, or, much faster, of names, sizes and times."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"" if content else str(folder.resolve()).encode())
     for p in files:
-        stat = p.stat()
-        digest.update(f"{p.relative_to(folder).as_posix()}\0{stat.st_size}\0".encode())
-        if content:
-            with p.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        else:
-            digest.update(f"{stat.st_mtime_ns}\0{folder.resolve()}".encode())
+        digest.update(p.relative_to(folder).as_posix().encode() + b"\0")
+        try:
+            stat = p.stat()
+            if content:
+                with p.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+            else:
+                digest.update(f"{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+        except OSError:
+            digest.update(b"unreadable\0")  # it will be listed among those that cannot be used
     return digest.hexdigest()
 
 

@@ -36,7 +36,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
     try:
         with partial.open("wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                archive.writestr(_META, json.dumps(meta))
+                archive.writestr(_META, json.dumps({**meta, "arrays": sorted(arrays)}))
                 for name, array in arrays.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
@@ -64,8 +64,12 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
                 if name != _META:
                     with archive.open(name) as member:
                         arrays[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
+            if sorted(arrays) != meta.pop("arrays"):
+                raise DamagedFile(f"{path}: damaged (arrays are missing).")
             return arrays, meta
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DamagedFile:
+        raise
+    except Exception as error:  # zipfile and NumPy raise a dozen kinds for bytes that are not what they wrote
         raise DamagedFile(f"{path}: damaged ({error}).") from None
 
 
@@ -79,6 +83,18 @@ def newest(run: Path, report=print) -> tuple[dict[str, np.ndarray], dict]:
     raise UserError(
         f"{run}: no readable checkpoint in {run / FOLDER}. Expected the folder of a run that got as far as its first one."
     )
+
+
+def tidy(run: Path) -> None:
+    """Removes what a killed process left half-written, and sets damaged checkpoints aside: they count no longer."""
+    for path in (run / FOLDER).glob(".*.partial"):
+        path.unlink()
+    for path in saved(run):
+        try:
+            read(path)
+            break  # older ones are not looked at unless this one is damaged
+        except DamagedFile:
+            path.replace(path.with_name(f"{path.name}.damaged"))
 
 
 def prune(run: Path, keep: int) -> None:
