@@ -78,8 +78,8 @@ class Config:
     stable_images: CountTable = option({4: 300_000}, "images after a stage has faded in")
     total_images: int | None = option(None, "scale the schedule to this many images in all")
     minutes: float | None = option(None, "plan the schedule from measured speed so that the run takes this long")
-    stage_growth: float = option(2.0, "with --minutes: time of a stage relative to the stage before")
-    fade_share: float = option(0.5, "with --minutes: share of a stage's time that its fade takes")
+    stage_growth: float = option(3.0, "with --minutes: time of a stage relative to the stage before")
+    fade_share: float = option(0.3, "with --minutes: share of a stage's time that its fade takes")
     # running
     precision: str = option("auto", "auto: bfloat16 where the hardware multiplies it faster, else float32", PRECISIONS)
     seed: int = option(0, "seed of everything random")

@@ -103,7 +103,7 @@ LOSSES: dict[str, dict] = {
     "nonsaturating-r1": {
         "adversarial": "nonsaturating",
         "penalty": "r1",
-        "penalty_weight": 1.0,
+        "penalty_weight": 0.3,
         "penalty_every": 16,
         "drift": 0.0,
     },

@@ -95,6 +95,10 @@ def prepare(
     out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists and is not an empty folder. Choose another, or remove it.")
+    if unfit := [r for r in resolutions if r < 1 or size % r]:
+        raise UserError(
+            f"--resolutions {unfit[0]}: not a divisor of --size {size}: each is an exact mean of the full size."
+        )
     resolutions = tuple(sorted({*resolutions, size})) if resolutions else shards.default_resolutions(size)
     workers = workers or os.cpu_count() or 1
     if source == "portraits":

@@ -314,12 +314,12 @@ def test_dry_run_prints_config_and_plan_and_trains_nothing(tmp_path):
 
 
 def test_minutes_plans_the_schedule(tmp_path):
-    code, out, err = train(*TINY, "--target-res", "8", "--minutes", "1.5", "--runs", tmp_path)
+    code, out, err = train(*TINY, "--target-res", "8", "--minutes", "0.8", "--runs", tmp_path)
     assert code == 0, err
     config = json.loads((run_folder(out) / "config.json").read_text())
     # The plan is kept, not the wish: repeated with --config it is the same run.
     assert config["minutes"] is None and config["fade_images"]["4"] == 0 and config["fade_images"]["8"] > 0
-    assert json.loads((run_folder(out) / "environment.json").read_text())["planned_for_minutes"] == 1.5
+    assert json.loads((run_folder(out) / "environment.json").read_text())["planned_for_minutes"] == 0.8
     lines = (run_folder(out) / "stats.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["images"] >= sum(config["stable_images"].values()) + sum(
         config["fade_images"].values()
