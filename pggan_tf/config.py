@@ -64,7 +64,7 @@ class Config:
     drift: float | None = option(None, "weight of D(real)^2")
     update: str = option("one-stage", "how both networks' gradients are taken", UPDATES)
     # optimisation
-    learning_rate: Table = option({4: 2e-3}, "learning rate of both networks")
+    learning_rate: Table = option({4: 4e-3}, "learning rate of both networks")
     adam_betas: tuple[float, ...] = option((0.0, 0.99), "beta1,beta2 of Adam")
     adam_epsilon: float = option(1e-8, "epsilon of Adam")
     batch: CountTable = option({4: 64, 16: 32, 32: 16, 256: 8, 512: 4}, "images per step")
