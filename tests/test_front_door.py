@@ -290,6 +290,31 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     assert newest.name in err and checkpoint.read(newest)
 
 
+def test_a_kill_in_the_middle_of_a_save(undisturbed, tmp_path):
+    """The process kills itself while it writes the arrays of a checkpoint in mid-fade."""
+    suicide = (
+        "import os, signal, sys; from pggan_tf import checkpoint, cli; real, array = checkpoint.write, checkpoint.np.lib.format.write_array\n"
+        "def last(file, *args, **kwargs):\n"
+        "    file.write(b'half an array'); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "def write(path, arrays, meta):\n"
+        "    if meta['images_seen'] > 1000: checkpoint.np.lib.format.write_array = last\n"
+        "    real(path, arrays, meta)\n"
+        "checkpoint.write = write; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    process = start(
+        "-c", suicide, "train", *TINY, *SCHEDULE, "--checkpoint-minutes", "0.002", "--runs", tmp_path
+    )  # fmt: skip
+    process.communicate(timeout=120)
+    run = only_run(tmp_path)
+    assert process.returncode == -signal.SIGKILL
+    assert list((run / checkpoint.FOLDER).glob(".*.partial")), "the save was under way"
+    assert 0 < int(checkpoint.saved(run)[0].stem.split("-")[1]) <= 1000
+    code, out, err = train("--resume", run)
+    assert code == 0, err
+    assert not list((run / checkpoint.FOLDER).glob(".*.partial"))
+    assert_same_run(undisturbed, run)
+
+
 def test_divergence_stops_the_run(tmp_path):
     code, out, err = train(*TINY, *SCHEDULE, "--learning-rate", "1e30", "--runs", tmp_path)
     assert code == 1 and "NaN or Inf 20 steps in a row" in err and "checkpoint-" in err and "Traceback" not in err

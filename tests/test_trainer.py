@@ -118,11 +118,13 @@ def test_a_step_trains_what_the_phase_uses_and_nothing_else(update, dtype):
 
 
 @pytest.mark.parametrize("update", updates.UPDATES)
-@pytest.mark.parametrize("poison", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "poison",
+    [lambda f: f * np.nan, lambda f: f * np.inf, lambda f: tf.sqrt(f * 0)],
+    ids=["nan", "inf", "finite loss, gradient nan"],
+)
 def test_a_poisoned_step_is_skipped_and_counted(update, poison):
-    poisoned = objectives.Adversarial(
-        real=lambda f: f * poison, fake=lambda f: f * poison, generator=lambda f: f * poison
-    )
+    poisoned = objectives.Adversarial(real=poison, fake=poison, generator=poison)
     model = gan(Objective(poisoned), update)
     model.begin(FADE)
     before = values(model)
