@@ -51,11 +51,8 @@ class _Progressive(keras.Model):
         if resolution not in self.resolutions:
             raise ValueError(f"resolution {resolution}: this network has {', '.join(map(str, self.resolutions))}.")
 
-    def layers_at(self, resolution: int, fade: bool) -> list[keras.layers.Layer]:
-        """The layers that a forward pass at `resolution` runs."""
-        raise NotImplementedError
-
     def variables_at(self, resolution: int, fade: bool) -> list:
+        """The weights that a forward pass at `resolution` uses; each network's `layers_at` names the layers."""
         return [v for layer in self.layers_at(resolution, fade) for v in layer.trainable_variables]
 
     def get_config(self):
