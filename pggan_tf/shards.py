@@ -26,11 +26,7 @@ from pggan_tf.errors import DamagedFile, UserError
 FORMAT, VERSION = "pggan-tf shards", 1
 MANIFEST = "manifest.json"
 LABELS = "labels"
-# Mapped pages are given back after about this many bytes: they count as the process's memory though they are the
-# system's cache, and a large dataset would look like a leak. Linux maps 64 KiB around every page that is touched.
-_GIVE_BACK_BYTES = 64 << 20
 _SHARD_BYTES = 64 << 20
-_MAPPED_AROUND_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -193,6 +189,8 @@ class _File:
         return np.ndarray(shape, dtype, buffer=self._map, offset=file.tell())
 
     def give_back(self) -> None:
+        """Unmaps what was read. It is the system's cache, but counts as the process's memory, up to 2 MB for every page that
+        was touched, and a large dataset would look like a leak."""
         if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
@@ -225,7 +223,6 @@ class Shards:
             self.verify()
         self._files = [_File(self.folder / s["file"], s["images"]) for s in self.manifest.shards]
         self._arrays: dict[str, list[np.ndarray]] = {}
-        self._read_bytes = 0
 
     def __len__(self) -> int:
         return self.manifest.images
@@ -259,11 +256,7 @@ class Shards:
         for s in np.unique(shard_of):
             here = shard_of == s
             out[here] = opened[s][indices[here] - self._starts[s]]
-        self._read_bytes += max(out.nbytes, len(indices) * _MAPPED_AROUND_BYTES)
-        if self._read_bytes > _GIVE_BACK_BYTES:
-            self._read_bytes = 0
-            for file in self._files:
-                file.give_back()
+            self._files[s].give_back()
         return out
 
     @property
