@@ -135,8 +135,11 @@ def ours(
     }
 
 
-def whole_training(resolution: int, batch: int, seconds: float = 20.0) -> float:
-    """images/s of the real loop with data, average, observers, grids and checkpoints, from the first tick to the last."""
+def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
+    """images/s of the real loop with data, average, observers, grids and checkpoints, from the first tick to the last.
+
+    A snapshot every 30 seconds, as a run of 20 minutes has them.
+    """
     from pggan_tf import config as configs
     from pggan_tf.shards import Shards
     from pggan_tf.training import distribution, loop, observers, precision
@@ -155,7 +158,11 @@ def whole_training(resolution: int, batch: int, seconds: float = 20.0) -> float:
         images = int(bare * seconds)
         config = configs.complete(
             configs.Config(
-                target_res=resolution, batch={4: batch}, fade_images={4: 0}, stable_images={4: 0, resolution: images}
+                target_res=resolution,
+                batch={4: batch},
+                fade_images={4: 0},
+                stable_images={4: 0, resolution: images},
+                snapshot_images=int(30 * bare),
             )
         )
         shards, strategy = Shards(f"{folder}/shards"), distribution.strategy()

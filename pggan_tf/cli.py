@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import importlib
 import json
 import os
-import sys
 import time
 
 import click
 
 from pggan_tf import config as configs
-from pggan_tf import growth, pixels, recipes
-from pggan_tf.errors import Stopped, UserError
+from pggan_tf import growth, pixels, recipes, terminal
+from pggan_tf.errors import DamagedFile, Stopped, UserError, nearest
 
 
 class _Field(click.ParamType):
@@ -61,34 +60,40 @@ def _config_options(command):
     return command
 
 
-def _start_tensorflow() -> None:
-    """Imports TensorFlow without the lines that its C++ parts write before any log level is heard."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        import tensorflow as tf
-
-        tf.config.list_physical_devices()
-        tf.get_logger().setLevel("ERROR")  # every phase traces its own step, which TensorFlow takes for a mistake
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept), os.close(nowhere)
+# Verbs that live in other rooms: name -> module with a click command `command`, imported when it is asked for.
+VERBS = {
+    "faces": "preprocessing.faces",
+    "prepare": "preprocessing.prepare",
+    "inspect": "preprocessing.inspect",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+class _Verbs(click.Group):
+    def list_commands(self, ctx):
+        return [*super().list_commands(ctx), *VERBS]
+
+    def get_command(self, ctx, name):
+        if name in VERBS:
+            return importlib.import_module(VERBS[name]).command
+        return super().get_command(ctx, name)
+
+    def resolve_command(self, ctx, args):
+        if args and self.get_command(ctx, args[0]) is None:
+            raise UserError(f"{args[0]}: no such command; {nearest(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="pggan-tf")
 def cli():
     """Grow a GAN on your own photos, and take it to a phone."""
 
 
 def _shards(config: configs.Config, cache: str | None):
-    from preprocessing import prepare
+    from preprocessing import cache as cached
 
-    with _progress() as progress:
-        return prepare.shards_for(
+    with terminal.progress() as progress:
+        return cached.shards_for(
             config.data,
             cache,
             config.target_res,
@@ -100,20 +105,6 @@ def _shards(config: configs.Config, cache: str | None):
             say=click.echo,
             progress=progress,
         )
-
-
-@contextlib.contextmanager
-def _progress():
-    """A bar for (done, total) on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("images")
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @cli.command()
@@ -128,12 +119,12 @@ def train(config_file, resume, runs, cache, dry_run, **given):
     started = time.monotonic()
     given = {k: v for k, v in given.items() if v is not None}
     for name in ("data", "init_from"):
-        if given.get(name) not in (None, "portraits"):
+        if os.path.exists(given.get(name, "")):
             given[name] = os.path.abspath(given[name])  # a run may be resumed from another folder
     if resume:
         if config_file or dry_run:
             raise UserError("--resume goes with neither --config nor --dry-run: a run goes on with its own config.")
-        _start_tensorflow()
+        terminal.start_tensorflow()
         from pggan_tf.training import session
 
         click.echo(
@@ -153,7 +144,7 @@ def train(config_file, resume, runs, cache, dry_run, **given):
         click.echo(growth.table(configs.schedule(config)))
         return
     shards = _shards(config, cache)
-    _start_tensorflow()
+    terminal.start_tensorflow()
     from pggan_tf.training import session
 
     folder = session.start(config, shards, runs, dry_run=dry_run, started=started, say=click.echo)
@@ -163,13 +154,17 @@ def train(config_file, resume, runs, cache, dry_run, **given):
 
 def _shards_again(config: configs.Config, environment: dict, cache: str | None):
     """The data of a run to be resumed: prepared again from its source, or, where that is gone, as it was kept."""
-    from pggan_tf.shards import Shards
-    from preprocessing import prepare
+    from pggan_tf import shards
 
-    kept = environment["dataset"]["folder"]
-    if config.data and not os.path.exists(config.data) and prepare.is_shards(kept):
-        return Shards(kept)
-    return _shards(config, cache)
+    try:
+        return _shards(config, cache)
+    except DamagedFile:
+        raise
+    except UserError:
+        kept = environment["dataset"]["folder"]
+        if shards.is_shards(kept):
+            return shards.Shards(kept)
+        raise
 
 
 def _replaced(config: configs.Config, given: dict) -> configs.Config:
@@ -224,7 +219,7 @@ def generate(source, seeds, count, grid, npz, folder, stage, truncation):
     if npz and not npz.endswith(".npz"):
         raise UserError(f"--npz {npz}: expected a name that ends in .npz.")
     numbers = _range(seeds) if seeds else list(range(count or 64))
-    _start_tensorflow()
+    terminal.start_tensorflow()
     from pathlib import Path
 
     import numpy as np
@@ -258,52 +253,10 @@ def generate(source, seeds, count, grid, npz, folder, stage, truncation):
         ) from None
 
 
-@cli.command()
-@click.argument("source")
-@click.argument("out")
-@click.option("--size", type=click.IntRange(4, 1024), required=True, help="pixels of a side")
-@click.option("--resolutions", type=_Field("resolutions"), help="resolutions to store  [halvings of --size down to 4]")
-@click.option(
-    "--filter",
-    "filter",
-    type=click.Choice(pixels.FILTERS),
-    default="lanczos",
-    show_default=True,
-    help="filter that photos are reduced with",
-)
-@click.option("--gray", is_flag=True, help="one channel instead of three")
-@click.option("--upscale-small", is_flag=True, help="enlarge images smaller than --size instead of leaving them out")
-@click.option("--count", type=click.IntRange(1), default=10_000, show_default=True, help="how many portraits")
-@click.option("--shard-images", type=click.IntRange(1), help="images per file  [what makes about 64 MB]")
-@click.option("--compress", is_flag=True, help="smaller files, read slower")
-def prepare(source, out, size, resolutions, filter, gray, upscale_small, count, shard_images, compress):
-    """Turns SOURCE, a folder of images or `portraits`, into shards in the new folder OUT."""
-    from preprocessing import prepare as preparing
-
-    with _progress() as progress:
-        manifest = preparing.prepare(
-            source,
-            out,
-            size,
-            resolutions=resolutions or (),
-            filter=filter,
-            channels=1 if gray else 3,
-            upscale_small=upscale_small,
-            count=count,
-            shard_images=shard_images,
-            compress=compress,
-            progress=progress,
-        )
-    click.echo(
-        f"{manifest.images} images at {', '.join(map(str, manifest.resolutions))} px, {manifest.skipped} left out"
-    )
-    click.echo(out)
-
-
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, command: click.Command = cli) -> int:
     """Runs a command; returns the exit code. Mistakes of the person at the keyboard are one line and a 2."""
     try:
-        cli.main(arguments, prog_name="pggan", standalone_mode=False)
+        command.main(arguments, prog_name="pggan" if command is cli else None, standalone_mode=False)
         return 0
     except click.exceptions.Exit as exit:
         return exit.exit_code

@@ -12,7 +12,7 @@ class DamagedFile(UserError):
 
 
 class Stopped(Exception):
-    """Training ended before its plan did, in good order. code: what the process exits with."""
+    """Work ended before it was done, in good order. code: what the process exits with."""
 
     def __init__(self, message: str, code: int):
         super().__init__(message)
@@ -20,7 +20,9 @@ class Stopped(Exception):
 
 
 def nearest(name: str, known, count: int = 3) -> str:
-    """'; did you mean a, b?' for the entries of `known` that are spelled most like `name`, or all of them."""
+    """'did you mean a or b?' for the entries of `known` that are spelled most like `name`, or all of them (the first 30)."""
     known = [str(k) for k in known]
     close = difflib.get_close_matches(str(name), known, n=count, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}."
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"known are {', '.join(known[:30])}{', ...' if len(known) > 30 else '.'}"

@@ -59,11 +59,11 @@ def read(
     shards: Shards, resolution: int, seed: int, start: int, images: int, mirror: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images number start .. start + images - 1 of a run: uint8 [N,R,R,C] and labels int64 [N]."""
-    indices, flips = order(np.arange(start, start + images), len(shards), seed)
+    indices, flips = order(np.arange(start, start + images), shards.count(resolution), seed)
     pixels = shards.read(resolution, indices)
     if mirror:
         pixels[flips] = pixels[flips][:, :, ::-1]
-    return pixels, shards.labels(indices)
+    return pixels, shards.labels(resolution, indices)
 
 
 def batches(shards: Shards, resolution: int, seed: int, start: int, end: int, batch: int, mirror: bool = True):

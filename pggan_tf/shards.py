@@ -1,7 +1,8 @@
 """The on-disk dataset: a folder of `.npz` files and a manifest.
 
 Each file holds, for a few thousand images, one uint8 array [N, R, R, C] per resolution, named "4", "8", ... and, where
-there are classes, "labels" [N] int64. Members are stored uncompressed and mapped straight out of the zip, so a phase at
+there are classes, "labels" [N] int64. Images that were smaller than the rest have files of their own, which end at their size:
+a stage reads the files that have its resolution. Members are stored uncompressed and mapped straight out of the zip, so a phase at
 4x4 touches 4x4 pixels and nothing else. The manifest is written last: a folder without one is not a dataset.
 """
 
@@ -31,7 +32,7 @@ _SHARD_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a dataset holds. shards: a list of {file, images, sha256}; classes: names by label, or empty."""
+    """What a dataset holds. shards: a list of {file, images, sha256, largest: px}; classes: names by label, or empty."""
 
     images: int
     resolutions: tuple[int, ...]
@@ -51,6 +52,15 @@ class Manifest:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def is_shards(location: str | Path) -> bool:
+    """Whether a folder holds a manifest of ours: an app's folder of pictures may have a manifest.json too."""
+    try:
+        manifest = json.loads((Path(location) / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("format") == FORMAT
+
+
 def default_resolutions(full: int) -> tuple[int, ...]:
     """Halvings of `full` down to 4 (or to the last even one): 96 -> 6, 12, 24, 48, 96."""
     out = [full]
@@ -65,9 +75,9 @@ def _sha256(path: Path) -> str:
 
 
 class Writer:
-    """Takes images one by one, keeps one shard's worth in memory, and writes the manifest on `close`.
+    """Takes images one by one, keeps one file's worth in memory, and writes the manifest on `close`.
 
-    resolutions: every one a divisor of the last, the full one; smaller ones are exact block means of the full image.
+    resolutions: every one a divisor of the last, the full one; smaller ones are exact block means of the image as it came.
     shard_images: per file; by default what makes about 64 MB, so that memory does not depend on the images' size.
     """
 
@@ -92,43 +102,59 @@ class Writer:
         self.classes, self.source, self.filter = tuple(classes), source, filter
         self.shard_images = shard_images or max(1, min(4096, _SHARD_BYTES // (full * full * channels)))
         self.compress = compress
-        self._images: dict[int, list[np.ndarray]] = {r: [] for r in self.resolutions}
-        self._labels: list[int] = []
+        # Size of an image -> those that wait for their file to be full, with their labels.
+        self._waiting: dict[int, list[tuple[np.ndarray, int]]] = {}
         self._shards: list[dict] = []
         self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def images(self) -> int:
-        return sum(s["images"] for s in self._shards) + len(self._labels)
+        return sum(s["images"] for s in self._shards) + sum(map(len, self._waiting.values()))
 
     def add(self, image: np.ndarray, label: int = 0) -> None:
-        """image: uint8 [R, R, channels] at the full resolution."""
-        full = self.resolutions[-1]
-        if image.shape != (full, full, self.channels) or image.dtype != np.uint8:
-            raise ValueError(f"image {image.dtype} {image.shape}: expected uint8 {(full, full, self.channels)}.")
-        for r in self.resolutions:
-            self._images[r].append(pixels.block_mean(image, full // r))
-        self._labels.append(label)
-        if len(self._labels) == self.shard_images:
-            self._flush()
+        """image: uint8 [R, R, channels], R one of the resolutions."""
+        size = len(image)
+        if image.shape != (size, size, self.channels) or image.dtype != np.uint8 or size not in self.resolutions:
+            raise ValueError(
+                f"image {image.dtype} {image.shape}: expected a uint8 square of {self.channels} channels and {self.resolutions} px."
+            )
+        waiting = self._waiting.setdefault(size, [])
+        waiting.append((image, label))
+        if len(waiting) == self.shard_images:
+            self._flush(size)
 
-    def _flush(self) -> None:
-        if not self._labels:
-            return
+    def _flush(self, size: int) -> None:
+        images, labels = zip(*self._waiting.pop(size))
         name = f"shard-{len(self._shards):05d}.npz"
-        arrays = {str(r): np.stack(images) for r, images in self._images.items()}
+        full = np.stack(images)
+        arrays = {str(r): pixels.block_mean(full, size // r) for r in self.resolutions if r <= size}
         if self.classes:
-            arrays[LABELS] = np.array(self._labels, np.int64)
+            arrays[LABELS] = np.array(labels, np.int64)
         partial = self.folder / f".{name}.partial"
         with partial.open("wb") as file:
             (np.savez_compressed if self.compress else np.savez)(file, **arrays)
         digest = _sha256(partial)
         partial.replace(self.folder / name)
-        self._shards.append({"file": name, "images": len(self._labels), "sha256": digest})
-        self._images, self._labels = {r: [] for r in self.resolutions}, []
+        self._shards.append({"file": name, "images": len(labels), "sha256": digest, "largest": size})
+
+    def state(self) -> tuple[dict[str, np.ndarray], list[dict]]:
+        """What a later writer goes on from: the images that wait for their file, and the files that are finished."""
+        arrays = {}
+        for size, waiting in self._waiting.items():
+            images, labels = zip(*waiting)
+            arrays |= {f"{size}/images": np.stack(images), f"{size}/labels": np.array(labels, np.int64)}
+        return arrays, list(self._shards)
+
+    def restore(self, arrays: dict[str, np.ndarray], finished: list[dict]) -> None:
+        self._shards = list(finished)
+        for name, images in arrays.items():
+            if name.endswith("/images"):
+                size = int(name.split("/")[0])
+                self._waiting[size] = list(zip(images, arrays[f"{size}/labels"].tolist()))
 
     def close(self, skipped: int = 0) -> Manifest:
-        self._flush()
+        for size in sorted(self._waiting):
+            self._flush(size)
         manifest = Manifest(
             self.images,
             self.resolutions,
@@ -216,13 +242,14 @@ class Shards:
             )
         try:
             self.manifest = Manifest(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
-            self._starts = np.cumsum([0, *(s["images"] for s in self.manifest.shards)])
-        except (TypeError, KeyError) as error:
+            self._counts = [s["images"] for s in self.manifest.shards]
+            self._largest = [s.get("largest", self.manifest.resolutions[-1]) for s in self.manifest.shards]
+        except (TypeError, KeyError, IndexError) as error:
             raise DamagedFile(f"{self.folder / MANIFEST}: incomplete ({error}). Prepare the dataset again.") from None
         if verify:
             self.verify()
         self._files = [_File(self.folder / s["file"], s["images"]) for s in self.manifest.shards]
-        self._arrays: dict[str, list[np.ndarray]] = {}
+        self._arrays: dict[tuple[int, str], np.ndarray] = {}
 
     def __len__(self) -> int:
         return self.manifest.images
@@ -243,20 +270,34 @@ class Shards:
                     "Prepare the dataset again, or restore the file."
                 )
 
-    def open(self, name: str) -> list[np.ndarray]:
-        """The arrays of that name, "4", "8", ... or "labels", one per file. Raises DamagedFile."""
-        if name not in self._arrays:
-            self._arrays[name] = [file.array(name) for file in self._files]
-        return self._arrays[name]
+    def _holding(self, stored: int) -> tuple[list[int], np.ndarray]:
+        """Numbers of the files that hold that resolution, and where each one's images begin among theirs."""
+        files = [i for i, largest in enumerate(self._largest) if largest >= stored]
+        return files, np.cumsum([0, *(self._counts[i] for i in files)])
 
-    def _gather(self, name: str, indices: np.ndarray) -> np.ndarray:
-        opened = self.open(name)
-        shard_of = np.searchsorted(self._starts, indices, side="right") - 1
-        out = np.empty((len(indices), *opened[0].shape[1:]), opened[0].dtype)
-        for s in np.unique(shard_of):
-            here = shard_of == s
-            out[here] = opened[s][indices[here] - self._starts[s]]
-            self._files[s].give_back()
+    def count(self, resolution: int) -> int:
+        """How many images there are at `resolution`: all of them, but for those that came smaller."""
+        return int(self._holding(self.stored_for(resolution))[1][-1])
+
+    def open(self, stored: int) -> None:
+        """Opens every array of a stored resolution. Raises DamagedFile."""
+        for i in self._holding(stored)[0]:
+            self._array(i, str(stored))
+
+    def _array(self, file: int, name: str) -> np.ndarray:
+        if (file, name) not in self._arrays:
+            self._arrays[file, name] = self._files[file].array(name)
+        return self._arrays[file, name]
+
+    def _gather(self, name: str, stored: int, indices: np.ndarray) -> np.ndarray:
+        files, starts = self._holding(stored)
+        file_of = np.searchsorted(starts, indices, side="right") - 1
+        first = self._array(files[0], name)
+        out = np.empty((len(indices), *first.shape[1:]), first.dtype)
+        for f in np.unique(file_of):
+            here = file_of == f
+            out[here] = self._array(files[f], name)[indices[here] - starts[f]]
+            self._files[files[f]].give_back()
         return out
 
     @property
@@ -294,14 +335,12 @@ class Shards:
         return min(fit)
 
     def read(self, resolution: int, indices: np.ndarray) -> np.ndarray:
-        """indices [N] -> uint8 [N, resolution, resolution, channels]."""
+        """indices [N] in 0..count(resolution)-1 -> uint8 [N, resolution, resolution, channels]."""
         stored = self.stored_for(resolution)
-        return (
-            pixels.block_mean(images, stored // resolution)
-            if (images := self._gather(str(stored), indices)).shape[1] != resolution
-            else images
-        )
+        return pixels.block_mean(self._gather(str(stored), stored, indices), stored // resolution)
 
-    def labels(self, indices: np.ndarray) -> np.ndarray:
-        """indices [N] -> int64 [N]; zeros where the dataset has no classes."""
-        return self._gather(LABELS, indices) if self.manifest.classes else np.zeros(len(indices), np.int64)
+    def labels(self, resolution: int, indices: np.ndarray) -> np.ndarray:
+        """The classes of the same images, int64 [N]; zeros where the dataset has none."""
+        if not self.manifest.classes:
+            return np.zeros(len(indices), np.int64)
+        return self._gather(LABELS, self.stored_for(resolution), indices)

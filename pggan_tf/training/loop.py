@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from pggan_tf.config import Config
 from pggan_tf.errors import Stopped, UserError
 from pggan_tf.networks.progressive import Discriminator, Generator
 from pggan_tf.shards import Shards
+from pggan_tf.stopping import Signals
 from pggan_tf.training import observers
 from pggan_tf.training.trainer import GAN, STATS
 
@@ -134,26 +134,6 @@ def planned_for_minutes(config: Config, speeds: dict[tuple[int, bool], growth.Sp
     return dataclasses.replace(config, fade_images=none | fade, stable_images=none | stable, minutes=None)
 
 
-class Signals:
-    """Ctrl-C and SIGTERM end the run at the next whole step; a second Ctrl-C ends it at once."""
-
-    NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
-
-    def __enter__(self):
-        self.received = None
-        self._before = {s: signal.signal(s, self._note) for s in self.NAMES}
-        return self
-
-    def _note(self, number, frame):
-        if self.received is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.received = number
-
-    def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
 class Run:
     """One training run: what the observers look at, and the loop itself."""
 
@@ -176,7 +156,7 @@ class Run:
         self.skipped = 0
         self.done = False
         for resolution in {p.resolution for p in phases}:  # damage is to be met now, not in the tenth hour
-            shards.open(str(shards.stored_for(resolution)))
+            shards.open(shards.stored_for(resolution))
         self._restored = False  # whether `phase` stands as a checkpoint left it
         self._saved_at = 0.0
         self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
@@ -308,9 +288,9 @@ class Run:
             if signals.received is not None:
                 self.save()
                 raise Stopped(
-                    f"stopped by {signals.NAMES[signals.received]} after {self.images_seen:,} images, everything is saved. "
+                    f"stopped by {signals.name} after {self.images_seen:,} images, everything is saved. "
                     f"To go on: --resume {self.folder}",
-                    128 + signals.received,
+                    signals.code,
                 )
             if time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes:
                 self.save()

@@ -24,7 +24,7 @@ class Grids:
     def begin(self, run):
         self.latents = synthesis.latents(range(run.config.grid), run.config.latent_size)
         self.sampler = synthesis.Sampler(run.gan.ema)
-        count = min(run.config.grid, len(run.shards))
+        count = min(run.config.grid, run.shards.count(run.config.target_res))
         path = run.folder / "reals.png"
         if not path.exists():
             pixels.grid(path, run.shards.read(run.config.target_res, np.arange(count)), size=GRID_PIXELS)

@@ -1,1 +1,159 @@
-"""Sources of images. Each module has `open(location, size, ...)` and yields decoded squares; see `prepare`."""
+"""Sources of images. A module each, with `open(location, ...) -> Source`; `SCHEMES` and the ending of a name say which.
+
+A source is a numbered list of images. What a job made of it can be interrupted and taken up again at any number, so
+every source gives the same items under the same numbers each time. A source can be sent to other processes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pggan_tf.errors import UserError, nearest
+from preprocessing import storage
+from preprocessing.decode import Unreadable
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image as it comes: the bytes of a file, pixels uint8 [H, W(, C)], a function that makes them in whichever
+    process needs them, or the reason why there are none."""
+
+    name: str
+    data: bytes | np.ndarray | Callable[[], np.ndarray] | Unreadable
+    label: int = 0
+
+
+class Source:
+    """name: what the user called it. classes: names by label, or empty."""
+
+    name: str
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """How many numbers there are."""
+        raise NotImplementedError
+
+    def items(self, start: int, stop: int) -> Iterator[Item | None]:
+        """Those numbered start .. stop - 1, in order. None for one that was not selected."""
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """Changes when the content does; found without reading all of it."""
+        raise NotImplementedError
+
+    def select(self, labels: Sequence[int]) -> Source:
+        """The same source with only the images of these classes, under the same labels."""
+        raise NotImplementedError
+
+    def listing(self) -> list[str] | None:
+        """What has to be kept so that a job that is taken up again sees the same numbers, where others may change them."""
+        return None
+
+    def relisted(self, listing: list[str]) -> Source:
+        """The source as it was listed then."""
+        return self
+
+
+# What stands before the colon, and what a name may end in -> the module. Any other location is a folder.
+SCHEMES = {"tfds": "tfds"}
+WORDS = {"portraits": "portraits"}
+ENDINGS = {
+    ".zip": "archive",
+    ".tar": "archive",
+    ".tar.gz": "archive",
+    ".tgz": "archive",
+    ".tar.bz2": "archive",
+    ".tar.xz": "archive",
+    ".npz": "arrays",
+    ".npy": "arrays",
+}
+
+
+def module_for(location: str) -> str:
+    scheme, colon, _ = location.partition(":")
+    if colon and scheme in SCHEMES:
+        return SCHEMES[scheme]
+    if location in WORDS:
+        return WORDS[location]
+    return next((m for e, m in ENDINGS.items() if location.lower().endswith(e)), "folder")
+
+
+def open_source(location: str, **options) -> Source:
+    """`options` are those of the command line; every module takes what it knows of them."""
+    module = importlib.import_module(f"preprocessing.sources.{module_for(location)}")
+    return module.open(location, **{k: v for k, v in options.items() if k in module.OPTIONS})
+
+
+def selected(source: Source, classes: Sequence[str]) -> Source:
+    """Only the images of these classes. Raises UserError, with the nearest names, where one does not exist."""
+    if not classes:
+        return source
+    if not source.classes:
+        raise UserError(f"--classes {','.join(classes)}: {source.name} has no classes.")
+    for name in classes:
+        if name not in source.classes:
+            raise UserError(f"--classes {name}: not in {source.name}; {nearest(name, source.classes)}")
+    return source.select([source.classes.index(c) for c in classes])
+
+
+@dataclass(frozen=True)
+class Joined(Source):
+    """Several sources one after another. Classes of one name are one class; if a source has none, there are none."""
+
+    parts: tuple[Source, ...]
+    only: tuple[str, ...] = ()  # the classes selected, or all
+    limit: int | None = None
+
+    @property
+    def name(self) -> str:
+        return ", ".join(p.name for p in self.parts)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        if not all(p.classes for p in self.parts):
+            return ()
+        names = dict.fromkeys(c for p in self.parts for c in p.classes)
+        return self.only or tuple(names)
+
+    def __len__(self):
+        count = sum(map(len, self.parts))
+        return count if self.limit is None else min(count, self.limit)
+
+    def items(self, start, stop):
+        classes, first = self.classes, 0
+        stop = min(stop, len(self))
+        for part in self.parts:
+            label_of = [classes.index(c) if c in classes else 0 for c in part.classes] if classes else None
+            begin, end = max(start - first, 0), min(stop - first, len(part))
+            if begin < end:
+                for item in part.items(begin, end):
+                    yield item and dataclasses.replace(item, label=label_of[item.label] if label_of else 0)
+            first += len(part)
+
+    def fingerprint(self):
+        return storage.digest([(p.name, p.fingerprint()) for p in self.parts])
+
+    def listing(self):
+        lists = [p.listing() for p in self.parts]
+        if all(entries is None for entries in lists):
+            return None
+        return [f"{i}:{name}" for i, entries in enumerate(lists) for name in entries or ()]
+
+    def relisted(self, listing):
+        def of(i):
+            prefix = f"{i}:"
+            return [name[len(prefix) :] for name in listing if name.startswith(prefix)]
+
+        parts = (p if p.listing() is None else p.relisted(of(i)) for i, p in enumerate(self.parts))
+        return dataclasses.replace(self, parts=tuple(parts))
+
+
+def open_all(locations: Sequence[str], classes: Sequence[str] = (), limit: int | None = None, **options) -> Joined:
+    """Every location as one source."""
+    parts = tuple(selected(open_source(location, **options), classes) for location in locations)
+    return Joined(parts, tuple(classes), limit)

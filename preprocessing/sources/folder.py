@@ -1,75 +1,95 @@
-"""A folder of images, nested at will. Where all lie in two or more first-level folders, those are the classes."""
+"""A folder of images, nested at will, here or at any fsspec URL. Where all lie in two or more first-level folders, those are the classes."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from pggan_tf.errors import UserError
-from preprocessing.decode import EXTENSIONS, Unreadable, decode
+from preprocessing import storage
+from preprocessing.decode import EXTENSIONS, MAX_BYTES, Unreadable
+from preprocessing.sources import Item, Source
+
+OPTIONS = ()
+_KINDS = ", ".join(e[1:] for e in EXTENSIONS)
+_AT_ONCE = 64  # files read together, by threads: a remote one waits mostly for the network
 
 
-def find(folder: Path) -> list[Path]:
-    """Image files in a fixed order."""
-    if not folder.is_dir():
-        raise UserError(
-            f"--data {folder}: not a folder. Expected a folder of images ({', '.join(e[1:] for e in EXTENSIONS)}) or of shards."
-        )
-    files = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and not p.name.startswith(".") and p.is_file()
-    )
-    if not files:
-        raise UserError(
-            f"--data {folder}: no images found. Expected {', '.join(e[1:] for e in EXTENSIONS)} files, in subfolders or not."
-        )
-    return files
+def is_photo(name: str) -> bool:
+    return name.lower().endswith(EXTENSIONS) and not name.rpartition("/")[2].startswith(".")
 
 
-def classes(folder: Path, files: list[Path]) -> list[str]:
-    tops = {p.relative_to(folder).parts[0] if len(p.relative_to(folder).parts) > 1 else None for p in files}
-    return sorted(tops) if None not in tops and len(tops) > 1 else []
+def classes_of(names: list[str]) -> tuple[str, ...]:
+    tops = {name.partition("/")[0] if "/" in name else None for name in names}
+    return tuple(sorted(tops)) if None not in tops and len(tops) > 1 else ()
 
 
-def fingerprint(folder: Path, files: list[Path], content: bool) -> str:
-    """Of names and bytes, or, much faster, of names, sizes and times."""
-    digest = hashlib.sha256(b"" if content else str(folder.resolve()).encode())
-    for p in files:
-        digest.update(p.relative_to(folder).as_posix().encode() + b"\0")
+@dataclass(frozen=True)
+class Folder(Source):
+    name: str
+    files: tuple[str, ...]  # relative names, in order
+    classes: tuple[str, ...]
+    marks: tuple[tuple[str, int, str], ...] = ()  # (name, bytes, time) of every one
+
+    def __len__(self):
+        return len(self.files)
+
+    def _read(self, name: str) -> Item:
+        label = self.classes.index(name.partition("/")[0]) if self.classes else 0
         try:
-            stat = p.stat()
-            if content:
-                with p.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-            else:
-                digest.update(f"{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
-        except OSError:
-            digest.update(b"unreadable\0")  # it will be listed among those that cannot be used
-    return digest.hexdigest()
-
-
-def images(
-    folder: Path, files: list[Path], size: int, filter: str, channels: int, upscale_small: bool, workers: int
-) -> Iterator[tuple[str, np.ndarray | Unreadable, int]]:
-    """(name, uint8 square or the reason why not, label) in the order of `files`. Decoding leaves the GIL: threads do."""
-    names = classes(folder, files)
-
-    def load(path: Path):
-        name = path.relative_to(folder).as_posix()
-        try:
-            image = decode(path.read_bytes(), size, filter, channels, upscale_small)
-        except Unreadable as reason:
-            image = reason
+            if not storage.is_remote(self.name) and (Path(self.name) / name).stat().st_size > MAX_BYTES:
+                return Item(name, Unreadable(f"a file of more than {MAX_BYTES >> 20} MB"), label)
+            return Item(name, storage.read(storage.join(self.name, name)), label)
+        except FileNotFoundError:
+            return Item(name, Unreadable("gone since the folder was listed"), label)
         except OSError as error:
-            image = Unreadable(error.strerror or str(error))
-        return name, image, names.index(name.split("/")[0]) if names else 0
+            return Item(name, Unreadable(error.strerror or str(error)), label)
 
-    with ThreadPoolExecutor(workers) as pool:
-        # In windows: `map` over everything would hold every decoded image at once.
-        rest = iter(files)
-        while window := list(islice(rest, 64 * workers)):
-            yield from pool.map(load, window)
+    def items(self, start, stop) -> Iterator[Item]:
+        with ThreadPoolExecutor(4) as pool:
+            for first in range(start, stop, _AT_ONCE):
+                yield from pool.map(self._read, self.files[first : min(first + _AT_ONCE, stop)])
+
+    def fingerprint(self):
+        return storage.digest([(self.name, *mark) for mark in self.marks])
+
+    def content(self) -> str:
+        """Of names and bytes, wherever the folder lies. Reads all of it."""
+        sha = hashlib.sha256()
+        for item in self.items(0, len(self)):
+            sha.update(item.name.encode() + b"\0")
+            sha.update(b"unreadable" if isinstance(item.data, Unreadable) else hashlib.sha256(item.data).digest())
+        return sha.hexdigest()
+
+    def select(self, labels):
+        wanted = {self.classes[i] for i in labels}
+        return dataclasses.replace(
+            self,
+            files=tuple(f for f in self.files if f.partition("/")[0] in wanted),
+            marks=tuple(m for m in self.marks if m[0].partition("/")[0] in wanted),
+        )
+
+    def listing(self):
+        return list(self.files)
+
+    def relisted(self, listing):
+        return dataclasses.replace(self, files=tuple(listing))
+
+
+def open(location: str) -> Folder:
+    """Raises UserError where there is no folder, or no image in it."""
+    if not storage.is_remote(location) and not Path(location).is_dir():
+        raise UserError(
+            f"{location}: not a folder. Expected a folder of images ({_KINDS}), an archive (zip, tar), arrays (npz, npy) or shards."
+        )
+    marks = tuple(mark for mark in storage.find(location) if is_photo(mark[0]))
+    if not marks:
+        raise UserError(f"{location}: no images found. Expected {_KINDS} files, in subfolders or not.")
+    files = tuple(name for name, _, _ in marks)
+    return Folder(
+        location if storage.is_remote(location) else str(Path(location)), files, classes_of(list(files)), marks
+    )

@@ -6,13 +6,16 @@ a face is the same picture at every size. Its class is its hair colour, with or 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
+
+from pggan_tf.errors import UserError
+from preprocessing.sources import Item, Source
 
 VERSION = 1  # of the drawings: cached shards of another version are not used
 LARGEST = 256
@@ -85,17 +88,28 @@ def _shade(colour, factor: float):
     return np.clip(np.asarray(colour, float) * factor, 0, 255)
 
 
-def draw(index: int, seed: int = 0) -> tuple[np.ndarray, int]:
-    """Face number `index` -> uint8 [256, 256, 3] and its class."""
+def _look(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
+    """Colours of skin and hair, and the class: the first things that are drawn by lot."""
+    tone = float(rng.uniform(0, len(SKINS) - 1))
+    skin = SKINS[int(tone)] + (SKINS[min(int(tone) + 1, len(SKINS) - 1)] - SKINS[int(tone)]) * (tone % 1)
+    hair_name = rng.integers(len(HAIRS))
+    hair = np.array(list(HAIRS.values())[hair_name], float) * float(rng.uniform(0.75, 1.2)) + rng.normal(0, 4, 3)
+    return skin, np.clip(hair, 0, 255), int(hair_name) * 2 + bool(rng.random() < 0.35)
+
+
+def label_of(index: int, seed: int = 0) -> int:
+    """The class of face number `index`, without drawing it."""
+    return _look(np.random.default_rng((seed, index)))[2]
+
+
+def draw(index: int, seed: int = 0) -> np.ndarray:
+    """Face number `index` -> uint8 [256, 256, 3]."""
     rng = np.random.default_rng((seed, index))
     u = lambda low, high: float(rng.uniform(low, high))  # noqa: E731
     x_map, y_map = _coordinates()
 
-    tone = u(0, len(SKINS) - 1)
-    skin = SKINS[int(tone)] + (SKINS[min(int(tone) + 1, len(SKINS) - 1)] - SKINS[int(tone)]) * (tone % 1)
-    hair_name = rng.integers(len(HAIRS))
-    hair = np.clip(np.array(list(HAIRS.values())[hair_name], float) * u(0.75, 1.2) + rng.normal(0, 4, 3), 0, 255)
-    glasses = bool(rng.random() < 0.35)
+    skin, hair, label = _look(rng)
+    glasses = "+glasses" in CLASSES[label]
     long_hair, beard, fringe = rng.random() < 0.45, rng.random() < 0.22, u(0.0, 1.0)
     turn, lift = u(-9, 9), u(-6, 6)  # where the face looks: its features move, its outline stays
     smile, mouth_open = u(-0.25, 1.0), max(0.0, u(-0.8, 1.0))
@@ -231,30 +245,47 @@ def draw(index: int, seed: int = 0) -> tuple[np.ndarray, int]:
     light_map = 1 + u(0.05, 0.2) * (np.cos(angle) * x_map + np.sin(angle) * y_map)
     image = cv2.multiply(image, _enlarge(np.repeat(light_map, 3, axis=2)), dtype=cv2.CV_8U)
     turn_by = cv2.getRotationMatrix2D((128, 140), u(-7, 7), u(1.08, 1.22))
-    image = cv2.warpAffine(image, turn_by, (LARGEST, LARGEST), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return image, int(hair_name) * 2 + glasses
+    return cv2.warpAffine(image, turn_by, (LARGEST, LARGEST), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def portrait(index: int, size: int, channels: int = 3, seed: int = 0) -> tuple[np.ndarray, int]:
-    """Face number `index` -> uint8 [size, size, channels] and its class. size: up to 256."""
-    image, label = draw(index, seed)
-    if size < LARGEST:
-        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-    if channels == 1:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None]
-    return image, label
+def portrait(index: int, size: int, seed: int = 0) -> np.ndarray:
+    """Face number `index` -> uint8 [size, size, 3]. size: up to 256."""
+    image = draw(index, seed)
+    return image if size == LARGEST else cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def images(
-    indices: Iterable[int], size: int, channels: int, seed: int, workers: int
-) -> Iterator[tuple[str, np.ndarray, int]]:
-    """(name, image, label) in the order of `indices`."""
+OPTIONS = ("count", "seed", "size")
 
-    def load(index: int):
-        image, label = portrait(index, size, channels, seed)
-        return f"portrait {index}", image, label
 
-    with ThreadPoolExecutor(workers) as pool:
-        rest = iter(indices)
-        while window := list(islice(rest, 256 * workers)):
-            yield from pool.map(load, window)
+@dataclass(frozen=True)
+class Portraits(Source):
+    """`count` portraits of `seed`, drawn at `size` pixels."""
+
+    count: int
+    size: int
+    seed: int = 0
+    labels: tuple[int, ...] = ()  # the classes selected, or all
+
+    name = "portraits"
+    classes = CLASSES
+
+    def __len__(self):
+        return self.count
+
+    def items(self, start, stop):
+        for index in range(start, stop):
+            label = label_of(index, self.seed)
+            wanted = not self.labels or label in self.labels
+            yield Item(f"portrait {index}", partial(portrait, index, self.size, self.seed), label) if wanted else None
+
+    def fingerprint(self):
+        return f"{VERSION}-{self.seed}-{self.count}"
+
+    def select(self, labels):
+        return dataclasses.replace(self, labels=tuple(labels))
+
+
+def open(location: str, count: int, size: int, seed: int = 0) -> Portraits:
+    if size > LARGEST:
+        raise UserError(f"portraits: {size} px: they are drawn at up to {LARGEST} px.")
+    return Portraits(count, size, seed)

@@ -1,0 +1,112 @@
+"""Speed and likeness of `pggan faces` beside a plain loop over the package mtcnn, in one run.
+
+python -m benchmarks.faces DIR
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import click
+import numpy as np
+
+
+def plain_loop(folder: str, limit: int) -> dict:
+    """The loop that the package's own documentation shows: images/s of detection, decoding left out, and the boxes."""
+    from mtcnn import MTCNN
+
+    from preprocessing.decode import photo
+    from preprocessing.sources import open_source
+
+    source = open_source(folder)
+    photos = [np.asarray(photo(item.data)) for item in source.items(0, min(limit, len(source)))]
+    detector = MTCNN()
+    detector.detect_faces(photos[0])
+    begun = time.perf_counter()
+    found = [detector.detect_faces(p) for p in photos]
+    seconds = time.perf_counter() - begun
+    return {"images_per_second": len(photos) / seconds, "boxes": [[f["box"] for f in faces] for faces in found]}
+
+
+def our_boxes(folder: str, limit: int, min_face: float) -> list:
+    from preprocessing.decode import photo
+    from preprocessing.faces import CHUNK, _detector
+    from preprocessing.sources import open_source
+
+    source, found = open_source(folder), []
+    for first in range(0, min(limit, len(source)), CHUNK):
+        items = source.items(first, min(first + CHUNK, limit, len(source)))
+        found += _detector(min_face)([np.asarray(photo(item.data)) for item in items])
+    return [[face.box.tolist() for face in faces] for faces in found]
+
+
+def compare(theirs: list, ours: list, min_face: float) -> tuple[int, int, list[float]]:
+    """Faces of at least `min_face` pixels in `theirs`, how many of them are in `ours`, and how far each box is off: the
+    largest difference of x, y, width or height, in sizes of the face."""
+    faces, found, off = 0, 0, []
+    for a, b in zip(theirs, ours):
+        for box in np.array(a, float).reshape(-1, 4):
+            size = box[2:].max()
+            if size < min_face:
+                continue
+            faces += 1
+            best = min((np.abs(np.array(other) - box).max() / size for other in b), default=np.inf)
+            if best < 0.3:
+                found += 1
+                off.append(best)
+    return faces, found, off
+
+
+def _in_process(name: str, *arguments):
+    code = f"import json, sys; from benchmarks import faces; print(json.dumps(faces.{name}(*json.loads(sys.argv[1]))))"
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    out = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(arguments)], capture_output=True, text=True, check=True, env=environment
+    )
+    return json.loads(out.stdout.strip().splitlines()[-1])
+
+
+def whole_command(folder: str, limit: int, size: int, min_face: float) -> float:
+    """images/s of the whole command, from the first chunk's end to the last's: reading, decoding, cropping, writing."""
+    from preprocessing import build, faces
+
+    marks = []
+    with tempfile.TemporaryDirectory() as out:
+        job = faces.job([folder], size, min_face=min_face, limit=limit)
+        build.build(job, f"{out}/faces", progress=lambda done, total: marks.append((done, time.perf_counter())))
+    marks = [m for m in marks if m[0] > 0]
+    first = next((m for m in marks if m[0] >= 4 * faces.CHUNK), marks[0])  # every worker has begun
+    return (marks[-1][0] - first[0]) / (marks[-1][1] - first[1])
+
+
+@click.command()
+@click.argument("folder")
+@click.option("--limit", default=1000, show_default=True, help="photos")
+@click.option("--size", default=128, show_default=True)
+@click.option("--min-face", default=32.0, show_default=True)
+def main(folder: str, limit: int, size: int, min_face: float) -> None:
+    few = max(1, limit // 4)
+    loop = _in_process("plain_loop", folder, few)
+    ours = _in_process("our_boxes", folder, few, min_face)
+    rate = _in_process("whole_command", folder, limit, size, min_face)
+    again = _in_process("plain_loop", folder, few)
+    slow = (loop["images_per_second"] + again["images_per_second"]) / 2
+    faces, found, off = compare(loop["boxes"], ours, min_face)
+    print(f"plain loop over detect_faces, detection alone: {slow:.1f} images/s")
+    print(f"pggan faces, with reading, decoding, cropping and writing: {rate:.1f} images/s on {os.cpu_count()} cores")
+    print(f"ratio: {rate / slow:.1f}")
+    print(
+        f"faces of {min_face:g} pixels and more: {faces} by the loop, {found} of them by pggan faces ({found / faces:.1%})"
+    )
+    print(
+        f"boxes differ by {np.mean(off):.2%} of the face on average, {np.quantile(off, 0.99):.2%} at most for 99 %, {max(off):.2%} at most"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""`--runner beam`: the same chunks as an Apache Beam pipeline, on this machine, Dataflow, Flink or Spark.
+
+Every chunk is read, worked on and written by whichever machine has it; putting them together is done here, as for the
+local runner, so the shards are the same. pip install "pggan-tf[beam]"
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from pggan_tf.errors import UserError
+from preprocessing import build, storage
+from preprocessing.decode import Unreadable
+
+
+def packed(made: list[build.Made]) -> bytes:
+    """Results as the bytes of an `.npz`, without pickle."""
+    rows, arrays = [], {}
+    for i, m in enumerate(made):
+        dropped = isinstance(m.image, Unreadable)
+        rows.append([m.name, m.label, [str(m.image), m.image.kind] if dropped else None])
+        if not dropped:
+            arrays[f"image{i}"] = m.image
+        if m.hash is not None:
+            arrays[f"hash{i}"] = m.hash
+    file = io.BytesIO()
+    np.savez(file, rows=np.frombuffer(json.dumps(rows).encode(), np.uint8), **arrays)
+    return file.getvalue()
+
+
+def unpacked(data: bytes) -> list[build.Made]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        rows = json.loads(arrays["rows"].tobytes())
+        return [
+            build.Made(
+                name,
+                Unreadable(*why) if why else arrays[f"image{i}"],
+                label,
+                arrays.get(f"hash{i}"),
+            )
+            for i, (name, label, why) in enumerate(rows)
+        ]
+
+
+def _chunk_file(folder: str, chunk: int) -> str:
+    return storage.join(folder, f"chunk-{chunk:08d}.npz")
+
+
+def _do_chunk(chunk: int, job: build.Job, folder: str) -> int:
+    first = chunk * job.chunk
+    items = list(job.source.items(first, min(first + job.chunk, len(job.source))))
+    storage.write(_chunk_file(folder, chunk), packed(job.do(items)))
+    return chunk
+
+
+def runner(options: str = "") -> Callable[[build.Job, int, int], Iterator[list[build.Made]]]:
+    """options: as on Beam's command line. Chunks go through --temp_location, which every worker has to reach; where none
+    is given, through a folder of this machine."""
+    try:
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import (
+            DirectOptions,
+            GoogleCloudOptions,
+            PipelineOptions,
+            StandardOptions,
+        )
+    except ImportError:
+        raise UserError('--runner beam: apache-beam is not installed. pip install "pggan-tf[beam]"') from None
+
+    def run(job: build.Job, start: int, workers: int) -> Iterator[list[build.Made]]:
+        given = PipelineOptions(shlex.split(options))
+        if given.view_as(StandardOptions).runner is None:
+            # Beam's own default would fetch another program from the network.
+            given.view_as(StandardOptions).runner = "FnApiRunner"
+            given.view_as(DirectOptions).direct_num_workers = workers
+            given.view_as(DirectOptions).direct_running_mode = "multi_processing" if job.processes else "in_memory"
+        shared = given.view_as(GoogleCloudOptions).temp_location
+        with tempfile.TemporaryDirectory() as local:
+            folder = shared or local
+            with beam.Pipeline(options=given) as pipeline:
+                _ = (
+                    pipeline
+                    | beam.Create(range(start, job.chunks))
+                    | beam.Reshuffle()
+                    | beam.Map(_do_chunk, job, folder)
+                )
+            for chunk in range(start, job.chunks):
+                yield unpacked(storage.read(_chunk_file(folder, chunk)))
+
+    return run

@@ -1,0 +1,131 @@
+"""How training gets any source as shards: made once, and kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pggan_tf import shards
+from pggan_tf.errors import DamagedFile, UserError
+from preprocessing import build, prepare, storage
+from preprocessing.command import cache_folder
+from preprocessing.sources import Source
+from preprocessing.sources.folder import Folder
+
+# Raised when pixels would come out differently for the same source and options: cached shards are then made anew.
+PIXELS_VERSION = 2
+
+
+def _key(*parts) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _unwritable(root: Path, error: OSError) -> UserError:
+    return UserError(
+        f"--cache {root}: cannot be written ({error.strerror}). Choose another with --cache or PGGAN_CACHE."
+    )
+
+
+def _uncompressed(opened: shards.Shards, root: Path, say: Callable[[str], None]) -> shards.Shards:
+    """The same dataset with its members stored as they are: compressed ones cannot be mapped, and are unpacked once."""
+    if not opened.compressed:
+        return opened
+    out = root / "shards" / f"{opened.folder.name}-{opened.manifest.checksum[:16]}-unpacked"
+    if not shards.is_shards(out):
+        say(f"unpacking {opened.folder} into {out}")
+        partial = out.with_name(f".{out.name}.partial")
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            opened.unpack(partial)
+            partial.rename(out)
+        except OSError as error:
+            if not shards.is_shards(out):
+                raise _unwritable(root, error) from None
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return shards.Shards(out)
+
+
+def _brought_here(location: str, manifest: dict, root: Path, say: Callable[[str], None]) -> Path:
+    """Shards at a URL -> the same in the cache."""
+    names = [s["file"] for s in manifest["shards"]]
+    out = root / "shards" / f"{location.rstrip('/').rpartition('/')[2]}-{_key(manifest)}"
+    if not shards.is_shards(out):
+        say(f"fetching {location} into {out}")
+        try:
+            storage.download(location, [*names, shards.MANIFEST], out)
+        except OSError as error:
+            raise _unwritable(root, error) from None
+    return out
+
+
+def _content(source: Source, root: Path) -> str:
+    """What identifies the images, wherever they lie. The bytes of a folder are read once: while names, sizes and times
+    stay, its content is known."""
+    part = source.parts[0]
+    if not isinstance(part, Folder) or storage.is_remote(part.name):
+        return source.fingerprint()
+    seen = root / "seen" / source.fingerprint()[:16]
+    content = seen.read_text() if seen.is_file() else part.content()
+    try:
+        seen.parent.mkdir(parents=True, exist_ok=True)
+        seen.write_text(content)
+    except OSError as error:
+        raise _unwritable(root, error) from None
+    return content
+
+
+def shards_for(
+    location: str | None,
+    cache: str | None,
+    size: int,
+    resolutions: Sequence[int],
+    *,
+    filter: str,
+    channels: int,
+    upscale_small: bool,
+    count: int,
+    say: Callable[[str], None],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> shards.Shards:
+    """Opens `location` as shards: a folder of shards as it is; every other source by way of the cache, by its content."""
+    root = cache_folder(cache)
+    location = location or "portraits"
+    held = storage.manifest(location, shards.MANIFEST) if storage.is_remote(location) else None
+    if held and held.get("format") == shards.FORMAT:
+        location = str(_brought_here(location, held, root, say))
+    if shards.is_shards(location):
+        opened = shards.Shards(location)
+        if opened.manifest.channels != channels:
+            raise UserError(
+                f"--data {location}: holds images of {opened.manifest.channels} channels. Give --channels {opened.manifest.channels}."
+            )
+        for resolution in resolutions:
+            opened.stored_for(resolution)
+        return _uncompressed(opened, root, say)
+    job = prepare.job(
+        [location],
+        size,
+        resolutions=resolutions,
+        filter=filter,
+        channels=channels,
+        small="upscale" if upscale_small else "drop",
+        count=count,
+    )
+    options = {k: v for k, v in job.options.items() if k != "sources"}  # by content, not by place
+    name = Path(location.rstrip("/").replace(":", "-")).name
+    out = root / "shards" / f"{name}-{size}-{_key(PIXELS_VERSION, _content(job.source, root), options)}"
+    if shards.is_shards(out):
+        try:
+            return shards.Shards(out)
+        except DamagedFile as error:
+            say(f"{error} Making it again.")
+            shutil.rmtree(out)
+    say(f"preparing {location} at {size} px into {out}")
+    summary = build.build(job, out, wait=True, say=say, progress=progress)
+    if dropped := sum(summary.dropped.values()):
+        say(f"{dropped} of {summary.read} images could not be used: {out / build.REPORT}")
+    return shards.Shards(out, verify=False)

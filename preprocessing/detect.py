@@ -1,0 +1,142 @@
+"""Faces in photos, by the networks of the package mtcnn (Zhang et al. 2016, "Joint Face Detection and Alignment ...").
+
+The package's own entry looks at every size of face, gives up on a whole batch where one image stalls it, and finds
+nothing at all for larger smallest faces. Here its stages are called one by one on batches, and only on the sizes asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+_CELL = 12  # pixels that the first network looks at
+_SMALLEST = 20  # pixels of the smallest face that the networks are made for
+_STEP = 0.709  # between two sizes of the pyramid
+# Photos are reduced before the search so far that the smallest face wanted is as small as the networks can find, but not
+# below this longer side: on small photos the boxes are then those of the package.
+_LEAST_SIDE = 512
+_BATCH_PIXELS = 4_000_000  # of a batch: bounds the memory
+_THRESHOLDS = (0.6, 0.7, 0.8)  # of the three networks, the package's own
+_OVERLAP_IN_SCALE, _OVERLAP = 0.5, 0.7
+
+
+@dataclass(frozen=True)
+class Face:
+    """box: x, y, width, height. landmarks: [5, 2] x, y of left eye, right eye, nose, left and right corner of the mouth, as
+    seen in the picture. All in pixels of the photo. confidence: 0..1."""
+
+    box: np.ndarray
+    landmarks: np.ndarray
+    confidence: float
+
+    @property
+    def size(self) -> float:
+        return float(self.box[2:].max())
+
+
+def _scales(side: int, min_face: float) -> list[float]:
+    """The pyramid of the package for photos whose shorter side is `side`, without the sizes below `min_face`.
+
+    At scale s the first network finds faces of about 12 / s to 17 / s pixels.
+    """
+    count = round(-(np.log(side / _CELL) / np.log(_STEP) + 1))
+    scales = [_CELL / _SMALLEST * _STEP**i for i in range(count)]
+    return [s for s in scales if s <= _CELL / _STEP / min_face]
+
+
+class Detector:
+    """Photos uint8 [H, W, 3] of any sizes -> the faces of each, the most certain first. min_face: pixels of the smallest."""
+
+    def __init__(self, min_face: float = _SMALLEST):
+        from importlib.resources import files
+
+        import tensorflow as tf
+        from mtcnn.stages import StageONet, StagePNet, StageRNet
+
+        self.min_face = max(min_face, 1.0)
+        # By their full paths: the package would take files of these names from the current folder first.
+        weights = files("mtcnn.assets.weights")
+
+        def network(stage, name, side=None):
+            model = stage(weights=str(weights / name)).model
+            signature = [tf.TensorSpec([None, side, side, 3], tf.float32)]
+            return tf.function(lambda x: model(x), input_signature=signature, autograph=False)
+
+        self.propose = network(StagePNet, "pnet.lz4")
+        self.refine = network(StageRNet, "rnet.lz4", 24)
+        self.output = network(StageONet, "onet.lz4", 48)
+
+    def __call__(self, photos: Sequence[np.ndarray]) -> list[list[Face]]:
+        reduced, factors = [], []
+        for photo in photos:
+            factor = min(1.0, max(_SMALLEST / self.min_face, _LEAST_SIDE / max(photo.shape[:2])))
+            height, width = (max(1, round(side * factor)) for side in photo.shape[:2])
+            if factor < 1:
+                photo = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+            reduced.append(photo)
+            factors.append(factor)
+        found: list[list[Face]] = [[] for _ in photos]
+        for batch in self._batches(reduced):
+            rows = self._detect([reduced[i] for i in batch], self.min_face * min(factors[i] for i in batch))
+            for row in rows:
+                i = batch[int(row[0])]
+                height, width = photos[i].shape[:2]
+                corners = np.clip(row[1:5] / factors[i], 0, [width - 1, height - 1] * 2)
+                landmarks = np.stack([row[6:11], row[11:16]], axis=1) / factors[i]
+                found[i].append(
+                    Face(np.concatenate([corners[:2], corners[2:] - corners[:2]]), landmarks, float(row[5]))
+                )
+        return [sorted(faces, key=lambda face: -face.confidence) for faces in found]
+
+    @staticmethod
+    def _batches(photos: list[np.ndarray]) -> list[list[int]]:
+        """Numbers of photos of one size, as many as memory allows: padding would change what is found at the borders."""
+        by_shape: dict[tuple, list[int]] = {}
+        for i, photo in enumerate(photos):
+            if min(photo.shape[:2]) >= _CELL:
+                by_shape.setdefault(photo.shape, []).append(i)
+        out = []
+        for (height, width, _), numbers in by_shape.items():
+            step = max(1, _BATCH_PIXELS // (height * width))
+            out += [numbers[i : i + step] for i in range(0, len(numbers), step)]
+        return out
+
+    def _detect(self, photos: list[np.ndarray], min_face: float) -> np.ndarray:
+        """Photos of one size -> rows: number of the photo, x1, y1, x2, y2, confidence, five x, five y."""
+        import tensorflow as tf
+        from mtcnn.utils import bboxes as boxes
+        from mtcnn.utils.images import extract_patches, scale_images
+        from mtcnn.utils.landmarks import adjust_landmarks
+
+        images = (tf.cast(np.stack(photos), tf.float32) - 127.5) / 128
+        height, width = photos[0].shape[:2]
+        proposals = []
+        for scale in _scales(min(height, width), min_face):
+            offsets, scores = self.propose(scale_images(images, scale))
+            rows = boxes.generate_bounding_box(offsets, scores, _THRESHOLDS[0])
+            if len(rows):
+                rows = boxes.upscale_bboxes(rows, np.full(len(photos), scale))
+                proposals.append(
+                    boxes.smart_nms_from_bboxes(rows, _OVERLAP_IN_SCALE, method="union", initial_sort=False)
+                )
+        rows = np.concatenate(proposals) if proposals else np.empty((0, 6))
+        if len(rows):
+            rows = boxes.smart_nms_from_bboxes(rows, _OVERLAP, method="union", initial_sort=True)
+            rows = boxes.resize_to_square(rows)
+            offsets, scores = (t.numpy() for t in self.refine(extract_patches(images, rows, (24, 24))))
+            rows = boxes.adjust_bboxes(boxes.replace_confidence(rows, scores), offsets)
+            rows = boxes.pick_matches(rows, score_threshold=_THRESHOLDS[1])
+        if len(rows):
+            rows = boxes.smart_nms_from_bboxes(rows, _OVERLAP, method="union", initial_sort=True)
+            rows = boxes.resize_to_square(rows)
+            offsets, points, scores = self.output(extract_patches(images, rows, (48, 48)))
+            points = adjust_landmarks(points, rows)
+            rows = boxes.adjust_bboxes(boxes.replace_confidence(rows, scores.numpy()), offsets.numpy())
+            rows = np.concatenate([rows, points], axis=-1)
+            rows = boxes.pick_matches(rows, scores_column=5, score_threshold=_THRESHOLDS[2])
+        if len(rows):
+            rows = boxes.smart_nms_from_bboxes(rows, _OVERLAP, method="min", initial_sort=True)
+        return rows

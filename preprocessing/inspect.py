@@ -1,0 +1,71 @@
+"""`pggan inspect`: what is in a folder of shards, in numbers and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+_SAMPLE = 20_000  # images that mean and histogram are taken from
+_BINS = 16
+
+
+def statistics(opened, resolution: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean image uint8 [R, R, C], and how many of the images have their mean brightness in each sixteenth of 0..255."""
+    count = opened.count(resolution)
+    which = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(int))
+    total, bins = 0.0, np.zeros(_BINS, int)
+    for first in range(0, len(which), 512):
+        images = opened.read(resolution, which[first : first + 512])
+        total = total + images.sum(axis=0, dtype=np.float64)
+        means = images.reshape(len(images), -1).mean(axis=1)
+        bins += np.bincount((means * _BINS / 256).astype(int), minlength=_BINS)
+    return np.rint(total / len(which)).astype(np.uint8), bins
+
+
+@click.command("inspect")
+@click.argument("folder")
+@click.option("--verify", is_flag=True, help="compare every file with its checksum")
+@click.option("--out", help="folder for contact.png and mean.png  [none is written]")
+def command(folder, verify, out):
+    """Shows what the folder of shards FOLDER holds."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pggan_tf import pixels, shards
+    from preprocessing import build
+
+    opened = shards.Shards(folder, verify=verify)
+    manifest = opened.manifest
+    resolution = max((r for r in manifest.resolutions if r <= 64), default=manifest.resolutions[0])
+    mean, bins = statistics(opened, resolution)
+    labels = opened.labels(manifest.resolutions[0], np.arange(len(opened)))
+    console = Console(highlight=False)
+    table = Table(show_header=False, box=None)
+    rows = {
+        "images": f"{manifest.images:,}"
+        + "".join(
+            f"\n{opened.count(r):,} of them at {r} px" for r in manifest.resolutions if opened.count(r) < len(opened)
+        ),
+        "resolutions": ", ".join(map(str, manifest.resolutions)),
+        "channels": str(manifest.channels),
+        "classes": "\n".join(f"{name}: {(labels == i).sum():,}" for i, name in enumerate(manifest.classes)) or "none",
+        "source": manifest.source,
+        "filter": manifest.filter,
+        "left out": f"{manifest.skipped:,}",
+        "files": f"{len(manifest.shards):,}" + (", all as they were written" if verify else ""),
+        "checksum": manifest.checksum,
+        "brightness": "\n".join(
+            f"{i * 256 // _BINS:3d} - {(i + 1) * 256 // _BINS - 1:3d}  {'█' * round(40 * n / max(1, bins.max()))} {n:,}"
+            for i, n in enumerate(bins)
+        ),
+    }
+    for name, text in rows.items():
+        table.add_row(name, text)
+    console.print(table, soft_wrap=True)
+    if out:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        build.contact_sheet(opened, Path(out) / build.CONTACT_SHEET)
+        pixels.grid(Path(out) / "mean.png", mean[None], size=128)
+        click.echo(out)

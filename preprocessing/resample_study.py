@@ -1,0 +1,173 @@
+"""`python -m preprocessing.resample_study SRC`: which filter to reduce photos with, measured.
+
+For every filter of Pillow and OpenCV: the time for an image, PSNR and MS-SSIM of a photo that is reduced and enlarged
+again (by the same cubic filter for all), and how much of the reduced picture is aliasing: what it shows of frequencies
+that it cannot hold.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+from PIL import Image
+
+# Filters of OpenCV look at as many pixels however far they reduce, and so alias; INTER_AREA alone does not.
+OPENCV = {
+    "nearest": cv2.INTER_NEAREST,
+    "box": cv2.INTER_AREA,
+    "bilinear": cv2.INTER_LINEAR,
+    "bicubic": cv2.INTER_CUBIC,
+    "lanczos": cv2.INTER_LANCZOS4,
+}
+PILLOW = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+
+
+def _pillow(name: str) -> Callable[[np.ndarray, int], np.ndarray]:
+    kind = Image.Resampling[name.upper()]
+
+    def reduce(plane: np.ndarray, size: int) -> np.ndarray:
+        return np.asarray(Image.fromarray(plane, "F").resize((size, size), kind))
+
+    return reduce
+
+
+def _opencv(name: str) -> Callable[[np.ndarray, int], np.ndarray]:
+    return lambda plane, size: cv2.resize(plane, (size, size), interpolation=OPENCV[name])
+
+
+def filters() -> dict[tuple[str, str], Callable[[np.ndarray, int], np.ndarray]]:
+    """(library, filter) -> function: float32 [H, H], size -> [size, size]."""
+    return {("Pillow", n): _pillow(n) for n in PILLOW} | {("OpenCV", n): _opencv(n) for n in OPENCV}
+
+
+def beyond_nyquist(plane: np.ndarray, size: int) -> np.ndarray:
+    """The part of a square picture that a picture of `size` pixels cannot hold: frequencies of size / 2 cycles and more."""
+    spectrum = np.fft.fft2(plane)
+    frequency = np.abs(np.fft.fftfreq(len(plane), 1 / len(plane)))
+    spectrum[np.maximum(frequency[:, None], frequency[None, :]) < size / 2] = 0
+    return np.fft.ifft2(spectrum).real.astype(np.float32)
+
+
+def aliasing(reduce: Callable, plane: np.ndarray, size: int) -> float:
+    """Share of the reduced picture's energy (without its mean) that comes from frequencies that it cannot hold, 0..1.
+
+    Reducing is linear: what it makes of those frequencies alone is the aliasing in the picture.
+    """
+    whole = reduce(plane, size)
+    return float(np.square(reduce(beyond_nyquist(plane, size), size)).sum() / np.square(whole - whole.mean()).sum())
+
+
+def study(photos: Sequence[np.ndarray], size: int) -> list[dict]:
+    """photos: uint8 [H, H, 3], larger than `size`. One row per filter, means over the photos."""
+    import tensorflow as tf
+
+    rows = []
+    for (library, name), reduce in filters().items():
+        seconds, psnr, similarity, alias = [], [], [], []
+        for photo in photos:
+            planes = [np.ascontiguousarray(photo[..., c], np.float32) for c in range(3)]
+            begun = time.perf_counter()
+            small = [reduce(p, size) for p in planes]
+            seconds.append(time.perf_counter() - begun)
+            back = np.stack([cv2.resize(p, photo.shape[:2], interpolation=cv2.INTER_CUBIC) for p in small], -1)
+            back = np.clip(back, 0, 255)
+            psnr.append(10 * np.log10(255**2 / np.square(back - photo).mean()))
+            similarity.append(float(tf.image.ssim_multiscale(photo.astype(np.float32), back, 255)))
+            alias.append(np.mean([aliasing(reduce, p, size) for p in planes]))
+        rows.append(
+            {
+                "library": library,
+                "filter": name,
+                "ms": 1000 * float(np.median(seconds)),
+                "psnr_db": float(np.mean(psnr)),
+                "ms_ssim": float(np.mean(similarity)),
+                "aliasing_percent": 100 * float(np.mean(alias)),
+            }
+        )
+    return rows
+
+
+def picture(photo: np.ndarray, size: int, path: Path) -> None:
+    """The six filters of Pillow side by side, above them those that OpenCV has, enlarged so that pixels show."""
+    from pggan_tf import pixels
+
+    rows = []
+    for library in ("Pillow", "OpenCV"):
+        for name in PILLOW:
+            reduce = filters().get((library, name))
+            shown = np.full((size, size, 3), 255, np.uint8)
+            if reduce:
+                planes = [reduce(np.ascontiguousarray(photo[..., c], np.float32), size) for c in range(3)]
+                shown = np.clip(np.rint(np.stack(planes, -1)), 0, 255).astype(np.uint8)
+            shown = pixels.enlarge(shown[None], 256)[0]
+            label = f"{library} {name}" if reduce else f"{library}: no {name}"
+            strip = np.full((28, shown.shape[1], 3), 255, np.uint8)
+            cv2.putText(strip, label, (4, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (0, 0, 0), 1, cv2.LINE_AA)
+            rows.append(np.concatenate([strip, shown]))
+    pixels.save(path, pixels.tile(np.stack(rows), columns=len(PILLOW), edge=4))
+
+
+@click.command()
+@click.argument("source")
+@click.option("--size", type=click.IntRange(4), default=64, show_default=True, help="pixels to reduce to")
+@click.option("--images", type=click.IntRange(1), default=50, show_default=True, help="how many photos")
+@click.option("--out", default="resample_study", show_default=True, help="folder for table.csv and filters.png")
+def command(source, size, images, out):
+    """Compares the filters on the photos of SOURCE."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pggan_tf import terminal
+    from pggan_tf.errors import UserError
+    from preprocessing.decode import Unreadable, photo, square
+    from preprocessing.sources import open_source
+
+    opened = open_source(source, size=256, count=images)
+    photos: list[np.ndarray] = []
+    least = max(176, 2 * size)  # MS-SSIM looks at five octaves of 11 pixels
+    for item in opened.items(0, len(opened)):
+        try:
+            if item is None or isinstance(item.data, Unreadable):
+                continue
+            image = photo(item.data() if callable(item.data) else item.data, least=least)
+            photos.append(square(image, min(image.size)))
+        except Unreadable:
+            continue
+        if len(photos) == images:
+            break
+    if not photos:
+        raise UserError(f"{source}: no photo of {least} pixels or more a side, so nothing to reduce to {size}.")
+    terminal.start_tensorflow()
+    rows = study(photos, size)
+    table = Table(box=None)
+    for name in ("library", "filter", "ms an image", "PSNR dB", "MS-SSIM", "aliasing %"):
+        table.add_column(name, justify="left" if name in ("library", "filter") else "right")
+    for row in rows:
+        table.add_row(
+            row["library"], row["filter"], f"{row['ms']:.2f}", f"{row['psnr_db']:.2f}", f"{row['ms_ssim']:.4f}", f"{row['aliasing_percent']:.2f}"
+        )  # fmt: skip
+    console = Console(width=100, highlight=False)
+    console.print(f"{len(photos)} photos reduced to {size} px, and enlarged again by a cubic filter")
+    console.print(table)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "table.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    picture(photos[0], size, folder / "filters.png")
+    click.echo(out)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from pggan_tf import cli
+
+    sys.exit(cli.main(command=command))

@@ -1,0 +1,135 @@
+"""A zip or tar of images, read member by member: nothing is ever unpacked to the disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from pggan_tf.errors import UserError
+from preprocessing import storage
+from preprocessing.decode import MAX_BYTES, Unreadable
+from preprocessing.sources import Item, Source
+from preprocessing.sources.folder import classes_of, is_photo
+
+OPTIONS = ()
+
+
+def _leads_out(name: str) -> bool:
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts or ":" in (path.parts or ("",))[0]
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    bytes: int
+    refused: str = ""
+
+
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
+    for info in sorted(archive.infolist(), key=lambda info: info.filename):
+        if info.is_dir():
+            continue
+        link = (info.external_attr >> 16) & 0o170000 == 0o120000
+        yield _Member(info.filename, info.file_size, _why_not(info.filename, info.file_size, link, info.flag_bits & 1))
+
+
+def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
+    for info in archive:
+        if not info.isdir():
+            yield _Member(info.name, info.size, _why_not(info.name, info.size, not info.isreg()))
+
+
+def _why_not(name: str, size: int, link: bool, encrypted: int = 0) -> str:
+    if _leads_out(name):
+        return "its name leads out of the archive"
+    if link:
+        return "a link or a special file"
+    if encrypted:
+        return "encrypted"
+    return f"{size >> 20} MB unpacked, more than {MAX_BYTES >> 20}" if size > MAX_BYTES else ""
+
+
+@dataclass(frozen=True)
+class Archive(Source):
+    name: str
+    members: tuple[_Member, ...]
+    classes: tuple[str, ...]
+    mark: str
+    shift: str = ""  # the one folder that everything lies in, if there is one
+
+    def __len__(self):
+        return len(self.members)
+
+    def _item(self, member: _Member, read) -> Item:
+        if member.refused:
+            return Item(member.name, Unreadable(member.refused))
+        name = member.name.removeprefix(self.shift)
+        label = self.classes.index(name.partition("/")[0]) if self.classes else 0
+        try:
+            data = read()
+        except Exception as error:  # zipfile, tarfile and the decompressors raise a dozen kinds
+            return Item(member.name, Unreadable(f"{type(error).__name__}: {error}"[:120]), label)
+        if len(data) > member.bytes:
+            return Item(member.name, Unreadable("larger than the archive says"), label)
+        return Item(member.name, data, label)
+
+    def items(self, start, stop):
+        wanted = self.members[start:stop]
+        with storage.open_binary(self.name) as file:
+            if _is_zip(self.name):
+                with zipfile.ZipFile(file) as archive:
+                    for member in wanted:
+                        yield self._item(member, lambda m=member: archive.open(m.name).read(m.bytes + 1))
+                return
+            # Members of a tar are met in order: those before `start` are passed over, compressed ones by reading them.
+            with tarfile.open(fileobj=file, mode="r|*") as archive:
+                remaining = iter(wanted)
+                member = next(remaining, None)
+                for info in archive:
+                    if member is None:
+                        return
+                    if info.name == member.name:
+                        yield self._item(member, lambda i=info, m=member: archive.extractfile(i).read(m.bytes + 1))
+                        member = next(remaining, None)
+
+    def fingerprint(self):
+        return storage.digest([(self.name, self.mark), *((m.name, m.bytes) for m in self.members)])
+
+    def select(self, labels):
+        wanted = {self.classes[i] for i in labels}
+        kept = (m for m in self.members if m.name.removeprefix(self.shift).partition("/")[0] in wanted)
+        return dataclasses.replace(self, members=tuple(kept))
+
+
+def _is_zip(location: str) -> bool:
+    return location.lower().endswith(".zip")
+
+
+def open(location: str) -> Archive:
+    try:
+        with storage.open_binary(location) as file:
+            mark = str(file.seek(0, 2))
+            file.seek(0)
+            if _is_zip(location):
+                with zipfile.ZipFile(file) as archive:
+                    members = tuple(_zip_members(archive))
+            else:
+                with tarfile.open(fileobj=file, mode="r|*") as archive:
+                    members = tuple(_tar_members(archive))
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        raise UserError(f"{location}: not an archive that can be read ({error}). Check that it is whole.") from None
+    members = tuple(m for m in members if is_photo(m.name))
+    if not members:
+        raise UserError(f"{location}: no images found in it.")
+    sound = [m.name for m in members if not m.refused]
+    tops = {name.partition("/")[0] for name in sound if "/" in name}
+    shift = f"{tops.pop()}/" if len(tops) == 1 and all("/" in name for name in sound) else ""
+    classes = classes_of([name.removeprefix(shift) for name in sound])
+    if classes:
+        members = tuple(m for m in members if m.refused or m.name.removeprefix(shift).partition("/")[0] in classes)
+    return Archive(location, members, classes, mark, shift)

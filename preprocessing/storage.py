@@ -1,0 +1,149 @@
+"""Files wherever they lie: a path of this machine or any fsspec URL (s3://, gs://, abfs://, http://, memory://, ...)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pggan_tf.errors import UserError, nearest
+
+
+def is_remote(location: str | Path) -> bool:
+    return "://" in str(location)
+
+
+@contextlib.contextmanager
+def _explained(location: str):
+    """Whatever a file system raises -> one line about the location."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # every protocol has exceptions of its own
+        text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise UserError(
+            f"{location}: cannot be reached ({text}). Check the address, the network and your rights."
+        ) from None
+
+
+def _file_system(location: str):
+    import fsspec
+
+    protocol = str(location).partition("://")[0]
+    if is_remote(location) and protocol not in fsspec.available_protocols():
+        raise UserError(f"{location}: unknown kind of address; {nearest(protocol, fsspec.available_protocols())}")
+    try:
+        return fsspec.core.url_to_fs(str(location))
+    except ImportError as error:
+        raise UserError(f"{location}: {protocol}:// needs another package ({error}).") from None
+
+
+def find(folder: str) -> list[tuple[str, int, str]]:
+    """Every file below a folder: (name relative to it, bytes, what changes when the file does), in order of name."""
+    with _explained(folder):
+        system, root = _file_system(folder)
+        root = root.rstrip("/")
+        found = system.find(root, detail=True)
+        out = []
+        for path, info in found.items():
+            mark = next(
+                (str(info[k]) for k in ("mtime", "ETag", "etag", "md5Hash", "updated", "created") if info.get(k)), ""
+            )
+            out.append((path[len(root) :].lstrip("/"), int(info.get("size") or 0), mark))
+        return sorted(out)
+
+
+def exists(location: str) -> bool:
+    with _explained(location):
+        system, path = _file_system(location)
+        return system.exists(path)
+
+
+def read(location: str) -> bytes:
+    """All bytes of one file. Raises OSError, so that one lost file need not end a run."""
+    system, path = _file_system(location)
+    try:
+        return system.cat_file(path)
+    except OSError:
+        raise
+    except Exception as error:  # as above
+        raise OSError(f"{type(error).__name__}: {error}") from None
+
+
+def write(location: str, data: bytes) -> None:
+    with _explained(location):
+        system, path = _file_system(location)
+        system.pipe_file(path, data)
+
+
+def join(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def open_binary(location: str):
+    """A seekable file object. Remote files are read in blocks, as they are asked for, or, where the server cannot do that,
+    copied whole to a temporary file."""
+    with _explained(location):
+        system, path = _file_system(location)
+        file = system.open(path, "rb")
+        try:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 1))
+            file.read(1)
+            file.seek(0)
+            return file
+        except ValueError:
+            file.close()
+        whole = tempfile.TemporaryFile()  # noqa: SIM115  it is what the caller closes
+        with system.open(path, "rb", block_size=0) as stream:
+            shutil.copyfileobj(stream, whole, 1 << 20)
+        whole.seek(0)
+        return whole
+
+
+def upload(folder: Path, target: str, last: str) -> None:
+    """Copies every file of a folder; `last` goes last, so that a dataset appears whole or not at all."""
+    with _explained(target):
+        system, root = _file_system(target)
+        system.makedirs(root, exist_ok=True)
+        names = sorted(
+            (p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")),
+            key=lambda n: (n == last, n),
+        )
+        for name in names:
+            system.put_file(str(folder / name), join(root, name))
+
+
+def manifest(location: str, name: str) -> dict | None:
+    """The JSON object `name` of a folder; None where there is none."""
+    try:
+        content = json.loads(read(join(str(location), name)))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def download(location: str, names: list[str], folder: Path) -> None:
+    """Copies the named files of a remote folder into a new local one, whole or not at all."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    with _explained(location):
+        system, root = _file_system(location)
+        partial.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            if not (partial / name).is_file():
+                system.get_file(join(root, name), str(partial / f".{name}"))
+                (partial / f".{name}").replace(partial / name)
+        partial.replace(folder)
+
+
+def digest(parts: Iterator[tuple] | list[tuple]) -> str:
+    """sha256 of a list of tuples of plain values."""
+    sha = hashlib.sha256()
+    for part in parts:
+        sha.update(json.dumps(part).encode() + b"\n")
+    return sha.hexdigest()

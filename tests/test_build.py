@@ -1,0 +1,348 @@
+"""Jobs: the same shards whatever the number of workers, and however often they were stopped."""
+
+import filecmp
+import json
+import os
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pggan_tf import shards
+from pggan_tf.errors import Stopped, UserError
+from preprocessing import build, cache, prepare, storage
+from preprocessing.sources import portraits
+from tests.conftest import pggan, start
+from tests.test_decode import bomb
+
+
+def same(a, b):
+    """Whether two folders hold the same files, byte for byte."""
+    compared = filecmp.dircmp(a, b, ignore=[])
+    assert not compared.left_only and not compared.right_only, (compared.left_only, compared.right_only)
+    assert filecmp.cmpfiles(a, b, compared.common_files, shallow=False)[1:] == ([], [])
+    for name in compared.common_dirs:
+        same(a / name, b / name)
+    return True
+
+
+def make(photos, out, size=32, **options):
+    around = {k: options.pop(k) for k in ("workers", "resume", "overwrite", "wait", "say") if k in options}
+    return build.build(prepare.job([str(photos)], size, **options), out, **around)
+
+
+def test_every_image_is_there_in_order(photos, tmp_path):
+    summary = make(photos, tmp_path / "out")
+    opened = shards.Shards(tmp_path / "out")
+    assert summary.read == summary.kept == len(opened) == 12 and not (tmp_path / "out" / build.UNFINISHED).exists()
+    assert opened.labels(4, np.arange(12)).tolist() == [0] * 6 + [1] * 6
+    assert sorted(os.listdir(tmp_path / "out")) == ["contact.png", "manifest.json", "report.json", "shard-00000.npz"]
+
+
+def test_odd_numbers_of_images_and_chunks(tmp_path):
+    """More images than chunks times their size, and not a multiple of it: none is lost or doubled."""
+    job = prepare.job(["portraits"], 16, count=203)
+    build.build(job, tmp_path / "out", workers=3)
+    opened = shards.Shards(tmp_path / "out")
+    expected = [item.data() for item in job.source.items(0, 203)]
+    np.testing.assert_array_equal(opened.read(16, np.arange(203)), expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"split": 0.75}, {"compress": True}, {"dedupe": True}], ids=str)
+def test_workers_do_not_matter(photos, tmp_path, options):
+    make(photos, tmp_path / "one", workers=1, **options)
+    make(photos, tmp_path / "four", workers=4, **options)
+    assert same(tmp_path / "one", tmp_path / "four")
+
+
+class Stopping(Exception):
+    pass
+
+
+def stop_after(count):
+    def progress(done, total):
+        if done >= count:
+            raise Stopping
+
+    return progress
+
+
+@pytest.mark.parametrize("options", [{}, {"split": 0.75}, {"dedupe": True}], ids=str)
+def test_a_job_that_is_stopped_again_and_again_ends_the_same(tmp_path, monkeypatch, options):
+    def job():
+        return prepare.job(["portraits"], 16, count=1000, shard_images=150, **options)
+
+    build.build(job(), tmp_path / "whole")
+    monkeypatch.setattr(build, "_SAVE_SECONDS", 0.0)
+    for count in (1, 130, 131, 700):
+        with pytest.raises(Stopping):
+            build.build(job(), tmp_path / "stopped", progress=stop_after(count))
+        assert not shards.is_shards(tmp_path / "stopped")
+    said = []
+    build.build(job(), tmp_path / "stopped", say=said.append)
+    assert "going on" in said[0] and same(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_real_kills_end_in_the_same_bytes(tmp_path):
+    arguments = ("prepare", "portraits", "--size", "64", "--count", "6000", "--resume")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    chance = random.Random(0)
+    for _ in range(3):
+        process = start("-m", "pggan_tf", *arguments, killed)
+        time.sleep(chance.uniform(0.5, 8))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    for out in (whole, killed):
+        code, _, err = pggan(*arguments, out)
+        assert code == 0, err
+    assert same(whole, killed)
+
+
+def test_a_stop_signal_saves_and_says_how_to_go_on(tmp_path):
+    process = start("-m", "pggan_tf", "prepare", "portraits", tmp_path / "out", "--size", "128", "--count", "4000")
+    while not (tmp_path / "out" / build.UNFINISHED / "job.json").exists():
+        time.sleep(0.05)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and "everything is saved. The same command goes on" in err, err
+    code, out, err = pggan("prepare", "portraits", tmp_path / "out", "--size", "128", "--count", "4000")
+    assert code == 0 and "going on with" in err and len(shards.Shards(tmp_path / "out")) == 4000
+
+
+def test_what_is_in_the_folder_is_not_touched(photos, tmp_path):
+    make(photos, tmp_path / "out")
+    with pytest.raises(UserError, match="holds shards already. Give --overwrite"):
+        make(photos, tmp_path / "out")
+    assert make(photos, tmp_path / "out", resume=True).kept == 12  # finished: left as it is
+    with pytest.raises(UserError, match="made in another way"):
+        make(photos, tmp_path / "out", size=16, resume=True)
+    make(photos, tmp_path / "out", size=16, overwrite=True)
+    assert shards.Shards(tmp_path / "out").manifest.resolutions == (4, 8, 16)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="mine: (exists and is not|holds other files)"):
+            make(photos, tmp_path / "mine", overwrite=overwrite)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="not a folder"):
+        make(photos, tmp_path / "file")
+
+
+def interrupted(photos, out, monkeypatch):
+    monkeypatch.setattr(build, "_SAVE_SECONDS", 0.0)
+    job = prepare.job([str(photos)], 32)
+    with pytest.raises(Stopping):
+        build.build(job, out, progress=stop_after(1))
+
+
+def test_unfinished_work_of_another_kind_is_refused(photos, tmp_path, monkeypatch):
+    interrupted(photos, tmp_path / "out", monkeypatch)
+    with pytest.raises(UserError, match="unfinished work of another kind: size was 32, now it is 16"):
+        make(photos, tmp_path / "out", size=16)
+    assert make(photos, tmp_path / "out", size=16, overwrite=True).kept == 12
+
+
+def test_a_folder_that_changes_meanwhile(photos, tmp_path, monkeypatch):
+    interrupted(photos, tmp_path / "out", monkeypatch)
+    Image.new("RGB", (40, 40)).save(photos / "cats" / "aa-new.png")
+    (photos / "dogs" / "04.png").unlink()
+    said = []
+    summary = make(photos, tmp_path / "out", say=said.append)
+    assert "has changed since; going on with the 12 images" in said[0]
+    assert summary.read == 12 and summary.kept + sum(summary.dropped.values()) == 12
+
+
+def test_two_processes_do_not_write_one_folder(photos, tmp_path):
+    (tmp_path / "out" / build.UNFINISHED).mkdir(parents=True)
+    lock = build._locked(tmp_path / "out" / build.UNFINISHED, False, print)
+    with lock, pytest.raises(UserError, match="another process is at work"):
+        make(photos, tmp_path / "out")
+
+
+def test_the_report_has_a_line_for_every_image_left_out(photos, tmp_path):
+    (photos / "cats" / "broken.jpg").write_bytes(b"no")
+    (photos / "cats" / "empty.png").write_bytes(b"")
+    (photos / "cats" / "bomb.png").write_bytes(bomb())
+    Image.new("RGB", (20, 50)).save(photos / "dogs" / "small.png")
+    summary = make(photos, tmp_path / "out")
+    text = (tmp_path / "out" / build.REPORT).read_text()
+    report = json.loads(text)
+    assert summary.text() == "16 images read, 12 kept at 4, 8, 16, 32 px, dropped: 3 unreadable, 1 too small"
+    assert report["kept"] == 12 and report["dropped"] == {"unreadable": 3, "too small": 1}
+    assert [i["name"] for i in report["dropped_images"]] == [
+        "cats/bomb.png", "cats/broken.jpg", "cats/empty.png", "dogs/small.png"
+    ]  # fmt: skip
+    assert sum('"why"' in line for line in text.splitlines()) == 4
+    with Image.open(tmp_path / "out" / build.CONTACT_SHEET) as sheet:
+        assert sheet.width > 100
+
+
+def test_more_than_half_unusable_is_refused_and_leaves_the_report(photos, tmp_path):
+    for i in range(13):
+        (photos / "cats" / f"bad{i}.png").write_bytes(b"bad")
+    with pytest.raises(UserError, match="13 of 25 images cannot be used, more than half.*cats/bad0.png: .*report.json"):
+        make(photos, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert len(json.loads((tmp_path / "out.report.json").read_text())["dropped_images"]) == 13
+
+
+def test_a_size_that_all_are_below_is_explained(photos, tmp_path):
+    with pytest.raises(
+        UserError, match="none can be made.*48x41 pixels, smaller than 512x512. Give --upscale-small or a"
+    ):
+        make(photos, tmp_path / "out", size=512)
+
+
+def test_images_that_look_alike_are_kept_once(photos, tmp_path):
+    for i in range(3):
+        picture = Image.fromarray(portraits.portrait(i, 80))
+        picture.save(photos / "cats" / f"a{i}.png")
+        picture.resize((64, 64)).save(photos / "dogs" / f"b{i}.jpg", quality=70)
+    summary = make(photos, tmp_path / "out", dedupe=True)
+    assert summary.dropped == {"duplicate": 3} and summary.kept == 15
+    names = {i["name"] for i in json.loads((tmp_path / "out" / build.REPORT).read_text())["dropped_images"]}
+    assert names == {f"dogs/b{i}.jpg" for i in range(3)}
+
+
+def test_a_split_has_every_image_once(tmp_path):
+    build.build(prepare.job(["portraits"], 16, count=200, split=0.9), tmp_path / "out")
+    train, validation = (shards.Shards(tmp_path / "out" / n) for n in ("train", "validation"))
+    assert (len(train), len(validation)) == (180, 20)
+    images = np.concatenate([s.read(16, np.arange(len(s))) for s in (train, validation)])
+    assert len({i.tobytes() for i in images}) == 200
+
+
+def test_small_images_are_kept_for_the_stages_they_reach(tmp_path):
+    rng = np.random.default_rng(0)
+    for folder, size, count in (("large", 96, 5), ("small", 32, 7)):
+        (tmp_path / folder).mkdir()
+        for i in range(count):
+            Image.fromarray(rng.integers(0, 256, (size, size, 3), np.uint8)).save(tmp_path / folder / f"{i}.png")
+    job = prepare.job([str(tmp_path / "large"), str(tmp_path / "small")], 96, resolutions=(4, 8, 16, 32), small="keep")
+    build.build(job, tmp_path / "out")
+    opened = shards.Shards(tmp_path / "out")
+    assert [opened.count(r) for r in (4, 16, 32, 48, 96)] == [12, 12, 12, 5, 5] and len(opened) == 12
+    assert opened.read(96, np.arange(5)).shape == (5, 96, 96, 3) and opened.read(32, np.arange(12)).shape[0] == 12
+    at32 = {image.tobytes() for image in opened.read(32, np.arange(12))}
+    assert {np.asarray(Image.open(p)).tobytes() for p in (tmp_path / "small").iterdir()} < at32
+
+
+def test_a_full_disk_leaves_what_is_finished(photos, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build.checkpoint, "write", full)
+        patch.setattr(build, "_SAVE_SECONDS", 0.0)
+        with pytest.raises(UserError, match="No space left.*the same command goes on"):
+            make(photos, tmp_path / "out")
+    assert make(photos, tmp_path / "out").kept == 12
+
+
+class Dies:
+    """Work that ends its process, as one does that is out of memory."""
+
+    def __call__(self, items):
+        os._exit(9)
+
+
+def test_a_worker_that_dies_ends_the_job_with_advice(photos, tmp_path):
+    job = prepare.job([str(photos)], 32)
+    job = build.dataclasses.replace(job, work=Dies(), processes=True)
+    with pytest.raises(Stopped, match="worker process died.*try fewer --workers"):
+        build.build(job, tmp_path / "out", workers=1)
+
+
+def test_shards_go_to_an_address(photos, tmp_path, capsys):
+    from pggan_tf import cli
+
+    arguments = ["prepare", str(photos), "memory://bucket/out", "--size", "32", "--split", "0.75"]
+    assert cli.main(arguments) == 0, capsys.readouterr()
+    names = {name for name, _, _ in storage.find("memory://bucket/out")}
+    assert {"train/manifest.json", "validation/shard-00000.npz", "report.json", "contact.png"} <= names
+    opened = cached("memory://bucket/out/train", tmp_path)
+    assert len(opened) == 9 and opened.read(16, np.arange(9)).shape == (9, 16, 16, 3)
+    assert cached("memory://bucket/out/train", tmp_path).folder == opened.folder
+    assert cli.main(["prepare", str(photos), "memory://bucket/out/train", "--size", "32"]) == 2
+    assert "holds shards already" in capsys.readouterr().err
+
+
+def cached(location, folder, say=lambda line: None, **kwargs):
+    options = {"filter": "lanczos", "channels": 3, "upscale_small": False, "count": 10, **kwargs}
+    return cache.shards_for(str(location), str(folder), 32, (4, 8, 16, 32), say=say, **options)
+
+
+def test_a_folder_is_prepared_once_by_its_content(photos, tmp_path):
+    said = []
+    first = cached(photos, tmp_path / "cache", said.append)
+    assert len(first) == 12 and "preparing" in said.pop()
+    assert cached(photos, tmp_path / "cache", said.append).folder == first.folder and not said
+    elsewhere = photos.rename(photos.with_name("elsewhere"))
+    assert cached(elsewhere, tmp_path / "cache2").manifest.checksum == first.manifest.checksum
+    Image.new("RGB", (40, 40)).save(elsewhere / "cats" / "new.png")
+    assert len(cached(elsewhere, tmp_path / "cache", said.append)) == 13 and "preparing" in said[0]
+
+
+def test_bad_photos_are_reported_to_training(photos, tmp_path):
+    (photos / "cats" / "broken.jpg").write_bytes(b"no")
+    said = []
+    assert len(cached(photos, tmp_path / "cache", said.append)) == 12
+    assert "1 of 13 images could not be used" in said[-1] and said[-1].endswith("report.json")
+
+
+def test_damaged_cache_is_made_again(photos, tmp_path):
+    first, said = cached(photos, tmp_path / "cache"), []
+    path = first.folder / "shard-00000.npz"
+    path.write_bytes(path.read_bytes()[:-1])
+    again = cached(photos, tmp_path / "cache", said.append)
+    assert again.manifest.checksum == first.manifest.checksum and "damaged" in said[0]
+
+
+def test_an_archive_is_data_for_training(photos, tmp_path):
+    import shutil
+
+    archive = shutil.make_archive(str(tmp_path / "photos"), "zip", photos)
+    assert cached(archive, tmp_path / "cache").manifest.checksum == cached(photos, tmp_path / "cache").manifest.checksum
+
+
+def test_inspect(photos, tmp_path):
+    make(photos, tmp_path / "out")
+    code, out, err = pggan("inspect", tmp_path / "out", "--verify", "--out", tmp_path / "pictures")
+    assert code == 0 and "cats: 6" in out and "all as they were written" in out, err
+    assert {p.name for p in (tmp_path / "pictures").iterdir()} == {"contact.png", "mean.png"}
+    path = tmp_path / "out" / "shard-00000.npz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    code, out, err = pggan("inspect", tmp_path / "out", "--verify")
+    assert code == 2 and "shard-00000.npz is damaged" in err
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["prepare", "portraits", "OUT", "--size", "512"], "drawn at up to 256"),
+        (["prepare", "portraits", "OUT", "--size", "64", "--filter", "lancos"], "--filter lancos: not known; did you mean lanczos"),
+        (["prepare", "PHOTOS", "OUT", "--size", "32", "--classes", "cat"], "--classes cat: not in .*did you mean cats"),
+        (["prepare", "PHOTOS", "OUT", "--size", "32", "--resolutions", "5,32"], "--resolutions 5: not a divisor"),
+        (["prepare", "PHOTOS", "OUT", "--size", "32", "--runner", "sparkle"], "--runner sparkle: not known"),
+        (["prepare", "PHOTOS", "OUT", "--size", "32", "--upscale-small", "--keep-small"], "give one of them"),
+        (["prepair", "PHOTOS", "OUT"], "prepair: no such command; did you mean prepare"),
+        (["inspect", "PHOTOS"], "not a folder of shards"),
+    ],
+    ids=lambda x: " ".join(x[:2]) if isinstance(x, list) else "",
+)  # fmt: skip
+def test_mistakes_are_one_line(photos, tmp_path, capsys, arguments, message):
+    import re
+
+    from pggan_tf import cli
+
+    places = {"PHOTOS": str(photos), "OUT": str(tmp_path / "out")}
+    assert cli.main([places.get(a, a) for a in arguments]) == 2
+    err = capsys.readouterr().err.strip()
+    assert re.search(message, err) and err.startswith("error: ") and err.count("\n") == 0, err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,131 @@
+"""Bytes of all kinds -> pixels, or a reason why not."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from preprocessing.decode import Unreadable, photo, square
+
+
+def decode(data, size, upscale_small=False):
+    return square(photo(data, 3, 1 if upscale_small else size), size)
+
+
+def encode(image, format="png", **kwargs):
+    out = io.BytesIO()
+    image.save(out, format, **kwargs)
+    return out.getvalue()
+
+
+RAMP = np.linspace(0, 255, 32).astype(np.uint8)[None, :].repeat(32, 0)  # dark to light, left to right
+COLOUR = np.stack([RAMP, RAMP[:, ::-1], np.full_like(RAMP, 90)], -1)
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
+
+
+def photo_forms():
+    palette = Image.fromarray(COLOUR).quantize(64)
+    alpha = Image.fromarray(np.dstack([COLOUR, np.full_like(RAMP, 255)]))
+    sixteen = Image.fromarray(RAMP.astype(np.uint16) * 257)
+    return {
+        "rgb": encode(Image.fromarray(COLOUR)),
+        "jpeg": encode(Image.fromarray(COLOUR), "jpeg", quality=95),
+        "webp": encode(Image.fromarray(COLOUR), "webp", lossless=True),
+        "bmp": encode(Image.fromarray(COLOUR), "bmp"),
+        "gray": encode(Image.fromarray(RAMP)),
+        "sixteen": encode(sixteen),
+        "cmyk": encode(Image.fromarray(COLOUR).convert("CMYK"), "jpeg", quality=95),
+        "palette": encode(palette),
+        "alpha": encode(alpha),
+        "animated": encode(
+            Image.fromarray(COLOUR), "webp", save_all=True, append_images=[Image.fromarray(COLOUR[::-1])], lossless=True
+        ),
+        "one bit": encode(Image.fromarray(RAMP).convert("1")),
+    }
+
+
+@pytest.mark.parametrize("form", photo_forms())
+def test_every_form_of_photo_becomes_rgb(form):
+    image = decode(photo_forms()[form], 32)
+    assert image.shape == (32, 32, 3) and image.dtype == np.uint8
+    expected = (
+        COLOUR
+        if form in ("rgb", "jpeg", "webp", "bmp", "cmyk", "palette", "alpha", "animated")
+        else np.repeat(RAMP[..., None], 3, 2)
+    )
+    if form != "one bit":
+        assert np.abs(image.astype(int) - expected).mean() < 8, form
+
+
+def test_transparency_is_laid_on_white():
+    clear = Image.new("RGBA", (8, 8), (10, 20, 30, 0))
+    assert (decode(encode(clear), 8) == 255).all()
+
+
+def test_exif_turns_the_photo():
+    exif = Image.Exif()
+    exif[274] = 6  # turned by 90 degrees
+    upright = decode(encode(Image.fromarray(COLOUR), "jpeg", exif=exif, quality=95), 32)
+    assert np.abs(upright.astype(int) - np.rot90(COLOUR, -1)).mean() < 8
+
+
+def test_the_centre_is_kept():
+    wide = np.zeros((8, 24, 3), np.uint8)
+    wide[:, 8:16] = 200
+    assert (decode(encode(Image.fromarray(wide)), 8) == 200).all()
+
+
+def bomb(width=30_000, height=30_000):
+    """The header of a PNG that would take 2.7 GB to decode."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (b"", "empty"),
+        (b"hello", "not a file of a known kind"),
+        (encode(NOISE)[:1500], "(?i)truncated"),
+        (encode(NOISE, "jpeg")[:900], "(?i)truncated"),
+        (bomb(), "30000x30000 pixels, more than 178 million"),
+        (encode(Image.new("RGB", (31, 40))), "31x40 pixels, smaller than 32x32"),
+    ],
+    ids=["empty", "text", "cut png", "cut jpeg", "bomb", "small"],
+)
+def test_what_cannot_be_used_says_why(data, reason):
+    with pytest.raises(Unreadable, match=reason):
+        decode(data, 32)
+
+
+def test_small_photos_are_enlarged_on_request():
+    assert decode(encode(Image.new("RGB", (5, 7))), 32, upscale_small=True).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    "crop, where, expected", [("centre", 0, 100), ("random", 0, 0), ("random", 1, 200), ("none", 0, None)]
+)
+def test_crops(crop, where, expected):
+    wide = Image.fromarray(np.repeat(np.array([0, 100, 200], np.uint8), 8)[None, :, None].repeat(8, 0).repeat(3, 2))
+    out = square(wide, 8, "box", crop, where)
+    assert out.shape == (8, 8, 3)
+    assert (out == expected).all() if expected is not None else (out[0, 0, 0], out[0, -1, 0]) == (0, 200)
+
+
+def test_arrays_are_photos_too():
+    assert np.asarray(photo(COLOUR)).tolist() == COLOUR.tolist()
+    assert photo(RAMP[..., None]).mode == "RGB" and photo(RAMP, channels=1).mode == "L"
+    with pytest.raises(Unreadable, match="smaller"):
+        photo(COLOUR, least=33)

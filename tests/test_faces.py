@@ -1,0 +1,237 @@
+"""Faces in photos. The photos: scikit-image's astronaut, who faces the camera, and pictures made of her."""
+
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from pggan_tf import shards
+from preprocessing import align, build, faces
+from preprocessing.detect import Detector, Face, _scales
+from tests.conftest import pggan
+from tests.test_build import same
+
+skimage_data = pytest.importorskip("skimage.data")
+ASTRONAUT = skimage_data.astronaut()
+EYES = np.array([(203, 101), (245, 102)])  # of the astronaut, by eye
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return Detector(20)
+
+
+def test_the_astronaut_is_found(detector):
+    (face,) = detector([ASTRONAUT])[0]
+    assert face.confidence > 0.99
+    np.testing.assert_allclose(face.landmarks[:2], EYES, atol=6)
+    x, y, width, height = face.box
+    assert x < EYES[0, 0] and x + width > EYES[1, 0] and y < EYES[0, 1] < y + height
+
+
+def test_boxes_are_those_of_the_package(detector):
+    from mtcnn import MTCNN
+
+    (theirs,) = MTCNN().detect_faces(ASTRONAUT)
+    (face,) = detector([ASTRONAUT])[0]
+    np.testing.assert_allclose(face.box, theirs["box"], atol=0.03 * face.size)
+    np.testing.assert_allclose(face.landmarks[2], theirs["keypoints"]["nose"], atol=0.03 * face.size)
+
+
+def test_a_batch_of_all_sizes_gives_each_its_own(detector):
+    """Photos without a face, of one pixel, and with a face, together: none costs another its faces."""
+    small = cv2.resize(ASTRONAUT, (300, 300), interpolation=cv2.INTER_AREA)
+    plain = np.full((300, 300, 3), 128, np.uint8)
+    photos = [plain, small, np.zeros((1, 1, 3), np.uint8), np.zeros((8, 400, 3), np.uint8), ASTRONAUT, small]
+    assert [len(f) for f in detector(photos)] == [0, 1, 0, 0, 1, 1]
+
+
+def crowd(rows=5, columns=8):
+    head = cv2.resize(ASTRONAUT[20:220, 120:320], (100, 100), interpolation=cv2.INTER_AREA)
+    return np.tile(head, (rows, columns, 1))
+
+
+def test_forty_faces(detector):
+    assert len(detector([crowd()])[0]) == 40
+
+
+def test_large_photos_are_searched_small_and_boxes_scaled_back():
+    large = cv2.resize(ASTRONAUT, (2000, 2000), interpolation=cv2.INTER_CUBIC)
+    (face,) = Detector(100)([large])[0]
+    np.testing.assert_allclose(face.landmarks[:2], EYES * 2000 / 512, atol=30)
+
+
+def test_sizes_below_the_smallest_are_not_searched():
+    assert _scales(250, 20)[0] == 0.6 and len(_scales(250, 20)) > len(_scales(250, 40)) > 0
+    # A face of 40 pixels lies within 12 and 17 pixels at the finest scale that is left.
+    assert 12 <= 40 * _scales(250, 40)[0] <= 17
+
+
+LANDMARKS = np.array([(40, 50), (60, 50), (50, 60), (43, 70), (57, 70)], float)
+
+
+def face(box=(30, 30, 40, 50), landmarks=LANDMARKS):
+    return Face(np.array(box, float), landmarks, 0.99)
+
+
+def test_the_square_around_a_box():
+    np.testing.assert_allclose(align.square_box(face(), 0.2), [(20, 25), (80, 25), (80, 85), (20, 85)])
+
+
+def test_the_square_of_ffhq():
+    """Level eyes, 20 apart, mouth 20 below: half a side is max(2 * 20, 1.8 * 20) = 40, the centre 2 below the eyes."""
+    np.testing.assert_allclose(align.ffhq_box(LANDMARKS), [(10, 12), (90, 12), (90, 92), (10, 92)])
+    turn = np.array([[0, -1], [1, 0]])  # by 90 degrees: the square turns with the face
+    np.testing.assert_allclose(align.ffhq_box(LANDMARKS @ turn.T), align.ffhq_box(LANDMARKS) @ turn.T, atol=1e-9)
+
+
+def test_cutting_out_whole_pixels_changes_none():
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    corners = np.array([(5, 6), (21, 6), (21, 22), (5, 22)], float)
+    np.testing.assert_array_equal(align.cut_out(image, corners, 16), image[6:22, 5:21])
+    means = image[6:22, 5:21].reshape(8, 2, 8, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(align.cut_out(image, corners, 8), means, atol=0.51)
+
+
+def test_a_turned_square_comes_out_upright():
+    image = np.zeros((60, 60, 3), np.uint8)
+    image[20:40, 20:30] = 200
+    corners = np.array([(40, 20), (40, 40), (20, 40), (20, 20)], float)  # turned by a quarter
+    np.testing.assert_array_equal(align.cut_out(image, corners, 20)[:10], 0)
+    assert (align.cut_out(image, corners, 20)[11:] == 200).all()
+
+
+def test_beyond_the_border_is_a_reflection_never_black():
+    image = np.full((50, 50, 3), 180, np.uint8)
+    for far in (0, 45, 200):
+        corners = np.array([(-30, -30), (30, -30), (30, 30), (-30, 30)], float) + far
+        assert (align.cut_out(image, corners, 32) == 180).all()
+
+
+def test_a_large_square_does_not_alias():
+    checks = (np.indices((1200, 1200)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, 2)
+    out = align.cut_out(checks, np.array([(10, 10), (1190, 10), (1190, 1190), (10, 1190)], float), 32)
+    assert np.abs(out.astype(int) - 127).max() < 6
+
+
+def test_sharpness_falls_with_blur():
+    blurred = cv2.GaussianBlur(ASTRONAUT, (0, 0), 4)
+    assert align.sharpness(blurred) < 50 < align.sharpness(ASTRONAUT)
+
+
+@pytest.fixture
+def album(tmp_path):
+    """Photos of all kinds: with one face, forty, none, a small one, a blurred one, and broken ones."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for i in range(40):
+        shifted = np.roll(ASTRONAUT, 5 * i, axis=1)[:400, 100 : 400 + i]
+        Image.fromarray(shifted).save(folder / f"one-{i:02d}.jpg", quality=95)
+    Image.fromarray(crowd()).save(folder / "forty.png")
+    Image.fromarray(np.full((300, 300, 3), 120, np.uint8)).save(folder / "none.png")
+    tiny = np.full((400, 400, 3), 120, np.uint8)
+    tiny[100:200, 100:200] = cv2.resize(ASTRONAUT[:300, 80:380], (100, 100), interpolation=cv2.INTER_AREA)
+    Image.fromarray(tiny).save(folder / "small.png")
+    Image.fromarray(cv2.GaussianBlur(ASTRONAUT, (0, 0), 3)).save(folder / "blurred.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 no")
+    return folder
+
+
+def find(album, out, **options):
+    workers = options.pop("workers", None)
+    job = faces.job([str(album)], 64, min_face=40.0, **options)
+    return build.build(job, out, workers=workers)
+
+
+def test_faces_front_door(album, tmp_path):
+    out = tmp_path / "out"
+    code, said, err = pggan("faces", album, out, "--size", "64", "--min-face", "40", "--min-sharpness", "150")
+    assert code == 0, err
+    assert said.startswith("45 images read, ") and said.strip().endswith(str(out))
+    report = json.loads((out / build.REPORT).read_text())
+    why = {line["name"]: line["why"] for line in report["dropped_images"]}
+    assert why["none.png"] == "no face found" and "smaller than 40" in why["small.png"]
+    assert "sharpness" in why["blurred.png"] and "known kind" in why["broken.jpg"]
+    opened = shards.Shards(out)
+    assert len(opened) == report["kept"] >= 35 and opened.manifest.resolutions == (4, 8, 16, 32, 64)
+
+
+def test_all_the_faces_of_a_photo(album, tmp_path):
+    for path in album.glob("one-*"):
+        path.unlink()
+    summary = find(album, tmp_path / "out", which="all")
+    assert summary.kept == 41  # forty and the blurred one
+
+
+@pytest.mark.parametrize("alignment", faces.ALIGNMENTS)
+def test_faces_stand_upright_in_the_middle(alignment, detector):
+    """Whatever the cut, the detector finds one face in it, with level eyes."""
+    work = faces.Faces(128, alignment, 0.6, "largest", 0.9, 40, 0, 3)
+    from preprocessing.sources import Item
+
+    turned = cv2.warpAffine(
+        ASTRONAUT[:350, 60:410], cv2.getRotationMatrix2D((165, 110), 20, 1), (350, 350), borderMode=cv2.BORDER_REFLECT
+    )
+    (made,) = work([Item("turned", turned)])
+    (face,) = Detector(20)([made.image])[0]
+    eyes = face.landmarks[:2]
+    slope = np.degrees(np.arctan2(*(eyes[1] - eyes[0])[::-1]))
+    if alignment == "ffhq":
+        assert abs(slope) < 4 and abs(eyes[:, 0].mean() - 64) < 6
+    else:
+        assert slope < -10
+    if alignment == "square":
+        assert np.abs(face.box[:2] + face.box[2:] / 2 - 64).max() < 10
+
+
+def test_workers_and_stops_do_not_matter(album, tmp_path, monkeypatch):
+    for i in range(30):  # three chunks
+        os.link(album / f"one-{i:02d}.jpg", album / f"two-{i:02d}.jpg")
+    find(album, tmp_path / "one", workers=1)
+    monkeypatch.setattr(build, "_SAVE_SECONDS", 0.0)
+
+    def stop(done, total):
+        if done >= 32:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build.build(faces.job([str(album)], 64, min_face=40.0), tmp_path / "two", workers=2, progress=stop)
+    find(album, tmp_path / "two", workers=2)
+    assert same(tmp_path / "one", tmp_path / "two")
+
+
+def test_beam_makes_the_same_shards(album, tmp_path):
+    pytest.importorskip("apache_beam", reason='needs the extra "beam"')
+    find(album, tmp_path / "local")
+    code, said, err = pggan("faces", album, tmp_path / "beam", "--size", "64", "--min-face", "40", "--runner", "beam")
+    assert code == 0, err
+    assert same(tmp_path / "local", tmp_path / "beam")
+
+
+@pytest.mark.slow
+def test_ten_kills_in_a_row(album, tmp_path):
+    """SIGKILL at ten random moments; then the end, byte for byte that of the undisturbed job."""
+    import random
+    import signal
+    import time
+
+    from tests.conftest import start
+
+    for i in range(600):
+        os.link(album / f"one-{i % 40:02d}.jpg", album / f"more-{i:03d}.jpg")
+    arguments = ("faces", album, "--size", "64", "--min-face", "40", "--resume")
+    chance, began = random.Random(1), []
+    for _ in range(10):
+        process = start("-m", "pggan_tf", *arguments, tmp_path / "killed")
+        time.sleep(chance.uniform(1, 14))
+        process.send_signal(signal.SIGKILL)
+        _, err = process.communicate()
+        began.append(err)
+    print(began)
+    for out in ("killed", "whole"):
+        code, _, err = pggan(*arguments, tmp_path / out)
+        assert code == 0, err
+    assert same(tmp_path / "killed", tmp_path / "whole")

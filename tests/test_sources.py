@@ -1,0 +1,341 @@
+"""Every source gives the same items under the same numbers, whatever it is and wherever it lies."""
+
+import io
+import stat
+import tarfile
+import threading
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pggan_tf.errors import UserError
+from preprocessing.decode import Unreadable, photo
+from preprocessing.sources import module_for, open_all, open_source, portraits
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (10, 12, 12, 3), np.uint8)
+CLASSES = ("cats", "dogs")
+
+
+def png(image):
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, "png")
+    return out.getvalue()
+
+
+def named():
+    return {f"{CLASSES[i % 2]}/{i}.png": png(image) for i, image in enumerate(IMAGES)}
+
+
+def write_folder(folder):
+    for name, data in named().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def write_zip(path, prefix=""):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in named().items():
+            archive.writestr(prefix + name, data)
+    return path
+
+
+def write_tar(path, mode):
+    with tarfile.open(path, mode) as archive:
+        for name, data in named().items():
+            info = tarfile.TarInfo(f"photos/{name}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def write_npz(path):
+    np.savez(path, images=IMAGES, labels=np.arange(10) % 2)
+    return path
+
+
+SOURCES = {
+    "folder": lambda t: write_folder(t / "photos"),
+    "zip": lambda t: write_zip(t / "photos.zip"),
+    "zip with a top folder": lambda t: write_zip(t / "photos.zip", "photos/"),
+    "tar": lambda t: write_tar(t / "photos.tar", "w"),
+    "tar.gz": lambda t: write_tar(t / "photos.tar.gz", "w:gz"),
+    "npz": lambda t: write_npz(t / "photos.npz"),
+}
+
+
+def pixels_of(item):
+    data = item.data() if callable(item.data) else item.data
+    return np.asarray(photo(data))
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_items_are_those_written_from_any_number_on(tmp_path, kind):
+    source = open_source(str(SOURCES[kind](tmp_path)))
+    items = list(source.items(0, len(source)))
+    assert len(source) == len(items) == 10
+    seen = {pixels_of(item).tobytes(): item.label for item in items}
+    assert seen == {image.tobytes(): i % 2 for i, image in enumerate(IMAGES)}
+    assert len(source.classes) == 2
+    again = list(source.items(7, 10))
+    assert [i.name for i in again] == [i.name for i in items[7:]]
+    np.testing.assert_array_equal(pixels_of(again[0]), pixels_of(items[7]))
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_classes_are_selected(tmp_path, kind):
+    location = str(SOURCES[kind](tmp_path))
+    wanted = open_source(location).classes[1]
+    source = open_all([location], [wanted])
+    items = [item for item in source.items(0, len(source)) if item]
+    assert source.classes == (wanted,) and len(items) == 5 and {i.label for i in items} == {0}
+    assert {pixels_of(i).tobytes() for i in items} == {image.tobytes() for image in IMAGES[1::2]}
+    with pytest.raises(UserError, match=f"--classes {wanted}x.*{wanted}"):
+        open_all([location], [wanted + "x"])
+
+
+def test_sources_are_joined_by_the_names_of_their_classes(tmp_path):
+    first, second = write_folder(tmp_path / "a"), tmp_path / "b"
+    for name in ("dogs/x.png", "eels/y.png"):
+        (second / name).parent.mkdir(parents=True)
+        (second / name).write_bytes(png(IMAGES[0]))
+    source = open_all([str(first), str(second)])
+    assert source.classes == ("cats", "dogs", "eels") and len(source) == 12
+    assert [i.label for i in source.items(8, 12)] == [1, 1, 1, 2]
+    assert len(open_all([str(first), str(second)], limit=11)) == 11
+    horses = open_all([str(first), str(second)], ["dogs"])
+    assert horses.classes == ("dogs",) and len(horses) == 6
+
+
+def test_an_archive_that_reaches_out_of_itself_is_not_followed(tmp_path):
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        for name, data in named().items():
+            archive.writestr(name, data)
+        archive.writestr("../../cats/out.png", png(IMAGES[0]))
+        archive.writestr("/etc/abs.png", png(IMAGES[0]))
+        link = zipfile.ZipInfo("cats/link.png")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    source = open_source(str(tmp_path / "evil.zip"))
+    refused = {i.name: str(i.data) for i in source.items(0, len(source)) if isinstance(i.data, Unreadable)}
+    assert len(source) == 13 and source.classes == CLASSES
+    assert refused["../../cats/out.png"] == refused["/etc/abs.png"] == "its name leads out of the archive"
+    assert refused["cats/link.png"] == "a link or a special file"
+
+
+def test_a_link_in_a_tar_is_not_followed(tmp_path):
+    with tarfile.open(write_tar(tmp_path / "t.tar", "w"), "a") as archive:
+        info = tarfile.TarInfo("photos/cats/link.png")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(info)
+    source = open_source(str(tmp_path / "t.tar"))
+    assert [str(i.data) for i in source.items(10, 11)] == ["a link or a special file"]
+
+
+def test_a_bomb_in_a_zip_is_not_unpacked(tmp_path, monkeypatch):
+    from preprocessing.sources import archive
+
+    monkeypatch.setattr(archive, "MAX_BYTES", 1 << 20)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("zeros.png", b"\0" * (5 << 20))
+        file.writestr("good.png", png(IMAGES[0]))
+    bomb, good = open_source(str(tmp_path / "bomb.zip")).items(0, 2)
+    assert "5 MB unpacked, more than 1" in str(bomb.data) and pixels_of(good).shape == (12, 12, 3)
+
+
+def test_a_damaged_member_is_one_bad_image(tmp_path):
+    path = write_zip(tmp_path / "photos.zip")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"cats/2.png") + 60] ^= 255
+    path.write_bytes(data)
+    bad = [i for i in open_source(str(path)).items(0, 10) if isinstance(i.data, Unreadable)]
+    assert [i.name for i in bad] == ["cats/2.png"]
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("a.zip", b"no zip", "not an archive"),
+        ("a.tar", b"no tar", "not an archive"),
+        ("a.npz", b"no npz", "cannot be read"),
+        ("a.jpg", b"a file", "not a folder"),
+        ("floats.npy", np.zeros((4, 8, 8, 3)), "float64. Expected uint8"),
+        ("channels.npy", np.zeros((4, 3, 8, 8), np.uint8), r"transpose it with \(0, 2, 3, 1\)"),
+        ("flat.npy", np.zeros((4, 8)), "no array of images"),
+        ("pickle.npy", np.array([{}], object), "cannot be read"),
+    ],
+)
+def test_what_is_no_source_says_so(tmp_path, name, content, message):
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    else:
+        np.save(tmp_path / name, content, allow_pickle=True)
+    with pytest.raises(UserError, match=message):
+        open_source(str(tmp_path / name))
+
+
+def test_an_address_of_an_unknown_kind_names_the_nearest():
+    with pytest.raises(UserError, match="memroy://x.*did you mean.*memory"):
+        open_source("memroy://x")
+
+
+def test_files_that_vanish_after_the_listing_are_bad_images(tmp_path):
+    source = open_source(str(write_folder(tmp_path / "photos")))
+    (tmp_path / "photos" / "cats" / "4.png").unlink()
+    gone = [i for i in source.items(0, 10) if isinstance(i.data, Unreadable)]
+    assert [(i.name, str(i.data)) for i in gone] == [("cats/4.png", "gone since the folder was listed")]
+
+
+def test_a_folder_in_memory():
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    for name, data in named().items():
+        system.pipe_file(f"/remote/{name}", data)
+    source = open_source("memory://remote")
+    assert source.classes == CLASSES
+    np.testing.assert_array_equal(pixels_of(next(source.items(4, 5))), IMAGES[8])
+    system.pipe_file("/remote.zip", b"")
+    with pytest.raises(UserError, match="not an archive"):
+        open_source("memory://remote.zip")
+
+
+@pytest.fixture
+def http(tmp_path):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar.gz", "npz"])
+def test_sources_over_http(http, tmp_path, kind):
+    path = SOURCES[kind](tmp_path)
+    source = open_source(f"{http}/{path.name}")
+    items = list(source.items(0, len(source)))
+    assert {pixels_of(i).tobytes(): i.label for i in items} == {m.tobytes(): i % 2 for i, m in enumerate(IMAGES)}
+
+
+def test_an_address_that_cannot_be_reached(http):
+    with pytest.raises(UserError, match="cannot be reached|no images"):
+        open_source(f"{http}/nothing")
+    with pytest.raises(UserError, match="cannot be reached"):
+        open_source("http://127.0.0.1:9/photos.zip")
+
+
+def test_portraits_follow_from_their_seed():
+    image = portraits.portrait(7, 64)
+    np.testing.assert_array_equal(image, portraits.portrait(7, 64))
+    assert image.shape == (64, 64, 3)
+    assert (portraits.portrait(7, 64, seed=1) != image).any() and (portraits.portrait(8, 64) != image).any()
+
+
+def test_a_portrait_is_the_same_picture_at_every_size():
+    large, small = portraits.portrait(3, 256).astype(float), portraits.portrait(3, 32).astype(float)
+    np.testing.assert_allclose(large.reshape(32, 8, 32, 8, 3).mean((1, 3)), small, atol=0.51)
+
+
+def test_portraits_vary():
+    items = list(open_source("portraits", count=200, size=32).items(0, 200))
+    assert {i.label for i in items} == set(range(len(portraits.CLASSES)))
+    assert np.std([i.data() for i in items], axis=0).mean() > 30
+
+
+def test_glasses_are_on_those_whose_class_says_so():
+    """Pixels around the eyes differ between the classes far more than those of the background do."""
+    items = list(open_source("portraits", count=400, size=32).items(0, 400))
+    with_glasses = np.array(["glasses" in portraits.CLASSES[i.label] for i in items])
+    images = np.array([i.data() for i in items], float)
+    difference = np.abs(images[with_glasses].mean(0) - images[~with_glasses].mean(0)).mean(-1)
+    assert difference[12:18, 8:24].mean() > 2 * difference[:4].mean()
+
+
+@pytest.fixture(scope="session")
+def tiny_pictures():
+    """A data set of tensorflow-datasets, by a builder of ours; its name is known while the tests run."""
+    import tensorflow_datasets as tfds
+
+    class TinyPictures(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = {
+                "image": tfds.features.Image(shape=(12, 12, 3)),
+                "label": tfds.features.ClassLabel(names=list(CLASSES)),
+            }
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for i, image in enumerate(IMAGES):
+                yield i, {"image": image, "label": CLASSES[i % 2]}
+
+    return TinyPictures
+
+
+def test_tensorflow_datasets(tiny_pictures, tmp_path):
+    folder = tmp_path / "tfds"
+    with pytest.raises(UserError, match="not prepared in .* Give --download"):
+        open_source("tfds:tiny_pictures", data_dir=str(folder))
+    source = open_source("tfds:tiny_pictures", data_dir=str(folder), download=True)
+    assert len(source) == 10 and source.classes == CLASSES
+    items = list(source.items(0, 10))
+    assert {pixels_of(i).tobytes(): i.label for i in items} == {m.tobytes(): i % 2 for i, m in enumerate(IMAGES)}
+    assert [i.name for i in source.items(6, 9)] == [i.name for i in items[6:9]]
+    dogs = open_all(["tfds:tiny_pictures:train[:80%]"], ["dogs"], data_dir=str(folder))
+    kept = [i for i in dogs.items(0, len(dogs)) if i]
+    assert len(dogs) == 8 and {i.label for i in kept} == {0} and 0 < len(kept) < 8
+    with pytest.raises(UserError, match="no split 'tran'.*train"):
+        open_source("tfds:tiny_pictures:tran", data_dir=str(folder))
+
+
+def test_tensorflow_datasets_through_its_own_mock(tiny_pictures, tmp_path):
+    import tensorflow_datasets as tfds
+
+    folder = tmp_path / "tfds"
+    open_source("tfds:tiny_pictures", data_dir=str(folder), download=True)
+    with tfds.testing.mock_data(num_examples=5, data_dir=str(folder)):
+        source = open_source("tfds:tiny_pictures", data_dir=str(folder))
+        items = list(source.items(0, 5))
+    assert [pixels_of(i).shape for i in items] == [(12, 12, 3)] * 5 and {i.label for i in items} <= {0, 1}
+
+
+def test_an_unknown_data_set_names_the_nearest():
+    with pytest.raises(UserError, match="tfds:cifer10: no such data set; did you mean.*cifar10"):
+        open_source("tfds:cifer10")
+
+
+def test_a_download_without_a_network_fails_soon_and_says_what_to_do(tmp_path, monkeypatch):
+    import requests
+
+    from preprocessing.sources import tfds
+
+    def no_network(url, **kwargs):
+        assert kwargs["timeout"] <= 30
+        raise requests.ConnectionError("no route")
+
+    monkeypatch.setattr(requests, "head", no_network)
+    with pytest.raises(UserError, match="cannot be reached .ConnectionError.. Prepare it on a machine with a network"):
+        tfds.open("tfds:cifar10", str(tmp_path), download=True)
+
+
+def test_which_module_reads_what():
+    assert (
+        module_for("a/b.ZIP") == "archive"
+        and module_for("tfds:mnist") == "tfds"
+        and module_for("portraits") == "portraits"
+    )
+    assert module_for("s3://bucket/photos") == "folder" and module_for("x.npz") == "arrays"
