@@ -94,7 +94,7 @@ def study(photos: Sequence[np.ndarray], size: int) -> list[dict]:
 
 
 def picture(photo: np.ndarray, size: int, path: Path) -> None:
-    """The six filters of Pillow side by side, above them those that OpenCV has, enlarged so that pixels show."""
+    """The six filters of Pillow side by side, below them those that OpenCV has, enlarged so that pixels show."""
     from pggan_tf import pixels
 
     rows = []

@@ -94,3 +94,20 @@ def test_lerp_is_exact_at_its_ends():
     old, new = tf.constant(normal(5)), tf.constant(normal(5, seed=1))
     np.testing.assert_array_equal(layers.lerp(old, new, 0.0), old)
     np.testing.assert_array_equal(layers.lerp(old, new, 1.0), new)
+
+
+@pytest.mark.parametrize("shape", [(16, 4, 4, 32), (16, 64, 64, 32)])
+def test_gradients_in_bfloat16_are_those_of_float32(shape):
+    """But for rounding: sums over a map are not kept in bfloat16, where a large sum no longer grows."""
+    x, cotangent = tf.random.stateless_normal(shape, (1, 2)), tf.random.stateless_normal(shape, (3, 4)) + 0.1
+
+    def gradients(dtype):
+        layer = layers.EqualizedConv2D(32, dtype=dtype)
+        layer.build(shape)
+        layer.kernel.assign(tf.random.stateless_normal(layer.kernel.shape, (5, 6)))
+        with tf.GradientTape() as tape:
+            y = layer(tf.cast(x, layer.compute_dtype))
+        return tape.gradient(y, layer.trainable_variables, output_gradients=tf.cast(cotangent, y.dtype))
+
+    for ours, exact in zip(gradients("mixed_bfloat16"), gradients("float32"), strict=True):
+        assert np.linalg.norm(ours - exact) < 0.01 * np.linalg.norm(exact)

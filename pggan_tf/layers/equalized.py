@@ -96,7 +96,8 @@ class EqualizedConv2D(_Equalized):
             y = tf.nn.conv2d(repeat_pixels(x, self.up), tf.cast(kernel, x.dtype), 1, "SAME")
             if self.down > 1:
                 y = tf.nn.avg_pool2d(y, self.down, self.down, "VALID")
-        return tf.nn.bias_add(y, self.bias)
+        # Not tf.nn.bias_add: on a CPU its gradient is summed up in bfloat16, and half wrong for large maps.
+        return y + self.bias
 
     def compute_output_shape(self, input_shape):
         n, h, w, _ = input_shape
