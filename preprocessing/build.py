@@ -463,13 +463,13 @@ def _assemble(job: Job, assembly: _Assembly, out: Path, workers: int, runner, sa
         first = json.loads(assembly.lines.readline() or "{}")
         shutil.rmtree(out)
         share = (
-            "none can"
+            f"none of {unusable} images can be used"
             if not summary.kept
-            else f"{unusable} of {summary.kept + unusable} images cannot be used, more than half; no dataset can"
+            else f"{unusable} of {summary.kept + unusable} images cannot be used, more than half"
         )
         small = 2 * summary.dropped["too small"] > unusable
         raise UserError(
-            f"{job.source.name}: {share} be made of it. "
+            f"{job.source.name}: {share}. "
             + (f"The first: {first['name']}: {first['why']}. " if first else "")
             + ("Give --upscale-small or a smaller size. " if small else "")
             + f"All of them: {report}"

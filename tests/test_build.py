@@ -192,7 +192,7 @@ def test_more_than_half_unusable_is_refused_and_leaves_the_report(photos, tmp_pa
 
 def test_a_size_that_all_are_below_is_explained(photos, tmp_path):
     with pytest.raises(
-        UserError, match="none can be made.*48x41 pixels, smaller than 512x512. Give --upscale-small or a"
+        UserError, match="none of 12 images can be used. .*48x41 pixels, smaller than 512x512. Give --upscale-small or a"
     ):
         make(photos, tmp_path / "out", size=512)
 

@@ -339,7 +339,7 @@ def test_dry_run_prints_config_and_plan_and_trains_nothing(tmp_path):
 
 
 def test_minutes_plans_the_schedule(tmp_path):
-    code, out, err = train(*TINY, "--target-res", "8", "--minutes", "0.8", "--runs", tmp_path)
+    code, out, err = train(*TINY, "--target-res", "8", "--minutes", "1.2", "--runs", tmp_path)
     assert code == 0, err
     config = json.loads((run_folder(out) / "config.json").read_text())
     # The plan is kept, not the wish: repeated with --config it is the same run.
@@ -381,7 +381,7 @@ def test_odd_resolutions_gray_and_other_losses_train(tmp_path, photos):
 
 def test_prepared_shards_are_data(tmp_path, photos):
     code, out, err = pggan("prepare", photos, tmp_path / "shards", "--size", "16", "--shard-images", "5", "--compress")
-    assert code == 0 and "12 images at 4, 8, 16 px" in out, err
+    assert code == 0 and "12 kept at 4, 8, 16 px" in out, err
     code, out, err = train(
         "--data",
         tmp_path / "shards",
@@ -398,7 +398,7 @@ def test_prepared_shards_are_data(tmp_path, photos):
         tmp_path,
     )
     assert code == 0, err
-    refused(pggan("prepare", photos, tmp_path / "shards", "--size", "16"), "not an empty folder")
+    refused(pggan("prepare", photos, tmp_path / "shards", "--size", "16"), "holds shards already")
     refused(train("--data", tmp_path / "shards", "--target-res", "32"), "holds 4, 8, 16 px", "32")
     refused(train("--data", tmp_path / "shards", "--target-res", "8", "--channels", "1"), "--channels 3")
     path = tmp_path / "shards" / "shard-00001.npz"
@@ -413,7 +413,7 @@ def test_bad_data_is_refused(tmp_path, photos):
     empty.mkdir()
     refused(train("--data", empty), "no images found", "jpg")
     refused(train("--data", tmp_path / "missing"), "not a folder")
-    refused(train("--data", photos, "--target-res", "64"), "12 of 12", "smaller than 64x64", "--upscale-small")
+    refused(train("--data", photos, "--target-res", "64"), "none of 12", "smaller than 64x64", "--upscale-small")
     for p in sorted(photos.rglob("*.png"))[:7]:
         p.write_bytes(p.read_bytes()[:50])
     refused(train("--data", photos, "--target-res", "16"), "7 of 12 images cannot be used, more than half")

@@ -143,7 +143,7 @@ def test_a_bomb_in_a_zip_is_not_unpacked(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("zeros.png", b"\0" * (5 << 20))
         file.writestr("good.png", png(IMAGES[0]))
-    bomb, good = open_source(str(tmp_path / "bomb.zip")).items(0, 2)
+    good, bomb = open_source(str(tmp_path / "bomb.zip")).items(0, 2)
     assert "5 MB unpacked, more than 1" in str(bomb.data) and pixels_of(good).shape == (12, 12, 3)
 
 
