@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import re
 import shutil
 import struct
 import zipfile
@@ -155,9 +156,10 @@ class Writer:
     def close(self, skipped: int = 0) -> Manifest:
         for size in sorted(self._waiting):
             self._flush(size)
+        largest = max((s["largest"] for s in self._shards), default=self.resolutions[-1])
         manifest = Manifest(
             self.images,
-            self.resolutions,
+            tuple(r for r in self.resolutions if r <= largest),
             self.channels,
             self.classes,
             self.source,
@@ -242,6 +244,10 @@ class Shards:
             )
         try:
             self.manifest = Manifest(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+            if bad := [s["file"] for s in self.manifest.shards if not re.fullmatch(r"shard-\d+\.npz", s["file"])]:
+                raise DamagedFile(
+                    f"{self.folder / MANIFEST}: names a file '{bad[0]}'. Expected shard-00000.npz and so on."
+                )
             self._counts = [s["images"] for s in self.manifest.shards]
             self._largest = [s.get("largest", self.manifest.resolutions[-1]) for s in self.manifest.shards]
         except (TypeError, KeyError, IndexError) as error:

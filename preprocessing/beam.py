@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from pggan_tf.errors import UserError
-from preprocessing import build, storage
+from preprocessing import storage
 from preprocessing.decode import Unreadable
+from preprocessing.job import Job, Made
 
 
-def packed(made: list[build.Made]) -> bytes:
+def packed(made: list[Made]) -> bytes:
     """Results as the bytes of an `.npz`, without pickle."""
     rows, arrays = [], {}
     for i, m in enumerate(made):
@@ -34,11 +35,11 @@ def packed(made: list[build.Made]) -> bytes:
     return file.getvalue()
 
 
-def unpacked(data: bytes) -> list[build.Made]:
+def unpacked(data: bytes) -> list[Made]:
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         rows = json.loads(arrays["rows"].tobytes())
         return [
-            build.Made(
+            Made(
                 name,
                 Unreadable(*why) if why else arrays[f"image{i}"],
                 label,
@@ -52,14 +53,14 @@ def _chunk_file(folder: str, chunk: int) -> str:
     return storage.join(folder, f"chunk-{chunk:08d}.npz")
 
 
-def _do_chunk(chunk: int, job: build.Job, folder: str) -> int:
+def _do_chunk(chunk: int, job: Job, folder: str) -> int:
     first = chunk * job.chunk
     items = list(job.source.items(first, min(first + job.chunk, len(job.source))))
     storage.write(_chunk_file(folder, chunk), packed(job.do(items)))
     return chunk
 
 
-def runner(options: str = "") -> Callable[[build.Job, int, int], Iterator[list[build.Made]]]:
+def runner(options: str = "") -> Callable[[Job, int, int], Iterator[list[Made]]]:
     """options: as on Beam's command line. Chunks go through --temp_location, which every worker has to reach; where none
     is given, through a folder of this machine."""
     try:
@@ -73,7 +74,7 @@ def runner(options: str = "") -> Callable[[build.Job, int, int], Iterator[list[b
     except ImportError:
         raise UserError('--runner beam: apache-beam is not installed. pip install "pggan-tf[beam]"') from None
 
-    def run(job: build.Job, start: int, workers: int) -> Iterator[list[build.Made]]:
+    def run(job: Job, start: int, workers: int) -> Iterator[list[Made]]:
         given = PipelineOptions(shlex.split(options))
         if given.view_as(StandardOptions).runner is None:
             # Beam's own default would fetch another program from the network.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pggan_tf import shards
 from pggan_tf.errors import DamagedFile, UserError
-from preprocessing import build, prepare, storage
+from preprocessing import build, claim, prepare, storage
 from preprocessing.command import cache_folder
 from preprocessing.sources import Source
 from preprocessing.sources.folder import Folder
@@ -49,9 +51,11 @@ def _uncompressed(opened: shards.Shards, root: Path, say: Callable[[str], None])
     return shards.Shards(out)
 
 
-def _brought_here(location: str, manifest: dict, root: Path, say: Callable[[str], None]) -> Path:
+def brought_here(location: str, manifest: dict, root: Path, say: Callable[[str], None]) -> Path:
     """Shards at a URL -> the same in the cache."""
-    names = [s["file"] for s in manifest["shards"]]
+    names = [str(s["file"]) for s in manifest["shards"]]
+    if bad := [n for n in names if not re.fullmatch(r"shard-\d+\.npz", n)]:
+        raise DamagedFile(f"{location}: its manifest names a file '{bad[0]}'. Expected shard-00000.npz and so on.")
     out = root / "shards" / f"{location.rstrip('/').rpartition('/')[2]}-{_key(manifest)}"
     if not shards.is_shards(out):
         say(f"fetching {location} into {out}")
@@ -96,7 +100,10 @@ def shards_for(
     location = location or "portraits"
     held = storage.manifest(location, shards.MANIFEST) if storage.is_remote(location) else None
     if held and held.get("format") == shards.FORMAT:
-        location = str(_brought_here(location, held, root, say))
+        location = str(brought_here(location, held, root, say))
+    if not shards.is_shards(location) and shards.is_shards(Path(location) / claim.TRAIN):
+        location = str(Path(location) / claim.TRAIN)
+        say(f"training on {location}; {claim.VALIDATION} beside it stays unseen")
     if shards.is_shards(location):
         opened = shards.Shards(location)
         if opened.manifest.channels != channels:
@@ -116,6 +123,7 @@ def shards_for(
         count=count,
     )
     options = {k: v for k, v in job.options.items() if k != "sources"}  # by content, not by place
+    job = dataclasses.replace(job, options=options)
     name = Path(location.rstrip("/").replace(":", "-")).name
     out = root / "shards" / f"{name}-{size}-{_key(PIXELS_VERSION, _content(job.source, root), options)}"
     if shards.is_shards(out):
@@ -127,5 +135,5 @@ def shards_for(
     say(f"preparing {location} at {size} px into {out}")
     summary = build.build(job, out, wait=True, say=say, progress=progress)
     if dropped := sum(summary.dropped.values()):
-        say(f"{dropped} of {summary.read} images could not be used: {out / build.REPORT}")
+        say(f"{dropped} of {summary.read} images could not be used: {out / claim.REPORT}")
     return shards.Shards(out, verify=False)

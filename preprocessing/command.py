@@ -74,39 +74,42 @@ def job_options(command):
 def carry_out(job, out: str, *, workers, runner, beam_options, resume, overwrite, cache) -> None:
     """Does the job into `out`, a folder or a URL, and prints what came of it."""
     from pggan_tf import terminal
-    from preprocessing import build, storage
+    from preprocessing import build, claim, local, storage
 
-    runners = {"local": build.run_local}
+    runners = {"local": local.run_local}
     if runner == "beam":
         from preprocessing import beam
 
         runners["beam"] = beam.runner(beam_options)
     if runner not in runners:
         raise UserError(f"--runner {runner}: not known; known are local, beam.")
-    folder = Path(out)
-    if storage.is_remote(out):
-        if storage.manifest(out, shards.MANIFEST) and not overwrite:
-            raise UserError(f"{out}: holds shards already. Give --overwrite to replace them, or another address.")
+    folder, remote = Path(out), storage.is_remote(out)
+    if remote:
+        targets = [storage.join(out, part) if part else out for part in ("", claim.TRAIN, claim.VALIDATION)]
+        taken = [t for t in targets if storage.manifest(t, shards.MANIFEST)]
+        if taken and not overwrite:
+            raise UserError(f"{taken[0]}: holds shards already. Give --overwrite to replace them, or another address.")
+        storage.check_writable(out)
         folder = cache_folder(cache) / "uploads" / hashlib.sha256(out.encode()).hexdigest()[:16]
-        resume = True
     with terminal.progress() as progress:
         summary = build.build(
             job,
             folder,
             workers=workers,
             runner=runners[runner],
-            resume=resume,
+            resume=resume or remote,
             overwrite=overwrite,
             say=functools.partial(click.echo, err=True),
             progress=progress,
         )
     click.echo(summary.text())
-    if storage.is_remote(out):
-        for part in build.parts(folder):
-            target = out if part == folder else storage.join(out, part.name)
-            storage.upload(part, target, last=shards.MANIFEST)
-        if job.split:
-            storage.upload(folder, out, last=build.REPORT)
+    if remote:
+        for target in taken:  # the manifest first: half of a dataset is none
+            old = storage.manifest(target, shards.MANIFEST)
+            storage.remove(target, [shards.MANIFEST, *(s["file"] for s in old["shards"])])
+        for part in claim.parts(folder):
+            storage.upload(part, out if part == folder else storage.join(out, part.name), last=shards.MANIFEST)
+        storage.upload(folder, out, last=shards.MANIFEST)
         shutil.rmtree(folder)
-    click.echo(f"{build.REPORT} says why each was dropped; {build.CONTACT_SHEET} shows some of them")
+    click.echo(f"{claim.REPORT} says why each was dropped; {claim.CONTACT_SHEET} shows some of them")
     click.echo(out)

@@ -15,7 +15,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 # so Pillow's own limit is not needed, nor its warnings about photos that are slightly broken.
 MAX_PIXELS = 2 * 89_478_485
 # Nor is a file read that is larger than any such photo would be, from a folder or out of an archive.
-MAX_BYTES = 1 << 30
+MAX_BYTES = 128 << 20
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module="PIL")
 

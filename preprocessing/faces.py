@@ -12,7 +12,8 @@ from preprocessing import command as commands
 
 ALIGNMENTS = ("none", "square", "ffhq")
 WHICH = ("largest", "all", "best")
-CHUNK = 32  # photos that are searched together
+CHUNK = 32  # photos that are searched together, or fewer where they are large
+_DECODED_BYTES = 100 << 20
 
 
 @functools.cache
@@ -52,33 +53,42 @@ class Faces:
     channels: int
 
     def __call__(self, items):
-        from preprocessing.build import Made
+        import numpy as np
+
         from preprocessing.decode import Unreadable, photo
 
-        photos, made = {}, {}
-        for i, item in enumerate(items):
+        made = []
+        waiting: list[tuple] = []  # (item, photo), searched together when they are many pixels
+        for item in items:
             try:
                 if isinstance(item.data, Unreadable):
                     raise item.data
-                photos[i] = photo(item.data() if callable(item.data) else item.data)
+                image = np.asarray(photo(item.data() if callable(item.data) else item.data))
             except Unreadable as reason:
-                made[i] = [Made(item.name, reason, item.label)]
-        import numpy as np
+                image = reason
+            waiting.append((item, image))
+            if sum(p.size for _, p in waiting if not isinstance(p, Unreadable)) > _DECODED_BYTES:
+                made += self._search(waiting)
+                waiting = []
+        return made + self._search(waiting)
 
-        arrays = {i: np.asarray(image) for i, image in photos.items()}
-        found = _detector(self.min_face)(list(arrays.values()))
-        for (i, array), faces in zip(arrays.items(), found):
-            results = self._squares(array, photos[i], faces)
+    def _search(self, waiting) -> list:
+        from preprocessing.decode import Unreadable
+        from preprocessing.job import Made
+
+        photos = [image for _, image in waiting if not isinstance(image, Unreadable)]
+        found = iter(_detector(self.min_face)(photos))
+        made = []
+        for item, image in waiting:
+            results = [image] if isinstance(image, Unreadable) else self._squares(image, next(found))
             many = len(results) > 1
-            made[i] = [
-                Made(f"{items[i].name}#{n}" if many else items[i].name, r, items[i].label)
-                for n, r in enumerate(results)
-            ]
-        return [m for i in sorted(made) for m in made[i]]
+            made += [Made(f"{item.name}#{n}" if many else item.name, r, item.label) for n, r in enumerate(results)]
+        return made
 
-    def _squares(self, array, image, faces) -> list:
+    def _squares(self, image, faces) -> list:
         """The squares of a photo's faces, or the reasons why not, at least one."""
         import cv2
+        from PIL import Image
 
         from preprocessing import align
         from preprocessing.decode import Unreadable, square
@@ -99,12 +109,12 @@ class Faces:
         out = []
         for face in large:
             if self.align == "none":
-                cut = square(image, self.size)
+                cut = square(Image.fromarray(image), self.size)
             else:
                 corners = (
                     align.ffhq_box(face.landmarks) if self.align == "ffhq" else align.square_box(face, self.margin)
                 )
-                cut = align.cut_out(array, corners, self.size)
+                cut = align.cut_out(image, corners, self.size)
             sharp = align.sharpness(cut)
             if sharp < self.min_sharpness:
                 out.append(Unreadable(f"sharpness {sharp:.0f}, below {self.min_sharpness:g}", "blurred"))
@@ -135,13 +145,13 @@ def job(
 ):
     """The job that `build.build` does. min_face: by default a quarter of `size`, but not below 20 pixels."""
     from pggan_tf import shards
-    from preprocessing import build
+    from preprocessing.job import Job
     from preprocessing.sources import open_all
 
     min_face = max(20.0, size / 4) if min_face is None else min_face
     source = open_all(sources, classes, limit, size=size, count=limit or 10_000, data_dir=data_dir, download=download)
     work = Faces(size, align, margin, which, min_confidence, min_face, min_sharpness, channels)
-    return build.Job(
+    return Job(
         source,
         work,
         shards.default_resolutions(size),

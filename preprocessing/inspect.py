@@ -7,6 +7,9 @@ from pathlib import Path
 import click
 import numpy as np
 
+from pggan_tf.errors import UserError
+from preprocessing import command as commands
+
 _SAMPLE = 20_000  # images that mean and histogram are taken from
 _BINS = 16
 
@@ -34,8 +37,13 @@ def command(folder, verify, out):
     from rich.table import Table
 
     from pggan_tf import pixels, shards
-    from preprocessing import build
+    from preprocessing import build, cache, claim, storage
 
+    held = storage.manifest(folder, shards.MANIFEST) if storage.is_remote(folder) else None
+    if held:
+        folder = cache.brought_here(folder, held, commands.cache_folder(), click.echo)
+    elif not shards.is_shards(folder) and (parts := claim.parts(Path(folder))):
+        raise UserError(f"{folder}: split into {' and '.join(p.name for p in parts)}: inspect {parts[0]}.")
     opened = shards.Shards(folder, verify=verify)
     manifest = opened.manifest
     resolution = max((r for r in manifest.resolutions if r <= 64), default=manifest.resolutions[0])
@@ -66,6 +74,6 @@ def command(folder, verify, out):
     console.print(table, soft_wrap=True)
     if out:
         Path(out).mkdir(parents=True, exist_ok=True)
-        build.contact_sheet(opened, Path(out) / build.CONTACT_SHEET)
+        build.contact_sheet(opened, Path(out) / claim.CONTACT_SHEET)
         pixels.grid(Path(out) / "mean.png", mean[None], size=128)
         click.echo(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,8 +36,8 @@ class Squares:
         return [self._made(item) for item in items]
 
     def _made(self, item):
-        from preprocessing.build import Made
         from preprocessing.decode import Unreadable, photo, square
+        from preprocessing.job import Made
 
         if isinstance(item.data, Unreadable):
             return Made(item.name, item.data, item.label)
@@ -49,7 +50,7 @@ class Squares:
         if self.small == "keep":
             size = max(r for r in self.resolutions if r <= min(image.size))
         # Where a random crop lies follows from the image's name: the same each time, whatever was done before.
-        where = zlib.crc32(item.name.encode()) / 2**32
+        where = zlib.crc32(os.fsencode(item.name)) / 2**32
         return Made(item.name, square(image, size, self.filter, self.crop, where), item.label)
 
 
@@ -75,7 +76,7 @@ def job(
 ):
     """The job that `build.build` does. resolutions: those to store, divisors of `size`; by default its halvings down to 4.
     count, seed: for portraits."""
-    from preprocessing import build
+    from preprocessing.job import Job
     from preprocessing.sources import open_all
 
     if unfit := [r for r in resolutions if r < 1 or size % r]:
@@ -84,7 +85,7 @@ def job(
         )
     resolutions = tuple(sorted({*resolutions, size})) if resolutions else shards.default_resolutions(size)
     source = open_all(sources, classes, limit, size=size, count=count, seed=seed, data_dir=data_dir, download=download)
-    return build.Job(
+    return Job(
         source,
         Squares(size, resolutions, filter, channels, crop, small),
         resolutions,
@@ -92,6 +93,7 @@ def job(
             "sources": list(sources),
             "classes": list(classes),
             "limit": limit,
+            "count": count if "portraits" in sources else None,
             "size": size,
             "resolutions": list(resolutions),
             "filter": filter,

@@ -51,6 +51,8 @@ def find(folder: str) -> list[tuple[str, int, str]]:
         found = system.find(root, detail=True)
         out = []
         for path, info in found.items():
+            if info.get("type", "file") != "file":  # a pipe or a socket would be waited for without end
+                continue
             mark = next(
                 (str(info[k]) for k in ("mtime", "ETag", "etag", "md5Hash", "updated", "created") if info.get(k)), ""
             )
@@ -66,6 +68,8 @@ def exists(location: str) -> bool:
 
 def read(location: str) -> bytes:
     """All bytes of one file. Raises OSError, so that one lost file need not end a run."""
+    if not is_remote(location):
+        return Path(location).read_bytes()
     system, path = _file_system(location)
     try:
         return system.cat_file(path)
@@ -78,6 +82,7 @@ def read(location: str) -> bytes:
 def write(location: str, data: bytes) -> None:
     with _explained(location):
         system, path = _file_system(location)
+        system.makedirs(path.rpartition("/")[0], exist_ok=True)
         system.pipe_file(path, data)
 
 
@@ -106,6 +111,19 @@ def open_binary(location: str):
         return whole
 
 
+def remove(location: str, names: list[str]) -> None:
+    with _explained(location):
+        system, root = _file_system(location)
+        for name in names:
+            system.rm_file(join(root, name))
+
+
+def check_writable(folder: str) -> None:
+    """Raises UserError now, rather than after hours of work."""
+    write(join(folder, ".pggan-write-test"), b"")
+    remove(folder, [".pggan-write-test"])
+
+
 def upload(folder: Path, target: str, last: str) -> None:
     """Copies every file of a folder; `last` goes last, so that a dataset appears whole or not at all."""
     with _explained(target):
@@ -120,11 +138,15 @@ def upload(folder: Path, target: str, last: str) -> None:
 
 
 def manifest(location: str, name: str) -> dict | None:
-    """The JSON object `name` of a folder; None where there is none."""
+    """The JSON object `name` of a folder; None where there is none. Raises UserError where that cannot be known."""
     try:
         content = json.loads(read(join(str(location), name)))
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    except OSError as error:
+        raise UserError(
+            f"{location}: cannot be reached ({error}). Check the address, the network and your rights."
+        ) from None
     return content if isinstance(content, dict) else None
 
 

@@ -1,5 +1,6 @@
 """Jobs: the same shards whatever the number of workers, and however often they were stopped."""
 
+import dataclasses
 import filecmp
 import json
 import os
@@ -13,7 +14,7 @@ from PIL import Image
 
 from pggan_tf import shards
 from pggan_tf.errors import Stopped, UserError
-from preprocessing import build, cache, prepare, storage
+from preprocessing import build, cache, claim, prepare, storage
 from preprocessing.sources import portraits
 from tests.conftest import pggan, start
 from tests.test_decode import bomb
@@ -37,7 +38,7 @@ def make(photos, out, size=32, **options):
 def test_every_image_is_there_in_order(photos, tmp_path):
     summary = make(photos, tmp_path / "out")
     opened = shards.Shards(tmp_path / "out")
-    assert summary.read == summary.kept == len(opened) == 12 and not (tmp_path / "out" / build.UNFINISHED).exists()
+    assert summary.read == summary.kept == len(opened) == 12 and not (tmp_path / "out" / claim.UNFINISHED).exists()
     assert opened.labels(4, np.arange(12)).tolist() == [0] * 6 + [1] * 6
     assert sorted(os.listdir(tmp_path / "out")) == ["contact.png", "manifest.json", "report.json", "shard-00000.npz"]
 
@@ -103,7 +104,7 @@ def test_real_kills_end_in_the_same_bytes(tmp_path):
 
 def test_a_stop_signal_saves_and_says_how_to_go_on(tmp_path):
     process = start("-m", "pggan_tf", "prepare", "portraits", tmp_path / "out", "--size", "128", "--count", "4000")
-    while not (tmp_path / "out" / build.UNFINISHED / "job.json").exists():
+    while not (tmp_path / "out" / claim.UNFINISHED / "job.json").exists():
         time.sleep(0.05)
     time.sleep(1.5)
     process.send_signal(signal.SIGTERM)
@@ -157,8 +158,8 @@ def test_a_folder_that_changes_meanwhile(photos, tmp_path, monkeypatch):
 
 
 def test_two_processes_do_not_write_one_folder(photos, tmp_path):
-    (tmp_path / "out" / build.UNFINISHED).mkdir(parents=True)
-    lock = build._locked(tmp_path / "out" / build.UNFINISHED, False, print)
+    (tmp_path / "out" / claim.UNFINISHED).mkdir(parents=True)
+    lock = claim.locked(tmp_path / "out" / claim.UNFINISHED, False, print)
     with lock, pytest.raises(UserError, match="another process is at work"):
         make(photos, tmp_path / "out")
 
@@ -169,7 +170,7 @@ def test_the_report_has_a_line_for_every_image_left_out(photos, tmp_path):
     (photos / "cats" / "bomb.png").write_bytes(bomb())
     Image.new("RGB", (20, 50)).save(photos / "dogs" / "small.png")
     summary = make(photos, tmp_path / "out")
-    text = (tmp_path / "out" / build.REPORT).read_text()
+    text = (tmp_path / "out" / claim.REPORT).read_text()
     report = json.loads(text)
     assert summary.text() == "16 images read, 12 kept at 4, 8, 16, 32 px, dropped: 3 unreadable, 1 too small"
     assert report["kept"] == 12 and report["dropped"] == {"unreadable": 3, "too small": 1}
@@ -177,7 +178,7 @@ def test_the_report_has_a_line_for_every_image_left_out(photos, tmp_path):
         "cats/bomb.png", "cats/broken.jpg", "cats/empty.png", "dogs/small.png"
     ]  # fmt: skip
     assert sum('"why"' in line for line in text.splitlines()) == 4
-    with Image.open(tmp_path / "out" / build.CONTACT_SHEET) as sheet:
+    with Image.open(tmp_path / "out" / claim.CONTACT_SHEET) as sheet:
         assert sheet.width > 100
 
 
@@ -192,7 +193,8 @@ def test_more_than_half_unusable_is_refused_and_leaves_the_report(photos, tmp_pa
 
 def test_a_size_that_all_are_below_is_explained(photos, tmp_path):
     with pytest.raises(
-        UserError, match="none of 12 images can be used. .*48x41 pixels, smaller than 512x512. Give --upscale-small or a"
+        UserError,
+        match="none of 12 images can be used. .*48x41 pixels, smaller than 512x512. Give --upscale-small or a",
     ):
         make(photos, tmp_path / "out", size=512)
 
@@ -204,7 +206,7 @@ def test_images_that_look_alike_are_kept_once(photos, tmp_path):
         picture.resize((64, 64)).save(photos / "dogs" / f"b{i}.jpg", quality=70)
     summary = make(photos, tmp_path / "out", dedupe=True)
     assert summary.dropped == {"duplicate": 3} and summary.kept == 15
-    names = {i["name"] for i in json.loads((tmp_path / "out" / build.REPORT).read_text())["dropped_images"]}
+    names = {i["name"] for i in json.loads((tmp_path / "out" / claim.REPORT).read_text())["dropped_images"]}
     assert names == {f"dogs/b{i}.jpg" for i in range(3)}
 
 
@@ -252,7 +254,7 @@ class Dies:
 
 def test_a_worker_that_dies_ends_the_job_with_advice(photos, tmp_path):
     job = prepare.job([str(photos)], 32)
-    job = build.dataclasses.replace(job, work=Dies(), processes=True)
+    job = dataclasses.replace(job, work=Dies(), processes=True)
     with pytest.raises(Stopped, match="worker process died.*try fewer --workers"):
         build.build(job, tmp_path / "out", workers=1)
 
@@ -271,9 +273,9 @@ def test_shards_go_to_an_address(photos, tmp_path, capsys):
     assert "holds shards already" in capsys.readouterr().err
 
 
-def cached(location, folder, say=lambda line: None, **kwargs):
+def cached(location, folder, say=lambda line: None, progress=lambda done, total: None, **kwargs):
     options = {"filter": "lanczos", "channels": 3, "upscale_small": False, "count": 10, **kwargs}
-    return cache.shards_for(str(location), str(folder), 32, (4, 8, 16, 32), say=say, **options)
+    return cache.shards_for(str(location), str(folder), 32, (4, 8, 16, 32), say=say, progress=progress, **options)
 
 
 def test_a_folder_is_prepared_once_by_its_content(photos, tmp_path):
@@ -346,3 +348,114 @@ def test_mistakes_are_one_line(photos, tmp_path, capsys, arguments, message):
     err = capsys.readouterr().err.strip()
     assert re.search(message, err) and err.startswith("error: ") and err.count("\n") == 0, err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["beside", "inside", "around"])
+def test_overwriting_removes_nothing_but_shards(photos, tmp_path, place):
+    out = {"beside": tmp_path / "out", "inside": photos / "out", "around": photos.parent}[place]
+    if place == "beside":
+        make(photos, out, split=0.5)
+        make(photos, out, overwrite=True)  # nothing of the split is left
+        assert sorted(os.listdir(out)) == ["contact.png", "manifest.json", "report.json", "shard-00000.npz"]
+        (out / "train").mkdir()
+        (out / "train" / "mine.txt").write_text("dear")
+        with pytest.raises(UserError, match="holds .*mine.txt besides shards, and is not overwritten"):
+            make(photos, out, overwrite=True)
+        assert (out / "train" / "mine.txt").exists() and shards.is_shards(out)
+    else:
+        with pytest.raises(UserError, match="lies within the source"):
+            make(photos, out, overwrite=True)
+    assert len(list(photos.rglob("*.png"))) == 12
+
+
+@pytest.mark.parametrize("change", ["a new class", "a class less", "a photo at the top"])
+def test_labels_stay_when_class_folders_change_meanwhile(photos, tmp_path, monkeypatch, change):
+    import shutil
+
+    interrupted(photos, tmp_path / "out", monkeypatch)
+    if change == "a class less":
+        shutil.rmtree(photos / "dogs")
+    else:
+        target = photos / "apes" if change == "a new class" else photos
+        target.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 40)).save(target / "x.png")
+    make(photos, tmp_path / "out")
+    opened = shards.Shards(tmp_path / "out")
+    assert opened.manifest.classes == ("cats", "dogs")
+    assert opened.labels(4, np.arange(6)).tolist() == [0] * 6
+
+
+def test_an_archive_that_changes_meanwhile_is_refused(photos, tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.setattr(build, "_SAVE_SECONDS", 0.0)
+    archive = shutil.make_archive(str(tmp_path / "more"), "zip", photos)
+    with pytest.raises(Stopping):
+        build.build(prepare.job([str(photos), archive], 32), tmp_path / "out", progress=stop_after(1))
+    Image.new("RGB", (40, 40)).save(photos / "cats" / "x.png")
+    shutil.make_archive(str(tmp_path / "more"), "zip", photos)
+    with pytest.raises(UserError, match="unfinished work on .*more.zip as it was before it changed"):
+        build.build(prepare.job([str(photos), archive], 32), tmp_path / "out")
+
+
+def test_keeping_small_images_where_none_is_large(photos, tmp_path):
+    make(photos, tmp_path / "out", size=128, small="keep")
+    opened = shards.Shards(tmp_path / "out")
+    assert opened.manifest.resolutions == (4, 8, 16, 32) and opened.count(32) == 12
+
+
+def test_many_duplicates_are_no_reason_to_refuse(photos, tmp_path):
+    for i in range(30):
+        (photos / "cats" / f"again{i}.png").write_bytes((photos / "cats" / "01.png").read_bytes())
+    assert make(photos, tmp_path / "out", dedupe=True).dropped == {"duplicate": 30}
+
+
+def test_names_in_any_bytes(photos, tmp_path):
+    (photos / "cats" / os.fsdecode(b"\xff.png")).write_bytes((photos / "cats" / "01.png").read_bytes())
+    (photos / "cats" / os.fsdecode(b"\xfe.png")).write_bytes(b"bad")
+    assert make(photos, tmp_path / "out", crop="random").kept == 13
+
+
+def test_a_manifest_cannot_reach_out_of_its_folder(photos, tmp_path):
+    out = tmp_path / "far" / "out"
+    make(photos, out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["shards"][0]["file"] = "../../stolen.npz"
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "stolen.npz").write_bytes((out / "shard-00000.npz").read_bytes())
+    with pytest.raises(UserError, match="names a file '../../stolen.npz'"):
+        shards.Shards(out)
+    with pytest.raises(UserError, match="names a file '../../stolen.npz'"):
+        cached(f"file://{out}", tmp_path / "cache")
+
+
+def test_a_split_set_is_trained_on_by_its_train_part(photos, tmp_path, capsys):
+    from pggan_tf import cli
+
+    make(photos, tmp_path / "out", split=0.75)
+    said = []
+    assert len(cached(tmp_path / "out", tmp_path / "cache", said.append)) == 9 and "validation" in said[0]
+    assert (
+        cli.main(["inspect", str(tmp_path / "out")]) == 2
+        and "split into train and validation" in capsys.readouterr().err
+    )
+
+
+def test_resuming_a_finished_set_looks_at_what_it_was_made_of(photos, tmp_path):
+    make(photos, tmp_path / "out")
+    Image.new("RGB", (40, 40)).save(photos / "cats" / "new.png")
+    with pytest.raises(UserError, match="of a source that has changed since"):
+        make(photos, tmp_path / "out", resume=True)
+
+
+def test_a_killed_preparation_goes_on_under_another_path(photos, tmp_path, monkeypatch):
+    """The cache goes by content: its unfinished work too."""
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "_SAVE_SECONDS", 0.0)
+        with pytest.raises(Stopping):
+            cached(photos, tmp_path / "cache", progress=stop_after(1))
+    os.chdir(photos.parent)
+    try:
+        assert len(cached(photos.name, tmp_path / "cache")) == 12
+    finally:
+        os.chdir(tmp_path.anchor)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pggan_tf import shards
-from preprocessing import align, build, faces
+from preprocessing import align, build, claim, faces
 from preprocessing.detect import Detector, Face, _scales
 from tests.conftest import pggan
 from tests.test_build import same
@@ -151,7 +151,7 @@ def test_faces_front_door(album, tmp_path):
     code, said, err = pggan("faces", album, out, "--size", "64", "--min-face", "40", "--min-sharpness", "150")
     assert code == 0, err
     assert said.startswith("45 images read, ") and said.strip().endswith(str(out))
-    report = json.loads((out / build.REPORT).read_text())
+    report = json.loads((out / claim.REPORT).read_text())
     why = {line["name"]: line["why"] for line in report["dropped_images"]}
     assert why["none.png"] == "no face found" and "smaller than 40" in why["small.png"]
     assert "sharpness" in why["blurred.png"] and "known kind" in why["broken.jpg"]

@@ -91,7 +91,7 @@ def test_classes_are_selected(tmp_path, kind):
     location = str(SOURCES[kind](tmp_path))
     wanted = open_source(location).classes[1]
     source = open_all([location], [wanted])
-    items = [item for item in source.items(0, len(source)) if item]
+    items = list(source.items(0, len(source)))
     assert source.classes == (wanted,) and len(items) == 5 and {i.label for i in items} == {0}
     assert {pixels_of(i).tobytes() for i in items} == {image.tobytes() for image in IMAGES[1::2]}
     with pytest.raises(UserError, match=f"--classes {wanted}x.*{wanted}"):
@@ -296,8 +296,9 @@ def test_tensorflow_datasets(tiny_pictures, tmp_path):
     assert {pixels_of(i).tobytes(): i.label for i in items} == {m.tobytes(): i % 2 for i, m in enumerate(IMAGES)}
     assert [i.name for i in source.items(6, 9)] == [i.name for i in items[6:9]]
     dogs = open_all(["tfds:tiny_pictures:train[:80%]"], ["dogs"], data_dir=str(folder))
-    kept = [i for i in dogs.items(0, len(dogs)) if i]
-    assert len(dogs) == 8 and {i.label for i in kept} == {0} and 0 < len(kept) < 8
+    kept = list(dogs.items(0, len(dogs)))
+    assert {i.label for i in kept} == {0} and 0 < len(kept) == len(dogs) < 8
+    assert len(open_all(["tfds:tiny_pictures"], ["dogs"], 3, data_dir=str(folder))) == 3
     with pytest.raises(UserError, match="no split 'tran'.*train"):
         open_source("tfds:tiny_pictures:tran", data_dir=str(folder))
 
@@ -339,3 +340,88 @@ def test_which_module_reads_what():
         and module_for("portraits") == "portraits"
     )
     assert module_for("s3://bucket/photos") == "folder" and module_for("x.npz") == "arrays"
+
+
+def test_names_that_come_twice_are_two_images(tmp_path):
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        for image in IMAGES[:3]:
+            archive.writestr("a.png", png(image))
+    with tarfile.open(tmp_path / "twice.tar", "w") as archive:
+        for name, image in zip(("a.png", "b.png", "a.png"), IMAGES):
+            info = tarfile.TarInfo(name)
+            info.size = len(png(image))
+            archive.addfile(info, io.BytesIO(png(image)))
+    for name in ("twice.zip", "twice.tar"):
+        source = open_source(str(tmp_path / name))
+        found = [pixels_of(i) for i in source.items(0, 3)]
+        np.testing.assert_array_equal(found, IMAGES[:3])
+        np.testing.assert_array_equal(pixels_of(next(source.items(2, 3))), IMAGES[2])
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_tar_whose_end_is_missing_is_refused(tmp_path, mode):
+    path = write_tar(tmp_path / f"photos.tar{mode[1:].replace(':', '.')}", mode)
+    whole = path.read_bytes()
+    for share in (0.2, 0.4, 0.6):
+        path.write_bytes(whole[: int(len(whole) * share) // 512 * 512])
+        with pytest.raises(UserError, match="not an archive that can be read"):
+            open_source(str(path))
+
+
+def test_the_content_of_an_archive_is_told_apart(tmp_path):
+    before = open_source(str(write_zip(tmp_path / "photos.zip"))).fingerprint()
+    assert open_source(str(write_zip(tmp_path / "photos.zip"))).fingerprint() == before
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name, data in named().items():
+            archive.writestr(name, data[:-1] + b"x")
+    assert open_source(str(tmp_path / "photos.zip")).fingerprint() != before
+    one = open_source(str(write_npz(tmp_path / "a.npz"))).fingerprint()
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=np.arange(10)[::-1] % 2)
+    assert open_source(str(tmp_path / "a.npz")).fingerprint() != one
+
+
+def test_odd_names(tmp_path):
+    """Colons, a leading ./, bytes that are no UTF-8, a pipe that nobody writes to."""
+    import os
+
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for name in (b"10:30 x.png", b"a::b.png", b"\xff\xfe.png"):
+        (folder / os.fsdecode(name)).write_bytes(png(IMAGES[0]))
+    os.mkfifo(folder / "pipe.png")
+    source = open_source(str(folder))
+    assert len(source) == 3 and all(isinstance(i.data, bytes) for i in source.items(0, 3)) and source.content()
+    with tarfile.open(tmp_path / "dot.tar", "w") as archive:
+        for name in ("./cats/10:30 x.png", "./dogs/b.png"):
+            info = tarfile.TarInfo(name)
+            info.size = len(png(IMAGES[0]))
+            archive.addfile(info, io.BytesIO(png(IMAGES[0])))
+    dotted = open_source(str(tmp_path / "dot.tar"))
+    assert dotted.classes == CLASSES and [i.label for i in dotted.items(0, 2)] == [0, 1]
+    assert all(isinstance(i.data, bytes) for i in dotted.items(0, 2))
+
+
+def test_a_folder_that_is_lost_stops_the_reading(tmp_path, monkeypatch):
+    import shutil
+    import time
+
+    from pggan_tf.errors import Stopped
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    source = open_source(str(write_folder(tmp_path / "photos")))
+    shutil.rmtree(tmp_path / "photos")
+    with pytest.raises(Stopped, match="when the source is back, the same command goes on"):
+        list(source.items(0, 10))
+
+
+def test_shards_among_photos_are_no_photos(tmp_path):
+    from pggan_tf import shards
+
+    folder = write_folder(tmp_path / "photos")
+    for out in (folder / "out", folder / "split" / "train"):
+        writer = shards.Writer(out, (12,))
+        writer.add(IMAGES[0])
+        writer.close()
+        (out / "contact.png").write_bytes(png(IMAGES[0]))
+    (folder / "split" / "contact.png").write_bytes(png(IMAGES[0]))
+    assert len(open_source(str(folder))) == 10

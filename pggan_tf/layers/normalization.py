@@ -11,8 +11,8 @@ class PixelNorm(keras.layers.Layer):
     """[..., C] -> [..., C]: every feature vector divided by its root mean square (eps 1e-8)."""
 
     def call(self, x):
-        mean_square = tf.reduce_mean(tf.square(x), axis=-1, keepdims=True)
-        return x * tf.math.rsqrt(mean_square + tf.cast(1e-8, x.dtype))
+        mean_square = tf.reduce_mean(tf.square(tf.cast(x, tf.float32)), axis=-1, keepdims=True)
+        return x * tf.cast(tf.math.rsqrt(mean_square + 1e-8), x.dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -176,7 +176,8 @@ class Discriminator(_Progressive):
         dtype = self.dtype_policy
         first = self.resolutions[0]
         for r in self.resolutions:
-            self._layer(EqualizedConv2D, f"from_image_{r}", self._width(r), 1, dtype=dtype)
+            # In float32: an image rounded to bfloat16 has steps as large as its own 256 levels.
+            self._layer(EqualizedConv2D, f"from_image_{r}", self._width(r), 1, dtype="float32")
         for low, high in self._steps():
             self._layer(EqualizedConv2D, f"conv_{high}", self._width(high), dtype=dtype)
             self._layer(EqualizedConv2D, f"down_{high}", self._width(low), down=high // low, dtype=dtype)
@@ -210,7 +211,7 @@ class Discriminator(_Progressive):
             x = _activate(getattr(self, f"down_{high}")(x))  # [N,R/2,R/2,C]
             if high == resolution and alpha is not None:
                 old = _activate(getattr(self, f"from_image_{low}")(block_mean(images, high // low)))
-                x = lerp(old, x, alpha)
+                x = lerp(tf.cast(old, x.dtype), x, alpha)
         if self.stddev_group > 1:
             x = self.minibatch_stddev(x)  # [N,4,4,C+1]
         x = _activate(getattr(self, f"conv_{first}")(x))

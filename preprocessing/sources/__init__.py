@@ -38,8 +38,8 @@ class Source:
         """How many numbers there are."""
         raise NotImplementedError
 
-    def items(self, start: int, stop: int) -> Iterator[Item | None]:
-        """Those numbered start .. stop - 1, in order. None for one that was not selected."""
+    def items(self, start: int, stop: int) -> Iterator[Item]:
+        """Those numbered start .. stop - 1, in order. Raises Stopped where the source itself is lost meanwhile."""
         raise NotImplementedError
 
     def fingerprint(self) -> str:
@@ -47,16 +47,17 @@ class Source:
         raise NotImplementedError
 
     def select(self, labels: Sequence[int]) -> Source:
-        """The same source with only the images of these classes, under the same labels."""
+        """The same source with only the images of these classes, numbered anew, under the same labels."""
         raise NotImplementedError
 
-    def listing(self) -> list[str] | None:
-        """What has to be kept so that a job that is taken up again sees the same numbers, where others may change them."""
+    def listing(self) -> dict | None:
+        """What has to be kept, as JSON, so that a job that is taken up again sees the same numbers, where others may change
+        them. None: only the same content has the same numbers."""
         return None
 
-    def relisted(self, listing: list[str]) -> Source:
+    def relisted(self, listing: dict) -> Source:
         """The source as it was listed then."""
-        return self
+        raise NotImplementedError
 
 
 # What stands before the colon, and what a name may end in -> the module. Any other location is a folder.
@@ -132,28 +133,15 @@ class Joined(Source):
             begin, end = max(start - first, 0), min(stop - first, len(part))
             if begin < end:
                 for item in part.items(begin, end):
-                    yield item and dataclasses.replace(item, label=label_of[item.label] if label_of else 0)
+                    yield dataclasses.replace(item, label=label_of[item.label] if label_of else 0)
             first += len(part)
 
     def fingerprint(self):
         return storage.digest([(p.name, p.fingerprint()) for p in self.parts])
 
-    def listing(self):
-        lists = [p.listing() for p in self.parts]
-        if all(entries is None for entries in lists):
-            return None
-        return [f"{i}:{name}" for i, entries in enumerate(lists) for name in entries or ()]
-
-    def relisted(self, listing):
-        def of(i):
-            prefix = f"{i}:"
-            return [name[len(prefix) :] for name in listing if name.startswith(prefix)]
-
-        parts = (p if p.listing() is None else p.relisted(of(i)) for i, p in enumerate(self.parts))
-        return dataclasses.replace(self, parts=tuple(parts))
-
 
 def open_all(locations: Sequence[str], classes: Sequence[str] = (), limit: int | None = None, **options) -> Joined:
     """Every location as one source."""
+    classes = tuple(dict.fromkeys(classes))
     parts = tuple(selected(open_source(location, **options), classes) for location in locations)
-    return Joined(parts, tuple(classes), limit)
+    return Joined(parts, classes, limit)

@@ -36,6 +36,8 @@ class Arrays(Source):
         sha = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
         for first in range(0, len(self.images), 1024):
             sha.update(np.ascontiguousarray(self.images[first : first + 1024]))
+        if self.labels is not None:
+            sha.update(np.ascontiguousarray(self.labels, np.int64))
         return sha.hexdigest()
 
     def select(self, labels):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pggan_tf.errors import UserError
+from pggan_tf.errors import Stopped, UserError
 from preprocessing import storage
 from preprocessing.decode import EXTENSIONS, MAX_BYTES, Unreadable
 from preprocessing.sources import Item, Source
@@ -40,14 +43,32 @@ class Folder(Source):
 
     def _read(self, name: str) -> Item:
         label = self.classes.index(name.partition("/")[0]) if self.classes else 0
-        try:
-            if not storage.is_remote(self.name) and (Path(self.name) / name).stat().st_size > MAX_BYTES:
-                return Item(name, Unreadable(f"a file of more than {MAX_BYTES >> 20} MB"), label)
-            return Item(name, storage.read(storage.join(self.name, name)), label)
-        except FileNotFoundError:
-            return Item(name, Unreadable("gone since the folder was listed"), label)
-        except OSError as error:
-            return Item(name, Unreadable(error.strerror or str(error)), label)
+        sizes = self._sizes
+        if sizes.get(name, 0) > MAX_BYTES:
+            return Item(name, Unreadable(f"a file of {sizes[name] >> 20} MB, more than {MAX_BYTES >> 20}"), label)
+        for wait in (0.5, 2.0, None):
+            try:
+                return Item(name, storage.read(storage.join(self.name, name)), label)
+            except (FileNotFoundError, PermissionError) as error:
+                if storage.exists(self.name):
+                    gone = isinstance(error, FileNotFoundError)
+                    return Item(
+                        name, Unreadable("gone since the folder was listed" if gone else "may not be read"), label
+                    )
+                failed = error
+            except OSError as error:
+                failed = error
+            if wait:
+                time.sleep(wait)
+        # Not one bad file but the disk or the network: what is left of the job can be done later.
+        raise Stopped(
+            f"{storage.join(self.name, name)}: cannot be read ({failed.strerror or failed}). What was done is saved; when the source is back, the same command goes on.",
+            1,
+        )
+
+    @functools.cached_property
+    def _sizes(self) -> dict[str, int]:
+        return {name: size for name, size, _ in self.marks}
 
     def items(self, start, stop) -> Iterator[Item]:
         with ThreadPoolExecutor(4) as pool:
@@ -61,7 +82,7 @@ class Folder(Source):
         """Of names and bytes, wherever the folder lies. Reads all of it."""
         sha = hashlib.sha256()
         for item in self.items(0, len(self)):
-            sha.update(item.name.encode() + b"\0")
+            sha.update(os.fsencode(item.name) + b"\0")
             sha.update(b"unreadable" if isinstance(item.data, Unreadable) else hashlib.sha256(item.data).digest())
         return sha.hexdigest()
 
@@ -74,10 +95,21 @@ class Folder(Source):
         )
 
     def listing(self):
-        return list(self.files)
+        return {"files": list(self.files), "classes": list(self.classes)}
 
     def relisted(self, listing):
-        return dataclasses.replace(self, files=tuple(listing))
+        return dataclasses.replace(self, files=tuple(listing["files"]), classes=tuple(listing["classes"]))
+
+
+def _ours(names: set[str]) -> set[str]:
+    """Folders that `pggan prepare` wrote: their contact sheets are no photos."""
+    out = set()
+    for name in names:
+        folder, _, last = name.rpartition("/")
+        if last == "manifest.json" and f"{folder}/shard-00000.npz".lstrip("/") in names:
+            above, _, part = folder.rpartition("/")
+            out |= {folder, above} if part in ("train", "validation") else {folder}
+    return out
 
 
 def open(location: str) -> Folder:
@@ -86,7 +118,9 @@ def open(location: str) -> Folder:
         raise UserError(
             f"{location}: not a folder. Expected a folder of images ({_KINDS}), an archive (zip, tar), arrays (npz, npy) or shards."
         )
-    marks = tuple(mark for mark in storage.find(location) if is_photo(mark[0]))
+    found = storage.find(location)
+    ours = _ours({name for name, _, _ in found})
+    marks = tuple(mark for mark in found if is_photo(mark[0]) and mark[0].rpartition("/")[0] not in ours)
     if not marks:
         raise UserError(f"{location}: no images found. Expected {_KINDS} files, in subfolders or not.")
     files = tuple(name for name, _, _ in marks)

@@ -264,25 +264,25 @@ class Portraits(Source):
     count: int
     size: int
     seed: int = 0
-    labels: tuple[int, ...] = ()  # the classes selected, or all
+    numbers: tuple[int, ...] | None = None  # of those selected, or all
 
     name = "portraits"
     classes = CLASSES
 
     def __len__(self):
-        return self.count
+        return self.count if self.numbers is None else len(self.numbers)
 
     def items(self, start, stop):
-        for index in range(start, stop):
-            label = label_of(index, self.seed)
-            wanted = not self.labels or label in self.labels
-            yield Item(f"portrait {index}", partial(portrait, index, self.size, self.seed), label) if wanted else None
+        for index in (range(self.count) if self.numbers is None else self.numbers)[start:stop]:
+            draw_it = partial(portrait, index, self.size, self.seed)
+            yield Item(f"portrait {index}", draw_it, label_of(index, self.seed))
 
     def fingerprint(self):
         return f"{VERSION}-{self.seed}-{self.count}"
 
     def select(self, labels):
-        return dataclasses.replace(self, labels=tuple(labels))
+        numbers = (i for i in range(self.count) if label_of(i, self.seed) in labels)
+        return dataclasses.replace(self, numbers=tuple(numbers))
 
 
 def open(location: str, count: int, size: int, seed: int = 0) -> Portraits:

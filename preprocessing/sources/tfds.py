@@ -67,12 +67,13 @@ class TensorFlowDataset(Source):
     label: str | None
     classes: tuple[str, ...]
     version: str
-    labels: tuple[int, ...] = ()  # the classes selected, or all
+    numbers: tuple[int, ...] | None = None  # of those selected, or all
 
     def __len__(self):
-        return self.count
+        return self.count if self.numbers is None else len(self.numbers)
 
-    def items(self, start, stop):
+    def _examples(self, first: int, last: int):
+        """(number, example) for first .. last - 1, in the order in which they are stored."""
         import tensorflow_datasets as tfds
 
         builder = _builder(self.name.removeprefix("tfds:"), self.data_dir)
@@ -82,25 +83,28 @@ class TensorFlowDataset(Source):
             decoders={self.image: tfds.decode.SkipDecoding()},
             read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
         )
-        wanted = ("id", self.image, self.label)
-        dataset = (
-            dataset.skip(start).take(stop - start).map(lambda example: {k: example[k] for k in wanted if k in example})
-        )
-        for i, example in enumerate(dataset.as_numpy_iterator(), start):
-            label = int(example[self.label]) if self.label else 0
-            if self.labels and label not in self.labels:
-                yield None
-                continue
-            data = example[self.image]
-            yield Item(
-                f"{self.split}/{i}", data if isinstance(data, bytes | np.ndarray) else bytes(data), max(label, 0)
-            )
+        wanted = (self.image, self.label)
+        dataset = dataset.skip(first).take(last - first)
+        dataset = dataset.map(lambda example: {k: example[k] for k in wanted if k in example})
+        yield from enumerate(dataset.as_numpy_iterator(), first)
+
+    def items(self, start, stop):
+        numbers = (range(self.count) if self.numbers is None else self.numbers)[start:stop]
+        if not numbers:
+            return
+        wanted = set(numbers)
+        for i, example in self._examples(numbers[0], numbers[-1] + 1):
+            if i in wanted:
+                data = example[self.image]
+                data = data if isinstance(data, bytes | np.ndarray) else bytes(data)
+                yield Item(f"{self.split}/{i}", data, int(example[self.label]) if self.label else 0)
 
     def fingerprint(self):
         return storage.digest([(self.name, self.version, self.split, self.count)])
 
     def select(self, labels):
-        return dataclasses.replace(self, labels=tuple(labels))
+        numbers = (i for i, example in self._examples(0, self.count) if int(example[self.label]) in labels)
+        return dataclasses.replace(self, numbers=tuple(numbers))
 
 
 def open(location: str, data_dir: str | None = None, download: bool = False) -> TensorFlowDataset:
@@ -124,7 +128,7 @@ def open(location: str, data_dir: str | None = None, download: bool = False) -> 
         count = builder.info.splits[split].num_examples
     except Exception:  # tfds has several for a split that it cannot parse
         raise UserError(f"{location}: no split '{split}'; {nearest(split, list(builder.info.splits))}") from None
-    return TensorFlowDataset(
+    opened = TensorFlowDataset(
         f"tfds:{name}",
         data_dir,
         split,
@@ -134,3 +138,6 @@ def open(location: str, data_dir: str | None = None, download: bool = False) -> 
         tuple(features[label].names) if label else (),
         str(builder.version),
     )
+    if label and count and int(next(opened._examples(0, 1))[1][label]) < 0:  # an unlabelled split
+        opened = dataclasses.replace(opened, label=None, classes=())
+    return opened

@@ -1,0 +1,82 @@
+"""A job: every image of a source through some work. What running it and putting it together have in common."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pggan_tf import shards
+from preprocessing.decode import Unreadable
+from preprocessing.sources import Item, Joined
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of an image: a uint8 square [R, R, C], or the reason why there is none."""
+
+    name: str
+    image: np.ndarray | Unreadable
+    label: int = 0
+    hash: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """work: a chunk of items -> what was made of them, any number for each. It can be sent to other processes.
+
+    options: all that the result follows from besides the source, as the user would name it; a job that is taken up again
+    must have the same. processes: whether the work is Python's own (MTCNN) rather than that of libraries that
+    leave the interpreter to others (decoding, drawing). choosy: the work is meant to leave images out; otherwise a
+    source of which more than half cannot be used is refused.
+    """
+
+    source: Joined
+    work: Callable[[list[Item]], list[Made]]
+    resolutions: tuple[int, ...]
+    options: dict
+    channels: int = 3
+    filter: str = ""
+    shard_images: int | None = None
+    compress: bool = False
+    dedupe: bool = False
+    split: float | None = None
+    chunk: int = 64
+    processes: bool = False
+    choosy: bool = False
+
+    @property
+    def chunks(self) -> int:
+        return -(-len(self.source) // self.chunk)
+
+    def do(self, items: list[Item]) -> list[Made]:
+        made = self.work(items)
+        return [_hashed(m) for m in made] if self.dedupe else made
+
+
+@dataclass
+class Summary:
+    """What came of a job. dropped: kind of reason -> how many."""
+
+    out: str
+    read: int = 0
+    kept: int = 0
+    dropped: collections.Counter = field(default_factory=collections.Counter)
+    manifests: list[shards.Manifest] = field(default_factory=list)
+
+    def text(self) -> str:
+        why = ", ".join(f"{count:,} {kind}" for kind, count in self.dropped.most_common())
+        sizes = ", ".join(map(str, self.manifests[0].resolutions))
+        return f"{self.read:,} images read, {self.kept:,} kept at {sizes} px" + (f", dropped: {why}" if why else "")
+
+
+def _hashed(made: Made) -> Made:
+    if isinstance(made.image, Unreadable):
+        return made
+    import imagehash
+    from PIL import Image
+
+    bits = imagehash.phash(Image.fromarray(made.image.squeeze()), hash_size=16).hash
+    return Made(made.name, made.image, made.label, np.packbits(bits).view(np.uint64))
