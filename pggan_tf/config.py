@@ -78,7 +78,9 @@ class Config:
     stable_images: CountTable = option({4: 300_000}, "images after a stage has faded in")
     total_images: int | None = option(None, "scale the schedule to this many images in all")
     minutes: float | None = option(None, "plan the schedule from measured speed so that the run takes this long")
-    stage_growth: float = option(3.0, "with --minutes: time of a stage relative to the stage before")
+    stage_growth: float | None = option(
+        None, "with --minutes: time of a stage relative to the stage before; by default 3, or less in a short run"
+    )
     fade_share: float = option(0.3, "with --minutes: share of a stage's time that its fade takes")
     # running
     precision: str = option("auto", "auto: bfloat16 where the hardware multiplies it faster, else float32", PRECISIONS)
@@ -225,7 +227,7 @@ def complete(config: Config) -> Config:
         raise UserError(f"--minutes {config.minutes}: expected more than 0.")
     if not 0 <= config.fade_share <= 1:
         raise UserError(f"--fade-share {config.fade_share}: expected 0 to 1.")
-    if not config.stage_growth > 0:
+    if config.stage_growth is not None and not config.stage_growth > 0:
         raise UserError(f"--stage-growth {config.stage_growth}: expected more than 0.")
     if not config.penalty_target > 0:
         raise UserError(f"--penalty-target {config.penalty_target}: expected more than 0.")

@@ -124,6 +124,22 @@ def time_shares(resolutions: Sequence[int], growth: float) -> dict[int, float]:
     return {r: w / total for r, w in weights.items()}
 
 
+# Time grows threefold from stage to stage, which is about as many images for each, unless the first one would then see
+# fewer than this: variety is learned there, and a short run that skips it shows one face in many colours.
+MOST_GROWTH, FIRST_IMAGES = 3.0, 40_000
+
+
+def fitting_growth(seconds: float, speed: Mapping[tuple[int, bool], float]) -> float:
+    """`growth` of `time_shares` for a run of `seconds`, from 1 to MOST_GROWTH in steps of 0.05. speed: as in `images_for`."""
+    resolutions = sorted({r for r, _ in speed})
+    first = resolutions[0]
+    rate = speed.get((first, False)) or speed[first, True]
+    growth = MOST_GROWTH
+    while growth > 1 and seconds * time_shares(resolutions, growth)[first] * rate < FIRST_IMAGES:
+        growth = round(growth - 0.05, 2)
+    return growth
+
+
 def images_for(
     seconds: float, speed: Mapping[tuple[int, bool], float], growth: float, fade_share: float
 ) -> tuple[dict[int, int], dict[int, int]]:

@@ -77,3 +77,15 @@ def test_images_for_leaves_out_what_the_plan_has_not():
 def test_an_empty_schedule_is_refused():
     with pytest.raises(UserError, match="empty"):
         growth.plan((4, 8), {4: 0}, {4: 0}, **TABLES)
+
+
+def test_a_short_run_keeps_its_first_stage_long_enough():
+    """Time grows threefold from stage to stage, unless the first would then see fewer than 40,000 images."""
+    speed = {(4, False): 4000.0, (8, False): 1200.0, (16, False): 400.0, (32, False): 100.0, (64, False): 50.0}
+    assert growth.fitting_growth(2000, speed) == 3.0  # 121 parts of 16.5 s: 66,000 images
+    short = growth.fitting_growth(330, speed)
+    assert 1.9 < short < 2.1
+    for g in (short, short + 0.05):
+        images = 330 * growth.time_shares((4, 8, 16, 32, 64), g)[4] * 4000
+        assert (images >= 40_000) == (g == short)
+    assert growth.fitting_growth(1, speed) == 1.0

@@ -129,7 +129,8 @@ def planned_for_minutes(config: Config, speeds: dict[tuple[int, bool], growth.Sp
             "Give more minutes or a smaller --target-res."
         )
     rates = {key: s.images_per_second for key, s in speeds.items()}
-    fade, stable = growth.images_for(seconds, rates, config.stage_growth, config.fade_share)
+    times = config.stage_growth or growth.fitting_growth(seconds, rates)
+    fade, stable = growth.images_for(seconds, rates, times, config.fade_share)
     none = dict.fromkeys(config.resolutions, 0)
     return dataclasses.replace(config, fade_images=none | fade, stable_images=none | stable, minutes=None)
 
