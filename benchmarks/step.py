@@ -144,7 +144,7 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
     from pggan_tf.shards import Shards
     from pggan_tf.training import distribution, loop, observers, precision
     from pggan_tf.training import run as runs
-    from preprocessing import prepare
+    from preprocessing import build, prepare
 
     class Clock:
         marks: list = []
@@ -154,7 +154,7 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
 
     bare = ours(resolution, batch, "nonsaturating-r1", "one-stage", seconds=1)["images_per_second"]
     with tempfile.TemporaryDirectory() as folder:
-        prepare.prepare("portraits", f"{folder}/shards", resolution, count=4000)
+        build.build(prepare.job(["portraits"], resolution, count=4000), f"{folder}/shards")
         images = int(bare * seconds)
         config = configs.complete(
             configs.Config(

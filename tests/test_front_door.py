@@ -344,7 +344,7 @@ def test_minutes_plans_the_schedule(tmp_path):
     config = json.loads((run_folder(out) / "config.json").read_text())
     # The plan is kept, not the wish: repeated with --config it is the same run.
     assert config["minutes"] is None and config["fade_images"]["4"] == 0 and config["fade_images"]["8"] > 0
-    assert json.loads((run_folder(out) / "environment.json").read_text())["planned_for_minutes"] == 0.8
+    assert json.loads((run_folder(out) / "environment.json").read_text())["planned_for_minutes"] == 1.2
     lines = (run_folder(out) / "stats.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["images"] >= sum(config["stable_images"].values()) + sum(
         config["fade_images"].values()
