@@ -19,6 +19,7 @@ VERSION = 1
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 UPDATES = ("two-stage", "one-stage")
+OPTIMIZERS = ("adam", "rmsprop")
 # A value for each resolution; one that is not listed takes that of the next lower one.
 Table = dict[int, float]
 CountTable = dict[int, int]
@@ -62,9 +63,14 @@ class Config:
     penalty_every: int | None = option(None, "apply the penalty at every k-th step, k times as heavy")
     penalty_target: float = option(1.0, "norm that gp pulls the gradient to")
     drift: float | None = option(None, "weight of D(real)^2")
+    label_smoothing: float = option(0.0, "D's target for reals is 1 minus this, with a cross-entropy loss")
     update: str = option("one-stage", "how both networks' gradients are taken", UPDATES)
+    critic_steps: int = option(1, "updates of the discriminator for each of the generator's, on different batches")
+    weight_clip: float | None = option(None, "the discriminator's weights are kept within plus and minus this (WGAN)")
     # optimisation
     learning_rate: Table = option({4: 4e-3}, "learning rate of both networks")
+    discriminator_rate: float = option(1.0, "learning rate of the discriminator, relative to the generator's")
+    optimizer: str = option("adam", "optimiser of both networks", OPTIMIZERS)
     adam_betas: tuple[float, ...] = option((0.0, 0.99), "beta1,beta2 of Adam")
     adam_epsilon: float = option(1e-8, "epsilon of Adam")
     batch: CountTable = option({4: 64, 16: 32, 32: 16, 256: 8, 512: 4}, "images per step")
@@ -205,6 +211,7 @@ def complete(config: Config) -> Config:
         "stddev_group",
         "batch",
         "penalty_every",
+        "critic_steps",
         "total_images",
         "snapshot_images",
         "keep_checkpoints",
@@ -235,6 +242,17 @@ def complete(config: Config) -> Config:
         )
     if config.seed >= 2**31:
         raise UserError(f"--seed {config.seed}: expected 0 to {2**31 - 1}.")
+    if not 0 <= config.label_smoothing < 1:
+        raise UserError(f"--label-smoothing {config.label_smoothing}: expected 0 to below 1.")
+    if config.label_smoothing and objectives.LOSSES[config.loss]["adversarial"] not in ("saturating", "nonsaturating"):
+        raise UserError(f"--label-smoothing with --loss {config.loss}: it belongs to the cross-entropy losses.")
+    for name in ("weight_clip", "discriminator_rate"):
+        if getattr(config, name) is not None and not getattr(config, name) > 0:
+            raise UserError(f"{flag(name)} {getattr(config, name)}: expected more than 0.")
+    if config.critic_steps > 1 and config.update == "one-stage":
+        raise UserError(
+            f"--critic-steps {config.critic_steps} with --update one-stage: one pass updates both networks. Give --update two-stage."
+        )
     changes: dict = {}
     if config.resolutions:
         resolutions = growth.check_resolutions(config.resolutions)
@@ -286,7 +304,7 @@ def schedule(config: Config) -> tuple[growth.Phase, ...]:
         everything = sum(fade.values()) + sum(stable.values())
         scale = config.total_images / everything if everything else 0
         fade, stable = ({r: round(n * scale) for r, n in t.items()} for t in (fade, stable))
-    return growth.plan(config.resolutions, fade, stable, config.batch, config.learning_rate)
+    return growth.plan(config.resolutions, fade, stable, config.batch, config.learning_rate, config.critic_steps)
 
 
 def objective(config: Config, resolution: int) -> objectives.Objective:
@@ -294,6 +312,8 @@ def objective(config: Config, resolution: int) -> objectives.Objective:
     adversarial = objectives.ADVERSARIAL[objectives.LOSSES[config.loss]["adversarial"]]
     if config.lsgan_targets:
         adversarial = objectives.least_squares(*config.lsgan_targets)
+    if config.label_smoothing:
+        adversarial = objectives.cross_entropy(config.loss == "saturating", config.label_smoothing)
     return objectives.Objective(
         adversarial,
         config.penalty,

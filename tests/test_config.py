@@ -21,7 +21,7 @@ def test_every_recipe_is_complete_and_has_a_schedule(name):
     phases = configs.schedule(config)
     assert phases[-1].resolution == config.target_res == config.resolutions[-1]
     open_fields = {f for f in configs.FIELDS if getattr(config, f) is None}
-    assert open_fields <= {"data", "init_from", "lsgan_targets", "total_images", "minutes", "snapshot_images"}
+    assert open_fields <= {"data", "init_from", "lsgan_targets", "total_images", "minutes", "snapshot_images", "weight_clip"}
 
 
 def test_the_paper_s_schedule():
@@ -67,7 +67,7 @@ def test_what_cannot_run_is_refused(changes, words):
         ({"fmap_bas": 1}, "fmap_bas: not known; did you mean fmap_base"),
         ({"seed": "x"}, "--seed x: not a whole number"),
         ({"mirror": "yes"}, "true or false"),
-        ({"loss": "wgan"}, "--loss wgan: not known; did you mean .*wgan-gp"),
+        ({"loss": "wgan-pg"}, "--loss wgan-pg: not known; did you mean .*wgan-gp"),
         ({"batch": "4=8,x=3"}, "--batch x"),
         ({"batch": {"4": -8}}, "below zero"),
     ],

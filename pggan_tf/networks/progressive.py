@@ -131,7 +131,7 @@ class Generator(_Progressive):
             stages.append(x)
         return stages
 
-    def call(self, latents, resolution: int | None = None, alpha=None, truncation=None):
+    def call(self, latents, resolution: int | None = None, alpha=None, truncation=None, labels=None):
         """alpha: weight 0..1 of the block of `resolution`; None runs without the fade's second path.
 
         truncation: 0..1, where the first feature maps lie between `typical` and their own: below 1, less varied and more
@@ -217,6 +217,11 @@ class Discriminator(_Progressive):
         x = _activate(getattr(self, f"conv_{first}")(x))
         x = _activate(self.dense(tf.reshape(x, [-1, first * first * x.shape[-1]])))
         return self.logits(x)
+
+    @property
+    def sample_group(self) -> int:
+        """How many neighbours of a batch a logit depends on."""
+        return self.stddev_group
 
     def layers_at(self, resolution, fade):
         self._check(resolution)

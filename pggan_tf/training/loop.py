@@ -44,6 +44,9 @@ def build(config: Config, policy: str) -> GAN:
         lambda resolution: configs.objective(config, resolution),
         config.update,
         seed=config.seed,
+        optimizer=config.optimizer,
+        discriminator_rate=config.discriminator_rate,
+        weight_clip=config.weight_clip,
         adam_betas=config.adam_betas,
         adam_epsilon=config.adam_epsilon,
         ema_half_life_images=config.ema_half_life_images,
@@ -59,7 +62,7 @@ def compiled(gan: GAN, phase: growth.Phase, strategy) -> Callable:
     replicas = strategy.num_replicas_in_sync
 
     def one(batch):
-        return gan.step(phase, batch[0], replicas)
+        return gan.step(phase, *batch, replicas)
 
     @tf.function(autograph=False, reduce_retracing=True)
     def call(iterator, steps):
@@ -79,7 +82,9 @@ def compiled(gan: GAN, phase: growth.Phase, strategy) -> Callable:
 
 
 def data(config: Config, shards: Shards, phase: growth.Phase, start: int, strategy):
-    dataset = pipeline.batches(shards, phase.resolution, config.seed, start, phase.end, phase.batch, config.mirror)
+    dataset = pipeline.batches(
+        shards, phase.resolution, config.seed, start, phase.end, phase.images_per_step, config.mirror
+    )
     return iter(strategy.experimental_distribute_dataset(dataset) if strategy.num_replicas_in_sync > 1 else dataset)
 
 
@@ -99,7 +104,7 @@ def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[tuple[i
             if not table[resolution]:
                 continue
             batch = config.batch[resolution]
-            phase = growth.Phase(0, resolution, fade, 0, 10**9, batch, 0.0, 0)
+            phase = growth.Phase(0, resolution, fade, 0, 10**9, batch, 0.0, 0, config.critic_steps)
             with strategy.scope():
                 gan.images_seen.assign(0)
                 gan.begin(phase)
@@ -115,7 +120,7 @@ def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[tuple[i
             per_step = taken / total
             if total < config.penalty_every:  # slow steps: none of them came to the turn of a lazy penalty
                 per_step += (penalised - per_step) / config.penalty_every
-            speeds[resolution, fade] = growth.Speed(batch / per_step, build_seconds)
+            speeds[resolution, fade] = growth.Speed(phase.images_per_step / per_step, build_seconds)
     return speeds
 
 
@@ -277,12 +282,12 @@ class Run:
             count, sums = call(iterator, min(steps, self._steps_to_next_event(phase)))
             count, sums = int(count), {k: float(v) for k, v in sums.items()}
             taken = time.perf_counter() - begun
-            self.images_seen += count * phase.batch
+            self.images_seen += count * phase.images_per_step
             self.seconds += taken
             if not first:  # the first call traced the graph
-                rate = count * phase.batch / taken
+                rate = count * phase.images_per_step / taken
                 self.speed = 0.8 * self.speed + 0.2 * rate if self.speed else rate
-                steps = max(1, min(4 * steps, round(CALL_SECONDS * self.speed / phase.batch)))
+                steps = max(1, min(4 * steps, round(CALL_SECONDS * self.speed / phase.images_per_step)))
             first = False
             self._observe(phase, sums, count, taken)
             if signals.received is not None:
@@ -298,10 +303,10 @@ class Run:
     def _steps_to_next_event(self, phase: growth.Phase) -> int:
         """Calls end where a tick, a snapshot or the phase does: which steps share a call must not matter, and does not."""
         nexts = [(self.images_seen // every + 1) * every for every in (self.tick_images, self.snapshot_images)]
-        return math.ceil((min(*nexts, phase.end) - self.images_seen) / phase.batch)
+        return math.ceil((min(*nexts, phase.end) - self.images_seen) / phase.images_per_step)
 
     def _observe(self, phase: growth.Phase, sums: dict, count: int, taken: float) -> None:
-        before = self.images_seen - count * phase.batch
+        before = self.images_seen - count * phase.images_per_step
         self._window = {k: self._window[k] + sums[k] for k in STATS}
         self._window_steps += count
         self._window_seconds += taken
@@ -312,7 +317,7 @@ class Run:
         if ended or self.images_seen // self.tick_images > before // self.tick_images:
             stats = {k: v / self._window_steps for k, v in self._window.items()}
             stats |= {
-                "images_per_second": self._window_steps * phase.batch / self._window_seconds,
+                "images_per_second": self._window_steps * phase.images_per_step / self._window_seconds,
                 "skipped_total": self.skipped,
             }
             self._tell("tick", stats)
