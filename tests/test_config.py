@@ -21,7 +21,15 @@ def test_every_recipe_is_complete_and_has_a_schedule(name):
     phases = configs.schedule(config)
     assert phases[-1].resolution == config.target_res == config.resolutions[-1]
     open_fields = {f for f in configs.FIELDS if getattr(config, f) is None}
-    assert open_fields <= {"data", "init_from", "lsgan_targets", "total_images", "minutes", "snapshot_images", "weight_clip"}
+    assert open_fields <= {
+        "data",
+        "init_from",
+        "lsgan_targets",
+        "total_images",
+        "minutes",
+        "snapshot_images",
+        "weight_clip",
+    }
 
 
 def test_the_paper_s_schedule():

@@ -2,6 +2,16 @@
 
 from pggan_tf.layers.equalized import EqualizedConv2D, EqualizedDense
 from pggan_tf.layers.growing import block_mean, lerp, repeat_pixels
-from pggan_tf.layers.normalization import MinibatchStddev, PixelNorm
+from pggan_tf.layers.normalization import BatchNorm, MinibatchDiscrimination, MinibatchStddev, PixelNorm
 
-__all__ = ["EqualizedConv2D", "EqualizedDense", "MinibatchStddev", "PixelNorm", "block_mean", "lerp", "repeat_pixels"]
+__all__ = [
+    "BatchNorm",
+    "EqualizedConv2D",
+    "EqualizedDense",
+    "MinibatchDiscrimination",
+    "MinibatchStddev",
+    "PixelNorm",
+    "block_mean",
+    "lerp",
+    "repeat_pixels",
+]

@@ -1,4 +1,5 @@
-"""Equalised learning rate: weights drawn from N(0, 1) and scaled in the forward pass (Karras et al. 2018, section 4.1)."""
+"""Convolutions and dense layers: with equalised learning rate, that is, weights drawn from N(0, 1) and scaled in the
+forward pass (Karras et al. 2018, section 4.1), or plain; with spectral normalisation or without."""
 
 from __future__ import annotations
 
@@ -23,32 +24,70 @@ def _four_by_four(kernel, spread):
     return tf.reshape(tf.matmul(tf.constant(spread), tf.reshape(kernel, [9, -1])), [4, 4, *kernel.shape[2:]])
 
 
+PLAIN_STDDEV = 0.02  # of the weights of plain layers (Radford et al. 2016, section 4)
+
+
+def _unit(x):
+    return x * tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(x)), 1e-24))
+
+
 class _Equalized(keras.layers.Layer):
     """A kernel ~ N(0, 1) times gain / sqrt(fan_in), and a bias of zeros.
 
-    gain: sqrt(2) keeps the variance through LeakyReLU; 1 suits a linear output.
+    gain: sqrt(2) keeps the variance through LeakyReLU; 1 suits a linear output; None makes a plain layer, its weights
+    ~ N(0, 0.02) as they are. spectral: the kernel, as a matrix [fan_in, units], is divided by its largest singular value
+    (Miyato et al. 2018, eq. 8), of which `advance` takes one step of power iteration: once for every training step, so that
+    all passes of a step see the same weights.
     """
 
-    def __init__(self, units: int, gain: float = math.sqrt(2), **kwargs):
+    def __init__(self, units: int, gain: float | None = math.sqrt(2), spectral: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.units, self.gain = units, gain
+        self.units, self.gain, self.spectral = units, gain, spectral
 
     def _add_weights(self, shape):
         # A Python float: a NumPy float64 would promote the product to float64.
-        self._scale = self.gain / math.sqrt(math.prod(shape[:-1]))
+        self._scale = 1.0 if self.gain is None else self.gain / math.sqrt(math.prod(shape[:-1]))
+        stddev = PLAIN_STDDEV if self.gain is None else 1.0
         # autocast=False: scaled in float32 and rounded once, not twice.
         self.kernel = self.add_weight(
-            shape=shape, initializer=keras.initializers.RandomNormal(stddev=1.0), name="kernel", autocast=False
+            shape=shape, initializer=keras.initializers.RandomNormal(stddev=stddev), name="kernel", autocast=False
         )
         self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
+        if self.spectral:
+            self.singular = self.add_weight(
+                shape=(self.units,),
+                initializer=keras.initializers.RandomNormal(stddev=1.0),
+                trainable=False,
+                name="singular",
+                autocast=False,
+            )
+
+    def _power_iteration(self):
+        """Approximate singular vectors, left [fan_in] and right [units], of the kernel; constants for the gradient."""
+        matrix = tf.stop_gradient(tf.reshape(self.kernel * self._scale, [-1, self.units]))
+        left = _unit(tf.linalg.matvec(matrix, _unit(tf.convert_to_tensor(self.singular))))
+        return left, _unit(tf.linalg.matvec(matrix, left, transpose_a=True))
+
+    def advance(self) -> None:
+        """Call after every training step."""
+        if self.spectral:
+            self.singular.assign(self._power_iteration()[1])
+
+    def effective_kernel(self):
+        """The kernel as it is used, float32."""
+        kernel = self.kernel * self._scale
+        if not self.spectral:
+            return kernel
+        left, right = self._power_iteration()
+        return kernel / tf.reduce_sum(left * tf.linalg.matvec(tf.reshape(kernel, [-1, self.units]), right))
 
     def set_effective(self, kernel, bias) -> None:
-        """Sets the weights so that the scaled kernel is `kernel`."""
+        """Sets the weights so that the scaled kernel is `kernel`: not with spectral normalisation."""
         self.kernel.assign(kernel / self._scale)
         self.bias.assign(bias)
 
     def get_config(self):
-        return {**super().get_config(), "units": self.units, "gain": self.gain}
+        return {**super().get_config(), "units": self.units, "gain": self.gain, "spectral": self.spectral}
 
 
 @keras.saving.register_keras_serializable("pggan_tf")
@@ -59,7 +98,7 @@ class EqualizedDense(_Equalized):
         self._add_weights((input_shape[-1], self.units))
 
     def call(self, x):
-        return tf.matmul(x, tf.cast(self.kernel * self._scale, self.compute_dtype)) + self.bias
+        return tf.matmul(x, tf.cast(self.effective_kernel(), self.compute_dtype)) + self.bias
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)
@@ -83,7 +122,7 @@ class EqualizedConv2D(_Equalized):
         self._add_weights((self.kernel_size, self.kernel_size, input_shape[-1], self.units))
 
     def call(self, x):
-        kernel = self.kernel * self._scale
+        kernel = self.effective_kernel()
         fused = self.kernel_size == 3 and 2 in (self.up, self.down)
         if fused and self.up == 2:
             kernel = tf.transpose(_four_by_four(kernel, _SPREAD_FLIPPED), [0, 1, 3, 2])
