@@ -16,6 +16,8 @@ LAYERS = [
     (layers.PixelNorm(), (2, 6, 6, 5)),
     (layers.MinibatchStddev(2), (4, 6, 6, 5)),
     (layers.EqualizedConv2D(7, spectral=True), (2, 6, 6, 5)),
+    (layers.EqualizedConv2D(7, 4, stride=2, gain=None), (2, 6, 6, 5)),
+    (layers.EqualizedConv2D(7, 4, stride=2, transposed=True, gain=None), (2, 6, 6, 5)),
     (layers.EqualizedDense(7, gain=None, spectral=True), (2, 5)),
     (layers.MinibatchDiscrimination(3, 4), (4, 5)),
     (layers.BatchNorm(), (4, 6, 6, 5)),

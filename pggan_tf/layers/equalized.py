@@ -109,14 +109,25 @@ class EqualizedConv2D(_Equalized):
     """[N, H, W, I] -> [N, H, W, units], zero-padded; with up=f pixels are first repeated f times along both sides, with
     down=f the result (before the bias) is averaged over f x f.
 
-    A factor of two costs 4/9 of the multiplications that the two separate steps would: see `_SPREAD`.
+    A factor of two costs 4/9 of the multiplications that the two separate steps would: see `_SPREAD`. stride: instead, only
+    every so many pixels are taken, or, transposed, so many times as many are made (Radford et al. 2016).
     """
 
-    def __init__(self, units: int, kernel_size: int = 3, up: int = 1, down: int = 1, **kwargs):
+    def __init__(
+        self,
+        units: int,
+        kernel_size: int = 3,
+        up: int = 1,
+        down: int = 1,
+        stride: int = 1,
+        transposed: bool = False,
+        **kwargs,
+    ):
         super().__init__(units, **kwargs)
-        if up > 1 and down > 1:
-            raise ValueError(f"EqualizedConv2D: up={up} and down={down}: expected at most one of them above 1.")
+        if sum(f > 1 for f in (up, down, stride)) > 1:
+            raise ValueError(f"EqualizedConv2D: up={up}, down={down}, stride={stride}: expected at most one above 1.")
         self.kernel_size, self.up, self.down = kernel_size, up, down
+        self.stride, self.transposed = stride, transposed
 
     def build(self, input_shape):
         self._add_weights((self.kernel_size, self.kernel_size, input_shape[-1], self.units))
@@ -124,11 +135,12 @@ class EqualizedConv2D(_Equalized):
     def call(self, x):
         kernel = self.effective_kernel()
         fused = self.kernel_size == 3 and 2 in (self.up, self.down)
-        if fused and self.up == 2:
-            kernel = tf.transpose(_four_by_four(kernel, _SPREAD_FLIPPED), [0, 1, 3, 2])
-            shape = tf.shape(x)
-            n, h, w = (x.shape[i] or shape[i] for i in range(3))
-            y = tf.nn.conv2d_transpose(x, tf.cast(kernel, x.dtype), [n, 2 * h, 2 * w, self.units], 2, "SAME")
+        if self.transposed:
+            y = self._transposed(x, kernel, self.stride)
+        elif self.stride > 1:
+            y = tf.nn.conv2d(x, tf.cast(kernel, x.dtype), self.stride, "SAME")
+        elif fused and self.up == 2:
+            y = self._transposed(x, _four_by_four(kernel, _SPREAD_FLIPPED), 2)
         elif fused:
             y = tf.nn.conv2d(x, tf.cast(_four_by_four(kernel, _SPREAD / 4), x.dtype), 2, "SAME")
         else:
@@ -138,9 +150,24 @@ class EqualizedConv2D(_Equalized):
         # Not tf.nn.bias_add: on a CPU its gradient is summed up in bfloat16, and half wrong for large maps.
         return y + self.bias
 
+    def _transposed(self, x, kernel, factor: int):
+        shape = tf.shape(x)
+        n, h, w = (x.shape[i] or shape[i] for i in range(3))
+        kernel = tf.cast(tf.transpose(kernel, [0, 1, 3, 2]), x.dtype)
+        return tf.nn.conv2d_transpose(x, kernel, [n, factor * h, factor * w, self.units], factor, "SAME")
+
     def compute_output_shape(self, input_shape):
         n, h, w, _ = input_shape
-        return (n, h and h * self.up // self.down, w and w * self.up // self.down, self.units)
+        up = self.stride if self.transposed else self.up
+        down = 1 if self.transposed else self.down * self.stride
+        return (n, h and h * up // down, w and w * up // down, self.units)
 
     def get_config(self):
-        return {**super().get_config(), "kernel_size": self.kernel_size, "up": self.up, "down": self.down}
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "up": self.up,
+            "down": self.down,
+            "stride": self.stride,
+            "transposed": self.transposed,
+        }

@@ -6,68 +6,22 @@ the others neither matter nor change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import keras
 import tensorflow as tf
 
 from pggan_tf.layers import EqualizedConv2D, EqualizedDense, MinibatchStddev, PixelNorm, block_mean, lerp, repeat_pixels
-
-LEAK = 0.2
-
-
-def width(resolution: int, fmap_base: int, fmap_max: int) -> int:
-    """Feature maps of the layers at `resolution` pixels: min(fmap_base / 2^(r-1), fmap_max) for 2^r pixels."""
-    return max(1, min(2 * fmap_base // resolution, fmap_max))
+from pggan_tf.networks.base import LatentNetwork, Network, leaky
 
 
-def _activate(x):
-    return tf.nn.leaky_relu(x, LEAK)
-
-
-class _Progressive(keras.Model):
-    """What both networks share: their resolutions and widths, and blocks held as attributes.
-
-    Attributes, because tf.train.Checkpoint and `.keras` files skip layers that sit in lists.
-    """
-
-    def __init__(self, resolutions: Sequence[int], channels: int, fmap_base: int, fmap_max: int, **kwargs):
-        super().__init__(**kwargs)
-        self.resolutions = tuple(resolutions)
-        self.channels, self.fmap_base, self.fmap_max = channels, fmap_base, fmap_max
-
-    def _width(self, resolution: int) -> int:
-        return width(resolution, self.fmap_base, self.fmap_max)
-
+class _Progressive(Network):
     def _steps(self):
         """(lower, higher) for every growth."""
         return list(zip(self.resolutions, self.resolutions[1:]))
 
-    def _layer(self, kind, name: str, *args, **kwargs):
-        """A layer as an attribute. Its name is given: Keras' own would count the layers of the whole process."""
-        setattr(self, name, kind(*args, name=name, **kwargs))
-
-    def _check(self, resolution: int):
-        if resolution not in self.resolutions:
-            raise ValueError(f"resolution {resolution}: this network has {', '.join(map(str, self.resolutions))}.")
-
-    def variables_at(self, resolution: int, fade: bool) -> list:
-        """The weights that a forward pass at `resolution` uses; each network's `layers_at` names the layers."""
-        return [v for layer in self.layers_at(resolution, fade) for v in layer.trainable_variables]
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "resolutions": list(self.resolutions),
-            "channels": self.channels,
-            "fmap_base": self.fmap_base,
-            "fmap_max": self.fmap_max,
-        }
-
 
 @keras.saving.register_keras_serializable("pggan_tf")
-class Generator(_Progressive):
-    """Latents [N, latent_size] ~ N(0, 1) -> images [N, R, R, channels], float32, about -1..1 (linear, not clipped)."""
+class Generator(_Progressive, LatentNetwork):
+    """Images are linear in the last features: about -1..1, not clipped."""
 
     def __init__(
         self,
@@ -76,9 +30,10 @@ class Generator(_Progressive):
         fmap_base: int = 8192,
         fmap_max: int = 512,
         latent_size: int = 512,
+        classes=(),
         **kwargs,
     ):
-        super().__init__(resolutions, channels, fmap_base, fmap_max, **kwargs)
+        super().__init__(resolutions, channels, fmap_base, fmap_max, classes, **kwargs)
         self.latent_size = latent_size
         dtype = self.dtype_policy
         first = self.resolutions[0]
@@ -100,7 +55,7 @@ class Generator(_Progressive):
         self.typical = self.add_weight(
             shape=shape, initializer="zeros", trainable=False, name="typical", autocast=False
         )
-        self.dense.build((None, self.latent_size))
+        self.dense.build((None, self.latent_size + len(self.classes)))
         getattr(self, f"conv_{first}").build((None, first, first, self._width(first)))
         for low, high in self._steps():
             getattr(self, f"up_{high}").build((None, low, low, self._width(low)))
@@ -109,36 +64,36 @@ class Generator(_Progressive):
             getattr(self, f"to_image_{r}").build((None, r, r, self._width(r)))
         self.built = True
 
-    def first_maps(self, latents):
+    def first_maps(self, latents, labels=None):
         """latents -> [N, 4, 4, C]: what the dense layer gives, activated and normalised."""
-        x = self.dense(self.latent_norm(latents))  # [N,4*4*C]
-        return self.pixel_norm(_activate(tf.reshape(x, [-1, *self.typical.shape])))
+        x = self.dense(self.joined(self.latent_norm(latents), labels))  # [N,4*4*C]
+        return self.pixel_norm(leaky(tf.reshape(x, [-1, *self.typical.shape])))
 
-    def features(self, latents, resolution: int, truncation=None) -> list:
+    def features(self, latents, resolution: int, truncation=None, labels=None) -> list:
         """latents -> the feature maps [N, R, R, C] of every stage up to `resolution`, from which images are made."""
         self._check(resolution)
         first = self.resolutions[0]
-        x = self.first_maps(latents)
+        x = self.first_maps(latents, labels)
         if truncation is not None:
             x = lerp(tf.cast(self.typical, x.dtype), x, truncation)
-        x = self.pixel_norm(_activate(getattr(self, f"conv_{first}")(x)))  # [N,4,4,C]
+        x = self.pixel_norm(leaky(getattr(self, f"conv_{first}")(x)))  # [N,4,4,C]
         stages = [x]
         for _, high in self._steps():
             if high > resolution:
                 break
-            x = self.pixel_norm(_activate(getattr(self, f"up_{high}")(x)))  # [N,2R,2R,C]
-            x = self.pixel_norm(_activate(getattr(self, f"conv_{high}")(x)))
+            x = self.pixel_norm(leaky(getattr(self, f"up_{high}")(x)))  # [N,2R,2R,C]
+            x = self.pixel_norm(leaky(getattr(self, f"conv_{high}")(x)))
             stages.append(x)
         return stages
 
-    def call(self, latents, resolution: int | None = None, alpha=None, truncation=None, labels=None):
+    def call(self, latents, resolution: int | None = None, alpha=None, truncation=None, labels=None, training=False):
         """alpha: weight 0..1 of the block of `resolution`; None runs without the fade's second path.
 
         truncation: 0..1, where the first feature maps lie between `typical` and their own: below 1, less varied and more
         typical images. (The latents themselves are normalised: shortening them would do nothing.)
         """
         resolution = resolution or self.resolutions[-1]
-        stages = self.features(latents, resolution, truncation)
+        stages = self.features(latents, resolution, truncation, labels)
         image = getattr(self, f"to_image_{resolution}")(stages[-1])  # [N,R,R,channels]
         if alpha is None or len(stages) == 1:
             return image
@@ -159,7 +114,7 @@ class Generator(_Progressive):
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class Discriminator(_Progressive):
-    """Images [N, R, R, channels] -> logits [N, 1 + labels], float32."""
+    """Images [N, R, R, channels] -> logits [N, 1 + classes], float32."""
 
     def __init__(
         self,
@@ -167,12 +122,12 @@ class Discriminator(_Progressive):
         channels: int = 3,
         fmap_base: int = 8192,
         fmap_max: int = 512,
-        labels: int = 0,
         stddev_group: int = 4,
+        classes=(),
         **kwargs,
     ):
-        super().__init__(resolutions, channels, fmap_base, fmap_max, **kwargs)
-        self.labels, self.stddev_group = labels, stddev_group
+        super().__init__(resolutions, channels, fmap_base, fmap_max, classes, **kwargs)
+        self.stddev_group = stddev_group
         dtype = self.dtype_policy
         first = self.resolutions[0]
         for r in self.resolutions:
@@ -184,7 +139,7 @@ class Discriminator(_Progressive):
         self._layer(MinibatchStddev, "minibatch_stddev", stddev_group, dtype=dtype)
         self._layer(EqualizedConv2D, f"conv_{first}", self._width(first), dtype=dtype)
         self._layer(EqualizedDense, "dense", self._width(first // 2), dtype=dtype)
-        self._layer(EqualizedDense, "logits", 1 + labels, gain=1.0, dtype="float32")
+        self._layer(EqualizedDense, "logits", 1 + len(self.classes), gain=1.0, dtype="float32")
 
     def build(self, input_shape=None):
         first = self.resolutions[0]
@@ -199,28 +154,27 @@ class Discriminator(_Progressive):
         self.logits.build((None, self._width(first // 2)))
         self.built = True
 
-    def call(self, images, resolution: int | None = None, alpha=None):
+    def call(self, images, resolution: int | None = None, alpha=None, training=False):
         resolution = resolution or images.shape[1]
         self._check(resolution)
         first = self.resolutions[0]
-        x = _activate(getattr(self, f"from_image_{resolution}")(images))  # [N,R,R,C]
+        x = leaky(getattr(self, f"from_image_{resolution}")(images))  # [N,R,R,C]
         for low, high in reversed(self._steps()):
             if high > resolution:
                 continue
-            x = _activate(getattr(self, f"conv_{high}")(x))
-            x = _activate(getattr(self, f"down_{high}")(x))  # [N,R/2,R/2,C]
+            x = leaky(getattr(self, f"conv_{high}")(x))
+            x = leaky(getattr(self, f"down_{high}")(x))  # [N,R/2,R/2,C]
             if high == resolution and alpha is not None:
-                old = _activate(getattr(self, f"from_image_{low}")(block_mean(images, high // low)))
+                old = leaky(getattr(self, f"from_image_{low}")(block_mean(images, high // low)))
                 x = lerp(tf.cast(old, x.dtype), x, alpha)
         if self.stddev_group > 1:
             x = self.minibatch_stddev(x)  # [N,4,4,C+1]
-        x = _activate(getattr(self, f"conv_{first}")(x))
-        x = _activate(self.dense(tf.reshape(x, [-1, first * first * x.shape[-1]])))
+        x = leaky(getattr(self, f"conv_{first}")(x))
+        x = leaky(self.dense(tf.reshape(x, [-1, first * first * x.shape[-1]])))
         return self.logits(x)
 
     @property
     def sample_group(self) -> int:
-        """How many neighbours of a batch a logit depends on."""
         return self.stddev_group
 
     def layers_at(self, resolution, fade):
@@ -231,4 +185,4 @@ class Discriminator(_Progressive):
         return [getattr(self, name) for name in names]
 
     def get_config(self):
-        return {**super().get_config(), "labels": self.labels, "stddev_group": self.stddev_group}
+        return {**super().get_config(), "stddev_group": self.stddev_group}
