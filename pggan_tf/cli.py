@@ -200,6 +200,7 @@ def _range(text: str) -> list[int]:
 @click.option("--grid", help="write all of them as one picture")
 @click.option("--npz", help="write all of them as uint8 'images' [N,H,W,C]")
 @click.option("--dir", "folder", help="write each as a .png into this folder")
+@click.option("--class", "class_name", help="images of this class, from a conditional generator  [every class in turn]")
 @click.option("--stage", type=int, help="resolution to generate at  [the last that was trained]")
 @click.option(
     "--truncation",
@@ -208,7 +209,7 @@ def _range(text: str) -> list[int]:
     show_default=True,
     help="below 1: less varied, more typical images",
 )
-def generate(source, seeds, count, grid, npz, folder, stage, truncation):
+def generate(source, seeds, count, grid, npz, folder, class_name, stage, truncation):
     """Images out of SOURCE, a run's folder or a generator.keras."""
     if seeds and count:
         raise UserError("--seeds and --count: give one of them.")
@@ -230,9 +231,14 @@ def generate(source, seeds, count, grid, npz, folder, stage, truncation):
     stage = stage or generator.resolutions[-1]
     if stage not in generator.resolutions:
         raise UserError(f"--stage {stage}: {source} has {', '.join(map(str, generator.resolutions))}.")
-    images = synthesis.Sampler(generator).images(
-        synthesis.latents(numbers, generator.latent_size), stage, truncation=truncation
-    )
+    labels = None
+    if class_name is not None:
+        if class_name not in generator.classes:
+            known = nearest(class_name, generator.classes) if generator.classes else "it was trained without classes."
+            raise UserError(f"--class {class_name}: {source} does not make it; {known}")
+        labels = np.full(len(numbers), generator.classes.index(class_name))
+    z = synthesis.latents(numbers, generator.latent_size)
+    images = synthesis.Sampler(generator).images(z, stage, truncation=truncation, labels=labels)
     try:
         for file in filter(None, (grid, npz)):
             Path(file).parent.mkdir(parents=True, exist_ok=True)

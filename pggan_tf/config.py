@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pggan_tf import growth, objectives
+from pggan_tf import growth, networks, objectives
 from pggan_tf.errors import UserError, nearest
 from pggan_tf.pixels import FILTERS
 
@@ -20,6 +20,7 @@ VERSION = 1
 PRECISIONS = ("auto", "float32", "bfloat16")
 UPDATES = ("two-stage", "one-stage")
 OPTIMIZERS = ("adam", "rmsprop")
+AUGMENTATIONS = ("none", "diff", "ada")
 # A value for each resolution; one that is not listed takes that of the next lower one.
 Table = dict[int, float]
 CountTable = dict[int, int]
@@ -41,16 +42,29 @@ class Config:
     filter: str = option("lanczos", "filter that photos are reduced with", FILTERS)
     upscale_small: bool = option(False, "enlarge photos that are smaller than the target instead of leaving them out")
     mirror: bool = option(True, "show every other image mirrored")
+    augment: str = option(
+        "none", "what the discriminator sees is changed at random, for few images: always, or adaptively", AUGMENTATIONS
+    )
     channels: int = option(3, "3 for colour, 1 for gray", ("1", "3"))
     # networks
     target_res: int | None = option(
         None, "pixels to grow to, a power of two from 4 to 1024; 64 unless --resolutions are given"
     )
     resolutions: tuple[int, ...] | None = option(None, "stages to grow through, such as 4,8,16,32,96")
+    network: str = option("progressive", "architecture of both networks", tuple(networks.NETWORKS))
+    conditional: bool = option(False, "the generator is told a class, and the discriminator tells them apart (ACGAN)")
+    class_weight: float = option(1.0, "weight of the classes in both losses, with --conditional")
     fmap_base: int = option(2048, "feature maps: min(2 * fmap_base / resolution, fmap_max)")
     fmap_max: int = option(128, "feature maps at most")
     latent_size: int = option(128, "numbers that an image is generated from")
     stddev_group: int = option(4, "images whose spread the discriminator sees; 1 turns it off")
+    conv: str = option("standard", "3x3 convolutions of progressive", ("standard", "separable"))
+    generator_norm: str | None = option(None, "normalisation in the generator", ("pixel", "batch", "none"))
+    discriminator_norm: str | None = option(None, "normalisation in the discriminator", ("batch", "none"))
+    spectral: str = option("none", "spectrally normalised layers of the discriminator", ("none", "down", "all"))
+    minibatch: str = option(
+        "stddev", "what progressive's discriminator sees of the batch", ("stddev", "discrimination", "none")
+    )
     # objective
     loss: str = option("nonsaturating-r1", "pair of losses, with its penalty", tuple(objectives.LOSSES))
     lsgan_targets: tuple[float, ...] | None = option(
@@ -253,15 +267,32 @@ def complete(config: Config) -> Config:
         raise UserError(
             f"--critic-steps {config.critic_steps} with --update one-stage: one pass updates both networks. Give --update two-stage."
         )
-    changes: dict = {}
+    kind = networks.NETWORKS[config.network]
+    changes: dict = {name: value for name, value in kind.usual.items() if getattr(config, name) is None}
+    taken = {*kind.generator, *kind.discriminator}
+    for name in ("conv", "minibatch"):
+        if name not in taken and getattr(config, name) != FIELDS[name].default:
+            raise UserError(f"{flag(name)} {getattr(config, name)}: --network {config.network} does not have it.")
+    if config.network == "dcgan" and config.generator_norm == "pixel":
+        raise UserError("--generator-norm pixel: --network dcgan takes batch or none.")
+    if config.minibatch == "discrimination" and min(config.batch.values()) < 2:
+        raise UserError(
+            "--minibatch discrimination with --batch 1: it compares the images of a batch. Give at least 2."
+        )
     if config.resolutions:
         resolutions = growth.check_resolutions(config.resolutions)
         if config.target_res not in (None, resolutions[-1]):
             raise UserError(
                 f"--target-res {config.target_res} and --resolutions that end at {resolutions[-1]}: give one of them."
             )
-    else:
+    elif networks.NETWORKS[config.network].grows:
         resolutions = growth.doubling(64 if config.target_res is None else config.target_res)
+    else:
+        resolutions = growth.doubling(32 if config.target_res is None else config.target_res)[-1:]
+    if not networks.NETWORKS[config.network].grows and (len(resolutions) > 1 or not 8 <= resolutions[0] <= 256):
+        raise UserError(
+            f"--network {config.network} at {', '.join(map(str, resolutions))} px: it is made for one size, a power of two from 8 to 256."
+        )
     changes |= {"resolutions": resolutions, "target_res": resolutions[-1]}
     own = objectives.LOSSES[config.loss]
     penalty = config.penalty or own["penalty"]
@@ -307,8 +338,8 @@ def schedule(config: Config) -> tuple[growth.Phase, ...]:
     return growth.plan(config.resolutions, fade, stable, config.batch, config.learning_rate, config.critic_steps)
 
 
-def objective(config: Config, resolution: int) -> objectives.Objective:
-    """The objective of a completed config at one resolution."""
+def objective(config: Config, resolution: int, labels: int = 0) -> objectives.Objective:
+    """The objective of a completed config at one resolution. labels: how many classes D tells apart besides."""
     adversarial = objectives.ADVERSARIAL[objectives.LOSSES[config.loss]["adversarial"]]
     if config.lsgan_targets:
         adversarial = objectives.least_squares(*config.lsgan_targets)
@@ -321,4 +352,17 @@ def objective(config: Config, resolution: int) -> objectives.Objective:
         config.penalty_every,
         config.penalty_target,
         config.drift,
+        labels,
+        config.class_weight,
     )
+
+
+def network_options(config: Config, classes: typing.Sequence[str]) -> dict:
+    """What networks.generator and networks.discriminator take of a completed config. classes: those of the data."""
+    if config.conditional and not classes:
+        raise UserError(
+            "--conditional: the data has no classes. Give a folder with a subfolder for each, or leave it out."
+        )
+    names = {"classes": tuple(classes) if config.conditional else ()}
+    kind = networks.NETWORKS[config.network]
+    return names | {f: getattr(config, f) for f in (*networks.SHARED, *kind.generator, *kind.discriminator)}

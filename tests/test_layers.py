@@ -19,6 +19,9 @@ LAYERS = [
     (layers.EqualizedConv2D(7, 4, stride=2, gain=None), (2, 6, 6, 5)),
     (layers.EqualizedConv2D(7, 4, stride=2, transposed=True, gain=None), (2, 6, 6, 5)),
     (layers.EqualizedDense(7, gain=None, spectral=True), (2, 5)),
+    (layers.SeparableConv2D(7), (2, 6, 6, 5)),
+    (layers.SeparableConv2D(7, up=2), (2, 6, 6, 5)),
+    (layers.SeparableConv2D(7, down=2, spectral=True), (2, 6, 6, 5)),
     (layers.MinibatchDiscrimination(3, 4), (4, 5)),
     (layers.BatchNorm(), (4, 6, 6, 5)),
 ]

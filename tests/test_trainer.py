@@ -167,7 +167,7 @@ def test_state_holds_every_variable_under_its_own_name():
     model.begin(FADE)
     counts = [len(n.variables) for n in (model.generator, model.discriminator, model.ema)]
     slots = sum(1 + 2 * len(o.trained) for o in model.optimizers.values())
-    assert len(model.state()) == sum(counts) + slots + 3
+    assert len(model.state()) == sum(counts) + slots + 4
 
 
 def test_adam_equals_its_formula():
@@ -182,3 +182,19 @@ def test_adam_equals_its_formula():
         m, v = 0.5 * m + 0.5 * g, 0.9 * v + 0.1 * g**2
         w = w - 0.1 * np.sqrt(1 - 0.9**t) / (1 - 0.5**t) * m / (np.sqrt(v) + 1e-3)
         np.testing.assert_allclose(variable.numpy(), w, rtol=1e-5)
+
+
+@pytest.mark.parametrize("augment", ["diff", "ada"])
+def test_augmented_training_is_repeatable_and_adapts(augment):
+    model = gan(augment=augment)
+    model.begin(FADE)
+    kept = values(model)
+    stats = model.step(FADE, pixels(), LABELS)
+    once = values(model)
+    sure = np.sign(float(stats["sign_real"]) - 0.6)
+    assert once["augment_probability"] == (pytest.approx(max(0, sure * 8 / 500_000)) if augment == "ada" else 0)
+    for name, variable in model.state().items():
+        variable.assign(kept[name])
+    model.step(FADE, pixels(), LABELS)
+    for name, value in values(model).items():
+        np.testing.assert_array_equal(value, once[name], err_msg=name)

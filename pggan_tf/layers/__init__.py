@@ -1,8 +1,8 @@
 """Building blocks. Every layer takes NHWC tensors and round-trips through `get_config`."""
 
-from pggan_tf.layers.equalized import EqualizedConv2D, EqualizedDense
+from pggan_tf.layers.equalized import EqualizedConv2D, EqualizedDense, SeparableConv2D
 from pggan_tf.layers.growing import block_mean, lerp, repeat_pixels
-from pggan_tf.layers.normalization import BatchNorm, MinibatchDiscrimination, MinibatchStddev, PixelNorm
+from pggan_tf.layers.normalization import BatchNorm, MinibatchDiscrimination, MinibatchStddev, PixelNorm, pixel_norm
 
 __all__ = [
     "BatchNorm",
@@ -11,7 +11,9 @@ __all__ = [
     "MinibatchDiscrimination",
     "MinibatchStddev",
     "PixelNorm",
+    "SeparableConv2D",
     "block_mean",
     "lerp",
+    "pixel_norm",
     "repeat_pixels",
 ]

@@ -6,13 +6,18 @@ import keras
 import tensorflow as tf
 
 
+def pixel_norm(x):
+    """[..., C] -> [..., C]: every feature vector divided by its root mean square, eps 1e-8 (Karras et al. 2018, section 4.2)."""
+    mean_square = tf.reduce_mean(tf.square(tf.cast(x, tf.float32)), axis=-1, keepdims=True)
+    return x * tf.cast(tf.math.rsqrt(mean_square + 1e-8), x.dtype)
+
+
 @keras.saving.register_keras_serializable("pggan_tf")
 class PixelNorm(keras.layers.Layer):
-    """[..., C] -> [..., C]: every feature vector divided by its root mean square, eps 1e-8 (Karras et al. 2018, section 4.2)."""
+    """`pixel_norm` as a layer."""
 
     def call(self, x):
-        mean_square = tf.reduce_mean(tf.square(tf.cast(x, tf.float32)), axis=-1, keepdims=True)
-        return x * tf.cast(tf.math.rsqrt(mean_square + 1e-8), x.dtype)
+        return pixel_norm(x)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -100,16 +100,25 @@ class LatentNetwork(Network):
             raise ValueError(f"labels: this generator makes {', '.join(self.classes)}; say which, as int64 [N].")
         return tf.concat([latents, tf.one_hot(labels, len(self.classes), dtype=latents.dtype)], axis=1)
 
-    def measure(self, latents, labels=None) -> None:
-        """Measures the statistics of batch normalisation on these latents, for use outside training."""
+    def settle(self, latents) -> None:
+        """Makes a trained network ready for use outside training, by what it does with these latents [N, latent_size]."""
+        self.measure(latents)
+
+    def spread_labels(self, count: int):
+        """Every class equally often, int64 [count]; None where there are none."""
+        return tf.range(count, dtype=tf.int64) % len(self.classes) if self.classes else None
+
+    def measure(self, latents, resolutions: Sequence[int] | None = None) -> None:
+        """Measures the statistics of batch normalisation on these latents, for use outside training. resolutions: of the
+        stages that are looked at, all by default."""
         norms = [layer for layer in self._flatten_layers(include_self=False) if isinstance(layer, BatchNorm)]
         if not norms:
             return
         for layer in norms:
             layer.measuring = True
         try:
-            for resolution in self.resolutions:  # a stage's layers see the same maps at every later one
-                self(latents, resolution=resolution, labels=labels)
+            for resolution in resolutions or self.resolutions:
+                self(latents, resolution=resolution, labels=self.spread_labels(len(latents)))
         finally:
             for layer in norms:
                 layer.measuring = False

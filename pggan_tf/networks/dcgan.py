@@ -23,7 +23,7 @@ def _stages(resolution: int) -> list[int]:
     return out
 
 
-@keras.saving.register_keras_serializable("pggan_tf")
+@keras.saving.register_keras_serializable("pggan_tf", "DCGANGenerator")
 class Generator(LatentNetwork):
     def __init__(
         self,
@@ -33,16 +33,16 @@ class Generator(LatentNetwork):
         fmap_max=512,
         classes=(),
         latent_size=100,
-        normalization="batch",
+        generator_norm="batch",
         **kwargs,
     ):
         super().__init__(resolutions, channels, fmap_base, fmap_max, classes, **kwargs)
-        self.latent_size, self.normalization = latent_size, normalization
+        self.latent_size, self.generator_norm = latent_size, generator_norm
         dtype = self.dtype_policy
         (last,) = self.resolutions
         self._layer(EqualizedDense, "dense", FIRST * FIRST * self._width(FIRST), gain=None, dtype=dtype)
         for r in [FIRST, *_stages(last)[:-1]]:
-            if normalization == "batch":
+            if generator_norm == "batch":
                 self._layer(BatchNorm, f"norm_{r}", dtype=dtype)
         for r in _stages(last):
             units = channels if r == last else self._width(r)
@@ -54,14 +54,14 @@ class Generator(LatentNetwork):
         self.dense.build((None, self.latent_size + len(self.classes)))
         below = FIRST
         for r in [*_stages(last)]:
-            if self.normalization == "batch":
+            if self.generator_norm == "batch":
                 getattr(self, f"norm_{below}").build((None, below, below, self._width(below)))
             getattr(self, f"up_{r}").build((None, below, below, self._width(below)))
             below = r
         self.built = True
 
     def _normalized(self, x, r, training):
-        return getattr(self, f"norm_{r}")(x, training=training) if self.normalization == "batch" else x
+        return getattr(self, f"norm_{r}")(x, training=training) if self.generator_norm == "batch" else x
 
     def call(self, latents, resolution: int | None = None, alpha=None, truncation=None, labels=None, training=False):
         """truncation: 0..1, the latents are shortened to it."""
@@ -78,10 +78,10 @@ class Generator(LatentNetwork):
         return tf.tanh(x)
 
     def get_config(self):
-        return {**super().get_config(), "latent_size": self.latent_size, "normalization": self.normalization}
+        return {**super().get_config(), "latent_size": self.latent_size, "generator_norm": self.generator_norm}
 
 
-@keras.saving.register_keras_serializable("pggan_tf")
+@keras.saving.register_keras_serializable("pggan_tf", "DCGANDiscriminator")
 class Discriminator(Network):
     """Images [N, R, R, channels] -> logits [N, 1 + classes], float32."""
 
@@ -92,15 +92,15 @@ class Discriminator(Network):
         fmap_base=1024,
         fmap_max=512,
         classes=(),
-        normalization="batch",
-        spectral=False,
+        discriminator_norm="batch",
+        spectral="none",
         **kwargs,
     ):
         super().__init__(resolutions, channels, fmap_base, fmap_max, classes, **kwargs)
-        self.normalization, self.spectral_norm = normalization, spectral
+        self.discriminator_norm, self.spectral_norm = discriminator_norm, spectral
         dtype = self.dtype_policy
         (last,) = self.resolutions
-        weights = {"gain": None, "spectral": spectral}
+        weights = {"gain": None, "spectral": spectral != "none"}
         for r in reversed(_stages(last)):
             self._layer(
                 EqualizedConv2D,
@@ -111,9 +111,11 @@ class Discriminator(Network):
                 dtype="float32" if r == last else dtype,
                 **weights,
             )
-            if normalization == "batch" and r != last:
+            if discriminator_norm == "batch" and r != last:
                 self._layer(BatchNorm, f"norm_{r}", dtype=dtype)
-        self._layer(EqualizedDense, "logits", 1 + len(self.classes), dtype="float32", **weights)
+        self._layer(
+            EqualizedDense, "logits", 1 + len(self.classes), gain=None, spectral=spectral == "all", dtype="float32"
+        )
 
     def build(self, input_shape=None):
         (last,) = self.resolutions
@@ -121,7 +123,7 @@ class Discriminator(Network):
         for r in reversed(_stages(last)):
             getattr(self, f"down_{r}").build((None, r, r, c))
             c = self._width(r // 2)
-            if self.normalization == "batch" and r != last:
+            if self.discriminator_norm == "batch" and r != last:
                 getattr(self, f"norm_{r}").build((None, r // 2, r // 2, c))
         self.logits.build((None, FIRST * FIRST * c))
         self.built = True
@@ -132,11 +134,11 @@ class Discriminator(Network):
         for r in reversed(_stages(last)):
             x = getattr(self, f"down_{r}")(x)  # [N,R/2,R/2,C]
             if (
-                self.normalization == "batch" and r != last
+                self.discriminator_norm == "batch" and r != last
             ):  # not the first: D is to see the mean and scale of its input
                 x = getattr(self, f"norm_{r}")(x, training=training)
             x = leaky(x)
         return self.logits(tf.reshape(x, [-1, FIRST * FIRST * x.shape[-1]]))
 
     def get_config(self):
-        return {**super().get_config(), "normalization": self.normalization, "spectral": self.spectral_norm}
+        return {**super().get_config(), "discriminator_norm": self.discriminator_norm, "spectral": self.spectral_norm}

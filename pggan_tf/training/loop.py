@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from pggan_tf import checkpoint, growth, pipeline
+from pggan_tf import checkpoint, growth, networks, pipeline
 from pggan_tf import config as configs
 from pggan_tf.config import Config
 from pggan_tf.errors import Stopped, UserError
-from pggan_tf.networks.progressive import Discriminator, Generator
 from pggan_tf.shards import Shards
 from pggan_tf.stopping import Signals
 from pggan_tf.training import observers
@@ -28,25 +27,21 @@ TICKS_PER_SNAPSHOT = 10
 PROBE_SECONDS = 1.0
 
 
-def build(config: Config, policy: str) -> GAN:
-    """The networks of a completed config with fresh weights that follow from its seed."""
+def build(config: Config, policy: str, classes: Sequence[str] = ()) -> GAN:
+    """The networks of a completed config with fresh weights that follow from its seed. classes: of the data."""
     keras.utils.set_random_seed(config.seed)
-    shape = {
-        "resolutions": config.resolutions,
-        "channels": config.channels,
-        "fmap_base": config.fmap_base,
-        "fmap_max": config.fmap_max,
-    }
+    options = configs.network_options(config, classes)
     return GAN(
-        Generator(latent_size=config.latent_size, dtype=policy, name="generator", **shape),
-        Discriminator(stddev_group=config.stddev_group, dtype=policy, name="discriminator", **shape),
-        Generator(latent_size=config.latent_size, dtype="float32", name="ema", **shape),
-        lambda resolution: configs.objective(config, resolution),
+        networks.generator(config.network, options, policy),
+        networks.discriminator(config.network, options, policy),
+        networks.generator(config.network, options, "float32", "ema"),
+        lambda resolution: configs.objective(config, resolution, len(options["classes"])),
         config.update,
         seed=config.seed,
         optimizer=config.optimizer,
         discriminator_rate=config.discriminator_rate,
         weight_clip=config.weight_clip,
+        augment=config.augment,
         adam_betas=config.adam_betas,
         adam_epsilon=config.adam_epsilon,
         ema_half_life_images=config.ema_half_life_images,
@@ -97,7 +92,7 @@ def _seconds(call: Callable, iterator, steps: int) -> float:
 def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[tuple[int, bool], growth.Speed]:
     """(resolution, fade) -> speed, by a few real steps of each on networks that are thrown away."""
     with strategy.scope():
-        gan = build(config, policy)
+        gan = build(config, policy, shards.manifest.classes)
     speeds = {}
     for resolution in config.resolutions:
         for fade, table in ((True, config.fade_images), (False, config.stable_images)):

@@ -91,7 +91,7 @@ def start(
     if config.init_from:
         config, arrays = _initial(config, say)
     with strategy.scope():
-        gan = loop.build(config, policy)
+        gan = loop.build(config, policy, shards.manifest.classes)
     if arrays:
         loop.load_weights(gan, arrays, config.init_from)
     minutes = config.minutes
@@ -157,7 +157,7 @@ def resume(folder: str, shards_for, changes: dict, say=print) -> Path:
     phases = configs.schedule(config)
     with _alone(folder):
         with strategy.scope():
-            gan = loop.build(config, environment["precision"])
+            gan = loop.build(config, environment["precision"], shards.manifest.classes)
         run = loop.Run(config, folder, shards, gan, strategy, log, phases)
         if checkpoint.saved(folder):
             arrays, meta = checkpoint.newest(folder, log)

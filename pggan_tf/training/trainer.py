@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import tensorflow as tf
 
+from pggan_tf import augment
 from pggan_tf.growth import Phase
 from pggan_tf.layers import block_mean, lerp, repeat_pixels
 from pggan_tf.objectives import Objective
 from pggan_tf.training import updates
 from pggan_tf.training.optimizer import OPTIMIZERS, local
 
-STATS = ("loss_d", "loss_g", "penalty", "logit_real", "logit_fake", "skipped")
+STATS = ("loss_d", "loss_g", "penalty", "logit_real", "logit_fake", "sign_real", "skipped")
 # Streams of randomness within a step.
-LATENTS, SECOND_LATENTS, MIX, LABELS, SECOND_LABELS = range(5)
+LATENTS, SECOND_LATENTS, MIX, LABELS, SECOND_LABELS, AUGMENT = range(6)
 _STREAMS = 8
 
 
@@ -22,7 +24,7 @@ class GAN:
     """Everything that training changes lives here, as variables; `state()` names them all.
 
     generator, discriminator: networks that take (x, resolution=, alpha=), see networks. discriminator_rate: its learning rate
-    relative to the generator's. weight_clip: the discriminator's trained weights stay within plus and minus this (Arjovsky et
+    relative to the generator's. augment: 'none', 'diff' or 'ada', see augment.py. weight_clip: the discriminator's trained weights stay within plus and minus this (Arjovsky et
     al. 2017, algorithm 1). objective_at: the objective of a resolution.
     ema: a second generator, the moving average (Karras et al. 2018, section 6.1: 0.999 per step; here as a half-life in
     images, so that it does not depend on the batch).
@@ -44,6 +46,7 @@ class GAN:
         ema_rampup: float,
         discriminator_rate: float = 1.0,
         weight_clip: float | None = None,
+        augment: str = "none",
     ):
         self.generator, self.discriminator, self.ema = generator, discriminator, ema
         for network in (generator, discriminator, ema):
@@ -58,11 +61,14 @@ class GAN:
         self.images_seen = tf.Variable(0, dtype=tf.int64, trainable=False, name="images_seen")
         self.skipped = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped")
         self.skipped_in_a_row = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped_in_a_row")
+        self.augment = augment
+        self.augment_probability = tf.Variable(0.0, trainable=False, name="augment_probability")
         self.optimizers: dict = {}
 
     def state(self) -> dict[str, tf.Variable]:
         """name -> variable, for everything that a resumed run needs."""
-        named = {"images_seen": self.images_seen, "skipped": self.skipped, "skipped_in_a_row": self.skipped_in_a_row}
+        own = (self.images_seen, self.skipped, self.skipped_in_a_row, self.augment_probability)
+        named = {variable.name.partition(":")[0]: variable for variable in own}
         for prefix, network in (
             ("generator", self.generator),
             ("discriminator", self.discriminator),
@@ -107,13 +113,20 @@ class GAN:
 
         ahead: images of this step that come before.
         """
+        return draw(shape, seed=self._seed(stream, ahead), **kwargs)
+
+    def _seed(self, stream: int, ahead: int = 0):
         replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
         images = self.images_seen.read_value() + ahead
-        return draw(
-            shape,
-            seed=tf.stack([images * _STREAMS + stream, tf.constant(self.seed, tf.int64) * 65_536 + replica]),
-            **kwargs,
-        )
+        return tf.stack([images * _STREAMS + stream, tf.constant(self.seed, tf.int64) * 65_536 + replica])
+
+    def _augmented(self, images, calls):
+        """What D sees of images [N,H,W,C]; calls: counts the passes of a step, each draws its own."""
+        if self.augment == "none":
+            return images
+        seed = tf.random.experimental.stateless_fold_in(self._seed(AUGMENT), next(calls))
+        probability = self.augment_probability.read_value() if self.augment == "ada" else None
+        return augment.augmented(images, seed, probability)
 
     def _batch(self, phase: Phase, objective: Objective, pixels, labels, alpha, ahead: int) -> updates.Batch:
         """Reals, faded as the networks are, and all that is random."""
@@ -157,10 +170,10 @@ class GAN:
             for i in range(phase.critic_steps)
         ]
         at = {"resolution": phase.resolution, "alpha": alpha}
-        applied = []
+        applied, calls = [], itertools.count()
         players = updates.Players(
             generate=lambda z, labels: self.generator(z, labels=labels, training=True, **at),
-            discriminate=lambda x: self.discriminator(x, training=True, **at),
+            discriminate=lambda x: self.discriminator(self._augmented(x, calls), training=True, **at),
             generator_variables=[local(v) for v in self.generator.variables_at(phase.resolution, phase.fade)],
             discriminator_variables=[local(v) for v in self.discriminator.variables_at(phase.resolution, phase.fade)],
             apply_generator=lambda g, loss: applied.append(self._apply("generator", g, loss)),
@@ -175,6 +188,12 @@ class GAN:
         local(self.skipped).assign_add(skip)
         local(self.skipped_in_a_row).assign((self.skipped_in_a_row + 1) * skip)
         local(self.images_seen).assign_add(phase.images_per_step)
+        for network in (self.generator, self.discriminator):
+            network.advance()
+        if self.augment == "ada":
+            sign = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, stats["sign_real"])
+            next_one = augment.adapted(local(self.augment_probability), sign, phase.images_per_step)
+            local(self.augment_probability).assign(tf.where(good, next_one, local(self.augment_probability)))
         self._average(phase)
         return {**stats, "skipped": tf.cast(skip, tf.float32) / replicas}
 
