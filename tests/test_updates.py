@@ -141,7 +141,7 @@ def test_the_way_is_the_cheapest_that_is_exact():
             _, _, players = gradients(
                 updates.one_stage, Networks(kind, "float32"), objective_for(kind, name), "float32"
             )
-            ways[kind, name] = updates.one_stage_by(players, maps=kind == "map")
+            ways[kind, name] = updates.one_stage_by(players.objective, players.group, maps=kind == "map")
     assert ways == {
         ("alone", "wgan"): "reversed", ("alone", "nonsaturating"): "scaled",
         ("batch", "wgan"): "reversed", ("batch", "nonsaturating"): "second product",

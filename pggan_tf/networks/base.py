@@ -69,6 +69,8 @@ class Network(keras.Model):
             if getattr(layer, "spectral", False):
                 layer.advance()
 
+    maps = False  # whether a discriminator gives a map of logits for each image
+
     @property
     def sample_group(self) -> int:
         """How many neighbours of a batch one of its logits depends on: 1 for each by itself, 0 for the whole batch."""

@@ -119,6 +119,7 @@ def start(
         log(
             f"{len(shards):,} images, {phases[-1].end:,} to be seen; the full schedule should take {expected / 60:.1f} minutes on this machine"
         )
+        log(gan.how_updated(phases[0].resolution))
         loop.Run(config, folder, shards, gan, strategy, log, phases, speeds).train()
     return folder
 

@@ -81,6 +81,14 @@ class GAN:
             named |= {f"optimizer_{prefix}/{name}": variable for name, variable in optimizer.state().items()}
         return named
 
+    def how_updated(self, resolution: int) -> str:
+        """For the log: the update rule, and what it comes to with this loss and discriminator."""
+        if self.update is not updates.one_stage:
+            return "two-stage: the discriminator's steps, then the generator's"
+        objective = self.objective_at(resolution)
+        way = updates.one_stage_by(objective, self.discriminator.sample_group, self.discriminator.maps)
+        return f"one-stage: the generator is trained on {updates.WAYS[way]}"
+
     def begin(self, phase: Phase) -> None:
         """Fresh optimisers over the variables that `phase` trains.
 

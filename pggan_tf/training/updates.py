@@ -144,11 +144,19 @@ def two_stage(players: Players, batches: Sequence[Batch]):
     return _stats(players, loss_d, loss_g, penalty, real_logits, fake_logits)
 
 
-def one_stage_by(players: Players, maps: bool) -> str:
-    """How one_stage gets G's gradient at the fakes: 'reversed', 'scaled' or 'second product', the cheapest that is exact."""
-    if players.objective.symmetric:
+# How one_stage gets G's gradient at the fakes.
+WAYS = {
+    "reversed": "the discriminator's gradient at the fakes, reversed",
+    "scaled": "the discriminator's gradient at the fakes, scaled sample by sample",
+    "second product": "a second product through the discriminator, which mixes samples or gives several logits for each",
+}
+
+
+def one_stage_by(objective: objectives.Objective, group: int, maps: bool) -> str:
+    """One of WAYS: the cheapest that is exact. group: see Players; maps: whether D returns several logits for a sample."""
+    if objective.symmetric:
         return "reversed"
-    return "scaled" if players.group == 1 and not maps and not players.objective.labels else "second product"
+    return "scaled" if group == 1 and not maps and not objective.labels else "second product"
 
 
 def one_stage(players: Players, batches: Sequence[Batch]):
@@ -170,7 +178,7 @@ def one_stage(players: Players, batches: Sequence[Batch]):
         # Where the batch is pulled back twice, reals had better stay out of it.
         probe = players.group == 1
         real_logits, fake_logits = _both_logits(players, batch.reals, seen, probe)
-    way = one_stage_by(players, maps=fake_logits.shape.rank > 2)
+    way = one_stage_by(o, players.group, maps=fake_logits.shape.rank > 2)
 
     # The derivatives of both losses by the logits.
     with tf.GradientTape(persistent=True) as tape:
