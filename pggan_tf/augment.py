@@ -12,7 +12,7 @@ from pggan_tf.objectives import tf
 ADA_TARGET = 0.6  # of the mean sign of D's logits on reals
 ADA_IMAGES = 500_000  # in which the probability can go from 0 to 1
 
-_TRANSLATION, _CUTOUT = 1 / 8, 1 / 2  # of the image's side
+_TRANSLATION = 1 / 8  # of the image's side
 
 
 def _uniform(seed, stream: int, n, low: float, high: float):
@@ -58,8 +58,12 @@ def cutout(x, seed):
     """A square of half a side, anywhere, is 0."""
     h, w = x.shape[1], x.shape[2]
     down, right = _shifts(x, seed, 5, 0.5)
-    rows = tf.abs(tf.range(h)[None] - (h // 2 + down)[:, None]) * 2 < int(h * _CUTOUT)  # [N,H]
-    columns = tf.abs(tf.range(w)[None] - (w // 2 + right)[:, None]) * 2 < int(w * _CUTOUT)
+
+    def within(side, shift):  # [N, side]: half a side around the shifted middle
+        offset = tf.range(side)[None] - (side // 2 + shift)[:, None]
+        return (offset >= -(side // 4)) & (offset < side // 4)
+
+    rows, columns = within(h, down), within(w, right)
     return x * tf.cast(~(rows[:, :, None] & columns[:, None]), x.dtype)[..., None]
 
 

@@ -144,6 +144,7 @@ def train(config_file, resume, runs, cache, dry_run, **given):
         click.echo(growth.table(configs.schedule(config)))
         return
     shards = _shards(config, cache)
+    configs.network_options(config, shards.manifest.classes)
     terminal.start_tensorflow()
     from pggan_tf.training import session
 
@@ -174,8 +175,10 @@ def _replaced(config: configs.Config, given: dict) -> configs.Config:
     if "resolutions" in given and "target_res" not in given:
         given = {**given, "target_res": None}
     if "loss" in given or "penalty" in given:  # the former loss's penalty is not the new one's
-        own = ("penalty", "penalty_weight", "penalty_every", "drift")
-        given = {**{k: None for k in own[given.keys().isdisjoint({"loss"}) :]}, **given}
+        former = {"penalty_weight": None, "penalty_every": None}
+        if "loss" in given:
+            former |= {"penalty": None, "drift": None, "lsgan_targets": None, "label_smoothing": 0.0}
+        given = {**former, **given}
     return dataclasses.replace(config, **given)
 
 
@@ -231,7 +234,8 @@ def generate(source, seeds, count, grid, npz, folder, class_name, stage, truncat
     stage = stage or generator.resolutions[-1]
     if stage not in generator.resolutions:
         raise UserError(f"--stage {stage}: {source} has {', '.join(map(str, generator.resolutions))}.")
-    labels = None
+    # A seed is the same image whatever else is drawn.
+    labels = np.array(numbers) % max(1, len(generator.classes))
     if class_name is not None:
         if class_name not in generator.classes:
             known = nearest(class_name, generator.classes) if generator.classes else "it was trained without classes."

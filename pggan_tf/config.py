@@ -85,7 +85,7 @@ class Config:
     learning_rate: Table = option({4: 4e-3}, "learning rate of both networks")
     discriminator_rate: float = option(1.0, "learning rate of the discriminator, relative to the generator's")
     optimizer: str = option("adam", "optimiser of both networks", OPTIMIZERS)
-    adam_betas: tuple[float, ...] = option((0.0, 0.99), "beta1,beta2 of Adam")
+    adam_betas: tuple[float, ...] = option((0.0, 0.99), "beta1,beta2 of Adam; RMSProp has beta2")
     adam_epsilon: float = option(1e-8, "epsilon of Adam")
     batch: CountTable = option({4: 64, 16: 32, 32: 16, 256: 8, 512: 4}, "images per step")
     ema_half_life_images: float = option(10_000.0, "half-life of the generator's moving average, in images")
@@ -289,9 +289,13 @@ def complete(config: Config) -> Config:
         resolutions = growth.doubling(64 if config.target_res is None else config.target_res)
     else:
         resolutions = growth.doubling(32 if config.target_res is None else config.target_res)[-1:]
-    if not networks.NETWORKS[config.network].grows and (len(resolutions) > 1 or not 8 <= resolutions[0] <= 256):
+    if not networks.NETWORKS[config.network].grows and resolutions not in [(2**k,) for k in range(3, 9)]:
         raise UserError(
             f"--network {config.network} at {', '.join(map(str, resolutions))} px: it is made for one size, a power of two from 8 to 256."
+        )
+    if config.conv == "separable" and config.spectral != "none":
+        raise UserError(
+            "--spectral with --conv separable: it would leave half of each convolution out. Give one of them."
         )
     changes |= {"resolutions": resolutions, "target_res": resolutions[-1]}
     own = objectives.LOSSES[config.loss]
@@ -300,9 +304,21 @@ def complete(config: Config) -> Config:
     usual = (
         own
         if penalty == own["penalty"]
-        else next((v for v in objectives.LOSSES.values() if v["penalty"] == penalty), own)
+        else next(
+            (v for v in objectives.LOSSES.values() if v["penalty"] == penalty.partition("+")[0].replace("2", "1")), own
+        )
     )
     changes["penalty"] = penalty
+    if penalty == "gp" and (config.discriminator_norm or kind.usual["discriminator_norm"]) == "batch":
+        if config.discriminator_norm == "batch":
+            raise UserError(
+                "--discriminator-norm batch with --penalty gp: the penalty is on each sample's own gradient. Give none."
+            )
+        changes["discriminator_norm"] = "none"
+    if config.augment == "ada" and objectives.ADVERSARIAL[own["adversarial"]].middle is None:
+        raise UserError(
+            f"--augment ada with --loss {config.loss}: its logits have no sign to go by. Give diff, or another loss."
+        )
     if config.penalty_weight is None:
         changes["penalty_weight"] = {4: usual["penalty_weight"]}
     if config.penalty_every is None:
@@ -320,7 +336,13 @@ def complete(config: Config) -> Config:
         changes[name] = {r: growth.at(table, r) for r in resolutions}
     changes["fade_images"][resolutions[0]] = 0  # there is nothing that it could fade in from
     for resolution, size in changes["batch"].items():
-        if config.stddev_group > 1 and size > config.stddev_group and size % config.stddev_group:
+        if (
+            "stddev_group" in taken
+            and config.minibatch == "stddev"
+            and config.stddev_group > 1
+            and size > config.stddev_group
+            and size % config.stddev_group
+        ):
             raise UserError(
                 f"--batch {size} at {resolution} px: not a multiple of --stddev-group {config.stddev_group}. "
                 f"The nearest are {size // config.stddev_group * config.stddev_group} and {-(-size // config.stddev_group) * config.stddev_group}."
@@ -365,4 +387,6 @@ def network_options(config: Config, classes: typing.Sequence[str]) -> dict:
         )
     names = {"classes": tuple(classes) if config.conditional else ()}
     kind = networks.NETWORKS[config.network]
-    return names | {f: getattr(config, f) for f in (*networks.SHARED, *kind.generator, *kind.discriminator)}
+    fields = (*networks.SHARED, *kind.generator, *kind.discriminator)
+    # A config.json from before a field was there does not have it.
+    return names | {f: kind.usual.get(f) if getattr(config, f) is None else getattr(config, f) for f in fields}

@@ -23,7 +23,7 @@ class Adversarial:
     """A pair of losses on logits f, of any shape -> the same shape. `real` and `fake` are the discriminator's, `generator` is G's on fakes.
 
     symmetric: G's loss is the negative of D's on fakes, but for a constant; one backward pass then serves both.
-    relative: every logit is first reduced by the mean of those of the other kind; `generator_real` is G's loss on reals.
+    middle: the logit at which D takes an image for real as much as for fake, if there is one. relative: every logit is first reduced by the mean of those of the other kind; `generator_real` is G's loss on reals.
     """
 
     real: Callable
@@ -32,6 +32,7 @@ class Adversarial:
     generator_real: Callable | None = None
     symmetric: bool = False
     relative: bool = False
+    middle: float | None = 0.0
 
 
 def least_squares(a: float, b: float, c: float) -> Adversarial:
@@ -40,6 +41,7 @@ def least_squares(a: float, b: float, c: float) -> Adversarial:
         real=lambda f: 0.5 * tf.square(f - b),
         fake=lambda f: 0.5 * tf.square(f - a),
         generator=lambda f: 0.5 * tf.square(f - c),
+        middle=(a + b) / 2,
     )
 
 
@@ -58,13 +60,14 @@ def cross_entropy(saturating: bool = False, smoothing: float = 0.0) -> Adversari
 
 ADVERSARIAL: dict[str, Adversarial] = {
     # Arjovsky et al. 2017, eq. 2 and 3.
-    "wgan": Adversarial(real=lambda f: -f, fake=lambda f: f, generator=lambda f: -f, symmetric=True),
+    "wgan": Adversarial(real=lambda f: -f, fake=lambda f: f, generator=lambda f: -f, symmetric=True, middle=None),
     "lsgan": least_squares(-1, 1, 0),
     # Mean squared error against 0 and 1, without the half.
     "mse": Adversarial(
         real=lambda f: tf.square(f - 1),
         fake=lambda f: tf.square(f),
         generator=lambda f: tf.square(f - 1),
+        middle=0.5,
     ),
     "nonsaturating": cross_entropy(),
     "saturating": cross_entropy(saturating=True),
@@ -77,6 +80,7 @@ ADVERSARIAL: dict[str, Adversarial] = {
         generator=lambda f: tf.nn.softplus(-f),
         generator_real=lambda f: tf.nn.softplus(f),
         relative=True,
+        middle=None,
     ),
 }
 

@@ -35,6 +35,14 @@ _DCGAN = {
     "update": "two-stage",
     "stable_images": {4: 1_000_000},
 }
+# The clock counts the critic's images: five for each that the generator learns from.
+_FIVE_CRITIC_STEPS = {
+    "update": "two-stage",
+    "critic_steps": 5,
+    "batch": {4: 64},
+    "stable_images": {4: 5_000_000},
+    "ema_half_life_images": 50_000.0,
+}
 
 RECIPES: dict[str, dict] = {
     "pggan": {},
@@ -48,8 +56,8 @@ RECIPES: dict[str, dict] = {
         "optimizer": "rmsprop",
         "learning_rate": {4: 5e-5},
         "weight_clip": 0.01,
-        "update": "two-stage",
-        "critic_steps": 5,
+        "adam_betas": (0.0, 0.99),
+        **_FIVE_CRITIC_STEPS,
     },
     # Gulrajani et al. 2017, algorithm 1: no batch normalisation in the critic.
     "wgan-gp": {
@@ -59,13 +67,12 @@ RECIPES: dict[str, dict] = {
         "discriminator_norm": "none",
         "learning_rate": {4: 1e-4},
         "adam_betas": (0.0, 0.9),
-        "update": "two-stage",
-        "critic_steps": 5,
+        **_FIVE_CRITIC_STEPS,
     },
     # Odena et al. 2017, on DCGAN's networks.
     "acgan": {**_DCGAN, "conditional": True},
     # Miyato et al. 2018, table 1, setting C.
-    "sngan": {**_DCGAN, "loss": "hinge", "discriminator_norm": "none", "spectral": "all"},
+    "sngan": {**_DCGAN, "batch": {4: 64}, "loss": "hinge", "discriminator_norm": "none", "spectral": "all"},
     # Mao et al. 2017, section 4.
     "lsgan": {**_DCGAN, "loss": "lsgan", "lsgan_targets": (-1.0, 1.0, 0.0)},
     # Progressive Pegasus: gray horses of CIFAR-10 and STL-10, 30 + 30 epochs of 250 batches a stage.

@@ -112,7 +112,7 @@ def _from_checkpoint(run: Path, report):
     options = {**configs.network_options(config, classes), "resolutions": tuple(resolutions)}
     generator = networks.generator(config.network, options)
     generator.build()
-    for variable in generator.variables:
+    for variable in generator.kept_variables():
         variable.assign(arrays[f"ema/{variable.path.partition('/')[2]}"])
     return finish(generator)
 

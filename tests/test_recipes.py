@@ -44,7 +44,7 @@ def test_every_recipe_trains_and_its_generator_outlives_it(name, tmp_path):
         still = [named[id(v)] for v in trained if np.array_equal(v, before[named[id(v)]])]
         # A bias before batch normalisation has no effect, and no gradient.
         assert all(n.endswith("bias") for n in still), still
-    gan.ema.measure(synthesis.latents(range(64), config.latent_size), [phase.resolution])
+    gan.ema.measure(synthesis.latents(range(64), config.latent_size), phase.resolution)
     done = synthesis.finish(gan.ema, images=64)
     done.save(tmp_path / "generator.keras")
     again = synthesis.load(tmp_path / "generator.keras")
@@ -103,3 +103,36 @@ def test_the_paper_s_dcgan_has_its_parameters():
 def test_what_does_not_go_together_is_refused(changes, message):
     with pytest.raises(UserError, match=message):
         configs.complete(dataclasses.replace(recipes.recipe("dcgan"), **changes))
+
+
+def test_truncation_keeps_the_class():
+    config = tiny("pggan", conditional=True)
+    gan = loop.build(config, "float32", CLASSES)
+    done = synthesis.finish(gan.generator, images=96)
+    z = np.repeat(synthesis.latents([1], config.latent_size), 3, axis=0)
+    images = synthesis.Sampler(done).images(z, 16, truncation=0.0, labels=np.arange(3))
+    assert len({i.tobytes() for i in images}) == 3
+
+
+def test_statistics_are_not_part_of_a_run_s_state():
+    gan = loop.build(tiny("dcgan"), "float32")
+    gan.begin(configs.schedule(tiny("dcgan"))[0])
+    assert not [n for n in gan.state() if n.endswith(("/mean", "/variance"))]
+    assert [n for n in gan.state() if "norm_4/scale" in n]
+
+
+def test_lazy_penalties_with_critic_steps_come_at_every_kth_update():
+    config = tiny("wgan-gp", penalty_every=3, critic_steps=5)
+    gan = loop.build(config, "float32")
+    phase = configs.schedule(config)[0]
+    gan.begin(phase)
+    came = []
+    gan.update = lambda players, batches: came.extend(bool(b.penalise) for b in batches) or _no_update(players)
+    for _ in range(3):
+        gan.step(phase, *data(config, phase))
+    assert came == [i % 3 == 0 for i in range(15)]
+
+
+def _no_update(players):
+    players.apply_generator([tf.zeros_like(v) for v in players.generator_variables], tf.constant(0.0))
+    return {n: tf.constant(0.0) for n in ("loss_d", "loss_g", "penalty", "logit_real", "logit_fake", "sign_real")}

@@ -36,8 +36,8 @@ class _Equalized(keras.layers.Layer):
 
     gain: sqrt(2) keeps the variance through LeakyReLU; 1 suits a linear output; None makes a plain layer, its weights
     ~ N(0, 0.02) as they are. spectral: the kernel, as a matrix [fan_in, units], is divided by its largest singular value
-    (Miyato et al. 2018, eq. 8), of which `advance` takes one step of power iteration: once for every training step, so that
-    all passes of a step see the same weights.
+    (Miyato et al. 2018, eq. 8), of which `advance` takes one step of power iteration: once for every update, so that
+    all passes of an update see the same weights.
     """
 
     def __init__(self, units: int, gain: float | None = math.sqrt(2), spectral: bool = False, **kwargs):
@@ -69,7 +69,7 @@ class _Equalized(keras.layers.Layer):
         return left, _unit(tf.linalg.matvec(matrix, left, transpose_a=True))
 
     def advance(self) -> None:
-        """Call after every training step."""
+        """Call after every update of the weights."""
         if self.spectral:
             self.singular.assign(self._power_iteration()[1])
 

@@ -20,6 +20,10 @@ class Kind:
     generator: tuple[str, ...]
     discriminator: tuple[str, ...]
 
+    @property
+    def structure(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.generator, *self.discriminator)))
+
 
 NETWORKS: dict[str, Kind] = {
     "progressive": Kind(

@@ -10,6 +10,7 @@ import tensorflow as tf
 from pggan_tf.layers import BatchNorm
 
 LEAK = 0.2
+_MEASURED_PIXELS = 1 << 21  # of the images that statistics are measured on
 
 
 def width(resolution: int, fmap_base: int, fmap_max: int) -> int:
@@ -38,7 +39,8 @@ class Network(keras.Model):
         classes: Sequence[str] = (),
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # Without autocast: images and the fade's weight enter as they are, and each layer casts for itself.
+        super().__init__(autocast=False, **kwargs)
         self.resolutions, self.channels = tuple(resolutions), channels
         self.fmap_base, self.fmap_max = fmap_base, fmap_max
         self.classes = tuple(classes)
@@ -63,8 +65,14 @@ class Network(keras.Model):
         """The weights that a pass at `resolution` trains."""
         return [v for layer in self.layers_at(resolution, fade) for v in layer.trainable_variables]
 
+    def kept_variables(self) -> list:
+        """Those that a run has to keep: all but the statistics of batch normalisation, which are measured anew."""
+        norms = [layer for layer in self._flatten_layers(include_self=False) if isinstance(layer, BatchNorm)]
+        measured = {id(v) for layer in norms for v in layer.non_trainable_variables}
+        return [v for v in self.variables if id(v) not in measured]
+
     def advance(self) -> None:
-        """Call after every training step: one step of power iteration for spectrally normalised layers."""
+        """Call after every update: one step of power iteration for spectrally normalised layers."""
         for layer in self._flatten_layers(include_self=False):
             if getattr(layer, "spectral", False):
                 layer.advance()
@@ -110,17 +118,18 @@ class LatentNetwork(Network):
         """Every class equally often, int64 [count]; None where there are none."""
         return tf.range(count, dtype=tf.int64) % len(self.classes) if self.classes else None
 
-    def measure(self, latents, resolutions: Sequence[int] | None = None) -> None:
-        """Measures the statistics of batch normalisation on these latents, for use outside training. resolutions: of the
-        stages that are looked at, all by default."""
+    def measure(self, latents, resolution: int | None = None) -> None:
+        """Measures the statistics of batch normalisation on these latents, or as many of them as memory allows, for use outside
+        training: of all layers that a pass at `resolution` has."""
         norms = [layer for layer in self._flatten_layers(include_self=False) if isinstance(layer, BatchNorm)]
         if not norms:
             return
         for layer in norms:
             layer.measuring = True
         try:
-            for resolution in resolutions or self.resolutions:
-                self(latents, resolution=resolution, labels=self.spread_labels(len(latents)))
+            resolution = resolution or self.resolutions[-1]
+            some = tf.constant(latents[: max(32, _MEASURED_PIXELS // resolution**2)])
+            self(some, resolution=resolution, labels=self.spread_labels(len(some)))
         finally:
             for layer in norms:
                 layer.measuring = False

@@ -95,8 +95,8 @@ class Generator(_Progressive, LatentNetwork):
 
     def build(self, input_shape=None):
         first = self.resolutions[0]
-        shape = (first, first, self._width(first))
-        # The direction of the mean of the first feature maps over many latents; `settle` fills it in when training is over.
+        shape = (max(1, len(self.classes)), first, first, self._width(first))
+        # The mean of the first feature maps over many latents, for each class; `settle` fills it in when training is over.
         self.typical = self.add_weight(
             shape=shape, initializer="zeros", trainable=False, name="typical", autocast=False
         )
@@ -120,14 +120,15 @@ class Generator(_Progressive, LatentNetwork):
     def first_maps(self, latents, labels=None, training=False):
         """latents -> [N, 4, 4, C]: what the dense layer gives, activated and normalised."""
         x = self.dense(self.joined(self.latent_norm(latents), labels))  # [N,4*4*C]
-        return self._activated("dense", tf.reshape(x, [-1, *self.typical.shape]), training)
+        return self._activated("dense", tf.reshape(x, [-1, *self.typical.shape[1:]]), training)
 
     def features(self, latents, resolution: int, truncation=None, labels=None, training=False) -> list:
         """latents -> the feature maps [N, R, R, C] of every stage up to `resolution`, from which images are made."""
         self._check(resolution)
         x = self.first_maps(latents, labels, training)  # [N,4,4,C]
         if truncation is not None:
-            x = lerp(tf.cast(self.typical, x.dtype), x, truncation)
+            typical = tf.gather(self.typical, labels) if self.classes else self.typical
+            x = lerp(tf.cast(typical, x.dtype), x, truncation)
         stages = []
         for name in self._blocks(resolution):
             x = self._activated(name, getattr(self, name)(x), training)  # up: [N,2R,2R,C]
@@ -143,7 +144,8 @@ class Generator(_Progressive, LatentNetwork):
         super().settle(latents)
         labels = self.spread_labels(len(latents))
         first = self.first_maps(tf.constant(latents), labels)
-        mean = tf.reduce_mean(first, axis=0)
+        classes = max(1, len(self.classes))
+        mean = tf.stack([tf.reduce_mean(first[i::classes], axis=0) for i in range(classes)])
         self.typical.assign(pixel_norm(mean) if self.generator_norm == "pixel" else mean)
         last, products = self.resolutions[-1], {r: 0.0 for r in self.resolutions[:-1]}
         run = tf.function(

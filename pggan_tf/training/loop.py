@@ -216,7 +216,8 @@ class Run:
             self.gan.begin(self.phase)
         checkpoint.restore(self.gan.state(), arrays, str(self.folder))
         self.images_seen, self.seconds = meta["images_seen"], meta["seconds"]
-        self._window, self._window_steps, self._window_seconds = meta["window"]
+        window, self._window_steps, self._window_seconds = meta["window"]
+        self._window |= window
         self._restored = True
 
     def train(self) -> None:

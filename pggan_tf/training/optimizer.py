@@ -71,7 +71,7 @@ class Adam(_Optimizer):
 
 
 class RMSProp(_Optimizer):
-    """Tieleman and Hinton 2012: w -= lr g / sqrt(E[g^2] + epsilon), the mean with decay beta2 (0.99 in WGAN's code)."""
+    """Tieleman and Hinton 2012: w -= lr g / sqrt(E[g^2] + epsilon^2), the mean with decay beta2 (0.99 in WGAN's code)."""
 
     SLOTS = ("mean_square", "momentum")
 
@@ -83,7 +83,7 @@ class RMSProp(_Optimizer):
             lr=self.learning_rate,
             rho=self.beta2,
             momentum=0.0,
-            epsilon=self.epsilon,
+            epsilon=self.epsilon**2,  # it stands within the root here
             grad=gradient,
         )
 

@@ -14,7 +14,7 @@ from pggan_tf.objectives import Objective
 from pggan_tf.training import updates
 from pggan_tf.training.optimizer import OPTIMIZERS, local
 
-STATS = ("loss_d", "loss_g", "penalty", "logit_real", "logit_fake", "sign_real", "skipped")
+STATS = ("loss_d", "loss_g", "penalty", "logit_real", "logit_fake", "sign_real", "augment_probability", "skipped")
 # Streams of randomness within a step.
 LATENTS, SECOND_LATENTS, MIX, LABELS, SECOND_LABELS, AUGMENT = range(6)
 _STREAMS = 8
@@ -67,14 +67,15 @@ class GAN:
 
     def state(self) -> dict[str, tf.Variable]:
         """name -> variable, for everything that a resumed run needs."""
-        own = (self.images_seen, self.skipped, self.skipped_in_a_row, self.augment_probability)
+        own = [self.images_seen, self.skipped, self.skipped_in_a_row]
+        own += [self.augment_probability] if self.augment == "ada" else []
         named = {variable.name.partition(":")[0]: variable for variable in own}
         for prefix, network in (
             ("generator", self.generator),
             ("discriminator", self.discriminator),
             ("ema", self.ema),
         ):
-            for variable in network.variables:
+            for variable in network.kept_variables():
                 # path: 'generator/conv_4/kernel'; its first part counts instances and is left out.
                 named[f"{prefix}/{variable.path.partition('/')[2]}"] = variable
         for prefix, optimizer in self.optimizers.items():
@@ -160,7 +161,7 @@ class GAN:
             second_latents=self._random(tf.random.stateless_normal, latents, SECOND_LATENTS, ahead),
             second_labels=random_labels(SECOND_LABELS),
             mix=self._random(tf.random.stateless_uniform, (n, 1, 1, 1), MIX, ahead),
-            penalise=((self.images_seen - phase.start) // phase.images_per_step) % objective.penalty_every == 0,
+            penalise=((self.images_seen - phase.start + ahead) // phase.batch) % objective.penalty_every == 0,
         )
 
     def step(self, phase: Phase, pixels, labels, replicas: int = 1):
@@ -185,7 +186,10 @@ class GAN:
             generator_variables=[local(v) for v in self.generator.variables_at(phase.resolution, phase.fade)],
             discriminator_variables=[local(v) for v in self.discriminator.variables_at(phase.resolution, phase.fade)],
             apply_generator=lambda g, loss: applied.append(self._apply("generator", g, loss)),
-            apply_discriminator=lambda g, loss: applied.append(self._apply("discriminator", g, loss)),
+            apply_discriminator=lambda g, loss: (
+                applied.append(self._apply("discriminator", g, loss)),
+                self.discriminator.advance(),
+            ),
             objective=objective,
             batch=phase.batch,
             group=self.discriminator.sample_group,
@@ -196,14 +200,16 @@ class GAN:
         local(self.skipped).assign_add(skip)
         local(self.skipped_in_a_row).assign((self.skipped_in_a_row + 1) * skip)
         local(self.images_seen).assign_add(phase.images_per_step)
-        for network in (self.generator, self.discriminator):
-            network.advance()
         if self.augment == "ada":
             sign = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, stats["sign_real"])
             next_one = augment.adapted(local(self.augment_probability), sign, phase.images_per_step)
             local(self.augment_probability).assign(tf.where(good, next_one, local(self.augment_probability)))
         self._average(phase)
-        return {**stats, "skipped": tf.cast(skip, tf.float32) / replicas}
+        return {
+            **stats,
+            "augment_probability": local(self.augment_probability) / replicas,
+            "skipped": tf.cast(skip, tf.float32) / replicas,
+        }
 
     def _average(self, phase: Phase) -> None:
         images = tf.cast(self.images_seen - phase.stage_start, tf.float32)

@@ -117,7 +117,9 @@ def _stats(players, loss_d, loss_g, penalty, real_logits, fake_logits):
         "penalty": penalty,
         "logit_real": _mean(objectives.per_sample(o.source(real_logits)), players),
         "logit_fake": _mean(objectives.per_sample(o.source(fake_logits)), players),
-        "sign_real": _mean(objectives.per_sample(tf.sign(o.source(real_logits))), players),
+        "sign_real": _mean(
+            objectives.per_sample(tf.sign(o.source(real_logits) - (o.adversarial.middle or 0.0))), players
+        ),
     }
 
 
