@@ -109,17 +109,17 @@ def ours(
 
     gan, phase = model(resolution, batch, loss, update, precision)
     pixels = tf.random.uniform((batch, resolution, resolution, 3), 0, 256, tf.int32)
-    pixels = tf.cast(pixels, tf.uint8)
+    pixels, labels = tf.cast(pixels, tf.uint8), tf.zeros([batch], tf.int64)
 
     @tf.function(autograph=False)
     def run(steps):
         def body(i, sums):
-            stats = gan.step(phase, pixels)
+            stats = gan.step(phase, pixels, labels)
             return i + 1, {k: sums[k] + stats[k] for k in STATS}
 
         return tf.while_loop(lambda i, _: i < steps, body, (tf.constant(0), {k: tf.constant(0.0) for k in STATS}))[1]
 
-    single = tf.function(lambda: gan.step(phase, pixels), autograph=False).get_concrete_function()
+    single = tf.function(lambda: gan.step(phase, pixels, labels), autograph=False).get_concrete_function()
     flops = executed_flops(single.graph)
     run(tf.constant(1))
     steps, begun = 1, time.perf_counter()

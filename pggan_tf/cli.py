@@ -144,6 +144,7 @@ def train(config_file, resume, runs, cache, dry_run, **given):
         click.echo(growth.table(configs.schedule(config)))
         return
     shards = _shards(config, cache)
+    configs.network_options(config, shards.manifest.classes)
     terminal.start_tensorflow()
     from pggan_tf.training import session
 
@@ -174,8 +175,10 @@ def _replaced(config: configs.Config, given: dict) -> configs.Config:
     if "resolutions" in given and "target_res" not in given:
         given = {**given, "target_res": None}
     if "loss" in given or "penalty" in given:  # the former loss's penalty is not the new one's
-        own = ("penalty", "penalty_weight", "penalty_every", "drift")
-        given = {**{k: None for k in own[given.keys().isdisjoint({"loss"}) :]}, **given}
+        former = {"penalty_weight": None, "penalty_every": None}
+        if "loss" in given:
+            former |= {"penalty": None, "drift": None, "lsgan_targets": None, "label_smoothing": 0.0}
+        given = {**former, **given}
     return dataclasses.replace(config, **given)
 
 
@@ -200,6 +203,7 @@ def _range(text: str) -> list[int]:
 @click.option("--grid", help="write all of them as one picture")
 @click.option("--npz", help="write all of them as uint8 'images' [N,H,W,C]")
 @click.option("--dir", "folder", help="write each as a .png into this folder")
+@click.option("--class", "class_name", help="images of this class, from a conditional generator  [every class in turn]")
 @click.option("--stage", type=int, help="resolution to generate at  [the last that was trained]")
 @click.option(
     "--truncation",
@@ -208,7 +212,7 @@ def _range(text: str) -> list[int]:
     show_default=True,
     help="below 1: less varied, more typical images",
 )
-def generate(source, seeds, count, grid, npz, folder, stage, truncation):
+def generate(source, seeds, count, grid, npz, folder, class_name, stage, truncation):
     """Images out of SOURCE, a run's folder or a generator.keras."""
     if seeds and count:
         raise UserError("--seeds and --count: give one of them.")
@@ -230,9 +234,15 @@ def generate(source, seeds, count, grid, npz, folder, stage, truncation):
     stage = stage or generator.resolutions[-1]
     if stage not in generator.resolutions:
         raise UserError(f"--stage {stage}: {source} has {', '.join(map(str, generator.resolutions))}.")
-    images = synthesis.Sampler(generator).images(
-        synthesis.latents(numbers, generator.latent_size), stage, truncation=truncation
-    )
+    # A seed is the same image whatever else is drawn.
+    labels = np.array(numbers) % max(1, len(generator.classes))
+    if class_name is not None:
+        if class_name not in generator.classes:
+            known = nearest(class_name, generator.classes) if generator.classes else "it was trained without classes."
+            raise UserError(f"--class {class_name}: {source} does not make it; {known}")
+        labels = np.full(len(numbers), generator.classes.index(class_name))
+    z = synthesis.latents(numbers, generator.latent_size)
+    images = synthesis.Sampler(generator).images(z, stage, truncation=truncation, labels=labels)
     try:
         for file in filter(None, (grid, npz)):
             Path(file).parent.mkdir(parents=True, exist_ok=True)

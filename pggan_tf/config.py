@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pggan_tf import growth, objectives
+from pggan_tf import growth, networks, objectives
 from pggan_tf.errors import UserError, nearest
 from pggan_tf.pixels import FILTERS
 
@@ -19,6 +19,8 @@ VERSION = 1
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 UPDATES = ("two-stage", "one-stage")
+OPTIMIZERS = ("adam", "rmsprop")
+AUGMENTATIONS = ("none", "diff", "ada")
 # A value for each resolution; one that is not listed takes that of the next lower one.
 Table = dict[int, float]
 CountTable = dict[int, int]
@@ -40,16 +42,29 @@ class Config:
     filter: str = option("lanczos", "filter that photos are reduced with", FILTERS)
     upscale_small: bool = option(False, "enlarge photos that are smaller than the target instead of leaving them out")
     mirror: bool = option(True, "show every other image mirrored")
+    augment: str = option(
+        "none", "what the discriminator sees is changed at random, for few images: always, or adaptively", AUGMENTATIONS
+    )
     channels: int = option(3, "3 for colour, 1 for gray", ("1", "3"))
     # networks
     target_res: int | None = option(
         None, "pixels to grow to, a power of two from 4 to 1024; 64 unless --resolutions are given"
     )
     resolutions: tuple[int, ...] | None = option(None, "stages to grow through, such as 4,8,16,32,96")
+    network: str = option("progressive", "architecture of both networks", tuple(networks.NETWORKS))
+    conditional: bool = option(False, "the generator is told a class, and the discriminator tells them apart (ACGAN)")
+    class_weight: float = option(1.0, "weight of the classes in both losses, with --conditional")
     fmap_base: int = option(2048, "feature maps: min(2 * fmap_base / resolution, fmap_max)")
     fmap_max: int = option(128, "feature maps at most")
     latent_size: int = option(128, "numbers that an image is generated from")
     stddev_group: int = option(4, "images whose spread the discriminator sees; 1 turns it off")
+    conv: str = option("standard", "3x3 convolutions of progressive", ("standard", "separable"))
+    generator_norm: str | None = option(None, "normalisation in the generator", ("pixel", "batch", "none"))
+    discriminator_norm: str | None = option(None, "normalisation in the discriminator", ("batch", "none"))
+    spectral: str = option("none", "spectrally normalised layers of the discriminator", ("none", "down", "all"))
+    minibatch: str = option(
+        "stddev", "what progressive's discriminator sees of the batch", ("stddev", "discrimination", "none")
+    )
     # objective
     loss: str = option("nonsaturating-r1", "pair of losses, with its penalty", tuple(objectives.LOSSES))
     lsgan_targets: tuple[float, ...] | None = option(
@@ -62,10 +77,15 @@ class Config:
     penalty_every: int | None = option(None, "apply the penalty at every k-th step, k times as heavy")
     penalty_target: float = option(1.0, "norm that gp pulls the gradient to")
     drift: float | None = option(None, "weight of D(real)^2")
+    label_smoothing: float = option(0.0, "D's target for reals is 1 minus this, with a cross-entropy loss")
     update: str = option("one-stage", "how both networks' gradients are taken", UPDATES)
+    critic_steps: int = option(1, "updates of the discriminator for each of the generator's, on different batches")
+    weight_clip: float | None = option(None, "the discriminator's weights are kept within plus and minus this (WGAN)")
     # optimisation
     learning_rate: Table = option({4: 4e-3}, "learning rate of both networks")
-    adam_betas: tuple[float, ...] = option((0.0, 0.99), "beta1,beta2 of Adam")
+    discriminator_rate: float = option(1.0, "learning rate of the discriminator, relative to the generator's")
+    optimizer: str = option("adam", "optimiser of both networks", OPTIMIZERS)
+    adam_betas: tuple[float, ...] = option((0.0, 0.99), "beta1,beta2 of Adam; RMSProp has beta2")
     adam_epsilon: float = option(1e-8, "epsilon of Adam")
     batch: CountTable = option({4: 64, 16: 32, 32: 16, 256: 8, 512: 4}, "images per step")
     ema_half_life_images: float = option(10_000.0, "half-life of the generator's moving average, in images")
@@ -207,6 +227,7 @@ def complete(config: Config) -> Config:
         "stddev_group",
         "batch",
         "penalty_every",
+        "critic_steps",
         "total_images",
         "snapshot_images",
         "keep_checkpoints",
@@ -237,15 +258,47 @@ def complete(config: Config) -> Config:
         )
     if config.seed >= 2**31:
         raise UserError(f"--seed {config.seed}: expected 0 to {2**31 - 1}.")
-    changes: dict = {}
+    if not 0 <= config.label_smoothing < 1:
+        raise UserError(f"--label-smoothing {config.label_smoothing}: expected 0 to below 1.")
+    if config.label_smoothing and objectives.LOSSES[config.loss]["adversarial"] not in ("saturating", "nonsaturating"):
+        raise UserError(f"--label-smoothing with --loss {config.loss}: it belongs to the cross-entropy losses.")
+    for name in ("weight_clip", "discriminator_rate"):
+        if getattr(config, name) is not None and not getattr(config, name) > 0:
+            raise UserError(f"{flag(name)} {getattr(config, name)}: expected more than 0.")
+    if config.critic_steps > 1 and config.update == "one-stage":
+        raise UserError(
+            f"--critic-steps {config.critic_steps} with --update one-stage: one pass updates both networks. Give --update two-stage."
+        )
+    kind = networks.NETWORKS[config.network]
+    changes: dict = {name: value for name, value in kind.usual.items() if getattr(config, name) is None}
+    taken = {*kind.generator, *kind.discriminator}
+    for name in ("conv", "minibatch"):
+        if name not in taken and getattr(config, name) != FIELDS[name].default:
+            raise UserError(f"{flag(name)} {getattr(config, name)}: --network {config.network} does not have it.")
+    if config.network == "dcgan" and config.generator_norm == "pixel":
+        raise UserError("--generator-norm pixel: --network dcgan takes batch or none.")
+    if config.minibatch == "discrimination" and min(config.batch.values()) < 2:
+        raise UserError(
+            "--minibatch discrimination with --batch 1: it compares the images of a batch. Give at least 2."
+        )
     if config.resolutions:
         resolutions = growth.check_resolutions(config.resolutions)
         if config.target_res not in (None, resolutions[-1]):
             raise UserError(
                 f"--target-res {config.target_res} and --resolutions that end at {resolutions[-1]}: give one of them."
             )
-    else:
+    elif networks.NETWORKS[config.network].grows:
         resolutions = growth.doubling(64 if config.target_res is None else config.target_res)
+    else:
+        resolutions = growth.doubling(32 if config.target_res is None else config.target_res)[-1:]
+    if not networks.NETWORKS[config.network].grows and resolutions not in [(2**k,) for k in range(3, 9)]:
+        raise UserError(
+            f"--network {config.network} at {', '.join(map(str, resolutions))} px: it is made for one size, a power of two from 8 to 256."
+        )
+    if config.conv == "separable" and config.spectral != "none":
+        raise UserError(
+            "--spectral with --conv separable: it would leave half of each convolution out. Give one of them."
+        )
     changes |= {"resolutions": resolutions, "target_res": resolutions[-1]}
     own = objectives.LOSSES[config.loss]
     penalty = config.penalty or own["penalty"]
@@ -253,9 +306,21 @@ def complete(config: Config) -> Config:
     usual = (
         own
         if penalty == own["penalty"]
-        else next((v for v in objectives.LOSSES.values() if v["penalty"] == penalty), own)
+        else next(
+            (v for v in objectives.LOSSES.values() if v["penalty"] == penalty.partition("+")[0].replace("2", "1")), own
+        )
     )
     changes["penalty"] = penalty
+    if penalty == "gp" and (config.discriminator_norm or kind.usual["discriminator_norm"]) == "batch":
+        if config.discriminator_norm == "batch":
+            raise UserError(
+                "--discriminator-norm batch with --penalty gp: the penalty is on each sample's own gradient. Give none."
+            )
+        changes["discriminator_norm"] = "none"
+    if config.augment == "ada" and objectives.ADVERSARIAL[own["adversarial"]].middle is None:
+        raise UserError(
+            f"--augment ada with --loss {config.loss}: its logits have no sign to go by. Give diff, or another loss."
+        )
     if config.penalty_weight is None:
         changes["penalty_weight"] = {4: usual["penalty_weight"]}
     if config.penalty_every is None:
@@ -273,7 +338,13 @@ def complete(config: Config) -> Config:
         changes[name] = {r: growth.at(table, r) for r in resolutions}
     changes["fade_images"][resolutions[0]] = 0  # there is nothing that it could fade in from
     for resolution, size in changes["batch"].items():
-        if config.stddev_group > 1 and size > config.stddev_group and size % config.stddev_group:
+        if (
+            "stddev_group" in taken
+            and config.minibatch == "stddev"
+            and config.stddev_group > 1
+            and size > config.stddev_group
+            and size % config.stddev_group
+        ):
             raise UserError(
                 f"--batch {size} at {resolution} px: not a multiple of --stddev-group {config.stddev_group}. "
                 f"The nearest are {size // config.stddev_group * config.stddev_group} and {-(-size // config.stddev_group) * config.stddev_group}."
@@ -288,14 +359,16 @@ def schedule(config: Config) -> tuple[growth.Phase, ...]:
         everything = sum(fade.values()) + sum(stable.values())
         scale = config.total_images / everything if everything else 0
         fade, stable = ({r: round(n * scale) for r, n in t.items()} for t in (fade, stable))
-    return growth.plan(config.resolutions, fade, stable, config.batch, config.learning_rate)
+    return growth.plan(config.resolutions, fade, stable, config.batch, config.learning_rate, config.critic_steps)
 
 
-def objective(config: Config, resolution: int) -> objectives.Objective:
-    """The objective of a completed config at one resolution."""
+def objective(config: Config, resolution: int, labels: int = 0) -> objectives.Objective:
+    """The objective of a completed config at one resolution. labels: how many classes D tells apart besides."""
     adversarial = objectives.ADVERSARIAL[objectives.LOSSES[config.loss]["adversarial"]]
     if config.lsgan_targets:
         adversarial = objectives.least_squares(*config.lsgan_targets)
+    if config.label_smoothing:
+        adversarial = objectives.cross_entropy(config.loss == "saturating", config.label_smoothing)
     return objectives.Objective(
         adversarial,
         config.penalty,
@@ -303,4 +376,19 @@ def objective(config: Config, resolution: int) -> objectives.Objective:
         config.penalty_every,
         config.penalty_target,
         config.drift,
+        labels,
+        config.class_weight,
     )
+
+
+def network_options(config: Config, classes: typing.Sequence[str]) -> dict:
+    """What networks.generator and networks.discriminator take of a completed config. classes: those of the data."""
+    if config.conditional and not classes:
+        raise UserError(
+            "--conditional: the data has no classes. Give a folder with a subfolder for each, or leave it out."
+        )
+    names = {"classes": tuple(classes) if config.conditional else ()}
+    kind = networks.NETWORKS[config.network]
+    fields = (*networks.SHARED, *kind.generator, *kind.discriminator)
+    # A config.json from before a field was there does not have it.
+    return names | {f: kind.usual.get(f) if getattr(config, f) is None else getattr(config, f) for f in fields}

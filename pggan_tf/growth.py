@@ -15,7 +15,8 @@ SMALLEST, LARGEST = 4, 1024
 class Phase:
     """A stretch of training at one resolution, either while its newest block fades in or with all blocks at full weight.
 
-    `start` and `images` count real images; `stage_start` is where the first phase of this resolution starts.
+    `start` and `images` count real images; `stage_start` is where the first phase of this resolution starts. A step has
+    `critic_steps` updates of the discriminator, each on a batch of its own.
     """
 
     index: int
@@ -26,6 +27,11 @@ class Phase:
     batch: int
     learning_rate: float
     stage_start: int
+    critic_steps: int = 1
+
+    @property
+    def images_per_step(self) -> int:
+        return self.batch * self.critic_steps
 
     @property
     def end(self) -> int:
@@ -85,10 +91,11 @@ def plan(
     stable_images: Mapping[int, int],
     batch: Mapping[int, int],
     learning_rate: Mapping[int, float],
+    critic_steps: int = 1,
 ) -> tuple[Phase, ...]:
     """The phases in order: the first resolution stable, then fade and stable for each further one.
 
-    The tables hold images per resolution. Counts are rounded up to whole batches; a phase of 0 images is left out.
+    The tables hold images per resolution. Counts are rounded up to whole steps; a phase of 0 images is left out.
     """
     phases: list[Phase] = []
     start = 0
@@ -97,11 +104,20 @@ def plan(
         for fade in (True, False):
             if fade and resolution == resolutions[0]:
                 continue
-            images = math.ceil(at(fade_images if fade else stable_images, resolution) / size) * size
+            step = size * critic_steps
+            images = math.ceil(at(fade_images if fade else stable_images, resolution) / step) * step
             if images:
                 phases.append(
                     Phase(
-                        len(phases), resolution, fade, start, images, size, at(learning_rate, resolution), stage_start
+                        len(phases),
+                        resolution,
+                        fade,
+                        start,
+                        images,
+                        size,
+                        at(learning_rate, resolution),
+                        stage_start,
+                        critic_steps,
                     )
                 )
                 start += images

@@ -20,11 +20,19 @@ tf = _TensorFlow()
 
 @dataclass(frozen=True)
 class Adversarial:
-    """A pair of losses on logits f: [N] -> [N]. `real` and `fake` are the discriminator's, `generator` is G's on fakes."""
+    """A pair of losses on logits f, of any shape -> the same shape. `real` and `fake` are the discriminator's, `generator` is G's on fakes.
+
+    symmetric: G's loss is the negative of D's on fakes, but for a constant; one backward pass then serves both.
+    middle: the logit at which D takes an image for real as much as for fake, if there is one. relative: every logit is first reduced by the mean of those of the other kind; `generator_real` is G's loss on reals.
+    """
 
     real: Callable
     fake: Callable
     generator: Callable
+    generator_real: Callable | None = None
+    symmetric: bool = False
+    relative: bool = False
+    middle: float | None = 0.0
 
 
 def least_squares(a: float, b: float, c: float) -> Adversarial:
@@ -33,32 +41,56 @@ def least_squares(a: float, b: float, c: float) -> Adversarial:
         real=lambda f: 0.5 * tf.square(f - b),
         fake=lambda f: 0.5 * tf.square(f - a),
         generator=lambda f: 0.5 * tf.square(f - c),
+        middle=(a + b) / 2,
+    )
+
+
+def cross_entropy(saturating: bool = False, smoothing: float = 0.0) -> Adversarial:
+    """Goodfellow et al. 2014, eq. 1, or, not saturating, its section 3: G maximises log D(G(z)).
+
+    -log sigmoid(f) = softplus(-f). smoothing: D's target for reals is 1 - smoothing (Salimans et al. 2016, section 3.4).
+    """
+    return Adversarial(
+        real=lambda f: (1 - smoothing) * tf.nn.softplus(-f) + smoothing * tf.nn.softplus(f),
+        fake=lambda f: tf.nn.softplus(f),
+        generator=(lambda f: -tf.nn.softplus(f)) if saturating else (lambda f: tf.nn.softplus(-f)),
+        symmetric=saturating,
     )
 
 
 ADVERSARIAL: dict[str, Adversarial] = {
     # Arjovsky et al. 2017, eq. 2 and 3.
-    "wgan": Adversarial(real=lambda f: -f, fake=lambda f: f, generator=lambda f: -f),
+    "wgan": Adversarial(real=lambda f: -f, fake=lambda f: f, generator=lambda f: -f, symmetric=True, middle=None),
     "lsgan": least_squares(-1, 1, 0),
     # Mean squared error against 0 and 1, without the half.
     "mse": Adversarial(
         real=lambda f: tf.square(f - 1),
         fake=lambda f: tf.square(f),
         generator=lambda f: tf.square(f - 1),
+        middle=0.5,
     ),
-    # Goodfellow et al. 2014, section 3: G maximises log D(G(z)). -log sigmoid(f) = softplus(-f).
-    "nonsaturating": Adversarial(
-        real=lambda f: tf.nn.softplus(-f), fake=lambda f: tf.nn.softplus(f), generator=lambda f: tf.nn.softplus(-f)
+    "nonsaturating": cross_entropy(),
+    "saturating": cross_entropy(saturating=True),
+    # Lim and Ye 2017, eq. 5 to 7; Miyato et al. 2018, eq. 16 and 17.
+    "hinge": Adversarial(real=lambda f: tf.nn.relu(1 - f), fake=lambda f: tf.nn.relu(1 + f), generator=lambda f: -f),
+    # RaGAN (Jolicoeur-Martineau 2019, section 4.4, with cross-entropy).
+    "relativistic": Adversarial(
+        real=lambda f: tf.nn.softplus(-f),
+        fake=lambda f: tf.nn.softplus(f),
+        generator=lambda f: tf.nn.softplus(-f),
+        generator_real=lambda f: tf.nn.softplus(f),
+        relative=True,
+        middle=None,
     ),
 }
 
 
 def _input_gradient(critic, x):
-    """[N,H,W,C] -> d critic(x) / dx in float32. critic: [N,H,W,C] -> [N]."""
+    """[N,H,W,C] -> d critic(x) / dx. critic: [N,H,W,C] -> [N]."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         total = tf.reduce_sum(critic(x))
-    return tf.cast(tape.gradient(total, x), tf.float32)
+    return tape.gradient(total, x)
 
 
 def gradient_penalty(critic, real, fake, mix, target: float = 1.0):
@@ -73,16 +105,23 @@ def gradient_penalty(critic, real, fake, mix, target: float = 1.0):
 
 
 def zero_centred_penalty(critic, x):
-    """R1 at reals (Mescheder et al. 2018, eq. 9), without gamma: |grad|^2 / 2. x: [N,H,W,C] -> [N]."""
+    """R1 at reals, R2 at fakes (Mescheder et al. 2018, eq. 9 and 10), without gamma: |grad|^2 / 2. x: [N,H,W,C] -> [N]."""
     return 0.5 * tf.reduce_sum(tf.square(_input_gradient(critic, x)), axis=[1, 2, 3])
+
+
+def per_sample(values):
+    """[N, ...] -> [N]: the mean over a map of logits (PatchGAN); [N] stays as it is."""
+    return tf.reduce_mean(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1) if values.shape.rank > 1 else values
 
 
 @dataclass(frozen=True)
 class Objective:
     """A complete choice: the pair of losses, and what is added to the discriminator's.
 
-    penalty: 'gp', 'r1' or 'none'; penalty_weight: lambda of gp, gamma of r1; penalty_every: k > 1 adds the penalty at
-    every k-th step, k times as heavy (lazy regularisation, Karras et al. 2020, section 4); drift: weight of f(real)^2.
+    penalty: one of PENALTIES; penalty_weight: lambda of gp, gamma of r1 and r2; penalty_every: k > 1 adds the penalty at
+    every k-th step, k times as heavy (lazy regularisation, Karras et al. 2020, section 4); drift: weight of f(real)^2
+    (Karras et al. 2018, appendix A.1). labels: classes that the discriminator tells apart besides, with class_weight
+    (ACGAN, Odena et al. 2017, eq. 2 and 3): its logits are then [N, 1 + labels], of which the first is f.
     """
 
     adversarial: Adversarial
@@ -91,15 +130,59 @@ class Objective:
     penalty_every: int = 1
     penalty_target: float = 1.0
     drift: float = 0.0
+    labels: int = 0
+    class_weight: float = 1.0
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether G's gradient at the fakes is the negative of D's: not so with classes, which both want to be told apart."""
+        return self.adversarial.symmetric and not self.labels
+
+    def source(self, logits):
+        """What D says about real or fake: the logits [N, 1 + labels] -> [N], or a map of logits as it is."""
+        return logits[:, 0] if logits.shape.rank == 2 else logits
+
+    def _classes(self, logits, labels):
+        return self.class_weight * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits[:, 1:])
+
+    def _relative(self, real, fake):
+        if not self.adversarial.relative:
+            return real, fake
+        return real - tf.reduce_mean(fake), fake - tf.reduce_mean(real)
+
+    def discriminator(self, real_logits, fake_logits, real_labels=None, fake_labels=None):
+        """D's losses without the penalty: for every pair of a real and a fake sample, [N]."""
+        real, fake = self.source(real_logits), self.source(fake_logits)
+        r, f = self._relative(real, fake)
+        losses = per_sample(self.adversarial.real(r)) + per_sample(self.adversarial.fake(f))
+        if self.drift:
+            losses += self.drift * per_sample(tf.square(real))
+        if self.labels:
+            losses += self._classes(real_logits, real_labels) + self._classes(fake_logits, fake_labels)
+        return losses
+
+    def generator(self, real_logits, fake_logits, fake_labels=None):
+        """G's losses, [N]. real_logits: only looked at by relativistic losses."""
+        fake = self.source(fake_logits)
+        if self.adversarial.relative:
+            r, fake = self._relative(self.source(real_logits), fake)
+            losses = per_sample(self.adversarial.generator(fake)) + per_sample(self.adversarial.generator_real(r))
+        else:
+            losses = per_sample(self.adversarial.generator(fake))
+        if self.labels:
+            losses += self._classes(fake_logits, fake_labels)
+        return losses
 
 
-PENALTIES = ("gp", "r1", "none")
+PENALTIES = ("gp", "r1", "r2", "r1+r2", "none")
 
 # The names of --loss: a pair and the penalty that it is published with.
+_BARE = {"penalty": "none", "penalty_weight": 0.0, "penalty_every": 1, "drift": 0.0}
 LOSSES: dict[str, dict] = {
     "wgan-gp": {"adversarial": "wgan", "penalty": "gp", "penalty_weight": 10.0, "penalty_every": 1, "drift": 1e-3},
-    "lsgan": {"adversarial": "lsgan", "penalty": "none", "penalty_weight": 0.0, "penalty_every": 1, "drift": 0.0},
-    "mse": {"adversarial": "mse", "penalty": "none", "penalty_weight": 0.0, "penalty_every": 1, "drift": 0.0},
+    "wgan": {"adversarial": "wgan", **_BARE},
+    "lsgan": {"adversarial": "lsgan", **_BARE},
+    "mse": {"adversarial": "mse", **_BARE},
     "nonsaturating-r1": {
         "adversarial": "nonsaturating",
         "penalty": "r1",
@@ -107,4 +190,8 @@ LOSSES: dict[str, dict] = {
         "penalty_every": 16,
         "drift": 0.0,
     },
+    "nonsaturating": {"adversarial": "nonsaturating", **_BARE},
+    "saturating": {"adversarial": "saturating", **_BARE},
+    "hinge": {"adversarial": "hinge", **_BARE},
+    "relativistic": {"adversarial": "relativistic", **_BARE},
 }

@@ -21,9 +21,87 @@ _PAPER = {
     "ema_rampup": 1e9,
 }
 
+_DCGAN = {
+    "network": "dcgan",
+    "target_res": 32,
+    "fmap_base": 1024,
+    "fmap_max": 512,
+    "latent_size": 100,
+    "loss": "nonsaturating",
+    "learning_rate": {4: 2e-4},
+    "adam_betas": (0.5, 0.999),
+    "batch": {4: 128},
+    "stddev_group": 1,
+    "update": "two-stage",
+    "stable_images": {4: 1_000_000},
+}
+# The clock counts the critic's images: five for each that the generator learns from.
+_FIVE_CRITIC_STEPS = {
+    "update": "two-stage",
+    "critic_steps": 5,
+    "batch": {4: 64},
+    "stable_images": {4: 5_000_000},
+    "ema_half_life_images": 50_000.0,
+}
+
 RECIPES: dict[str, dict] = {
     "pggan": {},
     "pggan-paper": _PAPER,
+    # Radford et al. 2016, section 4. (lr 2e-4, beta1 0.5; the published setting goes with non-saturating losses.)
+    "dcgan": _DCGAN,
+    # Arjovsky et al. 2017, algorithm 1.
+    "wgan": {
+        **_DCGAN,
+        "loss": "wgan",
+        "optimizer": "rmsprop",
+        "learning_rate": {4: 5e-5},
+        "weight_clip": 0.01,
+        "adam_betas": (0.0, 0.99),
+        **_FIVE_CRITIC_STEPS,
+    },
+    # Gulrajani et al. 2017, algorithm 1: no batch normalisation in the critic.
+    "wgan-gp": {
+        **_DCGAN,
+        "loss": "wgan-gp",
+        "drift": 0.0,
+        "discriminator_norm": "none",
+        "learning_rate": {4: 1e-4},
+        "adam_betas": (0.0, 0.9),
+        **_FIVE_CRITIC_STEPS,
+    },
+    # Odena et al. 2017, on DCGAN's networks.
+    "acgan": {**_DCGAN, "conditional": True},
+    # Miyato et al. 2018, table 1, setting C.
+    "sngan": {**_DCGAN, "batch": {4: 64}, "loss": "hinge", "discriminator_norm": "none", "spectral": "all"},
+    # Mao et al. 2017, section 4.
+    "lsgan": {**_DCGAN, "loss": "lsgan", "lsgan_targets": (-1.0, 1.0, 0.0)},
+    # Progressive Pegasus: gray horses of CIFAR-10 and STL-10, 30 + 30 epochs of 250 batches a stage.
+    "pegasus": {
+        "channels": 1,
+        "resolutions": (4, 8, 16, 32, 96),
+        "loss": "lsgan",
+        "lsgan_targets": (-1.0, 1.0, 0.0),
+        "generator_norm": "batch",
+        "discriminator_norm": "batch",
+        "spectral": "down",
+        "minibatch": "discrimination",
+        "batch": {4: 64, 32: 32, 96: 16},
+        "learning_rate": {4: 1e-3},
+        "update": "two-stage",
+        "fade_images": {4: 30 * 250 * 64, 32: 30 * 250 * 32, 96: 30 * 250 * 16},
+        "stable_images": {4: 30 * 250 * 64, 32: 30 * 250 * 32, 96: 30 * 250 * 16},
+    },
+    # Faces to 256 pixels: mean squared error without batch normalisation won over cross-entropy with it.
+    "faces-mse": {"target_res": 256, "loss": "mse", "update": "two-stage", "learning_rate": {4: 1e-3}},
+    "faces-bce-bn": {
+        "target_res": 256,
+        "loss": "nonsaturating",
+        "generator_norm": "batch",
+        "discriminator_norm": "batch",
+        "update": "two-stage",
+        "learning_rate": {4: 1e-3},
+    },
+    "pggan-separable": {"conv": "separable"},
     "pggan-cifar10": {
         **_PAPER,
         "fmap_base": 4096,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,8 +49,10 @@ class Sampler:
     def _function(self, resolution: int, fade: bool):
         import tensorflow as tf
 
-        def generate(z, alpha, truncation):
-            return self.generator(z, resolution=resolution, alpha=alpha if fade else None, truncation=truncation)
+        def generate(z, labels, alpha, truncation):
+            chosen = {"labels": labels} if self.generator.classes else {}
+            alpha = alpha if fade else None
+            return self.generator(z, resolution=resolution, alpha=alpha, truncation=truncation, **chosen)
 
         if (resolution, fade) not in self._functions:
             self._functions = {
@@ -56,57 +60,47 @@ class Sampler:
             }  # one: growing leaves the old behind
         return self._functions[resolution, fade]
 
-    def images(self, latents: np.ndarray, resolution: int, alpha: float = 1.0, truncation: float = 1.0) -> np.ndarray:
-        """latents [N, L] -> uint8 [N, R, R, C]."""
+    def images(
+        self,
+        latents: np.ndarray,
+        resolution: int,
+        alpha: float = 1.0,
+        truncation: float = 1.0,
+        labels: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """latents [N, L] -> uint8 [N, R, R, C]. labels: int64 [N], for conditional generators; by default every class in turn."""
         import tensorflow as tf
 
         function = self._function(resolution, alpha < 1)
+        labels = np.arange(len(latents)) % max(1, len(self.generator.classes)) if labels is None else labels
         out = []
         for i in range(0, len(latents), self.batch):
             part = latents[i : i + self.batch]
             padded = np.concatenate([part, np.zeros((self.batch - len(part), latents.shape[1]), np.float32)])
-            image = function(tf.constant(padded), tf.constant(alpha, tf.float32), tf.constant(truncation, tf.float32))
+            chosen = np.zeros(self.batch, np.int64)
+            chosen[: len(part)] = labels[i : i + self.batch]
+            settings = (tf.constant(x, tf.float32) for x in (alpha, truncation))
+            image = function(tf.constant(padded), tf.constant(chosen), *settings)
             out.append(pixels.to_uint8(image.numpy())[: len(part)])
         return np.concatenate(out)
 
 
-def finish(generator, images: int = 512):
-    """A float32 copy of a trained generator, made ready for use outside training.
+SETTLING = 4096  # latents that a finished generator is settled on
 
-    `typical` becomes the normalised mean of the first feature maps, for truncation. And every stage below the last gets its
-    to_image layer anew: those stood still when the next stage faded in, while the blocks beneath them went on to
-    learn. By least squares over `images` latents they now show what the last stage shows, at their own resolution.
-    """
-    import tensorflow as tf
 
+def finish(generator, images: int = SETTLING):
+    """A float32 copy of a trained generator, made ready for use outside training: see the network's `settle`."""
     copy = type(generator).from_config({**generator.get_config(), "dtype": "float32"})
     copy.build()
     for mine, theirs in zip(copy.variables, generator.variables, strict=True):
         mine.assign(theirs)
-    last = copy.resolutions[-1]
-    z = latents(range(1 << 20, (1 << 20) + 4096), copy.latent_size)
-    copy.typical.assign(copy.pixel_norm(tf.reduce_mean(copy.first_maps(tf.constant(z)), axis=0)))
-    products = {r: 0.0 for r in copy.resolutions[:-1]}
-    run = tf.function(lambda z: (copy.features(z, last), copy(z, resolution=last)), autograph=False)
-    for i in range(0, images, 16):
-        stages, picture = run(tf.constant(z[i : i + 16]))
-        for r, x in zip(copy.resolutions[:-1], stages):
-            x = x.numpy().reshape(-1, x.shape[-1]).astype(np.float64)
-            x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-            f = last // r
-            y = picture.numpy().reshape(-1, r, f, r, f, copy.channels).mean((2, 4)).reshape(-1, copy.channels)
-            products[r] += np.concatenate([x.T @ x, x.T @ y], axis=1)
-    for r, product in products.items():
-        left, right = product[:, : -copy.channels], product[:, -copy.channels :]
-        solution = np.linalg.lstsq(left + 1e-6 * np.trace(left) / len(left) * np.eye(len(left)), right, rcond=None)[0]
-        getattr(copy, f"to_image_{r}").set_effective(solution[None, None, :-1], solution[-1])
+    copy.settle(latents(range(1 << 20, (1 << 20) + images), copy.latent_size))
     return copy
 
 
 def _from_checkpoint(run: Path, report):
     """The moving average of a run that has not ended, as far as it has grown."""
-    from pggan_tf import checkpoint
-    from pggan_tf.networks.progressive import Generator
+    from pggan_tf import checkpoint, networks
 
     arrays, meta = checkpoint.newest(run, report)
     config = configs.load(run / "config.json")
@@ -114,9 +108,11 @@ def _from_checkpoint(run: Path, report):
     resolutions = [r for r in config.resolutions if r <= phase.resolution]
     if phase.fade and len(resolutions) > 1:
         resolutions.pop()  # a block that is still fading in is no stage yet
-    generator = Generator(resolutions, config.channels, config.fmap_base, config.fmap_max, config.latent_size)
+    classes = json.loads((run / "environment.json").read_text())["dataset"].get("classes", ())
+    options = {**configs.network_options(config, classes), "resolutions": tuple(resolutions)}
+    generator = networks.generator(config.network, options)
     generator.build()
-    for variable in generator.variables:
+    for variable in generator.kept_variables():
         variable.assign(arrays[f"ema/{variable.path.partition('/')[2]}"])
     return finish(generator)
 
@@ -125,8 +121,10 @@ def load(path: str | Path, report=print):
     """A run's folder or a `.keras` file -> its generator. A run that has not ended gives what its newest checkpoint holds."""
     import keras
 
-    from pggan_tf.networks import progressive  # noqa: F401  registers the classes that the file names
+    from pggan_tf.networks import NETWORKS
 
+    for network in NETWORKS:  # registers the classes that the file may name
+        importlib.import_module(f"pggan_tf.networks.{network}")
     path = Path(path)
     file = path / "generator.keras" if path.is_dir() else path
     if path.is_dir() and not file.is_file() and (path / "config.json").is_file():

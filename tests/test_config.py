@@ -29,6 +29,7 @@ def test_every_recipe_is_complete_and_has_a_schedule(name):
         "minutes",
         "snapshot_images",
         "stage_growth",
+        "weight_clip",
     }
 
 
@@ -75,7 +76,7 @@ def test_what_cannot_run_is_refused(changes, words):
         ({"fmap_bas": 1}, "fmap_bas: not known; did you mean fmap_base"),
         ({"seed": "x"}, "--seed x: not a whole number"),
         ({"mirror": "yes"}, "true or false"),
-        ({"loss": "wgan"}, "--loss wgan: not known; did you mean .*wgan-gp"),
+        ({"loss": "wgan-pg"}, "--loss wgan-pg: not known; did you mean .*wgan-gp"),
         ({"batch": "4=8,x=3"}, "--batch x"),
         ({"batch": {"4": -8}}, "below zero"),
     ],
@@ -90,3 +91,37 @@ def test_tables_on_the_command_line():
     assert configs.parse("batch", "32=8,4=64") == {4: 64, 32: 8}
     assert configs.parse("learning_rate", "1e-3") == {4: 1e-3}
     assert configs.parse("resolutions", "4,8,16,32,96") == (4, 8, 16, 32, 96)
+
+
+@pytest.mark.parametrize("penalty", ["gp", "r1", "r2", "r1+r2"])
+@pytest.mark.parametrize("loss", ["nonsaturating", "wgan", "hinge", "mse"])
+def test_a_penalty_that_is_asked_for_has_a_weight(loss, penalty):
+    config = configs.complete(configs.Config(loss=loss, penalty=penalty))
+    usual = {"gp": (10.0, 1)}.get(penalty, (0.3, 16))
+    assert (config.penalty_weight[4], config.penalty_every) == usual
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"network": "dcgan", "resolutions": (48,)}, "a power of two"),
+        ({"network": "dcgan", "loss": "wgan-gp", "discriminator_norm": "batch"}, "each sample's own gradient"),
+        ({"augment": "ada", "loss": "wgan-gp"}, "no sign to go by"),
+        ({"conv": "separable", "spectral": "all"}, "Give one of them"),
+        ({"network": "dcgan", "conv": "separable"}, "--network dcgan does not have it"),
+        ({"minibatch": "discrimination", "batch": {4: 1}}, "compares the images of a batch"),
+    ],
+)
+def test_what_does_not_go_together(changes, message):
+    with pytest.raises(UserError, match=message):
+        configs.complete(configs.Config(**changes))
+
+
+def test_a_critic_with_gp_has_no_batch_normalisation():
+    assert configs.complete(configs.Config(network="dcgan", loss="wgan-gp")).discriminator_norm == "none"
+
+
+def test_a_config_from_before_a_field_gets_its_usual_value():
+    """A run's config.json is not completed again: what it lacks must not change its networks."""
+    old = {k: v for k, v in configs.to_dict(configs.complete(configs.Config())).items() if k != "generator_norm"}
+    assert configs.network_options(configs.from_dict(old), ())["generator_norm"] == "pixel"

@@ -23,7 +23,7 @@ def train(strategy):
         gan = loop.build(config, "float32")
         gan.begin(phase)
         # The same latents whatever the number of devices: replica i takes its part of them.
-        def latents(draw, shape, stream, **kwargs):
+        def latents(draw, shape, stream, ahead, **kwargs):
             whole = draw((8, *shape[1:]), seed=tf.stack([gan.images_seen.read_value() * 4 + stream, tf.constant(0, tf.int64)]))
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             return whole[replica * shape[0] : (replica + 1) * shape[0]]

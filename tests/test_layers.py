@@ -15,6 +15,15 @@ LAYERS = [
     (layers.EqualizedConv2D(7, down=3), (2, 6, 6, 5)),
     (layers.PixelNorm(), (2, 6, 6, 5)),
     (layers.MinibatchStddev(2), (4, 6, 6, 5)),
+    (layers.EqualizedConv2D(7, spectral=True), (2, 6, 6, 5)),
+    (layers.EqualizedConv2D(7, 4, stride=2, gain=None), (2, 6, 6, 5)),
+    (layers.EqualizedConv2D(7, 4, stride=2, transposed=True, gain=None), (2, 6, 6, 5)),
+    (layers.EqualizedDense(7, gain=None, spectral=True), (2, 5)),
+    (layers.SeparableConv2D(7), (2, 6, 6, 5)),
+    (layers.SeparableConv2D(7, up=2), (2, 6, 6, 5)),
+    (layers.SeparableConv2D(7, down=2, spectral=True), (2, 6, 6, 5)),
+    (layers.MinibatchDiscrimination(3, 4), (4, 5)),
+    (layers.BatchNorm(), (4, 6, 6, 5)),
 ]
 
 
@@ -111,3 +120,54 @@ def test_gradients_in_bfloat16_are_those_of_float32(shape):
 
     for ours, exact in zip(gradients("mixed_bfloat16"), gradients("float32"), strict=True):
         assert np.linalg.norm(ours - exact) < 0.01 * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_spectral_normalisation_divides_by_the_largest_singular_value(kind):
+    keras.utils.set_random_seed(0)
+    layer = layers.EqualizedDense(6, spectral=True) if kind == "dense" else layers.EqualizedConv2D(6, spectral=True)
+    layer.build((None, 10) if kind == "dense" else (None, 8, 8, 3))
+    for _ in range(200):
+        layer.advance()
+    matrix = np.reshape(layer.effective_kernel(), (-1, 6))
+    assert np.linalg.svd(matrix)[1][0] == pytest.approx(1, rel=1e-4)
+    # Its gradient is that of W / (u' W v), with u and v fixed: none along W itself (Miyato et al. 2018, eq. 12).
+    with tf.GradientTape() as tape:
+        y = tf.reduce_sum(
+            tf.reshape(layer.effective_kernel(), [-1, 6])
+            * tf.constant(np.arange(matrix.size).reshape(matrix.shape), tf.float32)
+        )
+    gradient = tape.gradient(y, layer.kernel.value)
+    assert abs(float(tf.reduce_sum(gradient * layer.kernel))) < 1e-2 * float(tf.norm(gradient) * tf.norm(layer.kernel))
+
+
+def test_plain_layers_are_used_as_they_are():
+    keras.utils.set_random_seed(0)
+    layer = layers.EqualizedDense(300, gain=None)
+    layer.build((None, 200))
+    assert np.std(layer.kernel) == pytest.approx(0.02, rel=0.02)
+    np.testing.assert_array_equal(layer.effective_kernel(), layer.kernel)
+
+
+def test_minibatch_discrimination_counts_the_near_ones():
+    layer = layers.MinibatchDiscrimination(kernels=1, size=2)
+    layer.build((None, 2))
+    layer.projection.assign(np.eye(2))
+    x = tf.constant([[0.0, 0.0], [0.0, 0.0], [1.0, 2.0]])
+    far = np.exp(-3.0)
+    np.testing.assert_allclose(layer(x), [[0, 0, 1 + far], [0, 0, 1 + far], [1, 2, 2 * far]], rtol=1e-6)
+
+
+def test_batch_norm_in_training_and_after_measuring():
+    layer = layers.BatchNorm()
+    x = 3 + 2 * tf.random.stateless_normal((64, 4, 4, 5), (1, 2))
+    layer.build(x.shape)
+    np.testing.assert_allclose(layer(x), x / np.sqrt(1 + 1e-5), rtol=1e-6)  # nothing is measured yet
+    y = layer(x, training=True).numpy()
+    np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(y.std((0, 1, 2)), 1, rtol=1e-4)
+    np.testing.assert_allclose(layer.mean, 0)  # training keeps nothing
+    layer.measuring = True
+    np.testing.assert_allclose(layer(x), y, rtol=1e-5, atol=1e-5)
+    layer.measuring = False
+    np.testing.assert_allclose(layer(x[:1]), y[:1], rtol=1e-4, atol=1e-5)

@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from pggan_tf import synthesis
 from pggan_tf.layers import block_mean, repeat_pixels
-from pggan_tf.networks.progressive import Discriminator, Generator, width
+from pggan_tf.networks.base import width
+from pggan_tf.networks.progressive import Discriminator, Generator
 
 RESOLUTIONS = (4, 8, 16, 48)
 SMALL = {"channels": 3, "fmap_base": 64, "fmap_max": 12}

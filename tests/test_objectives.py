@@ -13,6 +13,9 @@ VALUES = {
     "wgan": ([2, 0, -3], [-2, 0, 3], [2, 0, -3]),
     "lsgan": ([4.5, 0.5, 2.0], [0.5, 0.5, 8.0], [2.0, 0.0, 4.5]),
     "mse": ([9, 1, 4], [4, 0, 9], [9, 1, 4]),
+    "saturating": ([SOFTPLUS[-f] for f in F], [SOFTPLUS[f] for f in F], [-SOFTPLUS[f] for f in F]),
+    "hinge": ([3, 1, 0], [0, 1, 4], [2, 0, -3]),
+    "relativistic": ([SOFTPLUS[-f] for f in F], [SOFTPLUS[f] for f in F], [SOFTPLUS[-f] for f in F]),
     "nonsaturating": ([SOFTPLUS[-f] for f in F], [SOFTPLUS[f] for f in F], [SOFTPLUS[-f] for f in F]),
 }
 
@@ -90,3 +93,70 @@ def test_a_flat_critic_gives_no_nan():
 def test_every_loss_names_a_known_pair_and_penalty():
     for row in objectives.LOSSES.values():
         assert row["adversarial"] in objectives.ADVERSARIAL and row["penalty"] in objectives.PENALTIES
+
+
+def test_label_smoothing():
+    """With the target 0.9 for reals: 0.9 softplus(-f) + 0.1 softplus(f), least at f = log 9."""
+    pair = objectives.cross_entropy(smoothing=0.1)
+    np.testing.assert_allclose(
+        pair.real(tf.constant(F)), [0.9 * SOFTPLUS[-f] + 0.1 * SOFTPLUS[f] for f in F], rtol=1e-6
+    )
+    with tf.GradientTape() as tape:
+        f = tf.constant(math.log(9.0))
+        tape.watch(f)
+        loss = pair.real(f)
+    assert abs(float(tape.gradient(loss, f))) < 1e-6
+
+
+def test_relativistic_average():
+    """Jolicoeur-Martineau 2019: D(x) = f(x) - mean of f over the other kind."""
+    objective = objectives.Objective(objectives.ADVERSARIAL["relativistic"])
+    real, fake = tf.constant([1.0, 3.0]), tf.constant([-1.0, 0.0])  # means 2 and -0.5
+    softplus = lambda x: math.log1p(math.exp(x))  # noqa: E731
+    of_d = [softplus(-1.5) + softplus(-3.0), softplus(-3.5) + softplus(-2.0)]
+    of_g = [softplus(3.0) + softplus(1.5), softplus(2.0) + softplus(3.5)]
+    np.testing.assert_allclose(objective.discriminator(real, fake), of_d, rtol=1e-6)
+    np.testing.assert_allclose(objective.generator(real, fake), of_g, rtol=1e-6)
+
+
+def test_a_map_of_logits_counts_as_its_mean():
+    objective = objectives.Objective(objectives.ADVERSARIAL["mse"])
+    maps = tf.constant([[1.0, 3.0], [0.0, 0.0]])[:, None, :, None]  # [2, 1, 2, 1]
+    np.testing.assert_allclose(objective.generator(None, maps), [2.0, 1.0])
+
+
+def test_classes():
+    """ACGAN: the cross-entropy of the classes joins both losses."""
+    objective = objectives.Objective(objectives.ADVERSARIAL["wgan"], labels=2, class_weight=0.5)
+    real, fake = tf.constant([[1.0, 2.0, 0.0]]), tf.constant([[4.0, 0.0, 0.0]])
+    right, even = math.log1p(math.exp(-2.0)), math.log(2.0)
+    loss = objective.discriminator(real, fake, tf.constant([0]), tf.constant([1]))
+    np.testing.assert_allclose(loss, [-1 + 4 + 0.5 * (right + even)], rtol=1e-6)
+    np.testing.assert_allclose(objective.generator(real, fake, tf.constant([1])), [-4 + 0.5 * even], rtol=1e-6)
+    assert not objective.symmetric
+
+
+def test_r1_and_r2_are_taken_where_they_say():
+    """With f = |x|^2 / 2 the gradient is x: R1 sees the reals, R2 the fakes."""
+    from pggan_tf.training import updates
+
+    weight = tf.Variable(1.0)
+    norms = [float(tf.reduce_mean(tf.reduce_sum(x**2, axis=[1, 2, 3])) / 2) for x in IMAGES]
+    for name, expected in (("r1", norms[0]), ("r2", norms[1]), ("r1+r2", sum(norms))):
+        objective = objectives.Objective(objectives.ADVERSARIAL["wgan"], name, 1.0)
+        players = updates.Players(
+            None,
+            lambda x: weight * 0.5 * tf.reduce_sum(x**2, axis=[1, 2, 3]),
+            [],
+            [weight],
+            None,
+            None,
+            objective,
+            5,
+            1,
+        )
+        batch = updates.Batch(IMAGES[0], None, None, None, None, None, MIX, tf.constant(True))
+        loss, (gradient,) = updates._penalty_gradients(players, batch, IMAGES[1])
+        assert float(loss) == pytest.approx(expected, rel=1e-5) and float(gradient) == pytest.approx(
+            2 * expected, rel=1e-5
+        )

@@ -13,6 +13,7 @@ from pggan_tf.training.trainer import GAN
 
 SHAPE = {"resolutions": (4, 8), "channels": 3, "fmap_base": 64, "fmap_max": 12}
 FADE = growth.Phase(1, 8, True, 0, 64, 8, 1e-3, 0)
+LABELS = tf.zeros([8], tf.int64)
 
 
 def gan(objective=None, update="two-stage", dtype="float32", **kwargs):
@@ -46,35 +47,21 @@ def values(model):
 
 def players(model, objective, record, n=8):
     return updates.Players(
-        generate=lambda z: model.generator(z, resolution=8, alpha=0.4),
-        discriminate=lambda x: model.discriminator(x, resolution=8, alpha=0.4)[:, 0],
+        generate=lambda z, labels: model.generator(z, resolution=8, alpha=0.4),
+        discriminate=lambda x: model.discriminator(x, resolution=8, alpha=0.4),
         generator_variables=[v.value for v in model.generator.variables_at(8, True)],
         discriminator_variables=[v.value for v in model.discriminator.variables_at(8, True)],
         apply_generator=lambda g, loss: record.__setitem__("g", g),
         apply_discriminator=lambda g, loss: record.__setitem__("d", g),
         objective=objective,
         batch=n,
-        joint=n % 4 == 0,
+        group=4,
     )
 
 
-@pytest.mark.parametrize("penalty", ["none", "gp", "r1"])
-@pytest.mark.parametrize("name", ADVERSARIAL)
-def test_one_stage_gives_the_gradients_of_two_stage(name, penalty):
-    """At the same weights and latents, through a discriminator that mixes the samples of a batch."""
-    objective = Objective(ADVERSARIAL[name], penalty, 2.0, 1, 1.0, 1e-3)
-    model, both = gan(), []
-    z = tf.random.stateless_normal((8, 8), (1, 1))
-    reals = tf.cast(pixels(), tf.float32) / 127.5 - 1
-    batch = updates.Batch(reals, z, z, tf.random.stateless_uniform((8, 1, 1, 1), (2, 2)), tf.constant(True))
-    for rule in (updates.two_stage, updates.one_stage):
-        record = {}
-        rule(players(model, objective, record), batch)
-        both.append(record)
-    for network in "gd":
-        scale = max(np.abs(a).max() for a in both[0][network])
-        for a, b in zip(both[0][network], both[1][network]):
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6 * scale)
+def batch_of(reals, z, mix=None, penalise=True, labels=LABELS):
+    mix = tf.zeros((len(z), 1, 1, 1), reals.dtype) if mix is None else mix
+    return updates.Batch(reals, labels, z, labels, z, labels, mix, tf.constant(penalise))
 
 
 def test_lazy_penalty_is_rare_and_as_much_heavier():
@@ -84,8 +71,8 @@ def test_lazy_penalty_is_rare_and_as_much_heavier():
 
     def gradient(every, penalise):
         record = {}
-        batch = updates.Batch(reals, z, z, tf.zeros((8, 1, 1, 1)), tf.constant(penalise))
-        updates.two_stage(players(model, Objective(ADVERSARIAL["wgan"], "r1", 5.0, every), record), batch)
+        batch = batch_of(reals, z, penalise=penalise)
+        updates.two_stage(players(model, Objective(ADVERSARIAL["wgan"], "r1", 5.0, every), record), [batch])
         return np.concatenate([g.numpy().ravel() for g in record["d"]])
 
     always, lazy_on, lazy_off = gradient(1, True), gradient(4, True), gradient(4, False)
@@ -99,7 +86,7 @@ def test_a_step_trains_what_the_phase_uses_and_nothing_else(update, dtype):
     phase = growth.Phase(0, 4, False, 0, 64, 8, 1e-3, 0)
     model.begin(phase)
     before = values(model)
-    model.step(phase, pixels(size=4))
+    model.step(phase, pixels(size=4), LABELS)
     changed = {n for n, v in values(model).items() if not np.array_equal(v, before[n])}
     used = {
         "generator/dense",
@@ -129,13 +116,13 @@ def test_a_poisoned_step_is_skipped_and_counted(update, poison):
     model.begin(FADE)
     before = values(model)
     for _ in range(3):
-        model.step(FADE, pixels())
+        model.step(FADE, pixels(), LABELS)
     after = values(model)
     assert after.pop("images_seen") == 24 and after.pop("skipped") == 3 and after.pop("skipped_in_a_row") == 3
     for name, value in after.items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
     model.objective_at = lambda resolution: Objective(ADVERSARIAL["nonsaturating"])
-    model.step(FADE, pixels())
+    model.step(FADE, pixels(), LABELS)
     assert model.skipped.numpy() == 3 and model.skipped_in_a_row.numpy() == 0
 
 
@@ -143,7 +130,7 @@ def test_the_average_has_its_half_life():
     model = gan(ema_half_life_images=8.0)
     model.begin(FADE)
     before = {id(v): v.numpy().copy() for v in model.generator.variables}
-    model.step(FADE, pixels())
+    model.step(FADE, pixels(), LABELS)
     for average, weight in zip(model.ema.variables_at(8, True), model.generator.variables_at(8, True)):
         np.testing.assert_allclose(average, (before[id(weight)] + weight.numpy()) / 2, rtol=1e-5, atol=1e-7)
 
@@ -152,13 +139,13 @@ def test_a_step_follows_from_the_state_alone():
     """Nothing random is kept outside `state()`: restored variables repeat the step bit for bit."""
     model = gan(Objective(ADVERSARIAL["wgan"], "gp", 10.0))
     model.begin(FADE)
-    model.step(FADE, pixels())
+    model.step(FADE, pixels(), LABELS)
     kept = values(model)
-    model.step(FADE, pixels())
+    model.step(FADE, pixels(), LABELS)
     once = values(model)
     for name, variable in model.state().items():
         variable.assign(kept[name])
-    model.step(FADE, pixels())
+    model.step(FADE, pixels(), LABELS)
     for name, value in values(model).items():
         np.testing.assert_array_equal(value, once[name], err_msg=name)
 
@@ -171,7 +158,7 @@ def test_batches_smaller_than_the_stddev_group_keep_reals_and_fakes_apart(update
     phase = growth.Phase(0, 8, False, 0, 64, batch, 1e-3, 0)
     model.begin(phase)
     alone = model.discriminator(tf.cast(pixels(batch), tf.float32) / 127.5 - 1, resolution=8)[:, 0]
-    stats = model.step(phase, pixels(batch))
+    stats = model.step(phase, pixels(batch), LABELS[:batch])
     assert float(stats["logit_real"]) == pytest.approx(float(np.mean(alone)), rel=1e-4)
 
 
@@ -195,3 +182,19 @@ def test_adam_equals_its_formula():
         m, v = 0.5 * m + 0.5 * g, 0.9 * v + 0.1 * g**2
         w = w - 0.1 * np.sqrt(1 - 0.9**t) / (1 - 0.5**t) * m / (np.sqrt(v) + 1e-3)
         np.testing.assert_allclose(variable.numpy(), w, rtol=1e-5)
+
+
+@pytest.mark.parametrize("augment", ["diff", "ada"])
+def test_augmented_training_is_repeatable_and_adapts(augment):
+    model = gan(augment=augment)
+    model.begin(FADE)
+    kept = values(model)
+    stats = model.step(FADE, pixels(), LABELS)
+    once, probability = values(model), float(model.augment_probability.numpy())
+    sure = np.sign(float(stats["sign_real"]) - 0.6)
+    assert probability == (pytest.approx(max(0, sure * 8 / 500_000)) if augment == "ada" else 0)
+    for name, variable in model.state().items():
+        variable.assign(kept[name])
+    model.step(FADE, pixels(), LABELS)
+    for name, value in values(model).items():
+        np.testing.assert_array_equal(value, once[name], err_msg=name)

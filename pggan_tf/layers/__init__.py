@@ -1,7 +1,19 @@
 """Building blocks. Every layer takes NHWC tensors and round-trips through `get_config`."""
 
-from pggan_tf.layers.equalized import EqualizedConv2D, EqualizedDense
+from pggan_tf.layers.equalized import EqualizedConv2D, EqualizedDense, SeparableConv2D
 from pggan_tf.layers.growing import block_mean, lerp, repeat_pixels
-from pggan_tf.layers.normalization import MinibatchStddev, PixelNorm
+from pggan_tf.layers.normalization import BatchNorm, MinibatchDiscrimination, MinibatchStddev, PixelNorm, pixel_norm
 
-__all__ = ["EqualizedConv2D", "EqualizedDense", "MinibatchStddev", "PixelNorm", "block_mean", "lerp", "repeat_pixels"]
+__all__ = [
+    "BatchNorm",
+    "EqualizedConv2D",
+    "EqualizedDense",
+    "MinibatchDiscrimination",
+    "MinibatchStddev",
+    "PixelNorm",
+    "SeparableConv2D",
+    "block_mean",
+    "lerp",
+    "pixel_norm",
+    "repeat_pixels",
+]

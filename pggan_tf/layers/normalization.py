@@ -1,4 +1,4 @@
-"""Normalisation over features and statistics over the minibatch (Karras et al. 2018, sections 3 and 4.2)."""
+"""Normalisation of features, and what a discriminator sees of the batch as a whole."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import keras
 import tensorflow as tf
 
 
+def pixel_norm(x):
+    """[..., C] -> [..., C]: every feature vector divided by its root mean square, eps 1e-8 (Karras et al. 2018, section 4.2)."""
+    mean_square = tf.reduce_mean(tf.square(tf.cast(x, tf.float32)), axis=-1, keepdims=True)
+    return x * tf.cast(tf.math.rsqrt(mean_square + 1e-8), x.dtype)
+
+
 @keras.saving.register_keras_serializable("pggan_tf")
 class PixelNorm(keras.layers.Layer):
-    """[..., C] -> [..., C]: every feature vector divided by its root mean square (eps 1e-8)."""
+    """`pixel_norm` as a layer."""
 
     def call(self, x):
-        mean_square = tf.reduce_mean(tf.square(tf.cast(x, tf.float32)), axis=-1, keepdims=True)
-        return x * tf.cast(tf.math.rsqrt(mean_square + 1e-8), x.dtype)
+        return pixel_norm(x)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -20,7 +25,8 @@ class PixelNorm(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class MinibatchStddev(keras.layers.Layer):
-    """[N, H, W, C] -> [N, H, W, C+1]: one more map, the spread within groups of `group` neighbours of the batch.
+    """[N, H, W, C] -> [N, H, W, C+1]: one more map, the spread within groups of `group` neighbours of the batch
+    (Karras et al. 2018, section 3).
 
     Neighbours, so that reals and fakes laid one after the other in one batch never share a group (their count has to
     be a multiple of `group`). A batch smaller than `group` is one group.
@@ -46,3 +52,70 @@ class MinibatchStddev(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "group": self.group}
+
+
+@keras.saving.register_keras_serializable("pggan_tf")
+class MinibatchDiscrimination(keras.layers.Layer):
+    """[N, A] -> [N, A + kernels]: to each sample, how close it is to the others of its batch in `kernels` learned spaces of
+    `size` dimensions: sum over the others j of exp(-|M_i - M_j|_1), M = x T (Salimans et al. 2016, section 3.2)."""
+
+    def __init__(self, kernels: int = 16, size: int = 8, **kwargs):
+        super().__init__(**kwargs)
+        self.kernels, self.size = kernels, size
+
+    def build(self, input_shape):
+        self.projection = self.add_weight(
+            shape=(input_shape[-1], self.kernels * self.size),
+            initializer=keras.initializers.RandomNormal(stddev=0.05),
+            name="projection",
+            autocast=False,
+        )
+
+    def call(self, x):
+        m = tf.matmul(tf.cast(x, tf.float32), self.projection)
+        m = tf.reshape(m, [-1, self.kernels, self.size])  # [N,B,C]
+        apart = tf.reduce_sum(tf.abs(m[:, None] - m[None]), axis=3)  # [N,N,B]
+        near = tf.reduce_sum(tf.exp(-apart), axis=1) - 1  # [N,B], without the sample itself
+        return tf.concat([x, tf.cast(near, x.dtype)], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], input_shape[-1] + self.kernels)
+
+    def get_config(self):
+        return {**super().get_config(), "kernels": self.kernels, "size": self.size}
+
+
+@keras.saving.register_keras_serializable("pggan_tf")
+class BatchNorm(keras.layers.Layer):
+    """[..., C] -> [..., C]: mean 0 and variance 1 over the batch, then scale and offset (Ioffe and Szegedy 2015, algorithm 1).
+
+    In training the batch's own statistics; otherwise those that were last measured: while `measuring` is set, a call takes
+    the batch's and keeps them. No step changes them, so a skipped one cannot spoil them, and an averaged network is measured
+    with its averaged weights.
+    """
+
+    EPSILON = 1e-5
+    measuring = False
+
+    def build(self, input_shape):
+        shape = (input_shape[-1],)
+        self.scale = self.add_weight(shape=shape, initializer="ones", name="scale", autocast=False)
+        self.offset = self.add_weight(shape=shape, initializer="zeros", name="offset", autocast=False)
+        self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="mean", autocast=False)
+        self.variance = self.add_weight(
+            shape=shape, initializer="ones", trainable=False, name="variance", autocast=False
+        )
+
+    def call(self, x, training=False):
+        if training or self.measuring:
+            mean, variance = tf.nn.moments(tf.cast(x, tf.float32), list(range(x.shape.rank - 1)))
+            if self.measuring:
+                self.mean.assign(mean)
+                self.variance.assign(variance)
+        else:
+            mean, variance = tf.convert_to_tensor(self.mean), tf.convert_to_tensor(self.variance)
+        factor = self.scale * tf.math.rsqrt(variance + self.EPSILON)
+        return x * tf.cast(factor, x.dtype) + tf.cast(self.offset - mean * factor, x.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

@@ -6,68 +6,65 @@ the others neither matter nor change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import keras
+import numpy as np
 import tensorflow as tf
 
-from pggan_tf.layers import EqualizedConv2D, EqualizedDense, MinibatchStddev, PixelNorm, block_mean, lerp, repeat_pixels
+from pggan_tf.layers import (
+    BatchNorm,
+    EqualizedConv2D,
+    EqualizedDense,
+    MinibatchDiscrimination,
+    MinibatchStddev,
+    PixelNorm,
+    SeparableConv2D,
+    block_mean,
+    lerp,
+    pixel_norm,
+    repeat_pixels,
+)
+from pggan_tf.networks.base import LatentNetwork, Network, leaky
 
-LEAK = 0.2
+_REFIT_IMAGES = 512
+CONVOLUTIONS = {"standard": EqualizedConv2D, "separable": SeparableConv2D}
 
 
-def width(resolution: int, fmap_base: int, fmap_max: int) -> int:
-    """Feature maps of the layers at `resolution` pixels: min(fmap_base / 2^(r-1), fmap_max) for 2^r pixels."""
-    return max(1, min(2 * fmap_base // resolution, fmap_max))
-
-
-def _activate(x):
-    return tf.nn.leaky_relu(x, LEAK)
-
-
-class _Progressive(keras.Model):
-    """What both networks share: their resolutions and widths, and blocks held as attributes.
-
-    Attributes, because tf.train.Checkpoint and `.keras` files skip layers that sit in lists.
-    """
-
-    def __init__(self, resolutions: Sequence[int], channels: int, fmap_base: int, fmap_max: int, **kwargs):
-        super().__init__(**kwargs)
-        self.resolutions = tuple(resolutions)
-        self.channels, self.fmap_base, self.fmap_max = channels, fmap_base, fmap_max
-
-    def _width(self, resolution: int) -> int:
-        return width(resolution, self.fmap_base, self.fmap_max)
+class _Progressive(Network):
+    """Blocks of 3x3 convolutions, each followed by LeakyReLU 0.2 and pixel normalisation, or by batch normalisation and
+    LeakyReLU, or by LeakyReLU alone."""
 
     def _steps(self):
         """(lower, higher) for every growth."""
         return list(zip(self.resolutions, self.resolutions[1:]))
 
-    def _layer(self, kind, name: str, *args, **kwargs):
-        """A layer as an attribute. Its name is given: Keras' own would count the layers of the whole process."""
-        setattr(self, name, kind(*args, name=name, **kwargs))
+    def _norms(self, names: list[str], kind: str) -> None:
+        """A normalisation of its own for every named block, where the kind has weights."""
+        self._kind_of_norm, self._normed = kind, tuple(names)
+        for name in self._norms_of(names):
+            self._layer(BatchNorm, name, dtype=self.dtype_policy)
 
-    def _check(self, resolution: int):
-        if resolution not in self.resolutions:
-            raise ValueError(f"resolution {resolution}: this network has {', '.join(map(str, self.resolutions))}.")
+    def _norms_of(self, names: list[str]) -> list[str]:
+        return [f"norm_{name}" for name in names] if self._kind_of_norm == "batch" else []
 
-    def variables_at(self, resolution: int, fade: bool) -> list:
-        """The weights that a forward pass at `resolution` uses; each network's `layers_at` names the layers."""
-        return [v for layer in self.layers_at(resolution, fade) for v in layer.trainable_variables]
+    def _build_norms(self, widths: dict[str, int]) -> None:
+        for name, units in widths.items():
+            for norm in self._norms_of([name]):
+                getattr(self, norm).build((None, None, None, units))
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "resolutions": list(self.resolutions),
-            "channels": self.channels,
-            "fmap_base": self.fmap_base,
-            "fmap_max": self.fmap_max,
-        }
+    def _activated(self, name: str, x, training: bool):
+        if self._kind_of_norm == "batch":
+            return leaky(getattr(self, f"norm_{name}")(x, training=training))
+        return pixel_norm(leaky(x)) if self._kind_of_norm == "pixel" else leaky(x)
+
+
+def _resolution_of(name: str, first: int) -> int:
+    """'conv_16' -> 16; 'dense', which makes the first maps, -> `first`."""
+    return int(name.rpartition("_")[2]) if "_" in name else first
 
 
 @keras.saving.register_keras_serializable("pggan_tf")
-class Generator(_Progressive):
-    """Latents [N, latent_size] ~ N(0, 1) -> images [N, R, R, channels], float32, about -1..1 (linear, not clipped)."""
+class Generator(_Progressive, LatentNetwork):
+    """Images are linear in the last features: about -1..1, not clipped."""
 
     def __init__(
         self,
@@ -76,69 +73,106 @@ class Generator(_Progressive):
         fmap_base: int = 8192,
         fmap_max: int = 512,
         latent_size: int = 512,
+        generator_norm: str = "pixel",
+        conv: str = "standard",
+        classes=(),
         **kwargs,
     ):
-        super().__init__(resolutions, channels, fmap_base, fmap_max, **kwargs)
-        self.latent_size = latent_size
-        dtype = self.dtype_policy
+        super().__init__(resolutions, channels, fmap_base, fmap_max, classes, **kwargs)
+        self.latent_size, self.generator_norm, self.conv = latent_size, generator_norm, conv
+        dtype, block = self.dtype_policy, CONVOLUTIONS[conv]
         first = self.resolutions[0]
-        self._layer(PixelNorm, "pixel_norm", dtype=dtype)
         self._layer(PixelNorm, "latent_norm", dtype="float32")
         # A quarter of the usual gain: the paper's, for a dense layer whose output is a whole 4x4 map.
         self._layer(EqualizedDense, "dense", self._width(first) * first * first, gain=2**0.5 / 4, dtype=dtype)
-        self._layer(EqualizedConv2D, f"conv_{first}", self._width(first), dtype=dtype)
+        self._layer(block, f"conv_{first}", self._width(first), dtype=dtype)
         self._layer(EqualizedConv2D, f"to_image_{first}", channels, 1, gain=1.0, dtype="float32")
         for low, high in self._steps():
-            self._layer(EqualizedConv2D, f"up_{high}", self._width(high), up=high // low, dtype=dtype)
-            self._layer(EqualizedConv2D, f"conv_{high}", self._width(high), dtype=dtype)
+            self._layer(block, f"up_{high}", self._width(high), up=high // low, dtype=dtype)
+            self._layer(block, f"conv_{high}", self._width(high), dtype=dtype)
             self._layer(EqualizedConv2D, f"to_image_{high}", channels, 1, gain=1.0, dtype="float32")
+        self._norms(["dense", *self._blocks(self.resolutions[-1])], generator_norm)
 
     def build(self, input_shape=None):
         first = self.resolutions[0]
-        shape = (first, first, self._width(first))
-        # The direction of the mean of the first feature maps over many latents; `synthesis.finish` fills it in when training is over.
+        shape = (max(1, len(self.classes)), first, first, self._width(first))
+        # The mean of the first feature maps over many latents, for each class; `settle` fills it in when training is over.
         self.typical = self.add_weight(
             shape=shape, initializer="zeros", trainable=False, name="typical", autocast=False
         )
-        self.dense.build((None, self.latent_size))
+        self.dense.build((None, self.latent_size + len(self.classes)))
         getattr(self, f"conv_{first}").build((None, first, first, self._width(first)))
         for low, high in self._steps():
             getattr(self, f"up_{high}").build((None, low, low, self._width(low)))
             getattr(self, f"conv_{high}").build((None, high, high, self._width(high)))
         for r in self.resolutions:
             getattr(self, f"to_image_{r}").build((None, r, r, self._width(r)))
+        self._build_norms({name: self._width(_resolution_of(name, first)) for name in self._normed})
         self.built = True
 
-    def first_maps(self, latents):
-        """latents -> [N, 4, 4, C]: what the dense layer gives, activated and normalised."""
-        x = self.dense(self.latent_norm(latents))  # [N,4*4*C]
-        return self.pixel_norm(_activate(tf.reshape(x, [-1, *self.typical.shape])))
+    def _blocks(self, resolution: int) -> list[str]:
+        """The 3x3 convolutions of a pass at `resolution`, in order."""
+        names = [f"conv_{self.resolutions[0]}"]
+        for r in self.resolutions[1:]:
+            names += [f"up_{r}", f"conv_{r}"] if r <= resolution else []
+        return names
 
-    def features(self, latents, resolution: int, truncation=None) -> list:
+    def first_maps(self, latents, labels=None, training=False):
+        """latents -> [N, 4, 4, C]: what the dense layer gives, activated and normalised."""
+        x = self.dense(self.joined(self.latent_norm(latents), labels))  # [N,4*4*C]
+        return self._activated("dense", tf.reshape(x, [-1, *self.typical.shape[1:]]), training)
+
+    def features(self, latents, resolution: int, truncation=None, labels=None, training=False) -> list:
         """latents -> the feature maps [N, R, R, C] of every stage up to `resolution`, from which images are made."""
         self._check(resolution)
-        first = self.resolutions[0]
-        x = self.first_maps(latents)
+        x = self.first_maps(latents, labels, training)  # [N,4,4,C]
         if truncation is not None:
-            x = lerp(tf.cast(self.typical, x.dtype), x, truncation)
-        x = self.pixel_norm(_activate(getattr(self, f"conv_{first}")(x)))  # [N,4,4,C]
-        stages = [x]
-        for _, high in self._steps():
-            if high > resolution:
-                break
-            x = self.pixel_norm(_activate(getattr(self, f"up_{high}")(x)))  # [N,2R,2R,C]
-            x = self.pixel_norm(_activate(getattr(self, f"conv_{high}")(x)))
-            stages.append(x)
+            typical = tf.gather(self.typical, labels) if self.classes else self.typical
+            x = lerp(tf.cast(typical, x.dtype), x, truncation)
+        stages = []
+        for name in self._blocks(resolution):
+            x = self._activated(name, getattr(self, name)(x), training)  # up: [N,2R,2R,C]
+            if name.startswith("conv"):
+                stages.append(x)
         return stages
 
-    def call(self, latents, resolution: int | None = None, alpha=None, truncation=None):
+    def settle(self, latents):
+        """`typical` becomes the normalised mean of the first feature maps, for truncation. And every stage below the last gets
+        its to_image layer anew: those stood still when the next stage faded in, while the blocks beneath them went on to
+        learn. By least squares over the first of the latents they now show what the last stage shows, at their own resolution.
+        """
+        super().settle(latents)
+        labels = self.spread_labels(len(latents))
+        first = self.first_maps(tf.constant(latents), labels)
+        classes = max(1, len(self.classes))
+        mean = tf.stack([tf.reduce_mean(first[i::classes], axis=0) for i in range(classes)])
+        self.typical.assign(pixel_norm(mean) if self.generator_norm == "pixel" else mean)
+        last, products = self.resolutions[-1], {r: 0.0 for r in self.resolutions[:-1]}
+        run = tf.function(
+            lambda z, y: (self.features(z, last, labels=y), self(z, resolution=last, labels=y)), autograph=False
+        )
+        for i in range(0, min(len(latents), _REFIT_IMAGES), 16):
+            stages, picture = run(tf.constant(latents[i : i + 16]), None if labels is None else labels[i : i + 16])
+            for r, x in zip(self.resolutions[:-1], stages):
+                x = x.numpy().reshape(-1, x.shape[-1]).astype(np.float64)
+                x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+                f = last // r
+                y = picture.numpy().reshape(-1, r, f, r, f, self.channels).mean((2, 4)).reshape(-1, self.channels)
+                products[r] += np.concatenate([x.T @ x, x.T @ y], axis=1)
+        for r, product in products.items():
+            left, right = product[:, : -self.channels], product[:, -self.channels :]
+            ridge = 1e-6 * np.trace(left) / len(left) * np.eye(len(left))
+            solution = np.linalg.lstsq(left + ridge, right, rcond=None)[0]
+            getattr(self, f"to_image_{r}").set_effective(solution[None, None, :-1], solution[-1])
+
+    def call(self, latents, resolution: int | None = None, alpha=None, truncation=None, labels=None, training=False):
         """alpha: weight 0..1 of the block of `resolution`; None runs without the fade's second path.
 
         truncation: 0..1, where the first feature maps lie between `typical` and their own: below 1, less varied and more
         typical images. (The latents themselves are normalised: shortening them would do nothing.)
         """
         resolution = resolution or self.resolutions[-1]
-        stages = self.features(latents, resolution, truncation)
+        stages = self.features(latents, resolution, truncation, labels, training)
         image = getattr(self, f"to_image_{resolution}")(stages[-1])  # [N,R,R,channels]
         if alpha is None or len(stages) == 1:
             return image
@@ -148,18 +182,18 @@ class Generator(_Progressive):
 
     def layers_at(self, resolution, fade):
         self._check(resolution)
-        names = ["dense"] + [f"conv_{r}" for r in self.resolutions if r <= resolution]
-        names += [f"up_{r}" for r in self.resolutions[1:] if r <= resolution]
+        names = ["dense", *self._blocks(resolution)]
         images = [r for r in self.resolutions if r <= resolution][-2 if fade else -1 :]
-        return [getattr(self, name) for name in names + [f"to_image_{r}" for r in images]]
+        return [getattr(self, n) for n in [*names, *self._norms_of(names), *(f"to_image_{r}" for r in images)]]
 
     def get_config(self):
-        return {**super().get_config(), "latent_size": self.latent_size}
+        own = {"latent_size": self.latent_size, "generator_norm": self.generator_norm, "conv": self.conv}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class Discriminator(_Progressive):
-    """Images [N, R, R, channels] -> logits [N, 1 + labels], float32."""
+    """Images [N, R, R, channels] -> logits [N, 1 + classes], float32."""
 
     def __init__(
         self,
@@ -167,24 +201,33 @@ class Discriminator(_Progressive):
         channels: int = 3,
         fmap_base: int = 8192,
         fmap_max: int = 512,
-        labels: int = 0,
         stddev_group: int = 4,
+        minibatch: str = "stddev",
+        discriminator_norm: str = "none",
+        spectral: str = "none",
+        conv: str = "standard",
+        classes=(),
         **kwargs,
     ):
-        super().__init__(resolutions, channels, fmap_base, fmap_max, **kwargs)
-        self.labels, self.stddev_group = labels, stddev_group
-        dtype = self.dtype_policy
+        super().__init__(resolutions, channels, fmap_base, fmap_max, classes, **kwargs)
+        self.minibatch, self.stddev_group = minibatch, stddev_group if minibatch == "stddev" else 1
+        self.discriminator_norm, self.spectral_norm, self.conv = discriminator_norm, spectral, conv
+        dtype, block = self.dtype_policy, CONVOLUTIONS[conv]
+        everywhere, down = {"spectral": spectral == "all"}, {"spectral": spectral != "none"}
         first = self.resolutions[0]
         for r in self.resolutions:
             # In float32: an image rounded to bfloat16 has steps as large as its own 256 levels.
-            self._layer(EqualizedConv2D, f"from_image_{r}", self._width(r), 1, dtype="float32")
+            self._layer(EqualizedConv2D, f"from_image_{r}", self._width(r), 1, dtype="float32", **everywhere)
         for low, high in self._steps():
-            self._layer(EqualizedConv2D, f"conv_{high}", self._width(high), dtype=dtype)
-            self._layer(EqualizedConv2D, f"down_{high}", self._width(low), down=high // low, dtype=dtype)
-        self._layer(MinibatchStddev, "minibatch_stddev", stddev_group, dtype=dtype)
-        self._layer(EqualizedConv2D, f"conv_{first}", self._width(first), dtype=dtype)
-        self._layer(EqualizedDense, "dense", self._width(first // 2), dtype=dtype)
-        self._layer(EqualizedDense, "logits", 1 + labels, gain=1.0, dtype="float32")
+            self._layer(block, f"conv_{high}", self._width(high), dtype=dtype, **everywhere)
+            self._layer(block, f"down_{high}", self._width(low), down=high // low, dtype=dtype, **down)
+        self._layer(MinibatchStddev, "minibatch_stddev", self.stddev_group, dtype=dtype)
+        self._layer(block, f"conv_{first}", self._width(first), dtype=dtype, **everywhere)
+        self._layer(EqualizedDense, "dense", self._width(first // 2), dtype=dtype, **everywhere)
+        if minibatch == "discrimination":
+            self._layer(MinibatchDiscrimination, "minibatch_discrimination", dtype=dtype)
+        self._layer(EqualizedDense, "logits", 1 + len(self.classes), gain=1.0, dtype="float32", **everywhere)
+        self._norms(self._blocks(self.resolutions[-1]), discriminator_norm)
 
     def build(self, input_shape=None):
         first = self.resolutions[0]
@@ -196,34 +239,55 @@ class Discriminator(_Progressive):
         c = self._width(first)
         getattr(self, f"conv_{first}").build((None, first, first, c + (self.stddev_group > 1)))
         self.dense.build((None, first * first * c))
-        self.logits.build((None, self._width(first // 2)))
+        features = self._width(first // 2)
+        if self.minibatch == "discrimination":
+            self.minibatch_discrimination.build((None, features))
+            features += self.minibatch_discrimination.kernels
+        self.logits.build((None, features))
+        lower = {f"down_{high}": low for low, high in self._steps()}
+        self._build_norms({name: self._width(lower.get(name) or _resolution_of(name, first)) for name in self._normed})
         self.built = True
 
-    def call(self, images, resolution: int | None = None, alpha=None):
+    def _blocks(self, resolution: int) -> list[str]:
+        """The 3x3 convolutions of a pass at `resolution`, in order."""
+        names = [f"conv_{self.resolutions[0]}"]
+        for r in self.resolutions[1:]:
+            names = [f"conv_{r}", f"down_{r}", *names] if r <= resolution else names
+        return names
+
+    def call(self, images, resolution: int | None = None, alpha=None, training=False):
         resolution = resolution or images.shape[1]
         self._check(resolution)
         first = self.resolutions[0]
-        x = _activate(getattr(self, f"from_image_{resolution}")(images))  # [N,R,R,C]
+        x = leaky(getattr(self, f"from_image_{resolution}")(images))  # [N,R,R,C]
         for low, high in reversed(self._steps()):
             if high > resolution:
                 continue
-            x = _activate(getattr(self, f"conv_{high}")(x))
-            x = _activate(getattr(self, f"down_{high}")(x))  # [N,R/2,R/2,C]
+            for name in (f"conv_{high}", f"down_{high}"):
+                x = self._activated(name, getattr(self, name)(x), training)  # down: [N,R/2,R/2,C]
             if high == resolution and alpha is not None:
-                old = _activate(getattr(self, f"from_image_{low}")(block_mean(images, high // low)))
+                old = leaky(getattr(self, f"from_image_{low}")(block_mean(images, high // low)))
                 x = lerp(tf.cast(old, x.dtype), x, alpha)
         if self.stddev_group > 1:
             x = self.minibatch_stddev(x)  # [N,4,4,C+1]
-        x = _activate(getattr(self, f"conv_{first}")(x))
-        x = _activate(self.dense(tf.reshape(x, [-1, first * first * x.shape[-1]])))
+        x = self._activated(f"conv_{first}", getattr(self, f"conv_{first}")(x), training)
+        x = leaky(self.dense(tf.reshape(x, [-1, first * first * x.shape[-1]])))
+        if self.minibatch == "discrimination":
+            x = self.minibatch_discrimination(x)
         return self.logits(x)
+
+    @property
+    def sample_group(self) -> int:
+        return 0 if self.minibatch == "discrimination" or self.discriminator_norm == "batch" else self.stddev_group
 
     def layers_at(self, resolution, fade):
         self._check(resolution)
-        used = [r for r in self.resolutions if r <= resolution]
-        names = [f"from_image_{r}" for r in used[-2 if fade else -1 :]]
-        names += [f"conv_{r}" for r in used] + [f"down_{r}" for r in used[1:]] + ["dense", "logits"]
+        used = [r for r in self.resolutions if r <= resolution][-2 if fade else -1 :]
+        names = self._blocks(resolution)
+        names += [*self._norms_of(names), *(f"from_image_{r}" for r in used), "dense", "logits"]
+        names += ["minibatch_discrimination"] if self.minibatch == "discrimination" else []
         return [getattr(self, name) for name in names]
 
     def get_config(self):
-        return {**super().get_config(), "labels": self.labels, "stddev_group": self.stddev_group}
+        own = ("stddev_group", "minibatch", "discriminator_norm", "conv")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}, "spectral": self.spectral_norm}

@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from pggan_tf import checkpoint, growth, pipeline
+from pggan_tf import checkpoint, growth, networks, pipeline
 from pggan_tf import config as configs
 from pggan_tf.config import Config
 from pggan_tf.errors import Stopped, UserError
-from pggan_tf.networks.progressive import Discriminator, Generator
 from pggan_tf.shards import Shards
 from pggan_tf.stopping import Signals
 from pggan_tf.training import observers
@@ -28,22 +27,21 @@ TICKS_PER_SNAPSHOT = 10
 PROBE_SECONDS = 1.0
 
 
-def build(config: Config, policy: str) -> GAN:
-    """The networks of a completed config with fresh weights that follow from its seed."""
+def build(config: Config, policy: str, classes: Sequence[str] = ()) -> GAN:
+    """The networks of a completed config with fresh weights that follow from its seed. classes: of the data."""
     keras.utils.set_random_seed(config.seed)
-    shape = {
-        "resolutions": config.resolutions,
-        "channels": config.channels,
-        "fmap_base": config.fmap_base,
-        "fmap_max": config.fmap_max,
-    }
+    options = configs.network_options(config, classes)
     return GAN(
-        Generator(latent_size=config.latent_size, dtype=policy, name="generator", **shape),
-        Discriminator(stddev_group=config.stddev_group, dtype=policy, name="discriminator", **shape),
-        Generator(latent_size=config.latent_size, dtype="float32", name="ema", **shape),
-        lambda resolution: configs.objective(config, resolution),
+        networks.generator(config.network, options, policy),
+        networks.discriminator(config.network, options, policy),
+        networks.generator(config.network, options, "float32", "ema"),
+        lambda resolution: configs.objective(config, resolution, len(options["classes"])),
         config.update,
         seed=config.seed,
+        optimizer=config.optimizer,
+        discriminator_rate=config.discriminator_rate,
+        weight_clip=config.weight_clip,
+        augment=config.augment,
         adam_betas=config.adam_betas,
         adam_epsilon=config.adam_epsilon,
         ema_half_life_images=config.ema_half_life_images,
@@ -59,7 +57,7 @@ def compiled(gan: GAN, phase: growth.Phase, strategy) -> Callable:
     replicas = strategy.num_replicas_in_sync
 
     def one(batch):
-        return gan.step(phase, batch[0], replicas)
+        return gan.step(phase, *batch, replicas)
 
     @tf.function(autograph=False, reduce_retracing=True)
     def call(iterator, steps):
@@ -79,7 +77,9 @@ def compiled(gan: GAN, phase: growth.Phase, strategy) -> Callable:
 
 
 def data(config: Config, shards: Shards, phase: growth.Phase, start: int, strategy):
-    dataset = pipeline.batches(shards, phase.resolution, config.seed, start, phase.end, phase.batch, config.mirror)
+    dataset = pipeline.batches(
+        shards, phase.resolution, config.seed, start, phase.end, phase.images_per_step, config.mirror
+    )
     return iter(strategy.experimental_distribute_dataset(dataset) if strategy.num_replicas_in_sync > 1 else dataset)
 
 
@@ -92,14 +92,14 @@ def _seconds(call: Callable, iterator, steps: int) -> float:
 def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[tuple[int, bool], growth.Speed]:
     """(resolution, fade) -> speed, by a few real steps of each on networks that are thrown away."""
     with strategy.scope():
-        gan = build(config, policy)
+        gan = build(config, policy, shards.manifest.classes)
     speeds = {}
     for resolution in config.resolutions:
         for fade, table in ((True, config.fade_images), (False, config.stable_images)):
             if not table[resolution]:
                 continue
             batch = config.batch[resolution]
-            phase = growth.Phase(0, resolution, fade, 0, 10**9, batch, 0.0, 0)
+            phase = growth.Phase(0, resolution, fade, 0, 10**9, batch, 0.0, 0, config.critic_steps)
             with strategy.scope():
                 gan.images_seen.assign(0)
                 gan.begin(phase)
@@ -115,7 +115,7 @@ def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[tuple[i
             per_step = taken / total
             if total < config.penalty_every:  # slow steps: none of them came to the turn of a lazy penalty
                 per_step += (penalised - per_step) / config.penalty_every
-            speeds[resolution, fade] = growth.Speed(batch / per_step, build_seconds)
+            speeds[resolution, fade] = growth.Speed(phase.images_per_step / per_step, build_seconds)
     return speeds
 
 
@@ -217,7 +217,8 @@ class Run:
             self.gan.begin(self.phase)
         checkpoint.restore(self.gan.state(), arrays, str(self.folder))
         self.images_seen, self.seconds = meta["images_seen"], meta["seconds"]
-        self._window, self._window_steps, self._window_seconds = meta["window"]
+        window, self._window_steps, self._window_seconds = meta["window"]
+        self._window |= window
         self._restored = True
 
     def train(self) -> None:
@@ -278,12 +279,12 @@ class Run:
             count, sums = call(iterator, min(steps, self._steps_to_next_event(phase)))
             count, sums = int(count), {k: float(v) for k, v in sums.items()}
             taken = time.perf_counter() - begun
-            self.images_seen += count * phase.batch
+            self.images_seen += count * phase.images_per_step
             self.seconds += taken
             if not first:  # the first call traced the graph
-                rate = count * phase.batch / taken
+                rate = count * phase.images_per_step / taken
                 self.speed = 0.8 * self.speed + 0.2 * rate if self.speed else rate
-                steps = max(1, min(4 * steps, round(CALL_SECONDS * self.speed / phase.batch)))
+                steps = max(1, min(4 * steps, round(CALL_SECONDS * self.speed / phase.images_per_step)))
             first = False
             self._observe(phase, sums, count, taken)
             if signals.received is not None:
@@ -299,10 +300,10 @@ class Run:
     def _steps_to_next_event(self, phase: growth.Phase) -> int:
         """Calls end where a tick, a snapshot or the phase does: which steps share a call must not matter, and does not."""
         nexts = [(self.images_seen // every + 1) * every for every in (self.tick_images, self.snapshot_images)]
-        return math.ceil((min(*nexts, phase.end) - self.images_seen) / phase.batch)
+        return math.ceil((min(*nexts, phase.end) - self.images_seen) / phase.images_per_step)
 
     def _observe(self, phase: growth.Phase, sums: dict, count: int, taken: float) -> None:
-        before = self.images_seen - count * phase.batch
+        before = self.images_seen - count * phase.images_per_step
         self._window = {k: self._window[k] + sums[k] for k in STATS}
         self._window_steps += count
         self._window_seconds += taken
@@ -313,7 +314,7 @@ class Run:
         if ended or self.images_seen // self.tick_images > before // self.tick_images:
             stats = {k: v / self._window_steps for k, v in self._window.items()}
             stats |= {
-                "images_per_second": self._window_steps * phase.batch / self._window_seconds,
+                "images_per_second": self._window_steps * phase.images_per_step / self._window_seconds,
                 "skipped_total": self.skipped,
             }
             self._tell("tick", stats)

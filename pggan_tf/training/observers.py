@@ -15,6 +15,7 @@ import numpy as np
 from pggan_tf import growth, pixels, synthesis
 from pggan_tf.training.run import GENERATOR, STATS
 
+MEASURED = 512  # latents that batch normalisation is measured on before a grid
 GRID_PIXELS = 64  # smaller images are enlarged to this in grids, so that a 4-px stage can be seen
 
 
@@ -23,6 +24,7 @@ class Grids:
 
     def begin(self, run):
         self.latents = synthesis.latents(range(run.config.grid), run.config.latent_size)
+        self.measured = synthesis.latents(range(1 << 20, (1 << 20) + MEASURED), run.config.latent_size)
         self.sampler = synthesis.Sampler(run.gan.ema)
         count = min(run.config.grid, run.shards.count(run.config.target_res))
         path = run.folder / "reals.png"
@@ -31,6 +33,7 @@ class Grids:
 
     def snapshot(self, run):
         phase, images = run.phase, run.images_seen
+        run.gan.ema.measure(self.measured, phase.resolution)
         fakes = self.sampler.images(self.latents, phase.resolution, growth.alpha(phase, images - phase.start))
         number = run.snapshot_number(images)
         pixels.grid(grid_path(run.folder, number, phase.resolution, images), fakes, size=GRID_PIXELS)

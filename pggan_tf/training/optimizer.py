@@ -1,4 +1,4 @@
-"""Adam as one kernel per variable, on every replica's own copy."""
+"""Optimisers as one kernel per variable, on every replica's own copy."""
 
 from __future__ import annotations
 
@@ -22,39 +22,70 @@ def local(variable):
     return copies[replica % len(copies)]
 
 
-class Adam:
-    """Kingma and Ba 2015, with epsilon outside the bias correction ("epsilon hat", end of section 2), as TensorFlow 1 did.
+class _Optimizer:
+    """Slots of zeros for every variable, and the number of steps."""
 
-    State: first and second moments per variable and the number of steps.
-    """
+    SLOTS: tuple[str, ...]
 
     def __init__(self, variables: Sequence, learning_rate: float, betas: tuple[float, float], epsilon: float):
         self.trained = list(variables)
         self.learning_rate, (self.beta1, self.beta2), self.epsilon = learning_rate, betas, epsilon
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.moments = [tuple(tf.Variable(tf.zeros(v.shape), trainable=False) for _ in range(2)) for v in self.trained]
+        self.slots = [[tf.Variable(tf.zeros(v.shape), trainable=False) for _ in self.SLOTS] for v in self.trained]
 
     def state(self) -> dict[str, tf.Variable]:
         """Name -> variable; names come from the paths of the trained variables."""
         named = {"step": self.step}
-        for variable, pair in zip(self.trained, self.moments):
-            named |= {f"{variable.path.partition('/')[2]}/{name}": m for name, m in zip(("m", "v"), pair)}
+        for variable, slots in zip(self.trained, self.slots):
+            named |= {f"{variable.path.partition('/')[2]}/{name}": s for name, s in zip(self.SLOTS, slots)}
         return named
 
     def apply(self, gradients: Sequence) -> None:
         """gradients: already summed over the replicas, in the order of the variables."""
-        step = local(self.step).assign_add(1, read_value=True)
-        power = tf.cast(step, tf.float32)
-        for variable, (m, v), gradient in zip(self.trained, self.moments, gradients):
-            tf.raw_ops.ResourceApplyAdam(
-                var=local(variable).handle,
-                m=local(m).handle,
-                v=local(v).handle,
-                beta1_power=tf.pow(tf.constant(self.beta1), power),
-                beta2_power=tf.pow(tf.constant(self.beta2), power),
-                lr=self.learning_rate,
-                beta1=self.beta1,
-                beta2=self.beta2,
-                epsilon=self.epsilon,
-                grad=gradient,
-            )
+        step = tf.cast(local(self.step).assign_add(1, read_value=True), tf.float32)
+        for variable, slots, gradient in zip(self.trained, self.slots, gradients):
+            self._update(local(variable).handle, [local(s).handle for s in slots], gradient, step)
+
+    def _update(self, variable, slots, gradient, step) -> None:
+        raise NotImplementedError
+
+
+class Adam(_Optimizer):
+    """Kingma and Ba 2015, with epsilon outside the bias correction ("epsilon hat", end of section 2), as TensorFlow 1 did."""
+
+    SLOTS = ("m", "v")
+
+    def _update(self, variable, slots, gradient, step):
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable,
+            m=slots[0],
+            v=slots[1],
+            beta1_power=tf.pow(tf.constant(self.beta1), step),
+            beta2_power=tf.pow(tf.constant(self.beta2), step),
+            lr=self.learning_rate,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
+class RMSProp(_Optimizer):
+    """Tieleman and Hinton 2012: w -= lr g / sqrt(E[g^2] + epsilon^2), the mean with decay beta2 (0.99 in WGAN's code)."""
+
+    SLOTS = ("mean_square", "momentum")
+
+    def _update(self, variable, slots, gradient, step):
+        tf.raw_ops.ResourceApplyRMSProp(
+            var=variable,
+            ms=slots[0],
+            mom=slots[1],
+            lr=self.learning_rate,
+            rho=self.beta2,
+            momentum=0.0,
+            epsilon=self.epsilon**2,  # it stands within the root here
+            grad=gradient,
+        )
+
+
+OPTIMIZERS = {"adam": Adam, "rmsprop": RMSProp}

@@ -98,6 +98,7 @@ def environment(config: configs.Config, dataset, policy: str) -> dict:
             "source": dataset.manifest.source,
             "images": len(dataset),
             "checksum": dataset.manifest.checksum,
+            "classes": list(dataset.manifest.classes),
         },
         "seed": config.seed,
         "command": sys.argv,

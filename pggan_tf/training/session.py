@@ -10,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-from pggan_tf import checkpoint, growth
+from pggan_tf import checkpoint, growth, networks
 from pggan_tf import config as configs
 from pggan_tf.config import Config
 from pggan_tf.errors import UserError
@@ -36,6 +36,12 @@ def _initial(config: Config, say) -> tuple[Config, dict]:
             f"--init-from {source}: it grew through {', '.join(map(str, theirs.resolutions))} px, which does not begin like "
             f"{', '.join(map(str, config.resolutions))}. Give --resolutions that begin alike."
         )
+    for name in ("network", "conditional", *networks.NETWORKS[config.network].structure):
+        there, here = getattr(theirs, name), getattr(config, name)
+        if there is not None and there != here:
+            raise UserError(
+                f"--init-from {source}: {configs.flag(name)} is {there} there and {here} here. Weights only go with the same networks."
+            )
     phase = configs.schedule(theirs)[meta["phase"]]
     whole = phase.resolution if not phase.fade or meta["images_seen"] >= phase.end else 0
     last = max((r for r in config.resolutions if r < phase.resolution or r == whole), default=config.resolutions[0])
@@ -66,6 +72,11 @@ def _strategy(config: Config):
     for resolution, batch in config.batch.items():
         if batch % devices:
             raise UserError(f"--batch {batch} at {resolution} px: {devices} devices cannot share it evenly.")
+        group, share = config.stddev_group, batch // devices
+        if devices > 1 and config.minibatch == "stddev" and share > group > 1 and share % group:
+            raise UserError(
+                f"--batch {batch} at {resolution} px on {devices} devices: {share} images each, not a multiple of --stddev-group {group}."
+            )
     return strategy
 
 
@@ -91,7 +102,7 @@ def start(
     if config.init_from:
         config, arrays = _initial(config, say)
     with strategy.scope():
-        gan = loop.build(config, policy)
+        gan = loop.build(config, policy, shards.manifest.classes)
     if arrays:
         loop.load_weights(gan, arrays, config.init_from)
     minutes = config.minutes
@@ -119,6 +130,7 @@ def start(
         log(
             f"{len(shards):,} images, {phases[-1].end:,} to be seen; the full schedule should take {expected / 60:.1f} minutes on this machine"
         )
+        log(gan.how_updated(phases[0].resolution))
         loop.Run(config, folder, shards, gan, strategy, log, phases, speeds).train()
     return folder
 
@@ -157,7 +169,7 @@ def resume(folder: str, shards_for, changes: dict, say=print) -> Path:
     phases = configs.schedule(config)
     with _alone(folder):
         with strategy.scope():
-            gan = loop.build(config, environment["precision"])
+            gan = loop.build(config, environment["precision"], shards.manifest.classes)
         run = loop.Run(config, folder, shards, gan, strategy, log, phases)
         if checkpoint.saved(folder):
             arrays, meta = checkpoint.newest(folder, log)

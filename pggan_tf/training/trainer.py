@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import tensorflow as tf
 
+from pggan_tf import augment
 from pggan_tf.growth import Phase
 from pggan_tf.layers import block_mean, lerp, repeat_pixels
 from pggan_tf.objectives import Objective
 from pggan_tf.training import updates
-from pggan_tf.training.optimizer import Adam, local
+from pggan_tf.training.optimizer import OPTIMIZERS, local
 
-STATS = ("loss_d", "loss_g", "penalty", "logit_real", "logit_fake", "skipped")
-LATENTS, SECOND_LATENTS, MIX = 0, 1, 2  # streams of randomness within a step
+STATS = ("loss_d", "loss_g", "penalty", "logit_real", "logit_fake", "sign_real", "augment_probability", "skipped")
+# Streams of randomness within a step.
+LATENTS, SECOND_LATENTS, MIX, LABELS, SECOND_LABELS, AUGMENT = range(6)
+_STREAMS = 8
 
 
 class GAN:
     """Everything that training changes lives here, as variables; `state()` names them all.
 
-    generator, discriminator: networks that take (x, resolution=, alpha=). objective_at: the objective of a resolution.
+    generator, discriminator: networks that take (x, resolution=, alpha=), see networks. discriminator_rate: its learning rate
+    relative to the generator's. augment: 'none', 'diff' or 'ada', see augment.py. weight_clip: the discriminator's trained weights stay within plus and minus this (Arjovsky et
+    al. 2017, algorithm 1). objective_at: the objective of a resolution.
     ema: a second generator, the moving average (Karras et al. 2018, section 6.1: 0.999 per step; here as a half-life in
     images, so that it does not depend on the batch).
     """
@@ -33,10 +39,14 @@ class GAN:
         update: str,
         *,
         seed: int,
+        optimizer: str = "adam",
         adam_betas: tuple[float, float],
         adam_epsilon: float,
         ema_half_life_images: float,
         ema_rampup: float,
+        discriminator_rate: float = 1.0,
+        weight_clip: float | None = None,
+        augment: str = "none",
     ):
         self.generator, self.discriminator, self.ema = generator, discriminator, ema
         for network in (generator, discriminator, ema):
@@ -46,25 +56,39 @@ class GAN:
         self.objective_at, self.update = objective_at, updates.UPDATES[update]
         self.seed, self.adam_betas, self.adam_epsilon = seed, adam_betas, adam_epsilon
         self.ema_half_life_images, self.ema_rampup = ema_half_life_images, ema_rampup
+        self.optimizer = OPTIMIZERS[optimizer]
+        self.rates, self.weight_clip = {"generator": 1.0, "discriminator": discriminator_rate}, weight_clip
         self.images_seen = tf.Variable(0, dtype=tf.int64, trainable=False, name="images_seen")
         self.skipped = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped")
         self.skipped_in_a_row = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped_in_a_row")
-        self.optimizers: dict[str, Adam] = {}
+        self.augment = augment
+        self.augment_probability = tf.Variable(0.0, trainable=False, name="augment_probability")
+        self.optimizers: dict = {}
 
     def state(self) -> dict[str, tf.Variable]:
         """name -> variable, for everything that a resumed run needs."""
-        named = {"images_seen": self.images_seen, "skipped": self.skipped, "skipped_in_a_row": self.skipped_in_a_row}
+        own = [self.images_seen, self.skipped, self.skipped_in_a_row]
+        own += [self.augment_probability] if self.augment == "ada" else []
+        named = {variable.name.partition(":")[0]: variable for variable in own}
         for prefix, network in (
             ("generator", self.generator),
             ("discriminator", self.discriminator),
             ("ema", self.ema),
         ):
-            for variable in network.variables:
+            for variable in network.kept_variables():
                 # path: 'generator/conv_4/kernel'; its first part counts instances and is left out.
                 named[f"{prefix}/{variable.path.partition('/')[2]}"] = variable
         for prefix, optimizer in self.optimizers.items():
             named |= {f"optimizer_{prefix}/{name}": variable for name, variable in optimizer.state().items()}
         return named
+
+    def how_updated(self, resolution: int) -> str:
+        """For the log: the update rule, and what it comes to with this loss and discriminator."""
+        if self.update is not updates.one_stage:
+            return "two-stage: the discriminator's steps, then the generator's"
+        objective = self.objective_at(resolution)
+        way = updates.one_stage_by(objective, self.discriminator.sample_group, self.discriminator.maps)
+        return f"one-stage: the generator is trained on {updates.WAYS[way]}"
 
     def begin(self, phase: Phase) -> None:
         """Fresh optimisers over the variables that `phase` trains.
@@ -73,7 +97,8 @@ class GAN:
         """
         for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
             variables = network.variables_at(phase.resolution, phase.fade)
-            self.optimizers[name] = Adam(variables, phase.learning_rate, self.adam_betas, self.adam_epsilon)
+            rate = phase.learning_rate * self.rates[name]
+            self.optimizers[name] = self.optimizer(variables, rate, self.adam_betas, self.adam_epsilon)
 
     def _apply(self, name: str, gradients, loss):
         """Applies the gradients, unless one of them or the loss is NaN or Inf on any replica; returns whether it did."""
@@ -85,65 +110,111 @@ class GAN:
 
         def apply():
             self.optimizers[name].apply(gradients)
+            if name == "discriminator" and self.weight_clip:
+                for variable in map(local, self.optimizers[name].trained):
+                    variable.assign(tf.clip_by_value(variable, -self.weight_clip, self.weight_clip))
             return tf.constant(True)
 
         return tf.cond(good, apply, lambda: tf.constant(False))
 
-    def _random(self, draw, shape, stream: int, **kwargs):
-        """Random numbers that follow from (seed, images seen, stream, replica) alone: no generator's state to save."""
-        replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
-        images = self.images_seen.read_value()
-        return draw(
-            shape, seed=tf.stack([images * 4 + stream, tf.constant(self.seed, tf.int64) * 65_536 + replica]), **kwargs
-        )
+    def _random(self, draw, shape, stream: int, ahead: int, **kwargs):
+        """Random numbers that follow from (seed, images seen, stream, replica) alone: no generator's state to save.
 
-    def step(self, phase: Phase, pixels, replicas: int = 1):
-        """One training step of `phase` on uint8 [N,R,R,C]: updates every variable, returns a dict of scalars."""
-        previous = max((r for r in self.generator.resolutions if r < phase.resolution), default=phase.resolution)
-        factor = phase.resolution // previous
-        images_in_phase = self.images_seen - phase.start
-        # growth.alpha, as a tensor.
-        alpha = tf.minimum(tf.cast(images_in_phase, tf.float32) / phase.images, 1.0) if phase.fade else None
+        ahead: images of this step that come before.
+        """
+        return draw(shape, seed=self._seed(stream, ahead), **kwargs)
+
+    def _seed(self, stream: int, ahead: int = 0):
+        replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
+        images = self.images_seen.read_value() + ahead
+        return tf.stack([images * _STREAMS + stream, tf.constant(self.seed, tf.int64) * 65_536 + replica])
+
+    def _augmented(self, images, calls):
+        """What D sees of images [N,H,W,C]; calls: counts the passes of a step, each draws its own."""
+        if self.augment == "none":
+            return images
+        seed = tf.random.experimental.stateless_fold_in(self._seed(AUGMENT), next(calls))
+        probability = self.augment_probability.read_value() if self.augment == "ada" else None
+        return augment.augmented(images, seed, probability)
+
+    def _batch(self, phase: Phase, objective: Objective, pixels, labels, alpha, ahead: int) -> updates.Batch:
+        """Reals, faded as the networks are, and all that is random."""
         reals = tf.cast(pixels, tf.float32) / 127.5 - 1
         if phase.fade:
+            below = max(r for r in self.generator.resolutions if r < phase.resolution)
+            factor = phase.resolution // below
             reals = lerp(repeat_pixels(block_mean(reals, factor), factor), reals, alpha)
-        n = phase.batch // replicas
-        objective = self.objective_at(phase.resolution)
+        n = pixels.shape[0]
         latents = (n, self.generator.latent_size)
-        batch = updates.Batch(
+
+        def random_labels(stream):
+            if not objective.labels:
+                return tf.zeros([n], tf.int64)
+            limits = {"minval": 0, "maxval": objective.labels, "dtype": tf.int64}
+            return self._random(tf.random.stateless_uniform, (n,), stream, ahead, **limits)
+
+        return updates.Batch(
             reals=reals,
-            latents=self._random(tf.random.stateless_normal, latents, LATENTS),
-            second_latents=self._random(tf.random.stateless_normal, latents, SECOND_LATENTS),
-            mix=self._random(tf.random.stateless_uniform, (n, 1, 1, 1), MIX),
-            penalise=(images_in_phase // phase.batch) % objective.penalty_every == 0,
+            labels=labels,
+            latents=self._random(tf.random.stateless_normal, latents, LATENTS, ahead),
+            fake_labels=random_labels(LABELS),
+            second_latents=self._random(tf.random.stateless_normal, latents, SECOND_LATENTS, ahead),
+            second_labels=random_labels(SECOND_LABELS),
+            mix=self._random(tf.random.stateless_uniform, (n, 1, 1, 1), MIX, ahead),
+            penalise=((self.images_seen - phase.start + ahead) // phase.batch) % objective.penalty_every == 0,
         )
-        applied = []
-        variables_g = self.generator.variables_at(phase.resolution, phase.fade)
-        variables_d = self.discriminator.variables_at(phase.resolution, phase.fade)
+
+    def step(self, phase: Phase, pixels, labels, replicas: int = 1):
+        """One training step of `phase` on uint8 [K N,R,R,C] and int64 [K N], for K updates of D: changes every variable,
+        returns a dict of scalars."""
+        # growth.alpha, as a tensor.
+        images_in_phase = self.images_seen - phase.start
+        alpha = tf.minimum(tf.cast(images_in_phase, tf.float32) / phase.images, 1.0) if phase.fade else None
+        objective = self.objective_at(phase.resolution)
+        n = phase.batch // replicas
+        batches = [
+            self._batch(
+                phase, objective, pixels[i * n : (i + 1) * n], labels[i * n : (i + 1) * n], alpha, i * phase.batch
+            )
+            for i in range(phase.critic_steps)
+        ]
+        at = {"resolution": phase.resolution, "alpha": alpha}
+        applied, calls = [], itertools.count()
         players = updates.Players(
-            generate=lambda z: self.generator(z, resolution=phase.resolution, alpha=alpha),
-            discriminate=lambda x: self.discriminator(x, resolution=phase.resolution, alpha=alpha)[:, 0],
-            generator_variables=[local(v) for v in variables_g],
-            discriminator_variables=[local(v) for v in variables_d],
+            generate=lambda z, labels: self.generator(z, labels=labels, training=True, **at),
+            discriminate=lambda x: self.discriminator(self._augmented(x, calls), training=True, **at),
+            generator_variables=[local(v) for v in self.generator.variables_at(phase.resolution, phase.fade)],
+            discriminator_variables=[local(v) for v in self.discriminator.variables_at(phase.resolution, phase.fade)],
             apply_generator=lambda g, loss: applied.append(self._apply("generator", g, loss)),
-            apply_discriminator=lambda g, loss: applied.append(self._apply("discriminator", g, loss)),
+            apply_discriminator=lambda g, loss: (
+                applied.append(self._apply("discriminator", g, loss)),
+                self.discriminator.advance(),
+            ),
             objective=objective,
             batch=phase.batch,
-            joint=n % self.discriminator.stddev_group == 0,
+            group=self.discriminator.sample_group,
         )
-        stats = self.update(players, batch)
+        stats = self.update(players, batches)
         good = tf.reduce_all(tf.stack(applied))
         skip = tf.cast(~good, tf.int64)
         local(self.skipped).assign_add(skip)
         local(self.skipped_in_a_row).assign((self.skipped_in_a_row + 1) * skip)
-        local(self.images_seen).assign_add(phase.batch)
+        local(self.images_seen).assign_add(phase.images_per_step)
+        if self.augment == "ada":
+            sign = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, stats["sign_real"])
+            next_one = augment.adapted(local(self.augment_probability), sign, phase.images_per_step)
+            local(self.augment_probability).assign(tf.where(good, next_one, local(self.augment_probability)))
         self._average(phase)
-        return {**stats, "skipped": tf.cast(skip, tf.float32) / replicas}
+        return {
+            **stats,
+            "augment_probability": local(self.augment_probability) / replicas,
+            "skipped": tf.cast(skip, tf.float32) / replicas,
+        }
 
     def _average(self, phase: Phase) -> None:
         images = tf.cast(self.images_seen - phase.stage_start, tf.float32)
         half_life = tf.minimum(float(self.ema_half_life_images), images * self.ema_rampup)
-        keep = tf.pow(0.5, phase.batch / tf.maximum(half_life, 1e-8))
+        keep = tf.pow(0.5, phase.images_per_step / tf.maximum(half_life, 1e-8))
         pairs = zip(
             self.ema.variables_at(phase.resolution, phase.fade),
             self.generator.variables_at(phase.resolution, phase.fade),

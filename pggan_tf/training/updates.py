@@ -1,26 +1,31 @@
-"""How both networks' gradients are taken from one batch of reals.
+"""How both networks' gradients are taken.
 
-An update rule is a function (players, batch) -> stats. It asks `players` for gradients' application, so that a rule
+An update rule is a function (players, batches) -> stats. It asks `players` for gradients' application, so that a rule
 may update one network before it looks at the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from pggan_tf import objectives
 
+# Least cotangent of D on a fake that is divided by: G's gradient is D's times a ratio, and a discriminator that is sure
+# of a fake learns nothing from it, but G does. This much is added to what D learns: nothing, in any float.
+_LEAST = 1e-25
+
 
 @dataclass(frozen=True)
 class Players:
-    """Two networks bound to a phase: `generate` [N,L] -> [N,H,W,C], `discriminate` [N,H,W,C] -> [N], with their variables.
+    """Two networks bound to a phase, with their variables.
 
+    generate: (latents, labels) -> [N,H,W,C]. discriminate: [N,H,W,C] -> logits [N, 1 + labels], or a map [N,h,w,1].
     apply_generator, apply_discriminator: take gradients in the variables' order. `batch` is the global one: the sum of
-    all replicas' gradients is then the gradient of the mean. joint: whether reals and fakes may go through D in one
-    batch, that is, whether no group of its minibatch statistics would hold both.
+    all replicas' gradients is then the gradient of the mean. group: how many neighbours in a batch D looks at together:
+    1 for each by itself, 0 for the whole batch.
     """
 
     generate: Callable
@@ -31,29 +36,37 @@ class Players:
     apply_discriminator: Callable
     objective: objectives.Objective
     batch: int
-    joint: bool
+    group: int
 
 
 @dataclass(frozen=True)
 class Batch:
-    """reals: [N,H,W,C] in -1..1. latents: a second, independent draw is only needed by two_stage. mix: [N,1,1,1] in 0..1.
+    """reals: [N,H,W,C] in -1..1 with labels [N]. latents with fake_labels: what G makes of them, both networks see; the
+    second ones, independent, are only needed by two_stage. mix: [N,1,1,1] in 0..1.
 
     penalise: bool tensor, whether this step carries the (lazy) penalty.
     """
 
     reals: tf.Tensor
+    labels: tf.Tensor
     latents: tf.Tensor
+    fake_labels: tf.Tensor
     second_latents: tf.Tensor
+    second_labels: tf.Tensor
     mix: tf.Tensor
     penalise: tf.Tensor
 
 
-def _both_logits(players: Players, reals, fakes):
+def _both_logits(players: Players, reals, fakes, together: bool):
     """Reals and fakes in one batch through D where they may: one large convolution is faster than two small ones."""
-    fakes = tf.cast(fakes, reals.dtype)
-    if players.joint:
-        return tf.split(players.discriminate(tf.concat([reals, fakes], axis=0)), 2)
+    if together:
+        return tf.split(players.discriminate(tf.concat([reals, tf.cast(fakes, reals.dtype)], axis=0)), 2)
     return players.discriminate(reals), players.discriminate(fakes)
+
+
+def _may_share(players: Players, reals) -> bool:
+    """Whether no sample's logit would change if reals and fakes were one batch."""
+    return players.group > 0 and reals.shape[0] % players.group == 0
 
 
 def _mean(losses, players: Players):
@@ -61,23 +74,28 @@ def _mean(losses, players: Players):
 
 
 def _penalty_gradients(players: Players, batch: Batch, fakes):
-    """Gradients of the penalty alone; zeros at the steps that skip it."""
+    """Loss and gradients of the penalty alone; zeros at the steps that skip it."""
     o, variables = players.objective, players.discriminator_variables
 
+    def critic(x):
+        return objectives.per_sample(o.source(players.discriminate(x)))
+
     def present():
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            losses = 0.0
             if o.penalty == "gp":
-                losses = objectives.gradient_penalty(
-                    players.discriminate, batch.reals, fakes, batch.mix, o.penalty_target
-                )
-            else:
-                losses = objectives.zero_centred_penalty(players.discriminate, batch.reals)
+                losses += objectives.gradient_penalty(critic, batch.reals, fakes, batch.mix, o.penalty_target)
+            if "r1" in o.penalty:
+                losses += objectives.zero_centred_penalty(critic, batch.reals)
+            if "r2" in o.penalty:
+                losses += objectives.zero_centred_penalty(critic, tf.stop_gradient(fakes))
             loss = _mean(losses, players) * (o.penalty_weight * o.penalty_every)
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         return [loss / o.penalty_every, *gradients]
 
     if o.penalty == "none" or not o.penalty_weight:
-        return tf.constant(0.0), None
+        return tf.zeros([], batch.reals.dtype), None
     if o.penalty_every == 1:
         loss, *gradients = present()
         return loss, gradients
@@ -87,67 +105,104 @@ def _penalty_gradients(players: Players, batch: Batch, fakes):
     return loss, gradients
 
 
-def _discriminator_loss(players: Players, real_logits, fake_logits):
-    o = players.objective
-    loss = _mean(o.adversarial.real(real_logits), players) + _mean(o.adversarial.fake(fake_logits), players)
-    if o.drift:
-        loss += o.drift * _mean(tf.square(real_logits), players)
-    return loss
-
-
 def _add(gradients, more):
     return gradients if more is None else [a + b for a, b in zip(gradients, more)]
 
 
 def _stats(players, loss_d, loss_g, penalty, real_logits, fake_logits):
+    o = players.objective
     return {
         "loss_d": loss_d,
         "loss_g": loss_g,
         "penalty": penalty,
-        "logit_real": _mean(real_logits, players),
-        "logit_fake": _mean(fake_logits, players),
+        "logit_real": _mean(objectives.per_sample(o.source(real_logits)), players),
+        "logit_fake": _mean(objectives.per_sample(o.source(fake_logits)), players),
+        "sign_real": _mean(
+            objectives.per_sample(tf.sign(o.source(real_logits) - (o.adversarial.middle or 0.0))), players
+        ),
     }
 
 
-def two_stage(players: Players, batch: Batch):
-    """D's step on fresh fakes, then G's on others, against the D just updated (Goodfellow et al. 2014, algorithm 1)."""
-    fakes = players.generate(batch.latents)  # no tape: D's step does not backpropagate into G
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(players.discriminator_variables)
-        real_logits, fake_logits = _both_logits(players, batch.reals, fakes)
-        loss_d = _discriminator_loss(players, real_logits, fake_logits)
-    gradients = tape.gradient(loss_d, players.discriminator_variables)
-    penalty, more = _penalty_gradients(players, batch, fakes)
-    players.apply_discriminator(_add(gradients, more), loss_d + penalty)
+def two_stage(players: Players, batches: Sequence[Batch]):
+    """D's steps, one for every batch, on fresh fakes, then G's on others, against the D just updated (Goodfellow et al. 2014,
+    algorithm 1). Nothing is backpropagated that is not applied: not D's step into G, not G's into D's weights."""
+    o = players.objective
+    for batch in batches:
+        fakes = players.generate(batch.latents, batch.fake_labels)  # no tape
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(players.discriminator_variables)
+            real_logits, fake_logits = _both_logits(players, batch.reals, fakes, _may_share(players, batch.reals))
+            loss_d = _mean(o.discriminator(real_logits, fake_logits, batch.labels, batch.fake_labels), players)
+        gradients = tape.gradient(loss_d, players.discriminator_variables)
+        penalty, more = _penalty_gradients(players, batch, fakes)
+        players.apply_discriminator(_add(gradients, more), loss_d + penalty)
 
+    reals_seen = players.discriminate(batch.reals) if o.adversarial.relative else real_logits
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(players.generator_variables)
-        loss_g = _mean(
-            players.objective.adversarial.generator(players.discriminate(players.generate(batch.second_latents))),
-            players,
-        )
+        logits = players.discriminate(players.generate(batch.second_latents, batch.second_labels))
+        loss_g = _mean(o.generator(reals_seen, logits, batch.second_labels), players)
     players.apply_generator(tape.gradient(loss_g, players.generator_variables), loss_g)
     return _stats(players, loss_d, loss_g, penalty, real_logits, fake_logits)
 
 
-def one_stage(players: Players, batch: Batch):
-    """Both updates out of one forward pass of each network (Shen et al. 2021, OSGAN), exact for every loss and every D.
+# How one_stage gets G's gradient at the fakes.
+WAYS = {
+    "reversed": "the discriminator's gradient at the fakes, reversed",
+    "scaled": "the discriminator's gradient at the fakes, scaled sample by sample",
+    "second product": "a second product through the discriminator, which mixes samples or gives several logits for each",
+}
 
-    D's logits on the fakes are pulled back to the fakes a second time with G's own cotangent. No ratio of losses is
-    formed, so no logit overflows, and a D that mixes the samples of a batch is served as well.
+
+def one_stage_by(objective: objectives.Objective, group: int, maps: bool) -> str:
+    """One of WAYS: the cheapest that is exact. group: see Players; maps: whether D returns several logits for a sample."""
+    if objective.symmetric:
+        return "reversed"
+    return "scaled" if group == 1 and not maps and not objective.labels else "second product"
+
+
+def one_stage(players: Players, batches: Sequence[Batch]):
+    """Both updates out of one forward pass of each network (Shen et al. 2021, OSGAN, section 3), exact for every loss and D.
+
+    G's gradient at the fakes is D's, reversed for symmetric losses (their eq. 9, gamma = -1); or times the ratio of the
+    two losses' derivatives, sample by sample (eq. 8), where D sees each sample by itself; or, where it mixes them or
+    returns several logits for each, D's logits are pulled back to the fakes a second time.
     """
+    (batch,) = batches
+    o = players.objective
     with tf.GradientTape(watch_accessed_variables=False) as tape_g:
         tape_g.watch(players.generator_variables)
-        fakes = players.generate(batch.latents)
+        fakes = players.generate(batch.latents, batch.fake_labels)
+    seen = tf.stop_gradient(fakes)
     with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape_d:
         tape_d.watch(players.discriminator_variables)
-        tape_d.watch(fakes)
-        real_logits = players.discriminate(batch.reals)
-        fake_logits = players.discriminate(fakes)
-        loss_d = _discriminator_loss(players, real_logits, fake_logits)
-        loss_g = _mean(players.objective.adversarial.generator(fake_logits), players)
-    gradients_d = tape_d.gradient(loss_d, players.discriminator_variables)
-    at_fakes = tape_d.gradient(loss_g, fakes)
+        tape_d.watch(seen)
+        # Where the batch is pulled back twice, reals had better stay out of it.
+        probe = players.group == 1
+        real_logits, fake_logits = _both_logits(players, batch.reals, seen, probe)
+    way = one_stage_by(o, players.group, maps=fake_logits.shape.rank > 2)
+
+    # The derivatives of both losses by the logits.
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([real_logits, fake_logits])
+        loss_d = _mean(o.discriminator(real_logits, fake_logits, batch.labels, batch.fake_labels), players)
+        loss_g = _mean(o.generator(real_logits, fake_logits, batch.fake_labels), players)
+    d_real, d_fake = tape.gradient(loss_d, [real_logits, fake_logits])
+    g_fake = tape.gradient(loss_g, fake_logits)
+    del tape
+
+    if way == "scaled":
+        least = tf.cast(_LEAST, d_fake.dtype)
+        d_fake = tf.where(tf.abs(d_fake) < least, tf.where(d_fake < 0, -least, least), d_fake)
+    *gradients_d, at_fakes = tape_d.gradient(
+        [real_logits, fake_logits], [*players.discriminator_variables, seen], output_gradients=[d_real, d_fake]
+    )
+    if way == "reversed":
+        at_fakes = -at_fakes
+    elif way == "scaled":
+        at_fakes = at_fakes * tf.cast((g_fake / d_fake)[:, :, None, None], at_fakes.dtype)
+    else:
+        at_fakes = tape_d.gradient(fake_logits, seen, output_gradients=g_fake)
     del tape_d
     gradients_g = tape_g.gradient(fakes, players.generator_variables, output_gradients=at_fakes)
     penalty, more = _penalty_gradients(players, batch, fakes)

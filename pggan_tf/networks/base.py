@@ -1,0 +1,135 @@
+"""What every generator and discriminator offers, whatever it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from pggan_tf.layers import BatchNorm
+
+LEAK = 0.2
+_MEASURED_PIXELS = 1 << 21  # of the images that statistics are measured on
+
+
+def width(resolution: int, fmap_base: int, fmap_max: int) -> int:
+    """Feature maps of the layers at `resolution` pixels: min(fmap_base / 2^(r-1), fmap_max) for 2^r pixels."""
+    return max(1, min(2 * fmap_base // resolution, fmap_max))
+
+
+def leaky(x):
+    return tf.nn.leaky_relu(x, LEAK)
+
+
+class Network(keras.Model):
+    """resolutions: those that it can run at; one for networks that do not grow. classes: names of what a conditional network
+    tells apart, or empty.
+
+    Layers are held as attributes, because tf.train.Checkpoint and `.keras` files skip layers that sit in lists. All are
+    built at once; `layers_at` says which of them a pass uses.
+    """
+
+    def __init__(
+        self,
+        resolutions: Sequence[int],
+        channels: int,
+        fmap_base: int,
+        fmap_max: int,
+        classes: Sequence[str] = (),
+        **kwargs,
+    ):
+        # Without autocast: images and the fade's weight enter as they are, and each layer casts for itself.
+        super().__init__(autocast=False, **kwargs)
+        self.resolutions, self.channels = tuple(resolutions), channels
+        self.fmap_base, self.fmap_max = fmap_base, fmap_max
+        self.classes = tuple(classes)
+
+    def _width(self, resolution: int) -> int:
+        return width(resolution, self.fmap_base, self.fmap_max)
+
+    def _layer(self, kind, name: str, *args, **kwargs):
+        """A layer as an attribute. Its name is given: Keras' own would count the layers of the whole process."""
+        setattr(self, name, kind(*args, name=name, **kwargs))
+
+    def _check(self, resolution: int):
+        if resolution not in self.resolutions:
+            raise ValueError(f"resolution {resolution}: this network has {', '.join(map(str, self.resolutions))}.")
+
+    def layers_at(self, resolution: int, fade: bool) -> list:
+        """The layers whose weights a pass at `resolution` uses."""
+        self._check(resolution)
+        return [layer for layer in self._flatten_layers(include_self=False) if layer.trainable_variables]
+
+    def variables_at(self, resolution: int, fade: bool) -> list:
+        """The weights that a pass at `resolution` trains."""
+        return [v for layer in self.layers_at(resolution, fade) for v in layer.trainable_variables]
+
+    def kept_variables(self) -> list:
+        """Those that a run has to keep: all but the statistics of batch normalisation, which are measured anew."""
+        norms = [layer for layer in self._flatten_layers(include_self=False) if isinstance(layer, BatchNorm)]
+        measured = {id(v) for layer in norms for v in layer.non_trainable_variables}
+        return [v for v in self.variables if id(v) not in measured]
+
+    def advance(self) -> None:
+        """Call after every update: one step of power iteration for spectrally normalised layers."""
+        for layer in self._flatten_layers(include_self=False):
+            if getattr(layer, "spectral", False):
+                layer.advance()
+
+    maps = False  # whether a discriminator gives a map of logits for each image
+
+    @property
+    def sample_group(self) -> int:
+        """How many neighbours of a batch one of its logits depends on: 1 for each by itself, 0 for the whole batch."""
+        whole = any(isinstance(layer, BatchNorm) for layer in self._flatten_layers(include_self=False))
+        return 0 if whole else 1
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "resolutions": list(self.resolutions),
+            "channels": self.channels,
+            "fmap_base": self.fmap_base,
+            "fmap_max": self.fmap_max,
+            "classes": list(self.classes),
+        }
+
+
+class LatentNetwork(Network):
+    """A generator: latents [N, latent_size] ~ N(0, 1), and labels int64 [N] where it has classes -> images [N, R, R, channels],
+    float32, -1..1."""
+
+    latent_size: int
+
+    def joined(self, latents, labels):
+        """What the first layer takes: latents, and one-hot classes where there are any. [N, latent_size + classes]."""
+        if not self.classes:
+            return latents
+        if labels is None:
+            raise ValueError(f"labels: this generator makes {', '.join(self.classes)}; say which, as int64 [N].")
+        return tf.concat([latents, tf.one_hot(labels, len(self.classes), dtype=latents.dtype)], axis=1)
+
+    def settle(self, latents) -> None:
+        """Makes a trained network ready for use outside training, by what it does with these latents [N, latent_size]."""
+        self.measure(latents)
+
+    def spread_labels(self, count: int):
+        """Every class equally often, int64 [count]; None where there are none."""
+        return tf.range(count, dtype=tf.int64) % len(self.classes) if self.classes else None
+
+    def measure(self, latents, resolution: int | None = None) -> None:
+        """Measures the statistics of batch normalisation on these latents, or as many of them as memory allows, for use outside
+        training: of all layers that a pass at `resolution` has."""
+        norms = [layer for layer in self._flatten_layers(include_self=False) if isinstance(layer, BatchNorm)]
+        if not norms:
+            return
+        for layer in norms:
+            layer.measuring = True
+        try:
+            resolution = resolution or self.resolutions[-1]
+            some = tf.constant(latents[: max(32, _MEASURED_PIXELS // resolution**2)])
+            self(some, resolution=resolution, labels=self.spread_labels(len(some)))
+        finally:
+            for layer in norms:
+                layer.measuring = False

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pggan_tf import augment
+
+SEED = tf.constant([3, 4], tf.int64)
+IMAGES = tf.random.stateless_uniform((64, 16, 16, 3), (1, 2), -1.0, 1.0)
+
+
+@pytest.mark.parametrize("step", augment.STEPS, ids=lambda s: s.__name__)
+def test_every_step_is_repeatable_varied_and_differentiable(step):
+    once, again = step(IMAGES, SEED), step(IMAGES, SEED)
+    np.testing.assert_array_equal(once, again)
+    assert np.abs(once - step(IMAGES, SEED + 1)).max() > 0.1
+    with tf.GradientTape() as tape:
+        tape.watch(IMAGES)
+        y = tf.reduce_sum(step(IMAGES, SEED) * tf.random.stateless_normal(IMAGES.shape, (5, 6)))
+    gradient = tape.gradient(y, IMAGES)
+    assert np.isfinite(gradient).all() and np.any(gradient)
+
+
+def test_translation_moves_whole_pixels():
+    down, right = augment._shifts(IMAGES, SEED, 3, 1 / 8)
+    assert np.abs(down).max() == 2 and len(set(down.numpy())) == 5
+    moved = augment.translation(IMAGES, SEED).numpy()
+    for image, out, d, r in zip(IMAGES.numpy(), moved, down.numpy(), right.numpy()):
+        expected = np.zeros_like(image)
+        expected[max(d, 0) : 16 + min(d, 0), max(r, 0) : 16 + min(r, 0)] = image[
+            max(-d, 0) : 16 + min(-d, 0), max(-r, 0) : 16 + min(-r, 0)
+        ]
+        np.testing.assert_allclose(out, expected, atol=1e-6)
+
+
+def test_cutout_takes_a_quarter_where_it_lies_inside():
+    gone = (augment.cutout(tf.ones((200, 16, 16, 3)), SEED).numpy() == 0).all(-1).mean((1, 2))
+    assert gone.max() == 0.25 and 0.1 < gone.mean() < 0.25
+
+
+def test_colours():
+    gray = tf.fill((8, 4, 4, 3), 0.25)
+    np.testing.assert_allclose(augment.saturation(gray, SEED), gray, atol=1e-6)
+    np.testing.assert_allclose(augment.contrast(gray, SEED), gray, atol=1e-6)
+    shift = (augment.brightness(gray, SEED) - gray).numpy()
+    assert np.ptp(shift, axis=(1, 2, 3)).max() < 1e-6 and np.abs(shift).max() <= 0.5
+
+
+def test_the_probability_says_how_many():
+    np.testing.assert_array_equal(augment.augmented(IMAGES, SEED, tf.constant(0.0)), IMAGES)
+    np.testing.assert_allclose(augment.augmented(IMAGES, SEED, tf.constant(1.0)), augment.augmented(IMAGES, SEED))
+    same = np.all(augment.augmented(IMAGES, SEED, tf.constant(0.1)) == IMAGES, axis=(1, 2, 3)).mean()
+    assert same == pytest.approx(0.9**5, abs=0.15)
+
+
+def test_the_probability_follows_the_reals():
+    sure, unsure = tf.constant(1.0), tf.constant(0.4)
+    assert float(augment.adapted(tf.constant(0.5), sure, 5000)) == pytest.approx(0.51)
+    assert float(augment.adapted(tf.constant(0.5), unsure, 5000)) == pytest.approx(0.49)
+    assert float(augment.adapted(tf.constant(0.0), unsure, 5000)) == 0.0

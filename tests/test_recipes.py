@@ -1,0 +1,138 @@
+"""Every recipe takes steps, and its generator can be finished, saved and loaded. Tiny widths."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pggan_tf import config as configs
+from pggan_tf import recipes, synthesis
+from pggan_tf.errors import UserError
+from pggan_tf.training import loop
+
+CLASSES = ("cat", "dog", "eel")
+
+
+def tiny(name, **changes):
+    base = recipes.recipe(name)
+    size = min(base.target_res or 16, 16) if not base.resolutions else None
+    small = {"fmap_base": 64, "fmap_max": 12, "latent_size": 8, "batch": {4: 8}, "target_res": size}
+    return configs.complete(dataclasses.replace(base, **{**small, **changes}))
+
+
+def data(config, phase):
+    rng = np.random.default_rng(0)
+    shape = (phase.images_per_step, phase.resolution, phase.resolution, config.channels)
+    return tf.constant(rng.integers(0, 256, shape, np.uint8)), tf.constant(rng.integers(0, 3, shape[0]))
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_trains_and_its_generator_outlives_it(name, tmp_path):
+    config = tiny(name)
+    gan = loop.build(config, "float32", CLASSES)
+    phase = configs.schedule(config)[-1]
+    gan.begin(phase)
+    before = {n: v.numpy().copy() for n, v in gan.state().items()}
+    for _ in range(2):
+        stats = gan.step(phase, *data(config, phase))
+    assert all(np.isfinite(float(v)) for v in stats.values()) and int(gan.skipped.numpy()) == 0
+    assert int(gan.images_seen.numpy()) == 2 * phase.batch * config.critic_steps
+    for network in (gan.generator, gan.discriminator):
+        trained = network.variables_at(phase.resolution, phase.fade)
+        named = {id(v): n for n, v in gan.state().items()}
+        still = [named[id(v)] for v in trained if np.array_equal(v, before[named[id(v)]])]
+        # A bias before batch normalisation has no effect, and no gradient.
+        assert all(n.endswith("bias") for n in still), still
+    gan.ema.measure(synthesis.latents(range(64), config.latent_size), phase.resolution)
+    done = synthesis.finish(gan.ema, images=64)
+    done.save(tmp_path / "generator.keras")
+    again = synthesis.load(tmp_path / "generator.keras")
+    z = synthesis.latents(range(6), config.latent_size)
+    images = synthesis.Sampler(done).images(z, phase.resolution)
+    np.testing.assert_array_equal(synthesis.Sampler(again).images(z, phase.resolution), images)
+    assert images.shape == (6, phase.resolution, phase.resolution, config.channels)
+    # A seed's image does not depend on what else is drawn.
+    np.testing.assert_array_equal(synthesis.Sampler(again).images(z[:2], phase.resolution), images[:2])
+
+
+def test_classes_are_asked_for_and_make_a_difference():
+    config = tiny("acgan")
+    gan = loop.build(config, "float32", CLASSES)
+    z = np.repeat(synthesis.latents([5], config.latent_size), 3, axis=0)
+    images = synthesis.Sampler(gan.ema).images(z, 16, labels=np.array([0, 1, 1]))
+    assert (images[0] != images[1]).any() and (images[1] == images[2]).all()
+    with pytest.raises(ValueError, match="makes cat, dog, eel; say which"):
+        gan.generator(tf.constant(z))
+    with pytest.raises(UserError, match="--conditional: the data has no classes"):
+        loop.build(config, "float32", ())
+
+
+def test_weights_stay_within_the_clip():
+    config = tiny("wgan", learning_rate={4: 1.0})
+    gan = loop.build(config, "float32")
+    phase = configs.schedule(config)[0]
+    gan.begin(phase)
+    gan.step(phase, *data(config, phase))
+    assert max(np.abs(v).max() for v in gan.discriminator.trainable_variables) == pytest.approx(0.01)
+    assert max(np.abs(v).max() for v in gan.generator.trainable_variables) > 0.01
+
+
+def test_the_paper_s_dcgan_has_its_parameters():
+    """At 64 pixels with 1024 maps at 4 (Radford et al. 2016, figure 1): counted layer by layer, biases included."""
+    config = configs.complete(
+        dataclasses.replace(recipes.recipe("dcgan"), target_res=64, fmap_base=2048, fmap_max=1024)
+    )
+    gan = loop.build(config, "float32")
+    widths = [1024, 512, 256, 128, 3]
+    kernels = 100 * 16 * 1024 + 16 * 1024 + sum(16 * a * b + b for a, b in zip(widths, widths[1:]))
+    norms = 2 * sum(widths[:-1])
+    assert sum(int(np.prod(v.shape)) for v in gan.generator.trainable_variables) == kernels + norms
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"target_res": 512}, "made for one size, a power of two from 8 to 256"),
+        ({"resolutions": (4, 8), "target_res": None}, "made for one size"),
+        ({"critic_steps": 5, "update": "one-stage"}, "--critic-steps 5 with --update one-stage"),
+        ({"label_smoothing": 0.1, "loss": "hinge"}, "--label-smoothing with --loss hinge"),
+        ({"weight_clip": 0.0}, "--weight-clip 0.0: expected more than 0"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        configs.complete(dataclasses.replace(recipes.recipe("dcgan"), **changes))
+
+
+def test_truncation_keeps_the_class():
+    config = tiny("pggan", conditional=True)
+    gan = loop.build(config, "float32", CLASSES)
+    done = synthesis.finish(gan.generator, images=96)
+    z = np.repeat(synthesis.latents([1], config.latent_size), 3, axis=0)
+    images = synthesis.Sampler(done).images(z, 16, truncation=0.0, labels=np.arange(3))
+    assert len({i.tobytes() for i in images}) == 3
+
+
+def test_statistics_are_not_part_of_a_run_s_state():
+    gan = loop.build(tiny("dcgan"), "float32")
+    gan.begin(configs.schedule(tiny("dcgan"))[0])
+    assert not [n for n in gan.state() if n.endswith(("/mean", "/variance"))]
+    assert [n for n in gan.state() if "norm_4/scale" in n]
+
+
+def test_lazy_penalties_with_critic_steps_come_at_every_kth_update():
+    config = tiny("wgan-gp", penalty_every=3, critic_steps=5)
+    gan = loop.build(config, "float32")
+    phase = configs.schedule(config)[0]
+    gan.begin(phase)
+    came = []
+    gan.update = lambda players, batches: came.extend(bool(b.penalise) for b in batches) or _no_update(players)
+    for _ in range(3):
+        gan.step(phase, *data(config, phase))
+    assert came == [i % 3 == 0 for i in range(15)]
+
+
+def _no_update(players):
+    players.apply_generator([tf.zeros_like(v) for v in players.generator_variables], tf.constant(0.0))
+    return {n: tf.constant(0.0) for n in ("loss_d", "loss_g", "penalty", "logit_real", "logit_fake", "sign_real")}

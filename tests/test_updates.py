@@ -1,0 +1,201 @@
+"""One-stage training gives the gradients of the simultaneous two-stage update, for every loss, discriminator and penalty."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pggan_tf.objectives import ADVERSARIAL, PENALTIES, Objective
+from pggan_tf.training import updates
+
+N, SIZE, LATENT, CLASSES = 8, 8, 6, 3
+TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
+
+
+class Networks:
+    """A small generator and discriminator in the given float type, with smooth activations.
+
+    kind: how the discriminator sees a batch: each sample by itself, mixed over the batch (batch normalisation), mixed in
+    groups of four (minibatch stddev), as a map of logits, or with classes. bias: added to every logit.
+    """
+
+    GROUPS = {"alone": 1, "batch": 0, "groups": 4, "map": 1, "classes": 1}
+
+    def __init__(self, kind, dtype, bias=0.0):
+        rng = np.random.default_rng(0)
+        weight = lambda *shape: tf.Variable(rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1])), dtype=dtype)  # noqa: E731
+        outputs = 1 + CLASSES if kind == "classes" else 1
+        self.kind, self.bias = kind, tf.constant(bias, dtype)
+        self.g = [weight(LATENT + CLASSES, SIZE * SIZE * 2), weight(3, 3, 2, 3)]
+        self.d = [weight(3, 3, 3, 4), weight(3, 3, 4, 4), weight(SIZE * SIZE // 4 * (4 + (kind == "groups")), outputs)]
+        self.head = weight(1, 1, 4, 1)
+        if kind == "map":
+            self.d = [*self.d[:2], self.head]
+
+    def generate(self, z, labels):
+        z = tf.concat([z, tf.one_hot(labels, CLASSES, dtype=z.dtype)], axis=1)
+        x = tf.reshape(tf.tanh(z @ self.g[0]), [-1, SIZE, SIZE, 2])
+        return tf.tanh(tf.nn.conv2d(x, self.g[1], 1, "SAME"))
+
+    def discriminate(self, x):
+        x = tf.nn.softplus(tf.nn.conv2d(x, self.d[0], 2, "SAME"))
+        if self.kind == "batch":
+            mean, variance = tf.nn.moments(x, [0, 1, 2])
+            x = (x - mean) / tf.sqrt(variance + 1e-3)
+        x = tf.nn.softplus(tf.nn.conv2d(x, self.d[1], 1, "SAME"))
+        if self.kind == "map":
+            return tf.nn.conv2d(x, self.head, 1, "SAME") + self.bias
+        if self.kind == "groups":
+            y = tf.reshape(x, [-1, 4, *x.shape[1:]])
+            y = tf.sqrt(tf.math.reduce_variance(y, axis=1) + 1e-3)
+            x = tf.concat([x, tf.repeat(tf.reduce_mean(y, -1, keepdims=True), 4, axis=0)], axis=-1)
+        return tf.reshape(x, [x.shape[0], -1]) @ self.d[2] + self.bias
+
+
+def gradients(rule, networks, objective, dtype):
+    """Of both networks, at the same weights, reals and latents."""
+    draw = lambda i, *shape: tf.random.stateless_normal(shape, (i, 0), dtype=dtype)  # noqa: E731
+    record = {}
+    players = updates.Players(
+        generate=networks.generate,
+        discriminate=networks.discriminate,
+        generator_variables=networks.g,
+        discriminator_variables=networks.d,
+        apply_generator=lambda g, loss: record.__setitem__("g", g),
+        apply_discriminator=lambda g, loss: record.__setitem__("d", g),
+        objective=objective,
+        batch=N,
+        group=networks.GROUPS[networks.kind],
+    )
+    z, labels = draw(1, N, LATENT), tf.constant(np.arange(N) % CLASSES)
+    mix = tf.random.stateless_uniform((N, 1, 1, 1), (3, 0), dtype=dtype)
+    batch = updates.Batch(draw(2, N, SIZE, SIZE, 3), labels, z, labels, z, labels, mix, tf.constant(True))
+    stats = rule(players, [batch])
+    return record, stats, players
+
+
+def literal(networks, objective, dtype):
+    """The gradients by their definition: each loss written out, and differentiated by itself."""
+    draw = lambda i, *shape: tf.random.stateless_normal(shape, (i, 0), dtype=dtype)  # noqa: E731
+    z, labels, reals = draw(1, N, LATENT), tf.constant(np.arange(N) % CLASSES), draw(2, N, SIZE, SIZE, 3)
+    with tf.GradientTape(persistent=True) as tape:
+        fakes = networks.generate(z, labels)
+        real, fake = networks.discriminate(reals), networks.discriminate(fakes)
+        loss_g = tf.reduce_mean(objective.generator(real, fake, labels))
+        real, fake = networks.discriminate(reals), networks.discriminate(tf.stop_gradient(fakes))
+        loss_d = tf.reduce_mean(objective.discriminator(real, fake, labels, labels))
+    return {"g": tape.gradient(loss_g, networks.g), "d": tape.gradient(loss_d, networks.d)}
+
+
+def objective_for(kind, name, penalty="none"):
+    labels = CLASSES if kind == "classes" else 0
+    return Objective(ADVERSARIAL[name], penalty, 2.0, 1, 1.0, 1e-3, labels, 0.7)
+
+
+def distance(ours, exact):
+    ours, exact = (np.concatenate([t.numpy().ravel() for t in g]) for g in (ours, exact))
+    return np.linalg.norm(ours - exact) / max(np.linalg.norm(exact), 1e-20)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("kind", Networks.GROUPS)
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_one_stage_gives_the_gradients_of_two_stage(name, kind, penalty, dtype):
+    objective, networks = objective_for(kind, name, penalty), Networks(kind, dtype)
+    one, _, _ = gradients(updates.one_stage, networks, objective, dtype)
+    two, _, _ = gradients(updates.two_stage, networks, objective, dtype)
+    for network in "gd":
+        assert distance(one[network], two[network]) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("kind", Networks.GROUPS)
+@pytest.mark.parametrize("name", ADVERSARIAL)
+@pytest.mark.parametrize("rule", updates.UPDATES)
+def test_both_rules_give_the_gradients_of_the_definition(name, kind, dtype, rule):
+    objective, networks = objective_for(kind, name), Networks(kind, dtype)
+    ours, _, _ = gradients(updates.UPDATES[rule], networks, objective, dtype)
+    exact = literal(networks, objective, dtype)
+    for network in "gd":
+        assert distance(ours[network], exact[network]) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("bias", [-1e4, -90.0, 0.0, 90.0, 1e4])
+@pytest.mark.parametrize("kind", Networks.GROUPS)
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_no_logit_is_too_large(name, kind, bias):
+    """Where a discriminator is certain, its own derivative is 0 or beyond any float: G's must not suffer."""
+    objective, networks = objective_for(kind, name), Networks(kind, "float32", bias)
+    one, stats, _ = gradients(updates.one_stage, networks, objective, "float32")
+    exact = literal(networks, objective, "float32")
+    assert all(np.isfinite(v).all() for v in stats.values())
+    for network in "gd":
+        assert all(np.isfinite(g).all() for g in one[network])
+        assert distance(one[network], exact[network]) < 1e-5 or np.linalg.norm(exact[network][0]) < 1e-20
+
+
+def test_the_way_is_the_cheapest_that_is_exact():
+    ways = {}
+    for kind in Networks.GROUPS:
+        for name in ("wgan", "nonsaturating"):
+            _, _, players = gradients(
+                updates.one_stage, Networks(kind, "float32"), objective_for(kind, name), "float32"
+            )
+            ways[kind, name] = updates.one_stage_by(players.objective, players.group, maps=kind == "map")
+    assert ways == {
+        ("alone", "wgan"): "reversed", ("alone", "nonsaturating"): "scaled",
+        ("batch", "wgan"): "reversed", ("batch", "nonsaturating"): "second product",
+        ("groups", "wgan"): "reversed", ("groups", "nonsaturating"): "second product",
+        ("map", "wgan"): "reversed", ("map", "nonsaturating"): "second product",
+        ("classes", "wgan"): "second product", ("classes", "nonsaturating"): "second product",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_losses_that_say_they_are_symmetric_are(name):
+    pair, f = ADVERSARIAL[name], tf.constant([-3.0, -0.5, 0.0, 2.0])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(f)
+        of_d, of_g = pair.fake(f), pair.generator(f)
+    reversed_ = np.allclose(tape.gradient(of_g, f), -tape.gradient(of_d, f))
+    assert pair.symmetric == (reversed_ and not pair.relative)
+
+
+def count(function, kinds):
+    graph = tf.function(function).get_concrete_function().graph
+    return sum(op.type in kinds for op in graph.get_operations())
+
+
+def test_what_one_stage_saves_in_convolutions():
+    """Counted in the graph of each rule: one stage with a scaled or reversed gradient has 3/4 of two-stage's passes."""
+    kinds = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
+    costs = {}
+    for name in ("nonsaturating", "wgan"):
+        networks = Networks("alone", "float32")
+        for rule in updates.UPDATES:
+
+            def run(rule=rule, networks=networks, name=name):
+                record, _, _ = gradients(updates.UPDATES[rule], networks, objective_for("alone", name), "float32")
+                return [record["g"], record["d"]]
+
+            costs[name, rule] = count(run, kinds)
+    assert costs["nonsaturating", "one-stage"] == costs["wgan", "one-stage"] < costs["wgan", "two-stage"]
+
+
+def test_two_stage_takes_a_step_of_d_for_every_batch():
+    networks, taken = Networks("alone", "float32"), []
+    _, _, players = gradients(updates.two_stage, networks, objective_for("alone", "wgan"), "float32")
+    import dataclasses
+
+    counting = dataclasses.replace(
+        players,
+        apply_discriminator=lambda g, loss: taken.append("d"),
+        apply_generator=lambda g, loss: taken.append("g"),
+    )
+    z = tf.zeros((N, LATENT))
+    labels = tf.zeros([N], tf.int64)
+    batch = updates.Batch(
+        tf.zeros((N, SIZE, SIZE, 3)), labels, z, labels, z, labels, tf.zeros((N, 1, 1, 1)), tf.constant(True)
+    )
+    updates.two_stage(counting, [batch] * 5)
+    assert taken == ["d"] * 5 + ["g"]
