@@ -1,0 +1,1 @@
+"""One module per metric. Features, statistics and metric are separate steps."""
