@@ -16,7 +16,7 @@ import click
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-# name -> network, loss, what the discriminator has that mixes samples. Passes through a network of one forward pass's cost.
+# Networks and losses, one for each way that one-stage takes (updates.WAYS).
 FORMS = {
     "DCGAN, no normalisation in D": {"network": "dcgan", "discriminator_norm": "none", "loss": "nonsaturating"},
     "DCGAN": {"network": "dcgan", "loss": "nonsaturating"},

@@ -22,9 +22,6 @@ def _hash32(x: np.ndarray) -> np.ndarray:
         return x ^ (x >> np.uint32(16))
 
 
-LARGEST_SEED = 2**32 - 1
-
-
 def latents(seeds: Sequence[int], size: int) -> np.ndarray:
     """seeds [N] -> N(0, 1) float32 [N, size]. A seed's latent does not depend on the others, on NumPy or on the machine.
 

@@ -14,7 +14,7 @@ from pggan_tf import shards
 from pggan_tf.errors import DamagedFile, UserError
 from preprocessing import build, claim, prepare, storage
 from preprocessing.command import cache_folder
-from preprocessing.sources import Source
+from preprocessing.sources import Joined
 from preprocessing.sources.folder import Folder
 
 # Raised when pixels would come out differently for the same source and options: cached shards are then made anew.
@@ -66,7 +66,7 @@ def brought_here(location: str, manifest: dict, root: Path, say: Callable[[str],
     return out
 
 
-def _content(source: Source, root: Path) -> str:
+def _content(source: Joined, root: Path) -> str:
     """What identifies the images, wherever they lie. The bytes of a folder are read once: while names, sizes and times
     stay, its content is known."""
     part = source.parts[0]

@@ -14,8 +14,6 @@ from pggan_tf.errors import UserError
 from pggan_tf.pixels import FILTERS
 from preprocessing import command as commands
 
-SMALL = ("drop", "upscale", "keep")
-
 
 @dataclass(frozen=True)
 class Squares:

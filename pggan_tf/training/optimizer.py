@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import keras
@@ -22,7 +23,7 @@ def local(variable):
     return copies[replica % len(copies)]
 
 
-class _Optimizer:
+class _Optimizer(ABC):
     """Slots of zeros for every variable, and the number of steps."""
 
     SLOTS: tuple[str, ...]
@@ -46,8 +47,9 @@ class _Optimizer:
         for variable, slots, gradient in zip(self.trained, self.slots, gradients):
             self._update(local(variable).handle, [local(s).handle for s in slots], gradient, step)
 
+    @abstractmethod
     def _update(self, variable, slots, gradient, step) -> None:
-        raise NotImplementedError
+        """One variable's update, by its resource handles."""
 
 
 class Adam(_Optimizer):

@@ -24,8 +24,8 @@ class GAN:
     """Everything that training changes lives here, as variables; `state()` names them all.
 
     generator, discriminator: networks that take (x, resolution=, alpha=), see networks. discriminator_rate: its learning rate
-    relative to the generator's. augment: 'none', 'diff' or 'ada', see augment.py. weight_clip: the discriminator's trained weights stay within plus and minus this (Arjovsky et
-    al. 2017, algorithm 1). objective_at: the objective of a resolution.
+    relative to the generator's. augment: 'none', 'diff' or 'ada', see augment.py. weight_clip: the discriminator's trained
+    weights stay within plus and minus this (Arjovsky et al. 2017, algorithm 1). objective_at: the objective of a resolution.
     ema: a second generator, the moving average (Karras et al. 2018, section 6.1: 0.999 per step; here as a half-life in
     images, so that it does not depend on the batch).
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -28,36 +29,32 @@ class Item:
     label: int = 0
 
 
-class Source:
+class Source(ABC):
     """name: what the user called it. classes: names by label, or empty."""
 
     name: str
     classes: tuple[str, ...]
 
+    @abstractmethod
     def __len__(self) -> int:
         """How many numbers there are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def items(self, start: int, stop: int) -> Iterator[Item]:
         """Those numbered start .. stop - 1, in order. Raises Stopped where the source itself is lost meanwhile."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fingerprint(self) -> str:
         """Changes when the content does; found without reading all of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def select(self, labels: Sequence[int]) -> Source:
         """The same source with only the images of these classes, numbered anew, under the same labels."""
-        raise NotImplementedError
 
     def listing(self) -> dict | None:
         """What has to be kept, as JSON, so that a job that is taken up again sees the same numbers, where others may change
-        them. None: only the same content has the same numbers."""
+        them; such a source has `relisted(listing)`, itself as it was then. None: only the same content has the same numbers."""
         return None
-
-    def relisted(self, listing: dict) -> Source:
-        """The source as it was listed then."""
-        raise NotImplementedError
 
 
 # What stands before the colon, and what a name may end in -> the module. Any other location is a folder.
@@ -103,7 +100,7 @@ def selected(source: Source, classes: Sequence[str]) -> Source:
 
 
 @dataclass(frozen=True)
-class Joined(Source):
+class Joined:
     """Several sources one after another. Classes of one name are one class; if a source has none, there are none."""
 
     parts: tuple[Source, ...]
