@@ -5,15 +5,14 @@ python -m benchmarks.faces DIR
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 
 import click
 import numpy as np
+
+from benchmarks import measure
 
 
 def plain_loop(folder: str, limit: int) -> dict:
@@ -62,15 +61,6 @@ def compare(theirs: list, ours: list, min_face: float) -> tuple[int, int, list[f
     return faces, found, off
 
 
-def _in_process(name: str, *arguments):
-    code = f"import json, sys; from benchmarks import faces; print(json.dumps(faces.{name}(*json.loads(sys.argv[1]))))"
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    out = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(arguments)], capture_output=True, text=True, check=True, env=environment
-    )
-    return json.loads(out.stdout.strip().splitlines()[-1])
-
-
 def whole_command(folder: str, limit: int, size: int, min_face: float) -> float:
     """images/s of the whole command, from the first chunk's end to the last's: reading, decoding, cropping, writing."""
     from preprocessing import build, faces
@@ -91,10 +81,10 @@ def whole_command(folder: str, limit: int, size: int, min_face: float) -> float:
 @click.option("--min-face", default=32.0, show_default=True)
 def main(folder: str, limit: int, size: int, min_face: float) -> None:
     few = max(1, limit // 4)
-    loop = _in_process("plain_loop", folder, few)
-    ours = _in_process("our_boxes", folder, few, min_face)
-    rate = _in_process("whole_command", folder, limit, size, min_face)
-    again = _in_process("plain_loop", folder, few)
+    loop = measure.in_process(plain_loop, folder=folder, limit=few)
+    ours = measure.in_process(our_boxes, folder=folder, limit=few, min_face=min_face)
+    rate = measure.in_process(whole_command, folder=folder, limit=limit, size=size, min_face=min_face)
+    again = measure.in_process(plain_loop, folder=folder, limit=few)
     slow = (loop["images_per_second"] + again["images_per_second"]) / 2
     faces, found, off = compare(loop["boxes"], ours, min_face)
     print(f"plain loop over detect_faces, detection alone: {slow:.1f} images/s")

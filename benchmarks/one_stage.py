@@ -1,135 +1,291 @@
-"""One-stage training against our two-stage and the wasteful two-stage that tutorials write: time for an iteration.
+"""One-stage training against our two-stage and the wasteful two-stage of tutorials: time for an iteration, and quality over time.
 
-python -m benchmarks.one_stage
+python -m benchmarks.one_stage                                  # time for an iteration, at 32, 64 and 256 px
+python -m benchmarks.one_stage --race DIR --minutes 5           # and sliced Wasserstein distance over minutes, as a plot
 """
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 
 import click
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from benchmarks import measure
 
-# Networks and losses, one for each way that one-stage takes (updates.WAYS).
+# Networks and losses, one for each way that one-stage takes (updates.WAYS), and the colorizer.
 FORMS = {
-    "DCGAN, no normalisation in D": {"network": "dcgan", "discriminator_norm": "none", "loss": "nonsaturating"},
-    "DCGAN": {"network": "dcgan", "loss": "nonsaturating"},
-    "PGGAN": {"network": "progressive", "loss": "nonsaturating"},
-    "PGGAN, WGAN": {"network": "progressive", "loss": "wgan"},
+    "DCGAN, no normalisation in D": {"recipe": "dcgan", "discriminator_norm": "none"},
+    "DCGAN": {"recipe": "dcgan"},
+    "PGGAN": {"recipe": "pggan", "penalty": "none"},
+    "PGGAN, WGAN": {"recipe": "pggan", "loss": "wgan"},
+    "colorizer, group norm": {"recipe": "colorize", "held_out": 0.0},
+    "colorizer, batch norm": {
+        "recipe": "colorize",
+        "held_out": 0.0,
+        "generator_norm": "batch",
+        "discriminator_norm": "batch",
+    },
 }
+BATCHES = {"dcgan": {4: 64, 64: 32, 256: 4}, "pggan": {4: 16, 256: 4}, "colorize": {4: 16, 64: 8, 256: 2}}
+IMAGES, SAMPLES = 2048, 12  # of each measurement; measurements of a race
 
 
 def wasteful(players, batches):
-    """Two stages as tutorials write them: D's step is backpropagated into G too, G's into D's weights too, and dropped."""
+    """Two stages as they are often written: D's step is backpropagated into G too, and G's into D's weights too, and dropped.
+
+    TensorFlow would not compute what nothing asks for, as eager frameworks do: the dropped gradients are added, times a
+    number too small to matter, to the losses that are reported.
+    """
     import tensorflow as tf
 
     from pggan_tf.training import updates
 
     (batch,) = batches
-    o, everything = players.objective, [*players.generator_variables, *players.discriminator_variables]
+    o, nearly_nothing = players.objective, _nearly_nothing()
     split = len(players.generator_variables)
+    everything = [*players.generator_variables, *players.discriminator_variables]
+
+    def asked_for(gradients):
+        return nearly_nothing * tf.add_n([tf.reduce_sum(g) for g in gradients])
+
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(everything)
-        fakes = players.generate(batch.latents, batch.fake_labels)
+        fakes = players.generate(batch.given, batch.fake_labels)
         real, fake = players.discriminate(batch.reals), players.discriminate(fakes)
-        loss_d = updates._mean(o.discriminator(real, fake, batch.labels, batch.fake_labels), players)
+        loss_d = updates._mean(o.discriminator(real[0], fake[0], batch.labels, batch.fake_labels), players)
     gradients = tape.gradient(loss_d, everything)
-    with tf.control_dependencies(gradients):  # they are computed, though nobody asks for them
-        players.apply_discriminator([tf.identity(g) for g in gradients[split:]], loss_d)
+    loss_d += asked_for(gradients[:split])
+    players.apply_discriminator(gradients[split:], loss_d)
+    second, labels = batch.given, batch.fake_labels
+    if batch.second_given is not None:
+        second, labels = batch.second_given, batch.second_labels
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(everything)
-        logits = players.discriminate(players.generate(batch.second_latents, batch.second_labels))
-        loss_g = updates._mean(o.generator(real, logits, batch.second_labels), players)
-    gradients = tape.gradient(loss_g, everything)
-    with tf.control_dependencies(gradients):
-        players.apply_generator([tf.identity(g) for g in gradients[:split]], loss_g)
-    return updates._stats(players, loss_d, loss_g, tf.constant(0.0), real, fake)
+        fakes = players.generate(second, labels)
+        loss_g = updates._generator_loss(players, real, players.discriminate(fakes), labels)
+        auxiliary = updates._mean(players.auxiliary(fakes, batch.reals), players) if players.auxiliary else tf.zeros([])
+        total = loss_g + auxiliary
+    gradients = tape.gradient(total, everything)
+    loss_g += asked_for(gradients[split:])
+    players.apply_generator(gradients[:split], total)
+    return updates._stats(players, loss_d, loss_g, auxiliary, tf.constant(0.0), real[0], fake[0])
 
 
-RULES = ("one-stage", "two-stage", "tutorials' two-stage")
-
-
-def iterations(form: str, rule: str, resolution: int, batch: int, precision: str, seconds: float = 4.0) -> dict:
-    """ms for an iteration, and the multiplications and additions in it."""
+def _nearly_nothing():
+    """As a variable: a constant factor might be simplified away."""
     import tensorflow as tf
 
-    from benchmarks.step import executed_flops
+    with tf.init_scope():
+        return tf.Variable(1e-30, trainable=False)
+
+
+RULES = ("one-stage", "two-stage", "wasteful two-stage")
+
+
+def _config(form: str, resolution: int, precision: str, **changes):
+    import dataclasses
+
     from pggan_tf import config as configs
-    from pggan_tf import growth
-    from pggan_tf.training import loop, updates
+    from pggan_tf import growth, recipes
+
+    settings = dict(FORMS[form])
+    recipe = settings.pop("recipe")
+    if recipe == "dcgan":
+        settings["fmap_base"] = 16 * resolution
+    if recipe != "pggan":
+        settings["target_res"] = resolution
+    batch = growth.at(BATCHES[recipe], resolution)
+    base = dataclasses.replace(recipes.recipe(recipe), target_res=resolution, batch={4: batch}, precision=precision)
+    return configs.complete(dataclasses.replace(base, **{**settings, "update": "one-stage", **changes}))
+
+
+def _rule(rule: str):
+    from pggan_tf.training import updates
+
+    return updates.UPDATES.get(rule, wasteful)
+
+
+def iteration(form: str, rule: str, resolution: int, precision: str) -> dict:
+    """An iteration of both networks: ms, operations, and how G's gradient is taken."""
+    return measure.bare_step(_config(form, resolution, precision), _rule(rule))
+
+
+def race(form: str, rule: str, resolution: int, precision: str, data: str, minutes: float) -> list:
+    """[seconds of training, images, sliced Wasserstein distance of the averaged generator] as training goes on."""
+    import numpy as np
+
+    from pggan_tf import config as configs
+    from pggan_tf import synthesis
+    from pggan_tf.metrics import swd
+    from pggan_tf.training import distribution, loop
     from pggan_tf.training import precision as precisions
+    from preprocessing import cache
 
-    settings = FORMS[form]
-    widths = {"fmap_base": 16 * resolution, "fmap_max": 512} if settings["network"] == "dcgan" else {}
-    config = configs.complete(
-        configs.Config(
-            target_res=resolution, batch={4: batch}, penalty="none", update="one-stage", **settings, **widths
-        )
+    none = dict.fromkeys([4, resolution], 0)
+    config = _config(
+        form, resolution, precision, stable_images={**none, resolution: 10**9}, fade_images={4: 0}, decay_share=0.0
     )
+    shards = cache.shards_for(data, None, config.target_res, config.resolutions)
+    strategy = distribution.strategy()
     gan = loop.build(config, precisions.policy(precision))
-    gan.update = wasteful if rule == RULES[2] else updates.UPDATES[rule]
-    phase = growth.Phase(0, resolution, False, 0, 10**9, batch, 1e-4, 0)
+    gan.update = _rule(rule)
+    (phase,) = configs.schedule(config)
     gan.begin(phase)
-    pixels = tf.cast(tf.random.uniform((batch, resolution, resolution, 3), 0, 256, tf.int32), tf.uint8)
-    labels = tf.zeros([batch], tf.int64)
-    step = tf.function(lambda: gan.step(phase, pixels, labels), autograph=False)
-    flops = executed_flops(step.get_concrete_function().graph)
-    step()
-    taken = []
-    while sum(taken) < seconds:
+    call, iterator = loop.compiled(gan, phase, strategy), loop.data(config, shards, phase, 0, strategy)
+    count = min(IMAGES, len(shards))
+    reals = shards.read(resolution, np.arange(count))
+    samples = synthesis.samples(config, gan.ema, shards)
+
+    def distance() -> float:
+        gan.ema.measure(samples.inputs(512))
+        if config.task == "generate":
+            latents = synthesis.settling_latents(gan.ema.latent_size, count)
+            fakes = samples.sampler.images(latents, resolution)
+        else:
+            fakes = samples.pairs(reals)[1]
+        return swd.swd(iter([fakes]), iter([reals]), resolution, 3, count)["swd"]
+
+    call(iterator, 1)
+    steps, seconds, out, nexts = 1, 0.0, [], np.geomspace(minutes * 60 / 20, minutes * 60, SAMPLES)
+    while len(out) < SAMPLES:
         begun = time.perf_counter()
-        step()
-        taken.append(time.perf_counter() - begun)
-    return {"ms": 1000 * statistics.median(taken), "gflop": flops / 1e9, "how": gan.how_updated(resolution)}
+        done = int(call(iterator, steps)[0])
+        taken = time.perf_counter() - begun
+        seconds += taken
+        steps = max(
+            1, min(4 * steps, round(steps * 1.0 / taken), round((nexts[len(out)] - seconds) * done / taken) or 1)
+        )
+        if seconds >= nexts[len(out)]:
+            out.append([seconds, int(gan.images_seen.numpy()), distance()])
+    return out
 
 
-def in_process(*arguments) -> dict:
-    code = "import json, sys; from benchmarks import one_stage; print(json.dumps(one_stage.iterations(*json.loads(sys.argv[1]))))"
-    command = [sys.executable, "-c", code, json.dumps(arguments)]
-    return json.loads(
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().splitlines()[-1]
-    )
+def time_to(curve: list, level: float) -> float | None:
+    """Minutes after which a race's distance was at `level` for the first time, between two measurements on a straight line."""
+    before = None
+    for seconds, _images, value in curve:
+        if value <= level:
+            if before is None:
+                return seconds / 60
+            share = (before[1] - level) / (before[1] - value)
+            return (before[0] + share * (seconds - before[0])) / 60
+        before = (seconds, value)
+    return None
+
+
+def plot(races: dict, path: str) -> None:
+    """races: form -> {rule: curve}. Quality over wall-clock, one panel for each form."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(races), figsize=(4.2 * len(races), 3.4), squeeze=False, layout="constrained")
+    for axis, (form, curves) in zip(axes[0], races.items()):
+        for rule, curve in curves.items():
+            axis.plot([s / 60 for s, _, _ in curve], [v for _, _, v in curve], marker=".", label=rule)
+        axis.set(title=form, xlabel="minutes of training", ylabel="sliced Wasserstein distance × 10³", yscale="log")
+        axis.legend()
+    figure.savefig(path, dpi=120)
 
 
 @click.command()
-@click.option("--resolutions", default="32,64", show_default=True)
-@click.option("--rounds", default=3, show_default=True, help="times that every form is measured, in turn")
-@click.option("--precision", default="float32", show_default=True)
-def main(resolutions: str, rounds: int, precision: str) -> None:
+@click.option("--resolutions", default="32,64,256", show_default=True)
+@click.option(
+    "--forms",
+    default=",".join(map(str, range(len(FORMS)))),
+    show_default=True,
+    help="; ".join(f"{i}: {f}" for i, f in enumerate(FORMS)),
+)
+@click.option("--precision", default="auto", show_default=True)
+@click.option("--rounds", default=3, show_default=True, help="times that every rule is measured, in turn")
+@click.option("--race", "data", help="folder of images to train on: quality over time, at the first of the resolutions")
+@click.option("--minutes", default=3.0, show_default=True, help="of training for every rule of a race")
+@click.option("--plot", "picture", default="one_stage.png", show_default=True, help="where the race is drawn")
+def main(resolutions, forms, precision, rounds, data, minutes, picture) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    console = Console(width=150, highlight=False)
+    sizes, chosen = [int(r) for r in resolutions.split(",")], [list(FORMS)[int(i)] for i in forms.split(",")]
     table = Table(box=None)
-    for name in (
-        "network",
+    columns = (
         "px",
+        "network",
         *(f"{rule}, ms" for rule in RULES),
         "faster than two-stage",
-        "than tutorials'",
+        "than the wasteful",
         "by operations",
         "",
-    ):
-        table.add_column(name, justify="left" if name == "network" else "right")
-    for resolution in map(int, resolutions.split(",")):
-        for form in FORMS:
-            batch = 64 if FORMS[form]["network"] == "dcgan" else 16
-            rows = [[in_process(form, rule, resolution, batch, precision) for rule in RULES] for _ in range(rounds)]
+        "G's gradient",
+    )
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("network", "G's gradient") else "right")
+    for resolution in sizes if rounds else ():
+        for form in chosen:
+            rows = [
+                [
+                    measure.in_process(iteration, form=form, rule=r, resolution=resolution, precision=precision)
+                    for r in RULES
+                ]
+                for _ in range(rounds)
+            ]
             ms = [statistics.median(r[i]["ms"] for r in rows) for i in range(3)]
             work = [rows[0][i]["gflop"] for i in range(3)]
             faster = [statistics.median(r[i]["ms"] / r[0]["ms"] for r in rows) for i in (1, 2)]
             table.add_row(
-                form, str(resolution), *(f"{m:.0f}" for m in ms), f"{faster[0]:.2f}", f"{faster[1]:.2f}",
-                f"{work[1] / work[0]:.2f}", f"{work[2] / work[0]:.2f}",
+                str(resolution), form, *(f"{m:.0f}" for m in ms), f"{faster[0]:.2f}", f"{faster[1]:.2f}",
+                f"{work[1] / work[0]:.2f}", f"{work[2] / work[0]:.2f}", _way(rows[0][0]["how"]),
             )  # fmt: skip
-    console = Console(width=130, highlight=False)
-    console.print(f"an iteration of both networks, {precision}; median of {rounds} rounds in turn")
+    if rounds:
+        console.print(f"an iteration of both networks, {precision}; median of {rounds} rounds in turn")
+        console.print(table)
+    if not data:
+        return
+    races = {
+        form: {
+            rule: measure.in_process(
+                race, form=form, rule=rule, resolution=sizes[0], precision=precision, data=data, minutes=minutes
+            )
+            for rule in RULES
+        }
+        for form in chosen
+    }
+    plot(races, picture)
+    table = Table(box=None)
+    for name in (
+        "network",
+        "rule",
+        "images",
+        "best distance",
+        "distance that all reach",
+        "minutes to it",
+        "times one-stage's",
+    ):
+        table.add_column(name, justify="left" if name in ("network", "rule") else "right")
+    for form, curves in races.items():
+        level = max(min(v for _, _, v in curve) for curve in curves.values())
+        first = time_to(curves[RULES[0]], level)
+        for rule, curve in curves.items():
+            best, reached = min(v for _, _, v in curve), time_to(curve, level)
+            table.add_row(
+                form,
+                rule,
+                f"{curve[-1][1]:,}",
+                f"{best:.1f}",
+                f"{level:.1f}",
+                f"{reached:.2f}",
+                f"{reached / first:.2f}",
+            )
+    console.print(f"{sizes[0]} px, {minutes:g} minutes of training for each; drawn in {picture}")
     console.print(table)
+
+
+def _way(how: str) -> str:
+    from pggan_tf.training import updates
+
+    return next(name for name, text in updates.WAYS.items() if text in how)
 
 
 if __name__ == "__main__":

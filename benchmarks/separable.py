@@ -5,102 +5,51 @@ python -m benchmarks.separable                     # 16, 32, 64, 128 px in float
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 
 import click
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from benchmarks import measure
 
 
-def step(resolution: int, batch: int, conv: str, precision: str, seconds: float = 3.0) -> dict:
+def step(resolution: int, batch: int, conv: str, precision: str) -> dict:
     """The bare step of both networks at one size, without a penalty, as the paper measured it."""
-    import time
-
-    import tensorflow as tf
-
-    from benchmarks.step import executed_flops
     from pggan_tf import config as configs
-    from pggan_tf import growth
-    from pggan_tf.training import loop
-    from pggan_tf.training import precision as precisions
 
-    config = configs.complete(
-        configs.Config(
-            target_res=resolution,
-            conv=conv,
-            loss="nonsaturating",
-            update="two-stage",
-            batch={4: batch},
-            precision=precision,
-        )
-    )
-    gan = loop.build(config, precisions.policy(precision))
-    phase = growth.Phase(0, resolution, False, 0, 10**9, batch, 1e-3, 0)
-    gan.begin(phase)
-    pixels = tf.cast(tf.random.uniform((batch, resolution, resolution, 3), 0, 256, tf.int32), tf.uint8)
-    labels = tf.zeros([batch], tf.int64)
-    single = tf.function(lambda: gan.step(phase, pixels, labels), autograph=False)
-    flops = executed_flops(single.get_concrete_function().graph)
-    single()
-    taken = []
-    while sum(taken) < seconds:
-        begun = time.perf_counter()
-        single()
-        taken.append(time.perf_counter() - begun)
-    parameters = sum(
-        int(tf.size(v)) for n in (gan.generator, gan.discriminator) for v in n.variables_at(resolution, False)
-    )
-    return {"ms": 1000 * statistics.median(taken), "gflop": flops / 1e9, "parameters": parameters}
-
-
-def in_process(**arguments) -> dict:
-    code = "import json, sys; from benchmarks import separable; print(json.dumps(separable.step(**json.loads(sys.argv[1]))))"
-    command = [sys.executable, "-c", code, json.dumps(arguments)]
-    return json.loads(
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().splitlines()[-1]
-    )
+    settings = {"target_res": resolution, "conv": conv, "precision": precision}
+    without = {"loss": "nonsaturating", "update": "two-stage"}
+    return measure.bare_step(configs.complete(configs.Config(batch={4: batch}, **settings, **without)), seconds=3.0)
 
 
 @click.command()
 @click.option("--batch", default=16, show_default=True)
 @click.option("--resolutions", default="16,32,64,128", show_default=True)
-def main(batch: int, resolutions: str) -> None:
+@click.option("--rounds", default=3, show_default=True, help="times that both are measured, in turn")
+def main(batch: int, resolutions: str, rounds: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None)
-    for name in (
-        "px",
-        "precision",
-        "GFLOP a step",
-        "separable",
-        "parameters",
-        "separable",
-        "ms a step",
-        "separable",
-        "faster",
-    ):
+    for name in ("px", "precision", "GFLOP a step", "separable", "parameters", "separable", "ms a step", "separable", "faster"):  # fmt: skip
         table.add_column(name, justify="right")
     for resolution in map(int, resolutions.split(",")):
         for precision in ("float32", "auto"):
-            pair = [
-                in_process(resolution=resolution, batch=batch, conv=c, precision=precision)
-                for c in ("standard", "separable")
+            shape = {"resolution": resolution, "batch": batch, "precision": precision}
+            pairs = [
+                [measure.in_process(step, conv=c, **shape) for c in ("standard", "separable")] for _ in range(rounds)
             ]
-            a, b = pair
+            a, b = pairs[0]
+            ms = [statistics.median(p[i]["ms"] for p in pairs) for i in range(2)]
+            faster = statistics.median(p[0]["ms"] / p[1]["ms"] for p in pairs)
             table.add_row(
-                str(resolution), precision, f"{a['gflop']:.1f}", f"{b['gflop']:.1f}", f"{a['parameters']:,}", f"{b['parameters']:,}",
-                f"{a['ms']:.1f}", f"{b['ms']:.1f}", f"{a['ms'] / b['ms']:.2f}",
+                str(resolution), a["policy"], f"{a['gflop']:.1f}", f"{b['gflop']:.1f}", f"{a['parameters']:,}", f"{b['parameters']:,}",
+                f"{ms[0]:.1f}", f"{ms[1]:.1f}", f"{faster:.2f}",
             )  # fmt: skip
     console = Console(width=120, highlight=False)
     console.print(
-        f"a training step of both networks, batch {batch}, fmap-base 2048, fmap-max 128, two-stage, no penalty.\n"
-        "A separable 3x3 convolution to N maps has 1/N + 1/9 of the multiplications of a standard one; steps up and down by two "
-        "are fused in the standard networks, which saves 5/9 of theirs; depthwise convolutions are not in the GFLOP."
+        f"a training step of both networks, batch {batch}, fmap-base 2048, fmap-max 128, two-stage, no penalty; median of {rounds} rounds "
+        "in turn.\nA separable 3x3 convolution to N maps has 1/N + 1/9 of the multiplications of a standard one; steps up and down by two "
+        "are fused in the standard networks, which saves 5/9 of theirs."
     )
     console.print(table)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -19,79 +18,7 @@ from pathlib import Path
 
 import click
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-
-def convolution_peak(dtype: str, batch: int = 16, seconds: float = 1.0) -> float:
-    """The fastest of a few large convolutions, in GFLOP/s."""
-    import tensorflow as tf
-
-    best = 0.0
-    for size, channels in ((16, 128), (32, 128), (64, 64), (32, 256)):
-        x, w = tf.zeros((batch, size, size, channels), dtype), tf.zeros((3, 3, channels, channels), dtype)
-
-        @tf.function(autograph=False)
-        def chain(x, w=w):
-            for _ in range(8):
-                x = tf.nn.conv2d(x, w, 1, "SAME")
-            return x
-
-        chain(x)
-        end = time.perf_counter() + seconds / 4
-        while time.perf_counter() < end:
-            begun = time.perf_counter()
-            chain(x)
-            best = max(best, 8 * 2 * batch * size**2 * channels**2 * 9 / (time.perf_counter() - begun) / 1e9)
-    return best
-
-
-def executed_flops(graph) -> int:
-    """Multiplications and additions of the convolutions and matrix products of a function's graph that its outputs and
-    its assignments need: TensorFlow prunes the rest before it runs."""
-    alive, todo = (
-        set(),
-        [
-            op
-            for op in graph.get_operations()
-            if op.type.startswith("Assign") or op.type == "Identity" and not op.outputs[0].consumers()
-        ],
-    )
-    while todo:
-        op = todo.pop()
-        if op not in alive:
-            alive.add(op)
-            todo += [t.op for t in op.inputs] + list(op.control_inputs)
-    total = 0
-    for op in alive:
-        if op.type == "MatMul":
-            a, out = op.inputs[0].shape, op.outputs[0].shape
-            inner = a[0] if op.get_attr("transpose_a") else a[1]
-            total += 2 * out.num_elements() * inner
-        elif op.type in ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput"):
-            # Every product of a weight and a place that the convolution of this kernel visits: output pixels * kernel.
-            if op.type == "Conv2D":
-                small, kernel = op.outputs[0].shape, op.inputs[1].shape
-            elif op.type == "Conv2DBackpropFilter":
-                small, kernel = op.inputs[2].shape, op.outputs[0].shape
-            else:
-                small, kernel = op.inputs[2].shape, op.inputs[1].shape
-            total += 2 * small[0] * small[1] * small[2] * kernel.num_elements()
-    return total
-
-
-def model(resolution: int, batch: int, loss: str, update: str, precision: str):
-    from pggan_tf import config as configs
-    from pggan_tf import growth
-    from pggan_tf.training import loop
-    from pggan_tf.training import precision as precisions
-
-    config = configs.complete(
-        configs.Config(target_res=resolution, loss=loss, update=update, precision=precision, batch={4: batch})
-    )
-    gan = loop.build(config, precisions.policy(precision))
-    phase = growth.Phase(0, resolution, False, 0, 10**9, batch, 1e-3, 0)
-    gan.begin(phase)
-    return gan, phase
+from benchmarks import measure
 
 
 def ours(
@@ -103,36 +30,12 @@ def ours(
     seconds: float = 4.0,
 ) -> dict:
     """The bare step on a constant batch: no data, no observers."""
-    import tensorflow as tf
+    from pggan_tf import config as configs
 
-    from pggan_tf.training.trainer import STATS
-
-    gan, phase = model(resolution, batch, loss, update, precision)
-    pixels = tf.random.uniform((batch, resolution, resolution, 3), 0, 256, tf.int32)
-    pixels, labels = tf.cast(pixels, tf.uint8), tf.zeros([batch], tf.int64)
-
-    @tf.function(autograph=False)
-    def run(steps):
-        def body(i, sums):
-            stats = gan.step(phase, pixels, labels)
-            return i + 1, {k: sums[k] + stats[k] for k in STATS}
-
-        return tf.while_loop(lambda i, _: i < steps, body, (tf.constant(0), {k: tf.constant(0.0) for k in STATS}))[1]
-
-    single = tf.function(lambda: gan.step(phase, pixels, labels), autograph=False).get_concrete_function()
-    flops = executed_flops(single.graph)
-    run(tf.constant(1))
-    steps, begun = 1, time.perf_counter()
-    run(tf.constant(steps))
-    steps = max(1, int(seconds / (time.perf_counter() - begun)))
-    begun = time.perf_counter()
-    run(tf.constant(steps))
-    rate = steps * batch / (time.perf_counter() - begun)
-    return {
-        "images_per_second": rate,
-        "gflop_per_image": flops / batch / 1e9,
-        "policy": gan.generator.dtype_policy.name,
-    }
+    settings = {"target_res": resolution, "loss": loss, "update": update, "precision": precision}
+    config = configs.complete(configs.Config(batch={4: batch}, **settings))
+    step = measure.bare_step(config, seconds=seconds)
+    return {**step, "gflop_per_image": step["gflop"] / batch}
 
 
 def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
@@ -184,15 +87,6 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
     return (last - first) / (ended - begun)
 
 
-def _in_process(name: str, **arguments):
-    """Calls a function of this module in a process of its own: libraries must not share threads."""
-    code = f"import json, sys; from benchmarks import step; print(json.dumps(step.{name}(**json.loads(sys.argv[1]))))"
-    out = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(arguments)], capture_output=True, text=True, check=True
-    ).stdout
-    return json.loads(out.strip().splitlines()[-1])
-
-
 def _torch(**arguments) -> float:
     out = subprocess.run(
         [sys.executable, "-m", "benchmarks.peers", json.dumps(arguments)], capture_output=True, text=True, check=True
@@ -216,10 +110,10 @@ def main(resolution: int, batch: int, rounds: int, training: bool) -> None:
         for r, b in ((4, 64), (32, 16)):
             pairs = [
                 (
-                    _in_process("ours", resolution=r, batch=b, loss="nonsaturating-r1", update="one-stage")[
+                    measure.in_process(ours, resolution=r, batch=b, loss="nonsaturating-r1", update="one-stage")[
                         "images_per_second"
                     ],
-                    _in_process("whole_training", resolution=r, batch=b),
+                    measure.in_process(whole_training, resolution=r, batch=b),
                 )
                 for _ in range(rounds)
             ]
@@ -227,13 +121,13 @@ def main(resolution: int, batch: int, rounds: int, training: bool) -> None:
             table.add_row(str(r), f"{bare:,.0f}", f"{whole:,.0f}", f"{statistics.median(w / o for o, w in pairs):.2f}")
         Console(width=100).print(table)
         return
-    peaks = {name: _in_process("convolution_peak", dtype=name) for name in ("float32", "bfloat16")}
+    peaks = {name: measure.in_process(measure.convolution_peak, dtype=name) for name in ("float32", "bfloat16")}
     for name in ("step", "images/s", "executed GFLOP/image", "GFLOP/s", "of the peak"):
         table.add_column(name, justify="left" if name == "step" else "right")
     shape = {"resolution": resolution, "batch": batch}
     forms = {
-        "ours, float32": lambda: _in_process("ours", precision="float32", **shape),
-        "ours, --precision auto": lambda: _in_process("ours", **shape),
+        "ours, float32": lambda: measure.in_process(ours, precision="float32", **shape),
+        "ours, --precision auto": lambda: measure.in_process(ours, **shape),
     }
     if importlib.util.find_spec("torch"):
         peer = {**shape, "latent": 128, "base": 2048, "most": 128, "seconds": 6.0}
@@ -241,8 +135,8 @@ def main(resolution: int, batch: int, rounds: int, training: bool) -> None:
         forms["PyTorch, autocast bfloat16, channels_last"] = lambda: {"images_per_second": _torch(best=True, **peer)}
     results: dict = {name: [] for name in forms}
     for _ in range(rounds):
-        for name, measure in forms.items():
-            results[name].append(measure())
+        for name, form in forms.items():
+            results[name].append(form())
     rate = {name: statistics.median(r["images_per_second"] for r in rows) for name, rows in results.items()}
     for name, rows in results.items():
         cells = ["", "", ""]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pggan_tf import growth, networks, objectives
+from pggan_tf import growth, networks, objectives, tasks
 from pggan_tf.errors import UserError, nearest
 from pggan_tf.pixels import FILTERS
 
@@ -42,6 +42,11 @@ class Config:
     filter: str = option("lanczos", "filter that photos are reduced with", FILTERS)
     upscale_small: bool = option(False, "enlarge photos that are smaller than the target instead of leaving them out")
     mirror: bool = option(True, "show every other image mirrored")
+    task: str = option("generate", "what is learned: images from nothing, or from images", tasks.TASKS)
+    scale: int = option(4, "with --task upscale: how many times larger", ("2", "4", "8"))
+    degrade: bool = option(False, "with --task upscale: blur, noise and compression in what is to be enlarged")
+    patch: int | None = option(None, "train on squares of this size, cut out at random")
+    held_out: float = option(0.0, "share of the images, the last ones, that is kept for measuring and not trained on")
     augment: str = option(
         "none", "what the discriminator sees is changed at random, for few images: always, or adaptively", AUGMENTATIONS
     )
@@ -52,6 +57,9 @@ class Config:
     )
     resolutions: tuple[int, ...] | None = option(None, "stages to grow through, such as 4,8,16,32,96")
     network: str = option("progressive", "architecture of both networks", tuple(networks.NETWORKS))
+    width: int = option(64, "feature maps of the first layer of networks from images to images")
+    blocks: int = option(16, "residual blocks of srresnet")
+    dropout: float = option(0.5, "rate in the three smallest steps up of unet")
     conditional: bool = option(False, "the generator is told a class, and the discriminator tells them apart (ACGAN)")
     class_weight: float = option(1.0, "weight of the classes in both losses, with --conditional")
     fmap_base: int = option(2048, "feature maps: min(2 * fmap_base / resolution, fmap_max)")
@@ -59,8 +67,8 @@ class Config:
     latent_size: int = option(128, "numbers that an image is generated from")
     stddev_group: int = option(4, "images whose spread the discriminator sees; 1 turns it off")
     conv: str = option("standard", "3x3 convolutions of progressive", ("standard", "separable"))
-    generator_norm: str | None = option(None, "normalisation in the generator", ("pixel", "batch", "none"))
-    discriminator_norm: str | None = option(None, "normalisation in the discriminator", ("batch", "none"))
+    generator_norm: str | None = option(None, "normalisation in the generator", ("pixel", "batch", "group", "none"))
+    discriminator_norm: str | None = option(None, "normalisation in the discriminator", ("batch", "group", "none"))
     spectral: str = option("none", "spectrally normalised layers of the discriminator", ("none", "down", "all"))
     minibatch: str = option(
         "stddev", "what progressive's discriminator sees of the batch", ("stddev", "discrimination", "none")
@@ -78,6 +86,14 @@ class Config:
     penalty_target: float = option(1.0, "norm that gp pulls the gradient to")
     drift: float | None = option(None, "weight of D(real)^2")
     label_smoothing: float = option(0.0, "D's target for reals is 1 minus this, with a cross-entropy loss")
+    adversarial_weight: float = option(1.0, "weight of the adversarial loss in the generator's")
+    pixel: str = option("none", "loss of the generator by pixels", objectives.PIXEL)
+    pixel_weight: float = option(1.0, "weight of the pixel loss")
+    content: str = option(
+        "none", "features in which images have to be alike: of VGG19, or the discriminator's own", objectives.CONTENT
+    )
+    content_weight: float = option(1.0, "weight of the features")
+    vgg_weights: str | None = option(None, "weights of VGG19 without its top, .h5; by default Keras downloads them")
     update: str = option("one-stage", "how both networks' gradients are taken", UPDATES)
     critic_steps: int = option(1, "updates of the discriminator for each of the generator's, on different batches")
     weight_clip: float | None = option(None, "the discriminator's weights are kept within plus and minus this (WGAN)")
@@ -96,16 +112,24 @@ class Config:
     # schedule
     fade_images: CountTable = option({4: 300_000}, "images while a stage fades in")
     stable_images: CountTable = option({4: 300_000}, "images after a stage has faded in")
+    pretrain_images: int = option(0, "images that the generator first learns from by its pixel loss alone")
+    decay_share: float = option(
+        0.0, "share of the last phase, and of the pixel loss's own, over which the learning rate falls to 0"
+    )
     total_images: int | None = option(None, "scale the schedule to this many images in all")
     minutes: float | None = option(None, "plan the schedule from measured speed so that the run takes this long")
     stage_growth: float | None = option(
         None, "with --minutes: time of a stage relative to the stage before; by default 3, or less in a short run"
     )
     fade_share: float = option(0.3, "with --minutes: share of a stage's time that its fade takes")
+    pretrain_share: float = option(
+        0.5, "with --minutes and --pretrain-images: share of the time for the pixel loss alone"
+    )
     # running
     precision: str = option("auto", "auto: bfloat16 where the hardware multiplies it faster, else float32", PRECISIONS)
     seed: int = option(0, "seed of everything random")
     snapshot_images: int | None = option(None, "images between two grids of samples; by default a fortieth of the run")
+    snapshot_epochs: float | None = option(None, "epochs between two grids, instead of --snapshot-images")
     checkpoint_minutes: float = option(
         5.0, "minutes between checkpoints; they are also written when a phase ends and when stopped"
     )
@@ -215,6 +239,41 @@ def _at_least(config: Config, low: float, *names: str) -> None:
                 raise UserError(f"{flag(name)} {v}: expected {low} or more.")
 
 
+def _check_task(config: Config, kind: networks.Kind) -> None:
+    """What a task, its network and its losses need of each other."""
+    if config.task not in kind.tasks:
+        fitting = [name for name, k in networks.NETWORKS.items() if config.task in k.tasks]
+        raise UserError(
+            f"--task {config.task} with --network {config.network}: that one is for {', '.join(kind.tasks)}. Give --network {' or '.join(fitting)}."
+        )
+    adversarial = config.loss != "none"
+    if adversarial and kind.discriminator_module is None:
+        raise UserError(
+            f"--loss {config.loss} with --network {config.network}: it has no discriminator. Give --loss none."
+        )
+    if config.pixel == "none" and (not adversarial or config.pretrain_images):
+        given = "--loss none" if not adversarial else f"--pretrain-images {config.pretrain_images}"
+        raise UserError(f"{given}: the generator would learn from nothing. Give --pixel l1 or mse.")
+    if config.task == "generate":
+        for name in ("pixel", "content", "patch", "held_out", "degrade"):
+            if getattr(config, name) != FIELDS[name].default:
+                raise UserError(
+                    f"{flag(name)} {getattr(config, name)} with --task generate: it belongs to tasks from images to images."
+                )
+        return
+    for name, allowed in (("channels", 3), ("augment", "none"), ("conditional", False)):
+        if getattr(config, name) != allowed:
+            raise UserError(f"{flag(name)} with --task {config.task}: it belongs to --task generate.")
+    if config.patch and not kind.any_size:
+        raise UserError(f"--patch {config.patch}: --network {config.network} is made for whole images.")
+    if config.content == "vgg19" and config.task not in ("upscale", "translate"):
+        raise UserError(
+            f"--content vgg19 with --task {config.task}: it looks at red, green and blue. Give discriminator."
+        )
+    if not adversarial and config.content != "none":
+        raise UserError(f"--content {config.content} with --loss none: it goes with a discriminator.")
+
+
 def complete(config: Config) -> Config:
     """Works out what was left open and refuses what cannot run. The result's tables list every resolution."""
     _at_least(
@@ -232,6 +291,9 @@ def complete(config: Config) -> Config:
         "snapshot_images",
         "keep_checkpoints",
         "grid",
+        "width",
+        "blocks",
+        "patch",
     )
     _at_least(
         config,
@@ -243,11 +305,21 @@ def complete(config: Config) -> Config:
         "ema_half_life_images",
         "checkpoint_minutes",
         "learning_rate",
+        "adversarial_weight",
+        "pixel_weight",
+        "content_weight",
+        "pretrain_images",
     )
     if config.minutes is not None and not 0 < config.minutes < 1e6:
         raise UserError(f"--minutes {config.minutes}: expected more than 0.")
-    if not 0 <= config.fade_share <= 1:
-        raise UserError(f"--fade-share {config.fade_share}: expected 0 to 1.")
+    for name in ("fade_share", "decay_share", "pretrain_share"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise UserError(f"{flag(name)} {getattr(config, name)}: expected 0 to 1.")
+    for name, high in (("held_out", 0.9), ("dropout", 0.95)):
+        if not 0 <= getattr(config, name) <= high:
+            raise UserError(f"{flag(name)} {getattr(config, name)}: expected 0 to {high}.")
+    if config.snapshot_epochs is not None and not config.snapshot_epochs > 0:
+        raise UserError(f"--snapshot-epochs {config.snapshot_epochs}: expected more than 0.")
     if config.stage_growth is not None and not config.stage_growth > 0:
         raise UserError(f"--stage-growth {config.stage_growth}: expected more than 0.")
     if not config.penalty_target > 0:
@@ -272,11 +344,16 @@ def complete(config: Config) -> Config:
     kind = networks.NETWORKS[config.network]
     changes: dict = {name: value for name, value in kind.usual.items() if getattr(config, name) is None}
     taken = {*kind.generator, *kind.discriminator}
-    for name in ("conv", "minibatch"):
+    _check_task(config, kind)
+    for name in ("conv", "minibatch", "width", "blocks", "dropout", "scale"):
         if name not in taken and getattr(config, name) != FIELDS[name].default:
             raise UserError(f"{flag(name)} {getattr(config, name)}: --network {config.network} does not have it.")
-    if config.network == "dcgan" and config.generator_norm == "pixel":
-        raise UserError("--generator-norm pixel: --network dcgan takes batch or none.")
+    if config.generator_norm and config.generator_norm not in kind.generator_norms:
+        raise UserError(
+            f"--generator-norm {config.generator_norm}: --network {config.network} takes {', '.join(kind.generator_norms) or 'none'}."
+        )
+    if config.discriminator_norm == "group" and config.task == "generate":
+        raise UserError(f"--discriminator-norm group: --network {config.network} takes batch or none.")
     if config.minibatch == "discrimination" and min(config.batch.values()) < 2:
         raise UserError(
             "--minibatch discrimination with --batch 1: it compares the images of a batch. Give at least 2."
@@ -291,10 +368,19 @@ def complete(config: Config) -> Config:
         resolutions = growth.doubling(64 if config.target_res is None else config.target_res)
     else:
         resolutions = growth.doubling(32 if config.target_res is None else config.target_res)[-1:]
-    if not networks.NETWORKS[config.network].grows and resolutions not in [(2**k,) for k in range(3, 9)]:
+    powers = [(2**k,) for k in range(3, 10) if 2**k <= kind.largest]
+    if not kind.grows and (len(resolutions) > 1 or not kind.any_size and resolutions not in powers):
         raise UserError(
-            f"--network {config.network} at {', '.join(map(str, resolutions))} px: it is made for one size, a power of two from 8 to 256."
+            f"--network {config.network} at {', '.join(map(str, resolutions))} px: it is made for one size"
+            + ("." if kind.any_size else f", a power of two from 8 to {kind.largest}.")
         )
+    if config.patch and not config.scale <= config.patch <= resolutions[-1]:
+        raise UserError(
+            f"--patch {config.patch}: expected {config.scale} to {resolutions[-1]}, the size of the images."
+        )
+    size = config.patch or resolutions[-1]
+    if config.task == "upscale" and size % config.scale:
+        raise UserError(f"--scale {config.scale}: {size} pixels are not a multiple of it. Give another --patch.")
     if config.conv == "separable" and config.spectral != "none":
         raise UserError(
             "--spectral with --conv separable: it would leave half of each convolution out. Give one of them."
@@ -317,7 +403,7 @@ def complete(config: Config) -> Config:
                 "--discriminator-norm batch with --penalty gp: the penalty is on each sample's own gradient. Give none."
             )
         changes["discriminator_norm"] = "none"
-    if config.augment == "ada" and objectives.ADVERSARIAL[own["adversarial"]].middle is None:
+    if config.augment == "ada" and own["adversarial"] and objectives.ADVERSARIAL[own["adversarial"]].middle is None:
         raise UserError(
             f"--augment ada with --loss {config.loss}: its logits have no sign to go by. Give diff, or another loss."
         )
@@ -356,15 +442,26 @@ def schedule(config: Config) -> tuple[growth.Phase, ...]:
     """The phases of a completed config."""
     fade, stable = config.fade_images, config.stable_images
     if config.total_images is not None:
-        everything = sum(fade.values()) + sum(stable.values())
+        everything = sum(fade.values()) + sum(stable.values()) + config.pretrain_images
         scale = config.total_images / everything if everything else 0
         fade, stable = ({r: round(n * scale) for r, n in t.items()} for t in (fade, stable))
-    return growth.plan(config.resolutions, fade, stable, config.batch, config.learning_rate, config.critic_steps)
+    pretrain = config.pretrain_images
+    return growth.plan(
+        config.resolutions,
+        fade,
+        stable,
+        config.batch,
+        config.learning_rate,
+        config.critic_steps,
+        round(pretrain * scale) if config.total_images is not None else pretrain,
+        objectives.LOSSES[config.loss]["adversarial"] is not None,
+        config.decay_share,
+    )
 
 
 def objective(config: Config, resolution: int, labels: int = 0) -> objectives.Objective:
     """The objective of a completed config at one resolution. labels: how many classes D tells apart besides."""
-    adversarial = objectives.ADVERSARIAL[objectives.LOSSES[config.loss]["adversarial"]]
+    adversarial = objectives.ADVERSARIAL.get(objectives.LOSSES[config.loss]["adversarial"])
     if config.lsgan_targets:
         adversarial = objectives.least_squares(*config.lsgan_targets)
     if config.label_smoothing:
@@ -378,7 +475,16 @@ def objective(config: Config, resolution: int, labels: int = 0) -> objectives.Ob
         config.drift,
         labels,
         config.class_weight,
+        config.adversarial_weight,
+        config.pixel,
+        config.pixel_weight,
+        config.content,
+        config.content_weight,
     )
+
+
+def task(config: Config) -> tasks.Task:
+    return tasks.task(config.task, config.scale, config.filter, config.degrade)
 
 
 def network_options(config: Config, classes: typing.Sequence[str]) -> dict:
@@ -387,8 +493,14 @@ def network_options(config: Config, classes: typing.Sequence[str]) -> dict:
         raise UserError(
             "--conditional: the data has no classes. Give a folder with a subfolder for each, or leave it out."
         )
-    names = {"classes": tuple(classes) if config.conditional else ()}
+    turned = task(config)
+    names = {
+        "classes": tuple(classes) if config.conditional else (),
+        "given_channels": turned.given_channels,
+        "output_channels": turned.output_channels or config.channels,
+        "shown_channels": turned.shown_channels or config.channels,
+    }
     kind = networks.NETWORKS[config.network]
-    fields = (*networks.SHARED, *kind.generator, *kind.discriminator)
+    fields = [f for f in ("resolutions", *kind.structure) if f not in names]
     # A config.json from before a field was there does not have it.
     return names | {f: kind.usual.get(f) if getattr(config, f) is None else getattr(config, f) for f in fields}

@@ -5,10 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pggan_tf.errors import UserError
 
 SMALLEST, LARGEST = 4, 1024
+
+
+class Part(NamedTuple):
+    """What sets the cost of a phase's step."""
+
+    resolution: int
+    fade: bool
+    adversarial: bool
 
 
 @dataclass(frozen=True)
@@ -16,7 +25,8 @@ class Phase:
     """A stretch of training at one resolution, either while its newest block fades in or with all blocks at full weight.
 
     `start` and `images` count real images; `stage_start` is where the first phase of this resolution starts. A step has
-    `critic_steps` updates of the discriminator, each on a batch of its own.
+    `critic_steps` updates of the discriminator, each on a batch of its own. Not `adversarial`: the generator learns from its
+    pixel loss alone. Over the last `decay_images` the learning rate falls to 0.
     """
 
     index: int
@@ -28,6 +38,12 @@ class Phase:
     learning_rate: float
     stage_start: int
     critic_steps: int = 1
+    adversarial: bool = True
+    decay_images: int = 0
+
+    @property
+    def part(self) -> Part:
+        return Part(self.resolution, self.fade, self.adversarial)
 
     @property
     def images_per_step(self) -> int:
@@ -39,12 +55,18 @@ class Phase:
 
     @property
     def name(self) -> str:
-        return f"{self.resolution}px {'fade' if self.fade else 'stable'}"
+        kind = "fade" if self.fade else "stable" if self.adversarial else "pixel loss"
+        return f"{self.resolution}px {kind}"
 
 
 def alpha(phase: Phase, images_seen: int) -> float:
     """Weight of the newest block, 0..1, `images_seen` images into `phase` (Karras et al. 2018, section 2)."""
     return min(images_seen / phase.images, 1.0) if phase.fade else 1.0
+
+
+def rate(phase: Phase, images_seen: int) -> float:
+    """What the learning rate is multiplied with, 1 to 0, `images_seen` images into `phase`."""
+    return min((phase.images - images_seen) / phase.decay_images, 1.0) if phase.decay_images else 1.0
 
 
 def doubling(target_res: int) -> tuple[int, ...]:
@@ -92,21 +114,32 @@ def plan(
     batch: Mapping[int, int],
     learning_rate: Mapping[int, float],
     critic_steps: int = 1,
+    pretrain_images: int = 0,
+    adversarial: bool = True,
+    decay_share: float = 0.0,
 ) -> tuple[Phase, ...]:
     """The phases in order: the first resolution stable, then fade and stable for each further one.
 
     The tables hold images per resolution. Counts are rounded up to whole steps; a phase of 0 images is left out.
+    pretrain_images: the generator alone, before all else. decay_share: of the images of the last phase, and of the generator
+    alone, over which the learning rate falls.
     """
     phases: list[Phase] = []
     start = 0
     for resolution in resolutions:
         size, stage_start = at(batch, resolution), start
-        for fade in (True, False):
-            if fade and resolution == resolutions[0]:
-                continue
-            step = size * critic_steps
-            images = math.ceil(at(fade_images if fade else stable_images, resolution) / step) * step
+        first = resolution == resolutions[0]
+        counts = (
+            (not first, adversarial, at(fade_images, resolution) if not first else 0),
+            (False, False, pretrain_images if first else 0),
+            (False, adversarial, at(stable_images, resolution)),
+        )
+        for fade, both, count in counts:
+            steps = critic_steps if both else 1
+            images = math.ceil(count / (size * steps)) * size * steps
             if images:
+                rate = at(learning_rate, resolution)
+                decays = not both or resolution == resolutions[-1] and not fade
                 phases.append(
                     Phase(
                         len(phases),
@@ -115,9 +148,11 @@ def plan(
                         start,
                         images,
                         size,
-                        at(learning_rate, resolution),
+                        rate,
                         stage_start,
-                        critic_steps,
+                        steps,
+                        both,
+                        round(images * decay_share) if decays else 0,
                     )
                 )
                 start += images
@@ -145,11 +180,11 @@ def time_shares(resolutions: Sequence[int], growth: float) -> dict[int, float]:
 MOST_GROWTH, FIRST_IMAGES = 3.0, 40_000
 
 
-def fitting_growth(seconds: float, speed: Mapping[tuple[int, bool], float]) -> float:
+def fitting_growth(seconds: float, speed: Mapping[Part, float]) -> float:
     """`growth` of `time_shares` for a run of `seconds`, from 1 to MOST_GROWTH in steps of 0.05. speed: as in `images_for`."""
-    resolutions = sorted({r for r, _ in speed})
+    resolutions = sorted({p.resolution for p in speed})
     first = resolutions[0]
-    rate = speed.get((first, False)) or speed[first, True]
+    rate = next(v for p, v in sorted(speed.items()) if p.resolution == first)
     growth = MOST_GROWTH
     while growth > 1 and seconds * time_shares(resolutions, growth)[first] * rate < FIRST_IMAGES:
         growth = round(growth - 0.05, 2)
@@ -157,21 +192,25 @@ def fitting_growth(seconds: float, speed: Mapping[tuple[int, bool], float]) -> f
 
 
 def images_for(
-    seconds: float, speed: Mapping[tuple[int, bool], float], growth: float, fade_share: float
-) -> tuple[dict[int, int], dict[int, int]]:
-    """(fade_images, stable_images) per resolution that fill `seconds`.
+    seconds: float, speed: Mapping[Part, float], growth: float, fade_share: float, pretrain_share: float = 0.5
+) -> dict[Part, int]:
+    """Images for every part of the plan, to fill `seconds`.
 
-    speed: images/s for every (resolution, fade) that the plan has. A resolution's time is its `time_shares`, of which
-    the fade takes `fade_share`, or all or nothing where there is only one of the two.
+    speed: images/s of every part. A resolution's time is its `time_shares`, of which a fade takes `fade_share`, a generator
+    that learns alone before the discriminator joins `pretrain_share`, and the rest what is left; or all, where there is
+    nothing else.
     """
-    resolutions = sorted({r for r, _ in speed})
-    fade, stable = {}, {}
-    for resolution, share in time_shares(resolutions, growth).items():
-        part = fade_share if (resolution, False) in speed else 1.0
-        part = part if (resolution, True) in speed else 0.0
-        fade[resolution] = round(seconds * share * part * speed[resolution, True]) if part else 0
-        stable[resolution] = round(seconds * share * (1 - part) * speed[resolution, False]) if part < 1 else 0
-    return fade, stable
+    images = {}
+    for resolution, share in time_shares(sorted({p.resolution for p in speed}), growth).items():
+        parts = [p for p in speed if p.resolution == resolution]
+        joined = any(p.adversarial for p in parts)
+        alone = [p for p in parts if joined and not p.adversarial]
+        weights = {p: fade_share if p.fade else pretrain_share for p in parts if p.fade or p in alone}
+        main = [p for p in parts if p not in weights]
+        weights |= {p: 1 - sum(weights.values()) for p in main}
+        total = sum(weights.values())
+        images |= {p: round(seconds * share * w / total * speed[p]) if w else 0 for p, w in weights.items()}
+    return images
 
 
 @dataclass(frozen=True)
@@ -185,13 +224,12 @@ class Speed:
 OVERHEAD = 0.03  # share of a run's time for grids, checkpoints and the start of phases
 
 
-def expected_seconds(phase: Phase, speeds: Mapping[tuple[int, bool], Speed]) -> float:
-    """speeds: by (resolution, fade)."""
-    speed = speeds[phase.resolution, phase.fade]
+def expected_seconds(phase: Phase, speeds: Mapping[Part, Speed]) -> float:
+    speed = speeds[phase.part]
     return (phase.images / speed.images_per_second + speed.build_seconds) * (1 + OVERHEAD)
 
 
-def table(phases: Sequence[Phase], speeds: Mapping[tuple[int, bool], Speed] | None = None) -> str:
+def table(phases: Sequence[Phase], speeds: Mapping[Part, Speed] | None = None) -> str:
     """The plan for people: phase, images, batch and, where measured, images/s and expected minutes."""
     from rich.console import Console
     from rich.table import Table
@@ -205,7 +243,7 @@ def table(phases: Sequence[Phase], speeds: Mapping[tuple[int, bool], Speed] | No
         if speeds:
             seconds = expected_seconds(p, speeds)
             total += seconds
-            measured = (f"{speeds[p.resolution, p.fade].images_per_second:,.0f}", f"{seconds / 60:.1f}")
+            measured = (f"{speeds[p.part].images_per_second:,.0f}", f"{seconds / 60:.1f}")
         text.add_row(p.name, f"{p.images:,}", str(p.batch), *measured)
     text.add_row("in all", f"{phases[-1].end:,}", "", "", f"{total / 60:.1f}" if speeds else "")
     console = Console(width=72)

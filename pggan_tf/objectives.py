@@ -114,14 +114,28 @@ def per_sample(values):
     return tf.reduce_mean(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1) if values.shape.rank > 1 else values
 
 
+def pixel_loss(kind: str, made, wanted, channels: int):
+    """'l1' or 'mse' between images [N,H,W,C] of which the last `channels` were made, the others given and alike -> [N]."""
+    apart = made[..., -channels:] - wanted[..., -channels:]
+    return tf.reduce_mean(tf.abs(apart) if kind == "l1" else tf.square(apart), axis=[1, 2, 3])
+
+
+def feature_distance(made, wanted):
+    """Mean squared difference of the features of both, lists of [N,H,W,C], over all of them -> [N] (Ledig et al. 2017, eq. 5)."""
+    return tf.add_n([per_sample(tf.cast(tf.math.squared_difference(a, b), tf.float32)) for a, b in zip(made, wanted)])
+
+
 @dataclass(frozen=True)
 class Objective:
-    """A complete choice: the pair of losses, and what is added to the discriminator's.
+    """A complete choice: the pair of losses, and what is added to the discriminator's and to the generator's.
 
     penalty: one of PENALTIES; penalty_weight: lambda of gp, gamma of r1 and r2; penalty_every: k > 1 adds the penalty at
     every k-th step, k times as heavy (lazy regularisation, Karras et al. 2020, section 4); drift: weight of f(real)^2
     (Karras et al. 2018, appendix A.1). labels: classes that the discriminator tells apart besides, with class_weight
     (ACGAN, Odena et al. 2017, eq. 2 and 3): its logits are then [N, 1 + labels], of which the first is f.
+
+    adversarial_weight: of the adversarial loss in G's. pixel: G's loss by pixels, one of PIXEL, with pixel_weight.
+    content: where the features come from in which G's images should be like the wanted ones, one of CONTENT, with content_weight.
     """
 
     adversarial: Adversarial
@@ -132,10 +146,16 @@ class Objective:
     drift: float = 0.0
     labels: int = 0
     class_weight: float = 1.0
+    adversarial_weight: float = 1.0
+    pixel: str = "none"
+    pixel_weight: float = 1.0
+    content: str = "none"
+    content_weight: float = 1.0
 
     @property
     def symmetric(self) -> bool:
-        """Whether G's gradient at the fakes is the negative of D's: not so with classes, which both want to be told apart."""
+        """Whether G's adversarial gradient at the fakes is the negative of D's, but for the weight: not so with classes, which
+        both want to be told apart."""
         return self.adversarial.symmetric and not self.labels
 
     def source(self, logits):
@@ -162,18 +182,21 @@ class Objective:
         return losses
 
     def generator(self, real_logits, fake_logits, fake_labels=None):
-        """G's losses, [N]. real_logits: only looked at by relativistic losses."""
+        """G's losses by logits, [N]. real_logits: only looked at by relativistic losses."""
         fake = self.source(fake_logits)
         if self.adversarial.relative:
             r, fake = self._relative(self.source(real_logits), fake)
             losses = per_sample(self.adversarial.generator(fake)) + per_sample(self.adversarial.generator_real(r))
         else:
             losses = per_sample(self.adversarial.generator(fake))
+        losses = self.adversarial_weight * losses
         if self.labels:
             losses += self._classes(fake_logits, fake_labels)
         return losses
 
 
+PIXEL = ("none", "l1", "mse")
+CONTENT = ("none", "vgg19", "discriminator")
 PENALTIES = ("gp", "r1", "r2", "r1+r2", "none")
 
 # The names of --loss: a pair and the penalty that it is published with.
@@ -194,4 +217,6 @@ LOSSES: dict[str, dict] = {
     "saturating": {"adversarial": "saturating", **_BARE},
     "hinge": {"adversarial": "hinge", **_BARE},
     "relativistic": {"adversarial": "relativistic", **_BARE},
+    # No discriminator: the generator's pixel loss alone.
+    "none": {"adversarial": None, **_BARE},
 }

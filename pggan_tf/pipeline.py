@@ -55,32 +55,70 @@ def order(numbers: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.nd
     return permute(numbers % count, count, key), flips.astype(bool)
 
 
+def kept(shards: Shards, resolution: int, held_out: float) -> int:
+    """How many images are trained on: all but the last `held_out` share."""
+    count = shards.count(resolution)
+    return count - round(count * held_out)
+
+
+def _patches(pixels: np.ndarray, patch: int, numbers: np.ndarray, seed: int) -> np.ndarray:
+    """[N,R,R,C] -> [N,patch,patch,C], cut out at places that follow from the images' numbers."""
+    places = pixels.shape[1] - patch + 1
+    drawn = _mix(numbers.astype(np.uint64) ^ _mix(np.full(len(numbers), seed, np.uint64) ^ np.uint64(0xC07)))
+    y, x = (drawn >> np.uint64(32)) % np.uint64(places), (drawn & np.uint64(0xFFFFFFFF)) % np.uint64(places)
+    return np.stack([image[b : b + patch, a : a + patch] for image, b, a in zip(pixels, y.tolist(), x.tolist())])
+
+
 def read(
-    shards: Shards, resolution: int, seed: int, start: int, images: int, mirror: bool
+    shards: Shards,
+    resolution: int,
+    seed: int,
+    start: int,
+    images: int,
+    mirror: bool,
+    patch: int | None = None,
+    held_out: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images number start .. start + images - 1 of a run: uint8 [N,R,R,C] and labels int64 [N]."""
-    indices, flips = order(np.arange(start, start + images), shards.count(resolution), seed)
+    """Images number start .. start + images - 1 of a run: uint8 [N,R,R,C], or patches of them, and labels int64 [N]."""
+    numbers = np.arange(start, start + images)
+    indices, flips = order(numbers, kept(shards, resolution, held_out), seed)
     pixels = shards.read(resolution, indices)
+    if patch:
+        pixels = _patches(pixels, patch, numbers, seed)
     if mirror:
         pixels[flips] = pixels[flips][:, :, ::-1]
     return pixels, shards.labels(resolution, indices)
 
 
-def batches(shards: Shards, resolution: int, seed: int, start: int, end: int, batch: int, mirror: bool = True):
-    """A tf.data.Dataset of (uint8 [batch,R,R,C], int64 [batch]) for images start .. end - 1 of a run, read ahead of the training."""
+def batches(
+    shards: Shards,
+    resolution: int,
+    seed: int,
+    start: int,
+    end: int,
+    batch: int,
+    mirror: bool = True,
+    patch: int | None = None,
+    held_out: float = 0.0,
+):
+    """A tf.data.Dataset of (uint8 [batch,R,R,C], int64 [batch]) for images start .. end - 1 of a run, read ahead of the training.
+
+    patch: squares of this size are cut out of the images. held_out: the share of the images, the last ones, that is left out.
+    """
     import tensorflow as tf
 
     channels = shards.manifest.channels
-    together = max(1, min(64, _GATHER_BYTES // (batch * resolution * resolution * channels)))
+    size = patch or resolution
+    together = max(1, min(64, _GATHER_BYTES // (batch * size * size * channels)))
 
     def gather(first):
         count = min(together, -(-(end - first) // batch))
-        pixels, labels = read(shards, resolution, seed, int(first), count * batch, mirror)
+        pixels, labels = read(shards, resolution, seed, int(first), count * batch, mirror, patch, held_out)
         return pixels.reshape(count, batch, *pixels.shape[1:]), labels.reshape(count, batch)
 
     def load(first):
         pixels, labels = tf.numpy_function(gather, [first], [tf.uint8, tf.int64], stateful=False)
-        pixels.set_shape([None, batch, resolution, resolution, channels])
+        pixels.set_shape([None, batch, size, size, channels])
         labels.set_shape([None, batch])
         return pixels, labels
 

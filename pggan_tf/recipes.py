@@ -34,6 +34,7 @@ _DCGAN = {
     "stddev_group": 1,
     "update": "two-stage",
     "stable_images": {4: 1_000_000},
+    "snapshot_epochs": 1.0,
 }
 # The clock counts the critic's images: five for each that the generator learns from.
 _FIVE_CRITIC_STEPS = {
@@ -43,6 +44,8 @@ _FIVE_CRITIC_STEPS = {
     "stable_images": {4: 5_000_000},
     "ema_half_life_images": 50_000.0,
 }
+
+_IMAGES = {"channels": 3, "stddev_group": 1, "ema_half_life_images": 2_000.0, "held_out": 0.05, "grid": 48}
 
 RECIPES: dict[str, dict] = {
     "pggan": {},
@@ -102,6 +105,57 @@ RECIPES: dict[str, dict] = {
         "learning_rate": {4: 1e-3},
     },
     "pggan-separable": {"conv": "separable"},
+    # Progressive Pegasus' second network: gray to colour at full resolution.
+    "recolor": {
+        **_IMAGES,
+        "task": "recolor",
+        "network": "recolor",
+        "loss": "none",
+        "pixel": "mse",
+        "batch": {4: 16},
+        "stable_images": {4: 200_000},
+        "decay_share": 0.5,
+    },
+    # Isola et al. 2017, section 3 and 6.2, in Lab. (They halve D's loss: Adam makes nothing of that.) 100 epochs at a constant
+    # rate and 100 of linear decay there; D's batch is normalised by groups, so that one-stage updates need no second product.
+    "colorize": {
+        **_IMAGES,
+        "task": "colorize",
+        "network": "unet",
+        "target_res": 256,
+        "loss": "nonsaturating",
+        "pixel": "l1",
+        "pixel_weight": 100.0,
+        "generator_norm": "group",
+        "discriminator_norm": "group",
+        "learning_rate": {4: 2e-4},
+        "adam_betas": (0.5, 0.999),
+        "batch": {4: 16, 256: 4, 512: 1},
+        "stable_images": {4: 200_000},
+        "decay_share": 0.5,
+    },
+    # Ledig et al. 2017, section 3.2; without batch normalisation in the generator (Wang et al. 2018, ESRGAN, section 3.1), with
+    # equalised rates, which ask for a higher learning rate than their 1e-4.
+    "srgan": {
+        **_IMAGES,
+        "task": "upscale",
+        "network": "srresnet",
+        "filter": "bicubic",
+        "target_res": 256,
+        "patch": 96,
+        "loss": "nonsaturating",
+        "pixel": "mse",
+        "pixel_weight": 1.0,
+        "content": "discriminator",
+        "adversarial_weight": 1e-3,
+        "content_weight": 1e-2,
+        "learning_rate": {4: 2e-3},
+        "adam_betas": (0.9, 0.999),
+        "batch": {4: 16},
+        "pretrain_images": 1_000_000,
+        "stable_images": {4: 1_000_000},
+        "decay_share": 0.5,
+    },
     "pggan-cifar10": {
         **_PAPER,
         "fmap_base": 4096,

@@ -82,22 +82,105 @@ class Sampler:
         return np.concatenate(out)
 
 
-SETTLING = 4096  # latents that a finished generator is settled on
+SETTLING = 4096  # inputs that a finished generator is settled on
+_SETTLING_PIXELS = 1 << 22  # or pixels of images
 
 
-def finish(generator, images: int = SETTLING):
+def settling_latents(size: int, count: int = SETTLING) -> np.ndarray:
+    """[count, size]: those of seeds that nobody will ask for."""
+    return latents(range(1 << 20, (1 << 20) + count), size)
+
+
+class _FromLatents:
+    """The first seeds' images, of every class in turn."""
+
+    columns = None
+
+    def __init__(self, generator, count: int):
+        self.generator, self.latents = generator, latents(range(count), generator.latent_size)
+        self.sampler = Sampler(generator)
+
+    def inputs(self, count: int) -> np.ndarray:
+        """What the generator is measured and settled on."""
+        return settling_latents(self.generator.latent_size, count)
+
+    def images(self, resolution: int, alpha: float = 1.0) -> np.ndarray:
+        """uint8 [N, R, R, C]."""
+        return self.sampler.images(self.latents, resolution, alpha)
+
+
+TRIPLES = 4  # side by side in a grid
+
+
+class _FromImages:
+    """What was given, what is made of it, and the original, of images that are not trained on, where some were held out."""
+
+    columns = 3 * TRIPLES
+
+    def __init__(self, generator, task, shards, resolution: int, count: int, held_out: float):
+        from pggan_tf import pipeline
+
+        self.generator, self.task, self.shards, self.resolution = generator, task, shards, resolution
+        self.kept, everything = pipeline.kept(shards, resolution, held_out), shards.count(resolution)
+        first = self.kept if held_out and everything > self.kept else 0
+        self.originals = shards.read(resolution, np.arange(first, min(first + count, everything)))
+        self._made = None
+
+    def _given(self, images: np.ndarray):
+        import tensorflow as tf
+
+        return self.task.given(tf.constant(pixels.to_float(images)), tf.zeros([2], tf.int64))
+
+    def inputs(self, count: int) -> np.ndarray:
+        count = min(count, self.kept, max(8, _SETTLING_PIXELS // self.resolution**2))
+        return self._given(self.shards.read(self.resolution, np.arange(count))).numpy()
+
+    def pairs(self, images: np.ndarray):
+        """uint8 [N,R,R,C] -> three of uint8 [N,R,R,3]: given, made, original."""
+        import tensorflow as tf
+
+        if self._made is None:
+
+            def made(x):
+                given = self.task.given(x, tf.zeros([2], tf.int64))
+                shown = self.task.picture(given, self.generator(given))
+                return self.task.before(given, self.resolution), shown, self.task.picture(given, self.task.wanted(x))
+
+            self._made = tf.function(made, autograph=False, reduce_retracing=True)
+        parts = [
+            [pixels.to_uint8(x.numpy()) for x in self._made(tf.constant(pixels.to_float(images[i : i + 8])))]
+            for i in range(0, len(images), 8)
+        ]
+        return [np.concatenate(column) for column in zip(*parts)]
+
+    def images(self, resolution: int, alpha: float = 1.0) -> np.ndarray:
+        """uint8 [3 N, R, R, 3]."""
+        triple = np.stack(self.pairs(self.originals), axis=1)
+        return triple.reshape(-1, *triple.shape[2:])
+
+
+def samples(config: configs.Config, generator, shards):
+    """What a run shows of its generator, and what that is measured on."""
+    if config.task == "generate":
+        return _FromLatents(generator, config.grid)
+    count = max(1, config.grid // 3)
+    return _FromImages(generator, configs.task(config), shards, config.resolutions[-1], count, config.held_out)
+
+
+def finish(generator, inputs: np.ndarray):
     """A float32 copy of a trained generator, made ready for use outside training: see the network's `settle`."""
     copy = type(generator).from_config({**generator.get_config(), "dtype": "float32"})
     copy.build()
     for mine, theirs in zip(copy.variables, generator.variables, strict=True):
         mine.assign(theirs)
-    copy.settle(latents(range(1 << 20, (1 << 20) + images), copy.latent_size))
+    copy.settle(inputs)
     return copy
 
 
 def _from_checkpoint(run: Path, report):
     """The moving average of a run that has not ended, as far as it has grown."""
     from pggan_tf import checkpoint, networks
+    from pggan_tf.shards import Shards
 
     arrays, meta = checkpoint.newest(run, report)
     config = configs.load(run / "config.json")
@@ -105,23 +188,24 @@ def _from_checkpoint(run: Path, report):
     resolutions = [r for r in config.resolutions if r <= phase.resolution]
     if phase.fade and len(resolutions) > 1:
         resolutions.pop()  # a block that is still fading in is no stage yet
-    classes = json.loads((run / "environment.json").read_text())["dataset"].get("classes", ())
-    options = {**configs.network_options(config, classes), "resolutions": tuple(resolutions)}
+    dataset = json.loads((run / "environment.json").read_text())["dataset"]
+    options = {**configs.network_options(config, dataset.get("classes", ())), "resolutions": tuple(resolutions)}
     generator = networks.generator(config.network, options)
     generator.build()
     for variable in generator.kept_variables():
         variable.assign(arrays[f"ema/{variable.path.partition('/')[2]}"])
-    return finish(generator)
+    shards = None if config.task == "generate" else Shards(dataset["folder"])
+    return finish(generator, samples(config, generator, shards).inputs(SETTLING))
 
 
 def load(path: str | Path, report=print):
     """A run's folder or a `.keras` file -> its generator. A run that has not ended gives what its newest checkpoint holds."""
     import keras
 
-    from pggan_tf.networks import NETWORKS
+    from pggan_tf import networks
 
-    for network in NETWORKS:  # registers the classes that the file may name
-        importlib.import_module(f"pggan_tf.networks.{network}")
+    for module in networks.modules():  # registers the classes that the file may name
+        importlib.import_module(f"pggan_tf.networks.{module}")
     path = Path(path)
     file = path / "generator.keras" if path.is_dir() else path
     if path.is_dir() and not file.is_file() and (path / "config.json").is_file():

@@ -27,7 +27,10 @@ def test_every_recipe_is_complete_and_has_a_schedule(name):
         "lsgan_targets",
         "total_images",
         "minutes",
+        "patch",
+        "snapshot_epochs",
         "snapshot_images",
+        "vgg_weights",
         "stage_growth",
         "weight_clip",
     }

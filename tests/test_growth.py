@@ -6,6 +6,11 @@ from pggan_tf.errors import UserError
 TABLES = {"batch": {4: 16, 8: 8}, "learning_rate": {4: 1e-3, 16: 2e-3}}
 
 
+def by_kind(images):
+    """What images_for says, as (fades, stable ones) by resolution."""
+    return tuple({p.resolution: n for p, n in images.items() if p.fade == fade} for fade in (True, False))
+
+
 def test_plan_alternates_fade_and_stable_and_leaves_no_gap():
     phases = growth.plan((4, 8, 16), {4: 0, 8: 100, 16: 50}, {4: 100, 8: 64, 16: 0}, **TABLES)
     table = [
@@ -57,21 +62,47 @@ def test_resolutions_need_not_double():
 
 
 def test_images_for_fills_the_time():
-    speeds = {(4, False): 1000.0, (8, True): 200.0, (8, False): 250.0, (16, True): 40.0, (16, False): 50.0}
-    fade, stable = growth.images_for(600, speeds, growth=2.0, fade_share=0.25)
-    seconds = {r: (fade[r] / speeds[r, True] if fade[r] else 0) + stable[r] / speeds[r, False] for r in (4, 8, 16)}
+    speeds = {
+        growth.Part(4, False, True): 1000.0,
+        growth.Part(8, True, True): 200.0,
+        growth.Part(8, False, True): 250.0,
+        growth.Part(16, True, True): 40.0,
+        growth.Part(16, False, True): 50.0,
+    }
+    fade, stable = by_kind(growth.images_for(600, speeds, growth=2.0, fade_share=0.25))
+    seconds = {
+        r: (fade[r] / speeds[growth.Part(r, True, True)] if r in fade else 0)
+        + stable[r] / speeds[growth.Part(r, False, True)]
+        for r in (4, 8, 16)
+    }
     assert sum(seconds.values()) == pytest.approx(600, rel=1e-3)
     assert seconds[8] / seconds[4] == pytest.approx(2, rel=1e-2) == seconds[16] / seconds[8]
     assert fade[16] / 40 == pytest.approx(seconds[16] / 4, rel=1e-2)
-    assert fade[4] == 0
+    assert 4 not in fade
 
 
 def test_images_for_leaves_out_what_the_plan_has_not():
     """After --init-from the stages that were trained are gone."""
-    fade, stable = growth.images_for(
-        100, {(8, False): 10.0, (16, True): 5.0, (16, False): 5.0}, growth=1.0, fade_share=0.5
-    )
-    assert (fade, stable) == ({8: 0, 16: 125}, {8: 500, 16: 125})
+    speeds = {growth.Part(8, False, True): 10.0, growth.Part(16, True, True): 5.0, growth.Part(16, False, True): 5.0}
+    fade, stable = by_kind(growth.images_for(100, speeds, growth=1.0, fade_share=0.5))
+    assert (fade, stable) == ({16: 125}, {8: 500, 16: 125})
+
+
+def test_a_generator_that_learns_alone_first_gets_its_share():
+    alone, joined = growth.Part(32, False, False), growth.Part(32, False, True)
+    assert growth.images_for(100, {alone: 8.0, joined: 4.0}, 1.0, 0.3, 0.25) == {alone: 200, joined: 300}
+    assert growth.images_for(100, {alone: 8.0}, 1.0, 0.3, 0.25) == {alone: 800}
+
+
+def test_the_pixel_loss_comes_first_and_the_rate_falls_at_the_ends():
+    phases = growth.plan((32,), {4: 0}, {4: 100}, {4: 10}, {4: 1e-3}, 2, 50, decay_share=0.4)
+    assert [(p.name, p.start, p.images, p.images_per_step) for p in phases] == [
+        ("32px pixel loss", 0, 50, 10),
+        ("32px stable", 50, 100, 20),
+    ]
+    assert [growth.rate(phases[1], n) for n in (0, 60, 80, 100)] == [1.0, 1.0, 0.5, 0.0]
+    (alone,) = growth.plan((32,), {4: 0}, {4: 100}, {4: 10}, {4: 1e-3}, adversarial=False)
+    assert not alone.adversarial and alone.decay_images == 0
 
 
 def test_an_empty_schedule_is_refused():
@@ -81,7 +112,13 @@ def test_an_empty_schedule_is_refused():
 
 def test_a_short_run_keeps_its_first_stage_long_enough():
     """Time grows threefold from stage to stage, unless the first would then see fewer than 40,000 images."""
-    speed = {(4, False): 4000.0, (8, False): 1200.0, (16, False): 400.0, (32, False): 100.0, (64, False): 50.0}
+    speed = {
+        growth.Part(4, False, True): 4000.0,
+        growth.Part(8, False, True): 1200.0,
+        growth.Part(16, False, True): 400.0,
+        growth.Part(32, False, True): 100.0,
+        growth.Part(64, False, True): 50.0,
+    }
     assert growth.fitting_growth(2000, speed) == 3.0  # 121 parts of 16.5 s: 66,000 images
     short = growth.fitting_growth(330, speed)
     assert 1.9 < short < 2.1

@@ -80,7 +80,7 @@ def test_the_fade_begins_with_the_stage_before_and_ends_with_the_new_one():
 
 def test_truncation_shortens_towards_the_typical_image():
     g, _ = networks()
-    g = synthesis.finish(g, images=32)
+    g = synthesis.finish(g, synthesis.settling_latents(g.latent_size, 32))
     spread = [float(np.std(g(latents(64), resolution=16, truncation=t), axis=0).mean()) for t in (0.0, 0.5, 1.0)]
     assert spread[0] == pytest.approx(0, abs=1e-6) and 0.05 * spread[2] < spread[1] < 0.8 * spread[2]
     np.testing.assert_array_equal(g(latents(), truncation=1.0), g(latents()))
@@ -89,7 +89,7 @@ def test_truncation_shortens_towards_the_typical_image():
 def test_a_finished_generator_shows_the_same_image_at_every_stage():
     """The lower stages' outputs, refitted, come as close to the last stage's image as a linear map of their features can."""
     g, _ = networks()
-    done = synthesis.finish(g)
+    done = synthesis.finish(g, synthesis.settling_latents(g.latent_size))
     z = latents(64)
     last = g(z, resolution=48)
     np.testing.assert_array_equal(done(z, resolution=48), last)

@@ -146,7 +146,7 @@ def test_r1_and_r2_are_taken_where_they_say():
         objective = objectives.Objective(objectives.ADVERSARIAL["wgan"], name, 1.0)
         players = updates.Players(
             None,
-            lambda x: weight * 0.5 * tf.reduce_sum(x**2, axis=[1, 2, 3]),
+            lambda x: [weight * 0.5 * tf.reduce_sum(x**2, axis=[1, 2, 3])],
             [],
             [weight],
             None,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import growth, objectives
+from pggan_tf import growth, objectives, tasks
 from pggan_tf.networks.progressive import Discriminator, Generator
 from pggan_tf.objectives import ADVERSARIAL, Objective
 from pggan_tf.training import updates
@@ -20,6 +20,7 @@ def gan(objective=None, update="two-stage", dtype="float32", **kwargs):
     keras.utils.set_random_seed(0)
     settings = {
         "seed": 0,
+        "task": tasks.Generate(),
         "adam_betas": (0.0, 0.99),
         "adam_epsilon": 1e-8,
         "ema_half_life_images": 100.0,
@@ -48,7 +49,7 @@ def values(model):
 def players(model, objective, record, n=8):
     return updates.Players(
         generate=lambda z, labels: model.generator(z, resolution=8, alpha=0.4),
-        discriminate=lambda x: model.discriminator(x, resolution=8, alpha=0.4),
+        discriminate=lambda x: [model.discriminator(x, resolution=8, alpha=0.4)],
         generator_variables=[v.value for v in model.generator.variables_at(8, True)],
         discriminator_variables=[v.value for v in model.discriminator.variables_at(8, True)],
         apply_generator=lambda g, loss: record.__setitem__("g", g),

@@ -1,10 +1,12 @@
 """One-stage training gives the gradients of the simultaneous two-stage update, for every loss, discriminator and penalty."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf.objectives import ADVERSARIAL, PENALTIES, Objective
+from pggan_tf.objectives import ADVERSARIAL, PENALTIES, Objective, pixel_loss
 from pggan_tf.training import updates
 
 N, SIZE, LATENT, CLASSES = 8, 8, 6, 3
@@ -19,6 +21,7 @@ class Networks:
     """
 
     GROUPS = {"alone": 1, "batch": 0, "groups": 4, "map": 1, "classes": 1}
+    features = False  # whether `judge` gives what is before the last layer too
 
     def __init__(self, kind, dtype, bias=0.0):
         rng = np.random.default_rng(0)
@@ -37,18 +40,31 @@ class Networks:
         return tf.tanh(tf.nn.conv2d(x, self.g[1], 1, "SAME"))
 
     def discriminate(self, x):
+        return self.judge(x)[0]
+
+    def judge(self, x):
+        """[logits], or [logits, features]."""
+        logits, hidden = self._judged(x)
+        return [logits, hidden] if self.features else [logits]
+
+    def _judged(self, x):
         x = tf.nn.softplus(tf.nn.conv2d(x, self.d[0], 2, "SAME"))
         if self.kind == "batch":
             mean, variance = tf.nn.moments(x, [0, 1, 2])
             x = (x - mean) / tf.sqrt(variance + 1e-3)
         x = tf.nn.softplus(tf.nn.conv2d(x, self.d[1], 1, "SAME"))
         if self.kind == "map":
-            return tf.nn.conv2d(x, self.head, 1, "SAME") + self.bias
+            return tf.nn.conv2d(x, self.head, 1, "SAME") + self.bias, x
         if self.kind == "groups":
             y = tf.reshape(x, [-1, 4, *x.shape[1:]])
             y = tf.sqrt(tf.math.reduce_variance(y, axis=1) + 1e-3)
             x = tf.concat([x, tf.repeat(tf.reduce_mean(y, -1, keepdims=True), 4, axis=0)], axis=-1)
-        return tf.reshape(x, [x.shape[0], -1]) @ self.d[2] + self.bias
+        return tf.reshape(x, [x.shape[0], -1]) @ self.d[2] + self.bias, x
+
+
+def auxiliary(fakes, reals):
+    """G's distance to the reals, by pixels; with a weight."""
+    return 3.0 * pixel_loss("l1", fakes, reals, 2)
 
 
 def gradients(rule, networks, objective, dtype):
@@ -57,7 +73,7 @@ def gradients(rule, networks, objective, dtype):
     record = {}
     players = updates.Players(
         generate=networks.generate,
-        discriminate=networks.discriminate,
+        discriminate=networks.judge,
         generator_variables=networks.g,
         discriminator_variables=networks.d,
         apply_generator=lambda g, loss: record.__setitem__("g", g),
@@ -65,6 +81,7 @@ def gradients(rule, networks, objective, dtype):
         objective=objective,
         batch=N,
         group=networks.GROUPS[networks.kind],
+        auxiliary=auxiliary if objective.pixel != "none" else None,
     )
     z, labels = draw(1, N, LATENT), tf.constant(np.arange(N) % CLASSES)
     mix = tf.random.stateless_uniform((N, 1, 1, 1), (3, 0), dtype=dtype)
@@ -81,6 +98,11 @@ def literal(networks, objective, dtype):
         fakes = networks.generate(z, labels)
         real, fake = networks.discriminate(reals), networks.discriminate(fakes)
         loss_g = tf.reduce_mean(objective.generator(real, fake, labels))
+        if objective.pixel != "none":
+            loss_g += tf.reduce_mean(auxiliary(fakes, reals))
+        if objective.content != "none":
+            apart = networks.judge(fakes)[1] - networks.judge(reals)[1]
+            loss_g += objective.content_weight * tf.reduce_mean(tf.square(apart))
         real, fake = networks.discriminate(reals), networks.discriminate(tf.stop_gradient(fakes))
         loss_d = tf.reduce_mean(objective.discriminator(real, fake, labels, labels))
     return {"g": tape.gradient(loss_g, networks.g), "d": tape.gradient(loss_d, networks.d)}
@@ -118,6 +140,45 @@ def test_both_rules_give_the_gradients_of_the_definition(name, kind, dtype, rule
     exact = literal(networks, objective, dtype)
     for network in "gd":
         assert distance(ours[network], exact[network]) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("content", ["none", "discriminator"])
+@pytest.mark.parametrize("kind", ["alone", "map", "batch"])
+@pytest.mark.parametrize("name", ADVERSARIAL)
+@pytest.mark.parametrize("rule", updates.UPDATES)
+def test_losses_by_pixels_and_features_join_the_adversarial_one(name, kind, content, rule):
+    """As of a colorizer or SRGAN: a weighted adversarial loss, L1 and the distance of D's features."""
+    networks = Networks(kind, "float32")
+    networks.features = content != "none"
+    objective = dataclasses.replace(
+        objective_for(kind, name), adversarial_weight=0.3, pixel="l1", content=content, content_weight=0.5
+    )
+    ours, stats, _ = gradients(updates.UPDATES[rule], networks, objective, "float32")
+    exact = literal(networks, objective, "float32")
+    for network in "gd":
+        assert distance(ours[network], exact[network]) < 1e-5
+    assert 0 < float(stats["auxiliary"]) != float(stats["loss_g"])
+
+
+def test_the_generator_may_learn_alone():
+    networks = Networks("alone", "float32")
+    objective = dataclasses.replace(objective_for("alone", "wgan"), pixel="l1", adversarial_weight=0.0)
+    ours, stats, _ = gradients(updates.generator_alone, networks, objective, "float32")
+    assert "d" not in ours and float(stats["loss_g"]) == float(stats["auxiliary"]) > 0
+    assert distance(ours["g"], literal(networks, objective, "float32")["g"]) < 1e-5
+
+
+def test_photos_are_not_generated_from_twice():
+    """Where G's step of two-stage is given the same photos again, its forward pass is shared."""
+    networks, made = Networks("alone", "float32"), []
+    _, _, players = gradients(updates.two_stage, networks, objective_for("alone", "nonsaturating"), "float32")
+    counting = dataclasses.replace(players, generate=lambda *given: made.append(1) or networks.generate(*given))
+    z, labels, images = tf.zeros((N, LATENT)), tf.zeros([N], tf.int64), tf.zeros((N, SIZE, SIZE, 3))
+    for second, times in (((None, None), 1), ((z, labels), 2)):
+        batch = updates.Batch(images, labels, z, labels, *second, tf.zeros((N, 1, 1, 1)), tf.constant(True))
+        made.clear()
+        updates.two_stage(counting, [batch])
+        assert len(made) == times
 
 
 @pytest.mark.parametrize("bias", [-1e4, -90.0, 0.0, 90.0, 1e4])
@@ -185,8 +246,6 @@ def test_what_one_stage_saves_in_convolutions():
 def test_two_stage_takes_a_step_of_d_for_every_batch():
     networks, taken = Networks("alone", "float32"), []
     _, _, players = gradients(updates.two_stage, networks, objective_for("alone", "wgan"), "float32")
-    import dataclasses
-
     counting = dataclasses.replace(
         players,
         apply_discriminator=lambda g, loss: taken.append("d"),

@@ -1,4 +1,4 @@
-"""One module per architecture, each with a Generator and a Discriminator; this table is what --network offers.
+"""One module per architecture, with a Generator or a Discriminator or both; this table is what --network offers.
 
 No TensorFlow is imported before a network is built.
 """
@@ -11,47 +11,107 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """grows: through several resolutions, or made for one. usual: values of config fields that are None. generator,
-    discriminator: what each takes besides resolutions, channels, fmap_base, fmap_max and classes, by the names of the
-    config's fields."""
+    """tasks: what it may be trained for. grows: through several resolutions, or made for one. usual: values of config fields
+    that are None. generator, discriminator: what each takes besides `resolutions`, `channels` and `dtype`, by the names of the
+    config's fields. generator_module, discriminator_module: where they are; a kind without a discriminator is trained by a
+    pixel loss alone. generator_norms: that it knows. largest: pixels; any_size: not only powers of two."""
 
+    tasks: tuple[str, ...]
     grows: bool
     usual: dict[str, str]
     generator: tuple[str, ...]
     discriminator: tuple[str, ...]
+    generator_module: str
+    discriminator_module: str | None
+    generator_norms: tuple[str, ...]
+    largest: int = 1024
+    any_size: bool = False
 
     @property
     def structure(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.generator, *self.discriminator)))
 
 
+_TAPERED = ("fmap_base", "fmap_max", "classes")
+_IMAGES = ("given_channels", "task", "width")
+
 NETWORKS: dict[str, Kind] = {
     "progressive": Kind(
+        ("generate",),
         True,
         {"generator_norm": "pixel", "discriminator_norm": "none"},
-        ("latent_size", "generator_norm", "conv"),
-        ("stddev_group", "minibatch", "discriminator_norm", "spectral", "conv"),
+        (*_TAPERED, "latent_size", "generator_norm", "conv"),
+        (*_TAPERED, "stddev_group", "minibatch", "discriminator_norm", "spectral", "conv"),
+        "progressive",
+        "progressive",
+        ("pixel", "batch", "none"),
     ),
     "dcgan": Kind(
+        ("generate",),
         False,
         {"generator_norm": "batch", "discriminator_norm": "batch"},
-        ("latent_size", "generator_norm"),
-        ("discriminator_norm", "spectral"),
+        (*_TAPERED, "latent_size", "generator_norm"),
+        (*_TAPERED, "discriminator_norm", "spectral"),
+        "dcgan",
+        "dcgan",
+        ("batch", "none"),
+        256,
+    ),
+    "unet": Kind(
+        ("colorize", "translate"),
+        False,
+        {"generator_norm": "batch", "discriminator_norm": "batch"},
+        (*_IMAGES, "fmap_max", "generator_norm", "dropout"),
+        ("width", "discriminator_norm", "spectral"),
+        "unet",
+        "patchgan",
+        ("batch", "group", "none"),
+        512,
+    ),
+    "recolor": Kind(
+        ("recolor",),
+        False,
+        {"generator_norm": "none", "discriminator_norm": "none"},
+        _IMAGES,
+        (),
+        "recolor",
+        None,
+        (),
+        any_size=True,
+    ),
+    "srresnet": Kind(
+        ("upscale",),
+        False,
+        {"generator_norm": "none", "discriminator_norm": "batch"},
+        (*_IMAGES, "scale", "blocks", "generator_norm"),
+        ("patch", "width", "discriminator_norm", "spectral"),
+        "srresnet",
+        "srgan",
+        ("batch", "none"),
+        any_size=True,
     ),
 }
-SHARED = ("resolutions", "channels", "fmap_base", "fmap_max")
-
-
-def _build(network: str, player: str, options: dict, dtype: str, name: str):
-    module = importlib.import_module(f"pggan_tf.networks.{network}")
-    wanted = (*SHARED, *getattr(NETWORKS[network], player.lower()), "classes")
-    return getattr(module, player)(**{k: options[k] for k in wanted}, dtype=dtype, name=name)
 
 
 def generator(network: str, options: dict, dtype: str = "float32", name: str = "generator"):
-    """options: by the names of the config's fields, and `classes`; those that the network does not take are left out."""
-    return _build(network, "Generator", options, dtype, name)
+    """options: by the names of the config's fields, `classes`, and the channels of the task (`tasks.Task`) as
+    `given_channels`, `output_channels` and `shown_channels`; those that the network does not take are left out."""
+    kind = NETWORKS[network]
+    module = importlib.import_module(f"pggan_tf.networks.{kind.generator_module}")
+    wanted = {k: options[k] for k in ("resolutions", *kind.generator)}
+    return module.Generator(**wanted, channels=options["output_channels"], dtype=dtype, name=name)
 
 
 def discriminator(network: str, options: dict, dtype: str = "float32", name: str = "discriminator"):
-    return _build(network, "Discriminator", options, dtype, name)
+    """None for a network that has none."""
+    kind = NETWORKS[network]
+    if kind.discriminator_module is None:
+        return None
+    module = importlib.import_module(f"pggan_tf.networks.{kind.discriminator_module}")
+    wanted = {k: options[k] for k in ("resolutions", *kind.discriminator)}
+    return module.Discriminator(**wanted, channels=options["shown_channels"], dtype=dtype, name=name)
+
+
+def modules() -> list[str]:
+    """All that define networks: importing them registers their classes."""
+    return sorted({m for k in NETWORKS.values() for m in (k.generator_module, k.discriminator_module) if m})

@@ -22,31 +22,29 @@ def leaky(x):
     return tf.nn.leaky_relu(x, LEAK)
 
 
+def normalization(kind: str, maps: int, name: str, dtype):
+    """The layer of --generator-norm and --discriminator-norm: 'batch', 'group' (Wu and He 2018, 32 groups), or None."""
+    if kind == "batch":
+        return BatchNorm(name=name, dtype=dtype)
+    if kind == "group":
+        groups = next(g for g in range(min(32, maps), 0, -1) if maps % g == 0)
+        return keras.layers.GroupNormalization(groups, epsilon=BatchNorm.EPSILON, name=name, dtype=dtype)
+    return None
+
+
 class Network(keras.Model):
-    """resolutions: those that it can run at; one for networks that do not grow. classes: names of what a conditional network
-    tells apart, or empty.
+    """resolutions: those that it can run at; one for networks that do not grow. channels: of the images that it makes or sees.
 
     Layers are held as attributes, because tf.train.Checkpoint and `.keras` files skip layers that sit in lists. All are
     built at once; `layers_at` says which of them a pass uses.
     """
 
-    def __init__(
-        self,
-        resolutions: Sequence[int],
-        channels: int,
-        fmap_base: int,
-        fmap_max: int,
-        classes: Sequence[str] = (),
-        **kwargs,
-    ):
+    classes: Sequence[str] = ()
+
+    def __init__(self, resolutions: Sequence[int], channels: int, **kwargs):
         # Without autocast: images and the fade's weight enter as they are, and each layer casts for itself.
         super().__init__(autocast=False, **kwargs)
         self.resolutions, self.channels = tuple(resolutions), channels
-        self.fmap_base, self.fmap_max = fmap_base, fmap_max
-        self.classes = tuple(classes)
-
-    def _width(self, resolution: int) -> int:
-        return width(resolution, self.fmap_base, self.fmap_max)
 
     def _layer(self, kind, name: str, *args, **kwargs):
         """A layer as an attribute. Its name is given: Keras' own would count the layers of the whole process."""
@@ -85,22 +83,55 @@ class Network(keras.Model):
         whole = any(isinstance(layer, BatchNorm) for layer in self._flatten_layers(include_self=False))
         return 0 if whole else 1
 
+    def settle(self, inputs) -> None:
+        """Makes a trained generator ready for use outside training, by what it does with these inputs [N, ...]."""
+        self.measure(inputs)
+
+    def _measured(self, some, resolution: int) -> None:
+        """A pass in which batch normalisation measures its statistics."""
+        self(some, resolution=resolution)
+
+    def measure(self, inputs, resolution: int | None = None) -> None:
+        """Measures the statistics of batch normalisation on these inputs, or as many of them as memory allows, for use outside
+        training: of all layers that a pass at `resolution` has."""
+        norms = [layer for layer in self._flatten_layers(include_self=False) if isinstance(layer, BatchNorm)]
+        if not norms:
+            return
+        for layer in norms:
+            layer.measuring = True
+        try:
+            resolution = resolution or self.resolutions[-1]
+            self._measured(tf.constant(inputs[: max(32, _MEASURED_PIXELS // resolution**2)]), resolution)
+        finally:
+            for layer in norms:
+                layer.measuring = False
+
     def get_config(self):
-        return {
-            **super().get_config(),
-            "resolutions": list(self.resolutions),
-            "channels": self.channels,
-            "fmap_base": self.fmap_base,
-            "fmap_max": self.fmap_max,
-            "classes": list(self.classes),
-        }
+        return {**super().get_config(), "resolutions": list(self.resolutions), "channels": self.channels}
 
 
-class LatentNetwork(Network):
+class Tapered(Network):
+    """Fewer feature maps the more pixels there are, see `width`. classes: names of what a conditional network tells apart, or
+    empty."""
+
+    def __init__(self, resolutions, channels, fmap_base: int, fmap_max: int, classes: Sequence[str] = (), **kwargs):
+        super().__init__(resolutions, channels, **kwargs)
+        self.fmap_base, self.fmap_max, self.classes = fmap_base, fmap_max, tuple(classes)
+
+    def _width(self, resolution: int) -> int:
+        return width(resolution, self.fmap_base, self.fmap_max)
+
+    def get_config(self):
+        own = {"fmap_base": self.fmap_base, "fmap_max": self.fmap_max, "classes": list(self.classes)}
+        return {**super().get_config(), **own}
+
+
+class LatentNetwork(Tapered):
     """A generator: latents [N, latent_size] ~ N(0, 1), and labels int64 [N] where it has classes -> images [N, R, R, channels],
     float32, -1..1."""
 
     latent_size: int
+    task = "generate"
 
     def joined(self, latents, labels):
         """What the first layer takes: latents, and one-hot classes where there are any. [N, latent_size + classes]."""
@@ -110,26 +141,27 @@ class LatentNetwork(Network):
             raise ValueError(f"labels: this generator makes {', '.join(self.classes)}; say which, as int64 [N].")
         return tf.concat([latents, tf.one_hot(labels, len(self.classes), dtype=latents.dtype)], axis=1)
 
-    def settle(self, latents) -> None:
-        """Makes a trained network ready for use outside training, by what it does with these latents [N, latent_size]."""
-        self.measure(latents)
-
     def spread_labels(self, count: int):
         """Every class equally often, int64 [count]; None where there are none."""
         return tf.range(count, dtype=tf.int64) % len(self.classes) if self.classes else None
 
-    def measure(self, latents, resolution: int | None = None) -> None:
-        """Measures the statistics of batch normalisation on these latents, or as many of them as memory allows, for use outside
-        training: of all layers that a pass at `resolution` has."""
-        norms = [layer for layer in self._flatten_layers(include_self=False) if isinstance(layer, BatchNorm)]
-        if not norms:
-            return
-        for layer in norms:
-            layer.measuring = True
-        try:
-            resolution = resolution or self.resolutions[-1]
-            some = tf.constant(latents[: max(32, _MEASURED_PIXELS // resolution**2)])
-            self(some, resolution=resolution, labels=self.spread_labels(len(some)))
-        finally:
-            for layer in norms:
-                layer.measuring = False
+    def _measured(self, some, resolution) -> None:
+        self(some, resolution=resolution, labels=self.spread_labels(len(some)))
+
+
+class ImageNetwork(Network):
+    """A generator of images from images: [N, H, W, given_channels] -> [N, H', W', channels], float32, any H and W that are
+    multiples of `multiple`. task: what it was made for, see tasks.py; scale: H' / H."""
+
+    multiple = 1
+    scale = 1
+
+    def __init__(self, resolutions, channels: int, given_channels: int, task: str, **kwargs):
+        super().__init__(resolutions, channels, **kwargs)
+        self.given_channels, self.task = given_channels, task
+
+    def _measured(self, some, resolution) -> None:
+        self(some)
+
+    def get_config(self):
+        return {**super().get_config(), "given_channels": self.given_channels, "task": self.task}

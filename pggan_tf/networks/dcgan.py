@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from pggan_tf.layers import BatchNorm, EqualizedConv2D, EqualizedDense
-from pggan_tf.networks.base import LatentNetwork, Network, leaky
+from pggan_tf.networks.base import LatentNetwork, Tapered, leaky
 
 FIRST = 4
 
@@ -82,7 +82,7 @@ class Generator(LatentNetwork):
 
 
 @keras.saving.register_keras_serializable("pggan_tf", "DCGANDiscriminator")
-class Discriminator(Network):
+class Discriminator(Tapered):
     """Images [N, R, R, channels] -> logits [N, 1 + classes], float32."""
 
     def __init__(

@@ -23,13 +23,13 @@ from pggan_tf.layers import (
     pixel_norm,
     repeat_pixels,
 )
-from pggan_tf.networks.base import LatentNetwork, Network, leaky
+from pggan_tf.networks.base import LatentNetwork, Tapered, leaky
 
 _REFIT_IMAGES = 512
 CONVOLUTIONS = {"standard": EqualizedConv2D, "separable": SeparableConv2D}
 
 
-class _Progressive(Network):
+class _Progressive(Tapered):
     """Blocks of 3x3 convolutions, each followed by LeakyReLU 0.2 and pixel normalisation, or by batch normalisation and
     LeakyReLU, or by LeakyReLU alone."""
 

@@ -31,6 +31,11 @@ def build(config: Config, policy: str, classes: Sequence[str] = ()) -> GAN:
     """The networks of a completed config with fresh weights that follow from its seed. classes: of the data."""
     keras.utils.set_random_seed(config.seed)
     options = configs.network_options(config, classes)
+    content = None
+    if config.content == "vgg19":
+        from pggan_tf.networks import vgg
+
+        content = vgg.features(config.vgg_weights)
     return GAN(
         networks.generator(config.network, options, policy),
         networks.discriminator(config.network, options, policy),
@@ -38,6 +43,8 @@ def build(config: Config, policy: str, classes: Sequence[str] = ()) -> GAN:
         lambda resolution: configs.objective(config, resolution, len(options["classes"])),
         config.update,
         seed=config.seed,
+        task=configs.task(config),
+        content=content,
         optimizer=config.optimizer,
         discriminator_rate=config.discriminator_rate,
         weight_clip=config.weight_clip,
@@ -78,7 +85,15 @@ def compiled(gan: GAN, phase: growth.Phase, strategy) -> Callable:
 
 def data(config: Config, shards: Shards, phase: growth.Phase, start: int, strategy):
     dataset = pipeline.batches(
-        shards, phase.resolution, config.seed, start, phase.end, phase.images_per_step, config.mirror
+        shards,
+        phase.resolution,
+        config.seed,
+        start,
+        phase.end,
+        phase.images_per_step,
+        config.mirror,
+        config.patch,
+        config.held_out,
     )
     return iter(strategy.experimental_distribute_dataset(dataset) if strategy.num_replicas_in_sync > 1 else dataset)
 
@@ -89,37 +104,36 @@ def _seconds(call: Callable, iterator, steps: int) -> float:
     return time.perf_counter() - begun
 
 
-def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[tuple[int, bool], growth.Speed]:
-    """(resolution, fade) -> speed, by a few real steps of each on networks that are thrown away."""
+def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[growth.Part, growth.Speed]:
+    """The speed of every part of the plan, by a few real steps of each on networks that are thrown away."""
     with strategy.scope():
         gan = build(config, policy, shards.manifest.classes)
     speeds = {}
-    for resolution in config.resolutions:
-        for fade, table in ((True, config.fade_images), (False, config.stable_images)):
-            if not table[resolution]:
-                continue
-            batch = config.batch[resolution]
-            phase = growth.Phase(0, resolution, fade, 0, 10**9, batch, 0.0, 0, config.critic_steps)
-            with strategy.scope():
-                gan.images_seen.assign(0)
-                gan.begin(phase)
-                call, iterator = compiled(gan, phase, strategy), data(config, shards, phase, 0, strategy)
-            build_seconds = _seconds(call, iterator, 1)
+    for part in dict.fromkeys(p.part for p in configs.schedule(config)):
+        batch = config.batch[part.resolution]
+        steps = config.critic_steps if part.adversarial else 1
+        phase = growth.Phase(0, part.resolution, part.fade, 0, 10**9, batch, 0.0, 0, steps, part.adversarial)
+        with strategy.scope():
             gan.images_seen.assign(0)
-            penalised = _seconds(call, iterator, 1)
-            steps, total, taken = 1, 0, 0.0
-            while taken < PROBE_SECONDS:
-                last = _seconds(call, iterator, steps)
-                total, taken = total + steps, taken + last
-                steps = max(1, min(4 * steps, math.ceil((PROBE_SECONDS - taken) * steps / last)))
-            per_step = taken / total
-            if total < config.penalty_every:  # slow steps: none of them came to the turn of a lazy penalty
-                per_step += (penalised - per_step) / config.penalty_every
-            speeds[resolution, fade] = growth.Speed(phase.images_per_step / per_step, build_seconds)
+            gan.begin(phase)
+            call, iterator = compiled(gan, phase, strategy), data(config, shards, phase, 0, strategy)
+        build_seconds = _seconds(call, iterator, 1)
+        gan.images_seen.assign(0)
+        penalised = _seconds(call, iterator, 1)
+        steps, total, taken = 1, 0, 0.0
+        while taken < PROBE_SECONDS:
+            last = _seconds(call, iterator, steps)
+            total, taken = total + steps, taken + last
+            steps = max(1, min(4 * steps, math.ceil((PROBE_SECONDS - taken) * steps / last)))
+        per_step = taken / total
+        every = max(1, config.penalty_every // phase.critic_steps)
+        if total < every:  # slow steps: none of them came to the turn of a lazy penalty
+            per_step += (penalised - per_step) / every
+        speeds[part] = growth.Speed(phase.images_per_step / per_step, build_seconds)
     return speeds
 
 
-def planned_for_minutes(config: Config, speeds: dict[tuple[int, bool], growth.Speed], spent: float) -> Config:
+def planned_for_minutes(config: Config, speeds: dict[growth.Part, growth.Speed], spent: float) -> Config:
     """The config with a schedule that ends `minutes` after a start `spent` seconds ago; no longer with `minutes`: repeated, it is the same run."""
     fixed = sum(s.build_seconds for s in speeds.values()) + spent + growth.OVERHEAD * 60 * config.minutes
     seconds = 60 * config.minutes - fixed
@@ -130,9 +144,17 @@ def planned_for_minutes(config: Config, speeds: dict[tuple[int, bool], growth.Sp
         )
     rates = {key: s.images_per_second for key, s in speeds.items()}
     times = config.stage_growth or growth.fitting_growth(seconds, rates)
-    fade, stable = growth.images_for(seconds, rates, times, config.fade_share)
+    images = growth.images_for(seconds, rates, times, config.fade_share, config.pretrain_share)
     none = dict.fromkeys(config.resolutions, 0)
-    return dataclasses.replace(config, fade_images=none | fade, stable_images=none | stable, minutes=None)
+    alone = config.pretrain_images > 0
+    return dataclasses.replace(
+        config,
+        fade_images=none | {p.resolution: n for p, n in images.items() if p.fade},
+        stable_images=none
+        | {p.resolution: n for p, n in images.items() if not p.fade and (p.adversarial or not alone)},
+        pretrain_images=sum(n for p, n in images.items() if not p.fade and not p.adversarial) if alone else 0,
+        minutes=None,
+    )
 
 
 class Run:
@@ -163,6 +185,9 @@ class Run:
         self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
         total = phases[-1].end
         self.snapshot_images = config.snapshot_images or max(1, total // 40)
+        if config.snapshot_epochs:
+            images = pipeline.kept(shards, config.resolutions[-1], config.held_out)
+            self.snapshot_images = max(1, round(config.snapshot_epochs * images))
         self.tick_images = max(1, self.snapshot_images // TICKS_PER_SNAPSHOT)
         self.watchers = (
             watchers
@@ -190,7 +215,7 @@ class Run:
     def seconds_left(self) -> float:
         left = (self.phase.end - self.images_seen) / max(self.speed, 1e-9)
         for phase in self.phases[self.phase.index + 1 :]:
-            key = (phase.resolution, phase.fade)
+            key = phase.part
             # Without a probe (a resumed run): a stage twice as wide costs four times as much.
             left += (
                 growth.expected_seconds(phase, self.speeds)
@@ -269,11 +294,7 @@ class Run:
                 data(self.config, self.shards, phase, self.images_seen, self.strategy),
             )
         steps, first = 1, True
-        self.speed = (
-            self.speeds[phase.resolution, phase.fade].images_per_second
-            if (phase.resolution, phase.fade) in self.speeds
-            else 0.0
-        )
+        self.speed = self.speeds[phase.part].images_per_second if phase.part in self.speeds else 0.0
         while self.images_seen < phase.end:
             begun = time.perf_counter()
             count, sums = call(iterator, min(steps, self._steps_to_next_event(phase)))
@@ -337,6 +358,8 @@ def load_weights(gan: GAN, arrays: Mapping[str, np.ndarray], source: str) -> Non
         return {n: v for n, v in state.items() if n.split("/")[0] in ("generator", "discriminator", "ema")}
 
     mine, theirs = networks(gan.state()), networks(arrays)
+    if gan.discriminator is None:
+        theirs = {name: array for name, array in theirs.items() if not name.startswith("discriminator/")}
     for name, array in theirs.items():
         shape = tuple(mine[name].shape) if name in mine else "absent"
         if shape != array.shape:

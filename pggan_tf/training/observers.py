@@ -20,23 +20,24 @@ GRID_PIXELS = 64  # smaller images are enlarged to this in grids, so that a 4-px
 
 
 class Grids:
-    """reals.png, and fakes-000012-16px-….png from latents that stay the same for the whole run."""
+    """reals.png, and fakes-000012-16px-….png from latents that stay the same for the whole run; or, of a task from images to
+    images, what was given, what was made of it, and the original side by side."""
 
     def begin(self, run):
-        self.latents = synthesis.latents(range(run.config.grid), run.config.latent_size)
-        self.measured = synthesis.latents(range(1 << 20, (1 << 20) + MEASURED), run.config.latent_size)
-        self.sampler = synthesis.Sampler(run.gan.ema)
         count = min(run.config.grid, run.shards.count(run.config.target_res))
         path = run.folder / "reals.png"
         if not path.exists():
-            pixels.grid(path, run.shards.read(run.config.target_res, np.arange(count)), size=GRID_PIXELS)
+            reals = run.shards.read(run.config.target_res, np.arange(count))
+            pixels.grid(path, reals[..., -3:], size=GRID_PIXELS)
+        self.samples = synthesis.samples(run.config, run.gan.ema, run.shards)
+        self.measured = self.samples.inputs(MEASURED)
 
     def snapshot(self, run):
         phase, images = run.phase, run.images_seen
         run.gan.ema.measure(self.measured, phase.resolution)
-        fakes = self.sampler.images(self.latents, phase.resolution, growth.alpha(phase, images - phase.start))
-        number = run.snapshot_number(images)
-        pixels.grid(grid_path(run.folder, number, phase.resolution, images), fakes, size=GRID_PIXELS)
+        fakes = self.samples.images(phase.resolution, growth.alpha(phase, images - phase.start))
+        path = grid_path(run.folder, run.snapshot_number(images), phase.resolution, images)
+        pixels.grid(path, fakes, self.samples.columns, size=GRID_PIXELS)
 
 
 def grid_path(folder: Path, number: int, resolution: int, images: int) -> Path:
@@ -105,7 +106,8 @@ class FinalGenerator:
     def end(self, run):
         if run.done:
             partial = run.folder / f".partial-{GENERATOR}"
-            synthesis.finish(run.gan.ema).save(partial)
+            samples = synthesis.samples(run.config, run.gan.ema, run.shards)
+            synthesis.finish(run.gan.ema, samples.inputs(synthesis.SETTLING)).save(partial)
             partial.replace(run.folder / GENERATOR)
             last = run.phases[-1]
             run.log(

@@ -41,14 +41,17 @@ class _Optimizer(ABC):
             named |= {f"{variable.path.partition('/')[2]}/{name}": s for name, s in zip(self.SLOTS, slots)}
         return named
 
-    def apply(self, gradients: Sequence) -> None:
-        """gradients: already summed over the replicas, in the order of the variables."""
+    def apply(self, gradients: Sequence, factor=1.0) -> None:
+        """gradients: already summed over the replicas, in the order of the variables. factor: the learning rate is multiplied
+        with it."""
         step = tf.cast(local(self.step).assign_add(1, read_value=True), tf.float32)
         for variable, slots, gradient in zip(self.trained, self.slots, gradients):
-            self._update(local(variable).handle, [local(s).handle for s in slots], gradient, step)
+            self._update(
+                local(variable).handle, [local(s).handle for s in slots], gradient, step, self.learning_rate * factor
+            )
 
     @abstractmethod
-    def _update(self, variable, slots, gradient, step) -> None:
+    def _update(self, variable, slots, gradient, step, rate) -> None:
         """One variable's update, by its resource handles."""
 
 
@@ -57,14 +60,14 @@ class Adam(_Optimizer):
 
     SLOTS = ("m", "v")
 
-    def _update(self, variable, slots, gradient, step):
+    def _update(self, variable, slots, gradient, step, rate):
         tf.raw_ops.ResourceApplyAdam(
             var=variable,
             m=slots[0],
             v=slots[1],
             beta1_power=tf.pow(tf.constant(self.beta1), step),
             beta2_power=tf.pow(tf.constant(self.beta2), step),
-            lr=self.learning_rate,
+            lr=rate,
             beta1=self.beta1,
             beta2=self.beta2,
             epsilon=self.epsilon,
@@ -77,12 +80,12 @@ class RMSProp(_Optimizer):
 
     SLOTS = ("mean_square", "momentum")
 
-    def _update(self, variable, slots, gradient, step):
+    def _update(self, variable, slots, gradient, step, rate):
         tf.raw_ops.ResourceApplyRMSProp(
             var=variable,
             ms=slots[0],
             mom=slots[1],
-            lr=self.learning_rate,
+            lr=rate,
             rho=self.beta2,
             momentum=0.0,
             epsilon=self.epsilon**2,  # it stands within the root here

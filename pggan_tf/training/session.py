@@ -42,6 +42,8 @@ def _initial(config: Config, say) -> tuple[Config, dict]:
             raise UserError(
                 f"--init-from {source}: {configs.flag(name)} is {there} there and {here} here. Weights only go with the same networks."
             )
+    if not networks.NETWORKS[config.network].grows:
+        return config, arrays
     phase = configs.schedule(theirs)[meta["phase"]]
     whole = phase.resolution if not phase.fade or meta["images_seen"] >= phase.end else 0
     last = max((r for r in config.resolutions if r < phase.resolution or r == whole), default=config.resolutions[0])

@@ -7,24 +7,36 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from pggan_tf import augment
+from pggan_tf import augment, objectives
 from pggan_tf.growth import Phase
 from pggan_tf.layers import block_mean, lerp, repeat_pixels
 from pggan_tf.objectives import Objective
+from pggan_tf.tasks import Generate, Task
 from pggan_tf.training import updates
 from pggan_tf.training.optimizer import OPTIMIZERS, local
 
-STATS = ("loss_d", "loss_g", "penalty", "logit_real", "logit_fake", "sign_real", "augment_probability", "skipped")
+STATS = (
+    "loss_d",
+    "loss_g",
+    "auxiliary",
+    "penalty",
+    "logit_real",
+    "logit_fake",
+    "sign_real",
+    "augment_probability",
+    "skipped",
+)
 # Streams of randomness within a step.
-LATENTS, SECOND_LATENTS, MIX, LABELS, SECOND_LABELS, AUGMENT = range(6)
+LATENTS, SECOND_LATENTS, MIX, LABELS, SECOND_LABELS, AUGMENT, GIVEN, DROPOUT = range(8)
 _STREAMS = 8
 
 
 class GAN:
     """Everything that training changes lives here, as variables; `state()` names them all.
 
-    generator, discriminator: networks that take (x, resolution=, alpha=), see networks. discriminator_rate: its learning rate
-    relative to the generator's. augment: 'none', 'diff' or 'ada', see augment.py. weight_clip: the discriminator's trained
+    generator, discriminator: networks that take (x, resolution=, alpha=), see networks; without a discriminator all phases are
+    the generator's alone. task: what images are turned into; content: images [N,H,W,3] in -1..1 -> features, for an objective
+    whose content is 'vgg19'. discriminator_rate: its learning rate relative to the generator's. augment: 'none', 'diff' or 'ada', see augment.py. weight_clip: the discriminator's trained
     weights stay within plus and minus this (Arjovsky et al. 2017, algorithm 1). objective_at: the objective of a resolution.
     ema: a second generator, the moving average (Karras et al. 2018, section 6.1: 0.999 per step; here as a half-life in
     images, so that it does not depend on the batch).
@@ -39,6 +51,8 @@ class GAN:
         update: str,
         *,
         seed: int,
+        task: Task,
+        content: Callable | None = None,
         optimizer: str = "adam",
         adam_betas: tuple[float, float],
         adam_epsilon: float,
@@ -49,7 +63,11 @@ class GAN:
         augment: str = "none",
     ):
         self.generator, self.discriminator, self.ema = generator, discriminator, ema
-        for network in (generator, discriminator, ema):
+        self.task, self.content = task, content
+        self.networks = {"generator": generator, "discriminator": discriminator, "ema": ema}
+        if discriminator is None:
+            del self.networks["discriminator"]
+        for network in self.networks.values():
             network.build()
         for average, weight in zip(ema.variables, generator.variables, strict=True):
             average.assign(weight)
@@ -70,11 +88,7 @@ class GAN:
         own = [self.images_seen, self.skipped, self.skipped_in_a_row]
         own += [self.augment_probability] if self.augment == "ada" else []
         named = {variable.name.partition(":")[0]: variable for variable in own}
-        for prefix, network in (
-            ("generator", self.generator),
-            ("discriminator", self.discriminator),
-            ("ema", self.ema),
-        ):
+        for prefix, network in self.networks.items():
             for variable in network.kept_variables():
                 # path: 'generator/conv_4/kernel'; its first part counts instances and is left out.
                 named[f"{prefix}/{variable.path.partition('/')[2]}"] = variable
@@ -84,6 +98,8 @@ class GAN:
 
     def how_updated(self, resolution: int) -> str:
         """For the log: the update rule, and what it comes to with this loss and discriminator."""
+        if self.discriminator is None:
+            return "the generator alone, by its pixel loss"
         if self.update is not updates.one_stage:
             return "two-stage: the discriminator's steps, then the generator's"
         objective = self.objective_at(resolution)
@@ -95,12 +111,14 @@ class GAN:
 
         The paper resets their state whenever a block is added or has finished fading in.
         """
-        for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
+        self.optimizers = {}
+        for name in ("generator", "discriminator") if phase.adversarial else ("generator",):
+            network = self.networks[name]
             variables = network.variables_at(phase.resolution, phase.fade)
             rate = phase.learning_rate * self.rates[name]
             self.optimizers[name] = self.optimizer(variables, rate, self.adam_betas, self.adam_epsilon)
 
-    def _apply(self, name: str, gradients, loss):
+    def _apply(self, name: str, gradients, loss, rate):
         """Applies the gradients, unless one of them or the loss is NaN or Inf on any replica; returns whether it did."""
         *gradients, loss = tf.distribute.get_replica_context().all_reduce(
             tf.distribute.ReduceOp.SUM, [*gradients, loss]
@@ -109,7 +127,7 @@ class GAN:
         good = tf.math.is_finite(loss + tf.add_n([tf.reduce_sum(tf.square(g)) for g in gradients]))
 
         def apply():
-            self.optimizers[name].apply(gradients)
+            self.optimizers[name].apply(gradients, rate)
             if name == "discriminator" and self.weight_clip:
                 for variable in map(local, self.optimizers[name].trained):
                     variable.assign(tf.clip_by_value(variable, -self.weight_clip, self.weight_clip))
@@ -129,11 +147,14 @@ class GAN:
         images = self.images_seen.read_value() + ahead
         return tf.stack([images * _STREAMS + stream, tf.constant(self.seed, tf.int64) * 65_536 + replica])
 
+    def _seed_of_pass(self, stream: int, calls):
+        return tf.random.experimental.stateless_fold_in(self._seed(stream), next(calls))
+
     def _augmented(self, images, calls):
         """What D sees of images [N,H,W,C]; calls: counts the passes of a step, each draws its own."""
         if self.augment == "none":
             return images
-        seed = tf.random.experimental.stateless_fold_in(self._seed(AUGMENT), next(calls))
+        seed = self._seed_of_pass(AUGMENT, calls)
         probability = self.augment_probability.read_value() if self.augment == "ada" else None
         return augment.augmented(images, seed, probability)
 
@@ -145,6 +166,22 @@ class GAN:
             factor = phase.resolution // below
             reals = lerp(repeat_pixels(block_mean(reals, factor), factor), reals, alpha)
         n = pixels.shape[0]
+        given = self._given(reals, n, objective, ahead)
+        if not isinstance(self.task, Generate):
+            reals = self.task.shown(given["given"], self.task.wanted(reals))
+        return updates.Batch(
+            reals=reals,
+            labels=labels,
+            **given,
+            mix=self._random(tf.random.stateless_uniform, (n, 1, 1, 1), MIX, ahead),
+            penalise=((self.images_seen - phase.start + ahead) // phase.batch) % objective.penalty_every == 0,
+        )
+
+    def _given(self, images, n: int, objective: Objective, ahead: int) -> dict:
+        """What G is given: latents and classes, or what the task makes of the images."""
+        if not isinstance(self.task, Generate):
+            given = self.task.given(images, self._seed(GIVEN, ahead))
+            return {"given": given, "fake_labels": None, "second_given": None, "second_labels": None}
         latents = (n, self.generator.latent_size)
 
         def random_labels(stream):
@@ -153,23 +190,78 @@ class GAN:
             limits = {"minval": 0, "maxval": objective.labels, "dtype": tf.int64}
             return self._random(tf.random.stateless_uniform, (n,), stream, ahead, **limits)
 
-        return updates.Batch(
-            reals=reals,
-            labels=labels,
-            latents=self._random(tf.random.stateless_normal, latents, LATENTS, ahead),
-            fake_labels=random_labels(LABELS),
-            second_latents=self._random(tf.random.stateless_normal, latents, SECOND_LATENTS, ahead),
-            second_labels=random_labels(SECOND_LABELS),
-            mix=self._random(tf.random.stateless_uniform, (n, 1, 1, 1), MIX, ahead),
-            penalise=((self.images_seen - phase.start + ahead) // phase.batch) % objective.penalty_every == 0,
+        return {
+            "given": self._random(tf.random.stateless_normal, latents, LATENTS, ahead),
+            "fake_labels": random_labels(LABELS),
+            "second_given": self._random(tf.random.stateless_normal, latents, SECOND_LATENTS, ahead),
+            "second_labels": random_labels(SECOND_LABELS),
+        }
+
+    def _players(self, phase: Phase, objective: Objective, alpha, rate, applied: list) -> updates.Players:
+        """The networks bound to a phase. applied: takes whether each update was."""
+        at = {"resolution": phase.resolution, "alpha": alpha, "training": True}
+        augmentations, dropouts = itertools.count(), itertools.count()
+        from_latents = isinstance(self.task, Generate)
+
+        def generate(given, labels):
+            if from_latents:
+                return self.generator(given, labels=labels, **at)
+            output = self.generator(given, seed=self._seed_of_pass(DROPOUT, dropouts), **at)
+            return self.task.shown(given, output)
+
+        def discriminate(x):
+            x = self._augmented(x, augmentations)
+            if objective.content == "discriminator":
+                return self.discriminator(x, features=True, **at)
+            return [self.discriminator(x, **at)]
+
+        def apply_discriminator(gradients, loss):
+            applied.append(self._apply("discriminator", gradients, loss, rate))
+            self.discriminator.advance()
+
+        def variables(network):
+            return [local(v) for v in network.variables_at(phase.resolution, phase.fade)]
+
+        return updates.Players(
+            generate=generate,
+            discriminate=discriminate,
+            generator_variables=variables(self.generator),
+            discriminator_variables=variables(self.discriminator) if phase.adversarial else [],
+            apply_generator=lambda g, loss: applied.append(self._apply("generator", g, loss, rate)),
+            apply_discriminator=apply_discriminator,
+            objective=objective,
+            batch=phase.batch,
+            group=self.discriminator.sample_group if phase.adversarial else 1,
+            auxiliary=self._auxiliary(objective, phase.adversarial),
         )
+
+    def _auxiliary(self, objective: Objective, adversarial: bool) -> Callable | None:
+        """G's losses besides the adversarial one. Alone, G learns from the pixel loss as it is."""
+        channels = self.generator.channels
+        weight = objective.pixel_weight if adversarial else 1.0
+        by_pixels = objective.pixel != "none" and weight
+        by_content = adversarial and objective.content == "vgg19"
+        if not (by_pixels or by_content):
+            return None
+
+        def losses(fakes, reals):
+            total = 0.0
+            if by_pixels:
+                total += weight * objectives.pixel_loss(objective.pixel, fakes, reals, channels)
+            if by_content:
+                pair = [[self.content(x[..., -channels:])] for x in (fakes, reals)]
+                total += objective.content_weight * objectives.feature_distance(*pair)
+            return total
+
+        return losses
 
     def step(self, phase: Phase, pixels, labels, replicas: int = 1):
         """One training step of `phase` on uint8 [K N,R,R,C] and int64 [K N], for K updates of D: changes every variable,
         returns a dict of scalars."""
-        # growth.alpha, as a tensor.
-        images_in_phase = self.images_seen - phase.start
-        alpha = tf.minimum(tf.cast(images_in_phase, tf.float32) / phase.images, 1.0) if phase.fade else None
+        # growth.alpha and growth.rate, as tensors.
+        images_in_phase = tf.cast(self.images_seen - phase.start, tf.float32)
+        alpha = tf.minimum(images_in_phase / phase.images, 1.0) if phase.fade else None
+        rate = tf.minimum((phase.images - images_in_phase) / phase.decay_images, 1.0) if phase.decay_images else 1.0
         objective = self.objective_at(phase.resolution)
         n = phase.batch // replicas
         batches = [
@@ -178,23 +270,9 @@ class GAN:
             )
             for i in range(phase.critic_steps)
         ]
-        at = {"resolution": phase.resolution, "alpha": alpha}
-        applied, calls = [], itertools.count()
-        players = updates.Players(
-            generate=lambda z, labels: self.generator(z, labels=labels, training=True, **at),
-            discriminate=lambda x: self.discriminator(self._augmented(x, calls), training=True, **at),
-            generator_variables=[local(v) for v in self.generator.variables_at(phase.resolution, phase.fade)],
-            discriminator_variables=[local(v) for v in self.discriminator.variables_at(phase.resolution, phase.fade)],
-            apply_generator=lambda g, loss: applied.append(self._apply("generator", g, loss)),
-            apply_discriminator=lambda g, loss: (
-                applied.append(self._apply("discriminator", g, loss)),
-                self.discriminator.advance(),
-            ),
-            objective=objective,
-            batch=phase.batch,
-            group=self.discriminator.sample_group,
-        )
-        stats = self.update(players, batches)
+        applied: list = []
+        update = self.update if phase.adversarial else updates.generator_alone
+        stats = update(self._players(phase, objective, alpha, rate, applied), batches)
         good = tf.reduce_all(tf.stack(applied))
         skip = tf.cast(~good, tf.int64)
         local(self.skipped).assign_add(skip)

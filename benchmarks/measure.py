@@ -1,0 +1,144 @@
+"""What the benchmarks share: processes of their own, the time and the operations of a bare training step, this machine's peak."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def in_process(function: Callable, **arguments):
+    """Calls a function of a module in a process of its own: libraries must not share threads, nor runs memory."""
+    module = function.__module__
+    if module == "__main__":  # of `python -m benchmarks.step`
+        module = sys.modules["__main__"].__spec__.name
+    name = function.__name__
+    code = f"import json, sys; from {module} import {name}; print(json.dumps({name}(**json.loads(sys.argv[1]))))"
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(arguments)], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{module}.{name}({arguments}) failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def convolution_peak(dtype: str, batch: int = 16, seconds: float = 1.0) -> float:
+    """The fastest of a few large convolutions, in GFLOP/s."""
+    import tensorflow as tf
+
+    best = 0.0
+    for size, channels in ((16, 128), (32, 128), (64, 64), (32, 256)):
+        x, w = tf.zeros((batch, size, size, channels), dtype), tf.zeros((3, 3, channels, channels), dtype)
+
+        @tf.function(autograph=False)
+        def chain(x, w=w):
+            for _ in range(8):
+                x = tf.nn.conv2d(x, w, 1, "SAME")
+            return x
+
+        chain(x)
+        end = time.perf_counter() + seconds / 4
+        while time.perf_counter() < end:
+            begun = time.perf_counter()
+            chain(x)
+            best = max(best, 8 * 2 * batch * size**2 * channels**2 * 9 / (time.perf_counter() - begun) / 1e9)
+    return best
+
+
+def executed_flops(graph) -> int:
+    """Multiplications and additions of the convolutions and matrix products of a function's graph that its outputs and
+    its assignments need: TensorFlow prunes the rest before it runs. Depthwise ones too."""
+    alive, todo = (
+        set(),
+        [
+            op
+            for op in graph.get_operations()
+            if op.type.startswith("Assign") or op.type == "Identity" and not op.outputs[0].consumers()
+        ],
+    )
+    while todo:
+        op = todo.pop()
+        if op not in alive:
+            alive.add(op)
+            todo += [t.op for t in op.inputs] + list(op.control_inputs)
+    total = 0
+    for op in alive:
+        if op.type == "MatMul":
+            a, out = op.inputs[0].shape, op.outputs[0].shape
+            inner = a[0] if op.get_attr("transpose_a") else a[1]
+            total += 2 * out.num_elements() * inner
+        elif op.type.startswith("DepthwiseConv2dNative"):
+            small, kernel = (
+                (op.inputs[2].shape, op.outputs[0].shape)
+                if op.type.endswith("Filter")
+                else (op.inputs[2].shape if op.type.endswith("Input") else op.outputs[0].shape, op.inputs[1].shape)
+            )
+            total += 2 * small[0] * small[1] * small[2] * kernel.num_elements()
+        elif op.type in ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput"):
+            # Every product of a weight and a place that the convolution of this kernel visits: output pixels * kernel.
+            if op.type == "Conv2D":
+                small, kernel = op.outputs[0].shape, op.inputs[1].shape
+            elif op.type == "Conv2DBackpropFilter":
+                small, kernel = op.inputs[2].shape, op.outputs[0].shape
+            else:
+                small, kernel = op.inputs[2].shape, op.inputs[1].shape
+            total += 2 * small[0] * small[1] * small[2] * kernel.num_elements()
+    return total
+
+
+def bare_step(config, update: Callable | None = None, seconds: float = 4.0) -> dict:
+    """The last phase's training step of a completed config on a constant batch: no data, no observers.
+
+    update: another rule than the config's. Returns ms (median of calls), images_per_second (many steps in one call, as
+    training runs them), gflop of a step, parameters of both networks, policy, and how G's gradient is taken.
+    """
+    import tensorflow as tf
+
+    from pggan_tf import growth
+    from pggan_tf.training import loop
+    from pggan_tf.training import precision as precisions
+    from pggan_tf.training.trainer import STATS
+
+    gan = loop.build(config, precisions.policy(config.precision))
+    gan.update = update or gan.update
+    resolution, batch = config.resolutions[-1], config.batch[config.resolutions[-1]]
+    phase = growth.Phase(0, resolution, False, 0, 10**9, batch, 1e-4, 0, config.critic_steps)
+    gan.begin(phase)
+    size, images = config.patch or resolution, phase.images_per_step
+    pixels = tf.random.uniform((images, size, size, config.channels), 0, 256, tf.int32)
+    pixels, labels = tf.cast(pixels, tf.uint8), tf.zeros([images], tf.int64)
+
+    @tf.function(autograph=False)
+    def run(steps):
+        def body(i, sums):
+            stats = gan.step(phase, pixels, labels)
+            return i + 1, {k: sums[k] + stats[k] for k in STATS}
+
+        return tf.while_loop(lambda i, _: i < steps, body, (tf.constant(0), {k: tf.constant(0.0) for k in STATS}))[1]
+
+    flops = executed_flops(
+        tf.function(lambda: gan.step(phase, pixels, labels), autograph=False).get_concrete_function().graph
+    )
+    run(tf.constant(1))
+    taken = []
+    while sum(taken) < seconds or len(taken) < 3:
+        begun = time.perf_counter()
+        run(tf.constant(1))
+        taken.append(time.perf_counter() - begun)
+    steps = max(1, int(seconds / statistics.median(taken)))
+    begun = time.perf_counter()
+    run(tf.constant(steps))
+    rate = steps * images / (time.perf_counter() - begun)
+    trained = [v for n in (gan.generator, gan.discriminator) for v in n.variables_at(resolution, False)]
+    return {
+        "ms": 1000 * statistics.median(taken),
+        "images_per_second": rate,
+        "gflop": flops / 1e9,
+        "parameters": sum(int(tf.size(v)) for v in trained),
+        "policy": gan.generator.dtype_policy.name,
+        "how": gan.how_updated(resolution),
+    }

@@ -1,0 +1,31 @@
+"""Features of VGG19 (Simonyan and Zisserman 2015), in which SRGAN compares images."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from pggan_tf.errors import UserError
+
+LAYER = "block5_conv4"
+SCALE = 12.75  # features are divided by this, to have the size of pixels (Ledig et al. 2017, section 3.2)
+_MEAN = (103.939, 116.779, 123.68)  # of ImageNet: blue, green, red
+
+
+def features(weights: str | None):
+    """images [N,H,W,3] in -1..1 -> the features of conv5_4 after its ReLU, [N,H/16,W/16,512]. weights: an .h5 file without the
+    top; None lets Keras download those of ImageNet."""
+    try:
+        vgg = keras.applications.VGG19(include_top=False, weights=weights or "imagenet")
+    except Exception as error:  # of the network, of the file, of its content: Keras raises many kinds
+        raise UserError(
+            f"--content vgg19: the weights of VGG19 cannot be had ({str(error).splitlines()[0][:150]}). "
+            "Give --vgg-weights FILE (vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5), or --content discriminator."
+        ) from None
+    vgg.trainable = False
+    network = keras.Model(vgg.input, vgg.get_layer(LAYER).output)
+
+    def of(images):
+        return network((images[..., ::-1] + 1) * 127.5 - tf.constant(_MEAN)) / SCALE
+
+    return of
