@@ -126,7 +126,8 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
     config = _config(
         form, resolution, precision, stable_images={**none, resolution: 10**9}, fade_images={4: 0}, decay_share=0.0
     )
-    shards = cache.shards_for(data, None, config.target_res, config.resolutions)
+    kinds = {"filter": config.filter, "channels": config.channels, "upscale_small": False, "count": config.portraits}
+    shards = cache.shards_for(data, None, config.target_res, config.resolutions, say=lambda line: None, **kinds)
     strategy = distribution.strategy()
     gan = loop.build(config, precisions.policy(precision))
     gan.update = _rule(rule)

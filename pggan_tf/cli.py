@@ -99,7 +99,7 @@ def _shards(config: configs.Config, cache: str | None):
             config.target_res,
             config.resolutions,
             filter=config.filter,
-            channels=config.channels,
+            channels=configs.data_channels(config),
             upscale_small=config.upscale_small,
             count=config.portraits,
             say=click.echo,
@@ -204,6 +204,7 @@ def _range(text: str) -> list[int]:
 @click.option("--npz", help="write all of them as uint8 'images' [N,H,W,C]")
 @click.option("--dir", "folder", help="write each as a .png into this folder")
 @click.option("--class", "class_name", help="images of this class, from a conditional generator  [every class in turn]")
+@click.option("--negative", is_flag=True, help="light and dark exchanged: 1 - G(z), as the gray horses were shown")
 @click.option("--stage", type=int, help="resolution to generate at  [the last that was trained]")
 @click.option(
     "--truncation",
@@ -212,7 +213,7 @@ def _range(text: str) -> list[int]:
     show_default=True,
     help="below 1: less varied, more typical images",
 )
-def generate(source, seeds, count, grid, npz, folder, class_name, stage, truncation):
+def generate(source, seeds, count, grid, npz, folder, class_name, negative, stage, truncation):
     """Images out of SOURCE, a run's folder or a generator.keras."""
     if seeds and count:
         raise UserError("--seeds and --count: give one of them.")
@@ -231,6 +232,10 @@ def generate(source, seeds, count, grid, npz, folder, class_name, stage, truncat
     from pggan_tf import synthesis
 
     generator = synthesis.load(source)
+    if generator.task != "generate":
+        raise UserError(
+            f"{source}: was trained to {generator.task}, not to generate. Give it photos: pggan {generator.task}."
+        )
     stage = stage or generator.resolutions[-1]
     if stage not in generator.resolutions:
         raise UserError(f"--stage {stage}: {source} has {', '.join(map(str, generator.resolutions))}.")
@@ -243,6 +248,8 @@ def generate(source, seeds, count, grid, npz, folder, class_name, stage, truncat
         labels = np.full(len(numbers), generator.classes.index(class_name))
     z = synthesis.latents(numbers, generator.latent_size)
     images = synthesis.Sampler(generator).images(z, stage, truncation=truncation, labels=labels)
+    if negative:
+        images = 255 - images
     try:
         for file in filter(None, (grid, npz)):
             Path(file).parent.mkdir(parents=True, exist_ok=True)

@@ -487,6 +487,11 @@ def task(config: Config) -> tasks.Task:
     return tasks.task(config.task, config.scale, config.filter, config.degrade)
 
 
+def data_channels(config: Config) -> int:
+    """Of the shards that a run trains on."""
+    return 6 if config.task == "translate" else config.channels
+
+
 def network_options(config: Config, classes: typing.Sequence[str]) -> dict:
     """What networks.generator and networks.discriminator take of a completed config. classes: those of the data."""
     if config.conditional and not classes:

@@ -65,5 +65,7 @@ def save(path: str | Path, image: np.ndarray) -> None:
 
 
 def grid(path: str | Path, images: np.ndarray, columns: int | None = None, size: int = 1) -> None:
-    """Saves uint8 images as one picture."""
+    """Saves uint8 images as one picture; those of six channels as two of three, side by side."""
+    if images.shape[-1] == 6:
+        images = np.concatenate([images[..., :3], images[..., 3:]], axis=2)
     save(path, tile(enlarge(images, size), columns, edge=1 if size >= 32 else 0))

@@ -108,7 +108,14 @@ def shards_for(
         opened = shards.Shards(location)
         if opened.manifest.channels != channels:
             raise UserError(
-                f"--data {location}: holds images of {opened.manifest.channels} channels. Give --channels {opened.manifest.channels}."
+                f"--data {location}: holds images of {opened.manifest.channels} channels, not {channels}. "
+                + (
+                    "Give --task translate."
+                    if opened.manifest.channels == 6
+                    else "Prepare the pairs with --pairs."
+                    if channels == 6
+                    else f"Give --channels {opened.manifest.channels}."
+                )
             )
         for resolution in resolutions:
             opened.stored_for(resolution)

@@ -78,5 +78,5 @@ def _hashed(made: Made) -> Made:
     import imagehash
     from PIL import Image
 
-    bits = imagehash.phash(Image.fromarray(made.image.squeeze()), hash_size=16).hash
+    bits = imagehash.phash(Image.fromarray(made.image[..., :3].squeeze()), hash_size=16).hash
     return Made(made.name, made.image, made.label, np.packbits(bits).view(np.uint64))

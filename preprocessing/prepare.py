@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
+import numpy as np
 
 from pggan_tf import shards
 from pggan_tf.errors import UserError
@@ -19,7 +20,7 @@ from preprocessing import command as commands
 class Squares:
     """The work: an image -> a square of `size` pixels.
 
-    crop: see decode.square. small: images with a side below `size` are dropped, enlarged, or kept at the largest of
+    channels: 1, 3, or 6 for two pictures side by side, which become three channels each. crop: see decode.square. small: images with a side below `size` are dropped, enlarged, or kept at the largest of
     `resolutions` that they reach.
     """
 
@@ -44,12 +45,20 @@ class Squares:
             image = photo(item.data() if callable(item.data) else item.data, self.channels, least)
         except Unreadable as reason:
             return Made(item.name, reason, item.label)
+        parts = [image]
+        if self.channels == 6:
+            width, height = image.width // 2, image.height
+            if min(width, height) < least:
+                reason = Unreadable(f"two of {width}x{height} pixels, smaller than {least}x{least}", "too small")
+                return Made(item.name, reason, item.label)
+            parts = [image.crop((left, 0, left + width, height)) for left in (0, width)]
         size = self.size
         if self.small == "keep":
-            size = max(r for r in self.resolutions if r <= min(image.size))
+            size = max(r for r in self.resolutions if r <= min(parts[0].size))
         # Where a random crop lies follows from the image's name: the same each time, whatever was done before.
         where = zlib.crc32(os.fsencode(item.name)) / 2**32
-        return Made(item.name, square(image, size, self.filter, self.crop, where), item.label)
+        squares = [square(part, size, self.filter, self.crop, where) for part in parts]
+        return Made(item.name, np.concatenate(squares, axis=-1), item.label)
 
 
 def job(
@@ -148,26 +157,29 @@ class _Resolutions(click.ParamType):
     is_flag=True,
     help="keep images smaller than --size for the lower resolutions, at the largest they reach",
 )
+@click.option("--pairs", is_flag=True, help="every image is two side by side, for --task translate; also of pairs:DIR")
 @click.option("--count", type=click.IntRange(1), default=10_000, show_default=True, help="how many portraits")
 @commands.job_options
 def command(
-    sources, out, size, resolutions, filter, crop, upscale_small, keep_small, count, classes, limit, gray, dedupe, split,
+    sources, out, size, resolutions, filter, crop, upscale_small, keep_small, pairs, count, classes, limit, gray, dedupe, split,
     shard_images, compress, data_dir, download, **around,
 ):  # fmt: skip
     """Turns SOURCES into shards in the new folder OUT.
 
     A source is a folder of images, a zip or tar of them, a .npz or .npy of arrays, `portraits` (drawn), or
-    tfds:NAME[/config][:split] of tensorflow-datasets; several are joined. Files may lie at any fsspec URL, and OUT too.
+    tfds:NAME[/config][:split] of tensorflow-datasets, or pairs:DIR, two folders with files of the same names; several are joined. Files may lie at any fsspec URL, and OUT too.
     Started again after an interruption, the same command goes on.
     """
     if upscale_small and keep_small:
         raise UserError("--upscale-small and --keep-small: give one of them.")
+    if pairs and gray:
+        raise UserError("--pairs and --gray: give one of them.")
     work = job(
         sources,
         size,
         resolutions=resolutions,
         filter=filter,
-        channels=1 if gray else 3,
+        channels=1 if gray else 6 if pairs else 3,
         crop=crop,
         small="upscale" if upscale_small else "keep" if keep_small else "drop",
         classes=classes,

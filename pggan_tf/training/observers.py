@@ -27,8 +27,7 @@ class Grids:
         count = min(run.config.grid, run.shards.count(run.config.target_res))
         path = run.folder / "reals.png"
         if not path.exists():
-            reals = run.shards.read(run.config.target_res, np.arange(count))
-            pixels.grid(path, reals[..., -3:], size=GRID_PIXELS)
+            pixels.grid(path, run.shards.read(run.config.target_res, np.arange(count)), size=GRID_PIXELS)
         self.samples = synthesis.samples(run.config, run.gan.ema, run.shards)
         self.measured = self.samples.inputs(MEASURED)
 

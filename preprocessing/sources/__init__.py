@@ -58,7 +58,7 @@ class Source(ABC):
 
 
 # What stands before the colon, and what a name may end in -> the module. Any other location is a folder.
-SCHEMES = {"tfds": "tfds"}
+SCHEMES = {"tfds": "tfds", "pairs": "pairs"}
 WORDS = {"portraits": "portraits"}
 ENDINGS = {
     ".zip": "archive",

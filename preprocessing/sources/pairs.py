@@ -1,0 +1,76 @@
+"""pairs:DIR — two folders in DIR, whose files of the same name belong together: the first (by name) is given, the second wanted.
+
+Every pair comes as one picture, the two side by side, as such sets are often published already.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from pggan_tf.errors import UserError
+from preprocessing.decode import Unreadable, photo
+from preprocessing.sources import Item, Source
+from preprocessing.sources import folder as folders
+
+OPTIONS = ()
+
+
+@dataclass(frozen=True)
+class _Both:
+    """Two files as one picture, decoded in whichever process needs it."""
+
+    given: bytes
+    wanted: bytes
+
+    def __call__(self) -> np.ndarray:
+        given, wanted = photo(self.given), photo(self.wanted)
+        if given.size != wanted.size:
+            raise Unreadable(
+                f"{given.width}x{given.height} beside {wanted.width}x{wanted.height} pixels", "unlike sizes"
+            )
+        return np.concatenate([np.asarray(given), np.asarray(wanted)], axis=1)
+
+
+@dataclass(frozen=True)
+class Pairs(Source):
+    name: str
+    given: folders.Folder
+    wanted: folders.Folder
+    classes: tuple[str, ...] = ()
+
+    def __len__(self):
+        return len(self.given)
+
+    def items(self, start, stop):
+        for a, b in zip(self.given.items(start, stop), self.wanted.items(start, stop)):
+            missing = next((item.data for item in (a, b) if isinstance(item.data, Unreadable)), None)
+            yield Item(a.name, missing or _Both(a.data, b.data))
+
+    def fingerprint(self):
+        return self.given.fingerprint() + self.wanted.fingerprint()
+
+    def select(self, labels):
+        raise UserError(f"{self.name}: pairs have no classes.")
+
+
+def open(location: str) -> Pairs:
+    """Raises UserError where there are not two folders, or no file has a partner."""
+    whole = folders.open(location.partition(":")[2])
+    if len(whole.classes) != 2:
+        raise UserError(f"{location}: expected two folders of images in it, found {len(whole.classes) or 'none'}.")
+    stems = [
+        {f.partition("/")[2].rpartition(".")[0]: f for f in whole.files if f.startswith(f"{name}/")}
+        for name in whole.classes
+    ]
+    common = sorted(stems[0].keys() & stems[1].keys())
+    if not common:
+        raise UserError(f"{location}: no file of {whole.classes[0]}/ has the name of one in {whole.classes[1]}/.")
+    marks = {m[0]: m for m in whole.marks}
+    halves = []
+    for named in stems:
+        files = tuple(named[stem] for stem in common)
+        halves.append(dataclasses.replace(whole, files=files, classes=(), marks=tuple(marks[f] for f in files)))
+    return Pairs(location, *halves)

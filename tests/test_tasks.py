@@ -1,0 +1,215 @@
+"""What images are turned into, and runs that learn from images to images: real processes, stopped and resumed."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from pggan_tf import checkpoint, pixels, shards, synthesis, tasks
+from pggan_tf.networks.srresnet import Generator as SRResNet
+from pggan_tf.networks.unet import Generator as UNet
+from tests.conftest import pggan, run_folder, train
+from tests.test_front_door import refused
+
+SEED = tf.zeros([2], tf.int64)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Smooth ones: uint8 [6,32,32,3]."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (6, 5, 5, 3), np.uint8)
+    return np.stack([np.asarray(Image.fromarray(p).resize((32, 32), Image.BICUBIC)) for p in small])
+
+
+@pytest.mark.parametrize("name", [t for t in tasks.TASKS if t != "generate"])
+def test_what_is_wanted_is_the_picture(name, pictures):
+    """The image that an ideal generator makes is the image that it was given a part of."""
+    task = tasks.task(name)
+    images = tf.constant(pixels.to_float(pictures))
+    images = tf.concat([images[:, :, ::-1], images], axis=-1) if name == "translate" else images
+    given, wanted = task.given(images, SEED), task.wanted(images)
+    shown = task.shown(given, wanted)
+    assert given.shape[-1] == task.given_channels and wanted.shape[-1] == task.output_channels
+    assert shown.shape[-1] == task.shown_channels and shown.shape[:3] == (6, 32, 32)
+    np.testing.assert_allclose(shown[..., -task.output_channels :], wanted)
+    picture = pixels.to_uint8(task.picture(given, wanted).numpy()).astype(int)
+    assert np.abs(picture - pictures).max() <= 1
+    assert task.before(given, 32).shape == (6, 32, 32, 3)
+
+
+def test_gray_and_lightness_are_those_of_the_image(pictures):
+    images = tf.constant(pixels.to_float(pictures))
+    luma = np.asarray([np.asarray(Image.fromarray(p).convert("L")) for p in pictures], float)
+    gray = tasks.task("recolor").given(images, SEED).numpy()[..., 0] * 255
+    assert np.abs(gray - luma).max() <= 1
+    white = tasks.task("colorize").given(tf.ones((1, 2, 2, 3)), SEED)
+    np.testing.assert_allclose(white, 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("filter", ["bicubic", "lanczos", "box"])
+def test_small_images_are_those_that_pillow_makes(filter, pictures):
+    given = tasks.task("upscale", 4, filter).given(tf.constant(pixels.to_float(pictures)), SEED).numpy()
+    kind = Image.Resampling[filter.upper()]
+    small = np.stack([np.asarray(Image.fromarray(p).resize((8, 8), kind)) for p in pictures])
+    assert np.abs(np.rint(given * 255) - small.astype(int)).max() <= 1
+
+
+def test_an_upscaler_knows_how_far_it_looks():
+    """A pixel further away than `context` changes nothing, for any size of image."""
+    network = SRResNet((32,), 3, 3, "upscale", scale=4, width=4, blocks=2)
+    network.build()
+    x = np.random.default_rng(0).random((1, 30, 41, 3), np.float32)
+    whole = network(tf.constant(x)).numpy()
+    assert whole.shape == (1, 120, 164, 3)
+    cut = network(tf.constant(x[:, :, : 20 + network.context])).numpy()
+    np.testing.assert_allclose(cut[:, :, :80], whole[:, :, :80], atol=1e-6)
+
+
+def test_a_colorizer_takes_any_multiple_of_its_size():
+    network = UNet((16,), 2, 1, "colorize", width=4, fmap_max=8, generator_norm="group")
+    network.build()
+    assert network.multiple == 16 and network(tf.zeros((1, 32, 48, 1))).shape == (1, 32, 48, 2)
+    again = UNet.from_config(network.get_config())
+    again.build()
+    assert [v.shape for v in again.variables] == [v.shape for v in network.variables]
+
+
+COLORIZE = ["--recipe", "colorize", "--target-res", "16", "--width", "8", "--batch", "8", "--pretrain-images", "160"]
+UPSCALE = ["--recipe", "srgan", "--target-res", "32", "--patch", "16", "--width", "8", "--blocks", "1", "--batch", "8"]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [[*COLORIZE, "--generator-norm", "batch"], [*UPSCALE, "--discriminator-norm", "group"]],
+    ids=["colorize", "srgan"],
+)
+def test_a_stopped_run_from_images_goes_on_as_if_it_had_not_been(recipe, tmp_path):
+    common = ["--portraits", "60", "--total-images", "480", "--snapshot-images", "160", "--grid", "6"]
+    code, out, err = train(*recipe, *common, "--runs", tmp_path / "a")
+    assert code == 0, err
+    whole = run_folder(out)
+    code, out, err = train(
+        *recipe, *common, "--runs", tmp_path / "b", "--checkpoint-minutes", "0", "--keep-checkpoints", "99"
+    )
+    assert code == 0, err
+    stopped = run_folder(out)
+    # As a kill leaves it: checkpoints up to the middle of a phase, and nothing after.
+    for path in checkpoint.saved(stopped):
+        if int(path.stem.rpartition("-")[2]) > 400:
+            path.unlink()
+    (stopped / "generator.keras").unlink()
+    code, out, err = train("--resume", stopped)
+    assert code == 0, err
+    ours, theirs = (checkpoint.read(checkpoint.saved(run)[0])[0] for run in (stopped, whole))
+    assert ours.keys() == theirs.keys() and any(name.startswith("optimizer_discriminator") for name in ours)
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    for path in whole.glob("fakes-*.png"):
+        assert path.read_bytes() == (stopped / path.name).read_bytes()
+    assert synthesis.load(whole).task == ("upscale" if recipe[1] == "srgan" else "colorize")
+    refused(pggan("generate", whole, "--grid", tmp_path / "x.png"), "was trained to", "not to generate")
+
+
+def test_pairs_are_translated(tmp_path):
+    """Two folders, or pictures side by side: the same shards, and the same training."""
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        a, b = (rng.integers(0, 256, (20, 24, 3), np.uint8) for _ in "ab")
+        for name, image in (("two/edges", a), ("two/photos", b), ("beside", np.concatenate([a, b], axis=1))):
+            (tmp_path / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(tmp_path / name / f"{i}.png")
+    Image.fromarray(a).save(tmp_path / "two" / "edges" / "alone.png")
+    Image.fromarray(a[:10]).save(tmp_path / "two" / "photos" / "alone.png")
+    made = {}
+    for source, out in ((f"pairs:{tmp_path / 'two'}", "a"), (tmp_path / "beside", "b")):
+        code, _, err = pggan("prepare", source, tmp_path / out, "--size", "16", "--pairs")
+        assert code == 0, err
+        made[out] = shards.Shards(tmp_path / out).read(16, np.arange(6))
+    assert made["a"].shape == (6, 16, 16, 6)
+    np.testing.assert_array_equal(made["a"], made["b"])
+    code, out, err = train(
+        *(
+            "--recipe",
+            "colorize",
+            "--task",
+            "translate",
+            "--data",
+            tmp_path / "a",
+            "--target-res",
+            "16",
+            "--width",
+            "4",
+        ),
+        *("--batch", "4", "--total-images", "16", "--grid", "6", "--runs", tmp_path / "runs"),
+    )
+    assert code == 0, err
+    assert synthesis.load(run_folder(out)).task == "translate"
+    wrong = train("--data", tmp_path / "a", "--target-res", "16", "--runs", tmp_path)
+    refused(wrong, "6 channels", "Give --task translate")
+
+
+def test_classes_can_be_asked_for(tmp_path, photos):
+    code, out, err = train(
+        *("--recipe", "acgan", "--data", photos, "--target-res", "16", "--fmap-base", "32", "--fmap-max", "8"),
+        *("--batch", "4", "--total-images", "48", "--latent-size", "8", "--runs", tmp_path, "--grid", "4"),
+    )
+    assert code == 0, err
+    run = run_folder(out)
+    made = {}
+    for name in ("cats", "dogs"):
+        code, out, err = pggan("generate", run, "--class", name, "--seeds", "0-3", "--npz", tmp_path / f"{name}.npz")
+        assert code == 0, err
+        made[name] = np.load(tmp_path / f"{name}.npz")["images"]
+    assert made["cats"].shape == (4, 16, 16, 3) and (made["cats"] != made["dogs"]).any()
+    refused(pggan("generate", run, "--class", "cows", "--grid", tmp_path / "x.png"), "--class cows", "cats, dogs")
+    flat = photos / "cats"
+    refused(train("--conditional", "--data", flat, "--target-res", "16", "--runs", tmp_path), "the data has no classes")
+
+
+def test_horses_are_gray_and_may_be_shown_as_negatives(tmp_path, photos):
+    code, out, err = train(
+        *("--recipe", "pegasus", "--data", photos, "--resolutions", "4,8,24", "--upscale-small", "--fmap-base", "32"),
+        *(
+            "--fmap-max",
+            "8",
+            "--batch",
+            "4",
+            "--total-images",
+            "80",
+            "--latent-size",
+            "8",
+            "--runs",
+            tmp_path,
+            "--grid",
+            "4",
+        ),
+    )
+    assert code == 0, err
+    run = run_folder(out)
+    for extra, name in (((), "a"), (("--negative",), "b")):
+        code, _, err = pggan("generate", run, "--seeds", "0-3", "--npz", tmp_path / f"{name}.npz", *extra)
+        assert code == 0, err
+    plain, negative = (np.load(tmp_path / f"{name}.npz")["images"] for name in "ab")
+    assert plain.shape == (4, 24, 24, 1)
+    np.testing.assert_array_equal(negative, 255 - plain)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--task", "colorize"], ["--network progressive", "Give --network unet"]),
+        (["--recipe", "recolor", "--loss", "mse"], ["has no discriminator"]),
+        (["--recipe", "srgan", "--pixel", "none"], ["would learn from nothing"]),
+        (["--recipe", "srgan", "--patch", "98"], ["--scale 4", "not a multiple"]),
+        (["--recipe", "srgan", "--patch", "512"], ["--patch 512", "256"]),
+        (["--recipe", "colorize", "--target-res", "48"], ["nearest are 32 and 64"]),
+        (["--recipe", "colorize", "--augment", "diff"], ["--augment with --task colorize"]),
+        (["--recipe", "colorize", "--content", "vgg19"], ["--content vgg19", "discriminator"]),
+        (["--recipe", "colorize", "--generator-norm", "pixel"], ["takes batch, group, none"]),
+        (["--pixel", "l1"], ["--pixel l1 with --task generate"]),
+        (["--recipe", "srgan", "--content", "vgg19", "--vgg-weights", "missing.h5", "--portraits", "9"], ["--vgg-weights"]),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_refused(arguments, words, tmp_path):
+    refused(train(*arguments, "--runs", tmp_path), *words)
