@@ -30,7 +30,15 @@ def as_function(network, channels: int) -> Callable[[np.ndarray], np.ndarray]:
 
     signature = [tf.TensorSpec((None, None, None, channels), tf.float32)]
     traced = tf.function(lambda x: network(x), input_signature=signature, autograph=False)
-    return lambda x: traced(tf.constant(x[None])).numpy()[0]
+
+    def function(x):
+        try:
+            return traced(tf.constant(x[None])).numpy()[0]
+        except tf.errors.ResourceExhaustedError:
+            height, width = x.shape[:2]
+            raise UserError(f"{width}x{height} pixels at once: no memory. Choose a smaller --tile or --size.") from None
+
+    return function
 
 
 def _beside(path: Path) -> Path:

@@ -149,7 +149,10 @@ def _sixteen_bits(data: bytes, gray: bool) -> np.ndarray:
 
 
 def read(data: bytes) -> Photo:
-    """The bytes of an image file -> its photo; of an animation the first frame. Raises Unreadable."""
+    """The bytes of an image file -> its photo; of an animation the first frame. Raises Unreadable.
+
+    What has a profile for gray or CMYK becomes sRGB by it, if it has 8 bits; of 16 bits, the pixels are taken as they are.
+    """
     with opened(io.BytesIO(data), FORMATS, MAX_PANORAMA) as image:
         layout = str([tile.args for tile in image.tile])  # of the pixels in the file, which Pillow's mode does not tell
         deep = ";16" in layout and image.mode in ("RGB", "RGBA")

@@ -45,7 +45,7 @@ def upscaler(network, tile: int | None = None):
 @click.option(
     "--tile",
     type=click.IntRange(1),
-    help="pixels of SOURCE a side that are worked on at once; less needs less memory  [256]",
+    help="pixels of SOURCE a side that are worked on at once; less needs less memory  [256, or 4 times what the network looks around]",
 )
 def command(run, source, out, scale, tile):
     """SOURCE, a photo, a folder of photos or a video, enlarged by RUN, a run's folder or a generator.keras.

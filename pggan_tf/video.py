@@ -19,10 +19,10 @@ _UNSPECIFIED = 2
 
 
 class _Writer:
-    """One video file, begun with its first frame, whose size it has."""
+    """One video file, begun with its first frame, whose size it has. lying: whether frames are turned by a quarter."""
 
-    def __init__(self, av, path: Path, picture, sounds):
-        self.av, self.path, self.picture = av, path, picture
+    def __init__(self, av, path: Path, picture, sounds, lying: bool):
+        self.av, self.path, self.picture, self.lying = av, path, picture, lying
         self.partial = path.with_name(f".partial.{path.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         self.container = av.open(str(self.partial), "w")
@@ -46,6 +46,8 @@ class _Writer:
         stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
         context = stream.codec_context
         context.time_base = self.picture.time_base
+        if shape := self.picture.sample_aspect_ratio:  # of pixels that are not square
+            context.sample_aspect_ratio = 1 / shape if self.lying else shape
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _STUDIO_RANGE
         return stream
@@ -129,7 +131,7 @@ def rewrite(
                     images = change(_upright(frame))
                     if not writers:
                         for out in outs:
-                            writers.append(_Writer(av, out, picture, sounds))
+                            writers.append(_Writer(av, out, picture, sounds, frame.rotation % 180 != 0))
                     # Frames without a time are those of a constant rate.
                     pts = round(done / picture.average_rate / picture.time_base) if frame.pts is None else frame.pts
                     for writer, image in zip(writers, images, strict=True):

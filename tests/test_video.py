@@ -19,13 +19,15 @@ def frame(number, height=48, width=64):
     return image
 
 
-def make(path, frames=12, rate=12, times=None, sound="aac", turn=0, height=48, width=64, pix_fmt="yuv420p"):
+def make(path, frames=12, rate=12, times=None, sound="aac", turn=0, height=48, width=64, pix_fmt="yuv420p", shape=None):
     """A video as FFmpeg makes them; times: pts in 1/1000 s."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=rate, options={"crf": "8"})
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         if times:
             stream.codec_context.time_base = Fraction(1, 1000)
+        if shape:
+            stream.codec_context.sample_aspect_ratio = shape
         if turn:
             stream.set_display_rotation(turn)
         audio = out.add_stream(sound, rate=44_100) if sound else None
@@ -90,6 +92,14 @@ def test_videos_of_phones_stand_upright(tmp_path, turn):
     video.rewrite(given, [tmp_path / "out.mp4"], lambda image: [image])
     image = look(tmp_path / "out.mp4")[0][0]
     assert np.abs(image.astype(int) - np.rot90(frame(0), turn // 90)).mean() < 4
+
+
+@pytest.mark.parametrize("turn, shape", [(0, Fraction(4, 3)), (90, Fraction(3, 4))])
+def test_pixels_that_are_not_square_stay_so(tmp_path, turn, shape):
+    given = make(tmp_path / "given.mp4", frames=2, turn=turn, sound=None, shape=Fraction(4, 3))
+    video.rewrite(given, [tmp_path / "out.mp4"], lambda image: [image])
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        assert file.streams.video[0].sample_aspect_ratio == shape
 
 
 def test_sides_that_are_odd_and_other_kinds_of_file(tmp_path):
