@@ -65,6 +65,8 @@ VERBS = {
     "faces": "preprocessing.faces",
     "prepare": "preprocessing.prepare",
     "inspect": "preprocessing.inspect",
+    "colorize": "pggan_tf.colorize",
+    "upscale": "pggan_tf.upscale",
 }
 
 

@@ -27,4 +27,4 @@ def resized(images, size: tuple[int, int], filter: str):
     """float [N,H,W,C], H and W known -> [N,h,w,C], by one of pixels.FILTERS. Cubic and Lanczos overshoot: clip if it matters."""
     rows = tf.constant(matrix(images.shape[1], size[0], filter), images.dtype)
     columns = tf.constant(matrix(images.shape[2], size[1], filter), images.dtype)
-    return tf.einsum("hi,nijc,wj->nhwc", rows, images, columns, optimize="optimal")
+    return tf.einsum("wj,nhjc->nhwc", columns, tf.einsum("hi,nijc->nhjc", rows, images))

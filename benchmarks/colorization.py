@@ -1,0 +1,106 @@
+"""How near colorizers come to the true colours, beside no colour at all and the best single colour.
+
+python -m benchmarks.colorization DIR RUN [RUN ...]
+
+DIR: photos that no RUN has seen, anything `pggan prepare` reads; squares of them are reduced to the size a RUN was trained at.
+"""
+
+from __future__ import annotations
+
+import click
+import numpy as np
+
+from pggan_tf import colour, conversion, pixels, terminal
+from pggan_tf.errors import UserError
+
+
+def psnr(ab: np.ndarray, truth: np.ndarray) -> float:
+    """Both [N,H,W,2] in -1..1, that is a and b from -128 to 128 -> dB, of the squared error over all images, peak 2."""
+    return float(10 * np.log10(4 / np.square(np.asarray(ab, np.float64) - truth).mean()))
+
+
+def colourfulness(rgb: np.ndarray) -> float:
+    """[N,H,W,3] in 0..1 -> mean over images of Hasler and Suesstrunk 2003, eq. 5 to 7, in 255ths: 0 for gray, 45 averagely colourful."""
+    red, green, blue = np.moveaxis(255 * np.asarray(rgb, np.float64), -1, 0)
+    pair = np.stack([red - green, (red + green) / 2 - blue])  # [2,N,H,W]
+    spread, mean = pair.std((2, 3)), pair.mean((2, 3))
+    return float((np.linalg.norm(spread, axis=0) + 0.3 * np.linalg.norm(mean, axis=0)).mean())
+
+
+def squares(source: str, size: int, count: int) -> np.ndarray:
+    """uint8 [N, size, size, 3]: the central squares of the first photos that are large enough."""
+    from preprocessing.decode import Unreadable, photo, square
+    from preprocessing.sources import open_source
+
+    opened, out = open_source(source, size=size), []
+    for item in opened.items(0, len(opened)):
+        try:
+            if item is None or isinstance(item.data, Unreadable):
+                continue
+            out.append(square(photo(item.data() if callable(item.data) else item.data, least=size), size))
+        except Unreadable:
+            continue
+        if len(out) == count:
+            break
+    if not out:
+        raise UserError(f"{source}: no photo of {size} pixels or more a side.")
+    return np.stack(out)
+
+
+def colours(network, images: np.ndarray, batch: int = 16) -> np.ndarray:
+    """uint8 [N,H,W,3] -> ab [N,H,W,2] in -1..1 that a colorizer, or a recolorer, gives their gray."""
+    import tensorflow as tf
+
+    function = tf.function(lambda x: network(x), autograph=False)
+    out = []
+    for i in range(0, len(images), batch):
+        rgb = pixels.to_unit(images[i : i + batch])
+        if network.task == "recolor":
+            out.append(colour.split_lab(function(tf.constant(colour.gray(rgb))).numpy())[1])
+        else:
+            out.append(function(tf.constant(colour.split_lab(rgb)[0])).numpy())
+    return np.concatenate(out)
+
+
+def rows(networks: dict, images: np.ndarray) -> dict[str, tuple[float, float]]:
+    """{name: network}, uint8 [N,H,W,3] -> {name: (PSNR of ab in dB, colourfulness)}, the two simple answers first and the truth last."""
+    lightness, truth = colour.split_lab(pixels.to_unit(images))
+    answers = {
+        "gray (a = b = 0)": np.zeros_like(truth),
+        "mean colour of these photos": np.broadcast_to(truth.mean((0, 1, 2)), truth.shape),
+        **{name: colours(network, images) for name, network in networks.items()},
+        "the photos": truth,
+    }
+    return {
+        name: (np.inf if ab is truth else psnr(ab, truth), colourfulness(colour.join_lab(lightness, ab)))
+        for name, ab in answers.items()
+    }
+
+
+@click.command()
+@click.argument("source")
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--count", type=click.IntRange(1), default=500, show_default=True, help="photos at most")
+def main(source: str, runs: tuple[str, ...], count: int) -> None:
+    terminal.start_tensorflow()
+    networks = {run: conversion.network_for(run, ("colorize", "recolor"), "colorize") for run in runs}
+    sizes = {network.resolutions[-1] for network in networks.values()}
+    if len(sizes) > 1:
+        raise UserError(
+            f"{' '.join(runs)}: trained at {sorted(sizes)} pixels. Expected runs of one size, to be compared."
+        )
+    images = squares(source, sizes.pop(), count)
+    print(f"{len(images)} photos of {images.shape[1]} pixels")
+    found = rows(networks, images)
+    wide = max(map(len, found))
+    print(f"{'':{wide}}  PSNR of ab, dB  colourfulness")
+    for name, (near, colourful) in found.items():
+        print(f"{name:{wide}}  {near:14.2f}  {colourful:13.1f}")
+
+
+if __name__ == "__main__":
+    import sys
+
+    from pggan_tf import cli
+
+    sys.exit(cli.main(command=main))

@@ -1,0 +1,101 @@
+"""Super-resolution as it is published: PSNR and SSIM of Y, of networks beside bicubic interpolation.
+
+python -m benchmarks.super_resolution DIR                    # the bicubic row alone; on Set5 x4 it is 28.43 dB
+python -m benchmarks.super_resolution DIR RUN [RUN ...]      # and those of trained networks
+
+DIR holds photos, or pairs named ..._HR.png and ..._LR.png.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from pggan_tf import colour, conversion, photos, pixels, terminal, upscale
+from pggan_tf.errors import UserError
+
+
+def luma_figures(output: np.ndarray, truth: np.ndarray, border: int) -> tuple[float, float]:
+    """uint8 [H,W,3] each -> PSNR in dB and SSIM of Y of BT.601 (16..235, not rounded, against a peak of 255), without `border`
+    pixels on every side: the protocol that figures on Set5 and Set14 are published by. SSIM: Wang et al. 2004, 11x11 Gaussian."""
+    import tensorflow as tf
+
+    inside = np.s_[border : truth.shape[0] - border, border : truth.shape[1] - border]
+    a, b = (colour.luma(pixels.to_unit(x))[inside].astype(np.float64) for x in (output, truth))
+    psnr = 10 * np.log10(255**2 / np.square(a - b).mean())
+    return float(psnr), float(tf.image.ssim(a.astype(np.float32), b.astype(np.float32), 255))
+
+
+def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    return np.clip(np.rint(pixels.resized_rows(image, (height, width), "bicubic", 0, height)), 0, 255).astype(np.uint8)
+
+
+def pairs(folder: str, scale: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """name -> (low, high), uint8 [h,w,3] and [scale h, scale w, 3]. Without a file for `low`, it is the high one by Pillow's
+    bicubic filter, which equals MATLAB's."""
+    out = {}
+    for file in photos.found(Path(folder), Path(folder) / "out"):
+        if file.stem.endswith("_LR"):
+            continue
+        high = photos.read(file.read_bytes()).rgb()
+        height, width = (side - side % scale for side in high.shape[:2])
+        high = np.ascontiguousarray(high[:height, :width])
+        given = file.with_name(f"{file.stem.removesuffix('_HR')}_LR{file.suffix}")
+        if given.is_file():
+            low = np.ascontiguousarray(photos.read(given.read_bytes()).rgb())
+            if low.shape[:2] != (height // scale, width // scale):
+                raise UserError(
+                    f"{given}: {low.shape[1]}x{low.shape[0]} pixels, not {scale} times fewer than {file.name}."
+                )
+        else:
+            low = _resized(high, height // scale, width // scale)
+        out[file.stem.removesuffix("_HR")] = low, high
+    if not out:
+        raise UserError(f"{folder}: no photos to enlarge.")
+    return out
+
+
+def bicubic(low: np.ndarray, scale: int) -> np.ndarray:
+    return _resized(low, scale * low.shape[0], scale * low.shape[1])
+
+
+def figures(enlarge, images: dict, scale: int) -> dict[str, tuple[float, float]]:
+    """enlarge: uint8 [h,w,3] -> [scale h, scale w, 3]. name -> PSNR and SSIM."""
+    return {name: luma_figures(enlarge(low), high, scale) for name, (low, high) in images.items()}
+
+
+def table(rows: dict[str, dict], say=print) -> None:
+    """rows: {name: figures}. One line for each, the means last."""
+    names = list(next(iter(rows.values())))
+    wide = max(map(len, [*rows, "PSNR of Y, dB / SSIM"]))
+    say(f"{'PSNR of Y, dB / SSIM':{wide}}  " + "  ".join(f"{n[-14:]:>14}" for n in [*names, "mean"]))
+    for row, found in rows.items():
+        cells = [*found.values(), tuple(np.mean(list(found.values()), 0))]
+        say(f"{row:{wide}}  " + "  ".join(f"{psnr:6.2f} {ssim:7.4f}" for psnr, ssim in cells))
+
+
+@click.command()
+@click.argument("folder")
+@click.argument("runs", nargs=-1)
+@click.option("--scale", type=click.IntRange(2), default=4, show_default=True)
+def main(folder: str, runs: tuple[str, ...], scale: int) -> None:
+    terminal.start_tensorflow()
+    images = pairs(folder, scale)
+    rows = {"bicubic": figures(lambda low: bicubic(low, scale), images, scale)}
+    for run in runs:
+        network = conversion.network_for(run, ("upscale",), "upscale")
+        if network.scale != scale:
+            raise UserError(f"--scale {scale}: {run} was trained for {network.scale}.")
+        change = upscale.upscaler(network)
+        rows[run] = figures(lambda low, change=change: change(photos.Photo(low)).pixels, images, scale)
+    table(rows)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from pggan_tf import cli
+
+    sys.exit(cli.main(command=main))
