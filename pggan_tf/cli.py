@@ -207,6 +207,8 @@ def _range(text: str) -> list[int]:
 @click.option("--dir", "folder", help="write each as a .png into this folder")
 @click.option("--class", "class_name", help="images of this class, from a conditional generator  [every class in turn]")
 @click.option("--negative", is_flag=True, help="light and dark exchanged: 1 - G(z), as the gray horses were shown")
+@click.option("--recolor", help="run that colours the gray images: --recipe recolor, or colorize")
+@click.option("--upscale", help="run that enlarges the images: --recipe srgan")
 @click.option("--stage", type=int, help="resolution to generate at  [the last that was trained]")
 @click.option(
     "--truncation",
@@ -215,7 +217,7 @@ def _range(text: str) -> list[int]:
     show_default=True,
     help="below 1: less varied, more typical images",
 )
-def generate(source, seeds, count, grid, npz, folder, class_name, negative, stage, truncation):
+def generate(source, seeds, count, grid, npz, folder, class_name, negative, recolor, upscale, stage, truncation):
     """Images out of SOURCE, a run's folder or a generator.keras."""
     if seeds and count:
         raise UserError("--seeds and --count: give one of them.")
@@ -231,7 +233,7 @@ def generate(source, seeds, count, grid, npz, folder, class_name, negative, stag
 
     import numpy as np
 
-    from pggan_tf import synthesis
+    from pggan_tf import conversion, synthesis
 
     generator = synthesis.load(source)
     if generator.task != "generate":
@@ -252,6 +254,18 @@ def generate(source, seeds, count, grid, npz, folder, class_name, negative, stag
     images = synthesis.Sampler(generator).images(z, stage, truncation=truncation, labels=labels)
     if negative:
         images = 255 - images
+    if recolor:
+        from pggan_tf import colorize
+
+        images = conversion.changed(
+            images, colorize.colorizer(conversion.network_for(recolor, colorize.TASKS, "colorize"))
+        )
+    if upscale:
+        from pggan_tf import upscale as upscaling
+
+        images = conversion.changed(
+            images, upscaling.upscaler(conversion.network_for(upscale, upscaling.TASKS, "upscale"))
+        )
     try:
         for file in filter(None, (grid, npz)):
             Path(file).parent.mkdir(parents=True, exist_ok=True)

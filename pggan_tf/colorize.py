@@ -10,6 +10,8 @@ import numpy as np
 from pggan_tf import colour, conversion, pixels, tiles
 from pggan_tf.errors import UserError
 
+TASKS = ("colorize", "recolor")  # of the runs that this takes
+
 _STRIP = 1 << 20  # pixels that are held in floating point
 _SHORTEST = 4  # the longer side is at most so many times the size: beyond, a panorama is looked at smaller
 
@@ -79,7 +81,7 @@ def command(run, source, out, compare, size):
 
     The network gives colours at its own resolution; detail is the photo's own. Depth, transparency and EXIF are kept.
     """
-    network = conversion.network_for(run, ("colorize", "recolor"), "colorize")
+    network = conversion.network_for(run, TASKS, "colorize")
     if size and network.task == "recolor":
         raise UserError(f"--size {size}: {run} colours every pixel where it is; leave --size out.")
     conversion.convert(source, out, colorizer(network, size), compare=compare)

@@ -41,6 +41,13 @@ def as_function(network, channels: int) -> Callable[[np.ndarray], np.ndarray]:
     return function
 
 
+def changed(images: np.ndarray, change: Callable) -> np.ndarray:
+    """uint8 [N,H,W,C] -> uint8 [N,H',W',C'], one by one. change: as of `convert`."""
+    from pggan_tf.photos import Photo
+
+    return np.stack([change(Photo(image)).pixels for image in images])
+
+
 def _beside(path: Path) -> Path:
     return path.with_name(f"{path.stem}-compare{path.suffix}")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from pggan_tf import colour, resampling
+from pggan_tf import colour, degradation, resampling
 from pggan_tf.objectives import tf
 
 
@@ -108,8 +108,10 @@ class Upscale(Task):
         self.scale, self.filter, self.degrade = scale, filter, degrade
 
     def given(self, images, seed):
-        size = (images.shape[1] // self.scale, images.shape[2] // self.scale)
-        x = resampling.resized(images * 0.5 + 0.5, size, self.filter)
+        x = images * 0.5 + 0.5
+        if self.degrade:
+            return degradation.degraded(x, self.scale, self.filter, seed)
+        x = resampling.resized(x, (images.shape[1] // self.scale, images.shape[2] // self.scale), self.filter)
         return tf.round(tf.clip_by_value(x, 0, 1) * 255) / 255  # what a file would hold
 
     def wanted(self, images):

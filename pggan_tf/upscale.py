@@ -8,6 +8,8 @@ import numpy as np
 from pggan_tf import colour, conversion, pixels, tiles
 from pggan_tf.errors import UserError
 
+TASKS = ("upscale",)  # of the runs that this takes
+
 
 def _enlarged(alpha: np.ndarray, scale: int) -> np.ndarray:
     """[h,w,1] -> [scale h, scale w, 1] of the same type, bicubic."""
@@ -52,7 +54,7 @@ def command(run, source, out, scale, tile):
 
     Depth, transparency, colour profile and EXIF are kept; transparency is enlarged by a cubic filter.
     """
-    network = conversion.network_for(run, ("upscale",), "upscale")
+    network = conversion.network_for(run, TASKS, "upscale")
     if scale not in (None, network.scale):
         raise UserError(f"--scale {scale}: {run} was trained for {network.scale}. Leave --scale out, or train another.")
     conversion.convert(source, out, upscaler(network, tile), network.scale)

@@ -194,6 +194,33 @@ def test_horses_are_gray_and_may_be_shown_as_negatives(tmp_path, photos):
     assert plain.shape == (4, 24, 24, 1)
     np.testing.assert_array_equal(negative, 255 - plain)
 
+    # The whole pipeline: gray, negative, coloured, enlarged.
+    small = (
+        "--data",
+        photos,
+        "--batch",
+        "4",
+        "--total-images",
+        "16",
+        "--width",
+        "4",
+        "--runs",
+        tmp_path,
+        "--grid",
+        "3",
+    )
+    code, out, err = train("--recipe", "recolor", "--target-res", "32", *small)
+    assert code == 0, err
+    coloured = run_folder(out)
+    code, out, err = train("--recipe", "srgan", "--target-res", "32", "--patch", "16", "--blocks", "1", *small)
+    assert code == 0, err
+    given = ("--seeds", "0-3", "--negative", "--recolor", coloured, "--upscale", run_folder(out))
+    code, _, err = pggan("generate", run, *given, "--npz", tmp_path / "c.npz")
+    assert code == 0, err
+    assert np.load(tmp_path / "c.npz")["images"].shape == (4, 96, 96, 3)
+    wrong = pggan("generate", run, "--upscale", coloured, "--grid", tmp_path / "x.png")
+    refused(wrong, "was trained to recolor, not to upscale")
+
 
 @pytest.mark.parametrize(
     "arguments, words",

@@ -15,6 +15,8 @@ LAYERS = 4
 class Generator(ImageNetwork):
     """Gray [N, H, W, 1] in 0..1 -> [N, H, W, 3] in 0..1 by a sigmoid, any H and W. Four hidden layers of `width` maps, 3x3 and ReLU."""
 
+    context = LAYERS + 1  # a point depends on so many pixels on either side
+
     def __init__(self, resolutions, channels, given_channels, task, width=64, **kwargs):
         super().__init__(resolutions, channels, given_channels, task, **kwargs)
         self.width = width
