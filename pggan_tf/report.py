@@ -253,19 +253,23 @@ def _data_uri(data: bytes, kind: str) -> str:
 
 
 def _webp(picture, lossless: bool = False) -> bytes:
-    """The picture in the largest of the widths that keeps it small enough."""
+    """The picture, as it is if it may be and that is small; otherwise in the largest of the widths in which it is."""
     from PIL import Image
 
+    def encoded(**how) -> bytes:
+        buffer = io.BytesIO()
+        picture.save(buffer, "WEBP", method=3, **how)
+        return buffer.getvalue()
+
+    if lossless and len(data := encoded(lossless=True)) <= _PICTURE_BYTES:
+        return data
     for width in _WIDTHS:
         if picture.width > width:
-            picture = picture.resize(
-                (width, max(1, round(picture.height * width / picture.width))), Image.Resampling.LANCZOS
-            )
-        buffer = io.BytesIO()
-        picture.save(buffer, "WEBP", quality=85, method=3, lossless=lossless and picture.width < _WIDTHS[0])
-        if buffer.tell() <= _PICTURE_BYTES:
+            height = max(1, round(picture.height * width / picture.width))
+            picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+        if len(data := encoded(quality=85)) <= _PICTURE_BYTES:
             break
-    return buffer.getvalue()
+    return data
 
 
 @functools.lru_cache(maxsize=4 * MOST_GRIDS)
@@ -294,7 +298,7 @@ def embedded_array(image: np.ndarray) -> str:
     )
 
 
-def _some(grids: Sequence[Grid], most: int = MOST_GRIDS) -> list[Grid]:
+def _some(grids: Sequence[Grid], most: int) -> list[Grid]:
     """At most so many of them, evenly spread, the first and the last among them."""
     if len(grids) <= most:
         return list(grids)
@@ -545,7 +549,7 @@ def write(folder: str | Path, out: str | Path | None = None, pictures: Sequence[
         plan=_plan(run),
         plots=_training_plots(run),
         metric_plots=_metric_plots([run]),
-        grids=_some(run.grids),
+        grids=_some(run.grids, MOST_GRIDS),
         reals=reals if reals.is_file() else None,
         pictures=pictures,
         changed=changed(run),

@@ -14,7 +14,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # A network that is trained in seconds.
-TINY = ["--fmap-base", "64", "--fmap-max", "16", "--latent-size", "8", "--portraits", "120", "--grid", "4"]
+TINY = [
+    "--fmap-base",
+    "64",
+    "--fmap-max",
+    "16",
+    "--latent-size",
+    "8",
+    "--portraits",
+    "120",
+    "--grid",
+    "4",
+    "--no-report",
+]
 
 
 @pytest.fixture(scope="session", autouse=True)

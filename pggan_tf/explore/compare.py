@@ -52,7 +52,7 @@ def command(runs, out):
         terminal.start_tensorflow()
     report.write_comparison(read, out, class_grids(read))
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for run in read:
         table.add_column(run.name, overflow="fold")
     for name, values in report.comparison(read).items():
