@@ -152,6 +152,9 @@ def test_data_that_is_gone_is_said(copy, tmp_path):
     text = (tmp_path / "sub" / "r.html").read_text()
     assert "Between two images" in text and "Nearest training images" not in text
     refused(pggan("report", copy, "--data", tmp_path / "gone"), "gone: no manifest.json")
+    (copy / "generator.keras").write_text("of another version")
+    code, out, err = pggan("report", copy)
+    assert code == 0 and "without pictures from its generator" in err and (copy / report.NAME).is_file()
     refused(pggan("report", tmp_path), "no config.json, so not a run's folder")
 
 

@@ -57,5 +57,5 @@ def command(runs, out):
         table.add_column(run.name, overflow="fold")
     for name, values in report.comparison(read).items():
         table.add_row(name, *values)
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)  # fid[random] is no markup
     click.echo(out)

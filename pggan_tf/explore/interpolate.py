@@ -72,15 +72,17 @@ def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_
     columns, rows = grid
     places = columns * rows
     numbers = synthesis.parse_seeds(seeds) if seeds else list(range(4 * places))
+    keyframes = read_latents(latents_file) if latents_file else None
+    if (count := len(numbers if keyframes is None else keyframes)) < places:
+        raise UserError(f"--grid {columns}x{rows}: {count} keyframes are too few for {places} places.")
     terminal.start_tensorflow()
     generator = synthesis.load_from_latents(source)
     stage = synthesis.choose_stage(generator, source, stage)
-    if latents_file:
-        latents = read_latents(latents_file, generator.latent_size)
-    else:
-        latents = synthesis.latents(numbers, generator.latent_size)
-    if len(latents) < places:
-        raise UserError(f"--grid {columns}x{rows}: {len(latents)} keyframes are too few for {places} places.")
+    latents = synthesis.latents(numbers, generator.latent_size) if keyframes is None else keyframes
+    if latents.shape[1] != generator.latent_size:
+        raise UserError(
+            f"--latents {latents_file}: {latents.shape[1]} numbers each; {source} takes {generator.latent_size}."
+        )
     keys = latents[: len(latents) // places * places].reshape(-1, places, generator.latent_size)
     labels = synthesis.choose_labels(generator, source, class_name, range(places))
     frames = walk(keys, max(2, round(seconds * fps)), loop)
@@ -106,14 +108,19 @@ def _enlarged(images: np.ndarray) -> tuple[int, ...]:
     return pixels.enlarge(images[:1], _SHOWN).shape[1:]
 
 
-def read_latents(file: str | Path, size: int) -> np.ndarray:
-    """float32 [N, size] from a .npy file, such as `pggan project` writes."""
+def read_latents(file: str | Path) -> np.ndarray:
+    """float32 [N, L] from a .npy file, such as `pggan project` writes."""
     try:
         latents = np.load(file, allow_pickle=False)
     except OSError as error:
         raise UserError(f"--latents {file}: cannot be read ({error.strerror or error}).") from None
     except ValueError as error:
         raise UserError(f"--latents {file}: not a .npy of numbers ({error}).") from None
-    if latents.ndim != 2 or latents.shape[1] != size or latents.dtype.kind != "f" or not np.isfinite(latents).all():
-        raise UserError(f"--latents {file}: {latents.dtype} {latents.shape}; expected finite floats [N, {size}].")
+    if (
+        not isinstance(latents, np.ndarray)
+        or latents.ndim != 2
+        or latents.dtype.kind != "f"
+        or not np.isfinite(latents).all()
+    ):
+        raise UserError(f"--latents {file}: expected a .npy of finite floats [N, L].")
     return latents.astype(np.float32)

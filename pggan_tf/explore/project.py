@@ -44,11 +44,12 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def _error(images, target):
     """float -1..1 [N, R, R, C] and [1, R, R, C] -> [N]: mean over scales R, R/2, ... of the mean squared difference.
 
-    The coarse scales know where to go when the details are still elsewhere.
+    The coarse scales know where to go when the details are still elsewhere. Beyond black and white there is no difference.
     """
     import tensorflow as tf
 
-    difference, scales = images - target, []  # pooling is linear: the difference's is the difference of the pooled
+    beyond = (tf.abs(target) >= 1) & (images * target >= 1)
+    difference, scales = tf.where(beyond, 0.0, images - target), []
     while True:
         scales.append(tf.reduce_mean(tf.square(difference), axis=(1, 2, 3)))
         if difference.shape[1] % 2 or difference.shape[1] <= 4:
@@ -117,12 +118,12 @@ def project(
     return Projection(latents.numpy()[winner], int(y[best][winner]), pixels.to_uint8(start), last, way)
 
 
-def _photo(file: str, size: int, channels: int) -> np.ndarray:
-    """The central square of a photo, uint8 [size, size, channels]."""
+def _photo(file: str):
+    """A Pillow image."""
     from preprocessing import decode
 
     try:
-        return decode.square(decode.photo(Path(file).read_bytes(), channels), size)
+        return decode.photo(Path(file).read_bytes())
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror}). Expected a photo.") from None
     except decode.Unreadable as error:
@@ -147,12 +148,14 @@ def command(source, photo, out, video, steps, class_name, stage, seed):
     """
     from pggan_tf import terminal
     from pggan_tf.explore import video as videos
+    from preprocessing import decode
 
+    picture = _photo(photo)
     film = videos.check(video) if video else None
     terminal.start_tensorflow()
     generator = synthesis.load_from_latents(source)
     stage = synthesis.choose_stage(generator, source, stage)
-    target = _photo(photo, stage, generator.channels)
+    target = decode.square(picture.convert("L") if generator.channels == 1 else picture, stage)
     labels = None if class_name is None else synthesis.choose_labels(generator, source, class_name, [0])
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -58,7 +58,10 @@ def command(run, out, data):
                 raise
             shards = None
             click.echo(f"without the nearest training images: {error}", err=True)
-        made = pictures(read.folder, shards)
+        try:
+            made = pictures(read.folder, shards)
+        except UserError as error:  # a generator of another version: the rest of the report is still worth reading
+            click.echo(f"without pictures from its generator: {error}", err=True)
     if out:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
     click.echo(report.write(run, out, made))
