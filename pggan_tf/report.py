@@ -6,6 +6,7 @@ A page is one file: pictures are data URIs, plots are inline SVG in the page's o
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 import io
 import json
@@ -73,11 +74,11 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, list[tuple[int, float, float]]]:
-        """name -> (images, hours, value) in order."""
+        """name -> (images, seconds, value) in order."""
         out: dict[str, list] = {}
         for line in self.measured:
             for name, value in line["metrics"].items():
-                out.setdefault(name, []).append((line["images"], line["seconds"] / 3600, value))
+                out.setdefault(name, []).append((line["images"], line["seconds"], value))
         return out
 
 
@@ -214,7 +215,10 @@ def _plan(run: Run) -> list[dict]:
 def changed(run: Run) -> dict[str, str]:
     """The fields of the config that differ from the recipe's, as options would give them."""
     try:
-        usual = configs.to_dict(configs.complete(recipes.recipe(run.config.recipe)))
+        recipe = dataclasses.replace(
+            recipes.recipe(run.config.recipe), target_res=run.config.target_res, resolutions=run.config.resolutions
+        )
+        usual = configs.to_dict(configs.complete(recipe)) | {"target_res": None, "resolutions": None}
     except UserError:  # a recipe of another version, or one that cannot stand alone
         usual = {}
     own = configs.to_dict(run.config)
@@ -317,12 +321,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Plot:
-    """svg: of the plot; labels: of its curves, in the order of the page's colours; text: what it shows, for those who cannot
+    """svg: of the plot; labels: of its curves, by the numbers of the page's colours; text: what it shows, for those who cannot
     see it."""
 
     title: str
     svg: str
-    labels: tuple[str, ...]
+    labels: dict[int, str]
     text: str
     note: str = ""
 
@@ -330,6 +334,7 @@ class Plot:
 # Colours that stand for the page's own, which differ in the light and in the dark.
 _INK, _LINE, _BAND = "#010203", "#040506", "#070809"
 COLOURS = 8
+IMAGES = "images shown"  # the usual axis
 _CURVES = [f"#0a0b0{i}" for i in range(COLOURS)]
 _AS_STYLE = {_INK: "var(--soft)", _LINE: "var(--line)", _BAND: "var(--band)"} | {
     c: f"var(--curve-{i})" for i, c in enumerate(_CURVES)
@@ -369,12 +374,12 @@ def plot(
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    curves = [
-        Curve(c.label, *(np.asarray(a, float)[np.isfinite(np.asarray(c.y, float))] for a in (c.x, c.y)))
-        for c in curves
-    ]  # fmt: skip
-    curves = [c for c in curves if len(c.x)]
-    if not curves:
+    drawn = {}  # number of the colour -> (label, x, y): a run has the same colour in every plot, whatever others lack
+    for i, c in enumerate(curves):
+        x, y = np.asarray(c.x, float), np.asarray(c.y, float)
+        if np.isfinite(y).any():
+            drawn[i] = (c.label, x[np.isfinite(y)], y[np.isfinite(y)])
+    if not drawn:
         return None
     settings = {
         "svg.fonttype": "none",
@@ -391,13 +396,13 @@ def plot(
                 axes.axvspan(low, high, color=_BAND, linewidth=0)
             if name:
                 axes.axvline(low, color=_LINE, linewidth=0.8)
-        frame = _frame(np.concatenate([c.y for c in curves]))
-        for colour, c in zip(_CURVES, curves):
-            few = len(c.x) < 60
-            axes.plot(*_thinned(c.x, c.y, _POINTS), color=colour, linewidth=2 if few else 0.7, alpha=1 if few else 0.35,
-                      marker="o" if len(c.x) < 20 else None, markersize=4)  # fmt: skip
+        frame = _frame(np.concatenate([y for _, _, y in drawn.values()]))
+        for i, (_, x, y) in drawn.items():
+            few = len(x) < 60
+            axes.plot(*_thinned(x, y, _POINTS), color=_CURVES[i], linewidth=2 if few else 0.7, alpha=1 if few else 0.35,
+                      marker="o" if len(x) < 20 else None, markersize=4)  # fmt: skip
             if not few:
-                axes.plot(*_thinned(c.x, _smooth(c.y), _POINTS), color=colour, linewidth=2)
+                axes.plot(*_thinned(x, _smooth(y), _POINTS), color=_CURVES[i], linewidth=2)
         if frame:
             axes.set_ylim(*frame)
         axes.margins(x=0.02)
@@ -407,7 +412,8 @@ def plot(
         axes.tick_params(length=0)
         axes.set_xlabel(x_label)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(EngFormatter(sep="\N{THIN SPACE}"))
+        if x_label == IMAGES:
+            axes.xaxis.set_major_formatter(EngFormatter(sep="\N{THIN SPACE}"))
         left, right = axes.get_xlim()
         written = -math.inf
         for low, _, name, _ in bands:  # names that would lie on one another are left out
@@ -418,10 +424,13 @@ def plot(
                 written = low
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    ends = "; ".join(f"{c.label} from {c.y[0]:.3g} to {c.y[-1]:.3g}" for c in curves)
-    note = "Spikes beyond the frame are cut." if frame else ""
+    ends = "; ".join(f"{label} from {y[0]:.3g} to {y[-1]:.3g}" for label, _, y in drawn.values())
     return Plot(
-        title, _inline(buffer.getvalue()), tuple(c.label for c in curves), f"{title}, over {x_label}: {ends}.", note
+        title,
+        _inline(buffer.getvalue()),
+        {i: label for i, (label, _, _) in drawn.items()} if len(curves) > 1 else {},
+        f"{title}, over {x_label}: {ends}.",
+        "Spikes beyond the frame are cut." if frame else "",
     )
 
 
@@ -445,10 +454,10 @@ def _inline(svg: str) -> str:
     return svg
 
 
-def _bands(run: Run, hours: bool = False) -> list[tuple[float, float, str, bool]]:
-    """The phases that have begun, named where a new resolution begins, in images or in hours."""
+def _bands(run: Run, unit: float | None = None) -> list[tuple[float, float, str, bool]]:
+    """The phases that have begun, named where a new resolution begins, in images, or in time by a `unit` of so many seconds."""
     ticks = [(0, 0.0), *((x["images"], x["seconds"]) for x in run.ticks)]
-    place = lambda images: float(np.interp(images, *zip(*ticks))) / 3600 if hours else images  # noqa: E731
+    place = lambda images: float(np.interp(images, *zip(*ticks))) / unit if unit else images  # noqa: E731
     several, last, out = len(run.config.resolutions) > 1, None, []
     for phase in run.phases:
         if phase.start < run.images and several:
@@ -470,14 +479,14 @@ LOGITS = {"logit_real": "on real images", "logit_fake": "on generated images"}
 def _training_plots(run: Run) -> list[Plot]:
     bands = _bands(run)
     plots = [
-        plot("Losses", [Curve(label, *_column(run, n)) for n, label in LOSSES.items()], "images shown", bands),
-        plot("What the discriminator says", [Curve(label, *_column(run, n)) for n, label in LOGITS.items()], "images shown", bands),
+        plot("Losses", [Curve(label, *_column(run, n)) for n, label in LOSSES.items()], IMAGES, bands),
+        plot("What the discriminator says", [Curve(label, *_column(run, n)) for n, label in LOGITS.items()], IMAGES, bands),
     ]  # fmt: skip
     if any(_column(run, "penalty")[1]):
-        plots.append(plot("Penalty", [Curve("penalty", *_column(run, "penalty"))], "images shown", bands))
+        plots.append(plot("Penalty", [Curve("penalty", *_column(run, "penalty"))], IMAGES, bands))
     if any(_column(run, "augment_probability")[1]):
         curve = Curve("probability", *_column(run, "augment_probability"))
-        plots.append(plot("Augmentation", [curve], "images shown", bands))
+        plots.append(plot("Augmentation", [curve], IMAGES, bands))
     return [p for p in plots if p]
 
 
@@ -486,16 +495,17 @@ def _direction(name: str) -> str:
 
 
 def _metric_plots(runs: Sequence[Run]) -> list[Plot]:
-    """Every metric over images and over hours, a curve for each run that has it."""
+    """Every metric over images and over time, a curve for each run that has it."""
+    minutes = max(run.seconds for run in runs) < 7200
     plots = []
     for name in dict.fromkeys(name for run in runs for name in run.metrics):
-        for column, label, hours in ((0, "images shown", False), (1, "hours", True)):
-            curves = [
-                Curve(run.name if len(runs) > 1 else name, [v[column] for v in values], [v[2] for v in values])
-                for run in runs
-                if (values := run.metrics.get(name))
-            ]
-            bands = _bands(runs[0], hours) if len(runs) == 1 else ()
+        for unit, label in ((None, IMAGES), (60, "minutes") if minutes else (3600, "hours")):
+            curves = []
+            for run in runs:
+                values = run.metrics.get(name, [])
+                x = [seconds / unit if unit else images for images, seconds, _ in values]
+                curves.append(Curve(run.name if len(runs) > 1 else name, x, [v for _, _, v in values]))
+            bands = _bands(runs[0], unit) if len(runs) == 1 else ()
             plots.append(plot(f"{name}, {_direction(name)}", curves, label, bands))
     return [p for p in plots if p]
 
@@ -597,7 +607,7 @@ def comparison(runs: Sequence[Run]) -> dict[str, list[str]]:
 def write_comparison(runs: Sequence[Run], out: str | Path, classes: Mapping[Path, Picture]) -> Path:
     """One page with the runs side by side. classes: for runs with classes, a row of samples for each, by folder."""
     plots = [
-        plot(title, [Curve(run.name, *_column(run, column)) for run in runs], "images shown")
+        plot(title, [Curve(run.name, *_column(run, column)) for run in runs], IMAGES)
         for title, column in (
             ("The discriminator's loss", "loss_d"),
             ("The generator's loss", "loss_g"),

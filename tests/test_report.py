@@ -105,7 +105,7 @@ def test_phones_and_the_dark(run, page):
     assert all(a != b for a, b in zip(light, dark)), "plots change with the page"
 
 
-def test_metrics_over_images_and_hours(copy, page):
+def test_metrics_over_images_and_time(copy, page):
     measured(copy, 300.0, 200.0)
     report.write(copy)
     page.goto((copy / report.NAME).as_uri())
@@ -113,9 +113,30 @@ def test_metrics_over_images_and_hours(copy, page):
     assert page.get_by_role(
         "img", name="fid[random], lower is better, over images shown: fid[random] from 300 to 200."
     ).is_visible()
-    assert page.get_by_role("img", name=re.compile("over hours: fid.random. from 300 to 200")).is_visible()
+    assert page.get_by_role("img", name=re.compile("over minutes: fid.random. from 300 to 200")).is_visible()
     assert "fid[random], last" in page.inner_text("dl") and "None were measured" not in page.inner_text("main")
     assert "added when training ends" in page.inner_text("main"), "without its generator there is no walk"
+
+
+def test_it_is_refreshed_while_little_time_goes_into_it(copy):
+    from types import SimpleNamespace
+
+    from pggan_tf.training import observers
+
+    (copy / report.NAME).unlink()
+    watcher, lines = observers.Report(), []
+    run = SimpleNamespace(folder=copy, log=lines.append, done=False)
+    watcher.begin(run)
+    watcher.snapshot(run)
+    assert not (copy / report.NAME).exists(), "training has just begun"
+    watcher.written_at -= 1000
+    watcher.snapshot(run)
+    text = (copy / report.NAME).read_text()
+    assert "added when training ends" in text and not lines
+    (copy / report.NAME).unlink()
+    watcher.snapshot(run)
+    watcher.end(run)
+    assert not (copy / report.NAME).exists(), "it was written a moment ago; and a run that was stopped has no end"
 
 
 def test_large_grids_stay_small(copy, monkeypatch):
@@ -183,7 +204,7 @@ def test_compare(run, copy, tmp_path, page):
     assert page.inner_text("h1") == "2 runs compared"
     table = [row.split("\t") for row in page.locator("table").first.inner_text().splitlines()]
     assert ["images shown", "480", "480"] in table and ["fid[random], lower is better", "-", "100"] in table
-    assert page.locator(".plot").count() == 6, "four of the losses, the metric over images and hours"
+    assert page.locator(".plot").count() == 6, "four of the losses, the metric over images and time"
     page.get_by_role("slider").press("Home")
     assert page.locator(".slides li.shown figcaption").all_inner_texts() == ["4 px, 80 images"] * 2
     classes = page.get_by_role("img", name=re.compile("from the top: black, black.glasses"))
