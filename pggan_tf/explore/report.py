@@ -20,7 +20,9 @@ def pictures(folder: Path, shards) -> list:
     from pggan_tf import pixels, report, synthesis
     from pggan_tf.explore import interpolate, neighbours
 
-    generator = synthesis.load_from_latents(folder)
+    generator = synthesis.load(folder)
+    if not hasattr(generator, "latent_size"):
+        return []  # it turns images into images: its grids say all
     sampler, stage = synthesis.Sampler(generator), generator.resolutions[-1]
     keys = synthesis.latents(range(3 * WALK_SEEDS), generator.latent_size).reshape(WALK_SEEDS, 3, -1)
     frames = interpolate.walk(keys, WALK_STEPS * (WALK_SEEDS - 1) // 2, loop=False)
