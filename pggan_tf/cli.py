@@ -67,6 +67,13 @@ VERBS = {
     "inspect": "preprocessing.inspect",
     "colorize": "pggan_tf.colorize",
     "upscale": "pggan_tf.upscale",
+    "translate": "pggan_tf.translate",
+    "report": "pggan_tf.explore.report",
+    "compare": "pggan_tf.explore.compare",
+    "interpolate": "pggan_tf.explore.interpolate",
+    "grid": "pggan_tf.explore.grid",
+    "project": "pggan_tf.explore.project",
+    "neighbours": "pggan_tf.explore.neighbours",
 }
 
 
@@ -184,20 +191,6 @@ def _replaced(config: configs.Config, given: dict) -> configs.Config:
     return dataclasses.replace(config, **given)
 
 
-def _range(text: str) -> list[int]:
-    """'0-63' or '1,5,7-9' -> numbers."""
-    numbers: list[int] = []
-    try:
-        for part in text.split(","):
-            low, dash, high = part.partition("-")
-            numbers += range(int(low), int(high) + 1) if dash else [int(low)]
-    except ValueError:
-        numbers = []
-    if not numbers or not 0 <= min(numbers) <= max(numbers) < 2**32:
-        raise UserError(f"--seeds {text}: expected numbers below 2^32 and ranges such as 0-63 or 1,5,7-9.")
-    return numbers
-
-
 @cli.command()
 @click.argument("source")
 @click.option("--seeds", help="which images, such as 0-63 or 1,5,7-9  [0-63]")
@@ -227,29 +220,17 @@ def generate(source, seeds, count, grid, npz, folder, class_name, negative, reco
         raise UserError(f"--grid {grid}: expected a name that ends in {', '.join(pixels.PICTURES)}.")
     if npz and not npz.endswith(".npz"):
         raise UserError(f"--npz {npz}: expected a name that ends in .npz.")
-    numbers = _range(seeds) if seeds else list(range(count or 64))
-    terminal.start_tensorflow()
     from pathlib import Path
 
     import numpy as np
 
     from pggan_tf import conversion, synthesis
 
-    generator = synthesis.load(source)
-    if generator.task != "generate":
-        raise UserError(
-            f"{source}: was trained to {generator.task}, not to generate. Give it photos: pggan {generator.task}."
-        )
-    stage = stage or generator.resolutions[-1]
-    if stage not in generator.resolutions:
-        raise UserError(f"--stage {stage}: {source} has {', '.join(map(str, generator.resolutions))}.")
-    # A seed is the same image whatever else is drawn.
-    labels = np.array(numbers) % max(1, len(generator.classes))
-    if class_name is not None:
-        if class_name not in generator.classes:
-            known = nearest(class_name, generator.classes) if generator.classes else "it was trained without classes."
-            raise UserError(f"--class {class_name}: {source} does not make it; {known}")
-        labels = np.full(len(numbers), generator.classes.index(class_name))
+    numbers = synthesis.parse_seeds(seeds) if seeds else list(range(count or 64))
+    terminal.start_tensorflow()
+    generator = synthesis.load_from_latents(source)
+    stage = synthesis.choose_stage(generator, source, stage)
+    labels = synthesis.choose_labels(generator, source, class_name, numbers)
     z = synthesis.latents(numbers, generator.latent_size)
     images = synthesis.Sampler(generator).images(z, stage, truncation=truncation, labels=labels)
     if negative:

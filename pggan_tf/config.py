@@ -135,6 +135,7 @@ class Config:
     )
     keep_checkpoints: int = option(2, "how many checkpoints to keep")
     grid: int = option(64, "images in a grid")
+    report: bool = option(True, "keep report.html in the run's folder up to date")
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pggan_tf.errors import UserError
+
 # Pillow's names; each scales its support with the reduction, so none of them aliases but `nearest`.
 FILTERS = ("lanczos", "bicubic", "bilinear", "hamming", "box", "nearest")
 
@@ -80,6 +82,14 @@ def enlarge(images: np.ndarray, size: int) -> np.ndarray:
     """[N, H, W, C] with pixels repeated until a side is at least `size`: small stages stay visible."""
     factor = max(1, math.ceil(size / images.shape[1]))
     return images.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def check_picture(option: str, path: str) -> str:
+    """The path, if a picture can be written there: found out before anything is computed. Makes its folder."""
+    if Path(path).suffix.lower() not in PICTURES:
+        raise UserError(f"{option} {path}: expected a name that ends in {', '.join(PICTURES)}.")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def save(path: str | Path, image: np.ndarray) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pggan_tf import config as configs
 from pggan_tf import pixels
-from pggan_tf.errors import UserError
+from pggan_tf.errors import UserError, nearest
 
 
 def _hash32(x: np.ndarray) -> np.ndarray:
@@ -34,6 +34,53 @@ def latents(seeds: Sequence[int], size: int) -> np.ndarray:
     uniform = (bits.astype(np.float64) + 0.5) / 2**32
     radius, turn = np.sqrt(-2 * np.log(uniform[:, :size])), 2 * np.pi * uniform[:, size:]
     return (radius * np.cos(turn)).astype(np.float32)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """'0-63' or '1,5,7-9' -> numbers."""
+    numbers: list[int] = []
+    try:
+        for part in text.split(","):
+            low, dash, high = part.partition("-")
+            numbers += range(int(low), int(high) + 1) if dash else [int(low)]
+    except ValueError:
+        numbers = []
+    if not numbers or not 0 <= min(numbers) <= max(numbers) < 2**32:
+        raise UserError(f"--seeds {text}: expected numbers below 2^32 and ranges such as 0-63 or 1,5,7-9.")
+    return numbers
+
+
+def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Latents [N, L] and [N, L], t [T] in 0..1 -> [T, N, L] on the arc between them (Shoemake 1985), lengths in proportion.
+
+    Between two Gaussian latents a straight line would pass through shorter ones than any that was trained on.
+    """
+    lengths = np.linalg.norm(a, axis=-1, keepdims=True), np.linalg.norm(b, axis=-1, keepdims=True)
+    u, v = a / lengths[0], b / lengths[1]
+    angle = np.arccos(np.clip((u * v).sum(-1, keepdims=True), -1, 1))
+    t = np.asarray(t, np.float64)[:, None, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        arc = (np.sin((1 - t) * angle) * u + np.sin(t * angle) * v) / np.sin(angle)
+    direction = np.where(np.sin(angle) > 1e-6, arc, (1 - t) * u + t * v)  # parallel latents: nothing to turn
+    return (direction * ((1 - t) * lengths[0] + t * lengths[1])).astype(np.float32)
+
+
+def choose_labels(generator, source, class_name: str | None, numbers: Sequence[int]) -> np.ndarray:
+    """The classes of images with these seeds, int64 [N]: that of `class_name`, or by the seed, whatever else is drawn."""
+    if class_name is None:
+        return np.array(numbers) % max(1, len(generator.classes))
+    if class_name not in generator.classes:
+        known = nearest(class_name, generator.classes) if generator.classes else "it was trained without classes."
+        raise UserError(f"--class {class_name}: {source} does not make it; {known}")
+    return np.full(len(numbers), generator.classes.index(class_name))
+
+
+def choose_stage(generator, source, stage: int | None) -> int:
+    """The resolution asked for, or the last."""
+    stage = stage or generator.resolutions[-1]
+    if stage not in generator.resolutions:
+        raise UserError(f"--stage {stage}: {source} has {', '.join(map(str, generator.resolutions))}.")
+    return stage
 
 
 class Sampler:
@@ -216,3 +263,14 @@ def load(path: str | Path, report=print):
         return keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds for a file that is not what it says
         raise UserError(f"{file}: not a generator that can be loaded ({str(error).splitlines()[0][:150]}).") from None
+
+
+def load_from_latents(path: str | Path, report=print):
+    """As `load`, and refuses networks that turn images into images."""
+    generator = load(path, report)
+    if generator.task != "generate":
+        raise UserError(
+            f"{path}: was trained to {generator.task}, not to generate from latents. Give it photos: pggan "
+            f"{'colorize' if generator.task == 'recolor' else generator.task}."
+        )
+    return generator

@@ -1,4 +1,4 @@
-"""Videos in, videos out: frames changed one by one; sound copied as it is; every frame keeps its time. By PyAV (extra `video`)."""
+"""Videos in, videos out: frames changed one by one; sound copied as it is; every frame keeps its time."""
 
 from __future__ import annotations
 
@@ -97,10 +97,8 @@ def rewrite(
     source: Path, outs: list[Path], change: Callable[[np.ndarray], list[np.ndarray]], progress=lambda done, total: None
 ) -> int:
     """change: a frame uint8 [H,W,3] -> one for each of `outs`, of a size that stays. Returns the number of frames."""
-    try:
-        import av
-    except ImportError:
-        raise UserError(f'{source}: videos need PyAV: pip install "pggan-tf[video]".') from None
+    import av
+
     for out in outs:
         if out.suffix.lower() not in KINDS:
             raise UserError(f"{out}: not a video that can be written. Expected a name that ends in {', '.join(KINDS)}.")

@@ -52,7 +52,9 @@ def test_small_images_are_those_that_pillow_makes(filter, pictures):
     given = tasks.task("upscale", 4, filter).given(tf.constant(pixels.to_float(pictures)), SEED).numpy()
     kind = Image.Resampling[filter.upper()]
     small = np.stack([np.asarray(Image.fromarray(p).resize((8, 8), kind)) for p in pictures])
-    assert np.abs(np.rint(given * 255) - small.astype(int)).max() <= 1
+    # Pillow rounds and cuts off between its two passes, so what overshoots may differ by more.
+    apart = np.abs(np.rint(given * 255) - small.astype(int))
+    assert apart.max() <= (1 if filter == "box" else 4) and (apart <= 1).mean() > 0.98
 
 
 def test_an_upscaler_knows_how_far_it_looks():
@@ -144,7 +146,10 @@ def test_pairs_are_translated(tmp_path):
         *("--batch", "4", "--total-images", "16", "--grid", "6", "--runs", tmp_path / "runs"),
     )
     assert code == 0, err
-    assert synthesis.load(run_folder(out)).task == "translate"
+    run = run_folder(out)
+    assert synthesis.load(run).task == "translate"
+    code, _, err = pggan("translate", run, tmp_path / "two" / "edges" / "0.png", "--out", tmp_path / "made.png")
+    assert code == 0 and Image.open(tmp_path / "made.png").size == (24, 20), err
     wrong = train("--data", tmp_path / "a", "--target-res", "16", "--runs", tmp_path)
     refused(wrong, "6 channels", "Give --task translate")
 
@@ -162,7 +167,7 @@ def test_classes_can_be_asked_for(tmp_path, photos):
         assert code == 0, err
         made[name] = np.load(tmp_path / f"{name}.npz")["images"]
     assert made["cats"].shape == (4, 16, 16, 3) and (made["cats"] != made["dogs"]).any()
-    refused(pggan("generate", run, "--class", "cows", "--grid", tmp_path / "x.png"), "--class cows", "cats, dogs")
+    refused(pggan("generate", run, "--class", "cows", "--grid", tmp_path / "x.png"), "--class cows", "dogs or cats")
     flat = photos / "cats"
     refused(train("--conditional", "--data", flat, "--target-res", "16", "--runs", tmp_path), "the data has no classes")
 

@@ -198,6 +198,7 @@ class Run:
                 observers.TensorBoard(),
                 observers.Grids(),
                 observers.FinalGenerator(),
+                *([observers.Report()] if config.report else []),
             ]
         )
         # TensorBoard shows the grid of the same snapshot: grids are drawn first.

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import growth, pixels, synthesis
+from pggan_tf import growth, pixels, report, synthesis
+from pggan_tf.explore import report as explored
 from pggan_tf.training.run import GENERATOR, STATS
 
 MEASURED = 512  # latents that batch normalisation is measured on before a grid
@@ -112,6 +114,36 @@ class FinalGenerator:
             run.log(
                 f"images of the last stage: {grid_path(run.folder, run.snapshot_number(last.end), last.resolution, last.end)}"
             )
+
+
+class Report:
+    """report.html: at snapshots as often as little of the time allows, and whole once the plan is done. A page must not end a
+    run: what goes wrong with it is a line of the log."""
+
+    SHARE = 0.01  # of the time
+
+    def begin(self, run):
+        self.written_at, self.cost = time.monotonic(), 2.0
+
+    def snapshot(self, run):
+        if time.monotonic() - self.written_at > self.cost / self.SHARE:
+            self._write(run, lambda: ())
+
+    def end(self, run):
+        if run.done and self._write(run, lambda: explored.pictures(run.folder, run.shards)):
+            run.log(f"report: {run.folder / report.NAME}")
+
+    def _write(self, run, pictures) -> bool:
+        begun = time.monotonic()
+        try:
+            report.write(run.folder, pictures=pictures())
+        except Exception as error:
+            run.log(f"no report could be written ({type(error).__name__}: {error}). Later: pggan report {run.folder}")
+            return False
+        finally:
+            self.written_at = time.monotonic()
+            self.cost = self.written_at - begun
+        return True
 
 
 def _time(seconds: float) -> str:

@@ -19,7 +19,7 @@ from pggan_tf.training import distribution, loop, precision
 from pggan_tf.training import run as runs
 
 # What may differ when a run is resumed: nothing of it changes a weight.
-FREE_ON_RESUME = ("data", "keep_checkpoints", "checkpoint_minutes")
+FREE_ON_RESUME = ("data", "keep_checkpoints", "checkpoint_minutes", "report")
 
 
 def _initial(config: Config, say) -> tuple[Config, dict]:

@@ -1,0 +1,64 @@
+"""Frames -> a video: .mp4 (H.264) by PyAV, .gif and .webp by Pillow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pggan_tf.errors import UserError
+
+FORMATS = (".mp4", ".gif", ".webp")
+_CRF = "18"  # x264's quality: 18 looks like the original
+_BT601, _LIMITED = (
+    5,
+    1,
+)  # what swscale turns RGB into, by their numbers in H.264: players guess otherwise in large videos
+
+
+def check(path: str | Path) -> Path:
+    """The path, if a video can be written there: found out before anything is computed. Makes its folder."""
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"--video {path}: expected a name that ends in {', '.join(FORMATS)}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def write(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:
+    """Writes uint8 [H, W, 1|3] frames of one size, one at a time, whole or not at all."""
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        (_h264 if path.suffix.lower() == ".mp4" else _animation)(partial, frames, fps)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _h264(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:
+    import av
+
+    with av.open(path, "w", format="mp4", options={"movflags": "faststart"}) as container:
+        stream = None
+        for frame in frames:
+            # Colour is kept for every second pixel: sides have to be even.
+            frame = np.pad(frame, [(0, n % 2) for n in frame.shape[:2]] + [(0, 0)], mode="edge")
+            if stream is None:
+                stream = container.add_stream("libx264", rate=fps, options={"crf": _CRF})
+                stream.height, stream.width = frame.shape[:2]
+                stream.pix_fmt = "yuv420p"
+                stream.codec_context.colorspace, stream.codec_context.color_range = _BT601, _LIMITED
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.broadcast_to(frame, (*frame.shape[:2], 3))))
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def _animation(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:
+    from PIL import Image
+
+    pictures = (Image.fromarray(f.squeeze(-1) if f.shape[-1] == 1 else f) for f in frames)
+    first = next(pictures)
+    kind = path.suffix[1:].upper()
+    quality = {"quality": 90} if kind == "WEBP" else {}
+    first.save(path, kind, save_all=True, append_images=pictures, duration=round(1000 / fps), loop=0, **quality)
