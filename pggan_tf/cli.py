@@ -65,6 +65,7 @@ VERBS = {
     "faces": "preprocessing.faces",
     "prepare": "preprocessing.prepare",
     "inspect": "preprocessing.inspect",
+    "evaluate": "pggan_tf.evaluate",
 }
 
 
@@ -128,7 +129,9 @@ def train(config_file, resume, runs, cache, dry_run, **given):
         from pggan_tf.training import session
 
         click.echo(
-            session.resume(resume, lambda c, environment: _shards_again(c, environment, cache), given, click.echo)
+            session.resume(
+                resume, lambda c, environment: _shards_again(c, environment, cache), given, cache, click.echo
+            )
         )
         return
     if config_file and "recipe" in given:
@@ -148,7 +151,7 @@ def train(config_file, resume, runs, cache, dry_run, **given):
     terminal.start_tensorflow()
     from pggan_tf.training import session
 
-    folder = session.start(config, shards, runs, dry_run=dry_run, started=started, say=click.echo)
+    folder = session.start(config, shards, runs, dry_run=dry_run, started=started, cache=cache, say=click.echo)
     if folder:
         click.echo(folder)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pggan_tf.config import Config
 from pggan_tf.errors import Stopped, UserError
 from pggan_tf.shards import Shards
 from pggan_tf.stopping import Signals
-from pggan_tf.training import observers
+from pggan_tf.training import observers, scores
 from pggan_tf.training.trainer import GAN, STATS
 
 CALL_SECONDS = 0.7  # a call of the graph takes about so long: stop signals and the bar wait for it
@@ -119,27 +120,72 @@ def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[tuple[i
     return speeds
 
 
-def planned_for_minutes(config: Config, speeds: dict[tuple[int, bool], growth.Speed], spent: float) -> Config:
-    """The config with a schedule that ends `minutes` after a start `spent` seconds ago; no longer with `minutes`: repeated, it is the same run."""
+def snapshot_images(config: Config, total: int) -> int:
+    """Images from one snapshot to the next in a run of `total`."""
+    return config.snapshot_images or max(1, total // 40)
+
+
+def measure_every(config: Config, total: int) -> int:
+    return config.metrics_every or snapshot_images(config, total)
+
+
+def measuring_seconds(config: Config, costs: Mapping[int, float]) -> float:
+    """What the metrics of a planned run take. costs: resolution -> seconds of one measurement."""
+    phases = configs.schedule(config)
+    every = measure_every(config, phases[-1].end)
+    times = {p: p.end // every - p.start // every + (p.end % every > 0) for p in phases}
+    return sum(n * costs.get(p.resolution, 0.0) for p, n in times.items())
+
+
+def planned_for_minutes(
+    config: Config,
+    speeds: dict[tuple[int, bool], growth.Speed],
+    spent: float,
+    costs: Mapping[int, float] = types.MappingProxyType({}),
+) -> Config:
+    """The config with a schedule that ends `minutes` after a start `spent` seconds ago; no longer with `minutes`: repeated, it is the same run.
+
+    costs: resolution -> seconds of a measurement of the metrics.
+    """
     fixed = sum(s.build_seconds for s in speeds.values()) + spent + growth.OVERHEAD * 60 * config.minutes
-    seconds = 60 * config.minutes - fixed
-    if seconds < 0.2 * 60 * config.minutes:
-        raise UserError(
-            f"--minutes {config.minutes:g}: preparing and building {len(speeds)} phases takes {fixed / 60:.1f} minutes of it. "
-            "Give more minutes or a smaller --target-res."
-        )
     rates = {key: s.images_per_second for key, s in speeds.items()}
-    times = config.stage_growth or growth.fitting_growth(seconds, rates)
-    fade, stable = growth.images_for(seconds, rates, times, config.fade_share)
-    none = dict.fromkeys(config.resolutions, 0)
-    return dataclasses.replace(config, fade_images=none | fade, stable_images=none | stable, minutes=None)
+    least = 0.2 * 60 * config.minutes
+    available = seconds = 60 * config.minutes - fixed
+    for _ in range(8 if costs else 1):  # how often there is something to measure follows from the plan
+        if seconds < least:
+            metrics = sum(costs.values()) > 0 and available >= least
+            raise UserError(
+                f"--minutes {config.minutes:g}: "
+                + (
+                    "the metrics take most of it. Give more minutes, fewer --metrics-images or a larger --metrics-every."
+                    if metrics
+                    else f"preparing and building {len(speeds)} phases takes {fixed / 60:.1f} minutes of it. "
+                    "Give more minutes or a smaller --target-res."
+                )
+            )
+        times = config.stage_growth or growth.fitting_growth(seconds, rates)
+        fade, stable = growth.images_for(seconds, rates, times, config.fade_share)
+        none = dict.fromkeys(config.resolutions, 0)
+        planned = dataclasses.replace(config, fade_images=none | fade, stable_images=none | stable, minutes=None)
+        seconds *= available / (seconds + measuring_seconds(planned, costs))
+    return planned
 
 
 class Run:
     """One training run: what the observers look at, and the loop itself."""
 
     def __init__(
-        self, config: Config, folder: Path, shards: Shards, gan: GAN, strategy, log, phases, speeds=None, watchers=None
+        self,
+        config: Config,
+        folder: Path,
+        shards: Shards,
+        gan: GAN,
+        strategy,
+        log,
+        phases,
+        speeds=None,
+        watchers=None,
+        measuring: scores.Scores | None = None,
     ):
         self.config, self.folder, self.shards, self.gan, self.strategy, self.log = (
             config,
@@ -162,8 +208,9 @@ class Run:
         self._saved_at = 0.0
         self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
         total = phases[-1].end
-        self.snapshot_images = config.snapshot_images or max(1, total // 40)
+        self.snapshot_images = snapshot_images(config, total)
         self.tick_images = max(1, self.snapshot_images // TICKS_PER_SNAPSHOT)
+        self.measure_every = measure_every(config, total)
         self.watchers = (
             watchers
             if watchers is not None
@@ -173,6 +220,7 @@ class Run:
                 observers.TensorBoard(),
                 observers.Grids(),
                 observers.FinalGenerator(),
+                *([measuring] if measuring else []),
             ]
         )
         # TensorBoard shows the grid of the same snapshot: grids are drawn first.
@@ -299,7 +347,10 @@ class Run:
 
     def _steps_to_next_event(self, phase: growth.Phase) -> int:
         """Calls end where a tick, a snapshot or the phase does: which steps share a call must not matter, and does not."""
-        nexts = [(self.images_seen // every + 1) * every for every in (self.tick_images, self.snapshot_images)]
+        nexts = [
+            (self.images_seen // every + 1) * every
+            for every in (self.tick_images, self.snapshot_images, self.measure_every)
+        ]
         return math.ceil((min(*nexts, phase.end) - self.images_seen) / phase.images_per_step)
 
     def _observe(self, phase: growth.Phase, sums: dict, count: int, taken: float) -> None:
@@ -328,6 +379,8 @@ class Run:
             )
         if ended or self.images_seen // self.snapshot_images > before // self.snapshot_images:
             self._tell("snapshot")
+        if ended or self.images_seen // self.measure_every > before // self.measure_every:
+            self._tell("measure")
 
 
 def load_weights(gan: GAN, arrays: Mapping[str, np.ndarray], source: str) -> None:

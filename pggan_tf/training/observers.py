@@ -1,6 +1,7 @@
 """What watches a run without changing it: files, TensorBoard and the terminal.
 
-An observer has any of `begin(run)`, `phase(run, phase)`, `tick(run, stats)`, `snapshot(run)` and `end(run)`. `run` is the
+An observer has any of `begin(run)`, `phase(run, phase)`, `step(run, stats)`, `tick(run, stats)`, `snapshot(run)`, `measure(run)` and
+`end(run)`. `run` is the
 loop's `Run`; stats are the means over the images since the tick before.
 """
 
@@ -15,7 +16,7 @@ import numpy as np
 from pggan_tf import growth, pixels, synthesis
 from pggan_tf.training.run import GENERATOR, STATS
 
-MEASURED = 512  # latents that batch normalisation is measured on before a grid
+MEASURED_SEED, MEASURED = 1 << 20, 512  # latents that batch normalisation is measured on before a grid
 GRID_PIXELS = 64  # smaller images are enlarged to this in grids, so that a 4-px stage can be seen
 
 
@@ -24,7 +25,7 @@ class Grids:
 
     def begin(self, run):
         self.latents = synthesis.latents(range(run.config.grid), run.config.latent_size)
-        self.measured = synthesis.latents(range(1 << 20, (1 << 20) + MEASURED), run.config.latent_size)
+        self.measured = synthesis.latents(range(MEASURED_SEED, MEASURED_SEED + MEASURED), run.config.latent_size)
         self.sampler = synthesis.Sampler(run.gan.ema)
         count = min(run.config.grid, run.shards.count(run.config.target_res))
         path = run.folder / "reals.png"
