@@ -210,11 +210,10 @@ def _from_model(model, name: str, key: str, preprocess) -> Features:
         last.activation = keras.activations.linear
         outputs = [last.input, last(last.input)]
     else:
-        outputs = [
-            model.output if len(model.output.shape) == 2 else keras.layers.GlobalAveragePooling2D()(model.output)
-        ]
-    inner = keras.Model(model.input, outputs)
-    size = model.input.shape[1:3]
+        (out,) = model.outputs
+        outputs = [out if len(out.shape) == 2 else keras.layers.GlobalAveragePooling2D()(out)]
+    inner = keras.Model(model.inputs[0], outputs)
+    size = model.inputs[0].shape[1:3]
 
     @tf.function(autograph=False)
     def run(x):

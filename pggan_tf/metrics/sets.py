@@ -235,7 +235,8 @@ def compare(names: Iterable[str], real: Measured, fake: Measured, features: Feat
             continue
         if name in fake.values:
             each = fake.values[name]
-            found[name] = Figure(float(each.mean()), float(each.std() / len(each) ** 0.5), images=fake.images)
+            spread = float(each.std() / len(each) ** 0.5) if np.isfinite(each).all() else None
+            found[name] = Figure(float(each.mean()), spread, images=fake.images)
         else:
             found |= _module(name).figures(real, fake)
     found["time"] = Figure(fake.seconds + time.perf_counter() - begun, images=fake.images)
