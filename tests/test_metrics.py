@@ -257,7 +257,7 @@ def pieces_of_photos(count):
     return np.stack(out)
 
 
-def test_what_is_said_of_a_generator_is_said_of_every_metric(tmp_path):
+def test_metrics_order_sets_of_images(tmp_path):
     """Another set of the same kind is nearer than a slightly blurred one, that nearer than another kind, and noise is farthest."""
     import cv2
 
@@ -266,7 +266,7 @@ def test_what_is_said_of_a_generator_is_said_of_every_metric(tmp_path):
     def images(them, name):
         return sets.Images(name, len(them), 32, 3, lambda i, j: them[i:j])
 
-    count = 400
+    count = 250
     faces = np.stack([_portrait(i) for i in range(2 * count)])
     blurred = np.stack([cv2.GaussianBlur(i, (0, 0), 1.0) for i in faces[count:]])
     kinds = {
@@ -281,10 +281,13 @@ def test_what_is_said_of_a_generator_is_said_of_every_metric(tmp_path):
     figures = {k: sets.compare(names, found["same"], x, seen) for k, x in found.items()}
     for name in ("fid[random]", "kid[random]", "swd"):
         values = [figures[k][name].value for k in kinds]
-        assert values[0] == pytest.approx(0, abs=1e-6) and values == sorted(values), (name, values)
-    for name in ("precision[random]", "recall[random]"):
-        values = [figures[k][name].value for k in kinds]
-        assert values[0] == 1 and values == sorted(values, reverse=True) and values[1] > values[2], (name, values)
+        assert values[0] == pytest.approx(0, abs=1e-6) and values[1] < values[2] < min(values[3:]), (name, values)
+        # The paper divides patches by their own set's deviation, which leaves little between noise and textures.
+        assert values[3] < values[4] or name == "swd", (name, values)
+    precision, recall = ([figures[k][f"{n}[random]"].value for k in kinds] for n in ("precision", "recall"))
+    # What is blurred lies within the manifold of sharp images, but does not cover it.
+    assert precision[0] == 1 and precision[1] > precision[3] > precision[4] == 0, precision
+    assert recall[0] == 1 and recall[1] > max(recall[2], recall[3]) and min(recall[2], recall[3]) > recall[4], recall
 
 
 def test_features_of_a_data_set_are_kept(tmp_path):

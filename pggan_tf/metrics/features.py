@@ -25,7 +25,8 @@ INCEPTION, RANDOM = "inception", "random"
 INCEPTION_URL = "https://storage.googleapis.com/download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
 INCEPTION_FILE = "classify_image_graph_def.pb"
 _BATCH = 64
-_RANDOM_WIDTHS = (64, 128, 256)
+# Of the first layer's maps, all but 16 see no brightness, but what changes from pixel to pixel: else it would drown the rest.
+_RANDOM_WIDTHS, _RANDOM_BRIGHTNESS = (64, 128, 256), 16
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ def _from_model(model, name: str, key: str, preprocess) -> Features:
     def run(x):
         x = tf.cast(x, tf.float32)
         x = tf.image.resize(x, size) if all(size) else x
-        return inner(preprocess(x) if preprocess else x, training=False)
+        return tf.nest.flatten(inner(preprocess(x) if preprocess else x, training=False))
 
     def compute(x):
         found = [y.numpy() for y in run(tf.constant(x))]
@@ -237,6 +238,8 @@ def random() -> Features:
     for width in _RANDOM_WIDTHS:
         weights.append((rng.randn(3, 3, before, width) * np.sqrt(2 / (9 * before))).astype(np.float32))
         before = width
+    changing = weights[0][..., _RANDOM_BRIGHTNESS:]
+    changing -= changing.mean((0, 1), keepdims=True)
 
     @tf.function(autograph=False, reduce_retracing=True)
     def run(x):

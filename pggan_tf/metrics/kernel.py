@@ -13,7 +13,12 @@ SUBSETS, SUBSET_SIZE, SEED = 100, 1000, 2020
 def mmd2(x: np.ndarray, y: np.ndarray) -> float:
     """Features [M, D], [M, D] -> the unbiased estimate."""
     d, m = x.shape[1], len(x)
-    xx, yy, xy = ((a @ b.T / d + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
+
+    def kernel(a, b):
+        k = a @ b.T / d + 1
+        return k * k * k  # many times faster than k**3
+
+    xx, yy, xy = kernel(x, x), kernel(y, y), kernel(x, y)
     same = (xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)) / (m * (m - 1))
     return float(same - 2 * xy.mean())
 
