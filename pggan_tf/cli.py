@@ -119,8 +119,8 @@ def train(config_file, resume, runs, cache, dry_run, **given):
     """Grow a generator: on --data, or on drawn portraits."""
     started = time.monotonic()
     given = {k: v for k, v in given.items() if v is not None}
-    for name in ("data", "init_from"):
-        if os.path.exists(given.get(name, "")):
+    for name in ("data", "init_from", "inception_weights", "features"):
+        if os.path.exists(given.get(name, "")) and (name != "features" or given[name].endswith(".keras")):
             given[name] = os.path.abspath(given[name])  # a run may be resumed from another folder
     if resume:
         if config_file or dry_run:

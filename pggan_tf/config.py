@@ -106,7 +106,9 @@ class Config:
     metrics: tuple[str, ...] | None = option(
         None, "figures that the generator is measured by while it trains", metrics.WHILE_TRAINING
     )
-    metrics_every: int | None = option(None, "images between two measurements; by default at every snapshot")
+    metrics_every: int | None = option(
+        None, "images between two measurements; by default at every snapshot, but for at most a tenth of --minutes"
+    )
     # Enough for the 448 or 2048 features to have a covariance; half a minute or less at 64 px on two cores.
     metrics_images: int = option(2_500, "images that are measured, of the data and of the generator")
     features: str = option("inception", "what metrics see: inception, random, a keras.applications name, a .keras file")

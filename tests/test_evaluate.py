@@ -1,5 +1,6 @@
 """`pggan evaluate`, and metrics while a generator trains."""
 
+import dataclasses
 import json
 import re
 import signal
@@ -197,6 +198,8 @@ def test_metrics_take_their_share_of_the_minutes():
     expected = 20 * 60 * 0.97 - 10 - 6 * 2
     assert training + loop.measuring_seconds(planned, costs) == pytest.approx(expected, rel=0.02)
     assert loop.measuring_seconds(planned, costs) > 100
+    seldom = loop.planned_for_minutes(dataclasses.replace(config, metrics_every=None), speeds, 10.0, costs)
+    assert seldom.metrics_every > 5_000 and 60 < loop.measuring_seconds(seldom, costs) < 150
     with pytest.raises(UserError, match="the metrics take most of it"):
         loop.planned_for_minutes(config, speeds, 10.0, {r: 500.0 for r in costs})
 

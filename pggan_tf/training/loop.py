@@ -26,6 +26,7 @@ CALL_SECONDS = 0.7  # a call of the graph takes about so long: stop signals and 
 SKIPS_IN_A_ROW = 20
 TICKS_PER_SNAPSHOT = 10
 PROBE_SECONDS = 1.0
+METRICS_SHARE = 0.1  # of a run planned by --minutes, unless --metrics-every says how often
 
 
 def build(config: Config, policy: str, classes: Sequence[str] = ()) -> GAN:
@@ -149,26 +150,35 @@ def planned_for_minutes(
     """
     fixed = sum(s.build_seconds for s in speeds.values()) + spent + growth.OVERHEAD * 60 * config.minutes
     rates = {key: s.images_per_second for key, s in speeds.items()}
-    least = 0.2 * 60 * config.minutes
-    available = seconds = 60 * config.minutes - fixed
-    for _ in range(8 if costs else 1):  # how often there is something to measure follows from the plan
-        if seconds < least:
-            metrics = sum(costs.values()) > 0 and available >= least
-            raise UserError(
-                f"--minutes {config.minutes:g}: "
-                + (
-                    "the metrics take most of it. Give more minutes, fewer --metrics-images or a larger --metrics-every."
-                    if metrics
-                    else f"preparing and building {len(speeds)} phases takes {fixed / 60:.1f} minutes of it. "
-                    "Give more minutes or a smaller --target-res."
-                )
-            )
+    available, least = 60 * config.minutes - fixed, 0.2 * 60 * config.minutes
+    if available < least:
+        raise UserError(
+            f"--minutes {config.minutes:g}: preparing and building {len(speeds)} phases takes {fixed / 60:.1f} minutes of it. "
+            "Give more minutes or a smaller --target-res."
+        )
+
+    def planned(seconds: float) -> Config:
         times = config.stage_growth or growth.fitting_growth(seconds, rates)
         fade, stable = growth.images_for(seconds, rates, times, config.fade_share)
         none = dict.fromkeys(config.resolutions, 0)
-        planned = dataclasses.replace(config, fade_images=none | fade, stable_images=none | stable, minutes=None)
-        seconds *= available / (seconds + measuring_seconds(planned, costs))
-    return planned
+        return dataclasses.replace(config, fade_images=none | fade, stable_images=none | stable, minutes=None)
+
+    plan, seconds = planned(available), available
+    if not costs:
+        return plan
+    if config.metrics_every is None:
+        every = snapshot_images(config, configs.schedule(plan)[-1].end)
+        share = measuring_seconds(plan, costs) / (METRICS_SHARE * available)
+        config = dataclasses.replace(config, metrics_every=math.ceil(max(1.0, share)) * every)
+    for _ in range(8):  # how often there is something to measure follows from the plan
+        seconds *= available / (seconds + measuring_seconds(plan, costs))
+        if seconds < least:
+            raise UserError(
+                f"--minutes {config.minutes:g}: the metrics take most of it. "
+                "Give more minutes, fewer --metrics-images or a larger --metrics-every."
+            )
+        plan = planned(seconds)
+    return plan
 
 
 class Run:
