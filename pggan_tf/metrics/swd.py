@@ -8,6 +8,7 @@ the sorted projections. The figure's spread is the standard deviation over the f
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -55,6 +56,12 @@ def on_disk(shape: tuple[int, ...], dtype) -> np.ndarray:
         return np.memmap(file, dtype, "w+", shape=shape)
 
 
+def _give_back(array: np.ndarray) -> None:
+    """Unmaps what was read and written: it is the system's cache, but would count as the process's memory."""
+    if isinstance(array, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array._mmap.madvise(mmap.MADV_DONTNEED)
+
+
 class Patches:
     """Those of a set of images: for every level int16 [images * PATCHES, C, 7 * 7]. The first IMAGES at most are taken."""
 
@@ -71,6 +78,8 @@ class Patches:
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._one, range(self.number, self.number + len(batch)), batch))
         self.number += len(batch)
+        for level in self.levels:
+            _give_back(level)
 
     def _one(self, number: int, image: np.ndarray) -> None:
         for i, level in enumerate(pyramid(image, len(self.sizes))):
@@ -90,6 +99,7 @@ def _normalised(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     with ThreadPoolExecutor() as pool:
         parts = list(pool.map(sums, range(0, len(found), _ROWS)))
+    _give_back(found)
     total, squares = (np.sum([p[i] for p in parts], axis=0) / (found.shape[0] * found.shape[2]) for i in (0, 1))
     deviation = np.sqrt(np.maximum(squares - total**2, 0))
     return total, np.where(deviation > 0, deviation, 1.0)
@@ -111,6 +121,7 @@ def sliced_distances(a: np.ndarray, b: np.ndarray, seed: int = 0) -> list[float]
             out[:, first : first + len(part)] = weights @ part.T - offset
 
         list(pool.map(rows, range(0, len(x), _ROWS)))
+        _give_back(x)
         list(pool.map(np.ndarray.sort, out))
         return out
 
@@ -122,8 +133,9 @@ def sliced_distances(a: np.ndarray, b: np.ndarray, seed: int = 0) -> list[float]
             directions /= np.sqrt(np.square(directions).sum((0, 1)))
             total = 0.0
             for i in range(0, DIRECTIONS, _TOGETHER):
-                one, other = (projected(x, *s, directions[..., i : i + _TOGETHER]) for x, s in zip((a, b), scales))
-                total += sum(pool.map(lambda x, y: float(np.abs(np.subtract(x, y, out=x), out=x).mean()), one, other))
+                pair = [projected(x, *s, directions[..., i : i + _TOGETHER]) for x, s in zip((a, b), scales)]
+                total += sum(pool.map(lambda x, y: float(np.abs(np.subtract(x, y, out=x), out=x).mean()), *pair))
+                del pair  # before the next ones are made
             found.append(total / DIRECTIONS)
     return found
 
