@@ -190,6 +190,12 @@ def test_patches_are_those_of_the_pyramid():
     expected = swd.pyramid(images[3], 2)[1][y : y + 7, x : x + 7]  # [7,7,C]
     found = patches.levels[1][3 * swd.PATCHES + 7].reshape(3, 7, 7).transpose(1, 2, 0) / swd._STEPS
     np.testing.assert_allclose(found, expected, atol=0.51 / swd._STEPS)
+    one_colour = swd.Patches(32, 3, 2)
+    one_colour.add(np.stack([np.full((32, 32, 3), v, np.uint8) for v in (5, 9)]))
+    assert patches.detailed == [True, True] and one_colour.detailed == [False, True]
+    two, five = (sets.Measured(x.images, patches=x) for x in (one_colour, patches))
+    (figure,) = swd.figures(five, two).values()
+    assert np.isfinite(figure.value) and figure.caveats == ("images without any detail at 32 px",)
 
 
 def noisy_pair():

@@ -71,6 +71,7 @@ class Patches:
         self.sizes, self.images, self.number = levels(resolution), min(images, IMAGES), 0
         shape = (self.images * PATCHES, channels, SIZE * SIZE)
         self.levels = [on_disk(shape, np.int16) for _ in self.sizes]
+        self.detailed = [False for _ in self.sizes]  # whether there is anything but zeros
 
     def add(self, batch: np.ndarray) -> None:
         """uint8 [N, H, W, C]."""
@@ -88,6 +89,8 @@ class Patches:
             y, x = _positions(number, i, self.sizes[i]).T
             found = windows[y, x].reshape(PATCHES, -1, SIZE * SIZE)
             self.levels[i][number * PATCHES : (number + 1) * PATCHES] = found
+            if found.any():
+                self.detailed[i] = True
 
 
 def _normalised(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -144,6 +147,6 @@ def figures(real, fake) -> dict[str, Figure]:
     a, b = real.patches, fake.patches
     each = 1e3 * np.array([sliced_distances(*pair) for pair in zip(a.levels, b.levels)])  # [levels, REPEATS]
     parts = {f"swd_{size}": float(value) for size, value in zip(a.sizes, each.mean(axis=1))}
-    flat = [s for s, *pair in zip(a.sizes, a.levels, b.levels) if not all(x.any() for x in pair)]
+    flat = [size for size, *both in zip(a.sizes, a.detailed, b.detailed) if not all(both)]
     caveats = tuple(f"images without any detail at {size} px" for size in flat)
     return {"swd": Figure(float(each.mean()), float(each.mean(axis=0).std()), parts, b.images, caveats)}
