@@ -193,8 +193,10 @@ def test_patches_are_those_of_the_pyramid():
     one_colour = swd.Patches(32, 3, 2)
     one_colour.add(np.stack([np.full((32, 32, 3), v, np.uint8) for v in (5, 9)]))
     assert patches.detailed == [True, True] and one_colour.detailed == [False, True]
-    two, five = (sets.Measured(x.images, patches=x) for x in (one_colour, patches))
-    (figure,) = swd.figures(five, two).values()
+    photos = swd.Patches(32, 3, 2)
+    photos.add(images)
+    one, other = (sets.Measured(2, patches=x) for x in (photos, one_colour))
+    (figure,) = swd.figures(one, other).values()
     assert np.isfinite(figure.value) and figure.caveats == ("images without any detail at 32 px",)
 
 
