@@ -109,7 +109,7 @@ class Config:
     metrics_every: int | None = option(
         None, "images between two measurements; by default at every snapshot, but for at most a tenth of --minutes"
     )
-    # Enough for the 448 or 2048 features to have a covariance; half a minute or less at 64 px on two cores.
+    # More than there are features, 448 or 2048, so that they have a covariance; few enough to be measured often.
     metrics_images: int = option(2_500, "images that are measured, of the data and of the generator")
     features: str = option("inception", "what metrics see: inception, random, a keras.applications name, a .keras file")
     inception_weights: str | None = option(None, "file or address of inception-2015-12-05; by default fetched once")
