@@ -144,7 +144,7 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
             latents = synthesis.settling_latents(gan.ema.latent_size, count)
             fakes = samples.sampler.images(latents, resolution)
         else:
-            fakes = samples.pairs(reals)[1]
+            fakes = samples.made(0, count)
         return swd.swd(iter([fakes]), iter([reals]), resolution, 3, count)["swd"]
 
     call(iterator, 1)

@@ -74,6 +74,7 @@ VERBS = {
     "grid": "pggan_tf.explore.grid",
     "project": "pggan_tf.explore.project",
     "neighbours": "pggan_tf.explore.neighbours",
+    "evaluate": "pggan_tf.evaluate",
 }
 
 
@@ -127,8 +128,8 @@ def train(config_file, resume, runs, cache, dry_run, **given):
     """Grow a generator: on --data, or on drawn portraits."""
     started = time.monotonic()
     given = {k: v for k, v in given.items() if v is not None}
-    for name in ("data", "init_from"):
-        if os.path.exists(given.get(name, "")):
+    for name in ("data", "init_from", "inception_weights", "features"):
+        if os.path.exists(given.get(name, "")) and (name != "features" or given[name].endswith(".keras")):
             given[name] = os.path.abspath(given[name])  # a run may be resumed from another folder
     if resume:
         if config_file or dry_run:
@@ -137,7 +138,9 @@ def train(config_file, resume, runs, cache, dry_run, **given):
         from pggan_tf.training import session
 
         click.echo(
-            session.resume(resume, lambda c, environment: _shards_again(c, environment, cache), given, click.echo)
+            session.resume(
+                resume, lambda c, environment: _shards_again(c, environment, cache), given, cache, click.echo
+            )
         )
         return
     if config_file and "recipe" in given:
@@ -157,7 +160,7 @@ def train(config_file, resume, runs, cache, dry_run, **given):
     terminal.start_tensorflow()
     from pggan_tf.training import session
 
-    folder = session.start(config, shards, runs, dry_run=dry_run, started=started, say=click.echo)
+    folder = session.start(config, shards, runs, dry_run=dry_run, started=started, cache=cache, say=click.echo)
     if folder:
         click.echo(folder)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pggan_tf import growth, networks, objectives, tasks
+from pggan_tf import growth, metrics, networks, objectives, tasks
 from pggan_tf.errors import UserError, nearest
 from pggan_tf.pixels import FILTERS
 
@@ -125,6 +125,17 @@ class Config:
     pretrain_share: float = option(
         0.5, "with --minutes and --pretrain-images: share of the time for the pixel loss alone"
     )
+    # metrics
+    metrics: tuple[str, ...] | None = option(
+        None, "figures that the generator is measured by while it trains", tuple(metrics.METRICS)
+    )
+    metrics_every: int | None = option(
+        None, "images between two measurements; by default at every snapshot, but for at most a tenth of --minutes"
+    )
+    # More than there are features, 448 or 2048, so that they have a covariance; few enough to be measured often.
+    metrics_images: int = option(2_500, "images that are measured, of the data and of the generator")
+    features: str = option("inception", "what metrics see: inception, random, a keras.applications name, a .keras file")
+    inception_weights: str | None = option(None, "file or address of inception-2015-12-05; by default fetched once")
     # running
     precision: str = option("auto", "auto: bfloat16 where the hardware multiplies it faster, else float32", PRECISIONS)
     seed: int = option(0, "seed of everything random")
@@ -187,6 +198,8 @@ def parse(name: str, value):
         return dict(sorted(table.items()))
     if typing.get_origin(kind) is tuple:
         parts = value if isinstance(value, list | tuple) else str(value).split(",")
+        if typing.get_args(kind)[0] is str:
+            return metrics.parse(",".join(map(str, parts)), FIELDS[name].metadata["choices"], flag(name))
         return tuple(_number(p, typing.get_args(kind)[0], name) for p in parts)
     if kind is bool:
         if not isinstance(value, bool):
@@ -256,6 +269,10 @@ def _check_task(config: Config, kind: networks.Kind) -> None:
         given = "--loss none" if not adversarial else f"--pretrain-images {config.pretrain_images}"
         raise UserError(f"{given}: the generator would learn from nothing. Give --pixel l1 or mse.")
     if config.task == "generate":
+        if pairs := set(config.metrics or ()) - set(metrics.WHILE_TRAINING):
+            raise UserError(
+                f"--metrics {min(pairs)}: compares images that belong together; it is for tasks from images to images."
+            )
         for name in ("pixel", "content", "patch", "held_out", "degrade"):
             if getattr(config, name) != FIELDS[name].default:
                 raise UserError(
@@ -290,12 +307,14 @@ def complete(config: Config) -> Config:
         "critic_steps",
         "total_images",
         "snapshot_images",
+        "metrics_every",
         "keep_checkpoints",
         "grid",
         "width",
         "blocks",
         "patch",
     )
+    _at_least(config, 2, "metrics_images")
     _at_least(
         config,
         0,

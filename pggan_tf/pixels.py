@@ -66,6 +66,14 @@ def resized_rows(planes: np.ndarray, size: tuple[int, int], filter: str, top: in
     return np.stack([np.asarray(row) for row in rows], -1)
 
 
+def resize(image: np.ndarray, size: int, filter: str) -> np.ndarray:
+    """uint8 [H, W, C] -> uint8 [size, size, C] by one of FILTERS."""
+    from PIL import Image
+
+    picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
+    return np.asarray(picture.resize((size, size), Image.Resampling[filter.upper()])).reshape(size, size, -1)
+
+
 def tile(images: np.ndarray, columns: int | None = None, edge: int = 0) -> np.ndarray:
     """uint8 [N, H, W, C] -> one picture, row by row, `edge` pixels of white between. Default: nearly square."""
     n, h, w, c = images.shape

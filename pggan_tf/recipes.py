@@ -35,6 +35,7 @@ _DCGAN = {
     "update": "two-stage",
     "stable_images": {4: 1_000_000},
     "snapshot_epochs": 1.0,
+    "metrics": ("swd",),
 }
 # The clock counts the critic's images: five for each that the generator learns from.
 _FIVE_CRITIC_STEPS = {
@@ -45,7 +46,14 @@ _FIVE_CRITIC_STEPS = {
     "ema_half_life_images": 50_000.0,
 }
 
-_IMAGES = {"channels": 3, "stddev_group": 1, "ema_half_life_images": 2_000.0, "held_out": 0.05, "grid": 48}
+_IMAGES = {
+    "channels": 3,
+    "stddev_group": 1,
+    "ema_half_life_images": 2_000.0,
+    "held_out": 0.05,
+    "grid": 48,
+    "metrics": ("psnr", "ssim"),
+}
 
 RECIPES: dict[str, dict] = {
     "pggan": {},

@@ -20,12 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import checkpoint, growth, recipes
+from pggan_tf import checkpoint, growth, metrics, recipes
 from pggan_tf import config as configs
 from pggan_tf.errors import UserError
 
 NAME = "report.html"
-HIGHER_IS_BETTER = ("is", "precision", "recall", "ms-ssim", "psnr", "ssim")
 MOST_GRIDS = 60  # shown of a run
 _PICTURE_BYTES = 120_000  # at most, of one grid: sixty of them are 10 MB of text
 _WIDTHS = (800, 640, 480, 320)  # a grid is shown in the first of them that it fits into
@@ -490,8 +489,10 @@ def _training_plots(run: Run) -> list[Plot]:
     return [p for p in plots if p]
 
 
-def _direction(name: str) -> str:
-    return "higher is better" if name.partition("[")[0] in HIGHER_IS_BETTER else "lower is better"
+def _titled(name: str) -> str:
+    """A metric, and which way is better, where one is."""
+    known = metrics.METRICS.get(name.partition("[")[0])
+    return f"{name}, {known.better} is better" if known and known.better else name
 
 
 def _metric_plots(runs: Sequence[Run]) -> list[Plot]:
@@ -506,7 +507,7 @@ def _metric_plots(runs: Sequence[Run]) -> list[Plot]:
                 x = [seconds / unit if unit else images for images, seconds, _ in values]
                 curves.append(Curve(run.name if len(runs) > 1 else name, x, [v for _, _, v in values]))
             bands = _bands(runs[0], unit) if len(runs) == 1 else ()
-            plots.append(plot(f"{name}, {_direction(name)}", curves, label, bands))
+            plots.append(plot(_titled(name), curves, label, bands))
     return [p for p in plots if p]
 
 
@@ -598,9 +599,7 @@ def comparison(runs: Sequence[Run]) -> dict[str, list[str]]:
         "spread of G's loss": [number(_spread(_column(r, "loss_g")[1])) for r in runs],
     }
     for name in dict.fromkeys(name for run in runs for name in run.metrics):
-        rows[f"{name}, {_direction(name)}"] = [
-            f"{values[-1][2]:.4g}" if (values := r.metrics.get(name)) else "-" for r in runs
-        ]
+        rows[_titled(name)] = [f"{values[-1][2]:.4g}" if (values := r.metrics.get(name)) else "-" for r in runs]
     return rows
 
 

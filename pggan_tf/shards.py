@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import os
 import re
 import shutil
 import struct
@@ -51,6 +52,15 @@ class Manifest:
         """Of the files' content: equal for the same images, prepared in the same way, wherever they lie."""
         text = json.dumps([[s["images"], s["sha256"]] for s in self.shards])
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def cache_folder(given: str | None = None) -> Path:
+    """--cache, else $PGGAN_CACHE, else the user's cache folder."""
+    return Path(
+        given
+        or os.environ.get("PGGAN_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pggan-tf"
+    )
 
 
 def is_shards(location: str | Path) -> bool:

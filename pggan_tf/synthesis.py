@@ -138,7 +138,7 @@ def settling_latents(size: int, count: int = SETTLING) -> np.ndarray:
     return latents(range(1 << 20, (1 << 20) + count), size)
 
 
-class _FromLatents:
+class FromLatents:
     """The first seeds' images, of every class in turn."""
 
     columns = None
@@ -159,59 +159,72 @@ class _FromLatents:
 TRIPLES = 4  # side by side in a grid
 
 
-class _FromImages:
-    """What was given, what is made of it, and the original, of images that are not trained on, where some were held out."""
+class FromImages:
+    """What was given, what is made of it, and the original, of images that are not trained on, where some were held out.
+
+    count: of those images, first: the number of the first in the data. shown: how many of them grids show.
+    """
 
     columns = 3 * TRIPLES
 
-    def __init__(self, generator, task, shards, resolution: int, count: int, held_out: float):
+    def __init__(self, generator, task, shards, resolution: int, shown: int, held_out: float):
         from pggan_tf import pipeline
 
         self.generator, self.task, self.shards, self.resolution = generator, task, shards, resolution
-        self.kept, everything = pipeline.kept(shards, resolution, held_out), shards.count(resolution)
-        first = self.kept if held_out and everything > self.kept else 0
-        self.originals = shards.read(resolution, np.arange(first, min(first + count, everything)))
-        self._made = None
+        everything, self._kept = shards.count(resolution), pipeline.kept(shards, resolution, held_out)
+        self.first = self._kept if self._kept < everything else 0
+        self.count, self.shown = everything - self.first, min(shown, everything - self.first)
+        self._parts = None
 
-    def _given(self, images: np.ndarray):
-        import tensorflow as tf
+    def _whole(self, start: int, stop: int) -> np.ndarray:
+        return self.shards.read(self.resolution, np.arange(self.first + start, self.first + stop))
 
-        return self.task.given(tf.constant(pixels.to_float(images)), tf.zeros([2], tf.int64))
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Originals, uint8 [stop - start, R, R, 3]."""
+        return self._whole(start, stop)[..., -3:]
+
+    def made(self, start: int, stop: int) -> np.ndarray:
+        return self.triples(start, stop)[1]
 
     def inputs(self, count: int) -> np.ndarray:
-        count = min(count, self.kept, max(8, _SETTLING_PIXELS // self.resolution**2))
-        return self._given(self.shards.read(self.resolution, np.arange(count))).numpy()
-
-    def pairs(self, images: np.ndarray):
-        """uint8 [N,R,R,C] -> three of uint8 [N,R,R,3]: given, made, original."""
+        """What the generator is measured and settled on: parts of images that it has been trained on."""
         import tensorflow as tf
 
-        if self._made is None:
+        count = min(count, self._kept, max(8, _SETTLING_PIXELS // self.resolution**2))
+        images = pixels.to_float(self.shards.read(self.resolution, np.arange(count)))
+        return self.task.given(tf.constant(images), tf.zeros([2], tf.int64)).numpy()
 
-            def made(x):
+    def triples(self, start: int, stop: int) -> list[np.ndarray]:
+        """Three of uint8 [stop - start, R, R, 3]: given, made, original."""
+        import tensorflow as tf
+
+        if self._parts is None:
+
+            def parts(x):
                 given = self.task.given(x, tf.zeros([2], tf.int64))
-                shown = self.task.picture(given, self.generator(given))
-                return self.task.before(given, self.resolution), shown, self.task.picture(given, self.task.wanted(x))
+                made = self.task.picture(given, self.generator(given))
+                return self.task.before(given, self.resolution), made, self.task.picture(given, self.task.wanted(x))
 
-            self._made = tf.function(made, autograph=False, reduce_retracing=True)
-        parts = [
-            [pixels.to_uint8(x.numpy()) for x in self._made(tf.constant(pixels.to_float(images[i : i + 8])))]
+            self._parts = tf.function(parts, autograph=False, reduce_retracing=True)
+        images = self._whole(start, stop)
+        found = [
+            [pixels.to_uint8(x.numpy()) for x in self._parts(tf.constant(pixels.to_float(images[i : i + 8])))]
             for i in range(0, len(images), 8)
         ]
-        return [np.concatenate(column) for column in zip(*parts)]
+        return [np.concatenate(column) for column in zip(*found)]
 
     def images(self, resolution: int, alpha: float = 1.0) -> np.ndarray:
         """uint8 [3 N, R, R, 3]."""
-        triple = np.stack(self.pairs(self.originals), axis=1)
+        triple = np.stack(self.triples(0, self.shown), axis=1)
         return triple.reshape(-1, *triple.shape[2:])
 
 
 def samples(config: configs.Config, generator, shards):
     """What a run shows of its generator, and what that is measured on."""
     if config.task == "generate":
-        return _FromLatents(generator, config.grid)
+        return FromLatents(generator, config.grid)
     count = max(1, config.grid // 3)
-    return _FromImages(generator, configs.task(config), shards, config.resolutions[-1], count, config.held_out)
+    return FromImages(generator, configs.task(config), shards, config.resolutions[-1], count, config.held_out)
 
 
 def finish(generator, inputs: np.ndarray):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import shutil
 from pathlib import Path
 
@@ -12,15 +11,7 @@ import click
 
 from pggan_tf import shards
 from pggan_tf.errors import UserError, nearest
-
-
-def cache_folder(given: str | None = None) -> Path:
-    """--cache, else $PGGAN_CACHE, else the user's cache folder."""
-    return Path(
-        given
-        or os.environ.get("PGGAN_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pggan-tf"
-    )
+from pggan_tf.shards import cache_folder
 
 
 class _Names(click.ParamType):

@@ -5,9 +5,23 @@ import pytest
 import scipy.linalg
 import scipy.ndimage
 
-from pggan_tf.metrics import frechet, inception_score, kernel, neighbours, swd
+from pggan_tf import metrics, pixels
+from pggan_tf.errors import UserError
+from pggan_tf.metrics import (
+    colorfulness,
+    frechet,
+    inception_score,
+    kernel,
+    ms_ssim,
+    neighbours,
+    psnr,
+    sets,
+    ssim,
+    swd,
+)
 
 RNG = np.random.default_rng(0)
+TAPS = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1])[:, :, None] / 256
 X, Y = RNG.normal(size=(300, 6)), 1.5 * RNG.normal(size=(200, 6)) + 0.3
 
 
@@ -35,6 +49,54 @@ def test_frechet_equals_its_formula_with_a_matrix_root():
     expected = np.square(a.mean - b.mean).sum() + np.trace(a.covariance + b.covariance - 2 * root.real)
     assert frechet.frechet(a.mean, a.covariance, b.mean, b.covariance) == pytest.approx(expected, rel=1e-9)
     assert abs(frechet.frechet(a.mean, a.covariance, a.mean, a.covariance)) < 1e-6
+
+
+def test_the_table_of_metrics_is_whole():
+    for name, metric in metrics.METRICS.items():
+        assert metric.better in ("lower", "higher", "") and metric.takes in (
+            "features",
+            "logits",
+            "patches",
+            "images",
+            "pairs",
+            "",
+        )
+        assert name == "time" or sets._module(name).__doc__
+    assert metrics.parse("fid, swd,fid") == ("fid", "swd")
+    with pytest.raises(UserError, match="fdi: not known; did you mean fid"):
+        metrics.parse("fdi")
+
+
+def fidelity():
+    """What torch-fidelity 0.4.0 was given, in float64 (logits in float32), on torch 2.13.0 and NumPy 2.4.6."""
+    rng = np.random.RandomState(7)
+    real = np.abs(rng.randn(1300, 24)) @ rng.randn(24, 24) / 5
+    fake = 0.9 * real[:1100] + 0.5 * rng.randn(1100, 24)
+    logits = 3 * rng.randn(1050, 12)
+    one, other = (sets.Measured(len(x), features=x.astype(np.float32).astype(np.float64)) for x in (real, fake))
+    other.logits = logits.astype(np.float32)
+    return one, other
+
+
+def test_figures_equal_those_of_torch_fidelity():
+    """metric_fid.fid_statistics_to_metric, metric_kid.kid_features_to_metric (100 subsets of 1000, rng_seed 2020),
+    metric_isc.isc_features_to_metric (10 splits, shuffled with 2020), metric_prc.prc_features_to_metric (neighborhood 3)."""
+    real, fake = fidelity()
+    close = lambda x: pytest.approx(x, rel=1e-5)  # noqa: E731
+    assert frechet.figures(real, fake)["fid"].value == close(1.6499788986041182)
+    kid = kernel.figures(real, fake)["kid"]
+    assert (kid.value, kid.spread) == (close(0.04374305283739876), close(0.0038826237430142686))
+    score = inception_score.figures(real, fake)["is"]
+    assert (score.value, score.spread) == (close(4.1897170133471615), close(0.21578505935998074))
+    both = neighbours.figures(real, fake)
+    assert both["precision"].value == close(0.25999999046325684) and both["recall"].value == close(0.9976922869682312)
+
+
+def test_a_set_against_itself_is_at_0():
+    """Of fewer images than features, too: the root of rounding errors would show."""
+    few = sets.Measured(100, features=RNG.normal(size=(100, 200)).astype(np.float32))
+    assert frechet.figures(few, few)["fid"].value == 0 == kernel.figures(few, few)["kid"].value
+    assert "too few" in frechet.figures(few, few)["fid"].caveats[0]
 
 
 def test_frechet_of_fewer_images_than_features_is_finite():
@@ -71,7 +133,7 @@ def test_precision_and_recall_equal_their_definition():
 
 def test_inception_score_of_known_probabilities():
     sure = 50.0 * np.eye(10)[np.arange(1000) % 10]
-    assert inception_score.inception_score(sure)[0] == pytest.approx(10, rel=1e-6)
+    assert inception_score.inception_score(sure, splits=1)[0] == pytest.approx(10, rel=1e-6)
     assert inception_score.inception_score(np.zeros((1000, 10)))[0] == pytest.approx(1)
 
 
@@ -81,19 +143,23 @@ def test_the_pyramid_adds_up():
     assert [len(level) for level in levels] == [64, 32, 16] == swd.levels(64)
     again = levels[2]
     for level in levels[1::-1]:
-        again = level + swd._up(again)
+        again = level + up(again)
     np.testing.assert_allclose(again, image, atol=1e-3)
 
 
-def test_the_filters_are_those_of_a_mirrored_convolution():
-    image = RNG.uniform(0, 255, (16, 12, 3)).astype(np.float32)
-    taps = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1])[:, :, None] / 256
-    np.testing.assert_allclose(
-        swd._down(image), scipy.ndimage.convolve(image, taps, mode="mirror")[::2, ::2], atol=1e-3
-    )
-    wide = np.zeros((32, 24, 3), np.float32)
+def up(image):
+    """Zeros between the pixels, then the filter."""
+    wide = np.zeros((2 * len(image), 2 * image.shape[1], 3), np.float32)
     wide[::2, ::2] = image
-    np.testing.assert_allclose(swd._up(image), scipy.ndimage.convolve(wide, 4 * taps, mode="mirror"), atol=1e-3)
+    return scipy.ndimage.convolve(wide, 4 * TAPS, mode="mirror")
+
+
+def test_the_pyramid_is_that_of_mirrored_convolutions():
+    image = RNG.uniform(0, 255, (32, 24, 3)).astype(np.float32)
+    down = scipy.ndimage.convolve(image, TAPS, mode="mirror")[::2, ::2]
+    fine, coarse = swd.pyramid(image, 2)
+    np.testing.assert_allclose(coarse, down, atol=1e-3)
+    np.testing.assert_allclose(fine, image - up(down), atol=1e-3)
 
 
 def test_sliced_distance_equals_a_literal_one():
@@ -109,25 +175,168 @@ def test_sliced_distance_equals_a_literal_one():
         directions /= np.sqrt((directions**2).sum((0, 1)))
         for d in directions.reshape(-1, swd.DIRECTIONS).T:
             distances.append(np.abs(np.sort(normal(a) @ d) - np.sort(normal(b) @ d)).mean())
-    ours = swd.sliced_distance(a.astype(np.float32), b.astype(np.float32))
-    assert ours == pytest.approx(np.mean(distances), rel=1e-3)
+    ours = swd.sliced_distances(a.astype(np.float32), b.astype(np.float32))
+    assert np.mean(ours) == pytest.approx(np.mean(distances), rel=1e-3)
 
 
-def batches(images):
-    return (images[i : i + 10] for i in range(0, len(images), 10))
+def test_patches_are_those_of_the_pyramid():
+    """Whatever the batches they come in."""
+    images = RNG.integers(0, 256, (6, 32, 32, 3), np.uint8)
+    patches = swd.Patches(32, 3, 5)
+    for part in np.array_split(images, 4):
+        patches.add(part)
+    assert patches.images == 5 and [len(level) for level in patches.levels] == [5 * swd.PATCHES] * 2
+    y, x = swd._positions(3, 1, 16)[7]
+    expected = swd.pyramid(images[3], 2)[1][y : y + 7, x : x + 7]  # [7,7,C]
+    found = patches.levels[1][3 * swd.PATCHES + 7].reshape(3, 7, 7).transpose(1, 2, 0) / swd._STEPS
+    np.testing.assert_allclose(found, expected, atol=0.51 / swd._STEPS)
+    one_colour = swd.Patches(32, 3, 2)
+    one_colour.add(np.stack([np.full((32, 32, 3), v, np.uint8) for v in (5, 9)]))
+    assert patches.detailed == [True, True] and one_colour.detailed == [False, True]
+    photos = swd.Patches(32, 3, 2)
+    photos.add(images)
+    one, other = (sets.Measured(2, patches=x) for x in (photos, one_colour))
+    (figure,) = swd.figures(one, other).values()
+    assert np.isfinite(figure.value) and figure.caveats == ("images without any detail at 32 px",)
 
 
-def test_swd_orders_sets_and_is_zero_for_the_same():
+def noisy_pair():
+    from skimage import data
+
+    a = data.astronaut()[:200, 100:300]
+    return a, np.clip(a + RNG.normal(0, 20, a.shape), 0, 255).astype(np.uint8)
+
+
+def test_psnr_and_ssim_equal_scikit_image_s():
+    from skimage import metrics as kept
+
+    a, b = noisy_pair()
+    settings = {"gaussian_weights": True, "use_sample_covariance": False, "data_range": 255, "channel_axis": -1}
+    (p,), (s,) = (m.values(a[None], b[None]) for m in (psnr, ssim))
+    assert p == pytest.approx(kept.peak_signal_noise_ratio(a, b, data_range=255), rel=1e-9)
+    assert s == pytest.approx(kept.structural_similarity(a, b, sigma=1.5, **settings), rel=1e-6)
+    assert np.isinf(psnr.values(a[None], a[None])[0]) and ssim.values(a[None], a[None])[0] == pytest.approx(1)
+
+
+def test_ms_ssim_equals_a_literal_one_built_on_scikit_image():
+    """Contrast and structure without luminance are its similarity with K1 without bounds."""
+    from skimage.metrics import structural_similarity
+
+    a, b = (x.astype(np.float64) for x in noisy_pair())
+    found, expected = ms_ssim.ms_ssim(a, b), 1.0
+    for scale, weight in enumerate(ms_ssim.WEIGHTS):
+        last = scale == 4
+        settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+        expected *= (
+            structural_similarity(a, b, data_range=255, channel_axis=-1, K1=0.01 if last else 1e9, **settings) ** weight
+        )
+        a, b = (
+            x.reshape(x.shape[0] // 2, 2, -1, 2, 3).mean((1, 3)) if not last else x
+            for x in (a[: len(a) // 2 * 2, : len(a) // 2 * 2], b[: len(b) // 2 * 2, : len(b) // 2 * 2])
+        )
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [4, 8, 16, 64])
+def test_ms_ssim_of_small_images_tells_equal_from_unlike(size):
+    images = RNG.integers(0, 256, (4, size, size, 3), np.uint8)
+    images[1] = images[0]
+    same, unlike = ms_ssim.values(images)
+    assert same == pytest.approx(1) and 0 <= unlike < 0.5
+
+
+def test_colorfulness_of_known_pictures():
+    gray = np.full((1, 8, 8, 3), 77, np.uint8)
+    halves = np.zeros((1, 8, 8, 3), np.uint8)
+    halves[:, :4, :, 0], halves[:, 4:, :, 1] = 255, 255  # red and green: rg is +-255, yb is 127.5
+    assert colorfulness.values(gray)[0] == 0
+    assert colorfulness.values(halves)[0] == pytest.approx(255 + 0.3 * 127.5)
+
+
+def pieces_of_photos(count):
+    from skimage import data
+
+    photos = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket()]
+    out = []
+    for i in range(count):
+        photo, side = photos[i % 4], RNG.integers(32, 128)
+        y, x = (RNG.integers(0, n - side) for n in photo.shape[:2])
+        out.append(pixels.resize(photo[y : y + side, x : x + side], 32, "lanczos"))
+    return np.stack(out)
+
+
+def test_metrics_order_sets_of_images(tmp_path):
+    """Another set of the same kind is nearer than a slightly blurred one, that nearer than another kind, and noise is farthest."""
     import cv2
 
-    faces = np.stack([_portrait(i) for i in range(80)])
-    others = np.stack([_portrait(i) for i in range(80, 160)])
-    blurred = np.stack([cv2.GaussianBlur(i, (0, 0), 1) for i in others])
-    noise = RNG.integers(0, 256, faces.shape, np.uint8)
-    same, close, farther, far = (
-        swd.swd(batches(faces), batches(x), 32, 3, images=80)["swd"] for x in (faces, others, blurred, noise)
-    )
-    assert same == 0 < close < farther < far
+    from pggan_tf.metrics import features
+
+    def images(them, name):
+        return sets.Images(name, len(them), 32, 3, lambda i, j: them[i:j])
+
+    count = 250
+    faces = np.stack([_portrait(i) for i in range(2 * count)])
+    blurred = np.stack([cv2.GaussianBlur(i, (0, 0), 1.0) for i in faces[count:]])
+    kinds = {
+        "same": faces[:count],
+        "other": faces[count:],
+        "blurred": blurred,
+        "photos": pieces_of_photos(count),
+        "noise": RNG.integers(0, 256, faces[:count].shape, np.uint8),
+    }
+    names, seen = ("fid", "kid", "swd", "precision", "recall"), features.random()
+    found = {k: sets.collect(names, images(x, k), 0, count, seen, tmp_path) for k, x in kinds.items()}
+    figures = {k: sets.compare(names, found["same"], x, seen) for k, x in found.items()}
+    for name in ("fid[random]", "kid[random]", "swd"):
+        values = [figures[k][name].value for k in kinds]
+        assert values[0] == pytest.approx(0, abs=1e-6) and values[1] < values[2] < min(values[3:]), (name, values)
+        # The paper divides patches by their own set's deviation, which leaves little between noise and textures.
+        assert values[3] < values[4] or name == "swd", (name, values)
+    precision, recall = ([figures[k][f"{n}[random]"].value for k in kinds] for n in ("precision", "recall"))
+    # What is blurred lies within the manifold of sharp images, but does not cover it.
+    assert precision[0] == 1 and precision[1] > precision[3] > precision[4] == 0, precision
+    assert recall[0] == 1 and recall[1] > max(recall[2], recall[3]) and min(recall[2], recall[3]) > recall[4], recall
+
+
+def test_features_of_a_data_set_are_kept(tmp_path):
+    """By content, resolution, features and count; the second time no image is read."""
+    from pggan_tf.metrics import features
+
+    faces = np.stack([_portrait(i) for i in range(30)])
+    seen = features.random()
+
+    def images(content="a checksum@32", read=lambda i, j: faces[i:j]):
+        return sets.Images("faces", 30, 32, 3, read, content)
+
+    first = sets.collect(("fid",), images(), 0, 30, seen, tmp_path)
+    np.testing.assert_allclose(first.moments[0], seen.of(faces)[0].astype(np.float64).mean(0), rtol=1e-5)
+    unread = images(read=lambda i, j: pytest.fail("read again"))
+    again = sets.collect(("fid", "kid"), unread, 0, 30, seen, tmp_path)
+    np.testing.assert_array_equal(again.features, first.features)
+    np.testing.assert_array_equal(again.moments[1], first.moments[1])
+    kept = len(list((tmp_path / "statistics").iterdir()))
+    sets.collect(("fid",), images("another"), 0, 30, seen, tmp_path)
+    sets.collect(("fid",), images(), 0, 20, seen, tmp_path)
+    assert len(list((tmp_path / "statistics").iterdir())) == kept + 2 and not list((tmp_path / "statistics").glob(".*"))
+
+
+def test_bad_images_and_features_are_refused(tmp_path):
+    from pggan_tf.metrics.features import Features
+
+    noise = RNG.integers(0, 256, (10, 16, 16, 3), np.uint8)
+
+    def images(them):
+        return sets.Images("these", len(them), 16, 3, lambda i, j: them[i:j])
+
+    with pytest.raises(UserError, match="these: every pixel of its 10 images is 7"):
+        sets.collect(("swd",), images(np.full_like(noise, 7)), 0, 10, None, tmp_path)
+    broken = Features("broken", "", 2, 0, lambda x: (np.full((len(x), 2), np.nan), np.zeros((len(x), 0))))
+    with pytest.raises(UserError, match="broken: gives NaN or Inf"):
+        sets.collect(("fid",), images(noise), 0, 10, broken, tmp_path)
+    with pytest.raises(UserError, match="is on --features broken: it gives no classes"):
+        sets.check(("is",), broken)
+    with pytest.raises(UserError, match="swd at 4 px"):
+        swd.Patches(4, 3, 10)
 
 
 def _portrait(index):

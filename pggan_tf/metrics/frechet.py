@@ -1,9 +1,13 @@
 """Frechet distance between two Gaussians; on the features of Inception 2015-12-05 it is the FID (Heusel et al. 2017, eq. 6).
-Lower is better. Biased upwards with few images: at least ten thousand are usual, and more than there are features needed."""
+Lower is better. Biased upwards with few images: 50,000 are usual, and more than there are features needed."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from pggan_tf.metrics import Figure
+
+_ROWS = 4096
 
 
 class Moments:
@@ -29,10 +33,28 @@ class Moments:
         return self.products / (self.count - 1)
 
 
+def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[N, D], which may lie on disk -> mean [D] and covariance [D, D]."""
+    found = Moments(features.shape[1])
+    for first in range(0, len(features), _ROWS):
+        found.add(features[first : first + _ROWS])
+    return found.mean, found.covariance
+
+
 def frechet(mean_a, covariance_a, mean_b, covariance_b) -> float:
     """|m_a - m_b|^2 + tr(A + B - 2 (A B)^(1/2))."""
+    means = float(np.square(mean_a - mean_b).sum())
+    if np.array_equal(covariance_a, covariance_b):
+        return means  # by way of eigenvalues it would be 0 but for the root of their rounding
     values, vectors = np.linalg.eigh(covariance_a)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     # A^(1/2) B A^(1/2) has the eigenvalues of A B and is symmetric: none of them turns complex by rounding.
     cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariance_b @ root), 0)).sum()
-    return float(np.square(mean_a - mean_b).sum() + np.trace(covariance_a) + np.trace(covariance_b) - 2 * cross)
+    return float(means + np.trace(covariance_a) + np.trace(covariance_b) - 2 * cross)
+
+
+def figures(real, fake) -> dict[str, Figure]:
+    size, count = real.features.shape[1], len(fake.features)
+    few = count <= size
+    caveats = (f"{count:,} images for {size:,} features: too few for their covariance, give more",) if few else ()
+    return {"fid": Figure(frechet(*real.moments, *fake.moments), images=count, caveats=caveats)}

@@ -1,22 +1,29 @@
 """Inception Score (Salimans et al. 2016, section 4): exp of the mean divergence between an image's class probabilities and
-those of all, over splits. Higher is better. Softmax over 1008 logits without their bias; 10 splits."""
+those of all, mean and standard deviation over 10 splits. Higher is better. Softmax over 1008 logits without their bias; the
+training images of CIFAR-10 have 11.237. The images are shuffled first: sets often come sorted by class."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.special import log_softmax
 
-SPLITS = 10
+from pggan_tf.metrics import Figure
+
+SPLITS, SEED = 10, 2020
 
 
 def inception_score(logits: np.ndarray, splits: int = SPLITS) -> tuple[float, float]:
     """[N, K] -> mean and standard deviation over the splits."""
-    log_p = log_softmax(np.asarray(logits, np.float64), axis=1)
-    scores = []
+    scores, order = [], np.random.RandomState(SEED).permutation(len(logits))
     for i in range(splits):
-        part = log_p[i * len(log_p) // splits : (i + 1) * len(log_p) // splits]
+        part = logits[order[i * len(logits) // splits : (i + 1) * len(logits) // splits]]
+        part = log_softmax(np.asarray(part, np.float64), axis=1)
         mean = np.exp(part).mean(axis=0, keepdims=True)
-        with np.errstate(divide="ignore"):
-            divergence = np.exp(part) * (part - np.log(np.maximum(mean, 1e-300)))
+        divergence = np.exp(part) * (part - np.log(np.maximum(mean, 1e-300)))
         scores.append(np.exp(divergence.sum(axis=1).mean()))
     return float(np.mean(scores)), float(np.std(scores))
+
+
+def figures(real, fake) -> dict[str, Figure]:
+    value, spread = inception_score(fake.logits, min(SPLITS, len(fake.logits)))
+    return {"is": Figure(value, spread, images=len(fake.logits))}

@@ -3,22 +3,28 @@ section 5). Lower is better; times 1000, as there.
 
 16,384 images; pyramid down to 16 pixels with the 5x5 binomial filter and mirrored borders, on values 0..255; 128 patches of
 7x7 per image and level, normalised channel by channel over all of them; 4 x 128 random directions; mean absolute difference of
-the sorted projections.
+the sorted projections. The figure's spread is the standard deviation over the four sets of directions.
 """
 
 from __future__ import annotations
 
+import mmap
 import tempfile
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
+from threadpoolctl import threadpool_limits
+
+from pggan_tf.errors import UserError
+from pggan_tf.metrics import Figure
 
 IMAGES, PATCHES, SIZE, SMALLEST = 16_384, 128, 7, 16
 REPEATS, DIRECTIONS = 4, 128
-_TAPS = np.array([1, 4, 6, 4, 1], np.float32) / 16
-_TOGETHER = 16  # directions that are sorted together
+# Patches wait on disk as int16 of 1/64 grey level, at most 1/128 off: half of what float32 would take, 10 GB for two sets at 128 px.
+_STEPS = 64
+_ROWS = 1 << 13  # patches that are read together
+_TOGETHER = 32  # directions that are sorted together
 
 
 def levels(resolution: int) -> list[int]:
@@ -29,26 +35,12 @@ def levels(resolution: int) -> list[int]:
     return out
 
 
-def _down(image: np.ndarray) -> np.ndarray:
-    out = cv2.sepFilter2D(image, cv2.CV_32F, _TAPS, _TAPS, borderType=cv2.BORDER_REFLECT_101)
-    return out[::2, ::2].reshape(image.shape[0] // 2, image.shape[1] // 2, -1)
-
-
-def _up(image: np.ndarray) -> np.ndarray:
-    h, w, c = image.shape
-    wide = np.zeros((2 * h, 2 * w, c), np.float32)
-    wide[::2, ::2] = image
-    return cv2.sepFilter2D(wide, cv2.CV_32F, 2 * _TAPS, 2 * _TAPS, borderType=cv2.BORDER_REFLECT_101).reshape(
-        wide.shape
-    )
-
-
 def pyramid(image: np.ndarray, count: int) -> list[np.ndarray]:
     """[H, W, C] -> `count` levels, float32: what each size adds to the next smaller one, and the smallest itself."""
     out, current = [], image.astype(np.float32)
     for _ in range(count - 1):
-        smaller = _down(current)
-        out.append(current - _up(smaller))
+        smaller = cv2.pyrDown(current).reshape(current.shape[0] // 2, current.shape[1] // 2, -1)
+        out.append(current - cv2.pyrUp(smaller).reshape(current.shape))
         current = smaller
     return [*out, current]
 
@@ -58,73 +50,103 @@ def _positions(number: int, level: int, side: int) -> np.ndarray:
     return np.random.default_rng((number, level)).integers(0, side - SIZE + 1, (PATCHES, 2))
 
 
-def descriptors(
-    batches: Iterable[np.ndarray], resolution: int, channels: int, images: int, folder: str
-) -> list[np.ndarray]:
-    """uint8 batches [N, H, W, C] -> for every level float32 [images * PATCHES, C, 7 * 7], in files of `folder`: they need not
-    fit into memory."""
-    sizes = levels(resolution)
-    shape = (images * PATCHES, channels, SIZE * SIZE)
-    out = [np.memmap(f"{folder}/level{i}", np.float32, "w+", shape=shape) for i in range(len(sizes))]
+def on_disk(shape: tuple[int, ...], dtype) -> np.ndarray:
+    """An array of zeros in a file without a name: it need not fit into memory, and is gone with the process, however that ends."""
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, dtype, "w+", shape=shape)
 
-    def one(numbered):
-        number, image = numbered
-        for i, level in enumerate(pyramid(image, len(sizes))):
+
+def _give_back(array: np.ndarray) -> None:
+    """Unmaps what was read and written: it is the system's cache, but would count as the process's memory."""
+    if isinstance(array, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array._mmap.madvise(mmap.MADV_DONTNEED)
+
+
+class Patches:
+    """Those of a set of images: for every level int16 [images * PATCHES, C, 7 * 7]. The first IMAGES at most are taken."""
+
+    def __init__(self, resolution: int, channels: int, images: int):
+        if resolution < SIZE:
+            raise UserError(f"swd at {resolution} px: its patches are {SIZE} x {SIZE} pixels. Take another metric.")
+        self.sizes, self.images, self.number = levels(resolution), min(images, IMAGES), 0
+        shape = (self.images * PATCHES, channels, SIZE * SIZE)
+        self.levels = [on_disk(shape, np.int16) for _ in self.sizes]
+        self.detailed = [False for _ in self.sizes]  # whether there is anything but zeros
+
+    def add(self, batch: np.ndarray) -> None:
+        """uint8 [N, H, W, C]."""
+        batch = batch[: self.images - self.number]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self._one, range(self.number, self.number + len(batch)), batch))
+        self.number += len(batch)
+        for level in self.levels:
+            _give_back(level)
+
+    def _one(self, number: int, image: np.ndarray) -> None:
+        for i, level in enumerate(pyramid(image, len(self.sizes))):
+            level = np.rint(level * _STEPS).astype(np.int16)
             windows = np.lib.stride_tricks.sliding_window_view(level, (SIZE, SIZE), axis=(0, 1))  # [H',W',C,7,7]
-            y, x = _positions(number, i, sizes[i]).T
-            out[i][number * PATCHES : (number + 1) * PATCHES] = windows[y, x].reshape(PATCHES, channels, -1)
-
-    number = 0
-    with ThreadPoolExecutor() as pool:
-        for batch in batches:
-            batch = batch[: images - number]
-            list(pool.map(one, enumerate(batch, number)))
-            number += len(batch)
-            if number == images:
-                break
-    return out
+            y, x = _positions(number, i, self.sizes[i]).T
+            found = windows[y, x].reshape(PATCHES, -1, SIZE * SIZE)
+            self.levels[i][number * PATCHES : (number + 1) * PATCHES] = found
+            if found.any():
+                self.detailed[i] = True
 
 
 def _normalised(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation [C] over all patches and pixels."""
-    sums, squares, count = 0.0, 0.0, 0
-    for first in range(0, len(found), 1 << 16):
-        part = np.asarray(found[first : first + (1 << 16)], np.float64)
-        sums = sums + part.sum((0, 2))
-        squares = squares + np.square(part).sum((0, 2))
-        count += part.shape[0] * part.shape[2]
-    mean = sums / count
-    return mean, np.sqrt(np.maximum(squares / count - mean**2, 0)) + 1e-12
+    """Mean and standard deviation [C] over all patches and pixels; 1 for the deviation where there is none."""
+
+    def sums(first):
+        part = found[first : first + _ROWS].astype(np.float64)
+        return part.sum((0, 2)), np.square(part).sum((0, 2))
+
+    with ThreadPoolExecutor() as pool:
+        parts = list(pool.map(sums, range(0, len(found), _ROWS)))
+    _give_back(found)
+    total, squares = (np.sum([p[i] for p in parts], axis=0) / (found.shape[0] * found.shape[2]) for i in (0, 1))
+    deviation = np.sqrt(np.maximum(squares - total**2, 0))
+    return total, np.where(deviation > 0, deviation, 1.0)
 
 
-def sliced_distance(a: np.ndarray, b: np.ndarray, seed: int = 0) -> float:
-    """Descriptors [M, C, P] of two sets -> mean |sorted projection of a - sorted projection of b|."""
+def sliced_distances(a: np.ndarray, b: np.ndarray, seed: int = 0) -> list[float]:
+    """Patches [M, C, P] of two sets -> mean |sorted projection of a - sorted projection of b|, for each set of directions."""
     rng = np.random.default_rng(seed)
     c, p = a.shape[1:]
     scales = [_normalised(x) for x in (a, b)]
 
     def projected(x, mean, std, directions):  # directions: [C,P,D]; the normalisation goes into them
-        weights = (directions / std[:, None, None]).astype(np.float32)
-        offset = (directions * (mean / std)[:, None, None]).sum((0, 1)).astype(np.float32)
-        out = np.asarray(x).reshape(len(x), -1) @ weights.reshape(c * p, -1) - offset
-        return np.sort(np.ascontiguousarray(out.T), axis=1)  # [D,M]
+        weights = (directions / std[:, None, None]).astype(np.float32).reshape(c * p, -1).T.copy()  # [D,CP]
+        offset = (directions * (mean / std)[:, None, None]).sum((0, 1)).astype(np.float32)[:, None]
+        out = np.empty((len(weights), len(x)), np.float32)
 
-    def part(directions):
-        pair = [projected(x, *scale, directions) for x, scale in zip((a, b), scales)]
-        return float(np.abs(pair[0] - pair[1]).mean())
+        def rows(first):
+            part = x[first : first + _ROWS].reshape(-1, c * p).astype(np.float32)
+            out[:, first : first + len(part)] = weights @ part.T - offset
 
-    parts = []
-    for _ in range(REPEATS):
-        directions = rng.normal(size=(c, p, DIRECTIONS))
-        directions /= np.sqrt(np.square(directions).sum((0, 1)))
-        parts += [directions[..., i : i + _TOGETHER] for i in range(0, DIRECTIONS, _TOGETHER)]
-    with ThreadPoolExecutor(2) as pool:
-        return float(np.mean(list(pool.map(part, parts))))
+        list(pool.map(rows, range(0, len(x), _ROWS)))
+        _give_back(x)
+        list(pool.map(np.ndarray.sort, out))
+        return out
+
+    found = []
+    # A thread for each core already: products that bring threads of their own would wait for each other.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor() as pool:
+        for _ in range(REPEATS):
+            directions = rng.normal(size=(c, p, DIRECTIONS))
+            directions /= np.sqrt(np.square(directions).sum((0, 1)))
+            total = 0.0
+            for i in range(0, DIRECTIONS, _TOGETHER):
+                pair = [projected(x, *s, directions[..., i : i + _TOGETHER]) for x, s in zip((a, b), scales)]
+                total += sum(pool.map(lambda x, y: float(np.abs(np.subtract(x, y, out=x), out=x).mean()), *pair))
+                del pair  # before the next ones are made
+            found.append(total / DIRECTIONS)
+    return found
 
 
-def swd(a: Iterator[np.ndarray], b: Iterator[np.ndarray], resolution: int, channels: int, images: int = IMAGES) -> dict:
-    """Batches of uint8 images of two sets -> {'swd_128': ..., 'swd_64': ..., 'swd': their mean}, times 1000."""
-    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
-        found = [descriptors(x, resolution, channels, images, folder) for x, folder in ((a, first), (b, second))]
-        out = {f"swd_{s}": 1e3 * sliced_distance(*pair) for s, *pair in zip(levels(resolution), *found)}
-    return {**out, "swd": float(np.mean(list(out.values())))}
+def figures(real, fake) -> dict[str, Figure]:
+    a, b = real.patches, fake.patches
+    each = 1e3 * np.array([sliced_distances(*pair) for pair in zip(a.levels, b.levels)])  # [levels, REPEATS]
+    parts = {f"swd_{size}": float(value) for size, value in zip(a.sizes, each.mean(axis=1))}
+    flat = [size for size, *both in zip(a.sizes, a.detailed, b.detailed) if not all(both)]
+    caveats = tuple(f"images without any detail at {size} px" for size in flat)
+    return {"swd": Figure(float(each.mean()), float(each.mean(axis=0).std()), parts, b.images, caveats)}

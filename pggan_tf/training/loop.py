@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from pggan_tf.config import Config
 from pggan_tf.errors import Stopped, UserError
 from pggan_tf.shards import Shards
 from pggan_tf.stopping import Signals
-from pggan_tf.training import observers
+from pggan_tf.training import observers, scores
 from pggan_tf.training.trainer import GAN, STATS
 
 CALL_SECONDS = 0.7  # a call of the graph takes about so long: stop signals and the bar wait for it
 SKIPS_IN_A_ROW = 20
 TICKS_PER_SNAPSHOT = 10
 PROBE_SECONDS = 1.0
+METRICS_SHARE = 0.1  # of a run planned by --minutes, unless --metrics-every says how often
 
 
 def build(config: Config, policy: str, classes: Sequence[str] = ()) -> GAN:
@@ -133,35 +135,88 @@ def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[growth.
     return speeds
 
 
-def planned_for_minutes(config: Config, speeds: dict[growth.Part, growth.Speed], spent: float) -> Config:
-    """The config with a schedule that ends `minutes` after a start `spent` seconds ago; no longer with `minutes`: repeated, it is the same run."""
+def snapshot_images(config: Config, total: int) -> int:
+    """Images from one snapshot to the next in a run of `total`."""
+    return config.snapshot_images or max(1, total // 40)
+
+
+def measure_every(config: Config, total: int) -> int:
+    return config.metrics_every or snapshot_images(config, total)
+
+
+def measuring_seconds(config: Config, costs: Mapping[int, float]) -> float:
+    """What the metrics of a planned run take. costs: resolution -> seconds of one measurement."""
+    phases = configs.schedule(config)
+    every = measure_every(config, phases[-1].end)
+    times = {p: p.end // every - p.start // every + (p.end % every > 0) for p in phases}
+    return sum(n * costs.get(p.resolution, 0.0) for p, n in times.items())
+
+
+def planned_for_minutes(
+    config: Config,
+    speeds: dict[growth.Part, growth.Speed],
+    spent: float,
+    costs: Mapping[int, float] = types.MappingProxyType({}),
+) -> Config:
+    """The config with a schedule that ends `minutes` after a start `spent` seconds ago; no longer with `minutes`: repeated, it is the same run.
+
+    costs: resolution -> seconds of a measurement of the metrics.
+    """
     fixed = sum(s.build_seconds for s in speeds.values()) + spent + growth.OVERHEAD * 60 * config.minutes
-    seconds = 60 * config.minutes - fixed
-    if seconds < 0.2 * 60 * config.minutes:
+    rates = {key: s.images_per_second for key, s in speeds.items()}
+    available, least = 60 * config.minutes - fixed, 0.2 * 60 * config.minutes
+    if available < least:
         raise UserError(
             f"--minutes {config.minutes:g}: preparing and building {len(speeds)} phases takes {fixed / 60:.1f} minutes of it. "
             "Give more minutes or a smaller --target-res."
         )
-    rates = {key: s.images_per_second for key, s in speeds.items()}
-    times = config.stage_growth or growth.fitting_growth(seconds, rates)
-    images = growth.images_for(seconds, rates, times, config.fade_share, config.pretrain_share)
-    none = dict.fromkeys(config.resolutions, 0)
-    alone = config.pretrain_images > 0
-    return dataclasses.replace(
-        config,
-        fade_images=none | {p.resolution: n for p, n in images.items() if p.fade},
-        stable_images=none
-        | {p.resolution: n for p, n in images.items() if not p.fade and (p.adversarial or not alone)},
-        pretrain_images=sum(n for p, n in images.items() if not p.fade and not p.adversarial) if alone else 0,
-        minutes=None,
-    )
+
+    def planned(seconds: float) -> Config:
+        times = config.stage_growth or growth.fitting_growth(seconds, rates)
+        images = growth.images_for(seconds, rates, times, config.fade_share, config.pretrain_share)
+        none, alone = dict.fromkeys(config.resolutions, 0), config.pretrain_images > 0
+        main = {p: n for p, n in images.items() if not p.fade and (p.adversarial or not alone)}
+        return dataclasses.replace(
+            config,
+            fade_images=none | {p.resolution: n for p, n in images.items() if p.fade},
+            stable_images=none | {p.resolution: n for p, n in main.items()},
+            pretrain_images=sum(n for p, n in images.items() if not p.fade and p not in main),
+            minutes=None,
+        )
+
+    plan, seconds = planned(available), available
+    if not costs:
+        return plan
+    if config.metrics_every is None:
+        every = snapshot_images(config, configs.schedule(plan)[-1].end)
+        share = measuring_seconds(plan, costs) / (METRICS_SHARE * available)
+        config = dataclasses.replace(config, metrics_every=math.ceil(max(1.0, share)) * every)
+    for _ in range(8):  # how often there is something to measure follows from the plan
+        seconds *= available / (seconds + measuring_seconds(plan, costs))
+        if seconds < least:
+            raise UserError(
+                f"--minutes {config.minutes:g}: the metrics take most of it. "
+                "Give more minutes, fewer --metrics-images or a larger --metrics-every."
+            )
+        plan = planned(seconds)
+    return plan
 
 
 class Run:
     """One training run: what the observers look at, and the loop itself."""
 
     def __init__(
-        self, config: Config, folder: Path, shards: Shards, gan: GAN, strategy, log, phases, speeds=None, watchers=None
+        self,
+        config: Config,
+        folder: Path,
+        shards: Shards,
+        gan: GAN,
+        strategy,
+        log,
+        phases,
+        speeds=None,
+        watchers=None,
+        measuring: scores.Scores | None = None,
     ):
         self.config, self.folder, self.shards, self.gan, self.strategy, self.log = (
             config,
@@ -184,11 +239,9 @@ class Run:
         self._saved_at = 0.0
         self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
         total = phases[-1].end
-        self.snapshot_images = config.snapshot_images or max(1, total // 40)
-        if config.snapshot_epochs:
-            images = pipeline.kept(shards, config.resolutions[-1], config.held_out)
-            self.snapshot_images = max(1, round(config.snapshot_epochs * images))
+        self.snapshot_images = snapshot_images(config, total)
         self.tick_images = max(1, self.snapshot_images // TICKS_PER_SNAPSHOT)
+        self.measure_every = measure_every(config, total)
         self.watchers = (
             watchers
             if watchers is not None
@@ -198,6 +251,7 @@ class Run:
                 observers.TensorBoard(),
                 observers.Grids(),
                 observers.FinalGenerator(),
+                *([measuring] if measuring else []),
                 *([observers.Report()] if config.report else []),
             ]
         )
@@ -321,7 +375,10 @@ class Run:
 
     def _steps_to_next_event(self, phase: growth.Phase) -> int:
         """Calls end where a tick, a snapshot or the phase does: which steps share a call must not matter, and does not."""
-        nexts = [(self.images_seen // every + 1) * every for every in (self.tick_images, self.snapshot_images)]
+        nexts = [
+            (self.images_seen // every + 1) * every
+            for every in (self.tick_images, self.snapshot_images, self.measure_every)
+        ]
         return math.ceil((min(*nexts, phase.end) - self.images_seen) / phase.images_per_step)
 
     def _observe(self, phase: growth.Phase, sums: dict, count: int, taken: float) -> None:
@@ -350,6 +407,8 @@ class Run:
             )
         if ended or self.images_seen // self.snapshot_images > before // self.snapshot_images:
             self._tell("snapshot")
+        if ended or self.images_seen // self.measure_every > before // self.measure_every:
+            self._tell("measure")
 
 
 def load_weights(gan: GAN, arrays: Mapping[str, np.ndarray], source: str) -> None:

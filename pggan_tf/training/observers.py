@@ -1,6 +1,7 @@
 """What watches a run without changing it: files, TensorBoard and the terminal.
 
-An observer has any of `begin(run)`, `phase(run, phase)`, `tick(run, stats)`, `snapshot(run)` and `end(run)`. `run` is the
+An observer has any of `begin(run)`, `phase(run, phase)`, `step(run, stats)`, `tick(run, stats)`, `snapshot(run)`, `measure(run)` and
+`end(run)`. `run` is the
 loop's `Run`; stats are the means over the images since the tick before.
 """
 
@@ -17,7 +18,7 @@ from pggan_tf import growth, pixels, report, synthesis
 from pggan_tf.explore import report as explored
 from pggan_tf.training.run import GENERATOR, STATS
 
-MEASURED = 512  # latents that batch normalisation is measured on before a grid
+MEASURED = 512  # inputs that batch normalisation is measured on before a grid
 GRID_PIXELS = 64  # smaller images are enlarged to this in grids, so that a 4-px stage can be seen
 
 

@@ -23,6 +23,7 @@ CONFIG, ENVIRONMENT, STATS, LOG, GENERATOR = (
     "log.txt",
     "generator.keras",
 )
+BEST, BEST_GENERATOR = "best.json", "best.keras"
 _PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
 
 

@@ -10,16 +10,16 @@ import os
 import time
 from pathlib import Path
 
-from pggan_tf import checkpoint, growth, networks
+from pggan_tf import checkpoint, growth, networks, pipeline
 from pggan_tf import config as configs
 from pggan_tf.config import Config
 from pggan_tf.errors import UserError
-from pggan_tf.shards import Shards
-from pggan_tf.training import distribution, loop, precision
+from pggan_tf.shards import Shards, cache_folder
+from pggan_tf.training import distribution, loop, precision, scores
 from pggan_tf.training import run as runs
 
 # What may differ when a run is resumed: nothing of it changes a weight.
-FREE_ON_RESUME = ("data", "keep_checkpoints", "checkpoint_minutes", "report")
+FREE_ON_RESUME = ("data", "keep_checkpoints", "checkpoint_minutes", "report", "inception_weights")
 
 
 def _initial(config: Config, say) -> tuple[Config, dict]:
@@ -89,17 +89,23 @@ def start(
     *,
     dry_run: bool = False,
     started: float | None = None,
+    cache: str | None = None,
     say=print,
 ) -> Path | None:
     """Plans and trains a new run of a completed config; returns its folder.
 
-    started: time.monotonic() when the command began, for --minutes.
+    started: time.monotonic() when the command began, for --minutes. cache: see shards.cache_folder.
     """
     started = time.monotonic() if started is None else started
     if not os.access(_existing(Path(parent)), os.W_OK | os.X_OK):
         raise UserError(f"--runs {parent}: cannot be written. Choose a folder you may write to.")
+    if config.snapshot_epochs:
+        images = pipeline.kept(shards, config.resolutions[-1], config.held_out)
+        every = max(1, round(config.snapshot_epochs * images))
+        config = dataclasses.replace(config, snapshot_images=every, snapshot_epochs=None)
     strategy = _strategy(config)
     policy = precision.policy(config.precision)
+    measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics else None
     arrays = None
     if config.init_from:
         config, arrays = _initial(config, say)
@@ -112,12 +118,19 @@ def start(
         f"measuring the speed of every stage ({policy}, {strategy.num_replicas_in_sync} device{'s' * (strategy.num_replicas_in_sync > 1)})"
     )
     speeds = loop.probe(config, shards, strategy, policy)
+    costs = {}
     if minutes is not None:
-        config = loop.planned_for_minutes(config, speeds, time.monotonic() - started)
+        if measuring:
+            say("measuring how long the metrics of every stage take")
+            costs = measuring.seconds(gan.ema, shards, config.resolutions)
+        config = loop.planned_for_minutes(config, speeds, time.monotonic() - started, costs)
     phases = configs.schedule(config)
     if dry_run:
         say(json.dumps(configs.to_dict(config), indent=1))
     say(growth.table(phases, speeds))
+    metrics_seconds = loop.measuring_seconds(config, costs)
+    if costs:
+        say(f"and {metrics_seconds / 60:.1f} minutes for the metrics")
     if dry_run:
         return None
     data = Path(config.data).name if config.data else "portraits"
@@ -128,12 +141,12 @@ def start(
         runs.write_json(folder / runs.CONFIG, configs.to_dict(config))
         log = runs.Log(folder, say)
         log(f"run {folder}")
-        expected = sum(growth.expected_seconds(p, speeds) for p in phases)
+        expected = sum(growth.expected_seconds(p, speeds) for p in phases) + metrics_seconds
         log(
             f"{len(shards):,} images, {phases[-1].end:,} to be seen; the full schedule should take {expected / 60:.1f} minutes on this machine"
         )
         log(gan.how_updated(phases[0].resolution))
-        loop.Run(config, folder, shards, gan, strategy, log, phases, speeds).train()
+        loop.Run(config, folder, shards, gan, strategy, log, phases, speeds, measuring=measuring).train()
     return folder
 
 
@@ -144,7 +157,7 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def resume(folder: str, shards_for, changes: dict, say=print) -> Path:
+def resume(folder: str, shards_for, changes: dict, cache: str | None = None, say=print) -> Path:
     """Goes on with a run exactly where its newest whole checkpoint stands. changes: options given beside --resume.
 
     shards_for: config, environment -> Shards; the data may have moved, its checksum decides.
@@ -167,12 +180,13 @@ def resume(folder: str, shards_for, changes: dict, say=print) -> Path:
             f"Restore the data, or start a new run with --init-from {folder}."
         )
     strategy = _strategy(config)
+    measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics else None
     log = runs.Log(folder, say)
     phases = configs.schedule(config)
     with _alone(folder):
         with strategy.scope():
             gan = loop.build(config, environment["precision"], shards.manifest.classes)
-        run = loop.Run(config, folder, shards, gan, strategy, log, phases)
+        run = loop.Run(config, folder, shards, gan, strategy, log, phases, measuring=measuring)
         if checkpoint.saved(folder):
             arrays, meta = checkpoint.newest(folder, log)
             checkpoint.tidy(folder)

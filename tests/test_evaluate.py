@@ -1,0 +1,219 @@
+"""`pggan evaluate`, and metrics while a generator trains."""
+
+import dataclasses
+import json
+import re
+import signal
+
+import numpy as np
+import pytest
+
+from pggan_tf import cli, synthesis
+from pggan_tf import config as configs
+from pggan_tf.errors import UserError
+from pggan_tf.growth import Speed
+from pggan_tf.metrics import METRICS
+from tests.conftest import TINY, pggan, run_folder, start, train
+from tests.test_front_door import SCHEDULE, assert_same_run, final, in_mid_fade, only_run, refused, wait_for
+
+MEASURING = ["--metrics", "swd,fid,recall", "--metrics-every", "700", "--metrics-images", "60", "--features", "random"]
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """Portraits as arrays: two sets of 24 of one size, the second as 20 larger ones, one of one colour."""
+    from preprocessing.sources import portraits
+
+    folder = tmp_path_factory.mktemp("sets")
+    faces = {name: [portraits.portrait(i, size) for i in numbers] for name, size, numbers in (
+        ("a", 16, range(24)), ("b", 16, range(24, 48)), ("large", 24, range(24, 44)))}  # fmt: skip
+    for name, images in faces.items():
+        np.savez(folder / f"{name}.npz", images=np.stack(images))
+    np.savez(folder / "flat.npz", images=np.full((24, 16, 16, 3), 9, np.uint8))
+    return folder
+
+
+def evaluate(*arguments):
+    return cli.main(["evaluate", *map(str, arguments)])
+
+
+def test_every_metric_of_two_sets(sets, tmp_path):
+    code, out, err = pggan(
+        "evaluate", sets / "a.npz", sets / "b.npz", "--features", "random", "--json", tmp_path / "out" / "figures.json",
+        "--metrics", ",".join(m for m in METRICS if m != "is"),
+    )  # fmt: skip
+    assert code == 0, err
+    found = json.loads((tmp_path / "out" / "figures.json").read_text())
+    assert (found["resolution"], found["images"], found["features"]["name"]) == (16, 24, "random")
+    assert set(found["metrics"]) == {
+        "fid[random]", "kid[random]", "precision[random]", "recall[random]", "swd", "ms-ssim", "psnr", "ssim",
+        "colorfulness", "time",
+    }  # fmt: skip
+    for name, figure in found["metrics"].items():
+        assert np.isfinite(figure["value"]) and re.search(rf"^{re.escape(name)} +-?\d", out, re.M), out
+        assert figure["images"] == 24 and figure["better"] == METRICS[name.partition("[")[0]].better
+    assert found["metrics"]["swd"]["parts"].keys() == {"swd_16"}
+    fid = found["metrics"]["fid[random]"]["caveats"]
+    assert len(fid) == 3 and "too few" in fid[0] and "50,000 are usual" in fid[1] and "not on Inception" in fid[2]
+    assert all(f"note: fid[random]: {c}" in out for c in fid[:2])
+
+
+def test_a_set_against_itself(sets, tmp_path, capsys):
+    json_file = tmp_path / "figures.json"
+    names = "fid,kid,swd,psnr,precision"
+    assert (
+        evaluate(sets / "a.npz", sets / "a.npz", "--features", "random", "--metrics", names, "--json", json_file) == 0
+    )
+    assert "A and B are the same images" in capsys.readouterr().out
+    figures = json.loads(json_file.read_text())["metrics"]
+    for name in ("fid[random]", "kid[random]", "swd"):
+        assert abs(figures[name]["value"]) < 1e-6
+    assert figures["precision[random]"]["value"] == 1
+    assert figures["psnr"]["value"] is None and "infinite" in figures["psnr"]["caveats"][-1]
+
+
+def test_sets_of_unlike_size_and_the_floor(sets, tmp_path, capsys):
+    """At the smaller size, with a note; halves of A are as large as the sets compared."""
+    json_file = tmp_path / "figures.json"
+    arguments = [
+        "--metrics",
+        "swd,fid,ms-ssim",
+        "--features",
+        "random",
+        "--floor",
+        "--filter",
+        "bicubic",
+        "--json",
+        json_file,
+    ]
+    assert evaluate(sets / "large.npz", sets / "a.npz", *arguments) == 0
+    out = capsys.readouterr().out
+    assert "large.npz: about 24 px, brought to 16 px by bicubic" in out and "floor" in out
+    found = json.loads(json_file.read_text())
+    assert (found["resolution"], found["images"]) == (16, 10)
+    for figure in found["metrics"].values():
+        assert figure["images"] == figure["floor"]["images"] == 10
+    assert found["metrics"]["fid[random]"]["value"] > 0
+
+
+@pytest.mark.parametrize(
+    "b, arguments, words",
+    [
+        ("flat", ["swd"], ["flat.npz: every pixel .* is 9"]),
+        ("large", ["psnr"], ["24 images", "20", "as many in both"]),
+        ("b", ["psnr", "--floor"], ["--floor", "pairs"]),
+        ("b", ["fdi"], ["fdi: not known; did you mean fid"]),
+        ("b", ["is", "--features", "random"], ["gives no classes"]),
+        ("b", ["fid", "--inception-weights", "none.pb"], ["none.pb: no such file", "--features random"]),
+        ("b", ["fid", "--inception-weights", "file:///none.tgz#sha256=12"], ["cannot be fetched"]),
+        ("none", ["swd"], ["none.npz"]),
+    ],
+)  # fmt: skip
+def test_refusals(sets, capsys, b, arguments, words):
+    code = evaluate(sets / "a.npz", sets / f"{b}.npz", "--metrics", *arguments)
+    refused((code, "", capsys.readouterr().err), *words)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A run with metrics that nobody stopped."""
+    code, out, err = train(*TINY, *SCHEDULE, *MEASURING, "--runs", tmp_path_factory.mktemp("runs"))
+    assert code == 0, err
+    return run_folder(out)
+
+
+def lines(run):
+    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+
+
+def figures(run):
+    """What may not differ: all but how long it took."""
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines(run) if "metrics" in line]
+
+
+def test_metrics_while_training(measured):
+    found = figures(measured)
+    # At multiples of 700 and at the ends of phases, from 8 px on: the stage of 4 ends at 800.
+    assert [x["images"] for x in found] == [1400, 2104, 2400, 2800, 3200] and {x["resolution"] for x in found} == {8}
+    for line in found:
+        assert set(line["metrics"]) == {"swd", "fid[random]", "recall[random]"} and line["measured"] == 60
+        assert set(line["details"]) == {"swd_8", "swd spread"}
+    best = json.loads((measured / "best.json").read_text())
+    whole = [x for x in found if x["images"] >= 2400]  # before, the last stage is still fading in
+    expected = min(whole, key=lambda x: x["metrics"]["swd"])
+    assert best == {"metric": "swd", "value": expected["metrics"]["swd"], "images": expected["images"], "resolution": 8}
+    assert synthesis.load(measured / "best.keras").resolutions[-1] == 8
+    assert "fid[random] " in (measured / "log.txt").read_text()
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(measured / "tensorboard"))
+    events.Reload()
+    assert {"metrics/swd", "metrics/fid[random]", "loss_d"} <= {*events.Tags()["tensors"], *events.Tags()["scalars"]}
+
+
+def test_metrics_survive_a_kill(measured, tmp_path):
+    process = start("train.py", *TINY, *SCHEDULE, *MEASURING, "--runs", tmp_path, "--checkpoint-minutes", "0.002")
+    wait_for(process, lambda: in_mid_fade(only_run(tmp_path)))
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    run = only_run(tmp_path)
+    code, out, err = train("--resume", run)
+    assert code == 0, err
+    assert_same_run(measured, run)
+    assert figures(run) == figures(measured)
+    assert (run / "best.json").read_text() == (measured / "best.json").read_text()
+
+
+@pytest.mark.slow
+def test_metrics_change_no_weight(measured, tmp_path):
+    code, out, err = train(*TINY, *SCHEDULE, "--runs", tmp_path)
+    assert code == 0, err
+    plain, ours = final(run_folder(out)), final(measured)
+    assert plain.keys() == ours.keys() and all(np.array_equal(plain[k], ours[k]) for k in plain)
+
+
+def test_a_run_is_evaluated(measured, tmp_path, capsys):
+    """Against the data that it was trained on, out of the cache, and against its own best."""
+    json_file = tmp_path / "figures.json"
+    arguments = ["--metrics", "fid,swd,time", "--features", "random", "--images", "60", "--json", json_file]
+    data = json.loads((measured / "environment.json").read_text())["dataset"]["folder"]
+    assert evaluate(data, measured, *arguments) == 0
+    assert json.loads(json_file.read_text())["resolution"] == 8
+    assert evaluate(measured, measured, *arguments) == 0
+    assert json.loads(json_file.read_text())["metrics"]["swd"]["value"] == 0
+    assert evaluate("portraits", measured / "best.keras", *arguments) == 0
+    capsys.readouterr()
+    code = evaluate("portraits", measured, "--metrics", "ssim")
+    refused((code, "", capsys.readouterr().err), "a generator makes others")
+
+
+def test_metrics_take_their_share_of_the_minutes():
+    from pggan_tf.training import loop
+
+    config = configs.complete(configs.Config(target_res=16, minutes=20.0, metrics=("swd",), metrics_every=5_000))
+    speeds = {(r, f): Speed(1000 * 4 / r, 2.0) for r in (4, 8, 16) for f in (True, False)}
+    costs = {4: 0.0, 8: 2.0, 16: 4.0}
+    planned = loop.planned_for_minutes(config, speeds, 10.0, costs)
+    training = sum(p.images / speeds[p.resolution, p.fade].images_per_second for p in configs.schedule(planned))
+    expected = 20 * 60 * 0.97 - 10 - 6 * 2
+    assert training + loop.measuring_seconds(planned, costs) == pytest.approx(expected, rel=0.02)
+    assert loop.measuring_seconds(planned, costs) > 100
+    seldom = loop.planned_for_minutes(dataclasses.replace(config, metrics_every=None), speeds, 10.0, costs)
+    assert seldom.metrics_every > 5_000 and 60 < loop.measuring_seconds(seldom, costs) < 150
+    with pytest.raises(UserError, match="the metrics take most of it"):
+        loop.planned_for_minutes(config, speeds, 10.0, {r: 500.0 for r in costs})
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"metrics": "psnr"}, "psnr: compares images that belong together"),
+        ({"metrics": "swdd"}, "did you mean swd"),
+        ({"metrics_images": 1}, "--metrics-images 1"),
+        ({"metrics_every": 0}, "--metrics-every 0"),
+    ],
+)
+def test_options_of_metrics_are_checked(given, words):
+    with pytest.raises(UserError, match=words):
+        configs.complete(configs.from_dict(given))
+    assert configs.from_dict({"metrics": "swd, fid"}).metrics == ("swd", "fid")
