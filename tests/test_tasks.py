@@ -149,7 +149,9 @@ def test_pairs_are_translated(tmp_path):
     run = run_folder(out)
     assert synthesis.load(run).task == "translate"
     code, _, err = pggan("translate", run, tmp_path / "two" / "edges" / "0.png", "--out", tmp_path / "made.png")
-    assert code == 0 and Image.open(tmp_path / "made.png").size == (24, 20), err
+    assert code == 0, err
+    with Image.open(tmp_path / "made.png") as made:
+        assert made.size == (24, 20)
     wrong = train("--data", tmp_path / "a", "--target-res", "16", "--runs", tmp_path)
     refused(wrong, "6 channels", "Give --task translate")
 
