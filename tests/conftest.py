@@ -1,6 +1,7 @@
 """Tests lean on pictures that they draw; they need no network and no data set."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,35 @@ def photos(tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (40 + i, 48, 3), np.uint8)).save(folder / f"{i:02d}.png")
     return tmp_path / "photos"
+
+
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium, as a playwright Browser. Not of the session: while it lives, `asyncio.run` fails in this process."""
+    executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if executable is None:
+        pytest.skip(f"no Chromium: none of {', '.join(CHROMIUM)} is installed (Debian: apt-get install {CHROMIUM[0]})")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A new page 1280 px wide. The test fails if it logged an error, threw one, or asked for anything beyond this machine."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    mistakes = []
+    page.on("console", lambda message: mistakes.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: mistakes.append(str(error)))
+    here = ("file:", "data:", "blob:", "http://127.0.0.1:", "http://localhost:")
+    page.on("request", lambda request: None if request.url.startswith(here) else mistakes.append(request.url))
+    yield page
+    context.close()
+    assert not mistakes, mistakes
