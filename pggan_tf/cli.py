@@ -65,6 +65,8 @@ VERBS = {
     "faces": "preprocessing.faces",
     "prepare": "preprocessing.prepare",
     "inspect": "preprocessing.inspect",
+    "export": "export.command",
+    "serve": "export.serve",
 }
 
 

@@ -1,0 +1,261 @@
+// Photos in, photos out: colorizers, upscalers, translators, with the original and the result side by side.
+
+import { savePng } from "./faces.js";
+import { Problem, toImageData } from "./runtime.js";
+
+// longest: pixels of a photo's longer side that are worked on. tags: what the two halves show.
+const TASKS = {
+  colorize: { does: "Open a black-and-white photo: the network guesses its colours.", longest: 1600, tags: ["Gray", "Coloured"], work: recoloured },
+  recolor: { does: "Open a black-and-white photo: the network guesses its colours.", longest: 1600, tags: ["Gray", "Coloured"], work: recoloured },
+  upscale: { does: "Open a small photo: the network enlarges it and invents the detail.", longest: 384, tags: ["Small", "Enlarged"], work: enlarged },
+  translate: { does: "Open a photo: the network turns it into another kind.", longest: 4096, tags: ["Before", "After"], work: translated },
+};
+
+/** An image source -> a canvas, its longer side at most `longest` pixels. */
+function canvasOf(source, longest, width = source.width, height = source.height) {
+  const scale = Math.min(1, longest / Math.max(width, height));
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingQuality = "high";
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, canvas.width, canvas.height); // what is transparent becomes white
+  context.drawImage(source, 0, 0, canvas.width, canvas.height);
+  return canvas;
+}
+
+const pixelsOf = (canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+
+/** RGBA -> float32 0..255 of 3 channels. */
+function rgb({ data, width, height }) {
+  const out = new Float32Array(3 * width * height);
+  for (let i = 0; i < width * height; i++) for (let c = 0; c < 3; c++) out[3 * i + c] = data[4 * i + c];
+  return out;
+}
+
+/** RGBA -> float32 0..255 of 1 channel: luma of BT.601, in whole numbers. */
+function luma({ data, width, height }) {
+  return Float32Array.from({ length: width * height }, (_, i) =>
+    Math.round(0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2]),
+  );
+}
+
+const only = (model) => {
+  const [name] = Object.keys(model.entry.signatures);
+  const [[input, shape]] = Object.entries(model.entry.signatures[name].inputs);
+  return { name, input, side: shape[1] };
+};
+
+/** The network sees the photo at its own size. The colour it adds, result minus gray, is smooth: enlarged, it is laid over the
+ *  photo at full size, which stays as sharp as it was. */
+async function recoloured(model, photo) {
+  const { name, input, side } = only(model);
+  const full = luma(pixelsOf(photo));
+  const { width, height } = photo;
+  const gray = canvasFrom(grayImage(full, width, height));
+  const square = document.createElement("canvas");
+  square.width = square.height = side;
+  const context = square.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingQuality = "high";
+  context.drawImage(gray, 0, 0, side, side);
+  const seen = luma(pixelsOf(square));
+  const made = await model.run(name, { [input]: seen });
+  const out = new ImageData(width, height);
+  const at = (x, size) => {
+    const position = Math.min(side - 1, Math.max(0, ((x + 0.5) * side) / size - 0.5));
+    const low = Math.min(side - 2, Math.floor(position));
+    return [low, position - low];
+  };
+  const columns = Array.from({ length: width }, (_, x) => at(x, width));
+  for (let y = 0; y < height; y++) {
+    const [top, v] = at(y, height);
+    for (let x = 0; x < width; x++) {
+      const [left, u] = columns[x];
+      const i = y * width + x;
+      const corner = top * side + left;
+      for (let c = 0; c < 3; c++) {
+        const added = (j) => made.data[3 * j + c] - seen[j];
+        const upper = added(corner) * (1 - u) + added(corner + 1) * u;
+        const lower = added(corner + side) * (1 - u) + added(corner + side + 1) * u;
+        out.data[4 * i + c] = full[i] + upper * (1 - v) + lower * v;
+      }
+      out.data[4 * i + 3] = 255;
+    }
+  }
+  return { before: gray, after: canvasFrom(out), ms: made.ms };
+}
+
+function grayImage(values, width, height) {
+  const out = new ImageData(width, height);
+  values.forEach((v, i) => out.data.set([v, v, v, 255], 4 * i));
+  return out;
+}
+
+function canvasFrom(image) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
+  canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** Tiles that overlap: of each, what lies `margin` pixels from its edges is kept, and all of it at the photo's own edges. */
+async function enlarged(model, photo, report) {
+  const { name, input, side } = only(model);
+  const { scale } = model.entry;
+  const margin = Math.min(model.entry.context, Math.floor(side / 4));
+  const { width, height } = photo;
+  const after = Object.assign(document.createElement("canvas"), { width: width * scale, height: height * scale });
+  const pieces = (size) => {
+    if (size <= side) return [{ from: 0, keep: 0, end: size }];
+    const out = [];
+    for (let keep = 0; keep < size; ) {
+      const from = Math.min(Math.max(0, keep - margin), size - side);
+      const end = from + side >= size ? size : from + side - margin;
+      out.push({ from, keep, end });
+      keep = end;
+    }
+    return out;
+  };
+  const [rows, columns] = [pieces(height), pieces(width)];
+  let [ms, done] = [0, 0];
+  for (const row of rows) {
+    for (const column of columns) {
+      const tile = document.createElement("canvas");
+      tile.width = tile.height = side;
+      const context = tile.getContext("2d", { willReadFrequently: true });
+      // A photo smaller than a tile is repeated at its edges, so that nothing dark creeps in.
+      context.drawImage(photo, Math.max(0, width - 1), 0, 1, height, 0, 0, side, Math.min(side, height));
+      context.drawImage(photo, 0, Math.max(0, height - 1), width, 1, 0, 0, Math.min(side, width), side);
+      if (width < side && height < side) {
+        context.drawImage(photo, width - 1, height - 1, 1, 1, 0, 0, side, side);
+        context.drawImage(photo, width - 1, 0, 1, height, width, 0, side - width, height);
+        context.drawImage(photo, 0, height - 1, width, 1, 0, height, width, side - height);
+      }
+      context.drawImage(photo, column.from, row.from, side, side, 0, 0, side, side);
+      const made = await model.run(name, { [input]: rgb(pixelsOf(tile)) });
+      ms += made.ms;
+      const [x, y] = [scale * (column.keep - column.from), scale * (row.keep - row.from)];
+      const size = [scale * (column.end - column.keep), scale * (row.end - row.keep)];
+      after.getContext("2d").drawImage(canvasFrom(toImageData(made)), x, y, ...size, scale * column.keep, scale * row.keep, ...size);
+      report(++done / (rows.length * columns.length));
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+  }
+  return { before: photo, after, ms };
+}
+
+async function translated(model, photo) {
+  const { name, input, side } = only(model);
+  const edge = Math.min(photo.width, photo.height);
+  const square = Object.assign(document.createElement("canvas"), { width: side, height: side });
+  const context = square.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingQuality = "high";
+  context.drawImage(photo, (photo.width - edge) / 2, (photo.height - edge) / 2, edge, edge, 0, 0, side, side);
+  const made = await model.run(name, { [input]: rgb(pixelsOf(square)) });
+  return { before: square, after: canvasFrom(toImageData(made)), ms: made.ms };
+}
+
+export async function photo(panel, model, say) {
+  const task = TASKS[model.entry.task];
+  panel.append(document.getElementById("photo").content.cloneNode(true));
+  const find = (selector) => panel.querySelector(selector);
+  const [drop, viewfinder, compare, about, busy] = [".drop", ".viewfinder", ".compare", ".about", ".stage > progress"].map(find);
+  const [before, after, split, video] = [".before", ".after", "[name=split]", "video"].map(find);
+  find(".does").textContent = task.does;
+  [find(".left").textContent, find(".right").textContent] = task.tags;
+  about.textContent = `Learned from ${model.entry.about}. What it adds is a guess.`;
+  let name = "photo";
+  let stream;
+
+  const stage = (shown) => [drop, viewfinder, compare].forEach((part) => (part.hidden = part !== shown));
+
+  async function work(source, width, height) {
+    const input = canvasOf(source, task.longest, width, height);
+    busy.hidden = false;
+    busy.value = 0;
+    delete panel.dataset.done;
+    say("Working …");
+    await new Promise((resolve) => setTimeout(resolve, 30)); // the page shows what it is about to do
+    try {
+      const made = await task.work(model, input, (share) => (busy.value = share));
+      for (const [canvas, image, label] of [[before, made.before, task.tags[0]], [after, made.after, task.tags[1]]]) {
+        [canvas.width, canvas.height] = [made.after.width, made.after.height];
+        const context = canvas.getContext("2d");
+        context.imageSmoothingEnabled = false;
+        context.drawImage(image, 0, 0, canvas.width, canvas.height);
+        canvas.setAttribute("aria-label", label);
+      }
+      stage(compare);
+      find(".after-work").hidden = false;
+      const reduced = Math.max(width ?? source.width, height ?? source.height) > task.longest;
+      about.textContent = `${after.width} × ${after.height} pixels${reduced ? `, from the photo reduced to ${input.width} × ${input.height}` : ""}. What the network adds is a guess.`;
+      say(`${Math.round(made.ms)} ms, ${model.where}`);
+      panel.dataset.done = "yes";
+    } catch (error) {
+      say("");
+      about.textContent = `This photo could not be worked on (${error.message ?? error}).`;
+    } finally {
+      busy.hidden = true;
+    }
+  }
+
+  async function open(file) {
+    if (!file) return;
+    let image;
+    try {
+      image = await createImageBitmap(file);
+    } catch {
+      about.textContent = `${file.name}: not a picture that this browser can open. Try a JPEG, PNG or WebP.`;
+      return;
+    }
+    name = file.name.replace(/\.[^.]*$/, "");
+    await work(image);
+    image.close();
+  }
+
+  for (const input of panel.querySelectorAll("[type=file]")) {
+    input.onchange = async () => {
+      await open(input.files[0]);
+      input.value = ""; // the same file may be chosen again
+    };
+  }
+  panel.ondragover = (event) => (event.preventDefault(), drop.classList.add("over"));
+  panel.ondragleave = () => drop.classList.remove("over");
+  panel.ondrop = (event) => {
+    event.preventDefault();
+    drop.classList.remove("over");
+    open(event.dataTransfer.files[0]);
+  };
+
+  const stop = () => {
+    stream?.getTracks().forEach((track) => track.stop());
+    stream = undefined;
+    stage(drop);
+  };
+  find("[name=camera]").onclick = async () => {
+    try {
+      if (!navigator.mediaDevices) throw new Problem("it needs a page over https");
+      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1600 } } });
+      video.srcObject = stream;
+      await video.play();
+      stage(viewfinder);
+      find("[name=shoot]").focus();
+    } catch (error) {
+      stop();
+      about.textContent = `The camera cannot be used (${error.message ?? error}). Open a photo instead.`;
+    }
+  };
+  find("[name=cancel]").onclick = stop;
+  find("[name=shoot]").onclick = async () => {
+    const taken = canvasOf(video, 4096, video.videoWidth, video.videoHeight);
+    stop();
+    name = "camera";
+    await work(taken);
+  };
+
+  split.oninput = () => {
+    compare.style.setProperty("--split", `${split.value}%`);
+    split.setAttribute("aria-valuetext", `${split.value} % original`);
+  };
+  split.oninput();
+  find("[name=save]").onclick = () => savePng(after, `${name}-${model.entry.task}.png`);
+}
