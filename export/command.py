@@ -30,7 +30,7 @@ REPORT, CARD = "report.json", "MODEL_CARD.md"
 @click.option("--all", "everything", is_flag=True, help="every format, and .tflite in every quantisation")
 @click.option("--out", help="new or empty folder  [RUN/export]")
 @click.option(
-    "--quantize", type=Choice(QUANTIZE), help=f"weights of a .tflite: {', '.join(QUANTIZE)}  [none; float16 for web]"
+    "--quantize", type=Choice(QUANTIZE), help=f"weights of a .tflite: {', '.join(QUANTIZE)}  [none; dynamic for web]"
 )
 @click.option(
     "--output",
@@ -129,7 +129,7 @@ def _write(opened, formats, out: Path, options) -> list[dict]:
         return own if own is not None else sources.drawn(source.network.resolutions[-1])
 
     if formats == ("web",):
-        files = web.build(opened, out, options["quantize"] or "float16", options["truncation"], photos)
+        files = web.build(opened, out, options["quantize"] or "dynamic", options["truncation"], photos)
         for source in opened:
             name = CARD if len(opened) == 1 else f"MODEL_CARD-{source.task}.md"
             own = [f for f in files if f["file"] == f"models/{source.task}.tflite"]
@@ -139,7 +139,7 @@ def _write(opened, formats, out: Path, options) -> list[dict]:
     files = _files(source, formats, out, options, photos(source))
     if "web" in formats:
         (out / "web").mkdir()
-        made = web.build(opened, out / "web", options["quantize"] or "float16", options["truncation"], photos)
+        made = web.build(opened, out / "web", options["quantize"] or "dynamic", options["truncation"], photos)
         files += [{**f, "file": f"web/{f['file']}"} for f in made]
     samples = _samples(source, out)
     report = {

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from pggan_tf import colour, synthesis
 
-TILE = 96  # pixels along a side of what a fixed-size upscaler takes at once
+# Pixels along a side of what fixed-size signatures take, of networks that do not care.
+TILE, RECOLORED = 96, 256
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def _colorize(network, pixels):
 
 
 def _recolor(network, pixels):
-    return _photos("recolor", network, 1, pixels, lambda gray: 2 * network(gray) - 1, "the same picture in RGB")
+    about = "the same picture in RGB"
+    return _photos("recolor", network, 1, pixels, lambda gray: 2 * network(gray) - 1, about, tile=RECOLORED)
 
 
 def _upscale(network, pixels):

@@ -67,6 +67,8 @@ VERBS = {
     "inspect": "preprocessing.inspect",
     "export": "export.command",
     "serve": "export.serve",
+    "colorize": "pggan_tf.colorize",
+    "upscale": "pggan_tf.upscale",
 }
 
 

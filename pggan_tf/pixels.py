@@ -25,6 +25,17 @@ def to_uint8(x):
     return np.clip(np.rint(np.asarray(x, np.float32) * np.float32(127.5) + np.float32(127.5)), 0, 255).astype(np.uint8)
 
 
+def to_unit(pixels: np.ndarray) -> np.ndarray:
+    """uint8 or uint16, full range -> float32 0..1."""
+    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
+
+def from_unit(x: np.ndarray, dtype) -> np.ndarray:
+    """float 0..1 -> uint8 or uint16, rounded and clipped. The inverse of `to_unit` for every value."""
+    most = np.iinfo(dtype).max
+    return np.clip(np.rint(np.asarray(x, np.float32) * np.float32(most)), 0, most).astype(dtype)
+
+
 def block_mean(images: np.ndarray, factor: int) -> np.ndarray:
     """uint8 [..., H, W, C] -> uint8 [..., H/factor, W/factor, C]: exact means of factor x factor pixels, rounded half up."""
     if factor == 1:
@@ -33,6 +44,24 @@ def block_mean(images: np.ndarray, factor: int) -> np.ndarray:
     sums = images.reshape(*lead, h // factor, factor, w // factor, factor, c).sum(axis=(-4, -2), dtype=np.uint32)
     area = factor * factor
     return ((sums + area // 2) // area).astype(np.uint8)
+
+
+def resized_rows(planes: np.ndarray, size: tuple[int, int], filter: str, top: int, bottom: int) -> np.ndarray:
+    """[H,W,C] -> float32 [bottom - top, w, C]: those rows of what `planes` are at `size` (h, w), by Pillow in floating point.
+
+    Part after part, something large can be enlarged that would not fit into memory as floats.
+    """
+    from PIL import Image
+
+    height, width = planes.shape[:2]
+    box = (0, top * height / size[0], width, min(height, bottom * height / size[0]))
+    rows = [
+        Image.fromarray(planes[..., c].astype(np.float32)).resize(
+            (size[1], bottom - top), Image.Resampling[filter.upper()], box=box
+        )
+        for c in range(planes.shape[2])
+    ]
+    return np.stack([np.asarray(row) for row in rows], -1)
 
 
 def tile(images: np.ndarray, columns: int | None = None, edge: int = 0) -> np.ndarray:

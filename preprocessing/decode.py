@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import io
-import warnings
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  registers what FORMATS names
+from PIL import Image, ImageOps
+
+from pggan_tf.photos import Unreadable, check_size, opened, reasons  # noqa: F401  Unreadable: for those who call photo()
 
 # What Pillow may try: a decoder that nobody asked for is an open door.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-# A photo of 178 megapixels is decoded, a bomb is not. The size stands in the header: it is looked at before decoding,
-# so Pillow's own limit is not needed, nor its warnings about photos that are slightly broken.
-MAX_PIXELS = 2 * 89_478_485
-# Nor is a file read that is larger than any such photo would be, from a folder or out of an archive.
+# Nor is a file read that is larger than any photo would be, from a folder or out of an archive.
 MAX_BYTES = 128 << 20
-Image.MAX_IMAGE_PIXELS = None
-warnings.filterwarnings("ignore", module="PIL")
-
-
-class Unreadable(Exception):
-    """Why an image cannot be used, in a few words. kind: what such reasons are counted under."""
-
-    def __init__(self, why: str, kind: str = "unreadable"):
-        super().__init__(why, kind)
-        self.kind = kind
-
-    def __str__(self):
-        return self.args[0]
 
 
 def _to_rgb_or_gray(image: Image.Image, channels: int) -> Image.Image:
@@ -49,29 +34,15 @@ def photo(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> Image.
 
     Turned as its EXIF says; of an animation the first frame. Raises Unreadable, also where a side is below `least` pixels.
     """
-    try:
-        if isinstance(data, np.ndarray):
+    if isinstance(data, np.ndarray):
+        with reasons():
             image = Image.fromarray(data[..., 0] if data.ndim == 3 and data.shape[-1] == 1 else data)
-            _check_size(image, least)
+            check_size(image, least)
             return _to_rgb_or_gray(image, channels)
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(image, least)
-            image.seek(0)
-            return _to_rgb_or_gray(ImageOps.exif_transpose(image), channels)
-    except Unreadable:
-        raise
-    except UnidentifiedImageError:
-        kinds = ", ".join(FORMATS)
-        raise Unreadable("an empty file" if not len(data) else f"not a file of a known kind ({kinds})") from None
-    except Exception as error:  # decoders raise anything on hostile bytes, and one bad image must not end a run
-        raise Unreadable(f"{type(error).__name__}: {error}".splitlines()[0][:120]) from None
-
-
-def _check_size(image: Image.Image, least: int) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise Unreadable(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million")
-    if min(image.size) < least:
-        raise Unreadable(f"{image.width}x{image.height} pixels, smaller than {least}x{least}", "too small")
+    with opened(io.BytesIO(data), FORMATS) as image:
+        check_size(image, least)
+        image.seek(0)
+        return _to_rgb_or_gray(ImageOps.exif_transpose(image), channels)
 
 
 def square(

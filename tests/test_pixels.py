@@ -11,6 +11,13 @@ def test_every_pixel_survives_the_round_trip():
     assert pixels.to_float(all_values).min() == -1 and pixels.to_float(all_values).max() == 1
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_every_value_of_either_depth_survives_the_unit_range(dtype):
+    values = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
+    np.testing.assert_array_equal(pixels.from_unit(pixels.to_unit(values), dtype), values)
+    assert pixels.from_unit([-0.5, 1.5], dtype).tolist() == [0, np.iinfo(dtype).max]
+
+
 def test_out_of_range_is_clipped():
     np.testing.assert_array_equal(pixels.to_uint8([-3.0, 3.0, 0.0]), [0, 255, 128])
 

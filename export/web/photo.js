@@ -46,37 +46,42 @@ const only = (model) => {
   return { name, input, side: shape[1] };
 };
 
-/** The network sees the photo at its own size. The colour it adds, result minus gray, is smooth: enlarged, it is laid over the
- *  photo at full size, which stays as sharp as it was. */
+/** The network sees the photo in its own proportions, as large as fits its square, mirrored where that is not filled. The
+ *  colour it adds, result minus gray, is smooth: enlarged, it is laid over the photo, which stays as sharp as it was. */
 async function recoloured(model, photo) {
   const { name, input, side } = only(model);
-  const full = luma(pixelsOf(photo));
   const { width, height } = photo;
+  const full = luma(pixelsOf(photo));
   const gray = canvasFrom(grayImage(full, width, height));
-  const square = document.createElement("canvas");
-  square.width = square.height = side;
+  const [w, h] = [width, height].map((size) => Math.max(1, Math.round((size * side) / Math.max(width, height))));
+  const square = Object.assign(document.createElement("canvas"), { width: side, height: side });
   const context = square.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
-  context.drawImage(gray, 0, 0, side, side);
+  for (let y = 0; y * h < side; y++) {
+    for (let x = 0; x * w < side; x++) {
+      context.setTransform(x % 2 ? -1 : 1, 0, 0, y % 2 ? -1 : 1, (x + (x % 2)) * w, (y + (y % 2)) * h);
+      context.drawImage(gray, 0, 0, w, h);
+    }
+  }
   const seen = luma(pixelsOf(square));
   const made = await model.run(name, { [input]: seen });
   const out = new ImageData(width, height);
-  const at = (x, size) => {
-    const position = Math.min(side - 1, Math.max(0, ((x + 0.5) * side) / size - 0.5));
-    const low = Math.min(side - 2, Math.floor(position));
-    return [low, position - low];
-  };
-  const columns = Array.from({ length: width }, (_, x) => at(x, width));
+  /** Where a pixel's centre lies between those of `inner` pixels: the lower one, the next, and how far beyond the lower. */
+  const places = (size, inner) =>
+    Array.from({ length: size }, (_, i) => {
+      const at = Math.min(inner - 1, Math.max(0, ((i + 0.5) * inner) / size - 0.5));
+      return [Math.floor(at), Math.min(inner - 1, Math.floor(at) + 1), at % 1];
+    });
+  const [columns, rows] = [places(width, w), places(height, h)];
+  const added = (y, x, c) => made.data[3 * (y * side + x) + c] - seen[y * side + x];
   for (let y = 0; y < height; y++) {
-    const [top, v] = at(y, height);
+    const [top, bottom, v] = rows[y];
     for (let x = 0; x < width; x++) {
-      const [left, u] = columns[x];
+      const [left, right, u] = columns[x];
       const i = y * width + x;
-      const corner = top * side + left;
       for (let c = 0; c < 3; c++) {
-        const added = (j) => made.data[3 * j + c] - seen[j];
-        const upper = added(corner) * (1 - u) + added(corner + 1) * u;
-        const lower = added(corner + side) * (1 - u) + added(corner + side + 1) * u;
+        const upper = added(top, left, c) * (1 - u) + added(top, right, c) * u;
+        const lower = added(bottom, left, c) * (1 - u) + added(bottom, right, c) * u;
         out.data[4 * i + c] = full[i] + upper * (1 - v) + lower * v;
       }
       out.data[4 * i + 3] = 255;

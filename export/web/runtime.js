@@ -86,7 +86,7 @@ export class Model {
         console.info("WebGPU is left aside:", error);
       }
     }
-    const numThreads = threads ? Math.min(8, navigator.hardwareConcurrency) : 1;
+    const numThreads = threads ? Math.min(4, navigator.hardwareConcurrency) : 1;
     this.compiled = await loadAndCompile(bytes, { accelerator: "wasm", cpuOptions: { numThreads } });
     this.where = numThreads > 1 ? `WebAssembly, ${numThreads} threads` : "WebAssembly";
   }

@@ -1,0 +1,85 @@
+"""`pggan colorize`: colour for gray photos and videos."""
+
+from __future__ import annotations
+
+import math
+
+import click
+import numpy as np
+
+from pggan_tf import colour, conversion, pixels, tiles
+from pggan_tf.errors import UserError
+
+_STRIP = 1 << 20  # pixels that are held in floating point
+_SHORTEST = 4  # the longer side is at most so many times the size: beyond, a panorama is looked at smaller
+
+
+def _reduced(photo, size: tuple[int, int]) -> np.ndarray:
+    """uint8 [h,w,3]: a photo as the network has been shown photos, reduced by Lanczos in 8 bits."""
+    import cv2
+    from PIL import Image
+
+    planes = photo.pixels if photo.pixels.dtype == np.uint8 else cv2.convertScaleAbs(photo.pixels, alpha=1 / 257)
+    picture = Image.fromarray(planes.reshape(*photo.size, -1).squeeze(-1) if photo.pixels.shape[2] == 1 else planes)
+    return np.asarray(picture.resize(size[::-1], Image.Resampling.LANCZOS).convert("RGB"))
+
+
+def _network_size(height: int, width: int, size: int) -> tuple[int, int]:
+    """The photo's proportions with `size` as the shorter side."""
+    factor = min(size / min(height, width), _SHORTEST * size / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def ab_of(network, multiple: int, photo, size: int) -> np.ndarray:
+    """float32 [h,w,2] in -1..1: the colours that the network gives a photo at its own resolution. network: [h,w,1] -> [h,w,2]."""
+    height, width = _network_size(*photo.size, size)
+    lightness, _ = colour.split_lab(pixels.to_unit(_reduced(photo, (height, width))))
+    # What is missing to sides that it can halve is mirrored, so that the photo keeps its proportions.
+    missing = [(0, math.ceil(side / multiple) * multiple - side) for side in (height, width)]
+    return network(np.pad(lightness, [*missing, (0, 0)], mode="symmetric"))[:height, :width]
+
+
+def joined(photo, ab: np.ndarray):
+    """A photo's own L at full resolution and bit depth, with ab [h,w,2] in -1..1 enlarged to it."""
+    height, width = photo.size
+    out = np.empty((height, width, 3), photo.pixels.dtype)
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        lightness, _ = colour.split_lab(pixels.to_unit(photo.rgb()[top:bottom]))
+        colours = pixels.resized_rows(ab, photo.size, "bicubic", top, bottom)
+        out[top:bottom] = pixels.from_unit(colour.join_lab(lightness, colours), out.dtype)
+    return photo.changed(out)
+
+
+def colorizer(network, size: int | None = None):
+    """A network that was trained to colorize or to recolor -> function: photos.Photo -> photos.Photo."""
+    function = conversion.as_function(network, 1)
+    if network.task == "recolor":
+        # Gray to RGB at the photo's own resolution.
+        def recolored(part):
+            return pixels.from_unit(function(colour.gray(pixels.to_unit(part))), part.dtype)
+
+        tile = max(256, 4 * network.context)
+        return lambda photo: photo.changed(tiles.tiled(recolored, photo.rgb(), tile, network.context))
+    size = size or network.resolutions[-1]
+    return lambda photo: joined(photo, ab_of(function, network.multiple, photo, size))
+
+
+@click.command("colorize")
+@click.argument("run")
+@click.argument("source")
+@click.option("--out", required=True, help="file or folder to write; files there are overwritten")
+@click.option("--compare", is_flag=True, help="also write NAME-compare: before and after, side by side")
+@click.option(
+    "--size", type=click.IntRange(16, 4096), help="pixels of the shorter side that the network sees  [as trained]"
+)
+def command(run, source, out, compare, size):
+    """Colour for SOURCE, a photo, a folder of photos or a video, by RUN, a run's folder or a generator.keras.
+
+    The network gives colours at its own resolution; detail is the photo's own. Depth, transparency and EXIF are kept.
+    """
+    network = conversion.network_for(run, ("colorize", "recolor"), "colorize")
+    if size and network.task == "recolor":
+        raise UserError(f"--size {size}: {run} colours every pixel where it is; leave --size out.")
+    conversion.convert(source, out, colorizer(network, size), compare=compare)

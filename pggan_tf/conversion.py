@@ -1,0 +1,126 @@
+"""One photo, a folder of them or a video -> the same, changed. What `pggan colorize` and `pggan upscale` have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+
+from pggan_tf import terminal
+from pggan_tf.errors import Stopped, UserError
+
+
+def network_for(source: str, tasks: tuple[str, ...], verb: str):
+    """The generator of a run that was trained to do one of `tasks`."""
+    terminal.start_tensorflow()
+    from pggan_tf import synthesis
+
+    network = synthesis.load(source)
+    if network.task not in tasks:
+        raise UserError(f"{source} was trained to {network.task}, not to {verb}.")
+    return network
+
+
+def as_function(network, channels: int) -> Callable[[np.ndarray], np.ndarray]:
+    """float32 [h,w,C] -> [h',w',D]: one image at a time, of any size, traced once."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((None, None, None, channels), tf.float32)]
+    traced = tf.function(lambda x: network(x), input_signature=signature, autograph=False)
+    return lambda x: traced(tf.constant(x[None])).numpy()[0]
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-compare{path.suffix}")
+
+
+def _in_folder(name: Path, photo, scale: int) -> Path:
+    """The name in a folder of results: the same, or, where that kind of file would lose something, with .png after it."""
+    from pggan_tf import photos
+
+    return name.with_name(f"{name.name}.png") if photos.lost(photo, name.suffix.lower(), scale) else name
+
+
+def _one_photo(file: Path, out: Path, named: bool, change, scale: int, compare: bool) -> Path:
+    """named: `out` is what the user wrote, not a name made in a folder. Raises Unreadable."""
+    from pggan_tf import photos
+
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise photos.Unreadable(error.strerror or str(error)) from None
+    photo = photos.read(data)
+    out = out if named else _in_folder(out, photo, scale)
+    if problem := photos.lost(photo, out.suffix.lower(), scale):  # before the work
+        raise UserError(f"{out}: {problem}, of which {file} has need. Choose a name that ends in .png or .tif.")
+    changed = change(photo)
+    photos.write(out, changed)
+    if compare:
+        pair = np.concatenate([photo.rgb(), changed.rgb()], axis=1)
+        alpha = None if photo.alpha is None else np.concatenate([photo.alpha, changed.alpha], axis=1)
+        side_by_side = photos.Photo(pair, alpha, changed.profile)
+        photos.write(_in_folder(_beside(out), side_by_side, 1), side_by_side)
+    return out
+
+
+def _folder(source: Path, out: Path, change, scale: int, compare: bool) -> None:
+    from pggan_tf import photos
+
+    if out.resolve() == source.resolve():
+        raise UserError(f"--out {out}: is the folder of the photos. Choose another, so that none is overwritten.")
+    files = photos.found(source, out)
+    if not files:
+        raise UserError(f"{source}: no photos found. Expected files such as .jpg, .png or .tif, in subfolders or not.")
+    failed = []
+    with terminal.progress("photos") as progress:
+        for done, file in enumerate(files):
+            progress(done, len(files))
+            try:
+                _one_photo(file, out / file.relative_to(source), False, change, scale, compare)
+            except photos.Unreadable as reason:
+                failed.append(file)
+                click.echo(f"{file}: {reason}", err=True)
+    summary = f"{out}: {len(files) - len(failed)} of {len(files)} photos written"
+    if failed:
+        raise Stopped(f"{summary}; {len(failed)} could not be read, the first {failed[0]}.", 1)
+    click.echo(summary)
+
+
+def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bool = False) -> None:
+    """change: photos.Photo -> photos.Photo, `scale` times as large. out: a file or a folder; what is there is overwritten.
+
+    compare: also a picture (or a video) of before and after, side by side.
+    """
+    from pggan_tf import photos, video
+
+    given, target = Path(source), Path(out)
+    if not given.exists():
+        raise UserError(f"{source}: no such file or folder. Expected a photo, a folder of photos or a video.")
+    if given.is_dir():
+        if target.is_file() or target.suffix.lower() in (*photos.KINDS, *video.KINDS):
+            raise UserError(f"--out {out}: a file, but {source} is a folder. Expected a folder.")
+        _folder(given, target, change, scale, compare)
+        return
+    named = not target.is_dir() and target.suffix != "" and not out.endswith(("/", os.sep))
+    target = target if named else target / given.name
+    if target.resolve() == given.resolve():
+        raise UserError(f"--out {out}: is the file itself. Choose another name, so that it is not overwritten.")
+    if given.suffix.lower() in video.EXTENSIONS:
+        if not named and target.suffix.lower() not in video.KINDS:
+            target = target.with_name(f"{target.name}.mkv")
+
+        def frames(image):
+            changed = change(photos.Photo(image)).pixels
+            return [changed, np.concatenate([image, changed], axis=1)] if compare else [changed]
+
+        with terminal.progress("frames") as progress:
+            done = video.rewrite(given, [target, _beside(target)] if compare else [target], frames, progress)
+        click.echo(f"{target}: {done} frames")
+        return
+    try:
+        click.echo(_one_photo(given, target, named, change, scale, compare))
+    except photos.Unreadable as reason:
+        raise UserError(f"{source}: {reason}.") from None

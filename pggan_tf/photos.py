@@ -1,0 +1,272 @@
+"""Photos in, photos out: any size and form, upright, with their depth, transparency, colour profile and EXIF kept."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  registers what FORMATS names
+
+from pggan_tf.errors import UserError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+# A photo is decoded, a bomb is not. The size stands in the header: it is looked at before decoding, so Pillow's own limit
+# is not needed, nor its warnings about photos that are slightly broken.
+MAX_PIXELS = 2 * 89_478_485  # of a photo to learn from
+MAX_PANORAMA = 1 << 29  # of one that somebody asks to change
+Image.MAX_IMAGE_PIXELS = None
+warnings.filterwarnings("ignore", module="PIL")
+
+_ORIENTATION = 274  # EXIF's tag, and TIFF's
+# How to turn pixels upright, by EXIF's orientation.
+_TURNS = {
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: np.rot90(x, -1),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: np.rot90(x),
+}
+
+
+class Unreadable(Exception):
+    """Why an image cannot be used, in a few words. kind: what such reasons are counted under."""
+
+    def __init__(self, why: str, kind: str = "unreadable"):
+        super().__init__(why, kind)
+        self.kind = kind
+
+    def __str__(self):
+        return self.args[0]
+
+
+@contextlib.contextmanager
+def reasons():
+    """Whatever goes wrong within is Unreadable: decoders raise anything on hostile bytes, and one bad image must not end a run."""
+    try:
+        yield
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable(f"{type(error).__name__}: {error}".splitlines()[0][:120]) from None
+
+
+@contextlib.contextmanager
+def opened(file: io.BytesIO, formats: tuple[str, ...], most: int = MAX_PIXELS):
+    """An image whose header has been read, not its pixels; whatever goes wrong within is Unreadable."""
+    with reasons():
+        try:
+            image = Image.open(file, formats=formats)
+        except UnidentifiedImageError:
+            empty = not file.getbuffer().nbytes
+            why = "an empty file" if empty else f"not a file of a known kind ({', '.join(formats)})"
+            raise Unreadable(why) from None
+        with image:
+            check_size(image, 1, most)
+            yield image
+
+
+def check_size(image: Image.Image, least: int, most: int = MAX_PIXELS) -> None:
+    if image.width * image.height > most:
+        raise Unreadable(f"{image.width}x{image.height} pixels, more than {most // 10**6} million")
+    if min(image.size) < least:
+        raise Unreadable(f"{image.width}x{image.height} pixels, smaller than {least}x{least}", "too small")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """pixels: uint8 or uint16 [H,W,1] or [H,W,3], upright. alpha: [H,W,1] of the same type.
+
+    profile: the ICC profile of [H,W,3] that the pixels are in, None for sRGB. They are never converted from it: networks take
+    them for sRGB, which leaves gray gray, and a photo keeps its gamut when it is written with the same profile.
+    exif: without the orientation.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    profile: bytes | None = None
+    exif: bytes | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pixels.shape[:2]
+
+    def rgb(self) -> np.ndarray:
+        """[H,W,3]; of a gray photo without a copy."""
+        return np.broadcast_to(self.pixels, (*self.size, 3))
+
+    def changed(self, pixels: np.ndarray, alpha: np.ndarray | None = None) -> Photo:
+        """Other pixels, the same metadata. alpha: by default the same."""
+        return replace(self, pixels=pixels, alpha=self.alpha if alpha is None else alpha)
+
+
+def _profile_kind(profile: bytes | None) -> bytes | None:
+    """ICC.1:2022, table 18: the colour space that stands in the header, such as b'RGB '."""
+    return profile[16:20] if profile and len(profile) > 128 else None
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """A gray or CMYK picture through its own profile. One that is damaged is as good as none."""
+    from PIL import ImageCms
+
+    with contextlib.suppress(ImageCms.PyCMSError, OSError):
+        srgb = ImageCms.createProfile("sRGB")
+        image = ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode="RGB")
+    return image
+
+
+def _eight_bits(image: Image.Image, profile: bytes | None) -> np.ndarray:
+    """Any mode -> uint8 [H,W,1..4], or uint16 [H,W,1]: gray, gray and alpha, RGB, RGBA."""
+    if image.mode.startswith("I") or image.mode == "F":  # gray of 16 bits; floats are taken to be 0..1
+        values = np.asarray(image, np.float64) * (65535 if image.mode == "F" else 1)
+        return np.clip(np.nan_to_num(values), 0, 65535).round().astype(np.uint16)[..., None]
+    kind = _profile_kind(profile)
+    if image.mode == "L" and kind == b"GRAY":
+        return np.asarray(_to_srgb(image, profile).convert("L"))[..., None]
+    if image.mode == "CMYK" and kind == b"CMYK":
+        image = _to_srgb(image, profile)
+    gray = image.mode in ("1", "L", "LA", "La")
+    clear = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    image = image.convert(("LA" if clear else "L") if gray else ("RGBA" if clear else "RGB"))
+    return np.asarray(image).reshape(image.height, image.width, -1)
+
+
+def _sixteen_bits(data: bytes, gray: bool) -> np.ndarray:
+    """Colour, or gray with alpha, of 16 bits, which Pillow would reduce to 8 without a word -> uint16 [H,W,2..4]."""
+    import cv2
+
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise Unreadable("damaged")
+    cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA, dst=image)
+    return image[..., [0, 3]] if gray else image
+
+
+def read(data: bytes) -> Photo:
+    """The bytes of an image file -> its photo; of an animation the first frame. Raises Unreadable."""
+    with opened(io.BytesIO(data), FORMATS, MAX_PANORAMA) as image:
+        layout = str([tile.args for tile in image.tile])  # of the pixels in the file, which Pillow's mode does not tell
+        deep = ";16" in layout and image.mode in ("RGB", "RGBA")
+        profile, exif, format = image.info.get("icc_profile"), image.getexif(), image.format
+        if deep:
+            # OpenCV follows the orientation of a TIFF, but not of a PNG.
+            turn = _TURNS.get(exif.get(_ORIENTATION), np.asarray) if format == "PNG" else np.asarray
+            planes = turn(_sixteen_bits(data, gray="LA;16" in layout))
+        else:
+            image.seek(0)
+            planes = _eight_bits(ImageOps.exif_transpose(image), profile)
+    colours = 1 if planes.shape[2] < 3 else 3
+    return Photo(
+        np.ascontiguousarray(planes[..., :colours]),
+        np.ascontiguousarray(planes[..., colours:]) if planes.shape[2] > colours else None,
+        profile if colours == 3 and _profile_kind(profile) == b"RGB " else None,
+        _kept(exif) if format != "TIFF" else None,  # there it is the layout of the file itself
+    )
+
+
+def _kept(exif: Image.Exif) -> bytes | None:
+    """EXIF's bytes without the orientation, and, as Pillow writes them, without a thumbnail of what the photo was."""
+    exif.pop(_ORIENTATION, None)
+    with contextlib.suppress(Exception):  # what cameras write is not always what can be written
+        return exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else None
+    return None
+
+
+def found(folder: Path, besides: Path) -> list[Path]:
+    """Photos in a folder, nested at will, in order; none that lies in `besides`."""
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in EXTENSIONS and not f.name.startswith("."))
+    return [f for f in files if besides.resolve() not in f.resolve().parents]
+
+
+# What photos are written as: (has alpha, has 16 bits, the longest side).
+KINDS = {
+    ".png": (True, True, 1_000_000),
+    ".tif": (True, True, 1_000_000),
+    ".tiff": (True, True, 1_000_000),
+    ".webp": (True, False, 16_383),
+    ".jpg": (False, False, 65_500),
+    ".jpeg": (False, False, 65_500),
+}
+
+
+def lost(photo: Photo, suffix: str, scale: int = 1) -> str | None:
+    """What a kind of file cannot hold of a photo that is to be `scale` times as large: the reason to write another kind."""
+    if suffix not in KINDS:
+        return f"{suffix or 'a name without an ending'} cannot be written"
+    alpha, deep, longest = KINDS[suffix]
+    side = scale * max(photo.size)
+    if side > longest:
+        return f"{suffix} holds no side of {side} pixels"
+    if photo.alpha is not None and not alpha:
+        return f"{suffix} holds no transparency"
+    if photo.pixels.dtype == np.uint16 and not deep:
+        return f"{suffix} holds no 16 bits"
+    return None
+
+
+def write(path: Path, photo: Photo) -> None:
+    """Whole or not at all, as what the name ends in; `lost` has to be None."""
+    suffix = path.suffix.lower()
+    if problem := lost(photo, suffix):
+        raise UserError(f"{path}: {problem}. Choose a name that ends in .png or .tif.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        if suffix == ".png":
+            _write_png(partial, photo)
+        elif suffix in (".tif", ".tiff"):
+            _write_tiff(partial, photo)
+        else:
+            planes = _planes(photo)
+            picture = Image.fromarray(planes.squeeze(-1) if planes.shape[2] == 1 else planes)
+            options = {"quality": 95} | ({"subsampling": 0} if suffix in (".jpg", ".jpeg") else {})
+            # Without its own profile and EXIF, Pillow would write none; with None, it fails.
+            kept = {"icc_profile": photo.profile, "exif": photo.exif and b"Exif\0\0" + photo.exif}
+            kind = "WEBP" if suffix == ".webp" else "JPEG"
+            picture.save(partial, kind, **options, **{k: v for k, v in kept.items() if v})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _planes(photo: Photo) -> np.ndarray:
+    """[H,W,1|3|4]: gray with alpha is written as RGBA, which every program reads."""
+    if photo.alpha is None:
+        return photo.pixels
+    return np.concatenate([photo.rgb(), photo.alpha], -1)
+
+
+def _write_png(path: Path, photo: Photo) -> None:
+    """By OpenCV: Pillow has no colour of 16 bits, and would take four bytes for three."""
+    import cv2
+
+    planes = _planes(photo)
+    if planes.shape[2] > 1:
+        planes = cv2.cvtColor(planes, cv2.COLOR_RGB2BGR if planes.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+    kept = {cv2.IMAGE_METADATA_ICCP: photo.profile, cv2.IMAGE_METADATA_EXIF: photo.exif}
+    kept = {kind: np.frombuffer(block, np.uint8) for kind, block in kept.items() if block}
+    done, data = cv2.imencodeWithMetadata(".png", planes, list(kept), list(kept.values()))
+    if not done:
+        raise OSError(0, "OpenCV could not make a PNG of it", str(path))
+    path.write_bytes(data)
+
+
+def _write_tiff(path: Path, photo: Photo) -> None:
+    import tifffile
+
+    planes = _planes(photo)
+    tifffile.imwrite(
+        path,
+        planes if planes.shape[2] > 1 else planes[..., 0],
+        photometric="rgb" if planes.shape[2] > 1 else "minisblack",
+        extrasamples=["unassalpha"] if planes.shape[2] == 4 else None,
+        compression="zlib",
+        iccprofile=photo.profile,
+        metadata=None,
+    )

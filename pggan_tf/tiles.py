@@ -1,0 +1,52 @@
+"""A function from image to image, over images that are too large for it, in overlapping tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from pggan_tf.errors import UserError
+
+
+def windows(length: int, tile: int, context: int) -> Iterator[tuple[int, int, int, int]]:
+    """(start, stop, first, last) along one side: what is looked at, start:stop, and what of it is kept, first:last.
+
+    What is looked at is always `tile` long (or the whole side), and is moved inwards where it would reach out: there it ends
+    where the image ends, so that the function meets the border as it would in the whole image.
+    """
+    if length <= tile:
+        yield 0, length, 0, length
+        return
+    first = 0
+    while first < length:
+        start = min(max(0, first - context), length - tile)
+        stop = start + tile
+        last = length if stop == length else stop - context
+        yield start, stop, first, last
+        first = last
+
+
+def tiled(
+    function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int, context: int, scale: int = 1
+) -> np.ndarray:
+    """function: [h,w,C] -> [scale h, scale w, D], any types; image [H,W,C] -> [scale H, scale W, D] of what it returns.
+
+    context: pixels around a point that its output depends on: the result is then that of the whole image, without seams. Only
+    the result is held whole, so let `function` return what it is to be kept as. tile: the longest side it is given.
+    """
+    height, width = image.shape[:2]
+    if tile <= 2 * context and tile < max(height, width):
+        raise UserError(
+            f"--tile {tile}: too small, as the network looks {context} pixels around. Expected more than {2 * context}."
+        )
+    out = None
+    for top, bottom, upper, lower in windows(height, tile, context):
+        for left, right, first, last in windows(width, tile, context):
+            result = function(image[top:bottom, left:right])
+            if out is None:
+                out = np.empty((scale * height, scale * width, result.shape[2]), result.dtype)
+            out[scale * upper : scale * lower, scale * first : scale * last] = result[
+                scale * (upper - top) : scale * (lower - top), scale * (first - left) : scale * (last - left)
+            ]
+    return out

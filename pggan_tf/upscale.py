@@ -1,0 +1,58 @@
+"""`pggan upscale`: larger photos and videos."""
+
+from __future__ import annotations
+
+import click
+import numpy as np
+
+from pggan_tf import colour, conversion, pixels, tiles
+from pggan_tf.errors import UserError
+
+
+def _enlarged(alpha: np.ndarray, scale: int) -> np.ndarray:
+    """[h,w,1] -> [scale h, scale w, 1] of the same type, bicubic."""
+
+    def bicubic(part):
+        size = (scale * part.shape[0], scale * part.shape[1])
+        values = pixels.resized_rows(part, size, "bicubic", 0, size[0])
+        return np.clip(np.rint(values), 0, np.iinfo(part.dtype).max).astype(part.dtype)
+
+    return tiles.tiled(bicubic, alpha, 1024, 4, scale)
+
+
+def upscaler(network, tile: int | None = None):
+    """A network that was trained to upscale -> function: photos.Photo -> photos.Photo; gray stays gray."""
+    function = conversion.as_function(network, 3)
+    tile = tile or max(256, 4 * network.context)
+
+    def enlarged(part):  # uint [h,w,1|3]
+        low = np.broadcast_to(pixels.to_unit(part), (*part.shape[:2], 3))
+        high = (function(low) + 1) / 2
+        return pixels.from_unit(colour.gray(high) if part.shape[2] == 1 else high, part.dtype)
+
+    def change(photo):
+        high = tiles.tiled(enlarged, photo.pixels, tile, network.context, network.scale)
+        return photo.changed(high, None if photo.alpha is None else _enlarged(photo.alpha, network.scale))
+
+    return change
+
+
+@click.command("upscale")
+@click.argument("run")
+@click.argument("source")
+@click.option("--out", required=True, help="file or folder to write; files there are overwritten")
+@click.option("--scale", type=click.IntRange(1), help="how many times as large; what RUN was trained for  [that]")
+@click.option(
+    "--tile",
+    type=click.IntRange(1),
+    help="pixels of SOURCE a side that are worked on at once; less needs less memory  [256]",
+)
+def command(run, source, out, scale, tile):
+    """SOURCE, a photo, a folder of photos or a video, enlarged by RUN, a run's folder or a generator.keras.
+
+    Depth, transparency, colour profile and EXIF are kept; transparency is enlarged by a cubic filter.
+    """
+    network = conversion.network_for(run, ("upscale",), "upscale")
+    if scale not in (None, network.scale):
+        raise UserError(f"--scale {scale}: {run} was trained for {network.scale}. Leave --scale out, or train another.")
+    conversion.convert(source, out, upscaler(network, tile), network.scale)

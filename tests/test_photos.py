@@ -1,0 +1,250 @@
+"""Photos that are read, written and read again: nothing is lost that the kind of file holds."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+
+from pggan_tf import photos
+from pggan_tf.errors import UserError
+from tests.test_decode import bomb, encode
+
+RNG = np.random.default_rng(0)
+DEEP = RNG.integers(0, 65536, (12, 17, 4)).astype(np.uint16)
+FLAT = RNG.integers(0, 256, (12, 17, 4)).astype(np.uint8)
+
+
+def srgb_profile():
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def deep_png(planes):
+    order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[planes.shape[2]]
+    return cv2.imencode(".png", np.ascontiguousarray(planes[..., order]))[1].tobytes()
+
+
+def tiff(planes, **kwargs):
+    out = io.BytesIO()
+    tifffile.imwrite(out, planes, photometric="rgb" if planes.ndim > 2 else "minisblack", metadata=None, **kwargs)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data, pixels, alpha",
+    [
+        (encode(Image.fromarray(FLAT[..., 0])), FLAT[..., :1], None),
+        (encode(Image.fromarray(FLAT[..., :2], "LA")), FLAT[..., :1], FLAT[..., 1:2]),
+        (encode(Image.fromarray(FLAT[..., :3])), FLAT[..., :3], None),
+        (encode(Image.fromarray(FLAT)), FLAT[..., :3], FLAT[..., 3:]),
+        (encode(Image.fromarray(DEEP[..., 0])), DEEP[..., :1], None),
+        (deep_png(DEEP[..., :3]), DEEP[..., :3], None),
+        (deep_png(DEEP), DEEP[..., :3], DEEP[..., 3:]),
+        (encode(Image.fromarray(FLAT[..., :3]), "tiff", compression="tiff_lzw"), FLAT[..., :3], None),
+        (tiff(DEEP[..., 0]), DEEP[..., :1], None),
+        (tiff(DEEP[..., :3], compression="zlib", byteorder=">"), DEEP[..., :3], None),
+        (tiff(DEEP, extrasamples=["unassalpha"]), DEEP[..., :3], DEEP[..., 3:]),
+        (encode(Image.fromarray(FLAT[..., 0] // 128 * 255).convert("1")), FLAT[..., :1] // 128 * 255, None),
+        (encode(Image.fromarray(FLAT[..., :3]), "bmp"), FLAT[..., :3], None),
+    ],
+    ids=[
+        "gray",
+        "gray+alpha",
+        "rgb",
+        "rgba",
+        "gray16",
+        "rgb16",
+        "rgba16",
+        "lzw",
+        "tiff16",
+        "tiff-rgb16",
+        "tiff-rgba16",
+        "one-bit",
+        "bmp",
+    ],
+)
+def test_every_form_is_read_to_the_last_bit(data, pixels, alpha):
+    photo = photos.read(data)
+    assert photo.pixels.dtype == pixels.dtype
+    np.testing.assert_array_equal(photo.pixels, pixels)
+    if alpha is None:
+        assert photo.alpha is None
+    else:
+        np.testing.assert_array_equal(photo.alpha, alpha)
+
+
+def test_gray_and_alpha_of_16_bits():
+    data = photos_la16()
+    photo = photos.read(data)
+    np.testing.assert_array_equal(photo.pixels, DEEP[..., :1])
+    np.testing.assert_array_equal(photo.alpha, DEEP[..., 1:2])
+
+
+def photos_la16():
+    """A PNG of colour type 4 and 16 bits, which neither Pillow nor OpenCV writes."""
+    import struct
+    import zlib
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in DEEP[..., :2])
+    header = struct.pack(">IIBBBBB", DEEP.shape[1], DEEP.shape[0], 16, 4, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_a_palette_with_a_transparent_colour():
+    image = Image.fromarray(FLAT[..., 0] // 128, "P")
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    photo = photos.read(encode(image, transparency=0))
+    clear = FLAT[..., :1] // 128 == 0
+    np.testing.assert_array_equal(photo.alpha, np.where(clear, 0, 255))
+    np.testing.assert_array_equal(photo.pixels, np.where(clear, (10, 20, 30), (200, 100, 50)))
+
+
+def test_cmyk_becomes_rgb():
+    photo = photos.read(encode(Image.new("CMYK", (5, 5), (0, 255, 255, 0)), "jpeg", quality=95))
+    assert np.abs(photo.pixels.astype(int) - (255, 0, 0)).max() < 6
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["jpeg", "png", "png16", "tiff", "tiff16"])
+def test_photos_stand_upright_whatever_holds_them(form, orientation):
+    # Dark to light, differently in both directions: no turn looks like another.
+    upright = (np.arange(16)[:, None] * 8 + np.arange(24)[None] * 4 + 2).astype(np.uint8)[..., None].repeat(3, 2)
+    undo = {1: lambda x: x, 5: photos._TURNS[5], 6: photos._TURNS[8], 8: photos._TURNS[6], 7: photos._TURNS[7]}
+    stored = np.ascontiguousarray(undo.get(orientation, photos._TURNS.get(orientation))(upright))
+    exif = Image.Exif()
+    exif[274] = orientation
+    if form == "jpeg":
+        data = encode(Image.fromarray(stored), "jpeg", exif=exif, quality=100, subsampling=0)
+    elif form == "png":
+        data = encode(Image.fromarray(stored), "png", exif=exif)
+    elif form == "png16":
+        block = np.frombuffer(exif.tobytes().removeprefix(b"Exif\0\0"), np.uint8)
+        deep = stored.astype(np.uint16) * 257
+        data = cv2.imencodeWithMetadata(".png", deep, [cv2.IMAGE_METADATA_EXIF], [block])[1].tobytes()
+    else:
+        planes = stored if form == "tiff" else stored.astype(np.uint16) * 257
+        data = tiff(planes, extratags=[(274, 3, 1, orientation, True)])
+    photo = photos.read(data)
+    top = np.iinfo(photo.pixels.dtype).max
+    assert top == (65535 if form.endswith("16") else 255)
+    assert photo.pixels.shape == upright.shape
+    assert np.abs(photo.pixels / top * 255 - upright).max() < 4
+    # What the turns mean is Pillow's, not ours.
+    if form == "png":
+        from PIL import ImageOps
+
+        with Image.open(io.BytesIO(data)) as image:
+            np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(image)), upright)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".jpg"])
+@pytest.mark.parametrize("planes", [1, 3])
+@pytest.mark.parametrize("clear", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_is_written_is_read_again(tmp_path, suffix, planes, clear, dtype):
+    smooth = cv2.resize((DEEP if dtype == np.uint16 else FLAT)[:3, :4], (64, 48), interpolation=cv2.INTER_LINEAR)
+    alpha = np.ascontiguousarray(smooth[..., 3:]) if clear else None
+    profile = srgb_profile() if planes == 3 else None
+    exif = Image.Exif()
+    exif[271] = "A camera"
+    kept = exif.tobytes().removeprefix(b"Exif\0\0")
+    photo = photos.Photo(np.ascontiguousarray(smooth[..., :planes]), alpha, profile, kept)
+    path = tmp_path / f"photo{suffix}"
+    if photos.lost(photo, suffix):
+        with pytest.raises(UserError, match="holds no (16 bits|transparency).*png or .tif"):
+            photos.write(path, photo)
+        assert not list(tmp_path.iterdir())
+        return
+    photos.write(path, photo)
+    assert [f.name for f in tmp_path.iterdir()] == [path.name]
+    back = photos.read(path.read_bytes())
+    if suffix in (".png", ".tif"):
+        np.testing.assert_array_equal(back.rgb(), photo.rgb())
+    else:
+        assert np.abs(back.rgb().astype(int) - photo.rgb()).mean() < 5
+    if clear:
+        np.testing.assert_array_equal(back.alpha, alpha)
+    assert back.pixels.dtype == dtype
+    if planes == 3:
+        assert back.profile == profile
+    if suffix != ".tif":
+        with Image.open(path) as image:
+            assert image.getexif()[271] == "A camera"
+
+
+def test_the_orientation_is_gone_from_what_is_written(tmp_path):
+    exif = Image.Exif()
+    exif[274], exif[306] = 6, "2020:01:01 00:00:00"
+    photo = photos.read(encode(Image.fromarray(FLAT[..., :3]), "jpeg", exif=exif))
+    photos.write(tmp_path / "photo.jpg", photo)
+    with Image.open(tmp_path / "photo.jpg") as image:
+        assert image.size == (12, 17)
+        assert dict(image.getexif()) == {306: "2020:01:01 00:00:00"}
+
+
+def test_a_gray_profile_is_followed_and_not_kept():
+    """A gray that is linear in light: 128 there is 188 in sRGB."""
+    profile = gray_profile(gamma=1.0)
+    photo = photos.read(encode(Image.new("L", (4, 4), 128), icc_profile=profile))
+    assert photo.profile is None and np.abs(photo.pixels.astype(int) - 188).max() <= 1
+
+
+def gray_profile(gamma):
+    """The smallest ICC profile of version 2 (ICC.1:2001-04): a white point and one curve."""
+    import struct
+
+    def xyz(*values):
+        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in values))
+
+    text = b"gray\0"
+    described = b"desc\0\0\0\0" + struct.pack(">I", len(text)) + text + bytes(78)
+    blocks = {
+        b"desc": described + bytes(-len(described) % 4),
+        b"wtpt": xyz(0.9642, 1, 0.8249),
+        b"kTRC": b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0",
+    }
+    table, body, offset = struct.pack(">I", len(blocks)), b"", 128 + 4 + 12 * len(blocks)
+    for name, block in blocks.items():
+        table += name + struct.pack(">II", offset + len(body), len(block))
+        body += block
+    header = struct.pack(">I4sI4s4s4s", offset + len(body), b"\0\0\0\0", 0x02200000, b"mntr", b"GRAY", b"XYZ ")
+    header += struct.pack(">6H4s", 2020, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + table + body
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (b"", "an empty file"),
+        (b"hello", "not a file of a known kind"),
+        (encode(Image.fromarray(FLAT))[:300], "(?i)truncated|damaged|broken"),
+        (deep_png(DEEP)[:300], "(?i)truncated|damaged"),
+        (bomb(), "30000x30000 pixels, more than 536 million"),
+    ],
+    ids=["empty", "text", "cut", "cut deep", "bomb"],
+)
+def test_what_cannot_be_read_says_why(data, reason):
+    with pytest.raises(photos.Unreadable, match=reason):
+        photos.read(data)
+
+
+def test_kinds_of_file_that_are_too_small():
+    panorama = photos.Photo(np.zeros((1, 20_000, 1), np.uint8))
+    assert photos.lost(panorama, ".jpg") is None
+    assert photos.lost(panorama, ".jpg", 4) == ".jpg holds no side of 80000 pixels"
+    assert photos.lost(panorama, ".webp") == ".webp holds no side of 20000 pixels"
+    assert photos.lost(panorama, ".png", 4) is None
+    assert "cannot be written" in photos.lost(panorama, ".gif")
+
+
+def test_photos_are_found_in_order_but_not_among_the_results(tmp_path):
+    for name in ("b.PNG", "a/c.jpeg", "out/b.png", "a/notes.txt", ".hidden.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = photos.found(tmp_path, tmp_path / "out")
+    assert [str(f.relative_to(tmp_path)) for f in found] == ["a/c.jpeg", "b.PNG"]

@@ -1,0 +1,171 @@
+"""Videos made here, changed, and looked into: frames, times, sound, colours, turns."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from pggan_tf import cli, video
+from pggan_tf.errors import UserError
+from tests.test_colorize import trained  # noqa: F401  a fixture
+
+av = pytest.importorskip("av")
+
+
+def frame(number, height=48, width=64):
+    """Smooth, and unlike its neighbours."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0], image[..., 1], image[..., 2] = 40 + 12 * number, 90, np.linspace(0, 200, width)
+    return image
+
+
+def make(path, frames=12, rate=12, times=None, sound="aac", turn=0, height=48, width=64, pix_fmt="yuv420p"):
+    """A video as FFmpeg makes them; times: pts in 1/1000 s."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=rate, options={"crf": "8"})
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        if times:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        if turn:
+            stream.set_display_rotation(turn)
+        audio = out.add_stream(sound, rate=44_100) if sound else None
+        for i in range(frames):
+            picture = av.VideoFrame.from_ndarray(frame(i, height, width), "rgb24")
+            picture.pts, picture.time_base = (times[i], Fraction(1, 1000)) if times else (i, Fraction(1, rate))
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+        if audio:
+            wave = (np.sin(np.arange(44_100) / 20) / 2).astype(np.float32)
+            for start in range(0, 44_100, 1024):
+                piece = np.ascontiguousarray(np.stack([wave[start : start + 1024]] * 2))
+                samples = av.AudioFrame.from_ndarray(piece, "fltp", "stereo")
+                samples.rate, samples.pts, samples.time_base = 44_100, start, Fraction(1, 44_100)
+                out.mux(audio.encode(samples))
+            out.mux(audio.encode(None))
+    return path
+
+
+def look(path):
+    """Frames as arrays, their times in seconds, packets of sound as (bytes, seconds)."""
+    with av.open(str(path)) as file:
+        images, times = [], []
+        for picture in file.decode(video=0):
+            images.append(picture.to_ndarray(format="rgb24", src_colorspace="ITU709"))
+            times.append(float(picture.time))
+        rate = file.streams.video[0].average_rate
+    with av.open(str(path)) as file:
+        sound = (
+            [(bytes(p), float(p.pts * p.time_base)) for p in file.demux(audio=0) if p.dts is not None]
+            if file.streams.audio
+            else []
+        )
+    return images, times, rate, sound
+
+
+def test_frames_times_and_sound_are_kept(tmp_path):
+    given = make(tmp_path / "given.mp4")
+    done = video.rewrite(given, [tmp_path / "out.mp4"], lambda image: [image.repeat(2, 0).repeat(2, 1)])
+    images, times, rate, sound = look(tmp_path / "out.mp4")
+    _, times_before, rate_before, sound_before = look(given)
+    assert done == len(images) == 12 and rate == rate_before == 12
+    np.testing.assert_allclose(times, times_before, atol=1e-4)
+    assert [data for data, _ in sound] == [data for data, _ in sound_before] and len(sound) > 40
+    np.testing.assert_allclose([t for _, t in sound], [t for _, t in sound_before], atol=1e-3)
+    for i, image in enumerate(images):
+        assert image.shape == (96, 128, 3)
+        assert np.abs(image[::2, ::2].astype(int) - frame(i)).mean() < 4, i
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["given.mp4", "out.mp4"]
+
+
+def test_a_changing_rate_stays_as_it_is(tmp_path):
+    times = [0, 40, 80, 300, 310, 900, 1000]
+    given = make(tmp_path / "given.mkv", frames=7, times=times, sound=None)
+    video.rewrite(given, [tmp_path / "out.mkv"], lambda image: [image])
+    np.testing.assert_allclose(look(tmp_path / "out.mkv")[1], np.array(times) / 1000, atol=1e-3)
+
+
+@pytest.mark.parametrize("turn", [90, 180, -90])
+def test_videos_of_phones_stand_upright(tmp_path, turn):
+    given = make(tmp_path / "given.mp4", frames=2, turn=turn, sound=None)
+    video.rewrite(given, [tmp_path / "out.mp4"], lambda image: [image])
+    image = look(tmp_path / "out.mp4")[0][0]
+    assert np.abs(image.astype(int) - np.rot90(frame(0), turn // 90)).mean() < 4
+
+
+def test_sides_that_are_odd_and_other_kinds_of_file(tmp_path):
+    given = make(tmp_path / "given.mkv", frames=3, height=45, width=63, pix_fmt="yuv444p")
+    for name in ("out.mov", "out.mkv"):
+        video.rewrite(given, [tmp_path / name], lambda image: [image])
+        assert look(tmp_path / name)[0][0].shape == (45, 63, 3)
+
+
+def test_sound_that_does_not_fit_says_so(tmp_path):
+    given = make(tmp_path / "given.mp4", frames=3)
+    with pytest.raises(UserError, match=r"out.webm: cannot hold.*\.mkv"):
+        video.rewrite(given, [tmp_path / "out.webm"], lambda image: [image])
+    assert [f.name for f in tmp_path.iterdir()] == ["given.mp4"]
+
+
+def test_a_mistake_in_the_middle_leaves_nothing_behind(tmp_path):
+    given = make(tmp_path / "given.mp4")
+    calls = []
+
+    def change(image):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return [image]
+
+    with pytest.raises(KeyboardInterrupt):
+        video.rewrite(given, [tmp_path / "out.mp4"], change)
+    assert [f.name for f in tmp_path.iterdir()] == ["given.mp4"]
+
+
+def without_video(path):
+    with av.open(str(path), "w") as out:
+        audio = out.add_stream("aac", rate=44_100)
+        samples = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+        samples.rate = 44_100
+        out.mux(audio.encode(samples))
+        out.mux(audio.encode(None))
+
+
+def damaged(path):
+    """The table of a whole video, and zeros where its frames were."""
+    make(path, sound=None)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    size = int.from_bytes(data[start - 8 : start - 4], "big")
+    data[start : start - 8 + size] = bytes(size - 8)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "write, message",
+    [
+        (without_video, "no video stream"),
+        (damaged, "no frame of its video stream can be decoded"),
+        (lambda path: path.write_bytes(b"no video"), "not a video that can be opened"),
+        (lambda path: path.write_bytes(b""), "not a video that can be opened"),
+    ],
+    ids=["sound alone", "damaged", "text", "empty"],
+)
+def test_what_cannot_be_decoded_says_why(trained, tmp_path, capsys, write, message):  # noqa: F811
+    write(tmp_path / "given.mp4")
+    code = cli.main(
+        ["colorize", str(trained["colorize"]), str(tmp_path / "given.mp4"), "--out", str(tmp_path / "out.mp4")]
+    )
+    assert code == 2 and message in capsys.readouterr().err
+    assert [f.name for f in tmp_path.iterdir()] == ["given.mp4"]
+
+
+def test_both_commands_take_videos(trained, tmp_path, capsys):  # noqa: F811
+    given = make(tmp_path / "given.mp4", frames=3)
+    folder = str(tmp_path / "out")
+    assert cli.main(["colorize", str(trained["colorize"]), str(given), "--out", f"{folder}/a.mp4", "--compare"]) == 0
+    assert cli.main(["upscale", str(trained["upscale"]), str(given), "--out", folder + "/"]) == 0
+    assert "a.mp4: 3 frames" in capsys.readouterr().out
+    shapes = {p.name: look(p)[0][0].shape for p in (tmp_path / "out").iterdir()}
+    assert shapes == {"a.mp4": (48, 64, 3), "a-compare.mp4": (48, 128, 3), "given.mp4": (192, 256, 3)}
+    assert cli.main(["upscale", str(trained["upscale"]), str(given), "--out", f"{folder}/a.gif"]) == 2
+    assert "not a video that can be written" in capsys.readouterr().err
