@@ -88,9 +88,14 @@ def quantize(model: bytes, signatures: Sequence[Signature], how: str, photos: Se
             made.add_static_config(".*", layer, activation_num_bits=8, weight_num_bits=8)
     with quiet():
         ranges = None
-        if how == "int8":
-            ranges = made.calibrate({s.name: examples(s, CALIBRATION, photos) for s in signatures})
-        return bytes(made.quantize(ranges).quantized_model)
+        try:
+            if how == "int8":
+                ranges = made.calibrate({s.name: examples(s, CALIBRATION, photos) for s in signatures})
+            return bytes(made.quantize(ranges).quantized_model)
+        except (ValueError, RuntimeError, NotImplementedError) as error:
+            why = str(error).strip().splitlines()[0][:150]
+            others = ", ".join(q for q in QUANTIZATIONS if q != how)
+            raise UserError(f"--quantize {how}: this network's layers do not take it ({why}). Try {others}.") from None
 
 
 @contextlib.contextmanager
