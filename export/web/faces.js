@@ -90,7 +90,7 @@ export async function faces(panel, model, say) {
     }
     for (const name of ["truncation", "morph"]) {
       const percent = `${Math.round(100 * state[name])} %`;
-      control(name).parentElement.querySelector("output").textContent = percent;
+      control(name).parentElement.querySelector(".value").textContent = percent;
       control(name).setAttribute("aria-valuetext", percent);
     }
     for (const radio of panel.querySelectorAll("[type=radio]")) radio.checked = Number(radio.value) === state[radio.name];

@@ -26,10 +26,15 @@ function canvasOf(source, longest, width = source.width, height = source.height)
 
 const pixelsOf = (canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
 
-/** RGBA -> float32 0..255 of 3 channels. */
-function rgb({ data, width, height }) {
-  const out = new Float32Array(3 * width * height);
-  for (let i = 0; i < width * height; i++) for (let c = 0; c < 3; c++) out[3 * i + c] = data[4 * i + c];
+/** The square of RGBA at (left, top) -> float32 0..255 of 3 channels; beyond the picture, its edge again. */
+function cut({ data, width, height }, left, top, side) {
+  const out = new Float32Array(3 * side * side);
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      const from = 4 * (Math.min(top + y, height - 1) * width + Math.min(left + x, width - 1));
+      for (let c = 0; c < 3; c++) out[3 * (y * side + x) + c] = data[from + c];
+    }
+  }
   return out;
 }
 
@@ -91,9 +96,7 @@ async function recoloured(model, photo) {
 }
 
 function grayImage(values, width, height) {
-  const out = new ImageData(width, height);
-  values.forEach((v, i) => out.data.set([v, v, v, 255], 4 * i));
-  return out;
+  return toImageData({ data: values, width, height, channels: 1 });
 }
 
 function canvasFrom(image) {
@@ -120,23 +123,11 @@ async function enlarged(model, photo, report) {
     }
     return out;
   };
-  const [rows, columns] = [pieces(height), pieces(width)];
+  const [rows, columns, pixels] = [pieces(height), pieces(width), pixelsOf(photo)];
   let [ms, done] = [0, 0];
   for (const row of rows) {
     for (const column of columns) {
-      const tile = document.createElement("canvas");
-      tile.width = tile.height = side;
-      const context = tile.getContext("2d", { willReadFrequently: true });
-      // A photo smaller than a tile is repeated at its edges, so that nothing dark creeps in.
-      context.drawImage(photo, Math.max(0, width - 1), 0, 1, height, 0, 0, side, Math.min(side, height));
-      context.drawImage(photo, 0, Math.max(0, height - 1), width, 1, 0, 0, Math.min(side, width), side);
-      if (width < side && height < side) {
-        context.drawImage(photo, width - 1, height - 1, 1, 1, 0, 0, side, side);
-        context.drawImage(photo, width - 1, 0, 1, height, width, 0, side - width, height);
-        context.drawImage(photo, 0, height - 1, width, 1, 0, height, width, side - height);
-      }
-      context.drawImage(photo, column.from, row.from, side, side, 0, 0, side, side);
-      const made = await model.run(name, { [input]: rgb(pixelsOf(tile)) });
+      const made = await model.run(name, { [input]: cut(pixels, column.from, row.from, side) });
       ms += made.ms;
       const [x, y] = [scale * (column.keep - column.from), scale * (row.keep - row.from)];
       const size = [scale * (column.end - column.keep), scale * (row.end - row.keep)];
@@ -155,7 +146,7 @@ async function translated(model, photo) {
   const context = square.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
   context.drawImage(photo, (photo.width - edge) / 2, (photo.height - edge) / 2, edge, edge, 0, 0, side, side);
-  const made = await model.run(name, { [input]: rgb(pixelsOf(square)) });
+  const made = await model.run(name, { [input]: cut(pixelsOf(square), 0, 0, side) });
   return { before: square, after: canvasFrom(toImageData(made)), ms: made.ms };
 }
 
