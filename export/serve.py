@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import http.server
+import importlib.util
 from pathlib import Path
 
 import click
 
+from pggan_tf import terminal
 from pggan_tf.errors import UserError
 
 # What a browser asks of a page before it lets its code share memory between threads.
@@ -49,6 +51,11 @@ def _address(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
+def _require() -> None:
+    if missing := [p for p in ("fastapi", "uvicorn") if importlib.util.find_spec(p) is None]:
+        raise UserError(f'{", ".join(missing)} not installed. Type: pip install "pggan-tf[serve]"')
+
+
 @click.command("serve")
 @click.argument("path")
 @click.option(
@@ -86,11 +93,12 @@ def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
                 click.echo(_address(host, server.server_port))
                 server.serve_forever()
         else:
+            _require()
+            terminal.start_tensorflow()
             from export import api
 
-            api.serve(
-                path, host, port, api.Limits(max_mb << 20, int(max_megapixels * 1e6), waiting, timeout), click.echo
-            )
+            limits = api.Limits(max_mb << 20, int(max_megapixels * 1e6), waiting, timeout)
+            api.serve(path, host, port, limits, click.echo)
     except KeyboardInterrupt:
         pass
     except OSError as error:
