@@ -18,7 +18,7 @@ def require() -> None:
     import importlib.util
 
     if missing := [p for p in PACKAGES if importlib.util.find_spec(p) is None]:
-        raise UserError(f'--to onnx: {", ".join(missing)} not installed. Type: pip install "pggan-tf[onnx]"')
+        raise UserError(f'--to onnx: {", ".join(missing)} not installed. Type: pip install -e ".[onnx]"')
 
 
 def convert(signatures: Sequence[Signature], kind: str) -> dict[str, bytes]:

@@ -53,7 +53,7 @@ def _address(host: str, port: int) -> str:
 
 def _require() -> None:
     if missing := [p for p in ("fastapi", "uvicorn") if importlib.util.find_spec(p) is None]:
-        raise UserError(f'{", ".join(missing)} not installed. Type: pip install "pggan-tf[serve]"')
+        raise UserError(f'{", ".join(missing)} not installed. Type: pip install -e ".[serve]"')
 
 
 @click.command("serve")

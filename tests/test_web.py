@@ -310,6 +310,16 @@ def test_the_slider_uncovers_the_original(page, address):
         )
 
 
+def test_the_original_is_uncovered_by_dragging_anywhere(page, address):
+    panel, _ = worked(page, address, "Upscale", portrait((200, 300)))
+    box = panel.locator(".compare").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 60, steps=4)
+    page.mouse.up()
+    assert 20 <= float(panel.locator("[name=split]").input_value()) <= 30
+
+
 def test_what_is_no_photo_is_told(page, address):
     opened(page, address, seed=3)
     page.get_by_role("tab", name="Upscale").click()
