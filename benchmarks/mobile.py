@@ -6,7 +6,6 @@ python -m benchmarks.mobile --browser             # and in a headless Chromium, 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import statistics
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import click
 
+THREADS = (1, 2)
 CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 # The page's own modules draw a face of every stage, again and again; median milliseconds by stage.
 IN_PAGE = """async ([threads, rounds]) => {
@@ -24,7 +24,7 @@ IN_PAGE = """async ([threads, rounds]) => {
   if (threads === 1) Object.defineProperty(navigator, "hardwareConcurrency", { value: 1 });
   const site = await (await fetch("site.json")).json();
   const model = await Model.open(site, site.models[0], () => {});
-  const out = { where: model.where };
+  const out = {};
   for (const name of Object.keys(model.entry.signatures)) {
     const taken = [];
     for (let seed = 0; seed < rounds; seed++) {
@@ -64,9 +64,8 @@ def on_this_cpu(model: bytes, offered, threads: int) -> dict[str, float]:
     return {s.name: parity.milliseconds(lambda s=s: run(s.name, s.example(0, None))) for s in offered}
 
 
-@contextlib.contextmanager
-def page_of(network, how: str):
-    """A page of the web app with this network, in a headless Chromium."""
+def in_the_browser(network, how: str, rounds: int) -> dict[int, dict[str, float]]:
+    """Number of threads -> signature's name -> median ms of an image, by the web app in a headless Chromium."""
     from playwright.sync_api import sync_playwright
 
     from export import serve, source, web
@@ -74,24 +73,20 @@ def page_of(network, how: str):
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if executable is None:
         raise click.ClickException(f"--browser: none of {', '.join(CHROMIUM)} is installed.")
+    out = {}
     with tempfile.TemporaryDirectory() as folder:
         web.build([source.Source("benchmark", network, Path(folder), "0")], Path(folder), how, None, lambda _: ())
         with serve.site_server(Path(folder), "127.0.0.1", 0) as server, sync_playwright() as playwright:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             chromium = playwright.chromium.launch(executable_path=executable)
-            page = chromium.new_page()
-            page.set_default_timeout(600_000)
-            page.goto(f"http://127.0.0.1:{server.server_port}/style.css")
-            yield page
+            for threads in THREADS:
+                page = chromium.new_context().new_page()
+                page.goto(f"http://127.0.0.1:{server.server_port}/style.css")
+                taken = page.evaluate(IN_PAGE, [threads, rounds])
+                out[threads] = {name: statistics.median(ms) for name, ms in taken.items()}
             chromium.close()
             server.shutdown()
-
-
-def in_the_browser(network, how: str, threads: int, rounds: int) -> tuple[str, dict[str, float]]:
-    with page_of(network, how) as page:
-        taken = page.evaluate(IN_PAGE, [threads, rounds])
-    where = taken.pop("where")
-    return where, {name: statistics.median(ms) for name, ms in taken.items()}
+    return out
 
 
 @click.command()
@@ -117,15 +112,13 @@ def main(resolutions, browser, rounds, json_file):
         for how in tflite.QUANTIZATIONS:
             model = tflite.quantize(plain, signatures.of(network), how)
             row = {"convolutions": conv, "parameters": network.count_params(), "quantize": how, "bytes": len(model)}
-            for threads in (1, 2):
-                row[f"cpu, threads {threads}"] = on_this_cpu(model, offered, threads)
-                if browser:
-                    where, ms = in_the_browser(network, how, threads, rounds)
-                    row[f"browser, threads {threads}"] = {s.name: ms[s.name] for s in offered}
-                    row[f"browser, threads {threads}, where"] = where
+            for threads in THREADS:
+                row[f"LiteRT, {threads} threads"] = on_this_cpu(model, offered, threads)
+            for threads, ms in in_the_browser(network, how, rounds).items() if browser else ():
+                row[f"browser, {threads} threads"] = {s.name: ms[s.name] for s in offered}
             rows.append(row)
     table = Table(box=None)
-    columns = [k for k in rows[0] if k.startswith(("cpu", "browser")) and not k.endswith("where")]
+    columns = [k for k in rows[0] if k.endswith("threads")]
     for name in ("convolutions", "parameters", "quantize", "MB", "px"):
         table.add_column(name, justify="left" if name in ("convolutions", "quantize") else "right")
     for name in columns:

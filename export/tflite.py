@@ -83,7 +83,8 @@ def quantize(model: bytes, signatures: Sequence[Signature], how: str, photos: Se
             )
             made.update_quantization_recipe(".*", layer, config, "float_casting")
         elif how == "dynamic":
-            made.add_dynamic_config(".*", layer, num_bits=8)
+            if layer != "DEPTHWISE_CONV_2D":  # few weights, and runtimes compute them several times slower so
+                made.add_dynamic_config(".*", layer, num_bits=8)
         else:
             made.add_static_config(".*", layer, activation_num_bits=8, weight_num_bits=8)
     with quiet():

@@ -95,7 +95,6 @@ export async function faces(panel, model, say) {
     }
     for (const radio of panel.querySelectorAll("[type=radio]")) radio.checked = Number(radio.value) === state[radio.name];
     control("new").textContent = state.count === 1 ? "New face" : "New faces";
-    history.replaceState(null, "", `#${new URLSearchParams({ panel: "generate", ...state })}`);
   }
 
   let wanted = 0; // counts changes: what is drawn for an older one is given up
@@ -113,8 +112,8 @@ export async function faces(panel, model, say) {
       await pause();
     }
     say(`${state.stage} px in ${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms, ${model.where}`);
-    panel.dataset.drawn = turn;
-    panel.dataset.ms = ms;
+    // Not for every step of a slider: browsers refuse to change the address too often.
+    history.replaceState(null, "", `#${new URLSearchParams({ panel: "generate", ...state })}`);
     for (const stage of stages) {
       if (turn !== wanted) return;
       paint(small.get(stage), await image(latent(0), stage));

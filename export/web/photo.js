@@ -164,7 +164,10 @@ export async function photo(panel, model, say) {
 
   const stage = (shown) => [drop, viewfinder, compare].forEach((part) => (part.hidden = part !== shown));
 
-  async function work(source, width, height) {
+  let last = Promise.resolve(); // one photo after the other
+  const work = (...photo) => (last = last.then(() => change(...photo)));
+
+  async function change(source, width, height) {
     const input = canvasOf(source, task.longest, width, height);
     busy.hidden = false;
     busy.value = 0;
