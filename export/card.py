@@ -64,7 +64,7 @@ def card(source: Source, licence: str | None, files: list[dict], samples: bool) 
         lines.append(f"| `{f['file']}` | {f['bytes'] / 1e6:.2f} MB | {' | '.join(row)} |")
     lines += [
         "",
-        "Times: the last signature, one thread of the CPU that wrote this. Every signature is in report.json.",
+        "Times: the last signature, on one thread of the CPU that wrote this (saved_model: on all). Every signature is in report.json.",
         "",
     ]
     lines += [

@@ -122,7 +122,7 @@ def _write(opened, formats, out: Path, options) -> list[dict]:
         if source.task == "generate":
             return ()
         own = source.photos(options["representative"])
-        if own is None and options["quantize"] == "int8":
+        if own is None and (options["quantize"] == "int8" or options["everything"]):
             raise UserError(
                 f"--quantize int8: the data of {source.name} is gone. Give a folder of photos: --representative FOLDER"
             )

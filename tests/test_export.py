@@ -16,7 +16,7 @@ from pggan_tf.errors import UserError
 from pggan_tf.networks import dcgan, progressive
 from preprocessing.sources import portraits
 from tests import image_networks
-from tests.conftest import ROOT, TINY, pggan, run_folder, train
+from tests.conftest import ROOT, TINY, pggan, run_folder, start, train
 
 SMALL = {"channels": 3, "fmap_base": 64, "fmap_max": 12, "latent_size": 8}
 
@@ -177,6 +177,29 @@ def test_what_differs_too_much_is_refused():
         parity.compare(offered[:1], lambda name, inputs: np.full((1, 4, 4, 3), np.nan, np.float32), kind="float32")
 
 
+def test_depthwise_convolutions_stay_floats_where_integers_would_be_slow():
+    network = grown(conv="separable")
+    plain = tflite.convert(network, signatures.of(network)[-1:])
+    kinds = {how: _weights(tflite.quantize(plain, signatures.of(network)[-1:], how)) for how in ("dynamic", "int8")}
+    assert kinds["dynamic"] == {"CONV_2D": "INT8", "DEPTHWISE_CONV_2D": "FLOAT32"}
+    assert kinds["int8"] == {"CONV_2D": "INT8", "DEPTHWISE_CONV_2D": "INT8"}
+
+
+def _weights(model):
+    """Kind of convolution -> type of its weights in the file."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    parsed, out = flatbuffer_utils.read_model_from_bytearray(bytearray(model)), {}
+    types = {v: k for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
+    for graph in parsed.subgraphs:
+        for op in graph.operators:
+            name = flatbuffer_utils.opcode_to_name(parsed, op.opcodeIndex)
+            if "CONV_2D" in name:
+                out[name] = types[graph.tensors[op.inputs[1]].type]
+    return out
+
+
 def test_metadata_comes_back_and_damage_is_told():
     network = deep()
     offered = signatures.of(network)
@@ -255,6 +278,12 @@ def test_a_run_s_export_is_complete(run, tmp_path):
     code = re.search(r"```python\n(from pggan_tf.*?)```", card, re.S)[1]
     result = subprocess.run([sys.executable, "-c", code], cwd=out, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})  # fmt: skip
     assert result.returncode == 0 and (out / "grid.png").is_file(), result.stderr
+
+
+def test_the_module_is_a_command_too():
+    process = start("-m", "export.tflite", "--help")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "--quantize" in out, err
 
 
 def test_onnx_agrees(run, tmp_path, capsys):

@@ -16,6 +16,7 @@ from PIL import Image
 
 from export import serve, signatures, source, web
 from pggan_tf import colour, pixels, synthesis
+from pggan_tf.errors import UserError
 from pggan_tf.networks import progressive
 from preprocessing.sources import portraits
 from tests import image_networks
@@ -45,8 +46,10 @@ def networks():
 
 @pytest.fixture(scope="module")
 def site(networks, tmp_path_factory):
-    if shutil.which("npm") is None:
-        pytest.skip("no npm: it brings the browser's runtime (Debian: apt-get install npm)")
+    try:
+        web.runtime()
+    except UserError as reason:
+        pytest.skip(str(reason))
     return built(networks, tmp_path_factory.mktemp("site"))
 
 
