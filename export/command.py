@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
@@ -16,6 +16,18 @@ from preprocessing.command import Choice
 FORMATS = ("tflite", "keras", "savedmodel", "onnx", "web")
 QUANTIZE = ("none", "float16", "dynamic", "int8")
 REPORT, CARD = "report.json", "MODEL_CARD.md"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command was given, by the names of its options; everything: --all, kind: --output."""
+
+    quantize: str | None
+    everything: bool
+    kind: str
+    truncation: float | None
+    representative: str | None
+    licence: str | None
 
 
 @click.command("export")
@@ -50,9 +62,8 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
     formats = FORMATS if everything else formats or ("tflite",)
     if len(runs) > 1 and formats != ("web",):
         raise UserError(f"{len(runs)} runs: only --to web puts several into one folder. Export them one by one.")
-    target = (
-        Path(out) if out else Path(runs[0]) / "export" if Path(runs[0]).is_dir() else Path(runs[0]).parent / "export"
-    )
+    given = Path(runs[0])
+    target = Path(out) if out else (given if given.is_dir() else given.parent) / "export"
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"--out {target}: is not an empty folder. Choose a new one, or remove it.")
     from pggan_tf import terminal
@@ -69,18 +80,12 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
         )
     if truncation is not None and "generate" not in tasks:
         raise UserError(f"--truncation {truncation}: {runs[0]} takes photos; only generators have it.")
-    partial = target.with_name(f".{target.name}.partial")
+    partial = target.absolute()
+    partial = partial.with_name(f".{partial.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        options = {
-            "quantize": quantize,
-            "everything": everything,
-            "kind": kind,
-            "truncation": truncation,
-            "representative": representative,
-            "licence": licence,
-        }
+        options = Options(quantize, everything, kind, truncation, representative, licence)
         files = _write(opened, formats, partial, options)
         if target.exists():
             target.rmdir()
@@ -113,7 +118,7 @@ def _require(formats) -> None:
         web.runtime()
 
 
-def _write(opened, formats, out: Path, options) -> list[dict]:
+def _write(opened, formats, out: Path, options: Options) -> list[dict]:
     """Everything into `out`. Returns the files of report.json."""
     from export import card, web
     from export import source as sources
@@ -121,36 +126,36 @@ def _write(opened, formats, out: Path, options) -> list[dict]:
     def photos(source):
         if source.task == "generate":
             return ()
-        own = source.photos(options["representative"])
-        if own is None and (options["quantize"] == "int8" or options["everything"]):
+        own = source.photos(options.representative)
+        if own is None and (options.quantize == "int8" or options.everything):
             raise UserError(
                 f"--quantize int8: the data of {source.name} is gone. Give a folder of photos: --representative FOLDER"
             )
         return own if own is not None else sources.drawn(source.network.resolutions[-1])
 
     if formats == ("web",):
-        files = web.build(opened, out, options["quantize"] or "dynamic", options["truncation"], photos)
+        files = web.build(opened, out, options.quantize or "dynamic", options.truncation, photos)
         for source in opened:
             name = CARD if len(opened) == 1 else f"MODEL_CARD-{source.task}.md"
             own = [f for f in files if f["file"] == f"models/{source.task}.tflite"]
-            (out / name).write_text(card.card(source, options["licence"], own, samples=False))
+            (out / name).write_text(card.card(source, options.licence, own, samples=False))
         return files
     (source,) = opened
     files = _files(source, formats, out, options, photos(source))
     if "web" in formats:
         (out / "web").mkdir()
-        made = web.build(opened, out / "web", options["quantize"] or "dynamic", options["truncation"], photos)
+        made = web.build(opened, out / "web", options.quantize or "dynamic", options.truncation, photos)
         files += [{**f, "file": f"web/{f['file']}"} for f in made]
     samples = _samples(source, out)
     report = {
         "source": source.name,
         "task": source.task,
         "sha256": source.sha256,
-        "licence": options["licence"],
+        "licence": options.licence,
         "files": files,
     }
     (out / REPORT).write_text(json.dumps(report, indent=1) + "\n")
-    text = card.card(source, options["licence"], files, samples)
+    text = card.card(source, options.licence, files, samples)
     for name in (CARD, "README.md"):  # hubs show the latter
         (out / name).write_text(text)
     if source.config is not None:
@@ -158,13 +163,13 @@ def _write(opened, formats, out: Path, options) -> list[dict]:
     return files
 
 
-def _files(source, formats, out: Path, options, photos) -> list[dict]:
+def _files(source, formats, out: Path, options: Options, photos) -> list[dict]:
     import tensorflow as tf
 
     from export import onnx, parity, signatures, tflite
 
-    network, kind = source.network, options["kind"]
-    offered = signatures.of(network, options["truncation"])
+    network, kind = source.network, options.kind
+    offered = signatures.of(network, options.truncation)
     described = {s.name: {"inputs": {n: {"shape": i.shape, "type": i.dtype, "about": i.about} for n, i in s.inputs.items()}, "image": f"{s.about}, {'0..255' if kind == 'uint8' else '-1..1'}"} for s in offered}  # fmt: skip
     files: list[dict] = []
 
@@ -180,10 +185,10 @@ def _files(source, formats, out: Path, options, photos) -> list[dict]:
             "name": source.name,
             "task": source.task,
             "sha256": source.sha256,
-            "licence": options["licence"],
+            "licence": options.licence,
             "signatures": described,
         }
-        for how in tflite.QUANTIZATIONS if options["everything"] else [options["quantize"] or "none"]:
+        for how in tflite.QUANTIZATIONS if options.everything else [options.quantize or "none"]:
             name = "generator.tflite" if how == "none" else f"generator-{how}.tflite"
             model = tflite.quantize(plain, offered, how, photos)
             model = tflite.with_metadata(model, f"{source.name}: {source.task}", {**about, "quantize": how})

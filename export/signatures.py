@@ -88,7 +88,7 @@ def _photos(
 ) -> list[Signature]:
     """`name`_S for pictures of S x S, and `name` for any size. function: float32 0..1 -> float32 -1..1."""
     size, multiple = tile or network.resolutions[-1], getattr(network, "multiple", 1)
-    argument = "gray" if channels == 1 else "image"
+    argument = "gray" if channels == 1 else "photo"
 
     def example(number, photo):
         photo = np.rint(colour.gray(photo)).astype(np.uint8) if channels == 1 else photo

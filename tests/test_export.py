@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from export import parity, signatures, source, tflite
+from export import onnx, parity, signatures, source, tflite
 from pggan_tf import cli, colour, pixels, shards, synthesis
 from pggan_tf.errors import UserError
 from pggan_tf.networks import dcgan, progressive
@@ -287,13 +287,29 @@ def test_the_module_is_a_command_too():
 
 
 def test_onnx_agrees(run, tmp_path, capsys):
-    for package in ("tf2onnx", "onnx", "onnxruntime"):
+    for package in onnx.PACKAGES:
         pytest.importorskip(package)
     code, out, err = export(run, "--to", "onnx", "--out", tmp_path / "o", capsys=capsys)
     assert code == 0, err
     assert sorted(p.name for p in (tmp_path / "o" / "onnx").iterdir()) == ["gen_4.onnx", "gen_8.onnx"]
     (file,) = json.loads((tmp_path / "o" / "report.json").read_text())["files"]
     assert all(row["max_difference"] <= 1 for row in file["signatures"])
+
+
+@pytest.mark.parametrize("task", ["colorize", "upscale"])
+def test_onnx_takes_photos_of_any_size(task):
+    for package in onnx.PACKAGES:
+        pytest.importorskip(package)
+    network = image_networks.built(task)
+    offered = signatures.of(network)
+    run = onnx.Runner(onnx.convert(offered, "uint8"))
+    parity.require(parity.compare(offered, run, source.drawn(64)), 60, task)
+    image = photo(48, 64)
+    given = (
+        {"gray": np.rint(colour.gray(image)).astype(np.uint8)[None]} if task == "colorize" else {"photo": image[None]}
+    )
+    truth = pixels.to_uint8(expected(task, network, image))
+    assert np.abs(run(task, given).astype(int) - truth).max() <= 1
 
 
 def test_a_keras_file_is_enough(run, tmp_path, capsys):

@@ -53,9 +53,9 @@ def site(networks, tmp_path_factory):
     return built(networks, tmp_path_factory.mktemp("site"))
 
 
-def built(networks, out, how="float16"):
+def built(networks, out, how="float16", truncation=None):
     opened = [source.Source(task, network, out / "none.keras", "0") for task, network in networks.items()]
-    web.build(opened, out, how, None, lambda s: () if s.task == "generate" else source.drawn(64))
+    web.build(opened, out, how, truncation, lambda s: () if s.task == "generate" else source.drawn(64))
     return out
 
 
@@ -374,6 +374,15 @@ def test_it_works_without_a_network_after_the_first_visit(page, address, network
     panel = page.get_by_role("tabpanel", name="Upscale")
     panel.locator("[name=file]").set_input_files(file_of(portrait((20, 20))))
     panel.locator(".compare").wait_for()
+
+
+def test_variety_that_is_built_in_is_not_asked_for(page, site, tmp_path):
+    network = generator(classes=())
+    with serving(built({"generate": network}, tmp_path, truncation=0.5)) as url:
+        opened(page, url, seed=42)
+        near(read(page, ".faces canvas"), face(network, 42, 16, 0.5))
+        assert not page.get_by_label("Variety").is_visible() and not page.get_by_label("Kind").is_visible()
+        assert page.get_by_role("tablist").count() == 0  # one network needs no tabs
 
 
 def test_it_can_be_installed(page, address):

@@ -57,6 +57,7 @@ export async function faces(panel, model, say) {
   });
   choices(panel.querySelector("[data-counts]"), "count", COUNTS, (count) => [`${count}`]);
   panel.querySelector("[data-classes]").hidden = !classes.length;
+  control("truncation").parentElement.hidden = !("truncation" in model.entry.signatures[`gen_${stages[0]}`].inputs); // built in
   control("label").append(...classes.map((name, i) => new Option(name, i)));
 
   /** The latents of face number i of the grid: on its way to the target's. */
