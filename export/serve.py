@@ -75,7 +75,7 @@ def _require() -> None:
     default=16,
     show_default=True,
     type=click.IntRange(1),
-    help="requests that may wait for their turn; more are sent away with 503",
+    help="requests that may wait for their turn; more are told 429",
 )
 @click.option(
     "--timeout",
