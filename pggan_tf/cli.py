@@ -75,6 +75,8 @@ VERBS = {
     "project": "pggan_tf.explore.project",
     "neighbours": "pggan_tf.explore.neighbours",
     "evaluate": "pggan_tf.evaluate",
+    "export": "export.command",
+    "serve": "export.serve",
 }
 
 

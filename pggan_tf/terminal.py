@@ -7,21 +7,28 @@ import os
 import sys
 
 
-def start_tensorflow() -> None:
-    """Imports TensorFlow without the lines that its C++ parts write before any log level is heard."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+@contextlib.contextmanager
+def silent():
+    """Lines that C++ parts write to the terminal, past any log level, go nowhere."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept), os.close(nowhere)
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow without the lines that its C++ parts write before any log level is heard."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    with silent():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
         tf.get_logger().setLevel("ERROR")  # every phase traces its own step, which TensorFlow takes for a mistake
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept), os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,138 @@
+"""Size and time of exported generators: by resolution, quantisation, kind of convolution and number of threads.
+
+python -m benchmarks.mobile                       # 64, 128, 256 px, run by LiteRT on this CPU
+python -m benchmarks.mobile --browser             # and in a headless Chromium, as the web app runs them
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import tempfile
+import threading
+from pathlib import Path
+
+import click
+
+THREADS = (1, 2)
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+# The page's own modules draw a face of every stage, again and again; median milliseconds by stage.
+IN_PAGE = """async ([threads, rounds]) => {
+  const { Model } = await import("./runtime.js");
+  const { latents } = await import("./latents.js");
+  if (threads === 1) Object.defineProperty(navigator, "hardwareConcurrency", { value: 1 });
+  const site = await (await fetch("site.json")).json();
+  const model = await Model.open(site, site.models[0], () => {});
+  const out = {};
+  for (const name of Object.keys(model.entry.signatures)) {
+    const taken = [];
+    for (let seed = 0; seed < rounds; seed++) {
+      const values = { latents: latents(seed, model.entry.latent_size), truncation: new Float32Array([1]) };
+      taken.push((await model.run(name, values)).ms);
+    }
+    out[name] = taken.slice(2);
+  }
+  return out;
+}"""
+
+
+def generator(conv: str, resolution: int):
+    """The widths of the default recipe, to `resolution`. What it draws does not matter here: weights are random, and of the
+    contrast of photos, so that quantisation has ranges as in use."""
+    import keras
+
+    from pggan_tf import config as configs
+    from pggan_tf import networks, synthesis
+
+    keras.utils.set_random_seed(0)
+    config = configs.complete(configs.Config(target_res=resolution, conv=conv))
+    network = networks.generator(config.network, configs.network_options(config, ()))
+    network.build()
+    network = synthesis.finish(network, images=64)
+    for r in network.resolutions:
+        layer = getattr(network, f"to_image_{r}")
+        layer.set_effective(0.25 * layer.effective_kernel(), layer.bias)
+    return network
+
+
+def on_this_cpu(model: bytes, offered, threads: int) -> dict[str, float]:
+    """Signature's name -> median ms of an image."""
+    from export import parity, tflite
+
+    run = tflite.Runner(model, threads)
+    return {s.name: parity.milliseconds(lambda s=s: run(s.name, s.example(0, None))) for s in offered}
+
+
+def in_the_browser(network, how: str, rounds: int) -> dict[int, dict[str, float]]:
+    """Number of threads -> signature's name -> median ms of an image, by the web app in a headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    from export import serve, source, web
+
+    executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if executable is None:
+        raise click.ClickException(f"--browser: none of {', '.join(CHROMIUM)} is installed.")
+    out = {}
+    with tempfile.TemporaryDirectory() as folder:
+        web.build([source.Source("benchmark", network, Path(folder), "0")], Path(folder), how, None, lambda _: ())
+        with serve.site_server(Path(folder), "127.0.0.1", 0) as server, sync_playwright() as playwright:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            chromium = playwright.chromium.launch(executable_path=executable)
+            for threads in THREADS:
+                page = chromium.new_context().new_page()
+                page.goto(f"http://127.0.0.1:{server.server_port}/style.css")
+                taken = page.evaluate(IN_PAGE, [threads, rounds])
+                out[threads] = {name: statistics.median(ms) for name, ms in taken.items()}
+            chromium.close()
+            server.shutdown()
+    return out
+
+
+@click.command()
+@click.option("--resolutions", default="64,128,256", show_default=True)
+@click.option("--browser", is_flag=True, help="also in a headless Chromium")
+@click.option("--rounds", default=22, show_default=True, help="faces drawn for each figure in the browser")
+@click.option("--json", "json_file", help="write the figures into this file")
+def main(resolutions, browser, rounds, json_file):
+    from rich.console import Console
+    from rich.table import Table
+
+    from pggan_tf import terminal
+
+    terminal.start_tensorflow()
+    from export import signatures, tflite
+
+    sizes = [int(r) for r in resolutions.split(",")]
+    rows = []
+    for conv in ("standard", "separable"):
+        network = generator(conv, max(sizes))
+        offered = [s for s in signatures.of(network) if int(s.name[4:]) in sizes]
+        plain = tflite.convert(network, signatures.of(network))
+        for how in tflite.QUANTIZATIONS:
+            model = tflite.quantize(plain, signatures.of(network), how)
+            row = {"convolutions": conv, "parameters": network.count_params(), "quantize": how, "bytes": len(model)}
+            for threads in THREADS:
+                row[f"LiteRT, {threads} threads"] = on_this_cpu(model, offered, threads)
+            for threads, ms in in_the_browser(network, how, rounds).items() if browser else ():
+                row[f"browser, {threads} threads"] = {s.name: ms[s.name] for s in offered}
+            rows.append(row)
+    table = Table(box=None)
+    columns = [k for k in rows[0] if k.endswith("threads")]
+    for name in ("convolutions", "parameters", "quantize", "MB", "px"):
+        table.add_column(name, justify="left" if name in ("convolutions", "quantize") else "right")
+    for name in columns:
+        table.add_column(f"ms {name}", justify="right")
+    for row in rows:
+        for i, r in enumerate(sizes):
+            head = (row["convolutions"], f"{row['parameters']:,}", row["quantize"], f"{row['bytes'] / 1e6:.2f}")
+            table.add_row(*(head if i == 0 else [""] * 4), str(r), *(f"{row[c][f'gen_{r}']:.1f}" for c in columns))
+    Console(width=140, highlight=False).print(
+        "median time of one image by exported generators of the default widths", table
+    )
+    if json_file:
+        Path(json_file).write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""`pggan serve RUN`: a network behind a small HTTP interface.
+
+Whatever comes in is checked and refused with a reason before the network sees it; nothing of a request is ever a path, and
+nothing is kept. One image is computed at a time: the network uses every core anyway.
+"""
+
+# Annotations are looked at as they stand: FastAPI reads them, and some are of this very network.
+
+import asyncio
+import contextlib
+import io
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+import fastapi
+import numpy as np
+import tensorflow as tf
+import uvicorn
+from fastapi import HTTPException, Query, Request, Response
+from starlette.requests import ClientDisconnect
+
+from export import signatures
+from export import source as sources
+from pggan_tf import __version__, colorize, photos, synthesis, upscale
+from pggan_tf.errors import UserError
+from preprocessing import decode
+
+CONNECTIONS = 256  # open at once, at most; a further one is told 503
+
+
+@dataclass(frozen=True)
+class Limits:
+    """upload_bytes: of a photo's file. pixels: of a photo, and of a result. waiting: requests that wait for their turn.
+    seconds: for an upload to arrive, and to wait."""
+
+    upload_bytes: int = 16 << 20
+    pixels: int = 16_000_000
+    waiting: int = 16
+    seconds: float = 30.0
+
+
+class Turns:
+    """One computation at a time, in a thread; a limited number of others wait, for a limited time."""
+
+    def __init__(self, limits: Limits):
+        self.limits, self._turn, self._waiting = limits, asyncio.Lock(), 0
+
+    async def __call__(self, work: Callable):
+        busy = partial(HTTPException, 429, headers={"Retry-After": "1"})
+        if self._waiting >= self.limits.waiting:
+            raise busy(f"{self._waiting} requests are waiting already. Try again in a second.")
+        self._waiting += 1
+        try:
+            await asyncio.wait_for(self._turn.acquire(), self.limits.seconds)
+        except TimeoutError:
+            raise busy(f"waited for {self.limits.seconds:g} seconds in vain. Try again later.") from None
+        finally:
+            self._waiting -= 1
+        # A client that goes away does not end the computation: its turn lasts until the thread is done.
+        done = asyncio.get_running_loop().run_in_executor(None, work)
+        done.add_done_callback(lambda _: self._turn.release())
+        return await asyncio.shield(done)
+
+
+async def _upload(request: Request, limits: Limits) -> bytes:
+    too_large = HTTPException(413, f"more than {limits.upload_bytes:,} bytes. Send a smaller file.")
+    if int(request.headers.get("content-length") or 0) > limits.upload_bytes:
+        raise too_large
+    data = bytearray()
+    try:
+        async with asyncio.timeout(limits.seconds):
+            async for part in request.stream():
+                data += part
+                if len(data) > limits.upload_bytes:
+                    raise too_large
+    except TimeoutError:
+        raise HTTPException(408, f"the upload took more than {limits.seconds:g} seconds.") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the upload was broken off.") from None
+    return bytes(data)
+
+
+def _photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
+    """An uploaded photo of 8 bits, upright. Its size is looked at before its pixels are."""
+    from PIL import Image, UnidentifiedImageError
+
+    kinds = ", ".join(decode.FORMATS)
+    try:
+        with Image.open(io.BytesIO(data), formats=decode.FORMATS) as image:
+            width, height = image.size
+    except UnidentifiedImageError:
+        raise HTTPException(
+            415, f"not a photo of a known kind. Send the bytes of one of {kinds} as the body."
+        ) from None
+    except Exception as error:  # decoders raise anything on hostile bytes
+        raise HTTPException(422, f"a photo that cannot be read ({type(error).__name__}).") from None
+    if width * height * scale * scale > limits.pixels:
+        what = f"{width}x{height} pixels" + (f", {scale} times as large" if scale > 1 else "")
+        raise HTTPException(413, f"{what}: more than {limits.pixels:,}. Send a smaller photo.")
+    try:
+        return photos.Photo(np.asarray(decode.photo(data)))
+    except photos.Unreadable as reason:
+        raise HTTPException(422, f"a photo that cannot be read ({reason}).") from None
+
+
+def _png(image: np.ndarray) -> Response:
+    """uint8 [H, W, 1|3] -> the answer."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(out, "PNG", compress_level=1)
+    return Response(out.getvalue(), media_type="image/png")
+
+
+_PICTURE = {
+    200: {"description": "a picture", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+}
+_REASON = {"application/json": {"schema": {"type": "object", "properties": {"detail": {}}, "required": ["detail"]}}}
+
+
+def _refusals(**reasons: str) -> dict:
+    """Descriptions of answers by their code, such as c413="too large"."""
+    return {int(code[1:]): {"description": text, "content": _REASON} for code, text in reasons.items()}
+
+
+def application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
+    """The interface of one network: /generate, /colorize or /upscale, by its task; /health; /openapi.json."""
+    network, task, turns = source.network, source.task, Turns(limits)
+    about = f"{source.name}: a network that was trained to {task}."
+    app = fastapi.FastAPI(title="pggan-tf", version=__version__, description=about, docs_url=None, redoc_url=None)
+
+    @app.get("/health", summary="Whether it runs, and what it serves")
+    async def health() -> dict[str, str | list[int]]:
+        return {"status": "ok", "task": task, "stages": list(network.resolutions) if task == "generate" else []}
+
+    if task == "generate":
+        app.get("/generate", summary="One face as PNG", response_class=Response, responses=_PICTURE | _refusals(c422="a value that is not allowed", c429="too many wait"))(_generate(network, turns))  # fmt: skip
+        return app
+    verb, scale, change = ("upscale", network.scale, upscale.upscaler(network)) if task == "upscale" else ("colorize", 1, colorize.colorizer(network))  # fmt: skip
+
+    async def changed(request: Request) -> Response:
+        data = await _upload(request, limits)
+        return await turns(lambda: _png(change(_photo(data, limits, scale)).pixels))
+
+    body = {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+    refusals = _refusals(c400="an upload broken off", c408="a slow upload", c413="too many bytes or pixels", c415="not a photo", c422="a damaged photo", c429="too many wait")  # fmt: skip
+    app.post(f"/{verb}", summary=f"The photo in the body, after {task}, as PNG", response_class=Response, responses=_PICTURE | refusals, openapi_extra={"requestBody": body})(changed)  # fmt: skip
+    return app
+
+
+def _generate(network, turns: Turns) -> Callable:
+    functions = {s.name: tf.function(s.function, autograph=False) for s in signatures.of(network)}
+    stages, classes = list(network.resolutions), list(network.classes)
+    Seed = Annotated[int, Query(ge=0, lt=2**32, description="which face")]
+    Stage = Annotated[int, Query(description="pixels", json_schema_extra={"enum": stages})]
+    Truncation = Annotated[float, Query(ge=0, le=1, description="below 1: less varied, more typical faces")]
+    Class = Annotated[str, Query(description="by default one that follows from the seed", json_schema_extra={"enum": classes})]  # fmt: skip
+
+    def draw(seed: int, stage: int, truncation: float, label: str | None) -> Response:
+        values = {"latents": synthesis.latents([seed], network.latent_size), "truncation": np.float32([truncation])}
+        if classes:
+            values["label"] = np.int32([classes.index(label) if label else seed % len(classes)])
+        image = functions[f"gen_{stage}"](**{k: tf.constant(v) for k, v in values.items()})
+        return _png(signatures.output(image, "uint8").numpy()[0])
+
+    def one_of(name: str, value, known: list):
+        if value not in known:
+            raise HTTPException(422, f"{name}={value}: expected one of {', '.join(map(str, known))}.")
+
+    async def plain(seed: Seed = 0, stage: Stage = stages[-1], truncation: Truncation = 1.0) -> Response:
+        one_of("stage", stage, stages)
+        return await turns(partial(draw, seed, stage, truncation, None))
+
+    async def conditional(
+        seed: Seed = 0,
+        stage: Stage = stages[-1],
+        truncation: Truncation = 1.0,
+        label: Annotated[Class, Query(alias="class")] = None,
+    ) -> Response:
+        one_of("stage", stage, stages)
+        if label is not None:
+            one_of("class", label, classes)
+        return await turns(partial(draw, seed, stage, truncation, label))
+
+    return conditional if classes else plain
+
+
+def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], None]) -> None:
+    """Until it is stopped. The address is said when it can be asked."""
+    source = sources.open(path)
+    if source.task == "translate":
+        raise UserError(
+            f"{path} was trained to translate; serve offers networks that generate, colorize, recolor or upscale."
+        )
+    with contextlib.closing(socket.create_server((host, port))) as listening:
+        config = uvicorn.Config(
+            application(source, limits),
+            log_level="warning",
+            server_header=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_keep_alive=5,
+        )
+        say(f"http://{host}:{listening.getsockname()[1]}/")
+        uvicorn.Server(config).run(sockets=[listening])

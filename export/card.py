@@ -1,0 +1,140 @@
+"""MODEL_CARD.md: what a model is, what it was made from, what it is good for and what not (Mitchell et al. 2019)."""
+
+from __future__ import annotations
+
+from export.source import Source
+from pggan_tf import __version__
+from pggan_tf import config as configs
+
+KINDS = {
+    "generate": ("unconditional-image-generation", "makes pictures out of random numbers"),
+    "colorize": ("image-to-image", "colours gray photos: it guesses CIE a and b from L"),
+    "recolor": ("image-to-image", "colours gray photos"),
+    "upscale": ("image-to-image", "enlarges photos and invents the detail that they lack"),
+    "translate": ("image-to-image", "turns photos of one kind into another"),
+}
+USE = {
+    "generate": "Play, teaching, placeholders, studies of how such networks learn. Nobody in the pictures exists.",
+    "colorize": "A plausible colouring for the eye. The colours are guesses: no evidence of what was there.",
+    "recolor": "A plausible colouring for the eye. The colours are guesses: no evidence of what was there.",
+    "upscale": "Pleasing enlargements. Detail is invented: not for faces to be recognised, signs to be read, or medicine.",
+    "translate": "Illustration. What it adds is invented.",
+}
+
+
+def card(source: Source, licence: str | None, files: list[dict], samples: bool) -> str:
+    """Markdown, headed by the fields that model hubs read. files: of report.json. samples: whether samples.png lies beside it."""
+    network, task = source.network, source.task
+    pipeline, does = KINDS[task]
+    head = ["---", f"license: {licence or 'other'}", "library_name: keras", f"pipeline_tag: {pipeline}"]
+    head += ["tags:", "- gan", "- tflite", "- pggan-tf", "---"]
+    sizes = ", ".join(map(str, network.resolutions))
+    lines = [
+        *head,
+        "",
+        f"# {source.name}",
+        "",
+        f"A network that {does}, at {sizes} pixels. Made by pggan-tf {__version__}.",
+        "",
+    ]
+    lines += ["![samples](samples.png)", ""] if samples else []
+    lines += ["## Data", "", *_data(source), "", "## Training", "", *_training(source), ""]
+    lines += ["## Measured", "", *_metrics(source), "", "## Intended use and limits", "", USE[task]]
+    lines += [
+        "It shows what its data showed, with the data's gaps and its biases: who is rare there is drawn badly here. A picture may",
+        "come close to one it was trained on; nothing rules that out. Label what it makes as made by a machine.",
+        "",
+        "## How to load",
+        "",
+        *_loading(source, files),
+        "",
+        "## Files",
+        "",
+    ]
+    lines += ["| file | size | from Keras at most | PSNR | ms an image |", "|---|---|---|---|---|"]
+    for f in files:
+        worst = max(f["signatures"], key=lambda r: r["max_difference"], default=None)
+        last = f["signatures"][-1] if f["signatures"] else None
+        least = min((r["psnr"] for r in f["signatures"] if r["psnr"] is not None), default=None)
+        row = (
+            (f"{worst['max_difference']} of 255", f"{least} dB" if least else "same", f"{last['ms']:.1f}")
+            if last
+            else ("", "", "")
+        )
+        lines.append(f"| `{f['file']}` | {f['bytes'] / 1e6:.2f} MB | {' | '.join(row)} |")
+    lines += [
+        "",
+        "Times: the last signature, on one thread of the CPU that wrote this (saved_model: on all). Every signature is in report.json.",
+        "",
+    ]
+    lines += [
+        f"Licence of the weights: {licence or 'not stated by who exported them'}. sha256 of generator.keras: `{source.sha256}`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _data(source: Source) -> list[str]:
+    if source.environment is None:
+        return ["Not known: exported from a .keras file without its run."]
+    held = source.environment["dataset"]
+    named = (
+        "drawn portraits (no real person)" if held["source"] == "portraits" else f"`{held['source'].split('/')[-1]}`"
+    )
+    text = f"{held['images']:,} images: {named}; checksum `{held['checksum'][:16]}`."
+    return [text + (f" Classes: {', '.join(held['classes'][:20])}." if held["classes"] else "")]
+
+
+def _training(source: Source) -> list[str]:
+    if source.config is None:
+        return ["Not known."]
+    config, environment = source.config, source.environment
+    stages = " -> ".join(map(str, dict.fromkeys(phase.resolution for phase in configs.schedule(config))))
+    parameters = source.network.count_params()
+    return [
+        f"- recipe {config.recipe}, network {config.network}, {parameters:,} parameters, stages {stages} px",
+        f"- loss {config.loss}, {config.update} updates, {source.images_seen():,} images seen, seed {config.seed}",
+        f"- {environment['precision']} on {', '.join(environment['gpus']) or environment['cpu']}, "
+        f"TensorFlow {environment['packages']['tensorflow']}, Keras {environment['packages']['keras']}, commit {(environment['commit'] or 'unknown')[:12]}",
+        "- the whole configuration: config.json",
+    ]
+
+
+def _metrics(source: Source) -> list[str]:
+    if not (found := source.metrics()):
+        return ["Nothing was measured while it trained."]
+    lines = ["| metric | value | images seen |", "|---|---|---|"]
+    lines += [f"| {name} | {value:.4g} | {images:,} |" for name, (value, images) in sorted(found.items())]
+    return [
+        *lines,
+        "",
+        "Such numbers depend on the features, on how many images were drawn and on the data: compare only like with like.",
+    ]
+
+
+def _loading(source: Source, files: list[dict]) -> list[str]:
+    lines = ["```python"]
+    if source.task == "generate":
+        lines += [
+            "from pggan_tf import pixels, synthesis   # pip install pggan-tf",
+            'generator = synthesis.load("generator.keras")',
+            "z = synthesis.latents(range(16), generator.latent_size)",
+            f'pixels.grid("grid.png", synthesis.Sampler(generator).images(z, {source.network.resolutions[-1]}))',
+        ]
+    else:
+        lines += [
+            "from pggan_tf import synthesis   # pip install pggan-tf",
+            'network = synthesis.load("generator.keras")',
+        ]
+    lines += ["```"]
+    if tflite := [f for f in files if f["file"].endswith(".tflite")]:
+        inputs = ", ".join(tflite[0]["inputs"])
+        lines += [
+            "",
+            "```python",
+            "from ai_edge_litert.interpreter import Interpreter   # pip install ai-edge-litert",
+            f'run = Interpreter("{tflite[0]["file"]}").get_signature_runner("{tflite[0]["signatures"][-1]["signature"]}")',
+            f'image = run({inputs})["image"]   # inputs, ranges and outputs: report.json, and the metadata in the file',
+            "```",
+        ]
+    return lines

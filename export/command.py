@@ -1,0 +1,260 @@
+"""`pggan export`: files for phones, browsers and other tools, each compared with Keras before it is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from pggan_tf.errors import UserError
+from preprocessing.command import Choice
+
+FORMATS = ("tflite", "keras", "savedmodel", "onnx", "web")
+QUANTIZE = ("none", "float16", "dynamic", "int8")
+REPORT, CARD = "report.json", "MODEL_CARD.md"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command was given, by the names of its options; everything: --all, kind: --output."""
+
+    quantize: str | None
+    everything: bool
+    kind: str
+    truncation: float | None
+    representative: str | None
+    licence: str | None
+
+
+@click.command("export")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--to",
+    "formats",
+    type=Choice(FORMATS),
+    multiple=True,
+    help=f"{', '.join(FORMATS)}; may be given several times  [tflite]",
+)
+@click.option("--all", "everything", is_flag=True, help="every format, and .tflite in every quantisation")
+@click.option("--out", help="new or empty folder  [RUN/export]")
+@click.option(
+    "--quantize", type=Choice(QUANTIZE), help=f"weights of a .tflite: {', '.join(QUANTIZE)}  [none; dynamic for web]"
+)
+@click.option(
+    "--output",
+    "kind",
+    type=Choice(("uint8", "float32")),
+    default="uint8",
+    show_default=True,
+    help="pixels that come out: uint8, or float32 -1..1",
+)
+@click.option("--truncation", type=click.FloatRange(0, 1), help="of generators, built in  [an input of the file]")
+@click.option("--representative", help="folder of photos that int8 measures its ranges on  [the run's own data]")
+@click.option("--licence", help="of the weights, for the model card and the files, such as cc-by-4.0")
+def command(runs, formats, everything, out, quantize, kind, truncation, representative, licence):
+    """Exports RUN, a finished run's folder or a generator.keras. A site (--to web) may hold several RUNs of different tasks."""
+    if everything and (formats or quantize):
+        raise UserError("--all and --to or --quantize: give one of them. --all is every format and every quantisation.")
+    formats = FORMATS if everything else formats or ("tflite",)
+    if len(runs) > 1 and formats != ("web",):
+        raise UserError(f"{len(runs)} runs: only --to web puts several into one folder. Export them one by one.")
+    given = Path(runs[0])
+    target = Path(out) if out else (given if given.is_dir() else given.parent) / "export"
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"--out {target}: is not an empty folder. Choose a new one, or remove it.")
+    from pggan_tf import terminal
+
+    terminal.start_tensorflow()
+    _require(formats)
+    from export import source as sources
+
+    opened = [sources.open(run) for run in runs]
+    tasks = [s.task for s in opened]
+    if len(set(tasks)) < len(tasks):
+        raise UserError(
+            f"{' and '.join(runs)}: two are for {max(tasks, key=tasks.count)}; a site has one network for each task."
+        )
+    if truncation is not None and "generate" not in tasks:
+        raise UserError(f"--truncation {truncation}: {runs[0]} takes photos; only generators have it.")
+    partial = target.absolute()
+    partial = partial.with_name(f".{partial.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        options = Options(quantize, everything, kind, truncation, representative, licence)
+        files = _write(opened, formats, partial, options)
+        if target.exists():
+            target.rmdir()
+        partial.rename(target)
+    except OSError as error:
+        raise UserError(
+            f"--out {target}: cannot be written ({error.strerror}). Choose a folder you may write to."
+        ) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    _show(files)
+    click.echo(target)
+
+
+def _require(formats) -> None:
+    """Says what is missing before any work is done."""
+    import importlib.util
+
+    if {"tflite", "web"} & set(formats) and (
+        missing := [p for p in ("ai_edge_litert", "ai_edge_quantizer") if importlib.util.find_spec(p) is None]
+    ):
+        raise UserError(f'{", ".join(missing)} not installed. Type: pip install -e ".[export]"')
+    if "onnx" in formats:
+        from export import onnx
+
+        onnx.require()
+    if "web" in formats:
+        from export import web
+
+        web.runtime()
+
+
+def _write(opened, formats, out: Path, options: Options) -> list[dict]:
+    """Everything into `out`. Returns the files of report.json."""
+    from export import card, web
+    from export import source as sources
+
+    def photos(source):
+        if source.task == "generate":
+            return ()
+        own = source.photos(options.representative)
+        if own is None and (options.quantize == "int8" or options.everything):
+            raise UserError(
+                f"--quantize int8: the data of {source.name} is gone. Give a folder of photos: --representative FOLDER"
+            )
+        return own if own is not None else sources.drawn(source.network.resolutions[-1])
+
+    if formats == ("web",):
+        files = web.build(opened, out, options.quantize or "dynamic", options.truncation, photos)
+        for source in opened:
+            name = CARD if len(opened) == 1 else f"MODEL_CARD-{source.task}.md"
+            own = [f for f in files if f["file"] == f"models/{source.task}.tflite"]
+            (out / name).write_text(card.card(source, options.licence, own, samples=False))
+        return files
+    (source,) = opened
+    files = _files(source, formats, out, options, photos(source))
+    if "web" in formats:
+        (out / "web").mkdir()
+        made = web.build(opened, out / "web", options.quantize or "dynamic", options.truncation, photos)
+        files += [{**f, "file": f"web/{f['file']}"} for f in made]
+    samples = _samples(source, out)
+    report = {
+        "source": source.name,
+        "task": source.task,
+        "sha256": source.sha256,
+        "licence": options.licence,
+        "files": files,
+    }
+    (out / REPORT).write_text(json.dumps(report, indent=1) + "\n")
+    text = card.card(source, options.licence, files, samples)
+    for name in (CARD, "README.md"):  # hubs show the latter
+        (out / name).write_text(text)
+    if source.config is not None:
+        shutil.copy(source.folder / "config.json", out)
+    return files
+
+
+def _files(source, formats, out: Path, options: Options, photos) -> list[dict]:
+    import tensorflow as tf
+
+    from export import onnx, parity, signatures, tflite
+
+    network, kind = source.network, options.kind
+    offered = signatures.of(network, options.truncation)
+    described = {s.name: {"inputs": {n: {"shape": i.shape, "type": i.dtype, "about": i.about} for n, i in s.inputs.items()}, "image": f"{s.about}, {'0..255' if kind == 'uint8' else '-1..1'}"} for s in offered}  # fmt: skip
+    files: list[dict] = []
+
+    def keep(name: str, size: int, run, how: str):
+        rows = parity.compare(offered, run, photos, kind)
+        parity.require(rows, tflite.QUANTIZATIONS[how], name)
+        report = {"file": name, "bytes": size, "quantize": how, "inputs": list(offered[-1].inputs)}
+        files.append({**report, "signatures": [asdict(r) for r in rows]})
+
+    if "tflite" in formats:
+        plain = tflite.convert(network, offered, kind)
+        about = {
+            "name": source.name,
+            "task": source.task,
+            "sha256": source.sha256,
+            "licence": options.licence,
+            "signatures": described,
+        }
+        for how in tflite.QUANTIZATIONS if options.everything else [options.quantize or "none"]:
+            name = "generator.tflite" if how == "none" else f"generator-{how}.tflite"
+            model = tflite.quantize(plain, offered, how, photos)
+            model = tflite.with_metadata(model, f"{source.name}: {source.task}", {**about, "quantize": how})
+            keep(name, len(model), tflite.Runner(model), how)
+            (out / name).write_bytes(model)
+    if "keras" in formats:
+        shutil.copy(source.file, out / "generator.keras")
+        files.append(
+            {
+                "file": "generator.keras",
+                "bytes": source.file.stat().st_size,
+                "quantize": "none",
+                "inputs": [],
+                "signatures": [],
+            }
+        )
+    if "savedmodel" in formats:
+        folder = out / "saved_model"
+        tflite.saved_model(network, offered, folder, kind)
+        loaded = tf.saved_model.load(str(folder))
+
+        def run(name, inputs):
+            return loaded.signatures[name](**{k: tf.constant(v) for k, v in inputs.items()})["image"].numpy()
+
+        keep("saved_model", sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()), run, "none")
+    if "onnx" in formats:
+        (out / "onnx").mkdir()
+        made = onnx.convert(offered, kind)
+        for name, content in made.items():
+            (out / "onnx" / f"{name}.onnx").write_bytes(content)
+        keep("onnx", sum(map(len, made.values())), onnx.Runner(made), "none")
+    return files
+
+
+def _samples(source, out: Path) -> bool:
+    """samples.png: what the network makes. Of networks that take photos, the newest grid of their run."""
+    from pggan_tf import pixels, synthesis
+
+    network = source.network
+    if source.task == "generate":
+        images = synthesis.Sampler(network).images(
+            synthesis.latents(range(16), network.latent_size), network.resolutions[-1]
+        )
+        pixels.grid(out / "samples.png", images, size=64)
+        return True
+    for newest in sorted(source.folder.glob("fakes-*.png"))[-1:]:
+        shutil.copy(newest, out / "samples.png")
+        return True
+    return False
+
+
+def _show(files: list[dict]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None)
+    for name in ("file", "MB", "signature", "differs by", "PSNR dB", "ms an image"):
+        table.add_column(name, justify="left" if name in ("file", "signature") else "right")
+    for f in files:
+        head = (f["file"], f"{f['bytes'] / 1e6:.2f}")
+        if not f["signatures"]:
+            table.add_row(*head)
+        for i, r in enumerate(f["signatures"]):
+            psnr = "same" if r["psnr"] is None else f"{r['psnr']:.1f}"
+            table.add_row(
+                *(head if i == 0 else ("", "")), r["signature"], f"{r['max_difference']} of 255", psnr, f"{r['ms']:.2f}"
+            )
+    with contextlib.suppress(BrokenPipeError):
+        Console(highlight=False).print(table)

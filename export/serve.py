@@ -1,0 +1,107 @@
+"""`pggan serve`: a site that `pggan export --to web` made, or a network behind a small HTTP interface."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import importlib.util
+from pathlib import Path
+
+import click
+
+from pggan_tf import terminal
+from pggan_tf.errors import UserError
+
+# What a browser asks of a page before it lets its code share memory between threads.
+ISOLATION = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    extensions_map = {
+        **http.server.SimpleHTTPRequestHandler.extensions_map,
+        ".js": "text/javascript",
+        ".wasm": "application/wasm",
+        ".tflite": "application/octet-stream",
+        ".webmanifest": "application/manifest+json",
+    }
+
+    def end_headers(self):
+        for name, value in ISOLATION.items():
+            self.send_header(name, value)
+        self.send_header("Cache-Control", "no-cache")  # a site that was made anew is seen at once
+        super().end_headers()
+
+    def list_directory(self, path):
+        self.send_error(http.HTTPStatus.NOT_FOUND)
+
+    def log_message(self, format, *arguments):
+        pass
+
+
+def site_server(site: Path, host: str, port: int) -> http.server.ThreadingHTTPServer:
+    """Serves the files of `site`, and nothing outside of it. port 0: any free one."""
+    return http.server.ThreadingHTTPServer((host, port), functools.partial(_Handler, directory=str(site)))
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def _require() -> None:
+    if missing := [p for p in ("fastapi", "uvicorn") if importlib.util.find_spec(p) is None]:
+        raise UserError(f'{", ".join(missing)} not installed. Type: pip install -e ".[serve]"')
+
+
+@click.command("serve")
+@click.argument("path")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="address to listen on; 0.0.0.0 is every one of this machine"
+)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one")
+@click.option("--max-mb", default=16, show_default=True, type=click.IntRange(1), help="size of an upload, at most")
+@click.option(
+    "--max-megapixels",
+    default=16.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="of an uploaded photo, and of a result",
+)
+@click.option(
+    "--waiting",
+    default=16,
+    show_default=True,
+    type=click.IntRange(1),
+    help="requests that may wait for their turn; more are told 429",
+)
+@click.option(
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="seconds for an upload, and for waiting",
+)
+def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
+    """Serves PATH: a site of `pggan export --to web` with the headers that threads need, or a run over HTTP."""
+    folder = Path(path)
+    try:
+        if (folder / "site.json").is_file():
+            with site_server(folder, host, port) as server:
+                click.echo(_address(host, server.server_port))
+                server.serve_forever()
+        else:
+            _require()
+            terminal.start_tensorflow()
+            from export import api
+
+            limits = api.Limits(max_mb << 20, int(max_megapixels * 1e6), waiting, timeout)
+            api.serve(path, host, port, limits, click.echo)
+    except KeyboardInterrupt:
+        pass
+    except OSError as error:
+        raise UserError(
+            f"--host {host} --port {port}: cannot be listened on ({error.strerror}). Choose another --port."
+        ) from None

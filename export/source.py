@@ -1,0 +1,117 @@
+"""What is exported: a finished run, or a generator.keras that somebody passed on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from export import signatures
+from pggan_tf import config as configs
+from pggan_tf import shards
+from pggan_tf.errors import UserError
+from pggan_tf.training import run as runs
+
+PHOTOS = 64  # of the run's data, that examples are made from
+
+
+@dataclass(frozen=True)
+class Source:
+    """file: its generator.keras, of which sha256 is the hash. config, environment: None where there is no run around it."""
+
+    name: str
+    network: object
+    file: Path
+    sha256: str
+    config: configs.Config | None = None
+    environment: dict | None = None
+
+    @property
+    def task(self) -> str:
+        return signatures.task(self.network)
+
+    @property
+    def folder(self) -> Path:
+        return self.file.parent
+
+    def about(self) -> str:
+        """What it learned from, in a few words."""
+        if self.environment is None:
+            return "data that is not known here"
+        held = self.environment["dataset"]
+        what = "drawn portraits" if held["source"] == "portraits" else f"'{held['source'].rstrip('/').split('/')[-1]}'"
+        return f"{held['images']:,} images of {what}" if held["source"] != "portraits" else f"{held['images']:,} {what}"
+
+    def metrics(self) -> dict[str, tuple[float, int]]:
+        """Name of a metric -> (its last value, images seen then), from stats.jsonl."""
+        path, found = self.folder / runs.STATS, {}
+        if self.config is None or not path.is_file():
+            return found
+        for line in path.read_text().splitlines():
+            try:
+                values = json.loads(line)
+                found |= {name: (float(v), values["images"]) for name, v in values.get("metrics", {}).items()}
+            except (ValueError, KeyError):
+                continue  # the line that was being written
+        return found
+
+    def images_seen(self) -> int:
+        path = self.folder / runs.STATS
+        lines = path.read_text().splitlines() if path.is_file() else []
+        return max((json.loads(line).get("images", 0) for line in lines[-3:]), default=0)
+
+    def photos(self, folder: str | None) -> np.ndarray | None:
+        """Photos uint8 [N, S, S, 3] for examples: of `folder` (--representative), else of the run's own data; None where that
+        is gone."""
+        size = self.network.resolutions[-1]
+        if folder:
+            return _photos(Path(folder), size)
+        held = (self.environment or {}).get("dataset", {}).get("folder")
+        if held is None or not shards.is_shards(held):
+            return None
+        opened = shards.Shards(held, verify=False)
+        stored = opened.manifest.resolutions[-1]
+        count = min(PHOTOS, opened.count(stored))
+        images = opened.read(stored, np.linspace(0, opened.count(stored) - 1, count).astype(int))
+        return images.repeat(3, axis=-1) if images.shape[-1] == 1 else images
+
+
+def _photos(folder: Path, size: int) -> np.ndarray:
+    from preprocessing import decode
+
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in decode.EXTENSIONS)[:PHOTOS]
+    if not files:
+        raise UserError(
+            f"--representative {folder}: no images found. Expected a folder of {', '.join(decode.EXTENSIONS)}."
+        )
+    try:
+        return np.stack([decode.square(decode.photo(p.read_bytes()), size) for p in files])
+    except decode.Unreadable as error:
+        raise UserError(f"--representative {folder}: an image cannot be used: {error}.") from None
+
+
+def drawn(size: int) -> np.ndarray:
+    """Portraits in place of photos, for comparisons that any picture serves."""
+    from preprocessing.sources import portraits
+
+    return np.stack([portraits.portrait(i, min(size, portraits.LARGEST)) for i in range(16)])
+
+
+def open(path: str | Path) -> Source:
+    """A finished run's folder, or a .keras file."""
+    from pggan_tf import synthesis
+
+    path = Path(path)
+    if (path / runs.CONFIG).is_file() and not (path / runs.GENERATOR).is_file():
+        raise UserError(
+            f"{path}: has no {runs.GENERATOR}, so the run has not ended. Go on with: pggan train --resume {path}"
+        )
+    network = synthesis.load(path)
+    file = path / runs.GENERATOR if path.is_dir() else path
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if (file.parent / runs.CONFIG).is_file() and file.name == runs.GENERATOR:
+        return Source(file.parent.resolve().name, network, file, digest, *runs.read(file.parent))
+    return Source(file.stem, network, file, digest)

@@ -1,0 +1,187 @@
+"""A network as one .tflite file: every signature in it, the weights once.
+
+python -m export.tflite RUN                       # the same as pggan export RUN --to tflite
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from export.signatures import Signature, output
+from pggan_tf import terminal
+from pggan_tf.errors import UserError
+
+METADATA = "pggan-tf"  # name of the file's metadata buffer: JSON
+CALIBRATION = 16  # examples of each signature that int8's ranges are measured on
+# Least peak signal-to-noise ratio against Keras, in dB over 0..255, that a file has to reach for every signature.
+QUANTIZATIONS = {"none": 60.0, "float16": 45.0, "dynamic": 30.0, "int8": 26.0}
+# What is quantised: the rest (normalisation, colour conversion) is cheap, and would suffer.
+_LAYERS = ("CONV_2D", "CONV_2D_TRANSPOSE", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+def saved_model(network, signatures: Sequence[Signature], folder: str | Path, kind: str) -> None:
+    """A SavedModel with the signatures. Not tf.saved_model.save of a module: the converter can read weights of zero from it."""
+    import keras
+
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    for s in signatures:
+        archive.add_endpoint(s.name, named(s, kind), input_signature=s.specs())
+    with quiet():
+        archive.write_out(str(folder), verbose=False)
+
+
+def named(signature: Signature, kind: str):
+    """The signature's function with its inputs as named arguments, from which files take the names."""
+    import inspect
+
+    def function(*values):
+        return {"image": output(signature.function(**dict(zip(signature.inputs, values))), kind)}
+
+    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in signature.inputs]
+    function.__signature__ = inspect.Signature(parameters)
+    function.__name__ = signature.name
+    return function
+
+
+def convert(network, signatures: Sequence[Signature], kind: str = "uint8") -> bytes:
+    """Without quantisation. kind: of the output, uint8 or float32."""
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        saved_model(network, signatures, folder, kind)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[s.name for s in signatures])
+        with quiet():
+            return converter.convert()
+
+
+def quantize(model: bytes, signatures: Sequence[Signature], how: str, photos: Sequence[np.ndarray] = ()) -> bytes:
+    """A converted file with smaller weights. photos: what int8 measures its ranges on, uint8 [S, S, 3] for signatures that
+    take pictures."""
+    if how == "none":
+        return model
+    with quiet():
+        from ai_edge_quantizer import qtyping, quantizer
+
+    made = quantizer.Quantizer(bytearray(model))
+    for layer in map(qtyping.TFLOperationName, _LAYERS):
+        if how == "float16":
+            weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+            config = qtyping.OpQuantizationConfig(
+                weight_tensor_config=weights,
+                compute_precision=qtyping.ComputePrecision.FLOAT,
+                explicit_dequantize=True,
+            )
+            made.update_quantization_recipe(".*", layer, config, "float_casting")
+        elif how == "dynamic":
+            if layer != "DEPTHWISE_CONV_2D":  # few weights, and runtimes compute them several times slower so
+                made.add_dynamic_config(".*", layer, num_bits=8)
+        else:
+            made.add_static_config(".*", layer, activation_num_bits=8, weight_num_bits=8)
+    with quiet():
+        ranges = None
+        try:
+            if how == "int8":
+                ranges = made.calibrate({s.name: examples(s, CALIBRATION, photos) for s in signatures})
+            return bytes(made.quantize(ranges).quantized_model)
+        except (ValueError, RuntimeError, NotImplementedError) as error:
+            why = str(error).strip().splitlines()[0][:150]
+            others = ", ".join(q for q in QUANTIZATIONS if q != how)
+            raise UserError(f"--quantize {how}: this network's layers do not take it ({why}). Try {others}.") from None
+
+
+@contextlib.contextmanager
+def quiet():
+    """What converters say while they work, the report says at the end."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(action="ignore"),
+            terminal.silent(),
+        ):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def examples(signature: Signature, count: int, photos: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """`count` sets of inputs. photos: uint8 [S, S, 3], used in turn and reduced to the signature's size."""
+    if signature.photo is None:
+        return [signature.example(i, None) for i in range(count)]
+    from PIL import Image
+
+    size = (signature.photo, signature.photo)
+    if not len(photos):
+        raise ValueError(f"{signature.name}: no photos to make inputs from.")
+    resized = [np.asarray(Image.fromarray(p).resize(size)) for p in photos[:count]]
+    return [signature.example(i, resized[i % len(resized)]) for i in range(count)]
+
+
+def with_metadata(model: bytes, description: str, content: dict) -> bytes:
+    """The file with a description, and `content` as JSON in a metadata buffer that any reader of the format can get at."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    parsed = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(json.dumps(content).encode(), np.uint8)
+    parsed.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = METADATA.encode(), len(parsed.buffers) - 1
+    parsed.metadata = [*(parsed.metadata or []), entry]
+    parsed.description = description.encode()
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
+
+
+def metadata(model: bytes) -> dict:
+    """What `with_metadata` put in."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    try:
+        parsed = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+        entry = next(m for m in parsed.metadata or [] if m.name == METADATA.encode())
+        return json.loads(bytes(parsed.buffers[entry.buffer].data))
+    except Exception:  # a reader of flat buffers raises anything on bytes that are none
+        raise UserError("not a .tflite file that this project wrote.") from None
+
+
+class Runner:
+    """A .tflite file run by LiteRT on the CPU."""
+
+    def __init__(self, model: bytes, threads: int = 1):
+        with terminal.silent():
+            from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            self._interpreter = Interpreter(model_content=model, num_threads=threads)
+        except ValueError as error:
+            raise UserError(f"not a .tflite file that can be run ({error}).") from None
+        self._signatures: dict = {}
+
+    def __call__(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        if name not in self._signatures:
+            self._signatures[name] = self._interpreter.get_signature_runner(name)
+            with terminal.silent():  # a first call makes the delegate, which says so
+                self._signatures[name](**inputs)
+        return self._signatures[name](**inputs)["image"]
+
+
+if __name__ == "__main__":
+    import sys
+
+    from export.command import command
+    from pggan_tf.cli import main
+
+    sys.exit(main(sys.argv[1:], command))

@@ -1,0 +1,181 @@
+"""A static site that runs exported networks in the browser: the modules of export/web, LiteRT.js, and the models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from export import parity, signatures, tflite
+from export.source import Source
+from pggan_tf import pixels, synthesis
+from pggan_tf.errors import UserError
+from preprocessing.command import cache_folder
+
+SOURCES = Path(__file__).parent / "web"
+PACKAGES = ("package.json", "package-lock.json")
+SITE = "site.json"
+# The builds of the runtime that a page chooses from: without relaxed SIMD, with it, with threads too.
+RUNTIMES = ("litert_wasm_compat_internal", "litert_wasm_internal", "litert_wasm_threaded_internal")
+_PROBE = 48  # numbers of an image that a browser's GPU has to come near
+
+
+def runtime() -> Path:
+    """The folder of @litertjs, brought by npm as package-lock.json says, once."""
+    key = hashlib.sha256(b"".join((SOURCES / p).read_bytes() for p in PACKAGES)).hexdigest()[:16]
+    folder = cache_folder() / "web" / key
+    found = folder / "node_modules" / "@litertjs"
+    if found.is_dir():
+        return found
+    if shutil.which("npm") is None:
+        raise UserError(
+            "--to web: npm is not installed; it brings the browser's runtime. Install Node.js 18 or newer, which has it "
+            "(https://nodejs.org; Debian: apt-get install npm), then try again."
+        )
+    partial = folder.with_name(f".{key}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name in PACKAGES:
+        shutil.copy(SOURCES / name, partial)
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    result = subprocess.run(command, cwd=partial, capture_output=True, text=True)
+    if result.returncode:
+        reason = next((x for x in result.stderr.splitlines() if "error" in x.lower()), "no reason given")
+        shutil.rmtree(partial)
+        raise UserError(
+            f"--to web: npm could not bring the browser's runtime ({reason[:200]}). Check the network, then try again."
+        )
+    try:
+        partial.rename(folder)
+    except OSError:  # another process brought the same meanwhile
+        shutil.rmtree(partial)
+    return found
+
+
+def build(sources: Sequence[Source], out: Path, how: str, truncation: float | None, photos) -> list[dict]:
+    """Writes the site into the empty folder `out`. photos: source -> what examples are made from. Returns one object for
+    each model's file, as in report.json."""
+    packages = runtime()
+    for path in SOURCES.iterdir():
+        if path.name not in PACKAGES and path.is_file():
+            shutil.copy(path, out)
+    _copy_runtime(packages, out / "lib")
+    (out / "models").mkdir()
+    models, files = [], []
+    for source in sources:
+        entry, report = _model(source, out, how, truncation, photos(source))
+        models.append(entry)
+        files.append(report)
+    _icons(next((s for s in sources if s.task == "generate"), None), out)
+    sizes = {name: (out / "lib" / "wasm" / f"{name}.wasm").stat().st_size for name in RUNTIMES}
+    (out / SITE).write_text(json.dumps({"models": models, "runtime": sizes}, indent=1))
+    _seal(out)
+    return files
+
+
+def _copy_runtime(packages: Path, lib: Path) -> None:
+    (lib / "wasm").mkdir(parents=True)
+    code = (packages / "core" / "dist" / "index.js").read_text()
+    bare = 'from "@litertjs/wasm-utils"'
+    if bare not in code:
+        raise UserError(
+            f"--to web: {packages / 'core'} is not the version of package-lock.json. Remove {packages.parents[1]}, then try again."
+        )
+    # Bare names would need an import map, which the page's security policy does not let in.
+    code = code.replace(bare, 'from "./wasm-utils.js"')
+    (lib / "litert.js").write_text(code.rpartition("//# sourceMappingURL")[0] or code)
+    helper = (packages / "wasm-utils" / "dist" / "index.js").read_text()
+    (lib / "wasm-utils.js").write_text(helper.rpartition("//# sourceMappingURL")[0] or helper)
+    for name in RUNTIMES:
+        for suffix in (".js", ".wasm"):
+            shutil.copy(packages / "core" / "wasm" / f"{name}{suffix}", lib / "wasm")
+
+
+def _model(source: Source, out: Path, how: str, truncation: float | None, photos) -> tuple[dict, dict]:
+    """One network of the site. With floats in and out, which WebGPU can take, and fixed sizes, which LiteRT.js needs."""
+    network, task = source.network, source.task
+    offered = signatures.of(network, truncation, dynamic=False, pixels="float32")
+    model = tflite.quantize(tflite.convert(network, offered, "float32"), offered, how, photos)
+    run = tflite.Runner(model)
+    rows = parity.compare(offered, run, photos, "float32")
+    parity.require(rows, tflite.QUANTIZATIONS[how], f"models/{task}.tflite ({how})")
+    model = tflite.with_metadata(model, f"{source.name} ({task})", {"source": source.name, "sha256": source.sha256})
+    path = out / "models" / f"{task}.tflite"
+    path.write_bytes(model)
+    entry = {
+        "task": task,
+        "file": f"models/{task}.tflite",
+        "bytes": len(model),
+        "sha256": hashlib.sha256(model).hexdigest(),
+        "about": source.about(),
+        "signatures": {s.name: {"inputs": {n: i.shape for n, i in s.inputs.items()}} for s in offered},
+        "probe": _probe(offered[0], run),
+        "classes": list(network.classes) if task == "generate" else [],
+    }
+    for name in ("latent_size", "scale", "context"):
+        if hasattr(network, name):
+            entry[name] = getattr(network, name)
+    report = {"file": entry["file"], "bytes": len(model), "quantize": how, "inputs": list(offered[-1].inputs)}
+    return entry, {**report, "signatures": [asdict(r) for r in rows]}
+
+
+def _probe(signature: signatures.Signature, run: tflite.Runner) -> dict:
+    """What the CPU makes of an input that a page can make too: seed 0, or a picture that is gray all over."""
+    usual = {"latents": lambda shape: synthesis.latents([0], shape[1]), "truncation": np.ones}
+    inputs = {}
+    for name, i in signature.inputs.items():
+        make = usual.get(name, np.zeros if name == "label" else lambda shape: np.full(shape, 128))
+        inputs[name] = make(i.shape).astype(i.dtype)
+    values = pixels.to_uint8(run(signature.name, inputs)).ravel()
+    return {"signature": signature.name, "pixels": values[:: max(1, len(values) // _PROBE)][:_PROBE].tolist()}
+
+
+def _icons(faces: Source | None, out: Path) -> None:
+    """A face of the generator's own; without one, a disc."""
+    from PIL import Image, ImageDraw
+
+    if faces is None:
+        image = Image.new("RGB", (512, 512), "#f6f5f2")
+        ImageDraw.Draw(image).ellipse((96, 96, 416, 416), fill="#3d5afe")
+    else:
+        network = faces.network
+        made = synthesis.Sampler(network, batch=1).images(
+            synthesis.latents([0], network.latent_size), network.resolutions[-1], truncation=0.6
+        )[0]
+        image = Image.fromarray(made.squeeze(-1) if made.shape[-1] == 1 else made).convert("RGB")
+    for size in (192, 512):
+        image.resize((size, size), Image.Resampling.BICUBIC).save(out / f"icon-{size}.png")
+    manifest = {
+        "name": "Made here, on your device",
+        "short_name": "Faces" if faces else "Photos",
+        "start_url": "./",
+        "scope": "./",
+        "display": "standalone",
+        "background_color": "#16171a",
+        "theme_color": "#16171a",
+        "icons": [
+            {"src": f"icon-{s}.png", "sizes": f"{s}x{s}", "type": "image/png", "purpose": "any maskable"}
+            for s in (192, 512)
+        ],
+    }
+    (out / "manifest.webmanifest").write_text(json.dumps(manifest, indent=1))
+
+
+def _seal(out: Path) -> None:
+    """Fills in what the service worker keeps from the start (the large files follow as they are used) and its version."""
+    files = sorted(p for p in out.rglob("*") if p.is_file() and p.name != "sw.js")
+    digest = hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in [*files, out / "sw.js"]))
+    small = [
+        p.relative_to(out).as_posix()
+        for p in files
+        if p.suffix not in (".wasm", ".tflite") and "wasm/" not in p.as_posix()
+    ]
+    text = (out / "sw.js").read_text()
+    text = text.replace('"@VERSION@"', json.dumps(digest.hexdigest()[:16])).replace('["@FILES@"]', json.dumps(small))
+    (out / "sw.js").write_text(text)

@@ -1,0 +1,92 @@
+// The page: tabs for the networks that the site has, loading, messages, and working offline.
+
+import { Model, Problem } from "./runtime.js";
+import { faces } from "./faces.js";
+import { photo } from "./photo.js";
+
+const PANELS = {
+  generate: { tab: "Faces", open: faces },
+  colorize: { tab: "Colorize", open: photo },
+  recolor: { tab: "Recolor", open: photo },
+  upscale: { tab: "Upscale", open: photo },
+  translate: { tab: "Translate", open: photo },
+};
+const $ = (id) => document.getElementById(id);
+const tablist = document.querySelector("[role=tablist]");
+const panels = new Map(); // task -> its panel, once opened
+let chosen;
+
+function show(error) {
+  if (!(error instanceof Problem)) console.info(error);
+  $("problem").textContent = error instanceof Problem ? error.message : `Something went wrong: ${error.message ?? error}`;
+  $("problem").hidden = false;
+  $("loading").hidden = true;
+}
+
+async function choose(site, task) {
+  chosen = task;
+  for (const tab of tablist.children) {
+    tab.setAttribute("aria-selected", tab.dataset.task === task);
+    tab.tabIndex = tab.dataset.task === task ? 0 : -1;
+  }
+  panels.forEach((panel, name) => (panel.hidden = name !== task));
+  $("problem").hidden = true;
+  $("status").textContent = "";
+  if (panels.has(task)) return;
+  $("loading").hidden = false;
+  $("progress").value = 0;
+  try {
+    const entry = site.models.find((model) => model.task === task);
+    const model = await Model.open(site, entry, (share) => chosen === task && ($("progress").value = share));
+    if (panels.has(task)) return;
+    const panel = document.createElement("section");
+    panel.role = "tabpanel";
+    panel.id = `panel-${task}`;
+    panel.setAttribute("aria-label", PANELS[task].tab);
+    panel.hidden = chosen !== task;
+    panels.set(task, panel);
+    document.querySelector("main").append(panel);
+    await PANELS[task].open(panel, model, (text) => chosen === task && ($("status").textContent = text));
+    keep();
+  } catch (error) {
+    panels.get(task)?.remove();
+    panels.delete(task);
+    if (chosen === task) show(error);
+  } finally {
+    if (chosen === task) $("loading").hidden = true;
+  }
+}
+
+/** Everything that was loaded so far is kept for later visits without a network. */
+async function keep() {
+  const worker = (await navigator.serviceWorker?.ready)?.active;
+  worker?.postMessage(performance.getEntriesByType("resource").map((entry) => entry.name));
+}
+
+async function start() {
+  navigator.serviceWorker?.register("sw.js").catch((error) => console.info("no offline use:", error));
+  const response = await fetch("site.json").catch(() => null);
+  if (!response?.ok) throw new Problem("site.json could not be loaded. Check the connection, then reload this page.");
+  const site = await response.json();
+  for (const { task, about } of site.models) {
+    const tab = document.createElement("button");
+    Object.assign(tab, { role: "tab", textContent: PANELS[task].tab, title: about });
+    tab.dataset.task = task;
+    tab.setAttribute("aria-controls", `panel-${task}`);
+    tab.onclick = () => choose(site, task);
+    tablist.append(tab);
+  }
+  tablist.hidden = site.models.length < 2;
+  tablist.onkeydown = ({ key }) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+    if (!step) return;
+    const tabs = [...tablist.children];
+    const next = tabs[(tabs.findIndex((tab) => tab.dataset.task === chosen) + step + tabs.length) % tabs.length];
+    next.focus();
+    next.click();
+  };
+  const asked = new URLSearchParams(location.hash.slice(1)).get("panel");
+  await choose(site, site.models.some(({ task }) => task === asked) ? asked : site.models[0].task);
+}
+
+start().catch(show);

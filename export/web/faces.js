@@ -1,0 +1,172 @@
+// Faces: a seed is a face; the same one at every stage, morphs, grids of many.
+
+import { between, latents } from "./latents.js";
+import { toImageData } from "./runtime.js";
+
+const COUNTS = [1, 4, 9, 16, 25];
+const SMOOTH = 64; // pixels from which on a picture is enlarged smoothly; smaller ones show what they are made of
+const anySeed = () => Math.floor(Math.random() * 1e6);
+
+function paint(canvas, image) {
+  [canvas.width, canvas.height] = [image.width, image.height];
+  canvas.classList.toggle("pixels", image.width < SMOOTH);
+  canvas.getContext("2d").putImageData(toImageData(image), 0, 0);
+}
+
+/** What the address says after #, checked; the rest by default. */
+function remembered(stages, classes) {
+  const given = new URLSearchParams(location.hash.slice(1));
+  const number = (name, low, high, otherwise) => {
+    const value = given.has(name) ? Number(given.get(name)) : NaN;
+    return value >= low && value <= high ? value : otherwise;
+  };
+  const stage = number("stage", 1, 4096, stages.at(-1));
+  return {
+    seed: Math.floor(number("seed", 0, 2 ** 32 - 1, anySeed())),
+    stage: stages.includes(stage) ? stage : stages.at(-1),
+    count: COUNTS.includes(number("count", 1, 25, 1)) ? number("count", 1, 25, 1) : 1,
+    truncation: number("truncation", 0, 1, 1),
+    target: Math.floor(number("target", 0, 2 ** 32 - 1, anySeed())),
+    morph: number("morph", 0, 1, 0),
+    label: Math.floor(number("label", 0, classes - 1, 0)),
+  };
+}
+
+export async function faces(panel, model, say) {
+  const { latent_size: size, classes } = model.entry;
+  const stages = Object.keys(model.entry.signatures).map((name) => Number(name.split("_")[1]));
+  const state = remembered(stages, Math.max(1, classes.length));
+  panel.append(document.getElementById("faces").content.cloneNode(true));
+  const grid = panel.querySelector(".faces");
+  const control = (name) => panel.querySelector(`[name=${name}]`);
+  const small = new Map(); // stage -> its canvas in the strip
+
+  const choices = (place, name, values, draw) => {
+    for (const value of values) {
+      const label = document.createElement("label");
+      const input = Object.assign(document.createElement("input"), { type: "radio", name, value, className: "unseen" });
+      input.checked = value === state[name];
+      input.onchange = () => change({ [name]: value });
+      label.append(input, ...draw(value));
+      place.append(label);
+    }
+  };
+  choices(panel.querySelector(".growth .row"), "stage", stages, (stage) => {
+    small.set(stage, document.createElement("canvas"));
+    return [small.get(stage), `${stage} px`];
+  });
+  choices(panel.querySelector("[data-counts]"), "count", COUNTS, (count) => [`${count}`]);
+  panel.querySelector("[data-classes]").hidden = !classes.length;
+  control("truncation").parentElement.hidden = !("truncation" in model.entry.signatures[`gen_${stages[0]}`].inputs); // built in
+  control("label").append(...classes.map((name, i) => new Option(name, i)));
+
+  /** The latents of face number i of the grid: on its way to the target's. */
+  function latent(i) {
+    const own = latents((state.seed + i) % 2 ** 32, size);
+    return state.morph ? between(own, latents(state.target, size), state.morph) : own;
+  }
+
+  const image = (z, stage) =>
+    model.run(`gen_${stage}`, { latents: z, truncation: new Float32Array([state.truncation]), ...(classes.length ? { label: new Int32Array([state.label]) } : {}) });
+
+  function buttons() {
+    while (grid.children.length > state.count) grid.lastChild.remove();
+    while (grid.children.length < state.count) {
+      const button = document.createElement("button");
+      const i = grid.children.length;
+      button.onclick = () => (state.count === 1 ? fresh() : change({ seed: (state.seed + i) % 2 ** 32, count: 1 }));
+      button.append(document.createElement("canvas"));
+      grid.append(button);
+    }
+    grid.style.gridTemplateColumns = `repeat(${Math.sqrt(state.count)}, 1fr)`;
+    [...grid.children].forEach((button, i) => {
+      const what = `Face of seed ${(state.seed + i) % 2 ** 32}, ${state.stage} pixels`;
+      button.setAttribute("aria-label", `${what}. ${state.count === 1 ? "Another one" : "Look at it alone"}`);
+    });
+  }
+
+  function controls() {
+    for (const name of ["seed", "target", "truncation", "morph", "label"]) {
+      if (Number(control(name).value) !== state[name] || control(name).value === "") control(name).value = state[name];
+    }
+    for (const name of ["truncation", "morph"]) {
+      const percent = `${Math.round(100 * state[name])} %`;
+      control(name).parentElement.querySelector(".value").textContent = percent;
+      control(name).setAttribute("aria-valuetext", percent);
+    }
+    for (const radio of panel.querySelectorAll("[type=radio]")) radio.checked = Number(radio.value) === state[radio.name];
+    control("new").textContent = state.count === 1 ? "New face" : "New faces";
+  }
+
+  let wanted = 0; // counts changes: what is drawn for an older one is given up
+  let drawing = Promise.resolve();
+
+  async function draw(turn) {
+    const pause = () => new Promise((resolve) => setTimeout(resolve));
+    let ms = 0;
+    for (let i = 0; i < state.count; i++) {
+      if (turn !== wanted) return;
+      const made = await image(latent(i), state.stage);
+      ms += made.ms / state.count;
+      if (turn !== wanted) return;
+      paint(grid.children[i].firstChild, made);
+      await pause();
+    }
+    say(`${state.stage} px in ${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms, ${model.where}`);
+    // Not for every step of a slider: browsers refuse to change the address too often.
+    history.replaceState(null, "", `#${new URLSearchParams({ panel: "generate", ...state })}`);
+    for (const stage of stages) {
+      if (turn !== wanted) return;
+      paint(small.get(stage), await image(latent(0), stage));
+      await pause();
+    }
+    panel.dataset.grown = turn;
+  }
+
+  function change(what) {
+    Object.assign(state, what);
+    buttons();
+    controls();
+    const turn = ++wanted;
+    panel.dataset.wanted = turn;
+    drawing = drawing.then(() => draw(turn)).catch((error) => say(`It could not be drawn (${error.message ?? error}).`));
+    return drawing;
+  }
+
+  const fresh = () => change({ seed: anySeed(), morph: 0 });
+  control("new").onclick = fresh;
+  control("label").onchange = () => change({ label: Number(control("label").value) });
+  for (const name of ["seed", "target"]) {
+    control(name).oninput = () => {
+      if (control(name).value !== "" && control(name).validity.valid) change({ [name]: Number(control(name).value) });
+    };
+  }
+  for (const name of ["truncation", "morph"]) control(name).oninput = () => change({ [name]: Number(control(name).value) });
+
+  control("save").onclick = async () => {
+    await drawing;
+    const side = Math.sqrt(state.count);
+    const sheet = Object.assign(document.createElement("canvas"), { width: side * state.stage, height: side * state.stage });
+    [...grid.children].forEach((button, i) =>
+      sheet.getContext("2d").drawImage(button.firstChild, (i % side) * state.stage, Math.floor(i / side) * state.stage),
+    );
+    savePng(sheet, `face-${state.seed}-${state.stage}px.png`);
+  };
+  control("share").onclick = async () => {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      say("The link is copied: whoever opens it sees this face.");
+    } catch {
+      say("Copy the address of this page: it holds the seed.");
+    }
+  };
+  await change({});
+}
+
+export function savePng(canvas, name) {
+  canvas.toBlob((blob) => {
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }, "image/png");
+}

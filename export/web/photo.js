@@ -1,0 +1,260 @@
+// Photos in, photos out: colorizers, upscalers, translators, with the original and the result side by side.
+
+import { savePng } from "./faces.js";
+import { Problem, toImageData } from "./runtime.js";
+
+// longest: pixels of a photo's longer side that are worked on. tags: what the two halves show.
+const TASKS = {
+  colorize: { does: "Open a black-and-white photo: the network guesses its colours.", longest: 1600, tags: ["Gray", "Coloured"], work: recoloured },
+  recolor: { does: "Open a black-and-white photo: the network guesses its colours.", longest: 1600, tags: ["Gray", "Coloured"], work: recoloured },
+  upscale: { does: "Open a small photo: the network enlarges it and invents the detail.", longest: 384, tags: ["Small", "Enlarged"], work: enlarged },
+  translate: { does: "Open a photo: the network turns it into another kind.", longest: 4096, tags: ["Before", "After"], work: translated },
+};
+
+/** An image source -> a canvas, its longer side at most `longest` pixels. */
+function canvasOf(source, longest, width = source.width, height = source.height) {
+  const scale = Math.min(1, longest / Math.max(width, height));
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingQuality = "high";
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, canvas.width, canvas.height); // what is transparent becomes white
+  context.drawImage(source, 0, 0, canvas.width, canvas.height);
+  return canvas;
+}
+
+const pixelsOf = (canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+
+/** The square of RGBA at (left, top) -> float32 0..255 of 3 channels; beyond the picture, its edge again. */
+function cut({ data, width, height }, left, top, side) {
+  const out = new Float32Array(3 * side * side);
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      const from = 4 * (Math.min(top + y, height - 1) * width + Math.min(left + x, width - 1));
+      for (let c = 0; c < 3; c++) out[3 * (y * side + x) + c] = data[from + c];
+    }
+  }
+  return out;
+}
+
+/** RGBA -> float32 0..255 of 1 channel: luma of BT.601, in whole numbers. */
+function luma({ data, width, height }) {
+  return Float32Array.from({ length: width * height }, (_, i) =>
+    Math.round(0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2]),
+  );
+}
+
+const only = (model) => {
+  const [name] = Object.keys(model.entry.signatures);
+  const [[input, shape]] = Object.entries(model.entry.signatures[name].inputs);
+  return { name, input, side: shape[1] };
+};
+
+/** The network sees the photo in its own proportions, as large as fits its square, mirrored where that is not filled. The
+ *  colour it adds, result minus gray, is smooth: enlarged, it is laid over the photo, which stays as sharp as it was. */
+async function recoloured(model, photo) {
+  const { name, input, side } = only(model);
+  const { width, height } = photo;
+  const full = luma(pixelsOf(photo));
+  const gray = canvasFrom(grayImage(full, width, height));
+  const [w, h] = [width, height].map((size) => Math.max(1, Math.round((size * side) / Math.max(width, height))));
+  const square = Object.assign(document.createElement("canvas"), { width: side, height: side });
+  const context = square.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingQuality = "high";
+  for (let y = 0; y * h < side; y++) {
+    for (let x = 0; x * w < side; x++) {
+      context.setTransform(x % 2 ? -1 : 1, 0, 0, y % 2 ? -1 : 1, (x + (x % 2)) * w, (y + (y % 2)) * h);
+      context.drawImage(gray, 0, 0, w, h);
+    }
+  }
+  const seen = luma(pixelsOf(square));
+  const made = await model.run(name, { [input]: seen });
+  const out = new ImageData(width, height);
+  /** Where a pixel's centre lies between those of `inner` pixels: the lower one, the next, and how far beyond the lower. */
+  const places = (size, inner) =>
+    Array.from({ length: size }, (_, i) => {
+      const at = Math.min(inner - 1, Math.max(0, ((i + 0.5) * inner) / size - 0.5));
+      return [Math.floor(at), Math.min(inner - 1, Math.floor(at) + 1), at % 1];
+    });
+  const [columns, rows] = [places(width, w), places(height, h)];
+  const added = (y, x, c) => made.data[3 * (y * side + x) + c] - seen[y * side + x];
+  for (let y = 0; y < height; y++) {
+    const [top, bottom, v] = rows[y];
+    for (let x = 0; x < width; x++) {
+      const [left, right, u] = columns[x];
+      const i = y * width + x;
+      for (let c = 0; c < 3; c++) {
+        const upper = added(top, left, c) * (1 - u) + added(top, right, c) * u;
+        const lower = added(bottom, left, c) * (1 - u) + added(bottom, right, c) * u;
+        out.data[4 * i + c] = full[i] + upper * (1 - v) + lower * v;
+      }
+      out.data[4 * i + 3] = 255;
+    }
+  }
+  return { before: gray, after: canvasFrom(out), ms: made.ms };
+}
+
+function grayImage(values, width, height) {
+  return toImageData({ data: values, width, height, channels: 1 });
+}
+
+function canvasFrom(image) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
+  canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** Tiles that overlap: of each, what lies `margin` pixels from its edges is kept, and all of it at the photo's own edges. */
+async function enlarged(model, photo, report) {
+  const { name, input, side } = only(model);
+  const { scale } = model.entry;
+  const margin = Math.min(model.entry.context, Math.floor(side / 4));
+  const { width, height } = photo;
+  const after = Object.assign(document.createElement("canvas"), { width: width * scale, height: height * scale });
+  const pieces = (size) => {
+    if (size <= side) return [{ from: 0, keep: 0, end: size }];
+    const out = [];
+    for (let keep = 0; keep < size; ) {
+      const from = Math.min(Math.max(0, keep - margin), size - side);
+      const end = from + side >= size ? size : from + side - margin;
+      out.push({ from, keep, end });
+      keep = end;
+    }
+    return out;
+  };
+  const [rows, columns, pixels] = [pieces(height), pieces(width), pixelsOf(photo)];
+  let [ms, done] = [0, 0];
+  for (const row of rows) {
+    for (const column of columns) {
+      const made = await model.run(name, { [input]: cut(pixels, column.from, row.from, side) });
+      ms += made.ms;
+      const [x, y] = [scale * (column.keep - column.from), scale * (row.keep - row.from)];
+      const size = [scale * (column.end - column.keep), scale * (row.end - row.keep)];
+      after.getContext("2d").drawImage(canvasFrom(toImageData(made)), x, y, ...size, scale * column.keep, scale * row.keep, ...size);
+      report(++done / (rows.length * columns.length));
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+  }
+  return { before: photo, after, ms };
+}
+
+async function translated(model, photo) {
+  const { name, input, side } = only(model);
+  const edge = Math.min(photo.width, photo.height);
+  const square = Object.assign(document.createElement("canvas"), { width: side, height: side });
+  const context = square.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingQuality = "high";
+  context.drawImage(photo, (photo.width - edge) / 2, (photo.height - edge) / 2, edge, edge, 0, 0, side, side);
+  const made = await model.run(name, { [input]: cut(pixelsOf(square), 0, 0, side) });
+  return { before: square, after: canvasFrom(toImageData(made)), ms: made.ms };
+}
+
+export async function photo(panel, model, say) {
+  const task = TASKS[model.entry.task];
+  panel.append(document.getElementById("photo").content.cloneNode(true));
+  const find = (selector) => panel.querySelector(selector);
+  const [drop, viewfinder, compare, about, busy] = [".drop", ".viewfinder", ".compare", ".about", ".stage > progress"].map(find);
+  const [before, after, split, video] = [".before", ".after", "[name=split]", "video"].map(find);
+  find(".does").textContent = task.does;
+  [find(".left").textContent, find(".right").textContent] = task.tags;
+  about.textContent = `Learned from ${model.entry.about}. What it adds is a guess.`;
+  let name = "photo";
+  let stream;
+
+  const stage = (shown) => [drop, viewfinder, compare].forEach((part) => (part.hidden = part !== shown));
+
+  let last = Promise.resolve(); // one photo after the other
+  const work = (...photo) => (last = last.then(() => change(...photo)));
+
+  async function change(source, width, height) {
+    const input = canvasOf(source, task.longest, width, height);
+    busy.hidden = false;
+    busy.value = 0;
+    delete panel.dataset.done;
+    say("Working …");
+    await new Promise((resolve) => setTimeout(resolve, 30)); // the page shows what it is about to do
+    try {
+      const made = await task.work(model, input, (share) => (busy.value = share));
+      for (const [canvas, image, label] of [[before, made.before, task.tags[0]], [after, made.after, task.tags[1]]]) {
+        [canvas.width, canvas.height] = [made.after.width, made.after.height];
+        const context = canvas.getContext("2d");
+        context.imageSmoothingEnabled = false;
+        context.drawImage(image, 0, 0, canvas.width, canvas.height);
+        canvas.setAttribute("aria-label", label);
+      }
+      stage(compare);
+      find(".after-work").hidden = false;
+      const reduced = Math.max(width ?? source.width, height ?? source.height) > task.longest;
+      about.textContent = `${after.width} × ${after.height} pixels${reduced ? `, from the photo reduced to ${input.width} × ${input.height}` : ""}. What the network adds is a guess.`;
+      say(`${Math.round(made.ms)} ms, ${model.where}`);
+      panel.dataset.done = "yes";
+    } catch (error) {
+      say("");
+      about.textContent = `This photo could not be worked on (${error.message ?? error}).`;
+    } finally {
+      busy.hidden = true;
+    }
+  }
+
+  async function open(file) {
+    if (!file) return;
+    let image;
+    try {
+      image = await createImageBitmap(file);
+    } catch {
+      about.textContent = `${file.name}: not a picture that this browser can open. Try a JPEG, PNG or WebP.`;
+      return;
+    }
+    name = file.name.replace(/\.[^.]*$/, "");
+    await work(image);
+    image.close();
+  }
+
+  for (const input of panel.querySelectorAll("[type=file]")) {
+    input.onchange = async () => {
+      await open(input.files[0]);
+      input.value = ""; // the same file may be chosen again
+    };
+  }
+  panel.ondragover = (event) => (event.preventDefault(), drop.classList.add("over"));
+  panel.ondragleave = () => drop.classList.remove("over");
+  panel.ondrop = (event) => {
+    event.preventDefault();
+    drop.classList.remove("over");
+    open(event.dataTransfer.files[0]);
+  };
+
+  const stop = () => {
+    stream?.getTracks().forEach((track) => track.stop());
+    stream = undefined;
+    stage(drop);
+  };
+  find("[name=camera]").onclick = async () => {
+    try {
+      if (!navigator.mediaDevices) throw new Problem("it needs a page over https");
+      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1600 } } });
+      video.srcObject = stream;
+      await video.play();
+      stage(viewfinder);
+      find("[name=shoot]").focus();
+    } catch (error) {
+      stop();
+      about.textContent = `The camera cannot be used (${error.message ?? error}). Open a photo instead.`;
+    }
+  };
+  find("[name=cancel]").onclick = stop;
+  find("[name=shoot]").onclick = async () => {
+    const taken = canvasOf(video, 4096, video.videoWidth, video.videoHeight);
+    stop();
+    name = "camera";
+    await work(taken);
+  };
+
+  split.oninput = () => {
+    compare.style.setProperty("--split", `${split.value}%`);
+    split.setAttribute("aria-valuetext", `${split.value} % original`);
+  };
+  split.oninput();
+  find("[name=save]").onclick = () => savePng(after, `${name}-${model.entry.task}.png`);
+}

@@ -1,0 +1,370 @@
+"""Exported files do what the network does."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from export import onnx, parity, signatures, source, tflite
+from pggan_tf import cli, colour, pixels, shards, synthesis
+from pggan_tf.errors import UserError
+from pggan_tf.networks import dcgan, progressive
+from preprocessing.sources import portraits
+from tests import image_networks
+from tests.conftest import ROOT, TINY, pggan, run_folder, start, train
+
+SMALL = {"channels": 3, "fmap_base": 64, "fmap_max": 12, "latent_size": 8}
+
+
+def grown(**kwargs):
+    keras.utils.set_random_seed(1)
+    network = progressive.Generator((4, 8, 16, 48), **SMALL, **kwargs)
+    network.build()
+    return synthesis.finish(network, images=64)
+
+
+def deep():
+    keras.utils.set_random_seed(1)
+    network = dcgan.Generator((32,), **SMALL)
+    network.build()
+    return synthesis.finish(network, images=64)
+
+
+GENERATORS = {
+    "progressive": grown,
+    "classes": lambda: grown(classes=("cat", "dog")),
+    "separable": lambda: grown(conv="separable"),
+    "batch-norm": lambda: grown(generator_norm="batch"),
+    "dcgan": deep,
+}
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_a_generator_s_file_gives_its_images_at_every_stage(kind):
+    network = GENERATORS[kind]()
+    offered = signatures.of(network)
+    assert [s.name for s in offered] == [f"gen_{r}" for r in network.resolutions]
+    run = tflite.Runner(tflite.convert(network, offered))
+    for truncation in (1.0, 0.6):
+        for r in network.resolutions:
+            truth = synthesis.Sampler(network, 4).images(
+                synthesis.latents(range(4), 8), r, truncation=truncation, labels=np.array([0, 1, 1, 0])
+            )
+            for seed in range(4):
+                inputs = {"latents": synthesis.latents([seed], 8), "truncation": np.array([truncation], np.float32)}
+                if network.classes:
+                    inputs["label"] = np.array([[0, 1, 1, 0][seed]], np.int32)
+                image = run(f"gen_{r}", inputs)[0]
+                assert image.dtype == np.uint8 and np.abs(image.astype(int) - truth[seed]).max() <= 1
+
+
+def test_stages_share_their_weights():
+    network = progressive.Generator((4, 8, 16, 48), **{**SMALL, "fmap_base": 1024, "fmap_max": 64})
+    network.build()
+    offered = signatures.of(network)
+    whole, last = tflite.convert(network, offered), tflite.convert(network, offered[-1:])
+    weights = 4 * network.count_params()
+    assert len(whole) - len(last) < 0.1 * weights
+
+
+def test_truncation_can_be_built_in_and_pixels_can_be_floats():
+    network = grown()
+    offered = signatures.of(network, truncation=0.5)
+    assert list(offered[0].inputs) == ["latents"]
+    run = tflite.Runner(tflite.convert(network, offered, "float32"))
+    z = synthesis.latents([3], 8)
+    np.testing.assert_allclose(run("gen_16", {"latents": z}), network(z, resolution=16, truncation=0.5), atol=1e-5)
+
+
+def photo(height, width, number=0):
+    return portraits.portrait(number, 128)[:height, :width]
+
+
+def expected(task, network, image):
+    """By NumPy around the network, from the contract alone."""
+    unit = image[None].astype(np.float32) / 255
+    gray = np.rint(colour.gray(image)).astype(np.uint8)[None].astype(np.float32) / 255
+    if task == "colorize":
+        lightness, _ = colour.split_lab(gray.repeat(3, -1))
+        return 2 * colour.join_lab(lightness, network(lightness).numpy()) - 1
+    if task == "recolor":
+        return 2 * network(gray).numpy() - 1
+    return network(unit if task == "upscale" else 2 * unit - 1).numpy()
+
+
+@pytest.mark.parametrize("task", image_networks.NETWORKS)
+def test_networks_of_photos_take_them_as_they_are(task):
+    network = image_networks.built(task)
+    offered = signatures.of(network)
+    fixed, free = offered
+    assert free.name == task and fixed.name == f"{task}_{fixed.photo}"
+    run = tflite.Runner(tflite.convert(network, offered))
+    (name,) = free.inputs
+    for signature, size in ((fixed, (fixed.photo,) * 2), (free, (48, 36)), (free, (20, 64))):
+        image = np.asarray(photo(128, 128).repeat(2, 0).repeat(2, 1)[: size[0], : size[1]])
+        given = np.rint(colour.gray(image)).astype(np.uint8) if name == "gray" else image
+        made = run(signature.name, {name: given[None]})
+        truth = pixels.to_uint8(expected(task, network, image))
+        scale = getattr(network, "scale", 1)
+        assert made.shape == (1, scale * size[0], scale * size[1], 3)
+        assert np.abs(made.astype(int) - truth).max() <= 1
+
+
+def test_a_gray_photo_keeps_its_lightness():
+    """What a colorizer adds is colour: L of the result is L of the photo, where sRGB has such a colour."""
+
+    def network(lightness):
+        return np.zeros((*lightness.shape[:3], 2), np.float32) + np.float32(0.05)
+
+    class Fixed:
+        task, resolutions, multiple, classes = "colorize", (16,), 1, ()
+
+        def __call__(self, x):
+            return network(x)
+
+    gray = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    (made, _) = signatures.of(Fixed())
+    image = signatures.output(made.function(gray=gray), "uint8").numpy()
+    before, _ = colour.split_lab(gray.repeat(3, -1) / 255)
+    after, _ = colour.split_lab(image / 255)
+    middle = (before > 0.1) & (before < 0.9)
+    assert np.abs(before - after)[middle].max() < 0.01
+
+
+def test_quantised_files_are_smaller_and_near():
+    network = grown()
+    for r in network.resolutions:  # random weights would give more contrast than photos have
+        layer = getattr(network, f"to_image_{r}")
+        layer.set_effective(0.25 * layer.effective_kernel(), layer.bias)
+    offered = signatures.of(network)
+    plain = tflite.convert(network, offered)
+    sizes = []
+    for how, least in tflite.QUANTIZATIONS.items():
+        model = tflite.quantize(plain, offered, how)
+        rows = parity.compare(offered, tflite.Runner(model))
+        parity.require(rows, least, how)
+        assert [r.signature for r in rows] == [s.name for s in offered] and all(r.ms > 0 for r in rows)
+        sizes.append(len(model))
+    assert sizes[0] > max(sizes[1:])
+
+
+@pytest.mark.parametrize("task", image_networks.NETWORKS)
+def test_networks_of_photos_are_quantised_on_photos(task):
+    network = image_networks.built(task)
+    offered = signatures.of(network)
+    plain, drawn = tflite.convert(network, offered), source.drawn(64)
+    for how, least in tflite.QUANTIZATIONS.items():
+        model = tflite.quantize(plain, offered, how, drawn)
+        parity.require(parity.compare(offered, tflite.Runner(model), drawn), least, how)
+
+
+def test_what_differs_too_much_is_refused():
+    offered = signatures.of(grown())
+
+    def noisy(name, inputs):
+        size = int(name[4:])
+        return np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+
+    rows = parity.compare(offered[:2], noisy)
+    with pytest.raises(UserError, match=r"gen_\d differs from Keras by up to \d+ of 255, PSNR .*Nothing was written"):
+        parity.require(rows, 26, "generator-int8.tflite")
+    with pytest.raises(UserError, match="gen_4: gives .* none"):
+        parity.compare(offered[:1], lambda name, inputs: np.full((1, 4, 4, 3), np.nan, np.float32), kind="float32")
+
+
+def test_depthwise_convolutions_stay_floats_where_integers_would_be_slow():
+    network = grown(conv="separable")
+    plain = tflite.convert(network, signatures.of(network)[-1:])
+    kinds = {how: _weights(tflite.quantize(plain, signatures.of(network)[-1:], how)) for how in ("dynamic", "int8")}
+    assert kinds["dynamic"] == {"CONV_2D": "INT8", "DEPTHWISE_CONV_2D": "FLOAT32"}
+    assert kinds["int8"] == {"CONV_2D": "INT8", "DEPTHWISE_CONV_2D": "INT8"}
+
+
+def _weights(model):
+    """Kind of convolution -> type of its weights in the file."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    parsed, out = flatbuffer_utils.read_model_from_bytearray(bytearray(model)), {}
+    types = {v: k for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
+    for graph in parsed.subgraphs:
+        for op in graph.operators:
+            name = flatbuffer_utils.opcode_to_name(parsed, op.opcodeIndex)
+            if "CONV_2D" in name:
+                out[name] = types[graph.tensors[op.inputs[1]].type]
+    return out
+
+
+def test_metadata_comes_back_and_damage_is_told():
+    network = deep()
+    offered = signatures.of(network)
+    model = tflite.with_metadata(tflite.convert(network, offered), "a network", {"licence": "cc0-1.0", "n": [1, 2]})
+    assert tflite.metadata(model) == {"licence": "cc0-1.0", "n": [1, 2]}
+    assert tflite.Runner(model)("gen_32", offered[0].example(0, None)).shape == (1, 32, 32, 3)
+    for damaged in (b"", b"not a model", model[: len(model) // 3]):
+        with pytest.raises(UserError, match="not a .tflite file"):
+            tflite.metadata(damaged)
+    with pytest.raises(UserError, match="not a .tflite file"):
+        tflite.Runner(b"not a model")
+
+
+def test_photos_of_the_run_s_own_data(tmp_path):
+    writer = shards.Writer(tmp_path / "shards", (8, 16))
+    images = [portraits.portrait(i, 16) for i in range(5)]
+    for image in images:
+        writer.add(image)
+    writer.close()
+    network = image_networks.built("upscale")
+    made = source.Source(
+        "a", network, tmp_path / "generator.keras", "0", None, {"dataset": {"folder": str(tmp_path / "shards")}}
+    )
+    np.testing.assert_array_equal(made.photos(None), images)
+    shutil.rmtree(tmp_path / "shards")
+    assert made.photos(None) is None
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(UserError, match="--representative .*no images found"):
+        made.photos(tmp_path / "photos")
+    pixels.save(tmp_path / "photos" / "a.png", images[0])
+    assert made.photos(tmp_path / "photos").shape == (1, 32, 32, 3)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A trained run of a generator."""
+    arguments = ["--target-res", "8", "--total-images", "64", "--batch", "8", "--runs", tmp_path_factory.mktemp("runs")]
+    code, out, err = train(*TINY, *arguments)
+    assert code == 0, err
+    return run_folder(out)
+
+
+def export(*arguments, capsys):
+    """In this process -> (exit code, output, errors)."""
+    capsys.readouterr()
+    code = cli.main(["export", *map(str, arguments)])
+    return code, *capsys.readouterr()
+
+
+def test_a_run_s_export_is_complete(run, tmp_path):
+    out = tmp_path / "out"
+    formats = ("tflite", "keras", "savedmodel")
+    code, said, err = pggan(
+        "export", run, *(x for f in formats for x in ("--to", f)), "--out", out, "--licence", "cc0-1.0"
+    )
+    assert code == 0 and err == "", err
+    assert "gen_8" in said and said.strip().endswith(str(out))
+    assert {p.name for p in out.iterdir()} == {
+        "generator.tflite", "generator.keras", "saved_model", "report.json", "MODEL_CARD.md", "README.md", "config.json", "samples.png",
+    }  # fmt: skip
+    assert (out / "generator.keras").read_bytes() == (run / "generator.keras").read_bytes()
+    report = json.loads((out / "report.json").read_text())
+    assert [f["file"] for f in report["files"]] == ["generator.tflite", "generator.keras", "saved_model"]
+    for f in report["files"]:
+        for row in f["signatures"]:
+            assert row["max_difference"] <= 1 and (row["psnr"] is None or row["psnr"] > 60) and row["ms"] > 0
+    model = (out / "generator.tflite").read_bytes()
+    described = tflite.metadata(model)
+    assert described["sha256"] == report["sha256"] and described["licence"] == "cc0-1.0"
+    assert described["signatures"]["gen_8"]["inputs"]["latents"]["shape"] == [1, 8]
+    card = (out / "MODEL_CARD.md").read_text()
+    assert card == (out / "README.md").read_text() and card.startswith("---\nlicense: cc0-1.0\n")
+    for word in ("120 images: drawn portraits", "72 images seen", "Intended use", "generator.tflite", report["sha256"]):
+        assert word in card, word
+    # The card's own code runs, as a reader would type it.
+    code = re.search(r"```python\n(from pggan_tf.*?)```", card, re.S)[1]
+    result = subprocess.run([sys.executable, "-c", code], cwd=out, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})  # fmt: skip
+    assert result.returncode == 0 and (out / "grid.png").is_file(), result.stderr
+
+
+def test_the_module_is_a_command_too():
+    process = start("-m", "export.tflite", "--help")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "--quantize" in out, err
+
+
+def test_onnx_agrees(run, tmp_path, capsys):
+    for package in onnx.PACKAGES:
+        pytest.importorskip(package)
+    code, out, err = export(run, "--to", "onnx", "--out", tmp_path / "o", capsys=capsys)
+    assert code == 0, err
+    assert sorted(p.name for p in (tmp_path / "o" / "onnx").iterdir()) == ["gen_4.onnx", "gen_8.onnx"]
+    (file,) = json.loads((tmp_path / "o" / "report.json").read_text())["files"]
+    assert all(row["max_difference"] <= 1 for row in file["signatures"])
+
+
+@pytest.mark.parametrize("task", ["colorize", "upscale"])
+def test_onnx_takes_photos_of_any_size(task):
+    for package in onnx.PACKAGES:
+        pytest.importorskip(package)
+    network = image_networks.built(task)
+    offered = signatures.of(network)
+    run = onnx.Runner(onnx.convert(offered, "uint8"))
+    parity.require(parity.compare(offered, run, source.drawn(64)), 60, task)
+    image = photo(48, 64)
+    given = (
+        {"gray": np.rint(colour.gray(image)).astype(np.uint8)[None]} if task == "colorize" else {"photo": image[None]}
+    )
+    truth = pixels.to_uint8(expected(task, network, image))
+    assert np.abs(run(task, given).astype(int) - truth).max() <= 1
+
+
+def test_a_keras_file_is_enough(run, tmp_path, capsys):
+    shutil.copy(run / "generator.keras", tmp_path / "face.keras")
+    code, out, err = export(tmp_path / "face.keras", "--quantize", "int8", "--truncation", "0.7", capsys=capsys)
+    assert code == 0, err
+    assert (tmp_path / "export" / "generator-int8.tflite").is_file()
+    assert "Not known" in (tmp_path / "export" / "MODEL_CARD.md").read_text()
+    assert json.loads((tmp_path / "export" / "report.json").read_text())["files"][0]["inputs"] == ["latents"]
+
+
+def refused(result, *words):
+    code, _, err = result
+    assert code == 2 and err.startswith("error: ") and err.count("\n") == 1, err
+    for word in words:
+        assert re.search(word, err), err
+
+
+def test_bad_input_is_refused(run, tmp_path, capsys, monkeypatch):
+    def no(*arguments, words):
+        refused(export(*arguments, capsys=capsys), *words)
+
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "photo.jpg").write_text("mine")
+    no(run, "--out", full, words=("not an empty folder",))
+    assert (full / "photo.jpg").read_text() == "mine"
+    no(tmp_path / "none", words=("no generator.keras",))
+    no(run, "--to", "tflight", words=("--to tflight", "did you mean tflite"))
+    no(run, "--quantize", "int4", words=("--quantize int4", "int8"))
+    no(run, "--all", "--to", "keras", words=("--all",))
+    no(run, run, words=("2 runs: only --to web",))
+    no(run, run, "--to", "web", "--out", tmp_path / "s", words=("two are for generate",))
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(run, unfinished)
+    (unfinished / "generator.keras").unlink()
+    no(unfinished, words=("run has not ended", "--resume"))
+    (unfinished / "generator.keras").write_text("no archive")
+    no(unfinished, words=("not a generator that can be loaded",))
+    monkeypatch.setenv("PGGAN_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    no(run, "--to", "web", "--out", tmp_path / "s", words=("npm is not installed", "Node.js"))
+    assert not (tmp_path / "s").exists() and not list(tmp_path.glob(".*.partial"))
+
+
+def test_int8_needs_photos_of_networks_that_take_them(tmp_path, capsys, monkeypatch):
+    opened = source.Source("up", image_networks.built("upscale"), tmp_path / "generator.keras", "0")
+    monkeypatch.setattr(source, "open", lambda path: opened)
+    (tmp_path / "generator.keras").write_text("")
+    arguments = (tmp_path / "generator.keras", "--out", tmp_path / "o", "--quantize", "int8")
+    refused(export(*arguments, capsys=capsys), "--quantize int8: the data of up is gone", "--representative")
+    refused(export(*arguments, "--truncation", "0.5", capsys=capsys), "--truncation 0.5: .* takes photos")
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        pixels.save(tmp_path / "photos" / f"{i}.png", portraits.portrait(i, 64))
+    code, out, err = export(*arguments, "--representative", tmp_path / "photos", capsys=capsys)
+    assert code == 0 and "upscale_96" in out, err
+    assert "Detail is invented" in (tmp_path / "o" / "MODEL_CARD.md").read_text()

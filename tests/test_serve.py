@@ -1,0 +1,337 @@
+"""`pggan serve RUN`: what it answers, what it refuses, and that it stays what it was under load and nonsense."""
+
+import concurrent.futures
+import http.client
+import io
+import json
+import signal
+import socket
+import struct
+import time
+import zlib
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from export import source
+from pggan_tf import photos, pixels, synthesis, upscale
+from pggan_tf.networks import progressive
+from preprocessing.sources import portraits
+from tests import stand_ins
+from tests.conftest import pggan, start
+
+fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
+pytest.importorskip("httpx2", reason="httpx2 is not installed")
+from starlette.testclient import TestClient  # noqa: E402
+
+from export import api  # noqa: E402
+
+
+def generator(classes=()):
+    keras.utils.set_random_seed(1)
+    network = progressive.Generator((4, 8), channels=3, fmap_base=64, fmap_max=8, latent_size=8, classes=classes)
+    network.build()
+    return synthesis.finish(network, images=64)
+
+
+def colorizer():
+    network = stand_ins.Colorizer()
+    network(np.zeros((1, 64, 64, 1), np.float32))
+    return network
+
+
+def upscaler():
+    network = stand_ins.Upscaler(scale=2, depth=2)
+    network.resolutions = (32,)
+    network(np.zeros((1, 8, 8, 3), np.float32))
+    return network
+
+
+NETWORKS = {
+    "generate": generator,
+    "classes": lambda: generator(("cat", "dog")),
+    "colorize": colorizer,
+    "upscale": upscaler,
+}
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return {name: make() for name, make in NETWORKS.items()}
+
+
+def application(network, **limits):
+    return api.application(source.Source("a-run", network, None, "0"), api.Limits(**limits))
+
+
+def client(network, **limits):
+    return TestClient(application(network, **limits), raise_server_exceptions=False)
+
+
+def picture(answer):
+    assert answer.status_code == 200 and answer.headers["content-type"] == "image/png", answer.text
+    return np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"))
+
+
+def file_of(image, kind="PNG", **options):
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, kind, **options)
+    return out.getvalue()
+
+
+def refused(answer, code, *words):
+    assert answer.status_code == code and all(w in str(answer.json()["detail"]) for w in words), answer.text
+
+
+def test_a_seed_is_the_same_face(networks):
+    network, asked = networks["generate"], client(networks["generate"])
+    for seed, stage, truncation in ((0, 8, 1.0), (5, 4, 0.5), (2**32 - 1, 8, 0.0)):
+        made = picture(asked.get(f"/generate?seed={seed}&stage={stage}&truncation={truncation}"))
+        z = synthesis.latents([seed], 8)
+        truth = synthesis.Sampler(network, 1).images(z, stage, truncation=truncation)[0]
+        assert np.abs(made.astype(int) - truth).max() <= 1
+    np.testing.assert_array_equal(picture(asked.get("/generate")), picture(asked.get("/generate?seed=0&stage=8")))
+    assert asked.get("/health").json() == {"status": "ok", "task": "generate", "stages": [4, 8]}
+
+
+def test_classes(networks):
+    network, asked = networks["classes"], client(networks["classes"])
+    z = synthesis.latents([4], 8)
+    for name, label in (("cat", 0), ("dog", 1)):
+        truth = synthesis.Sampler(network, 1).images(z, 8, labels=np.array([label]))[0]
+        assert np.abs(picture(asked.get(f"/generate?seed=4&class={name}")).astype(int) - truth).max() <= 1
+    # Without a class it is what `pggan generate` makes of the seed.
+    np.testing.assert_array_equal(
+        picture(asked.get("/generate?seed=4")), picture(asked.get("/generate?seed=4&class=cat"))
+    )
+    refused(asked.get("/generate?class=bird"), 422, "class=bird", "cat, dog")
+
+
+def test_what_is_no_seed_or_stage_is_refused(networks):
+    asked = client(networks["generate"])
+    for query, *words in (
+        ("seed=-1", "greater than or equal to 0"),
+        (f"seed={2**32}", "less than 4294967296"),
+        ("seed=x", "valid integer"),
+        ("seed=" + "9" * 5000, "seed"),
+        ("stage=16", "stage=16: expected one of 4, 8"),
+        ("truncation=nan", "truncation"),
+        ("truncation=1.5", "truncation"),
+    ):
+        refused(asked.get(f"/generate?{query}"), 422, *words)
+    assert asked.post("/generate").status_code == 405 and asked.get("/upscale").status_code == 404
+
+
+def test_photos_are_changed_as_the_command_line_changes_them(networks):
+    image = portraits.portrait(1, 64)[:40, :]
+    made = picture(client(networks["upscale"]).post("/upscale", content=file_of(image)))
+    np.testing.assert_array_equal(made, upscale.upscaler(networks["upscale"])(photos.Photo(image)).pixels)
+    assert made.shape == (80, 128, 3)
+    made = picture(client(networks["colorize"]).post("/colorize", content=file_of(image, "JPEG")))
+    assert made.shape == image.shape and made[..., 0].mean() > made[..., 2].mean() + 10, "reddish"
+    gray = file_of(image[..., 0])
+    assert picture(client(networks["colorize"]).post("/colorize", content=gray)).shape == image.shape
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    upright = picture(client(networks["upscale"]).post("/upscale", content=file_of(image, "JPEG", exif=turned)))
+    assert upright.shape == (128, 80, 3)
+
+
+def bomb(width, height):
+    """A PNG of a few bytes that says it is huge."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
+
+
+def test_bad_uploads_are_refused_with_a_reason(networks):
+    asked = client(networks["upscale"], upload_bytes=20_000, pixels=10_000)
+    good = file_of(portraits.portrait(1, 32))
+    for body, code, *words in (
+        (b"", 415, "not a photo"),
+        (b"<svg/>", 415, "JPEG, PNG"),
+        (b"GIF89a", 415, "JPEG, PNG"),
+        (good[: len(good) // 2], 422, "cannot be read"),
+        (bomb(60_000, 60_000), 413, "60000x60000"),
+        (bomb(51, 50), 413, "51x50", "2 times as large"),
+        (bomb(20, 20), 422, "cannot be read"),
+        (b"x" * 20_001, 413, "20,000 bytes"),
+    ):
+        refused(asked.post("/upscale", content=body), code, *words)
+    # Without a length, what has come so far is counted.
+    refused(asked.post("/upscale", content=(b"x" * 1000 for _ in range(30))), 413, "20,000 bytes")
+    picture(asked.post("/upscale", content=good))
+
+
+def test_no_path_of_a_request_is_one(networks, tmp_path, monkeypatch):
+    """Nothing is opened while it answers, whatever the address looks like."""
+    asked = client(networks["generate"])
+    picture(asked.get("/generate"))
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(file_of(portraits.portrait(1, 8)))
+    import builtins
+
+    real, seen = builtins.open, []
+    monkeypatch.setattr(builtins, "open", lambda *a, **k: seen.append(a[0]) or real(*a, **k))
+    for path in (f"/{secret}", "/..%2f..%2fetc/passwd", "/generate/../../etc/passwd", f"/generate?seed={secret}", f"/generate?stage=../{secret}", "/openapi.json"):  # fmt: skip
+        assert asked.get(path).status_code in (200, 404, 422)
+    assert [s for s in seen if "secret" in str(s) or "etc" in str(s)] == []
+
+
+def test_it_is_described(networks):
+    described = client(networks["upscale"]).get("/openapi.json").json()
+    assert set(described["paths"]) == {"/health", "/upscale"}
+    assert set(described["paths"]["/upscale"]["post"]["responses"]) == {"200", "400", "408", "413", "415", "422", "429"}
+    assert client(networks["generate"]).get("/docs").status_code == 404  # it would load code from elsewhere
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_fuzz(networks, name):
+    """Requests made from the description, right and wrong: never a 5xx, always what the description says."""
+    schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+    import hypothesis
+    from hypothesis import strategies as st
+
+    # What a description cannot say: only bytes that are a photo are right. Other bytes have a test of their own.
+    right = [file_of(portraits.portrait(1, 16), kind) for kind in ("PNG", "JPEG", "WEBP")]
+    schemathesis.openapi.media_type("image/*", st.sampled_from(right))
+    schema = schemathesis.openapi.from_asgi("/openapi.json", application(networks[name]))
+    settings = hypothesis.settings(max_examples=30, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+    codes = set()
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        for mode in schemathesis.GenerationMode:
+            if mode is schemathesis.GenerationMode.NEGATIVE and operation.path != "/generate":
+                continue  # it has parameters; the others have none that could be wrong
+            cases = operation.as_strategy(generation_mode=mode)
+
+            @settings
+            @hypothesis.given(case=cases)
+            def run(case):
+                answer = case.call()
+                codes.add(answer.status_code)
+                assert answer.status_code < 500
+                case.validate_response(answer)
+
+            run()
+    assert {"generate": {200, 422}, "classes": {200, 422}}.get(name, {200}) <= codes
+
+
+def test_bytes_that_look_like_photos(networks):
+    """Photos with a few bytes changed: read, or refused."""
+    hypothesis = pytest.importorskip("hypothesis")
+    from hypothesis import strategies as st
+
+    asked = client(networks["upscale"], pixels=100_000)
+    image = portraits.portrait(1, 32)
+    starts = [file_of(image, kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP")]
+    changes = st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=6)
+
+    @hypothesis.settings(max_examples=150, deadline=None, database=None, derandomize=True)
+    @hypothesis.given(st.sampled_from(starts), changes, st.integers(0, 100))
+    def run(data, changes, cut):
+        data = bytearray(data)
+        for at, value in changes:
+            data[at % len(data)] = value
+        answer = asked.post("/upscale", content=bytes(data[: len(data) - cut]))
+        assert answer.status_code in (200, 413, 415, 422)
+        if answer.status_code != 200:
+            assert answer.json()["detail"]
+
+    run()
+
+
+class running:
+    """`pggan serve` as a process."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __enter__(self):
+        self.process = start("-m", "tests.stand_ins", "serve", *self.arguments, "--port", "0")
+        line = self.process.stdout.readline()
+        assert line.startswith("http://127.0.0.1:"), line + self.process.stderr.read()
+        self.port = int(line.strip().rstrip("/").rpartition(":")[2])
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGINT)
+        out, err = self.process.communicate(timeout=30)
+        self.code, self.errors = self.process.returncode, err
+
+    def ask(self, method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.getheader("retry-after"), answer.read()
+        finally:
+            connection.close()
+
+
+def test_load(tmp_path):
+    """Forty at once, many times over, good and bad: each gets a picture or a reason, and memory stays what it was."""
+    psutil = pytest.importorskip("psutil")
+    run = stand_ins.saved(stand_ins.Upscaler(depth=2), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
+    good, broken = file_of(portraits.portrait(1, 64)), file_of(portraits.portrait(1, 64))[:300]
+    with running(run, "--waiting", "32") as server, concurrent.futures.ThreadPoolExecutor(40) as pool:
+        assert server.ask("POST", "/upscale", good)[0] == 200
+
+        def load(count):
+            bodies = [broken if i % 5 == 4 else good for i in range(count)]
+            answers = list(pool.map(lambda body: server.ask("POST", "/upscale", body), bodies))
+            for body, (code, retry, content) in zip(bodies, answers):
+                assert code in (200, 429) if body is good else code in (422, 429), code
+                assert (retry == "1") == (code == 429)
+                assert content[:4] == b"\x89PNG" if code == 200 else json.loads(content)["detail"]
+            return sum(code == 200 for code, _, _ in answers)
+
+        memory = psutil.Process(server.process.pid).memory_info
+        load(150)
+        before = memory().rss
+        assert load(600) > 0
+        assert memory().rss - before < 40 << 20
+        assert server.ask("GET", "/health")[0] == 200
+    assert server.code == 0 and "Traceback" not in server.errors, server.errors
+
+
+def test_a_slow_upload_is_given_up_and_holds_up_nobody(tmp_path):
+    run = stand_ins.saved(stand_ins.Upscaler(), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
+    good = file_of(portraits.portrait(1, 16))
+    with running(run, "--timeout", "1", "--waiting", "1") as server:
+        slow = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+        slow.sendall(b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nfirst")
+        assert server.ask("POST", "/upscale", good)[0] == 200
+        answer = b""
+        while b"took more than" not in answer and (part := slow.recv(4096)):
+            answer += part
+        assert answer.startswith(b"HTTP/1.1 408") and b"1 seconds" in answer
+        slow.close()
+        gone = socket.create_connection(("127.0.0.1", server.port), timeout=30)  # a client that goes away
+        gone.sendall(b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(good) + good[:10])
+        gone.close()
+        time.sleep(0.2)
+        assert server.ask("POST", "/upscale", good)[0] == 200
+    assert "Traceback" not in server.errors, server.errors
+
+
+def test_what_cannot_be_served_is_told(tmp_path):
+    code, _, err = pggan("serve", tmp_path)
+    assert code == 2 and "no generator.keras" in err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        generator().save(tmp_path / "generator.keras")
+        code, _, err = pggan("serve", tmp_path, "--port", taken.getsockname()[1])
+    assert code == 2 and "cannot be listened on" in err and "--port" in err, err
+
+
+def test_pictures_are_whole(networks):
+    """Round trip: PNG is lossless, gray networks give gray pictures."""
+    image = pixels.to_uint8(np.linspace(-1, 1, 48).reshape(4, 12, 1))
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(api._png(image).body))), image[..., 0])

@@ -1,0 +1,532 @@
+"""The web app, in a real browser, as a person would use it: pixels against Keras's, keyboard, phone, offline."""
+
+import base64
+import contextlib
+import http.client
+import io
+import json
+import re
+import shutil
+import threading
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from export import serve, signatures, source, web
+from pggan_tf import colour, pixels, synthesis
+from pggan_tf.errors import UserError
+from pggan_tf.networks import progressive
+from preprocessing.sources import portraits
+from tests import image_networks
+from tests.conftest import CHROMIUM
+
+TASKS = ("generate", "colorize", "recolor", "upscale", "translate")
+TABS = ("Faces", "Colorize", "Recolor", "Upscale", "Translate")
+PHONE = {"width": 360, "height": 740}
+
+
+def generator(classes=("a", "b")):
+    """Not trained, but of the contrast of photos."""
+    keras.utils.set_random_seed(1)
+    network = progressive.Generator((4, 8, 16), channels=3, fmap_base=256, fmap_max=32, latent_size=8, classes=classes)
+    network.build()
+    network = synthesis.finish(network, images=64)
+    for r in network.resolutions:
+        layer = getattr(network, f"to_image_{r}")
+        layer.set_effective(0.3 * layer.effective_kernel(), layer.bias)
+    return network
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return {task: generator() if task == "generate" else image_networks.built(task) for task in TASKS}
+
+
+@pytest.fixture(scope="module")
+def site(networks, tmp_path_factory):
+    try:
+        web.runtime()
+    except UserError as reason:
+        pytest.skip(str(reason))
+    return built(networks, tmp_path_factory.mktemp("site"))
+
+
+def built(networks, out, how="float16", truncation=None):
+    opened = [source.Source(task, network, out / "none.keras", "0") for task, network in networks.items()]
+    web.build(opened, out, how, truncation, lambda s: () if s.task == "generate" else source.drawn(64))
+    return out
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    with serving(site) as url:
+        yield url
+
+
+class serving:
+    """A site on a free port."""
+
+    def __init__(self, site):
+        self.server = serve.site_server(site, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self.url
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def settled(page):
+    """Waits until the faces that were last asked for are there, and their stages."""
+    page.wait_for_function("() => { const p = document.querySelector('#panel-generate'); return p?.dataset.grown && p.dataset.grown === p.dataset.wanted }")  # fmt: skip
+
+
+def opened(page, url, **state):
+    page.goto(url + ("#" + "&".join(f"{k}={v}" for k, v in state.items()) if state else ""))
+    settled(page)
+    return page
+
+
+def read(page, selector) -> np.ndarray:
+    """The pixels of a canvas, uint8 [H, W, 3]."""
+    picture = page.eval_on_selector(selector, "canvas => canvas.toDataURL('image/png')")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))).convert("RGB"))
+
+
+def face(network, seed, stage, truncation=1.0, label=0, z=None):
+    z = synthesis.latents([seed], network.latent_size) if z is None else z
+    return synthesis.Sampler(network, 1).images(z, stage, truncation=truncation, labels=np.array([label]))[0]
+
+
+def near(a, b, most=3):
+    assert a.shape == b.shape and np.abs(a.astype(int) - b).max() <= most, np.abs(a.astype(int) - b).max()
+
+
+def test_latents_are_those_of_python(page, address):
+    page.goto(address + "style.css")
+    seeds = [0, 1, 7, 12345, 2**31, 2**32 - 1]
+    code = "async seeds => { const { latents } = await import('./latents.js'); return seeds.map(s => [...latents(s, 64)]) }"
+    np.testing.assert_array_max_ulp(np.float32(page.evaluate(code, seeds)), synthesis.latents(seeds, 64), 1)
+
+
+def test_a_seed_is_the_same_face_as_in_keras_at_every_stage(page, address, networks):
+    network = networks["generate"]
+    opened(page, address, seed=42, truncation=0.7, label=1)
+    assert page.evaluate("crossOriginIsolated") and "threads" in page.inner_text("#status")
+    near(read(page, ".faces canvas"), face(network, 42, 16, 0.7, 1))
+    for i, stage in enumerate(network.resolutions):
+        near(read(page, f".growth label:nth-child({i + 1}) canvas"), face(network, 42, stage, 0.7, 1))
+    page.get_by_label("8 px").check()
+    settled(page)
+    near(read(page, ".faces canvas"), face(network, 42, 8, 0.7, 1))
+    assert "stage=8" in page.url and "seed=42" in page.url
+
+
+def test_faces_as_a_person_uses_them(page, address, networks, tmp_path):
+    network = networks["generate"]
+    opened(page, address, seed=3)
+    page.get_by_label("Seed", exact=True).fill("9")
+    settled(page)
+    near(read(page, ".faces canvas"), face(network, 9, 16))
+    page.get_by_label("Kind").select_option("b")
+    settled(page)
+    near(read(page, ".faces canvas"), face(network, 9, 16, label=1))
+    page.get_by_label("Kind").select_option("a")
+    page.get_by_label("4", exact=True).check()
+    settled(page)
+    assert page.locator(".faces button").count() == 4
+    near(read(page, ".faces button:nth-child(3) canvas"), face(network, 11, 16))
+    with page.expect_download() as download:
+        page.get_by_text("Save PNG").click()
+    download.value.save_as(tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
+    near(sheet[16:, :16], face(network, 11, 16))
+    page.locator(".faces button").nth(2).click()  # looks at that one alone
+    settled(page)
+    assert page.get_by_label("Seed", exact=True).input_value() == "11" and page.locator(".faces button").count() == 1
+    page.locator(".faces button").click()  # a tap: another one
+    settled(page)
+    assert page.get_by_label("Seed", exact=True).input_value() != "11"
+    # Half way into another seed, along the arc between both.
+    page.get_by_label("Seed", exact=True).fill("1")
+    page.get_by_label("into seed").fill("2")
+    page.get_by_label("Morph").fill("0.5")
+    settled(page)
+    a, b = (synthesis.latents([s], 8) for s in (1, 2))
+    angle = np.arccos(np.sum(a * b) / np.linalg.norm(a) / np.linalg.norm(b))
+    middle = np.float32(np.sin(angle / 2) / np.sin(angle) * (a + b))
+    near(read(page, ".faces canvas"), face(network, 1, 16, z=middle))
+    page.get_by_label("Morph").fill("1")
+    settled(page)
+    near(read(page, ".faces canvas"), face(network, 2, 16))
+    # The address holds everything: whoever opens it sees the same.
+    other = page.context.new_page()
+    opened(other, page.url)
+    np.testing.assert_array_equal(read(other, ".faces canvas"), read(page, ".faces canvas"))
+
+
+def test_links_with_nonsense_still_show_a_face(page, address):
+    opened(page, address, seed="-7", stage="5", count="1e9", truncation="NaN", morph="x", label="99", panel="nothing")
+    assert read(page, ".faces canvas").shape == (16, 16, 3)
+    assert int(page.get_by_label("Seed", exact=True).input_value()) >= 0
+
+
+def test_everything_can_be_reached_by_keyboard(page, address):
+    opened(page, address, seed=3)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Faces"
+    reached = set()
+    for _ in range(16):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate(
+                "document.activeElement.name || document.activeElement.getAttribute('aria-label')?.split(' ')[0]"
+            )
+        )
+    assert {
+        "Face",
+        "stage",
+        "seed",
+        "new",
+        "label",
+        "count",
+        "truncation",
+        "morph",
+        "target",
+        "save",
+        "share",
+    } <= reached
+    page.locator("[name=stage]:checked").focus()
+    page.keyboard.press("ArrowLeft")
+    settled(page)
+    assert "stage=8" in page.url
+    page.get_by_role("tab", name="Faces").focus()
+    for name in (*TABS[1:], "Faces"):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("name => document.activeElement.textContent === name", arg=name)
+        assert page.get_by_role("tab", name=name).get_attribute("aria-selected") == "true"
+        page.get_by_role("tabpanel", name=name).wait_for()
+
+
+def test_every_control_has_a_name(page, address):
+    """What a screen reader would say: no button, slider or field without a name."""
+    opened(page, address, seed=3)
+    for tab in TABS:
+        page.get_by_role("tab", name=tab).click()
+        page.get_by_role("tabpanel", name=tab).wait_for()
+        tree = page.get_by_role("tabpanel", name=tab).aria_snapshot()
+        assert not re.search(r"^\s*- (button|slider|textbox|spinbutton|radio|combobox|img)(:|$| \[)", tree, re.M), tree
+
+
+def portrait(size=(96, 128), number=5):
+    return portraits.portrait(number, 256)[: size[0], : size[1]]
+
+
+def file_of(image, name="photo.png"):
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, "PNG")
+    return {"name": name, "mimeType": "image/png", "buffer": out.getvalue()}
+
+
+def worked(page, address, tab, image, **kwargs):
+    """Opens a photo in a panel, and waits for the result."""
+    opened(page, address, seed=3)
+    page.get_by_role("tab", name=tab).click()
+    panel = page.get_by_role("tabpanel", name=tab)
+    panel.wait_for()
+    panel.locator("[name=file]").set_input_files(file_of(image, **kwargs))
+    panel.locator(".compare").wait_for()
+    return panel, f"#{panel.get_attribute('id')} canvas"
+
+
+def test_upscale_is_the_network_s_tile_by_tile(page, address, networks, tmp_path):
+    image = portrait((150, 230))
+    panel, canvas = worked(page, address, "Upscale", image)
+    truth = pixels.to_uint8(networks["upscale"](image[None].astype(np.float32) / 255).numpy())[0]
+    near(read(page, f"{canvas}.after"), truth)
+    np.testing.assert_array_equal(read(page, f"{canvas}.before"), image.repeat(2, 0).repeat(2, 1))
+    with page.expect_download() as download:
+        panel.get_by_text("Save PNG").click()
+    assert download.value.suggested_filename == "photo-upscale.png"
+    download.value.save_as(tmp_path / "up.png")
+    near(np.asarray(Image.open(tmp_path / "up.png").convert("RGB")), truth)
+
+
+@pytest.mark.parametrize("size", [(20, 30), (60, 150), (200, 50)])
+def test_upscale_of_photos_smaller_than_a_tile(page, address, networks, size):
+    image = portrait(size)
+    _, canvas = worked(page, address, "Upscale", image)
+    edges = np.pad(image, [(0, 4), (0, 4), (0, 0)], mode="edge")
+    truth = pixels.to_uint8(networks["upscale"](edges[None].astype(np.float32) / 255).numpy())[0]
+    inside = (slice(0, 2 * min(size[0], 96)), slice(0, 2 * min(size[1], 96)))
+    near(read(page, f"{canvas}.after")[inside], truth[: 2 * size[0], : 2 * size[1]][inside])
+
+
+@pytest.mark.parametrize("tab", ["Colorize", "Recolor"])
+def test_colours_are_the_network_s_and_detail_is_the_photo_s(page, address, networks, tab):
+    network = networks[tab.lower()]
+    side = signatures.of(network)[0].photo
+    image = portraits.portrait(5, 256)[:side, :side]
+    panel, canvas = worked(page, address, tab, image)
+    gray = np.rint(colour.gray(image)).astype(np.uint8)
+    (signature, _) = signatures.of(network)
+    near(read(page, f"{canvas}.before"), gray.repeat(3, -1), most=1)
+    near(
+        read(page, f"{canvas}.after"),
+        signatures.output(signature.function(gray=gray[None]), "uint8").numpy()[0],
+        most=4,
+    )
+    # Another photo, twice as wide and high: the same colours, and detail that the network did not see.
+    rng = np.random.default_rng(0)
+    grain = rng.integers(-20, 21, (2 * side, 2 * side // 2, 1))
+    wide = np.clip(image[:, : side // 2].repeat(2, 0).repeat(2, 1).astype(int) + grain, 0, 255).astype(np.uint8)
+    panel.locator("[name=again]").set_input_files(file_of(wide))
+    page.wait_for_function("([c, h]) => document.querySelector(c).height === h", arg=[f"{canvas}.after", 2 * side])
+    made = read(page, f"{canvas}.after")
+    assert made.shape == wide.shape
+    luma = np.rint(colour.gray(wide)).astype(int)[..., 0]
+    sharp = [np.diff(x, axis=0).std() for x in (luma, colour.gray(made.astype(float))[..., 0])]
+    assert 0.8 < sharp[1] / sharp[0] < 1.2  # where colours leave sRGB, they are clipped
+
+
+def test_translate_takes_the_middle(page, address, networks):
+    image = portraits.portrait(5, 64)[:, 16:48]
+    _, canvas = worked(page, address, "Translate", image[16:48])
+    truth = networks["translate"](2 * image[None, 16:48].astype(np.float32) / 255 - 1).numpy()
+    near(read(page, f"{canvas}.after"), pixels.to_uint8(truth)[0])
+
+
+def test_the_slider_uncovers_the_original(page, address):
+    panel, _ = worked(page, address, "Upscale", portrait())
+    slider = panel.locator("[name=split]")
+    for value in ("0", "80"):
+        slider.fill(value)
+        assert panel.locator(".compare").evaluate("e => e.style.getPropertyValue('--split')") == f"{value}%"
+        clip = panel.locator(".before").evaluate("e => getComputedStyle(e).clipPath")
+        assert f"{100 - int(value)}%" in clip.replace("calc(100% - 80%)", "20%").replace("calc(100% - 0%)", "100%"), (
+            clip
+        )
+
+
+def test_the_original_is_uncovered_by_dragging_anywhere(page, address):
+    panel, _ = worked(page, address, "Upscale", portrait((200, 300)))
+    box = panel.locator(".compare").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 60, steps=4)
+    page.mouse.up()
+    assert 20 <= float(panel.locator("[name=split]").input_value()) <= 30
+
+
+def test_what_is_no_photo_is_told(page, address):
+    opened(page, address, seed=3)
+    page.get_by_role("tab", name="Upscale").click()
+    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel.locator("[name=file]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
+    panel.get_by_text("a.png: not a picture").wait_for()
+    panel.locator("[name=file]").set_input_files(file_of(portrait()))  # and another one works
+    panel.locator(".compare").wait_for()
+
+
+def test_a_photo_can_be_dropped(page, address):
+    opened(page, address, seed=3)
+    page.get_by_role("tab", name="Upscale").click()
+    panel = page.get_by_role("tabpanel", name="Upscale")
+    data = page.evaluate_handle(
+        "bytes => { const t = new DataTransfer(); t.items.add(new File([new Uint8Array(bytes)], 'x.png', { type: 'image/png' })); return t }",
+        list(file_of(portrait((20, 20)))["buffer"]),
+    )
+    panel.dispatch_event("drop", {"dataTransfer": data})
+    panel.locator(".compare").wait_for()
+
+
+def test_no_request_leaves_while_a_photo_is_worked_on(page, address):
+    opened(page, address, seed=3)
+    page.get_by_role("tab", name="Upscale").click()
+    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel.wait_for()
+    page.wait_for_load_state("networkidle")
+    asked = []
+    page.on("request", lambda request: None if request.url.startswith("blob:") else asked.append(request.url))
+    panel.locator("[name=file]").set_input_files(file_of(portrait()))
+    panel.locator(".compare").wait_for()
+    assert asked == []
+    # And the browser would not let one out.
+    policy = page.get_attribute("meta[http-equiv]", "content")
+    assert "default-src 'none'" in policy and "connect-src 'self'" in policy
+
+
+def test_it_works_without_a_network_after_the_first_visit(page, address, networks):
+    opened(page, address, seed=42, label=0)
+    page.get_by_role("tab", name="Upscale").click()
+    page.get_by_role("tabpanel", name="Upscale").wait_for()
+    page.wait_for_function("async () => (await caches.keys()).length === 1 && (await (await caches.open((await caches.keys())[0])).keys()).some(r => r.url.endsWith('upscale.tflite'))")  # fmt: skip
+    page.context.set_offline(True)
+    page.goto("about:blank")
+    opened(page, address, seed=42, label=0)
+    near(read(page, ".faces canvas"), face(networks["generate"], 42, 16))
+    page.get_by_role("tab", name="Upscale").click()
+    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel.locator("[name=file]").set_input_files(file_of(portrait((20, 20))))
+    panel.locator(".compare").wait_for()
+
+
+def test_variety_that_is_built_in_is_not_asked_for(page, site, tmp_path):
+    network = generator(classes=())
+    with serving(built({"generate": network}, tmp_path, truncation=0.5)) as url:
+        opened(page, url, seed=42)
+        near(read(page, ".faces canvas"), face(network, 42, 16, 0.5))
+        assert not page.get_by_label("Variety").is_visible() and not page.get_by_label("Kind").is_visible()
+        assert page.get_by_role("tablist").count() == 0  # one network needs no tabs
+
+
+def test_it_can_be_installed(page, address):
+    opened(page, address, seed=3)
+    manifest = page.evaluate("async () => (await fetch(document.querySelector('link[rel=manifest]').href)).json()")
+    assert manifest["display"] == "standalone" and {i["sizes"] for i in manifest["icons"]} == {"192x192", "512x512"}
+    for icon in manifest["icons"]:
+        size = page.evaluate("async src => { const b = await createImageBitmap(await (await fetch(src)).blob()); return [b.width, b.height] }", icon["src"])  # fmt: skip
+        assert f"{size[0]}x{size[1]}" == icon["sizes"]
+    assert page.evaluate("async () => Boolean((await navigator.serviceWorker.ready).active)")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
+def test_a_damaged_model_is_told(browser, site, tmp_path, damage):
+    shutil.copytree(site, tmp_path / "site")
+    file = tmp_path / "site" / "models" / "generate.tflite"
+    data = bytearray(file.read_bytes())
+    if damage == "truncated":
+        file.write_bytes(data[:1000])
+    elif damage == "flipped":
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+    else:
+        file.unlink()
+    with serving(tmp_path / "site") as url:
+        page = browser.new_page()
+        page.goto(url)
+        page.locator("#problem").wait_for()
+        text = page.inner_text("#problem")
+        assert (
+            "models/generate.tflite" in text
+            and ("could not be loaded" if damage == "missing" else "is damaged") in text
+        )
+        page.get_by_role("tab", name="Upscale").click()  # the others still work
+        page.get_by_role("tabpanel", name="Upscale").wait_for()
+        page.close()
+
+
+def test_a_browser_without_wasm_is_told(page, address):
+    page.add_init_script("delete globalThis.WebAssembly")
+    page.goto(address)
+    page.get_by_text("This browser has no WebAssembly").wait_for()
+
+
+@pytest.mark.parametrize("feature", ["no threads", "no relaxed simd"])
+def test_older_browsers_draw_the_same(page, address, networks, feature):
+    if feature == "no threads":
+        page.add_init_script("Object.defineProperty(globalThis, 'crossOriginIsolated', { value: false })")
+    else:  # the library asks whether a module that needs it is valid
+        page.add_init_script("const real = WebAssembly.instantiate; WebAssembly.instantiate = (b, i) => b.byteLength < 300 ? Promise.reject(new Error('old')) : real(b, i); const v = WebAssembly.validate; WebAssembly.validate = (b) => b.byteLength < 300 ? false : v(b); const c = WebAssembly.compile; WebAssembly.compile = (b) => b.byteLength < 300 ? Promise.reject(new Error('old')) : c(b)")  # fmt: skip
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    opened(page, address, seed=42, label=0)
+    name = "litert_wasm_internal.wasm" if feature == "no threads" else "litert_wasm_compat_internal.wasm"
+    assert any(url.endswith(name) for url in asked) and "threads" not in page.inner_text("#status")
+    near(read(page, ".faces canvas"), face(networks["generate"], 42, 16))
+
+
+def chromium(browser, *arguments):
+    """Another one, with switches."""
+    executable = next(filter(None, map(shutil.which, CHROMIUM)))
+    return browser.browser_type.launch(executable_path=executable, args=arguments)
+
+
+@pytest.mark.parametrize("how", ["float16", "dynamic"])
+def test_on_webgpu_it_is_the_same_face(browser, site, tmp_path, how):
+    """On a GPU that the browser computes itself. (Labels have no place there: conditional generators run on the CPU.)"""
+    network = generator(classes=())
+    switches = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan")
+    with (
+        contextlib.closing(chromium(browser, *switches)) as other,
+        serving(built({"generate": network}, tmp_path, how)) as url,
+    ):
+        page = other.new_page()
+        page.goto(url + "style.css")
+        if not page.evaluate("async () => Boolean(await navigator.gpu?.requestAdapter())"):
+            pytest.skip("this Chromium has no software WebGPU adapter")
+        opened(page, url, seed=42)
+        assert "WebGPU" in page.inner_text("#status")
+        near(read(page, ".faces canvas"), face(network, 42, 16), most=5 if how == "float16" else 40)
+
+
+def test_a_gpu_that_computes_nonsense_is_left_aside(browser, site, tmp_path):
+    """The page knows what the CPU made of one input when it was exported."""
+    network = generator(classes=())
+    built({"generate": network}, tmp_path)
+    described = json.loads((tmp_path / "site.json").read_text())
+    described["models"][0]["probe"]["pixels"][7] ^= 128
+    (tmp_path / "site.json").write_text(json.dumps(described))
+    switches = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan")
+    with contextlib.closing(chromium(browser, *switches)) as other, serving(tmp_path) as url:
+        page = other.new_page()
+        opened(page, url, seed=42)
+        assert "WebAssembly" in page.inner_text("#status")
+        near(read(page, ".faces canvas"), face(network, 42, 16))
+
+
+def test_the_camera(address, browser):
+    switches = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    with contextlib.closing(chromium(browser, *switches)) as other:
+        page = other.new_page()
+        opened(page, address, seed=3)
+        page.get_by_role("tab", name="Colorize").click()
+        panel = page.get_by_role("tabpanel", name="Colorize")
+        panel.get_by_text("Use the camera").click()
+        panel.get_by_text("Take it").click()
+        panel.locator(".compare").wait_for()
+        assert np.ptp(read(page, "#panel-colorize canvas.before").astype(int)) > 50
+        assert panel.locator("video").evaluate("v => v.srcObject.getTracks().every(t => t.readyState === 'ended')")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_off_on_a_phone(page, address, scheme):
+    page.set_viewport_size(PHONE)
+    page.emulate_media(color_scheme=scheme)
+    opened(page, address, seed=3)
+    for tab in TABS:
+        page.get_by_role("tab", name=tab).click()
+        page.get_by_role("tabpanel", name=tab).wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        for box in page.evaluate("[...document.querySelectorAll('button:not([role=tab]), input:not(.unseen), select, .button')].filter(e => e.checkVisibility()).map(e => { const r = e.getBoundingClientRect(); return [r.left, r.right, r.height] })"):  # fmt: skip
+            assert box[0] >= 0 and box[1] <= PHONE["width"] and box[2] >= 30, box
+
+
+def test_the_site_s_server_stays_in_its_folder(address, site):
+    (site.parent / "secret.txt").write_text("secret")
+    connection = http.client.HTTPConnection("127.0.0.1", int(address.rstrip("/").rpartition(":")[2]))
+
+    def asked(path):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer, answer.read()
+
+    for path in (
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "//etc/passwd",
+        "/models/",
+        "/lib/../../secret.txt",
+    ):
+        answer, body = asked(path)
+        assert answer.status == 404 and b"secret" not in body.replace(b"secret.txt", b""), path
+    answer, body = asked("/lib/wasm/litert_wasm_internal.wasm")
+    assert answer.headers["Content-Type"] == "application/wasm" and body[:4] == b"\0asm"
+    assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    connection.close()
