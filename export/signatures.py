@@ -43,17 +43,13 @@ class Signature:
         return [tf.TensorSpec(i.shape, i.dtype, name) for name, i in self.inputs.items()]
 
 
-def task(network) -> str:
-    return getattr(network, "task", "generate")
-
-
 def of(network, truncation: float | None = None, dynamic: bool = True, pixels: str = "uint8") -> list[Signature]:
     """The signatures of a network. truncation: baked in; None makes it an input. dynamic: with those that take pictures of any
     size, which runtimes without resizing cannot hold. pixels: type that pictures come in as, 0..255."""
-    if task(network) == "generate":
+    if network.task == "generate":
         out = _generate(network, truncation)
     else:
-        out = TASKS[task(network)](network, pixels)
+        out = TASKS[network.task](network, pixels)
     return [s for s in out if dynamic or all(None not in i.shape for i in s.inputs.values())]
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from export import signatures
 from pggan_tf import config as configs
 from pggan_tf import shards
 from pggan_tf.errors import UserError
@@ -31,7 +30,7 @@ class Source:
 
     @property
     def task(self) -> str:
-        return signatures.task(self.network)
+        return self.network.task
 
     @property
     def folder(self) -> Path:
