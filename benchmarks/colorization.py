@@ -10,7 +10,8 @@ from __future__ import annotations
 import click
 import numpy as np
 
-from pggan_tf import colour, conversion, pixels, terminal
+from pggan_tf import colour, pixels, terminal
+from pggan_tf.convert import conversion
 from pggan_tf.errors import UserError
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pggan_tf import colour, conversion, photos, pixels, terminal, upscale
+from pggan_tf import colour, photos, pixels, terminal
+from pggan_tf.convert import conversion, upscale
 from pggan_tf.errors import UserError
 
 

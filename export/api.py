@@ -24,7 +24,8 @@ from starlette.requests import ClientDisconnect
 
 from export import signatures
 from export import source as sources
-from pggan_tf import __version__, colorize, photos, synthesis, upscale
+from pggan_tf import __version__, photos, synthesis
+from pggan_tf.convert import colorize, upscale
 from pggan_tf.errors import UserError
 from preprocessing import decode
 

@@ -65,9 +65,9 @@ VERBS = {
     "faces": "preprocessing.faces",
     "prepare": "preprocessing.prepare",
     "inspect": "preprocessing.inspect",
-    "colorize": "pggan_tf.colorize",
-    "upscale": "pggan_tf.upscale",
-    "translate": "pggan_tf.translate",
+    "colorize": "pggan_tf.convert.colorize",
+    "upscale": "pggan_tf.convert.upscale",
+    "translate": "pggan_tf.convert.translate",
     "report": "pggan_tf.explore.report",
     "compare": "pggan_tf.explore.compare",
     "interpolate": "pggan_tf.explore.interpolate",
@@ -229,7 +229,8 @@ def generate(source, seeds, count, grid, npz, folder, class_name, negative, reco
 
     import numpy as np
 
-    from pggan_tf import conversion, synthesis
+    from pggan_tf import synthesis
+    from pggan_tf.convert import conversion
 
     numbers = synthesis.parse_seeds(seeds) if seeds else list(range(count or 64))
     terminal.start_tensorflow()
@@ -241,13 +242,13 @@ def generate(source, seeds, count, grid, npz, folder, class_name, negative, reco
     if negative:
         images = 255 - images
     if recolor:
-        from pggan_tf import colorize
+        from pggan_tf.convert import colorize
 
         images = conversion.changed(
             images, colorize.colorizer(conversion.network_for(recolor, colorize.TASKS, "colorize"))
         )
     if upscale:
-        from pggan_tf import upscale as upscaling
+        from pggan_tf.convert import upscale as upscaling
 
         images = conversion.changed(
             images, upscaling.upscaler(conversion.network_for(upscale, upscaling.TASKS, "upscale"))

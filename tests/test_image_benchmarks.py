@@ -9,7 +9,8 @@ from PIL import Image
 from skimage import color, data
 
 from benchmarks import colorization, super_resolution
-from pggan_tf import cli, photos, upscale
+from pggan_tf import cli, photos
+from pggan_tf.convert import upscale
 from tests.stand_ins import Colorizer, Recolorer, Upscaler, saved
 
 SET5 = Path(os.environ.get("PGGAN_SET5", "../shared/data/set5_x4"))

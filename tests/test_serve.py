@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from export import source
-from pggan_tf import photos, pixels, synthesis, upscale
+from pggan_tf import photos, pixels, synthesis
+from pggan_tf.convert import upscale
 from pggan_tf.networks import progressive
 from preprocessing.sources import portraits
 from tests import stand_ins

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import conversion, tiles
+from pggan_tf.convert import conversion, tiles
 from pggan_tf.errors import UserError
 from tests.stand_ins import Upscaler
 

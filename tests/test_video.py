@@ -5,7 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pggan_tf import cli, video
+from pggan_tf import cli
+from pggan_tf.convert import video
 from pggan_tf.errors import UserError
 from tests.test_colorize import trained  # noqa: F401  a fixture
 

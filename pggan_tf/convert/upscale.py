@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 import numpy as np
 
-from pggan_tf import colour, conversion, pixels, tiles
+from pggan_tf import colour, pixels
+from pggan_tf.convert import conversion, tiles
 from pggan_tf.errors import UserError
 
 TASKS = ("upscale",)  # of the runs that this takes

@@ -7,7 +7,8 @@ import math
 import click
 import numpy as np
 
-from pggan_tf import colour, conversion, pixels, tiles
+from pggan_tf import colour, pixels
+from pggan_tf.convert import conversion, tiles
 from pggan_tf.errors import UserError
 
 TASKS = ("colorize", "recolor")  # of the runs that this takes

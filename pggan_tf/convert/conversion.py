@@ -109,7 +109,8 @@ def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bo
 
     compare: also a picture (or a video) of before and after, side by side.
     """
-    from pggan_tf import photos, video
+    from pggan_tf import photos
+    from pggan_tf.convert import video
 
     given, target = Path(source), Path(out)
     if not given.exists():

@@ -7,7 +7,8 @@ import math
 import click
 import numpy as np
 
-from pggan_tf import conversion, pixels
+from pggan_tf import pixels
+from pggan_tf.convert import conversion
 
 TASKS = ("translate",)  # of the runs that this takes
 

@@ -1,0 +1,1 @@
+"""Photos, folders of them and videos through a trained network."""
