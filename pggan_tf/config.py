@@ -26,9 +26,20 @@ Table = dict[int, float]
 CountTable = dict[int, int]
 
 
-def option(default, help: str, choices: tuple[str, ...] = ()):
+def option(
+    default,
+    help: str,
+    choices: tuple[str, ...] = (),
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+):
+    """A field. Its values, those of a table too, are least <= value <= most and above < value < below."""
     kind = {"default_factory": lambda: dict(default)} if isinstance(default, dict) else {"default": default}
-    return field(**kind, metadata={"help": help, "choices": choices})
+    bounds = {"least": least, "most": most, "above": above, "below": below}
+    return field(**kind, metadata={"help": help, "choices": choices, **bounds})
 
 
 @dataclass(frozen=True)
@@ -38,15 +49,17 @@ class Config:
     recipe: str = option("pggan", "named configuration that the other options start from")
     # data
     data: str | None = option(None, "folder of images, or of shards; without it, drawn portraits")
-    portraits: int = option(10_000, "how many portraits are drawn when there is no --data")
+    portraits: int = option(10_000, "how many portraits are drawn when there is no --data", least=1)
     filter: str = option("lanczos", "filter that photos are reduced with", FILTERS)
     upscale_small: bool = option(False, "enlarge photos that are smaller than the target instead of leaving them out")
     mirror: bool = option(True, "show every other image mirrored")
     task: str = option("generate", "what is learned: images from nothing, or from images", tasks.TASKS)
     scale: int = option(4, "with --task upscale: how many times larger", ("2", "4", "8"))
     degrade: bool = option(False, "with --task upscale: blur, noise and compression in what is to be enlarged")
-    patch: int | None = option(None, "train on squares of this size, cut out at random")
-    held_out: float = option(0.0, "share of the images, the last ones, that is kept for measuring and not trained on")
+    patch: int | None = option(None, "train on squares of this size, cut out at random", least=1)
+    held_out: float = option(
+        0.0, "share of the images, the last ones, that is kept for measuring and not trained on", least=0, most=0.9
+    )
     augment: str = option(
         "none", "what the discriminator sees is changed at random, for few images: always, or adaptively", AUGMENTATIONS
     )
@@ -57,15 +70,15 @@ class Config:
     )
     resolutions: tuple[int, ...] | None = option(None, "stages to grow through, such as 4,8,16,32,96")
     network: str = option("progressive", "architecture of both networks", tuple(networks.NETWORKS))
-    width: int = option(64, "feature maps of the first layer of networks from images to images")
-    blocks: int = option(16, "residual blocks of srresnet")
-    dropout: float = option(0.5, "rate in the three smallest steps up of unet")
+    width: int = option(64, "feature maps of the first layer of networks from images to images", least=1)
+    blocks: int = option(16, "residual blocks of srresnet", least=1)
+    dropout: float = option(0.5, "rate in the three smallest steps up of unet", least=0, most=0.95)
     conditional: bool = option(False, "the generator is told a class, and the discriminator tells them apart (ACGAN)")
     class_weight: float = option(1.0, "weight of the classes in both losses, with --conditional")
-    fmap_base: int = option(2048, "feature maps: min(2 * fmap_base / resolution, fmap_max)")
-    fmap_max: int = option(128, "feature maps at most")
-    latent_size: int = option(128, "numbers that an image is generated from")
-    stddev_group: int = option(4, "images whose spread the discriminator sees; 1 turns it off")
+    fmap_base: int = option(2048, "feature maps: min(2 * fmap_base / resolution, fmap_max)", least=1)
+    fmap_max: int = option(128, "feature maps at most", least=1)
+    latent_size: int = option(128, "numbers that an image is generated from", least=1)
+    stddev_group: int = option(4, "images whose spread the discriminator sees; 1 turns it off", least=1)
     conv: str = option("standard", "3x3 convolutions of progressive", ("standard", "separable"))
     generator_norm: str | None = option(None, "normalisation in the generator", ("pixel", "batch", "group", "none"))
     discriminator_norm: str | None = option(None, "normalisation in the discriminator", ("batch", "group", "none"))
@@ -81,71 +94,90 @@ class Config:
     penalty: str | None = option(
         None, "penalty on the discriminator's gradient instead of the loss's own", objectives.PENALTIES
     )
-    penalty_weight: Table | None = option(None, "weight of the penalty: lambda of gp, gamma of r1")
-    penalty_every: int | None = option(None, "apply the penalty at every k-th step, k times as heavy")
-    penalty_target: float = option(1.0, "norm that gp pulls the gradient to")
-    drift: float | None = option(None, "weight of D(real)^2")
-    label_smoothing: float = option(0.0, "D's target for reals is 1 minus this, with a cross-entropy loss")
-    adversarial_weight: float = option(1.0, "weight of the adversarial loss in the generator's")
+    penalty_weight: Table | None = option(None, "weight of the penalty: lambda of gp, gamma of r1", least=0)
+    penalty_every: int | None = option(None, "apply the penalty at every k-th step, k times as heavy", least=1)
+    penalty_target: float = option(1.0, "norm that gp pulls the gradient to", above=0)
+    drift: float | None = option(None, "weight of D(real)^2", least=0)
+    label_smoothing: float = option(
+        0.0, "D's target for reals is 1 minus this, with a cross-entropy loss", least=0, below=1
+    )
+    adversarial_weight: float = option(1.0, "weight of the adversarial loss in the generator's", least=0)
     pixel: str = option("none", "loss of the generator by pixels", objectives.PIXEL)
-    pixel_weight: float = option(1.0, "weight of the pixel loss")
+    pixel_weight: float = option(1.0, "weight of the pixel loss", least=0)
     content: str = option(
         "none", "features in which images have to be alike: of VGG19, or the discriminator's own", objectives.CONTENT
     )
-    content_weight: float = option(1.0, "weight of the features")
+    content_weight: float = option(1.0, "weight of the features", least=0)
     vgg_weights: str | None = option(None, "weights of VGG19 without its top, .h5; by default Keras downloads them")
     update: str = option("one-stage", "how both networks' gradients are taken", UPDATES)
-    critic_steps: int = option(1, "updates of the discriminator for each of the generator's, on different batches")
-    weight_clip: float | None = option(None, "the discriminator's weights are kept within plus and minus this (WGAN)")
+    critic_steps: int = option(
+        1, "updates of the discriminator for each of the generator's, on different batches", least=1
+    )
+    weight_clip: float | None = option(
+        None, "the discriminator's weights are kept within plus and minus this (WGAN)", above=0
+    )
     # optimisation
-    learning_rate: Table = option({4: 4e-3}, "learning rate of both networks")
-    discriminator_rate: float = option(1.0, "learning rate of the discriminator, relative to the generator's")
+    learning_rate: Table = option({4: 4e-3}, "learning rate of both networks", least=0)
+    discriminator_rate: float = option(1.0, "learning rate of the discriminator, relative to the generator's", above=0)
     optimizer: str = option("adam", "optimiser of both networks", OPTIMIZERS)
     adam_betas: tuple[float, ...] = option((0.0, 0.99), "beta1,beta2 of Adam; RMSProp has beta2")
     adam_epsilon: float = option(1e-8, "epsilon of Adam")
-    batch: CountTable = option({4: 64, 16: 32, 32: 16, 256: 8, 512: 4}, "images per step")
-    ema_half_life_images: float = option(10_000.0, "half-life of the generator's moving average, in images")
-    ema_rampup: float = option(0.1, "the half-life is at most this share of the images seen at the stage's resolution")
+    batch: CountTable = option({4: 64, 16: 32, 32: 16, 256: 8, 512: 4}, "images per step", least=1)
+    ema_half_life_images: float = option(10_000.0, "half-life of the generator's moving average, in images", least=0)
+    ema_rampup: float = option(
+        0.1, "the half-life is at most this share of the images seen at the stage's resolution", least=0
+    )
     init_from: str | None = option(
         None, "folder of a run whose weights to start from; stages it has been through are left out"
     )
     # schedule
     fade_images: CountTable = option({4: 300_000}, "images while a stage fades in")
     stable_images: CountTable = option({4: 300_000}, "images after a stage has faded in")
-    pretrain_images: int = option(0, "images that the generator first learns from by its pixel loss alone")
+    pretrain_images: int = option(0, "images that the generator first learns from by its pixel loss alone", least=0)
     decay_share: float = option(
-        0.0, "share of the last phase, and of the pixel loss's own, over which the learning rate falls to 0"
+        0.0,
+        "share of the last phase, and of the pixel loss's own, over which the learning rate falls to 0",
+        least=0,
+        most=1,
     )
-    total_images: int | None = option(None, "scale the schedule to this many images in all")
-    minutes: float | None = option(None, "plan the schedule from measured speed so that the run takes this long")
+    total_images: int | None = option(None, "scale the schedule to this many images in all", least=1)
+    minutes: float | None = option(
+        None, "plan the schedule from measured speed so that the run takes this long", above=0, below=1e6
+    )
     stage_growth: float | None = option(
-        None, "with --minutes: time of a stage relative to the stage before; by default 3, or less in a short run"
+        None,
+        "with --minutes: time of a stage relative to the stage before; by default 3, or less in a short run",
+        above=0,
     )
-    fade_share: float = option(0.3, "with --minutes: share of a stage's time that its fade takes")
+    fade_share: float = option(0.3, "with --minutes: share of a stage's time that its fade takes", least=0, most=1)
     pretrain_share: float = option(
-        0.5, "with --minutes and --pretrain-images: share of the time for the pixel loss alone"
+        0.5, "with --minutes and --pretrain-images: share of the time for the pixel loss alone", least=0, most=1
     )
     # metrics
     metrics: tuple[str, ...] | None = option(
         None, "figures that the generator is measured by while it trains", tuple(metrics.METRICS)
     )
     metrics_every: int | None = option(
-        None, "images between two measurements; by default at every snapshot, but for at most a tenth of --minutes"
+        None,
+        "images between two measurements; by default at every snapshot, but for at most a tenth of --minutes",
+        least=1,
     )
     # More than there are features, 448 or 2048, so that they have a covariance; few enough to be measured often.
-    metrics_images: int = option(2_500, "images that are measured, of the data and of the generator")
+    metrics_images: int = option(2_500, "images that are measured, of the data and of the generator", least=2)
     features: str = option("inception", "what metrics see: inception, random, a keras.applications name, a .keras file")
     inception_weights: str | None = option(None, "file or address of inception-2015-12-05; by default fetched once")
     # running
     precision: str = option("auto", "auto: bfloat16 where the hardware multiplies it faster, else float32", PRECISIONS)
-    seed: int = option(0, "seed of everything random")
-    snapshot_images: int | None = option(None, "images between two grids of samples; by default a fortieth of the run")
-    snapshot_epochs: float | None = option(None, "epochs between two grids, instead of --snapshot-images")
-    checkpoint_minutes: float = option(
-        5.0, "minutes between checkpoints; they are also written when a phase ends and when stopped"
+    seed: int = option(0, "seed of everything random", least=0, most=2**31 - 1)
+    snapshot_images: int | None = option(
+        None, "images between two grids of samples; by default a fortieth of the run", least=1
     )
-    keep_checkpoints: int = option(2, "how many checkpoints to keep")
-    grid: int = option(64, "images in a grid")
+    snapshot_epochs: float | None = option(None, "epochs between two grids, instead of --snapshot-images", above=0)
+    checkpoint_minutes: float = option(
+        5.0, "minutes between checkpoints; they are also written when a phase ends and when stopped", least=0
+    )
+    keep_checkpoints: int = option(2, "how many checkpoints to keep", least=1)
+    grid: int = option(64, "images in a grid", least=1)
     report: bool = option(True, "keep report.html in the run's folder up to date")
 
 
@@ -245,12 +277,32 @@ def load(path: str | Path) -> Config:
         raise UserError(f"{path}: {error}") from None
 
 
-def _at_least(config: Config, low: float, *names: str) -> None:
-    for name in names:
+def _bounds_in_words(least, most, above, below) -> str:
+    if least is not None and most is not None:
+        return f"{least:g} to {most}"
+    if least is not None:
+        return f"{least:g} or more" if below is None else f"{least:g} to below {below:g}"
+    return f"more than {above:g}"
+
+
+def _check_bounds(config: Config) -> None:
+    for name, field_ in FIELDS.items():
+        bounds = [field_.metadata[k] for k in ("least", "most", "above", "below")]
+        least, most, above, below = bounds
         value = getattr(config, name)
         for v in value.values() if isinstance(value, dict) else [value]:
-            if v is not None and not v >= low:
-                raise UserError(f"{flag(name)} {v}: expected {low} or more.")
+            fits = v is None or (
+                (least is None or v >= least)
+                and (most is None or v <= most)
+                and (above is None or v > above)
+                and (below is None or v < below)
+            )
+            if any(b is not None for b in bounds) and not fits:
+                raise UserError(f"{flag(name)} {v}: expected {_bounds_in_words(*bounds)}.")
+    if len(config.adam_betas) != 2 or not all(0 <= b < 1 for b in config.adam_betas):
+        raise UserError(
+            f"--adam-betas {','.join(map(str, config.adam_betas))}: expected two numbers from 0 to below 1, such as 0,0.99."
+        )
 
 
 def _check_task(config: Config, kind: networks.Kind) -> None:
@@ -292,79 +344,8 @@ def _check_task(config: Config, kind: networks.Kind) -> None:
         raise UserError(f"--content {config.content} with --loss none: it goes with a discriminator.")
 
 
-def complete(config: Config) -> Config:
-    """Works out what was left open and refuses what cannot run. The result's tables list every resolution."""
-    _at_least(
-        config,
-        1,
-        "portraits",
-        "fmap_base",
-        "fmap_max",
-        "latent_size",
-        "stddev_group",
-        "batch",
-        "penalty_every",
-        "critic_steps",
-        "total_images",
-        "snapshot_images",
-        "metrics_every",
-        "keep_checkpoints",
-        "grid",
-        "width",
-        "blocks",
-        "patch",
-    )
-    _at_least(config, 2, "metrics_images")
-    _at_least(
-        config,
-        0,
-        "seed",
-        "penalty_weight",
-        "drift",
-        "ema_rampup",
-        "ema_half_life_images",
-        "checkpoint_minutes",
-        "learning_rate",
-        "adversarial_weight",
-        "pixel_weight",
-        "content_weight",
-        "pretrain_images",
-    )
-    if config.minutes is not None and not 0 < config.minutes < 1e6:
-        raise UserError(f"--minutes {config.minutes}: expected more than 0.")
-    for name in ("fade_share", "decay_share", "pretrain_share"):
-        if not 0 <= getattr(config, name) <= 1:
-            raise UserError(f"{flag(name)} {getattr(config, name)}: expected 0 to 1.")
-    for name, high in (("held_out", 0.9), ("dropout", 0.95)):
-        if not 0 <= getattr(config, name) <= high:
-            raise UserError(f"{flag(name)} {getattr(config, name)}: expected 0 to {high}.")
-    if config.snapshot_epochs is not None and not config.snapshot_epochs > 0:
-        raise UserError(f"--snapshot-epochs {config.snapshot_epochs}: expected more than 0.")
-    if config.stage_growth is not None and not config.stage_growth > 0:
-        raise UserError(f"--stage-growth {config.stage_growth}: expected more than 0.")
-    if not config.penalty_target > 0:
-        raise UserError(f"--penalty-target {config.penalty_target}: expected more than 0.")
-    if len(config.adam_betas) != 2 or not all(0 <= b < 1 for b in config.adam_betas):
-        raise UserError(
-            f"--adam-betas {','.join(map(str, config.adam_betas))}: expected two numbers from 0 to below 1, such as 0,0.99."
-        )
-    if config.seed >= 2**31:
-        raise UserError(f"--seed {config.seed}: expected 0 to {2**31 - 1}.")
-    if not 0 <= config.label_smoothing < 1:
-        raise UserError(f"--label-smoothing {config.label_smoothing}: expected 0 to below 1.")
-    if config.label_smoothing and objectives.LOSSES[config.loss]["adversarial"] not in ("saturating", "nonsaturating"):
-        raise UserError(f"--label-smoothing with --loss {config.loss}: it belongs to the cross-entropy losses.")
-    for name in ("weight_clip", "discriminator_rate"):
-        if getattr(config, name) is not None and not getattr(config, name) > 0:
-            raise UserError(f"{flag(name)} {getattr(config, name)}: expected more than 0.")
-    if config.critic_steps > 1 and config.update == "one-stage":
-        raise UserError(
-            f"--critic-steps {config.critic_steps} with --update one-stage: one pass updates both networks. Give --update two-stage."
-        )
-    kind = networks.NETWORKS[config.network]
-    changes: dict = {name: value for name, value in kind.usual.items() if getattr(config, name) is None}
-    taken = {*kind.generator, *kind.discriminator}
-    _check_task(config, kind)
+def _check_networks(config: Config, kind: networks.Kind) -> None:
+    taken = kind.structure
     for name in ("conv", "minibatch", "width", "blocks", "dropout", "scale"):
         if name not in taken and getattr(config, name) != FIELDS[name].default:
             raise UserError(f"{flag(name)} {getattr(config, name)}: --network {config.network} does not have it.")
@@ -378,13 +359,21 @@ def complete(config: Config) -> Config:
         raise UserError(
             "--minibatch discrimination with --batch 1: it compares the images of a batch. Give at least 2."
         )
+    if config.conv == "separable" and config.spectral != "none":
+        raise UserError(
+            "--spectral with --conv separable: it would leave half of each convolution out. Give one of them."
+        )
+
+
+def _resolutions(config: Config, kind: networks.Kind) -> tuple[int, ...]:
+    """Those of the plan."""
     if config.resolutions:
         resolutions = growth.check_resolutions(config.resolutions)
         if config.target_res not in (None, resolutions[-1]):
             raise UserError(
                 f"--target-res {config.target_res} and --resolutions that end at {resolutions[-1]}: give one of them."
             )
-    elif networks.NETWORKS[config.network].grows:
+    elif kind.grows:
         resolutions = growth.doubling(64 if config.target_res is None else config.target_res)
     else:
         resolutions = growth.doubling(32 if config.target_res is None else config.target_res)[-1:]
@@ -401,60 +390,79 @@ def complete(config: Config) -> Config:
     size = config.patch or resolutions[-1]
     if config.task == "upscale" and size % config.scale:
         raise UserError(f"--scale {config.scale}: {size} pixels are not a multiple of it. Give another --patch.")
-    if config.conv == "separable" and config.spectral != "none":
-        raise UserError(
-            "--spectral with --conv separable: it would leave half of each convolution out. Give one of them."
-        )
-    changes |= {"resolutions": resolutions, "target_res": resolutions[-1]}
+    return resolutions
+
+
+def _check_objective(config: Config) -> None:
     own = objectives.LOSSES[config.loss]
-    penalty = config.penalty or own["penalty"]
-    # Another penalty than the loss's own starts from the weights that this penalty is published with.
-    usual = (
-        own
-        if penalty == own["penalty"]
-        else next(
-            (v for v in objectives.LOSSES.values() if v["penalty"] == penalty.partition("+")[0].replace("2", "1")), own
+    if config.label_smoothing and own["adversarial"] not in ("saturating", "nonsaturating"):
+        raise UserError(f"--label-smoothing with --loss {config.loss}: it belongs to the cross-entropy losses.")
+    if config.critic_steps > 1 and config.update == "one-stage":
+        raise UserError(
+            f"--critic-steps {config.critic_steps} with --update one-stage: one pass updates both networks. Give --update two-stage."
         )
-    )
-    changes["penalty"] = penalty
-    if penalty == "gp" and (config.discriminator_norm or kind.usual["discriminator_norm"]) == "batch":
-        if config.discriminator_norm == "batch":
-            raise UserError(
-                "--discriminator-norm batch with --penalty gp: the penalty is on each sample's own gradient. Give none."
-            )
-        changes["discriminator_norm"] = "none"
     if config.augment == "ada" and own["adversarial"] and objectives.ADVERSARIAL[own["adversarial"]].middle is None:
         raise UserError(
             f"--augment ada with --loss {config.loss}: its logits have no sign to go by. Give diff, or another loss."
         )
-    if config.penalty_weight is None:
-        changes["penalty_weight"] = {4: usual["penalty_weight"]}
-    if config.penalty_every is None:
-        changes["penalty_every"] = usual["penalty_every"]
-    if config.drift is None:
-        changes["drift"] = own["drift"]
     if config.lsgan_targets is not None and config.loss != "lsgan":
         raise UserError(f"--lsgan-targets with --loss {config.loss}: it belongs to --loss lsgan.")
     if config.lsgan_targets is not None and len(config.lsgan_targets) != 3:
         raise UserError(
             f"--lsgan-targets {','.join(map(str, config.lsgan_targets))}: expected three numbers a,b,c, such as -1,1,0."
         )
+
+
+def _penalty(config: Config, kind: networks.Kind) -> dict:
+    """The penalty with its weights, and what it asks of the discriminator."""
+    own = objectives.LOSSES[config.loss]
+    penalty = config.penalty or own["penalty"]
+    # Another penalty than the loss's own starts from the weights that this penalty is published with.
+    published = [v for v in objectives.LOSSES.values() if v["penalty"] == penalty.partition("+")[0].replace("2", "1")]
+    usual = own if penalty == own["penalty"] else next(iter(published), own)
+    changes: dict = {"penalty": penalty}
+    if config.penalty_weight is None:
+        changes["penalty_weight"] = {4: usual["penalty_weight"]}
+    if config.penalty_every is None:
+        changes["penalty_every"] = usual["penalty_every"]
+    if config.drift is None:
+        changes["drift"] = own["drift"]
+    if penalty == "gp" and (config.discriminator_norm or kind.usual["discriminator_norm"]) == "batch":
+        if config.discriminator_norm == "batch":
+            raise UserError(
+                "--discriminator-norm batch with --penalty gp: the penalty is on each sample's own gradient. Give none."
+            )
+        changes["discriminator_norm"] = "none"
+    return changes
+
+
+def _check_groups(config: Config, kind: networks.Kind, batch: CountTable) -> None:
+    group = config.stddev_group
+    if "stddev_group" not in kind.structure or config.minibatch != "stddev":
+        return
+    for resolution, size in batch.items():
+        if size > group > 1 and size % group:
+            raise UserError(
+                f"--batch {size} at {resolution} px: not a multiple of --stddev-group {group}. "
+                f"The nearest are {size // group * group} and {-(-size // group) * group}."
+            )
+
+
+def complete(config: Config) -> Config:
+    """Works out what was left open and refuses what cannot run. The result's tables list every resolution."""
+    kind = networks.NETWORKS[config.network]
+    _check_bounds(config)
+    _check_task(config, kind)
+    _check_networks(config, kind)
+    _check_objective(config)
+    resolutions = _resolutions(config, kind)
+    changes = {name: value for name, value in kind.usual.items() if getattr(config, name) is None}
+    changes |= {"resolutions": resolutions, "target_res": resolutions[-1], **_penalty(config, kind)}
     for name in ("batch", "learning_rate", "fade_images", "stable_images", "penalty_weight"):
         table = changes.get(name) or getattr(config, name)
         changes[name] = {r: growth.at(table, r) for r in resolutions}
     changes["fade_images"][resolutions[0]] = 0  # there is nothing that it could fade in from
-    for resolution, size in changes["batch"].items():
-        if (
-            "stddev_group" in taken
-            and config.minibatch == "stddev"
-            and config.stddev_group > 1
-            and size > config.stddev_group
-            and size % config.stddev_group
-        ):
-            raise UserError(
-                f"--batch {size} at {resolution} px: not a multiple of --stddev-group {config.stddev_group}. "
-                f"The nearest are {size // config.stddev_group * config.stddev_group} and {-(-size // config.stddev_group) * config.stddev_group}."
-            )
+    _check_groups(config, kind, changes["batch"])
     return dataclasses.replace(config, **changes)
 
 
