@@ -48,7 +48,7 @@ def _config_options(command):
                 f": {', '.join(field.metadata['choices'])}" if field.metadata["choices"] else ""
             )
             if name == "recipe":
-                text += f": {', '.join(recipes.RECIPES)}"
+                text += f": {', '.join([*recipes.RECIPES, *recipes.PIPELINES])}"
             option = click.option(
                 configs.flag(name),
                 name,
@@ -151,12 +151,30 @@ def train(config_file, resume, runs, cache, dry_run, **given):
         raise UserError(
             f"--minutes and {configs.flag(min(plan))}: give one of them. --minutes plans the images itself."
         )
-    base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", configs.Config.recipe))
+    around = {"runs": runs, "cache": cache, "dry_run": dry_run}
+    if given.get("recipe") not in recipes.PIPELINES:
+        base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", configs.Config.recipe))
+        _train(base, given, started, **around)
+        return
+    parts, folders = recipes.PIPELINES[given.pop("recipe")], []
+    size, minutes = given.pop("target_res", recipes.PIPELINE_RES), given.pop("minutes", None)
+    for part in parts:
+        click.echo(f"{part.recipe}, {size // part.reduced} px")
+        own = {"target_res": size // part.reduced} | ({"minutes": minutes * part.share} if minutes else {})
+        base = recipes.recipe(part.recipe)
+        folders.append(_train(base, configs.taken_by(base, given) | own, started, **around))
+        started = time.monotonic()
+    if not dry_run:
+        click.echo(f"to use them together: pggan generate {folders[0]} --upscale {folders[1]} --grid faces.png")
+
+
+def _train(base: configs.Config, given: dict, started: float, *, runs: str, cache: str | None, dry_run: bool):
+    """One run; returns its folder. started: when the time of --minutes began."""
     config = configs.complete(_replaced(base, given))
     if dry_run and config.minutes is None and config.init_from is None:
         click.echo(json.dumps(configs.to_dict(config), indent=1))
         click.echo(growth.table(configs.schedule(config)))
-        return
+        return None
     shards = _shards(config, cache)
     configs.network_options(config, shards.manifest.classes)
     terminal.start_tensorflow()
@@ -165,6 +183,7 @@ def train(config_file, resume, runs, cache, dry_run, **given):
     folder = session.start(config, shards, runs, dry_run=dry_run, started=started, cache=cache, say=click.echo)
     if folder:
         click.echo(folder)
+    return folder
 
 
 def _shards_again(config: configs.Config, environment: dict, cache: str | None):

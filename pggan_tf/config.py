@@ -185,6 +185,32 @@ FIELDS = {f.name: f for f in dataclasses.fields(Config)}
 _TYPES = typing.get_type_hints(Config)
 
 
+# Fields that only tasks from images to images look at.
+OF_IMAGES = (
+    *(
+        "scale",
+        "degrade",
+        "patch",
+        "held_out",
+        "width",
+        "blocks",
+        "dropout",
+        "adversarial_weight",
+        "pixel",
+        "pixel_weight",
+    ),
+    *("content", "content_weight", "vgg_weights", "pretrain_images", "pretrain_share"),
+)
+
+
+def taken_by(config: Config, given: Mapping) -> dict:
+    """Those of the given options that a recipe's task and network have a use for."""
+    kind = networks.NETWORKS[config.network]
+    others = {f for k in networks.NETWORKS.values() for f in k.structure if f in FIELDS} - {*kind.structure}
+    unused = OF_IMAGES if config.task == "generate" else others | {"conditional", "class_weight", "augment", "channels"}
+    return {k: v for k, v in given.items() if k not in unused}
+
+
 def base_type(name: str):
     """The type of a field, without its `| None`."""
     kind = _TYPES[name]
@@ -325,7 +351,7 @@ def _check_task(config: Config, kind: networks.Kind) -> None:
             raise UserError(
                 f"--metrics {min(pairs)}: compares images that belong together; it is for tasks from images to images."
             )
-        for name in ("pixel", "content", "patch", "held_out", "degrade"):
+        for name in ("pixel", "content", "patch", "held_out", "degrade", "pretrain_images"):
             if getattr(config, name) != FIELDS[name].default:
                 raise UserError(
                     f"{flag(name)} {getattr(config, name)} with --task generate: it belongs to tasks from images to images."

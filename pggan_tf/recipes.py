@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 from pggan_tf.config import Config
 from pggan_tf.errors import UserError, nearest
@@ -178,7 +179,24 @@ RECIPES: dict[str, dict] = {
 }
 
 
+@dataclass(frozen=True)
+class Part:
+    """One of several runs that are trained by one command. reduced: how many times smaller its images are than --target-res;
+    share: of the time."""
+
+    recipe: str
+    reduced: int
+    share: float
+
+
+# Recipes in turn. The costly last stages of growing are left to a network that enlarges.
+PIPELINES: dict[str, tuple[Part, ...]] = {
+    "pggan-separable+srgan": (Part("pggan-separable", 4, 0.6), Part("srgan", 1, 0.4)),
+}
+PIPELINE_RES = 256
+
+
 def recipe(name: str) -> Config:
     if name not in RECIPES:
-        raise UserError(f"--recipe {name}: not known; {nearest(name, RECIPES)}")
+        raise UserError(f"--recipe {name}: not known; {nearest(name, [*RECIPES, *PIPELINES])}")
     return dataclasses.replace(Config(), recipe=name, **RECIPES[name])

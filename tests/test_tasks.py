@@ -156,6 +156,32 @@ def test_pairs_are_translated(tmp_path):
     refused(wrong, "6 channels", "Give --task translate")
 
 
+def test_a_pipeline_is_trained_by_one_command(tmp_path):
+    code, out, err = train(
+        *("--recipe", "pggan-separable+srgan", "--target-res", "32", "--patch", "16", "--blocks", "1", "--width", "4"),
+        *(
+            "--fmap-base",
+            "32",
+            "--fmap-max",
+            "8",
+            "--latent-size",
+            "8",
+            "--portraits",
+            "40",
+            "--batch",
+            "4",
+            "--grid",
+            "4",
+        ),
+        *("--total-images", "64", "--runs", tmp_path, "--no-report"),
+    )
+    assert code == 0, err
+    faces, larger = sorted(tmp_path.iterdir())
+    assert out.splitlines()[-1].endswith(f"pggan generate {faces} --upscale {larger} --grid faces.png")
+    code, _, err = pggan("generate", faces, "--upscale", larger, "--count", "2", "--npz", tmp_path / "a.npz")
+    assert code == 0 and np.load(tmp_path / "a.npz")["images"].shape == (2, 32, 32, 3), err
+
+
 def test_classes_can_be_asked_for(tmp_path, photos):
     code, out, err = train(
         *("--recipe", "acgan", "--data", photos, "--target-res", "16", "--fmap-base", "32", "--fmap-max", "8"),
