@@ -113,6 +113,7 @@ def _shards(config: configs.Config, cache: str | None):
             filter=config.filter,
             channels=configs.data_channels(config),
             upscale_small=config.upscale_small,
+            crop=config.crop,
             count=config.portraits,
             say=click.echo,
             progress=progress,

@@ -51,6 +51,11 @@ class Config:
     data: str | None = option(None, "folder of images, or of shards; without it, drawn portraits")
     portraits: int = option(10_000, "how many portraits are drawn when there is no --data", least=1)
     filter: str = option("lanczos", "filter that photos are reduced with", FILTERS)
+    crop: str = option(
+        "centre",
+        "of photos: the central square, reduced; or tiles, all of it at its own resolution",
+        ("centre", "tiles"),
+    )
     upscale_small: bool = option(False, "enlarge photos that are smaller than the target instead of leaving them out")
     mirror: bool = option(True, "show every other image mirrored")
     task: str = option("generate", "what is learned: images from nothing, or from images", tasks.TASKS)

@@ -64,6 +64,7 @@ class _Assembly:
         self.lines.close()
 
     def add(self, items: int, made: list[Made]) -> None:
+        part, last = "", None
         for m in made:
             image = m.image
             if m.hash is not None and self._seen(m.hash):
@@ -72,7 +73,9 @@ class _Assembly:
                 self.summary.dropped[image.kind] += 1
                 self.lines.write(json.dumps({"name": m.name, "why": str(image)}).encode() + b"\n")
             else:
-                self.writers[self._part()].add(image, m.label)
+                if m.name != last:  # what comes of one photo stays together
+                    part, last = self._part(), m.name
+                self.writers[part].add(image, m.label)
                 self.summary.kept += 1
         self.chunk += 1
         self.summary.read += items

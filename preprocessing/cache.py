@@ -92,6 +92,7 @@ def shards_for(
     channels: int,
     upscale_small: bool,
     count: int,
+    crop: str = "centre",
     say: Callable[[str], None],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> shards.Shards:
@@ -127,6 +128,7 @@ def shards_for(
         filter=filter,
         channels=channels,
         small="upscale" if upscale_small else "drop",
+        crop=crop,
         count=count,
     )
     options = {k: v for k, v in job.options.items() if k != "sources"}  # by content, not by place

@@ -20,7 +20,7 @@ from preprocessing import command as commands
 class Squares:
     """The work: an image -> a square of `size` pixels.
 
-    channels: 1, 3, or 6 for two pictures side by side, which become three channels each. crop: see decode.square. small: images with a side below `size` are dropped, enlarged, or kept at the largest of
+    channels: 1, 3, or 6 for two pictures side by side, which become three channels each. crop: see decode.square; 'tiles': all of the image in squares at its own resolution. small: images with a side below `size` are dropped, enlarged, or kept at the largest of
     `resolutions` that they reach.
     """
 
@@ -32,33 +32,36 @@ class Squares:
     small: str
 
     def __call__(self, items):
-        return [self._made(item) for item in items]
-
-    def _made(self, item):
-        from preprocessing.decode import Unreadable, photo, square
         from preprocessing.job import Made
 
+        return [Made(item.name, image, item.label) for item in items for image in self._images(item)]
+
+    def _images(self, item) -> list:
+        """Of one item: squares, or the reason why there is none."""
+        from preprocessing.decode import Unreadable, photo, square, tiles
+
         if isinstance(item.data, Unreadable):
-            return Made(item.name, item.data, item.label)
+            return [item.data]
         least = {"drop": self.size, "upscale": 1, "keep": self.resolutions[0]}[self.small]
         try:
             image = photo(item.data() if callable(item.data) else item.data, self.channels, least)
         except Unreadable as reason:
-            return Made(item.name, reason, item.label)
+            return [reason]
         parts = [image]
         if self.channels == 6:
             width, height = image.width // 2, image.height
             if min(width, height) < least:
-                reason = Unreadable(f"two of {width}x{height} pixels, smaller than {least}x{least}", "too small")
-                return Made(item.name, reason, item.label)
+                return [Unreadable(f"two of {width}x{height} pixels, smaller than {least}x{least}", "too small")]
             parts = [image.crop((left, 0, left + width, height)) for left in (0, width)]
+        if self.crop == "tiles":
+            return [np.concatenate(t, axis=-1) for t in zip(*(tiles(part, self.size, self.filter) for part in parts))]
         size = self.size
         if self.small == "keep":
             size = max(r for r in self.resolutions if r <= min(parts[0].size))
         # Where a random crop lies follows from the image's name: the same each time, whatever was done before.
         where = zlib.crc32(os.fsencode(item.name)) / 2**32
         squares = [square(part, size, self.filter, self.crop, where) for part in parts]
-        return Made(item.name, np.concatenate(squares, axis=-1), item.label)
+        return [np.concatenate(squares, axis=-1)]
 
 
 def job(
@@ -146,10 +149,10 @@ class _Resolutions(click.ParamType):
 )
 @click.option(
     "--crop",
-    type=commands.Choice(("centre", "random", "none")),
+    type=commands.Choice(("centre", "random", "none", "tiles")),
     default="centre",
     show_default=True,
-    help="which square of a photo; none: all of it, out of proportion",
+    help="which square of a photo; none: all of it, out of proportion; tiles: all of it, in squares that are not reduced",
 )
 @click.option("--upscale-small", is_flag=True, help="enlarge images smaller than --size instead of leaving them out")
 @click.option(
@@ -170,6 +173,8 @@ def command(
     tfds:NAME[/config][:split] of tensorflow-datasets, or pairs:DIR, two folders with files of the same names; several are joined. Files may lie at any fsspec URL, and OUT too.
     Started again after an interruption, the same command goes on.
     """
+    if crop == "tiles" and keep_small:
+        raise UserError("--crop tiles and --keep-small: tiles are of one size. Give one of them.")
     if upscale_small and keep_small:
         raise UserError("--upscale-small and --keep-small: give one of them.")
     if pairs and gray:

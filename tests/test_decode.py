@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preprocessing.decode import Unreadable, photo, square
+from preprocessing.decode import Unreadable, photo, square, tiles
 
 
 def decode(data, size, upscale_small=False):
@@ -122,6 +122,17 @@ def test_crops(crop, where, expected):
     out = square(wide, 8, "box", crop, where)
     assert out.shape == (8, 8, 3)
     assert (out == expected).all() if expected is not None else (out[0, 0, 0], out[0, -1, 0]) == (0, 200)
+
+
+def test_tiles_are_all_of_a_photo_and_nothing_else():
+    """Every pixel of it is in one, none is resized, and no tile more than needed."""
+    numbered = np.stack(np.divmod(np.arange(10 * 21), 200), -1).reshape(10, 21, 2).astype(np.uint8)
+    photo_ = Image.fromarray(np.concatenate([numbered, numbered[..., :1]], axis=-1))
+    parts = tiles(photo_, 8)
+    assert len(parts) == 6 and all(p.shape == (8, 8, 3) for p in parts)
+    seen = {tuple(pixel) for p in parts for pixel in p.reshape(-1, 3)}
+    assert seen == {tuple(pixel) for pixel in np.asarray(photo_).reshape(-1, 3)}
+    assert [p.shape for p in tiles(photo_, 16)] == [(16, 16, 3)] * 3  # enlarged to 16 x 34
 
 
 def test_arrays_are_photos_too():

@@ -262,7 +262,7 @@ def test_horses_are_gray_and_may_be_shown_as_negatives(tmp_path, photos):
         (["--recipe", "recolor", "--loss", "mse"], ["has no discriminator"]),
         (["--recipe", "srgan", "--pixel", "none"], ["would learn from nothing"]),
         (["--recipe", "srgan", "--patch", "98"], ["--scale 4", "not a multiple"]),
-        (["--recipe", "srgan", "--patch", "512"], ["--patch 512", "256"]),
+        (["--recipe", "srgan", "--patch", "512"], ["--patch 512", "128"]),
         (["--recipe", "colorize", "--target-res", "48"], ["nearest are 32 and 64"]),
         (["--recipe", "colorize", "--augment", "diff"], ["--augment with --task colorize"]),
         (["--recipe", "colorize", "--content", "vgg19"], ["--content vgg19", "discriminator"]),
