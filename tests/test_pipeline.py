@@ -50,3 +50,29 @@ def test_mirror_can_be_turned_off(tmp_path):
 def test_memory_of_the_order_does_not_depend_on_the_dataset():
     indices, _ = pipeline.order(np.arange(10**12, 10**12 + 1000), 10**11, seed=0)
     assert len(np.unique(indices)) == 1000 and indices.max() < 10**11
+
+
+def test_patches_are_cut_out_at_places_of_their_own(tmp_path):
+    """Somewhere within their image, spread over all places, and the same from any start."""
+    write(tmp_path, count=10)
+    data = shards.Shards(tmp_path)
+    images, labels = pipeline.read(data, 8, 1, 0, 200, mirror=False, patch=6)
+    whole, _ = pipeline.read(data, 8, 1, 0, 200, mirror=False)
+    assert images.shape == (200, 6, 6, 3)
+    places = set()
+    for image, patch in zip(whole, images):
+        (found,) = [
+            (y, x) for y in range(3) for x in range(3) if np.array_equal(image[y : y + 6, x : x + 6], patch)
+        ] or [None]
+        places.add(found)
+    assert places == {(y, x) for y in range(3) for x in range(3)}
+    later = np.concatenate([p for p, _ in pipeline.batches(data, 8, 1, 40, 80, 8, mirror=False, patch=6)])
+    np.testing.assert_array_equal(later, images[40:80])
+
+
+def test_images_held_out_are_not_trained_on(tmp_path):
+    write(tmp_path, count=10)
+    data = shards.Shards(tmp_path)
+    images, _ = pipeline.read(data, 8, 1, 0, 160, mirror=False, held_out=0.2)
+    seen = {image.tobytes() for image in images}
+    assert seen == {image.tobytes() for image in data.read(8, np.arange(8))} and pipeline.kept(data, 8, 0.2) == 8
