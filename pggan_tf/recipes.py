@@ -81,8 +81,8 @@ RECIPES: dict[str, dict] = {
         "adam_betas": (0.0, 0.9),
         **_FIVE_CRITIC_STEPS,
     },
-    # Odena et al. 2017, on DCGAN's networks.
-    "acgan": {**_DCGAN, "conditional": True},
+    # Odena et al. 2017, on DCGAN's networks; the generator's widths are those of its table 2.
+    "acgan": {**_DCGAN, "conditional": True, "fmap_base": 768, "fmap_max": 384},
     # Miyato et al. 2018, table 1, setting C.
     "sngan": {**_DCGAN, "batch": {4: 64}, "loss": "hinge", "discriminator_norm": "none", "spectral": "all"},
     # Mao et al. 2017, section 4.

@@ -134,12 +134,14 @@ class LatentNetwork(Tapered):
     task = "generate"
 
     def joined(self, latents, labels):
-        """What the first layer takes: latents, and one-hot classes where there are any. [N, latent_size + classes]."""
+        """What the first layer takes: latents, and classes where there are any. [N, latent_size + classes]. A class is one-hot,
+        and as long as the latent usually is: among a hundred numbers of size 1, a single 1 would hardly be heard."""
         if not self.classes:
             return latents
         if labels is None:
             raise ValueError(f"labels: this generator makes {', '.join(self.classes)}; say which, as int64 [N].")
-        return tf.concat([latents, tf.one_hot(labels, len(self.classes), dtype=latents.dtype)], axis=1)
+        length = self.latent_size**0.5
+        return tf.concat([latents, tf.one_hot(labels, len(self.classes), length, dtype=latents.dtype)], axis=1)
 
     def spread_labels(self, count: int):
         """Every class equally often, int64 [count]; None where there are none."""
