@@ -49,7 +49,7 @@ def generator(conv: str, resolution: int):
     config = configs.complete(configs.Config(target_res=resolution, conv=conv))
     network = networks.generator(config.network, configs.network_options(config, ()))
     network.build()
-    network = synthesis.finish(network, images=64)
+    network = synthesis.finish(network, synthesis.settling_latents(network.latent_size, 64))
     for r in network.resolutions:
         layer = getattr(network, f"to_image_{r}")
         layer.set_effective(0.25 * layer.effective_kernel(), layer.bias)

@@ -25,14 +25,14 @@ def grown(**kwargs):
     keras.utils.set_random_seed(1)
     network = progressive.Generator((4, 8, 16, 48), **SMALL, **kwargs)
     network.build()
-    return synthesis.finish(network, images=64)
+    return synthesis.finish(network, synthesis.settling_latents(network.latent_size, 64))
 
 
 def deep():
     keras.utils.set_random_seed(1)
     network = dcgan.Generator((32,), **SMALL)
     network.build()
-    return synthesis.finish(network, images=64)
+    return synthesis.finish(network, synthesis.settling_latents(network.latent_size, 64))
 
 
 GENERATORS = {

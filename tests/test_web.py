@@ -32,7 +32,7 @@ def generator(classes=("a", "b")):
     keras.utils.set_random_seed(1)
     network = progressive.Generator((4, 8, 16), channels=3, fmap_base=256, fmap_max=32, latent_size=8, classes=classes)
     network.build()
-    network = synthesis.finish(network, images=64)
+    network = synthesis.finish(network, synthesis.settling_latents(network.latent_size, 64))
     for r in network.resolutions:
         layer = getattr(network, f"to_image_{r}")
         layer.set_effective(0.3 * layer.effective_kernel(), layer.bias)
