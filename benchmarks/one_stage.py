@@ -117,7 +117,8 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
 
     from pggan_tf import config as configs
     from pggan_tf import synthesis
-    from pggan_tf.metrics import swd
+    from pggan_tf.metrics import sets
+    from pggan_tf.shards import cache_folder
     from pggan_tf.training import distribution, loop
     from pggan_tf.training import precision as precisions
     from preprocessing import cache
@@ -134,18 +135,19 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
     (phase,) = configs.schedule(config)
     gan.begin(phase)
     call, iterator = loop.compiled(gan, phase, strategy), loop.data(config, shards, phase, 0, strategy)
-    count = min(IMAGES, len(shards))
-    reals = shards.read(resolution, np.arange(count))
     samples = synthesis.samples(config, gan.ema, shards)
+    count, cache = min(IMAGES, len(shards)), cache_folder(None)
+    truth = sets.of_shards(shards, resolution) if config.task == "generate" else sets.of_originals(samples)
+    reals = sets.collect(("swd",), truth, 0, count, None, cache)
 
     def distance() -> float:
         gan.ema.measure(samples.inputs(512))
         if config.task == "generate":
-            latents = synthesis.settling_latents(gan.ema.latent_size, count)
-            fakes = samples.sampler.images(latents, resolution)
+            made = sets.of_sampler(samples.sampler, resolution, first_seed=1 << 21)
         else:
-            fakes = samples.made(0, count)
-        return swd.swd(iter([fakes]), iter([reals]), resolution, 3, count)["swd"]
+            made = sets.of_pairs(samples)
+        fakes = sets.collect(("swd",), made, 0, count, None, cache)
+        return sets.compare(("swd",), reals, fakes, None)["swd"].value
 
     call(iterator, 1)
     steps, seconds, out, nexts = 1, 0.0, [], np.geomspace(minutes * 60 / 20, minutes * 60, SAMPLES)

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import click
 
 from pggan_tf.shards import cache_folder
-
-METRICS = ("swd", "ms-ssim", "is")
 
 
 def trained(data: str, minutes: float, runs: str) -> tuple[Path, Path]:
@@ -72,53 +69,44 @@ def sets_of(faces: Path, larger: Path, count: int):
 @click.argument("data", type=click.Path(exists=True))
 @click.option("--minutes", default=60.0, show_default=True, help="of training, for both networks")
 @click.option("--images", default=2000, show_default=True, help="of each set")
-@click.option("--features", default="random", show_default=True, help="what the Inception score's classes are told by")
 @click.option(
-    "--runs", "given", nargs=2, type=click.Path(exists=True), help="two trained runs, instead of training them"
+    "--features", help="classes for the Inception score: inception, or a keras.applications network  [none: left out]"
 )
-def main(data: str, minutes: float, images: int, features: str, given) -> None:
+@click.option(
+    "--runs", default="runs/pipeline", show_default=True, help="folder of the two runs; trained ones are measured again"
+)
+def main(data: str, minutes: float, images: int, features: str | None, runs: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from pggan_tf.metrics import features as known
     from pggan_tf.metrics import sets
 
-    seen = known.load(features, known.INCEPTION_URL, cache_folder(None), print)
+    cache = cache_folder(None)
+    seen = known.load(features, known.INCEPTION_URL, cache, print) if features else None
+    names = ("swd", "ms-ssim", "is") if seen else ("swd", "ms-ssim")
+    sets.check(names, seen)
     table = Table(box=None)
-    for name in (
-        "",
-        "px",
-        "images",
-        "SWD",
-        "of real",
-        "MS-SSIM",
-        "of real",
-        f"IS[{features}]",
-        "of real",
-        "ms an image",
-    ):
+    titles = ("SWD", "MS-SSIM", f"IS[{features}]")[: len(names)]
+    for name in ("", "px", "images", *(t for title in titles for t in (title, "of real")), "ms an image"):
         table.add_column(name, justify="left" if not name else "right")
-    with tempfile.TemporaryDirectory() as runs:
-        folders = [Path(g) for g in given] or trained(str(Path(data).resolve()), minutes, runs)
-        for name, seconds, made, real in sets_of(*folders, images):
-            count = min(images, real.count // 2 * 2)
-            half = count // 2
-            cache = cache_folder(None)
-
-            def figures(truth, start, other, begin, number, cache=cache):
-                one = sets.collect(METRICS, truth, start, start + number, seen, cache)
-                two = sets.collect(METRICS, other, begin, begin + number, seen, cache)
-                return list(sets.compare(METRICS, one, two, seen).values())
-
-            ours, floor = figures(real, 0, made, 0, half), figures(real, 0, real, half, half)
-            cells = []
-            for a, b in zip(ours, floor):
-                cells += [f"{f.value:.3g}" + (f" ± {f.spread:.2g}" if f.spread else "") for f in (a, b)]
-            table.add_row(name, str(made.resolution), f"{half:,}", *cells, f"{1000 * seconds:.1f}")
-    console = Console(width=150, highlight=False)
-    console.print(
-        f"{minutes:g} minutes of training for both networks; real images against other real ones beside every figure"
+    folders = (
+        sorted(Path(runs).glob("0*")) if Path(runs).is_dir() else trained(str(Path(data).resolve()), minutes, runs)
     )
+    for name, seconds, made, real in sets_of(*folders, images):
+        half = min(images, real.count) // 2
+
+        def figures(other, begin, real=real, half=half):
+            one = sets.collect(names, real, 0, half, seen, cache)
+            two = sets.collect(names, other, begin, begin + half, seen, cache)
+            return sets.compare(names, one, two, seen).values()
+
+        cells = []
+        for pair in zip(figures(made, 0), figures(real, half)):
+            cells += [f"{f.value:.3g}" + (f" ± {f.spread:.2g}" if f.spread else "") for f in pair]
+        table.add_row(name, str(made.resolution), f"{half:,}", *cells, f"{1000 * seconds:.1f}")
+    console = Console(width=150, highlight=False)
+    console.print(f"{minutes:g} minutes of training for both networks; real images against others beside every figure")
     console.print(table)
 
 

@@ -38,6 +38,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     def list_directory(self, path):
         self.send_error(http.HTTPStatus.NOT_FOUND)
 
+    def handle_one_request(self):
+        try:
+            super().handle_one_request()
+        except ConnectionError:  # a browser that leaves in the middle of a download
+            self.close_connection = True
+
     def log_message(self, format, *arguments):
         pass
 

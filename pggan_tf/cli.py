@@ -142,7 +142,11 @@ def train(config_file, resume, runs, cache, dry_run, **given):
 
         click.echo(
             session.resume(
-                resume, lambda c, environment: _shards_again(c, environment, cache), given, cache, click.echo
+                resume,
+                lambda c, environment: _shards_again(c, environment, cache, "data" in given),
+                given,
+                cache,
+                click.echo,
             )
         )
         return
@@ -172,6 +176,7 @@ def train(config_file, resume, runs, cache, dry_run, **given):
 def _train(base: configs.Config, given: dict, started: float, *, runs: str, cache: str | None, dry_run: bool):
     """One run; returns its folder. started: when the time of --minutes began."""
     config = configs.complete(_replaced(base, given))
+    configs.check_read(config, given)
     if dry_run and config.minutes is None and config.init_from is None:
         click.echo(json.dumps(configs.to_dict(config), indent=1))
         click.echo(growth.table(configs.schedule(config)))
@@ -187,19 +192,20 @@ def _train(base: configs.Config, given: dict, started: float, *, runs: str, cach
     return folder
 
 
-def _shards_again(config: configs.Config, environment: dict, cache: str | None):
-    """The data of a run to be resumed: prepared again from its source, or, where that is gone, as it was kept."""
+def _shards_again(config: configs.Config, environment: dict, cache: str | None, moved: bool):
+    """The data of a run to be resumed: as they were kept, whatever has come to the source since, else prepared again. moved: the
+    user says where they are now."""
     from pggan_tf import shards
 
-    try:
-        return _shards(config, cache)
-    except DamagedFile:
-        raise
-    except UserError:
-        kept = environment["dataset"]["folder"]
-        if shards.is_shards(kept):
-            return shards.Shards(kept)
-        raise
+    known = environment["dataset"]
+    if not moved and shards.is_shards(known["folder"]):
+        try:
+            kept = shards.Shards(known["folder"])
+        except DamagedFile:
+            kept = None
+        if kept and kept.manifest.checksum == known["checksum"]:
+            return kept
+    return _shards(config, cache)
 
 
 def _replaced(config: configs.Config, given: dict) -> configs.Config:
@@ -208,6 +214,11 @@ def _replaced(config: configs.Config, given: dict) -> configs.Config:
         given = {**given, "resolutions": None}
     if "resolutions" in given and "target_res" not in given:
         given = {**given, "target_res": None}
+    every = [f for f in ("snapshot_images", "snapshot_epochs") if f in given]
+    if len(every) == 2:
+        raise UserError("--snapshot-images and --snapshot-epochs: give one of them.")
+    if every:
+        given = {"snapshot_images": None, "snapshot_epochs": None, **given}
     if "loss" in given or "penalty" in given:  # the former loss's penalty is not the new one's
         former = {"penalty_weight": None, "penalty_every": None}
         if "loss" in given:
@@ -277,7 +288,7 @@ def generate(source, seeds, count, grid, npz, folder, class_name, negative, reco
         for file in filter(None, (grid, npz)):
             Path(file).parent.mkdir(parents=True, exist_ok=True)
         if grid:
-            pixels.grid(grid, images)
+            pixels.grid(grid, images, size=pixels.VISIBLE)
             click.echo(grid)
         if npz:
             np.savez(npz, images=images)

@@ -7,7 +7,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class Config:
     blocks: int = option(16, "residual blocks of srresnet", least=1)
     dropout: float = option(0.5, "rate in the three smallest steps up of unet", least=0, most=0.95)
     conditional: bool = option(False, "the generator is told a class, and the discriminator tells them apart (ACGAN)")
-    class_weight: float = option(1.0, "weight of the classes in both losses, with --conditional")
+    class_weight: float = option(1.0, "weight of the classes in both losses, with --conditional", least=0)
     fmap_base: int = option(2048, "feature maps: min(2 * fmap_base / resolution, fmap_max)", least=1)
     fmap_max: int = option(128, "feature maps at most", least=1)
     latent_size: int = option(128, "numbers that an image is generated from", least=1)
@@ -126,7 +126,7 @@ class Config:
     discriminator_rate: float = option(1.0, "learning rate of the discriminator, relative to the generator's", above=0)
     optimizer: str = option("adam", "optimiser of both networks", OPTIMIZERS)
     adam_betas: tuple[float, ...] = option((0.0, 0.99), "beta1,beta2 of Adam; RMSProp has beta2")
-    adam_epsilon: float = option(1e-8, "epsilon of Adam")
+    adam_epsilon: float = option(1e-8, "epsilon of Adam", above=0)
     batch: CountTable = option({4: 64, 16: 32, 32: 16, 256: 8, 512: 4}, "images per step", least=1)
     ema_half_life_images: float = option(10_000.0, "half-life of the generator's moving average, in images", least=0)
     ema_rampup: float = option(
@@ -178,6 +178,9 @@ class Config:
         None, "images between two grids of samples; by default a fortieth of the run", least=1
     )
     snapshot_epochs: float | None = option(None, "epochs between two grids, instead of --snapshot-images", above=0)
+    probe: bool = option(
+        True, "first measure the speed of every stage, to say when the run will end; --minutes always does"
+    )
     checkpoint_minutes: float = option(
         5.0, "minutes between checkpoints; they are also written when a phase ends and when stopped", least=0
     )
@@ -250,7 +253,9 @@ def parse(name: str, value):
         if isinstance(value, Mapping):
             items = value.items()
         elif "=" in str(value):
-            items = [part.split("=", 1) if "=" in part else (part, None) for part in str(value).split(",")]
+            items = [part.split("=", 1) for part in str(value).split(",")]
+            if bad := [item[0] for item in items if len(item) == 1]:
+                raise UserError(f"{flag(name)} {value}: expected RES=VALUE in place of {bad[0]}, such as 4=16,32=8.")
         else:
             items = [(4, value)]
         table = {_number(k, int, name): _number(v, number, name) for k, v in items}
@@ -380,9 +385,10 @@ def _check_networks(config: Config, kind: networks.Kind) -> None:
     for name in ("conv", "minibatch", "width", "blocks", "dropout", "scale"):
         if name not in taken and getattr(config, name) != FIELDS[name].default:
             raise UserError(f"{flag(name)} {getattr(config, name)}: --network {config.network} does not have it.")
-    if config.generator_norm and config.generator_norm not in kind.generator_norms:
+    norms = kind.generator_norms or ("none",)
+    if config.generator_norm and config.generator_norm not in norms:
         raise UserError(
-            f"--generator-norm {config.generator_norm}: --network {config.network} takes {', '.join(kind.generator_norms) or 'none'}."
+            f"--generator-norm {config.generator_norm}: --network {config.network} takes {', '.join(norms)}."
         )
     if config.discriminator_norm == "group" and config.task == "generate":
         raise UserError(f"--discriminator-norm group: --network {config.network} takes batch or none.")
@@ -448,9 +454,9 @@ def _penalty(config: Config, kind: networks.Kind) -> dict:
     """The penalty with its weights, and what it asks of the discriminator."""
     own = objectives.LOSSES[config.loss]
     penalty = config.penalty or own["penalty"]
-    # Another penalty than the loss's own starts from the weights that this penalty is published with.
-    published = [v for v in objectives.LOSSES.values() if v["penalty"] == penalty.partition("+")[0].replace("2", "1")]
-    usual = own if penalty == own["penalty"] else next(iter(published), own)
+    # Another penalty than the loss's own starts from the weights of the loss that it belongs to.
+    owners = [v for v in objectives.LOSSES.values() if v["penalty"] == penalty.partition("+")[0].replace("2", "1")]
+    usual = own if penalty == own["penalty"] else next(iter(owners), own)
     changes: dict = {"penalty": penalty}
     if config.penalty_weight is None:
         changes["penalty_weight"] = {4: usual["penalty_weight"]}
@@ -477,6 +483,42 @@ def _check_groups(config: Config, kind: networks.Kind, batch: CountTable) -> Non
                 f"--batch {size} at {resolution} px: not a multiple of --stddev-group {group}. "
                 f"The nearest are {size // group * group} and {-(-size // group) * group}."
             )
+
+
+def check_read(config: Config, given: Iterable[str]) -> None:
+    """Refuses options that were given and that nothing would read. config: a completed one."""
+    kind, adversarial = networks.NETWORKS[config.network], config.loss != "none"
+    structure = {f for k in networks.NETWORKS.values() for f in k.structure if f in FIELDS}
+    # name -> (whether it is read, by what)
+    read: dict[str, tuple[bool, str]] = {
+        f: (f in kind.structure, f"--network {config.network} does not have it") for f in structure
+    }
+    read |= {
+        "portraits": (config.data is None, "it belongs to runs without --data"),
+        "degrade": (config.task == "upscale", "it belongs to --task upscale"),
+        "class_weight": (config.conditional, "it belongs to --conditional"),
+        "fade_images": (kind.grows, f"--network {config.network} does not grow"),
+        "penalty_weight": (config.penalty != "none", "there is no penalty; give --penalty"),
+        "penalty_every": (config.penalty != "none", "there is no penalty; give --penalty"),
+        "penalty_target": (config.penalty == "gp", "it belongs to --penalty gp"),
+        "pixel_weight": (config.pixel != "none" and adversarial, "it weighs --pixel against an adversarial loss"),
+        "content_weight": (config.content != "none", "it belongs to --content"),
+        "vgg_weights": (config.content == "vgg19", "it belongs to --content vgg19"),
+        "pretrain_share": (config.pretrain_images > 0, "it belongs to --pretrain-images"),
+        "lsgan_targets": (config.loss == "lsgan", "it belongs to --loss lsgan"),
+        **{f: (config.metrics is not None, "it belongs to --metrics") for f in _OF_METRICS},
+        **{f: (config.minutes is not None, "it belongs to --minutes") for f in ("stage_growth", "fade_share")},
+        **{f: (adversarial, "there is no discriminator with --loss none") for f in _OF_DISCRIMINATORS},
+    }
+    others = [f for f in OF_IMAGES if f not in structure] if config.task == "generate" else []
+    read |= dict.fromkeys(others, (False, "it belongs to tasks from images to images"))
+    for name in given:
+        if name in read and not read[name][0]:
+            raise UserError(f"{flag(name)}: nothing would read it: {read[name][1]}.")
+
+
+_OF_METRICS = ("metrics_every", "metrics_images", "features", "inception_weights")
+_OF_DISCRIMINATORS = ("critic_steps", "weight_clip", "discriminator_rate", "update", "drift", "adversarial_weight")
 
 
 def complete(config: Config) -> Config:

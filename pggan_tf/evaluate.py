@@ -91,6 +91,10 @@ class _Set:
                 )
             return cls(location, generator.resolutions[-1], generator=generator)
         if held := _shards_manifest(location):
+            if held["channels"] == 6:
+                raise UserError(
+                    f"{location}: holds pairs of images, which cannot be measured as one. Give a folder of one kind."
+                )
             return cls(location, held["resolutions"][-1], held=held)
         return cls(location, _smallest_side(location, count))
 
@@ -227,8 +231,8 @@ def command(a, b, names, features_name, inception_weights, images, size, filter,
     notes = [note for s in both if (note := s.how_resized(size, filter))]
     (real, skipped), (fake, also_skipped) = (s.open(size, filter, cache, images * (1 + floor), say) for s in both)
     if real.channels != fake.channels:
-        notes.append("one set is gray: compared as RGB")
-        real, fake = (sets.coloured(s) if s.channels == 1 else s for s in (real, fake))
+        notes.append("one set is gray: both are compared as gray")
+        real, fake = sets.grayed(real), sets.grayed(fake)
     count = min(images, fake.count or images, (real.count or 2 * images) // (1 + floor))
     if count < 2:
         raise UserError(

@@ -199,7 +199,7 @@ PIXEL = ("none", "l1", "mse")
 CONTENT = ("none", "vgg19", "discriminator")
 PENALTIES = ("gp", "r1", "r2", "r1+r2", "none")
 
-# The names of --loss: a pair and the penalty that it is published with.
+# The names of --loss: a pair and the penalty that it starts with: the published one, or what has done best here (R1, lazily).
 _BARE = {"penalty": "none", "penalty_weight": 0.0, "penalty_every": 1, "drift": 0.0}
 LOSSES: dict[str, dict] = {
     "wgan-gp": {"adversarial": "wgan", "penalty": "gp", "penalty_weight": 10.0, "penalty_every": 1, "drift": 1e-3},

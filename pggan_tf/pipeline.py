@@ -6,6 +6,8 @@ at the next image, and memory does not depend on the dataset's size.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pggan_tf.shards import Shards
@@ -55,10 +57,42 @@ def order(numbers: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.nd
     return permute(numbers % count, count, key), flips.astype(bool)
 
 
+_BLOCKS = 20
+
+
+def _blocks(count: int, held_out: float) -> tuple[int, int]:
+    """(images of a block, how many of them, the last ones, are held out). Blocks, so that every part of the data is among them,
+    and that neighbours, which may be cut from one photo, mostly stay together."""
+    size = min(count, max(math.ceil(1 / held_out), round(count / _BLOCKS)))
+    return size, min(max(1, round(size * held_out)), size - 1)
+
+
 def kept(shards: Shards, resolution: int, held_out: float) -> int:
-    """How many images are trained on: all but the last `held_out` share."""
+    """How many images are trained on: all but about the share `held_out`, and but one at least."""
     count = shards.count(resolution)
-    return count - round(count * held_out)
+    if not held_out or count < 2:
+        return count
+    size, out = _blocks(count, held_out)
+    return count - count // size * out
+
+
+def trained(numbers: np.ndarray, count: int, held_out: float) -> np.ndarray:
+    """Numbers [N] in 0..kept-1 -> which image of `count`."""
+    if not held_out or count < 2:
+        return numbers
+    size, out = _blocks(count, held_out)
+    return np.minimum(numbers // (size - out), count // size) * out + numbers
+
+
+def held(numbers: np.ndarray, count: int, held_out: float) -> np.ndarray:
+    """Numbers [N] of those that are held out -> which image of `count`."""
+    size, out = _blocks(count, held_out)
+    return numbers // out * size + size - out + numbers % out
+
+
+def spread(some: int, count: int, start: int = 0) -> np.ndarray:
+    """`some` of `count` numbers, each once, from all over: the same ones each time."""
+    return order(np.arange(start, start + some), count, 0)[0]
 
 
 def _patches(pixels: np.ndarray, patch: int, numbers: np.ndarray, seed: int) -> np.ndarray:
@@ -82,6 +116,7 @@ def read(
     """Images number start .. start + images - 1 of a run: uint8 [N,R,R,C], or patches of them, and labels int64 [N]."""
     numbers = np.arange(start, start + images)
     indices, flips = order(numbers, kept(shards, resolution, held_out), seed)
+    indices = trained(indices, shards.count(resolution), held_out)
     pixels = shards.read(resolution, indices)
     if patch:
         pixels = _patches(pixels, patch, numbers, seed)
@@ -103,7 +138,7 @@ def batches(
 ):
     """A tf.data.Dataset of (uint8 [batch,R,R,C], int64 [batch]) for images start .. end - 1 of a run, read ahead of the training.
 
-    patch: squares of this size are cut out of the images. held_out: the share of the images, the last ones, that is left out.
+    patch: squares of this size are cut out of the images. held_out: the share of the images that is left out, see `kept`.
     """
     import tensorflow as tf
 

@@ -111,6 +111,9 @@ def save(path: str | Path, image: np.ndarray) -> None:
     partial.replace(path)
 
 
+VISIBLE = 64  # smaller images are enlarged to this in grids, so that a 4-px stage can be seen
+
+
 def grid(path: str | Path, images: np.ndarray, columns: int | None = None, size: int = 1) -> None:
     """Saves uint8 images as one picture; those of six channels as two of three, side by side."""
     if images.shape[-1] == 6:

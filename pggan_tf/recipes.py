@@ -143,6 +143,21 @@ RECIPES: dict[str, dict] = {
         "stable_images": {4: 200_000},
         "decay_share": 0.5,
     },
+    # pix2pix as published, for pairs: edges to photos, labels to facades (Isola et al. 2017, section 6.2).
+    "translate": {
+        **_IMAGES,
+        "task": "translate",
+        "network": "unet",
+        "target_res": 256,
+        "loss": "nonsaturating",
+        "pixel": "l1",
+        "pixel_weight": 100.0,
+        "learning_rate": {4: 2e-4},
+        "adam_betas": (0.5, 0.999),
+        "batch": {4: 16, 256: 4, 512: 1},
+        "stable_images": {4: 200_000},
+        "decay_share": 0.5,
+    },
     # Ledig et al. 2017, section 3.2; without batch normalisation in the generator (Wang et al. 2018, ESRGAN, section 3.1), with
     # equalised rates, which ask for a higher learning rate than their 1e-4.
     "srgan": {

@@ -162,22 +162,27 @@ TRIPLES = 4  # side by side in a grid
 class FromImages:
     """What was given, what is made of it, and the original, of images that are not trained on, where some were held out.
 
-    count: of those images, first: the number of the first in the data. shown: how many of them grids show.
+    count: of those images. shown: how many of them grids show.
     """
-
-    columns = 3 * TRIPLES
 
     def __init__(self, generator, task, shards, resolution: int, shown: int, held_out: float):
         from pggan_tf import pipeline
 
         self.generator, self.task, self.shards, self.resolution = generator, task, shards, resolution
-        everything, self._kept = shards.count(resolution), pipeline.kept(shards, resolution, held_out)
-        self.first = self._kept if self._kept < everything else 0
-        self.count, self.shown = everything - self.first, min(shown, everything - self.first)
+        self.held_out, everything = held_out, shards.count(resolution)
+        self._kept = pipeline.kept(shards, resolution, held_out)
+        self.count = everything - self._kept or everything
+        self.shown = min(shown, self.count)
+        self.columns = 3 * min(TRIPLES, self.shown)
         self._parts = None
 
     def _whole(self, start: int, stop: int) -> np.ndarray:
-        return self.shards.read(self.resolution, np.arange(self.first + start, self.first + stop))
+        from pggan_tf import pipeline
+
+        everything, numbers = self.shards.count(self.resolution), pipeline.spread(stop - start, self.count, start)
+        if self.count < everything:
+            numbers = pipeline.held(numbers, everything, self.held_out)
+        return self.shards.read(self.resolution, numbers)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Originals, uint8 [stop - start, R, R, 3]."""
@@ -190,8 +195,13 @@ class FromImages:
         """What the generator is measured and settled on: parts of images that it has been trained on."""
         import tensorflow as tf
 
+        from pggan_tf import pipeline
+
         count = min(count, self._kept, max(8, _SETTLING_PIXELS // self.resolution**2))
-        images = pixels.to_float(self.shards.read(self.resolution, np.arange(count)))
+        numbers = pipeline.trained(
+            pipeline.spread(count, self._kept), self.shards.count(self.resolution), self.held_out
+        )
+        images = pixels.to_float(self.shards.read(self.resolution, numbers))
         return self.task.given(tf.constant(images), tf.zeros([2], tf.int64)).numpy()
 
     def triples(self, start: int, stop: int) -> list[np.ndarray]:
@@ -254,7 +264,16 @@ def _from_checkpoint(run: Path, report):
     generator.build()
     for variable in generator.kept_variables():
         variable.assign(arrays[f"ema/{variable.path.partition('/')[2]}"])
-    shards = None if config.task == "generate" else Shards(dataset["folder"])
+    if config.task == "generate":
+        return finish(generator, settling_latents(generator.latent_size))
+    if not generator.norms():
+        return generator
+    try:
+        shards = Shards(dataset["folder"])
+    except UserError as error:
+        raise UserError(
+            f"{run}: has not ended, and batch normalisation is measured on its data, which is gone ({error}) Train it to its end with --resume."
+        ) from None
     return finish(generator, samples(config, generator, shards).inputs(SETTLING))
 
 

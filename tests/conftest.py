@@ -26,6 +26,7 @@ TINY = [
     "--grid",
     "4",
     "--no-report",
+    "--no-probe",
 ]
 
 

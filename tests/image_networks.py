@@ -1,64 +1,33 @@
-"""Small networks with random weights that keep the contract of image-to-image tasks."""
+"""The networks of tasks from images to images, small and with random weights whose output has the contrast of photos."""
 
 import keras
-import tensorflow as tf
+
+from pggan_tf.networks import recolor, srresnet, unet
 
 
-class _Small(keras.Model):
-    """A 3x3 convolution to eight maps and one to `channels`. resolutions: of its training."""
-
-    multiple, context, classes = 1, 2, ()
-    resolutions = (32,)
-
-    def __init__(self, channels=3, **kwargs):
-        super().__init__(**kwargs)
-        start = keras.initializers.RandomNormal(stddev=0.3, seed=1)
-        self.first = keras.layers.Conv2D(8, 3, padding="same", activation="relu", kernel_initializer=start)
-        self.last = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer=start)
-
-    def maps(self, x):
-        return self.last(self.first(x))
+def _colorizer():
+    return unet.Generator((32,), 2, 1, "colorize", width=8, fmap_max=16, generator_norm="group", dropout=0.0)
 
 
-class Colorizer(_Small):
-    task, multiple = "colorize", 4
-
-    def __init__(self):
-        super().__init__(channels=2)
-
-    def call(self, x):  # a step down and one up, as a U-Net's
-        small = tf.nn.avg_pool2d(x, 4, 4, "VALID")
-        return tf.tanh(tf.image.resize(self.maps(small), tf.shape(x)[1:3], "nearest"))
+def _translator():
+    return unet.Generator((32,), 3, 3, "translate", width=8, fmap_max=16, generator_norm="group", dropout=0.0)
 
 
-class Recolorer(_Small):
-    task = "recolor"
-
-    def call(self, x):
-        return tf.sigmoid(self.maps(x))
-
-
-class Upscaler(_Small):
-    task, scale, context = "upscale", 2, 2
-
-    def __init__(self):
-        super().__init__(channels=12)
-
-    def call(self, x):
-        return tf.tanh(tf.nn.depth_to_space(self.maps(x), 2))
-
-
-class Translator(_Small):
-    task = "translate"
-
-    def call(self, x):
-        return tf.tanh(self.maps(x))
-
-
-NETWORKS = {kind.task: kind for kind in (Colorizer, Recolorer, Upscaler, Translator)}
+NETWORKS = {
+    "colorize": _colorizer,
+    "recolor": lambda: recolor.Generator((32,), 3, 1, "recolor", width=8),
+    "upscale": lambda: srresnet.Generator((32,), 3, 3, "upscale", scale=2, width=8, blocks=1),
+    "translate": _translator,
+}
+_LOUDER = 8.0  # plain layers begin with weights of 0.02
 
 
 def built(task: str):
+    keras.utils.set_random_seed(1)
     network = NETWORKS[task]()
-    network(tf.zeros((1, 32, 32, 1 if task in ("colorize", "recolor") else 3)))
+    network.build()
+    if task in ("colorize", "translate"):
+        for variable in network.trainable_variables:
+            if variable.path.endswith("kernel"):
+                variable.assign(variable * _LOUDER)
     return network

@@ -9,8 +9,9 @@ from pggan_tf.config import Config
 from pggan_tf.errors import UserError
 
 
-def test_a_config_survives_json():
-    config = configs.complete(recipes.recipe("pggan-paper"))
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_a_config_survives_json(name):
+    config = configs.complete(recipes.recipe(name))
     assert configs.from_dict(json.loads(json.dumps(configs.to_dict(config)))) == config
     assert configs.complete(config) == config, "completing twice changes nothing"
 
@@ -131,3 +132,24 @@ def test_a_config_from_before_a_field_gets_its_usual_value():
     """A run's config.json is not completed again: what it lacks must not change its networks."""
     old = {k: v for k, v in configs.to_dict(configs.complete(configs.Config())).items() if k != "generator_norm"}
     assert configs.network_options(configs.from_dict(old), ())["generator_norm"] == "pixel"
+
+
+@pytest.mark.parametrize(
+    "recipe, given, words",
+    [
+        ("pggan", {"pixel_weight": 2.0}, "--pixel-weight: nothing would read it"),
+        ("pggan", {"width": 32}, "--width"),
+        ("pggan", {"class_weight": 2.0}, "it belongs to --conditional"),
+        ("srgan", {"latent_size": 8}, "--network srresnet does not have it"),
+        ("dcgan", {"fade_images": {4: 10}}, "does not grow"),
+        ("dcgan", {"penalty_weight": {4: 1.0}}, "there is no penalty"),
+        ("recolor", {"weight_clip": 0.1}, "there is no discriminator"),
+        ("pggan", {"features": "random"}, "it belongs to --metrics"),
+        ("pggan", {"stage_growth": 2.0}, "it belongs to --minutes"),
+    ],
+)
+def test_options_that_nothing_would_read_are_refused(recipe, given, words):
+    config = configs.complete(dataclasses.replace(recipes.recipe(recipe), **given))
+    with pytest.raises(UserError, match=words):
+        configs.check_read(config, given)
+    configs.check_read(config, ["learning_rate", "batch", "loss", "target_res", "stable_images"])

@@ -11,7 +11,7 @@ import pytest
 from pggan_tf import cli, synthesis
 from pggan_tf import config as configs
 from pggan_tf.errors import UserError
-from pggan_tf.growth import Speed
+from pggan_tf.growth import Part, Speed
 from pggan_tf.metrics import METRICS
 from tests.conftest import TINY, pggan, run_folder, start, train
 from tests.test_front_door import SCHEDULE, assert_same_run, final, in_mid_fade, only_run, refused, wait_for
@@ -191,10 +191,10 @@ def test_metrics_take_their_share_of_the_minutes():
     from pggan_tf.training import loop
 
     config = configs.complete(configs.Config(target_res=16, minutes=20.0, metrics=("swd",), metrics_every=5_000))
-    speeds = {(r, f): Speed(1000 * 4 / r, 2.0) for r in (4, 8, 16) for f in (True, False)}
+    speeds = {Part(r, f, True): Speed(1000 * 4 / r, 2.0) for r in (4, 8, 16) for f in (True, False)}
     costs = {4: 0.0, 8: 2.0, 16: 4.0}
     planned = loop.planned_for_minutes(config, speeds, 10.0, costs)
-    training = sum(p.images / speeds[p.resolution, p.fade].images_per_second for p in configs.schedule(planned))
+    training = sum(p.images / speeds[p.part].images_per_second for p in configs.schedule(planned))
     expected = 20 * 60 * 0.97 - 10 - 6 * 2
     assert training + loop.measuring_seconds(planned, costs) == pytest.approx(expected, rel=0.02)
     assert loop.measuring_seconds(planned, costs) > 100

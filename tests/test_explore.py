@@ -261,6 +261,5 @@ def test_neighbours(run, tmp_path):
 
 
 def test_neighbours_by_features(run, tmp_path):
-    pytest.importorskip("pggan_tf.metrics.features", reason="features are of another part")
     code, text, err = pggan("neighbours", run, "--seeds", "0-3", "--features", "random", "--out", tmp_path / "n.png")
     assert code == 0 and "root mean square of features 'random'" in text, err

@@ -75,4 +75,23 @@ def test_images_held_out_are_not_trained_on(tmp_path):
     data = shards.Shards(tmp_path)
     images, _ = pipeline.read(data, 8, 1, 0, 160, mirror=False, held_out=0.2)
     seen = {image.tobytes() for image in images}
-    assert seen == {image.tobytes() for image in data.read(8, np.arange(8))} and pipeline.kept(data, 8, 0.2) == 8
+    trained = pipeline.trained(np.arange(pipeline.kept(data, 8, 0.2)), 10, 0.2)
+    assert seen == {image.tobytes() for image in data.read(8, trained)}
+
+
+@pytest.mark.parametrize(
+    "count, held_out", [(2, 0.05), (9, 0.05), (10, 0.2), (21, 0.05), (200, 0.05), (6017, 0.3), (7, 0.9)]
+)
+def test_every_image_is_trained_on_or_held_out(count, held_out):
+    """And those held out come from all over, in about the share that was asked for."""
+
+    class Counted:
+        def count(self, resolution):
+            return count
+
+    kept = pipeline.kept(Counted(), 8, held_out)
+    trained = pipeline.trained(np.arange(kept), count, held_out)
+    held = pipeline.held(np.arange(count - kept), count, held_out)
+    np.testing.assert_array_equal(np.sort(np.concatenate([trained, held])), np.arange(count))
+    assert len(held) >= 1 and (count < 100 or abs(len(held) / count - held_out) < 0.02)
+    assert count < 100 or np.diff(held).max() < count / 10

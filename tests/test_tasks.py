@@ -77,6 +77,7 @@ def test_a_colorizer_takes_any_multiple_of_its_size():
     assert [v.shape for v in again.variables] == [v.shape for v in network.variables]
 
 
+QUICK = ["--no-probe", "--no-report"]
 COLORIZE = ["--recipe", "colorize", "--target-res", "16", "--width", "8", "--batch", "8", "--pretrain-images", "160"]
 UPSCALE = ["--recipe", "srgan", "--target-res", "32", "--patch", "16", "--width", "8", "--blocks", "1", "--batch", "8"]
 
@@ -87,7 +88,7 @@ UPSCALE = ["--recipe", "srgan", "--target-res", "32", "--patch", "16", "--width"
     ids=["colorize", "srgan"],
 )
 def test_a_stopped_run_from_images_goes_on_as_if_it_had_not_been(recipe, tmp_path):
-    common = ["--portraits", "60", "--total-images", "480", "--snapshot-images", "160", "--grid", "6"]
+    common = [*QUICK, "--portraits", "60", "--total-images", "480", "--snapshot-images", "160", "--grid", "6"]
     code, out, err = train(*recipe, *common, "--runs", tmp_path / "a")
     assert code == 0, err
     whole = run_folder(out)
@@ -143,7 +144,7 @@ def test_pairs_are_translated(tmp_path):
             "--width",
             "4",
         ),
-        *("--batch", "4", "--total-images", "16", "--grid", "6", "--runs", tmp_path / "runs"),
+        *("--batch", "4", "--total-images", "16", "--grid", "6", "--runs", tmp_path / "runs", *QUICK),
     )
     assert code == 0, err
     run = run_folder(out)
@@ -173,7 +174,7 @@ def test_a_pipeline_is_trained_by_one_command(tmp_path):
             "--grid",
             "4",
         ),
-        *("--total-images", "64", "--runs", tmp_path, "--no-report"),
+        *("--total-images", "64", "--runs", tmp_path, *QUICK),
     )
     assert code == 0, err
     faces, larger = sorted(tmp_path.iterdir())
@@ -185,7 +186,7 @@ def test_a_pipeline_is_trained_by_one_command(tmp_path):
 def test_classes_can_be_asked_for(tmp_path, photos):
     code, out, err = train(
         *("--recipe", "acgan", "--data", photos, "--target-res", "16", "--fmap-base", "32", "--fmap-max", "8"),
-        *("--batch", "4", "--total-images", "48", "--latent-size", "8", "--runs", tmp_path, "--grid", "4"),
+        *("--batch", "4", "--total-images", "48", "--latent-size", "8", "--runs", tmp_path, "--grid", "4", *QUICK),
     )
     assert code == 0, err
     run = run_folder(out)

@@ -192,7 +192,10 @@ def test_no_logit_is_too_large(name, kind, bias):
     assert all(np.isfinite(v).all() for v in stats.values())
     for network in "gd":
         assert all(np.isfinite(g).all() for g in one[network])
-        assert distance(one[network], exact[network]) < 1e-5 or np.linalg.norm(exact[network][0]) < 1e-20
+        # Where the exact gradient vanishes in float32, what is left is nothing that moves a weight.
+        size = np.sqrt(sum(np.square(g.numpy().astype(np.float64)).sum() for g in exact[network]))
+        ours = np.sqrt(sum(np.square(g.numpy().astype(np.float64)).sum() for g in one[network]))
+        assert distance(one[network], exact[network]) < 1e-5 or size < 1e-20 and ours < 1e-15
 
 
 def test_the_way_is_the_cheapest_that_is_exact():

@@ -71,7 +71,7 @@ def of_sampler(
 
 def of_originals(samples: synthesis.FromImages) -> Images:
     """The images that a generator from images is shown a part of: those held out, if any were."""
-    content = f"{samples.shards.manifest.checksum}@{samples.resolution}/{samples.first}"
+    content = f"{samples.shards.manifest.checksum}@{samples.resolution}/{samples.held_out}"
     return Images("originals", samples.count, samples.resolution, 3, samples.read, content)
 
 
@@ -118,10 +118,16 @@ def resized(images: Images, resolution: int, filter: str) -> Images:
     return replace(images, resolution=resolution, read=read, content=content)
 
 
-def coloured(images: Images) -> Images:
-    """A gray set as RGB, to be held against one of colour."""
-    content = images.content and f"{images.content} RGB"
-    return replace(images, channels=3, read=lambda i, j: np.repeat(images.read(i, j), 3, axis=-1), content=content)
+def grayed(images: Images) -> Images:
+    """A set of one or three channels as luma of BT.601 in three, so that missing colour alone makes no difference."""
+    content = images.content and f"{images.content} gray"
+
+    def read(start, stop):
+        pixels = images.read(start, stop)
+        gray = pixels if images.channels == 1 else np.rint(colour.gray(pixels)).astype(np.uint8)
+        return np.repeat(gray, 3, axis=-1)
+
+    return replace(images, channels=3, read=read, content=content)
 
 
 class _FeatureTable:

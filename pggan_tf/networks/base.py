@@ -63,10 +63,13 @@ class Network(keras.Model):
         """The weights that a pass at `resolution` trains."""
         return [v for layer in self.layers_at(resolution, fade) for v in layer.trainable_variables]
 
+    def norms(self) -> list:
+        """The layers of batch normalisation."""
+        return [layer for layer in self._flatten_layers(include_self=False) if isinstance(layer, BatchNorm)]
+
     def kept_variables(self) -> list:
         """Those that a run has to keep: all but the statistics of batch normalisation, which are measured anew."""
-        norms = [layer for layer in self._flatten_layers(include_self=False) if isinstance(layer, BatchNorm)]
-        measured = {id(v) for layer in norms for v in layer.non_trainable_variables}
+        measured = {id(v) for layer in self.norms() for v in layer.non_trainable_variables}
         return [v for v in self.variables if id(v) not in measured]
 
     def advance(self) -> None:
@@ -80,8 +83,7 @@ class Network(keras.Model):
     @property
     def sample_group(self) -> int:
         """How many neighbours of a batch one of its logits depends on: 1 for each by itself, 0 for the whole batch."""
-        whole = any(isinstance(layer, BatchNorm) for layer in self._flatten_layers(include_self=False))
-        return 0 if whole else 1
+        return 0 if self.norms() else 1
 
     def settle(self, inputs) -> None:
         """Makes a trained generator ready for use outside training, by what it does with these inputs [N, ...]."""
@@ -94,7 +96,7 @@ class Network(keras.Model):
     def measure(self, inputs, resolution: int | None = None) -> None:
         """Measures the statistics of batch normalisation on these inputs, or as many of them as memory allows, for use outside
         training: of all layers that a pass at `resolution` has."""
-        norms = [layer for layer in self._flatten_layers(include_self=False) if isinstance(layer, BatchNorm)]
+        norms = self.norms()
         if not norms:
             return
         for layer in norms:

@@ -1,4 +1,4 @@
-"""Deep Convolutional GAN (Radford et al. 2016, section 3, figure 1), for 32 to 128 pixels, and the variants that share its shape:
+"""Deep Convolutional GAN (Radford et al. 2016, section 3, figure 1), for 8 to 256 pixels, and the variants that share its shape:
 WGAN, WGAN-GP, ACGAN, SNGAN, LSGAN differ in loss, normalisation and optimiser.
 
 No pooling: convolutions of 4x4 with stride 2. ReLU in the generator, LeakyReLU 0.2 in the discriminator, tanh at the end.

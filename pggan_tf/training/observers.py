@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import growth, pixels, report, synthesis
+from pggan_tf import growth, pipeline, pixels, report, synthesis
 from pggan_tf.explore import report as explored
 from pggan_tf.training.run import GENERATOR, STATS
 
 MEASURED = 512  # inputs that batch normalisation is measured on before a grid
-GRID_PIXELS = 64  # smaller images are enlarged to this in grids, so that a 4-px stage can be seen
 
 
 class Grids:
@@ -30,7 +29,8 @@ class Grids:
         count = min(run.config.grid, run.shards.count(run.config.target_res))
         path = run.folder / "reals.png"
         if not path.exists():
-            pixels.grid(path, run.shards.read(run.config.target_res, np.arange(count)), size=GRID_PIXELS)
+            some = pipeline.spread(count, run.shards.count(run.config.target_res))
+            pixels.grid(path, run.shards.read(run.config.target_res, some), size=pixels.VISIBLE)
         self.samples = synthesis.samples(run.config, run.gan.ema, run.shards)
         self.measured = self.samples.inputs(MEASURED)
 
@@ -39,7 +39,7 @@ class Grids:
         run.gan.ema.measure(self.measured, phase.resolution)
         fakes = self.samples.images(phase.resolution, growth.alpha(phase, images - phase.start))
         path = grid_path(run.folder, run.snapshot_number(images), phase.resolution, images)
-        pixels.grid(path, fakes, self.samples.columns, size=GRID_PIXELS)
+        pixels.grid(path, fakes, self.samples.columns, size=pixels.VISIBLE)
 
 
 def grid_path(folder: Path, number: int, resolution: int, images: int) -> Path:
@@ -60,7 +60,7 @@ class Lines:
             "resolution": phase.resolution,
             "fade": phase.fade,
             "alpha": round(growth.alpha(phase, run.images_seen - phase.start), 6),
-            "learning_rate": phase.learning_rate,
+            "learning_rate": phase.learning_rate * growth.rate(phase, run.images_seen - phase.start),
             **stats,
         }
         self.file.write(json.dumps(line) + "\n")

@@ -7,7 +7,9 @@ import dataclasses
 import fcntl
 import json
 import os
+import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from pggan_tf import checkpoint, growth, networks, pipeline
@@ -22,13 +24,13 @@ from pggan_tf.training import run as runs
 FREE_ON_RESUME = ("data", "keep_checkpoints", "checkpoint_minutes", "report", "inception_weights")
 
 
-def _initial(config: Config, say) -> tuple[Config, dict]:
+def _initial(config: Config, classes: Sequence[str], say) -> tuple[Config, dict]:
     """For --init-from: (the config without the stages that its weights have been through, their arrays).
 
     The last stage that had faded in whole is trained on; what is above it grows.
     """
     source = Path(config.init_from)
-    theirs, _ = runs.read(source)
+    theirs, environment = runs.read(source)
     arrays, meta = checkpoint.newest(source, say)
     common = min(len(theirs.resolutions), len(config.resolutions))
     if theirs.resolutions[:common] != config.resolutions[:common]:
@@ -36,13 +38,19 @@ def _initial(config: Config, say) -> tuple[Config, dict]:
             f"--init-from {source}: it grew through {', '.join(map(str, theirs.resolutions))} px, which does not begin like "
             f"{', '.join(map(str, config.resolutions))}. Give --resolutions that begin alike."
         )
-    for name in ("network", "conditional", *networks.NETWORKS[config.network].structure):
+    kind = networks.NETWORKS[config.network]
+    for name in dict.fromkeys(("task", "network", "conditional", *(f for f in kind.structure if f in configs.FIELDS))):
         there, here = getattr(theirs, name), getattr(config, name)
         if there is not None and there != here:
             raise UserError(
                 f"--init-from {source}: {configs.flag(name)} is {there} there and {here} here. Weights only go with the same networks."
             )
-    if not networks.NETWORKS[config.network].grows:
+    if config.conditional and (there := environment["dataset"]["classes"]) != list(classes):
+        raise UserError(
+            f"--init-from {source}: its classes are {', '.join(there)}, here {', '.join(classes) or 'none'}. A conditional network goes "
+            "with the same classes in the same order."
+        )
+    if not kind.grows:
         return config, arrays
     phase = configs.schedule(theirs)[meta["phase"]]
     whole = phase.resolution if not phase.fade or meta["images_seen"] >= phase.end else 0
@@ -71,6 +79,10 @@ def _strategy(config: Config):
         tf.config.experimental.enable_op_determinism()  # else a resumed run would differ in the last bits
     strategy = distribution.strategy()
     devices = strategy.num_replicas_in_sync
+    if devices > 1 and config.loss == "relativistic":
+        raise UserError(
+            f"--loss relativistic on {devices} devices: each would compare with its own images' mean. Use one device."
+        )
     for resolution, batch in config.batch.items():
         if batch % devices:
             raise UserError(f"--batch {batch} at {resolution} px: {devices} devices cannot share it evenly.")
@@ -108,17 +120,17 @@ def start(
     measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics else None
     arrays = None
     if config.init_from:
-        config, arrays = _initial(config, say)
+        config, arrays = _initial(config, shards.manifest.classes, say)
     with strategy.scope():
         gan = loop.build(config, policy, shards.manifest.classes)
     if arrays:
         loop.load_weights(gan, arrays, config.init_from)
     minutes = config.minutes
-    say(
-        f"measuring the speed of every stage ({policy}, {strategy.num_replicas_in_sync} device{'s' * (strategy.num_replicas_in_sync > 1)})"
-    )
-    speeds = loop.probe(config, shards, strategy, policy)
-    costs = {}
+    devices = f"{policy}, {strategy.num_replicas_in_sync} device{'s' * (strategy.num_replicas_in_sync > 1)}"
+    speeds, costs = {}, {}
+    if config.probe or minutes is not None:
+        say(f"measuring the speed of every stage ({devices}; --no-probe leaves it out)")
+        speeds = loop.probe(config, shards, strategy, policy)
     if minutes is not None:
         if measuring:
             say("measuring how long the metrics of every stage take")
@@ -133,7 +145,7 @@ def start(
         say(f"and {metrics_seconds / 60:.1f} minutes for the metrics")
     if dry_run:
         return None
-    data = Path(config.data).name if config.data else "portraits"
+    data = re.sub(r"[^\w.-]+", "-", Path(config.data).name) if config.data else "portraits"
     folder = runs.create(parent, f"{config.recipe}-{data}-{config.target_res}")
     with _alone(folder):
         environment = {**runs.environment(config, shards, policy), "planned_for_minutes": minutes}
@@ -141,10 +153,12 @@ def start(
         runs.write_json(folder / runs.CONFIG, configs.to_dict(config))
         log = runs.Log(folder, say)
         log(f"run {folder}")
-        expected = sum(growth.expected_seconds(p, speeds) for p in phases) + metrics_seconds
-        log(
-            f"{len(shards):,} images, {phases[-1].end:,} to be seen; the full schedule should take {expected / 60:.1f} minutes on this machine"
-        )
+        text = f"{len(shards):,} images, {phases[-1].end:,} to be seen"
+        if speeds:
+            expected = sum(growth.expected_seconds(p, speeds) for p in phases) + metrics_seconds
+            text += f"; the full schedule should take {expected / 60:.1f} minutes on this machine"
+            text += ", and the metrics besides" if measuring and not costs else ""
+        log(text)
         log(gan.how_updated(phases[0].resolution))
         loop.Run(config, folder, shards, gan, strategy, log, phases, speeds, measuring=measuring).train()
     return folder
