@@ -138,7 +138,6 @@ def test_a_config_from_before_a_field_gets_its_usual_value():
     "recipe, given, words",
     [
         ("pggan", {"pixel_weight": 2.0}, "--pixel-weight: nothing would read it"),
-        ("pggan", {"width": 32}, "--width"),
         ("pggan", {"class_weight": 2.0}, "it belongs to --conditional"),
         ("srgan", {"latent_size": 8}, "--network srresnet does not have it"),
         ("dcgan", {"fade_images": {4: 10}}, "does not grow"),

@@ -13,8 +13,10 @@ import json, sys
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from pggan_tf import config as configs, growth
+from pggan_tf import augment, config as configs, growth
 from pggan_tf.training import loop
+
+augment.ADA_TARGET = -2.0  # D is always surer than that: the probability rises
 
 def train(strategy):
     settings = {"loss": "wgan-gp", "penalty": "none", **json.loads(sys.argv[1])}
@@ -34,7 +36,10 @@ def train(strategy):
         gan._random = latents
         # What D sees is not changed here, since every device would draw its own; how likely a change is still adapts.
         gan._augmented = lambda images, calls: images
-        dataset = tf.data.Dataset.from_tensor_slices((pixels, np.zeros(5 * each, np.int64))).batch(each, drop_remainder=True)
+        # Every device cuts its part into the batches of D's steps: what D sees together has to be the same.
+        steps, devices = config.critic_steps, strategy.num_replicas_in_sync
+        images = pixels.reshape(5, steps, devices, 8 // devices, 8, 8, 3).swapaxes(1, 2).reshape(pixels.shape)
+        dataset = tf.data.Dataset.from_tensor_slices((images, np.zeros(5 * each, np.int64))).batch(each, drop_remainder=True)
         data = iter(strategy.experimental_distribute_dataset(dataset) if strategy.num_replicas_in_sync > 1 else dataset)
         call = loop.compiled(gan, phase, strategy)
         count, sums = call(data, 5)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import pipeline, pixels, synthesis
+from pggan_tf import colour, pipeline, pixels, synthesis
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import METRICS, Figure, frechet, full_name, swd
 from pggan_tf.metrics.features import INCEPTION, Features
