@@ -6,11 +6,11 @@ from pggan_tf.networks import recolor, srresnet, unet
 
 
 def _colorizer():
-    return unet.Generator((32,), 2, 1, "colorize", width=8, fmap_max=16, generator_norm="group", dropout=0.0)
+    return unet.Generator((16,), 2, 1, "colorize", width=8, fmap_max=16, generator_norm="group", dropout=0.0)
 
 
 def _translator():
-    return unet.Generator((32,), 3, 3, "translate", width=8, fmap_max=16, generator_norm="group", dropout=0.0)
+    return unet.Generator((16,), 3, 3, "translate", width=8, fmap_max=16, generator_norm="group", dropout=0.0)
 
 
 NETWORKS = {

@@ -106,6 +106,7 @@ def test_networks_of_photos_take_them_as_they_are(task):
     run = tflite.Runner(tflite.convert(network, offered))
     (name,) = free.inputs
     for signature, size in ((fixed, (fixed.photo,) * 2), (free, (48, 36)), (free, (20, 64))):
+        size = [side // network.multiple * network.multiple for side in size]
         image = np.asarray(photo(128, 128).repeat(2, 0).repeat(2, 1)[: size[0], : size[1]])
         given = np.rint(colour.gray(image)).astype(np.uint8) if name == "gray" else image
         made = run(signature.name, {name: given[None]})

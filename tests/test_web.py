@@ -264,7 +264,10 @@ def test_upscale_of_photos_smaller_than_a_tile(page, address, networks, size):
     edges = np.pad(image, [(0, 4), (0, 4), (0, 0)], mode="edge")
     truth = pixels.to_uint8(networks["upscale"](edges[None].astype(np.float32) / 255).numpy())[0]
     inside = (slice(0, 2 * min(size[0], 96)), slice(0, 2 * min(size[1], 96)))
-    near(read(page, f"{canvas}.after")[inside], truth[: 2 * size[0], : 2 * size[1]][inside])
+    made, truth = read(page, f"{canvas}.after")[inside], truth[: 2 * size[0], : 2 * size[1]][inside]
+    near(made, truth, most=12)  # near the edges the tile has repeated pixels where the network alone has zeros
+    edge = 2 * networks["upscale"].context
+    near(made[: -edge or None, : -edge or None], truth[: -edge or None, : -edge or None])
 
 
 @pytest.mark.parametrize("tab", ["Colorize", "Recolor"])
