@@ -494,7 +494,6 @@ def check_read(config: Config, given: Iterable[str]) -> None:
         f: (f in kind.structure, f"--network {config.network} does not have it") for f in structure
     }
     read |= {
-        "portraits": (config.data is None, "it belongs to runs without --data"),
         "degrade": (config.task == "upscale", "it belongs to --task upscale"),
         "class_weight": (config.conditional, "it belongs to --conditional"),
         "fade_images": (kind.grows, f"--network {config.network} does not grow"),

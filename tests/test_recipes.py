@@ -27,7 +27,7 @@ def tiny(name, **changes):
 def data(config, phase):
     rng = np.random.default_rng(0)
     size = config.patch or phase.resolution
-    shape = (phase.images_per_step, size, size, config.channels)
+    shape = (phase.images_per_step, size, size, configs.data_channels(config))
     return tf.constant(rng.integers(0, 256, shape, np.uint8)), tf.constant(rng.integers(0, 3, shape[0]))
 
 
