@@ -6,6 +6,7 @@ python -m benchmarks.one_stage --race DIR --minutes 5           # and sliced Was
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 
@@ -31,18 +32,18 @@ BATCHES = {"dcgan": {4: 64, 64: 32, 256: 4}, "pggan": {4: 16, 256: 4}, "colorize
 IMAGES, SAMPLES = 2048, 12  # of each measurement; measurements of a race
 
 
-def wasteful(players, batches):
+def wasteful(players, batches, nearly_nothing):
     """Two stages as they are often written: D's step is backpropagated into G too, and G's into D's weights too, and dropped.
 
     TensorFlow would not compute what nothing asks for, as eager frameworks do: the dropped gradients are added, times a
-    number too small to matter, to the losses that are reported.
+    number too small to matter, to the losses that are reported. (A variable: a constant factor might be simplified away.)
     """
     import tensorflow as tf
 
     from pggan_tf.training import updates
 
     (batch,) = batches
-    o, nearly_nothing = players.objective, _nearly_nothing()
+    o = players.objective
     split = len(players.generator_variables)
     everything = [*players.generator_variables, *players.discriminator_variables]
 
@@ -72,14 +73,6 @@ def wasteful(players, batches):
     return updates._stats(players, loss_d, loss_g, auxiliary, tf.constant(0.0), real[0], fake[0])
 
 
-def _nearly_nothing():
-    """As a variable: a constant factor might be simplified away."""
-    import tensorflow as tf
-
-    with tf.init_scope():
-        return tf.Variable(1e-30, trainable=False)
-
-
 RULES = ("one-stage", "two-stage", "wasteful two-stage")
 
 
@@ -101,9 +94,13 @@ def _config(form: str, resolution: int, precision: str, **changes):
 
 
 def _rule(rule: str):
+    import tensorflow as tf
+
     from pggan_tf.training import updates
 
-    return updates.UPDATES.get(rule, wasteful)
+    if rule in updates.UPDATES:
+        return updates.UPDATES[rule]
+    return functools.partial(wasteful, nearly_nothing=tf.Variable(1e-30, trainable=False))
 
 
 def iteration(form: str, rule: str, resolution: int, precision: str) -> dict:
