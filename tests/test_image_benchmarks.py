@@ -13,7 +13,7 @@ from pggan_tf import cli, photos
 from pggan_tf.convert import upscale
 from tests.stand_ins import Colorizer, Recolorer, Upscaler, saved
 
-SET5 = Path(os.environ.get("PGGAN_SET5", "../shared/data/set5_x4"))
+SET5 = Path(os.environ.get("PGGAN_SET5", "set5_x4"))
 
 
 def test_psnr_and_ssim_are_those_of_scikit_image():
