@@ -126,9 +126,23 @@ def _shards(config: configs.Config, cache: str | None):
 @click.option("--runs", default="runs", show_default=True, help="folder that the run's folder is made in")
 @click.option("--cache", help="folder for prepared data  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
 @click.option("--dry-run", is_flag=True, help="print the whole config and the plan, and train nothing")
-def train(config_file, resume, runs, cache, dry_run, **given):
+@click.option("--workers", help="host:port of every machine that trains, the same on all, or set TF_CONFIG")
+@click.option(
+    "--worker-index", type=int, help="which of --workers this machine is, from 0; the first one writes the run"
+)
+@click.option(
+    "--worker-timeout",
+    type=click.FloatRange(0.01),
+    default=5.0,
+    show_default=True,
+    help="minutes to wait for --workers",
+)
+def train(config_file, resume, runs, cache, dry_run, workers, worker_index, worker_timeout, **given):
     """Grow a generator: on --data, or on drawn portraits."""
     started = time.monotonic()
+    from pggan_tf.training import cluster as clusters
+
+    cluster = clusters.cluster(workers, worker_index, worker_timeout)
     given = {k: v for k, v in given.items() if v is not None}
     for name in ("data", "init_from", "inception_weights", "features"):
         if os.path.exists(given.get(name, "")) and (name != "features" or given[name].endswith(".keras")):
@@ -141,7 +155,7 @@ def train(config_file, resume, runs, cache, dry_run, **given):
 
         click.echo(
             session.resume(
-                resume, lambda c, environment: _shards_again(c, environment, cache), given, cache, click.echo
+                resume, lambda c, environment: _shards_again(c, environment, cache), given, cache, click.echo, cluster
             )
         )
         return
@@ -162,7 +176,9 @@ def train(config_file, resume, runs, cache, dry_run, **given):
     terminal.start_tensorflow()
     from pggan_tf.training import session
 
-    folder = session.start(config, shards, runs, dry_run=dry_run, started=started, cache=cache, say=click.echo)
+    folder = session.start(
+        config, shards, runs, dry_run=dry_run, started=started, cache=cache, say=click.echo, cluster=cluster
+    )
     if folder:
         click.echo(folder)
 

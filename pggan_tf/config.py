@@ -140,7 +140,9 @@ class Config:
     # running
     precision: str = option("auto", "auto: bfloat16 where the hardware multiplies it faster, else float32", PRECISIONS)
     strategy: str = option(
-        "auto", "devices that share every batch: all GPUs of this machine, or of all --workers, else the CPU", STRATEGIES
+        "auto",
+        "devices that share every batch: all GPUs of this machine, or of all --workers, else the CPU",
+        STRATEGIES,
     )
     sync_batch: bool = option(
         True, "on several devices: batch normalisation and minibatch statistics look at the batch of all of them"

@@ -43,9 +43,7 @@ def degraded(high, scale: int, filter: str, seed):
         return tf.random.experimental.stateless_fold_in(seed, stream)
 
     def drawn(stream, low, most):  # [N,1,1,1]
-        return replicas.drawn(
-            tf.random.stateless_uniform, (n, 1, 1, 1), stream_seed(stream), minval=low, maxval=most
-        )
+        return replicas.drawn(tf.random.stateless_uniform, (n, 1, 1, 1), stream_seed(stream), minval=low, maxval=most)
 
     deviations = tf.concat([drawn(20, *BLUR), drawn(21, *BLUR)], 1)[:, :, 0, 0] * (scale / 4)
     low = resampling.resized(blurred(high, deviations), (height // scale, width // scale), filter)

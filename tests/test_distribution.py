@@ -77,7 +77,9 @@ def test_two_devices_train_like_one(settings, tmp_path):
     assert out["images"] == 40 * settings.get("critic_steps", 1) and out["worst"] < 2e-4
     for name, value in out["sums"][0].items():
         assert abs(value - out["sums"][1][name]) < 1e-3 * max(1, abs(value)), name
-    assert (out["sums"][0]["augment_probability"] == 2.5) == (settings.get("augment") != "ada"), "five times 0.5, or adapted"
+    assert (out["sums"][0]["augment_probability"] == 2.5) == (settings.get("augment") != "ada"), (
+        "five times 0.5, or adapted"
+    )
 
 
 def test_each_by_itself_normalises_otherwise(tmp_path):

@@ -183,7 +183,12 @@ class Cluster:
             yield
         except _Gone as gone:
             raise Stopped(self._farewell(gone.args[0]), 1) from None
-        except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError) as error:
+        except (
+            tf.errors.UnavailableError,
+            tf.errors.AbortedError,
+            tf.errors.CancelledError,
+            tf.errors.InternalError,
+        ) as error:
             deadline = time.monotonic() + GRACE_SECONDS
             while (gone := self._lost()) is None and time.monotonic() < deadline:
                 time.sleep(_LOOK_SECONDS)
@@ -241,7 +246,9 @@ def _closed(peer: socket.socket) -> bool:
         return True
 
 
-def cluster(workers: str | None, index: int | None, timeout: float, environment: Mapping[str, str] = os.environ) -> Cluster:
+def cluster(
+    workers: str | None, index: int | None, timeout: float, environment: Mapping[str, str] = os.environ
+) -> Cluster:
     """From --workers and --worker-index, or else from TF_CONFIG, as clouds set it."""
     if (workers is None) != (index is None):
         raise UserError("--workers and --worker-index: give both, or neither.")
@@ -254,9 +261,13 @@ def cluster(workers: str | None, index: int | None, timeout: float, environment:
     for address in workers:
         _split(address)
     if len(workers) < 2 or len(set(workers)) < len(workers):
-        raise UserError(f"--workers {','.join(workers)}: expected two or more different addresses, such as 10.0.0.4:2222,10.0.0.5:2222.")
+        raise UserError(
+            f"--workers {','.join(workers)}: expected two or more different addresses, such as 10.0.0.4:2222,10.0.0.5:2222."
+        )
     if not 0 <= index < len(workers):
-        raise UserError(f"--worker-index {index}: expected 0 to {len(workers) - 1}, the place of this machine in --workers.")
+        raise UserError(
+            f"--worker-index {index}: expected 0 to {len(workers) - 1}, the place of this machine in --workers."
+        )
     return Cluster(workers, index, timeout)
 
 
@@ -270,7 +281,9 @@ def _from_tf_config(text: str | None) -> tuple[tuple[str, ...], int]:
         chiefs, others = jobs.get("chief", []), jobs.get("worker", [])
         kind, number = task.get("type", "worker"), int(task.get("index", 0))
     except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"TF_CONFIG: not what TensorFlow expects ({error}). Mend it, unset it, or give --workers.") from None
+        raise UserError(
+            f"TF_CONFIG: not what TensorFlow expects ({error}). Mend it, unset it, or give --workers."
+        ) from None
     if unknown := set(jobs) - {"chief", "worker"} or {kind} - {"chief", "worker"}:
         raise UserError(f"TF_CONFIG: has a '{min(unknown)}'; expected workers, with or without a chief.")
     return (*chiefs, *others), number + (len(chiefs) if kind == "worker" else 0)

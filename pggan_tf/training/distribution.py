@@ -21,9 +21,13 @@ def joined(choice: str, cluster: Cluster) -> Iterator:
 
 def _check(choice: str, cluster: Cluster) -> None:
     if cluster.addresses and choice not in ("auto", "multiworker"):
-        raise UserError(f"--strategy {choice} with --workers: that is for one machine. Give multiworker, or no --workers.")
+        raise UserError(
+            f"--strategy {choice} with --workers: that is for one machine. Give multiworker, or no --workers."
+        )
     if choice == "multiworker" and not cluster.addresses:
-        raise UserError("--strategy multiworker: give --workers host:port,host:port and --worker-index, or set TF_CONFIG.")
+        raise UserError(
+            "--strategy multiworker: give --workers host:port,host:port and --worker-index, or set TF_CONFIG."
+        )
 
 
 def strategy(choice: str = "auto", cluster: Cluster = ALONE):
@@ -35,12 +39,17 @@ def strategy(choice: str = "auto", cluster: Cluster = ALONE):
 
     if cluster.addresses:
         resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-            tf.train.ClusterSpec({"worker": list(cluster.addresses)}), task_type="worker", task_id=cluster.index, rpc_layer="grpc"
+            tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
+            task_type="worker",
+            task_id=cluster.index,
+            rpc_layer="grpc",
         )
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     gpus = tf.config.list_physical_devices("GPU")
     if choice == "gpu" and not gpus:
-        raise UserError("--strategy gpu: TensorFlow finds no GPU here. Give auto or cpu, or install tensorflow[and-cuda].")
+        raise UserError(
+            "--strategy gpu: TensorFlow finds no GPU here. Give auto or cpu, or install tensorflow[and-cuda]."
+        )
     if choice == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")
     elif choice == "gpu":
@@ -49,7 +58,9 @@ def strategy(choice: str = "auto", cluster: Cluster = ALONE):
         return _tpu()
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if choice == "mirrored" and len(devices) < 2:
-        raise UserError("--strategy mirrored: there is one device here. Give auto, which takes as many GPUs as there are.")
+        raise UserError(
+            "--strategy mirrored: there is one device here. Give auto, which takes as many GPUs as there are."
+        )
     if choice == "mirrored" or choice == "auto" and gpus and len(devices) > 1:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()

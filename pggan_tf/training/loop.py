@@ -95,7 +95,10 @@ def data(config: Config, shards: Shards, phase: growth.Phase, start: int, strate
         replicas, mine = 1, range(1)
         if machine:
             each = machine.num_replicas_in_sync // machine.num_input_pipelines
-            replicas, mine = machine.num_replicas_in_sync, range(each * machine.input_pipeline_id, each * (machine.input_pipeline_id + 1))
+            replicas, mine = (
+                machine.num_replicas_in_sync,
+                range(each * machine.input_pipeline_id, each * (machine.input_pipeline_id + 1)),
+            )
         return pipeline.batches(
             shards,
             phase.resolution,
