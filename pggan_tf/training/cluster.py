@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import sys
 import threading
@@ -99,32 +100,35 @@ class Cluster:
             peer.sendall(b"{}\n")
 
     def _admit(self, peer: socket.socket) -> None:
-        peer.settimeout(5.0)
-        hello = json.loads(_line(peer))
-        if hello["workers"] != list(self.addresses) or not 0 < hello["index"] < len(self.addresses):
-            wrong = f"--workers {','.join(hello['workers'])}: the first worker has {','.join(self.addresses)}."
-            peer.sendall((json.dumps({"error": wrong}) + "\n").encode())
+        try:
+            peer.settimeout(5.0)
+            hello = json.loads(_line(peer))
+            index, workers = int(hello["index"]), ",".join(hello["workers"])
+            if workers != ",".join(self.addresses) or not 0 < index < len(self.addresses):
+                wrong = f"--workers {workers}: the first worker has {','.join(self.addresses)}."
+                peer.sendall((json.dumps({"error": wrong}) + "\n").encode())
+                raise ValueError(wrong)
+        except BaseException:
             peer.close()
-        else:
-            self._peers[hello["index"]] = peer
+            raise
+        self._peers[index] = peer
 
     def _call(self, deadline: float) -> None:
         hello = (json.dumps({"index": self.index, "workers": self.addresses}) + "\n").encode()
-        while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise self._missing([0])
-            with contextlib.suppress(OSError):
+        while (left := deadline - time.monotonic()) > 0:
+            with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
                 chief = socket.create_connection(_split(self.addresses[0]), timeout=min(left, 5.0))
+                stack.callback(chief.close)
                 chief.sendall(hello)
-                # The chief names the worker that it misses; then it hangs up.
-                chief.settimeout(max(1.0, left))
-                if answer := _line(chief):
+                chief.settimeout(left)
+                if answer := _line(chief):  # else the chief gave up: it has named the worker that it misses
                     if error := json.loads(answer).get("error"):
                         raise UserError(error)
+                    stack.pop_all()
                     self._peers = {0: chief}
                     return
             time.sleep(_LOOK_SECONDS)
+        raise self._missing([0])
 
     # Agreeing
 
@@ -197,6 +201,7 @@ class Cluster:
             raise Stopped(self._farewell(gone), 1) from error
         finally:
             left.set()
+            self.close()
 
     def _watch(self, left: threading.Event) -> None:
         while not left.wait(_LOOK_SECONDS) and not self._parted.is_set():
@@ -226,6 +231,12 @@ class Cluster:
                 self._hear(0)
 
 
+    def close(self) -> None:
+        for connection in (*self._files.values(), *self._peers.values()):
+            with contextlib.suppress(OSError):
+                connection.close()
+
+
 ALONE = Cluster()
 
 
@@ -238,10 +249,11 @@ def _line(peer: socket.socket) -> str:
 
 
 def _closed(peer: socket.socket) -> bool:
+    """Whether the other end has hung up; looks, and takes nothing."""
+    poll = select.poll()
+    poll.register(peer, select.POLLIN)
     try:
-        return peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
+        return bool(poll.poll(0)) and peer.recv(1, socket.MSG_PEEK) == b""
     except OSError:
         return True
 

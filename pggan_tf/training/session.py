@@ -136,7 +136,7 @@ def _start(config: Config, shards: Shards, parent: str, dry_run: bool, started, 
     say(f"measuring the speed of every stage ({policy}, {devices} device{'s' * (devices > 1)})")
     speeds = loop.probe(config, shards, strategy, policy, cluster)
     costs = {}
-    if minutes is not None:
+    if minutes is not None and cluster.chief:  # the others take over its plan
         if measuring:
             say("measuring how long the metrics of every stage take")
             costs = measuring.seconds(gan.ema, shards, config.resolutions)
