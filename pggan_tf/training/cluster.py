@@ -251,10 +251,10 @@ def _line(peer: socket.socket) -> str:
 def _closed(peer: socket.socket) -> bool:
     """Whether the other end has hung up; looks, and takes nothing."""
     poll = select.poll()
-    poll.register(peer, select.POLLIN)
     try:
+        poll.register(peer, select.POLLIN)
         return bool(poll.poll(0)) and peer.recv(1, socket.MSG_PEEK) == b""
-    except OSError:
+    except (OSError, ValueError):  # the latter of one that this process has closed
         return True
 
 
