@@ -58,7 +58,7 @@ def both(settings, folder):
         {**WGAN, "update": "two-stage"},
         {**WGAN, "update": "one-stage", "conditional": True},
         {**WGAN, "update": "two-stage", "critic_steps": 2, "optimizer": "rmsprop", "weight_clip": 0.5},
-        {**WGAN, "update": "one-stage", "loss": "hinge", "spectral": "all", "augment": "ada"},
+        {**WGAN, "update": "one-stage", "loss": "nonsaturating", "spectral": "all", "augment": "ada"},
         {"target_res": 8, "penalty_every": 2, "augment": "diff"},
         {"target_res": 8, "penalty_every": 2, "stddev_group": 8},
         {"target_res": 8, "minibatch": "discrimination", "loss": "lsgan"},

@@ -21,7 +21,17 @@ def test_five_minutes_of_everything_that_goes_wrong(tmp_path):
 
 def test_differences_are_found(tmp_path):
     code, out, err = train(
-        *TINY, "--target-res", "4", "--total-images", "64", "--batch", "8", "--runs", tmp_path, "--learning-rate", "0.01"
+        *TINY,
+        "--target-res",
+        "4",
+        "--total-images",
+        "64",
+        "--batch",
+        "8",
+        "--runs",
+        tmp_path,
+        "--learning-rate",
+        "0.01",
     )
     assert code == 0, err
     run, other = run_folder(out), tmp_path / "other"

@@ -230,7 +230,6 @@ class Cluster:
             with contextlib.suppress(_Gone):
                 self._hear(0)
 
-
     def close(self) -> None:
         for connection in (*self._files.values(), *self._peers.values()):
             with contextlib.suppress(OSError):
