@@ -30,9 +30,10 @@ def blurred(images, deviations):
 
 def jpeg(images, quality):
     """[N,H,W,3] in 0..1 and int32 [N] -> what is left of them. On the CPU, and without a gradient."""
-    return tf.map_fn(
+    coded = tf.map_fn(
         lambda one: tf.image.adjust_jpeg_quality(*one), (images, quality), fn_output_signature=images.dtype
     )
+    return tf.ensure_shape(coded, images.shape)  # what a decoder returns could have any size
 
 
 def degraded(high, scale: int, filter: str, seed):

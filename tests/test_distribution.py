@@ -37,8 +37,11 @@ def train(strategy):
 
 one, sums_one = train(distribution.strategy("cpu"))
 two, sums_two = train(distribution.strategy("mirrored"))
-worst = max(float(np.abs(one[n].astype(np.float64) - two[n]).max()) for n in one)
-print(json.dumps({"worst": worst, "variables": len(one), "images": int(two["images_seen"]), "sums": [sums_one, sums_two]}))
+# A bias before batch normalisation has no gradient; Adam makes steps of its rounding errors.
+still = {n.removesuffix("/v").partition("/")[2] for n in one if n.endswith("/v") and np.abs(one[n]).max() < 1e-12}
+compared = [n for n in one if not any(f"{n}/".split("/", 1)[1].startswith(f"{s}/") for s in still)]
+worst = max(float(np.abs(one[n].astype(np.float64) - two[n]).max()) for n in compared)
+print(json.dumps({"worst": worst, "compared": len(compared) / len(one), "images": int(two["images_seen"]), "sums": [sums_one, sums_two]}))
 """
 WGAN = {"loss": "wgan-gp", "penalty": "none", "target_res": 8, "stddev_group": 1}
 DCGAN = {"network": "dcgan", "loss": "nonsaturating", "target_res": 8}
@@ -74,7 +77,7 @@ def test_two_devices_train_like_one(settings, tmp_path):
     """Latents, classes, dropout, augmentation and degradation too are those of one device; so are the statistics of a batch."""
     out = both(settings, tmp_path / "shards")
     # Weights of size 1 after five steps at 1e-3: sums in another order, nothing else.
-    assert out["images"] == 40 * settings.get("critic_steps", 1) and out["worst"] < 2e-4
+    assert out["images"] == 40 * settings.get("critic_steps", 1) and out["worst"] < 2e-4 and out["compared"] > 0.6
     for name, value in out["sums"][0].items():
         assert abs(value - out["sums"][1][name]) < 1e-3 * max(1, abs(value)), name
     assert (out["sums"][0]["augment_probability"] == 2.5) == (settings.get("augment") != "ada"), (
