@@ -87,6 +87,26 @@ def test_two_processes_train_like_one(alone, tmp_path):
     assert {p.name for p in run.iterdir()} == {p.name for p in alone.iterdir()}
 
 
+SPLIT = """
+import sys, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from pggan_tf import cli
+sys.exit(cli.main(["train", *sys.argv[1:]]))
+"""
+
+
+def test_several_devices_of_one_machine(tmp_path):
+    """From the probe to the last grid, with batch statistics that are shared in training and measured outside of it."""
+    process = start(
+        "-c", SPLIT, *TINY, *SCHEDULE, "--strategy", "mirrored", "--generator-norm", "batch", "--runs", tmp_path
+    )
+    ((code, out, err),) = ends([process])
+    assert code == 0 and "2 devices" in out, err
+    run = run_folder(out)
+    assert (run / "generator.keras").is_file() and checkpoint.newest(run)[1]["devices"] == 2
+
+
 @pytest.mark.slow
 def test_a_signal_to_one_stops_all_and_all_go_on_exactly(alone, tmp_path):
     code = [(c, e) for c, _, e in ends(start_all(*TINY, *LONG, "--total-images", "4000", "--runs", tmp_path / "whole"))]

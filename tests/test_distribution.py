@@ -13,20 +13,21 @@ import json, sys
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from pggan_tf import config as configs, growth, shards as shards_
+from pggan_tf import config as configs, growth, shards
 from pggan_tf.training import distribution, loop
 
-settings, folder = json.loads(sys.argv[1]), sys.argv[2]
-config = configs.complete(configs.Config(**{"fmap_base": 64, "fmap_max": 12, "latent_size": 8, "batch": {4: 8}, **settings}))
-resolution, grows = config.resolutions[-1], len(config.resolutions) > 1
-phase = growth.Phase(0, resolution, grows, 0, 64 * config.critic_steps, 8, 1e-3, 0, config.critic_steps)
-writer = shards_.Writer(folder, (resolution,), channels=configs.data_channels(config), source="noise", classes=("a", "b"))
-for i, image in enumerate(np.random.default_rng(0).integers(0, 256, (40, resolution, resolution, writer.channels), np.uint8)):
-    writer.add(image, i % 2)
-writer.close()
-data = shards_.Shards(folder)
+def prepared(settings, folder):
+    config = configs.complete(configs.Config(**{"fmap_base": 64, "fmap_max": 12, "latent_size": 8, "batch": {4: 8}, **settings}))
+    resolution, grows = config.resolutions[-1], len(config.resolutions) > 1
+    phase = growth.Phase(0, resolution, grows, 0, 64 * config.critic_steps, 8, 1e-3, 0, config.critic_steps)
+    channels = configs.data_channels(config)
+    writer = shards.Writer(folder, (resolution,), channels=channels, source="noise", classes=("a", "b"))
+    for i, image in enumerate(np.random.default_rng(0).integers(0, 256, (40, resolution, resolution, channels), np.uint8)):
+        writer.add(image, i % 2)
+    writer.close()
+    return config, phase, shards.Shards(folder)
 
-def train(strategy):
+def train(config, phase, data, strategy):
     with strategy.scope():
         gan = loop.build(config, "float32", data.manifest.classes)
         gan.begin(phase)
@@ -35,56 +36,70 @@ def train(strategy):
         count, sums = call(loop.data(config, data, phase, 0, strategy), 5)
     return {n: v.numpy() for n, v in gan.state().items()}, sums
 
-one, sums_one = train(distribution.strategy("cpu"))
-two, sums_two = train(distribution.strategy("mirrored"))
-# A bias before batch normalisation has no gradient; Adam makes steps of its rounding errors.
-still = {n.removesuffix("/v").partition("/")[2] for n in one if n.endswith("/v") and np.abs(one[n]).max() < 1e-12}
-compared = [n for n in one if not any(f"{n}/".split("/", 1)[1].startswith(f"{s}/") for s in still)]
-worst = max(float(np.abs(one[n].astype(np.float64) - two[n]).max()) for n in compared)
-print(json.dumps({"worst": worst, "compared": len(compared) / len(one), "images": int(two["images_seen"]), "sums": [sums_one, sums_two]}))
+mirrored = distribution.strategy("mirrored")  # one for the whole process, as in a run: a second one's messages would meet the first's
+for number, settings in enumerate(json.loads(sys.argv[1])):
+    what = prepared(settings, f"{sys.argv[2]}/{number}")
+    one, sums_one = train(*what, distribution.strategy("cpu"))
+    two, sums_two = train(*what, mirrored)
+    # A bias before batch normalisation has no gradient; Adam makes steps of its rounding errors.
+    still = {n.removesuffix("/v").partition("/")[2] for n in one if n.endswith("/v") and np.abs(one[n]).max() < 1e-12}
+    compared = [n for n in one if not any(f"{n}/".split("/", 1)[1].startswith(f"{s}/") for s in still)]
+    worst = max(float(np.abs(one[n].astype(np.float64) - two[n]).max()) for n in compared)
+    print(json.dumps({"worst": worst, "compared": len(compared) / len(one), "images": int(two["images_seen"]), "sums": [sums_one, sums_two]}))
 """
 WGAN = {"loss": "wgan-gp", "penalty": "none", "target_res": 8, "stddev_group": 1}
 DCGAN = {"network": "dcgan", "loss": "nonsaturating", "target_res": 8}
-IMAGES = {"channels": 3, "stddev_group": 1, "pixel": "l1", "width": 4, "fmap_max": 8}
+IMAGES = {"stddev_group": 1, "pixel": "l1", "width": 4, "fmap_max": 8, "loss": "nonsaturating", "target_res": 16}
 
 
-def both(settings, folder):
+LATENTS = [
+    {**WGAN, "update": "two-stage"},
+    {**WGAN, "update": "one-stage", "conditional": True},
+    {**WGAN, "update": "two-stage", "critic_steps": 2, "optimizer": "rmsprop", "weight_clip": 0.5},
+    {**WGAN, "update": "one-stage", "loss": "nonsaturating", "spectral": "all", "augment": "ada"},
+    {"target_res": 8, "penalty_every": 2, "augment": "diff"},
+]
+BATCHES = [
+    {"target_res": 8, "penalty_every": 2, "stddev_group": 8},
+    {"target_res": 8, "minibatch": "discrimination", "loss": "lsgan"},
+    {**DCGAN, "update": "one-stage"},
+    {**DCGAN, "update": "two-stage", "penalty": "r1", "penalty_every": 2},
+]
+TASKS = [
+    {**IMAGES, "task": "colorize", "network": "unet"},
+    {
+        **IMAGES,
+        "task": "upscale",
+        "network": "srresnet",
+        "scale": 2,
+        "blocks": 1,
+        "degrade": True,
+        "generator_norm": "batch",
+    },
+]
+
+
+def both(settings: list[dict], folder) -> list[dict]:
     command = [sys.executable, "-c", SCRIPT, json.dumps(settings), str(folder)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
-    return json.loads(result.stdout.strip().splitlines()[-1])
+    return [json.loads(line) for line in result.stdout.strip().splitlines()[-len(settings) :]]
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {**WGAN, "update": "two-stage"},
-        {**WGAN, "update": "one-stage", "conditional": True},
-        {**WGAN, "update": "two-stage", "critic_steps": 2, "optimizer": "rmsprop", "weight_clip": 0.5},
-        {**WGAN, "update": "one-stage", "loss": "nonsaturating", "spectral": "all", "augment": "ada"},
-        {"target_res": 8, "penalty_every": 2, "augment": "diff"},
-        {"target_res": 8, "penalty_every": 2, "stddev_group": 8},
-        {"target_res": 8, "minibatch": "discrimination", "loss": "lsgan"},
-        {**DCGAN, "update": "one-stage"},
-        {**DCGAN, "update": "two-stage", "penalty": "r1", "penalty_every": 2},
-        {**IMAGES, "task": "colorize", "network": "unet", "target_res": 16, "loss": "nonsaturating"},
-        {**IMAGES, "task": "upscale", "network": "srresnet", "target_res": 16, "scale": 2, "blocks": 1, "degrade": True,
-         "loss": "nonsaturating", "generator_norm": "batch"},
-    ],
-    ids=lambda settings: "-".join(str(v) for k, v in settings.items() if not isinstance(v, bool | int | float)),
-)  # fmt: skip
-def test_two_devices_train_like_one(settings, tmp_path):
+@pytest.mark.parametrize("group", [LATENTS, BATCHES, TASKS], ids=["latents", "batches", "tasks"])
+def test_two_devices_train_like_one(group, tmp_path):
     """Latents, classes, dropout, augmentation and degradation too are those of one device; so are the statistics of a batch."""
-    out = both(settings, tmp_path / "shards")
-    # Weights of size 1 after five steps at 1e-3: sums in another order, nothing else.
-    assert out["images"] == 40 * settings.get("critic_steps", 1) and out["worst"] < 2e-4 and out["compared"] > 0.6
-    for name, value in out["sums"][0].items():
-        assert abs(value - out["sums"][1][name]) < 1e-3 * max(1, abs(value)), name
-    assert (out["sums"][0]["augment_probability"] == 2.5) == (settings.get("augment") != "ada"), (
-        "five times 0.5, or adapted"
-    )
+    for settings, out in zip(group, both(group, tmp_path), strict=True):
+        # Weights of size 1 after five steps at 1e-3: sums in another order, nothing else.
+        assert out["images"] == 40 * settings.get("critic_steps", 1), settings
+        assert out["worst"] < 2e-4 and out["compared"] > 0.6, settings
+        for name, value in out["sums"][0].items():
+            assert abs(value - out["sums"][1][name]) < 1e-3 * max(1, abs(value)), (settings, name)
+        adapted = out["sums"][0]["augment_probability"] != 2.5  # five times 0.5
+        assert adapted == (settings.get("augment") == "ada")
 
 
 def test_each_by_itself_normalises_otherwise(tmp_path):
     """So the agreement above is that of the statistics, and --no-sync-batch is heard."""
-    assert both({**DCGAN, "update": "one-stage", "sync_batch": False}, tmp_path / "shards")["worst"] > 1e-3
+    (out,) = both([{**DCGAN, "update": "one-stage", "sync_batch": False}], tmp_path)
+    assert out["worst"] > 1e-3
