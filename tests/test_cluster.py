@@ -187,7 +187,19 @@ def test_a_process_that_hangs_because_another_is_gone_ends():
     ]
     (code, out, err), *others = ends(processes, timeout=60)
     assert [c for c, _, _ in others] == [0, 0] and all("[0, 1, 2]" in o for _, o, _ in [(0, out, 0), *others])
-    assert code == 1 and re.search(r"worker [12] \(127.*\) is gone", err), err
+    assert code == -signal.SIGKILL and re.search(r"worker [12] \(127.*\) is gone, and TensorFlow waits", err), err
+
+
+def test_a_worker_that_cannot_open_its_port(alone, tmp_path):
+    """It meets the chief, and is gone before TensorFlow's own channels stand: the chief would wait for it for good, with Python's
+    lock in its hands."""
+    workers = addresses(2)
+    options = ["--workers", ",".join(workers), "--worker-timeout", "1", "--worker-index"]
+    with socket.create_server(("", int(workers[1].split(":")[1]))):
+        processes = [start("train.py", *TINY, *SCHEDULE, *options, i, "--runs", tmp_path) for i in range(2)]
+        (chief, _, gone), (code, _, err) = ends(processes, timeout=90)
+    assert code == 2 and f"--workers {workers[1]}" in err and "free port" in err
+    assert chief in (1, -signal.SIGKILL) and f"worker 1 ({workers[1]}) is gone" in gone, gone
 
 
 def test_strangers_at_the_port_do_no_harm():

@@ -12,8 +12,8 @@ import json
 import os
 import select
 import socket
+import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +26,39 @@ GRACE_SECONDS = 15.0  # for TensorFlow to notice by itself that a worker is gone
 _LOOK_SECONDS = 0.5
 # A machine that vanishes closes no connection: the kernel asks after so many seconds, and so often.
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
+# A process of its own, for TensorFlow may hold Python's lock while it waits for another worker: then no thread of ours runs, and
+# no signal is heard. It ends with the process that it guards, or on a word of it. Arguments: that process, seconds of grace, and
+# of each connection the descriptor and the worker's name; on standard input, the run's folder.
+_GUARD = """
+import os, select, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+parent, grace, folder = int(sys.argv[1]), float(sys.argv[2]), ""
+names = {int(fd): name for fd, name in zip(sys.argv[3::2], sys.argv[4::2])}
+poll, word = select.poll(), select.poll()
+for fd in names:
+    poll.register(fd, select.POLLRDHUP)
+for each in (poll, word):
+    each.register(0, select.POLLIN)
+
+def listen():
+    global folder
+    text = os.read(0, 65536).decode()
+    if not text:
+        sys.exit()
+    folder = text.strip()
+
+while True:
+    for fd, _ in poll.poll():
+        if fd == 0:
+            listen()
+            continue
+        while word.poll(1000 * grace):
+            listen()
+        again = f" Start all workers again, with --resume {folder}" if folder else ""
+        print(f"{names[fd]} is gone, and TensorFlow waits for it in vain.{again}", file=sys.stderr, flush=True)
+        os.kill(parent, signal.SIGKILL)
+        sys.exit()
+"""
 
 
 class _Gone(Exception):
@@ -51,7 +84,7 @@ class Cluster:
     folder: Path | None = None
     _peers: dict[int, socket.socket] = field(default_factory=dict, init=False)
     _files: dict[int, object] = field(default_factory=dict, init=False)
-    _parted: threading.Event = field(default_factory=threading.Event, init=False)
+    _guard: subprocess.Popen | None = field(default=None, init=False)
 
     @property
     def chief(self) -> bool:
@@ -175,14 +208,19 @@ class Cluster:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Within, a worker that is gone ends this process too: by Stopped, or, where TensorFlow does not return, at once."""
+        """Within, a worker that is gone ends this process too: by Stopped, or, where TensorFlow does not return, by a guard."""
         import tensorflow as tf
 
         if not self.addresses:
             yield
             return
-        left = threading.Event()
-        threading.Thread(target=self._watch, args=(left,), daemon=True).start()
+        connections = [text for i, peer in self._peers.items() for text in (str(peer.fileno()), self.name(i))]
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-c", _GUARD, str(os.getpid()), str(GRACE_SECONDS), *connections],
+            stdin=subprocess.PIPE,
+            pass_fds=[peer.fileno() for peer in self._peers.values()],
+            text=True,
+        )
         try:
             yield
         except _Gone as gone:
@@ -193,23 +231,28 @@ class Cluster:
             tf.errors.CancelledError,
             tf.errors.InternalError,
         ) as error:
-            deadline = time.monotonic() + GRACE_SECONDS
+            deadline = time.monotonic() + GRACE_SECONDS / 2
             while (gone := self._lost()) is None and time.monotonic() < deadline:
                 time.sleep(_LOOK_SECONDS)
             if gone is None:
                 raise
             raise Stopped(self._farewell(gone), 1) from error
         finally:
-            left.set()
+            self._dismiss_guard()
             self.close()
 
-    def _watch(self, left: threading.Event) -> None:
-        while not left.wait(_LOOK_SECONDS) and not self._parted.is_set():
-            gone = self._lost()
-            if gone is not None and not left.wait(GRACE_SECONDS) and not self._parted.is_set():
-                sys.stderr.write(self._farewell(gone) + "\n")
-                sys.stderr.flush()
-                os._exit(1)  # the main thread hangs in TensorFlow, where no exception reaches it
+    def trains(self, folder: Path) -> None:
+        """The run's folder is known from here on."""
+        self.folder = folder
+        if self._guard:
+            self._guard.stdin.write(f"{folder}\n")
+            self._guard.stdin.flush()
+
+    def _dismiss_guard(self) -> None:
+        if self._guard:
+            self._guard.stdin.close()
+            self._guard.wait()
+            self._guard = None
 
     def _lost(self) -> int | None:
         return next((index for index, peer in self._peers.items() if _closed(peer)), None)
@@ -225,7 +268,7 @@ class Cluster:
     def part(self) -> None:
         """Training is over, by agreement: nobody is missed from now on. All but the chief wait until it has written what is left
         to write: then whoever starts the workers again finds everything in its place."""
-        self._parted.set()
+        self._dismiss_guard()
         if not self.chief:
             with contextlib.suppress(_Gone):
                 self._hear(0)
@@ -253,7 +296,7 @@ def _closed(peer: socket.socket) -> bool:
     try:
         poll.register(peer, select.POLLIN)
         return bool(poll.poll(0)) and peer.recv(1, socket.MSG_PEEK) == b""
-    except (OSError, ValueError):  # the latter of one that this process has closed
+    except OSError:
         return True
 
 

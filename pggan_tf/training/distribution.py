@@ -44,7 +44,13 @@ def strategy(choice: str = "auto", cluster: Cluster = ALONE):
             task_id=cluster.index,
             rpc_layer="grpc",
         )
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        except tf.errors.UnknownError as error:
+            raise UserError(
+                f"--workers {cluster.addresses[cluster.index]}: TensorFlow cannot open this port here ({error.message}). "
+                "Give a free port of this machine."
+            ) from None
     gpus = tf.config.list_physical_devices("GPU")
     if choice == "gpu" and not gpus:
         raise UserError(

@@ -350,22 +350,28 @@ class Run:
                 finally:
                     self._tell("end")
         except tf.errors.ResourceExhaustedError as error:
+            # TensorBoard's files are written by TensorFlow, which has one error for memory and disks.
+            if "No space left" in str(error):
+                raise self._unwritable("no space left on the disk") from error
             raise Stopped(
                 f"out of memory at {self.phase.name} in batches of {self.phase.batch}. Start again from the last checkpoint "
                 f"with less: --init-from {self.folder} --batch {self.phase.resolution}={max(1, self.phase.batch // 2)}",
                 1,
             ) from error
         except OSError as error:
-            last = next(iter(checkpoint.saved(self.folder)), None)
-            raise Stopped(
-                f"{error.filename or self.folder}: {error.strerror or error}. "
-                + (
-                    f"The last good checkpoint is {last}. Mend that, then: --resume {self.folder}"
-                    if last
-                    else "Nothing was trained yet."
-                ),
-                1,
-            ) from error
+            raise self._unwritable(error.strerror or str(error), error.filename) from error
+
+    def _unwritable(self, why: str, where: str | None = None) -> Stopped:
+        last = next(iter(checkpoint.saved(self.folder)), None)
+        return Stopped(
+            f"{where or self.folder}: {why}. "
+            + (
+                f"The last good checkpoint is {last}. Mend that, then: --resume {self.folder}"
+                if last
+                else "Nothing was trained yet."
+            ),
+            1,
+        )
 
     def _train_phase(self, phase: growth.Phase, signals: Signals) -> None:
         new = not (self._restored and phase.index == self.phase.index)

@@ -153,7 +153,8 @@ def _start(config: Config, shards: Shards, parent: str, dry_run: bool, started, 
         return None
     data = Path(config.data).name if config.data else "portraits"
     folder = runs.create(parent, f"{config.recipe}-{data}-{config.target_res}") if cluster.chief else ""
-    folder = cluster.folder = Path(cluster.everyone(str(folder))[0])
+    folder = Path(cluster.everyone(str(folder))[0])
+    cluster.trains(folder)
     if not cluster.chief:
         say(f"worker {cluster.index} of {len(cluster.addresses)} trains; the chief writes {folder}")
         loop.Run(config, folder, shards, gan, strategy, say, phases, speeds, cluster=cluster).train()
@@ -205,8 +206,8 @@ def resume(
             f"now it is {shards.manifest.source} with {len(shards)} ({shards.manifest.checksum[:12]}). "
             f"Restore the data, or start a new run with --init-from {folder}."
         )
-    cluster.folder = folder
     with distribution.joined(config.strategy, cluster) as strategy:
+        cluster.trains(folder)
         _resume(folder, config, environment["precision"], shards, cache, say, cluster, strategy)
     return folder
 
