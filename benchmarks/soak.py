@@ -29,7 +29,7 @@ from pathlib import Path
 import click
 
 ROOT = Path(__file__).parents[1]
-QUIET_SHARE = 0.6  # of the time, that the undisturbed run is planned for: starting anew takes the rest
+QUIET_SHARE = 0.8  # of the time, that the undisturbed run is planned for: starting anew takes the rest
 CHECKPOINT_MINUTES = 0.1
 EVENTS = ("SIGKILL", "SIGTERM", "SIGKILL at the start", "disk", "clock")
 MEMORY_MB, HANDLES = 40.0, 2  # may be more at the end than in the middle

@@ -122,6 +122,9 @@ class BatchNorm(keras.layers.Layer):
 
     def _moments(self, x):
         axes = list(range(x.shape.rank - 1))
+        x = tf.identity(
+            x
+        )  # two gradients here and two outside of it: sums of three have no fixed order, see trainer.py
         if self.alone or replicas.count() == 1:
             return tf.nn.moments(x, axes)
         mean = replicas.total(tf.reduce_mean(x, axes)) / replicas.count()

@@ -15,6 +15,10 @@ from pggan_tf.tasks import Generate, Task
 from pggan_tf.training import updates
 from pggan_tf.training.optimizer import OPTIMIZERS, local
 
+# TensorFlow would gather sums of gradients into one operation for three and more, which begins with whichever is there first:
+# a step repeated would differ in the last bits. Without that, sums are taken in pairs.
+tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+
 STATS = (
     "loss_d",
     "loss_g",
