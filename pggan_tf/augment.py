@@ -7,6 +7,7 @@ random.
 
 from __future__ import annotations
 
+from pggan_tf import replicas
 from pggan_tf.objectives import tf
 
 ADA_TARGET = 0.6  # of the mean sign of D's logits on reals
@@ -15,38 +16,39 @@ ADA_IMAGES = 500_000  # in which the probability can go from 0 to 1
 _TRANSLATION = 1 / 8  # of the image's side
 
 
-def _uniform(seed, stream: int, n, low: float, high: float):
-    """[N,1,1,1] in low..high."""
+def _uniform(seed, stream: int, x, parts: int, low: float, high: float):
+    """[N,1,1,1] in low..high, for x [N,...]."""
     seed = tf.random.experimental.stateless_fold_in(seed, stream)
-    return tf.random.stateless_uniform((n, 1, 1, 1), seed, low, high)
+    shape = (x.shape[0] or tf.shape(x)[0], 1, 1, 1)
+    return replicas.drawn(tf.random.stateless_uniform, shape, seed, parts, minval=low, maxval=high)
 
 
-def brightness(x, seed):
-    return x + _uniform(seed, 0, tf.shape(x)[0], -0.5, 0.5)
+def brightness(x, seed, parts=1):
+    return x + _uniform(seed, 0, x, parts, -0.5, 0.5)
 
 
-def saturation(x, seed):
+def saturation(x, seed, parts=1):
     gray = tf.reduce_mean(x, axis=3, keepdims=True)
-    return gray + (x - gray) * _uniform(seed, 1, tf.shape(x)[0], 0.0, 2.0)
+    return gray + (x - gray) * _uniform(seed, 1, x, parts, 0.0, 2.0)
 
 
-def contrast(x, seed):
+def contrast(x, seed, parts=1):
     mean = tf.reduce_mean(x, axis=[1, 2, 3], keepdims=True)
-    return mean + (x - mean) * _uniform(seed, 2, tf.shape(x)[0], 0.5, 1.5)
+    return mean + (x - mean) * _uniform(seed, 2, x, parts, 0.5, 1.5)
 
 
-def _shifts(x, seed, stream: int, share: float):
+def _shifts(x, seed, stream: int, share: float, parts: int = 1):
     """Whole pixels down and right, int32 [N] each, up to `share` of a side in both directions."""
-    n, h, w = tf.shape(x)[0], x.shape[1], x.shape[2]
-    down = tf.round(_uniform(seed, stream, n, -share * h, share * h))
-    right = tf.round(_uniform(seed, stream + 1, n, -share * w, share * w))
+    h, w = x.shape[1], x.shape[2]
+    down = tf.round(_uniform(seed, stream, x, parts, -share * h, share * h))
+    right = tf.round(_uniform(seed, stream + 1, x, parts, -share * w, share * w))
     return tf.cast(down[:, 0, 0, 0], tf.int32), tf.cast(right[:, 0, 0, 0], tf.int32)
 
 
-def translation(x, seed):
+def translation(x, seed, parts=1):
     """Moved by up to an eighth of a side; what comes in is 0."""
     h, w = x.shape[1], x.shape[2]
-    down, right = _shifts(x, seed, 3, _TRANSLATION)
+    down, right = _shifts(x, seed, 3, _TRANSLATION, parts)
     rows, columns = tf.range(h)[None] - down[:, None], tf.range(w)[None] - right[:, None]  # [N,H], [N,W]: where from
     # One-hot matrices: a move along each side is a product, and so is its gradient.
     vertical = tf.one_hot(rows, h, dtype=x.dtype)  # [N,H,H], zero rows for what lies outside
@@ -54,10 +56,10 @@ def translation(x, seed):
     return tf.einsum("nhi,nijc,nwj->nhwc", vertical, x, horizontal)
 
 
-def cutout(x, seed):
+def cutout(x, seed, parts=1):
     """A square of half a side, anywhere, is 0."""
     h, w = x.shape[1], x.shape[2]
-    down, right = _shifts(x, seed, 5, 0.5)
+    down, right = _shifts(x, seed, 5, 0.5, parts)
 
     def within(side, shift):  # [N, side]: half a side around the shifted middle
         offset = tf.range(side)[None] - (side // 2 + shift)[:, None]
@@ -70,12 +72,12 @@ def cutout(x, seed):
 STEPS = (brightness, saturation, contrast, translation, cutout)
 
 
-def augmented(x, seed, probability=None):
-    """Every step for every image, or each with `probability` (a scalar tensor)."""
+def augmented(x, seed, probability=None, parts: int = 1):
+    """Every step for every image, or each with `probability` (a scalar tensor). parts: batches in x, see replicas.drawn."""
     for number, step in enumerate(STEPS):
-        changed = step(x, seed)
+        changed = step(x, seed, parts)
         if probability is not None:
-            chance = _uniform(seed, 10 + number, tf.shape(x)[0], 0.0, 1.0)
+            chance = _uniform(seed, 10 + number, x, parts, 0.0, 1.0)
             changed = tf.where(chance < probability, changed, x)
         x = changed
     return x

@@ -127,9 +127,23 @@ def _shards(config: configs.Config, cache: str | None):
 @click.option("--runs", default="runs", show_default=True, help="folder that the run's folder is made in")
 @click.option("--cache", help="folder for prepared data  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
 @click.option("--dry-run", is_flag=True, help="print the whole config and the plan, and train nothing")
-def train(config_file, resume, runs, cache, dry_run, **given):
+@click.option("--workers", help="host:port of every machine that trains, the same on all, or set TF_CONFIG")
+@click.option(
+    "--worker-index", type=int, help="which of --workers this machine is, from 0; the first one writes the run"
+)
+@click.option(
+    "--worker-timeout",
+    type=click.FloatRange(0.01),
+    default=5.0,
+    show_default=True,
+    help="minutes to wait for --workers",
+)
+def train(config_file, resume, runs, cache, dry_run, workers, worker_index, worker_timeout, **given):
     """Grow a generator: on --data, or on drawn portraits."""
     started = time.monotonic()
+    from pggan_tf.training import cluster as clusters
+
+    cluster = clusters.cluster(workers, worker_index, worker_timeout)
     given = {k: v for k, v in given.items() if v is not None}
     for name in ("data", "init_from", "inception_weights", "features"):
         if os.path.exists(given.get(name, "")) and (name != "features" or given[name].endswith(".keras")):
@@ -147,6 +161,7 @@ def train(config_file, resume, runs, cache, dry_run, **given):
                 given,
                 cache,
                 click.echo,
+                cluster,
             )
         )
         return
@@ -156,11 +171,14 @@ def train(config_file, resume, runs, cache, dry_run, **given):
         raise UserError(
             f"--minutes and {configs.flag(min(plan))}: give one of them. --minutes plans the images itself."
         )
-    around = {"runs": runs, "cache": cache, "dry_run": dry_run}
+    around = {"runs": runs, "cache": cache, "dry_run": dry_run, "cluster": cluster}
     if given.get("recipe") not in recipes.PIPELINES:
         base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", configs.Config.recipe))
         _train(base, given, started, **around)
         return
+    if cluster.addresses:
+        parts = " and ".join(f"--recipe {part.recipe}" for part in recipes.PIPELINES[given["recipe"]])
+        raise UserError(f"--recipe {given['recipe']} trains one run after the other: on several machines give {parts}.")
     parts, folders = recipes.PIPELINES[given.pop("recipe")], []
     size, minutes = given.pop("target_res", recipes.PIPELINE_RES), given.pop("minutes", None)
     for part in parts:
@@ -173,7 +191,7 @@ def train(config_file, resume, runs, cache, dry_run, **given):
         click.echo(f"to use them together: pggan generate {folders[0]} --upscale {folders[1]} --grid faces.png")
 
 
-def _train(base: configs.Config, given: dict, started: float, *, runs: str, cache: str | None, dry_run: bool):
+def _train(base: configs.Config, given: dict, started: float, *, runs: str, cache: str | None, dry_run: bool, cluster):
     """One run; returns its folder. started: when the time of --minutes began."""
     config = configs.complete(_replaced(base, given))
     configs.check_read(config, given)
@@ -186,7 +204,9 @@ def _train(base: configs.Config, given: dict, started: float, *, runs: str, cach
     terminal.start_tensorflow()
     from pggan_tf.training import session
 
-    folder = session.start(config, shards, runs, dry_run=dry_run, started=started, cache=cache, say=click.echo)
+    folder = session.start(
+        config, shards, runs, dry_run=dry_run, started=started, cache=cache, say=click.echo, cluster=cluster
+    )
     if folder:
         click.echo(folder)
     return folder

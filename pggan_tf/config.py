@@ -18,6 +18,7 @@ from pggan_tf.pixels import FILTERS
 VERSION = 1
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+STRATEGIES = ("auto", "cpu", "gpu", "mirrored", "multiworker", "tpu")
 UPDATES = ("two-stage", "one-stage")
 OPTIMIZERS = ("adam", "rmsprop")
 AUGMENTATIONS = ("none", "diff", "ada")
@@ -173,6 +174,14 @@ class Config:
     inception_weights: str | None = option(None, "file or address of inception-2015-12-05; by default fetched once")
     # running
     precision: str = option("auto", "auto: bfloat16 where the hardware multiplies it faster, else float32", PRECISIONS)
+    strategy: str = option(
+        "auto",
+        "devices that share every batch: all GPUs of this machine, or of all --workers, else the CPU",
+        STRATEGIES,
+    )
+    sync_batch: bool = option(
+        True, "on several devices: batch normalisation and minibatch statistics look at the batch of all of them"
+    )
     seed: int = option(0, "seed of everything random", least=0, most=2**31 - 1)
     snapshot_images: int | None = option(
         None, "images between two grids of samples; by default a fortieth of the run", least=1

@@ -6,7 +6,7 @@ al. 2021, section 3.1): x = JPEG(reduce(blur(y)) + noise), of strengths drawn fo
 
 from __future__ import annotations
 
-from pggan_tf import resampling
+from pggan_tf import replicas, resampling
 from pggan_tf.objectives import tf
 
 # Of a photo that is to be enlarged 4 times; of real photos, some are nearly clean, so every range begins near nothing.
@@ -30,25 +30,26 @@ def blurred(images, deviations):
 
 def jpeg(images, quality):
     """[N,H,W,3] in 0..1 and int32 [N] -> what is left of them. On the CPU, and without a gradient."""
-    return tf.map_fn(
+    coded = tf.map_fn(
         lambda one: tf.image.adjust_jpeg_quality(*one), (images, quality), fn_output_signature=images.dtype
     )
+    return tf.ensure_shape(coded, images.shape)  # what a decoder returns could have any size
 
 
 def degraded(high, scale: int, filter: str, seed):
     """float32 [N,H,W,3] in 0..1 -> [N,H/scale,W/scale,3] in 0..1. filter: one of pixels.FILTERS."""
-    n, height, width = tf.shape(high)[0], high.shape[1], high.shape[2]
+    n, height, width = high.shape[0] or tf.shape(high)[0], high.shape[1], high.shape[2]
 
     def stream_seed(stream):
         return tf.random.experimental.stateless_fold_in(seed, stream)
 
     def drawn(stream, low, most):  # [N,1,1,1]
-        return tf.random.stateless_uniform((n, 1, 1, 1), stream_seed(stream), low, most)
+        return replicas.drawn(tf.random.stateless_uniform, (n, 1, 1, 1), stream_seed(stream), minval=low, maxval=most)
 
     deviations = tf.concat([drawn(20, *BLUR), drawn(21, *BLUR)], 1)[:, :, 0, 0] * (scale / 4)
     low = resampling.resized(blurred(high, deviations), (height // scale, width // scale), filter)
     shape = (n, height // scale, width // scale, 3)
-    noise = tf.random.stateless_normal(shape, stream_seed(22))
+    noise = replicas.drawn(tf.random.stateless_normal, shape, stream_seed(22))
     noise = tf.where(drawn(23, 0, 1) < GRAY_NOISE, noise[..., :1], noise)
     low = tf.clip_by_value(low + noise * drawn(24, *NOISE) / 255, 0.0, 1.0)
     quality = tf.cast(tf.round(drawn(25, *JPEG)[:, 0, 0, 0]), tf.int32)

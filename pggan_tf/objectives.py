@@ -122,7 +122,7 @@ def pixel_loss(kind: str, made, wanted, channels: int):
 
 def feature_distance(made, wanted):
     """Mean squared difference of the features of both, lists of [N,H,W,C], over all of them -> [N] (Ledig et al. 2017, eq. 5)."""
-    return tf.add_n([per_sample(tf.cast(tf.math.squared_difference(a, b), tf.float32)) for a, b in zip(made, wanted)])
+    return sum(per_sample(tf.cast(tf.math.squared_difference(a, b), tf.float32)) for a, b in zip(made, wanted))
 
 
 @dataclass(frozen=True)

@@ -107,14 +107,12 @@ def read(
     shards: Shards,
     resolution: int,
     seed: int,
-    start: int,
-    images: int,
+    numbers: np.ndarray,
     mirror: bool,
     patch: int | None = None,
     held_out: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images number start .. start + images - 1 of a run: uint8 [N,R,R,C], or patches of them, and labels int64 [N]."""
-    numbers = np.arange(start, start + images)
+    """Images of these numbers [N] of a run: uint8 [N,R,R,C], or patches of them, and labels int64 [N]."""
     indices, flips = order(numbers, kept(shards, resolution, held_out), seed)
     indices = trained(indices, shards.count(resolution), held_out)
     pixels = shards.read(resolution, indices)
@@ -135,29 +133,39 @@ def batches(
     mirror: bool = True,
     patch: int | None = None,
     held_out: float = 0.0,
+    times: int = 1,
+    replicas: int = 1,
+    mine: range = range(1),
 ):
-    """A tf.data.Dataset of (uint8 [batch,R,R,C], int64 [batch]) for images start .. end - 1 of a run, read ahead of the training.
+    """A tf.data.Dataset of (uint8 [N,R,R,C], int64 [N]) for images start .. end - 1 of a run, read ahead of the training: for
+    every step `times` batches in one.
 
     patch: squares of this size are cut out of the images. held_out: the share of the images that is left out, see `kept`.
+    replicas: how many share every batch; the elements are those of each replica in `mine` in turn, and no others are read.
     """
     import tensorflow as tf
 
     channels = shards.manifest.channels
     size = patch or resolution
-    together = max(1, min(64, _GATHER_BYTES // (batch * size * size * channels)))
+    images = times * batch  # of a step
+    each = images // replicas
+    together = max(1, min(64, _GATHER_BYTES // (each * len(mine) * size * size * channels)))
+    # Which images of a step are whose: [mine, each].
+    parts = np.arange(images).reshape(times, replicas, batch // replicas).swapaxes(0, 1)[mine.start : mine.stop]
 
     def gather(first):
-        count = min(together, -(-(end - first) // batch))
-        pixels, labels = read(shards, resolution, seed, int(first), count * batch, mirror, patch, held_out)
-        return pixels.reshape(count, batch, *pixels.shape[1:]), labels.reshape(count, batch)
+        steps = np.arange(first, min(first + together * images, end), images)
+        numbers = (steps[:, None] + parts.reshape(-1)).reshape(-1)
+        pixels, labels = read(shards, resolution, seed, numbers, mirror, patch, held_out)
+        return pixels.reshape(-1, each, *pixels.shape[1:]), labels.reshape(-1, each)
 
     def load(first):
         pixels, labels = tf.numpy_function(gather, [first], [tf.uint8, tf.int64], stateful=False)
-        pixels.set_shape([None, batch, size, size, channels])
-        labels.set_shape([None, batch])
+        pixels.set_shape([None, each, size, size, channels])
+        labels.set_shape([None, each])
         return pixels, labels
 
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    dataset = tf.data.Dataset.range(start, end, together * batch).map(load).unbatch()
-    return dataset.prefetch(max(2, together)).with_options(options)
+    dataset = tf.data.Dataset.range(start, end, together * images).map(load).unbatch()
+    if replicas > 1:  # else the machines would ask each other before every step whether there is one
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    return dataset.prefetch(max(2, together) * len(mine))

@@ -43,7 +43,7 @@ def test_any_start_gives_the_same_images(tmp_path):
 def test_mirror_can_be_turned_off(tmp_path):
     write(tmp_path, count=10)
     data = shards.Shards(tmp_path)
-    images, _ = pipeline.read(data, 8, 1, 0, 20, mirror=False)
+    images, _ = pipeline.read(data, 8, 1, np.arange(20), mirror=False)
     np.testing.assert_array_equal(images, data.read(8, pipeline.order(np.arange(20), 10, 1)[0]))
 
 

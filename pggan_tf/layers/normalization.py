@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from pggan_tf import replicas
+
 
 def pixel_norm(x):
     """[..., C] -> [..., C]: every feature vector divided by its root mean square, eps 1e-8 (Karras et al. 2018, section 4.2)."""
@@ -29,8 +31,11 @@ class MinibatchStddev(keras.layers.Layer):
     (Karras et al. 2018, section 3).
 
     Neighbours, so that reals and fakes laid one after the other in one batch never share a group (their count has to
-    be a multiple of `group`). A batch smaller than `group` is one group.
+    be a multiple of `group`). A batch smaller than `group` is one group. A group that several replicas have parts of is
+    looked at as a whole, unless each is `alone`.
     """
+
+    alone = False
 
     def __init__(self, group: int = 4, **kwargs):
         super().__init__(**kwargs)
@@ -38,13 +43,17 @@ class MinibatchStddev(keras.layers.Layer):
 
     def call(self, x):
         n = x.shape[0] or tf.shape(x)[0]
-        group = min(self.group, n) if isinstance(n, int) else tf.minimum(self.group, n)
+        across = not self.alone and replicas.count() > 1 and n % min(self.group, n * replicas.count())
+        y = replicas.gathered(x) if across else x
+        whole = y.shape[0] or tf.shape(y)[0]
+        group = min(self.group, whole) if isinstance(whole, int) else tf.minimum(self.group, whole)
         _, h, w, c = x.shape
-        y = tf.cast(tf.reshape(x, [-1, group, h, w, c]), tf.float32)  # [M,G,H,W,C]
+        y = tf.cast(tf.reshape(y, [-1, group, h, w, c]), tf.float32)  # [M,G,H,W,C]
         y = y - tf.reduce_mean(y, axis=1, keepdims=True)
         y = tf.sqrt(tf.reduce_mean(tf.square(y), axis=1) + 1e-8)  # [M,H,W,C] spread within a group
         y = tf.reduce_mean(y, axis=[1, 2, 3])  # [M]
         y = tf.repeat(y, group)[:, None, None, None]  # [N,1,1,1]
+        y = replicas.own(y) if across else y
         return tf.concat([x, tf.cast(tf.broadcast_to(y, [n, h, w, 1]), x.dtype)], axis=-1)
 
     def compute_output_shape(self, input_shape):
@@ -57,7 +66,10 @@ class MinibatchStddev(keras.layers.Layer):
 @keras.saving.register_keras_serializable("pggan_tf")
 class MinibatchDiscrimination(keras.layers.Layer):
     """[N, A] -> [N, A + kernels]: to each sample, how close it is to the others of its batch in `kernels` learned spaces of
-    `size` dimensions: sum over the others j of exp(-|M_i - M_j|_1), M = x T (Salimans et al. 2016, section 3.2)."""
+    `size` dimensions: sum over the others j of exp(-|M_i - M_j|_1), M = x T (Salimans et al. 2016, section 3.2). The batch is
+    that of all replicas, unless each is `alone`."""
+
+    alone = False
 
     def __init__(self, kernels: int = 16, size: int = 8, **kwargs):
         super().__init__(**kwargs)
@@ -74,7 +86,8 @@ class MinibatchDiscrimination(keras.layers.Layer):
     def call(self, x):
         m = tf.matmul(tf.cast(x, tf.float32), self.projection)
         m = tf.reshape(m, [-1, self.kernels, self.size])  # [N,B,C]
-        apart = tf.reduce_sum(tf.abs(m[:, None] - m[None]), axis=3)  # [N,N,B]
+        others = m if self.alone else replicas.gathered(m)
+        apart = tf.reduce_sum(tf.abs(m[:, None] - others[None]), axis=3)  # [N,N,B]
         near = tf.reduce_sum(tf.exp(-apart), axis=1) - 1  # [N,B], without the sample itself
         return tf.concat([x, tf.cast(near, x.dtype)], axis=-1)
 
@@ -89,13 +102,14 @@ class MinibatchDiscrimination(keras.layers.Layer):
 class BatchNorm(keras.layers.Layer):
     """[..., C] -> [..., C]: mean 0 and variance 1 over the batch, then scale and offset (Ioffe and Szegedy 2015, algorithm 1).
 
-    In training the batch's own statistics; otherwise those that were last measured: while `measuring` is set, a call takes
+    In training the batch's own statistics, of all replicas together unless each is `alone`; otherwise those that were last measured: while `measuring` is set, a call takes
     the batch's and keeps them. No step changes them, so a skipped one cannot spoil them, and an averaged network is measured
     with its averaged weights.
     """
 
     EPSILON = 1e-5
     measuring = False
+    alone = False
 
     def build(self, input_shape):
         shape = (input_shape[-1],)
@@ -106,9 +120,19 @@ class BatchNorm(keras.layers.Layer):
             shape=shape, initializer="ones", trainable=False, name="variance", autocast=False
         )
 
+    def _moments(self, x):
+        axes = list(range(x.shape.rank - 1))
+        x = tf.identity(
+            x
+        )  # two gradients here and two outside of it: sums of three have no fixed order, see trainer.py
+        if self.alone or replicas.count() == 1:
+            return tf.nn.moments(x, axes)
+        mean = replicas.total(tf.reduce_mean(x, axes)) / replicas.count()
+        return mean, replicas.total(tf.reduce_mean(tf.square(x - mean), axes)) / replicas.count()
+
     def call(self, x, training=False):
         if training or self.measuring:
-            mean, variance = tf.nn.moments(tf.cast(x, tf.float32), list(range(x.shape.rank - 1)))
+            mean, variance = self._moments(tf.cast(x, tf.float32))
             if self.measuring:
                 self.mean.assign(mean)
                 self.variance.assign(variance)

@@ -6,10 +6,16 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from pggan_tf import replicas
 from pggan_tf.layers import EqualizedConv2D
 from pggan_tf.networks.base import ImageNetwork, leaky, normalization
 
 DROPPED = 3  # steps up with dropout
+
+
+def _dropout(shape, seed, rate: float, dtype):
+    """0 with probability `rate`, else 1 / (1 - rate)."""
+    return tf.nn.experimental.stateless_dropout(tf.ones(shape, dtype), rate, seed)
 
 
 @keras.saving.register_keras_serializable("pggan_tf", "UNet")
@@ -85,7 +91,7 @@ class Generator(ImageNetwork):
                 x = self._normalized(f"up_norm_{i}", x, training)
                 if training and self.dropout and i >= self.depth - DROPPED:
                     own = tf.random.experimental.stateless_fold_in(seed, i)
-                    x = tf.nn.experimental.stateless_dropout(x, self.dropout, own)
+                    x = x * replicas.drawn(_dropout, x.shape, own, rate=self.dropout, dtype=x.dtype)
                 skip = skips.pop()
                 x = tf.concat([x, tf.cast(skip, x.dtype)], axis=-1)
         return tf.tanh(x)

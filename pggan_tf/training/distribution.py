@@ -1,11 +1,84 @@
-"""Where a run's variables live."""
+"""Which devices share every batch."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 
-def strategy():
-    """Every GPU of this machine; one GPU or none needs no mirroring."""
+from pggan_tf.errors import UserError
+from pggan_tf.training.cluster import ALONE, Cluster
+
+
+@contextlib.contextmanager
+def joined(choice: str, cluster: Cluster) -> Iterator:
+    """The strategy, once all machines of the cluster have met; within, they watch each other."""
+    _check(choice, cluster)
+    if cluster.addresses:
+        cluster.meet()
+    with cluster.watched():
+        yield strategy(choice, cluster)
+
+
+def _check(choice: str, cluster: Cluster) -> None:
+    if cluster.addresses and choice not in ("auto", "multiworker"):
+        raise UserError(
+            f"--strategy {choice} with --workers: that is for one machine. Give multiworker, or no --workers."
+        )
+    if choice == "multiworker" and not cluster.addresses:
+        raise UserError(
+            "--strategy multiworker: give --workers host:port,host:port and --worker-index, or set TF_CONFIG."
+        )
+
+
+def strategy(choice: str = "auto", cluster: Cluster = ALONE):
+    """choice: one of config.STRATEGIES. cluster: the machines of --workers, which have met.
+
+    auto: every GPU of this machine, or of all machines of the cluster; one GPU or none needs no mirroring.
+    """
     import tensorflow as tf
 
-    gpus = tf.config.list_logical_devices("GPU")
-    return tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
+    if cluster.addresses:
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
+            task_type="worker",
+            task_id=cluster.index,
+            rpc_layer="grpc",
+        )
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        except tf.errors.UnknownError as error:
+            raise UserError(
+                f"--workers {cluster.addresses[cluster.index]}: TensorFlow cannot open this port here ({error.message}). "
+                "Give a free port of this machine."
+            ) from None
+    gpus = tf.config.list_physical_devices("GPU")
+    if choice == "gpu" and not gpus:
+        raise UserError(
+            "--strategy gpu: TensorFlow finds no GPU here. Give auto or cpu, or install tensorflow[and-cuda]."
+        )
+    if choice == "cpu" and gpus:
+        tf.config.set_visible_devices([], "GPU")
+    elif choice == "gpu":
+        tf.config.set_visible_devices(gpus[:1], "GPU")
+    if choice == "tpu":
+        return _tpu()
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if choice == "mirrored" and len(devices) < 2:
+        raise UserError(
+            "--strategy mirrored: there is one device here. Give auto, which takes as many GPUs as there are."
+        )
+    if choice == "mirrored" or choice == "auto" and gpus and len(devices) > 1:
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return tf.distribute.get_strategy()
+
+
+def _tpu():
+    import tensorflow as tf
+
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise UserError(
+            f"--strategy tpu: no TPU answers ({str(error).splitlines()[0]}). Set TPU_NAME, or run on a TPU's own machine."
+        ) from None
+    return tf.distribute.TPUStrategy(resolver)

@@ -20,6 +20,7 @@ from pggan_tf.errors import Stopped, UserError
 from pggan_tf.shards import Shards
 from pggan_tf.stopping import Signals
 from pggan_tf.training import observers, scores
+from pggan_tf.training.cluster import ALONE, Cluster
 from pggan_tf.training.trainer import GAN, STATS
 
 CALL_SECONDS = 0.7  # a call of the graph takes about so long: stop signals and the bar wait for it
@@ -51,6 +52,7 @@ def build(config: Config, policy: str, classes: Sequence[str] = ()) -> GAN:
         discriminator_rate=config.discriminator_rate,
         weight_clip=config.weight_clip,
         augment=config.augment,
+        sync_batch=config.sync_batch,
         adam_betas=config.adam_betas,
         adam_epsilon=config.adam_epsilon,
         ema_half_life_images=config.ema_half_life_images,
@@ -63,41 +65,56 @@ def compiled(gan: GAN, phase: growth.Phase, strategy) -> Callable:
 
     Fewer than asked for are done only where too many in a row were skipped.
     """
-    replicas = strategy.num_replicas_in_sync
 
     def one(batch):
-        return gan.step(phase, *batch, replicas)
+        stats = gan.step(phase, *batch)
+        return tf.stack([stats[k] for k in STATS])  # one number would be one message each between machines
 
     @tf.function(autograph=False, reduce_retracing=True)
     def call(iterator, steps):
         def body(i, sums):
             stats = strategy.run(one, args=(next(iterator),))
-            stats = {k: strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in stats.items()}
-            return i + 1, {k: sums[k] + stats[k] for k in STATS}
-
-        zeros = {k: tf.constant(0.0) for k in STATS}
+            return i + 1, sums + strategy.reduce(tf.distribute.ReduceOp.SUM, stats, axis=None)
 
         def goes_on(i, _):
             return (i < steps) & (gan.skipped_in_a_row < SKIPS_IN_A_ROW)
 
-        return tf.while_loop(goes_on, body, (tf.constant(0), zeros), parallel_iterations=1)
+        return tf.while_loop(goes_on, body, (tf.constant(0), tf.zeros(len(STATS))), parallel_iterations=1)
 
-    return lambda iterator, steps: call(iterator, tf.constant(steps))
+    def called(iterator, steps):
+        count, sums = call(iterator, tf.constant(steps))
+        return int(count), dict(zip(STATS, map(float, sums.numpy())))
+
+    return called
 
 
 def data(config: Config, shards: Shards, phase: growth.Phase, start: int, strategy):
-    dataset = pipeline.batches(
-        shards,
-        phase.resolution,
-        config.seed,
-        start,
-        phase.end,
-        phase.images_per_step,
-        config.mirror,
-        config.patch,
-        config.held_out,
-    )
-    return iter(strategy.experimental_distribute_dataset(dataset) if strategy.num_replicas_in_sync > 1 else dataset)
+    """An iterator of the batches of `phase`. Every machine reads what its own replicas train on, and nothing else."""
+
+    def dataset(machine=None):
+        replicas, mine = 1, range(1)
+        if machine:
+            each = machine.num_replicas_in_sync // machine.num_input_pipelines
+            replicas, mine = (
+                machine.num_replicas_in_sync,
+                range(each * machine.input_pipeline_id, each * (machine.input_pipeline_id + 1)),
+            )
+        return pipeline.batches(
+            shards,
+            phase.resolution,
+            config.seed,
+            start,
+            phase.end,
+            phase.batch,
+            config.mirror,
+            config.patch,
+            config.held_out,
+            phase.critic_steps,
+            replicas,
+            mine,
+        )
+
+    return iter(strategy.distribute_datasets_from_function(dataset) if strategy.num_replicas_in_sync > 1 else dataset())
 
 
 def _seconds(call: Callable, iterator, steps: int) -> float:
@@ -106,7 +123,9 @@ def _seconds(call: Callable, iterator, steps: int) -> float:
     return time.perf_counter() - begun
 
 
-def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[growth.Part, growth.Speed]:
+def probe(
+    config: Config, shards: Shards, strategy, policy: str, cluster: Cluster = ALONE
+) -> dict[growth.Part, growth.Speed]:
     """The speed of every part of the plan, by a few real steps of each on networks that are thrown away."""
     with strategy.scope():
         gan = build(config, policy, shards.manifest.classes)
@@ -119,12 +138,12 @@ def probe(config: Config, shards: Shards, strategy, policy: str) -> dict[growth.
             gan.images_seen.assign(0)
             gan.begin(phase)
             call, iterator = compiled(gan, phase, strategy), data(config, shards, phase, 0, strategy)
-        build_seconds = _seconds(call, iterator, 1)
+        build_seconds = cluster.everyone(_seconds(call, iterator, 1))[0]  # the chief's: all have to take the same steps
         gan.images_seen.assign(0)
-        penalised = _seconds(call, iterator, 1)
+        penalised = cluster.everyone(_seconds(call, iterator, 1))[0]
         steps, total, taken = 1, 0, 0.0
         while taken < PROBE_SECONDS:
-            last = _seconds(call, iterator, steps)
+            last = cluster.everyone(_seconds(call, iterator, steps))[0]
             total, taken = total + steps, taken + last
             steps = max(1, min(4 * steps, math.ceil((PROBE_SECONDS - taken) * steps / last)))
         per_step = taken / total
@@ -203,7 +222,8 @@ def planned_for_minutes(
 
 
 class Run:
-    """One training run: what the observers look at, and the loop itself."""
+    """One training run: what the observers look at, and the loop itself. On several machines every one has its own, and all
+    take the same steps; only the chief of the `cluster` writes and observes."""
 
     def __init__(
         self,
@@ -217,6 +237,7 @@ class Run:
         speeds=None,
         watchers=None,
         measuring: scores.Scores | None = None,
+        cluster: Cluster = ALONE,
     ):
         self.config, self.folder, self.shards, self.gan, self.strategy, self.log = (
             config,
@@ -226,7 +247,7 @@ class Run:
             strategy,
             log,
         )
-        self.phases, self.speeds = phases, speeds or {}
+        self.phases, self.speeds, self.cluster = phases, speeds or {}, cluster
         self.phase = phases[0]
         self.images_seen = 0
         self.seconds = 0.0  # of training, over all sessions
@@ -245,6 +266,8 @@ class Run:
         self.watchers = (
             watchers
             if watchers is not None
+            else []
+            if not cluster.chief
             else [
                 observers.Terminal(log),
                 observers.Lines(),
@@ -280,7 +303,10 @@ class Run:
         return left
 
     def save(self) -> None:
+        if not self.cluster.chief:
+            return
         meta = {
+            "devices": self.strategy.num_replicas_in_sync,
             "images_seen": self.images_seen,
             "phase": self.phase.index,
             "seconds": self.seconds,
@@ -300,6 +326,12 @@ class Run:
         window, self._window_steps, self._window_seconds = meta["window"]
         self._window |= window
         self._restored = True
+        before, now = meta.get("devices", 1), self.strategy.num_replicas_in_sync
+        if before != now:
+            self.log(
+                f"so far on {before} device{'s' * (before > 1)}, now on {now}: the same images, latents and schedule go on, but sums are "
+                "taken in another order, so weights will agree to rounding and not to the last bit"
+            )
 
     def train(self) -> None:
         """Runs the plan from where it stands to its end. Raises Stopped for signals, divergence and a full disk."""
@@ -313,26 +345,33 @@ class Run:
                             self.done = True
                         else:
                             self._train_phase(following, signals)
+                    self.cluster.part()
                     self.save()
                 finally:
                     self._tell("end")
         except tf.errors.ResourceExhaustedError as error:
+            # TensorBoard's files are written by TensorFlow, which has one error for memory and disks.
+            if "No space left" in str(error):
+                raise self._unwritable("no space left on the disk") from error
             raise Stopped(
                 f"out of memory at {self.phase.name} in batches of {self.phase.batch}. Start again from the last checkpoint "
                 f"with less: --init-from {self.folder} --batch {self.phase.resolution}={max(1, self.phase.batch // 2)}",
                 1,
             ) from error
         except OSError as error:
-            last = next(iter(checkpoint.saved(self.folder)), None)
-            raise Stopped(
-                f"{error.filename or self.folder}: {error.strerror or error}. "
-                + (
-                    f"The last good checkpoint is {last}. Mend that, then: --resume {self.folder}"
-                    if last
-                    else "Nothing was trained yet."
-                ),
-                1,
-            ) from error
+            raise self._unwritable(error.strerror or str(error), error.filename) from error
+
+    def _unwritable(self, why: str, where: str | None = None) -> Stopped:
+        last = next(iter(checkpoint.saved(self.folder)), None)
+        return Stopped(
+            f"{where or self.folder}: {why}. "
+            + (
+                f"The last good checkpoint is {last}. Mend that, then: --resume {self.folder}"
+                if last
+                else "Nothing was trained yet."
+            ),
+            1,
+        )
 
     def _train_phase(self, phase: growth.Phase, signals: Signals) -> None:
         new = not (self._restored and phase.index == self.phase.index)
@@ -353,8 +392,7 @@ class Run:
         while self.images_seen < phase.end:
             begun = time.perf_counter()
             count, sums = call(iterator, min(steps, self._steps_to_next_event(phase)))
-            count, sums = int(count), {k: float(v) for k, v in sums.items()}
-            taken = time.perf_counter() - begun
+            received, taken = self._told(signals.received, time.perf_counter() - begun)
             self.images_seen += count * phase.images_per_step
             self.seconds += taken
             if not first:  # the first call traced the graph
@@ -363,7 +401,9 @@ class Run:
                 steps = max(1, min(4 * steps, round(CALL_SECONDS * self.speed / phase.images_per_step)))
             first = False
             self._observe(phase, sums, count, taken)
-            if signals.received is not None:
+            if received is not None:
+                signals.received = received
+                self.cluster.part()
                 self.save()
                 raise Stopped(
                     f"stopped by {signals.name} after {self.images_seen:,} images, everything is saved. "
@@ -372,6 +412,11 @@ class Run:
                 )
             if time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes:
                 self.save()
+
+    def _told(self, received: int | None, taken: float) -> tuple[int | None, float]:
+        """(a signal that any machine received, the chief's seconds): what follows from them has to be the same for all."""
+        told = self.cluster.everyone([received, taken])
+        return next((number for number, _ in told if number is not None), None), told[0][1]
 
     def _steps_to_next_event(self, phase: growth.Phase) -> int:
         """Calls end where a tick, a snapshot or the phase does: which steps share a call must not matter, and does not."""

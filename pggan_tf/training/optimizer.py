@@ -20,7 +20,9 @@ def local(variable):
     if copies is None:
         return variable
     replica = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
-    return copies[replica % len(copies)]
+    if replica is None:  # on TPUs one program runs for all: what it assigns is its own copy
+        return variable
+    return copies[replica % len(copies)]  # of a machine's devices; the replicas are counted over all machines
 
 
 class _Optimizer(ABC):

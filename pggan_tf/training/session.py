@@ -19,9 +19,10 @@ from pggan_tf.errors import UserError
 from pggan_tf.shards import Shards, cache_folder
 from pggan_tf.training import distribution, loop, precision, scores
 from pggan_tf.training import run as runs
+from pggan_tf.training.cluster import ALONE, Cluster
 
-# What may differ when a run is resumed: nothing of it changes a weight.
-FREE_ON_RESUME = ("data", "keep_checkpoints", "checkpoint_minutes", "report", "inception_weights")
+# What may differ when a run is resumed: nothing of it changes a weight by more than rounding.
+FREE_ON_RESUME = ("strategy", "data", "keep_checkpoints", "checkpoint_minutes", "report", "inception_weights")
 
 
 def _initial(config: Config, classes: Sequence[str], say) -> tuple[Config, dict]:
@@ -71,13 +72,16 @@ def _alone(folder: Path):
         yield
 
 
-def _strategy(config: Config):
-    """The devices to train on; refuses batches that they cannot share."""
+# Where something lies may differ from machine to machine.
+_PLACES = ("data", "init_from", "vgg_weights", "inception_weights")
+
+
+def _check_devices(config: Config, strategy) -> None:
+    """Refuses batches that the devices cannot share."""
     import tensorflow as tf
 
-    if tf.config.list_physical_devices("GPU"):
+    if tf.config.list_logical_devices("GPU"):
         tf.config.experimental.enable_op_determinism()  # else a resumed run would differ in the last bits
-    strategy = distribution.strategy()
     devices = strategy.num_replicas_in_sync
     if devices > 1 and config.loss == "relativistic":
         raise UserError(
@@ -87,11 +91,17 @@ def _strategy(config: Config):
         if batch % devices:
             raise UserError(f"--batch {batch} at {resolution} px: {devices} devices cannot share it evenly.")
         group, share = config.stddev_group, batch // devices
-        if devices > 1 and config.minibatch == "stddev" and share > group > 1 and share % group:
+        alone = config.minibatch == "stddev" and not config.sync_batch
+        if devices > 1 and alone and share > group > 1 and share % group:
             raise UserError(
-                f"--batch {batch} at {resolution} px on {devices} devices: {share} images each, not a multiple of --stddev-group {group}."
+                f"--batch {batch} at {resolution} px on {devices} devices: {share} images each, not a multiple of --stddev-group {group}. "
+                "Give another, or --sync-batch."
             )
-    return strategy
+
+
+def _own_places(theirs: dict, config: Config) -> Config:
+    """The chief's config, with this machine's places."""
+    return dataclasses.replace(configs.from_dict(theirs), **{name: getattr(config, name) for name in _PLACES})
 
 
 def start(
@@ -103,21 +113,29 @@ def start(
     started: float | None = None,
     cache: str | None = None,
     say=print,
+    cluster: Cluster = ALONE,
 ) -> Path | None:
     """Plans and trains a new run of a completed config; returns its folder.
 
     started: time.monotonic() when the command began, for --minutes. cache: see shards.cache_folder.
     """
+    with distribution.joined(config.strategy, cluster) as strategy:
+        return _start(config, shards, parent, dry_run, started, cache, say, cluster, strategy)
+
+
+def _start(config: Config, shards: Shards, parent: str, dry_run: bool, started, cache, say, cluster: Cluster, strategy):
     started = time.monotonic() if started is None else started
-    if not os.access(_existing(Path(parent)), os.W_OK | os.X_OK):
+    if cluster.chief and not os.access(_existing(Path(parent)), os.W_OK | os.X_OK):
         raise UserError(f"--runs {parent}: cannot be written. Choose a folder you may write to.")
     if config.snapshot_epochs:
         images = pipeline.kept(shards, config.resolutions[-1], config.held_out)
         every = max(1, round(config.snapshot_epochs * images))
         config = dataclasses.replace(config, snapshot_images=every, snapshot_epochs=None)
-    strategy = _strategy(config)
+    _check_devices(config, strategy)
     policy = precision.policy(config.precision)
-    measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics else None
+    options = {configs.flag(k): v for k, v in configs.to_dict(config).items() if k not in _PLACES}
+    cluster.agree(**options, policy=policy, checksum=shards.manifest.checksum)
+    measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics and cluster.chief else None
     arrays = None
     if config.init_from:
         config, arrays = _initial(config, shards.manifest.classes, say)
@@ -130,12 +148,13 @@ def start(
     speeds, costs = {}, {}
     if config.probe or minutes is not None:
         say(f"measuring the speed of every stage ({devices}; --no-probe leaves it out)")
-        speeds = loop.probe(config, shards, strategy, policy)
-    if minutes is not None:
+        speeds = loop.probe(config, shards, strategy, policy, cluster)
+    if minutes is not None and cluster.chief:  # the others take over its plan
         if measuring:
             say("measuring how long the metrics of every stage take")
             costs = measuring.seconds(gan.ema, shards, config.resolutions)
         config = loop.planned_for_minutes(config, speeds, time.monotonic() - started, costs)
+    config = _own_places(cluster.everyone(configs.to_dict(config))[0], config)
     phases = configs.schedule(config)
     if dry_run:
         say(json.dumps(configs.to_dict(config), indent=1))
@@ -146,7 +165,13 @@ def start(
     if dry_run:
         return None
     data = re.sub(r"[^\w.-]+", "-", Path(config.data).name) if config.data else "portraits"
-    folder = runs.create(parent, f"{config.recipe}-{data}-{config.target_res}")
+    folder = runs.create(parent, f"{config.recipe}-{data}-{config.target_res}") if cluster.chief else ""
+    folder = Path(cluster.everyone(str(folder))[0])
+    cluster.trains(folder)
+    if not cluster.chief:
+        say(f"worker {cluster.index} of {len(cluster.addresses)} trains; the chief writes {folder}")
+        loop.Run(config, folder, shards, gan, strategy, say, phases, speeds, cluster=cluster).train()
+        return folder
     with _alone(folder):
         environment = {**runs.environment(config, shards, policy), "planned_for_minutes": minutes}
         runs.write_json(folder / runs.ENVIRONMENT, environment)
@@ -160,7 +185,8 @@ def start(
             text += ", and the metrics besides" if measuring and not costs else ""
         log(text)
         log(gan.how_updated(phases[0].resolution))
-        loop.Run(config, folder, shards, gan, strategy, log, phases, speeds, measuring=measuring).train()
+        run = loop.Run(config, folder, shards, gan, strategy, log, phases, speeds, measuring=measuring, cluster=cluster)
+        run.train()
     return folder
 
 
@@ -171,7 +197,9 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def resume(folder: str, shards_for, changes: dict, cache: str | None = None, say=print) -> Path:
+def resume(
+    folder: str, shards_for, changes: dict, cache: str | None = None, say=print, cluster: Cluster = ALONE
+) -> Path:
     """Goes on with a run exactly where its newest whole checkpoint stands. changes: options given beside --resume.
 
     shards_for: config, environment -> Shards; the data may have moved, its checksum decides.
@@ -193,21 +221,30 @@ def resume(folder: str, shards_for, changes: dict, cache: str | None = None, say
             f"now it is {shards.manifest.source} with {len(shards)} ({shards.manifest.checksum[:12]}). "
             f"Restore the data, or start a new run with --init-from {folder}."
         )
-    strategy = _strategy(config)
-    measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics else None
-    log = runs.Log(folder, say)
+    with distribution.joined(config.strategy, cluster) as strategy:
+        cluster.trains(folder)
+        _resume(folder, config, environment["precision"], shards, cache, say, cluster, strategy)
+    return folder
+
+
+def _resume(folder: Path, config: Config, policy: str, shards: Shards, cache, say, cluster: Cluster, strategy) -> None:
+    _check_devices(config, strategy)
+    measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics and cluster.chief else None
+    log = runs.Log(folder, say) if cluster.chief else say
     phases = configs.schedule(config)
-    with _alone(folder):
+    with _alone(folder) if cluster.chief else contextlib.nullcontext():
         with strategy.scope():
-            gan = loop.build(config, environment["precision"], shards.manifest.classes)
-        run = loop.Run(config, folder, shards, gan, strategy, log, phases, measuring=measuring)
+            gan = loop.build(config, policy, shards.manifest.classes)
+        run = loop.Run(config, folder, shards, gan, strategy, log, phases, measuring=measuring, cluster=cluster)
         if checkpoint.saved(folder):
             arrays, meta = checkpoint.newest(folder, log)
-            checkpoint.tidy(folder)
+            cluster.agree(checkpoint=meta["images_seen"])
+            if cluster.chief:
+                checkpoint.tidy(folder)
             run.restore(arrays, meta)
         elif config.init_from:
             loop.load_weights(gan, checkpoint.newest(Path(config.init_from), log)[0], config.init_from)
-        runs.forget_after(folder, run.images_seen)
+        if cluster.chief:
+            runs.forget_after(folder, run.images_seen)
         log(f"resuming {folder} at {run.images_seen:,} of {phases[-1].end:,} images")
         run.train()
-    return folder

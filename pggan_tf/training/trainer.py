@@ -7,13 +7,17 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from pggan_tf import augment, objectives
+from pggan_tf import augment, objectives, replicas
 from pggan_tf.growth import Phase
 from pggan_tf.layers import block_mean, lerp, repeat_pixels
 from pggan_tf.objectives import Objective
 from pggan_tf.tasks import Generate, Task
 from pggan_tf.training import updates
 from pggan_tf.training.optimizer import OPTIMIZERS, local
+
+# TensorFlow would gather sums of gradients into one operation for three and more, which begins with whichever is there first:
+# a step repeated would differ in the last bits. Without that, sums are taken in pairs.
+tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 
 STATS = (
     "loss_d",
@@ -37,7 +41,8 @@ class GAN:
     generator, discriminator: networks that take (x, resolution=, alpha=), see networks; without a discriminator all phases are
     the generator's alone. task: what images are turned into; content: images [N,H,W,3] in -1..1 -> features, for an objective
     whose content is 'vgg19'. discriminator_rate: its learning rate relative to the generator's. augment: 'none', 'diff' or 'ada', see augment.py. weight_clip: the discriminator's trained
-    weights stay within plus and minus this (Arjovsky et al. 2017, algorithm 1). objective_at: the objective of a resolution.
+    weights stay within plus and minus this (Arjovsky et al. 2017, algorithm 1). sync_batch: layers that look at a batch look at that of
+    all replicas, see `replicas`. objective_at: the objective of a resolution.
     ema: a second generator, the moving average (Karras et al. 2018, section 6.1: 0.999 per step; here as a half-life in
     images, so that it does not depend on the batch).
     """
@@ -61,6 +66,7 @@ class GAN:
         discriminator_rate: float = 1.0,
         weight_clip: float | None = None,
         augment: str = "none",
+        sync_batch: bool = True,
     ):
         self.generator, self.discriminator, self.ema = generator, discriminator, ema
         self.task, self.content = task, content
@@ -80,6 +86,11 @@ class GAN:
         self.skipped = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped")
         self.skipped_in_a_row = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped_in_a_row")
         self.augment = augment
+        self.sync_batch = sync_batch
+        for network in (generator, discriminator) if discriminator else (generator,):
+            for layer in network._flatten_layers(include_self=False):
+                if hasattr(layer, "alone"):
+                    layer.alone = not sync_batch
         self.augment_probability = tf.Variable(0.0, trainable=False, name="augment_probability")
         self.optimizers: dict = {}
 
@@ -136,27 +147,27 @@ class GAN:
         return tf.cond(good, apply, lambda: tf.constant(False))
 
     def _random(self, draw, shape, stream: int, ahead: int, **kwargs):
-        """Random numbers that follow from (seed, images seen, stream, replica) alone: no generator's state to save.
+        """Random numbers that follow from (seed, images seen, stream) alone: no generator's state to save, and the same for a
+        batch on however many replicas.
 
         ahead: images of this step that come before.
         """
-        return draw(shape, seed=self._seed(stream, ahead), **kwargs)
+        return replicas.drawn(draw, shape, self._seed(stream, ahead), **kwargs)
 
     def _seed(self, stream: int, ahead: int = 0):
-        replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
         images = self.images_seen.read_value() + ahead
-        return tf.stack([images * _STREAMS + stream, tf.constant(self.seed, tf.int64) * 65_536 + replica])
+        return tf.stack([images * _STREAMS + stream, tf.constant(self.seed, tf.int64) * 65_536])
 
     def _seed_of_pass(self, stream: int, calls):
         return tf.random.experimental.stateless_fold_in(self._seed(stream), next(calls))
 
-    def _augmented(self, images, calls):
-        """What D sees of images [N,H,W,C]; calls: counts the passes of a step, each draws its own."""
+    def _augmented(self, images, calls, parts: int):
+        """What D sees of images [N,H,W,C], so many batches in one; calls: counts the passes of a step, each draws its own."""
         if self.augment == "none":
             return images
         seed = self._seed_of_pass(AUGMENT, calls)
         probability = self.augment_probability.read_value() if self.augment == "ada" else None
-        return augment.augmented(images, seed, probability)
+        return augment.augmented(images, seed, probability, parts)
 
     def _batch(self, phase: Phase, objective: Objective, pixels, labels, alpha, ahead: int) -> updates.Batch:
         """Reals, faded as the networks are, and all that is random."""
@@ -202,6 +213,8 @@ class GAN:
         at = {"resolution": phase.resolution, "alpha": alpha, "training": True}
         augmentations, dropouts = itertools.count(), itertools.count()
         from_latents = isinstance(self.task, Generate)
+        share = phase.batch // replicas.count()
+        group = self.discriminator.sample_group if phase.adversarial else 1
 
         def generate(given, labels):
             if from_latents:
@@ -210,7 +223,7 @@ class GAN:
             return self.task.shown(given, output)
 
         def discriminate(x):
-            x = self._augmented(x, augmentations)
+            x = self._augmented(x, augmentations, x.shape[0] // share)
             if objective.content == "discriminator":
                 return self.discriminator(x, features=True, **at)
             return [self.discriminator(x, **at)]
@@ -231,8 +244,9 @@ class GAN:
             apply_discriminator=apply_discriminator,
             objective=objective,
             batch=phase.batch,
-            group=self.discriminator.sample_group if phase.adversarial else 1,
+            group=group,
             auxiliary=self._auxiliary(objective, phase.adversarial),
+            across=self.sync_batch and share < phase.batch and (group == 0 or share % group > 0),
         )
 
     def _auxiliary(self, objective: Objective, adversarial: bool) -> Callable | None:
@@ -255,15 +269,15 @@ class GAN:
 
         return losses
 
-    def step(self, phase: Phase, pixels, labels, replicas: int = 1):
-        """One training step of `phase` on uint8 [K N,R,R,C] and int64 [K N], for K updates of D: changes every variable,
-        returns a dict of scalars."""
+    def step(self, phase: Phase, pixels, labels):
+        """One training step of `phase` on uint8 [K N,R,R,C] and int64 [K N], for K updates of D, or on this replica's share of
+        each batch of N: changes every variable, returns a dict of scalars that the replicas' sum up to the step's."""
         # growth.alpha and growth.rate, as tensors.
         images_in_phase = tf.cast(self.images_seen - phase.start, tf.float32)
         alpha = tf.minimum(images_in_phase / phase.images, 1.0) if phase.fade else None
         rate = tf.minimum((phase.images - images_in_phase) / phase.decay_images, 1.0) if phase.decay_images else 1.0
         objective = self.objective_at(phase.resolution)
-        n = phase.batch // replicas
+        n = phase.batch // replicas.count()
         batches = [
             self._batch(
                 phase, objective, pixels[i * n : (i + 1) * n], labels[i * n : (i + 1) * n], alpha, i * phase.batch
@@ -285,8 +299,8 @@ class GAN:
         self._average(phase)
         return {
             **stats,
-            "augment_probability": local(self.augment_probability) / replicas,
-            "skipped": tf.cast(skip, tf.float32) / replicas,
+            "augment_probability": local(self.augment_probability) / replicas.count(),
+            "skipped": tf.cast(skip, tf.float32) / replicas.count(),
         }
 
     def _average(self, phase: Phase) -> None:

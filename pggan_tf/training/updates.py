@@ -27,7 +27,7 @@ class Players:
     go through D, [N]; None where there are none.
     apply_generator, apply_discriminator: take gradients in the variables' order. `batch` is the global one: the sum of
     all replicas' gradients is then the gradient of the mean. group: how many neighbours in a batch D looks at together:
-    1 for each by itself, 0 for the whole batch.
+    1 for each by itself, 0 for the whole batch. across: whether it looks at images on other replicas.
     """
 
     generate: Callable
@@ -40,6 +40,7 @@ class Players:
     batch: int
     group: int
     auxiliary: Callable | None = None
+    across: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,14 @@ def _penalty_gradients(players: Players, batch: Batch, fakes):
     if o.penalty_every == 1:
         loss, *gradients = present()
         return loss, gradients
-    loss, *gradients = tf.cond(
-        batch.penalise, present, lambda: [tf.constant(0.0), *(tf.zeros(v.shape, v.dtype) for v in variables)]
-    )
+
+    def absent():
+        return [tf.constant(0.0), *(tf.zeros(v.shape, v.dtype) for v in variables)]
+
+    if players.across:  # replicas cannot talk within a branch: there, laziness saves nothing
+        loss, *gradients = (tf.where(batch.penalise, a, b) for a, b in zip(present(), absent()))
+    else:
+        loss, *gradients = tf.cond(batch.penalise, present, absent)
     return loss, gradients
 
 

@@ -1,0 +1,210 @@
+"""What more processes bring: measured with one and two here, modelled for 8 to 1024 GPUs.
+
+python -m benchmarks.scaling
+python -m benchmarks.scaling --step-ms 38 --batch 16 --gbit 200      # of a GPU that you have measured yourself
+
+The model: every device takes its own batch in `step` seconds and all sum up their gradients by a ring all-reduce, which takes
+2 (n - 1) / n * bytes / bandwidth + 2 (n - 1) * latency (Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce algorithms for
+clusters of workstations", section 3). Gradients are float32. None of it is overlapped with the computation: training sums the
+gradients of a network once all of them are there.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+
+import click
+
+from benchmarks import measure
+from pggan_tf.training import cluster as clusters
+
+MESSAGES_PER_STEP = 3  # the gradients of D, those of G, the figures for the log
+
+
+def ring_seconds(devices: int, size: float, gbit: float, latency_us: float, messages: int = MESSAGES_PER_STEP) -> float:
+    """Time of a step's all-reduces of `size` bytes in all."""
+    if devices == 1:
+        return 0.0
+    return 2 * (devices - 1) / devices * size / (gbit * 1e9 / 8) + messages * 2 * (devices - 1) * latency_us * 1e-6
+
+
+def efficiency(devices: int, step: float, size: float, gbit: float, latency_us: float) -> float:
+    """Share of the time that the devices compute, each with a batch of its own."""
+    return step / (step + ring_seconds(devices, size, gbit, latency_us))
+
+
+def taken_over(step: float, size: float, gbit: float, latency_us: float) -> int | None:
+    """The least number of devices, a power of two up to 2^20, with which a step communicates longer than it computes."""
+    for power in range(1, 21):
+        if ring_seconds(2**power, size, gbit, latency_us) > step:
+            return 2**power
+    return None
+
+
+def _config(resolution: int, batch: int):
+    from pggan_tf import config as configs
+
+    return configs.complete(configs.Config(target_res=resolution, batch={4: batch}))
+
+
+def alone(resolution: int, batch: int, threads: int, seconds: float) -> dict:
+    """The bare step of one process."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    return measure.bare_step(_config(resolution, batch), seconds=seconds)
+
+
+def worker(addresses: list[str], index: int, resolution: int, batch: int, threads: int, seconds: float) -> dict:
+    """images/s of the last phase's step in one of several processes that share a batch; and of the all-reduces alone, in ms."""
+    import tensorflow as tf
+
+    from pggan_tf import growth
+    from pggan_tf.training import distribution, loop
+    from pggan_tf.training import precision as precisions
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    cluster = clusters.Cluster(tuple(addresses), index, 2.0)
+    config, n = _config(resolution, batch), len(addresses)
+    with distribution.joined("multiworker", cluster) as strategy:
+        with strategy.scope():
+            gan = loop.build(config, precisions.policy("auto"))
+            phase = growth.Phase(0, resolution, False, 0, 10**9, batch, 1e-4, 0)
+            gan.begin(phase)
+        pixels = tf.cast(tf.random.uniform((batch // n, resolution, resolution, 3), 0, 256, tf.int32), tf.uint8)
+        share = (pixels, tf.zeros([batch // n], tf.int64))
+        call = loop.compiled(gan, phase, strategy)
+        iterator = iter(
+            strategy.distribute_datasets_from_function(lambda _: tf.data.Dataset.from_tensors(share).repeat())
+        )
+        sizes = [
+            sum(int(tf.size(v)) for v in n.variables_at(resolution, False)) for n in (gan.generator, gan.discriminator)
+        ]
+
+        @tf.function(autograph=False)
+        def reduced(steps):
+            def one():
+                context = tf.distribute.get_replica_context()
+                return [context.all_reduce(tf.distribute.ReduceOp.SUM, tf.ones(size)) for size in (*sizes, 9)]
+
+            def body(i):
+                strategy.run(one)
+                return (i + 1,)
+
+            return tf.while_loop(lambda i: i < steps, body, (tf.constant(0),), parallel_iterations=1)
+
+        def per_second(function) -> float:
+            function(1)
+            begun = time.perf_counter()
+            function(2)
+            steps = max(2, round(cluster.everyone(2 * seconds / (time.perf_counter() - begun))[0]))
+            begun = time.perf_counter()
+            function(steps)
+            return steps / (time.perf_counter() - begun)
+
+        rate = per_second(lambda steps: call(iterator, steps))
+        reduces = per_second(lambda steps: reduced(tf.constant(steps)))
+        cluster.part()
+    return {"images_per_second": rate * batch, "reduce_ms": 1000 / reduces}
+
+
+def together(processes: int, **arguments) -> dict:
+    """`worker` in so many processes on this machine; what the first one says."""
+    import json
+    import socket
+
+    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(processes)]
+    addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in servers]
+    for server in servers:
+        server.close()
+    code = (
+        "import json, sys; from benchmarks.scaling import worker; print(json.dumps(worker(**json.loads(sys.argv[1]))))"
+    )
+    with tempfile.TemporaryFile("w+") as errors:
+        running = [
+            subprocess.Popen(
+                [sys.executable, "-c", code, json.dumps({"addresses": addresses, "index": i, **arguments})],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+            for i in range(processes)
+        ]
+        try:
+            said = [process.communicate(timeout=600)[0] for process in running]
+        finally:
+            for process in running:
+                process.kill()
+        if any(process.returncode for process in running):
+            errors.seek(0)
+            raise RuntimeError(f"a worker failed:\n{errors.read()[-3000:]}")
+    return json.loads(said[0].strip().splitlines()[-1])
+
+
+@click.command()
+@click.option("--resolution", default=64, show_default=True)
+@click.option("--batch", default=16, show_default=True, help="images per step of one device")
+@click.option("--gbit", default=100.0, show_default=True, help="speed of a machine's link, Gbit/s")
+@click.option("--latency-us", default=10.0, show_default=True, help="of a message from one device to the next")
+@click.option("--devices", default="1,8,16,32,64,128,256,512,1024", show_default=True)
+@click.option("--step-ms", type=float, help="of the device that is modelled  [what is measured here]")
+@click.option("--seconds", default=8.0, show_default=True, help="that every form is measured for")
+def main(
+    resolution: int, batch: int, gbit: float, latency_us: float, devices: str, step_ms: float | None, seconds: float
+):
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=110)
+    shape = {"resolution": resolution, "batch": batch, "seconds": seconds}
+    whole = measure.in_process(alone, threads=0, **shape)
+    size = 4 * whole["parameters"]
+    if step_ms is None:
+        half = measure.in_process(alone, threads=1, **shape)
+        two = together(2, threads=1, **shape)
+        table = Table(
+            box=None, title=f"here: {resolution} px, a batch of {batch} in all, {whole['policy']}", title_justify="left"
+        )
+        for name in ("processes", "threads each", "images/s", "relative"):
+            table.add_column(name, justify="right")
+        for row in ((1, 1, half), (1, "all", whole), (2, 1, two)):
+            rate = row[2]["images_per_second"]
+            table.add_row(str(row[0]), str(row[1]), f"{rate:.1f}", f"{rate / half['images_per_second']:.2f}")
+        console.print(table)
+        console.print(
+            f"the all-reduces of a step alone, between two processes on the loopback: {two['reduce_ms']:.1f} ms\n"
+        )
+    step = (step_ms or 1000 * batch / whole["images_per_second"]) / 1000
+    console.print(
+        f"model: a step of {1000 * step:.3g} ms for {batch} images on each device{'' if step_ms else ' (as measured here)'}; gradients of "
+        f"{whole['parameters']:,} parameters in float32, {size / 1e6:.1f} MB in {MESSAGES_PER_STEP} all-reduces around a ring; "
+        f"{gbit:g} Gbit/s, {latency_us:g} us for each of its 2 (n - 1) steps; nothing overlapped; every device as fast as the others"
+    )
+    table = Table(box=None)
+    for name in ("devices", "images per step", "communication ms", "images/s", "efficiency"):
+        table.add_column(name, justify="right")
+    for n in map(int, devices.split(",")):
+        communication = ring_seconds(n, size, gbit, latency_us)
+        share = efficiency(n, step, size, gbit, latency_us)
+        table.add_row(
+            f"{n:,}",
+            f"{n * batch:,}",
+            f"{1000 * communication:.2f}",
+            f"{n * batch * share / step:,.0f}",
+            f"{share:.0%}",
+        )
+    console.print(table)
+    over = taken_over(step, size, gbit, latency_us)
+    asymptote = 2 * size / (gbit * 1e9 / 8)
+    console.print(
+        f"communication takes longer than computing from {over:,} devices on"
+        if over
+        else f"communication never takes longer than computing up to 2^20 devices; the bytes alone take at most {1000 * asymptote:.2f} ms"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,360 @@
+"""Training through everything that goes wrong for an hour, against the same run left in peace.
+
+python -m benchmarks.soak --minutes 60
+
+A run at 16 and 32 px is trained twice: undisturbed, and killed, stopped, out of disk and with a jumping clock, at random but
+from a seed. At the end both are the same to the last bit; memory and open files did not grow; no process is left over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import glob
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+ROOT = Path(__file__).parents[1]
+QUIET_SHARE = 0.8  # of the time, that the undisturbed run is planned for: starting anew takes the rest
+CHECKPOINT_MINUTES = 0.1
+EVENTS = ("SIGKILL", "SIGTERM", "SIGKILL at the start", "disk", "clock")
+MEMORY_MB, HANDLES = 40.0, 2  # may be more at the end than in the middle
+LIBFAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
+# Without libfaketime: Python's own clock jumps, by the seconds that stand in a file.
+PATCHED_CLOCK = """
+import sys, time, pathlib
+real, file = time.time, pathlib.Path(sys.argv.pop(1))
+time.time = lambda: real() + float(file.read_text() or 0)
+from pggan_tf import cli
+sys.exit(cli.main(["train", *sys.argv[1:]]))
+"""
+
+
+@dataclasses.dataclass
+class Clock:
+    """A clock of the child's that jumps when `jump` is called."""
+
+    file: Path
+    library: str | None
+
+    @property
+    def kind(self) -> str:
+        return (
+            f"libfaketime, {self.library}"
+            if self.library
+            else "time.time patched in the child; libfaketime is not installed"
+        )
+
+    def jump(self, seconds: float) -> None:
+        partial = self.file.with_suffix(".partial")
+        partial.write_text(f"{seconds:+.0f}\n")
+        partial.replace(self.file)
+
+    def command(self, arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+        if self.library is None:
+            return [sys.executable, "-c", PATCHED_CLOCK, str(self.file), *arguments], {}
+        # Timers are not faked: a real clock that is set does not move them either.
+        environment = {
+            "LD_PRELOAD": self.library,
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        return [sys.executable, "train.py", *arguments], environment
+
+
+class Child:
+    """A training process in a session of its own, so that whatever it starts can be found; its memory and files are noted."""
+
+    def __init__(self, arguments: list, clock: Clock, steady: Callable[[], bool] = lambda: True):
+        import psutil
+
+        command, environment = clock.command([str(a) for a in arguments])
+        self.output = clock.file.with_name("output")
+        with self.output.open("w") as file:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.watched = psutil.Process(self.process.pid)
+        self.steady = steady
+        self.samples: list[tuple[float, int]] = []  # MB, open files; one a second while `steady`
+        self._next = 0.0
+
+    def alive(self) -> bool:
+        import psutil
+
+        if self.process.poll() is not None:
+            return False
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + 1
+            with contextlib.suppress(psutil.Error):
+                if self.steady():
+                    self.samples.append((self.watched.memory_info().rss / 2**20, self.watched.num_fds()))
+        time.sleep(0.05)
+        return True
+
+    def wait(self, seconds: float = 1e9) -> int | None:
+        end = time.monotonic() + seconds
+        while self.alive() and time.monotonic() < end:
+            pass
+        return self.process.poll()
+
+    def said(self) -> str:
+        return self.output.read_text()[-3000:]
+
+    def orphans(self) -> list[int]:
+        """Processes of its session that outlive it."""
+        end = time.monotonic() + 3
+        while (left := _session(self.process.pid)) and time.monotonic() < end:
+            time.sleep(0.1)
+        return left
+
+    def end(self) -> None:
+        for pid in [self.process.pid, *_session(self.process.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _session(leader: int) -> list[int]:
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if int(name) != leader and os.getsid(int(name)) == leader:
+                found.append(int(name))
+    return found
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[str | None]:
+    """Mounts a small disk at `folder`; yields why not, where it may not."""
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], capture_output=True, text=True
+    )
+    try:
+        yield done.stderr.strip() or "mount failed" if done.returncode else None
+    finally:
+        if done.returncode == 0:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Until the disk is full."""
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+
+def newest(run: Path | None) -> str:
+    from pggan_tf import checkpoint
+
+    return max((p.name for p in checkpoint.saved(run)), default="") if run else ""
+
+
+def only_run(runs: Path) -> Path | None:
+    return next(iter(runs.glob("0*")), None)
+
+
+def differences(a: Path, b: Path) -> list[str]:
+    """What two ended runs do not have in common, to the last bit: weights, optimisers, grids, ticks, the generator."""
+    from pggan_tf import checkpoint
+
+    found = []
+    (ours, meta), (theirs, their_meta) = checkpoint.newest(a), checkpoint.newest(b)
+    if ours.keys() != theirs.keys() or meta["images_seen"] != their_meta["images_seen"]:
+        found.append("the last checkpoint's contents")
+    found += [name for name in ours if name in theirs and ours[name].tobytes() != theirs[name].tobytes()]
+    grids = [{p.name: p.read_bytes() for p in run.glob("*.png")} for run in (a, b)]
+    found += [f"{name}" for name in grids[0].keys() | grids[1].keys() if grids[0].get(name) != grids[1].get(name)]
+    ticks = [[json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()] for run in (a, b)]
+    timing = ("seconds", "images_per_second")
+    ticks = [[{k: v for k, v in line.items() if k not in timing} for line in lines] for lines in ticks]
+    if ticks[0] != ticks[1]:
+        found.append("stats.jsonl")
+    return found
+
+
+def steady(run: Path | None) -> bool:
+    """Whether a run is within its last phase: nothing new is built there."""
+    from pggan_tf import config as configs
+
+    with contextlib.suppress(OSError, IndexError, ValueError, TypeError):
+        end = configs.schedule(configs.load(run / "config.json"))[-1]
+        line = json.loads((run / "stats.jsonl").read_text().splitlines()[-1])
+        return end.start < line["images"] < end.end
+    return False
+
+
+def grown(samples: list[tuple[float, int]]) -> tuple[float, float]:
+    """(MB, open files) more in the last third of the samples than in the one in the middle."""
+    third = len(samples) // 3
+    early, late = samples[third : 2 * third], samples[-third:]
+    return tuple(statistics.median(s[i] for s in late) - statistics.median(s[i] for s in early) for i in (0, 1))
+
+
+def soak(minutes: float, seed: int, folder: Path, library: str | None, say=print) -> dict:
+    """What happened; raises AssertionError where something went otherwise than it should."""
+    rng, events, sessions = random.Random(seed), Counter(), []
+    (folder / "clock").write_text("+0\n")
+    clock = Clock(folder / "clock", library)
+    os.environ.setdefault("PGGAN_CACHE", str(folder / "cache"))
+    network = ["--resolutions", "16,32", "--portraits", 2000, "--grid", 16, "--no-report", "--seed", seed]
+    network += ["--stage-growth", 6, "--fade-share", 0.2]
+
+    quiet = Child(
+        [*network, "--minutes", f"{QUIET_SHARE * minutes:.2f}", "--runs", folder / "quiet"],
+        clock,
+        lambda: steady(only_run(folder / "quiet")),
+    )
+    try:
+        code = quiet.wait()
+        assert code == 0, quiet.said()
+        orphans = quiet.orphans()
+    finally:
+        quiet.end()
+    reference = only_run(folder / "quiet")
+    memory, handles = grown(quiet.samples)
+    say(
+        f"undisturbed: {newest(reference)}, {memory:+.1f} MB and {handles:+.0f} open files in the last third of its last phase"
+    )
+
+    sizes = [p.stat().st_size for p in reference.rglob("*") if p.is_file()]
+    disk_mb = (sum(sizes) + 2 * max(sizes)) // 2**20 + 8
+    with small_disk(folder / "disk", disk_mb) as why:
+        kinds = [e for e in EVENTS if e != "disk" or why is None]
+        say(f"disk of {disk_mb} MB" if why is None else f"no disk that fills: {why}")
+        say(f"clock: {clock.kind}")
+        begun, run, pause, turn = time.monotonic(), None, 60 * minutes / 12, []
+        base = ["--checkpoint-minutes", CHECKPOINT_MINUTES]
+        while True:
+            run = run or only_run(folder / "disk")
+            child = Child(
+                [*base, "--resume", run]
+                if newest(run)
+                else [*base, "--config", reference / "config.json", "--runs", folder / "disk"],
+                clock,
+            )
+            sessions.append(child)
+            try:
+                turn = turn or rng.sample(kinds, len(kinds))
+                event = turn.pop() if time.monotonic() - begun < 60 * minutes else "none"
+                code = disturb(child, event, clock, folder / "disk", rng, pause)
+                say(
+                    f"{(time.monotonic() - begun) / 60:5.1f} min  {event}: exit {code} at {newest(only_run(folder / 'disk'))}"
+                )
+                events[event] += event != "none"
+                expected = {
+                    "SIGKILL": (-9,),
+                    "SIGKILL at the start": (-9,),
+                    "SIGTERM": (143, -15),
+                    "disk": (1, 2),
+                    "clock": (-9,),
+                }
+                assert code == 0 or code in expected.get(event, ()), f"{event}: exit {code}\n{child.said()}"
+                assert event != "disk" or code == 0 or "no space left" in child.said().lower(), child.said()
+                orphans += child.orphans()
+            finally:
+                child.end()
+            if code == 0:
+                break
+        took = (time.monotonic() - begun) / 60
+        different = differences(reference, only_run(folder / "disk"))
+    peaks = [max((s[0] for s in child.samples), default=0.0) for child in (quiet, *sessions)]
+    return {
+        "minutes": took,
+        "events": dict(events),
+        "sessions": len(sessions),
+        "different": different,
+        "memory_grown_mb": memory,
+        "handles_grown": handles,
+        "peak_mb": [peaks[0], max(peaks[1:])],
+        "orphans": orphans,
+        "clock": clock.kind,
+        "no_disk": why,
+    }
+
+
+def disturb(child: Child, event: str, clock: Clock, disk: Path, rng: random.Random, pause: float) -> int:
+    """Lets a session get somewhere, then does `event` to it; its exit code."""
+    if event == "SIGKILL at the start":
+        if child.wait(rng.uniform(0, 15)) is None:
+            child.process.kill()
+        return child.wait()
+    before = newest(only_run(disk))
+    while child.alive() and newest(only_run(disk)) <= before:
+        pass
+    if event == "none" or child.wait(rng.uniform(0, 2 * pause)) is not None:
+        return child.wait()
+    if event == "disk":
+        balloon = disk / "balloon"
+        fill(balloon)
+        child.wait(120)
+        balloon.unlink()
+        return child.wait()
+    if event == "clock":  # and it is killed in another time than it started in
+        for _ in range(4):
+            clock.jump(rng.uniform(-1, 1) * 3e7)
+            child.wait(rng.uniform(1, 8))
+        if child.process.poll() is None:
+            child.process.kill()
+        return child.wait()
+    child.process.send_signal(signal.Signals[event])
+    return child.wait()
+
+
+def verdict(result: dict) -> list[str]:
+    """What is wrong with it."""
+    wrong = []
+    if result["different"]:
+        wrong.append(f"the disturbed run differs: {', '.join(result['different'][:5])}")
+    if result["memory_grown_mb"] > MEMORY_MB or result["handles_grown"] > HANDLES:
+        wrong.append(f"grew by {result['memory_grown_mb']:.0f} MB and {result['handles_grown']:.0f} open files")
+    if result["orphans"]:
+        wrong.append(f"processes left over: {result['orphans']}")
+    return wrong
+
+
+@click.command()
+@click.option("--minutes", default=60.0, show_default=True, help="that the disturbed run is disturbed for")
+@click.option("--seed", default=0, show_default=True, help="of what happens when, and of the run")
+@click.option("--libfaketime", help="the library, where it is not in Debian's place")
+def main(minutes: float, seed: int, libfaketime: str | None) -> None:
+    library = libfaketime or next(iter(glob.glob(LIBFAKETIME)), None)
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    try:
+        result = soak(minutes, seed, folder, library, say=lambda line: click.echo(line))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    click.echo(json.dumps(result, indent=1))
+    wrong = verdict(result)
+    click.echo("\n".join(wrong) or "the same to the last bit; memory and open files flat; no process left over")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""Several machines, as processes on the loopback."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from pggan_tf import checkpoint
+from pggan_tf.errors import UserError
+from pggan_tf.training import cluster as clusters
+from tests.conftest import ROOT, TINY, run_folder, start, train
+
+SCHEDULE = [
+    *("--target-res", "8", "--fade-images", "160", "--stable-images", "160", "--batch", "8"),
+    *("--snapshot-images", "80", "--precision", "float32"),
+]
+LONG = [*SCHEDULE, "--fade-images", "100000", "--stable-images", "160", "--snapshot-images", "800"]
+
+
+def addresses(count):
+    """Of free ports on the loopback."""
+    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in servers]
+    for server in servers:
+        server.close()
+    return [f"127.0.0.1:{port}" for port in ports]
+
+
+def start_all(*arguments, count=2, timeout="1"):
+    workers = ",".join(addresses(count))
+    options = ["--workers", workers, "--worker-timeout", timeout, "--worker-index"]
+    return [start("train.py", *arguments, *options, i) for i in range(count)]
+
+
+def ends(processes, timeout=180):
+    """(exit code, stdout, stderr) of each; none outlives the test."""
+    try:
+        return [(*reversed(p.communicate(timeout=timeout)), p.returncode)[::-1] for p in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def final(run):
+    return checkpoint.newest(run)[0]
+
+
+def losses(run):
+    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    return [(line["images"], line["loss_d"], line["loss_g"], line["penalty"]) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A run of one process; besides, the portraits are drawn."""
+    code, out, err = train(*TINY, *SCHEDULE, "--runs", tmp_path_factory.mktemp("alone"))
+    assert code == 0, err
+    return run_folder(out)
+
+
+def wait_for_checkpoint(processes, parent):
+    """Of the long fade."""
+    deadline = time.monotonic() + 150
+    while not any(int(p.stem.split("-")[1]) > 1000 for p in parent.glob("0*/checkpoints/checkpoint-*.npz")):
+        assert all(p.poll() is None for p in processes), [p.communicate() for p in processes]
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+    return next(parent.glob("0*"))
+
+
+def test_two_processes_train_like_one(alone, tmp_path):
+    (code, out, err), other = ends(start_all(*TINY, *SCHEDULE, "--runs", tmp_path))
+    assert code == 0 and other[0] == 0, err + other[2]
+    run = run_folder(out)
+    ours, theirs = final(run), final(alone)
+    assert ours.keys() == theirs.keys()
+    # 60 steps at 4e-3 on weights of size 1.
+    assert max(float(np.abs(ours[n].astype(np.float64) - theirs[n]).max()) for n in ours) < 2e-3
+    np.testing.assert_allclose(losses(run), losses(alone), rtol=1e-3, atol=1e-4)
+    # The chief alone observes, and everything is there.
+    assert {p.name for p in run.iterdir()} == {p.name for p in alone.iterdir()}
+
+
+SPLIT = """
+import sys, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from pggan_tf import cli
+sys.exit(cli.main(["train", *sys.argv[1:]]))
+"""
+
+
+def test_several_devices_of_one_machine(tmp_path):
+    """From the probe to the last grid, with batch statistics that are shared in training and measured outside of it."""
+    process = start(
+        "-c", SPLIT, *TINY, *SCHEDULE, "--strategy", "mirrored", "--generator-norm", "batch", "--runs", tmp_path
+    )
+    ((code, out, err),) = ends([process])
+    assert code == 0 and "2 devices" in out, err
+    run = run_folder(out)
+    assert (run / "generator.keras").is_file() and checkpoint.newest(run)[1]["devices"] == 2
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_stops_all_and_all_go_on_exactly(alone, tmp_path):
+    code = [(c, e) for c, _, e in ends(start_all(*TINY, *LONG, "--total-images", "4000", "--runs", tmp_path / "whole"))]
+    assert [c for c, _ in code] == [0, 0], code
+    whole = next((tmp_path / "whole").glob("0*"))
+    long = [*TINY, *LONG, "--total-images", "4000", "--checkpoint-minutes", "0.002", "--runs", tmp_path / "cut"]
+    processes = start_all(*long)
+    run = wait_for_checkpoint(processes, tmp_path / "cut")
+    processes[1].send_signal(signal.SIGTERM)
+    for code, _, err in ends(processes):
+        assert code == 128 + signal.SIGTERM and f"--resume {run}" in err, err
+    assert [code for code, _, _ in ends(start_all("--resume", run))] == [0, 0]
+    ours, theirs = final(run), final(whole)
+    for name in theirs:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_a_worker_that_dies_ends_the_job_which_then_goes_on(alone, tmp_path, victim):
+    processes = start_all(*TINY, *LONG, "--checkpoint-minutes", "0.002", "--runs", tmp_path)
+    run = wait_for_checkpoint(processes, tmp_path)
+    name = next(a for a in processes[0].args if "," in a).split(",")[victim]
+    processes[victim].kill()
+    code, _, err = ends(processes)[1 - victim]
+    assert code == 1 and "Traceback" not in err, err
+    assert re.search(rf"worker {victim} \({name}\) is gone.*checkpoint-\d+\.npz.*--resume {run}", err), err
+    _, meta = checkpoint.newest(run)
+    assert meta["images_seen"] > 1000 and meta["devices"] == 2
+    # One process goes on for the two, and is told what is not the same.
+    limited = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**limited, "total_images": meta["images_seen"] + 400}))
+    code, out, err = train("--resume", run)
+    assert code == 0, err
+    assert "so far on 2 devices, now on 1" in out and (run / "generator.keras").is_file()
+
+
+@pytest.mark.parametrize("index", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_worker_that_never_comes_is_named(alone, index):
+    workers = addresses(3)
+    code, _, err = train(
+        *TINY, *SCHEDULE, "--workers", ",".join(workers), "--worker-index", index, "--worker-timeout", "0.05"
+    )
+    assert code == 2 and err.count("error:") == 1 and "Traceback" not in err
+    missing = workers[:1] if index else workers[1:]
+    assert all(address in err for address in missing) and "nothing heard" in err and "--worker-timeout" in err
+
+
+@pytest.mark.slow
+def test_workers_that_were_started_otherwise_are_refused(alone, tmp_path):
+    workers = ",".join(addresses(2))
+    options = ["--workers", workers, "--worker-timeout", "1", "--worker-index"]
+    common = [*TINY, *SCHEDULE, "--runs", tmp_path]
+    processes = [start("train.py", *common, *options, 0), start("train.py", *common, "--seed", "1", *options, 1)]
+    for code, _, err in ends(processes):
+        assert code == 2 and re.search(r"worker 1 \(.*\): --seed is 1 there, and 0 with worker 0", err), err
+    assert not list(tmp_path.iterdir())
+
+
+HANGING = """
+import sys, time
+from pggan_tf.training import cluster as clusters
+clusters.GRACE_SECONDS = 0.5
+cluster = clusters.Cluster(tuple(sys.argv[1].split(",")), int(sys.argv[2]), 0.5)
+cluster.meet()
+print(cluster.everyone(cluster.index), flush=True)
+with cluster.watched():
+    time.sleep(0 if cluster.index else 600)
+"""
+
+
+def test_a_process_that_hangs_because_another_is_gone_ends():
+    """As in a collective operation that never returns: no exception can reach the main thread."""
+    workers = ",".join(addresses(3))
+    command = [sys.executable, "-c", HANGING, workers]
+    processes = [
+        subprocess.Popen([*command, str(i)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for i in range(3)
+    ]
+    (code, out, err), *others = ends(processes, timeout=60)
+    assert [c for c, _, _ in others] == [0, 0] and all("[0, 1, 2]" in o for _, o, _ in [(0, out, 0), *others])
+    assert code == -signal.SIGKILL and re.search(r"worker [12] \(127.*\) is gone, and TensorFlow waits", err), err
+
+
+def test_a_worker_that_cannot_open_its_port(alone, tmp_path):
+    """It meets the chief, and is gone before TensorFlow's own channels stand: the chief would wait for it for good, with Python's
+    lock in its hands."""
+    workers = addresses(2)
+    options = ["--workers", ",".join(workers), "--worker-timeout", "1", "--worker-index"]
+    with socket.create_server(("", int(workers[1].split(":")[1]))):
+        processes = [start("train.py", *TINY, *SCHEDULE, *options, i, "--runs", tmp_path) for i in range(2)]
+        (chief, _, gone), (code, _, err) = ends(processes, timeout=90)
+    assert code == 2 and f"--workers {workers[1]}" in err and "free port" in err
+    assert chief in (1, -signal.SIGKILL) and f"worker 1 ({workers[1]}) is gone" in gone, gone
+
+
+def test_strangers_at_the_port_do_no_harm():
+    workers = tuple(addresses(2))
+    script = HANGING.replace("time.sleep(0 if cluster.index else 600)", "pass")
+    chief = subprocess.Popen(
+        [sys.executable, "-c", script, ",".join(workers), "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    host, port = workers[0].split(":")
+    for said in (b"GET / HTTP/1.1\r\n\r\n", b"\xff\xfe\n", b"[]\n", b'{"index": 7, "workers": []}\n', b""):
+        for _ in range(100):
+            try:
+                stranger = socket.create_connection((host, int(port)), timeout=5)
+                break
+            except OSError:
+                time.sleep(0.1)
+        with stranger:
+            stranger.sendall(said)
+    second = clusters.Cluster(workers, 1, 0.5)
+    second.meet()
+    assert second.everyone("b") == [0, "b"]
+    second.close()
+    assert chief.communicate(timeout=60)[0].strip() == "[0, 'b']" and chief.returncode == 0
+
+
+def test_addresses_from_tf_config():
+    def read(config):
+        return clusters.cluster(None, None, 1.0, {"TF_CONFIG": json.dumps(config)} if config else {})
+
+    both = {"cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"]}, "task": {"type": "worker", "index": 1}}
+    assert (read(both).addresses, read(both).index) == (("a:1", "b:2", "c:3"), 2)
+    assert read({**both, "task": {"type": "chief", "index": 0}}).chief
+    assert read({"cluster": {"worker": ["b:2"]}}) is clusters.ALONE and read(None) is clusters.ALONE
+    given = clusters.cluster("x:1,y:2", 1, 1.0, {"TF_CONFIG": json.dumps(both)})
+    assert given.addresses == ("x:1", "y:2") and not given.chief, "options go before the environment"
+    for wrong in ({"cluster": {"ps": ["a:1"], "worker": ["b:2"]}}, {**both, "task": {"type": "evaluator"}}, ["x"]):
+        with pytest.raises(UserError, match="TF_CONFIG"):
+            read(wrong)
+
+
+@pytest.mark.parametrize(
+    "workers, index, words",
+    [
+        ("a:1,b:2", None, "both"),
+        (None, 1, "both"),
+        ("a:1", 0, "two or more"),
+        ("a:1,a:1", 0, "different"),
+        ("a,b:2", 0, "host:port"),
+        ("a:1,b:99999", 0, "host:port"),
+        ("a:1,b:2", 2, "0 to 1"),
+    ],
+)
+def test_wrong_addresses_are_refused(workers, index, words):
+    with pytest.raises(UserError, match=words):
+        clusters.cluster(workers, index, 1.0, {})
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--strategy", "multiworker"], "--workers"),
+        (["--strategy", "gpu"], "no GPU"),
+        (["--strategy", "mirrored"], "one device"),
+        (["--strategy", "gpu", "--workers", "a:1,b:2", "--worker-index", "0"], "one machine"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(alone, arguments, words):
+    code, _, err = train(*TINY, *SCHEDULE, *arguments)
+    assert code == 2 and words in err and err.count("error:") == 1 and "Traceback" not in err, err

@@ -1,0 +1,68 @@
+"""A step repeated from the same state is the same to the last bit, on as many cores as there are: what a resumed run stands on."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pggan_tf import config as configs
+from pggan_tf import growth
+from pggan_tf.training import loop
+
+
+def stepping(settings):
+    """(gan, a function of one step of its last phase)."""
+    config = configs.complete(configs.Config(**settings))
+    resolution = config.resolutions[-1]
+    phase = growth.Phase(
+        0, resolution, len(config.resolutions) > 1, 0, 6400, config.batch[resolution], 4e-3, 0, config.critic_steps
+    )
+    gan = loop.build(config, config.precision)
+    gan.begin(phase)
+    shape = (phase.images_per_step, resolution, resolution, configs.data_channels(config))
+    pixels = tf.constant(np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8))
+    labels = tf.zeros([phase.images_per_step], tf.int64)
+    return gan, tf.function(lambda: gan.step(phase, pixels, labels), autograph=False)
+
+
+@pytest.mark.parametrize("loss", ["nonsaturating-r1", "wgan-gp"])
+def test_a_repeated_step_is_the_same_step(loss):
+    """With networks wide enough to be shared by several threads."""
+    gan, step = stepping({"resolutions": (16, 32), "precision": "float32", "loss": loss})
+    state = gan.state()
+    start = {name: variable.numpy() for name, variable in state.items()}
+    ends = []
+    for _ in range(6):
+        for name, variable in state.items():
+            variable.assign(start[name])
+        step(), step()
+        ends.append({name: variable.numpy() for name, variable in state.items()})
+    for end in ends[1:]:
+        for name in end:
+            np.testing.assert_array_equal(end[name], ends[0][name], err_msg=name)
+
+
+SMALL = {"target_res": 8, "fmap_base": 64, "fmap_max": 12, "latent_size": 8, "batch": {4: 8}, "precision": "float32"}
+IMAGES = {"stddev_group": 1, "loss": "nonsaturating", "target_res": 16, "width": 8}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"update": "two-stage", "loss": "wgan-gp", "critic_steps": 2},
+        {"penalty": "r1+r2", "augment": "diff"},
+        {"conv": "separable", "minibatch": "discrimination"},
+        {"spectral": "all", "loss": "relativistic"},
+        {"generator_norm": "batch"},
+        {"network": "dcgan", "loss": "nonsaturating", "penalty": "r1"},
+        {**IMAGES, "task": "colorize", "network": "unet", "pixel": "l1"},
+        {**IMAGES, "task": "upscale", "network": "srresnet", "pixel": "mse", "blocks": 2, "content": "discriminator"},
+    ],
+    ids=str,
+)
+def test_sums_are_taken_two_by_two(settings):
+    """AddN of three and more begins with whichever is there first. (Of scalars, only whether they are finite is asked.)"""
+    _, step = stepping({**SMALL, **settings})
+    sums = [op for op in step.get_concrete_function().graph.get_operations() if op.type == "AddN"]
+    assert sums and [op.name for op in sums if len(op.inputs) > 2 and op.outputs[0].shape.rank] == []
+    assert tf.config.optimizer.get_experimental_options()["arithmetic_optimization"] is False
