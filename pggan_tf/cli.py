@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import json
 import os
 import time
+from pathlib import Path
 
 import click
 
@@ -119,32 +121,8 @@ def _shards(config: configs.Config, cache: str | None):
         )
 
 
-@cli.command()
-@_config_options
-@click.option("--config", "config_file", help="config.json of a run to repeat; other options change it")
-@click.option("--resume", help="folder of a run to go on with, exactly where it stopped")
-@click.option("--runs", default="runs", show_default=True, help="folder that the run's folder is made in")
-@click.option("--cache", help="folder for prepared data  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
-@click.option("--dry-run", is_flag=True, help="print the whole config and the plan, and train nothing")
-def train(config_file, resume, runs, cache, dry_run, **given):
-    """Grow a generator: on --data, or on drawn portraits."""
-    started = time.monotonic()
-    given = {k: v for k, v in given.items() if v is not None}
-    for name in ("data", "init_from", "inception_weights", "features"):
-        if os.path.exists(given.get(name, "")) and (name != "features" or given[name].endswith(".keras")):
-            given[name] = os.path.abspath(given[name])  # a run may be resumed from another folder
-    if resume:
-        if config_file or dry_run:
-            raise UserError("--resume goes with neither --config nor --dry-run: a run goes on with its own config.")
-        terminal.start_tensorflow()
-        from pggan_tf.training import session
-
-        click.echo(
-            session.resume(
-                resume, lambda c, environment: _shards_again(c, environment, cache), given, cache, click.echo
-            )
-        )
-        return
+def asked(config_file: str | None, given: dict) -> configs.Config:
+    """The completed config that --config and the other options of `train` ask for."""
     if config_file and "recipe" in given:
         raise UserError("--config and --recipe: give one of them. A config.json is complete.")
     if "minutes" in given and (plan := given.keys() & {"fade_images", "stable_images", "total_images"}):
@@ -152,17 +130,58 @@ def train(config_file, resume, runs, cache, dry_run, **given):
             f"--minutes and {configs.flag(min(plan))}: give one of them. --minutes plans the images itself."
         )
     base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", configs.Config.recipe))
-    config = configs.complete(_replaced(base, given))
+    return configs.complete(_replaced(base, given))
+
+
+@cli.command()
+@_config_options
+@click.option("--config", "config_file", help="config.json of a run to repeat; other options change it")
+@click.option("--resume", help="folder of a run to go on with, exactly where it stopped")
+@click.option("--runs", help="folder that the run's folder is made in  [runs]")
+@click.option(
+    "--run",
+    "own_folder",
+    help="the run's own folder: begun there, or, if it was, gone on with. For jobs that may be restarted",
+)
+@click.option("--cache", help="folder for prepared data  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
+@click.option("--dry-run", is_flag=True, help="print the whole config and the plan, and train nothing")
+def train(config_file, resume, runs, own_folder, cache, dry_run, **given):
+    """Grow a generator: on --data, or on drawn portraits."""
+    started = time.monotonic()
+    given = {k: v for k, v in given.items() if v is not None}
+    for name in ("data", "init_from", "inception_weights", "features"):
+        if os.path.exists(given.get(name, "")) and (name != "features" or given[name].endswith(".keras")):
+            given[name] = os.path.abspath(given[name])  # a run may be resumed from another folder
+    if own_folder and (resume or runs):
+        raise UserError(f"--run and {'--resume' if resume else '--runs'}: give one of them.")
+    if resume:
+        if config_file or dry_run:
+            raise UserError("--resume goes with neither --config nor --dry-run: a run goes on with its own config.")
+        terminal.start_tensorflow()
+        from pggan_tf.training import session
+
+        again = functools.partial(_shards_again, cache=cache)
+        click.echo(session.resume(resume, again, given, cache, click.echo))
+        return
+    config = asked(config_file, given)
     if dry_run and config.minutes is None and config.init_from is None:
         click.echo(json.dumps(configs.to_dict(config), indent=1))
         click.echo(growth.table(configs.schedule(config)))
         return
+    from pggan_tf.training import run, tracking
+
+    tracking.check(config.log)
+    folder = Path(own_folder) if own_folder else None
+    if folder and not dry_run and not (folder / run.CONFIG).is_file():
+        run.claim(folder)
     shards = _shards(config, cache)
     configs.network_options(config, shards.manifest.classes)
     terminal.start_tensorflow()
     from pggan_tf.training import session
 
-    folder = session.start(config, shards, runs, dry_run=dry_run, started=started, cache=cache, say=click.echo)
+    folder = session.start(
+        config, shards, runs or "runs", folder=folder, dry_run=dry_run, started=started, cache=cache, say=click.echo
+    )
     if folder:
         click.echo(folder)
 
@@ -225,8 +244,6 @@ def generate(source, seeds, count, grid, npz, folder, class_name, negative, reco
         raise UserError(f"--grid {grid}: expected a name that ends in {', '.join(pixels.PICTURES)}.")
     if npz and not npz.endswith(".npz"):
         raise UserError(f"--npz {npz}: expected a name that ends in .npz.")
-    from pathlib import Path
-
     import numpy as np
 
     from pggan_tf import conversion, synthesis

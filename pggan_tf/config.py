@@ -146,6 +146,7 @@ class Config:
     )
     keep_checkpoints: int = option(2, "how many checkpoints to keep")
     grid: int = option(64, "images in a grid")
+    log: tuple[str, ...] | None = option(None, "where figures go besides stats.jsonl and TensorBoard", ("mlflow",))
     report: bool = option(True, "keep report.html in the run's folder up to date")
 
 

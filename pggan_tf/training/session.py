@@ -15,11 +15,11 @@ from pggan_tf import config as configs
 from pggan_tf.config import Config
 from pggan_tf.errors import UserError
 from pggan_tf.shards import Shards, cache_folder
-from pggan_tf.training import distribution, loop, precision, scores
+from pggan_tf.training import distribution, loop, precision, scores, tracking
 from pggan_tf.training import run as runs
 
 # What may differ when a run is resumed: nothing of it changes a weight.
-FREE_ON_RESUME = ("data", "keep_checkpoints", "checkpoint_minutes", "report", "inception_weights")
+FREE_ON_RESUME = ("data", "keep_checkpoints", "checkpoint_minutes", "report", "inception_weights", "log")
 
 
 def _initial(config: Config, say) -> tuple[Config, dict]:
@@ -58,8 +58,10 @@ def _alone(folder: Path):
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise UserError(f"{folder}: another process is training this run. Wait for it, or stop it.") from None
+        except OSError:
+            pass  # a mounted folder whose file system knows no locks
         yield
 
 
@@ -87,18 +89,27 @@ def start(
     shards: Shards,
     parent: str,
     *,
+    folder: Path | None = None,
     dry_run: bool = False,
     started: float | None = None,
     cache: str | None = None,
     say=print,
 ) -> Path | None:
-    """Plans and trains a new run of a completed config; returns its folder.
+    """Plans and trains a new run of a completed config; returns its folder: `folder`, or a new one in `parent`. If a run was
+    begun in `folder` by the same config, goes on with that.
 
     started: time.monotonic() when the command began, for --minutes. cache: see shards.cache_folder.
     """
     started = time.monotonic() if started is None else started
-    if not os.access(_existing(Path(parent)), os.W_OK | os.X_OK):
-        raise UserError(f"--runs {parent}: cannot be written. Choose a folder you may write to.")
+    asked = config
+    if folder and not dry_run and (folder / runs.CONFIG).is_file():
+        config, environment = runs.read(folder)
+        runs.check_same(folder, asked, environment, FREE_ON_RESUME)
+        config = dataclasses.replace(config, **{name: getattr(asked, name) for name in FREE_ON_RESUME})
+        return _go_on(folder, config, environment, shards, cache, say)
+    if not os.access(_existing(folder or Path(parent)), os.W_OK | os.X_OK):
+        given = f"--run {folder}" if folder else f"--runs {parent}"
+        raise UserError(f"{given}: cannot be written. Choose a folder you may write to.")
     if config.snapshot_epochs:
         images = pipeline.kept(shards, config.resolutions[-1], config.held_out)
         every = max(1, round(config.snapshot_epochs * images))
@@ -134,9 +145,17 @@ def start(
     if dry_run:
         return None
     data = Path(config.data).name if config.data else "portraits"
-    folder = runs.create(parent, f"{config.recipe}-{data}-{config.target_res}")
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        folder = runs.create(parent, f"{config.recipe}-{data}-{config.target_res}")
     with _alone(folder):
-        environment = {**runs.environment(config, shards, policy), "planned_for_minutes": minutes}
+        runs.claim(folder)
+        environment = {
+            **runs.environment(config, shards, policy),
+            "planned_for_minutes": minutes,
+            "asked": configs.to_dict(asked),
+        }
         runs.write_json(folder / runs.ENVIRONMENT, environment)
         runs.write_json(folder / runs.CONFIG, configs.to_dict(config))
         log = runs.Log(folder, say)
@@ -171,11 +190,15 @@ def resume(folder: str, shards_for, changes: dict, cache: str | None = None, say
                 f"For other settings start a new run with --init-from {folder}."
             )
     config = dataclasses.replace(config, **{k: v for k, v in changes.items() if k in FREE_ON_RESUME})
-    shards = shards_for(config, environment)
+    tracking.check(config.log)
+    return _go_on(folder, config, environment, shards_for(config, environment), cache, say)
+
+
+def _go_on(folder: Path, config: Config, environment: dict, shards: Shards, cache: str | None, say) -> Path:
     theirs = environment["dataset"]
     if shards.manifest.checksum != theirs["checksum"]:
         raise UserError(
-            f"--resume {folder}: its data was {theirs['source']} with {theirs['images']} images (checksum {theirs['checksum'][:12]}), "
+            f"{folder}: its data was {theirs['source']} with {theirs['images']} images (checksum {theirs['checksum'][:12]}), "
             f"now it is {shards.manifest.source} with {len(shards)} ({shards.manifest.checksum[:12]}). "
             f"Restore the data, or start a new run with --init-from {folder}."
         )
