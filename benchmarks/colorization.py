@@ -13,19 +13,12 @@ import numpy as np
 from pggan_tf import colour, pixels, terminal
 from pggan_tf.convert import conversion
 from pggan_tf.errors import UserError
+from pggan_tf.metrics import colorfulness
 
 
 def psnr(ab: np.ndarray, truth: np.ndarray) -> float:
     """Both [N,H,W,2] in -1..1, that is a and b from -128 to 128 -> dB, of the squared error over all images, peak 2."""
     return float(10 * np.log10(4 / np.square(np.asarray(ab, np.float64) - truth).mean()))
-
-
-def colourfulness(rgb: np.ndarray) -> float:
-    """[N,H,W,3] in 0..1 -> mean over images of Hasler and Suesstrunk 2003, eq. 5 to 7, in 255ths: 0 for gray, 45 averagely colourful."""
-    red, green, blue = np.moveaxis(255 * np.asarray(rgb, np.float64), -1, 0)
-    pair = np.stack([red - green, (red + green) / 2 - blue])  # [2,N,H,W]
-    spread, mean = pair.std((2, 3)), pair.mean((2, 3))
-    return float((np.linalg.norm(spread, axis=0) + 0.3 * np.linalg.norm(mean, axis=0)).mean())
 
 
 def squares(source: str, size: int, count: int) -> np.ndarray:
@@ -73,7 +66,7 @@ def rows(networks: dict, images: np.ndarray) -> dict[str, tuple[float, float]]:
         "the photos": truth,
     }
     return {
-        name: (np.inf if ab is truth else psnr(ab, truth), colourfulness(colour.join_lab(lightness, ab)))
+        name: (np.inf if ab is truth else psnr(ab, truth), float(colorfulness.values(255 * colour.join_lab(lightness, ab)).mean()))
         for name, ab in answers.items()
     }
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import json
 import os
 import time
+from pathlib import Path
 
 import click
 
@@ -120,11 +122,43 @@ def _shards(config: configs.Config, cache: str | None):
         )
 
 
+def asked(config_file: str | None, given: dict) -> list[configs.Config]:
+    """The completed configs of the runs, one after the other, that --config and the other options of `train` ask for."""
+    if config_file and "recipe" in given:
+        raise UserError("--config and --recipe: give one of them. A config.json is complete.")
+    if "minutes" in given and (plan := given.keys() & {"fade_images", "stable_images", "total_images"}):
+        raise UserError(
+            f"--minutes and {configs.flag(min(plan))}: give one of them. --minutes plans the images itself."
+        )
+    if given.get("recipe") not in recipes.PIPELINES:
+        base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", configs.Config.recipe))
+        return [_completed(base, given)]
+    given = dict(given)
+    parts, wanted = recipes.PIPELINES[given.pop("recipe")], []
+    size, minutes = given.pop("target_res", recipes.PIPELINE_RES), given.pop("minutes", None)
+    for part in parts:
+        own = {"target_res": size // part.reduced} | ({"minutes": minutes * part.share} if minutes else {})
+        base = recipes.recipe(part.recipe)
+        wanted.append(_completed(base, configs.taken_by(base, given) | own))
+    return wanted
+
+
+def _completed(base: configs.Config, given: dict) -> configs.Config:
+    config = configs.complete(_replaced(base, given))
+    configs.check_read(config, given)
+    return config
+
+
 @cli.command()
 @_config_options
 @click.option("--config", "config_file", help="config.json of a run to repeat; other options change it")
 @click.option("--resume", help="folder of a run to go on with, exactly where it stopped")
-@click.option("--runs", default="runs", show_default=True, help="folder that the run's folder is made in")
+@click.option("--runs", help="folder that the run's folder is made in  [runs]")
+@click.option(
+    "--run",
+    "own_folder",
+    help="the run's own folder: begun there, or, if it was, gone on with. For jobs that may be restarted",
+)
 @click.option("--cache", help="folder for prepared data  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
 @click.option("--dry-run", is_flag=True, help="print the whole config and the plan, and train nothing")
 @click.option("--workers", help="host:port of every machine that trains, the same on all, or set TF_CONFIG")
@@ -138,7 +172,7 @@ def _shards(config: configs.Config, cache: str | None):
     show_default=True,
     help="minutes to wait for --workers",
 )
-def train(config_file, resume, runs, cache, dry_run, workers, worker_index, worker_timeout, **given):
+def train(config_file, resume, runs, own_folder, cache, dry_run, workers, worker_index, worker_timeout, **given):
     """Grow a generator: on --data, or on drawn portraits."""
     started = time.monotonic()
     from pggan_tf.training import cluster as clusters
@@ -148,64 +182,64 @@ def train(config_file, resume, runs, cache, dry_run, workers, worker_index, work
     for name in ("data", "init_from", "inception_weights", "features"):
         if os.path.exists(given.get(name, "")) and (name != "features" or given[name].endswith(".keras")):
             given[name] = os.path.abspath(given[name])  # a run may be resumed from another folder
+    if own_folder and (resume or runs):
+        raise UserError(f"--run and {'--resume' if resume else '--runs'}: give one of them.")
     if resume:
         if config_file or dry_run:
             raise UserError("--resume goes with neither --config nor --dry-run: a run goes on with its own config.")
         terminal.start_tensorflow()
         from pggan_tf.training import session
 
-        click.echo(
-            session.resume(
-                resume,
-                lambda c, environment: _shards_again(c, environment, cache, "data" in given),
-                given,
-                cache,
-                click.echo,
-                cluster,
-            )
-        )
+        again = functools.partial(_shards_again, cache=cache, moved="data" in given)
+        click.echo(session.resume(resume, again, given, cache, click.echo, cluster))
         return
-    if config_file and "recipe" in given:
-        raise UserError("--config and --recipe: give one of them. A config.json is complete.")
-    if "minutes" in given and (plan := given.keys() & {"fade_images", "stable_images", "total_images"}):
-        raise UserError(
-            f"--minutes and {configs.flag(min(plan))}: give one of them. --minutes plans the images itself."
-        )
-    around = {"runs": runs, "cache": cache, "dry_run": dry_run, "cluster": cluster}
-    if given.get("recipe") not in recipes.PIPELINES:
-        base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", configs.Config.recipe))
-        _train(base, given, started, **around)
-        return
-    if cluster.addresses:
-        parts = " and ".join(f"--recipe {part.recipe}" for part in recipes.PIPELINES[given["recipe"]])
-        raise UserError(f"--recipe {given['recipe']} trains one run after the other: on several machines give {parts}.")
-    parts, folders = recipes.PIPELINES[given.pop("recipe")], []
-    size, minutes = given.pop("target_res", recipes.PIPELINE_RES), given.pop("minutes", None)
-    for part in parts:
-        click.echo(f"{part.recipe}, {size // part.reduced} px")
-        own = {"target_res": size // part.reduced} | ({"minutes": minutes * part.share} if minutes else {})
-        base = recipes.recipe(part.recipe)
-        folders.append(_train(base, configs.taken_by(base, given) | own, started, **around))
+    wanted = asked(config_file, given)
+    if len(wanted) > 1 and cluster.addresses:
+        each = " and ".join(f"--recipe {config.recipe}" for config in wanted)
+        raise UserError(f"--recipe {given['recipe']} trains one run after the other: on several machines give {each}.")
+    folders = []
+    for config in wanted:
+        folder = Path(own_folder) if own_folder else None
+        if len(wanted) > 1:
+            click.echo(f"{config.recipe}, {config.target_res} px")
+            folder = folder and folder / config.recipe
+        folders.append(_train(config, started, runs or "runs", folder, cache, dry_run, cluster))
         started = time.monotonic()
-    if not dry_run:
+    if len(wanted) > 1 and not dry_run:
         click.echo(f"to use them together: pggan generate {folders[0]} --upscale {folders[1]} --grid faces.png")
 
 
-def _train(base: configs.Config, given: dict, started: float, *, runs: str, cache: str | None, dry_run: bool, cluster):
-    """One run; returns its folder. started: when the time of --minutes began."""
-    config = configs.complete(_replaced(base, given))
-    configs.check_read(config, given)
+def _train(
+    config: configs.Config, started: float, runs: str, folder: Path | None, cache: str | None, dry_run: bool, cluster
+) -> Path | None:
+    """One run; returns its folder: `folder`, or a new one in `runs`. started: when the time of --minutes began."""
     if dry_run and config.minutes is None and config.init_from is None:
         click.echo(json.dumps(configs.to_dict(config), indent=1))
         click.echo(growth.table(configs.schedule(config)))
         return None
-    shards = _shards(config, cache)
+    from pggan_tf.training import run, tracking
+
+    tracking.check(config.log)
+    if folder and (folder / run.CONFIG).is_file():
+        shards = _shards_again(config, run.read(folder)[1], cache, moved=False)
+    else:
+        if folder and not dry_run:
+            run.claim(folder)
+        shards = _shards(config, cache)
     configs.network_options(config, shards.manifest.classes)
     terminal.start_tensorflow()
     from pggan_tf.training import session
 
     folder = session.start(
-        config, shards, runs, dry_run=dry_run, started=started, cache=cache, say=click.echo, cluster=cluster
+        config,
+        shards,
+        runs,
+        folder=folder,
+        dry_run=dry_run,
+        started=started,
+        cache=cache,
+        say=click.echo,
+        cluster=cluster,
     )
     if folder:
         click.echo(folder)
@@ -276,8 +310,6 @@ def generate(source, seeds, count, grid, npz, folder, class_name, negative, reco
         raise UserError(f"--grid {grid}: expected a name that ends in {', '.join(pixels.PICTURES)}.")
     if npz and not npz.endswith(".npz"):
         raise UserError(f"--npz {npz}: expected a name that ends in .npz.")
-    from pathlib import Path
-
     import numpy as np
 
     from pggan_tf import synthesis

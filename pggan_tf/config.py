@@ -195,6 +195,7 @@ class Config:
     )
     keep_checkpoints: int = option(2, "how many checkpoints to keep", least=1)
     grid: int = option(64, "images in a grid", least=1)
+    log: tuple[str, ...] | None = option(None, "where figures go besides stats.jsonl and TensorBoard", ("mlflow",))
     report: bool = option(True, "keep report.html in the run's folder up to date")
 
 

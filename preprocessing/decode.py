@@ -7,12 +7,9 @@ import io
 import numpy as np
 from PIL import Image, ImageOps
 
-from pggan_tf.photos import Unreadable, check_size, opened, reasons  # noqa: F401  Unreadable: for those who call photo()
+from pggan_tf.photos import EXTENSIONS, FORMATS, Unreadable, check_size, opened, reasons  # noqa: F401  for those who call photo()
 
-# What Pillow may try: a decoder that nobody asked for is an open door.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-# Nor is a file read that is larger than any photo would be, from a folder or out of an archive.
+# No file is read that is larger than any photo would be, from a folder or out of an archive.
 MAX_BYTES = 128 << 20
 
 

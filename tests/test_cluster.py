@@ -1,6 +1,7 @@
 """Several machines, as processes on the loopback."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -269,3 +270,27 @@ def test_wrong_addresses_are_refused(workers, index, words):
 def test_devices_that_are_not_there_are_refused(alone, arguments, words):
     code, _, err = train(*TINY, *SCHEDULE, *arguments)
     assert code == 2 and words in err and err.count("error:") == 1 and "Traceback" not in err, err
+
+
+@pytest.mark.slow
+def test_one_command_begins_and_goes_on(tmp_path):
+    """As clouds start them: TF_CONFIG for every machine, and the same command again after one of them died."""
+    run, hosts = tmp_path / "0-run", addresses(2)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
+
+    def both():
+        configs = [{"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}} for i in range(2)]
+        command = [*TINY, *LONG, "--total-images", "4000", "--checkpoint-minutes", "0.002", "--log", "mlflow"]
+        command += ["--strategy", "multiworker", "--run", run]
+        return [start("train.py", *command, env=kept | {"TF_CONFIG": json.dumps(c)}) for c in configs]
+
+    workers = both()
+    wait_for_checkpoint(workers, tmp_path)
+    workers[1].send_signal(signal.SIGKILL)
+    ended = [w.communicate(timeout=120) for w in workers]
+    assert workers[0].returncode == 1 and "is gone" in ended[0][1]
+    workers = both()
+    ended = [w.communicate(timeout=300) for w in workers]
+    assert [w.returncode for w in workers] == [0, 0], ended
+    assert f"resuming {run}" in ended[0][0] and (run / "generator.keras").is_file()
+    assert (tmp_path / "mlflow.db").is_file() and (run / "mlflow.json").is_file()

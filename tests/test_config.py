@@ -37,6 +37,7 @@ def test_every_recipe_is_complete_and_has_a_schedule(name):
         "vgg_weights",
         "stage_growth",
         "weight_clip",
+        "log",
     }
 
 

@@ -104,6 +104,61 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(undisturbed, tmp_path, numb
     np.testing.assert_array_equal(*generators)
 
 
+def test_a_killed_run_is_gone_on_with_by_the_same_command(undisturbed, tmp_path):
+    run = tmp_path / "deep" / "run"
+    command = [*TINY, *SCHEDULE, "--run", run, "--checkpoint-minutes", "0.002"]
+    # Killed before its first checkpoint, and in the middle.
+    for condition in (lambda: (run / "config.json").is_file(), lambda: in_mid_fade(run)):
+        process = start("train.py", *command)
+        wait_for(process, condition)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    code, out, err = train(*command)
+    assert code == 0, err
+    assert run_folder(out) == run and f"resuming {run}" in out
+    assert_same_run(undisturbed, run)
+    # A job that is started again after its end ends well.
+    code, out, err = train(*command)
+    assert code == 0 and run_folder(out) == run, err
+    assert_same_run(undisturbed, run)
+    # What changes no weight may differ; everything else is another run.
+    assert train(*command, "--keep-checkpoints", "3")[0] == 0
+    refused(train(*command, "--seed", "1"), "--seed 1", "begun with 0", f"--init-from {run}")
+    refused(train(*command, "--runs", tmp_path), "--run and --runs: give one")
+    refused(train(*command, "--resume", run), "--run and --resume: give one")
+    refused(train("--run", run / "checkpoints"), "holds checkpoint-.* and is no run's folder")
+
+
+def test_a_planned_run_is_gone_on_with_by_the_same_command(tmp_path, photos):
+    """--minutes, --snapshot-epochs and tables are worked out at the start; the same words still ask for the same run."""
+    run = tmp_path / "run"
+    command = [
+        "--data",
+        photos,
+        *TINY,
+        "--target-res",
+        "8",
+        "--batch",
+        "8",
+        "--minutes",
+        "1",
+        "--snapshot-epochs",
+        "40",
+    ]
+    command += ["--run", run, "--checkpoint-minutes", "0.002"]
+    process = start("train.py", *command)
+    wait_for(process, lambda: (run / "checkpoints").is_dir() and len(list((run / "checkpoints").iterdir())) > 1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    before = (run / "config.json").read_bytes()
+    process = start("train.py", *command)
+    wait_for(process, lambda: "resuming" in (run / "log.txt").read_text())
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert (run / "config.json").read_bytes() == before
+    refused(train(*command[:-6], "--minutes", "2", "--run", run), "--minutes 2.0", "begun with 1.0|--snapshot")
+
+
 def sample(run, out):
     code, _, err = pggan("generate", run, "--count", "20", "--npz", out)
     assert code == 0, err

@@ -19,7 +19,7 @@ from pggan_tf.config import Config
 from pggan_tf.errors import Stopped, UserError
 from pggan_tf.shards import Shards
 from pggan_tf.stopping import Signals
-from pggan_tf.training import observers, scores
+from pggan_tf.training import observers, scores, tracking
 from pggan_tf.training.cluster import ALONE, Cluster
 from pggan_tf.training.trainer import GAN, STATS
 
@@ -276,6 +276,7 @@ class Run:
                 observers.FinalGenerator(),
                 *([measuring] if measuring else []),
                 *([observers.Report()] if config.report else []),
+                *([tracking.MLflow()] if "mlflow" in (config.log or ()) else []),
             ]
         )
         # TensorBoard shows the grid of the same snapshot: grids are drawn first.

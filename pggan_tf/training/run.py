@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Collection
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -50,6 +51,24 @@ def create(parent: str | Path, name: str) -> Path:
         raise UserError(
             f"--runs {parent}: cannot be written ({error.strerror}). Choose a folder you may write to."
         ) from None
+
+
+def claim(folder: Path) -> None:
+    """Makes sure that a new run may have `folder` for its own: it is not there, or empty but for what a run that was killed
+    while it began has left."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        found = [p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name != ENVIRONMENT]
+    except OSError as error:
+        raise UserError(
+            f"--run {folder}: cannot be written ({error.strerror}). Choose a folder you may write to."
+        ) from None
+    if CONFIG in found:
+        raise UserError(
+            f"--run {folder}: another process has begun a run there just now. The same command goes on with it."
+        )
+    if found:
+        raise UserError(f"--run {folder}: holds {min(found)} and is no run's folder. Choose an empty one.")
 
 
 def _command_output(*command: str) -> str | None:
@@ -138,6 +157,22 @@ def forget_after(folder: Path, images_seen: int) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text("".join(f"{line}\n" for line in kept))
     partial.replace(path)
+
+
+def check_same(folder: Path, asked: configs.Config, environment: dict, free: Collection[str]) -> None:
+    """Refuses to go on with a run by options that ask for another one. free: fields that may differ."""
+    if "asked" not in environment:
+        raise UserError(
+            f"--run {folder}: was begun by an older pggan-tf, which did not note its options. Give --resume."
+        )
+    then = configs.complete(configs.from_dict(environment["asked"]))
+    for name in configs.FIELDS:
+        before, now = getattr(then, name), getattr(asked, name)
+        if name not in free and before != now:
+            raise UserError(
+                f"{configs.flag(name)} {now}: the run in {folder} was begun with {before}, and is gone on with exactly. "
+                f"For other settings give another --run, with --init-from {folder} to start from its weights."
+            )
 
 
 def read(folder: str | Path) -> tuple[configs.Config, dict]:

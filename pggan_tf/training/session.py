@@ -17,12 +17,12 @@ from pggan_tf import config as configs
 from pggan_tf.config import Config
 from pggan_tf.errors import UserError
 from pggan_tf.shards import Shards, cache_folder
-from pggan_tf.training import distribution, loop, precision, scores
+from pggan_tf.training import distribution, loop, precision, scores, tracking
 from pggan_tf.training import run as runs
 from pggan_tf.training.cluster import ALONE, Cluster
 
 # What may differ when a run is resumed: nothing of it changes a weight by more than rounding.
-FREE_ON_RESUME = ("strategy", "data", "keep_checkpoints", "checkpoint_minutes", "report", "inception_weights")
+FREE_ON_RESUME = ("strategy", "data", "keep_checkpoints", "checkpoint_minutes", "report", "inception_weights", "log")
 
 
 def _initial(config: Config, classes: Sequence[str], say) -> tuple[Config, dict]:
@@ -67,8 +67,10 @@ def _alone(folder: Path):
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise UserError(f"{folder}: another process is training this run. Wait for it, or stop it.") from None
+        except OSError:
+            pass  # a mounted folder whose file system knows no locks
         yield
 
 
@@ -109,24 +111,48 @@ def start(
     shards: Shards,
     parent: str,
     *,
+    folder: Path | None = None,
     dry_run: bool = False,
     started: float | None = None,
     cache: str | None = None,
     say=print,
     cluster: Cluster = ALONE,
 ) -> Path | None:
-    """Plans and trains a new run of a completed config; returns its folder.
+    """Plans and trains a new run of a completed config; returns its folder: `folder`, or a new one in `parent`. If a run was
+    begun in `folder` by the same config, goes on with that.
 
     started: time.monotonic() when the command began, for --minutes. cache: see shards.cache_folder.
     """
     with distribution.joined(config.strategy, cluster) as strategy:
-        return _start(config, shards, parent, dry_run, started, cache, say, cluster, strategy)
+        begun = bool(folder) and not dry_run and (folder / runs.CONFIG).is_file()
+        if cluster.everyone(begun)[0]:  # as the chief sees it: a shared folder may show it to the others later
+            asked = config
+            config, environment = runs.read(folder)
+            runs.check_same(folder, asked, environment, FREE_ON_RESUME)
+            config = dataclasses.replace(config, **{name: getattr(asked, name) for name in FREE_ON_RESUME})
+            _check_data(folder, shards, environment)
+            _resume(folder, config, environment["precision"], shards, cache, say, cluster, strategy)
+            return folder
+        return _start(config, shards, parent, folder, dry_run, started, cache, say, cluster, strategy)
 
 
-def _start(config: Config, shards: Shards, parent: str, dry_run: bool, started, cache, say, cluster: Cluster, strategy):
+def _start(
+    config: Config,
+    shards: Shards,
+    parent: str,
+    folder: Path | None,
+    dry_run: bool,
+    started: float | None,
+    cache: str | None,
+    say,
+    cluster: Cluster,
+    strategy,
+) -> Path | None:
     started = time.monotonic() if started is None else started
-    if cluster.chief and not os.access(_existing(Path(parent)), os.W_OK | os.X_OK):
-        raise UserError(f"--runs {parent}: cannot be written. Choose a folder you may write to.")
+    asked = config
+    if cluster.chief and not os.access(_existing(folder or Path(parent)), os.W_OK | os.X_OK):
+        given = f"--run {folder}" if folder else f"--runs {parent}"
+        raise UserError(f"{given}: cannot be written. Choose a folder you may write to.")
     if config.snapshot_epochs:
         images = pipeline.kept(shards, config.resolutions[-1], config.held_out)
         every = max(1, round(config.snapshot_epochs * images))
@@ -165,7 +191,10 @@ def _start(config: Config, shards: Shards, parent: str, dry_run: bool, started, 
     if dry_run:
         return None
     data = re.sub(r"[^\w.-]+", "-", Path(config.data).name) if config.data else "portraits"
-    folder = runs.create(parent, f"{config.recipe}-{data}-{config.target_res}") if cluster.chief else ""
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    elif cluster.chief:
+        folder = runs.create(parent, f"{config.recipe}-{data}-{config.target_res}")
     folder = Path(cluster.everyone(str(folder))[0])
     cluster.trains(folder)
     if not cluster.chief:
@@ -173,7 +202,12 @@ def _start(config: Config, shards: Shards, parent: str, dry_run: bool, started, 
         loop.Run(config, folder, shards, gan, strategy, say, phases, speeds, cluster=cluster).train()
         return folder
     with _alone(folder):
-        environment = {**runs.environment(config, shards, policy), "planned_for_minutes": minutes}
+        runs.claim(folder)
+        environment = {
+            **runs.environment(config, shards, policy),
+            "planned_for_minutes": minutes,
+            "asked": configs.to_dict(asked),
+        }
         runs.write_json(folder / runs.ENVIRONMENT, environment)
         runs.write_json(folder / runs.CONFIG, configs.to_dict(config))
         log = runs.Log(folder, say)
@@ -213,21 +247,26 @@ def resume(
                 f"For other settings start a new run with --init-from {folder}."
             )
     config = dataclasses.replace(config, **{k: v for k, v in changes.items() if k in FREE_ON_RESUME})
+    tracking.check(config.log)
     shards = shards_for(config, environment)
-    theirs = environment["dataset"]
-    if shards.manifest.checksum != theirs["checksum"]:
-        raise UserError(
-            f"--resume {folder}: its data was {theirs['source']} with {theirs['images']} images (checksum {theirs['checksum'][:12]}), "
-            f"now it is {shards.manifest.source} with {len(shards)} ({shards.manifest.checksum[:12]}). "
-            f"Restore the data, or start a new run with --init-from {folder}."
-        )
+    _check_data(folder, shards, environment)
     with distribution.joined(config.strategy, cluster) as strategy:
-        cluster.trains(folder)
         _resume(folder, config, environment["precision"], shards, cache, say, cluster, strategy)
     return folder
 
 
+def _check_data(folder: Path, shards: Shards, environment: dict) -> None:
+    theirs = environment["dataset"]
+    if shards.manifest.checksum != theirs["checksum"]:
+        raise UserError(
+            f"{folder}: its data was {theirs['source']} with {theirs['images']} images (checksum {theirs['checksum'][:12]}), "
+            f"now it is {shards.manifest.source} with {len(shards)} ({shards.manifest.checksum[:12]}). "
+            f"Restore the data, or start a new run with --init-from {folder}."
+        )
+
+
 def _resume(folder: Path, config: Config, policy: str, shards: Shards, cache, say, cluster: Cluster, strategy) -> None:
+    cluster.trains(folder)
     _check_devices(config, strategy)
     measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics and cluster.chief else None
     log = runs.Log(folder, say) if cluster.chief else say

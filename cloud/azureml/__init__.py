@@ -1,0 +1,1 @@
+"""Jobs for Azure Machine Learning."""

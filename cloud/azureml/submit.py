@@ -1,0 +1,250 @@
+"""python -m cloud.azureml.submit JOB.yml: checks a job file to the last option of its command line, and sends it to Azure ML."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import yaml
+
+from cloud import commands
+from pggan_tf.errors import UserError, nearest
+
+TYPES = ("command", "sweep")
+# What Azure's own machines name a workspace by.
+WORKSPACE = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
+_REFERENCE = re.compile(r"\$\{\{\s*([^{}]*?)\s*\}\}")
+
+
+def load(path: Path) -> dict:
+    """A YAML file that holds a mapping."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())}).") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected the fields of a job, such as type and command.")
+    return content
+
+
+def ends(name: str, distribution: Mapping) -> list[str]:
+    """The values of a sweep's distribution that are worth checking: every choice, or its smallest and largest."""
+    kind = distribution.get("type")
+    if kind == "choice":
+        if not distribution.get("values"):
+            raise UserError(f"search_space.{name}: a choice without values.")
+        return [str(v) for v in distribution["values"]]
+    if kind == "randint":
+        return ["0", str(distribution["upper"] - 1)]
+    if kind in ("uniform", "quniform"):
+        return [str(distribution[k]) for k in ("min_value", "max_value")]
+    if kind in ("loguniform", "qloguniform"):  # Azure takes their bounds as exponents of e
+        return [str(math.exp(distribution[k])) for k in ("min_value", "max_value")]
+    if kind in ("normal", "qnormal"):
+        return [str(distribution["mu"])]
+    if kind in ("lognormal", "qlognormal"):
+        return [str(math.exp(distribution["mu"]))]
+    raise UserError(f"search_space.{name}: type {kind} is not known to Azure ML.")
+
+
+def scripts(job: Mapping) -> list[str]:
+    """The job's command as it is run: with its inputs, the folders that Azure mounts, and, in a sweep, each value that is to be
+    checked. Raises UserError for a reference to nothing, and for an input that nothing refers to."""
+    command = job["trial"]["command"] if job["type"] == "sweep" else job["command"]
+    known = {
+        f"inputs.{k}": [f"/inputs/{k}" if isinstance(v, dict) else str(v)] for k, v in _part(job, "inputs").items()
+    }
+    known |= {f"outputs.{k}": [f"/outputs/{k}"] for k in _part(job, "outputs")}
+    known |= {f"search_space.{k}": ends(k, v) for k, v in _part(job, "search_space").items()}
+    used = set(_REFERENCE.findall(command))
+    for name in sorted(used - known.keys()):
+        raise UserError(f"${{{{{name}}}}}: the command names it and the job does not; {nearest(name, known)}")
+    for name in sorted(known.keys() - used):
+        raise UserError(
+            f"{name}: the job has it and its command does not use it. Add ${{{{{name}}}}}, or leave it out."
+        )
+    bare = command.replace("$[[", "").replace("]]", "")  # Azure's mark of what is left out without its input
+
+    def filled(values: Mapping[str, str]) -> str:
+        return _REFERENCE.sub(lambda m: values[m[1]], bare)
+
+    first = {name: values[0] for name, values in known.items()}
+    return [filled(first), *(filled(first | {n: v}) for n, values in known.items() for v in values[1:])]
+
+
+def _part(job: Mapping, name: str) -> Mapping:
+    part = job.get(name) or {}
+    if not isinstance(part, dict):
+        raise UserError(f"{name}: expected names with their values.")
+    return part
+
+
+def _is_local(path) -> bool:
+    return isinstance(path, str) and not re.match(r"azureml:|\w+://|\$\{\{", path)
+
+
+def check_files(job: Mapping, folder: Path) -> None:
+    """Refuses what names a file or folder of this machine that is not there. folder: that of the job file."""
+    owner = job["trial"] if job["type"] == "sweep" else job
+    named = [("code", owner.get("code"), folder)]
+    named += [
+        (f"inputs.{k}.path", v.get("path"), folder) for k, v in _part(job, "inputs").items() if isinstance(v, dict)
+    ]
+    environment, base = owner.get("environment"), folder
+    if isinstance(environment, str) and environment.startswith("file:"):
+        file = folder / environment.removeprefix("file:")
+        environment, base = load(file), file.parent
+    if isinstance(environment, dict):
+        build = environment.get("build") or {}
+        named += [
+            ("environment.conda_file", environment.get("conda_file"), base),
+            ("build.path", build.get("path"), base),
+        ]
+        if build.get("path"):
+            named.append(("build.dockerfile_path", build.get("dockerfile_path", "Dockerfile"), base / build["path"]))
+    for name, path, where in named:
+        if _is_local(path) and not (where / path).exists():
+            raise UserError(f"{name} {path}: not found in {where.resolve()}.")
+
+
+def read(path: Path) -> dict:
+    """The job in a file, with its type."""
+    job = load(path)
+    kind = job.setdefault("type", "command")
+    if kind not in TYPES:
+        raise UserError(f"{path}: type {kind}: not a job of this project; {nearest(kind, TYPES)}")
+    return job
+
+
+def check(path: Path) -> None:
+    """Refuses what azure-ai-ml takes, and what would only be found out on a rented machine. The shape of the fields is
+    azure-ai-ml's to check."""
+    job = read(path)
+    owner = job["trial"] if job["type"] == "sweep" else job
+    try:
+        check_files(job, path.parent)
+        instances = (job.get("resources") or owner.get("resources") or {}).get("instance_count", 1)
+        workers = (owner.get("distribution") or {}).get("worker_count", instances)
+        if workers != instances:
+            raise UserError(
+                f"distribution.worker_count {workers} on {instances} nodes: expected one worker a node. "
+                f"Give resources.instance_count: {workers}."
+            )
+        for script in scripts(job):
+            found = commands.verbs(script, path.parent / owner["code"] if _is_local(owner.get("code")) else Path())
+            commands.check_workers(found, workers)
+            for verb in found:
+                check_kept(verb, job)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def check_kept(verb: commands.Verb, job: Mapping) -> None:
+    """A node that is taken away keeps nothing: a run has to be where the next one finds it."""
+    if verb.name != "train":
+        return
+    place = verb.options["own_folder"]
+    output = next(
+        (o for k, o in _part(job, "outputs").items() if place and Path(place).is_relative_to(f"/outputs/{k}")), None
+    )
+    if output is None:
+        raise UserError(
+            f"train writes into {place or verb.options['runs'] or 'runs'}, which is gone with the node. Give --run ${{{{outputs.NAME}}}}."
+        )
+    if output.get("mode", "rw_mount") != "rw_mount":
+        raise UserError(f"outputs mode {output['mode']}: a node that is taken away uploads nothing. Give rw_mount.")
+
+
+def check_with_azure(path: Path) -> object:
+    """The job as azure-ai-ml understands it."""
+    try:
+        from azure.ai.ml import load_job
+    except ModuleNotFoundError:
+        raise UserError('azure-ai-ml is not installed. pip install -e ".[azure]" -c constraints.txt') from None
+    from azure.ai.ml.exceptions import ValidationException
+    from marshmallow.exceptions import ValidationError
+
+    # Pages on which of its classes are experimental, and on every credential that is not there. Importing it sets the first.
+    for name in ("azure.ai.ml", "azure.identity"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        return load_job(path)
+    except (ValidationException, ValidationError) as error:
+        raise UserError(f"{path}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """One line of azure-ai-ml's pages: what the innermost schema found, without the quoting of those around it."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).replace("\\n", "\n").replace('\\"', '"')
+    text = text.rpartition("failed:")[2].partition("If you are trying")[0]
+    return " ".join(re.sub(r"[{}\[\]\"]", " ", text).split())
+
+
+def client():
+    """A workspace of Azure ML: that of the environment, or of config.json as Azure's portal gives it."""
+    from azure.ai.ml import MLClient
+    from azure.ai.ml.exceptions import ValidationException
+    from azure.core.exceptions import ClientAuthenticationError
+    from azure.identity import CredentialUnavailableError, DefaultAzureCredential
+
+    credential = DefaultAzureCredential()
+    given = [os.environ.get(name) for name in WORKSPACE]
+    if any(given) and not all(given):
+        missing = [name for name, value in zip(WORKSPACE, given) if not value]
+        raise UserError(
+            f"{' and '.join(missing)}: not set. Give all of {', '.join(WORKSPACE)}, or none and a config.json."
+        )
+    try:
+        found = MLClient(credential, *given) if all(given) else MLClient.from_config(credential)
+    except ValidationException:
+        raise UserError(
+            f"no workspace: give {', '.join(WORKSPACE)}, or a config.json in this folder (Azure's portal: the workspace, "
+            "Download config.json)."
+        ) from None
+    try:
+        credential.get_token("https://management.azure.com/.default")
+    except (ClientAuthenticationError, CredentialUnavailableError):
+        raise UserError(
+            "no credentials for Azure. Type: az login, or give AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET."
+        ) from None
+    return found
+
+
+def submit(job) -> str:
+    """The address of the job's page."""
+    from azure.core.exceptions import AzureError
+
+    workspace = client()
+    try:
+        return workspace.jobs.create_or_update(job).studio_url
+    except AzureError as error:
+        raise UserError(f"Azure refused the job: {_reason(error)}") from None
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("file", metavar="JOB.yml", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="check the file, send nothing")
+def command(file, dry_run):
+    """Checks a job for Azure Machine Learning, and submits it. Without a network the check works too."""
+    kind = read(file)["type"]
+    job = check_with_azure(file)
+    check(file)
+    if dry_run:
+        click.echo(f"{file}: a {kind} job that Azure ML and pggan-tf take")
+        return
+    click.echo(submit(job))
+
+
+if __name__ == "__main__":
+    import sys
+
+    from pggan_tf import cli
+
+    sys.exit(cli.main(command=command))

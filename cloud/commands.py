@@ -1,0 +1,98 @@
+"""Whether a command line in a job file is one that this project takes, found out before a machine is rented for it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from pggan_tf import cli
+from pggan_tf import config as configs
+from pggan_tf.errors import UserError, nearest
+
+SEVERAL = "multiworker"  # the --strategy that makes one training of several machines
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One use of this project in a script. options: what click made of the words, by parameter."""
+
+    name: str
+    options: dict
+
+
+def simple_commands(script: str) -> Iterator[list[str]]:
+    """The words of each command of a shell script, without the assignments before it: 'A=1 b c && d' -> [b, c], [d]."""
+    for line in re.sub(r"\\\n", " ", script).splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        words: list[str] = []
+        try:
+            parts = list(lexer)
+        except ValueError as error:
+            raise UserError(f"{line.strip()}: {str(error).lower()}. Close the quotes.") from None
+        for part in [*parts, ";"]:
+            if part and set(part) <= set("();<>|&"):
+                while words and re.match(r"\w+=", words[0]):
+                    words = words[1:]
+                if words:
+                    yield words
+                words = []
+            else:
+                words.append(part)
+
+
+def verbs(script: str, folder: Path) -> list[Verb]:
+    """Every use of this project in a script that runs in `folder`. Raises UserError for a file that is not there, an option
+    that the verb does not have, or a value or combination that it refuses."""
+    found = []
+    for program, *words in simple_commands(script):
+        name = Path(program).name
+        if name.startswith("python") and words[:2] == ["-m", "pggan_tf"]:
+            words = words[2:]
+        elif name.startswith("python") and words and words[0].endswith(".py"):
+            if not (folder / words[0]).is_file():
+                raise UserError(f"{words[0]}: no such file in {folder}.")
+            if words[0] != "train.py":
+                continue
+            words = ["train", *words[1:]]
+        elif name != "pggan":
+            continue
+        found.append(parse(words, folder))
+    return found
+
+
+def parse(words: Sequence[str], folder: Path = Path()) -> Verb:
+    """`pggan WORDS`, checked as far as that goes without its data. folder: where it runs."""
+    with click.Context(cli.cli) as context:
+        if not words:
+            raise UserError(f"pggan: no command; known are {', '.join(cli.cli.list_commands(context))}.")
+        command = cli.cli.get_command(context, words[0])
+        if command is None:
+            raise UserError(f"pggan {words[0]}: no such command; {nearest(words[0], cli.cli.list_commands(context))}")
+        try:
+            options = command.make_context(words[0], list(words[1:]), parent=context).params
+        except click.exceptions.Exit:
+            return Verb(words[0], {})  # --help, which ends before anything else is looked at
+        except click.ClickException as error:
+            raise UserError(f"pggan {words[0]}: {error.format_message()}") from None
+    if words[0] == "train" and not options["resume"]:
+        given = {k: v for k, v in options.items() if k in configs.FIELDS and v is not None}
+        file = options["config_file"]
+        cli.asked(str(folder / file) if file else None, given)
+    return Verb(words[0], options)
+
+
+def check_workers(script_verbs: Sequence[Verb], workers: int) -> None:
+    """Machines that are meant to train one run must be told so, and one alone must not wait for others."""
+    for verb in script_verbs:
+        if verb.name == "train" and (verb.options.get("strategy") == SEVERAL) != (workers > 1):
+            raise UserError(
+                f"{workers} workers train one run together: give train --strategy {SEVERAL}."
+                if workers > 1
+                else f"--strategy {SEVERAL} with one worker: it would have nobody to train with. Leave it out, or give more workers."
+            )

@@ -1,0 +1,226 @@
+"""A run's figures on an MLflow tracking server, beside stats.jsonl and TensorBoard."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import time
+
+from pggan_tf import config as configs
+from pggan_tf import report
+from pggan_tf.errors import Stopped, UserError
+from pggan_tf.training.run import BEST, BEST_GENERATOR, CONFIG, ENVIRONMENT, GENERATOR, LOG, STATS, write_json
+
+FILE = "mlflow.json"  # in the run's folder: the MLflow run that it is logged to
+EXPERIMENT = "pggan-tf"
+BATCH = {"metrics": 1000, "params": 100}  # MLflow takes no more in one request
+PAUSE_SECONDS = 60.0  # between two looks at a server that did not answer
+# A server that is away must not hold a run's end for MLflow's usual minutes. What the environment says goes first.
+ENVIRONMENT_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def check(names: tuple[str, ...] | None) -> None:
+    """Refuses a --log that nothing could be logged with, before any work is done. names: config.log."""
+    if names and "mlflow" in names and importlib.util.find_spec("mlflow") is None:
+        raise UserError('--log mlflow: MLflow is not installed. pip install -e ".[mlflow]", or leave it out.')
+
+
+def metric_name(name: str) -> str:
+    """'fid[random]' -> 'fid.random': MLflow takes letters, digits, and _ - . : / and spaces."""
+    return re.sub(r"[^\w\-.:/ ]", "_", re.sub(r"\[(.*)\]", r".\1", name))
+
+
+def figures(line: dict) -> dict[str, float]:
+    """The numbers of a line of stats.jsonl by the names that they get in MLflow."""
+    named = {k: v for k, v in line.items() if k not in ("images", "metrics", "details")}
+    named |= line.get("metrics", {}) | {f"details/{k}": v for k, v in line.get("details", {}).items()}
+    return {metric_name(k): float(v) for k, v in named.items() if isinstance(v, int | float)}
+
+
+def text(value) -> str:
+    """A config's value as the command line takes it."""
+    if isinstance(value, dict):
+        return ",".join(f"{k}={v}" for k, v in value.items())
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+class MLflow:
+    """Params at the start, every line of stats.jsonl over images seen, the best figure so far, and the results at the end.
+
+    A thread of its own does it, so that training never waits for the server, nor ends with it. stats.jsonl is its queue: what
+    the server does not have yet is sent when it answers again, in this session or in the one that resumes the run.
+
+    The server is MLFLOW_TRACKING_URI, by default a file mlflow.db beside the run's folder.
+    """
+
+    def begin(self, run):
+        self.run, self.folder = run, run.folder
+        self._client = self._status = None
+        self._position = 0  # bytes of stats.jsonl that the server has
+        self._steps: dict[str, int] = {}  # metric -> step up to which the server had it when it was first asked
+        self._new, self._ending = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def tick(self, run, stats):
+        self._new.set()
+
+    def measure(self, run):
+        self._new.set()
+
+    def end(self, run):
+        raised = sys.exception()
+        by_signal = isinstance(raised, KeyboardInterrupt) or isinstance(raised, Stopped) and raised.code > 128
+        self._status = "FINISHED" if run.done else "KILLED" if by_signal else "FAILED"
+        self._ending.set()
+        self._new.set()
+        self._thread.join()
+
+    def _work(self):
+        away = False
+        while True:
+            ending = self._ending.is_set()
+            try:
+                if self._client is None:
+                    self._connect()
+                self._send()
+                if ending:
+                    self._finish()
+                if away:
+                    self.run.log("MLflow answers again, nothing is missing there")
+                away = False
+            except Exception as error:  # of any kind: a server's trouble is not the run's
+                if ending or not away:
+                    reason = next(iter(str(error).splitlines()), "")
+                    self.run.log(
+                        f"MLflow does not take this run's figures ({type(error).__name__}: {reason}). "
+                        f"They are in {STATS}; what is missing is sent "
+                        + ("when the run is resumed." if ending else "when it answers again.")
+                    )
+                away = True
+            if ending:
+                return
+            (self._ending if away else self._new).wait(PAUSE_SECONDS)
+            self._new.clear()
+
+    def _connect(self):
+        for name, value in ENVIRONMENT_DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient
+        from mlflow.exceptions import RestException
+
+        for name in ("mlflow", "alembic"):  # they tell of every table that they make
+            logging.getLogger(name).setLevel(logging.WARNING)
+        parent = self.folder.resolve().parent
+        address = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{parent / 'mlflow.db'}")
+        # To MLflow the place of a database's files is whichever folder the command is typed in.
+        artifacts = (parent / "mlartifacts").as_uri() if address.startswith("sqlite:") else None
+        client = MlflowClient(address)
+        # A platform that runs jobs (Azure ML) has made an MLflow run for this one, and says itself how it ended.
+        given = os.environ.get("MLFLOW_RUN_ID")
+        number = self._kept(client) or given
+        self._owned = number is None or number != given
+        if number is None:
+            number = self._create(client, artifacts)
+        elif self._owned:
+            client.update_run(number, status="RUNNING")
+        write_json(self.folder / FILE, {"run_id": number})
+        there = client.get_run(number).data.params
+        values = {k: text(v) for k, v in configs.to_dict(self.run.config).items()}
+        self._number, self._client = number, client
+        try:
+            self._log(params=[(k, v) for k, v in values.items() if k not in there])
+        except RestException as error:
+            # A platform's own limits on params are no reason to go without the figures.
+            self.run.log(f"MLflow does not take the config ({error.error_code}); it is in {CONFIG}")
+
+    def _kept(self, client) -> str | None:
+        """The MLflow run that a session before this one logged to, if this server knows it."""
+        from mlflow.exceptions import MlflowException
+
+        if not (self.folder / FILE).is_file():
+            return None
+        try:
+            return client.get_run(json.loads((self.folder / FILE).read_text())["run_id"]).info.run_id
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+
+    def _create(self, client, artifacts: str | None) -> str:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+        experiment = client.get_experiment_by_name(name)
+        identity = experiment.experiment_id if experiment else client.create_experiment(name, artifacts)
+        environment = json.loads((self.folder / ENVIRONMENT).read_text())
+        tags = {
+            "mlflow.source.name": "pggan-tf",
+            "mlflow.source.git.commit": environment["commit"],
+            "data": environment["dataset"]["source"],
+            "data_checksum": environment["dataset"]["checksum"],
+            "data_images": environment["dataset"]["images"],
+        }
+        tags = {k: str(v) for k, v in tags.items() if v is not None}
+        return client.create_run(identity, tags=tags, run_name=self.folder.name).info.run_id
+
+    def _log(self, metrics=(), params=()):
+        from mlflow.entities import Metric, Param
+
+        now = int(time.time() * 1000)
+        for start in range(0, len(metrics), BATCH["metrics"]):
+            part = [Metric(name, value, now, step) for name, value, step in metrics[start : start + BATCH["metrics"]]]
+            self._client.log_batch(self._number, metrics=part)
+        for start in range(0, len(params), BATCH["params"]):
+            part = [Param(*param) for param in params[start : start + BATCH["params"]]]
+            self._client.log_batch(self._number, params=part)
+
+    def _had(self, name: str) -> int:
+        """The last step of a metric that the server had when it was first asked, or -1. A resumed run makes again what a
+        killed one had already sent."""
+        if name not in self._steps:
+            history = self._client.get_metric_history(self._number, name)
+            self._steps[name] = max((metric.step for metric in history), default=-1)
+        return self._steps[name]
+
+    def _send(self):
+        """Sends the whole lines of stats.jsonl after the position, and the best figure where it is new."""
+        with (self.folder / STATS).open("rb") as file:
+            file.seek(self._position)
+            body, newline, _ = file.read().rpartition(b"\n")
+            lines = (body + newline).splitlines(keepends=True)
+        size, batch = 0, []
+        for raw in lines:
+            line = json.loads(raw)
+            found = figures(line)
+            if line["images"] > self._had(next(iter(metric_name(n) for n in line.get("metrics", ("loss_d",))))):
+                if len(batch) + len(found) > BATCH["metrics"]:
+                    self._log(batch)
+                    self._position, size, batch = self._position + size, 0, []
+                batch += [(name, value, line["images"]) for name, value in found.items()]
+            size += len(raw)
+        self._log(batch)
+        self._position += size
+        if (self.folder / BEST).is_file():
+            best = json.loads((self.folder / BEST).read_text())
+            name = f"best_{metric_name(best['metric'])}"
+            if best["images"] > self._had(name):
+                self._log([(name, best["value"], best["images"])])
+                self._steps[name] = best["images"]
+
+    def _finish(self):
+        if self._status == "FINISHED":
+            names = (CONFIG, ENVIRONMENT, STATS, LOG, report.NAME, GENERATOR, BEST_GENERATOR, "reals.png")
+            for path in filter(os.path.isfile, (self.folder / name for name in names)):
+                self._client.log_artifact(self._number, str(path))
+            for path in sorted(self.folder.glob("fakes-*.png")):
+                self._client.log_artifact(self._number, str(path), "grids")
+        if self._owned:
+            self._client.set_terminated(self._number, self._status)
