@@ -100,7 +100,17 @@ sys.exit(cli.main(["train", *sys.argv[1:]]))
 def test_several_devices_of_one_machine(tmp_path):
     """From the probe to the last grid, with batch statistics that are shared in training and measured outside of it."""
     process = start(
-        "-c", SPLIT, *TINY, *SCHEDULE, "--strategy", "mirrored", "--generator-norm", "batch", "--runs", tmp_path
+        "-c",
+        SPLIT,
+        *TINY,
+        *SCHEDULE,
+        "--probe",
+        "--strategy",
+        "mirrored",
+        "--generator-norm",
+        "batch",
+        "--runs",
+        tmp_path,
     )
     ((code, out, err),) = ends([process])
     assert code == 0 and "2 devices" in out, err
