@@ -144,7 +144,7 @@ def test_every_value_of_a_sweep_is_checked(tmp_path):
     assert len(tried) == 1 + 1 + 1 + 2
     rates = {re.search(r"--learning-rate (\S+)", script)[1][:6] for script in tried}
     assert rates == {"0.0005", "0.0100"}
-    assert {re.search(r"--loss (\S+)", s)[1] for s in tried} == {"nonsaturating-r1", "wgan-gp", "hinge"}
+    assert {re.search(r"--loss (\S+)", s)[1] for s in tried} == {"nonsaturating", "lsgan", "hinge"}
     for old, new, words in (
         ("hinge]", "hing]", "--loss hing: not known; did you mean hinge"),
         ("type: choice, values", "type: choices, values", "search_space.loss: type choices"),
