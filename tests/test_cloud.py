@@ -148,7 +148,7 @@ def test_every_value_of_a_sweep_is_checked(tmp_path):
     for old, new, words in (
         ("hinge]", "hing]", "--loss hing: not known; did you mean hinge"),
         ("type: choice, values", "type: choices, values", "search_space.loss: type choices"),
-        ("[nonsaturating-r1, wgan-gp, hinge]", "[]", "search_space.loss: a choice without values"),
+        ("[nonsaturating, lsgan, hinge]", "[]", "search_space.loss: a choice without values"),
         ("${{search_space.loss}}", "hinge", "search_space.loss.*does not use it"),
     ):
         file = tmp_path / "sweep.yml"
