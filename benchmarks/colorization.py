@@ -66,7 +66,10 @@ def rows(networks: dict, images: np.ndarray) -> dict[str, tuple[float, float]]:
         "the photos": truth,
     }
     return {
-        name: (np.inf if ab is truth else psnr(ab, truth), float(colorfulness.values(255 * colour.join_lab(lightness, ab)).mean()))
+        name: (
+            np.inf if ab is truth else psnr(ab, truth),
+            float(colorfulness.values(255 * colour.join_lab(lightness, ab)).mean()),
+        )
         for name, ab in answers.items()
     }
 

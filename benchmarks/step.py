@@ -2,6 +2,7 @@
 
 pip install -e ".[benchmarks]"
 python -m benchmarks.step                  # 64 px, batch 16, WGAN-GP, in turn with two PyTorch forms
+python -m benchmarks.step --all            # 4 to 128 px, as docs/speed.md
 python -m benchmarks.step --training       # whole training against the bare step, at 4 and 32 px
 """
 
@@ -94,16 +95,72 @@ def _torch(**arguments) -> float:
     return float(out.strip().splitlines()[-1])
 
 
+BATCHES = {4: 64, 8: 64, 16: 32, 32: 16, 64: 16, 128: 16}
+PEERS = {"PyTorch, float32": False, "PyTorch, autocast bfloat16, channels_last": True}
+EXPLAINED = """WGAN-GP, two-stage, fmap-base 2048, fmap-max 128; the median of {rounds} rounds in which all forms take turns. This machine's
+convolution peak, the fastest of a few large convolutions: {float32:,.0f} GFLOP/s in float32, {bfloat16:,.0f} in bfloat16. `executed` counts the
+operations of convolutions and matrix products that the step's graph executes."""
+
+
+def peaks() -> dict[str, float]:
+    return {name: measure.in_process(measure.convolution_peak, dtype=name) for name in ("float32", "bfloat16")}
+
+
+def measured(resolution: int, batch: int, rounds: int, peak: dict[str, float]) -> dict[str, dict]:
+    """{form: {rate: images/s, and of ours work: executed GFLOP an image, share: of the peak}}; PyTorch's where it is installed."""
+    shape = {"resolution": resolution, "batch": batch}
+    forms = {
+        "ours, float32": lambda: measure.in_process(ours, precision="float32", **shape),
+        "ours, --precision auto": lambda: measure.in_process(ours, **shape),
+    }
+    if importlib.util.find_spec("torch"):
+        peer = {**shape, "latent": 128, "base": 2048, "most": 128, "seconds": 6.0}
+        for name, best in PEERS.items():
+            forms[name] = lambda best=best: {"images_per_second": _torch(best=best, **peer)}
+    results: dict = {name: [] for name in forms}
+    for _ in range(rounds):
+        for name, form in forms.items():
+            results[name].append(form())
+    out = {}
+    for name, rows in results.items():
+        out[name] = {"rate": statistics.median(r["images_per_second"] for r in rows)}
+        if "policy" in rows[0]:
+            work = rows[0]["gflop_per_image"]
+            most = peak["bfloat16" if "bfloat16" in rows[0]["policy"] else "float32"]
+            out[name] |= {"work": work, "share": work * out[name]["rate"] / most}
+    return out
+
+
+def markdown(found: dict[int, dict], explained: str) -> str:
+    """found: resolution -> what `measured` returned. The page docs/speed.md."""
+    best = "ours, --precision auto"
+    head = ["px", "batch", "float32", "of its peak", "auto", "of its peak", "executed GFLOP/image"]
+    head += [f"{name} (ours / it)" for name in PEERS]
+    lines = [f"| {' | '.join(head)} |", f"|{'---:|' * len(head)}"]
+    for resolution, forms in found.items():
+        cells = [str(resolution), str(BATCHES[resolution])]
+        for name in ("ours, float32", best):
+            cells += [f"{forms[name]['rate']:,.1f}", f"{forms[name]['share']:.0%}"]
+        cells += [f"{forms[best]['work']:.3f}"]
+        for name in PEERS:
+            rate = forms.get(name, {}).get("rate")
+            cells += [f"{rate:,.1f} ({forms[best]['rate'] / rate:.2f})" if rate else "not installed"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "# Speed of the training step, images/s\n\n" + explained + "\n\n" + "\n".join(lines) + "\n"
+
+
 @click.command()
 @click.option("--resolution", default=64, show_default=True)
 @click.option("--batch", default=16, show_default=True)
 @click.option("--rounds", default=3, show_default=True, help="times that every form is measured, in turn")
+@click.option("--all", "every", is_flag=True, help="every resolution from 4 to 128 px, as a page")
+@click.option("--out", help="with --all, write the page here as well, such as docs/speed.md")
 @click.option("--training", is_flag=True, help="whole training against the bare step instead")
-def main(resolution: int, batch: int, rounds: int, training: bool) -> None:
+def main(resolution: int, batch: int, rounds: int, every: bool, out: str | None, training: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None)
+    table, console = Table(box=None), Console(width=110)
     if training:
         for name in ("resolution", "bare step images/s", "training images/s", "ratio"):
             table.add_column(name, justify="right")
@@ -119,46 +176,31 @@ def main(resolution: int, batch: int, rounds: int, training: bool) -> None:
             ]
             bare, whole = (statistics.median(x) for x in zip(*pairs))
             table.add_row(str(r), f"{bare:,.0f}", f"{whole:,.0f}", f"{statistics.median(w / o for o, w in pairs):.2f}")
-        Console(width=100).print(table)
+        console.print(table)
         return
-    peaks = {name: measure.in_process(measure.convolution_peak, dtype=name) for name in ("float32", "bfloat16")}
+    peak = peaks()
+    explained = EXPLAINED.format(rounds=rounds, **peak)
+    if every:
+        page = markdown({r: measured(r, b, rounds, peak) for r, b in BATCHES.items()}, explained)
+        if out:
+            Path(out).write_text(page)
+        print(page)
+        return
     for name in ("step", "images/s", "executed GFLOP/image", "GFLOP/s", "of the peak"):
         table.add_column(name, justify="left" if name == "step" else "right")
-    shape = {"resolution": resolution, "batch": batch}
-    forms = {
-        "ours, float32": lambda: measure.in_process(ours, precision="float32", **shape),
-        "ours, --precision auto": lambda: measure.in_process(ours, **shape),
-    }
-    if importlib.util.find_spec("torch"):
-        peer = {**shape, "latent": 128, "base": 2048, "most": 128, "seconds": 6.0}
-        forms["PyTorch, float32"] = lambda: {"images_per_second": _torch(best=False, **peer)}
-        forms["PyTorch, autocast bfloat16, channels_last"] = lambda: {"images_per_second": _torch(best=True, **peer)}
-    results: dict = {name: [] for name in forms}
-    for _ in range(rounds):
-        for name, form in forms.items():
-            results[name].append(form())
-    rate = {name: statistics.median(r["images_per_second"] for r in rows) for name, rows in results.items()}
-    for name, rows in results.items():
-        cells = ["", "", ""]
-        if "gflop_per_image" in rows[0]:
-            work = rows[0]["gflop_per_image"]
-            peak = peaks["bfloat16" if "bfloat16" in rows[0]["policy"] else "float32"]
-            cells = [f"{work:.1f}", f"{work * rate[name]:,.0f}", f"{work * rate[name] / peak:.0%}"]
-        table.add_row(name, f"{rate[name]:.1f}", *cells)
-    console = Console(width=110)
-    console.print(
-        f"{resolution} px, batch {batch}, fmap-base 2048, fmap-max 128, WGAN-GP, two-stage; median of {rounds} rounds in turn"
-    )
-    console.print(
-        f"convolution peak: float32 {peaks['float32']:,.0f} GFLOP/s, bfloat16 {peaks['bfloat16']:,.0f} GFLOP/s"
-    )
-    console.print(table)
-    if len(forms) > 2:
-        best = rate["ours, --precision auto"]
-        console.print(
-            f"ours / PyTorch float32: {best / rate['PyTorch, float32']:.2f}   "
-            f"ours / PyTorch's best: {best / rate['PyTorch, autocast bfloat16, channels_last']:.2f}"
+    found = measured(resolution, batch, rounds, peak)
+    for name, row in found.items():
+        own = "work" in row
+        cells = (
+            [f"{row['work']:.1f}", f"{row['work'] * row['rate']:,.0f}", f"{row['share']:.0%}"] if own else ["", "", ""]
         )
+        table.add_row(name, f"{row['rate']:.1f}", *cells)
+    console.print(f"{resolution} px, batch {batch}. {explained}")
+    console.print(table)
+    best = found["ours, --precision auto"]["rate"]
+    for name in PEERS:
+        if name in found:
+            console.print(f"ours / {name}: {best / found[name]['rate']:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,110 @@
+"""Quality over minutes of the clock: the paper's recipe, what this project changes about it one by one, and its default.
+
+python -m benchmarks.quality --data DIR --target-res 32 --minutes 20 --out quality/        # --data may be given again
+
+Each form is a whole run of `train.py --minutes`, one after the other, metrics and start included, measured at the last resolution.
+A benchmark that was stopped goes on where it stood, and what has ended is not trained again.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+ROOT = Path(__file__).parents[1]
+PAPER = ["--loss", "wgan-gp", "--learning-rate", "1e-3", "--stage-growth", "1"]  # Karras et al. 2018, appendix A.1
+FORMS = {
+    "paper": [*PAPER, "--update", "two-stage"],
+    "paper, one-stage": [*PAPER, "--update", "one-stage"],
+    "lazy R1": [
+        "--loss",
+        "nonsaturating-r1",
+        "--learning-rate",
+        "1e-3",
+        "--stage-growth",
+        "1",
+        "--update",
+        "two-stage",
+    ],
+    "separable": ["--conv", "separable"],
+    "default": [],
+}
+METRICS = ("swd", "fid[random]")
+
+
+def trained(form: str, data: str, resolution: int, minutes: float, out: Path, every: int) -> Path:
+    """The folder of the finished run."""
+    folder = out / Path(data).name / form.replace(", ", "-").replace(" ", "-")
+    if (folder / "generator.keras").is_file():
+        return folder
+    command = [sys.executable, "train.py", "--run", folder.absolute(), *FORMS[form]]
+    command += ["--target-res", resolution, "--minutes", minutes, "--no-report"]
+    command += ["--metrics", "swd,fid", "--features", "random", "--metrics-every", every]
+    if data != "portraits":
+        command += ["--data", Path(data).absolute()]
+    subprocess.run([str(word) for word in command], cwd=ROOT, check=True)
+    return folder
+
+
+def curve(folder: Path, resolution: int) -> list[tuple[float, int, dict]]:
+    """(minutes of training, images, {metric: value}) of every measurement at the last resolution."""
+    lines = map(json.loads, (folder / "stats.jsonl").read_text().splitlines())
+    return [
+        (line["seconds"] / 60, line["images"], line["metrics"])
+        for line in lines
+        if "metrics" in line and line["resolution"] == resolution
+    ]
+
+
+def plot(curves: dict, path: Path) -> None:
+    """curves: data -> {form: curve}; a row of panels for each, one for every metric."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    size = (4.6 * len(METRICS), 3.2 * len(curves))
+    figure, axes = pyplot.subplots(len(curves), len(METRICS), figsize=size, squeeze=False, layout="constrained")
+    for row, (data, forms) in zip(axes, curves.items()):
+        for axis, metric in zip(row, METRICS):
+            for form, points in forms.items():
+                axis.plot([m for m, _, _ in points], [v[metric] for _, _, v in points], marker=".", label=form)
+            axis.set(title=data, xlabel="minutes of training", ylabel=metric, yscale="log")
+        row[-1].legend()
+    figure.savefig(path, dpi=120)
+
+
+@click.command()
+@click.option("--data", "sources", multiple=True, default=("portraits",), show_default=True)
+@click.option("--target-res", "resolution", default=32, show_default=True)
+@click.option("--minutes", default=20.0, show_default=True, help="of the clock, for each form on each data set")
+@click.option("--metrics-every", "every", default=20_000, show_default=True, help="images between two measurements")
+@click.option("--out", default="quality", show_default=True, help="folder of the runs, and of quality.png")
+def main(sources: tuple[str, ...], resolution: int, minutes: float, every: int, out: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None)
+    for name in ("data", "form", "images", *METRICS, *(f"best {m}" for m in METRICS)):
+        table.add_column(name, justify="left" if name in ("data", "form") else "right")
+    curves: dict = {}
+    for data in sources:
+        name = Path(data).name
+        curves[name] = {}
+        for form in FORMS:
+            points = curve(trained(form, data, resolution, minutes, Path(out), every), resolution)
+            curves[name][form] = points
+            last, best = points[-1], [min(p[2][m] for p in points) for m in METRICS]
+            table.add_row(name, form, f"{last[1]:,}", *(f"{v:.4g}" for v in (*(last[2][m] for m in METRICS), *best)))
+    plot(curves, Path(out) / "quality.png")
+    console = Console(width=120, highlight=False)
+    console.print(f"{resolution} px, {minutes:g} minutes of the clock for each; drawn in {Path(out) / 'quality.png'}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
