@@ -27,6 +27,7 @@ class Source:
     sha256: str
     config: configs.Config | None = None
     environment: dict | None = None
+    until: int | None = None  # images seen when a best.keras was kept
 
     @property
     def task(self) -> str:
@@ -52,12 +53,16 @@ class Source:
         for line in path.read_text().splitlines():
             try:
                 values = json.loads(line)
+                if self.until is not None and values["images"] > self.until:
+                    break
                 found |= {name: (float(v), values["images"]) for name, v in values.get("metrics", {}).items()}
             except (ValueError, KeyError):
                 continue  # the line that was being written
         return found
 
     def images_seen(self) -> int:
+        if self.until is not None:
+            return self.until
         path = self.folder / runs.STATS
         lines = path.read_text().splitlines() if path.is_file() else []
         return max((json.loads(line).get("images", 0) for line in lines[-3:]), default=0)
@@ -111,6 +116,10 @@ def open(path: str | Path) -> Source:
     network = synthesis.load(path)
     file = path / runs.GENERATOR if path.is_dir() else path
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    if (file.parent / runs.CONFIG).is_file() and file.name == runs.GENERATOR:
-        return Source(file.parent.resolve().name, network, file, digest, *runs.read(file.parent))
+    run, best = file.parent, file.parent / runs.BEST
+    if (run / runs.CONFIG).is_file() and file.name == runs.GENERATOR:
+        return Source(run.resolve().name, network, file, digest, *runs.read(run))
+    if (run / runs.CONFIG).is_file() and file.name == runs.BEST_GENERATOR and best.is_file():
+        until = json.loads(best.read_text())["images"]
+        return Source(f"{run.resolve().name}-best", network, file, digest, *runs.read(run), until)
     return Source(file.stem, network, file, digest)

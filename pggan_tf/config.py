@@ -454,9 +454,10 @@ def _check_objective(config: Config) -> None:
         )
     if config.lsgan_targets is not None and config.loss != "lsgan":
         raise UserError(f"--lsgan-targets with --loss {config.loss}: it belongs to --loss lsgan.")
-    if config.lsgan_targets is not None and len(config.lsgan_targets) != 3:
+    targets = config.lsgan_targets
+    if targets is not None and (len(targets) != 3 or targets[0] >= targets[1]):
         raise UserError(
-            f"--lsgan-targets {','.join(map(str, config.lsgan_targets))}: expected three numbers a,b,c, such as -1,1,0."
+            f"--lsgan-targets {','.join(map(str, targets))}: expected three numbers a,b,c with a below b, such as -1,1,0."
         )
 
 

@@ -66,6 +66,7 @@ def test_total_images_scales_the_schedule():
         ({"batch": {4: 6}}, "multiple of --stddev-group 4.*4 and 8"),
         ({"lsgan_targets": (1.0, 2.0, 3.0)}, "belongs to --loss lsgan"),
         ({"loss": "lsgan", "lsgan_targets": (1.0,)}, "three numbers"),
+        ({"loss": "lsgan", "lsgan_targets": (1.0, -1.0, 0.0)}, "a below b"),
         ({"minutes": -1.0}, "more than 0"),
         ({"adam_betas": (0.5,)}, "two numbers"),
         ({"latent_size": 0}, "1 or more"),

@@ -322,6 +322,19 @@ def test_a_keras_file_is_enough(run, tmp_path, capsys):
     assert json.loads((tmp_path / "export" / "report.json").read_text())["files"][0]["inputs"] == ["latents"]
 
 
+def test_the_best_generator_of_a_run_has_its_history(run, tmp_path, capsys):
+    own = tmp_path / "run"
+    shutil.copytree(run, own)
+    shutil.copy(own / "generator.keras", own / "best.keras")
+    (own / "best.json").write_text(json.dumps({"metric": "swd", "value": 12.5, "images": 700, "resolution": 8}))
+    lines = [{"images": 700, "metrics": {"swd": 12.5}}, {"images": 900, "metrics": {"swd": 13.5}}]
+    (own / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    code, _, err = export(own / "best.keras", capsys=capsys)
+    card = (own / "export" / "MODEL_CARD.md").read_text()
+    assert code == 0, err
+    assert "# run-best" in card and "700 images" in card and "12.5" in card and "13.5" not in card
+
+
 def refused(result, *words):
     code, _, err = result
     assert code == 2 and err.startswith("error: ") and err.count("\n") == 1, err

@@ -15,6 +15,7 @@ import numpy as np
 
 from pggan_tf import pixels, synthesis
 from pggan_tf.errors import UserError
+from pggan_tf.metrics import psnr
 
 STARTS = 1024  # samples that the nearest ones of are started from
 TOGETHER = 4  # latents that are optimised side by side; the best one counts
@@ -33,12 +34,6 @@ class Projection:
     start: np.ndarray
     image: np.ndarray
     frames: list[np.ndarray]
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Of two uint8 images, in dB; infinite for equal ones."""
-    error = np.square(a.astype(np.float64) - b).mean()
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 def _error(images, target):
@@ -169,7 +164,6 @@ def command(source, photo, out, video, steps, class_name, stage, seed):
         click.echo(film)
     if generator.classes:
         click.echo(f"class: {generator.classes[found.label]}")
-    click.echo(
-        f"photo, start and result in {folder / 'projection.png'}: PSNR {psnr(found.image, target):.1f} dB, was {psnr(found.start, target):.1f} dB"
-    )
+    before, after = psnr.values(np.stack([target, target]), np.stack([found.start, found.image]))
+    click.echo(f"photo, start and result in {folder / 'projection.png'}: PSNR {after:.1f} dB, was {before:.1f} dB")
     click.echo(folder / "latent.npy")
