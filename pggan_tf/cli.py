@@ -213,7 +213,7 @@ def _train(
     config: configs.Config, started: float, runs: str, folder: Path | None, cache: str | None, dry_run: bool, cluster
 ) -> Path | None:
     """One run; returns its folder: `folder`, or a new one in `runs`. started: when the time of --minutes began."""
-    if dry_run and config.minutes is None and config.init_from is None:
+    if dry_run and config.minutes is None and config.init_from is None and not config.probe:
         click.echo(json.dumps(configs.to_dict(config), indent=1))
         click.echo(growth.table(configs.schedule(config)))
         return None

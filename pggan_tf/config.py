@@ -188,7 +188,7 @@ class Config:
     )
     snapshot_epochs: float | None = option(None, "epochs between two grids, instead of --snapshot-images", above=0)
     probe: bool = option(
-        True, "first measure the speed of every stage, to say when the run will end; --minutes always does"
+        False, "first measure the speed of every stage, to say when the run will end; --minutes always does"
     )
     checkpoint_minutes: float = option(
         5.0, "minutes between checkpoints; they are also written when a phase ends and when stopped", least=0

@@ -26,7 +26,6 @@ TINY = [
     "--grid",
     "4",
     "--no-report",
-    "--no-probe",
 ]
 
 

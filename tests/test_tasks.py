@@ -78,7 +78,7 @@ def test_a_colorizer_takes_any_multiple_of_its_size():
     assert [v.shape for v in again.variables] == [v.shape for v in network.variables]
 
 
-QUICK = ["--no-probe", "--no-report"]
+QUICK = ["--no-report"]
 COLORIZE = ["--recipe", "colorize", "--target-res", "16", "--width", "8", "--batch", "8", "--pretrain-images", "160"]
 UPSCALE = ["--recipe", "srgan", "--target-res", "32", "--patch", "16", "--width", "8", "--blocks", "1", "--batch", "8"]
 

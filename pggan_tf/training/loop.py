@@ -295,7 +295,7 @@ class Run:
         left = (self.phase.end - self.images_seen) / max(self.speed, 1e-9)
         for phase in self.phases[self.phase.index + 1 :]:
             key = phase.part
-            # Without a probe (a resumed run): a stage twice as wide costs four times as much.
+            # Without a probe: a stage twice as wide costs four times as much.
             left += (
                 growth.expected_seconds(phase, self.speeds)
                 if key in self.speeds

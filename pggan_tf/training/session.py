@@ -173,7 +173,7 @@ def _start(
     devices = f"{policy}, {strategy.num_replicas_in_sync} device{'s' * (strategy.num_replicas_in_sync > 1)}"
     speeds, costs = {}, {}
     if config.probe or minutes is not None:
-        say(f"measuring the speed of every stage ({devices}; --no-probe leaves it out)")
+        say(f"measuring the speed of every stage ({devices})")
         speeds = loop.probe(config, shards, strategy, policy, cluster)
     if minutes is not None and cluster.chief:  # the others take over its plan
         if measuring:
