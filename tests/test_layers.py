@@ -13,6 +13,7 @@ LAYERS = [
     (layers.EqualizedConv2D(7, up=3), (2, 6, 6, 5)),
     (layers.EqualizedConv2D(7, down=2), (2, 6, 6, 5)),
     (layers.EqualizedConv2D(7, down=3), (2, 6, 6, 5)),
+    (layers.EqualizedConv2D(7, 9, shuffled=True), (2, 6, 6, 20)),
     (layers.PixelNorm(), (2, 6, 6, 5)),
     (layers.MinibatchStddev(2), (4, 6, 6, 5)),
     (layers.EqualizedConv2D(7, spectral=True), (2, 6, 6, 5)),
@@ -64,6 +65,18 @@ def test_up_and_down_equal_their_two_steps(factor):
     doubled = np.repeat(np.repeat(x.numpy(), factor, 1), factor, 2)
     np.testing.assert_allclose(up(x), plain(doubled), atol=1e-5)
     np.testing.assert_allclose(down(x), layers.block_mean(plain(x), factor), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 7, 9])
+def test_a_convolution_before_the_shuffle_is_the_one_after_it(size):
+    before, after = layers.EqualizedConv2D(3, size, shuffled=True), layers.EqualizedConv2D(3, size)
+    before.build((None, None, None, 20))
+    after.build((None, None, None, 5))
+    before.set_effective(after.effective_kernel(), normal(3))
+    after.set_effective(after.effective_kernel(), normal(3))
+    x = normal(2, 4, 6, 20)
+    shuffled = tf.nn.depth_to_space(before(x), 2)
+    np.testing.assert_allclose(shuffled, after(tf.nn.depth_to_space(x, 2)), atol=1e-5)
 
 
 def test_equalised_scale():

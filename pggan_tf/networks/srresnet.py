@@ -12,6 +12,12 @@ EDGE = 9  # kernels of the first and the last layer
 RESIDUAL_GAIN = 0.1  # of a block's last layer: without normalisation sixteen sums would grow
 
 
+def _each(slope: keras.layers.PReLU, x):
+    """PReLU of maps that lie in x [N, h, w, 4 C] four times, before a pixel shuffle lays them side by side."""
+    alpha = tf.tile(tf.cast(slope.alpha, x.dtype), [1, 1, 4])
+    return tf.nn.relu(x) - alpha * tf.nn.relu(-x)
+
+
 @keras.saving.register_keras_serializable("pggan_tf", "SRResNet")
 class Generator(ImageNetwork):
     """[N, h, w, 3] in 0..1 -> [N, scale h, scale w, 3] in about -1..1, any h and w.
@@ -41,7 +47,7 @@ class Generator(ImageNetwork):
             self._layer(EqualizedConv2D, f"up_{i}", 4 * width, 3, dtype=dtype)
             self._layer(keras.layers.PReLU, f"up_{i}_slope", **self._slope(dtype))
         self._layer(keras.layers.PReLU, "first_slope", **self._slope(dtype))
-        self._layer(EqualizedConv2D, "to_image", channels, EDGE, gain=RESIDUAL_GAIN, dtype="float32")
+        self._layer(EqualizedConv2D, "to_image", channels, EDGE, gain=RESIDUAL_GAIN, shuffled=True, dtype="float32")
 
     def _slope(self, dtype) -> dict:
         """Shared over the pixels, so that any size will do."""
@@ -59,7 +65,7 @@ class Generator(ImageNetwork):
         features = (None, None, None, self.width)
         for layer in self._flatten_layers(include_self=False, recursive=False):
             if not layer.built:
-                layer.build(features)
+                layer.build((*features[:3], 4 * self.width) if layer is self.to_image else features)
         self.built = True
 
     def _conv(self, name: str, x, training):
@@ -77,10 +83,11 @@ class Generator(ImageNetwork):
             y = getattr(self, f"block_{i}_slope")(self._conv(f"block_{i}_a", x, training))
             x = x + self._conv(f"block_{i}_b", y, training)
         x = first + self._conv("last", x, training)
-        for i in range(self.scale.bit_length() - 1):
-            x = tf.nn.depth_to_space(getattr(self, f"up_{i}")(x), 2)  # [N,2h,2w,C]
-            x = getattr(self, f"up_{i}_slope")(x)
-        return enlarged + self.to_image(x)
+        doublings = self.scale.bit_length() - 1
+        for i in range(doublings):
+            x = _each(getattr(self, f"up_{i}_slope"), getattr(self, f"up_{i}")(x))  # [N,h,w,4C]
+            x = x if i == doublings - 1 else tf.nn.depth_to_space(x, 2)  # [N,2h,2w,C]
+        return enlarged + tf.nn.depth_to_space(self.to_image(x), 2)
 
     def get_config(self):
         own = ("scale", "width", "blocks", "generator_norm")
