@@ -18,7 +18,7 @@ from benchmarks import measure
 FORMS = {
     "DCGAN, no normalisation in D": {"recipe": "dcgan", "discriminator_norm": "none"},
     "DCGAN": {"recipe": "dcgan"},
-    "PGGAN": {"recipe": "pggan", "penalty": "none"},
+    "PGGAN": {"recipe": "pggan"},
     "PGGAN, WGAN": {"recipe": "pggan", "loss": "wgan"},
     "colorizer, group norm": {"recipe": "colorize", "held_out": 0.0},
     "colorizer, batch norm": {
@@ -57,7 +57,8 @@ def wasteful(players, batches, nearly_nothing):
         loss_d = updates._mean(o.discriminator(real[0], fake[0], batch.labels, batch.fake_labels), players)
     gradients = tape.gradient(loss_d, everything)
     loss_d += asked_for(gradients[:split])
-    players.apply_discriminator(gradients[split:], loss_d)
+    penalty, more = updates._penalty_gradients(players, batch, fakes)
+    players.apply_discriminator(updates._add(gradients[split:], more), loss_d)
     second, labels = batch.given, batch.fake_labels
     if batch.second_given is not None:
         second, labels = batch.second_given, batch.second_labels
@@ -70,7 +71,7 @@ def wasteful(players, batches, nearly_nothing):
     gradients = tape.gradient(total, everything)
     loss_g += asked_for(gradients[split:])
     players.apply_generator(gradients[:split], total)
-    return updates._stats(players, loss_d, loss_g, auxiliary, tf.constant(0.0), real[0], fake[0])
+    return updates._stats(players, loss_d, loss_g, auxiliary, penalty, real[0], fake[0])
 
 
 RULES = ("one-stage", "two-stage", "wasteful two-stage")
@@ -104,8 +105,8 @@ def _rule(rule: str):
 
 
 def iteration(form: str, rule: str, resolution: int, precision: str) -> dict:
-    """An iteration of both networks: ms, operations, and how G's gradient is taken."""
-    return measure.bare_step(_config(form, resolution, precision), _rule(rule))
+    """An iteration of both networks, without a penalty: ms, operations, and how G's gradient is taken."""
+    return measure.bare_step(_config(form, resolution, precision, penalty="none"), _rule(rule))
 
 
 def race(form: str, rule: str, resolution: int, precision: str, data: str, minutes: float) -> list:

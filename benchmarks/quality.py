@@ -31,6 +31,7 @@ FORMS = {
         "two-stage",
     ],
     "separable": ["--conv", "separable"],
+    "default, two-stage": ["--update", "two-stage"],
     "default": [],
 }
 METRICS = ("swd", "fid[random]")

@@ -18,6 +18,7 @@ from pggan_tf.pixels import FILTERS
 VERSION = 1
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+XLA = ("auto", "on", "off")
 STRATEGIES = ("auto", "cpu", "gpu", "mirrored", "multiworker", "tpu")
 UPDATES = ("two-stage", "one-stage")
 OPTIMIZERS = ("adam", "rmsprop")
@@ -174,6 +175,7 @@ class Config:
     inception_weights: str | None = option(None, "file or address of inception-2015-12-05; by default fetched once")
     # running
     precision: str = option("auto", "auto: bfloat16 where the hardware multiplies it faster, else float32", PRECISIONS)
+    xla: str = option("auto", "compile the step by XLA; auto: on one GPU", XLA)
     strategy: str = option(
         "auto",
         "devices that share every batch: all GPUs of this machine, or of all --workers, else the CPU",

@@ -19,7 +19,7 @@ from pggan_tf.config import Config
 from pggan_tf.errors import Stopped, UserError
 from pggan_tf.shards import Shards
 from pggan_tf.stopping import Signals
-from pggan_tf.training import observers, scores, tracking
+from pggan_tf.training import observers, precision, scores, tracking
 from pggan_tf.training.cluster import ALONE, Cluster
 from pggan_tf.training.trainer import GAN, STATS
 
@@ -60,15 +60,18 @@ def build(config: Config, policy: str, classes: Sequence[str] = ()) -> GAN:
     )
 
 
-def compiled(gan: GAN, phase: growth.Phase, strategy) -> Callable:
+def compiled(gan: GAN, phase: growth.Phase, strategy, xla: bool = False) -> Callable:
     """(iterator, steps) -> (steps done, sums of their stats). Many steps per call: short ones would wait for Python.
 
-    Fewer than asked for are done only where too many in a row were skipped.
+    Fewer than asked for are done only where too many in a row were skipped. xla: the step is compiled by XLA.
     """
 
     def one(batch):
         stats = gan.step(phase, *batch)
         return tf.stack([stats[k] for k in STATS])  # one number would be one message each between machines
+
+    if xla:
+        one = tf.function(one, autograph=False, jit_compile=True)
 
     @tf.function(autograph=False, reduce_retracing=True)
     def call(iterator, steps):
@@ -137,7 +140,8 @@ def probe(
         with strategy.scope():
             gan.images_seen.assign(0)
             gan.begin(phase)
-            call, iterator = compiled(gan, phase, strategy), data(config, shards, phase, 0, strategy)
+            xla = precision.by_xla(config, strategy)
+            call, iterator = compiled(gan, phase, strategy, xla), data(config, shards, phase, 0, strategy)
         build_seconds = cluster.everyone(_seconds(call, iterator, 1))[0]  # the chief's: all have to take the same steps
         gan.images_seen.assign(0)
         penalised = cluster.everyone(_seconds(call, iterator, 1))[0]
@@ -385,7 +389,7 @@ class Run:
         self._tell("phase", phase)
         with self.strategy.scope():
             call, iterator = (
-                compiled(self.gan, phase, self.strategy),
+                compiled(self.gan, phase, self.strategy, precision.by_xla(self.config, self.strategy)),
                 data(self.config, self.shards, phase, self.images_seen, self.strategy),
             )
         steps, first = 1, True

@@ -1,4 +1,6 @@
-"""Which arithmetic a device is fastest in. Variables, toRGB and logits stay float32 in every case."""
+"""What a device is fastest with: which arithmetic, and whether XLA compiles the step. Variables, toRGB and logits stay float32 in
+every case, and images are NHWC in every case: oneDNN and tensor cores want channels last, and TensorFlow turns what an older
+GPU wants otherwise."""
 
 from __future__ import annotations
 
@@ -29,3 +31,14 @@ def policy(choice: str) -> str:
         else:
             choice = "bfloat16" if _cpu_has_bfloat16() else "float32"
     return "mixed_bfloat16" if choice == "bfloat16" else "float32"
+
+
+def by_xla(config, strategy) -> bool:
+    """Whether XLA compiles the training step of `config`. It fuses what lies between convolutions, which GPUs wait for memory in; on
+    CPUs its own convolutions are slower than oneDNN's. Replicas that talk within a step are left to TensorFlow."""
+    import tensorflow as tf
+
+    if config.xla == "auto":
+        gpus, alone = tf.config.list_logical_devices("GPU"), strategy.num_replicas_in_sync == 1
+        return bool(gpus) and alone and not config.degrade
+    return config.xla == "on"

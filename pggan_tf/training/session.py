@@ -22,7 +22,16 @@ from pggan_tf.training import run as runs
 from pggan_tf.training.cluster import ALONE, Cluster
 
 # What may differ when a run is resumed: nothing of it changes a weight by more than rounding.
-FREE_ON_RESUME = ("strategy", "data", "keep_checkpoints", "checkpoint_minutes", "report", "inception_weights", "log")
+FREE_ON_RESUME = (
+    "strategy",
+    "xla",
+    "data",
+    "keep_checkpoints",
+    "checkpoint_minutes",
+    "report",
+    "inception_weights",
+    "log",
+)
 
 
 def _initial(config: Config, classes: Sequence[str], say) -> tuple[Config, dict]:
@@ -85,6 +94,9 @@ def _check_devices(config: Config, strategy) -> None:
     if tf.config.list_logical_devices("GPU"):
         tf.config.experimental.enable_op_determinism()  # else a resumed run would differ in the last bits
     devices = strategy.num_replicas_in_sync
+    if config.xla == "on" and (devices > 1 or config.degrade):
+        what = f"{devices} devices talk within a step" if devices > 1 else "--degrade writes JPEG"
+        raise UserError(f"--xla on: {what}, which XLA does not compile here. Give --xla off.")
     if devices > 1 and config.loss == "relativistic":
         raise UserError(
             f"--loss relativistic on {devices} devices: each would compare with its own images' mean. Use one device."

@@ -1,0 +1,52 @@
+"""The step as GPUs run it, compiled by XLA: on this CPU, it is the same step."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pggan_tf import config as configs
+from pggan_tf import growth
+from pggan_tf.training import loop, precision
+
+SMALL = {"target_res": 8, "fmap_base": 64, "fmap_max": 12, "latent_size": 8, "batch": {4: 8}, "precision": "float32"}
+IMAGES = {"loss": "nonsaturating", "target_res": 16, "width": 4}
+
+
+def trained(config, xla):
+    resolution = config.resolutions[-1]
+    grows = len(config.resolutions) > 1
+    phase = growth.Phase(0, resolution, grows, 0, 6400, config.batch[resolution], 4e-3, 0, config.critic_steps)
+    gan = loop.build(config, config.precision)
+    gan.begin(phase)
+    shape = (5 * phase.images_per_step, resolution, resolution, configs.data_channels(config))
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    batches = tf.data.Dataset.from_tensor_slices((pixels, np.zeros(len(pixels), np.int64)))
+    iterator = iter(batches.batch(phase.images_per_step, drop_remainder=True))
+    count, sums = loop.compiled(gan, phase, tf.distribute.get_strategy(), xla)(iterator, 5)
+    return count, sums, {name: v.numpy() for name, v in gan.state().items()}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"penalty_every": 2, "augment": "ada"},
+        {"loss": "wgan-gp", "update": "two-stage", "critic_steps": 2, "minibatch": "discrimination"},
+        {"network": "dcgan", "loss": "nonsaturating", "spectral": "all"},
+        {**IMAGES, "task": "colorize", "network": "unet", "pixel": "l1", "dropout": 0.0},
+    ],
+    ids=["lazy-r1", "wgan-gp", "dcgan", "colorize"],
+)
+def test_xla_takes_the_same_steps(settings):
+    config = configs.complete(configs.Config(**{**SMALL, **settings}))
+    (count, plain, expected), (again, compiled, found) = (trained(config, xla) for xla in (False, True))
+    assert count == again == 5
+    for name, value in plain.items():
+        assert compiled[name] == pytest.approx(value, rel=1e-3, abs=1e-3), name
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], atol=5e-4, err_msg=name)
+
+
+def test_who_is_compiled():
+    alone = tf.distribute.get_strategy()
+    assert not precision.by_xla(configs.Config(), alone)  # no GPU here
+    assert precision.by_xla(configs.Config(xla="on"), alone)
