@@ -277,6 +277,8 @@ def _replaced(config: configs.Config, given: dict) -> configs.Config:
         former = {"penalty_weight": None, "penalty_every": None}
         if "loss" in given:
             former |= {"penalty": None, "drift": None, "lsgan_targets": None, "label_smoothing": 0.0}
+        if given.get("loss") == "none":  # the generator alone, from the first image to the last
+            former |= {"pretrain_images": 0} | ({"content": "none"} if config.content == "discriminator" else {})
         given = {**former, **given}
     return dataclasses.replace(config, **given)
 

@@ -45,8 +45,10 @@ def own(whole, parts: int = 1):
 
 def drawn(draw, shape, seed, parts: int = 1, **kwargs):
     """`draw(shape, seed=seed)`, shape [parts n, ...], as this replica's rows of what one device would draw for all. So the
-    numbers do not depend on how many share the work. parts: batches that lie one after the other, each shared by itself.
+    numbers do not depend on how many share the work; nor, by the generator that is named, on whether XLA compiles it.
+    parts: batches that lie one after the other, each shared by itself.
     """
+    kwargs["alg"] = "philox"
     if count() == 1:
         return draw(shape, seed=seed, **kwargs)
     return own(draw((count() * shape[0], *shape[1:]), seed=seed, **kwargs), parts)

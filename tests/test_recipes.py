@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pggan_tf import cli, recipes, synthesis
 from pggan_tf import config as configs
-from pggan_tf import recipes, synthesis
 from pggan_tf.errors import UserError
 from pggan_tf.training import loop
 
@@ -157,3 +157,16 @@ def _no_update(players):
         n: tf.constant(0.0)
         for n in ("loss_d", "loss_g", "penalty", "logit_real", "logit_fake", "sign_real", "auxiliary")
     }
+
+
+def test_a_generator_alone_needs_no_other_options():
+    (config,) = cli.asked(None, {"recipe": "srgan", "loss": "none"})
+    assert config.content == "none" and config.pretrain_images == 0
+    (phase,) = configs.schedule(config)
+    assert not phase.adversarial
+
+
+def test_a_pipeline_is_two_runs():
+    faces, larger = cli.asked(None, {"recipe": "pggan-separable+srgan", "target_res": 128, "minutes": 10.0})
+    assert (faces.target_res, faces.conv, larger.task, larger.target_res) == (32, "separable", "upscale", 128)
+    assert faces.minutes + larger.minutes == 10

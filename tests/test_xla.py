@@ -32,9 +32,10 @@ def trained(config, xla):
         {"penalty_every": 2, "augment": "ada"},
         {"loss": "wgan-gp", "update": "two-stage", "critic_steps": 2, "minibatch": "discrimination"},
         {"network": "dcgan", "loss": "nonsaturating", "spectral": "all"},
-        {**IMAGES, "task": "colorize", "network": "unet", "pixel": "l1", "dropout": 0.0},
+        {**IMAGES, "task": "colorize", "network": "unet", "pixel": "l1"},
+        {**IMAGES, "task": "upscale", "network": "srresnet", "blocks": 1, "scale": 2, "pixel": "mse"},
     ],
-    ids=["lazy-r1", "wgan-gp", "dcgan", "colorize"],
+    ids=["lazy-r1", "wgan-gp", "dcgan", "colorize", "upscale"],
 )
 def test_xla_takes_the_same_steps(settings):
     config = configs.complete(configs.Config(**{**SMALL, **settings}))
@@ -42,7 +43,9 @@ def test_xla_takes_the_same_steps(settings):
     assert count == again == 5
     for name, value in plain.items():
         assert compiled[name] == pytest.approx(value, rel=1e-3, abs=1e-3), name
-    for name in expected:
+    # A bias before a normalisation has no gradient; Adam makes steps of its rounding errors.
+    still = {n.removesuffix("/v").partition("/")[2] for n, v in expected.items() if n.endswith("/v") and v.max() < 1e-10}
+    for name in (n for n in expected if n not in still and not any(f"/{s}/" in n for s in still)):
         np.testing.assert_allclose(found[name], expected[name], atol=5e-4, err_msg=name)
 
 

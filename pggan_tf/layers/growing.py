@@ -9,10 +9,16 @@ def repeat_pixels(x, factor: int):
     """[N, H, W, C] -> [N, f H, f W, C], every pixel f x f times (nearest neighbour)."""
     if factor == 1:
         return x
-    shape = tf.shape(x)
-    h, w = (x.shape[i] or shape[i] for i in (1, 2))
-    # Not keras' UpSampling2D: with a dynamic batch that needs Flex ops in TFLite.
-    return tf.image.resize(x, (factor * h, factor * w), "nearest")
+
+    @tf.custom_gradient  # of resizing there is none in XLA
+    def repeated(x):
+        shape = tf.shape(x)
+        h, w = (x.shape[i] or shape[i] for i in (1, 2))
+        # Not keras' UpSampling2D: with a dynamic batch that needs Flex ops in TFLite.
+        y = tf.image.resize(x, (factor * h, factor * w), "nearest")
+        return y, lambda upstream: factor**2 * block_mean(upstream, factor)
+
+    return repeated(x)
 
 
 def block_mean(x, factor: int):

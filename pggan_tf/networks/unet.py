@@ -13,9 +13,9 @@ from pggan_tf.networks.base import ImageNetwork, leaky, normalization
 DROPPED = 3  # steps up with dropout
 
 
-def _dropout(shape, seed, rate: float, dtype):
+def _dropout(shape, seed, rate: float, dtype, alg: str):
     """0 with probability `rate`, else 1 / (1 - rate)."""
-    return tf.nn.experimental.stateless_dropout(tf.ones(shape, dtype), rate, seed)
+    return tf.nn.experimental.stateless_dropout(tf.ones(shape, dtype), rate, seed, rng_alg=alg)
 
 
 @keras.saving.register_keras_serializable("pggan_tf", "UNet")
