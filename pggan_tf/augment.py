@@ -18,9 +18,9 @@ _TRANSLATION = 1 / 8  # of the image's side
 
 def _uniform(seed, stream: int, x, parts: int, low: float, high: float):
     """[N,1,1,1] in low..high, for x [N,...]."""
-    seed = tf.random.experimental.stateless_fold_in(seed, stream)
+    seed = replicas.seed_for(seed, stream)
     shape = (x.shape[0] or tf.shape(x)[0], 1, 1, 1)
-    return replicas.drawn(tf.random.stateless_uniform, shape, seed, parts, minval=low, maxval=high)
+    return replicas.uniform(shape, seed, low, high, parts)
 
 
 def brightness(x, seed, parts=1):
@@ -73,7 +73,7 @@ STEPS = (brightness, saturation, contrast, translation, cutout)
 
 
 def augmented(x, seed, probability=None, parts: int = 1):
-    """Every step for every image, or each with `probability` (a scalar tensor). parts: batches in x, see replicas.drawn."""
+    """Every step for every image, or each with `probability` (a scalar tensor). parts: batches in x, see replicas.uniform."""
     for number, step in enumerate(STEPS):
         changed = step(x, seed, parts)
         if probability is not None:

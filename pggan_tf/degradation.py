@@ -41,15 +41,15 @@ def degraded(high, scale: int, filter: str, seed):
     n, height, width = high.shape[0] or tf.shape(high)[0], high.shape[1], high.shape[2]
 
     def stream_seed(stream):
-        return tf.random.experimental.stateless_fold_in(seed, stream)
+        return replicas.seed_for(seed, stream)
 
     def drawn(stream, low, most):  # [N,1,1,1]
-        return replicas.drawn(tf.random.stateless_uniform, (n, 1, 1, 1), stream_seed(stream), minval=low, maxval=most)
+        return replicas.uniform((n, 1, 1, 1), stream_seed(stream), low, most)
 
     deviations = tf.concat([drawn(20, *BLUR), drawn(21, *BLUR)], 1)[:, :, 0, 0] * (scale / 4)
     low = resampling.resized(blurred(high, deviations), (height // scale, width // scale), filter)
     shape = (n, height // scale, width // scale, 3)
-    noise = replicas.drawn(tf.random.stateless_normal, shape, stream_seed(22))
+    noise = replicas.normal(shape, stream_seed(22))
     noise = tf.where(drawn(23, 0, 1) < GRAY_NOISE, noise[..., :1], noise)
     low = tf.clip_by_value(low + noise * drawn(24, *NOISE) / 255, 0.0, 1.0)
     quality = tf.cast(tf.round(drawn(25, *JPEG)[:, 0, 0, 0]), tf.int32)

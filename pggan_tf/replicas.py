@@ -43,12 +43,25 @@ def own(whole, parts: int = 1):
     return tf.reshape(split[:, _index()], (parts * n, *rest))
 
 
-def drawn(draw, shape, seed, parts: int = 1, **kwargs):
-    """`draw(shape, seed=seed)`, shape [parts n, ...], as this replica's rows of what one device would draw for all. So the
-    numbers do not depend on how many share the work; nor, by the generator that is named, on whether XLA compiles it.
+def seed_for(seed, number):
+    """Another seed, int64 [2], for each number."""
+    return tf.random.experimental.stateless_fold_in(seed, number, alg="philox")
+
+
+def uniform(shape, seed, low: float = 0.0, high: float = 1.0, parts: int = 1):
+    """float32 of `shape` [parts n, ...] from low up to high, high left out: this replica's rows of what one device would draw for
+    all, so that the numbers do not depend on how many share the work.
+
+    TensorFlow's own floats are other ones where XLA compiles a step; the bits that these are made from are the same.
     parts: batches that lie one after the other, each shared by itself.
     """
-    kwargs["alg"] = "philox"
-    if count() == 1:
-        return draw(shape, seed=seed, **kwargs)
-    return own(draw((count() * shape[0], *shape[1:]), seed=seed, **kwargs), parts)
+    whole = (count() * shape[0], *shape[1:])
+    bits = tf.random.stateless_uniform(whole, seed, None, None, tf.uint32, alg="philox")
+    # 23 bits behind the point of a number from 1 to 2.
+    drawn = tf.bitcast(tf.bitwise.bitwise_or(tf.bitwise.right_shift(bits, 9), 0x3F800000), tf.float32) - 1
+    return own(low + (high - low) * drawn, parts)
+
+
+def normal(shape, seed, parts: int = 1):
+    """float32 of `shape` ~ N(0, 1), as `uniform`: its inverse distribution function, up to 5.2 deviations."""
+    return 2**0.5 * tf.math.erfinv(uniform(shape, seed, 2**-23 - 1, 1.0 + 2**-23, parts))

@@ -13,11 +13,6 @@ from pggan_tf.networks.base import ImageNetwork, leaky, normalization
 DROPPED = 3  # steps up with dropout
 
 
-def _dropout(shape, seed, rate: float, dtype, alg: str):
-    """0 with probability `rate`, else 1 / (1 - rate)."""
-    return tf.nn.experimental.stateless_dropout(tf.ones(shape, dtype), rate, seed, rng_alg=alg)
-
-
 @keras.saving.register_keras_serializable("pggan_tf", "UNet")
 class Generator(ImageNetwork):
     """Images to images of the same size, in -1..1. width: feature maps of the first layer; each step down doubles them, to
@@ -90,8 +85,9 @@ class Generator(ImageNetwork):
             if i:
                 x = self._normalized(f"up_norm_{i}", x, training)
                 if training and self.dropout and i >= self.depth - DROPPED:
-                    own = tf.random.experimental.stateless_fold_in(seed, i)
-                    x = x * replicas.drawn(_dropout, x.shape, own, rate=self.dropout, dtype=x.dtype)
+                    own = replicas.seed_for(seed, i)
+                    kept = tf.cast(replicas.uniform(x.shape, own) >= self.dropout, x.dtype)
+                    x = x * kept / (1 - self.dropout)
                 skip = skips.pop()
                 x = tf.concat([x, tf.cast(skip, x.dtype)], axis=-1)
         return tf.tanh(x)

@@ -146,20 +146,14 @@ class GAN:
 
         return tf.cond(good, apply, lambda: tf.constant(False))
 
-    def _random(self, draw, shape, stream: int, ahead: int, **kwargs):
-        """Random numbers that follow from (seed, images seen, stream) alone: no generator's state to save, and the same for a
-        batch on however many replicas.
-
-        ahead: images of this step that come before.
-        """
-        return replicas.drawn(draw, shape, self._seed(stream, ahead), **kwargs)
-
     def _seed(self, stream: int, ahead: int = 0):
+        """Random numbers follow from (seed, images seen, stream) alone: there is no generator's state to save. ahead: images of
+        this step that come before."""
         images = self.images_seen.read_value() + ahead
         return tf.stack([images * _STREAMS + stream, tf.constant(self.seed, tf.int64) * 65_536])
 
     def _seed_of_pass(self, stream: int, calls):
-        return tf.random.experimental.stateless_fold_in(self._seed(stream), next(calls))
+        return replicas.seed_for(self._seed(stream), next(calls))
 
     def _augmented(self, images, calls, parts: int):
         """What D sees of images [N,H,W,C], so many batches in one; calls: counts the passes of a step, each draws its own."""
@@ -184,7 +178,7 @@ class GAN:
             reals=reals,
             labels=labels,
             **given,
-            mix=self._random(tf.random.stateless_uniform, (n, 1, 1, 1), MIX, ahead),
+            mix=replicas.uniform((n, 1, 1, 1), self._seed(MIX, ahead)),
             penalise=((self.images_seen - phase.start + ahead) // phase.batch) % objective.penalty_every == 0,
         )
 
@@ -198,13 +192,12 @@ class GAN:
         def random_labels(stream):
             if not objective.labels:
                 return tf.zeros([n], tf.int64)
-            limits = {"minval": 0, "maxval": objective.labels, "dtype": tf.int64}
-            return self._random(tf.random.stateless_uniform, (n,), stream, ahead, **limits)
+            return tf.cast(replicas.uniform((n,), self._seed(stream, ahead), 0, objective.labels), tf.int64)
 
         return {
-            "given": self._random(tf.random.stateless_normal, latents, LATENTS, ahead),
+            "given": replicas.normal(latents, self._seed(LATENTS, ahead)),
             "fake_labels": random_labels(LABELS),
-            "second_given": self._random(tf.random.stateless_normal, latents, SECOND_LATENTS, ahead),
+            "second_given": replicas.normal(latents, self._seed(SECOND_LATENTS, ahead)),
             "second_labels": random_labels(SECOND_LABELS),
         }
 
