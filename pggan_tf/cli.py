@@ -138,7 +138,7 @@ def asked(config_file: str | None, given: dict) -> list[configs.Config]:
     size, minutes = given.pop("target_res", recipes.PIPELINE_RES), given.pop("minutes", None)
     for part in parts:
         own = {"target_res": size // part.reduced} | ({"minutes": minutes * part.share} if minutes else {})
-        base = recipes.recipe(part.recipe)
+        base = dataclasses.replace(recipes.recipe(part.recipe), **part.settings)
         wanted.append(_completed(base, configs.taken_by(base, given) | own))
     return wanted
 
@@ -179,7 +179,7 @@ def train(config_file, resume, runs, own_folder, cache, dry_run, workers, worker
 
     cluster = clusters.cluster(workers, worker_index, worker_timeout)
     given = {k: v for k, v in given.items() if v is not None}
-    for name in ("data", "init_from", "inception_weights", "features"):
+    for name in ("data", "init_from", "vgg_weights", "inception_weights", "features"):
         if os.path.exists(given.get(name, "")) and (name != "features" or given[name].endswith(".keras")):
             given[name] = os.path.abspath(given[name])  # a run may be resumed from another folder
     if own_folder and (resume or runs):
@@ -197,26 +197,41 @@ def train(config_file, resume, runs, own_folder, cache, dry_run, workers, worker
     if len(wanted) > 1 and cluster.addresses:
         each = " and ".join(f"--recipe {config.recipe}" for config in wanted)
         raise UserError(f"--recipe {given['recipe']} trains one run after the other: on several machines give {each}.")
-    folders = []
-    for config in wanted:
-        folder = Path(own_folder) if own_folder else None
+    own = Path(own_folder) if own_folder else None
+    folders = [own and own / config.recipe if len(wanted) > 1 else own for config in wanted]
+    planned = dry_run and not any(c.minutes is not None or c.init_from is not None or c.probe for c in wanted)
+    # All data first: the second run's must not be missed when the first has trained for hours.
+    data = [None if planned else _data(*each, cache, dry_run) for each in zip(wanted, folders)]
+    for i, (config, shards) in enumerate(zip(wanted, data)):
         if len(wanted) > 1:
             click.echo(f"{config.recipe}, {config.target_res} px")
-            folder = folder and folder / config.recipe
-        folders.append(_train(config, started, runs or "runs", folder, cache, dry_run, cluster))
+        if planned:
+            click.echo(json.dumps(configs.to_dict(config), indent=1))
+            click.echo(growth.table(configs.schedule(config)))
+            continue
+        terminal.start_tensorflow()
+        from pggan_tf.training import session
+
+        folders[i] = session.start(
+            config,
+            shards,
+            runs or "runs",
+            folder=folders[i],
+            dry_run=dry_run,
+            started=started,
+            cache=cache,
+            say=click.echo,
+            cluster=cluster,
+        )
+        if folders[i]:
+            click.echo(folders[i])
         started = time.monotonic()
     if len(wanted) > 1 and not dry_run:
         click.echo(f"to use them together: pggan generate {folders[0]} --upscale {folders[1]} --grid faces.png")
 
 
-def _train(
-    config: configs.Config, started: float, runs: str, folder: Path | None, cache: str | None, dry_run: bool, cluster
-) -> Path | None:
-    """One run; returns its folder: `folder`, or a new one in `runs`. started: when the time of --minutes began."""
-    if dry_run and config.minutes is None and config.init_from is None and not config.probe:
-        click.echo(json.dumps(configs.to_dict(config), indent=1))
-        click.echo(growth.table(configs.schedule(config)))
-        return None
+def _data(config: configs.Config, folder: Path | None, cache: str | None, dry_run: bool):
+    """The shards of a run that is to be trained in `folder`, or gone on with there; what can be refused by now is."""
     from pggan_tf.training import run, tracking
 
     tracking.check(config.log)
@@ -227,23 +242,7 @@ def _train(
             run.claim(folder)
         shards = _shards(config, cache)
     configs.network_options(config, shards.manifest.classes)
-    terminal.start_tensorflow()
-    from pggan_tf.training import session
-
-    folder = session.start(
-        config,
-        shards,
-        runs,
-        folder=folder,
-        dry_run=dry_run,
-        started=started,
-        cache=cache,
-        say=click.echo,
-        cluster=cluster,
-    )
-    if folder:
-        click.echo(folder)
-    return folder
+    return shards
 
 
 def _shards_again(config: configs.Config, environment: dict, cache: str | None, moved: bool):
@@ -280,6 +279,8 @@ def _replaced(config: configs.Config, given: dict) -> configs.Config:
         if given.get("loss") == "none":  # the generator alone, from the first image to the last
             former |= {"pretrain_images": 0} | ({"content": "none"} if config.content == "discriminator" else {})
         given = {**former, **given}
+    if "vgg_weights" in given and config.content == "discriminator":  # better features are at hand
+        given = {"content": "vgg19", **given}
     return dataclasses.replace(config, **given)
 
 

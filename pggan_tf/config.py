@@ -112,9 +112,11 @@ class Config:
     pixel: str = option("none", "loss of the generator by pixels", objectives.PIXEL)
     pixel_weight: float = option(1.0, "weight of the pixel loss", least=0)
     content: str = option(
-        "none", "features in which images have to be alike: of VGG19, or the discriminator's own", objectives.CONTENT
+        "none",
+        "features in which images have to be alike: of VGG19, or the discriminator's own",
+        tuple(objectives.CONTENT),
     )
-    content_weight: float = option(1.0, "weight of the features", least=0)
+    content_weight: float | None = option(None, "weight of the features", least=0)
     vgg_weights: str | None = option(None, "weights of VGG19 without its top, .h5; by default Keras downloads them")
     update: str = option("one-stage", "how both networks' gradients are taken", UPDATES)
     critic_steps: int = option(
@@ -542,6 +544,8 @@ def complete(config: Config) -> Config:
     _check_objective(config)
     resolutions = _resolutions(config, kind)
     changes = {name: value for name, value in kind.usual.items() if getattr(config, name) is None}
+    if config.content_weight is None:
+        changes["content_weight"] = objectives.CONTENT[config.content]
     changes |= {"resolutions": resolutions, "target_res": resolutions[-1], **_penalty(config, kind)}
     for name in ("batch", "learning_rate", "fade_images", "stable_images", "penalty_weight"):
         table = changes.get(name) or getattr(config, name)

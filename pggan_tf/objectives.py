@@ -196,7 +196,8 @@ class Objective:
 
 
 PIXEL = ("none", "l1", "mse")
-CONTENT = ("none", "vgg19", "discriminator")
+# Features -> their usual weight: that of VGG19 beside an adversarial weight of 1e-3 is published (Ledig et al. 2017, eq. 3).
+CONTENT = {"none": 1.0, "vgg19": 1.0, "discriminator": 1e-2}
 PENALTIES = ("gp", "r1", "r2", "r1+r2", "none")
 
 # The names of --loss: a pair and the penalty that it starts with: the published one, or what has done best here (R1, lazily).

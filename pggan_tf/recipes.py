@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pggan_tf.config import Config
 from pggan_tf.errors import UserError, nearest
@@ -159,7 +160,7 @@ RECIPES: dict[str, dict] = {
         "decay_share": 0.5,
     },
     # Ledig et al. 2017, section 3.2; without batch normalisation in the generator (Wang et al. 2018, ESRGAN, section 3.1), with
-    # equalised rates, which ask for a higher learning rate than their 1e-4.
+    # equalised rates, which ask for a higher learning rate than their 1e-4. The squared error stays in when D joins: it holds colours.
     "srgan": {
         **_IMAGES,
         "task": "upscale",
@@ -173,7 +174,6 @@ RECIPES: dict[str, dict] = {
         "pixel_weight": 1.0,
         "content": "discriminator",
         "adversarial_weight": 1e-3,
-        "content_weight": 1e-2,
         "learning_rate": {4: 2e-3},
         "adam_betas": (0.9, 0.999),
         "batch": {4: 16},
@@ -198,16 +198,21 @@ RECIPES: dict[str, dict] = {
 @dataclass(frozen=True)
 class Part:
     """One of several runs that are trained by one command. reduced: how many times smaller its images are than --target-res;
-    share: of the time."""
+    share: of the time; settings: in place of the recipe's own."""
 
     recipe: str
     reduced: int
     share: float
+    settings: Mapping = field(default_factory=dict)
 
 
 # Recipes in turn. The costly last stages of growing are left to a network that enlarges.
 PIPELINES: dict[str, tuple[Part, ...]] = {
-    "pggan-separable+srgan": (Part("pggan-separable", 4, 0.6), Part("srgan", 1, 0.4)),
+    # SRGAN learns from the very squares that the first part learned small: it will be given nothing else.
+    "pggan-separable+srgan": (
+        Part("pggan-separable", 4, 0.6),
+        Part("srgan", 1, 0.4, {"crop": Config.crop, "filter": Config.filter}),
+    ),
 }
 PIPELINE_RES = 256
 

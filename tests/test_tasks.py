@@ -138,6 +138,8 @@ def test_pairs_are_translated(tmp_path):
             "colorize",
             "--task",
             "translate",
+            "--loss",
+            "none",
             "--data",
             tmp_path / "a",
             "--target-res",
@@ -182,6 +184,16 @@ def test_a_pipeline_is_trained_by_one_command(tmp_path):
     assert out.splitlines()[-1].endswith(f"pggan generate {faces} --upscale {larger} --grid faces.png")
     code, _, err = pggan("generate", faces, "--upscale", larger, "--count", "2", "--npz", tmp_path / "a.npz")
     assert code == 0 and np.load(tmp_path / "a.npz")["images"].shape == (2, 32, 32, 3), err
+
+
+def test_a_pipeline_misses_no_data_later(tmp_path):
+    """Photos that are large enough for the first run and not for the second are refused before either begins."""
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        Image.fromarray(np.full((100, 100, 3), 80 * i, np.uint8)).save(tmp_path / "photos" / f"{i}.png")
+    options = ["--data", tmp_path / "photos", "--target-res", "256", "--runs", tmp_path / "runs"]
+    refused(train("--recipe", "pggan-separable+srgan", *options), "smaller than 256x256")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_classes_can_be_asked_for(tmp_path, photos):

@@ -184,7 +184,7 @@ def of_keras(name: str) -> Features:
             model = keras.saving.load_model(name, compile=False, safe_mode=True)
         except Exception as error:  # Keras raises many kinds for a file that is not what it says
             raise UserError(f"--features {name}: cannot be loaded ({str(error).splitlines()[0][:150]}).") from None
-        key, name = _sha256(Path(name)), Path(name).stem
+        key, name = _sha256(Path(name)), Path(name).name
     else:
         known = _applications()
         if name not in known:
@@ -212,6 +212,13 @@ def _from_model(model, name: str, key: str, preprocess) -> Features:
         outputs = [last.input, last(last.input)]
     else:
         (out,) = model.outputs
+        if len(out.shape) == 2 and isinstance(
+            last, keras.layers.Activation | keras.layers.Softmax | keras.layers.Reshape
+        ):
+            raise UserError(
+                f"--features {name}: ends in '{last.name}' without a dense layer before it, so it gives classes and no features. "
+                "Take another network."
+            )
         outputs = [out if len(out.shape) == 2 else keras.layers.GlobalAveragePooling2D()(out)]
     inner = keras.Model(model.inputs[0], outputs)
     size = model.inputs[0].shape[1:3]

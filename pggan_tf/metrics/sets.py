@@ -63,7 +63,9 @@ def of_sampler(
 
     def read(start, stop):
         z = synthesis.latents(range(first_seed + start, first_seed + stop), generator.latent_size)
-        labels = np.arange(start, stop) % max(1, len(generator.classes))
+        # Of an image's number alone, and not in turn: some metrics look at neighbours.
+        classes = max(1, len(generator.classes))
+        labels = np.array([np.random.default_rng((first_seed, i)).integers(classes) for i in range(start, stop)])
         return sampler.images(z, resolution, alpha, labels=labels)
 
     return Images(name, None, resolution, generator.channels, read)

@@ -35,6 +35,12 @@ LATENTS, SECOND_LATENTS, MIX, LABELS, SECOND_LABELS, AUGMENT, GIVEN, DROPOUT = r
 _STREAMS = 8
 
 
+CONTENT = {  # for the log
+    "vgg19": "; images should look alike to VGG19",
+    "discriminator": "; images should look alike to the discriminator's own features, there being no others",
+}
+
+
 class GAN:
     """Everything that training changes lives here, as variables; `state()` names them all.
 
@@ -109,13 +115,14 @@ class GAN:
 
     def how_updated(self, resolution: int) -> str:
         """For the log: the update rule, and what it comes to with this loss and discriminator."""
-        if self.discriminator is None:
-            return "the generator alone, by its pixel loss"
-        if self.update is not updates.one_stage:
-            return "two-stage: the discriminator's steps, then the generator's"
         objective = self.objective_at(resolution)
+        if self.discriminator is None or objective.adversarial is None:
+            return "the generator alone, by its pixel loss"
+        content = CONTENT.get(objective.content, "")
+        if self.update is not updates.one_stage:
+            return f"two-stage: the discriminator's steps, then the generator's{content}"
         way = updates.one_stage_by(objective, self.discriminator.sample_group, self.discriminator.maps)
-        return f"one-stage: the generator is trained on {updates.WAYS[way]}"
+        return f"one-stage: the generator is trained on {updates.WAYS[way]}{content}"
 
     def begin(self, phase: Phase) -> None:
         """Fresh optimisers over the variables that `phase` trains.
