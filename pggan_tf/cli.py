@@ -279,6 +279,8 @@ def _replaced(config: configs.Config, given: dict) -> configs.Config:
         if given.get("loss") == "none":  # the generator alone, from the first image to the last
             former |= {"pretrain_images": 0} | ({"content": "none"} if config.content == "discriminator" else {})
         given = {**former, **given}
+    if "inception_weights" in given and config.metrics and "metrics" not in given and config.task == "generate":
+        given = {"metrics": tuple(dict.fromkeys([*config.metrics, "fid"])), **given}
     if "vgg_weights" in given and config.content == "discriminator":  # better features are at hand
         given = {"content": "vgg19", **given}
     return dataclasses.replace(config, **given)

@@ -479,6 +479,10 @@ def _penalty(config: Config, kind: networks.Kind) -> dict:
         changes["penalty_every"] = usual["penalty_every"]
     if config.drift is None:
         changes["drift"] = own["drift"]
+    if config.loss == "wgan" and penalty == "none" and config.spectral == "none" and config.weight_clip is None:
+        changes["weight_clip"] = (
+            0.01  # Arjovsky et al. 2017, algorithm 1: something has to keep the critic's slope small
+        )
     if penalty == "gp" and (config.discriminator_norm or kind.usual["discriminator_norm"]) == "batch":
         if config.discriminator_norm == "batch":
             raise UserError(
@@ -520,10 +524,19 @@ def check_read(config: Config, given: Iterable[str]) -> None:
         "vgg_weights": (config.content == "vgg19", "it belongs to --content vgg19"),
         "pretrain_share": (config.pretrain_images > 0, "it belongs to --pretrain-images"),
         "lsgan_targets": (config.loss == "lsgan", "it belongs to --loss lsgan"),
-        **{f: (config.metrics is not None, "it belongs to --metrics") for f in _OF_METRICS},
+        **{f: (config.metrics is not None, "it belongs to --metrics") for f in ("metrics_every", "metrics_images")},
+        **{
+            f: (
+                metrics.needs_features(config.metrics or ()),
+                "it belongs to --metrics fid, kid and others that need features",
+            )
+            for f in ("features", "inception_weights")
+        },
         **{f: (config.minutes is not None, "it belongs to --minutes") for f in ("stage_growth", "fade_share")},
         **{f: (adversarial, "there is no discriminator with --loss none") for f in _OF_DISCRIMINATORS},
     }
+    if "stddev_group" in kind.structure:
+        read["stddev_group"] = (config.minibatch == "stddev", "it belongs to --minibatch stddev")
     others = [f for f in OF_IMAGES if f not in structure] if config.task == "generate" else []
     read |= dict.fromkeys(others, (False, "it belongs to tasks from images to images"))
     for name in given:
@@ -531,7 +544,6 @@ def check_read(config: Config, given: Iterable[str]) -> None:
             raise UserError(f"{flag(name)}: nothing would read it: {read[name][1]}.")
 
 
-_OF_METRICS = ("metrics_every", "metrics_images", "features", "inception_weights")
 _OF_DISCRIMINATORS = ("critic_steps", "weight_clip", "discriminator_rate", "update", "drift", "adversarial_weight")
 
 

@@ -43,41 +43,43 @@ def _shards_manifest(location: str) -> dict | None:
     return None
 
 
-def _smallest_side(location: str, count: int) -> int | None:
-    """The smallest side of some of a source's pictures; None where they are drawn at any size."""
+def _shapes(location: str, count: int) -> list[tuple[int, int]]:
+    """(height, width) of some of a source's pictures; none where they are drawn at any size."""
     import numpy as np
     from PIL import Image
 
     from preprocessing import sources
 
     if location in sources.WORDS:
-        return None
+        return []
     source = sources.open_source(location, count=count)
-    sides = []
+    shapes = []
     for number in np.unique(np.linspace(0, max(0, len(source) - 1), _LOOKED_AT).astype(int)):
         for item in source.items(int(number), int(number) + 1):
             data = item.data() if callable(item.data) else item.data
             if isinstance(data, np.ndarray):
-                sides.append(min(data.shape[:2]))
+                shapes.append(data.shape[:2])
             elif isinstance(data, bytes):
                 try:
                     with Image.open(io.BytesIO(data)) as picture:
-                        sides.append(min(picture.size))
+                        shapes.append(picture.size[::-1])
                 except Exception:  # decoders raise anything; which pictures cannot be used is said where they are read
                     continue
-    if not sides:
+    if not shapes:
         raise UserError(f"{location}: none of its pictures can be read.")
-    return min(sides)
+    return shapes
 
 
 @dataclasses.dataclass
 class _Set:
-    """One of the two: location, and what is known of it before any image is read. side: its own size, or None."""
+    """One of the two: location, and what is known of it before any image is read. side: its own size, or None; of pictures, what
+    all but a few have. shapes: of some of them."""
 
     location: str
     side: int | None
     generator: object = None
     held: dict | None = None
+    shapes: list = dataclasses.field(default_factory=list)
 
     @classmethod
     def look(cls, location: str, count: int) -> _Set:
@@ -96,7 +98,14 @@ class _Set:
                     f"{location}: holds pairs of images, which cannot be measured as one. Give a folder of one kind."
                 )
             return cls(location, held["resolutions"][-1], held=held)
-        return cls(location, _smallest_side(location, count))
+        shapes = _shapes(location, count)
+        sides = sorted(min(shape) for shape in shapes)
+        return cls(location, sides[len(sides) // 20] if sides else None, shapes=shapes)
+
+    @property
+    def alike(self) -> bool:
+        """Whether its pictures are squares of one size."""
+        return all(shape == (self.side, self.side) for shape in self.shapes)
 
     def open(self, size: int, filter: str, cache: str | None, count: int, say):
         """-> (sets.Images of `size` pixels, how many of the source's pictures could not be used)."""
@@ -128,11 +137,15 @@ class _Set:
         return images, skipped
 
     def how_resized(self, size: int, filter: str) -> str | None:
+        if not self.alike:
+            low, high = (f([side for shape in self.shapes for side in shape]) for f in (min, max))
+            smaller = "" if self.side < size else "; smaller ones are left out"
+            return f"{self.location}: pictures of {low} to {high} pixels a side, cut to squares and brought to {size} px by {filter}{smaller}"
         if self.side in (None, size):
             return None
         if self.held and any(r % size == 0 for r in self.held["resolutions"]):
             return f"{self.location}: {self.side} px, stored or reduced to {size} px by means of blocks"
-        return f"{self.location}: {'' if self.generator or self.held else 'about '}{self.side} px, brought to {size} px by {filter}"
+        return f"{self.location}: {self.side} px, brought to {size} px by {filter}"
 
 
 def _table(title: str, figures: dict, floors: dict) -> None:
@@ -227,6 +240,11 @@ def command(a, b, names, features_name, inception_weights, images, size, filter,
         features = sources_of_features.load(features_name, weights, root, say)
         sets.check(names, features)
     both = [_Set.look(location, images * (1 + floor)) for location in (a, b)]
+    if pairs and not size and (odd := next((s for s in both if not s.alike), None)):
+        raise UserError(
+            f"--metrics {pairs[0]}: the pictures of {odd.location} are not squares of one size, and cutting and resizing them changes "
+            "the figure. Give --size to have that done, or measure squares."
+        )
     size = size or min((s.side for s in both if s.side), default=64)
     notes = [note for s in both if (note := s.how_resized(size, filter))]
     (real, skipped), (fake, also_skipped) = (s.open(size, filter, cache, images * (1 + floor), say) for s in both)

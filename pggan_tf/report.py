@@ -80,6 +80,17 @@ class Run:
                 out.setdefault(name, []).append((line["images"], line["seconds"], value))
         return out
 
+    @property
+    def caveats(self) -> list[tuple[str, str]]:
+        """(metrics, what has to be said of them), of the last measurement."""
+        said: dict[str, list] = {}
+        for name, caveats in (self.measured[-1].get("caveats", {}) if self.measured else {}).items():
+            for caveat in caveats:
+                said.setdefault(caveat, []).append(name)
+        out = [(", ".join(names), caveat) for caveat, names in said.items()]
+        details = self.measured[-1].get("details", {}) if self.measured else {}
+        return out + [(name, f"{value:.4g}") for name, value in details.items() if name.endswith(" of the data")]
+
 
 def _lines(path: Path) -> list[dict]:
     """The objects in a file of JSON lines. The last may be half written: somebody is training."""

@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pggan_tf import cli, synthesis
 from pggan_tf import config as configs
@@ -72,6 +73,22 @@ def test_a_set_against_itself(sets, tmp_path, capsys):
     assert figures["psnr"]["value"] is None and "infinite" in figures["psnr"]["caveats"][-1]
 
 
+def test_pictures_of_all_sizes(tmp_path, capsys):
+    """One small picture does not bring all others to its size; cutting and resizing are said, and pairs are not spoilt by them."""
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(40):
+            size = (8, 9) if i == 7 else (32, 40)
+            Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(tmp_path / name / f"{i:02}.png")
+    assert evaluate(tmp_path / "a", tmp_path / "b", "--metrics", "swd") == 0
+    out = capsys.readouterr().out
+    assert "32 px" in out and "pictures of 8 to 40 pixels a side, cut to squares and brought to 32 px by lanczos" in out
+    assert "smaller ones are left out" in out
+    assert evaluate(tmp_path / "a", tmp_path / "b", "--metrics", "psnr") == 2
+    assert "not squares of one size" in capsys.readouterr().err
+
+
 def test_sets_of_unlike_size_and_the_floor(sets, tmp_path, capsys):
     """At the smaller size, with a note; halves of A are as large as the sets compared."""
     json_file = tmp_path / "figures.json"
@@ -88,7 +105,7 @@ def test_sets_of_unlike_size_and_the_floor(sets, tmp_path, capsys):
     ]
     assert evaluate(sets / "large.npz", sets / "a.npz", *arguments) == 0
     out = capsys.readouterr().out
-    assert "large.npz: about 24 px, brought to 16 px by bicubic" in out and "floor" in out
+    assert "large.npz: 24 px, brought to 16 px by bicubic" in out and "floor" in out
     found = json.loads(json_file.read_text())
     assert (found["resolution"], found["images"]) == (16, 10)
     for figure in found["metrics"].values():
@@ -138,6 +155,7 @@ def test_metrics_while_training(measured):
     for line in found:
         assert set(line["metrics"]) == {"swd", "fid[random]", "recall[random]"} and line["measured"] == 60
         assert set(line["details"]) == {"swd_8", "swd spread"}
+        assert "60 images" in " ".join(line["caveats"]["fid[random]"]) and line["caveats"].keys() >= {"swd"}
     best = json.loads((measured / "best.json").read_text())
     whole = [x for x in found if x["images"] >= 2400]  # before, the last stage is still fading in
     expected = min(whole, key=lambda x: x["metrics"]["swd"])

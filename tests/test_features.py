@@ -138,7 +138,7 @@ def test_a_keras_file_gives_what_goes_into_its_last_layer(tmp_path, activation):
     path = tmp_path / "mine.keras"
     model.save(path)
     found = features.load(str(path), "", tmp_path)
-    assert (found.name, found.size, found.classes) == ("mine", 4, 6) and "not on Inception" in found.caveat
+    assert (found.name, found.size, found.classes) == ("mine.keras", 4, 6) and "not on Inception" in found.caveat
     images = RNG.integers(0, 256, (3, 16, 16, 3), np.uint8)
     got, logits = found.of(images)
     pooled = keras.Model(model.inputs[0], model.layers[-2].output)(images.astype(np.float32)).numpy()

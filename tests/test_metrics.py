@@ -343,3 +343,29 @@ def _portrait(index):
     from preprocessing.sources import portraits
 
     return portraits.portrait(index, 32)
+
+
+def test_patches_that_no_disk_holds_are_refused_before_any_is_written(tmp_path, monkeypatch):
+    """A page of a sparse file that cannot be written later would kill the process."""
+    monkeypatch.setattr(swd.tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(OSError):
+        swd.on_disk((1 << 50,), np.int16)
+    array = swd.on_disk((3, 5), np.int16)
+    assert array.shape == (3, 5) and not array.any()
+
+
+def test_neighbours_among_the_images_of_a_conditional_generator_may_be_of_one_class():
+    """MS-SSIM looks at neighbours: with classes in turn, no two would ever be of one class."""
+
+    class Sampler:
+        class generator:
+            latent_size, classes, channels = 4, ("a", "b"), 3
+
+        def images(self, z, resolution, alpha, labels):
+            return np.broadcast_to(labels[:, None, None, None].astype(np.uint8), (len(z), 4, 4, 3))
+
+    made = sets.of_sampler(Sampler(), 4)
+    labels = made.read(0, 200)[:, 0, 0, 0]
+    same = (labels[0::2] == labels[1::2]).mean()
+    assert 0.3 < same < 0.7 and 0.4 < labels.mean() < 0.6
+    np.testing.assert_array_equal(made.read(50, 60)[:, 0, 0, 0], labels[50:60])

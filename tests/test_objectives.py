@@ -160,3 +160,10 @@ def test_r1_and_r2_are_taken_where_they_say():
         assert float(loss) == pytest.approx(expected, rel=1e-5) and float(gradient) == pytest.approx(
             2 * expected, rel=1e-5
         )
+
+
+def test_drift_is_the_mean_square_of_what_d_says_of_reals():
+    """Karras et al. 2018, appendix A.1: 0.001 E[D(x)^2]; of the WGAN loss f(fake) - f(real)."""
+    real, fake = tf.constant([[2.0], [-4.0]]), tf.constant([[1.0], [1.0]])
+    objective = objectives.Objective(objectives.ADVERSARIAL["wgan"], drift=0.001)
+    np.testing.assert_allclose(objective.discriminator(real, fake), [1 - 2 + 0.004, 1 + 4 + 0.016], rtol=1e-6)

@@ -73,10 +73,11 @@ def test_lazy_penalty_is_rare_and_as_much_heavier():
     def gradient(every, penalise):
         record = {}
         batch = batch_of(reals, z, penalise=penalise)
-        updates.two_stage(players(model, Objective(ADVERSARIAL["wgan"], "r1", 5.0, every), record), [batch])
-        return np.concatenate([g.numpy().ravel() for g in record["d"]])
+        stats = updates.two_stage(players(model, Objective(ADVERSARIAL["wgan"], "r1", 5.0, every), record), [batch])
+        return np.concatenate([[stats["penalty"]], *(g.numpy().ravel() for g in record["d"])])
 
     always, lazy_on, lazy_off = gradient(1, True), gradient(4, True), gradient(4, False)
+    assert always[0] > 0 and lazy_off[0] == 0
     np.testing.assert_allclose((lazy_on + 3 * lazy_off) / 4, always, rtol=1e-3, atol=1e-4 * np.abs(always).max())
 
 

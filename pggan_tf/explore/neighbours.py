@@ -109,7 +109,9 @@ def check(
     labels = seeds % max(1, len(sampler.generator.classes)) if labels is None else labels
     samples = sampler.images(z, stage, truncation=truncation, labels=labels)
     if features is None:
-        size = max((r for r in sampler.generator.resolutions if r <= min(COMPARED, stage)), default=stage)
+        size = stage
+        while size > COMPARED and size % 2 == 0:
+            size //= 2
         measure, describe = "root mean square of pixels, 0 to 255", {}
     else:
         size, measure = stage, f"root mean square of features '{features.name}'"

@@ -50,7 +50,8 @@ def frechet(mean_a, covariance_a, mean_b, covariance_b) -> float:
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     # A^(1/2) B A^(1/2) has the eigenvalues of A B and is symmetric: none of them turns complex by rounding.
     cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariance_b @ root), 0)).sum()
-    return float(means + np.trace(covariance_a) + np.trace(covariance_b) - 2 * cross)
+    # Below 0 by rounding alone, for sets that are all but the same.
+    return max(0.0, float(means + np.trace(covariance_a) + np.trace(covariance_b) - 2 * cross))
 
 
 def figures(real, fake) -> dict[str, Figure]:

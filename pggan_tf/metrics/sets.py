@@ -152,11 +152,14 @@ class _FeatureTable:
         for part, found in zip(self.shapes, self.features.of(batch)):
             if not self.at:
                 shape = self.shapes[part]
-                self.arrays[part] = (
-                    np.lib.format.open_memmap(self._partial(part), "w+", np.float32, shape)
-                    if self.files
-                    else swd.on_disk(shape, np.float32)
-                )
+                if self.files:
+                    with self._partial(part).open("w+b") as file:
+                        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                        np.lib.format.write_array_header_1_0(file, header)
+                        file.flush()
+                        self.arrays[part] = swd.on_disk(shape, "<f4", file)
+                else:
+                    self.arrays[part] = swd.on_disk(shape, np.float32)
             self.arrays[part][self.at : self.at + len(batch)] = found
         self.at += len(batch)
 

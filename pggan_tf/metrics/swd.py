@@ -8,7 +8,10 @@ the sorted projections. The figure's spread is the standard deviation over the f
 
 from __future__ import annotations
 
+import contextlib
+import math
 import mmap
+import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -50,10 +53,15 @@ def _positions(number: int, level: int, side: int) -> np.ndarray:
     return np.random.default_rng((number, level)).integers(0, side - SIZE + 1, (PATCHES, 2))
 
 
-def on_disk(shape: tuple[int, ...], dtype) -> np.ndarray:
-    """An array of zeros in a file without a name: it need not fit into memory, and is gone with the process, however that ends."""
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(file, dtype, "w+", shape=shape)
+def on_disk(shape: tuple[int, ...], dtype, file=None) -> np.ndarray:
+    """An array of zeros in a file: it need not fit into memory. Without `file`, which is open for writing, in one that has no name
+    and is gone with the process, however that ends. OSError where the disk has no place for all of it: found out here, for a page
+    that cannot be written later kills the process."""
+    with contextlib.nullcontext(file) if file else tempfile.TemporaryFile() as file:
+        start = file.tell()
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), start, max(1, math.prod(shape) * np.dtype(dtype).itemsize))
+        return np.memmap(file, dtype, "r+" if hasattr(os, "posix_fallocate") else "w+", start, shape)
 
 
 def _give_back(array: np.ndarray) -> None:

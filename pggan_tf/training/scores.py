@@ -41,7 +41,7 @@ class Scores:
             if self.config.task != "generate":  # the images that it is shown a part of
                 self.truth = sets.of_originals(self.samples)
             count = min(self.images, self.truth.count)
-            self.real = sets.collect(self.names, self.truth, 0, count, self.features, self.cache, alone=False)
+            self.real = sets.collect(self.names, self.truth, 0, count, self.features, self.cache)
             self.resolution = resolution
 
     def figures(self, generator, shards, resolution: int, alpha: float = 1.0) -> dict[str, metrics.Figure]:
@@ -94,7 +94,14 @@ class Scores:
         details = {part: value for figure in found.values() for part, value in figure.parts.items()}
         details |= {f"{name} spread": figure.spread for name, figure in found.items() if figure.spread is not None}
         line = {"images": run.images_seen, "seconds": round(run.seconds, 3), "resolution": phase.resolution}
-        line |= {"measured": self.real.images, "metrics": values, "details": details}
+        # What has neither better nor worse is good where it is what the data have.
+        details |= {
+            f"{name} of the data": float(self.real.values[name].mean())
+            for name in values
+            if name in self.real.values and not metrics.METRICS[name].better
+        }
+        caveats = {name: list(figure.caveats) for name, figure in found.items() if figure.caveats}
+        line |= {"measured": self.real.images, "metrics": values, "details": details, "caveats": caveats}
         self.file.write(json.dumps(line) + "\n")
         with self.writer.as_default(step=run.images_seen):
             for name, value in (values | details).items():
