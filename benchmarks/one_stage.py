@@ -1,7 +1,8 @@
 """One-stage training against our two-stage and the wasteful two-stage of tutorials: time for an iteration, and quality over time.
 
-python -m benchmarks.one_stage                                  # time for an iteration, at 32, 64 and 256 px
-python -m benchmarks.one_stage --race DIR --minutes 5           # and sliced Wasserstein distance over minutes, as a plot
+python -m benchmarks.one_stage                                # an iteration at 32, 64 and 256 px, and races on drawn portraits
+python -m benchmarks.one_stage --race DIR --minutes 5         # races on DIR: sliced Wasserstein distance over minutes, as a plot
+python -m benchmarks.one_stage --minutes 0                    # time for an iteration alone
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ FORMS = {
     },
 }
 BATCHES = {"dcgan": {4: 64, 64: 32, 256: 4}, "pggan": {4: 16, 256: 4}, "colorize": {4: 16, 64: 8, 256: 2}}
+RACED = ("DCGAN", "PGGAN", "colorizer, group norm")
 IMAGES, SAMPLES = 2048, 12  # of each measurement; measurements of a race
 
 
@@ -176,17 +178,21 @@ def time_to(curve: list, level: float) -> float | None:
 
 
 def plot(races: dict, path: str) -> None:
-    """races: form -> {rule: curve}. Quality over wall-clock, one panel for each form."""
+    """races: (pixels, form) -> {rule: curve}. Quality over wall-clock, a row of panels for each size."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(races), figsize=(4.2 * len(races), 3.4), squeeze=False, layout="constrained")
-    for axis, (form, curves) in zip(axes[0], races.items()):
+    sizes, forms = (list(dict.fromkeys(key[i] for key in races)) for i in (0, 1))
+    shape = {"figsize": (4.2 * len(forms), 3.4 * len(sizes)), "squeeze": False, "layout": "constrained"}
+    figure, axes = pyplot.subplots(len(sizes), len(forms), **shape)
+    for (size, form), curves in races.items():
+        axis = axes[sizes.index(size), forms.index(form)]
         for rule, curve in curves.items():
             axis.plot([s / 60 for s, _, _ in curve], [v for _, _, v in curve], marker=".", label=rule)
-        axis.set(title=form, xlabel="minutes of training", ylabel="sliced Wasserstein distance × 10³", yscale="log")
+        axis.set(xlabel="minutes of training", ylabel="sliced Wasserstein distance × 10³", yscale="log")
+        axis.set(title=f"{form}, {size} px")
         axis.legend()
     figure.savefig(path, dpi=120)
 
@@ -201,8 +207,8 @@ def plot(races: dict, path: str) -> None:
 )
 @click.option("--precision", default="auto", show_default=True)
 @click.option("--rounds", default=3, show_default=True, help="times that every rule is measured, in turn")
-@click.option("--race", "data", help="folder of images to train on: quality over time, at the first of the resolutions")
-@click.option("--minutes", default=3.0, show_default=True, help="of training for every rule of a race")
+@click.option("--race", "data", default="portraits", show_default=True, help="images to race on: quality over time")
+@click.option("--minutes", default=3.0, show_default=True, help="of training for every rule of a race; 0: no race")
 @click.option("--plot", "picture", default="one_stage.png", show_default=True, help="where the race is drawn")
 def main(resolutions, forms, precision, rounds, data, minutes, picture) -> None:
     from rich.console import Console
@@ -242,44 +248,41 @@ def main(resolutions, forms, precision, rounds, data, minutes, picture) -> None:
     if rounds:
         console.print(f"an iteration of both networks, {precision}; median of {rounds} rounds in turn")
         console.print(table)
-    if not data:
+    if not minutes:
         return
     races = {
-        form: {
+        (resolution, form): {
             rule: measure.in_process(
-                race, form=form, rule=rule, resolution=sizes[0], precision=precision, data=data, minutes=minutes
+                race, form=form, rule=rule, resolution=resolution, precision=precision, data=data, minutes=minutes
             )
             for rule in RULES
         }
-        for form in chosen
+        for resolution in sizes
+        for form in RACED
+        if form in chosen
     }
     plot(races, picture)
     table = Table(box=None)
-    for name in (
+    columns = (
+        "px",
         "network",
         "rule",
         "images",
         "best distance",
         "distance that all reach",
         "minutes to it",
-        "times one-stage's",
-    ):
+        "one-stage's",
+    )
+    for name in columns:
         table.add_column(name, justify="left" if name in ("network", "rule") else "right")
-    for form, curves in races.items():
+    for (resolution, form), curves in races.items():
         level = max(min(v for _, _, v in curve) for curve in curves.values())
         first = time_to(curves[RULES[0]], level)
         for rule, curve in curves.items():
             best, reached = min(v for _, _, v in curve), time_to(curve, level)
-            table.add_row(
-                form,
-                rule,
-                f"{curve[-1][1]:,}",
-                f"{best:.1f}",
-                f"{level:.1f}",
-                f"{reached:.2f}",
-                f"{reached / first:.2f}",
-            )
-    console.print(f"{sizes[0]} px, {minutes:g} minutes of training for each; drawn in {picture}")
+            cells = (f"{curve[-1][1]:,}", f"{best:.1f}", f"{level:.1f}", f"{reached:.2f}", f"{reached / first:.2f}")
+            table.add_row(str(resolution), form, rule, *cells)
+    console.print(f"{minutes:g} minutes of training for each, on {data}; drawn in {picture}")
     console.print(table)
 
 

@@ -16,21 +16,14 @@ import click
 from pggan_tf.shards import cache_folder
 
 
-def trained(data: str, minutes: float, runs: str) -> tuple[Path, Path]:
-    """The folders of both runs."""
-    command = [
-        sys.executable,
-        "train.py",
-        "--recipe",
-        "pggan-separable+srgan",
-        "--data",
-        data,
-        "--minutes",
-        str(minutes),
-    ]
-    subprocess.run([*command, "--runs", runs, "--upscale-small"], check=True, cwd=Path(__file__).parents[1])
-    faces, larger = sorted(Path(runs).iterdir())
-    return faces, larger
+def trained(data: str, minutes: float, folder: str) -> tuple[Path, Path]:
+    """The folders of both runs: trained, gone on with, or, if they have ended, as they are. Others than those asked for are
+    refused by `train.py`."""
+    parts = ["pggan-separable", "srgan"]
+    command = [sys.executable, "train.py", "--recipe", "+".join(parts), "--minutes", str(minutes)]
+    command += [] if data == "portraits" else ["--data", data, "--upscale-small"]
+    subprocess.run([*command, "--run", str(Path(folder).absolute())], check=True, cwd=Path(__file__).parents[1])
+    return tuple(Path(folder) / part for part in parts)
 
 
 def sets_of(faces: Path, larger: Path, count: int):
@@ -66,16 +59,16 @@ def sets_of(faces: Path, larger: Path, count: int):
 
 
 @click.command()
-@click.argument("data", type=click.Path(exists=True))
+@click.argument("data")
 @click.option("--minutes", default=60.0, show_default=True, help="of training, for both networks")
 @click.option("--images", default=2000, show_default=True, help="of each set")
 @click.option(
     "--features", help="classes for the Inception score: inception, or a keras.applications network  [none: left out]"
 )
 @click.option(
-    "--runs", default="runs/pipeline", show_default=True, help="folder of the two runs; trained ones are measured again"
+    "--run", default="runs/pipeline", show_default=True, help="folder of the two runs; trained ones are measured again"
 )
-def main(data: str, minutes: float, images: int, features: str | None, runs: str) -> None:
+def main(data: str, minutes: float, images: int, features: str | None, run: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -90,16 +83,17 @@ def main(data: str, minutes: float, images: int, features: str | None, runs: str
     titles = ("SWD", "MS-SSIM", f"IS[{features}]")[: len(names)]
     for name in ("", "px", "images", *(t for title in titles for t in (title, "of real")), "ms an image"):
         table.add_column(name, justify="left" if not name else "right")
-    folders = (
-        sorted(Path(runs).glob("0*")) if Path(runs).is_dir() else trained(str(Path(data).resolve()), minutes, runs)
-    )
+    folders = trained(str(Path(data).resolve()) if Path(data).exists() else data, minutes, run)
+    caveats: dict[str, None] = {}
     for name, seconds, made, real in sets_of(*folders, images):
         half = min(images, real.count) // 2
 
         def figures(other, begin, real=real, half=half):
             one = sets.collect(names, real, 0, half, seen, cache)
             two = sets.collect(names, other, begin, begin + half, seen, cache)
-            return sets.compare(names, one, two, seen).values()
+            found = sets.compare(names, one, two, seen).values()
+            caveats.update((c, None) for figure in found for c in figure.caveats)
+            return found
 
         cells = []
         for pair in zip(figures(made, 0), figures(real, half)):
@@ -108,6 +102,8 @@ def main(data: str, minutes: float, images: int, features: str | None, runs: str
     console = Console(width=150, highlight=False)
     console.print(f"{minutes:g} minutes of training for both networks; real images against others beside every figure")
     console.print(table)
+    for caveat in caveats:
+        console.print(f"note: {caveat}")
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ class Objective:
     """A complete choice: the pair of losses, and what is added to the discriminator's and to the generator's.
 
     penalty: one of PENALTIES; penalty_weight: lambda of gp, gamma of r1 and r2; penalty_every: k > 1 adds the penalty at
-    every k-th step, k times as heavy (lazy regularisation, Karras et al. 2020, section 4); drift: weight of f(real)^2
+    every k-th step, k times as heavy (lazy regularisation, Karras et al. 2020, section 3.1); drift: weight of f(real)^2
     (Karras et al. 2018, appendix A.1). labels: classes that the discriminator tells apart besides, with class_weight
     (ACGAN, Odena et al. 2017, eq. 2 and 3): its logits are then [N, 1 + labels], of which the first is f.
 

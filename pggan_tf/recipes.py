@@ -86,7 +86,7 @@ RECIPES: dict[str, dict] = {
     "acgan": {**_DCGAN, "conditional": True, "fmap_base": 768, "fmap_max": 384},
     # Miyato et al. 2018, table 1, setting C.
     "sngan": {**_DCGAN, "batch": {4: 64}, "loss": "hinge", "discriminator_norm": "none", "spectral": "all"},
-    # Mao et al. 2017, section 4.
+    # DCGAN with the targets of Mao et al. 2017, eq. 8: a - 1 = b - a, so that G minimises a Pearson chi-squared divergence.
     "lsgan": {**_DCGAN, "loss": "lsgan", "lsgan_targets": (-1.0, 1.0, 0.0)},
     # Progressive Pegasus: gray horses of CIFAR-10 and STL-10, 30 + 30 epochs of 250 batches a stage.
     "pegasus": {
@@ -104,7 +104,8 @@ RECIPES: dict[str, dict] = {
         "fade_images": {4: 30 * 250 * 64, 32: 30 * 250 * 32, 96: 30 * 250 * 16},
         "stable_images": {4: 30 * 250 * 64, 32: 30 * 250 * 32, 96: 30 * 250 * 16},
     },
-    # Faces to 256 pixels: mean squared error without batch normalisation won over cross-entropy with it.
+    # Faces to 256 pixels: mean squared error without batch normalisation won over cross-entropy with it. (There, statistics were
+    # averaged over batches with momentum 0.8; here they are measured with the weights as they are, see BatchNorm.)
     "faces-mse": {"target_res": 256, "loss": "mse", "update": "two-stage", "learning_rate": {4: 1e-3}},
     "faces-bce-bn": {
         "target_res": 256,

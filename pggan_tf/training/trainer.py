@@ -49,7 +49,7 @@ class GAN:
     whose content is 'vgg19'. discriminator_rate: its learning rate relative to the generator's. augment: 'none', 'diff' or 'ada', see augment.py. weight_clip: the discriminator's trained
     weights stay within plus and minus this (Arjovsky et al. 2017, algorithm 1). sync_batch: layers that look at a batch look at that of
     all replicas, see `replicas`. objective_at: the objective of a resolution.
-    ema: a second generator, the moving average (Karras et al. 2018, section 6.1: 0.999 per step; here as a half-life in
+    ema: a second generator, the moving average (Karras et al. 2018, appendix A.1: 0.999 per step; here as a half-life in
     images, so that it does not depend on the batch).
     """
 
