@@ -296,14 +296,15 @@ class Run:
         return images // self.snapshot_images + sum(p.end <= images for p in self.phases)
 
     def seconds_left(self) -> float:
-        left = (self.phase.end - self.images_seen) / max(self.speed, 1e-9)
+        """Once there is a speed."""
+        left = (self.phase.end - self.images_seen) / self.speed
         for phase in self.phases[self.phase.index + 1 :]:
             key = phase.part
             # Without a probe: a stage twice as wide costs four times as much.
             left += (
                 growth.expected_seconds(phase, self.speeds)
                 if key in self.speeds
-                else (phase.images / max(self.speed, 1e-9) * (phase.resolution / self.phase.resolution) ** 2)
+                else (phase.images / self.speed * (phase.resolution / self.phase.resolution) ** 2)
             )
         return left
 
@@ -475,7 +476,7 @@ def load_weights(gan: GAN, arrays: Mapping[str, np.ndarray], source: str) -> Non
         if shape != array.shape:
             raise UserError(
                 f"--init-from {source}: {name} is {array.shape} there and {shape} here. "
-                "Give the same --fmap-base, --fmap-max, --latent-size, --channels, and resolutions that begin alike."
+                "Give the same options of the networks, and resolutions that begin alike."
             )
     for name, array in theirs.items():
         mine[name].assign(array)

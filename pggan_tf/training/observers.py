@@ -195,13 +195,18 @@ class Terminal:
     def _text(self, run, stats) -> str:
         phase = run.phase
         alpha = f" alpha {growth.alpha(phase, run.images_seen - phase.start):.2f}" if phase.fade else ""
-        left = (phase.end - run.images_seen) / max(run.speed, 1e-9)
-        text = f"{run.images_seen:,} images{alpha} {run.speed:.0f} img/s D {stats['loss_d']:.3f} G {stats['loss_g']:.3f} phase {_time(left)} run {_time(run.seconds_left())}"
+        text = f"{run.images_seen:,} images{alpha}"
+        if run.speed:
+            text += f" {run.speed:.0f} img/s"
+        text += f" D {stats['loss_d']:.3f} G {stats['loss_g']:.3f}"
+        if run.speed:  # not before a call of the graph that was not its first
+            left = (phase.end - run.images_seen) / run.speed
+            text += f" phase {_time(left)} run {_time(run.seconds_left())} left"
         return text + (f" skipped {run.skipped}" if run.skipped else "")
 
     def snapshot(self, run):
         if not self.bar and self.stats:
-            self.log(f"{run.phase.name}: {self._text(run, self.stats)} left")
+            self.log(f"{run.phase.name}: {self._text(run, self.stats)}")
 
     def end(self, run):
         if self.bar:
