@@ -64,7 +64,8 @@ def _resolution_of(name: str, first: int) -> int:
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class Generator(_Progressive, LatentNetwork):
-    """Images are linear in the last features: about -1..1, not clipped."""
+    """Images are linear in the last features: about -1..1, not clipped. With batch normalisation they end in tanh, as DCGAN's do: a
+    discriminator that is normalised as well hardly sees how strong their contrast is, and would let it grow without end."""
 
     def __init__(
         self,
@@ -158,6 +159,7 @@ class Generator(_Progressive, LatentNetwork):
                 x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
                 f = last // r
                 y = picture.numpy().reshape(-1, r, f, r, f, self.channels).mean((2, 4)).reshape(-1, self.channels)
+                y = np.arctanh(y.clip(-0.99, 0.99)) if self.generator_norm == "batch" else y
                 products[r] += np.concatenate([x.T @ x, x.T @ y], axis=1)
         for r, product in products.items():
             left, right = product[:, : -self.channels], product[:, -self.channels :]
@@ -173,12 +175,16 @@ class Generator(_Progressive, LatentNetwork):
         """
         resolution = resolution or self.resolutions[-1]
         stages = self.features(latents, resolution, truncation, labels, training)
-        image = getattr(self, f"to_image_{resolution}")(stages[-1])  # [N,R,R,channels]
+        image = self._image(resolution, stages[-1])  # [N,R,R,channels]
         if alpha is None or len(stages) == 1:
             return image
         previous = self.resolutions[len(stages) - 2]
-        old = getattr(self, f"to_image_{previous}")(stages[-2])
+        old = self._image(previous, stages[-2])
         return lerp(repeat_pixels(old, resolution // previous), image, alpha)
+
+    def _image(self, resolution: int, x):
+        image = getattr(self, f"to_image_{resolution}")(x)
+        return tf.tanh(image) if self.generator_norm == "batch" else image
 
     def layers_at(self, resolution, fade):
         self._check(resolution)
