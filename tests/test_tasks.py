@@ -9,8 +9,8 @@ from pggan_tf import checkpoint, pixels, shards, synthesis, tasks
 from pggan_tf.networks.srresnet import Generator as SRResNet
 from pggan_tf.networks.unet import Generator as UNet
 from tests import image_networks
-from tests.conftest import pggan, run_folder, train
-from tests.test_front_door import refused
+from tests.conftest import pggan, run_folder, start, train
+from tests.test_front_door import refused, wait_for
 
 SEED = tf.zeros([2], tf.int64)
 
@@ -83,35 +83,36 @@ COLORIZE = ["--recipe", "colorize", "--target-res", "16", "--width", "8", "--bat
 UPSCALE = ["--recipe", "srgan", "--target-res", "32", "--patch", "16", "--width", "8", "--blocks", "1", "--batch", "8"]
 
 
-@pytest.mark.parametrize(
-    "recipe",
-    [[*COLORIZE, "--generator-norm", "batch"], [*UPSCALE, "--discriminator-norm", "group"]],
-    ids=["colorize", "srgan"],
-)
-def test_a_stopped_run_from_images_goes_on_as_if_it_had_not_been(recipe, tmp_path):
-    common = [*QUICK, "--portraits", "60", "--total-images", "480", "--snapshot-images", "160", "--grid", "6"]
-    code, out, err = train(*recipe, *common, "--runs", tmp_path / "a")
+IMAGE_RECIPES = {
+    "colorize": [*COLORIZE, "--generator-norm", "batch"],
+    "srgan": [*UPSCALE, "--discriminator-norm", "group"],
+    "recolor": ["--recipe", "recolor", "--target-res", "16", "--width", "8", "--batch", "8"],
+}
+
+
+@pytest.mark.parametrize("name", ["colorize", "srgan", pytest.param("recolor", marks=pytest.mark.slow)])
+def test_a_killed_run_from_images_goes_on_as_if_it_had_not_been(name, tmp_path):
+    common = [*IMAGE_RECIPES[name], *QUICK, "--portraits", "60", "--total-images", "1600"]
+    common += ["--snapshot-images", "400", "--grid", "6"]
+    code, out, err = train(*common, "--runs", tmp_path / "a")
     assert code == 0, err
     whole = run_folder(out)
-    code, out, err = train(
-        *recipe, *common, "--runs", tmp_path / "b", "--checkpoint-minutes", "0", "--keep-checkpoints", "99"
-    )
-    assert code == 0, err
-    stopped = run_folder(out)
-    # As a kill leaves it: checkpoints up to the middle of a phase, and nothing after.
-    for path in checkpoint.saved(stopped):
-        if int(path.stem.rpartition("-")[2]) > 400:
-            path.unlink()
-    (stopped / "generator.keras").unlink()
+    stopped = tmp_path / "b"
+    process = start("train.py", *common, "--run", stopped, "--checkpoint-minutes", "0.0005")
+    wait_for(process, lambda: any(500 < int(p.stem.split("-")[1]) < 1500 for p in checkpoint.saved(stopped)))
+    process.kill()
+    process.communicate()
+    assert not (stopped / "generator.keras").exists()
     code, out, err = train("--resume", stopped)
     assert code == 0, err
     ours, theirs = (checkpoint.read(checkpoint.saved(run)[0])[0] for run in (stopped, whole))
-    assert ours.keys() == theirs.keys() and any(name.startswith("optimizer_discriminator") for name in ours)
-    for name in ours:
-        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    assert ours.keys() == theirs.keys()
+    assert any(n.startswith("optimizer_discriminator") for n in ours) == (name != "recolor")
+    for variable in ours:
+        np.testing.assert_array_equal(ours[variable], theirs[variable], err_msg=variable)
     for path in whole.glob("fakes-*.png"):
         assert path.read_bytes() == (stopped / path.name).read_bytes()
-    assert synthesis.load(whole).task == ("upscale" if recipe[1] == "srgan" else "colorize")
+    assert synthesis.load(whole).task == {"srgan": "upscale"}.get(name, name)
     refused(pggan("generate", whole, "--grid", tmp_path / "x.png"), "was trained to", "not to generate")
 
 
