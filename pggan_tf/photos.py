@@ -22,7 +22,9 @@ MAX_PANORAMA = 1 << 29  # of one that somebody asks to change
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module="PIL")
 
-_ORIENTATION = 274  # EXIF's tag, and TIFF's
+# Tags of TIFF 6.0 and of EXIF, which is one.
+_BITS, _PHOTOMETRIC, _ORIENTATION, _PLANAR = 258, 262, 274, 284
+_WHITE_IS_ZERO, _SEPARATE = 0, 2
 # How to turn pixels upright, by EXIF's orientation.
 _TURNS = {
     2: lambda x: x[:, ::-1],
@@ -125,7 +127,9 @@ def _eight_bits(image: Image.Image, profile: bytes | None) -> np.ndarray:
     """Any mode -> uint8 [H,W,1..4], or uint16 [H,W,1]: gray, gray and alpha, RGB, RGBA."""
     if image.mode.startswith("I") or image.mode == "F":  # gray of 16 bits; floats are taken to be 0..1
         values = np.asarray(image, np.float64) * (65535 if image.mode == "F" else 1)
-        return np.clip(np.nan_to_num(values), 0, 65535).round().astype(np.uint16)[..., None]
+        values = np.clip(np.nan_to_num(values), 0, 65535).round().astype(np.uint16)[..., None]
+        clear = image.info.get("transparency")  # of a PNG: the one gray that is
+        return values if clear is None else np.dstack([values, np.where(values == clear, 0, 65535).astype(np.uint16)])
     kind = _profile_kind(profile)
     if image.mode == "L" and kind == b"GRAY":
         return np.asarray(_to_srgb(image, profile).convert("L"))[..., None]
@@ -148,22 +152,34 @@ def _sixteen_bits(data: bytes, gray: bool) -> np.ndarray:
     return image[..., [0, 3]] if gray else image
 
 
+def _separate_planes(data: bytes) -> np.ndarray:
+    """A TIFF with one plane per channel, which OpenCV takes for pixels -> uint16 [H,W,3..4]."""
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        return np.moveaxis(file.pages[0].asarray(), 0, -1)
+
+
 def read(data: bytes) -> Photo:
     """The bytes of an image file -> its photo; of an animation the first frame. Raises Unreadable.
 
     What has a profile for gray or CMYK becomes sRGB by it, if it has 8 bits; of 16 bits, the pixels are taken as they are.
     """
     with opened(io.BytesIO(data), FORMATS, MAX_PANORAMA) as image:
+        tags = image.tag_v2 if image.format == "TIFF" else {}
         layout = str([tile.args for tile in image.tile])  # of the pixels in the file, which Pillow's mode does not tell
-        deep = ";16" in layout and image.mode in ("RGB", "RGBA")
+        deep = image.mode in ("RGB", "RGBA") and (16 in tags.get(_BITS, ()) or ";16" in layout)
         profile, exif, format = image.info.get("icc_profile"), image.getexif(), image.format
         if deep:
-            # OpenCV follows the orientation of a TIFF, but not of a PNG.
-            turn = _TURNS.get(exif.get(_ORIENTATION), np.asarray) if format == "PNG" else np.asarray
-            planes = turn(_sixteen_bits(data, gray="LA;16" in layout))
+            separate = tags.get(_PLANAR) == _SEPARATE
+            planes = _separate_planes(data) if separate else _sixteen_bits(data, gray="LA;16" in layout)
+            if format == "PNG" or separate:  # OpenCV follows the orientation of a TIFF
+                planes = _TURNS.get(exif.get(_ORIENTATION), np.asarray)(planes)
         else:
             image.seek(0)
             planes = _eight_bits(ImageOps.exif_transpose(image), profile)
+            if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and planes.dtype == np.uint16:  # of 8 bits, Pillow inverts it
+                planes = ~planes
     colours = 1 if planes.shape[2] < 3 else 3
     return Photo(
         np.ascontiguousarray(planes[..., :colours]),

@@ -82,6 +82,50 @@ def test_gray_and_alpha_of_16_bits():
     np.testing.assert_array_equal(photo.alpha, DEEP[..., 1:2])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_white_may_be_zero(dtype):
+    """PhotometricInterpretation 0 (TIFF 6.0, section 3): a scan whose black is the greatest number."""
+    stored = {np.uint8: FLAT[..., 0], np.uint16: DEEP[..., 0], np.float32: DEEP[..., 0] / np.float32(65535)}[dtype]
+    out = io.BytesIO()
+    tifffile.imwrite(out, stored, photometric="miniswhite", metadata=None)
+    photo = photos.read(out.getvalue())
+    np.testing.assert_array_equal(
+        photo.pixels[..., 0], 255 - FLAT[..., 0] if dtype == np.uint8 else 65535 - DEEP[..., 0]
+    )
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_sixteen_bits_in_separate_planes(channels, compression, byteorder, orientation):
+    upright = DEEP[..., :channels]
+    stored = upright if orientation == 1 else photos._TURNS[8](upright)
+    data = tiff(
+        np.ascontiguousarray(np.moveaxis(stored, -1, 0)),
+        planarconfig="separate",
+        compression=compression,
+        byteorder=byteorder,
+        extrasamples=["unassalpha"] * (channels - 3),
+        extratags=[(274, 3, 1, orientation, True)],
+    )
+    photo = photos.read(data)
+    np.testing.assert_array_equal(photo.pixels, upright[..., :3])
+    assert photo.alpha is None if channels == 3 else (photo.alpha == upright[..., 3:]).all()
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_gray_that_is_transparent_in_16_bits(orientation):
+    clear = int(DEEP[3, 5, 0])
+    stored = DEEP[..., 0] if orientation == 1 else photos._TURNS[8](DEEP[..., 0])
+    exif = Image.Exif()
+    exif[274] = orientation
+    photo = photos.read(encode(Image.fromarray(np.ascontiguousarray(stored)), transparency=clear, exif=exif))
+    np.testing.assert_array_equal(photo.pixels, DEEP[..., :1])
+    np.testing.assert_array_equal(photo.alpha, np.where(DEEP[..., :1] == clear, 0, 65535))
+    assert photo.alpha.dtype == np.uint16 and (photo.alpha[3, 5] == 0).all() and photo.alpha.any()
+
+
 def photos_la16():
     """A PNG of colour type 4 and 16 bits, which neither Pillow nor OpenCV writes."""
     import struct
