@@ -25,17 +25,22 @@ def network_for(source: str, tasks: tuple[str, ...], verb: str):
 
 
 def as_function(network, channels: int) -> Callable[[np.ndarray], np.ndarray]:
-    """float32 [h,w,C] -> [h',w',D]: one image at a time, of any size, traced once."""
+    """float32 [h,w,C] -> [h',w',D]: one image at a time, of any size, traced once.
+
+    What is missing to sides that the network can halve is mirrored, so that the image keeps its proportions.
+    """
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, None, None, channels), tf.float32)]
     traced = tf.function(lambda x: network(x), input_signature=signature, autograph=False)
 
     def function(x):
+        height, width = x.shape[:2]
+        missing = [(0, -side % network.multiple) for side in (height, width)]
         try:
-            return traced(tf.constant(x[None])).numpy()[0]
+            y = traced(tf.constant(np.pad(x, [*missing, (0, 0)], mode="symmetric")[None])).numpy()[0]
+            return y[: y.shape[0] - network.scale * missing[0][1], : y.shape[1] - network.scale * missing[1][1]]
         except tf.errors.ResourceExhaustedError:
-            height, width = x.shape[:2]
             raise UserError(f"{width}x{height} pixels at once: no memory. Choose a smaller --tile or --size.") from None
 
     return function
