@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  registers what FORMATS names
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  registers what FORMATS names
 
 from pggan_tf.errors import UserError
 
@@ -22,7 +23,14 @@ MAX_PANORAMA = 1 << 29  # of one that somebody asks to change
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module="PIL")
 
-_ORIENTATION = 274  # EXIF's tag, and TIFF's
+# Tags of TIFF 6.0 and of EXIF, which is one.
+_BITS, _PHOTOMETRIC, _ORIENTATION, _PLANAR = 258, 262, 274, 284
+_WHITE_IS_ZERO, _SEPARATE = 0, 2
+_EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965  # tables of their own
+_TABLES = {_EXIF: "ExifTag", _GPS: "GPSTag"}  # as tifffile calls them, which takes no numbers of tables
+# What tells of the photo: description, make, model, software, date, artist, computer, copyright, what Windows adds. A TIFF's
+# other tags are the layout of the file itself.
+_TOLD = (270, 271, 272, 305, 306, 315, 316, 33432, 40091, 40092, 40093, 40094, 40095, _EXIF, _GPS)
 # How to turn pixels upright, by EXIF's orientation.
 _TURNS = {
     2: lambda x: x[:, ::-1],
@@ -33,6 +41,10 @@ _TURNS = {
     7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
     8: lambda x: np.rot90(x),
 }
+
+
+class Unwritable(UserError):
+    """Why one photo cannot be written; others may."""
 
 
 class Unreadable(Exception):
@@ -125,7 +137,9 @@ def _eight_bits(image: Image.Image, profile: bytes | None) -> np.ndarray:
     """Any mode -> uint8 [H,W,1..4], or uint16 [H,W,1]: gray, gray and alpha, RGB, RGBA."""
     if image.mode.startswith("I") or image.mode == "F":  # gray of 16 bits; floats are taken to be 0..1
         values = np.asarray(image, np.float64) * (65535 if image.mode == "F" else 1)
-        return np.clip(np.nan_to_num(values), 0, 65535).round().astype(np.uint16)[..., None]
+        values = np.clip(np.nan_to_num(values), 0, 65535).round().astype(np.uint16)[..., None]
+        clear = image.info.get("transparency")  # of a PNG: the one gray that is
+        return values if clear is None else np.dstack([values, np.where(values == clear, 0, 65535).astype(np.uint16)])
     kind = _profile_kind(profile)
     if image.mode == "L" and kind == b"GRAY":
         return np.asarray(_to_srgb(image, profile).convert("L"))[..., None]
@@ -148,29 +162,51 @@ def _sixteen_bits(data: bytes, gray: bool) -> np.ndarray:
     return image[..., [0, 3]] if gray else image
 
 
+def _separate_planes(data: bytes) -> np.ndarray:
+    """A TIFF with one plane per channel, which OpenCV takes for pixels -> uint16 [H,W,3..4]."""
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        return np.moveaxis(file.pages[0].asarray(), 0, -1)
+
+
 def read(data: bytes) -> Photo:
     """The bytes of an image file -> its photo; of an animation the first frame. Raises Unreadable.
 
     What has a profile for gray or CMYK becomes sRGB by it, if it has 8 bits; of 16 bits, the pixels are taken as they are.
     """
     with opened(io.BytesIO(data), FORMATS, MAX_PANORAMA) as image:
+        tags = image.tag_v2 if image.format == "TIFF" else {}
         layout = str([tile.args for tile in image.tile])  # of the pixels in the file, which Pillow's mode does not tell
-        deep = ";16" in layout and image.mode in ("RGB", "RGBA")
+        deep = image.mode in ("RGB", "RGBA") and (16 in tags.get(_BITS, ()) or ";16" in layout)
         profile, exif, format = image.info.get("icc_profile"), image.getexif(), image.format
         if deep:
-            # OpenCV follows the orientation of a TIFF, but not of a PNG.
-            turn = _TURNS.get(exif.get(_ORIENTATION), np.asarray) if format == "PNG" else np.asarray
-            planes = turn(_sixteen_bits(data, gray="LA;16" in layout))
+            separate = tags.get(_PLANAR) == _SEPARATE
+            planes = _separate_planes(data) if separate else _sixteen_bits(data, gray="LA;16" in layout)
+            if format == "PNG" or separate:  # OpenCV follows the orientation of a TIFF
+                planes = _TURNS.get(exif.get(_ORIENTATION), np.asarray)(planes)
         else:
             image.seek(0)
             planes = _eight_bits(ImageOps.exif_transpose(image), profile)
+            if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and planes.dtype == np.uint16:  # of 8 bits, Pillow inverts it
+                planes = ~planes
+        kept = _kept(exif if format != "TIFF" else _told(exif))
     colours = 1 if planes.shape[2] < 3 else 3
     return Photo(
         np.ascontiguousarray(planes[..., :colours]),
         np.ascontiguousarray(planes[..., colours:]) if planes.shape[2] > colours else None,
         profile if colours == 3 and _profile_kind(profile) == b"RGB " else None,
-        _kept(exif) if format != "TIFF" else None,  # there it is the layout of the file itself
+        kept,
     )
+
+
+def _told(exif: Image.Exif) -> Image.Exif:
+    """Of a TIFF's tags, which are the layout of the file too, those that tell of the photo."""
+    told = Image.Exif()
+    for tag in _TOLD:
+        if tag in exif:
+            told[tag] = exif.get_ifd(tag) if tag in _TABLES else exif[tag]
+    return told
 
 
 def _kept(exif: Image.Exif) -> bytes | None:
@@ -213,45 +249,69 @@ def lost(photo: Photo, suffix: str, scale: int = 1) -> str | None:
     return None
 
 
-def write(path: Path, photo: Photo) -> None:
-    """Whole or not at all, as what the name ends in; `lost` has to be None."""
+_LONGEST_EXIF = 65_527  # bytes in the one segment that JPEG has for it: EXIF 2.32, section 4.7.2
+
+
+def write(path: Path, photo: Photo) -> str | None:
+    """Whole or not at all, as what the name ends in; `lost` has to be None. Returns what was left out, in a few words.
+
+    Memory, besides that of the photo: none for .tif; for .jpg a third more than its size; for .png its size and that of the
+    file; for .webp, which libwebp makes, about ten times its size. Raises Unwritable.
+    """
     suffix = path.suffix.lower()
     if problem := lost(photo, suffix):
-        raise UserError(f"{path}: {problem}. Choose a name that ends in .png or .tif.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+        raise Unwritable(f"{path}: {problem}. Choose a name that ends in .png or .tif.")
+    left_out = None
+    if suffix in (".jpg", ".jpeg") and len(photo.exif or b"") > _LONGEST_EXIF:
+        left_out = f"without its EXIF, as {suffix} holds none of {len(photo.exif):,} bytes"
+        photo = replace(photo, exif=None)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        if suffix == ".png":
-            _write_png(partial, photo)
-        elif suffix in (".tif", ".tiff"):
-            _write_tiff(partial, photo)
-        else:
-            planes = _planes(photo)
-            picture = Image.fromarray(planes.squeeze(-1) if planes.shape[2] == 1 else planes)
-            options = {"quality": 95} | ({"subsampling": 0} if suffix in (".jpg", ".jpeg") else {})
-            # Without its own profile and EXIF, Pillow would write none; with None, it fails.
-            kept = {"icc_profile": photo.profile, "exif": photo.exif and b"Exif\0\0" + photo.exif}
-            kind = "WEBP" if suffix == ".webp" else "JPEG"
-            picture.save(partial, kind, **options, **{k: v for k, v in kept.items() if v})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if suffix == ".png":
+                _write_png(partial, photo)
+            elif suffix in (".tif", ".tiff"):
+                _write_tiff(partial, photo)
+            else:
+                _write_lossy(partial, photo, "WEBP" if suffix == ".webp" else "JPEG")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except Exception as error:  # encoders raise anything, and one photo must not end a folder's run
+        why = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
+        raise Unwritable(f"{path}: cannot be written ({why}).") from error
+    return left_out
 
 
-def _planes(photo: Photo) -> np.ndarray:
-    """[H,W,1|3|4]: gray with alpha is written as RGBA, which every program reads."""
+def _planes(photo: Photo, reverse: bool = False) -> np.ndarray:
+    """[H,W,1|3|4]: gray with alpha is written as RGBA, which every program reads. reverse: BGR or BGRA."""
+    order = np.s_[..., ::-1] if reverse else np.s_[...]
     if photo.alpha is None:
-        return photo.pixels
-    return np.concatenate([photo.rgb(), photo.alpha], -1)
+        return photo.pixels[order]
+    planes = np.empty((*photo.size, 4), photo.pixels.dtype)
+    planes[..., :3], planes[..., 3:] = photo.rgb()[order], photo.alpha
+    return planes
+
+
+_LARGEST_TIFF = 4_000_000_000  # bytes; beyond, its offsets have 64 bits
+
+
+def _write_lossy(path: Path, photo: Photo, kind: str) -> None:
+    planes = _planes(photo)
+    picture = Image.fromarray(planes.squeeze(-1) if planes.shape[2] == 1 else planes)
+    options = {"quality": 95} | ({"subsampling": 0} if kind == "JPEG" else {})
+    # Without its own profile and EXIF, Pillow would write none; with None, it fails.
+    kept = {"icc_profile": photo.profile, "exif": photo.exif and b"Exif\0\0" + photo.exif}
+    picture.save(path, kind, **options, **{k: v for k, v in kept.items() if v})
 
 
 def _write_png(path: Path, photo: Photo) -> None:
-    """By OpenCV: Pillow has no colour of 16 bits, and would take four bytes for three."""
+    """By OpenCV: Pillow has no colour of 16 bits, and would take four bytes for three. It says nothing of a full disk, so it
+    does not write the file."""
     import cv2
 
-    planes = _planes(photo)
-    if planes.shape[2] > 1:
-        planes = cv2.cvtColor(planes, cv2.COLOR_RGB2BGR if planes.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+    planes = np.ascontiguousarray(_planes(photo, reverse=True))
     kept = {cv2.IMAGE_METADATA_ICCP: photo.profile, cv2.IMAGE_METADATA_EXIF: photo.exif}
     kept = {kind: np.frombuffer(block, np.uint8) for kind, block in kept.items() if block}
     done, data = cv2.imencodeWithMetadata(".png", planes, list(kept), list(kept.values()))
@@ -264,12 +324,57 @@ def _write_tiff(path: Path, photo: Photo) -> None:
     import tifffile
 
     planes = _planes(photo)
+    big = planes.nbytes > _LARGEST_TIFF
+    exif = Image.Exif()
+    exif.load(photo.exif or b"")
     tifffile.imwrite(
         path,
         planes if planes.shape[2] > 1 else planes[..., 0],
+        bigtiff=big,
+        byteorder="<",
         photometric="rgb" if planes.shape[2] > 1 else "minisblack",
         extrasamples=["unassalpha"] if planes.shape[2] == 4 else None,
         compression="zlib",
         iccprofile=photo.profile,
         metadata=None,
+        software=False,
+        extratags=list(_tiff_tags(exif, "Q" if big else "I")),
     )
+    _fill_tables(path, exif, big)
+
+
+def _fill_tables(path: Path, exif: Image.Exif, big: bool) -> None:
+    """Appends EXIF's tables to a TIFF, and points to them where `_tiff_tags` left room. big: offsets of 64 bits (BigTIFF)."""
+    word = 8 if big else 4
+    header, counted, entry = (16, 8, 20) if big else (8, 2, 12)  # bytes
+    with path.open("r+b") as file:
+
+        def number(place: int, size: int) -> int:
+            file.seek(place)
+            return int.from_bytes(file.read(size), "little")
+
+        first = number(header - word, word)
+        places = [first + counted + entry * i for i in range(number(first, counted))]
+        for place in places:
+            if (tag := number(place, 2)) in _TABLES:
+                file.seek(0)
+                table = TiffImagePlugin.ImageFileDirectory_v2(file.read(header), group=tag)
+                for name, value in exif.get_ifd(tag).items():
+                    table[name] = exif.get_ifd(name) if name == _INTEROPERABILITY else value
+                end = file.seek(0, io.SEEK_END)
+                offset = end + end % 2  # even, as TIFF wants it
+                file.write(bytes(offset - end) + table.tobytes(offset))
+                file.seek(place + entry - word)
+                file.write(offset.to_bytes(word, "little"))
+
+
+def _tiff_tags(exif: Image.Exif, pointer: str) -> Iterator[tuple]:
+    """As tifffile takes them: (tag, type, count, value, on the first page only). Tables are given their place later."""
+    for tag in _TOLD:
+        value = exif.get(tag)
+        if tag in _TABLES and value is not None:
+            yield _TABLES[tag], pointer, 1, 0, True
+        elif isinstance(value, str):
+            yield tag, "s", 0, value.encode("ascii", "replace"), True
+        elif isinstance(value, bytes):
+            yield tag, "B", len(value), value, True

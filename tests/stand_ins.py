@@ -12,6 +12,7 @@ class Upscaler(keras.Model):
     """Bilinear or, so that every pixel around counts, `depth` random 3x3 convolutions with zeros around, pixels then repeated."""
 
     task = "upscale"
+    multiple = 1
 
     def __init__(self, scale=4, depth=0, **kwargs):
         super().__init__(**kwargs)
@@ -38,6 +39,7 @@ class Colorizer(keras.Model):
     task = "colorize"
     resolutions = (64,)
     multiple = 16
+    scale = 1
 
     def __init__(self, constant=None, **kwargs):
         super().__init__(**kwargs)
@@ -61,10 +63,31 @@ class Recolorer(keras.Model):
 
     task = "recolor"
     context = 1
+    multiple = scale = 1
 
     def call(self, gray):
         right = tf.pad(gray, [[0, 0], [0, 0], [0, 1], [0, 0]])[:, :, 1:]
         return tf.concat([right, gray / 2, tf.zeros_like(gray)], -1)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Translator(keras.Model):
+    """A negative; `whole`: lighter by a tenth of the mean of all that it is given."""
+
+    task = "translate"
+    multiple = 16
+    scale = 1
+
+    def __init__(self, whole=False, **kwargs):
+        super().__init__(**kwargs)
+        self.whole = whole
+
+    def call(self, image):
+        tf.debugging.assert_equal(tf.shape(image)[1:3] % self.multiple, 0, "sides that are no multiple")
+        return -image + (0.1 * tf.reduce_mean(image, [1, 2, 3], keepdims=True) if self.whole else 0.0)
+
+    def get_config(self):
+        return {**super().get_config(), "whole": self.whole}
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -90,6 +113,7 @@ def runs(folder):
         "colorize": (Colorizer(), one),
         "recolor": (Recolorer(), one),
         "upscale": (Upscaler(depth=2), one.repeat(3, -1)),
+        "translate": (Translator(), one.repeat(3, -1)),
         "generate": (Generator(), one[0, :, :, 0]),
     }
     return {name: saved(network, folder / name, example) for name, (network, example) in kinds.items()}

@@ -131,6 +131,23 @@ def test_results_inside_the_folder_of_the_photos_are_no_photos_of_it(trained, tm
         assert "1 of 1 photos written" in capsys.readouterr().out
 
 
+def test_a_photo_that_cannot_be_written_does_not_end_a_folder(trained, tmp_path, capsys):
+    """One result whose name is taken by a folder, one EXIF that JPEG cannot hold."""
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("L", (30, 20), 99).save(tmp_path / name)
+    exif = Image.Exif()
+    exif[34665] = {37500: bytes(70_000)}
+    data = encode(Image.new("RGB", (30, 20)), "png", exif=exif)
+    (tmp_path / "long.jpg").write_bytes(data)  # the bytes say what it is, not the name
+    (tmp_path / "out" / "b.png").mkdir(parents=True)
+    assert cli.main(["colorize", str(trained["recolor"]), str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    err = capsys.readouterr().err
+    assert f"{tmp_path / 'out' / 'b.png'}: cannot be written (Is a directory)" in err
+    assert f"{tmp_path / 'out' / 'long.jpg'}: without its EXIF" in err
+    assert "3 of 4 photos written; 1 could not be read or written, the first" in err
+    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["a.png", "b.png", "c.png", "long.jpg"]
+
+
 def test_a_photo_on_its_own(trained, tmp_path):
     file = tmp_path / "photo.png"
     Image.fromarray(data.astronaut()[..., 0]).save(file)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageCms
+from PIL.TiffImagePlugin import IFDRational
 
 from pggan_tf import photos
 from pggan_tf.errors import UserError
@@ -80,6 +81,50 @@ def test_gray_and_alpha_of_16_bits():
     photo = photos.read(data)
     np.testing.assert_array_equal(photo.pixels, DEEP[..., :1])
     np.testing.assert_array_equal(photo.alpha, DEEP[..., 1:2])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_white_may_be_zero(dtype):
+    """PhotometricInterpretation 0 (TIFF 6.0, section 3): a scan whose black is the greatest number."""
+    stored = {np.uint8: FLAT[..., 0], np.uint16: DEEP[..., 0], np.float32: DEEP[..., 0] / np.float32(65535)}[dtype]
+    out = io.BytesIO()
+    tifffile.imwrite(out, stored, photometric="miniswhite", metadata=None)
+    photo = photos.read(out.getvalue())
+    np.testing.assert_array_equal(
+        photo.pixels[..., 0], 255 - FLAT[..., 0] if dtype == np.uint8 else 65535 - DEEP[..., 0]
+    )
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_sixteen_bits_in_separate_planes(channels, compression, byteorder, orientation):
+    upright = DEEP[..., :channels]
+    stored = upright if orientation == 1 else photos._TURNS[8](upright)
+    data = tiff(
+        np.ascontiguousarray(np.moveaxis(stored, -1, 0)),
+        planarconfig="separate",
+        compression=compression,
+        byteorder=byteorder,
+        extrasamples=["unassalpha"] * (channels - 3),
+        extratags=[(274, 3, 1, orientation, True)],
+    )
+    photo = photos.read(data)
+    np.testing.assert_array_equal(photo.pixels, upright[..., :3])
+    assert photo.alpha is None if channels == 3 else (photo.alpha == upright[..., 3:]).all()
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_gray_that_is_transparent_in_16_bits(orientation):
+    clear = int(DEEP[3, 5, 0])
+    stored = DEEP[..., 0] if orientation == 1 else photos._TURNS[8](DEEP[..., 0])
+    exif = Image.Exif()
+    exif[274] = orientation
+    photo = photos.read(encode(Image.fromarray(np.ascontiguousarray(stored)), transparency=clear, exif=exif))
+    np.testing.assert_array_equal(photo.pixels, DEEP[..., :1])
+    np.testing.assert_array_equal(photo.alpha, np.where(DEEP[..., :1] == clear, 0, 65535))
+    assert photo.alpha.dtype == np.uint16 and (photo.alpha[3, 5] == 0).all() and photo.alpha.any()
 
 
 def photos_la16():
@@ -172,9 +217,8 @@ def test_what_is_written_is_read_again(tmp_path, suffix, planes, clear, dtype):
     assert back.pixels.dtype == dtype
     if planes == 3:
         assert back.profile == profile
-    if suffix != ".tif":
-        with Image.open(path) as image:
-            assert image.getexif()[271] == "A camera"
+    with Image.open(path) as image:
+        assert image.getexif()[271] == "A camera"
 
 
 def test_the_orientation_is_gone_from_what_is_written(tmp_path):
@@ -185,6 +229,90 @@ def test_the_orientation_is_gone_from_what_is_written(tmp_path):
     with Image.open(tmp_path / "photo.jpg") as image:
         assert image.size == (12, 17)
         assert dict(image.getexif()) == {306: "2020:01:01 00:00:00"}
+
+
+def camera_exif(orientation=1):
+    exif = Image.Exif()
+    exif[271], exif[306], exif[315], exif[274] = "A camera", "2020:01:01 00:00:00", "Somebody", orientation
+    exif[34665] = {33434: IFDRational(1, 250), 36867: "2019:12:31 23:59:59", 37500: b"maker", 34855: 400}
+    exif[34853] = {1: "N", 2: (IFDRational(52), IFDRational(31), IFDRational(1225, 100))}
+    return exif
+
+
+@pytest.mark.parametrize("form, suffix", [("jpeg", ".tif"), ("tif", ".jpg"), ("tif", ".tif"), ("tif", ".png")])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("big", [False, True])
+def test_exif_goes_into_tiffs_and_comes_out_of_them(tmp_path, monkeypatch, caplog, form, suffix, dtype, big):
+    """Make, time of exposure, place: in tables of tables. The layout of the file is not among it."""
+    if big:
+        monkeypatch.setattr(photos, "_LARGEST_TIFF", 0)
+    photo = photos.read(encode(Image.fromarray(FLAT[..., :3]), "jpeg", exif=camera_exif(6)))
+    if form == "tif":
+        deep = photo.changed(photo.pixels.astype(dtype) * dtype(1 if dtype == np.uint8 else 257))
+        photos.write(tmp_path / "between.tif", deep)
+        photo = photos.read((tmp_path / "between.tif").read_bytes())
+        np.testing.assert_array_equal(photo.pixels, deep.pixels)
+    if photos.lost(photo, suffix):
+        photo = photo.changed((photo.pixels // 257).astype(np.uint8))
+    photos.write(tmp_path / f"photo{suffix}", photo)
+    with Image.open(tmp_path / f"photo{suffix}") as image:
+        exif = image.getexif()
+        expected = camera_exif()
+        assert {tag: exif[tag] for tag in (271, 306, 315)} == {tag: expected[tag] for tag in (271, 306, 315)}
+        assert exif.get(274, 1) == 1
+        for table in (34665, 34853):
+            assert exif.get_ifd(table) == expected[table]
+        if suffix != ".tif":
+            assert set(exif) == {271, 306, 315, 34665, 34853}
+    if suffix == ".tif":
+        with tifffile.TiffFile(tmp_path / "photo.tif") as file:
+            assert file.is_bigtiff == big
+            assert file.pages[0].tags["ExifTag"].value["ISOSpeedRatings"] == 400
+            assert file.pages[0].tags["GPSTag"].value["GPSLatitude"] == (52, 1, 31, 1, 49, 4)
+    assert not caplog.records  # tifffile says there what is wrong with a file
+
+
+def test_exif_that_jpeg_cannot_hold_is_left_out_and_said(tmp_path):
+    exif = Image.Exif()
+    exif[271], exif[34665] = "A camera", {37500: bytes(70_000)}
+    photo = photos.read(encode(Image.fromarray(FLAT[..., :3]), "webp", exif=exif))
+    assert len(photo.exif) > 70_000
+    assert "without its EXIF, as .jpg holds none of 70,0" in photos.write(tmp_path / "photo.jpg", photo)
+    with Image.open(tmp_path / "photo.jpg") as image:
+        assert image.size == (17, 12) and not image.getexif()
+    for suffix in (".png", ".tif", ".webp"):
+        assert photos.write(tmp_path / f"photo{suffix}", photo) is None
+        with Image.open(tmp_path / f"photo{suffix}") as image:
+            assert image.getexif().get_ifd(34665) == {37500: bytes(70_000)}
+    # The longest that goes into one segment.
+    fits = photos.Photo(FLAT[..., :3], exif=photo.exif[: photos._LONGEST_EXIF])
+    assert photos.write(tmp_path / "fits.jpg", fits) is None
+
+
+def test_what_cannot_be_written_says_why_and_leaves_nothing(tmp_path):
+    photo = photos.Photo(FLAT[..., :3])
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "photo.png", tmp_path / f"{'n' * 300}.tif", tmp_path / f"{'n' * 300}.jpg"):
+        with pytest.raises(
+            photos.Unwritable, match="cannot be written .(Not a directory|File exists|File name too long)"
+        ):
+            photos.write(path, photo)
+    assert [f.name for f in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("suffix, copies", [(".png", 1), (".tif", 0)])
+@pytest.mark.parametrize("clear", [False, True])
+def test_writing_takes_no_more_copies_than_promised(tmp_path, suffix, copies, clear):
+    import tracemalloc
+
+    photo = photos.Photo(np.zeros((3000, 2000, 3), np.uint8), np.zeros((3000, 2000, 1), np.uint8) if clear else None)
+    photos.write(tmp_path / f"small{suffix}", photos.Photo(FLAT[..., :3]))
+    size = photo.pixels.nbytes * (4 / 3 if clear else 1)
+    tracemalloc.start()
+    photos.write(tmp_path / f"photo{suffix}", photo)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < (max(copies, clear) + 0.2) * size  # with transparency, the planes are put together
 
 
 def test_a_gray_profile_is_followed_and_not_kept():

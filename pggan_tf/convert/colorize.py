@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import click
 import numpy as np
 
@@ -33,13 +31,11 @@ def _network_size(height: int, width: int, size: int) -> tuple[int, int]:
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def ab_of(network, multiple: int, photo, size: int) -> np.ndarray:
+def ab_of(network, photo, size: int) -> np.ndarray:
     """float32 [h,w,2] in -1..1: the colours that the network gives a photo at its own resolution. network: [h,w,1] -> [h,w,2]."""
     height, width = _network_size(*photo.size, size)
     lightness, _ = colour.split_lab(pixels.to_unit(_reduced(photo, (height, width))))
-    # What is missing to sides that it can halve is mirrored, so that the photo keeps its proportions.
-    missing = [(0, math.ceil(side / multiple) * multiple - side) for side in (height, width)]
-    return network(np.pad(lightness, [*missing, (0, 0)], mode="symmetric"))[:height, :width]
+    return network(lightness)
 
 
 def joined(photo, ab: np.ndarray):
@@ -66,7 +62,7 @@ def colorizer(network, size: int | None = None):
         tile = max(256, 4 * network.context)
         return lambda photo: photo.changed(tiles.tiled(recolored, photo.rgb(), tile, network.context))
     size = size or network.resolutions[-1]
-    return lambda photo: joined(photo, ab_of(function, network.multiple, photo, size))
+    return lambda photo: joined(photo, ab_of(function, photo, size))
 
 
 @click.command("colorize")

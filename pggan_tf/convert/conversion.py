@@ -25,17 +25,22 @@ def network_for(source: str, tasks: tuple[str, ...], verb: str):
 
 
 def as_function(network, channels: int) -> Callable[[np.ndarray], np.ndarray]:
-    """float32 [h,w,C] -> [h',w',D]: one image at a time, of any size, traced once."""
+    """float32 [h,w,C] -> [h',w',D]: one image at a time, of any size, traced once.
+
+    What is missing to sides that the network can halve is mirrored, so that the image keeps its proportions.
+    """
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, None, None, channels), tf.float32)]
     traced = tf.function(lambda x: network(x), input_signature=signature, autograph=False)
 
     def function(x):
+        height, width = x.shape[:2]
+        missing = [(0, -side % network.multiple) for side in (height, width)]
         try:
-            return traced(tf.constant(x[None])).numpy()[0]
+            y = traced(tf.constant(np.pad(x, [*missing, (0, 0)], mode="symmetric")[None])).numpy()[0]
+            return y[: y.shape[0] - network.scale * missing[0][1], : y.shape[1] - network.scale * missing[1][1]]
         except tf.errors.ResourceExhaustedError:
-            height, width = x.shape[:2]
             raise UserError(f"{width}x{height} pixels at once: no memory. Choose a smaller --tile or --size.") from None
 
     return function
@@ -60,19 +65,19 @@ def _in_folder(name: Path, photo, scale: int) -> Path:
 
 
 def _one_photo(file: Path, out: Path, named: bool, change, scale: int, compare: bool) -> Path:
-    """named: `out` is what the user wrote, not a name made in a folder. Raises Unreadable."""
+    """named: `out` is what the user wrote, not a name made in a folder. Raises Unreadable and Unwritable."""
     from pggan_tf import photos
 
     try:
-        data = file.read_bytes()
+        photo = photos.read(file.read_bytes())
     except OSError as error:
         raise photos.Unreadable(error.strerror or str(error)) from None
-    photo = photos.read(data)
     out = out if named else _in_folder(out, photo, scale)
     if problem := photos.lost(photo, out.suffix.lower(), scale):  # before the work
-        raise UserError(f"{out}: {problem}, of which {file} has need. Choose a name that ends in .png or .tif.")
+        raise photos.Unwritable(f"{out}: {problem}, of which {file} has need. Choose a name that ends in .png or .tif.")
     changed = change(photo)
-    photos.write(out, changed)
+    if left_out := photos.write(out, changed):
+        click.echo(f"{out}: {left_out}", err=True)
     if compare:
         pair = np.concatenate([photo.rgb(), changed.rgb()], axis=1)
         alpha = None if photo.alpha is None else np.concatenate([photo.alpha, changed.alpha], axis=1)
@@ -98,9 +103,12 @@ def _folder(source: Path, out: Path, change, scale: int, compare: bool) -> None:
             except photos.Unreadable as reason:
                 failed.append(file)
                 click.echo(f"{file}: {reason}", err=True)
+            except photos.Unwritable as reason:
+                failed.append(file)
+                click.echo(reason, err=True)
     summary = f"{out}: {len(files) - len(failed)} of {len(files)} photos written"
     if failed:
-        raise Stopped(f"{summary}; {len(failed)} could not be read, the first {failed[0]}.", 1)
+        raise Stopped(f"{summary}; {len(failed)} could not be read or written, the first {failed[0]}.", 1)
     click.echo(summary)
 
 

@@ -50,3 +50,31 @@ def tiled(
                 scale * (upper - top) : scale * (lower - top), scale * (first - left) : scale * (last - left)
             ]
     return out
+
+
+def blended(function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int, overlap: int) -> np.ndarray:
+    """function: [h,w,C] -> [h,w,D] of uint8 or uint16; image [H,W,C] -> [H,W,D] of the same type.
+
+    For functions that look further than tiles could overlap: on `overlap` pixels one tile goes over into the next,
+    linearly. An image that is no larger than a tile is what the function makes of it.
+    """
+
+    def row(part):
+        return _blended(function, part, tile, overlap, 1)
+
+    return _blended(row, image, tile, overlap, 0)
+
+
+def _blended(function, image: np.ndarray, tile: int, overlap: int, axis: int) -> np.ndarray:
+    """`blended` along one axis."""
+    length, out, done = image.shape[axis], None, 0
+    for start, stop, *_ in windows(length, tile, overlap // 2):
+        part = function(image.swapaxes(0, axis)[start:stop].swapaxes(0, axis)).swapaxes(0, axis)
+        if out is None:
+            out = np.empty((length, *part.shape[1:]), part.dtype)
+        first = max(start, done - overlap)  # the last tile is moved inwards and shares more
+        share = ((np.arange(done - first, dtype=np.float32) + 1) / (done - first + 1)).reshape(-1, 1, 1)
+        out[first:done] = np.rint(out[first:done] * (1 - share) + part[first - start : done - start] * share)
+        out[done:stop] = part[done - start :]
+        done = stop
+    return out.swapaxes(0, axis)

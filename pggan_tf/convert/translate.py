@@ -5,27 +5,26 @@ from __future__ import annotations
 import math
 
 import click
-import numpy as np
 
 from pggan_tf import pixels
-from pggan_tf.convert import conversion
+from pggan_tf.convert import conversion, tiles
 
 TASKS = ("translate",)  # of the runs that this takes
 
 
-def translator(network):
+_TILE = 1024  # pixels a side
+
+
+def translator(network, tile: int | None = None):
     """A network that was trained to translate -> function: photos.Photo -> photos.Photo, of the same size."""
     function = conversion.as_function(network, 3)
+    tile = math.ceil((tile or _TILE) / network.multiple) * network.multiple
 
-    def change(photo):
-        height, width = photo.size
-        # What is missing to sides that it can halve is mirrored, so that the photo keeps its proportions.
-        missing = [(0, math.ceil(side / network.multiple) * network.multiple - side) for side in (height, width)]
-        given = np.pad(pixels.to_unit(photo.rgb()), [*missing, (0, 0)], mode="symmetric")
-        made = function(given * 2 - 1)[:height, :width]
-        return photo.changed(pixels.from_unit((made + 1) / 2, photo.pixels.dtype))
+    def translated(part):
+        return pixels.from_unit((function(pixels.to_unit(part) * 2 - 1) + 1) / 2, part.dtype)
 
-    return change
+    # A U-Net looks at all that it is given: tiles differ a little, whatever they share, and are blended where they do.
+    return lambda photo: photo.changed(tiles.blended(translated, photo.rgb(), tile, tile // 4))
 
 
 @click.command("translate")
@@ -33,9 +32,16 @@ def translator(network):
 @click.argument("source")
 @click.option("--out", required=True, help="file or folder to write; files there are overwritten")
 @click.option("--compare", is_flag=True, help="also write NAME-compare: before and after, side by side")
-def command(run, source, out, compare):
+@click.option(
+    "--tile",
+    type=click.IntRange(1),
+    help="pixels a side that are worked on at once, made a multiple of what RUN was trained at; less needs less memory  [1024]",
+)
+def command(run, source, out, compare, tile):
     """SOURCE, a photo, a folder of photos or a video, turned by RUN into what it was taught by pairs.
 
-    Photos of about the size that RUN was trained at come out best.
+    Photos of about the size that RUN was trained at come out best. Larger ones than a tile are made of tiles that overlap and
+    are blended. Depth, transparency, colour profile and EXIF are kept.
     """
-    conversion.convert(source, out, translator(conversion.network_for(run, TASKS, "translate")), compare=compare)
+    network = conversion.network_for(run, TASKS, "translate")
+    conversion.convert(source, out, translator(network, tile), compare=compare)

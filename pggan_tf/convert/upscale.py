@@ -53,7 +53,8 @@ def upscaler(network, tile: int | None = None):
 def command(run, source, out, scale, tile):
     """SOURCE, a photo, a folder of photos or a video, enlarged by RUN, a run's folder or a generator.keras.
 
-    Depth, transparency, colour profile and EXIF are kept; transparency is enlarged by a cubic filter.
+    Depth, transparency, colour profile and EXIF are kept; transparency is enlarged by a cubic filter. The result is held
+    whole: as .tif it is written from there, as .png it takes up to three times its memory.
     """
     network = conversion.network_for(run, TASKS, "upscale")
     if scale not in (None, network.scale):
