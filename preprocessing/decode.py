@@ -9,16 +9,18 @@ from PIL import Image, ImageOps
 
 from pggan_tf.photos import EXTENSIONS, FORMATS, Unreadable, check_size, opened, reasons  # noqa: F401  for those who call photo()
 
+_PHOTOMETRIC = 262  # TIFF's tag
 # No file is read that is larger than any photo would be, from a folder or out of an archive.
 MAX_BYTES = 128 << 20
 
 
-def _to_rgb_or_gray(image: Image.Image, channels: int) -> Image.Image:
+def _to_rgb_or_gray(image: Image.Image, channels: int, white_is_zero: bool = False) -> Image.Image:
     """Any mode -> RGB or L. 16 bits are scaled to 8, transparency is laid on white, palettes are looked up."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, np.float64)
         # Pillow opens 16-bit gray as I;16 or I and clips it when converted to L.
         values = values / 257 if image.mode.startswith("I") else values * 255
+        values = 255 - values if white_is_zero else values  # Pillow heeds that in 8 bits alone
         image = Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
     if image.mode in ("LA", "RGBA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -39,7 +41,8 @@ def photo(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> Image.
     with opened(io.BytesIO(data), FORMATS) as image:
         check_size(image, least)
         image.seek(0)
-        return _to_rgb_or_gray(ImageOps.exif_transpose(image), channels)
+        white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+        return _to_rgb_or_gray(ImageOps.exif_transpose(image), channels, white_is_zero)
 
 
 def tiles(image: Image.Image, size: int, filter: str = "lanczos") -> list[np.ndarray]:

@@ -38,6 +38,7 @@ def photo_forms():
         "bmp": encode(Image.fromarray(COLOUR), "bmp"),
         "gray": encode(Image.fromarray(RAMP)),
         "sixteen": encode(sixteen),
+        "white is zero": encode(Image.fromarray(65535 - RAMP.astype(np.uint16) * 257), "tiff", tiffinfo={262: 0}),
         "cmyk": encode(Image.fromarray(COLOUR).convert("CMYK"), "jpeg", quality=95),
         "palette": encode(palette),
         "alpha": encode(alpha),
