@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import io
 import socket
-from collections.abc import Callable
+import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import fastapi
@@ -21,13 +23,14 @@ import tensorflow as tf
 import uvicorn
 from fastapi import HTTPException, Query, Request, Response
 from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from export import serve as addresses
 from export import signatures
 from export import source as sources
 from pggan_tf import __version__, photos, synthesis
 from pggan_tf.convert import colorize, upscale
 from pggan_tf.errors import UserError
-from preprocessing import decode
 
 # What strangers may send: decoders that few photos need are not opened to them.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
@@ -36,8 +39,8 @@ CONNECTIONS = 256  # open at once, at most; a further one is told 503
 
 @dataclass(frozen=True)
 class Limits:
-    """upload_bytes: of a photo's file. pixels: of a photo, and of a result. waiting: requests that wait for their turn.
-    seconds: for an upload to arrive, and to wait."""
+    """upload_bytes: of a photo's file. pixels: of a photo, and of a result. waiting: requests that wait for their turn, with
+    what they upload. seconds: for a request's header to arrive, for an upload to, and to wait."""
 
     upload_bytes: int = 16 << 20
     pixels: int = 16_000_000
@@ -51,12 +54,15 @@ class Turns:
     def __init__(self, limits: Limits):
         self.limits, self._turn, self._waiting = limits, asyncio.Lock(), 0
 
-    async def __call__(self, work: Callable):
+    async def __call__(self, work: Callable, upload: Callable[[], Awaitable[bytes]] | None = None):
+        """work() in its turn; or work(what upload() has brought). Who uploads is waiting already: otherwise there would be no
+        end of uploads that are held."""
         busy = partial(HTTPException, 429, headers={"Retry-After": "1"})
         if self._waiting >= self.limits.waiting:
             raise busy(f"{self._waiting} requests are waiting already. Try again in a second.")
         self._waiting += 1
         try:
+            work = partial(work, await upload()) if upload else work
             await asyncio.wait_for(self._turn.acquire(), self.limits.seconds)
         except TimeoutError:
             raise busy(f"waited for {self.limits.seconds:g} seconds in vain. Try again later.") from None
@@ -87,7 +93,7 @@ async def _upload(request: Request, limits: Limits) -> bytes:
 
 
 def _photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
-    """An uploaded photo of 8 bits, upright. Its size is looked at before its pixels are."""
+    """An uploaded photo, as the command line reads it. Its kind and its size are looked at before its pixels are."""
     from PIL import Image, UnidentifiedImageError
 
     kinds = ", ".join(FORMATS)
@@ -104,18 +110,17 @@ def _photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
         what = f"{width}x{height} pixels" + (f", {scale} times as large" if scale > 1 else "")
         raise HTTPException(413, f"{what}: more than {limits.pixels:,}. Send a smaller photo.")
     try:
-        return photos.Photo(np.asarray(decode.photo(data)))
+        return photos.read(data)
     except photos.Unreadable as reason:
         raise HTTPException(422, f"a photo that cannot be read ({reason}).") from None
 
 
-def _png(image: np.ndarray) -> Response:
-    """uint8 [H, W, 1|3] -> the answer."""
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(out, "PNG", compress_level=1)
-    return Response(out.getvalue(), media_type="image/png")
+def _png(photo: photos.Photo) -> Response:
+    """The answer, as the command line writes it: with its depth, transparency and profile."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "answer.png"
+        photos.write(file, photo)
+        return Response(file.read_bytes(), media_type="image/png")
 
 
 _PICTURE = {
@@ -145,8 +150,7 @@ def application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
     verb, scale, change = ("upscale", network.scale, upscale.upscaler(network)) if task == "upscale" else ("colorize", 1, colorize.colorizer(network))  # fmt: skip
 
     async def changed(request: Request) -> Response:
-        data = await _upload(request, limits)
-        return await turns(lambda: _png(change(_photo(data, limits, scale)).pixels))
+        return await turns(lambda data: _png(change(_photo(data, limits, scale))), partial(_upload, request, limits))
 
     body = {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
     refusals = _refusals(c400="an upload broken off", c408="a slow upload", c413="too many bytes or pixels", c415="not a photo", c422="a damaged photo", c429="too many wait")  # fmt: skip
@@ -167,7 +171,7 @@ def _generate(network, turns: Turns) -> Callable:
         if classes:
             values["label"] = np.int32([classes.index(label) if label else seed % len(classes)])
         image = functions[f"gen_{stage}"](**{k: tf.constant(v) for k, v in values.items()})
-        return _png(signatures.output(image, "uint8").numpy()[0])
+        return _png(photos.Photo(signatures.output(image, "uint8").numpy()[0]))
 
     def one_of(name: str, value, known: list):
         if value not in known:
@@ -191,6 +195,35 @@ def _generate(network, turns: Turns) -> Callable:
     return conditional if classes else plain
 
 
+class _Protocol(H11Protocol):
+    """HTTP whose connections are closed when `seconds` pass without the whole header of a request: uvicorn's own limit begins
+    with the first answer and ends with the next byte, and who is silent would take a connection from others for ever."""
+
+    seconds: float
+    _silence: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self._expect()
+
+    def on_response_complete(self):
+        super().on_response_complete()
+        self._expect()
+
+    def connection_lost(self, exc):
+        self._silence.cancel()
+        super().connection_lost(exc)
+
+    def _expect(self) -> None:
+        if self._silence:
+            self._silence.cancel()
+        self._silence = self.loop.call_later(self.seconds, self._close_unless_asked)
+
+    def _close_unless_asked(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+
+
 def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], None]) -> None:
     """Until it is stopped. The address is said when it can be asked."""
     source = sources.open(path)
@@ -198,13 +231,14 @@ def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], 
         raise UserError(
             f"{path} was trained to translate; serve offers networks that generate, colorize, recolor or upscale."
         )
-    with contextlib.closing(socket.create_server((host, port))) as listening:
+    with contextlib.closing(socket.create_server((host, port), family=addresses.family(host))) as listening:
         config = uvicorn.Config(
             application(source, limits),
             log_level="warning",
             server_header=False,
+            http=type("Protocol", (_Protocol,), {"seconds": limits.seconds}),
             limit_concurrency=CONNECTIONS,
             timeout_keep_alive=5,
         )
-        say(f"http://{host}:{listening.getsockname()[1]}/")
+        say(addresses.address(host, listening.getsockname()[1]))
         uvicorn.Server(config).run(sockets=[listening])

@@ -113,28 +113,62 @@ def _metrics(source: Source) -> list[str]:
 
 
 def _loading(source: Source, files: list[dict]) -> list[str]:
-    lines = ["```python"]
-    if source.task == "generate":
-        lines += [
+    """Code for one file of each kind that there is."""
+    kinds: dict[str, dict] = {}
+    for f in files:
+        kinds.setdefault(f["file"].rpartition(".")[2], f)
+    blocks = [["```python", *_code(source, kind, f), "```"] for kind, f in kinds.items()]
+    return "\n\n".join("\n".join(block) for block in blocks).splitlines()
+
+
+def _code(source: Source, kind: str, file: dict) -> list[str]:
+    path = file["file"]
+    if kind == "keras":
+        head = [
             "from pggan_tf import pixels, synthesis   # pip install pggan-tf",
-            'generator = synthesis.load("generator.keras")',
-            "z = synthesis.latents(range(16), generator.latent_size)",
-            f'pixels.grid("grid.png", synthesis.Sampler(generator).images(z, {source.network.resolutions[-1]}))',
+            f'network = synthesis.load("{path}")',
         ]
-    else:
-        lines += [
-            "from pggan_tf import synthesis   # pip install pggan-tf",
-            'network = synthesis.load("generator.keras")',
+        if source.task != "generate":
+            return head
+        return [
+            *head,
+            "z = synthesis.latents(range(16), network.latent_size)",
+            f'pixels.grid("grid.png", synthesis.Sampler(network).images(z, {source.network.resolutions[-1]}))',
         ]
-    lines += ["```"]
-    if tflite := [f for f in files if f["file"].endswith(".tflite")]:
-        inputs = ", ".join(tflite[0]["inputs"])
-        lines += [
-            "",
-            "```python",
+    # Of generators the last signature; of others the first, as the second takes any size.
+    name = list(file["interface"])[-1 if source.task == "generate" else 0]
+    signature = file["interface"][name]
+    named = ", ".join(f"{n}={f'tf.constant({n})' if kind == 'saved_model' else n}" for n in signature["inputs"])
+    head, call = {
+        "tflite": (
             "from ai_edge_litert.interpreter import Interpreter   # pip install ai-edge-litert",
-            f'run = Interpreter("{tflite[0]["file"]}").get_signature_runner("{tflite[0]["signatures"][-1]["signature"]}")',
-            f'image = run({inputs})["image"]   # inputs, ranges and outputs: report.json, and the metadata in the file',
-            "```",
-        ]
-    return lines
+            f'Interpreter("{path}").get_signature_runner("{name}")({named})["image"]',
+        ),
+        "saved_model": (
+            "import tensorflow as tf",
+            f'tf.saved_model.load("{path}").signatures["{name}"]({named})["image"].numpy()',
+        ),
+        "onnx": (
+            "import onnxruntime   # pip install onnxruntime",
+            f'onnxruntime.InferenceSession("{path}/{name}.onnx").run(["image"], dict({named}))[0]',
+        ),
+    }[kind]
+    return [head, *_inputs(signature), f"image = {call}   # [1, height, width, channels]: {signature['image']}"]
+
+
+def _inputs(signature: dict) -> list[str]:
+    """Code that makes the inputs of a signature of one size."""
+    imports, lines = ["import numpy as np"], []
+    for name, given in signature["inputs"].items():
+        shape, kind = tuple(given["shape"]), f"np.{given['type']}"
+        if name == "latents":
+            lines.append(f"latents = np.random.default_rng(0).standard_normal({shape}, {kind})")
+        elif name in ("truncation", "label"):
+            lines.append(
+                f"{name} = np.{'ones' if name == 'truncation' else 'zeros'}({shape}, {kind})   # {given['about']}"
+            )
+        else:
+            imports.append("from PIL import Image")
+            photo = f'Image.open("photo.jpg").convert("{"L" if name == "gray" else "RGB"}").resize({shape[1:3]})'
+            lines.append(f"{name} = np.asarray({photo}, {kind}).reshape({shape})")
+    return [*imports, *lines]

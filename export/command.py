@@ -48,9 +48,7 @@ class Options:
     "--output",
     "kind",
     type=Choice(("uint8", "float32")),
-    default="uint8",
-    show_default=True,
-    help="pixels that come out: uint8, or float32 -1..1",
+    help="pixels that come out: uint8, or float32 -1..1  [uint8; float32 for web]",
 )
 @click.option("--truncation", type=click.FloatRange(0, 1), help="of generators, built in  [an input of the file]")
 @click.option("--representative", help="folder of photos that int8 measures its ranges on  [the run's own data]")
@@ -60,6 +58,7 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
     if everything and (formats or quantize):
         raise UserError("--all and --to or --quantize: give one of them. --all is every format and every quantisation.")
     formats = FORMATS if everything else formats or ("tflite",)
+    _check_read(formats, quantize=quantize, output=kind, truncation=truncation, representative=representative)
     if len(runs) > 1 and formats != ("web",):
         raise UserError(f"{len(runs)} runs: only --to web puts several into one folder. Export them one by one.")
     given = Path(runs[0])
@@ -80,12 +79,14 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
         )
     if truncation is not None and "generate" not in tasks:
         raise UserError(f"--truncation {truncation}: {runs[0]} takes photos; only generators have it.")
+    if representative is not None and set(tasks) == {"generate"}:
+        raise UserError(f"--representative {representative}: {runs[0]} takes no photos. Leave it out.")
     partial = target.absolute()
     partial = partial.with_name(f".{partial.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        options = Options(quantize, everything, kind, truncation, representative, licence)
+        options = Options(quantize, everything, kind or "uint8", truncation, representative, licence)
         files = _write(opened, formats, partial, options)
         if target.exists():
             target.rmdir()
@@ -98,6 +99,25 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
         shutil.rmtree(partial, ignore_errors=True)
     _show(files)
     click.echo(target)
+
+
+# Which formats read an option.
+_READ = {
+    "quantize": ("tflite", "web"),
+    "output": ("tflite", "savedmodel", "onnx"),
+    "truncation": ("tflite", "savedmodel", "onnx", "web"),
+    "representative": ("tflite", "savedmodel", "onnx", "web"),
+}
+
+
+def _check_read(formats, **options) -> None:
+    """Refuses options that were given and that nothing would read."""
+    for name, value in options.items():
+        if value is not None and not set(formats) & set(_READ[name]):
+            raise UserError(
+                f"--{name} {value} with --to {' --to '.join(formats)}: nothing would read it. "
+                f"It works with --to {', '.join(_READ[name])}."
+            )
 
 
 def _require(formats) -> None:
@@ -122,6 +142,7 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
     """Everything into `out`. Returns the files of report.json."""
     from export import card, web
     from export import source as sources
+    from pggan_tf.training import run as runs
 
     def photos(source):
         if source.task == "generate":
@@ -134,33 +155,43 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
         return own if own is not None else sources.drawn(source.network.resolutions[-1])
 
     if formats == ("web",):
-        files = web.build(opened, out, options.quantize or "dynamic", options.truncation, photos)
+        files = web.build(opened, out, options.quantize or "dynamic", options.truncation, photos, options.licence)
         for source in opened:
-            name = CARD if len(opened) == 1 else f"MODEL_CARD-{source.task}.md"
+            which = "" if len(opened) == 1 else f"-{source.task}"
             own = [f for f in files if f["file"] == f"models/{source.task}.tflite"]
-            (out / name).write_text(card.card(source, options.licence, own, samples=False))
+            _write_report(source, out / f"report{which}.json", options.licence, own)
+            text = card.card(source, options.licence, own, samples=False)
+            (out / f"MODEL_CARD{which}.md").write_text(text)
         return files
     (source,) = opened
     files = _files(source, formats, out, options, photos(source))
     if "web" in formats:
         (out / "web").mkdir()
-        made = web.build(opened, out / "web", options.quantize or "dynamic", options.truncation, photos)
+        how = options.quantize or "dynamic"
+        made = web.build(opened, out / "web", how, options.truncation, photos, options.licence)
         files += [{**f, "file": f"web/{f['file']}"} for f in made]
     samples = _samples(source, out)
-    report = {
-        "source": source.name,
-        "task": source.task,
-        "sha256": source.sha256,
-        "licence": options.licence,
-        "files": files,
-    }
-    (out / REPORT).write_text(json.dumps(report, indent=1) + "\n")
+    _write_report(source, out / REPORT, options.licence, files)
     text = card.card(source, options.licence, files, samples)
     for name in (CARD, "README.md"):  # hubs show the latter
         (out / name).write_text(text)
     if source.config is not None:
-        shutil.copy(source.folder / "config.json", out)
+        held = json.loads((source.folder / runs.CONFIG).read_text())
+        runs.write_json(out / runs.CONFIG, {name: _without_folders(value) for name, value in held.items()})
     return files
+
+
+def _without_folders(value):
+    """Of an absolute path its last part: whose disk it was, and where on it, is not for others."""
+    if not isinstance(value, str):
+        return value
+    kind, colon, path = value.rpartition(":")  # such as pairs:/photos
+    return f"{kind}{colon}{Path(path).name}" if path.startswith(("/", "~")) and "://" not in value else value
+
+
+def _write_report(source, path: Path, licence: str | None, files: list[dict]) -> None:
+    whose = {"source": source.name, "task": source.task, "sha256": source.sha256, "licence": licence}
+    path.write_text(json.dumps({**whose, "files": files}, indent=1) + "\n")
 
 
 def _files(source, formats, out: Path, options: Options, photos) -> list[dict]:
@@ -170,41 +201,29 @@ def _files(source, formats, out: Path, options: Options, photos) -> list[dict]:
 
     network, kind = source.network, options.kind
     offered = signatures.of(network, options.truncation)
-    described = {s.name: {"inputs": {n: {"shape": i.shape, "type": i.dtype, "about": i.about} for n, i in s.inputs.items()}, "image": f"{s.about}, {'0..255' if kind == 'uint8' else '-1..1'}"} for s in offered}  # fmt: skip
+    interface = signatures.described(offered, kind)
     files: list[dict] = []
 
     def keep(name: str, size: int, run, how: str):
         rows = parity.compare(offered, run, photos, kind)
         parity.require(rows, tflite.QUANTIZATIONS[how], name)
-        report = {"file": name, "bytes": size, "quantize": how, "inputs": list(offered[-1].inputs)}
+        report = {"file": name, "bytes": size, "quantize": how, "interface": interface}
         files.append({**report, "signatures": [asdict(r) for r in rows]})
 
     if "tflite" in formats:
         plain = tflite.convert(network, offered, kind)
-        about = {
-            "name": source.name,
-            "task": source.task,
-            "sha256": source.sha256,
-            "licence": options.licence,
-            "signatures": described,
-        }
         for how in tflite.QUANTIZATIONS if options.everything else [options.quantize or "none"]:
             name = "generator.tflite" if how == "none" else f"generator-{how}.tflite"
             model = tflite.quantize(plain, offered, how, photos)
-            model = tflite.with_metadata(model, f"{source.name}: {source.task}", {**about, "quantize": how})
+            about = tflite.about(source, options.licence, offered, kind, how)
+            model = tflite.with_metadata(model, f"{source.name}: {source.task}", about)
             keep(name, len(model), tflite.Runner(model), how)
             (out / name).write_bytes(model)
     if "keras" in formats:
         shutil.copy(source.file, out / "generator.keras")
-        files.append(
-            {
-                "file": "generator.keras",
-                "bytes": source.file.stat().st_size,
-                "quantize": "none",
-                "inputs": [],
-                "signatures": [],
-            }
-        )
+        size = source.file.stat().st_size
+        row = {"file": "generator.keras", "bytes": size, "quantize": "none", "interface": {}, "signatures": []}
+        files.append(row)
     if "savedmodel" in formats:
         folder = out / "saved_model"
         tflite.saved_model(network, offered, folder, kind)

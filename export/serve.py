@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import importlib.util
+import socket
 from pathlib import Path
 
 import click
@@ -50,10 +51,18 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 def site_server(site: Path, host: str, port: int) -> http.server.ThreadingHTTPServer:
     """Serves the files of `site`, and nothing outside of it. port 0: any free one."""
-    return http.server.ThreadingHTTPServer((host, port), functools.partial(_Handler, directory=str(site)))
+
+    class Server(http.server.ThreadingHTTPServer):
+        address_family = family(host)
+
+    return Server((host, port), functools.partial(_Handler, directory=str(site)))
 
 
-def _address(host: str, port: int) -> str:
+def family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def address(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
@@ -81,14 +90,14 @@ def _require() -> None:
     default=16,
     show_default=True,
     type=click.IntRange(1),
-    help="requests that may wait for their turn; more are told 429",
+    help="requests that may wait for their turn, or upload; more are told 429",
 )
 @click.option(
     "--timeout",
     default=30.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="seconds for an upload, and for waiting",
+    help="seconds for a request to arrive, for its upload, and for waiting",
 )
 def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
     """Serves PATH: a site of `pggan export --to web` with the headers that threads need, or a run over HTTP."""
@@ -96,7 +105,7 @@ def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
     try:
         if (folder / "site.json").is_file():
             with site_server(folder, host, port) as server:
-                click.echo(_address(host, server.server_port))
+                click.echo(address(host, server.server_port))
                 server.serve_forever()
         else:
             _require()

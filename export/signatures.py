@@ -30,7 +30,8 @@ class Input:
 @dataclass(frozen=True)
 class Signature:
     """function: tensors by the names of `inputs` -> image [1, H, W, C], float32 -1..1. example: (number, photo uint8 [S, S, 3])
-    -> arrays for the inputs, where S is `photo`, or (number, None) where a signature takes no photo."""
+    -> arrays for the inputs, where S is `photo`, or (number, None) where a signature takes no photo. oblong: height and width of
+    a photo that is not square, for signatures that take any size."""
 
     name: str
     function: Callable
@@ -38,6 +39,7 @@ class Signature:
     about: str
     example: Callable[[int, np.ndarray | None], dict[str, np.ndarray]]
     photo: int | None = None
+    oblong: tuple[int, int] | None = None
 
     def specs(self) -> list[tf.TensorSpec]:
         return [tf.TensorSpec(i.shape, i.dtype, name) for name, i in self.inputs.items()]
@@ -92,7 +94,8 @@ def _photos(
 
     def signature(name, side, text):
         shape = Input((1, side, side, channels), pixels, f"{text}, 0..255")
-        return Signature(name, lambda **x: function(tf.cast(x[argument], tf.float32) / 255), {argument: shape}, about, example, size)  # fmt: skip
+        oblong = None if side else (max(multiple, size - multiple), size + multiple)
+        return Signature(name, lambda **x: function(tf.cast(x[argument], tf.float32) / 255), {argument: shape}, about, example, size, oblong)  # fmt: skip
 
     kind = "gray" if channels == 1 else "RGB"
     text = f"{kind}, sides any multiple of {multiple}" if multiple > 1 else f"{kind}, any size"
@@ -119,6 +122,18 @@ def _upscale(network, pixels):
 
 def _translate(network, pixels):
     return _photos("translate", network, 3, pixels, lambda image: network(2 * image - 1), "RGB")
+
+
+def described(signatures: list[Signature], kind: str) -> dict:
+    """For people and programs: each signature's inputs and output. kind: of the output, uint8 or float32."""
+    values = "0..255" if kind == "uint8" else "-1..1"
+    return {
+        s.name: {
+            "inputs": {n: {"shape": i.shape, "type": i.dtype, "about": i.about} for n, i in s.inputs.items()},
+            "image": f"{s.about}, {kind} {values}",
+        }
+        for s in signatures
+    }
 
 
 TASKS: dict[str, Callable] = {

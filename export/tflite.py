@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from export.signatures import Signature, output
+from export.signatures import Signature, described, output
 from pggan_tf import terminal
 from pggan_tf.errors import UserError
 
 METADATA = "pggan-tf"  # name of the file's metadata buffer: JSON
-CALIBRATION = 16  # examples of each signature that int8's ranges are measured on
+CALIBRATION = range(16)  # numbers of the examples of each signature that int8's ranges are measured on
 # Least peak signal-to-noise ratio against Keras, in dB over 0..255, that a file has to reach for every signature.
 QUANTIZATIONS = {"none": 60.0, "float16": 45.0, "dynamic": 30.0, "int8": 26.0}
 # What is quantised: the rest (normalisation, colour conversion) is cheap, and would suffer.
@@ -116,17 +116,26 @@ def quiet():
         logging.disable(before)
 
 
-def examples(signature: Signature, count: int, photos: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """`count` sets of inputs. photos: uint8 [S, S, 3], used in turn and reduced to the signature's size."""
+def examples(
+    signature: Signature, numbers: Sequence[int], photos: Sequence[np.ndarray], size: tuple[int, int] | None = None
+) -> list[dict[str, np.ndarray]]:
+    """A set of inputs for each number. photos: uint8 [S, S, 3], used in turn and resized. size: (height, width), by default
+    the signature's own."""
     if signature.photo is None:
-        return [signature.example(i, None) for i in range(count)]
+        return [signature.example(i, None) for i in numbers]
     from PIL import Image
 
-    size = (signature.photo, signature.photo)
+    height, width = size or (signature.photo, signature.photo)
     if not len(photos):
         raise ValueError(f"{signature.name}: no photos to make inputs from.")
-    resized = [np.asarray(Image.fromarray(p).resize(size)) for p in photos[:count]]
-    return [signature.example(i, resized[i % len(resized)]) for i in range(count)]
+    chosen = ((i, Image.fromarray(photos[i % len(photos)])) for i in numbers)
+    return [signature.example(i, np.asarray(photo.resize((width, height)))) for i, photo in chosen]
+
+
+def about(source, licence: str | None, offered: Sequence[Signature], kind: str, how: str) -> dict:
+    """What a file says of itself, for `with_metadata`. source: export.source.Source. how: its quantisation."""
+    whose = {"name": source.name, "task": source.task, "sha256": source.sha256, "licence": licence}
+    return {**whose, "signatures": described(offered, kind), "quantize": how}
 
 
 def with_metadata(model: bytes, description: str, content: dict) -> bytes:

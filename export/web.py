@@ -23,7 +23,15 @@ PACKAGES = ("package.json", "package-lock.json")
 SITE = "site.json"
 # The builds of the runtime that a page chooses from: without relaxed SIMD, with it, with threads too.
 RUNTIMES = ("litert_wasm_compat_internal", "litert_wasm_internal", "litert_wasm_threaded_internal")
-_PROBE = 48  # numbers of an image that a browser's GPU has to come near
+_PROBE = 192  # numbers of an image that a browser's GPU has to come near
+# What the page is called, by what it holds.
+_TITLES = {
+    "generate": "Faces that do not exist",
+    "colorize": "Colour for gray photos",
+    "recolor": "Colour for gray photos",
+    "upscale": "Larger photos",
+    "translate": "Photos turned into others",
+}
 
 
 def runtime() -> Path:
@@ -58,9 +66,11 @@ def runtime() -> Path:
     return found
 
 
-def build(sources: Sequence[Source], out: Path, how: str, truncation: float | None, photos) -> list[dict]:
-    """Writes the site into the empty folder `out`. photos: source -> what examples are made from. Returns one object for
-    each model's file, as in report.json."""
+def build(
+    sources: Sequence[Source], out: Path, how: str, truncation: float | None, photos, licence: str | None = None
+) -> list[dict]:
+    """Writes the site into the empty folder `out`. photos: source -> what examples are made from. licence: of the weights.
+    Returns one object for each model's file, as in report.json."""
     packages = runtime()
     for path in SOURCES.iterdir():
         if path.name not in PACKAGES and path.is_file():
@@ -69,9 +79,12 @@ def build(sources: Sequence[Source], out: Path, how: str, truncation: float | No
     (out / "models").mkdir()
     models, files = [], []
     for source in sources:
-        entry, report = _model(source, out, how, truncation, photos(source))
+        entry, report = _model(source, out, how, truncation, photos(source), licence)
         models.append(entry)
         files.append(report)
+    page = out / "index.html"
+    title = " · ".join(dict.fromkeys(_TITLES[s.task] for s in sources))
+    page.write_text(page.read_text().replace("@TITLE@", title))
     _icons(next((s for s in sources if s.task == "generate"), None), out)
     sizes = {name: (out / "lib" / "wasm" / f"{name}.wasm").stat().st_size for name in RUNTIMES}
     (out / SITE).write_text(json.dumps({"models": models, "runtime": sizes}, indent=1))
@@ -97,7 +110,7 @@ def _copy_runtime(packages: Path, lib: Path) -> None:
             shutil.copy(packages / "core" / "wasm" / f"{name}{suffix}", lib / "wasm")
 
 
-def _model(source: Source, out: Path, how: str, truncation: float | None, photos) -> tuple[dict, dict]:
+def _model(source: Source, out: Path, how: str, truncation: float | None, photos, licence) -> tuple[dict, dict]:
     """One network of the site. With floats in and out, which WebGPU can take, and fixed sizes, which LiteRT.js needs."""
     network, task = source.network, source.task
     offered = signatures.of(network, truncation, dynamic=False, pixels="float32")
@@ -105,7 +118,8 @@ def _model(source: Source, out: Path, how: str, truncation: float | None, photos
     run = tflite.Runner(model)
     rows = parity.compare(offered, run, photos, "float32")
     parity.require(rows, tflite.QUANTIZATIONS[how], f"models/{task}.tflite ({how})")
-    model = tflite.with_metadata(model, f"{source.name} ({task})", {"source": source.name, "sha256": source.sha256})
+    about = tflite.about(source, licence, offered, "float32", how)
+    model = tflite.with_metadata(model, f"{source.name}: {task}", about)
     path = out / "models" / f"{task}.tflite"
     path.write_bytes(model)
     entry = {
@@ -115,25 +129,29 @@ def _model(source: Source, out: Path, how: str, truncation: float | None, photos
         "sha256": hashlib.sha256(model).hexdigest(),
         "about": source.about(),
         "signatures": {s.name: {"inputs": {n: i.shape for n, i in s.inputs.items()}} for s in offered},
-        "probe": _probe(offered[0], run),
+        "probe": _probe(offered[-1], run),
         "classes": list(network.classes) if task == "generate" else [],
     }
     for name in ("latent_size", "scale", "context"):
         if hasattr(network, name):
             entry[name] = getattr(network, name)
-    report = {"file": entry["file"], "bytes": len(model), "quantize": how, "inputs": list(offered[-1].inputs)}
+    report = {"file": entry["file"], "bytes": len(model), "quantize": how, "interface": about["signatures"]}
     return entry, {**report, "signatures": [asdict(r) for r in rows]}
 
 
 def _probe(signature: signatures.Signature, run: tflite.Runner) -> dict:
-    """What the CPU makes of an input that a page can make too: seed 0, or a picture that is gray all over."""
-    usual = {"latents": lambda shape: synthesis.latents([0], shape[1]), "truncation": np.ones}
-    inputs = {}
-    for name, i in signature.inputs.items():
-        make = usual.get(name, np.zeros if name == "label" else lambda shape: np.full(shape, 128))
-        inputs[name] = make(i.shape).astype(i.dtype)
+    """What the CPU makes of an input that a page can make too: seed 0, or a picture with waves of every length."""
+    usual = {"latents": lambda shape: synthesis.latents([0], shape[1]), "truncation": np.ones, "label": np.zeros}
+    inputs = {n: usual.get(n, _waves)(i.shape).astype(i.dtype) for n, i in signature.inputs.items()}
     values = pixels.to_uint8(run(signature.name, inputs)).ravel()
-    return {"signature": signature.name, "pixels": values[:: max(1, len(values) // _PROBE)][:_PROBE].tolist()}
+    step = len(values) // _PROBE | 1  # odd, so that not the same column is met again and again
+    return {"signature": signature.name, "step": step, "pixels": values[::step].tolist()}
+
+
+def _waves(shape: tuple[int, ...]) -> np.ndarray:
+    """[1, H, W, C] in 0..255; export/web/runtime.js draws the same."""
+    _, y, x, c = np.indices(shape)
+    return abs((x * y + 85 * c) % 511 - 255)
 
 
 def _icons(faces: Source | None, out: Path) -> None:

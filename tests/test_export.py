@@ -9,8 +9,9 @@ import sys
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
-from export import onnx, parity, signatures, source, tflite
+from export import command, onnx, parity, signatures, source, tflite, web
 from pggan_tf import cli, colour, pixels, shards, synthesis
 from pggan_tf.errors import UserError
 from pggan_tf.networks import dcgan, progressive
@@ -26,6 +27,14 @@ def grown(**kwargs):
     network = progressive.Generator((4, 8, 16, 48), **SMALL, **kwargs)
     network.build()
     return synthesis.finish(network, synthesis.settling_latents(network.latent_size, 64))
+
+
+def calm(network):
+    """Random weights would give more contrast than photos have."""
+    for r in network.resolutions:
+        layer = getattr(network, f"to_image_{r}")
+        layer.set_effective(0.25 * layer.effective_kernel(), layer.bias)
+    return network
 
 
 def deep():
@@ -138,10 +147,7 @@ def test_a_gray_photo_keeps_its_lightness():
 
 
 def test_quantised_files_are_smaller_and_near():
-    network = grown()
-    for r in network.resolutions:  # random weights would give more contrast than photos have
-        layer = getattr(network, f"to_image_{r}")
-        layer.set_effective(0.25 * layer.effective_kernel(), layer.bias)
+    network = calm(grown())
     offered = signatures.of(network)
     plain = tflite.convert(network, offered)
     sizes = []
@@ -275,10 +281,92 @@ def test_a_run_s_export_is_complete(run, tmp_path):
     assert card == (out / "README.md").read_text() and card.startswith("---\nlicense: cc0-1.0\n")
     for word in ("120 images: drawn portraits", "72 images seen", "Intended use", "generator.tflite", report["sha256"]):
         assert word in card, word
-    # The card's own code runs, as a reader would type it.
-    code = re.search(r"```python\n(from pggan_tf.*?)```", card, re.S)[1]
-    result = subprocess.run([sys.executable, "-c", code], cwd=out, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})  # fmt: skip
-    assert result.returncode == 0 and (out / "grid.png").is_file(), result.stderr
+    assert len(read_card(out)) == 3 and (out / "grid.png").is_file()
+    held = json.loads((out / "config.json").read_text())
+    assert held["recipe"] == "pggan" and str(tmp_path.parents[1]) not in json.dumps(held)
+
+
+def read_card(out, card="MODEL_CARD.md"):
+    """Runs the code of a card as a reader would type it. Returns it by block."""
+    photo = out / "photo.jpg"
+    Image.fromarray(portraits.portrait(1, 64)).save(photo)
+    blocks = re.findall(r"```python\n(.*?)```", (out / card).read_text(), re.S)
+    code = "".join(
+        f"x = {{}}\nexec({block!r}, x)\nassert 'image' not in x or x['image'].std() > 0\n" for block in blocks
+    )
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(out.parent)}
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+    result = subprocess.run([sys.executable, "-c", code], cwd=out, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    photo.unlink()
+    return blocks
+
+
+@pytest.mark.parametrize("task", ["generate", "colorize"])
+def test_a_card_s_code_runs(task, tmp_path, capsys, monkeypatch):
+    """Of a default export, which holds no .keras, and of everything."""
+    try:
+        web.runtime()
+        formats = command.FORMATS
+    except UserError:
+        formats = tuple(f for f in command.FORMATS if f != "web")
+    network = calm(grown(classes=("cat", "dog"))) if task == "generate" else image_networks.built(task)
+    file = tmp_path / "generator.keras"
+    network.save(file)
+    code, _, err = export(file, "--out", tmp_path / "plain", capsys=capsys)
+    assert code == 0, err
+    (block,) = read_card(tmp_path / "plain")
+    assert "generator.tflite" in block and "generator.keras" not in block
+    monkeypatch.setattr(command, "FORMATS", formats)
+    drawn = source.drawn(network.resolutions[-1])
+    monkeypatch.setattr(source.Source, "photos", lambda self, folder: None if task == "generate" else drawn)
+    code, _, err = export(file, "--all", "--out", tmp_path / "all", capsys=capsys)
+    assert code == 0, err
+    assert [name in "".join(read_card(tmp_path / "all")) for name in ("generator.keras", "generator.tflite", "saved_model", ".onnx")] == [True] * 4  # fmt: skip
+    files = json.loads((tmp_path / "all" / "report.json").read_text())["files"]
+    assert len(files) == 7 + ("web" in formats)
+
+
+def test_a_run_of_pairs_is_exported(tmp_path):
+    """With its data there, of which the first picture of each pair is what the file is compared on."""
+    writer = shards.Writer(tmp_path / "pairs", (16,), channels=6)
+    for i in range(6):
+        a = portraits.portrait(i, 16)
+        writer.add(np.concatenate([a, 255 - a], axis=-1))
+    writer.close()
+    plain = ("--recipe", "colorize", "--task", "translate", "--width", "4", "--target-res", "16", "--batch", "4")
+    run = ("--total-images", "8", "--grid", "4", "--no-report", "--runs", tmp_path / "runs")
+    code, out, err = train(*plain, *run, "--data", tmp_path / "pairs")
+    assert code == 0, err
+    made = source.open(run_folder(out)).photos(None)
+    np.testing.assert_array_equal(made[0], portraits.portrait(0, 16))
+    code, said, err = pggan("export", run_folder(out), "--quantize", "int8", "--out", tmp_path / "out")
+    assert code == 0 and "translate_16" in said, err
+    held = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert held["data"] == "pairs" and str(tmp_path) not in json.dumps(held)
+
+
+def test_paths_are_no_part_of_a_config():
+    cases = {"/home/me/photos": "photos", "pairs:/data/edges/": "pairs:edges", "~/x/vgg.h5": "vgg.h5", 5: 5, None: None}
+    cases |= {text: text for text in ("tfds:a/b", "s3://bucket/faces", "photos/cats", "lanczos", "")}
+    assert {value: command._without_folders(value) for value in cases} == cases
+
+
+def test_a_site_says_what_its_files_are(run, tmp_path, capsys):
+    try:
+        web.runtime()
+    except UserError as reason:
+        pytest.skip(str(reason))
+    code, _, err = export(run, "--to", "web", "--out", tmp_path / "s", "--licence", "cc0-1.0", capsys=capsys)
+    assert code == 0, err
+    described = tflite.metadata((tmp_path / "s" / "models" / "generate.tflite").read_bytes())
+    assert described["licence"] == "cc0-1.0" and described["quantize"] == "dynamic"
+    assert described["signatures"]["gen_8"]["inputs"]["latents"]["shape"] == [1, 8]
+    assert described["signatures"]["gen_8"]["image"].endswith("float32 -1..1")
+    report = json.loads((tmp_path / "s" / "report.json").read_text())
+    assert report["licence"] == "cc0-1.0" and [f["file"] for f in report["files"]] == ["models/generate.tflite"]
+    assert len(read_card(tmp_path / "s")) == 1
+    assert "<title>Faces that do not exist</title>" in (tmp_path / "s" / "index.html").read_text()
 
 
 def test_the_module_is_a_command_too():
@@ -319,7 +407,9 @@ def test_a_keras_file_is_enough(run, tmp_path, capsys):
     assert code == 0, err
     assert (tmp_path / "export" / "generator-int8.tflite").is_file()
     assert "Not known" in (tmp_path / "export" / "MODEL_CARD.md").read_text()
-    assert json.loads((tmp_path / "export" / "report.json").read_text())["files"][0]["inputs"] == ["latents"]
+    assert json.loads((tmp_path / "export" / "report.json").read_text())["files"][0]["interface"]["gen_8"][
+        "inputs"
+    ].keys() == {"latents"}
 
 
 def test_the_best_generator_of_a_run_has_its_history(run, tmp_path, capsys):
@@ -355,6 +445,19 @@ def test_bad_input_is_refused(run, tmp_path, capsys, monkeypatch):
     no(run, "--to", "tflight", words=("--to tflight", "did you mean tflite"))
     no(run, "--quantize", "int4", words=("--quantize int4", "int8"))
     no(run, "--all", "--to", "keras", words=("--all",))
+    no(
+        run,
+        "--to",
+        "onnx",
+        "--quantize",
+        "int8",
+        words=("--quantize int8 with --to onnx: nothing would", "tflite, web"),
+    )
+    no(run, "--to", "keras", "--to", "savedmodel", "--quantize", "dynamic", words=("--to keras --to savedmodel",))
+    no(run, "--to", "web", "--output", "float32", words=("--output float32 with --to web", "tflite, savedmodel, onnx"))
+    no(run, "--to", "keras", "--truncation", "0.5", words=("--truncation 0.5 with --to keras",))
+    no(run, "--to", "keras", "--representative", full, words=("--representative .* with --to keras",))
+    no(run, "--representative", full, words=("--representative .* takes no photos",))
     no(run, run, words=("2 runs: only --to web",))
     no(run, run, "--to", "web", "--out", tmp_path / "s", words=("two are for generate",))
     unfinished = tmp_path / "unfinished"

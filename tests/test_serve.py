@@ -1,23 +1,25 @@
 """`pggan serve RUN`: what it answers, what it refuses, and that it stays what it was under load and nonsense."""
 
 import concurrent.futures
+import contextlib
 import http.client
 import io
 import json
 import signal
 import socket
 import struct
+import threading
 import time
 import zlib
 
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
-from export import source
+from export import serve, source
 from pggan_tf import photos, pixels, synthesis
-from pggan_tf.convert import upscale
+from pggan_tf.convert import colorize, upscale
 from pggan_tf.networks import progressive
 from preprocessing.sources import portraits
 from tests import stand_ins
@@ -125,7 +127,7 @@ def test_what_is_no_seed_or_stage_is_refused(networks):
     assert asked.post("/generate").status_code == 405 and asked.get("/upscale").status_code == 404
 
 
-def test_photos_are_changed_as_the_command_line_changes_them(networks):
+def test_photos_are_changed_as_the_command_line_changes_them(networks, tmp_path):
     image = portraits.portrait(1, 64)[:40, :]
     made = picture(client(networks["upscale"]).post("/upscale", content=file_of(image)))
     np.testing.assert_array_equal(made, upscale.upscaler(networks["upscale"])(photos.Photo(image)).pixels)
@@ -134,6 +136,25 @@ def test_photos_are_changed_as_the_command_line_changes_them(networks):
     assert made.shape == image.shape and made[..., 0].mean() > made[..., 2].mean() + 10, "reddish"
     gray = file_of(image[..., 0])
     assert picture(client(networks["colorize"]).post("/colorize", content=gray)).shape == image.shape
+    # Gray, depth, transparency and profile are kept: the answer is the file that the command line writes.
+    rng, profile = np.random.default_rng(0), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    deep = rng.integers(0, 65536, (20, 24, 4), np.uint16)
+    for photo in (
+        photos.Photo(image[..., :1]),
+        photos.Photo(deep[..., :1]),
+        photos.Photo(deep[..., :3], deep[..., 3:], profile),
+        photos.Photo(image, image[..., :1], profile),
+    ):
+        photos.write(tmp_path / "given.png", photo)
+        for verb, change in (("upscale", upscale.upscaler), ("colorize", colorize.colorizer)):
+            photos.write(
+                tmp_path / "made.png", change(networks[verb])(photos.read((tmp_path / "given.png").read_bytes()))
+            )
+            answer = client(networks[verb]).post(f"/{verb}", content=(tmp_path / "given.png").read_bytes())
+            assert answer.content == (tmp_path / "made.png").read_bytes()
+        kept = photos.read(answer.content)
+        assert (kept.pixels.dtype, kept.profile) == (photo.pixels.dtype, photo.profile)
+        assert (kept.alpha is None) == (photo.alpha is None)
     turned = Image.Exif()
     turned[0x0112] = 6
     upright = picture(client(networks["upscale"]).post("/upscale", content=file_of(image, "JPEG", exif=turned)))
@@ -252,13 +273,13 @@ def test_bytes_that_look_like_photos(networks):
 class running:
     """`pggan serve` as a process."""
 
-    def __init__(self, *arguments):
-        self.arguments = arguments
+    def __init__(self, *arguments, host="127.0.0.1"):
+        self.arguments, self.host = arguments, host
 
     def __enter__(self):
-        self.process = start("-m", "tests.stand_ins", "serve", *self.arguments, "--port", "0")
+        self.process = start("-m", "tests.stand_ins", "serve", *self.arguments, "--host", self.host, "--port", "0")
         line = self.process.stdout.readline()
-        assert line.startswith("http://127.0.0.1:"), line + self.process.stderr.read()
+        assert line.startswith(serve.address(self.host, 0).rstrip("0/")), line + self.process.stderr.read()
         self.port = int(line.strip().rstrip("/").rpartition(":")[2])
         return self
 
@@ -268,7 +289,7 @@ class running:
         self.code, self.errors = self.process.returncode, err
 
     def ask(self, method, path, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
         try:
             connection.request(method, path, body)
             answer = connection.getresponse()
@@ -306,7 +327,7 @@ def test_load(tmp_path):
 def test_a_slow_upload_is_given_up_and_holds_up_nobody(tmp_path):
     run = stand_ins.saved(stand_ins.Upscaler(), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
     good = file_of(portraits.portrait(1, 16))
-    with running(run, "--timeout", "1", "--waiting", "1") as server:
+    with running(run, "--timeout", "1", "--waiting", "2") as server:
         slow = socket.create_connection(("127.0.0.1", server.port), timeout=30)
         slow.sendall(b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nfirst")
         assert server.ask("POST", "/upscale", good)[0] == 200
@@ -323,6 +344,69 @@ def test_a_slow_upload_is_given_up_and_holds_up_nobody(tmp_path):
     assert "Traceback" not in server.errors, server.errors
 
 
+def headers(path, length, *more):
+    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {length}", *more, "", ""]).encode()
+
+
+def test_uploads_are_waiting_requests(tmp_path):
+    """There is room for so many: a further one is refused before any of it is read."""
+    run = stand_ins.saved(stand_ins.Upscaler(), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
+    good = file_of(portraits.portrait(1, 16))
+    with running(run, "--waiting", "3") as server:
+        slow = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(3)]
+        for one in slow:
+            one.sendall(headers("/upscale", len(good), "Expect: 100-continue"))
+            assert one.recv(4096).startswith(b"HTTP/1.1 100")  # its turn to upload
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as further:
+            further.sendall(headers("/upscale", 5000))
+            answer = further.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 429") and b"retry-after: 1" in answer
+        for one in slow:
+            one.sendall(good)
+            assert one.recv(4096).startswith(b"HTTP/1.1 200")
+            one.close()
+        assert server.ask("POST", "/upscale", good)[0] == 200
+    assert "Traceback" not in server.errors, server.errors
+
+
+def test_who_is_silent_is_let_go(tmp_path):
+    """As many connections as there may be, none of which asks for anything: they are closed, and others are answered."""
+    run = stand_ins.saved(stand_ins.Upscaler(), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
+    begun = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+    with running(run, "--timeout", "3") as server, contextlib.ExitStack() as stack:
+        silent = []
+        for i in range(api.CONNECTIONS):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+            one.sendall(
+                (b"", begun, begun + b"\r\n")[i % 3]
+            )  # nothing; half of a header; one request, and then half of one
+            silent.append(one)
+        for one in silent[2::3]:
+            assert one.recv(4096).startswith(b"HTTP/1.1 ")
+            one.sendall(begun)
+        for one in silent:
+            with contextlib.suppress(ConnectionResetError):
+                while one.recv(4096):
+                    pass  # until it is closed
+        assert server.ask("GET", "/health")[0] == 200
+    assert server.code == 0 and "Traceback" not in server.errors, server.errors
+
+
+def test_ipv6(tmp_path):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as reason:
+        pytest.skip(f"no IPv6 here: {reason}")
+    run = stand_ins.saved(stand_ins.Upscaler(), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
+    with running(run, host="::1") as server:
+        assert server.ask("GET", "/health")[0] == 200
+    with serve.site_server(tmp_path, "::1", 0) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        server.port = site.server_port
+        assert server.ask("GET", "/run/generator.keras")[0] == 200
+        site.shutdown()
+
+
 def test_what_cannot_be_served_is_told(tmp_path):
     code, _, err = pggan("serve", tmp_path)
     assert code == 2 and "no generator.keras" in err
@@ -335,4 +419,5 @@ def test_what_cannot_be_served_is_told(tmp_path):
 def test_pictures_are_whole(networks):
     """Round trip: PNG is lossless, gray networks give gray pictures."""
     image = pixels.to_uint8(np.linspace(-1, 1, 48).reshape(4, 12, 1))
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(api._png(image).body))), image[..., 0])
+    answer = api._png(photos.Photo(image))
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(answer.body))), image[..., 0])

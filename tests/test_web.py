@@ -2,7 +2,9 @@
 
 import base64
 import contextlib
+import functools
 import http.client
+import http.server
 import io
 import json
 import re
@@ -364,11 +366,25 @@ def test_no_request_leaves_while_a_photo_is_worked_on(page, address):
     assert "default-src 'none'" in policy and "connect-src 'self'" in policy
 
 
+def until(page, code, *argument):
+    """Waits for an async function of the page to be true; playwright's own waiting takes its promise for that."""
+    for _ in range(400):
+        if page.evaluate(code, *argument):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(code)
+
+
+def kept(page, name):
+    """Waits until the service worker has a file."""
+    until(page, "async name => { for (const key of await caches.keys()) if ((await (await caches.open(key)).keys()).some(r => r.url.endsWith(name))) return true }", name)  # fmt: skip
+
+
 def test_it_works_without_a_network_after_the_first_visit(page, address, networks):
     opened(page, address, seed=42, label=0)
     page.get_by_role("tab", name="Upscale").click()
     page.get_by_role("tabpanel", name="Upscale").wait_for()
-    page.wait_for_function("async () => (await caches.keys()).length === 1 && (await (await caches.open((await caches.keys())[0])).keys()).some(r => r.url.endsWith('upscale.tflite'))")  # fmt: skip
+    kept(page, "upscale.tflite")
     page.context.set_offline(True)
     page.goto("about:blank")
     opened(page, address, seed=42, label=0)
@@ -377,6 +393,147 @@ def test_it_works_without_a_network_after_the_first_visit(page, address, network
     panel = page.get_by_role("tabpanel", name="Upscale")
     panel.locator("[name=file]").set_input_files(file_of(portrait((20, 20))))
     panel.locator(".compare").wait_for()
+
+
+class plain_host:
+    """A host that knows nothing of the page: no headers for threads, and everything may be kept for an hour."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript"}
+
+        def end_headers(self):
+            self.send_header("Cache-Control", "max-age=3600")
+            super().end_headers()
+
+        def log_message(self, format, *arguments):
+            pass
+
+    def __init__(self, site):
+        handler = functools.partial(self.Handler, directory=str(site))
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self.server.server_port}/"
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def test_a_second_visit_needs_no_network_on_any_host(browser, site, networks):
+    """The first one has no threads there; the service worker allows them, but has not kept the runtime with threads."""
+    with plain_host(site) as url, contextlib.closing(browser.new_context()) as context:
+        page = context.new_page()
+        opened(page, url, seed=42, label=0)
+        assert not page.evaluate("crossOriginIsolated") and "threads" not in page.inner_text("#status")
+        for name in ("generate.tflite", "litert_wasm_internal.js"):
+            kept(page, name)
+        context.set_offline(True)
+        page.goto("about:blank")
+        opened(page, url, seed=42, label=0)
+        assert page.evaluate("crossOriginIsolated") and "threads" not in page.inner_text("#status")
+        near(read(page, ".faces canvas"), face(networks["generate"], 42, 16))
+        context.set_offline(False)
+        page.goto("about:blank")
+        opened(page, url, seed=42, label=0)  # and with one it is as fast as it can be
+        assert "threads" in page.inner_text("#status")
+
+
+def test_a_new_site_is_seen_although_the_old_one_may_be_kept(browser, site, tmp_path):
+    shutil.copytree(site, tmp_path / "site")
+    index, worker = (tmp_path / "site" / name for name in ("index.html", "sw.js"))
+    with plain_host(tmp_path / "site") as url, contextlib.closing(browser.new_context()) as context:
+        page = context.new_page()
+        opened(page, url, seed=3)
+        kept(page, "generate.tflite")
+        index.write_text(index.read_text().replace("<h1>Made here", "<h1>Made anew"))
+        version = re.search(r'VERSION = "(\w+)"', worker.read_text())[1]
+        worker.write_text(worker.read_text().replace(version, "anew"))
+        page.evaluate("async () => (await navigator.serviceWorker.ready).update()")
+        until(page, "async () => (await caches.keys()).join() === 'anew'")
+        opened(page, url + "?", seed=3)
+        assert "Made anew" in page.inner_text("h1")
+
+
+def test_a_model_that_was_kept_damaged_is_brought_again(browser, site, tmp_path, networks):
+    """Damaged on its way, or on the host for a while: by then the browser's cache and the service worker have it."""
+    shutil.copytree(site, tmp_path / "site")
+    file = tmp_path / "site" / "models" / "generate.tflite"
+    good = file.read_bytes()
+    with plain_host(tmp_path / "site") as url, contextlib.closing(browser.new_context()) as context:
+        page = context.new_page()
+        file.write_bytes(good[:-100] + bytes(100))
+        page.goto(url)
+        page.get_by_text("is damaged").wait_for()
+        page.get_by_role("tab", name="Upscale").click()
+        kept(page, "generate.tflite")
+        file.write_bytes(good)
+        opened(page, url + "?", seed=42, label=0)
+        near(read(page, ".faces canvas"), face(networks["generate"], 42, 16))
+        kept(page, "generate.tflite")
+        context.set_offline(True)
+        opened(page, url + "?again", seed=42, label=0)
+        near(read(page, ".faces canvas"), face(networks["generate"], 42, 16))
+
+
+def test_a_link_opened_in_the_page_is_followed(page, address, networks):
+    opened(page, address, seed=3, label=0)
+    page.evaluate("location.hash = '#panel=generate&seed=42&stage=8&truncation=0.7&label=1'")
+    page.wait_for_function("() => document.querySelector('[name=seed]').value === '42'")
+    settled(page)
+    near(read(page, ".faces canvas"), face(networks["generate"], 42, 8, 0.7, 1))
+    page.evaluate("location.hash = '#panel=upscale'")
+    page.get_by_role("tabpanel", name="Upscale").wait_for()
+    assert page.get_by_role("tab", name="Upscale").get_attribute("aria-selected") == "true"
+
+
+def test_loading_is_not_shown_over_what_is_there(browser, address):
+    with contextlib.closing(browser.new_context(service_workers="block")) as context:
+        page, held = context.new_page(), []
+        page.route("**/upscale.tflite", lambda route: held.append(route))
+        opened(page, address, seed=3)
+        page.get_by_role("tab", name="Upscale").click()
+        page.locator("#loading").wait_for()
+        page.get_by_role("tab", name="Faces").click()
+        page.get_by_role("tabpanel", name="Faces").wait_for()
+        assert not page.locator("#loading").is_visible()
+        page.get_by_role("tab", name="Upscale").click()
+        page.locator("#loading").wait_for()
+        for route in held:
+            route.continue_()
+        page.get_by_role("tabpanel", name="Upscale").wait_for()
+        page.locator("#loading").wait_for(state="hidden")
+
+
+def test_a_photo_that_is_done_has_the_keyboard(page, address):
+    """What had it, the button that opened the photo, is gone."""
+    opened(page, address, seed=3)
+    page.get_by_role("tab", name="Upscale").click()
+    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel.locator("[name=file]").focus()
+    panel.locator("[name=file]").set_input_files(file_of(portrait()))
+    page.wait_for_function("() => document.activeElement.name === 'split'")
+    page.keyboard.press("ArrowRight")
+    assert panel.locator("[name=split]").input_value() == "51"
+
+
+def test_photos_are_enlarged_as_large_as_they_are(page, address):
+    """Up to a size that the page names, beyond which they are reduced first."""
+    opened(page, address, seed=3)
+    page.get_by_role("tab", name="Upscale").click()
+    panel = page.get_by_role("tabpanel", name="Upscale")
+    assert "more than 2048 pixels" in panel.inner_text() or "more than 1024 pixels" in panel.inner_text()
+    panel.locator("[name=file]").set_input_files(file_of(portrait((20, 40)).repeat(15, 0).repeat(15, 1)))
+    panel.locator(".compare").wait_for()
+    assert read(page, "#panel-upscale canvas.after").shape == (600, 1200, 3)
+    assert "reduced" not in panel.locator(".about").inner_text()
+
+
+def test_the_page_is_called_what_it_is(page, address, site):
+    page.goto(address)
+    titles = ("Faces that do not exist", "Colour for gray photos", "Larger photos", "Photos turned into others")
+    assert page.title() == " · ".join(titles)
 
 
 def test_variety_that_is_built_in_is_not_asked_for(page, site, tmp_path):
@@ -450,6 +607,16 @@ def chromium(browser, *arguments):
     return browser.browser_type.launch(executable_path=executable, args=arguments)
 
 
+def test_what_a_gpu_is_tried_on_is_the_same_in_the_page(page, address, site):
+    """Computed on the CPU there, it is what the CPU here made of it; and it is a picture, in which mistakes would show."""
+    opened(page, address, seed=3)
+    probes = [m["probe"] for m in json.loads((site / "site.json").read_text())["models"]]
+    assert [p["signature"] for p in probes][:2] == ["gen_16", "colorize_16"]
+    assert all(len(p["pixels"]) > 100 and np.std(p["pixels"]) > 10 for p in probes)
+    code = "async () => { const { Model } = await import('./runtime.js'); const site = await (await fetch('site.json')).json(); const out = []; for (const entry of site.models) out.push(await (await Model.open(site, entry, () => {})).agrees()); return out }"  # fmt: skip
+    assert page.evaluate(code) == [True] * len(TASKS)
+
+
 @pytest.mark.parametrize("how", ["float16", "dynamic"])
 def test_on_webgpu_it_is_the_same_face(browser, site, tmp_path, how):
     """On a GPU that the browser computes itself. (Labels have no place there: conditional generators run on the CPU.)"""
@@ -473,7 +640,9 @@ def test_a_gpu_that_computes_nonsense_is_left_aside(browser, site, tmp_path):
     network = generator(classes=())
     built({"generate": network}, tmp_path)
     described = json.loads((tmp_path / "site.json").read_text())
-    described["models"][0]["probe"]["pixels"][7] ^= 128
+    probe = described["models"][0]["probe"]
+    assert probe["signature"] == "gen_16"
+    probe["pixels"] = [255 - p if i % 8 == 0 else p for i, p in enumerate(probe["pixels"])]  # in a part of it
     (tmp_path / "site.json").write_text(json.dumps(described))
     switches = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan")
     with contextlib.closing(chromium(browser, *switches)) as other, serving(tmp_path) as url:
@@ -494,7 +663,28 @@ def test_the_camera(address, browser):
         panel.get_by_text("Take it").click()
         panel.locator(".compare").wait_for()
         assert np.ptp(read(page, "#panel-colorize canvas.before").astype(int)) > 50
-        assert panel.locator("video").evaluate("v => v.srcObject.getTracks().every(t => t.readyState === 'ended')")
+        off = "() => document.querySelector('#panel-colorize video').srcObject.getTracks().every(t => t.readyState === 'ended')"  # fmt: skip
+        assert page.evaluate(off)
+        page.wait_for_function("() => document.activeElement.name === 'split'")
+        # It can be had again, and is off as soon as something else is shown.
+        again = panel.get_by_role("button", name="Camera", exact=True)
+        again.click()
+        panel.get_by_text("Take it").wait_for()
+        assert not page.evaluate(off)
+        panel.get_by_text("Cancel").click()
+        panel.locator(".compare").wait_for()
+        assert page.evaluate(off)
+        again.click()
+        panel.get_by_text("Take it").wait_for()
+        page.get_by_role("tab", name="Faces").click()
+        page.wait_for_function(off)
+        page.get_by_role("tab", name="Colorize").click()
+        panel.locator(".compare").wait_for()
+        again.click()
+        panel.get_by_text("Take it").wait_for()
+        panel.locator("[name=again]").set_input_files(file_of(portrait((40, 60))))
+        page.wait_for_function("() => document.querySelector('#panel-colorize canvas.after').width === 60")
+        assert page.evaluate(off) and panel.locator(".compare").is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -29,11 +29,14 @@ async function choose(site, task) {
     tab.setAttribute("aria-selected", tab.dataset.task === task);
     tab.tabIndex = tab.dataset.task === task ? 0 : -1;
   }
-  panels.forEach((panel, name) => (panel.hidden = name !== task));
+  panels.forEach((panel, name) => {
+    panel.hidden = name !== task;
+    if (panel.hidden) panel.dispatchEvent(new Event("leave"));
+  });
   $("problem").hidden = true;
   $("status").textContent = "";
+  $("loading").hidden = panels.has(task);
   if (panels.has(task)) return;
-  $("loading").hidden = false;
   $("progress").value = 0;
   try {
     const entry = site.models.find((model) => model.task === task);
@@ -85,8 +88,12 @@ async function start() {
     next.focus();
     next.click();
   };
-  const asked = new URLSearchParams(location.hash.slice(1)).get("panel");
-  await choose(site, site.models.some(({ task }) => task === asked) ? asked : site.models[0].task);
+  const asked = () => {
+    const panel = new URLSearchParams(location.hash.slice(1)).get("panel");
+    return site.models.some(({ task }) => task === panel) ? panel : site.models[0].task;
+  };
+  addEventListener("hashchange", () => choose(site, asked()));
+  await choose(site, asked());
 }
 
 start().catch(show);

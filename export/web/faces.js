@@ -160,6 +160,11 @@ export async function faces(panel, model, say) {
       say("Copy the address of this page: it holds the seed.");
     }
   };
+  // Another link, opened in this page.
+  addEventListener("hashchange", () => {
+    const panel = new URLSearchParams(location.hash.slice(1)).get("panel");
+    if (!panel || panel === "generate") change(remembered(stages, Math.max(1, classes.length)));
+  });
   await change({});
 }
 

@@ -3,12 +3,15 @@
 import { savePng } from "./faces.js";
 import { Problem, toImageData } from "./runtime.js";
 
-// longest: pixels of a photo's longer side that are worked on. tags: what the two halves show.
+// What a canvas may hold on every phone is 4096 pixels a side; a device that says it has little memory gets less.
+const LARGEST = (navigator.deviceMemory ?? 4) < 4 ? 2048 : 4096;
+
+// longest: pixels of a photo's longer side that are worked on, by the network's scale. tags: what the two halves show.
 const TASKS = {
-  colorize: { does: "Open a black-and-white photo: the network guesses its colours.", longest: 1600, tags: ["Gray", "Coloured"], work: recoloured },
-  recolor: { does: "Open a black-and-white photo: the network guesses its colours.", longest: 1600, tags: ["Gray", "Coloured"], work: recoloured },
-  upscale: { does: "Open a small photo: the network enlarges it and invents the detail.", longest: 384, tags: ["Small", "Enlarged"], work: enlarged },
-  translate: { does: "Open a photo: the network turns it into another kind.", longest: 4096, tags: ["Before", "After"], work: translated },
+  colorize: { does: "Open a black-and-white photo: the network guesses its colours.", longest: () => 1600, tags: ["Gray", "Coloured"], work: recoloured },
+  recolor: { does: "Open a black-and-white photo: the network guesses its colours.", longest: () => 1600, tags: ["Gray", "Coloured"], work: recoloured },
+  upscale: { does: "Open a small photo: the network enlarges it and invents the detail.", longest: (scale) => LARGEST / scale, tags: ["Small", "Enlarged"], work: enlarged },
+  translate: { does: "Open a photo: the network turns its middle into another kind.", longest: () => LARGEST, tags: ["Before", "After"], work: translated },
 };
 
 /** An image source -> a canvas, its longer side at most `longest` pixels. */
@@ -152,15 +155,19 @@ async function translated(model, photo) {
 
 export async function photo(panel, model, say) {
   const task = TASKS[model.entry.task];
+  const longest = task.longest(model.entry.scale);
   panel.append(document.getElementById("photo").content.cloneNode(true));
   const find = (selector) => panel.querySelector(selector);
   const [drop, viewfinder, compare, about, busy] = [".drop", ".viewfinder", ".compare", ".about", ".stage > progress"].map(find);
   const [before, after, split, video] = [".before", ".after", "[name=split]", "video"].map(find);
   find(".does").textContent = task.does;
+  find("[data-reduced]").textContent = `A photo with more than ${longest} pixels along a side is reduced to that first.`;
   [find(".left").textContent, find(".right").textContent] = task.tags;
   about.textContent = `Learned from ${model.entry.about}. What it adds is a guess.`;
   let name = "photo";
   let stream;
+  let asking = 0; // counts: a camera that is allowed after something else was asked for is not wanted any more
+  let result = false; // whether there is one to go back to
 
   const stage = (shown) => [drop, viewfinder, compare].forEach((part) => (part.hidden = part !== shown));
 
@@ -168,7 +175,7 @@ export async function photo(panel, model, say) {
   const work = (...photo) => (last = last.then(() => change(...photo)));
 
   async function change(source, width, height) {
-    const input = canvasOf(source, task.longest, width, height);
+    const input = canvasOf(source, longest, width, height);
     busy.hidden = false;
     busy.value = 0;
     delete panel.dataset.done;
@@ -183,9 +190,13 @@ export async function photo(panel, model, say) {
         context.drawImage(image, 0, 0, canvas.width, canvas.height);
         canvas.setAttribute("aria-label", label);
       }
-      stage(compare);
+      result = true;
+      if (!stream) stage(compare);
       find(".after-work").hidden = false;
-      const reduced = Math.max(width ?? source.width, height ?? source.height) > task.longest;
+      // What had the focus may be gone with it.
+      const focus = document.activeElement;
+      if (!panel.hidden && !stream && (focus === document.body || (panel.contains(focus) && !focus.checkVisibility()))) split.focus();
+      const reduced = Math.max(width ?? source.width, height ?? source.height) > longest;
       about.textContent = `${after.width} × ${after.height} pixels${reduced ? `, from the photo reduced to ${input.width} × ${input.height}` : ""}. What the network adds is a guess.`;
       say(`${Math.round(made.ms)} ms, ${model.where}`);
       panel.dataset.done = "yes";
@@ -199,6 +210,7 @@ export async function photo(panel, model, say) {
 
   async function open(file) {
     if (!file) return;
+    stop();
     let image;
     try {
       image = await createImageBitmap(file);
@@ -225,25 +237,38 @@ export async function photo(panel, model, say) {
     open(event.dataTransfer.files[0]);
   };
 
-  const stop = () => {
+  /** The camera is off, and what was there before it is back. */
+  function stop() {
+    asking++;
     stream?.getTracks().forEach((track) => track.stop());
     stream = undefined;
-    stage(drop);
-  };
-  find("[name=camera]").onclick = async () => {
+    if (!viewfinder.hidden) stage(result ? compare : drop);
+  }
+  const camera = async () => {
+    stop();
+    const turn = asking;
     try {
       if (!navigator.mediaDevices) throw new Problem("it needs a page over https");
-      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1600 } } });
+      const allowed = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1600 } } });
+      if (turn !== asking) return allowed.getTracks().forEach((track) => track.stop());
+      stream = allowed;
       video.srcObject = stream;
       await video.play();
+      if (turn !== asking) return;
       stage(viewfinder);
       find("[name=shoot]").focus();
     } catch (error) {
+      if (turn !== asking) return;
       stop();
       about.textContent = `The camera cannot be used (${error.message ?? error}). Open a photo instead.`;
     }
   };
-  find("[name=cancel]").onclick = stop;
+  for (const button of panel.querySelectorAll("[name=camera]")) button.onclick = camera;
+  panel.addEventListener("leave", stop);
+  find("[name=cancel]").onclick = () => {
+    stop();
+    find(result ? "[name=split]" : "[name=camera]").focus();
+  };
   find("[name=shoot]").onclick = async () => {
     const taken = canvasOf(video, 4096, video.videoWidth, video.videoHeight);
     stop();

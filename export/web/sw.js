@@ -5,7 +5,9 @@ const VERSION = "@VERSION@";
 const FILES = ["@FILES@"];
 
 self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(VERSION).then((cache) => cache.addAll(["./", ...FILES])).then(() => self.skipWaiting()));
+  // Not what the browser has kept of an earlier version.
+  const fresh = ["./", ...FILES].map((file) => new Request(file, { cache: "reload" }));
+  event.waitUntil(caches.open(VERSION).then((cache) => cache.addAll(fresh)).then(() => self.skipWaiting()));
 });
 
 self.addEventListener("activate", (event) => {
@@ -13,7 +15,8 @@ self.addEventListener("activate", (event) => {
   event.waitUntil(old().then(() => self.clients.claim()));
 });
 
-/** The page says what it has loaded so far: the large files of this browser's choice. */
+/** The page says what it has loaded so far: the large files of this browser's choice. They are stored here alone, once the page
+ *  has found them whole and for as long as there is room; nothing waits for it. */
 self.addEventListener("message", (event) => {
   const ours = event.data.map((url) => url.split("#")[0]).filter((url) => url.startsWith(self.registration.scope));
   const keep = async () => {
@@ -25,12 +28,7 @@ self.addEventListener("message", (event) => {
 });
 
 async function answer(request) {
-  const held = await caches.match(request, { ignoreSearch: true });
-  const response = held ?? (await fetch(request));
-  if (!held && response.ok && new URL(request.url).origin === location.origin) {
-    const cache = await caches.open(VERSION);
-    await cache.put(request, response.clone());
-  }
+  const response = (await caches.match(request, { ignoreSearch: true })) ?? (await fetch(request));
   const headers = new Headers(response.headers);
   headers.set("Cross-Origin-Opener-Policy", "same-origin");
   headers.set("Cross-Origin-Embedder-Policy", "require-corp");
