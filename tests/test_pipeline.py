@@ -56,8 +56,8 @@ def test_patches_are_cut_out_at_places_of_their_own(tmp_path):
     """Somewhere within their image, spread over all places, and the same from any start."""
     write(tmp_path, count=10)
     data = shards.Shards(tmp_path)
-    images, labels = pipeline.read(data, 8, 1, 0, 200, mirror=False, patch=6)
-    whole, _ = pipeline.read(data, 8, 1, 0, 200, mirror=False)
+    images, labels = pipeline.read(data, 8, 1, np.arange(200), mirror=False, patch=6)
+    whole, _ = pipeline.read(data, 8, 1, np.arange(200), mirror=False)
     assert images.shape == (200, 6, 6, 3)
     places = set()
     for image, patch in zip(whole, images):
@@ -73,7 +73,7 @@ def test_patches_are_cut_out_at_places_of_their_own(tmp_path):
 def test_images_held_out_are_not_trained_on(tmp_path):
     write(tmp_path, count=10)
     data = shards.Shards(tmp_path)
-    images, _ = pipeline.read(data, 8, 1, 0, 160, mirror=False, held_out=0.2)
+    images, _ = pipeline.read(data, 8, 1, np.arange(160), mirror=False, held_out=0.2)
     seen = {image.tobytes() for image in images}
     trained = pipeline.trained(np.arange(pipeline.kept(data, 8, 0.2)), 10, 0.2)
     assert seen == {image.tobytes() for image in data.read(8, trained)}
