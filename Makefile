@@ -26,7 +26,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python train.py --target-res 64 --minutes $(MINUTES)
 
 test: $(VENV)/.tools
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --durations 15
 
 test-slow: $(VENV)/.tools
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -97,6 +97,7 @@ sys.exit(cli.main(["train", *sys.argv[1:]]))
 """
 
 
+@pytest.mark.slow
 def test_several_devices_of_one_machine(tmp_path):
     """From the probe to the last grid, with batch statistics that are shared in training and measured outside of it."""
     process = start(
@@ -201,6 +202,7 @@ def test_a_process_that_hangs_because_another_is_gone_ends():
     assert code == -signal.SIGKILL and re.search(r"worker [12] \(127.*\) is gone, and TensorFlow waits", err), err
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_open_its_port(alone, tmp_path):
     """It meets the chief, and is gone before TensorFlow's own channels stand: the chief would wait for it for good, with Python's
     lock in its hands."""

@@ -86,7 +86,11 @@ def both(settings: list[dict], folder) -> list[dict]:
     return [json.loads(line) for line in result.stdout.strip().splitlines()[-len(settings) :]]
 
 
-@pytest.mark.parametrize("group", [LATENTS, BATCHES, TASKS], ids=["latents", "batches", "tasks"])
+@pytest.mark.parametrize(
+    "group",
+    [LATENTS, *(pytest.param(g, marks=pytest.mark.slow) for g in (BATCHES, TASKS))],
+    ids=["latents", "batches", "tasks"],
+)
 def test_two_devices_train_like_one(group, tmp_path):
     """Latents, classes, dropout, augmentation and degradation too are those of one device; so are the statistics of a batch."""
     for settings, out in zip(group, both(group, tmp_path), strict=True):

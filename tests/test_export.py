@@ -302,7 +302,7 @@ def read_card(out, card="MODEL_CARD.md"):
     return blocks
 
 
-@pytest.mark.parametrize("task", ["generate", "colorize"])
+@pytest.mark.parametrize("task", ["generate", pytest.param("colorize", marks=pytest.mark.slow)])
 def test_a_card_s_code_runs(task, tmp_path, capsys, monkeypatch):
     """Of a default export, which holds no .keras, and of everything."""
     try:

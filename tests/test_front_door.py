@@ -81,7 +81,9 @@ def only_run(parent):
     return folders[0] if folders else parent / "none"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(undisturbed, tmp_path, number):
     process = start("train.py", *TINY, *SCHEDULE, "--runs", tmp_path, "--checkpoint-minutes", "0.002")
     wait_for(process, lambda: in_mid_fade(only_run(tmp_path)))

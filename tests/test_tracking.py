@@ -92,6 +92,7 @@ def test_a_killed_run_goes_on_in_the_same_mlflow_run(tmp_path):
 
 
 @NEEDS_MLFLOW
+@pytest.mark.slow
 def test_a_server_that_is_away_does_not_end_a_run(tmp_path):
     run = tmp_path / "run"
     command = [*TINY, "--target-res", "4", "--total-images", "160", "--batch", "8", "--run", run, "--log", "mlflow"]
