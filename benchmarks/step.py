@@ -2,7 +2,7 @@
 
 pip install -e ".[benchmarks]"
 python -m benchmarks.step                  # 64 px, batch 16, WGAN-GP, in turn with two PyTorch forms
-python -m benchmarks.step --all            # 4 to 128 px, as docs/speed.md
+python -m benchmarks.step --all            # 4 to 128 px, as a page (--out docs/speed.md)
 python -m benchmarks.step --training       # whole training against the bare step, at 4 and 32 px
 """
 
@@ -132,7 +132,7 @@ def measured(resolution: int, batch: int, rounds: int, peak: dict[str, float]) -
 
 
 def markdown(found: dict[int, dict], explained: str) -> str:
-    """found: resolution -> what `measured` returned. The page docs/speed.md."""
+    """found: resolution -> what `measured` returned."""
     best = "ours, --precision auto"
     head = ["px", "batch", "float32", "of its peak", "auto", "of its peak", "executed GFLOP/image"]
     head += [f"{name} (ours / it)" for name in PEERS]

@@ -65,7 +65,10 @@ class Config:
     degrade: bool = option(False, "with --task upscale: blur, noise and compression in what is to be enlarged")
     patch: int | None = option(None, "train on squares of this size, cut out at random", least=1)
     held_out: float = option(
-        0.0, "share of the images, the last ones, that is kept for measuring and not trained on", least=0, most=0.9
+        0.0,
+        "share of the images, of every part of the data, that is kept for measuring and not trained on",
+        least=0,
+        most=0.9,
     )
     augment: str = option(
         "none", "what the discriminator sees is changed at random, for few images: always, or adaptively", AUGMENTATIONS

@@ -147,6 +147,16 @@ def test_a_keras_file_gives_what_goes_into_its_last_layer(tmp_path, activation):
     assert found.of(IMAGES)[0].shape == (3, 4)  # brought to the size that it takes
 
 
+def test_classes_are_not_taken_for_features(tmp_path):
+    """As MobileNet's: its last layer is a softmax after a convolution."""
+    import keras
+
+    layers = [keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D(), keras.layers.Softmax()]
+    keras.Sequential([keras.Input((None, None, 3)), *layers]).save(tmp_path / "classes.keras")
+    with pytest.raises(UserError, match="classes, not features"):
+        features.load(str(tmp_path / "classes.keras"), "", tmp_path)
+
+
 def test_a_network_without_classes_gives_means_of_its_maps(tmp_path):
     import keras
 

@@ -122,9 +122,8 @@ class BatchNorm(keras.layers.Layer):
 
     def _moments(self, x):
         axes = list(range(x.shape.rank - 1))
-        x = tf.identity(
-            x
-        )  # two gradients here and two outside of it: sums of three have no fixed order, see trainer.py
+        # Two gradients meet here and two outside of it: sums of three have no fixed order, see trainer.py.
+        x = tf.identity(x)
         if self.alone or replicas.count() == 1:
             return tf.nn.moments(x, axes)
         mean = replicas.total(tf.reduce_mean(x, axes)) / replicas.count()

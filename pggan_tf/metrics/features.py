@@ -216,7 +216,7 @@ def _from_model(model, name: str, key: str, preprocess) -> Features:
             last, keras.layers.Activation | keras.layers.Softmax | keras.layers.Reshape
         ):
             raise UserError(
-                f"--features {name}: ends in '{last.name}' without a dense layer before it, so it gives classes and no features. "
+                f"--features {name}: ends in '{last.name}' and not in a dense layer: what it gives are classes, not features. "
                 "Take another network."
             )
         outputs = [out if len(out.shape) == 2 else keras.layers.GlobalAveragePooling2D()(out)]

@@ -35,7 +35,7 @@ LATENTS, SECOND_LATENTS, MIX, LABELS, SECOND_LABELS, AUGMENT, GIVEN, DROPOUT = r
 _STREAMS = 8
 
 
-CONTENT = {  # for the log
+SAID_OF_CONTENT = {  # in the log
     "vgg19": "; images should look alike to VGG19",
     "discriminator": "; images should look alike to the discriminator's own features, there being no others",
 }
@@ -118,7 +118,7 @@ class GAN:
         objective = self.objective_at(resolution)
         if self.discriminator is None or objective.adversarial is None:
             return "the generator alone, by its pixel loss"
-        content = CONTENT.get(objective.content, "")
+        content = SAID_OF_CONTENT.get(objective.content, "")
         if self.update is not updates.one_stage:
             return f"two-stage: the discriminator's steps, then the generator's{content}"
         way = updates.one_stage_by(objective, self.discriminator.sample_group, self.discriminator.maps)
