@@ -82,7 +82,7 @@ def only_run(parent):
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+    "number", [signal.SIGKILL, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGINT))]
 )
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(undisturbed, tmp_path, number):
     process = start("train.py", *TINY, *SCHEDULE, "--runs", tmp_path, "--checkpoint-minutes", "0.002")
@@ -106,6 +106,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(undisturbed, tmp_path, numb
     np.testing.assert_array_equal(*generators)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_gone_on_with_by_the_same_command(undisturbed, tmp_path):
     run = tmp_path / "deep" / "run"
     command = [*TINY, *SCHEDULE, "--run", run, "--checkpoint-minutes", "0.002"]
@@ -402,42 +403,24 @@ def test_dry_run_prints_config_and_plan_and_trains_nothing(tmp_path):
 
 
 def test_minutes_plans_the_schedule(tmp_path):
-    code, out, err = train(*TINY, "--target-res", "8", "--minutes", "1.2", "--runs", tmp_path)
+    code, out, err = train(*TINY, "--target-res", "8", "--minutes", "0.6", "--runs", tmp_path)
     assert code == 0, err
     config = json.loads((run_folder(out) / "config.json").read_text())
     # The plan is kept, not the wish: repeated with --config it is the same run.
     assert config["minutes"] is None and config["fade_images"]["4"] == 0 and config["fade_images"]["8"] > 0
-    assert json.loads((run_folder(out) / "environment.json").read_text())["planned_for_minutes"] == 1.2
+    assert json.loads((run_folder(out) / "environment.json").read_text())["planned_for_minutes"] == 0.6
     lines = (run_folder(out) / "stats.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["images"] >= sum(config["stable_images"].values()) + sum(
         config["fade_images"].values()
     )
 
 
-def test_odd_resolutions_gray_and_other_losses_train(tmp_path, photos):
-    for loss in ("wgan-gp", "lsgan"):
-        code, out, err = train(
-            "--data",
-            photos,
-            "--resolutions",
-            "4,8,24",
-            "--channels",
-            "1",
-            "--loss",
-            loss,
-            "--update",
-            "two-stage",
-            *TINY,
-            "--fade-images",
-            "16",
-            "--stable-images",
-            "16",
-            "--batch",
-            "8",
-            "--runs",
-            tmp_path / loss,
-        )
-        assert code == 0, err
+@pytest.mark.parametrize("loss", ["lsgan", pytest.param("wgan-gp", marks=pytest.mark.slow)])
+def test_odd_resolutions_gray_and_other_losses_train(loss, tmp_path, photos):
+    odd = ("--resolutions", "4,8,24", "--channels", "1", "--loss", loss, "--update", "two-stage")
+    short = ("--fade-images", "16", "--stable-images", "16", "--batch", "8", "--runs", tmp_path)
+    code, out, err = train("--data", photos, *odd, *TINY, *short)
+    assert code == 0, err
     with Image.open(sorted(run_folder(out).glob("fakes-*.png"))[-1]) as image:
         assert image.mode == "L"
 

@@ -188,7 +188,7 @@ def test_patches_are_those_of_the_pyramid():
     assert patches.images == 5 and [len(level) for level in patches.levels] == [5 * swd.PATCHES] * 2
     y, x = swd._positions(3, 1, 16)[7]
     expected = swd.pyramid(images[3], 2)[1][y : y + 7, x : x + 7]  # [7,7,C]
-    found = patches.levels[1][3 * swd.PATCHES + 7].reshape(3, 7, 7).transpose(1, 2, 0) / swd._STEPS
+    found = patches.levels[1][3 * swd.PATCHES + 7 :][:1].reshape(3, 7, 7).transpose(1, 2, 0) / swd._STEPS
     np.testing.assert_allclose(found, expected, atol=0.51 / swd._STEPS)
     one_colour = swd.Patches(32, 3, 2)
     one_colour.add(np.stack([np.full((32, 32, 3), v, np.uint8) for v in (5, 9)]))
@@ -349,9 +349,11 @@ def test_patches_that_no_disk_holds_are_refused_before_any_is_written(tmp_path, 
     """A page of a sparse file that cannot be written later would kill the process."""
     monkeypatch.setattr(swd.tempfile, "tempdir", str(tmp_path))
     with pytest.raises(OSError):
-        swd.on_disk((1 << 50,), np.int16)
-    array = swd.on_disk((3, 5), np.int16)
-    assert array.shape == (3, 5) and not array.any()
+        swd.Rows((1 << 40, 1 << 10), np.int16)
+    rows = swd.Rows((3, 5), np.int16)
+    assert rows.shape == (3, 5) and not rows[:].any()
+    rows[1:3] = np.arange(10).reshape(2, 5)
+    assert rows[2:9].tolist() == [[5, 6, 7, 8, 9]] and rows[:2].tolist() == [[0] * 5, [0, 1, 2, 3, 4]]
 
 
 def test_neighbours_among_the_images_of_a_conditional_generator_may_be_of_one_class():

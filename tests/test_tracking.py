@@ -64,6 +64,7 @@ def assert_holds_the_figures(found: dict, run: Path):
 
 
 @NEEDS_MLFLOW
+@pytest.mark.slow
 def test_a_killed_run_goes_on_in_the_same_mlflow_run(tmp_path):
     run = tmp_path / "runs" / "faces"
     store = f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"

@@ -6,7 +6,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import math
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -157,9 +159,12 @@ class _FeatureTable:
                         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
                         np.lib.format.write_array_header_1_0(file, header)
                         file.flush()
-                        self.arrays[part] = swd.on_disk(shape, "<f4", file)
+                        swd.reserve(file, 4 * math.prod(shape))
+                        self.arrays[part] = np.memmap(file, "<f4", "r+", file.tell(), shape)
                 else:
-                    self.arrays[part] = swd.on_disk(shape, np.float32)
+                    with tempfile.TemporaryFile() as file:
+                        swd.reserve(file, 4 * math.prod(shape))
+                        self.arrays[part] = np.memmap(file, "<f4", "r+", 0, shape)
             self.arrays[part][self.at : self.at + len(batch)] = found
         self.at += len(batch)
 

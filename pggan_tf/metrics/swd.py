@@ -8,9 +8,7 @@ the sorted projections. The figure's spread is the standard deviation over the f
 
 from __future__ import annotations
 
-import contextlib
 import math
-import mmap
 import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -53,21 +51,47 @@ def _positions(number: int, level: int, side: int) -> np.ndarray:
     return np.random.default_rng((number, level)).integers(0, side - SIZE + 1, (PATCHES, 2))
 
 
-def on_disk(shape: tuple[int, ...], dtype, file=None) -> np.ndarray:
-    """An array of zeros in a file: it need not fit into memory. Without `file`, which is open for writing, in one that has no name
-    and is gone with the process, however that ends. OSError where the disk has no place for all of it: found out here, for a page
-    that cannot be written later kills the process."""
-    with contextlib.nullcontext(file) if file else tempfile.TemporaryFile() as file:
-        start = file.tell()
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), start, max(1, math.prod(shape) * np.dtype(dtype).itemsize))
-        return np.memmap(file, dtype, "r+" if hasattr(os, "posix_fallocate") else "w+", start, shape)
+def reserve(file, size: int) -> None:
+    """Makes an open file `size` bytes longer than where it stands. OSError where the disk has no place for all of it: found out
+    here, for a page of a mapped file that cannot be written later kills the process."""
+    start = file.tell()
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), start, max(1, size))
+    else:
+        os.ftruncate(file.fileno(), start + size)
 
 
-def _give_back(array: np.ndarray) -> None:
-    """Unmaps what was read and written: it is the system's cache, but would count as the process's memory."""
-    if isinstance(array, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
-        array._mmap.madvise(mmap.MADV_DONTNEED)
+class Rows:
+    """An array of zeros that need not fit into memory, in a file that has no name and is gone with the process, however that ends.
+
+    It is read and written by slices of its first axis. Not mapped: pages that are mapped again and again cost more than the copy.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype):
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self._bytes = math.prod(shape[1:]) * self.dtype.itemsize  # of a row
+        self._file = tempfile.TemporaryFile()
+        reserve(self._file, shape[0] * self._bytes)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        first, stop, _ = rows.indices(len(self))
+        out = np.empty((stop - first, *self.shape[1:]), self.dtype)
+        view, at = memoryview(out).cast("B"), first * self._bytes
+        while view:  # a signal may end a read before its time
+            read = os.preadv(self._file.fileno(), [view], at)
+            view, at = view[read:], at + read
+        return out
+
+    def __setitem__(self, rows: slice, values: np.ndarray) -> None:
+        first, stop, _ = rows.indices(len(self))
+        values = np.ascontiguousarray(values, self.dtype).reshape(stop - first, *self.shape[1:])
+        view, at = memoryview(values).cast("B"), first * self._bytes
+        while view:
+            written = os.pwrite(self._file.fileno(), view, at)
+            view, at = view[written:], at + written
 
 
 class Patches:
@@ -78,7 +102,7 @@ class Patches:
             raise UserError(f"swd at {resolution} px: its patches are {SIZE} x {SIZE} pixels. Take another metric.")
         self.sizes, self.images, self.number = levels(resolution), min(images, IMAGES), 0
         shape = (self.images * PATCHES, channels, SIZE * SIZE)
-        self.levels = [on_disk(shape, np.int16) for _ in self.sizes]
+        self.levels = [Rows(shape, np.int16) for _ in self.sizes]
         self.detailed = [False for _ in self.sizes]  # whether there is anything but zeros
 
     def add(self, batch: np.ndarray) -> None:
@@ -87,8 +111,6 @@ class Patches:
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._one, range(self.number, self.number + len(batch)), batch))
         self.number += len(batch)
-        for level in self.levels:
-            _give_back(level)
 
     def _one(self, number: int, image: np.ndarray) -> None:
         for i, level in enumerate(pyramid(image, len(self.sizes))):
@@ -110,7 +132,6 @@ def _normalised(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     with ThreadPoolExecutor() as pool:
         parts = list(pool.map(sums, range(0, len(found), _ROWS)))
-    _give_back(found)
     total, squares = (np.sum([p[i] for p in parts], axis=0) / (found.shape[0] * found.shape[2]) for i in (0, 1))
     deviation = np.sqrt(np.maximum(squares - total**2, 0))
     return total, np.where(deviation > 0, deviation, 1.0)
@@ -132,7 +153,6 @@ def sliced_distances(a: np.ndarray, b: np.ndarray, seed: int = 0) -> list[float]
             out[:, first : first + len(part)] = weights @ part.T - offset
 
         list(pool.map(rows, range(0, len(x), _ROWS)))
-        _give_back(x)
         list(pool.map(np.ndarray.sort, out))
         return out
 
