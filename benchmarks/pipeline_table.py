@@ -65,10 +65,11 @@ def sets_of(faces: Path, larger: Path, count: int):
 @click.option(
     "--features", help="classes for the Inception score: inception, or a keras.applications network  [none: left out]"
 )
+@click.option("--inception-weights", help="file or address of the graph, for --features inception  [fetched once]")
 @click.option(
     "--run", default="runs/pipeline", show_default=True, help="folder of the two runs; trained ones are measured again"
 )
-def main(data: str, minutes: float, images: int, features: str | None, run: str) -> None:
+def main(data: str, minutes: float, images: int, features: str | None, inception_weights: str | None, run: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -76,7 +77,7 @@ def main(data: str, minutes: float, images: int, features: str | None, run: str)
     from pggan_tf.metrics import sets
 
     cache = cache_folder(None)
-    seen = known.load(features, known.INCEPTION_URL, cache, print) if features else None
+    seen = known.load(features, inception_weights or known.INCEPTION_URL, cache, print) if features else None
     names = ("swd", "ms-ssim", "is") if seen else ("swd", "ms-ssim")
     sets.check(names, seen)
     table = Table(box=None)

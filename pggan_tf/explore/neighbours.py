@@ -139,8 +139,9 @@ def check(
 @click.option("--class", "class_name", help="samples of this class  [every class in turn]")
 @click.option("--truncation", type=click.FloatRange(0, 1), default=1.0, show_default=True)
 @click.option("--features", help="compare by these features, as in `pggan evaluate`  [pixels]")
+@click.option("--inception-weights", help="file or address of the graph, for --features inception  [fetched once]")
 @click.option("--data", help="the run's shards, if they are no longer where it found them")
-def command(run, out, seeds, rows, k, class_name, truncation, features, data):
+def command(run, out, seeds, rows, k, class_name, truncation, features, inception_weights, data):
     """Shows the training images that come nearest to samples of RUN: has it learned by heart?"""
     from pggan_tf import report, terminal
 
@@ -155,7 +156,7 @@ def command(run, out, seeds, rows, k, class_name, truncation, features, data):
         from pggan_tf.metrics import features as known
         from preprocessing import command as commands
 
-        features = known.load(features, known.INCEPTION_URL, commands.cache_folder(), click.echo)
+        features = known.load(features, inception_weights or known.INCEPTION_URL, commands.cache_folder(), click.echo)
     sampler, stage = synthesis.Sampler(generator), generator.resolutions[-1]
     found = check(sampler, stage, shards, numbers, k, read.config.mirror, labels, truncation, features)
     for seed, nearest_to_it, distances in list(zip(found.seeds, found.numbers, found.distances))[:rows]:

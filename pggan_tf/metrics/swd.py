@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -70,8 +71,10 @@ class Rows:
     def __init__(self, shape: tuple[int, ...], dtype):
         self.shape, self.dtype = shape, np.dtype(dtype)
         self._bytes = math.prod(shape[1:]) * self.dtype.itemsize  # of a row
-        self._file = tempfile.TemporaryFile()
-        reserve(self._file, shape[0] * self._bytes)
+        with tempfile.TemporaryFile() as file:
+            reserve(file, shape[0] * self._bytes)
+            self._file = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._file)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -81,7 +84,7 @@ class Rows:
         out = np.empty((stop - first, *self.shape[1:]), self.dtype)
         view, at = memoryview(out).cast("B"), first * self._bytes
         while view:  # a signal may end a read before its time
-            read = os.preadv(self._file.fileno(), [view], at)
+            read = os.preadv(self._file, [view], at)
             view, at = view[read:], at + read
         return out
 
@@ -90,7 +93,7 @@ class Rows:
         values = np.ascontiguousarray(values, self.dtype).reshape(stop - first, *self.shape[1:])
         view, at = memoryview(values).cast("B"), first * self._bytes
         while view:
-            written = os.pwrite(self._file.fileno(), view, at)
+            written = os.pwrite(self._file, view, at)
             view, at = view[written:], at + written
 
 
