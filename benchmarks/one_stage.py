@@ -31,7 +31,7 @@ FORMS = {
 }
 BATCHES = {"dcgan": {4: 64, 64: 32, 256: 4}, "pggan": {4: 16, 256: 4}, "colorize": {4: 16, 64: 8, 256: 2}}
 RACED = ("DCGAN", "PGGAN", "colorizer, group norm")
-IMAGES, SAMPLES = 2048, 12  # of each measurement; measurements of a race
+IMAGES, SAMPLES = 2048, 9  # of each measurement up to 64 px, fewer above; measurements of a race
 
 
 def wasteful(players, batches, nearly_nothing):
@@ -136,7 +136,7 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
     gan.begin(phase)
     call, iterator = loop.compiled(gan, phase, strategy), loop.data(config, shards, phase, 0, strategy)
     samples = synthesis.samples(config, gan.ema, shards)
-    count, cache = min(IMAGES, len(shards)), cache_folder(None)
+    count, cache = min(IMAGES * 64 // max(64, resolution), len(shards)), cache_folder(None)
     truth = sets.of_shards(shards, resolution) if config.task == "generate" else sets.of_originals(samples)
     reals = sets.collect(("swd",), truth, 0, count, None, cache)
 
