@@ -20,7 +20,7 @@ FORMS = {
     "DCGAN, no normalisation in D": {"recipe": "dcgan", "discriminator_norm": "none"},
     "DCGAN": {"recipe": "dcgan"},
     "PGGAN": {"recipe": "pggan"},
-    "PGGAN, WGAN": {"recipe": "pggan", "loss": "wgan"},
+    "PGGAN, WGAN": {"recipe": "pggan", "loss": "wgan", "spectral": "all"},
     "colorizer, group norm": {"recipe": "colorize", "held_out": 0.0},
     "colorizer, batch norm": {
         "recipe": "colorize",

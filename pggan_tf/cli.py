@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib
@@ -235,13 +236,19 @@ def _data(config: configs.Config, folder: Path | None, cache: str | None, dry_ru
     from pggan_tf.training import run, tracking
 
     tracking.check(config.log)
-    if folder and (folder / run.CONFIG).is_file():
-        shards = _shards_again(config, run.read(folder)[1], cache, moved=False)
-    else:
-        if folder and not dry_run:
-            run.claim(folder)
-        shards = _shards(config, cache)
-    configs.network_options(config, shards.manifest.classes)
+    begun = folder and (folder / run.CONFIG).is_file()
+    claimed = folder and not begun and not dry_run
+    was_there = folder and folder.exists()
+    if claimed:
+        run.claim(folder)
+    try:
+        shards = _shards_again(config, run.read(folder)[1], cache, moved=False) if begun else _shards(config, cache)
+        configs.network_options(config, shards.manifest.classes)
+    except UserError:
+        if claimed and not was_there:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
     return shards
 
 

@@ -482,10 +482,23 @@ def _penalty(config: Config, kind: networks.Kind) -> dict:
         changes["penalty_every"] = usual["penalty_every"]
     if config.drift is None:
         changes["drift"] = own["drift"]
-    if config.loss == "wgan" and penalty == "none" and config.spectral == "none" and config.weight_clip is None:
-        changes["weight_clip"] = (
-            0.01  # Arjovsky et al. 2017, algorithm 1: something has to keep the critic's slope small
+    # Of the weights as they are kept: equalised ones are of size 1, and clipped to 0.01 pass on next to nothing, unless what
+    # they give is normalised.
+    norm = config.discriminator_norm or kind.usual["discriminator_norm"]
+    dead = config.network == "progressive" and norm != "batch"
+    if dead and (config.weight_clip or 1.0) < 0.1:
+        raise UserError(
+            f"--weight-clip {config.weight_clip} with --network progressive: its weights are scaled as they are used, and so small a "
+            "critic says the same of every image. Give --penalty gp, --spectral all or --discriminator-norm batch."
         )
+    if config.loss == "wgan" and penalty == "none" and config.spectral == "none" and config.weight_clip is None:
+        # Arjovsky et al. 2017, algorithm 1: something has to keep the critic's slope small.
+        if dead:
+            raise UserError(
+                "--loss wgan with --network progressive: nothing bounds the critic. Give --penalty gp (--loss wgan-gp), --penalty r1 or "
+                "--spectral all."
+            )
+        changes["weight_clip"] = 0.01
     if penalty == "gp" and (config.discriminator_norm or kind.usual["discriminator_norm"]) == "batch":
         if config.discriminator_norm == "batch":
             raise UserError(

@@ -14,6 +14,7 @@ from pggan_tf.errors import UserError
 from pggan_tf.pixels import FILTERS
 
 _LOOKED_AT = 64  # pictures of a folder that its size is taken from
+_GRAY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's modes without colour
 
 
 class _Metrics(click.ParamType):
@@ -43,8 +44,8 @@ def _shards_manifest(location: str) -> dict | None:
     return None
 
 
-def _shapes(location: str, count: int) -> list[tuple[int, int]]:
-    """(height, width) of some of a source's pictures; none where they are drawn at any size."""
+def _shapes(location: str, count: int) -> list[tuple[int, int, int]]:
+    """(height, width, 1 where it is gray and 3 where not) of some of a source's pictures; none where they are drawn at any size."""
     import numpy as np
     from PIL import Image
 
@@ -58,11 +59,11 @@ def _shapes(location: str, count: int) -> list[tuple[int, int]]:
         for item in source.items(int(number), int(number) + 1):
             data = item.data() if callable(item.data) else item.data
             if isinstance(data, np.ndarray):
-                shapes.append(data.shape[:2])
+                shapes.append((*data.shape[:2], 1 if data.ndim == 2 or data.shape[2] == 1 else 3))
             elif isinstance(data, bytes):
                 try:
                     with Image.open(io.BytesIO(data)) as picture:
-                        shapes.append(picture.size[::-1])
+                        shapes.append((*picture.size[::-1], 1 if picture.mode in _GRAY else 3))
                 except Exception:  # decoders raise anything; which pictures cannot be used is said where they are read
                     continue
     if not shapes:
@@ -99,13 +100,19 @@ class _Set:
                 )
             return cls(location, held["resolutions"][-1], held=held)
         shapes = _shapes(location, count)
-        sides = sorted(min(shape) for shape in shapes)
+        sides = sorted(min(shape[:2]) for shape in shapes)
         return cls(location, sides[len(sides) // 20] if sides else None, shapes=shapes)
 
     @property
     def alike(self) -> bool:
         """Whether its pictures are squares of one size."""
-        return all(shape == (self.side, self.side) for shape in self.shapes)
+        return all(shape[:2] == (self.side, self.side) for shape in self.shapes)
+
+    @property
+    def channels(self) -> int:
+        if self.held:
+            return self.held["channels"]
+        return 1 if self.shapes and all(shape[2] == 1 for shape in self.shapes) else 3
 
     def open(self, size: int, filter: str, cache: str | None, count: int, say):
         """-> (sets.Images of `size` pixels, how many of the source's pictures could not be used)."""
@@ -125,7 +132,7 @@ class _Set:
                     size,
                     (native,),
                     filter=filter,
-                    channels=self.held["channels"] if self.held else 3,
+                    channels=self.channels,
                     upscale_small=bool(self.side and self.side < size),
                     count=count,
                     say=say,
@@ -138,7 +145,7 @@ class _Set:
 
     def how_resized(self, size: int, filter: str) -> str | None:
         if not self.alike:
-            low, high = (f([side for shape in self.shapes for side in shape]) for f in (min, max))
+            low, high = (f([side for shape in self.shapes for side in shape[:2]]) for f in (min, max))
             smaller = "" if self.side < size else "; smaller ones are left out"
             return f"{self.location}: pictures of {low} to {high} pixels a side, cut to squares and brought to {size} px by {filter}{smaller}"
         if self.side in (None, size):
@@ -170,6 +177,15 @@ def _table(title: str, figures: dict, floors: dict) -> None:
             table.add_row(f"  {part}", f"{value:,.4g}", *floor, "", "")
     console = Console(highlight=False, markup=False)
     console.print(table, soft_wrap=True)
+
+
+def _writable(file: Path) -> None:
+    """Found out before anything is measured."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("a").close()
+    except OSError as error:
+        raise UserError(f"--json {file}: cannot be written ({error.strerror}).") from None
 
 
 def _as_json(figure) -> dict:
@@ -228,6 +244,8 @@ def command(a, b, names, features_name, inception_weights, images, size, filter,
         )
     if pairs and floor:
         raise UserError(f"--metrics {pairs[0]} with --floor: images of one set do not belong together in pairs.")
+    if json_file:
+        _writable(Path(json_file))
     terminal.start_tensorflow()
     from pggan_tf.metrics import features as sources_of_features
     from pggan_tf.metrics import sets
@@ -261,7 +279,7 @@ def command(a, b, names, features_name, inception_weights, images, size, filter,
             f"--metrics {pairs[0]}: A has {real.count:,} images ({skipped} could not be used), B has {fake.count:,} ({also_skipped}). "
             "Expected as many in both, in the same order."
         )
-    if real.content and real.content == fake.content:
+    if real.content and real.content == fake.content or not real.content and Path(a).resolve() == Path(b).resolve():
         notes.append("A and B are the same images")
     one = sets.collect(names, real, 0, count, features, root, alone=False)
     other = sets.collect(names, fake, 0, count, features, root)
@@ -294,6 +312,5 @@ def command(a, b, names, features_name, inception_weights, images, size, filter,
             },
             "notes": notes,
         }
-        Path(json_file).parent.mkdir(parents=True, exist_ok=True)
         Path(json_file).write_text(json.dumps(content, indent=1) + "\n")
         click.echo(json_file)

@@ -610,8 +610,38 @@ def comparison(runs: Sequence[Run]) -> dict[str, list[str]]:
         "spread of G's loss": [number(_spread(_column(r, "loss_g")[1])) for r in runs],
     }
     for name in dict.fromkeys(name for run in runs for name in run.metrics):
-        rows[_titled(name)] = [f"{values[-1][2]:.4g}" if (values := r.metrics.get(name)) else "-" for r in runs]
+        rows[_titled(name)] = [_last(run, name) for run in runs]
+    if any(run.measured for run in runs):
+        rows["measured on"] = [
+            f"{m[-1]['measured']:,} at {m[-1]['resolution']} px" if (m := r.measured) else "-" for r in runs
+        ]
     return rows
+
+
+def _last(run: Run, name: str) -> str:
+    if name not in run.metrics:
+        return "-"
+    spread = run.measured[-1].get("details", {}).get(f"{name} spread")
+    return f"{run.metrics[name][-1][2]:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
+
+
+def unlike(runs: Sequence[Run]) -> list[str]:
+    """What makes the runs' figures hard to compare, or few: a sentence for each."""
+    measured = [run for run in runs if run.measured]
+    kinds = {
+        "at unlike sizes": {run.measured[-1]["resolution"] for run in measured},
+        "on unlike data": {run.environment["dataset"]["checksum"] for run in measured},
+        "on unlike numbers of images": {run.measured[-1]["measured"] for run in measured},
+    }
+    out = [f"metrics were measured {what}: not to be compared" for what, found in kinds.items() if len(found) > 1]
+    said: dict[tuple[str, str], list[str]] = {}
+    for run in measured:
+        for caveat in run.caveats:
+            said.setdefault(caveat, []).append(run.name)
+    return out + [
+        f"{name}{'' if len(names) == len(runs) else ' of ' + ', '.join(names)}: {caveat}"
+        for (name, caveat), names in said.items()
+    ]
 
 
 def write_comparison(runs: Sequence[Run], out: str | Path, classes: Mapping[Path, Picture]) -> Path:
@@ -629,6 +659,7 @@ def write_comparison(runs: Sequence[Run], out: str | Path, classes: Mapping[Path
         "compare.html",
         runs=runs,
         table=comparison(runs),
+        notes=unlike(runs),
         plots=[p for p in plots if p],
         metric_plots=_metric_plots(runs),
         grids={run.folder: _some(run.grids, MOST_GRIDS // len(runs)) for run in runs},

@@ -36,18 +36,23 @@ def latents(seeds: Sequence[int], size: int) -> np.ndarray:
     return (radius * np.cos(turn)).astype(np.float32)
 
 
+_MOST_SEEDS = 1_000_000
+
+
 def parse_seeds(text: str) -> list[int]:
     """'0-63' or '1,5,7-9' -> numbers."""
-    numbers: list[int] = []
+    ranges: list[range] = []
     try:
         for part in text.split(","):
             low, dash, high = part.partition("-")
-            numbers += range(int(low), int(high) + 1) if dash else [int(low)]
+            ranges.append(range(int(low), int(high if dash else low) + 1))
     except ValueError:
-        numbers = []
-    if not numbers or not 0 <= min(numbers) <= max(numbers) < 2**32:
+        ranges = []
+    if not ranges or not all(len(r) and r[0] >= 0 and r[-1] < 2**32 for r in ranges):
         raise UserError(f"--seeds {text}: expected numbers below 2^32 and ranges such as 0-63 or 1,5,7-9.")
-    return numbers
+    if (count := sum(map(len, ranges))) > _MOST_SEEDS:
+        raise UserError(f"--seeds {text}: {count:,} images at once; expected {_MOST_SEEDS:,} at most.")
+    return [number for r in ranges for number in r]
 
 
 def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -77,7 +82,7 @@ def choose_labels(generator, source, class_name: str | None, numbers: Sequence[i
 
 def choose_stage(generator, source, stage: int | None) -> int:
     """The resolution asked for, or the last."""
-    stage = stage or generator.resolutions[-1]
+    stage = generator.resolutions[-1] if stage is None else stage
     if stage not in generator.resolutions:
         raise UserError(f"--stage {stage}: {source} has {', '.join(map(str, generator.resolutions))}.")
     return stage

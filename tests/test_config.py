@@ -119,6 +119,8 @@ def test_a_penalty_that_is_asked_for_has_a_weight(loss, penalty):
         ({"conv": "separable", "spectral": "all"}, "Give one of them"),
         ({"network": "dcgan", "conv": "separable"}, "--network dcgan does not have it"),
         ({"minibatch": "discrimination", "batch": {4: 1}}, "compares the images of a batch"),
+        ({"loss": "wgan"}, "nothing bounds the critic. Give --penalty gp"),
+        ({"loss": "hinge", "weight_clip": 0.01}, "says the same of every image"),
     ],
 )
 def test_what_does_not_go_together(changes, message):

@@ -235,3 +235,32 @@ def test_options_of_metrics_are_checked(given, words):
     with pytest.raises(UserError, match=words):
         configs.complete(configs.from_dict(given))
     assert configs.from_dict({"metrics": "swd, fid"}).metrics == ("swd", "fid")
+
+
+def test_gray_pictures_are_gray_in_any_container(tmp_path, capsys):
+    """The same images, the same figure: as an array, as pictures and as shards."""
+    from preprocessing.sources import portraits
+
+    gray = np.stack([portraits.portrait(i, 16).mean(-1).astype(np.uint8) for i in range(12)])
+    np.savez(tmp_path / "gray.npz", images=gray[..., None])
+    (tmp_path / "gray").mkdir()
+    for i, image in enumerate(gray):
+        Image.fromarray(image).save(tmp_path / "gray" / f"{i:02}.png")
+    assert cli.main(["prepare", str(tmp_path / "gray.npz"), str(tmp_path / "shards"), "--size", "16", "--gray"]) == 0
+    found = []
+    for b in ("gray.npz", "gray", "shards"):
+        file = tmp_path / "figures.json"
+        assert (
+            evaluate("portraits", tmp_path / b, "--size", "16", "--images", "12", "--metrics", "swd", "--json", file)
+            == 0
+        )
+        figures = json.loads(file.read_text())
+        assert figures["notes"][-1] == "one set is gray: both are compared as gray"
+        found.append(figures["metrics"]["swd"]["value"])
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_place_that_cannot_be_written_is_found_out_first(sets, capsys):
+    assert evaluate(sets / "a.npz", sets / "b.npz", "--metrics", "swd", "--json", "/proc/nowhere/x.json") == 2
+    out, err = capsys.readouterr()
+    assert "--json /proc/nowhere/x.json: cannot be written" in err and not out

@@ -130,9 +130,14 @@ def test_interpolate_refuses(run, tmp_path):
         pggan("interpolate", run, "--video", tmp_path / "x.mp4", "--grid", "3x2", "--seeds", "0-4"),
         "5 keyframes are too few",
     )
-    np.save(tmp_path / "z.npy", np.zeros((2, 9)))
+    np.save(tmp_path / "z.npy", np.ones((2, 9)))
+    np.save(tmp_path / "none_of_them.npy", np.zeros((2, 8)))
     np.save(tmp_path / "nan.npy", np.full((2, 8), np.nan))
-    for file, words in (("none.npy", "cannot be read"), ("nan.npy", "finite floats")):
+    for file, words in (
+        ("none.npy", "cannot be read"),
+        ("nan.npy", "finite floats"),
+        ("none_of_them.npy", "all zeros"),
+    ):
         refused(pggan("interpolate", run, "--video", tmp_path / "x.mp4", "--latents", tmp_path / file), words)
     refused(
         pggan("interpolate", run, "--video", tmp_path / "x.mp4", "--latents", tmp_path / "z.npy"),

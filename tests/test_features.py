@@ -157,6 +157,27 @@ def test_classes_are_not_taken_for_features(tmp_path):
         features.load(str(tmp_path / "classes.keras"), "", tmp_path)
 
 
+def test_networks_that_do_not_take_photos_are_refused(tmp_path):
+    import keras
+
+    from pggan_tf import networks
+
+    options = {"resolutions": (4, 8), "fmap_base": 64, "fmap_max": 8, "latent_size": 8, "output_channels": 3}
+    options |= {"generator_norm": "pixel", "conv": "standard", "classes": ()}
+    grown = networks.generator("progressive", options)
+    grown.build()
+    gray = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])
+    flat = keras.Sequential([keras.Input((16,)), keras.layers.Dense(4)])
+    for model, words in (
+        (grown, "it is a Generator"),
+        (gray, r"from \(None, 16, 16, 1\)"),
+        (flat, r"from \(None, 16\)"),
+    ):
+        model.save(tmp_path / "other.keras")
+        with pytest.raises(UserError, match=f"expected a network from RGB images.*{words}"):
+            features.load(str(tmp_path / "other.keras"), "", tmp_path)
+
+
 def test_a_network_without_classes_gives_means_of_its_maps(tmp_path):
     import keras
 

@@ -475,6 +475,7 @@ def test_bad_options_are_refused(tmp_path):
     refused(train("--config", tmp_path / "none.json", "--recipe", "pggan"), "give one of them")
     refused(pggan("generate", tmp_path, "--grid", "x.xyz"), "--grid x.xyz", "png")
     refused(pggan("generate", tmp_path, "--seeds", "99999999999999999999", "--grid", "x.png"), "--seeds")
+    refused(pggan("generate", tmp_path, "--seeds", "0-4000000000", "--grid", "x.png"), "4,000,000,001 images at once")
     refused(pggan("prepare", "portraits", ".", "--size", "8"), "not an empty folder")
     refused(pggan("prepare", "portraits", tmp_path / "o", "--size", "32", "--resolutions", "64"), "not a divisor|64")
     refused(train("--fmap-base", "x"), "--fmap-base x: not a whole number")

@@ -44,6 +44,7 @@ def measured(run, *values):
     with (run / "stats.jsonl").open("a") as file:
         for i, value in enumerate(values):
             line = {"images": 100 * (i + 1), "seconds": 1.5 * i, "resolution": 8, "metrics": {"fid[random]": value}}
+            line |= {"measured": 120, "caveats": {"fid[random]": ["120 images, 50,000 are usual"]}}
             file.write(json.dumps(line) + "\n")
         file.write('{"images": 12')  # the line that is being written
 
@@ -204,6 +205,8 @@ def test_compare(run, copy, tmp_path, page):
     assert page.inner_text("h1") == "2 runs compared"
     table = [row.split("\t") for row in page.locator("table").first.inner_text().splitlines()]
     assert ["images shown", "480", "480"] in table and ["fid[random], lower is better", "-", "100"] in table
+    assert ["measured on", "-", "120 at 8 px"] in table and f"note: fid[random] of {copy.name}: 120 images" in text
+    assert f"Note: fid[random] of {copy.name}: 120 images" in page.inner_text("body")
     assert page.locator(".plot").count() == 6, "four of the losses, the metric over images and time"
     page.get_by_role("slider").press("Home")
     assert page.locator(".slides li.shown figcaption").all_inner_texts() == ["4 px, 80 images"] * 2

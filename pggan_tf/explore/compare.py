@@ -58,4 +58,6 @@ def command(runs, out):
     for name, values in report.comparison(read).items():
         table.add_row(name, *values)
     Console(highlight=False, markup=False).print(table)  # fid[random] is no markup
+    for note in report.unlike(read):
+        click.echo(f"note: {note}")
     click.echo(out)

@@ -121,6 +121,7 @@ def read_latents(file: str | Path) -> np.ndarray:
         or latents.ndim != 2
         or latents.dtype.kind != "f"
         or not np.isfinite(latents).all()
+        or not np.abs(latents).max(axis=1, initial=0).all()
     ):
-        raise UserError(f"--latents {file}: expected a .npy of finite floats [N, L].")
+        raise UserError(f"--latents {file}: expected a .npy of finite floats [N, L], none of them all zeros.")
     return latents.astype(np.float32)

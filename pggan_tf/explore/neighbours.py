@@ -92,7 +92,7 @@ class Check:
         return (
             f"Left: of {len(self.samples)} samples the {min(count, len(self.samples))} that come nearest to a training image; "
             f"right: the training images nearest to them. Median distance of a sample to its nearest training image: "
-            f"{np.median(self.distances[:, 0]):.1f}; of a training image to its nearest other: {np.median(self.among):.1f} "
+            f"{np.median(self.distances[:, 0]):.3g}; of a training image to its nearest other: {np.median(self.among):.3g} "
             f"({self.measure}). Copies would be far nearer than training images are to each other."
         )
 
@@ -160,7 +160,7 @@ def command(run, out, seeds, rows, k, class_name, truncation, features, inceptio
     sampler, stage = synthesis.Sampler(generator), generator.resolutions[-1]
     found = check(sampler, stage, shards, numbers, k, read.config.mirror, labels, truncation, features)
     for seed, nearest_to_it, distances in list(zip(found.seeds, found.numbers, found.distances))[:rows]:
-        near = ", ".join(f"{n} ({d:.1f})" for n, d in zip(nearest_to_it, distances))
+        near = ", ".join(f"{n} ({d:.3g})" for n, d in zip(nearest_to_it, distances))
         click.echo(f"seed {seed}: training images {near}")
     click.echo(found.text(rows))
     pixels.save(Path(out), found.picture(rows))

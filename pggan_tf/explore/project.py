@@ -163,7 +163,8 @@ def command(source, photo, out, video, steps, class_name, stage, seed):
         videos.write(film, shown, 30)
         click.echo(film)
     if generator.classes:
-        click.echo(f"class: {generator.classes[found.label]}")
+        name = generator.classes[found.label]
+        click.echo(f"class: {name} (interpolate --latents takes it by --class {name})")
     before, after = psnr.values(np.stack([target, target]), np.stack([found.start, found.image]))
     click.echo(f"photo, start and result in {folder / 'projection.png'}: PSNR {after:.1f} dB, was {before:.1f} dB")
     click.echo(folder / "latent.npy")

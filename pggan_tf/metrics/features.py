@@ -202,11 +202,22 @@ def of_keras(name: str) -> Features:
     return _from_model(model, name, key, preprocess)
 
 
+def _of(tensors) -> str:
+    return ", ".join(str(tuple(t.shape)) for t in tensors) or "anything"
+
+
 def _from_model(model, name: str, key: str, preprocess) -> Features:
     import keras
     import tensorflow as tf
 
-    last = model.layers[-1]
+    inputs, outs = (getattr(model, part, None) or [] for part in ("inputs", "outputs"))
+    ranks = len(inputs) == len(outs) == 1 and (len(inputs[0].shape), len(outs[0].shape))
+    if ranks not in ((4, 2), (4, 4)) or inputs[0].shape[3] != 3:
+        raise UserError(
+            f"--features {name}: expected a network from RGB images [N, H, W, 3] of 0..255 to features or classes, made of layers that "
+            f"follow each other; it is a {type(model).__name__} from {_of(inputs)} to {_of(outs)}."
+        )
+    (given,), last = inputs, model.layers[-1]
     if isinstance(last, keras.layers.Dense):
         last.activation = keras.activations.linear
         outputs = [last.input, last(last.input)]
@@ -220,8 +231,8 @@ def _from_model(model, name: str, key: str, preprocess) -> Features:
                 "Take another network."
             )
         outputs = [out if len(out.shape) == 2 else keras.layers.GlobalAveragePooling2D()(out)]
-    inner = keras.Model(model.inputs[0], outputs)
-    size = model.inputs[0].shape[1:3]
+    inner = keras.Model(given, outputs)
+    size = given.shape[1:3]
 
     @tf.function(autograph=False)
     def run(x):

@@ -1,0 +1,32 @@
+"""The benchmarks print their tables: in the smallest form that each has."""
+
+import pytest
+
+from tests.conftest import start
+
+
+@pytest.mark.parametrize(
+    "words, rows",
+    [
+        (("metrics", "--count", "64", "--resolution", "32"), ("swd: ", "64 images of 32 px twice")),
+        pytest.param(
+            ("separable", "--resolutions", "16", "--batch", "4", "--rounds", "1"),
+            (" 16  float32 ", " 16  mixed_bfloat16 | 16  float32 "),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("one_stage", "--resolutions", "32", "--forms", "1", "--rounds", "1", "--minutes", "0.03"),
+            ("32  DCGAN  ", "second product", "minutes of training for each", "one-stage's"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=lambda value: value[0],
+)
+def test_its_table_is_printed(words, rows, tmp_path):
+    plot = ("--plot", tmp_path / "plot.png") if words[0] == "one_stage" else ()
+    process = start("-m", f"benchmarks.{words[0]}", *words[1:], *plot)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    for row in rows:
+        assert any(part in out for part in row.split(" | ")), out
+    assert not plot or (tmp_path / "plot.png").is_file()
