@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -81,7 +82,10 @@ class Rows:
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         first, stop, _ = rows.indices(len(self))
-        out = np.empty((stop - first, *self.shape[1:]), self.dtype)
+        return self.read(first, np.empty((stop - first, *self.shape[1:]), self.dtype))
+
+    def read(self, first: int, out: np.ndarray) -> np.ndarray:
+        """Fills `out` with as many rows as it has, from `first` on."""
         view, at = memoryview(out).cast("B"), first * self._bytes
         while view:  # a signal may end a read before its time
             read = os.preadv(self._file, [view], at)
@@ -145,15 +149,25 @@ def sliced_distances(a: np.ndarray, b: np.ndarray, seed: int = 0) -> list[float]
     rng = np.random.default_rng(seed)
     c, p = a.shape[1:]
     scales = [_normalised(x) for x in (a, b)]
+    # Memory that is used again: asking the system for it at every turn takes longer than the products.
+    outs = [np.empty((_TOGETHER, len(x)), np.float32) for x in (a, b)]
+    own = threading.local()
 
-    def projected(x, mean, std, directions):  # directions: [C,P,D]; the normalisation goes into them
+    def floats(x, first):  # [_ROWS or fewer, CP], until the thread's next call
+        if not hasattr(own, "read"):
+            own.read, own.floats = np.empty((_ROWS, c, p), a.dtype), np.empty((_ROWS, c * p), np.float32)
+        count = min(_ROWS, len(x) - first)
+        part = x.read(first, own.read[:count]) if isinstance(x, Rows) else x[first : first + count]
+        np.copyto(own.floats[:count], part.reshape(count, -1))
+        return own.floats[:count]
+
+    def projected(x, out, mean, std, directions):  # directions: [C,P,D]; the normalisation goes into them
         weights = (directions / std[:, None, None]).astype(np.float32).reshape(c * p, -1).T.copy()  # [D,CP]
         offset = (directions * (mean / std)[:, None, None]).sum((0, 1)).astype(np.float32)[:, None]
-        out = np.empty((len(weights), len(x)), np.float32)
 
         def rows(first):
-            part = x[first : first + _ROWS].reshape(-1, c * p).astype(np.float32)
-            out[:, first : first + len(part)] = weights @ part.T - offset
+            part = floats(x, first)
+            np.subtract(weights @ part.T, offset, out=out[:, first : first + len(part)])
 
         list(pool.map(rows, range(0, len(x), _ROWS)))
         list(pool.map(np.ndarray.sort, out))
@@ -167,9 +181,9 @@ def sliced_distances(a: np.ndarray, b: np.ndarray, seed: int = 0) -> list[float]
             directions /= np.sqrt(np.square(directions).sum((0, 1)))
             total = 0.0
             for i in range(0, DIRECTIONS, _TOGETHER):
-                pair = [projected(x, *s, directions[..., i : i + _TOGETHER]) for x, s in zip((a, b), scales)]
+                some = directions[..., i : i + _TOGETHER]
+                pair = [projected(x, out, *s, some) for x, out, s in zip((a, b), outs, scales)]
                 total += sum(pool.map(lambda x, y: float(np.abs(np.subtract(x, y, out=x), out=x).mean()), *pair))
-                del pair  # before the next ones are made
             found.append(total / DIRECTIONS)
     return found
 
