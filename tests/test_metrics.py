@@ -1,5 +1,8 @@
 """Metrics against known values and slow, literal implementations."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -265,7 +268,33 @@ def pieces_of_photos(count):
     return np.stack(out)
 
 
-def test_metrics_order_sets_of_images(tmp_path):
+CELEBA, CIFAR10 = (Path(os.environ.get(f"PGGAN_{name}", name.lower())) for name in ("CELEBA", "CIFAR10"))
+
+
+def _photos(folder, count):
+    """[count, 32, 32, 3]: central squares of photos from all over a folder."""
+    from pggan_tf import photos
+    from preprocessing import decode
+
+    files = photos.found(folder, folder / "out")
+    chosen = np.random.default_rng(0).permutation(len(files))[:count]
+    return np.stack([decode.square(decode.photo(files[i].read_bytes()), 32) for i in chosen])
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        "drawings",
+        pytest.param(
+            "photos",
+            marks=pytest.mark.skipif(
+                not (CELEBA.is_dir() and CIFAR10.is_dir()),
+                reason="the photos of CelebA and CIFAR-10 are not here; PGGAN_CELEBA and PGGAN_CIFAR10 say where",
+            ),
+        ),
+    ],
+)
+def test_metrics_order_sets_of_images(of, tmp_path):
     """Another set of the same kind is nearer than a slightly blurred one, that nearer than another kind, and noise is farthest."""
     import cv2
 
@@ -274,28 +303,30 @@ def test_metrics_order_sets_of_images(tmp_path):
     def images(them, name):
         return sets.Images(name, len(them), 32, 3, lambda i, j: them[i:j])
 
-    count = 250
-    faces = np.stack([_portrait(i) for i in range(2 * count)])
-    blurred = np.stack([cv2.GaussianBlur(i, (0, 0), 1.0) for i in faces[count:]])
+    count = 250 if of == "drawings" else 1000
+    faces = np.stack([_portrait(i) for i in range(2 * count)]) if of == "drawings" else _photos(CELEBA, 2 * count)
     kinds = {
         "same": faces[:count],
         "other": faces[count:],
-        "blurred": blurred,
-        "photos": pieces_of_photos(count),
+        "blurred": np.stack([cv2.GaussianBlur(i, (0, 0), 0.6) for i in faces[count:]]),
+        "another": pieces_of_photos(count) if of == "drawings" else _photos(CIFAR10, count),
         "noise": RNG.integers(0, 256, faces[:count].shape, np.uint8),
     }
     names, seen = ("fid", "kid", "swd", "precision", "recall"), features.random()
     found = {k: sets.collect(names, images(x, k), 0, count, seen, tmp_path) for k, x in kinds.items()}
     figures = {k: sets.compare(names, found["same"], x, seen) for k, x in found.items()}
-    for name in ("fid[random]", "kid[random]", "swd"):
-        values = [figures[k][name].value for k in kinds]
-        assert values[0] == pytest.approx(0, abs=1e-6) and values[1] < values[2] < min(values[3:]), (name, values)
-        # The paper divides patches by their own set's deviation, which leaves little between noise and textures.
-        assert values[3] < values[4] or name == "swd", (name, values)
-    precision, recall = ([figures[k][f"{n}[random]"].value for k in kinds] for n in ("precision", "recall"))
-    # What is blurred lies within the manifold of sharp images, but does not cover it.
-    assert precision[0] == 1 and precision[1] > precision[3] > precision[4] == 0, precision
-    assert recall[0] == 1 and recall[1] > max(recall[2], recall[3]) and min(recall[2], recall[3]) > recall[4], recall
+    values = {name: np.array([figures[k][name].value for k in kinds]) for name in figures["same"]}
+    print({name: v.round(3).tolist() for name, v in values.items()})
+    # The paper divides patches by their own set's deviation, which leaves little between noise and textures such as these pieces.
+    if of == "drawings":
+        values["swd"] = values["swd"][:4]
+    # What is many-sided covers much of anything: not even other motifs leave faces out.
+    if of == "photos":
+        values["recall[random]"] = values["recall[random]"][[0, 1, 2, 4]]
+    for name, v in values.items():
+        better = metrics.METRICS[name.partition("[")[0]].better
+        assert v[0] == pytest.approx(0 if better == "lower" else 1, abs=1e-6), (name, v)
+        assert (np.diff(v[1:]) * (1 if better == "lower" else -1) > 0).all(), (name, v)
 
 
 def test_features_of_a_data_set_are_kept(tmp_path):

@@ -27,6 +27,7 @@ INCEPTION_FILE = "classify_image_graph_def.pb"
 _BATCH = 64
 # Of the first layer's maps, all but 16 see no brightness, but what changes from pixel to pixel: else it would drown the rest.
 _RANDOM_WIDTHS, _RANDOM_BRIGHTNESS = (64, 128, 256), 16
+_RANDOM_LEAST = 1e-3  # mean square below which a map counts as empty
 
 
 @dataclass(frozen=True)
@@ -248,8 +249,12 @@ def _from_model(model, name: str, key: str, preprocess) -> Features:
 
 
 def random() -> Features:
-    """Three layers of 3x3 convolutions with a stride of 2 and leaky rectifiers, He's weights (He et al. 2015, eq. 10); the means
-    of every layer's maps over the image. NumPy's RandomState draws the same weights for ever."""
+    """Three layers of 3x3 convolutions with a stride of 2 and leaky rectifiers, He's weights (He et al. 2015, eq. 10). NumPy's
+    RandomState draws the same weights for ever.
+
+    Features: the logarithm of the root mean square of every map over the image, so that detail which is missing counts as much
+    as detail which is too strong; every layer's have the same share in distances.
+    """
     import tensorflow as tf
 
     rng, weights, before = np.random.RandomState(0), [], 3
@@ -264,9 +269,10 @@ def random() -> Features:
         x, found = tf.cast(x, tf.float32) / 127.5 - 1, []
         for kernel in weights:
             x = tf.nn.leaky_relu(tf.nn.conv2d(x, kernel, 2, "SAME"), 0.2)  # [N,H/2,W/2,width]
-            found.append(tf.reduce_mean(x, (1, 2)))
+            strength = 0.5 * tf.math.log(tf.reduce_mean(tf.square(x), (1, 2)) + _RANDOM_LEAST)
+            found.append((_RANDOM_WIDTHS[-1] / kernel.shape[3]) ** 0.5 * strength)
         return tf.concat(found, axis=1)
 
-    key = hashlib.sha256(b"".join(w.tobytes() for w in weights)).hexdigest()
+    key = hashlib.sha256(b"".join([b"log rms", *(w.tobytes() for w in weights)])).hexdigest()
     none = np.zeros((_BATCH, 0), np.float32)
     return Features(RANDOM, key, sum(_RANDOM_WIDTHS), 0, lambda x: (run(tf.constant(x)).numpy(), none[: len(x)]))
