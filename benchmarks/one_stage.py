@@ -31,7 +31,7 @@ FORMS = {
 }
 BATCHES = {"dcgan": {4: 64, 64: 32, 256: 4}, "pggan": {4: 16, 256: 4}, "colorize": {4: 16, 64: 8, 256: 2}}
 RACED = ("DCGAN", "PGGAN", "colorizer, group norm")
-IMAGES, SAMPLES = 2048, 9  # of each measurement up to 64 px, fewer above; measurements of a race
+IMAGES, SAMPLES = 1024, 9  # of each measurement up to 64 px, fewer above; measurements of a race
 
 
 def wasteful(players, batches, nearly_nothing):
@@ -250,18 +250,6 @@ def main(resolutions, forms, precision, rounds, data, minutes, picture) -> None:
         console.print(table)
     if not minutes:
         return
-    races = {
-        (resolution, form): {
-            rule: measure.in_process(
-                race, form=form, rule=rule, resolution=resolution, precision=precision, data=data, minutes=minutes
-            )
-            for rule in RULES
-        }
-        for resolution in sizes
-        for form in RACED
-        if form in chosen
-    }
-    plot(races, picture)
     table = Table(box=None)
     columns = (
         "px",
@@ -275,13 +263,22 @@ def main(resolutions, forms, precision, rounds, data, minutes, picture) -> None:
     )
     for name in columns:
         table.add_column(name, justify="left" if name in ("network", "rule") else "right")
-    for (resolution, form), curves in races.items():
+    races: dict = {}
+    for resolution, form in ((r, f) for r in sizes for f in RACED if f in chosen):
+        shape = {"form": form, "resolution": resolution, "precision": precision}
+        curves = {r: measure.in_process(race, rule=r, data=data, minutes=minutes, **shape) for r in RULES}
+        races[resolution, form] = curves
+        plot(races, picture)  # after each: what has been run is kept
         level = max(min(v for _, _, v in curve) for curve in curves.values())
         first = time_to(curves[RULES[0]], level)
         for rule, curve in curves.items():
             best, reached = min(v for _, _, v in curve), time_to(curve, level)
             cells = (f"{curve[-1][1]:,}", f"{best:.1f}", f"{level:.1f}", f"{reached:.2f}", f"{reached / first:.2f}")
             table.add_row(str(resolution), form, rule, *cells)
+            print(
+                f"{resolution} px, {form}, {rule}: best distance {best:.1f}, {level:.1f} after {reached:.2f} min",
+                flush=True,
+            )
     console.print(f"{minutes:g} minutes of training for each, on {data}; drawn in {picture}")
     console.print(table)
 
