@@ -27,7 +27,7 @@ class Networks:
     features = False  # whether `judge` gives what is before the last layer too
 
     def __init__(self, kind, dtype, bias=0.0):
-        rng = np.random.default_rng(0)
+        self.maps, rng = kind == "map", np.random.default_rng(0)
         weight = lambda *shape: tf.Variable(rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1])), dtype=dtype)  # noqa: E731
         outputs = 1 + CLASSES if kind == "classes" else 1
         self.kind, self.bias = kind, tf.constant(bias, dtype)
@@ -74,6 +74,7 @@ class Recipe:
         self.task, size = configs.task(config), config.patch or config.resolutions[-1]
         self.at = {"resolution": config.resolutions[-1], "training": True}
         self.kind, self.GROUPS = name, {name: self.gan.discriminator.sample_group}
+        self.maps = self.gan.discriminator.maps
         self.latent = getattr(self.gan.generator, "latent_size", None)
         images = tf.random.stateless_uniform((N, size, size, configs.data_channels(config)), (4, 0), -1, 1)
         self.given = None if self.latent else self.task.given(images, tf.zeros([2], tf.int64))
@@ -113,6 +114,7 @@ def gradients(rule, networks, objective, dtype):
         batch=N,
         group=networks.GROUPS[networks.kind],
         auxiliary=auxiliary if objective.pixel != "none" else None,
+        maps=networks.maps,
     )
     z, labels = draw(1, N, LATENT), tf.constant(np.arange(N) % CLASSES)
     mix = tf.random.stateless_uniform((N, 1, 1, 1), (3, 0), dtype=dtype)

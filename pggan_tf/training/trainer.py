@@ -247,6 +247,7 @@ class GAN:
             group=group,
             auxiliary=self._auxiliary(objective, phase.adversarial),
             across=self.sync_batch and share < phase.batch and (group == 0 or share % group > 0),
+            maps=self.discriminator is not None and self.discriminator.maps,
         )
 
     def _auxiliary(self, objective: Objective, adversarial: bool) -> Callable | None:

@@ -27,7 +27,8 @@ class Players:
     go through D, [N]; None where there are none.
     apply_generator, apply_discriminator: take gradients in the variables' order. `batch` is the global one: the sum of
     all replicas' gradients is then the gradient of the mean. group: how many neighbours in a batch D looks at together:
-    1 for each by itself, 0 for the whole batch. across: whether it looks at images on other replicas.
+    1 for each by itself, 0 for the whole batch. across: whether it looks at images on other replicas. maps: whether it returns a
+    map of logits.
     """
 
     generate: Callable
@@ -41,6 +42,7 @@ class Players:
     group: int
     auxiliary: Callable | None = None
     across: bool = False
+    maps: bool = False
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,7 @@ def one_stage(players: Players, batches: Sequence[Batch]):
     """
     (batch,) = batches
     o = players.objective
+    way = one_stage_by(o, players.group, players.maps)
     with tf.GradientTape(watch_accessed_variables=False) as tape_g:
         tape_g.watch(players.generator_variables)
         fakes = players.generate(batch.given, batch.fake_labels)
@@ -225,8 +228,8 @@ def one_stage(players: Players, batches: Sequence[Batch]):
         tape_d.watch(players.discriminator_variables)
         tape_d.watch(seen)
         # Where the batch is pulled back twice, reals had better stay out of it.
-        real, fake = _both_judged(players, batch.reals, seen, players.group == 1)
-    way = one_stage_by(o, players.group, maps=fake[0].shape.rank > 2)
+        together = way != "second product" and _may_share(players, batch.reals)
+        real, fake = _both_judged(players, batch.reals, seen, together)
 
     # The derivatives of both losses by what D says.
     with tf.GradientTape(persistent=True) as tape:
