@@ -52,11 +52,9 @@ DCGAN = {"network": "dcgan", "loss": "nonsaturating", "target_res": 8}
 IMAGES = {"stddev_group": 1, "pixel": "l1", "width": 4, "fmap_max": 8, "loss": "nonsaturating", "target_res": 16}
 
 
-LATENTS = [
-    {**WGAN, "update": "one-stage", "loss": "nonsaturating", "spectral": "all", "augment": "ada", "conditional": True},
-    {"target_res": 8, "penalty_every": 2, "augment": "diff", "update": "two-stage"},
-]
+LATENTS = [{"target_res": 8, "penalty_every": 2, "augment": "diff", "update": "two-stage"}]
 CRITICS = [
+    {**WGAN, "update": "one-stage", "loss": "nonsaturating", "spectral": "all", "augment": "ada", "conditional": True},
     {**WGAN, "update": "two-stage"},
     {**WGAN, "update": "one-stage"},
     {**WGAN, "update": "two-stage", "critic_steps": 2, "optimizer": "rmsprop", "weight_clip": 0.5},

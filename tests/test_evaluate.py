@@ -169,6 +169,7 @@ def test_metrics_while_training(measured):
     assert {"metrics/swd", "metrics/fid[random]", "loss_d"} <= {*events.Tags()["tensors"], *events.Tags()["scalars"]}
 
 
+@pytest.mark.slow
 def test_metrics_survive_a_kill(measured, tmp_path):
     process = start("train.py", *TINY, *SCHEDULE, *MEASURING, "--runs", tmp_path, "--checkpoint-minutes", "0.002")
     wait_for(process, lambda: in_mid_fade(only_run(tmp_path)))

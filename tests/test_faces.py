@@ -203,6 +203,7 @@ def test_workers_and_stops_do_not_matter(album, tmp_path, monkeypatch):
     assert same(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_beam_makes_the_same_shards(album, tmp_path):
     pytest.importorskip("apache_beam", reason='needs the extra "beam"')
     find(album, tmp_path / "local")

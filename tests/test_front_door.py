@@ -132,6 +132,7 @@ def test_a_killed_run_is_gone_on_with_by_the_same_command(undisturbed, tmp_path)
     refused(train("--run", run / "checkpoints"), "holds checkpoint-.* and is no run's folder")
 
 
+@pytest.mark.slow
 def test_a_planned_run_is_gone_on_with_by_the_same_command(tmp_path, photos):
     """--minutes, --snapshot-epochs and tables are worked out at the start; the same words still ask for the same run."""
     run = tmp_path / "run"
@@ -301,6 +302,7 @@ def test_resume_refuses_another_architecture_and_other_data(undisturbed, tmp_pat
     refused(train("--resume", run, "--dry-run"), "--resume goes with")
 
 
+@pytest.mark.slow
 def test_moved_data_is_found_by_its_checksum(tmp_path, photos):
     schedule = ["--target-res", "8", "--fade-images", "16", "--stable-images", "16", "--batch", "8"]
     code, out, err = train("--data", photos, *TINY, *schedule, "--runs", tmp_path / "runs")
@@ -403,12 +405,12 @@ def test_dry_run_prints_config_and_plan_and_trains_nothing(tmp_path):
 
 
 def test_minutes_plans_the_schedule(tmp_path):
-    code, out, err = train(*TINY, "--target-res", "8", "--minutes", "0.6", "--runs", tmp_path)
+    code, out, err = train(*TINY, "--target-res", "8", "--minutes", "0.35", "--runs", tmp_path)
     assert code == 0, err
     config = json.loads((run_folder(out) / "config.json").read_text())
     # The plan is kept, not the wish: repeated with --config it is the same run.
     assert config["minutes"] is None and config["fade_images"]["4"] == 0 and config["fade_images"]["8"] > 0
-    assert json.loads((run_folder(out) / "environment.json").read_text())["planned_for_minutes"] == 0.6
+    assert json.loads((run_folder(out) / "environment.json").read_text())["planned_for_minutes"] == 0.35
     lines = (run_folder(out) / "stats.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["images"] >= sum(config["stable_images"].values()) + sum(
         config["fade_images"].values()
