@@ -102,7 +102,8 @@ def _photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
             width, height = image.size
     except UnidentifiedImageError:
         raise HTTPException(
-            415, f"not a photo of a known kind. Send the bytes of one of {kinds} as the body."
+            415,
+            f"not a photo of a known kind. Send the bytes of one of {kinds} as the body, not a form: curl --data-binary @photo.jpg",
         ) from None
     except Exception as error:  # decoders raise anything on hostile bytes
         raise HTTPException(422, f"a photo that cannot be read ({type(error).__name__}).") from None
@@ -134,6 +135,14 @@ def _refusals(**reasons: str) -> dict:
     return {int(code[1:]): {"description": text, "content": _REASON} for code, text in reasons.items()}
 
 
+def _known(request: Request, *names: str) -> None:
+    """Refuses other names than these after the ?: a misspelt one would be answered by something else than was asked for."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    if wrong := next((n for n in given if n not in names or given.count(n) > 1), None):
+        expected = f"each of {', '.join(names)} once at most" if names else "nothing after the ?"
+        raise HTTPException(422, f"{wrong[:40]}: expected {expected}.")
+
+
 def application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
     """The interface of one network: /generate, /colorize or /upscale, by its task; /health; /openapi.json."""
     network, task, turns = source.network, source.task, Turns(limits)
@@ -144,12 +153,17 @@ def application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
     async def health() -> dict[str, str | list[int]]:
         return {"status": "ok", "task": task, "stages": list(network.resolutions) if task == "generate" else []}
 
+    @app.get("/", include_in_schema=False)
+    async def paths() -> dict[str, str | list[str]]:
+        return {"about": about, "paths": [*app.openapi()["paths"], "/openapi.json"]}
+
     if task == "generate":
         app.get("/generate", summary="One face as PNG", response_class=Response, responses=_PICTURE | _refusals(c422="a value that is not allowed", c429="too many wait"))(_generate(network, turns))  # fmt: skip
         return app
     verb, scale, change = ("upscale", network.scale, upscale.upscaler(network)) if task == "upscale" else ("colorize", 1, colorize.colorizer(network))  # fmt: skip
 
     async def changed(request: Request) -> Response:
+        _known(request)
         return await turns(lambda data: _png(change(_photo(data, limits, scale))), partial(_upload, request, limits))
 
     body = {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
@@ -177,16 +191,21 @@ def _generate(network, turns: Turns) -> Callable:
         if value not in known:
             raise HTTPException(422, f"{name}={value}: expected one of {', '.join(map(str, known))}.")
 
-    async def plain(seed: Seed = 0, stage: Stage = stages[-1], truncation: Truncation = 1.0) -> Response:
+    async def plain(
+        request: Request, seed: Seed = 0, stage: Stage = stages[-1], truncation: Truncation = 1.0
+    ) -> Response:
+        _known(request, "seed", "stage", "truncation")
         one_of("stage", stage, stages)
         return await turns(partial(draw, seed, stage, truncation, None))
 
     async def conditional(
+        request: Request,
         seed: Seed = 0,
         stage: Stage = stages[-1],
         truncation: Truncation = 1.0,
         label: Annotated[Class, Query(alias="class")] = None,
     ) -> Response:
+        _known(request, "seed", "stage", "truncation", "class")
         one_of("stage", stage, stages)
         if label is not None:
             one_of("class", label, classes)

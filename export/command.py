@@ -88,9 +88,11 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
         partial.mkdir(parents=True)
         options = Options(quantize, everything, kind or "uint8", truncation, representative, licence)
         files = _write(opened, formats, partial, options)
-        if target.exists():
-            target.rmdir()
-        partial.rename(target)
+        if target.exists():  # perhaps a link, or a disk of its own: it stays, and is filled
+            for made in partial.iterdir():
+                shutil.move(made, target / made.name)
+        else:
+            partial.rename(target)
     except OSError as error:
         raise UserError(
             f"--out {target}: cannot be written ({error.strerror}). Choose a folder you may write to."
@@ -170,7 +172,7 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
         how = options.quantize or "dynamic"
         made = web.build(opened, out / "web", how, options.truncation, photos, options.licence)
         files += [{**f, "file": f"web/{f['file']}"} for f in made]
-    samples = _samples(source, out)
+    samples = _samples(source, out, options.truncation)
     _write_report(source, out / REPORT, options.licence, files)
     text = card.card(source, options.licence, files, samples)
     for name in (CARD, "README.md"):  # hubs show the latter
@@ -242,14 +244,16 @@ def _files(source, formats, out: Path, options: Options, photos) -> list[dict]:
     return files
 
 
-def _samples(source, out: Path) -> bool:
-    """samples.png: what the network makes. Of networks that take photos, the newest grid of their run."""
+def _samples(source, out: Path, truncation: float | None) -> bool:
+    """samples.png: what the file makes. Of networks that take photos, the newest grid of their run."""
     from pggan_tf import pixels, synthesis
 
     network = source.network
     if source.task == "generate":
         images = synthesis.Sampler(network).images(
-            synthesis.latents(range(16), network.latent_size), network.resolutions[-1]
+            synthesis.latents(range(16), network.latent_size),
+            network.resolutions[-1],
+            truncation=1.0 if truncation is None else truncation,
         )
         pixels.grid(out / "samples.png", images, size=64)
         return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ _ROUNDS, _SECONDS = 20, 1.0  # calls that are timed for each signature, at most
 
 @dataclass(frozen=True)
 class Row:
-    """One signature of one file. max_difference: of levels 0..255. psnr: dB, None where nothing differs. ms: median time
-    of an image on one thread of this CPU."""
+    """One signature of one file. max_difference: of levels 0..255. psnr: dB, None where nothing differs. ms: shortest
+    time of an image on one thread of this CPU."""
 
     signature: str
     max_difference: int
@@ -62,14 +61,14 @@ def _run(function: Callable, kind: str, **inputs):
 
 
 def milliseconds(call: Callable) -> float:
-    """The median time of a call, after a first one."""
+    """The shortest time of a call, after a first one: what else the machine does makes the others longer."""
     call()
     taken: list[float] = []
     while len(taken) < _ROUNDS and sum(taken) < _SECONDS:
         begun = time.perf_counter()
         call()
         taken.append(time.perf_counter() - begun)
-    return round(1000 * statistics.median(taken), 3)
+    return round(1000 * min(taken), 3)
 
 
 def require(rows: Sequence[Row], least: float, what: str) -> None:

@@ -58,6 +58,10 @@ def site_server(site: Path, host: str, port: int) -> http.server.ThreadingHTTPSe
     return Server((host, port), functools.partial(_Handler, directory=str(site)))
 
 
+def loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
@@ -83,7 +87,7 @@ def _require() -> None:
     default=16.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="of an uploaded photo, and of a result",
+    help="of an uploaded photo, and of a result: it limits how long one request may compute",
 )
 @click.option(
     "--waiting",
@@ -106,6 +110,10 @@ def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
         if (folder / "site.json").is_file():
             with site_server(folder, host, port) as server:
                 click.echo(address(host, server.server_port))
+                if not loopback(host):
+                    click.echo(
+                        "browsers install pages, keep them offline and open cameras from https alone: for that, copy the folder to an https host"
+                    )
                 server.serve_forever()
         else:
             _require()

@@ -145,7 +145,7 @@ TASKS: dict[str, Callable] = {
 
 
 def output(image, kind: str):
-    """float32 -1..1 -> what a file gives: uint8 0..255, rounded and clipped, or float32 as it is."""
+    """float32, about -1..1 -> what a file gives: uint8 0..255, rounded and clipped, or float32, clipped to -1..1."""
     if kind == "float32":
-        return image
+        return tf.clip_by_value(image, -1.0, 1.0)
     return tf.cast(tf.round(tf.clip_by_value(image * 127.5 + 127.5, 0.0, 255.0)), tf.uint8)

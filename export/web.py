@@ -195,5 +195,8 @@ def _seal(out: Path) -> None:
         if p.suffix not in (".wasm", ".tflite") and "wasm/" not in p.as_posix()
     ]
     text = (out / "sw.js").read_text()
-    text = text.replace('"@VERSION@"', json.dumps(digest.hexdigest()[:16])).replace('["@FILES@"]', json.dumps(small))
+    large = {p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    large = {name: digest for name, digest in large.items() if name not in small}
+    for name, value in (("@VERSION@", digest.hexdigest()[:16]), (["@FILES@"], small), (["@LARGE@"], large)):
+        text = text.replace(json.dumps(name), json.dumps(value))
     (out / "sw.js").write_text(text)

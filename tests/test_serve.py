@@ -114,11 +114,14 @@ def test_classes(networks):
 
 def test_what_is_no_seed_or_stage_is_refused(networks):
     asked = client(networks["generate"])
+    assert {"/generate", "/health", "/openapi.json"} <= set(asked.get("/").json()["paths"])
     for query, *words in (
         ("seed=-1", "greater than or equal to 0"),
         (f"seed={2**32}", "less than 4294967296"),
         ("seed=x", "valid integer"),
         ("seed=" + "9" * 5000, "seed"),
+        ("seeed=5", "seeed: expected each of seed, stage, truncation once at most"),
+        ("seed=5&seed=6", "once at most"),
         ("stage=16", "stage=16: expected one of 4, 8"),
         ("truncation=nan", "truncation"),
         ("truncation=1.5", "truncation"),

@@ -14,6 +14,7 @@ const PANELS = {
 const $ = (id) => document.getElementById(id);
 const tablist = document.querySelector("[role=tablist]");
 const panels = new Map(); // task -> its panel, once opened
+const addresses = new Map(); // task -> what the address said while it was open
 let chosen;
 
 function show(error) {
@@ -24,6 +25,9 @@ function show(error) {
 }
 
 async function choose(site, task) {
+  // The address says which tab is open, for a reload or a bookmark, and what it showed before.
+  if (chosen) addresses.set(chosen, location.hash);
+  if (chosen && chosen !== task) history.replaceState(null, "", addresses.get(task) ?? `#panel=${task}`);
   chosen = task;
   for (const tab of tablist.children) {
     tab.setAttribute("aria-selected", tab.dataset.task === task);
@@ -68,6 +72,10 @@ async function keep() {
 
 async function start() {
   navigator.serviceWorker?.register("sw.js").catch((error) => console.info("no offline use:", error));
+  navigator.serviceWorker?.addEventListener("controllerchange", keep); // a new version keeps by itself
+  // A photo that is dropped beside its panel must not replace the page.
+  for (const event of ["dragover", "drop"]) addEventListener(event, (dropped) => dropped.preventDefault());
+  $("insecure").hidden = self.isSecureContext;
   const response = await fetch("site.json").catch(() => null);
   if (!response?.ok) throw new Problem("site.json could not be loaded. Check the connection, then reload this page.");
   const site = await response.json();

@@ -138,7 +138,10 @@ export async function faces(panel, model, say) {
   control("label").onchange = () => change({ label: Number(control("label").value) });
   for (const name of ["seed", "target"]) {
     control(name).oninput = () => {
-      if (control(name).value !== "" && control(name).validity.valid) change({ [name]: Number(control(name).value) });
+      const valid = control(name).value !== "" && control(name).validity.valid;
+      control(name).setAttribute("aria-invalid", !valid);
+      if (valid) change({ [name]: Number(control(name).value) });
+      else say("A seed is a whole number from 0 to 4294967295.");
     };
   }
   for (const name of ["truncation", "morph"]) control(name).oninput = () => change({ [name]: Number(control(name).value) });

@@ -36,7 +36,8 @@ async function intact(entry, report) {
   for (const cache of ["default", "reload"]) {
     const bytes = await download(entry.file, report, cache);
     if (bytes.length === entry.bytes && (!self.crypto?.subtle || (await sha256(bytes)) === entry.sha256)) return bytes;
-    for (const key of (await self.caches?.keys()) ?? []) await (await caches.open(key)).delete(entry.file);
+    const ours = `pggan ${new URL("./", location.href)} `; // as sw.js names its caches
+    for (const key of (await self.caches?.keys()) ?? []) if (key.startsWith(ours)) await (await caches.open(key)).delete(entry.file);
   }
   throw new Problem(`${entry.file} is damaged: it is not the file that this page was made with. Reload, or export the page again.`);
 }
