@@ -81,7 +81,7 @@ def main(data: str, minutes: float, images: int, features: str | None, inception
     names = ("swd", "ms-ssim", "is") if seen else ("swd", "ms-ssim")
     sets.check(names, seen)
     table = Table(box=None)
-    titles = ("SWD", "MS-SSIM", f"IS[{features}]")[: len(names)]
+    titles = ("SWD", "MS-SSIM", f"IS[{seen.name}]" if seen else "")[: len(names)]
     for name in ("", "px", "images", *(t for title in titles for t in (title, "of real")), "ms an image"):
         table.add_column(name, justify="left" if not name else "right")
     folders = trained(str(Path(data).resolve()) if Path(data).exists() else data, minutes, run)

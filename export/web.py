@@ -187,16 +187,13 @@ def _icons(faces: Source | None, out: Path) -> None:
 
 def _seal(out: Path) -> None:
     """Fills in what the service worker keeps from the start (the large files follow as they are used) and its version."""
-    files = sorted(p for p in out.rglob("*") if p.is_file() and p.name != "sw.js")
-    digest = hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in [*files, out / "sw.js"]))
-    small = [
-        p.relative_to(out).as_posix()
-        for p in files
-        if p.suffix not in (".wasm", ".tflite") and "wasm/" not in p.as_posix()
-    ]
-    text = (out / "sw.js").read_text()
-    large = {p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-    large = {name: digest for name, digest in large.items() if name not in small}
-    for name, value in (("@VERSION@", digest.hexdigest()[:16]), (["@FILES@"], small), (["@LARGE@"], large)):
+    worker = out / "sw.js"
+    files = sorted(p for p in out.rglob("*") if p.is_file() and p != worker)
+    hashes = {p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    version = hashlib.sha256(json.dumps(hashes).encode() + worker.read_bytes()).hexdigest()[:16]
+    small = [name for name in hashes if not name.endswith((".wasm", ".tflite")) and "wasm/" not in name]
+    text = worker.read_text()
+    large = {name: digest for name, digest in hashes.items() if name not in small}
+    for name, value in (("@VERSION@", version), (["@FILES@"], small), (["@LARGE@"], large)):
         text = text.replace(json.dumps(name), json.dumps(value))
-    (out / "sw.js").write_text(text)
+    worker.write_text(text)

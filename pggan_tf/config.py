@@ -499,7 +499,7 @@ def _penalty(config: Config, kind: networks.Kind) -> dict:
                 "--spectral all."
             )
         changes["weight_clip"] = 0.01
-    if penalty == "gp" and (config.discriminator_norm or kind.usual["discriminator_norm"]) == "batch":
+    if penalty == "gp" and norm == "batch":
         if config.discriminator_norm == "batch":
             raise UserError(
                 "--discriminator-norm batch with --penalty gp: the penalty is on each sample's own gradient. Give none."

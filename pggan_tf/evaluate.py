@@ -180,10 +180,13 @@ def _table(title: str, figures: dict, floors: dict) -> None:
 
 
 def _writable(file: Path) -> None:
-    """Found out before anything is measured."""
+    """Found out before anything is measured, and without leaving an empty file if that fails."""
+    there = file.exists()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.open("a").close()
+        if not there:
+            file.unlink()
     except OSError as error:
         raise UserError(f"--json {file}: cannot be written ({error.strerror}).") from None
 

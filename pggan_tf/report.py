@@ -613,7 +613,7 @@ def comparison(runs: Sequence[Run]) -> dict[str, list[str]]:
         rows[_titled(name)] = [_last(run, name) for run in runs]
     if any(run.measured for run in runs):
         rows["measured on"] = [
-            f"{m[-1]['measured']:,} at {m[-1]['resolution']} px" if (m := r.measured) else "-" for r in runs
+            f"{m[-1].get('measured', 0):,} at {m[-1]['resolution']} px" if (m := r.measured) else "-" for r in runs
         ]
     return rows
 
@@ -631,7 +631,7 @@ def unlike(runs: Sequence[Run]) -> list[str]:
     kinds = {
         "at unlike sizes": {run.measured[-1]["resolution"] for run in measured},
         "on unlike data": {run.environment["dataset"]["checksum"] for run in measured},
-        "on unlike numbers of images": {run.measured[-1]["measured"] for run in measured},
+        "on unlike numbers of images": {run.measured[-1].get("measured") for run in measured},
     }
     out = [f"metrics were measured {what}: not to be compared" for what, found in kinds.items() if len(found) > 1]
     said: dict[tuple[str, str], list[str]] = {}

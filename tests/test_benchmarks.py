@@ -11,7 +11,7 @@ from tests.conftest import start
         (("metrics", "--count", "64", "--resolution", "32"), ("swd: ", "64 images of 32 px twice")),
         pytest.param(
             ("separable", "--resolutions", "16", "--batch", "4", "--rounds", "1"),
-            (" 16  float32 ", " 16  mixed_bfloat16 | 16  float32 "),
+            ("GFLOP a step", "float32"),
             marks=pytest.mark.slow,
         ),
         pytest.param(
@@ -28,5 +28,5 @@ def test_its_table_is_printed(words, rows, tmp_path):
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     for row in rows:
-        assert any(part in out for part in row.split(" | ")), out
+        assert row in out, out
     assert not plot or (tmp_path / "plot.png").is_file()

@@ -18,6 +18,7 @@ from pggan_tf.metrics import (
     ms_ssim,
     neighbours,
     psnr,
+    scratch,
     sets,
     ssim,
     swd,
@@ -378,10 +379,10 @@ def _portrait(index):
 
 def test_patches_that_no_disk_holds_are_refused_before_any_is_written(tmp_path, monkeypatch):
     """A page of a sparse file that cannot be written later would kill the process."""
-    monkeypatch.setattr(swd.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(scratch.tempfile, "tempdir", str(tmp_path))
     with pytest.raises(OSError):
-        swd.Rows((1 << 40, 1 << 10), np.int16)
-    rows = swd.Rows((3, 5), np.int16)
+        scratch.Rows((1 << 40, 1 << 10), np.int16)
+    rows = scratch.Rows((3, 5), np.int16)
     assert rows.shape == (3, 5) and not rows[:].any()
     rows[1:3] = np.arange(10).reshape(2, 5)
     assert rows[2:9].tolist() == [[5, 6, 7, 8, 9]] and rows[:2].tolist() == [[0] * 5, [0, 1, 2, 3, 4]]

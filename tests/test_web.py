@@ -523,6 +523,9 @@ def test_a_link_opened_in_the_page_is_followed(page, address, networks):
     page.evaluate("location.hash = '#panel=upscale'")
     page.get_by_role("tabpanel", name="Upscale").wait_for()
     assert page.get_by_role("tab", name="Upscale").get_attribute("aria-selected") == "true"
+    page.get_by_role("tab", name="Faces").click()
+    until(page, "() => location.hash.includes('seed=42')")
+    near(read(page, ".faces canvas"), face(networks["generate"], 42, 8, 0.7, 1))
 
 
 def test_loading_is_not_shown_over_what_is_there(browser, address):

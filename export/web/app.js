@@ -25,9 +25,6 @@ function show(error) {
 }
 
 async function choose(site, task) {
-  // The address says which tab is open, for a reload or a bookmark, and what it showed before.
-  if (chosen) addresses.set(chosen, location.hash);
-  if (chosen && chosen !== task) history.replaceState(null, "", addresses.get(task) ?? `#panel=${task}`);
   chosen = task;
   for (const tab of tablist.children) {
     tab.setAttribute("aria-selected", tab.dataset.task === task);
@@ -84,7 +81,12 @@ async function start() {
     Object.assign(tab, { role: "tab", textContent: PANELS[task].tab, title: about });
     tab.dataset.task = task;
     tab.setAttribute("aria-controls", `panel-${task}`);
-    tab.onclick = () => choose(site, task);
+    tab.onclick = () => {
+      // The address says which tab is open, for a reload or a bookmark, and what it showed before.
+      addresses.set(chosen, location.hash);
+      history.replaceState(null, "", addresses.get(task) ?? `#panel=${task}`);
+      choose(site, task);
+    };
     tablist.append(tab);
   }
   tablist.hidden = site.models.length < 2;
@@ -100,7 +102,10 @@ async function start() {
     const panel = new URLSearchParams(location.hash.slice(1)).get("panel");
     return site.models.some(({ task }) => task === panel) ? panel : site.models[0].task;
   };
-  addEventListener("hashchange", () => choose(site, asked()));
+  addEventListener("hashchange", ({ oldURL }) => {
+    addresses.set(chosen, new URL(oldURL).hash);
+    choose(site, asked());
+  });
   await choose(site, asked());
 }
 

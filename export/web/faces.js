@@ -114,7 +114,7 @@ export async function faces(panel, model, say) {
     }
     say(`${state.stage} px in ${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms, ${model.where}`);
     // Not for every step of a slider: browsers refuse to change the address too often.
-    history.replaceState(null, "", `#${new URLSearchParams({ panel: "generate", ...state })}`);
+    if (!panel.hidden) history.replaceState(null, "", `#${new URLSearchParams({ panel: "generate", ...state })}`);
     for (const stage of stages) {
       if (turn !== wanted) return;
       paint(small.get(stage), await image(latent(0), stage));

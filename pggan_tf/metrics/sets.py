@@ -19,7 +19,7 @@ import numpy as np
 
 from pggan_tf import colour, pipeline, pixels, synthesis
 from pggan_tf.errors import UserError
-from pggan_tf.metrics import METRICS, Figure, frechet, full_name, swd
+from pggan_tf.metrics import METRICS, Figure, frechet, full_name, scratch, swd
 from pggan_tf.metrics.features import INCEPTION, Features
 from pggan_tf.shards import Shards
 
@@ -159,11 +159,11 @@ class _FeatureTable:
                         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
                         np.lib.format.write_array_header_1_0(file, header)
                         file.flush()
-                        swd.reserve(file, 4 * math.prod(shape))
+                        scratch.reserve(file, 4 * math.prod(shape))
                         self.arrays[part] = np.memmap(file, "<f4", "r+", file.tell(), shape)
                 else:
                     with tempfile.TemporaryFile() as file:
-                        swd.reserve(file, 4 * math.prod(shape))
+                        scratch.reserve(file, 4 * math.prod(shape))
                         self.arrays[part] = np.memmap(file, "<f4", "r+", 0, shape)
             self.arrays[part][self.at : self.at + len(batch)] = found
         self.at += len(batch)

@@ -8,11 +8,7 @@ the sorted projections. The figure's spread is the standard deviation over the f
 
 from __future__ import annotations
 
-import math
-import os
-import tempfile
 import threading
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -21,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import Figure
+from pggan_tf.metrics.scratch import Rows
 
 IMAGES, PATCHES, SIZE, SMALLEST = 16_384, 128, 7, 16
 REPEATS, DIRECTIONS = 4, 128
@@ -51,54 +48,6 @@ def pyramid(image: np.ndarray, count: int) -> list[np.ndarray]:
 def _positions(number: int, level: int, side: int) -> np.ndarray:
     """Corners of the patches of one image, from its number alone: [PATCHES, 2]."""
     return np.random.default_rng((number, level)).integers(0, side - SIZE + 1, (PATCHES, 2))
-
-
-def reserve(file, size: int) -> None:
-    """Makes an open file `size` bytes longer than where it stands. OSError where the disk has no place for all of it: found out
-    here, for a page of a mapped file that cannot be written later kills the process."""
-    start = file.tell()
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.fileno(), start, max(1, size))
-    else:
-        os.ftruncate(file.fileno(), start + size)
-
-
-class Rows:
-    """An array of zeros that need not fit into memory, in a file that has no name and is gone with the process, however that ends.
-
-    It is read and written by slices of its first axis. Not mapped: pages that are mapped again and again cost more than the copy.
-    """
-
-    def __init__(self, shape: tuple[int, ...], dtype):
-        self.shape, self.dtype = shape, np.dtype(dtype)
-        self._bytes = math.prod(shape[1:]) * self.dtype.itemsize  # of a row
-        with tempfile.TemporaryFile() as file:
-            reserve(file, shape[0] * self._bytes)
-            self._file = os.dup(file.fileno())
-        weakref.finalize(self, os.close, self._file)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        first, stop, _ = rows.indices(len(self))
-        return self.read(first, np.empty((stop - first, *self.shape[1:]), self.dtype))
-
-    def read(self, first: int, out: np.ndarray) -> np.ndarray:
-        """Fills `out` with as many rows as it has, from `first` on."""
-        view, at = memoryview(out).cast("B"), first * self._bytes
-        while view:  # a signal may end a read before its time
-            read = os.preadv(self._file, [view], at)
-            view, at = view[read:], at + read
-        return out
-
-    def __setitem__(self, rows: slice, values: np.ndarray) -> None:
-        first, stop, _ = rows.indices(len(self))
-        values = np.ascontiguousarray(values, self.dtype).reshape(stop - first, *self.shape[1:])
-        view, at = memoryview(values).cast("B"), first * self._bytes
-        while view:
-            written = os.pwrite(self._file, view, at)
-            view, at = view[written:], at + written
 
 
 class Patches:

@@ -1,0 +1,58 @@
+"""Space on disk for what does not fit into memory: promised at once, read and written in rows, gone with the process."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import weakref
+
+import numpy as np
+
+
+def reserve(file, size: int) -> None:
+    """Makes an open file `size` bytes longer than where it stands. OSError where the disk has no place for all of it: found out
+    here, for a page of a mapped file that cannot be written later kills the process."""
+    start = file.tell()
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), start, max(1, size))
+    else:
+        os.ftruncate(file.fileno(), start + size)
+
+
+class Rows:
+    """An array of zeros that need not fit into memory, in a file that has no name and is gone with the process, however that ends.
+
+    It is read and written by slices of its first axis. Not mapped: pages that are mapped again and again cost more than the copy.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype):
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self._bytes = math.prod(shape[1:]) * self.dtype.itemsize  # of a row
+        with tempfile.TemporaryFile() as file:
+            reserve(file, shape[0] * self._bytes)
+            self._file = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._file)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        first, stop, _ = rows.indices(len(self))
+        return self.read(first, np.empty((stop - first, *self.shape[1:]), self.dtype))
+
+    def read(self, first: int, out: np.ndarray) -> np.ndarray:
+        """Fills `out` with as many rows as it has, from `first` on."""
+        view, at = memoryview(out).cast("B"), first * self._bytes
+        while view:  # a signal may end a read before its time
+            read = os.preadv(self._file, [view], at)
+            view, at = view[read:], at + read
+        return out
+
+    def __setitem__(self, rows: slice, values: np.ndarray) -> None:
+        first, stop, _ = rows.indices(len(self))
+        values = np.ascontiguousarray(values, self.dtype).reshape(stop - first, *self.shape[1:])
+        view, at = memoryview(values).cast("B"), first * self._bytes
+        while view:
+            written = os.pwrite(self._file, view, at)
+            view, at = view[written:], at + written
