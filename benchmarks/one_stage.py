@@ -165,7 +165,8 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
 
 
 def time_to(curve: list, level: float) -> float | None:
-    """Minutes after which a race's distance was at `level` for the first time, between two measurements on a straight line."""
+    """Minutes after which a race's distance was at `level` for the first time, between two measurements on a straight line. At the
+    first measurement: not later than that."""
     before = None
     for seconds, _images, value in curve:
         if value <= level:

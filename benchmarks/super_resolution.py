@@ -33,6 +33,13 @@ def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.clip(np.rint(pixels.resized_rows(image, (height, width), "bicubic", 0, height)), 0, 255).astype(np.uint8)
 
 
+def _read(file: Path) -> np.ndarray:
+    try:
+        return photos.read(file.read_bytes()).rgb()
+    except photos.Unreadable as reason:
+        raise UserError(f"{file}: {reason}. Mend or remove it: figures are of all photos.") from None
+
+
 def pairs(folder: str, scale: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """name -> (low, high), uint8 [h,w,3] and [scale h, scale w, 3]. Without a file for `low`, it is the high one by Pillow's
     bicubic filter, which equals MATLAB's."""
@@ -40,12 +47,12 @@ def pairs(folder: str, scale: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for file in photos.found(Path(folder), Path(folder) / "out"):
         if file.stem.endswith("_LR"):
             continue
-        high = photos.read(file.read_bytes()).rgb()
+        high = _read(file)
         height, width = (side - side % scale for side in high.shape[:2])
         high = np.ascontiguousarray(high[:height, :width])
         given = file.with_name(f"{file.stem.removesuffix('_HR')}_LR{file.suffix}")
         if given.is_file():
-            low = np.ascontiguousarray(photos.read(given.read_bytes()).rgb())
+            low = np.ascontiguousarray(_read(given))
             if low.shape[:2] != (height // scale, width // scale):
                 raise UserError(
                     f"{given}: {low.shape[1]}x{low.shape[0]} pixels, not {scale} times fewer than {file.name}."

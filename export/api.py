@@ -11,6 +11,7 @@ import contextlib
 import io
 import socket
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -40,7 +41,7 @@ CONNECTIONS = 256  # open at once, at most; a further one is told 503
 @dataclass(frozen=True)
 class Limits:
     """upload_bytes: of a photo's file. pixels: of a photo, and of a result. waiting: requests that wait for their turn, with
-    what they upload. seconds: for a request's header to arrive, for an upload to, and to wait."""
+    what they upload. seconds: for a request's header to arrive, for an upload to, to wait, and to enlarge a photo."""
 
     upload_bytes: int = 16 << 20
     pixels: int = 16_000_000
@@ -72,6 +73,20 @@ class Turns:
         done = asyncio.get_running_loop().run_in_executor(None, work)
         done.add_done_callback(lambda _: self._turn.release())
         return await asyncio.shield(done)
+
+
+class Deadline:
+    """Of the computation whose turn it is."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self._end = seconds, 0.0
+
+    def start(self) -> None:
+        self._end = time.monotonic() + self.seconds
+
+    def check(self) -> None:
+        if time.monotonic() > self._end:
+            raise HTTPException(413, f"to enlarge it takes more than {self.seconds:g} seconds. Send a smaller photo.")
 
 
 async def _upload(request: Request, limits: Limits) -> bytes:
@@ -158,16 +173,24 @@ def application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
         return {"about": about, "paths": [*app.openapi()["paths"], "/openapi.json"]}
 
     if task == "generate":
-        app.get("/generate", summary="One face as PNG", response_class=Response, responses=_PICTURE | _refusals(c422="a value that is not allowed", c429="too many wait"))(_generate(network, turns))  # fmt: skip
+        app.get("/generate", summary="One image as PNG", response_class=Response, responses=_PICTURE | _refusals(c422="a value that is not allowed", c429="too many wait"))(_generate(network, turns))  # fmt: skip
         return app
-    verb, scale, change = ("upscale", network.scale, upscale.upscaler(network)) if task == "upscale" else ("colorize", 1, colorize.colorizer(network))  # fmt: skip
+    deadline = Deadline(limits.seconds)
+    if task == "upscale":
+        verb, scale, change = "upscale", network.scale, upscale.upscaler(network, check=deadline.check)
+    else:
+        verb, scale, change = "colorize", 1, colorize.colorizer(network)
+
+    def work(data: bytes) -> Response:
+        deadline.start()
+        return _png(change(_photo(data, limits, scale)))
 
     async def changed(request: Request) -> Response:
         _known(request)
-        return await turns(lambda data: _png(change(_photo(data, limits, scale))), partial(_upload, request, limits))
+        return await turns(work, partial(_upload, request, limits))
 
     body = {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
-    refusals = _refusals(c400="an upload broken off", c408="a slow upload", c413="too many bytes or pixels", c415="not a photo", c422="a damaged photo", c429="too many wait")  # fmt: skip
+    refusals = _refusals(c400="an upload broken off", c408="a slow upload", c413="too many bytes or pixels, or too much work", c415="not a photo", c422="a damaged photo", c429="too many wait")  # fmt: skip
     app.post(f"/{verb}", summary=f"The photo in the body, after {task}, as PNG", response_class=Response, responses=_PICTURE | refusals, openapi_extra={"requestBody": body})(changed)  # fmt: skip
     return app
 
@@ -175,9 +198,9 @@ def application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
 def _generate(network, turns: Turns) -> Callable:
     functions = {s.name: tf.function(s.function, autograph=False) for s in signatures.of(network)}
     stages, classes = list(network.resolutions), list(network.classes)
-    Seed = Annotated[int, Query(ge=0, lt=2**32, description="which face")]
+    Seed = Annotated[int, Query(ge=0, lt=2**32, description="which image")]
     Stage = Annotated[int, Query(description="pixels", json_schema_extra={"enum": stages})]
-    Truncation = Annotated[float, Query(ge=0, le=1, description="below 1: less varied, more typical faces")]
+    Truncation = Annotated[float, Query(ge=0, le=1, description="below 1: less varied, more typical images")]
     Class = Annotated[str, Query(description="by default one that follows from the seed", json_schema_extra={"enum": classes})]  # fmt: skip
 
     def draw(seed: int, stage: int, truncation: float, label: str | None) -> Response:

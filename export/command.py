@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ REPORT, CARD = "report.json", "MODEL_CARD.md"
 
 @dataclass(frozen=True)
 class Options:
-    """What the command was given, by the names of its options; everything: --all, kind: --output."""
+    """What the command was given, by the names of its options; everything: --all, kind: --output. subject: a noun."""
 
     quantize: str | None
     everything: bool
@@ -28,6 +29,7 @@ class Options:
     truncation: float | None
     representative: str | None
     licence: str | None
+    subject: str
 
 
 @click.command("export")
@@ -53,12 +55,17 @@ class Options:
 @click.option("--truncation", type=click.FloatRange(0, 1), help="of generators, built in  [an input of the file]")
 @click.option("--representative", help="folder of photos that int8 measures its ranges on  [the run's own data]")
 @click.option("--licence", help="of the weights, for the model card and the files, such as cc-by-4.0")
-def command(runs, formats, everything, out, quantize, kind, truncation, representative, licence):
+@click.option("--subject", help="what a generator draws, such as horse: for the words of the web page  [face]")
+def command(runs, formats, everything, out, quantize, kind, truncation, representative, licence, subject):
     """Exports RUN, a finished run's folder or a generator.keras. A site (--to web) may hold several RUNs of different tasks."""
     if everything and (formats or quantize):
         raise UserError("--all and --to or --quantize: give one of them. --all is every format and every quantisation.")
     formats = FORMATS if everything else formats or ("tflite",)
-    _check_read(formats, quantize=quantize, output=kind, truncation=truncation, representative=representative)
+    _check_read(
+        formats, quantize=quantize, output=kind, truncation=truncation, representative=representative, subject=subject
+    )
+    if subject is not None and not re.fullmatch(r"[^\W\d_][\w -]{0,30}", subject):
+        raise UserError(f"--subject {subject!r}: expected a noun of at most 31 letters, such as horse.")
     if len(runs) > 1 and formats != ("web",):
         raise UserError(f"{len(runs)} runs: only --to web puts several into one folder. Export them one by one.")
     given = Path(runs[0])
@@ -86,7 +93,7 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        options = Options(quantize, everything, kind or "uint8", truncation, representative, licence)
+        options = Options(quantize, everything, kind or "uint8", truncation, representative, licence, subject or "face")
         files = _write(opened, formats, partial, options)
         if target.exists():  # perhaps a link, or a disk of its own: it stays, and is filled
             for made in partial.iterdir():
@@ -109,6 +116,7 @@ _READ = {
     "output": ("tflite", "savedmodel", "onnx"),
     "truncation": ("tflite", "savedmodel", "onnx", "web"),
     "representative": ("tflite", "savedmodel", "onnx", "web"),
+    "subject": ("web",),
 }
 
 
@@ -157,7 +165,7 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
         return own if own is not None else sources.drawn(source.network.resolutions[-1])
 
     if formats == ("web",):
-        files = web.build(opened, out, options.quantize or "dynamic", options.truncation, photos, options.licence)
+        files = web.build(opened, out, *_of_site(options, photos))
         for source in opened:
             which = "" if len(opened) == 1 else f"-{source.task}"
             own = [f for f in files if f["file"] == f"models/{source.task}.tflite"]
@@ -169,8 +177,7 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
     files = _files(source, formats, out, options, photos(source))
     if "web" in formats:
         (out / "web").mkdir()
-        how = options.quantize or "dynamic"
-        made = web.build(opened, out / "web", how, options.truncation, photos, options.licence)
+        made = web.build(opened, out / "web", *_of_site(options, photos))
         files += [{**f, "file": f"web/{f['file']}"} for f in made]
     samples = _samples(source, out, options.truncation)
     _write_report(source, out / REPORT, options.licence, files)
@@ -181,6 +188,10 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
         held = json.loads((source.folder / runs.CONFIG).read_text())
         runs.write_json(out / runs.CONFIG, {name: _without_folders(value) for name, value in held.items()})
     return files
+
+
+def _of_site(options: Options, photos) -> tuple:
+    return options.quantize or "dynamic", options.truncation, photos, options.licence, options.subject
 
 
 def _without_folders(value):

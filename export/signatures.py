@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from pggan_tf import colour, synthesis
 
-# Pixels along a side of what fixed-size signatures take, of networks that do not care.
-TILE, RECOLORED = 96, 256
+# Pixels along a side of what fixed-size signatures make, of networks that do not care. Browsers work tile by tile: in larger ones
+# less is computed twice, and more memory is needed, 67 MB for 64 maps of an enlarged tile.
+ENLARGED, RECOLORED = 512, 256
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,15 @@ def _recolor(network, pixels):
 
 def _upscale(network, pixels):
     about = f"RGB, {network.scale} times as wide and high"
-    return _photos("upscale", network, 3, pixels, network, about, tile=TILE)
+    return _photos(
+        "upscale",
+        network,
+        3,
+        pixels,
+        network,
+        about,
+        tile=max(2 * getattr(network, "multiple", 1), ENLARGED // network.scale),
+    )
 
 
 def _translate(network, pixels):

@@ -26,7 +26,7 @@ RUNTIMES = ("litert_wasm_compat_internal", "litert_wasm_internal", "litert_wasm_
 _PROBE = 192  # numbers of an image that a browser's GPU has to come near
 # What the page is called, by what it holds.
 _TITLES = {
-    "generate": "Faces that do not exist",
+    "generate": "{0}s that do not exist",
     "colorize": "Colour for gray photos",
     "recolor": "Colour for gray photos",
     "upscale": "Larger photos",
@@ -67,10 +67,16 @@ def runtime() -> Path:
 
 
 def build(
-    sources: Sequence[Source], out: Path, how: str, truncation: float | None, photos, licence: str | None = None
+    sources: Sequence[Source],
+    out: Path,
+    how: str,
+    truncation: float | None,
+    photos,
+    licence: str | None = None,
+    subject: str = "face",
 ) -> list[dict]:
     """Writes the site into the empty folder `out`. photos: source -> what examples are made from. licence: of the weights.
-    Returns one object for each model's file, as in report.json."""
+    subject: what a generator draws. Returns one object for each model's file, as in report.json."""
     packages = runtime()
     for path in SOURCES.iterdir():
         if path.name not in PACKAGES and path.is_file():
@@ -80,12 +86,13 @@ def build(
     models, files = [], []
     for source in sources:
         entry, report = _model(source, out, how, truncation, photos(source), licence)
-        models.append(entry)
+        models.append({**entry, "subject": subject})
         files.append(report)
     page = out / "index.html"
-    title = " · ".join(dict.fromkeys(_TITLES[s.task] for s in sources))
+    noun = subject[0].upper() + subject[1:]
+    title = " · ".join(dict.fromkeys(_TITLES[s.task].format(noun) for s in sources))
     page.write_text(page.read_text().replace("@TITLE@", title))
-    _icons(next((s for s in sources if s.task == "generate"), None), out)
+    _icons(next((s for s in sources if s.task == "generate"), None), f"{noun}s", out)
     sizes = {name: (out / "lib" / "wasm" / f"{name}.wasm").stat().st_size for name in RUNTIMES}
     (out / SITE).write_text(json.dumps({"models": models, "runtime": sizes}, indent=1))
     _seal(out)
@@ -154,7 +161,7 @@ def _waves(shape: tuple[int, ...]) -> np.ndarray:
     return abs((x * y + 85 * c) % 511 - 255)
 
 
-def _icons(faces: Source | None, out: Path) -> None:
+def _icons(faces: Source | None, name: str, out: Path) -> None:
     """A face of the generator's own; without one, a disc."""
     from PIL import Image, ImageDraw
 
@@ -171,7 +178,7 @@ def _icons(faces: Source | None, out: Path) -> None:
         image.resize((size, size), Image.Resampling.BICUBIC).save(out / f"icon-{size}.png")
     manifest = {
         "name": "Made here, on your device",
-        "short_name": "Faces" if faces else "Photos",
+        "short_name": name if faces else "Photos",
         "start_url": "./",
         "scope": "./",
         "display": "standalone",

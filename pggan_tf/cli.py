@@ -133,15 +133,36 @@ def asked(config_file: str | None, given: dict) -> list[configs.Config]:
         )
     if given.get("recipe") not in recipes.PIPELINES:
         base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", configs.Config.recipe))
-        return [_completed(base, given)]
+        return [_completed(base, given if config_file else _with_what_is_there(base, given))]
     given = dict(given)
     parts, wanted = recipes.PIPELINES[given.pop("recipe")], []
     size, minutes = given.pop("target_res", recipes.PIPELINE_RES), given.pop("minutes", None)
+    scale = given.get("scale", configs.Config.scale)
     for part in parts:
-        own = {"target_res": size // part.reduced} | ({"minutes": minutes * part.share} if minutes else {})
+        own = {"target_res": size // scale if part.small else size} | (
+            {"minutes": minutes * part.share} if minutes else {}
+        )
         base = dataclasses.replace(recipes.recipe(part.recipe), **part.settings)
-        wanted.append(_completed(base, configs.taken_by(base, given) | own))
+        wanted.append(_completed(base, _with_what_is_there(base, configs.taken_by(base, given) | own)))
     return wanted
+
+
+def _with_what_is_there(recipe: configs.Config, given: dict) -> dict:
+    """Recipes that measure also measure FID where Inception's graph has been fetched before; and where Keras has kept VGG19, its
+    features, which were learned from photos, take the place of a discriminator's."""
+    from pggan_tf.metrics import features
+    from pggan_tf.shards import cache_folder
+
+    kept = features.kept_file(features.INCEPTION_URL, cache_folder(None))
+    told = given.keys() & {"metrics", "features", "inception_weights"}
+    if recipe.task == "generate" and recipe.metrics and not told and kept.is_file():
+        given = {**given, "metrics": (*recipe.metrics, "fid")}
+    models = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+    weights = models / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    told = given.keys() & {"content", "vgg_weights"} or given.get("loss") == "none"
+    if recipe.task != "upscale" or recipe.content != "discriminator" or told or not weights.is_file():
+        return given
+    return {**given, "vgg_weights": str(weights)}
 
 
 def _completed(base: configs.Config, given: dict) -> configs.Config:
@@ -181,7 +202,10 @@ def train(config_file, resume, runs, own_folder, cache, dry_run, workers, worker
     cluster = clusters.cluster(workers, worker_index, worker_timeout)
     given = {k: v for k, v in given.items() if v is not None}
     for name in ("data", "init_from", "vgg_weights", "inception_weights", "features"):
-        if os.path.exists(given.get(name, "")) and (name != "features" or given[name].endswith(".keras")):
+        kind, colon, place = given.get(name, "").rpartition(":")  # such as pairs:FOLDER
+        if colon and kind == "pairs":
+            given[name] = f"pairs:{os.path.abspath(os.path.expanduser(place))}"
+        elif os.path.exists(given.get(name, "")) and (name != "features" or given[name].endswith(".keras")):
             given[name] = os.path.abspath(given[name])  # a run may be resumed from another folder
     if own_folder and (resume or runs):
         raise UserError(f"--run and {'--resume' if resume else '--runs'}: give one of them.")
@@ -199,12 +223,18 @@ def train(config_file, resume, runs, own_folder, cache, dry_run, workers, worker
         each = " and ".join(f"--recipe {config.recipe}" for config in wanted)
         raise UserError(f"--recipe {given['recipe']} trains one run after the other: on several machines give {each}.")
     own = Path(own_folder) if own_folder else None
-    folders = [own and own / config.recipe if len(wanted) > 1 else own for config in wanted]
+    several = len(wanted) > 1
+    folders = [own and own / config.recipe if several else own for config in wanted]
     planned = dry_run and not any(c.minutes is not None or c.init_from is not None or c.probe for c in wanted)
     # All data first: the second run's must not be missed when the first has trained for hours.
     data = [None if planned else _data(*each, cache, dry_run) for each in zip(wanted, folders)]
+    if several and not own and not dry_run:
+        from pggan_tf.training import run
+
+        own = run.create(runs or "runs", run.named(given["recipe"], wanted[-1].data, wanted[-1].target_res))
+        folders = [own / config.recipe for config in wanted]
     for i, (config, shards) in enumerate(zip(wanted, data)):
-        if len(wanted) > 1:
+        if several:
             click.echo(f"{config.recipe}, {config.target_res} px")
         if planned:
             click.echo(json.dumps(configs.to_dict(config), indent=1))
@@ -213,21 +243,28 @@ def train(config_file, resume, runs, own_folder, cache, dry_run, workers, worker
         terminal.start_tensorflow()
         from pggan_tf.training import session
 
-        folders[i] = session.start(
-            config,
-            shards,
-            runs or "runs",
-            folder=folders[i],
-            dry_run=dry_run,
-            started=started,
-            cache=cache,
-            say=click.echo,
-            cluster=cluster,
-        )
+        try:
+            folders[i] = session.start(
+                config,
+                shards,
+                runs or "runs",
+                folder=folders[i],
+                dry_run=dry_run,
+                started=started,
+                cache=cache,
+                say=click.echo,
+                cluster=cluster,
+            )
+        except Stopped as stopped:
+            if not several:
+                raise
+            raise Stopped(
+                f"{stopped} (to go on with all {len(wanted)} runs: the same command, --run {own})", stopped.code
+            ) from None
         if folders[i]:
             click.echo(folders[i])
         started = time.monotonic()
-    if len(wanted) > 1 and not dry_run:
+    if several and not dry_run:
         click.echo(f"to use them together: pggan generate {folders[0]} --upscale {folders[1]} --grid faces.png")
 
 
@@ -290,6 +327,8 @@ def _replaced(config: configs.Config, given: dict) -> configs.Config:
         given = {"metrics": tuple(dict.fromkeys([*config.metrics, "fid"])), **given}
     if "vgg_weights" in given and config.content == "discriminator":  # better features are at hand
         given = {"content": "vgg19", **given}
+    if given.get("content", config.content) != config.content:
+        given = {"content_weight": None, **given}
     return dataclasses.replace(config, **given)
 
 

@@ -72,7 +72,8 @@ def lab_to_rgb(lab):
     xp, lab = _floats(lab)
     lightness, a, b = _planes(lab)
     y = (lightness + 16) / 116
-    planes = [_f_inverse(xp, f) * white for f, white in zip((y + a / 500, y, y - b / 200), _WHITE)]
+    z = xp.maximum(y - b / 200, 0.0)  # as scikit-image: no colour has less than no blue
+    planes = [_f_inverse(xp, f) * white for f, white in zip((y + a / 500, y, z), _WHITE)]
     rgb = xp.stack([_gamma(xp, _mixed(row, planes)) for row in _RGB], -1)
     return xp.minimum(xp.maximum(rgb, 0.0), 1.0)
 

@@ -63,6 +63,7 @@ class Config:
     task: str = option("generate", "what is learned: images from nothing, or from images", tasks.TASKS)
     scale: int = option(4, "with --task upscale: how many times larger", ("2", "4", "8"))
     degrade: bool = option(False, "with --task upscale: blur, noise and compression in what is to be enlarged")
+    reverse: bool = option(False, "with --task translate: the second image of every pair is given, the first is wanted")
     patch: int | None = option(None, "train on squares of this size, cut out at random", least=1)
     held_out: float = option(
         0.0,
@@ -75,9 +76,7 @@ class Config:
     )
     channels: int = option(3, "3 for colour, 1 for gray", ("1", "3"))
     # networks
-    target_res: int | None = option(
-        None, "pixels to grow to, a power of two from 4 to 1024; 64 unless --resolutions are given"
-    )
+    target_res: int | None = option(None, "pixels to grow to, a power of two from 4 to 1024  [64, or the recipe's]")
     resolutions: tuple[int, ...] | None = option(None, "stages to grow through, such as 4,8,16,32,96")
     network: str = option("progressive", "architecture of both networks", tuple(networks.NETWORKS))
     width: int = option(64, "feature maps of the first layer of networks from images to images", least=1)
@@ -215,6 +214,7 @@ OF_IMAGES = (
     *(
         "scale",
         "degrade",
+        "reverse",
         "patch",
         "held_out",
         "width",
@@ -378,7 +378,7 @@ def _check_task(config: Config, kind: networks.Kind) -> None:
             raise UserError(
                 f"--metrics {min(pairs)}: compares images that belong together; it is for tasks from images to images."
             )
-        for name in ("pixel", "content", "patch", "held_out", "degrade", "pretrain_images"):
+        for name in ("pixel", "content", "patch", "held_out", "degrade", "reverse", "pretrain_images"):
             if getattr(config, name) != FIELDS[name].default:
                 raise UserError(
                     f"{flag(name)} {getattr(config, name)} with --task generate: it belongs to tasks from images to images."
@@ -409,10 +409,6 @@ def _check_networks(config: Config, kind: networks.Kind) -> None:
         )
     if config.discriminator_norm == "group" and config.task == "generate":
         raise UserError(f"--discriminator-norm group: --network {config.network} takes batch or none.")
-    if config.minibatch == "discrimination" and min(config.batch.values()) < 2:
-        raise UserError(
-            "--minibatch discrimination with --batch 1: it compares the images of a batch. Give at least 2."
-        )
     if config.conv == "separable" and config.spectral != "none":
         raise UserError(
             "--spectral with --conv separable: it would leave half of each convolution out. Give one of them."
@@ -429,8 +425,10 @@ def _resolutions(config: Config, kind: networks.Kind) -> tuple[int, ...]:
             )
     elif kind.grows:
         resolutions = growth.doubling(64 if config.target_res is None else config.target_res)
+    elif kind.any_size:
+        resolutions = growth.check_resolutions((config.target_res or 32,))
     else:
-        resolutions = growth.doubling(32 if config.target_res is None else config.target_res)[-1:]
+        resolutions = growth.doubling(config.target_res or 32)[-1:]
     powers = [(2**k,) for k in range(3, 10) if 2**k <= kind.largest]
     if not kind.grows and (len(resolutions) > 1 or not kind.any_size and resolutions not in powers):
         raise UserError(
@@ -491,11 +489,12 @@ def _penalty(config: Config, kind: networks.Kind) -> dict:
             f"--weight-clip {config.weight_clip} with --network progressive: its weights are scaled as they are used, and so small a "
             "critic says the same of every image. Give --penalty gp, --spectral all or --discriminator-norm batch."
         )
-    if config.loss == "wgan" and penalty == "none" and config.spectral == "none" and config.weight_clip is None:
+    unbounded = penalty == "none" or not any((config.penalty_weight or {4: 1.0}).values())
+    if own["adversarial"] == "wgan" and unbounded and config.spectral != "all" and config.weight_clip is None:
         # Arjovsky et al. 2017, algorithm 1: something has to keep the critic's slope small.
         if dead:
             raise UserError(
-                "--loss wgan with --network progressive: nothing bounds the critic. Give --penalty gp (--loss wgan-gp), --penalty r1 or "
+                f"--loss {config.loss} without a penalty, with --network progressive: nothing bounds the critic. Give --penalty gp (--loss wgan-gp), --penalty r1 or "
                 "--spectral all."
             )
         changes["weight_clip"] = 0.01
@@ -510,6 +509,10 @@ def _penalty(config: Config, kind: networks.Kind) -> dict:
 
 def _check_groups(config: Config, kind: networks.Kind, batch: CountTable) -> None:
     group = config.stddev_group
+    if config.minibatch == "discrimination" and min(batch.values()) < 2:
+        raise UserError(
+            "--minibatch discrimination with --batch 1: it compares the images of a batch. Give at least 2."
+        )
     if "stddev_group" not in kind.structure or config.minibatch != "stddev":
         return
     for resolution, size in batch.items():
@@ -530,6 +533,7 @@ def check_read(config: Config, given: Iterable[str]) -> None:
     }
     read |= {
         "degrade": (config.task == "upscale", "it belongs to --task upscale"),
+        "reverse": (config.task == "translate", "it belongs to --task translate"),
         "class_weight": (config.conditional, "it belongs to --conditional"),
         "fade_images": (kind.grows, f"--network {config.network} does not grow"),
         "penalty_weight": (config.penalty != "none", "there is no penalty; give --penalty"),
@@ -629,7 +633,7 @@ def objective(config: Config, resolution: int, labels: int = 0) -> objectives.Ob
 
 
 def task(config: Config) -> tasks.Task:
-    return tasks.task(config.task, config.scale, config.filter, config.degrade)
+    return tasks.task(config.task, config.scale, config.filter, config.degrade, config.reverse)
 
 
 def data_channels(config: Config) -> int:

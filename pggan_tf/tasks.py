@@ -125,15 +125,18 @@ class Upscale(Task):
 
 
 class Translate(Task):
-    """One image to another: the data has six channels, the first three are given."""
+    """One image to another: the data has six channels, of which the first three are given, or, in reverse, the others."""
 
     given_channels, shown_channels = 3, 6
 
+    def __init__(self, reverse: bool):
+        self.reverse = reverse
+
     def given(self, images, seed):
-        return images[..., :3]
+        return images[..., 3:] if self.reverse else images[..., :3]
 
     def wanted(self, images):
-        return images[..., 3:]
+        return images[..., :3] if self.reverse else images[..., 3:]
 
     def shown(self, given, output):
         return tf.concat([given, output], axis=-1)
@@ -148,8 +151,10 @@ class Translate(Task):
 TASKS = ("generate", "colorize", "recolor", "upscale", "translate")
 
 
-def task(name: str, scale: int = 4, filter: str = "lanczos", degrade: bool = False) -> Task:
-    """One of TASKS. scale, filter and degrade belong to upscale."""
+def task(name: str, scale: int = 4, filter: str = "lanczos", degrade: bool = False, reverse: bool = False) -> Task:
+    """One of TASKS. scale, filter and degrade belong to upscale, reverse to translate."""
     if name == "upscale":
         return Upscale(scale, filter, degrade)
-    return {"generate": Generate, "colorize": Colorize, "recolor": Recolor, "translate": Translate}[name]()
+    if name == "translate":
+        return Translate(reverse)
+    return {"generate": Generate, "colorize": Colorize, "recolor": Recolor}[name]()

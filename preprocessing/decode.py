@@ -45,15 +45,20 @@ def photo(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> Image.
         return _to_rgb_or_gray(ImageOps.exif_transpose(image), channels, white_is_zero)
 
 
+TILES = 64  # of one photo at most: those of a phone would come to 800, and a thousand of them to 40 GB
+
+
 def tiles(image: Image.Image, size: int, filter: str = "lanczos") -> list[np.ndarray]:
-    """All of a picture as squares uint8 [size, size, C] at its own resolution, evenly spread, as few as cover it. One with a
-    side below `size` is enlarged until that is `size`."""
+    """All of a picture as squares uint8 [size, size, C] at its own resolution, evenly spread, as few as cover it, or TILES of
+    them. One with a side below `size` is enlarged until that is `size`."""
     if min(image.size) < size:
         factor = size / min(image.size)
         image = image.resize([max(size, round(side * factor)) for side in image.size], Image.Resampling[filter.upper()])
     pixels = np.asarray(image).reshape(image.height, image.width, -1)
     starts = [np.linspace(0, side - size, -(-side // size)).round().astype(int) for side in pixels.shape[:2]]
-    return [np.ascontiguousarray(pixels[y : y + size, x : x + size]) for y in starts[0] for x in starts[1]]
+    corners = [(y, x) for y in starts[0] for x in starts[1]]
+    chosen = np.linspace(0, len(corners) - 1, min(TILES, len(corners))).round().astype(int)
+    return [np.ascontiguousarray(pixels[y : y + size, x : x + size]) for y, x in (corners[i] for i in chosen)]
 
 
 def square(

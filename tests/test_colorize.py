@@ -51,8 +51,8 @@ def test_every_size_and_proportion(height, width):
     gray = np.random.default_rng(0).integers(0, 256, (height, width, 1)).astype(np.uint8)
     assert colorize.colorizer(Colorizer())(photos.Photo(gray)).pixels.shape == (height, width, 3)
     h, w = colorize._network_size(height, width, 64)
-    assert max(h, w) <= 256 and min(h, w) <= 64
-    if max(height, width) <= 4 * min(height, width):
+    assert max(h, w) <= 2048 and min(h, w) <= 64
+    if max(height, width) <= 32 * min(height, width):
         assert min(h, w) == 64
 
 
@@ -104,6 +104,7 @@ def test_the_command(trained, tmp_path):
     code, out, err = pggan("colorize", trained["colorize"], source, "--out", tmp_path / "out", "--compare")
     assert code == 1, err
     assert "broken.jpg: not a file of a known kind" in err and "5 of 6 photos written" in err
+    assert "left alone: 1 .txt" in err
     written = sorted(str(f.relative_to(tmp_path / "out")) for f in (tmp_path / "out").rglob("*") if f.is_file())
     names = ["gray.jpg", "colour.png", "deeper/deep.png", "turned.jpg", "palette.gif.png"]
     pairs = [
@@ -122,6 +123,22 @@ def test_the_command(trained, tmp_path):
     with Image.open(tmp_path / "out/colour-compare.png") as image:
         assert image.size == (256, 128)
         np.testing.assert_array_equal(np.asarray(image)[:, :128], data.astronaut()[::4, ::4])
+
+
+def test_a_panorama_is_looked_at_window_by_window():
+    """Each with the proportions of a photo; what one sees has nothing to do with what another sees."""
+    seen = []
+
+    def network(lightness):
+        seen.append(lightness.shape)
+        return np.broadcast_to(lightness.mean(), (*lightness.shape[:2], 2)) * 2 - 1
+
+    half = np.full((64, 1000, 3), 255, np.uint8)
+    ab = colorize.ab_of(network, photos.Photo(np.concatenate([0 * half, half], axis=1)), 32)
+    assert ab.shape == (32, 1000, 2) and len(seen) > 15 and set(seen) == {(32, 64, 1)}
+    np.testing.assert_allclose(ab[:, :400], -1, atol=1e-4)
+    np.testing.assert_allclose(ab[:, 600:], 1, atol=1e-4)
+    assert np.abs(np.diff(ab[0, :, 0])).max() < 0.2  # no seams where both meet
 
 
 def test_results_inside_the_folder_of_the_photos_are_no_photos_of_it(trained, tmp_path, capsys):

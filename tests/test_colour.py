@@ -26,9 +26,12 @@ def test_every_dark_colour_too(form):
     np.testing.assert_allclose(colour.rgb_to_lab(form(dark)), color.rgb2lab(dark.astype(np.float64)), atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")  # it says that it clips
 @FORMS
 def test_colours_that_srgb_does_not_have_are_clipped_as_in_scikit_image(form):
-    lab = np.array([[50, 128, -128], [90, -100, 60], [20, 60, 30], [60, 10, -120]], np.float32)
+    lab = np.array(
+        [[50, 128, -128], [90, -100, 60], [20, 60, 30], [60, 10, -120], [10, 0, 100], [5, -20, 90]], np.float32
+    )
     np.testing.assert_allclose(colour.lab_to_rgb(form(lab)), color.lab2rgb(lab.astype(np.float64)), atol=1e-3)
 
 

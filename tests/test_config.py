@@ -120,12 +120,25 @@ def test_a_penalty_that_is_asked_for_has_a_weight(loss, penalty):
         ({"network": "dcgan", "conv": "separable"}, "--network dcgan does not have it"),
         ({"minibatch": "discrimination", "batch": {4: 1}}, "compares the images of a batch"),
         ({"loss": "wgan"}, "nothing bounds the critic. Give --penalty gp"),
+        ({"loss": "wgan-gp", "penalty": "none"}, "--loss wgan-gp without a penalty"),
+        ({"loss": "wgan-gp", "penalty_weight": {4: 0.0}}, "nothing bounds the critic"),
+        ({"loss": "wgan", "spectral": "down"}, "nothing bounds the critic"),
         ({"loss": "hinge", "weight_clip": 0.01}, "says the same of every image"),
     ],
 )
 def test_what_does_not_go_together(changes, message):
     with pytest.raises(UserError, match=message):
         configs.complete(configs.Config(**changes))
+
+
+def test_an_unbounded_critic_is_clipped():
+    assert configs.complete(configs.Config(network="dcgan", loss="wgan-gp", penalty="none")).weight_clip == 0.01
+    assert configs.complete(configs.Config(network="dcgan", loss="wgan-gp")).weight_clip is None
+
+
+def test_batches_of_stages_that_are_not_grown_through_do_not_matter():
+    few = configs.Config(minibatch="discrimination", batch={4: 8, 512: 1}, target_res=32)
+    assert configs.complete(few).batch[32] == 8
 
 
 def test_a_critic_with_gp_has_no_batch_normalisation():

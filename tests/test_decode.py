@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preprocessing.decode import Unreadable, photo, square, tiles
+from preprocessing.decode import TILES, Unreadable, photo, square, tiles
 
 
 def decode(data, size, upscale_small=False):
@@ -123,6 +123,14 @@ def test_crops(crop, where, expected):
     out = square(wide, 8, "box", crop, where)
     assert out.shape == (8, 8, 3)
     assert (out == expected).all() if expected is not None else (out[0, 0, 0], out[0, -1, 0]) == (0, 200)
+
+
+def test_of_a_large_photo_some_tiles_are_taken_all_over_it():
+    image = Image.fromarray(np.arange(100 * 120, dtype=np.uint16).reshape(100, 120).astype(np.uint8))
+    assert len(tiles(image, 8)) == TILES < 13 * 15
+    first, last = tiles(image, 8)[0], tiles(image, 8)[-1]
+    np.testing.assert_array_equal(first[..., 0], np.asarray(image)[:8, :8])
+    np.testing.assert_array_equal(last[..., 0], np.asarray(image)[-8:, -8:])
 
 
 def test_tiles_are_all_of_a_photo_and_nothing_else():

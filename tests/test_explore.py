@@ -191,6 +191,8 @@ def test_projecting_an_image_of_its_own_finds_it(run, generator, tmp_path):
     again = synthesis.Sampler(generator).images(found, 8, labels=np.array([label]))[0]
     assert np.abs(again.astype(int) - image).max() <= 3 and cosine > 0.99, (cosine, out)
     assert f"class: {generator.classes[label]}" in out
+    about = json.loads((tmp_path / "p" / "projection.json").read_text())
+    assert (about["class"], about["stage"], about["photo"]) == (generator.classes[label], 8, "own.png")
     with Image.open(tmp_path / "p" / "projection.png") as picture:
         target, _, result = np.split(np.delete(np.asarray(picture), [256, 513], axis=1), 3, axis=1)
     np.testing.assert_array_equal(target[::32, ::32], image)

@@ -108,6 +108,32 @@ def test_weights_are_fetched_once_and_held_against_their_checksum(graph, tmp_pat
         features.weights_file(f"{address}#sha256=00", tmp_path / "other")
 
 
+def test_what_is_not_the_graph_leaves_no_trace(graph, tmp_path):
+    """A page that some portal sends, or an archive that was cut: the next attempt starts from nothing."""
+    archive = tmp_path / "inception.tgz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(graph, "./" + graph.name)
+    whole = archive.read_bytes()
+    for came in (b"<html>log in first</html>", whole[: len(whole) // 2]):
+        archive.write_bytes(came)
+        with pytest.raises(UserError, match="what came is not the graph"):
+            features.weights_file(archive.as_uri(), tmp_path / "cache")
+    archive.write_bytes(whole)
+    features.weights_file(archive.as_uri(), tmp_path / "cache")
+
+
+def test_a_download_that_breaks_off_is_told(tmp_path, monkeypatch):
+    import email.message
+    import io
+
+    short = io.BytesIO(b"half")
+    short.headers = email.message.Message()
+    short.headers["Content-Length"] = "8"
+    monkeypatch.setattr(features.urllib.request, "urlopen", lambda *a, **k: short)
+    with pytest.raises(UserError, match="broken off after 4 of 8 bytes"):
+        features.weights_file("https://example.org/inception.tgz", tmp_path)
+
+
 def test_weights_that_are_not_there_are_refused(tmp_path):
     with pytest.raises(UserError, match="no such file.*--features random"):
         features.load("inception", str(tmp_path / "none.pb"), tmp_path)

@@ -380,7 +380,7 @@ def _portrait(index):
 def test_patches_that_no_disk_holds_are_refused_before_any_is_written(tmp_path, monkeypatch):
     """A page of a sparse file that cannot be written later would kill the process."""
     monkeypatch.setattr(scratch.tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(OSError):
+    with pytest.raises(UserError, match="no 2251799.8 GB .* Make room"):
         scratch.Rows((1 << 40, 1 << 10), np.int16)
     rows = scratch.Rows((3, 5), np.int16)
     assert rows.shape == (3, 5) and not rows[:].any()

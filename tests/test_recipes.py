@@ -9,6 +9,7 @@ import tensorflow as tf
 from pggan_tf import cli, recipes, synthesis
 from pggan_tf import config as configs
 from pggan_tf.errors import UserError
+from pggan_tf.metrics import features
 from pggan_tf.training import loop
 
 CLASSES = ("cat", "dog", "eel")
@@ -170,3 +171,35 @@ def test_a_pipeline_is_two_runs():
     faces, larger = cli.asked(None, {"recipe": "pggan-separable+srgan", "target_res": 128, "minutes": 10.0})
     assert (faces.target_res, faces.conv, larger.task, larger.target_res) == (32, "separable", "upscale", 128)
     assert faces.minutes + larger.minutes == 10
+    faces, larger = cli.asked(None, {"recipe": "pggan-separable+srgan", "target_res": 128, "scale": 2})
+    assert (faces.target_res, larger.target_res, larger.scale) == (64, 128, 2)
+
+
+def test_features_of_vgg_are_taken_where_keras_has_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (config,) = cli.asked(None, {"recipe": "srgan"})
+    assert (config.content, config.content_weight) == ("discriminator", 0.01)
+    weights = tmp_path / "models" / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    weights.parent.mkdir()
+    weights.touch()
+    (config,) = cli.asked(None, {"recipe": "srgan"})
+    assert (config.content, config.content_weight, config.vgg_weights) == ("vgg19", 1.0, str(weights))
+    for given in ({"content": "discriminator"}, {"loss": "none"}):
+        assert cli.asked(None, {"recipe": "srgan", **given})[0].content != "vgg19"
+
+
+def test_fid_is_measured_where_its_graph_has_been_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("PGGAN_CACHE", str(tmp_path))
+    kept = features.kept_file(features.INCEPTION_URL, tmp_path)
+    for there, measured in ((False, ("swd", "ms-ssim")), (True, ("swd", "ms-ssim", "fid"))):
+        if there:
+            kept.parent.mkdir()
+            kept.touch()
+        assert cli.asked(None, {"recipe": "dcgan"})[0].metrics == measured
+    assert cli.asked(None, {"recipe": "pggan"})[0].metrics is None
+    assert cli.asked(None, {"recipe": "dcgan", "metrics": ("swd",)})[0].metrics == ("swd",)
+
+
+def test_a_recolorer_is_trained_at_any_size():
+    assert cli.asked(None, {"recipe": "recolor"})[0].resolutions == (96,)
+    assert cli.asked(None, {"recipe": "recolor", "target_res": 48})[0].resolutions == (48,)

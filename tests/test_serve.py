@@ -4,12 +4,14 @@ import concurrent.futures
 import contextlib
 import http.client
 import io
+import itertools
 import json
 import signal
 import socket
 import struct
 import threading
 import time
+import types
 import zlib
 
 import keras
@@ -193,6 +195,18 @@ def test_bad_uploads_are_refused_with_a_reason(networks):
     # Without a length, what has come so far is counted.
     refused(asked.post("/upscale", content=(b"x" * 1000 for _ in range(30))), 413, "20,000 bytes")
     picture(asked.post("/upscale", content=good))
+
+
+def test_what_takes_too_long_is_given_up_between_two_tiles(networks, monkeypatch):
+    from pggan_tf.convert import tiles
+
+    large = file_of(portraits.portrait(1, 256).repeat(3, 1))
+    assert len(list(tiles.windows(768, 256, networks["upscale"].context))) > 1
+    asked = client(networks["upscale"])
+    picture(asked.post("/upscale", content=large))
+    clock = itertools.count(0, 20)  # seconds that pass between one look at it and the next
+    monkeypatch.setattr(api, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    refused(asked.post("/upscale", content=large), 413, "more than 30 seconds", "smaller photo")
 
 
 def test_no_path_of_a_request_is_one(networks, tmp_path, monkeypatch):

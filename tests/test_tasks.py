@@ -1,5 +1,7 @@
 """What images are turned into, and runs that learn from images to images: real processes, stopped and resumed."""
 
+import signal
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -87,10 +89,15 @@ IMAGE_RECIPES = {
     "colorize": [*COLORIZE, "--generator-norm", "batch"],
     "srgan": [*UPSCALE, "--discriminator-norm", "group"],
     "recolor": ["--recipe", "recolor", "--target-res", "16", "--width", "8", "--batch", "8"],
+    "real photos": [*UPSCALE, "--degrade", "--discriminator-norm", "group"],
+    "two-stage": [*COLORIZE, "--update", "two-stage", "--critic-steps", "2"],
 }
 
 
-@pytest.mark.parametrize("name", ["colorize", *(pytest.param(n, marks=pytest.mark.slow) for n in ("srgan", "recolor"))])
+@pytest.mark.parametrize(
+    "name",
+    ["colorize", *(pytest.param(n, marks=pytest.mark.slow) for n in (*IMAGE_RECIPES, "two-stage") if n != "colorize")],
+)
 def test_a_killed_run_from_images_goes_on_as_if_it_had_not_been(name, tmp_path):
     common = [*IMAGE_RECIPES[name], *QUICK, "--portraits", "60", "--total-images", "1600"]
     common += ["--snapshot-images", "400", "--grid", "6"]
@@ -112,7 +119,8 @@ def test_a_killed_run_from_images_goes_on_as_if_it_had_not_been(name, tmp_path):
         np.testing.assert_array_equal(ours[variable], theirs[variable], err_msg=variable)
     for path in whole.glob("fakes-*.png"):
         assert path.read_bytes() == (stopped / path.name).read_bytes()
-    assert synthesis.load(whole).task == {"srgan": "upscale"}.get(name, name)
+    task = {"srgan": "upscale", "real photos": "upscale", "two-stage": "colorize"}.get(name, name)
+    assert synthesis.load(whole).task == task
     refused(pggan("generate", whole, "--grid", tmp_path / "x.png"), "was trained to", "not to generate")
 
 
@@ -133,23 +141,9 @@ def test_pairs_are_translated(tmp_path):
         made[out] = shards.Shards(tmp_path / out).read(16, np.arange(6))
     assert made["a"].shape == (6, 16, 16, 6)
     np.testing.assert_array_equal(made["a"], made["b"])
-    code, out, err = train(
-        *(
-            "--recipe",
-            "colorize",
-            "--task",
-            "translate",
-            "--loss",
-            "none",
-            "--data",
-            tmp_path / "a",
-            "--target-res",
-            "16",
-            "--width",
-            "4",
-        ),
-        *("--batch", "4", "--total-images", "16", "--grid", "6", "--runs", tmp_path / "runs", *QUICK),
-    )
+    options = ["--recipe", "colorize", "--task", "translate", "--loss", "none", "--target-res", "16", "--width", "4"]
+    options += ["--batch", "4", "--total-images", "16", "--grid", "6", *QUICK]
+    code, out, err = train(*options, "--data", tmp_path / "a", "--runs", tmp_path / "runs")
     assert code == 0, err
     run = run_folder(out)
     assert synthesis.load(run).task == "translate"
@@ -157,6 +151,10 @@ def test_pairs_are_translated(tmp_path):
     assert code == 0, err
     with Image.open(tmp_path / "made.png") as made:
         assert made.size == (24, 20)
+    code, out, err = train(*options, "--reverse", "--data", f"pairs:{tmp_path / 'two'}", "--runs", tmp_path / "reverse")
+    assert code == 0, err
+    wanted = [np.asarray(Image.open(r / "reals.png"), int) for r in (run, run_folder(out))]
+    assert np.abs(wanted[0] - wanted[1]).mean() > 20  # the others of noise
     wrong = train("--data", tmp_path / "a", "--target-res", "16", "--runs", tmp_path)
     refused(wrong, "6 channels", "Give --task translate")
 
@@ -181,10 +179,48 @@ def test_a_pipeline_is_trained_by_one_command(tmp_path):
         *("--total-images", "64", "--runs", tmp_path, *QUICK),
     )
     assert code == 0, err
-    faces, larger = sorted(tmp_path.iterdir())
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == "00000-pggan-separable+srgan-portraits-32"
+    faces, larger = folder / "pggan-separable", folder / "srgan"
     assert out.splitlines()[-1].endswith(f"pggan generate {faces} --upscale {larger} --grid faces.png")
     code, _, err = pggan("generate", faces, "--upscale", larger, "--count", "2", "--npz", tmp_path / "a.npz")
     assert code == 0 and np.load(tmp_path / "a.npz")["images"].shape == (2, 32, 32, 3), err
+
+
+def test_a_pipeline_that_was_stopped_says_how_both_go_on(tmp_path):
+    options = [
+        "--recipe",
+        "pggan-separable+srgan",
+        "--target-res",
+        "32",
+        "--patch",
+        "16",
+        "--blocks",
+        "1",
+        "--width",
+        "4",
+    ]
+    options += [
+        "--fmap-base",
+        "32",
+        "--fmap-max",
+        "8",
+        "--latent-size",
+        "8",
+        "--portraits",
+        "40",
+        "--batch",
+        "4",
+        *QUICK,
+    ]
+    process = start(
+        "train.py", *options, "--runs", tmp_path, "--total-images", "200000", "--checkpoint-minutes", "0.0005"
+    )
+    wait_for(process, lambda: any(checkpoint.saved(f) for f in tmp_path.glob("*/pggan-separable")))
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    (folder,) = tmp_path.iterdir()
+    assert process.returncode == 143 and f"the same command, --run {folder}" in err, err
 
 
 def test_a_pipeline_misses_no_data_later(tmp_path):

@@ -1,12 +1,15 @@
 """One-stage training gives the gradients of the simultaneous two-stage update, for every loss, discriminator and penalty."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks import one_stage
 from pggan_tf import config as configs
+from pggan_tf import recipes
 from pggan_tf.objectives import ADVERSARIAL, PENALTIES, Objective, pixel_loss
 from pggan_tf.training import loop, updates
 from tests import test_recipes
@@ -69,7 +72,7 @@ class Recipe:
     """The networks of a recipe, narrow; images that are turned into others stay the same ones."""
 
     def __init__(self, name):
-        config = test_recipes.tiny(name, **({"dropout": 0.0} if name == "colorize" else {}))
+        config = test_recipes.tiny(name, **({"dropout": 0.0} if name in ("colorize", "translate") else {}))
         self.gan = loop.build(config, "float32", test_recipes.CLASSES)
         self.task, size = configs.task(config), config.patch or config.resolutions[-1]
         self.at = {"resolution": config.resolutions[-1], "training": True}
@@ -164,17 +167,33 @@ def test_one_stage_gives_the_gradients_of_two_stage(name, kind, penalty, dtype):
         assert distance(one[network], two[network]) < TOLERANCE[dtype]
 
 
-@pytest.mark.parametrize("recipe", ["pggan", "dcgan", "acgan", "pegasus", "faces-bce-bn", "colorize", "srgan"])
-def test_one_stage_is_exact_for_the_networks_of_the_recipes(recipe):
+OFTEN = ("pggan", "dcgan", "acgan", "pegasus", "faces-bce-bn", "colorize", "translate", "srgan")
+WITH_D = [name for name, recipe in recipes.RECIPES.items() if recipe.get("loss") != "none"]
+
+
+@pytest.mark.parametrize(
+    "losses", [("nonsaturating", "hinge"), pytest.param(tuple(ADVERSARIAL), marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("recipe", [n if n in OFTEN else pytest.param(n, marks=pytest.mark.slow) for n in WITH_D])
+def test_one_stage_is_exact_for_the_networks_of_the_recipes(recipe, losses):
     """So what they say of themselves is true: whether they mix samples, and return maps or classes."""
     networks = Recipe(recipe)
-    for name in ("nonsaturating", "hinge"):
+    for name in losses:
         for penalty in ("none", "r1"):
             objective = objective_for("classes" if recipe == "acgan" else "alone", name, penalty)
             one, _, _ = gradients(updates.one_stage, networks, objective, "float32")
             two, _, _ = gradients(updates.two_stage, networks, objective, "float32")
             for network in "gd":
                 assert distance(one[network], two[network]) < TOLERANCE["float32"], (name, penalty, network)
+
+
+def test_the_wasteful_form_that_one_stage_is_timed_against_gives_the_same():
+    rule = functools.partial(one_stage.wasteful, nearly_nothing=tf.Variable(1e-30))
+    networks = Networks("batch", "float32")
+    for name in ("nonsaturating", "wgan"):
+        wasteful, _, _ = gradients(rule, networks, objective_for("batch", name), "float32")
+        two, _, _ = gradients(updates.two_stage, networks, objective_for("batch", name), "float32")
+        assert max(distance(wasteful[n], two[n]) for n in "gd") < 1e-5
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)

@@ -67,7 +67,8 @@ def look(path):
 
 def test_frames_times_and_sound_are_kept(tmp_path):
     given = make(tmp_path / "given.mp4")
-    done = video.rewrite(given, [tmp_path / "out.mp4"], lambda image: [image.repeat(2, 0).repeat(2, 1)])
+    done, lost = video.rewrite(given, [tmp_path / "out.mp4"], lambda image: [image.repeat(2, 0).repeat(2, 1)])
+    assert lost == 0
     images, times, rate, sound = look(tmp_path / "out.mp4")
     _, times_before, rate_before, sound_before = look(given)
     assert done == len(images) == 12 and rate == rate_before == 12

@@ -226,7 +226,8 @@ def test_every_control_has_a_name(page, address):
 
 
 def portrait(size=(96, 128), number=5):
-    return portraits.portrait(number, 256)[: size[0], : size[1]]
+    four = [portraits.portrait(number + i, 256) for i in range(4)]
+    return np.vstack([np.hstack(four[:2]), np.hstack(four[2:])])[: size[0], : size[1]]
 
 
 def file_of(image, name="photo.png"):
@@ -247,7 +248,7 @@ def worked(page, address, tab, image, **kwargs):
 
 
 def test_upscale_is_the_network_s_tile_by_tile(page, address, networks, tmp_path):
-    image = portrait((150, 230))
+    image = portrait((300, 460))
     panel, canvas = worked(page, address, "Upscale", image)
     truth = pixels.to_uint8(networks["upscale"](image[None].astype(np.float32) / 255).numpy())[0]
     near(read(page, f"{canvas}.after"), truth)
@@ -259,13 +260,13 @@ def test_upscale_is_the_network_s_tile_by_tile(page, address, networks, tmp_path
     near(np.asarray(Image.open(tmp_path / "up.png").convert("RGB")), truth)
 
 
-@pytest.mark.parametrize("size", [(20, 30), (60, 150), (200, 50)])
+@pytest.mark.parametrize("size", [(20, 30), (60, 400), (300, 50)])
 def test_upscale_of_photos_smaller_than_a_tile(page, address, networks, size):
     image = portrait(size)
     _, canvas = worked(page, address, "Upscale", image)
     edges = np.pad(image, [(0, 4), (0, 4), (0, 0)], mode="edge")
     truth = pixels.to_uint8(networks["upscale"](edges[None].astype(np.float32) / 255).numpy())[0]
-    inside = (slice(0, 2 * min(size[0], 96)), slice(0, 2 * min(size[1], 96)))
+    inside = (slice(0, 2 * min(size[0], 256)), slice(0, 2 * min(size[1], 256)))
     made, truth = read(page, f"{canvas}.after")[inside], truth[: 2 * size[0], : 2 * size[1]][inside]
     near(made, truth, most=12)  # near the edges the tile has repeated pixels where the network alone has zeros
     edge = 2 * networks["upscale"].context
@@ -304,6 +305,34 @@ def test_translate_takes_the_middle(page, address, networks):
     _, canvas = worked(page, address, "Translate", image)
     truth = networks["translate"](2 * image[None].astype(np.float32) / 255 - 1).numpy()
     near(read(page, f"{canvas}.after"), pixels.to_uint8(truth)[0])
+
+
+def large():
+    return file_of(np.tile(portrait((256, 256)), (8, 8, 1)), "large.png")
+
+
+def test_a_newer_photo_takes_the_place_of_one_that_is_worked_on(page, address):
+    opened(page, address, seed=3)
+    page.get_by_role("tab", name="Upscale").click()
+    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel.locator("[name=file]").set_input_files(large())
+    page.wait_for_function("() => document.querySelector('.working progress').value > 0")
+    panel.locator("[name=file]").set_input_files(file_of(portrait((40, 50))))
+    panel.locator(".compare").wait_for()
+    assert read(page, f"#{panel.get_attribute('id')} .after").shape == (80, 100, 3)
+    assert not panel.locator(".working").is_visible()
+
+
+def test_work_can_be_stopped(page, address):
+    opened(page, address, seed=3)
+    page.get_by_role("tab", name="Upscale").click()
+    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel.locator("[name=file]").set_input_files(large())
+    panel.get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopped.").wait_for()
+    assert not panel.locator(".working").is_visible() and panel.locator(".drop").is_visible()
+    panel.locator("[name=file]").set_input_files(file_of(portrait((40, 50))))
+    panel.locator(".compare").wait_for()
 
 
 def test_the_slider_uncovers_the_original(page, address):

@@ -1,16 +1,18 @@
 // The page: tabs for the networks that the site has, loading, messages, and working offline.
 
 import { Model, Problem } from "./runtime.js";
-import { faces } from "./faces.js";
+import { faces, upper } from "./faces.js";
 import { photo } from "./photo.js";
 
 const PANELS = {
-  generate: { tab: "Faces", open: faces },
+  generate: { open: faces },
   colorize: { tab: "Colorize", open: photo },
   recolor: { tab: "Recolor", open: photo },
   upscale: { tab: "Upscale", open: photo },
   translate: { tab: "Translate", open: photo },
 };
+/** What a tab is called: of a generator, what it draws. */
+const named = ({ task, subject }) => (task === "generate" ? `${upper(subject)}s` : PANELS[task].tab);
 const $ = (id) => document.getElementById(id);
 const tablist = document.querySelector("[role=tablist]");
 const panels = new Map(); // task -> its panel, once opened
@@ -46,7 +48,7 @@ async function choose(site, task) {
     const panel = document.createElement("section");
     panel.role = "tabpanel";
     panel.id = `panel-${task}`;
-    panel.setAttribute("aria-label", PANELS[task].tab);
+    panel.setAttribute("aria-label", named(entry));
     panel.hidden = chosen !== task;
     panels.set(task, panel);
     document.querySelector("main").append(panel);
@@ -76,9 +78,10 @@ async function start() {
   const response = await fetch("site.json").catch(() => null);
   if (!response?.ok) throw new Problem("site.json could not be loaded. Check the connection, then reload this page.");
   const site = await response.json();
-  for (const { task, about } of site.models) {
+  for (const entry of site.models) {
+    const { task, about } = entry;
     const tab = document.createElement("button");
-    Object.assign(tab, { role: "tab", textContent: PANELS[task].tab, title: about });
+    Object.assign(tab, { role: "tab", textContent: named(entry), title: about });
     tab.dataset.task = task;
     tab.setAttribute("aria-controls", `panel-${task}`);
     tab.onclick = () => {

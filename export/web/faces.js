@@ -1,10 +1,11 @@
-// Faces: a seed is a face; the same one at every stage, morphs, grids of many.
+// What a generator draws, faces by default: a seed is a face; the same one at every stage, morphs, grids of many.
 
 import { between, latents } from "./latents.js";
 import { toImageData } from "./runtime.js";
 
 const COUNTS = [1, 4, 9, 16, 25];
 const SMOOTH = 64; // pixels from which on a picture is enlarged smoothly; smaller ones show what they are made of
+export const upper = (word) => word[0].toUpperCase() + word.slice(1);
 const anySeed = () => Math.floor(Math.random() * 1e6);
 
 function paint(canvas, image) {
@@ -33,7 +34,7 @@ function remembered(stages, classes) {
 }
 
 export async function faces(panel, model, say) {
-  const { latent_size: size, classes } = model.entry;
+  const { latent_size: size, classes, subject } = model.entry;
   const stages = Object.keys(model.entry.signatures).map((name) => Number(name.split("_")[1]));
   const state = remembered(stages, Math.max(1, classes.length));
   panel.append(document.getElementById("faces").content.cloneNode(true));
@@ -80,7 +81,7 @@ export async function faces(panel, model, say) {
     }
     grid.style.gridTemplateColumns = `repeat(${Math.sqrt(state.count)}, 1fr)`;
     [...grid.children].forEach((button, i) => {
-      const what = `Face of seed ${(state.seed + i) % 2 ** 32}, ${state.stage} pixels`;
+      const what = `${upper(subject)} of seed ${(state.seed + i) % 2 ** 32}, ${state.stage} pixels`;
       button.setAttribute("aria-label", `${what}. ${state.count === 1 ? "Another one" : "Look at it alone"}`);
     });
   }
@@ -95,7 +96,7 @@ export async function faces(panel, model, say) {
       control(name).setAttribute("aria-valuetext", percent);
     }
     for (const radio of panel.querySelectorAll("[type=radio]")) radio.checked = Number(radio.value) === state[radio.name];
-    control("new").textContent = state.count === 1 ? "New face" : "New faces";
+    control("new").textContent = `New ${subject}${state.count === 1 ? "" : "s"}`;
   }
 
   let wanted = 0; // counts changes: what is drawn for an older one is given up
@@ -153,12 +154,12 @@ export async function faces(panel, model, say) {
     [...grid.children].forEach((button, i) =>
       sheet.getContext("2d").drawImage(button.firstChild, (i % side) * state.stage, Math.floor(i / side) * state.stage),
     );
-    savePng(sheet, `face-${state.seed}-${state.stage}px.png`);
+    savePng(sheet, `${subject.replaceAll(" ", "-")}-${state.seed}-${state.stage}px.png`);
   };
   control("share").onclick = async () => {
     try {
       await navigator.clipboard.writeText(location.href);
-      say("The link is copied: whoever opens it sees this face.");
+      say(`The link is copied: whoever opens it sees this ${subject}.`);
     } catch {
       say("Copy the address of this page: it holds the seed.");
     }

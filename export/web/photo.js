@@ -108,7 +108,7 @@ function canvasFrom(image) {
   return canvas;
 }
 
-/** Tiles that overlap: of each, what lies `margin` pixels from its edges is kept, and all of it at the photo's own edges. */
+/** Tiles that overlap, until report() says that nobody waits for them any more: of each, what lies `margin` pixels from its edges is kept, and all of it at the photo's own edges. */
 async function enlarged(model, photo, report) {
   const { name, input, side } = only(model);
   const { scale } = model.entry;
@@ -135,7 +135,7 @@ async function enlarged(model, photo, report) {
       const [x, y] = [scale * (column.keep - column.from), scale * (row.keep - row.from)];
       const size = [scale * (column.end - column.keep), scale * (row.end - row.keep)];
       after.getContext("2d").drawImage(canvasFrom(toImageData(made)), x, y, ...size, scale * column.keep, scale * row.keep, ...size);
-      report(++done / (rows.length * columns.length));
+      if (!report(++done / (rows.length * columns.length))) return;
       await new Promise((resolve) => setTimeout(resolve));
     }
   }
@@ -158,7 +158,8 @@ export async function photo(panel, model, say) {
   const longest = task.longest(model.entry.scale);
   panel.append(document.getElementById("photo").content.cloneNode(true));
   const find = (selector) => panel.querySelector(selector);
-  const [drop, viewfinder, compare, about, busy] = [".drop", ".viewfinder", ".compare", ".about", ".stage > progress"].map(find);
+  const [drop, viewfinder, compare, about, busy] = [".drop", ".viewfinder", ".compare", ".about", ".working progress"].map(find);
+  const working = find(".working");
   const [before, after, split, video] = [".before", ".after", "[name=split]", "video"].map(find);
   find(".does").textContent = task.does;
   find("[data-reduced]").textContent = `A photo with more than ${longest} pixels along a side is reduced to that first.`;
@@ -168,21 +169,29 @@ export async function photo(panel, model, say) {
   let stream;
   let asking = 0; // counts: a camera that is allowed after something else was asked for is not wanted any more
   let result = false; // whether there is one to go back to
+  let turn = 0; // counts photos: what is worked on for an older one, or was stopped, is given up
 
   const stage = (shown) => [drop, viewfinder, compare].forEach((part) => (part.hidden = part !== shown));
 
-  let last = Promise.resolve(); // one photo after the other
-  const work = (...photo) => (last = last.then(() => change(...photo)));
-
-  async function change(source, width, height) {
+  let last = Promise.resolve(); // one photo after the other: the network has room for one
+  const work = (source, width = source.width, height = source.height) => {
+    const mine = ++turn;
     const input = canvasOf(source, longest, width, height);
-    busy.hidden = false;
+    return (last = last.then(() => mine === turn && change(input, Math.max(width, height) > longest, mine)));
+  };
+
+  async function change(input, reduced, mine) {
+    working.hidden = false;
     busy.value = 0;
     delete panel.dataset.done;
     say("Working …");
     await new Promise((resolve) => setTimeout(resolve, 30)); // the page shows what it is about to do
     try {
-      const made = await task.work(model, input, (share) => (busy.value = share));
+      const made = await task.work(model, input, (share) => {
+        busy.value = share;
+        return mine === turn;
+      });
+      if (mine !== turn) return;
       for (const [canvas, image, label] of [[before, made.before, task.tags[0]], [after, made.after, task.tags[1]]]) {
         [canvas.width, canvas.height] = [made.after.width, made.after.height];
         const context = canvas.getContext("2d");
@@ -196,17 +205,23 @@ export async function photo(panel, model, say) {
       // What had the focus may be gone with it.
       const focus = document.activeElement;
       if (!panel.hidden && !stream && (focus === document.body || (panel.contains(focus) && !focus.checkVisibility()))) split.focus();
-      const reduced = Math.max(width ?? source.width, height ?? source.height) > longest;
       about.textContent = `${after.width} × ${after.height} pixels${reduced ? `, from the photo reduced to ${input.width} × ${input.height}` : ""}. What the network adds is a guess.`;
       say(`${Math.round(made.ms)} ms, ${model.where}`);
       panel.dataset.done = "yes";
     } catch (error) {
+      if (mine !== turn) return;
       say("");
       about.textContent = `This photo could not be worked on (${error.message ?? error}).`;
     } finally {
-      busy.hidden = true;
+      if (mine === turn) working.hidden = true;
     }
   }
+  find("[name=stop]").onclick = () => {
+    turn++;
+    working.hidden = true;
+    say("Stopped.");
+    find(result ? "[name=split]" : "[name=camera]").focus();
+  };
 
   async function open(file) {
     if (!file) return;

@@ -12,7 +12,7 @@ from pggan_tf.errors import UserError
 TASKS = ("colorize", "recolor")  # of the runs that this takes
 
 _STRIP = 1 << 20  # pixels that are held in floating point
-_SHORTEST = 4  # the longer side is at most so many times the size: beyond, a panorama is looked at smaller
+_LONGEST = 32  # the longer side is at most so many times the size: beyond, a strip is looked at smaller
 
 
 def _reduced(photo, size: tuple[int, int]) -> np.ndarray:
@@ -27,15 +27,25 @@ def _reduced(photo, size: tuple[int, int]) -> np.ndarray:
 
 def _network_size(height: int, width: int, size: int) -> tuple[int, int]:
     """The photo's proportions with `size` as the shorter side."""
-    factor = min(size / min(height, width), _SHORTEST * size / max(height, width))
+    factor = min(size / min(height, width), _LONGEST * size / max(height, width))
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 def ab_of(network, photo, size: int) -> np.ndarray:
-    """float32 [h,w,2] in -1..1: the colours that the network gives a photo at its own resolution. network: [h,w,1] -> [h,w,2]."""
+    """float32 [h,w,2] in -1..1: the colours that the network gives a photo at its own resolution. network: [h,w,1] -> [h,w,2].
+
+    A panorama is looked at in windows twice as long as high: in the whole of it, a network would see nothing like what it knows.
+    """
     height, width = _network_size(*photo.size, size)
     lightness, _ = colour.split_lab(pixels.to_unit(_reduced(photo, (height, width))))
-    return network(lightness)
+    if max(height, width) <= 2 * size:
+        return network(lightness)
+
+    def sixteen_bits(part):
+        return np.rint((np.clip(network(part), -1, 1) + 1) * 32767.5).astype(np.uint16)
+
+    ab = tiles.blended(sixteen_bits, lightness, 2 * size, size // 2)
+    return ab.astype(np.float32) / 32767.5 - 1
 
 
 def joined(photo, ab: np.ndarray):

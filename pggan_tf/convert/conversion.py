@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def as_function(network, channels: int) -> Callable[[np.ndarray], np.ndarray]:
             y = traced(tf.constant(np.pad(x, [*missing, (0, 0)], mode="symmetric")[None])).numpy()[0]
             return y[: y.shape[0] - network.scale * missing[0][1], : y.shape[1] - network.scale * missing[1][1]]
         except tf.errors.ResourceExhaustedError:
-            raise UserError(f"{width}x{height} pixels at once: no memory. Choose a smaller --tile or --size.") from None
+            raise UserError(f"{width}x{height} pixels at once: no memory. Choose less by --tile or --size.") from None
 
     return function
 
@@ -106,6 +107,17 @@ def _folder(source: Path, out: Path, change, scale: int, compare: bool) -> None:
             except photos.Unwritable as reason:
                 failed.append(file)
                 click.echo(reason, err=True)
+            except (UserError, MemoryError) as reason:  # one that is too large, say: the others may not be
+                failed.append(file)
+                click.echo(f"{file}: {reason or 'no memory'}", err=True)
+    taken = {*files}
+    others = Counter(
+        f.suffix.lower() or "without an ending"
+        for f in source.rglob("*")
+        if f.is_file() and f not in taken and not f.name.startswith(".") and out.resolve() not in f.resolve().parents
+    )
+    if others:
+        click.echo(f"left alone: {', '.join(f'{n} {kind}' for kind, n in others.most_common(5))}", err=True)
     summary = f"{out}: {len(files) - len(failed)} of {len(files)} photos written"
     if failed:
         raise Stopped(f"{summary}; {len(failed)} could not be read or written, the first {failed[0]}.", 1)
@@ -141,8 +153,10 @@ def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bo
             return [changed, np.concatenate([image, changed], axis=1)] if compare else [changed]
 
         with terminal.progress("frames") as progress:
-            done = video.rewrite(given, [target, _beside(target)] if compare else [target], frames, progress)
+            done, lost = video.rewrite(given, [target, _beside(target)] if compare else [target], frames, progress)
         click.echo(f"{target}: {done} frames")
+        if lost:
+            click.echo(f"{source}: damaged; {lost} parts of its stream could not be decoded", err=True)
         return
     try:
         click.echo(_one_photo(given, target, named, change, scale, compare))

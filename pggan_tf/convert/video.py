@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,8 @@ class _Writer:
         self.stream = None
 
     def _refusal(self, error) -> UserError:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            return UserError(f"{self.path}: no space left on that disk. Make room, or choose another --out.")
         return UserError(
             f"{self.path}: cannot hold this video and its sound ({error}). Choose a name that ends in .mkv."
         )
@@ -95,8 +98,9 @@ def _upright(frame) -> np.ndarray:
 
 def rewrite(
     source: Path, outs: list[Path], change: Callable[[np.ndarray], list[np.ndarray]], progress=lambda done, total: None
-) -> int:
-    """change: a frame uint8 [H,W,3] -> one for each of `outs`, of a size that stays. Returns the number of frames."""
+) -> tuple[int, int]:
+    """change: a frame uint8 [H,W,3] -> one for each of `outs`, of a size that stays. Returns how many frames there are, and how
+    many parts of the stream could not be decoded."""
     import av
 
     for out in outs:
@@ -113,7 +117,7 @@ def rewrite(
             raise UserError(f"{source}: {what}. Expected a video with a stream of frames.")
         picture.thread_type = "AUTO"
         sounds = [s for s in given.streams.audio if s.codec_context is not None]
-        writers, waiting, done, damaged = [], [], 0, ""
+        writers, waiting, done, damaged, lost = [], [], 0, "", 0
         try:
             for packet in given.demux(picture, *sounds):
                 if packet.stream.index != picture.index:
@@ -123,7 +127,7 @@ def rewrite(
                 try:
                     frames = packet.decode()
                 except av.FFmpegError as error:
-                    damaged = str(error.strerror)
+                    damaged, lost = str(error.strerror), lost + 1
                     continue
                 for frame in frames:
                     images = change(_upright(frame))
@@ -152,4 +156,4 @@ def rewrite(
             for writer in writers:
                 writer.discard()
             raise
-    return done
+    return done, lost

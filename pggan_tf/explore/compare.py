@@ -20,7 +20,11 @@ def class_grids(runs) -> dict:
     out = {}
     for run in runs:
         if run.config.conditional and (run.ended or run.parameters):
-            generator = synthesis.load_from_latents(run.folder)
+            try:
+                generator = synthesis.load_from_latents(run.folder)
+            except UserError as error:  # of another version, or damaged: the rest is still worth reading
+                click.echo(f"without a grid of classes: {error}", err=True)
+                continue
             z = synthesis.latents(range(_COLUMNS), generator.latent_size)
             names = generator.classes[:_MOST_CLASSES]
             sheet = grid.classes(synthesis.Sampler(generator), z, count=len(names))

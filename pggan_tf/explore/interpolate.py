@@ -83,6 +83,8 @@ def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_
         raise UserError(
             f"--latents {latents_file}: {latents.shape[1]} numbers each; {source} takes {generator.latent_size}."
         )
+    if left := len(latents) % places:
+        click.echo(f"{left} of {len(latents)} keyframes are left out: {places} places take as many each", err=True)
     keys = latents[: len(latents) // places * places].reshape(-1, places, generator.latent_size)
     labels = synthesis.choose_labels(generator, source, class_name, range(places))
     frames = walk(keys, max(2, round(seconds * fps)), loop)

@@ -12,7 +12,7 @@ import numpy as np
 from pggan_tf import pixels, synthesis
 
 COMPARED = 32  # pixels: images are compared at the largest stage up to this
-_BLOCK = 2048  # training images at a time
+_BLOCK = 2048  # training images of COMPARED pixels at a time
 _SHOWN = 64  # pixels at least, in pictures
 
 
@@ -43,8 +43,9 @@ def nearest(
     size, count = images.shape[1], shards.count(images.shape[1])
     queries = numbers_of(images)
     best, found = np.full((len(images), 0), np.inf), np.zeros((len(images), 0), np.int64)
-    for first in range(0, count, _BLOCK):
-        numbers = np.arange(first, min(first + _BLOCK, count))
+    together = max(16, _BLOCK * COMPARED**2 // max(COMPARED, size) ** 2)
+    for first in range(0, count, together):
+        numbers = np.arange(first, min(first + together, count))
         block = shards.read(size, numbers)
         squares = _squares(queries, numbers_of(block))
         if mirror:

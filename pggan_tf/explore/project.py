@@ -6,6 +6,7 @@ ends, a learning rate that ends), from the best of many samples, with the square
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ def project(
 
     @tf.function(autograph=False)
     def step(number):
-        t = number / steps  # 0..1
+        t = (number + 0.5) / steps
         # The rate rises over the first twentieth and falls along a cosine over the last quarter; the noise is gone by three quarters.
         rate = RATE * tf.minimum(t / 0.05, 1) * (0.5 - 0.5 * tf.cos(np.pi * tf.minimum((1 - t) / 0.25, 1)))
         noise = NOISE * tf.square(tf.maximum(0.0, 1 - t / 0.75))
@@ -128,7 +129,9 @@ def _photo(file: str):
 @click.command("project")
 @click.argument("source")
 @click.argument("photo")
-@click.option("--out", default="projection", show_default=True, help="folder for latent.npy and projection.png")
+@click.option(
+    "--out", default="projection", show_default=True, help="folder for latent.npy, projection.png and projection.json"
+)
 @click.option("--video", help="the way there, as .mp4, .gif or .webp")
 @click.option("--steps", type=click.IntRange(1), default=400, show_default=True, help="steps of the optimiser")
 @click.option("--class", "class_name", help="look only among images of this class")
@@ -162,9 +165,17 @@ def command(source, photo, out, video, steps, class_name, stage, seed):
         shown = (pixels.tile(pixels.enlarge(np.stack([target, f]), _SHOWN), 2) for f in found.frames)
         videos.write(film, shown, 30)
         click.echo(film)
-    if generator.classes:
-        name = generator.classes[found.label]
+    name = generator.classes[found.label] if generator.classes else None
+    if name:
         click.echo(f"class: {name} (interpolate --latents takes it by --class {name})")
-    before, after = psnr.values(np.stack([target, target]), np.stack([found.start, found.image]))
+    before, after = map(float, psnr.values(np.stack([target, target]), np.stack([found.start, found.image])))
+    about = {
+        "photo": Path(photo).name,
+        "stage": stage,
+        "class": name,
+        "seed": seed,
+        "psnr": after if after < np.inf else None,
+    }
+    (folder / "projection.json").write_text(json.dumps(about, indent=1) + "\n")
     click.echo(f"photo, start and result in {folder / 'projection.png'}: PSNR {after:.1f} dB, was {before:.1f} dB")
     click.echo(folder / "latent.npy")

@@ -73,6 +73,11 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def kept_file(address: str, cache: Path) -> Path:
+    """Where what was fetched from an address is kept."""
+    return cache / "weights" / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}-{address.rpartition('/')[2]}"
+
+
 def weights_file(location: str, cache: Path, say: Callable[[str], None] = print) -> Path:
     """A file, or an address that is fetched once -> the graph's file. An address may end in #sha256=...: then nothing else than
     that is taken; without it, what was fetched first is recorded beside it, and has to stay the same."""
@@ -83,7 +88,7 @@ def weights_file(location: str, cache: Path, say: Callable[[str], None] = print)
             )
         return Path(location)
     address, _, expected = location.partition("#sha256=")
-    kept = cache / "weights" / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}-{address.rpartition('/')[2]}"
+    kept = kept_file(address, cache)
     record = kept.with_name(f"{kept.name}.sha256")
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -92,12 +97,20 @@ def weights_file(location: str, cache: Path, say: Callable[[str], None] = print)
             with urllib.request.urlopen(address, timeout=30) as source, partial.open("wb") as file:
                 while piece := source.read(1 << 20):
                     file.write(piece)
+                length = source.headers.get("Content-Length")
+                if length and file.tell() != int(length):
+                    raise OSError(f"broken off after {file.tell():,} of {int(length):,} bytes")
         except (OSError, ValueError) as error:
             raise UserError(
                 f"--features {INCEPTION}: {address} cannot be fetched ({getattr(error, 'reason', None) or error}). Give its "
                 f"{INCEPTION_FILE} by --inception-weights FILE, or take --features {RANDOM}, which is no FID."
             ) from None
         _check(partial, expected or (record.read_text().strip() if record.is_file() else ""), address)
+        try:
+            inception(partial)  # a page of some portal must not become what later files are held against
+        except UserError as error:
+            partial.unlink()
+            raise UserError(f"{address}: what came is not the graph ({error}).") from None
         if not expected and not record.is_file():
             say(
                 f"{address} has sha256 {_sha256(partial)}: recorded, and held against no other; add #sha256=... to do that"
@@ -131,9 +144,10 @@ def inception(path: Path) -> Features:
     """The frozen graph in a file of its own or in the archive that it is published in."""
     import tensorflow as tf
 
-    tf1, content = tf.compat.v1, _graph_bytes(path)
+    tf1 = tf.compat.v1
     definition = tf1.GraphDef()
     try:
+        content = _graph_bytes(path)
         definition.ParseFromString(content)
         for node in definition.node:
             node.attr.pop("_output_shapes", None)  # they say batches of one

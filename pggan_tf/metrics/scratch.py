@@ -9,15 +9,23 @@ import weakref
 
 import numpy as np
 
+from pggan_tf.errors import UserError
 
-def reserve(file, size: int) -> None:
-    """Makes an open file `size` bytes longer than where it stands. OSError where the disk has no place for all of it: found out
-    here, for a page of a mapped file that cannot be written later kills the process."""
+
+def reserve(file, size: int, folder: str) -> None:
+    """Makes an open file, which lies in `folder`, `size` bytes longer than where it stands. UserError where the disk has no place
+    for all of it: found out here, for a page of a mapped file that cannot be written later kills the process."""
     start = file.tell()
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.fileno(), start, max(1, size))
-    else:
-        os.ftruncate(file.fileno(), start + size)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), start, max(1, size))
+        else:
+            os.ftruncate(file.fileno(), start + size)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: no {size / 1e9:.1f} GB for what is measured ({error.strerror}). Make room, set TMPDIR and --cache to a larger "
+            "disk, or measure fewer images."
+        ) from None
 
 
 class Rows:
@@ -30,7 +38,7 @@ class Rows:
         self.shape, self.dtype = shape, np.dtype(dtype)
         self._bytes = math.prod(shape[1:]) * self.dtype.itemsize  # of a row
         with tempfile.TemporaryFile() as file:
-            reserve(file, shape[0] * self._bytes)
+            reserve(file, shape[0] * self._bytes, tempfile.gettempdir())
             self._file = os.dup(file.fileno())
         weakref.finalize(self, os.close, self._file)
 

@@ -159,14 +159,18 @@ class _FeatureTable:
                         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
                         np.lib.format.write_array_header_1_0(file, header)
                         file.flush()
-                        scratch.reserve(file, 4 * math.prod(shape))
+                        scratch.reserve(file, 4 * math.prod(shape), str(self.files[part].parent))
                         self.arrays[part] = np.memmap(file, "<f4", "r+", file.tell(), shape)
                 else:
                     with tempfile.TemporaryFile() as file:
-                        scratch.reserve(file, 4 * math.prod(shape))
+                        scratch.reserve(file, 4 * math.prod(shape), tempfile.gettempdir())
                         self.arrays[part] = np.memmap(file, "<f4", "r+", 0, shape)
             self.arrays[part][self.at : self.at + len(batch)] = found
         self.at += len(batch)
+
+    def discard(self) -> None:
+        for part in self.files:
+            self._partial(part).unlink(missing_ok=True)
 
     def close(self) -> dict[str, np.ndarray]:
         for part, file in self.files.items():
@@ -218,16 +222,20 @@ def collect(
     values = {n: [] for n in names if METRICS[n].takes == "images" and alone}
     for name, found in values.items():
         todo.append(_appending(found, _module(name).values))
-    if todo:
+    try:
         low, high = 255, 0
-        for batch in images.batches(start, stop):
+        for batch in images.batches(start, stop) if todo else ():
             low, high = min(low, batch.min()), max(high, batch.max())
             for add in todo:
                 add(batch)
-        if low == high:
+        if todo and low == high:
             raise UserError(
                 f"{images.name}: every pixel of its {stop - start:,} images is {low}: there is nothing to measure."
             )
+    except BaseException:
+        if table:
+            table.discard()
+        raise
     if table:
         arrays = table.close()
         out.features, out.logits = arrays["features"], arrays.get("logits")

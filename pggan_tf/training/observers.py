@@ -131,7 +131,8 @@ class Report:
             self._write(run, lambda: ())
 
     def end(self, run):
-        if run.done and self._write(run, lambda: explored.pictures(run.folder, run.shards)):
+        pictures = (lambda: explored.pictures(run.folder, run.shards)) if run.done else (lambda: ())
+        if self._write(run, pictures) and run.done:
             run.log(f"report: {run.folder / report.NAME}")
 
     def _write(self, run, pictures) -> bool:

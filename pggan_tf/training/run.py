@@ -53,6 +53,12 @@ def create(parent: str | Path, name: str) -> Path:
         ) from None
 
 
+def named(recipe: str, data: str | None, resolution: int) -> str:
+    """What a run's folder is called, after its number."""
+    source = re.sub(r"[^\w.-]+", "-", Path(data).name) if data else "portraits"
+    return f"{recipe}-{source}-{resolution}"
+
+
 def claim(folder: Path) -> None:
     """Makes sure that a new run may have `folder` for its own: it is not there, or empty but for what a run that was killed
     while it began has left."""

@@ -7,7 +7,6 @@ import dataclasses
 import fcntl
 import json
 import os
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +28,8 @@ FREE_ON_RESUME = (
     "keep_checkpoints",
     "checkpoint_minutes",
     "report",
+    "init_from",
+    "vgg_weights",
     "inception_weights",
     "log",
 )
@@ -82,6 +83,8 @@ def _alone(folder: Path):
             pass  # a mounted folder whose file system knows no locks
         yield
 
+
+MOST_SNAPSHOTS = 200  # of a run that takes one every so many epochs
 
 # Where something lies may differ from machine to machine.
 _PLACES = ("data", "init_from", "vgg_weights", "inception_weights")
@@ -171,6 +174,7 @@ def _start(
         config = dataclasses.replace(config, snapshot_images=every, snapshot_epochs=None)
     _check_devices(config, strategy)
     policy = precision.policy(config.precision)
+    epoch = config.snapshot_images if asked.snapshot_epochs else None
     options = {configs.flag(k): v for k, v in configs.to_dict(config).items() if k not in _PLACES}
     cluster.agree(**options, policy=policy, checksum=shards.manifest.checksum)
     measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics and cluster.chief else None
@@ -192,6 +196,9 @@ def _start(
             say("measuring how long the metrics of every stage take")
             costs = measuring.seconds(gan.ema, shards, config.resolutions)
         config = loop.planned_for_minutes(config, speeds, time.monotonic() - started, costs)
+    if epoch:  # few photos have many epochs, and a grid of each would take longer than the training
+        whole = -(-configs.schedule(config)[-1].end // (MOST_SNAPSHOTS * epoch))
+        config = dataclasses.replace(config, snapshot_images=whole * epoch)
     config = _own_places(cluster.everyone(configs.to_dict(config))[0], config)
     phases = configs.schedule(config)
     if dry_run:
@@ -202,11 +209,10 @@ def _start(
         say(f"and {metrics_seconds / 60:.1f} minutes for the metrics")
     if dry_run:
         return None
-    data = re.sub(r"[^\w.-]+", "-", Path(config.data).name) if config.data else "portraits"
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     elif cluster.chief:
-        folder = runs.create(parent, f"{config.recipe}-{data}-{config.target_res}")
+        folder = runs.create(parent, runs.named(config.recipe, config.data, config.target_res))
     folder = Path(cluster.everyone(str(folder))[0])
     cluster.trains(folder)
     if not cluster.chief:
@@ -231,6 +237,8 @@ def _start(
             text += ", and the metrics besides" if measuring and not costs else ""
         log(text)
         log(gan.how_updated(phases[0].resolution))
+        if config.task != "generate":
+            log("in grids, three by three: what is given, what is made of it, the original")
         run = loop.Run(config, folder, shards, gan, strategy, log, phases, speeds, measuring=measuring, cluster=cluster)
         run.train()
     return folder
