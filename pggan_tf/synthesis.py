@@ -191,7 +191,7 @@ class FromImages:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Originals, uint8 [stop - start, R, R, 3]."""
-        return self._whole(start, stop)[..., -3:]
+        return self.task.original(self._whole(start, stop))
 
     def made(self, start: int, stop: int) -> np.ndarray:
         return self.triples(start, stop)[1]

@@ -27,6 +27,10 @@ class Task(ABC):
     def wanted(self, images):
         """What the generator is to make of `given(images)`, in its own space."""
 
+    def original(self, images):
+        """Of the data [N, H, W, C], any type, the images that outputs are measured against."""
+        return images
+
     def shown(self, given, output):
         """What the discriminator sees of an output: with the condition, where it is to judge whether they go together."""
         return output
@@ -137,6 +141,8 @@ class Translate(Task):
 
     def wanted(self, images):
         return images[..., :3] if self.reverse else images[..., 3:]
+
+    original = wanted
 
     def shown(self, given, output):
         return tf.concat([given, output], axis=-1)

@@ -493,5 +493,5 @@ def test_int8_needs_photos_of_networks_that_take_them(tmp_path, capsys, monkeypa
     for i in range(3):
         pixels.save(tmp_path / "photos" / f"{i}.png", portraits.portrait(i, 64))
     code, out, err = export(*arguments, "--representative", tmp_path / "photos", capsys=capsys)
-    assert code == 0 and "upscale_128" in out, err
+    assert code == 0 and "upscale_256" in out, err
     assert "Detail is invented" in (tmp_path / "o" / "MODEL_CARD.md").read_text()

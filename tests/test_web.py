@@ -268,7 +268,7 @@ def test_upscale_of_photos_smaller_than_a_tile(page, address, networks, size):
     truth = pixels.to_uint8(networks["upscale"](edges[None].astype(np.float32) / 255).numpy())[0]
     inside = (slice(0, 2 * min(size[0], 256)), slice(0, 2 * min(size[1], 256)))
     made, truth = read(page, f"{canvas}.after")[inside], truth[: 2 * size[0], : 2 * size[1]][inside]
-    near(made, truth, most=12)  # near the edges the tile has repeated pixels where the network alone has zeros
+    near(made, truth, most=16)  # near the edges the tile has repeated pixels where the network alone has zeros
     edge = 2 * networks["upscale"].context
     near(made[: -edge or None, : -edge or None], truth[: -edge or None, : -edge or None])
 
