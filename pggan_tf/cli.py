@@ -326,7 +326,7 @@ def _replaced(config: configs.Config, given: dict) -> configs.Config:
     if "inception_weights" in given and config.metrics and "metrics" not in given and config.task == "generate":
         given = {"metrics": tuple(dict.fromkeys([*config.metrics, "fid"])), **given}
     if "vgg_weights" in given and config.content == "discriminator":  # better features are at hand
-        given = {"content": "vgg19", **given}
+        given = {"content": "vgg19", "adversarial_weight": 1e-3, **given}
     if given.get("content", config.content) != config.content:
         given = {"content_weight": None, **given}
     return dataclasses.replace(config, **given)

@@ -178,7 +178,7 @@ def test_a_pipeline_is_two_runs():
 def test_features_of_vgg_are_taken_where_keras_has_them(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (config,) = cli.asked(None, {"recipe": "srgan"})
-    assert (config.content, config.content_weight) == ("discriminator", 0.01)
+    assert (config.content, config.content_weight) == ("discriminator", 0.003)
     weights = tmp_path / "models" / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
     weights.parent.mkdir()
     weights.touch()
