@@ -15,6 +15,8 @@ from pathlib import Path
 
 import click
 
+from pggan_tf.errors import UserError
+
 ROOT = Path(__file__).parents[1]
 PAPER = ["--loss", "wgan-gp", "--learning-rate", "1e-3", "--stage-growth", "1"]  # Karras et al. 2018, appendix A.1
 FORMS = {
@@ -41,12 +43,18 @@ def trained(form: str, data: str, resolution: int, minutes: float, out: Path, ev
     """The folder of the finished run."""
     folder = out / Path(data).name / form.replace(", ", "-").replace(" ", "-")
     if (folder / "generator.keras").is_file():
+        config = json.loads((folder / "config.json").read_text())
+        planned = json.loads((folder / "environment.json").read_text())["planned_for_minutes"]
+        if (config["target_res"], planned) != (resolution, minutes):
+            raise UserError(
+                f"{folder}: was trained to {config['target_res']} px in {planned:g} minutes. Choose another --out, or remove it."
+            )
         return folder
     command = [sys.executable, "train.py", "--run", folder.absolute(), *FORMS[form]]
     command += ["--target-res", resolution, "--minutes", minutes, "--no-report"]
     command += ["--metrics", "swd,fid", "--features", "random", "--metrics-every", every]
     if data != "portraits":
-        command += ["--data", Path(data).absolute()]
+        command += ["--data", Path(data).absolute() if Path(data).exists() else data]
     subprocess.run([str(word) for word in command], cwd=ROOT, check=True)
     return folder
 
@@ -81,7 +89,7 @@ def plot(curves: dict, path: Path) -> None:
 
 @click.command()
 @click.option("--data", "sources", multiple=True, default=("portraits",), show_default=True)
-@click.option("--target-res", "resolution", default=32, show_default=True)
+@click.option("--target-res", "resolution", default=32, show_default=True, type=click.IntRange(16))
 @click.option("--minutes", default=20.0, show_default=True, help="of the clock, for each form on each data set")
 @click.option("--metrics-every", "every", default=20_000, show_default=True, help="images between two measurements")
 @click.option("--out", default="quality", show_default=True, help="folder of the runs, and of quality.png")
@@ -93,6 +101,10 @@ def main(sources: tuple[str, ...], resolution: int, minutes: float, every: int, 
     for name in ("data", "form", "images", *METRICS, *(f"best {m}" for m in METRICS)):
         table.add_column(name, justify="left" if name in ("data", "form") else "right")
     curves: dict = {}
+    if len({Path(data).name for data in sources}) < len(sources):
+        raise UserError(
+            f"--data {' --data '.join(sources)}: give folders of different names, by which results are kept."
+        )
     for data in sources:
         name = Path(data).name
         curves[name] = {}
@@ -108,4 +120,6 @@ def main(sources: tuple[str, ...], resolution: int, minutes: float, every: int, 
 
 
 if __name__ == "__main__":
-    main()
+    from pggan_tf import cli
+
+    sys.exit(cli.main(command=main))

@@ -15,7 +15,7 @@ import click
 
 from pggan_tf import config as configs
 from pggan_tf import growth, pixels, recipes, terminal
-from pggan_tf.errors import DamagedFile, Stopped, UserError, nearest
+from pggan_tf.errors import DamagedFile, Stopped, TryAgain, UserError, nearest
 
 
 class _Field(click.ParamType):
@@ -422,7 +422,7 @@ def main(arguments: list[str] | None = None, command: click.Command = cli) -> in
         return 130
     except UserError as error:
         click.echo(f"error: {error}", err=True)
-        return 2
+        return 75 if isinstance(error, TryAgain) else 2
     except OSError as error:
         click.echo(
             f"error: {error.filename or 'file'}: {error.strerror or error}. Check the disk and the rights, then try again.",

@@ -7,6 +7,11 @@ class UserError(Exception):
     """Says in one line what came, what was expected and what to do. The command line exits with 2."""
 
 
+class TryAgain(UserError):
+    """Nothing is wrong with what was asked for: the same command may work later. The command line exits with 75, EX_TEMPFAIL of
+    sysexits.h, so that whatever started it can tell."""
+
+
 class DamagedFile(UserError):
     """A file that this project wrote no longer holds what it held."""
 

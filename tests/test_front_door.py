@@ -332,7 +332,8 @@ def test_two_processes_do_not_train_one_run(undisturbed):
 
     with (undisturbed / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        refused(train("--resume", undisturbed), "another process is training")
+        code, _, err = train("--resume", undisturbed)
+        assert code == 75 and "another process is training" in err
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):

@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pggan_tf import checkpoint
-from pggan_tf.errors import Stopped, UserError
+from pggan_tf.errors import Stopped, TryAgain, UserError
 
 GRACE_SECONDS = 15.0  # for TensorFlow to notice by itself that a worker is gone
 _LOOK_SECONDS = 0.5
 # A machine that vanishes closes no connection: the kernel asks after so many seconds, and so often.
-_KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
+_KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 11_000}
 # A process of its own, for TensorFlow may hold Python's lock while it waits for another worker: then no thread of ours runs, and
 # no signal is heard. It ends with the process that it guards, or on a word of it. Arguments: that process, seconds of grace, and
 # of each connection the descriptor and the worker's name; on standard input, the run's folder.
@@ -106,8 +106,8 @@ class Cluster:
                     peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             self._files[index] = peer.makefile("rw", encoding="utf-8")
 
-    def _missing(self, indices) -> UserError:
-        return UserError(
+    def _missing(self, indices) -> TryAgain:
+        return TryAgain(
             f"{', '.join(map(self.name, indices))}: nothing heard within {self.timeout:g} minutes. Start every worker with the same "
             "--workers and its own --worker-index, look whether a firewall is between them, or give more --worker-timeout."
         )
@@ -115,9 +115,10 @@ class Cluster:
     def _receive(self, deadline: float) -> None:
         port = _split(self.addresses[0])[1]
         try:
-            server = socket.create_server(("", port), backlog=len(self.addresses))
+            both = {"family": socket.AF_INET6, "dualstack_ipv6": True} if socket.has_dualstack_ipv6() else {}
+            server = socket.create_server(("", port), backlog=len(self.addresses), **both)
         except OSError as error:
-            raise UserError(
+            raise TryAgain(
                 f"--workers {self.addresses[0]}: this machine's port {port} cannot be opened ({error.strerror})."
             ) from None
         with server:
@@ -139,6 +140,10 @@ class Cluster:
             index, workers = int(hello["index"]), ",".join(hello["workers"])
             if workers != ",".join(self.addresses) or not 0 < index < len(self.addresses):
                 wrong = f"--workers {workers}: the first worker has {','.join(self.addresses)}."
+                peer.sendall((json.dumps({"error": wrong}) + "\n").encode())
+                raise ValueError(wrong)
+            if index in self._peers and not _closed(self._peers[index]):
+                wrong = f"--worker-index {index}: another process is here with it. Each has its own."
                 peer.sendall((json.dumps({"error": wrong}) + "\n").encode())
                 raise ValueError(wrong)
         except BaseException:
@@ -338,6 +343,6 @@ def _from_tf_config(text: str | None) -> tuple[tuple[str, ...], int]:
         raise UserError(
             f"TF_CONFIG: not what TensorFlow expects ({error}). Mend it, unset it, or give --workers."
         ) from None
-    if unknown := set(jobs) - {"chief", "worker"} or {kind} - {"chief", "worker"}:
+    if unknown := {job for job, tasks in jobs.items() if tasks} - {"chief", "worker"} or {kind} - {"chief", "worker"}:
         raise UserError(f"TF_CONFIG: has a '{min(unknown)}'; expected workers, with or without a chief.")
     return (*chiefs, *others), number + (len(chiefs) if kind == "worker" else 0)

@@ -24,7 +24,7 @@ def policy(choice: str) -> str:
     import tensorflow as tf
 
     if choice == "auto":
-        gpus = tf.config.list_physical_devices("GPU")
+        gpus = tf.config.get_visible_devices("GPU")  # --strategy cpu hides them
         if gpus:
             capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
             choice = "bfloat16" if capability >= (8, 0) else "float32"

@@ -14,7 +14,7 @@ from pathlib import Path
 from pggan_tf import checkpoint, growth, networks, pipeline
 from pggan_tf import config as configs
 from pggan_tf.config import Config
-from pggan_tf.errors import UserError
+from pggan_tf.errors import TryAgain, UserError
 from pggan_tf.shards import Shards, cache_folder
 from pggan_tf.training import distribution, loop, precision, scores, tracking
 from pggan_tf.training import run as runs
@@ -78,7 +78,7 @@ def _alone(folder: Path):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{folder}: another process is training this run. Wait for it, or stop it.") from None
+            raise TryAgain(f"{folder}: another process is training this run. Wait for it, or stop it.") from None
         except OSError:
             pass  # a mounted folder whose file system knows no locks
         yield
