@@ -215,7 +215,7 @@ def main(resolutions, forms, precision, rounds, data, minutes, picture) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=150, highlight=False)
+    console = Console(width=150, highlight=False, markup=False)
     sizes, chosen = [int(r) for r in resolutions.split(",")], [list(FORMS)[int(i)] for i in forms.split(",")]
     table = Table(box=None)
     columns = (

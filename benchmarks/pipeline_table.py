@@ -63,7 +63,8 @@ def sets_of(faces: Path, larger: Path, count: int):
 @click.option("--minutes", default=60.0, show_default=True, help="of training, for both networks")
 @click.option("--images", default=2000, show_default=True, help="of each set")
 @click.option(
-    "--features", help="classes for the Inception score: inception, or a keras.applications network  [none: left out]"
+    "--features",
+    help="classes for the Inception score: inception, a keras.applications network, a .keras file  [left out]",
 )
 @click.option("--inception-weights", help="file or address of the graph, for --features inception  [fetched once]")
 @click.option(
@@ -100,9 +101,13 @@ def main(data: str, minutes: float, images: int, features: str | None, inception
         for pair in zip(figures(made, 0), figures(real, half)):
             cells += [f"{f.value:.3g}" + (f" ± {f.spread:.2g}" if f.spread else "") for f in pair]
         table.add_row(name, str(made.resolution), f"{half:,}", *cells, f"{1000 * seconds:.1f}")
-    console = Console(width=150, highlight=False)
+    console = Console(width=150, highlight=False, markup=False)
     console.print(f"{minutes:g} minutes of training for both networks; real images against others beside every figure")
     console.print(table)
+    if not seen:
+        console.print(
+            "note: the Inception score is left out: it needs classes. Give --features inception, or a classifier's .keras file"
+        )
     for caveat in caveats:
         console.print(f"note: {caveat}")
 

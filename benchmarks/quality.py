@@ -114,7 +114,7 @@ def main(sources: tuple[str, ...], resolution: int, minutes: float, every: int, 
             last, best = points[-1], [min(p[2][m] for p in points) for m in METRICS]
             table.add_row(name, form, f"{last[1]:,}", *(f"{v:.4g}" for v in (*(last[2][m] for m in METRICS), *best)))
     plot(curves, Path(out) / "quality.png")
-    console = Console(width=120, highlight=False)
+    console = Console(width=120, highlight=False, markup=False)
     console.print(f"{resolution} px, {minutes:g} minutes of the clock for each; drawn in {Path(out) / 'quality.png'}")
     console.print(table)
 

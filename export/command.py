@@ -291,4 +291,4 @@ def _show(files: list[dict]) -> None:
                 *(head if i == 0 else ("", "")), r["signature"], f"{r['max_difference']} of 255", psnr, f"{r['ms']:.2f}"
             )
     with contextlib.suppress(BrokenPipeError):
-        Console(highlight=False).print(table)
+        Console(highlight=False, markup=False).print(table)

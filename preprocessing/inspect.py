@@ -49,7 +49,7 @@ def command(folder, verify, out):
     resolution = max((r for r in manifest.resolutions if r <= 64), default=manifest.resolutions[0])
     mean, bins = statistics(opened, resolution)
     labels = opened.labels(manifest.resolutions[0], np.arange(len(opened)))
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     table = Table(show_header=False, box=None)
     rows = {
         "images": f"{manifest.images:,}"

@@ -2,12 +2,14 @@
 
 import signal
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pggan_tf import checkpoint, pixels, shards, synthesis, tasks
+from benchmarks import pipeline_table
+from pggan_tf import checkpoint, cli, pixels, shards, synthesis, tasks
 from pggan_tf import config as configs
 from pggan_tf.networks.srresnet import Generator as SRResNet
 from pggan_tf.networks.unet import Generator as UNet
@@ -168,7 +170,7 @@ def test_pairs_are_translated(tmp_path):
     refused(wrong, "6 channels", "Give --task translate")
 
 
-def test_a_pipeline_is_trained_by_one_command(tmp_path):
+def test_a_pipeline_is_trained_by_one_command(tmp_path, monkeypatch, capsys):
     code, out, err = train(
         *("--recipe", "pggan-separable+srgan", "--target-res", "32", "--patch", "16", "--blocks", "1", "--width", "4"),
         *(
@@ -194,6 +196,15 @@ def test_a_pipeline_is_trained_by_one_command(tmp_path):
     assert out.splitlines()[-1].endswith(f"pggan generate {faces} --upscale {larger} --grid faces.png")
     code, _, err = pggan("generate", faces, "--upscale", larger, "--count", "2", "--npz", tmp_path / "a.npz")
     assert code == 0 and np.load(tmp_path / "a.npz")["images"].shape == (2, 32, 32, 3), err
+
+    # The table of both: measured as they are.
+    layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(4, "softmax")]
+    keras.Sequential(layers).save(tmp_path / "four.keras")
+    monkeypatch.setattr(pipeline_table, "trained", lambda *_: (faces, larger))
+    for extra, words in (([], "is left out"), (["--features", str(tmp_path / "four.keras")], "IS[four.keras]")):
+        assert cli.main(["portraits", "--images", "16", *extra], command=pipeline_table.main) == 0
+        out = capsys.readouterr().out
+        assert words in out and "with SRGAN" in out and " ± " in out, out
 
 
 def test_a_pipeline_that_was_stopped_says_how_both_go_on(tmp_path):
