@@ -8,6 +8,7 @@ a stage reads the files that have its resolution. Members are stored uncompresse
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import mmap
@@ -234,7 +235,10 @@ class _File:
 
 
 class Shards:
-    """An opened dataset. Raises UserError for a folder that holds none, DamagedFile where the content is not what was written."""
+    """An opened dataset. Raises UserError for a folder that holds none, DamagedFile where the content is not what was written.
+
+    verify: every file is compared with its checksum; once on each machine, while its size and time stay what they are.
+    """
 
     def __init__(self, folder: str | Path, verify: bool = True):
         self.folder = Path(folder)
@@ -262,13 +266,26 @@ class Shards:
             self._largest = [s.get("largest", self.manifest.resolutions[-1]) for s in self.manifest.shards]
         except (TypeError, KeyError, IndexError) as error:
             raise DamagedFile(f"{self.folder / MANIFEST}: incomplete ({error}). Prepare the dataset again.") from None
-        if verify:
+        if verify and not (seen := self._seen()).exists():
             self.verify()
+            with contextlib.suppress(OSError):  # then it is done again the next time
+                seen.parent.mkdir(parents=True, exist_ok=True)
+                seen.touch()
         self._files = [_File(self.folder / s["file"], s["images"]) for s in self.manifest.shards]
         self._arrays: dict[tuple[int, str], np.ndarray] = {}
 
     def __len__(self) -> int:
         return self.manifest.images
+
+    def _seen(self) -> Path:
+        """The file that says that just these files have been verified."""
+        files = []
+        for shard in self.manifest.shards:
+            with contextlib.suppress(OSError):  # what is missing is told by `verify`
+                about = (self.folder / shard["file"]).stat()
+                files.append([shard["sha256"], about.st_size, about.st_mtime_ns, about.st_ino])
+        key = json.dumps([str(self.folder.resolve()), self.manifest.checksum, files])
+        return cache_folder(None) / "seen" / f"verified-{hashlib.sha256(key.encode()).hexdigest()[:24]}"
 
     def verify(self) -> None:
         """Compares every shard with its checksum; names the damaged ones."""

@@ -44,7 +44,9 @@ def command(folder, verify, out):
         folder = cache.brought_here(folder, held, commands.cache_folder(), click.echo)
     elif not shards.is_shards(folder) and (parts := claim.parts(Path(folder))):
         raise UserError(f"{folder}: split into {' and '.join(p.name for p in parts)}: inspect {parts[0]}.")
-    opened = shards.Shards(folder, verify=verify)
+    opened = shards.Shards(folder, verify=False)
+    if verify:
+        opened.verify()
     manifest = opened.manifest
     resolution = max((r for r in manifest.resolutions if r <= 64), default=manifest.resolutions[0])
     mean, bins = statistics(opened, resolution)

@@ -70,6 +70,20 @@ def test_damage_is_named(tmp_path, harm):
         shards.Shards(tmp_path)
 
 
+def test_files_are_compared_once_while_they_stay_what_they_are(tmp_path, monkeypatch):
+    write(tmp_path)
+    compared = []
+    plain = shards._sha256
+    monkeypatch.setattr(shards, "_sha256", lambda path: (compared.append(path.name), plain(path))[1])
+    for _ in range(2):
+        shards.Shards(tmp_path)
+    whole = sorted(f.name for f in tmp_path.glob("*.npz"))
+    assert sorted(compared) == whole
+    os.utime(tmp_path / "shard-00001.npz", (1, 1))
+    shards.Shards(tmp_path)
+    assert sorted(compared) == sorted(2 * whole)
+
+
 def test_no_manifest_no_dataset(tmp_path):
     with pytest.raises(UserError, match="pggan prepare"):
         shards.Shards(tmp_path)
