@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -51,6 +52,9 @@ def find(folder: str) -> list[tuple[str, int, str]]:
         found = system.find(root, detail=True)
         out = []
         for path, info in found.items():
+            if info.get("islink") and os.path.isfile(path):  # as of sets that lie elsewhere, once
+                about = os.stat(path)
+                info = {"size": about.st_size, "mtime": about.st_mtime}
             if info.get("type", "file") != "file":  # a pipe or a socket would be waited for without end
                 continue
             mark = next(

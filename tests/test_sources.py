@@ -147,6 +147,17 @@ def test_a_bomb_in_a_zip_is_not_unpacked(tmp_path, monkeypatch):
     assert "5 MB unpacked, more than 1" in str(bomb.data) and pixels_of(good).shape == (12, 12, 3)
 
 
+def test_links_to_photos_are_photos(tmp_path):
+    """As in the folders that tools make of sets which they keep elsewhere."""
+    (tmp_path / "kept").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "kept" / "a.png")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "b.png").symlink_to(tmp_path / "kept" / "a.png")
+    (tmp_path / "links" / "gone.png").symlink_to(tmp_path / "kept" / "none.png")
+    (item,) = open_source(str(tmp_path / "links")).items(0, 1)
+    assert item.name == "b.png" and item.data == (tmp_path / "kept" / "a.png").read_bytes()
+
+
 def test_a_damaged_member_is_one_bad_image(tmp_path):
     path = write_zip(tmp_path / "photos.zip")
     data = bytearray(path.read_bytes())
