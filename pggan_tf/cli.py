@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from pggan_tf import config as configs
-from pggan_tf import growth, pixels, recipes, terminal
+from pggan_tf import growth, options, pixels, recipes, terminal
 from pggan_tf.errors import DamagedFile, Stopped, TryAgain, UserError, nearest
 
 
@@ -123,54 +123,6 @@ def _shards(config: configs.Config, cache: str | None):
         )
 
 
-def asked(config_file: str | None, given: dict) -> list[configs.Config]:
-    """The completed configs of the runs, one after the other, that --config and the other options of `train` ask for."""
-    if config_file and "recipe" in given:
-        raise UserError("--config and --recipe: give one of them. A config.json is complete.")
-    if "minutes" in given and (plan := given.keys() & {"fade_images", "stable_images", "total_images"}):
-        raise UserError(
-            f"--minutes and {configs.flag(min(plan))}: give one of them. --minutes plans the images itself."
-        )
-    if given.get("recipe") not in recipes.PIPELINES:
-        base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", configs.Config.recipe))
-        return [_completed(base, given if config_file else _with_what_is_there(base, given))]
-    given = dict(given)
-    parts, wanted = recipes.PIPELINES[given.pop("recipe")], []
-    size, minutes = given.pop("target_res", recipes.PIPELINE_RES), given.pop("minutes", None)
-    scale = given.get("scale", configs.Config.scale)
-    for part in parts:
-        own = {"target_res": size // scale if part.small else size} | (
-            {"minutes": minutes * part.share} if minutes else {}
-        )
-        base = dataclasses.replace(recipes.recipe(part.recipe), **part.settings)
-        wanted.append(_completed(base, _with_what_is_there(base, configs.taken_by(base, given) | own)))
-    return wanted
-
-
-def _with_what_is_there(recipe: configs.Config, given: dict) -> dict:
-    """Recipes that measure also measure FID where Inception's graph has been fetched before; and where Keras has kept VGG19, its
-    features, which were learned from photos, take the place of a discriminator's."""
-    from pggan_tf.metrics import features
-    from pggan_tf.shards import cache_folder
-
-    kept = features.kept_file(features.INCEPTION_URL, cache_folder(None))
-    told = given.keys() & {"metrics", "features", "inception_weights"}
-    if recipe.task == "generate" and recipe.metrics and not told and kept.is_file():
-        given = {**given, "metrics": (*recipe.metrics, "fid")}
-    models = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
-    weights = models / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    told = given.keys() & {"content", "vgg_weights"} or given.get("loss") == "none"
-    if recipe.task != "upscale" or recipe.content != "discriminator" or told or not weights.is_file():
-        return given
-    return {**given, "vgg_weights": str(weights)}
-
-
-def _completed(base: configs.Config, given: dict) -> configs.Config:
-    config = configs.complete(_replaced(base, given))
-    configs.check_read(config, given)
-    return config
-
-
 @cli.command()
 @_config_options
 @click.option("--config", "config_file", help="config.json of a run to repeat; other options change it")
@@ -201,12 +153,7 @@ def train(config_file, resume, runs, own_folder, cache, dry_run, workers, worker
 
     cluster = clusters.cluster(workers, worker_index, worker_timeout)
     given = {k: v for k, v in given.items() if v is not None}
-    for name in ("data", "init_from", "vgg_weights", "inception_weights", "features"):
-        kind, colon, place = given.get(name, "").rpartition(":")  # such as pairs:FOLDER
-        if colon and kind == "pairs":
-            given[name] = f"pairs:{os.path.abspath(os.path.expanduser(place))}"
-        elif os.path.exists(given.get(name, "")) and (name != "features" or given[name].endswith(".keras")):
-            given[name] = os.path.abspath(given[name])  # a run may be resumed from another folder
+    given = options.absolute(given)  # a run may be resumed from another folder
     if own_folder and (resume or runs):
         raise UserError(f"--run and {'--resume' if resume else '--runs'}: give one of them.")
     if resume:
@@ -218,7 +165,7 @@ def train(config_file, resume, runs, own_folder, cache, dry_run, workers, worker
         again = functools.partial(_shards_again, cache=cache, moved="data" in given)
         click.echo(session.resume(resume, again, given, cache, click.echo, cluster))
         return
-    wanted = asked(config_file, given)
+    wanted = options.asked(config_file, given, cache)
     if len(wanted) > 1 and cluster.addresses:
         each = " and ".join(f"--recipe {config.recipe}" for config in wanted)
         raise UserError(f"--recipe {given['recipe']} trains one run after the other: on several machines give {each}.")
@@ -303,33 +250,6 @@ def _shards_again(config: configs.Config, environment: dict, cache: str | None, 
         if kept and kept.manifest.checksum == known["checksum"]:
             return kept
     return _shards(config, cache)
-
-
-def _replaced(config: configs.Config, given: dict) -> configs.Config:
-    """Options over a config. A size that is given replaces the one worked out before, in a config.json."""
-    if "target_res" in given and "resolutions" not in given:
-        given = {**given, "resolutions": None}
-    if "resolutions" in given and "target_res" not in given:
-        given = {**given, "target_res": None}
-    every = [f for f in ("snapshot_images", "snapshot_epochs") if f in given]
-    if len(every) == 2:
-        raise UserError("--snapshot-images and --snapshot-epochs: give one of them.")
-    if every:
-        given = {"snapshot_images": None, "snapshot_epochs": None, **given}
-    if "loss" in given or "penalty" in given:  # the former loss's penalty is not the new one's
-        former = {"penalty_weight": None, "penalty_every": None}
-        if "loss" in given:
-            former |= {"penalty": None, "drift": None, "lsgan_targets": None, "label_smoothing": 0.0}
-        if given.get("loss") == "none":  # the generator alone, from the first image to the last
-            former |= {"pretrain_images": 0} | ({"content": "none"} if config.content == "discriminator" else {})
-        given = {**former, **given}
-    if "inception_weights" in given and config.metrics and "metrics" not in given and config.task == "generate":
-        given = {"metrics": tuple(dict.fromkeys([*config.metrics, "fid"])), **given}
-    if "vgg_weights" in given and config.content == "discriminator":  # better features are at hand
-        given = {"content": "vgg19", "adversarial_weight": 1e-3, **given}
-    if given.get("content", config.content) != config.content:
-        given = {"content_weight": None, **given}
-    return dataclasses.replace(config, **given)
 
 
 @cli.command()

@@ -76,7 +76,9 @@ class Config:
     )
     channels: int = option(3, "3 for colour, 1 for gray", ("1", "3"))
     # networks
-    target_res: int | None = option(None, "pixels to grow to, a power of two from 4 to 1024  [64, or the recipe's]")
+    target_res: int | None = option(
+        None, "pixels to grow to, a power of two from 4 to 1024, or any that the network takes  [64, or the recipe's]"
+    )
     resolutions: tuple[int, ...] | None = option(None, "stages to grow through, such as 4,8,16,32,96")
     network: str = option("progressive", "architecture of both networks", tuple(networks.NETWORKS))
     width: int = option(64, "feature maps of the first layer of networks from images to images", least=1)
@@ -494,8 +496,8 @@ def _penalty(config: Config, kind: networks.Kind) -> dict:
         # Arjovsky et al. 2017, algorithm 1: something has to keep the critic's slope small.
         if dead:
             raise UserError(
-                f"--loss {config.loss} without a penalty, with --network progressive: nothing bounds the critic. Give --penalty gp (--loss wgan-gp), --penalty r1 or "
-                "--spectral all."
+                f"--loss {config.loss} without a penalty, with --network progressive: nothing bounds the critic. "
+                "Give --penalty gp (--loss wgan-gp), --penalty r1 or --spectral all."
             )
         changes["weight_clip"] = 0.01
     if penalty == "gp" and norm == "batch":

@@ -176,9 +176,7 @@ RECIPES: dict[str, dict] = {
         "loss": "nonsaturating",
         "pixel": "mse",
         "pixel_weight": 1.0,
-        # With the 1e-3 and 1e-2 that go with VGG's features, D's own bring stripes and ragged edges within minutes.
         "content": "discriminator",
-        "content_weight": 3e-3,
         "adversarial_weight": 3e-4,
         "learning_rate": {4: 2e-3},
         "adam_betas": (0.9, 0.999),
@@ -222,6 +220,8 @@ PIPELINES: dict[str, tuple[Part, ...]] = {
     ),
 }
 PIPELINE_RES = 256
+# What srgan was published with (Ledig et al. 2017, eq. 3), where the weights of VGG19 are at hand.
+WITH_VGG19 = {"content": "vgg19", "adversarial_weight": 1e-3}
 
 
 def recipe(name: str) -> Config:

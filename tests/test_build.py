@@ -88,12 +88,12 @@ def test_a_job_that_is_stopped_again_and_again_ends_the_same(tmp_path, monkeypat
 
 
 def test_real_kills_end_in_the_same_bytes(tmp_path):
-    arguments = ("prepare", "portraits", "--size", "64", "--count", "6000", "--resume")
+    arguments = ("prepare", "portraits", "--size", "64", "--count", "4000", "--resume")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     chance = random.Random(0)
     for _ in range(3):
         process = start("-m", "pggan_tf", *arguments, killed)
-        time.sleep(chance.uniform(0.5, 8))
+        time.sleep(chance.uniform(0.5, 5))
         process.send_signal(signal.SIGKILL)
         process.communicate()
     for out in (whole, killed):
@@ -103,15 +103,15 @@ def test_real_kills_end_in_the_same_bytes(tmp_path):
 
 
 def test_a_stop_signal_saves_and_says_how_to_go_on(tmp_path):
-    process = start("-m", "pggan_tf", "prepare", "portraits", tmp_path / "out", "--size", "128", "--count", "4000")
+    process = start("-m", "pggan_tf", "prepare", "portraits", tmp_path / "out", "--size", "128", "--count", "2000")
     while not (tmp_path / "out" / claim.UNFINISHED / "job.json").exists():
         time.sleep(0.05)
     time.sleep(1.5)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143 and "everything is saved. The same command goes on" in err, err
-    code, out, err = pggan("prepare", "portraits", tmp_path / "out", "--size", "128", "--count", "4000")
-    assert code == 0 and "going on with" in err and len(shards.Shards(tmp_path / "out")) == 4000
+    code, out, err = pggan("prepare", "portraits", tmp_path / "out", "--size", "128", "--count", "2000")
+    assert code == 0 and "going on with" in err and len(shards.Shards(tmp_path / "out")) == 2000
 
 
 def test_what_is_in_the_folder_is_not_touched(photos, tmp_path):

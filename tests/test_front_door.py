@@ -279,6 +279,10 @@ def test_transfer_to_a_higher_resolution(undisturbed, tmp_path):
     refused((code, out, err), "--init-from", "there and .* here", "--fmap-max")
     assert not (tmp_path / "other").exists()
     refused(train(*TINY, "--resolutions", "4,16", "--init-from", undisturbed), "--init-from", "4, 8 px")
+
+
+@pytest.mark.slow
+def test_transfer_is_planned_by_minutes(undisturbed):
     code, out, err = train(
         *TINY, "--target-res", "16", "--init-from", undisturbed, "--batch", "8", "--minutes", "2", "--dry-run"
     )

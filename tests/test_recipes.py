@@ -1,16 +1,17 @@
 """Every recipe takes steps, and its generator can be finished, saved and loaded. Tiny widths."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import cli, recipes, synthesis
 from pggan_tf import config as configs
+from pggan_tf import options, recipes, synthesis
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import features
-from pggan_tf.training import loop
+from pggan_tf.training import loop, session
 
 CLASSES = ("cat", "dog", "eel")
 
@@ -161,31 +162,31 @@ def _no_update(players):
 
 
 def test_a_generator_alone_needs_no_other_options():
-    (config,) = cli.asked(None, {"recipe": "srgan", "loss": "none"})
+    (config,) = options.asked(None, {"recipe": "srgan", "loss": "none"})
     assert config.content == "none" and config.pretrain_images == 0
     (phase,) = configs.schedule(config)
     assert not phase.adversarial
 
 
 def test_a_pipeline_is_two_runs():
-    faces, larger = cli.asked(None, {"recipe": "pggan-separable+srgan", "target_res": 128, "minutes": 10.0})
+    faces, larger = options.asked(None, {"recipe": "pggan-separable+srgan", "target_res": 128, "minutes": 10.0})
     assert (faces.target_res, faces.conv, larger.task, larger.target_res) == (32, "separable", "upscale", 128)
     assert faces.minutes + larger.minutes == 10
-    faces, larger = cli.asked(None, {"recipe": "pggan-separable+srgan", "target_res": 128, "scale": 2})
+    faces, larger = options.asked(None, {"recipe": "pggan-separable+srgan", "target_res": 128, "scale": 2})
     assert (faces.target_res, larger.target_res, larger.scale) == (64, 128, 2)
 
 
 def test_features_of_vgg_are_taken_where_keras_has_them(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    (config,) = cli.asked(None, {"recipe": "srgan"})
+    (config,) = options.asked(None, {"recipe": "srgan"})
     assert (config.content, config.content_weight) == ("discriminator", 0.003)
     weights = tmp_path / "models" / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
     weights.parent.mkdir()
     weights.touch()
-    (config,) = cli.asked(None, {"recipe": "srgan"})
+    (config,) = options.asked(None, {"recipe": "srgan"})
     assert (config.content, config.content_weight, config.vgg_weights) == ("vgg19", 1.0, str(weights))
     for given in ({"content": "discriminator"}, {"loss": "none"}):
-        assert cli.asked(None, {"recipe": "srgan", **given})[0].content != "vgg19"
+        assert options.asked(None, {"recipe": "srgan", **given})[0].content != "vgg19"
 
 
 def test_fid_is_measured_where_its_graph_has_been_fetched(tmp_path, monkeypatch):
@@ -195,11 +196,20 @@ def test_fid_is_measured_where_its_graph_has_been_fetched(tmp_path, monkeypatch)
         if there:
             kept.parent.mkdir()
             kept.touch()
-        assert cli.asked(None, {"recipe": "dcgan"})[0].metrics == measured
-    assert cli.asked(None, {"recipe": "pggan"})[0].metrics is None
-    assert cli.asked(None, {"recipe": "dcgan", "metrics": ("swd",)})[0].metrics == ("swd",)
+        assert options.asked(None, {"recipe": "dcgan"})[0].metrics == measured
+    assert options.asked(None, {"recipe": "pggan"})[0].metrics is None
+    assert options.asked(None, {"recipe": "dcgan", "metrics": ("swd",)})[0].metrics == ("swd",)
 
 
 def test_a_recolorer_is_trained_at_any_size():
-    assert cli.asked(None, {"recipe": "recolor"})[0].resolutions == (96,)
-    assert cli.asked(None, {"recipe": "recolor", "target_res": 48})[0].resolutions == (48,)
+    assert options.asked(None, {"recipe": "recolor"})[0].resolutions == (96,)
+    assert options.asked(None, {"recipe": "recolor", "target_res": 48})[0].resolutions == (48,)
+
+
+def test_few_photos_bring_few_grids():
+    """A grid for each of 6,400 epochs would take longer than the training."""
+    (config,) = options.asked(None, {"recipe": "dcgan", "total_images": 64_000})
+    for images, every in ((10, 320), (400, 400), (30_000, 30_000)):
+        few = types.SimpleNamespace(count=lambda resolution, images=images: images)
+        assert session.with_snapshots(config, 1.0, few).snapshot_images == every
+    assert session.with_snapshots(config, None, few) is config

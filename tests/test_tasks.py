@@ -170,25 +170,12 @@ def test_pairs_are_translated(tmp_path):
     refused(wrong, "6 channels", "Give --task translate")
 
 
+PIPELINE = ["--recipe", "pggan-separable+srgan", "--target-res", "32", "--patch", "16", "--blocks", "1", "--width", "4"]
+PIPELINE += ["--fmap-base", "32", "--fmap-max", "8", "--latent-size", "8", "--portraits", "40", "--batch", "4", *QUICK]
+
+
 def test_a_pipeline_is_trained_by_one_command(tmp_path, monkeypatch, capsys):
-    code, out, err = train(
-        *("--recipe", "pggan-separable+srgan", "--target-res", "32", "--patch", "16", "--blocks", "1", "--width", "4"),
-        *(
-            "--fmap-base",
-            "32",
-            "--fmap-max",
-            "8",
-            "--latent-size",
-            "8",
-            "--portraits",
-            "40",
-            "--batch",
-            "4",
-            "--grid",
-            "4",
-        ),
-        *("--total-images", "64", "--runs", tmp_path, *QUICK),
-    )
+    code, out, err = train(*PIPELINE, "--grid", "4", "--total-images", "64", "--runs", tmp_path)
     assert code == 0, err
     (folder,) = tmp_path.iterdir()
     assert folder.name == "00000-pggan-separable+srgan-portraits-32"
@@ -208,34 +195,8 @@ def test_a_pipeline_is_trained_by_one_command(tmp_path, monkeypatch, capsys):
 
 
 def test_a_pipeline_that_was_stopped_says_how_both_go_on(tmp_path):
-    options = [
-        "--recipe",
-        "pggan-separable+srgan",
-        "--target-res",
-        "32",
-        "--patch",
-        "16",
-        "--blocks",
-        "1",
-        "--width",
-        "4",
-    ]
-    options += [
-        "--fmap-base",
-        "32",
-        "--fmap-max",
-        "8",
-        "--latent-size",
-        "8",
-        "--portraits",
-        "40",
-        "--batch",
-        "4",
-        *QUICK,
-    ]
-    process = start(
-        "train.py", *options, "--runs", tmp_path, "--total-images", "200000", "--checkpoint-minutes", "0.0005"
-    )
+    long = ["--total-images", "200000", "--checkpoint-minutes", "0.0005"]
+    process = start("train.py", *PIPELINE, *long, "--runs", tmp_path)
     wait_for(process, lambda: any(checkpoint.saved(f) for f in tmp_path.glob("*/pggan-separable")))
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate()
@@ -274,20 +235,8 @@ def test_classes_can_be_asked_for(tmp_path, photos):
 def test_horses_are_gray_and_may_be_shown_as_negatives(tmp_path, photos):
     code, out, err = train(
         *("--recipe", "pegasus", "--data", photos, "--resolutions", "4,12", "--upscale-small", "--fmap-base", "32"),
-        *(
-            "--fmap-max",
-            "8",
-            "--batch",
-            "4",
-            "--total-images",
-            "80",
-            "--latent-size",
-            "8",
-            "--runs",
-            tmp_path,
-            "--grid",
-            "4",
-        ),
+        *("--fmap-max", "8", "--batch", "4", "--total-images", "80", "--latent-size", "8", "--runs", tmp_path),
+        *("--grid", "4", *QUICK),
     )
     assert code == 0, err
     run = run_folder(out)

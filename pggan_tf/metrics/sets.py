@@ -223,12 +223,12 @@ def collect(
     for name, found in values.items():
         todo.append(_appending(found, _module(name).values))
     try:
-        low, high = 255, 0
+        low, high = 255, -1  # none seen
         for batch in images.batches(start, stop) if todo else ():
             low, high = min(low, batch.min()), max(high, batch.max())
             for add in todo:
                 add(batch)
-        if todo and low == high:
+        if low == high:
             raise UserError(
                 f"{images.name}: every pixel of its {stop - start:,} images is {low}: there is nothing to measure."
             )

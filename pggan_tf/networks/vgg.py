@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from pggan_tf import objectives
 from pggan_tf.errors import UserError
 
 LAYER = "block5_conv4"
@@ -20,7 +21,7 @@ def features(weights: str | None):
     except Exception as error:  # of the network, of the file, of its content: Keras raises many kinds
         raise UserError(
             f"--content vgg19: the weights of VGG19 cannot be had ({str(error).splitlines()[0][:150]}). "
-            "Give --vgg-weights FILE (vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5), or --content discriminator."
+            f"Give --vgg-weights FILE ({objectives.VGG19_FILE}), or --content discriminator."
         ) from None
     vgg.trainable = False
     network = keras.Model(vgg.input, vgg.get_layer(LAYER).output)

@@ -116,6 +116,16 @@ def _check_devices(config: Config, strategy) -> None:
             )
 
 
+def with_snapshots(config: Config, epochs: float | None, shards: Shards) -> Config:
+    """The config with a snapshot every so many epochs of its images; of a long training on few photos, every several times as many:
+    a grid of each would take longer than the training."""
+    if epochs is None:
+        return config
+    every = max(1, round(epochs * pipeline.kept(shards, config.resolutions[-1], config.held_out)))
+    several = -(-configs.schedule(config)[-1].end // (MOST_SNAPSHOTS * every))
+    return dataclasses.replace(config, snapshot_images=several * every, snapshot_epochs=None)
+
+
 def _own_places(theirs: dict, config: Config) -> Config:
     """The chief's config, with this machine's places."""
     return dataclasses.replace(configs.from_dict(theirs), **{name: getattr(config, name) for name in _PLACES})
@@ -168,13 +178,9 @@ def _start(
     if cluster.chief and not os.access(_existing(folder or Path(parent)), os.W_OK | os.X_OK):
         given = f"--run {folder}" if folder else f"--runs {parent}"
         raise UserError(f"{given}: cannot be written. Choose a folder you may write to.")
-    if config.snapshot_epochs:
-        images = pipeline.kept(shards, config.resolutions[-1], config.held_out)
-        every = max(1, round(config.snapshot_epochs * images))
-        config = dataclasses.replace(config, snapshot_images=every, snapshot_epochs=None)
+    config = with_snapshots(config, asked.snapshot_epochs, shards)
     _check_devices(config, strategy)
     policy = precision.policy(config.precision)
-    epoch = config.snapshot_images if asked.snapshot_epochs else None
     options = {configs.flag(k): v for k, v in configs.to_dict(config).items() if k not in _PLACES}
     cluster.agree(**options, policy=policy, checksum=shards.manifest.checksum)
     measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics and cluster.chief else None
@@ -195,10 +201,10 @@ def _start(
         if measuring:
             say("measuring how long the metrics of every stage take")
             costs = measuring.seconds(gan.ema, shards, config.resolutions)
-        config = loop.planned_for_minutes(config, speeds, time.monotonic() - started, costs)
-    if epoch:  # few photos have many epochs, and a grid of each would take longer than the training
-        whole = -(-configs.schedule(config)[-1].end // (MOST_SNAPSHOTS * epoch))
-        config = dataclasses.replace(config, snapshot_images=whole * epoch)
+        spent = time.monotonic() - started
+        plan = loop.planned_for_minutes(config, speeds, spent, costs)
+        every = with_snapshots(plan, asked.snapshot_epochs, shards).snapshot_images  # and with them, what metrics take
+        config = loop.planned_for_minutes(dataclasses.replace(config, snapshot_images=every), speeds, spent, costs)
     config = _own_places(cluster.everyone(configs.to_dict(config))[0], config)
     phases = configs.schedule(config)
     if dry_run:

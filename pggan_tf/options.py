@@ -1,0 +1,99 @@
+"""What is asked for: a recipe or a config.json, and options over it -> the complete config of every run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from pggan_tf import config as configs
+from pggan_tf import objectives, recipes
+from pggan_tf.config import Config
+from pggan_tf.errors import UserError
+
+
+def absolute(given: dict) -> dict:
+    """The options, those that name a file or folder by its whole path."""
+    out = dict(given)
+    for name in ("data", "init_from", "vgg_weights", "inception_weights", "features"):
+        place = given.get(name, "")
+        kind, pairs, folder = place.partition("pairs:")
+        if name == "data" and pairs and not kind:
+            out[name] = f"pairs:{os.path.abspath(os.path.expanduser(folder))}"
+        elif os.path.exists(place) and (name != "features" or place.endswith(".keras")):
+            out[name] = os.path.abspath(place)
+    return out
+
+
+def asked(config_file: str | None, given: dict, cache: str | None = None) -> list[Config]:
+    """The completed configs of the runs, one after the other, that --config and the other options of `train` ask for."""
+    if config_file and "recipe" in given:
+        raise UserError("--config and --recipe: give one of them. A config.json is complete.")
+    if "minutes" in given and (plan := given.keys() & {"fade_images", "stable_images", "total_images"}):
+        raise UserError(
+            f"--minutes and {configs.flag(min(plan))}: give one of them. --minutes plans the images itself."
+        )
+    if given.get("recipe") not in recipes.PIPELINES:
+        base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", Config.recipe))
+        return [_completed(base, given if config_file else _with_what_is_there(base, given, cache))]
+    given = dict(given)
+    parts, wanted = recipes.PIPELINES[given.pop("recipe")], []
+    size, minutes = given.pop("target_res", recipes.PIPELINE_RES), given.pop("minutes", None)
+    scale = given.get("scale", Config.scale)
+    for part in parts:
+        own = {"target_res": size // scale if part.small else size} | (
+            {"minutes": minutes * part.share} if minutes else {}
+        )
+        base = dataclasses.replace(recipes.recipe(part.recipe), **part.settings)
+        wanted.append(_completed(base, _with_what_is_there(base, configs.taken_by(base, given) | own, cache)))
+    return wanted
+
+
+def _with_what_is_there(recipe: Config, given: dict, cache: str | None) -> dict:
+    """Recipes that measure also measure FID where Inception's graph has been fetched before; and where Keras has kept VGG19, its
+    features, which were learned from photos, take the place of a discriminator's."""
+    from pggan_tf.metrics import features
+    from pggan_tf.shards import cache_folder
+
+    kept = features.kept_file(features.INCEPTION_URL, cache_folder(cache))
+    told = given.keys() & {"metrics", "features", "inception_weights"}
+    if recipe.task == "generate" and recipe.metrics and not told and kept.is_file():
+        given = {**given, "metrics": (*recipe.metrics, "fid")}
+    told = given.keys() & {"content", "vgg_weights"} or given.get("loss") == "none"
+    weights = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / objectives.VGG19_FILE
+    if recipe.task == "upscale" and recipe.content == "discriminator" and not told and weights.is_file():
+        given = {**given, "vgg_weights": str(weights)}
+    return given
+
+
+def _completed(base: Config, given: dict) -> Config:
+    config = configs.complete(_replaced(base, given))
+    configs.check_read(config, given)
+    return config
+
+
+def _replaced(config: Config, given: dict) -> Config:
+    """Options over a config. A size that is given replaces the one worked out before, in a config.json."""
+    if "target_res" in given and "resolutions" not in given:
+        given = {**given, "resolutions": None}
+    if "resolutions" in given and "target_res" not in given:
+        given = {**given, "target_res": None}
+    every = [f for f in ("snapshot_images", "snapshot_epochs") if f in given]
+    if len(every) == 2:
+        raise UserError("--snapshot-images and --snapshot-epochs: give one of them.")
+    if every:
+        given = {"snapshot_images": None, "snapshot_epochs": None, **given}
+    if "loss" in given or "penalty" in given:  # the former loss's penalty is not the new one's
+        former = {"penalty_weight": None, "penalty_every": None}
+        if "loss" in given:
+            former |= {"penalty": None, "drift": None, "lsgan_targets": None, "label_smoothing": 0.0}
+        if given.get("loss") == "none":  # the generator alone, from the first image to the last
+            former |= {"pretrain_images": 0} | ({"content": "none"} if config.content == "discriminator" else {})
+        given = {**former, **given}
+    if "inception_weights" in given and config.metrics and "metrics" not in given and config.task == "generate":
+        given = {"metrics": tuple(dict.fromkeys([*config.metrics, "fid"])), **given}
+    if "vgg_weights" in given and config.content == "discriminator":  # better features are at hand
+        given = {**recipes.WITH_VGG19, **given}
+    if given.get("content", config.content) != config.content:
+        given = {"content_weight": None, **given}
+    return dataclasses.replace(config, **given)
