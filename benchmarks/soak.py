@@ -31,6 +31,7 @@ import click
 ROOT = Path(__file__).parents[1]
 QUIET_SHARE = 0.8  # of the time, that the undisturbed run is planned for: starting anew takes the rest
 CHECKPOINT_MINUTES = 0.1
+PATIENCE = 600.0  # seconds until a session has to have written a checkpoint
 EVENTS = ("SIGKILL", "SIGTERM", "SIGKILL at the start", "disk", "clock")
 MEMORY_MB, HANDLES = 40.0, 2  # may be more at the end than in the middle
 LIBFAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
@@ -305,9 +306,9 @@ def disturb(child: Child, event: str, clock: Clock, disk: Path, rng: random.Rand
         if child.wait(rng.uniform(0, 15)) is None:
             child.process.kill()
         return child.wait()
-    before = newest(only_run(disk))
+    before, deadline = newest(only_run(disk)), time.monotonic() + PATIENCE
     while child.alive() and newest(only_run(disk)) <= before:
-        pass
+        assert time.monotonic() < deadline, f"no checkpoint within {PATIENCE:g} s\n{child.said()}"
     if event == "none" or child.wait(rng.uniform(0, 2 * pause)) is not None:
         return child.wait()
     if event == "disk":
@@ -353,6 +354,8 @@ def main(minutes: float, seed: int, libfaketime: str | None) -> None:
     click.echo(json.dumps(result, indent=1))
     wrong = verdict(result)
     click.echo("\n".join(wrong) or "the same to the last bit; memory and open files flat; no process left over")
+    if result["no_disk"]:
+        click.echo(f"not tried: a disk that fills ({result['no_disk']})")
     sys.exit(bool(wrong))
 
 

@@ -13,16 +13,19 @@ import click
 from pggan_tf import cli
 from pggan_tf import config as configs
 from pggan_tf.errors import UserError, nearest
+from pggan_tf.options import asked
 
 SEVERAL = "multiworker"  # the --strategy that makes one training of several machines
 
 
 @dataclass(frozen=True)
 class Verb:
-    """One use of this project in a script. options: what click made of the words, by parameter."""
+    """One use of this project in a script. options: what click made of the words, by parameter. configs: of the runs that a new
+    training would make."""
 
     name: str
     options: dict
+    configs: tuple[configs.Config, ...] = ()
 
 
 def simple_commands(script: str) -> Iterator[list[str]]:
@@ -83,7 +86,7 @@ def parse(words: Sequence[str], folder: Path = Path()) -> Verb:
     if words[0] == "train" and not options["resume"]:
         given = {k: v for k, v in options.items() if k in configs.FIELDS and v is not None}
         file = options["config_file"]
-        cli.asked(str(folder / file) if file else None, given)
+        return Verb(words[0], options, tuple(asked(str(folder / file) if file else None, given)))
     return Verb(words[0], options)
 
 

@@ -65,6 +65,7 @@ BROKEN = {
     "undefined input": ("${{inputs.target_res}}", "${{inputs.target_size}}", "inputs.target_size.*did you mean inputs.target_res"),
     "undefined output": ("${{outputs.run}}", "${{outputs.runs}}", "outputs.runs.*did you mean outputs.run"),
     "unused input": ("  target_res: 256", "  target_res: 256\n  seed: 1", "inputs.seed.*does not use it"),
+    "undefined in a variable": ("type: command", "type: command\nenvironment_variables: {A: '${{inputs.none}}'}", "inputs.none.*names it"),
     "unknown option": ("--target-res", "--target-resolution", "No such option.*--target-resolution"),
     "unknown value": ("--log mlflow", "--log wandb", "--log wandb: not known"),
     "value of an input": ("  target_res: 256", "  target_res: 100", "--target-res 100.*64 and 128"),
@@ -150,6 +151,9 @@ def test_every_value_of_a_sweep_is_checked(tmp_path):
         ("type: choice, values", "type: choices, values", "search_space.loss: type choices"),
         ("[nonsaturating, lsgan, hinge]", "[]", "search_space.loss: a choice without values"),
         ("${{search_space.loss}}", "hinge", "search_space.loss.*does not use it"),
+        (" --log mlflow", "", "primary_metric best_swd: no trial logs it. Give train --log mlflow"),
+        ("metric: best_swd", "metric: best_sdw", "primary_metric best_sdw: no trial logs it; did you mean best_swd"),
+        ("--metrics swd", "--metrics ms-ssim", "primary_metric best_swd: no trial logs it"),
     ):
         file = tmp_path / "sweep.yml"
         file.write_text(text.replace("../..", str(ROOT)).replace("file:", f"file:{AZUREML}/").replace(old, new))

@@ -178,6 +178,27 @@ def test_a_server_that_comes_back_gets_what_it_missed(tmp_path, monkeypatch):
     assert found["params"]["seed"] == "7" and found["experiment"] == "mine"
 
 
+@NEEDS_MLFLOW
+def test_a_figure_that_is_refused_costs_only_itself():
+    from mlflow.entities import Metric
+    from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
+
+    taken, lines = [], []
+
+    def log_batch(number, metrics):
+        if any(m.key == "bad" for m in metrics):
+            raise MlflowException("no such name", INVALID_PARAMETER_VALUE)
+        taken.extend((m.key, m.step) for m in metrics)
+
+    observer = tracking.MLflow()
+    observer.run, observer._refused = SimpleNamespace(log=lines.append), set()
+    observer._client, observer._number = SimpleNamespace(log_batch=log_batch), "1"
+    names = ["a", "bad", "b", "c", "bad", "d", "e"]
+    observer._log_metrics([Metric(name, 1.0, 0, step) for step, name in enumerate(names)])
+    assert taken == [(name, step) for step, name in enumerate(names) if name != "bad"]
+    assert len(lines) == 1 and "MLflow refuses bad (no such name)" in lines[0]
+
+
 def test_names_for_mlflow():
     assert tracking.metric_name("fid[random]") == "fid.random"
     assert tracking.metric_name("fid[my net.keras]") == "fid.my net.keras"

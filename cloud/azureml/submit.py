@@ -13,7 +13,9 @@ import click
 import yaml
 
 from cloud import commands
+from pggan_tf import metrics
 from pggan_tf.errors import UserError, nearest
+from pggan_tf.training import tracking
 
 TYPES = ("command", "sweep")
 # What Azure's own machines name a workspace by.
@@ -63,7 +65,9 @@ def scripts(job: Mapping) -> list[str]:
     }
     known |= {f"outputs.{k}": [f"/outputs/{k}"] for k in _part(job, "outputs")}
     known |= {f"search_space.{k}": ends(k, v) for k, v in _part(job, "search_space").items()}
-    used = set(_REFERENCE.findall(command))
+    owner = job["trial"] if job["type"] == "sweep" else job
+    settings = " ".join(map(str, _part(owner, "environment_variables").values()))
+    used = set(_REFERENCE.findall(f"{command} {settings}"))
     for name in sorted(used - known.keys()):
         raise UserError(f"${{{{{name}}}}}: the command names it and the job does not; {nearest(name, known)}")
     for name in sorted(known.keys() - used):
@@ -142,6 +146,7 @@ def check(path: Path) -> None:
             commands.check_workers(found, workers)
             for verb in found:
                 check_kept(verb, job)
+                check_objective(verb, job)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -160,6 +165,21 @@ def check_kept(verb: commands.Verb, job: Mapping) -> None:
         )
     if output.get("mode", "rw_mount") != "rw_mount":
         raise UserError(f"outputs mode {output['mode']}: a node that is taken away uploads nothing. Give rw_mount.")
+
+
+def check_objective(verb: commands.Verb, job: Mapping) -> None:
+    """A sweep chooses by a figure that its trials log to MLflow."""
+    if verb.name != "train" or job["type"] != "sweep":
+        return
+    metric = _part(job, "objective").get("primary_metric")
+    for config in verb.configs:
+        if "mlflow" not in (config.log or ()):
+            raise UserError(f"objective.primary_metric {metric}: no trial logs it. Give train --log mlflow.")
+        names = [metrics.full_name(name, Path(config.features).name) for name in config.metrics or ()]
+        judging = [n for n in names if metrics.METRICS[n.partition("[")[0]].better][:1]
+        logged = [*map(tracking.metric_name, names), *(f"best_{tracking.metric_name(n)}" for n in judging)]
+        if metric not in logged:
+            raise UserError(f"objective.primary_metric {metric}: no trial logs it; {nearest(str(metric), logged)}")
 
 
 def check_with_azure(path: Path) -> object:

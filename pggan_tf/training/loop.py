@@ -405,6 +405,8 @@ class Run:
                 rate = count * phase.images_per_step / taken
                 self.speed = 0.8 * self.speed + 0.2 * rate if self.speed else rate
                 steps = max(1, min(4 * steps, round(CALL_SECONDS * self.speed / phase.images_per_step)))
+            elif self.cluster.chief:
+                self.log(f"{phase.name}: built in {taken:.1f} s")
             first = False
             self._observe(phase, sums, count, taken)
             if received is not None:

@@ -47,14 +47,14 @@ class _Optimizer(ABC):
         """gradients: already summed over the replicas, in the order of the variables. factor: the learning rate is multiplied
         with it."""
         step = tf.cast(local(self.step).assign_add(1, read_value=True), tf.float32)
+        powers = [tf.pow(tf.constant(beta), step) for beta in (self.beta1, self.beta2)]
+        rate = self.learning_rate * factor
         for variable, slots, gradient in zip(self.trained, self.slots, gradients):
-            self._update(
-                local(variable).handle, [local(s).handle for s in slots], gradient, step, self.learning_rate * factor
-            )
+            self._update(local(variable).handle, [local(s).handle for s in slots], gradient, powers, rate)
 
     @abstractmethod
-    def _update(self, variable, slots, gradient, step, rate) -> None:
-        """One variable's update, by its resource handles."""
+    def _update(self, variable, slots, gradient, powers, rate) -> None:
+        """One variable's update, by its resource handles. powers: each beta to the number of steps."""
 
 
 class Adam(_Optimizer):
@@ -62,13 +62,13 @@ class Adam(_Optimizer):
 
     SLOTS = ("m", "v")
 
-    def _update(self, variable, slots, gradient, step, rate):
+    def _update(self, variable, slots, gradient, powers, rate):
         tf.raw_ops.ResourceApplyAdam(
             var=variable,
             m=slots[0],
             v=slots[1],
-            beta1_power=tf.pow(tf.constant(self.beta1), step),
-            beta2_power=tf.pow(tf.constant(self.beta2), step),
+            beta1_power=powers[0],
+            beta2_power=powers[1],
             lr=rate,
             beta1=self.beta1,
             beta2=self.beta2,
@@ -82,7 +82,7 @@ class RMSProp(_Optimizer):
 
     SLOTS = ("mean_square", "momentum")
 
-    def _update(self, variable, slots, gradient, step, rate):
+    def _update(self, variable, slots, gradient, powers, rate):
         tf.raw_ops.ResourceApplyRMSProp(
             var=variable,
             ms=slots[0],

@@ -90,13 +90,32 @@ MOST_SNAPSHOTS = 200  # of a run that takes one every so many epochs
 _PLACES = ("data", "init_from", "vgg_weights", "inception_weights")
 
 
-def _check_devices(config: Config, strategy) -> None:
+SHARED_SECONDS = 90.0  # a mounted folder may show a file that late to other machines
+
+
+def _await(path: Path, cluster: Cluster) -> Path:
+    """A file that the chief sees, once it is seen here too."""
+    deadline = time.monotonic() + SHARED_SECONDS
+    while not path.is_file():
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"{path}: {cluster.name(0)} has it, and it is not here. The run's folder has to lie where all machines see it."
+            )
+        time.sleep(0.5)
+    return path
+
+
+def _check_devices(config: Config, strategy, say) -> None:
     """Refuses batches that the devices cannot share."""
     import tensorflow as tf
 
-    if tf.config.list_logical_devices("GPU"):
-        tf.config.experimental.enable_op_determinism()  # else a resumed run would differ in the last bits
     devices = strategy.num_replicas_in_sync
+    if tf.config.list_logical_devices("GPU"):
+        if config.conv == "separable" and not precision.by_xla(config, strategy):
+            # TensorFlow has no depthwise convolution of this kind for GPUs, and would refuse to train.
+            say("separable convolutions on GPUs without XLA: a resumed run goes on to rounding, not to the last bit")
+        else:
+            tf.config.experimental.enable_op_determinism()  # else a resumed run would differ in the last bits
     if config.xla == "on" and (devices > 1 or config.degrade):
         what = f"{devices} devices talk within a step" if devices > 1 else "--degrade writes JPEG"
         raise UserError(f"--xla on: {what}, which XLA does not compile here. Give --xla off.")
@@ -150,8 +169,9 @@ def start(
     """
     with distribution.joined(config.strategy, cluster) as strategy:
         begun = bool(folder) and not dry_run and (folder / runs.CONFIG).is_file()
-        if cluster.everyone(begun)[0]:  # as the chief sees it: a shared folder may show it to the others later
+        if cluster.everyone(begun)[0]:  # as the chief sees it
             asked = config
+            _await(folder / runs.CONFIG, cluster)
             config, environment = runs.read(folder)
             runs.check_same(folder, asked, environment, FREE_ON_RESUME)
             config = dataclasses.replace(config, **{name: getattr(asked, name) for name in FREE_ON_RESUME})
@@ -179,7 +199,7 @@ def _start(
         given = f"--run {folder}" if folder else f"--runs {parent}"
         raise UserError(f"{given}: cannot be written. Choose a folder you may write to.")
     config = with_snapshots(config, asked.snapshot_epochs, shards)
-    _check_devices(config, strategy)
+    _check_devices(config, strategy, say)
     policy = precision.policy(config.precision)
     options = {configs.flag(k): v for k, v in configs.to_dict(config).items() if k not in _PLACES}
     cluster.agree(**options, policy=policy, checksum=shards.manifest.checksum)
@@ -293,7 +313,7 @@ def _check_data(folder: Path, shards: Shards, environment: dict) -> None:
 
 def _resume(folder: Path, config: Config, policy: str, shards: Shards, cache, say, cluster: Cluster, strategy) -> None:
     cluster.trains(folder)
-    _check_devices(config, strategy)
+    _check_devices(config, strategy, say)
     measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics and cluster.chief else None
     log = runs.Log(folder, say) if cluster.chief else say
     phases = configs.schedule(config)
@@ -301,12 +321,14 @@ def _resume(folder: Path, config: Config, policy: str, shards: Shards, cache, sa
         with strategy.scope():
             gan = loop.build(config, policy, shards.manifest.classes)
         run = loop.Run(config, folder, shards, gan, strategy, log, phases, measuring=measuring, cluster=cluster)
-        if checkpoint.saved(folder):
-            arrays, meta = checkpoint.newest(folder, log)
-            cluster.agree(checkpoint=meta["images_seen"])
+        found = checkpoint.newest(folder, log) if cluster.chief and checkpoint.saved(folder) else None
+        images = cluster.everyone(found and found[1]["images_seen"])[0]
+        if images is not None:
             if cluster.chief:
                 checkpoint.tidy(folder)
-            run.restore(arrays, meta)
+            else:
+                found = checkpoint.read(_await(checkpoint.path_for(folder, images), cluster))
+            run.restore(*found)
         elif config.init_from:
             loop.load_weights(gan, checkpoint.newest(Path(config.init_from), log)[0], config.init_from)
         if cluster.chief:

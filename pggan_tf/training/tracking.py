@@ -66,6 +66,7 @@ class MLflow:
         self.run, self.folder = run, run.folder
         self._client = self._status = None
         self._position = 0  # bytes of stats.jsonl that the server has
+        self._refused: set[str] = set()
         self._steps: dict[str, int] = {}  # metric -> step up to which the server had it when it was first asked
         self._new, self._ending = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
@@ -177,10 +178,26 @@ class MLflow:
         now = int(time.time() * 1000)
         for start in range(0, len(metrics), BATCH["metrics"]):
             part = [Metric(name, value, now, step) for name, value, step in metrics[start : start + BATCH["metrics"]]]
-            self._client.log_batch(self._number, metrics=part)
+            self._log_metrics(part)
         for start in range(0, len(params), BATCH["params"]):
             part = [Param(*param) for param in params[start : start + BATCH["params"]]]
             self._client.log_batch(self._number, params=part)
+
+    def _log_metrics(self, part: list):
+        """What the server will never take must not hold up what comes after: one figure in its batch costs only itself."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.log_batch(self._number, metrics=part)
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            if len(part) > 1:
+                for half in (part[: len(part) // 2], part[len(part) // 2 :]):
+                    self._log_metrics(half)
+            elif part[0].key not in self._refused:
+                self._refused.add(part[0].key)
+                self.run.log(f"MLflow refuses {part[0].key} ({str(error).splitlines()[0]}); it is in {STATS}")
 
     def _had(self, name: str) -> int:
         """The last step of a metric that the server had when it was first asked, or -1. A resumed run makes again what a

@@ -46,8 +46,9 @@ class GAN:
 
     generator, discriminator: networks that take (x, resolution=, alpha=), see networks; without a discriminator all phases are
     the generator's alone. task: what images are turned into; content: images [N,H,W,3] in -1..1 -> features, for an objective
-    whose content is 'vgg19'. discriminator_rate: its learning rate relative to the generator's. augment: 'none', 'diff' or 'ada', see augment.py. weight_clip: the discriminator's trained
-    weights stay within plus and minus this (Arjovsky et al. 2017, algorithm 1). sync_batch: layers that look at a batch look at that of
+    whose content is 'vgg19'. discriminator_rate: its learning rate relative to the generator's. augment: 'none', 'diff' or 'ada',
+    see augment.py. weight_clip: the discriminator's trained weights stay within plus and minus this (Arjovsky et al. 2017,
+    algorithm 1). sync_batch: layers that look at a batch look at that of
     all replicas, see `replicas`. objective_at: the objective of a resolution.
     ema: a second generator, the moving average (Karras et al. 2018, appendix A.1: 0.999 per step; here as a half-life in
     images, so that it does not depend on the batch).
@@ -313,4 +314,5 @@ class GAN:
             self.generator.variables_at(phase.resolution, phase.fade),
         )
         for average, weight in pairs:
-            local(average).assign_sub((1 - keep) * (local(average) - local(weight)))
+            average, weight = local(average), local(weight)
+            tf.raw_ops.ResourceApplyGradientDescent(var=average.handle, alpha=1 - keep, delta=average - weight)
