@@ -175,7 +175,7 @@ class Config:
         "images between two measurements; by default at every snapshot, but for at most a tenth of --minutes",
         least=1,
     )
-    # More than there are features, 448 or 2048, so that they have a covariance; few enough to be measured often.
+    # More than there are features, 496 or 2048, so that they have a covariance; few enough to be measured often.
     metrics_images: int = option(2_500, "images that are measured, of the data and of the generator", least=2)
     features: str = option("inception", "what metrics see: inception, random, a keras.applications name, a .keras file")
     inception_weights: str | None = option(None, "file or address of inception-2015-12-05; by default fetched once")
