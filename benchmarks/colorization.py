@@ -7,10 +7,12 @@ DIR: photos that no RUN has seen, anything `pggan prepare` reads; squares of the
 
 from __future__ import annotations
 
+import sys
+
 import click
 import numpy as np
 
-from pggan_tf import colour, pixels, terminal
+from pggan_tf import cli, colour, pixels, terminal
 from pggan_tf.convert import conversion
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import colorfulness
@@ -96,8 +98,4 @@ def main(source: str, runs: tuple[str, ...], count: int) -> None:
 
 
 if __name__ == "__main__":
-    import sys
-
-    from pggan_tf import cli
-
     sys.exit(cli.main(command=main))

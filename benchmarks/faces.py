@@ -6,6 +6,7 @@ python -m benchmarks.faces DIR
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 
@@ -13,6 +14,7 @@ import click
 import numpy as np
 
 from benchmarks import measure
+from pggan_tf import cli
 
 
 def plain_loop(folder: str, limit: int) -> dict:
@@ -99,4 +101,4 @@ def main(folder: str, limit: int, size: int, min_face: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.main(command=main))

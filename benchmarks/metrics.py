@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import click
 import numpy as np
+
+from pggan_tf import cli
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -54,4 +57,4 @@ def main(names, count, resolution):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.main(command=main))

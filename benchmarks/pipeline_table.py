@@ -13,6 +13,8 @@ from pathlib import Path
 
 import click
 
+from pggan_tf import cli
+from pggan_tf.errors import UserError
 from pggan_tf.shards import cache_folder
 
 
@@ -22,12 +24,14 @@ def trained(data: str, minutes: float, folder: str) -> tuple[Path, Path]:
     parts = ["pggan-separable", "srgan"]
     command = [sys.executable, "train.py", "--recipe", "+".join(parts), "--minutes", str(minutes)]
     command += [] if data == "portraits" else ["--data", data, "--upscale-small"]
-    subprocess.run([*command, "--run", str(Path(folder).absolute())], check=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run([*command, "--run", str(Path(folder).absolute())], cwd=Path(__file__).parents[1])
+    if done.returncode:
+        raise UserError(f"training ended with exit code {done.returncode}, as it says above. The same command goes on.")
     return tuple(Path(folder) / part for part in parts)
 
 
 def sets_of(faces: Path, larger: Path, count: int):
-    """(name, seconds an image, metrics.sets.Images) of the generator's images, small and enlarged, and of the real ones."""
+    """(name, seconds an image, metrics.sets.Images) of the generator's images, small and enlarged, and of twice as many real ones."""
     import numpy as np
 
     from pggan_tf import pipeline, synthesis
@@ -49,7 +53,7 @@ def sets_of(faces: Path, larger: Path, count: int):
     second = time.perf_counter() - begun
     held = [Shards(runs.read(folder)[1]["dataset"]["folder"]) for folder in (faces, larger)]
     real = [
-        s.read(i.shape[1], pipeline.order(np.arange(min(count, len(s))), len(s), 0)[0])
+        s.read(i.shape[1], pipeline.order(np.arange(min(2 * count, len(s))), len(s), 0)[0])
         for s, i in zip(held, (small, large))
     ]
     return [
@@ -64,7 +68,8 @@ def sets_of(faces: Path, larger: Path, count: int):
 @click.option("--images", default=2000, show_default=True, help="of each set")
 @click.option(
     "--features",
-    help="classes for the Inception score: inception, a keras.applications network, a .keras file  [left out]",
+    help="classes for the Inception score: inception, a keras.applications network, a .keras file  [inception, where its graph was "
+    "fetched before; else left out]",
 )
 @click.option("--inception-weights", help="file or address of the graph, for --features inception  [fetched once]")
 @click.option(
@@ -78,6 +83,8 @@ def main(data: str, minutes: float, images: int, features: str | None, inception
     from pggan_tf.metrics import sets
 
     cache = cache_folder(None)
+    if not features and known.kept_file(known.INCEPTION_URL, cache).is_file():
+        features = known.INCEPTION
     seen = known.load(features, inception_weights or known.INCEPTION_URL, cache, print) if features else None
     names = ("swd", "ms-ssim", "is") if seen else ("swd", "ms-ssim")
     sets.check(names, seen)
@@ -88,7 +95,7 @@ def main(data: str, minutes: float, images: int, features: str | None, inception
     folders = trained(str(Path(data).resolve()) if Path(data).exists() else data, minutes, run)
     caveats: dict[str, None] = {}
     for name, seconds, made, real in sets_of(*folders, images):
-        half = min(images, real.count) // 2
+        half = min(images, real.count // 2)
 
         def figures(other, begin, real=real, half=half):
             one = sets.collect(names, real, 0, half, seen, cache)
@@ -113,4 +120,4 @@ def main(data: str, minutes: float, images: int, features: str | None, inception
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.main(command=main))

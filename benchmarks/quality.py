@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from pggan_tf import cli
 from pggan_tf.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +56,11 @@ def trained(form: str, data: str, resolution: int, minutes: float, out: Path, ev
     command += ["--metrics", "swd,fid", "--features", "random", "--metrics-every", every]
     if data != "portraits":
         command += ["--data", Path(data).absolute() if Path(data).exists() else data]
-    subprocess.run([str(word) for word in command], cwd=ROOT, check=True)
+    done = subprocess.run([str(word) for word in command], cwd=ROOT)
+    if done.returncode:
+        raise UserError(
+            f"{form}: training ended with exit code {done.returncode}, as it says above. The same command goes on."
+        )
     return folder
 
 
@@ -120,6 +125,4 @@ def main(sources: tuple[str, ...], resolution: int, minutes: float, every: int, 
 
 
 if __name__ == "__main__":
-    from pggan_tf import cli
-
     sys.exit(cli.main(command=main))

@@ -19,6 +19,7 @@ import time
 import click
 
 from benchmarks import measure
+from pggan_tf import cli
 from pggan_tf.training import cluster as clusters
 
 MESSAGES_PER_STEP = 3  # the gradients of D, those of G, the figures for the log
@@ -207,4 +208,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.main(command=main))

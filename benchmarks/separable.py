@@ -6,10 +6,12 @@ python -m benchmarks.separable                     # 16, 32, 64, 128 px in float
 from __future__ import annotations
 
 import statistics
+import sys
 
 import click
 
 from benchmarks import measure
+from pggan_tf import cli
 
 
 def step(resolution: int, batch: int, conv: str, precision: str) -> dict:
@@ -55,4 +57,4 @@ def main(batch: int, resolutions: str, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.main(command=main))

@@ -28,6 +28,8 @@ from pathlib import Path
 
 import click
 
+from pggan_tf import cli
+
 ROOT = Path(__file__).parents[1]
 QUIET_SHARE = 0.8  # of the time, that the undisturbed run is planned for: starting anew takes the rest
 CHECKPOINT_MINUTES = 0.1
@@ -360,4 +362,4 @@ def main(minutes: float, seed: int, libfaketime: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.main(command=main))

@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 
 from benchmarks import measure
+from pggan_tf import cli
 
 
 def ours(
@@ -204,4 +205,4 @@ def main(resolution: int, batch: int, rounds: int, every: bool, out: str | None,
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.main(command=main))

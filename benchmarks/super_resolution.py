@@ -8,12 +8,13 @@ DIR holds photos, or pairs named ..._HR.png and ..._LR.png.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 import numpy as np
 
-from pggan_tf import colour, photos, pixels, terminal
+from pggan_tf import cli, colour, photos, pixels, terminal
 from pggan_tf.convert import conversion, upscale
 from pggan_tf.errors import UserError
 
@@ -102,8 +103,4 @@ def main(folder: str, runs: tuple[str, ...], scale: int) -> None:
 
 
 if __name__ == "__main__":
-    import sys
-
-    from pggan_tf import cli
-
     sys.exit(cli.main(command=main))

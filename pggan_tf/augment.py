@@ -70,11 +70,12 @@ def cutout(x, seed, parts=1):
 
 
 STEPS = (brightness, saturation, contrast, translation, cutout)
+PLACES = (translation, cutout)  # of whatever has a place: lightness, pairs of images
 
 
-def augmented(x, seed, probability=None, parts: int = 1):
+def augmented(x, seed, probability=None, parts: int = 1, steps=STEPS):
     """Every step for every image, or each with `probability` (a scalar tensor). parts: batches in x, see replicas.uniform."""
-    for number, step in enumerate(STEPS):
+    for number, step in enumerate(steps):
         changed = step(x, seed, parts)
         if probability is not None:
             chance = _uniform(seed, 10 + number, x, parts, 0.0, 1.0)

@@ -120,6 +120,7 @@ def _shards(config: configs.Config, cache: str | None):
             count=config.portraits,
             say=click.echo,
             progress=progress,
+            check_classes=lambda classes: configs.network_options(config, classes),
         )
 
 
@@ -226,14 +227,12 @@ def _data(config: configs.Config, folder: Path | None, cache: str | None, dry_ru
     if claimed:
         run.claim(folder)
     try:
-        shards = _shards_again(config, run.read(folder)[1], cache, moved=False) if begun else _shards(config, cache)
-        configs.network_options(config, shards.manifest.classes)
+        return _shards_again(config, run.read(folder)[1], cache, moved=False) if begun else _shards(config, cache)
     except UserError:
         if claimed and not was_there:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
-    return shards
 
 
 def _shards_again(config: configs.Config, environment: dict, cache: str | None, moved: bool):

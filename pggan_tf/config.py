@@ -386,7 +386,7 @@ def _check_task(config: Config, kind: networks.Kind) -> None:
                     f"{flag(name)} {getattr(config, name)} with --task generate: it belongs to tasks from images to images."
                 )
         return
-    for name, allowed in (("channels", 3), ("augment", "none"), ("conditional", False)):
+    for name, allowed in (("channels", 3), ("conditional", False)):
         if getattr(config, name) != allowed:
             raise UserError(f"{flag(name)} with --task {config.task}: it belongs to --task generate.")
     if config.patch and not kind.any_size:
@@ -394,6 +394,11 @@ def _check_task(config: Config, kind: networks.Kind) -> None:
     if config.content == "vgg19" and config.task not in ("upscale", "translate"):
         raise UserError(
             f"--content vgg19 with --task {config.task}: it looks at red, green and blue. Give discriminator."
+        )
+    if config.augment != "none" and config.content == "discriminator":
+        raise UserError(
+            f"--augment {config.augment} with --content discriminator: the features of images that were moved apart cannot be "
+            "compared. Give --content none or vgg19."
         )
     if not adversarial and config.content != "none":
         raise UserError(f"--content {config.content} with --loss none: it goes with a discriminator.")
@@ -566,7 +571,15 @@ def check_read(config: Config, given: Iterable[str]) -> None:
             raise UserError(f"{flag(name)}: nothing would read it: {read[name][1]}.")
 
 
-_OF_DISCRIMINATORS = ("critic_steps", "weight_clip", "discriminator_rate", "update", "drift", "adversarial_weight")
+_OF_DISCRIMINATORS = (
+    "augment",
+    "critic_steps",
+    "weight_clip",
+    "discriminator_rate",
+    "update",
+    "drift",
+    "adversarial_weight",
+)
 
 
 def complete(config: Config) -> Config:

@@ -13,11 +13,13 @@ from pggan_tf.objectives import tf
 
 class Task(ABC):
     """Images are [N, H, W, C] in -1..1. given_channels, output_channels, shown_channels: of what the generator takes, of what
-    it makes, and of what the discriminator sees of it. None: those of the data."""
+    it makes, and of what the discriminator sees of it. None: those of the data. shows_an_image: what the discriminator sees is
+    one image in -1..1, whose colours may be changed as an image's."""
 
     given_channels: int | None = None
     output_channels: int | None = 3
     shown_channels: int | None = 3
+    shows_an_image = True
 
     @abstractmethod
     def given(self, images, seed):
@@ -67,6 +69,7 @@ class Colorize(Task):
     colorizer). The discriminator sees all three."""
 
     given_channels, output_channels = 1, 2
+    shows_an_image = False
 
     def given(self, images, seed):
         return colour.split_lab(images * 0.5 + 0.5)[0]
@@ -132,6 +135,7 @@ class Translate(Task):
     """One image to another: the data has six channels, of which the first three are given, or, in reverse, the others."""
 
     given_channels, shown_channels = 3, 6
+    shows_an_image = False
 
     def __init__(self, reverse: bool):
         self.reverse = reverse

@@ -95,8 +95,12 @@ def shards_for(
     crop: str = "centre",
     say: Callable[[str], None],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    check_classes: Callable[[Sequence[str]], object] = lambda classes: None,
 ) -> shards.Shards:
-    """Opens `location` as shards: a folder of shards as it is; every other source by way of the cache, by its content."""
+    """Opens `location` as shards: a folder of shards as it is; every other source by way of the cache, by its content.
+
+    check_classes: refuses classes that are of no use, before anything is prepared.
+    """
     root = cache_folder(cache)
     location = location or "portraits"
     held = storage.manifest(location, shards.MANIFEST) if storage.is_remote(location) else None
@@ -120,6 +124,7 @@ def shards_for(
             )
         for resolution in resolutions:
             opened.stored_for(resolution)
+        check_classes(opened.manifest.classes)
         return _uncompressed(opened, root, say)
     job = prepare.job(
         [location],
@@ -131,6 +136,7 @@ def shards_for(
         crop=crop,
         count=count,
     )
+    check_classes(job.source.classes)
     options = {k: v for k, v in job.options.items() if k != "sources"}  # by content, not by place
     job = dataclasses.replace(job, options=options)
     name = Path(location.rstrip("/").replace(":", "-")).name

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from pggan_tf import pixels, synthesis
 from pggan_tf.explore import interpolate, neighbours
+from pggan_tf.shards import Shards
 from tests.conftest import TINY, pggan, run_folder, train
 from tests.test_front_door import refused
 
@@ -254,6 +256,23 @@ def test_nearest_finds_copies_mirrored_ones_and_no_others(run):
     # An image is not its own neighbour.
     numbers, distances = neighbours.nearest(images[:1], shards, 1, mirror=True, own=[7])
     assert numbers[0, 0] != 7 and distances[0, 0] > 0
+
+
+def test_copies_are_found_where_smaller_photos_were_kept(tmp_path):
+    rng, photos = np.random.default_rng(0), tmp_path / "photos"
+    photos.mkdir()
+    for i in range(10):
+        side = 32 if i % 2 else 64
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), np.uint8)).save(photos / f"{i}.png")
+    code, _, err = pggan("prepare", photos, tmp_path / "shards", "--size", "64", "--keep-small")
+    assert code == 0, err
+    data = Shards(tmp_path / "shards")
+    assert (data.count(32), data.count(64)) == (10, 5)
+    copies = data.read(64, np.arange(5))
+    known = SimpleNamespace(latent_size=4, classes=())
+    sampler = SimpleNamespace(generator=known, images=lambda z, stage, **options: copies)
+    found = neighbours.check(sampler, 64, data, range(5), 2, mirror=False)
+    assert (found.distances[:, 0] == 0).all() and (found.near[:, 0] == found.samples).all()
 
 
 def test_neighbours(run, tmp_path):

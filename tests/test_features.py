@@ -59,7 +59,9 @@ def graph(tmp_path_factory):
 def test_inception_runs_as_its_graph_says(graph):
     """Enlarged as TensorFlow 1 did, scaled, normalised, averaged; logits without bias."""
     found = features.inception(graph)
-    assert (found.size, found.classes, found.name, found.caveat) == (POOLED, CLASSES, "inception", "")
+    assert (found.size, found.classes, found.name) == (POOLED, CLASSES, "inception")
+    assert f"{POOLED} features and {CLASSES} classes; that of FID has 2048 and 1008" in found.caveat
+    assert features.Features("inception", "", 2048, 1008, found.compute).caveat == ""
     assert found.key == hashlib.sha256(graph.read_bytes()).hexdigest()
     # Output pixel i looks at i * n / 299: neither corners nor pixel centres are aligned.
     h, w = IMAGES.shape[1:3]
@@ -96,6 +98,8 @@ def test_weights_are_fetched_once_and_held_against_their_checksum(graph, tmp_pat
     assert features.load("inception", address, cache).key == hashlib.sha256(graph.read_bytes()).hexdigest()
     assert features.weights_file(f"{address}#sha256={digest}", cache, pytest.fail) == kept
     archive.unlink()
+    with pytest.raises(UserError, match="expected was 1234"):  # mistyped: what is kept stays
+        features.weights_file(f"{address}#sha256=1234", cache)
     assert features.weights_file(address, cache, pytest.fail) == kept  # fetched once
     kept.write_bytes(kept.read_bytes() + b"?")
     with pytest.raises(UserError, match=f"expected was {digest}"):

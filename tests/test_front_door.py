@@ -99,6 +99,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(undisturbed, tmp_path, numb
     code, out, err = train("--resume", run)
     assert code == 0, err
     assert run_folder(out) == run
+    way = "one-stage: the generator is trained on"
+    assert way in out and way in (undisturbed / "log.txt").read_text()
     assert_same_run(undisturbed, run)
     generators = [
         np.load(p)["images"] for p in (sample(undisturbed, tmp_path / "a.npz"), sample(run, tmp_path / "b.npz"))

@@ -1,5 +1,6 @@
 """What images are turned into, and runs that learn from images to images: real processes, stopped and resumed."""
 
+import json
 import signal
 
 import keras
@@ -94,12 +95,13 @@ IMAGE_RECIPES = {
     "recolor": ["--recipe", "recolor", "--target-res", "16", "--width", "8", "--batch", "8"],
     "real photos": [*UPSCALE, "--degrade", "--discriminator-norm", "group"],
     "two-stage": [*COLORIZE, "--update", "two-stage", "--critic-steps", "2"],
+    "augmented": [*COLORIZE, "--augment", "ada"],
 }
 
 
 @pytest.mark.parametrize(
     "name",
-    ["colorize", *(pytest.param(n, marks=pytest.mark.slow) for n in (*IMAGE_RECIPES, "two-stage") if n != "colorize")],
+    ["colorize", *(pytest.param(n, marks=pytest.mark.slow) for n in IMAGE_RECIPES if n != "colorize")],
 )
 def test_a_killed_run_from_images_goes_on_as_if_it_had_not_been(name, tmp_path):
     common = [*IMAGE_RECIPES[name], *QUICK, "--portraits", "60", "--total-images", "1600"]
@@ -122,7 +124,7 @@ def test_a_killed_run_from_images_goes_on_as_if_it_had_not_been(name, tmp_path):
         np.testing.assert_array_equal(ours[variable], theirs[variable], err_msg=variable)
     for path in whole.glob("fakes-*.png"):
         assert path.read_bytes() == (stopped / path.name).read_bytes()
-    task = {"srgan": "upscale", "real photos": "upscale", "two-stage": "colorize"}.get(name, name)
+    task = {"srgan": "upscale", "real photos": "upscale", "recolor": "recolor"}.get(name, "colorize")
     assert synthesis.load(whole).task == task
     refused(pggan("generate", whole, "--grid", tmp_path / "x.png"), "was trained to", "not to generate")
 
@@ -221,6 +223,11 @@ def test_classes_can_be_asked_for(tmp_path, photos):
     )
     assert code == 0, err
     run = run_folder(out)
+    assert "two-stage: the discriminator's steps, then the generator's" in (run / "log.txt").read_text()
+    # At every epoch of the twelve photos, in whole batches: a grid, and figures.
+    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    assert [line["images"] for line in lines if "swd" in line.get("metrics", {})] == [12, 24, 36, 48]
+    assert [int(p.stem.split("-")[-1]) for p in sorted(run.glob("fakes-*.png"))][-4:] == [12, 24, 36, 48]
     made = {}
     for name in ("cats", "dogs"):
         code, out, err = pggan("generate", run, "--class", name, "--seeds", "0-3", "--npz", tmp_path / f"{name}.npz")
@@ -229,7 +236,9 @@ def test_classes_can_be_asked_for(tmp_path, photos):
     assert made["cats"].shape == (4, 16, 16, 3) and (made["cats"] != made["dogs"]).any()
     refused(pggan("generate", run, "--class", "cows", "--grid", tmp_path / "x.png"), "--class cows", "dogs or cats")
     flat = photos / "cats"
-    refused(train("--conditional", "--data", flat, "--target-res", "16", "--runs", tmp_path), "the data has no classes")
+    command = ["--conditional", "--data", flat, "--target-res", "16", "--runs", tmp_path, "--cache", tmp_path / "cache"]
+    refused(train(*command), "the data has no classes")
+    assert not (tmp_path / "cache" / "shards").exists(), "nothing is prepared in vain"
 
 
 def test_horses_are_gray_and_may_be_shown_as_negatives(tmp_path, photos):
@@ -268,7 +277,8 @@ def test_horses_are_gray_and_may_be_shown_as_negatives(tmp_path, photos):
         (["--recipe", "srgan", "--patch", "98"], ["--scale 4", "not a multiple"]),
         (["--recipe", "srgan", "--patch", "512"], ["--patch 512", "128"]),
         (["--recipe", "colorize", "--target-res", "48"], ["nearest are 32 and 64"]),
-        (["--recipe", "colorize", "--augment", "diff"], ["--augment with --task colorize"]),
+        (["--recipe", "srgan", "--augment", "diff"], ["--augment diff with --content discriminator", "vgg19"]),
+        (["--recipe", "recolor", "--augment", "diff"], ["--augment"]),
         (["--recipe", "colorize", "--content", "vgg19"], ["--content vgg19", "discriminator"]),
         (["--recipe", "colorize", "--generator-norm", "pixel"], ["takes batch, group, none"]),
         (["--pixel", "l1"], ["--pixel l1 with --task generate"]),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import one_stage
+from benchmarks import measure, one_stage
 from pggan_tf import config as configs
 from pggan_tf import recipes
 from pggan_tf.objectives import ADVERSARIAL, PENALTIES, Objective, pixel_loss
@@ -22,18 +22,18 @@ class Networks:
     """A small generator and discriminator in the given float type, with smooth activations.
 
     kind: how the discriminator sees a batch: each sample by itself, mixed over the batch (batch normalisation), mixed in
-    groups of four (minibatch stddev), as a map of logits, or with classes. bias: added to every logit.
+    groups of four (minibatch stddev), as a map of logits, or with classes. bias: added to every logit; scale: multiplies it before.
     """
 
     GROUPS = {"alone": 1, "batch": 0, "groups": 4, "map": 1, "classes": 1}
     shape = (SIZE, SIZE, 3)  # of a real
     features = False  # whether `judge` gives what is before the last layer too
 
-    def __init__(self, kind, dtype, bias=0.0):
+    def __init__(self, kind, dtype, bias=0.0, scale=1.0):
         self.maps, rng = kind == "map", np.random.default_rng(0)
         weight = lambda *shape: tf.Variable(rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1])), dtype=dtype)  # noqa: E731
         outputs = 1 + CLASSES if kind == "classes" else 1
-        self.kind, self.bias = kind, tf.constant(bias, dtype)
+        self.kind, self.bias, self.scale = kind, tf.constant(bias, dtype), tf.constant(scale, dtype)
         self.g = [weight(LATENT + CLASSES, SIZE * SIZE * 2), weight(3, 3, 2, 3)]
         self.d = [weight(3, 3, 3, 4), weight(3, 3, 4, 4), weight(SIZE * SIZE // 4 * (4 + (kind == "groups")), outputs)]
         self.head = weight(1, 1, 4, 1)
@@ -60,12 +60,12 @@ class Networks:
             x = (x - mean) / tf.sqrt(variance + 1e-3)
         x = tf.nn.softplus(tf.nn.conv2d(x, self.d[1], 1, "SAME"))
         if self.kind == "map":
-            return tf.nn.conv2d(x, self.head, 1, "SAME") + self.bias, x
+            return tf.nn.conv2d(x, self.head, 1, "SAME") * self.scale + self.bias, x
         if self.kind == "groups":
             y = tf.reshape(x, [-1, 4, *x.shape[1:]])
             y = tf.sqrt(tf.math.reduce_variance(y, axis=1) + 1e-3)
             x = tf.concat([x, tf.repeat(tf.reduce_mean(y, -1, keepdims=True), 4, axis=0)], axis=-1)
-        return tf.reshape(x, [x.shape[0], -1]) @ self.d[2] + self.bias, x
+        return tf.reshape(x, [x.shape[0], -1]) @ self.d[2] * self.scale + self.bias, x
 
 
 class Recipe:
@@ -264,6 +264,26 @@ def test_no_logit_is_too_large(name, kind, bias):
         assert distance(one[network], exact[network]) < 1e-5 or size < 1e-20 and ours < 1e-15
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("kind", Networks.GROUPS)
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_logits_far_apart_are_exact(name, kind, dtype):
+    """Some images of a batch taken for real and some for fake, each with a certainty of thousands; with a penalty too."""
+    networks = Networks(kind, dtype, scale=4e4)
+    some = tf.random.stateless_normal((64, *networks.shape), (2, 0), dtype=dtype)
+    networks.bias = -tf.reduce_mean(networks.discriminate(some))
+    logits = networks.discriminate(some).numpy()
+    assert logits.min() < -5e3 and logits.max() > 5e3
+    for penalty in ("none", "gp"):
+        objective = objective_for(kind, name, penalty)
+        one, stats, _ = gradients(updates.one_stage, networks, objective, dtype)
+        two, _, _ = gradients(updates.two_stage, networks, objective, dtype)
+        assert all(np.isfinite(v).all() for v in stats.values())
+        for network in "gd":
+            assert all(np.isfinite(g).all() for g in one[network])
+            assert distance(one[network], two[network]) < TOLERANCE[dtype], (penalty, network)
+
+
 def test_the_way_is_the_cheapest_that_is_exact():
     ways = {}
     for kind in Networks.GROUPS:
@@ -291,25 +311,43 @@ def test_losses_that_say_they_are_symmetric_are(name):
     assert pair.symmetric == (reversed_ and not pair.relative)
 
 
-def count(function, kinds):
-    graph = tf.function(function).get_concrete_function().graph
-    return sum(op.type in kinds for op in graph.get_operations())
+class OneConvolutionEach:
+    """A generator and a discriminator of one convolution, all of whose passes take the same operations."""
+
+    kind, GROUPS, maps, shape = "alone", {"alone": 1}, False, (4, 4, 2)
+    cost = 2 * N * 4 * 4 * 2 * 2 * 9  # of a pass: forward, back to the input, or back to the weights
+
+    def __init__(self):
+        self.g, self.d = ([tf.Variable(tf.random.stateless_normal((3, 3, 2, 2), (i, 0)))] for i in range(2))
+
+    def generate(self, z, labels):
+        return tf.nn.conv2d(tf.reshape(tf.tile(z, [1, 6])[:, :32], [-1, *self.shape]), self.g[0], 1, "SAME")
+
+    def judge(self, x):
+        return [tf.reduce_mean(tf.nn.softplus(tf.nn.conv2d(x, self.d[0], 1, "SAME")), axis=[1, 2, 3])[:, None]]
 
 
-def test_what_one_stage_saves_in_convolutions():
-    """Counted in the graph of each rule: one stage with a scaled or reversed gradient has 3/4 of two-stage's passes."""
-    kinds = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
-    costs = {}
-    for name in ("nonsaturating", "wgan"):
-        networks = Networks("alone", "float32")
-        for rule in updates.UPDATES:
+@pytest.mark.parametrize("name", ["wgan", "nonsaturating"])
+def test_what_one_stage_saves(name):
+    """Two-stage training wastes nothing: no pass back into G in D's step, none into D's weights in G's."""
+    wasteful = functools.partial(one_stage.wasteful, nearly_nothing=tf.Variable(1e-30, trainable=False))
+    passes = {}
+    for rule in (updates.one_stage, updates.two_stage, wasteful):
+        networks = OneConvolutionEach()
 
-            def run(rule=rule, networks=networks, name=name):
-                record, _, _ = gradients(updates.UPDATES[rule], networks, objective_for("alone", name), "float32")
-                return [record["g"], record["d"]]
+        def run(rule=rule, networks=networks):
+            record, stats, _ = gradients(rule, networks, objective_for("alone", name), "float32")
+            return [*record["g"], *record["d"], *stats.values()]
 
-            costs[name, rule] = count(run, kinds)
-    assert costs["nonsaturating", "one-stage"] == costs["wgan", "one-stage"] < costs["wgan", "two-stage"]
+        graph = tf.function(run).get_concrete_function().graph
+        passes[rule] = measure.executed_flops(graph) / networks.cost
+    # G forward and to its weights; D forward, to its weights and to its images, of reals and fakes: they are one batch to it, so
+    # that its first layer, which is all of this one, is passed back to the reals too.
+    assert passes[updates.one_stage] == 2 + 6
+    # D's step: G forward; D forward and to its weights, twice. G's: G forward and to its weights; D forward and to the fakes.
+    assert passes[updates.two_stage] == 5 + 4
+    # Besides: D's step to the fakes and to G's weights, G's step to D's weights.
+    assert passes[wasteful] == 7 + 5
 
 
 def test_two_stage_takes_a_step_of_d_for_every_batch():

@@ -109,15 +109,16 @@ def check(
     z = synthesis.latents(seeds, sampler.generator.latent_size)
     labels = seeds % max(1, len(sampler.generator.classes)) if labels is None else labels
     samples = sampler.images(z, stage, truncation=truncation, labels=labels)
+    count = shards.count(stage)
     if features is None:
         size = stage
-        while size > COMPARED and size % 2 == 0:
+        # Where smaller images were kept besides, they are counted among those of fewer pixels.
+        while size > COMPARED and size % 2 == 0 and shards.count(size // 2) == count:
             size //= 2
         measure, describe = "root mean square of pixels, 0 to 255", {}
     else:
         size, measure = stage, f"root mean square of features '{features.name}'"
         describe = {"describe": lambda images: features.of(images)[0]}
-    count = shards.count(stage)
     k = min(k, count)
     numbers, distances = nearest(pixels.block_mean(samples, stage // size), shards, k, mirror, **describe)
     some = np.unique(np.linspace(0, count - 1, min(len(seeds), count)).astype(int))

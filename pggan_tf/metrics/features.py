@@ -24,6 +24,7 @@ from pggan_tf.errors import UserError, nearest
 INCEPTION, RANDOM = "inception", "random"
 INCEPTION_URL = "https://storage.googleapis.com/download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
 INCEPTION_FILE = "classify_image_graph_def.pb"
+_INCEPTION_SHAPE = (2048, 1008)  # features, classes
 _BATCH = 64
 # Of the first layer's maps, all but 16 see no brightness, but what changes from pixel to pixel: else it would drown the rest.
 _RANDOM_WIDTHS, _RANDOM_BRIGHTNESS = (64, 128, 256), 16
@@ -45,11 +46,14 @@ class Features:
 
     @property
     def caveat(self) -> str:
-        return (
-            ""
-            if self.name == INCEPTION
-            else f"measured on '{self.name}', not on Inception: not to be compared with FID"
-        )
+        if self.name != INCEPTION:
+            return f"measured on '{self.name}', not on Inception: not to be compared with FID"
+        if (self.size, self.classes) != _INCEPTION_SHAPE:
+            return (
+                f"measured on a graph of {self.size} features and {self.classes} classes; that of FID has "
+                f"{_INCEPTION_SHAPE[0]} and {_INCEPTION_SHAPE[1]}: not to be compared with FID"
+            )
+        return ""
 
     def of(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """uint8 [N, H, W, 1 or 3]; gray is shown as RGB. Raises UserError for features that are NaN or Inf."""
@@ -107,7 +111,7 @@ def weights_file(location: str, cache: Path, say: Callable[[str], None] = print)
                 f"--features {INCEPTION}: {address} cannot be fetched ({getattr(error, 'reason', None) or error}). Give its "
                 f"{INCEPTION_FILE} by --inception-weights FILE, or take --features {RANDOM}, which is no FID."
             ) from None
-        _check(partial, expected or (record.read_text().strip() if record.is_file() else ""), address)
+        _check(partial, expected or (record.read_text().strip() if record.is_file() else ""), address, partial.unlink)
         try:
             inception(partial)  # a page of some portal must not become what later files are held against
         except UserError as error:
@@ -119,16 +123,17 @@ def weights_file(location: str, cache: Path, say: Callable[[str], None] = print)
             )
         record.write_text(f"{_sha256(partial)}\n")
         partial.replace(kept)
-    _check(kept, expected or record.read_text().strip(), address)
+    _check(kept, record.read_text().strip(), address, kept.unlink)
+    _check(kept, expected, address)  # what is wrong here may be what was typed
     return kept
 
 
-def _check(file: Path, expected: str, address: str) -> None:
+def _check(file: Path, expected: str, address: str, discard: Callable[[], None] = lambda: None) -> None:
     if expected and (found := _sha256(file)) != expected.lower():
-        file.unlink()
+        discard()
         raise UserError(
-            f"{address}: its sha256 is {found}, expected was {expected}. It was thrown away; find out which is right "
-            f"before figures are compared, or give the file by --inception-weights."
+            f"{address}: its sha256 is {found}, expected was {expected}. Find out which is right before figures are compared, "
+            "or give the file by --inception-weights."
         )
 
 

@@ -334,4 +334,5 @@ def _resume(folder: Path, config: Config, policy: str, shards: Shards, cache, sa
         if cluster.chief:
             runs.forget_after(folder, run.images_seen)
         log(f"resuming {folder} at {run.images_seen:,} of {phases[-1].end:,} images")
+        log(gan.how_updated(run.phase.resolution))
         run.train()

@@ -169,7 +169,8 @@ class GAN:
             return images
         seed = self._seed_of_pass(AUGMENT, calls)
         probability = self.augment_probability.read_value() if self.augment == "ada" else None
-        return augment.augmented(images, seed, probability, parts)
+        steps = augment.STEPS if self.task.shows_an_image else augment.PLACES
+        return augment.augmented(images, seed, probability, parts, steps)
 
     def _batch(self, phase: Phase, objective: Objective, pixels, labels, alpha, ahead: int) -> updates.Batch:
         """Reals, faded as the networks are, and all that is random."""
