@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import tempfile
 import weakref
@@ -26,6 +27,14 @@ def reserve(file, size: int, folder: str) -> None:
             f"{folder}: no {size / 1e9:.1f} GB for what is measured ({error.strerror}). Make room, set TMPDIR and --cache to a larger "
             "disk, or measure fewer images."
         ) from None
+
+
+def give_back(*arrays: np.ndarray | None) -> None:
+    """Unmaps what was touched of mapped arrays, which read it again where it is needed: it is the system's cache, and would count
+    as memory of this process."""
+    for array in arrays:
+        if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            array.base.madvise(mmap.MADV_DONTNEED)
 
 
 class Rows:

@@ -97,6 +97,9 @@ class Measured:
     seconds: float = 0.0
     moments_file: Path | None = None
 
+    def give_back(self) -> None:
+        scratch.give_back(self.features, self.logits)
+
     @cached_property
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean [D] and covariance [D, D] of the features."""
@@ -104,6 +107,7 @@ class Measured:
             with np.load(self.moments_file) as kept:
                 return kept["mean"], kept["covariance"]
         mean, covariance = frechet.moments(self.features)
+        self.give_back()
         if self.moments_file:
             partial = self.moments_file.with_name(f".{self.moments_file.name}.{os.getpid()}.partial")
             with partial.open("wb") as file:
@@ -166,6 +170,7 @@ class _FeatureTable:
                         scratch.reserve(file, 4 * math.prod(shape), tempfile.gettempdir())
                         self.arrays[part] = np.memmap(file, "<f4", "r+", 0, shape)
             self.arrays[part][self.at : self.at + len(batch)] = found
+            scratch.give_back(self.arrays[part])
         self.at += len(batch)
 
     def discard(self) -> None:
@@ -274,6 +279,7 @@ def compare(names: Iterable[str], real: Measured, fake: Measured, features: Feat
             found[name] = Figure(float(each.mean()), spread, images=fake.images)
         else:
             found |= _module(name).figures(real, fake)
+            real.give_back(), fake.give_back()
     found["time"] = Figure(fake.seconds + time.perf_counter() - begun, images=fake.images)
     out = {}
     for name in names:
