@@ -477,8 +477,10 @@ def test_who_does_not_read_an_answer_is_let_go(tmp_path):
         for _ in range(100):
             assert len(file.read(size // 100)) == size // 100
             time.sleep(0.08)  # longer than the server waits, all in all
-        taken = psutil.Process(server.process.pid).net_connections
-        while any(c.raddr and c.raddr.port == silent.getsockname()[1] for c in taken()):
+        taken, own = psutil.Process(server.process.pid).net_connections, silent.getsockname()
+        wait = iter(range(300))
+        while any(c.raddr == own for c in taken()):
+            assert next(wait, None) is not None, "it is still connected"
             time.sleep(0.1)
         stack.enter_context(large_answer(server, noise, 4096)[0])
         server.stop()
