@@ -11,19 +11,23 @@ import shutil
 import statistics
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import click
 
 THREADS = (1, 2)
 CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-# The page's own modules draw a face of every stage, again and again; median milliseconds by stage.
+_FIRST = 2  # calls that are not counted
+# The page's own modules draw a face of every stage, again and again: milliseconds by stage.
 IN_PAGE = """async ([threads, rounds]) => {
   const { Model } = await import("./runtime.js");
   const { latents } = await import("./latents.js");
-  if (threads === 1) Object.defineProperty(navigator, "hardwareConcurrency", { value: 1 });
+  Object.defineProperty(navigator, "hardwareConcurrency", { value: threads });
   const site = await (await fetch("site.json")).json();
   const model = await Model.open(site, site.models[0], () => {});
+  const where = threads > 1 ? `WebAssembly, ${threads} threads` : "WebAssembly";
+  if (model.where !== where) throw new Error(`the page runs it on ${model.where}, not on ${where}`);
   const out = {};
   for (const name of Object.keys(model.entry.signatures)) {
     const taken = [];
@@ -31,7 +35,7 @@ IN_PAGE = """async ([threads, rounds]) => {
       const values = { latents: latents(seed, model.entry.latent_size), truncation: new Float32Array([1]) };
       taken.push((await model.run(name, values)).ms);
     }
-    out[name] = taken.slice(2);
+    out[name] = taken;
   }
   return out;
 }"""
@@ -56,12 +60,22 @@ def generator(conv: str, resolution: int):
     return network
 
 
-def on_this_cpu(model: bytes, offered, threads: int) -> dict[str, float]:
+def on_this_cpu(model: bytes, offered, threads: int, rounds: int) -> dict[str, float]:
     """Signature's name -> median ms of an image."""
-    from export import parity, tflite
+    from export import tflite
 
-    run = tflite.Runner(model, threads)
-    return {s.name: parity.milliseconds(lambda s=s: run(s.name, s.example(0, None))) for s in offered}
+    run, taken = tflite.Runner(model, threads), {s.name: [] for s in offered}
+    for s in offered:
+        for seed in range(rounds):
+            values = s.example(seed, None)
+            begun = time.perf_counter()
+            run(s.name, values)
+            taken[s.name].append(1000 * (time.perf_counter() - begun))
+    return medians(taken)
+
+
+def medians(taken: dict[str, list[float]]) -> dict[str, float]:
+    return {name: statistics.median(ms[_FIRST:]) for name, ms in taken.items()}
 
 
 def in_the_browser(network, how: str, rounds: int) -> dict[int, dict[str, float]]:
@@ -82,8 +96,7 @@ def in_the_browser(network, how: str, rounds: int) -> dict[int, dict[str, float]
             for threads in THREADS:
                 page = chromium.new_context().new_page()
                 page.goto(f"http://127.0.0.1:{server.server_port}/style.css")
-                taken = page.evaluate(IN_PAGE, [threads, rounds])
-                out[threads] = {name: statistics.median(ms) for name, ms in taken.items()}
+                out[threads] = medians(page.evaluate(IN_PAGE, [threads, rounds]))
             chromium.close()
             server.shutdown()
     return out
@@ -92,7 +105,13 @@ def in_the_browser(network, how: str, rounds: int) -> dict[int, dict[str, float]
 @click.command()
 @click.option("--resolutions", default="64,128,256", show_default=True)
 @click.option("--browser", is_flag=True, help="also in a headless Chromium")
-@click.option("--rounds", default=22, show_default=True, help="faces drawn for each figure in the browser")
+@click.option(
+    "--rounds",
+    default=22,
+    show_default=True,
+    type=click.IntRange(_FIRST + 1),
+    help=f"faces drawn for each figure, of which the first {_FIRST} do not count",
+)
 @click.option("--json", "json_file", help="write the figures into this file")
 def main(resolutions, browser, rounds, json_file):
     from rich.console import Console
@@ -113,7 +132,7 @@ def main(resolutions, browser, rounds, json_file):
             model = tflite.quantize(plain, signatures.of(network), how)
             row = {"convolutions": conv, "parameters": network.count_params(), "quantize": how, "bytes": len(model)}
             for threads in THREADS:
-                row[f"LiteRT, {threads} threads"] = on_this_cpu(model, offered, threads)
+                row[f"LiteRT, {threads} threads"] = on_this_cpu(model, offered, threads, rounds)
             for threads, ms in in_the_browser(network, how, rounds).items() if browser else ():
                 row[f"browser, {threads} threads"] = {s.name: ms[s.name] for s in offered}
             rows.append(row)

@@ -10,12 +10,10 @@ import asyncio
 import contextlib
 import io
 import socket
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import fastapi
@@ -41,7 +39,8 @@ CONNECTIONS = 256  # open at once, at most; a further one is told 503
 @dataclass(frozen=True)
 class Limits:
     """upload_bytes: of a photo's file. pixels: of a photo, and of a result. waiting: requests that wait for their turn, with
-    what they upload. seconds: for a request's header to arrive, for an upload to, to wait, and to enlarge a photo."""
+    what they upload. seconds: for a request's header to arrive, for an upload to, to wait, to change a photo, and for a client
+    to read more of an answer."""
 
     upload_bytes: int = 16 << 20
     pixels: int = 16_000_000
@@ -86,7 +85,7 @@ class Deadline:
 
     def check(self) -> None:
         if time.monotonic() > self._end:
-            raise HTTPException(413, f"to enlarge it takes more than {self.seconds:g} seconds. Send a smaller photo.")
+            raise HTTPException(413, f"it takes more than {self.seconds:g} seconds. Send a smaller photo.")
 
 
 async def _upload(request: Request, limits: Limits) -> bytes:
@@ -125,6 +124,8 @@ def _photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
     if width * height * scale * scale > limits.pixels:
         what = f"{width}x{height} pixels" + (f", {scale} times as large" if scale > 1 else "")
         raise HTTPException(413, f"{what}: more than {limits.pixels:,}. Send a smaller photo.")
+    if (side := scale * max(width, height)) > (longest := photos.KINDS[".png"][2]):
+        raise HTTPException(413, f"a side of {side:,} pixels; a PNG has {longest:,} at most. Send a smaller photo.")
     try:
         return photos.read(data)
     except photos.Unreadable as reason:
@@ -133,15 +134,14 @@ def _photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
 
 def _png(photo: photos.Photo) -> Response:
     """The answer, as the command line writes it: with its depth, transparency and profile."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "answer.png"
-        photos.write(file, photo)
-        return Response(file.read_bytes(), media_type="image/png")
+    data, _ = photos.png(photo)
+    return Response(data.tobytes(), media_type="image/png")
 
 
 _PICTURE = {
     200: {"description": "a picture", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 }
+_FULL = {503: {"description": "too many connections", "content": {"text/plain": {"schema": {"type": "string"}}}}}
 _REASON = {"application/json": {"schema": {"type": "object", "properties": {"detail": {}}, "required": ["detail"]}}}
 
 
@@ -164,7 +164,7 @@ def application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
     about = f"{source.name}: a network that was trained to {task}."
     app = fastapi.FastAPI(title="pggan-tf", version=__version__, description=about, docs_url=None, redoc_url=None)
 
-    @app.get("/health", summary="Whether it runs, and what it serves")
+    @app.get("/health", summary="Whether it runs, and what it serves", responses=_FULL)
     async def health() -> dict[str, str | list[int]]:
         return {"status": "ok", "task": task, "stages": list(network.resolutions) if task == "generate" else []}
 
@@ -173,17 +173,20 @@ def application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
         return {"about": about, "paths": [*app.openapi()["paths"], "/openapi.json"]}
 
     if task == "generate":
-        app.get("/generate", summary="One image as PNG", response_class=Response, responses=_PICTURE | _refusals(c422="a value that is not allowed", c429="too many wait"))(_generate(network, turns))  # fmt: skip
+        app.get("/generate", summary="One image as PNG", response_class=Response, responses=_PICTURE | _FULL | _refusals(c422="a value that is not allowed", c429="too many wait"))(_generate(network, turns))  # fmt: skip
         return app
     deadline = Deadline(limits.seconds)
     if task == "upscale":
         verb, scale, change = "upscale", network.scale, upscale.upscaler(network, check=deadline.check)
     else:
-        verb, scale, change = "colorize", 1, colorize.colorizer(network)
+        verb, scale, change = "colorize", 1, colorize.colorizer(network, check=deadline.check)
 
     def work(data: bytes) -> Response:
         deadline.start()
-        return _png(change(_photo(data, limits, scale)))
+        try:
+            return _png(change(_photo(data, limits, scale)))
+        except UserError as reason:  # there is no memory for it, say
+            raise HTTPException(413, str(reason)) from None
 
     async def changed(request: Request) -> Response:
         _known(request)
@@ -191,7 +194,7 @@ def application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
 
     body = {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
     refusals = _refusals(c400="an upload broken off", c408="a slow upload", c413="too many bytes or pixels, or too much work", c415="not a photo", c422="a damaged photo", c429="too many wait")  # fmt: skip
-    app.post(f"/{verb}", summary=f"The photo in the body, after {task}, as PNG", response_class=Response, responses=_PICTURE | refusals, openapi_extra={"requestBody": body})(changed)  # fmt: skip
+    app.post(f"/{verb}", summary=f"The photo in the body, after {task}, as PNG", response_class=Response, responses=_PICTURE | _FULL | refusals, openapi_extra={"requestBody": body})(changed)  # fmt: skip
     return app
 
 
@@ -238,8 +241,9 @@ def _generate(network, turns: Turns) -> Callable:
 
 
 class _Protocol(H11Protocol):
-    """HTTP whose connections are closed when `seconds` pass without the whole header of a request: uvicorn's own limit begins
-    with the first answer and ends with the next byte, and who is silent would take a connection from others for ever."""
+    """HTTP whose connections are closed when `seconds` pass without the whole header of a request, or without any of an answer
+    being read: uvicorn's own limit begins with the first answer, ends with the next byte, and lets what was not read be. Who is
+    silent would take a connection from others for ever."""
 
     seconds: float
     _silence: asyncio.TimerHandle | None = None
@@ -259,10 +263,16 @@ class _Protocol(H11Protocol):
     def _expect(self) -> None:
         if self._silence:
             self._silence.cancel()
-        self._silence = self.loop.call_later(self.seconds, self._close_unless_asked)
+        unread = self.transport.get_write_buffer_size()  # it only shrinks until the next answer, which ends this wait
+        self._silence = self.loop.call_later(self.seconds, self._close_unless_used, unread)
 
-    def _close_unless_asked(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
+    def _close_unless_used(self, unread: int) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left and left == unread:
+            self.transport.abort()
+        elif left:
+            self._expect()
+        elif self.cycle is None or self.cycle.response_complete:
             self.transport.close()
 
 
@@ -274,6 +284,7 @@ def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], 
             f"{path} was trained to translate; serve offers networks that generate, colorize, recolor or upscale."
         )
     with contextlib.closing(socket.create_server((host, port), family=addresses.family(host))) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)  # small: what was read is soon known
         config = uvicorn.Config(
             application(source, limits),
             log_level="warning",
@@ -281,6 +292,7 @@ def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], 
             http=type("Protocol", (_Protocol,), {"seconds": limits.seconds}),
             limit_concurrency=CONNECTIONS,
             timeout_keep_alive=5,
+            timeout_graceful_shutdown=5,
         )
         say(addresses.address(host, listening.getsockname()[1]))
         uvicorn.Server(config).run(sockets=[listening])

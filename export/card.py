@@ -22,8 +22,9 @@ USE = {
 }
 
 
-def card(source: Source, licence: str | None, files: list[dict], samples: bool) -> str:
-    """Markdown, headed by the fields that model hubs read. files: of report.json. samples: whether samples.png lies beside it."""
+def card(source: Source, licence: str | None, files: list[dict], samples: bool, which: str = "") -> str:
+    """Markdown, headed by the fields that model hubs read. files: of report.json. samples: whether samples.png lies beside it.
+    which: what is added to the names of the report and the configuration beside it."""
     network, task = source.network, source.task
     pipeline, does = KINDS[task]
     head = ["---", f"license: {licence or 'other'}", "library_name: keras", f"pipeline_tag: {pipeline}"]
@@ -38,7 +39,7 @@ def card(source: Source, licence: str | None, files: list[dict], samples: bool) 
         "",
     ]
     lines += ["![samples](samples.png)", ""] if samples else []
-    lines += ["## Data", "", *_data(source), "", "## Training", "", *_training(source), ""]
+    lines += ["## Data", "", *_data(source), "", "## Training", "", *_training(source, which), ""]
     lines += ["## Measured", "", *_metrics(source), "", "## Intended use and limits", "", USE[task]]
     lines += [
         "It shows what its data showed, with the data's gaps and its biases: who is rare there is drawn badly here. A picture may",
@@ -64,7 +65,7 @@ def card(source: Source, licence: str | None, files: list[dict], samples: bool) 
         lines.append(f"| `{f['file']}` | {f['bytes'] / 1e6:.2f} MB | {' | '.join(row)} |")
     lines += [
         "",
-        "Times: the last signature, on one thread of the CPU that wrote this (saved_model: on all). Every signature is in report.json.",
+        f"Times: the last signature, on one thread of the CPU that wrote this (saved_model: on all). Every signature is in report{which}.json.",
         "",
     ]
     lines += [
@@ -85,7 +86,7 @@ def _data(source: Source) -> list[str]:
     return [text + (f" Classes: {', '.join(held['classes'][:20])}." if held["classes"] else "")]
 
 
-def _training(source: Source) -> list[str]:
+def _training(source: Source, which: str) -> list[str]:
     if source.config is None:
         return ["Not known."]
     config, environment = source.config, source.environment
@@ -96,7 +97,7 @@ def _training(source: Source) -> list[str]:
         f"- loss {config.loss}, {config.update} updates, {source.images_seen():,} images seen, seed {config.seed}",
         f"- {environment['precision']} on {', '.join(environment['gpus']) or environment['cpu']}, "
         f"TensorFlow {environment['packages']['tensorflow']}, Keras {environment['packages']['keras']}, commit {(environment['commit'] or 'unknown')[:12]}",
-        "- the whole configuration: config.json",
+        f"- the whole configuration: config{which}.json",
     ]
 
 
@@ -125,7 +126,7 @@ def _code(source: Source, kind: str, file: dict) -> list[str]:
     path = file["file"]
     if kind == "keras":
         head = [
-            "from pggan_tf import pixels, synthesis   # pip install pggan-tf",
+            "from pggan_tf import pixels, synthesis   # in a checkout of pggan-tf, after: pip install -e .",
             f'network = synthesis.load("{path}")',
         ]
         if source.task != "generate":

@@ -170,7 +170,8 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
             which = "" if len(opened) == 1 else f"-{source.task}"
             own = [f for f in files if f["file"] == f"models/{source.task}.tflite"]
             _write_report(source, out / f"report{which}.json", options.licence, own)
-            text = card.card(source, options.licence, own, samples=False)
+            _write_config(source, out / f"config{which}.json")
+            text = card.card(source, options.licence, own, samples=False, which=which)
             (out / f"MODEL_CARD{which}.md").write_text(text)
         return files
     (source,) = opened
@@ -184,9 +185,7 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
     text = card.card(source, options.licence, files, samples)
     for name in (CARD, "README.md"):  # hubs show the latter
         (out / name).write_text(text)
-    if source.config is not None:
-        held = json.loads((source.folder / runs.CONFIG).read_text())
-        runs.write_json(out / runs.CONFIG, {name: _without_folders(value) for name, value in held.items()})
+    _write_config(source, out / runs.CONFIG)
     return files
 
 
@@ -205,6 +204,14 @@ def _without_folders(value):
 def _write_report(source, path: Path, licence: str | None, files: list[dict]) -> None:
     whose = {"source": source.name, "task": source.task, "sha256": source.sha256, "licence": licence}
     path.write_text(json.dumps({**whose, "files": files}, indent=1) + "\n")
+
+
+def _write_config(source, path: Path) -> None:
+    from pggan_tf.training import run as runs
+
+    if source.config is not None:
+        held = json.loads((source.folder / runs.CONFIG).read_text())
+        runs.write_json(path, {name: _without_folders(value) for name, value in held.items()})
 
 
 def _files(source, formats, out: Path, options: Options, photos) -> list[dict]:

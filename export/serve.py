@@ -101,7 +101,7 @@ def _require() -> None:
     default=30.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="seconds for a request to arrive, for its upload, for waiting, and for enlarging",
+    help="seconds for a request to arrive, for its upload, for waiting, for the work, and for more of the answer to be read",
 )
 def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
     """Serves PATH: a site of `pggan export --to web` with the headers that threads need, or a run over HTTP."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -46,23 +48,21 @@ def runtime() -> Path:
             "--to web: npm is not installed; it brings the browser's runtime. Install Node.js 18 or newer, which has it "
             "(https://nodejs.org; Debian: apt-get install npm), then try again."
         )
-    partial = folder.with_name(f".{key}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for name in PACKAGES:
-        shutil.copy(SOURCES / name, partial)
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    result = subprocess.run(command, cwd=partial, capture_output=True, text=True)
-    if result.returncode:
-        reason = next((x for x in result.stderr.splitlines() if "error" in x.lower()), "no reason given")
-        shutil.rmtree(partial)
-        raise UserError(
-            f"--to web: npm could not bring the browser's runtime ({reason[:200]}). Check the network, then try again."
-        )
-    try:
-        partial.rename(folder)
-    except OSError:  # another process brought the same meanwhile
-        shutil.rmtree(partial)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as own:
+        partial = Path(own) / key
+        partial.mkdir()
+        for name in PACKAGES:
+            shutil.copy(SOURCES / name, partial)
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        result = subprocess.run(command, cwd=partial, capture_output=True, text=True)
+        if result.returncode:
+            reason = next((x for x in result.stderr.splitlines() if "error" in x.lower()), "no reason given")
+            raise UserError(
+                f"--to web: npm could not bring the browser's runtime ({reason[:200]}). Check the network, then try again."
+            )
+        with contextlib.suppress(OSError):  # another process brought the same meanwhile
+            partial.rename(folder)
     return found
 
 

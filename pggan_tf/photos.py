@@ -270,7 +270,8 @@ def write(path: Path, photo: Photo) -> str | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             if suffix == ".png":
-                _write_png(partial, photo)
+                data, left_out = png(photo)
+                partial.write_bytes(data)
             elif suffix in (".tif", ".tiff"):
                 _write_tiff(partial, photo)
             else:
@@ -306,18 +307,19 @@ def _write_lossy(path: Path, photo: Photo, kind: str) -> None:
     picture.save(path, kind, **options, **{k: v for k, v in kept.items() if v})
 
 
-def _write_png(path: Path, photo: Photo) -> None:
-    """By OpenCV: Pillow has no colour of 16 bits, and would take four bytes for three. It says nothing of a full disk, so it
-    does not write the file."""
+def png(photo: Photo) -> tuple[np.ndarray, str | None]:
+    """The bytes of a file, uint8 [N], and what was left out, as of `write`; `lost` has to be None. By OpenCV: Pillow has no colour of 16
+    bits, and would take four bytes for three. It says nothing of a full disk, so it does not write the file."""
     import cv2
 
     planes = np.ascontiguousarray(_planes(photo, reverse=True))
-    kept = {cv2.IMAGE_METADATA_ICCP: photo.profile, cv2.IMAGE_METADATA_EXIF: photo.exif}
-    kept = {kind: np.frombuffer(block, np.uint8) for kind, block in kept.items() if block}
-    done, data = cv2.imencodeWithMetadata(".png", planes, list(kept), list(kept.values()))
-    if not done:
-        raise OSError(0, "OpenCV could not make a PNG of it", str(path))
-    path.write_bytes(data)
+    for profile in dict.fromkeys((photo.profile, None)):  # libpng takes no profile whose length is not what it says
+        kept = {cv2.IMAGE_METADATA_ICCP: profile, cv2.IMAGE_METADATA_EXIF: photo.exif}
+        kept = {kind: np.frombuffer(block, np.uint8) for kind, block in kept.items() if block}
+        done, data = cv2.imencodeWithMetadata(".png", planes, list(kept), list(kept.values()))
+        if done:
+            return data, None if profile == photo.profile else "without its colour profile, which is damaged"
+    raise OSError(0, "OpenCV could not make a PNG of it")
 
 
 def _write_tiff(path: Path, photo: Photo) -> None:

@@ -15,6 +15,11 @@ from tests.conftest import start
             marks=pytest.mark.slow,
         ),
         pytest.param(
+            ("mobile", "--resolutions", "4", "--rounds", "3"),
+            ("median time of one image", "standard", "separable", "dynamic", "int8", "ms LiteRT, 2 threads"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             ("one_stage", "--resolutions", "32", "--forms", "1", "--rounds", "1", "--minutes", "0.03"),
             ("32  DCGAN  ", "second product", "minutes of training for each", "one-stage's"),
             marks=pytest.mark.slow,

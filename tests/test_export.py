@@ -1,6 +1,8 @@
 """Exported files do what the network does."""
 
+import concurrent.futures
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -377,6 +379,31 @@ def test_a_site_says_what_its_files_are(run, tmp_path, capsys):
     assert report["licence"] == "cc0-1.0" and [f["file"] for f in report["files"]] == ["models/generate.tflite"]
     assert len(read_card(tmp_path / "s")) == 1
     assert "<title>Faces that do not exist</title>" in (tmp_path / "s" / "index.html").read_text()
+    # Of several networks, each has its own files, and its card names them.
+    image_networks.built("upscale").save(tmp_path / "upscaler.keras")
+    code, _, err = export(run, tmp_path / "upscaler.keras", "--to", "web", "--out", tmp_path / "both", capsys=capsys)
+    assert code == 0, err
+    for card, names in (
+        ("s/MODEL_CARD.md", {"report.json", "config.json"}),
+        ("both/MODEL_CARD-generate.md", {"report-generate.json", "config-generate.json"}),
+        ("both/MODEL_CARD-upscale.md", {"report-upscale.json"}),  # a .keras file has no configuration
+    ):
+        path = tmp_path / card
+        assert set(re.findall(r"[\w-]+\.json", path.read_text())) == names
+        assert names <= {p.name for p in path.parent.iterdir()}
+
+
+def test_first_exports_at_once_leave_each_other_alone(tmp_path, monkeypatch):
+    npm = tmp_path / "bin" / "npm"
+    npm.parent.mkdir()
+    npm.write_text("#!/bin/sh\nsleep 0.5\ntest -f package.json && mkdir -p node_modules/@litertjs\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{npm.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PGGAN_CACHE", str(tmp_path / "cache"))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: web.runtime(), range(2))
+    assert one == other and one.is_dir()
+    assert [p.name for p in (tmp_path / "cache" / "web").iterdir()] == [one.parents[1].name]
 
 
 def test_the_module_is_a_command_too():

@@ -289,6 +289,14 @@ def test_exif_that_jpeg_cannot_hold_is_left_out_and_said(tmp_path):
     assert photos.write(tmp_path / "fits.jpg", fits) is None
 
 
+def test_a_damaged_profile_that_png_cannot_hold_is_left_out_and_said(tmp_path):
+    photo = photos.read(encode(Image.fromarray(FLAT[..., :3]), "png", icc_profile=srgb_profile()[:300]))
+    assert len(photo.profile) == 300
+    assert photos.write(tmp_path / "photo.png", photo) == "without its colour profile, which is damaged"
+    back = photos.read((tmp_path / "photo.png").read_bytes())
+    assert back.profile is None and (back.pixels == photo.pixels).all()
+
+
 def test_what_cannot_be_written_says_why_and_leaves_nothing(tmp_path):
     photo = photos.Photo(FLAT[..., :3])
     (tmp_path / "file").touch()

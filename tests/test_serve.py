@@ -6,9 +6,11 @@ import http.client
 import io
 import itertools
 import json
+import re
 import signal
 import socket
 import struct
+import sys
 import threading
 import time
 import types
@@ -22,6 +24,7 @@ from PIL import Image, ImageCms
 from export import serve, source
 from pggan_tf import photos, pixels, synthesis
 from pggan_tf.convert import colorize, upscale
+from pggan_tf.errors import UserError
 from pggan_tf.networks import progressive
 from preprocessing.sources import portraits
 from tests import stand_ins
@@ -164,6 +167,14 @@ def test_photos_are_changed_as_the_command_line_changes_them(networks, tmp_path)
     turned[0x0112] = 6
     upright = picture(client(networks["upscale"]).post("/upscale", content=file_of(image, "JPEG", exif=turned)))
     assert upright.shape == (128, 80, 3)
+    # A profile that is damaged costs no more than itself.
+    broken = file_of(image, "JPEG", icc_profile=profile[:300])
+    assert photos.read(broken).profile == profile[:300]
+    for verb in ("upscale", "colorize"):
+        answer = client(networks[verb]).post(f"/{verb}", content=broken)
+        whole = client(networks[verb]).post(f"/{verb}", content=file_of(image, "JPEG", icc_profile=profile))
+        np.testing.assert_array_equal(picture(answer), picture(whole))
+        assert photos.read(whole.content).profile == profile != photos.read(answer.content).profile
 
 
 def bomb(width, height):
@@ -195,6 +206,18 @@ def test_bad_uploads_are_refused_with_a_reason(networks):
     # Without a length, what has come so far is counted.
     refused(asked.post("/upscale", content=(b"x" * 1000 for _ in range(30))), 413, "20,000 bytes")
     picture(asked.post("/upscale", content=good))
+    # Few pixels, all in one row: a PNG that could be read, and whose answer could not be written.
+    row = file_of(np.zeros((1, 600_000), np.uint8))
+    refused(client(networks["upscale"]).post("/upscale", content=row), 413, "1,200,000 pixels", "1,000,000 at most")
+
+
+def test_what_there_is_no_memory_for_is_refused(networks, monkeypatch):
+    def full(photo):
+        raise UserError("96x64 pixels at once: no memory.")
+
+    monkeypatch.setattr(upscale, "upscaler", lambda *a, **k: full)
+    answer = client(networks["upscale"]).post("/upscale", content=file_of(portraits.portrait(1, 32)))
+    refused(answer, 413, "no memory")
 
 
 def test_what_takes_too_long_is_given_up_between_two_tiles(networks, monkeypatch):
@@ -202,32 +225,44 @@ def test_what_takes_too_long_is_given_up_between_two_tiles(networks, monkeypatch
 
     large = file_of(portraits.portrait(1, 256).repeat(3, 1))
     assert len(list(tiles.windows(768, 256, networks["upscale"].context))) > 1
-    asked = client(networks["upscale"])
-    picture(asked.post("/upscale", content=large))
+    asked = {verb: client(networks[verb]) for verb in ("upscale", "colorize")}
+    for verb in asked:
+        picture(asked[verb].post(f"/{verb}", content=large))
     clock = itertools.count(0, 20)  # seconds that pass between one look at it and the next
     monkeypatch.setattr(api, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
-    refused(asked.post("/upscale", content=large), 413, "more than 30 seconds", "smaller photo")
+    for verb in asked:
+        refused(asked[verb].post(f"/{verb}", content=large), 413, "more than 30 seconds", "smaller photo")
 
 
-def test_no_path_of_a_request_is_one(networks, tmp_path, monkeypatch):
-    """Nothing is opened while it answers, whatever the address looks like."""
+def test_no_path_of_a_request_is_one(networks, tmp_path):
+    """Nothing of an address is opened while it is answered, whatever it looks like."""
     asked = client(networks["generate"])
     picture(asked.get("/generate"))
     secret = tmp_path / "secret.png"
     secret.write_bytes(file_of(portraits.portrait(1, 8)))
-    import builtins
-
-    real, seen = builtins.open, []
-    monkeypatch.setattr(builtins, "open", lambda *a, **k: seen.append(a[0]) or real(*a, **k))
+    seen, watched = [], True  # a hook is there for good
+    sys.addaudithook(lambda event, details: seen.append(str(details[0])) if watched and event == "open" else None)
     for path in (f"/{secret}", "/..%2f..%2fetc/passwd", "/generate/../../etc/passwd", f"/generate?seed={secret}", f"/generate?stage=../{secret}", "/openapi.json"):  # fmt: skip
         assert asked.get(path).status_code in (200, 404, 422)
-    assert [s for s in seen if "secret" in str(s) or "etc" in str(s)] == []
+    assert [s for s in seen if "secret" in s or "etc" in s] == []
+    secret.read_bytes()
+    watched = False
+    assert seen[-1] == str(secret)  # it would have been seen
 
 
 def test_it_is_described(networks):
     described = client(networks["upscale"]).get("/openapi.json").json()
     assert set(described["paths"]) == {"/health", "/upscale"}
-    assert set(described["paths"]["/upscale"]["post"]["responses"]) == {"200", "400", "408", "413", "415", "422", "429"}
+    assert set(described["paths"]["/upscale"]["post"]["responses"]) == {
+        "200",
+        "400",
+        "408",
+        "413",
+        "415",
+        "422",
+        "429",
+        "503",
+    }
     assert client(networks["generate"]).get("/docs").status_code == 404  # it would load code from elsewhere
 
 
@@ -290,6 +325,8 @@ def test_bytes_that_look_like_photos(networks):
 class running:
     """`pggan serve` as a process."""
 
+    code = None
+
     def __init__(self, *arguments, host="127.0.0.1"):
         self.arguments, self.host = arguments, host
 
@@ -301,6 +338,10 @@ class running:
         return self
 
     def __exit__(self, *_):
+        if self.code is None:
+            self.stop()
+
+    def stop(self):
         self.process.send_signal(signal.SIGINT)
         out, err = self.process.communicate(timeout=30)
         self.code, self.errors = self.process.returncode, err
@@ -406,6 +447,43 @@ def test_who_is_silent_is_let_go(tmp_path):
                 while one.recv(4096):
                     pass  # until it is closed
         assert server.ask("GET", "/health")[0] == 200
+    assert server.code == 0 and "Traceback" not in server.errors, server.errors
+
+
+def large_answer(server, body, window):
+    """A connection that several MB wait in, of which the client's system takes `window` bytes; and how many they are."""
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+    one.settimeout(60)
+    one.connect(("127.0.0.1", server.port))
+    one.sendall(headers("/upscale", len(body)) + body)
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += one.recv(1)
+    assert head.startswith(b"HTTP/1.1 200"), head
+    return one, int(re.search(rb"content-length: (\d+)", head)[1])
+
+
+def test_who_does_not_read_an_answer_is_let_go(tmp_path):
+    """But not who reads it slowly; and the server can be stopped meanwhile."""
+    psutil = pytest.importorskip("psutil")
+    run = stand_ins.saved(stand_ins.Upscaler(), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
+    noise = file_of(np.random.default_rng(0).integers(0, 256, (500, 500, 3), np.uint8))
+    with running(run, "--timeout", "3") as server, contextlib.ExitStack() as stack:
+        silent, size = large_answer(server, noise, 4096)
+        slow, _ = large_answer(server, noise, 1 << 16)
+        stack.enter_context(silent), stack.enter_context(slow)
+        file = stack.enter_context(slow.makefile("rb"))
+        for _ in range(100):
+            assert len(file.read(size // 100)) == size // 100
+            time.sleep(0.08)  # longer than the server waits, all in all
+        taken, own = psutil.Process(server.process.pid).net_connections, silent.getsockname()
+        wait = iter(range(300))
+        while any(c.raddr == own for c in taken()):
+            assert next(wait, None) is not None, "it is still connected"
+            time.sleep(0.1)
+        stack.enter_context(large_answer(server, noise, 4096)[0])
+        server.stop()
     assert server.code == 0 and "Traceback" not in server.errors, server.errors
 
 

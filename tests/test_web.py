@@ -9,6 +9,7 @@ import io
 import json
 import re
 import shutil
+import socket
 import threading
 
 import keras
@@ -116,6 +117,18 @@ def test_latents_are_those_of_python(page, address):
     np.testing.assert_array_max_ulp(np.float32(page.evaluate(code, seeds)), synthesis.latents(seeds, 64), 1)
 
 
+def test_morphs_are_those_of_python(page, address):
+    """Of latents that differ in length too, and of parallel ones."""
+    page.goto(address + "style.css")
+    a, b = synthesis.latents([1, 2], 64)
+    code = "async ([a, b, ts]) => { const { slerp } = await import('./latents.js'); return ts.map(t => [...slerp(Float32Array.from(a), b, t)]) }"
+    for to in (b, 3 * b, 2 * a, -a):
+        places = [0, 0.1, 0.5, 0.75, 1]
+        made = page.evaluate(code, [a.tolist(), to.tolist(), places])
+        truth = synthesis.slerp(a[None].astype(float), to[None].astype(float), places)[:, 0]
+        np.testing.assert_allclose(made, truth, rtol=1e-5, atol=1e-5)
+
+
 def test_a_seed_is_the_same_face_as_in_keras_at_every_stage(page, address, networks):
     network = networks["generate"]
     opened(page, address, seed=42, truncation=0.7, label=1)
@@ -159,9 +172,7 @@ def test_faces_as_a_person_uses_them(page, address, networks, tmp_path):
     page.get_by_label("into seed").fill("2")
     page.get_by_label("Morph").fill("0.5")
     settled(page)
-    a, b = (synthesis.latents([s], 8) for s in (1, 2))
-    angle = np.arccos(np.sum(a * b) / np.linalg.norm(a) / np.linalg.norm(b))
-    middle = np.float32(np.sin(angle / 2) / np.sin(angle) * (a + b))
+    (middle,) = synthesis.slerp(*(synthesis.latents([s], 8) for s in (1, 2)), [0.5])
     near(read(page, ".faces canvas"), face(network, 1, 16, z=middle))
     page.get_by_label("Morph").fill("1")
     settled(page)
@@ -170,6 +181,48 @@ def test_faces_as_a_person_uses_them(page, address, networks, tmp_path):
     other = page.context.new_page()
     opened(other, page.url)
     np.testing.assert_array_equal(read(other, ".faces canvas"), read(page, ".faces canvas"))
+
+
+CHANGE = "const change = (name, value) => { const e = document.querySelector(`[name=${name}]`); e.value = value; e.dispatchEvent(new Event('input')) };"
+
+
+def test_a_link_is_of_what_was_last_asked_for(page, address):
+    """Although it is not drawn yet."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened(page, address, seed=3)
+    page.evaluate(f"() => {{ {CHANGE} change('seed', 9); document.querySelector('[name=share]').click() }}")
+    until(page, "async () => (await navigator.clipboard.readText()).includes('seed=9')")
+    assert page.evaluate("navigator.clipboard.readText()").startswith(address + "#panel=generate")
+    settled(page)
+    leave = "[...document.querySelectorAll('[role=tab]')].find(tab => tab.textContent === 'Upscale').click()"
+    page.evaluate(f"() => {{ {CHANGE} change('seed', 10); {leave} }}")
+    page.get_by_role("tabpanel", name="Upscale").wait_for()
+    settled(page)
+    page.get_by_role("tab", name="Faces").click()
+    assert "seed=10" in page.url and page.get_by_label("Seed", exact=True).input_value() == "10"
+
+
+def test_faces_are_drawn_while_a_slider_is_dragged(page, address):
+    """Although it has moved on each time when one is ready."""
+    opened(page, address, seed=3)
+    page.evaluate(
+        f"""() => {{ {CHANGE}
+        const [ready, put] = [Uint8ClampedArray.from, CanvasRenderingContext2D.prototype.putImageData];
+        let moves = 20;
+        self.painted = 0;
+        Uint8ClampedArray.from = function (...values) {{
+            if (moves > 0) change("morph", --moves / 20);
+            return ready.apply(this, values);
+        }};
+        CanvasRenderingContext2D.prototype.putImageData = function (...values) {{
+            if (moves > 0 && this.canvas.closest(".faces")) self.painted++;
+            return put.apply(this, values);
+        }};
+        change("morph", 1);
+        }}"""
+    )
+    settled(page)
+    assert page.evaluate("self.painted") == 19
 
 
 def test_links_with_nonsense_still_show_a_face(page, address):
@@ -323,6 +376,29 @@ def test_a_newer_photo_takes_the_place_of_one_that_is_worked_on(page, address):
     assert not panel.locator(".working").is_visible()
 
 
+def test_an_older_photo_that_takes_longer_to_decode_is_given_up(page, address):
+    opened(page, address, seed=3)
+    page.get_by_role("tab", name="Upscale").click()
+    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel.wait_for()
+    page.evaluate(
+        """() => {
+        const decode = self.createImageBitmap;
+        self.createImageBitmap = async (file) => {
+            if (file.name !== "older.png") return decode(file);
+            await new Promise((resolve) => (self.decoded = resolve));
+            return (self.older = await decode(file));
+        };
+        }"""
+    )
+    panel.locator("[name=file]").set_input_files(file_of(portrait((40, 50)), "older.png"))
+    panel.locator("[name=file]").set_input_files(file_of(portrait((20, 30)), "newer.png"))
+    panel.locator(".compare").wait_for()
+    page.evaluate("self.decoded()")
+    until(page, "() => self.older?.width === 0")  # it is closed
+    assert read(page, "#panel-upscale .after").shape == (40, 60, 3)
+
+
 def test_work_can_be_stopped(page, address):
     opened(page, address, seed=3)
     page.get_by_role("tab", name="Upscale").click()
@@ -331,8 +407,14 @@ def test_work_can_be_stopped(page, address):
     panel.get_by_role("button", name="Stop").click()
     page.get_by_text("Stopped.").wait_for()
     assert not panel.locator(".working").is_visible() and panel.locator(".drop").is_visible()
-    panel.locator("[name=file]").set_input_files(file_of(portrait((40, 50))))
+    panel.locator("[name=file]").set_input_files(file_of(portrait((40, 50)), "small.png"))
     panel.locator(".compare").wait_for()
+    # What is shown stays, with its name.
+    panel.locator("[name=again]").set_input_files(large())
+    panel.get_by_role("button", name="Stop").click()
+    with page.expect_download() as download:
+        panel.get_by_text("Save PNG").click()
+    assert download.value.suggested_filename == "small-upscale.png"
 
 
 def test_the_slider_uncovers_the_original(page, address):
@@ -381,18 +463,44 @@ def test_a_photo_can_be_dropped(page, address):
 
 def test_no_request_leaves_while_a_photo_is_worked_on(page, address):
     opened(page, address, seed=3)
-    page.get_by_role("tab", name="Upscale").click()
-    panel = page.get_by_role("tabpanel", name="Upscale")
-    panel.wait_for()
+    for tab in TABS:
+        page.get_by_role("tab", name=tab).click()
+        page.get_by_role("tabpanel", name=tab).wait_for()
+    kept(page, "translate.tflite")
     page.wait_for_load_state("networkidle")
     asked = []
     page.on("request", lambda request: None if request.url.startswith("blob:") else asked.append(request.url))
-    panel.locator("[name=file]").set_input_files(file_of(portrait()))
-    panel.locator(".compare").wait_for()
+    for tab in TABS[1:]:
+        page.get_by_role("tab", name=tab).click()
+        panel = page.get_by_role("tabpanel", name=tab)
+        panel.locator("[name=file]").set_input_files(file_of(portrait()))
+        panel.locator(".compare").wait_for()
+        with page.expect_download():
+            panel.get_by_text("Save PNG").click()
+    page.get_by_role("tab", name="Faces").click()
+    page.get_by_text("New face").click()
+    settled(page)
     assert asked == []
-    # And the browser would not let one out.
-    policy = page.get_attribute("meta[http-equiv]", "content")
-    assert "default-src 'none'" in policy and "connect-src 'self'" in policy
+
+
+@pytest.mark.parametrize(
+    "code, directive",
+    [
+        ("fetch(url).catch(() => {})", "connect-src"),
+        ("navigator.sendBeacon(url, 'a photo')", "connect-src"),
+        ("new Image().src = url", "img-src"),
+        ("import(url).catch(() => {})", "script-src-elem"),
+    ],
+)
+def test_the_browser_itself_lets_nothing_out(browser, address, code, directive):
+    with socket.create_server(("127.0.0.1", 0)) as foreign, contextlib.closing(browser.new_context()) as context:
+        page = context.new_page()
+        page.goto(address)
+        refused = f"url => new Promise(resolve => {{ addEventListener('securitypolicyviolation', e => resolve(e.effectiveDirective)); {code} }})"  # fmt: skip
+        assert page.evaluate(refused, f"http://127.0.0.1:{foreign.getsockname()[1]}/") == directive
+        foreign.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody has knocked
+            foreign.accept()
 
 
 def until(page, code, *argument):
@@ -507,6 +615,22 @@ def test_sites_on_one_host_keep_out_of_each_other_s_way(browser, site, tmp_path)
             opened(page, f"{url}{name}/", seed=5)
 
 
+def test_other_pages_of_its_host_are_none_of_its_business(browser, site, tmp_path):
+    """They come as the host sends them: after a redirect, without headers that would cut them off from others."""
+    shutil.copytree(site, tmp_path / "site")
+    (tmp_path / "site" / "blog").mkdir()
+    (tmp_path / "site" / "blog" / "index.html").write_text("<!doctype html><title>A blog</title>")
+    with plain_host(tmp_path / "site") as url, contextlib.closing(browser.new_context()) as context:
+        page = context.new_page()
+        opened(page, url, seed=3)
+        kept(page, "generate.tflite")
+        opened(page, url + "?", seed=3)
+        assert page.evaluate("Boolean(navigator.serviceWorker.controller) && crossOriginIsolated")
+        page.goto(url + "blog")
+        assert page.title() == "A blog" and page.url == url + "blog/"
+        assert page.evaluate("Boolean(navigator.serviceWorker.controller) && !crossOriginIsolated")
+
+
 def test_the_address_says_which_tab_is_open(page, address):
     opened(page, address, seed=8)
     page.get_by_role("tab", name="Upscale").click()
@@ -573,6 +697,7 @@ def test_loading_is_not_shown_over_what_is_there(browser, address):
             route.continue_()
         page.get_by_role("tabpanel", name="Upscale").wait_for()
         page.locator("#loading").wait_for(state="hidden")
+        assert len(held) == 1  # it was not asked for again
 
 
 def test_a_photo_that_is_done_has_the_keyboard(page, address):
@@ -648,6 +773,24 @@ def test_a_damaged_model_is_told(browser, site, tmp_path, damage):
         page.get_by_role("tab", name="Upscale").click()  # the others still work
         page.get_by_role("tabpanel", name="Upscale").wait_for()
         page.close()
+
+
+class breaking_off(plain_host):
+    """Every model ends in its middle."""
+
+    class Handler(plain_host.Handler):
+        def copyfile(self, source, out):
+            out.write(source.read(1000)) if self.path.endswith(".tflite") else super().copyfile(source, out)
+
+
+def test_a_connection_that_is_lost_is_told(browser, site):
+    with breaking_off(site) as url, contextlib.closing(browser.new_context()) as context:
+        page = context.new_page()
+        page.goto(url)
+        page.locator("#problem").wait_for()
+        assert page.inner_text("#problem").startswith(
+            "models/generate.tflite could not be loaded. Check the connection"
+        )
 
 
 def test_a_browser_without_wasm_is_told(page, address):
@@ -758,15 +901,23 @@ def test_the_camera(address, browser):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_cut_off_on_a_phone(page, address, scheme):
+    def fits():
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        for box in page.evaluate("[...document.querySelectorAll('button:not([role=tab]), input:not(.unseen), select, .button, canvas, .tag')].filter(e => e.checkVisibility()).map(e => { const r = e.getBoundingClientRect(); return [r.left, r.right, e.matches('canvas, .tag') ? 30 : r.height] })"):  # fmt: skip
+            assert box[0] >= 0 and box[1] <= PHONE["width"] and box[2] >= 30, box
+
     page.set_viewport_size(PHONE)
     page.emulate_media(color_scheme=scheme)
     opened(page, address, seed=3)
     for tab in TABS:
         page.get_by_role("tab", name=tab).click()
-        page.get_by_role("tabpanel", name=tab).wait_for()
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        for box in page.evaluate("[...document.querySelectorAll('button:not([role=tab]), input:not(.unseen), select, .button')].filter(e => e.checkVisibility()).map(e => { const r = e.getBoundingClientRect(); return [r.left, r.right, r.height] })"):  # fmt: skip
-            assert box[0] >= 0 and box[1] <= PHONE["width"] and box[2] >= 30, box
+        panel = page.get_by_role("tabpanel", name=tab)
+        panel.wait_for()
+        fits()
+        if tab != "Faces":
+            panel.locator("[name=file]").set_input_files(file_of(portrait((300, 460))))
+            panel.locator(".compare").wait_for()
+            fits()
 
 
 def test_the_site_s_server_stays_in_its_folder(address, site):

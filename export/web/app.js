@@ -15,7 +15,8 @@ const PANELS = {
 const named = ({ task, subject }) => (task === "generate" ? `${upper(subject)}s` : PANELS[task].tab);
 const $ = (id) => document.getElementById(id);
 const tablist = document.querySelector("[role=tablist]");
-const panels = new Map(); // task -> its panel, once opened
+const opening = new Map(); // task -> the promise that its panel is open
+const panels = new Map(); // task -> its panel, once loaded
 const addresses = new Map(); // task -> what the address said while it was open
 let chosen;
 
@@ -41,26 +42,35 @@ async function choose(site, task) {
   $("loading").hidden = panels.has(task);
   if (panels.has(task)) return;
   $("progress").value = 0;
+  if (!opening.has(task)) opening.set(task, open(site, task));
   try {
-    const entry = site.models.find((model) => model.task === task);
-    const model = await Model.open(site, entry, (share) => chosen === task && ($("progress").value = share));
-    if (panels.has(task)) return;
-    const panel = document.createElement("section");
-    panel.role = "tabpanel";
-    panel.id = `panel-${task}`;
-    panel.setAttribute("aria-label", named(entry));
-    panel.hidden = chosen !== task;
-    panels.set(task, panel);
-    document.querySelector("main").append(panel);
-    await PANELS[task].open(panel, model, (text) => chosen === task && ($("status").textContent = text));
-    keep();
+    await opening.get(task);
   } catch (error) {
-    panels.get(task)?.remove();
-    panels.delete(task);
+    opening.delete(task);
     if (chosen === task) show(error);
   } finally {
     if (chosen === task) $("loading").hidden = true;
   }
+}
+
+async function open(site, task) {
+  const entry = site.models.find((model) => model.task === task);
+  const model = await Model.open(site, entry, (share) => chosen === task && ($("progress").value = share));
+  const panel = document.createElement("section");
+  panel.role = "tabpanel";
+  panel.id = `panel-${task}`;
+  panel.setAttribute("aria-label", named(entry));
+  panel.hidden = chosen !== task;
+  panels.set(task, panel);
+  document.querySelector("main").append(panel);
+  try {
+    await PANELS[task].open(panel, model, (text) => chosen === task && ($("status").textContent = text));
+  } catch (error) {
+    panel.remove();
+    panels.delete(task);
+    throw error;
+  }
+  keep();
 }
 
 /** Everything that was loaded so far is kept for later visits without a network. */
@@ -78,6 +88,8 @@ async function start() {
   const response = await fetch("site.json").catch(() => null);
   if (!response?.ok) throw new Problem("site.json could not be loaded. Check the connection, then reload this page.");
   const site = await response.json();
+  /** Remembers the address, if the panel has no newer one than is shown. */
+  const leave = (shown) => addresses.set(chosen, panels.get(chosen)?.dataset.address ?? shown);
   for (const entry of site.models) {
     const { task, about } = entry;
     const tab = document.createElement("button");
@@ -86,7 +98,7 @@ async function start() {
     tab.setAttribute("aria-controls", `panel-${task}`);
     tab.onclick = () => {
       // The address says which tab is open, for a reload or a bookmark, and what it showed before.
-      addresses.set(chosen, location.hash);
+      leave(location.hash);
       history.replaceState(null, "", addresses.get(task) ?? `#panel=${task}`);
       choose(site, task);
     };
@@ -106,7 +118,7 @@ async function start() {
     return site.models.some(({ task }) => task === panel) ? panel : site.models[0].task;
   };
   addEventListener("hashchange", ({ oldURL }) => {
-    addresses.set(chosen, new URL(oldURL).hash);
+    leave(new URL(oldURL).hash);
     choose(site, asked());
   });
   await choose(site, asked());

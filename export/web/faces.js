@@ -1,6 +1,6 @@
 // What a generator draws, faces by default: a seed is a face; the same one at every stage, morphs, grids of many.
 
-import { between, latents } from "./latents.js";
+import { latents, slerp } from "./latents.js";
 import { toImageData } from "./runtime.js";
 
 const COUNTS = [1, 4, 9, 16, 25];
@@ -64,7 +64,7 @@ export async function faces(panel, model, say) {
   /** The latents of face number i of the grid: on its way to the target's. */
   function latent(i) {
     const own = latents((state.seed + i) % 2 ** 32, size);
-    return state.morph ? between(own, latents(state.target, size), state.morph) : own;
+    return state.morph ? slerp(own, latents(state.target, size), state.morph) : own;
   }
 
   const image = (z, stage) =>
@@ -105,17 +105,18 @@ export async function faces(panel, model, say) {
   async function draw(turn) {
     const pause = () => new Promise((resolve) => setTimeout(resolve));
     let ms = 0;
+    if (turn !== wanted) return;
     for (let i = 0; i < state.count; i++) {
-      if (turn !== wanted) return;
       const made = await image(latent(i), state.stage);
       ms += made.ms / state.count;
-      if (turn !== wanted) return;
-      paint(grid.children[i].firstChild, made);
+      if (i && turn !== wanted) return;
+      paint(grid.children[i].firstChild, made); // the first in any case: something moves while a slider is dragged
       await pause();
+      if (turn !== wanted) return;
     }
     say(`${state.stage} px in ${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms, ${model.where}`);
     // Not for every step of a slider: browsers refuse to change the address too often.
-    if (!panel.hidden) history.replaceState(null, "", `#${new URLSearchParams({ panel: "generate", ...state })}`);
+    if (!panel.hidden) history.replaceState(null, "", panel.dataset.address);
     for (const stage of stages) {
       if (turn !== wanted) return;
       paint(small.get(stage), await image(latent(0), stage));
@@ -128,6 +129,7 @@ export async function faces(panel, model, say) {
     Object.assign(state, what);
     buttons();
     controls();
+    panel.dataset.address = `#${new URLSearchParams({ panel: "generate", ...state })}`;
     const turn = ++wanted;
     panel.dataset.wanted = turn;
     drawing = drawing.then(() => draw(turn)).catch((error) => say(`It could not be drawn (${error.message ?? error}).`));
@@ -158,7 +160,7 @@ export async function faces(panel, model, say) {
   };
   control("share").onclick = async () => {
     try {
-      await navigator.clipboard.writeText(location.href);
+      await navigator.clipboard.writeText(new URL(panel.dataset.address, location.href).href);
       say(`The link is copied: whoever opens it sees this ${subject}.`);
     } catch {
       say("Copy the address of this page: it holds the seed.");

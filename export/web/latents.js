@@ -17,13 +17,13 @@ export function latents(seed, size) {
   });
 }
 
-/** From a (t = 0) to b (t = 1) along the arc between their directions: what lies between is as long as they are, as N(0, 1) is. */
-export function between(a, b, t) {
-  if (t <= 0) return a;
-  if (t >= 1) return b;
-  const dot = (x, y) => x.reduce((sum, v, i) => sum + v * y[i], 0);
-  const angle = Math.acos(Math.min(1, Math.max(-1, dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b)))));
-  if (angle < 1e-6) return a;
-  const [from, to] = [Math.sin((1 - t) * angle), Math.sin(t * angle)].map((w) => w / Math.sin(angle));
-  return a.map((v, i) => from * v + to * b[i]);
+/** From a (t = 0) to b (t = 1) along the arc between their directions, lengths in proportion: as pggan_tf.synthesis.slerp. */
+export function slerp(a, b, t) {
+  const [p, q] = [a, b].map((z) => Math.hypot(...z));
+  const cosine = a.reduce((sum, v, i) => sum + (v / p) * (b[i] / q), 0);
+  const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
+  const sine = Math.sin(angle);
+  const [from, to] = sine > 1e-6 ? [Math.sin((1 - t) * angle) / sine, Math.sin(t * angle) / sine] : [1 - t, t]; // parallel: nothing to turn
+  const length = (1 - t) * p + t * q;
+  return a.map((v, i) => length * ((from * v) / p + (to * b[i]) / q));
 }

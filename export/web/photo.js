@@ -166,22 +166,23 @@ export async function photo(panel, model, say) {
   find("[data-reduced]").textContent = `A photo with more than ${longest} pixels along a side is reduced to that first.`;
   [find(".left").textContent, find(".right").textContent] = task.tags;
   about.textContent = `Learned from ${model.entry.about}. What it adds is a guess.`;
-  let name = "photo";
+  let name; // of the photo that the result is of
   let stream;
   let asking = 0; // counts: a camera that is allowed after something else was asked for is not wanted any more
+  let opening = 0; // counts photos too: one that is decoded after a newer one was asked for is not wanted any more
   let result = false; // whether there is one to go back to
   let turn = 0; // counts photos: what is worked on for an older one, or was stopped, is given up
 
   const stage = (shown) => [drop, viewfinder, compare].forEach((part) => (part.hidden = part !== shown));
 
   let last = Promise.resolve(); // one photo after the other: the network has room for one
-  const work = (source, width = source.width, height = source.height) => {
+  const work = (source, called) => {
     const mine = ++turn;
-    const input = canvasOf(source, longest, width, height);
-    return (last = last.then(() => mine === turn && change(input, Math.max(width, height) > longest, mine)));
+    const input = canvasOf(source, longest);
+    return (last = last.then(() => mine === turn && change(input, called, Math.max(source.width, source.height) > longest, mine)));
   };
 
-  async function change(input, reduced, mine) {
+  async function change(input, called, reduced, mine) {
     working.hidden = false;
     busy.value = 0;
     delete panel.dataset.done;
@@ -201,6 +202,7 @@ export async function photo(panel, model, say) {
         canvas.setAttribute("aria-label", label);
       }
       result = true;
+      name = called;
       if (!stream) stage(compare);
       find(".after-work").hidden = false;
       // What had the focus may be gone with it.
@@ -219,6 +221,7 @@ export async function photo(panel, model, say) {
   }
   find("[name=stop]").onclick = () => {
     turn++;
+    opening++;
     working.hidden = true;
     say("Stopped.");
     find(result ? "[name=split]" : "[name=camera]").focus();
@@ -227,15 +230,14 @@ export async function photo(panel, model, say) {
   async function open(file) {
     if (!file) return;
     stop();
-    let image;
-    try {
-      image = await createImageBitmap(file);
-    } catch {
+    const mine = ++opening;
+    const image = await createImageBitmap(file).catch(() => null);
+    if (mine !== opening) return image?.close();
+    if (!image) {
       about.textContent = `${file.name}: not a picture that this browser can open. Try a JPEG, PNG or WebP.`;
       return;
     }
-    name = file.name.replace(/\.[^.]*$/, "");
-    await work(image);
+    await work(image, file.name.replace(/\.[^.]*$/, ""));
     image.close();
   }
 
@@ -288,8 +290,8 @@ export async function photo(panel, model, say) {
   find("[name=shoot]").onclick = async () => {
     const taken = canvasOf(video, 4096, video.videoWidth, video.videoHeight);
     stop();
-    name = "camera";
-    await work(taken);
+    opening++;
+    await work(taken, "camera");
   };
 
   split.oninput = () => {

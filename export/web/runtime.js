@@ -11,12 +11,15 @@ export class Problem extends Error {}
 
 /** The bytes at a URL; report(bytes so far) as they come. cache: of fetch. */
 async function download(url, report, cache = "default") {
-  const response = await fetch(url, { cache }).catch(() => null);
-  if (!response?.ok) throw new Problem(`${url} could not be loaded. Check the connection, then reload this page.`);
+  const lost = () => {
+    throw new Problem(`${url} could not be loaded. Check the connection, then reload this page.`);
+  };
+  const response = await fetch(url, { cache }).catch(lost);
+  if (!response.ok) lost();
   const parts = [];
   let size = 0;
   for (const reader = response.body.getReader(); ; ) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch(lost);
     if (done) break;
     parts.push(value);
     report((size += value.length));

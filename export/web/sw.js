@@ -4,9 +4,10 @@
 const VERSION = "@VERSION@";
 const FILES = ["@FILES@"];
 const LARGE = ["@LARGE@"];
-// Other pages may live on the same host: only caches of this address are this page's own.
+// Other pages may live on the same host: only caches of this address are this page's own, and only these files.
 const OURS = `pggan ${self.registration.scope} `;
 const CACHE = OURS + VERSION;
+const PAGE = new Set(["./", ...FILES, ...Object.keys(LARGE)].map((file) => new URL(file, self.registration.scope).href));
 
 self.addEventListener("install", (event) => {
   // Not what the browser has kept of an earlier version.
@@ -56,5 +57,5 @@ async function answer(request) {
 }
 
 self.addEventListener("fetch", (event) => {
-  if (event.request.method === "GET" && event.request.url.startsWith(self.registration.scope)) event.respondWith(answer(event.request));
+  if (event.request.method === "GET" && PAGE.has(event.request.url.split(/[?#]/)[0])) event.respondWith(answer(event.request));
 });

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import click
 import numpy as np
 
@@ -48,12 +50,13 @@ def ab_of(network, photo, size: int) -> np.ndarray:
     return ab.astype(np.float32) / 32767.5 - 1
 
 
-def joined(photo, ab: np.ndarray):
-    """A photo's own L at full resolution and bit depth, with ab [h,w,2] in -1..1 enlarged to it."""
+def joined(photo, ab: np.ndarray, check: Callable[[], None]):
+    """A photo's own L at full resolution and bit depth, with ab [h,w,2] in -1..1 enlarged to it. check: before every strip."""
     height, width = photo.size
     out = np.empty((height, width, 3), photo.pixels.dtype)
     rows = max(1, _STRIP // width)
     for top in range(0, height, rows):
+        check()
         bottom = min(top + rows, height)
         lightness, _ = colour.split_lab(pixels.to_unit(photo.rgb()[top:bottom]))
         colours = pixels.resized_rows(ab, photo.size, "bicubic", top, bottom)
@@ -61,9 +64,10 @@ def joined(photo, ab: np.ndarray):
     return photo.changed(out)
 
 
-def colorizer(network, size: int | None = None):
-    """A network that was trained to colorize or to recolor -> function: photos.Photo -> photos.Photo."""
-    function = conversion.as_function(network, 1)
+def colorizer(network, size: int | None = None, check: Callable[[], None] = lambda: None):
+    """A network that was trained to colorize or to recolor -> function: photos.Photo -> photos.Photo. check: as of
+    `conversion.as_function`."""
+    function = conversion.as_function(network, 1, check)
     if network.task == "recolor":
         # Gray to RGB at the photo's own resolution.
         def recolored(part):
@@ -72,7 +76,7 @@ def colorizer(network, size: int | None = None):
         tile = max(256, 4 * network.context)
         return lambda photo: photo.changed(tiles.tiled(recolored, photo.rgb(), tile, network.context))
     size = size or network.resolutions[-1]
-    return lambda photo: joined(photo, ab_of(function, photo, size))
+    return lambda photo: joined(photo, ab_of(function, photo, size), check)
 
 
 @click.command("colorize")

@@ -25,10 +25,11 @@ def network_for(source: str, tasks: tuple[str, ...], verb: str):
     return network
 
 
-def as_function(network, channels: int) -> Callable[[np.ndarray], np.ndarray]:
+def as_function(network, channels: int, check: Callable[[], None] = lambda: None) -> Callable[[np.ndarray], np.ndarray]:
     """float32 [h,w,C] -> [h',w',D]: one image at a time, of any size, traced once.
 
-    What is missing to sides that the network can halve is mirrored, so that the image keeps its proportions.
+    What is missing to sides that the network can halve is mirrored, so that the image keeps its proportions. check: is called
+    before every image (of a large photo, every tile); what it raises ends the work.
     """
     import tensorflow as tf
 
@@ -36,6 +37,7 @@ def as_function(network, channels: int) -> Callable[[np.ndarray], np.ndarray]:
     traced = tf.function(lambda x: network(x), input_signature=signature, autograph=False)
 
     def function(x):
+        check()
         height, width = x.shape[:2]
         missing = [(0, -side % network.multiple) for side in (height, width)]
         try:

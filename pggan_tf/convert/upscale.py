@@ -26,9 +26,9 @@ def _enlarged(alpha: np.ndarray, scale: int) -> np.ndarray:
 
 
 def upscaler(network, tile: int | None = None, check: Callable[[], None] = lambda: None):
-    """A network that was trained to upscale -> function: photos.Photo -> photos.Photo; gray stays gray. check: is called before
-    every tile; what it raises ends the work."""
-    function = conversion.as_function(network, 3)
+    """A network that was trained to upscale -> function: photos.Photo -> photos.Photo; gray stays gray. check: as of
+    `conversion.as_function`."""
+    function = conversion.as_function(network, 3, check)
     if tile and tile <= 2 * network.context:
         raise UserError(
             f"--tile {tile}: too small, as the network looks {network.context} pixels around. Expected more than "
@@ -37,7 +37,6 @@ def upscaler(network, tile: int | None = None, check: Callable[[], None] = lambd
     tile = tile or max(256, 4 * network.context)
 
     def enlarged(part):  # uint [h,w,1|3]
-        check()
         low = np.broadcast_to(pixels.to_unit(part), (*part.shape[:2], 3))
         high = (function(low) + 1) / 2
         return pixels.from_unit(colour.gray(high) if part.shape[2] == 1 else high, part.dtype)
