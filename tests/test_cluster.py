@@ -15,6 +15,7 @@ import pytest
 from pggan_tf import checkpoint
 from pggan_tf.errors import UserError
 from pggan_tf.training import cluster as clusters
+from pggan_tf.training import session
 from tests.conftest import ROOT, TINY, run_folder, start, train
 
 SCHEDULE = [
@@ -338,3 +339,12 @@ def test_one_command_begins_and_goes_on(tmp_path):
     assert [w.returncode for w in workers] == [0, 0], ended
     assert f"resuming {run}" in ended[0][0] and (run / "generator.keras").is_file()
     assert (tmp_path / "mlflow.db").is_file() and (run / "mlflow.json").is_file()
+
+
+def test_a_folder_that_a_worker_does_not_see_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "SHARED_SECONDS", 0.0)
+    second, path = clusters.Cluster(("a:1", "b:2"), 1), tmp_path / "config.json"
+    with pytest.raises(UserError, match=r"worker 0 \(a:1\) has it.*all machines see it"):
+        session._await(path, second)
+    path.touch()
+    assert session._await(path, second) == path
