@@ -115,6 +115,10 @@ def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
                         "browsers install pages, keep them offline and open cameras from https alone: for that, copy the folder to an https host"
                     )
                 server.serve_forever()
+        elif not folder.exists():
+            raise UserError(
+                f"{path}: not here. Expected a site of `pggan export --to web`, a run's folder or a .keras file."
+            )
         else:
             _require()
             terminal.start_tensorflow()

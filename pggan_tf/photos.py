@@ -237,7 +237,7 @@ KINDS = {
 def lost(photo: Photo, suffix: str, scale: int = 1) -> str | None:
     """What a kind of file cannot hold of a photo that is to be `scale` times as large: the reason to write another kind."""
     if suffix not in KINDS:
-        return f"{suffix or 'a name without an ending'} cannot be written"
+        return f"photos are not written as {suffix or 'a name without an ending'}"
     alpha, deep, longest = KINDS[suffix]
     side = scale * max(photo.size)
     if side > longest:

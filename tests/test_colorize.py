@@ -185,7 +185,7 @@ def test_a_photo_on_its_own(trained, tmp_path):
         ("generate", "photo.png", "o.png", [], "was trained to generate, not to colorize"),
         ("colorize", "nowhere.png", "o.png", [], "no such file or folder"),
         ("colorize", "photo.png", "photo.png", [], "is the file itself"),
-        ("colorize", "photo.png", "o.bmp", [], "o.bmp: .bmp cannot be written"),
+        ("colorize", "photo.png", "o.bmp", [], "o.bmp: photos are not written as .bmp"),
         ("colorize", "deep.png", "o.jpg", [], "o.jpg: .jpg holds no transparency"),
         ("colorize", "broken.png", "o.png", [], "broken.png: not a file of a known kind"),
         ("colorize", "folder", "o.png", [], "Expected a folder"),

@@ -375,7 +375,7 @@ def test_kinds_of_file_that_are_too_small():
     assert photos.lost(panorama, ".jpg", 4) == ".jpg holds no side of 80000 pixels"
     assert photos.lost(panorama, ".webp") == ".webp holds no side of 20000 pixels"
     assert photos.lost(panorama, ".png", 4) is None
-    assert "cannot be written" in photos.lost(panorama, ".gif")
+    assert "not written as .gif" in photos.lost(panorama, ".gif")
 
 
 def test_photos_are_found_in_order_but_not_among_the_results(tmp_path):

@@ -55,6 +55,13 @@ def test_a_panorama_of_20000_pixels_in_bounded_memory():
     np.testing.assert_allclose(large[200, 1600:-1600:4, 0], strip[50, 400:-400, 0], atol=60)
 
 
+def test_progress_is_told_of_every_tile():
+    told = []
+    upscale.upscaler(Upscaler(scale=2), tile=40)(photos.Photo(data.astronaut()[:100, :70]), lambda *at: told.append(at))
+    total = told[0][1]
+    assert total > 4 and told == [(done, total) for done in range(total + 1)]
+
+
 def test_one_pixel():
     photo = photos.Photo(np.full((1, 1, 3), 77, np.uint8), np.full((1, 1, 1), 9, np.uint8))
     large = upscale.upscaler(Upscaler(scale=4))(photo)
@@ -73,12 +80,16 @@ def test_the_command(trained, tmp_path):  # noqa: F811
         4,
         "--tile",
         50,
+        "--compare",
         "--out",
         tmp_path / "large.jpg",
     )
     assert code == 0 and out.strip() == str(tmp_path / "large.jpg")
     with Image.open(tmp_path / "large.jpg") as image:
         assert image.size == (512, 512)
+    with Image.open(tmp_path / "large-compare.jpg") as image:
+        assert image.size == (1024, 512)
+    (tmp_path / "large-compare.jpg").unlink()
     code, out, err = pggan("upscale", trained["upscale"], tmp_path, "--out", tmp_path / "out")
     assert code == 0 and "3 of 3" in out, err
     assert photos.read((tmp_path / "out/deep.png").read_bytes()).pixels.dtype == np.uint16

@@ -65,8 +65,8 @@ def joined(photo, ab: np.ndarray, check: Callable[[], None]):
 
 
 def colorizer(network, size: int | None = None, check: Callable[[], None] = lambda: None):
-    """A network that was trained to colorize or to recolor -> function: photos.Photo -> photos.Photo. check: as of
-    `conversion.as_function`."""
+    """A network that was trained to colorize or to recolor -> function: photos.Photo, progress -> photos.Photo. check: as of
+    `conversion.as_function`; progress: as of `tiles.tiled`."""
     function = conversion.as_function(network, 1, check)
     if network.task == "recolor":
         # Gray to RGB at the photo's own resolution.
@@ -74,9 +74,12 @@ def colorizer(network, size: int | None = None, check: Callable[[], None] = lamb
             return pixels.from_unit(function(colour.gray(pixels.to_unit(part))), part.dtype)
 
         tile = max(256, 4 * network.context)
-        return lambda photo: photo.changed(tiles.tiled(recolored, photo.rgb(), tile, network.context))
+        return lambda photo, progress=tiles.silent: photo.changed(
+            tiles.tiled(recolored, photo.rgb(), tile, network.context, progress=progress)
+        )
     size = size or network.resolutions[-1]
-    return lambda photo: joined(photo, ab_of(function, photo, size), check)
+    # At the size that it was trained at there is little to wait for.
+    return lambda photo, progress=tiles.silent: joined(photo, ab_of(function, photo, size), check)
 
 
 @click.command("colorize")

@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from pggan_tf import terminal
+from pggan_tf.convert import tiles
 from pggan_tf.errors import Stopped, UserError
 
 
@@ -67,7 +68,12 @@ def _in_folder(name: Path, photo, scale: int) -> Path:
     return name.with_name(f"{name.name}.png") if photos.lost(photo, name.suffix.lower(), scale) else name
 
 
-def _one_photo(file: Path, out: Path, named: bool, change, scale: int, compare: bool) -> Path:
+def _side_by_side(before: np.ndarray, after: np.ndarray, scale: int) -> np.ndarray:
+    """[h,w,C], [scale h,scale w,C] -> [scale h,2 scale w,C], the pixels of the first as squares."""
+    return np.concatenate([before.repeat(scale, axis=0).repeat(scale, axis=1), after], axis=1)
+
+
+def _one_photo(file: Path, out: Path, named: bool, change, scale: int, compare: bool, progress=tiles.silent) -> Path:
     """named: `out` is what the user wrote, not a name made in a folder. Raises Unreadable and Unwritable."""
     from pggan_tf import photos
 
@@ -77,13 +83,13 @@ def _one_photo(file: Path, out: Path, named: bool, change, scale: int, compare: 
         raise photos.Unreadable(error.strerror or str(error)) from None
     out = out if named else _in_folder(out, photo, scale)
     if problem := photos.lost(photo, out.suffix.lower(), scale):  # before the work
-        raise photos.Unwritable(f"{out}: {problem}, of which {file} has need. Choose a name that ends in .png or .tif.")
-    changed = change(photo)
+        raise photos.Unwritable(f"{out}: {problem} ({file}). Choose a name that ends in .png or .tif.")
+    changed = change(photo, progress)
     if left_out := photos.write(out, changed):
         click.echo(f"{out}: {left_out}", err=True)
     if compare:
-        pair = np.concatenate([photo.rgb(), changed.rgb()], axis=1)
-        alpha = None if photo.alpha is None else np.concatenate([photo.alpha, changed.alpha], axis=1)
+        pair = _side_by_side(photo.rgb(), changed.rgb(), scale)
+        alpha = None if photo.alpha is None else _side_by_side(photo.alpha, changed.alpha, scale)
         side_by_side = photos.Photo(pair, alpha, changed.profile)
         photos.write(_in_folder(_beside(out), side_by_side, 1), side_by_side)
     return out
@@ -127,7 +133,7 @@ def _folder(source: Path, out: Path, change, scale: int, compare: bool) -> None:
 
 
 def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bool = False) -> None:
-    """change: photos.Photo -> photos.Photo, `scale` times as large. out: a file or a folder; what is there is overwritten.
+    """change: photos.Photo, progress -> photos.Photo, `scale` times as large. out: a file or a folder; what is there is overwritten.
 
     compare: also a picture (or a video) of before and after, side by side.
     """
@@ -152,7 +158,7 @@ def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bo
 
         def frames(image):
             changed = change(photos.Photo(image)).pixels
-            return [changed, np.concatenate([image, changed], axis=1)] if compare else [changed]
+            return [changed, _side_by_side(image, changed, scale)] if compare else [changed]
 
         with terminal.progress("frames") as progress:
             done, lost = video.rewrite(given, [target, _beside(target)] if compare else [target], frames, progress)
@@ -161,6 +167,8 @@ def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bo
             click.echo(f"{source}: damaged; {lost} parts of its stream could not be decoded", err=True)
         return
     try:
-        click.echo(_one_photo(given, target, named, change, scale, compare))
+        with terminal.progress("tiles") as progress:
+            written = _one_photo(given, target, named, change, scale, compare, progress)
+        click.echo(written)
     except photos.Unreadable as reason:
         raise UserError(f"{source}: {reason}.") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -27,40 +28,63 @@ def windows(length: int, tile: int, context: int) -> Iterator[tuple[int, int, in
         first = last
 
 
+def silent(done: int, total: int) -> None:
+    """Nobody wants to know how far it is."""
+
+
 def tiled(
-    function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int, context: int, scale: int = 1
+    function: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    tile: int,
+    context: int,
+    scale: int = 1,
+    progress: Callable[[int, int], None] = silent,
 ) -> np.ndarray:
     """function: [h,w,C] -> [scale h, scale w, D], any types; image [H,W,C] -> [scale H, scale W, D] of what it returns.
 
     context: pixels around a point that its output depends on: the result is then that of the whole image, without seams. Only
-    the result is held whole, so let `function` return what it is to be kept as. tile: the longest side it is given.
+    the result is held whole, so let `function` return what it is to be kept as. tile: the longest side it is given. progress:
+    is told how many tiles are done, of how many.
     """
     height, width = image.shape[:2]
     if tile <= 2 * context and tile < max(height, width):
         raise UserError(
             f"--tile {tile}: too small, as the network looks {context} pixels around. Expected more than {2 * context}."
         )
-    out = None
-    for top, bottom, upper, lower in windows(height, tile, context):
-        for left, right, first, last in windows(width, tile, context):
-            result = function(image[top:bottom, left:right])
-            if out is None:
-                out = np.empty((scale * height, scale * width, result.shape[2]), result.dtype)
-            out[scale * upper : scale * lower, scale * first : scale * last] = result[
-                scale * (upper - top) : scale * (lower - top), scale * (first - left) : scale * (last - left)
-            ]
+    out, parts = None, [(y, x) for y in windows(height, tile, context) for x in windows(width, tile, context)]
+    for done, ((top, bottom, upper, lower), (left, right, first, last)) in enumerate(parts):
+        progress(done, len(parts))
+        result = function(image[top:bottom, left:right])
+        if out is None:
+            out = np.empty((scale * height, scale * width, result.shape[2]), result.dtype)
+        out[scale * upper : scale * lower, scale * first : scale * last] = result[
+            scale * (upper - top) : scale * (lower - top), scale * (first - left) : scale * (last - left)
+        ]
+    progress(len(parts), len(parts))
     return out
 
 
-def blended(function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int, overlap: int) -> np.ndarray:
+def blended(
+    function: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    tile: int,
+    overlap: int,
+    progress: Callable[[int, int], None] = silent,
+) -> np.ndarray:
     """function: [h,w,C] -> [h,w,D] of uint8 or uint16; image [H,W,C] -> [H,W,D] of the same type.
 
     For functions that look further than tiles could overlap: on `overlap` pixels one tile goes over into the next,
-    linearly. An image that is no larger than a tile is what the function makes of it.
+    linearly. An image that is no larger than a tile is what the function makes of it. progress: as of `tiled`.
     """
+    rows, columns = (len([*windows(length, tile, overlap // 2)]) for length in image.shape[:2])
+    count = itertools.count()
+
+    def counted(part):
+        progress(next(count), rows * columns)
+        return function(part)
 
     def row(part):
-        return _blended(function, part, tile, overlap, 1)
+        return _blended(counted, part, tile, overlap, 1)
 
     return _blended(row, image, tile, overlap, 0)
 

@@ -16,7 +16,8 @@ _TILE = 1024  # pixels a side
 
 
 def translator(network, tile: int | None = None):
-    """A network that was trained to translate -> function: photos.Photo -> photos.Photo, of the same size."""
+    """A network that was trained to translate -> function: photos.Photo, progress -> photos.Photo, of the same size.
+    progress: as of `tiles.tiled`."""
     function = conversion.as_function(network, 3)
     tile = math.ceil((tile or _TILE) / network.multiple) * network.multiple
 
@@ -24,7 +25,9 @@ def translator(network, tile: int | None = None):
         return pixels.from_unit((function(pixels.to_unit(part) * 2 - 1) + 1) / 2, part.dtype)
 
     # A U-Net looks at all that it is given: tiles differ a little, whatever they share, and are blended where they do.
-    return lambda photo: photo.changed(tiles.blended(translated, photo.rgb(), tile, tile // 4))
+    return lambda photo, progress=tiles.silent: photo.changed(
+        tiles.blended(translated, photo.rgb(), tile, tile // 4, progress)
+    )
 
 
 @click.command("translate")

@@ -26,8 +26,8 @@ def _enlarged(alpha: np.ndarray, scale: int) -> np.ndarray:
 
 
 def upscaler(network, tile: int | None = None, check: Callable[[], None] = lambda: None):
-    """A network that was trained to upscale -> function: photos.Photo -> photos.Photo; gray stays gray. check: as of
-    `conversion.as_function`."""
+    """A network that was trained to upscale -> function: photos.Photo, progress -> photos.Photo; gray stays gray. check: as of
+    `conversion.as_function`; progress: as of `tiles.tiled`."""
     function = conversion.as_function(network, 3, check)
     if tile and tile <= 2 * network.context:
         raise UserError(
@@ -41,8 +41,8 @@ def upscaler(network, tile: int | None = None, check: Callable[[], None] = lambd
         high = (function(low) + 1) / 2
         return pixels.from_unit(colour.gray(high) if part.shape[2] == 1 else high, part.dtype)
 
-    def change(photo):
-        high = tiles.tiled(enlarged, photo.pixels, tile, network.context, network.scale)
+    def change(photo, progress=tiles.silent):
+        high = tiles.tiled(enlarged, photo.pixels, tile, network.context, network.scale, progress)
         return photo.changed(high, None if photo.alpha is None else _enlarged(photo.alpha, network.scale))
 
     return change
@@ -56,9 +56,11 @@ def upscaler(network, tile: int | None = None, check: Callable[[], None] = lambd
 @click.option(
     "--tile",
     type=click.IntRange(1),
-    help="pixels of SOURCE a side that are worked on at once; less needs less memory  [256, or 4 times what the network looks around]",
+    help="pixels of SOURCE a side that are worked on at once; less needs less memory and more time, for tiles overlap  [256, or 4 times "
+    "what the network looks around]",
 )
-def command(run, source, out, scale, tile):
+@click.option("--compare", is_flag=True, help="also write NAME-compare: before and after, side by side")
+def command(run, source, out, scale, tile, compare):
     """SOURCE, a photo, a folder of photos or a video, enlarged by RUN, a run's folder or a generator.keras.
 
     Depth, transparency, colour profile and EXIF are kept; transparency is enlarged by a cubic filter. The result is held
@@ -67,4 +69,4 @@ def command(run, source, out, scale, tile):
     network = conversion.network_for(run, TASKS, "upscale")
     if scale not in (None, network.scale):
         raise UserError(f"--scale {scale}: {run} was trained for {network.scale}. Leave --scale out, or train another.")
-    conversion.convert(source, out, upscaler(network, tile), network.scale)
+    conversion.convert(source, out, upscaler(network, tile), network.scale, compare)

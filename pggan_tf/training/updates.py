@@ -197,7 +197,7 @@ def two_stage(players: Players, batches: Sequence[Batch]):
 WAYS = {
     "reversed": "the discriminator's gradient at the fakes, reversed",
     "scaled": "the discriminator's gradient at the fakes, scaled sample by sample",
-    "second product": "a second product through the discriminator, which mixes samples or says several things of each",
+    "second product": "a second product through the discriminator, which looks at samples together or gives several logits for each",
 }
 
 
