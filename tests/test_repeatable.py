@@ -24,7 +24,7 @@ def stepping(settings):
     return gan, tf.function(lambda: gan.step(phase, pixels, labels), autograph=False)
 
 
-@pytest.mark.parametrize("loss", ["nonsaturating-r1", "wgan-gp"])
+@pytest.mark.parametrize("loss", ["nonsaturating-r1", pytest.param("wgan-gp", marks=pytest.mark.slow)])
 def test_a_repeated_step_is_the_same_step(loss):
     """With networks wide enough to be shared by several threads."""
     gan, step = stepping({"resolutions": (16, 32), "precision": "float32", "loss": loss})

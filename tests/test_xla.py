@@ -33,7 +33,7 @@ ROWS = {
     "colorize": {**IMAGES, "task": "colorize", "network": "unet", "pixel": "l1"},
     "upscale": {**IMAGES, "task": "upscale", "network": "srresnet", "blocks": 1, "scale": 2, "pixel": "mse"},
 }
-OFTEN = ("lazy-r1",)
+OFTEN = ("dcgan",)
 
 
 @pytest.mark.parametrize("row", [n if n in OFTEN else pytest.param(n, marks=pytest.mark.slow) for n in ROWS])
