@@ -532,6 +532,29 @@ def test_it_works_without_a_network_after_the_first_visit(page, address, network
     panel.locator(".compare").wait_for()
 
 
+def test_a_tab_that_was_never_opened_works_without_a_network(page, address):
+    opened(page, address, seed=3)
+    for task in TASKS:
+        kept(page, f"{task}.tflite")
+    page.context.set_offline(True)
+    page.get_by_role("tab", name="Upscale").click()  # in the page that is open
+    page.get_by_role("tabpanel", name="Upscale").wait_for()
+    page.goto("about:blank")
+    panel, canvas = worked(page, address, "Colorize", portrait())
+    assert read(page, f"{canvas}.after").shape == (96, 128, 3)
+
+
+def test_models_that_nobody_asked_for_are_not_brought_where_data_is_to_be_saved(browser, site):
+    with serving(site) as url, contextlib.closing(browser.new_context()) as context:
+        context.add_init_script("Object.defineProperty(navigator, 'connection', { value: { saveData: true } })")
+        page = context.new_page()
+        opened(page, url, seed=3)
+        page.get_by_role("tab", name="Upscale").click()
+        kept(page, "upscale.tflite")
+        models = "async () => (await (await caches.open((await caches.keys())[0])).keys()).map(r => r.url).filter(u => u.endsWith('tflite')).length"
+        assert page.evaluate(models) == 2
+
+
 class plain_host:
     """A host that knows nothing of the page: no headers for threads, and everything may be kept for an hour."""
 
