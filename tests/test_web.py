@@ -499,6 +499,29 @@ def test_work_can_be_stopped(page, address):
     assert download.value.suggested_filename == "small-upscale.png"
 
 
+def test_nothing_is_computed_after_stop(page, address):
+    opened(page, address, seed=3)
+    page.get_by_role("tab", name="Upscale").click()
+    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel.wait_for()
+    page.evaluate(
+        """async () => {
+        const { Model } = await import("./runtime.js");
+        const run = Model.prototype.run;
+        self.tiles = 0;
+        Model.prototype.run = function (...values) {
+            if (++tiles === 3) setTimeout(() => document.querySelector("#panel-upscale [name=stop]").click());
+            return run.apply(this, values);
+        };
+        }"""
+    )
+    panel.locator("[name=file]").set_input_files(large())
+    page.get_by_text("Stopped.").wait_for()
+    panel.locator("[name=file]").set_input_files(file_of(portrait((20, 30))))  # one tile, once the others are given up
+    panel.locator(".compare").wait_for()
+    assert page.evaluate("tiles") == 4
+
+
 def test_the_slider_uncovers_the_original(page, address):
     panel, _ = worked(page, address, "Upscale", portrait())
     slider = panel.locator("[name=split]")

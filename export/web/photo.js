@@ -136,8 +136,9 @@ async function enlarged(model, photo, report) {
       const [x, y] = [scale * (column.keep - column.from), scale * (row.keep - row.from)];
       const size = [scale * (column.end - column.keep), scale * (row.end - row.keep)];
       after.getContext("2d").drawImage(canvasFrom(toImageData(made)), x, y, ...size, scale * column.keep, scale * row.keep, ...size);
-      if (!report(++done / (rows.length * columns.length))) return;
-      await new Promise((resolve) => setTimeout(resolve));
+      report(++done / (rows.length * columns.length));
+      await new Promise((resolve) => setTimeout(resolve)); // a click on Stop that came meanwhile is heard here
+      if (!report(done / (rows.length * columns.length))) return;
     }
   }
   return { before: photo, after, ms };
