@@ -181,6 +181,7 @@ export async function photo(panel, model, say) {
     working.hidden = !at_work;
     save.disabled = at_work;
     about.textContent = at_work ? "" : described;
+    if (!at_work) waiting.replaceChildren(); // it may be large
     if (!stream) stage(at_work ? waiting : result ? compare : drop);
   }
   /** What had the focus may be gone with it. */
