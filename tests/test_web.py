@@ -161,6 +161,7 @@ def test_faces_as_a_person_uses_them(page, address, networks, tmp_path):
     download.value.save_as(tmp_path / "sheet.png")
     sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
     near(sheet[16:, :16], face(network, 11, 16))
+    assert download.value.suggested_filename == "faces-9-4-16px.png"
     page.locator(".faces button").nth(2).click()  # looks at that one alone
     settled(page)
     assert page.get_by_label("Seed", exact=True).input_value() == "11" and page.locator(".faces button").count() == 1
@@ -194,6 +195,8 @@ def test_a_link_is_of_what_was_last_asked_for(page, address):
     until(page, "async () => (await navigator.clipboard.readText()).includes('seed=9')")
     assert page.evaluate("navigator.clipboard.readText()").startswith(address + "#panel=generate")
     settled(page)
+    page.get_by_text("Copy link").click()
+    page.get_by_text("sees this face").wait_for()
     leave = "[...document.querySelectorAll('[role=tab]')].find(tab => tab.textContent === 'Upscale').click()"
     page.evaluate(f"() => {{ {CHANGE} change('seed', 10); {leave} }}")
     page.get_by_role("tabpanel", name="Upscale").wait_for()
@@ -399,6 +402,85 @@ def test_an_older_photo_that_takes_longer_to_decode_is_given_up(page, address):
     assert read(page, "#panel-upscale .after").shape == (40, 60, 3)
 
 
+def test_a_photo_is_seen_while_it_is_worked_on(page, address):
+    """Where the result will be, and not beside what was said of another one."""
+    opened(page, address, seed=3)
+    page.get_by_role("tab", name="Upscale").click()
+    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel.locator("[name=file]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
+    panel.get_by_text("not a picture").wait_for()
+    panel.locator("[name=file]").set_input_files(file_of(portrait((256, 256))))
+    panel.get_by_text("512 × 512 pixels").wait_for()
+    # Work is held up: what is seen meanwhile does not depend on how fast it is.
+    page.evaluate("() => { self.held = []; self.later = setTimeout; self.setTimeout = (f) => held.push(f) }")
+    second = portrait((200, 300), 9)
+    panel.locator("[name=again]").set_input_files(file_of(second))
+    panel.locator(".waiting").wait_for()
+    np.testing.assert_array_equal(read(page, "#panel-upscale .waiting canvas"), second)
+    assert not panel.locator(".compare").is_visible() and not panel.locator(".drop").is_visible()
+    assert panel.get_by_role("button", name="Stop").is_visible() and panel.get_by_label("Working …").is_visible()
+    assert panel.locator(".about").inner_text() == "" and panel.locator("[name=save]").is_disabled()
+    place = panel.locator(".waiting").bounding_box()
+    page.evaluate("() => { self.setTimeout = later; held.forEach((f) => f()) }")
+    panel.get_by_text("600 × 400 pixels").wait_for()
+    result = panel.locator(".compare").bounding_box()
+    assert [result[k] for k in ("x", "width", "height")] == [place[k] for k in ("x", "width", "height")]
+    assert not panel.locator(".waiting").is_visible() and not panel.locator(".working").is_visible()
+
+
+@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 900}, PHONE])
+def test_small_photos_are_shown_large_enough_to_be_compared(page, address, viewport):
+    page.set_viewport_size(viewport)
+    panel, _ = worked(page, address, "Upscale", portrait((16, 16)))
+    box = panel.locator(".compare").bounding_box()
+    assert 300 <= box["width"] <= 328 and abs(box["width"] - box["height"]) < 1
+    assert panel.locator(".after").evaluate("e => getComputedStyle(e).imageRendering") == "pixelated"
+    left, right = (panel.locator(f".tag.{side}").bounding_box() for side in ("left", "right"))
+    assert left["x"] + left["width"] < right["x"]
+
+
+@pytest.mark.parametrize("viewport, density", [({"width": 1280, "height": 900}, 1), (PHONE, 2)])
+def test_an_enlarged_photo_is_seen_at_its_actual_size(browser, address, viewport, density):
+    """A pixel of it for each of the screen; the slider divides what is seen of it."""
+    with contextlib.closing(browser.new_context(viewport=viewport, device_scale_factor=density)) as context:
+        page = context.new_page()
+        panel, canvas = worked(page, address, "Upscale", np.hstack([portrait((512, 512)), portrait((512, 512), 9)]))
+        view, split = panel.locator(".view"), panel.locator("[name=split]")
+        button = panel.get_by_role("button", name="Actual size")
+        fitting = panel.locator(".compare").bounding_box()
+        button.click()
+        assert button.get_attribute("aria-pressed") == "true"
+        box, slider = view.bounding_box(), split.bounding_box()
+        assert box["width"] <= fitting["width"] and box["height"] < viewport["height"] - 100
+        assert slider["y"] >= box["y"] + box["height"] - 1 and slider["height"] >= 44
+        # It starts at the middle.
+        left, width = view.evaluate("e => [e.scrollLeft, e.clientWidth]")
+        assert abs(left + width / 2 - 1024 / density) < 2
+        # By keyboard it moves on.
+        view.focus()
+        page.keyboard.press("ArrowRight")
+        until(page, "x => document.querySelector('#panel-upscale .view').scrollLeft > x", left)
+        page.wait_for_timeout(500)  # smoothly
+        x, y = (round(density * at) for at in view.evaluate("e => [e.scrollLeft, e.scrollTop]"))
+        window = np.s_[60 * density : 300 * density, 20 * density : round((box["width"] - 20) * density)]  # below tags
+
+        def seen(value):
+            split.fill(value)
+            shot = Image.open(io.BytesIO(view.screenshot())).convert("RGB")
+            return np.asarray(shot).astype(int)[window]
+
+        after, before, both = seen("0"), seen("100"), seen("50")
+        for shot, name in ((after, "after"), (before, "before")):
+            assert np.abs(shot - read(page, f"{canvas}.{name}")[y:, x:][window]).mean() < 5
+        half = after.shape[1] // 2
+        left, right = np.s_[:, : half - 20 * density], np.s_[:, half + 20 * density :]
+        near(both[left], before[left])
+        near(both[right], after[right])
+        assert min(np.abs(before - after)[side].max() for side in (left, right)) > 10
+        button.click()
+        assert panel.locator(".compare").bounding_box()["width"] == fitting["width"]
+
+
 def test_work_can_be_stopped(page, address):
     opened(page, address, seed=3)
     page.get_by_role("tab", name="Upscale").click()
@@ -415,6 +497,29 @@ def test_work_can_be_stopped(page, address):
     with page.expect_download() as download:
         panel.get_by_text("Save PNG").click()
     assert download.value.suggested_filename == "small-upscale.png"
+
+
+def test_nothing_is_computed_after_stop(page, address):
+    opened(page, address, seed=3)
+    page.get_by_role("tab", name="Upscale").click()
+    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel.wait_for()
+    page.evaluate(
+        """async () => {
+        const { Model } = await import("./runtime.js");
+        const run = Model.prototype.run;
+        self.tiles = 0;
+        Model.prototype.run = function (...values) {
+            if (++tiles === 3) setTimeout(() => document.querySelector("#panel-upscale [name=stop]").click());
+            return run.apply(this, values);
+        };
+        }"""
+    )
+    panel.locator("[name=file]").set_input_files(large())
+    page.get_by_text("Stopped.").wait_for()
+    panel.locator("[name=file]").set_input_files(file_of(portrait((20, 30))))  # one tile, once the others are given up
+    panel.locator(".compare").wait_for()
+    assert page.evaluate("tiles") == 4
 
 
 def test_the_slider_uncovers_the_original(page, address):
@@ -530,6 +635,29 @@ def test_it_works_without_a_network_after_the_first_visit(page, address, network
     panel = page.get_by_role("tabpanel", name="Upscale")
     panel.locator("[name=file]").set_input_files(file_of(portrait((20, 20))))
     panel.locator(".compare").wait_for()
+
+
+def test_a_tab_that_was_never_opened_works_without_a_network(page, address):
+    opened(page, address, seed=3)
+    for task in TASKS:
+        kept(page, f"{task}.tflite")
+    page.context.set_offline(True)
+    page.get_by_role("tab", name="Upscale").click()  # in the page that is open
+    page.get_by_role("tabpanel", name="Upscale").wait_for()
+    page.goto("about:blank")
+    panel, canvas = worked(page, address, "Colorize", portrait())
+    assert read(page, f"{canvas}.after").shape == (96, 128, 3)
+
+
+def test_models_that_nobody_asked_for_are_not_brought_where_data_is_to_be_saved(browser, site):
+    with serving(site) as url, contextlib.closing(browser.new_context()) as context:
+        context.add_init_script("Object.defineProperty(navigator, 'connection', { value: { saveData: true } })")
+        page = context.new_page()
+        opened(page, url, seed=3)
+        page.get_by_role("tab", name="Upscale").click()
+        kept(page, "upscale.tflite")
+        models = "async () => (await (await caches.open((await caches.keys())[0])).keys()).map(r => r.url).filter(u => u.endsWith('tflite')).length"
+        assert page.evaluate(models) == 2
 
 
 class plain_host:
@@ -722,6 +850,11 @@ def test_photos_are_enlarged_as_large_as_they_are(page, address):
     panel.locator(".compare").wait_for()
     assert read(page, "#panel-upscale canvas.after").shape == (600, 1200, 3)
     assert "reduced" not in panel.locator(".about").inner_text()
+
+
+def test_a_photo_that_was_reduced_is_told(page, address):
+    panel, _ = worked(page, address, "Colorize", np.tile(portrait((100, 100)), (4, 20, 1)))
+    panel.get_by_text("The photo was reduced to 1600 × 320 pixels first.").wait_for()
 
 
 def test_the_page_is_called_what_it_is(page, address, site):

@@ -18,6 +18,7 @@ const tablist = document.querySelector("[role=tablist]");
 const opening = new Map(); // task -> the promise that its panel is open
 const panels = new Map(); // task -> its panel, once loaded
 const addresses = new Map(); // task -> what the address said while it was open
+let models = []; // of the site
 let chosen;
 
 function show(error) {
@@ -73,10 +74,12 @@ async function open(site, task) {
   keep();
 }
 
-/** Everything that was loaded so far is kept for later visits without a network. */
+/** What was loaded so far is kept for later visits without a network; once a panel has its model, the others' are brought too. */
 async function keep() {
   const worker = (await navigator.serviceWorker?.ready)?.active;
-  worker?.postMessage(performance.getEntriesByType("resource").map((entry) => entry.name));
+  const others = panels.size && !navigator.connection?.saveData ? models : [];
+  const loaded = performance.getEntriesByType("resource").map((entry) => entry.name);
+  worker?.postMessage([...loaded, ...others.map(({ file }) => new URL(file, location.href).href)]);
 }
 
 async function start() {
@@ -88,6 +91,7 @@ async function start() {
   const response = await fetch("site.json").catch(() => null);
   if (!response?.ok) throw new Problem("site.json could not be loaded. Check the connection, then reload this page.");
   const site = await response.json();
+  ({ models } = site);
   /** Remembers the address, if the panel has no newer one than is shown. */
   const leave = (shown) => addresses.set(chosen, panels.get(chosen)?.dataset.address ?? shown);
   for (const entry of site.models) {

@@ -156,12 +156,16 @@ export async function faces(panel, model, say) {
     [...grid.children].forEach((button, i) =>
       sheet.getContext("2d").drawImage(button.firstChild, (i % side) * state.stage, Math.floor(i / side) * state.stage),
     );
-    savePng(sheet, `${subject.replaceAll(" ", "-")}-${state.seed}-${state.stage}px.png`);
+    const { seed, count, stage, truncation, morph, target } = state;
+    const parts = [count > 1 ? `${subject}s-${seed}-${count}` : `${subject}-${seed}`, `${stage}px`];
+    if (truncation < 1) parts.push(`variety-${truncation}`);
+    if (morph) parts.push(`morph-${morph}-${target}`);
+    savePng(sheet, `${parts.join("-").replaceAll(" ", "-")}.png`);
   };
   control("share").onclick = async () => {
     try {
       await navigator.clipboard.writeText(new URL(panel.dataset.address, location.href).href);
-      say(`The link is copied: whoever opens it sees this ${subject}.`);
+      say(`The link is copied: whoever opens it sees ${state.count > 1 ? `these ${subject}s` : `this ${subject}`}.`);
     } catch {
       say("Copy the address of this page: it holds the seed.");
     }

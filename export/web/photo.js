@@ -136,8 +136,9 @@ async function enlarged(model, photo, report) {
       const [x, y] = [scale * (column.keep - column.from), scale * (row.keep - row.from)];
       const size = [scale * (column.end - column.keep), scale * (row.end - row.keep)];
       after.getContext("2d").drawImage(canvasFrom(toImageData(made)), x, y, ...size, scale * column.keep, scale * row.keep, ...size);
-      if (!report(++done / (rows.length * columns.length))) return;
-      await new Promise((resolve) => setTimeout(resolve));
+      report(++done / (rows.length * columns.length));
+      await new Promise((resolve) => setTimeout(resolve)); // a click on Stop that came meanwhile is heard here
+      if (!report(done / (rows.length * columns.length))) return;
     }
   }
   return { before: photo, after, ms };
@@ -159,13 +160,13 @@ export async function photo(panel, model, say) {
   const longest = task.longest(model.entry.scale);
   panel.append(document.getElementById("photo").content.cloneNode(true));
   const find = (selector) => panel.querySelector(selector);
-  const [drop, viewfinder, compare, about, busy] = [".drop", ".viewfinder", ".compare", ".about", ".working progress"].map(find);
-  const working = find(".working");
-  const [before, after, split, video] = [".before", ".after", "[name=split]", "video"].map(find);
+  const [drop, viewfinder, waiting, compare, view] = [".drop", ".viewfinder", ".waiting", ".compare", ".view"].map(find);
+  const [about, working, busy, video] = [".about", ".working", ".working progress", "video"].map(find);
+  const [before, after, split, actual, save] = [".before", ".after", "[name=split]", "[name=actual]", "[name=save]"].map(find);
   find(".does").textContent = task.does;
   find("[data-reduced]").textContent = `A photo with more than ${longest} pixels along a side is reduced to that first.`;
   [find(".left").textContent, find(".right").textContent] = task.tags;
-  about.textContent = `Learned from ${model.entry.about}. What it adds is a guess.`;
+  let described = `Learned from ${model.entry.about}. What it adds is a guess.`; // what is shown
   let name; // of the photo that the result is of
   let stream;
   let asking = 0; // counts: a camera that is allowed after something else was asked for is not wanted any more
@@ -173,20 +174,37 @@ export async function photo(panel, model, say) {
   let result = false; // whether there is one to go back to
   let turn = 0; // counts photos: what is worked on for an older one, or was stopped, is given up
 
-  const stage = (shown) => [drop, viewfinder, compare].forEach((part) => (part.hidden = part !== shown));
+  const stage = (shown) => [drop, viewfinder, waiting, compare].forEach((part) => (part.hidden = part !== shown));
+
+  /** What there is to see while nothing is asked for, unless it is the camera: that a photo is worked on, or the last result. */
+  function rest(at_work = !working.hidden) {
+    working.hidden = !at_work;
+    save.disabled = at_work;
+    about.textContent = at_work ? "" : described;
+    if (!at_work) waiting.replaceChildren(); // it may be large
+    if (!stream) stage(at_work ? waiting : result ? compare : drop);
+  }
+  /** What had the focus may be gone with it. */
+  function hold(control) {
+    const focus = document.activeElement;
+    if (!panel.hidden && !stream && (focus === document.body || (panel.contains(focus) && !focus.checkVisibility()))) control.focus();
+  }
 
   let last = Promise.resolve(); // one photo after the other: the network has room for one
   const work = (source, called) => {
     const mine = ++turn;
     const input = canvasOf(source, longest);
+    waiting.replaceChildren(input);
+    waiting.style.setProperty("--width", `${input.width * (model.entry.scale ?? 1)}px`);
+    busy.value = 0;
+    say("Working …");
+    rest(true);
+    hold(find("[name=stop]"));
     return (last = last.then(() => mine === turn && change(input, called, Math.max(source.width, source.height) > longest, mine)));
   };
 
   async function change(input, called, reduced, mine) {
-    working.hidden = false;
-    busy.value = 0;
     delete panel.dataset.done;
-    say("Working …");
     await new Promise((resolve) => setTimeout(resolve, 30)); // the page shows what it is about to do
     try {
       const made = await task.work(model, input, (share) => {
@@ -203,26 +221,26 @@ export async function photo(panel, model, say) {
       }
       result = true;
       name = called;
-      if (!stream) stage(compare);
       find(".after-work").hidden = false;
-      // What had the focus may be gone with it.
-      const focus = document.activeElement;
-      if (!panel.hidden && !stream && (focus === document.body || (panel.contains(focus) && !focus.checkVisibility()))) split.focus();
-      about.textContent = `${after.width} × ${after.height} pixels${reduced ? `, from the photo reduced to ${input.width} × ${input.height}` : ""}. What the network adds is a guess.`;
+      const [to, from] = [after, input].map(({ width, height }) => `${width} × ${height} pixels`);
+      const size = !reduced ? to : to === from ? `The photo was reduced to ${to} first` : `${to}, from the photo reduced to ${from}`;
+      described = `${size}. What the network adds is a guess.`;
+      rest(false);
+      fit();
+      hold(split);
       say(`${Math.round(made.ms)} ms, ${model.where}`);
       panel.dataset.done = "yes";
     } catch (error) {
       if (mine !== turn) return;
       say("");
+      rest(false);
       about.textContent = `This photo could not be worked on (${error.message ?? error}).`;
-    } finally {
-      if (mine === turn) working.hidden = true;
     }
   }
   find("[name=stop]").onclick = () => {
     turn++;
     opening++;
-    working.hidden = true;
+    rest(false);
     say("Stopped.");
     find(result ? "[name=split]" : "[name=camera]").focus();
   };
@@ -260,7 +278,7 @@ export async function photo(panel, model, say) {
     asking++;
     stream?.getTracks().forEach((track) => track.stop());
     stream = undefined;
-    if (!viewfinder.hidden) stage(result ? compare : drop);
+    rest();
   }
   const camera = async () => {
     stop();
@@ -294,10 +312,30 @@ export async function photo(panel, model, say) {
     await work(taken, "camera");
   };
 
+  /** The part of the picture that is seen, as the slider says, is the original. */
   split.oninput = () => {
-    compare.style.setProperty("--split", `${split.value}%`);
+    const large = actual.ariaPressed === "true";
+    compare.style.setProperty("--split", large ? `${(split.value * view.clientWidth) / 100}px` : `${split.value}%`);
+    compare.style.setProperty("--left", `${large ? view.scrollLeft - before.offsetLeft : 0}px`);
     split.setAttribute("aria-valuetext", `${split.value} % original`);
   };
+  /** As large as fits, small ones with pixels that can be seen; or a pixel of the picture for each of the screen, from the middle. */
+  function fit() {
+    const large = actual.ariaPressed === "true";
+    compare.classList.toggle("actual", large);
+    compare.classList.toggle("pixels", after.width < 160);
+    compare.style.setProperty("--width", `${after.width / (large ? devicePixelRatio : 1)}px`);
+    view.tabIndex = large ? 0 : -1;
+    view.scrollTo((view.scrollWidth - view.clientWidth) / 2, (view.scrollHeight - view.clientHeight) / 2);
+    split.oninput();
+  }
+  actual.onclick = () => {
+    actual.ariaPressed = actual.ariaPressed !== "true";
+    fit();
+  };
+  view.onscroll = split.oninput;
+  new ResizeObserver(split.oninput).observe(view);
   split.oninput();
-  find("[name=save]").onclick = () => savePng(after, `${name}-${model.entry.task}.png`);
+  rest();
+  save.onclick = () => savePng(after, `${name}-${model.entry.task}.png`);
 }

@@ -35,14 +35,13 @@ async function takeOver() {
 
 self.addEventListener("activate", (event) => event.waitUntil(takeOver().then(() => self.clients.claim())));
 
-/** The page says what it has loaded so far: the large files of this browser's choice. They are stored here alone, once the page
- *  has found them whole and for as long as there is room; nothing waits for it. */
+/** The page says what it has loaded so far, the large files of this browser's choice, and then which models it may want later.
+ *  They are stored here alone, one after the other, for as long as there is room; nothing waits for it. */
 self.addEventListener("message", (event) => {
   const ours = event.data.map((url) => url.split("#")[0]).filter((url) => url.startsWith(self.registration.scope));
   const keep = async () => {
     const cache = await caches.open(CACHE);
     for (const url of new Set(ours)) if (!(await cache.match(url))) await cache.add(new Request(url, { cache: "force-cache" })).catch(() => {});
-    for (const client of await self.clients.matchAll()) client.postMessage("kept");
   };
   event.waitUntil(keep());
 });
