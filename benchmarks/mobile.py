@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
+import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 import click
+
+from pggan_tf import cli
 
 THREADS = (1, 2)
 CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
@@ -154,4 +157,4 @@ def main(resolutions, browser, rounds, json_file):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.main(command=main))

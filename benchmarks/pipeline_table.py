@@ -83,7 +83,7 @@ def main(data: str, minutes: float, images: int, features: str | None, inception
     from pggan_tf.metrics import sets
 
     cache = cache_folder(None)
-    if not features and known.kept_file(known.INCEPTION_URL, cache).is_file():
+    if not features and (inception_weights or known.kept_file(known.INCEPTION_URL, cache).is_file()):
         features = known.INCEPTION
     seen = known.load(features, inception_weights or known.INCEPTION_URL, cache, print) if features else None
     names = ("swd", "ms-ssim", "is") if seen else ("swd", "ms-ssim")

@@ -199,7 +199,6 @@ PIXEL = ("none", "l1", "mse")
 # Features -> their usual weight: that of VGG19 beside an adversarial weight of 1e-3 is published (Ledig et al. 2017, eq. 3).
 # With an adversarial weight of 1e-3 and 1e-2 for them, the discriminator's own bring stripes and ragged edges within minutes.
 CONTENT = {"none": 1.0, "vgg19": 1.0, "discriminator": 3e-3}
-VGG19_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"  # as Keras keeps it
 PENALTIES = ("gp", "r1", "r2", "r1+r2", "none")
 
 # The names of --loss: a pair and the penalty that it starts with: the published one, or what has done best here (R1, lazily).

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from pggan_tf import config as configs
-from pggan_tf import objectives, recipes
+from pggan_tf import networks, recipes
 from pggan_tf.config import Config
 from pggan_tf.errors import UserError
 
@@ -17,9 +17,8 @@ def absolute(given: dict) -> dict:
     out = dict(given)
     for name in ("data", "init_from", "vgg_weights", "inception_weights", "features"):
         place = given.get(name, "")
-        kind, pairs, folder = place.partition("pairs:")
-        if name == "data" and pairs and not kind:
-            out[name] = f"pairs:{os.path.abspath(os.path.expanduser(folder))}"
+        if name == "data" and place.startswith("pairs:"):
+            out[name] = f"pairs:{os.path.abspath(os.path.expanduser(place.removeprefix('pairs:')))}"
         elif os.path.exists(place) and (name != "features" or place.endswith(".keras")):
             out[name] = os.path.abspath(place)
     return out
@@ -60,7 +59,7 @@ def _with_what_is_there(recipe: Config, given: dict, cache: str | None) -> dict:
     if recipe.task == "generate" and recipe.metrics and not told and kept.is_file():
         given = {**given, "metrics": (*recipe.metrics, "fid")}
     told = given.keys() & {"content", "vgg_weights"} or given.get("loss") == "none"
-    weights = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / objectives.VGG19_FILE
+    weights = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / networks.VGG19_FILE
     if recipe.task == "upscale" and recipe.content == "discriminator" and not told and weights.is_file():
         given = {**given, "vgg_weights": str(weights)}
     return given

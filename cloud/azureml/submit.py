@@ -59,13 +59,13 @@ def ends(name: str, distribution: Mapping) -> list[str]:
 def scripts(job: Mapping) -> list[str]:
     """The job's command as it is run: with its inputs, the folders that Azure mounts, and, in a sweep, each value that is to be
     checked. Raises UserError for a reference to nothing, and for an input that nothing refers to."""
-    command = job["trial"]["command"] if job["type"] == "sweep" else job["command"]
+    owner = _owner(job)
+    command = owner["command"]
     known = {
         f"inputs.{k}": [f"/inputs/{k}" if isinstance(v, dict) else str(v)] for k, v in _part(job, "inputs").items()
     }
     known |= {f"outputs.{k}": [f"/outputs/{k}"] for k in _part(job, "outputs")}
     known |= {f"search_space.{k}": ends(k, v) for k, v in _part(job, "search_space").items()}
-    owner = job["trial"] if job["type"] == "sweep" else job
     settings = " ".join(map(str, _part(owner, "environment_variables").values()))
     used = set(_REFERENCE.findall(f"{command} {settings}"))
     for name in sorted(used - known.keys()):
@@ -83,6 +83,11 @@ def scripts(job: Mapping) -> list[str]:
     return [filled(first), *(filled(first | {n: v}) for n, values in known.items() for v in values[1:])]
 
 
+def _owner(job: Mapping) -> Mapping:
+    """What has the command: the job, or, of a sweep, its trial."""
+    return job["trial"] if job["type"] == "sweep" else job
+
+
 def _part(job: Mapping, name: str) -> Mapping:
     part = job.get(name) or {}
     if not isinstance(part, dict):
@@ -96,7 +101,7 @@ def _is_local(path) -> bool:
 
 def check_files(job: Mapping, folder: Path) -> None:
     """Refuses what names a file or folder of this machine that is not there. folder: that of the job file."""
-    owner = job["trial"] if job["type"] == "sweep" else job
+    owner = _owner(job)
     named = [("code", owner.get("code"), folder)]
     named += [
         (f"inputs.{k}.path", v.get("path"), folder) for k, v in _part(job, "inputs").items() if isinstance(v, dict)
@@ -131,7 +136,7 @@ def check(path: Path) -> None:
     """Refuses what azure-ai-ml takes, and what would only be found out on a rented machine. The shape of the fields is
     azure-ai-ml's to check."""
     job = read(path)
-    owner = job["trial"] if job["type"] == "sweep" else job
+    owner = _owner(job)
     try:
         check_files(job, path.parent)
         instances = (job.get("resources") or owner.get("resources") or {}).get("instance_count", 1)

@@ -296,7 +296,8 @@ def random() -> Features:
             found.append((_RANDOM_WIDTHS[-1] / kernel.shape[3]) ** 0.5 * strength)
         return tf.concat(found, axis=1)
 
-    key = hashlib.sha256(b"".join([b"layout, log rms", *(w.tobytes() for w in weights)])).hexdigest()
+    layout = f"layout {_RANDOM_LAYOUT} {_RANDOM_LAYOUT_WEIGHT}, log rms"
+    key = hashlib.sha256(b"".join([layout.encode(), *(w.tobytes() for w in weights)])).hexdigest()
     none = np.zeros((_BATCH, 0), np.float32)
     size = sum(_RANDOM_WIDTHS) + 3 * _RANDOM_LAYOUT**2
     return Features(RANDOM, key, size, 0, lambda x: (run(tf.constant(x)).numpy(), none[: len(x)]))

@@ -34,6 +34,7 @@ class Kind:
 
 _TAPERED = ("fmap_base", "fmap_max", "classes")
 _IMAGES = ("given_channels", "task", "width")
+VGG19_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"  # as Keras keeps it
 
 NETWORKS: dict[str, Kind] = {
     "progressive": Kind(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from pggan_tf import objectives
 from pggan_tf.errors import UserError
+from pggan_tf.networks import VGG19_FILE
 
 LAYER = "block5_conv4"
 SCALE = 12.75  # features are divided by this, to have the size of pixels (Ledig et al. 2017, section 3.2)
@@ -21,7 +21,7 @@ def features(weights: str | None):
     except Exception as error:  # of the network, of the file, of its content: Keras raises many kinds
         raise UserError(
             f"--content vgg19: the weights of VGG19 cannot be had ({str(error).splitlines()[0][:150]}). "
-            f"Give --vgg-weights FILE ({objectives.VGG19_FILE}), or --content discriminator."
+            f"Give --vgg-weights FILE ({VGG19_FILE}), or --content discriminator."
         ) from None
     vgg.trainable = False
     network = keras.Model(vgg.input, vgg.get_layer(LAYER).output)
