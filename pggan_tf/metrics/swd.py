@@ -23,6 +23,7 @@ IMAGES, PATCHES, SIZE, SMALLEST = 16_384, 128, 7, 16
 REPEATS, DIRECTIONS = 4, 128
 # Patches wait on disk as int16 of 1/64 grey level, at most 1/128 off: half of what float32 would take, 10 GB for two sets at 128 px.
 _STEPS = 64
+_IMAGES = 32  # whose patches are cut together
 _ROWS = 1 << 13  # patches that are read together
 _TOGETHER = 32  # directions that are sorted together
 
@@ -64,19 +65,27 @@ class Patches:
     def add(self, batch: np.ndarray) -> None:
         """uint8 [N, H, W, C]."""
         batch = batch[: self.images - self.number]
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(self._one, range(self.number, self.number + len(batch)), batch))
-        self.number += len(batch)
+        # One after the other: these are many short calls, which two threads would spend in waiting for each other.
+        for first in range(0, len(batch), _IMAGES):
+            self._some(batch[first : first + _IMAGES])
 
-    def _one(self, number: int, image: np.ndarray) -> None:
-        for i, level in enumerate(pyramid(image, len(self.sizes))):
-            level = np.rint(level * _STEPS).astype(np.int16)
-            windows = np.lib.stride_tricks.sliding_window_view(level, (SIZE, SIZE), axis=(0, 1))  # [H',W',C,7,7]
-            y, x = _positions(number, i, self.sizes[i]).T
-            found = windows[y, x].reshape(PATCHES, -1, SIZE * SIZE)
-            self.levels[i][number * PATCHES : (number + 1) * PATCHES] = found
-            if found.any():
-                self.detailed[i] = True
+    def _some(self, images: np.ndarray) -> None:
+        count, channels = len(images), images.shape[-1]
+        pyramids = [np.empty((count, side, side, channels), np.int16) for side in self.sizes]
+        for levels, image in zip(zip(*pyramids), images):
+            for out, level in zip(levels, pyramid(image, len(self.sizes))):
+                np.rint(np.multiply(level, _STEPS, out=level), out=out, casting="unsafe")
+        rows = slice(self.number * PATCHES, (self.number + count) * PATCHES)
+        for i, (side, level) in enumerate(zip(self.sizes, pyramids)):
+            corners = np.stack([_positions(self.number + n, i, side) @ (side, 1) for n in range(count)])  # [N, PATCHES]
+            corners += np.arange(count)[:, None] * side**2
+            window = (np.arange(SIZE)[:, None] * side + np.arange(SIZE)).reshape(1, -1) * channels + np.arange(
+                channels
+            )[:, None]
+            found = np.take(level.reshape(-1), corners.reshape(-1, 1, 1) * channels + window)  # [N * PATCHES, C, 7 * 7]
+            self.levels[i][rows] = found
+            self.detailed[i] |= bool(found.any())
+        self.number += count
 
 
 def _normalised(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,17 +119,19 @@ def sliced_distances(a: np.ndarray, b: np.ndarray, seed: int = 0) -> list[float]
         np.copyto(own.floats[:count], part.reshape(count, -1))
         return own.floats[:count]
 
-    def projected(x, out, mean, std, directions):  # directions: [C,P,D]; the normalisation goes into them
-        weights = (directions / std[:, None, None]).astype(np.float32).reshape(c * p, -1).T.copy()  # [D,CP]
-        offset = (directions * (mean / std)[:, None, None]).sum((0, 1)).astype(np.float32)[:, None]
-
+    def projected(x, out, weights):  # weights: [D,CP]
         def rows(first):
             part = floats(x, first)
-            np.subtract(weights @ part.T, offset, out=out[:, first : first + len(part)])
+            np.matmul(weights, part.T, out=out[:, first : first + len(part)])
 
         list(pool.map(rows, range(0, len(x), _ROWS)))
         list(pool.map(np.ndarray.sort, out))
         return out
+
+    def difference(x, y, offset):
+        x -= y
+        x -= offset
+        return float(np.abs(x, out=x).mean())
 
     found = []
     # A thread for each core already: products that bring threads of their own would wait for each other.
@@ -131,8 +142,13 @@ def sliced_distances(a: np.ndarray, b: np.ndarray, seed: int = 0) -> list[float]
             total = 0.0
             for i in range(0, DIRECTIONS, _TOGETHER):
                 some = directions[..., i : i + _TOGETHER]
-                pair = [projected(x, out, *s, some) for x, out, s in zip((a, b), outs, scales)]
-                total += sum(pool.map(lambda x, y: float(np.abs(np.subtract(x, y, out=x), out=x).mean()), *pair))
+                # The normalisation goes into the directions; its mean moves a whole projection, whose order it leaves alone.
+                weights = [
+                    (some / std[:, None, None]).reshape(c * p, -1).T.astype(np.float32, order="C") for _, std in scales
+                ]
+                means = [(some * (mean / std)[:, None, None]).sum((0, 1)) for mean, std in scales]
+                pair = [projected(*three) for three in zip((a, b), outs, weights)]
+                total += sum(pool.map(difference, *pair, (means[0] - means[1]).astype(np.float32)))
             found.append(total / DIRECTIONS)
     return found
 
