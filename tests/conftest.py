@@ -1,5 +1,7 @@
 """Tests lean on pictures that they draw; they need no network and no data set."""
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -55,10 +57,15 @@ def train(*arguments, timeout=240, **kwargs) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def pggan(*arguments, timeout=240, **kwargs) -> tuple[int, str, str]:
-    process = start("-m", "pggan_tf", *arguments, **kwargs)
-    out, err = process.communicate(timeout=timeout)
-    return process.returncode, out, err
+def pggan(*arguments) -> tuple[int, str, str]:
+    """`pggan ...`, from its arguments to its exit code, in this process: TensorFlow takes seconds to load. Training, and whatever is
+    about processes, goes through `train` and `start`."""
+    from pggan_tf import cli
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.main([str(a) for a in arguments])
+    return code, out.getvalue(), err.getvalue()
 
 
 def run_folder(out: str) -> Path:

@@ -88,12 +88,12 @@ def test_a_job_that_is_stopped_again_and_again_ends_the_same(tmp_path, monkeypat
 
 
 def test_real_kills_end_in_the_same_bytes(tmp_path):
-    arguments = ("prepare", "portraits", "--size", "64", "--count", "4000", "--resume")
+    arguments = ("prepare", "portraits", "--size", "64", "--count", "2500", "--resume")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     chance = random.Random(0)
     for _ in range(3):
         process = start("-m", "pggan_tf", *arguments, killed)
-        time.sleep(chance.uniform(0.5, 5))
+        time.sleep(chance.uniform(0.5, 3.5))
         process.send_signal(signal.SIGKILL)
         process.communicate()
     for out in (whole, killed):

@@ -18,6 +18,7 @@ def test_where_communication_takes_over():
     assert scaling.taken_over(0.1, 0, 8, 1000) == 32
 
 
+@pytest.mark.slow
 def test_two_processes_are_measured():
     result = scaling.together(2, resolution=8, batch=8, threads=1, seconds=0.1)
     assert result["images_per_second"] > 0 and result["reduce_ms"] > 0

@@ -431,7 +431,7 @@ def test_who_is_silent_is_let_go(tmp_path):
     """As many connections as there may be, none of which asks for anything: they are closed, and others are answered."""
     run = stand_ins.saved(stand_ins.Upscaler(), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
     begun = b"GET /health HTTP/1.1\r\nHost: x\r\n"
-    with running(run, "--timeout", "3") as server, contextlib.ExitStack() as stack:
+    with running(run, "--timeout", "2") as server, contextlib.ExitStack() as stack:
         silent = []
         for i in range(api.CONNECTIONS):
             one = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
@@ -469,14 +469,14 @@ def test_who_does_not_read_an_answer_is_let_go(tmp_path):
     psutil = pytest.importorskip("psutil")
     run = stand_ins.saved(stand_ins.Upscaler(), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
     noise = file_of(np.random.default_rng(0).integers(0, 256, (500, 500, 3), np.uint8))
-    with running(run, "--timeout", "3") as server, contextlib.ExitStack() as stack:
+    with running(run, "--timeout", "2") as server, contextlib.ExitStack() as stack:
         silent, size = large_answer(server, noise, 4096)
         slow, _ = large_answer(server, noise, 1 << 16)
         stack.enter_context(silent), stack.enter_context(slow)
         file = stack.enter_context(slow.makefile("rb"))
         for _ in range(100):
             assert len(file.read(size // 100)) == size // 100
-            time.sleep(0.08)  # longer than the server waits, all in all
+            time.sleep(0.05)  # longer than the server waits, all in all
         taken, own = psutil.Process(server.process.pid).net_connections, silent.getsockname()
         wait = iter(range(300))
         while any(c.raddr == own for c in taken()):

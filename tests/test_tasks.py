@@ -99,10 +99,8 @@ IMAGE_RECIPES = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["colorize", *(pytest.param(n, marks=pytest.mark.slow) for n in IMAGE_RECIPES if n != "colorize")],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IMAGE_RECIPES)
 def test_a_killed_run_from_images_goes_on_as_if_it_had_not_been(name, tmp_path):
     common = [*IMAGE_RECIPES[name], *QUICK, "--portraits", "60", "--total-images", "1600"]
     common += ["--snapshot-images", "400", "--grid", "6"]

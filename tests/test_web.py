@@ -439,7 +439,9 @@ def test_small_photos_are_shown_large_enough_to_be_compared(page, address, viewp
     assert left["x"] + left["width"] < right["x"]
 
 
-@pytest.mark.parametrize("viewport, density", [({"width": 1280, "height": 900}, 1), (PHONE, 2)])
+@pytest.mark.parametrize(
+    "viewport, density", [pytest.param({"width": 1280, "height": 900}, 1, marks=pytest.mark.slow), (PHONE, 2)]
+)
 def test_an_enlarged_photo_is_seen_at_its_actual_size(browser, address, viewport, density):
     """A pixel of it for each of the screen; the slider divides what is seen of it."""
     with contextlib.closing(browser.new_context(viewport=viewport, device_scale_factor=density)) as context:
