@@ -72,8 +72,8 @@ class Patches:
     def _some(self, images: np.ndarray) -> None:
         count, channels = len(images), images.shape[-1]
         pyramids = [np.empty((count, side, side, channels), np.int16) for side in self.sizes]
-        for levels, image in zip(zip(*pyramids), images):
-            for out, level in zip(levels, pyramid(image, len(self.sizes))):
+        for outs, image in zip(zip(*pyramids), images):
+            for out, level in zip(outs, pyramid(image, len(self.sizes))):
                 np.rint(np.multiply(level, _STEPS, out=level), out=out, casting="unsafe")
         rows = slice(self.number * PATCHES, (self.number + count) * PATCHES)
         for i, (side, level) in enumerate(zip(self.sizes, pyramids)):
