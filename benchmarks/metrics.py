@@ -41,7 +41,8 @@ def main(names, count, resolution):
     from pggan_tf import metrics
     from pggan_tf.metrics import features, sets
 
-    names, seen = metrics.parse(names), features.random()
+    names, seen = metrics.parse(names, metrics.WHILE_TRAINING), features.random()
+    sets.check(names, seen)
     real, fake = images(count, resolution, 0), images(count, resolution, 1)
     with tempfile.TemporaryDirectory() as cache:
         begun = time.perf_counter()

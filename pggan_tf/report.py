@@ -54,10 +54,11 @@ class Run:
     measured: list[dict]
     grids: list[Grid]
     parameters: dict[str, int]  # of generator and discriminator, trained ones; empty without a checkpoint
+    parents: int = 0  # folders above its own that its name holds too
 
     @property
     def name(self) -> str:
-        return self.folder.resolve().name
+        return "/".join(self.folder.resolve().parts[-1 - self.parents :])
 
     @property
     def images(self) -> int:
@@ -171,7 +172,7 @@ def duration(seconds: float) -> str:
 def short(number: float) -> str:
     """1234567 -> '1.23 M'."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= size:
+        if abs(number) >= 0.9995 * size:  # three digits of less would be 1000
             return f"{number / size:.3g} {letter}"
     return f"{number:.4g}"
 

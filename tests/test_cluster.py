@@ -138,7 +138,7 @@ def test_a_signal_to_one_stops_all_and_all_go_on_exactly(alone, tmp_path):
 
 
 @pytest.mark.parametrize("victim, goes_on", [pytest.param(0, True, marks=pytest.mark.slow), (1, False)])
-def test_a_worker_that_dies_ends_the_job_which_then_goes_on(alone, tmp_path, victim, goes_on):
+def test_a_worker_that_dies_ends_the_job(alone, tmp_path, victim, goes_on):
     processes = start_all(*TINY, *LONG, "--checkpoint-minutes", "0.002", "--runs", tmp_path)
     run = wait_for_checkpoint(processes, tmp_path)
     name = next(a for a in processes[0].args if "," in a).split(",")[victim]
@@ -148,7 +148,7 @@ def test_a_worker_that_dies_ends_the_job_which_then_goes_on(alone, tmp_path, vic
     assert re.search(rf"worker {victim} \({name}\) is gone.*checkpoint-\d+\.npz.*--resume {run}", err), err
     _, meta = checkpoint.newest(run)
     assert meta["images_seen"] > 1000 and meta["devices"] == 2
-    if not goes_on:  # another test's
+    if not goes_on:
         return
     # One process goes on for the two, and is told what is not the same.
     limited = json.loads((run / "config.json").read_text())

@@ -107,6 +107,17 @@ def test_interpolate_writes_animations(run, tmp_path, name):
         assert picture.n_frames == 5 and picture.size == (128, 128) and picture.info["loop"] == 0
 
 
+@pytest.mark.parametrize("fps, shown", [(30, {30, 40}), (50, {20})])
+def test_a_gif_lasts_as_long_as_asked_for(tmp_path, fps, shown):
+    from pggan_tf.explore import video
+
+    pictures = np.random.default_rng(0).integers(0, 256, (fps, 8, 8, 3), np.uint8)
+    video.write(tmp_path / "v.gif", iter(pictures), fps)
+    with Image.open(tmp_path / "v.gif") as picture:
+        durations = [picture.seek(i) or picture.info["duration"] for i in range(picture.n_frames)]
+    assert len(durations) == fps and sum(durations) == 1000 and set(durations) == shown
+
+
 def test_a_gray_odd_video(tmp_path):
     """H.264 wants even sides and colour."""
     from pggan_tf.explore import video
@@ -126,6 +137,7 @@ def test_a_gray_odd_video(tmp_path):
 
 
 def test_interpolate_refuses(run, tmp_path):
+    refused(pggan("interpolate", run, "--video", tmp_path / "x.gif", "--fps", "60"), "--fps 60", "50 frames a second")
     refused(pggan("interpolate", run, "--video", tmp_path / "x.avi"), "--video .*x.avi", ".mp4, .gif, .webp")
     refused(pggan("interpolate", run, "--video", tmp_path / "x.mp4", "--grid", "3"), "--grid 3", "3x2")
     refused(

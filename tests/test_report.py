@@ -196,6 +196,13 @@ def test_a_report_that_fails_does_not_end_a_run(copy):
     assert not (copy / report.NAME).exists()
 
 
+@pytest.mark.parametrize(
+    "number, text", [(999, "999"), (999_400, "999 k"), (999_700, "1 M"), (1_234_567, "1.23 M"), (0.5, "0.5")]
+)
+def test_numbers_are_short(number, text):
+    assert report.short(number) == text
+
+
 def test_compare(run, copy, tmp_path, page):
     measured(copy, 300.0, 100.0)
     out = tmp_path / "compare.html"
@@ -214,6 +221,12 @@ def test_compare(run, copy, tmp_path, page):
     assert page.locator(".slides li.shown figcaption").all_inner_texts() == ["4 px, 80 images"] * 2
     classes = page.get_by_role("img", name=re.compile("from the top: black, black.glasses"))
     assert classes.count() == 2
+    twin = tmp_path / "other" / copy.name
+    shutil.copytree(copy, twin)
+    code, _, err = pggan("compare", copy, twin, "--out", out)
+    page.goto(out.as_uri())
+    shown = page.locator("table").first.inner_text()
+    assert code == 0 and f"{tmp_path.name}/{copy.name}" in shown and f"other/{copy.name}" in shown, err
     refused(pggan("compare", run), "1 run: give 2 to")
     refused(pggan("compare", run, run), "given twice")
     refused(pggan("compare", run, tmp_path), "not a run's folder")

@@ -28,7 +28,7 @@ from pggan_tf.errors import UserError
 from pggan_tf.networks import progressive
 from preprocessing.sources import portraits
 from tests import stand_ins
-from tests.conftest import pggan, start
+from tests.conftest import start
 
 fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
 pytest.importorskip("httpx2", reason="httpx2 is not installed")
@@ -502,12 +502,22 @@ def test_ipv6(tmp_path):
         site.shutdown()
 
 
+def served(*arguments):
+    """`pggan serve` in a process that has to end by itself."""
+    with start("-m", "pggan_tf", "serve", *arguments) as process:
+        try:
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    return process.returncode, out, err
+
+
 def test_what_cannot_be_served_is_told(tmp_path):
-    code, _, err = pggan("serve", tmp_path)
+    code, _, err = served(tmp_path)
     assert code == 2 and "no generator.keras" in err
     with socket.create_server(("127.0.0.1", 0)) as taken:
         generator().save(tmp_path / "generator.keras")
-        code, _, err = pggan("serve", tmp_path, "--port", taken.getsockname()[1])
+        code, _, err = served(tmp_path, "--port", taken.getsockname()[1])
     assert code == 2 and "cannot be listened on" in err and "--port" in err, err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -51,6 +52,8 @@ def command(runs, out):
     if Path(out).suffix != ".html":
         raise UserError(f"--out {out}: expected a name that ends in .html.")
     read = [report.read(run) for run in runs]
+    while len({run.name for run in read}) < len(read):  # as of the parts of two pipelines
+        read = [dataclasses.replace(run, parents=run.parents + 1) for run in read]
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     if any(run.config.conditional for run in read):
         terminal.start_tensorflow()

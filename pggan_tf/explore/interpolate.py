@@ -68,7 +68,7 @@ def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_
 
     if seeds and latents_file:
         raise UserError("--seeds and --latents: give one of them.")
-    path = videos.check(video)
+    path = videos.check(video, fps)
     columns, rows = grid
     places = columns * rows
     numbers = synthesis.parse_seeds(seeds) if seeds else list(range(4 * places))

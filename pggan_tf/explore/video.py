@@ -10,6 +10,7 @@ import numpy as np
 from pggan_tf.errors import UserError
 
 FORMATS = (".mp4", ".gif", ".webp")
+_GIF_FPS = 50  # frames that are shown for less than 1/50 s are slowed down by browsers
 _CRF = "18"  # x264's quality: 18 looks like the original
 _BT601, _LIMITED = (
     5,
@@ -17,9 +18,11 @@ _BT601, _LIMITED = (
 )  # what swscale turns RGB into, by their numbers in H.264: players guess otherwise in large videos
 
 
-def check(path: str | Path) -> Path:
+def check(path: str | Path, fps: int = 30) -> Path:
     """The path, if a video can be written there: found out before anything is computed. Makes its folder."""
     path = Path(path)
+    if path.suffix.lower() == ".gif" and fps > _GIF_FPS:
+        raise UserError(f"--fps {fps}: a .gif has {_GIF_FPS} frames a second at most. Take .mp4 or .webp, or fewer.")
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"--video {path}: expected a name that ends in {', '.join(FORMATS)}.")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,8 +60,15 @@ def _h264(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:
 def _animation(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:
     from PIL import Image
 
-    pictures = (Image.fromarray(f.squeeze(-1) if f.shape[-1] == 1 else f) for f in frames)
-    first = next(pictures)
     kind = path.suffix[1:].upper()
-    quality = {"quality": 90} if kind == "WEBP" else {}
-    first.save(path, kind, save_all=True, append_images=pictures, duration=round(1000 / fps), loop=0, **quality)
+    options = {"quality": 90, "duration": round(1000 / fps)} if kind == "WEBP" else {}
+
+    def pictures():
+        for i, frame in enumerate(frames):
+            picture = Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame)
+            # A GIF counts in 1/100 s: frames that are shown 30 and 40 ms, so that all together last as long as asked for.
+            picture.info["duration"] = 10 * (round(100 * (i + 1) / fps) - round(100 * i / fps))
+            yield picture
+
+    every = pictures()
+    next(every).save(path, kind, save_all=True, append_images=every, loop=0, **options)

@@ -24,7 +24,7 @@ from pggan_tf.metrics.features import INCEPTION, Features
 from pggan_tf.shards import Shards
 
 _PIXELS = 1 << 21  # of a batch
-_STATISTICS_VERSION = 1  # raised when the same images and weights would come to other features
+_STATISTICS_VERSION = 2  # raised when the same images and weights would come to other features
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ def of_sampler(
 def of_originals(samples: synthesis.FromImages) -> Images:
     """The images that a generator from images is shown a part of: those held out, if any were."""
     content = f"{samples.shards.manifest.checksum}@{samples.resolution}/{samples.held_out}"
+    if getattr(samples.task, "reverse", False):  # of the same data, the other half
+        content += "/reverse"
     return Images("originals", samples.count, samples.resolution, 3, samples.read, content)
 
 
@@ -285,7 +287,12 @@ def compare(names: Iterable[str], real: Measured, fake: Measured, features: Feat
     for name in names:
         metric, figure = METRICS[name], found[name]
         if not np.isfinite(figure.value) and metric.takes != "pairs":
-            raise UserError(f"{name}: comes to {figure.value}. Some images' features are out of all bounds.")
+            why = (
+                "Some images' features are out of all bounds"
+                if metric.takes in ("features", "logits")
+                else "It has no value for these images"
+            )
+            raise UserError(f"{name}: comes to {figure.value}. {why}.")
         caveats = list(figure.caveats)
         if figure.images < metric.images:
             caveats.append(f"{figure.images:,} images, {metric.images:,} are usual: {metric.fewer}")

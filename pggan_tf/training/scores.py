@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -42,6 +43,8 @@ class Scores:
             if self.config.task != "generate":  # the images that it is shown a part of
                 self.truth = sets.of_originals(self.samples)
             count = min(self.images, self.truth.count)
+            if count < 2 and any(metrics.METRICS[name].takes != "pairs" for name in self.names):
+                raise UserError(f"{count} image is there to measure on. Give more photos, or a larger --held-out.")
             self.real = sets.collect(self.names, self.truth, 0, count, self.features, self.cache)
             self.resolution = resolution
 
@@ -61,10 +64,12 @@ class Scores:
         """resolution -> what a measurement takes, by doing one. What the data come to is in the cache afterwards."""
         out = dict.fromkeys(resolutions, 0.0)
         for resolution in (r for r in resolutions if r >= SMALLEST):
-            self._look(generator, shards, resolution)
-            self.samples.images(resolution)  # traced
             begun = time.perf_counter()
-            self.figures(generator, shards, resolution)
+            with contextlib.suppress(UserError):  # `measure` tells it, at its time
+                self._look(generator, shards, resolution)
+                self.samples.images(resolution)  # traced
+                begun = time.perf_counter()
+                self.figures(generator, shards, resolution)
             out[resolution] = time.perf_counter() - begun
         return out
 
