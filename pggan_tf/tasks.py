@@ -20,6 +20,7 @@ class Task(ABC):
     output_channels: int | None = 3
     shown_channels: int | None = 3
     shows_an_image = True
+    reverse = False  # whether `original` takes another part of the same data
 
     @abstractmethod
     def given(self, images, seed):

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from export import command, onnx, parity, signatures, source, tflite, web
-from pggan_tf import cli, colour, pixels, shards, synthesis
+from pggan_tf import colour, pixels, shards, synthesis
 from pggan_tf.errors import UserError
 from pggan_tf.networks import dcgan, progressive
 from preprocessing.sources import portraits
@@ -253,13 +253,6 @@ def run(tmp_path_factory):
     return run_folder(out)
 
 
-def export(*arguments, capsys):
-    """In this process -> (exit code, output, errors)."""
-    capsys.readouterr()
-    code = cli.main(["export", *map(str, arguments)])
-    return code, *capsys.readouterr()
-
-
 def test_a_run_s_export_is_complete(run, tmp_path):
     """Into a folder that is somewhere else, too."""
     out = tmp_path / "out"
@@ -309,10 +302,10 @@ def read_card(out, card="MODEL_CARD.md"):
     return blocks
 
 
-def test_a_card_s_code_runs(tmp_path, capsys, monkeypatch):
+def test_a_card_s_code_runs(tmp_path, monkeypatch):
     """Of a default export, which holds no .keras."""
     calm(grown(classes=("cat", "dog"))).save(tmp_path / "generator.keras")
-    code, _, err = export(tmp_path / "generator.keras", "--out", tmp_path / "plain", capsys=capsys)
+    code, _, err = pggan("export", tmp_path / "generator.keras", "--out", tmp_path / "plain")
     assert code == 0, err
     (block,) = read_card(tmp_path / "plain")
     assert "generator.tflite" in block and "generator.keras" not in block
@@ -320,7 +313,7 @@ def test_a_card_s_code_runs(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["generate", "colorize"])
-def test_the_code_of_a_card_of_everything_runs(task, tmp_path, capsys, monkeypatch):
+def test_the_code_of_a_card_of_everything_runs(task, tmp_path, monkeypatch):
     try:
         web.runtime()
         formats = command.FORMATS
@@ -332,7 +325,7 @@ def test_the_code_of_a_card_of_everything_runs(task, tmp_path, capsys, monkeypat
     monkeypatch.setattr(command, "FORMATS", formats)
     drawn = source.drawn(network.resolutions[-1])
     monkeypatch.setattr(source.Source, "photos", lambda self, folder: None if task == "generate" else drawn)
-    code, _, err = export(file, "--all", "--out", tmp_path / "all", capsys=capsys)
+    code, _, err = pggan("export", file, "--all", "--out", tmp_path / "all")
     assert code == 0, err
     assert [name in "".join(read_card(tmp_path / "all")) for name in ("generator.keras", "generator.tflite", "saved_model", ".onnx")] == [True] * 4  # fmt: skip
     files = json.loads((tmp_path / "all" / "report.json").read_text())["files"]
@@ -364,12 +357,12 @@ def test_paths_are_no_part_of_a_config():
     assert {value: command._without_folders(value) for value in cases} == cases
 
 
-def test_a_site_says_what_its_files_are(run, tmp_path, capsys):
+def test_a_site_says_what_its_files_are(run, tmp_path):
     try:
         web.runtime()
     except UserError as reason:
         pytest.skip(str(reason))
-    code, _, err = export(run, "--to", "web", "--out", tmp_path / "s", "--licence", "cc0-1.0", capsys=capsys)
+    code, _, err = pggan("export", run, "--to", "web", "--out", tmp_path / "s", "--licence", "cc0-1.0")
     assert code == 0, err
     described = tflite.metadata((tmp_path / "s" / "models" / "generate.tflite").read_bytes())
     assert described["licence"] == "cc0-1.0" and described["quantize"] == "dynamic"
@@ -381,7 +374,7 @@ def test_a_site_says_what_its_files_are(run, tmp_path, capsys):
     assert "<title>Faces that do not exist</title>" in (tmp_path / "s" / "index.html").read_text()
     # Of several networks, each has its own files, and its card names them.
     image_networks.built("upscale").save(tmp_path / "upscaler.keras")
-    code, _, err = export(run, tmp_path / "upscaler.keras", "--to", "web", "--out", tmp_path / "both", capsys=capsys)
+    code, _, err = pggan("export", run, tmp_path / "upscaler.keras", "--to", "web", "--out", tmp_path / "both")
     assert code == 0, err
     for card, names in (
         ("s/MODEL_CARD.md", {"report.json", "config.json"}),
@@ -412,10 +405,10 @@ def test_the_module_is_a_command_too():
     assert process.returncode == 0 and "--quantize" in out, err
 
 
-def test_onnx_agrees(run, tmp_path, capsys):
+def test_onnx_agrees(run, tmp_path):
     for package in onnx.PACKAGES:
         pytest.importorskip(package)
-    code, out, err = export(run, "--to", "onnx", "--out", tmp_path / "o", capsys=capsys)
+    code, out, err = pggan("export", run, "--to", "onnx", "--out", tmp_path / "o")
     assert code == 0, err
     assert sorted(p.name for p in (tmp_path / "o" / "onnx").iterdir()) == ["gen_4.onnx", "gen_8.onnx"]
     (file,) = json.loads((tmp_path / "o" / "report.json").read_text())["files"]
@@ -438,9 +431,9 @@ def test_onnx_takes_photos_of_any_size(task):
     assert np.abs(run(task, given).astype(int) - truth).max() <= 1
 
 
-def test_a_keras_file_is_enough(run, tmp_path, capsys):
+def test_a_keras_file_is_enough(run, tmp_path):
     shutil.copy(run / "generator.keras", tmp_path / "face.keras")
-    code, out, err = export(tmp_path / "face.keras", "--quantize", "int8", "--truncation", "0.7", capsys=capsys)
+    code, out, err = pggan("export", tmp_path / "face.keras", "--quantize", "int8", "--truncation", "0.7")
     assert code == 0, err
     assert (tmp_path / "export" / "generator-int8.tflite").is_file()
     assert "Not known" in (tmp_path / "export" / "MODEL_CARD.md").read_text()
@@ -449,14 +442,14 @@ def test_a_keras_file_is_enough(run, tmp_path, capsys):
     ].keys() == {"latents"}
 
 
-def test_the_best_generator_of_a_run_has_its_history(run, tmp_path, capsys):
+def test_the_best_generator_of_a_run_has_its_history(run, tmp_path):
     own = tmp_path / "run"
     shutil.copytree(run, own)
     shutil.copy(own / "generator.keras", own / "best.keras")
     (own / "best.json").write_text(json.dumps({"metric": "swd", "value": 12.5, "images": 700, "resolution": 8}))
     lines = [{"images": 700, "metrics": {"swd": 12.5}}, {"images": 900, "metrics": {"swd": 13.5}}]
     (own / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    code, _, err = export(own / "best.keras", capsys=capsys)
+    code, _, err = pggan("export", own / "best.keras")
     card = (own / "export" / "MODEL_CARD.md").read_text()
     assert code == 0, err
     assert "# run-best" in card and "700 images" in card and "12.5" in card and "13.5" not in card
@@ -469,9 +462,9 @@ def refused(result, *words):
         assert re.search(word, err), err
 
 
-def test_bad_input_is_refused(run, tmp_path, capsys, monkeypatch):
+def test_bad_input_is_refused(run, tmp_path, monkeypatch):
     def no(*arguments, words):
-        refused(export(*arguments, capsys=capsys), *words)
+        refused(pggan("export", *arguments), *words)
 
     full = tmp_path / "full"
     full.mkdir()
@@ -509,16 +502,16 @@ def test_bad_input_is_refused(run, tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "s").exists() and not list(tmp_path.glob(".*.partial"))
 
 
-def test_int8_needs_photos_of_networks_that_take_them(tmp_path, capsys, monkeypatch):
+def test_int8_needs_photos_of_networks_that_take_them(tmp_path, monkeypatch):
     opened = source.Source("up", image_networks.built("upscale"), tmp_path / "generator.keras", "0")
     monkeypatch.setattr(source, "open", lambda path: opened)
     (tmp_path / "generator.keras").write_text("")
     arguments = (tmp_path / "generator.keras", "--out", tmp_path / "o", "--quantize", "int8")
-    refused(export(*arguments, capsys=capsys), "--quantize int8: the data of up is gone", "--representative")
-    refused(export(*arguments, "--truncation", "0.5", capsys=capsys), "--truncation 0.5: .* takes photos")
+    refused(pggan("export", *arguments), "--quantize int8: the data of up is gone", "--representative")
+    refused(pggan("export", *arguments, "--truncation", "0.5"), "--truncation 0.5: .* takes photos")
     (tmp_path / "photos").mkdir()
     for i in range(3):
         pixels.save(tmp_path / "photos" / f"{i}.png", portraits.portrait(i, 64))
-    code, out, err = export(*arguments, "--representative", tmp_path / "photos", capsys=capsys)
+    code, out, err = pggan("export", *arguments, "--representative", tmp_path / "photos")
     assert code == 0 and "upscale_256" in out, err
     assert "Detail is invented" in (tmp_path / "o" / "MODEL_CARD.md").read_text()

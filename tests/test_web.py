@@ -292,12 +292,18 @@ def file_of(image, name="photo.png"):
     return {"name": name, "mimeType": "image/png", "buffer": out.getvalue()}
 
 
+def tab_of(page, address, name="Upscale"):
+    """Opens the page and one of its tabs, and returns the tab's panel."""
+    opened(page, address, seed=3)
+    page.get_by_role("tab", name=name).click()
+    panel = page.get_by_role("tabpanel", name=name)
+    panel.wait_for()
+    return panel
+
+
 def worked(page, address, tab, image, **kwargs):
     """Opens a photo in a panel, and waits for the result."""
-    opened(page, address, seed=3)
-    page.get_by_role("tab", name=tab).click()
-    panel = page.get_by_role("tabpanel", name=tab)
-    panel.wait_for()
+    panel = tab_of(page, address, tab)
     panel.locator("[name=file]").set_input_files(file_of(image, **kwargs))
     panel.locator(".compare").wait_for()
     return panel, f"#{panel.get_attribute('id')} canvas"
@@ -368,9 +374,7 @@ def large():
 
 
 def test_a_newer_photo_takes_the_place_of_one_that_is_worked_on(page, address):
-    opened(page, address, seed=3)
-    page.get_by_role("tab", name="Upscale").click()
-    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel = tab_of(page, address)
     panel.locator("[name=file]").set_input_files(large())
     page.wait_for_function("() => document.querySelector('.working progress').value > 0")
     panel.locator("[name=file]").set_input_files(file_of(portrait((40, 50))))
@@ -380,10 +384,7 @@ def test_a_newer_photo_takes_the_place_of_one_that_is_worked_on(page, address):
 
 
 def test_an_older_photo_that_takes_longer_to_decode_is_given_up(page, address):
-    opened(page, address, seed=3)
-    page.get_by_role("tab", name="Upscale").click()
-    panel = page.get_by_role("tabpanel", name="Upscale")
-    panel.wait_for()
+    panel = tab_of(page, address)
     page.evaluate(
         """() => {
         const decode = self.createImageBitmap;
@@ -404,9 +405,7 @@ def test_an_older_photo_that_takes_longer_to_decode_is_given_up(page, address):
 
 def test_a_photo_is_seen_while_it_is_worked_on(page, address):
     """Where the result will be, and not beside what was said of another one."""
-    opened(page, address, seed=3)
-    page.get_by_role("tab", name="Upscale").click()
-    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel = tab_of(page, address)
     panel.locator("[name=file]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
     panel.get_by_text("not a picture").wait_for()
     panel.locator("[name=file]").set_input_files(file_of(portrait((256, 256))))
@@ -484,9 +483,7 @@ def test_an_enlarged_photo_is_seen_at_its_actual_size(browser, address, viewport
 
 
 def test_work_can_be_stopped(page, address):
-    opened(page, address, seed=3)
-    page.get_by_role("tab", name="Upscale").click()
-    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel = tab_of(page, address)
     panel.locator("[name=file]").set_input_files(large())
     panel.get_by_role("button", name="Stop").click()
     page.get_by_text("Stopped.").wait_for()
@@ -502,10 +499,7 @@ def test_work_can_be_stopped(page, address):
 
 
 def test_nothing_is_computed_after_stop(page, address):
-    opened(page, address, seed=3)
-    page.get_by_role("tab", name="Upscale").click()
-    panel = page.get_by_role("tabpanel", name="Upscale")
-    panel.wait_for()
+    panel = tab_of(page, address)
     page.evaluate(
         """async () => {
         const { Model } = await import("./runtime.js");
@@ -547,9 +541,7 @@ def test_the_original_is_uncovered_by_dragging_anywhere(page, address):
 
 
 def test_what_is_no_photo_is_told(page, address):
-    opened(page, address, seed=3)
-    page.get_by_role("tab", name="Upscale").click()
-    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel = tab_of(page, address)
     panel.locator("[name=file]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
     panel.get_by_text("a.png: not a picture").wait_for()
     panel.locator("[name=file]").set_input_files(file_of(portrait()))  # and another one works
@@ -557,9 +549,7 @@ def test_what_is_no_photo_is_told(page, address):
 
 
 def test_a_photo_can_be_dropped(page, address):
-    opened(page, address, seed=3)
-    page.get_by_role("tab", name="Upscale").click()
-    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel = tab_of(page, address)
     data = page.evaluate_handle(
         "bytes => { const t = new DataTransfer(); t.items.add(new File([new Uint8Array(bytes)], 'x.png', { type: 'image/png' })); return t }",
         list(file_of(portrait((20, 20)))["buffer"]),
@@ -832,9 +822,7 @@ def test_loading_is_not_shown_over_what_is_there(browser, address):
 
 def test_a_photo_that_is_done_has_the_keyboard(page, address):
     """What had it, the button that opened the photo, is gone."""
-    opened(page, address, seed=3)
-    page.get_by_role("tab", name="Upscale").click()
-    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel = tab_of(page, address)
     panel.locator("[name=file]").focus()
     panel.locator("[name=file]").set_input_files(file_of(portrait()))
     page.wait_for_function("() => document.activeElement.name === 'split'")
@@ -844,9 +832,7 @@ def test_a_photo_that_is_done_has_the_keyboard(page, address):
 
 def test_photos_are_enlarged_as_large_as_they_are(page, address):
     """Up to a size that the page names, beyond which they are reduced first."""
-    opened(page, address, seed=3)
-    page.get_by_role("tab", name="Upscale").click()
-    panel = page.get_by_role("tabpanel", name="Upscale")
+    panel = tab_of(page, address)
     assert "more than 2048 pixels" in panel.inner_text() or "more than 1024 pixels" in panel.inner_text()
     panel.locator("[name=file]").set_input_files(file_of(portrait((20, 40)).repeat(15, 0).repeat(15, 1)))
     panel.locator(".compare").wait_for()
