@@ -170,9 +170,10 @@ class Config:
     metrics: tuple[str, ...] | None = option(
         None, "figures that the generator is measured by while it trains", tuple(metrics.METRICS)
     )
-    metrics_every: int | None = option(
+    metrics_every: CountTable | None = option(
         None,
-        "images between two measurements; by default at every snapshot, but for at most a tenth of --minutes",
+        "images between two measurements, such as 5000 or 8=20000,64=2000; by default at every snapshot, and with "
+        "--minutes 40 times, equally far apart in time, or as often as a tenth of the minutes allows",
         least=1,
     )
     # More than there are features, 496 or 2048, so that they have a covariance; few enough to be measured often.
@@ -594,9 +595,9 @@ def complete(config: Config) -> Config:
     if config.content_weight is None:
         changes["content_weight"] = objectives.CONTENT[config.content]
     changes |= {"resolutions": resolutions, "target_res": resolutions[-1], **_penalty(config, kind)}
-    for name in ("batch", "learning_rate", "fade_images", "stable_images", "penalty_weight"):
+    for name in ("batch", "learning_rate", "fade_images", "stable_images", "penalty_weight", "metrics_every"):
         table = changes.get(name) or getattr(config, name)
-        changes[name] = {r: growth.at(table, r) for r in resolutions}
+        changes[name] = {r: growth.at(table, r) for r in resolutions} if table else None
     changes["fade_images"][resolutions[0]] = 0  # there is nothing that it could fade in from
     _check_groups(config, kind, changes["batch"])
     return dataclasses.replace(config, **changes)

@@ -209,7 +209,7 @@ def test_a_run_is_evaluated(measured, tmp_path, capsys):
 def test_metrics_take_their_share_of_the_minutes():
     from pggan_tf.training import loop
 
-    config = configs.complete(configs.Config(target_res=16, minutes=20.0, metrics=("swd",), metrics_every=5_000))
+    config = configs.complete(configs.Config(target_res=16, minutes=20.0, metrics=("swd",), metrics_every={4: 5_000}))
     speeds = {Part(r, f, True): Speed(1000 * 4 / r, 2.0) for r in (4, 8, 16) for f in (True, False)}
     costs = {4: 0.0, 8: 2.0, 16: 4.0}
     planned = loop.planned_for_minutes(config, speeds, 10.0, costs)
@@ -218,7 +218,11 @@ def test_metrics_take_their_share_of_the_minutes():
     assert training + loop.measuring_seconds(planned, costs) == pytest.approx(expected, rel=0.02)
     assert loop.measuring_seconds(planned, costs) > 100
     seldom = loop.planned_for_minutes(dataclasses.replace(config, metrics_every=None), speeds, 10.0, costs)
-    assert seldom.metrics_every > 5_000 and 60 < loop.measuring_seconds(seldom, costs) < 150
+    assert 60 < loop.measuring_seconds(seldom, costs) < 150
+    # Equally far apart in time: the last stage, which is slow, is not measured less than the others.
+    assert seldom.metrics_every[8] == pytest.approx(2 * seldom.metrics_every[16], rel=0.01)
+    cheap = loop.planned_for_minutes(dataclasses.replace(config, metrics_every=None), speeds, 10.0, {16: 0.1})
+    assert cheap.metrics_every[16] == pytest.approx(expected / 40 * 250, rel=0.01)
     with pytest.raises(UserError, match="the metrics take most of it"):
         loop.planned_for_minutes(config, speeds, 10.0, {r: 500.0 for r in costs})
 

@@ -27,7 +27,8 @@ CALL_SECONDS = 0.7  # a call of the graph takes about so long: stop signals and 
 SKIPS_IN_A_ROW = 20
 TICKS_PER_SNAPSHOT = 10
 PROBE_SECONDS = 1.0
-METRICS_SHARE = 0.1  # of a run planned by --minutes, unless --metrics-every says how often
+# Of a run planned by --minutes, unless --metrics-every says how often: about so many, or fewer if they would take more of its time.
+MEASUREMENTS, METRICS_SHARE = 40, 0.1
 
 
 def build(config: Config, policy: str, classes: Sequence[str] = ()) -> GAN:
@@ -163,16 +164,18 @@ def snapshot_images(config: Config, total: int) -> int:
     return config.snapshot_images or max(1, total // 40)
 
 
-def measure_every(config: Config, total: int) -> int:
-    return config.metrics_every or snapshot_images(config, total)
+def measure_every(config: Config, resolution: int, total: int) -> int:
+    """Images from one measurement to the next."""
+    return growth.at(config.metrics_every, resolution) if config.metrics_every else snapshot_images(config, total)
 
 
 def measuring_seconds(config: Config, costs: Mapping[int, float]) -> float:
     """What the metrics of a planned run take. costs: resolution -> seconds of one measurement."""
-    phases = configs.schedule(config)
-    every = measure_every(config, phases[-1].end)
-    times = {p: p.end // every - p.start // every + (p.end % every > 0) for p in phases}
-    return sum(n * costs.get(p.resolution, 0.0) for p, n in times.items())
+    phases, total = configs.schedule(config), 0.0
+    for p in phases:
+        every = measure_every(config, p.resolution, phases[-1].end)
+        total += (p.end // every - p.start // every + (p.end % every > 0)) * costs.get(p.resolution, 0.0)
+    return total
 
 
 def planned_for_minutes(
@@ -211,9 +214,15 @@ def planned_for_minutes(
     if not costs:
         return plan
     if config.metrics_every is None:
-        every = snapshot_images(config, configs.schedule(plan)[-1].end)
-        share = measuring_seconds(plan, costs) / (METRICS_SHARE * available)
-        config = dataclasses.replace(config, metrics_every=math.ceil(max(1.0, share)) * every)
+
+        def measured(times: float) -> dict[int, int]:
+            """Images from one measurement to the next at every resolution, for so many in equal times."""
+            slowest = {r: min(v for p, v in rates.items() if p.resolution == r) for r in config.resolutions}
+            return {r: max(1, round(available / times * rate)) for r, rate in slowest.items()}
+
+        often = dataclasses.replace(plan, metrics_every=measured(MEASUREMENTS))
+        share = measuring_seconds(often, costs) / (METRICS_SHARE * available)
+        config = dataclasses.replace(config, metrics_every=measured(MEASUREMENTS / max(1.0, share)))
     for _ in range(8):  # how often there is something to measure follows from the plan
         seconds *= available / (seconds + measuring_seconds(plan, costs))
         if seconds < least:
@@ -266,7 +275,6 @@ class Run:
         total = phases[-1].end
         self.snapshot_images = snapshot_images(config, total)
         self.tick_images = max(1, self.snapshot_images // TICKS_PER_SNAPSHOT)
-        self.measure_every = measure_every(config, total)
         self.watchers = (
             watchers
             if watchers is not None
@@ -430,9 +438,12 @@ class Run:
         """Calls end where a tick, a snapshot or the phase does: which steps share a call must not matter, and does not."""
         nexts = [
             (self.images_seen // every + 1) * every
-            for every in (self.tick_images, self.snapshot_images, self.measure_every)
+            for every in (self.tick_images, self.snapshot_images, self._measure_every(phase))
         ]
         return math.ceil((min(*nexts, phase.end) - self.images_seen) / phase.images_per_step)
+
+    def _measure_every(self, phase: growth.Phase) -> int:
+        return measure_every(self.config, phase.resolution, self.phases[-1].end)
 
     def _observe(self, phase: growth.Phase, sums: dict, count: int, taken: float) -> None:
         before = self.images_seen - count * phase.images_per_step
@@ -460,7 +471,8 @@ class Run:
             )
         if ended or self.images_seen // self.snapshot_images > before // self.snapshot_images:
             self._tell("snapshot")
-        if ended or self.images_seen // self.measure_every > before // self.measure_every:
+        measure = self._measure_every(phase)
+        if ended or self.images_seen // measure > before // measure:
             self._tell("measure")
 
 

@@ -222,9 +222,8 @@ def _start(
             say("measuring how long the metrics of every stage take")
             costs = measuring.seconds(gan.ema, shards, config.resolutions)
         spent = time.monotonic() - started
-        plan = loop.planned_for_minutes(config, speeds, spent, costs)
-        every = with_snapshots(plan, asked.snapshot_epochs, shards).snapshot_images  # and with them, what metrics take
-        config = loop.planned_for_minutes(dataclasses.replace(config, snapshot_images=every), speeds, spent, costs)
+        planned = loop.planned_for_minutes(config, speeds, spent, costs)
+        config = with_snapshots(planned, asked.snapshot_epochs, shards)
     config = _own_places(cluster.everyone(configs.to_dict(config))[0], config)
     phases = configs.schedule(config)
     if dry_run:
