@@ -214,8 +214,10 @@ def steady(run: Path | None) -> bool:
 
 
 def grown(samples: list[tuple[float, int]]) -> tuple[float, float]:
-    """(MB, open files) more in the last third of the samples than in the one in the middle."""
+    """(MB, open files) more in the last third of the samples than in the one in the middle; of fewer than three, nothing."""
     third = len(samples) // 3
+    if not third:
+        return 0.0, 0.0
     early, late = samples[third : 2 * third], samples[-third:]
     return tuple(statistics.median(s[i] for s in late) - statistics.median(s[i] for s in early) for i in (0, 1))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import click
 
 from benchmarks import measure
 from pggan_tf import cli
+from pggan_tf.training import run as runs
 
 
 def ours(
@@ -48,7 +50,6 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
     from pggan_tf import config as configs
     from pggan_tf.shards import Shards
     from pggan_tf.training import distribution, loop, observers, precision
-    from pggan_tf.training import run as runs
     from preprocessing import build, prepare
 
     class Clock:
@@ -98,7 +99,7 @@ def _torch(**arguments) -> float:
 
 BATCHES = {4: 64, 8: 64, 16: 32, 32: 16, 64: 16, 128: 16}
 PEERS = {"PyTorch, float32": False, "PyTorch, autocast bfloat16, channels_last": True}
-EXPLAINED = """WGAN-GP, two-stage, fmap-base 2048, fmap-max 128; the median of {rounds} rounds in which all forms take turns. This machine's
+EXPLAINED = """WGAN-GP, two-stage, fmap-base 2048, fmap-max 128; the median of {rounds} rounds in which all forms take turns, on {cores} cores of {cpu}. Its
 convolution peak, the fastest of a few large convolutions: {float32:,.0f} GFLOP/s in float32, {bfloat16:,.0f} in bfloat16. `executed` counts the
 operations of convolutions and matrix products that the step's graph executes."""
 
@@ -180,7 +181,7 @@ def main(resolution: int, batch: int, rounds: int, every: bool, out: str | None,
         console.print(table)
         return
     peak = peaks()
-    explained = EXPLAINED.format(rounds=rounds, **peak)
+    explained = EXPLAINED.format(rounds=rounds, cores=os.cpu_count(), cpu=runs.processor(), **peak)
     if every:
         page = markdown({r: measured(r, b, rounds, peak) for r, b in BATCHES.items()}, explained)
         if out:

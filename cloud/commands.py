@@ -49,11 +49,29 @@ def simple_commands(script: str) -> Iterator[list[str]]:
                 words.append(part)
 
 
+# Programs that start another, whose name follows theirs, their options and assignments.
+_STARTERS = ("env", "exec", "nice", "nohup", "time", "tini")
+
+
+def _started(words: list[str]) -> list[str]:
+    """Without what only starts it, and Python's own options: 'env A=1 python -u train.py' -> [python, train.py]."""
+    while words and Path(words[0]).name in _STARTERS:
+        words = words[1:]
+        while words and (words[0].startswith("-") or "=" in words[0]):
+            words = words[1:]
+    if words and Path(words[0]).name.startswith("python"):
+        program, *words = words
+        while words and words[0].startswith("-") and words[0] not in ("-m", "-c"):
+            words = words[1:]
+        words = [program, *words]
+    return words
+
+
 def verbs(script: str, folder: Path) -> list[Verb]:
-    """Every use of this project in a script that runs in `folder`. Raises UserError for a file that is not there, an option
-    that the verb does not have, or a value or combination that it refuses."""
+    """Every use of this project in a script that runs in `folder`, and at least one. Raises UserError for a file that is not
+    there, an option that the verb does not have, or a value or combination that it refuses."""
     found = []
-    for program, *words in simple_commands(script):
+    for program, *words in filter(None, map(_started, simple_commands(script))):
         name = Path(program).name
         if name.startswith("python") and words[:2] == ["-m", "pggan_tf"]:
             words = words[2:]
@@ -66,6 +84,11 @@ def verbs(script: str, folder: Path) -> list[Verb]:
         elif name != "pggan":
             continue
         found.append(parse(words, folder))
+    if not found:
+        raise UserError(
+            f"{' '.join(script.split())}: neither train.py nor pggan is in it, so nothing could be checked. Give the command itself, "
+            "such as python train.py --data ..., and not a script that has it."
+        )
     return found
 
 
@@ -99,3 +122,6 @@ def check_workers(script_verbs: Sequence[Verb], workers: int) -> None:
                 if workers > 1
                 else f"--strategy {SEVERAL} with one worker: it would have nobody to train with. Leave it out, or give more workers."
             )
+        for config in verb.configs:
+            if odd := [f"{batch} at {size} px" for size, batch in config.batch.items() if batch % workers]:
+                raise UserError(f"--batch {', '.join(odd)}: {workers} workers cannot share it evenly.")

@@ -102,7 +102,7 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
             partial.rename(target)
     except OSError as error:
         raise UserError(
-            f"--out {target}: cannot be written ({error.strerror}). Choose a folder you may write to."
+            f"--out {target}: cannot be written ({error.strerror or error}). Choose a folder you may write to."
         ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -80,8 +80,10 @@ class Source:
         stored = opened.manifest.resolutions[-1]
         count = min(PHOTOS, opened.count(stored))
         images = opened.read(stored, np.linspace(0, opened.count(stored) - 1, count).astype(int))
-        # Six channels are a pair: what is to be translated comes first.
-        return images.repeat(3, axis=-1) if images.shape[-1] == 1 else images[..., :3]
+        if images.shape[-1] == 1:
+            return images.repeat(3, axis=-1)
+        # Six channels are a pair, of which one is to be translated.
+        return images[..., 3:] if self.config and self.config.reverse else images[..., :3]
 
 
 def _photos(folder: Path, size: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from export import parity, signatures, tflite
 from export.source import Source
 from pggan_tf import pixels, synthesis
 from pggan_tf.errors import UserError
-from preprocessing.command import cache_folder
+from pggan_tf.shards import cache_folder
 
 SOURCES = Path(__file__).parent / "web"
 PACKAGES = ("package.json", "package-lock.json")

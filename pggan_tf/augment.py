@@ -8,7 +8,7 @@ random.
 from __future__ import annotations
 
 from pggan_tf import replicas
-from pggan_tf.objectives import tf
+from pggan_tf.lazy import tf
 
 ADA_TARGET = 0.6  # of the mean sign of D's logits on reals
 ADA_IMAGES = 500_000  # in which the probability can go from 0 to 1

@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import importlib
 import json
-import os
 import time
 from pathlib import Path
 
@@ -166,11 +165,11 @@ def train(config_file, resume, runs, own_folder, cache, dry_run, workers, worker
         again = functools.partial(_shards_again, cache=cache, moved="data" in given)
         click.echo(session.resume(resume, again, given, cache, click.echo, cluster))
         return
-    wanted = options.asked(config_file, given, cache)
+    own = Path(own_folder) if own_folder else None
+    wanted = options.asked(config_file, given, cache, own)
     if len(wanted) > 1 and cluster.addresses:
         each = " and ".join(f"--recipe {config.recipe}" for config in wanted)
         raise UserError(f"--recipe {given['recipe']} trains one run after the other: on several machines give {each}.")
-    own = Path(own_folder) if own_folder else None
     several = len(wanted) > 1
     folders = [own and own / config.recipe if several else own for config in wanted]
     planned = dry_run and not any(c.minutes is not None or c.init_from is not None or c.probe for c in wanted)
@@ -276,54 +275,71 @@ def generate(source, seeds, count, grid, npz, folder, class_name, negative, reco
         raise UserError("--seeds and --count: give one of them.")
     if not (grid or npz or folder):
         raise UserError("nowhere to write: give --grid FILE, --npz FILE or --dir FOLDER.")
-    if grid and os.path.splitext(grid)[1].lower() not in pixels.PICTURES:
-        raise UserError(f"--grid {grid}: expected a name that ends in {', '.join(pixels.PICTURES)}.")
-    if npz and not npz.endswith(".npz"):
-        raise UserError(f"--npz {npz}: expected a name that ends in .npz.")
-    import numpy as np
-
     from pggan_tf import synthesis
     from pggan_tf.convert import conversion
 
+    if npz and not npz.endswith(".npz"):
+        raise UserError(f"--npz {npz}: expected a name that ends in .npz.")
+    if count and count > synthesis.MOST_SEEDS:
+        raise UserError(f"--count {count}: expected {synthesis.MOST_SEEDS:,} at most. Others by --seeds FIRST-LAST.")
     numbers = synthesis.parse_seeds(seeds) if seeds else list(range(count or 64))
+    if grid:
+        pixels.check_picture("--grid", grid)
+    if npz:
+        pixels.check_file("--npz", npz)
+    if folder:
+        pixels.check_file("--dir", _numbered(folder, numbers[0]))
     terminal.start_tensorflow()
     generator = synthesis.load_from_latents(source)
     stage = synthesis.choose_stage(generator, source, stage)
     labels = synthesis.choose_labels(generator, source, class_name, numbers)
-    z = synthesis.latents(numbers, generator.latent_size)
-    images = synthesis.Sampler(generator).images(z, stage, truncation=truncation, labels=labels)
-    if negative:
-        images = 255 - images
+    changes, scale = [], 1
     if recolor:
         from pggan_tf.convert import colorize
 
-        images = conversion.changed(
-            images, colorize.colorizer(conversion.network_for(recolor, colorize.TASKS, "colorize"))
-        )
+        changes.append(colorize.colorizer(conversion.network_for(recolor, colorize.TASKS, "colorize")))
     if upscale:
         from pggan_tf.convert import upscale as upscaling
 
-        images = conversion.changed(
-            images, upscaling.upscaler(conversion.network_for(upscale, upscaling.TASKS, "upscale"))
-        )
-    try:
-        for file in filter(None, (grid, npz)):
-            Path(file).parent.mkdir(parents=True, exist_ok=True)
+        network = conversion.network_for(upscale, upscaling.TASKS, "upscale")
+        changes.append(upscaling.upscaler(network))
+        scale = network.scale
+    sheet = pixels.Sheet(len(numbers), edge=1)
+    if grid:
+        side = pixels.enlarged_side(stage * scale, pixels.VISIBLE)
+        pixels.check_size("--grid", grid, *sheet.size(side, side))
+    done = 0
+    try:  # part by part: what is kept need not fit into memory, and a folder has what was made if the rest is not
+        with (
+            pixels.npz(npz, len(numbers)) if npz else contextlib.nullcontext() as keep,
+            terminal.progress() as progress,
+        ):
+            for images in synthesis.Sampler(generator).batches(numbers, labels, stage, truncation):
+                if negative:
+                    images = 255 - images
+                for change in changes:
+                    images = conversion.changed(images, change)
+                if grid:
+                    sheet.add(pixels.enlarge(images, pixels.VISIBLE))
+                if npz:
+                    keep(images)
+                if folder:
+                    for number, image in zip(numbers[done : done + len(images)], images):
+                        pixels.save(_numbered(folder, number), image)
+                done += len(images)
+                progress(done, len(numbers))
         if grid:
-            pixels.grid(grid, images, size=pixels.VISIBLE)
-            click.echo(grid)
-        if npz:
-            np.savez(npz, images=images)
-            click.echo(npz)
-        if folder:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            for number, image in zip(numbers, images):
-                pixels.save(Path(folder) / f"{number:06d}.png", image)
-            click.echo(folder)
+            pixels.save(grid, sheet.picture)
     except OSError as error:
         raise UserError(
-            f"{error.filename}: cannot be written ({error.strerror}). Choose a folder you may write to."
+            f"{error.filename or npz}: cannot be written ({error.strerror or error}). Make room, or choose another place."
         ) from None
+    for place in filter(None, (grid, npz, folder)):
+        click.echo(place)
+
+
+def _numbered(folder: str, number: int) -> Path:
+    return Path(folder) / f"{number:06d}.png"
 
 
 def main(arguments: list[str] | None = None, command: click.Command = cli) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pggan_tf.objectives import tf
+from pggan_tf.lazy import tf
 
 _XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))  # BT.709
 _RGB = tuple(map(tuple, np.linalg.inv(np.array(_XYZ)).tolist()))

@@ -338,7 +338,7 @@ def _bounds_in_words(least, most, above, below) -> str:
         return f"{least:g} to {most}"
     if least is not None:
         return f"{least:g} or more" if below is None else f"{least:g} to below {below:g}"
-    return f"more than {above:g}"
+    return f"more than {above:g}" if below is None else f"more than {above:g} and below {below:g}"
 
 
 def _check_bounds(config: Config) -> None:

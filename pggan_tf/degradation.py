@@ -7,7 +7,7 @@ al. 2021, section 3.1): x = JPEG(reduce(blur(y)) + noise), of strengths drawn fo
 from __future__ import annotations
 
 from pggan_tf import replicas, resampling
-from pggan_tf.objectives import tf
+from pggan_tf.lazy import tf
 
 # Of a photo that is to be enlarged 4 times; of real photos, some are nearly clean, so every range begins near nothing.
 BLUR = (0.2, 3.0)  # standard deviation in pixels of the large image, of each axis

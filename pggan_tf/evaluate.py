@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from pggan_tf import metrics as tables
+from pggan_tf import pixels
 from pggan_tf.errors import UserError
-from pggan_tf.pixels import FILTERS
 
 _LOOKED_AT = 64  # pictures of a folder that its size is taken from
 _GRAY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's modes without colour
@@ -28,20 +28,6 @@ def _is_run(location: str) -> bool:
     from pggan_tf.training.run import CONFIG
 
     return location.endswith(".keras") or (Path(location) / CONFIG).is_file()
-
-
-def _shards_manifest(location: str) -> dict | None:
-    """The manifest that `preprocessing.cache` would find there."""
-    from pggan_tf import shards
-    from preprocessing import claim, storage
-
-    if storage.is_remote(location):
-        held = storage.manifest(location, shards.MANIFEST)
-        return held if held and held.get("format") == shards.FORMAT else None
-    for folder in (Path(location), Path(location) / claim.TRAIN):
-        if shards.is_shards(folder):
-            return json.loads((folder / shards.MANIFEST).read_text())
-    return None
 
 
 def _shapes(location: str, count: int) -> list[tuple[int, int, int]]:
@@ -84,6 +70,8 @@ class _Set:
 
     @classmethod
     def look(cls, location: str, count: int) -> _Set:
+        from preprocessing import cache as cached
+
         if _is_run(location):
             from pggan_tf import synthesis
 
@@ -93,7 +81,8 @@ class _Set:
                     f"{location}: its network makes images of images ({generator.task}). Save what it makes of some, and give that folder."
                 )
             return cls(location, generator.resolutions[-1], generator=generator)
-        if held := _shards_manifest(location):
+        if found := cached.shards_at(location):
+            held = found[1]
             if held["channels"] == 6:
                 raise UserError(
                     f"{location}: holds pairs of images, which cannot be measured as one. Give a folder of one kind."
@@ -165,30 +154,18 @@ def _table(title: str, figures: dict, floors: dict) -> None:
         return f"{value:,.4g}{spread}"
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("metric", "B", "floor", "better", "images"):
+    for heading in ("metric", "B", "floor", "unit", "better", "images"):
         if heading != "floor" or floors:
             table.add_column(heading, justify="right" if heading in ("B", "floor", "images") else "left")
     for name, figure in figures.items():
-        better = tables.METRICS[name.partition("[")[0]].better
+        metric = tables.METRICS[name.partition("[")[0]]
         floor = [number(floors[name]) if name in floors else ""] if floors else []
-        table.add_row(name, number(figure), *floor, better, f"{figure.images:,}")
+        table.add_row(name, number(figure), *floor, metric.unit, metric.better, f"{figure.images:,}")
         for part, value in figure.parts.items():
             floor = [f"{floors[name].parts[part]:,.4g}"] if floors else []
-            table.add_row(f"  {part}", f"{value:,.4g}", *floor, "", "")
+            table.add_row(f"  {part}", f"{value:,.4g}", *floor)
     console = Console(highlight=False, markup=False)
     console.print(table, soft_wrap=True)
-
-
-def _writable(file: Path) -> None:
-    """Found out before anything is measured, and without leaving an empty file if that fails."""
-    there = file.exists()
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.open("a").close()
-        if not there:
-            file.unlink()
-    except OSError as error:
-        raise UserError(f"--json {file}: cannot be written ({error.strerror}).") from None
 
 
 def _as_json(figure) -> dict:
@@ -222,7 +199,7 @@ def _as_json(figure) -> dict:
 @click.option("--size", type=click.IntRange(4, 1024), help="pixels to compare at  [the smaller of the two sets']")
 @click.option(
     "--filter",
-    type=click.Choice(FILTERS),
+    type=click.Choice(pixels.FILTERS),
     default="lanczos",
     show_default=True,
     help="filter that images are resized with",
@@ -248,7 +225,7 @@ def command(a, b, names, features_name, inception_weights, images, size, filter,
     if pairs and floor:
         raise UserError(f"--metrics {pairs[0]} with --floor: images of one set do not belong together in pairs.")
     if json_file:
-        _writable(Path(json_file))
+        pixels.check_file("--json", json_file)
     terminal.start_tensorflow()
     from pggan_tf.metrics import features as sources_of_features
     from pggan_tf.metrics import sets
@@ -309,7 +286,7 @@ def command(a, b, names, features_name, inception_weights, images, size, filter,
             "features": {"name": features.name, "sha256": features.key} if features else None,
             "metrics": {
                 name: _as_json(figure)
-                | {"better": tables.METRICS[name.partition("[")[0]].better}
+                | {key: getattr(tables.METRICS[name.partition("[")[0]], key) for key in ("unit", "better")}
                 | ({"floor": _as_json(floors[name])} if floors else {})
                 for name, figure in figures.items()
             },

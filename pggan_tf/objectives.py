@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-
-class _TensorFlow:
-    """Imported at first use: the command line reads this module's tables and has to answer --help at once."""
-
-    def __getattr__(self, name):
-        import tensorflow
-
-        return getattr(tensorflow, name)
-
-
-tf = _TensorFlow()
+from pggan_tf.lazy import tf
 
 
 @dataclass(frozen=True)

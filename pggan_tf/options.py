@@ -24,8 +24,13 @@ def absolute(given: dict) -> dict:
     return out
 
 
-def asked(config_file: str | None, given: dict, cache: str | None = None) -> list[Config]:
-    """The completed configs of the runs, one after the other, that --config and the other options of `train` ask for."""
+def asked(
+    config_file: str | None, given: dict, cache: str | None = None, own_folder: Path | None = None
+) -> list[Config]:
+    """The completed configs of the runs, one after the other, that --config and the other options of `train` ask for.
+
+    own_folder: of --run, where they may have been begun: then nothing that has come to this machine since changes them.
+    """
     if config_file and "recipe" in given:
         raise UserError("--config and --recipe: give one of them. A config.json is complete.")
     if "minutes" in given and (plan := given.keys() & {"fade_images", "stable_images", "total_images"}):
@@ -34,7 +39,7 @@ def asked(config_file: str | None, given: dict, cache: str | None = None) -> lis
         )
     if given.get("recipe") not in recipes.PIPELINES:
         base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", Config.recipe))
-        return [_completed(base, given if config_file else _with_what_is_there(base, given, cache))]
+        return [_completed(base, given if config_file else _with_what_is_there(base, given, cache, own_folder))]
     given = dict(given)
     parts, wanted = recipes.PIPELINES[given.pop("recipe")], []
     size, minutes = given.pop("target_res", recipes.PIPELINE_RES), given.pop("minutes", None)
@@ -44,24 +49,30 @@ def asked(config_file: str | None, given: dict, cache: str | None = None) -> lis
             {"minutes": minutes * part.share} if minutes else {}
         )
         base = dataclasses.replace(recipes.recipe(part.recipe), **part.settings)
-        wanted.append(_completed(base, _with_what_is_there(base, configs.taken_by(base, given) | own, cache)))
+        theirs = own_folder and own_folder / part.recipe
+        wanted.append(_completed(base, _with_what_is_there(base, configs.taken_by(base, given) | own, cache, theirs)))
     return wanted
 
 
-def _with_what_is_there(recipe: Config, given: dict, cache: str | None) -> dict:
+def _with_what_is_there(recipe: Config, given: dict, cache: str | None, own_folder: Path | None) -> dict:
     """Recipes that measure also measure FID where Inception's graph has been fetched before; and where Keras has kept VGG19, its
-    features, which were learned from photos, take the place of a discriminator's."""
+    features, which were learned from photos, take the place of a discriminator's. A run that was begun keeps to what was there."""
     from pggan_tf.metrics import features
     from pggan_tf.shards import cache_folder
+    from pggan_tf.training import run
 
-    kept = features.kept_file(features.INCEPTION_URL, cache_folder(cache))
+    weights = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / networks.VGG19_FILE
+    if own_folder and (own_folder / run.CONFIG).is_file():
+        begun = run.read(own_folder)[0]
+        inception, vgg = "fid" in (begun.metrics or ()), begun.content == "vgg19"
+    else:
+        inception, vgg = features.kept_file(features.INCEPTION_URL, cache_folder(cache)).is_file(), weights.is_file()
     told = given.keys() & {"metrics", "features", "inception_weights"}
-    if recipe.task == "generate" and recipe.metrics and not told and kept.is_file():
+    if recipe.task == "generate" and recipe.metrics and not told and inception:
         given = {**given, "metrics": (*recipe.metrics, "fid")}
     told = given.keys() & {"content", "vgg_weights"} or given.get("loss") == "none"
-    weights = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / networks.VGG19_FILE
-    if recipe.task == "upscale" and recipe.content == "discriminator" and not told and weights.is_file():
-        given = {**given, "vgg_weights": str(weights)}
+    if recipe.task == "upscale" and recipe.content == "discriminator" and not told and vgg:
+        given = {**given, **({"vgg_weights": str(weights)} if weights.is_file() else recipes.WITH_VGG19)}
     return given
 
 

@@ -28,6 +28,7 @@ _BITS, _PHOTOMETRIC, _ORIENTATION, _PLANAR = 258, 262, 274, 284
 _WHITE_IS_ZERO, _SEPARATE = 0, 2
 _EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965  # tables of their own
 _TABLES = {_EXIF: "ExifTag", _GPS: "GPSTag"}  # as tifffile calls them, which takes no numbers of tables
+_INSIDE = {None: tuple(_TABLES), _EXIF: (_INTEROPERABILITY,)}  # table -> the tables in it
 # What tells of the photo: description, make, model, software, date, artist, computer, copyright, what Windows adds. A TIFF's
 # other tags are the layout of the file itself.
 _TOLD = (270, 271, 272, 305, 306, 315, 316, 33432, 40091, 40092, 40093, 40094, 40095, _EXIF, _GPS)
@@ -190,7 +191,7 @@ def read(data: bytes) -> Photo:
             planes = _eight_bits(ImageOps.exif_transpose(image), profile)
             if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and planes.dtype == np.uint16:  # of 8 bits, Pillow inverts it
                 planes = ~planes
-        kept = _kept(exif if format != "TIFF" else _told(exif))
+        kept = _kept(exif, told_alone=format == "TIFF")
     colours = 1 if planes.shape[2] < 3 else 3
     return Photo(
         np.ascontiguousarray(planes[..., :colours]),
@@ -200,20 +201,38 @@ def read(data: bytes) -> Photo:
     )
 
 
-def _told(exif: Image.Exif) -> Image.Exif:
-    """Of a TIFF's tags, which are the layout of the file too, those that tell of the photo."""
-    told = Image.Exif()
-    for tag in _TOLD:
-        if tag in exif:
-            told[tag] = exif.get_ifd(tag) if tag in _TABLES else exif[tag]
-    return told
+class _Text(str):
+    """A string of EXIF. Pillow reads any bytes as Latin-1, and would write ASCII with ? for the rest: this gives the bytes back."""
+
+    def encode(self, *_) -> bytes:
+        try:
+            return super().encode("latin-1")
+        except UnicodeEncodeError:  # none that was read
+            return super().encode()
 
 
-def _kept(exif: Image.Exif) -> bytes | None:
-    """EXIF's bytes without the orientation, and, as Pillow writes them, without a thumbnail of what the photo was."""
-    exif.pop(_ORIENTATION, None)
+def _values(exif: Image.Exif, table: int | None = None) -> dict:
+    """EXIF, or a table of it: the values by their tags, the tables in it as dicts, strings as _Text."""
+    out = {}
+    for tag, value in (exif if table is None else exif.get_ifd(table)).items():
+        if tag in _INSIDE.get(table, ()):
+            value = _values(exif, tag)
+        out[tag] = _Text(value) if isinstance(value, str) else value
+    return out
+
+
+def _kept(exif: Image.Exif, told_alone: bool) -> bytes | None:
+    """EXIF's bytes without the orientation and without a thumbnail of what the photo was. told_alone: of a TIFF's tags, which are
+    the layout of the file too, those that tell of the photo."""
+    kept = Image.Exif()
+    kept.endian = exif.endian  # cameras' own notes are in it, and do not say so
     with contextlib.suppress(Exception):  # what cameras write is not always what can be written
-        return exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else None
+        for tag in exif:
+            if tag == _ORIENTATION or (told_alone and tag not in _TOLD):
+                del exif[tag]  # before it is decoded
+        for tag, value in _values(exif).items():
+            kept[tag] = value
+        return kept.tobytes().removeprefix(b"Exif\0\0") if len(kept) else None
     return None
 
 
@@ -361,8 +380,8 @@ def _fill_tables(path: Path, exif: Image.Exif, big: bool) -> None:
             if (tag := number(place, 2)) in _TABLES:
                 file.seek(0)
                 table = TiffImagePlugin.ImageFileDirectory_v2(file.read(header), group=tag)
-                for name, value in exif.get_ifd(tag).items():
-                    table[name] = exif.get_ifd(name) if name == _INTEROPERABILITY else value
+                for name, value in _values(exif, tag).items():
+                    table[name] = value
                 end = file.seek(0, io.SEEK_END)
                 offset = end + end % 2  # even, as TIFF wants it
                 file.write(bytes(offset - end) + table.tobytes(offset))
@@ -377,6 +396,6 @@ def _tiff_tags(exif: Image.Exif, pointer: str) -> Iterator[tuple]:
         if tag in _TABLES and value is not None:
             yield _TABLES[tag], pointer, 1, 0, True
         elif isinstance(value, str):
-            yield tag, "s", 0, value.encode("ascii", "replace"), True
+            yield tag, "s", 0, _Text(value).encode(), True
         elif isinstance(value, bytes):
             yield tag, "B", len(value), value, True

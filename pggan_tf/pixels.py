@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -74,41 +76,121 @@ def resize(image: np.ndarray, size: int, filter: str) -> np.ndarray:
     return np.asarray(picture.resize((size, size), Image.Resampling[filter.upper()])).reshape(size, size, -1)
 
 
+class Sheet:
+    """One picture of `count` images, row by row as they come, `edge` pixels of white between. Default: nearly square."""
+
+    def __init__(self, count: int, columns: int | None = None, edge: int = 0):
+        self.columns, self.edge, self.added = columns or math.ceil(math.sqrt(count)), edge, 0
+        self.rows = math.ceil(count / self.columns)
+        self.picture = None
+
+    def size(self, h: int, w: int) -> tuple[int, int]:
+        """Of the picture, for images of h x w pixels."""
+        return self.rows * (h + self.edge) - self.edge, self.columns * (w + self.edge) - self.edge
+
+    def add(self, images: np.ndarray) -> None:
+        """uint8 [N, H, W, C]."""
+        _, h, w, c = images.shape
+        if self.picture is None:
+            self.picture = np.full((*self.size(h, w), c), 255, np.uint8)
+        for image in images:
+            y, x = (n * (side + self.edge) for n, side in zip(divmod(self.added, self.columns), (h, w)))
+            self.picture[y : y + h, x : x + w] = image
+            self.added += 1
+
+
 def tile(images: np.ndarray, columns: int | None = None, edge: int = 0) -> np.ndarray:
-    """uint8 [N, H, W, C] -> one picture, row by row, `edge` pixels of white between. Default: nearly square."""
-    n, h, w, c = images.shape
-    columns = columns or math.ceil(math.sqrt(n))
-    rows = math.ceil(n / columns)
-    sheet = np.full((rows * (h + edge) - edge, columns * (w + edge) - edge, c), 255, np.uint8)
-    for i, image in enumerate(images):
-        y, x = divmod(i, columns)
-        sheet[y * (h + edge) : y * (h + edge) + h, x * (w + edge) : x * (w + edge) + w] = image
-    return sheet
+    """uint8 [N, H, W, C] -> one picture, as of `Sheet`."""
+    sheet = Sheet(len(images), columns, edge)
+    sheet.add(images)
+    return sheet.picture
+
+
+def enlarged_side(side: int, size: int) -> int:
+    """What `enlarge` makes of images of `side` pixels."""
+    return side * max(1, math.ceil(size / side))
 
 
 def enlarge(images: np.ndarray, size: int) -> np.ndarray:
     """[N, H, W, C] with pixels repeated until a side is at least `size`: small stages stay visible."""
-    factor = max(1, math.ceil(size / images.shape[1]))
+    factor = enlarged_side(images.shape[1], size) // images.shape[1]
     return images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def check_picture(option: str, path: str) -> str:
-    """The path, if a picture can be written there: found out before anything is computed. Makes its folder."""
-    if Path(path).suffix.lower() not in PICTURES:
-        raise UserError(f"{option} {path}: expected a name that ends in {', '.join(PICTURES)}.")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+def check_file(option: str, path: str | Path) -> str | Path:
+    """The path, if a file can be written there: found out before anything is computed. Makes its folder, and no file."""
+    file = Path(path)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        there = file.exists()
+        file.open("ab").close()
+        if not there:
+            file.unlink()
+    except OSError as error:
+        why = f"cannot be written ({error.strerror or error}). Choose a folder you may write to."
+        raise UserError(f"{option} {path}: {why}") from None
     return path
 
 
+def check_picture(option: str, path: str) -> str:
+    """As `check_file`, for a picture."""
+    if Path(path).suffix.lower() not in PICTURES:
+        raise UserError(f"{option} {path}: expected a name that ends in {', '.join(PICTURES)}.")
+    return check_file(option, path)
+
+
+def check_size(option: str, path: str, height: int, width: int) -> None:
+    """Refuses a picture that its kind of file cannot hold, or that could not be read again: before it is computed."""
+    from pggan_tf import photos
+
+    suffix = Path(path).suffix.lower()
+    longest, most = photos.KINDS[suffix][2], photos.MAX_PANORAMA
+    if max(height, width) > longest or height * width > most:
+        raise UserError(
+            f"{option} {path}: would be {width:,} x {height:,} pixels; expected {longest:,} a side at most as {suffix}, "
+            f"and {most // 10**6} million in all. Take fewer images, or smaller ones{'' if suffix == '.png' else ', or .png'}."
+        )
+
+
 def save(path: str | Path, image: np.ndarray) -> None:
-    """Writes uint8 [H, W, 1|3] whole or not at all."""
+    """Writes uint8 [H, W, 1|3] whole or not at all. Raises OSError, which names the path and the reason."""
     from PIL import Image
 
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
     picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
-    picture.save(partial, format=PICTURES[path.suffix.lower()])
-    partial.replace(path)
+    try:
+        picture.save(partial, format=PICTURES[path.suffix.lower()])
+        partial.replace(path)
+    except (OSError, ValueError) as error:  # Pillow's, of what a kind of file cannot hold, have neither
+        why = getattr(error, "strerror", None) or str(error)
+        raise OSError(getattr(error, "errno", None), why, str(path)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def npz(path: str | Path, count: int):
+    """Writes uint8 'images' [count, H, W, C] as np.savez does, whole or not at all: yields a function that takes them as they come."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    begun = False
+    try:
+        with zipfile.ZipFile(partial, "w") as archive, archive.open("images.npy", "w", force_zip64=True) as file:
+
+            def add(images: np.ndarray) -> None:
+                nonlocal begun
+                if not begun:
+                    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *images.shape[1:])}
+                    np.lib.format.write_array_header_1_0(file, header)
+                    begun = True
+                file.write(np.ascontiguousarray(images))
+
+            yield add
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 VISIBLE = 64  # smaller images are enlarged to this in grids, so that a 4-px stage can be seen

@@ -5,7 +5,7 @@ Replica i of R holds the i-th of R equal parts of every batch. No TensorFlow is 
 
 from __future__ import annotations
 
-from pggan_tf.objectives import tf
+from pggan_tf.lazy import tf
 
 
 def count() -> int:

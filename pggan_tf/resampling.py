@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from pggan_tf.objectives import tf
+from pggan_tf.lazy import tf
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ def latents(seeds: Sequence[int], size: int) -> np.ndarray:
     return (radius * np.cos(turn)).astype(np.float32)
 
 
-_MOST_SEEDS = 1_000_000
+MOST_SEEDS = 1_000_000
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -50,8 +50,8 @@ def parse_seeds(text: str) -> list[int]:
         ranges = []
     if not ranges or not all(len(r) and r[0] >= 0 and r[-1] < 2**32 for r in ranges):
         raise UserError(f"--seeds {text}: expected numbers below 2^32 and ranges such as 0-63 or 1,5,7-9.")
-    if (count := sum(map(len, ranges))) > _MOST_SEEDS:
-        raise UserError(f"--seeds {text}: {count:,} images at once; expected {_MOST_SEEDS:,} at most.")
+    if (count := sum(map(len, ranges))) > MOST_SEEDS:
+        raise UserError(f"--seeds {text}: {count:,} images at once; expected {MOST_SEEDS:,} at most.")
     return [number for r in ranges for number in r]
 
 
@@ -132,6 +132,14 @@ class Sampler:
             image = function(tf.constant(padded), tf.constant(chosen), *settings)
             out.append(pixels.to_uint8(image.numpy())[: len(part)])
         return np.concatenate(out)
+
+    def batches(
+        self, seeds: Sequence[int], labels: np.ndarray, resolution: int, truncation: float = 1.0
+    ) -> Iterator[np.ndarray]:
+        """The images of seeds [N], as of `images`, `batch` at a time: all of them need not fit into memory."""
+        for i in range(0, len(seeds), self.batch):
+            z = latents(seeds[i : i + self.batch], self.generator.latent_size)
+            yield self.images(z, resolution, truncation=truncation, labels=labels[i : i + self.batch])
 
 
 SETTLING = 4096  # inputs that a finished generator is settled on

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from pggan_tf import colour, degradation, resampling
-from pggan_tf.objectives import tf
+from pggan_tf.lazy import tf
 
 
 class Task(ABC):

@@ -6,10 +6,12 @@ local runner, so the shards are the same. pip install "pggan-tf[beam]"
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shlex
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -25,7 +27,7 @@ def packed(made: list[Made]) -> bytes:
     rows, arrays = [], {}
     for i, m in enumerate(made):
         dropped = isinstance(m.image, Unreadable)
-        rows.append([m.name, m.label, [str(m.image), m.image.kind] if dropped else None])
+        rows.append([m.name, m.label, m.number, [str(m.image), m.image.kind] if dropped else None])
         if not dropped:
             arrays[f"image{i}"] = m.image
         if m.hash is not None:
@@ -44,8 +46,9 @@ def unpacked(data: bytes) -> list[Made]:
                 Unreadable(*why) if why else arrays[f"image{i}"],
                 label,
                 arrays.get(f"hash{i}"),
+                number,
             )
-            for i, (name, label, why) in enumerate(rows)
+            for i, (name, label, number, why) in enumerate(rows)
         ]
 
 
@@ -82,8 +85,9 @@ def runner(options: str = "") -> Callable[[Job, int, int], Iterator[list[Made]]]
             given.view_as(DirectOptions).direct_num_workers = workers
             given.view_as(DirectOptions).direct_running_mode = "multi_processing" if job.processes else "in_memory"
         shared = given.view_as(GoogleCloudOptions).temp_location
-        with tempfile.TemporaryDirectory() as local:
-            folder = shared or local
+        # Of this job alone: others may go through the same place at the same time.
+        folder = storage.join(shared or tempfile.gettempdir(), f"pggan-{uuid.uuid4().hex}")
+        try:
             with beam.Pipeline(options=given) as pipeline:
                 _ = (
                     pipeline
@@ -93,5 +97,8 @@ def runner(options: str = "") -> Callable[[Job, int, int], Iterator[list[Made]]]
                 )
             for chunk in range(start, job.chunks):
                 yield unpacked(storage.read(_chunk_file(folder, chunk)))
+        finally:
+            with contextlib.suppress(UserError):  # what was made is whole all the same
+                storage.remove_folder(folder)
 
     return run

@@ -71,7 +71,7 @@ class _Assembly:
                 image = Unreadable("looks like an image before it", "duplicate")
             if isinstance(image, Unreadable):
                 self.summary.dropped[image.kind] += 1
-                self.lines.write(json.dumps({"name": m.name, "why": str(image)}).encode() + b"\n")
+                self.lines.write(json.dumps({"name": m.title, "why": str(image)}).encode() + b"\n")
             else:
                 if m.name != last:  # what comes of one photo stays together
                     part, last = self._part(), m.name
@@ -81,11 +81,11 @@ class _Assembly:
         self.summary.read += items
 
     def _part(self) -> str:
-        """Every image by its number: spread over the whole source, the same for the same job, whatever came before."""
+        """Where the next photo goes, by how many there are: spread over the whole source, the same for the same job."""
         if not self.job.split:
             return ""
-        number = self.summary.kept
-        return TRAIN if int((number + 1) * self.job.split) > int(number * self.job.split) else VALIDATION
+        enough = int((self.summary.kept + 1) * self.job.split)
+        return TRAIN if self.writers[TRAIN].images < enough else VALIDATION
 
     def _seen(self, hash: np.ndarray) -> bool:
         if len(self.hashes) and np.bitwise_count(self.hashes ^ hash).sum(axis=1).min() <= _SAME_BITS:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -13,7 +15,6 @@ from pathlib import Path
 from pggan_tf import shards
 from pggan_tf.errors import DamagedFile, UserError
 from preprocessing import build, claim, prepare, storage
-from preprocessing.command import cache_folder
 from preprocessing.sources import Joined
 from preprocessing.sources.folder import Folder
 
@@ -27,8 +28,19 @@ def _key(*parts) -> str:
 
 def _unwritable(root: Path, error: OSError) -> UserError:
     return UserError(
-        f"--cache {root}: cannot be written ({error.strerror}). Choose another with --cache or PGGAN_CACHE."
+        f"--cache {root}: cannot be written ({error.strerror or error}). Choose another with --cache or PGGAN_CACHE."
     )
+
+
+@contextlib.contextmanager
+def _making(out: Path, root: Path, say: Callable[[str], None]):
+    """Other processes that would make the same folder of the cache wait meanwhile."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with claim.locked(out.with_name(f".{out.name}.lock"), out, True, say):
+            yield
+    except OSError as error:
+        raise _unwritable(root, error) from None
 
 
 def _uncompressed(opened: shards.Shards, root: Path, say: Callable[[str], None]) -> shards.Shards:
@@ -37,17 +49,16 @@ def _uncompressed(opened: shards.Shards, root: Path, say: Callable[[str], None])
         return opened
     out = root / "shards" / f"{opened.folder.name}-{opened.manifest.checksum[:16]}-unpacked"
     if not shards.is_shards(out):
-        say(f"unpacking {opened.folder} into {out}")
-        partial = out.with_name(f".{out.name}.partial")
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            opened.unpack(partial)
-            partial.rename(out)
-        except OSError as error:
-            if not shards.is_shards(out):
-                raise _unwritable(root, error) from None
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        with _making(out, root, say):
+            if not shards.is_shards(out):  # by another process, meanwhile
+                say(f"unpacking {opened.folder} into {out}")
+                partial = out.with_name(f".{out.name}.partial")
+                try:
+                    shutil.rmtree(partial, ignore_errors=True)
+                    opened.unpack(partial)
+                    partial.rename(out)
+                finally:
+                    shutil.rmtree(partial, ignore_errors=True)
     return shards.Shards(out)
 
 
@@ -58,12 +69,21 @@ def brought_here(location: str, manifest: dict, root: Path, say: Callable[[str],
         raise DamagedFile(f"{location}: its manifest names a file '{bad[0]}'. Expected shard-00000.npz and so on.")
     out = root / "shards" / f"{location.rstrip('/').rpartition('/')[2]}-{_key(manifest)}"
     if not shards.is_shards(out):
-        say(f"fetching {location} into {out}")
-        try:
-            storage.download(location, [*names, shards.MANIFEST], out)
-        except OSError as error:
-            raise _unwritable(root, error) from None
+        with _making(out, root, say):
+            if not shards.is_shards(out):
+                say(f"fetching {location} into {out}")
+                storage.download(location, [*names, shards.MANIFEST], out)
     return out
+
+
+def shards_at(location: str) -> tuple[str, dict] | None:
+    """Where the shards of a location lie, here or at a URL, and their manifest: there itself or, of a set that was split, in
+    its part for training. None where there are none."""
+    for place in (location, storage.join(location, claim.TRAIN)):
+        manifest = storage.manifest(place, shards.MANIFEST)
+        if manifest and manifest.get("format") == shards.FORMAT:
+            return place, manifest
+    return None
 
 
 def _content(source: Joined, root: Path) -> str:
@@ -71,12 +91,16 @@ def _content(source: Joined, root: Path) -> str:
     stay, its content is known."""
     part = source.parts[0]
     if not isinstance(part, Folder) or storage.is_remote(part.name):
-        return source.fingerprint()
+        return part.content()
     seen = root / "seen" / source.fingerprint()[:16]
-    content = seen.read_text() if seen.is_file() else part.content()
+    if seen.is_file() and (content := seen.read_text()):
+        return content
+    content = part.content()
     try:
         seen.parent.mkdir(parents=True, exist_ok=True)
-        seen.write_text(content)
+        partial = seen.with_name(f".{seen.name}.{os.getpid()}.partial")
+        partial.write_text(content)
+        partial.replace(seen)
     except OSError as error:
         raise _unwritable(root, error) from None
     return content
@@ -101,16 +125,13 @@ def shards_for(
 
     check_classes: refuses classes that are of no use, before anything is prepared.
     """
-    root = cache_folder(cache)
+    root = shards.cache_folder(cache)
     location = location or "portraits"
-    held = storage.manifest(location, shards.MANIFEST) if storage.is_remote(location) else None
-    if held and held.get("format") == shards.FORMAT:
-        location = str(brought_here(location, held, root, say))
-    if not shards.is_shards(location) and shards.is_shards(Path(location) / claim.TRAIN):
-        location = str(Path(location) / claim.TRAIN)
-        say(f"training on {location}; {claim.VALIDATION} beside it stays unseen")
-    if shards.is_shards(location):
-        opened = shards.Shards(location)
+    if found := shards_at(location):
+        place, manifest = found
+        if place != location:
+            say(f"training on {place}; {claim.VALIDATION} beside it stays unseen")
+        opened = shards.Shards(brought_here(place, manifest, root, say) if storage.is_remote(place) else place)
         if opened.manifest.channels != channels:
             raise UserError(
                 f"--data {location}: holds images of {opened.manifest.channels} channels, not {channels}. "
@@ -140,7 +161,9 @@ def shards_for(
     options = {k: v for k, v in job.options.items() if k != "sources"}  # by content, not by place
     job = dataclasses.replace(job, options=options)
     name = Path(location.rstrip("/").replace(":", "-")).name
-    out = root / "shards" / f"{name}-{size}-{_key(PIXELS_VERSION, _content(job.source, root), options)}"
+    key = _key(PIXELS_VERSION, _content(job.source, root), options)
+    folder = root / "shards"
+    out = next(folder.glob(f"*-{key}"), folder / f"{name}-{size}-{key}")  # its name is for the eye
     if shards.is_shards(out):
         try:
             return shards.Shards(out)

@@ -93,7 +93,7 @@ def claim(job: Job, out: Path, resume: bool, overwrite: bool, wait: bool, say, s
             raise UserError(f"{out}: holds {foreign[0]} besides shards, and is not overwritten. Choose another folder.")
         clear(out)
     unfinished.mkdir(parents=True, exist_ok=True)
-    stack.enter_context(locked(unfinished, wait, say))
+    stack.enter_context(locked(unfinished / "lock", out, wait, say))
     if wait and parts(out):
         return None
     mine = {"options": options, "sources": _sources(job.source)}
@@ -134,17 +134,17 @@ def _as_begun(job: Job, out: Path, mine: dict, theirs: dict, say) -> Job:
     return dataclasses.replace(job, source=dataclasses.replace(job.source, parts=tuple(then)))
 
 
-def locked(folder: Path, wait: bool, say):
-    """A file that no other process has locked; closing it gives it back."""
-    file = (folder / "lock").open("w")
+def locked(path: Path, out: Path, wait: bool, say):
+    """A file that no other process has locked, since it makes `out`; closing it gives it back."""
+    file = path.open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         if not wait:
             file.close()
             raise UserError(
-                f"{folder.parent}: another process is at work there. Wait for it, or choose another folder."
+                f"{out}: another process is at work there. Wait for it, or choose another folder."
             ) from None
-        say(f"waiting for another process that prepares {folder.parent}")
+        say(f"waiting for another process that prepares {out}")
         fcntl.flock(file, fcntl.LOCK_EX)
     return file

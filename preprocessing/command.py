@@ -98,9 +98,8 @@ def carry_out(job, out: str, *, workers, runner, beam_options, resume, overwrite
         for target in taken:  # the manifest first: half of a dataset is none
             old = storage.manifest(target, shards.MANIFEST)
             storage.remove(target, [shards.MANIFEST, *(s["file"] for s in old["shards"])])
-        for part in claim.parts(folder):
+        for part in dict.fromkeys([*claim.parts(folder), folder]):  # of a split set, also what lies beside its parts
             storage.upload(part, out if part == folder else storage.join(out, part.name), last=shards.MANIFEST)
-        storage.upload(folder, out, last=shards.MANIFEST)
         shutil.rmtree(folder)
     click.echo(f"{claim.REPORT} says why each was dropped; {claim.CONTACT_SHEET} shows some of them")
     click.echo(out)

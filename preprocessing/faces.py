@@ -81,8 +81,8 @@ class Faces:
         made = []
         for item, image in waiting:
             results = [image] if isinstance(image, Unreadable) else self._squares(image, next(found))
-            many = len(results) > 1
-            made += [Made(f"{item.name}#{n}" if many else item.name, r, item.label) for n, r in enumerate(results)]
+            numbers = range(len(results)) if len(results) > 1 else (None,)
+            made += [Made(item.name, r, item.label, number=n) for n, r in zip(numbers, results)]
         return made
 
     def _squares(self, image, faces) -> list:

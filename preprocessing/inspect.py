@@ -8,7 +8,6 @@ import click
 import numpy as np
 
 from pggan_tf.errors import UserError
-from preprocessing import command as commands
 
 _SAMPLE = 20_000  # images that mean and histogram are taken from
 _BINS = 16
@@ -39,11 +38,12 @@ def command(folder, verify, out):
     from pggan_tf import pixels, shards
     from preprocessing import build, cache, claim, storage
 
-    held = storage.manifest(folder, shards.MANIFEST) if storage.is_remote(folder) else None
-    if held:
-        folder = cache.brought_here(folder, held, commands.cache_folder(), click.echo)
-    elif not shards.is_shards(folder) and (parts := claim.parts(Path(folder))):
-        raise UserError(f"{folder}: split into {' and '.join(p.name for p in parts)}: inspect {parts[0]}.")
+    if found := cache.shards_at(folder):
+        place, held = found
+        if place != folder:
+            raise UserError(f"{folder}: split into {claim.TRAIN} and {claim.VALIDATION}: inspect {place}.")
+        if storage.is_remote(folder):
+            folder = cache.brought_here(folder, held, shards.cache_folder(), click.echo)
     opened = shards.Shards(folder, verify=False)
     if verify:
         opened.verify()

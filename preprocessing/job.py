@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,12 +16,17 @@ from preprocessing.sources import Item, Joined
 
 @dataclass(frozen=True)
 class Made:
-    """What became of an image: a uint8 square [R, R, C], or the reason why there is none."""
+    """What became of an image: a uint8 square [R, R, C], or the reason why there is none. number: of several of one image."""
 
     name: str
     image: np.ndarray | Unreadable
     label: int = 0
     hash: np.ndarray | None = None
+    number: int | None = None
+
+    @property
+    def title(self) -> str:
+        return self.name if self.number is None else f"{self.name}#{self.number}"
 
 
 @dataclass(frozen=True)
@@ -79,4 +85,4 @@ def _hashed(made: Made) -> Made:
     from PIL import Image
 
     bits = imagehash.phash(Image.fromarray(made.image[..., :3].squeeze()), hash_size=16).hash
-    return Made(made.name, made.image, made.label, np.packbits(bits).view(np.uint64))
+    return dataclasses.replace(made, hash=np.packbits(bits).view(np.uint64))

@@ -59,16 +59,13 @@ def _bytes(chunk: list[Item]) -> int:
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c():
-    """Processes started meanwhile never hear Ctrl-C, not even while they import: it reaches the whole group, and the parent
-    decides."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A process started meanwhile never hears Ctrl-C, not even while it imports: it reaches the whole group, and the parent,
+    which hears it afterwards, decides."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run_local(job: Job, start: int, workers: int) -> Iterator[list[Made]]:
@@ -78,15 +75,15 @@ def run_local(job: Job, start: int, workers: int) -> Iterator[list[Made]]:
         # no source.
         initial = (dataclasses.replace(job, source=Joined(())), os.getpid())
         pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, initial)
-        with _deaf_to_ctrl_c():
-            pool.submit(int).result()
         do = _do
     else:
         pool, do = ThreadPoolExecutor(workers), job.do
     running: collections.deque[tuple[Future, int]] = collections.deque()
     try:
         for chunk in _chunks(job, start):
-            running.append((pool.submit(do, chunk), _bytes(chunk)))
+            with _deaf_to_ctrl_c():  # a pool starts its processes one by one, as chunks come
+                future = pool.submit(do, chunk)
+            running.append((future, _bytes(chunk)))
             while len(running) > 2 * workers or sum(size for _, size in running) > _WAITING_BYTES:
                 yield running.popleft()[0].result()
         while running:

@@ -133,7 +133,7 @@ def command(source, size, images, out):
     least = max(176, 2 * size)  # MS-SSIM looks at five octaves of 11 pixels
     for item in opened.items(0, len(opened)):
         try:
-            if item is None or isinstance(item.data, Unreadable):
+            if isinstance(item.data, Unreadable):
                 continue
             image = photo(item.data() if callable(item.data) else item.data, least=least)
             photos.append(square(image, min(image.size)))

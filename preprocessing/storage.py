@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -13,19 +14,24 @@ from pathlib import Path
 
 from pggan_tf.errors import UserError, nearest
 
+# What a file system that fetches to this disk can raise because of it.
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
 
 def is_remote(location: str | Path) -> bool:
     return "://" in str(location)
 
 
 @contextlib.contextmanager
-def _explained(location: str):
-    """Whatever a file system raises -> one line about the location."""
+def _explained(location: str, raised: tuple[int, ...] = ()):
+    """Whatever a file system raises -> one line about the location. raised: numbers of errors that are left as they are."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # every protocol has exceptions of its own
+        if getattr(error, "errno", None) in raised:
+            raise
         text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(
             f"{location}: cannot be reached ({text}). Check the address, the network and your rights."
@@ -122,6 +128,12 @@ def remove(location: str, names: list[str]) -> None:
             system.rm_file(join(root, name))
 
 
+def remove_folder(location: str) -> None:
+    with _explained(location):
+        system, root = _file_system(location)
+        system.rm(root, recursive=True)
+
+
 def check_writable(folder: str) -> None:
     """Raises UserError now, rather than after hours of work."""
     write(join(folder, ".pggan-write-test"), b"")
@@ -155,16 +167,18 @@ def manifest(location: str, name: str) -> dict | None:
 
 
 def download(location: str, names: list[str], folder: Path) -> None:
-    """Copies the named files of a remote folder into a new local one, whole or not at all."""
+    """Copies the named files of a remote folder into a new local one, whole or not at all. Raises UserError where the address
+    is at fault, OSError where the disk is."""
     partial = folder.with_name(f".{folder.name}.partial")
     with _explained(location):
         system, root = _file_system(location)
-        partial.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            if not (partial / name).is_file():
+    partial.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if not (partial / name).is_file():
+            with _explained(location, _OF_THE_DISK):
                 system.get_file(join(root, name), str(partial / f".{name}"))
-                (partial / f".{name}").replace(partial / name)
-        partial.replace(folder)
+            (partial / f".{name}").replace(partial / name)
+    partial.replace(folder)
 
 
 def digest(parts: Iterator[tuple] | list[tuple]) -> str:

@@ -1,8 +1,12 @@
 """The benchmarks print their tables: in the smallest form that each has."""
 
+import json
+
 import pytest
 
-from tests.conftest import start
+from benchmarks import quality, step
+from pggan_tf import cli
+from tests.conftest import TINY, start
 
 
 @pytest.mark.parametrize(
@@ -17,6 +21,11 @@ from tests.conftest import start
         pytest.param(
             ("mobile", "--resolutions", "4", "--rounds", "3"),
             ("median time of one image", "standard", "separable", "dynamic", "int8", "ms LiteRT, 2 threads"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("scaling", "--resolution", "8", "--batch", "8", "--seconds", "0.1", "--step-ms", "38", "--devices", "1,8"),
+            ("a step of 38 ms for 8 images", "devices  images per step", "communication"),
             marks=pytest.mark.slow,
         ),
         pytest.param(
@@ -35,3 +44,55 @@ def test_its_table_is_printed(words, rows, tmp_path):
     for row in rows:
         assert row in out, out
     assert not plot or (tmp_path / "plot.png").is_file()
+
+
+def test_the_curves_of_quality(tmp_path, monkeypatch, capsys):
+    """Of finished runs: what was measured at the last resolution, over minutes of training."""
+
+    def trained(form, data, resolution, minutes, out):
+        folder = out / data / form
+        folder.mkdir(parents=True)
+        lines = [{"seconds": 30, "images": 100, "resolution": 16, "metrics": {"swd": 9.0, "fid[random]": 9.0}}]
+        lines += [{"seconds": 60, "images": 200, "resolution": 32, "loss_d": 1.0}]
+        for seconds, swd in ((90, 5.0), (120, 7.5)):
+            measured = {"swd": swd, "fid[random]": 2 * swd}
+            lines += [{"seconds": seconds, "images": 1000 + seconds, "resolution": 32, "metrics": measured}]
+        (folder / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return folder
+
+    monkeypatch.setattr(quality, "trained", trained)
+    arguments = ["--data", "a", "--data", "b", "--minutes", "3", "--out", str(tmp_path)]
+    assert cli.main(arguments, quality.main) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["a", "default", "1,120", "7.5", "15", "5", "10"] in rows
+    assert len([row for row in rows if row[0] in ("a", "b")]) == 2 * len(quality.FORMS)
+    curves = json.loads((tmp_path / "quality.json").read_text())
+    assert curves["b"]["paper"] == [[1.5, 1090, {"swd": 5.0, "fid[random]": 10.0}], [2.0, 1120, {"swd": 7.5, "fid[random]": 15.0}]]  # fmt: skip
+    assert (tmp_path / "quality.png").stat().st_size > 10_000
+    assert cli.main([*arguments[:2], *arguments[:2]], quality.main) == 2
+    assert "folders of different names" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_quality_goes_on_where_it_stood(tmp_path, monkeypatch):
+    small = dict(zip(TINY[::2], TINY[1::2])) | {"--fmap-base": "64", "--metrics-images": "32", "--batch": "8"}
+    monkeypatch.setattr(quality, "FORMS", {"default": small})
+    folder = quality.trained("default", "portraits", 16, 1.0, tmp_path)
+    points = quality.curve(folder, 16)
+    assert points and (folder / "generator.keras").is_file()
+    assert quality.trained("default", "portraits", 16, 1.0, tmp_path) == folder
+    assert quality.curve(folder, 16) == points
+    with pytest.raises(quality.UserError, match="exit code 2"):
+        quality.trained("default", "portraits", 16, 1.1, tmp_path)
+
+
+def test_the_page_of_the_step():
+    """31.1 images/s of 1 GFLOP each on 100 GFLOP/s are 31 %, and three times 10.4 of PyTorch."""
+    ours = {"rate": 31.1, "work": 1.0, "share": 0.311}
+    forms = {"ours, float32": ours | {"rate": 20.0, "share": 0.2}, "ours, --precision auto": ours}
+    with_torch = forms | {name: {"rate": 10.4} for name in step.PEERS}
+    page = step.markdown({64: with_torch, 128: forms}, "measured somewhere")
+    assert "measured somewhere" in page
+    rows = {row.split(" | ")[0]: row for row in page.splitlines() if row.startswith("| ")}
+    assert "| 20.0 | 20% | 31.1 | 31% | 1.000 | 10.4 (2.99) | 10.4 (2.99) |" in rows["| 64"]
+    assert rows["| 128"].count("not installed") == len(step.PEERS)

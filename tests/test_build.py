@@ -1,5 +1,6 @@
 """Jobs: the same shards whatever the number of workers, and however often they were stopped."""
 
+import contextlib
 import dataclasses
 import filecmp
 import json
@@ -87,19 +88,66 @@ def test_a_job_that_is_stopped_again_and_again_ends_the_same(tmp_path, monkeypat
     assert "going on" in said[0] and same(tmp_path / "whole", tmp_path / "stopped")
 
 
+def saving(*arguments, processes=False, **kwargs):
+    """`pggan prepare ...` as a real process that saves its state after every chunk; its workers threads, or processes as those
+    of `pggan faces`."""
+    script = (
+        "import dataclasses, sys; from pggan_tf import cli; from preprocessing import build, prepare; plain = prepare.job; "
+        f"prepare.job = lambda *a, **k: dataclasses.replace(plain(*a, **k), processes={processes}); "
+        "build._SAVE_SECONDS = 0; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    return start("-c", script, *arguments, **kwargs)
+
+
+def wait_until_saved(process, out):
+    """Until the process has saved its state once more."""
+
+    def when():
+        with contextlib.suppress(FileNotFoundError):
+            return (out / claim.UNFINISHED / "state.npz").stat().st_mtime_ns
+
+    before = when()
+    while when() == before:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
 def test_real_kills_end_in_the_same_bytes(tmp_path):
-    arguments = ("prepare", "portraits", "--size", "64", "--count", "2500", "--resume")
+    arguments = ("prepare", "portraits", "--size", "32", "--count", "2500", "--shard-images", "400", "--resume")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    chance = random.Random(0)
+    chance, said = random.Random(0), []
     for _ in range(3):
-        process = start("-m", "pggan_tf", *arguments, killed)
-        time.sleep(chance.uniform(0.5, 3.5))
+        process = saving(*arguments, killed, "--workers", "2")
+        wait_until_saved(process, killed)
+        time.sleep(chance.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
-        process.communicate()
-    for out in (whole, killed):
+        said.append(process.communicate()[1])
+    for out in (killed, whole):
         code, _, err = pggan(*arguments, out)
         assert code == 0, err
+        said.append(err)
+    assert ["going on with" in err for err in said] == [False, True, True, True, False], said
     assert same(whole, killed)
+
+
+def test_ctrl_c_is_for_the_job_and_not_for_its_workers(tmp_path):
+    """A terminal sends it to all of them."""
+    psutil = pytest.importorskip("psutil")
+    out = tmp_path / "out"
+    arguments = ("prepare", "portraits", out, "--size", "16", "--count", "4000", "--resume")
+    process = saving(*arguments, "--workers", "3", processes=True, start_new_session=True)
+    wait_until_saved(process, out)
+    workers = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
+    assert len(workers) == 3
+    for worker in workers:
+        worker.send_signal(signal.SIGINT)
+    time.sleep(0.5)  # a worker that heard it would end the job now
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped by Ctrl-C" in err and "everything is saved" in err, err
+    assert "Traceback" not in err
+    code, _, err = pggan(*arguments)
+    assert code == 0 and "going on with" in err and len(shards.Shards(out)) == 4000, err
 
 
 def test_a_stop_signal_saves_and_says_how_to_go_on(tmp_path):
@@ -159,7 +207,7 @@ def test_a_folder_that_changes_meanwhile(photos, tmp_path, monkeypatch):
 
 def test_two_processes_do_not_write_one_folder(photos, tmp_path):
     (tmp_path / "out" / claim.UNFINISHED).mkdir(parents=True)
-    lock = claim.locked(tmp_path / "out" / claim.UNFINISHED, False, print)
+    lock = claim.locked(tmp_path / "out" / claim.UNFINISHED / "lock", tmp_path / "out", False, print)
     with lock, pytest.raises(UserError, match="another process is at work"):
         make(photos, tmp_path / "out")
 
@@ -218,6 +266,16 @@ def test_a_split_has_every_image_once(tmp_path):
     assert len({i.tobytes() for i in images}) == 200
 
 
+def test_a_split_keeps_its_share_where_every_photo_gives_as_many(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for i in range(8):
+        Image.new("RGB", (64, 64), (i, 0, 0)).save(tmp_path / "photos" / f"{i}.png")
+    make(tmp_path / "photos", tmp_path / "out", crop="tiles", split=0.5)
+    parts = [shards.Shards(tmp_path / "out" / name) for name in ("train", "validation")]
+    photos = [set(part.read(32, np.arange(len(part)))[:, 0, 0, 0]) for part in parts]
+    assert [len(part) for part in parts] == [16, 16] and not photos[0] & photos[1]
+
+
 def test_small_images_are_kept_for_the_stages_they_reach(tmp_path):
     rng = np.random.default_rng(0)
     for folder, size, count in (("large", 96, 5), ("small", 32, 7)):
@@ -273,6 +331,84 @@ def test_shards_go_to_an_address(photos, tmp_path, capsys):
     assert "holds shards already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("split", [None, 0.75])
+def test_a_file_goes_to_an_address_once_and_the_manifest_last(photos, tmp_path, monkeypatch, split):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    sent, plain = [], MemoryFileSystem.put_file
+    monkeypatch.setattr(MemoryFileSystem, "put_file", lambda *a, **k: (sent.append(a[2]), plain(*a, **k)))
+    out = f"memory://once-{split}/out"
+    arguments = ("--size", "32", "--shard-images", "5", *(("--split", split) if split else ()))
+    code, _, err = pggan("prepare", photos, out, *arguments, "--cache", tmp_path / "cache")
+    assert code == 0, err
+    assert (
+        len(set(sent)) == len(sent) == (7 if split else 6)
+    )  # of 12 images: three files, report, contact sheet, manifests
+    for folder in ("/train", "/validation") if split else ("",):
+        mine = [name for name in sent if name.startswith(f"/once-{split}/out{folder}/")]
+        assert mine[-1].endswith("manifest.json")
+
+
+def test_a_split_set_at_an_address_is_used_by_its_train_part(photos, tmp_path):
+    from pggan_tf import evaluate
+
+    address = "memory://split/out"
+    assert pggan("prepare", photos, address, "--size", "32", "--split", "0.75")[0] == 0
+    said = []
+    assert len(cached(address, tmp_path / "cache", said.append)) == 9
+    assert said[0] == "training on memory://split/out/train; validation beside it stays unseen"
+    assert evaluate._Set.look(address, 10).held["images"] == 9
+    code, _, err = pggan("inspect", address)
+    assert code == 2 and "split into train and validation: inspect memory://split/out/train." in err
+
+
+def test_what_fails_while_shards_are_fetched(photos, tmp_path, monkeypatch):
+    """The disk, or what they come from: each has advice of its own."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    assert pggan("prepare", photos, "memory://fails/out", "--size", "32")[0] == 0
+
+    def fails_with(*arguments):
+        def get_file(*_, **__):
+            raise OSError(*arguments)
+
+        return get_file
+
+    for error, message in (
+        ((28, "No space left on device"), "--cache .*cache: cannot be written .No space left"),
+        (("the bucket is gone",), "memory://fails/out: cannot be reached .the bucket is gone"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryFileSystem, "get_file", fails_with(*error))
+            with pytest.raises(UserError, match=message):
+                cached("memory://fails/out", tmp_path / "cache")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--cache .*file: cannot be written"):
+        cached("memory://fails/out", tmp_path / "file")
+    assert len(cached("memory://fails/out", tmp_path / "cache")) == 12
+
+
+@pytest.mark.parametrize("kind", ["fetched", "unpacked"])
+def test_two_processes_with_one_cache_make_a_set_once(photos, tmp_path, monkeypatch, kind):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    out = {"fetched": "memory://both/out", "unpacked": str(tmp_path / "out")}[kind]
+    assert pggan("prepare", photos, out, "--size", "32", "--compress" if kind == "unpacked" else "--gray")[0] == 0
+    owner, name = {"fetched": (MemoryFileSystem, "get_file"), "unpacked": (shards.Shards, "unpack")}[kind]
+    plain = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *a, **k: (time.sleep(0.3), plain(*a, **k))[1])
+
+    said = []
+    with ThreadPoolExecutor(2) as pool:  # a lock of one file keeps threads apart as it does processes
+        channels = 1 if kind == "fetched" else 3
+        made = list(pool.map(lambda _: cached(out, tmp_path / "cache", said.append, channels=channels), range(2)))
+    assert [len(m) for m in made] == [12, 12] and made[0].folder == made[1].folder
+    assert sum("waiting for another process" in line for line in said) == 1
+    assert sum(line.startswith(("fetching", "unpacking")) for line in said) == 1
+
+
 def cached(location, folder, say=lambda line: None, progress=lambda done, total: None, **kwargs):
     options = {"filter": "lanczos", "channels": 3, "upscale_small": False, "count": 10, **kwargs}
     return cache.shards_for(str(location), str(folder), 32, (4, 8, 16, 32), say=say, progress=progress, **options)
@@ -287,6 +423,42 @@ def test_a_folder_is_prepared_once_by_its_content(photos, tmp_path):
     assert cached(elsewhere, tmp_path / "cache2").manifest.checksum == first.manifest.checksum
     Image.new("RGB", (40, 40)).save(elsewhere / "cats" / "new.png")
     assert len(cached(elsewhere, tmp_path / "cache", said.append)) == 13 and "preparing" in said[0]
+
+
+def test_what_is_known_of_a_folder_is_written_once(photos, tmp_path):
+    def known():
+        (file,) = (f for f in (tmp_path / "cache" / "seen").iterdir() if not f.name.startswith("verified"))
+        return file, file.read_text(), file.stat().st_mtime_ns
+
+    said = []
+    cached(photos, tmp_path / "cache")
+    file, text, _ = before = known()
+    cached(photos, tmp_path / "cache", said.append)
+    assert known() == before and not said
+    file.write_text("")  # as a kill in the middle of writing left it
+    cached(photos, tmp_path / "cache", said.append)
+    assert known()[1] == text and not said
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "npz"])
+def test_a_source_that_was_moved_is_not_prepared_again(photos, tmp_path, monkeypatch, kind):
+    import shutil
+
+    if kind == "zip":
+        source = tmp_path / "set.zip"
+        shutil.make_archive(str(source.with_suffix("")), "zip", photos)
+    elif kind == "npz":
+        source = tmp_path / "set.npz"
+        np.savez(source, images=np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8))
+    else:
+        source = photos
+    first = cached(source, tmp_path / "cache").folder
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    said = []
+    assert cached(f"./{source.name}", tmp_path / "cache", said.append).folder == first and not said
+    moved = source.rename(tmp_path / "elsewhere" / f"another-{source.name}")
+    assert cached(moved, tmp_path / "cache", said.append).folder == first and not said
 
 
 def test_bad_photos_are_reported_to_training(photos, tmp_path):

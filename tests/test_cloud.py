@@ -77,8 +77,13 @@ BROKEN = {
     "open quotes": ("--log mlflow", "--log 'mlflow", "(?i)no closing quotation.*Close the quotes"),
     "run on the node": ("--run ${{outputs.run}}", "--runs ${{outputs.run}}", "gone with the node.*--run"),
     "run not mounted": ("mode: rw_mount", "mode: upload", "mode upload.*rw_mount"),
-    "nodes that do not train together": ("instance_count: 1", "instance_count: 4", "4 workers.*--strategy multiworker"),
+    "nodes that do not train together": ("resources: {instance_count: 1}", "distribution: {type: tensorflow}\nresources: {instance_count: 4}", "4 workers.*--strategy multiworker"),
     "workers and nodes": ("instance_count: 1}", "instance_count: 2}\ndistribution: {type: tensorflow, worker_count: 4}", "worker_count 4 on 2 nodes"),
+    "nodes that cannot find each other": ("resources: {instance_count: 1}", "distribution: {type: pytorch}\nresources: {instance_count: 2}", "distribution pytorch.*TF_CONFIG.*worker_count: 2"),
+    "nodes without a distribution": ("instance_count: 1", "instance_count: 2", "2 nodes and distribution none"),
+    "batches that nodes cannot share": ("--log mlflow\nresources: {instance_count: 1}", "--strategy multiworker\ndistribution: {type: tensorflow, worker_count: 3}\nresources: {instance_count: 3}", "--batch 64 at 4 px.*3 workers"),
+    "option behind another program": ("python train.py --data", "exec env A=1 python -u train.py --dta", "No such option.*--dta"),
+    "nothing to check": ("python train.py --data", "bash run.sh", "bash run.sh.*nothing could be checked"),
     "not YAML": ("type: command", "type: [command", "not YAML"),
     "another kind": ("type: command", "type: pipeline", "type pipeline: not a job of this project"),
 }  # fmt: skip
@@ -154,6 +159,7 @@ def test_every_value_of_a_sweep_is_checked(tmp_path):
         (" --log mlflow", "", "primary_metric best_swd: no trial logs it. Give train --log mlflow"),
         ("metric: best_swd", "metric: best_sdw", "primary_metric best_sdw: no trial logs it; did you mean best_swd"),
         ("--metrics swd", "--metrics ms-ssim", "primary_metric best_swd: no trial logs it"),
+        ("mode: rw_mount}", "mode: rw_mount, path: azureml://x/paths/runs/}", "all trials would train in one folder"),
     ):
         file = tmp_path / "sweep.yml"
         file.write_text(text.replace("../..", str(ROOT)).replace("file:", f"file:{AZUREML}/").replace(old, new))
@@ -206,16 +212,17 @@ def test_the_conda_file_holds_the_packages_of_the_image():
     python, _, pip = content["dependencies"]
     parsed = dockerfile()
     azureml = re.search(r"azureml-mlflow==\S+", parsed.content)[0]
-    assert set(pip["pip"]) == requirements("mlflow") | {azureml}
+    assert set(pip["pip"]) == requirements("mlflow", "remote") | {azureml}
     assert python == "python=3.11" and parsed.baseimage.startswith("python:3.11-")
 
 
 def test_the_dockerfile():
     parsed = dockerfile()
     steps = [(s["instruction"], s["value"]) for s in parsed.structure if s["instruction"] != "COMMENT"]
-    assert {i for i, _ in steps} == {"FROM", "RUN", "WORKDIR", "COPY", "ENV", "ENTRYPOINT", "CMD"}
+    assert {i for i, _ in steps} == {"FROM", "RUN", "WORKDIR", "COPY", "ENV", "CMD"}
     assert ":" in parsed.baseimage and not parsed.baseimage.endswith(":latest")
-    assert json.loads(dict(steps)["ENTRYPOINT"])[-1] == "pggan" and json.loads(dict(steps)["CMD"]) == ["--help"]
+    program, *arguments = json.loads(dict(steps)["CMD"])
+    assert program == "pggan"
     copied = [source for i, value in steps if i == "COPY" for source in value.split()[:-1]]
     ignored = (ROOT / ".dockerignore").read_text().split()
     for source in copied:
@@ -227,7 +234,7 @@ def test_the_dockerfile():
     # What linters of Dockerfiles ask for.
     assert runs.count("pip install") == runs.count("pip install --no-cache-dir")
     assert "apt-get update     &&" in runs and "--no-install-recommends" in runs and "rm -rf /var/lib/apt/lists" in runs
-    code = [sys.executable, "-m", "pggan_tf", *json.loads(dict(steps)["CMD"])]
+    code = [sys.executable, "-m", "pggan_tf", *arguments]
     assert subprocess.run(code, cwd=ROOT, capture_output=True).returncode == 0
 
 
@@ -255,6 +262,8 @@ def test_kubernetes_jobs_train(name, workers):
     mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
     volumes = {v["name"]: v["persistentVolumeClaim"]["claimName"] for v in spec["volumes"]}
     assert mounts.keys() == volumes.keys() and set(volumes.values()) == claims
+    *init, program = container["command"]
+    assert init == ["tini", "--"] and program == "pggan"
     verb = commands.parse(container["args"])
     commands.check_workers([verb], workers)
     assert Path(verb.options["own_folder"]).parent == Path(mounts["runs"])

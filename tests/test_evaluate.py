@@ -52,8 +52,10 @@ def test_every_metric_of_two_sets(sets, tmp_path):
     }  # fmt: skip
     for name, figure in found["metrics"].items():
         assert np.isfinite(figure["value"]) and re.search(rf"^{re.escape(name)} +-?\d", out, re.M), out
-        assert figure["images"] == 24 and figure["better"] == METRICS[name.partition("[")[0]].better
+        metric = METRICS[name.partition("[")[0]]
+        assert figure["images"] == 24 and (figure["better"], figure["unit"]) == (metric.better, metric.unit)
     assert found["metrics"]["swd"]["parts"].keys() == {"swd_16"}
+    assert re.search(r"^psnr .*\d +dB +higher +24$", out, re.M) and re.search(r"^swd .*\d +x 1000 +lower", out, re.M)
     fid = found["metrics"]["fid[random]"]["caveats"]
     assert len(fid) == 3 and "too few" in fid[0] and "50,000 are usual" in fid[1] and "not on Inception" in fid[2]
     assert all(f"note: fid[random]: {c}" in out for c in fid[:2])
@@ -129,6 +131,11 @@ def test_sets_of_unlike_size_and_the_floor(sets, tmp_path, capsys):
 def test_refusals(sets, capsys, b, arguments, words):
     code = evaluate(sets / "a.npz", sets / f"{b}.npz", "--metrics", *arguments)
     refused((code, "", capsys.readouterr().err), *words)
+
+
+def test_larger_portraits_than_are_drawn(sets, capsys):
+    code = evaluate("portraits", sets / "a.npz", "--metrics", "swd", "--size", "512")
+    refused((code, "", capsys.readouterr().err), "512 px: .* up to 256 px. For more, give photos: --data FOLDER.$")
 
 
 @pytest.fixture(scope="module")

@@ -182,6 +182,76 @@ def test_grid_of_classes(run, generator, tmp_path):
     refused(pggan("grid", run, "--stages", "--out", "x.pdf"), "--out x.pdf")
 
 
+@pytest.mark.parametrize(
+    "arguments, size",
+    [
+        (["generate", "--count", "70000", "--grid", "x.webp"], "17,224 x 17,224"),
+        (["generate", "--count", "200000", "--grid", "x.png"], "29,119 x 29,054"),
+        (["grid", "--stages", "--seeds", "0-299", "--out", "x.webp"], "19,499 x 129"),
+        (["grid", "--classes", "--seeds", "0-1099", "--out", "x.jpg"], "71,499 x 649"),
+        (["neighbours", "--seeds", "0-299", "--rows", "300", "-k", "1", "--out", "x.webp"], "138 x 19,798"),
+        (["interpolate", "--grid", "200x1", "--video", "x.mp4"], "25,600 x 128"),
+    ],
+    ids=["square", "area", "stages", "classes", "neighbours", "video"],
+)
+def test_pictures_too_large_for_their_file_are_refused_before_they_are_made(
+    run, tmp_path, monkeypatch, arguments, size
+):
+    monkeypatch.setattr(synthesis.Sampler, "images", lambda *_, **__: pytest.fail("too late"))
+    verb, *options, name = arguments
+    refused(pggan(verb, run, *options, tmp_path / name), f"{name}: .*{size} pixels")
+    assert not list(tmp_path.iterdir())
+
+
+def test_generate_writes_as_it_goes(run, generator, tmp_path, monkeypatch):
+    """The same images as all at once."""
+    whole = synthesis.Sampler(generator).images(
+        synthesis.latents(range(70), 8), 8, labels=np.arange(70) % len(generator.classes)
+    )
+    images, there = synthesis.Sampler.images, []
+
+    def watched(*arguments, **options):
+        there.append(len(list((tmp_path / "d").glob("*.png"))))
+        return images(*arguments, **options)
+
+    monkeypatch.setattr(synthesis.Sampler, "images", watched)
+    places = ("--npz", tmp_path / "a.npz", "--dir", tmp_path / "d", "--grid", tmp_path / "g.png")
+    code, out, err = pggan("generate", run, "--count", "70", *places)
+    assert code == 0 and out.split() == [str(tmp_path / name) for name in ("g.png", "a.npz", "d")], err
+    assert there == [0, 32, 64]
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["images"], whole)
+    pixels.grid(tmp_path / "expected.png", whole, size=pixels.VISIBLE)
+    assert (tmp_path / "g.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
+    for number, image in enumerate(whole):
+        with Image.open(tmp_path / "d" / f"{number:06}.png") as picture:
+            np.testing.assert_array_equal(np.asarray(picture), image)
+
+
+def test_generate_that_fails_leaves_what_is_whole(run, tmp_path, monkeypatch):
+    images, calls = synthesis.Sampler.images, []
+
+    def full(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        return images(*arguments, **options)
+
+    monkeypatch.setattr(synthesis.Sampler, "images", full)
+    places = ("--npz", tmp_path / "a.npz", "--dir", tmp_path / "d", "--grid", tmp_path / "g.png")
+    refused(pggan("generate", run, "--count", "70", *places), "a.npz: cannot be written .No space left on device")
+    assert [f.name for f in tmp_path.iterdir()] == ["d"] and len(list((tmp_path / "d").iterdir())) == 64
+
+
+def test_generate_tries_its_places_first(tmp_path):
+    (tmp_path / "file").touch()
+    for option, name in (("--grid", "g.png"), ("--npz", "a.npz"), ("--dir", "")):
+        place = tmp_path / "file" / name
+        refused(pggan("generate", tmp_path / "no-run", option, place), f"{option} {place}.*cannot be written")
+    refused(
+        pggan("generate", tmp_path, "--count", "2000000", "--dir", tmp_path), "--count 2000000: .*1,000,000 at most"
+    )
+
+
 def test_projecting_an_image_of_its_own_finds_it(run, generator, tmp_path):
     seed, label = 3_000_000_007 % 2**32, 4
     z = synthesis.latents([seed], 8)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from export import command, onnx, parity, signatures, source, tflite, web
 from pggan_tf import colour, pixels, shards, synthesis
+from pggan_tf import config as configs
 from pggan_tf.errors import UserError
 from pggan_tf.networks import dcgan, progressive
 from preprocessing.sources import portraits
@@ -349,6 +350,22 @@ def test_a_run_of_pairs_is_exported(tmp_path):
     assert code == 0 and "translate_16" in said, err
     held = json.loads((tmp_path / "out" / "config.json").read_text())
     assert held["data"] == "pairs" and str(tmp_path) not in json.dumps(held)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_photos_of_pairs_are_what_the_task_is_given(tmp_path, reverse):
+    writer = shards.Writer(tmp_path / "pairs", (16,), channels=6)
+    for i in range(6):
+        a = portraits.portrait(i, 16)
+        writer.add(np.concatenate([a, 255 - a], axis=-1))
+    writer.close()
+    config = configs.Config(task="translate", reverse=reverse)
+    environment = {"dataset": {"folder": str(tmp_path / "pairs")}}
+    network = image_networks.built("translate")
+    made = source.Source("a", network, tmp_path / "generator.keras", "0", config, environment).photos(None)
+    pairs = pixels.to_float(shards.Shards(tmp_path / "pairs").read(16, np.arange(6)))
+    np.testing.assert_array_equal(pixels.to_float(made), configs.task(config).given(pairs, None))
+    assert (made[0] == portraits.portrait(0, 16)).all() != reverse
 
 
 def test_paths_are_no_part_of_a_config():

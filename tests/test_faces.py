@@ -1,5 +1,6 @@
 """Faces in photos. The photos: scikit-image's astronaut, who faces the camera, and pictures made of her."""
 
+import dataclasses
 import json
 import os
 
@@ -10,7 +11,9 @@ from PIL import Image
 
 from pggan_tf import shards
 from preprocessing import align, build, claim, faces
+from preprocessing.decode import Unreadable
 from preprocessing.detect import Detector, Face, _scales
+from preprocessing.job import Made
 from tests.conftest import pggan
 from tests.test_build import same
 
@@ -166,6 +169,18 @@ def test_all_the_faces_of_a_photo(album, tmp_path):
     assert summary.kept == 41  # forty and the blurred one
 
 
+def test_a_split_keeps_the_faces_of_a_photo_together(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    for i in range(8):
+        Image.new("RGB", (100, 100), (i, 0, 0)).save(tmp_path / "photos" / f"{i}.png")
+    monkeypatch.setattr(faces, "_detector", lambda min_face: lambda photos: [[face()] * 3 for _ in photos])
+    job = faces.job([str(tmp_path / "photos")], 32, which="all", split=0.5)
+    build.build(dataclasses.replace(job, processes=False), tmp_path / "out")
+    parts = [shards.Shards(tmp_path / "out" / name) for name in (claim.TRAIN, claim.VALIDATION)]
+    photos = [set(part.read(32, np.arange(len(part)))[:, 16, 16, 0]) for part in parts]
+    assert [len(part) for part in parts] == [12, 12] and not photos[0] & photos[1]
+
+
 @pytest.mark.parametrize("alignment", faces.ALIGNMENTS)
 def test_faces_stand_upright_in_the_middle(alignment, detector):
     """Whatever the cut, the detector finds one face in it, with level eyes."""
@@ -201,6 +216,35 @@ def test_workers_and_stops_do_not_matter(album, tmp_path, monkeypatch):
         build.build(faces.job([str(album)], 64, min_face=40.0), tmp_path / "two", workers=2, progress=stop)
     find(album, tmp_path / "two", workers=2)
     assert same(tmp_path / "one", tmp_path / "two")
+
+
+def test_what_goes_through_beam_comes_back_whole():
+    from preprocessing import beam
+
+    image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    made = [
+        Made("a.png", image, 1, np.arange(4, dtype=np.uint64)),
+        Made("b.png", image + 1, 2, number=0),
+        Made("b.png", Unreadable("sharpness 3, below 50", "blurred"), 2, number=1),
+    ]
+    back = beam.unpacked(beam.packed(made))
+    assert [m.title for m in back] == ["a.png", "b.png#0", "b.png#1"] and [m.label for m in back] == [1, 2, 2]
+    assert (back[0].image == image).all() and (back[0].hash == made[0].hash).all()
+    assert str(back[2].image) == str(made[2].image) and back[2].image.kind == "blurred"
+
+
+def test_jobs_through_beam_share_a_place_and_leave_nothing_there(tmp_path):
+    pytest.importorskip("apache_beam", reason='needs the extra "beam"')
+    arguments = ("prepare", "portraits", "--size", "16", "--count", "200")
+    assert pggan(*arguments, tmp_path / "local")[0] == 0
+    theirs = tmp_path / "temp" / "chunk-00000000.npz"  # of another job
+    theirs.parent.mkdir()
+    theirs.write_bytes(b"theirs")
+    through = ("--runner", "beam", "--beam-options", f"--temp_location={theirs.parent}")
+    code, _, err = pggan(*arguments, tmp_path / "beam", *through)
+    assert code == 0, err
+    assert same(tmp_path / "local", tmp_path / "beam")
+    assert list(theirs.parent.iterdir()) == [theirs] and theirs.read_bytes() == b"theirs"
 
 
 @pytest.mark.slow

@@ -286,9 +286,11 @@ def test_transfer_to_a_higher_resolution(undisturbed, tmp_path):
 @pytest.mark.slow
 def test_transfer_is_planned_by_minutes(undisturbed):
     code, out, err = train(
-        *TINY, "--target-res", "16", "--init-from", undisturbed, "--batch", "8", "--minutes", "2", "--dry-run"
-    )
+        *TINY, "--target-res", "16", "--init-from", undisturbed, "--batch", "8", "--minutes", "2", "--dry-run",
+        *("--metrics", "swd", "--metrics-images", "64"),
+    )  # fmt: skip
     assert code == 0, err
+    assert "for the metrics" in out
     assert "8px stable" in out and "16px fade" in out and "4px stable" not in out and "8px fade" not in out
 
 
@@ -412,12 +414,12 @@ def test_dry_run_prints_config_and_plan_and_trains_nothing(tmp_path):
 
 
 def test_minutes_plans_the_schedule(tmp_path):
-    code, out, err = train(*TINY, "--target-res", "8", "--minutes", "0.35", "--runs", tmp_path)
+    code, out, err = train(*TINY, "--target-res", "8", "--minutes", "0.7", "--runs", tmp_path)
     assert code == 0, err
     config = json.loads((run_folder(out) / "config.json").read_text())
     # The plan is kept, not the wish: repeated with --config it is the same run.
     assert config["minutes"] is None and config["fade_images"]["4"] == 0 and config["fade_images"]["8"] > 0
-    assert json.loads((run_folder(out) / "environment.json").read_text())["planned_for_minutes"] == 0.35
+    assert json.loads((run_folder(out) / "environment.json").read_text())["planned_for_minutes"] == 0.7
     lines = (run_folder(out) / "stats.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["images"] >= sum(config["stable_images"].values()) + sum(
         config["fade_images"].values()

@@ -69,6 +69,18 @@ def test_the_table_of_metrics_is_whole():
     assert metrics.parse("fid, swd,fid") == ("fid", "swd")
     with pytest.raises(UserError, match="fdi: not known; did you mean fid"):
         metrics.parse("fdi")
+    with pytest.raises(UserError, match="psnr: compares images that belong together"):
+        metrics.parse("psnr", metrics.WHILE_TRAINING)
+    units = {name: metric.unit for name, metric in metrics.METRICS.items() if metric.unit}
+    assert units == {"swd": "x 1000", "psnr": "dB", "time": "s"}
+
+
+def test_words_that_are_no_metrics_are_parsed_too():
+    """Of `--log`, say."""
+    with pytest.raises(UserError, match="--log fid: not known; known are mlflow, others"):
+        metrics.parse("fid", ("mlflow", "others"), "--log")
+    with pytest.raises(UserError, match="--log: names nothing; known are mlflow"):
+        metrics.parse(" ,", ("mlflow",), "--log")
 
 
 def fidelity():

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from pggan_tf import pixels
+from pggan_tf.errors import UserError
 
 
 def test_every_pixel_survives_the_round_trip():
@@ -50,3 +51,63 @@ def test_grid_places_images_row_by_row(tmp_path):
     pixels.save(tmp_path / "gray.png", images[1][:, :, :1])
     with Image.open(tmp_path / "gray.png") as image:
         assert image.mode == "L"
+
+
+def test_a_sheet_is_filled_as_images_come():
+    images = np.random.default_rng(0).integers(0, 256, (7, 4, 5, 3), np.uint8)
+    sheet = pixels.Sheet(7, columns=3, edge=2)
+    for part in (images[:2], images[2:6], images[6:]):
+        sheet.add(part)
+    np.testing.assert_array_equal(sheet.picture, pixels.tile(images, 3, edge=2))
+    assert sheet.picture.shape[:2] == sheet.size(4, 5) == (16, 19)
+    for number, image in enumerate(images):
+        y, x = 6 * (number // 3), 7 * (number % 3)
+        np.testing.assert_array_equal(sheet.picture[y : y + 4, x : x + 5], image)
+
+
+@pytest.mark.parametrize(
+    "name, size, words",
+    [
+        ("x.webp", (8, 16_384), "--out x.webp: would be 16,384 x 8 pixels; expected 16,383 a side .* as .webp"),
+        ("x.JPG", (65_501, 8), "expected 65,500 a side at most as .jpg"),
+        ("x.png", (30_000, 30_000), "and 536 million in all. Take fewer images, or smaller ones.$"),
+    ],
+)
+def test_pictures_that_are_too_large_are_refused(name, size, words):
+    with pytest.raises(UserError, match=words):
+        pixels.check_size("--out", name, *size)
+    pixels.check_size("--out", name, 8, 16_383)
+
+
+@pytest.mark.parametrize("name", ["x.webp", "x.jpg"])
+def test_a_picture_that_cannot_be_written_is_named_with_the_reason(tmp_path, name):
+    with pytest.raises(OSError) as caught:
+        pixels.save(tmp_path / name, np.zeros((1, 70_000, 3), np.uint8))
+    assert caught.value.filename == str(tmp_path / name) and len(caught.value.strerror) > 5
+    assert not list(tmp_path.iterdir())
+
+
+def test_arrays_are_written_as_they_come_whole_or_not_at_all(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (7, 4, 5, 3), np.uint8)
+    with pixels.npz(tmp_path / "x.npz", 7) as keep:
+        keep(images[:4])
+        keep(images[4:, :, ::-1])  # not contiguous
+    with np.load(tmp_path / "x.npz") as found:
+        assert found.files == ["images"] and found["images"].dtype == np.uint8
+        np.testing.assert_array_equal(found["images"], np.concatenate([images[:4], images[4:, :, ::-1]]))
+    before = (tmp_path / "x.npz").read_bytes()
+    with pytest.raises(RuntimeError), pixels.npz(tmp_path / "x.npz", 7) as keep:
+        keep(images[:4])
+        raise RuntimeError
+    assert [f.name for f in tmp_path.iterdir()] == ["x.npz"] and (tmp_path / "x.npz").read_bytes() == before
+
+
+def test_whether_a_file_can_be_written_is_found_out_and_leaves_none(tmp_path):
+    assert pixels.check_file("--npz", tmp_path / "a" / "x.npz") == tmp_path / "a" / "x.npz"
+    assert not list((tmp_path / "a").iterdir())
+    (tmp_path / "file").write_text("kept")
+    pixels.check_file("--npz", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "kept"
+    for path in (tmp_path / "file" / "x.npz", tmp_path / "a"):
+        with pytest.raises(UserError, match="--npz .*: cannot be written .(Not|File|Is) .* Choose a folder"):
+            pixels.check_file("--npz", path)

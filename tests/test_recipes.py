@@ -11,7 +11,7 @@ from pggan_tf import config as configs
 from pggan_tf import options, recipes, synthesis
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import features
-from pggan_tf.training import loop, session
+from pggan_tf.training import loop, run, session
 
 CLASSES = ("cat", "dog", "eel")
 
@@ -176,6 +176,14 @@ def test_a_pipeline_is_two_runs():
     assert (faces.target_res, larger.target_res, larger.scale) == (64, 128, 2)
 
 
+def begun_by(config, folder):
+    """A run's folder, as --run finds it."""
+    folder.mkdir()
+    run.write_json(folder / run.CONFIG, configs.to_dict(config))
+    run.write_json(folder / run.ENVIRONMENT, {})
+    return folder
+
+
 def test_features_of_vgg_are_taken_where_keras_has_them(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (config,) = options.asked(None, {"recipe": "srgan"})
@@ -187,6 +195,10 @@ def test_features_of_vgg_are_taken_where_keras_has_them(tmp_path, monkeypatch):
     assert (config.content, config.content_weight, config.vgg_weights) == ("vgg19", 1.0, str(weights))
     for given in ({"content": "discriminator"}, {"loss": "none"}):
         assert options.asked(None, {"recipe": "srgan", **given})[0].content != "vgg19"
+    begun = begun_by(config, tmp_path / "with")
+    weights.unlink()
+    (again,) = options.asked(None, {"recipe": "srgan"}, own_folder=begun)
+    assert again == dataclasses.replace(config, vgg_weights=None), "Keras fetches them"
 
 
 def test_fid_is_measured_where_its_graph_has_been_fetched(tmp_path, monkeypatch):
@@ -196,7 +208,14 @@ def test_fid_is_measured_where_its_graph_has_been_fetched(tmp_path, monkeypatch)
         if there:
             kept.parent.mkdir()
             kept.touch()
-        assert options.asked(None, {"recipe": "dcgan"})[0].metrics == measured
+        (config,) = options.asked(None, {"recipe": "dcgan"})
+        assert config.metrics == measured
+        begun = begun_by(config, tmp_path / str(there))
+    kept.unlink()
+    assert options.asked(None, {"recipe": "dcgan"}, own_folder=begun)[0].metrics == measured
+    kept.touch()
+    begun = tmp_path / "False"
+    assert options.asked(None, {"recipe": "dcgan"}, own_folder=begun)[0].metrics == ("swd", "ms-ssim")
     assert options.asked(None, {"recipe": "pggan"})[0].metrics is None
     assert options.asked(None, {"recipe": "dcgan", "metrics": ("swd",)})[0].metrics == ("swd",)
 

@@ -16,7 +16,9 @@ def test_five_minutes_of_everything_that_goes_wrong(tmp_path):
     result = soak.soak(5.0, 0, tmp_path, library)
     print(json.dumps(result, indent=1))
     assert soak.verdict(result) == []
-    assert sum(result["events"].values()) >= 3
+    # Each of them in turn, before any comes again: in five minutes most, and a kill and what is no kill among them.
+    possible = [e for e in soak.EVENTS if e != "disk" or result["no_disk"] is None]
+    assert len(result["events"]) >= min(3, len(possible)) and result["events"].keys() & {"disk", "clock", "SIGTERM"}
 
 
 def test_differences_are_found(tmp_path):
@@ -42,4 +44,4 @@ def test_differences_are_found(tmp_path):
     assert soak.differences(run, other) == [grid.name]
     # Two handles are opened and 100 MB are kept in the last phase.
     flat, leak = [(1000.0, 20)] * 100, [(1000.0 + i, 20 + i // 25) for i in range(100)]
-    assert soak.grown(flat) == (0, 0) and soak.grown(leak)[0] > 20 and soak.grown(leak)[1] > 0
+    assert soak.grown(flat) == (0, 0) == soak.grown(flat[:2]) and soak.grown(leak)[0] > 20 and soak.grown(leak)[1] > 0

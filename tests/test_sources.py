@@ -288,11 +288,11 @@ def tiny_pictures():
             return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
         def _split_generators(self, dl_manager):
-            return {"train": self._generate_examples()}
+            return {"train": self._generate_examples(), "unlabelled": self._generate_examples(labelled=False)}
 
-        def _generate_examples(self):
+        def _generate_examples(self, labelled=True):
             for i, image in enumerate(IMAGES):
-                yield i, {"image": image, "label": CLASSES[i % 2]}
+                yield i, {"image": image, "label": CLASSES[i % 2] if labelled else -1}
 
     return TinyPictures
 
@@ -312,6 +312,26 @@ def test_tensorflow_datasets(tiny_pictures, tmp_path):
     assert len(open_all(["tfds:tiny_pictures"], ["dogs"], 3, data_dir=str(folder))) == 3
     with pytest.raises(UserError, match="no split 'tran'.*train"):
         open_source("tfds:tiny_pictures:tran", data_dir=str(folder))
+
+
+@pytest.mark.parametrize(
+    "split", ["unlabelled", "unlabelled+train", "train + unlabelled", "train[:3]+unlabelled[:20%]"]
+)
+def test_unlabelled_images_among_others_have_no_class(tiny_pictures, tmp_path, split):
+    """They come as class -1, which in Python is the last one."""
+    source = open_all([f"tfds:tiny_pictures:{split}"], data_dir=str(tmp_path), download=True)
+    assert source.classes == () and {i.label for i in source.items(0, len(source))} == {0}
+    with pytest.raises(UserError, match="tiny_pictures has no classes, or not for all of its images"):
+        open_all([f"tfds:tiny_pictures:{split}"], ["dogs"], data_dir=str(tmp_path))
+
+
+def test_an_unlabelled_image_in_a_split_of_labelled_ones_is_left_out(tiny_pictures, tmp_path):
+    import dataclasses
+
+    opened = open_source("tfds:tiny_pictures", data_dir=str(tmp_path), download=True)
+    mixed = dataclasses.replace(opened, split="train+unlabelled", count=20)  # as one split that holds both
+    kept = [i.label for i in mixed.items(0, 20) if not isinstance(i.data, Unreadable)]
+    assert sorted(kept) == [0] * 5 + [1] * 5
 
 
 def test_tensorflow_datasets_through_its_own_mock(tiny_pictures, tmp_path):

@@ -112,26 +112,58 @@ def test_a_server_that_is_away_does_not_end_a_run(tmp_path):
     assert_holds_the_figures(found, run)
 
 
-@NEEDS_MLFLOW
-def test_a_server_that_comes_back_gets_what_it_missed(tmp_path, monkeypatch):
-    from mlflow import MlflowClient
-
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """The address of an empty store, which the environment names."""
     for name in [n for n in os.environ if n.startswith("MLFLOW_")]:
         monkeypatch.delenv(name)
     for name, value in tracking.ENVIRONMENT_DEFAULTS.items():
         monkeypatch.setenv(name, value)
-    store = f"sqlite:///{tmp_path / 'store.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'store.db'}")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
-    monkeypatch.setattr(tracking, "PAUSE_SECONDS", 0.05)
-    (tmp_path / "run").mkdir()
+    return os.environ["MLFLOW_TRACKING_URI"]
+
+
+def observed(folder, lines):
+    """What an observer sees of a run in a folder without figures yet. lines: its log."""
+    folder.mkdir()
     dataset = {"source": "photos", "checksum": "c", "images": 3}
-    (tmp_path / "run" / "environment.json").write_text(json.dumps({"commit": None, "dataset": dataset}))
-    (tmp_path / "run" / "stats.jsonl").touch()
+    (folder / "environment.json").write_text(json.dumps({"commit": None, "dataset": dataset}))
+    (folder / "stats.jsonl").touch()
+    config = configs.complete(replace(configs.Config(), seed=7))
+    return SimpleNamespace(folder=folder, config=config, log=lines.append, done=True)
+
+
+@NEEDS_MLFLOW
+def test_a_platform_s_second_job_has_the_whole_history(tmp_path, store, monkeypatch):
+    """It goes on with the run that the first has begun; the first one's page is left as it ended."""
+    from mlflow import MlflowClient
+
+    client, lines = MlflowClient(store), []
+    experiment = client.create_experiment("jobs", (tmp_path / "artifacts").as_uri())
+    run = observed(tmp_path / "run", lines)
+    jobs = [client.create_run(experiment).info.run_id for _ in range(2)]
+    for images, job in zip((10, 20), jobs):
+        monkeypatch.setenv("MLFLOW_RUN_ID", job)
+        observer = tracking.MLflow()
+        observer.begin(run)
+        with (run.folder / "stats.jsonl").open("a") as file:
+            file.write(json.dumps({"images": images, "loss_d": images / 2}) + "\n")
+        observer.end(run)
+        client.set_terminated(job, "FINISHED")
+    assert not lines
+    first, second = (next(r for r in logged(store) if r["id"] == job) for job in jobs)
+    assert first["metrics"]["loss_d"] == [[10, 5.0]] and first["status"] == "FINISHED"
+    assert second["metrics"]["loss_d"] == [[10, 5.0], [20, 10.0]]
+
+
+@NEEDS_MLFLOW
+def test_a_server_that_comes_back_gets_what_it_missed(tmp_path, store, monkeypatch):
+    from mlflow import MlflowClient
+
+    monkeypatch.setattr(tracking, "PAUSE_SECONDS", 0.05)
     lines = []
-    run = SimpleNamespace(
-        folder=tmp_path / "run", config=configs.complete(replace(configs.Config(), seed=7)), log=lines.append, done=True
-    )
+    run = observed(tmp_path / "run", lines)
     answers, real = [True], MlflowClient.log_batch
 
     def log_batch(self, *args, **kwargs):

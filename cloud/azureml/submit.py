@@ -140,7 +140,13 @@ def check(path: Path) -> None:
     try:
         check_files(job, path.parent)
         instances = (job.get("resources") or owner.get("resources") or {}).get("instance_count", 1)
-        workers = (owner.get("distribution") or {}).get("worker_count", instances)
+        distribution = owner.get("distribution") or {}
+        if instances > 1 and distribution.get("type") != "tensorflow":
+            raise UserError(
+                f"{instances} nodes and distribution {distribution.get('type', 'none')}: without TF_CONFIG they would not find each other. "
+                f"Give distribution: {{type: tensorflow, worker_count: {instances}}}."
+            )
+        workers = distribution.get("worker_count", instances)
         if workers != instances:
             raise UserError(
                 f"distribution.worker_count {workers} on {instances} nodes: expected one worker a node. "
@@ -167,6 +173,10 @@ def check_kept(verb: commands.Verb, job: Mapping) -> None:
     if output is None:
         raise UserError(
             f"train writes into {place or verb.options['runs'] or 'runs'}, which is gone with the node. Give --run ${{{{outputs.NAME}}}}."
+        )
+    if job["type"] == "sweep" and "path" in output and "${{name}}" not in output["path"]:
+        raise UserError(
+            f"outputs path {output['path']}: all trials would train in one folder. Leave it out, and each has its own."
         )
     if output.get("mode", "rw_mount") != "rw_mount":
         raise UserError(f"outputs mode {output['mode']}: a node that is taken away uploads nothing. Give rw_mount.")

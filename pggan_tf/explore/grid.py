@@ -13,12 +13,18 @@ from pggan_tf.errors import UserError
 _SHOWN = 64  # pixels at least, of an image
 
 
+def _shown(generator, by: str) -> int:
+    """Pixels a side of an image in a grid of stages or of classes."""
+    last = generator.resolutions[-1]
+    return max(_SHOWN, last) if by == "stages" else pixels.enlarged_side(last, _SHOWN)
+
+
 def stages(sampler, z: np.ndarray, labels: np.ndarray, truncation: float = 1.0) -> np.ndarray:
     """Latents [N, L] -> a picture with one row for each stage, all as large as the last."""
     from PIL import Image
 
-    size = max(_SHOWN, sampler.generator.resolutions[-1])
-    rows = []
+    size = _shown(sampler.generator, "stages")
+    sheet = pixels.Sheet(len(z) * len(sampler.generator.resolutions), len(z), edge=1)
     for stage in sampler.generator.resolutions:
         images = sampler.images(z, stage, truncation=truncation, labels=labels)
         factor = size // stage
@@ -28,8 +34,8 @@ def stages(sampler, z: np.ndarray, labels: np.ndarray, truncation: float = 1.0) 
                 np.asarray(Image.fromarray(i.squeeze()).resize((size, size), Image.Resampling.NEAREST)).reshape(size, size, -1)
                 for i in images
             ])  # fmt: skip
-        rows.append(images)
-    return pixels.tile(np.concatenate(rows), len(z), edge=1)
+        sheet.add(images)
+    return sheet.picture
 
 
 def classes(sampler, z: np.ndarray, count: int, truncation: float = 1.0) -> np.ndarray:
@@ -67,6 +73,8 @@ def command(source, by, out, seeds, class_name, truncation):
     generator = synthesis.load_from_latents(source)
     if by == "classes" and not generator.classes:
         raise UserError(f"--classes: {source} was trained without classes.")
+    rows, side = len(generator.resolutions if by == "stages" else generator.classes), _shown(generator, by)
+    pixels.check_size("--out", out, *pixels.Sheet(rows * len(numbers), len(numbers), edge=1).size(side, side))
     sampler, z = synthesis.Sampler(generator), synthesis.latents(numbers, generator.latent_size)
     if by == "stages":
         sheet = stages(sampler, z, synthesis.choose_labels(generator, source, class_name, numbers), truncation)

@@ -78,6 +78,8 @@ def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_
     terminal.start_tensorflow()
     generator = synthesis.load_from_latents(source)
     stage = synthesis.choose_stage(generator, source, stage)
+    side = pixels.enlarged_side(stage, _SHOWN)
+    videos.check_size(path, *pixels.Sheet(places, columns).size(side, side))
     latents = synthesis.latents(numbers, generator.latent_size) if keyframes is None else keyframes
     if latents.shape[1] != generator.latent_size:
         raise UserError(
@@ -97,17 +99,13 @@ def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_
             images = sampler.images(
                 part.reshape(-1, generator.latent_size), stage, truncation=truncation, labels=np.tile(labels, len(part))
             )
-            for cells in pixels.enlarge(images, _SHOWN).reshape(len(part), places, *_enlarged(images)):
+            for cells in pixels.enlarge(images, _SHOWN).reshape(len(part), places, side, side, -1):
                 yield pixels.tile(cells, columns)
             progress(min(i + together, len(frames)), len(frames))
 
     with terminal.progress("frames") as progress:
         videos.write(path, pictures(progress), fps)
     click.echo(path)
-
-
-def _enlarged(images: np.ndarray) -> tuple[int, ...]:
-    return pixels.enlarge(images[:1], _SHOWN).shape[1:]
 
 
 def read_latents(file: str | Path) -> np.ndarray:

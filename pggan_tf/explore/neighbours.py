@@ -13,7 +13,7 @@ from pggan_tf import pixels, synthesis
 
 COMPARED = 32  # pixels: images are compared at the largest stage up to this
 _BLOCK = 2048  # training images of COMPARED pixels at a time
-_SHOWN = 64  # pixels at least, in pictures
+_SHOWN, _EDGE = 64, 2  # pixels at least, in pictures; and between them
 
 
 def training_data(run, folder: str | None = None):
@@ -84,10 +84,10 @@ class Check:
     def picture(self, count: int) -> np.ndarray:
         """A row for each of the first `count` samples: itself, a gap, its nearest training images."""
         rows = np.concatenate([self.samples[:count, None], self.near[:count]], axis=1)  # [count, 1 + k, R, R, C]
-        sheet = pixels.tile(pixels.enlarge(rows.reshape(-1, *rows.shape[2:]), _SHOWN), rows.shape[1], edge=2)
-        side = pixels.enlarge(rows[0, :1], _SHOWN).shape[1]
+        sheet = pixels.tile(pixels.enlarge(rows.reshape(-1, *rows.shape[2:]), _SHOWN), rows.shape[1], _EDGE)
+        side = pixels.enlarged_side(rows.shape[2], _SHOWN)
         gap = np.full((len(sheet), side // 8, sheet.shape[2]), 128, np.uint8)
-        return np.concatenate([sheet[:, : side + 2], gap, sheet[:, side + 2 :]], axis=1)
+        return np.concatenate([sheet[:, : side + _EDGE], gap, sheet[:, side + _EDGE :]], axis=1)
 
     def text(self, count: int) -> str:
         return (
@@ -160,6 +160,9 @@ def command(run, out, seeds, rows, k, class_name, truncation, features, inceptio
 
         features = known.load(features, inception_weights or known.INCEPTION_URL, commands.cache_folder(), click.echo)
     sampler, stage = synthesis.Sampler(generator), generator.resolutions[-1]
+    columns, side = 1 + min(k, shards.count(stage)), pixels.enlarged_side(stage, _SHOWN)
+    height, width = pixels.Sheet(min(rows, len(numbers)) * columns, columns, _EDGE).size(side, side)
+    pixels.check_size("--out", out, height, width + side // 8)
     found = check(sampler, stage, shards, numbers, k, read.config.mirror, labels, truncation, features)
     for seed, nearest_to_it, distances in list(zip(found.seeds, found.numbers, found.distances))[:rows]:
         near = ", ".join(f"{n} ({d:.3g})" for n, d in zip(nearest_to_it, distances))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pggan_tf import pixels
 from pggan_tf.errors import UserError
 
-FORMATS = (".mp4", ".gif", ".webp")
+FORMATS = {".mp4": 16_384, ".gif": 65_535, ".webp": 16_383}  # the longest side: of x264, and of the files
 _GIF_FPS = 50  # frames that are shown for less than 1/50 s are slowed down by browsers
 _CRF = "18"  # x264's quality: 18 looks like the original
 _BT601, _LIMITED = (
@@ -19,14 +20,23 @@ _BT601, _LIMITED = (
 
 
 def check(path: str | Path, fps: int = 30) -> Path:
-    """The path, if a video can be written there: found out before anything is computed. Makes its folder."""
+    """The path, if a video can be written there, as of `pixels.check_file`."""
     path = Path(path)
     if path.suffix.lower() == ".gif" and fps > _GIF_FPS:
         raise UserError(f"--fps {fps}: a .gif has {_GIF_FPS} frames a second at most. Take .mp4 or .webp, or fewer.")
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"--video {path}: expected a name that ends in {', '.join(FORMATS)}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return pixels.check_file("--video", path)
+
+
+def check_size(path: Path, height: int, width: int) -> None:
+    """Refuses frames that the kind of file cannot hold, before they are computed."""
+    suffix = path.suffix.lower()
+    if max(height, width) > FORMATS[suffix]:
+        raise UserError(
+            f"--video {path}: frames of {width:,} x {height:,} pixels; {suffix} holds {FORMATS[suffix]:,} a side at most. "
+            "Choose a smaller --grid or --stage."
+        )
 
 
 def write(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:

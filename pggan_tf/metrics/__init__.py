@@ -14,8 +14,9 @@ from pggan_tf.errors import UserError, nearest
 @dataclass(frozen=True)
 class Metric:
     """module: in this package. takes: what of a set of images it is computed from, see sets.Measured; 'images' is a mean over
-    the images of the second set alone, 'pairs' one over images of both in their order. better: 'lower', 'higher', or '' for
-    what has to be compared with the data's own. images: of each set, in what is published. fewer: what less of them does.
+    the images of the second set alone, 'pairs' one over images of both in their order; '' is `time`, which has no module:
+    what it took to collect the second set and to compare. better: 'lower', 'higher', or '' for what has to be compared with the
+    data's own. images: of each set, in what is published. fewer: what less of them does. unit: of its figures, '' for plain numbers.
     """
 
     module: str
@@ -23,20 +24,21 @@ class Metric:
     better: str
     images: int
     fewer: str
+    unit: str = ""
 
 
 METRICS = {
     "fid": Metric("frechet", "features", "lower", 50_000, "biased upwards"),
     "kid": Metric("kernel", "features", "lower", 10_000, "noisier, but not biased"),
     "is": Metric("inception_score", "logits", "higher", 50_000, "biased downwards"),
-    "swd": Metric("swd", "patches", "lower", 16_384, "biased upwards"),
+    "swd": Metric("swd", "patches", "lower", 16_384, "biased upwards", "x 1000"),
     "ms-ssim": Metric("ms_ssim", "images", "", 20_000, "noisier, but not biased"),
     "precision": Metric("neighbours", "features", "higher", 50_000, "not to be compared with figures of more"),
     "recall": Metric("neighbours", "features", "higher", 50_000, "not to be compared with figures of more"),
-    "psnr": Metric("psnr", "pairs", "higher", 0, ""),
+    "psnr": Metric("psnr", "pairs", "higher", 0, "", "dB"),
     "ssim": Metric("ssim", "pairs", "higher", 0, ""),
     "colorfulness": Metric("colorfulness", "images", "", 0, ""),
-    "time": Metric("", "", "", 0, ""),
+    "time": Metric("", "", "", 0, "", "s"),
 }
 # What a generator from latents can be measured by: no image of its own belongs to one of the data.
 WHILE_TRAINING = tuple(name for name, metric in METRICS.items() if metric.takes != "pairs")
@@ -44,7 +46,9 @@ WHILE_TRAINING = tuple(name for name, metric in METRICS.items() if metric.takes 
 
 @dataclass(frozen=True)
 class Figure:
-    """spread: its plus and minus, see the module. parts: what it is the mean of. caveats: to be shown wherever it is."""
+    """value, parts (what it is the mean of), spread: in the metric's unit. spread: its plus and minus, the standard deviation over
+    the subsets, splits or directions of `kid`, `is` and `swd`, the standard error where it is a mean over images; else None.
+    caveats: to be shown wherever it is."""
 
     value: float
     spread: float | None = None
@@ -63,15 +67,13 @@ def full_name(name: str, features: str) -> str:
 
 
 def parse(text: str, known: Iterable[str] = METRICS, option: str = "--metrics") -> tuple[str, ...]:
-    """'fid,swd' -> ('fid', 'swd')."""
+    """'fid,swd' -> ('fid', 'swd'), whatever is known by these names."""
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    of_metrics = METRICS.keys() >= set(known)
     for name in names:
-        if name not in known:
-            raise UserError(
-                f"{option} {name}: "
-                + ("compares images that belong together" if name in METRICS else "not known")
-                + f"; {nearest(name, known)}"
-            )
+        if name not in known:  # a metric that is not known there is one of pairs
+            why = "compares images that belong together" if of_metrics and name in METRICS else "not known"
+            raise UserError(f"{option} {name}: {why}; {nearest(name, known)}")
     if not names:
-        raise UserError(f"{option}: names no metric; known are {', '.join(known)}.")
+        raise UserError(f"{option}: names nothing; known are {', '.join(known)}.")
     return names

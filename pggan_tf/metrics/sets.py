@@ -272,7 +272,6 @@ def compare(names: Iterable[str], real: Measured, fake: Measured, features: Feat
     """The figures of two sets by their full names, such as 'fid[random]', each with its caveats."""
     begun, found = time.perf_counter(), {}
     for name in names:
-        metric = METRICS[name]
         if name == "time" or name in found:
             continue
         if name in fake.values:

@@ -100,10 +100,6 @@ class Cluster:
         (self._receive if self.chief else self._call)(time.monotonic() + 60 * self.timeout)
         for index, peer in self._peers.items():
             peer.settimeout(None)
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEPALIVE.items():
-                if hasattr(socket, option):
-                    peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             self._files[index] = peer.makefile("rw", encoding="utf-8")
 
     def _missing(self, indices) -> TryAgain:
@@ -125,13 +121,16 @@ class Cluster:
             server.settimeout(_LOOK_SECONDS)
             while missing := [i for i in range(1, len(self.addresses)) if i not in self._peers]:
                 if time.monotonic() > deadline:
+                    for peer in self._peers.values():
+                        with contextlib.suppress(OSError):
+                            peer.sendall(_message(missing=missing))
                     raise self._missing(missing)
                 with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # of a stranger at the port
                     self._admit(server.accept()[0])
                 self._peers = {i: peer for i, peer in self._peers.items() if not _closed(peer)}
         # Now, and not before, is this port free for TensorFlow.
         for peer in self._peers.values():
-            peer.sendall(b"{}\n")
+            peer.sendall(_message())
 
     def _admit(self, peer: socket.socket) -> None:
         try:
@@ -140,27 +139,35 @@ class Cluster:
             index, workers = int(hello["index"]), ",".join(hello["workers"])
             if workers != ",".join(self.addresses) or not 0 < index < len(self.addresses):
                 wrong = f"--workers {workers}: the first worker has {','.join(self.addresses)}."
-                peer.sendall((json.dumps({"error": wrong}) + "\n").encode())
+                peer.sendall(_message(error=wrong))
                 raise ValueError(wrong)
             if index in self._peers and not _closed(self._peers[index]):
-                wrong = f"--worker-index {index}: another process is here with it. Each has its own."
-                peer.sendall((json.dumps({"error": wrong}) + "\n").encode())
-                raise ValueError(wrong)
+                twin = f"--worker-index {index}: another process is here with it. Each has its own."
+                peer.sendall(_message(twin=twin))
+                raise ValueError(twin)
+            _keep_alive(peer)
         except BaseException:
             peer.close()
             raise
         self._peers[index] = peer
 
     def _call(self, deadline: float) -> None:
-        hello = (json.dumps({"index": self.index, "workers": self.addresses}) + "\n").encode()
+        hello = _message(index=self.index, workers=self.addresses)
         while (left := deadline - time.monotonic()) > 0:
-            with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            # Whoever else is at the port, such as a former chief that has not ended yet, answers otherwise.
+            with contextlib.ExitStack() as stack, contextlib.suppress(OSError, ValueError, AttributeError):
                 chief = socket.create_connection(_split(self.addresses[0]), timeout=min(left, 5.0))
                 stack.callback(chief.close)
+                _keep_alive(chief)
                 chief.sendall(hello)
-                chief.settimeout(left)
-                if answer := _line(chief):  # else the chief gave up: it has named the worker that it misses
-                    if error := json.loads(answer).get("error"):
+                chief.settimeout(60 * self.timeout + 5)  # the chief is there, and says who is not at a time of its own
+                if answer := _line(chief):
+                    answer = json.loads(answer)
+                    if missing := answer.get("missing"):
+                        raise self._missing(missing)
+                    if twin := answer.get("twin"):  # or one before this that vanished, and is not given up yet
+                        raise TryAgain(twin)
+                    if error := answer.get("error"):
                         raise UserError(error)
                     stack.pop_all()
                     self._peers = {0: chief}
@@ -243,7 +250,7 @@ class Cluster:
                 raise
             raise Stopped(self._farewell(gone), 1) from error
         finally:
-            self._dismiss_guard()
+            self.dismiss_guard()
             self.close()
 
     def trains(self, folder: Path) -> None:
@@ -253,7 +260,8 @@ class Cluster:
             self._guard.stdin.write(f"{folder}\n")
             self._guard.stdin.flush()
 
-    def _dismiss_guard(self) -> None:
+    def dismiss_guard(self) -> None:
+        """From here on this process waits in no collective, and ends by itself."""
         if self._guard:
             self._guard.stdin.close()
             self._guard.wait()
@@ -273,7 +281,7 @@ class Cluster:
     def part(self) -> None:
         """Training is over, by agreement: nobody is missed from now on. All but the chief wait until it has written what is left
         to write: then whoever starts the workers again finds everything in its place."""
-        self._dismiss_guard()
+        self.dismiss_guard()
         if not self.chief:
             with contextlib.suppress(_Gone):
                 self._hear(0)
@@ -285,6 +293,17 @@ class Cluster:
 
 
 ALONE = Cluster()
+
+
+def _message(**content) -> bytes:
+    return (json.dumps(content) + "\n").encode()
+
+
+def _keep_alive(peer: socket.socket) -> None:
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        if hasattr(socket, option):
+            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def _line(peer: socket.socket) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from pggan_tf.errors import UserError
+from pggan_tf.errors import TryAgain, UserError
 from pggan_tf.training.cluster import ALONE, Cluster
 
 
@@ -47,7 +47,7 @@ def strategy(choice: str = "auto", cluster: Cluster = ALONE):
         try:
             return tf.distribute.MultiWorkerMirroredStrategy(resolver)
         except tf.errors.UnknownError as error:
-            raise UserError(
+            raise TryAgain(  # perhaps a process before this one has not ended yet
                 f"--workers {cluster.addresses[cluster.index]}: TensorFlow cannot open this port here ({error.message}). "
                 "Give a free port of this machine."
             ) from None

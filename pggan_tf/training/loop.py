@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -217,7 +218,8 @@ def planned_for_minutes(
 
         def measured(times: float) -> dict[int, int]:
             """Images from one measurement to the next at every resolution, for so many in equal times."""
-            slowest = {r: min(v for p, v in rates.items() if p.resolution == r) for r in config.resolutions}
+            trained = {p.resolution for p in rates}
+            slowest = {r: min(v for p, v in rates.items() if p.resolution == r) for r in trained}
             return {r: max(1, round(available / times * rate)) for r, rate in slowest.items()}
 
         often = dataclasses.replace(plan, metrics_every=measured(MEASUREMENTS))
@@ -299,6 +301,12 @@ class Run:
             if hasattr(watcher, event):
                 getattr(watcher, event)(self, *args)
 
+    def _end(self) -> None:
+        """Every watcher gets to its end, whatever happens to the others at theirs."""
+        with contextlib.ExitStack() as stack:
+            for watcher in reversed([w for w in self.watchers if hasattr(w, "end")]):
+                stack.callback(watcher.end, self)
+
     def snapshot_number(self, images: int) -> int:
         """Counts snapshots from the run's start: the multiples of snapshot_images passed, and the ends of phases."""
         return images // self.snapshot_images + sum(p.end <= images for p in self.phases)
@@ -362,7 +370,8 @@ class Run:
                     self.cluster.part()
                     self.save()
                 finally:
-                    self._tell("end")
+                    self.cluster.dismiss_guard()  # what is left to do waits for nobody
+                    self._end()
         except tf.errors.ResourceExhaustedError as error:
             # TensorBoard's files are written by TensorFlow, which has one error for memory and disks.
             if "No space left" in str(error):

@@ -89,7 +89,7 @@ def _command_output(*command: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         return re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
     except (OSError, TypeError):
@@ -112,7 +112,7 @@ def environment(config: configs.Config, dataset, policy: str) -> dict:
         "python": platform.python_version(),
         "packages": {p: version(p) for p in _PACKAGES},
         "system": platform.platform(),
-        "cpu": _processor(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "gpus": [
             tf.config.experimental.get_device_details(g).get("device_name", g.name)

@@ -98,7 +98,7 @@ def _await(path: Path, cluster: Cluster) -> Path:
     deadline = time.monotonic() + SHARED_SECONDS
     while not path.is_file():
         if time.monotonic() > deadline:
-            raise UserError(
+            raise TryAgain(
                 f"{path}: {cluster.name(0)} has it, and it is not here. The run's folder has to lie where all machines see it."
             )
         time.sleep(0.5)

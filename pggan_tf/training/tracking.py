@@ -128,7 +128,7 @@ class MLflow:
         client = MlflowClient(address)
         # A platform that runs jobs (Azure ML) has made an MLflow run for this one, and says itself how it ended.
         given = os.environ.get("MLFLOW_RUN_ID")
-        number = self._kept(client) or given
+        number = given or self._kept(client)
         self._owned = number is None or number != given
         if number is None:
             number = self._create(client, artifacts)

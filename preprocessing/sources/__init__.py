@@ -51,6 +51,10 @@ class Source(ABC):
     def select(self, labels: Sequence[int]) -> Source:
         """The same source with only the images of these classes, numbered anew, under the same labels."""
 
+    def content(self) -> str:
+        """What identifies the images; wherever they lie, if that can be told without much reading."""
+        return storage.digest([(self.name, self.fingerprint())])
+
     def listing(self) -> dict | None:
         """What has to be kept, as JSON, so that a job that is taken up again sees the same numbers, where others may change
         them; such a source has `relisted(listing)`, itself as it was then. None: only the same content has the same numbers."""
@@ -92,7 +96,7 @@ def selected(source: Source, classes: Sequence[str]) -> Source:
     if not classes:
         return source
     if not source.classes:
-        raise UserError(f"--classes {','.join(classes)}: {source.name} has no classes.")
+        raise UserError(f"--classes {','.join(classes)}: {source.name} has no classes, or not for all of its images.")
     for name in classes:
         if name not in source.classes:
             raise UserError(f"--classes {name}: not in {source.name}; {nearest(name, source.classes)}")

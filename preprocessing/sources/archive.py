@@ -124,7 +124,12 @@ class Archive(Source):
                         member = next(remaining, None)
 
     def fingerprint(self):
-        return storage.digest([(self.name, self.mark), *((m.name, m.bytes, m.crc) for m in self.members)])
+        members = [(m.name, m.bytes, m.crc) for m in self.members]
+        # A zip has checksums of its members; a tar is known by its place, size and time.
+        return storage.digest(members if _is_zip(self.name) else [(self.name, self.mark), *members])
+
+    def content(self):
+        return self.fingerprint() if _is_zip(self.name) else super().content()
 
     def select(self, labels):
         wanted = {self.classes[i] for i in labels}
@@ -145,7 +150,7 @@ def open(location: str) -> Archive:
     try:
         with storage.open_binary(location) as file:
             mark = str(file.seek(0, 2))
-            if not storage.is_remote(location) and not _is_zip(location):  # a zip has checksums of its members
+            if not storage.is_remote(location) and not _is_zip(location):
                 mark += f"-{os.stat(location).st_mtime_ns}"
             file.seek(0)
             if _is_zip(location):

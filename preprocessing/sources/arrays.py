@@ -40,6 +40,8 @@ class Arrays(Source):
             sha.update(np.ascontiguousarray(self.labels, np.int64))
         return sha.hexdigest()
 
+    content = fingerprint
+
     def select(self, labels):
         return dataclasses.replace(self, numbers=[i for i in self.numbers if self.labels[i] in set(labels)])
 

@@ -287,5 +287,7 @@ class Portraits(Source):
 
 def open(location: str, count: int, size: int, seed: int = 0) -> Portraits:
     if size > LARGEST:
-        raise UserError(f"portraits: {size} px: they are drawn at up to {LARGEST} px.")
+        raise UserError(
+            f"portraits: {size} px: they are drawn at up to {LARGEST} px. For more, give photos: --data FOLDER."
+        )
     return Portraits(count, size, seed)

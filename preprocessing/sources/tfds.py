@@ -12,6 +12,7 @@ import numpy as np
 
 from pggan_tf.errors import UserError, nearest
 from preprocessing import storage
+from preprocessing.decode import Unreadable
 from preprocessing.sources import Item, Source
 
 OPTIONS = ("data_dir", "download")
@@ -88,6 +89,11 @@ class TensorFlowDataset(Source):
         dataset = dataset.map(lambda example: {k: example[k] for k in wanted if k in example})
         yield from enumerate(dataset.as_numpy_iterator(), first)
 
+    def labelled(self) -> bool:
+        """Whether the first image of each split has a class: where one has none, as in stl10's `unlabelled`, all go without."""
+        first = [dataclasses.replace(self, split=part.strip())._examples(0, 1) for part in self.split.split("+")]
+        return all(int(example[self.label]) >= 0 for examples in first for _, example in examples)
+
     def items(self, start, stop):
         numbers = (range(self.count) if self.numbers is None else self.numbers)[start:stop]
         if not numbers:
@@ -97,7 +103,12 @@ class TensorFlowDataset(Source):
             if i in wanted:
                 data = example[self.image]
                 data = data if isinstance(data, bytes | np.ndarray) else bytes(data)
-                yield Item(f"{self.split}/{i}", data, int(example[self.label]) if self.label else 0)
+                label = int(example[self.label]) if self.label else 0
+                yield Item(
+                    f"{self.split}/{i}",
+                    data if label >= 0 else Unreadable("has no class", "without a class"),
+                    max(label, 0),
+                )
 
     def fingerprint(self):
         return storage.digest([(self.name, self.version, self.split, self.count)])
@@ -138,6 +149,6 @@ def open(location: str, data_dir: str | None = None, download: bool = False) -> 
         tuple(features[label].names) if label else (),
         str(builder.version),
     )
-    if label and count and int(next(opened._examples(0, 1))[1][label]) < 0:  # an unlabelled split
+    if label and not opened.labelled():
         opened = dataclasses.replace(opened, label=None, classes=())
     return opened
