@@ -1,1 +1,3 @@
-"""The figures that the README quotes, each by one command."""
+"""Every figure in the README, one command each."""
+
+import pggan_tf as pggan_tf  # before NumPy: it chooses how that sorts

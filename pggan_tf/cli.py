@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import importlib
 import json
@@ -342,6 +343,10 @@ def _numbered(folder: str, number: int) -> Path:
     return Path(folder) / f"{number:06d}.png"
 
 
+# What a disk or a network may have got over by the next try.
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.EHOSTUNREACH}
+
+
 def main(arguments: list[str] | None = None, command: click.Command = cli) -> int:
     """Runs a command; returns the exit code. Mistakes of the person at the keyboard are one line and a 2."""
     try:
@@ -363,7 +368,7 @@ def main(arguments: list[str] | None = None, command: click.Command = cli) -> in
             f"error: {error.filename or 'file'}: {error.strerror or error}. Check the disk and the rights, then try again.",
             err=True,
         )
-        return 2
+        return 75 if error.errno in _PASSING else 2
     except Stopped as error:
         click.echo(str(error), err=True)
         return error.code

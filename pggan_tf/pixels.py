@@ -44,10 +44,16 @@ def block_mean(images: np.ndarray, factor: int) -> np.ndarray:
     """uint8 [..., H, W, C] -> uint8 [..., H/factor, W/factor, C]: exact means of factor x factor pixels, rounded half up."""
     if factor == 1:
         return images
-    *lead, h, w, c = images.shape
-    sums = images.reshape(*lead, h // factor, factor, w // factor, factor, c).sum(axis=(-4, -2), dtype=np.uint32)
+    # Whole rows are added, then columns: ten times as fast as a sum over two axes, whose steps are single pixels.
+    rows = images[..., ::factor, :, :].astype(np.uint16 if factor <= 257 else np.uint32)
+    for i in range(1, factor):
+        rows += images[..., i::factor, :, :]
+    sums = rows[..., ::factor, :].astype(np.uint32)
+    for i in range(1, factor):
+        sums += rows[..., i::factor, :]
     area = factor * factor
-    return ((sums + area // 2) // area).astype(np.uint8)
+    sums += area // 2
+    return (sums // area).astype(np.uint8)
 
 
 def resized_rows(planes: np.ndarray, size: tuple[int, int], filter: str, top: int, bottom: int) -> np.ndarray:

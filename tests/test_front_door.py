@@ -1,5 +1,6 @@
 """Real processes: what a person types and what comes back."""
 
+import errno
 import json
 import os
 import re
@@ -8,11 +9,12 @@ import subprocess
 import sys
 import time
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
 
-from pggan_tf import checkpoint
+from pggan_tf import checkpoint, cli
 from tests.conftest import ROOT, TINY, pggan, run_folder, start, train
 
 SCHEDULE = [
@@ -475,6 +477,19 @@ def test_bad_data_is_refused(tmp_path, photos):
         p.write_bytes(p.read_bytes()[:50])
     refused(train("--data", photos, "--target-res", "16"), "7 of 12 images cannot be used, more than half")
     assert not list(tmp_path.glob("runs*"))
+
+
+@pytest.mark.parametrize("number, expected", [("ENOSPC", 75), ("ESTALE", 75), ("EACCES", 2), ("ENOENT", 2)])
+def test_whether_another_try_may_do(number, expected, capsys):
+    """The exit code tells whatever starts a job again."""
+
+    @click.command()
+    def broken():
+        code = getattr(errno, number)
+        raise OSError(code, os.strerror(code), "/runs/x")
+
+    assert cli.main([], broken) == expected
+    assert capsys.readouterr().err.startswith("error: /runs/x: ")
 
 
 def test_bad_options_are_refused(tmp_path):

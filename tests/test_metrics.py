@@ -1,6 +1,8 @@
 """Metrics against known values and slow, literal implementations."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import scipy.linalg
 import scipy.ndimage
 
+import pggan_tf
 from pggan_tf import metrics, pixels
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import (
@@ -23,6 +26,7 @@ from pggan_tf.metrics import (
     ssim,
     swd,
 )
+from tests.conftest import ROOT
 
 RNG = np.random.default_rng(0)
 TAPS = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1])[:, :, None] / 256
@@ -412,3 +416,25 @@ def test_neighbours_among_the_images_of_a_conditional_generator_may_be_of_one_cl
     same = (labels[0::2] == labels[1::2]).mean()
     assert 0.3 < same < 0.7 and 0.4 < labels.mean() < 0.6
     np.testing.assert_array_equal(made.read(50, 60)[:, 0, 0, 0], labels[50:60])
+
+
+@pytest.mark.parametrize(
+    "vendor, family, flags, expected",
+    [
+        ("AuthenticAMD", 25, "sse2 avx2 avx512f avx512bw", True),  # Zen 4
+        ("AuthenticAMD", 25, "sse2 avx2", False),  # Zen 3
+        ("AuthenticAMD", 26, "sse2 avx2 avx512f avx512bw", False),  # Zen 5
+        ("GenuineIntel", 6, "sse2 avx2 avx512f avx512bw", False),
+    ],
+)
+def test_who_sorts_slowly_by_avx512(vendor, family, flags, expected):
+    cores = [f"processor\t: {i}\nvendor_id\t: {vendor}\ncpu family\t: {family}\nflags\t\t: {flags}\n" for i in range(2)]
+    assert pggan_tf._sorts_slowly("\n".join(cores)) is expected
+    assert not pggan_tf._sorts_slowly("Processor: ARM") and not pggan_tf._sorts_slowly("")
+
+
+def test_numpy_takes_what_is_disabled():
+    """Where this machine is one of those, NumPy knows the names, and says nothing."""
+    script = "import pggan_tf, numpy as np; assert (np.diff(np.sort(np.random.rand(1000))) >= 0).all()"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and not done.stderr, done.stderr

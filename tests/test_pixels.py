@@ -33,6 +33,12 @@ def test_block_mean_equals_direct_averaging(factor):
     np.testing.assert_array_equal(pixels.block_mean(images, factor), slow)
 
 
+def test_large_blocks_do_not_overflow():
+    for factor in (257, 258):  # 258 * 255 is more than 16 bits hold
+        white = np.full((1, factor, factor, 1), 255, np.uint8)
+        assert (pixels.block_mean(white, factor) == 255).all()
+
+
 def test_grid_places_images_row_by_row(tmp_path):
     images = np.stack([np.full((2, 2, 3), 10 * i, np.uint8) for i in range(5)])
     sheet = pixels.tile(images)
