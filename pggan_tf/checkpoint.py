@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf.errors import DamagedFile, UserError
+from pggan_tf.files import PARTIAL, whole
 
 FOLDER = "checkpoints"
 _META = "meta.json"
@@ -32,19 +33,14 @@ def saved(run: Path) -> list[Path]:
 def write(path: Path, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
     """Raises OSError, and leaves no trace, where the disk does not take it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                archive.writestr(_META, json.dumps({**meta, "arrays": sorted(arrays)}))
-                for name, array in arrays.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as partial, partial.open("wb") as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            archive.writestr(_META, json.dumps({**meta, "arrays": sorted(arrays)}))
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)  # the rename too
@@ -87,7 +83,7 @@ def newest(run: Path, report=print) -> tuple[dict[str, np.ndarray], dict]:
 
 def tidy(run: Path) -> None:
     """Removes what a killed process left half-written, and sets damaged checkpoints aside: they count no longer."""
-    for path in (run / FOLDER).glob(".*.partial"):
+    for path in (run / FOLDER).glob(f"{PARTIAL}*"):
         path.unlink()
     for path in saved(run):
         try:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  registers what FORMATS names
 
 from pggan_tf.errors import UserError
+from pggan_tf.files import whole
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -284,10 +285,9 @@ def write(path: Path, photo: Photo) -> str | None:
     if suffix in (".jpg", ".jpeg") and len(photo.exif or b"") > _LONGEST_EXIF:
         left_out = f"without its EXIF, as {suffix} holds none of {len(photo.exif):,} bytes"
         photo = replace(photo, exif=None)
-    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole(path) as partial:
             if suffix == ".png":
                 data, left_out = png(photo)
                 partial.write_bytes(data)
@@ -295,9 +295,6 @@ def write(path: Path, photo: Photo) -> str | None:
                 _write_tiff(partial, photo)
             else:
                 _write_lossy(partial, photo, "WEBP" if suffix == ".webp" else "JPEG")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
     except Exception as error:  # encoders raise anything, and one photo must not end a folder's run
         why = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
         raise Unwritable(f"{path}: cannot be written ({why}).") from error

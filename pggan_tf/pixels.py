@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf.errors import UserError
+from pggan_tf.files import whole
 
 # Pillow's names; each scales its support with the reduction, so none of them aliases but `nearest`.
 FILTERS = ("lanczos", "bicubic", "bilinear", "hamming", "box", "nearest")
@@ -163,40 +164,34 @@ def save(path: str | Path, image: np.ndarray) -> None:
     from PIL import Image
 
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
     picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
     try:
-        picture.save(partial, format=PICTURES[path.suffix.lower()])
-        partial.replace(path)
+        with whole(path) as partial:
+            picture.save(partial, format=PICTURES[path.suffix.lower()])
     except (OSError, ValueError) as error:  # Pillow's, of what a kind of file cannot hold, have neither
         why = getattr(error, "strerror", None) or str(error)
         raise OSError(getattr(error, "errno", None), why, str(path)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def npz(path: str | Path, count: int):
     """Writes uint8 'images' [count, H, W, C] as np.savez does, whole or not at all: yields a function that takes them as they come."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
     begun = False
-    try:
-        with zipfile.ZipFile(partial, "w") as archive, archive.open("images.npy", "w", force_zip64=True) as file:
+    with (
+        whole(path) as partial,
+        zipfile.ZipFile(partial, "w") as archive,
+        archive.open("images.npy", "w", force_zip64=True) as file,
+    ):
 
-            def add(images: np.ndarray) -> None:
-                nonlocal begun
-                if not begun:
-                    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *images.shape[1:])}
-                    np.lib.format.write_array_header_1_0(file, header)
-                    begun = True
-                file.write(np.ascontiguousarray(images))
+        def add(images: np.ndarray) -> None:
+            nonlocal begun
+            if not begun:
+                header = {"descr": "|u1", "fortran_order": False, "shape": (count, *images.shape[1:])}
+                np.lib.format.write_array_header_1_0(file, header)
+                begun = True
+            file.write(np.ascontiguousarray(images))
 
-            yield add
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield add
 
 
 VISIBLE = 64  # smaller images are enlarged to this in grids, so that a 4-px stage can be seen

@@ -23,6 +23,7 @@ import numpy as np
 from pggan_tf import checkpoint, growth, metrics, recipes
 from pggan_tf import config as configs
 from pggan_tf.errors import UserError
+from pggan_tf.files import whole
 
 NAME = "report.html"
 MOST_GRIDS = 60  # shown of a run
@@ -546,9 +547,8 @@ def _render(template: str, **values) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ import numpy as np
 
 from pggan_tf import pixels
 from pggan_tf.errors import DamagedFile, UserError
+from pggan_tf.files import whole
 
 FORMAT, VERSION = "pggan-tf shards", 1
 MANIFEST = "manifest.json"
@@ -142,11 +143,9 @@ class Writer:
         arrays = {str(r): pixels.block_mean(full, size // r) for r in self.resolutions if r <= size}
         if self.classes:
             arrays[LABELS] = np.array(labels, np.int64)
-        partial = self.folder / f".{name}.partial"
-        with partial.open("wb") as file:
-            (np.savez_compressed if self.compress else np.savez)(file, **arrays)
-        digest = _sha256(partial)
-        partial.replace(self.folder / name)
+        with whole(self.folder / name) as partial:
+            (np.savez_compressed if self.compress else np.savez)(partial, **arrays)
+            digest = _sha256(partial)
         self._shards.append({"file": name, "images": len(labels), "sha256": digest, "largest": size})
 
     def state(self) -> tuple[dict[str, np.ndarray], list[dict]]:
@@ -178,9 +177,8 @@ class Writer:
             tuple(self._shards),
             skipped,
         )
-        partial = self.folder / f".{MANIFEST}.partial"
-        partial.write_text(json.dumps(asdict(manifest), indent=1))
-        partial.replace(self.folder / MANIFEST)
+        with whole(self.folder / MANIFEST) as partial:
+            partial.write_text(json.dumps(asdict(manifest), indent=1))
         return manifest
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from pggan_tf import checkpoint, pixels, shards
 from pggan_tf.errors import DamagedFile, Stopped, UserError
+from pggan_tf.files import whole
 from pggan_tf.stopping import Signals
 from preprocessing import storage
 from preprocessing.claim import CONTACT_SHEET, REPORT, TRAIN, UNFINISHED, VALIDATION, claim, clear, fingerprints, parts
@@ -135,13 +136,11 @@ class _Assembly:
             "kept": self.summary.kept,
             "dropped": dict(self.summary.dropped),
         }
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("w", encoding="utf-8") as file:
+        with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
             file.write(json.dumps(head, indent=1)[:-2] + ',\n "dropped_images": [')
             for i, line in enumerate(self.lines):
                 file.write(("," if i else "") + "\n  " + line.decode().rstrip())
             file.write("\n ]\n}\n")
-        partial.replace(path)
 
     def close(self) -> None:
         skipped = sum(self.summary.dropped.values())

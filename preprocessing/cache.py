@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from pggan_tf import shards
 from pggan_tf.errors import DamagedFile, UserError
+from pggan_tf.files import whole
 from preprocessing import build, claim, prepare, storage
 from preprocessing.sources import Joined
 from preprocessing.sources.folder import Folder
@@ -98,9 +98,8 @@ def _content(source: Joined, root: Path) -> str:
     content = part.content()
     try:
         seen.parent.mkdir(parents=True, exist_ok=True)
-        partial = seen.with_name(f".{seen.name}.{os.getpid()}.partial")
-        partial.write_text(content)
-        partial.replace(seen)
+        with whole(seen, shared=True) as partial:
+            partial.write_text(content)
     except OSError as error:
         raise _unwritable(root, error) from None
     return content

@@ -55,7 +55,7 @@ def test_leftovers_and_damaged_ones_are_set_aside(tmp_path):
     for images in (10, 20):
         write(tmp_path, images)
     checkpoint.path_for(tmp_path, 20).write_bytes(b"")
-    (tmp_path / checkpoint.FOLDER / ".checkpoint-000000000030.npz.partial").write_bytes(b"half")
+    (tmp_path / checkpoint.FOLDER / ".partial-checkpoint-000000000030.npz").write_bytes(b"half")
     checkpoint.tidy(tmp_path)
     names = sorted(p.name for p in (tmp_path / checkpoint.FOLDER).iterdir())
     assert names == ["checkpoint-000000000010.npz", "checkpoint-000000000020.npz.damaged"]

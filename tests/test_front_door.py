@@ -97,7 +97,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(undisturbed, tmp_path, numb
     else:
         assert process.returncode == 128 + number and f"--resume {run}" in err
     assert not (run / "generator.keras").exists()
-    assert not list((run / checkpoint.FOLDER).glob("*.partial")) or number == signal.SIGKILL
+    assert not list((run / checkpoint.FOLDER).glob(".partial-*")) or number == signal.SIGKILL
     code, out, err = train("--resume", run)
     assert code == 0, err
     assert run_folder(out) == run
@@ -362,7 +362,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     assert (
         process.returncode == 1 and "File too large" in err and f"--resume {run}" in err and "Traceback" not in err
     ), err
-    assert not list((run / checkpoint.FOLDER).glob("*.partial"))
+    assert not list((run / checkpoint.FOLDER).glob(".partial-*"))
     newest = checkpoint.saved(run)[0]
     assert newest.name in err and checkpoint.read(newest)
 
@@ -384,11 +384,11 @@ def test_a_kill_in_the_middle_of_a_save(undisturbed, tmp_path):
     process.communicate(timeout=120)
     run = only_run(tmp_path)
     assert process.returncode == -signal.SIGKILL
-    assert list((run / checkpoint.FOLDER).glob(".*.partial")), "the save was under way"
+    assert list((run / checkpoint.FOLDER).glob(".partial-*")), "the save was under way"
     assert 0 < int(checkpoint.saved(run)[0].stem.split("-")[1]) <= 1000
     code, out, err = train("--resume", run)
     assert code == 0, err
-    assert not list((run / checkpoint.FOLDER).glob(".*.partial"))
+    assert not list((run / checkpoint.FOLDER).glob(".partial-*"))
     assert_same_run(undisturbed, run)
 
 

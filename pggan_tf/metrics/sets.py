@@ -19,6 +19,7 @@ import numpy as np
 
 from pggan_tf import colour, pipeline, pixels, synthesis
 from pggan_tf.errors import UserError
+from pggan_tf.files import whole
 from pggan_tf.metrics import METRICS, Figure, frechet, full_name, scratch, swd
 from pggan_tf.metrics.features import INCEPTION, Features
 from pggan_tf.shards import Shards
@@ -111,10 +112,8 @@ class Measured:
         mean, covariance = frechet.moments(self.features)
         self.give_back()
         if self.moments_file:
-            partial = self.moments_file.with_name(f".{self.moments_file.name}.{os.getpid()}.partial")
-            with partial.open("wb") as file:
-                np.savez(file, mean=mean, covariance=covariance)
-            partial.replace(self.moments_file)
+            with whole(self.moments_file, shared=True) as partial:
+                np.savez(partial, mean=mean, covariance=covariance)
         return mean, covariance
 
 

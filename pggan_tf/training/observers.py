@@ -16,6 +16,7 @@ import numpy as np
 
 from pggan_tf import growth, pipeline, pixels, report, synthesis
 from pggan_tf.explore import report as explored
+from pggan_tf.files import whole
 from pggan_tf.training.run import GENERATOR, STATS
 
 MEASURED = 512  # inputs that batch normalisation is measured on before a grid
@@ -107,10 +108,9 @@ class FinalGenerator:
 
     def end(self, run):
         if run.done:
-            partial = run.folder / f".partial-{GENERATOR}"
             samples = synthesis.samples(run.config, run.gan.ema, run.shards)
-            synthesis.finish(run.gan.ema, samples.inputs(synthesis.SETTLING)).save(partial)
-            partial.replace(run.folder / GENERATOR)
+            with whole(run.folder / GENERATOR) as partial:
+                synthesis.finish(run.gan.ema, samples.inputs(synthesis.SETTLING)).save(partial)
             last = run.phases[-1]
             run.log(
                 f"images of the last stage: {grid_path(run.folder, run.snapshot_number(last.end), last.resolution, last.end)}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from pggan_tf import __version__
 from pggan_tf import config as configs
 from pggan_tf.errors import UserError
+from pggan_tf.files import whole
 
 CONFIG, ENVIRONMENT, STATS, LOG, GENERATOR = (
     "config.json",
@@ -29,9 +30,8 @@ _PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
 
 
 def write_json(path: Path, content) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    partial.replace(path)
+    with whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def create(parent: str | Path, name: str) -> Path:
@@ -160,9 +160,8 @@ def forget_after(folder: Path, images_seen: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError):
             continue  # the line that was being written
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(f"{line}\n" for line in kept))
-    partial.replace(path)
+    with whole(path) as partial:
+        partial.write_text("".join(f"{line}\n" for line in kept))
 
 
 def check_same(folder: Path, asked: configs.Config, environment: dict, free: Collection[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pggan_tf import growth, metrics, synthesis
 from pggan_tf.errors import UserError
+from pggan_tf.files import whole
 from pggan_tf.metrics import features, sets
 from pggan_tf.training.observers import MEASURED
 from pggan_tf.training.run import BEST, BEST_GENERATOR, STATS, write_json
@@ -130,10 +131,9 @@ class Scores:
             return
         sign = -1 if metrics.METRICS[judging.partition("[")[0]].better == "higher" else 1
         if self.best is None or sign * values[judging] < sign * self.best["value"]:
-            partial = run.folder / f".partial-{BEST_GENERATOR}"
             inputs = synthesis.samples(run.config, run.gan.ema, run.shards).inputs(synthesis.SETTLING)
-            synthesis.finish(run.gan.ema, inputs).save(partial)
-            partial.replace(run.folder / BEST_GENERATOR)
+            with whole(run.folder / BEST_GENERATOR) as partial:
+                synthesis.finish(run.gan.ema, inputs).save(partial)
             self.best = {"metric": judging, "value": values[judging], "images": run.images_seen}
             write_json(run.folder / BEST, self.best | {"resolution": run.phase.resolution})
 
