@@ -21,8 +21,8 @@ from pggan_tf import cli
 FORMS = {
     "DCGAN, no normalisation in D": {"recipe": "dcgan", "discriminator_norm": "none"},
     "DCGAN": {"recipe": "dcgan"},
-    "PGGAN": {"recipe": "pggan"},
-    "PGGAN, WGAN": {"recipe": "pggan", "loss": "wgan", "spectral": "all"},
+    "PGGAN": {"recipe": "pggan", "conv": "standard"},
+    "PGGAN, WGAN": {"recipe": "pggan", "loss": "wgan", "spectral": "all"},  # whose convolutions are standard
     "colorizer, group norm": {"recipe": "colorize", "held_out": 0.0},
     "colorizer, batch norm": {
         "recipe": "colorize",

@@ -21,13 +21,16 @@ from pggan_tf.errors import UserError
 ROOT = Path(__file__).parents[1]
 # The paper's loss, rate and updates (Karras et al. 2018, appendix A.1), and its networks at the default's width. The schedule is
 # the default's, as all of them have it: as many images at every stage, which the paper has, are too few to begin with in minutes.
-PAPER = {"--loss": "wgan-gp", "--learning-rate": "1e-3", "--update": "two-stage"}
+STANDARD, TWO_STAGE = {"--conv": "standard"}, {"--update": "two-stage"}
+PAPER = STANDARD | TWO_STAGE | {"--loss": "wgan-gp", "--learning-rate": "1e-3"}
 FORMS = {
     "paper": PAPER,
     "paper, one-stage": PAPER | {"--update": "one-stage"},
     "paper, lazy R1": PAPER | {"--loss": "nonsaturating-r1"},
-    "separable": {"--conv": "separable"},
-    "default, two-stage": {"--update": "two-stage"},
+    "paper, separable": PAPER | {"--conv": "separable"},
+    "default, standard, two-stage": STANDARD | TWO_STAGE,
+    "default, standard": STANDARD,
+    "default, two-stage": TWO_STAGE,
     "default": {},
 }
 METRICS = ("swd", "fid[random]")
@@ -69,16 +72,18 @@ def plot(curves: dict, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
-    size = (4.6 * len(METRICS), 3.2 * len(curves))
+    size = (4.6 * len(METRICS), 3.2 * len(curves) + 0.6)
     figure, axes = pyplot.subplots(len(curves), len(METRICS), figsize=size, squeeze=False, layout="constrained")
     for row, (data, forms) in zip(axes, curves.items()):
         for axis, metric in zip(row, METRICS):
             for form, points in forms.items():
                 axis.plot([m for m, _, _ in points], [v[metric] for _, _, v in points], marker=".", label=form)
             axis.set(title=data, xlabel="minutes of training", ylabel=metric, yscale="log")
-        row[-1].legend()
+            for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+                ticks(ticker.LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 1)))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(path, dpi=120)
 
 

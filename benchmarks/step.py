@@ -33,10 +33,10 @@ def ours(
     precision: str = "auto",
     seconds: float = 4.0,
 ) -> dict:
-    """The bare step on a constant batch: no data, no observers."""
+    """The bare step of the standard networks, as the peers have them, on a constant batch: no data, no observers."""
     from pggan_tf import config as configs
 
-    settings = {"target_res": resolution, "loss": loss, "update": update, "precision": precision}
+    settings = {"target_res": resolution, "conv": "standard", "loss": loss, "update": update, "precision": precision}
     config = configs.complete(configs.Config(batch={4: batch}, **settings))
     step = measure.bare_step(config, seconds=seconds)
     return {**step, "gflop_per_image": step["gflop"] / batch}
@@ -65,6 +65,7 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
         config = configs.complete(
             configs.Config(
                 target_res=resolution,
+                conv="standard",
                 batch={4: batch},
                 fade_images={4: 0},
                 stable_images={4: 0, resolution: images},

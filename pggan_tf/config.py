@@ -15,7 +15,7 @@ from pggan_tf import growth, metrics, networks, objectives, tasks
 from pggan_tf.errors import UserError, nearest
 from pggan_tf.pixels import FILTERS
 
-VERSION = 1
+VERSION = 2
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 XLA = ("auto", "on", "off")
@@ -90,7 +90,9 @@ class Config:
     fmap_max: int = option(128, "feature maps at most", least=1)
     latent_size: int = option(128, "numbers that an image is generated from", least=1)
     stddev_group: int = option(4, "images whose spread the discriminator sees; 1 turns it off", least=1)
-    conv: str = option("standard", "3x3 convolutions of progressive", ("standard", "separable"))
+    conv: str | None = option(
+        None, "3x3 convolutions of progressive  [separable; standard with --spectral]", ("standard", "separable")
+    )
     generator_norm: str | None = option(None, "normalisation in the generator", ("pixel", "batch", "group", "none"))
     discriminator_norm: str | None = option(None, "normalisation in the discriminator", ("batch", "group", "none"))
     spectral: str = option("none", "spectrally normalised layers of the discriminator", ("none", "down", "all"))
@@ -309,6 +311,9 @@ def from_dict(values: Mapping) -> Config:
     version = values.pop("version", VERSION)
     if not isinstance(version, int) or version > VERSION:
         raise UserError(f"config of version {version}: this pggan-tf reads up to version {VERSION}. Update pggan-tf.")
+    if version == 1:  # where every network's config said standard, and growing ones were by default
+        grows = values.get("network", Config.network) == "progressive"
+        values["conv"] = values.get("conv", "standard") if grows else None
     if unknown := [k for k in values if k not in FIELDS]:
         raise UserError(f"config field {unknown[0]}: not known; {nearest(unknown[0], FIELDS)}")
     return Config(**{k: parse(k, v) for k, v in values.items()})
@@ -591,7 +596,8 @@ def complete(config: Config) -> Config:
     _check_networks(config, kind)
     _check_objective(config)
     resolutions = _resolutions(config, kind)
-    changes = {name: value for name, value in kind.usual.items() if getattr(config, name) is None}
+    usual = kind.usual | ({"conv": "standard"} if "conv" in kind.usual and config.spectral != "none" else {})
+    changes = {name: value for name, value in usual.items() if getattr(config, name) is None}
     if config.content_weight is None:
         changes["content_weight"] = objectives.CONTENT[config.content]
     changes |= {"resolutions": resolutions, "target_res": resolutions[-1], **_penalty(config, kind)}

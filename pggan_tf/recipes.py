@@ -14,6 +14,7 @@ _PAPER = {
     "fmap_base": 8192,
     "fmap_max": 512,
     "latent_size": 512,
+    "conv": "standard",
     "loss": "wgan-gp",
     "update": "two-stage",
     "learning_rate": {4: 1e-3, 1024: 1.5e-3},
@@ -92,6 +93,7 @@ RECIPES: dict[str, dict] = {
     "pegasus": {
         "channels": 1,
         "resolutions": (4, 8, 16, 32, 96),
+        "conv": "standard",
         "loss": "lsgan",
         "lsgan_targets": (-1.0, 1.0, 0.0),
         "generator_norm": "batch",
@@ -106,9 +108,16 @@ RECIPES: dict[str, dict] = {
     },
     # Faces to 256 pixels: mean squared error without batch normalisation won over cross-entropy with it. (There, statistics were
     # averaged over batches with momentum 0.8; here they are measured with the weights as they are, see BatchNorm.)
-    "faces-mse": {"target_res": 256, "loss": "mse", "update": "two-stage", "learning_rate": {4: 1e-3}},
+    "faces-mse": {
+        "target_res": 256,
+        "conv": "standard",
+        "loss": "mse",
+        "update": "two-stage",
+        "learning_rate": {4: 1e-3},
+    },
     "faces-bce-bn": {
         "target_res": 256,
+        "conv": "standard",
         "loss": "nonsaturating",
         "generator_norm": "batch",
         "discriminator_norm": "batch",

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from pggan_tf import config as configs
-from pggan_tf import recipes
+from pggan_tf import networks, recipes
 from pggan_tf.config import Config
 from pggan_tf.errors import UserError
 
@@ -22,6 +22,8 @@ def test_every_recipe_is_complete_and_has_a_schedule(name):
     phases = configs.schedule(config)
     assert phases[-1].resolution == config.target_res == config.resolutions[-1]
     open_fields = {f for f in configs.FIELDS if getattr(config, f) is None}
+    if "conv" not in networks.NETWORKS[config.network].structure:
+        open_fields.remove("conv")
     assert open_fields <= {
         "data",
         "init_from",
@@ -134,6 +136,22 @@ def test_what_does_not_go_together(changes, message):
 def test_an_unbounded_critic_is_clipped():
     assert configs.complete(configs.Config(network="dcgan", loss="wgan-gp", penalty="none")).weight_clip == 0.01
     assert configs.complete(configs.Config(network="dcgan", loss="wgan-gp")).weight_clip is None
+
+
+def test_convolutions_are_separable_where_nothing_speaks_against_it():
+    conv = lambda **changes: configs.complete(dataclasses.replace(recipes.recipe("pggan"), **changes)).conv
+    assert conv() == conv(conv="separable") == "separable"
+    assert conv(conv="standard") == conv(spectral="all") == "standard"
+    assert conv(network="dcgan") is None
+    published = ("pggan-paper", "pegasus", "faces-mse", "faces-bce-bn")
+    assert {configs.complete(recipes.recipe(name)).conv for name in published} == {"standard"}
+
+
+def test_configs_of_the_first_version_keep_their_convolutions():
+    old = {"version": 1, "target_res": 32}
+    assert configs.complete(configs.from_dict(old)).conv == "standard"
+    assert configs.complete(configs.from_dict(old | {"conv": "separable"})).conv == "separable"
+    assert configs.complete(configs.from_dict(old | {"network": "dcgan", "conv": "standard"})).conv is None
 
 
 def test_batches_of_stages_that_are_not_grown_through_do_not_matter():

@@ -83,5 +83,6 @@ def test_what_gpus_are_given(monkeypatch):
         configs.complete(configs.Config(target_res=8, conv="separable", xla="off")), alone, said.append
     )
     assert not made and "to rounding, not to the last bit" in said[0]
+    session._check_devices(configs.complete(configs.Config(target_res=8, conv="standard")), alone, said.append)
     session._check_devices(configs.complete(configs.Config(target_res=8)), alone, said.append)
-    assert made and len(said) == 1
+    assert len(made) == 2 and len(said) == 1

@@ -40,7 +40,7 @@ NETWORKS: dict[str, Kind] = {
     "progressive": Kind(
         ("generate",),
         True,
-        {"generator_norm": "pixel", "discriminator_norm": "none"},
+        {"generator_norm": "pixel", "discriminator_norm": "none", "conv": "separable"},
         (*_TAPERED, "latent_size", "generator_norm", "conv"),
         (*_TAPERED, "stddev_group", "minibatch", "discriminator_norm", "spectral", "conv"),
         "progressive",
