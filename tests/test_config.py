@@ -139,7 +139,9 @@ def test_an_unbounded_critic_is_clipped():
 
 
 def test_convolutions_are_separable_where_nothing_speaks_against_it():
-    conv = lambda **changes: configs.complete(dataclasses.replace(recipes.recipe("pggan"), **changes)).conv
+    def conv(**changes):
+        return configs.complete(dataclasses.replace(recipes.recipe("pggan"), **changes)).conv
+
     assert conv() == conv(conv="separable") == "separable"
     assert conv(conv="standard") == conv(spectral="all") == "standard"
     assert conv(network="dcgan") is None
