@@ -277,7 +277,7 @@ def soak(minutes: float, seed: int, folder: Path, library: str | None, say=print
                     "SIGKILL": (-9,),
                     "SIGKILL at the start": (-9,),
                     "SIGTERM": (143, -15),
-                    "disk": (1, 2),
+                    "disk": (1, 75),
                     "clock": (-9,),
                 }
                 assert code == 0 or code in expected.get(event, ()), f"{event}: exit {code}\n{child.said()}"

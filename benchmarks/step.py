@@ -32,11 +32,12 @@ def ours(
     update: str = "two-stage",
     precision: str = "auto",
     seconds: float = 4.0,
+    conv: str | None = "standard",
 ) -> dict:
-    """The bare step of the standard networks, as the peers have them, on a constant batch: no data, no observers."""
+    """The bare step on a constant batch: no data, no observers. conv: standard, as the peers have them; None: the default."""
     from pggan_tf import config as configs
 
-    settings = {"target_res": resolution, "conv": "standard", "loss": loss, "update": update, "precision": precision}
+    settings = {"target_res": resolution, "conv": conv, "loss": loss, "update": update, "precision": precision}
     config = configs.complete(configs.Config(batch={4: batch}, **settings))
     step = measure.bare_step(config, seconds=seconds)
     return {**step, "gflop_per_image": step["gflop"] / batch}
@@ -58,14 +59,13 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
         def tick(self, run, stats):
             self.marks.append((run.images_seen, time.perf_counter()))
 
-    bare = ours(resolution, batch, "nonsaturating-r1", "one-stage", seconds=1)["images_per_second"]
+    bare = ours(resolution, batch, "nonsaturating-r1", "one-stage", seconds=1, conv=None)["images_per_second"]
     with tempfile.TemporaryDirectory() as folder:
         build.build(prepare.job(["portraits"], resolution, count=4000), f"{folder}/shards")
         images = int(bare * seconds)
         config = configs.complete(
             configs.Config(
                 target_res=resolution,
-                conv="standard",
                 batch={4: batch},
                 fade_images={4: 0},
                 stable_images={4: 0, resolution: images},
@@ -100,9 +100,9 @@ def _torch(**arguments) -> float:
 
 BATCHES = {4: 64, 8: 64, 16: 32, 32: 16, 64: 16, 128: 16}
 PEERS = {"PyTorch, float32": False, "PyTorch, autocast bfloat16, channels_last": True}
-EXPLAINED = """WGAN-GP, two-stage, fmap-base 2048, fmap-max 128; the median of {rounds} rounds in which all forms take turns, on {cores} cores of {cpu}. Its
-convolution peak, the fastest of a few large convolutions: {float32:,.0f} GFLOP/s in float32, {bfloat16:,.0f} in bfloat16. `executed` counts the
-operations of convolutions and matrix products that the step's graph executes."""
+EXPLAINED = """WGAN-GP, two-stage, standard convolutions, fmap-base 2048, fmap-max 128; the median of {rounds} rounds in which all forms take
+turns, on {cores} cores of {cpu}. Its convolution peak, the fastest of a few large convolutions: {float32:,.0f} GFLOP/s in float32,
+{bfloat16:,.0f} in bfloat16. `executed` counts the operations of convolutions and matrix products that the step's graph executes."""
 
 
 def peaks() -> dict[str, float]:
@@ -170,9 +170,9 @@ def main(resolution: int, batch: int, rounds: int, every: bool, out: str | None,
         for r, b in ((4, 64), (32, 16)):
             pairs = [
                 (
-                    measure.in_process(ours, resolution=r, batch=b, loss="nonsaturating-r1", update="one-stage")[
-                        "images_per_second"
-                    ],
+                    measure.in_process(
+                        ours, resolution=r, batch=b, loss="nonsaturating-r1", update="one-stage", conv=None
+                    )["images_per_second"],
                     measure.in_process(whole_training, resolution=r, batch=b),
                 )
                 for _ in range(rounds)

@@ -93,7 +93,7 @@ def _training(source: Source, which: str) -> list[str]:
     stages = " -> ".join(map(str, dict.fromkeys(phase.resolution for phase in configs.schedule(config))))
     parameters = source.network.count_params()
     return [
-        f"- recipe {config.recipe}, network {config.network}, {parameters:,} parameters, stages {stages} px",
+        f"- recipe {config.recipe}, network {configs.network_in_words(config)}, {parameters:,} parameters, stages {stages} px",
         f"- loss {config.loss}, {config.update} updates, {source.images_seen():,} images seen, seed {config.seed}",
         f"- {environment['precision']} on {', '.join(environment['gpus']) or environment['cpu']}, "
         f"TensorFlow {environment['packages']['tensorflow']}, Keras {environment['packages']['keras']}, commit {(environment['commit'] or 'unknown')[:12]}",

@@ -89,15 +89,19 @@ class Source:
 def _photos(folder: Path, size: int) -> np.ndarray:
     from preprocessing import decode
 
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in decode.EXTENSIONS)[:PHOTOS]
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in decode.EXTENSIONS and p.name[0] != ".")[:PHOTOS]
     if not files:
         raise UserError(
             f"--representative {folder}: no images found. Expected a folder of {', '.join(decode.EXTENSIONS)}."
         )
-    try:
-        return np.stack([decode.square(decode.photo(p.read_bytes()), size) for p in files])
-    except decode.Unreadable as error:
-        raise UserError(f"--representative {folder}: an image cannot be used: {error}.") from None
+
+    def image(path: Path) -> np.ndarray:
+        try:
+            return decode.square(decode.photo(path.read_bytes()), size)
+        except decode.Unreadable as error:
+            raise UserError(f"--representative {folder}: {path.name} cannot be used ({error}). Remove it.") from None
+
+    return np.stack([image(p) for p in files])
 
 
 def drawn(size: int) -> np.ndarray:

@@ -33,7 +33,7 @@ def saved(run: Path) -> list[Path]:
 def write(path: Path, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
     """Raises OSError, and leaves no trace, where the disk does not take it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as partial, partial.open("wb") as file:
+    with whole(path, alone=True) as partial, partial.open("wb") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             archive.writestr(_META, json.dumps({**meta, "arrays": sorted(arrays)}))
             for name, array in arrays.items():

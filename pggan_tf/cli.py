@@ -222,17 +222,17 @@ def _data(config: configs.Config, folder: Path | None, cache: str | None, dry_ru
 
     tracking.check(config.log)
     begun = folder and (folder / run.CONFIG).is_file()
-    claimed = folder and not begun and not dry_run
-    was_there = folder and folder.exists()
-    if claimed:
+    if folder and not begun and not dry_run:
+        if not folder.exists():
+            click.get_current_context().call_on_close(lambda: _remove_empty(folder))
         run.claim(folder)
-    try:
-        return _shards_again(config, run.read(folder)[1], cache, moved=False) if begun else _shards(config, cache)
-    except UserError:
-        if claimed and not was_there:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
+    return _shards_again(config, run.read(folder)[1], cache, moved=False) if begun else _shards(config, cache)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Of what is refused or stopped before it has begun, nothing stays."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _shards_again(config: configs.Config, environment: dict, cache: str | None, moved: bool):
@@ -359,6 +359,7 @@ def main(arguments: list[str] | None = None, command: click.Command = cli) -> in
         click.echo(f"error: {message}", err=True)
         return 2
     except click.Abort:
+        click.echo("stopped by Ctrl-C", err=True)
         return 130
     except UserError as error:
         click.echo(f"error: {error}", err=True)

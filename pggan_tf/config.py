@@ -309,11 +309,14 @@ def from_dict(values: Mapping) -> Config:
     """A config out of JSON. Refuses unknown fields and newer versions."""
     values = dict(values)
     version = values.pop("version", VERSION)
-    if not isinstance(version, int) or version > VERSION:
+    if type(version) is not int or version < 1:
+        raise UserError(f"config of version {version!r}: expected 1 to {VERSION}.")
+    if version > VERSION:
         raise UserError(f"config of version {version}: this pggan-tf reads up to version {VERSION}. Update pggan-tf.")
-    if version == 1:  # where every network's config said standard, and growing ones were by default
-        grows = values.get("network", Config.network) == "progressive"
-        values["conv"] = values.get("conv", "standard") if grows else None
+    if version == 1:  # where every network's config said standard, which the growing ones alone were
+        network = networks.NETWORKS.get(str(values.get("network", Config.network)))
+        conv = values.get("conv") or "standard"
+        values["conv"] = None if conv == "standard" and network and "conv" not in network.structure else conv
     if unknown := [k for k in values if k not in FIELDS]:
         raise UserError(f"config field {unknown[0]}: not known; {nearest(unknown[0], FIELDS)}")
     return Config(**{k: parse(k, v) for k, v in values.items()})
@@ -424,7 +427,7 @@ def _check_networks(config: Config, kind: networks.Kind) -> None:
         raise UserError(f"--discriminator-norm group: --network {config.network} takes batch or none.")
     if config.conv == "separable" and config.spectral != "none":
         raise UserError(
-            "--spectral with --conv separable: it would leave half of each convolution out. Give one of them."
+            "--spectral with --conv separable: it would leave half of each convolution out. Give --conv standard, or no --spectral."
         )
 
 
@@ -588,6 +591,11 @@ _OF_DISCRIMINATORS = (
 )
 
 
+def _usual(config: Config, kind: networks.Kind) -> dict[str, str]:
+    """Values of fields that are None."""
+    return kind.usual | ({"conv": "standard"} if "conv" in kind.usual and config.spectral != "none" else {})
+
+
 def complete(config: Config) -> Config:
     """Works out what was left open and refuses what cannot run. The result's tables list every resolution."""
     kind = networks.NETWORKS[config.network]
@@ -596,8 +604,7 @@ def complete(config: Config) -> Config:
     _check_networks(config, kind)
     _check_objective(config)
     resolutions = _resolutions(config, kind)
-    usual = kind.usual | ({"conv": "standard"} if "conv" in kind.usual and config.spectral != "none" else {})
-    changes = {name: value for name, value in usual.items() if getattr(config, name) is None}
+    changes = {name: value for name, value in _usual(config, kind).items() if getattr(config, name) is None}
     if config.content_weight is None:
         changes["content_weight"] = objectives.CONTENT[config.content]
     changes |= {"resolutions": resolutions, "target_res": resolutions[-1], **_penalty(config, kind)}
@@ -663,6 +670,11 @@ def data_channels(config: Config) -> int:
     return 6 if config.task == "translate" else config.channels
 
 
+def network_in_words(config: Config) -> str:
+    separable = ["separable"] if config.conv == "separable" else []
+    return ", ".join([config.network, *separable, *(["conditional"] if config.conditional else [])])
+
+
 def network_options(config: Config, classes: typing.Sequence[str]) -> dict:
     """What networks.generator and networks.discriminator take of a completed config. classes: those of the data."""
     if config.conditional and not classes:
@@ -678,5 +690,5 @@ def network_options(config: Config, classes: typing.Sequence[str]) -> dict:
     }
     kind = networks.NETWORKS[config.network]
     fields = [f for f in ("resolutions", *kind.structure) if f not in names]
-    # A config.json from before a field was there does not have it.
-    return names | {f: kind.usual.get(f) if getattr(config, f) is None else getattr(config, f) for f in fields}
+    usual = _usual(config, kind)  # a config.json from before a field was there does not have it
+    return names | {f: usual.get(f) if getattr(config, f) is None else getattr(config, f) for f in fields}

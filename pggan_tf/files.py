@@ -1,24 +1,34 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, whatever ends the process. (After a power cut, only what is synced besides, as
+checkpoints are.)"""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 PARTIAL = ".partial-"  # how the names of unfinished files begin; a process that is killed leaves one
+# As a regular expression, all of what stands before the name that they will have.
+PARTIAL_OF = rf"{PARTIAL}(?:[0-9a-f]{{8}}-)?"
+
+
+def partial_name(path: str | Path) -> Path:
+    """Where to write what is to become `path`: beside it, with the same ending, and a name that no other writer has."""
+    path = Path(path)
+    return path.with_name(f"{PARTIAL}{secrets.token_hex(4)}-{path.name}")
 
 
 @contextlib.contextmanager
-def whole(path: str | Path, shared: bool = False) -> Iterator[Path]:
-    """Yields where to write: beside `path`, with the same ending. At the end that takes the place of `path`; if something is raised,
-    it is removed, and what was there before stays. shared: several processes may write it at the same time."""
+def whole(path: str | Path, alone: bool = False) -> Iterator[Path]:
+    """Yields where to write. At the end that takes the place of `path`; if something is raised, it is removed, and what was there
+    before stays. alone: nobody else writes it at the same time; then what a killed process has left is written over."""
     path = Path(path)
-    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}" if shared else f"{PARTIAL}{path.name}")
+    partial = path.with_name(f"{PARTIAL}{path.name}") if alone else partial_name(path)
     try:
         yield partial
         partial.replace(path)
-    finally:
+    except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+        raise

@@ -38,8 +38,10 @@ def asked(
             f"--minutes and {configs.flag(min(plan))}: give one of them. --minutes plans the images itself."
         )
     if given.get("recipe") not in recipes.PIPELINES:
-        base = configs.load(config_file) if config_file else recipes.recipe(given.get("recipe", Config.recipe))
-        return [_completed(base, given if config_file else _with_what_is_there(base, given, cache, own_folder))]
+        if config_file:
+            return [_completed(configs.load(config_file), given)]
+        base = _with_their_networks(recipes.recipe(given.get("recipe", Config.recipe)), given, own_folder)
+        return [_completed(base, _with_what_is_there(base, given, cache, own_folder))]
     given = dict(given)
     parts, wanted = recipes.PIPELINES[given.pop("recipe")], []
     size, minutes = given.pop("target_res", recipes.PIPELINE_RES), given.pop("minutes", None)
@@ -49,8 +51,9 @@ def asked(
             {"minutes": minutes * part.share} if minutes else {}
         )
         base = dataclasses.replace(recipes.recipe(part.recipe), **part.settings)
-        theirs = own_folder and own_folder / part.recipe
-        wanted.append(_completed(base, _with_what_is_there(base, configs.taken_by(base, given) | own, cache, theirs)))
+        theirs, taken = own_folder and own_folder / part.recipe, configs.taken_by(base, given) | own
+        base = _with_their_networks(base, taken, theirs)
+        wanted.append(_completed(base, _with_what_is_there(base, taken, cache, theirs)))
     return wanted
 
 
@@ -76,6 +79,24 @@ def _with_what_is_there(recipe: Config, given: dict, cache: str | None, own_fold
     return given
 
 
+def _with_their_networks(recipe: Config, given: dict, own_folder: Path | None) -> Config:
+    """With --init-from: what neither the recipe nor an option says of the networks is as it is there. In a --run that was begun when
+    the defaults were others, it is as it was then."""
+    from pggan_tf.training import run
+
+    begun = bool(own_folder) and (own_folder / run.CONFIG).is_file()
+    source = own_folder if begun else given.get("init_from")
+    if not source or not (Path(source) / run.CONFIG).is_file():
+        return recipe
+    theirs, environment = run.read(source)
+    former = environment.get("asked", {}).get("version", configs.VERSION) < configs.VERSION
+    if begun and not former and "init_from" not in given or given.get("network", recipe.network) != theirs.network:
+        return recipe
+    structure = (n for n in networks.NETWORKS[theirs.network].structure if n in configs.FIELDS and n not in given)
+    unsaid = (n for n in structure if getattr(recipe, n) == configs.FIELDS[n].default)
+    return dataclasses.replace(recipe, **{n: getattr(theirs, n) for n in unsaid})
+
+
 def _completed(base: Config, given: dict) -> Config:
     config = configs.complete(_replaced(base, given))
     configs.check_read(config, given)
@@ -84,6 +105,11 @@ def _completed(base: Config, given: dict) -> Config:
 
 def _replaced(config: Config, given: dict) -> Config:
     """Options over a config. A size that is given replaces the one worked out before, in a config.json."""
+    if (network := given.get("network", config.network)) != config.network:
+        before, after = networks.NETWORKS[config.network], networks.NETWORKS[network]
+        # What was worked out for the former network, or what the new one does not have.
+        theirs = (n for n, usual in before.usual.items() if getattr(config, n) == usual or n not in after.structure)
+        given = {**dict.fromkeys(theirs), **given}
     if "target_res" in given and "resolutions" not in given:
         given = {**given, "resolutions": None}
     if "resolutions" in given and "target_res" not in given:

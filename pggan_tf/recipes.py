@@ -124,6 +124,7 @@ RECIPES: dict[str, dict] = {
         "update": "two-stage",
         "learning_rate": {4: 1e-3},
     },
+    # Time-efficient PGGAN's convolutions, which are pggan's by now: whatever the default will be, this name keeps them.
     "pggan-separable": {"conv": "separable"},
     # Progressive Pegasus' second network: gray to colour at full resolution.
     "recolor": {

@@ -597,7 +597,7 @@ def comparison(runs: Sequence[Run]) -> dict[str, list[str]]:
     rows: dict[str, list[str]] = {
         "recipe": [r.config.recipe for r in runs],
         "data": [f"{data_name(r)}, {r.environment['dataset']['images']:,}" for r in runs],
-        "network": [r.config.network + (", conditional" if r.config.conditional else "") for r in runs],
+        "network": [configs.network_in_words(r.config) for r in runs],
         "loss": [r.config.loss for r in runs],
         "update": [r.config.update for r in runs],
         "resolution": [f"{r.config.target_res} px" for r in runs],

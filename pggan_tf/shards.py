@@ -143,7 +143,7 @@ class Writer:
         arrays = {str(r): pixels.block_mean(full, size // r) for r in self.resolutions if r <= size}
         if self.classes:
             arrays[LABELS] = np.array(labels, np.int64)
-        with whole(self.folder / name) as partial:
+        with whole(self.folder / name, alone=True) as partial:
             (np.savez_compressed if self.compress else np.savez)(partial, **arrays)
             digest = _sha256(partial)
         self._shards.append({"file": name, "images": len(labels), "sha256": digest, "largest": size})
@@ -177,7 +177,7 @@ class Writer:
             tuple(self._shards),
             skipped,
         )
-        with whole(self.folder / MANIFEST) as partial:
+        with whole(self.folder / MANIFEST, alone=True) as partial:
             partial.write_text(json.dumps(asdict(manifest), indent=1))
         return manifest
 

@@ -136,7 +136,7 @@ class _Assembly:
             "kept": self.summary.kept,
             "dropped": dict(self.summary.dropped),
         }
-        with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+        with whole(path, alone=True) as partial, partial.open("w", encoding="utf-8") as file:
             file.write(json.dumps(head, indent=1)[:-2] + ',\n "dropped_images": [')
             for i, line in enumerate(self.lines):
                 file.write(("," if i else "") + "\n  " + line.decode().rstrip())

@@ -98,7 +98,7 @@ def _content(source: Joined, root: Path) -> str:
     content = part.content()
     try:
         seen.parent.mkdir(parents=True, exist_ok=True)
-        with whole(seen, shared=True) as partial:
+        with whole(seen) as partial:
             partial.write_text(content)
     except OSError as error:
         raise _unwritable(root, error) from None

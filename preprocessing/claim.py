@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pggan_tf import shards
 from pggan_tf.errors import UserError
-from pggan_tf.files import PARTIAL, whole
+from pggan_tf.files import PARTIAL_OF, whole
 from preprocessing import storage
 from preprocessing.job import Job
 from preprocessing.sources import Joined
@@ -19,7 +19,7 @@ from preprocessing.sources import Joined
 UNFINISHED = ".unfinished"
 REPORT, CONTACT_SHEET = "report.json", "contact.png"
 TRAIN, VALIDATION = "train", "validation"
-_OURS = re.compile(rf"({PARTIAL})?(shard-\d+\.npz|{shards.MANIFEST}|{REPORT}|{CONTACT_SHEET})|{UNFINISHED}")
+_OURS = re.compile(rf"({PARTIAL_OF})?(shard-\d+\.npz|{shards.MANIFEST}|{REPORT}|{CONTACT_SHEET})|{UNFINISHED}")
 
 
 def parts(out: Path) -> list[Path]:
@@ -105,7 +105,7 @@ def claim(job: Job, out: Path, resume: bool, overwrite: bool, wait: bool, say, s
                 path.unlink()
         theirs = None
     if theirs is None:
-        with whole(unfinished / "job.json") as partial:
+        with whole(unfinished / "job.json", alone=True) as partial:
             partial.write_text(json.dumps(mine))
         return job
     return _as_begun(job, out, mine, theirs, say)

@@ -186,6 +186,18 @@ def test_workers_that_were_started_otherwise_are_refused(alone, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_workers_of_unlike_versions_are_refused(monkeypatch):
+    chief = clusters.Cluster(("a:1", "b:1"), 0)
+    for theirs, words in (
+        ({"pggan-tf": "0.1", "--conv": "standard"}, "pggan-tf is 0.1 there, and 0.2"),
+        ({"pggan-tf": "0.2"}, "--conv is not known there, and standard"),
+        ({"pggan-tf": "0.2", "--conv": "standard", "--new": 1}, "--new is 1 there, and not known"),
+    ):
+        monkeypatch.setattr(chief, "everyone", lambda value, theirs=theirs: [value, theirs])
+        with pytest.raises(UserError, match=words):
+            chief.agree(**{"pggan-tf": "0.2", "--conv": "standard"})
+
+
 HANGING = """
 import sys, time
 from pggan_tf.training import cluster as clusters

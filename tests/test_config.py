@@ -118,7 +118,7 @@ def test_a_penalty_that_is_asked_for_has_a_weight(loss, penalty):
         ({"network": "dcgan", "resolutions": (48,)}, "a power of two"),
         ({"network": "dcgan", "loss": "wgan-gp", "discriminator_norm": "batch"}, "each sample's own gradient"),
         ({"augment": "ada", "loss": "wgan-gp"}, "no sign to go by"),
-        ({"conv": "separable", "spectral": "all"}, "Give one of them"),
+        ({"conv": "separable", "spectral": "all"}, "Give --conv standard, or no --spectral"),
         ({"network": "dcgan", "conv": "separable"}, "--network dcgan does not have it"),
         ({"minibatch": "discrimination", "batch": {4: 1}}, "compares the images of a batch"),
         ({"loss": "wgan"}, "nothing bounds the critic. Give --penalty gp"),
@@ -189,3 +189,15 @@ def test_options_that_nothing_would_read_are_refused(recipe, given, words):
     with pytest.raises(UserError, match=words):
         configs.check_read(config, given)
     configs.check_read(config, ["learning_rate", "batch", "loss", "target_res", "stable_images"])
+
+
+@pytest.mark.parametrize("network", ["dcgan", "progressive"])
+def test_version_1_without_convolutions(network):
+    old = {"version": 1, "network": network, "conv": None, "target_res": 32}
+    assert configs.complete(configs.from_dict(old)).conv == (None if network == "dcgan" else "standard")
+
+
+@pytest.mark.parametrize("version", [0, -3, True, "1", None, 1.0, configs.VERSION + 1])
+def test_versions_that_are_none(version):
+    with pytest.raises(UserError, match="Update pggan-tf" if version == configs.VERSION + 1 else "expected 1 to"):
+        configs.from_dict({"version": version})

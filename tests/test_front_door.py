@@ -278,9 +278,9 @@ def test_transfer_to_a_higher_resolution(undisturbed, tmp_path):
     # What had been trained does not grow again.
     assert re.search(r"phase 1/3: 8px stable", out) and "4px" not in out.split("phase 1/3")[1]
     code, out, err = train(
-        *TINY, "--fmap-max", "8", "--target-res", "16", "--init-from", undisturbed, "--runs", tmp_path / "other"
+        *TINY, "--fmap-max", "8", "--target-res", "16", "--init-from", undisturbed, "--run", tmp_path / "other"
     )
-    refused((code, out, err), "--init-from", "there and .* here", "--fmap-max")
+    refused((code, out, err), "--init-from", "there and 8 here", "give --fmap-max 16")
     assert not (tmp_path / "other").exists()
     refused(train(*TINY, "--resolutions", "4,16", "--init-from", undisturbed), "--init-from", "4, 8 px")
 
@@ -297,7 +297,8 @@ def test_transfer_is_planned_by_minutes(undisturbed):
 
 
 def test_resume_refuses_another_architecture_and_other_data(undisturbed, tmp_path, photos):
-    refused(train("--resume", undisturbed, "--fmap-max", "32"), "--fmap-max 32", "started with 16", "--init-from")
+    refused(train("--resume", undisturbed, "--fmap-max", "32"), "--fmap-max 32", "started with 16", "new run[.]")
+    refused(train("--resume", undisturbed, "--seed", "5"), "--seed 5", "started with 0", "new run, with --init-from")
     import shutil
 
     run = tmp_path / "run"

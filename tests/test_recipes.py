@@ -232,3 +232,50 @@ def test_few_photos_bring_few_grids():
         few = types.SimpleNamespace(count=lambda resolution, images=images: images)
         assert session.with_snapshots(config, 1.0, few).snapshot_images == every
     assert session.with_snapshots(config, None, few) is config
+
+
+GROWING = [name for name, values in recipes.RECIPES.items() if values.get("network", "progressive") == "progressive"]
+
+
+@pytest.mark.parametrize("name", [name for name in GROWING if name != "pegasus"])
+def test_growing_recipes_take_another_network(name, tmp_path):
+    given = {"network": "dcgan", "target_res": 32}
+    (config,) = options.asked(None, {"recipe": name, **given})
+    assert (config.network, config.conv) == ("dcgan", None)
+    (completed,) = options.asked(None, {"recipe": name, "target_res": 32})
+    run.write_json(tmp_path / "config.json", configs.to_dict(completed))
+    (again,) = options.asked(str(tmp_path / "config.json"), given)
+    assert (again.network, again.conv, again.generator_norm) == ("dcgan", None, "batch")
+    with pytest.raises(UserError, match="--conv separable: --network dcgan does not have it"):
+        options.asked(None, {"recipe": name, **given, "conv": "separable"})
+
+
+def test_baselines_grow_with_convolutions_of_their_own():
+    (config,) = options.asked(None, {"recipe": "dcgan", "network": "progressive"})
+    assert (config.conv, config.generator_norm) == ("separable", "pixel")
+
+
+def test_networks_of_other_weights_are_taken_over(tmp_path):
+    (theirs,) = options.asked(None, {"target_res": 16, "conv": "standard", "fmap_max": 64})
+    source = str(begun_by(theirs, tmp_path / "theirs"))
+    (config,) = options.asked(None, {"target_res": 32, "init_from": source})
+    assert (config.conv, config.fmap_max, config.target_res) == ("standard", 64, 32)
+    (config,) = options.asked(None, {"recipe": "pggan-paper", "target_res": 32, "init_from": source})
+    assert config.fmap_max == 512, "the recipe says so; that they do not go together is said when weights are read"
+    (config,) = options.asked(None, {"target_res": 32, "init_from": source, "fmap_max": 32})
+    assert (config.conv, config.fmap_max) == ("standard", 32)
+    # Begun from weights that are no longer there.
+    begun = begun_by(options.asked(None, {"target_res": 32, "init_from": source})[0], tmp_path / "begun")
+    (tmp_path / "theirs" / run.CONFIG).unlink()
+    (again,) = options.asked(None, {"target_res": 32, "init_from": source}, own_folder=begun)
+    assert (again.conv, again.fmap_max) == ("standard", 64)
+
+
+def test_a_run_goes_on_as_it_was_begun_when_defaults_were_others(tmp_path):
+    (theirs,) = options.asked(None, {"target_res": 16, "conv": "standard"})
+    begun = begun_by(theirs, tmp_path / "begun")
+    assert options.asked(None, {"target_res": 16}, own_folder=begun)[0].conv == "separable", "which is refused then"
+    old = configs.to_dict(theirs) | {"version": 1}
+    run.write_json(begun / run.ENVIRONMENT, {"asked": old})
+    assert options.asked(None, {"target_res": 16}, own_folder=begun)[0] == theirs
+    assert options.asked(None, {"target_res": 16, "conv": "separable"}, own_folder=begun)[0].conv == "separable"

@@ -124,6 +124,23 @@ def store(tmp_path, monkeypatch):
     return os.environ["MLFLOW_TRACKING_URI"]
 
 
+@NEEDS_MLFLOW
+def test_empty_variables_are_none(tmp_path, store, monkeypatch):
+    """Templates of jobs leave them empty."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    lines = []
+    observer, run = tracking.MLflow(), observed(tmp_path / "a", lines)
+    observer.begin(run)
+    observer.end(run)
+    assert not list(elsewhere.iterdir()) and not lines
+    [found] = logged(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert found["status"] == "FINISHED"
+
+
 def observed(folder, lines):
     """What an observer sees of a run in a folder without figures yet. lines: its log."""
     folder.mkdir()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf.errors import UserError
+from pggan_tf.files import partial_name
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".mts")
 # What videos are written as, and by which encoder.
@@ -24,7 +25,7 @@ class _Writer:
 
     def __init__(self, av, path: Path, picture, sounds, lying: bool):
         self.av, self.path, self.picture, self.lying = av, path, picture, lying
-        self.partial = path.with_name(f".partial.{path.name}")
+        self.partial = partial_name(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.container = av.open(str(self.partial), "w")
         try:

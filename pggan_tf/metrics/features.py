@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf.errors import UserError, nearest
+from pggan_tf.files import whole
 
 INCEPTION, RANDOM = "inception", "random"
 INCEPTION_URL = "https://storage.googleapis.com/download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
@@ -98,34 +99,35 @@ def weights_file(location: str, cache: Path, say: Callable[[str], None] = print)
     record = kept.with_name(f"{kept.name}.sha256")
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_name(f".{kept.name}.partial")
-        try:
-            with urllib.request.urlopen(address, timeout=30) as source, partial.open("wb") as file:
-                while piece := source.read(1 << 20):
-                    file.write(piece)
-                length = source.headers.get("Content-Length")
-                if length and file.tell() != int(length):
-                    raise OSError(f"broken off after {file.tell():,} of {int(length):,} bytes")
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"--features {INCEPTION}: {address} cannot be fetched ({getattr(error, 'reason', None) or error}). Give its "
-                f"{INCEPTION_FILE} by --inception-weights FILE, or take --features {RANDOM}, which is no FID."
-            ) from None
-        _check(partial, expected or (record.read_text().strip() if record.is_file() else ""), address, partial.unlink)
-        try:
-            inception(partial)  # a page of some portal must not become what later files are held against
-        except UserError as error:
-            partial.unlink()
-            raise UserError(f"{address}: what came is not the graph ({error}).") from None
-        if not expected and not record.is_file():
-            say(
-                f"{address} has sha256 {_sha256(partial)}: recorded, and held against no other; add #sha256=... to do that"
-            )
-        record.write_text(f"{_sha256(partial)}\n")
-        partial.replace(kept)
+        with whole(kept) as partial:
+            _fetch(address, partial)
+            _check(partial, expected or (record.read_text().strip() if record.is_file() else ""), address)
+            try:
+                inception(partial)  # a page of some portal must not become what later files are held against
+            except UserError as error:
+                raise UserError(f"{address}: what came is not the graph ({error}).") from None
+            digest = _sha256(partial)
+            if not expected and not record.is_file():
+                say(f"{address} has sha256 {digest}: recorded, and held against no other; add #sha256=... to do that")
+            record.write_text(f"{digest}\n")
     _check(kept, record.read_text().strip(), address, kept.unlink)
     _check(kept, expected, address)  # what is wrong here may be what was typed
     return kept
+
+
+def _fetch(address: str, out: Path) -> None:
+    try:
+        with urllib.request.urlopen(address, timeout=30) as source, out.open("wb") as file:
+            while piece := source.read(1 << 20):
+                file.write(piece)
+            length = source.headers.get("Content-Length")
+            if length and file.tell() != int(length):
+                raise OSError(f"broken off after {file.tell():,} of {int(length):,} bytes")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--features {INCEPTION}: {address} cannot be fetched ({getattr(error, 'reason', None) or error}). Give its "
+            f"{INCEPTION_FILE} by --inception-weights FILE, or take --features {RANDOM}, which is no FID."
+        ) from None
 
 
 def _check(file: Path, expected: str, address: str, discard: Callable[[], None] = lambda: None) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import importlib
 import json
 import math
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +18,7 @@ import numpy as np
 
 from pggan_tf import colour, pipeline, pixels, synthesis
 from pggan_tf.errors import UserError
-from pggan_tf.files import whole
+from pggan_tf.files import partial_name, whole
 from pggan_tf.metrics import METRICS, Figure, frechet, full_name, scratch, swd
 from pggan_tf.metrics.features import INCEPTION, Features
 from pggan_tf.shards import Shards
@@ -112,7 +111,7 @@ class Measured:
         mean, covariance = frechet.moments(self.features)
         self.give_back()
         if self.moments_file:
-            with whole(self.moments_file, shared=True) as partial:
+            with whole(self.moments_file) as partial:
                 np.savez(partial, mean=mean, covariance=covariance)
         return mean, covariance
 
@@ -149,10 +148,8 @@ class _FeatureTable:
         self.shapes = {p: (count, n) for p, n in zip(parts, (features.size, features.classes)) if n}
         self.files = {p: stem.with_name(f"{stem.name}-{p}.npy") for p in self.shapes} if stem else {}
         self.there = bool(stem) and all(file.is_file() for file in self.files.values())
+        self.partials = {part: partial_name(file) for part, file in self.files.items()}
         self.arrays = {}
-
-    def _partial(self, part: str) -> Path:
-        return self.files[part].with_name(f".{self.files[part].name}.{os.getpid()}.partial")
 
     def add(self, batch: np.ndarray) -> None:
         """uint8 [N, R, R, C]."""
@@ -160,7 +157,7 @@ class _FeatureTable:
             if not self.at:
                 shape = self.shapes[part]
                 if self.files:
-                    with self._partial(part).open("w+b") as file:
+                    with self.partials[part].open("w+b") as file:
                         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
                         np.lib.format.write_array_header_1_0(file, header)
                         file.flush()
@@ -175,14 +172,14 @@ class _FeatureTable:
         self.at += len(batch)
 
     def discard(self) -> None:
-        for part in self.files:
-            self._partial(part).unlink(missing_ok=True)
+        for partial in self.partials.values():
+            partial.unlink(missing_ok=True)
 
     def close(self) -> dict[str, np.ndarray]:
         for part, file in self.files.items():
             if not self.there:
                 self.arrays[part].flush()
-                self._partial(part).replace(file)
+                self.partials[part].replace(file)
             self.arrays[part] = np.load(file, mmap_mode="r")
         return self.arrays
 

@@ -193,11 +193,12 @@ class Cluster:
         """Refuses workers that were started otherwise than the chief."""
         first, *others = self.everyone(facts)
         for index, theirs in enumerate(others, 1):
-            for name, value in first.items():
-                if theirs[name] != value:
+            for name in dict.fromkeys((*first, *theirs)):
+                here, there = (facts.get(name, "not known") for facts in (first, theirs))
+                if here != there:
                     raise UserError(
-                        f"{self.name(index)}: {name} is {theirs[name]} there, and {value} with {self.name(0)}. "
-                        "Start all workers with the same options, on the same data."
+                        f"{self.name(index)}: {name} is {there} there, and {here} with {self.name(0)}. "
+                        "Start all workers with the same options, on the same data, by the same pggan-tf."
                     )
 
     def _say(self, index: int, value) -> None:
@@ -237,12 +238,7 @@ class Cluster:
             yield
         except _Gone as gone:
             raise Stopped(self._farewell(gone.args[0]), 1) from None
-        except (
-            tf.errors.UnavailableError,
-            tf.errors.AbortedError,
-            tf.errors.CancelledError,
-            tf.errors.InternalError,
-        ) as error:
+        except tf.errors.OpError as error:  # of many kinds; whether someone is gone decides
             deadline = time.monotonic() + GRACE_SECONDS / 2
             while (gone := self._lost()) is None and time.monotonic() < deadline:
                 time.sleep(_LOOK_SECONDS)

@@ -13,7 +13,7 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from pggan_tf import __version__
+from pggan_tf import __version__, networks
 from pggan_tf import config as configs
 from pggan_tf.errors import UserError
 from pggan_tf.files import whole
@@ -176,7 +176,23 @@ def check_same(folder: Path, asked: configs.Config, environment: dict, free: Col
         if name not in free and before != now:
             raise UserError(
                 f"{configs.flag(name)} {now}: the run in {folder} was begun with {before}, and is gone on with exactly. "
-                f"For other settings give another --run, with --init-from {folder} to start from its weights."
+                f"For others give another --run{_from_its_weights(then, name, folder)}."
+            )
+
+
+def _from_its_weights(config: configs.Config, name: str, folder: Path) -> str:
+    """How another value of a field may be had; weights go with the same networks alone."""
+    structure = ("task", "network", "conditional", *networks.NETWORKS[config.network].structure)
+    return "" if name in structure else f", with --init-from {folder} to start from its weights"
+
+
+def refuse_changes(folder: Path, config: configs.Config, given: dict, free: Collection[str]) -> None:
+    """Refuses options beside --resume that would make another run of it. free: fields that may differ."""
+    for name, value in given.items():
+        if name not in free and value != getattr(config, name):
+            raise UserError(
+                f"{configs.flag(name)} {value}: {folder} was started with {getattr(config, name)}, and --resume goes on exactly. "
+                f"For others start a new run{_from_its_weights(config, name, folder)}."
             )
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pggan_tf import checkpoint, growth, networks, pipeline
+from pggan_tf import __version__, checkpoint, growth, networks, pipeline
 from pggan_tf import config as configs
 from pggan_tf.config import Config
 from pggan_tf.errors import TryAgain, UserError
@@ -54,7 +54,9 @@ def _initial(config: Config, classes: Sequence[str], say) -> tuple[Config, dict]
         there, here = getattr(theirs, name), getattr(config, name)
         if there is not None and there != here:
             raise UserError(
-                f"--init-from {source}: {configs.flag(name)} is {there} there and {here} here. Weights only go with the same networks."
+                f"--init-from {source}: {configs.flag(name)} is {there} there and {here} here. Weights only go with the same networks: "
+                f"give {f'--no-{configs.flag(name)[2:]}' if there is False else configs.flag(name)}"
+                f"{'' if isinstance(there, bool) else f' {there}'}."
             )
     if config.conditional and (there := environment["dataset"]["classes"]) != list(classes):
         raise UserError(
@@ -113,7 +115,10 @@ def _check_devices(config: Config, strategy, say) -> None:
     if tf.config.list_logical_devices("GPU"):
         if config.conv == "separable" and not precision.by_xla(config, strategy):
             # TensorFlow has no depthwise convolution of this kind for GPUs, and would refuse to train.
-            say("separable convolutions on GPUs without XLA: a resumed run goes on to rounding, not to the last bit")
+            say(
+                "separable convolutions on GPUs without XLA: a resumed run goes on to rounding, not to the last bit; --conv standard "
+                "would do that"
+            )
         else:
             tf.config.experimental.enable_op_determinism()  # else a resumed run would differ in the last bits
     if config.xla == "on" and (devices > 1 or config.degrade):
@@ -202,7 +207,7 @@ def _start(
     _check_devices(config, strategy, say)
     policy = precision.policy(config.precision)
     options = {configs.flag(k): v for k, v in configs.to_dict(config).items() if k not in _PLACES}
-    cluster.agree(**options, policy=policy, checksum=shards.manifest.checksum)
+    cluster.agree(**{"pggan-tf": __version__}, **options, policy=policy, checksum=shards.manifest.checksum)
     measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics and cluster.chief else None
     arrays = None
     if config.init_from:
@@ -285,12 +290,7 @@ def resume(
     """
     folder = Path(folder)
     config, environment = runs.read(folder)
-    for name, value in changes.items():
-        if name not in FREE_ON_RESUME and value != getattr(config, name):
-            raise UserError(
-                f"{configs.flag(name)} {value}: {folder} was started with {getattr(config, name)}, and --resume goes on exactly. "
-                f"For other settings start a new run with --init-from {folder}."
-            )
+    runs.refuse_changes(folder, config, changes, FREE_ON_RESUME)
     config = dataclasses.replace(config, **{k: v for k, v in changes.items() if k in FREE_ON_RESUME})
     tracking.check(config.log)
     shards = shards_for(config, environment)

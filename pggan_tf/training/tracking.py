@@ -122,7 +122,7 @@ class MLflow:
         for name in ("mlflow", "alembic"):  # they tell of every table that they make
             logging.getLogger(name).setLevel(logging.WARNING)
         parent = self.folder.resolve().parent
-        address = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{parent / 'mlflow.db'}")
+        address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{parent / 'mlflow.db'}"
         # To MLflow the place of a database's files is whichever folder the command is typed in.
         artifacts = (parent / "mlartifacts").as_uri() if address.startswith("sqlite:") else None
         client = MlflowClient(address)
@@ -158,7 +158,7 @@ class MLflow:
             return None
 
     def _create(self, client, artifacts: str | None) -> str:
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         experiment = client.get_experiment_by_name(name)
         identity = experiment.experiment_id if experiment else client.create_experiment(name, artifacts)
         environment = json.loads((self.folder / ENVIRONMENT).read_text())
