@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import errno
 import glob
+import itertools
 import json
 import os
 import random
@@ -197,8 +198,8 @@ def differences(a: Path, b: Path) -> list[str]:
     ticks = [[json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()] for run in (a, b)]
     timing = ("seconds", "images_per_second")
     ticks = [[{k: v for k, v in line.items() if k not in timing} for line in lines] for lines in ticks]
-    if ticks[0] != ticks[1]:
-        found.append("stats.jsonl")
+    if unlike := [pair for pair in itertools.zip_longest(*ticks) if pair[0] != pair[1]]:
+        found.append(f"{len(unlike)} lines of stats.jsonl, the first {unlike[0][0]} there and {unlike[0][1]} here")
     return found
 
 

@@ -47,7 +47,7 @@ for number, settings in enumerate(json.loads(sys.argv[1])):
     worst = max(float(np.abs(one[n].astype(np.float64) - two[n]).max()) for n in compared)
     print(json.dumps({"worst": worst, "compared": len(compared) / len(one), "images": int(two["images_seen"]), "sums": [sums_one, sums_two]}))
 """
-WGAN = {"loss": "wgan-gp", "penalty": "none", "target_res": 8, "stddev_group": 1}
+WGAN = {"loss": "wgan-gp", "penalty": "none", "weight_clip": 0.5, "target_res": 8, "stddev_group": 1}
 DCGAN = {"network": "dcgan", "loss": "nonsaturating", "target_res": 8}
 IMAGES = {"stddev_group": 1, "pixel": "l1", "width": 4, "fmap_max": 8, "loss": "nonsaturating", "target_res": 16}
 

@@ -63,9 +63,10 @@ def build(config: Config, policy: str, classes: Sequence[str] = ()) -> GAN:
 
 
 def compiled(gan: GAN, phase: growth.Phase, strategy, xla: bool = False) -> Callable:
-    """(iterator, steps) -> (steps done, sums of their stats). Many steps per call: short ones would wait for Python.
+    """(iterator, steps, sums so far) -> (steps done, sums with their stats). Many steps per call: short ones would wait for Python.
 
-    Fewer than asked for are done only where too many in a row were skipped. xla: the step is compiled by XLA.
+    Fewer than asked for are done only where too many in a row were skipped. xla: the step is compiled by XLA. Sums go on where
+    the call before ended: they are the same to the last bit however many steps share a call, which depends on the machine's speed.
     """
 
     def one(batch):
@@ -76,19 +77,21 @@ def compiled(gan: GAN, phase: growth.Phase, strategy, xla: bool = False) -> Call
         one = tf.function(one, autograph=False, jit_compile=True)
 
     @tf.function(autograph=False, reduce_retracing=True)
-    def call(iterator, steps):
+    def call(iterator, steps, sums):
         def body(i, sums):
             stats = strategy.run(one, args=(next(iterator),))
-            return i + 1, sums + strategy.reduce(tf.distribute.ReduceOp.SUM, stats, axis=None)
+            stats = strategy.reduce(tf.distribute.ReduceOp.SUM, stats, axis=None)
+            return i + 1, sums + tf.cast(stats, tf.float64)
 
         def goes_on(i, _):
             return (i < steps) & (gan.skipped_in_a_row < SKIPS_IN_A_ROW)
 
-        return tf.while_loop(goes_on, body, (tf.constant(0), tf.zeros(len(STATS))), parallel_iterations=1)
+        return tf.while_loop(goes_on, body, (tf.constant(0), sums), parallel_iterations=1)
 
-    def called(iterator, steps):
-        count, sums = call(iterator, tf.constant(steps))
-        return int(count), dict(zip(STATS, map(float, sums.numpy())))
+    def called(iterator, steps, sums: Mapping[str, float] = types.MappingProxyType({})):
+        so_far = tf.constant([sums.get(k, 0.0) for k in STATS], tf.float64)
+        count, sums = call(iterator, tf.constant(steps), so_far)
+        return int(count), dict(zip(STATS, sums.numpy().tolist()))
 
     return called
 
@@ -414,7 +417,7 @@ class Run:
         self.speed = self.speeds[phase.part].images_per_second if phase.part in self.speeds else 0.0
         while self.images_seen < phase.end:
             begun = time.perf_counter()
-            count, sums = call(iterator, min(steps, self._steps_to_next_event(phase)))
+            count, window = call(iterator, min(steps, self._steps_to_next_event(phase)), self._window)
             received, taken = self._told(signals.received, time.perf_counter() - begun)
             self.images_seen += count * phase.images_per_step
             self.seconds += taken
@@ -425,7 +428,7 @@ class Run:
             elif self.cluster.chief:
                 self.log(f"{phase.name}: built in {taken:.1f} s")
             first = False
-            self._observe(phase, sums, count, taken)
+            self._observe(phase, window, count, taken)
             if received is not None:
                 signals.received = received
                 self.cluster.part()
@@ -454,12 +457,12 @@ class Run:
     def _measure_every(self, phase: growth.Phase) -> int:
         return measure_every(self.config, phase.resolution, self.phases[-1].end)
 
-    def _observe(self, phase: growth.Phase, sums: dict, count: int, taken: float) -> None:
+    def _observe(self, phase: growth.Phase, window: dict, count: int, taken: float) -> None:
         before = self.images_seen - count * phase.images_per_step
-        self._window = {k: self._window[k] + sums[k] for k in STATS}
+        means = {k: (window[k] - self._window[k]) / count for k in STATS}
+        self._window = window
         self._window_steps += count
         self._window_seconds += taken
-        means = {k: sums[k] / count for k in STATS}
         self.skipped = int(self.gan.skipped.numpy())
         self._tell("step", means)
         ended = self.images_seen >= phase.end
