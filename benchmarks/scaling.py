@@ -11,6 +11,7 @@ gradients of a network once all of them are there.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ import click
 
 from benchmarks import measure
 from pggan_tf import cli
+from pggan_tf.errors import UserError
 from pggan_tf.training import cluster as clusters
 
 MESSAGES_PER_STEP = 3  # the gradients of D, those of G, the figures for the log
@@ -51,23 +53,24 @@ def _config(resolution: int, batch: int):
     return configs.complete(configs.Config(target_res=resolution, batch={4: batch}))
 
 
-def alone(resolution: int, batch: int, threads: int, seconds: float) -> dict:
-    """The bare step of one process."""
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
+def alone(resolution: int, batch: int, cores: list[int], seconds: float) -> dict:
+    """The bare step of one process on these cores."""
+    os.sched_setaffinity(0, cores)  # not fewer threads: TensorFlow runs several operations at once, too
     return measure.bare_step(_config(resolution, batch), seconds=seconds)
 
 
-def worker(addresses: list[str], index: int, resolution: int, batch: int, threads: int, seconds: float) -> dict:
-    """images/s of the last phase's step in one of several processes that share a batch; and of the all-reduces alone, in ms."""
+def worker(
+    addresses: list[str], index: int, resolution: int, batch: int, cores: list[list[int]], seconds: float
+) -> dict:
+    """images/s of the last phase's step in one of several processes, each on its cores, that share a batch; and of the all-reduces
+    alone, in ms."""
+    os.sched_setaffinity(0, cores[index])
     import tensorflow as tf
 
     from pggan_tf import growth
     from pggan_tf.training import distribution, loop
     from pggan_tf.training import precision as precisions
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
     cluster = clusters.Cluster(tuple(addresses), index, 2.0)
     config, n = _config(resolution, batch), len(addresses)
     with distribution.joined("multiworker", cluster) as strategy:
@@ -161,19 +164,22 @@ def main(
 
     console = Console(width=110)
     shape = {"resolution": resolution, "batch": batch, "seconds": seconds}
-    whole = measure.in_process(alone, threads=0, **shape)
+    cores = sorted(os.sched_getaffinity(0))
+    whole = measure.in_process(alone, cores=cores, **shape)
     size = 4 * whole["parameters"]
     if step_ms is None:
-        half = measure.in_process(alone, threads=1, **shape)
-        two = together(2, threads=1, **shape)
-        table = Table(
-            box=None, title=f"here: {resolution} px, a batch of {batch} in all, {whole['policy']}", title_justify="left"
-        )
-        for name in ("processes", "threads each", "images/s", "relative"):
+        if len(cores) < 2:
+            raise UserError("one core: two processes would show nothing. Give --step-ms.")
+        n = len(cores) // 2
+        half = measure.in_process(alone, cores=cores[:n], **shape)
+        two = together(2, cores=[cores[:n], cores[n : 2 * n]], **shape)
+        table = Table(box=None)
+        for name in ("processes", "cores each", "images/s", "relative"):
             table.add_column(name, justify="right")
-        for row in ((1, 1, half), (1, "all", whole), (2, 1, two)):
-            rate = row[2]["images_per_second"]
-            table.add_row(str(row[0]), str(row[1]), f"{rate:.1f}", f"{rate / half['images_per_second']:.2f}")
+        for processes, each, row in ((1, n, half), (1, len(cores), whole), (2, n, two)):
+            rate = row["images_per_second"]
+            table.add_row(str(processes), str(each), f"{rate:.1f}", f"{rate / half['images_per_second']:.2f}")
+        console.print(f"here: {resolution} px, a batch of {batch} in all, {whole['policy']}")
         console.print(table)
         console.print(
             f"the all-reduces of a step alone, between two processes on the loopback: {two['reduce_ms']:.1f} ms\n"
