@@ -53,13 +53,13 @@ class Clock:
     """A clock of the child's that jumps when `jump` is called."""
 
     file: Path
-    library: str | None
+    preloaded: str | None  # libfaketime's file
 
     @property
     def kind(self) -> str:
         return (
-            f"libfaketime, {self.library}"
-            if self.library
+            f"libfaketime, {self.preloaded}"
+            if self.preloaded
             else "time.time patched in the child; libfaketime is not installed"
         )
 
@@ -69,11 +69,11 @@ class Clock:
         partial.replace(self.file)
 
     def command(self, arguments: list[str]) -> tuple[list[str], dict[str, str]]:
-        if self.library is None:
+        if self.preloaded is None:
             return [sys.executable, "-c", PATCHED_CLOCK, str(self.file), *arguments], {}
         # Timers are not faked: a real clock that is set does not move them either.
         environment = {
-            "LD_PRELOAD": self.library,
+            "LD_PRELOAD": self.preloaded,
             "FAKETIME_TIMESTAMP_FILE": str(self.file),
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",

@@ -24,6 +24,8 @@ from benchmarks import measure
 from pggan_tf import cli
 from pggan_tf.training import run as runs
 
+DEFAULT = {"loss": "nonsaturating-r1", "update": "one-stage", "conv": None}  # of train.py
+
 
 def ours(
     resolution: int,
@@ -59,7 +61,7 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
         def tick(self, run, stats):
             self.marks.append((run.images_seen, time.perf_counter()))
 
-    bare = ours(resolution, batch, "nonsaturating-r1", "one-stage", seconds=1, conv=None)["images_per_second"]
+    bare = ours(resolution, batch, seconds=1, **DEFAULT)["images_per_second"]
     with tempfile.TemporaryDirectory() as folder:
         build.build(prepare.job(["portraits"], resolution, count=4000), f"{folder}/shards")
         images = int(bare * seconds)
@@ -170,9 +172,7 @@ def main(resolution: int, batch: int, rounds: int, every: bool, out: str | None,
         for r, b in ((4, 64), (32, 16)):
             pairs = [
                 (
-                    measure.in_process(
-                        ours, resolution=r, batch=b, loss="nonsaturating-r1", update="one-stage", conv=None
-                    )["images_per_second"],
+                    measure.in_process(ours, resolution=r, batch=b, **DEFAULT)["images_per_second"],
                     measure.in_process(whole_training, resolution=r, batch=b),
                 )
                 for _ in range(rounds)

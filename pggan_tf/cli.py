@@ -37,7 +37,7 @@ def _config_options(command):
     for name, field in reversed(configs.FIELDS.items()):
         default = field.default_factory() if field.default is dataclasses.MISSING else field.default
         if configs.base_type(name) is bool:
-            declaration = f"{configs.flag(name)}/--no-{name.replace('_', '-')}"
+            declaration = f"{configs.as_given(name, True)}/{configs.as_given(name, False)}"
             option = click.option(
                 declaration, name, default=None, help=f"{field.metadata['help']}  [{'yes' if default else 'no'}]"
             )

@@ -253,6 +253,13 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def as_given(name: str, value) -> str:
+    """A field's value as it is typed."""
+    if isinstance(value, bool):
+        return flag(name) if value else f"--no-{name.replace('_', '-')}"
+    return f"{flag(name)} {value}"
+
+
 def _number(text, kind, name):
     try:
         value = float(text)
@@ -313,7 +320,7 @@ def from_dict(values: Mapping) -> Config:
         raise UserError(f"config of version {version!r}: expected 1 to {VERSION}.")
     if version > VERSION:
         raise UserError(f"config of version {version}: this pggan-tf reads up to version {VERSION}. Update pggan-tf.")
-    if version == 1:  # where every network's config said standard, which the growing ones alone were
+    if version == 1:  # every network's config said standard, which only the growing ones read
         network = networks.NETWORKS.get(str(values.get("network", Config.network)))
         conv = values.get("conv") or "standard"
         values["conv"] = None if conv == "standard" and network and "conv" not in network.structure else conv
@@ -671,6 +678,7 @@ def data_channels(config: Config) -> int:
 
 
 def network_in_words(config: Config) -> str:
+    """For tables and model cards: 'progressive, separable'."""
     separable = ["separable"] if config.conv == "separable" else []
     return ", ".join([config.network, *separable, *(["conditional"] if config.conditional else [])])
 

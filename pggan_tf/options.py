@@ -90,7 +90,8 @@ def _with_their_networks(recipe: Config, given: dict, own_folder: Path | None) -
         return recipe
     theirs, environment = run.read(source)
     former = environment.get("asked", {}).get("version", configs.VERSION) < configs.VERSION
-    if begun and not former and "init_from" not in given or given.get("network", recipe.network) != theirs.network:
+    wanted = "init_from" in given or (begun and former)
+    if not wanted or given.get("network", recipe.network) != theirs.network:
         return recipe
     structure = (n for n in networks.NETWORKS[theirs.network].structure if n in configs.FIELDS and n not in given)
     unsaid = (n for n in structure if getattr(recipe, n) == configs.FIELDS[n].default)

@@ -55,8 +55,7 @@ def _initial(config: Config, classes: Sequence[str], say) -> tuple[Config, dict]
         if there is not None and there != here:
             raise UserError(
                 f"--init-from {source}: {configs.flag(name)} is {there} there and {here} here. Weights only go with the same networks: "
-                f"give {f'--no-{configs.flag(name)[2:]}' if there is False else configs.flag(name)}"
-                f"{'' if isinstance(there, bool) else f' {there}'}."
+                f"give {configs.as_given(name, there)}."
             )
     if config.conditional and (there := environment["dataset"]["classes"]) != list(classes):
         raise UserError(
