@@ -26,6 +26,17 @@ def in_process(function: Callable, **arguments):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def cores() -> list[int]:
+    """Those that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def keep_to(cores: list[int]) -> None:
+    """This process uses these cores alone, where the system can see to that."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+
+
 def convolution_peak(dtype: str, batch: int = 16, seconds: float = 1.0) -> float:
     """The fastest of a few large convolutions, in GFLOP/s."""
     import tensorflow as tf

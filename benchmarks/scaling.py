@@ -55,7 +55,7 @@ def _config(resolution: int, batch: int):
 
 def alone(resolution: int, batch: int, cores: list[int], seconds: float) -> dict:
     """The bare step of one process on these cores."""
-    os.sched_setaffinity(0, cores)  # not fewer threads: TensorFlow runs several operations at once, too
+    measure.keep_to(cores)  # not fewer threads: TensorFlow runs several operations at once, too
     return measure.bare_step(_config(resolution, batch), seconds=seconds)
 
 
@@ -64,7 +64,7 @@ def worker(
 ) -> dict:
     """images/s of the last phase's step in one of several processes, each on its cores, that share a batch; and of the all-reduces
     alone, in ms."""
-    os.sched_setaffinity(0, cores[index])
+    measure.keep_to(cores[index])
     import tensorflow as tf
 
     from pggan_tf import growth
@@ -164,12 +164,14 @@ def main(
 
     console = Console(width=110)
     shape = {"resolution": resolution, "batch": batch, "seconds": seconds}
-    cores = sorted(os.sched_getaffinity(0))
+    cores = measure.cores()
     whole = measure.in_process(alone, cores=cores, **shape)
     size = 4 * whole["parameters"]
     if step_ms is None:
         if len(cores) < 2:
             raise UserError("one core: two processes would show nothing. Give --step-ms.")
+        if not hasattr(os, "sched_setaffinity"):
+            raise UserError("this system cannot keep a process to some of its cores. Give --step-ms.")
         n = len(cores) // 2
         half = measure.in_process(alone, cores=cores[:n], **shape)
         two = together(2, cores=[cores[:n], cores[n : 2 * n]], **shape)

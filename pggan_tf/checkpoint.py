@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pggan_tf import files
 from pggan_tf.errors import DamagedFile, UserError
-from pggan_tf.files import PARTIAL, whole
 
 FOLDER = "checkpoints"
 _META = "meta.json"
@@ -33,7 +33,7 @@ def saved(run: Path) -> list[Path]:
 def write(path: Path, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
     """Raises OSError, and leaves no trace, where the disk does not take it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path, alone=True) as partial, partial.open("wb") as file:
+    with files.whole(path, alone=True) as partial, partial.open("wb") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             archive.writestr(_META, json.dumps({**meta, "arrays": sorted(arrays)}))
             for name, array in arrays.items():
@@ -82,9 +82,9 @@ def newest(run: Path, report=print) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def tidy(run: Path) -> None:
-    """Removes what a killed process left half-written, and sets damaged checkpoints aside: they count no longer."""
-    for path in (run / FOLDER).glob(f"{PARTIAL}*"):
-        path.unlink()
+    """Removes what killed processes left half-written, and sets damaged checkpoints aside: they count no longer."""
+    files.tidy(run)
+    files.tidy(run / FOLDER)
     for path in saved(run):
         try:
             read(path)

@@ -223,16 +223,17 @@ def _data(config: configs.Config, folder: Path | None, cache: str | None, dry_ru
     tracking.check(config.log)
     begun = folder and (folder / run.CONFIG).is_file()
     if folder and not begun and not dry_run:
-        if not folder.exists():
-            click.get_current_context().call_on_close(lambda: _remove_empty(folder))
+        new = [place for place in (folder, *folder.parents) if not place.exists()]
+        click.get_current_context().call_on_close(lambda: _remove_empty(new))
         run.claim(folder)
     return _shards_again(config, run.read(folder)[1], cache, moved=False) if begun else _shards(config, cache)
 
 
-def _remove_empty(folder: Path) -> None:
+def _remove_empty(folders: list[Path]) -> None:
     """Of what is refused or stopped before it has begun, nothing stays."""
     with contextlib.suppress(OSError):
-        folder.rmdir()
+        for folder in folders:
+            folder.rmdir()
 
 
 def _shards_again(config: configs.Config, environment: dict, cache: str | None, moved: bool):

@@ -253,11 +253,24 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def typed(value) -> str:
+    """A field's value as the command line takes it."""
+    if isinstance(value, dict):
+        return ",".join(f"{k}={v}" for k, v in value.items())
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def as_given(name: str, value) -> str:
-    """A field's value as it is typed."""
+    """An option with its value as it is typed."""
     if isinstance(value, bool):
         return flag(name) if value else f"--no-{name.replace('_', '-')}"
-    return f"{flag(name)} {value}"
+    return f"{flag(name)} {typed(value)}"
+
+
+def of_weights(network: str) -> tuple[str, ...]:
+    """The fields that weights of a network depend on, besides its resolutions."""
+    structure = (f for f in networks.NETWORKS[network].structure if f in FIELDS)
+    return tuple(dict.fromkeys(("task", "network", "conditional", "channels", *structure)))
 
 
 def _number(text, kind, name):
@@ -510,7 +523,7 @@ def _penalty(config: Config, kind: networks.Kind) -> dict:
     if dead and (config.weight_clip or 1.0) < 0.1:
         raise UserError(
             f"--weight-clip {config.weight_clip} with --network progressive: its weights are scaled as they are used, and so small a "
-            "critic says the same of every image. Give --penalty gp, --spectral all or --discriminator-norm batch."
+            "critic says the same of every image. In its place give --penalty gp or --spectral all; or --weight-clip 0.1 or more."
         )
     unbounded = penalty == "none" or not any((config.penalty_weight or {4: 1.0}).values())
     if own["adversarial"] == "wgan" and unbounded and config.spectral != "all" and config.weight_clip is None:

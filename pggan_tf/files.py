@@ -12,11 +12,14 @@ PARTIAL = ".partial-"  # how the names of unfinished files begin; a process that
 # As a regular expression, all of what stands before the name that they will have.
 PARTIAL_OF = rf"{PARTIAL}(?:[0-9a-f]{{8}}-)?"
 
+_NAME_BYTES = 255 - len(PARTIAL) - 9  # of a name, that the unfinished file's may have: file systems take 255 in all
+
 
 def partial_name(path: str | Path) -> Path:
     """Where to write what is to become `path`: beside it, with the same ending, and a name that no other writer has."""
     path = Path(path)
-    return path.with_name(f"{PARTIAL}{secrets.token_hex(4)}-{path.name}")
+    name = path.name.encode()[-_NAME_BYTES:].decode(errors="ignore")
+    return path.with_name(f"{PARTIAL}{secrets.token_hex(4)}-{name}")
 
 
 @contextlib.contextmanager
@@ -32,3 +35,9 @@ def whole(path: str | Path, alone: bool = False) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def tidy(folder: Path) -> None:
+    """Removes what killed processes have left unfinished in `folder`; nobody may be writing there."""
+    for path in folder.glob(f"{PARTIAL}*"):
+        path.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from pggan_tf import config as configs
 from pggan_tf import networks, recipes
 from pggan_tf.config import Config
 from pggan_tf.errors import UserError
+from pggan_tf.training import run
 
 
 def absolute(given: dict) -> dict:
@@ -39,9 +40,9 @@ def asked(
         )
     if given.get("recipe") not in recipes.PIPELINES:
         if config_file:
-            return [_completed(configs.load(config_file), given)]
+            return [_completed(configs.load(config_file), given, own_folder)]
         base = _with_their_networks(recipes.recipe(given.get("recipe", Config.recipe)), given, own_folder)
-        return [_completed(base, _with_what_is_there(base, given, cache, own_folder))]
+        return [_completed(base, _with_what_is_there(base, given, cache, own_folder), own_folder)]
     given = dict(given)
     parts, wanted = recipes.PIPELINES[given.pop("recipe")], []
     size, minutes = given.pop("target_res", recipes.PIPELINE_RES), given.pop("minutes", None)
@@ -52,9 +53,27 @@ def asked(
         )
         base = dataclasses.replace(recipes.recipe(part.recipe), **part.settings)
         theirs, taken = own_folder and own_folder / part.recipe, configs.taken_by(base, given) | own
+        if "init_from" in taken and not _begins_with(Path(taken["init_from"]), base, theirs):
+            del taken["init_from"]
         base = _with_their_networks(base, taken, theirs)
-        wanted.append(_completed(base, _with_what_is_there(base, taken, cache, theirs)))
+        wanted.append(_completed(base, _with_what_is_there(base, taken, cache, theirs), theirs))
+    if "init_from" in given and not any(config.init_from for config in wanted):
+        raise UserError(
+            f"--init-from {given['init_from']}: no run with the networks of {' or '.join(config.recipe for config in wanted)}."
+        )
     return wanted
+
+
+def _begun(own_folder: Path | None) -> bool:
+    return bool(own_folder) and (own_folder / run.CONFIG).is_file()
+
+
+def _begins_with(source: Path, recipe: Config, own_folder: Path | None) -> bool:
+    """Whether the weights of a run are meant for this one of several recipes. The source may be gone once that was begun."""
+    if _begun(own_folder):
+        return run.read(own_folder)[0].init_from is not None
+    theirs = run.read(source)[0]
+    return (theirs.task, theirs.network) == (recipe.task, recipe.network)
 
 
 def _with_what_is_there(recipe: Config, given: dict, cache: str | None, own_folder: Path | None) -> dict:
@@ -62,10 +81,9 @@ def _with_what_is_there(recipe: Config, given: dict, cache: str | None, own_fold
     features, which were learned from photos, take the place of a discriminator's. A run that was begun keeps to what was there."""
     from pggan_tf.metrics import features
     from pggan_tf.shards import cache_folder
-    from pggan_tf.training import run
 
     weights = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / networks.VGG19_FILE
-    if own_folder and (own_folder / run.CONFIG).is_file():
+    if _begun(own_folder):
         begun = run.read(own_folder)[0]
         inception, vgg = "fid" in (begun.metrics or ()), begun.content == "vgg19"
     else:
@@ -82,9 +100,7 @@ def _with_what_is_there(recipe: Config, given: dict, cache: str | None, own_fold
 def _with_their_networks(recipe: Config, given: dict, own_folder: Path | None) -> Config:
     """With --init-from: what neither the recipe nor an option says of the networks is as it is there. In a --run that was begun when
     the defaults were others, it is as it was then."""
-    from pggan_tf.training import run
-
-    begun = bool(own_folder) and (own_folder / run.CONFIG).is_file()
+    begun = _begun(own_folder)
     source = own_folder if begun else given.get("init_from")
     if not source or not (Path(source) / run.CONFIG).is_file():
         return recipe
@@ -93,24 +109,54 @@ def _with_their_networks(recipe: Config, given: dict, own_folder: Path | None) -
     wanted = "init_from" in given or (begun and former)
     if not wanted or given.get("network", recipe.network) != theirs.network:
         return recipe
-    structure = (n for n in networks.NETWORKS[theirs.network].structure if n in configs.FIELDS and n not in given)
-    unsaid = (n for n in structure if getattr(recipe, n) == configs.FIELDS[n].default)
+    said = {"conditional", *recipes.RECIPES[recipe.recipe], *given}
+    unsaid = (n for n in configs.of_weights(theirs.network) if n not in said)
     return dataclasses.replace(recipe, **{n: getattr(theirs, n) for n in unsaid})
 
 
-def _completed(base: Config, given: dict) -> Config:
+def _completed(base: Config, given: dict, own_folder: Path | None) -> Config:
+    """own_folder: of --run; weights that a run there was begun with may be gone since."""
     config = configs.complete(_replaced(base, given))
     configs.check_read(config, given)
+    if config.init_from and not _begun(own_folder):
+        run.check_weights(config, Path(config.init_from))
     return config
 
 
+def _opened(config: Config) -> Config:
+    """The config without what `complete` would say of it anyway."""
+
+    def follows(name: str) -> bool:
+        try:
+            return getattr(configs.complete(dataclasses.replace(config, **{name: None})), name) == getattr(config, name)
+        except UserError:
+            return False  # without it nothing could run
+
+    worked_out = ("conv", "generator_norm", "discriminator_norm", "weight_clip")
+    return dataclasses.replace(config, **{name: None for name in worked_out if follows(name)})
+
+
+def _of_another_network(config: Config, network: str, sized: bool) -> dict:
+    """What changes with --network, besides. sized: a size is given, too."""
+    before, after, defaults = networks.NETWORKS[config.network], networks.NETWORKS[network], Config()
+    left = [n for n in before.structure if n in configs.FIELDS and n not in after.structure]
+    changes = {n: getattr(defaults, n) for n in left}
+    if before.grows != after.grows and not sized:
+        size = config.resolutions[-1] if config.resolutions else config.target_res
+        changes |= {"resolutions": None, "target_res": size}
+    if after.grows and not before.grows:
+        changes["fade_images"] = defaults.fade_images
+    return changes
+
+
 def _replaced(config: Config, given: dict) -> Config:
-    """Options over a config. A size that is given replaces the one worked out before, in a config.json."""
-    if (network := given.get("network", config.network)) != config.network:
-        before, after = networks.NETWORKS[config.network], networks.NETWORKS[network]
-        # What was worked out for the former network, or what the new one does not have.
-        theirs = (n for n, usual in before.usual.items() if getattr(config, n) == usual or n not in after.structure)
-        given = {**dict.fromkeys(theirs), **given}
+    """Options over a config. What had been worked out, in a config.json, is worked out anew where it may follow from them."""
+    network = given.get("network", config.network)
+    if network != config.network or "loss" in given or "penalty" in given:
+        config = _opened(config)
+    if network != config.network:
+        sized = bool(given.keys() & {"target_res", "resolutions"})
+        given = {**_of_another_network(config, network, sized), **given}
     if "target_res" in given and "resolutions" not in given:
         given = {**given, "resolutions": None}
     if "resolutions" in given and "target_res" not in given:
@@ -121,7 +167,7 @@ def _replaced(config: Config, given: dict) -> Config:
     if every:
         given = {"snapshot_images": None, "snapshot_epochs": None, **given}
     if "loss" in given or "penalty" in given:  # the former loss's penalty is not the new one's
-        former = {"penalty_weight": None, "penalty_every": None}
+        former = {"penalty_weight": None, "penalty_every": None, "weight_clip": None}
         if "loss" in given:
             former |= {"penalty": None, "drift": None, "lsgan_targets": None, "label_smoothing": 0.0}
         if given.get("loss") == "none":  # the generator alone, from the first image to the last

@@ -77,13 +77,13 @@ def test_the_curves_of_quality(tmp_path, monkeypatch, capsys):
 def test_quality_goes_on_where_it_stood(tmp_path, monkeypatch):
     small = dict(zip(TINY[::2], TINY[1::2])) | {"--fmap-base": "64", "--metrics-images": "32", "--batch": "8"}
     monkeypatch.setattr(quality, "FORMS", {"default": small})
-    folder = quality.trained("default", "portraits", 16, 1.0, tmp_path)
-    points = quality.curve(folder, 16)
+    folder = quality.trained("default", "portraits", 8, 1.0, tmp_path)
+    points = quality.curve(folder, 8)
     assert points and (folder / "generator.keras").is_file()
-    assert quality.trained("default", "portraits", 16, 1.0, tmp_path) == folder
-    assert quality.curve(folder, 16) == points
+    assert quality.trained("default", "portraits", 8, 1.0, tmp_path) == folder
+    assert quality.curve(folder, 8) == points
     with pytest.raises(quality.UserError, match="exit code 2"):
-        quality.trained("default", "portraits", 16, 1.1, tmp_path)
+        quality.trained("default", "portraits", 8, 1.1, tmp_path)
 
 
 def test_the_page_of_the_step():

@@ -268,15 +268,20 @@ def test_ten_kills_in_a_row(album, tmp_path):
     for i in range(5000):
         os.link(album / f"one-{i % 40:02d}.jpg", album / f"more-{i:04d}.jpg")
     arguments = ("faces", album, "--size", "64", "--min-face", "40", "--resume")
-    chance, began = random.Random(1), []
+    chance, began, usual = random.Random(1), [], None
     for _ in range(10):
-        process = start("-m", "pggan_tf", *arguments, tmp_path / "killed")
-        time.sleep(chance.uniform(4, 12))
+        process, since = start("-m", "pggan_tf", *arguments, tmp_path / "killed"), time.monotonic()
+        if usual is None:  # as long as this machine takes to its first save
+            while not (tmp_path / "killed" / claim.UNFINISHED / "state.npz").is_file() and process.poll() is None:
+                time.sleep(0.1)
+            usual = time.monotonic() - since
+        else:
+            time.sleep(chance.uniform(0.5, 1.5) * usual)
         process.send_signal(signal.SIGKILL)
         _, err = process.communicate()
         began.append(err)
     print(began)
-    assert sum("going on with" in err for err in began) >= 5  # the kills came in the middle of the work
+    assert sum("going on with" in err for err in began) >= 3  # the kills came in the middle of the work
     for out in ("killed", "whole"):
         code, _, err = pggan(*arguments, tmp_path / out)
         assert code == 0, err

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from pggan_tf.files import PARTIAL, PARTIAL_OF, whole
+from pggan_tf.files import PARTIAL, PARTIAL_OF, tidy, whole
 
 
 def names(folder):
@@ -43,6 +43,24 @@ def test_alone_writes_over_what_a_killed_process_left(tmp_path):
         assert partial == pass_on
         partial.write_text("new")
     assert names(tmp_path) == ["a.npz"]
+
+
+def test_names_may_be_as_long_as_file_systems_take(tmp_path):
+    for name in ("a" * 251 + ".png", "\N{BUTTERFLY}" * 62 + ".png"):
+        with whole(tmp_path / name) as partial:
+            assert partial.suffix == ".png"
+            partial.touch()
+    assert len(names(tmp_path)) == 2
+
+
+def test_what_was_left_is_tidied_away(tmp_path):
+    (tmp_path / "report.html").touch()
+    for alone in (False, True):
+        with whole(tmp_path / "report.html", alone) as partial:
+            partial.touch()
+        partial.touch()
+    tidy(tmp_path)
+    assert names(tmp_path) == ["report.html"]
 
 
 def test_names_of_unfinished_files_are_known(tmp_path):

@@ -284,6 +284,9 @@ def test_transfer_to_a_higher_resolution(undisturbed, tmp_path):
     )
     refused((code, out, err), "--init-from", "there and 8 here", "give --fmap-max 16")
     assert not (tmp_path / "other").exists()
+    np.save(tmp_path / "none.npy", np.zeros((0, 8, 8, 3), np.uint8))
+    assert train("--data", tmp_path / "none.npy", *TINY, "--target-res", "16", "--run", tmp_path / "a" / "b")[0] == 2
+    assert not (tmp_path / "a").exists()
     refused(train(*TINY, "--resolutions", "4,16", "--init-from", undisturbed), "--init-from", "4, 8 px")
 
 
@@ -301,6 +304,8 @@ def test_transfer_is_planned_by_minutes(undisturbed):
 def test_resume_refuses_another_architecture_and_other_data(undisturbed, tmp_path, photos):
     refused(train("--resume", undisturbed, "--fmap-max", "32"), "--fmap-max 32", "started with 16", "new run[.]")
     refused(train("--resume", undisturbed, "--seed", "5"), "--seed 5", "started with 0", "new run, with --init-from")
+    refused(train("--resume", undisturbed, "--channels", "1"), "--channels 1", "started with 3", "new run[.]")
+    refused(train("--resume", undisturbed, "--no-mirror"), "--no-mirror: .* was started with True")
     import shutil
 
     run = tmp_path / "run"
@@ -402,6 +407,25 @@ def test_divergence_stops_the_run(tmp_path):
     assert all(np.isfinite(a).all() for a in arrays.values())
 
 
+def test_a_skipped_step_leaves_no_mark_on_the_figures(tmp_path):
+    code = (
+        "import dataclasses, sys, tensorflow as tf; from pggan_tf import cli; from pggan_tf.training import trainer\n"
+        "whole = trainer.GAN._batch\n"
+        "def poisoned(self, *args):\n"
+        "    batch = whole(self, *args)\n"
+        "    here = (self.images_seen > 150) & (self.images_seen < 170)\n"
+        "    return dataclasses.replace(batch, reals=batch.reals * tf.where(here, float('nan'), 1.0))\n"
+        "trainer.GAN._batch = poisoned; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    process = start("-c", code, "train", *TINY, *SCHEDULE, "--runs", tmp_path)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    lines = [json.loads(line) for line in (only_run(tmp_path) / "stats.jsonl").read_text().splitlines()]
+    assert lines[-1]["skipped_total"] == 3 and any(0 < line["skipped"] < 1 for line in lines)
+    assert all(np.isfinite(value) for line in lines for value in line.values() if isinstance(value, float))
+    assert "skipped" in out and "nan" not in out
+
+
 def test_help_answers_at_once():
     """Neither TensorFlow nor Keras is imported: time itself is not asserted."""
     code = "import sys; from pggan_tf import cli; cli.main(['train', '--help']); print({'tensorflow', 'keras', 'cv2', 'PIL'} & set(sys.modules))"
@@ -419,12 +443,12 @@ def test_dry_run_prints_config_and_plan_and_trains_nothing(tmp_path):
 
 
 def test_minutes_plans_the_schedule(tmp_path):
-    code, out, err = train(*TINY, "--target-res", "8", "--minutes", "0.7", "--runs", tmp_path)
+    code, out, err = train(*TINY, "--target-res", "8", "--minutes", "1", "--runs", tmp_path)
     assert code == 0, err
     config = json.loads((run_folder(out) / "config.json").read_text())
     # The plan is kept, not the wish: repeated with --config it is the same run.
     assert config["minutes"] is None and config["fade_images"]["4"] == 0 and config["fade_images"]["8"] > 0
-    assert json.loads((run_folder(out) / "environment.json").read_text())["planned_for_minutes"] == 0.7
+    assert json.loads((run_folder(out) / "environment.json").read_text())["planned_for_minutes"] == 1
     lines = (run_folder(out) / "stats.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["images"] >= sum(config["stable_images"].values()) + sum(
         config["fade_images"].values()

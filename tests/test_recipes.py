@@ -176,6 +176,20 @@ def test_a_pipeline_is_two_runs():
     assert (faces.target_res, larger.target_res, larger.scale) == (64, 128, 2)
 
 
+def test_a_pipeline_begins_with_the_weights_of_the_run_they_are_for(tmp_path):
+    name = {"recipe": "pggan-separable+srgan", "target_res": 128}
+    faces, larger = options.asked(None, name)
+    for theirs in (faces, larger):
+        source = str(begun_by(theirs, tmp_path / theirs.recipe))
+        wanted = options.asked(None, {**name, "init_from": source})
+        assert [c.init_from for c in wanted] == [source if c.recipe == theirs.recipe else None for c in wanted]
+        wanted = options.asked(None, {**name, "target_res": 256, "init_from": source})
+        assert any(c.init_from for c in wanted), "an upscaler's weights go with any size, and a grown one grows on"
+    other = begun_by(options.asked(None, {"recipe": "dcgan"})[0], tmp_path / "other")
+    with pytest.raises(UserError, match="no run with the networks of pggan-separable or srgan"):
+        options.asked(None, {**name, "init_from": str(other)})
+
+
 def begun_by(config, folder):
     """A run's folder, as --run finds it."""
     folder.mkdir()
@@ -237,22 +251,47 @@ def test_few_photos_bring_few_grids():
 GROWING = [name for name, values in recipes.RECIPES.items() if values.get("network", "progressive") == "progressive"]
 
 
-@pytest.mark.parametrize("name", [name for name in GROWING if name != "pegasus"])
+def over(given, then, tmp_path):
+    """What options ask for over the config.json of a run that others asked for."""
+    run.write_json(tmp_path / "config.json", configs.to_dict(options.asked(None, given)[0]))
+    return options.asked(str(tmp_path / "config.json"), then)[0]
+
+
+@pytest.mark.parametrize("name", GROWING)
 def test_growing_recipes_take_another_network(name, tmp_path):
     given = {"network": "dcgan", "target_res": 32}
     (config,) = options.asked(None, {"recipe": name, **given})
-    assert (config.network, config.conv) == ("dcgan", None)
-    (completed,) = options.asked(None, {"recipe": name, "target_res": 32})
-    run.write_json(tmp_path / "config.json", configs.to_dict(completed))
-    (again,) = options.asked(str(tmp_path / "config.json"), given)
+    assert (config.network, config.conv, config.resolutions) == ("dcgan", None, (32,))
+    again = over({"recipe": name, "target_res": 32, "resolutions": (4, 32)}, {"network": "dcgan"}, tmp_path)
     assert (again.network, again.conv, again.generator_norm) == ("dcgan", None, "batch")
+    assert again.resolutions == (32,), "the same size"
+    assert over({"minibatch": "none", "target_res": 32}, {"network": "dcgan"}, tmp_path).minibatch == "stddev"
     with pytest.raises(UserError, match="--conv separable: --network dcgan does not have it"):
         options.asked(None, {"recipe": name, **given, "conv": "separable"})
 
 
-def test_baselines_grow_with_convolutions_of_their_own():
+def test_baselines_grow_with_convolutions_of_their_own(tmp_path):
     (config,) = options.asked(None, {"recipe": "dcgan", "network": "progressive"})
     assert (config.conv, config.generator_norm) == ("separable", "pixel")
+    again = over({"recipe": "dcgan"}, {"network": "progressive"}, tmp_path)
+    assert again == config and config.resolutions == (4, 8, 16, 32) and config.fade_images[8]
+    with pytest.raises(UserError, match="nothing bounds the critic. Give --penalty gp .* or --spectral all"):
+        options.asked(None, {"recipe": "wgan", "network": "progressive"})
+    for bound in ({"penalty": "gp"}, {"spectral": "all"}, {"loss": "wgan-gp"}):
+        assert options.asked(None, {"recipe": "wgan", "network": "progressive", **bound})[0].weight_clip is None
+
+
+def test_another_loss_brings_what_belongs_to_it_and_nothing_else(tmp_path):
+    wgan, gp = ({"network": "dcgan", "target_res": 32, "loss": loss} for loss in ("wgan", "wgan-gp"))
+    for then in ({"loss": "hinge"}, {"loss": "wgan-gp"}, {"penalty": "gp"}):
+        assert over(wgan, then, tmp_path) == options.asked(None, {**wgan, **then})[0]
+        assert options.asked(None, {**wgan, **then})[0].weight_clip is None
+        assert options.asked(None, {"recipe": "wgan", **then})[0].weight_clip is None
+    assert over(gp, {"loss": "hinge"}, tmp_path).discriminator_norm == "batch"
+    assert over(gp, {"loss": "wgan"}, tmp_path).weight_clip == 0.01
+    chosen = {**wgan, "loss": "hinge", "weight_clip": 0.1, "discriminator_norm": "none"}
+    assert over({**wgan, "discriminator_norm": "none"}, {"loss": "hinge"}, tmp_path).discriminator_norm == "none"
+    assert options.asked(None, chosen)[0].weight_clip == 0.1
 
 
 def test_networks_of_other_weights_are_taken_over(tmp_path):
@@ -260,10 +299,17 @@ def test_networks_of_other_weights_are_taken_over(tmp_path):
     source = str(begun_by(theirs, tmp_path / "theirs"))
     (config,) = options.asked(None, {"target_res": 32, "init_from": source})
     assert (config.conv, config.fmap_max, config.target_res) == ("standard", 64, 32)
-    (config,) = options.asked(None, {"recipe": "pggan-paper", "target_res": 32, "init_from": source})
-    assert config.fmap_max == 512, "the recipe says so; that they do not go together is said when weights are read"
-    (config,) = options.asked(None, {"target_res": 32, "init_from": source, "fmap_max": 32})
-    assert (config.conv, config.fmap_max) == ("standard", 32)
+    for said, why in (
+        ({"recipe": "pggan-paper"}, "--fmap-base is 2048 there and 8192 here"),
+        ({"recipe": "pggan-separable"}, "--conv is standard there and separable here"),
+        ({"fmap_max": 32}, "give --fmap-max 64"),
+        ({"channels": 1}, "--channels is 3 there and 1 here"),
+        ({"resolutions": (4, 16)}, "grew through 4, 8, 16 px, which does not begin like 4, 16"),
+    ):
+        with pytest.raises(UserError, match=why):
+            options.asked(None, {"init_from": source, **({} if "resolutions" in said else {"target_res": 32}), **said})
+    gray = str(begun_by(options.asked(None, {"target_res": 16, "channels": 1})[0], tmp_path / "gray"))
+    assert options.asked(None, {"target_res": 32, "init_from": gray})[0].channels == 1
     # Begun from weights that are no longer there.
     begun = begun_by(options.asked(None, {"target_res": 32, "init_from": source})[0], tmp_path / "begun")
     (tmp_path / "theirs" / run.CONFIG).unlink()
@@ -279,3 +325,21 @@ def test_a_run_goes_on_as_it_was_begun_when_defaults_were_others(tmp_path):
     run.write_json(begun / run.ENVIRONMENT, {"asked": old})
     assert options.asked(None, {"target_res": 16}, own_folder=begun)[0] == theirs
     assert options.asked(None, {"target_res": 16, "conv": "separable"}, own_folder=begun)[0].conv == "separable"
+
+
+def test_options_beside_resume_that_say_what_the_run_was_begun_with(tmp_path):
+    (config,) = options.asked(None, {"target_res": 16, "batch": {4: 8}, "minutes": 20.0})
+    planned = dataclasses.replace(config, minutes=None, stable_images={4: 1, 8: 2, 16: 3})
+    environment = {"asked": configs.to_dict(config)}
+
+    def check(given):
+        run.refuse_changes(tmp_path, planned, environment, given, session.FREE_ON_RESUME)
+
+    check({"batch": {4: 8}, "minutes": 20.0, "target_res": 16, "keep_checkpoints": 5})
+    for given, words in (
+        ({"batch": {4: 16}}, "--batch 4=16,8=16,16=16: .* was started with 4=8,8=8,16=8"),
+        ({"minutes": 30.0}, "--minutes 30.0: .* was started with 20.0"),
+        ({"resolutions": (4, 16)}, "--resolutions 4,16: .* was started with 4,8,16"),
+    ):
+        with pytest.raises(UserError, match=words):
+            check(given)

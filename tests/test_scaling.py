@@ -1,8 +1,6 @@
-import os
-
 import pytest
 
-from benchmarks import scaling
+from benchmarks import measure, scaling
 
 
 def test_the_ring_by_hand():
@@ -22,6 +20,6 @@ def test_where_communication_takes_over():
 
 @pytest.mark.slow
 def test_two_processes_are_measured():
-    cores = sorted(os.sched_getaffinity(0))
+    cores = measure.cores()
     result = scaling.together(2, resolution=8, batch=8, cores=[cores[:1], cores[-1:]], seconds=0.1)
     assert result["images_per_second"] > 0 and result["reduce_ms"] > 0

@@ -81,7 +81,7 @@ def test_a_killed_run_goes_on_in_the_same_mlflow_run(tmp_path):
     [found] = logged(store)
     assert (found["id"], found["name"], found["status"]) == (number, "faces", "FINISHED")
     config = configs.load(run / "config.json")
-    assert found["params"] == {k: tracking.text(v) for k, v in configs.to_dict(config).items()}
+    assert found["params"] == {k: configs.typed(v) for k, v in configs.to_dict(config).items()}
     assert found["params"]["batch"] == "4=8,8=8" and found["params"]["log"] == "mlflow"
     assert found["tags"]["data_checksum"] and found["experiment"] == tracking.EXPERIMENT
     best = assert_holds_the_figures(found, run)
@@ -252,7 +252,7 @@ def test_names_for_mlflow():
     assert tracking.metric_name("fid[random]") == "fid.random"
     assert tracking.metric_name("fid[my net.keras]") == "fid.my net.keras"
     assert tracking.metric_name("a&b") == "a_b"
-    assert tracking.text({4: 64, 8: 32}) == "4=64,8=32" and tracking.text((0.0, 0.99)) == "0.0,0.99"
+    assert configs.typed({4: 64, 8: 32}) == "4=64,8=32" and configs.typed((0.0, 0.99)) == "0.0,0.99"
 
 
 def test_log_is_refused_without_mlflow_before_any_work(tmp_path):

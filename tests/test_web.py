@@ -7,7 +7,6 @@ import http.client
 import http.server
 import io
 import json
-import os
 import re
 import shutil
 import socket
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import measure
 from export import serve, signatures, source, web
 from pggan_tf import colour, pixels, synthesis
 from pggan_tf.errors import UserError
@@ -26,7 +26,7 @@ from preprocessing.sources import portraits
 from tests import image_networks
 from tests.conftest import CHROMIUM
 
-SEVERAL_CORES = len(os.sched_getaffinity(0)) > 1  # else the page has no use for threads
+SEVERAL_CORES = len(measure.cores()) > 1  # else the page has no use for threads
 
 TASKS = ("generate", "colorize", "recolor", "upscale", "translate")
 TABS = ("Faces", "Colorize", "Recolor", "Upscale", "Translate")

@@ -459,15 +459,16 @@ class Run:
 
     def _observe(self, phase: growth.Phase, window: dict, count: int, taken: float) -> None:
         before = self.images_seen - count * phase.images_per_step
-        means = {k: (window[k] - self._window[k]) / count for k in STATS}
         self._window = window
         self._window_steps += count
         self._window_seconds += taken
         self.skipped = int(self.gan.skipped.numpy())
-        self._tell("step", means)
+        updated = self._window_steps - self._window["skipped"]
+        stats = {k: v / updated if updated else math.nan for k, v in self._window.items()}
+        stats["skipped"] = self._window["skipped"] / self._window_steps
+        self._tell("step", stats)
         ended = self.images_seen >= phase.end
         if ended or self.images_seen // self.tick_images > before // self.tick_images:
-            stats = {k: v / self._window_steps for k, v in self._window.items()}
             stats |= {
                 "images_per_second": self._window_steps * phase.images_per_step / self._window_seconds,
                 "skipped_total": self.skipped,

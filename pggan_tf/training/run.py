@@ -13,7 +13,7 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from pggan_tf import __version__, networks
+from pggan_tf import __version__, growth, networks
 from pggan_tf import config as configs
 from pggan_tf.errors import UserError
 from pggan_tf.files import whole
@@ -175,25 +175,48 @@ def check_same(folder: Path, asked: configs.Config, environment: dict, free: Col
         before, now = getattr(then, name), getattr(asked, name)
         if name not in free and before != now:
             raise UserError(
-                f"{configs.flag(name)} {now}: the run in {folder} was begun with {before}, and is gone on with exactly. "
-                f"For others give another --run{_from_its_weights(then, name, folder)}."
+                f"{configs.as_given(name, now)}: the run in {folder} was begun with {configs.typed(before)}, and is gone on with "
+                f"exactly. For others give another --run{_from_its_weights(then, name, folder)}."
             )
 
 
 def _from_its_weights(config: configs.Config, name: str, folder: Path) -> str:
     """How another value of a field may be had; weights go with the same networks alone."""
-    structure = ("task", "network", "conditional", *networks.NETWORKS[config.network].structure)
-    return "" if name in structure else f", with --init-from {folder} to start from its weights"
+    same = name in configs.of_weights(config.network)
+    return "" if same else f", with --init-from {folder} to start from its weights"
 
 
-def refuse_changes(folder: Path, config: configs.Config, given: dict, free: Collection[str]) -> None:
+def refuse_changes(folder: Path, config: configs.Config, environment: dict, given: dict, free: Collection[str]) -> None:
     """Refuses options beside --resume that would make another run of it. free: fields that may differ."""
+    asked = configs.from_dict(environment["asked"]) if "asked" in environment else config
     for name, value in given.items():
-        if name not in free and value != getattr(config, name):
+        planned, begun = getattr(config, name), getattr(asked, name)
+        if isinstance(value, dict) and planned:
+            value = {resolution: growth.at(value, resolution) for resolution in planned}
+        if name not in free and value not in (planned, begun):
+            before = configs.typed(planned if begun is None else begun)
             raise UserError(
-                f"{configs.flag(name)} {value}: {folder} was started with {getattr(config, name)}, and --resume goes on exactly. "
+                f"{configs.as_given(name, value)}: {folder} was started with {before}, and --resume goes on exactly. "
                 f"For others start a new run{_from_its_weights(config, name, folder)}."
             )
+
+
+def check_weights(config: configs.Config, source: Path) -> None:
+    """Refuses an --init-from that the networks of a completed config cannot begin with."""
+    theirs, kind = read(source)[0], networks.NETWORKS[config.network]
+    for name in configs.of_weights(config.network):
+        there, here = getattr(theirs, name), getattr(config, name)
+        if there is not None and there != here:
+            raise UserError(
+                f"--init-from {source}: {configs.flag(name)} is {configs.typed(there)} there and {configs.typed(here)} here. Weights only "
+                f"go with the same networks: give {configs.as_given(name, there)}."
+            )
+    common = min(len(theirs.resolutions), len(config.resolutions))
+    if not kind.any_size and theirs.resolutions[:common] != config.resolutions[:common]:
+        raise UserError(
+            f"--init-from {source}: it grew through {', '.join(map(str, theirs.resolutions))} px, which does not begin like "
+            f"{', '.join(map(str, config.resolutions))}. Give --resolutions that begin alike."
+        )
 
 
 def read(folder: str | Path) -> tuple[configs.Config, dict]:

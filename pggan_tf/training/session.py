@@ -43,26 +43,12 @@ def _initial(config: Config, classes: Sequence[str], say) -> tuple[Config, dict]
     source = Path(config.init_from)
     theirs, environment = runs.read(source)
     arrays, meta = checkpoint.newest(source, say)
-    common = min(len(theirs.resolutions), len(config.resolutions))
-    if theirs.resolutions[:common] != config.resolutions[:common]:
-        raise UserError(
-            f"--init-from {source}: it grew through {', '.join(map(str, theirs.resolutions))} px, which does not begin like "
-            f"{', '.join(map(str, config.resolutions))}. Give --resolutions that begin alike."
-        )
-    kind = networks.NETWORKS[config.network]
-    for name in dict.fromkeys(("task", "network", "conditional", *(f for f in kind.structure if f in configs.FIELDS))):
-        there, here = getattr(theirs, name), getattr(config, name)
-        if there is not None and there != here:
-            raise UserError(
-                f"--init-from {source}: {configs.flag(name)} is {there} there and {here} here. Weights only go with the same networks: "
-                f"give {configs.as_given(name, there)}."
-            )
     if config.conditional and (there := environment["dataset"]["classes"]) != list(classes):
         raise UserError(
             f"--init-from {source}: its classes are {', '.join(there)}, here {', '.join(classes) or 'none'}. A conditional network goes "
             "with the same classes in the same order."
         )
-    if not kind.grows:
+    if not networks.NETWORKS[config.network].grows:
         return config, arrays
     phase = configs.schedule(theirs)[meta["phase"]]
     whole = phase.resolution if not phase.fade or meta["images_seen"] >= phase.end else 0
@@ -289,7 +275,7 @@ def resume(
     """
     folder = Path(folder)
     config, environment = runs.read(folder)
-    runs.refuse_changes(folder, config, changes, FREE_ON_RESUME)
+    runs.refuse_changes(folder, config, environment, changes, FREE_ON_RESUME)
     config = dataclasses.replace(config, **{k: v for k, v in changes.items() if k in FREE_ON_RESUME})
     tracking.check(config.log)
     shards = shards_for(config, environment)
@@ -311,6 +297,7 @@ def _check_data(folder: Path, shards: Shards, environment: dict) -> None:
 
 def _resume(folder: Path, config: Config, policy: str, shards: Shards, cache, say, cluster: Cluster, strategy) -> None:
     cluster.trains(folder)
+    cluster.agree(**{"pggan-tf": __version__}, checksum=shards.manifest.checksum)
     _check_devices(config, strategy, say)
     measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics and cluster.chief else None
     log = runs.Log(folder, say) if cluster.chief else say

@@ -46,13 +46,6 @@ def figures(line: dict) -> dict[str, float]:
     return {metric_name(k): float(v) for k, v in named.items() if isinstance(v, int | float)}
 
 
-def text(value) -> str:
-    """A config's value as the command line takes it."""
-    if isinstance(value, dict):
-        return ",".join(f"{k}={v}" for k, v in value.items())
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
 class MLflow:
     """Params at the start, every line of stats.jsonl over images seen, the best figure so far, and the results at the end.
 
@@ -136,7 +129,7 @@ class MLflow:
             client.update_run(number, status="RUNNING")
         write_json(self.folder / FILE, {"run_id": number})
         there = client.get_run(number).data.params
-        values = {k: text(v) for k, v in configs.to_dict(self.run.config).items()}
+        values = {k: configs.typed(v) for k, v in configs.to_dict(self.run.config).items()}
         self._number, self._client = number, client
         try:
             self._log(params=[(k, v) for k, v in values.items() if k not in there])

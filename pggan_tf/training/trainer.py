@@ -274,7 +274,7 @@ class GAN:
 
     def step(self, phase: Phase, pixels, labels):
         """One training step of `phase` on uint8 [K N,R,R,C] and int64 [K N], for K updates of D, or on this replica's share of
-        each batch of N: changes every variable, returns a dict of scalars that the replicas' sum up to the step's."""
+        each batch of N: changes every variable, returns a dict of scalars that the replicas' sum up to the step's: 0 where it was skipped."""
         # growth.alpha and growth.rate, as tensors.
         images_in_phase = tf.cast(self.images_seen - phase.start, tf.float32)
         alpha = tf.minimum(images_in_phase / phase.images, 1.0) if phase.fade else None
@@ -301,7 +301,7 @@ class GAN:
             local(self.augment_probability).assign(tf.where(good, next_one, local(self.augment_probability)))
         self._average(phase)
         return {
-            **stats,
+            **{name: tf.where(good, value, tf.zeros_like(value)) for name, value in stats.items()},
             "augment_probability": local(self.augment_probability) / replicas.count(),
             "skipped": tf.cast(skip, tf.float32) / replicas.count(),
         }
