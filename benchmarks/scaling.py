@@ -165,13 +165,13 @@ def main(
     console = Console(width=110)
     shape = {"resolution": resolution, "batch": batch, "seconds": seconds}
     cores = measure.cores()
+    if step_ms is None and len(cores) < 2:
+        raise UserError("one core: two processes would show nothing. Give --step-ms.")
+    if step_ms is None and not hasattr(os, "sched_setaffinity"):
+        raise UserError("this system cannot keep a process to some of its cores. Give --step-ms.")
     whole = measure.in_process(alone, cores=cores, **shape)
     size = 4 * whole["parameters"]
     if step_ms is None:
-        if len(cores) < 2:
-            raise UserError("one core: two processes would show nothing. Give --step-ms.")
-        if not hasattr(os, "sched_setaffinity"):
-            raise UserError("this system cannot keep a process to some of its cores. Give --step-ms.")
         n = len(cores) // 2
         half = measure.in_process(alone, cores=cores[:n], **shape)
         two = together(2, cores=[cores[:n], cores[n : 2 * n]], **shape)

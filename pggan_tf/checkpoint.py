@@ -82,9 +82,8 @@ def newest(run: Path, report=print) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def tidy(run: Path) -> None:
-    """Removes what killed processes left half-written, and sets damaged checkpoints aside: they count no longer."""
-    files.tidy(run)
-    files.tidy(run / FOLDER)
+    """Removes what a killed process left half-written, and sets damaged checkpoints aside: they count no longer."""
+    files.tidy(run / FOLDER, "*")
     for path in saved(run):
         try:
             read(path)

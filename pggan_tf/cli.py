@@ -42,11 +42,7 @@ def _config_options(command):
                 declaration, name, default=None, help=f"{field.metadata['help']}  [{'yes' if default else 'no'}]"
             )
         else:
-            shown = (
-                ",".join(f"{k}={v}" for k, v in default.items())
-                if isinstance(default, dict)
-                else (",".join(map(str, default)) if isinstance(default, tuple) else default)
-            )
+            shown = None if default is None else configs.typed(default)
             text = field.metadata["help"] + (
                 f": {', '.join(field.metadata['choices'])}" if field.metadata["choices"] else ""
             )

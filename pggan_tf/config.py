@@ -77,7 +77,8 @@ class Config:
     channels: int = option(3, "3 for colour, 1 for gray", ("1", "3"))
     # networks
     target_res: int | None = option(
-        None, "pixels to grow to, a power of two from 4 to 1024, or any that the network takes  [64, or the recipe's]"
+        None,
+        "pixels to grow to, a power of two from 4 to 1024, or any that the network takes  [64, 32 if it does not grow, or the recipe's]",
     )
     resolutions: tuple[int, ...] | None = option(None, "stages to grow through, such as 4,8,16,32,96")
     network: str = option("progressive", "architecture of both networks", tuple(networks.NETWORKS))
@@ -268,8 +269,8 @@ def as_given(name: str, value) -> str:
 
 
 def of_weights(network: str) -> tuple[str, ...]:
-    """The fields that weights of a network depend on, besides its resolutions."""
-    structure = (f for f in networks.NETWORKS[network].structure if f in FIELDS)
+    """The fields that weights of a network depend on, besides the sizes of its images."""
+    structure = (f for f in networks.NETWORKS[network].structure if f in FIELDS and f not in ("patch", "dropout"))
     return tuple(dict.fromkeys(("task", "network", "conditional", "channels", *structure)))
 
 

@@ -4,6 +4,7 @@ checkpoints are.)"""
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,9 @@ _NAME_BYTES = 255 - len(PARTIAL) - 9  # of a name, that the unfinished file's ma
 def partial_name(path: str | Path) -> Path:
     """Where to write what is to become `path`: beside it, with the same ending, and a name that no other writer has."""
     path = Path(path)
-    name = path.name.encode()[-_NAME_BYTES:].decode(errors="ignore")
+    name, raw = path.name, os.fsencode(path.name)
+    if len(raw) > _NAME_BYTES:
+        name = raw[-_NAME_BYTES:].decode(errors="ignore")
     return path.with_name(f"{PARTIAL}{secrets.token_hex(4)}-{name}")
 
 
@@ -37,7 +40,8 @@ def whole(path: str | Path, alone: bool = False) -> Iterator[Path]:
         raise
 
 
-def tidy(folder: Path) -> None:
-    """Removes what killed processes have left unfinished in `folder`; nobody may be writing there."""
-    for path in folder.glob(f"{PARTIAL}*"):
-        path.unlink(missing_ok=True)
+def tidy(folder: Path, *names: str) -> None:
+    """Removes what killed processes have left unfinished in `folder` of files of such names (patterns); nobody may be writing them."""
+    for name in names:
+        for path in folder.glob(f"{PARTIAL}{name}"):
+            path.unlink(missing_ok=True)

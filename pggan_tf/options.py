@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from pggan_tf import config as configs
-from pggan_tf import networks, recipes
+from pggan_tf import networks, objectives, recipes
 from pggan_tf.config import Config
 from pggan_tf.errors import UserError
 from pggan_tf.training import run
@@ -40,8 +41,8 @@ def asked(
         )
     if given.get("recipe") not in recipes.PIPELINES:
         if config_file:
-            return [_completed(configs.load(config_file), given, own_folder)]
-        base = _with_their_networks(recipes.recipe(given.get("recipe", Config.recipe)), given, own_folder)
+            return [_completed(configs.load(config_file), given, own_folder, configs.FIELDS)]
+        base = recipes.recipe(given.get("recipe", Config.recipe))
         return [_completed(base, _with_what_is_there(base, given, cache, own_folder), own_folder)]
     given = dict(given)
     parts, wanted = recipes.PIPELINES[given.pop("recipe")], []
@@ -55,11 +56,12 @@ def asked(
         theirs, taken = own_folder and own_folder / part.recipe, configs.taken_by(base, given) | own
         if "init_from" in taken and not _begins_with(Path(taken["init_from"]), base, theirs):
             del taken["init_from"]
-        base = _with_their_networks(base, taken, theirs)
         wanted.append(_completed(base, _with_what_is_there(base, taken, cache, theirs), theirs))
     if "init_from" in given and not any(config.init_from for config in wanted):
+        theirs = run.read(given["init_from"])[0]
         raise UserError(
-            f"--init-from {given['init_from']}: no run with the networks of {' or '.join(config.recipe for config in wanted)}."
+            f"--init-from {given['init_from']}: its weights are of --task {theirs.task} --network {theirs.network}, which is neither "
+            f"{' nor '.join(config.recipe for config in wanted)}."
         )
     return wanted
 
@@ -69,9 +71,11 @@ def _begun(own_folder: Path | None) -> bool:
 
 
 def _begins_with(source: Path, recipe: Config, own_folder: Path | None) -> bool:
-    """Whether the weights of a run are meant for this one of several recipes. The source may be gone once that was begun."""
+    """Whether the weights of a run are meant for this one of several recipes. They may be gone once a run was begun with them."""
     if _begun(own_folder):
         return run.read(own_folder)[0].init_from is not None
+    if not (source / run.CONFIG).is_file():
+        return False
     theirs = run.read(source)[0]
     return (theirs.task, theirs.network) == (recipe.task, recipe.network)
 
@@ -97,34 +101,35 @@ def _with_what_is_there(recipe: Config, given: dict, cache: str | None, own_fold
     return given
 
 
-def _with_their_networks(recipe: Config, given: dict, own_folder: Path | None) -> Config:
-    """With --init-from: what neither the recipe nor an option says of the networks is as it is there. In a --run that was begun when
-    the defaults were others, it is as it was then."""
-    begun = _begun(own_folder)
-    source = own_folder if begun else given.get("init_from")
-    if not source or not (Path(source) / run.CONFIG).is_file():
-        return recipe
-    theirs, environment = run.read(source)
-    former = environment.get("asked", {}).get("version", configs.VERSION) < configs.VERSION
-    wanted = "init_from" in given or (begun and former)
-    if not wanted or given.get("network", recipe.network) != theirs.network:
-        return recipe
-    said = {"conditional", *recipes.RECIPES[recipe.recipe], *given}
-    unsaid = (n for n in configs.of_weights(theirs.network) if n not in said)
-    return dataclasses.replace(recipe, **{n: getattr(theirs, n) for n in unsaid})
-
-
-def _completed(base: Config, given: dict, own_folder: Path | None) -> Config:
-    """own_folder: of --run; weights that a run there was begun with may be gone since."""
-    config = configs.complete(_replaced(base, given))
+def _completed(base: Config, given: dict, own_folder: Path | None, said: Collection[str] | None = None) -> Config:
+    """The options over a base, completed and checked. said: what the base says; by default what its recipe does."""
+    config = _replaced(base, given)
+    said = recipes.RECIPES[base.recipe] if said is None else said
+    config = configs.complete(_with_their_networks(config, given, said, own_folder))
     configs.check_read(config, given)
-    if config.init_from and not _begun(own_folder):
+    if config.init_from and not _begun(own_folder):  # weights that a run was begun with may be gone since
         run.check_weights(config, Path(config.init_from))
     return config
 
 
-def _opened(config: Config) -> Config:
-    """The config without what `complete` would say of it anyway."""
+def _with_their_networks(config: Config, given: dict, said: Collection[str], own_folder: Path | None) -> Config:
+    """With --init-from: what neither the base nor an option says of the networks is as it is there. In a --run that was begun when
+    the defaults were others, it is as it was then."""
+    begun = _begun(own_folder)
+    source = own_folder if begun else given.get("init_from")
+    if not source or not (Path(source) / run.CONFIG).is_file():
+        return config
+    theirs, environment = run.read(source)
+    former = environment.get("asked", {}).get("version", configs.VERSION) < configs.VERSION
+    wanted = "init_from" in given or (begun and former)
+    if not wanted or config.network != theirs.network:
+        return config
+    left = [n for n in configs.of_weights(config.network) if n not in said or getattr(config, n) is None]
+    return dataclasses.replace(config, **{n: getattr(theirs, n) for n in left if n not in given and n != "conditional"})
+
+
+def _opened(config: Config, names: Collection[str]) -> Config:
+    """The config without those of its values that `complete` would give it anyway."""
 
     def follows(name: str) -> bool:
         try:
@@ -132,15 +137,14 @@ def _opened(config: Config) -> Config:
         except UserError:
             return False  # without it nothing could run
 
-    worked_out = ("conv", "generator_norm", "discriminator_norm", "weight_clip")
-    return dataclasses.replace(config, **{name: None for name in worked_out if follows(name)})
+    return dataclasses.replace(config, **{name: None for name in names if follows(name)})
 
 
 def _of_another_network(config: Config, network: str, sized: bool) -> dict:
     """What changes with --network, besides. sized: a size is given, too."""
     before, after, defaults = networks.NETWORKS[config.network], networks.NETWORKS[network], Config()
-    left = [n for n in before.structure if n in configs.FIELDS and n not in after.structure]
-    changes = {n: getattr(defaults, n) for n in left}
+    # What only one of them looks at says nothing of the other.
+    changes = {n: getattr(defaults, n) for n in {*before.structure} ^ {*after.structure} if n in configs.FIELDS}
     if before.grows != after.grows and not sized:
         size = config.resolutions[-1] if config.resolutions else config.target_res
         changes |= {"resolutions": None, "target_res": size}
@@ -151,9 +155,17 @@ def _of_another_network(config: Config, network: str, sized: bool) -> dict:
 
 def _replaced(config: Config, given: dict) -> Config:
     """Options over a config. What had been worked out, in a config.json, is worked out anew where it may follow from them."""
-    network = given.get("network", config.network)
-    if network != config.network or "loss" in given or "penalty" in given:
-        config = _opened(config)
+    network, loss = given.get("network", config.network), given.get("loss", config.loss)
+    penalty = config.penalty or objectives.LOSSES[config.loss]["penalty"]
+    another_objective = loss != config.loss or given.get("penalty", penalty) != penalty
+    following = []
+    if network != config.network or another_objective:
+        following += ["discriminator_norm", "weight_clip"]
+    if network != config.network:
+        following += ["conv", "generator_norm"]
+    elif "spectral" in given and "conv" not in recipes.RECIPES.get(config.recipe, {}):
+        following += ["conv"]
+    config = _opened(config, following)
     if network != config.network:
         sized = bool(given.keys() & {"target_res", "resolutions"})
         given = {**_of_another_network(config, network, sized), **given}
@@ -166,11 +178,11 @@ def _replaced(config: Config, given: dict) -> Config:
         raise UserError("--snapshot-images and --snapshot-epochs: give one of them.")
     if every:
         given = {"snapshot_images": None, "snapshot_epochs": None, **given}
-    if "loss" in given or "penalty" in given:  # the former loss's penalty is not the new one's
-        former = {"penalty_weight": None, "penalty_every": None, "weight_clip": None}
-        if "loss" in given:
+    if another_objective:  # the former loss's penalty is not the new one's
+        former = {"penalty_weight": None, "penalty_every": None}
+        if loss != config.loss:
             former |= {"penalty": None, "drift": None, "lsgan_targets": None, "label_smoothing": 0.0}
-        if given.get("loss") == "none":  # the generator alone, from the first image to the last
+        if loss == "none":  # the generator alone, from the first image to the last
             former |= {"pretrain_images": 0} | ({"content": "none"} if config.content == "discriminator" else {})
         given = {**former, **given}
     if "inception_weights" in given and config.metrics and "metrics" not in given and config.task == "generate":

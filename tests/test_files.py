@@ -1,3 +1,4 @@
+import os
 import re
 
 import pytest
@@ -51,6 +52,10 @@ def test_names_may_be_as_long_as_file_systems_take(tmp_path):
             assert partial.suffix == ".png"
             partial.touch()
     assert len(names(tmp_path)) == 2
+    for name in (os.fsdecode(b"caf\xe9.png"), os.fsdecode(b"caf\xe9" * 60 + b".png")):  # of an old archive
+        with whole(tmp_path / name) as partial:
+            partial.touch()
+    assert len(names(tmp_path)) == 4
 
 
 def test_what_was_left_is_tidied_away(tmp_path):
@@ -59,7 +64,9 @@ def test_what_was_left_is_tidied_away(tmp_path):
         with whole(tmp_path / "report.html", alone) as partial:
             partial.touch()
         partial.touch()
-    tidy(tmp_path)
+    tidy(tmp_path, "*.json")
+    assert len(names(tmp_path)) == 3
+    tidy(tmp_path, "*-report.html", "report.html")
     assert names(tmp_path) == ["report.html"]
 
 

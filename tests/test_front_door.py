@@ -392,11 +392,15 @@ def test_a_kill_in_the_middle_of_a_save(undisturbed, tmp_path):
     process.communicate(timeout=120)
     run = only_run(tmp_path)
     assert process.returncode == -signal.SIGKILL
+    left = [run / f".partial-01234567-{name}" for name in ("generator.keras", "config.json", "report.html", "walk.mp4")]
+    for path in left:
+        path.touch()
     assert list((run / checkpoint.FOLDER).glob(".partial-*")), "the save was under way"
     assert 0 < int(checkpoint.saved(run)[0].stem.split("-")[1]) <= 1000
     code, out, err = train("--resume", run)
     assert code == 0, err
     assert not list((run / checkpoint.FOLDER).glob(".partial-*"))
+    assert [path.exists() for path in left] == [False, False, True, True], "others may be writing a page or a video"
     assert_same_run(undisturbed, run)
 
 

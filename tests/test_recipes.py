@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pggan_tf import checkpoint, options, recipes, synthesis
 from pggan_tf import config as configs
-from pggan_tf import options, recipes, synthesis
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import features
 from pggan_tf.training import loop, run, session
@@ -186,7 +186,7 @@ def test_a_pipeline_begins_with_the_weights_of_the_run_they_are_for(tmp_path):
         wanted = options.asked(None, {**name, "target_res": 256, "init_from": source})
         assert any(c.init_from for c in wanted), "an upscaler's weights go with any size, and a grown one grows on"
     other = begun_by(options.asked(None, {"recipe": "dcgan"})[0], tmp_path / "other")
-    with pytest.raises(UserError, match="no run with the networks of pggan-separable or srgan"):
+    with pytest.raises(UserError, match="--network dcgan, which is neither pggan-separable nor srgan"):
         options.asked(None, {**name, "init_from": str(other)})
 
 
@@ -195,6 +195,8 @@ def begun_by(config, folder):
     folder.mkdir()
     run.write_json(folder / run.CONFIG, configs.to_dict(config))
     run.write_json(folder / run.ENVIRONMENT, {})
+    checkpoint.path_for(folder, 0).parent.mkdir()
+    checkpoint.path_for(folder, 0).touch()
     return folder
 
 
@@ -274,7 +276,12 @@ def test_baselines_grow_with_convolutions_of_their_own(tmp_path):
     (config,) = options.asked(None, {"recipe": "dcgan", "network": "progressive"})
     assert (config.conv, config.generator_norm) == ("separable", "pixel")
     again = over({"recipe": "dcgan"}, {"network": "progressive"}, tmp_path)
-    assert again == config and config.resolutions == (4, 8, 16, 32) and config.fade_images[8]
+    assert (
+        again == config
+        and (config.minibatch, config.stddev_group) == ("stddev", 4)
+        and config.resolutions == (4, 8, 16, 32)
+        and config.fade_images[8]
+    )
     with pytest.raises(UserError, match="nothing bounds the critic. Give --penalty gp .* or --spectral all"):
         options.asked(None, {"recipe": "wgan", "network": "progressive"})
     for bound in ({"penalty": "gp"}, {"spectral": "all"}, {"loss": "wgan-gp"}):
@@ -289,9 +296,20 @@ def test_another_loss_brings_what_belongs_to_it_and_nothing_else(tmp_path):
         assert options.asked(None, {"recipe": "wgan", **then})[0].weight_clip is None
     assert over(gp, {"loss": "hinge"}, tmp_path).discriminator_norm == "batch"
     assert over(gp, {"loss": "wgan"}, tmp_path).weight_clip == 0.01
-    chosen = {**wgan, "loss": "hinge", "weight_clip": 0.1, "discriminator_norm": "none"}
-    assert over({**wgan, "discriminator_norm": "none"}, {"loss": "hinge"}, tmp_path).discriminator_norm == "none"
-    assert options.asked(None, chosen)[0].weight_clip == 0.1
+    chosen = {**wgan, "weight_clip": 0.05, "discriminator_norm": "none"}
+    for then in ({"loss": "hinge"}, {"loss": "wgan"}, {"penalty": "none"}, {"penalty": "r1"}):
+        config = over(chosen, then, tmp_path)
+        assert (config.weight_clip, config.discriminator_norm) == (0.05, "none"), "somebody said so"
+    assert options.asked(None, {"recipe": "wgan-gp", "loss": "wgan-gp"}) == options.asked(None, {"recipe": "wgan-gp"})
+
+
+def test_what_a_recipe_says_of_convolutions_stays(tmp_path):
+    for objective in ({}, {"loss": "hinge"}, {"penalty": "r2"}):
+        with pytest.raises(UserError, match="--spectral with --conv separable"):
+            options.asked(None, {"recipe": "pggan-separable", "spectral": "all", **objective})
+        assert options.asked(None, {"recipe": "pegasus", "spectral": "none", **objective})[0].conv == "standard"
+        for then in ({"spectral": "all"}, {"spectral": "none"}):
+            assert over({}, {**then, **objective}, tmp_path) == options.asked(None, {**then, **objective})[0]
 
 
 def test_networks_of_other_weights_are_taken_over(tmp_path):
@@ -308,6 +326,10 @@ def test_networks_of_other_weights_are_taken_over(tmp_path):
     ):
         with pytest.raises(UserError, match=why):
             options.asked(None, {"init_from": source, **({} if "resolutions" in said else {"target_res": 32}), **said})
+    with pytest.raises(UserError, match="it has no checkpoint yet"):
+        checkpoint.path_for(tmp_path / "theirs", 0).rename(tmp_path / "kept")
+        options.asked(None, {"target_res": 32, "init_from": source})
+    (tmp_path / "kept").rename(checkpoint.path_for(tmp_path / "theirs", 0))
     gray = str(begun_by(options.asked(None, {"target_res": 16, "channels": 1})[0], tmp_path / "gray"))
     assert options.asked(None, {"target_res": 32, "init_from": gray})[0].channels == 1
     # Begun from weights that are no longer there.
@@ -315,6 +337,45 @@ def test_networks_of_other_weights_are_taken_over(tmp_path):
     (tmp_path / "theirs" / run.CONFIG).unlink()
     (again,) = options.asked(None, {"target_res": 32, "init_from": source}, own_folder=begun)
     assert (again.conv, again.fmap_max) == ("standard", 64)
+
+
+def test_another_loss_goes_on_from_the_weights_of_a_former_one(tmp_path):
+    gp = begun_by(options.asked(None, {"recipe": "wgan-gp"})[0], tmp_path / "gp")
+    for given in (
+        {"recipe": "wgan-gp", "loss": "hinge"},
+        {"recipe": "wgan-gp"},
+        {"network": "dcgan", "loss": "wgan-gp"},
+    ):
+        given = {**given, "init_from": str(gp), **({} if "recipe" in given else {"target_res": 32})}
+        assert options.asked(None, given)[0].discriminator_norm == "none"
+    (config,) = options.asked(str(gp / run.CONFIG), {"loss": "hinge", "init_from": str(gp)})
+    assert (config.discriminator_norm, config.loss) == ("none", "hinge")
+
+
+def test_weights_of_networks_for_images_go_with_any_size_that_both_take(tmp_path):
+    plain = {"task": "upscale", "network": "srresnet", "pixel": "mse"}
+    for name, given in (
+        ("srgan", {"recipe": "srgan"}),
+        ("whole", {**plain, "target_res": 64}),
+        ("alone", {**plain, "target_res": 64, "loss": "none"}),
+        ("colours", {"recipe": "colorize", "target_res": 64}),
+        ("recolor", {"recipe": "recolor"}),
+    ):
+        begun_by(options.asked(None, given)[0], tmp_path / name)
+    for name, given in (
+        ("srgan", {"recipe": "srgan", "target_res": 256}),
+        ("alone", {"recipe": "srgan", "loss": "none", "target_res": 256}),
+        ("recolor", {"recipe": "recolor", "target_res": 48}),
+        ("colours", {"recipe": "colorize", "target_res": 64, "dropout": 0.2}),
+    ):
+        options.asked(None, {**given, "init_from": str(tmp_path / name)})
+    for name, given, words in (
+        ("whole", {"recipe": "srgan", "blocks": 16}, "made for 64 px, these for 96: give --patch 64"),
+        ("whole", {**plain, "target_res": 128}, "made for 64 px, these for 128: give --patch 64"),
+        ("colours", {"recipe": "colorize"}, "made for 64 px, these for 256: give --target-res 64"),
+    ):
+        with pytest.raises(UserError, match=words):
+            options.asked(None, {**given, "init_from": str(tmp_path / name)})
 
 
 def test_a_run_goes_on_as_it_was_begun_when_defaults_were_others(tmp_path):
@@ -328,14 +389,15 @@ def test_a_run_goes_on_as_it_was_begun_when_defaults_were_others(tmp_path):
 
 
 def test_options_beside_resume_that_say_what_the_run_was_begun_with(tmp_path):
-    (config,) = options.asked(None, {"target_res": 16, "batch": {4: 8}, "minutes": 20.0})
+    given = {"target_res": 16, "batch": {4: 8}, "minutes": 20.0}
+    (config,) = options.asked(None, given)
     planned = dataclasses.replace(config, minutes=None, stable_images={4: 1, 8: 2, 16: 3})
     environment = {"asked": configs.to_dict(config)}
 
     def check(given):
         run.refuse_changes(tmp_path, planned, environment, given, session.FREE_ON_RESUME)
 
-    check({"batch": {4: 8}, "minutes": 20.0, "target_res": 16, "keep_checkpoints": 5})
+    check({**given, "fade_images": {4: 300_000}, "keep_checkpoints": 5})
     for given, words in (
         ({"batch": {4: 16}}, "--batch 4=16,8=16,16=16: .* was started with 4=8,8=8,16=8"),
         ({"minutes": 30.0}, "--minutes 30.0: .* was started with 20.0"),

@@ -463,7 +463,7 @@ class Run:
         self._window_steps += count
         self._window_seconds += taken
         self.skipped = int(self.gan.skipped.numpy())
-        updated = self._window_steps - self._window["skipped"]
+        updated = self._window_steps - round(self._window["skipped"])
         stats = {k: v / updated if updated else math.nan for k, v in self._window.items()}
         stats["skipped"] = self._window["skipped"] / self._window_steps
         self._tell("step", stats)
@@ -473,7 +473,8 @@ class Run:
                 "images_per_second": self._window_steps * phase.images_per_step / self._window_seconds,
                 "skipped_total": self.skipped,
             }
-            self._tell("tick", stats)
+            if updated:  # else there is nothing to tell
+                self._tell("tick", stats)
             self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
         if self.gan.skipped_in_a_row.numpy() >= SKIPS_IN_A_ROW:
             last = next(iter(checkpoint.saved(self.folder)), None)

@@ -2,7 +2,7 @@
 
 An observer has any of `begin(run)`, `phase(run, phase)`, `step(run, stats)`, `tick(run, stats)`, `snapshot(run)`, `measure(run)` and
 `end(run)`. `run` is the
-loop's `Run`; stats are the means over the images since the tick before.
+loop's `Run`; stats are means over the steps since the tick before, without those that were skipped.
 """
 
 from __future__ import annotations

@@ -13,10 +13,9 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from pggan_tf import __version__, growth, networks
+from pggan_tf import __version__, checkpoint, files, growth, networks, objectives
 from pggan_tf import config as configs
 from pggan_tf.errors import UserError
-from pggan_tf.files import whole
 
 CONFIG, ENVIRONMENT, STATS, LOG, GENERATOR = (
     "config.json",
@@ -30,8 +29,13 @@ _PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
 
 
 def write_json(path: Path, content) -> None:
-    with whole(path) as partial:
+    with files.whole(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def tidy(folder: Path) -> None:
+    """Removes what killed processes left half-written of the files that training alone writes."""
+    files.tidy(folder, "*.json", "*.jsonl", "*.keras", "*-reals.png", "*-fakes-*.png")
 
 
 def create(parent: str | Path, name: str) -> Path:
@@ -160,7 +164,7 @@ def forget_after(folder: Path, images_seen: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError):
             continue  # the line that was being written
-    with whole(path) as partial:
+    with files.whole(path) as partial:
         partial.write_text("".join(f"{line}\n" for line in kept))
 
 
@@ -193,6 +197,8 @@ def refuse_changes(folder: Path, config: configs.Config, environment: dict, give
         planned, begun = getattr(config, name), getattr(asked, name)
         if isinstance(value, dict) and planned:
             value = {resolution: growth.at(value, resolution) for resolution in planned}
+            if name == "fade_images":
+                value[min(value)] = 0  # as `complete` has it
         if name not in free and value not in (planned, begun):
             before = configs.typed(planned if begun is None else begun)
             raise UserError(
@@ -204,18 +210,30 @@ def refuse_changes(folder: Path, config: configs.Config, environment: dict, give
 def check_weights(config: configs.Config, source: Path) -> None:
     """Refuses an --init-from that the networks of a completed config cannot begin with."""
     theirs, kind = read(source)[0], networks.NETWORKS[config.network]
+    if not checkpoint.saved(source):
+        raise UserError(f"--init-from {source}: it has no checkpoint yet. Give a run that has begun to train.")
     for name in configs.of_weights(config.network):
         there, here = getattr(theirs, name), getattr(config, name)
-        if there is not None and there != here:
+        alike = there == here or there is None
+        if name == "stddev_group":
+            alike = (there > 1) == (here > 1)
+        if not alike:
             raise UserError(
                 f"--init-from {source}: {configs.flag(name)} is {configs.typed(there)} there and {configs.typed(here)} here. Weights only "
                 f"go with the same networks: give {configs.as_given(name, there)}."
             )
     common = min(len(theirs.resolutions), len(config.resolutions))
-    if not kind.any_size and theirs.resolutions[:common] != config.resolutions[:common]:
+    if kind.grows and theirs.resolutions[:common] != config.resolutions[:common]:
         raise UserError(
             f"--init-from {source}: it grew through {', '.join(map(str, theirs.resolutions))} px, which does not begin like "
             f"{', '.join(map(str, config.resolutions))}. Give --resolutions that begin alike."
+        )
+    there, here = ((c.patch or c.target_res, objectives.LOSSES[c.loss]["adversarial"]) for c in (theirs, config))
+    discriminators = "patch" in kind.structure and there[1] and here[1]  # that are made for one size
+    if not kind.grows and there[0] != here[0] and (discriminators or not kind.any_size):
+        name = "patch" if kind.any_size else "target_res"
+        raise UserError(
+            f"--init-from {source}: its networks are made for {there[0]} px, these for {here[0]}: give {configs.as_given(name, there[0])}."
         )
 
 

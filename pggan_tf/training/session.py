@@ -311,6 +311,7 @@ def _resume(folder: Path, config: Config, policy: str, shards: Shards, cache, sa
         if images is not None:
             if cluster.chief:
                 checkpoint.tidy(folder)
+                runs.tidy(folder)
             else:
                 found = checkpoint.read(_await(checkpoint.path_for(folder, images), cluster))
             run.restore(*found)

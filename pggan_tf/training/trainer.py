@@ -274,7 +274,8 @@ class GAN:
 
     def step(self, phase: Phase, pixels, labels):
         """One training step of `phase` on uint8 [K N,R,R,C] and int64 [K N], for K updates of D, or on this replica's share of
-        each batch of N: changes every variable, returns a dict of scalars that the replicas' sum up to the step's: 0 where it was skipped."""
+        each batch of N: changes every variable, returns a dict of scalars that the replicas' sum up to the step's; but for
+        `skipped`, 0 where it was skipped."""
         # growth.alpha and growth.rate, as tensors.
         images_in_phase = tf.cast(self.images_seen - phase.start, tf.float32)
         alpha = tf.minimum(images_in_phase / phase.images, 1.0) if phase.fade else None
@@ -300,11 +301,9 @@ class GAN:
             next_one = augment.adapted(local(self.augment_probability), sign, phase.images_per_step)
             local(self.augment_probability).assign(tf.where(good, next_one, local(self.augment_probability)))
         self._average(phase)
-        return {
-            **{name: tf.where(good, value, tf.zeros_like(value)) for name, value in stats.items()},
-            "augment_probability": local(self.augment_probability) / replicas.count(),
-            "skipped": tf.cast(skip, tf.float32) / replicas.count(),
-        }
+        stats = {**stats, "augment_probability": local(self.augment_probability) / replicas.count()}
+        taken = {name: tf.where(good, value, tf.zeros_like(value)) for name, value in stats.items()}
+        return {**taken, "skipped": tf.cast(skip, tf.float32) / replicas.count()}
 
     def _average(self, phase: Phase) -> None:
         images = tf.cast(self.images_seen - phase.stage_start, tf.float32)
