@@ -24,8 +24,7 @@ from fastapi import HTTPException, Query, Request, Response
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from export import serve as addresses
-from export import signatures
+from export import hosts, signatures
 from export import source as sources
 from pggan_tf import __version__, photos, synthesis
 from pggan_tf.convert import colorize, upscale
@@ -283,7 +282,7 @@ def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], 
         raise UserError(
             f"{path} was trained to translate; serve offers networks that generate, colorize, recolor or upscale."
         )
-    with contextlib.closing(socket.create_server((host, port), family=addresses.family(host))) as listening:
+    with contextlib.closing(socket.create_server((host, port), family=hosts.family(host))) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)  # small: what was read is soon known
         config = uvicorn.Config(
             application(source, limits),
@@ -294,5 +293,5 @@ def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], 
             timeout_keep_alive=5,
             timeout_graceful_shutdown=5,
         )
-        say(addresses.address(host, listening.getsockname()[1]))
+        say(hosts.address(host, listening.getsockname()[1]))
         uvicorn.Server(config).run(sockets=[listening])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import http.server
 import importlib.util
-import socket
 from pathlib import Path
 
 import click
 
+from export import hosts
 from pggan_tf import terminal
 from pggan_tf.errors import UserError
 
@@ -53,21 +53,9 @@ def site_server(site: Path, host: str, port: int) -> http.server.ThreadingHTTPSe
     """Serves the files of `site`, and nothing outside of it. port 0: any free one."""
 
     class Server(http.server.ThreadingHTTPServer):
-        address_family = family(host)
+        address_family = hosts.family(host)
 
     return Server((host, port), functools.partial(_Handler, directory=str(site)))
-
-
-def loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def address(host: str, port: int) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def _require() -> None:
@@ -109,8 +97,8 @@ def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
     try:
         if (folder / "site.json").is_file():
             with site_server(folder, host, port) as server:
-                click.echo(address(host, server.server_port))
-                if not loopback(host):
+                click.echo(hosts.address(host, server.server_port))
+                if not hosts.loopback(host):
                     click.echo(
                         "browsers install pages, keep them offline and open cameras from https alone: for that, copy the folder to an https host"
                     )

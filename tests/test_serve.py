@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from export import serve, source
+from export import hosts, serve, source
 from pggan_tf import photos, pixels, synthesis
 from pggan_tf.convert import colorize, upscale
 from pggan_tf.errors import UserError
@@ -333,7 +333,7 @@ class running:
     def __enter__(self):
         self.process = start("-m", "tests.stand_ins", "serve", *self.arguments, "--host", self.host, "--port", "0")
         line = self.process.stdout.readline()
-        assert line.startswith(serve.address(self.host, 0).rstrip("0/")), line + self.process.stderr.read()
+        assert line.startswith(hosts.address(self.host, 0).rstrip("0/")), line + self.process.stderr.read()
         self.port = int(line.strip().rstrip("/").rpartition(":")[2])
         return self
 
