@@ -232,6 +232,15 @@ def soak(minutes: float, seed: int, folder: Path, library: str | None, say=print
     network = ["--resolutions", "16,32", "--portraits", 2000, "--grid", 16, "--no-report", "--seed", seed]
     network += ["--stage-growth", 6, "--fade-share", 0.2]
 
+    # Threads of Python that wait for each other spin under libfaketime: the data are drawn without it.
+    drawn = subprocess.run(
+        [sys.executable, "train.py", *map(str, network), "--dry-run", "--probe"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert drawn.returncode == 0, drawn.stderr
+
     quiet = Child(
         [*network, "--minutes", f"{QUIET_SHARE * minutes:.2f}", "--runs", folder / "quiet"],
         clock,
