@@ -34,8 +34,8 @@ class Job:
     """work: a chunk of items -> what was made of them, any number for each. It can be sent to other processes.
 
     options: all that the result follows from besides the source, as the user would name it; a job that is taken up again
-    must have the same. processes: whether the work is Python's own (MTCNN) rather than that of libraries that
-    leave the interpreter to others (decoding, drawing). choosy: the work is meant to leave images out; otherwise a
+    must have the same. processes: whether the work is Python's own (MTCNN, drawing) rather than that of libraries
+    that leave the interpreter to others (decoding). choosy: the work is meant to leave images out; otherwise a
     source of which more than half cannot be used is refused.
     """
 

@@ -64,6 +64,9 @@ class Squares:
         return [np.concatenate(squares, axis=-1)]
 
 
+MANY_PORTRAITS = 2_000  # half of a drawing is Python's own work: so many are worth the start of processes
+
+
 def job(
     sources: Sequence[str],
     size: int,
@@ -121,6 +124,7 @@ def job(
         compress=compress,
         dedupe=dedupe,
         split=split,
+        processes="portraits" in sources and count >= MANY_PORTRAITS,
     )
 
 
