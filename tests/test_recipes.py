@@ -402,6 +402,8 @@ def test_options_beside_resume_that_say_what_the_run_was_begun_with(tmp_path):
         ({"batch": {4: 16}}, "--batch 4=16,8=16,16=16: .* was started with 4=8,8=8,16=8"),
         ({"minutes": 30.0}, "--minutes 30.0: .* was started with 20.0"),
         ({"resolutions": (4, 16)}, "--resolutions 4,16: .* was started with 4,8,16"),
+        ({"mirror": False}, "--no-mirror: .* was started with True, .* new run, with --init-from"),
+        ({"channels": 1}, "--channels 1: .* was started with 3, .* start a new run[.]"),
     ):
         with pytest.raises(UserError, match=words):
             check(given)
