@@ -230,7 +230,6 @@ def soak(minutes: float, seed: int, folder: Path, library: str | None, say=print
     clock = Clock(folder / "clock", library)
     os.environ.setdefault("PGGAN_CACHE", str(folder / "cache"))
     network = ["--resolutions", "16,32", "--portraits", 2000, "--grid", 16, "--no-report", "--seed", seed]
-    network += ["--stage-growth", 6, "--fade-share", 0.2]
 
     # Threads of Python that wait for each other spin under libfaketime: the data are drawn without it.
     drawn = subprocess.run(
@@ -240,6 +239,7 @@ def soak(minutes: float, seed: int, folder: Path, library: str | None, say=print
         text=True,
     )
     assert drawn.returncode == 0, drawn.stderr
+    network += ["--stage-growth", 6, "--fade-share", 0.2]
 
     quiet = Child(
         [*network, "--minutes", f"{QUIET_SHARE * minutes:.2f}", "--runs", folder / "quiet"],
