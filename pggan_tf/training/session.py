@@ -201,6 +201,7 @@ def _start(
         gan = loop.build(config, policy, shards.manifest.classes)
     if arrays:
         loop.load_weights(gan, arrays, config.init_from)
+    del arrays  # see _resume
     minutes = config.minutes
     devices = f"{policy}, {strategy.num_replicas_in_sync} device{'s' * (strategy.num_replicas_in_sync > 1)}"
     speeds, costs = {}, {}
@@ -297,7 +298,7 @@ def _check_data(folder: Path, shards: Shards, environment: dict) -> None:
 
 def _resume(folder: Path, config: Config, policy: str, shards: Shards, cache, say, cluster: Cluster, strategy) -> None:
     cluster.trains(folder)
-    cluster.agree(**{"pggan-tf": __version__}, checksum=shards.manifest.checksum)
+    cluster.agree(**{"pggan-tf": __version__})
     _check_devices(config, strategy, say)
     measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics and cluster.chief else None
     log = runs.Log(folder, say) if cluster.chief else say
@@ -315,6 +316,7 @@ def _resume(folder: Path, config: Config, policy: str, shards: Shards, cache, sa
             else:
                 found = checkpoint.read(_await(checkpoint.path_for(folder, images), cluster))
             run.restore(*found)
+            del found  # as large as the networks and their optimisers, and a run may last for days
         elif config.init_from:
             loop.load_weights(gan, checkpoint.newest(Path(config.init_from), log)[0], config.init_from)
         if cluster.chief:
