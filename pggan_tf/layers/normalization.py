@@ -102,13 +102,14 @@ class MinibatchDiscrimination(keras.layers.Layer):
 class BatchNorm(keras.layers.Layer):
     """[..., C] -> [..., C]: mean 0 and variance 1 over the batch, then scale and offset (Ioffe and Szegedy 2015, algorithm 1).
 
-    In training the batch's own statistics, of all replicas together unless each is `alone`; otherwise those that were last measured: while `measuring` is set, a call takes
-    the batch's and keeps them. No step changes them, so a skipped one cannot spoil them, and an averaged network is measured
-    with its averaged weights.
+    In training the batch's own statistics, of all replicas together unless each is `alone`; otherwise those that were last
+    measured: while `measured` is a list, a call takes the batch's and adds them to it, and `keep_measured` keeps what they come
+    to. No step changes them, so a skipped one cannot spoil them, and an averaged network is measured with its averaged
+    weights.
     """
 
     EPSILON = 1e-5
-    measuring = False
+    measured = None  # (mean, variance) of every batch
     alone = False
 
     def build(self, input_shape):
@@ -129,12 +130,18 @@ class BatchNorm(keras.layers.Layer):
         mean = replicas.total(tf.reduce_mean(x, axes)) / replicas.count()
         return mean, replicas.total(tf.reduce_mean(tf.square(x - mean), axes)) / replicas.count()
 
+    def keep_measured(self) -> None:
+        """The mean and the variance of all that was measured, in batches of one size; what was not called stays as it is."""
+        if self.measured:
+            means, variances = (tf.stack(some) for some in zip(*self.measured, strict=True))
+            self.mean.assign(tf.reduce_mean(means, axis=0))
+            self.variance.assign(tf.reduce_mean(variances, axis=0) + tf.math.reduce_variance(means, axis=0))
+
     def call(self, x, training=False):
-        if training or self.measuring:
+        if training or self.measured is not None:
             mean, variance = self._moments(tf.cast(x, tf.float32))
-            if self.measuring:
-                self.mean.assign(mean)
-                self.variance.assign(variance)
+            if self.measured is not None:
+                self.measured.append((mean, variance))
         else:
             mean, variance = tf.convert_to_tensor(self.mean), tf.convert_to_tensor(self.variance)
         factor = self.scale * tf.math.rsqrt(variance + self.EPSILON)

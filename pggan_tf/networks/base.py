@@ -11,6 +11,7 @@ from pggan_tf.layers import BatchNorm
 
 LEAK = 0.2
 _MEASURED_PIXELS = 1 << 21  # of the images that statistics are measured on
+_PASS_PIXELS = 1 << 16  # of those, at a time: 256 maps of as many pixels are 64 MB
 
 
 def width(resolution: int, fmap_base: int, fmap_max: int) -> int:
@@ -89,24 +90,32 @@ class Network(keras.Model):
         """Makes a trained generator ready for use outside training, by what it does with these inputs [N, ...]."""
         self.measure(inputs)
 
-    def _measured(self, some, resolution: int) -> None:
-        """A pass in which batch normalisation measures its statistics."""
+    def _measured(self, some, resolution: int, first: int) -> None:
+        """A pass in which batch normalisation measures its statistics, on inputs from number `first` on."""
         self(some, resolution=resolution)
 
     def measure(self, inputs, resolution: int | None = None) -> None:
-        """Measures the statistics of batch normalisation on these inputs, or as many of them as memory allows, for use outside
-        training: of all layers that a pass at `resolution` has."""
+        """Measures the statistics of batch normalisation on these inputs, or the first 2 M pixels of images from them, for use
+        outside training: of all layers that a pass at `resolution` has. In batches that memory has room for, each normalised
+        by itself as in training; what is kept is the mean and the variance over all of them (Wu and Johnson 2021,
+        https://arxiv.org/abs/2105.07576, section 3).
+        """
         norms = self.norms()
         if not norms:
             return
+        resolution = resolution or self.resolutions[-1]
+        inputs = inputs[: max(32, _MEASURED_PIXELS // resolution**2)]
+        size = min(len(inputs), max(8, _PASS_PIXELS // resolution**2))
         for layer in norms:
-            layer.measuring = True
+            layer.measured = []
         try:
-            resolution = resolution or self.resolutions[-1]
-            self._measured(tf.constant(inputs[: max(32, _MEASURED_PIXELS // resolution**2)]), resolution)
+            for i in range(0, len(inputs) - size + 1, size):  # whole ones: they count alike
+                self._measured(tf.constant(inputs[i : i + size]), resolution, i)
+            for layer in norms:
+                layer.keep_measured()
         finally:
             for layer in norms:
-                layer.measuring = False
+                layer.measured = None
 
     def get_config(self):
         return {**super().get_config(), "resolutions": list(self.resolutions), "channels": self.channels}
@@ -145,12 +154,12 @@ class LatentNetwork(Tapered):
         length = self.latent_size**0.5
         return tf.concat([latents, tf.one_hot(labels, len(self.classes), length, dtype=latents.dtype)], axis=1)
 
-    def spread_labels(self, count: int):
-        """Every class equally often, int64 [count]; None where there are none."""
-        return tf.range(count, dtype=tf.int64) % len(self.classes) if self.classes else None
+    def spread_labels(self, count: int, first: int = 0):
+        """Every class equally often, int64 [count], for inputs from number `first` on; None where there are none."""
+        return tf.range(first, first + count, dtype=tf.int64) % len(self.classes) if self.classes else None
 
-    def _measured(self, some, resolution) -> None:
-        self(some, resolution=resolution, labels=self.spread_labels(len(some)))
+    def _measured(self, some, resolution, first) -> None:
+        self(some, resolution=resolution, labels=self.spread_labels(len(some), first))
 
 
 class ImageNetwork(Network):
@@ -164,7 +173,7 @@ class ImageNetwork(Network):
         super().__init__(resolutions, channels, **kwargs)
         self.given_channels, self.task = given_channels, task
 
-    def _measured(self, some, resolution) -> None:
+    def _measured(self, some, resolution, first) -> None:
         self(some)
 
     def get_config(self):

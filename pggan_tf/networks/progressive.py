@@ -26,6 +26,7 @@ from pggan_tf.layers import (
 from pggan_tf.networks.base import LatentNetwork, Tapered, leaky
 
 _REFIT_IMAGES = 512
+_TYPICAL_PIXELS = 1 << 16  # of first feature maps at a time: with 512 maps, 128 MB
 CONVOLUTIONS = {"standard": EqualizedConv2D, "separable": SeparableConv2D}
 
 
@@ -144,9 +145,14 @@ class Generator(_Progressive, LatentNetwork):
         """
         super().settle(latents)
         labels = self.spread_labels(len(latents))
-        first = self.first_maps(tf.constant(latents), labels)
-        classes = max(1, len(self.classes))
-        mean = tf.stack([tf.reduce_mean(first[i::classes], axis=0) for i in range(classes)])
+        classes, total = max(1, len(self.classes)), 0.0
+        some = classes * max(1, _TYPICAL_PIXELS // self.resolutions[0] ** 2 // classes)  # as many of every class
+        for i in range(0, len(latents), some):
+            of_these = None if labels is None else labels[i : i + some]
+            first = self.first_maps(tf.constant(latents[i : i + some]), of_these)
+            total += tf.stack([tf.reduce_sum(first[c::classes], axis=0) for c in range(classes)])
+        each = [len(range(c, len(latents), classes)) for c in range(classes)]
+        mean = total / tf.constant(each, tf.float32)[:, None, None, None]
         self.typical.assign(pixel_norm(mean) if self.generator_norm == "pixel" else mean)
         last, products = self.resolutions[-1], {r: 0.0 for r in self.resolutions[:-1]}
         run = tf.function(
