@@ -1,3 +1,5 @@
+import collections
+
 import keras
 import numpy as np
 import pytest
@@ -180,12 +182,14 @@ def test_batch_norm_in_training_and_after_measuring():
     np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(y.std((0, 1, 2)), 1, rtol=1e-4)
     np.testing.assert_allclose(layer.mean, 0)  # training keeps nothing
-    layer.measured = []
+    layer.measured = collections.deque()
     np.testing.assert_allclose(layer(x), y, rtol=1e-5, atol=1e-5)
     layer.keep_measured()
     layer.measured = None
     np.testing.assert_allclose(layer(x[:1]), y[:1], rtol=1e-4, atol=1e-5)
-    layer.measured = []
+    layer.measured = collections.deque()
+    layer.mean.assign(tf.zeros(5))
+    layer.variance.assign(tf.ones(5))
     for i in range(0, 64, 8):  # the same of all batches together
         layer(x[i : i + 8])
     layer.keep_measured()

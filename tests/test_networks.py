@@ -4,7 +4,8 @@ import pytest
 import tensorflow as tf
 
 from pggan_tf import synthesis
-from pggan_tf.layers import block_mean, repeat_pixels
+from pggan_tf.layers import block_mean, pixel_norm, repeat_pixels
+from pggan_tf.networks import base, progressive
 from pggan_tf.networks.base import width
 from pggan_tf.networks.progressive import Discriminator, Generator
 
@@ -84,6 +85,41 @@ def test_truncation_shortens_towards_the_typical_image():
     spread = [float(np.std(g(latents(64), resolution=16, truncation=t), axis=0).mean()) for t in (0.0, 0.5, 1.0)]
     assert spread[0] == pytest.approx(0, abs=1e-6) and 0.05 * spread[2] < spread[1] < 0.8 * spread[2]
     np.testing.assert_array_equal(g(latents(), truncation=1.0), g(latents()))
+
+
+@pytest.mark.parametrize("norm", ["pixel", "batch"])
+@pytest.mark.parametrize("classes", [(), ("a", "b", "c")])
+def test_what_a_generator_is_settled_on_does_not_depend_on_how_it_is_divided(norm, classes, monkeypatch):
+    def settled():
+        keras.utils.set_random_seed(1)
+        g = Generator((8, 16), latent_size=8, generator_norm=norm, classes=classes, **SMALL)
+        g.build()
+        return synthesis.finish(g, synthesis.settling_latents(8, 70))
+
+    whole = settled()
+    maps = whole.first_maps(synthesis.settling_latents(8, 70), whole.spread_labels(70)).numpy()
+    mean = np.stack([maps[c :: max(1, len(classes))].mean(0) for c in range(max(1, len(classes)))])
+    mean = pixel_norm(mean) if norm == "pixel" else mean
+    np.testing.assert_allclose(whole.typical, mean, rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(progressive, "_TYPICAL_PIXELS", 7 * 64)  # neither is a multiple of the classes
+    monkeypatch.setattr(base, "_PASS_PIXELS", 10 * 256)
+    divided = settled()
+    np.testing.assert_allclose(divided.typical, whole.typical, rtol=1e-4, atol=1e-5)
+    if norm == "batch":  # of the first layer: those above see inputs normalised by fewer
+        np.testing.assert_allclose(divided.norm_dense.mean, whole.norm_dense.mean, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(divided.norm_dense.variance, whole.norm_dense.variance, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "left_out"), [(1, 0), (3, 0), (33, 0), (65, 1), (127, 1)])
+def test_nearly_all_inputs_are_measured(count, left_out, monkeypatch):
+    g = Generator((32,), latent_size=8, generator_norm="batch", **SMALL)
+    g.build()
+    seen = []
+    monkeypatch.setattr(g, "_measured", lambda some, resolution, first: seen.append((first, len(some))))
+    g.measure(synthesis.settling_latents(8, count))
+    sizes = [n for _, n in seen]
+    assert sum(sizes) == count - left_out and len(set(sizes)) == 1 and max(sizes) <= 64
+    assert [first for first, _ in seen] == list(range(0, count - left_out, sizes[0]))
 
 
 def test_a_finished_generator_shows_the_same_image_at_every_stage():

@@ -103,7 +103,7 @@ class BatchNorm(keras.layers.Layer):
     """[..., C] -> [..., C]: mean 0 and variance 1 over the batch, then scale and offset (Ioffe and Szegedy 2015, algorithm 1).
 
     In training the batch's own statistics, of all replicas together unless each is `alone`; otherwise those that were last
-    measured: while `measured` is a list, a call takes the batch's and adds them to it, and `keep_measured` keeps what they come
+    measured: while `measured` is a deque, a call takes the batch's and adds them to it, and `keep_measured` keeps what they come
     to. No step changes them, so a skipped one cannot spoil them, and an averaged network is measured with its averaged
     weights.
     """

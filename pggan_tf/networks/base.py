@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import math
 from collections.abc import Sequence
 
 import keras
@@ -11,7 +13,8 @@ from pggan_tf.layers import BatchNorm
 
 LEAK = 0.2
 _MEASURED_PIXELS = 1 << 21  # of the images that statistics are measured on
-_PASS_PIXELS = 1 << 16  # of those, at a time: 256 maps of as many pixels are 64 MB
+_PASS_PIXELS = 1 << 16  # of those, in a batch: 256 maps of as many pixels are 64 MB
+_PASS_IMAGES = 8  # or as many images, if that is more
 
 
 def width(resolution: int, fmap_base: int, fmap_max: int) -> int:
@@ -95,21 +98,24 @@ class Network(keras.Model):
         self(some, resolution=resolution)
 
     def measure(self, inputs, resolution: int | None = None) -> None:
-        """Measures the statistics of batch normalisation on these inputs, or the first 2 M pixels of images from them, for use
-        outside training: of all layers that a pass at `resolution` has. In batches that memory has room for, each normalised
-        by itself as in training; what is kept is the mean and the variance over all of them (Wu and Johnson 2021,
-        https://arxiv.org/abs/2105.07576, section 3).
+        """Measures the statistics of batch normalisation on these inputs (those of 2 M pixels of images, or 32), for use outside
+        training: of all layers that a pass at `resolution` has.
+
+        In batches of one size, for memory's sake, each normalised by its own statistics; what is kept is the mean and the
+        variance over all of them (Wu and Johnson 2021, https://arxiv.org/abs/2105.07576, section 3). What makes no whole batch,
+        fewer inputs than there are batches, is left out.
         """
         norms = self.norms()
         if not norms:
             return
         resolution = resolution or self.resolutions[-1]
         inputs = inputs[: max(32, _MEASURED_PIXELS // resolution**2)]
-        size = min(len(inputs), max(8, _PASS_PIXELS // resolution**2))
+        most = max(_PASS_IMAGES, _PASS_PIXELS // resolution**2)
+        size = len(inputs) // math.ceil(len(inputs) / most)
         for layer in norms:
-            layer.measured = []
+            layer.measured = collections.deque()  # a list Keras would take for state, and track
         try:
-            for i in range(0, len(inputs) - size + 1, size):  # whole ones: they count alike
+            for i in range(0, len(inputs) - size + 1, size):
                 self._measured(tf.constant(inputs[i : i + size]), resolution, i)
             for layer in norms:
                 layer.keep_measured()

@@ -146,13 +146,14 @@ class Generator(_Progressive, LatentNetwork):
         super().settle(latents)
         labels = self.spread_labels(len(latents))
         classes, total = max(1, len(self.classes)), 0.0
-        some = classes * max(1, _TYPICAL_PIXELS // self.resolutions[0] ** 2 // classes)  # as many of every class
-        for i in range(0, len(latents), some):
-            of_these = None if labels is None else labels[i : i + some]
-            first = self.first_maps(tf.constant(latents[i : i + some]), of_these)
-            total += tf.stack([tf.reduce_sum(first[c::classes], axis=0) for c in range(classes)])
-        each = [len(range(c, len(latents), classes)) for c in range(classes)]
-        mean = total / tf.constant(each, tf.float32)[:, None, None, None]
+        at_once = max(1, _TYPICAL_PIXELS // self.resolutions[0] ** 2)
+        for i in range(0, len(latents), at_once):
+            here = slice(i, i + at_once)
+            first = self.first_maps(tf.constant(latents[here]), None if labels is None else labels[here])
+            # Strides, for labels go round and round. (Sums by label are not repeatable on every GPU.)
+            total += tf.stack([tf.reduce_sum(first[(c - i) % classes :: classes], axis=0) for c in range(classes)])
+        counts = np.bincount(np.arange(len(latents)) % classes, minlength=classes)
+        mean = total / tf.constant(counts, tf.float32)[:, None, None, None]
         self.typical.assign(pixel_norm(mean) if self.generator_norm == "pixel" else mean)
         last, products = self.resolutions[-1], {r: 0.0 for r in self.resolutions[:-1]}
         run = tf.function(
