@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from pggan_tf import synthesis
 from pggan_tf.layers import block_mean, pixel_norm, repeat_pixels
-from pggan_tf.networks import base, progressive
+from pggan_tf.networks import base
 from pggan_tf.networks.base import width
 from pggan_tf.networks.progressive import Discriminator, Generator
 
@@ -101,8 +101,7 @@ def test_what_a_generator_is_settled_on_does_not_depend_on_how_it_is_divided(nor
     mean = np.stack([maps[c :: max(1, len(classes))].mean(0) for c in range(max(1, len(classes)))])
     mean = pixel_norm(mean) if norm == "pixel" else mean
     np.testing.assert_allclose(whole.typical, mean, rtol=1e-4, atol=1e-5)
-    monkeypatch.setattr(progressive, "_TYPICAL_PIXELS", 7 * 64)  # neither is a multiple of the classes
-    monkeypatch.setattr(base, "_PASS_PIXELS", 10 * 256)
+    monkeypatch.setattr(base, "_PASS_PIXELS", 10 * 256)  # 10 images of 16 px, 40 of 8: no multiples of the classes
     divided = settled()
     np.testing.assert_allclose(divided.typical, whole.typical, rtol=1e-4, atol=1e-5)
     if norm == "batch":  # of the first layer: those above see inputs normalised by fewer

@@ -13,13 +13,18 @@ from pggan_tf.layers import BatchNorm
 
 LEAK = 0.2
 _MEASURED_PIXELS = 1 << 21  # of the images that statistics are measured on
-_PASS_PIXELS = 1 << 16  # of those, in a batch: 256 maps of as many pixels are 64 MB
+_PASS_PIXELS = 1 << 16  # of maps at a time: 256 of them are 64 MB
 _PASS_IMAGES = 8  # or as many images, if that is more
 
 
 def width(resolution: int, fmap_base: int, fmap_max: int) -> int:
     """Feature maps of the layers at `resolution` pixels: min(fmap_base / 2^(r-1), fmap_max) for 2^r pixels."""
     return max(1, min(2 * fmap_base // resolution, fmap_max))
+
+
+def images_at_once(resolution: int) -> int:
+    """How many images of so many pixels go through a network together where a whole set of them is measured."""
+    return max(_PASS_IMAGES, _PASS_PIXELS // resolution**2)
 
 
 def leaky(x):
@@ -110,8 +115,7 @@ class Network(keras.Model):
             return
         resolution = resolution or self.resolutions[-1]
         inputs = inputs[: max(32, _MEASURED_PIXELS // resolution**2)]
-        most = max(_PASS_IMAGES, _PASS_PIXELS // resolution**2)
-        size = len(inputs) // math.ceil(len(inputs) / most)
+        size = len(inputs) // math.ceil(len(inputs) / images_at_once(resolution))
         for layer in norms:
             layer.measured = collections.deque()  # a list Keras would take for state, and track
         try:

@@ -23,10 +23,9 @@ from pggan_tf.layers import (
     pixel_norm,
     repeat_pixels,
 )
-from pggan_tf.networks.base import LatentNetwork, Tapered, leaky
+from pggan_tf.networks.base import LatentNetwork, Tapered, images_at_once, leaky
 
 _REFIT_IMAGES = 512
-_TYPICAL_PIXELS = 1 << 16  # of first feature maps at a time: with 512 maps, 128 MB
 CONVOLUTIONS = {"standard": EqualizedConv2D, "separable": SeparableConv2D}
 
 
@@ -146,11 +145,11 @@ class Generator(_Progressive, LatentNetwork):
         super().settle(latents)
         labels = self.spread_labels(len(latents))
         classes, total = max(1, len(self.classes)), 0.0
-        at_once = max(1, _TYPICAL_PIXELS // self.resolutions[0] ** 2)
+        at_once = images_at_once(self.resolutions[0])
         for i in range(0, len(latents), at_once):
             here = slice(i, i + at_once)
             first = self.first_maps(tf.constant(latents[here]), None if labels is None else labels[here])
-            # Strides, for labels go round and round. (Sums by label are not repeatable on every GPU.)
+            # The labels go round and round.
             total += tf.stack([tf.reduce_sum(first[(c - i) % classes :: classes], axis=0) for c in range(classes)])
         counts = np.bincount(np.arange(len(latents)) % classes, minlength=classes)
         mean = total / tf.constant(counts, tf.float32)[:, None, None, None]
