@@ -12,6 +12,7 @@ import sys
 import click
 import numpy as np
 
+from benchmarks import measure
 from pggan_tf import cli, colour, pixels, terminal
 from pggan_tf.convert import conversion
 from pggan_tf.errors import UserError
@@ -89,6 +90,7 @@ def main(source: str, runs: tuple[str, ...], count: int) -> None:
             f"{' '.join(runs)}: trained at {sorted(sizes)} pixels. Expected runs of one size, to be compared."
         )
     images = squares(source, sizes.pop(), count)
+    measure.announce(10 + 2e-5 * images[..., 0].size * len(runs))
     print(f"{len(images)} photos of {images.shape[1]} pixels")
     found = rows(networks, images)
     wide = max(map(len, found))

@@ -83,6 +83,7 @@ def whole_command(folder: str, limit: int, size: int, min_face: float) -> float:
 @click.option("--min-face", default=32.0, show_default=True)
 def main(folder: str, limit: int, size: int, min_face: float) -> None:
     few = max(1, limit // 4)
+    measure.announce(60 + 3 * few / 8 + limit / 100)
     loop = measure.in_process(plain_loop, folder=folder, limit=few)
     ours = measure.in_process(our_boxes, folder=folder, limit=few, min_face=min_face)
     rate = measure.in_process(whole_command, folder=folder, limit=limit, size=size, min_face=min_face)

@@ -26,6 +26,18 @@ def in_process(function: Callable, **arguments):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def announce(seconds: float, note: str = "") -> None:
+    """Say first how long a benchmark takes: an estimate for two cores with AVX2 alone, the slowest that were measured."""
+    span = (
+        f"{seconds:.0f} seconds"
+        if seconds < 100
+        else f"{seconds / 60:.0f} minutes"
+        if seconds < 6000
+        else f"{seconds / 3600:.1f} hours"
+    )
+    print(f"about {span} on two slow cores{'; ' if note else ''}{note}", file=sys.stderr, flush=True)
+
+
 def cores() -> list[int]:
     """Those that this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))

@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from benchmarks import measure
 from pggan_tf import cli
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -41,6 +42,7 @@ def main(names, count, resolution):
     from pggan_tf import metrics
     from pggan_tf.metrics import features, sets
 
+    measure.announce(20 + 4e-7 * count * resolution**2 * len(names.split(",")))
     names, seen = metrics.parse(names, metrics.WHILE_TRAINING), features.random()
     sets.check(names, seen)
     real, fake = images(count, resolution, 0), images(count, resolution, 1)

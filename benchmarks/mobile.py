@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks import measure
 from pggan_tf import cli
 
 THREADS = (1, 2)
@@ -125,6 +126,7 @@ def main(resolutions, browser, rounds, json_file):
     terminal.start_tensorflow()
     from export import signatures, tflite
 
+    measure.announce(2 * len(tflite.QUANTIZATIONS) * (20 + 30 * browser))
     sizes = [int(r) for r in resolutions.split(",")]
     rows = []
     for conv in ("standard", "separable"):

@@ -219,6 +219,8 @@ def main(resolutions, forms, precision, rounds, data, minutes, picture) -> None:
 
     console = Console(width=150, highlight=False, markup=False)
     sizes, chosen = [int(r) for r in resolutions.split(",")], [list(FORMS)[int(i)] for i in forms.split(",")]
+    each = len(sizes) * len(chosen) * len(RULES)
+    measure.announce(each * rounds * 40 + (each * (60 * minutes + 60) if minutes else 0))
     table = Table(box=None)
     columns = (
         "px",

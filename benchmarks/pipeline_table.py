@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks import measure
 from pggan_tf import cli
 from pggan_tf.errors import UserError
 from pggan_tf.shards import cache_folder
@@ -82,6 +83,7 @@ def main(data: str, minutes: float, images: int, features: str | None, inception
     from pggan_tf.metrics import features as known
     from pggan_tf.metrics import sets
 
+    measure.announce(60 * minutes + 300)
     cache = cache_folder(None)
     if not features and (inception_weights or known.kept_file(known.INCEPTION_URL, cache).is_file()):
         features = known.INCEPTION

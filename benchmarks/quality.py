@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks import measure
 from pggan_tf import cli
 from pggan_tf.errors import UserError
 
@@ -96,6 +97,7 @@ def main(sources: tuple[str, ...], resolution: int, minutes: float, out: str) ->
     from rich.console import Console
     from rich.table import Table
 
+    measure.announce(len(sources) * len(FORMS) * (60 * minutes + 30), "what has been trained already is not again")
     table = Table(box=None)
     for name in ("data", "form", "images", *METRICS, *(f"best {m}" for m in METRICS)):
         table.add_column(name, justify="left" if name in ("data", "form") else "right")

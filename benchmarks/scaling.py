@@ -169,6 +169,7 @@ def main(
         raise UserError("one core: two processes would show nothing. Give --step-ms.")
     if step_ms is None and not hasattr(os, "sched_setaffinity"):
         raise UserError("this system cannot keep a process to some of its cores. Give --step-ms.")
+    measure.announce((1 if step_ms else 3) * (seconds + 25))
     whole = measure.in_process(alone, cores=cores, **shape)
     size = 4 * whole["parameters"]
     if step_ms is None:

@@ -12,6 +12,7 @@ import click
 
 from benchmarks import measure
 from pggan_tf import cli
+from pggan_tf.training import precision as precisions
 
 
 def step(resolution: int, batch: int, conv: str, precision: str) -> dict:
@@ -34,8 +35,11 @@ def main(batch: int, resolutions: str, rounds: int) -> None:
     table = Table(box=None)
     for name in ("px", "precision", "GFLOP a step", "separable", "parameters", "separable", "ms a step", "separable", "faster"):  # fmt: skip
         table.add_column(name, justify="right")
-    for resolution in map(int, resolutions.split(",")):
-        for precision in ("float32", "auto"):
+    sizes = [int(r) for r in resolutions.split(",")]
+    kinds = ("float32", "auto") if precisions.cpu_has_bfloat16() else ("float32",)
+    measure.announce(len(sizes) * len(kinds) * rounds * 2 * 25)
+    for resolution in sizes:
+        for precision in kinds:
             shape = {"resolution": resolution, "batch": batch, "precision": precision}
             pairs = [
                 [measure.in_process(step, conv=c, **shape) for c in ("standard", "separable")] for _ in range(rounds)

@@ -29,6 +29,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks import measure
 from pggan_tf import cli
 
 ROOT = Path(__file__).parents[1]
@@ -359,6 +360,7 @@ def verdict(result: dict) -> list[str]:
 @click.option("--seed", default=0, show_default=True, help="of what happens when, and of the run")
 @click.option("--libfaketime", help="the library, where it is not in Debian's place")
 def main(minutes: float, seed: int, libfaketime: str | None) -> None:
+    measure.announce(60 * minutes * 2.1 + 120)
     library = libfaketime or next(iter(glob.glob(LIBFAKETIME)), None)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     try:

@@ -22,6 +22,7 @@ import click
 
 from benchmarks import measure
 from pggan_tf import cli
+from pggan_tf.training import precision
 from pggan_tf.training import run as runs
 
 DEFAULT = {"loss": "nonsaturating-r1", "update": "one-stage", "conv": None}  # of train.py
@@ -52,7 +53,7 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
     """
     from pggan_tf import config as configs
     from pggan_tf.shards import Shards
-    from pggan_tf.training import distribution, loop, observers, precision
+    from pggan_tf.training import distribution, loop, observers
     from preprocessing import build, prepare
 
     class Clock:
@@ -100,28 +101,46 @@ def _torch(**arguments) -> float:
     return float(out.strip().splitlines()[-1])
 
 
+OURS, AUTO = "ours, float32", "ours, --precision auto"
 BATCHES = {4: 64, 8: 64, 16: 32, 32: 16, 64: 16, 128: 16}
 PEERS = {"PyTorch, float32": False, "PyTorch, autocast bfloat16, channels_last": True}
+# Seconds of one measurement on two cores with AVX2 alone: starting, tracing, and steps of up to four seconds.
+SECONDS = {"ours": 40.0, "peer": 25.0, "peaks": 20.0, "training": 110.0}
 EXPLAINED = """WGAN-GP, two-stage, standard convolutions, fmap-base 2048, fmap-max 128; the median of {rounds} rounds in which all forms take
 turns, on {cores} cores of {cpu}. Its convolution peak, the fastest of a few large convolutions: {float32:,.0f} GFLOP/s in float32,
-{bfloat16:,.0f} in bfloat16. `executed` counts the operations of convolutions and matrix products that the step's graph executes."""
+{bfloat16} in bfloat16. `executed` counts the operations of convolutions and matrix products that the step's graph executes."""
 
 
 def peaks() -> dict[str, float]:
-    return {name: measure.in_process(measure.convolution_peak, dtype=name) for name in ("float32", "bfloat16")}
+    kinds = ("float32", "bfloat16") if precision.cpu_has_bfloat16() else ("float32",)
+    return {name: measure.in_process(measure.convolution_peak, dtype=name) for name in kinds}
+
+
+def peers() -> list[str]:
+    """Name the PyTorch forms that can be measured here: none without PyTorch, none in emulated bfloat16."""
+    if not importlib.util.find_spec("torch"):
+        return []
+    return [name for name, best in PEERS.items() if precision.cpu_has_bfloat16() or not best]
+
+
+def announce(resolutions: int, rounds: int) -> None:
+    """Say how long the forms of so many resolutions take, and which of them this machine lacks."""
+    bfloat16 = precision.cpu_has_bfloat16()
+    each = SECONDS["ours"] * (1 + bfloat16) + SECONDS["peer"] * len(peers())
+    missing = [] if bfloat16 else ["bfloat16 is left out: this processor would emulate it"]
+    missing += [] if importlib.util.find_spec("torch") else ["PyTorch is left out: it is not installed"]
+    measure.announce(SECONDS["peaks"] + resolutions * rounds * each, "; ".join(missing))
 
 
 def measured(resolution: int, batch: int, rounds: int, peak: dict[str, float]) -> dict[str, dict]:
     """{form: {rate: images/s, and of ours work: executed GFLOP an image, share: of the peak}}; PyTorch's where it is installed."""
     shape = {"resolution": resolution, "batch": batch}
-    forms = {
-        "ours, float32": lambda: measure.in_process(ours, precision="float32", **shape),
-        "ours, --precision auto": lambda: measure.in_process(ours, **shape),
-    }
-    if importlib.util.find_spec("torch"):
-        peer = {**shape, "latent": 128, "base": 2048, "most": 128, "seconds": 6.0}
-        for name, best in PEERS.items():
-            forms[name] = lambda best=best: {"images_per_second": _torch(best=best, **peer)}
+    peer = {**shape, "latent": 128, "base": 2048, "most": 128, "seconds": 6.0}
+    forms = {OURS: lambda: measure.in_process(ours, precision="float32", **shape)}
+    if precision.cpu_has_bfloat16():
+        forms[AUTO] = lambda: measure.in_process(ours, **shape)
+    for name in peers():
+        forms[name] = lambda best=PEERS[name]: {"images_per_second": _torch(best=best, **peer)}
     results: dict = {name: [] for name in forms}
     for _ in range(rounds):
         for name, form in forms.items():
@@ -138,18 +157,18 @@ def measured(resolution: int, batch: int, rounds: int, peak: dict[str, float]) -
 
 def markdown(found: dict[int, dict], explained: str) -> str:
     """found: resolution -> what `measured` returned."""
-    best = "ours, --precision auto"
     head = ["px", "batch", "float32", "of its peak", "auto", "of its peak", "executed GFLOP/image"]
     head += [f"{name} (ours / it)" for name in PEERS]
     lines = [f"| {' | '.join(head)} |", f"|{'---:|' * len(head)}"]
     for resolution, forms in found.items():
+        best = AUTO if AUTO in forms else OURS
         cells = [str(resolution), str(BATCHES[resolution])]
-        for name in ("ours, float32", best):
+        for name in (OURS, best):
             cells += [f"{forms[name]['rate']:,.1f}", f"{forms[name]['share']:.0%}"]
         cells += [f"{forms[best]['work']:.3f}"]
         for name in PEERS:
             rate = forms.get(name, {}).get("rate")
-            cells += [f"{rate:,.1f} ({forms[best]['rate'] / rate:.2f})" if rate else "not installed"]
+            cells += [f"{rate:,.1f} ({forms[best]['rate'] / rate:.2f})" if rate else "not measured"]
         lines.append(f"| {' | '.join(cells)} |")
     return "# Speed of the training step, images/s\n\n" + explained + "\n\n" + "\n".join(lines) + "\n"
 
@@ -167,6 +186,7 @@ def main(resolution: int, batch: int, rounds: int, every: bool, out: str | None,
 
     table, console = Table(box=None), Console(width=110)
     if training:
+        measure.announce(2 * rounds * (SECONDS["ours"] + SECONDS["training"]))
         for name in ("resolution", "bare step images/s", "training images/s", "ratio"):
             table.add_column(name, justify="right")
         for r, b in ((4, 64), (32, 16)):
@@ -181,8 +201,12 @@ def main(resolution: int, batch: int, rounds: int, every: bool, out: str | None,
             table.add_row(str(r), f"{bare:,.0f}", f"{whole:,.0f}", f"{statistics.median(w / o for o, w in pairs):.2f}")
         console.print(table)
         return
+    announce(len(BATCHES) if every else 1, rounds)
     peak = peaks()
-    explained = EXPLAINED.format(rounds=rounds, cores=os.cpu_count(), cpu=runs.processor(), **peak)
+    bfloat16 = f"{peak['bfloat16']:,.0f}" if "bfloat16" in peak else "not measured"
+    explained = EXPLAINED.format(
+        rounds=rounds, cores=os.cpu_count(), cpu=runs.processor(), float32=peak["float32"], bfloat16=bfloat16
+    )
     if every:
         page = markdown({r: measured(r, b, rounds, peak) for r, b in BATCHES.items()}, explained)
         if out:
@@ -200,7 +224,7 @@ def main(resolution: int, batch: int, rounds: int, every: bool, out: str | None,
         table.add_row(name, f"{row['rate']:.1f}", *cells)
     console.print(f"{resolution} px, batch {batch}. {explained}")
     console.print(table)
-    best = found["ours, --precision auto"]["rate"]
+    best = found.get(AUTO, found[OURS])["rate"]
     for name in PEERS:
         if name in found:
             console.print(f"ours / {name}: {best / found[name]['rate']:.2f}")

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from benchmarks import measure
 from pggan_tf import cli, colour, photos, pixels, terminal
 from pggan_tf.convert import conversion, upscale
 from pggan_tf.errors import UserError
@@ -92,6 +93,7 @@ def table(rows: dict[str, dict], say=print) -> None:
 def main(folder: str, runs: tuple[str, ...], scale: int) -> None:
     terminal.start_tensorflow()
     images = pairs(folder, scale)
+    measure.announce(10 + 5e-6 * len(runs) * sum(high[..., 0].size for _, high in images.values()))
     rows = {"bicubic": figures(lambda low: bicubic(low, scale), images, scale)}
     for run in runs:
         network = conversion.network_for(run, ("upscale",), "upscale")

@@ -1,11 +1,14 @@
 """The benchmarks print their tables: in the smallest form that each has."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from benchmarks import quality, step
+import benchmarks
+from benchmarks import measure, quality, step
 from pggan_tf import cli
+from pggan_tf.training import precision
 from tests.conftest import TINY, start
 
 
@@ -95,4 +98,32 @@ def test_the_page_of_the_step():
     assert "measured somewhere" in page
     rows = {row.split(" | ")[0]: row for row in page.splitlines() if row.startswith("| ")}
     assert "| 20.0 | 20% | 31.1 | 31% | 1.000 | 10.4 (2.99) | 10.4 (2.99) |" in rows["| 64"]
-    assert rows["| 128"].count("not installed") == len(step.PEERS)
+    assert rows["| 128"].count("not measured") == len(step.PEERS)
+
+
+@pytest.mark.parametrize(
+    "seconds, said", [(42, "42 seconds"), (200, "3 minutes"), (5990, "100 minutes"), (7500, "2.1 hours")]
+)
+def test_a_benchmark_says_how_long_it_takes(seconds, said, capsys):
+    measure.announce(seconds, "bfloat16 is left out")
+    assert capsys.readouterr().err == f"about {said} on two slow cores; bfloat16 is left out\n"
+
+
+def test_every_benchmark_says_how_long_it_takes():
+    files = [f for f in Path(benchmarks.__file__).parent.glob("*.py") if "@click.command" in f.read_text()]
+    assert len(files) > 10
+    for file in files:
+        assert "announce(" in file.read_text().partition("@click.command")[2], file.name
+
+
+def test_forms_that_the_processor_would_emulate_are_left_out(monkeypatch, capsys):
+    """Of the step itself and of PyTorch, with a word that says so."""
+    monkeypatch.setattr(step.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(step.measure, "in_process", lambda function, **settings: {"images_per_second": 2.0} | (
+        {"policy": "float32", "gflop_per_image": 1.0} if function is step.ours else {}))  # fmt: skip
+    monkeypatch.setattr(step, "_torch", lambda **settings: 1.0)
+    for has, forms in ((True, {step.OURS, step.AUTO, *step.PEERS}), (False, {step.OURS, "PyTorch, float32"})):
+        monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda has=has: has)
+        assert step.measured(8, 4, 2, {"float32": 10.0}).keys() == forms
+        step.announce(1, 3)
+        assert ("bfloat16 is left out" in capsys.readouterr().err) is not has

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from pggan_tf import layers
+from pggan_tf.training import precision
 
 LAYERS = [
     (layers.EqualizedDense(7), (2, 5)),
@@ -122,7 +123,12 @@ def test_lerp_is_exact_at_its_ends():
 
 @pytest.mark.parametrize("shape", [(16, 4, 4, 32), (16, 64, 64, 32)])
 def test_gradients_in_bfloat16_are_those_of_float32(shape):
-    """But for rounding: sums over a map are not kept in bfloat16, where a large sum no longer grows."""
+    """But for rounding: sums over a map are not kept in bfloat16, where a large sum no longer grows.
+
+    Where the processor lacks bfloat16, TensorFlow's own convolution rounds the kernel's gradient between parts of its sum:
+    1.6 to 2.5 % off on any map, where sums kept in bfloat16 are half wrong on large ones.
+    """
+    most = 0.01 if precision.cpu_has_bfloat16() else 0.05
     x, cotangent = tf.random.stateless_normal(shape, (1, 2)), tf.random.stateless_normal(shape, (3, 4)) + 0.1
 
     def gradients(dtype):
@@ -134,7 +140,7 @@ def test_gradients_in_bfloat16_are_those_of_float32(shape):
         return tape.gradient(y, layer.trainable_variables, output_gradients=tf.cast(cotangent, y.dtype))
 
     for ours, exact in zip(gradients("mixed_bfloat16"), gradients("float32"), strict=True):
-        assert np.linalg.norm(ours - exact) < 0.01 * np.linalg.norm(exact)
+        assert np.linalg.norm(ours - exact) < most * np.linalg.norm(exact)
 
 
 @pytest.mark.parametrize("kind", ["dense", "conv"])

@@ -4,12 +4,22 @@ GPU wants otherwise."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _CPU_FLAGS = ("amx_bf16", "avx512_bf16")
+# Values of ONEDNN_MAX_CPU_ISA that keep oneDNN from the instructions above (oneDNN, "CPU Dispatcher Control").
+_ISAS_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
-def _cpu_has_bfloat16() -> bool:
+def cpu_has_bfloat16() -> bool:
+    """Tell whether this processor multiplies bfloat16 itself and oneDNN is allowed to use that.
+
+    Without it TensorFlow emulates bfloat16: more slowly than float32, and with sums that are rounded in between.
+    """
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    if allowed.upper() in _ISAS_WITHOUT_BFLOAT16:
+        return False
     try:
         return any(f" {flag}" in Path("/proc/cpuinfo").read_text() for flag in _CPU_FLAGS)
     except OSError:
@@ -29,7 +39,7 @@ def policy(choice: str) -> str:
             capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
             choice = "bfloat16" if capability >= (8, 0) else "float32"
         else:
-            choice = "bfloat16" if _cpu_has_bfloat16() else "float32"
+            choice = "bfloat16" if cpu_has_bfloat16() else "float32"
     return "mixed_bfloat16" if choice == "bfloat16" else "float32"
 
 
