@@ -51,15 +51,24 @@ def start(*arguments, **kwargs) -> subprocess.Popen:
     )
 
 
-def train(*arguments, timeout=240, **kwargs) -> tuple[int, str, str]:
+def train(*arguments) -> tuple[int, str, str]:
+    """`python train.py ...` as `pggan` runs it; what is about processes goes through `start` and `train_alone`."""
+    before, sys.argv = sys.argv, ["train.py", *map(str, arguments)]
+    try:
+        return pggan("train", *arguments)
+    finally:
+        sys.argv = before
+
+
+def train_alone(*arguments, timeout=240, **kwargs) -> tuple[int, str, str]:
+    """`python train.py ...` in a process of its own."""
     process = start("train.py", *arguments, **kwargs)
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
 
 
 def pggan(*arguments) -> tuple[int, str, str]:
-    """`pggan ...`, from its arguments to its exit code, in this process: TensorFlow takes seconds to load. Training, and whatever is
-    about processes, goes through `train` and `start`."""
+    """`pggan ...`, from its arguments to its exit code, in this process: TensorFlow takes seconds to load."""
     from pggan_tf import cli
 
     out, err = io.StringIO(), io.StringIO()

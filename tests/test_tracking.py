@@ -14,7 +14,7 @@ import pytest
 
 from pggan_tf import config as configs
 from pggan_tf.training import tracking
-from tests.conftest import TINY, run_folder, start, train
+from tests.conftest import TINY, run_folder, start, train, train_alone
 from tests.test_front_door import SCHEDULE, in_mid_fade, refused, wait_for
 
 NEEDS_MLFLOW = pytest.mark.skipif(
@@ -74,7 +74,7 @@ def test_a_killed_run_goes_on_in_the_same_mlflow_run(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     number = json.loads((run / tracking.FILE).read_text())["run_id"]
-    code, out, err = train(*command, env=environment())
+    code, out, err = train_alone(*command, env=environment())
     assert code == 0, err
     assert f"resuming {run}" in out and run_folder(out) == run
     assert "MLflow" not in out
@@ -98,13 +98,13 @@ def test_a_server_that_is_away_does_not_end_a_run(tmp_path):
     run = tmp_path / "run"
     command = [*TINY, "--target-res", "4", "--total-images", "160", "--batch", "8", "--run", run, "--log", "mlflow"]
     away = environment(MLFLOW_TRACKING_URI="http://127.0.0.1:9", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
-    code, out, err = train(*command, env=away)
+    code, out, err = train_alone(*command, env=away)
     assert code == 0, err
     assert "MLflow does not take this run's figures" in out and "Traceback" not in out + err
     assert (run / "generator.keras").is_file() and not (run / tracking.FILE).is_file()
     # The same command, once there is a server: it gets all of it.
     store = f"sqlite:///{tmp_path / 'later.db'}"
-    code, out, err = train(*command, env=environment(MLFLOW_TRACKING_URI=store))
+    code, out, err = train_alone(*command, env=environment(MLFLOW_TRACKING_URI=store))
     assert code == 0, err
     assert "does not take" not in out
     [found] = logged(store)
