@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pggan_tf import checkpoint, cli
-from tests.conftest import ROOT, TINY, pggan, run_folder, start, train
+from pggan_tf import checkpoint, cli, growth
+from pggan_tf import config as configs
+from pggan_tf.training import loop
+from tests.conftest import ROOT, TINY, pggan, run_folder, start, train, train_alone
 
 SCHEDULE = [
     "--target-res",
@@ -85,9 +87,8 @@ def only_run(parent):
     return folders[0] if folders else parent / "none"
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGKILL, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGINT))]
-)
+@pytest.mark.slow  # test_a_kill_in_the_middle_of_a_save is the quick one
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(undisturbed, tmp_path, number):
     process = start("train.py", *TINY, *SCHEDULE, "--runs", tmp_path, "--checkpoint-minutes", "0.002")
     wait_for(process, lambda: in_mid_fade(only_run(tmp_path)))
@@ -103,13 +104,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(undisturbed, tmp_path, numb
     code, out, err = train("--resume", run)
     assert code == 0, err
     assert run_folder(out) == run
-    way = "one-stage: the generator is trained on"
-    assert way in out and way in (undisturbed / "log.txt").read_text()
     assert_same_run(undisturbed, run)
-    generators = [
-        np.load(p)["images"] for p in (sample(undisturbed, tmp_path / "a.npz"), sample(run, tmp_path / "b.npz"))
-    ]
-    np.testing.assert_array_equal(*generators)
 
 
 @pytest.mark.slow
@@ -270,7 +265,7 @@ def test_transfer_to_a_higher_resolution(undisturbed, tmp_path):
         "--fade-images",
         "80",
         "--stable-images",
-        "80",
+        "8=80,16=0",
         "--batch",
         "8",
         "--runs",
@@ -278,7 +273,7 @@ def test_transfer_to_a_higher_resolution(undisturbed, tmp_path):
     )
     assert code == 0, err
     # What had been trained does not grow again.
-    assert re.search(r"phase 1/3: 8px stable", out) and "4px" not in out.split("phase 1/3")[1]
+    assert re.search(r"phase 1/2: 8px stable", out) and "4px" not in out.split("phase 1/2")[1]
     code, out, err = train(
         *TINY, "--fmap-max", "8", "--target-res", "16", "--init-from", undisturbed, "--run", tmp_path / "other"
     )
@@ -399,7 +394,13 @@ def test_a_kill_in_the_middle_of_a_save(undisturbed, tmp_path):
     assert code == 0, err
     assert not list((run / checkpoint.FOLDER).glob(".partial-*"))
     assert [path.exists() for path in left] == [False, False, True, True], "others may be writing a page or a video"
+    way = "one-stage: the generator is trained on"
+    assert way in out and way in (undisturbed / "log.txt").read_text()
     assert_same_run(undisturbed, run)
+    generators = [
+        np.load(p)["images"] for p in (sample(undisturbed, tmp_path / "a.npz"), sample(run, tmp_path / "b.npz"))
+    ]
+    np.testing.assert_array_equal(*generators)
 
 
 def test_divergence_stops_the_run(tmp_path):
@@ -444,23 +445,42 @@ def test_dry_run_prints_config_and_plan_and_trains_nothing(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_minutes_plans_the_schedule(tmp_path):
-    code, out, err = train(*TINY, "--target-res", "8", "--minutes", "1", "--runs", tmp_path)
-    assert code == 0, err
-    config = json.loads((run_folder(out) / "config.json").read_text())
+def assert_planned(out, minutes):
+    run = run_folder(out)
+    config = json.loads((run / "config.json").read_text())
     # The plan is kept, not the wish: repeated with --config it is the same run.
     assert config["minutes"] is None and config["fade_images"]["4"] == 0 and config["fade_images"]["8"] > 0
-    assert json.loads((run_folder(out) / "environment.json").read_text())["planned_for_minutes"] == 1
-    lines = (run_folder(out) / "stats.jsonl").read_text().splitlines()
-    assert json.loads(lines[-1])["images"] >= sum(config["stable_images"].values()) + sum(
-        config["fade_images"].values()
-    )
+    assert json.loads((run / "environment.json").read_text())["planned_for_minutes"] == minutes
+    planned = sum(config["stable_images"].values()) + sum(config["fade_images"].values())
+    assert json.loads((run / "stats.jsonl").read_text().splitlines()[-1])["images"] >= planned
+    return planned
+
+
+def test_minutes_plans_the_schedule(tmp_path, monkeypatch):
+    """By the speed that was measured: here, of a machine that shows two images a second and builds a phase in no time."""
+
+    def probe(config, *_):
+        return {phase.part: growth.Speed(2.0, 0.0) for phase in configs.schedule(config)}
+
+    monkeypatch.setattr(loop, "probe", probe)
+    code, out, err = train(*TINY, "--target-res", "8", "--batch", "8", "--minutes", "3", "--runs", tmp_path)
+    assert code == 0, err
+    assert 280 <= assert_planned(out, 3) <= 376, "what is left of 360 images after the start, in whole steps"
+
+
+@pytest.mark.slow
+def test_minutes_are_measured(tmp_path):
+    begun = time.monotonic()
+    code, out, err = train_alone(*TINY, "--target-res", "8", "--minutes", "1", "--runs", tmp_path)
+    assert code == 0, err
+    assert assert_planned(out, 1) > 0 and time.monotonic() - begun > 30
 
 
 @pytest.mark.parametrize("loss", ["lsgan", pytest.param("wgan-gp", marks=pytest.mark.slow)])
 def test_odd_resolutions_gray_and_other_losses_train(loss, tmp_path, photos):
     odd = ("--resolutions", "4,8,24", "--channels", "1", "--loss", loss, "--update", "two-stage")
-    short = ("--fade-images", "16", "--stable-images", "16", "--batch", "8", "--runs", tmp_path)
+    # Few phases: each has a graph of its own.
+    short = ("--fade-images", "4=0,24=16", "--stable-images", "4=16,8=0", "--batch", "8", "--runs", tmp_path)
     code, out, err = train("--data", photos, *odd, *TINY, *short)
     assert code == 0, err
     with Image.open(sorted(run_folder(out).glob("fakes-*.png"))[-1]) as image:
@@ -479,7 +499,7 @@ def test_prepared_shards_are_data(tmp_path, photos):
         "--fade-images",
         "16",
         "--stable-images",
-        "16",
+        "0",
         "--batch",
         "8",
         "--runs",
