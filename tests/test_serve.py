@@ -28,7 +28,7 @@ from pggan_tf.errors import UserError
 from pggan_tf.networks import progressive
 from preprocessing.sources import portraits
 from tests import stand_ins
-from tests.conftest import start
+from tests.conftest import pggan, start
 
 fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
 pytest.importorskip("httpx2", reason="httpx2 is not installed")
@@ -468,7 +468,7 @@ def test_who_does_not_read_an_answer_is_let_go(tmp_path):
     """But not who reads it slowly; and the server can be stopped meanwhile."""
     psutil = pytest.importorskip("psutil")
     run = stand_ins.saved(stand_ins.Upscaler(), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
-    noise = file_of(np.random.default_rng(0).integers(0, 256, (500, 500, 3), np.uint8))
+    noise = file_of(np.random.default_rng(0).integers(0, 256, (250, 250, 3), np.uint8))
     with running(run, "--timeout", "2") as server, contextlib.ExitStack() as stack:
         silent, size = large_answer(server, noise, 4096)
         slow, _ = large_answer(server, noise, 1 << 16)
@@ -502,22 +502,12 @@ def test_ipv6(tmp_path):
         site.shutdown()
 
 
-def served(*arguments):
-    """`pggan serve` in a process that has to end by itself."""
-    with start("-m", "pggan_tf", "serve", *arguments) as process:
-        try:
-            out, err = process.communicate(timeout=120)
-        finally:
-            process.kill()
-    return process.returncode, out, err
-
-
 def test_what_cannot_be_served_is_told(tmp_path):
-    code, _, err = served(tmp_path)
+    code, _, err = pggan("serve", tmp_path)
     assert code == 2 and "no generator.keras" in err
     with socket.create_server(("127.0.0.1", 0)) as taken:
         generator().save(tmp_path / "generator.keras")
-        code, _, err = served(tmp_path, "--port", taken.getsockname()[1])
+        code, _, err = pggan("serve", tmp_path, "--port", taken.getsockname()[1])
     assert code == 2 and "cannot be listened on" in err and "--port" in err, err
 
 
