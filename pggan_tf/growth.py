@@ -73,13 +73,9 @@ def doubling(target_res: int) -> tuple[int, ...]:
     """4, 8, ... target_res. Refuses what is not a power of two from 4 to 1024."""
     if target_res in (powers := [2**k for k in range(2, 11)]):
         return tuple(p for p in powers if p <= target_res)
-    low = max((p for p in powers if p < target_res), default=SMALLEST)
-    high = min((p for p in powers if p > target_res), default=LARGEST)
-    near = (
-        f"The nearest is {low}."
-        if low == high or not SMALLEST < target_res < LARGEST
-        else f"The nearest are {low} and {high}."
-    )
+    below, above = [p for p in powers if p < target_res], [p for p in powers if p > target_res]
+    nearest = [*below[-1:], *above[:1]]
+    near = f"The nearest {'are' if len(nearest) > 1 else 'is'} {' and '.join(map(str, nearest))}."
     raise UserError(
         f"--target-res {target_res}: not a power of two from {SMALLEST} to {LARGEST}. {near} "
         "Other sizes go by --resolutions, such as 4,8,16,32,96."

@@ -126,3 +126,100 @@ def test_a_short_run_keeps_its_first_stage_long_enough():
         images = 330 * growth.time_shares((4, 8, 16, 32, 64), g)[4] * 4000
         assert (images >= 40_000) == (g == short)
     assert growth.fitting_growth(1, speed) == 1.0
+
+
+def message(function, *arguments):
+    with pytest.raises(UserError) as caught:
+        function(*arguments)
+    return str(caught.value)
+
+
+OTHERS = "Other sizes go by --resolutions, such as 4,8,16,32,96."
+
+
+@pytest.mark.parametrize(
+    "size, near",
+    [
+        (48, "The nearest are 32 and 64."),
+        (3, "The nearest is 4."),
+        (5, "The nearest are 4 and 8."),
+        (1023, "The nearest are 512 and 1024."),
+        (1025, "The nearest is 1024."),
+    ],
+)
+def test_what_a_wrong_target_is_told(size, near):
+    expected = f"--target-res {size}: not a power of two from 4 to 1024. {near} {OTHERS}"
+    assert message(growth.doubling, size) == expected
+
+
+def test_what_wrong_resolutions_are_told():
+    assert message(growth.check_resolutions, (4, 6)) == (
+        "--resolutions 4,6: 6 is not a larger multiple of 4. Each resolution has to be a whole multiple of the one before, such as "
+        "4,8,16,32,96."
+    )
+    sizes = "expected sizes from 2 to 1024, such as 4,8,16,32,96."
+    assert message(growth.check_resolutions, (4, 2048)) == f"--resolutions 4,2048: {sizes}"
+    for edge in ((2,), (2, 1024), (4, 1024)):
+        assert growth.check_resolutions(edge) == edge
+    for bad in ((1, 4), (1,), (2, 2048), (1, 2048)):
+        assert message(growth.check_resolutions, bad).endswith(sizes)
+
+
+def test_what_an_empty_schedule_is_told():
+    assert message(lambda: growth.plan((4, 8), {4: 0}, {4: 0}, **TABLES)) == (
+        "the schedule is empty: every fade and stable phase has 0 images. Give --stable-images or --fade-images more than 0."
+    )
+
+
+def test_the_rate_falls_in_the_last_phase_alone():
+    phases = growth.plan((4, 8, 16), {4: 16}, {4: 16}, {4: 8}, {4: 1e-3}, pretrain_images=8, decay_share=0.5)
+    assert [(p.name, p.decay_images) for p in phases] == [
+        ("4px pixel loss", 4),  # once, before all else
+        ("4px stable", 0),
+        ("8px fade", 0),
+        ("8px stable", 0),
+        ("16px fade", 0),
+        ("16px stable", 8),
+    ]
+    assert [growth.rate(phases[1], n) for n in (0, 15, 16)] == [1.0, 1.0, 1.0]
+    assert [p.adversarial for p in phases] == [False, True, True, True, True, True]
+
+
+def test_a_generator_alone_gets_half_of_the_time_by_default():
+    alone, joined = growth.Part(32, False, False), growth.Part(32, False, True)
+    assert growth.images_for(100, {alone: 8.0, joined: 4.0}, 1.0, 0.3) == {alone: 400, joined: 200}
+    # A share of nothing is no image, where there is no time to share either.
+    assert growth.images_for(0, {joined: 4.0}, 1.0, 0.3) == {joined: 0}
+    assert growth.images_for(100, {growth.Part(8, True, True): 4.0}, 1.0, 0.0) == {growth.Part(8, True, True): 0}
+
+
+def test_the_first_stage_may_just_reach_its_images():
+    """40,000 images are enough: growth is not made less for nothing."""
+    speed = {growth.Part(4, False, True): 4_000.0, growth.Part(8, False, True): 100.0}
+    assert growth.fitting_growth(40, speed) == 3.0  # a quarter of 40 s at 4,000 images a second
+    assert growth.fitting_growth(39.9, speed) == 2.95
+    assert growth.fitting_growth(30, speed) == 2.0
+
+
+def test_what_a_plan_costs():
+    """Images by speed, and the building of each phase, a few per cent over."""
+    phases = growth.plan((4, 8), {4: 0, 8: 80}, {4: 160, 8: 0}, {4: 16, 8: 8}, {4: 1e-3})
+    speeds = {
+        phases[0].part: growth.Speed(16.0, 2.0),
+        phases[1].part: growth.Speed(0.5, 40.0),
+    }
+    assert growth.expected_seconds(phases[0], speeds) == pytest.approx(12 * 1.03)
+    assert growth.expected_seconds(phases[1], speeds) == pytest.approx(200 * 1.03)
+    phases = growth.plan((4, 8), {4: 0, 8: 80_000}, {4: 1600, 8: 0}, {4: 16, 8: 8}, {4: 1e-3})
+    assert growth.table(phases, speeds).splitlines() == [
+        "phase       images  batch  images/s  minutes",
+        "4px stable   1,600     16        16      1.8",
+        "8px fade    80,000      8         0   2747.4",
+        "in all      81,600                    2749.1",
+    ]
+    assert [line.rstrip() for line in growth.table(phases).splitlines()] == [
+        "phase       images  batch  images/s  minutes",
+        "4px stable   1,600     16",
+        "8px fade    80,000      8",
+        "in all      81,600",
+    ]
