@@ -322,7 +322,7 @@ def test_shards_go_to_an_address(photos, tmp_path, capsys):
 
     arguments = ["prepare", str(photos), "memory://bucket/out", "--size", "32", "--split", "0.75"]
     assert cli.main(arguments) == 0, capsys.readouterr()
-    names = {name for name, _, _ in storage.find("memory://bucket/out")}
+    names = {name for name, _, _ in storage.find("memory://bucket/out")[0]}
     assert {"train/manifest.json", "validation/shard-00000.npz", "report.json", "contact.png"} <= names
     opened = cached("memory://bucket/out/train", tmp_path)
     assert len(opened) == 9 and opened.read(16, np.arange(9)).shape == (9, 16, 16, 3)
