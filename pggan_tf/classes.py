@@ -59,6 +59,8 @@ def _chosen_parts(location: str, names: Sequence[str], notes: list[str]) -> tupl
             chosen = _part(place, tops, notes) or _size(place, inner, tops, notes)
         if chosen is None:
             return names, prefix, sorted(tops)
+        if outside := [name for name in names if not _under(name, prefix)]:
+            notes.append(f"{_photos_lie(outside)} outside these folders: {_some(outside)} (left out)")
         prefix += f"{chosen}/"
         names = [name for name in names if name.startswith(prefix)]
 
@@ -103,7 +105,7 @@ def _by_folders(names: Sequence[str], prefix: str, tops: Sequence[str], notes: l
     """The class of each photo, by the folders in `prefix`."""
     if len(tops) < 2:
         return {}
-    class_of = {n: n[len(prefix) :].partition("/")[0] for n in names if n.startswith(prefix) and "/" in n[len(prefix) :]}
+    class_of = {name: top for name in names if (top := _under(name, prefix))}
     outside = [name for name in names if name not in class_of]
     if not _few(len(outside), len(names)):
         notes.append(f"no classes: {len(outside):,} of {len(names):,} photos lie outside of the folders {_some(tops)}")
@@ -112,8 +114,7 @@ def _by_folders(names: Sequence[str], prefix: str, tops: Sequence[str], notes: l
         notes.append(f"no classes: the folders {_some(tops)} hold photos by their numbers")
         return {}
     if outside:
-        what = "1 photo lies" if len(outside) == 1 else f"{len(outside):,} photos lie"
-        notes.append(f"{what} outside the class folders, left out: {_some(outside)}")
+        notes.append(f"{_photos_lie(outside)} outside the class folders: {_some(outside)} (left out)")
     return class_of
 
 
@@ -133,7 +134,7 @@ def _by_labels(names: Sequence[str], files: Mapping[str, bytes], notes: list[str
             labels |= {f"{above}/{name}".lstrip("/"): _label(value) for name, value in rows or ()}
             known = True
         except (ValueError, TypeError, KeyError, RecursionError):
-            notes.append(f"{file}: not labels as expected ({{\"labels\": [[name, number], ...]}}), left alone")
+            notes.append(f'{file}: not labels as expected ({{"labels": [[name, number], ...]}}), left alone')
     named = {name: labels[name] for name in names if name in labels}
     if not known or labels and not named:
         if labels:
@@ -142,10 +143,12 @@ def _by_labels(names: Sequence[str], files: Mapping[str, bytes], notes: list[str
     missing = [name for name in names if name not in named]
     if len(set(named.values())) < 2 or not _few(len(missing), len(names)):
         different = len(set(named.values()))
-        notes.append(f"no classes: {LABELS} has {different} different labels, of {len(named):,} of {len(names):,} photos")
+        notes.append(
+            f"no classes: {LABELS} has {different} different labels, of {len(named):,} of {len(names):,} photos"
+        )
         return {}
     if missing:
-        notes.append(f"{len(missing):,} without a label in {LABELS}, left out: {_some(missing)}")
+        notes.append(f"{len(missing):,} without a label in {LABELS}: {_some(missing)} (left out)")
     return named
 
 
@@ -158,6 +161,16 @@ def _label(value) -> str:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise TypeError
     return str(value)
+
+
+def _under(name: str, prefix: str) -> str:
+    """The folder in `prefix` that a photo lies in, or ''."""
+    top, slash, _ = name[len(prefix) :].partition("/")
+    return top if slash and name.startswith(prefix) else ""
+
+
+def _photos_lie(names: Sequence[str]) -> str:
+    return "1 photo lies" if len(names) == 1 else f"{len(names):,} photos lie"
 
 
 def _some(names: Sequence[str]) -> str:

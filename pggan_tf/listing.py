@@ -20,7 +20,20 @@ from pggan_tf.errors import UserError
 
 # Folders that systems, network disks and programs keep for themselves, in small letters; besides those with a dot in front.
 _SYSTEM_FOLDERS = frozenset(
-    "__macosx @eadir @recycle @recently-snapshot @tmp #recycle #snapshot $recycle.bin recycler thumbs lost+found __pycache__".split()
+    [
+        "__macosx",
+        "@eadir",
+        "@recycle",
+        "@recently-snapshot",
+        "@tmp",
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "recycler",
+        "thumbs",
+        "lost+found",
+        "__pycache__",
+    ]
 ) | {"system volume information"}
 _SYSTEM_FILES = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"))
 _ADVICE = {
@@ -88,7 +101,7 @@ class Found:
     labels: tuple[str, ...] = ()  # files that may hold labels
 
 
-def sort_out(names: Iterable[str], others: Mapping = {}) -> Found:
+def sort_out(names: Iterable[str], others: Mapping | Iterable = ()) -> Found:
     """Tell photos from everything else. others: what is left alone already, as `walk` returns it."""
     names = sorted(names)
     taken, labels, left, ours = [], [], Counter(others), _ours(set(names))
@@ -123,7 +136,11 @@ def in_words(left_alone: Mapping) -> str:
 def none_found(location: str, found: Found) -> UserError:
     """Say that there is no photo, and what there is."""
     if archives := sum(count for kind, count in found.left_alone.items() if kind in _ARCHIVES):
-        what = "1 archive and no images: unpack it" if archives == 1 else f"{archives:,} archives and no images: unpack them"
+        what = (
+            "1 archive and no images: unpack it"
+            if archives == 1
+            else f"{archives:,} archives and no images: unpack them"
+        )
         return UserError(f"{location}: holds {what} first.")
     kinds = ", ".join(e[1:] for e in photos.EXTENSIONS)
     there = f" It has {in_words(found.left_alone).partition(': ')[2]}." if found.left_alone else ""
@@ -213,4 +230,6 @@ def _identity(about: os.stat_result) -> tuple[int, int]:
 def photos_in(folder: str | Path, besides: str | Path | None = None) -> Found:
     """Photos of a folder of this machine, nested at will, whatever their classes. besides: a folder that is not looked at."""
     files, others = walk(folder, besides)
-    return sort_out((name for name, _, _ in files), others)
+    found = sort_out((name for name, _, _ in files), others)
+    found.left_alone.update({".json": len(found.labels)} if found.labels else {})
+    return found

@@ -76,6 +76,9 @@ class _Array:
         with self._opened(self.packed) as file:
             first = file.tell()
             for number in numbers:
+                ahead = first + number * size - file.tell()
+                while self.packed and ahead > 0:  # seeking would unpack 16 MB at once
+                    ahead -= len(file.read(min(ahead, _AT_ONCE))) or ahead
                 file.seek(first + number * size)
                 yield np.frombuffer(file.read(size), self.dtype).reshape(shape)
 
@@ -196,7 +199,9 @@ def open(location: str) -> Arrays:
         hint = " It looks like [N, C, H, W]: transpose it with (0, 2, 3, 1)." if shape[1] in (1, 3) else ""
         raise UserError(f"{location}: '{name}' is {list(shape)}. Expected [N, H, W, 1, 3 or 4].{hint}")
     if shape[1] * shape[2] > MAX_PIXELS:
-        raise UserError(f"{location}: '{name}' is {list(shape)}: images of more than {MAX_PIXELS // 10**6} million pixels.")
+        raise UserError(
+            f"{location}: '{name}' is {list(shape)}: images of more than {MAX_PIXELS // 10**6} million pixels."
+        )
     labels = next((arrays[n] for n in _LABELS if n in arrays), None)
     if labels is None or math.prod(labels.shape) != shape[0] or labels.dtype.kind not in "iuU":
         return Arrays(location, images, None, (), range(shape[0]))

@@ -70,7 +70,11 @@ def open(location: str) -> Pairs:
         raise UserError(f"{location}: expected two folders of images in it, found {len(whole.classes) or 'none'}.")
     depth = len(os.path.commonpath(whole.files))  # of the folder that both lie in
     stems = [
-        {f[depth:].lstrip("/").partition("/")[2].rpartition(".")[0]: i for i, f in enumerate(whole.files) if whole.labels[i] == half}
+        {
+            f[depth:].lstrip("/").partition("/")[2].rpartition(".")[0]: i
+            for i, f in enumerate(whole.files)
+            if whole.labels[i] == half
+        }
         for half in (0, 1)
     ]
     common = sorted(stems[0].keys() & stems[1].keys())
