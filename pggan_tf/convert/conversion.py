@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pggan_tf import listing, terminal
+from pggan_tf import terminal
 from pggan_tf.convert import tiles
 from pggan_tf.errors import Stopped, UserError
 
@@ -95,7 +95,7 @@ def _one_photo(file: Path, out: Path, named: bool, change, scale: int, compare: 
 
 
 def _folder(source: Path, out: Path, change, scale: int, compare: bool) -> None:
-    from pggan_tf import photos
+    from pggan_tf import listing, photos
 
     if os.path.realpath(out) == os.path.realpath(source):
         raise UserError(f"--out {out}: is the folder of the photos. Choose another, so that none is overwritten.")
