@@ -15,7 +15,7 @@ import click
 import numpy as np
 
 from benchmarks import measure
-from pggan_tf import cli, colour, photos, pixels, terminal
+from pggan_tf import cli, colour, listing, photos, pixels, terminal
 from pggan_tf.convert import conversion, upscale
 from pggan_tf.errors import UserError
 
@@ -46,7 +46,8 @@ def pairs(folder: str, scale: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """name -> (low, high), uint8 [h,w,3] and [scale h, scale w, 3]. Without a file for `low`, it is the high one by Pillow's
     bicubic filter, which equals MATLAB's."""
     out = {}
-    for file in photos.found(Path(folder), Path(folder) / "out"):
+    for name in listing.photos_in(folder, besides=Path(folder) / "out").photos:
+        file = Path(folder) / name
         if file.stem.endswith("_LR"):
             continue
         high = _read(file)

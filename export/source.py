@@ -87,13 +87,15 @@ class Source:
 
 
 def _photos(folder: Path, size: int) -> np.ndarray:
+    from pggan_tf import listing
     from preprocessing import decode
 
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in decode.EXTENSIONS and p.name[0] != ".")[:PHOTOS]
-    if not files:
-        raise UserError(
-            f"--representative {folder}: no images found. Expected a folder of {', '.join(decode.EXTENSIONS)}."
-        )
+    if not folder.is_dir():
+        raise UserError(f"--representative {folder}: not a folder. Expected a folder of photos.")
+    found = listing.photos_in(folder)
+    if not found.photos:
+        raise listing.none_found(f"--representative {folder}", found)
+    files = [folder / name for name in found.photos[:PHOTOS]]
 
     def image(path: Path) -> np.ndarray:
         try:

@@ -32,6 +32,11 @@ class _Field(click.ParamType):
         return configs.parse(self.field, value)
 
 
+def _given_again(ctx, param, values: tuple):
+    """What an option that may be given several times comes to."""
+    return configs.parse(param.name, values) if values else None
+
+
 def _config_options(command):
     """One option for every field of Config. What is not given stays None, so that recipes and files can fill it."""
     for name, field in reversed(configs.FIELDS.items()):
@@ -48,12 +53,14 @@ def _config_options(command):
             )
             if name == "recipe":
                 text += f": {', '.join([*recipes.RECIPES, *recipes.PIPELINES])}"
+            again = {"multiple": True, "callback": _given_again} if name in configs.SEVERAL else {}
             option = click.option(
                 configs.flag(name),
                 name,
                 type=_Field(name),
                 default=None,
                 help=text + (f"  [{shown}]" if shown is not None else ""),
+                **again,
             )
         command = option(command)
     return command

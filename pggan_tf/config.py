@@ -50,7 +50,9 @@ class Config:
 
     recipe: str = option("pggan", "named configuration that the other options start from")
     # data
-    data: str | None = option(None, "folder of images, or of shards; without it, drawn portraits")
+    data: str | tuple[str, ...] | None = option(
+        None, "folder of images, or of shards; given again, images of another besides; without it, drawn portraits"
+    )
     portraits: int = option(10_000, "how many portraits are drawn when there is no --data", least=1)
     filter: str = option("lanczos", "filter that photos are reduced with", FILTERS)
     crop: str = option(
@@ -213,6 +215,8 @@ class Config:
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
 _TYPES = typing.get_type_hints(Config)
+# Fields that may be given several times: one value is kept as it is, several as a tuple.
+SEVERAL = ("data",)
 
 
 # Fields that only tasks from images to images look at.
@@ -265,6 +269,8 @@ def as_given(name: str, value) -> str:
     """An option with its value as it is typed."""
     if isinstance(value, bool):
         return flag(name) if value else f"--no-{name.replace('_', '-')}"
+    if name in SEVERAL and isinstance(value, tuple):
+        return " ".join(f"{flag(name)} {v}" for v in value)
     return f"{flag(name)} {typed(value)}"
 
 
@@ -291,6 +297,10 @@ def parse(name: str, value):
         if type(None) in typing.get_args(_TYPES[name]):
             return None
         raise UserError(f"{flag(name)}: may not be null.")
+    if name in SEVERAL and isinstance(value, list | tuple):
+        if not value or not all(isinstance(v, str) for v in value):
+            raise UserError(f"{flag(name)} {json.dumps(value)}: expected text, or a list of it.")
+        return tuple(value) if len(value) > 1 else value[0]
     if typing.get_origin(kind) is dict:
         number = typing.get_args(kind)[1]
         if isinstance(value, Mapping):

@@ -40,8 +40,8 @@ def _shapes(location: str, count: int) -> list[tuple[int, int, int]]:
     if location in sources.WORDS:
         return []
     source = sources.open_source(location, count=count)
-    shapes = []
-    for number in np.unique(np.linspace(0, max(0, len(source) - 1), _LOOKED_AT).astype(int)):
+    shapes, looked_at = [], 1 if source.alike else _LOOKED_AT
+    for number in np.unique(np.linspace(0, max(0, len(source) - 1), looked_at).astype(int)):
         for item in source.items(int(number), int(number) + 1):
             data = item.data() if callable(item.data) else item.data
             if isinstance(data, np.ndarray):

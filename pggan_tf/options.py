@@ -19,11 +19,20 @@ def absolute(given: dict) -> dict:
     out = dict(given)
     for name in ("data", "init_from", "vgg_weights", "inception_weights", "features"):
         place = given.get(name, "")
-        if name == "data" and place.startswith("pairs:"):
-            out[name] = f"pairs:{os.path.abspath(os.path.expanduser(place.removeprefix('pairs:')))}"
-        elif os.path.exists(place) and (name != "features" or place.endswith(".keras")):
-            out[name] = os.path.abspath(place)
+        if isinstance(place, tuple):
+            out[name] = tuple(map(_absolute, place))
+        elif place and (name != "features" or place.endswith(".keras")):
+            out[name] = _absolute(place)
     return out
+
+
+def _absolute(place: str) -> str:
+    """A path that exists by its whole path, pairs:DIR too; anything else as it is."""
+    if os.path.exists(place):
+        return os.path.abspath(place)
+    if place.startswith("pairs:"):
+        return f"pairs:{os.path.abspath(os.path.expanduser(place.removeprefix('pairs:')))}"
+    return place
 
 
 def asked(

@@ -237,12 +237,6 @@ def _kept(exif: Image.Exif, told_alone: bool) -> bytes | None:
     return None
 
 
-def found(folder: Path, besides: Path) -> list[Path]:
-    """Photos in a folder, nested at will, in order; none that lies in `besides`."""
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in EXTENSIONS and not f.name.startswith("."))
-    return [f for f in files if besides.resolve() not in f.resolve().parents]
-
-
 # What photos are written as: (has alpha, has 16 bits, the longest side).
 KINDS = {
     ".png": (True, True, 1_000_000),

@@ -179,7 +179,8 @@ def short(number: float) -> str:
 
 
 def data_name(run: Run) -> str:
-    return Path(run.environment["dataset"]["source"]).name or run.environment["dataset"]["source"]
+    places = run.environment["dataset"]["source"].split(", ")  # of --data given several times
+    return ", ".join(Path(place).name or place for place in places)
 
 
 def summary(run: Run) -> str:

@@ -20,7 +20,7 @@ from pggan_tf import checkpoint, pixels, shards
 from pggan_tf.errors import DamagedFile, Stopped, UserError
 from pggan_tf.files import whole
 from pggan_tf.stopping import Signals
-from preprocessing import storage
+from preprocessing import duplicates, storage
 from preprocessing.claim import CONTACT_SHEET, REPORT, TRAIN, UNFINISHED, VALIDATION, claim, clear, fingerprints, parts
 from preprocessing.decode import Unreadable
 from preprocessing.job import Job, Made, Summary
@@ -28,9 +28,6 @@ from preprocessing.local import run_local
 
 _SAVE_SECONDS = 5.0
 _SHEET_IMAGES, _SHEET_PIXELS = 100, 128
-# Bits of 256 in which perceptual hashes may differ: another size and JPEG at quality 70 change 0 to 14 of them, while the
-# nearest two of 1,500 aligned faces differ in 40 and more.
-_SAME_BITS = 12
 
 
 class _Assembly:
@@ -54,7 +51,7 @@ class _Assembly:
         }
         self.summary = Summary(str(out))
         self.chunk = 0
-        self.hashes = np.zeros((0, 4), np.uint64)
+        self.duplicates = duplicates.Index()
         self.folder = out / UNFINISHED
         self.lines = (self.folder / "dropped.jsonl").open("ab+")
 
@@ -68,7 +65,7 @@ class _Assembly:
         part, last = "", None
         for m in made:
             image = m.image
-            if m.hash is not None and self._seen(m.hash):
+            if m.hash is not None and self.duplicates.seen(m.hash):
                 image = Unreadable("looks like an image before it", "duplicate")
             if isinstance(image, Unreadable):
                 self.summary.dropped[image.kind] += 1
@@ -88,15 +85,9 @@ class _Assembly:
         enough = int((self.summary.kept + 1) * self.job.split)
         return TRAIN if self.writers[TRAIN].images < enough else VALIDATION
 
-    def _seen(self, hash: np.ndarray) -> bool:
-        if len(self.hashes) and np.bitwise_count(self.hashes ^ hash).sum(axis=1).min() <= _SAME_BITS:
-            return True
-        self.hashes = np.concatenate([self.hashes, hash[None]])
-        return False
-
     def save(self) -> None:
         self.lines.flush()
-        arrays, finished = {"hashes": self.hashes}, {}
+        arrays, finished = {"hashes": self.duplicates.hashes}, {}
         for name, writer in self.writers.items():
             waiting, finished[name] = writer.state()
             arrays |= {f"{name}:{key}": array for key, array in waiting.items()}
@@ -118,7 +109,7 @@ class _Assembly:
             self.chunk = meta["chunk"]
             self.summary.read, self.summary.kept = meta["read"], meta["kept"]
             self.summary.dropped.update(meta["dropped"])
-            self.hashes = arrays["hashes"]
+            self.duplicates = duplicates.Index(arrays["hashes"])
             for name, writer in self.writers.items():
                 mine = {k.partition(":")[2]: a for k, a in arrays.items() if k.startswith(f"{name}:")}
                 writer.restore(mine, meta["finished"][name])

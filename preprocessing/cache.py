@@ -15,7 +15,7 @@ from pggan_tf import shards
 from pggan_tf.errors import DamagedFile, UserError
 from pggan_tf.files import whole
 from preprocessing import build, claim, prepare, storage
-from preprocessing.sources import Joined
+from preprocessing.sources import Joined, Source
 from preprocessing.sources.folder import Folder
 
 # Raised when pixels would come out differently for the same source and options: cached shards are then made anew.
@@ -86,13 +86,12 @@ def shards_at(location: str) -> tuple[str, dict] | None:
     return None
 
 
-def _content(source: Joined, root: Path) -> str:
+def _content(part: Source, root: Path) -> str:
     """What identifies the images, wherever they lie. The bytes of a folder are read once: while names, sizes and times
     stay, its content is known."""
-    part = source.parts[0]
     if not isinstance(part, Folder) or storage.is_remote(part.name):
         return part.content()
-    seen = root / "seen" / source.fingerprint()[:16]
+    seen = root / "seen" / Joined((part,)).fingerprint()[:16]
     if seen.is_file() and (content := seen.read_text()):
         return content
     content = part.content()
@@ -105,8 +104,19 @@ def _content(source: Joined, root: Path) -> str:
     return content
 
 
+def _one_or_several(location: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Places of data as they are given. Raises UserError where shards are among several."""
+    locations = (location,) if isinstance(location, str) else tuple(location or ("portraits",))
+    if len(locations) > 1 and (shards_there := next(filter(shards_at, locations), None)):
+        raise UserError(
+            f"--data {shards_there}: holds shards, which are trained on alone. Give the photos that they were made of, or prepare "
+            "all of them into one folder: pggan prepare A B OUT."
+        )
+    return locations
+
+
 def shards_for(
-    location: str | None,
+    location: str | Sequence[str] | None,
     cache: str | None,
     size: int,
     resolutions: Sequence[int],
@@ -120,13 +130,15 @@ def shards_for(
     progress: Callable[[int, int], None] = lambda done, total: None,
     check_classes: Callable[[Sequence[str]], object] = lambda classes: None,
 ) -> shards.Shards:
-    """Opens `location` as shards: a folder of shards as it is; every other source by way of the cache, by its content.
+    """Opens `location` as shards: a folder of shards as it is; every other source, or several of them one after another, by way
+    of the cache, by their content.
 
     check_classes: refuses classes that are of no use, before anything is prepared.
     """
     root = shards.cache_folder(cache)
-    location = location or "portraits"
-    if found := shards_at(location):
+    locations = _one_or_several(location)
+    location = ", ".join(locations)
+    if found := len(locations) == 1 and shards_at(location):
         place, manifest = found
         if place != location:
             say(f"training on {place}; {claim.VALIDATION} beside it stays unseen")
@@ -147,7 +159,7 @@ def shards_for(
         check_classes(opened.manifest.classes)
         return _uncompressed(opened, root, say)
     job = prepare.job(
-        [location],
+        locations,
         size,
         resolutions=resolutions,
         filter=filter,
@@ -156,11 +168,14 @@ def shards_for(
         crop=crop,
         count=count,
     )
+    for note in job.source.notes():
+        say(note)
     check_classes(job.source.classes)
     options = {k: v for k, v in job.options.items() if k != "sources"}  # by content, not by place
     job = dataclasses.replace(job, options=options)
-    name = Path(location.rstrip("/").replace(":", "-")).name
-    key = _key(PIXELS_VERSION, _content(job.source, root), options)
+    name = "-".join(Path(place.rstrip("/").replace(":", "-")).name for place in locations)[:80]
+    contents = [_content(part, root) for part in job.source.parts]
+    key = _key(PIXELS_VERSION, contents[0] if len(contents) == 1 else contents, options)
     folder = root / "shards"
     out = next(folder.glob(f"*-{key}"), folder / f"{name}-{size}-{key}")  # its name is for the eye
     if shards.is_shards(out):

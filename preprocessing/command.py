@@ -75,6 +75,8 @@ def carry_out(job, out: str, *, workers, runner, beam_options, resume, overwrite
     if runner not in runners:
         raise UserError(f"--runner {runner}: not known; known are local, beam.")
     folder, remote = Path(out), storage.is_remote(out)
+    for note in job.source.notes():
+        click.echo(note, err=True)
     if remote:
         targets = [storage.join(out, part) if part else out for part in ("", claim.TRAIN, claim.VALIDATION)]
         taken = [t for t in targets if storage.manifest(t, shards.MANIFEST)]

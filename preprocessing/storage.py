@@ -9,9 +9,11 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from pggan_tf import listing
 from pggan_tf.errors import UserError, nearest
 
 # What a file system that fetches to this disk can raise because of it.
@@ -38,11 +40,19 @@ def _explained(location: str, raised: tuple[int, ...] = ()):
         ) from None
 
 
+def _local_file_system():
+    from fsspec.implementations.local import LocalFileSystem
+
+    return LocalFileSystem
+
+
 def _file_system(location: str):
     import fsspec
 
+    if not is_remote(location):  # a folder may be called a::b, which fsspec takes for two addresses
+        return _local_file_system()(), os.path.abspath(location)
     protocol = str(location).partition("://")[0]
-    if is_remote(location) and protocol not in fsspec.available_protocols():
+    if protocol not in fsspec.available_protocols():
         raise UserError(f"{location}: unknown kind of address; {nearest(protocol, fsspec.available_protocols())}")
     try:
         return fsspec.core.url_to_fs(str(location))
@@ -50,24 +60,24 @@ def _file_system(location: str):
         raise UserError(f"{location}: {protocol}:// needs another package ({error}).") from None
 
 
-def find(folder: str) -> list[tuple[str, int, str]]:
-    """Every file below a folder: (name relative to it, bytes, what changes when the file does), in order of name."""
+def find(folder: str) -> tuple[list[tuple[str, int, str]], Counter]:
+    """Every file below a folder: (name relative to it, bytes, what changes when the file does), in order of name; and what is no
+    file, as `listing.walk` counts it."""
     with _explained(folder):
         system, root = _file_system(folder)
+        if isinstance(system, _local_file_system()):
+            return listing.walk(root)
         root = root.rstrip("/")
-        found = system.find(root, detail=True)
-        out = []
-        for path, info in found.items():
-            if info.get("islink") and os.path.isfile(path):  # as of sets that lie elsewhere, once
-                about = os.stat(path)
-                info = {"size": about.st_size, "mtime": about.st_mtime}
-            if info.get("type", "file") != "file":  # a pipe or a socket would be waited for without end
+        out, others = [], Counter()
+        for path, info in system.find(root, detail=True).items():
+            if info.get("type", "file") != "file":
+                others[listing.SPECIAL] += 1
                 continue
             mark = next(
                 (str(info[k]) for k in ("mtime", "ETag", "etag", "md5Hash", "updated", "created") if info.get(k)), ""
             )
             out.append((path[len(root) :].lstrip("/"), int(info.get("size") or 0), mark))
-        return sorted(out)
+        return sorted(out), others
 
 
 def exists(location: str) -> bool:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pggan_tf import shards
 from pggan_tf.errors import Stopped, UserError
-from preprocessing import build, cache, claim, prepare, storage
+from preprocessing import build, cache, claim, duplicates, prepare, storage
 from preprocessing.sources import portraits
 from tests.conftest import pggan, start
 from tests.test_decode import bomb
@@ -258,6 +258,39 @@ def test_images_that_look_alike_are_kept_once(photos, tmp_path):
     assert names == {f"dogs/b{i}.jpg" for i in range(3)}
 
 
+def hashes_with_near_ones(count):
+    """uint64 [N,4]: every third is one before it with 0 to 17 of its bits turned, some of them within one word."""
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**64, (count, 4), np.uint64)
+    for i in range(1, count, 3):
+        bits = np.unpackbits(hashes[rng.integers(i)].view(np.uint8))
+        where = rng.choice(256 if i % 2 else 40, rng.integers(18), replace=False)
+        bits[where] ^= 1
+        hashes[i] = np.packbits(bits).view(np.uint64)
+    return hashes
+
+
+def test_the_index_of_duplicates_says_what_comparing_all_would():
+    hashes = hashes_with_near_ones(2000)
+    kept, expected = hashes[:0], []
+    for hash in hashes:
+        expected.append(bool((np.bitwise_count(kept ^ hash).sum(axis=1) <= duplicates.SAME_BITS).any()))
+        kept = kept if expected[-1] else np.concatenate([kept, hash[None]])
+    index = duplicates.Index(latest=50)
+    found = [index.seen(hash) for hash in hashes[:1000]]
+    index = duplicates.Index(index.hashes, latest=50)  # as a job that goes on
+    assert found + [index.seen(hash) for hash in hashes[1000:]] == expected
+    np.testing.assert_array_equal(index.hashes, kept)
+    assert 400 < sum(expected) < 600
+
+
+def test_the_index_of_duplicates_compares_few_of_many():
+    hashes = np.random.default_rng(1).integers(0, 2**64, (60_000, 4), np.uint64)
+    index = duplicates.Index(hashes, latest=100)
+    assert not any(index.seen(hash) for hash in ~hashes[:300]) and all(index.seen(hash) for hash in hashes[:300])
+    assert index.compared < 600 * (100 + 10) and len(index.hashes) == 60_300
+
+
 def test_a_split_has_every_image_once(tmp_path):
     build.build(prepare.job(["portraits"], 16, count=200, split=0.9), tmp_path / "out")
     train, validation = (shards.Shards(tmp_path / "out" / n) for n in ("train", "validation"))
@@ -322,7 +355,7 @@ def test_shards_go_to_an_address(photos, tmp_path, capsys):
 
     arguments = ["prepare", str(photos), "memory://bucket/out", "--size", "32", "--split", "0.75"]
     assert cli.main(arguments) == 0, capsys.readouterr()
-    names = {name for name, _, _ in storage.find("memory://bucket/out")}
+    names = {name for name, _, _ in storage.find("memory://bucket/out")[0]}
     assert {"train/manifest.json", "validation/shard-00000.npz", "report.json", "contact.png"} <= names
     opened = cached("memory://bucket/out/train", tmp_path)
     assert len(opened) == 9 and opened.read(16, np.arange(9)).shape == (9, 16, 16, 3)
@@ -412,6 +445,28 @@ def test_two_processes_with_one_cache_make_a_set_once(photos, tmp_path, monkeypa
 def cached(location, folder, say=lambda line: None, progress=lambda done, total: None, **kwargs):
     options = {"filter": "lanczos", "channels": 3, "upscale_small": False, "count": 10, **kwargs}
     return cache.shards_for(str(location), str(folder), 32, (4, 8, 16, 32), say=say, progress=progress, **options)
+
+
+def test_several_places_of_data_are_one_set(photos, tmp_path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "b.png")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "b.png").rename(tmp_path / "more" / "b.png")
+    said = []
+
+    def both(*places):
+        options = {"filter": "lanczos", "channels": 3, "upscale_small": False, "count": 10, "say": said.append}
+        return cache.shards_for(places, str(tmp_path / "cache"), 32, (4, 8, 16, 32), **options)
+
+    opened = both(str(photos), str(tmp_path / "more"))
+    assert len(opened) == 13 and opened.manifest.classes == () and opened.folder.name.startswith("photos-more-32-")
+    assert said[0] == f"no classes: {tmp_path / 'more'} has none"
+    make(tmp_path / "more", tmp_path / "shards")
+    code, _, err = pggan("prepare", photos, tmp_path / "more", tmp_path / "out", "--size", "32")
+    assert code == 0 and shards.Shards(tmp_path / "out").manifest.checksum == opened.manifest.checksum
+    assert both(str(photos)).folder == cached(photos, tmp_path / "cache").folder
+    assert len(both(str(tmp_path / "more"), str(photos))) == 13
+    with pytest.raises(UserError, match="--data .*shards: holds shards, which are trained on alone"):
+        both(str(photos), str(tmp_path / "shards"))
 
 
 def test_a_folder_is_prepared_once_by_its_content(photos, tmp_path):

@@ -189,7 +189,7 @@ def test_a_photo_on_its_own(trained, tmp_path):
         ("colorize", "deep.png", "o.jpg", [], "o.jpg: .jpg holds no transparency"),
         ("colorize", "broken.png", "o.png", [], "broken.png: not a file of a known kind"),
         ("colorize", "folder", "o.png", [], "Expected a folder"),
-        ("colorize", "folder", "o", [], "no photos found"),
+        ("colorize", "folder", "o", [], "no images found"),
         ("colorize", ".", ".", [], "is the folder of the photos"),
         ("recolor", "photo.png", "o.png", ["--size", "64"], "leave --size out"),
     ],

@@ -201,3 +201,31 @@ def test_version_1_without_convolutions(network):
 def test_versions_that_are_none(version):
     with pytest.raises(UserError, match="Update pggan-tf" if version == configs.VERSION + 1 else "expected 1 to"):
         configs.from_dict({"version": version})
+
+
+def test_data_may_be_given_again(tmp_path, monkeypatch):
+    from cloud import commands
+    from pggan_tf import options
+    from pggan_tf.training import run
+
+    def config_of(*places):
+        words = [word for place in places for word in ("--data", place)]
+        (config,) = commands.parse(["train", "--target-res", "8", *words]).configs
+        assert configs.from_dict(json.loads(json.dumps(configs.to_dict(config)))) == config
+        return config
+
+    both = config_of("a,b", "tfds:c")
+    assert both.data == ("a,b", "tfds:c") and configs.as_given("data", both.data) == "--data a,b --data tfds:c"
+    assert config_of("a,b").data == "a,b" and config_of().data is None
+    assert (
+        run.named("pggan", both.data, 8) == "pggan-a-b-tfds-c-8" and run.named("pggan", None, 8) == "pggan-portraits-8"
+    )
+    with pytest.raises(UserError, match="--data .*expected text, or a list of it"):
+        configs.from_dict({"data": [1]})
+    monkeypatch.chdir(tmp_path)
+    for name in ("here", "pairs:x", "a::b"):
+        (tmp_path / name).mkdir()
+    given = options.absolute({"data": ("here", "pairs:x", "pairs:y", "tfds:c", "a::b", "s3://x/y")})
+    assert given["data"] == (
+        f"{tmp_path}/here", f"{tmp_path}/pairs:x", f"pairs:{tmp_path}/y", "tfds:c", f"{tmp_path}/a::b", "s3://x/y"
+    )  # fmt: skip

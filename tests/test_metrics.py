@@ -290,10 +290,10 @@ CELEBA, CIFAR10 = (Path(os.environ.get(f"PGGAN_{name}", name.lower())) for name 
 
 def _photos(folder, count):
     """[count, 32, 32, 3]: central squares of photos from all over a folder."""
-    from pggan_tf import photos
+    from pggan_tf import listing
     from preprocessing import decode
 
-    files = photos.found(folder, folder / "out")
+    files = [folder / name for name in listing.photos_in(folder).photos]
     chosen = np.random.default_rng(0).permutation(len(files))[:count]
     return np.stack([decode.square(decode.photo(files[i].read_bytes()), 32) for i in chosen])
 

@@ -390,11 +390,3 @@ def test_kinds_of_file_that_are_too_small():
     assert photos.lost(panorama, ".webp") == ".webp holds no side of 20000 pixels"
     assert photos.lost(panorama, ".png", 4) is None
     assert "not written as .gif" in photos.lost(panorama, ".gif")
-
-
-def test_photos_are_found_in_order_but_not_among_the_results(tmp_path):
-    for name in ("b.PNG", "a/c.jpeg", "out/b.png", "a/notes.txt", ".hidden.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = photos.found(tmp_path, tmp_path / "out")
-    assert [str(f.relative_to(tmp_path)) for f in found] == ["a/c.jpeg", "b.PNG"]

@@ -1,9 +1,12 @@
 """Every source gives the same items under the same numbers, whatever it is and wherever it lies."""
 
+import dataclasses
+import hashlib
 import io
 import stat
 import tarfile
 import threading
+import tracemalloc
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +16,7 @@ import pytest
 from PIL import Image
 
 from pggan_tf.errors import UserError
+from preprocessing import storage
 from preprocessing.decode import Unreadable, photo
 from preprocessing.sources import module_for, open_all, open_source, portraits
 
@@ -409,6 +413,99 @@ def test_the_content_of_an_archive_is_told_apart(tmp_path):
     one = open_source(str(write_npz(tmp_path / "a.npz"))).fingerprint()
     np.savez(tmp_path / "a.npz", images=IMAGES, labels=np.arange(10)[::-1] % 2)
     assert open_source(str(tmp_path / "a.npz")).fingerprint() != one
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("over_http", [False, True])
+def test_arrays_larger_than_the_memory_are_read_image_by_image(tmp_path, http, packed, over_http):
+    """48 MB of images, of which two are not black, in less than 8 MB."""
+    images = np.zeros((4096, 64, 64, 3), np.uint8)
+    images[7], images[4000] = 5, 9
+    (np.savez_compressed if packed else np.savez)(tmp_path / "a.npz", images=images, labels=np.arange(4096) % 3)
+    expected = hashlib.sha256(repr((images.shape, ("0", "1", "2"))).encode())
+    expected.update(images)
+    expected.update(np.arange(4096) % 3)
+    del images
+    tracemalloc.start()
+    try:
+        source = open_source(f"{http}/a.npz" if over_http else str(tmp_path / "a.npz"))
+        fingerprint = source.fingerprint()
+        seen = {i: item.data[0, 0, 0] for i, item in enumerate(source.items(0, 4096)) if item.data.any()}
+        last = list(source.items(3999, 4001))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert seen == {7: 5, 4000: 9} and [(i.name, i.label, i.data.max()) for i in last] == [
+        ("image 3999", 0, 0), ("image 4000", 1, 9)
+    ]  # fmt: skip
+    assert fingerprint == expected.hexdigest()  # by which caches know it
+    assert peak < 8 << 20, peak
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_arrays_in_fortrans_order(tmp_path, packed):
+    (np.savez_compressed if packed else np.savez)(tmp_path / "a.npz", x=np.asfortranarray(IMAGES))
+    np.save(tmp_path / "c.npy", IMAGES)
+    sources = [open_source(str(tmp_path / name)) for name in ("a.npz", "c.npy")]
+    assert sources[0].fingerprint() == sources[1].fingerprint()
+    for source in sources:
+        np.testing.assert_array_equal([item.data for item in source.items(2, 9)], IMAGES[2:9])
+
+
+def test_arrays_that_are_damaged_say_so(tmp_path):
+    path = write_npz(tmp_path / "a.npz")
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(IMAGES[3].tobytes(), IMAGES[4].tobytes()))
+    with pytest.raises(UserError, match="a.npz: cannot be read as NumPy arrays .Bad CRC-32"):
+        open_source(str(path)).fingerprint()
+    np.savez_compressed(path, images=IMAGES)
+    packed = path.read_bytes()
+    path.write_bytes(packed[:2000] + bytes(50) + packed[2050:])
+    with pytest.raises(UserError, match="a.npz: cannot be read as NumPy arrays"):
+        list(open_source(str(path)).items(0, 10))
+    np.save(tmp_path / "b.npy", IMAGES)
+    (tmp_path / "b.npy").write_bytes((tmp_path / "b.npy").read_bytes()[:-1])
+    with pytest.raises(UserError, match="b.npy: cannot be read as NumPy arrays .it ends too soon"):
+        open_source(str(tmp_path / "b.npy")).fingerprint()
+    with zipfile.ZipFile(path, "w") as archive:  # a header that promises more than there is
+        out = io.BytesIO()
+        np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": (10**6, 64, 64, 3)})
+        archive.writestr("images.npy", out.getvalue())
+    with pytest.raises(UserError, match="images.npy is shorter than its header says"):
+        open_source(str(path))
+
+
+def test_arrays_of_one_enormous_image_or_of_objects_are_refused(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", images=np.broadcast_to(np.uint8(0), (1, 2, 10**8, 1)))
+    with pytest.raises(UserError, match="images of more than 178 million pixels"):
+        open_source(str(tmp_path / "a.npz"))
+    np.savez(tmp_path / "b.npz", images=IMAGES, labels=np.array([{}] * 10, object))
+    with pytest.raises(UserError, match="Python objects, which are not loaded"):
+        open_source(str(tmp_path / "b.npz"))
+
+
+def test_work_begun_before_labels_were_kept_goes_on(tmp_path):
+    source = open_source(str(write_folder(tmp_path / "photos")))
+    before = {"files": list(source.files), "classes": list(source.classes)}
+    again = source.relisted(before)
+    assert again.labels == source.labels == source.relisted(source.listing()).labels == (0,) * 5 + (1,) * 5
+
+
+def test_plain_sets_keep_their_keys(tmp_path):
+    """Plain folders and class folders are known by what they always were."""
+    folder = write_folder(tmp_path / "photos")
+    sha = hashlib.sha256()
+    for name in sorted(named()):
+        sha.update(name.encode() + b"\0" + hashlib.sha256(named()[name]).digest())
+    assert open_source(str(folder)).content() == sha.hexdigest()
+    deeper = open_source(str(write_folder(tmp_path / "x" / "photos").parent))
+    flat = [f"photos/{name}" for name in sorted(named())]
+    assert list(deeper.files) == flat and deeper.classes == CLASSES  # and not by those of one without classes
+    without = dataclasses.replace(deeper, classes=(), labels=())
+    assert deeper.content() != without.content() and deeper.fingerprint() != without.fingerprint()
+    zips = [open_source(str(write_zip(tmp_path / f"{i}.zip", prefix))) for i, prefix in enumerate(("", "photos/"))]
+    expected = [storage.digest([(m.name, m.bytes, m.crc) for m in z.members]) for z in zips]
+    assert [z.content() for z in zips] == expected
 
 
 def test_odd_names(tmp_path):

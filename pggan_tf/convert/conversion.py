@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,13 +95,14 @@ def _one_photo(file: Path, out: Path, named: bool, change, scale: int, compare: 
 
 
 def _folder(source: Path, out: Path, change, scale: int, compare: bool) -> None:
-    from pggan_tf import photos
+    from pggan_tf import listing, photos
 
-    if out.resolve() == source.resolve():
+    if os.path.realpath(out) == os.path.realpath(source):
         raise UserError(f"--out {out}: is the folder of the photos. Choose another, so that none is overwritten.")
-    files = photos.found(source, out)
-    if not files:
-        raise UserError(f"{source}: no photos found. Expected files such as .jpg, .png or .tif, in subfolders or not.")
+    found = listing.photos_in(source, besides=out)
+    if not found.photos:
+        raise listing.none_found(str(source), found)
+    files = [source / name for name in found.photos]
     failed = []
     with terminal.progress("photos") as progress:
         for done, file in enumerate(files):
@@ -118,14 +118,8 @@ def _folder(source: Path, out: Path, change, scale: int, compare: bool) -> None:
             except (UserError, MemoryError) as reason:  # one that is too large, say: the others may not be
                 failed.append(file)
                 click.echo(f"{file}: {reason or 'no memory'}", err=True)
-    taken = {*files}
-    others = Counter(
-        f.suffix.lower() or "without an ending"
-        for f in source.rglob("*")
-        if f.is_file() and f not in taken and not f.name.startswith(".") and out.resolve() not in f.resolve().parents
-    )
-    if others:
-        click.echo(f"left alone: {', '.join(f'{n} {kind}' for kind, n in others.most_common(5))}", err=True)
+    if left := listing.in_words(found.left_alone):
+        click.echo(left, err=True)
     summary = f"{out}: {len(files) - len(failed)} of {len(files)} photos written"
     if failed:
         raise Stopped(f"{summary}; {len(failed)} could not be read or written, the first {failed[0]}.", 1)

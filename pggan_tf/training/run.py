@@ -8,7 +8,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -57,9 +57,10 @@ def create(parent: str | Path, name: str) -> Path:
         ) from None
 
 
-def named(recipe: str, data: str | None, resolution: int) -> str:
+def named(recipe: str, data: str | Sequence[str] | None, resolution: int) -> str:
     """What a run's folder is called, after its number."""
-    source = re.sub(r"[^\w.-]+", "-", Path(data).name) if data else "portraits"
+    places = [data] if isinstance(data, str) else data or ["portraits"]
+    source = re.sub(r"[^\w.-]+", "-", "-".join(Path(place).name for place in places))[:80]
     return f"{recipe}-{source}-{resolution}"
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from pggan_tf import listing
 from pggan_tf.errors import UserError, nearest
 from preprocessing import storage
 from preprocessing.decode import Unreadable
@@ -34,6 +37,7 @@ class Source(ABC):
 
     name: str
     classes: tuple[str, ...]
+    alike: bool = False  # whether all images have one size and one number of channels
 
     @abstractmethod
     def __len__(self) -> int:
@@ -54,6 +58,14 @@ class Source(ABC):
     def content(self) -> str:
         """What identifies the images; wherever they lie, if that can be told without much reading."""
         return storage.digest([(self.name, self.fingerprint())])
+
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the user about what was taken for what."""
+        return ()
+
+    def left_alone(self) -> Counter:
+        """What is no image, as `pggan_tf.listing` counts it."""
+        return Counter()
 
     def listing(self) -> dict | None:
         """What has to be kept, as JSON, so that a job that is taken up again sees the same numbers, where others may change
@@ -78,11 +90,21 @@ ENDINGS = {
 
 def module_for(location: str) -> str:
     scheme, colon, _ = location.partition(":")
-    if colon and scheme in SCHEMES:
+    if colon and scheme in SCHEMES and not os.path.exists(location):
         return SCHEMES[scheme]
     if location in WORDS:
         return WORDS[location]
     return next((m for e, m in ENDINGS.items() if location.lower().endswith(e)), "folder")
+
+
+def fingerprint_of_labels(names: Sequence[str], classes: Sequence[str], labels: Sequence[int]) -> list:
+    """What a fingerprint of files needs besides their names and contents: nothing where the classes are the first folders in
+    the names, as they always were."""
+    tops = sorted({name.partition("/")[0] if "/" in name else "" for name in names})
+    plain = tops if len(tops) > 1 and tops[0] else []
+    if list(classes) == plain and all(classes[i] == name.partition("/")[0] for i, name in zip(labels, names)):
+        return []
+    return [("labels", *classes, *labels)]
 
 
 def open_source(location: str, **options) -> Source:
@@ -139,6 +161,15 @@ class Joined:
 
     def fingerprint(self):
         return storage.digest([(p.name, p.fingerprint()) for p in self.parts])
+
+    def notes(self) -> list[str]:
+        """Lines for the user: what was taken for what in each source, and what was left alone in all of them."""
+        notes = [f"{part.name}: {note}" for part in self.parts for note in part.notes()]
+        without = [part.name for part in self.parts if not part.classes]
+        if 0 < len(without) < len(self.parts):
+            notes.append(f"no classes: {', '.join(without)} has none")
+        left = listing.in_words(sum((part.left_alone() for part in self.parts), Counter()))
+        return [*notes, left] if left else notes
 
 
 def open_all(locations: Sequence[str], classes: Sequence[str] = (), limit: int | None = None, **options) -> Joined:

@@ -8,15 +8,16 @@ import os
 import re
 import tarfile
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from pggan_tf import listing
 from pggan_tf.errors import UserError
 from preprocessing import storage
 from preprocessing.decode import MAX_BYTES, Unreadable
-from preprocessing.sources import Item, Source
-from preprocessing.sources.folder import classes_of, is_photo
+from preprocessing.sources import Item, Source, fingerprint_of_labels
 
 OPTIONS = ()
 # Deflate packs photos by hardly anything; what shrinks a hundredfold is no photo.
@@ -38,6 +39,10 @@ class _Member:
     crc: int = 0
     refused: str = ""
 
+    @property
+    def path(self) -> str:
+        return listing.normalized(self.name)
+
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
     for index, info in sorted(enumerate(archive.infolist()), key=lambda pair: pair[1].filename):
@@ -49,10 +54,14 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
             yield _Member(index, info.filename, info.file_size, info.CRC, why)
 
 
-def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
+def _tar_members(archive: tarfile.TarFile, labels: dict[str, bytes]) -> Iterator[_Member]:
+    """labels: is given the contents of the files of labels, since a tar is read once, from its beginning."""
     for index, info in enumerate(archive):
         if not info.isdir():
-            yield _Member(index, info.name, info.size, refused=_why_not(info.name, info.size, not info.isreg()))
+            member = _Member(index, info.name, info.size, refused=_why_not(info.name, info.size, not info.isreg()))
+            yield member
+            if not member.refused and listing.may_hold_labels(member.path):
+                labels[member.path] = archive.extractfile(info).read()
 
 
 @contextlib.contextmanager
@@ -86,15 +95,17 @@ class Archive(Source):
     members: tuple[_Member, ...]
     classes: tuple[str, ...]
     mark: str
-    shift: str = ""  # the one folder that everything lies in, if there is one
+    labels: tuple[int, ...] = ()  # of each member; empty without classes
+    told: tuple[str, ...] = ()
+    others: Mapping = field(default_factory=Counter)
 
     def __len__(self):
         return len(self.members)
 
-    def _item(self, member: _Member, read) -> Item:
+    def _item(self, number: int, read) -> Item:
+        member, label = self.members[number], self.labels[number] if self.classes else 0
         if member.refused:
             return Item(member.name, Unreadable(member.refused))
-        label = self.classes.index(_inner(member, self.shift).partition("/")[0]) if self.classes else 0
         try:
             data = read()
         except Exception as error:  # zipfile, tarfile and the decompressors raise a dozen kinds
@@ -104,49 +115,62 @@ class Archive(Source):
         return Item(member.name, data, label)
 
     def items(self, start, stop):
-        wanted = self.members[start:stop]
         with storage.open_binary(self.name) as file:
             if _is_zip(self.name):
                 with zipfile.ZipFile(file) as archive:
                     entries = archive.infolist()
-                    for member in wanted:
-                        yield self._item(member, lambda m=member: archive.open(entries[m.index]).read(m.bytes + 1))
+                    for number in range(start, min(stop, len(self))):
+                        member = self.members[number]
+                        yield self._item(number, lambda m=member: archive.open(entries[m.index]).read(m.bytes + 1))
                 return
             # Members of a tar are met in order: those before `start` are passed over, compressed ones by reading them.
             with _tar(file) as (archive, _):
-                remaining = iter(wanted)
-                member = next(remaining, None)
+                numbers = {member.index: start + i for i, member in enumerate(self.members[start:stop])}
                 for index, info in enumerate(archive):
-                    if member is None:
+                    if not numbers:
                         return
-                    if index == member.index:
-                        yield self._item(member, lambda i=info, m=member: archive.extractfile(i).read(m.bytes + 1))
-                        member = next(remaining, None)
+                    if (number := numbers.pop(index, None)) is not None:
+                        size = self.members[number].bytes
+                        yield self._item(number, lambda i=info, s=size: archive.extractfile(i).read(s + 1))
 
     def fingerprint(self):
         members = [(m.name, m.bytes, m.crc) for m in self.members]
         # A zip has checksums of its members; a tar is known by its place, size and time.
-        return storage.digest(members if _is_zip(self.name) else [(self.name, self.mark), *members])
+        whole = members if _is_zip(self.name) else [(self.name, self.mark), *members]
+        return storage.digest([*whole, *self._labels_mark()])
+
+    def _labels_mark(self) -> list:
+        sound = [i for i, member in enumerate(self.members) if not member.refused]
+        names = [self.members[i].path for i in sound]
+        tops = {name.partition("/")[0] if "/" in name else "" for name in names}
+        if len(tops) == 1:  # the one folder that everything lies in
+            names = [name.partition("/")[2] for name in names]
+        return fingerprint_of_labels(names, self.classes, [self.labels[i] for i in sound] if self.classes else [])
 
     def content(self):
         return self.fingerprint() if _is_zip(self.name) else super().content()
 
     def select(self, labels):
-        wanted = {self.classes[i] for i in labels}
-        kept = (m for m in self.members if not m.refused and _inner(m, self.shift).partition("/")[0] in wanted)
-        return dataclasses.replace(self, members=tuple(kept))
+        wanted = set(labels)
+        numbers = [i for i, label in enumerate(self.labels) if label in wanted and not self.members[i].refused]
+        return dataclasses.replace(
+            self, **{name: tuple(getattr(self, name)[i] for i in numbers) for name in ("members", "labels")}
+        )
 
+    def notes(self):
+        return self.told
 
-def _inner(member: _Member, shift: str) -> str:
-    """Its name within the one folder that everything lies in."""
-    return member.name.removeprefix("./").removeprefix(shift)
+    def left_alone(self):
+        return Counter(self.others)
 
 
 def _is_zip(location: str) -> bool:
     return location.lower().endswith(".zip")
 
 
-def open(location: str) -> Archive:
+def _opened(location: str) -> tuple[list[_Member], dict[str, bytes], str]:
+    """(the members that are no folders, the contents of files of labels, a mark of a tar). Raises UserError."""
+    labels = {}
     try:
         with storage.open_binary(location) as file:
             mark = str(file.seek(0, 2))
@@ -155,23 +179,30 @@ def open(location: str) -> Archive:
             file.seek(0)
             if _is_zip(location):
                 with zipfile.ZipFile(file) as archive:
-                    members = tuple(_zip_members(archive))
+                    members, entries = list(_zip_members(archive)), archive.infolist()
+                    for member in members:
+                        if not member.refused and listing.may_hold_labels(member.path):
+                            labels[member.path] = archive.read(entries[member.index])
             else:
                 with _tar(file) as (archive, whole):
-                    members = tuple(_tar_members(archive))
+                    members = list(_tar_members(archive, labels))
                     if not whole():
                         raise tarfile.ReadError("its end is missing")
     except UserError:
         raise
     except Exception as error:  # zipfile, tarfile and the decompressors raise a dozen kinds
         raise UserError(f"{location}: not an archive that can be read ({error}). Check that it is whole.") from None
-    members = tuple(m for m in members if is_photo(m.name))
-    if not members:
-        raise UserError(f"{location}: no images found in it.")
-    sound = [_inner(m, "") for m in members if not m.refused]
-    tops = {name.partition("/")[0] for name in sound if "/" in name}
-    shift = f"{tops.pop()}/" if len(tops) == 1 and all("/" in name for name in sound) else ""
-    classes = classes_of([name.removeprefix(shift) for name in sound])
-    if classes:
-        members = tuple(m for m in members if m.refused or _inner(m, shift).partition("/")[0] in classes)
-    return Archive(location, members, classes, mark, shift)
+    return members, labels, mark
+
+
+def open(location: str) -> Archive:
+    """Raises UserError where there is no archive, or no image in it."""
+    members, contents, mark = _opened(location)
+    # Photos that are refused are told of one by one, and say nothing of classes.
+    refused = {m.index for m in members if m.refused and listing.is_photo(m.path)}
+    names = (m.path for m in members if m.index not in refused)
+    listed = listing.list_photos(location, names, {}, lambda name: contents.get(name, b""))
+    label_of = dict(zip(listed.photos, listed.labels or [0] * len(listed.photos)))
+    kept = tuple(m for m in members if m.index in refused or m.path in label_of)
+    labels = tuple(label_of.get(m.path, 0) for m in kept) if listed.classes else ()
+    return Archive(location, kept, listed.classes, mark, labels, listed.notes, listed.left_alone)

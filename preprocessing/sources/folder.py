@@ -1,34 +1,27 @@
-"""A folder of images, nested at will, here or at any fsspec URL. Where all lie in two or more first-level folders, those are the classes."""
+"""A folder of images, nested at will, here or at any fsspec URL. `pggan_tf.listing` says which files are images, and their classes."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import hashlib
+import json
 import os
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from pggan_tf import listing
 from pggan_tf.errors import Stopped, UserError
 from preprocessing import storage
 from preprocessing.decode import EXTENSIONS, MAX_BYTES, Unreadable
-from preprocessing.sources import Item, Source
+from preprocessing.sources import Item, Source, fingerprint_of_labels
 
 OPTIONS = ()
-_KINDS = ", ".join(e[1:] for e in EXTENSIONS)
 _AT_ONCE = 64  # files read together, by threads: a remote one waits mostly for the network
-
-
-def is_photo(name: str) -> bool:
-    return name.lower().endswith(EXTENSIONS) and not name.rpartition("/")[2].startswith(".")
-
-
-def classes_of(names: list[str]) -> tuple[str, ...]:
-    tops = {name.partition("/")[0] if "/" in name else None for name in names}
-    return tuple(sorted(tops)) if None not in tops and len(tops) > 1 else ()
 
 
 @dataclass(frozen=True)
@@ -36,13 +29,16 @@ class Folder(Source):
     name: str
     files: tuple[str, ...]  # relative names, in order
     classes: tuple[str, ...]
+    labels: tuple[int, ...] = ()  # of every one; empty without classes
     marks: tuple[tuple[str, int, str], ...] = ()  # (name, bytes, time) of every one
+    told: tuple[str, ...] = ()
+    others: Mapping = field(default_factory=Counter)
 
     def __len__(self):
         return len(self.files)
 
-    def _read(self, name: str) -> Item:
-        label = self.classes.index(name.partition("/")[0]) if self.classes else 0
+    def _read(self, number: int) -> Item:
+        name, label = self.files[number], self.labels[number] if self.classes else 0
         sizes = self._sizes
         if sizes.get(name, 0) > MAX_BYTES:
             return Item(name, Unreadable(f"a file of {sizes[name] >> 20} MB, more than {MAX_BYTES >> 20}"), label)
@@ -73,57 +69,63 @@ class Folder(Source):
     def items(self, start, stop) -> Iterator[Item]:
         with ThreadPoolExecutor(4) as pool:
             for first in range(start, stop, _AT_ONCE):
-                yield from pool.map(self._read, self.files[first : min(first + _AT_ONCE, stop)])
+                yield from pool.map(self._read, range(first, min(first + _AT_ONCE, stop, len(self))))
 
     def fingerprint(self):
-        return storage.digest([(self.name, *mark) for mark in self.marks])
+        return storage.digest([*((self.name, *mark) for mark in self.marks), *self._labels_mark()])
+
+    def _labels_mark(self) -> list:
+        return fingerprint_of_labels(self.files, self.classes, self.labels)
 
     def content(self) -> str:
-        """Of names and bytes, wherever the folder lies. Reads all of it."""
-        sha = hashlib.sha256()
+        """Of names, classes and bytes, wherever the folder lies. Reads all of it."""
+        sha = hashlib.sha256("".join(map(json.dumps, self._labels_mark())).encode())
         for item in self.items(0, len(self)):
             sha.update(os.fsencode(item.name) + b"\0")
             sha.update(b"unreadable" if isinstance(item.data, Unreadable) else hashlib.sha256(item.data).digest())
         return sha.hexdigest()
 
     def select(self, labels):
-        wanted = {self.classes[i] for i in labels}
+        wanted = set(labels)
+        numbers = [i for i, label in enumerate(self.labels) if label in wanted]
         return dataclasses.replace(
-            self,
-            files=tuple(f for f in self.files if f.partition("/")[0] in wanted),
-            marks=tuple(m for m in self.marks if m[0].partition("/")[0] in wanted),
+            self, **{name: tuple(getattr(self, name)[i] for i in numbers) for name in ("files", "labels", "marks")}
         )
 
+    def notes(self):
+        return self.told
+
+    def left_alone(self):
+        return Counter(self.others)
+
     def listing(self):
-        return {"files": list(self.files), "classes": list(self.classes)}
+        return {"files": list(self.files), "classes": list(self.classes), "labels": list(self.labels)}
 
     def relisted(self, listing):
-        return dataclasses.replace(self, files=tuple(listing["files"]), classes=tuple(listing["classes"]))
-
-
-def _ours(names: set[str]) -> set[str]:
-    """Folders that `pggan prepare` wrote: their contact sheets are no photos."""
-    out = set()
-    for name in names:
-        folder, _, last = name.rpartition("/")
-        if last == "manifest.json" and f"{folder}/shard-00000.npz".lstrip("/") in names:
-            above, _, part = folder.rpartition("/")
-            out |= {folder, above} if part in ("train", "validation") else {folder}
-    return out
+        files, classes = listing["files"], listing["classes"]
+        # Work begun before labels were kept: the classes are the first folders in the names.
+        labels = listing.get("labels", [classes.index(f.partition("/")[0]) for f in files] if classes else [])
+        return dataclasses.replace(self, files=tuple(files), classes=tuple(classes), labels=tuple(labels))
 
 
 def open(location: str) -> Folder:
     """Raises UserError where there is no folder, or no image in it."""
     if not storage.is_remote(location) and not Path(location).is_dir():
         raise UserError(
-            f"{location}: not a folder. Expected a folder of images ({_KINDS}), an archive (zip, tar), arrays (npz, npy) or shards."
+            f"{location}: not a folder. Expected a folder of images ({', '.join(e[1:] for e in EXTENSIONS)}), an archive (zip, "
+            "tar), arrays (npz, npy) or shards."
         )
-    found = storage.find(location)
-    ours = _ours({name for name, _, _ in found})
-    marks = tuple(mark for mark in found if is_photo(mark[0]) and mark[0].rpartition("/")[0] not in ours)
-    if not marks:
-        raise UserError(f"{location}: no images found. Expected {_KINDS} files, in subfolders or not.")
-    files = tuple(name for name, _, _ in marks)
+    found, others = storage.find(location)
+    listed = listing.list_photos(
+        location, (name for name, _, _ in found), others, lambda name: storage.read(storage.join(location, name))
+    )
+    mark_of = {mark[0]: mark for mark in found}
     return Folder(
-        location if storage.is_remote(location) else str(Path(location)), files, classes_of(list(files)), marks
+        location if storage.is_remote(location) else str(Path(location)),
+        listed.photos,
+        listed.classes,
+        listed.labels,
+        tuple(mark_of[name] for name in listed.photos),
+        listed.notes,
+        listed.left_alone,
     )

@@ -6,6 +6,7 @@ Every pair comes as one picture, the two side by side, as such sets are often pu
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,12 @@ class Pairs(Source):
     def fingerprint(self):
         return self.given.fingerprint() + self.wanted.fingerprint()
 
+    def notes(self):
+        return self.given.notes()
+
+    def left_alone(self):
+        return self.given.left_alone()
+
     def select(self, labels):
         raise UserError(f"{self.name}: pairs have no classes.")
 
@@ -61,16 +68,20 @@ def open(location: str) -> Pairs:
     whole = folders.open(location.partition(":")[2])
     if len(whole.classes) != 2:
         raise UserError(f"{location}: expected two folders of images in it, found {len(whole.classes) or 'none'}.")
+    depth = len(os.path.commonpath(whole.files))  # of the folder that both lie in
     stems = [
-        {f.partition("/")[2].rpartition(".")[0]: f for f in whole.files if f.startswith(f"{name}/")}
-        for name in whole.classes
+        {
+            f[depth:].lstrip("/").partition("/")[2].rpartition(".")[0]: i
+            for i, f in enumerate(whole.files)
+            if whole.labels[i] == half
+        }
+        for half in (0, 1)
     ]
     common = sorted(stems[0].keys() & stems[1].keys())
     if not common:
         raise UserError(f"{location}: no file of {whole.classes[0]}/ has the name of one in {whole.classes[1]}/.")
-    marks = {m[0]: m for m in whole.marks}
     halves = []
-    for named in stems:
-        files = tuple(named[stem] for stem in common)
-        halves.append(dataclasses.replace(whole, files=files, classes=(), marks=tuple(marks[f] for f in files)))
+    for numbers in ([named[stem] for stem in common] for named in stems):
+        files, marks = (tuple(part[i] for i in numbers) for part in (whole.files, whole.marks))
+        halves.append(dataclasses.replace(whole, files=files, classes=(), labels=(), marks=marks))
     return Pairs(location, *halves)

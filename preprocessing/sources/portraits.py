@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from dataclasses import dataclass
 from functools import partial
 
@@ -279,6 +280,10 @@ class Portraits(Source):
 
     def fingerprint(self):
         return f"{VERSION}-{self.seed}-{self.count}"
+
+    def notes(self):
+        here = os.path.isdir("portraits")
+        return ("these are drawn; for the folder of that name give ./portraits",) if here else ()
 
     def select(self, labels):
         numbers = (i for i in range(self.count) if label_of(i, self.seed) in labels)

@@ -1,0 +1,177 @@
+"""Decide which class each photo of a folder or an archive has, by its folders or by a file of labels.
+
+All are functions of names. What was decided, and is not plain to see, is added to `notes`, lines for the user.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from pggan_tf.errors import UserError
+
+LABELS = "dataset.json"  # StyleGAN's file of labels: {"labels": [["00000/img00000000.png", 6], ...]}
+# Parts that a set was divided into, which are no classes; so neither are sizes (128x128) nor numbered folders (FFHQ's 01000).
+_PART = re.compile(r"(train|test|val|valid|validation|dev|eval|holdout)(ing)?([ _-]?(set|data|images|[ab]))?", re.I)
+_SIZE = re.compile(r"(?:.*\D)?(\d+)x\1")
+_FEW = 10  # photos outside the class folders are left out if they are at most one in so many
+
+
+def find_classes(
+    location: str, names: Sequence[str], files: Mapping[str, bytes], notes: list[str]
+) -> tuple[Sequence[str], list[str], dict[str, str]]:
+    """Find the class of each photo: (the photos that are meant, the classes in order, photo -> class).
+
+    With classes, photos without one are left out; without, none is. names: in order. files: those of labels, name -> bytes.
+    Raises UserError where it cannot be told which photos are meant.
+    """
+    names, prefix, tops = _chosen_parts(location, names, notes)
+    class_of = _by_labels(names, files, notes)
+    if class_of is None:
+        class_of = _by_folders(names, prefix, tops, notes)
+        return names, sorted(set(class_of.values())), class_of
+    # By number: 9 before 10. Folders are in order of name, as they always were.
+    return names, sorted(set(class_of.values()), key=lambda c: (int(c) if c.isdecimal() else -1, c)), class_of
+
+
+def _few(count: int, total: int) -> bool:
+    return _FEW * count <= total
+
+
+def _chosen_parts(location: str, names: Sequence[str], notes: list[str]) -> tuple[Sequence[str], str, list[str]]:
+    """Find the folders that may be classes: (photos that are used, the folder that these lie in, their names).
+
+    On the way down, a folder that all lies in is entered. Of parts that a set was divided into, that for training is taken; of
+    several sizes of the same photos, the largest.
+    """
+    prefix = ""
+    while True:
+        inner = [name[len(prefix) :] for name in names if name.startswith(prefix)]
+        tops = Counter(name.partition("/")[0] for name in inner if "/" in name)
+        if len(tops) == 1:
+            prefix += f"{next(iter(tops))}/"
+            continue
+        place, chosen = f"{location}/{prefix}".rstrip("/"), None
+        if tops and _few(len(names) - tops.total(), len(names)):
+            chosen = _part(place, tops, notes) or _size(place, inner, tops, notes)
+        if chosen is None:
+            return names, prefix, sorted(tops)
+        if outside := [name for name in names if not _under(name, prefix)]:
+            notes.append(f"{_photos_lie(outside)} outside these folders: {_some(outside)} (left out)")
+        prefix += f"{chosen}/"
+        names = [name for name in names if name.startswith(prefix)]
+
+
+def _part(location: str, tops: Counter, notes: list[str]) -> str | None:
+    """Find the folder for training among the parts of a set; None where folders are no parts."""
+    parts = [top for top in sorted(tops) if _PART.fullmatch(top)]
+    if len(parts) < 2:
+        return None
+    trains = [top for top in parts if top.lower().startswith("train")]
+    if len(parts) < len(tops) or len(trains) != 1:
+        raise UserError(
+            f"{location}: {', '.join(parts)} look like parts of one set, not like classes"
+            f"{' beside others' if len(parts) < len(tops) else ''}. Give one of them alone, or the photos that are meant in a "
+            "folder of their own."
+        )
+    rest = ", ".join(f"{tops[top]:,} of {top}/" for top in parts if top != trains[0])
+    notes.append(f"parts of one set: the {tops[trains[0]]:,} photos of {trains[0]}/ are used, not the {rest}")
+    return trains[0]
+
+
+def _size(location: str, inner: Sequence[str], tops: Counter, notes: list[str]) -> str | None:
+    """Find the folder of the largest photos among folders of several sizes; None where folders are no sizes."""
+    sizes = {top: int(match[1]) for top in tops if (match := _SIZE.fullmatch(top))}
+    if len(sizes) < len(tops):
+        return None
+    stems = {top: set() for top in tops}
+    for name in inner:
+        top, _, rest = name.partition("/")
+        stems.get(top, set()).add(os.path.splitext(rest)[0])
+    largest = max(sizes, key=sizes.get)
+    if any(stems[top] - stems[largest] for top in tops):
+        raise UserError(
+            f"{location}: {', '.join(sorted(tops))} look like sizes, not like classes, and do not hold the same photos. "
+            "Give one of them alone."
+        )
+    notes.append(f"the same photos in several sizes: those of {largest}/ are used")
+    return largest
+
+
+def _by_folders(names: Sequence[str], prefix: str, tops: Sequence[str], notes: list[str]) -> dict[str, str]:
+    """The class of each photo, by the folders in `prefix`."""
+    if len(tops) < 2:
+        return {}
+    class_of = {name: top for name in names if (top := _under(name, prefix))}
+    outside = [name for name in names if name not in class_of]
+    if not _few(len(outside), len(names)):
+        notes.append(f"no classes: {len(outside):,} of {len(names):,} photos lie outside of the folders {_some(tops)}")
+        return {}
+    if all(top.isdecimal() and len(top) > 3 for top in tops) and all(_is_numbered(n, class_of[n]) for n in class_of):
+        notes.append(f"no classes: the folders {_some(tops)} hold photos by their numbers")
+        return {}
+    if outside:
+        notes.append(f"{_photos_lie(outside)} outside the class folders: {_some(outside)} (left out)")
+    return class_of
+
+
+def _is_numbered(name: str, folder: str) -> bool:
+    """Say whether a photo's number is in its folder's thousand: 01000/01234.png of FFHQ, 00001/img00001234.png of StyleGAN."""
+    number = re.search(r"(\d+)\.\w+$", name)
+    return number is not None and int(folder) in (int(number[1]) // 1000, int(number[1]) // 1000 * 1000)
+
+
+def _by_labels(names: Sequence[str], files: Mapping[str, bytes], notes: list[str]) -> dict[str, str] | None:
+    """The class of each photo, by files of labels, which name photos from their own folder on; None where there is none of use."""
+    labels, known = {}, False
+    for file, content in files.items():
+        try:
+            rows = json.loads(content)["labels"]
+            above = file.rpartition("/")[0]
+            labels |= {f"{above}/{name}".lstrip("/"): _label(value) for name, value in rows or ()}
+            known = True
+        except (ValueError, TypeError, KeyError, RecursionError):
+            notes.append(f'{file}: not labels as expected ({{"labels": [[name, number], ...]}}), left alone')
+    named = {name: labels[name] for name in names if name in labels}
+    if not known or labels and not named:
+        if labels:
+            notes.append(f"{LABELS} names none of the photos, left alone")
+        return None
+    missing = [name for name in names if name not in named]
+    if len(set(named.values())) < 2 or not _few(len(missing), len(names)):
+        different = len(set(named.values()))
+        notes.append(
+            f"no classes: {LABELS} has {different} different labels, of {len(named):,} of {len(names):,} photos"
+        )
+        return {}
+    if missing:
+        notes.append(f"{len(missing):,} without a label in {LABELS}: {_some(missing)} (left out)")
+    return named
+
+
+def _label(value) -> str:
+    """A number, a word, or a vector of zeros with a single 1."""
+    if isinstance(value, list):
+        if sorted(value) != [0] * (len(value) - 1) + [1]:
+            raise ValueError
+        value = value.index(1)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError
+    return str(value)
+
+
+def _under(name: str, prefix: str) -> str:
+    """The folder in `prefix` that a photo lies in, or ''."""
+    top, slash, _ = name[len(prefix) :].partition("/")
+    return top if slash and name.startswith(prefix) else ""
+
+
+def _photos_lie(names: Sequence[str]) -> str:
+    return "1 photo lies" if len(names) == 1 else f"{len(names):,} photos lie"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
