@@ -101,7 +101,7 @@ def bomb(width=30_000, height=30_000):
         (b"hello", "not a file of a known kind"),
         (encode(NOISE)[:1500], "(?i)truncated"),
         (encode(NOISE, "jpeg")[:900], "(?i)truncated"),
-        (bomb(), "30000x30000 pixels, more than 178 million"),
+        (bomb(), "30000x30000 pixels, more than 536 million"),
         (encode(Image.new("RGB", (31, 40))), "31x40 pixels, smaller than 32x32"),
     ],
     ids=["empty", "text", "cut png", "cut jpeg", "bomb", "small"],
