@@ -145,6 +145,16 @@ def lost(photo: Photo, suffix: str, scale: int = 1) -> str | None:
     return None
 
 
+@contextlib.contextmanager
+def told_unwritable(path: Path):
+    """Whatever goes wrong within is Unwritable: encoders raise anything, and one photo must not end a folder's run."""
+    try:
+        yield
+    except Exception as error:
+        why = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
+        raise Unwritable(f"{path}: cannot be written ({why}).") from error
+
+
 _LONGEST_EXIF = 65_527  # bytes in the one segment that JPEG has for it: EXIF 2.32, section 4.7.2
 
 
@@ -161,19 +171,17 @@ def write(path: Path, photo: Photo) -> str | None:
     if suffix in (".jpg", ".jpeg") and len(photo.exif or b"") > _LONGEST_EXIF:
         left_out = f"without its EXIF, as {suffix} holds none of {len(photo.exif):,} bytes"
         photo = replace(photo, exif=None)
-    try:
+    with told_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as partial:
             if suffix == ".png":
                 data, left_out = png(photo)
                 partial.write_bytes(data)
             elif suffix in (".tif", ".tiff"):
-                _write_tiff(partial, photo)
+                with tiff_writer(partial, _planes(photo).nbytes) as add:
+                    add(photo)
             else:
                 _write_lossy(partial, photo, "WEBP" if suffix == ".webp" else "JPEG")
-    except Exception as error:  # encoders raise anything, and one photo must not end a folder's run
-        why = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
-        raise Unwritable(f"{path}: cannot be written ({why}).") from error
     return left_out
 
 
@@ -214,27 +222,37 @@ def png(photo: Photo) -> tuple[np.ndarray, str | None]:
     raise OSError(0, "OpenCV could not make a PNG of it")
 
 
-def _write_tiff(path: Path, photo: Photo) -> None:
+@contextlib.contextmanager
+def tiff_writer(path: Path, size: int):
+    """Yields a function that writes a photo as a page, at once. size: bytes that all pages may come to. EXIF's tables are those of
+    the first page."""
     import tifffile
 
-    planes = _planes(photo)
-    big = planes.nbytes > _LARGEST_TIFF
-    exif = Image.Exif()
-    exif.load(photo.exif or b"")
-    tifffile.imwrite(
-        path,
-        planes if planes.shape[2] > 1 else planes[..., 0],
-        bigtiff=big,
-        byteorder="<",
-        photometric="rgb" if planes.shape[2] > 1 else "minisblack",
-        extrasamples=["unassalpha"] if planes.shape[2] == 4 else None,
-        compression="zlib",
-        iccprofile=photo.profile,
-        metadata=None,
-        software=False,
-        extratags=list(_tiff_tags(exif, "Q" if big else "I")),
-    )
-    _fill_tables(path, exif, big)
+    big, first = size > _LARGEST_TIFF, Image.Exif()
+
+    with tifffile.TiffWriter(path, bigtiff=big, byteorder="<") as file:
+
+        def add(photo: Photo) -> None:
+            nonlocal page
+            planes, exif = _planes(photo), Image.Exif()
+            exif.load(photo.exif or b"")
+            if not page:
+                first.load(photo.exif or b"")
+            file.write(
+                planes if planes.shape[2] > 1 else planes[..., 0],
+                photometric="rgb" if planes.shape[2] > 1 else "minisblack",
+                extrasamples=["unassalpha"] if planes.shape[2] == 4 else None,
+                compression="zlib",
+                iccprofile=photo.profile,
+                metadata=None,
+                software=False,
+                extratags=list(_tiff_tags(exif, "Q" if big else "I", tables=not page)),
+            )
+            page += 1
+
+        page = 0
+        yield add
+    _fill_tables(path, first, big)
 
 
 def _fill_tables(path: Path, exif: Image.Exif, big: bool) -> None:
@@ -262,11 +280,11 @@ def _fill_tables(path: Path, exif: Image.Exif, big: bool) -> None:
                 file.write(offset.to_bytes(word, "little"))
 
 
-def _tiff_tags(exif: Image.Exif, pointer: str) -> Iterator[tuple]:
+def _tiff_tags(exif: Image.Exif, pointer: str, tables: bool) -> Iterator[tuple]:
     """As tifffile takes them: (tag, type, count, value, on the first page only). Tables are given their place later."""
     for tag in _TOLD:
         value = exif.get(tag)
-        if tag in _TABLES and value is not None:
+        if tag in _TABLES and value is not None and tables:
             yield _TABLES[tag], pointer, 1, 0, True
         elif isinstance(value, str):
             yield tag, "s", 0, _Text(value).encode(), True
