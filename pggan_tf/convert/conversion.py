@@ -220,7 +220,8 @@ def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bo
             return [changed, _side_by_side(image, changed, scale)] if compare else [changed]
 
         with terminal.progress("frames") as progress:
-            done, lost = video.rewrite(given, [target, _beside(target)] if compare else [target], frames, progress)
+            outs = [target, _beside(target)] if compare else [target]
+            done, lost = video.rewrite(given, outs, frames, progress, lambda line: click.echo(line, err=True))
         click.echo(f"{target}: {done} frames")
         if lost:
             click.echo(f"{source}: damaged; {lost} parts of its stream could not be decoded", err=True)
