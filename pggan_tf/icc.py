@@ -22,8 +22,10 @@ def _transform(profile: bytes, mode: str, out: str):
     """None for a profile that is damaged, which is as good as none."""
     from PIL import ImageCms
 
+    # What is faster is coarse in the shadows of gray; there, a transform is asked once for every value.
+    flags = ImageCms.Flags.NONE if out == mode or mode == "CMYK" else ImageCms.Flags.NOOPTIMIZE
     try:
-        return ImageCms.buildTransform(io.BytesIO(profile), ImageCms.createProfile("sRGB"), mode, out)
+        return ImageCms.buildTransform(io.BytesIO(profile), ImageCms.createProfile("sRGB"), mode, out, flags=flags)
     except (ImageCms.PyCMSError, OSError):
         return None
 
