@@ -94,7 +94,7 @@ def _one_photo(file: Path, out: Path, named: bool, change, scale: int, compare: 
             raise photos.Unwritable(f"{out}: {problem} ({file}). Choose a name that ends in .png or .tif.")
         sizes, kind = _sizes(file, pictures), pictures.kind
         if len(sizes) > 1 and out.suffix.lower() in sequences.KINDS[kind]:
-            _several(pictures, sizes, out, change, scale, compare, progress)
+            _several(file, pictures, sizes, out, change, scale, compare, progress)
             return out
     if len(sizes) > 1:
         names = " or ".join(sequences.KINDS[kind])
@@ -131,8 +131,8 @@ def _sizes(file: Path, pictures) -> list[tuple[int, int]]:
         return [pictures.first_size()]
 
 
-def _several(pictures, sizes, out: Path, change, scale: int, compare: bool, progress) -> None:
-    """All pages or frames of a file, one by one."""
+def _several(file: Path, pictures, sizes, out: Path, change, scale: int, compare: bool, progress) -> None:
+    """All pages or frames of a file, one by one. Of what is damaged, the rest is kept, and it is said."""
     from pggan_tf import photos
     from pggan_tf.convert import sequences
 
@@ -145,8 +145,19 @@ def _several(pictures, sizes, out: Path, change, scale: int, compare: bool, prog
         ]
         for number in range(len(sizes)):
             progress(number, len(sizes))
-            picture = pictures.picture(number)
-            photo = photos.of_picture(picture, pictures.format)
+            try:
+                picture = pictures.picture(number)
+                photo = photos.of_picture(picture, pictures.format)
+            except photos.Unreadable as reason:
+                if pictures.kind == "pages":
+                    click.echo(
+                        f"{file}: without page {number + 1} of {len(sizes)}, which is damaged ({reason})", err=True
+                    )
+                    continue
+                click.echo(
+                    f"{file}: only {number} of its {len(sizes)} frames; the rest is damaged ({reason})", err=True
+                )
+                break  # what follows builds on it
             changed = change(photo, tiles.silent)
             results = [changed, _pair(photo, changed, scale)] if compare else [changed]
             for add, result in zip(adds, results):
