@@ -58,6 +58,10 @@ def _save(path: Path, frames: list[tuple[photos.Photo, int]], loop: int) -> None
     first = frames[0][0]
     kept = {"icc_profile": first.profile, "exif": first.exif and b"Exif\0\0" + first.exif}
     options = {"format": "WEBP", "quality": 95} if path.suffix.lower() == ".webp" else {"format": "PNG"}
+    if (
+        clear and options["format"] == "WEBP"
+    ):  # of frames that are only what changes, libwebp loses transparency that comes late
+        options |= {"kmin": 1, "kmax": 1}
     pictures[0].save(
         path,
         **options,
