@@ -174,7 +174,9 @@ def test_tiffs_of_any_numbers_are_scaled_by_their_range(kind, form):
     data = tiff(stored, "minisblack" if form == "gray" else "rgb", **options)
     read = photos.read(data)
     assert read.pixels.dtype == np.uint16 and read.alpha is None
-    np.testing.assert_allclose(read.pixels / 65535, expected, atol=6e-4 if "16" in kind or kind.startswith("int") else 5e-5)
+    np.testing.assert_allclose(
+        read.pixels / 65535, expected, atol=6e-4 if "16" in kind or kind.startswith("int") else 5e-5
+    )
     np.testing.assert_allclose(
         np.asarray(photo(data)) / 255, expected.repeat(4 - expected.shape[2], 2)[..., :3], atol=0.0025
     )

@@ -144,6 +144,22 @@ def _peak(frame) -> float:
     return float(int.from_bytes(told, sys.byteorder)) or hdr.PEAK
 
 
+def _picture_stream(source: Path, given):
+    picture = next(iter(given.streams.video), None)
+    if picture is None or picture.codec_context is None:
+        what = "no video stream" if picture is None else "its video is of a kind that this PyAV cannot decode"
+        raise UserError(f"{source}: {what}. Expected a video with a stream of frames.")
+    return picture
+
+
+def _told(writers: list[_Writer], say: Callable[[str], None]) -> None:
+    for writer in writers:
+        if writer.left_out:
+            say(
+                f"{writer.path}: left out, as {writer.path.suffix} does not hold it as it was: {', '.join(writer.left_out)}"
+            )
+
+
 def rewrite(
     source: Path,
     outs: list[Path],
@@ -163,10 +179,7 @@ def rewrite(
     except av.FFmpegError as error:
         raise UserError(f"{source}: not a video that can be opened ({error.strerror}).") from None
     with given:
-        picture = next(iter(given.streams.video), None)
-        if picture is None or picture.codec_context is None:
-            what = "no video stream" if picture is None else "its video is of a kind that this PyAV cannot decode"
-            raise UserError(f"{source}: {what}. Expected a video with a stream of frames.")
+        picture = _picture_stream(source, given)
         picture.thread_type = "AUTO"
         copied = [s for s in (*given.streams.audio, *given.streams.subtitles) if s.codec_context is not None]
         writers, waiting, done, damaged, lost = [], [], 0, "", 0
@@ -206,10 +219,7 @@ def rewrite(
                 for packet in waiting:
                     writer.packet(packet)
                 writer.finish()
-                if writer.left_out:
-                    say(
-                        f"{writer.path}: left out, as {writer.path.suffix} does not hold it as it was: {', '.join(writer.left_out)}"
-                    )
+            _told(writers, say)
         except BaseException:
             for writer in writers:
                 writer.discard()
