@@ -144,6 +144,16 @@ def _peak(frame) -> float:
     return float(int.from_bytes(told, sys.byteorder)) or hdr.PEAK
 
 
+def _opened(av, source: Path, outs: list[Path]):
+    for out in outs:
+        if out.suffix.lower() not in KINDS:
+            raise UserError(f"{out}: not a video that can be written. Expected a name that ends in {', '.join(KINDS)}.")
+    try:
+        return av.open(str(source))
+    except av.FFmpegError as error:
+        raise UserError(f"{source}: not a video that can be opened ({error.strerror}).") from None
+
+
 def _picture_stream(source: Path, given):
     picture = next(iter(given.streams.video), None)
     if picture is None or picture.codec_context is None:
@@ -171,14 +181,7 @@ def rewrite(
     many parts of the stream could not be decoded. say: is told what was left out, and what was done to HDR."""
     import av
 
-    for out in outs:
-        if out.suffix.lower() not in KINDS:
-            raise UserError(f"{out}: not a video that can be written. Expected a name that ends in {', '.join(KINDS)}.")
-    try:
-        given = av.open(str(source))
-    except av.FFmpegError as error:
-        raise UserError(f"{source}: not a video that can be opened ({error.strerror}).") from None
-    with given:
+    with _opened(av, source, outs) as given:
         picture = _picture_stream(source, given)
         picture.thread_type = "AUTO"
         copied = [s for s in (*given.streams.audio, *given.streams.subtitles) if s.codec_context is not None]
