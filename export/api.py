@@ -126,7 +126,7 @@ def _photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
     if (side := scale * max(width, height)) > (longest := photos.KINDS[".png"][2]):
         raise HTTPException(413, f"a side of {side:,} pixels; a PNG has {longest:,} at most. Send a smaller photo.")
     try:
-        return photos.read(data)
+        return photos.read(data, FORMATS)
     except photos.Unreadable as reason:
         raise HTTPException(422, f"a photo that cannot be read ({reason}).") from None
 

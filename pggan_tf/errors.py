@@ -16,6 +16,17 @@ class DamagedFile(UserError):
     """A file that this project wrote no longer holds what it held."""
 
 
+class Unreadable(Exception):
+    """Why an image cannot be used, in a few words. kind: what such reasons are counted under."""
+
+    def __init__(self, why: str, kind: str = "unreadable"):
+        super().__init__(why, kind)
+        self.kind = kind
+
+    def __str__(self):
+        return self.args[0]
+
+
 class Stopped(Exception):
     """Work ended before it was done, in good order. code: what the process exits with."""
 

@@ -4,93 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import io
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  registers what FORMATS names
+from PIL import Image, TiffImagePlugin
 
-from pggan_tf.errors import UserError
+from pggan_tf import decoders, icc
+from pggan_tf.decoders import EXTENSIONS, FORMATS, MAX_BYTES, MAX_PIXELS  # noqa: F401  for those who ask for photos
+from pggan_tf.errors import Unreadable, UserError  # noqa: F401
 from pggan_tf.files import whole
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-# A photo is decoded, a bomb is not. The size stands in the header: it is looked at before decoding, so Pillow's own limit
-# is not needed, nor its warnings about photos that are slightly broken.
-MAX_PIXELS = 2 * 89_478_485  # of a photo to learn from
-MAX_PANORAMA = 1 << 29  # of one that somebody asks to change
-Image.MAX_IMAGE_PIXELS = None
-warnings.filterwarnings("ignore", module="PIL")
-
 # Tags of TIFF 6.0 and of EXIF, which is one.
-_BITS, _PHOTOMETRIC, _ORIENTATION, _PLANAR = 258, 262, 274, 284
-_WHITE_IS_ZERO, _SEPARATE = 0, 2
+_ORIENTATION = 274
 _EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965  # tables of their own
 _TABLES = {_EXIF: "ExifTag", _GPS: "GPSTag"}  # as tifffile calls them, which takes no numbers of tables
 _INSIDE = {None: tuple(_TABLES), _EXIF: (_INTEROPERABILITY,)}  # table -> the tables in it
 # What tells of the photo: description, make, model, software, date, artist, computer, copyright, what Windows adds. A TIFF's
 # other tags are the layout of the file itself.
 _TOLD = (270, 271, 272, 305, 306, 315, 316, 33432, 40091, 40092, 40093, 40094, 40095, _EXIF, _GPS)
-# How to turn pixels upright, by EXIF's orientation.
-_TURNS = {
-    2: lambda x: x[:, ::-1],
-    3: lambda x: x[::-1, ::-1],
-    4: lambda x: x[::-1],
-    5: lambda x: x.swapaxes(0, 1),
-    6: lambda x: np.rot90(x, -1),
-    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
-    8: lambda x: np.rot90(x),
-}
 
 
 class Unwritable(UserError):
     """Why one photo cannot be written; others may."""
-
-
-class Unreadable(Exception):
-    """Why an image cannot be used, in a few words. kind: what such reasons are counted under."""
-
-    def __init__(self, why: str, kind: str = "unreadable"):
-        super().__init__(why, kind)
-        self.kind = kind
-
-    def __str__(self):
-        return self.args[0]
-
-
-@contextlib.contextmanager
-def reasons():
-    """Whatever goes wrong within is Unreadable: decoders raise anything on hostile bytes, and one bad image must not end a run."""
-    try:
-        yield
-    except Unreadable:
-        raise
-    except Exception as error:
-        raise Unreadable(f"{type(error).__name__}: {error}".splitlines()[0][:120]) from None
-
-
-@contextlib.contextmanager
-def opened(file: io.BytesIO, formats: tuple[str, ...], most: int = MAX_PIXELS):
-    """An image whose header has been read, not its pixels; whatever goes wrong within is Unreadable."""
-    with reasons():
-        try:
-            image = Image.open(file, formats=formats)
-        except UnidentifiedImageError:
-            empty = not file.getbuffer().nbytes
-            why = "an empty file" if empty else f"not a file of a known kind ({', '.join(formats)})"
-            raise Unreadable(why) from None
-        with image:
-            check_size(image, 1, most)
-            yield image
-
-
-def check_size(image: Image.Image, least: int, most: int = MAX_PIXELS) -> None:
-    if image.width * image.height > most:
-        raise Unreadable(f"{image.width}x{image.height} pixels, more than {most // 10**6} million")
-    if min(image.size) < least:
-        raise Unreadable(f"{image.width}x{image.height} pixels, smaller than {least}x{least}", "too small")
 
 
 @dataclass(frozen=True)
@@ -120,86 +57,25 @@ class Photo:
         return replace(self, pixels=pixels, alpha=self.alpha if alpha is None else alpha)
 
 
-def _profile_kind(profile: bytes | None) -> bytes | None:
-    """ICC.1:2022, table 18: the colour space that stands in the header, such as b'RGB '."""
-    return profile[16:20] if profile and len(profile) > 128 else None
+def read(data: bytes, formats: tuple[str, ...] = FORMATS) -> Photo:
+    """The bytes of an image file -> its photo; of an animation the first frame, of a TIFF the first page. Raises Unreadable.
 
-
-def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """A gray or CMYK picture through its own profile. One that is damaged is as good as none."""
-    from PIL import ImageCms
-
-    with contextlib.suppress(ImageCms.PyCMSError, OSError):
-        srgb = ImageCms.createProfile("sRGB")
-        image = ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode="RGB")
-    return image
-
-
-def _eight_bits(image: Image.Image, profile: bytes | None) -> np.ndarray:
-    """Any mode -> uint8 [H,W,1..4], or uint16 [H,W,1]: gray, gray and alpha, RGB, RGBA."""
-    if image.mode.startswith("I") or image.mode == "F":  # gray of 16 bits; floats are taken to be 0..1
-        values = np.asarray(image, np.float64) * (65535 if image.mode == "F" else 1)
-        values = np.clip(np.nan_to_num(values), 0, 65535).round().astype(np.uint16)[..., None]
-        clear = image.info.get("transparency")  # of a PNG: the one gray that is
-        return values if clear is None else np.dstack([values, np.where(values == clear, 0, 65535).astype(np.uint16)])
-    kind = _profile_kind(profile)
-    if image.mode == "L" and kind == b"GRAY":
-        return np.asarray(_to_srgb(image, profile).convert("L"))[..., None]
-    if image.mode == "CMYK" and kind == b"CMYK":
-        image = _to_srgb(image, profile)
-    gray = image.mode in ("1", "L", "LA", "La")
-    clear = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
-    image = image.convert(("LA" if clear else "L") if gray else ("RGBA" if clear else "RGB"))
-    return np.asarray(image).reshape(image.height, image.width, -1)
-
-
-def _sixteen_bits(data: bytes, gray: bool) -> np.ndarray:
-    """Colour, or gray with alpha, of 16 bits, which Pillow would reduce to 8 without a word -> uint16 [H,W,2..4]."""
-    import cv2
-
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise Unreadable("damaged")
-    cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA, dst=image)
-    return image[..., [0, 3]] if gray else image
-
-
-def _separate_planes(data: bytes) -> np.ndarray:
-    """A TIFF with one plane per channel, which OpenCV takes for pixels -> uint16 [H,W,3..4]."""
-    import tifffile
-
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
-        return np.moveaxis(file.pages[0].asarray(), 0, -1)
-
-
-def read(data: bytes) -> Photo:
-    """The bytes of an image file -> its photo; of an animation the first frame. Raises Unreadable.
-
-    What has a profile for gray or CMYK becomes sRGB by it, if it has 8 bits; of 16 bits, the pixels are taken as they are.
+    What has a profile for gray or CMYK becomes sRGB by it.
     """
-    with opened(io.BytesIO(data), FORMATS, MAX_PANORAMA) as image:
-        tags = image.tag_v2 if image.format == "TIFF" else {}
-        layout = str([tile.args for tile in image.tile])  # of the pixels in the file, which Pillow's mode does not tell
-        deep = image.mode in ("RGB", "RGBA") and (16 in tags.get(_BITS, ()) or ";16" in layout)
-        profile, exif, format = image.info.get("icc_profile"), image.getexif(), image.format
-        if deep:
-            separate = tags.get(_PLANAR) == _SEPARATE
-            planes = _separate_planes(data) if separate else _sixteen_bits(data, gray="LA;16" in layout)
-            if format == "PNG" or separate:  # OpenCV follows the orientation of a TIFF
-                planes = _TURNS.get(exif.get(_ORIENTATION), np.asarray)(planes)
-        else:
-            image.seek(0)
-            planes = _eight_bits(ImageOps.exif_transpose(image), profile)
-            if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and planes.dtype == np.uint16:  # of 8 bits, Pillow inverts it
-                planes = ~planes
-        kept = _kept(exif, told_alone=format == "TIFF")
-    colours = 1 if planes.shape[2] < 3 else 3
-    return Photo(
-        np.ascontiguousarray(planes[..., :colours]),
-        np.ascontiguousarray(planes[..., colours:]) if planes.shape[2] > colours else None,
-        profile if colours == 3 and _profile_kind(profile) == b"RGB " else None,
-        kept,
-    )
+    with decoders.opened(data, formats) as pictures:
+        return of_picture(pictures.picture(), pictures.format)
+
+
+def of_picture(picture: decoders.Picture, format: str) -> Photo:
+    with decoders.reasons():
+        planes = picture.planes()
+        colours = 1 if planes.shape[2] < 3 else 3
+        return Photo(
+            np.ascontiguousarray(planes[..., :colours]),
+            np.ascontiguousarray(planes[..., colours:]) if planes.shape[2] > colours else None,
+            picture.profile if colours == 3 and icc.colour_space(picture.profile) == b"RGB " else None,
+            _kept(picture.exif, told_alone=format == "TIFF"),
+        )
 
 
 class _Text(str):
@@ -263,6 +139,16 @@ def lost(photo: Photo, suffix: str, scale: int = 1) -> str | None:
     return None
 
 
+@contextlib.contextmanager
+def told_unwritable(path: Path):
+    """Whatever goes wrong within is Unwritable: encoders raise anything, and one photo must not end a folder's run."""
+    try:
+        yield
+    except Exception as error:
+        why = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
+        raise Unwritable(f"{path}: cannot be written ({why}).") from error
+
+
 _LONGEST_EXIF = 65_527  # bytes in the one segment that JPEG has for it: EXIF 2.32, section 4.7.2
 
 
@@ -279,19 +165,17 @@ def write(path: Path, photo: Photo) -> str | None:
     if suffix in (".jpg", ".jpeg") and len(photo.exif or b"") > _LONGEST_EXIF:
         left_out = f"without its EXIF, as {suffix} holds none of {len(photo.exif):,} bytes"
         photo = replace(photo, exif=None)
-    try:
+    with told_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as partial:
             if suffix == ".png":
                 data, left_out = png(photo)
                 partial.write_bytes(data)
             elif suffix in (".tif", ".tiff"):
-                _write_tiff(partial, photo)
+                with tiff_writer(partial, _planes(photo).nbytes) as add:
+                    add(photo)
             else:
                 _write_lossy(partial, photo, "WEBP" if suffix == ".webp" else "JPEG")
-    except Exception as error:  # encoders raise anything, and one photo must not end a folder's run
-        why = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
-        raise Unwritable(f"{path}: cannot be written ({why}).") from error
     return left_out
 
 
@@ -332,27 +216,37 @@ def png(photo: Photo) -> tuple[np.ndarray, str | None]:
     raise OSError(0, "OpenCV could not make a PNG of it")
 
 
-def _write_tiff(path: Path, photo: Photo) -> None:
+@contextlib.contextmanager
+def tiff_writer(path: Path, size: int):
+    """Yields a function that writes a photo as a page, at once. size: bytes that all pages may come to. EXIF's tables are those of
+    the first page."""
     import tifffile
 
-    planes = _planes(photo)
-    big = planes.nbytes > _LARGEST_TIFF
-    exif = Image.Exif()
-    exif.load(photo.exif or b"")
-    tifffile.imwrite(
-        path,
-        planes if planes.shape[2] > 1 else planes[..., 0],
-        bigtiff=big,
-        byteorder="<",
-        photometric="rgb" if planes.shape[2] > 1 else "minisblack",
-        extrasamples=["unassalpha"] if planes.shape[2] == 4 else None,
-        compression="zlib",
-        iccprofile=photo.profile,
-        metadata=None,
-        software=False,
-        extratags=list(_tiff_tags(exif, "Q" if big else "I")),
-    )
-    _fill_tables(path, exif, big)
+    big, first = size > _LARGEST_TIFF, Image.Exif()
+
+    with tifffile.TiffWriter(path, bigtiff=big, byteorder="<") as file:
+
+        def add(photo: Photo) -> None:
+            nonlocal page
+            planes, exif = _planes(photo), Image.Exif()
+            exif.load(photo.exif or b"")
+            if not page:
+                first.load(photo.exif or b"")
+            file.write(
+                planes if planes.shape[2] > 1 else planes[..., 0],
+                photometric="rgb" if planes.shape[2] > 1 else "minisblack",
+                extrasamples=["unassalpha"] if planes.shape[2] == 4 else None,
+                compression="zlib",
+                iccprofile=photo.profile,
+                metadata=None,
+                software=False,
+                extratags=list(_tiff_tags(exif, "Q" if big else "I", tables=not page)),
+            )
+            page += 1
+
+        page = 0
+        yield add
+    _fill_tables(path, first, big)
 
 
 def _fill_tables(path: Path, exif: Image.Exif, big: bool) -> None:
@@ -380,11 +274,11 @@ def _fill_tables(path: Path, exif: Image.Exif, big: bool) -> None:
                 file.write(offset.to_bytes(word, "little"))
 
 
-def _tiff_tags(exif: Image.Exif, pointer: str) -> Iterator[tuple]:
+def _tiff_tags(exif: Image.Exif, pointer: str, tables: bool) -> Iterator[tuple]:
     """As tifffile takes them: (tag, type, count, value, on the first page only). Tables are given their place later."""
     for tag in _TOLD:
         value = exif.get(tag)
-        if tag in _TABLES and value is not None:
+        if tag in _TABLES and value is not None and tables:
             yield _TABLES[tag], pointer, 1, 0, True
         elif isinstance(value, str):
             yield tag, "s", 0, _Text(value).encode(), True

@@ -151,7 +151,7 @@ def check_size(option: str, path: str, height: int, width: int) -> None:
     from pggan_tf import photos
 
     suffix = Path(path).suffix.lower()
-    longest, most = photos.KINDS[suffix][2], photos.MAX_PANORAMA
+    longest, most = photos.KINDS[suffix][2], photos.MAX_PIXELS
     if max(height, width) > longest or height * width > most:
         raise UserError(
             f"{option} {path}: would be {width:,} x {height:,} pixels; expected {longest:,} a side at most as {suffix}, "

@@ -19,7 +19,7 @@ from preprocessing.sources import Joined, Source
 from preprocessing.sources.folder import Folder
 
 # Raised when pixels would come out differently for the same source and options: cached shards are then made anew.
-PIXELS_VERSION = 2
+PIXELS_VERSION = 3
 
 
 def _key(*parts) -> str:

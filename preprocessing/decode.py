@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from pggan_tf.photos import EXTENSIONS, FORMATS, Unreadable, check_size, opened, reasons  # noqa: F401  for those who call photo()
-
-_PHOTOMETRIC = 262  # TIFF's tag
-# No file is read that is larger than any photo would be, from a folder or out of an archive.
-MAX_BYTES = 128 << 20
+from pggan_tf import decoders
+from pggan_tf.decoders import EXTENSIONS, FORMATS, MAX_BYTES  # noqa: F401  for those who call photo()
+from pggan_tf.errors import Unreadable  # noqa: F401
 
 
-def _to_rgb_or_gray(image: Image.Image, channels: int, white_is_zero: bool = False) -> Image.Image:
-    """Any mode -> RGB or L. 16 bits are scaled to 8, transparency is laid on white, palettes are looked up."""
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float64)
-        # Pillow opens 16-bit gray as I;16 or I and clips it when converted to L.
-        values = values / 257 if image.mode.startswith("I") else values * 255
-        values = 255 - values if white_is_zero else values  # Pillow heeds that in 8 bits alone
-        image = Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
-    if image.mode in ("LA", "RGBA", "PA", "RGBa", "La") or "transparency" in image.info:
+def _to_rgb_or_gray(image: Image.Image, channels: int) -> Image.Image:
+    """Mode L, LA, RGB or RGBA -> RGB or L. Transparency is laid on white."""
+    if image.mode in ("LA", "RGBA"):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("L" if channels == 1 else "RGB")
 
 
 def photo(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> Image.Image:
-    """The bytes of an image file, or its pixels uint8 [H, W(, 1|3|4)] -> an upright picture of mode RGB or L.
+    """The bytes of an image file, or its pixels uint8 [H, W(, 1|3|4)] -> an upright picture of mode RGB or L, in sRGB.
 
     Turned as its EXIF says; of an animation the first frame. Raises Unreadable, also where a side is below `least` pixels.
     """
     if isinstance(data, np.ndarray):
-        with reasons():
+        with decoders.reasons():
             image = Image.fromarray(data[..., 0] if data.ndim == 3 and data.shape[-1] == 1 else data)
-            check_size(image, least)
+            decoders.check_size(*image.size, least)
             return _to_rgb_or_gray(image, channels)
-    with opened(io.BytesIO(data), FORMATS) as image:
-        check_size(image, least)
-        image.seek(0)
-        white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
-        return _to_rgb_or_gray(ImageOps.exif_transpose(image), channels, white_is_zero)
+    with decoders.opened(data) as pictures:
+        picture = pictures.picture(least=least)
+    with decoders.reasons():
+        return _to_rgb_or_gray(picture.image(), channels)
 
 
 TILES = 64  # of one photo at most: those of a phone would come to 800, and a thousand of them to 40 GB

@@ -101,7 +101,7 @@ def bomb(width=30_000, height=30_000):
         (b"hello", "not a file of a known kind"),
         (encode(NOISE)[:1500], "(?i)truncated"),
         (encode(NOISE, "jpeg")[:900], "(?i)truncated"),
-        (bomb(), "30000x30000 pixels, more than 178 million"),
+        (bomb(), "30000x30000 pixels, more than 536 million"),
         (encode(Image.new("RGB", (31, 40))), "31x40 pixels, smaller than 32x32"),
     ],
     ids=["empty", "text", "cut png", "cut jpeg", "bomb", "small"],
@@ -149,3 +149,22 @@ def test_arrays_are_photos_too():
     assert photo(RAMP[..., None]).mode == "RGB" and photo(RAMP, channels=1).mode == "L"
     with pytest.raises(Unreadable, match="smaller"):
         photo(COLOUR, least=33)
+
+
+def test_runs_begun_before_go_on_with_the_pixels_they_began_with(tmp_path, monkeypatch):
+    """A newer version prepares data anew for new runs; what a run was begun with is found again as long as it is kept."""
+    from pggan_tf import cli, config
+    from preprocessing import cache
+
+    for i in range(3):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(COLOUR // (i + 1)).save(tmp_path / "in" / f"{i}.png")
+    asked = {"filter": "lanczos", "channels": 3, "upscale_small": False, "count": 3, "say": lambda line: None}
+    monkeypatch.setattr(cache, "PIXELS_VERSION", cache.PIXELS_VERSION - 1)
+    before = cache.shards_for(str(tmp_path / "in"), str(tmp_path / "cache"), 8, (4, 8), **asked)
+    monkeypatch.undo()
+    after = cache.shards_for(str(tmp_path / "in"), str(tmp_path / "cache"), 8, (4, 8), **asked)
+    assert after.folder != before.folder and after.manifest.checksum == before.manifest.checksum  # plain sRGB
+    environment = {"dataset": {"folder": str(before.folder), "checksum": before.manifest.checksum}}
+    again = cli._shards_again(config.Config(), environment, str(tmp_path / "cache"), moved=False)
+    assert again.folder == before.folder

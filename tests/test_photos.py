@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import IFDRational
 
-from pggan_tf import photos
+from pggan_tf import decoders, photos
 from pggan_tf.errors import UserError
 from tests.test_decode import bomb, encode
 
@@ -101,7 +101,7 @@ def test_white_may_be_zero(dtype):
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_sixteen_bits_in_separate_planes(channels, compression, byteorder, orientation):
     upright = DEEP[..., :channels]
-    stored = upright if orientation == 1 else photos._TURNS[8](upright)
+    stored = upright if orientation == 1 else decoders.TURNS[8](upright)
     data = tiff(
         np.ascontiguousarray(np.moveaxis(stored, -1, 0)),
         planarconfig="separate",
@@ -118,7 +118,7 @@ def test_sixteen_bits_in_separate_planes(channels, compression, byteorder, orien
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_gray_that_is_transparent_in_16_bits(orientation):
     clear = int(DEEP[3, 5, 0])
-    stored = DEEP[..., 0] if orientation == 1 else photos._TURNS[8](DEEP[..., 0])
+    stored = DEEP[..., 0] if orientation == 1 else decoders.TURNS[8](DEEP[..., 0])
     exif = Image.Exif()
     exif[274] = orientation
     photo = photos.read(encode(Image.fromarray(np.ascontiguousarray(stored)), transparency=clear, exif=exif))
@@ -159,8 +159,8 @@ def test_cmyk_becomes_rgb():
 def test_photos_stand_upright_whatever_holds_them(form, orientation):
     # Dark to light, differently in both directions: no turn looks like another.
     upright = (np.arange(16)[:, None] * 8 + np.arange(24)[None] * 4 + 2).astype(np.uint8)[..., None].repeat(3, 2)
-    undo = {1: lambda x: x, 5: photos._TURNS[5], 6: photos._TURNS[8], 8: photos._TURNS[6], 7: photos._TURNS[7]}
-    stored = np.ascontiguousarray(undo.get(orientation, photos._TURNS.get(orientation))(upright))
+    undo = {1: lambda x: x, 5: decoders.TURNS[5], 6: decoders.TURNS[8], 8: decoders.TURNS[6], 7: decoders.TURNS[7]}
+    stored = np.ascontiguousarray(undo.get(orientation, decoders.TURNS.get(orientation))(upright))
     exif = Image.Exif()
     exif[274] = orientation
     if form == "jpeg":

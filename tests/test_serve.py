@@ -211,6 +211,33 @@ def test_bad_uploads_are_refused_with_a_reason(networks):
     refused(client(networks["upscale"]).post("/upscale", content=row), 413, "1,200,000 pixels", "1,000,000 at most")
 
 
+def test_other_kinds_of_photos_than_it_names_are_refused(networks, monkeypatch):
+    """Decoders that few photos need are not opened to strangers, whatever the command line reads."""
+    asked = client(networks["upscale"])
+    image = portraits.portrait(1, 16)
+    for kind in ("JPEG", "PNG", "WEBP", "BMP", "GIF"):
+        picture(asked.post("/upscale", content=file_of(image, kind)))
+    for kind in ("TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA", "PDF"):
+        refused(asked.post("/upscale", content=file_of(image, kind)), 415, "JPEG, PNG, WEBP, BMP, GIF as the body")
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    refused(asked.post("/upscale", content=heic), 415, "not a photo")
+    # Twice: the reader is told what may be read, too.
+    formats = []
+    read = photos.read
+    monkeypatch.setattr(photos, "read", lambda data, *more: formats.append(more) or read(data, *more))
+    picture(asked.post("/upscale", content=file_of(image)))
+    assert formats == [(("JPEG", "PNG", "WEBP", "BMP", "GIF"),)]
+
+
+def test_limits_are_to_the_pixel_and_to_the_byte(networks):
+    """What is just within them is answered, what is one beyond is not."""
+    data = file_of(portraits.portrait(1, 16))
+    at = client(networks["upscale"], upload_bytes=len(data), pixels=16 * 16 * 4)
+    picture(at.post("/upscale", content=data))
+    refused(client(networks["upscale"], upload_bytes=len(data) - 1).post("/upscale", content=data), 413, "bytes")
+    refused(client(networks["upscale"], pixels=16 * 16 * 4 - 1).post("/upscale", content=data), 413, "16x16 pixels")
+
+
 def test_what_there_is_no_memory_for_is_refused(networks, monkeypatch):
     def full(photo):
         raise UserError("96x64 pixels at once: no memory.")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pggan_tf import cli
-from pggan_tf.convert import video
+from pggan_tf.convert import hdr, video
 from pggan_tf.errors import UserError
 from tests.test_colorize import trained  # noqa: F401  a fixture
 
@@ -181,3 +181,114 @@ def test_both_commands_take_videos(trained, tmp_path, capsys):  # noqa: F811
     assert shapes == {"a.mp4": (48, 64, 3), "a-compare.mp4": (48, 128, 3), "given.mp4": (192, 256, 3)}
     assert cli.main(["upscale", str(trained["upscale"]), str(given), "--out", f"{folder}/a.gif"]) == 2
     assert "not a video that can be written" in capsys.readouterr().err
+
+
+def coloured(path, trc, primaries, matrix, code):
+    """Three frames of one gray, whose Y' is `code` of 10 bits in studio range."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p10le"
+        context = stream.codec_context
+        context.color_trc, context.color_primaries, context.colorspace = trc, primaries, matrix
+        for i in range(3):
+            picture = av.VideoFrame(64, 64, "yuv420p10le")
+            for plane, value in zip(picture.planes, (code, 512, 512)):
+                plane.update(np.full(plane.buffer_size // 2, value, "<u2").tobytes())
+            picture.pts, picture.time_base = i, Fraction(1, 25)
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+    return path
+
+
+# Signals of BT.2408-7, tables 1 and 5, and the light that they stand for; then what BT.2390 and a gamma of 2.4 make of it.
+@pytest.mark.parametrize(
+    "trc, signal, light",
+    [(18, 0.0, 0), (18, 0.38, 26), (18, 0.5, 50.7), (16, 0.38, 26), (16, 0.44, 50), (14, 0.5, 203 * 0.5**2.4)],
+)
+def test_hdr_becomes_the_light_that_it_stands_for(tmp_path, trc, signal, light):
+    """Below the knee, at 94 cd/m2, light stays what it is: relative to 203 cd/m2, through the display's gamma."""
+    given = coloured(tmp_path / "given.mkv", trc, 9, 9, round(64 + 876 * signal))
+    said = []
+    video.rewrite(given, [tmp_path / "out.mp4"], lambda image: [image], say=said.append)
+    assert len(said) == 1 and "made BT.709" in said[0] and ("HDR" in said[0]) == (trc != 14)
+    pixel = look(tmp_path / "out.mp4")[0][0][32, 32].astype(int)
+    np.testing.assert_allclose(pixel, 255 * (light / 203) ** (1 / 2.4), atol=3)
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        first = next(file.decode(video=0))
+        assert (first.color_trc, first.color_primaries, first.colorspace) == (1, 1, 1)
+
+
+def test_tone_mapping_by_hand():
+    """White of graphics, the peak, and a saturated colour."""
+
+    def gray(light, transfer=hdr.PQ, peak=1000.0):
+        codes = np.full((1, 1, 3), hdr._pq(light) * 65535).round().astype(np.uint16)
+        return hdr.to_sdr(codes, transfer, 9, peak)[0, 0, 0]
+
+    # EETF from 0..1000 to 0..203 cd/m2 at 203: E = .7724, KS = .6586, T = 1/3, E' = .7387, which is 160.6 cd/m2.
+    assert gray(203) == pytest.approx(255 * (160.6 / 203) ** (1 / 2.4), abs=1.5)
+    assert gray(1000) == gray(5000) == 255 and gray(4000, peak=4000) == 255 and gray(1000, peak=4000) < 253
+    steps = [int(gray(light)) for light in (1, 5, 20, 80, 94, 95, 150, 300, 600, 900)]
+    assert steps == sorted(set(steps))  # nothing is cut, nothing turned around
+    # BT.2020's green lies outside of BT.709: cut, not wrapped around. BT.709's own green in BT.2020: green alone.
+    green = np.zeros((1, 1, 3), np.uint16)
+    green[..., 1] = round(hdr._pq(50) * 65535)
+    assert hdr.to_sdr(green, hdr.PQ, 9)[0, 0, [0, 2]].tolist() == [0, 0]
+    inside = np.array([0.3293, 0.9195, 0.0880]) * 50  # cd/m2 of BT.709's green of 50, by BT.2087
+    codes = (hdr._pq(inside) * 65535).round().astype(np.uint16)[None, None]
+    np.testing.assert_allclose(hdr.to_sdr(codes, hdr.PQ, 9)[0, 0], [0, 255 * (50 / 203) ** (1 / 2.4), 0], atol=8)
+
+
+def titled(path, given, subtitles=True, **metadata):
+    """A copy of a video with metadata, a chapter, sound in a language and subtitles."""
+    text = path.with_name("text.srt")
+    text.write_text("1\n00:00:00,000 --> 00:00:00,300\nhello\n\n2\n00:00:00,400 --> 00:00:00,900\nworld\n\n")
+    with av.open(str(given)) as source, av.open(str(text)) as words, av.open(str(path), "w") as out:
+        out.metadata.update(metadata)
+        part = {"id": 1, "start": 0, "end": 500, "time_base": Fraction(1, 1000), "metadata": {"title": "one"}}
+        out.set_chapters([part])
+        streams = [*source.streams, *(words.streams.subtitles if subtitles else ())]
+        copies = {stream: out.add_stream_from_template(stream) for stream in streams}
+        for stream, copy in copies.items():
+            if stream.type != "video":
+                copy.metadata["language"] = "ger"
+        for file in (source, words) if subtitles else (source,):
+            for packet in file.demux():
+                if packet.size:
+                    packet.stream = copies[packet.stream]
+                    out.mux(packet)
+    text.unlink()
+    return path
+
+
+ABOUT = {"title": "reel 3", "creation_time": "2002-05-01T10:00:00.000000Z", "comment": "found in the attic"}
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
+def test_subtitles_title_date_and_chapters_are_kept(tmp_path, name):
+    given = titled(tmp_path / "given.mkv", make(tmp_path / "plain.mp4"), **ABOUT, director="nobody")
+    said = []
+    video.rewrite(given, [tmp_path / name], lambda image: [image], say=said.append)
+    with av.open(str(tmp_path / name)) as file:
+        about = {key.lower(): value for key, value in file.metadata.items()}
+        assert {key: about.get(key) for key in ABOUT} == ABOUT
+        assert [(c["start"] * c["time_base"], c["end"] * c["time_base"]) for c in file.chapters()] == [
+            (0, Fraction(1, 2))
+        ]
+        assert file.chapters()[0]["metadata"]["title"] == "one"
+        assert file.streams.audio[0].metadata["language"] == "ger"
+        words = [bytes(p) for p in file.demux(file.streams.subtitles[0]) if p.size] if file.streams.subtitles else []
+    assert len(look(tmp_path / name)[0]) == 12
+    if name == "out.mkv":
+        assert words == [b"hello", b"world"] and said == []
+    else:
+        assert len(said) == 1 and "out.mp4: left out" in said[0]
+        assert "1 subtitle stream," in said[0] and "metadata (director)" in said[0].lower()
+
+
+def test_the_command_says_what_was_left_out(trained, tmp_path, capsys):  # noqa: F811
+    given = titled(tmp_path / "given.mkv", make(tmp_path / "plain.mp4", frames=2), **ABOUT)
+    for name in ("out.mkv", "out.mp4"):
+        assert cli.main(["colorize", str(trained["colorize"]), str(given), "--out", str(tmp_path / name)]) == 0
+    err = capsys.readouterr().err
+    assert "out.mkv" not in err and "out.mp4: left out" in err and "subtitle" in err

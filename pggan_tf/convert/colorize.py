@@ -19,10 +19,11 @@ _LONGEST = 32  # the longer side is at most so many times the size: beyond, a st
 
 def _reduced(photo, size: tuple[int, int]) -> np.ndarray:
     """uint8 [h,w,3]: a photo as the network has been shown photos, reduced by Lanczos in 8 bits."""
-    import cv2
     from PIL import Image
 
-    planes = photo.pixels if photo.pixels.dtype == np.uint8 else cv2.convertScaleAbs(photo.pixels, alpha=1 / 257)
+    from pggan_tf import decoders
+
+    planes = photo.pixels if photo.pixels.dtype == np.uint8 else decoders.eight_bits(photo.pixels)
     picture = Image.fromarray(planes.reshape(*photo.size, -1).squeeze(-1) if photo.pixels.shape[2] == 1 else planes)
     return np.asarray(picture.resize(size[::-1], Image.Resampling.LANCZOS).convert("RGB"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -72,26 +73,95 @@ def _side_by_side(before: np.ndarray, after: np.ndarray, scale: int) -> np.ndarr
     return np.concatenate([before.repeat(scale, axis=0).repeat(scale, axis=1), after], axis=1)
 
 
-def _one_photo(file: Path, out: Path, named: bool, change, scale: int, compare: bool, progress=tiles.silent) -> Path:
-    """named: `out` is what the user wrote, not a name made in a folder. Raises Unreadable and Unwritable."""
+def _pair(photo, changed, scale: int):
+    """Before and after, as one photo."""
     from pggan_tf import photos
 
-    try:
-        photo = photos.read(file.read_bytes())
-    except OSError as error:
-        raise photos.Unreadable(error.strerror or str(error)) from None
-    out = out if named else _in_folder(out, photo, scale)
-    if problem := photos.lost(photo, out.suffix.lower(), scale):  # before the work
-        raise photos.Unwritable(f"{out}: {problem} ({file}). Choose a name that ends in .png or .tif.")
+    alpha = None if photo.alpha is None else _side_by_side(photo.alpha, changed.alpha, scale)
+    return photos.Photo(_side_by_side(photo.rgb(), changed.rgb(), scale), alpha, changed.profile)
+
+
+def _one_photo(file: Path, out: Path, named: bool, change, scale: int, compare: bool, progress=tiles.silent) -> Path:
+    """named: `out` is what the user wrote, not a name made in a folder. Raises Unreadable and Unwritable."""
+    from pggan_tf import decoders, photos
+    from pggan_tf.convert import sequences
+
+    with decoders.opened(_bytes_of(file)) as pictures:
+        photo = photos.of_picture(pictures.picture(), pictures.format)
+        out = out if named else _in_folder(out, photo, scale)
+        if problem := photos.lost(photo, out.suffix.lower(), scale):  # before the work
+            raise photos.Unwritable(f"{out}: {problem} ({file}). Choose a name that ends in .png or .tif.")
+        sizes, kind = _sizes(file, pictures), pictures.kind
+        if len(sizes) > 1 and out.suffix.lower() in sequences.KINDS[kind]:
+            _several(file, pictures, sizes, out, change, scale, compare, progress)
+            return out
+    if len(sizes) > 1:
+        names = " or ".join(sequences.KINDS[kind])
+        click.echo(f"{file}: only the first of its {len(sizes)} {kind}; all of them go into {names}", err=True)
     changed = change(photo, progress)
     if left_out := photos.write(out, changed):
         click.echo(f"{out}: {left_out}", err=True)
     if compare:
-        pair = _side_by_side(photo.rgb(), changed.rgb(), scale)
-        alpha = None if photo.alpha is None else _side_by_side(photo.alpha, changed.alpha, scale)
-        side_by_side = photos.Photo(pair, alpha, changed.profile)
+        side_by_side = _pair(photo, changed, scale)
         photos.write(_in_folder(_beside(out), side_by_side, 1), side_by_side)
     return out
+
+
+def _bytes_of(file: Path) -> bytes:
+    from pggan_tf import photos
+
+    try:
+        if (size := file.stat().st_size) > photos.MAX_BYTES:
+            raise photos.Unreadable(f"a file of {size >> 20:,} MB, more than {photos.MAX_BYTES >> 20:,}")
+        return file.read_bytes()
+    except OSError as error:
+        raise photos.Unreadable(error.strerror or str(error)) from None
+
+
+def _sizes(file: Path, pictures) -> list[tuple[int, int]]:
+    """Of all pictures in a file; of the first alone, and said, where the others are damaged."""
+    from pggan_tf import decoders, photos
+
+    try:
+        with decoders.reasons():
+            return pictures.sizes()
+    except photos.Unreadable as reason:
+        click.echo(f"{file}: only the first of its {pictures.kind}; the others cannot be read ({reason})", err=True)
+        return [pictures.first_size()]
+
+
+def _several(file: Path, pictures, sizes, out: Path, change, scale: int, compare: bool, progress) -> None:
+    """All pages or frames of a file, one by one. Of what is damaged, the rest is kept, and it is said."""
+    from pggan_tf import photos
+    from pggan_tf.convert import sequences
+
+    with contextlib.ExitStack() as stack:
+        names = [out, _beside(out)] if compare else [out]
+        wider = [sizes, [(2 * width, height) for width, height in sizes]]
+        adds = [
+            stack.enter_context(sequences.writer(name, pictures.kind, each, scale, pictures.loop))
+            for name, each in zip(names, wider)
+        ]
+        for number in range(len(sizes)):
+            progress(number, len(sizes))
+            try:
+                picture = pictures.picture(number)
+                photo = photos.of_picture(picture, pictures.format)
+            except photos.Unreadable as reason:
+                if pictures.kind == "pages":
+                    click.echo(
+                        f"{file}: without page {number + 1} of {len(sizes)}, which is damaged ({reason})", err=True
+                    )
+                    continue
+                click.echo(
+                    f"{file}: only {number} of its {len(sizes)} frames; the rest is damaged ({reason})", err=True
+                )
+                break  # what follows builds on it
+            changed = change(photo, tiles.silent)
+            results = [changed, _pair(photo, changed, scale)] if compare else [changed]
+            for add, result in zip(adds, results):
+                add(result, picture.milliseconds)
+        progress(len(sizes), len(sizes))
 
 
 def _folder(source: Path, out: Path, change, scale: int, compare: bool) -> None:
@@ -155,7 +225,8 @@ def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bo
             return [changed, _side_by_side(image, changed, scale)] if compare else [changed]
 
         with terminal.progress("frames") as progress:
-            done, lost = video.rewrite(given, [target, _beside(target)] if compare else [target], frames, progress)
+            outs = [target, _beside(target)] if compare else [target]
+            done, lost = video.rewrite(given, outs, frames, progress, lambda line: click.echo(line, err=True))
         click.echo(f"{target}: {done} frames")
         if lost:
             click.echo(f"{source}: damaged; {lost} parts of its stream could not be decoded", err=True)

@@ -1,0 +1,280 @@
+"""The bytes of an image file -> its pictures, whoever asks: photos to learn from and photos to change are read by the same code."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import AvifImagePlugin, Image, ImageOps, Jpeg2KImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  registers what FORMATS names
+
+from pggan_tf import icc, jpeg, tiff
+from pggan_tf.errors import Unreadable
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "HEIF")
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    *(".avif", ".jp2", ".j2k", ".heic", ".heif", ".hif"),
+)
+# A photo is decoded, a bomb is not. The size stands in the header: it is looked at before decoding, so Pillow's own limit
+# is not needed, nor its warnings about photos that are slightly broken.
+MAX_PIXELS = 1 << 29
+# Of a file, read from a folder or out of an archive: room for the largest photo with four channels of 16 bits, not compressed.
+MAX_BYTES = 8 * MAX_PIXELS + (64 << 20)
+Image.MAX_IMAGE_PIXELS = None
+warnings.filterwarnings("ignore", module="PIL")
+
+_ORIENTATION = 274  # EXIF's tag
+# How to turn pixels upright, by EXIF's orientation.
+TURNS = {
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: np.rot90(x, -1),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: np.rot90(x),
+}
+_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # brands, ISO/IEC 23008-12
+_AVIF = {b"avif", b"avis"}
+
+
+@contextlib.contextmanager
+def reasons():
+    """Whatever goes wrong within is Unreadable: decoders raise anything on hostile bytes, and one bad image must not end a run."""
+    try:
+        yield
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable(f"{type(error).__name__}: {error}".splitlines()[0][:120]) from None
+
+
+def check_size(width: int, height: int, least: int = 1, most: int = MAX_PIXELS) -> None:
+    if width * height > most:
+        raise Unreadable(f"{width}x{height} pixels, more than {most // 10**6} million")
+    if min(width, height) < least:
+        raise Unreadable(f"{width}x{height} pixels, smaller than {least}x{least}", "too small")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture, upright. pixels: of 8 bits a Pillow image of mode L, LA, RGB or RGBA; of more, uint16 [H,W,1..4].
+
+    profile: as it stands in the file, of RGB pixels the one that they are in; gray and CMYK have been converted by it already.
+    milliseconds: how long a frame of an animation is shown.
+    """
+
+    pixels: Image.Image | np.ndarray
+    profile: bytes | None
+    exif: Image.Exif
+    milliseconds: int = 0
+
+    def planes(self) -> np.ndarray:
+        """uint8 or uint16 [H,W,1..4]."""
+        if isinstance(self.pixels, np.ndarray):
+            return self.pixels
+        return np.asarray(self.pixels).reshape(self.pixels.height, self.pixels.width, -1)
+
+    def image(self) -> Image.Image:
+        """In sRGB, of 8 bits; mode L, LA, RGB or RGBA."""
+        image = self.pixels
+        if isinstance(image, np.ndarray):
+            image = Image.fromarray(eight_bits(image).squeeze(-1) if image.shape[2] == 1 else eight_bits(image))
+        return icc.rgb_to_srgb(image, self.profile)
+
+
+def eight_bits(planes: np.ndarray) -> np.ndarray:
+    """uint16 [H,W,C] -> uint8, by x / 257, rounded."""
+    import cv2
+
+    return cv2.convertScaleAbs(planes, alpha=1 / 257).reshape(planes.shape)
+
+
+class Pictures(ABC):
+    """What a file holds. kind: 'pages' of a TIFF or 'frames' of an animation. format: as Pillow calls it. loop: how often an
+    animation is shown, 0 for ever."""
+
+    kind, format, loop = "frames", "", 1
+
+    @abstractmethod
+    def sizes(self) -> list[tuple[int, int]]:
+        """(width, height) of every one. Of a GIF, this looks at all frames."""
+
+    @abstractmethod
+    def first_size(self) -> tuple[int, int]:
+        """(width, height) as it stands in the header."""
+
+    def picture(self, number: int = 0, least: int = 1) -> Picture:
+        """Raises Unreadable, also where a side is below `least` pixels; looks at the size before it decodes."""
+        with reasons():
+            check_size(*(self.sizes()[number] if number else self.first_size()), least)
+            return self._picture(number)
+
+    @abstractmethod
+    def _picture(self, number: int) -> Picture: ...
+
+
+class _Plain(Pictures):
+    """Whatever Pillow reads."""
+
+    def __init__(self, data: bytes, formats: tuple[str, ...], stack: contextlib.ExitStack):
+        self._data = data
+        known = tuple(format for format in formats if format != "HEIF")
+        if _is_heic(data) and "HEIF" in formats:
+            _register_heic()
+            known = ("HEIF",)
+        try:
+            self._image = stack.enter_context(Image.open(io.BytesIO(data), formats=known))
+        except UnidentifiedImageError:
+            raise Unreadable(_unknown(data, formats)) from None
+        self.format = self._image.format
+        self._animated = self.format in ("GIF", "WEBP", "PNG", "AVIF") and getattr(self._image, "is_animated", False)
+        # A PNG's first picture may be for programs that show no animation, and is no frame of it then.
+        self._hidden = int(self._animated and getattr(self._image, "default_image", False))
+        self.loop = self._image.info.get("loop", 1 if self.format == "GIF" else 0)
+        if self.format == "GIF" and self._image.info.get("loop"):
+            self.loop += 1  # what a GIF counts is how often it is shown again
+
+    def first_size(self):
+        return self._image.size
+
+    def sizes(self):
+        return [self._image.size] * ((self._image.n_frames if self._animated else 1) - self._hidden)
+
+    def _picture(self, number):
+        layout = str(
+            [tile.args for tile in self._image.tile]
+        )  # of the pixels in the file, which Pillow's mode does not tell
+        if self.format == "PNG" and ";16" in layout and self._image.mode != "I;16" and not self._animated:
+            profile, exif = self._image.info.get("icc_profile"), self._image.getexif()
+            planes = TURNS.get(exif.get(_ORIENTATION), np.asarray)(_sixteen_bits(self._data, "LA;16" in layout))
+            return Picture(planes, profile, exif)
+        if self._animated:
+            self._image.seek(number + self._hidden)
+        return _by_pillow(self._data, self._image)
+
+
+class _Tiff(Pictures):
+    """Pages: those of 8 bits by Pillow, others by `tiff`."""
+
+    kind, format = "pages", "TIFF"
+
+    def __init__(self, data: bytes, stack: contextlib.ExitStack):
+        self._data, self._image = data, None
+        self._pages = tiff.pages(stack.enter_context(tiff.opened(data)))
+        with contextlib.suppress(Exception):  # `tiff` reads more kinds
+            self._image = stack.enter_context(Image.open(io.BytesIO(data), formats=("TIFF",)))
+
+    def first_size(self):
+        return self._pages[0].imagewidth, self._pages[0].imagelength
+
+    def sizes(self):
+        return [(page.imagewidth, page.imagelength) for page in self._pages]
+
+    def _picture(self, number):
+        page = self._pages[number]
+        deep = tiff.is_deep(page)
+        if self._image and not deep:
+            self._image.seek(page.index)
+            return _by_pillow(self._data, self._image)
+        planes, upright = tiff.planes(self._data, page)
+        profile, exif = tiff.metadata(self._data, page)
+        if not upright:
+            planes = TURNS.get(exif.get(_ORIENTATION), np.asarray)(planes)
+        if not deep:
+            planes = eight_bits(np.ascontiguousarray(planes))
+        if planes.shape[2] < 3:
+            planes = np.dstack([icc.gray_to_srgb(planes[..., :1], profile), planes[..., 1:]])
+        return Picture(
+            planes if deep else Image.fromarray(planes.squeeze(-1) if planes.shape[2] == 1 else planes), profile, exif
+        )
+
+
+@contextlib.contextmanager
+def opened(data: bytes, formats: tuple[str, ...] = FORMATS):
+    """The Pictures of a file whose header has been read. Raises Unreadable."""
+    with contextlib.ExitStack() as stack:
+        with reasons():
+            pictures = None
+            if data[:4] in tiff.MAGIC and "TIFF" in formats:
+                with contextlib.suppress(Exception):  # of what tifffile does not take, Pillow may still read a page
+                    pictures = _Tiff(data, stack)
+            pictures = pictures or _Plain(data, formats, stack)
+        yield pictures
+
+
+def _unknown(data: bytes, formats: tuple[str, ...]) -> str:
+    if not data:
+        return "an empty file"
+    if _is_heic(data) and "HEIF" in formats:
+        return "a damaged HEIC file"
+    return f"not a file of a known kind ({', '.join(formats)})"
+
+
+def _is_heic(data: bytes) -> bool:
+    """By the brands of its first box (ISO/IEC 14496-12, section 4.3)."""
+    length = int.from_bytes(data[:4], "big")
+    brands = {data[8:12], *(data[at : at + 4] for at in range(16, min(length, 256), 4))}
+    return data[4:8] == b"ftyp" and bool(brands & _HEIC) and not brands & _AVIF
+
+
+def _register_heic() -> None:
+    try:
+        import pillow_heif
+    except ImportError:
+        why = 'HEIC, which needs one package more: pip install pillow-heif, or -e ".[heic]"'
+        raise Unreadable(why, "HEIC without pillow-heif") from None
+    pillow_heif.register_heif_opener()
+
+
+def _by_pillow(data: bytes, image: Image.Image) -> Picture:
+    try:
+        image.load()
+    except OSError:
+        whole = None
+        if image.format == "JPEG":
+            with contextlib.suppress(Exception):
+                whole = jpeg.completed(data)
+        if whole is None:
+            raise
+        image = whole
+    profile, exif = image.info.get("icc_profile"), image.getexif()
+    milliseconds = round(image.info.get("duration") or 0)
+    return Picture(_pixels(ImageOps.exif_transpose(image), profile), profile, exif, milliseconds)
+
+
+def _pixels(image: Image.Image, profile: bytes | None) -> Image.Image | np.ndarray:
+    """Any mode -> L, LA, RGB or RGBA; of 16 bits uint16 [H,W,1..2]."""
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, np.float64) * (65535 if image.mode == "F" else 1)
+        values = np.clip(np.nan_to_num(values), 0, 65535).round().astype(np.uint16)[..., None]
+        clear = image.info.get("transparency")  # of a PNG: the one gray that is
+        alpha = [] if clear is None else [np.where(values == clear, 0, 65535).astype(np.uint16)]
+        return np.dstack([icc.gray_to_srgb(values, profile), *alpha])
+    if image.mode == "CMYK":
+        return icc.cmyk_to_srgb(image, profile)
+    if image.mode == "LAB":
+        return icc.lab_to_srgb(image)
+    gray = image.mode in ("1", "L", "LA", "La")
+    clear = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    image = image.convert(("LA" if clear else "L") if gray else ("RGBA" if clear else "RGB"))
+    if gray and icc.colour_space(profile) == b"GRAY":
+        bands = image.split()
+        lightness = Image.fromarray(icc.gray_to_srgb(np.asarray(bands[0]), profile))
+        image = Image.merge("LA", (lightness, bands[1])) if clear else lightness
+    return image
+
+
+def _sixteen_bits(data: bytes, gray: bool) -> np.ndarray:
+    """A PNG in colour, or gray with alpha, of 16 bits, which Pillow would reduce to 8 without a word -> uint16 [H,W,2..4]."""
+    import cv2
+
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise Unreadable("damaged")
+    cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA, dst=image)
+    return image[..., [0, 3]] if gray else image

@@ -1,0 +1,351 @@
+"""One decoder for photos to learn from and photos to change: what each form of file comes to, by both of its doors."""
+
+import io
+import struct
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from pggan_tf import decoders, jpeg, photos
+from pggan_tf.errors import Unreadable
+from preprocessing.decode import photo
+from tests.test_decode import COLOUR, RAMP, encode
+from tests.test_photos import DEEP, deep_png, gray_profile
+
+RNG = np.random.default_rng(1)
+SMOOTH = cv2.resize(RNG.integers(0, 256, (5, 7, 3), np.uint8), (70, 50), interpolation=cv2.INTER_CUBIC)
+
+
+def tiff(values, photometric="rgb", **kwargs):
+    out = io.BytesIO()
+    tifffile.imwrite(out, values, photometric=photometric, metadata=None, **kwargs)
+    return out.getvalue()
+
+
+def rgb_profile(colorants, gamma):
+    """A matrix profile of version 2 (ICC.1:2001-04): three colorants in XYZ of D50, and one curve for all."""
+
+    def xyz(*values):
+        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in values))
+
+    text = b"test\0"
+    described = b"desc\0\0\0\0" + struct.pack(">I", len(text)) + text + bytes(78)
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+    blocks = {b"desc": described + bytes(-len(described) % 4), b"wtpt": xyz(0.9642, 1, 0.8249)}
+    blocks |= {name: xyz(*value) for name, value in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colorants)}
+    blocks |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
+    table, body, offset = struct.pack(">I", len(blocks)), b"", 128 + 4 + 12 * len(blocks)
+    for name, block in blocks.items():
+        table += name + struct.pack(">II", offset + len(body), len(block))
+        body += block
+    header = struct.pack(">I4sI4s4s4s", offset + len(body), b"\0\0\0\0", 0x02200000, b"mntr", b"RGB ", b"XYZ ")
+    header += struct.pack(">6H4s", 2020, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + table + body
+
+
+# Colorants in XYZ of D50, as the profiles of these names have them.
+P3 = [(0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407)]
+SRGB = [(0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410)]
+
+
+def to_srgb(rgb, colorants, gamma):
+    """The same by hand: linear light, through XYZ, sRGB's curve (IEC 61966-2-1)."""
+    linear = (np.asarray(rgb) / 255) ** gamma @ np.array(colorants) @ np.linalg.inv(np.array(SRGB))
+    linear = np.clip(linear, 0, 1)
+    return 255 * np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+
+
+def test_colour_profiles_are_followed_where_photos_are_learned_from():
+    """Display P3, as phones have it: the same numbers mean stronger colours. What is changed keeps its numbers and its profile."""
+    colours = np.array([[(200, 100, 50), (50, 200, 100)], [(90, 90, 220), (128, 128, 128)]], np.uint8)
+    profile = rgb_profile(P3, 2.2)
+    expected = to_srgb(colours, P3, 2.2)
+    assert np.abs(expected - colours).max() > 15
+    alpha = np.full((2, 2, 1), 255, np.uint8)
+    for data in (
+        encode(Image.fromarray(colours), icc_profile=profile),
+        encode(Image.fromarray(np.dstack([colours, alpha])), icc_profile=profile),
+        encode(Image.fromarray(colours), "tiff", icc_profile=profile),
+        tiff(colours.astype(np.uint16) * 257, iccprofile=profile),
+    ):
+        np.testing.assert_allclose(np.asarray(photo(data)), expected, atol=1.5)
+        kept = photos.read(data)
+        assert kept.profile == profile
+        np.testing.assert_array_equal(kept.pixels // (257 if kept.pixels.dtype == np.uint16 else 1), colours)
+    gray = np.asarray(photo(encode(Image.fromarray(colours), icc_profile=profile), channels=1))
+    np.testing.assert_allclose(gray, expected @ (0.299, 0.587, 0.114), atol=2)
+
+
+def test_srgb_stays_as_it_is_to_the_bit():
+    """Whoever has written its profile: that of Pillow, or one with sRGB's colorants and curve in other words."""
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert profile != rgb_profile(SRGB, 2.2)
+    every = RNG.integers(0, 256, (64, 64, 3), np.uint8)
+    for known in (None, profile, profile[:300], b"no profile" * 20):
+        np.testing.assert_array_equal(photo(encode(Image.fromarray(every), icc_profile=known)), every)
+    assert (np.asarray(photo(encode(Image.fromarray(every), icc_profile=rgb_profile(SRGB, 1.8)))) != every).any()
+
+
+def test_cmyk_goes_through_its_profile(monkeypatch):
+    """There is no small CMYK profile to draw: what is asked of the library is looked at."""
+    from pggan_tf import icc
+
+    asked = []
+
+    class Transform:
+        def apply(self, image):
+            return Image.new("RGB", image.size, (1, 2, 3))
+
+    monkeypatch.setattr(icc, "_transform", lambda profile, mode, out: asked.append((mode, out)) or Transform())
+    profile = bytes(16) + b"CMYK" + bytes(200)
+    data = encode(Image.new("CMYK", (4, 4), (10, 20, 30, 40)), "jpeg", icc_profile=profile)
+    assert (np.asarray(photo(data)) == (1, 2, 3)).all() and (photos.read(data).pixels == (1, 2, 3)).all()
+    assert set(asked) == {("CMYK", "RGB")}
+
+
+def test_gray_of_16_bits_goes_through_its_profile():
+    """Linear in light: 0.5 there is 0.7354 in sRGB; and no step of 8 bits is left."""
+    levels = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    light = levels / 65535
+    expected = np.where(light > 0.0031308, 1.055 * light ** (1 / 2.4) - 0.055, 12.92 * light)
+    for data in (
+        encode(Image.fromarray(levels), icc_profile=gray_profile(1.0)),
+        tiff(levels, "minisblack", iccprofile=gray_profile(1.0)),
+    ):
+        read = photos.read(data)
+        assert read.profile is None
+        np.testing.assert_allclose(read.pixels[..., 0] / 65535, expected, atol=0.003)
+        assert len(np.unique(read.pixels)) > 900
+        np.testing.assert_allclose(np.asarray(photo(data, channels=1)) / 255, expected, atol=0.005)
+
+
+@pytest.mark.parametrize("value, expected", [(65280, 254), (128, 0), (129, 1), (32896, 128), (65535, 255)])
+def test_sixteen_bits_become_eight_by_257(value, expected):
+    """65535 is 255: dividing by 256 would make 65280 255, and 129 0."""
+    gray = np.full((4, 4), value, np.uint16)
+    for data in (encode(Image.fromarray(gray)), deep_png(np.dstack([gray] * 3)), tiff(gray, "minisblack")):
+        assert (np.asarray(photo(data)) == expected).all()
+    assert (decoders.eight_bits(gray[..., None]) == expected).all()
+
+
+def ranges():
+    """What is stored, and what it stands for in 0..1."""
+    unit = RNG.random((20, 30, 3))
+    unit[0, 0], unit[0, 1] = 0, 1
+    deep = np.rint(unit * 65535)
+    return {
+        "float32 0..1": (unit.astype(np.float32), unit),
+        "float16 0..1": (unit.astype(np.float16), unit),
+        "float64 0..255": (unit * 255, unit),
+        "float32 0..65535": ((unit * 65535).astype(np.float32), unit),
+        "float32, dark": ((unit * 0.01).astype(np.float32), unit * 0.01),
+        "float32, sharpened": ((unit * 1.08 - 0.04).astype(np.float32), np.clip(unit * 1.08 - 0.04, 0, 1)),
+        "float32 of its own": ((unit * 7 - 3).astype(np.float32), unit),
+        "uint32 0..65535": (deep.astype(np.uint32), unit),
+        "uint32 0..255": (np.rint(unit * 255).astype(np.uint32), np.rint(unit * 255) / 255),
+        "uint32, all of it": (np.rint(unit * 4294967295).astype(np.uint32), unit),
+        "int32 of its own": (np.rint(unit * 4095).astype(np.int32) - 2000, unit),
+        "int16": (np.rint(unit * 32767).astype(np.int16), unit),
+        "uint16": (deep.astype(np.uint16), unit),
+    }
+
+
+@pytest.mark.parametrize("kind", ranges())
+@pytest.mark.parametrize("form", ["plain", "gray", "planes", "tiles", "deflate", "swapped", "big"])
+def test_tiffs_of_any_numbers_are_scaled_by_their_range(kind, form):
+    stored, expected = ranges()[kind]
+    options = {
+        "tiles": {"tile": (16, 16)},
+        "deflate": {"compression": "zlib"},
+        "swapped": {"byteorder": ">"},
+        "big": {"bigtiff": True, "byteorder": ">"},
+        "planes": {"planarconfig": "separate"},
+    }.get(form, {})
+    if form == "gray":
+        stored, expected = stored[..., 0], expected[..., :1]
+    elif form == "planes":
+        stored = np.ascontiguousarray(np.moveaxis(stored, -1, 0))
+    data = tiff(stored, "minisblack" if form == "gray" else "rgb", **options)
+    read = photos.read(data)
+    assert read.pixels.dtype == np.uint16 and read.alpha is None
+    np.testing.assert_allclose(
+        read.pixels / 65535, expected, atol=6e-4 if "16" in kind or kind.startswith("int") else 5e-5
+    )
+    np.testing.assert_allclose(
+        np.asarray(photo(data)) / 255, expected.repeat(4 - expected.shape[2], 2)[..., :3], atol=0.0025
+    )
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
+@pytest.mark.parametrize("kind", ["1", "L", "P", "CMYK", "I;16", "F", "I", "LAB"])
+def test_tiffs_as_scanners_and_programs_compress_them(kind, compression):
+    gray = SMOOTH[..., 0]
+    picture = {
+        "1": lambda: Image.fromarray(gray).convert("1"),
+        "L": lambda: Image.fromarray(gray),
+        "P": lambda: Image.fromarray(SMOOTH).quantize(200),
+        "CMYK": lambda: Image.fromarray(SMOOTH).convert("CMYK"),
+        "I;16": lambda: Image.fromarray(gray.astype(np.uint16) * 257),
+        "F": lambda: Image.fromarray(gray / np.float32(255)),
+        "I": lambda: Image.fromarray(gray.astype(np.int32) * 257),
+        "LAB": lambda: Image.frombytes("LAB", (70, 50), np.dstack([gray, 0 * gray, 0 * gray]).tobytes()),
+    }[kind]()
+    read = photos.read(encode(picture, "tiff", compression=compression))
+    values = read.pixels / np.iinfo(read.pixels.dtype).max
+    if kind == "LAB":  # L of 0..100; with a = b = 0 it is gray
+        linear = np.where(gray / 255 > 0.08, ((gray / 2.55 + 16) / 116) ** 3, gray / 2.55 / 903.3)[..., None]
+        expected = np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+        np.testing.assert_allclose(values, expected.repeat(3, 2), atol=0.02)
+    else:
+        expected = np.asarray(picture.convert("RGB")) / 255 if kind in ("1", "P", "CMYK") else gray[..., None] / 255
+        np.testing.assert_allclose(values, np.broadcast_to(expected[..., : values.shape[2]], values.shape), atol=1e-4)
+
+
+def test_gray_and_alpha_in_tiffs():
+    gray, alpha = DEEP[..., 0], DEEP[..., 1]
+    read = photos.read(tiff(np.dstack([gray, alpha]), "minisblack", extrasamples=["unassalpha"]))
+    np.testing.assert_array_equal(read.pixels[..., 0], gray)
+    np.testing.assert_array_equal(read.alpha[..., 0], alpha)
+    # Multiplied by alpha already (TIFF 6.0, ExtraSamples 1); and a channel that is no alpha.
+    half = np.full_like(gray, 32768)
+    read = photos.read(tiff(np.dstack([gray // 2, half]), "minisblack", extrasamples=["assocalpha"]))
+    np.testing.assert_allclose(read.pixels[..., 0], gray // 2 * (65535 / 32768), atol=1)
+    assert photos.read(tiff(np.dstack([gray, half]), "minisblack", extrasamples=["unspecified"])).alpha is None
+    # Whole alpha of 32 bits is not stretched to its own range.
+    values = np.dstack([gray.astype(np.uint32), np.full(gray.shape, 4294967295, np.uint32)])
+    assert (photos.read(tiff(values, "minisblack", extrasamples=["unassalpha"])).alpha == 65535).all()
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("compression", ["none", "tiff_lzw"])
+def test_deep_tiffs_stand_upright(orientation, compression):
+    stored = np.ascontiguousarray({1: RAMP, 3: RAMP[::-1, ::-1], 6: np.rot90(RAMP)}[orientation]).astype(np.float32)
+    options = {"compression": compression} if compression != "none" else {}
+    read = photos.read(encode(Image.fromarray(stored), "tiff", tiffinfo={274: orientation}, **options))
+    np.testing.assert_allclose(read.pixels[..., 0] / 257, RAMP, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (tiff(RNG.random((9, 9, 20)).astype(np.float32), "minisblack", planarconfig="contig"), "20 channels"),
+        (tiff(np.full((4, 4), np.nan, np.float32), "minisblack"), "without a finite value"),
+        (tiff(np.zeros((4, 4), np.complex64), "minisblack"), "complex64. Expected integers or floats"),
+        (tiff(DEEP[..., :3])[:400], "."),
+        (b"II*\0" + bytes(50), "."),
+    ],
+    ids=["channels", "nan", "complex", "cut", "empty"],
+)
+def test_tiffs_that_cannot_be_read_say_why(data, reason, capfd):
+    for read in (photos.read, photo):
+        with pytest.raises(Unreadable, match=reason):
+            read(data)
+    out, err = capfd.readouterr()
+    assert out == err == ""  # no library says something besides
+
+
+@pytest.mark.parametrize("form", [{}, {"progressive": True}, {"restart_marker_rows": 1}, {"progressive": True, "restart_marker_rows": 1}])  # fmt: skip
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_without_its_end_is_read_if_nothing_else_is_missing(form, mode):
+    whole = encode(Image.fromarray(SMOOTH).convert(mode), "jpeg", quality=90, **form)
+    assert whole.endswith(b"\xff\xd9")
+    expected = np.asarray(Image.open(io.BytesIO(whole)).convert("RGB"))
+    for data in (whole[:-2], whole[:-1], whole[:-2] + bytes(300)):
+        np.testing.assert_array_equal(photo(data), expected)
+        np.testing.assert_array_equal(photos.read(data).rgb(), expected)
+    # Where it is cut within its picture, at its markers above all, it is refused: or not one pixel is missing.
+    start = whole.index(b"\xff\xda")
+    markers = [i for i in range(start, len(whole) - 2) if whole[i] == 255 and whole[i + 1]]
+    cuts = {*range(len(whole) - 24, len(whole) - 2), *range(start + 12, len(whole) - 24, 131)}
+    cuts |= {i + d for i in markers[:: max(1, len(markers) // 20)] for d in (-1, 0, 1, 2)}
+    refused = 0
+    for cut in sorted(c for c in cuts if c < len(whole) - 2):
+        try:
+            np.testing.assert_array_equal(photos.read(whole[:cut]).rgb(), expected)
+        except Unreadable:
+            refused += 1
+        with pytest.raises(Unreadable):
+            photos.read(whole[: cut // 2 + start // 2] + bytes(cut // 2))  # padded with zeros, as disks do
+    assert refused > 0.9 * len(cuts)
+
+
+def test_scans_that_are_missing_are_noticed():
+    """A progressive file that ends after a whole scan has nothing broken in it, but not all of its bits."""
+    whole = encode(Image.fromarray(SMOOTH), "jpeg", progressive=True)
+    scans = [i for i in range(len(whole)) if whole[i : i + 2] in (b"\xff\xda", b"\xff\xc4")]
+    assert len(scans) > 8 and jpeg.completed(whole[:-2]) is not None
+    assert all(jpeg.completed(whole[:at]) is None for at in scans[4:])
+
+
+def test_names_and_kinds_of_phones_and_browsers():
+    lossless = encode(Image.fromarray(COLOUR), "avif", quality=100, subsampling="4:4:4")
+    assert np.abs(np.asarray(photo(lossless)).astype(int) - COLOUR).mean() < 2
+    np.testing.assert_array_equal(photo(encode(Image.fromarray(COLOUR), "jpeg2000")), COLOUR)
+    assert {".jfif", ".jpe", ".avif", ".jp2", ".heic", ".heif", ".jpg", ".tif"} <= set(photos.EXTENSIONS)
+
+
+def test_heic_is_read_by_an_extra_that_is_named_where_it_is_missing(monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    exif = Image.Exif()
+    exif[271] = "A phone"
+    data = io.BytesIO()
+    heif.from_pillow(Image.fromarray(SMOOTH)).save(data, quality=95, exif=exif.tobytes())
+    data = data.getvalue()
+    assert data[4:12] in (b"ftypheic", b"ftypmif1")
+    for read in (np.asarray(photo(data)), photos.read(data).pixels):
+        assert read.shape == SMOOTH.shape and np.abs(read.astype(int) - SMOOTH).mean() < 6
+    assert b"A phone" in photos.read(data).exif
+    stub = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    with pytest.raises(Unreadable, match="a damaged HEIC file"):
+        photo(stub)
+    with pytest.raises(Unreadable, match="not a file of a known kind .JPEG, PNG"):
+        photos.read(data, ("JPEG", "PNG"))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for read in (photo, photos.read):
+        with pytest.raises(Unreadable, match=r"HEIC, which needs one package more: pip install.*\[heic\]") as refused:
+            read(stub)
+        assert refused.value.kind == "HEIC without pillow-heif"
+
+
+@pytest.mark.parametrize("width, height, fits", [(1 << 15, 1 << 14, True), ((1 << 15) + 1, 1 << 14, False)])
+def test_one_limit_in_pixels_for_all(width, height, fits):
+    """Just at the limit a file is decoded, and found to be cut; beyond, its header is enough."""
+    from tests.test_decode import bomb
+
+    for read in (photo, photos.read):
+        with pytest.raises(Unreadable) as refused:
+            read(bomb(width, height))
+        assert ("more than 536 million" in str(refused.value)) != fits
+    assert decoders.MAX_PIXELS == 1 << 29
+    assert decoders.MAX_BYTES > 8 * decoders.MAX_PIXELS  # four channels of 16 bits, not compressed
+
+
+def test_pages_and_frames_are_counted():
+    pages = io.BytesIO()
+    with tifffile.TiffWriter(pages) as file:
+        file.write(SMOOTH, photometric="rgb", metadata=None)
+        file.write(SMOOTH[::4, ::4].copy(), photometric="rgb", metadata=None, subfiletype=1)  # a thumbnail
+        file.write(SMOOTH[:30].astype(np.float32) / 255, photometric="rgb", metadata=None)
+    with decoders.opened(pages.getvalue()) as pictures:
+        assert (pictures.kind, pictures.sizes()) == ("pages", [(70, 50), (70, 30)])
+        np.testing.assert_array_equal(pictures.picture(0).planes(), SMOOTH)
+        np.testing.assert_array_equal(pictures.picture(1).planes(), SMOOTH[:30].astype(np.uint16) * 257)
+    frames = [Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (10, 90, 200)]
+    for form in ("gif", "webp", "png"):
+        data = encode(frames[0], form, save_all=True, append_images=frames[1:], duration=[40, 80, 120], loop=2)
+        with decoders.opened(data) as pictures:
+            assert pictures.sizes() == [(8, 8)] * 3 and pictures.loop == (3 if form == "gif" else 2)
+            read = [pictures.picture(i) for i in range(3)]
+        assert [p.milliseconds for p in read] == [40, 80, 120]
+        assert [abs(int(p.planes()[4, 4, 0]) - level) < 4 for p, level in zip(read, (10, 90, 200))] == [True] * 3
+        assert abs(photos.read(data).pixels[0, 0, 0] - 10) < 4
+    with decoders.opened(
+        encode(frames[0], "png", save_all=True, append_images=frames[1:], default_image=True)
+    ) as pictures:
+        assert len(pictures.sizes()) == 2 and pictures.picture(0).planes()[0, 0, 0] == 90
