@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from pggan_tf.errors import UserError
+from pggan_tf.errors import UserError, memory_for
 from preprocessing.command import Choice
 
 FORMATS = ("tflite", "keras", "savedmodel", "onnx", "web")
@@ -56,6 +56,10 @@ class Options:
 @click.option("--representative", help="folder of photos that int8 measures its ranges on  [the run's own data]")
 @click.option("--licence", help="of the weights, for the model card and the files, such as cc-by-4.0")
 @click.option("--subject", help="what a generator draws, such as horse: for the words of the web page  [face]")
+@memory_for(
+    "the network is exported",
+    "Give one --to at a time, --quantize dynamic in place of int8, or a machine with more memory.",
+)
 def command(runs, formats, everything, out, quantize, kind, truncation, representative, licence, subject):
     """Exports RUN, a finished run's folder or a generator.keras. A site (--to web) may hold several RUNs of different tasks."""
     if everything and (formats or quantize):

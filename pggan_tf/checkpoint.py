@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,10 @@ from pggan_tf.errors import DamagedFile, UserError
 
 FOLDER = "checkpoints"
 _META = "meta.json"
+
+
+class Ruined(Exception):
+    """A checkpoint that is whole, of weights that are of no use."""
 
 
 def path_for(run: Path, images_seen: int) -> Path:
@@ -69,27 +73,59 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
         raise DamagedFile(f"{path}: damaged ({error}).") from None
 
 
+NETWORKS = ("generator", "discriminator", "ema")  # how the names of their weights begin
+# Adam moves a weight by about the learning rate, which is below 0.01: there by a hundred million steps in one direction.
+LARGEST_WEIGHT = 1e6
+
+
+def ruin(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """Why a run's arrays are of no use, in words, or None: anything that is NaN or Inf (weights, averages, what an optimiser keeps),
+    and weights beyond LARGEST_WEIGHT."""
+    for name, array in arrays.items():
+        if array.dtype.kind != "f" or not array.size:
+            continue
+        with np.errstate(invalid="ignore"):
+            low, high = float(array.min()), float(array.max())  # NaN if any is
+        if not np.isfinite(low + high):
+            return f"{name} became NaN or Inf"
+        if name.partition("/")[0] in NETWORKS and max(-low, high) > LARGEST_WEIGHT:
+            return f"{name} grew to {max(-low, high):.2g}"
+    return None
+
+
+def _good(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """As `read`. Raises Ruined too."""
+    arrays, meta = read(path)
+    if why := ruin(arrays):
+        raise Ruined(f"{path}: its weights are ruined ({why}).")
+    return arrays, meta
+
+
 def newest(run: Path, report=print) -> tuple[dict[str, np.ndarray], dict]:
-    """The newest checkpoint that can be read whole; `report` hears of every one that cannot."""
+    """The newest checkpoint that can be read whole and is not ruined; `report` hears of every one that cannot or is."""
+    error = None
     for path in saved(run):
         try:
-            return read(path)
-        except DamagedFile as error:
+            return _good(path)
+        except (DamagedFile, Ruined) as raised:
+            error = raised
             report(f"{error} Trying the one before.")
+    if isinstance(error, Ruined):
+        raise UserError(f"{error} There is no good one before it: start a new run, with a lower --learning-rate.")
     raise UserError(
         f"{run}: no readable checkpoint in {run / FOLDER}. Expected the folder of a run that got as far as its first one."
     )
 
 
 def tidy(run: Path) -> None:
-    """Removes what a killed process left half-written, and sets damaged checkpoints aside: they count no longer."""
+    """Removes what a killed process left half-written, and sets damaged and ruined checkpoints aside: they count no longer."""
     files.tidy(run / FOLDER, "*")
     for path in saved(run):
         try:
-            read(path)
-            break  # older ones are not looked at unless this one is damaged
-        except DamagedFile:
-            path.replace(path.with_name(f"{path.name}.damaged"))
+            _good(path)
+            break  # older ones are not looked at unless this one is of no use
+        except (DamagedFile, Ruined) as error:
+            path.replace(path.with_name(f"{path.name}.{'ruined' if isinstance(error, Ruined) else 'damaged'}"))
 
 
 def prune(run: Path, keep: int) -> None:
@@ -97,8 +133,10 @@ def prune(run: Path, keep: int) -> None:
         path.unlink()
 
 
-def restore(variables: Mapping, arrays: Mapping[str, np.ndarray], source: str) -> None:
-    """Assigns every array to the variable of its name: all of them, and nothing else, or UserError."""
+def restore(variables: Mapping, arrays: Mapping[str, np.ndarray], source: str, newer: Collection[str] = ()) -> None:
+    """Assigns every array to the variable of its name: all of them, and nothing else, or UserError. newer: variables that older
+    checkpoints do not have; without an array they stay as they are."""
+    arrays = {**{name: variables[name].numpy() for name in newer if name not in arrays}, **arrays}
     if missing := sorted(set(variables) ^ set(arrays)):
         raise UserError(
             f"{source}: does not match these networks: {len(missing)} variables differ, such as {missing[0]}."

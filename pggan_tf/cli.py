@@ -15,7 +15,7 @@ import click
 
 from pggan_tf import config as configs
 from pggan_tf import growth, options, pixels, recipes, terminal
-from pggan_tf.errors import DamagedFile, Stopped, TryAgain, UserError, nearest
+from pggan_tf.errors import DamagedFile, Stopped, TryAgain, UserError, is_out_of_memory, memory_for, nearest
 
 
 class _Field(click.ParamType):
@@ -107,7 +107,7 @@ def cli():
     """Grow a GAN on your own photos, and take it to a phone."""
 
 
-def _shards(config: configs.Config, cache: str | None):
+def _shards(config: configs.Config, cache: str | None, check_only: bool = False):
     from preprocessing import cache as cached
 
     with terminal.progress() as progress:
@@ -124,6 +124,7 @@ def _shards(config: configs.Config, cache: str | None):
             say=click.echo,
             progress=progress,
             check_classes=lambda classes: configs.network_options(config, classes),
+            check_only=check_only,
         )
 
 
@@ -178,7 +179,7 @@ def train(config_file, resume, runs, own_folder, cache, dry_run, workers, worker
     folders = [own and own / config.recipe if several else own for config in wanted]
     planned = dry_run and not any(c.minutes is not None or c.init_from is not None or c.probe for c in wanted)
     # All data first: the second run's must not be missed when the first has trained for hours.
-    data = [None if planned else _data(*each, cache, dry_run) for each in zip(wanted, folders)]
+    data = [_data(*each, cache, dry_run, check_only=planned) for each in zip(wanted, folders)]
     if several and not own and not dry_run:
         from pggan_tf.training import run
 
@@ -189,7 +190,8 @@ def train(config_file, resume, runs, own_folder, cache, dry_run, workers, worker
             click.echo(f"{config.recipe}, {config.target_res} px")
         if planned:
             click.echo(json.dumps(configs.to_dict(config), indent=1))
-            click.echo(growth.table(configs.schedule(config)))
+            phases = configs.schedule(config)
+            click.echo("\n".join([*configs.longer_than_asked(config, phases), growth.table(phases)]))
             continue
         terminal.start_tensorflow()
         from pggan_tf.training import session
@@ -219,8 +221,9 @@ def train(config_file, resume, runs, own_folder, cache, dry_run, workers, worker
         click.echo(f"to use them together: pggan generate {folders[0]} --upscale {folders[1]} --grid faces.png")
 
 
-def _data(config: configs.Config, folder: Path | None, cache: str | None, dry_run: bool):
-    """The shards of a run that is to be trained in `folder`, or gone on with there; what can be refused by now is."""
+def _data(config: configs.Config, folder: Path | None, cache: str | None, dry_run: bool, check_only: bool):
+    """The shards of a run that is to be trained in `folder`, or gone on with there; what can be refused by now is. check_only:
+    that alone, see `cache.shards_for`."""
     from pggan_tf.training import run, tracking
 
     tracking.check(config.log)
@@ -229,7 +232,9 @@ def _data(config: configs.Config, folder: Path | None, cache: str | None, dry_ru
         new = [place for place in (folder, *folder.parents) if not place.exists()]
         click.get_current_context().call_on_close(lambda: _remove_empty(new))
         run.claim(folder)
-    return _shards_again(config, run.read(folder)[1], cache, moved=False) if begun else _shards(config, cache)
+    if begun:
+        return _shards_again(config, run.read(folder)[1], cache, moved=False, check_only=check_only)
+    return _shards(config, cache, check_only)
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -239,7 +244,7 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def _shards_again(config: configs.Config, environment: dict, cache: str | None, moved: bool):
+def _shards_again(config: configs.Config, environment: dict, cache: str | None, moved: bool, check_only: bool = False):
     """The data of a run to be resumed: as they were kept, whatever has come to the source since, else prepared again. moved: the
     user says where they are now."""
     from pggan_tf import shards
@@ -252,7 +257,7 @@ def _shards_again(config: configs.Config, environment: dict, cache: str | None, 
             kept = None
         if kept and kept.manifest.checksum == known["checksum"]:
             return kept
-    return _shards(config, cache)
+    return _shards(config, cache, check_only)
 
 
 @cli.command()
@@ -273,6 +278,9 @@ def _shards_again(config: configs.Config, environment: dict, cache: str | None, 
     default=1.0,
     show_default=True,
     help="below 1: less varied, more typical images",
+)
+@memory_for(
+    "images are made", "Give a smaller --stage, or fewer by --count or --seeds: --grid holds all of them at once."
 )
 def generate(source, seeds, count, grid, npz, folder, class_name, negative, recolor, upscale, stage, truncation):
     """Images out of SOURCE, a run's folder or a generator.keras."""
@@ -377,3 +385,8 @@ def main(arguments: list[str] | None = None, command: click.Command = cli) -> in
     except Stopped as error:
         click.echo(str(error), err=True)
         return error.code
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        click.echo("error: out of memory. Give fewer or smaller images at a time, or a machine with more.", err=True)
+        return 2

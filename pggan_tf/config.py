@@ -513,6 +513,9 @@ def _check_objective(config: Config) -> None:
         )
 
 
+LEAST_CLIP = 0.5  # of equalised weights
+
+
 def _penalty(config: Config, kind: networks.Kind) -> dict:
     """The penalty with its weights, and what it asks of the discriminator."""
     own = objectives.LOSSES[config.loss]
@@ -527,25 +530,23 @@ def _penalty(config: Config, kind: networks.Kind) -> dict:
         changes["penalty_every"] = usual["penalty_every"]
     if config.drift is None:
         changes["drift"] = own["drift"]
-    # Of the weights as they are kept: equalised ones are of size 1, and clipped to 0.01 pass on next to nothing, unless what
-    # they give is normalised.
-    norm = config.discriminator_norm or kind.usual["discriminator_norm"]
-    dead = config.network == "progressive" and norm != "batch"
-    if dead and (config.weight_clip or 1.0) < 0.1:
+    # Equalised weights are of size 1 as they are kept. Clipped to 0.01 they pass on next to nothing, and batch normalisation does
+    # not help: its scale is clipped as well. (At 32 px, logits spread by 1e-17; clipped to 0.1, by 1e-11; to 0.5, by 1e-3.)
+    if kind.equalized and (config.weight_clip or 1.0) < LEAST_CLIP:
         raise UserError(
-            f"--weight-clip {config.weight_clip} with --network progressive: its weights are scaled as they are used, and so small a "
-            "critic says the same of every image. In its place give --penalty gp or --spectral all; or --weight-clip 0.1 or more."
+            f"--weight-clip {config.weight_clip} with --network {config.network}: its weights are scaled as they are used, and so small "
+            f"a critic says the same of every image. In its place give --penalty gp or --spectral all; or --weight-clip {LEAST_CLIP} or more."
         )
     unbounded = penalty == "none" or not any((config.penalty_weight or {4: 1.0}).values())
     if own["adversarial"] == "wgan" and unbounded and config.spectral != "all" and config.weight_clip is None:
         # Arjovsky et al. 2017, algorithm 1: something has to keep the critic's slope small.
-        if dead:
+        if kind.equalized:
             raise UserError(
-                f"--loss {config.loss} without a penalty, with --network progressive: nothing bounds the critic. "
+                f"--loss {config.loss} without a penalty, with --network {config.network}: nothing bounds the critic. "
                 "Give --penalty gp (--loss wgan-gp), --penalty r1 or --spectral all."
             )
         changes["weight_clip"] = 0.01
-    if penalty == "gp" and norm == "batch":
+    if penalty == "gp" and (config.discriminator_norm or kind.usual["discriminator_norm"]) == "batch":
         if config.discriminator_norm == "batch":
             raise UserError(
                 "--discriminator-norm batch with --penalty gp: the penalty is on each sample's own gradient. Give none."
@@ -666,6 +667,32 @@ def schedule(config: Config) -> tuple[growth.Phase, ...]:
         objectives.LOSSES[config.loss]["adversarial"] is not None,
         config.decay_share,
     )
+
+
+def check_total_images(config: Config) -> None:
+    """Refuses --total-images of a completed config that leave out some of its phases."""
+    phases = schedule(dataclasses.replace(config, total_images=None))
+    everything, rarest = sum(p.images for p in phases), min(p.images for p in phases)
+    try:
+        kept = len(schedule(config))
+    except UserError:  # none
+        kept = 0
+    if kept < len(phases):
+        raise UserError(
+            f"--total-images {config.total_images}: {len(phases) - kept} of the plan's {len(phases)} phases would have no image. "
+            f"Give {-(-everything // rarest):,} or more, or a smaller --target-res."
+        )
+
+
+def longer_than_asked(config: Config, phases: typing.Sequence[growth.Phase]) -> list[str]:
+    """A line that says so where whole steps of every phase come to clearly more than --total-images."""
+    planned, asked = phases[-1].end, config.total_images
+    if asked is None or planned <= 1.1 * asked:
+        return []
+    return [
+        f"--total-images {asked:,}: the plan has {planned:,}, for every phase takes whole steps; one step of each are "
+        f"{sum(p.images_per_step for p in phases):,}. A smaller --batch has smaller steps."
+    ]
 
 
 def objective(config: Config, resolution: int, labels: int = 0) -> objectives.Objective:

@@ -1,6 +1,9 @@
 """The one exception that means: the person at the keyboard can mend this."""
 
+import contextlib
 import difflib
+import errno
+import sys
 
 
 class UserError(Exception):
@@ -25,6 +28,33 @@ class Unreadable(Exception):
 
     def __str__(self):
         return self.args[0]
+
+
+class OutOfMemory(UserError):
+    """What was asked for does not fit into the memory of the machine or of its GPU."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, NumPy or TensorFlow found no memory. A full disk, for which TensorFlow has the same error, is none of it."""
+    if isinstance(error, MemoryError | OutOfMemory) or isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    tf = sys.modules.get("tensorflow")
+    if tf is None or not isinstance(error, tf.errors.OpError) or "No space left" in str(error):
+        return False
+    # Compiled by XLA, it is an internal error of these words.
+    return isinstance(error, tf.errors.ResourceExhaustedError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+@contextlib.contextmanager
+def memory_for(what: str, advice: str):
+    """Turns an end of memory within into one line: out of memory while `what`, and what to give in its place. Of several around each
+    other the outermost is heard, which knows what was typed."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(f"out of memory while {what}. {advice}") from error
 
 
 class Stopped(Exception):

@@ -11,7 +11,7 @@ import click
 
 from pggan_tf import metrics as tables
 from pggan_tf import pixels
-from pggan_tf.errors import UserError
+from pggan_tf.errors import UserError, memory_for
 
 _LOOKED_AT = 64  # pictures of a folder that its size is taken from
 _GRAY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's modes without colour
@@ -209,6 +209,7 @@ def _as_json(figure) -> dict:
 )
 @click.option("--json", "json_file", help="write the figures to this file")
 @click.option("--cache", help="folder for prepared data and statistics  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
+@memory_for("images are measured", "Give fewer --images or a smaller --size.")
 def command(a, b, names, features_name, inception_weights, images, size, filter, floor, json_file, cache):
     """Measures the images of B against those of A, the real ones.
 

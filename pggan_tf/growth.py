@@ -84,16 +84,16 @@ def doubling(target_res: int) -> tuple[int, ...]:
 
 def check_resolutions(resolutions: Sequence[int]) -> tuple[int, ...]:
     """A plan may grow by any whole factor: each resolution has to be a multiple of the one before."""
+    if not resolutions or min(resolutions) < 2 or max(resolutions) > LARGEST:
+        raise UserError(
+            f"--resolutions {','.join(map(str, resolutions))}: expected sizes from 2 to {LARGEST}, such as 4,8,16,32,96."
+        )
     for low, high in zip(resolutions, resolutions[1:]):
         if high <= low or high % low:
             raise UserError(
                 f"--resolutions {','.join(map(str, resolutions))}: {high} is not a larger multiple of {low}. "
                 "Each resolution has to be a whole multiple of the one before, such as 4,8,16,32,96."
             )
-    if not resolutions or resolutions[0] < 2 or resolutions[-1] > LARGEST:
-        raise UserError(
-            f"--resolutions {','.join(map(str, resolutions))}: expected sizes from 2 to {LARGEST}, such as 4,8,16,32,96."
-        )
     return tuple(resolutions)
 
 

@@ -116,6 +116,8 @@ def _completed(base: Config, given: dict, own_folder: Path | None, said: Collect
     said = recipes.RECIPES[base.recipe] if said is None else said
     config = configs.complete(_with_their_networks(config, given, said, own_folder))
     configs.check_read(config, given)
+    if "total_images" in given and not _begun(own_folder):
+        configs.check_total_images(config)
     if config.init_from and not _begun(own_folder):  # weights that a run was begun with may be gone since
         run.check_weights(config, Path(config.init_from))
     return config

@@ -195,12 +195,26 @@ def summary(run: Run) -> str:
     return f"{what}: {run.images / last.end:.0%} done, {shown}."
 
 
+def skips(skipped: float, skipped_generator: float, skipped_discriminator: float) -> str:
+    """Skipped steps in words; by network where one was updated and the other was not."""
+    alike = skipped == skipped_generator == skipped_discriminator
+    return f"{skipped:,.0f}" + ("" if alike else f" (G {skipped_generator:,.0f}, D {skipped_discriminator:,.0f})")
+
+
+def _skips(run: Run) -> str:
+    if not run.ticks:
+        return "-"
+    last = run.ticks[-1]
+    total = last["skipped_total"]  # older runs did not count by network
+    return skips(total, *(last.get(f"skipped_{n}_total", total) for n in ("generator", "discriminator")))
+
+
 def _facts(run: Run) -> list[tuple[str, str]]:
     facts = [
         ("images shown", short(run.images)),
         ("of training", duration(run.seconds)),
         ("images/s at the end", short(run.ticks[-1]["images_per_second"]) if run.ticks else "-"),
-        ("steps skipped", f"{run.ticks[-1]['skipped_total']:,.0f}" if run.ticks else "-"),
+        ("steps skipped", _skips(run)),
     ]
     facts += [
         (f"parameters of {'G' if player == 'generator' else 'D'}", short(n)) for player, n in run.parameters.items()
@@ -607,7 +621,7 @@ def comparison(runs: Sequence[Run]) -> dict[str, list[str]]:
         "images shown": [f"{r.images:,}" + ("" if r.ended else " so far") for r in runs],
         "time": [duration(r.seconds) for r in runs],
         "images/s": [short(r.images / r.seconds) if r.seconds else "-" for r in runs],
-        "steps skipped": [f"{r.ticks[-1]['skipped_total']:,.0f}" if r.ticks else "-" for r in runs],
+        "steps skipped": [_skips(r) for r in runs],
         "spread of D's loss": [number(_spread(_column(r, "loss_d")[1])) for r in runs],
         "spread of G's loss": [number(_spread(_column(r, "loss_g")[1])) for r in runs],
     }

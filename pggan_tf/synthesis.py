@@ -260,6 +260,21 @@ def finish(generator, inputs: np.ndarray):
     return copy
 
 
+def ruin(generator, inputs: np.ndarray) -> str | None:
+    """Why a finished generator is of no use, in words, or None: by its weights, the statistics of its batch normalisation, and what it
+    makes of some inputs."""
+    import tensorflow as tf
+
+    from pggan_tf import checkpoint
+
+    named = {f"generator/{v.path.partition('/')[2]}": v.numpy() for v in generator.variables}
+    if what := checkpoint.ruin(named):
+        return what
+    labels = {"labels": generator.spread_labels(len(inputs))} if generator.classes else {}
+    images = generator(tf.constant(inputs), resolution=generator.resolutions[-1], **labels).numpy()
+    return None if np.isfinite(images).all() else "its images are NaN or Inf"
+
+
 def _from_checkpoint(run: Path, report):
     """The moving average of a run that has not ended, as far as it has grown."""
     from pggan_tf import checkpoint, networks

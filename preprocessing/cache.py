@@ -129,11 +129,13 @@ def shards_for(
     say: Callable[[str], None],
     progress: Callable[[int, int], None] = lambda done, total: None,
     check_classes: Callable[[Sequence[str]], object] = lambda classes: None,
-) -> shards.Shards:
+    check_only: bool = False,
+) -> shards.Shards | None:
     """Opens `location` as shards: a folder of shards as it is; every other source, or several of them one after another, by way
     of the cache, by their content.
 
-    check_classes: refuses classes that are of no use, before anything is prepared.
+    check_classes: refuses classes that are of no use, before anything is prepared. check_only: refuses what can be refused by then,
+    prepares and fetches nothing, and returns None.
     """
     root = shards.cache_folder(cache)
     locations = _one_or_several(location)
@@ -142,6 +144,8 @@ def shards_for(
         place, manifest = found
         if place != location:
             say(f"training on {place}; {claim.VALIDATION} beside it stays unseen")
+        if check_only and storage.is_remote(place):
+            return None
         opened = shards.Shards(brought_here(place, manifest, root, say) if storage.is_remote(place) else place)
         if opened.manifest.channels != channels:
             raise UserError(
@@ -157,7 +161,7 @@ def shards_for(
         for resolution in resolutions:
             opened.stored_for(resolution)
         check_classes(opened.manifest.classes)
-        return _uncompressed(opened, root, say)
+        return None if check_only else _uncompressed(opened, root, say)
     job = prepare.job(
         locations,
         size,
@@ -171,6 +175,8 @@ def shards_for(
     for note in job.source.notes():
         say(note)
     check_classes(job.source.classes)
+    if check_only:
+        return None
     options = {k: v for k, v in job.options.items() if k != "sources"}  # by content, not by place
     job = dataclasses.replace(job, options=options)
     name = "-".join(Path(place.rstrip("/").replace(":", "-")).name for place in locations)[:80]

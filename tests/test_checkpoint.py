@@ -61,6 +61,22 @@ def test_leftovers_and_damaged_ones_are_set_aside(tmp_path):
     assert names == ["checkpoint-000000000010.npz", "checkpoint-000000000020.npz.damaged"]
 
 
+def test_ruined_ones_are_passed_over_and_set_aside(tmp_path):
+    ruined = {**ARRAYS, "generator/kernel": np.array([1.0, np.nan], np.float32)}
+    for images, arrays in ((10, ARRAYS), (20, ruined), (30, ruined)):
+        write(tmp_path, images, arrays)
+    said = []
+    assert checkpoint.newest(tmp_path, said.append)[1]["images_seen"] == 10
+    assert len(said) == 2 and all("generator/kernel became NaN or Inf" in line for line in said)
+    checkpoint.tidy(tmp_path)
+    names = sorted(p.name for p in (tmp_path / checkpoint.FOLDER).iterdir())
+    assert names == [f"checkpoint-{'0' * 10}{n}.npz{end}" for n, end in ((10, ""), (20, ".ruined"), (30, ".ruined"))]
+    checkpoint.path_for(tmp_path, 10).unlink()
+    write(tmp_path, 40, ruined)
+    with pytest.raises(UserError, match="its weights are ruined .* start a new run, with a lower --learning-rate"):
+        checkpoint.newest(tmp_path, said.append)
+
+
 def test_none_that_can_be_read(tmp_path):
     with pytest.raises(UserError, match="no readable checkpoint"):
         checkpoint.newest(tmp_path)
@@ -110,3 +126,5 @@ def test_restore_takes_all_or_nothing():
         with pytest.raises(UserError):
             checkpoint.restore(variables, arrays, "run")
         assert variables["a"].numpy() == 1.0
+    checkpoint.restore(variables, {"a": np.array([3.0])}, "run", newer=("b",))
+    assert (variables["a"].numpy(), variables["b"].numpy()) == (3.0, 2.0), "what older checkpoints do not have stays"

@@ -60,6 +60,19 @@ def test_total_images_scales_the_schedule():
     assert abs(configs.schedule(config)[-1].end - 10_000) < 5 * 64
 
 
+def test_total_images_that_are_fewer_than_the_plan_s_steps():
+    def asked(total):
+        config = configs.complete(dataclasses.replace(Config(), total_images=total))
+        configs.check_total_images(config)
+        return configs.longer_than_asked(config, configs.schedule(config))
+
+    (line,) = asked(10)
+    assert "--total-images 10: the plan has 320" in line and "one step of each are 320" in line
+    assert asked(100_000) == []
+    with pytest.raises(UserError, match="9 of the plan's 9 phases would have no image. Give 10 or more"):
+        asked(4)
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [
@@ -104,6 +117,9 @@ def test_tables_on_the_command_line():
     assert configs.parse("resolutions", "4,8,16,32,96") == (4, 8, 16, 32, 96)
 
 
+SRGAN = {"task": "upscale", "network": "srresnet", "pixel": "mse", "target_res": 32}
+
+
 @pytest.mark.parametrize("penalty", ["gp", "r1", "r2", "r1+r2"])
 @pytest.mark.parametrize("loss", ["nonsaturating", "wgan", "hinge", "mse"])
 def test_a_penalty_that_is_asked_for_has_a_weight(loss, penalty):
@@ -126,6 +142,16 @@ def test_a_penalty_that_is_asked_for_has_a_weight(loss, penalty):
         ({"loss": "wgan-gp", "penalty_weight": {4: 0.0}}, "nothing bounds the critic"),
         ({"loss": "wgan", "spectral": "down"}, "nothing bounds the critic"),
         ({"loss": "hinge", "weight_clip": 0.01}, "says the same of every image"),
+        ({"loss": "hinge", "weight_clip": 0.4, "discriminator_norm": "batch"}, "or --weight-clip 0.5 or more"),
+        ({"loss": "wgan", "discriminator_norm": "batch", "conv": "standard"}, "nothing bounds the critic"),
+        ({**SRGAN, "loss": "wgan", "discriminator_norm": "none"}, "--network srresnet: nothing bounds the critic"),
+        ({**SRGAN, "loss": "wgan"}, "--network srresnet: nothing bounds the critic"),
+        ({**SRGAN, "weight_clip": 0.01}, "--weight-clip 0.01 with --network srresnet"),
+        ({"resolutions": (0, 1)}, "--resolutions 0,1: expected sizes from 2 to 1024"),
+        ({"resolutions": (0,)}, "expected sizes from 2 to 1024"),
+        ({"resolutions": (4, 0)}, "expected sizes from 2 to 1024"),
+        ({"resolutions": (-4, 8)}, "expected sizes from 2 to 1024"),
+        ({"resolutions": (1,)}, "expected sizes from 2 to 1024"),
     ],
 )
 def test_what_does_not_go_together(changes, message):

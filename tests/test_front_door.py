@@ -88,7 +88,7 @@ def only_run(parent):
 
 
 @pytest.mark.slow  # test_a_kill_in_the_middle_of_a_save is the quick one
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(undisturbed, tmp_path, number):
     process = start("train.py", *TINY, *SCHEDULE, "--runs", tmp_path, "--checkpoint-minutes", "0.002")
     wait_for(process, lambda: in_mid_fade(only_run(tmp_path)))
@@ -182,6 +182,26 @@ def test_a_damaged_checkpoint_costs_only_itself(undisturbed, tmp_path):
     code, out, err = train("--resume", run)
     assert code == 0, err
     assert f"{newest.name}: damaged" in out and "resuming" in out
+    assert_same_run(undisturbed, run)
+
+
+def test_a_ruined_checkpoint_costs_only_itself_and_old_ones_are_gone_on_with(undisturbed, tmp_path):
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    newest, before = checkpoint.saved(run)[:2]
+    arrays, meta = checkpoint.read(newest)
+    checkpoint.write(newest, {**arrays, "ema/dense/bias": np.full_like(arrays["ema/dense/bias"], np.nan)}, meta)
+    arrays, meta = checkpoint.read(before)  # as they were before steps were counted by network
+    counts = ("skipped_generator", "skipped_discriminator")
+    window = {name: n for name, n in meta["window"][0].items() if name not in counts}
+    older = {name: array for name, array in arrays.items() if name not in counts}
+    checkpoint.write(before, older, {**meta, "window": [window, *meta["window"][1:]]})
+    code, out, err = pggan("train", "--resume", run)
+    assert code == 0, err
+    assert f"{newest.name}: its weights are ruined (ema/dense/bias became NaN or Inf). Trying the one before" in out
+    assert f"at {meta['images_seen']:,} of" in out and newest.with_name(f"{newest.name}.ruined").is_file()
     assert_same_run(undisturbed, run)
 
 
@@ -404,8 +424,9 @@ def test_a_kill_in_the_middle_of_a_save(undisturbed, tmp_path):
 
 
 def test_divergence_stops_the_run(tmp_path):
-    code, out, err = train(*TINY, *SCHEDULE, "--learning-rate", "1e30", "--runs", tmp_path)
-    assert code == 1 and "NaN or Inf 20 steps in a row" in err and "checkpoint-" in err and "Traceback" not in err
+    code, out, err = pggan("train", *TINY, *SCHEDULE, "--learning-rate", "1e30", "--runs", tmp_path)
+    assert code == 1 and re.search(r"20 steps in a row \(.*\), and generator/dense/kernel grew to 1e\+30, at 4px", err)
+    assert "checkpoint-" in err and not list(tmp_path.glob("*/generator.keras"))
     arrays, _ = checkpoint.newest(only_run(tmp_path))
     assert all(np.isfinite(a).all() for a in arrays.values())
 
@@ -425,8 +446,9 @@ def test_a_skipped_step_leaves_no_mark_on_the_figures(tmp_path):
     assert process.returncode == 0, err
     lines = [json.loads(line) for line in (only_run(tmp_path) / "stats.jsonl").read_text().splitlines()]
     assert lines[-1]["skipped_total"] == 3 and any(0 < line["skipped"] < 1 for line in lines)
+    assert lines[-1]["skipped_discriminator_total"] == 3 and lines[-1]["skipped_generator_total"] == 0
     assert all(np.isfinite(value) for line in lines for value in line.values() if isinstance(value, float))
-    assert "skipped" in out and "nan" not in out
+    assert "skipped 3 (G 0, D 3)" in out and "nan" not in out
 
 
 def test_help_answers_at_once():
@@ -519,6 +541,14 @@ def test_prepared_shards_are_data(tmp_path, photos):
 def test_bad_data_is_refused(tmp_path, photos):
     empty = tmp_path / "empty"
     empty.mkdir()
+    for place, words in (
+        (tmp_path / "missing", "not a folder"),
+        (empty, "no images found"),
+        ("tfds:none", "tfds:none"),
+    ):
+        refused(pggan("train", "--dry-run", "--data", place), words)
+    code, out, err = pggan("train", "--dry-run", "--data", photos, "--cache", tmp_path / "cache")
+    assert code == 0 and "in all" in out and not (tmp_path / "cache").exists(), err
     refused(train("--data", empty), "no images found", "jpg")
     refused(train("--data", tmp_path / "missing"), "not a folder")
     refused(train("--data", photos, "--target-res", "64"), "none of 12", "smaller than 64x64", "--upscale-small")
@@ -547,6 +577,8 @@ def test_bad_options_are_refused(tmp_path):
     refused(train("--recipe", "pgan"), "--recipe pgan", "pggan")
     refused(train("--seed", "inf"), "--seed inf: not a whole number")
     refused(train("--minutes", "3", "--total-images", "9"), "give one of them")
+    refused(pggan("train", "--total-images", "4"), "--total-images 4: 9 of the plan's 9 phases", "Give 10 or more")
+    refused(pggan("train", "--resolutions", "0,1"), "--resolutions 0,1: expected sizes from 2")
     refused(train("--config", tmp_path / "none.json", "--recipe", "pggan"), "give one of them")
     refused(pggan("generate", tmp_path, "--grid", "x.xyz"), "--grid x.xyz", "png")
     refused(pggan("generate", tmp_path, "--seeds", "99999999999999999999", "--grid", "x.png"), "--seeds")

@@ -3,9 +3,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pggan_tf import config as configs
 from pggan_tf import synthesis
+from pggan_tf.config import Config
 from pggan_tf.layers import block_mean, pixel_norm, repeat_pixels
-from pggan_tf.networks import base
+from pggan_tf.networks import NETWORKS, base, discriminator
 from pggan_tf.networks.base import width
 from pggan_tf.networks.progressive import Discriminator, Generator
 
@@ -149,6 +151,18 @@ def test_images_and_logits_are_float32_in_mixed_precision():
     images = g(latents(), resolution=16, alpha=0.5)
     assert images.dtype == tf.float32 and d(images, resolution=16, alpha=0.5).dtype == tf.float32
     assert all(v.dtype == "float32" for v in g.variables + d.variables)
+
+
+@pytest.mark.parametrize("network", [name for name, kind in NETWORKS.items() if kind.discriminator_module])
+def test_the_table_knows_whose_weights_are_equalised(network):
+    kind = NETWORKS[network]
+    config = configs.complete(
+        Config(
+            network=network, task=kind.tasks[0], pixel="none" if kind.tasks == ("generate",) else "l1", target_res=32
+        )
+    )
+    layers = discriminator(network, configs.network_options(config, ()))._flatten_layers(include_self=False)
+    assert {layer.gain is not None for layer in layers if hasattr(layer, "gain")} == {kind.equalized}
 
 
 def test_an_unknown_resolution_is_named():

@@ -250,3 +250,7 @@ def test_a_spike_does_not_flatten_a_plot():
     low, high = report._frame(values)
     assert -1 < low <= 0 and 1 <= high < 2
     assert report._frame(values[:-1]) is None
+
+
+def test_skipped_steps_by_network_where_they_differ():
+    assert report.skips(3, 3, 3) == "3" and report.skips(1200, 1200, 0) == "1,200 (G 1,200, D 0)"

@@ -1,5 +1,7 @@
 """The step: gradients, the guard against NaN, the average, the clock."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -119,14 +121,34 @@ def test_a_poisoned_step_is_skipped_and_counted(update, poison):
     before = values(model)
     for _ in range(3):
         stats = model.step(FADE, pixels(), LABELS)
-    assert stats.pop("skipped") == 1 and not any(stats.values()), "means are taken over the other steps"
+    counts = ("skipped", "skipped_generator", "skipped_discriminator")
+    assert [stats.pop(name) for name in counts] == [1, 1, 1]
+    assert not any(stats.values()), "means are taken over the other steps"
     after = values(model)
-    assert after.pop("images_seen") == 24 and after.pop("skipped") == 3 and after.pop("skipped_in_a_row") == 3
+    assert after.pop("images_seen") == 24 and after.pop("skipped_in_a_row") == 3
+    assert [after.pop(name) for name in counts] == [3, 3, 3]
     for name, value in after.items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
     model.objective_at = lambda resolution: Objective(ADVERSARIAL["nonsaturating"])
     model.step(FADE, pixels(), LABELS)
     assert model.skipped.numpy() == 3 and model.skipped_in_a_row.numpy() == 0
+
+
+@pytest.mark.parametrize(("poisoned", "moved"), [("discriminator", "generator"), ("generator", "discriminator")])
+def test_steps_of_which_one_network_moved_are_told_apart(poisoned, moved):
+    """In two stages: the discriminator's loss has no say in the generator's step."""
+    pair = ADVERSARIAL["nonsaturating"]
+    nan = {"real": lambda f: f * np.nan} if poisoned == "discriminator" else {"generator": lambda f: f * np.nan}
+    model = gan(Objective(dataclasses.replace(pair, **nan)))
+    model.begin(FADE)
+    before = values(model)
+    for _ in range(2):
+        stats = model.step(FADE, pixels(), LABELS)
+    counts = {name: int(model.skipped_by[f"skipped_{name}"].numpy()) for name in (poisoned, moved)}
+    assert int(model.skipped.numpy()) == 2 and counts == {poisoned: 2, moved: 0}
+    assert stats["skipped"] == stats[f"skipped_{poisoned}"] == 1 and stats[f"skipped_{moved}"] == 0
+    changed = {n.split("/")[0] for n, v in values(model).items() if not np.array_equal(v, before[n])}
+    assert moved in changed and poisoned not in changed
 
 
 def test_the_average_has_its_half_life():
@@ -170,7 +192,7 @@ def test_state_holds_every_variable_under_its_own_name():
     model.begin(FADE)
     counts = [len(n.variables) for n in (model.generator, model.discriminator, model.ema)]
     slots = sum(1 + 2 * len(o.trained) for o in model.optimizers.values())
-    assert len(model.state()) == sum(counts) + slots + 3
+    assert len(model.state()) == sum(counts) + slots + 5
 
 
 def test_adam_equals_its_formula():

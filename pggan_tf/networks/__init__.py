@@ -14,7 +14,8 @@ class Kind:
     """tasks: what it may be trained for. grows: through several resolutions, or made for one. usual: values of config fields
     that are None. generator, discriminator: what each takes besides `resolutions`, `channels` and `dtype`, by the names of the
     config's fields. generator_module, discriminator_module: where they are; a kind without a discriminator is trained by a
-    pixel loss alone. generator_norms: that it knows. largest: pixels; any_size: not only powers of two."""
+    pixel loss alone. generator_norms: that it knows. largest: pixels; any_size: not only powers of two. equalized: whether the
+    discriminator's weights are of size 1 and scaled as they are used (see layers), so that clipping them silences it."""
 
     tasks: tuple[str, ...]
     grows: bool
@@ -26,6 +27,7 @@ class Kind:
     generator_norms: tuple[str, ...]
     largest: int = 1024
     any_size: bool = False
+    equalized: bool = False
 
     @property
     def structure(self) -> tuple[str, ...]:
@@ -46,6 +48,7 @@ NETWORKS: dict[str, Kind] = {
         "progressive",
         "progressive",
         ("pixel", "batch", "none"),
+        equalized=True,
     ),
     "dcgan": Kind(
         ("generate",),
@@ -90,6 +93,7 @@ NETWORKS: dict[str, Kind] = {
         "srgan",
         ("batch", "none"),
         any_size=True,
+        equalized=True,
     ),
 }
 

@@ -17,21 +17,21 @@ import tensorflow as tf
 from pggan_tf import checkpoint, growth, networks, pipeline
 from pggan_tf import config as configs
 from pggan_tf.config import Config
-from pggan_tf.errors import Stopped, UserError
+from pggan_tf.errors import OutOfMemory, Stopped, UserError, is_out_of_memory, memory_for
 from pggan_tf.shards import Shards
 from pggan_tf.stopping import Signals
-from pggan_tf.training import observers, precision, scores, tracking
+from pggan_tf.training import health, observers, precision, scores, tracking
 from pggan_tf.training.cluster import ALONE, Cluster
-from pggan_tf.training.trainer import GAN, STATS
+from pggan_tf.training.trainer import COUNTS_BY_NETWORK, GAN, STATS
 
 CALL_SECONDS = 0.7  # a call of the graph takes about so long: stop signals and the bar wait for it
-SKIPS_IN_A_ROW = 20
 TICKS_PER_SNAPSHOT = 10
 PROBE_SECONDS = 1.0
 # Of a run planned by --minutes, unless --metrics-every says how often: about so many, or fewer if they would take more of its time.
 MEASUREMENTS, METRICS_SHARE = 40, 0.1
 
 
+@memory_for("the networks are built", "Give a smaller --target-res, or fewer feature maps by --fmap-max or --width.")
 def build(config: Config, policy: str, classes: Sequence[str] = ()) -> GAN:
     """The networks of a completed config with fresh weights that follow from its seed. classes: of the data."""
     keras.utils.set_random_seed(config.seed)
@@ -84,7 +84,7 @@ def compiled(gan: GAN, phase: growth.Phase, strategy, xla: bool = False) -> Call
             return i + 1, sums + tf.cast(stats, tf.float64)
 
         def goes_on(i, _):
-            return (i < steps) & (gan.skipped_in_a_row < SKIPS_IN_A_ROW)
+            return (i < steps) & (gan.skipped_in_a_row < health.SKIPS_IN_A_ROW)
 
         return tf.while_loop(goes_on, body, (tf.constant(0), sums), parallel_iterations=1)
 
@@ -140,27 +140,38 @@ def probe(
     speeds = {}
     for part in dict.fromkeys(p.part for p in configs.schedule(config)):
         batch = config.batch[part.resolution]
-        steps = config.critic_steps if part.adversarial else 1
-        phase = growth.Phase(0, part.resolution, part.fade, 0, 10**9, batch, 0.0, 0, steps, part.adversarial)
-        with strategy.scope():
-            gan.images_seen.assign(0)
-            gan.begin(phase)
-            xla = precision.by_xla(config, strategy)
-            call, iterator = compiled(gan, phase, strategy, xla), data(config, shards, phase, 0, strategy)
-        build_seconds = cluster.everyone(_seconds(call, iterator, 1))[0]  # the chief's: all have to take the same steps
-        gan.images_seen.assign(0)
-        penalised = cluster.everyone(_seconds(call, iterator, 1))[0]
-        steps, total, taken = 1, 0, 0.0
-        while taken < PROBE_SECONDS:
-            last = cluster.everyone(_seconds(call, iterator, steps))[0]
-            total, taken = total + steps, taken + last
-            steps = max(1, min(4 * steps, math.ceil((PROBE_SECONDS - taken) * steps / last)))
-        per_step = taken / total
-        every = max(1, config.penalty_every // phase.critic_steps)
-        if total < every:  # slow steps: none of them came to the turn of a lazy penalty
-            per_step += (penalised - per_step) / every
-        speeds[part] = growth.Speed(phase.images_per_step / per_step, build_seconds)
+        with memory_for(
+            f"the speed at {part.resolution} px is measured in batches of {batch}",
+            f"Give less: {health.with_less(config, part.resolution, strategy.num_replicas_in_sync)}",
+        ):
+            speeds[part] = _speed(config, shards, strategy, gan, part, batch, cluster)
     return speeds
+
+
+def _speed(
+    config: Config, shards: Shards, strategy, gan: GAN, part: growth.Part, batch: int, cluster: Cluster
+) -> growth.Speed:
+    """The speed of one part of the plan."""
+    steps = config.critic_steps if part.adversarial else 1
+    phase = growth.Phase(0, part.resolution, part.fade, 0, 10**9, batch, 0.0, 0, steps, part.adversarial)
+    with strategy.scope():
+        gan.images_seen.assign(0)
+        gan.begin(phase)
+        xla = precision.by_xla(config, strategy)
+        call, iterator = compiled(gan, phase, strategy, xla), data(config, shards, phase, 0, strategy)
+    build_seconds = cluster.everyone(_seconds(call, iterator, 1))[0]  # the chief's: all have to take the same steps
+    gan.images_seen.assign(0)
+    penalised = cluster.everyone(_seconds(call, iterator, 1))[0]
+    steps, total, taken = 1, 0, 0.0
+    while taken < PROBE_SECONDS:
+        last = cluster.everyone(_seconds(call, iterator, steps))[0]
+        total, taken = total + steps, taken + last
+        steps = max(1, min(4 * steps, math.ceil((PROBE_SECONDS - taken) * steps / last)))
+    per_step = taken / total
+    every = max(1, config.penalty_every // phase.critic_steps)
+    if total < every:  # slow steps: none of them came to the turn of a lazy penalty
+        per_step += (penalised - per_step) / every
+    return growth.Speed(phase.images_per_step / per_step, build_seconds)
 
 
 def snapshot_images(config: Config, total: int) -> int:
@@ -271,6 +282,8 @@ class Run:
         self.seconds = 0.0  # of training, over all sessions
         self.speed = 0.0
         self.skipped = 0
+        self.skipped_by = dict.fromkeys(COUNTS_BY_NETWORK, 0)
+        self.health = health.Health(gan)
         self.done = False
         for resolution in {p.resolution for p in phases}:  # damage is to be met now, not in the tenth hour
             shards.open(shards.stored_for(resolution))
@@ -327,8 +340,17 @@ class Run:
             )
         return left
 
-    def save(self) -> None:
+    def save(self, last: bool = False, stopped: bool = False) -> None:
+        """Writes a checkpoint, unless what it would hold is ruined: raises Stopped then. last: at the end of the plan. stopped: before
+        the process ends."""
         if not self.cluster.chief:
+            return
+        arrays = self.health.arrays()
+        # A step was skipped: what comes of that is waited for, and no good checkpoint makes room for it.
+        waits = self.health.in_trouble() and not (last or stopped)
+        if what := checkpoint.ruin(arrays) or (None if waits else self.health.of_updates(last)):
+            raise self.ruined(what)
+        if waits:
             return
         meta = {
             "devices": self.strategy.num_replicas_in_sync,
@@ -337,16 +359,21 @@ class Run:
             "seconds": self.seconds,
             "window": [self._window, self._window_steps, self._window_seconds],
         }
-        arrays = {name: variable.numpy() for name, variable in self.gan.state().items()}
         checkpoint.write(checkpoint.path_for(self.folder, self.images_seen), arrays, meta)
         checkpoint.prune(self.folder, self.config.keep_checkpoints)
+        self.health.saved()
         self._saved_at = time.monotonic()
+
+    def ruined(self, what: str) -> Stopped:
+        bfloat16 = self.gan.generator.dtype_policy.compute_dtype == "bfloat16"
+        return health.ruined(what, self.folder, self.config, self.phase, self.images_seen, bfloat16)
 
     def restore(self, arrays, meta) -> None:
         self.phase = self.phases[meta["phase"]]
         with self.strategy.scope():
             self.gan.begin(self.phase)
-        checkpoint.restore(self.gan.state(), arrays, str(self.folder))
+        checkpoint.restore(self.gan.state(), arrays, str(self.folder), newer=COUNTS_BY_NETWORK)
+        self.health.begin()
         self.images_seen, self.seconds = meta["images_seen"], meta["seconds"]
         window, self._window_steps, self._window_seconds = meta["window"]
         self._window |= window
@@ -364,24 +391,25 @@ class Run:
             with Signals() as signals:
                 self._tell("begin")
                 try:
-                    while not self.done:
-                        following = growth.phase_at(self.phases, self.images_seen)
-                        if following is None:
-                            self.done = True
-                        else:
-                            self._train_phase(following, signals)
+                    while (following := growth.phase_at(self.phases, self.images_seen)) is not None:
+                        self._train_phase(following, signals)
                     self.cluster.part()
-                    self.save()
+                    self.save(last=True)
+                    self.done = True
                 finally:
                     self.cluster.dismiss_guard()  # what is left to do waits for nobody
                     self._end()
-        except tf.errors.ResourceExhaustedError as error:
+        except OutOfMemory as error:  # of an observer
+            raise Stopped(str(error), 1) from error
+        except (tf.errors.OpError, MemoryError) as error:
             # TensorBoard's files are written by TensorFlow, which has one error for memory and disks.
-            if "No space left" in str(error):
+            if isinstance(error, tf.errors.ResourceExhaustedError) and "No space left" in str(error):
                 raise self._unwritable("no space left on the disk") from error
+            if not is_out_of_memory(error):
+                raise
+            less = health.with_less(self.config, self.phase.resolution, self.strategy.num_replicas_in_sync)
             raise Stopped(
-                f"out of memory at {self.phase.name} in batches of {self.phase.batch}. Start again from the last checkpoint "
-                f"with less: --init-from {self.folder} --batch {self.phase.resolution}={max(1, self.phase.batch // 2)}",
+                f"out of memory at {self.phase.name} in batches of {self.phase.batch}. {health.again(self.folder, less)}",
                 1,
             ) from error
         except OSError as error:
@@ -432,7 +460,7 @@ class Run:
             if received is not None:
                 signals.received = received
                 self.cluster.part()
-                self.save()
+                self.save(stopped=True)
                 raise Stopped(
                     f"stopped by {signals.name} after {self.images_seen:,} images, everything is saved. "
                     f"To go on: --resume {self.folder}",
@@ -462,27 +490,25 @@ class Run:
         self._window = window
         self._window_steps += count
         self._window_seconds += taken
-        self.skipped = int(self.gan.skipped.numpy())
+        self.health.steps += count
+        self.skipped_by = self.health.skips()
+        self.skipped = self.skipped_by.pop("skipped")
         updated = self._window_steps - round(self._window["skipped"])
         stats = {k: v / updated if updated else math.nan for k, v in self._window.items()}
-        stats["skipped"] = self._window["skipped"] / self._window_steps
+        stats |= {name: self._window[name] / self._window_steps for name in ("skipped", *COUNTS_BY_NETWORK)}
         self._tell("step", stats)
         ended = self.images_seen >= phase.end
         if ended or self.images_seen // self.tick_images > before // self.tick_images:
             stats |= {
                 "images_per_second": self._window_steps * phase.images_per_step / self._window_seconds,
                 "skipped_total": self.skipped,
+                **{f"{name}_total": n for name, n in self.skipped_by.items()},
             }
             if updated:  # else there is nothing to tell
                 self._tell("tick", stats)
             self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
-        if self.gan.skipped_in_a_row.numpy() >= SKIPS_IN_A_ROW:
-            last = next(iter(checkpoint.saved(self.folder)), None)
-            raise Stopped(
-                f"the loss or a gradient was NaN or Inf {SKIPS_IN_A_ROW} steps in a row at {phase.name}, after {self.images_seen:,} images. "
-                f"The weights never took one; the last good checkpoint is {last}. Try a lower --learning-rate or --precision float32 in a new run with --init-from {self.folder}.",
-                1,
-            )
+        if what := self.health.of_steps():
+            raise self.ruined(what)
         if ended or self.images_seen // self.snapshot_images > before // self.snapshot_images:
             self._tell("snapshot")
         measure = self._measure_every(phase)

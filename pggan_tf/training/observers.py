@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import growth, pipeline, pixels, report, synthesis
+from pggan_tf.errors import OutOfMemory, memory_for
 from pggan_tf.explore import report as explored
 from pggan_tf.files import whole
 from pggan_tf.training.run import GENERATOR, STATS
 
 MEASURED = 512  # inputs that batch normalisation is measured on before a grid
+CHECKED = 4  # inputs that a finished generator is tried on
 
 
 class Grids:
@@ -27,15 +29,26 @@ class Grids:
     images, what was given, what was made of it, and the original side by side."""
 
     def begin(self, run):
-        count = min(run.config.grid, run.shards.count(run.config.target_res))
-        path = run.folder / "reals.png"
-        if not path.exists():
-            some = pipeline.spread(count, run.shards.count(run.config.target_res))
-            pixels.grid(path, run.shards.read(run.config.target_res, some), size=pixels.VISIBLE)
-        self.samples = synthesis.samples(run.config, run.gan.ema, run.shards)
-        self.measured = self.samples.inputs(MEASURED)
+        with self._memory():
+            count = min(run.config.grid, run.shards.count(run.config.target_res))
+            path = run.folder / "reals.png"
+            if not path.exists():
+                some = pipeline.spread(count, run.shards.count(run.config.target_res))
+                pixels.grid(path, run.shards.read(run.config.target_res, some), size=pixels.VISIBLE)
+            self.samples = synthesis.samples(run.config, run.gan.ema, run.shards)
+            self.measured = self.samples.inputs(MEASURED)
 
     def snapshot(self, run):
+        try:
+            with self._memory():
+                self._draw(run)
+        except OutOfMemory as error:  # a picture less must not end a training
+            run.log(f"no grid at {run.images_seen:,} images: {error}")
+
+    def _memory(self):
+        return memory_for("a grid is drawn", "A new run takes less with a smaller --grid.")
+
+    def _draw(self, run):
         phase, images = run.phase, run.images_seen
         run.gan.ema.measure(self.measured, phase.resolution)
         fakes = self.samples.images(phase.resolution, growth.alpha(phase, images - phase.start))
@@ -108,9 +121,15 @@ class FinalGenerator:
 
     def end(self, run):
         if run.done:
-            samples = synthesis.samples(run.config, run.gan.ema, run.shards)
-            with whole(run.folder / GENERATOR) as partial:
-                synthesis.finish(run.gan.ema, samples.inputs(synthesis.SETTLING)).save(partial)
+            later = f"Training is done and saved; with more memory, --resume {run.folder} makes it."
+            with memory_for(f"{GENERATOR} is made", later):
+                samples = synthesis.samples(run.config, run.gan.ema, run.shards)
+                finished = synthesis.finish(run.gan.ema, samples.inputs(synthesis.SETTLING))
+                if what := synthesis.ruin(finished, samples.inputs(CHECKED)):
+                    run.done = False
+                    raise run.ruined(f"no {GENERATOR} is written: {what}")
+                with whole(run.folder / GENERATOR) as partial:
+                    finished.save(partial)
             last = run.phases[-1]
             run.log(
                 f"images of the last stage: {grid_path(run.folder, run.snapshot_number(last.end), last.resolution, last.end)}"
@@ -203,7 +222,7 @@ class Terminal:
         if run.speed:  # not before a call of the graph that was not its first
             left = (phase.end - run.images_seen) / run.speed
             text += f" phase {_time(left)} run {_time(run.seconds_left())} left"
-        return text + (f" skipped {run.skipped}" if run.skipped else "")
+        return text + (f" skipped {report.skips(run.skipped, **run.skipped_by)}" if run.skipped else "")
 
     def snapshot(self, run):
         if not self.bar and self.stats:

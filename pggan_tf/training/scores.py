@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 from pggan_tf import growth, metrics, synthesis
-from pggan_tf.errors import UserError
+from pggan_tf.errors import OutOfMemory, UserError, memory_for
 from pggan_tf.files import whole
 from pggan_tf.metrics import features, sets
-from pggan_tf.training.observers import MEASURED
+from pggan_tf.training.observers import CHECKED, MEASURED
 from pggan_tf.training.run import BEST, BEST_GENERATOR, STATS, write_json
 
 FIRST_SEED = 1 << 21  # not the grid's
@@ -28,7 +28,7 @@ class Scores:
 
     def __init__(self, config, cache: Path, say):
         self.config, self.names, self.images, self.cache = config, config.metrics, config.metrics_images, cache
-        self.features = None
+        self.features, self.say = None, say
         if metrics.needs_features(self.names):
             weights = config.inception_weights or features.INCEPTION_URL
             self.features = features.load(config.features, weights, cache, say)
@@ -49,6 +49,7 @@ class Scores:
             self.real = sets.collect(self.names, self.truth, 0, count, self.features, self.cache)
             self.resolution = resolution
 
+    @memory_for("metrics are measured", "A new run takes less with fewer --metrics-images.")
     def figures(self, generator, shards, resolution: int, alpha: float = 1.0) -> dict[str, metrics.Figure]:
         self._look(generator, shards, resolution)
         generator.measure(self.samples.inputs(MEASURED), resolution)
@@ -66,13 +67,23 @@ class Scores:
         out = dict.fromkeys(resolutions, 0.0)
         for resolution in (r for r in resolutions if r >= SMALLEST):
             begun = time.perf_counter()
-            with contextlib.suppress(UserError):  # `measure` tells it, at its time
+            with contextlib.suppress(UserError), self._memory_told(resolution):  # `measure` tells it, at its time
                 self._look(generator, shards, resolution)
                 self.samples.images(resolution)  # traced
                 begun = time.perf_counter()
                 self.figures(generator, shards, resolution)
             out[resolution] = time.perf_counter() - begun
         return out
+
+    @contextlib.contextmanager
+    def _memory_told(self, resolution: int):
+        """Tells of a measurement that finds no memory before the training begins."""
+        try:
+            with memory_for("metrics are measured", "Fewer --metrics-images take less."):
+                yield
+        except OutOfMemory as error:
+            self.say(f"{resolution} px: {error}")
+            raise
 
     def begin(self, run):
         import tensorflow as tf
@@ -120,7 +131,11 @@ class Scores:
             f"{phase.name}: {text} ({self.real.images:,} images, not to be compared with figures of more; {taken:.0f} s)"
         )
         if phase.resolution == run.config.target_res and alpha == 1:
-            self._keep_best(run, values)
+            try:
+                with memory_for(f"{BEST_GENERATOR} is made", "The training goes on."):
+                    self._keep_best(run, values)
+            except OutOfMemory as error:
+                run.log(f"no {BEST_GENERATOR} at {run.images_seen:,} images: {error}")
 
     def _keep_best(self, run, values: dict[str, float]) -> None:
         # Squared errors are least where nothing is ventured: they do not judge a network that is to do more.
@@ -132,8 +147,12 @@ class Scores:
         sign = -1 if metrics.METRICS[judging.partition("[")[0]].better == "higher" else 1
         if self.best is None or sign * values[judging] < sign * self.best["value"]:
             inputs = synthesis.samples(run.config, run.gan.ema, run.shards).inputs(synthesis.SETTLING)
+            finished = synthesis.finish(run.gan.ema, inputs)
+            if what := synthesis.ruin(finished, inputs[:CHECKED]):
+                run.log(f"no {BEST_GENERATOR} at {run.images_seen:,} images: {what}")
+                return
             with whole(run.folder / BEST_GENERATOR) as partial:
-                synthesis.finish(run.gan.ema, inputs).save(partial)
+                finished.save(partial)
             self.best = {"metric": judging, "value": values[judging], "images": run.images_seen}
             write_json(run.folder / BEST, self.best | {"resolution": run.phase.resolution})
 

@@ -219,6 +219,8 @@ def _start(
     phases = configs.schedule(config)
     if dry_run:
         say(json.dumps(configs.to_dict(config), indent=1))
+    for line in configs.longer_than_asked(config, phases):
+        say(line)
     say(growth.table(phases, speeds))
     metrics_seconds = loop.measuring_seconds(config, costs)
     if costs:

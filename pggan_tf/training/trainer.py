@@ -29,7 +29,11 @@ STATS = (
     "sign_real",
     "augment_probability",
     "skipped",
+    "skipped_generator",
+    "skipped_discriminator",
 )
+# Steps in which one network was left as it was; `skipped` counts those in which any was.
+COUNTS_BY_NETWORK = ("skipped_generator", "skipped_discriminator")
 # Streams of randomness within a step.
 LATENTS, SECOND_LATENTS, MIX, LABELS, SECOND_LABELS, AUGMENT, GIVEN, DROPOUT = range(8)
 _STREAMS = 8
@@ -92,6 +96,9 @@ class GAN:
         self.images_seen = tf.Variable(0, dtype=tf.int64, trainable=False, name="images_seen")
         self.skipped = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped")
         self.skipped_in_a_row = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped_in_a_row")
+        self.skipped_by = {
+            name: tf.Variable(0, dtype=tf.int64, trainable=False, name=name) for name in COUNTS_BY_NETWORK
+        }
         self.augment = augment
         self.sync_batch = sync_batch
         for network in (generator, discriminator) if discriminator else (generator,):
@@ -103,7 +110,7 @@ class GAN:
 
     def state(self) -> dict[str, tf.Variable]:
         """name -> variable, for everything that a resumed run needs."""
-        own = [self.images_seen, self.skipped, self.skipped_in_a_row]
+        own = [self.images_seen, self.skipped, self.skipped_in_a_row, *self.skipped_by.values()]
         own += [self.augment_probability] if self.augment == "ada" else []
         named = {variable.name.partition(":")[0]: variable for variable in own}
         for prefix, network in self.networks.items():
@@ -211,7 +218,7 @@ class GAN:
         }
 
     def _players(self, phase: Phase, objective: Objective, alpha, rate, applied: list) -> updates.Players:
-        """The networks bound to a phase. applied: takes whether each update was."""
+        """The networks bound to a phase. applied: takes whether each update was, with the network's name."""
         at = {"resolution": phase.resolution, "alpha": alpha, "training": True}
         augmentations, dropouts = itertools.count(), itertools.count()
         from_latents = isinstance(self.task, Generate)
@@ -230,8 +237,11 @@ class GAN:
                 return self.discriminator(x, features=True, **at)
             return [self.discriminator(x, **at)]
 
+        def apply(name, gradients, loss):
+            applied.append((name, self._apply(name, gradients, loss, rate)))
+
         def apply_discriminator(gradients, loss):
-            applied.append(self._apply("discriminator", gradients, loss, rate))
+            apply("discriminator", gradients, loss)
             self.discriminator.advance()
 
         def variables(network):
@@ -242,7 +252,7 @@ class GAN:
             discriminate=discriminate,
             generator_variables=variables(self.generator),
             discriminator_variables=variables(self.discriminator) if phase.adversarial else [],
-            apply_generator=lambda g, loss: applied.append(self._apply("generator", g, loss, rate)),
+            apply_generator=lambda g, loss: apply("generator", g, loss),
             apply_discriminator=apply_discriminator,
             objective=objective,
             batch=phase.batch,
@@ -275,7 +285,7 @@ class GAN:
     def step(self, phase: Phase, pixels, labels):
         """One training step of `phase` on uint8 [K N,R,R,C] and int64 [K N], for K updates of D, or on this replica's share of
         each batch of N: changes every variable, returns a dict of scalars that the replicas' sum up to the step's; but for
-        `skipped`, 0 where it was skipped."""
+        `skipped` and what is counted by network, 0 where it was skipped."""
         # growth.alpha and growth.rate, as tensors.
         images_in_phase = tf.cast(self.images_seen - phase.start, tf.float32)
         alpha = tf.minimum(images_in_phase / phase.images, 1.0) if phase.fade else None
@@ -291,8 +301,9 @@ class GAN:
         applied: list = []
         update = self.update if phase.adversarial else updates.generator_alone
         stats = update(self._players(phase, objective, alpha, rate, applied), batches)
-        good = tf.reduce_all(tf.stack(applied))
+        good = tf.reduce_all(tf.stack([done for _, done in applied]))
         skip = tf.cast(~good, tf.int64)
+        skips = {"skipped": skip, **self._count_by_network(applied)}
         local(self.skipped).assign_add(skip)
         local(self.skipped_in_a_row).assign((self.skipped_in_a_row + 1) * skip)
         local(self.images_seen).assign_add(phase.images_per_step)
@@ -303,7 +314,17 @@ class GAN:
         self._average(phase)
         stats = {**stats, "augment_probability": local(self.augment_probability) / replicas.count()}
         taken = {name: tf.where(good, value, tf.zeros_like(value)) for name, value in stats.items()}
-        return {**taken, "skipped": tf.cast(skip, tf.float32) / replicas.count()}
+        return {**taken, **{name: tf.cast(one, tf.float32) / replicas.count() for name, one in skips.items()}}
+
+    def _count_by_network(self, applied: list) -> dict:
+        """Counts which networks a step has left as they were, in one of its updates at least: name -> 0 or 1. One that is not trained
+        counts as the other."""
+        skips = {}
+        for name, variable in self.skipped_by.items():
+            done = [done for network, done in applied if name == f"skipped_{network}"] or [done for _, done in applied]
+            skips[name] = tf.cast(~tf.reduce_all(tf.stack(done)), tf.int64)
+            local(variable).assign_add(skips[name])
+        return skips
 
     def _average(self, phase: Phase) -> None:
         images = tf.cast(self.images_seen - phase.stage_start, tf.float32)
