@@ -28,7 +28,7 @@ from pggan_tf.errors import UserError
 from pggan_tf.networks import progressive
 from preprocessing.sources import portraits
 from tests import stand_ins
-from tests.conftest import start
+from tests.conftest import pggan, start
 
 fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
 pytest.importorskip("httpx2", reason="httpx2 is not installed")
@@ -209,6 +209,36 @@ def test_bad_uploads_are_refused_with_a_reason(networks):
     # Few pixels, all in one row: a PNG that could be read, and whose answer could not be written.
     row = file_of(np.zeros((1, 600_000), np.uint8))
     refused(client(networks["upscale"]).post("/upscale", content=row), 413, "1,200,000 pixels", "1,000,000 at most")
+
+
+def test_strangers_send_few_formats(networks):
+    """Of those that the command line reads."""
+    asked, image = client(networks["upscale"]), portraits.portrait(1, 16)
+    for kind in ("JPEG", "PNG", "WEBP", "BMP", "GIF"):
+        assert picture(asked.post("/upscale", content=file_of(image, kind))).shape == (32, 32, 3)
+    for kind in ("TIFF", "ICO", "PPM", "TGA", "PCX", "JPEG2000", "AVIF", "SGI", "DDS"):
+        refused(asked.post("/upscale", content=file_of(image, kind)), 415, "not a photo", "JPEG, PNG, WEBP, BMP, GIF")
+
+
+def test_limits_are_what_is_let_in(networks):
+    good = file_of(portraits.portrait(1, 32))
+    exactly = {"upload_bytes": len(good), "pixels": 64 * 64}
+    picture(client(networks["upscale"], **exactly).post("/upscale", content=good))
+    for name, words in (("upload_bytes", f"more than {len(good) - 1:,} bytes"), ("pixels", "more than 4,095")):
+        asked = client(networks["upscale"], **{**exactly, name: exactly[name] - 1})
+        refused(asked.post("/upscale", content=good), 413, words)
+        if name == "upload_bytes":
+            refused(asked.post("/upscale", content=iter([good])), 413, words)
+
+
+def test_the_command_s_limits_reach_the_server(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(api, "serve", lambda path, host, port, limits, say: asked.append(limits))
+    assert pggan("serve", tmp_path)[0] == 0
+    many = ("--max-mb", "2", "--max-megapixels", "0.5", "--waiting", "3", "--timeout", "7")
+    assert pggan("serve", tmp_path, *many)[0] == 0
+    assert asked == [api.Limits(16 << 20, 16_000_000, 16, 30.0), api.Limits(2 << 20, 500_000, 3, 7.0)]
+    assert asked[0] == api.Limits()
 
 
 def test_what_there_is_no_memory_for_is_refused(networks, monkeypatch):
