@@ -513,7 +513,7 @@ def test_bad_input_is_refused(run, tmp_path, monkeypatch):
     (unfinished / "generator.keras").unlink()
     no(unfinished, words=("run has not ended", "--resume"))
     (unfinished / "generator.keras").write_text("no archive")
-    no(unfinished, words=("not a generator that can be loaded",))
+    no(unfinished, words=("not a .keras file: expected the zip",))
     monkeypatch.setenv("PGGAN_CACHE", str(tmp_path / "empty"))
     monkeypatch.setenv("PATH", str(tmp_path))
     no(run, "--to", "web", "--out", tmp_path / "s", words=("npm is not installed", "Node.js"))
