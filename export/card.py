@@ -25,7 +25,7 @@ USE = {
 def card(source: Source, licence: str | None, files: list[dict], samples: bool, which: str = "") -> str:
     """Markdown, headed by the fields that model hubs read. files: of report.json. samples: whether samples.png lies beside it.
     which: what is added to the names of the report and the configuration beside it."""
-    network, task = source.network, source.task
+    network, task, licence = source.network, source.task, licence or source.licence
     pipeline, does = KINDS[task]
     head = ["---", f"license: {licence or 'other'}", "library_name: keras", f"pipeline_tag: {pipeline}"]
     head += ["tags:", "- gan", "- tflite", "- pggan-tf", "---"]
@@ -55,17 +55,17 @@ def card(source: Source, licence: str | None, files: list[dict], samples: bool, 
     lines += ["| file | size | from Keras at most | PSNR | ms an image |", "|---|---|---|---|---|"]
     for f in files:
         worst = max(f["signatures"], key=lambda r: r["max_difference"], default=None)
-        last = f["signatures"][-1] if f["signatures"] else None
+        first = f["signatures"][0] if f["signatures"] else None
         least = min((r["psnr"] for r in f["signatures"] if r["psnr"] is not None), default=None)
         row = (
-            (f"{worst['max_difference']} of 255", f"{least} dB" if least else "same", f"{last['ms']:.1f}")
-            if last
+            (f"{worst['max_difference']} of 255", f"{least} dB" if least else "same", f"{first['ms']:.1f}")
+            if first
             else ("", "", "")
         )
         lines.append(f"| `{f['file']}` | {f['bytes'] / 1e6:.2f} MB | {' | '.join(row)} |")
     lines += [
         "",
-        f"Times: the last signature, on one thread of the CPU that wrote this (saved_model: on all). Every signature is in report{which}.json.",
+        f"Times: the first signature, on one thread of the CPU that wrote this (saved_model: on all). Every signature is in report{which}.json.",
         "",
     ]
     lines += [
@@ -77,7 +77,7 @@ def card(source: Source, licence: str | None, files: list[dict], samples: bool, 
 
 def _data(source: Source) -> list[str]:
     if source.environment is None:
-        return ["Not known: exported from a .keras file without its run."]
+        return ["Not known: exported without its run."]
     held = source.environment["dataset"]
     named = (
         "drawn portraits (no real person)" if held["source"] == "portraits" else f"`{held['source'].split('/')[-1]}`"
@@ -91,17 +91,22 @@ def _training(source: Source, which: str) -> list[str]:
         return ["Not known."]
     config, environment = source.config, source.environment
     stages = " -> ".join(map(str, dict.fromkeys(phase.resolution for phase in configs.schedule(config))))
-    parameters = source.network.count_params()
-    return [
+    parameters, seen = source.network.count_params(), f" {source.images_seen():,} images seen," if environment else ""
+    lines = [
         f"- recipe {config.recipe}, network {configs.network_in_words(config)}, {parameters:,} parameters, stages {stages} px",
-        f"- loss {config.loss}, {config.update} updates, {source.images_seen():,} images seen, seed {config.seed}",
-        f"- {environment['precision']} on {', '.join(environment['gpus']) or environment['cpu']}, "
-        f"TensorFlow {environment['packages']['tensorflow']}, Keras {environment['packages']['keras']}, commit {(environment['commit'] or 'unknown')[:12]}",
-        f"- the whole configuration: config{which}.json",
+        f"- loss {config.loss}, {config.update} updates,{seen} seed {config.seed}",
     ]
+    if environment is not None:
+        lines += [
+            f"- {environment['precision']} on {', '.join(environment['gpus']) or environment['cpu']}, "
+            f"TensorFlow {environment['packages']['tensorflow']}, Keras {environment['packages']['keras']}, commit {(environment['commit'] or 'unknown')[:12]}",
+        ]
+    return [*lines, f"- the whole configuration: run{which}.json"]
 
 
 def _metrics(source: Source) -> list[str]:
+    if source.environment is None:
+        return ["Not known."]
     if not (found := source.metrics()):
         return ["Nothing was measured while it trained."]
     lines = ["| metric | value | images seen |", "|---|---|---|"]
@@ -136,8 +141,7 @@ def _code(source: Source, kind: str, file: dict) -> list[str]:
             "z = synthesis.latents(range(16), network.latent_size)",
             f'pixels.grid("grid.png", synthesis.Sampler(network).images(z, {source.network.resolutions[-1]}))',
         ]
-    # Of generators the last signature; of others the first, as the second takes any size.
-    name = list(file["interface"])[-1 if source.task == "generate" else 0]
+    name = next(iter(file["interface"]))
     signature = file["interface"][name]
     named = ", ".join(f"{n}={f'tf.constant({n})' if kind == 'saved_model' else n}" for n in signature["inputs"])
     head, call = {
@@ -147,21 +151,25 @@ def _code(source: Source, kind: str, file: dict) -> list[str]:
         ),
         "saved_model": (
             "import tensorflow as tf",
-            f'tf.saved_model.load("{path}").signatures["{name}"]({named})["image"].numpy()',
+            f'tf.saved_model.load("{path}/1").signatures["{name}"]({named})["image"].numpy()',
         ),
         "onnx": (
             "import onnxruntime   # pip install onnxruntime",
-            f'onnxruntime.InferenceSession("{path}/{name}.onnx").run(["image"], dict({named}))[0]',
+            f'onnxruntime.InferenceSession("{path}").run(["{name}"], dict({named}))[0]',
         ),
     }[kind]
-    return [head, *_inputs(signature), f"image = {call}   # [1, height, width, channels]: {signature['image']}"]
+    return [
+        head,
+        *_inputs(signature, source.network.resolutions[-1]),
+        f"image = {call}   # [1, height, width, channels]: {signature['image']}",
+    ]
 
 
-def _inputs(signature: dict) -> list[str]:
-    """Code that makes the inputs of a signature of one size."""
+def _inputs(signature: dict, side: int) -> list[str]:
+    """Code that makes the inputs of a signature; of one that takes any size, with this side."""
     imports, lines = ["import numpy as np"], []
     for name, given in signature["inputs"].items():
-        shape, kind = tuple(given["shape"]), f"np.{given['type']}"
+        shape, kind = tuple(n or side for n in given["shape"]), f"np.{given['type']}"
         if name == "latents":
             lines.append(f"latents = np.random.default_rng(0).standard_normal({shape}, {kind})")
         elif name in ("truncation", "label"):

@@ -16,7 +16,7 @@ from preprocessing.command import Choice
 
 FORMATS = ("tflite", "keras", "savedmodel", "onnx", "web")
 QUANTIZE = ("none", "float16", "dynamic", "int8")
-REPORT, CARD = "report.json", "MODEL_CARD.md"
+CARD = "MODEL_CARD.md"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,10 @@ class Options:
 @click.option("--all", "everything", is_flag=True, help="every format, and .tflite in every quantisation")
 @click.option("--out", help="new or empty folder  [RUN/export]")
 @click.option(
-    "--quantize", type=Choice(QUANTIZE), help=f"weights of a .tflite: {', '.join(QUANTIZE)}  [none; dynamic for web]"
+    "--quantize",
+    type=Choice(QUANTIZE),
+    help="numbers of a .tflite: none; float16, half the size; dynamic, weights of 8 bits; int8, values between convolutions, too, which "
+    "is further from Keras: for generators with separable convolutions dynamic is the better  [none; dynamic for web]",
 )
 @click.option(
     "--output",
@@ -61,7 +64,7 @@ class Options:
     "Give one --to at a time, --quantize dynamic in place of int8, or a machine with more memory.",
 )
 def command(runs, formats, everything, out, quantize, kind, truncation, representative, licence, subject):
-    """Exports RUN, a finished run's folder or a generator.keras. A site (--to web) may hold several RUNs of different tasks."""
+    """Exports RUN, a finished run's folder, an exported one, or a generator.keras. A site (--to web) may hold several RUNs of different tasks."""
     if everything and (formats or quantize):
         raise UserError("--all and --to or --quantize: give one of them. --all is every format and every quantisation.")
     formats = FORMATS if everything else formats or ("tflite",)
@@ -156,7 +159,6 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
     """Everything into `out`. Returns the files of report.json."""
     from export import card, web
     from export import source as sources
-    from pggan_tf.training import run as runs
 
     def photos(source):
         if source.task == "generate":
@@ -174,7 +176,7 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
             which = "" if len(opened) == 1 else f"-{source.task}"
             own = [f for f in files if f["file"] == f"models/{source.task}.tflite"]
             _write_report(source, out / f"report{which}.json", options.licence, own)
-            _write_config(source, out / f"config{which}.json")
+            _write_config(source, out / f"run{which}.json")
             text = card.card(source, options.licence, own, samples=False, which=which)
             (out / f"MODEL_CARD{which}.md").write_text(text)
         return files
@@ -185,11 +187,11 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
         made = web.build(opened, out / "web", *_of_site(options, photos))
         files += [{**f, "file": f"web/{f['file']}"} for f in made]
     samples = _samples(source, out, options.truncation)
-    _write_report(source, out / REPORT, options.licence, files)
+    _write_report(source, out / sources.REPORT, options.licence, files)
     text = card.card(source, options.licence, files, samples)
     for name in (CARD, "README.md"):  # hubs show the latter
         (out / name).write_text(text)
-    _write_config(source, out / runs.CONFIG)
+    _write_config(source, out / sources.RUN)
     return files
 
 
@@ -206,6 +208,7 @@ def _without_folders(value):
 
 
 def _write_report(source, path: Path, licence: str | None, files: list[dict]) -> None:
+    licence = licence or source.licence
     whose = {"source": source.name, "task": source.task, "sha256": source.sha256, "licence": licence}
     path.write_text(json.dumps({**whose, "files": files}, indent=1) + "\n")
 
@@ -214,7 +217,7 @@ def _write_config(source, path: Path) -> None:
     from pggan_tf.training import run as runs
 
     if source.config is not None:
-        held = json.loads((source.folder / runs.CONFIG).read_text())
+        held = json.loads(source.config_file.read_text())
         runs.write_json(path, {name: _without_folders(value) for name, value in held.items()})
 
 
@@ -225,45 +228,69 @@ def _files(source, formats, out: Path, options: Options, photos) -> list[dict]:
 
     network, kind = source.network, options.kind
     offered = signatures.of(network, options.truncation)
-    interface = signatures.described(offered, kind)
-    files: list[dict] = []
 
-    def keep(name: str, size: int, run, how: str):
+    def compared(name: str, size: int, run, offered=offered, how: str = "none") -> dict:
         rows = parity.compare(offered, run, photos, kind)
         parity.require(rows, tflite.QUANTIZATIONS[how], name)
-        report = {"file": name, "bytes": size, "quantize": how, "interface": interface}
-        files.append({**report, "signatures": [asdict(r) for r in rows]})
+        report = {"file": name, "bytes": size, "quantize": how, "interface": signatures.described(offered, kind)}
+        return {**report, "signatures": [asdict(r) for r in rows]}
 
-    if "tflite" in formats:
-        plain = tflite.convert(network, offered, kind)
-        for how in tflite.QUANTIZATIONS if options.everything else [options.quantize or "none"]:
-            name = "generator.tflite" if how == "none" else f"generator-{how}.tflite"
-            model = tflite.quantize(plain, offered, how, photos)
-            about = tflite.about(source, options.licence, offered, kind, how)
-            model = tflite.with_metadata(model, f"{source.name}: {source.task}", about)
-            keep(name, len(model), tflite.Runner(model), how)
-            (out / name).write_bytes(model)
+    files = _tflite(source, offered, out, options, photos, compared) if "tflite" in formats else []
     if "keras" in formats:
-        shutil.copy(source.file, out / "generator.keras")
-        size = source.file.stat().st_size
-        row = {"file": "generator.keras", "bytes": size, "quantize": "none", "interface": {}, "signatures": []}
-        files.append(row)
+        file = _keras(source, out)
+        size = file.stat().st_size
+        files.append({"file": file.name, "bytes": size, "quantize": "none", "interface": {}, "signatures": []})
     if "savedmodel" in formats:
         folder = out / "saved_model"
-        tflite.saved_model(network, offered, folder, kind)
-        loaded = tf.saved_model.load(str(folder))
+        version = str(folder / "1")  # TensorFlow Serving serves the highest number in a folder
+        tflite.saved_model(network, offered, version, kind)
+        loaded = tf.saved_model.load(version)
 
         def run(name, inputs):
             return loaded.signatures[name](**{k: tf.constant(v) for k, v in inputs.items()})["image"].numpy()
 
-        keep("saved_model", sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()), run, "none")
+        size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+        files.append(compared("saved_model", size, run))
     if "onnx" in formats:
-        (out / "onnx").mkdir()
-        made = onnx.convert(offered, kind)
-        for name, content in made.items():
-            (out / "onnx" / f"{name}.onnx").write_bytes(content)
-        keep("onnx", sum(map(len, made.values())), onnx.Runner(made), "none")
+        outputs = onnx.offered(offered)
+        model = onnx.convert(outputs, kind)
+        (out / "generator.onnx").write_bytes(model)
+        files.append(compared("generator.onnx", len(model), onnx.Runner(model), outputs))
     return files
+
+
+def _tflite(source, offered, out: Path, options: Options, photos, compared) -> list[dict]:
+    from export import tflite
+
+    def quantized(how: str) -> tuple[bytes, dict]:
+        name = "generator.tflite" if how == "none" else f"generator-{how}.tflite"
+        about = tflite.about(source, options.licence, offered, options.kind, how)
+        model = tflite.quantize(plain, offered, how, photos)
+        model = tflite.with_metadata(model, f"{source.name}: {source.task}", about)
+        return model, compared(name, len(model), tflite.Runner(model), how=how)
+
+    plain, files = tflite.convert(source.network, offered, options.kind), {}
+    for how in tflite.QUANTIZATIONS if options.everything else [options.quantize or "none"]:
+        model, files[how] = quantized(how)
+        (out / files[how]["file"]).write_bytes(model)
+    if "int8" in files:  # which is seldom the better
+        with contextlib.suppress(UserError):  # a network that does not take the other
+            other = files.get("dynamic") or quantized("dynamic")[1]
+            files["int8"]["dynamic"] = {"bytes": other["bytes"], **other["signatures"][0]}
+    return list(files.values())
+
+
+def _keras(source, out: Path) -> Path:
+    """generator.keras, and what is in it as files, which Keras's hf:// loader and model hubs read."""
+    from pggan_tf import keras_files
+
+    file = out / keras_files.GENERATOR
+    if source.file.suffix == file.suffix:
+        shutil.copy(source.file, file)
+    else:  # a folder that Keras wrote
+        source.network.save(file)
+    keras_files.unpack(file, out)
+    return file
 
 
 def _samples(source, out: Path, truncation: float | None) -> bool:
@@ -303,3 +330,16 @@ def _show(files: list[dict]) -> None:
             )
     with contextlib.suppress(BrokenPipeError):
         Console(highlight=False, markup=False).print(table)
+        for f in files:
+            if "dynamic" in f:
+                click.echo(_beside_dynamic(f))
+
+
+def _beside_dynamic(file: dict) -> str:
+    """int8 and what --quantize dynamic gives in its place, by the first signature."""
+    each = {"int8": {"bytes": file["bytes"], **file["signatures"][0]}, "dynamic": file["dynamic"]}
+    said = [
+        f"{how} {f['bytes'] / 1e6:.2f} MB, {'same' if f['psnr'] is None else format(f['psnr'], '.1f')} dB, {f['ms']:.2f} ms"
+        for how, f in each.items()
+    ]
+    return f"{file['signatures'][0]['signature']} by --quantize {'; by '.join(said)}"

@@ -47,7 +47,7 @@ class Signature:
 
 
 def of(network, truncation: float | None = None, dynamic: bool = True, pixels: str = "uint8") -> list[Signature]:
-    """The signatures of a network. truncation: baked in; None makes it an input. dynamic: with those that take pictures of any
+    """The signatures of a network; the first is what a file gives to who names none. truncation: baked in; None makes it an input. dynamic: with those that take pictures of any
     size, which runtimes without resizing cannot hold. pixels: type that pictures come in as, 0..255."""
     if network.task == "generate":
         out = _generate(network, truncation)
@@ -57,7 +57,7 @@ def of(network, truncation: float | None = None, dynamic: bool = True, pixels: s
 
 
 def _generate(network, truncation):
-    """gen_R: one for every resolution, over the same weights."""
+    """gen_R: one for every resolution, the last first, over the same weights."""
     inputs = {"latents": Input((1, network.latent_size), "float32", "numbers from N(0, 1)")}
     if truncation is None:
         inputs["truncation"] = Input((1,), "float32", "0..1: below 1, less varied and more typical images")
@@ -79,7 +79,8 @@ def _generate(network, truncation):
 
         return generate
 
-    return [Signature(f"gen_{r}", function(r), inputs, f"{r}x{r} image", example) for r in network.resolutions]
+    stages = network.resolutions[::-1]
+    return [Signature(f"gen_{r}", function(r), inputs, f"{r}x{r} image", example) for r in stages]
 
 
 def _photos(

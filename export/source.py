@@ -1,25 +1,27 @@
-"""What is exported: a finished run, or a generator.keras that somebody passed on."""
+"""What is exported: a finished run, an exported folder, or a generator.keras that somebody passed on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from pggan_tf import config as configs
-from pggan_tf import shards
+from pggan_tf import keras_files, shards
 from pggan_tf.errors import UserError
 from pggan_tf.training import run as runs
 
+REPORT, RUN = "report.json", "run.json"  # of an exported folder: what its files are, and its run's configuration
 PHOTOS = 32  # that examples are made from: 16 to measure int8's ranges on, 16 others to compare
 
 
 @dataclass(frozen=True)
 class Source:
-    """file: its generator.keras, of which sha256 is the hash. config, environment: None where there is no run around it."""
+    """file: its generator.keras, or the weights of a folder that Keras wrote; sha256 is its hash. config, environment: None where
+    they are not known; of an exported folder there is no environment. licence: of the weights, where a report.json says it."""
 
     name: str
     network: object
@@ -28,6 +30,7 @@ class Source:
     config: configs.Config | None = None
     environment: dict | None = None
     until: int | None = None  # images seen when a best.keras was kept
+    licence: str | None = None
 
     @property
     def task(self) -> str:
@@ -36,6 +39,14 @@ class Source:
     @property
     def folder(self) -> Path:
         return self.file.parent
+
+    @property
+    def config_file(self) -> Path | None:
+        """The run's configuration: run.json of an exported folder, config.json of a run's and of one exported by an older version."""
+        if (self.folder / RUN).is_file():
+            return self.folder / RUN
+        old = self.folder / runs.CONFIG
+        return old if old.is_file() and not keras_files.is_model(self.folder) else None
 
     def about(self) -> str:
         """What it learned from, in a few words."""
@@ -114,21 +125,36 @@ def drawn(size: int) -> np.ndarray:
 
 
 def open(path: str | Path) -> Source:
-    """A finished run's folder, or a .keras file."""
+    """A finished run's folder, an exported one, or a .keras file."""
     from pggan_tf import synthesis
 
     path = Path(path)
-    if (path / runs.CONFIG).is_file() and not (path / runs.GENERATOR).is_file():
+    if keras_files.is_run(path) and not (path / runs.GENERATOR).is_file():
         raise UserError(
             f"{path}: has no {runs.GENERATOR}, so the run has not ended. Go on with: pggan train --resume {path}"
         )
     network = synthesis.load(path)
-    file = path / runs.GENERATOR if path.is_dir() else path
+    file = keras_files.find(path)
+    file = file / keras_files.WEIGHTS if file.is_dir() else file
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    run, best = file.parent, file.parent / runs.BEST
-    if (run / runs.CONFIG).is_file() and file.name == runs.GENERATOR:
-        return Source(run.resolve().name, network, file, digest, *runs.read(run))
-    if (run / runs.CONFIG).is_file() and file.name == runs.BEST_GENERATOR and best.is_file():
+    folder, best = file.parent, file.parent / runs.BEST
+    if keras_files.is_run(folder) and file.name == runs.GENERATOR:
+        return Source(folder.resolve().name, network, file, digest, *runs.read(folder))
+    if keras_files.is_run(folder) and file.name == runs.BEST_GENERATOR and best.is_file():
         until = json.loads(best.read_text())["images"]
-        return Source(f"{run.resolve().name}-best", network, file, digest, *runs.read(run), until)
-    return Source(file.stem, network, file, digest)
+        return Source(f"{folder.resolve().name}-best", network, file, digest, *runs.read(folder), until)
+    if keras_files.is_exported(folder) and file.name in (runs.GENERATOR, keras_files.WEIGHTS):
+        return _exported(network, file, digest)
+    return Source(folder.resolve().name if path.is_dir() else file.stem, network, file, digest)
+
+
+def _exported(network, file: Path, digest: str) -> Source:
+    """What an exported folder tells of its run."""
+    try:
+        report = json.loads((file.parent / REPORT).read_text())
+    except (OSError, ValueError):
+        report = {}
+    said = {k: str(v).split("\n")[0] for k, v in report.items() if v} if isinstance(report, dict) else {}
+    name = said.get("source", file.parent.resolve().name)
+    source = Source(name, network, file, digest, licence=said.get("licence"))
+    return replace(source, config=configs.complete(configs.load(source.config_file))) if source.config_file else source

@@ -29,7 +29,7 @@ _LAYERS = ("CONV_2D", "CONV_2D_TRANSPOSE", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED
 
 
 def saved_model(network, signatures: Sequence[Signature], folder: str | Path, kind: str) -> None:
-    """A SavedModel with the signatures. Not tf.saved_model.save of a module: the converter can read weights of zero from it."""
+    """A SavedModel with the signatures, the first of which is its default. Not tf.saved_model.save of a module: the converter can read weights of zero from it."""
     import keras
 
     archive = keras.export.ExportArchive()
@@ -61,7 +61,26 @@ def convert(network, signatures: Sequence[Signature], kind: str = "uint8") -> by
         saved_model(network, signatures, folder, kind)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[s.name for s in signatures])
         with quiet():
-            return converter.convert()
+            return _ordered(converter.convert(), signatures)
+
+
+def _ordered(model: bytes, signatures: Sequence[Signature]) -> bytes:
+    """The file with its functions, and their inputs, in the order of the signatures: who names none gets the first. The converter
+    sorts them by name."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    parsed = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+    given = {d.signatureKey.decode(): d for d in parsed.signatureDefs}
+    functions = {name: parsed.subgraphs[d.subgraphIndex] for name, d in given.items()}
+    parsed.signatureDefs = [given[s.name] for s in signatures]
+    # Functions that no signature names are called by number: they stay where they are.
+    for place, definition in zip(sorted(d.subgraphIndex for d in given.values()), parsed.signatureDefs):
+        definition.subgraphIndex = place
+    for s, definition in zip(signatures, parsed.signatureDefs):
+        tensors = {t.name.decode(): t.tensorIndex for t in definition.inputs}
+        function = parsed.subgraphs[definition.subgraphIndex] = functions[s.name]
+        function.inputs = np.array([tensors[name] for name in s.inputs], np.int32)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
 
 
 def quantize(model: bytes, signatures: Sequence[Signature], how: str, photos: Sequence[np.ndarray] = ()) -> bytes:
@@ -82,9 +101,10 @@ def quantize(model: bytes, signatures: Sequence[Signature], how: str, photos: Se
                 explicit_dequantize=True,
             )
             made.update_quantization_recipe(".*", layer, config, "float_casting")
-        elif how == "dynamic":
-            if layer != "DEPTHWISE_CONV_2D":  # few weights, and runtimes compute them several times slower so
-                made.add_dynamic_config(".*", layer, num_bits=8)
+        elif layer == "DEPTHWISE_CONV_2D":  # few weights, of which much depends, and runtimes compute them no faster so
+            continue
+        elif how == "dynamic" or layer == "FULLY_CONNECTED":  # the first layer of generators: few multiplications
+            made.add_dynamic_config(".*", layer, num_bits=8)
         else:
             made.add_static_config(".*", layer, activation_num_bits=8, weight_num_bits=8)
     with quiet():
@@ -134,7 +154,7 @@ def examples(
 
 def about(source, licence: str | None, offered: Sequence[Signature], kind: str, how: str) -> dict:
     """What a file says of itself, for `with_metadata`. source: export.source.Source. how: its quantisation."""
-    whose = {"name": source.name, "task": source.task, "sha256": source.sha256, "licence": licence}
+    whose = {"name": source.name, "task": source.task, "sha256": source.sha256, "licence": licence or source.licence}
     return {**whose, "signatures": described(offered, kind), "quantize": how}
 
 

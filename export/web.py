@@ -135,8 +135,8 @@ def _model(source: Source, out: Path, how: str, truncation: float | None, photos
         "bytes": len(model),
         "sha256": hashlib.sha256(model).hexdigest(),
         "about": source.about(),
-        "signatures": {s.name: {"inputs": {n: i.shape for n, i in s.inputs.items()}} for s in offered},
-        "probe": _probe(offered[-1], run),
+        "signatures": {s.name: {"inputs": {n: i.shape for n, i in s.inputs.items()}} for s in offered[::-1]},
+        "probe": _probe(offered[0], run),
         "classes": list(network.classes) if task == "generate" else [],
     }
     for name in ("latent_size", "scale", "context"):

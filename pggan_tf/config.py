@@ -366,6 +366,10 @@ def load(path: str | Path) -> Config:
         raise UserError(f"{path}: not JSON ({error}). Expected the config.json of a run.") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a JSON object with a config's fields.")
+    if "class_name" in values:
+        raise UserError(
+            f"{path}: describes a network to Keras. Expected a run's folder, or the run.json of an exported one."
+        )
     try:
         return from_dict(values)
     except UserError as error:

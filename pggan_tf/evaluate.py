@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
+from pggan_tf import keras_files, pixels
 from pggan_tf import metrics as tables
-from pggan_tf import pixels
 from pggan_tf.errors import UserError, memory_for
 
 _LOOKED_AT = 64  # pictures of a folder that its size is taken from
@@ -25,9 +25,10 @@ class _Metrics(click.ParamType):
 
 
 def _is_run(location: str) -> bool:
-    from pggan_tf.training.run import CONFIG
-
-    return location.endswith(".keras") or (Path(location) / CONFIG).is_file()
+    folder = Path(location)
+    if location.endswith(".keras") or (folder / keras_files.GENERATOR).is_file():
+        return True
+    return keras_files.is_run(folder) or keras_files.is_model(folder) or keras_files.is_exported(folder)
 
 
 def _shapes(location: str, count: int) -> list[tuple[int, int, int]]:

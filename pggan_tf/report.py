@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import checkpoint, growth, metrics, recipes
+from pggan_tf import checkpoint, growth, keras_files, metrics, recipes
 from pggan_tf import config as configs
 from pggan_tf.errors import UserError
 from pggan_tf.files import whole
@@ -137,8 +137,7 @@ def _parameters(folder: Path) -> dict[str, int]:
 
 def read(folder: str | Path) -> Run:
     folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no config.json, so not a run's folder.")
+    keras_files.check_run(folder)
     config = configs.complete(configs.load(folder / "config.json"))
     try:
         environment = json.loads((folder / "environment.json").read_text())

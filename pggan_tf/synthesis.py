@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import config as configs
-from pggan_tf import pixels
+from pggan_tf import keras_files, pixels
 from pggan_tf.errors import UserError, nearest
 
 
@@ -306,23 +306,16 @@ def _from_checkpoint(run: Path, report):
 
 
 def load(path: str | Path, report=print):
-    """A run's folder or a `.keras` file -> its generator. A run that has not ended gives what its newest checkpoint holds."""
-    import keras
-
+    """A run's folder, an exported one or a `.keras` file -> its generator. A run that has not ended gives what its newest
+    checkpoint holds."""
     from pggan_tf import networks
 
     for module in networks.modules():  # registers the classes that the file may name
         importlib.import_module(f"pggan_tf.networks.{module}")
     path = Path(path)
-    file = path / "generator.keras" if path.is_dir() else path
-    if path.is_dir() and not file.is_file() and (path / "config.json").is_file():
+    if keras_files.is_run(path) and not (path / keras_files.GENERATOR).is_file():
         return _from_checkpoint(path, report)
-    if not file.is_file():
-        raise UserError(f"{path}: no generator.keras. Expected a run's folder or a .keras file.")
-    try:
-        return keras.saving.load_model(file, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises many kinds for a file that is not what it says
-        raise UserError(f"{file}: not a generator that can be loaded ({str(error).splitlines()[0][:150]}).") from None
+    return keras_files.load(keras_files.find(path))
 
 
 def load_from_latents(path: str | Path, report=print):

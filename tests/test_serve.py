@@ -217,7 +217,7 @@ def test_other_kinds_of_photos_than_it_names_are_refused(networks, monkeypatch):
     image = portraits.portrait(1, 16)
     for kind in ("JPEG", "PNG", "WEBP", "BMP", "GIF"):
         picture(asked.post("/upscale", content=file_of(image, kind)))
-    for kind in ("TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA", "PDF"):
+    for kind in ("TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA", "PDF", "PCX", "SGI", "DDS"):
         refused(asked.post("/upscale", content=file_of(image, kind)), 415, "JPEG, PNG, WEBP, BMP, GIF as the body")
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
     refused(asked.post("/upscale", content=heic), 415, "not a photo")
@@ -229,13 +229,25 @@ def test_other_kinds_of_photos_than_it_names_are_refused(networks, monkeypatch):
     assert formats == [(("JPEG", "PNG", "WEBP", "BMP", "GIF"),)]
 
 
-def test_limits_are_to_the_pixel_and_to_the_byte(networks):
-    """What is just within them is answered, what is one beyond is not."""
-    data = file_of(portraits.portrait(1, 16))
-    at = client(networks["upscale"], upload_bytes=len(data), pixels=16 * 16 * 4)
-    picture(at.post("/upscale", content=data))
-    refused(client(networks["upscale"], upload_bytes=len(data) - 1).post("/upscale", content=data), 413, "bytes")
-    refused(client(networks["upscale"], pixels=16 * 16 * 4 - 1).post("/upscale", content=data), 413, "16x16 pixels")
+def test_limits_are_what_is_let_in(networks):
+    good = file_of(portraits.portrait(1, 32))
+    exactly = {"upload_bytes": len(good), "pixels": 64 * 64}
+    picture(client(networks["upscale"], **exactly).post("/upscale", content=good))
+    for name, words in (("upload_bytes", f"more than {len(good) - 1:,} bytes"), ("pixels", "more than 4,095")):
+        asked = client(networks["upscale"], **{**exactly, name: exactly[name] - 1})
+        refused(asked.post("/upscale", content=good), 413, words)
+        if name == "upload_bytes":
+            refused(asked.post("/upscale", content=iter([good])), 413, words)
+
+
+def test_the_command_s_limits_reach_the_server(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(api, "serve", lambda path, host, port, limits, say: asked.append(limits))
+    assert pggan("serve", tmp_path)[0] == 0
+    many = ("--max-mb", "2", "--max-megapixels", "0.5", "--waiting", "3", "--timeout", "7")
+    assert pggan("serve", tmp_path, *many)[0] == 0
+    assert asked == [api.Limits(16 << 20, 16_000_000, 16, 30.0), api.Limits(2 << 20, 500_000, 3, 7.0)]
+    assert asked[0] == api.Limits()
 
 
 def test_what_there_is_no_memory_for_is_refused(networks, monkeypatch):

@@ -13,7 +13,7 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from pggan_tf import __version__, checkpoint, files, growth, networks, objectives
+from pggan_tf import __version__, checkpoint, files, growth, keras_files, networks, objectives
 from pggan_tf import config as configs
 from pggan_tf.errors import UserError
 
@@ -241,8 +241,7 @@ def check_weights(config: configs.Config, source: Path) -> None:
 def read(folder: str | Path) -> tuple[configs.Config, dict]:
     """(config, environment) of a run's folder."""
     folder = Path(folder)
-    if not (folder / CONFIG).is_file():
-        raise UserError(f"{folder}: no {CONFIG}, so not a run's folder.")
+    keras_files.check_run(folder)
     try:
         return configs.load(folder / CONFIG), json.loads((folder / ENVIRONMENT).read_text())
     except (OSError, json.JSONDecodeError) as error:
