@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from pggan_tf import records
 from pggan_tf.errors import UserError
 from preprocessing.command import Choice
 
@@ -194,11 +195,8 @@ def _of_site(options: Options, photos) -> tuple:
 
 
 def _without_folders(value):
-    """Of an absolute path its last part: whose disk it was, and where on it, is not for others."""
-    if not isinstance(value, str):
-        return value
-    kind, colon, path = value.rpartition(":")  # such as pairs:/photos
-    return f"{kind}{colon}{Path(path).name}" if path.startswith(("/", "~")) and "://" not in value else value
+    """Of a path or an address its last part: whose disk it was, and where on it, is not for others."""
+    return records.without_places(value)
 
 
 def _write_report(source, path: Path, licence: str | None, files: list[dict]) -> None:

@@ -95,6 +95,9 @@ def _again(error) -> None:
         return
     import threading
 
-    timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+    if os.name == "nt":  # where os.kill would end the process
+        timer = threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,))
+    else:  # to the process, for a signal to this thread would not wake the first
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
     timer.daemon = True
     timer.start()
