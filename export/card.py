@@ -55,7 +55,16 @@ def card(source: Source, licence: str | None, files: list[dict], samples: bool, 
         "",
     ]
     lines += ["![samples](samples.png)", ""] if samples else []
-    lines += ["## Data", "", *_data(source), "", "## Training", "", *(line[:2] + plain(line[2:]) for line in _training(source, which)), ""]
+    lines += [
+        "## Data",
+        "",
+        *_data(source),
+        "",
+        "## Training",
+        "",
+        *(line[:2] + plain(line[2:]) for line in _training(source, which)),
+        "",
+    ]
     lines += ["## Measured", "", *_metrics(source), "", "## Intended use and limits", "", USE[task]]
     lines += [
         "It shows what its data showed, with the data's gaps and its biases: who is rare there is drawn badly here. A picture may",
@@ -96,7 +105,9 @@ def _data(source: Source) -> list[str]:
         return ["Not known: exported from a .keras file without its run."]
     held = source.environment["dataset"]
     named = (
-        "drawn portraits (no real person)" if held["source"] == "portraits" else plain(records.last_name(held["source"]))
+        "drawn portraits (no real person)"
+        if held["source"] == "portraits"
+        else plain(records.last_name(held["source"]))
     )
     text = f"{held['images']:,} images: {named}; checksum `{held['checksum'][:16]}`."
     return [text + (f" Classes: {', '.join(map(plain, held['classes'][:20]))}." if held["classes"] else "")]

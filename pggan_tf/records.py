@@ -67,7 +67,8 @@ def history(path: Path) -> History:
         except (ValueError, RecursionError):
             unread += i < len(lines) - 1
             continue
-        placed = isinstance(line, dict) and (number(line.get("images")) or -1) >= 0 and number(line.get("seconds")) is not None
+        images, seconds = (number(line.get(k)) if isinstance(line, dict) else None for k in ("images", "seconds"))
+        placed = images is not None and images >= 0 and seconds is not None
         if placed and (found := _measurement(line)):
             measured.append(found)
         elif placed and "loss_d" in line:
@@ -98,7 +99,9 @@ def environment(path: Path) -> dict:
 
 # An absolute path, a path that begins in a home folder or climbs out of this one, or an address, where one begins: at the start of a
 # text, or behind what names it, as in --data=/photos and pairs:/photos.
-_PLACE = re.compile(r"(?:(?<=[=:,;'\"\s(\[])|^)(?:[a-z][a-z0-9+.-]*://|[A-Za-z]:[\\/]|~[\w.-]*[\\/]|\.\.[\\/]|[\\/]{1,2})(?=[^\s\\/])[^,;'\"\n]*")
+_PLACE = re.compile(
+    r"(?:(?<=[=:,;'\"\s(\[])|^)(?:[a-z][a-z0-9+.-]*:/{2,3}|[A-Za-z]:[\\/]|~[\w.-]*[\\/]|\.\.[\\/]|[\\/]{1,2})(?=[^\s\\/])[^,;'\"\n]*"
+)
 
 
 def last_name(place: str) -> str:

@@ -302,7 +302,12 @@ def _can_be_shown(path: Path) -> bool:
 
     try:
         return bool(embedded(path))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow says of a file that is cut or none
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ):  # what Pillow says of a file that is cut or none
         return False
 
 
@@ -639,7 +644,9 @@ def comparison(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 def _measured_on(line: dict) -> str:
     images, resolution = line["measured"], line["resolution"]
-    return f"{'unknown many' if images is None else f'{images:,}'} at {'unknown' if resolution is None else resolution} px"
+    return (
+        f"{'unknown many' if images is None else f'{images:,}'} at {'unknown' if resolution is None else resolution} px"
+    )
 
 
 def best(runs: Sequence[Run]) -> set[tuple[str, int]]:
@@ -653,7 +660,9 @@ def best(runs: Sequence[Run]) -> set[tuple[str, int]]:
             found = [m for m in run.measured if name in m["metrics"]]
             if known and known.better and found:
                 last, checksum = found[-1], run.environment["dataset"]["checksum"]
-                alike.setdefault((last["resolution"], last["measured"], checksum), []).append((last["metrics"][name], i))
+                alike.setdefault((last["resolution"], last["measured"], checksum), []).append(
+                    (last["metrics"][name], i)
+                )
         for key, values in alike.items():
             if len(values) > 1 and None not in key:
                 first = (max if known.better == "higher" else min)(value for value, _ in values)
@@ -681,7 +690,9 @@ def unlike(runs: Sequence[Run]) -> list[str]:
     for run in measured:
         for caveat in run.caveats:
             said.setdefault(caveat, []).append(run.name)
-    out += [f"stats.jsonl of {run.name}: {run.unread:,} lines say nothing and are left out" for run in runs if run.unread]
+    out += [
+        f"stats.jsonl of {run.name}: {run.unread:,} lines say nothing and are left out" for run in runs if run.unread
+    ]
     return out + [
         f"{name}{'' if len(names) == len(runs) else ' of ' + ', '.join(names)}: {caveat}"
         for (name, caveat), names in said.items()

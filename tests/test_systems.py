@@ -1,7 +1,6 @@
 """Other systems, terminals and moments: what there is without POSIX, without UTF-8, and when Ctrl-C comes at once."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
