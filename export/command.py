@@ -173,7 +173,7 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
             _write_report(source, out / f"report{which}.json", options.licence, own)
             _write_config(source, out / f"config{which}.json")
             text = card.card(source, options.licence, own, samples=False, which=which)
-            (out / f"MODEL_CARD{which}.md").write_text(text)
+            (out / f"MODEL_CARD{which}.md").write_text(text, encoding="utf-8", errors="replace")
         return files
     (source,) = opened
     files = _files(source, formats, out, options, photos(source))
@@ -185,7 +185,7 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
     _write_report(source, out / REPORT, options.licence, files)
     text = card.card(source, options.licence, files, samples)
     for name in (CARD, "README.md"):  # hubs show the latter
-        (out / name).write_text(text)
+        (out / name).write_text(text, encoding="utf-8", errors="replace")
     _write_config(source, out / runs.CONFIG)
     return files
 

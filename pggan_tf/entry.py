@@ -6,6 +6,7 @@ Imports next to nothing by itself, so that Ctrl-C and a terminal without UTF-8 a
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import signal
 import sys
@@ -29,7 +30,10 @@ def plain(text: str) -> str:
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
-    return "".join(map(plain, error.object[error.start : error.end])), error.end
+    text = error.object[error.start : error.end]
+    with contextlib.suppress(UnicodeError):  # bytes of a file's name, which a locale without UTF-8 could not read
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8")
+    return "".join(map(plain, text)), error.end
 
 
 def _as_ascii(name: str) -> codecs.CodecInfo | None:
@@ -44,12 +48,12 @@ def _as_ascii(name: str) -> codecs.CodecInfo | None:
 
 
 def speak_plainly() -> None:
-    """Standard output and standard error write every character in some form, whatever their encoding is."""
+    """Makes standard output and standard error write every character in some form, whatever their encoding is."""
     codecs.register_error("plain", _spelled)
     codecs.register(_as_ascii)
     for stream in (sys.stdout, sys.stderr):
         encoding = (getattr(stream, "encoding", None) or "").lower()
-        if encoding.startswith("utf") or not hasattr(stream, "reconfigure"):
+        if not hasattr(stream, "reconfigure") or (encoding.startswith("utf") and stream.errors != "strict"):
             continue
         stream.reconfigure(
             errors="plain", **({"encoding": "plain-ascii"} if codecs.lookup(encoding).name == "ascii" else {})

@@ -564,7 +564,7 @@ def _render(template: str, **values) -> str:
 
 def _write(path: Path, text: str) -> None:
     with whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="replace")  # names of files may not be UTF-8
 
 
 @dataclass(frozen=True)

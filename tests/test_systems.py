@@ -7,8 +7,10 @@ import time
 
 import pytest
 
-from pggan_tf import entry
-from tests.conftest import ROOT, start
+from pggan_tf import entry, files
+from pggan_tf.errors import UserError
+from tests.conftest import ROOT, pggan, start
+from tests.test_front_door import refused
 
 # What Windows lacks of what Python has on Linux.
 HIDDEN = """
@@ -136,6 +138,7 @@ def test_terminals_without_utf_8(encoding, tmp_path):
         "    import rich.console, rich.table\n"
         "    table = rich.table.Table('a\u2026', 'b'); table.add_row('Caf\u00e9 \u00d7 3', '\u65e5 \u2192 \u2265 4')\n"
         "    rich.console.Console().print(table)\n"
+        "    click.echo(b'caf\\xc3\\xa9'.decode('ascii', 'surrogateescape'))\n"
         "    print('print \u2026'); click.echo('echo \u2026 \u00e9'); click.echo('err \u2026 \u00e9', err=True)\n"
         "import types; held = sys.modules['held'] = types.ModuleType('held')\n"
         "held.command = click.command()(command)\n"
@@ -146,6 +149,7 @@ def test_terminals_without_utf_8(encoding, tmp_path):
     )
     out, err = process.stdout.decode(encoding), process.stderr.decode(encoding)
     assert process.returncode == 0, err
+    assert "cafe" in out
     if encoding == "utf-8":
         assert "Café × 3" in out and "日 → ≥ 4" in out and "━" in out and err == "err … é\n"
         return
@@ -156,3 +160,51 @@ def test_terminals_without_utf_8(encoding, tmp_path):
 
 def test_plain_characters():
     assert entry.plain("Ålesund … 3 × 4 ± 1, ½ “a” – ﬁ 日") == 'Alesund ... 3 x 4 +- 1, 1/2 "a" - fi ?'
+
+
+def test_a_user_without_a_home_is_asked_for_a_folder(monkeypatch):
+    """As in a container under a number that no user has."""
+    from pggan_tf import shards
+
+    for name in ("PGGAN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    refused(pggan("train", "--target-res", "8", "--portraits", "10"), "no home folder for prepared data. Give --cache")
+    assert shards.cache_folder("x").name == "x"
+
+
+def test_a_lock_is_given_back_and_needs_no_locks(tmp_path, monkeypatch):
+    """One holds it at a time; a process that was killed holds none; a file system without locks is no obstacle."""
+    import errno
+
+    import filelock
+
+    said = []
+
+    def busy():
+        said.append("busy")
+        raise UserError("busy")
+
+    code = "import os, sys; from pggan_tf import files; from pathlib import Path\n"
+    code += "with files.locked(Path(sys.argv[1]), None): print('held', flush=True); sys.stdin.read()"
+    holder = start("-c", code, tmp_path / "lock", stdin=subprocess.PIPE)
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(UserError), files.locked(tmp_path / "lock", busy):
+        pass
+    holder.kill()
+    holder.communicate()
+    for _ in range(2):
+        with files.locked(tmp_path / "lock", busy):
+            pass
+    assert said == ["busy"]
+
+    def without(lock, **_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", without)
+    with files.locked(tmp_path / "lock", busy):
+        said.append("held")
+    assert said == ["busy", "held"]
+    monkeypatch.setattr(filelock.FileLock, "acquire", lambda *_, **__: (tmp_path / "none" / "lock").open("w"))
+    with pytest.raises(FileNotFoundError), files.locked(tmp_path / "lock", busy):
+        pass
