@@ -2,7 +2,7 @@
 
 import sys
 
-from pggan_tf.cli import main
+from pggan_tf import entry
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]]))
+    sys.exit(entry.run(["train", *sys.argv[1:]]))

@@ -7,13 +7,20 @@ DIR: photos that no RUN has seen, anything `pggan prepare` reads; squares of the
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="benchmarks.colorization:main"))
+
 import sys
 
 import click
 import numpy as np
 
 from benchmarks import measure
-from pggan_tf import cli, colour, pixels, terminal
+from pggan_tf import colour, pixels, terminal
 from pggan_tf.convert import conversion
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import colorfulness
@@ -97,7 +104,3 @@ def main(source: str, runs: tuple[str, ...], count: int) -> None:
     print(f"{'':{wide}}  PSNR of ab, dB  colourfulness")
     for name, (near, colourful) in found.items():
         print(f"{name:{wide}}  {near:14.2f}  {colourful:13.1f}")
-
-
-if __name__ == "__main__":
-    sys.exit(cli.main(command=main))

@@ -5,6 +5,13 @@ python -m benchmarks.faces DIR
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="benchmarks.faces:main"))
+
 import os
 import sys
 import tempfile
@@ -14,7 +21,6 @@ import click
 import numpy as np
 
 from benchmarks import measure
-from pggan_tf import cli
 
 
 def plain_loop(folder: str, limit: int) -> dict:
@@ -99,7 +105,3 @@ def main(folder: str, limit: int, size: int, min_face: float) -> None:
     print(
         f"boxes differ by {np.mean(off):.2%} of the face on average, {np.quantile(off, 0.99):.2%} at most for 99 %, {max(off):.2%} at most"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(cli.main(command=main))

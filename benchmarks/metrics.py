@@ -6,8 +6,14 @@ python -m benchmarks.metrics --metrics fid,kid --count 50000 --resolution 64
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="benchmarks.metrics:main"))
+
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -17,7 +23,6 @@ import click
 import numpy as np
 
 from benchmarks import measure
-from pggan_tf import cli
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -39,6 +44,8 @@ def images(count: int, resolution: int, seed: int):
 @click.option("--count", default=16_384, show_default=True)
 @click.option("--resolution", default=128, show_default=True)
 def main(names, count, resolution):
+    import resource
+
     from pggan_tf import metrics
     from pggan_tf.metrics import features, sets
 
@@ -57,7 +64,3 @@ def main(names, count, resolution):
     print(
         f"{count:,} images of {resolution} px twice: {taken:.1f} s, of which {collected:.1f} s are reading them; peak memory {peak:,.0f} MB"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(cli.main(command=main))

@@ -6,6 +6,13 @@ python -m benchmarks.mobile --browser             # and in a headless Chromium, 
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="benchmarks.mobile:main"))
+
 import json
 import shutil
 import statistics
@@ -18,7 +25,6 @@ from pathlib import Path
 import click
 
 from benchmarks import measure
-from pggan_tf import cli
 
 THREADS = (1, 2)
 CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
@@ -156,7 +162,3 @@ def main(resolutions, browser, rounds, json_file):
     )
     if json_file:
         Path(json_file).write_text(json.dumps(rows, indent=1))
-
-
-if __name__ == "__main__":
-    sys.exit(cli.main(command=main))

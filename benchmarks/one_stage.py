@@ -7,6 +7,13 @@ python -m benchmarks.one_stage --minutes 0                    # time for an iter
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="benchmarks.one_stage:main"))
+
 import functools
 import statistics
 import sys
@@ -15,7 +22,6 @@ import time
 import click
 
 from benchmarks import measure
-from pggan_tf import cli
 
 # Networks and losses, one for each way that one-stage takes (updates.WAYS), and the colorizer.
 FORMS = {
@@ -295,7 +301,3 @@ def _way(how: str) -> str:
     from pggan_tf.training import updates
 
     return next(name for name, text in updates.WAYS.items() if text in how)
-
-
-if __name__ == "__main__":
-    sys.exit(cli.main(command=main))

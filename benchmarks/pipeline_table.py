@@ -6,6 +6,13 @@ python -m benchmarks.pipeline_table DIR --minutes 60
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="benchmarks.pipeline_table:main"))
+
 import subprocess
 import sys
 import time
@@ -14,7 +21,6 @@ from pathlib import Path
 import click
 
 from benchmarks import measure
-from pggan_tf import cli
 from pggan_tf.errors import UserError
 from pggan_tf.shards import cache_folder
 
@@ -119,7 +125,3 @@ def main(data: str, minutes: float, images: int, features: str | None, inception
         )
     for caveat in caveats:
         console.print(f"note: {caveat}")
-
-
-if __name__ == "__main__":
-    sys.exit(cli.main(command=main))

@@ -8,6 +8,13 @@ A benchmark that was stopped goes on where it stood, and what has ended is not t
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="benchmarks.quality:main"))
+
 import json
 import subprocess
 import sys
@@ -16,7 +23,6 @@ from pathlib import Path
 import click
 
 from benchmarks import measure
-from pggan_tf import cli
 from pggan_tf.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -123,7 +129,3 @@ def main(sources: tuple[str, ...], resolution: int, minutes: float, out: str) ->
         f"{resolution} px, {minutes:g} minutes of the clock for each; the curves are in {Path(out) / 'quality.png'} and .json"
     )
     console.print(table)
-
-
-if __name__ == "__main__":
-    sys.exit(cli.main(command=main))

@@ -11,6 +11,13 @@ gradients of a network once all of them are there.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="benchmarks.scaling:main"))
+
 import os
 import subprocess
 import sys
@@ -20,7 +27,6 @@ import time
 import click
 
 from benchmarks import measure
-from pggan_tf import cli
 from pggan_tf.errors import UserError
 from pggan_tf.training import cluster as clusters
 
@@ -214,7 +220,3 @@ def main(
         if over
         else f"communication never takes longer than computing up to 2^20 devices; the bytes alone take at most {1000 * asymptote:.2f} ms"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(cli.main(command=main))

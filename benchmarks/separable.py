@@ -5,13 +5,19 @@ python -m benchmarks.separable                     # 16, 32, 64, 128 px in float
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="benchmarks.separable:main"))
+
 import statistics
 import sys
 
 import click
 
 from benchmarks import measure
-from pggan_tf import cli
 from pggan_tf.training import precision as precisions
 
 
@@ -58,7 +64,3 @@ def main(batch: int, resolutions: str, rounds: int) -> None:
         "are fused in the standard networks, which saves 5/9 of theirs."
     )
     console.print(table)
-
-
-if __name__ == "__main__":
-    sys.exit(cli.main(command=main))

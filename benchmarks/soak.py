@@ -8,6 +8,13 @@ from a seed. At the end both are the same to the last bit; memory and open files
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="benchmarks.soak:main"))
+
 import contextlib
 import dataclasses
 import errno
@@ -30,7 +37,6 @@ from pathlib import Path
 import click
 
 from benchmarks import measure
-from pggan_tf import cli
 
 ROOT = Path(__file__).parents[1]
 QUIET_SHARE = 0.8  # of the time, that the undisturbed run is planned for: starting anew takes the rest
@@ -373,7 +379,3 @@ def main(minutes: float, seed: int, libfaketime: str | None) -> None:
     if result["no_disk"]:
         click.echo(f"not tried: a disk that fills ({result['no_disk']})")
     sys.exit(bool(wrong))
-
-
-if __name__ == "__main__":
-    sys.exit(cli.main(command=main))

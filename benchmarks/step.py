@@ -8,6 +8,13 @@ python -m benchmarks.step --training       # whole training against the bare ste
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="benchmarks.step:main"))
+
 import importlib.util
 import json
 import os
@@ -21,7 +28,6 @@ from pathlib import Path
 import click
 
 from benchmarks import measure
-from pggan_tf import cli
 from pggan_tf.training import precision
 from pggan_tf.training import run as runs
 
@@ -228,7 +234,3 @@ def main(resolution: int, batch: int, rounds: int, every: bool, out: str | None,
     for name in PEERS:
         if name in found:
             console.print(f"ours / {name}: {best / found[name]['rate']:.2f}")
-
-
-if __name__ == "__main__":
-    sys.exit(cli.main(command=main))

@@ -8,6 +8,13 @@ DIR holds photos, or pairs named ..._HR.png and ..._LR.png.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="benchmarks.super_resolution:main"))
+
 import sys
 from pathlib import Path
 
@@ -15,7 +22,7 @@ import click
 import numpy as np
 
 from benchmarks import measure
-from pggan_tf import cli, colour, listing, photos, pixels, terminal
+from pggan_tf import colour, listing, photos, pixels, terminal
 from pggan_tf.convert import conversion, upscale
 from pggan_tf.errors import UserError
 
@@ -103,7 +110,3 @@ def main(folder: str, runs: tuple[str, ...], scale: int) -> None:
         change = upscale.upscaler(network)
         rows[run] = figures(lambda low, change=change: change(photos.Photo(low)).pixels, images, scale)
     table(rows)
-
-
-if __name__ == "__main__":
-    sys.exit(cli.main(command=main))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 from export.source import Source
-from pggan_tf import __version__
+from pggan_tf import __version__, records
 from pggan_tf import config as configs
 
 KINDS = {
@@ -22,24 +25,46 @@ USE = {
 }
 
 
+def plain(text) -> str:
+    """A text from outside, such as the name of a class, as one line of Markdown that means nothing but its characters: no link, no HTML, no
+    cell of a table, no front matter."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return re.sub(r"([\\`*_\[\]|#~$!])", r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _as_yaml(text: str) -> str:
+    """A value of the front matter: quoted, unless it is a plain word."""
+    other = text.lower() in ("y", "n", "yes", "no", "on", "off", "true", "false", "null")  # than a text, to YAML
+    return text if re.fullmatch(r"[A-Za-z][\w.+-]*", text) and not other else json.dumps(text, ensure_ascii=False)
+
+
 def card(source: Source, licence: str | None, files: list[dict], samples: bool, which: str = "") -> str:
     """Markdown, headed by the fields that model hubs read. files: of report.json. samples: whether samples.png lies beside it.
     which: what is added to the names of the report and the configuration beside it."""
     network, task, licence = source.network, source.task, licence or source.licence
     pipeline, does = KINDS[task]
-    head = ["---", f"license: {licence or 'other'}", "library_name: keras", f"pipeline_tag: {pipeline}"]
+    head = ["---", f"license: {_as_yaml(licence or 'other')}", "library_name: keras", f"pipeline_tag: {pipeline}"]
     head += ["tags:", "- gan", "- tflite", "- pggan-tf", "---"]
     sizes = ", ".join(map(str, network.resolutions))
     lines = [
         *head,
         "",
-        f"# {source.name}",
+        f"# {plain(source.name)}",
         "",
         f"A network that {does}, at {sizes} pixels. Made by pggan-tf {__version__}.",
         "",
     ]
     lines += ["![samples](samples.png)", ""] if samples else []
-    lines += ["## Data", "", *_data(source), "", "## Training", "", *_training(source, which), ""]
+    lines += [
+        "## Data",
+        "",
+        *_data(source),
+        "",
+        "## Training",
+        "",
+        *(line[:2] + plain(line[2:]) for line in _training(source, which)),
+        "",
+    ]
     lines += ["## Measured", "", *_metrics(source), "", "## Intended use and limits", "", USE[task]]
     lines += [
         "It shows what its data showed, with the data's gaps and its biases: who is rare there is drawn badly here. A picture may",
@@ -69,7 +94,7 @@ def card(source: Source, licence: str | None, files: list[dict], samples: bool, 
         "",
     ]
     lines += [
-        f"Licence of the weights: {licence or 'not stated by who exported them'}. sha256 of generator.keras: `{source.sha256}`.",
+        f"Licence of the weights: {plain(licence or 'not stated by who exported them')}. sha256 of generator.keras: `{source.sha256}`.",
         "",
     ]
     return "\n".join(lines)
@@ -80,10 +105,12 @@ def _data(source: Source) -> list[str]:
         return ["Not known: exported without its run."]
     held = source.environment["dataset"]
     named = (
-        "drawn portraits (no real person)" if held["source"] == "portraits" else f"`{held['source'].split('/')[-1]}`"
+        "drawn portraits (no real person)"
+        if held["source"] == "portraits"
+        else plain(records.source_name(held["source"]))
     )
     text = f"{held['images']:,} images: {named}; checksum `{held['checksum'][:16]}`."
-    return [text + (f" Classes: {', '.join(held['classes'][:20])}." if held["classes"] else "")]
+    return [text + (f" Classes: {', '.join(map(plain, held['classes'][:20]))}." if held["classes"] else "")]
 
 
 def _training(source: Source, which: str) -> list[str]:
@@ -110,7 +137,7 @@ def _metrics(source: Source) -> list[str]:
     if not (found := source.metrics()):
         return ["Nothing was measured while it trained."]
     lines = ["| metric | value | images seen |", "|---|---|---|"]
-    lines += [f"| {name} | {value:.4g} | {images:,} |" for name, (value, images) in sorted(found.items())]
+    lines += [f"| {plain(name)} | {value:.4g} | {images:,} |" for name, (value, images) in sorted(found.items())]
     return [
         *lines,
         "",
@@ -165,6 +192,11 @@ def _code(source: Source, kind: str, file: dict) -> list[str]:
     ]
 
 
+def _comment(text: str) -> str:
+    """A text in a block of code, which it cannot end."""
+    return " ".join(text.replace("`", "'").split())
+
+
 def _inputs(signature: dict, side: int) -> list[str]:
     """Code that makes the inputs of a signature; of one that takes any size, with this side."""
     imports, lines = ["import numpy as np"], []
@@ -174,7 +206,7 @@ def _inputs(signature: dict, side: int) -> list[str]:
             lines.append(f"latents = np.random.default_rng(0).standard_normal({shape}, {kind})")
         elif name in ("truncation", "label"):
             lines.append(
-                f"{name} = np.{'ones' if name == 'truncation' else 'zeros'}({shape}, {kind})   # {given['about']}"
+                f"{name} = np.{'ones' if name == 'truncation' else 'zeros'}({shape}, {kind})   # {_comment(given['about'])}"
             )
         else:
             imports.append("from PIL import Image")

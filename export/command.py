@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from pggan_tf import records
 from pggan_tf.errors import UserError, memory_for
 from preprocessing.command import Choice
 
@@ -178,7 +179,7 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
             _write_report(source, out / f"report{which}.json", options.licence, own)
             _write_config(source, out / f"run{which}.json")
             text = card.card(source, options.licence, own, samples=False, which=which)
-            (out / f"MODEL_CARD{which}.md").write_text(text)
+            (out / f"MODEL_CARD{which}.md").write_text(text, encoding="utf-8", errors="replace")
         return files
     (source,) = opened
     files = _files(source, formats, out, options, photos(source))
@@ -190,7 +191,7 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
     _write_report(source, out / sources.REPORT, options.licence, files)
     text = card.card(source, options.licence, files, samples)
     for name in (CARD, "README.md"):  # hubs show the latter
-        (out / name).write_text(text)
+        (out / name).write_text(text, encoding="utf-8", errors="replace")
     _write_config(source, out / sources.RUN)
     return files
 
@@ -200,11 +201,8 @@ def _of_site(options: Options, photos) -> tuple:
 
 
 def _without_folders(value):
-    """Of an absolute path its last part: whose disk it was, and where on it, is not for others."""
-    if not isinstance(value, str):
-        return value
-    kind, colon, path = value.rpartition(":")  # such as pairs:/photos
-    return f"{kind}{colon}{Path(path).name}" if path.startswith(("/", "~")) and "://" not in value else value
+    """Of a path or an address its last part: whose disk it was, and where on it, is not for others."""
+    return records.without_places(value)
 
 
 def _write_report(source, path: Path, licence: str | None, files: list[dict]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import config as configs
-from pggan_tf import keras_files, shards
+from pggan_tf import keras_files, records, shards
 from pggan_tf.errors import UserError
 from pggan_tf.training import run as runs
 
@@ -53,7 +53,7 @@ class Source:
         if self.environment is None:
             return "data that is not known here"
         held = self.environment["dataset"]
-        what = "drawn portraits" if held["source"] == "portraits" else f"'{held['source'].rstrip('/').split('/')[-1]}'"
+        what = "drawn portraits" if held["source"] == "portraits" else f"'{records.last_name(held['source'])}'"
         return f"{held['images']:,} images of {what}" if held["source"] != "portraits" else f"{held['images']:,} {what}"
 
     def metrics(self) -> dict[str, tuple[float, int]]:

@@ -5,6 +5,13 @@ python -m export.tflite RUN                       # the same as pggan export RUN
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="export.command:command"))
+
 import contextlib
 import io
 import json
@@ -205,12 +212,3 @@ class Runner:
             with terminal.silent():  # a first call makes the delegate, which says so
                 self._signatures[name](**inputs)
         return self._signatures[name](**inputs)["image"]
-
-
-if __name__ == "__main__":
-    import sys
-
-    from export.command import command
-    from pggan_tf.cli import main
-
-    sys.exit(main(sys.argv[1:], command))

@@ -36,6 +36,10 @@ _TITLES = {
 }
 
 
+# Below its icon on a phone's home screen, where there is place for a word or two.
+_SHORT = {"generate": "{0}s", "colorize": "Colour", "recolor": "Colour", "upscale": "Enlarge", "translate": "Translate"}
+
+
 def runtime() -> Path:
     """The folder of @litertjs, brought by npm as package-lock.json says, once."""
     key = hashlib.sha256(b"".join((SOURCES / p).read_bytes() for p in PACKAGES)).hexdigest()[:16]
@@ -83,16 +87,18 @@ def build(
             shutil.copy(path, out)
     _copy_runtime(packages, out / "lib")
     (out / "models").mkdir()
+    noun = subject[0].upper() + subject[1:]
     models, files = [], []
     for source in sources:
         entry, report = _model(source, out, how, truncation, photos(source), licence)
-        models.append({**entry, "subject": subject})
+        models.append({**entry, "subject": subject, "title": _TITLES[source.task].format(noun)})
         files.append(report)
     page = out / "index.html"
-    noun = subject[0].upper() + subject[1:]
     title = " · ".join(dict.fromkeys(_TITLES[s.task].format(noun) for s in sources))
-    page.write_text(page.read_text().replace("@TITLE@", title))
-    _icons(next((s for s in sources if s.task == "generate"), None), f"{noun}s", out)
+    text = page.read_text(encoding="utf-8").replace("@TITLE@", title)
+    page.write_text(text, encoding="utf-8")
+    short = " · ".join(dict.fromkeys(_SHORT[s.task].format(noun) for s in sources))
+    _icons(next((s for s in sources if s.task == "generate"), None), title, short, out)
     sizes = {name: (out / "lib" / "wasm" / f"{name}.wasm").stat().st_size for name in RUNTIMES}
     (out / SITE).write_text(json.dumps({"models": models, "runtime": sizes}, indent=1))
     _seal(out)
@@ -101,7 +107,7 @@ def build(
 
 def _copy_runtime(packages: Path, lib: Path) -> None:
     (lib / "wasm").mkdir(parents=True)
-    code = (packages / "core" / "dist" / "index.js").read_text()
+    code = (packages / "core" / "dist" / "index.js").read_text(encoding="utf-8")
     bare = 'from "@litertjs/wasm-utils"'
     if bare not in code:
         raise UserError(
@@ -109,9 +115,9 @@ def _copy_runtime(packages: Path, lib: Path) -> None:
         )
     # Bare names would need an import map, which the page's security policy does not let in.
     code = code.replace(bare, 'from "./wasm-utils.js"')
-    (lib / "litert.js").write_text(code.rpartition("//# sourceMappingURL")[0] or code)
-    helper = (packages / "wasm-utils" / "dist" / "index.js").read_text()
-    (lib / "wasm-utils.js").write_text(helper.rpartition("//# sourceMappingURL")[0] or helper)
+    (lib / "litert.js").write_text(code.rpartition("//# sourceMappingURL")[0] or code, encoding="utf-8")
+    helper = (packages / "wasm-utils" / "dist" / "index.js").read_text(encoding="utf-8")
+    (lib / "wasm-utils.js").write_text(helper.rpartition("//# sourceMappingURL")[0] or helper, encoding="utf-8")
     for name in RUNTIMES:
         for suffix in (".js", ".wasm"):
             shutil.copy(packages / "core" / "wasm" / f"{name}{suffix}", lib / "wasm")
@@ -161,8 +167,8 @@ def _waves(shape: tuple[int, ...]) -> np.ndarray:
     return abs((x * y + 85 * c) % 511 - 255)
 
 
-def _icons(faces: Source | None, name: str, out: Path) -> None:
-    """A face of the generator's own; without one, a disc."""
+def _icons(faces: Source | None, name: str, short: str, out: Path) -> None:
+    """A face of the generator's own; without one, a disc. name, short: of the site, once it is installed."""
     from PIL import Image, ImageDraw
 
     if faces is None:
@@ -177,8 +183,8 @@ def _icons(faces: Source | None, name: str, out: Path) -> None:
     for size in (192, 512):
         image.resize((size, size), Image.Resampling.BICUBIC).save(out / f"icon-{size}.png")
     manifest = {
-        "name": "Made here, on your device",
-        "short_name": name if faces else "Photos",
+        "name": name,
+        "short_name": short,
         "start_url": "./",
         "scope": "./",
         "display": "standalone",
@@ -199,8 +205,8 @@ def _seal(out: Path) -> None:
     hashes = {p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
     version = hashlib.sha256(json.dumps(hashes).encode() + worker.read_bytes()).hexdigest()[:16]
     small = [name for name in hashes if not name.endswith((".wasm", ".tflite")) and "wasm/" not in name]
-    text = worker.read_text()
+    text = worker.read_text(encoding="utf-8")
     large = {name: digest for name, digest in hashes.items() if name not in small}
     for name, value in (("@VERSION@", version), (["@FILES@"], small), (["@LARGE@"], large)):
         text = text.replace(json.dumps(name), json.dumps(value))
-    worker.write_text(text)
+    worker.write_text(text, encoding="utf-8")

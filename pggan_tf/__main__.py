@@ -2,11 +2,11 @@
 
 import sys
 
-from pggan_tf.cli import main
+from pggan_tf import entry
 
 
 def run() -> None:
-    sys.exit(main())
+    sys.exit(entry.run())
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
                     np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
+    if os.name == "nt":  # which opens no folders
+        return
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)  # the rename too

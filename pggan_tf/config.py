@@ -359,7 +359,7 @@ def to_dict(config: Config) -> dict:
 
 def load(path: str | Path) -> Config:
     try:
-        values = json.loads(Path(path).read_text())
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}). Expected the config.json of a run.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -4,9 +4,10 @@ checkpoints are.)"""
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PARTIAL = ".partial-"  # how the names of unfinished files begin; a process that is killed leaves one
@@ -38,6 +39,32 @@ def whole(path: str | Path, alone: bool = False) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+# What systems say of a file system that knows no locks, as of some mounted ones.
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+@contextlib.contextmanager
+def locked(path: Path, busy: Callable[[], None]) -> Iterator[None]:
+    """Holds a lock on the file `path`, which is made. While another process has it, calls `busy`, then waits; `busy` may raise. A process that
+    ends, however it does, gives its locks back. Where the file system knows no locks, there is none."""
+    import filelock
+
+    lock = filelock.FileLock(path, thread_local=False, fallback_to_soft=False)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            busy()
+            lock.acquire(poll_interval=0.2)
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def tidy(folder: Path, *names: str) -> None:

@@ -95,7 +95,7 @@ def _with_what_is_there(recipe: Config, given: dict, cache: str | None, own_fold
     from pggan_tf.metrics import features
     from pggan_tf.shards import cache_folder
 
-    weights = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / networks.VGG19_FILE
+    weights = Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras"))) / "models" / networks.VGG19_FILE
     if _begun(own_folder):
         begun = run.read(own_folder)[0]
         inception, vgg = "fid" in (begun.metrics or ()), begun.content == "vgg19"

@@ -13,6 +13,7 @@ import json
 import math
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import checkpoint, growth, keras_files, metrics, recipes
+from pggan_tf import checkpoint, growth, keras_files, metrics, recipes, records
 from pggan_tf import config as configs
 from pggan_tf.errors import UserError
 from pggan_tf.files import whole
@@ -45,7 +46,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's folder says about it. ticks, measured: the lines of stats.jsonl, with losses and with metrics."""
+    """What a run's folder says about it. ticks, measured: the lines of stats.jsonl, with losses and with metrics, see `records`."""
 
     folder: Path
     config: configs.Config
@@ -55,6 +56,7 @@ class Run:
     measured: list[dict]
     grids: list[Grid]
     parameters: dict[str, int]  # of generator and discriminator, trained ones; empty without a checkpoint
+    unread: int = 0  # lines of stats.jsonl that say nothing
     parents: int = 0  # folders above its own that its name holds too
 
     @property
@@ -86,23 +88,32 @@ class Run:
     def caveats(self) -> list[tuple[str, str]]:
         """(metrics, what has to be said of them), of the last measurement."""
         said: dict[str, list] = {}
-        for name, caveats in (self.measured[-1].get("caveats", {}) if self.measured else {}).items():
+        for name, caveats in (self.measured[-1]["caveats"] if self.measured else {}).items():
             for caveat in caveats:
                 said.setdefault(caveat, []).append(name)
         out = [(", ".join(names), caveat) for caveat, names in said.items()]
-        details = self.measured[-1].get("details", {}) if self.measured else {}
+        details = self.measured[-1]["details"] if self.measured else {}
         return out + [(name, f"{value:.4g}") for name, value in details.items() if name.endswith(" of the data")]
 
+    @property
+    def data(self) -> str:
+        """What it was trained on, without the folders that it lies in."""
+        return records.source_name(self.environment["dataset"]["source"] or "") or "data that is not known"
 
-def _lines(path: Path) -> list[dict]:
-    """The objects in a file of JSON lines. The last may be half written: somebody is training."""
-    out = []
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        try:
-            out.append(json.loads(line))
-        except ValueError:
-            continue
-    return out
+    @property
+    def data_images(self) -> str:
+        images = self.environment["dataset"]["images"]
+        return "unknown many" if images is None else f"{images:,}"
+
+    @property
+    def skipped(self) -> str:
+        """Steps skipped so far, in words."""
+        last = self.ticks[-1] if self.ticks else {}
+        steps = last.get("skipped_total")
+        if steps is None:
+            return "-"
+        # Older runs did not count by network.
+        return skips(steps, *(last.get(f"skipped_{n}_total", steps) for n in ("generator", "discriminator")))
 
 
 def _grids(folder: Path, phases: Sequence[growth.Phase]) -> list[Grid]:
@@ -129,7 +140,7 @@ def _parameters(folder: Path) -> dict[str, int]:
                         with archive.open(name) as member:
                             np.lib.format.read_magic(member)
                             counts[player] += math.prod(np.lib.format.read_array_header_1_0(member)[0])
-        except (OSError, zipfile.BadZipFile, ValueError):
+        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError):
             return {}  # being pruned at this moment, or damaged: the run itself will say so
         return counts
     return {}
@@ -139,22 +150,11 @@ def read(folder: str | Path) -> Run:
     folder = Path(folder)
     keras_files.check_run(folder)
     config = configs.complete(configs.load(folder / "config.json"))
-    try:
-        environment = json.loads((folder / "environment.json").read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / 'environment.json'}: cannot be read ({error}).") from None
+    environment = records.environment(folder / "environment.json")
     phases = configs.schedule(config)
-    lines = _lines(folder / "stats.jsonl")
-    return Run(
-        folder,
-        config,
-        environment,
-        phases,
-        [x for x in lines if "loss_d" in x],
-        [x for x in lines if x.get("metrics")],
-        _grids(folder, phases),
-        _parameters(folder),
-    )
+    said = records.history(folder / "stats.jsonl")
+    grids, parameters = _grids(folder, phases), _parameters(folder)
+    return Run(folder, config, environment, phases, said.ticks, said.measured, grids, parameters, said.unread)
 
 
 # Words
@@ -177,21 +177,13 @@ def short(number: float) -> str:
     return f"{number:.4g}"
 
 
-def data_name(run: Run) -> str:
-    places = run.environment["dataset"]["source"].split(", ")  # of --data given several times
-    return ", ".join(Path(place).name or place for place in places)
-
-
 def summary(run: Run) -> str:
     """One sentence: what was trained on what and how long."""
-    dataset, last = run.environment["dataset"], run.phases[-1]
-    what = (
-        f"Recipe {run.config.recipe} on {data_name(run)} ({dataset['images']:,} images) to {run.config.target_res} px"
-    )
+    what = f"Recipe {run.config.recipe} on {run.data} ({run.data_images} images) to {run.config.target_res} px"
     shown = f"{run.images:,} images shown in {duration(run.seconds)} of training"
     if run.ended:
         return f"{what}: {shown}."
-    return f"{what}: {run.images / last.end:.0%} done, {shown}."
+    return f"{what}: {min(1, run.images / run.phases[-1].end):.0%} done, {shown}."
 
 
 def skips(skipped: float, skipped_generator: float, skipped_discriminator: float) -> str:
@@ -200,20 +192,13 @@ def skips(skipped: float, skipped_generator: float, skipped_discriminator: float
     return f"{skipped:,.0f}" + ("" if alike else f" (G {skipped_generator:,.0f}, D {skipped_discriminator:,.0f})")
 
 
-def _skips(run: Run) -> str:
-    if not run.ticks:
-        return "-"
-    last = run.ticks[-1]
-    total = last["skipped_total"]  # older runs did not count by network
-    return skips(total, *(last.get(f"skipped_{n}_total", total) for n in ("generator", "discriminator")))
-
-
 def _facts(run: Run) -> list[tuple[str, str]]:
+    speed = run.ticks[-1].get("images_per_second") if run.ticks else None
     facts = [
         ("images shown", short(run.images)),
         ("of training", duration(run.seconds)),
-        ("images/s at the end", short(run.ticks[-1]["images_per_second"]) if run.ticks else "-"),
-        ("steps skipped", _skips(run)),
+        ("images/s at the end", "-" if speed is None else short(speed)),
+        ("steps skipped", run.skipped),
     ]
     facts += [
         (f"parameters of {'G' if player == 'generator' else 'D'}", short(n)) for player, n in run.parameters.items()
@@ -238,16 +223,16 @@ def _plan(run: Run) -> list[dict]:
     return rows
 
 
-def changed(run: Run) -> dict[str, str]:
-    """The fields of the config that differ from the recipe's, as options would give them."""
+def changed(run: Run) -> dict[str, str] | None:
+    """The fields of the config that differ from the recipe's, as options would give them; None where the recipe is not known here."""
     try:
         recipe = dataclasses.replace(
             recipes.recipe(run.config.recipe), target_res=run.config.target_res, resolutions=run.config.resolutions
         )
         usual = configs.to_dict(configs.complete(recipe)) | {"target_res": None, "resolutions": None}
     except UserError:  # a recipe of another version, or one that cannot stand alone
-        usual = {}
-    own = configs.to_dict(run.config)
+        return None
+    own = records.without_places(configs.to_dict(run.config))
     return {
         configs.flag(k): _as_option(v)
         for k, v in own.items()
@@ -256,14 +241,16 @@ def changed(run: Run) -> dict[str, str]:
 
 
 def _environment(run: Run) -> list[tuple[str, str]]:
-    """environment.json for people: nested objects in lines of their own."""
+    """environment.json for people: nested objects in lines of their own, and no path of the machine. The config has a place of its own."""
+    held = records.without_places({name: value for name, value in run.environment.items() if name != "asked"})
+    held["dataset"].pop("folder")  # a name that a cache gave it
     rows = []
-    for name, value in run.environment.items():
-        if name == "packages":
+    for name, value in held.items():
+        if name == "packages" and isinstance(value, dict):
             value = ", ".join(f"{k} {v}" for k, v in value.items())
         for part, text in value.items() if isinstance(value, dict) else [("", value)]:
-            text = " ".join(map(str, text)) if name == "command" else _as_option(text)
-            if text not in ("", "None"):
+            text = " ".join(map(str, text)) if name == "command" and isinstance(text, list) else _as_option(text)
+            if text not in ("", "None", "[]"):
                 rows.append((f"{name} {part}".strip().replace("_", " "), text))
     return rows
 
@@ -319,6 +306,20 @@ def embedded(path: Path) -> str:
     return _embedded(path, path.stat().st_mtime_ns)
 
 
+def _can_be_shown(path: Path) -> bool:
+    from PIL import Image
+
+    try:
+        return bool(embedded(path))
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ):  # what Pillow says of a file that is cut or none
+        return False
+
+
 def embedded_array(image: np.ndarray) -> str:
     """uint8 [H, W, 1|3]."""
     from PIL import Image
@@ -340,9 +341,20 @@ def _some(grids: Sequence[Grid], most: int) -> list[Grid]:
 
 @dataclass(frozen=True)
 class Curve:
+    """stages: for each point what it was measured at; points that lie beside each other are joined where that is the same."""
+
     label: str
     x: Sequence[float]
     y: Sequence[float]
+    stages: Sequence = ()
+
+    def pieces(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(x, y) of the points that are joined; figures that are not finite are left out."""
+        x, y = np.asarray(self.x, float), np.asarray(self.y, float)
+        there = np.isfinite(x) & np.isfinite(y)
+        stages = [stage for stage, shown in zip(self.stages, there) if shown] or [None] * int(there.sum())
+        cuts = [i for i in range(1, len(stages)) if stages[i] != stages[i - 1]]
+        return [piece for piece in zip(np.split(x[there], cuts), np.split(y[there], cuts)) if len(piece[0])]
 
 
 @dataclass(frozen=True)
@@ -400,13 +412,11 @@ def plot(
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    drawn = {}  # number of the colour -> (label, x, y): a run has the same colour in every plot, whatever others lack
-    for i, c in enumerate(curves):
-        x, y = np.asarray(c.x, float), np.asarray(c.y, float)
-        if np.isfinite(y).any():
-            drawn[i] = (c.label, x[np.isfinite(y)], y[np.isfinite(y)])
+    # By the number of its colour: a run has the same colour in every plot, whatever others lack.
+    drawn = {i: pieces for i, c in enumerate(curves) if (pieces := c.pieces())}
     if not drawn:
         return None
+    broken = any(len(pieces) > 1 for pieces in drawn.values())
     settings = {
         "svg.fonttype": "none",
         "svg.hashsalt": f"{title} {x_label}",
@@ -422,13 +432,14 @@ def plot(
                 axes.axvspan(low, high, color=_BAND, linewidth=0)
             if name:
                 axes.axvline(low, color=_LINE, linewidth=0.8)
-        frame = _frame(np.concatenate([y for _, _, y in drawn.values()]))
-        for i, (_, x, y) in drawn.items():
-            few = len(x) < 60
-            axes.plot(*_thinned(x, y, _POINTS), color=_CURVES[i], linewidth=2 if few else 0.7, alpha=1 if few else 0.35,
-                      marker="o" if len(x) < 20 else None, markersize=4)  # fmt: skip
-            if not few:
-                axes.plot(*_thinned(x, _smooth(y), _POINTS), color=_CURVES[i], linewidth=2)
+        frame = _frame(np.concatenate([y for pieces in drawn.values() for _, y in pieces]))
+        for i, pieces in drawn.items():
+            for x, y in pieces:
+                few = len(x) < 60
+                axes.plot(*_thinned(x, y, _POINTS), color=_CURVES[i], linewidth=2 if few else 0.7, alpha=1 if few else 0.35,
+                          marker="o" if len(x) < 20 else None, markersize=4)  # fmt: skip
+                if not few:
+                    axes.plot(*_thinned(x, _smooth(y), _POINTS), color=_CURVES[i], linewidth=2)
         if frame:
             axes.set_ylim(*frame)
         axes.margins(x=0.02)
@@ -450,14 +461,13 @@ def plot(
                 written = low
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    ends = "; ".join(f"{label} from {y[0]:.3g} to {y[-1]:.3g}" for label, _, y in drawn.values())
-    return Plot(
-        title,
-        _inline(buffer.getvalue()),
-        {i: label for i, (label, _, _) in drawn.items()} if len(curves) > 1 else {},
-        f"{title}, over {x_label}: {ends}.",
-        "Spikes beyond the frame are cut." if frame else "",
+    ends = "; ".join(
+        f"{curves[i].label} from {pieces[0][1][0]:.3g} to {pieces[-1][1][-1]:.3g}" for i, pieces in drawn.items()
     )
+    notes = ["Spikes beyond the frame are cut."] if frame else []
+    notes += ["A line ends where the resolution changes: beyond, it is another measure."] if broken else []
+    labels = {i: curves[i].label for i in drawn} if len(curves) > 1 else {}
+    return Plot(title, _inline(buffer.getvalue()), labels, f"{title}, over {x_label}: {ends}.", " ".join(notes))
 
 
 def _inline(svg: str) -> str:
@@ -530,9 +540,10 @@ def _metric_plots(runs: Sequence[Run]) -> list[Plot]:
         for unit, label in ((None, IMAGES), (60, "minutes") if minutes else (3600, "hours")):
             curves = []
             for run in runs:
-                values = run.metrics.get(name, [])
-                x = [seconds / unit if unit else images for images, seconds, _ in values]
-                curves.append(Curve(run.name if len(runs) > 1 else name, x, [v for _, _, v in values]))
+                lines = [m for m in run.measured if name in m["metrics"]]
+                x = [m["seconds"] / unit if unit else m["images"] for m in lines]
+                y, stages = [m["metrics"][name] for m in lines], [m["resolution"] for m in lines]
+                curves.append(Curve(run.name if len(runs) > 1 else name, x, y, stages))
             bands = _bands(runs[0], unit) if len(runs) == 1 else ()
             plots.append(plot(_titled(name), curves, label, bands))
     return [p for p in plots if p]
@@ -562,7 +573,7 @@ def _render(template: str, **values) -> str:
 
 def _write(path: Path, text: str) -> None:
     with whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="replace")  # names of files may not be UTF-8
 
 
 @dataclass(frozen=True)
@@ -578,6 +589,7 @@ def write(folder: str | Path, out: str | Path | None = None, pictures: Sequence[
     """Writes the report of a run; returns its path. pictures: what a generator has to be loaded for, see explore.report."""
     run = read(folder)
     reals = run.folder / "reals.png"
+    grids, unshown = _shown(run, MOST_GRIDS)
     text = _render(
         "report.html",
         run=run,
@@ -586,17 +598,25 @@ def write(folder: str | Path, out: str | Path | None = None, pictures: Sequence[
         plan=_plan(run),
         plots=_training_plots(run),
         metric_plots=_metric_plots([run]),
-        grids=_some(run.grids, MOST_GRIDS),
-        reals=reals if reals.is_file() else None,
+        grids=grids,
+        unshown=unshown,
+        reals=reals if reals.is_file() and _can_be_shown(reals) else None,
         pictures=pictures,
         changed=changed(run),
-        config=json.dumps(configs.to_dict(run.config), indent=1),
+        config=json.dumps(records.without_places(configs.to_dict(run.config)), indent=1),
         environment=_environment(run),
         generates=run.config.task == "generate",
     )
     path = Path(out) if out else run.folder / NAME
     _write(path, text)
     return path
+
+
+def _shown(run: Run, most: int) -> tuple[list[Grid], int]:
+    """(at most so many grids of a run, how many of them cannot be shown)."""
+    some = _some(run.grids, most)
+    whole = [grid for grid in some if _can_be_shown(grid.path)]
+    return whole, len(some) - len(whole)
 
 
 def _spread(values: Sequence[float]) -> float | None:
@@ -610,7 +630,7 @@ def comparison(runs: Sequence[Run]) -> dict[str, list[str]]:
     number = lambda value: "-" if value is None else f"{value:.3g}"  # noqa: E731
     rows: dict[str, list[str]] = {
         "recipe": [r.config.recipe for r in runs],
-        "data": [f"{data_name(r)}, {r.environment['dataset']['images']:,}" for r in runs],
+        "data": [f"{r.data}, {r.data_images}" for r in runs],
         "network": [configs.network_in_words(r.config) for r in runs],
         "loss": [r.config.loss for r in runs],
         "update": [r.config.update for r in runs],
@@ -619,24 +639,50 @@ def comparison(runs: Sequence[Run]) -> dict[str, list[str]]:
         "parameters of D": [short(r.parameters["discriminator"]) if r.parameters else "-" for r in runs],
         "images shown": [f"{r.images:,}" + ("" if r.ended else " so far") for r in runs],
         "time": [duration(r.seconds) for r in runs],
-        "images/s": [short(r.images / r.seconds) if r.seconds else "-" for r in runs],
-        "steps skipped": [_skips(r) for r in runs],
+        "images/s": [short(r.images / r.seconds) if r.seconds > 0 else "-" for r in runs],
+        "steps skipped": [r.skipped for r in runs],
         "spread of D's loss": [number(_spread(_column(r, "loss_d")[1])) for r in runs],
         "spread of G's loss": [number(_spread(_column(r, "loss_g")[1])) for r in runs],
     }
     for name in dict.fromkeys(name for run in runs for name in run.metrics):
         rows[_titled(name)] = [_last(run, name) for run in runs]
     if any(run.measured for run in runs):
-        rows["measured on"] = [
-            f"{m[-1].get('measured', 0):,} at {m[-1]['resolution']} px" if (m := r.measured) else "-" for r in runs
-        ]
+        rows["measured on"] = [_measured_on(r.measured[-1]) if r.measured else "-" for r in runs]
     return rows
+
+
+def _measured_on(line: dict) -> str:
+    images, resolution = line["measured"], line["resolution"]
+    return (
+        f"{'unknown many' if images is None else f'{images:,}'} at {'unknown' if resolution is None else resolution} px"
+    )
+
+
+def best(runs: Sequence[Run]) -> set[tuple[str, int]]:
+    """(row of `comparison`, number of the run) of the best figures among runs that were measured alike: at the same resolution, on as many
+    images of the same data. All of known kind, else nothing says that they were alike."""
+    out = set()
+    for name in dict.fromkeys(name for run in runs for name in run.metrics):
+        known = metrics.METRICS.get(name.partition("[")[0])
+        alike: dict[tuple, list[tuple[float, int]]] = {}
+        for i, run in enumerate(runs):
+            found = [m for m in run.measured if name in m["metrics"]]
+            if known and known.better and found:
+                last, checksum = found[-1], run.environment["dataset"]["checksum"]
+                alike.setdefault((last["resolution"], last["measured"], checksum), []).append(
+                    (last["metrics"][name], i)
+                )
+        for key, values in alike.items():
+            if len(values) > 1 and None not in key:
+                first = (max if known.better == "higher" else min)(value for value, _ in values)
+                out |= {(_titled(name), i) for value, i in values if value == first}
+    return out
 
 
 def _last(run: Run, name: str) -> str:
     if name not in run.metrics:
         return "-"
-    spread = run.measured[-1].get("details", {}).get(f"{name} spread")
+    spread = run.measured[-1]["details"].get(f"{name} spread")
     return f"{run.metrics[name][-1][2]:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
 
 
@@ -646,13 +692,16 @@ def unlike(runs: Sequence[Run]) -> list[str]:
     kinds = {
         "at unlike sizes": {run.measured[-1]["resolution"] for run in measured},
         "on unlike data": {run.environment["dataset"]["checksum"] for run in measured},
-        "on unlike numbers of images": {run.measured[-1].get("measured") for run in measured},
+        "on unlike numbers of images": {run.measured[-1]["measured"] for run in measured},
     }
     out = [f"metrics were measured {what}: not to be compared" for what, found in kinds.items() if len(found) > 1]
     said: dict[tuple[str, str], list[str]] = {}
     for run in measured:
         for caveat in run.caveats:
             said.setdefault(caveat, []).append(run.name)
+    out += [
+        f"stats.jsonl of {run.name}: {run.unread:,} lines say nothing and are left out" for run in runs if run.unread
+    ]
     return out + [
         f"{name}{'' if len(names) == len(runs) else ' of ' + ', '.join(names)}: {caveat}"
         for (name, caveat), names in said.items()
@@ -674,10 +723,11 @@ def write_comparison(runs: Sequence[Run], out: str | Path, classes: Mapping[Path
         "compare.html",
         runs=runs,
         table=comparison(runs),
+        best=best(runs),
         notes=unlike(runs),
         plots=[p for p in plots if p],
         metric_plots=_metric_plots(runs),
-        grids={run.folder: _some(run.grids, MOST_GRIDS // len(runs)) for run in runs},
+        grids={run.folder: _shown(run, MOST_GRIDS // len(runs))[0] for run in runs},
         classes=classes,
     )
     path = Path(out)

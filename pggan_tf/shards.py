@@ -58,11 +58,12 @@ class Manifest:
 
 def cache_folder(given: str | None = None) -> Path:
     """--cache, else $PGGAN_CACHE, else the user's cache folder."""
-    return Path(
-        given
-        or os.environ.get("PGGAN_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pggan-tf"
-    )
+    if chosen := given or os.environ.get("PGGAN_CACHE"):
+        return Path(chosen)
+    usual = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
+    if usual.parts[0] == "~":
+        raise UserError("this user has no home folder for prepared data. Give --cache FOLDER, or set PGGAN_CACHE.")
+    return usual / "pggan-tf"
 
 
 def is_shards(location: str | Path) -> bool:

@@ -2,8 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+
+
+@contextlib.contextmanager
+def undivided():
+    """Of a Ctrl-C while the block runs comes one KeyboardInterrupt, whatever an import within makes of it: some libraries turn it into
+    errors of their own, others go on."""
+    received = False
+
+    def note(number, frame):
+        nonlocal received
+        received = True
+        raise KeyboardInterrupt
+
+    heard = threading.current_thread() is threading.main_thread() and callable(signal.getsignal(signal.SIGINT))
+    before = signal.signal(signal.SIGINT, note) if heard else None
+    try:
+        yield
+    except BaseException:
+        if not received:
+            raise
+    finally:
+        if heard:
+            signal.signal(signal.SIGINT, before)
+    if received:
+        raise KeyboardInterrupt
 
 
 class Signals:

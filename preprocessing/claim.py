@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import fcntl
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 
-from pggan_tf import shards
+from pggan_tf import files, shards
 from pggan_tf.errors import UserError
 from pggan_tf.files import PARTIAL_OF, whole
 from preprocessing import storage
@@ -134,17 +135,18 @@ def _as_begun(job: Job, out: Path, mine: dict, theirs: dict, say) -> Job:
     return dataclasses.replace(job, source=dataclasses.replace(job.source, parts=tuple(then)))
 
 
+@contextlib.contextmanager
 def locked(path: Path, out: Path, wait: bool, say):
-    """A file that no other process has locked, since it makes `out`; closing it gives it back."""
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    """Holds a lock on the file `path` while `out` is made: no other process makes it meanwhile."""
+
+    def busy():
         if not wait:
-            file.close()
-            raise UserError(
-                f"{out}: another process is at work there. Wait for it, or choose another folder."
-            ) from None
+            raise UserError(f"{out}: another process is at work there. Wait for it, or choose another folder.")
         say(f"waiting for another process that prepares {out}")
-        fcntl.flock(file, fcntl.LOCK_EX)
-    return file
+
+    with files.locked(path, busy):
+        yield
+    if os.name == "nt" and parts(out):  # a file that is locked cannot be removed there with its folder
+        with contextlib.suppress(OSError):
+            path.unlink()
+            path.parent.rmdir()

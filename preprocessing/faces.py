@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="preprocessing.faces:command"))
+
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -258,11 +265,3 @@ def command(
         download=download,
     )
     commands.carry_out(work, out, **around)
-
-
-if __name__ == "__main__":
-    import sys
-
-    from pggan_tf import cli
-
-    sys.exit(cli.main(command=command))

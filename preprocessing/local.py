@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,12 +22,11 @@ from preprocessing.sources import Item, Joined
 _WAITING_BYTES = 512 << 20
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """Ends this process when its parent is gone: a killed job leaves no orphans."""
 
     def watch():
-        while os.getppid() == parent:
-            time.sleep(0.5)
+        multiprocessing.parent_process().join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -37,10 +35,12 @@ def _end_with(parent: int) -> None:
 _job: Job | None = None  # of a worker process
 
 
-def _begin(job: Job, parent: int) -> None:
+def _begin(job: Job) -> None:
     global _job
     _job = job
-    _end_with(parent)
+    if not hasattr(signal, "pthread_sigmask"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
 
 
 def _do(items: list[Item]) -> list[Made]:
@@ -61,6 +61,9 @@ def _bytes(chunk: list[Item]) -> int:
 def _deaf_to_ctrl_c():
     """A process started meanwhile never hears Ctrl-C, not even while it imports: it reaches the whole group, and the parent,
     which hears it afterwards, decides."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows, see _begin
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -73,7 +76,7 @@ def run_local(job: Job, start: int, workers: int) -> Iterator[list[Made]]:
     if job.processes:
         # Spawned, not forked: TensorFlow's threads do not survive a fork. Workers are handed their images: they need
         # no source.
-        initial = (dataclasses.replace(job, source=Joined(())), os.getpid())
+        initial = (dataclasses.replace(job, source=Joined(())),)
         pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, initial)
         do = _do
     else:

@@ -7,6 +7,13 @@ that it cannot hold.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="preprocessing.resample_study:command"))
+
 import csv
 import time
 from collections.abc import Callable, Sequence
@@ -163,11 +170,3 @@ def command(source, size, images, out):
         writer.writerows(rows)
     picture(photos[0], size, folder / "filters.png")
     click.echo(out)
-
-
-if __name__ == "__main__":
-    import sys
-
-    from pggan_tf import cli
-
-    sys.exit(cli.main(command=command))

@@ -6,9 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from pggan_tf import report
+from pggan_tf import records, report
 from tests.conftest import TINY, pggan, run_folder, start, train
 from tests.test_front_door import refused
 
@@ -254,3 +256,217 @@ def test_a_spike_does_not_flatten_a_plot():
 
 def test_skipped_steps_by_network_where_they_differ():
     assert report.skips(3, 3, 3) == "3" and report.skips(1200, 1200, 0) == "1,200 (G 1,200, D 0)"
+
+
+def environment_of(run, **changes):
+    path = run / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_no_folder_of_the_machine_is_told(copy, run, tmp_path):
+    """Of data, weights and the command line the last name is shown; the config stands there once."""
+    home = "/home/jane doe/private"
+    config = json.loads((copy / "config.json").read_text())
+    config |= {
+        "data": f"pairs:{home}/cats and dogs",
+        "inception_weights": f"{home}/inception.pb",
+        "vgg_weights": "https://u:pw@host/vgg.npz?k=1",
+    }
+    (copy / "config.json").write_text(json.dumps(config))
+    dataset = {
+        "folder": f"{home}/.cache/x",
+        "source": f"{home}/cats and dogs",
+        "images": 120,
+        "checksum": "c",
+        "classes": [],
+    }
+    environment_of(
+        copy, dataset=dataset, asked=config, command=["train.py", f"--data={home}/cats and dogs", "--runs", home]
+    )
+    (copy / "generator.keras").unlink()
+    shutil.rmtree(copy / "checkpoints")
+    code, _, err = pggan("report", copy, "--out", tmp_path / "r.html")
+    assert code == 0, err
+    code, _, err = pggan("compare", copy, run, "--out", tmp_path / "c.html")
+    assert code == 0, err
+    for page in ("r.html", "c.html"):
+        text = (tmp_path / page).read_text()
+        assert not re.findall(rf"jane|u:pw|k=1|[\"'> ]/(?:home|root|tmp)|{re.escape(str(tmp_path))}", text)
+    text = (tmp_path / "r.html").read_text()
+    assert "on cats and dogs (120 images)" in text and "--data=cats and dogs --runs private" in text
+    assert "pairs:cats and dogs" in text and "vgg.npz" in text
+    assert text.count("lsgan_targets") == 1 and "<details><summary>The whole config.json" in text
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("/home/jane/photos", "photos"),
+        ("--data=/home/jane doe/photos", "--data=photos"),
+        ("pairs:/a/b", "pairs:b"),
+        ("s3://bucket/x/y.zip?sig=1", "y.zip"),
+        ("file:///home/x/y", "y"),
+        (r"C:\Users\Jane\photos", "photos"),
+        (r"\\server\share\photos", "photos"),
+        ("~/photos", "photos"),
+        ("../x/photos/", "photos"),
+        ("photos/cats", "photos/cats"),
+        ("4=0.004,8=0.3", "4=0.004,8=0.3"),
+        ("/", "/"),
+        ({"a": ["/x/y", 1, None]}, {"a": ["y", 1, None]}),
+    ],
+)
+def test_of_a_place_the_last_name_is_told(text, shown):
+    assert records.without_places(text) == shown
+
+
+def line(images, **figures):
+    return json.dumps({"images": images, "seconds": 1.5, "resolution": 8} | figures) + "\n"
+
+
+def test_what_cannot_be_read_is_left_out_and_counted(copy, page):
+    tick = {"loss_d": 1.0, "loss_g": 2.0}
+    (copy / "stats.jsonl").write_bytes(
+        (
+            line(80, **tick, images_per_second=None)
+            + "[1, 2]\n" + '"text"\n' + "{\n" + '{"loss_d": 1}\n' + line("many", **tick) + line(-4, **tick) + line(True, **tick)
+            + line(160, loss_d=float("nan"), loss_g=3.0, skipped_total="none")
+            + line(240, **tick, logit_real=float("inf"))
+            + line(240, metrics={"fid[random]": float("nan"), "kid[random]": "low", "swd": 7.5}, caveats=[], details=3)
+            + line(240, metrics=None)
+        ).encode()
+        + b"\xff\xfe\n" + b'{"images": 12'
+    )  # fmt: skip
+    for grid in sorted(copy.glob("fakes-*"))[:2]:
+        grid.write_bytes(grid.read_bytes()[:90])
+    (copy / "reals.png").write_bytes(b"no picture")
+    (copy / "generator.keras").unlink()
+    shutil.rmtree(copy / "checkpoints")
+    code, _, err = pggan("report", copy)
+    assert code == 0, err
+    page.goto((copy / report.NAME).as_uri())
+    text = page.inner_text("main")
+    assert "8 lines of stats.jsonl say nothing and are left out" in text
+    assert "2 of them cannot be read and are left out" in text and "images it was trained on" not in text
+    assert "swd, last" in text and "7.5" in text and "fid[random], last" not in text
+    assert page.get_by_role(
+        "img", name="Losses, over images shown: discriminator from 1 to 1; generator from 2 to 2."
+    ).is_visible()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", '"a"', b"\xff", "[" * 100_000])
+def test_an_environment_that_is_none_is_one_line(copy, run, text, tmp_path):
+    (copy / "environment.json").write_bytes(text.encode() if isinstance(text, str) else text)
+    refused(pggan("report", copy), "environment.json")
+    refused(pggan("compare", run, copy, "--out", tmp_path / "c.html"), "environment.json")
+
+
+def test_an_environment_of_another_version(copy, run, tmp_path):
+    """Whatever is missing or of another kind is not shown; the rest is."""
+    (copy / "generator.keras").unlink()
+    shutil.rmtree(copy / "checkpoints")
+    for held in (
+        {},
+        {"dataset": None},
+        {"dataset": {"source": 3, "images": "many", "classes": {"a": 1}}, "packages": [], "command": 7},
+    ):
+        (copy / "environment.json").write_text(json.dumps(held))
+        code, _, err = pggan("report", copy)
+        assert code == 0 and "on data that is not known (unknown many images)" in (copy / report.NAME).read_text(), err
+        code, out, err = pggan("compare", run, copy, "--out", tmp_path / "c.html")
+        assert code == 0 and "data that is not known" in out, err
+    environment_of(run_without_data := copy, dataset={})
+    (run_without_data / "generator.keras").write_text("there")
+    code, _, err = pggan("report", run_without_data)
+    assert code == 0 and "does not say where its data are" in err
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["fid", "swd", "x", "source", "images"]), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+KEYS = [
+    "images",
+    "seconds",
+    "resolution",
+    "loss_d",
+    "loss_g",
+    "penalty",
+    "images_per_second",
+    "skipped_total",
+    "metrics",
+    "details",
+    "caveats",
+    "measured",
+]
+
+
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lines=st.lists(st.dictionaries(st.sampled_from(KEYS), values) | values, max_size=6),
+    held=st.dictionaries(st.sampled_from(["dataset", "packages", "command", "asked", "gpus", "x"]), values),
+    cut=st.integers(0, 3),
+)
+def test_nothing_that_a_run_wrote_ends_in_a_traceback(bare, monkeypatch, lines, held, cut):
+    """Pages are written whatever stats.jsonl and environment.json hold. (Of plots only that they can be made: drawing takes long.)"""
+    monkeypatch.setattr(report, "_inline", lambda svg: "")
+    good = {"images": 8, "seconds": 1.0, "loss_d": 1.0}
+    text = "\n".join(json.dumps(good | x if isinstance(x, dict) and i % 2 else x) for i, x in enumerate(lines))
+    (bare / "stats.jsonl").write_text(text[: len(text) - cut])
+    (bare / "environment.json").write_text(json.dumps(held))
+    report.write(bare)
+    read = report.read(bare)
+    report.write_comparison([read, read], bare / "compare.html", {})
+    report.best([read, read])
+
+
+@pytest.fixture(scope="module")
+def bare(run, tmp_path_factory):
+    """A run without pictures and checkpoints."""
+    folder = tmp_path_factory.mktemp("bare")
+    shutil.copy(run / "config.json", folder)
+    return folder
+
+
+def metric_lines(run, *values, resolution=8, measured=120):
+    with (run / "stats.jsonl").open("a") as file:
+        for i, (r, value) in enumerate(values):
+            figures = {"metrics": {"fid[random]": value, "is[random]": value}, "measured": measured}
+            file.write(line(100 * (i + 1), **figures | {"resolution": r}))
+
+
+def test_a_line_of_distances_ends_where_the_resolution_changes():
+    assert [x.tolist() for x, _ in report.Curve("a", [1, 2, 3, 4], [1, np.nan, 3, 4], [8, 8, 8, 16]).pieces()] == [
+        [1, 3],
+        [4],
+    ]
+    assert [x.tolist() for x, _ in report.Curve("a", [1, 2, 3], [1, 2, np.inf]).pieces()] == [[1, 2]]
+    joined = report.plot("t", [report.Curve("a", [1, 2, 3, 4], [9, 8, 2, 1])], report.IMAGES)
+    broken = report.plot("t", [report.Curve("a", [1, 2, 3, 4], [9, 8, 2, 1], [8, 8, 16, 16])], report.IMAGES)
+    lines = [len(re.findall(r"stroke: var\(--curve-0\); stroke-width: 2", p.svg)) for p in (joined, broken)]
+    assert lines == [1, 2] and not joined.note and "where the resolution changes" in broken.note
+
+
+def test_the_best_of_runs_that_were_measured_alike_is_marked(run, tmp_path, page):
+    copies = [shutil.copytree(run, tmp_path / name) for name in ("a", "b", "c")]
+    metric_lines(copies[0], (8, 30.0))
+    metric_lines(copies[1], (4, 5.0), (8, 20.0))
+    metric_lines(copies[2], (4, 1.0))
+    out = tmp_path / "c.html"
+    code, text, err = pggan("compare", *copies, "--out", out)
+    assert code == 0, err
+    page.goto(out.as_uri())
+    table = [row.split("\t") for row in page.locator("table").first.inner_text().splitlines()]
+    assert ["fid[random], lower is better", "30", "20 (best)", "1"] in table
+    assert ["is[random], higher is better", "30 (best)", "20", "1"] in table
+    assert "20 (best)" in text and "among runs measured alike" in page.inner_text("main")
+    assert "where the resolution changes" in page.inner_text("main")
+
+
+def test_pictures_fill_a_wide_page(run, page):
+    page.goto((run / report.NAME).as_uri())
+    right = "e => e.getBoundingClientRect().right"
+    edge = page.locator("main").evaluate(right)
+    for section in (".three figure:last-child img", ".grown li.shown img", "img[alt^=Between]", "img[alt^=Nearest]"):
+        assert page.locator(section).first.evaluate(right) == pytest.approx(edge, abs=2), section

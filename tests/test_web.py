@@ -707,18 +707,18 @@ def test_a_new_site_is_seen_although_the_old_one_may_be_kept(browser, site, tmp_
         page = context.new_page()
         opened(page, url, seed=3)
         kept(page, "generate.tflite")
-        index.write_text(index.read_text().replace("<h1>Made here", "<h1>Made anew"))
+        index.write_text(index.read_text().replace("<p>No picture", "<p>Made anew: no picture"))
         version = re.search(r'VERSION = "(\w+)"', worker.read_text())[1]
         worker.write_text(worker.read_text().replace(version, "anew"))
         page.evaluate("async () => (await navigator.serviceWorker.ready).update()")
         until(page, "async () => (await caches.keys()).length === 1 && (await caches.keys())[0].endsWith(' anew')")
         opened(page, url + "?", seed=3)
-        assert "Made anew" in page.inner_text("h1")
+        assert "Made anew" in page.inner_text("footer")
         # The large files are the same, and were taken over.
         context.set_offline(True)
         page.goto("about:blank")
         opened(page, url, seed=4)
-        assert "Made anew" in page.inner_text("h1")
+        assert "Made anew" in page.inner_text("footer")
 
 
 def test_sites_on_one_host_keep_out_of_each_other_s_way(browser, site, tmp_path):
@@ -1067,3 +1067,25 @@ def test_the_site_s_server_stays_in_its_folder(address, site):
     assert answer.headers["Content-Type"] == "application/wasm" and body[:4] == b"\0asm"
     assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
     connection.close()
+
+
+def test_what_a_page_does_is_its_heading_and_its_name_on_a_home_screen(page, address, site, networks, tmp_path):
+    page.goto(address)
+    tab_of(page, address)
+    assert page.inner_text("h1") == "Larger photos"
+    page.get_by_role("tab", name="Faces").click()
+    assert page.inner_text("h1") == "Faces that do not exist"
+    manifest = json.loads((site / "manifest.webmanifest").read_text(encoding="utf-8"))
+    assert manifest["name"] == page.title() and manifest["short_name"].startswith("Faces · Colour")
+    one = built({"upscale": networks["upscale"]}, tmp_path)
+    manifest = json.loads((one / "manifest.webmanifest").read_text(encoding="utf-8"))
+    assert (manifest["name"], manifest["short_name"]) == ("Larger photos", "Enlarge")
+
+
+def test_fingers_are_not_told_to_drop_a_photo(browser, page, address):
+    tab_of(page, address)
+    assert page.get_by_text("or drop one here").is_visible()
+    with contextlib.closing(browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)) as context:
+        phone = context.new_page()
+        panel = tab_of(phone, address)
+        assert panel.get_by_text("Open a photo").is_visible() and not panel.get_by_text("or drop one here").is_visible()

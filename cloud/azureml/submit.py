@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="cloud.azureml.submit:command"))
+
 import logging
 import math
 import os
@@ -275,11 +282,3 @@ def command(file, dry_run):
         click.echo(f"{file}: a {kind} job that Azure ML and pggan-tf take")
         return
     click.echo(submit(job))
-
-
-if __name__ == "__main__":
-    import sys
-
-    from pggan_tf import cli
-
-    sys.exit(cli.main(command=command))

@@ -30,6 +30,7 @@ function show(error) {
 
 async function choose(site, task) {
   chosen = task;
+  $("title").textContent = models.find((entry) => entry.task === task).title;
   for (const tab of tablist.children) {
     tab.setAttribute("aria-selected", tab.dataset.task === task);
     tab.tabIndex = tab.dataset.task === task ? 0 : -1;

@@ -23,7 +23,8 @@ def class_grids(runs) -> dict:
         if run.config.conditional and (run.ended or run.parameters):
             try:
                 generator = synthesis.load_from_latents(run.folder)
-            except UserError as error:  # of another version, or damaged: the rest is still worth reading
+            except (UserError, LookupError, TypeError, ValueError) as error:
+                # Of another version, or damaged: the rest is still worth reading.
                 click.echo(f"without a grid of classes: {error}", err=True)
                 continue
             z = synthesis.latents(range(_COLUMNS), generator.latent_size)
@@ -62,8 +63,9 @@ def command(runs, out):
     table.add_column("", no_wrap=True)
     for run in read:
         table.add_column(run.name, overflow="fold")
+    best = report.best(read)
     for name, values in report.comparison(read).items():
-        table.add_row(name, *values)
+        table.add_row(name, *(f"{v} (best)" if (name, i) in best else v for i, v in enumerate(values)))
     Console(highlight=False, markup=False).print(table)  # fid[random] is no markup
     for note in report.unlike(read):
         click.echo(f"note: {note}")

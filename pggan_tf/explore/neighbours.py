@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from pggan_tf import pixels, synthesis
+from pggan_tf.errors import UserError
 
 COMPARED = 32  # pixels: images are compared at the largest stage up to this
 _BLOCK = 2048  # training images of COMPARED pixels at a time
@@ -20,7 +21,10 @@ def training_data(run, folder: str | None = None):
     """The shards that a run (report.Run) was trained on; UserError where they are gone."""
     from pggan_tf.shards import Shards
 
-    return Shards(folder or run.environment["dataset"]["folder"], verify=False)
+    folder = folder or run.environment["dataset"]["folder"]
+    if folder is None:
+        raise UserError(f"{run.folder / 'environment.json'}: does not say where its data are. Give --data FOLDER.")
+    return Shards(folder, verify=False)
 
 
 def nearest(

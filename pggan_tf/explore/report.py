@@ -62,7 +62,8 @@ def command(run, out, data):
             click.echo(f"without the nearest training images: {error}", err=True)
         try:
             made = pictures(read.folder, shards)
-        except UserError as error:  # a generator of another version: the rest of the report is still worth reading
+        except (UserError, LookupError, TypeError, ValueError) as error:
+            # A generator or an environment.json of another version: the rest of the report is still worth reading.
             click.echo(f"without pictures from its generator: {error}", err=True)
     if out:
         Path(out).parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import math
 import mmap
 import os
 import tempfile
+import threading
 import weakref
 
 import numpy as np
@@ -37,6 +38,29 @@ def give_back(*arrays: np.ndarray | None) -> None:
             array.base.madvise(mmap.MADV_DONTNEED)
 
 
+_one_by_one = threading.Lock()  # where a system reads and writes at a file's own position alone, as Windows does
+
+
+def _read(file: int, view: memoryview, at: int) -> int:
+    """Fills the view from byte `at` of an open file on, or its beginning; returns how far."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file, [view], at)
+    with _one_by_one:
+        os.lseek(file, at, os.SEEK_SET)
+        found = os.read(file, len(view))
+    view[: len(found)] = found
+    return len(found)
+
+
+def _write(file: int, view: memoryview, at: int) -> int:
+    """Writes the view, or its beginning, to byte `at` of an open file; returns how far."""
+    if hasattr(os, "pwrite"):
+        return os.pwrite(file, view, at)
+    with _one_by_one:
+        os.lseek(file, at, os.SEEK_SET)
+        return os.write(file, view)
+
+
 class Rows:
     """An array of zeros that need not fit into memory, in a file that has no name and is gone with the process, however that ends.
 
@@ -62,7 +86,7 @@ class Rows:
         """Fills `out` with as many rows as it has, from `first` on."""
         view, at = memoryview(out).cast("B"), first * self._bytes
         while view:  # a signal may end a read before its time
-            read = os.preadv(self._file, [view], at)
+            read = _read(self._file, view, at)
             view, at = view[read:], at + read
         return out
 
@@ -71,5 +95,5 @@ class Rows:
         values = np.ascontiguousarray(values, self.dtype).reshape(stop - first, *self.shape[1:])
         view, at = memoryview(values).cast("B"), first * self._bytes
         while view:
-            written = os.pwrite(self._file, view, at)
+            written = _write(self._file, view, at)
             view, at = view[written:], at + written

@@ -332,6 +332,8 @@ def cluster(
             return ALONE
     else:
         workers = tuple(filter(None, workers.split(",")))
+    if not hasattr(select, "poll"):
+        raise UserError("--workers: machines train together on Linux alone, not on this system. Leave --workers out.")
     for address in workers:
         _split(address)
     if len(workers) < 2 or len(set(workers)) < len(workers):

@@ -147,7 +147,7 @@ class Log:
         self.show(line)
         if self.folder:
             try:
-                with (self.folder / LOG).open("a") as file:
+                with (self.folder / LOG).open("a", encoding="utf-8", errors="replace") as file:
                     file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
             except OSError:
                 pass

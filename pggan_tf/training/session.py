@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pggan_tf import __version__, checkpoint, growth, networks, pipeline
+from pggan_tf import __version__, checkpoint, files, growth, networks, pipeline
 from pggan_tf import config as configs
 from pggan_tf.config import Config
 from pggan_tf.errors import TryAgain, UserError
@@ -61,13 +60,11 @@ def _initial(config: Config, classes: Sequence[str], say) -> tuple[Config, dict]
 @contextlib.contextmanager
 def _alone(folder: Path):
     """Two processes in one run's folder would write over each other."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TryAgain(f"{folder}: another process is training this run. Wait for it, or stop it.") from None
-        except OSError:
-            pass  # a mounted folder whose file system knows no locks
+
+    def refuse():
+        raise TryAgain(f"{folder}: another process is training this run. Wait for it, or stop it.")
+
+    with files.locked(folder / ".lock", refuse):
         yield
 
 

@@ -1,0 +1,107 @@
+"""What every door of the project runs: `pggan`, `python train.py`, `python -m preprocessing.faces` and the others.
+
+Imports next to nothing by itself, so that Ctrl-C and a terminal without UTF-8 are seen to before anything else happens.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import signal
+import sys
+
+_PLAIN = {
+    "…": "...", "·": "-", "•": "-", "→": "->", "←": "<-", "×": "x", "−": "-", "–": "-", "—": "-", "±": "+-", "≥": ">=", "≤": "<=",
+    "‘": "'", "’": "'", "“": '"', "”": '"', "‹": "<", "›": ">", "°": " deg", "µ": "u", "ß": "ss", "æ": "ae", "ø": "o", "ł": "l", "⁄": "/",
+}  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """The nearest ASCII of each character: 'é' -> 'e', '…' -> '...'; '?' where there is none."""
+    if text.isascii():
+        return text
+    if text in _PLAIN:
+        return _PLAIN[text]
+    import unicodedata
+
+    parts = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return "".join(_PLAIN.get(c, c if c.isascii() else "?") for c in parts)
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    text = error.object[error.start : error.end]
+    with contextlib.suppress(UnicodeError):  # bytes of a file's name, which a locale without UTF-8 could not read
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8")
+    return "".join(map(plain, text)), error.end
+
+
+def _as_ascii(name: str) -> codecs.CodecInfo | None:
+    """ASCII by another name: click takes a stream that says 'ascii' for a misconfigured one, and writes UTF-8 into it."""
+    if name != "plain_ascii":
+        return None
+    ascii = codecs.lookup("ascii")
+    return codecs.CodecInfo(
+        ascii.encode, ascii.decode, ascii.streamreader, ascii.streamwriter, ascii.incrementalencoder,
+        ascii.incrementaldecoder, name="plain-ascii",
+    )  # fmt: skip
+
+
+def speak_plainly() -> None:
+    """Makes standard output and standard error write every character in some form, whatever their encoding is."""
+    codecs.register_error("plain", _spelled)
+    codecs.register(_as_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        encoding = (getattr(stream, "encoding", None) or "").lower()
+        if not hasattr(stream, "reconfigure") or (encoding.startswith("utf") and stream.errors != "strict"):
+            continue
+        stream.reconfigure(
+            errors="plain", **({"encoding": "plain-ascii"} if codecs.lookup(encoding).name == "ascii" else {})
+        )
+
+
+def run(arguments: list[str] | None = None, command: str | None = None) -> int:
+    """Runs the command line in this process; returns the exit code. arguments: those of the process by default. command: 'module:name' of a
+    click command that is run in place of all verbs."""
+    interrupted = False
+
+    def note(number, frame):
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is to be ignored
+    if ours:
+        signal.signal(signal.SIGINT, note)
+        sys.unraisablehook = _again
+    try:
+        speak_plainly()
+        import importlib
+
+        from pggan_tf import cli
+
+        module, _, name = (command or "pggan_tf.cli:cli").partition(":")
+        return cli.main(arguments, getattr(importlib.import_module(module), name))
+    except BaseException:
+        if not interrupted:  # an import that is interrupted may end in an error of its own
+            raise
+        print("stopped by Ctrl-C", file=sys.stderr, flush=True)
+        os._exit(130)  # what was imported in part may not survive being taken down
+    finally:
+        if ours:  # all is written: what is left to do is to end
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _again(error) -> None:
+    """A Ctrl-C that came where Python cannot raise it, as in a callback of an import, is raised a moment later."""
+    if not isinstance(error.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(error)
+        return
+    import threading
+
+    if os.name == "nt":  # where os.kill would end the process
+        timer = threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,))
+    else:  # to the process, for a signal to this thread would not wake the first
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,48 @@
+"""Model cards, as hubs read them."""
+
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+
+from export import card, signatures
+from export import source as sources
+
+NAMES = ["<script>alert(1)</script>", "[x](http://y.example)", "a|b", "line\n\n---\n# head", "`code`", "![i](u)", "&lt;", "**bold**", "~x~", "<!--"]  # fmt: skip
+
+
+def test_names_mean_nothing_but_their_characters_in_a_card(tmp_path):
+    """Names of classes and folders come from outside. The card is read by a Markdown parser, as a hub does."""
+    network = SimpleNamespace(
+        task="generate", resolutions=(4,), classes=tuple(NAMES), latent_size=8, count_params=lambda: 3
+    )
+    dataset = {"source": "/home/jane/[a](b)|<c>", "images": 12, "checksum": "0" * 64, "classes": NAMES}
+    about = signatures._generate(network, None)[0].inputs["label"].about + " ```\n<b>"
+    interface = {"gen_4": {"inputs": {"label": {"shape": (1,), "type": "int32", "about": about}}, "image": "4x4 image"}}
+    file = {"file": "generator.tflite", "bytes": 1, "quantize": "none", "interface": interface, "signatures": []}
+    source = sources.Source("<b>run</b>\n---", network, tmp_path / "generator.keras", "0", None, {"dataset": dataset})
+    text = card.card(source, 'cc "x"\n---\nevil: 1', [file], samples=False)
+    assert "jane" not in text
+    _, head, body = text.split("---\n", 2)
+    assert yaml.safe_load(head)["license"] == 'cc "x"\n---\nevil: 1' and "evil" not in yaml.safe_load(head)
+    tokens = MarkdownIt("commonmark").enable("table").parse(body)
+    inline = [t for token in tokens for t in token.children or []]
+    kinds = {t.type for t in tokens} | {t.type for t in inline}
+    assert not kinds & {"html_block", "html_inline", "link_open", "image", "hr", "strong_open"}
+    assert [t.content for t in tokens if t.type == "inline"][0] == r"&lt;b&gt;run&lt;/b&gt; ---"
+    shown = "".join(t.content for t in inline if t.type.startswith("text"))
+    for name in NAMES:
+        assert " ".join(name.split()) in shown, name
+    assert "[a](b)|<c>" in shown
+    assert (
+        sum(t.type == "fence" for t in tokens) == 1
+        and [t.tag for t in tokens if t.type == "heading_open"].count("h1") == 1
+    )
+
+
+@pytest.mark.parametrize("licence, shown", [("mit", "mit"), ("cc-by-4.0", "cc-by-4.0"), ("no", "no"), ("1.0", "1.0"), ("a: b", "a: b"), (None, "other")])  # fmt: skip
+def test_the_licence_is_a_text_to_yaml(licence, shown, tmp_path):
+    network = SimpleNamespace(task="generate", resolutions=(4,), classes=(), latent_size=8, count_params=lambda: 3)
+    text = card.card(sources.Source("a", network, tmp_path / "generator.keras", "0"), licence, [], samples=False)
+    assert yaml.safe_load(text.split("---\n")[1])["license"] == shown
