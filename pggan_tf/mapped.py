@@ -101,7 +101,9 @@ def _parse_header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
     return read(file)
 
 
-def find_array(file: BinaryIO, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype) -> int | None:
+def find_array(
+    file: BinaryIO, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype
+) -> int | None:
     """Return where the numbers of an array of a .npz begin in its file, or None if they are compressed.
 
     Raises KeyError where there is no such array, ValueError where it is not what is expected.
@@ -114,7 +116,9 @@ def find_array(file: BinaryIO, archive: zipfile.ZipFile, name: str, shape: tuple
     begin = info.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
     file.seek(begin)
     raw = file.read(12)
-    width = 2 if raw[6:7] == b"\x01" else 4  # bytes of the length that follows the six of the magic and two of the version
+    width = (
+        2 if raw[6:7] == b"\x01" else 4
+    )  # bytes of the length that follows the six of the magic and two of the version
     length = 8 + width + int.from_bytes(raw[8 : 8 + width], "little")
     file.seek(begin)
     found, fortran, kind = _parse_header(file.read(length))
@@ -137,12 +141,16 @@ def check_array(name: str, found: tuple[int, ...], kind: np.dtype, fortran: bool
 def explain(path: Path, error: OSError) -> UserError:
     """Return what to do about a file that cannot be read, although its content may be as it was written."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        return UserError(f"{path}: {error.strerror}. Nothing is wrong with the data: raise the limit with 'ulimit -n 4096'.")
+        return UserError(
+            f"{path}: {error.strerror}. Nothing is wrong with the data: raise the limit with 'ulimit -n 4096'."
+        )
     if error.errno == errno.ENOMEM:
         return UserError(f"{path}: the system maps no more files into one process. Raise its limit vm.max_map_count.")
     if isinstance(error, FileNotFoundError):
         return DamagedFile(f"{path}: is missing. Prepare the dataset again, or restore the file.")
-    return UserError(f"{path}: cannot be read ({error.strerror or error}). Check the disk and your right to read the file.")
+    return UserError(
+        f"{path}: cannot be read ({error.strerror or error}). Check the disk and your right to read the file."
+    )
 
 
 @contextlib.contextmanager
