@@ -3,7 +3,7 @@
 Each file holds, for a few thousand images, one uint8 array [N, R, R, C] per resolution, named "4", "8", ... and, where
 there are classes, "labels" [N] int64. Images that were smaller than the rest have files of their own, which end at their size:
 a stage reads the files that have its resolution. Members are stored uncompressed and mapped straight out of the zip, so a phase at
-4x4 touches 4x4 pixels and nothing else. The manifest is written last: a folder without one is not a dataset.
+4x4 touches 4x4 pixels and nothing else, and all files into one range of addresses, so their number does not matter. The manifest is written last: a folder without one is not a dataset.
 """
 
 from __future__ import annotations
