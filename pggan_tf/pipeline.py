@@ -7,24 +7,25 @@ at the next image, and memory does not depend on the dataset's size.
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
 
 from pggan_tf.shards import Shards
 
-_MASK = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ROUNDS = 6
 # Several small batches are gathered at a time: below this many bytes the call costs more than the copy.
 _GATHER_BYTES = 1 << 20
+# Gathers at a time. Each holds its images in memory, and copies them while it leaves Python to the others.
+_MOST_READERS = 16
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """uint64 -> well mixed uint64: the finaliser of SplitMix64 (Steele et al. 2014, figure 15)."""
-    with np.errstate(over="ignore"):
-        x = (x + np.uint64(0x9E3779B97F4A7C15)) & _MASK
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
+    """uint64 array -> well mixed uint64: the finaliser of SplitMix64 (Steele et al. 2014, figure 15)."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def permute(positions: np.ndarray, count: int, key: np.ndarray) -> np.ndarray:
@@ -35,14 +36,16 @@ def permute(positions: np.ndarray, count: int, key: np.ndarray) -> np.ndarray:
     """
     half = np.uint64(max(1, (max(count - 1, 1).bit_length() + 1) // 2))
     low = (np.uint64(1) << half) - np.uint64(1)
+    one = bool((key == key[:1]).all())  # nearly always: it is that of an epoch
+    keys = [_mix((key[:1] if one else key) ^ np.uint64(r)) for r in range(_ROUNDS)]
     x = positions.astype(np.uint64)
-    todo = np.ones(len(x), bool)
-    while todo.any():
-        left, right, k = x[todo] >> half, x[todo] & low, key[todo]
-        for r in range(_ROUNDS):
-            left, right = right, left ^ (_mix(right ^ _mix(k ^ np.uint64(r))) & low)
+    todo = np.arange(len(x))
+    while len(todo):
+        left, right = x[todo] >> half, x[todo] & low
+        for k in keys:
+            left, right = right, left ^ (_mix(right ^ (k if one else k[todo])) & low)
         x[todo] = (left << half) | right
-        todo &= x >= np.uint64(count)
+        todo = todo[x[todo] >= np.uint64(count)]
     return x.astype(np.int64)
 
 
@@ -103,6 +106,14 @@ def _patches(pixels: np.ndarray, patch: int, numbers: np.ndarray, seed: int) -> 
     return np.stack([image[b : b + patch, a : a + patch] for image, b, a in zip(pixels, y.tolist(), x.tolist())])
 
 
+def _mirrored(images: np.ndarray) -> np.ndarray:
+    """[N,R,R,C] -> the same, left and right exchanged. Channel by channel, or NumPy would move the few bytes of a pixel at a time."""
+    out = np.empty_like(images)
+    for c in range(images.shape[-1]):
+        out[..., c] = images[:, :, ::-1, c]
+    return out
+
+
 def read(
     shards: Shards,
     resolution: int,
@@ -119,8 +130,13 @@ def read(
     if patch:
         pixels = _patches(pixels, patch, numbers, seed)
     if mirror:
-        pixels[flips] = pixels[flips][:, :, ::-1]
+        pixels[flips] = _mirrored(pixels[flips])
     return pixels, shards.labels(resolution, indices)
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def batches(
@@ -137,8 +153,8 @@ def batches(
     replicas: int = 1,
     mine: range = range(1),
 ):
-    """A tf.data.Dataset of (uint8 [N,R,R,C], int64 [N]) for images start .. end - 1 of a run, read ahead of the training: for
-    every step `times` batches in one.
+    """A tf.data.Dataset of (uint8 [N,R,R,C], int64 [N]) for images start .. end - 1 of a run, read ahead of the training by as
+    many threads as there are cores: for every step `times` batches in one.
 
     patch: squares of this size are cut out of the images. held_out: the share of the images that is left out, see `kept`.
     replicas: how many share every batch; the elements are those of each replica in `mine` in turn, and no others are read.
@@ -153,6 +169,8 @@ def batches(
     # Which images of a step are whose: [mine, each].
     parts = np.arange(images).reshape(times, replicas, batch // replicas).swapaxes(0, 1)[mine.start : mine.stop]
 
+    readers = min(_MOST_READERS, cores())
+
     def gather(first):
         steps = np.arange(first, min(first + together * images, end), images)
         numbers = (steps[:, None] + parts.reshape(-1)).reshape(-1)
@@ -165,7 +183,8 @@ def batches(
         labels.set_shape([None, each])
         return pixels, labels
 
-    dataset = tf.data.Dataset.range(start, end, together * images).map(load).unbatch()
+    dataset = tf.data.Dataset.range(start, end, together * images)
+    dataset = dataset.map(load, num_parallel_calls=readers, deterministic=True).unbatch()
     if replicas > 1:  # else the machines would ask each other before every step whether there is one
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     return dataset.prefetch(max(2, together) * len(mine))

@@ -3,7 +3,7 @@
 Each file holds, for a few thousand images, one uint8 array [N, R, R, C] per resolution, named "4", "8", ... and, where
 there are classes, "labels" [N] int64. Images that were smaller than the rest have files of their own, which end at their size:
 a stage reads the files that have its resolution. Members are stored uncompressed and mapped straight out of the zip, so a phase at
-4x4 touches 4x4 pixels and nothing else. The manifest is written last: a folder without one is not a dataset.
+4x4 touches 4x4 pixels and nothing else, and all files into one range of addresses, so their number does not matter. The manifest is written last: a folder without one is not a dataset.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import mmap
+import math
 import os
 import re
 import shutil
-import struct
+import threading
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,11 +27,14 @@ import numpy as np
 from pggan_tf import pixels
 from pggan_tf.errors import DamagedFile, UserError
 from pggan_tf.files import whole
+from pggan_tf.mapped import MappedFiles, check_array, explain, find_array, opened
 
 FORMAT, VERSION = "pggan-tf shards", 1
 MANIFEST = "manifest.json"
 LABELS = "labels"
 _SHARD_BYTES = 64 << 20
+# In place of where an array begins.
+_COMPRESSED, _NOT_THERE = -1, -2
 
 
 @dataclass(frozen=True)
@@ -183,56 +186,6 @@ class Writer:
         return manifest
 
 
-class _File:
-    """One opened .npz: a single memory map, shared by the arrays of every resolution."""
-
-    def __init__(self, path: Path, images: int):
-        self.path, self.images = path, images
-        self._map: mmap.mmap | None = None
-
-    def array(self, name: str) -> np.ndarray:
-        """The array `name`: mapped where it lies if it is stored, read into memory if it is compressed."""
-        try:
-            with self.path.open("rb") as file, zipfile.ZipFile(file) as archive:
-                array = self._array(name, file, archive)
-        except KeyError:
-            raise DamagedFile(
-                f"{self.path}: has no array '{name}', which its manifest promises. Prepare the dataset again."
-            ) from None
-        except (OSError, zipfile.BadZipFile, ValueError, struct.error) as error:
-            raise DamagedFile(f"{self.path}: cannot be read ({error}). Prepare the dataset again.") from None
-        if len(array) != self.images:
-            raise DamagedFile(
-                f"{self.path}: array '{name}' holds {len(array)} images, the manifest says {self.images}."
-            )
-        return array
-
-    def _array(self, name: str, file, archive: zipfile.ZipFile) -> np.ndarray:
-        info = archive.getinfo(f"{name}.npy")
-        if info.compress_type != zipfile.ZIP_STORED:
-            with archive.open(info) as stream:
-                return np.lib.format.read_array(stream, allow_pickle=False)
-        # The local header's name and extra field may differ in length from the directory's: their sizes stand at 26.
-        file.seek(info.header_offset + 26)
-        name_length, extra_length = struct.unpack("<HH", file.read(4))
-        file.seek(info.header_offset + 30 + name_length + extra_length)
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read_header(file)
-        if dtype.hasobject or fortran:
-            raise ValueError(
-                f"array '{name}' is {'pickled' if dtype.hasobject else 'in Fortran order'}, not plain numbers in C order"
-            )
-        self._map = self._map or mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return np.ndarray(shape, dtype, buffer=self._map, offset=file.tell())
-
-    def give_back(self) -> None:
-        """Unmaps what was read. It is the system's cache, but counts as the process's memory, up to 2 MB for every page that
-        was touched, and a large dataset would look like a leak."""
-        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
-
-
 class Shards:
     """An opened dataset. Raises UserError for a folder that holds none, DamagedFile where the content is not what was written.
 
@@ -261,17 +214,20 @@ class Shards:
                 raise DamagedFile(
                     f"{self.folder / MANIFEST}: names a file '{bad[0]}'. Expected shard-00000.npz and so on."
                 )
-            self._counts = [s["images"] for s in self.manifest.shards]
-            self._largest = [s.get("largest", self.manifest.resolutions[-1]) for s in self.manifest.shards]
-        except (TypeError, KeyError, IndexError) as error:
+            full = self.manifest.resolutions[-1]
+            self._counts = np.array([s["images"] for s in self.manifest.shards], np.int64)
+            self._largest = np.array([s.get("largest", full) for s in self.manifest.shards], np.int64)
+        except (TypeError, KeyError, IndexError, ValueError, OverflowError) as error:
             raise DamagedFile(f"{self.folder / MANIFEST}: incomplete ({error}). Prepare the dataset again.") from None
         if verify and not (seen := self._seen()).exists():
             self.verify()
             with contextlib.suppress(OSError):  # then it is done again the next time
                 seen.parent.mkdir(parents=True, exist_ok=True)
                 seen.touch()
-        self._files = [_File(self.folder / s["file"], s["images"]) for s in self.manifest.shards]
-        self._arrays: dict[tuple[int, str], np.ndarray] = {}
+        self._holding: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._maps: MappedFiles | None = None
+        self._last_unpacked: tuple[tuple[str, int], np.ndarray] | None = None
+        self._lock = threading.Lock()  # images are read by several threads
 
     def __len__(self) -> int:
         return self.manifest.images
@@ -291,9 +247,12 @@ class Shards:
 
         def state(shard):
             path = self.folder / shard["file"]
-            if not path.is_file():
+            try:
+                return None if _sha256(path) == shard["sha256"] else f"{shard['file']} is damaged"
+            except FileNotFoundError:
                 return f"{shard['file']} is missing"
-            return None if _sha256(path) == shard["sha256"] else f"{shard['file']} is damaged"
+            except OSError as error:
+                raise explain(path, error) from None
 
         with ThreadPoolExecutor(4) as pool:
             if bad := [s for s in pool.map(state, self.manifest.shards) if s]:
@@ -302,44 +261,91 @@ class Shards:
                     "Prepare the dataset again, or restore the file."
                 )
 
-    def _holding(self, stored: int) -> tuple[list[int], np.ndarray]:
+    def _held_by(self, stored: int) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the files that hold that resolution, and where each one's images begin among theirs."""
-        files = [i for i, largest in enumerate(self._largest) if largest >= stored]
-        return files, np.cumsum([0, *(self._counts[i] for i in files)])
+        if stored not in self._holding:
+            files = np.flatnonzero(self._largest >= stored)
+            self._holding[stored] = files, np.concatenate([[0], np.cumsum(self._counts[files])])
+        return self._holding[stored]
 
     def count(self, resolution: int) -> int:
         """How many images there are at `resolution`: all of them, but for those that came smaller."""
-        return int(self._holding(self.stored_for(resolution))[1][-1])
+        return int(self._held_by(self.stored_for(resolution))[1][-1])
 
     def open(self, stored: int) -> None:
         """Opens every array of a stored resolution. Raises DamagedFile."""
-        for i in self._holding(stored)[0]:
-            self._array(i, str(stored))
+        self._locate(self._held_by(stored)[0])
 
-    def _array(self, file: int, name: str) -> np.ndarray:
-        if (file, name) not in self._arrays:
-            self._arrays[file, name] = self._files[file].array(name)
-        return self._arrays[file, name]
+    def _path(self, file: int) -> Path:
+        return self.folder / self.manifest.shards[file]["file"]
+
+    def _layout(self, name: str, file: int) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type of an array of a file."""
+        count = int(self._counts[file])
+        if name == LABELS:
+            return (count,), np.dtype(np.int64)
+        return (count, int(name), int(name), self.manifest.channels), np.dtype(np.uint8)
+
+    def _locate(self, files: np.ndarray) -> None:
+        """Maps those of these files that are not mapped yet, and notes where their arrays lie."""
+        with self._lock:
+            if self._maps is None:
+                self._reserve()
+            for file in np.unique(files[~self._located[files]]).tolist():
+                with opened(self._path(file)) as (stream, archive):
+                    for name, first in self._first.items():
+                        if name == LABELS or int(name) <= self._largest[file]:
+                            at = find_array(stream, archive, name, *self._layout(name, file))
+                            first[file] = _COMPRESSED if at is None else self._maps.starts[file] + at
+                    self._maps.map(file, stream)
+                self._located[file] = True
+
+    def _reserve(self) -> None:
+        sizes = []
+        for file in range(len(self._counts)):
+            try:
+                sizes.append(self._path(file).stat().st_size)
+            except OSError as error:
+                raise explain(self._path(file), error) from None
+        names = [*map(str, self.manifest.resolutions), *([LABELS] if self.manifest.classes else [])]
+        self._located = np.zeros(len(sizes), bool)
+        self._first = {name: np.full(len(sizes), _NOT_THERE, np.int64) for name in names}
+        self._maps = MappedFiles(sizes)
+
+    def _unpacked(self, name: str, file: int) -> np.ndarray:
+        """A compressed array in memory. The last one is kept, for images that are asked for in the order of the files."""
+        last = self._last_unpacked
+        if last is None or last[0] != (name, file):
+            with opened(self._path(file)) as (_, archive), archive.open(f"{name}.npy") as stream:
+                array = np.lib.format.read_array(stream, allow_pickle=False)
+                check_array(name, array.shape, array.dtype, not array.flags.c_contiguous, *self._layout(name, file))
+            self._last_unpacked = last = (name, file), array
+        return last[1]
 
     def _gather(self, name: str, stored: int, indices: np.ndarray) -> np.ndarray:
-        files, starts = self._holding(stored)
-        file_of = np.searchsorted(starts, indices, side="right") - 1
-        first = self._array(files[0], name)
-        out = np.empty((len(indices), *first.shape[1:]), first.dtype)
-        for f in np.unique(file_of):
-            here = file_of == f
-            out[here] = self._array(files[f], name)[indices[here] - starts[f]]
-            self._files[files[f]].give_back()
+        files, begins = self._held_by(stored)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < begins[-1]:
+            raise IndexError(f"image {indices.min()} to {indices.max()} of {begins[-1]}")
+        place = np.searchsorted(begins, indices, side="right") - 1
+        file_of, number = files[place], indices - begins[place]
+        if self._maps is None or not self._located[file_of].all():
+            self._locate(file_of)
+        (_, *shape), dtype = self._layout(name, 0)
+        first = self._first[name][file_of]
+        if (first != _COMPRESSED).all():
+            size = dtype.itemsize * math.prod(shape)
+            return self._maps.read(first + number * size, size).view(dtype).reshape(-1, *shape)
+        out = np.empty((len(indices), *shape), dtype)
+        for file in np.unique(file_of).tolist():
+            here = file_of == file
+            out[here] = self._unpacked(name, file)[number[here]]
         return out
 
     @property
     def compressed(self) -> bool:
         """Whether any file has members that cannot be mapped."""
-        for shard in self.manifest.shards:
-            with zipfile.ZipFile(self.folder / shard["file"]) as archive:
-                if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-                    return True
-        return False
+        self._locate(np.arange(len(self._counts)))
+        return any((first == _COMPRESSED).any() for first in self._first.values())
 
     def unpack(self, out: Path) -> None:
         """Writes the same dataset with stored members into the new folder `out`, a piece at a time."""

@@ -1,7 +1,10 @@
+import hashlib
+
 import numpy as np
 import pytest
 
-from pggan_tf import pipeline, shards
+from benchmarks import data as benchmark
+from pggan_tf import cli, pipeline, shards
 from tests.test_shards import write
 
 
@@ -23,6 +26,59 @@ def test_the_order_is_spread_evenly():
     assert np.abs(np.bincount(first, minlength=8) - 500).max() < 5 * 21
     _, flips = pipeline.order(np.arange(4000), 8, seed=3)
     assert abs(flips.mean() - 0.5) < 0.04
+
+
+def test_the_order_of_runs_begun_before():
+    """A hash of what the first version drew: a resumed run goes on in the same order."""
+    drawn = hashlib.sha256()
+    for count in (1, 2, 3, 7, 100, 1025, 38400, 10**6, 10**11):
+        for start in (0, 5, max(0, count - 3), 10**12):
+            for some in (0, 1, 17, 3000):
+                indices, flips = pipeline.order(np.arange(start, start + some), count, 7)
+                drawn.update(indices.tobytes() + flips.tobytes())
+    assert drawn.hexdigest() == "3bc5ab0c1b3b77903ad9922329cda9703d959674c2c0daa5c867fd6a9c97ce3f"
+
+
+@pytest.mark.parametrize("gather_bytes, readers", [(1, 1), (1, 16), (1 << 20, 16)])
+def test_several_readers_give_one_order(tmp_path, monkeypatch, gather_bytes, readers):
+    """Images one by one, as the order says, against batches that many threads read."""
+    images = write(tmp_path, count=23, size=8)
+    monkeypatch.setattr(pipeline, "_GATHER_BYTES", gather_bytes)
+    monkeypatch.setattr(pipeline, "cores", lambda: readers)
+    data = shards.Shards(tmp_path)
+    expected, labels = [], []
+    for number in range(12, 12 + 400):
+        (index,), (flip,) = pipeline.order(np.array([number]), 23, 5)
+        expected.append(images[index][:, ::-1] if flip else images[index])
+        labels.append(index % 2)
+    found = list(pipeline.batches(data, 8, 5, 12, 12 + 400, 4).as_numpy_iterator())
+    assert len(found) == 100
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in found]), expected)
+    np.testing.assert_array_equal(np.concatenate([y for _, y in found]), labels)
+    # Two batches a step of 4 images each, shared by two replicas.
+    parts = [x for x, _ in pipeline.batches(data, 8, 5, 12, 412, 4, times=2, replicas=2, mine=range(1, 2)).take(50)]
+    theirs = np.array(expected).reshape(50, 2, 2, 2, 8, 8, 3)[:, :, 1].reshape(50, 4, 8, 8, 3)
+    np.testing.assert_array_equal(parts, theirs)
+
+
+def test_what_is_known_of_the_files_is_not_worked_out_again(tmp_path, monkeypatch):
+    write(tmp_path, count=10)
+    data = shards.Shards(tmp_path)
+    pipeline.read(data, 8, 1, np.arange(20), mirror=True)
+    monkeypatch.setattr(data, "_largest", None)
+    monkeypatch.setattr(data, "_locate", None)
+    pipeline.read(data, 8, 1, np.arange(20), mirror=True)
+
+
+def test_the_benchmark_prints_its_rates(capsys, monkeypatch):
+    """With a few images a file in place of its 600 MB."""
+    draw = benchmark.write
+    monkeypatch.setattr(benchmark, "write", lambda folder, files, images, size: draw(folder, files, 16, size))
+    assert cli.main(["--files", "3", "--seconds", "0.01"], benchmark.main) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("About 15 seconds")
+    rows = [line.split("  ")[0] for line in out.splitlines()[2:]]
+    assert rows == ["4 px,", "4 px,", "64 px", "256 px"]
 
 
 def test_any_start_gives_the_same_images(tmp_path):

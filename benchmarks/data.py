@@ -1,0 +1,93 @@
+"""Images a second that `pipeline.batches` reads, mirrors and puts into batches: from one shard file and from many, small and large.
+
+python -m benchmarks.data                  # 4 px from 1 and from 1,200 files, 64 px, 256 px
+python -m benchmarks.data --files 5000
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+
+from pggan_tf import cli
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+_ROUNDS = 3
+
+
+def write(folder: Path, files: int, images: int, size: int) -> Path:
+    """Shards of random images, as many in each file. Random ones, because no system can keep them in less memory."""
+    from pggan_tf import shards
+
+    writer = shards.Writer(folder, shards.default_resolutions(size), source="noise", shard_images=images)
+    rng = np.random.default_rng(0)
+    for _ in range(files):
+        for image in rng.integers(0, 256, (images, size, size, 3), np.uint8):
+            writer.add(image)
+    writer.close()
+    return folder
+
+
+def rate(folder: Path, resolution: int, batch: int, seconds: float) -> tuple[int, float, float, float]:
+    """(images, wall seconds, processor seconds) of the fastest of a few rounds, and the seconds that opening all files took."""
+    from pggan_tf import pipeline
+    from pggan_tf.shards import Shards
+
+    begun = time.perf_counter()
+    opened = Shards(folder, verify=False)
+    opened.open(opened.stored_for(resolution))
+    opening = time.perf_counter() - begun
+
+    def read(images: int) -> tuple[int, float, float]:
+        wall, processor = time.perf_counter(), time.process_time()
+        batches = pipeline.batches(opened, resolution, 0, 0, images, batch)
+        count = batches.reduce(np.int64(0), lambda n, element: n + len(element[0]))
+        return int(count), time.perf_counter() - wall, time.process_time() - processor
+
+    # As many images as are read in the wanted time. The first reading starts TensorFlow and brings the files into memory.
+    images = batch * 16
+    read(images)
+    while (found := read(images))[1] < seconds / 4:
+        images *= 2
+    images = max(1, int(images * seconds / found[1] / batch)) * batch
+    return *min((read(images) for _ in range(_ROUNDS)), key=lambda found: found[1]), opening
+
+
+@click.command()
+@click.option("--files", default=1200, show_default=True, help="shard files of the set that has many")
+@click.option("--seconds", default=3.0, show_default=True, help="time of each of the three rounds of a row")
+def main(files, seconds):
+    from pggan_tf import pipeline
+
+    rows = (
+        (f"4 px, {1:5,} file ", 1, 32 * files, 4, 64),
+        (f"4 px, {files:5,} files", files, 32, 4, 64),
+        ("64 px", 3, 4096, 64, 16),
+        ("256 px", 4, 300, 256, 16),
+    )
+    print(
+        f"About {15 + len(rows) * (_ROUNDS + 2) * seconds:.0f} seconds: draws 600 MB of random images into a temporary folder, "
+        f"then reads them. {pipeline.cores()} cores.",
+        flush=True,
+    )
+    print(f"{'':18}{'images/s':>12}{'a processor second':>20}{'wall s':>8}{'processor s':>13}{'opening s':>11}")
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (name, count, images, size, batch) in enumerate(rows):
+            data = write(Path(folder) / str(number), count, images, size)
+            read, wall, processor, opening = rate(data, size, batch, seconds)
+            print(
+                f"{name:18}{read / wall:12,.0f}{read / processor:20,.0f}{wall:8.2f}{processor:13.2f}{opening:11.3f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(cli.main(command=main))

@@ -1,0 +1,169 @@
+"""Arrays of many .npz files in one range of addresses: reading from thousands of files costs what it costs from one.
+
+A file is mapped at its first use and closed again, so the number of open files does not grow with the dataset. Python's own
+`mmap.mmap` keeps every file open (until 3.13 in any case) and cannot place one map behind another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import functools
+import io
+import mmap
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from pggan_tf.errors import DamagedFile, UserError
+
+_MAP_FIXED = 0x10  # of Linux and macOS; the module mmap does not name it
+_FAILED = ctypes.c_void_p(-1).value
+# Pages of mapped files count as the process's memory. Beyond this many bytes they are given back to the system's cache.
+_MOST_BYTES = 128 << 20
+# Up to this size images are copied by one indexing. NumPy counts the bytes of all items, overlapping as they are, in 63 bits.
+_SMALL = 4096
+
+
+@functools.cache
+def _system_mmap():
+    call = ctypes.CDLL(None, use_errno=True).mmap
+    call.restype = ctypes.c_void_p
+    call.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    return call
+
+
+def _file_memory() -> int:
+    """Return how many bytes of this process's memory are pages of files; 0 where the system does not count them."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[2]) * mmap.PAGESIZE
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+class MappedFiles:
+    """Map files behind each other into one range of addresses.
+
+    sizes: bytes of each file. They are fixed here, because they decide where the next file begins.
+    """
+
+    def __init__(self, sizes: Sequence[int]):
+        self.sizes = np.array(sizes, np.int64)
+        self.starts = np.cumsum([0, *(-(-self.sizes // mmap.PAGESIZE) * mmap.PAGESIZE)])
+        # Reserves addresses and no memory. When it is freed, everything that was mapped into it is unmapped too.
+        self._range = mmap.mmap(
+            -1, max(1, int(self.starts[-1])), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ
+        )
+        self._bytes = np.frombuffer(self._range, np.uint8)
+        self._least = _file_memory()
+
+    def map(self, number: int, file: BinaryIO) -> None:
+        """Map an opened file to the place that is reserved for it. Raises OSError, ValueError for another size."""
+        size, there = int(self.sizes[number]), os.fstat(file.fileno()).st_size
+        if there != size:
+            raise ValueError(f"holds {there:,} bytes, and {size:,} when the dataset was opened")
+        place = self._bytes.ctypes.data + int(self.starts[number])
+        flags = mmap.MAP_SHARED | _MAP_FIXED
+        if _system_mmap()(place, size, mmap.PROT_READ, flags, file.fileno(), 0) == _FAILED:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    def read(self, offsets: np.ndarray, size: int) -> np.ndarray:
+        """Copy `size` bytes from each place of the range: offsets [N] -> uint8 [N, size]."""
+        if size <= _SMALL:
+            # Items that overlap, one at every byte of the range: then NumPy copies from all files in one indexing.
+            items = np.ndarray((len(self._range) - size + 1,), f"V{size}", self._range, strides=(1,))
+            copied = items[offsets].view(np.uint8).reshape(len(offsets), size)
+        else:
+            copied = np.empty((len(offsets), size), np.uint8)
+            for out, offset in zip(copied, offsets.tolist()):
+                out[:] = self._bytes[offset : offset + size]
+        if _file_memory() > self._least + _MOST_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._range.madvise(mmap.MADV_DONTNEED)
+            self._least = _file_memory()  # libraries that were loaded meanwhile count as files too
+        return copied
+
+
+@functools.lru_cache(1024)
+def _parse_header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Parse the header of an .npy: (shape, Fortran order, dtype). Cached: files of equal length have equal headers."""
+    file = io.BytesIO(raw)
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
+def find_array(
+    file: BinaryIO, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype
+) -> int | None:
+    """Return where the numbers of an array of a .npz begin in its file, or None if they are compressed.
+
+    Raises KeyError where there is no such array, ValueError where it is not what is expected.
+    """
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type != zipfile.ZIP_STORED:
+        return None
+    # The local header's name and extra field may differ in length from the directory's: their sizes stand at 26.
+    file.seek(info.header_offset + 26)
+    begin = info.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
+    file.seek(begin)
+    raw = file.read(12)
+    width = (
+        2 if raw[6:7] == b"\x01" else 4
+    )  # bytes of the length that follows the six of the magic and two of the version
+    length = 8 + width + int.from_bytes(raw[8 : 8 + width], "little")
+    file.seek(begin)
+    found, fortran, kind = _parse_header(file.read(length))
+    check_array(name, found, kind, fortran, shape, dtype)
+    if length + kind.itemsize * int(np.prod(found)) != info.file_size:
+        raise ValueError(f"array '{name}' is cut off")
+    return begin + length
+
+
+def check_array(name: str, found: tuple[int, ...], kind: np.dtype, fortran: bool, shape, dtype) -> None:
+    """Raise ValueError for an array that is not of plain numbers, or not of this shape and type."""
+    if kind.hasobject or fortran:
+        raise ValueError(
+            f"array '{name}' is {'pickled' if kind.hasobject else 'in Fortran order'}, not plain numbers in C order"
+        )
+    if (found, kind) != (shape, dtype):
+        raise ValueError(f"array '{name}' is {kind} {found}, the manifest says {dtype} {shape}")
+
+
+def explain(path: Path, error: OSError) -> UserError:
+    """Return what to do about a file that cannot be read, although its content may be as it was written."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return UserError(
+            f"{path}: {error.strerror}. Nothing is wrong with the data: raise the limit with 'ulimit -n 4096'."
+        )
+    if error.errno == errno.ENOMEM:
+        return UserError(f"{path}: the system maps no more files into one process. Raise its limit vm.max_map_count.")
+    if isinstance(error, FileNotFoundError):
+        return DamagedFile(f"{path}: is missing. Prepare the dataset again, or restore the file.")
+    return UserError(
+        f"{path}: cannot be read ({error.strerror or error}). Check the disk and your right to read the file."
+    )
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[BinaryIO, zipfile.ZipFile]]:
+    """Opens a .npz as (stream, archive). Whatever is wrong with it is raised as a UserError."""
+    try:
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            yield stream, archive
+    except KeyError as error:
+        raise DamagedFile(
+            f"{path}: lacks an array that its manifest promises ({error.args[0]}). Prepare the dataset again."
+        ) from None
+    except OSError as error:
+        raise explain(path, error) from None
+    except (zipfile.BadZipFile, ValueError, EOFError, struct.error, zlib.error) as error:
+        raise DamagedFile(f"{path}: cannot be read ({error}). Prepare the dataset again.") from None
