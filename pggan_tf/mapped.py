@@ -49,6 +49,12 @@ def _file_memory() -> int:
         return 0
 
 
+def _check_size(file: BinaryIO, size: int) -> None:
+    there = os.fstat(file.fileno()).st_size
+    if there != size:
+        raise ValueError(f"holds {there:,} bytes, and {size:,} when the dataset was opened")
+
+
 class MappedFiles:
     """Map files behind each other into one range of addresses.
 
@@ -67,9 +73,8 @@ class MappedFiles:
 
     def map(self, number: int, file: BinaryIO) -> None:
         """Map an opened file to the place that is reserved for it. Raises OSError, ValueError for another size."""
-        size, there = int(self.sizes[number]), os.fstat(file.fileno()).st_size
-        if there != size:
-            raise ValueError(f"holds {there:,} bytes, and {size:,} when the dataset was opened")
+        size = int(self.sizes[number])
+        _check_size(file, size)
         place = self._bytes.ctypes.data + int(self.starts[number])
         flags = mmap.MAP_SHARED | _MAP_FIXED
         if _system_mmap()(place, size, mmap.PROT_READ, flags, file.fileno(), 0) == _FAILED:
@@ -90,6 +95,36 @@ class MappedFiles:
             self._range.madvise(mmap.MADV_DONTNEED)
             self._least = _file_memory()  # libraries that were loaded meanwhile count as files too
         return copied
+
+
+class SeparatelyMappedFiles:
+    """Map each file by itself, where the system cannot choose the place of a map: Windows.
+
+    Reading from many files takes a Python loop there, and each map keeps its file open.
+    """
+
+    def __init__(self, sizes: Sequence[int]):
+        self.sizes = np.array(sizes, np.int64)
+        self.starts = np.cumsum([0, *self.sizes])
+        self._files: dict[int, np.ndarray] = {}
+
+    def map(self, number: int, file: BinaryIO) -> None:
+        """As of `MappedFiles`."""
+        _check_size(file, int(self.sizes[number]))
+        self._files[number] = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+
+    def read(self, offsets: np.ndarray, size: int) -> np.ndarray:
+        """As of `MappedFiles`."""
+        copied = np.empty((len(offsets), size), np.uint8)
+        numbers = np.searchsorted(self.starts, offsets, side="right") - 1
+        for out, number, offset in zip(copied, numbers.tolist(), (offsets - self.starts[numbers]).tolist()):
+            out[:] = self._files[number][offset : offset + size]
+        return copied
+
+
+def map_files(sizes: Sequence[int]) -> MappedFiles | SeparatelyMappedFiles:
+    """Return the fastest kind of maps that this system has, of files of these sizes."""
+    return (MappedFiles if hasattr(mmap, "MAP_ANONYMOUS") else SeparatelyMappedFiles)(sizes)
 
 
 @functools.lru_cache(1024)

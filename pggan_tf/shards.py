@@ -27,7 +27,7 @@ import numpy as np
 from pggan_tf import pixels
 from pggan_tf.errors import DamagedFile, UserError
 from pggan_tf.files import whole
-from pggan_tf.mapped import MappedFiles, check_array, explain, find_array, opened
+from pggan_tf.mapped import MappedFiles, SeparatelyMappedFiles, check_array, explain, find_array, map_files, opened
 
 FORMAT, VERSION = "pggan-tf shards", 1
 MANIFEST = "manifest.json"
@@ -225,7 +225,7 @@ class Shards:
                 seen.parent.mkdir(parents=True, exist_ok=True)
                 seen.touch()
         self._holding: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._maps: MappedFiles | None = None
+        self._maps: MappedFiles | SeparatelyMappedFiles | None = None
         self._last_unpacked: tuple[tuple[str, int], np.ndarray] | None = None
         self._lock = threading.Lock()  # images are read by several threads
 
@@ -310,7 +310,7 @@ class Shards:
         names = [*map(str, self.manifest.resolutions), *([LABELS] if self.manifest.classes else [])]
         self._located = np.zeros(len(sizes), bool)
         self._first = {name: np.full(len(sizes), _NOT_THERE, np.int64) for name in names}
-        self._maps = MappedFiles(sizes)
+        self._maps = map_files(sizes)
 
     def _unpacked(self, name: str, file: int) -> np.ndarray:
         """A compressed array in memory. The last one is kept, for images that are asked for in the order of the files."""

@@ -9,7 +9,7 @@ import pytest
 
 from pggan_tf import mapped, pixels, shards
 from pggan_tf.errors import DamagedFile, UserError
-from tests.conftest import TINY, run_folder, train
+from tests.conftest import TINY, run_folder, train_alone
 
 
 def write(folder, count=10, size=16, resolutions=None, classes=("a", "b"), **kwargs):
@@ -77,7 +77,7 @@ def test_many_files_cost_what_one_costs(many):
 
 def test_training_from_1200_files_of_which_256_may_be_open(many, tmp_path):
     schedule = ("--target-res", "4", "--batch", "16", "--stable-images", "64")
-    code, out, err = train(
+    code, out, err = train_alone(
         "--data", many[0], *TINY, *schedule, "--runs", tmp_path,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)),
     )  # fmt: skip
@@ -105,8 +105,10 @@ def test_too_many_open_files_is_not_damage(tmp_path):
     opened.read(4, np.array([0]))
 
 
-def test_images_of_several_sizes_are_read_from_the_files_that_have_them(tmp_path):
-    """Labels too; and 32 px is more than what is copied by one indexing."""
+@pytest.mark.parametrize("kind", [mapped.MappedFiles, mapped.SeparatelyMappedFiles])
+def test_images_of_several_sizes_are_read_from_the_files_that_have_them(tmp_path, kind, monkeypatch):
+    """Labels too; and 64 px is more than what is copied by one indexing."""
+    monkeypatch.setattr(shards, "map_files", kind)
     rng = np.random.default_rng(2)
     images = [rng.integers(0, 256, (size, size, 3), np.uint8) for size in (64, 8, 64, 32, 8, 64, 32, 64, 8)]
     writer = shards.Writer(tmp_path, shards.default_resolutions(64), classes=("a", "b"), shard_images=2)

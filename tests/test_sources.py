@@ -18,7 +18,7 @@ from PIL import Image
 from pggan_tf.errors import UserError
 from preprocessing import storage
 from preprocessing.decode import Unreadable, photo
-from preprocessing.sources import module_for, open_all, open_source, portraits
+from preprocessing.sources import folder, module_for, open_all, open_source, portraits
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 12, 12, 3), np.uint8)
 CLASSES = ("cats", "dogs")
@@ -553,3 +553,15 @@ def test_shards_among_photos_are_no_photos(tmp_path):
         (out / "contact.png").write_bytes(png(IMAGES[0]))
     (folder / "split" / "contact.png").write_bytes(png(IMAGES[0]))
     assert len(open_source(str(folder))) == 10
+
+
+def test_few_large_files_are_read_together(tmp_path, monkeypatch):
+    """A hundred scans of 140 MB would not fit into memory at once."""
+    for name, size in (("a", 40), ("b", 70), ("c", 20), ("d", 20), ("e", 20), ("f", 300), ("g", 1)):
+        (tmp_path / f"{name}.jpg").write_bytes(bytes(size))
+    monkeypatch.setattr(folder, "_BYTES_AT_ONCE", 100)
+    monkeypatch.setattr(folder, "_AT_ONCE", 2)
+    opened = open_source(str(tmp_path))
+    together = [[opened.files[i][0] for i in numbers] for numbers in opened._read_together(0, len(opened))]
+    assert together == [["a"], ["b", "c"], ["d", "e"], ["f"], ["g"]]
+    assert [len(item.data) for item in opened.items(1, 7)] == [70, 20, 20, 20, 300, 1]

@@ -14,13 +14,14 @@ from tests.test_front_door import refused
 
 # What Windows lacks of what Python has on Linux.
 HIDDEN = """
-import os, select, signal, subprocess, sys, warnings
+import mmap, os, select, signal, subprocess, sys, warnings
 for name in ("fcntl", "resource", "pwd", "grp", "termios"):
     sys.modules[name] = None
 for module, names in (
     (signal, "pthread_sigmask SIGHUP SIGKILL SIGQUIT SIGUSR1 SIGUSR2 SIGALRM alarm setitimer"),
     (os, "fork getuid geteuid getpgid killpg setsid sched_getaffinity preadv pwrite pread posix_fallocate mkfifo O_NONBLOCK O_DIRECTORY O_NOFOLLOW statvfs sysconf"),
     (select, "poll epoll"),
+    (mmap, "MAP_PRIVATE MAP_SHARED MAP_ANONYMOUS MAP_ANON PROT_READ PROT_WRITE MADV_DONTNEED"),
 ):
     for name in names.split():
         delattr(module, name)
@@ -28,6 +29,7 @@ warnings.filterwarnings("ignore", "only soft file lock")  # which is not said on
 """
 EVERYTHING = """
 import importlib, pathlib
+import numpy as np
 for package in ("pggan_tf", "preprocessing", "export", "cloud"):
     for path in sorted(pathlib.Path(package).rglob("*.py")):
         name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
@@ -39,8 +41,9 @@ for module in cli.VERBS.values():
 photos, out, *_ = sys.argv[1:]
 assert cli.main(["prepare", photos, out, "--size", "16", "--workers", "2"]) == 0
 assert cli.main(["inspect", out]) == 0
+from pggan_tf import shards
+assert shards.Shards(out).read(16, np.arange(12)).shape == (12, 16, 16, 3)
 assert cli.main(["train", "--workers", "a:1,b:2", "--worker-index", "0"]) == 2
-import numpy as np
 from pggan_tf.metrics import scratch
 rows = scratch.Rows((3, 2), np.float32)
 rows[1:3] = [[1, 2], [3, 4]]

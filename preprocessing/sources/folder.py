@@ -21,6 +21,7 @@ from preprocessing.decode import EXTENSIONS, MAX_BYTES, Unreadable
 from preprocessing.sources import Item, Source, fingerprint_of_labels
 
 OPTIONS = ()
+_BYTES_AT_ONCE = 256 << 20
 _AT_ONCE = 64  # files read together, by threads: a remote one waits mostly for the network
 
 
@@ -68,8 +69,20 @@ class Folder(Source):
 
     def items(self, start, stop) -> Iterator[Item]:
         with ThreadPoolExecutor(4) as pool:
-            for first in range(start, stop, _AT_ONCE):
-                yield from pool.map(self._read, range(first, min(first + _AT_ONCE, stop, len(self))))
+            for numbers in self._read_together(start, min(stop, len(self))):
+                yield from pool.map(self._read, numbers)
+
+    def _read_together(self, start: int, stop: int) -> Iterator[range]:
+        """Yield numbers of files that are held in memory together: few of them where they are large scans."""
+        while start < stop:
+            end, size = start + 1, self._sizes.get(self.files[start], 0)
+            while end < min(start + _AT_ONCE, stop):
+                size += self._sizes.get(self.files[end], 0)
+                if size > _BYTES_AT_ONCE:
+                    break
+                end += 1
+            yield range(start, end)
+            start = end
 
     def fingerprint(self):
         return storage.digest([*((self.name, *mark) for mark in self.marks), *self._labels_mark()])
