@@ -26,10 +26,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python train.py --target-res 64 --minutes $(MINUTES)
 
 test: $(VENV)/.tools
-	$(BIN)/python -m pytest -n logical --dist loadfile -m "not slow" --durations 15
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --durations 15
 
 test-slow: $(VENV)/.tools
-	$(BIN)/python -m pytest -n logical --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.tools
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -6,8 +6,14 @@ python -m benchmarks.data --files 5000
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+    import sys
+
+    from pggan_tf import entry
+
+    sys.exit(entry.run(command="benchmarks.data:main"))
+
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,7 +21,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pggan_tf import cli
+from benchmarks import measure
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -73,11 +79,8 @@ def main(files, seconds):
         ("64 px", 3, 4096, 64, 16),
         ("256 px", 4, 300, 256, 16),
     )
-    print(
-        f"About {15 + len(rows) * (_ROUNDS + 2) * seconds:.0f} seconds: draws 600 MB of random images into a temporary folder, "
-        f"then reads them. {pipeline.cores()} cores.",
-        flush=True,
-    )
+    drawn = "draws 600 MB of random images into a temporary folder, then reads them"
+    measure.announce(30 + len(rows) * (_ROUNDS + 2) * seconds, f"{drawn}; {pipeline.cores()} cores here")
     print(f"{'':18}{'images/s':>12}{'a processor second':>20}{'wall s':>8}{'processor s':>13}{'opening s':>11}")
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, count, images, size, batch) in enumerate(rows):
@@ -87,7 +90,3 @@ def main(files, seconds):
                 f"{name:18}{read / wall:12,.0f}{read / processor:20,.0f}{wall:8.2f}{processor:13.2f}{opening:11.3f}",
                 flush=True,
             )
-
-
-if __name__ == "__main__":
-    sys.exit(cli.main(command=main))

@@ -31,6 +31,11 @@ TINY = [
 ]
 
 
+def pytest_xdist_auto_num_workers(config) -> int:
+    """One more than there are cores: tests of servers, pages and killed processes wait for half of their time."""
+    return len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) + 1
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """Prepared data of all tests, away from the user's."""

@@ -72,7 +72,9 @@ def stop_after(count):
     return progress
 
 
-@pytest.mark.parametrize("options", [{}, {"split": 0.75}, {"dedupe": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [pytest.param({}, marks=pytest.mark.slow), {"split": 0.75}, {"dedupe": True}], ids=str
+)
 def test_a_job_that_is_stopped_again_and_again_ends_the_same(tmp_path, monkeypatch, options):
     def job():
         return prepare.job(["portraits"], 16, count=1000, shard_images=150, **options)

@@ -20,7 +20,7 @@ from pggan_tf.training import session
 from tests.conftest import ROOT, TINY, run_folder, start, train
 
 SCHEDULE = [
-    *("--target-res", "8", "--fade-images", "160", "--stable-images", "160", "--batch", "8"),
+    *("--target-res", "8", "--fade-images", "160", "--stable-images", "4=160,8=0", "--batch", "8"),
     *("--snapshot-images", "80", "--precision", "float32"),
 ]
 LONG = [*SCHEDULE, "--fade-images", "100000", "--stable-images", "160", "--snapshot-images", "800"]

@@ -89,7 +89,7 @@ def both(settings: list[dict], folder) -> list[dict]:
 
 @pytest.mark.parametrize(
     "group",
-    [[*LATENTS, ALONE], *(pytest.param(g, marks=pytest.mark.slow) for g in (CRITICS, BATCHES, TASKS))],
+    [*(pytest.param(g, marks=pytest.mark.slow) for g in ([*LATENTS, ALONE], CRITICS, BATCHES, TASKS))],
     ids=["latents", "critics", "batches", "tasks"],
 )
 def test_two_devices_train_like_one(group, tmp_path):

@@ -45,7 +45,7 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("norm", ["pixel", "batch"])
+@pytest.mark.parametrize("norm", ["batch", pytest.param("pixel", marks=pytest.mark.slow)])
 def test_a_generator_that_begins_large_is_finished_in_little_memory(norm):
     command = [sys.executable, "-c", SETTLED, norm]
     risen = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -75,9 +75,9 @@ def test_the_benchmark_prints_its_rates(capsys, monkeypatch):
     draw = benchmark.write
     monkeypatch.setattr(benchmark, "write", lambda folder, files, images, size: draw(folder, files, 16, size))
     assert cli.main(["--files", "3", "--seconds", "0.01"], benchmark.main) == 0
-    out = capsys.readouterr().out
-    assert out.startswith("About 15 seconds")
-    rows = [line.split("  ")[0] for line in out.splitlines()[2:]]
+    out, err = capsys.readouterr()
+    assert err.startswith("about 30 seconds")
+    rows = [line.split("  ")[0] for line in out.splitlines()[1:]]
     assert rows == ["4 px,", "4 px,", "64 px", "256 px"]
 
 

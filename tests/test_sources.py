@@ -476,8 +476,8 @@ def test_arrays_that_are_damaged_say_so(tmp_path):
 
 
 def test_arrays_of_one_enormous_image_or_of_objects_are_refused(tmp_path):
-    np.savez_compressed(tmp_path / "a.npz", images=np.broadcast_to(np.uint8(0), (1, 2, 10**8, 1)))
-    with pytest.raises(UserError, match="images of more than 178 million pixels"):
+    np.savez_compressed(tmp_path / "a.npz", images=np.broadcast_to(np.uint8(0), (1, 2, 3 * 10**8, 1)))
+    with pytest.raises(UserError, match="images of more than 536 million pixels"):
         open_source(str(tmp_path / "a.npz"))
     np.savez(tmp_path / "b.npz", images=IMAGES, labels=np.array([{}] * 10, object))
     with pytest.raises(UserError, match="Python objects, which are not loaded"):

@@ -155,7 +155,7 @@ def distance(ours, exact):
     return np.linalg.norm(ours - exact) / max(np.linalg.norm(exact), 1e-20)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("kind", Networks.GROUPS)
 @pytest.mark.parametrize("name", ADVERSARIAL)
