@@ -153,15 +153,15 @@ def test_ctrl_c_is_for_the_job_and_not_for_its_workers(tmp_path):
 
 
 def test_a_stop_signal_saves_and_says_how_to_go_on(tmp_path):
-    process = start("-m", "pggan_tf", "prepare", "portraits", tmp_path / "out", "--size", "128", "--count", "1900")
+    process = start("-m", "pggan_tf", "prepare", "portraits", tmp_path / "out", "--size", "128", "--count", "700")
     while not (tmp_path / "out" / claim.UNFINISHED / "job.json").exists():
         time.sleep(0.05)
-    time.sleep(1.5)
+    time.sleep(0.7)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143 and "everything is saved. The same command goes on" in err, err
-    code, out, err = pggan("prepare", "portraits", tmp_path / "out", "--size", "128", "--count", "1900")
-    assert code == 0 and "going on with" in err and len(shards.Shards(tmp_path / "out")) == 1900
+    code, out, err = pggan("prepare", "portraits", tmp_path / "out", "--size", "128", "--count", "700")
+    assert code == 0 and "going on with" in err and len(shards.Shards(tmp_path / "out")) == 700, err
 
 
 def test_what_is_in_the_folder_is_not_touched(photos, tmp_path):

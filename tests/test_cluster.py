@@ -1,5 +1,6 @@
 """Several machines, as processes on the loopback."""
 
+import functools
 import json
 import os
 import re
@@ -23,6 +24,7 @@ SCHEDULE = [
     *("--target-res", "8", "--fade-images", "160", "--stable-images", "4=160,8=0", "--batch", "8"),
     *("--snapshot-images", "80", "--precision", "float32"),
 ]
+FIRST_STAGE = [*SCHEDULE, "--target-res", "4", "--fade-images", "0", "--stable-images", "160"]
 LONG = [*SCHEDULE, "--fade-images", "100000", "--stable-images", "160", "--snapshot-images", "800"]
 
 
@@ -61,10 +63,16 @@ def losses(run):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """A run of one process; besides, the portraits are drawn."""
-    code, out, err = train(*TINY, *SCHEDULE, "--runs", tmp_path_factory.mktemp("alone"))
-    assert code == 0, err
-    return run_folder(out)
+    """Runs of one process by their schedules; besides, the portraits are drawn."""
+
+    @functools.cache
+    def trained(*schedule):
+        code, out, err = train(*TINY, *schedule, "--runs", tmp_path_factory.mktemp("alone"))
+        assert code == 0, err
+        return run_folder(out)
+
+    trained(*FIRST_STAGE)
+    return trained
 
 
 def wait_for_checkpoint(processes, parent):
@@ -77,10 +85,11 @@ def wait_for_checkpoint(processes, parent):
     return next(parent.glob("0*"))
 
 
-def test_two_processes_train_like_one(alone, tmp_path):
-    (code, out, err), other = ends(start_all(*TINY, *SCHEDULE, "--runs", tmp_path))
+@pytest.mark.parametrize("schedule", [FIRST_STAGE, pytest.param(SCHEDULE, marks=pytest.mark.slow)], ids=["4px", "8px"])
+def test_two_processes_train_like_one(alone, tmp_path, schedule):
+    (code, out, err), other = ends(start_all(*TINY, *schedule, "--runs", tmp_path))
     assert code == 0 and other[0] == 0, err + other[2]
-    run = run_folder(out)
+    run, alone = run_folder(out), alone(*schedule)
     ours, theirs = final(run), final(alone)
     assert ours.keys() == theirs.keys()
     # 60 steps at 4e-3 on weights of size 1.
@@ -140,9 +149,10 @@ def test_a_signal_to_one_stops_all_and_all_go_on_exactly(alone, tmp_path):
 
 @pytest.mark.parametrize("victim, goes_on", [pytest.param(0, True, marks=pytest.mark.slow), (1, False)])
 def test_a_worker_that_dies_ends_the_job(alone, tmp_path, victim, goes_on):
-    processes = start_all(*TINY, *LONG, "--checkpoint-minutes", "0.002", "--runs", tmp_path)
+    schedule = [*FIRST_STAGE, "--stable-images", "100000", "--snapshot-images", "800"]
+    processes = start_all(*TINY, *schedule, "--checkpoint-minutes", "0.002", "--runs", tmp_path)
     run = wait_for_checkpoint(processes, tmp_path)
-    name = next(a for a in processes[0].args if "," in a).split(",")[victim]
+    name = next(a for a in processes[0].args if a.startswith("127.0.0.1")).split(",")[victim]
     processes[victim].kill()
     code, _, err = ends(processes)[1 - victim]
     assert code == 1 and "Traceback" not in err, err

@@ -56,7 +56,10 @@ GENERATORS = {
 }
 
 
-@pytest.mark.parametrize("kind", GENERATORS)
+OFTEN = ("separable", "classes", "dcgan")
+
+
+@pytest.mark.parametrize("kind", [k if k in OFTEN else pytest.param(k, marks=pytest.mark.slow) for k in GENERATORS])
 def test_a_generator_s_file_gives_its_images_at_every_stage(kind):
     network = GENERATORS[kind]()
     offered = signatures.of(network)
@@ -172,7 +175,9 @@ def small_tiles(monkeypatch):
     monkeypatch.setattr(signatures, "RECOLORED", 32)
 
 
-@pytest.mark.parametrize("task", image_networks.NETWORKS)
+@pytest.mark.parametrize(
+    "task", ["recolor", "upscale", *(pytest.param(t, marks=pytest.mark.slow) for t in ("colorize", "translate"))]
+)
 def test_networks_of_photos_are_quantised_on_photos(task, small_tiles):
     network = image_networks.built(task)
     offered = signatures.of(network)

@@ -19,6 +19,8 @@ from tests.conftest import pggan
 from tests.test_export import calm, grown, refused
 
 KINDS = ("generate", *image_networks.NETWORKS)
+_LARGE = ("colorize", "translate")  # U-Nets, whose export takes long
+SOME_KINDS = [pytest.param(kind, marks=pytest.mark.slow) if kind in _LARGE else kind for kind in KINDS]
 CHANGES = {"colorize": "colorize", "recolor": "colorize", "upscale": "upscale", "translate": "translate"}
 FORMATS = ("keras", "tflite", "onnx")
 RUN = {"recipe": "pggan", "data": "faces", "target_res": 32}  # what an exported folder tells of its run
@@ -60,7 +62,7 @@ def weights(network):
     return [np.asarray(v) for v in network.weights]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOME_KINDS)
 def test_keras_opens_the_folder_and_the_file(exported, kind):
     """A folder as Keras's hf:// loader and model hubs have it: the members of the .keras file, as files."""
     out = exported(kind)
@@ -81,7 +83,7 @@ def succeeds(*arguments):
     return out
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOME_KINDS)
 def test_every_verb_opens_it_or_says_why_not(exported, kind, photo, tmp_path):
     out = exported(kind)
     picture = tmp_path / "made.png"
@@ -113,7 +115,7 @@ def test_every_verb_opens_it_or_says_why_not(exported, kind, photo, tmp_path):
     refused(pggan("train", "--config", out / "run.json", "--dry-run"), "faces: not a folder")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOME_KINDS)
 def test_it_is_exported_again_and_served(exported, kind, photo, tmp_path):
     fastapi = pytest.importorskip("fastapi.testclient")
     from export import api
@@ -152,7 +154,7 @@ def given(kind, height, width):
     return free, {name: (np.rint(colour.gray(image)).astype(np.uint8) if name == "gray" else image)[None]}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOME_KINDS)
 def test_the_reference_of_onnx_runs_it_and_the_runtime_does_not_warn(exported, kind, capfd):
     onnxruntime = pytest.importorskip("onnxruntime")
     import onnx.reference
@@ -182,7 +184,7 @@ def test_stages_of_an_onnx_file_share_their_weights(exported):
     assert sum(map(len, held)) < 4 * 1.25 * parameters
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOME_KINDS)
 def test_a_runtime_that_names_no_function_gets_the_last_stage(exported, kind):
     """Of networks that take photos, the one of a fixed size."""
     from ai_edge_litert.interpreter import Interpreter

@@ -155,8 +155,13 @@ def distance(ours, exact):
     return np.linalg.norm(ours - exact) / max(np.linalg.norm(exact), 1e-20)
 
 
+OFTEN_PENALTIES = ("none", "gp", "r1+r2")
+
+
 @pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize(
+    "penalty", [p if p in OFTEN_PENALTIES else pytest.param(p, marks=pytest.mark.slow) for p in PENALTIES]
+)
 @pytest.mark.parametrize("kind", Networks.GROUPS)
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_one_stage_gives_the_gradients_of_two_stage(name, kind, penalty, dtype):
@@ -167,7 +172,7 @@ def test_one_stage_gives_the_gradients_of_two_stage(name, kind, penalty, dtype):
         assert distance(one[network], two[network]) < TOLERANCE[dtype]
 
 
-OFTEN = ("pggan", "dcgan", "acgan", "pegasus", "faces-bce-bn", "colorize", "translate", "srgan")
+OFTEN = ("pggan", "dcgan", "acgan", "colorize", "srgan")
 WITH_D = [name for name, recipe in recipes.RECIPES.items() if recipe.get("loss") != "none"]
 
 
@@ -247,7 +252,7 @@ def test_photos_are_not_generated_from_twice():
         assert len(made) == times
 
 
-@pytest.mark.parametrize("bias", [-1e4, -90.0, 0.0, 90.0, 1e4])
+@pytest.mark.parametrize("bias", [-1e4, 1e4, *(pytest.param(b, marks=pytest.mark.slow) for b in (-90.0, 0.0, 90.0))])
 @pytest.mark.parametrize("kind", Networks.GROUPS)
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_no_logit_is_too_large(name, kind, bias):
