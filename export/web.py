@@ -58,7 +58,8 @@ def runtime() -> Path:
         partial.mkdir()
         for name in PACKAGES:
             shutil.copy(SOURCES / name, partial)
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        # npm's own cache lies in the home folder, which may be one that cannot be written.
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", str(Path(own) / "npm")]
         result = subprocess.run(command, cwd=partial, capture_output=True, text=True)
         if result.returncode:
             reason = next((x for x in result.stderr.splitlines() if "error" in x.lower()), "no reason given")
