@@ -71,8 +71,9 @@ def rate(folder: Path, resolution: int, batch: int, seconds: float) -> tuple[int
 @click.option("--files", default=1200, show_default=True, help="shard files of the set that has many")
 @click.option("--seconds", default=3.0, show_default=True, help="time of each of the three rounds of a row")
 def main(files, seconds):
-    from pggan_tf import pipeline
+    from pggan_tf import pipeline, terminal
 
+    terminal.start_tensorflow()
     rows = (
         (f"4 px, {1:5,} file ", 1, 32 * files, 4, 64),
         (f"4 px, {files:5,} files", files, 32, 4, 64),
