@@ -72,13 +72,13 @@ def train_alone(*arguments, timeout=240, **kwargs) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def pggan(*arguments) -> tuple[int, str, str]:
-    """`pggan ...`, from its arguments to its exit code, in this process: TensorFlow takes seconds to load."""
+def pggan(*arguments, command=None) -> tuple[int, str, str]:
+    """`pggan ...`, or another command, from its arguments to its exit code, in this process: TensorFlow takes seconds to load."""
     from pggan_tf import cli
 
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(ROOT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.main([str(a) for a in arguments])
+        code = cli.main([str(a) for a in arguments], command or cli.cli)
     return code, out.getvalue(), err.getvalue()
 
 

@@ -73,7 +73,12 @@ def stop_after(count):
 
 
 @pytest.mark.parametrize(
-    "options", [pytest.param({}, marks=pytest.mark.slow), {"split": 0.75}, {"dedupe": True}], ids=str
+    "options",
+    [
+        {"split": 0.75, "dedupe": True},
+        *(pytest.param(o, marks=pytest.mark.slow) for o in ({}, {"split": 0.75}, {"dedupe": True})),
+    ],
+    ids=str,
 )
 def test_a_job_that_is_stopped_again_and_again_ends_the_same(tmp_path, monkeypatch, options):
     def job():
@@ -136,7 +141,7 @@ def test_ctrl_c_is_for_the_job_and_not_for_its_workers(tmp_path):
     """A terminal sends it to all of them."""
     psutil = pytest.importorskip("psutil")
     out = tmp_path / "out"
-    arguments = ("prepare", "portraits", out, "--size", "16", "--count", "4000", "--resume")
+    arguments = ("prepare", "portraits", out, "--size", "16", "--count", "2500", "--resume")
     process = saving(*arguments, "--workers", "3", processes=True, start_new_session=True)
     wait_until_saved(process, out)
     workers = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
@@ -149,19 +154,18 @@ def test_ctrl_c_is_for_the_job_and_not_for_its_workers(tmp_path):
     assert process.returncode == 130 and "stopped by Ctrl-C" in err and "everything is saved" in err, err
     assert "Traceback" not in err
     code, _, err = pggan(*arguments)
-    assert code == 0 and "going on with" in err and len(shards.Shards(out)) == 4000, err
+    assert code == 0 and "going on with" in err and len(shards.Shards(out)) == 2500, err
 
 
 def test_a_stop_signal_saves_and_says_how_to_go_on(tmp_path):
-    process = start("-m", "pggan_tf", "prepare", "portraits", tmp_path / "out", "--size", "128", "--count", "700")
-    while not (tmp_path / "out" / claim.UNFINISHED / "job.json").exists():
-        time.sleep(0.05)
-    time.sleep(0.7)
+    arguments = ("prepare", "portraits", tmp_path / "out", "--size", "16", "--count", "2000")
+    process = saving(*arguments)
+    wait_until_saved(process, tmp_path / "out")
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143 and "everything is saved. The same command goes on" in err, err
-    code, out, err = pggan("prepare", "portraits", tmp_path / "out", "--size", "128", "--count", "700")
-    assert code == 0 and "going on with" in err and len(shards.Shards(tmp_path / "out")) == 700, err
+    code, out, err = pggan(*arguments)
+    assert code == 0 and "going on with" in err and len(shards.Shards(tmp_path / "out")) == 2000, err
 
 
 def test_what_is_in_the_folder_is_not_touched(photos, tmp_path):

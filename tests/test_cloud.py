@@ -5,8 +5,10 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from importlib import util
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
@@ -15,7 +17,7 @@ from cloud import commands
 from cloud.azureml import submit
 from pggan_tf import __version__
 from pggan_tf.errors import UserError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, pggan
 from tests.test_front_door import refused
 
 AZUREML, KUBERNETES = ROOT / "cloud" / "azureml", ROOT / "cloud" / "kubernetes"
@@ -27,19 +29,27 @@ NEEDS_AZURE = pytest.mark.skipif(
 
 def submitted(*arguments, **environment) -> tuple[int, str, str]:
     """`python -m cloud.azureml.submit ...`, which finds neither credentials nor a workspace here."""
+    with mock.patch.dict(os.environ, elsewhere(**environment), clear=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Azure's packages; what a person sees of them, a process tells
+        return pggan(*arguments, command=submit.command)
+
+
+def elsewhere(**environment) -> dict:
+    """The environment without what names a workspace. "dev": the credentials of tools on this machine, and no question to the
+    network."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AZURE", "MLFLOW"))}
-    # "dev": the credentials of tools on this machine, and no question to the network.
-    process = subprocess.run(
-        [sys.executable, "-m", "cloud.azureml.submit", *map(str, arguments)],
-        cwd=ROOT, env=kept | {"AZURE_TOKEN_CREDENTIALS": "dev"} | environment, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    return process.returncode, process.stdout, process.stderr
+    return kept | {"AZURE_TOKEN_CREDENTIALS": "dev"} | environment
 
 
 @NEEDS_AZURE
 @pytest.mark.parametrize("name", JOBS)
 def test_azure_jobs_are_taken(name):
-    code, out, err = submitted(AZUREML / name, "--dry-run")
+    if name == "job.yml":  # as it is typed: not even the libraries beneath say anything
+        command = [sys.executable, "-m", "cloud.azureml.submit", AZUREML / name, "--dry-run"]
+        done = subprocess.run(command, cwd=ROOT, env=elsewhere(), capture_output=True, text=True, timeout=120)
+        code, out, err = done.returncode, done.stdout, done.stderr
+    else:
+        code, out, err = submitted(AZUREML / name, "--dry-run")
     assert code == 0 and not err, err
     assert "job that Azure ML and pggan-tf take" in out
 

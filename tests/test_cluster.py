@@ -147,7 +147,8 @@ def test_a_signal_to_one_stops_all_and_all_go_on_exactly(alone, tmp_path):
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
-@pytest.mark.parametrize("victim, goes_on", [pytest.param(0, True, marks=pytest.mark.slow), (1, False)])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim, goes_on", [(0, True), (1, False)])
 def test_a_worker_that_dies_ends_the_job(alone, tmp_path, victim, goes_on):
     schedule = [*FIRST_STAGE, "--stable-images", "100000", "--snapshot-images", "800"]
     processes = start_all(*TINY, *schedule, "--checkpoint-minutes", "0.002", "--runs", tmp_path)
@@ -169,15 +170,29 @@ def test_a_worker_that_dies_ends_the_job(alone, tmp_path, victim, goes_on):
     assert "so far on 2 devices, now on 1" in out and (run / "generator.keras").is_file()
 
 
-@pytest.mark.parametrize("present", [(0, 1), pytest.param((1, 0), marks=pytest.mark.slow), (1,)])
-def test_a_worker_that_never_comes_is_named(alone, present):
+MISSED = """
+import sys
+from pggan_tf.errors import TryAgain
+from pggan_tf.training import cluster as clusters
+try:
+    clusters.Cluster(tuple(sys.argv[1].split(",")), int(sys.argv[2]), 0.1).meet()
+except TryAgain as error:
+    print("error:", error, file=sys.stderr)
+    sys.exit(75)
+"""
+
+
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["alone", "train"])
+@pytest.mark.parametrize("present", [(0, 1), (1, 0), (1,)])
+def test_a_worker_that_never_comes_is_named(alone, present, whole):
     """By all that came, in whichever order; the chief, where it is missing itself, alone."""
     workers = addresses(3)
     options = ["--workers", ",".join(workers), "--worker-timeout", "0.1", "--worker-index"]
     processes = []
     for index in present:
-        processes.append(start("train.py", *TINY, *SCHEDULE, *options, index))
-        time.sleep(2)
+        train_py = ("train.py", *TINY, *SCHEDULE, *options, index)
+        processes.append(start(*train_py) if whole else start("-c", MISSED, ",".join(workers), index))
+        time.sleep(2 if whole else 0.5)
     for code, _, err in ends(processes):
         assert code == 75 and err.count("error:") == 1 and "Traceback" not in err, "it may come the next time"
         named = [i for i in range(3) if f"worker {i} ({workers[i]})" in err]
@@ -215,8 +230,9 @@ clusters.GRACE_SECONDS = 0.5
 cluster = clusters.Cluster(tuple(sys.argv[1].split(",")), int(sys.argv[2]), 0.5)
 cluster.meet()
 print(cluster.everyone(cluster.index), flush=True)
-with cluster.watched():
-    time.sleep(0 if cluster.index else 600)
+if cluster.index == 0:
+    with cluster.watched():
+        time.sleep(600)
 """
 
 
@@ -299,10 +315,7 @@ def test_who_else_is_at_the_chief_s_port_is_waited_for():
 
 def test_strangers_at_the_port_do_no_harm():
     workers = tuple(addresses(2))
-    script = HANGING.replace("time.sleep(0 if cluster.index else 600)", "pass")
-    chief = subprocess.Popen(
-        [sys.executable, "-c", script, ",".join(workers), "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+    chief = meeting(workers, 0)
     host, port = workers[0].split(":")
     for said in (b"GET / HTTP/1.1\r\n\r\n", b"\xff\xfe\n", b"[]\n", b'{"index": 7, "workers": []}\n', b""):
         for _ in range(100):

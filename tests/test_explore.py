@@ -14,7 +14,7 @@ from pggan_tf.shards import Shards
 from tests.conftest import TINY, pggan, run_folder, train
 from tests.test_front_door import refused
 
-SCHEDULE = ["--target-res", "8", "--fade-images", "160", "--stable-images", "640", "--batch", "8"]
+SCHEDULE = ["--target-res", "8", "--fade-images", "0", "--stable-images", "4=640,8=800", "--batch", "8"]
 
 
 @pytest.fixture(scope="module")

@@ -320,7 +320,7 @@ def test_metrics_order_sets_of_images(of, tmp_path):
     def images(them, name):
         return sets.Images(name, len(them), 32, 3, lambda i, j: them[i:j])
 
-    count = 150 if of == "drawings" else 1000
+    count = 100 if of == "drawings" else 1000
     faces = np.stack([_portrait(i) for i in range(2 * count)]) if of == "drawings" else _photos(CELEBA, 2 * count)
     kinds = {
         "same": faces[:count],

@@ -421,56 +421,59 @@ def test_load(tmp_path):
     assert server.code == 0 and "Traceback" not in server.errors, server.errors
 
 
-def test_a_slow_upload_is_given_up_and_holds_up_nobody(tmp_path):
-    run = stand_ins.saved(stand_ins.Upscaler(), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
-    good = file_of(portraits.portrait(1, 16))
-    with running(run, "--timeout", "1", "--waiting", "2") as server:
-        slow = socket.create_connection(("127.0.0.1", server.port), timeout=30)
-        slow.sendall(b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nfirst")
-        assert server.ask("POST", "/upscale", good)[0] == 200
-        answer = b""
-        while b"took more than" not in answer and (part := slow.recv(4096)):
-            answer += part
-        assert answer.startswith(b"HTTP/1.1 408") and b"1 seconds" in answer
-        slow.close()
-        gone = socket.create_connection(("127.0.0.1", server.port), timeout=30)  # a client that goes away
-        gone.sendall(b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(good) + good[:10])
-        gone.close()
-        time.sleep(0.2)
-        assert server.ask("POST", "/upscale", good)[0] == 200
-    assert "Traceback" not in server.errors, server.errors
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory):
+    """A server with room for three that waits for nobody longer than three seconds; at its end, it has met no error."""
+    folder = tmp_path_factory.mktemp("impatient")
+    run = stand_ins.saved(stand_ins.Upscaler(), folder / "run", np.zeros((1, 8, 8, 3), np.float32))
+    with running(run, "--timeout", "3", "--waiting", "3") as server:
+        yield server
+    assert server.code == 0 and "Traceback" not in server.errors, server.errors
+
+
+def test_a_slow_upload_is_given_up_and_holds_up_nobody(impatient):
+    server, good = impatient, file_of(portraits.portrait(1, 16))
+    slow = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    slow.sendall(b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nfirst")
+    assert server.ask("POST", "/upscale", good)[0] == 200
+    answer = b""
+    while b"took more than" not in answer and (part := slow.recv(4096)):
+        answer += part
+    assert answer.startswith(b"HTTP/1.1 408") and b"3 seconds" in answer
+    slow.close()
+    gone = socket.create_connection(("127.0.0.1", server.port), timeout=30)  # a client that goes away
+    gone.sendall(b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(good) + good[:10])
+    gone.close()
+    time.sleep(0.2)
+    assert server.ask("POST", "/upscale", good)[0] == 200
 
 
 def headers(path, length, *more):
     return "\r\n".join([f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {length}", *more, "", ""]).encode()
 
 
-def test_uploads_are_waiting_requests(tmp_path):
+def test_uploads_are_waiting_requests(impatient):
     """There is room for so many: a further one is refused before any of it is read."""
-    run = stand_ins.saved(stand_ins.Upscaler(), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
-    good = file_of(portraits.portrait(1, 16))
-    with running(run, "--waiting", "3") as server:
-        slow = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(3)]
-        for one in slow:
-            one.sendall(headers("/upscale", len(good), "Expect: 100-continue"))
-            assert one.recv(4096).startswith(b"HTTP/1.1 100")  # its turn to upload
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as further:
-            further.sendall(headers("/upscale", 5000))
-            answer = further.recv(4096)
-        assert answer.startswith(b"HTTP/1.1 429") and b"retry-after: 1" in answer
-        for one in slow:
-            one.sendall(good)
-            assert one.recv(4096).startswith(b"HTTP/1.1 200")
-            one.close()
-        assert server.ask("POST", "/upscale", good)[0] == 200
-    assert "Traceback" not in server.errors, server.errors
+    server, good = impatient, file_of(portraits.portrait(1, 16))
+    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(3)]
+    for one in slow:
+        one.sendall(headers("/upscale", len(good), "Expect: 100-continue"))
+        assert one.recv(4096).startswith(b"HTTP/1.1 100")  # its turn to upload
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as further:
+        further.sendall(headers("/upscale", 5000))
+        answer = further.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 429") and b"retry-after: 1" in answer
+    for one in slow:
+        one.sendall(good)
+        assert one.recv(4096).startswith(b"HTTP/1.1 200")
+        one.close()
+    assert server.ask("POST", "/upscale", good)[0] == 200
 
 
-def test_who_is_silent_is_let_go(tmp_path):
+def test_who_is_silent_is_let_go(impatient):
     """As many connections as there may be, none of which asks for anything: they are closed, and others are answered."""
-    run = stand_ins.saved(stand_ins.Upscaler(), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
-    begun = b"GET /health HTTP/1.1\r\nHost: x\r\n"
-    with running(run, "--timeout", "2") as server, contextlib.ExitStack() as stack:
+    server, begun = impatient, b"GET /health HTTP/1.1\r\nHost: x\r\n"
+    with contextlib.ExitStack() as stack:
         silent = []
         for i in range(api.CONNECTIONS):
             one = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
@@ -486,7 +489,6 @@ def test_who_is_silent_is_let_go(tmp_path):
                 while one.recv(4096):
                     pass  # until it is closed
         assert server.ask("GET", "/health")[0] == 200
-    assert server.code == 0 and "Traceback" not in server.errors, server.errors
 
 
 def large_answer(server, body, window):
