@@ -187,15 +187,16 @@ def test_commands_are_found_in_scripts():
 
 @NEEDS_AZURE
 def test_azure_environments_and_cluster(tmp_path):
-    script = (
-        "import sys; from azure.ai.ml import load_compute, load_environment\n"
-        "built, conda, cluster = load_environment(sys.argv[1]), load_environment(sys.argv[2]), load_compute(sys.argv[3])\n"
-        "print(built.build.dockerfile_path, conda.image, len(conda.conda_file['dependencies']), cluster.tier, cluster.min_instances)"
-    )
     files = [AZUREML / name for name in ("environment.yml", "environment-conda.yml", "cluster.yml")]
-    done = subprocess.run([sys.executable, "-c", script, *files], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["cloud/Dockerfile", "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04", "3", "low_priority", "0"]  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from azure.ai.ml import load_compute, load_environment
+
+        built, conda, nodes = load_environment(files[0]), load_environment(files[1]), load_compute(files[2])
+    assert built.build.dockerfile_path == "cloud/Dockerfile"
+    assert conda.image == "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04"
+    assert len(conda.conda_file["dependencies"]) == 3
+    assert (nodes.tier, nodes.min_instances) == ("low_priority", 0)
     cluster = yaml.safe_load(files[2].read_text())
     for name in JOBS:
         assert yaml.safe_load((AZUREML / name).read_text())["compute"] == f"azureml:{cluster['name']}"

@@ -375,7 +375,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         "from pggan_tf import cli; from pggan_tf import checkpoint; real = checkpoint.write\n"
         "def write(path, arrays, meta):\n"
-        "    if meta['images_seen'] > 1000: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n"
+        "    if meta['images_seen'] > 400: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n"
         "    real(path, arrays, meta)\n"
         "checkpoint.write = write; sys.exit(cli.main(sys.argv[1:]))"
     )
@@ -442,7 +442,7 @@ def test_a_skipped_step_leaves_no_mark_on_the_figures(tmp_path, monkeypatch):
         return dataclasses.replace(batch, reals=batch.reals * tf.where(here, float("nan"), 1.0))
 
     monkeypatch.setattr(trainer.GAN, "_batch", poisoned)
-    code, out, err = train(*TINY, *SCHEDULE, "--stable-images", "4=800,8=0", "--runs", tmp_path)
+    code, out, err = train(*TINY, *SCHEDULE, "--target-res", "4", "--runs", tmp_path)
     assert code == 0, err
     lines = [json.loads(line) for line in (only_run(tmp_path) / "stats.jsonl").read_text().splitlines()]
     assert lines[-1]["skipped_total"] == 3 and any(0 < line["skipped"] < 1 for line in lines)
