@@ -157,9 +157,12 @@ def _loading(source: Source, files: list[dict]) -> list[str]:
 def _code(source: Source, kind: str, file: dict) -> list[str]:
     path = file["file"]
     if kind == "keras":
+        module = type(source.network).__module__
         head = [
-            "from pggan_tf import pixels, synthesis   # in a checkout of pggan-tf, after: pip install -e .",
-            f'network = synthesis.load("{path}")',
+            "import keras",
+            *(["from pggan_tf import pixels, synthesis"] if source.task == "generate" else []),
+            f"import {module}   # tells Keras what this network is; of a checkout of pggan-tf, after: pip install -e .",
+            f'network = keras.saving.load_model("{path}")   # or this folder, or "hf://OWNER/NAME" where a hub has it',
         ]
         if source.task != "generate":
             return head
