@@ -67,7 +67,7 @@ def test_total_images_that_are_fewer_than_the_plan_s_steps():
         return configs.longer_than_asked(config, configs.schedule(config))
 
     (line,) = asked(10)
-    assert "--total-images 10: the plan has 320" in line and "one step of each are 320" in line
+    assert "--total-images 10: the plan has 320" in line and "one step of each comes to 320" in line
     assert asked(100_000) == []
     with pytest.raises(UserError, match="9 of the plan's 9 phases would have no image. Give 10 or more"):
         asked(4)
