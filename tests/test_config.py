@@ -246,6 +246,7 @@ def test_data_may_be_given_again(tmp_path, monkeypatch):
     assert (
         run.named("pggan", both.data, 8) == "pggan-a-b-tfds-c-8" and run.named("pggan", None, 8) == "pggan-portraits-8"
     )
+    assert run.named("pggan", "写" * 85, 8) == f"pggan-{'写' * 26}-8"  # 78 bytes
     with pytest.raises(UserError, match="--data .*expected text, or a list of it"):
         configs.from_dict({"data": [1]})
     monkeypatch.chdir(tmp_path)

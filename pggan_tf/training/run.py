@@ -60,8 +60,9 @@ def create(parent: str | Path, name: str) -> Path:
 def named(recipe: str, data: str | Sequence[str] | None, resolution: int) -> str:
     """What a run's folder is called, after its number."""
     places = [data] if isinstance(data, str) else data or ["portraits"]
-    source = re.sub(r"[^\w.-]+", "-", "-".join(Path(place).name for place in places))[:80]
-    return f"{recipe}-{source}-{resolution}"
+    source = re.sub(r"[^\w.-]+", "-", "-".join(Path(place).name for place in places))
+    # File systems count the bytes of a name, of which a letter may have four.
+    return f"{recipe}-{os.fsencode(source)[:80].decode(errors='ignore')}-{resolution}"
 
 
 def claim(folder: Path) -> None:
