@@ -47,7 +47,8 @@ def runtime() -> Path:
     found = folder / "node_modules" / "@litertjs"
     if found.is_dir():
         return found
-    if shutil.which("npm") is None:
+    npm = shutil.which("npm")  # by its whole name, as Windows wants it of a script
+    if npm is None:
         raise UserError(
             "--to web: npm is not installed; it brings the browser's runtime. Install Node.js 18 or newer, which has it "
             "(https://nodejs.org; Debian: apt-get install npm), then try again."
@@ -59,7 +60,7 @@ def runtime() -> Path:
         for name in PACKAGES:
             shutil.copy(SOURCES / name, partial)
         # npm's own cache lies in the home folder, which may be one that cannot be written.
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", str(Path(own) / "npm")]
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", str(Path(own) / "npm")]
         result = subprocess.run(command, cwd=partial, capture_output=True, text=True)
         if result.returncode:
             reason = next((x for x in result.stderr.splitlines() if "error" in x.lower()), "no reason given")

@@ -436,6 +436,22 @@ def test_first_exports_at_once_leave_each_other_alone(tmp_path, monkeypatch):
     assert [p.name for p in (tmp_path / "cache" / "web").iterdir()] == [one.parents[1].name]
 
 
+def test_npm_is_called_by_its_whole_name(tmp_path, monkeypatch):
+    """On Windows it is a script, npm.cmd, which is not found by the name of npm alone."""
+    monkeypatch.setenv("PGGAN_CACHE", str(tmp_path))
+    monkeypatch.setattr(web.shutil, "which", lambda name: r"C:\node\npm.CMD")
+    called = []
+
+    def run(command, **kwargs):
+        called.append(command[0])
+        return subprocess.CompletedProcess(command, 1, "", "error: no network")
+
+    monkeypatch.setattr(web.subprocess, "run", run)
+    with pytest.raises(UserError, match="npm could not bring .*error: no network"):
+        web.runtime()
+    assert called == [r"C:\node\npm.CMD"]
+
+
 def test_the_module_is_a_command_too():
     process = start("-m", "export.tflite", "--help")
     out, err = process.communicate(timeout=60)

@@ -193,6 +193,14 @@ def test_what_is_no_source_says_so(tmp_path, name, content, message):
         open_source(str(tmp_path / name))
 
 
+def test_no_name_is_not_the_folder_that_work_is_done_in(photos, monkeypatch):
+    """As of a variable of a script that was never set."""
+    monkeypatch.chdir(photos)
+    assert len(open_source(".")) == 12
+    with pytest.raises(UserError, match="'': not a folder"):
+        open_source("")
+
+
 def test_an_address_of_an_unknown_kind_names_the_nearest():
     with pytest.raises(UserError, match="memroy://x.*did you mean.*memory"):
         open_source("memroy://x")
