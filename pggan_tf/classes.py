@@ -143,9 +143,8 @@ def _by_labels(names: Sequence[str], files: Mapping[str, bytes], notes: list[str
     missing = [name for name in names if name not in named]
     if len(set(named.values())) < 2 or not _few(len(missing), len(names)):
         different = len(set(named.values()))
-        notes.append(
-            f"no classes: {LABELS} has {different} different labels, of {len(named):,} of {len(names):,} photos"
-        )
+        has = f"{different} different label{'s' * (different != 1)}, of {len(named):,} of {len(names):,} photos"
+        notes.append(f"no classes: {LABELS} has {has if named else 'no labels'}")
         return {}
     if missing:
         notes.append(f"{len(missing):,} without a label in {LABELS}: {_some(missing)} (left out)")

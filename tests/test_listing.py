@@ -198,8 +198,8 @@ def test_labels_beside_several_sizes():
 @pytest.mark.parametrize(
     "rows, classes, note",
     [
-        (None, (), "no classes: dataset.json has 0 different labels, of 0 of 12 photos"),
-        ([["00000/img00000000.png", 1]], (), "no classes: dataset.json has 1 different labels, of 1 of 12 photos"),
+        (None, (), "no classes: dataset.json has no labels"),
+        ([["00000/img00000000.png", 1]], (), "no classes: dataset.json has 1 different label, of 1 of 12 photos"),
         ([[n, i % 2] for i, n in enumerate(STYLEGAN[1:])], ("0", "1"), "1 without a label in dataset.json: 00000/img00000000.png (left out)"),
         ([["elsewhere.png", 1]], ("00000", "00001"), "dataset.json names none of the photos, left alone"),
         ([["00000/img00000000.png", {}]], ("00000", "00001"), "dataset.json: not labels as expected"),
