@@ -120,7 +120,14 @@ def test_a_stray_photo_above_the_folder_of_the_classes():
 
 
 @pytest.mark.parametrize(
-    "train, rest", [("train", ("test",)), ("Training", ("val", "Testing")), ("train_set", ("dev-set",))]
+    "train, rest",
+    [
+        ("train", ("test",)),
+        ("Training", ("val", "Testing")),
+        ("train_set", ("dev-set",)),
+        ("train2017", ("val2017",)),
+        ("seg_train", ("seg_test",)),
+    ],
 )
 @pytest.mark.parametrize("above", ["", "data/"])
 def test_parts_of_a_set_are_no_classes(train, rest, above):
@@ -144,6 +151,11 @@ def test_a_photo_beside_the_parts_of_a_set_is_named():
         (("val", "test"), "IN: test, val look like parts of one set, not like classes. Give one of them alone"),
         (("trainA", "trainB", "testA", "testB"), "testA, testB, trainA, trainB look like parts"),
         (("train", "test", "more"), "test, train look like parts of one set, not like classes beside others"),
+        (
+            ("train2014", "train2017", "val2017"),
+            "train2014, train2017, val2017 look like parts of one set, not like classes. ",
+        ),
+        (("seg_train", "seg_test", "seg_pred"), "seg_test, seg_train look like parts .* beside others"),
         (("64x64", "128x128"), "128x128, 64x64 look like sizes, not like classes, and do not hold the same photos"),
     ],
 )
@@ -152,8 +164,11 @@ def test_folders_that_may_be_parts_are_refused(parts, message):
         listed([f"{part}/{n}{i}.png" for n, part in enumerate(parts) for i in range(4)])
 
 
-def test_one_class_may_be_called_train():
-    assert listed([f"{c}/{i}.png" for c in ("bus", "train") for i in range(4)]).classes == ("bus", "train")
+@pytest.mark.parametrize(
+    "names", [("bus", "train"), ("freight-train", "steam-train"), ("test1", "test2"), ("class_a", "class_b"), ("app-dev", "web-test")]
+)  # fmt: skip
+def test_classes_may_be_called_train(names):
+    assert listed([f"{c}/{i}.png" for c in names for i in range(4)]).classes == names
 
 
 def test_of_several_sizes_the_largest_is_taken():
