@@ -500,7 +500,7 @@ def test_the_best_generator_of_a_run_has_its_history(run, tmp_path):
     shutil.copytree(run, own)
     shutil.copy(own / "generator.keras", own / "best.keras")
     (own / "best.json").write_text(json.dumps({"metric": "swd", "value": 12.5, "images": 700, "resolution": 8}))
-    lines = [{"images": 700, "metrics": {"swd": 12.5}}, {"images": 900, "metrics": {"swd": 13.5}}]
+    lines = [{"images": n, "seconds": 1, "metrics": {"swd": value}} for n, value in ((700, 12.5), (900, 13.5))]
     (own / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     code, _, err = pggan("export", own / "best.keras")
     card = (own / "export" / "MODEL_CARD.md").read_text()
