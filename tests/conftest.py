@@ -48,6 +48,14 @@ def cache(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def hears_closed_terminals():
+    """As without nohup, which has this process and those that it starts ignore SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def start(*arguments, **kwargs) -> subprocess.Popen:
     """`python train.py ...` or, for another verb, `python -m pggan_tf ...`, as a real process."""
     return subprocess.Popen(
