@@ -73,7 +73,6 @@ def rate(folder: Path, resolution: int, batch: int, seconds: float) -> tuple[int
 def main(files, seconds):
     from pggan_tf import pipeline, terminal
 
-    terminal.start_tensorflow()
     rows = (
         (f"4 px, {1:5,} file ", 1, 32 * files, 4, 64),
         (f"4 px, {files:5,} files", files, 32, 4, 64),
@@ -82,6 +81,7 @@ def main(files, seconds):
     )
     drawn = "draws 600 MB of random images into a temporary folder, then reads them"
     measure.announce(30 + len(rows) * (_ROUNDS + 2) * seconds, f"{drawn}; {pipeline.cores()} cores here")
+    terminal.start_tensorflow()
     print(f"{'':18}{'images/s':>12}{'a processor second':>20}{'wall s':>8}{'processor s':>13}{'opening s':>11}")
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, count, images, size, batch) in enumerate(rows):

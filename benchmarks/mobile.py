@@ -127,12 +127,13 @@ def main(resolutions, browser, rounds, json_file):
     from rich.console import Console
     from rich.table import Table
 
+    from export import command
     from pggan_tf import terminal
 
+    measure.announce(2 * len(command.QUANTIZE) * (20 + 30 * browser))
     terminal.start_tensorflow()
     from export import signatures, tflite
 
-    measure.announce(2 * len(tflite.QUANTIZATIONS) * (20 + 30 * browser))
     sizes = [int(r) for r in resolutions.split(",")]
     rows = []
     for conv in ("standard", "separable"):

@@ -99,9 +99,9 @@ def table(rows: dict[str, dict], say=print) -> None:
 @click.argument("runs", nargs=-1)
 @click.option("--scale", type=click.IntRange(2), default=4, show_default=True)
 def main(folder: str, runs: tuple[str, ...], scale: int) -> None:
-    terminal.start_tensorflow()
     images = pairs(folder, scale)
     measure.announce(10 + 5e-6 * len(runs) * sum(high[..., 0].size for _, high in images.values()))
+    terminal.start_tensorflow()
     rows = {"bicubic": figures(lambda low: bicubic(low, scale), images, scale)}
     for run in runs:
         network = conversion.network_for(run, ("upscale",), "upscale")

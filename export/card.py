@@ -107,9 +107,10 @@ def _data(source: Source) -> list[str]:
     named = (
         "drawn portraits (no real person)"
         if held["source"] == "portraits"
-        else plain(records.source_name(held["source"]))
+        else plain(records.source_name(held["source"] or "") or "of unknown origin")
     )
-    text = f"{held['images']:,} images: {named}; checksum `{held['checksum'][:16]}`."
+    images = "Unknown many" if held["images"] is None else f"{held['images']:,}"
+    text = f"{images} images: {named}; checksum `{(held['checksum'] or 'unknown')[:16]}`."
     return [text + (f" Classes: {', '.join(map(plain, held['classes'][:20]))}." if held["classes"] else "")]
 
 
@@ -124,10 +125,13 @@ def _training(source: Source, which: str) -> list[str]:
         f"- loss {config.loss}, {config.update} updates,{seen} seed {config.seed}",
     ]
     if environment is not None:
-        lines += [
-            f"- {environment['precision']} on {', '.join(environment['gpus']) or environment['cpu']}, "
-            f"TensorFlow {environment['packages']['tensorflow']}, Keras {environment['packages']['keras']}, commit {(environment['commit'] or 'unknown')[:12]}",
-        ]
+        known = {"packages": {}, "gpus": []} | environment  # which other versions, or people, may have written
+        library = " and ".join(
+            f"{name} {known['packages'].get(name.lower(), 'unknown')}" for name in ("TensorFlow", "Keras")
+        )
+        device = ", ".join(known["gpus"]) or known.get("cpu") or "an unknown device"
+        commit = (known.get("commit") or "unknown")[:12]
+        lines += [f"- {known.get('precision', 'unknown precision')} on {device}, {library}, commit {commit}"]
     return [*lines, f"- the whole configuration: run{which}.json"]
 
 
@@ -157,9 +161,12 @@ def _loading(source: Source, files: list[dict]) -> list[str]:
 def _code(source: Source, kind: str, file: dict) -> list[str]:
     path = file["file"]
     if kind == "keras":
+        module = type(source.network).__module__
         head = [
-            "from pggan_tf import pixels, synthesis   # in a checkout of pggan-tf, after: pip install -e .",
-            f'network = synthesis.load("{path}")',
+            "import keras",
+            *(["from pggan_tf import pixels, synthesis"] if source.task == "generate" else []),
+            f"import {module}   # tells Keras what this network is; of a checkout of pggan-tf, after: pip install -e .",
+            f'network = keras.saving.load_model("{path}")   # or this folder, or "hf://OWNER/NAME" where a hub has it',
         ]
         if source.task != "generate":
             return head

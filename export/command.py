@@ -166,8 +166,10 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
             return ()
         own = source.photos(options.representative)
         if own is None and (options.quantize == "int8" or options.everything):
+            given = "--all" if options.everything else "--quantize int8"
             raise UserError(
-                f"--quantize int8: the data of {source.name} is gone. Give a folder of photos: --representative FOLDER"
+                f"{given}: int8 measures its ranges on photos, and the data of {source.name} are not here. "
+                "Give a folder of photos: --representative FOLDER"
             )
         return own if own is not None else sources.drawn(source.network.resolutions[-1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, replace
@@ -53,30 +54,26 @@ class Source:
         if self.environment is None:
             return "data that is not known here"
         held = self.environment["dataset"]
-        what = "drawn portraits" if held["source"] == "portraits" else f"'{records.last_name(held['source'])}'"
-        return f"{held['images']:,} images of {what}" if held["source"] != "portraits" else f"{held['images']:,} {what}"
+        images = "unknown many" if held["images"] is None else f"{held['images']:,}"
+        if held["source"] == "portraits":
+            return f"{images} drawn portraits"
+        return f"{images} images of '{records.last_name(held['source'])}'" if held["source"] else f"{images} images"
+
+    @functools.cached_property
+    def _history(self) -> records.History:
+        return records.history(self.folder / runs.STATS)
 
     def metrics(self) -> dict[str, tuple[float, int]]:
         """Name of a metric -> (its last value, images seen then), from stats.jsonl."""
-        path, found = self.folder / runs.STATS, {}
-        if self.config is None or not path.is_file():
-            return found
-        for line in path.read_text().splitlines():
-            try:
-                values = json.loads(line)
-                if self.until is not None and values["images"] > self.until:
-                    break
-                found |= {name: (float(v), values["images"]) for name, v in values.get("metrics", {}).items()}
-            except (ValueError, KeyError):
-                continue  # the line that was being written
-        return found
+        if self.config is None:
+            return {}
+        lines = [m for m in self._history.measured if self.until is None or m["images"] <= self.until]
+        return {name: (value, line["images"]) for line in lines for name, value in line["metrics"].items()}
 
     def images_seen(self) -> int:
         if self.until is not None:
             return self.until
-        path = self.folder / runs.STATS
-        lines = path.read_text().splitlines() if path.is_file() else []
-        return max((json.loads(line).get("images", 0) for line in lines[-3:]), default=0)
+        return max((line["images"] for line in (*self._history.ticks, *self._history.measured)), default=0)
 
     def photos(self, folder: str | None) -> np.ndarray | None:
         """Photos uint8 [N, S, S, 3] for examples: of `folder` (--representative), else of the run's own data; None where that

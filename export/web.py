@@ -47,7 +47,8 @@ def runtime() -> Path:
     found = folder / "node_modules" / "@litertjs"
     if found.is_dir():
         return found
-    if shutil.which("npm") is None:
+    npm = shutil.which("npm")  # by its whole name, as Windows wants it of a script
+    if npm is None:
         raise UserError(
             "--to web: npm is not installed; it brings the browser's runtime. Install Node.js 18 or newer, which has it "
             "(https://nodejs.org; Debian: apt-get install npm), then try again."
@@ -59,7 +60,7 @@ def runtime() -> Path:
         for name in PACKAGES:
             shutil.copy(SOURCES / name, partial)
         # npm's own cache lies in the home folder, which may be one that cannot be written.
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", str(Path(own) / "npm")]
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", str(Path(own) / "npm")]
         result = subprocess.run(command, cwd=partial, capture_output=True, text=True)
         if result.returncode:
             reason = next((x for x in result.stderr.splitlines() if "error" in x.lower()), "no reason given")
@@ -128,18 +129,30 @@ def _model(source: Source, out: Path, how: str, truncation: float | None, photos
     """One network of the site. With floats in and out, which WebGPU can take, and fixed sizes, which LiteRT.js needs."""
     network, task = source.network, source.task
     offered = signatures.of(network, truncation, dynamic=False, pixels="float32")
-    model = tflite.quantize(tflite.convert(network, offered, "float32"), offered, how, photos)
-    run = tflite.Runner(model)
-    rows = parity.compare(offered, run, photos, "float32")
-    parity.require(rows, tflite.QUANTIZATIONS[how], f"models/{task}.tflite ({how})")
-    about = tflite.about(source, licence, offered, "float32", how)
-    model = tflite.with_metadata(model, f"{source.name}: {task}", about)
+    plain = tflite.convert(network, offered, "float32")
+
+    def quantized(how: str) -> tuple[bytes, tflite.Runner, list[dict]]:
+        model = tflite.quantize(plain, offered, how, photos)
+        run = tflite.Runner(model)
+        rows = parity.compare(offered, run, photos, "float32")
+        parity.require(rows, tflite.QUANTIZATIONS[how], f"models/{task}.tflite ({how})")
+        about = tflite.about(source, licence, offered, "float32", how)
+        return tflite.with_metadata(model, f"{source.name}: {task}", about), run, [asdict(r) for r in rows]
+
+    model, run, rows = quantized(how)
+    interface = signatures.described(offered, "float32")
+    report = {"file": f"models/{task}.tflite", "bytes": len(model), "quantize": how, "interface": interface}
+    report["signatures"] = rows
+    if how == "int8":  # which is seldom the better
+        with contextlib.suppress(UserError):  # a network that does not take the other
+            other, _, theirs = quantized("dynamic")
+            report["dynamic"] = {"bytes": len(other), **theirs[0]}
     path = out / "models" / f"{task}.tflite"
     path.write_bytes(model)
     entry = {
         "task": task,
-        "file": f"models/{task}.tflite",
-        "bytes": len(model),
+        "file": report["file"],
+        "bytes": report["bytes"],
         "sha256": hashlib.sha256(model).hexdigest(),
         "about": source.about(),
         "signatures": {s.name: {"inputs": {n: i.shape for n, i in s.inputs.items()}} for s in offered[::-1]},
@@ -149,8 +162,7 @@ def _model(source: Source, out: Path, how: str, truncation: float | None, photos
     for name in ("latent_size", "scale", "context"):
         if hasattr(network, name):
             entry[name] = getattr(network, name)
-    report = {"file": entry["file"], "bytes": len(model), "quantize": how, "interface": about["signatures"]}
-    return entry, {**report, "signatures": [asdict(r) for r in rows]}
+    return entry, report
 
 
 def _probe(signature: signatures.Signature, run: tflite.Runner) -> dict:

@@ -9,13 +9,18 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pggan_tf.errors import UserError
 
 LABELS = "dataset.json"  # StyleGAN's file of labels: {"labels": [["00000/img00000000.png", 6], ...]}
-# Parts that a set was divided into, which are no classes; so neither are sizes (128x128) nor numbered folders (FFHQ's 01000).
-_PART = re.compile(r"(train|test|val|valid|validation|dev|eval|holdout)(ing)?([ _-]?(set|data|images|[ab]))?", re.I)
+# Parts that a set was divided into (train and test, train2017 and val2017, seg_train and seg_test), which are no classes; so
+# neither are sizes (128x128) nor numbered folders (FFHQ's 01000).
+_PART = re.compile(
+    r"(?P<before>.*[ _-])?(?P<part>train|test|val|valid|validation|dev|eval|holdout)(ing)?"
+    r"(?P<after>[ _-]?(set|data|images|[ab]|\d+))?",
+    re.I,
+)
 _SIZE = re.compile(r"(?:.*\D)?(\d+)x\1")
 _FEW = 10  # photos outside the class folders are left out if they are at most one in so many
 
@@ -67,10 +72,10 @@ def _chosen_parts(location: str, names: Sequence[str], notes: list[str]) -> tupl
 
 def _part(location: str, tops: Counter, notes: list[str]) -> str | None:
     """Find the folder for training among the parts of a set; None where folders are no parts."""
-    parts = [top for top in sorted(tops) if _PART.fullmatch(top)]
+    parts = _alike(filter(None, map(_PART.fullmatch, sorted(tops))))
     if len(parts) < 2:
         return None
-    trains = [top for top in parts if top.lower().startswith("train")]
+    trains = [top for top, part in parts.items() if part == "train"]
     if len(parts) < len(tops) or len(trains) != 1:
         raise UserError(
             f"{location}: {', '.join(parts)} look like parts of one set, not like classes"
@@ -80,6 +85,21 @@ def _part(location: str, tops: Counter, notes: list[str]) -> str | None:
     rest = ", ".join(f"{tops[top]:,} of {top}/" for top in parts if top != trains[0])
     notes.append(f"parts of one set: the {tops[trains[0]]:,} photos of {trains[0]}/ are used, not the {rest}")
     return trains[0]
+
+
+def _alike(matches: Iterable[re.Match]) -> dict[str, str]:
+    """Find the parts of one set among matches of _PART: folder -> part.
+
+    All have the same before the part's name. With that, or with numbers, only unlike parts are parts: test1 and test2, or
+    freight-train and steam-train, may be classes.
+    """
+    found: dict[str, dict[str, str]] = {}
+    plain = True
+    for match in matches:
+        found.setdefault((match["before"] or "").lower(), {})[match[0]] = match["part"].lower()
+        plain = plain and not (match["after"] or "").strip(" _-").isdecimal()
+    several = [p for before, p in found.items() if len(set(p.values())) > 1 or plain and not before]
+    return max(several, key=len, default={})
 
 
 def _size(location: str, inner: Sequence[str], tops: Counter, notes: list[str]) -> str | None:
@@ -143,9 +163,8 @@ def _by_labels(names: Sequence[str], files: Mapping[str, bytes], notes: list[str
     missing = [name for name in names if name not in named]
     if len(set(named.values())) < 2 or not _few(len(missing), len(names)):
         different = len(set(named.values()))
-        notes.append(
-            f"no classes: {LABELS} has {different} different labels, of {len(named):,} of {len(names):,} photos"
-        )
+        has = f"{different} different label{'s' * (different != 1)}, of {len(named):,} of {len(names):,} photos"
+        notes.append(f"no classes: {LABELS} has {has if named else 'no labels'}")
         return {}
     if missing:
         notes.append(f"{len(missing):,} without a label in {LABELS}: {_some(missing)} (left out)")

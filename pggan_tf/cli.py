@@ -250,7 +250,7 @@ def _shards_again(config: configs.Config, environment: dict, cache: str | None, 
     from pggan_tf import shards
 
     known = environment["dataset"]
-    if not moved and shards.is_shards(known["folder"]):
+    if not moved and known["folder"] and shards.is_shards(known["folder"]):
         try:
             kept = shards.Shards(known["folder"])
         except DamagedFile:

@@ -694,7 +694,7 @@ def longer_than_asked(config: Config, phases: typing.Sequence[growth.Phase]) -> 
     if asked is None or planned <= 1.1 * asked:
         return []
     return [
-        f"--total-images {asked:,}: the plan has {planned:,}, for every phase takes whole steps; one step of each are "
+        f"--total-images {asked:,}: the plan has {planned:,}, for every phase takes whole steps; one step of each comes to "
         f"{sum(p.images_per_step for p in phases):,}. A smaller --batch has smaller steps."
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -14,6 +15,15 @@ from pggan_tf import metrics as tables
 from pggan_tf.errors import UserError, memory_for
 
 _LOOKED_AT = 64  # pictures of a folder that its size is taken from
+_BY_HEADER = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "BMP",
+    "GIF",
+    "AVIF",
+    "JPEG2000",
+)  # kinds that tell size and colours before all else
 _GRAY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's modes without colour
 
 
@@ -31,11 +41,24 @@ def _is_run(location: str) -> bool:
     return keras_files.is_run(folder) or keras_files.is_model(folder) or keras_files.is_exported(folder)
 
 
-def _shapes(location: str, count: int) -> list[tuple[int, int, int]]:
-    """(height, width, 1 where it is gray and 3 where not) of some of a source's pictures; none where they are drawn at any size."""
-    import numpy as np
+def _shape(data: bytes) -> tuple[int, int, int]:
+    """(height, width, 1 where it is gray and 3 where not) of a picture's file. Raises Unreadable."""
     from PIL import Image
 
+    from pggan_tf import decoders
+
+    with contextlib.suppress(Exception), Image.open(io.BytesIO(data), formats=_BY_HEADER) as picture:
+        return (*picture.size[::-1], 1 if picture.mode in _GRAY else 3)
+    with decoders.opened(data) as pictures:  # other kinds do not say it before they are decoded
+        height, width, channels = pictures.picture().planes().shape
+        return height, width, 1 if channels < 3 else 3
+
+
+def _shapes(location: str, count: int) -> list[tuple[int, int, int]]:
+    """`_shape` of some of a source's pictures; none where they are drawn at any size."""
+    import numpy as np
+
+    from pggan_tf.errors import Unreadable
     from preprocessing import sources
 
     if location in sources.WORDS:
@@ -44,15 +67,12 @@ def _shapes(location: str, count: int) -> list[tuple[int, int, int]]:
     shapes, looked_at = [], 1 if source.alike else _LOOKED_AT
     for number in np.unique(np.linspace(0, max(0, len(source) - 1), looked_at).astype(int)):
         for item in source.items(int(number), int(number) + 1):
-            data = item.data() if callable(item.data) else item.data
-            if isinstance(data, np.ndarray):
-                shapes.append((*data.shape[:2], 1 if data.ndim == 2 or data.shape[2] == 1 else 3))
-            elif isinstance(data, bytes):
-                try:
-                    with Image.open(io.BytesIO(data)) as picture:
-                        shapes.append((*picture.size[::-1], 1 if picture.mode in _GRAY else 3))
-                except Exception:  # decoders raise anything; which pictures cannot be used is said where they are read
-                    continue
+            with contextlib.suppress(Unreadable):  # which pictures cannot be used is said where they are read
+                data = item.data() if callable(item.data) else item.data
+                if isinstance(data, np.ndarray):
+                    shapes.append((*data.shape[:2], 1 if data.ndim == 2 or data.shape[2] == 1 else 3))
+                elif isinstance(data, bytes):
+                    shapes.append(_shape(data))
     if not shapes:
         raise UserError(f"{location}: none of its pictures can be read.")
     return shapes

@@ -37,8 +37,7 @@ _SYSTEM_FOLDERS = frozenset(
 ) | {"system volume information"}
 _SYSTEM_FILES = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"))
 _ADVICE = {
-    "photos; pip install pillow-heif": ".heic .heif .hif",
-    "photos; convert them to JPEG or PNG": ".avif .jxl .jp2 .j2k .jfif .jpe .ppm .pgm .tga .psd .exr .hdr",
+    "photos; convert them to JPEG or PNG": ".jxl .ppm .pgm .tga .psd .exr .hdr",
     "raw photos; develop them to JPEG or TIFF": ".cr2 .cr3 .crw .nef .nrw .arw .dng .orf .rw2 .raf .pef .srw",
     "archives; unpack them first": ".zip .tar .gz .tgz .bz2 .xz .7z .rar .zst",
     "videos": ".mp4 .m4v .mov .mkv .avi .webm .mpg .mpeg .wmv .mts .3gp",
@@ -190,6 +189,8 @@ def walk(folder: str | Path, besides: str | Path | None = None) -> tuple[list[tu
         prefix = waiting.pop() if waiting else heapq.heappop(links)
         try:
             identity = _identity(os.stat(os.path.join(root, prefix)))
+            if identity == unseen:
+                continue
             if prefix and identity in seen:
                 others[_LOOP] += 1
                 continue
@@ -212,8 +213,6 @@ def walk(folder: str | Path, besides: str | Path | None = None) -> tuple[list[tu
                 files.append((name, about.st_size, str(about.st_mtime or about.st_ctime)))
             elif not stat.S_ISDIR(about.st_mode):
                 others[_SPECIAL.get(stat.S_IFMT(about.st_mode), SPECIAL)] += 1
-            elif _identity(about) == unseen:
-                continue
             elif not entry.is_symlink():
                 waiting.append(f"{name}/")
             elif is_hidden(f"{name}/x"):

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -179,7 +180,8 @@ def shards_for(
         return None
     options = {k: v for k, v in job.options.items() if k != "sources"}  # by content, not by place
     job = dataclasses.replace(job, options=options)
-    name = "-".join(Path(place.rstrip("/").replace(":", "-")).name for place in locations)[:80]
+    name = "-".join(Path(place.rstrip("/").replace(":", "-")).name for place in locations)
+    name = os.fsencode(name)[:80].decode(errors="ignore")  # file systems count bytes, of which a letter may have four
     contents = [_content(part, root) for part in job.source.parts]
     key = _key(PIXELS_VERSION, contents[0] if len(contents) == 1 else contents, options)
     folder = root / "shards"

@@ -475,6 +475,15 @@ def test_several_places_of_data_are_one_set(photos, tmp_path):
         both(str(photos), str(tmp_path / "shards"))
 
 
+def test_a_folder_may_have_the_longest_name_there_is(tmp_path):
+    place = tmp_path / ("写" * 85)  # 255 bytes
+    place.mkdir()
+    for i in range(2):
+        Image.new("RGB", (40, 40), (i, 0, 0)).save(place / f"{i}.png")
+    opened = cached(place, tmp_path / "cache")
+    assert len(opened) == 2 and opened.folder.name.startswith(f"{'写' * 26}-32-")
+
+
 def test_a_folder_is_prepared_once_by_its_content(photos, tmp_path):
     said = []
     first = cached(photos, tmp_path / "cache", said.append)

@@ -1,5 +1,6 @@
 """Model cards, as hubs read them."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,9 @@ from markdown_it import MarkdownIt
 
 from export import card, signatures
 from export import source as sources
+from pggan_tf import config as configs
+from pggan_tf.errors import UserError
+from pggan_tf.training import run, session
 
 NAMES = ["<script>alert(1)</script>", "[x](http://y.example)", "a|b", "line\n\n---\n# head", "`code`", "![i](u)", "&lt;", "**bold**", "~x~", "<!--"]  # fmt: skip
 
@@ -46,3 +50,38 @@ def test_the_licence_is_a_text_to_yaml(licence, shown, tmp_path):
     network = SimpleNamespace(task="generate", resolutions=(4,), classes=(), latent_size=8, count_params=lambda: 3)
     text = card.card(sources.Source("a", network, tmp_path / "generator.keras", "0"), licence, [], samples=False)
     assert yaml.safe_load(text.split("---\n")[1])["license"] == shown
+
+
+STATS = """{"images": 8, "seconds": 1, "loss_d": 1.0}
+[1]
+{"images": 64, "seconds": 2, "metrics": {"swd": 5.0}}
+{"images": 72, "seconds": 3, "loss_d": null}
+{"images": 80, "sec"""
+
+
+@pytest.mark.parametrize("environment", ["{}", '{"dataset": null, "packages": {"keras": "3.1"}, "cpu": "a CPU"}'])
+def test_a_card_is_written_whatever_a_run_s_files_hold(tmp_path, environment):
+    """environment.json of other versions or people; of stats.jsonl the last line is half written."""
+    network = SimpleNamespace(task="generate", resolutions=(4,), classes=(), latent_size=8, count_params=lambda: 3)
+    run.write_json(tmp_path / "config.json", configs.to_dict(configs.Config()))
+    (tmp_path / "environment.json").write_text(environment)
+    (tmp_path / "stats.jsonl").write_text(STATS)
+    config, held = run.read(tmp_path)
+    source = sources.Source("a", network, tmp_path / "generator.keras", "0", configs.complete(config), held)
+    text = card.card(source, None, [], samples=False)
+    assert "Unknown many images: of unknown origin; checksum `unknown`." in text
+    assert "unknown precision on " + ("a CPU" if "CPU" in environment else "an unknown device") in text
+    assert ("Keras 3.1," if "3.1" in environment else "Keras unknown,") in text
+    assert "| swd | 5 | 64 |" in text and " 72 images seen," in text and source.about() == "unknown many images"
+    run.forget_after(tmp_path, 64)
+    kept = (tmp_path / "stats.jsonl").read_text().splitlines()
+    assert [json.loads(line)["images"] for line in kept] == [8, 64]
+    with pytest.raises(UserError, match="environment.json: does not say on which data"):
+        session._check_data(tmp_path, None, held)
+
+
+def test_an_environment_that_is_no_object_is_told(tmp_path):
+    run.write_json(tmp_path / "config.json", {})
+    (tmp_path / "environment.json").write_text("[]")
+    with pytest.raises(UserError, match="environment.json: expected a JSON object"):
+        run.read(tmp_path)

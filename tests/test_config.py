@@ -67,7 +67,7 @@ def test_total_images_that_are_fewer_than_the_plan_s_steps():
         return configs.longer_than_asked(config, configs.schedule(config))
 
     (line,) = asked(10)
-    assert "--total-images 10: the plan has 320" in line and "one step of each are 320" in line
+    assert "--total-images 10: the plan has 320" in line and "one step of each comes to 320" in line
     assert asked(100_000) == []
     with pytest.raises(UserError, match="9 of the plan's 9 phases would have no image. Give 10 or more"):
         asked(4)
@@ -246,6 +246,7 @@ def test_data_may_be_given_again(tmp_path, monkeypatch):
     assert (
         run.named("pggan", both.data, 8) == "pggan-a-b-tfds-c-8" and run.named("pggan", None, 8) == "pggan-portraits-8"
     )
+    assert run.named("pggan", "写" * 85, 8) == f"pggan-{'写' * 26}-8"  # 78 bytes
     with pytest.raises(UserError, match="--data .*expected text, or a list of it"):
         configs.from_dict({"data": [1]})
     monkeypatch.chdir(tmp_path)

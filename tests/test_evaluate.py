@@ -272,6 +272,23 @@ def test_gray_pictures_are_gray_in_any_container(tmp_path, capsys):
     assert found[0] == found[1] == found[2]
 
 
+def test_size_and_colours_of_every_kind_of_picture_are_known_before(tmp_path):
+    """Of a TIFF of floats too, which Pillow does not open; what cannot be read is left to those who say so."""
+    import tifffile
+
+    from pggan_tf import evaluate
+
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((6, 8, 3), np.float32), photometric="rgb")
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((5, 9), np.float32))
+    tifffile.imwrite(
+        tmp_path / "c.tif", np.zeros((5, 9, 2), np.uint16), photometric="minisblack", planarconfig="contig"
+    )
+    Image.new("L", (4, 3)).save(tmp_path / "d.png")
+    Image.new("CMYK", (4, 3)).save(tmp_path / "e.jpg")
+    (tmp_path / "f.jpg").write_bytes(b"no picture")
+    assert evaluate._shapes(str(tmp_path), 0) == [(6, 8, 3), (5, 9, 1), (5, 9, 1), (3, 4, 1), (3, 4, 3)]
+
+
 def test_a_place_that_cannot_be_written_is_found_out_first(sets, capsys):
     assert evaluate(sets / "a.npz", sets / "b.npz", "--metrics", "swd", "--json", "/proc/nowhere/x.json") == 2
     out, err = capsys.readouterr()

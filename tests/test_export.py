@@ -443,6 +443,22 @@ def test_first_exports_at_once_leave_each_other_alone(tmp_path, monkeypatch):
     assert [p.name for p in (tmp_path / "cache" / "web").iterdir()] == [one.parents[1].name]
 
 
+def test_npm_is_called_by_its_whole_name(tmp_path, monkeypatch):
+    """On Windows it is a script, npm.cmd, which is not found by the name of npm alone."""
+    monkeypatch.setenv("PGGAN_CACHE", str(tmp_path))
+    monkeypatch.setattr(web.shutil, "which", lambda name: r"C:\node\npm.CMD")
+    called = []
+
+    def run(command, **kwargs):
+        called.append(command[0])
+        return subprocess.CompletedProcess(command, 1, "", "error: no network")
+
+    monkeypatch.setattr(web.subprocess, "run", run)
+    with pytest.raises(UserError, match="npm could not bring .*error: no network"):
+        web.runtime()
+    assert called == [r"C:\node\npm.CMD"]
+
+
 def test_the_module_is_a_command_too():
     process = start("-m", "export.tflite", "--help")
     out, err = process.communicate(timeout=60)
@@ -491,7 +507,7 @@ def test_the_best_generator_of_a_run_has_its_history(run, tmp_path):
     shutil.copytree(run, own)
     shutil.copy(own / "generator.keras", own / "best.keras")
     (own / "best.json").write_text(json.dumps({"metric": "swd", "value": 12.5, "images": 700, "resolution": 8}))
-    lines = [{"images": 700, "metrics": {"swd": 12.5}}, {"images": 900, "metrics": {"swd": 13.5}}]
+    lines = [{"images": n, "seconds": 1, "metrics": {"swd": value}} for n, value in ((700, 12.5), (900, 13.5))]
     (own / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     code, _, err = pggan("export", own / "best.keras")
     card = (own / "export" / "MODEL_CARD.md").read_text()
@@ -551,7 +567,10 @@ def test_int8_needs_photos_of_networks_that_take_them(tmp_path, monkeypatch, sma
     monkeypatch.setattr(source, "open", lambda path: opened)
     (tmp_path / "generator.keras").write_text("")
     arguments = (tmp_path / "generator.keras", "--out", tmp_path / "o", "--quantize", "int8")
-    refused(pggan("export", *arguments), "--quantize int8: the data of up is gone", "--representative")
+    monkeypatch.setattr(command, "_require", lambda formats: None)  # of --all, what other formats need
+    told = "int8 measures .* the data of up are not here", "--representative"
+    refused(pggan("export", *arguments), "--quantize int8: ", *told)
+    refused(pggan("export", *arguments[:3], "--all"), "--all: ", *told)
     refused(pggan("export", *arguments, "--truncation", "0.5"), "--truncation 0.5: .* takes photos")
     (tmp_path / "photos").mkdir()
     for i in range(3):

@@ -91,7 +91,7 @@ def only_run(parent):
 
 @pytest.mark.slow  # test_a_kill_in_the_middle_of_a_save is the quick one
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(undisturbed, tmp_path, number):
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(undisturbed, tmp_path, number, hears_closed_terminals):
     process = start("train.py", *TINY, *SCHEDULE, "--runs", tmp_path, "--checkpoint-minutes", "0.002")
     wait_for(process, lambda: in_mid_fade(only_run(tmp_path)))
     process.send_signal(number)

@@ -73,21 +73,15 @@ def test_names_that_look_hidden_and_are_not():
     assert all(map(listing.is_hidden, ["._a.png", "a/.b.png", "Thumbs.db", "cat/desktop.ini"]))
 
 
-@pytest.fixture
-def no_heif(monkeypatch):
-    """As where pillow-heif is not installed."""
-    monkeypatch.setattr(photos, "EXTENSIONS", (".jpg", ".jpeg", ".png"))
-
-
-def test_what_is_left_alone_is_counted_by_kind_in_one_line(no_heif):
-    names = [f"{i}.HEIC" for i in range(3)] + ["a.cr2", "b.zip", "c.mp4", "README", ".DS_Store"]
+def test_what_is_left_alone_is_counted_by_kind_in_one_line():
+    names = [f"{i}.PSD" for i in range(3)] + ["a.cr2", "b.zip", "c.mp4", "README", ".DS_Store"]
     names += [f"{i}.txt" for i in range(1200)] + [f"x.k{i}" for i in range(5)]
     found = listed(
         ["1.png", *names], others={("pipe", "pipes"): 1, ("link that leads back", "links that lead back"): 2}
     )
     line = listing.in_words(found.left_alone)
     assert line == (
-        "left alone: 3 .heic (photos; pip install pillow-heif), 1 .cr2 (raw photos; develop them to JPEG or TIFF), "
+        "left alone: 3 .psd (photos; convert them to JPEG or PNG), 1 .cr2 (raw photos; develop them to JPEG or TIFF), "
         "1 .mp4 (videos), 1 .zip (archives; unpack them first), 1,200 .txt, 2 links that lead back, "
         "1 hidden or system file, 1 pipe, 6 of 6 other kinds"
     )
@@ -126,7 +120,14 @@ def test_a_stray_photo_above_the_folder_of_the_classes():
 
 
 @pytest.mark.parametrize(
-    "train, rest", [("train", ("test",)), ("Training", ("val", "Testing")), ("train_set", ("dev-set",))]
+    "train, rest",
+    [
+        ("train", ("test",)),
+        ("Training", ("val", "Testing")),
+        ("train_set", ("dev-set",)),
+        ("train2017", ("val2017",)),
+        ("seg_train", ("seg_test",)),
+    ],
 )
 @pytest.mark.parametrize("above", ["", "data/"])
 def test_parts_of_a_set_are_no_classes(train, rest, above):
@@ -150,6 +151,11 @@ def test_a_photo_beside_the_parts_of_a_set_is_named():
         (("val", "test"), "IN: test, val look like parts of one set, not like classes. Give one of them alone"),
         (("trainA", "trainB", "testA", "testB"), "testA, testB, trainA, trainB look like parts"),
         (("train", "test", "more"), "test, train look like parts of one set, not like classes beside others"),
+        (
+            ("train2014", "train2017", "val2017"),
+            "train2014, train2017, val2017 look like parts of one set, not like classes. ",
+        ),
+        (("seg_train", "seg_test", "seg_pred"), "seg_test, seg_train look like parts .* beside others"),
         (("64x64", "128x128"), "128x128, 64x64 look like sizes, not like classes, and do not hold the same photos"),
     ],
 )
@@ -158,8 +164,11 @@ def test_folders_that_may_be_parts_are_refused(parts, message):
         listed([f"{part}/{n}{i}.png" for n, part in enumerate(parts) for i in range(4)])
 
 
-def test_one_class_may_be_called_train():
-    assert listed([f"{c}/{i}.png" for c in ("bus", "train") for i in range(4)]).classes == ("bus", "train")
+@pytest.mark.parametrize(
+    "names", [("bus", "train"), ("freight-train", "steam-train"), ("test1", "test2"), ("class_a", "class_b"), ("app-dev", "web-test")]
+)  # fmt: skip
+def test_classes_may_be_called_train(names):
+    assert listed([f"{c}/{i}.png" for c in names for i in range(4)]).classes == names
 
 
 def test_of_several_sizes_the_largest_is_taken():
@@ -204,8 +213,8 @@ def test_labels_beside_several_sizes():
 @pytest.mark.parametrize(
     "rows, classes, note",
     [
-        (None, (), "no classes: dataset.json has 0 different labels, of 0 of 12 photos"),
-        ([["00000/img00000000.png", 1]], (), "no classes: dataset.json has 1 different labels, of 1 of 12 photos"),
+        (None, (), "no classes: dataset.json has no labels"),
+        ([["00000/img00000000.png", 1]], (), "no classes: dataset.json has 1 different label, of 1 of 12 photos"),
         ([[n, i % 2] for i, n in enumerate(STYLEGAN[1:])], ("0", "1"), "1 without a label in dataset.json: 00000/img00000000.png (left out)"),
         ([["elsewhere.png", 1]], ("00000", "00001"), "dataset.json names none of the photos, left alone"),
         ([["00000/img00000000.png", {}]], ("00000", "00001"), "dataset.json: not labels as expected"),
@@ -223,15 +232,16 @@ def test_contact_sheets_of_shards_are_no_photos():
     assert found.photos == ("a.png",) and found.left_alone == {listing._OURS: 7}
 
 
-def test_nothing_but_archives_says_to_unpack_them(no_heif):
+def test_nothing_but_archives_says_to_unpack_them():
     with pytest.raises(UserError, match="IN: holds 2 archives and no images: unpack them first"):
         listed(["part1.zip", "part2.tar.gz", "notes.txt"])
     with pytest.raises(UserError, match="IN: holds 1 archive and no images: unpack it first"):
         listed(["a.7z"])
     with pytest.raises(
-        UserError, match=r"no images found. Expected jpg, .* It has 1 .heic \(photos; pip install pillow-heif\), 2 .txt"
+        UserError,
+        match=r"no images found. Expected jpg, .* It has 1 .psd \(photos; convert them to JPEG or PNG\), 2 .txt",
     ):
-        listed(["a.heic", "b.txt", "c.txt"])
+        listed(["a.psd", "b.txt", "c.txt"])
 
 
 # Folders of this machine.
@@ -296,6 +306,27 @@ def test_a_folder_is_converted_whatever_lies_in_it(tmp_path, capsys):
     assert sorted(written) == ["0.jpg", "album.jpg/x.png"]
     with pytest.raises(UserError, match="no images found.*It has 1 .txt"):
         conversion.convert(str(write(tmp_path / "none", ["a.txt"])), str(tmp_path / "new"), lambda photo: photo)
+
+
+def test_a_folder_of_results_is_known_where_listing_gives_no_numbers_of_files(tmp_path, monkeypatch):
+    """Windows tells device and number of a folder when asked for it, and gives zeros where it lists the folder around it."""
+    folder, plain = write(tmp_path / "IN", ["0.png", "a/1.png", "out/0.png"]), os.scandir
+
+    class Entry:
+        def __init__(self, entry):
+            self.entry, self.name, self.is_symlink = entry, entry.name, entry.is_symlink
+
+        def stat(self):
+            about = list(self.entry.stat())
+            about[1] = about[2] = 0
+            return os.stat_result(about)
+
+    monkeypatch.setattr(os, "scandir", lambda place: map(Entry, plain(place)))
+    assert listing.photos_in(folder, besides=folder / "out").photos == ("0.png", "a/1.png")
+
+
+def test_advice_is_for_what_is_not_read():
+    assert not set(listing._ADVICE_FOR) & set(photos.EXTENSIONS)
 
 
 def test_a_folder_that_may_not_be_read_is_counted(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from pggan_tf import photos
 from pggan_tf.convert import conversion, sequences
-from pggan_tf.errors import UserError
+from pggan_tf.errors import Stopped, UserError
 from tests.test_photos import camera_exif
 
 SIZES = [(40, 30), (20, 50), (33, 33)]  # width, height
@@ -188,6 +188,23 @@ def test_what_goes_wrong_in_the_middle_leaves_nothing_behind(tmp_path):
         with pytest.raises(UserError, match="no memory"):
             conversion.convert(str(tmp_path / name), str(tmp_path / f"x{name}"), full, 2)
     assert sorted(f.name for f in tmp_path.iterdir()) == ["b.tif", "b.webp"]
+
+
+def test_pages_whose_end_cannot_be_written_are_told(tmp_path, monkeypatch, capsys):
+    """In a folder, the others are gone on with."""
+    folder = tmp_path / "IN"
+    folder.mkdir()
+    pages(folder / "a.tif")
+    Image.new("RGB", (8, 8)).save(folder / "b.png")
+
+    def fails(*arguments):
+        raise ValueError("a table that cannot be written")
+
+    monkeypatch.setattr(photos, "_fill_tables", fails)
+    with pytest.raises(Stopped, match="1 of 2 photos written"):
+        conversion.convert(str(folder), str(tmp_path / "out"), twice, 2)
+    assert "a.tif: cannot be written (ValueError: a table that cannot be written)" in capsys.readouterr().err
+    assert [f.name for f in (tmp_path / "out").iterdir()] == ["b.png"]
 
 
 def test_an_animation_is_bounded(tmp_path, monkeypatch):

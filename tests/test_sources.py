@@ -193,6 +193,22 @@ def test_what_is_no_source_says_so(tmp_path, name, content, message):
         open_source(str(tmp_path / name))
 
 
+def test_an_archive_whose_photos_are_all_refused_says_why(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("../1.png", png(IMAGES[0]))
+        archive.writestr("notes.txt", b"")
+    with pytest.raises(UserError, match="none of 1 images can be used. The first: ../1.png: its name leads out"):
+        open_source(str(tmp_path / "a.zip"))
+
+
+def test_no_name_is_not_the_folder_that_work_is_done_in(photos, monkeypatch):
+    """As of a variable of a script that was never set."""
+    monkeypatch.chdir(photos)
+    assert len(open_source(".")) == 12
+    with pytest.raises(UserError, match="'': not a folder"):
+        open_source("")
+
+
 def test_an_address_of_an_unknown_kind_names_the_nearest():
     with pytest.raises(UserError, match="memroy://x.*did you mean.*memory"):
         open_source("memroy://x")

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this syst
 
 
 @pytest.mark.parametrize(("name", "words"), [("SIGINT", "Ctrl-C"), ("SIGTERM", "SIGTERM"), ("SIGHUP", "SIGHUP")])
-def test_a_signal_is_noted_and_named(name, words):
+def test_a_signal_is_noted_and_named(name, words, hears_closed_terminals):
     number = getattr(signal, name)
     before = signal.getsignal(number)
     with Signals() as signals:

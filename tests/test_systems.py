@@ -162,7 +162,7 @@ def test_terminals_without_utf_8(encoding, tmp_path):
 
 
 def test_plain_characters():
-    assert entry.plain("Ålesund … 3 × 4 ± 1, ½ “a” – ﬁ 日") == 'Alesund ... 3 x 4 +- 1, 1/2 "a" - fi ?'
+    assert entry.plain("██ Ålesund … 3 × 4 ± 1, ½ “a” – ﬁ 日") == '## Alesund ... 3 x 4 +- 1, 1/2 "a" - fi ?'
 
 
 def test_a_user_without_a_home_is_asked_for_a_folder(monkeypatch):

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import measure
-from export import serve, signatures, source, web
+from export import command, parity, serve, signatures, source, web
 from pggan_tf import colour, pixels, synthesis
 from pggan_tf.errors import UserError
 from pggan_tf.networks import progressive
@@ -33,10 +33,10 @@ TABS = ("Faces", "Colorize", "Recolor", "Upscale", "Translate")
 PHONE = {"width": 360, "height": 740}
 
 
-def generator(classes=("a", "b")):
+def generator(classes=("a", "b"), resolutions=(4, 8, 16)):
     """Not trained, but of the contrast of photos."""
     keras.utils.set_random_seed(1)
-    network = progressive.Generator((4, 8, 16), channels=3, fmap_base=256, fmap_max=32, latent_size=8, classes=classes)
+    network = progressive.Generator(resolutions, channels=3, fmap_base=256, fmap_max=32, latent_size=8, classes=classes)
     network.build()
     network = synthesis.finish(network, synthesis.settling_latents(network.latent_size, 64))
     for r in network.resolutions:
@@ -111,6 +111,18 @@ def face(network, seed, stage, truncation=1.0, label=0, z=None):
 
 def near(a, b, most=3):
     assert a.shape == b.shape and np.abs(a.astype(int) - b).max() <= most, np.abs(a.astype(int) - b).max()
+
+
+def test_int8_of_a_site_says_what_dynamic_would_give(tmp_path, monkeypatch):
+    monkeypatch.setattr(parity, "INPUTS", range(16, 18))
+    monkeypatch.setattr(parity, "_SECONDS", 0.01)
+    (tmp_path / "models").mkdir()
+    opened = source.Source("faces", generator((), (8,)), tmp_path / "none.keras", "0")
+    _, report = web._model(opened, tmp_path, "int8", 1.0, (), None)
+    shown, other = report["signatures"][0], report["dynamic"]
+    assert shown["signature"] == other["signature"] == "gen_8" and other["bytes"] > 0
+    assert other["max_difference"] < shown["max_difference"] and other["psnr"] > shown["psnr"]
+    assert command._beside_dynamic(report).startswith("gen_8 by --quantize int8 ")
 
 
 def test_latents_are_those_of_python(page, address):

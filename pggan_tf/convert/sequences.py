@@ -35,8 +35,11 @@ def writer(path: Path, kind: str, sizes: list[tuple[int, int]], scale: int, loop
         path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:
         if kind == "pages":
-            with photos.tiff_writer(partial, 8 * pixels) as add:
+            with contextlib.ExitStack() as stack:
+                add = stack.enter_context(photos.tiff_writer(partial, 8 * pixels))
                 yield _told(path, lambda photo, milliseconds: add(photo))
+                with photos.told_unwritable(path):  # EXIF's tables come last
+                    stack.close()
         else:
             frames: list[tuple[photos.Photo, int]] = []
             yield lambda photo, milliseconds: frames.append((photo, milliseconds))

@@ -13,7 +13,7 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from pggan_tf import __version__, checkpoint, files, growth, keras_files, networks, objectives
+from pggan_tf import __version__, checkpoint, files, growth, keras_files, networks, objectives, records
 from pggan_tf import config as configs
 from pggan_tf.errors import UserError
 
@@ -60,8 +60,9 @@ def create(parent: str | Path, name: str) -> Path:
 def named(recipe: str, data: str | Sequence[str] | None, resolution: int) -> str:
     """What a run's folder is called, after its number."""
     places = [data] if isinstance(data, str) else data or ["portraits"]
-    source = re.sub(r"[^\w.-]+", "-", "-".join(Path(place).name for place in places))[:80]
-    return f"{recipe}-{source}-{resolution}"
+    source = re.sub(r"[^\w.-]+", "-", "-".join(Path(place).name for place in places))
+    # File systems count the bytes of a name, of which a letter may have four.
+    return f"{recipe}-{os.fsencode(source)[:80].decode(errors='ignore')}-{resolution}"
 
 
 def claim(folder: Path) -> None:
@@ -163,8 +164,8 @@ def forget_after(folder: Path, images_seen: int) -> None:
         try:
             if json.loads(line)["images"] <= images_seen:
                 kept.append(line)
-        except (ValueError, KeyError):
-            continue  # the line that was being written
+        except (ValueError, KeyError, TypeError):
+            continue  # the line that was being written, or one of others
     with files.whole(path) as partial:
         partial.write_text("".join(f"{line}\n" for line in kept))
 
@@ -242,7 +243,4 @@ def read(folder: str | Path) -> tuple[configs.Config, dict]:
     """(config, environment) of a run's folder."""
     folder = Path(folder)
     keras_files.check_run(folder)
-    try:
-        return configs.load(folder / CONFIG), json.loads((folder / ENVIRONMENT).read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"{folder / ENVIRONMENT}: cannot be read ({error}).") from None
+    return configs.load(folder / CONFIG), records.environment(folder / ENVIRONMENT)

@@ -287,6 +287,11 @@ def resume(
 
 def _check_data(folder: Path, shards: Shards, environment: dict) -> None:
     theirs = environment["dataset"]
+    if theirs["checksum"] is None or "precision" not in environment:
+        raise UserError(
+            f"{folder / runs.ENVIRONMENT}: does not say on which data it was trained, or in which precision. "
+            f"Restore the file, or start a new run with --init-from {folder}."
+        )
     if shards.manifest.checksum != theirs["checksum"]:
         raise UserError(
             f"{folder}: its data was {theirs['source']} with {theirs['images']} images (checksum {theirs['checksum'][:12]}), "

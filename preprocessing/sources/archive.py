@@ -199,7 +199,12 @@ def open(location: str) -> Archive:
     """Raises UserError where there is no archive, or no image in it."""
     members, contents, mark = _opened(location)
     # Photos that are refused are told of one by one, and say nothing of classes.
-    refused = {m.index for m in members if m.refused and listing.is_photo(m.path)}
+    photos = [m for m in members if listing.is_photo(m.path)]
+    refused = {m.index for m in photos if m.refused}
+    if photos and len(refused) == len(photos):
+        raise UserError(
+            f"{location}: none of {len(photos):,} images can be used. The first: {photos[0].name}: {photos[0].refused}."
+        )
     names = (m.path for m in members if m.index not in refused)
     listed = listing.list_photos(location, names, {}, lambda name: contents.get(name, b""))
     label_of = dict(zip(listed.photos, listed.labels or [0] * len(listed.photos)))

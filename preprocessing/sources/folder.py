@@ -123,9 +123,9 @@ class Folder(Source):
 
 def open(location: str) -> Folder:
     """Raises UserError where there is no folder, or no image in it."""
-    if not storage.is_remote(location) and not Path(location).is_dir():
+    if not location or not storage.is_remote(location) and not Path(location).is_dir():
         raise UserError(
-            f"{location}: not a folder. Expected a folder of images ({', '.join(e[1:] for e in EXTENSIONS)}), an archive (zip, "
+            f"{location or repr(location)}: not a folder. Expected a folder of images ({', '.join(e[1:] for e in EXTENSIONS)}), an archive (zip, "
             "tar), arrays (npz, npy) or shards."
         )
     found, others = storage.find(location)
