@@ -176,6 +176,9 @@ def test_refused_members_are_told_and_have_no_say_in_classes(tmp_path, kind):
         "../eels/4.png": 0,
         "/dogs/5.png": 0,
     }
+    assert sorted(zip([m.name for m in source.members], source.labels)) == sorted(
+        zip([*NAMES, "../eels/4.png", "/dogs/5.png"], (0, 0, 1, 1, 0, 0))
+    )
     assert [m.name for m in source.select([0, 1]).members] == list(NAMES)
     plain = open_source(str(write(tmp_path / f"plain-{kind}")))
     if kind == "in.zip":
@@ -195,12 +198,23 @@ def test_special_files_in_a_tar_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["in.zip", "in.tar"])
-def test_a_member_that_is_larger_than_the_archive_says(tmp_path, kind):
+def test_a_member_that_is_larger_than_the_archive_says(tmp_path, monkeypatch, kind):
     """It is read up to there and one byte more, not to its end."""
     source = open_source(str(write(tmp_path / kind)))
-    lying = dataclasses.replace(source.members[1], bytes=len(png(1)) - 1)
-    source = dataclasses.replace(source, members=(source.members[0], lying, *source.members[2:]))
-    assert reasons(source) == {"cats/1.png": "larger than the archive says"}
+    lying = dataclasses.replace(source.members[3], bytes=len(png(3)) - 1)
+    source = dataclasses.replace(source, members=(*source.members[:3], lying))
+    owner, sizes = (zipfile.ZipExtFile if kind == "in.zip" else tarfile.ExFileObject), []
+    plain = owner.read
+
+    def read_some(self, size=-1):
+        sizes.append(size)
+        return plain(self, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, "read", read_some)
+        *_, item = read(source)
+    assert (str(item.data), item.label) == ("larger than the archive says", 1)
+    assert sizes == [len(png(0)) + 1, len(png(1)) + 1, len(png(2)) + 1, len(png(3))]
     asked = []
 
     def endless():
@@ -230,6 +244,16 @@ def test_labels_in_a_file_that_is_refused_are_not_read(tmp_path):
             source = open_source(str(tmp_path / kind))
             assert source.classes == classes and source.labels == ((1, 0, 1) if classes else ())
             assert [item.label for item in read(source)] == ([1, 0, 1] if classes else [0, 0, 0])
+            assert archive._opened(str(tmp_path / kind))[1] == (
+                {name: labels} if classes else {}
+            )  # and nothing else is
+            assert source._labels_mark() == ([("labels", "0", "1", 1, 0, 1)] if classes else [])
+            expected = (
+                ()
+                if classes
+                else ('../dataset.json: not labels as expected ({"labels": [[name, number], ...]}), left alone',)
+            )
+            assert source.notes() == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -414,7 +438,10 @@ def test_a_folder_is_taken_up_again_as_it_was_listed(tmp_path):
         source.name,
     )
     assert source.relisted({"files": ["dogs/3.png", "cats/0.png"], "classes": ["cats", "dogs"]}).labels == (1, 0)
-    assert source.relisted({"files": ["x.png"], "classes": []}).labels == ()
+    assert source.relisted({"files": ["cats/x/1/3.png"], "classes": ["cats", "dogs"]}).labels == (0,)
+    assert source.relisted({"files": ["dogs/3.png"], "classes": ["cats", "dogs"], "labels": [0]}).labels == (0,)
+    without = source.relisted({"files": ["cats/0.png"], "classes": []})
+    assert without.labels == () and [item.label for item in read(without)] == [0]
     assert source.notes() == () and source.left_alone() == {}
 
 
@@ -429,3 +456,32 @@ def test_files_are_read_together_up_to_a_size_and_a_number(tmp_path, monkeypatch
     unknown = source.relisted(source.listing() | {"files": ["x.jpg", "y.jpg", "z.jpg", "a.jpg"]})
     assert list(unknown._read_together(0, 4)) == [range(3), range(3, 4)]
     assert [item.name for item in source.items(4, 99)] == ["e.jpg", "f.jpg"]
+
+
+def test_a_folder_has_the_classes_of_its_file_of_labels_and_counts_the_rest(tmp_path):
+    write_folder(tmp_path, ("0.png", "1.png", "2.png"))
+    (tmp_path / "dataset.json").write_text('{"labels": [["0.png", 1], ["1.png", 0], ["2.png", 1], ["x.png", 2]]}')
+    (tmp_path / "notes.txt").touch()
+    os.mkfifo(tmp_path / "pipe.png")
+    source = open_source(str(tmp_path))
+    assert source.classes == ("0", "1") and source.labels == (1, 0, 1) and source.notes() == ()
+    assert source.left_alone() == {("pipe", "pipes"): 1, ".txt": 1}
+    for number in range(3):
+        (tmp_path / f"{number}.png").unlink()
+    with pytest.raises(UserError, match=f"^{tmp_path}: no images found.*1 .txt"):
+        open_source(str(tmp_path))
+
+
+def test_places_that_are_not_on_this_machine(tmp_path, monkeypatch):
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    write_tar(tmp_path / "in.tar")
+    system.pipe_file("/elsewhere/in.tar", (tmp_path / "in.tar").read_bytes())
+    system.pipe_file("/elsewhere/in/a.png", png())
+    monkeypatch.chdir(tmp_path)
+    tar, files = open_source("memory://elsewhere/in.tar"), open_source("memory://elsewhere/in")
+    assert tar.mark == str((tmp_path / "in.tar").stat().st_size) and [item.data for item in read(tar)] == list(
+        map(png, range(4))
+    )
+    assert files.name == "memory://elsewhere/in" and [item.data for item in read(files)] == [png()]

@@ -192,9 +192,9 @@ def test_another_array_than_the_manifest_promises_is_damage(tmp_path, data, mess
 )
 def test_whatever_is_wrong_with_a_file_is_one_line(tmp_path, error):
     path = npz(tmp_path / "a.npz", {"4.npy": npy(IMAGES)})
-    with pytest.raises(DamagedFile, match=f"^{path}: cannot be read .odd.. Prepare the dataset again.$"):
-        with mapped.opened(path):
-            raise error
+    one_line = f"^{path}: cannot be read .odd.. Prepare the dataset again.$"
+    with pytest.raises(DamagedFile, match=one_line), mapped.opened(path):
+        raise error
     path.write_bytes(b"no zip")
     with pytest.raises(DamagedFile, match="cannot be read .File is not a zip file"), mapped.opened(path):
         pass
