@@ -106,13 +106,15 @@ def test_of_several_that_are_near_each_is_compared_once():
     assert index.seen(turned(HASH, range(5))) and index.compared == 2
 
 
-def test_room_is_made_for_many_at_once():
-    """Adding one copies no others, most of the time."""
-    index = duplicates.Index()
-    hashes = np.random.default_rng(6).integers(0, 2**64, (2050, 4), np.uint64)
-    rooms = []
-    for hash in hashes:
-        index.seen(hash)
-        rooms.append(len(index._room))
-    assert sorted(set(rooms)) == [1024, 2048, 4096] and rooms[1023:1025] == [1024, 2048]
+@pytest.mark.parametrize("count, room", [(0, 1024), (5, 1029), (1024, 2048), (1100, 2200)])
+def test_room_is_made_for_many_at_once(count, room):
+    """Adding one copies no others, most of the time: there is room for 1024 more, or as many as there are."""
+    hashes = np.random.default_rng(6).integers(0, 2**64, (count + 2, 4), np.uint64)
+    index = duplicates.Index(hashes[:count])
+    for hash in hashes[count:]:
+        assert not index.seen(hash) and len(index._room) == room and index._room.dtype == np.uint64
     np.testing.assert_array_equal(index.hashes, hashes)
+    index._count = room - 1
+    for number, expected in ((7, room), (8, 2 * room)):  # full, and one more
+        index.seen(np.full(4, number * 0x123456789ABCDEF, np.uint64))
+        assert len(index._room) == expected
