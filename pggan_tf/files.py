@@ -38,7 +38,7 @@ def whole(path: str | Path, alone: bool = False) -> Iterator[Path]:
         partial.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+            partial.unlink()
         raise
 
 

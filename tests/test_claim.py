@@ -76,8 +76,10 @@ def test_a_new_folder_is_ours(source, tmp_path):
     for place in (tmp_path / "deep" / "out", tmp_path / "empty"):
         if place.name == "empty":
             place.mkdir()
+        else:  # what a killed process left of the file
+            write(place, f"{claim.UNFINISHED}/.partial-job.json")
         job = job_of(source)
-        with claimed(job, place) as begun:
+        with claimed(job, place, wait=place.name == "empty") as begun:
             assert begun is job
             refused(job, place, "another process is at work there. Wait for it")
         kept = json.loads((place / claim.UNFINISHED / "job.json").read_text())
@@ -249,6 +251,8 @@ def test_an_archive_that_changed_meanwhile_is_refused(source, out, tmp_path):
     with claimed(job_of(source, archive), out) as begun:
         assert [len(part) for part in begun.source.parts] == [2, 2]
     np.savez(archive, images=np.ones((2, 8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match="argument 2 is longer"), claimed(job_of(source), out):
+        pass  # fewer sources under the same options, as no command asks for
     changed = f"holds unfinished work on {archive} as it was before it changed. Remove {out} to begin again, or choose"
     refused(job_of(source, archive), out, changed)
 

@@ -1,6 +1,7 @@
 """Errors that say what to do."""
 
 import errno
+import pickle
 
 import pytest
 
@@ -58,5 +59,7 @@ def test_as_many_names_as_asked_for():
 def test_errors_keep_what_they_were_given():
     plain, small = Unreadable("cut off"), Unreadable("4x4 pixels", "too small")
     assert (str(plain), plain.kind, str(small), small.kind) == ("cut off", "unreadable", "4x4 pixels", "too small")
+    again = pickle.loads(pickle.dumps(small))  # as it comes from another process
+    assert (str(again), again.kind) == ("4x4 pixels", "too small")
     stopped = Stopped("saved", 75)
     assert str(stopped) == "saved" and stopped.code == 75

@@ -3,6 +3,7 @@ import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import filelock
 import pytest
@@ -74,6 +75,11 @@ def test_what_was_left_is_tidied_away(tmp_path):
     assert names(tmp_path) == ["report.html"]
 
 
+def test_what_another_process_tidied_away_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [self / "gone"])
+    tidy(tmp_path, "*.json")
+
+
 def test_names_of_unfinished_files_are_known(tmp_path):
     for alone in (False, True):
         with whole(tmp_path / "shard-00000.npz", alone) as partial:
@@ -91,6 +97,8 @@ def test_an_unfinished_name_is_as_long_as_file_systems_take(tmp_path):
         assert re.fullmatch(rf"\.partial-[0-9a-f]{{8}}-{kept}", partial.name) and partial.parent == tmp_path
         assert len(os.fsencode(partial.name)) <= 255
     assert partial_name("a.png") != partial_name("a.png")
+    name = os.fsdecode(b"\xe9" + b"a" * 236)  # of an old archive, just not too long
+    assert partial_name(name).name.endswith(f"-{name}")
 
 
 def test_what_is_raised_is_told_even_where_nothing_was_written(tmp_path):
@@ -104,9 +112,12 @@ def test_what_is_raised_is_told_even_where_nothing_was_written(tmp_path):
 def test_who_has_to_wait_is_told_once_and_then_waits(tmp_path):
     """Also where another thread gives the lock back than took it, as in a pool."""
     path, said = tmp_path / "lock", []
+    pool = ThreadPoolExecutor(1)
+    held = locked(path, pytest.fail)
+    pool.submit(held.__enter__).result()
+    held.__exit__(None, None, None)
     first = locked(path, pytest.fail)
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(first.__enter__).result()
+    pool.submit(first.__enter__).result()
 
     def busy():
         said.append("busy")
@@ -116,6 +127,7 @@ def test_who_has_to_wait_is_told_once_and_then_waits(tmp_path):
         assert said == ["busy"]
         with pytest.raises(KeyError), locked(path, lambda: {}["raised by busy"]):
             pytest.fail("two have one lock")
+    pool.shutdown()
     with pytest.raises(ZeroDivisionError), locked(path, pytest.fail):  # was given back
         1 / 0  # noqa: B018
     with locked(path, pytest.fail):  # after an error, too
