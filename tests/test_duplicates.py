@@ -97,7 +97,8 @@ def test_the_latest_are_compared_one_by_one_and_then_looked_up():
         compared.append(index.compared)
     assert compared == [0, 1, 3, 3, 4, 6, 6] and index._indexed == 6
     for keys, numbers in index._sorted:
-        assert (keys[1:] >= keys[:-1]).all() and sorted(numbers) == list(range(6)) and numbers.dtype == np.int32
+        assert (keys[1:] >= keys[:-1]).all() and keys.dtype == np.uint64
+        assert sorted(numbers) == list(range(6)) and numbers.dtype == np.int32
 
 
 def test_of_several_that_are_near_each_is_compared_once():

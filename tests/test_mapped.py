@@ -21,6 +21,7 @@ KINDS = [mapped.MappedFiles, mapped.SeparatelyMappedFiles]
 @pytest.fixture
 def three(tmp_path):
     """Three files of bytes, of which one ends where a page does."""
+    mapped._system_mmap.cache_clear()
     contents = [np.random.default_rng(i).bytes(size) for i, size in enumerate((mmap.PAGESIZE + 5, mmap.PAGESIZE, 9))]
     for number, content in enumerate(contents):
         (tmp_path / str(number)).write_bytes(content)
@@ -58,7 +59,9 @@ def test_the_whole_range_can_be_read(tmp_path):
         maps = map_all(kind, tmp_path, [content])
         assert bytes(maps.read(np.array([0]), len(content))[0]) == content
         assert bytes(maps.read(np.array([len(content) - 1]), 1)[0]) == content[-1:]
-    assert mapped.MappedFiles([]).starts.tolist() == [0]  # of no files, a range that is never read
+    for none in (mapped.MappedFiles([]), mapped.SeparatelyMappedFiles([])):  # of no files, a range that is never read
+        assert none.starts.tolist() == [0] and none.sizes.dtype == none.starts.dtype == np.int64
+    assert not mapped.MappedFiles([5])._bytes.flags.writeable
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,7 +75,7 @@ def test_a_file_of_another_size_is_not_mapped(tmp_path, kind, size):
 
 
 def test_what_the_system_refuses_to_map_is_raised_with_its_number(tmp_path):
-    (tmp_path / "a").write_bytes(b"12345")
+    mapped._system_mmap.cache_clear()
     with (tmp_path / "a").open("wb") as file:  # not open for reading
         file.write(b"12345")
         file.flush()
@@ -108,7 +111,7 @@ def test_memory_of_files_is_0_where_it_is_not_counted(monkeypatch):
     for content, expected in ((b"9 8 7 6 5 4 0", 7 * mmap.PAGESIZE), (b"9 8", 0), (b"a b c", 0), (None, 0)):
 
         def opened(path, mode, content=content):
-            assert path == "/proc/self/statm"
+            assert (path, mode) == ("/proc/self/statm", "rb")
             if content is None:
                 raise FileNotFoundError
             return io.BytesIO(content)
@@ -158,6 +161,22 @@ def test_a_local_header_may_be_longer_than_the_directory_says(tmp_path):
             file.write(npy(np.arange(300, dtype=np.uint8)))
     begin = find(tmp_path / "a.npz", "4", (300,))
     assert (tmp_path / "a.npz").read_bytes()[begin : begin + 300] == np.arange(300, dtype=np.uint8).tobytes()
+
+
+def test_a_header_may_have_much_beside_it_and_the_array_is_not_read(tmp_path):
+    import tracemalloc
+
+    info = zipfile.ZipInfo("4.npy")
+    info.extra = struct.pack("<HH", 0xFFFF, 40_000) + bytes(40_000)
+    array = np.random.default_rng(0).integers(0, 256, 1 << 20).astype(np.uint8)
+    path = npz(tmp_path / "a.npz", {info: npy(array)})
+    tracemalloc.start()
+    try:
+        begin = find(path, "4", (1 << 20,))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert path.read_bytes()[begin:][: 1 << 20] == array.tobytes() and peak < 1 << 19
 
 
 IMAGES = np.zeros((2, 4, 4, 3), np.uint8)
