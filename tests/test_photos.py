@@ -475,6 +475,8 @@ def test_a_file_is_of_the_kind_that_its_name_says(tmp_path, suffix):
         photos.write(path, photos.Photo(planes))
         with Image.open(path) as image:
             assert image.format == kinds[suffix.lower()] and image.size == planes.shape[1::-1]
+        if image.format == "TIFF":
+            assert image.info["compression"] == "tiff_adobe_deflate"
         if image.format in ("JPEG", "WEBP"):
             plain = Image.fromarray(planes if planes.shape[2] > 1 else planes[..., 0])
             options = {"subsampling": "4:4:4"} if image.format == "JPEG" else {}
