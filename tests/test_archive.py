@@ -213,7 +213,7 @@ def test_a_member_that_is_larger_than_the_archive_says(tmp_path, monkeypatch, ki
     with monkeypatch.context() as patch:
         patch.setattr(owner, "read", read_some)
         *_, item = read(source)
-    assert (str(item.data), item.label) == ("larger than the archive says", 1)
+    assert (str(item.data), item.label, item.name) == ("larger than the archive says", 1, "dogs/3.png")
     assert sizes == [len(png(0)) + 1, len(png(1)) + 1, len(png(2)) + 1, len(png(3))]
     asked = []
 
