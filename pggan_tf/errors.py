@@ -23,11 +23,8 @@ class Unreadable(Exception):
     """Why an image cannot be used, in a few words. kind: what such reasons are counted under."""
 
     def __init__(self, why: str, kind: str = "unreadable"):
-        super().__init__(why, kind)
+        super().__init__(why)
         self.kind = kind
-
-    def __str__(self):
-        return self.args[0]
 
 
 class OutOfMemory(UserError):

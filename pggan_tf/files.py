@@ -6,13 +6,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PARTIAL = ".partial-"  # how the names of unfinished files begin; a process that is killed leaves one
 # As a regular expression, all of what stands before the name that they will have.
-PARTIAL_OF = rf"{PARTIAL}(?:[0-9a-f]{{8}}-)?"
+PARTIAL_OF = rf"{re.escape(PARTIAL)}(?:[0-9a-f]{{8}}-)?"
 
 _NAME_BYTES = 255 - len(PARTIAL) - 9  # of a name, that the unfinished file's may have: file systems take 255 in all
 
@@ -37,7 +38,7 @@ def whole(path: str | Path, alone: bool = False) -> Iterator[Path]:
         partial.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+            partial.unlink()
         raise
 
 

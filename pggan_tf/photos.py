@@ -175,7 +175,7 @@ def write(path: Path, photo: Photo) -> str | None:
                 with tiff_writer(partial, _planes(photo).nbytes) as add:
                     add(photo)
             else:
-                _write_lossy(partial, photo, "WEBP" if suffix == ".webp" else "JPEG")
+                _write_lossy(partial, photo)
     return left_out
 
 
@@ -192,13 +192,14 @@ def _planes(photo: Photo, reverse: bool = False) -> np.ndarray:
 _LARGEST_TIFF = 4_000_000_000  # bytes; beyond, its offsets have 64 bits
 
 
-def _write_lossy(path: Path, photo: Photo, kind: str) -> None:
+def _write_lossy(path: Path, photo: Photo) -> None:
     planes = _planes(photo)
-    picture = Image.fromarray(planes.squeeze(-1) if planes.shape[2] == 1 else planes)
-    options = {"quality": 95} | ({"subsampling": 0} if kind == "JPEG" else {})
+    picture = Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
     # Without its own profile and EXIF, Pillow would write none; with None, it fails.
     kept = {"icc_profile": photo.profile, "exif": photo.exif and b"Exif\0\0" + photo.exif}
-    picture.save(path, kind, **options, **{k: v for k, v in kept.items() if v})
+    picture.save(
+        path, quality=95, subsampling=0, **{k: v for k, v in kept.items() if v}
+    )  # WebP knows no such subsampling
 
 
 def png(photo: Photo) -> tuple[np.ndarray, str | None]:
@@ -222,31 +223,30 @@ def tiff_writer(path: Path, size: int):
     the first page."""
     import tifffile
 
-    big, first = size > _LARGEST_TIFF, Image.Exif()
+    big, first = size > _LARGEST_TIFF, None
 
     with tifffile.TiffWriter(path, bigtiff=big, byteorder="<") as file:
 
         def add(photo: Photo) -> None:
-            nonlocal page
+            nonlocal first
             planes, exif = _planes(photo), Image.Exif()
+            gray = planes.shape[2] == 1
             exif.load(photo.exif or b"")
-            if not page:
-                first.load(photo.exif or b"")
             file.write(
-                planes if planes.shape[2] > 1 else planes[..., 0],
-                photometric="rgb" if planes.shape[2] > 1 else "minisblack",
-                extrasamples=["unassalpha"] if planes.shape[2] == 4 else None,
+                planes[..., 0] if gray else planes,
+                photometric="minisblack" if gray else "rgb",
+                extrasamples=None if photo.alpha is None else ["unassalpha"],
                 compression="zlib",
                 iccprofile=photo.profile,
                 metadata=None,
                 software=False,
-                extratags=list(_tiff_tags(exif, "Q" if big else "I", tables=not page)),
+                extratags=list(_tiff_tags(exif, "Q" if big else "I", tables=first is None)),
             )
-            page += 1
+            first = exif if first is None else first
 
-        page = 0
         yield add
-    _fill_tables(path, first, big)
+    if first is not None:
+        _fill_tables(path, first, big)
 
 
 def _fill_tables(path: Path, exif: Image.Exif, big: bool) -> None:

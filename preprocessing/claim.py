@@ -20,7 +20,8 @@ from preprocessing.sources import Joined
 UNFINISHED = ".unfinished"
 REPORT, CONTACT_SHEET = "report.json", "contact.png"
 TRAIN, VALIDATION = "train", "validation"
-_OURS = re.compile(rf"({PARTIAL_OF})?(shard-\d+\.npz|{shards.MANIFEST}|{REPORT}|{CONTACT_SHEET})|{UNFINISHED}")
+_NAMES = "|".join(map(re.escape, (shards.MANIFEST, REPORT, CONTACT_SHEET)))
+_OURS = re.compile(rf"({PARTIAL_OF})?(shard-\d+\.npz|{_NAMES})|{re.escape(UNFINISHED)}")
 
 
 def parts(out: Path) -> list[Path]:

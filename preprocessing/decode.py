@@ -44,7 +44,7 @@ def tiles(image: Image.Image, size: int, filter: str = "lanczos") -> list[np.nda
         factor = size / min(image.size)
         image = image.resize([max(size, round(side * factor)) for side in image.size], Image.Resampling[filter.upper()])
     pixels = np.asarray(image).reshape(image.height, image.width, -1)
-    starts = [np.linspace(0, side - size, -(-side // size)).round().astype(int) for side in pixels.shape[:2]]
+    starts = [np.linspace(0, side - size, -(-side // size)).round().astype(int) for side in (image.height, image.width)]
     corners = [(y, x) for y in starts[0] for x in starts[1]]
     chosen = np.linspace(0, len(corners) - 1, min(TILES, len(corners))).round().astype(int)
     return [np.ascontiguousarray(pixels[y : y + size, x : x + size]) for y, x in (corners[i] for i in chosen)]
@@ -60,7 +60,7 @@ def square(
     """
     side = min(image.size)
     if crop == "none":
-        box = (0, 0, *image.size)
+        box = None
     elif crop == "centre":
         left, top = (image.width - side) // 2, (image.height - side) // 2
         box = (left, top, left + side, top + side)

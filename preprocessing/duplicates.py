@@ -19,7 +19,7 @@ def _keys(hashes: np.ndarray) -> np.ndarray:
     """uint64 [N,4] -> the parts of each, uint64 [7,N]."""
     bits = np.unpackbits(np.ascontiguousarray(hashes).view(np.uint8), axis=1)
     bits = np.pad(bits, ((0, 0), (0, _PARTS * _WIDTH - BITS))).reshape(len(hashes), _WIDTH, _PARTS).astype(np.uint64)
-    return np.ascontiguousarray((bits << np.arange(_WIDTH, dtype=np.uint64)[:, None]).sum(axis=1, dtype=np.uint64).T)
+    return np.ascontiguousarray((bits << np.arange(_WIDTH, dtype=np.uint64)[:, None]).sum(axis=1).T)
 
 
 class Index:
@@ -73,6 +73,6 @@ class Index:
         found = []
         for key, (keys, numbers) in zip(_keys(hash[None])[:, 0], self._sorted):
             near = key ^ _NEIGHBOURS
-            starts, ends = np.searchsorted(keys, near, "left"), np.searchsorted(keys, near, "right")
+            starts, ends = np.searchsorted(keys, near), np.searchsorted(keys, near, "right")
             found += [numbers[start:end] for start, end in zip(starts, ends) if end > start]
         return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int32)

@@ -97,6 +97,4 @@ def run_local(job: Job, start: int, workers: int) -> Iterator[list[Made]]:
             1,
         ) from None
     finally:
-        for future, _ in running:
-            future.cancel()
         pool.shutdown(wait=not job.processes, cancel_futures=True)

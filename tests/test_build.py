@@ -15,7 +15,7 @@ from PIL import Image
 
 from pggan_tf import shards
 from pggan_tf.errors import Stopped, UserError
-from preprocessing import build, cache, claim, duplicates, prepare, storage
+from preprocessing import build, cache, claim, prepare, storage
 from preprocessing.sources import portraits
 from tests.conftest import pggan, start
 from tests.test_decode import bomb
@@ -262,39 +262,6 @@ def test_images_that_look_alike_are_kept_once(photos, tmp_path):
     assert summary.dropped == {"duplicate": 3} and summary.kept == 15
     names = {i["name"] for i in json.loads((tmp_path / "out" / claim.REPORT).read_text())["dropped_images"]}
     assert names == {f"dogs/b{i}.jpg" for i in range(3)}
-
-
-def hashes_with_near_ones(count):
-    """uint64 [N,4]: every third is one before it with 0 to 17 of its bits turned, some of them within one word."""
-    rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2**64, (count, 4), np.uint64)
-    for i in range(1, count, 3):
-        bits = np.unpackbits(hashes[rng.integers(i)].view(np.uint8))
-        where = rng.choice(256 if i % 2 else 40, rng.integers(18), replace=False)
-        bits[where] ^= 1
-        hashes[i] = np.packbits(bits).view(np.uint64)
-    return hashes
-
-
-def test_the_index_of_duplicates_says_what_comparing_all_would():
-    hashes = hashes_with_near_ones(2000)
-    kept, expected = hashes[:0], []
-    for hash in hashes:
-        expected.append(bool((np.bitwise_count(kept ^ hash).sum(axis=1) <= duplicates.SAME_BITS).any()))
-        kept = kept if expected[-1] else np.concatenate([kept, hash[None]])
-    index = duplicates.Index(latest=50)
-    found = [index.seen(hash) for hash in hashes[:1000]]
-    index = duplicates.Index(index.hashes, latest=50)  # as a job that goes on
-    assert found + [index.seen(hash) for hash in hashes[1000:]] == expected
-    np.testing.assert_array_equal(index.hashes, kept)
-    assert 400 < sum(expected) < 600
-
-
-def test_the_index_of_duplicates_compares_few_of_many():
-    hashes = np.random.default_rng(1).integers(0, 2**64, (60_000, 4), np.uint64)
-    index = duplicates.Index(hashes, latest=100)
-    assert not any(index.seen(hash) for hash in ~hashes[:300]) and all(index.seen(hash) for hash in hashes[:300])
-    assert index.compared < 600 * (100 + 10) and len(index.hashes) == 60_300
 
 
 def test_a_split_has_every_image_once(tmp_path):

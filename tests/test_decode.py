@@ -67,6 +67,17 @@ def test_transparency_is_laid_on_white():
     assert (decode(encode(clear), 8) == 255).all()
 
 
+def test_transparent_gray_is_laid_on_white():
+    half = Image.fromarray(np.dstack([np.full((2, 3), 100, np.uint8), np.array([[0, 128, 255]] * 2, np.uint8)]), "LA")
+    for data in (encode(half), np.asarray(half.convert("RGBA"))):
+        assert np.asarray(photo(data, 1)).tolist() == [[255, 177, 100]] * 2 and photo(data).mode == "RGB"
+
+
+def test_a_photo_may_be_a_single_pixel():
+    assert photo(encode(Image.new("L", (1, 1), 7))).getpixel((0, 0)) == (7, 7, 7)
+    assert photo(np.full((1, 1, 3), 7, np.uint8)).size == (1, 1)
+
+
 def test_exif_turns_the_photo():
     exif = Image.Exif()
     exif[274] = 6  # turned by 90 degrees
@@ -123,6 +134,28 @@ def test_crops(crop, where, expected):
     out = square(wide, 8, "box", crop, where)
     assert out.shape == (8, 8, 3)
     assert (out == expected).all() if expected is not None else (out[0, 0, 0], out[0, -1, 0]) == (0, 200)
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_squares_lie_on_whole_pixels(upright):
+    """Of 15x8 the middle begins at 3 and a random one at half of its way at 4: none is blurred."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 15, 3)).astype(np.uint8)
+    turn = (lambda x: x.swapaxes(0, 1)) if upright else (lambda x: x)
+    image = Image.fromarray(np.ascontiguousarray(turn(pixels)))
+    np.testing.assert_array_equal(square(image, 8), turn(pixels[:, 3:11]))
+    np.testing.assert_array_equal(square(image, 8, crop="random"), turn(pixels[:, 4:12]))
+    np.testing.assert_array_equal(square(image, 8, crop="random", where=0.21), turn(pixels[:, 1:9]))
+    for filter, method in (("box", Image.Resampling.BOX), ("bilinear", Image.Resampling.BILINEAR)):
+        whole = np.asarray(image.resize((5, 5), method))
+        np.testing.assert_array_equal(square(image, 5, filter, "none"), whole)
+    assert (square(image, 5, crop="none") != square(image, 5, "box", "none")).any()
+
+
+def test_tiles_of_a_small_photo_are_enlarged_as_asked():
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 3)).astype(np.uint8)
+    (large,) = tiles(Image.fromarray(pixels), 8, "box")
+    np.testing.assert_array_equal(large, pixels.repeat(2, 0).repeat(2, 1))
+    assert (tiles(Image.fromarray(pixels), 8)[0] != large).any()
 
 
 def test_of_a_large_photo_some_tiles_are_taken_all_over_it():

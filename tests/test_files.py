@@ -1,9 +1,14 @@
+import errno
 import os
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import filelock
 import pytest
 
-from pggan_tf.files import PARTIAL, PARTIAL_OF, tidy, whole
+from pggan_tf.files import PARTIAL, PARTIAL_OF, locked, partial_name, tidy, whole
 
 
 def names(folder):
@@ -70,8 +75,87 @@ def test_what_was_left_is_tidied_away(tmp_path):
     assert names(tmp_path) == ["report.html"]
 
 
+def test_what_another_process_tidied_away_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [self / "gone"])
+    tidy(tmp_path, "*.json")
+
+
 def test_names_of_unfinished_files_are_known(tmp_path):
     for alone in (False, True):
         with whole(tmp_path / "shard-00000.npz", alone) as partial:
             assert partial.name.startswith(PARTIAL) and re.fullmatch(rf"{PARTIAL_OF}shard-\d+\.npz", partial.name)
             partial.touch()
+
+
+def test_an_unfinished_name_is_as_long_as_file_systems_take(tmp_path):
+    for name, kept in (
+        ("a" * 237, "a" * 237),
+        ("b" + "a" * 237, "a" * 237),
+        ("\N{BUTTERFLY}" * 60, "\N{BUTTERFLY}" * 59),
+    ):
+        partial = partial_name(str(tmp_path / name))
+        assert re.fullmatch(rf"\.partial-[0-9a-f]{{8}}-{kept}", partial.name) and partial.parent == tmp_path
+        assert len(os.fsencode(partial.name)) <= 255
+    assert partial_name("a.png") != partial_name("a.png")
+    name = os.fsdecode(b"\xe9" + b"a" * 236)  # of an old archive, just not too long
+    assert partial_name(name).name.endswith(f"-{name}")
+
+
+def test_what_is_raised_is_told_even_where_nothing_was_written(tmp_path):
+    with pytest.raises(ValueError, match="odd"), whole(tmp_path / "none" / "a.png"):
+        raise ValueError("odd")
+    with pytest.raises(ValueError, match="odd"), whole(str(tmp_path / "a.png")) as partial:
+        partial.mkdir()  # and cannot be removed as a file
+        raise ValueError("odd")
+
+
+def test_who_has_to_wait_is_told_once_and_then_waits(tmp_path):
+    """Also where another thread gives the lock back than took it, as in a pool."""
+    path, said = tmp_path / "lock", []
+    pool = ThreadPoolExecutor(1)
+    held = locked(path, pytest.fail)
+    pool.submit(held.__enter__).result()
+    held.__exit__(None, None, None)
+    first = locked(path, pytest.fail)
+    pool.submit(first.__enter__).result()
+
+    def busy():
+        said.append("busy")
+        threading.Timer(0.05, first.__exit__, (None, None, None)).start()
+
+    with locked(path, busy):
+        assert said == ["busy"]
+        with pytest.raises(KeyError), locked(path, lambda: {}["raised by busy"]):
+            pytest.fail("two have one lock")
+    pool.shutdown()
+    with pytest.raises(ZeroDivisionError), locked(path, pytest.fail):  # was given back
+        1 / 0  # noqa: B018
+    with locked(path, pytest.fail):  # after an error, too
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.ENOTSUP], ids=errno.errorcode.get)
+def test_where_no_locks_are_known_there_is_none(tmp_path, monkeypatch, number):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked(tmp_path / "lock", pytest.fail), locked(tmp_path / "lock", pytest.fail):
+        pass
+
+
+def test_where_locks_are_not_implemented_there_is_none(tmp_path, monkeypatch):
+    def acquire(*_, **__):
+        raise NotImplementedError
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    with locked(tmp_path / "lock", pytest.fail):
+        pass
+
+
+def test_a_lock_that_cannot_be_made_says_so(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="Not a directory|File exists"), locked(tmp_path / "file" / "lock", pytest.fail):
+        pytest.fail("there is no lock")

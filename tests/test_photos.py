@@ -1,6 +1,9 @@
 """Photos that are read, written and read again: nothing is lost that the kind of file holds."""
 
 import io
+import struct
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -129,7 +132,6 @@ def test_a_gray_that_is_transparent_in_16_bits(orientation):
 
 def photos_la16():
     """A PNG of colour type 4 and 16 bits, which neither Pillow nor OpenCV writes."""
-    import struct
     import zlib
 
     def chunk(kind, body):
@@ -240,6 +242,7 @@ def camera_exif(orientation=1) -> bytes:
     exif = Image.Exif()
     exif[271], exif[306], exif[274] = "A camera", "2020:01:01 00:00:00", orientation
     exif[270] = exif[315] = names
+    exif[40091] = "A title".encode("utf-16le")  # as Windows adds it
     exif[34665] = {33434: IFDRational(1, 250), 36867: "2019:12:31 23:59:59", 37500: b"maker", 34855: 400, 42032: names}
     exif[34665][40965] = {1: "R98"}
     exif[34853] = {1: "N", 2: (IFDRational(52), IFDRational(31), IFDRational(1225, 100))}
@@ -270,17 +273,23 @@ def test_exif_goes_into_tiffs_and_comes_out_of_them(tmp_path, monkeypatch, caplo
         exif = image.getexif()
         expected = Image.Exif()
         expected.load(camera_exif())
-        assert {tag: exif[tag] for tag in (270, 271, 306, 315)} == {tag: expected[tag] for tag in (270, 271, 306, 315)}
+        assert {tag: exif[tag] for tag in (270, 271, 306, 315, 40091)} == {
+            tag: expected[tag] for tag in (270, 271, 306, 315, 40091)
+        }
         assert exif[315].encode("latin-1") == NAMES == exif.get_ifd(34665)[42032].encode("latin-1")
         assert exif.get(274, 1) == 1
         for table in (34665, 34853, 40965):
             found, wanted = exif.get_ifd(table), expected.get_ifd(table)
             assert {**found, 40965: None} == {**wanted, 40965: None}  # where the last table lies
         if suffix != ".tif":
-            assert set(exif) == {270, 271, 306, 315, 34665, 34853}
+            assert set(exif) == {270, 271, 306, 315, 34665, 34853, 40091}
     if suffix == ".tif":
         with tifffile.TiffFile(tmp_path / "photo.tif") as file:
             assert file.is_bigtiff == big
+            assert {file.pages[0].tags[name].dtype.name for name in ("ExifTag", "GPSTag")} == {
+                "LONG8" if big else "LONG"
+            }
+            assert file.pages[0].tags["XPTitle"].dtype.name == "BYTE"
             assert file.pages[0].tags["ExifTag"].value["ISOSpeedRatings"] == 400
             assert file.pages[0].tags["GPSTag"].value["GPSLatitude"] == (52, 1, 31, 1, 49, 4)
     assert not caplog.records  # tifffile says there what is wrong with a file
@@ -346,7 +355,6 @@ def test_a_gray_profile_is_followed_and_not_kept():
 
 def gray_profile(gamma):
     """The smallest ICC profile of version 2 (ICC.1:2001-04): a white point and one curve."""
-    import struct
 
     def xyz(*values):
         return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in values))
@@ -390,3 +398,149 @@ def test_kinds_of_file_that_are_too_small():
     assert photos.lost(panorama, ".webp") == ".webp holds no side of 20000 pixels"
     assert photos.lost(panorama, ".png", 4) is None
     assert "not written as .gif" in photos.lost(panorama, ".gif")
+
+
+def test_other_pixels_with_the_same_metadata():
+    photo = photos.Photo(FLAT[..., :3], FLAT[..., 3:], b"profile", b"exif")
+    changed = photo.changed(FLAT[..., :1])
+    assert changed.pixels.shape == (12, 17, 1) and changed.alpha is photo.alpha
+    assert (changed.profile, changed.exif) == (b"profile", b"exif")
+    clear = np.zeros_like(photo.alpha)
+    assert photo.changed(FLAT[..., :1], clear).alpha is clear
+
+
+def test_only_the_kinds_asked_for_are_read():
+    data = encode(Image.fromarray(FLAT[..., :3]), "bmp")
+    assert photos.read(data, ("BMP",)).size == (12, 17)
+    with pytest.raises(photos.Unreadable, match="not a file of a known kind"):
+        photos.read(data, ("PNG", "JPEG"))
+
+
+@pytest.mark.parametrize("profile", [None, b"GRAY", b"RGB "])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_profile_is_kept_where_it_is_of_the_pixels(profile, channels):
+    """Of pictures that say they have one: gray in RGB's, or colours in gray's, would be wrong in every program."""
+    block = bytes(16) + profile + bytes(112) if profile else None
+    picture = SimpleNamespace(planes=lambda: FLAT[..., :channels], profile=block, exif=Image.Exif())
+    photo = photos.of_picture(picture, "PNG")
+    assert photo.profile == (block if profile == b"RGB " and channels == 3 else None)
+    assert photo.exif is None and photo.alpha is None
+
+
+@pytest.mark.parametrize("entry", [(256, 2, 2, b"A\0\0\0"), (271, 2, 2, b"A\0\0\0")], ids=["odd", "sound"])
+def test_exif_that_cannot_be_written_is_left_out(entry):
+    """A width in letters, as no camera should write it: Pillow reads it, and fails to write it."""
+    exif = Image.Exif()
+    exif.load(b"Exif\0\0II*\0\x08\0\0\0\1\0" + struct.pack("<HHI4s", *entry) + bytes(4))
+    assert dict(exif) == {entry[0]: "A"}
+    kept = photos._kept(exif, told_alone=False)
+    assert (kept is None) == (entry[0] == 256)
+    assert photos._kept(Image.Exif(), told_alone=False) is None
+
+
+@pytest.mark.parametrize(
+    "suffix, side", [(".webp", 16_383), (".jpg", 65_500), (".jpeg", 65_500), (".png", 1_000_000), (".tiff", 1_000_000)]
+)
+def test_the_longest_side_that_a_kind_of_file_holds(suffix, side):
+    for shape in ((side, 1, 3), (1, side, 3)):
+        assert photos.lost(photos.Photo(np.broadcast_to(np.uint8(0), shape)), suffix) is None
+    longer = photos.Photo(np.broadcast_to(np.uint8(0), (1, side + 1, 3)))
+    assert photos.lost(longer, suffix) == f"{suffix} holds no side of {side + 1} pixels"
+    assert photos.lost(longer, "") == "photos are not written as a name without an ending"
+
+
+@pytest.mark.parametrize(
+    "error, why",
+    [
+        (ValueError("odd"), "ValueError: odd"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("encoder error -2"), "OSError: encoder error -2"),
+        (MemoryError(), "MemoryError: "),
+    ],
+    ids=repr,
+)
+def test_whatever_an_encoder_raises_is_told_of_one_photo(error, why):
+    with pytest.raises(photos.Unwritable) as raised, photos.told_unwritable(Path("a.png")):
+        raise error
+    assert str(raised.value) == f"a.png: cannot be written ({why})." and raised.value.__cause__ is error
+    with pytest.raises(KeyboardInterrupt), photos.told_unwritable(Path("a.png")):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff", ".TIFF", ".webp", ".jpg", ".jpeg", ".JPG"])
+def test_a_file_is_of_the_kind_that_its_name_says(tmp_path, suffix):
+    kinds = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
+    path = tmp_path / "new" / "folder" / f"photo{suffix}"
+    for planes in (FLAT[..., :3], FLAT[..., :1], FLAT[:1, :1, :1]):
+        photos.write(path, photos.Photo(planes))
+        with Image.open(path) as image:
+            assert image.format == kinds[suffix.lower()] and image.size == planes.shape[1::-1]
+        if image.format == "TIFF":
+            assert image.info["compression"] == "tiff_adobe_deflate"
+        if image.format in ("JPEG", "WEBP"):
+            plain = Image.fromarray(planes if planes.shape[2] > 1 else planes[..., 0])
+            options = {"subsampling": "4:4:4"} if image.format == "JPEG" else {}
+            assert path.read_bytes() == encode(plain, image.format, quality=95, **options)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
+def test_a_segment_of_jpeg_holds_so_much_exif_and_no_more(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[37500] = bytes(photos._LONGEST_EXIF)
+    block = exif.tobytes().removeprefix(b"Exif\0\0")
+    photo = photos.Photo(FLAT[..., :3], exif=block)
+    told = f"without its EXIF, as {suffix} holds none of {len(block):,} bytes"
+    assert photos.write(tmp_path / f"a{suffix}", photo) == told
+
+
+def test_a_png_that_cannot_be_made_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2, "imencodeWithMetadata", lambda *_: (False, None))
+    path = tmp_path / "a.png"
+    with pytest.raises(photos.Unwritable, match=f"^{path}: cannot be written .OpenCV could not make a PNG of it.[.]$"):
+        photos.write(path, photos.Photo(FLAT[..., :3]))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("planes", [1, 3, 4])
+@pytest.mark.parametrize("narrow", [3, 4, 17])
+def test_a_tiff_says_what_its_planes_are(tmp_path, monkeypatch, planes, narrow):
+    pixels = FLAT[:, :narrow].repeat(40, 0)
+    photo = photos.Photo(pixels[..., : min(planes, 3)], pixels[..., 3:] if planes == 4 else None)
+    for largest, big in ((480 * narrow * planes, False), (480 * narrow * planes - 1, True)):
+        monkeypatch.setattr(photos, "_LARGEST_TIFF", largest)
+        photos.write(tmp_path / "a.tif", photo)
+        with tifffile.TiffFile(tmp_path / "a.tif") as file:
+            page = file.pages[0]
+            assert file.is_bigtiff == big and file.byteorder == "<" and len(file.pages) == 1
+            assert (
+                page.photometric.name == ("MINISBLACK" if planes == 1 else "RGB")
+                and page.compression.name == "ADOBE_DEFLATE"
+            )
+            assert [sample.name for sample in page.extrasamples] == (["UNASSALPHA"] if planes == 4 else [])
+            assert page.shape == ((480, narrow) if planes == 1 else (480, narrow, planes))
+        np.testing.assert_array_equal(photos.read((tmp_path / "a.tif").read_bytes()).pixels, photo.pixels)
+
+
+def test_tables_of_exif_are_those_of_the_first_page_at_even_places(tmp_path):
+    first, later = Image.Exif(), Image.Exif()
+    first[34665], later[34665], later[271] = {34855: 100}, {34855: 200}, "A camera"
+    places = set()
+    for length in range(4):  # the end of a file is odd or even
+        first[305] = "x" * (9 + length)
+        for begin in ((first, later), (later, first)):
+            with photos.tiff_writer(tmp_path / "a.tif", 0) as add:
+                for exif in begin:
+                    add(photos.Photo(FLAT[..., :3], exif=exif.tobytes().removeprefix(b"Exif\0\0")))
+            with tifffile.TiffFile(tmp_path / "a.tif") as file:
+                assert [("ExifTag" in page.tags, "Make" in page.tags) for page in file.pages] == [
+                    (True, begin[0] is later), (False, begin[1] is later)
+                ]  # fmt: skip
+                expected = 200 if begin[0] is later else 100
+                assert file.pages[0].tags["ExifTag"].value["ISOSpeedRatings"] == expected
+            with (tmp_path / "a.tif").open("rb") as file:
+                image = Image.open(file)
+                places.add(image.tag_v2[34665] % 2)
+                assert image.getexif().get_ifd(34665) == {34855: expected}
+    assert places == {0}
+    with photos.tiff_writer(tmp_path / "none.tif", 0):  # of no pages
+        pass

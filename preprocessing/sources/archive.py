@@ -72,7 +72,7 @@ def _tar(file):
     class Header(tarfile.TarInfo):
         @classmethod
         def frombuf(cls, buffer, encoding, errors):
-            seen.append(buffer.count(b"\0") == len(buffer) > 0)
+            seen.append(buffer == bytes(tarfile.BLOCKSIZE))
             return super().frombuf(buffer, encoding, errors)
 
     with tarfile.open(fileobj=file, mode="r|*", tarinfo=Header) as archive:
@@ -142,7 +142,7 @@ class Archive(Source):
     def _labels_mark(self) -> list:
         sound = [i for i, member in enumerate(self.members) if not member.refused]
         names = [self.members[i].path for i in sound]
-        tops = {name.partition("/")[0] if "/" in name else "" for name in names}
+        tops = {name.partition("/")[0] for name in names}
         if len(tops) == 1:  # the one folder that everything lies in
             names = [name.partition("/")[2] for name in names]
         return fingerprint_of_labels(names, self.classes, [self.labels[i] for i in sound] if self.classes else [])
@@ -206,8 +206,8 @@ def open(location: str) -> Archive:
             f"{location}: none of {len(photos):,} images can be used. The first: {photos[0].name}: {photos[0].refused}."
         )
     names = (m.path for m in members if m.index not in refused)
-    listed = listing.list_photos(location, names, {}, lambda name: contents.get(name, b""))
-    label_of = dict(zip(listed.photos, listed.labels or [0] * len(listed.photos)))
-    kept = tuple(m for m in members if m.index in refused or m.path in label_of)
+    listed = listing.list_photos(location, names, (), contents.get)
+    photos, label_of = set(listed.photos), dict(zip(listed.photos, listed.labels))
+    kept = tuple(m for m in members if m.index in refused or m.path in photos)
     labels = tuple(label_of.get(m.path, 0) for m in kept) if listed.classes else ()
     return Archive(location, kept, listed.classes, mark, labels, listed.notes, listed.left_alone)

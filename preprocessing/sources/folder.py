@@ -41,7 +41,7 @@ class Folder(Source):
     def _read(self, number: int) -> Item:
         name, label = self.files[number], self.labels[number] if self.classes else 0
         sizes = self._sizes
-        if sizes.get(name, 0) > MAX_BYTES:
+        if sizes[name] > MAX_BYTES:
             return Item(name, Unreadable(f"a file of {sizes[name] >> 20} MB, more than {MAX_BYTES >> 20}"), label)
         for wait in (0.5, 2.0, None):
             try:
@@ -64,8 +64,8 @@ class Folder(Source):
         )
 
     @functools.cached_property
-    def _sizes(self) -> dict[str, int]:
-        return {name: size for name, size, _ in self.marks}
+    def _sizes(self) -> Counter:  # 0 where none is known
+        return Counter({name: size for name, size, _ in self.marks})
 
     def items(self, start, stop) -> Iterator[Item]:
         with ThreadPoolExecutor(4) as pool:
@@ -75,9 +75,9 @@ class Folder(Source):
     def _read_together(self, start: int, stop: int) -> Iterator[range]:
         """Yield numbers of files that are held in memory together: few of them where they are large scans."""
         while start < stop:
-            end, size = start + 1, self._sizes.get(self.files[start], 0)
+            end, size = start + 1, self._sizes[self.files[start]]
             while end < min(start + _AT_ONCE, stop):
-                size += self._sizes.get(self.files[end], 0)
+                size += self._sizes[self.files[end]]
                 if size > _BYTES_AT_ONCE:
                     break
                 end += 1

@@ -1,0 +1,298 @@
+"""A folder that a job may write into, or not: nobody's files are lost, and work that was begun goes on only as it was begun."""
+
+import contextlib
+import json
+import os
+from types import SimpleNamespace
+
+import filelock
+import numpy as np
+import pytest
+from PIL import Image
+
+from pggan_tf import shards
+from pggan_tf.errors import UserError
+from preprocessing import claim
+from preprocessing.job import Job
+from preprocessing.sources import Joined, open_all, open_source
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "in"
+    for number, name in enumerate(("a", "b")):
+        (folder / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / name / "1.png")
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def job_of(*locations, **options):
+    return Job(open_all([str(location) for location in locations]), None, (4,), {"size": 4, "wide": (1, 2)} | options)
+
+
+def finish(folder, report=None):
+    writer = shards.Writer(folder, (4,))
+    writer.add(np.zeros((4, 4, 3), np.uint8))
+    writer.close()
+    if report is not None:
+        (folder / claim.REPORT).write_text(json.dumps(report))
+
+
+def report_of(job):
+    return {"options": json.loads(json.dumps(job.options)), "fingerprints": claim.fingerprints(job.source)}
+
+
+@contextlib.contextmanager
+def claimed(job, out, resume=False, overwrite=False, wait=False, said=None):
+    say = pytest.fail if said is None else said.append
+    with contextlib.ExitStack() as stack:
+        yield claim.claim(job, out, resume, overwrite, wait, say, stack)
+
+
+def refused(job, out, match, **kwargs):
+    before = sorted(path for path in out.rglob("*") if path.name != "lock") if out.is_dir() else []
+    with pytest.raises(UserError, match=f"^{out}: {match}"), claimed(job, out, **kwargs):
+        pass
+    if out.is_dir():
+        assert sorted(path for path in out.rglob("*") if path.name != "lock") == before
+
+
+def write(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_new_folder_is_ours(source, tmp_path):
+    for place in (tmp_path / "deep" / "out", tmp_path / "empty"):
+        if place.name == "empty":
+            place.mkdir()
+        else:  # what a killed process left of the file
+            write(place, f"{claim.UNFINISHED}/.partial-job.json")
+        job = job_of(source)
+        with claimed(job, place, wait=place.name == "empty") as begun:
+            assert begun is job
+            refused(job, place, "another process is at work there. Wait for it")
+        kept = json.loads((place / claim.UNFINISHED / "job.json").read_text())
+        assert kept["options"] == {"size": 4, "wide": [1, 2]}
+        assert kept["sources"] == [
+            {
+                "name": str(source),
+                "fingerprint": job.source.parts[0].fingerprint(),
+                "listing": job.source.parts[0].listing(),
+            }
+        ]
+        assert kept["sources"][0]["listing"]["files"] == ["a/1.png", "b/1.png"]
+        assert sorted(os.listdir(place / claim.UNFINISHED)) == ["job.json", "lock"]
+
+
+def test_a_folder_with_anything_else_is_refused(source, out):
+    write(out, "letter.txt")
+    refused(job_of(source), out, "exists and is not an empty folder. Choose another, or remove it", overwrite=True)
+    (out / "letter.txt").unlink()
+    (out / claim.UNFINISHED).touch()  # a file of that name is no unfinished work
+    refused(job_of(source), out, "exists and is not an empty folder")
+    (out / claim.UNFINISHED).unlink()
+    out.rmdir()
+    out.touch()
+    refused(job_of(source), out, "not a folder. Choose another place")
+
+
+def test_a_finished_set_is_left_as_it_is(source, out):
+    job = job_of(source)
+    finish(out, report_of(job))
+    with claimed(job, out, resume=True) as begun:
+        assert begun is None
+    with claimed(job_of(source, size=5), out, wait=True) as begun:
+        assert begun is None
+    refused(job, out, "holds shards already. Give --overwrite to replace them, or another folder")
+    different = "holds shards already that were made in another way, or of a source that has changed since. Give"
+    refused(job_of(source, size=5), out, different, resume=True)
+    write(source, "b/2.png")
+    refused(job_of(source), out, different, resume=True)
+    (out / claim.REPORT).unlink()
+    refused(job, out, different, resume=True)
+    assert not (out / claim.UNFINISHED).exists()
+
+
+def test_overwriting_begins_with_an_empty_folder(source, out):
+    finish(out / claim.TRAIN)
+    finish(out / claim.VALIDATION)
+    job = job_of(source)
+    with claimed(job, out, overwrite=True) as begun:
+        assert begun is job and os.listdir(out) == [claim.UNFINISHED]
+
+
+@pytest.mark.parametrize(
+    "name", ["letter.txt", "train/letter.txt", "validation/shard-1.npz.bak", "shard-x.npz", "photos/a.png"]
+)
+def test_overwriting_spares_what_is_not_ours(source, out, name):
+    finish(out / claim.TRAIN)
+    write(out, name)
+    foreign = out / ("photos" if name.startswith("photos") else name)
+    refused(
+        job_of(source), out, f"holds {foreign} besides shards, and is not overwritten. Choose another", overwrite=True
+    )
+
+
+def test_a_folder_called_train_that_is_a_link_is_not_ours(source, out, tmp_path):
+    finish(out)
+    finish(tmp_path / "elsewhere")
+    (out / claim.TRAIN).symlink_to(tmp_path / "elsewhere")
+    refused(job_of(source), out, f"holds {out / claim.TRAIN} besides shards", overwrite=True)
+    (out / claim.TRAIN).unlink()
+    write(out, claim.VALIDATION)  # a file
+    refused(job_of(source), out, f"holds {out / claim.VALIDATION} besides shards", overwrite=True)
+
+
+def test_clearing_removes_what_a_job_wrote_and_nothing_else(out):
+    ours = ["shard-00000.npz", "manifest.json", "report.json", "contact.png", ".partial-shard-00001.npz"]
+    ours += [
+        ".partial-0123abcd-report.json",
+        ".unfinished/job.json",
+        "train/shard-00000.npz",
+        "validation/manifest.json",
+    ]
+    theirs = [
+        "shard-00000.npz.bak",
+        "my-report.json",
+        "manifest-json",
+        "xpartial-shard-1.npz",
+        "_unfinished",
+        "train/letter.txt",
+    ]
+    write(out, *ours, *theirs)
+    claim.clear(out)
+    assert names(out) == sorted([*theirs, "train"])
+    write(out.with_name("split"), "train/shard-1.npz")
+    claim.clear(out.with_name("split"))
+    assert names(out.with_name("split")) == [] and out.with_name("split").is_dir()
+
+
+def test_parts_are_the_folders_of_shards(out):
+    assert claim.parts(out) == []
+    finish(out / claim.TRAIN)
+    assert claim.parts(out) == [out / claim.TRAIN]
+    finish(out / claim.VALIDATION)
+    assert claim.parts(out) == [out / claim.TRAIN, out / claim.VALIDATION]
+    finish(out)
+    assert claim.parts(out)[0] == out
+
+
+@pytest.mark.parametrize("place", [".", "a/out", ".."])
+def test_a_folder_and_its_source_lie_apart(source, place):
+    """Also where the source is written in another way."""
+    odd = source / "a" / ".."
+    path = (source / place).resolve()
+    with pytest.raises(
+        UserError, match=f"^{path}: lies within the source {odd}, or the other way round. Choose another"
+    ):
+        claim._check_apart(job_of(odd), path)
+
+
+def test_sources_that_are_no_folders_of_this_machine_lie_apart(source, tmp_path, monkeypatch):
+    archive = tmp_path / "in.npz"
+    np.savez(archive, images=np.zeros((2, 8, 8, 3), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "memory:" / "out").mkdir(parents=True)  # what an address would be as a path
+    parts = (open_source(str(archive)), type("Remote", (), {"name": "memory://out"})(), open_source(str(source)))
+    job = Job(Joined(parts), None, (4,), {})
+    claim._check_apart(job, tmp_path / "out")
+    claim._check_apart(job, tmp_path / "memory:" / "out" / "deeper")
+    with pytest.raises(UserError, match="lies within the source"):  # every source is looked at
+        claim._check_apart(job, source / "out")
+
+
+def test_work_goes_on_as_it_was_begun(source, out):
+    with claimed(job_of(source), out):
+        pass
+    write(out / claim.UNFINISHED, "state.npz")
+    with claimed(job_of(source), out, overwrite=True) as begun:  # of the same options: nothing is thrown away
+        assert begun.source.parts[0].files == ("a/1.png", "b/1.png")
+    assert (out / claim.UNFINISHED / "state.npz").exists()
+    write(source, "a/0.png")
+    said, job = [], job_of(source)
+    assert len(job.source) == 3
+    with claimed(job, out, said=said) as begun:
+        assert begun.source.parts[0].files == ("a/1.png", "b/1.png") and begun.work is job.work
+        assert begun.source.parts[0].labels == (0, 1) and begun.options is job.options
+    assert said == [f"{source} has changed since; going on with the 2 images that were there"]
+
+
+def test_work_of_another_kind_is_refused_or_begun_again(source, out):
+    with claimed(job_of(source, old=1), out):
+        pass
+    write(out / claim.UNFINISHED, "state.npz", "dropped.jsonl")
+    begun_before = "holds unfinished work of another kind: "
+    advice = "Give --overwrite to begin again, or another folder"
+    refused(job_of(source, old=1, size=5), out, f"{begun_before}size was 4, now it is 5. {advice}")
+    refused(job_of(source), out, f"{begun_before}old was 1, now it is None. {advice}")
+    refused(job_of(source, old=1, new=2), out, f"{begun_before}new was None, now it is 2. {advice}")
+    job = job_of(source)
+    with claimed(job, out, overwrite=True) as begun:
+        assert begun is job and sorted(os.listdir(out / claim.UNFINISHED)) == ["job.json", "lock"]
+    assert json.loads((out / claim.UNFINISHED / "job.json").read_text())["options"] == {"size": 4, "wide": [1, 2]}
+
+
+def test_an_archive_that_changed_meanwhile_is_refused(source, out, tmp_path):
+    archive = tmp_path / "in.npz"
+    np.savez(archive, images=np.zeros((2, 8, 8, 3), np.uint8))
+    with claimed(job_of(source, archive), out):
+        pass
+    with claimed(job_of(source, archive), out) as begun:
+        assert [len(part) for part in begun.source.parts] == [2, 2]
+    np.savez(archive, images=np.ones((2, 8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match="argument 2 is longer"), claimed(job_of(source), out):
+        pass  # fewer sources under the same options, as no command asks for
+    changed = f"holds unfinished work on {archive} as it was before it changed. Remove {out} to begin again, or choose"
+    refused(job_of(source, archive), out, changed)
+
+
+def test_who_waits_finds_the_set_that_the_other_made(source, out, monkeypatch):
+    """As training does, whose cache another process may be filling."""
+    said = []
+
+    class Lock(filelock.FileLock):
+        def acquire(self, timeout=None, poll_interval=0.05, **kwargs):
+            if timeout == 0:
+                raise filelock.Timeout("busy")
+            finish(out)  # meanwhile
+            return super().acquire(timeout, poll_interval, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(filelock, "FileLock", Lock)
+        with claimed(job_of(source), out, wait=True, said=said) as begun:
+            assert begun is None
+    assert said == [f"waiting for another process that prepares {out}"]
+    assert not (out / claim.UNFINISHED / "job.json").exists()
+
+
+@pytest.mark.parametrize(
+    "system, finished, beside, left",
+    [
+        ("posix", True, False, ["lock"]),
+        ("nt", False, False, ["lock"]),
+        ("nt", True, False, None),
+        ("nt", True, True, ["state.npz"]),
+    ],
+)
+def test_a_lock_is_removed_with_its_folder_where_open_files_cannot_be(out, monkeypatch, system, finished, beside, left):
+    """As on Windows, where the folder of unfinished work stays until the lock is given back."""
+    unfinished = out / claim.UNFINISHED
+    unfinished.mkdir(parents=True)
+    with claim.locked(unfinished / "lock", out, False, pytest.fail):
+        monkeypatch.setattr(claim, "os", SimpleNamespace(name=system))
+        if finished:
+            finish(out)
+        if beside:
+            write(unfinished, "state.npz")
+    assert (sorted(os.listdir(unfinished)) if unfinished.exists() else None) == left
