@@ -12,7 +12,7 @@ import numpy as np
 
 from pggan_tf import config as configs
 from pggan_tf import keras_files, records, shards
-from pggan_tf.errors import UserError
+from pggan_tf.errors import UserError, shell_path
 from pggan_tf.training import run as runs
 
 REPORT, RUN = "report.json", "run.json"  # of an exported folder: what its files are, and its run's configuration
@@ -128,7 +128,7 @@ def open(path: str | Path) -> Source:
     path = Path(path)
     if keras_files.is_run(path) and not (path / runs.GENERATOR).is_file():
         raise UserError(
-            f"{path}: has no {runs.GENERATOR}, so the run has not ended. Go on with: pggan train --resume {path}"
+            f"{path}: has no {runs.GENERATOR}, so the run has not ended. Go on with: pggan train --resume {shell_path(path)}"
         )
     network = synthesis.load(path)
     file = keras_files.find(path)

@@ -15,7 +15,7 @@ import click
 
 from pggan_tf import config as configs
 from pggan_tf import growth, options, pixels, recipes, terminal
-from pggan_tf.errors import DamagedFile, Stopped, TryAgain, UserError, is_out_of_memory, memory_for, nearest
+from pggan_tf.errors import DamagedFile, Stopped, TryAgain, UserError, is_out_of_memory, memory_for, nearest, shell_path
 
 
 class _Field(click.ParamType):
@@ -212,7 +212,8 @@ def train(config_file, resume, runs, own_folder, cache, dry_run, workers, worker
             if not several:
                 raise
             raise Stopped(
-                f"{stopped} (to go on with all {len(wanted)} runs: the same command, --run {own})", stopped.code
+                f"{stopped} (to go on with all {len(wanted)} runs: the same command, --run {shell_path(own)})",
+                stopped.code,
             ) from None
         if folders[i]:
             click.echo(folders[i])

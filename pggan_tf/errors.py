@@ -3,7 +3,9 @@
 import contextlib
 import difflib
 import errno
+import shlex
 import sys
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -69,3 +71,8 @@ def nearest(name: str, known, count: int = 3) -> str:
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"known are {', '.join(known[:30])}{', ...' if len(known) > 30 else '.'}"
+
+
+def shell_path(path: str | Path) -> str:
+    """Quote a path for a command that a message tells people to type: it may hold spaces."""
+    return shlex.quote(str(path))

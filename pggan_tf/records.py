@@ -94,6 +94,8 @@ def environment(path: Path) -> dict:
     dataset["images"] = number(given.get("images"))
     classes = given.get("classes")
     dataset["classes"] = [c for c in classes if isinstance(c, str)] if isinstance(classes, list) else []
+    if not isinstance(held.get("asked", {}), dict):
+        del held["asked"]  # as of runs that did not note what was asked for
     return {**held, "dataset": dataset}
 
 

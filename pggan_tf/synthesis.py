@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pggan_tf import config as configs
-from pggan_tf import keras_files, pixels
+from pggan_tf import keras_files, pixels, records
 from pggan_tf.errors import UserError, nearest
 
 
@@ -286,7 +285,7 @@ def _from_checkpoint(run: Path, report):
     resolutions = [r for r in config.resolutions if r <= phase.resolution]
     if phase.fade and len(resolutions) > 1:
         resolutions.pop()  # a block that is still fading in is no stage yet
-    dataset = json.loads((run / "environment.json").read_text())["dataset"]
+    dataset = records.environment(run / "environment.json")["dataset"]
     options = {**configs.network_options(config, dataset.get("classes", ())), "resolutions": tuple(resolutions)}
     generator = networks.generator(config.network, options)
     generator.build()
@@ -297,6 +296,8 @@ def _from_checkpoint(run: Path, report):
     if not generator.norms():
         return generator
     try:
+        if dataset["folder"] is None:
+            raise UserError("environment.json names no folder.")
         shards = Shards(dataset["folder"])
     except UserError as error:
         raise UserError(

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pggan_tf import checkpoint
-from pggan_tf.errors import Stopped, TryAgain, UserError
+from pggan_tf.errors import Stopped, TryAgain, UserError, shell_path
 
 GRACE_SECONDS = 15.0  # for TensorFlow to notice by itself that a worker is gone
 _LOOK_SECONDS = 0.5
@@ -30,7 +30,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER
 # no signal is heard. It ends with the process that it guards, or on a word of it. Arguments: that process, seconds of grace, and
 # of each connection the descriptor and the worker's name; on standard input, the run's folder.
 _GUARD = """
-import os, select, signal, sys
+import os, select, shlex, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 parent, grace, folder = int(sys.argv[1]), float(sys.argv[2]), ""
 names = {int(fd): name for fd, name in zip(sys.argv[3::2], sys.argv[4::2])}
@@ -54,7 +54,7 @@ while True:
             continue
         while word.poll(1000 * grace):
             listen()
-        again = f" Start all workers again, with --resume {folder}" if folder else ""
+        again = f" Start all workers again, with --resume {shlex.quote(folder)}" if folder else ""
         print(f"{names[fd]} is gone, and TensorFlow waits for it in vain.{again}", file=sys.stderr, flush=True)
         os.kill(parent, signal.SIGKILL)
         sys.exit()
@@ -269,7 +269,7 @@ class Cluster:
     def _farewell(self, index: int) -> str:
         last = next(iter(checkpoint.saved(self.folder)), None) if self.folder else None
         return f"{self.name(index)} is gone; its own output says why. " + (
-            f"The last good checkpoint is {last}. Start all workers again, with --resume {self.folder}"
+            f"The last good checkpoint is {last}. Start all workers again, with --resume {shell_path(self.folder)}"
             if last
             else "Nothing was trained yet."
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from pggan_tf import checkpoint, growth, networks, recipes
 from pggan_tf import config as configs
 from pggan_tf.config import Config
-from pggan_tf.errors import Stopped, UserError
+from pggan_tf.errors import Stopped, UserError, shell_path
 from pggan_tf.training.run import CONFIG
 from pggan_tf.training.trainer import COUNTS_BY_NETWORK
 
@@ -96,11 +96,12 @@ def by_smaller_steps(config: Config, phase: growth.Phase, bfloat16: bool) -> str
 
 def again(folder: Path, options: str) -> str:
     """How to start anew with other options: from the last good checkpoint, if that has learned anything."""
-    last, config = next(iter(checkpoint.saved(folder)), None), folder / CONFIG
+    last = next(iter(checkpoint.saved(folder)), None)
+    run, config = shell_path(folder), shell_path(folder / CONFIG)
     if last is None or last == checkpoint.path_for(folder, 0):
         begun = f"The last good checkpoint is {last}, of the beginning. " if last else ""
         return f"{begun}Start again with: --config {config} {options}"
-    return f"The last good checkpoint is {last}. Start from it with: --config {config} --init-from {folder} {options}"
+    return f"The last good checkpoint is {last}. Start from it with: --config {config} --init-from {run} {options}"
 
 
 def with_less(config: Config, resolution: int, devices: int = 1) -> str:

@@ -17,7 +17,7 @@ import tensorflow as tf
 from pggan_tf import checkpoint, growth, networks, pipeline
 from pggan_tf import config as configs
 from pggan_tf.config import Config
-from pggan_tf.errors import OutOfMemory, Stopped, UserError, is_out_of_memory, memory_for
+from pggan_tf.errors import OutOfMemory, Stopped, UserError, is_out_of_memory, memory_for, shell_path
 from pggan_tf.shards import Shards
 from pggan_tf.stopping import Signals
 from pggan_tf.training import health, observers, precision, scores, tracking
@@ -420,7 +420,7 @@ class Run:
         return Stopped(
             f"{where or self.folder}: {why}. "
             + (
-                f"The last good checkpoint is {last}. Mend that, then: --resume {self.folder}"
+                f"The last good checkpoint is {last}. Mend that, then: --resume {shell_path(self.folder)}"
                 if last
                 else "Nothing was trained yet."
             ),
@@ -463,7 +463,7 @@ class Run:
                 self.save(stopped=True)
                 raise Stopped(
                     f"stopped by {signals.name} after {self.images_seen:,} images, everything is saved. "
-                    f"To go on: --resume {self.folder}",
+                    f"To go on: --resume {shell_path(self.folder)}",
                     signals.code,
                 )
             if time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import growth, pipeline, pixels, report, synthesis
-from pggan_tf.errors import OutOfMemory, memory_for
+from pggan_tf.errors import OutOfMemory, memory_for, shell_path
 from pggan_tf.explore import report as explored
 from pggan_tf.files import whole
 from pggan_tf.training.run import GENERATOR, STATS
@@ -121,7 +121,7 @@ class FinalGenerator:
 
     def end(self, run):
         if run.done:
-            later = f"Training is done and saved; with more memory, --resume {run.folder} makes it."
+            later = f"Training is done and saved; with more memory, --resume {shell_path(run.folder)} makes it."
             with memory_for(f"{GENERATOR} is made", later):
                 samples = synthesis.samples(run.config, run.gan.ema, run.shards)
                 finished = synthesis.finish(run.gan.ema, samples.inputs(synthesis.SETTLING))

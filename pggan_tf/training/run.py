@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pggan_tf import __version__, checkpoint, files, growth, keras_files, networks, objectives, records
 from pggan_tf import config as configs
-from pggan_tf.errors import UserError
+from pggan_tf.errors import UserError, shell_path
 
 CONFIG, ENVIRONMENT, STATS, LOG, GENERATOR = (
     "config.json",
@@ -189,7 +189,7 @@ def check_same(folder: Path, asked: configs.Config, environment: dict, free: Col
 def _from_its_weights(config: configs.Config, name: str, folder: Path) -> str:
     """How another value of a field may be had; weights go with the same networks alone."""
     same = name in configs.of_weights(config.network)
-    return "" if same else f", with --init-from {folder} to start from its weights"
+    return "" if same else f", with --init-from {shell_path(folder)} to start from its weights"
 
 
 def refuse_changes(folder: Path, config: configs.Config, environment: dict, given: dict, free: Collection[str]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pggan_tf import __version__, checkpoint, files, growth, networks, pipeline
 from pggan_tf import config as configs
 from pggan_tf.config import Config
-from pggan_tf.errors import TryAgain, UserError
+from pggan_tf.errors import TryAgain, UserError, shell_path
 from pggan_tf.shards import Shards, cache_folder
 from pggan_tf.training import distribution, loop, precision, scores, tracking
 from pggan_tf.training import run as runs
@@ -290,13 +290,13 @@ def _check_data(folder: Path, shards: Shards, environment: dict) -> None:
     if theirs["checksum"] is None or "precision" not in environment:
         raise UserError(
             f"{folder / runs.ENVIRONMENT}: does not say on which data it was trained, or in which precision. "
-            f"Restore the file, or start a new run with --init-from {folder}."
+            f"Restore the file, or start a new run with --init-from {shell_path(folder)}."
         )
     if shards.manifest.checksum != theirs["checksum"]:
         raise UserError(
             f"{folder}: its data was {theirs['source']} with {theirs['images']} images (checksum {theirs['checksum'][:12]}), "
             f"now it is {shards.manifest.source} with {len(shards)} ({shards.manifest.checksum[:12]}). "
-            f"Restore the data, or start a new run with --init-from {folder}."
+            f"Restore the data, or start a new run with --init-from {shell_path(folder)}."
         )
 
 
