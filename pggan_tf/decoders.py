@@ -108,6 +108,10 @@ class Pictures(ABC):
     def first_size(self) -> tuple[int, int]:
         """(width, height) as it stands in the header."""
 
+    @abstractmethod
+    def has_more(self) -> bool:
+        """Whether there is a picture behind the first: told without looking at all frames of a GIF."""
+
     def picture(self, number: int = 0, least: int = 1) -> Picture:
         """Raises Unreadable, also where a side is below `least` pixels; looks at the size before it decodes."""
         with reasons():
@@ -145,6 +149,10 @@ class _Plain(Pictures):
     def sizes(self):
         return [self._image.size] * ((self._image.n_frames if self._animated else 1) - self._hidden)
 
+    def has_more(self):
+        # Of a GIF, n_frames would look at all of them.
+        return self._animated and (not self._hidden or self._image.n_frames > 2)
+
     def _picture(self, number):
         layout = str(
             [tile.args for tile in self._image.tile]
@@ -171,6 +179,9 @@ class _Tiff(Pictures):
 
     def first_size(self):
         return self._pages[0].imagewidth, self._pages[0].imagelength
+
+    def has_more(self):
+        return len(self._pages) > 1
 
     def sizes(self):
         return [(page.imagewidth, page.imagelength) for page in self._pages]
