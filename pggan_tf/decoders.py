@@ -83,7 +83,7 @@ class Picture:
         """In sRGB, of 8 bits; mode L, LA, RGB or RGBA."""
         image = self.pixels
         if isinstance(image, np.ndarray):
-            image = Image.fromarray(eight_bits(image).squeeze(-1) if image.shape[2] == 1 else eight_bits(image))
+            image = _image_of(eight_bits(image))
         return icc.rgb_to_srgb(image, self.profile)
 
 
@@ -92,6 +92,11 @@ def eight_bits(planes: np.ndarray) -> np.ndarray:
     import cv2
 
     return cv2.convertScaleAbs(planes, alpha=1 / 257).reshape(planes.shape)
+
+
+def _image_of(planes: np.ndarray) -> Image.Image:
+    """uint8 [H,W,1..4] -> mode L, LA, RGB or RGBA."""
+    return Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
 
 
 class Pictures(ABC):
@@ -127,21 +132,21 @@ class _Plain(Pictures):
 
     def __init__(self, data: bytes, formats: tuple[str, ...], stack: contextlib.ExitStack):
         self._data = data
-        known = tuple(format for format in formats if format != "HEIF")
         if _is_heic(data) and "HEIF" in formats:
             _register_heic()
-            known = ("HEIF",)
+            formats = ("HEIF",)
+        known = [format for format in formats if format in Image.OPEN]  # HEIF is there once it has been registered
         try:
             self._image = stack.enter_context(Image.open(io.BytesIO(data), formats=known))
         except UnidentifiedImageError:
             raise Unreadable(_unknown(data, formats)) from None
         self.format = self._image.format
-        self._animated = self.format in ("GIF", "WEBP", "PNG", "AVIF") and getattr(self._image, "is_animated", False)
+        self._animated = self.format in ("GIF", "WEBP", "PNG", "AVIF") and self._image.is_animated
         # A PNG's first picture may be for programs that show no animation, and is no frame of it then.
         self._hidden = int(self._animated and getattr(self._image, "default_image", False))
-        self.loop = self._image.info.get("loop", 1 if self.format == "GIF" else 0)
-        if self.format == "GIF" and self._image.info.get("loop"):
-            self.loop += 1  # what a GIF counts is how often it is shown again
+        self.loop = self._image.info.get("loop", 0)
+        if self.format == "GIF" and self._image.info.get("loop") != 0:
+            self.loop += 1  # what a GIF counts is how often it is shown again: without a count, not at all
 
     def first_size(self):
         return self._image.size
@@ -163,7 +168,17 @@ class _Plain(Pictures):
             return Picture(planes, profile, exif)
         if self._animated:
             self._image.seek(number + self._hidden)
-        return _by_pillow(self._data, self._image)
+        try:
+            self._image.load()
+        except OSError:
+            whole = None
+            if self.format == "JPEG":
+                with contextlib.suppress(Exception):
+                    whole = jpeg.completed(self._data)
+            if whole is None:
+                raise
+            return _by_pillow(whole)
+        return _by_pillow(self._image)
 
 
 class _Tiff(Pictures):
@@ -191,7 +206,7 @@ class _Tiff(Pictures):
         deep = tiff.is_deep(page)
         if self._image and not deep:
             self._image.seek(page.index)
-            return _by_pillow(self._data, self._image)
+            return _by_pillow(self._image)
         planes, upright = tiff.planes(self._data, page)
         profile, exif = tiff.metadata(self._data, page)
         if not upright:
@@ -200,9 +215,7 @@ class _Tiff(Pictures):
             planes = eight_bits(np.ascontiguousarray(planes))
         if planes.shape[2] < 3:
             planes = np.dstack([icc.gray_to_srgb(planes[..., :1], profile), planes[..., 1:]])
-        return Picture(
-            planes if deep else Image.fromarray(planes.squeeze(-1) if planes.shape[2] == 1 else planes), profile, exif
-        )
+        return Picture(planes if deep else _image_of(planes), profile, exif)
 
 
 @contextlib.contextmanager
@@ -228,9 +241,8 @@ def _unknown(data: bytes, formats: tuple[str, ...]) -> str:
 
 def _is_heic(data: bytes) -> bool:
     """By the brands of its first box (ISO/IEC 14496-12, section 4.3)."""
-    length = int.from_bytes(data[:4], "big")
-    brands = {data[8:12], *(data[at : at + 4] for at in range(16, min(length, 256), 4))}
-    return data[4:8] == b"ftyp" and bool(brands & _HEIC) and not brands & _AVIF
+    brands = {data[at : at + 4] for at in range(8, min(int.from_bytes(data[:4]), 256), 4)}
+    return data[4:8] == b"ftyp" and not brands.isdisjoint(_HEIC) and brands.isdisjoint(_AVIF)
 
 
 def _register_heic() -> None:
@@ -242,17 +254,8 @@ def _register_heic() -> None:
     pillow_heif.register_heif_opener()
 
 
-def _by_pillow(data: bytes, image: Image.Image) -> Picture:
-    try:
-        image.load()
-    except OSError:
-        whole = None
-        if image.format == "JPEG":
-            with contextlib.suppress(Exception):
-                whole = jpeg.completed(data)
-        if whole is None:
-            raise
-        image = whole
+def _by_pillow(image: Image.Image) -> Picture:
+    image.load()  # some of what follows stands behind the pixels
     profile, exif = image.info.get("icc_profile"), image.getexif()
     milliseconds = round(image.info.get("duration") or 0)
     return Picture(_pixels(ImageOps.exif_transpose(image), profile), profile, exif, milliseconds)

@@ -14,7 +14,7 @@ from pggan_tf import decoders, jpeg, photos
 from pggan_tf.errors import Unreadable
 from preprocessing.decode import photo
 from tests.test_decode import COLOUR, RAMP, encode
-from tests.test_photos import DEEP, deep_png, gray_profile
+from tests.test_photos import DEEP, deep_png, gray_profile, icc_profile
 
 RNG = np.random.default_rng(1)
 SMOOTH = cv2.resize(RNG.integers(0, 256, (5, 7, 3), np.uint8), (70, 50), interpolation=cv2.INTER_CUBIC)
@@ -27,24 +27,7 @@ def tiff(values, photometric="rgb", **kwargs):
 
 
 def rgb_profile(colorants, gamma):
-    """A matrix profile of version 2 (ICC.1:2001-04): three colorants in XYZ of D50, and one curve for all."""
-
-    def xyz(*values):
-        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in values))
-
-    text = b"test\0"
-    described = b"desc\0\0\0\0" + struct.pack(">I", len(text)) + text + bytes(78)
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
-    blocks = {b"desc": described + bytes(-len(described) % 4), b"wtpt": xyz(0.9642, 1, 0.8249)}
-    blocks |= {name: xyz(*value) for name, value in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colorants)}
-    blocks |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
-    table, body, offset = struct.pack(">I", len(blocks)), b"", 128 + 4 + 12 * len(blocks)
-    for name, block in blocks.items():
-        table += name + struct.pack(">II", offset + len(body), len(block))
-        body += block
-    header = struct.pack(">I4sI4s4s4s", offset + len(body), b"\0\0\0\0", 0x02200000, b"mntr", b"RGB ", b"XYZ ")
-    header += struct.pack(">6H4s", 2020, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
-    return header.ljust(128, b"\0") + table + body
+    return icc_profile(b"RGB ", gamma, dict(zip((b"r", b"g", b"b"), colorants)))
 
 
 # Colorants in XYZ of D50, as the profiles of these names have them.
