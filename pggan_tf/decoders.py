@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ MAX_PIXELS = 1 << 29
 MAX_BYTES = 8 * MAX_PIXELS + (64 << 20)
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module="PIL")
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # without one, what it logs goes to the terminal
 
 _ORIENTATION = 274  # EXIF's tag
 # How to turn pixels upright, by EXIF's orientation.
