@@ -134,10 +134,10 @@ class _Plain(Pictures):
 
     def __init__(self, data: bytes, formats: tuple[str, ...], stack: contextlib.ExitStack):
         self._data = data
+        known = [format for format in formats if format != "HEIF"]
         if _is_heic(data) and "HEIF" in formats:
             _register_heic()
-            formats = ("HEIF",)
-        known = [format for format in formats if format in Image.OPEN]  # HEIF is there once it has been registered
+            known = ["HEIF"]
         try:
             self._image = stack.enter_context(Image.open(io.BytesIO(data), formats=known))
         except UnidentifiedImageError:

@@ -512,6 +512,16 @@ def test_heic_is_known_by_its_brands(data, known, monkeypatch):
     assert str(refused.value).startswith("HEIC, which needs one package more: pip install pillow-heif, or") == known
 
 
+@pytest.mark.parametrize(
+    "data, reason", [(b"", "an empty file"), (b"hello", f"not a file of a known kind ({', '.join(decoders.FORMATS)})")]
+)
+def test_what_is_no_picture_is_told_without_heic_too(data, reason, monkeypatch):
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)  # as long as no HEIC file has been seen
+    with pytest.raises(Unreadable) as refused:
+        photo(data)
+    assert str(refused.value) == reason
+
+
 def test_heic_is_read_by_an_extra_that_is_named_where_it_is_missing(monkeypatch):
     heif = pytest.importorskip("pillow_heif")
     exif = Image.Exif()
