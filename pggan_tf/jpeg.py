@@ -14,6 +14,9 @@ _FRAMES = (b"\xc0", b"\xc1", b"\xc2")  # baseline, extended, progressive
 _RESTARTS = range(0xD0, 0xD8)
 # A marker and the length that stands behind most: not behind those within a scan, of start and end, nor behind filling.
 _SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd9\xff])(..)", re.DOTALL)
+# Begins with any three bits. No 255: that begins a marker.
+_NOISE = np.random.default_rng(0).integers(0, 255, (8, 512), np.uint8)
+_NOISE[:, 0] = range(13, 256, 32)
 
 
 def completed(data: bytes) -> Image.Image | None:
@@ -29,7 +32,7 @@ def completed(data: bytes) -> Image.Image | None:
         return None
     first = None
     for ending in _endings():
-        with Image.open(io.BytesIO(body + ending + _END), formats=("JPEG",)) as image:
+        with Image.open(io.BytesIO(body + ending + _END)) as image:
             image.load()
         if first is None:
             first = image
@@ -42,9 +45,7 @@ def _endings():
     """Nothing; and noise that begins with any three bits, alone and behind the markers that the decoder may wait for, which it
     looks for from the one that it met last."""
     yield b""
-    random = np.random.default_rng(0)
-    for start in range(8):
-        noise = bytes([32 * start + 13]) + bytes(random.integers(0, 255, 512, np.uint8))  # no 255: that begins a marker
+    for start, noise in enumerate(map(bytes, _NOISE)):
         markers = [*_RESTARTS[start:], *_RESTARTS[:start]]
         yield noise + b"".join(bytes((0xFF, marker)) + noise for marker in markers)
 

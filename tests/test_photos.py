@@ -22,9 +22,13 @@ def srgb_profile():
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-def deep_png(planes):
+def deep_png(planes, exif=None):
     order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[planes.shape[2]]
-    return cv2.imencode(".png", np.ascontiguousarray(planes[..., order]))[1].tobytes()
+    planes = np.ascontiguousarray(planes[..., order])
+    if exif is None:
+        return cv2.imencode(".png", planes)[1].tobytes()
+    block = np.frombuffer(exif.tobytes().removeprefix(b"Exif\0\0"), np.uint8)
+    return cv2.imencodeWithMetadata(".png", planes, [cv2.IMAGE_METADATA_EXIF], [block])[1].tobytes()
 
 
 def tiff(planes, **kwargs):
@@ -168,9 +172,7 @@ def test_photos_stand_upright_whatever_holds_them(form, orientation):
     elif form == "png":
         data = encode(Image.fromarray(stored), "png", exif=exif)
     elif form == "png16":
-        block = np.frombuffer(exif.tobytes().removeprefix(b"Exif\0\0"), np.uint8)
-        deep = stored.astype(np.uint16) * 257
-        data = cv2.imencodeWithMetadata(".png", deep, [cv2.IMAGE_METADATA_EXIF], [block])[1].tobytes()
+        data = deep_png(stored.astype(np.uint16) * 257, exif)
     else:
         planes = stored if form == "tiff" else stored.astype(np.uint16) * 257
         data = tiff(planes, extratags=[(274, 3, 1, orientation, True)])
@@ -377,9 +379,10 @@ def gray_profile(gamma):
         (b"hello", "not a file of a known kind"),
         (encode(Image.fromarray(FLAT))[:300], "(?i)truncated|damaged|broken"),
         (deep_png(DEEP)[:300], "(?i)truncated|damaged"),
+        (deep_png(DEEP, Image.Exif())[:300], "^damaged$"),
         (bomb(), "30000x30000 pixels, more than 536 million"),
     ],
-    ids=["empty", "text", "cut", "cut deep", "bomb"],
+    ids=["empty", "text", "cut", "cut deep", "cut deep with tags", "bomb"],
 )
 def test_what_cannot_be_read_says_why(data, reason):
     with pytest.raises(photos.Unreadable, match=reason):
