@@ -426,6 +426,10 @@ def test_scans_that_are_missing_are_noticed():
     scans = [i for i in range(len(whole)) if whole[i : i + 2] in (b"\xff\xda", b"\xff\xc4")]
     assert len(scans) > 8 and jpeg.completed(whole[:-2]) is not None
     assert all(jpeg.completed(whole[:at]) is None for at in scans[4:])
+    last = scan_headers(whole)[-1][0]
+    for cut in range(last + 4, last + 10):  # within the header of a scan
+        with pytest.raises(Unreadable, match="^OSError: image file is truncated"):
+            photo(whole[:cut])
 
 
 def scan_headers(data):
@@ -602,10 +606,11 @@ def test_pages_and_frames_are_counted():
         assert [p.milliseconds for p in read] == [40, 80, 120]
         assert [abs(int(p.planes()[4, 4, 0]) - level) < 4 for p, level in zip(read, (10, 90, 200))] == [True] * 3
         assert abs(photos.read(data).pixels[0, 0, 0] - 10) < 4
-    with decoders.opened(
-        encode(frames[0], "png", save_all=True, append_images=frames[1:], default_image=True)
-    ) as pictures:
-        assert len(pictures.sizes()) == 2 and pictures.picture(0).planes()[0, 0, 0] == 90
+    for shown in (1, 2):  # and a first one for programs that show no animation
+        data = encode(frames[0], "png", save_all=True, append_images=frames[1 : 1 + shown], default_image=True)
+        with decoders.opened(data) as pictures:
+            assert len(pictures.sizes()) == shown and pictures.has_more() == (shown > 1)
+            assert pictures.picture(0).planes()[0, 0, 0] == 90
 
 
 @pytest.mark.parametrize("form", ["jpeg", "png", "bmp", "gif", "webp", "avif", "jpeg2000", "tiff"])
