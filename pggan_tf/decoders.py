@@ -266,17 +266,14 @@ def _by_pillow(image: Image.Image) -> Picture:
 def _pixels(image: Image.Image, profile: bytes | None) -> Image.Image | np.ndarray:
     """Any mode -> L, LA, RGB or RGBA; of 16 bits uint16 [H,W,1..2]."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float64) * (65535 if image.mode == "F" else 1)
+        values = np.asarray(image) * (65535 if image.mode == "F" else 1)
         values = np.clip(np.nan_to_num(values), 0, 65535).round().astype(np.uint16)[..., None]
         clear = image.info.get("transparency")  # of a PNG: the one gray that is
         alpha = [] if clear is None else [np.where(values == clear, 0, 65535).astype(np.uint16)]
         return np.dstack([icc.gray_to_srgb(values, profile), *alpha])
     if image.mode == "CMYK":
         return icc.cmyk_to_srgb(image, profile)
-    if image.mode == "LAB":
-        return icc.lab_to_srgb(image)
-    gray = image.mode in ("1", "L", "LA", "La")
-    clear = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    gray, clear = image.mode in ("1", "L", "LA"), image.has_transparency_data
     image = image.convert(("LA" if clear else "L") if gray else ("RGBA" if clear else "RGB"))
     if gray and icc.colour_space(profile) == b"GRAY":
         bands = image.split()

@@ -129,6 +129,23 @@ def test_a_damaged_gray_profile_is_as_good_as_none():
         np.testing.assert_array_equal(photos.read(data).pixels[..., 0], gray)
 
 
+def test_gray_profiles_are_for_gray_alone():
+    """Linear in light: 128 there is 188 in sRGB. Alpha stays, and so do colours."""
+    flat = np.dstack([np.full((4, 4), 128, np.uint8), np.arange(16, dtype=np.uint8).reshape(4, 4)])
+    read = photos.read(encode(Image.fromarray(flat), icc_profile=gray_profile(1.0)))
+    assert np.abs(read.pixels.astype(int) - 188).max() <= 1 and (read.alpha == flat[..., 1:]).all()
+    for colour in (SMOOTH, np.dstack([SMOOTH, SMOOTH[..., :1]])):
+        read = photos.read(encode(Image.fromarray(colour), icc_profile=gray_profile(1.0)))
+        np.testing.assert_array_equal(read.pixels, SMOOTH)
+
+
+def test_floats_of_tiffs_that_only_pillow_opens(monkeypatch):
+    stored = np.array([[-1, 0, 0.25, 0.75, 1, 1.5, np.nan]], np.float32)
+    data = tiff(stored, "minisblack")
+    monkeypatch.setattr(decoders.tiff, "opened", lambda data: 1 / 0)
+    assert photos.read(data).pixels.ravel().tolist() == [0, 0, 16384, 49151, 65535, 65535, 0]
+
+
 @pytest.mark.parametrize("value, expected", [(65280, 254), (128, 0), (129, 1), (32896, 128), (65535, 255)])
 def test_sixteen_bits_become_eight_by_257(value, expected):
     """65535 is 255: dividing by 256 would make 65280 255, and 129 0."""
@@ -617,6 +634,7 @@ def test_pages_and_frames_are_counted():
 def test_a_still_picture_is_one(form):
     with decoders.opened(encode(Image.fromarray(SMOOTH), form)) as pictures:
         assert pictures.sizes() == [(70, 50)] and pictures.first_size() == (70, 50) and not pictures.has_more()
+        assert form == "avif" or pictures.picture().milliseconds == 0  # Pillow gives a still AVIF a second
         assert pictures.kind == ("pages" if form == "tiff" else "frames") and pictures.format == form.upper()
 
 
