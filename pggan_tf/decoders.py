@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ MAX_PIXELS = 1 << 29
 MAX_BYTES = 8 * MAX_PIXELS + (64 << 20)
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module="PIL")
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # without one, what it logs goes to the terminal
 
 _ORIENTATION = 274  # EXIF's tag
 # How to turn pixels upright, by EXIF's orientation.
@@ -83,7 +85,7 @@ class Picture:
         """In sRGB, of 8 bits; mode L, LA, RGB or RGBA."""
         image = self.pixels
         if isinstance(image, np.ndarray):
-            image = Image.fromarray(eight_bits(image).squeeze(-1) if image.shape[2] == 1 else eight_bits(image))
+            image = _image_of(eight_bits(image))
         return icc.rgb_to_srgb(image, self.profile)
 
 
@@ -92,6 +94,11 @@ def eight_bits(planes: np.ndarray) -> np.ndarray:
     import cv2
 
     return cv2.convertScaleAbs(planes, alpha=1 / 257).reshape(planes.shape)
+
+
+def _image_of(planes: np.ndarray) -> Image.Image:
+    """uint8 [H,W,1..4] -> mode L, LA, RGB or RGBA."""
+    return Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
 
 
 class Pictures(ABC):
@@ -108,6 +115,10 @@ class Pictures(ABC):
     def first_size(self) -> tuple[int, int]:
         """(width, height) as it stands in the header."""
 
+    @abstractmethod
+    def has_more(self) -> bool:
+        """Whether there is a picture behind the first: told without looking at all frames of a GIF."""
+
     def picture(self, number: int = 0, least: int = 1) -> Picture:
         """Raises Unreadable, also where a side is below `least` pixels; looks at the size before it decodes."""
         with reasons():
@@ -123,27 +134,31 @@ class _Plain(Pictures):
 
     def __init__(self, data: bytes, formats: tuple[str, ...], stack: contextlib.ExitStack):
         self._data = data
-        known = tuple(format for format in formats if format != "HEIF")
+        known = [format for format in formats if format != "HEIF"]
         if _is_heic(data) and "HEIF" in formats:
             _register_heic()
-            known = ("HEIF",)
+            known = ["HEIF"]
         try:
             self._image = stack.enter_context(Image.open(io.BytesIO(data), formats=known))
         except UnidentifiedImageError:
             raise Unreadable(_unknown(data, formats)) from None
         self.format = self._image.format
-        self._animated = self.format in ("GIF", "WEBP", "PNG", "AVIF") and getattr(self._image, "is_animated", False)
+        self._animated = self.format in ("GIF", "WEBP", "PNG", "AVIF") and self._image.is_animated
         # A PNG's first picture may be for programs that show no animation, and is no frame of it then.
         self._hidden = int(self._animated and getattr(self._image, "default_image", False))
-        self.loop = self._image.info.get("loop", 1 if self.format == "GIF" else 0)
-        if self.format == "GIF" and self._image.info.get("loop"):
-            self.loop += 1  # what a GIF counts is how often it is shown again
+        self.loop = self._image.info.get("loop", 0)
+        if self.format == "GIF" and self._image.info.get("loop") != 0:
+            self.loop += 1  # what a GIF counts is how often it is shown again: without a count, not at all
 
     def first_size(self):
         return self._image.size
 
     def sizes(self):
         return [self._image.size] * ((self._image.n_frames if self._animated else 1) - self._hidden)
+
+    def has_more(self):
+        # Of a GIF, n_frames would look at all of them.
+        return self._animated and (not self._hidden or self._image.n_frames > 2)
 
     def _picture(self, number):
         layout = str(
@@ -155,7 +170,17 @@ class _Plain(Pictures):
             return Picture(planes, profile, exif)
         if self._animated:
             self._image.seek(number + self._hidden)
-        return _by_pillow(self._data, self._image)
+        try:
+            self._image.load()
+        except OSError:
+            whole = None
+            if self.format == "JPEG":
+                with contextlib.suppress(Exception):
+                    whole = jpeg.completed(self._data)
+            if whole is None:
+                raise
+            return _by_pillow(whole)
+        return _by_pillow(self._image)
 
 
 class _Tiff(Pictures):
@@ -172,6 +197,9 @@ class _Tiff(Pictures):
     def first_size(self):
         return self._pages[0].imagewidth, self._pages[0].imagelength
 
+    def has_more(self):
+        return len(self._pages) > 1
+
     def sizes(self):
         return [(page.imagewidth, page.imagelength) for page in self._pages]
 
@@ -180,7 +208,7 @@ class _Tiff(Pictures):
         deep = tiff.is_deep(page)
         if self._image and not deep:
             self._image.seek(page.index)
-            return _by_pillow(self._data, self._image)
+            return _by_pillow(self._image)
         planes, upright = tiff.planes(self._data, page)
         profile, exif = tiff.metadata(self._data, page)
         if not upright:
@@ -189,9 +217,7 @@ class _Tiff(Pictures):
             planes = eight_bits(np.ascontiguousarray(planes))
         if planes.shape[2] < 3:
             planes = np.dstack([icc.gray_to_srgb(planes[..., :1], profile), planes[..., 1:]])
-        return Picture(
-            planes if deep else Image.fromarray(planes.squeeze(-1) if planes.shape[2] == 1 else planes), profile, exif
-        )
+        return Picture(planes if deep else _image_of(planes), profile, exif)
 
 
 @contextlib.contextmanager
@@ -217,9 +243,8 @@ def _unknown(data: bytes, formats: tuple[str, ...]) -> str:
 
 def _is_heic(data: bytes) -> bool:
     """By the brands of its first box (ISO/IEC 14496-12, section 4.3)."""
-    length = int.from_bytes(data[:4], "big")
-    brands = {data[8:12], *(data[at : at + 4] for at in range(16, min(length, 256), 4))}
-    return data[4:8] == b"ftyp" and bool(brands & _HEIC) and not brands & _AVIF
+    brands = {data[at : at + 4] for at in range(8, min(int.from_bytes(data[:4]), 256), 4)}
+    return data[4:8] == b"ftyp" and not brands.isdisjoint(_HEIC) and brands.isdisjoint(_AVIF)
 
 
 def _register_heic() -> None:
@@ -231,17 +256,8 @@ def _register_heic() -> None:
     pillow_heif.register_heif_opener()
 
 
-def _by_pillow(data: bytes, image: Image.Image) -> Picture:
-    try:
-        image.load()
-    except OSError:
-        whole = None
-        if image.format == "JPEG":
-            with contextlib.suppress(Exception):
-                whole = jpeg.completed(data)
-        if whole is None:
-            raise
-        image = whole
+def _by_pillow(image: Image.Image) -> Picture:
+    image.load()  # some of what follows stands behind the pixels
     profile, exif = image.info.get("icc_profile"), image.getexif()
     milliseconds = round(image.info.get("duration") or 0)
     return Picture(_pixels(ImageOps.exif_transpose(image), profile), profile, exif, milliseconds)
@@ -250,17 +266,14 @@ def _by_pillow(data: bytes, image: Image.Image) -> Picture:
 def _pixels(image: Image.Image, profile: bytes | None) -> Image.Image | np.ndarray:
     """Any mode -> L, LA, RGB or RGBA; of 16 bits uint16 [H,W,1..2]."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float64) * (65535 if image.mode == "F" else 1)
+        values = np.asarray(image) * (65535 if image.mode == "F" else 1)
         values = np.clip(np.nan_to_num(values), 0, 65535).round().astype(np.uint16)[..., None]
         clear = image.info.get("transparency")  # of a PNG: the one gray that is
         alpha = [] if clear is None else [np.where(values == clear, 0, 65535).astype(np.uint16)]
         return np.dstack([icc.gray_to_srgb(values, profile), *alpha])
     if image.mode == "CMYK":
         return icc.cmyk_to_srgb(image, profile)
-    if image.mode == "LAB":
-        return icc.lab_to_srgb(image)
-    gray = image.mode in ("1", "L", "LA", "La")
-    clear = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    gray, clear = image.mode in ("1", "L", "LA"), image.has_transparency_data
     image = image.convert(("LA" if clear else "L") if gray else ("RGBA" if clear else "RGB"))
     if gray and icc.colour_space(profile) == b"GRAY":
         bands = image.split()

@@ -53,14 +53,6 @@ def cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return transform.apply(image) if transform else image.convert("RGB")
 
 
-def lab_to_srgb(image: Image.Image) -> Image.Image:
-    from PIL import ImageCms
-
-    return ImageCms.profileToProfile(
-        image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
-    )
-
-
 def gray_to_srgb(values: np.ndarray, profile: bytes | None) -> np.ndarray:
     """uint8 or uint16 gray of any shape, by its profile; the same where that is none for gray."""
     if colour_space(profile) != b"GRAY":

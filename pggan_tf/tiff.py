@@ -20,6 +20,7 @@ _ORIENTATION, _PROFILE = 274, 34675  # tags
 _THUMBNAIL, _MASK = 1, 4  # bits of NewSubfileType (TIFF 6.0, section 8)
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2  # PhotometricInterpretation
 _PREMULTIPLIED, _ALPHA = 1, 2  # ExtraSamples
+_FEWER_THAN_16 = (10, 12, 14)  # bits of a sample
 _LARGEST = 8  # samples of a pixel: more is no photo
 _OVER = 1.05  # values may leave a usual range by 5 %, as sharpening makes them: they are clipped
 _FILLED = 1 / 16  # of a usual range, at least: a scan of 12 bits is no black picture
@@ -83,7 +84,7 @@ def planes(data: bytes, page) -> tuple[np.ndarray, bool]:
     alpha = _scaled(alpha, bits, of_type=True)
     if extra[0] == _PREMULTIPLIED:
         part = np.maximum(alpha, 1) / np.float32(65535)
-        values = np.clip(np.rint(values / part), 0, 65535).astype(np.uint16)
+        values = np.minimum(np.rint(values / part), 65535).astype(np.uint16)
     return np.concatenate([values, alpha], axis=2), upright
 
 
@@ -91,7 +92,7 @@ def _values(data: bytes, page) -> tuple[np.ndarray, bool]:
     """[H,W,S] of any type, and whether it is turned upright already."""
     try:
         values = page.asarray()
-    except (ValueError, KeyError, ImportError) as error:
+    except (ValueError, KeyError, ImportError, NotImplementedError) as error:
         if "imagecodecs" not in str(error):
             raise
         return _by_libtiff(data, page), True
@@ -101,31 +102,30 @@ def _values(data: bytes, page) -> tuple[np.ndarray, bool]:
         values = values[..., None]
     elif page.axes != "YXS":
         raise Unreadable(f"a TIFF with the axes {page.axes}. Expected one picture a page")
-    return values.astype(values.dtype.newbyteorder("="), copy=False), False
+    return np.asarray(values, values.dtype.newbyteorder("=")), False
 
 
 def _by_libtiff(data: bytes, page) -> np.ndarray:
     """By OpenCV's, which has codecs that tifffile has not. It turns pictures upright."""
     import cv2
 
-    silent = cv2.utils.logging
-    before = silent.setLogLevel(silent.LOG_LEVEL_SILENT)
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         buffer = np.frombuffer(data, np.uint8)
         _, read = cv2.imdecodemulti(buffer, cv2.IMREAD_UNCHANGED, range=(page.index, page.index + 1))
-        values = read[0] if read else None
     except cv2.error:
-        values = None
+        read = ()
     finally:
-        silent.setLogLevel(before)
-    samples = 1 if values is None or values.ndim == 2 else values.shape[2]
-    if values is None or values.dtype != page.dtype or samples != page.samplesperpixel:
+        cv2.utils.logging.setLogLevel(before)
+    planes = [values.reshape(*values.shape[:2], -1) for values in read]
+    if [(p.dtype, p.shape[2]) for p in planes] != [(page.dtype, page.samplesperpixel)]:
         raise Unreadable(
             f"a TIFF of {_kind(page)}, {_name(page.compression)}. It can be read after: pip install imagecodecs"
         )
-    if samples >= 3:
-        values = cv2.cvtColor(values, cv2.COLOR_BGR2RGB if samples == 3 else cv2.COLOR_BGRA2RGBA)
-    return values.reshape(*values.shape[:2], -1)
+    if page.bitspersample in _FEWER_THAN_16:
+        planes[0] >>= 16 - page.bitspersample  # OpenCV fills 16 bits, from the top
+    order = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}.get(page.samplesperpixel)
+    return planes[0] if order is None else cv2.cvtColor(planes[0], order)
 
 
 def _name(value) -> str:
@@ -138,31 +138,30 @@ def _kind(page) -> str:
 
 def _scaled(values: np.ndarray, bits: int, of_type: bool = False) -> np.ndarray:
     """-> uint16 0..65535, by the rule that the module's docstring states; of_type: integers by the range of their type."""
-    if values.dtype == np.uint8:
+    if values.dtype == np.uint8 and bits == 8:
         return values.astype(np.uint16) * 257
     if values.dtype == np.uint16 and bits == 16:
         return values
-    floats = values.dtype.kind == "f"
     if values.dtype.kind not in "fiu":
         raise Unreadable(f"a TIFF of {values.dtype.name}. Expected integers or floats")
-    finite = values[np.isfinite(values)] if floats else values
+    if bits < 16 and values.dtype.kind == "u":  # 12 bits, say
+        low, high = 0, (1 << bits) - 1
+    elif of_type and values.dtype.kind != "f":
+        low, high = 0, np.iinfo(values.dtype).max
+    else:
+        low, high = _range(values)
+    out = (values.astype(np.float64) - low) * (65535 / (high - low or 1))
+    return np.clip(np.rint(np.nan_to_num(out)), 0, 65535).astype(np.uint16)
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
     if not finite.size:
         raise Unreadable("a TIFF without a finite value")
     low, high = float(finite.min()), float(finite.max())
-    if values.dtype.kind == "u" and bits < 16:  # 12 bits, say
-        low, high = 0.0, float((1 << bits) - 1)
-    elif of_type and not floats:
-        low, high = 0.0, float(np.iinfo(values.dtype).max)
-    else:
-        low, high = _range(low, high, values.dtype)
-    out = (values.astype(np.float64) - low) * (65535 / max(high - low, 1e-300))
-    return np.clip(np.rint(np.nan_to_num(out, nan=0.0, posinf=65535.0, neginf=0.0)), 0, 65535).astype(np.uint16)
-
-
-def _range(low: float, high: float, dtype: np.dtype) -> tuple[float, float]:
-    if dtype.kind == "f" and low >= 1 - _OVER and high <= _OVER:
-        return 0.0, 1.0
-    for most in (255.0, 32767.0 if dtype == np.int16 else 65535.0, 4294967295.0):
+    if values.dtype.kind == "f" and low >= 1 - _OVER and high <= _OVER:
+        return 0, 1
+    for most in (255, 32767 if values.dtype == np.int16 else 65535, 4294967295):
         if low >= most * (1 - _OVER) and most * _FILLED <= high <= most * _OVER:
-            return 0.0, most
+            return 0, most
     return low, high

@@ -27,7 +27,7 @@ def packed(made: list[Made]) -> bytes:
     rows, arrays = [], {}
     for i, m in enumerate(made):
         dropped = isinstance(m.image, Unreadable)
-        rows.append([m.name, m.label, m.number, [str(m.image), m.image.kind] if dropped else None])
+        rows.append([m.name, m.label, m.number, m.more, [str(m.image), m.image.kind] if dropped else None])
         if not dropped:
             arrays[f"image{i}"] = m.image
         if m.hash is not None:
@@ -47,8 +47,9 @@ def unpacked(data: bytes) -> list[Made]:
                 label,
                 arrays.get(f"hash{i}"),
                 number,
+                more,
             )
-            for i, (name, label, number, why) in enumerate(rows)
+            for i, (name, label, number, more, why) in enumerate(rows)
         ]
 
 

@@ -65,6 +65,7 @@ class _Assembly:
         part, last = "", None
         for m in made:
             image = m.image
+            self.summary.more += m.more
             if m.hash is not None and self.duplicates.seen(m.hash):
                 image = Unreadable("looks like an image before it", "duplicate")
             if isinstance(image, Unreadable):
@@ -96,6 +97,7 @@ class _Assembly:
             "read": self.summary.read,
             "kept": self.summary.kept,
             "dropped": self.summary.dropped,
+            "more": self.summary.more,
             "lines": self.lines.tell(),
             "finished": finished,
         }
@@ -109,6 +111,7 @@ class _Assembly:
             self.chunk = meta["chunk"]
             self.summary.read, self.summary.kept = meta["read"], meta["kept"]
             self.summary.dropped.update(meta["dropped"])
+            self.summary.more = meta.get("more", 0)  # work begun by a version that did not count them
             self.duplicates = duplicates.Index(arrays["hashes"])
             for name, writer in self.writers.items():
                 mine = {k.partition(":")[2]: a for k, a in arrays.items() if k.startswith(f"{name}:")}
@@ -126,6 +129,7 @@ class _Assembly:
             "images_read": self.summary.read,
             "kept": self.summary.kept,
             "dropped": dict(self.summary.dropped),
+            "only_first_picture": self.summary.more,
         }
         with whole(path, alone=True) as partial, partial.open("w", encoding="utf-8") as file:
             file.write(json.dumps(head, indent=1)[:-2] + ',\n "dropped_images": [')
@@ -179,6 +183,7 @@ def build(
         report = storage.manifest(str(out), REPORT) or {}
         summary.read, summary.kept = report.get("images_read", 0), report.get("kept", 0)
         summary.dropped.update(report.get("dropped", {}))
+        summary.more = report.get("only_first_picture", 0)
         return summary
     except OSError as error:
         raise UserError(

@@ -196,4 +196,6 @@ def shards_for(
     summary = build.build(job, out, wait=True, say=say, progress=progress)
     if dropped := sum(summary.dropped.values()):
         say(f"{dropped} of {summary.read} images could not be used: {out / claim.REPORT}")
+    for note in summary.notes():
+        say(note)
     return shards.Shards(out, verify=False)

@@ -96,6 +96,8 @@ def carry_out(job, out: str, *, workers, runner, beam_options, resume, overwrite
             progress=progress,
         )
     click.echo(summary.text())
+    for note in summary.notes():
+        click.echo(note, err=True)
     if remote:
         for target in taken:  # the manifest first: half of a dataset is none
             old = storage.manifest(target, shards.MANIFEST)

@@ -23,15 +23,21 @@ def photo(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> Image.
 
     Turned as its EXIF says; of an animation the first frame. Raises Unreadable, also where a side is below `least` pixels.
     """
+    return first_of(data, channels, least)[0]
+
+
+def first_of(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> tuple[Image.Image, bool]:
+    """The same as `photo`; and whether the file holds more pictures, which are not looked at."""
     if isinstance(data, np.ndarray):
         with decoders.reasons():
             image = Image.fromarray(data[..., 0] if data.ndim == 3 and data.shape[-1] == 1 else data)
             decoders.check_size(*image.size, least)
-            return _to_rgb_or_gray(image, channels)
+            return _to_rgb_or_gray(image, channels), False
     with decoders.opened(data) as pictures:
         picture = pictures.picture(least=least)
+        more = pictures.has_more()
     with decoders.reasons():
-        return _to_rgb_or_gray(picture.image(), channels)
+        return _to_rgb_or_gray(picture.image(), channels), more
 
 
 TILES = 64  # of one photo at most: those of a phone would come to 800, and a thousand of them to 40 GB

@@ -62,19 +62,19 @@ class Faces:
     def __call__(self, items):
         import numpy as np
 
-        from preprocessing.decode import Unreadable, photo
+        from preprocessing.decode import Unreadable
 
         made = []
-        waiting: list[tuple] = []  # (item, photo), searched together when they are many pixels
+        waiting: list[tuple] = []  # (item, photo, Made.more), searched together when they are many pixels
         for item in items:
+            more = 0
             try:
-                if isinstance(item.data, Unreadable):
-                    raise item.data
-                image = np.asarray(photo(item.data() if callable(item.data) else item.data))
+                image, more = item.first()
+                image = np.asarray(image)
             except Unreadable as reason:
                 image = reason
-            waiting.append((item, image))
-            if sum(p.size for _, p in waiting if not isinstance(p, Unreadable)) > _DECODED_BYTES:
+            waiting.append((item, image, more))
+            if sum(p.size for _, p, _ in waiting if not isinstance(p, Unreadable)) > _DECODED_BYTES:
                 made += self._search(waiting)
                 waiting = []
         return made + self._search(waiting)
@@ -83,13 +83,14 @@ class Faces:
         from preprocessing.decode import Unreadable
         from preprocessing.job import Made
 
-        photos = [image for _, image in waiting if not isinstance(image, Unreadable)]
+        photos = [image for _, image, _ in waiting if not isinstance(image, Unreadable)]
         found = iter(_detector(self.min_face)(photos))
         made = []
-        for item, image in waiting:
+        for item, image, more in waiting:
             results = [image] if isinstance(image, Unreadable) else self._squares(image, next(found))
             numbers = range(len(results)) if len(results) > 1 else (None,)
-            made += [Made(item.name, r, item.label, number=n) for n, r in zip(numbers, results)]
+            counts = [more] + [0] * (len(results) - 1)
+            made += [Made(item.name, r, item.label, None, n, more) for n, r, more in zip(numbers, results, counts)]
         return made
 
     def _squares(self, image, faces) -> list:

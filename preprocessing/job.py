@@ -16,13 +16,18 @@ from preprocessing.sources import Item, Joined
 
 @dataclass(frozen=True)
 class Made:
-    """What became of an image: a uint8 square [R, R, C], or the reason why there is none. number: of several of one image."""
+    """What became of an image: a uint8 square [R, R, C], or the reason why there is none. number: of several of one image.
+
+    more: files that it was made of and that hold more pictures than their first, the only one looked at. Where several were
+    made of one image, it stands with the first of them.
+    """
 
     name: str
     image: np.ndarray | Unreadable
     label: int = 0
     hash: np.ndarray | None = None
     number: int | None = None
+    more: int = 0
 
     @property
     def title(self) -> str:
@@ -64,18 +69,30 @@ class Job:
 
 @dataclass
 class Summary:
-    """What came of a job. dropped: kind of reason -> how many."""
+    """What came of a job. dropped: kind of reason -> how many. more: files of which only the first picture was looked at."""
 
     out: str
     read: int = 0
     kept: int = 0
     dropped: collections.Counter = field(default_factory=collections.Counter)
+    more: int = 0
     manifests: list[shards.Manifest] = field(default_factory=list)
 
     def text(self) -> str:
         why = ", ".join(f"{count:,} {kind}" for kind, count in self.dropped.most_common())
         sizes = ", ".join(map(str, self.manifests[0].resolutions))
         return f"{self.read:,} images read, {self.kept:,} kept at {sizes} px" + (f", dropped: {why}" if why else "")
+
+    def notes(self) -> list[str]:
+        """Lines for the user: what was not looked at."""
+        if not self.more:
+            return []
+        files, first = (
+            ("animation or file", "its first picture")
+            if self.more == 1
+            else ("animations or files", "the first picture of each")
+        )
+        return [f"{self.more:,} {files} of several pages: only {first} is used"]
 
 
 def _hashed(made: Made) -> Made:

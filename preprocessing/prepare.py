@@ -32,26 +32,33 @@ class Squares:
     small: str
 
     def __call__(self, items):
+        from preprocessing.decode import Unreadable
         from preprocessing.job import Made
 
-        return [Made(item.name, image, item.label) for item in items for image in self._images(item)]
+        made = []
+        for item in items:
+            more = 0
+            try:
+                image, more = item.first(self.channels, self._least)
+                images = self._squares(image, item.name)
+            except Unreadable as reason:
+                images = [reason]
+            made += [Made(item.name, image, item.label, more=0 if i else more) for i, image in enumerate(images)]
+        return made
 
-    def _images(self, item) -> list:
-        """Of one item: squares, or the reason why there is none."""
-        from preprocessing.decode import Unreadable, photo, square, tiles
+    @property
+    def _least(self) -> int:
+        return {"drop": self.size, "upscale": 1, "keep": self.resolutions[0]}[self.small]
 
-        if isinstance(item.data, Unreadable):
-            return [item.data]
-        least = {"drop": self.size, "upscale": 1, "keep": self.resolutions[0]}[self.small]
-        try:
-            image = photo(item.data() if callable(item.data) else item.data, self.channels, least)
-        except Unreadable as reason:
-            return [reason]
-        parts = [image]
+    def _squares(self, image, name: str) -> list[np.ndarray]:
+        """Raises Unreadable where two pictures side by side are too small."""
+        from preprocessing.decode import Unreadable, square, tiles
+
+        parts, least = [image], self._least
         if self.channels == 6:
             width, height = image.width // 2, image.height
             if min(width, height) < least:
-                return [Unreadable(f"two of {width}x{height} pixels, smaller than {least}x{least}", "too small")]
+                raise Unreadable(f"two of {width}x{height} pixels, smaller than {least}x{least}", "too small")
             parts = [image.crop((left, 0, left + width, height)) for left in (0, width)]
         if self.crop == "tiles":
             return [np.concatenate(t, axis=-1) for t in zip(*(tiles(part, self.size, self.filter) for part in parts))]
@@ -59,7 +66,7 @@ class Squares:
         if self.small == "keep":
             size = max(r for r in self.resolutions if r <= min(parts[0].size))
         # Where a random crop lies follows from the image's name: the same each time, whatever was done before.
-        where = zlib.crc32(os.fsencode(item.name)) / 2**32
+        where = zlib.crc32(os.fsencode(name)) / 2**32
         squares = [square(part, size, self.filter, self.crop, where) for part in parts]
         return [np.concatenate(squares, axis=-1)]
 

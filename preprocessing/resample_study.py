@@ -132,7 +132,7 @@ def command(source, size, images, out):
 
     from pggan_tf import terminal
     from pggan_tf.errors import UserError
-    from preprocessing.decode import Unreadable, photo, square
+    from preprocessing.decode import Unreadable, square
     from preprocessing.sources import open_source
 
     opened = open_source(source, size=256, count=images)
@@ -140,9 +140,7 @@ def command(source, size, images, out):
     least = max(176, 2 * size)  # MS-SSIM looks at five octaves of 11 pixels
     for item in opened.items(0, len(opened)):
         try:
-            if isinstance(item.data, Unreadable):
-                continue
-            image = photo(item.data() if callable(item.data) else item.data, least=least)
+            image, _ = item.first(least=least)
             photos.append(square(image, min(image.size)))
         except Unreadable:
             continue

@@ -18,7 +18,7 @@ from pggan_tf.errors import Stopped, UserError
 from preprocessing import build, cache, claim, prepare, storage
 from preprocessing.sources import portraits
 from tests.conftest import pggan, start
-from tests.test_decode import bomb
+from tests.test_decode import bomb, encode
 
 
 def same(a, b):
@@ -418,6 +418,76 @@ def test_two_processes_with_one_cache_make_a_set_once(photos, tmp_path, monkeypa
 def cached(location, folder, say=lambda line: None, progress=lambda done, total: None, **kwargs):
     options = {"filter": "lanczos", "channels": 3, "upscale_small": False, "count": 10, **kwargs}
     return cache.shards_for(str(location), str(folder), 32, (4, 8, 16, 32), say=say, progress=progress, **options)
+
+
+def animation(form, count, size=40, **kwargs):
+    """Frames of noise; 'tiff': as many pages."""
+    frames = [
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (size, size, 3), np.uint8)) for i in range(count)
+    ]
+    return encode(frames[0], form, save_all=True, append_images=frames[1:], **kwargs)
+
+
+@pytest.fixture
+def animations(photos):
+    """Five of which only the first picture can be used, among twelve photos; and five that hold one picture, or none to use."""
+    files = {
+        "a.gif": animation("gif", 3),
+        "b.webp": animation("webp", 2),
+        "c.png": animation("png", 3),
+        "d.tif": animation("tiff", 2),
+        "e.png": animation("png", 3, default_image=True),  # for programs without animation a picture of its own
+        "one.gif": animation("gif", 1),
+        "one.tif": animation("tiff", 1),
+        "one.png": animation("png", 2, default_image=True),
+        "small.gif": animation("gif", 3, 20),
+        "cut.gif": animation("gif", 3)[:500],
+    }
+    for name, data in files.items():
+        (photos / "cats" / name).write_bytes(data)
+    return photos
+
+
+MORE = "5 animations or files of several pages: only the first picture of each is used"
+
+
+@pytest.mark.parametrize("options", [["--workers", "1"], ["--workers", "3", "--crop", "tiles"], ["--dedupe"]], ids=str)
+def test_animations_whose_first_picture_is_used_are_counted(animations, tmp_path, options):
+    code, out, err = pggan("prepare", animations, tmp_path / "out", "--size", "32", *options)
+    assert code == 0 and err.splitlines().count(MORE) == 1, err
+    assert out.startswith("22 images read, ") and "1 unreadable" in out and "1 too small" in out
+    assert json.loads((tmp_path / "out" / claim.REPORT).read_text())["only_first_picture"] == 5
+    code, _, err = pggan("prepare", animations, tmp_path / "out", "--size", "32", *options, "--resume")
+    assert code == 0 and err.splitlines().count(MORE) == 1, err  # as the report tells what was done
+
+
+def test_animations_are_counted_once_however_often_a_job_is_stopped(animations, tmp_path, monkeypatch):
+    def job():
+        return dataclasses.replace(prepare.job([str(animations)], 32), chunk=2)
+
+    monkeypatch.setattr(build, "_SAVE_SECONDS", 0.0)
+    for count in (1, 5, 9):
+        with pytest.raises(Stopping):
+            build.build(job(), tmp_path / "out", workers=2, progress=stop_after(count))
+    assert build.build(job(), tmp_path / "out", workers=2).notes() == [MORE]
+    photos_only = make(animations / "dogs", tmp_path / "dogs")
+    assert photos_only.notes() == [] and photos_only.more == 0
+
+
+def test_training_says_of_how_many_files_it_sees_one_picture(photos, tmp_path):
+    (photos / "cats" / "a.gif").write_bytes(animation("gif", 2))
+    said = []
+    cached(photos, tmp_path / "cache", said.append)
+    assert "1 animation or file of several pages: only its first picture is used" in said
+
+
+def test_each_file_of_a_pair_may_be_an_animation(tmp_path):
+    for half, data in (("a", animation("gif", 2)), ("b", animation("webp", 2))):
+        (tmp_path / "pairs" / half).mkdir(parents=True)
+        (tmp_path / "pairs" / half / "0.png").write_bytes(data)
+        (tmp_path / "pairs" / half / "1.png").write_bytes(animation("png", 1))
+    code, _, err = pggan("prepare", f"pairs:{tmp_path / 'pairs'}", tmp_path / "out", "--size", "32", "--pairs")
+    assert code == 0 and "2 animations or files of several pages: only the first picture of each is used" in err, err
 
 
 def test_several_places_of_data_are_one_set(photos, tmp_path):

@@ -227,11 +227,12 @@ def test_what_goes_through_beam_comes_back_whole():
     image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     made = [
         Made("a.png", image, 1, np.arange(4, dtype=np.uint64)),
-        Made("b.png", image + 1, 2, number=0),
+        Made("b.png", image + 1, 2, number=0, more=1),
         Made("b.png", Unreadable("sharpness 3, below 50", "blurred"), 2, number=1),
     ]
     back = beam.unpacked(beam.packed(made))
     assert [m.title for m in back] == ["a.png", "b.png#0", "b.png#1"] and [m.label for m in back] == [1, 2, 2]
+    assert [m.more for m in back] == [0, 1, 0]
     assert (back[0].image == image).all() and (back[0].hash == made[0].hash).all()
     assert str(back[2].image) == str(made[2].image) and back[2].image.kind == "blurred"
 

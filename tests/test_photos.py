@@ -25,9 +25,13 @@ def srgb_profile():
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-def deep_png(planes):
+def deep_png(planes, exif=None):
     order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[planes.shape[2]]
-    return cv2.imencode(".png", np.ascontiguousarray(planes[..., order]))[1].tobytes()
+    planes = np.ascontiguousarray(planes[..., order])
+    if exif is None:
+        return cv2.imencode(".png", planes)[1].tobytes()
+    block = np.frombuffer(exif.tobytes().removeprefix(b"Exif\0\0"), np.uint8)
+    return cv2.imencodeWithMetadata(".png", planes, [cv2.IMAGE_METADATA_EXIF], [block])[1].tobytes()
 
 
 def tiff(planes, **kwargs):
@@ -170,9 +174,7 @@ def test_photos_stand_upright_whatever_holds_them(form, orientation):
     elif form == "png":
         data = encode(Image.fromarray(stored), "png", exif=exif)
     elif form == "png16":
-        block = np.frombuffer(exif.tobytes().removeprefix(b"Exif\0\0"), np.uint8)
-        deep = stored.astype(np.uint16) * 257
-        data = cv2.imencodeWithMetadata(".png", deep, [cv2.IMAGE_METADATA_EXIF], [block])[1].tobytes()
+        data = deep_png(stored.astype(np.uint16) * 257, exif)
     else:
         planes = stored if form == "tiff" else stored.astype(np.uint16) * 257
         data = tiff(planes, extratags=[(274, 3, 1, orientation, True)])
@@ -353,26 +355,29 @@ def test_a_gray_profile_is_followed_and_not_kept():
     assert photo.profile is None and np.abs(photo.pixels.astype(int) - 188).max() <= 1
 
 
-def gray_profile(gamma):
-    """The smallest ICC profile of version 2 (ICC.1:2001-04): a white point and one curve."""
+def icc_profile(space, gamma, colorants):
+    """A profile of version 2 (ICC.1:2001-04): a white point, one curve for all channels, and of colours their XYZ of D50."""
 
     def xyz(*values):
         return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in values))
 
-    text = b"gray\0"
+    text = b"test\0"
     described = b"desc\0\0\0\0" + struct.pack(">I", len(text)) + text + bytes(78)
-    blocks = {
-        b"desc": described + bytes(-len(described) % 4),
-        b"wtpt": xyz(0.9642, 1, 0.8249),
-        b"kTRC": b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0",
-    }
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+    blocks = {b"desc": described + bytes(-len(described) % 4), b"wtpt": xyz(0.9642, 1, 0.8249)}
+    blocks |= {name + b"XYZ": xyz(*value) for name, value in colorants.items() if value}
+    blocks |= {name + b"TRC": curve for name in colorants}
     table, body, offset = struct.pack(">I", len(blocks)), b"", 128 + 4 + 12 * len(blocks)
     for name, block in blocks.items():
         table += name + struct.pack(">II", offset + len(body), len(block))
         body += block
-    header = struct.pack(">I4sI4s4s4s", offset + len(body), b"\0\0\0\0", 0x02200000, b"mntr", b"GRAY", b"XYZ ")
+    header = struct.pack(">I4sI4s4s4s", offset + len(body), b"\0\0\0\0", 0x02200000, b"mntr", space, b"XYZ ")
     header += struct.pack(">6H4s", 2020, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
     return header.ljust(128, b"\0") + table + body
+
+
+def gray_profile(gamma):
+    return icc_profile(b"GRAY", gamma, {b"k": None})
 
 
 @pytest.mark.parametrize(
@@ -382,9 +387,10 @@ def gray_profile(gamma):
         (b"hello", "not a file of a known kind"),
         (encode(Image.fromarray(FLAT))[:300], "(?i)truncated|damaged|broken"),
         (deep_png(DEEP)[:300], "(?i)truncated|damaged"),
+        (deep_png(DEEP, Image.Exif())[:300], "^damaged$"),
         (bomb(), "30000x30000 pixels, more than 536 million"),
     ],
-    ids=["empty", "text", "cut", "cut deep", "bomb"],
+    ids=["empty", "text", "cut", "cut deep", "cut deep with tags", "bomb"],
 )
 def test_what_cannot_be_read_says_why(data, reason):
     with pytest.raises(photos.Unreadable, match=reason):

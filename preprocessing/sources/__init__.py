@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from pggan_tf import listing
 from pggan_tf.errors import UserError, nearest
 from preprocessing import storage
-from preprocessing.decode import Unreadable
+from preprocessing.decode import Unreadable, first_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,12 @@ class Item:
     name: str
     data: bytes | np.ndarray | Callable[[], np.ndarray] | Unreadable
     label: int = 0
+
+    def first(self, channels: int = 3, least: int = 1) -> tuple[Image.Image, int]:
+        """What `decode.photo` makes of it; and in how many of its files there are more pictures, which are not looked at."""
+        if isinstance(self.data, Unreadable):
+            raise self.data
+        return first_of(self.data() if callable(self.data) else self.data, channels, least)
 
 
 class Source(ABC):

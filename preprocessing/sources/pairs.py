@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pggan_tf.errors import UserError
-from preprocessing.decode import Unreadable, photo
+from preprocessing.decode import Unreadable, first_of
 from preprocessing.sources import Item, Source
 from preprocessing.sources import folder as folders
 
@@ -27,12 +27,24 @@ class _Both:
     wanted: bytes
 
     def __call__(self) -> np.ndarray:
-        given, wanted = photo(self.given), photo(self.wanted)
+        return self.decoded()[0]
+
+    def decoded(self) -> tuple[np.ndarray, int]:
+        """The picture, and how many of the two files hold more than one."""
+        (given, more_given), (wanted, more_wanted) = first_of(self.given), first_of(self.wanted)
         if given.size != wanted.size:
             raise Unreadable(
                 f"{given.width}x{given.height} beside {wanted.width}x{wanted.height} pixels", "unlike sizes"
             )
-        return np.concatenate([np.asarray(given), np.asarray(wanted)], axis=1)
+        return np.concatenate([np.asarray(given), np.asarray(wanted)], axis=1), more_given + more_wanted
+
+
+class _Pair(Item):
+    def first(self, channels=3, least=1):
+        if isinstance(self.data, Unreadable):
+            raise self.data
+        pixels, more = self.data.decoded()
+        return first_of(pixels, channels, least)[0], more
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,7 @@ class Pairs(Source):
     def items(self, start, stop):
         for a, b in zip(self.given.items(start, stop), self.wanted.items(start, stop)):
             missing = next((item.data for item in (a, b) if isinstance(item.data, Unreadable)), None)
-            yield Item(a.name, missing or _Both(a.data, b.data))
+            yield _Pair(a.name, missing or _Both(a.data, b.data))
 
     def fingerprint(self):
         return self.given.fingerprint() + self.wanted.fingerprint()
