@@ -52,7 +52,10 @@ def reasons():
     except Unreadable:
         raise
     except Exception as error:
-        raise Unreadable(f"{type(error).__name__}: {error}".splitlines()[0][:120]) from None
+        why = str(error).strip() or type(error).__name__
+        if not isinstance(error, OSError | ValueError | SyntaxError):  # of others, the message alone says little
+            why = f"{type(error).__name__}: {why}"
+        raise Unreadable(why.splitlines()[0][:120]) from None
 
 
 def check_size(width: int, height: int, least: int = 1, most: int = MAX_PIXELS) -> None:

@@ -175,3 +175,11 @@ def test_out_of_memory_in_what_looks_at_a_run(tmp_path, monkeypatch):
     code, _, err = pggan("export", file, "--to", "keras", "--out", tmp_path / "out")
     assert code == 2 and err.splitlines()[-1].startswith("error: out of memory while the network is exported."), err
     assert not (tmp_path / "out").exists()
+
+
+def test_commands_to_type_hold_folders_with_spaces(tmp_path):
+    folder = tmp_path / "my runs"
+    (folder / checkpoint.FOLDER).mkdir(parents=True)
+    (checkpoint.path_for(folder, 8)).touch()
+    config, init, *more = shlex.split(health.again(folder, "--batch 4").split(" with: ")[1])[1::2]
+    assert (config, init, more) == (str(folder / "config.json"), str(folder), ["4"])
