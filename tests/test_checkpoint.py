@@ -168,7 +168,9 @@ def test_what_is_told_of_a_damaged_one(tmp_path):
     write(tmp_path, 1)
     with zipfile.ZipFile(path) as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
-        assert all(i.compress_type == zipfile.ZIP_STORED for i in archive.infolist()), "read and written at the disk's speed"
+        assert all(i.compress_type == zipfile.ZIP_STORED for i in archive.infolist()), (
+            "read and written at the disk's speed"
+        )
     assert json.loads(held["meta.json"]) == {"images_seen": 1, "arrays": ["a/kernel", "step"]}
     data = path.read_bytes()
     at = data.index(b"NUMPY") + 130
@@ -186,7 +188,9 @@ def test_what_is_told_of_a_damaged_one(tmp_path):
     with pytest.raises(DamagedFile, match=f"^{path}x: damaged [(].+No such file"):
         checkpoint.read(path.with_name(f"{path.name}x"))
     said = []
-    with pytest.raises(UserError, match=f"^{tmp_path}: no readable checkpoint in {path.parent}. Expected the folder of a run"):
+    with pytest.raises(
+        UserError, match=f"^{tmp_path}: no readable checkpoint in {path.parent}. Expected the folder of a run"
+    ):
         checkpoint.newest(tmp_path, said.append)
     assert said == [f"{path}: damaged (File is not a zip file). Trying the one before."]
 
@@ -231,7 +235,10 @@ def test_what_does_not_fit_is_told():
     variables = {"a": tf.Variable([[1.0, 2.0]]), "b": tf.Variable(2.0)}
     for arrays, words in (
         ({"a": np.zeros((1, 2))}, "run: does not match these networks: 1 variables differ, such as b."),
-        ({"a": np.zeros((1, 2)), "b": np.zeros(()), "d": 0, "c": 0}, "run: does not match these networks: 2 variables differ, such as c."),
+        (
+            {"a": np.zeros((1, 2)), "b": np.zeros(()), "d": 0, "c": 0},
+            "run: does not match these networks: 2 variables differ, such as c.",
+        ),
         ({"a": np.zeros((2, 1)), "b": np.zeros(())}, r"run: a is [(]2, 1[)], expected [(]1, 2[)]."),
     ):
         with pytest.raises(UserError, match=f"^{words}$"):

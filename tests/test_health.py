@@ -122,7 +122,9 @@ def test_what_is_told_of_a_ruined_run(tmp_path):
     )
     slow = dataclasses.replace(last, learning_rate=1.0)
     assert health.by_smaller_steps(config, slow, True) == f"--learning-rate {last.learning_rate:g} --precision float32"
-    assert health.by_smaller_steps(dataclasses.replace(config, recipe="none"), first, False).startswith("--learning-rate ")
+    assert health.by_smaller_steps(dataclasses.replace(config, recipe="none"), first, False).startswith(
+        "--learning-rate "
+    )
     begun, later = (checkpoint.path_for(tmp_path, n) for n in (0, 16))
     checkpoint.write(begun, {}, {})
     of_the_beginning = f"The last good checkpoint is {begun}, of the beginning. Start again with: --config {tmp_path / 'config.json'} --x"

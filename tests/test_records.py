@@ -90,7 +90,16 @@ NOTHING = {"folder": None, "source": None, "checksum": None, "images": None, "cl
         ({"dataset": ["folder"]}, {}),
         ({"dataset": {"folder": 3, "source": None, "checksum": ["c"], "images": "many", "classes": {"a": 1}}}, {}),
         (
-            {"dataset": {"folder": "f", "source": "s", "checksum": "c", "images": 12, "classes": ["a", 1, "é"], "more": 1}},
+            {
+                "dataset": {
+                    "folder": "f",
+                    "source": "s",
+                    "checksum": "c",
+                    "images": 12,
+                    "classes": ["a", 1, "é"],
+                    "more": 1,
+                }
+            },
             {"folder": "f", "source": "s", "checksum": "c", "images": 12, "classes": ["a", "é"]},
         ),
     ],
@@ -148,4 +157,8 @@ def test_several_places_have_several_names():
 
 def test_places_are_left_out_at_any_depth():
     held = {"/a/key": [("x", "/b/c"), {"k": "see ~/photos, or 'D:/x/y' (at //host/share)"}], "n": 1.5, "none": None}
-    assert records.without_places(held) == {"key": [["x", "c"], {"k": "see photos, or 'y' (at share)"}], "n": 1.5, "none": None}
+    assert records.without_places(held) == {
+        "key": [["x", "c"], {"k": "see photos, or 'y' (at share)"}],
+        "n": 1.5,
+        "none": None,
+    }

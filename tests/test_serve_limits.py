@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import io
+import logging
 import queue
 import socket
 import struct
@@ -17,7 +18,7 @@ import tensorflow as tf
 from PIL import Image
 
 from export import hosts, source
-from pggan_tf import colour, photos, synthesis
+from pggan_tf import __version__, colour, photos, synthesis
 from pggan_tf.errors import UserError
 from tests import stand_ins
 
@@ -280,7 +281,15 @@ def test_a_seed_is_one_face():
     ):
         answer = asked.get(f"/generate?{query}")
         assert (answer.status_code, answer.json()) == (422, {"detail": words})
-    for query in ("seed=-1", f"seed={2**32}", "seed=x", "truncation=-0.1", "truncation=1.1", "truncation=nan", "stage=x"):
+    for query in (
+        "seed=-1",
+        f"seed={2**32}",
+        "seed=x",
+        "truncation=-0.1",
+        "truncation=1.1",
+        "truncation=nan",
+        "stage=x",
+    ):
         assert asked.get(f"/generate?{query}").status_code == 422, query
 
 
@@ -334,8 +343,8 @@ class Hungry:
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")
 
 
-@pytest.mark.parametrize("network, verb", [(stand_ins.Upscaler(scale=2), "upscale"), (stand_ins.Recolorer(), "colorize")])
-def test_work_without_an_end_or_without_memory_is_given_up(network, verb, monkeypatch):
+@pytest.mark.parametrize("kind, verb", [(stand_ins.Upscaler, "upscale"), (stand_ins.Recolorer, "colorize")])
+def test_work_without_an_end_or_without_memory_is_given_up(kind, verb, monkeypatch):
     clock, step = 0.0, 30.0  # seconds between one look at the clock and the next
 
     def monotonic():
@@ -344,12 +353,15 @@ def test_work_without_an_end_or_without_memory_is_given_up(network, verb, monkey
         return clock
 
     monkeypatch.setattr(api, "time", types.SimpleNamespace(monotonic=monotonic))
-    asked, body = client(network), file_of(noise(4, 4))
+    asked, body = client(kind()), file_of(noise(4, 4))
     for _ in range(2):
         picture(asked.post(f"/{verb}", content=body))
     step = 30.5
     answer = asked.post(f"/{verb}", content=body)
-    assert (answer.status_code, answer.json()) == (413, {"detail": "it takes more than 30 seconds. Send a smaller photo."})
+    assert (answer.status_code, answer.json()) == (
+        413,
+        {"detail": "it takes more than 30 seconds. Send a smaller photo."},
+    )
     step = 0.0
     answer = client(Hungry()).post("/upscale", content=body)
     assert answer.status_code == 413 and "no memory" in answer.json()["detail"]
@@ -364,8 +376,7 @@ def test_what_is_served_is_described():
     assert photo.get("/").json() == {"about": about, "paths": ["/health", "/upscale", "/openapi.json"]}
     assert all(photo.get(path).status_code == 404 for path in ("/docs", "/redoc", "/generate"))
     described = photo.get("/openapi.json").json()
-    assert (described["info"]["title"], described["info"]["description"]) == ("pggan-tf", about)
-    assert described["info"]["version"] == source.synthesis.__name__ or described["info"]["version"]
+    assert described["info"] == {"title": "pggan-tf", "version": __version__, "description": about}
     (upscale,) = described["paths"]["/upscale"].values()
     (generate,) = faces.get("/openapi.json").json()["paths"]["/generate"].values()
     (health,) = described["paths"]["/health"].values()
@@ -387,7 +398,9 @@ def test_what_is_served_is_described():
     said = {"422": "a value that is not allowed", "429": "too many wait"}
     assert generate["responses"] == pictures | {k: {"description": v, "content": reason} for k, v in said.items()}
     assert (generate["summary"], health["summary"]) == ("One image as PNG", "Whether it runs, and what it serves")
-    asked = {p["name"]: p["schema"] | {"about": p["description"], "required": p["required"]} for p in generate["parameters"]}
+    asked = {
+        p["name"]: p["schema"] | {"about": p["description"], "required": p["required"]} for p in generate["parameters"]
+    }
     for schema in asked.values():
         assert not schema.pop("required") and schema.pop("about") == schema.pop("description") and schema.pop("title")
     assert asked == {
@@ -482,24 +495,26 @@ def connected(scenario):
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("sent", [b"", ASKED[:20]])
+@pytest.mark.parametrize("sent", [[], [ASKED[:20]]])
 def test_who_sends_no_whole_header_is_let_go(sent):
     async def scenario(protocol, wire, clock, answer):
-        protocol.data_received(sent)
+        for part in sent:
+            protocol.data_received(part)
         clock.end(7)
         assert wire.end == "closed" and clock.waiting(7) == []
 
     connected(scenario)
 
 
-@pytest.mark.parametrize("sent", [b"", ASKED[:20]])
+@pytest.mark.parametrize("sent", [[], [ASKED[:20]]])
 def test_who_is_silent_after_an_answer_is_let_go(sent):
     async def scenario(protocol, wire, clock, answer):
         protocol.data_received(ASKED)
         clock.end(7)
         assert wire.end is None and clock.waiting(7) == [], "it is being answered"
         await answer()
-        protocol.data_received(sent)
+        for part in sent:
+            protocol.data_received(part)
         assert len(clock.waiting(7)) == 1
         clock.end(7)
         assert wire.end == "closed"
@@ -526,8 +541,8 @@ def test_who_reads_no_more_of_an_answer_is_let_go():
         wire.unread = 100  # of an answer that is being sent
         clock.end(7)
         assert wire.end is None, "more of it than before"
+        await answer()
         for wire.unread in (60, 1):
-            await answer() if wire.unread == 60 else None
             clock.end(7)
             assert wire.end is None, "some of it was read"
         clock.end(7)
@@ -564,10 +579,12 @@ def served(run, host="127.0.0.1", **limits):
         for server in servers:
             server.should_exit = True
         thread.join(20)
+        for name in ("uvicorn", "uvicorn.access"):  # they write to what is the standard error of this test
+            logging.getLogger(name).handlers.clear()
     assert not thread.is_alive() and said.empty(), said.get()
 
 
-def test_a_run_is_served_at_an_address(tmp_path, monkeypatch, capfd):
+def test_a_run_is_served_at_an_address(tmp_path, monkeypatch):
     monkeypatch.setattr(api, "CONNECTIONS", 3)
     run = stand_ins.saved(stand_ins.Upscaler(scale=2), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
     body, image = file_of(np.full((4, 5, 3), 100, np.uint8)), None
@@ -592,13 +609,13 @@ def test_a_run_is_served_at_an_address(tmp_path, monkeypatch, capfd):
         for _ in range(2):
             stack.enter_context(socket.create_connection(here))
         assert b"503 Service Unavailable" in ask(b"GET /health HTTP/1.1\r\n" + close + b"\r\n")
-    out, err = capfd.readouterr()
-    assert out == "" and "Traceback" not in err
 
 
 def test_what_cannot_be_served_is_told(tmp_path):
     run = stand_ins.saved(stand_ins.Translator(), tmp_path / "run", np.zeros((1, 16, 16, 3), np.float32))
-    with pytest.raises(UserError, match=f"^{run} was trained to translate; serve offers networks that generate, colorize"):
+    with pytest.raises(
+        UserError, match=f"^{run} was trained to translate; serve offers networks that generate, colorize"
+    ):
         api.serve(str(run), "127.0.0.1", 0, api.Limits(), print)
 
 

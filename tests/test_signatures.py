@@ -67,21 +67,19 @@ def test_truncation_and_classes_of_a_generator():
     assert example["label"] == [2] and example["label"].dtype == np.int32
 
 
-PHOTO, GRAY = "0..255", "gray"
-
-
 @pytest.mark.parametrize(
-    "network, argument, channels, side, about, given, image, oblong",
+    "make, argument, channels, side, about, given, oblong",
     [
-        (stand_ins.Upscaler(scale=2), "photo", 3, 256, "RGB, 2 times as wide and high", "any size", None, (255, 257)),
-        (stand_ins.Upscaler(scale=4), "photo", 3, 128, "RGB, 4 times as wide and high", "any size", None, (127, 129)),
-        (stand_ins.Recolorer(), "gray", 1, 256, "the same picture in RGB", "any size", None, (255, 257)),
-        (stand_ins.Colorizer(), "gray", 1, 64, "the same picture in RGB", "sides any multiple of 16", None, (48, 80)),
-        (types.SimpleNamespace(task="translate", multiple=16, resolutions=(8, 16)), "photo", 3, 16, "RGB", "sides any multiple of 16", None, (16, 32)),
-        (types.SimpleNamespace(task="upscale", multiple=400, scale=4), "photo", 3, 800, "RGB, 4 times as wide and high", "sides any multiple of 400", None, (400, 1200)),
+        (lambda: stand_ins.Upscaler(scale=2), "photo", 3, 256, "RGB, 2 times as wide and high", "any size", (255, 257)),
+        (lambda: stand_ins.Upscaler(scale=4), "photo", 3, 128, "RGB, 4 times as wide and high", "any size", (127, 129)),
+        (stand_ins.Recolorer, "gray", 1, 256, "the same picture in RGB", "any size", (255, 257)),
+        (stand_ins.Colorizer, "gray", 1, 64, "the same picture in RGB", "sides any multiple of 16", (48, 80)),
+        (lambda: types.SimpleNamespace(task="translate", multiple=16, resolutions=(8, 16)), "photo", 3, 16, "RGB", "sides any multiple of 16", (16, 32)),
+        (lambda: types.SimpleNamespace(task="upscale", multiple=400, scale=4), "photo", 3, 800, "RGB, 4 times as wide and high", "sides any multiple of 400", (400, 1200)),
     ],
 )  # fmt: skip
-def test_signatures_of_networks_of_photos(network, argument, channels, side, about, given, image, oblong):
+def test_signatures_of_networks_of_photos(make, argument, channels, side, about, given, oblong):
+    network = make()
     fixed, free = signatures.of(network)
     kind = {1: "gray", 3: "RGB"}[channels]
     assert inputs(fixed) == {argument: ((1, side, side, channels), "uint8", f"{kind}, {side}x{side}, 0..255")}
@@ -89,7 +87,7 @@ def test_signatures_of_networks_of_photos(network, argument, channels, side, abo
     assert (fixed.name, free.name) == (f"{network.task}_{side}", network.task)
     assert (fixed.photo, fixed.oblong, free.photo, free.oblong) == (side, None, side, oblong)
     assert fixed.about == free.about == about
-    assert signatures.of(network, dynamic=False) == [fixed] or [s.name for s in signatures.of(network, dynamic=False)] == [fixed.name]
+    assert [s.name for s in signatures.of(network, dynamic=False)] == [fixed.name]
     floats = signatures.of(network, pixels="float32")[1]
     assert floats.inputs[argument].dtype == "float32"
     photo = RNG.integers(0, 256, (5, 6, 3), np.uint8)
