@@ -1,7 +1,6 @@
 """Networks that came from elsewhere: what is loaded, what is refused, and that nothing in a file is run or read besides it."""
 
 import json
-import re
 import zipfile
 
 import keras
