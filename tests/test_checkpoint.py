@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import stat
 import zipfile
 
 import numpy as np
@@ -245,3 +246,18 @@ def test_what_does_not_fit_is_told():
             checkpoint.restore(variables, arrays, "run")
     checkpoint.restore(variables, {"a": np.array([[5.0, 6.0]]), "b": np.array(7.0)}, "run", newer=("b",))
     assert variables["a"].numpy().tolist() == [[5.0, 6.0]] and variables["b"].numpy() == 7.0
+
+
+def test_a_write_reaches_the_disk_before_it_counts(tmp_path, monkeypatch):
+    """The file, and the folder in which it is renamed, are flushed; a folder that is not there yet is made; every array may be of
+    more than 4 GB; what a killed process left is written over."""
+    flushed, fsync, run = [], os.fsync, tmp_path / "runs" / "new"
+    monkeypatch.setattr(os, "fsync", lambda n: flushed.append(stat.S_ISDIR(os.fstat(n).st_mode)) or fsync(n))
+    write(run, 10)
+    assert flushed == [False, True]
+    with zipfile.ZipFile(checkpoint.path_for(run, 10)) as archive:
+        assert [i.extract_version for i in archive.infolist()[1:]] == [zipfile.ZIP64_VERSION] * 2
+    left = checkpoint.path_for(run, 20).with_name(f".partial-{checkpoint.path_for(run, 20).name}")
+    left.write_bytes(b"half")
+    write(run, 20)
+    assert not left.exists() and len(checkpoint.saved(run)) == 2
