@@ -9,7 +9,7 @@ import json
 import zipfile
 from pathlib import Path
 
-from pggan_tf.errors import UserError
+from pggan_tf.errors import UserError, is_out_of_memory
 
 GENERATOR = "generator.keras"
 CONFIG, WEIGHTS, ENVIRONMENT = "config.json", "model.weights.h5", "environment.json"
@@ -31,8 +31,8 @@ def is_model(folder: Path) -> bool:
     if not all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
         return False
     try:
-        return "class_name" in json.loads((folder / CONFIG).read_text())
-    except (OSError, ValueError, TypeError):
+        return "class_name" in json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, RecursionError):
         return False
 
 
@@ -74,6 +74,8 @@ def load(path: Path):
     try:
         network = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds for a file that is not what it says
+        if is_out_of_memory(error):
+            raise
         why = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0][:150]
         raise UserError(f"{path}: not a generator that can be loaded ({why}).") from None
     if getattr(network, "task", None) not in tasks.TASKS:

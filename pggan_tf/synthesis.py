@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import config as configs
-from pggan_tf import keras_files, pixels, records
+from pggan_tf import keras_files, pixels
 from pggan_tf.errors import UserError, nearest
 
 
@@ -276,21 +276,26 @@ def ruin(generator, inputs: np.ndarray) -> str | None:
 
 def _from_checkpoint(run: Path, report):
     """The moving average of a run that has not ended, as far as it has grown."""
-    from pggan_tf import checkpoint, networks
+    from pggan_tf import checkpoint, networks, records
     from pggan_tf.shards import Shards
 
     arrays, meta = checkpoint.newest(run, report)
     config = configs.load(run / "config.json")
-    phase = configs.schedule(config)[meta["phase"]]
+    try:
+        phase = configs.schedule(config)[meta["phase"]]
+    except (KeyError, IndexError, TypeError):
+        raise UserError(
+            f"{run}: its newest checkpoint is of another config.json. Restore the one of its run."
+        ) from None
     resolutions = [r for r in config.resolutions if r <= phase.resolution]
     if phase.fade and len(resolutions) > 1:
         resolutions.pop()  # a block that is still fading in is no stage yet
-    dataset = records.environment(run / "environment.json")["dataset"]
-    options = {**configs.network_options(config, dataset.get("classes", ())), "resolutions": tuple(resolutions)}
+    dataset = records.environment(run / keras_files.ENVIRONMENT)["dataset"]
+    options = {**configs.network_options(config, dataset["classes"]), "resolutions": tuple(resolutions)}
     generator = networks.generator(config.network, options)
     generator.build()
-    for variable in generator.kept_variables():
-        variable.assign(arrays[f"ema/{variable.path.partition('/')[2]}"])
+    averages = {f"ema/{v.path.partition('/')[2]}": v for v in generator.kept_variables()}
+    checkpoint.restore(averages, {name: arrays[name] for name in averages if name in arrays}, str(run))
     if config.task == "generate":
         return finish(generator, settling_latents(generator.latent_size))
     if not generator.norms():

@@ -1,3 +1,11 @@
+"""Checkpoints: whole or not at all, and never of use where they are of none."""
+
+import io
+import json
+import os
+import stat
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -128,3 +136,128 @@ def test_restore_takes_all_or_nothing():
         assert variables["a"].numpy() == 1.0
     checkpoint.restore(variables, {"a": np.array([3.0])}, "run", newer=("b",))
     assert (variables["a"].numpy(), variables["b"].numpy()) == (3.0, 2.0), "what older checkpoints do not have stays"
+
+
+@pytest.mark.parametrize(
+    ("array", "why"),
+    [
+        (np.array([1e6, -1e6], np.float32), None),
+        (np.array([0, 1.5e6], np.float32), "grew to 1.5e+06"),
+        (np.array([-2e6, 1e6], np.float32), "grew to 2e+06"),
+        (np.array([3.0, -np.inf], np.float32), "became NaN or Inf"),
+        (np.array([np.inf, -np.inf], np.float32), "became NaN or Inf"),
+        (np.array([1.0, np.nan, 2.0], np.float16), "became NaN or Inf"),
+        (np.array(np.nan), "became NaN or Inf"),
+        (np.zeros((0, 3), np.float32), None),
+        (np.array([10**12]), None),
+        (np.array(["text"]), None),
+    ],
+)
+def test_what_is_of_no_use(array, why):
+    names = ("generator/a", "discriminator/b/c", "ema")
+    for name in names:
+        assert checkpoint.ruin({"first": np.zeros(2), name: array}) == (why and f"{name} {why}")
+    others = {"optimizer/generator/v": array, "generators/a": array}
+    small = None if why and "grew" in why else why
+    assert checkpoint.ruin(others) == (small and f"optimizer/generator/v {small}")
+    assert checkpoint.ruin({}) is None
+
+
+def test_what_is_told_of_a_damaged_one(tmp_path):
+    path = checkpoint.path_for(tmp_path, 1)
+    assert path == tmp_path / "checkpoints" / "checkpoint-000000000001.npz"
+    write(tmp_path, 1)
+    with zipfile.ZipFile(path) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+        assert all(i.compress_type == zipfile.ZIP_STORED for i in archive.infolist()), (
+            "read and written at the disk's speed"
+        )
+    assert json.loads(held["meta.json"]) == {"images_seen": 1, "arrays": ["a/kernel", "step"]}
+    data = path.read_bytes()
+    at = data.index(b"NUMPY") + 130
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with pytest.raises(DamagedFile, match=f"^{path}: damaged at a/kernel.npy.$"):
+        checkpoint.read(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("meta.json", "step.npy"):
+            archive.writestr(name, held[name])
+    with pytest.raises(DamagedFile, match=f"^{path}: damaged [(]arrays are missing[)].$"):
+        checkpoint.read(path)
+    path.write_bytes(b"text")
+    with pytest.raises(DamagedFile, match=f"^{path}: damaged [(]File is not a zip file[)].$"):
+        checkpoint.read(path)
+    with pytest.raises(DamagedFile, match=f"^{path}x: damaged [(].+No such file"):
+        checkpoint.read(path.with_name(f"{path.name}x"))
+    said = []
+    with pytest.raises(
+        UserError, match=f"^{tmp_path}: no readable checkpoint in {path.parent}. Expected the folder of a run"
+    ):
+        checkpoint.newest(tmp_path, said.append)
+    assert said == [f"{path}: damaged (File is not a zip file). Trying the one before."]
+
+
+def test_pickles_are_not_loaded_from_what_looks_whole(tmp_path):
+    """A pickle runs what it holds: here it would make a folder."""
+
+    class Code:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "made"),)
+
+    path, held = checkpoint.path_for(tmp_path, 1), io.BytesIO()
+    path.parent.mkdir()
+    np.save(held, np.array([Code()], object), allow_pickle=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("meta.json", json.dumps({"arrays": ["a"]}))
+        archive.writestr("a.npy", held.getvalue())
+    with pytest.raises(DamagedFile, match="allow_pickle=False"):
+        checkpoint.read(path)
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        checkpoint.write(path, {"a": np.array([Code()], object)}, {})
+    assert not (tmp_path / "made").exists()
+
+
+def test_older_ones_are_not_looked_at(tmp_path):
+    """Reading takes long, and one that is whole is enough; the last of several is kept if one is to be."""
+    for images in (10, 20, 30):
+        write(tmp_path, images)
+    old, _, new = reversed(checkpoint.saved(tmp_path))
+    old.write_bytes(b"")
+    checkpoint.tidy(tmp_path)
+    assert old.exists() and new == checkpoint.path_for(tmp_path, 30)
+    checkpoint.prune(tmp_path, 5)
+    assert len(checkpoint.saved(tmp_path)) == 3
+    checkpoint.prune(tmp_path, 1)
+    assert checkpoint.saved(tmp_path) == [new]
+
+
+def test_what_does_not_fit_is_told():
+    import tensorflow as tf
+
+    variables = {"a": tf.Variable([[1.0, 2.0]]), "b": tf.Variable(2.0)}
+    for arrays, words in (
+        ({"a": np.zeros((1, 2))}, "run: does not match these networks: 1 variables differ, such as b."),
+        (
+            {"a": np.zeros((1, 2)), "b": np.zeros(()), "d": 0, "c": 0},
+            "run: does not match these networks: 2 variables differ, such as c.",
+        ),
+        ({"a": np.zeros((2, 1)), "b": np.zeros(())}, r"run: a is [(]2, 1[)], expected [(]1, 2[)]."),
+    ):
+        with pytest.raises(UserError, match=f"^{words}$"):
+            checkpoint.restore(variables, arrays, "run")
+    checkpoint.restore(variables, {"a": np.array([[5.0, 6.0]]), "b": np.array(7.0)}, "run", newer=("b",))
+    assert variables["a"].numpy().tolist() == [[5.0, 6.0]] and variables["b"].numpy() == 7.0
+
+
+def test_a_write_reaches_the_disk_before_it_counts(tmp_path, monkeypatch):
+    """The file, and the folder in which it is renamed, are flushed; a folder that is not there yet is made; every array may be of
+    more than 4 GB; what a killed process left is written over."""
+    flushed, fsync, run = [], os.fsync, tmp_path / "runs" / "new"
+    monkeypatch.setattr(os, "fsync", lambda n: flushed.append(stat.S_ISDIR(os.fstat(n).st_mode)) or fsync(n))
+    write(run, 10)
+    assert flushed == [False, True]
+    with zipfile.ZipFile(checkpoint.path_for(run, 10)) as archive:
+        assert [i.extract_version for i in archive.infolist()[1:]] == [zipfile.ZIP64_VERSION] * 2
+    left = checkpoint.path_for(run, 20).with_name(f".partial-{checkpoint.path_for(run, 20).name}")
+    left.write_bytes(b"half")
+    write(run, 20)
+    assert not left.exists() and len(checkpoint.saved(run)) == 2

@@ -75,6 +75,66 @@ def test_networks_that_are_skipped_most_of_the_time(steps, skipped, last, words)
     )
 
 
+@pytest.mark.parametrize(
+    ("steps", "skipped", "last", "judged"),
+    [(19, 19, False, False), (20, 10, False, False), (20, 11, False, True), (3, 3, True, True), (2, 2, True, False), (6, 3, True, False)],
+)  # fmt: skip
+def test_when_skipped_steps_are_too_many(steps, skipped, last, judged):
+    model = gan()
+    watch = health.Health(model)
+    watch.steps = steps
+    model.skipped.assign(skipped)
+    model.skipped_by["skipped_discriminator"].assign(skipped)
+    by_network = f"(generator 0, discriminator {skipped})"
+    what = f"the loss or a gradient was NaN or Inf in {skipped} of the last {steps} steps {by_network}"
+    assert watch.of_updates(last) == (what if judged else None)
+    assert watch.skips() == {"skipped": skipped, "skipped_generator": 0, "skipped_discriminator": skipped}
+    watch.begin()
+    assert watch.of_updates(True) is None, "what was judged counts no longer"
+
+
+def test_steps_that_are_skipped_one_after_the_other():
+    model = gan(skipped=30, generator=5, discriminator=25, in_a_row=19)
+    watch = health.Health(model)
+    assert watch.of_steps() is None and watch.in_trouble()
+    model.skipped_by["skipped_generator"].assign_add(20)
+    model.skipped_in_a_row.assign(20)
+    what = "the loss or a gradient was NaN or Inf 20 steps in a row (generator 20, discriminator 0)"
+    assert watch.of_steps() == what
+    model.state = lambda: {"ema/kernel": tf.Variable([1.0, np.nan])}
+    assert watch.of_steps() == f"{what}, and ema/kernel became NaN or Inf,"
+    np.testing.assert_array_equal(watch.arrays()["ema/kernel"], [1.0, np.nan])
+    model.skipped_in_a_row.assign(1)
+    assert watch.in_trouble()
+    model.skipped_in_a_row.assign(0)
+    assert not watch.in_trouble()
+
+
+def test_what_is_told_of_a_ruined_run(tmp_path):
+    config = configs.complete(dataclasses.replace(Config(), target_res=8))
+    first, last = (configs.schedule(config)[i] for i in (0, -1))
+    typed = f"--config {tmp_path / 'config.json'} --learning-rate"
+    told = health.ruined("it grew", tmp_path, config, last, 12345, False)
+    assert (told.code, str(told)) == (
+        1,
+        f"it grew at {last.name}, after 12,345 images. The training is stopped, and these weights are not kept. "
+        f"Start again with: {typed} {last.learning_rate / 4:g} (--resume would come to the same end.)",
+    )
+    slow = dataclasses.replace(last, learning_rate=1.0)
+    assert health.by_smaller_steps(config, slow, True) == f"--learning-rate {last.learning_rate:g} --precision float32"
+    assert health.by_smaller_steps(dataclasses.replace(config, recipe="none"), first, False).startswith(
+        "--learning-rate "
+    )
+    begun, later = (checkpoint.path_for(tmp_path, n) for n in (0, 16))
+    checkpoint.write(begun, {}, {})
+    of_the_beginning = f"The last good checkpoint is {begun}, of the beginning. Start again with: --config {tmp_path / 'config.json'} --x"
+    assert health.again(tmp_path, "--x") == of_the_beginning
+    checkpoint.write(later, {}, {})
+    assert health.again(tmp_path, "--x") == (
+        f"The last good checkpoint is {later}. Start from it with: --config {tmp_path / 'config.json'} --init-from {tmp_path} --x"
+    )
+
+
 def test_a_batch_that_fits_is_a_batch_that_the_networks_take():
     config = configs.complete(dataclasses.replace(Config(), target_res=32, batch={4: 24, 32: 16}))
     assert health.with_less(config, 8) == "--batch 4=24,8=12"
