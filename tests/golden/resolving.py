@@ -211,15 +211,21 @@ def differences(then: dict[str, dict], now: dict[str, dict]) -> list[str]:
         for key in ("exit", "error"):
             if before.get(key) != after.get(key):
                 lines.append(f"    {key}: {before.get(key)} -> {after.get(key)}")
-        for a, b in zip(_padded(before, after), _padded(after, before)):
-            for part in ("config", "changes"):
-                old, new = a.get(part, {}), b.get(part, {})
-                names = [n for n in dict.fromkeys((*old, *new)) if old.get(n, "-") != new.get(n, "-")]
-                lines += [f"    {n}: {old.get(n, 'not there')} -> {new.get(n, 'not there')}" for n in names]
-            for part in ("gone", "plan"):
-                if a.get(part) != b.get(part):
-                    lines.append(f"    {part}: {a.get(part)} -> {b.get(part)}")
+        for number, (a, b) in enumerate(zip(_padded(before, after), _padded(after, before))):
+            old, new = _values(a, then, number), _values(b, now, number)
+            names = [n for n in dict.fromkeys((*old, *new)) if old.get(n, "-") != new.get(n, "-")]
+            lines += [f"    {n}: {old.get(n, 'not there')} -> {new.get(n, 'not there')}" for n in names]
     return lines
+
+
+def _values(run: dict, record: dict[str, dict], number: int) -> dict:
+    """The options of a run, and its plan, that a record may have as differences from its first outcome."""
+    if not run:
+        return {}
+    bases = next(iter(record.values()))["runs"]
+    base = bases[min(number, len(bases) - 1)]
+    values = run.get("config") or {k: v for k, v in base["config"].items() if k not in run.get("gone", ())}
+    return values | run.get("changes", {}) | {"plan": run.get("plan", base["plan"])}
 
 
 def _padded(one: dict, other: dict) -> list[dict]:
