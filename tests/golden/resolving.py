@@ -207,14 +207,15 @@ def differences(then: dict[str, dict], now: dict[str, dict]) -> list[str]:
         before, after = then.get(options, {}), now.get(options, {})
         if before == after:
             continue
-        lines.append(f"train {options}")
+        found = []
         for key in ("exit", "error"):
             if before.get(key) != after.get(key):
-                lines.append(f"    {key}: {before.get(key)} -> {after.get(key)}")
+                found.append(f"    {key}: {before.get(key)} -> {after.get(key)}")
         for number, (a, b) in enumerate(zip(_padded(before, after), _padded(after, before))):
             old, new = _values(a, then, number), _values(b, now, number)
             names = [n for n in dict.fromkeys((*old, *new)) if old.get(n, "-") != new.get(n, "-")]
-            lines += [f"    {n}: {old.get(n, 'not there')} -> {new.get(n, 'not there')}" for n in names]
+            found += [f"    {n}: {old.get(n, 'not there')} -> {new.get(n, 'not there')}" for n in names]
+        lines += [f"train {options}", *found] if found else []
     return lines
 
 
