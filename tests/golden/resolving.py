@@ -75,8 +75,8 @@ def dry_runs() -> list[str]:
         resolved = [run["config"] for run in accepted(shlex.split(options))]
         places = {"data": str(ROOT / str(found[0]["data"]))} if found[0]["data"] else {}
         assert [config | places for config in found] == [config | places for config in resolved], options
-        lines += [f"# train {options} --dry-run", *others, ""]
-    return lines
+        lines += ["", f"# train {options} --dry-run", *others]
+    return lines[1:]
 
 
 def planned(options: str, spent: float, cost: float) -> dict:
