@@ -1,4 +1,4 @@
-"""Records anew what the golden tests hold: `python -m tests.golden.record [shards run networks configs weights]`. Look at `git diff` then."""
+"""Records anew what the golden tests hold: `python -m tests.golden.record [shards run networks configs weights trained]`. Look at `git diff` then."""
 
 from __future__ import annotations
 
@@ -31,12 +31,24 @@ def weights() -> None:
     weights.FILE.write_text("\n\n".join(variants) + "\n", encoding="utf-8")
 
 
+def trained() -> None:
+    from tests.golden import trained
+
+    lines = []
+    for recipe in trained.RECIPES:
+        with tempfile.TemporaryDirectory() as folder:
+            lines.append(f"{json.dumps(recipe)}: {json.dumps(trained.result(recipe, Path(folder) / 'run'))}")
+        print(recipe, flush=True)
+    trained.FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
 PARTS = {
     "shards": saved.write_shards,
     "run": saved.write_run,
     "networks": saved.write_networks,
     "configs": configs,
     "weights": weights,
+    "trained": trained,
 }
 
 if __name__ == "__main__":

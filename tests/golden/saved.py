@@ -59,6 +59,10 @@ def _photos(folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         side = 5 if i in (3, 8) else 8
         Image.fromarray(rng.integers(0, 256, (side, side, 3), np.uint8)).save(path)
+    for i in range(8):  # two side by side
+        path = folder.parent / "pairs" / f"{i:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 16, 3), np.uint8)).save(path)
 
 
 def write_shards() -> None:
@@ -66,11 +70,15 @@ def write_shards() -> None:
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
         _photos(photos)
-        for name, options in (("classes", "--keep-small --shard-images 6"), ("gray", "--gray --compress")):
-            code, _, err = pggan("prepare", photos, SHARDS / name, "--size", 8, *options.split())
+        for name, source, options in (
+            ("classes", photos, "--keep-small --shard-images 6"),
+            ("gray", photos, "--gray --compress"),
+            ("pairs", photos.parent / "pairs", "--pairs"),
+        ):
+            code, _, err = pggan("prepare", source, SHARDS / name, "--size", 8, *options.split())
             assert code == 0, err
             manifest = SHARDS / name / "manifest.json"
-            manifest.write_text(manifest.read_text().replace(str(photos), "/photos"))
+            manifest.write_text(manifest.read_text().replace(folder, ""))
             for path in (SHARDS / name).iterdir():
                 if path.name != "manifest.json" and path.suffix != ".npz":
                     path.unlink()
@@ -130,12 +138,12 @@ def resumed(folder: Path) -> dict:
     code, out, err = train("--resume", folder, "--data", SHARDS / "classes", *free)
     assert code == 0, err
     stats = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
-    arrays, meta = _last_checkpoint(folder)
+    arrays, meta = last_checkpoint(folder)
     return {
         "said": [_without_times(line) for line in out.replace(str(folder), "RUN").splitlines()],
         "files": sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and _is_kept(p)),
         "meta": {k: v for k, v in meta.items() if k not in ("seconds", "window", "arrays")},
-        "stats": [{k: v for k, v in line.items() if k not in ("seconds", "images_per_second")} for line in stats],
+        "stats": [without_speed(line) for line in stats],
         "weights": {
             name: [list(a.shape), *([] if name.startswith("optimizer") else _numbers(a))] for name, a in arrays.items()
         },
@@ -144,7 +152,12 @@ def resumed(folder: Path) -> dict:
     }
 
 
-def _last_checkpoint(folder: Path) -> tuple[dict, dict]:
+def without_speed(line: dict) -> dict:
+    """A line of stats.jsonl without what depends on the machine's speed."""
+    return {k: v for k, v in line.items() if k not in ("seconds", "images_per_second") and not k.endswith("_seconds")}
+
+
+def last_checkpoint(folder: Path) -> tuple[dict, dict]:
     """Arrays by name, and the numbers beside them: a checkpoint is a zip of .npy files and a meta.json."""
     with zipfile.ZipFile(max((folder / "checkpoints").glob("checkpoint-*.npz"))) as archive:
         arrays = {

@@ -10,7 +10,7 @@ from tests.golden import option_sets, resolving, saved
 RATE, STEPS = 0.002, 6  # of the run that is gone on with
 
 
-@pytest.mark.parametrize("name", ["classes", "gray"])
+@pytest.mark.parametrize("name", ["classes", "gray", "pairs"])
 def test_shards_hold_what_was_written(name):
     expected = json.loads((saved.SHARDS / name / saved.EXPECTED).read_text())
     assert saved.shards_read(saved.SHARDS / name) == expected
