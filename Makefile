@@ -4,13 +4,15 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 MINUTES ?= 6
 
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo test test-slow lint format typecheck clean
 
 help:
 	@echo "make demo        install, then grow a face generator to 64 px in about $(MINUTES) minutes"
 	@echo "make test        install, then run the tests"
 	@echo "make test-slow   the long tests too"
-	@echo "make lint        check style"
+	@echo "make lint        check style and docstrings"
+	@echo "make format      lay the code out, and mend what can be mended"
+	@echo "make typecheck   check types"
 
 $(VENV)/.installed: setup.cfg constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python %d.%d: pggan-tf needs 3.11 or newer. Give another: make PYTHON=python3.12 ..." % sys.version_info[:2])'
@@ -32,7 +34,13 @@ test-slow: $(VENV)/.tools
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.tools
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python -m tests.ratchet docstrings
+
+format: $(VENV)/.tools
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+typecheck: $(VENV)/.tools
+	$(BIN)/python -m tests.ratchet types
 
 clean:
 	rm -rf $(VENV) build *.egg-info

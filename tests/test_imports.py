@@ -1,0 +1,168 @@
+"""Which room of the code may import which: downwards alone and in no circle, but for the arrows that are listed. The lists only shrink.
+
+An arrow is an import anywhere in a module, in functions too, or the name of a module as text, by which verbs are imported when they
+are asked for.
+"""
+
+import ast
+import functools
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+PACKAGES = ("pggan_tf", "preprocessing", "export", "benchmarks", "cloud")
+# From the ground up; a room may import itself and those before it. A package stands for all in it that has no room of its own.
+ROOMS = {
+    "ground": "pggan_tf pggan_tf.errors pggan_tf.files pggan_tf.lazy pggan_tf.stopping pggan_tf.terminal pggan_tf.growth"
+    " pggan_tf.replicas",
+    "pictures": "pggan_tf.icc pggan_tf.jpeg pggan_tf.tiff pggan_tf.decoders pggan_tf.photos pggan_tf.pixels pggan_tf.listing"
+    " pggan_tf.classes pggan_tf.colour pggan_tf.resampling pggan_tf.degradation pggan_tf.augment",
+    "data": "pggan_tf.mapped pggan_tf.shards pggan_tf.pipeline pggan_tf.checkpoint",
+    "networks": "pggan_tf.layers pggan_tf.networks pggan_tf.objectives pggan_tf.tasks pggan_tf.keras_files",
+    "sampling": "pggan_tf.synthesis",
+    "metrics": "pggan_tf.metrics",
+    "config": "pggan_tf.config pggan_tf.recipes",
+    "runs": "pggan_tf.records pggan_tf.report pggan_tf.training.run",
+    "convert": "pggan_tf.convert",
+    "training": "pggan_tf.training",
+    "preprocessing": "preprocessing",
+    "verbs": "pggan_tf.explore pggan_tf.evaluate",
+    "export": "export",
+    "commands": "pggan_tf.options pggan_tf.cli pggan_tf.entry pggan_tf.__main__",
+    "tools": "benchmarks cloud",
+}
+UP = {
+    "export.tflite -> pggan_tf.entry",
+    "pggan_tf.synthesis -> pggan_tf.config",
+    "pggan_tf.training.observers -> pggan_tf.explore.report",
+    "preprocessing.faces -> pggan_tf.entry",
+    "preprocessing.resample_study -> pggan_tf.entry",
+}
+# The library trains and looks at what was trained without them: only commands and tools import these, and they each other not.
+APART = ("preprocessing", "export")
+INTO_APART = {
+    "export.command -> preprocessing.command",
+    "export.source -> preprocessing.decode",
+    "export.source -> preprocessing.sources.portraits",
+    "pggan_tf.evaluate -> preprocessing.cache",
+    "pggan_tf.evaluate -> preprocessing.sources",
+    "pggan_tf.explore.neighbours -> preprocessing.command",
+    "pggan_tf.explore.project -> preprocessing.decode",
+}
+# The verbs that are programs of their own, too.
+CIRCLES = [
+    {
+        *("export.command", "export.onnx", "export.parity", "export.tflite", "export.web"),
+        *("pggan_tf.cli", "pggan_tf.entry", "preprocessing.faces"),
+    }
+]
+# What `pggan --help` must not wait for.
+SLOW = ("tensorflow", "keras")
+
+
+def _name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {_name(path): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
+
+
+@functools.cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def _named(module: str, node: ast.AST) -> Iterator[str]:
+    """Every module that a piece of a module's code may import."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
+        start = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+        base = ".".join([*start, *([node.module] if node.module else [])])
+        yield base
+        yield from (f"{base}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
+        yield node.value.partition(":")[0]
+
+
+def _ours(module: str, nodes) -> set[str]:
+    """Those of this project that nodes import: `a.b` for `from a import b`, not `a` besides."""
+    found = set()
+    for node in nodes:
+        names = set(_named(module, node)) & MODULES.keys()
+        found |= {name for name in names if not any(other.startswith(f"{name}.") for other in names)}
+    return found - {module}
+
+
+def _at_once(module: str) -> list[ast.stmt]:
+    """The imports that run as soon as a module is imported."""
+    return [node for node in _tree(module).body if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+ARROWS = {(module, other) for module in MODULES for other in _ours(module, ast.walk(_tree(module)))}
+
+
+def _room(module: str) -> str:
+    """That of the longest name that a module is or lies in. What lies in pggan_tf needs one of its own."""
+    fitting = {
+        name: room
+        for room, names in ROOMS.items()
+        for name in names.split()
+        if module == name or (module.startswith(f"{name}.") and name != "pggan_tf")
+    }
+    assert fitting, f"{module}: give it a room in ROOMS"
+    return fitting[max(fitting, key=len)]
+
+
+def _check(found: set[str], listed: set[str], what: str) -> None:
+    new, gone = sorted(found - listed), sorted(listed - found)
+    assert not new, f"{what}: {'; '.join(new)}"
+    assert not gone, f"no longer so, take it off the list: {'; '.join(gone)}"
+
+
+def test_every_name_in_the_plan_is_there():
+    assert {name for names in ROOMS.values() for name in names.split()} <= MODULES.keys()
+
+
+def test_arrows_point_down():
+    order = list(ROOMS)
+    up = {f"{a} -> {b}" for a, b in ARROWS if order.index(_room(a)) < order.index(_room(b))}
+    _check(up, UP, "imports a room above its own")
+
+
+def test_the_library_stands_without_its_tools():
+    into = {f"{a} -> {b}" for a, b in ARROWS if _room(b) in APART and _room(a) not in (_room(b), "commands", "tools")}
+    _check(into, INTO_APART, "imports what only commands and tools may")
+
+
+def _reached(start: str, arrows: dict[str, set[str]]) -> set[str]:
+    found, waiting = set(), [start]
+    while waiting:
+        new = arrows[waiting.pop()] - found
+        found |= new
+        waiting += new
+    return found
+
+
+def test_there_are_no_circles():
+    arrows = defaultdict(set)
+    for a, b in ARROWS:
+        arrows[a].add(b)
+    reached = {module: _reached(module, arrows) for module in MODULES}
+    circles = {frozenset(b for b in reached[a] if a in reached[b]) for a in MODULES if a in reached[a]}
+    as_text = ({" <-> ".join(sorted(circle)) for circle in some} for some in (circles, CIRCLES))
+    _check(*as_text, "import each other in a circle")
+
+
+def test_a_command_line_does_not_wait_for_tensorflow():
+    arrows = {module: _ours(module, _at_once(module)) for module in MODULES}
+    packages = {
+        m: {m.rsplit(".", i)[0] for i in range(1, m.count(".") + 1)} for m in MODULES
+    }  # they are imported first
+    arrows = {m: others | {p for o in (m, *others) for p in packages[o]} - {m} for m, others in arrows.items()}
+    for module in sorted(_reached("pggan_tf.entry", arrows) | _reached("pggan_tf.cli", arrows)):
+        names = {name.partition(".")[0] for node in _at_once(module) for name in _named(module, node)}
+        assert not names & {*SLOW}, f"{module} imports {', '.join(names & {*SLOW})} at once"
