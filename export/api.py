@@ -288,6 +288,7 @@ def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], 
             application(source, limits),
             log_level="warning",
             server_header=False,
+            ws="none",  # an upgraded connection would leave the protocol below, and its limits
             http=type("Protocol", (_Protocol,), {"seconds": limits.seconds}),
             limit_concurrency=CONNECTIONS,
             timeout_keep_alive=5,

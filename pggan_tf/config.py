@@ -362,7 +362,7 @@ def load(path: str | Path) -> Config:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}). Expected the config.json of a run.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error}). Expected the config.json of a run.") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a JSON object with a config's fields.")

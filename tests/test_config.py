@@ -256,3 +256,9 @@ def test_data_may_be_given_again(tmp_path, monkeypatch):
     assert given["data"] == (
         f"{tmp_path}/here", f"{tmp_path}/pairs:x", f"pairs:{tmp_path}/y", "tfds:c", f"{tmp_path}/a::b", "s3://x/y"
     )  # fmt: skip
+
+
+def test_a_file_nested_without_end_is_no_config(tmp_path):
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="config.json: not JSON .*Expected the config.json of a run"):
+        configs.load(tmp_path / "config.json")
