@@ -47,6 +47,8 @@ def test_images_have_a_hash_where_duplicates_are_looked_for():
 
 def test_a_summary_says_what_was_left_out_most_often_first():
     manifest = SimpleNamespace(resolutions=(4, 8))
-    summary = Summary("out", 12_345, 11_000, collections.Counter({"too small": 45, "unreadable": 1_300}), [manifest])
+    summary = Summary(
+        "out", 12_345, 11_000, collections.Counter({"too small": 45, "unreadable": 1_300}), manifests=[manifest]
+    )
     assert summary.text() == "12,345 images read, 11,000 kept at 4, 8 px, dropped: 1,300 unreadable, 45 too small"
     assert Summary("out", 1, 1, manifests=[manifest]).text() == "1 images read, 1 kept at 4, 8 px"
