@@ -51,8 +51,10 @@ def _endings():
 
 
 def _all_announced(data: bytes) -> bool:
-    """Whether the headers of the scans promise every coefficient of every component down to its last bit (T.81, B.2.2 and
-    B.2.3). Raises anything for headers that are damaged."""
+    """Tell whether the headers of the scans promise every coefficient of every component to its last bit.
+
+    See ITU-T T.81, B.2.2 and B.2.3. Raises anything for headers that are damaged.
+    """
     missing, at = {}, 0
     while found := _SEGMENT.search(data, at):
         at = found.end(1) + int.from_bytes(found[2])

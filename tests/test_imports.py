@@ -16,7 +16,7 @@ PACKAGES = ("pggan_tf", "preprocessing", "export", "benchmarks", "cloud")
 # From the ground up; a room may import itself and those before it. A package stands for all in it that has no room of its own.
 ROOMS = {
     "ground": "pggan_tf pggan_tf.errors pggan_tf.files pggan_tf.lazy pggan_tf.stopping pggan_tf.terminal pggan_tf.growth"
-    " pggan_tf.replicas",
+    " pggan_tf.replicas pggan_tf.records",
     "pictures": "pggan_tf.icc pggan_tf.jpeg pggan_tf.tiff pggan_tf.decoders pggan_tf.photos pggan_tf.pixels pggan_tf.listing"
     " pggan_tf.classes pggan_tf.colour pggan_tf.resampling pggan_tf.degradation pggan_tf.augment",
     "data": "pggan_tf.mapped pggan_tf.shards pggan_tf.pipeline pggan_tf.checkpoint",
@@ -24,7 +24,7 @@ ROOMS = {
     "sampling": "pggan_tf.synthesis",
     "metrics": "pggan_tf.metrics",
     "config": "pggan_tf.config pggan_tf.recipes",
-    "runs": "pggan_tf.records pggan_tf.report pggan_tf.training.run",
+    "runs": "pggan_tf.report pggan_tf.training.run",
     "convert": "pggan_tf.convert",
     "training": "pggan_tf.training",
     "preprocessing": "preprocessing",
