@@ -27,7 +27,7 @@ def photo(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> Image.
 
 
 def first_of(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> tuple[Image.Image, bool]:
-    """The same as `photo`; and whether the file holds more pictures, which are not looked at."""
+    """Do what `photo` does; and tell whether the file holds more pictures, which are not looked at."""
     if isinstance(data, np.ndarray):
         with decoders.reasons():
             image = Image.fromarray(data[..., 0] if data.ndim == 3 and data.shape[-1] == 1 else data)

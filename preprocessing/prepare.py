@@ -51,7 +51,7 @@ class Squares:
         return {"drop": self.size, "upscale": 1, "keep": self.resolutions[0]}[self.small]
 
     def _squares(self, image, name: str) -> list[np.ndarray]:
-        """Raises Unreadable where two pictures side by side are too small."""
+        """Cut the squares out. Raises Unreadable where two pictures side by side are too small."""
         from preprocessing.decode import Unreadable, square, tiles
 
         parts, least = [image], self._least

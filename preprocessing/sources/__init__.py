@@ -33,7 +33,7 @@ class Item:
     label: int = 0
 
     def first(self, channels: int = 3, least: int = 1) -> tuple[Image.Image, int]:
-        """What `decode.photo` makes of it; and in how many of its files there are more pictures, which are not looked at."""
+        """Decode it as `decode.photo` does; and tell in how many of its files there are more pictures, which are not looked at."""
         if isinstance(self.data, Unreadable):
             raise self.data
         return first_of(self.data() if callable(self.data) else self.data, channels, least)

@@ -30,7 +30,7 @@ class _Both:
         return self.decoded()[0]
 
     def decoded(self) -> tuple[np.ndarray, int]:
-        """The picture, and how many of the two files hold more than one."""
+        """Decode both as one picture; and tell how many of the two files hold more than one."""
         (given, more_given), (wanted, more_wanted) = first_of(self.given), first_of(self.wanted)
         if given.size != wanted.size:
             raise Unreadable(
