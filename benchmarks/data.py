@@ -44,6 +44,8 @@ def write(folder: Path, files: int, images: int, size: int) -> Path:
 
 def rate(folder: Path, resolution: int, batch: int, seconds: float) -> tuple[int, float, float, float]:
     """(images, wall seconds, processor seconds) of the fastest of a few rounds, and the seconds that opening all files took."""
+    import tensorflow as tf
+
     from pggan_tf import pipeline
     from pggan_tf.shards import Shards
 
@@ -55,7 +57,7 @@ def rate(folder: Path, resolution: int, batch: int, seconds: float) -> tuple[int
     def read(images: int) -> tuple[int, float, float]:
         wall, processor = time.perf_counter(), time.process_time()
         batches = pipeline.batches(opened, resolution, 0, 0, images, batch)
-        count = batches.reduce(np.int64(0), lambda n, element: n + len(element[0]))
+        count = batches.reduce(np.int64(0), lambda n, element: n + tf.shape(element[0], tf.int64)[0])
         return int(count), time.perf_counter() - wall, time.process_time() - processor
 
     # As many images as are read in the wanted time. The first reading starts TensorFlow and brings the files into memory.

@@ -15,6 +15,7 @@ from tests.test_front_door import refused
 # What Windows lacks of what Python has on Linux.
 HIDDEN = """
 import mmap, os, select, signal, subprocess, sys, warnings
+import asyncio  # of which this is the form of Linux
 for name in ("fcntl", "resource", "pwd", "grp", "termios"):
     sys.modules[name] = None
 for module, names in (
