@@ -96,7 +96,10 @@ def claim(job: Job, out: Path, resume: bool, overwrite: bool, wait: bool, say, s
             raise UserError(f"{out}: holds {foreign[0]} besides shards, and is not overwritten. Choose another folder.")
         clear(out)
     unfinished.mkdir(parents=True, exist_ok=True)
-    stack.enter_context(locked(unfinished / "lock", out, wait, say))
+    try:
+        stack.enter_context(locked(unfinished / "lock", out, wait, say))
+    except FileNotFoundError:  # the other process has finished, and has removed its lock with the folder
+        return claim(job, out, resume, overwrite, wait, say, stack)
     if wait and parts(out):
         return None
     mine = {"options": options, "sources": _sources(job.source)}

@@ -6,14 +6,16 @@ import filecmp
 import json
 import os
 import random
+import shutil
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pggan_tf import shards
+from pggan_tf import files, shards
 from pggan_tf.errors import Stopped, UserError
 from preprocessing import build, cache, claim, prepare, storage
 from preprocessing.sources import portraits
@@ -216,6 +218,25 @@ def test_two_processes_do_not_write_one_folder(photos, tmp_path):
     lock = claim.locked(tmp_path / "out" / claim.UNFINISHED / "lock", tmp_path / "out", False, print)
     with lock, pytest.raises(UserError, match="another process is at work"):
         make(photos, tmp_path / "out")
+
+
+def test_who_waits_for_another_process_finds_what_it_made(tmp_path):
+    """It ends, and its lock is gone with the folder of what was unfinished."""
+    job, out, said = prepare.job(["portraits"], 8, count=30), tmp_path / "out", []
+    unfinished = out / claim.UNFINISHED
+    build.build(job, tmp_path / "made")
+    unfinished.mkdir(parents=True)
+    with ThreadPoolExecutor() as pool:
+        with files.locked(unfinished / "lock", pytest.fail):
+            waiting = pool.submit(build.build, job, out, wait=True, say=said.append)
+            while not said:
+                assert not waiting.done(), waiting.result()
+                time.sleep(0.01)
+            for path in (tmp_path / "made").iterdir():
+                path.rename(out / path.name)
+            shutil.rmtree(unfinished)
+        assert waiting.result(timeout=60).kept == 30
+    assert said == [f"waiting for another process that prepares {out}"] and not unfinished.exists()
 
 
 def test_the_report_has_a_line_for_every_image_left_out(photos, tmp_path):

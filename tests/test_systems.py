@@ -15,7 +15,8 @@ from tests.test_front_door import refused
 # What Windows lacks of what Python has on Linux.
 HIDDEN = """
 import mmap, os, select, signal, subprocess, sys, warnings
-import asyncio  # of which this is the form of Linux
+import asyncio, shutil  # of which these are the forms of Linux
+shutil._use_fd_functions = False
 for name in ("fcntl", "resource", "pwd", "grp", "termios"):
     sys.modules[name] = None
 for module, names in (
