@@ -6,6 +6,7 @@ nothing at all for larger smallest faces. Here its stages are called one by one 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,7 +62,12 @@ class Detector:
         weights = files("mtcnn.assets.weights")
 
         def network(stage, name, side=None):
-            model = stage(weights=str(weights / name)).model
+            # lz4 flushes a file again after it was closed, and Python 3.13 would print what comes of it.
+            before, sys.unraisablehook = sys.unraisablehook, lambda _: None
+            try:
+                model = stage(weights=str(weights / name)).model
+            finally:
+                sys.unraisablehook = before
             signature = [tf.TensorSpec([None, side, side, 3], tf.float32)]
             return tf.function(lambda x: model(x), input_signature=signature, autograph=False)
 
