@@ -35,6 +35,9 @@ def test_the_astronaut_is_found(detector):
     assert x < EYES[0, 0] and x + width > EYES[1, 0] and y < EYES[0, 1] < y + height
 
 
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <_io.Buff:pytest.PytestUnraisableExceptionWarning"
+)  # lz4, 3.13
 def test_boxes_are_those_of_the_package(detector):
     from mtcnn import MTCNN
 
