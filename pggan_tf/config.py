@@ -411,7 +411,7 @@ def _check_task(config: Config, kind: networks.Kind) -> None:
         raise UserError(
             f"--task {config.task} with --network {config.network}: that one is for {', '.join(kind.tasks)}. Give --network {' or '.join(fitting)}."
         )
-    adversarial = config.loss != "none"
+    adversarial = objectives.LOSSES[config.loss].adversarial
     if adversarial and kind.discriminator_module is None:
         raise UserError(
             f"--loss {config.loss} with --network {config.network}: it has no discriminator. Give --loss none."
@@ -498,17 +498,17 @@ def _resolutions(config: Config, kind: networks.Kind) -> tuple[int, ...]:
 
 def _check_objective(config: Config) -> None:
     own = objectives.LOSSES[config.loss]
-    if config.label_smoothing and own["adversarial"] not in ("saturating", "nonsaturating"):
+    if config.label_smoothing and own.with_smoothing is None:
         raise UserError(f"--label-smoothing with --loss {config.loss}: it belongs to the cross-entropy losses.")
     if config.critic_steps > 1 and config.update == "one-stage":
         raise UserError(
             f"--critic-steps {config.critic_steps} with --update one-stage: one pass updates both networks. Give --update two-stage."
         )
-    if config.augment == "ada" and own["adversarial"] and objectives.ADVERSARIAL[own["adversarial"]].middle is None:
+    if config.augment == "ada" and own.adversarial and own.decision_threshold is None:
         raise UserError(
             f"--augment ada with --loss {config.loss}: its logits have no sign to go by. Give diff, or another loss."
         )
-    if config.lsgan_targets is not None and config.loss != "lsgan":
+    if config.lsgan_targets is not None and own.with_targets is None:
         raise UserError(f"--lsgan-targets with --loss {config.loss}: it belongs to --loss lsgan.")
     targets = config.lsgan_targets
     if targets is not None and (len(targets) != 3 or targets[0] >= targets[1]):
@@ -523,17 +523,17 @@ LEAST_CLIP = 0.5  # of equalised weights
 def _penalty(config: Config, kind: networks.Kind) -> dict:
     """The penalty with its weights, and what it asks of the discriminator."""
     own = objectives.LOSSES[config.loss]
-    penalty = config.penalty or own["penalty"]
+    penalty = config.penalty or own.penalty
     # Another penalty than the loss's own starts from the weights of the loss that it belongs to.
-    owners = [v for v in objectives.LOSSES.values() if v["penalty"] == penalty.partition("+")[0].replace("2", "1")]
-    usual = own if penalty == own["penalty"] else next(iter(owners), own)
+    owners = [v for v in objectives.LOSSES.values() if v.penalty == penalty.partition("+")[0].replace("2", "1")]
+    usual = own if penalty == own.penalty else next(iter(owners), own)
     changes: dict = {"penalty": penalty}
     if config.penalty_weight is None:
-        changes["penalty_weight"] = {4: usual["penalty_weight"]}
+        changes["penalty_weight"] = {4: usual.penalty_weight}
     if config.penalty_every is None:
-        changes["penalty_every"] = usual["penalty_every"]
+        changes["penalty_every"] = usual.penalty_every
     if config.drift is None:
-        changes["drift"] = own["drift"]
+        changes["drift"] = own.drift
     # Equalised weights are of size 1 as they are kept. Clipped to 0.01 they pass on next to nothing, and batch normalisation does
     # not help: its scale is clipped as well. (At 32 px, logits spread by 1e-17; clipped to 0.1, by 1e-11; to 0.5, by 1e-3.)
     if kind.equalized and (config.weight_clip or 1.0) < LEAST_CLIP:
@@ -542,7 +542,7 @@ def _penalty(config: Config, kind: networks.Kind) -> dict:
             f"a critic says the same of every image. In its place give --penalty gp or --spectral all; or --weight-clip {LEAST_CLIP} or more."
         )
     unbounded = penalty == "none" or not any((config.penalty_weight or {4: 1.0}).values())
-    if own["adversarial"] == "wgan" and unbounded and config.spectral != "all" and config.weight_clip is None:
+    if own.needs_bounded_critic and unbounded and config.spectral != "all" and config.weight_clip is None:
         # Arjovsky et al. 2017, algorithm 1: something has to keep the critic's slope small.
         if kind.equalized:
             raise UserError(
@@ -577,7 +577,7 @@ def _check_groups(config: Config, kind: networks.Kind, batch: CountTable) -> Non
 
 def check_read(config: Config, given: Iterable[str]) -> None:
     """Refuses options that were given and that nothing would read. config: a completed one."""
-    kind, adversarial = networks.NETWORKS[config.network], config.loss != "none"
+    kind, loss = networks.NETWORKS[config.network], objectives.LOSSES[config.loss]
     structure = {f for k in networks.NETWORKS.values() for f in k.structure if f in FIELDS}
     # name -> (whether it is read, by what)
     read: dict[str, tuple[bool, str]] = {
@@ -591,11 +591,11 @@ def check_read(config: Config, given: Iterable[str]) -> None:
         "penalty_weight": (config.penalty != "none", "there is no penalty; give --penalty"),
         "penalty_every": (config.penalty != "none", "there is no penalty; give --penalty"),
         "penalty_target": (config.penalty == "gp", "it belongs to --penalty gp"),
-        "pixel_weight": (config.pixel != "none" and adversarial, "it weighs --pixel against an adversarial loss"),
+        "pixel_weight": (config.pixel != "none" and loss.adversarial, "it weighs --pixel against an adversarial loss"),
         "content_weight": (config.content != "none", "it belongs to --content"),
         "vgg_weights": (config.content == "vgg19", "it belongs to --content vgg19"),
         "pretrain_share": (config.pretrain_images > 0, "it belongs to --pretrain-images"),
-        "lsgan_targets": (config.loss == "lsgan", "it belongs to --loss lsgan"),
+        "lsgan_targets": (loss.with_targets is not None, "it belongs to --loss lsgan"),
         **{f: (config.metrics is not None, "it belongs to --metrics") for f in ("metrics_every", "metrics_images")},
         **{
             f: (
@@ -605,7 +605,7 @@ def check_read(config: Config, given: Iterable[str]) -> None:
             for f in ("features", "inception_weights")
         },
         **{f: (config.minutes is not None, "it belongs to --minutes") for f in ("stage_growth", "fade_share")},
-        **{f: (adversarial, "there is no discriminator with --loss none") for f in _OF_DISCRIMINATORS},
+        **{f: (loss.adversarial, "there is no discriminator with --loss none") for f in _OF_DISCRIMINATORS},
     }
     if "stddev_group" in kind.structure:
         read["stddev_group"] = (config.minibatch == "stddev", "it belongs to --minibatch stddev")
@@ -668,7 +668,7 @@ def schedule(config: Config) -> tuple[growth.Phase, ...]:
         config.learning_rate,
         config.critic_steps,
         round(pretrain * scale) if config.total_images is not None else pretrain,
-        objectives.LOSSES[config.loss]["adversarial"] is not None,
+        objectives.LOSSES[config.loss].adversarial,
         config.decay_share,
     )
 
@@ -701,13 +701,13 @@ def longer_than_asked(config: Config, phases: typing.Sequence[growth.Phase]) -> 
 
 def objective(config: Config, resolution: int, labels: int = 0) -> objectives.Objective:
     """The objective of a completed config at one resolution. labels: how many classes D tells apart besides."""
-    adversarial = objectives.ADVERSARIAL.get(objectives.LOSSES[config.loss]["adversarial"])
+    loss = objectives.LOSSES[config.loss]
     if config.lsgan_targets:
-        adversarial = objectives.least_squares(*config.lsgan_targets)
+        loss = loss.with_targets(*config.lsgan_targets)
     if config.label_smoothing:
-        adversarial = objectives.cross_entropy(config.loss == "saturating", config.label_smoothing)
+        loss = loss.with_smoothing(config.label_smoothing)
     return objectives.Objective(
-        adversarial,
+        loss,
         config.penalty,
         growth.at(config.penalty_weight, resolution),
         config.penalty_every,

@@ -167,7 +167,7 @@ def _of_another_network(config: Config, network: str, sized: bool) -> dict:
 def _replaced(config: Config, given: dict) -> Config:
     """Options over a config. What had been worked out, in a config.json, is worked out anew where it may follow from them."""
     network, loss = given.get("network", config.network), given.get("loss", config.loss)
-    penalty = config.penalty or objectives.LOSSES[config.loss]["penalty"]
+    penalty = config.penalty or objectives.LOSSES[config.loss].penalty
     another_objective = loss != config.loss or given.get("penalty", penalty) != penalty
     following = []
     if network != config.network or another_objective:

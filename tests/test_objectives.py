@@ -15,38 +15,33 @@ VALUES = {
     "mse": ([9, 1, 4], [4, 0, 9], [9, 1, 4]),
     "saturating": ([SOFTPLUS[-f] for f in F], [SOFTPLUS[f] for f in F], [-SOFTPLUS[f] for f in F]),
     "hinge": ([3, 1, 0], [0, 1, 4], [2, 0, -3]),
-    "relativistic": ([SOFTPLUS[-f] for f in F], [SOFTPLUS[f] for f in F], [SOFTPLUS[-f] for f in F]),
     "nonsaturating": ([SOFTPLUS[-f] for f in F], [SOFTPLUS[f] for f in F], [SOFTPLUS[-f] for f in F]),
 }
 
 
-@pytest.mark.parametrize("name", objectives.ADVERSARIAL)
+@pytest.mark.parametrize("name", VALUES)
 def test_known_values(name):
-    pair = objectives.ADVERSARIAL[name]
-    for function, expected in zip((pair.real, pair.fake, pair.generator), VALUES[name]):
-        np.testing.assert_allclose(function(tf.constant(F)), expected, rtol=1e-6)
+    loss, f = objectives.LOSSES[name], tf.constant(F)
+    for terms, expected in zip((*loss.discriminator(f, f), *loss.generator(f, f)), VALUES[name], strict=True):
+        np.testing.assert_allclose(terms, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", objectives.ADVERSARIAL)
+@pytest.mark.parametrize("name", [n for n, loss in objectives.LOSSES.items() if loss.adversarial])
 def test_finite_for_extreme_logits(name):
-    f = tf.constant([-1e4, 1e4])
-    pair = objectives.ADVERSARIAL[name]
-    for function in (pair.real, pair.fake, pair.generator):
+    loss, f = objectives.LOSSES[name], tf.constant([-1e4, 1e4])
+    for function in (loss.discriminator, loss.generator):
         with tf.GradientTape() as tape:
             tape.watch(f)
-            y = function(f)
-        assert np.isfinite(y).all() and np.isfinite(tape.gradient(y, f)).all()
+            terms = function(f, f)
+        assert np.isfinite(terms).all() and np.isfinite(tape.gradient(terms, f)).all()
 
 
 def test_least_squares_takes_its_targets():
-    pair = objectives.least_squares(a=-1, b=1, c=0)
-    assert (
-        float(pair.fake(tf.constant(-1.0)))
-        == float(pair.real(tf.constant(1.0)))
-        == float(pair.generator(tf.constant(0.0)))
-        == 0
-    )
-    assert float(objectives.least_squares(2, 3, 4).generator(tf.constant(1.0))) == 4.5
+    loss = objectives.LOSSES["lsgan"]
+    one, minus, none = (tf.constant(x) for x in (1.0, -1.0, 0.0))
+    assert [float(x) for x in (*loss.discriminator(one, minus), *loss.generator(None, none))] == [0, 0, 0]
+    other = loss.with_targets(2, 3, 4)
+    assert float(other.generator(None, one)[0]) == 4.5 and other.decision_threshold == 2.5
 
 
 def linear_critic(slope):
@@ -90,27 +85,30 @@ def test_a_flat_critic_gives_no_nan():
     assert float(loss) == pytest.approx(5, rel=1e-4) and np.isfinite(tape.gradient(loss, weight))
 
 
-def test_every_loss_names_a_known_pair_and_penalty():
-    for name, row in objectives.LOSSES.items():
-        assert name == "none" or row["adversarial"] in objectives.ADVERSARIAL and row["penalty"] in objectives.PENALTIES
+def test_every_loss_starts_with_a_known_penalty():
+    for name, loss in objectives.LOSSES.items():
+        assert loss.penalty in objectives.PENALTIES and loss.adversarial == (name != "none")
+        assert (loss.penalty != "none") == (loss.penalty_weight > 0)
 
 
 def test_label_smoothing():
     """With the target 0.9 for reals: 0.9 softplus(-f) + 0.1 softplus(f), least at f = log 9."""
-    pair = objectives.cross_entropy(smoothing=0.1)
+    loss = objectives.LOSSES["nonsaturating"].with_smoothing(0.1)
     np.testing.assert_allclose(
-        pair.real(tf.constant(F)), [0.9 * SOFTPLUS[-f] + 0.1 * SOFTPLUS[f] for f in F], rtol=1e-6
+        loss.discriminator(tf.constant(F), tf.constant(F))[0],
+        [0.9 * SOFTPLUS[-f] + 0.1 * SOFTPLUS[f] for f in F],
+        rtol=1e-6,
     )
     with tf.GradientTape() as tape:
         f = tf.constant(math.log(9.0))
         tape.watch(f)
-        loss = pair.real(f)
-    assert abs(float(tape.gradient(loss, f))) < 1e-6
+        on_real, _ = loss.discriminator(f, f)
+    assert abs(float(tape.gradient(on_real, f))) < 1e-6
 
 
 def test_relativistic_average():
     """Jolicoeur-Martineau 2019: D(x) = f(x) - mean of f over the other kind."""
-    objective = objectives.Objective(objectives.ADVERSARIAL["relativistic"])
+    objective = objectives.Objective(objectives.LOSSES["relativistic"])
     real, fake = tf.constant([1.0, 3.0]), tf.constant([-1.0, 0.0])  # means 2 and -0.5
     softplus = lambda x: math.log1p(math.exp(x))  # noqa: E731
     of_d = [softplus(-1.5) + softplus(-3.0), softplus(-3.5) + softplus(-2.0)]
@@ -120,14 +118,14 @@ def test_relativistic_average():
 
 
 def test_a_map_of_logits_counts_as_its_mean():
-    objective = objectives.Objective(objectives.ADVERSARIAL["mse"])
+    objective = objectives.Objective(objectives.LOSSES["mse"])
     maps = tf.constant([[1.0, 3.0], [0.0, 0.0]])[:, None, :, None]  # [2, 1, 2, 1]
     np.testing.assert_allclose(objective.generator(None, maps), [2.0, 1.0])
 
 
 def test_classes():
     """ACGAN: the cross-entropy of the classes joins both losses."""
-    objective = objectives.Objective(objectives.ADVERSARIAL["wgan"], labels=2, class_weight=0.5)
+    objective = objectives.Objective(objectives.LOSSES["wgan"], labels=2, class_weight=0.5)
     real, fake = tf.constant([[1.0, 2.0, 0.0]]), tf.constant([[4.0, 0.0, 0.0]])
     right, even = math.log1p(math.exp(-2.0)), math.log(2.0)
     loss = objective.discriminator(real, fake, tf.constant([0]), tf.constant([1]))
@@ -143,7 +141,7 @@ def test_r1_and_r2_are_taken_where_they_say():
     weight = tf.Variable(1.0)
     norms = [float(tf.reduce_mean(tf.reduce_sum(x**2, axis=[1, 2, 3])) / 2) for x in IMAGES]
     for name, expected in (("r1", norms[0]), ("r2", norms[1]), ("r1+r2", sum(norms))):
-        objective = objectives.Objective(objectives.ADVERSARIAL["wgan"], name, 1.0)
+        objective = objectives.Objective(objectives.LOSSES["wgan"], name, 1.0)
         players = updates.Players(
             None,
             lambda x: [weight * 0.5 * tf.reduce_sum(x**2, axis=[1, 2, 3])],
@@ -165,5 +163,5 @@ def test_r1_and_r2_are_taken_where_they_say():
 def test_drift_is_the_mean_square_of_what_d_says_of_reals():
     """Karras et al. 2018, appendix A.1: 0.001 E[D(x)^2]; of the WGAN loss f(fake) - f(real)."""
     real, fake = tf.constant([[2.0], [-4.0]]), tf.constant([[1.0], [1.0]])
-    objective = objectives.Objective(objectives.ADVERSARIAL["wgan"], drift=0.001)
+    objective = objectives.Objective(objectives.LOSSES["wgan"], drift=0.001)
     np.testing.assert_allclose(objective.discriminator(real, fake), [1 - 2 + 0.004, 1 + 4 + 0.016], rtol=1e-6)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pggan_tf import growth, objectives, tasks
 from pggan_tf.networks.progressive import Discriminator, Generator
-from pggan_tf.objectives import ADVERSARIAL, Objective
+from pggan_tf.objectives import LOSSES, Objective
 from pggan_tf.training import updates
 from pggan_tf.training.trainer import GAN
 
@@ -29,7 +29,7 @@ def gan(objective=None, update="two-stage", dtype="float32", **kwargs):
         "ema_rampup": 1e9,
         **kwargs,
     }
-    objective = objective or Objective(ADVERSARIAL["nonsaturating"])
+    objective = objective or Objective(LOSSES["nonsaturating"])
     return GAN(
         Generator(latent_size=8, dtype=dtype, **SHAPE),
         Discriminator(dtype=dtype, **SHAPE),
@@ -75,7 +75,7 @@ def test_lazy_penalty_is_rare_and_as_much_heavier():
     def gradient(every, penalise):
         record = {}
         batch = batch_of(reals, z, penalise=penalise)
-        stats = updates.two_stage(players(model, Objective(ADVERSARIAL["wgan"], "r1", 5.0, every), record), [batch])
+        stats = updates.two_stage(players(model, Objective(LOSSES["wgan"], "r1", 5.0, every), record), [batch])
         return np.concatenate([[stats["penalty"]], *(g.numpy().ravel() for g in record["d"])])
 
     always, lazy_on, lazy_off = gradient(1, True), gradient(4, True), gradient(4, False)
@@ -86,7 +86,7 @@ def test_lazy_penalty_is_rare_and_as_much_heavier():
 @pytest.mark.parametrize("update", updates.UPDATES)
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_a_step_trains_what_the_phase_uses_and_nothing_else(update, dtype):
-    model = gan(Objective(ADVERSARIAL["nonsaturating"], "r1", 1.0, 1), update, dtype)
+    model = gan(Objective(LOSSES["nonsaturating"], "r1", 1.0, 1), update, dtype)
     phase = growth.Phase(0, 4, False, 0, 64, 8, 1e-3, 0)
     model.begin(phase)
     before = values(model)
@@ -115,7 +115,7 @@ def test_a_step_trains_what_the_phase_uses_and_nothing_else(update, dtype):
     ids=["nan", "inf", "finite loss, gradient nan"],
 )
 def test_a_poisoned_step_is_skipped_and_counted(update, poison):
-    poisoned = objectives.Adversarial(real=poison, fake=poison, generator=poison)
+    poisoned = objectives.separate(real=poison, fake=poison, generator=poison)
     model = gan(Objective(poisoned), update)
     model.begin(FADE)
     before = values(model)
@@ -129,7 +129,7 @@ def test_a_poisoned_step_is_skipped_and_counted(update, poison):
     assert [after.pop(name) for name in counts] == [3, 3, 3]
     for name, value in after.items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
-    model.objective_at = lambda resolution: Objective(ADVERSARIAL["nonsaturating"])
+    model.objective_at = lambda resolution: Objective(LOSSES["nonsaturating"])
     model.step(FADE, pixels(), LABELS)
     assert model.skipped.numpy() == 3 and model.skipped_in_a_row.numpy() == 0
 
@@ -137,8 +137,9 @@ def test_a_poisoned_step_is_skipped_and_counted(update, poison):
 @pytest.mark.parametrize(("poisoned", "moved"), [("discriminator", "generator"), ("generator", "discriminator")])
 def test_steps_of_which_one_network_moved_are_told_apart(poisoned, moved):
     """In two stages: the discriminator's loss has no say in the generator's step."""
-    pair = ADVERSARIAL["nonsaturating"]
-    nan = {"real": lambda f: f * np.nan} if poisoned == "discriminator" else {"generator": lambda f: f * np.nan}
+    pair = LOSSES["nonsaturating"]
+    broken = getattr(pair, poisoned)
+    nan = {poisoned: lambda *logits: tuple(term * np.nan for term in broken(*logits))}
     model = gan(Objective(dataclasses.replace(pair, **nan)))
     model.begin(FADE)
     before = values(model)
@@ -162,7 +163,7 @@ def test_the_average_has_its_half_life():
 
 def test_a_step_follows_from_the_state_alone():
     """Nothing random is kept outside `state()`: restored variables repeat the step bit for bit."""
-    model = gan(Objective(ADVERSARIAL["wgan"], "gp", 10.0))
+    model = gan(Objective(LOSSES["wgan"], "gp", 10.0))
     model.begin(FADE)
     model.step(FADE, pixels(), LABELS)
     kept = values(model)
@@ -179,7 +180,7 @@ def test_a_step_follows_from_the_state_alone():
 @pytest.mark.parametrize("update", updates.UPDATES)
 def test_batches_smaller_than_the_stddev_group_keep_reals_and_fakes_apart(update, batch):
     """The logit of reals is what D says of the reals alone."""
-    model = gan(Objective(ADVERSARIAL["nonsaturating"]), update)
+    model = gan(Objective(LOSSES["nonsaturating"]), update)
     phase = growth.Phase(0, 8, False, 0, 64, batch, 1e-3, 0)
     model.begin(phase)
     alone = model.discriminator(tf.cast(pixels(batch), tf.float32) / 127.5 - 1, resolution=8)[:, 0]

@@ -230,7 +230,7 @@ def check_weights(config: configs.Config, source: Path) -> None:
             f"--init-from {source}: it grew through {', '.join(map(str, theirs.resolutions))} px, which does not begin like "
             f"{', '.join(map(str, config.resolutions))}. Give --resolutions that begin alike."
         )
-    there, here = ((c.patch or c.target_res, objectives.LOSSES[c.loss]["adversarial"]) for c in (theirs, config))
+    there, here = ((c.patch or c.target_res, objectives.LOSSES[c.loss].adversarial) for c in (theirs, config))
     discriminators = "patch" in kind.structure and there[1] and here[1]  # that are made for one size
     if not kind.grows and there[0] != here[0] and (discriminators or not kind.any_size):
         name = "patch" if kind.any_size else "target_res"

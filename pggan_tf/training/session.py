@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pggan_tf import __version__, checkpoint, files, growth, networks, pipeline
+from pggan_tf import __version__, checkpoint, files, growth, networks, objectives, pipeline
 from pggan_tf import config as configs
 from pggan_tf.config import Config
 from pggan_tf.errors import TryAgain, UserError, shell_path
@@ -106,9 +106,9 @@ def _check_devices(config: Config, strategy, say) -> None:
     if config.xla == "on" and (devices > 1 or config.degrade):
         what = f"{devices} devices talk within a step" if devices > 1 else "--degrade writes JPEG"
         raise UserError(f"--xla on: {what}, which XLA does not compile here. Give --xla off.")
-    if devices > 1 and config.loss == "relativistic":
+    if devices > 1 and objectives.LOSSES[config.loss].compares_with_batch:
         raise UserError(
-            f"--loss relativistic on {devices} devices: each would compare with its own images' mean. Use one device."
+            f"--loss {config.loss} on {devices} devices: each would compare with its own images' mean. Use one device."
         )
     for resolution, batch in config.batch.items():
         if batch % devices:

@@ -124,7 +124,7 @@ class GAN:
     def how_updated(self, resolution: int) -> str:
         """For the log: the update rule, and what it comes to with this loss and discriminator."""
         objective = self.objective_at(resolution)
-        if self.discriminator is None or objective.adversarial is None:
+        if self.discriminator is None or not objective.loss.adversarial:
             return "the generator alone, by its pixel loss"
         content = SAID_OF_CONTENT.get(objective.content, "")
         if self.update is not updates.one_stage:

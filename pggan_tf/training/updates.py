@@ -152,7 +152,7 @@ def _stats(players, loss_d, loss_g, auxiliary, penalty, real_logits, fake_logits
         "logit_real": _mean(objectives.per_sample(o.source(real_logits)), players),
         "logit_fake": _mean(objectives.per_sample(o.source(fake_logits)), players),
         "sign_real": _mean(
-            objectives.per_sample(tf.sign(o.source(real_logits) - (o.adversarial.middle or 0.0))), players
+            objectives.per_sample(tf.sign(o.source(real_logits) - (o.loss.decision_threshold or 0.0))), players
         ),
     }
 
@@ -182,7 +182,7 @@ def two_stage(players: Players, batches: Sequence[Batch]):
             tape_g.watch(players.generator_variables)
             fakes = players.generate(batch.second_given, labels)
         seen = tf.stop_gradient(fakes)
-    again = players.discriminate(batch.reals) if o.adversarial.relative or len(real) > 1 else real
+    again = players.discriminate(batch.reals) if o.loss.generator_needs_reals or len(real) > 1 else real
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(seen)
         loss_g = _generator_loss(players, again, players.discriminate(seen), labels)
