@@ -702,9 +702,9 @@ def longer_than_asked(config: Config, phases: typing.Sequence[growth.Phase]) -> 
 def objective(config: Config, resolution: int, labels: int = 0) -> objectives.Objective:
     """The objective of a completed config at one resolution. labels: how many classes D tells apart besides."""
     loss = objectives.LOSSES[config.loss]
-    if config.lsgan_targets:
+    if config.lsgan_targets and loss.with_targets:  # of others, options are refused
         loss = loss.with_targets(*config.lsgan_targets)
-    if config.label_smoothing:
+    if config.label_smoothing and loss.with_smoothing:
         loss = loss.with_smoothing(config.label_smoothing)
     return objectives.Objective(
         loss,

@@ -16,11 +16,12 @@ class Loss:
 
     `discriminator` and `generator` take the discriminator's logits of reals and of fakes, [N] or maps [N,h,w,1], and return terms
     of that shape, which are added sample by sample. They may look at each logit by itself, at a real and a fake as a pair, or at the
-    mean of a batch. Where both are None, there is no discriminator.
+    mean of a batch.
     """
 
-    discriminator: Callable | None  # (real, fake) -> terms
-    generator: Callable | None  # (real, fake) -> terms
+    discriminator: Callable[..., tuple]  # (real, fake) -> terms
+    generator: Callable[..., tuple]  # (real, fake) -> terms
+    adversarial: bool = True  # whether there is a discriminator
     symmetric: bool = (
         False  # G's loss is the negative of D's on fakes, but for a constant: one backward pass serves both
     )
@@ -36,11 +37,6 @@ class Loss:
     penalty_weight: float = 0.0
     penalty_every: int = 1
     drift: float = 0.0
-
-    @property
-    def adversarial(self) -> bool:
-        """Whether there is a discriminator."""
-        return self.discriminator is not None
 
 
 def separate(real: Callable, fake: Callable, generator: Callable, **kwargs) -> Loss:
@@ -118,7 +114,7 @@ LOSSES: dict[str, Loss] = {
     "hinge": separate(real=lambda f: tf.nn.relu(1 - f), fake=lambda f: tf.nn.relu(1 + f), generator=lambda f: -f),
     "relativistic": relativistic_average(),
     # The generator's pixel loss alone.
-    "none": Loss(None, None),
+    "none": Loss(lambda real, fake: (), lambda real, fake: (), adversarial=False),
 }
 
 

@@ -20,7 +20,7 @@ CODE = ("pggan_tf", "preprocessing", "export", "benchmarks", "cloud", "train.py"
 # Missing ones; a summary of one line, in the imperative, with a capital, that says more than "This" and ends as a sentence.
 DOCSTRINGS = "D101,D102,D103,D205,D401,D403,D404,D415"
 COMMANDS = {
-    "types": ["mypy", "--no-error-summary", "--no-pretty", *CODE],
+    "types": ["mypy", "--no-incremental", "--no-error-summary", "--no-pretty", *CODE],
     "docstrings": ["ruff", "check", "--isolated", "--output-format", "concise", "--select", DOCSTRINGS, *CODE],
 }
 _SHOWN = 40
