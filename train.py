@@ -5,4 +5,4 @@ import sys
 from pggan_tf import entry
 
 if __name__ == "__main__":
-    sys.exit(entry.run(["train", *sys.argv[1:]]))
+    sys.exit(entry.run("pggan_tf.commands.cli:cli", ["train", *sys.argv[1:]]))

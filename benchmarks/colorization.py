@@ -12,7 +12,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="benchmarks.colorization:main"))
+    sys.exit(entry.run("benchmarks.colorization:main"))
 
 import sys
 

@@ -10,7 +10,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="benchmarks.faces:main"))
+    sys.exit(entry.run("benchmarks.faces:main"))
 
 import os
 import sys

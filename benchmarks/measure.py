@@ -113,26 +113,27 @@ def executed_flops(graph) -> int:
     return total
 
 
-def bare_step(config, update: Callable | None = None, seconds: float = 4.0) -> dict:
-    """The last phase's training step of a completed config on a constant batch: no data, no observers.
+def bare_step(plan, update: Callable | None = None, seconds: float = 4.0) -> dict:
+    """The last phase's training step of a plan on a constant batch: no data, no observers.
 
-    update: another rule than the config's. Returns ms (median of calls), images_per_second (many steps in one call, as
+    update: another rule than the plan's. Returns ms (median of calls), images_per_second (many steps in one call, as
     training runs them), gflop of a step, parameters of both networks, policy, and how G's gradient is taken.
     """
     import tensorflow as tf
 
-    from pggan_tf import growth
-    from pggan_tf.training import loop
+    from pggan_tf import schedule
+    from pggan_tf.training import execution
     from pggan_tf.training import precision as precisions
     from pggan_tf.training.trainer import STATS
 
-    gan = loop.build(config, precisions.policy(config.precision))
+    config = plan.config
+    gan = execution.build(plan, precisions.policy(config.running.precision))
     gan.update = update or gan.update
-    resolution, batch = config.resolutions[-1], config.batch[config.resolutions[-1]]
-    phase = growth.Phase(0, resolution, False, 0, 10**9, batch, 1e-4, 0, config.critic_steps)
+    resolution, batch = plan.target_res, config.optimization.batch[plan.target_res]
+    phase = schedule.Phase(0, resolution, False, 0, 10**9, batch, 1e-4, 0, config.objective.critic_steps)
     gan.begin(phase)
-    size, images = config.patch or resolution, phase.images_per_step
-    pixels = tf.random.uniform((images, size, size, config.channels), 0, 256, tf.int32)
+    size, images = config.purpose.patch or resolution, phase.images_per_step
+    pixels = tf.random.uniform((images, size, size, config.images.channels), 0, 256, tf.int32)
     pixels, labels = tf.cast(pixels, tf.uint8), tf.zeros([images], tf.int64)
 
     @tf.function(autograph=False)

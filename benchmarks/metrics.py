@@ -11,7 +11,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="benchmarks.metrics:main"))
+    sys.exit(entry.run("benchmarks.metrics:main"))
 
 import os
 import sys

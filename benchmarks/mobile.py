@@ -11,7 +11,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="benchmarks.mobile:main"))
+    sys.exit(entry.run("benchmarks.mobile:main"))
 
 import json
 import shutil
@@ -56,12 +56,12 @@ def generator(conv: str, resolution: int):
     contrast of photos, so that quantisation has ranges as in use."""
     import keras
 
-    from pggan_tf import config as configs
     from pggan_tf import networks, synthesis
+    from pggan_tf.config import resolve
 
     keras.utils.set_random_seed(0)
-    config = configs.complete(configs.Config(target_res=resolution, conv=conv))
-    network = networks.generator(config.network, configs.network_options(config, ()))
+    plan = resolve({"target_res": resolution, "conv": conv})
+    network = networks.generator(plan.config.networks.network, plan.network_options(()))
     network.build()
     network = synthesis.finish(network, synthesis.settling_latents(network.latent_size, 64))
     for r in network.resolutions:

@@ -12,7 +12,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="benchmarks.one_stage:main"))
+    sys.exit(entry.run("benchmarks.one_stage:main"))
 
 import functools
 import statistics
@@ -87,11 +87,9 @@ def wasteful(players, batches, nearly_nothing):
 RULES = ("one-stage", "two-stage", "wasteful two-stage")
 
 
-def _config(form: str, resolution: int, precision: str, **changes):
-    import dataclasses
-
-    from pggan_tf import config as configs
-    from pggan_tf import growth, recipes
+def _plan(form: str, resolution: int, precision: str, **changes):
+    from pggan_tf import schedule
+    from pggan_tf.config import resolve
 
     settings = dict(FORMS[form])
     recipe = settings.pop("recipe")
@@ -99,9 +97,9 @@ def _config(form: str, resolution: int, precision: str, **changes):
         settings["fmap_base"] = 16 * resolution
     if recipe != "pggan":
         settings["target_res"] = resolution
-    batch = growth.at(BATCHES[recipe], resolution)
-    base = dataclasses.replace(recipes.recipe(recipe), target_res=resolution, batch={4: batch}, precision=precision)
-    return configs.complete(dataclasses.replace(base, **{**settings, "update": "one-stage", **changes}))
+    batch = schedule.lookup(BATCHES[recipe], resolution)
+    base = {"recipe": recipe, "target_res": resolution, "batch": {4: batch}, "precision": precision}
+    return resolve({**base, **settings, "update": "one-stage", **changes})
 
 
 def _rule(rule: str):
@@ -116,41 +114,47 @@ def _rule(rule: str):
 
 def iteration(form: str, rule: str, resolution: int, precision: str) -> dict:
     """An iteration of both networks, without a penalty: ms, operations, and how G's gradient is taken."""
-    return measure.bare_step(_config(form, resolution, precision, penalty="none"), _rule(rule))
+    return measure.bare_step(_plan(form, resolution, precision, penalty="none"), _rule(rule))
 
 
 def race(form: str, rule: str, resolution: int, precision: str, data: str, minutes: float) -> list:
     """[seconds of training, images, sliced Wasserstein distance of the averaged generator] as training goes on."""
     import numpy as np
 
-    from pggan_tf import config as configs
     from pggan_tf import synthesis
     from pggan_tf.metrics import sets
     from pggan_tf.shards import cache_folder
-    from pggan_tf.training import distribution, loop
+    from pggan_tf.training import distribution, execution
     from pggan_tf.training import precision as precisions
     from preprocessing import cache
 
     none = dict.fromkeys([4, resolution], 0)
-    config = _config(
+    plan = _plan(
         form, resolution, precision, stable_images={**none, resolution: 10**9}, fade_images={4: 0}, decay_share=0.0
     )
-    kinds = {"filter": config.filter, "channels": config.channels, "upscale_small": False, "count": config.portraits}
-    shards = cache.shards_for(data, None, config.target_res, config.resolutions, say=lambda line: None, **kinds)
+    images = plan.config.images
+    kinds = {
+        "filter": images.filter,
+        "channels": images.channels,
+        "upscale_small": False,
+        "count": images.portraits,
+    }
+    shards = cache.shards_for(data, None, plan.target_res, plan.resolutions, say=lambda line: None, **kinds)
     strategy = distribution.strategy()
-    gan = loop.build(config, precisions.policy(precision))
+    gan = execution.build(plan, precisions.policy(precision))
     gan.update = _rule(rule)
-    (phase,) = configs.schedule(config)
+    (phase,) = plan.phases
     gan.begin(phase)
-    call, iterator = loop.compiled(gan, phase, strategy), loop.data(config, shards, phase, 0, strategy)
-    samples = synthesis.samples(config, gan.ema, shards)
+    setting = execution.Setting(shards, strategy, precisions.policy(precision))
+    call, iterator = execution.prepare(plan, gan, phase, 0, setting)
+    samples = synthesis.samples(plan, gan.ema, shards)
     count, cache = min(IMAGES * 64 // max(64, resolution), len(shards)), cache_folder(None)
-    truth = sets.of_shards(shards, resolution) if config.task == "generate" else sets.of_originals(samples)
+    truth = sets.of_shards(shards, resolution) if plan.config.purpose.task == "generate" else sets.of_originals(samples)
     reals = sets.collect(("swd",), truth, 0, count, None, cache)
 
     def distance() -> float:
         gan.ema.measure(samples.inputs(512))
-        if config.task == "generate":
+        if plan.config.purpose.task == "generate":
             made = sets.of_sampler(samples.sampler, resolution, first_seed=1 << 21)
         else:
             made = sets.of_pairs(samples)
@@ -220,66 +224,62 @@ def plot(races: dict, path: str) -> None:
 @click.option("--minutes", default=3.0, show_default=True, help="of training for every rule of a race; 0: no race")
 @click.option("--plot", "picture", default="one_stage.png", show_default=True, help="where the race is drawn")
 def main(resolutions, forms, precision, rounds, data, minutes, picture) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=150, highlight=False, markup=False)
     sizes, chosen = [int(r) for r in resolutions.split(",")], [list(FORMS)[int(i)] for i in forms.split(",")]
     each = len(sizes) * len(chosen) * len(RULES)
     measure.announce(each * rounds * 40 + (each * (60 * minutes + 60) if minutes else 0))
-    table = Table(box=None)
-    columns = (
-        "px",
-        "network",
-        *(f"{rule}, ms" for rule in RULES),
-        "faster than two-stage",
-        "than the wasteful",
-        "by operations",
-        "",
-        "G's gradient",
-    )
-    for name in columns:
-        table.add_column(name, justify="left" if name in ("network", "G's gradient") else "right")
-    for resolution in sizes if rounds else ():
-        for form in chosen:
-            rows = [
-                [
-                    measure.in_process(iteration, form=form, rule=r, resolution=resolution, precision=precision)
-                    for r in RULES
-                ]
-                for _ in range(rounds)
-            ]
-            ms = [statistics.median(r[i]["ms"] for r in rows) for i in range(3)]
-            work = [rows[0][i]["gflop"] for i in range(3)]
-            faster = [statistics.median(r[i]["ms"] / r[0]["ms"] for r in rows) for i in (1, 2)]
-            table.add_row(
-                str(resolution), form, *(f"{m:.0f}" for m in ms), f"{faster[0]:.2f}", f"{faster[1]:.2f}",
-                f"{work[1] / work[0]:.2f}", f"{work[2] / work[0]:.2f}", _way(rows[0][0]["how"]),
-            )  # fmt: skip
     if rounds:
-        console.print(f"an iteration of both networks, {precision}; median of {rounds} rounds in turn")
-        console.print(table)
-    if not minutes:
-        return
+        _compare_steps(sizes, chosen, precision, rounds)
+    if minutes:
+        raced = [(size, form) for size in sizes for form in RACED if form in chosen]
+        _compare_races(raced, precision, data, minutes, picture)
+
+
+def _table(*columns: str, text: tuple[str, ...]):
+    """Return an empty table; the columns named in `text` are aligned to the left."""
+    from rich.table import Table
+
     table = Table(box=None)
-    columns = (
-        "px",
-        "network",
-        "rule",
-        "images",
-        "best distance",
-        "distance that all reach",
-        "minutes to it",
-        "one-stage's",
-    )
     for name in columns:
-        table.add_column(name, justify="left" if name in ("network", "rule") else "right")
+        table.add_column(name, justify="left" if name in text else "right")
+    return table
+
+
+def _print(*parts) -> None:
+    from rich.console import Console
+
+    console = Console(width=150, highlight=False, markup=False)
+    for part in parts:
+        console.print(part)
+
+
+def _compare_steps(sizes: list[int], forms: list[str], precision: str, rounds: int) -> None:
+    """Print the time of an iteration by every rule."""
+    times = [f"{rule}, ms" for rule in RULES]
+    shares = ("faster than two-stage", "than the wasteful", "by operations", "")
+    table = _table("px", "network", *times, *shares, "G's gradient", text=("network", "G's gradient"))
+    for resolution, form in ((size, form) for size in sizes for form in forms):
+        shape = {"form": form, "resolution": resolution, "precision": precision}
+        rows = [[measure.in_process(iteration, rule=r, **shape) for r in RULES] for _ in range(rounds)]
+        ms = [statistics.median(r[i]["ms"] for r in rows) for i in range(3)]
+        work = [rows[0][i]["gflop"] for i in range(3)]
+        faster = [statistics.median(r[i]["ms"] / r[0]["ms"] for r in rows) for i in (1, 2)]
+        table.add_row(
+            str(resolution), form, *(f"{m:.0f}" for m in ms), f"{faster[0]:.2f}", f"{faster[1]:.2f}",
+            f"{work[1] / work[0]:.2f}", f"{work[2] / work[0]:.2f}", _way(rows[0][0]["how"]),
+        )  # fmt: skip
+    _print(f"an iteration of both networks, {precision}; median of {rounds} rounds in turn", table)
+
+
+def _compare_races(raced: list[tuple[int, str]], precision: str, data: str, minutes: float, picture: str) -> None:
+    """Print and draw the quality that every rule comes to in the same time."""
+    reached_by = ("best distance", "distance that all reach", "minutes to it", "one-stage's")
+    table = _table("px", "network", "rule", "images", *reached_by, text=("network", "rule"))
     races: dict = {}
-    for resolution, form in ((r, f) for r in sizes for f in RACED if f in chosen):
+    for resolution, form in raced:
         shape = {"form": form, "resolution": resolution, "precision": precision}
         curves = {r: measure.in_process(race, rule=r, data=data, minutes=minutes, **shape) for r in RULES}
         races[resolution, form] = curves
-        plot(races, picture)  # after each: what has been run is kept
+        plot(races, picture)  # after each: what has been run is not lost
         level = max(min(v for _, _, v in curve) for curve in curves.values())
         first = time_to(curves[RULES[0]], level)
         for rule, curve in curves.items():
@@ -290,10 +290,10 @@ def main(resolutions, forms, precision, rounds, data, minutes, picture) -> None:
                 f"{resolution} px, {form}, {rule}: best distance {best:.1f}, {level:.1f} after {reached:.2f} min",
                 flush=True,
             )
-    console.print(f"{minutes:g} minutes of training for each, on {data}; drawn in {picture}")
-    console.print(table)
-    console.print(
-        f"note: distances are of {IMAGES:,} images up to 64 px, of fewer above: biased upwards, and for comparisons here alone"
+    _print(
+        f"{minutes:g} minutes of training for each, on {data}; drawn in {picture}",
+        table,
+        f"note: distances are of {IMAGES:,} images up to 64 px, of fewer above: biased upwards, and for comparisons here alone",
     )
 
 

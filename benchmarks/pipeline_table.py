@@ -11,7 +11,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="benchmarks.pipeline_table:main"))
+    sys.exit(entry.run("benchmarks.pipeline_table:main"))
 
 import subprocess
 import sys
@@ -44,8 +44,8 @@ def sets_of(faces: Path, larger: Path, count: int):
     from pggan_tf import pipeline, synthesis
     from pggan_tf.convert import conversion, upscale
     from pggan_tf.metrics import sets
+    from pggan_tf.runs import folder as runs
     from pggan_tf.shards import Shards
-    from pggan_tf.training import run as runs
 
     def of_array(name, images):
         return sets.Images(name, len(images), images.shape[1], 3, lambda start, stop: images[start:stop])

@@ -13,7 +13,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="benchmarks.quality:main"))
+    sys.exit(entry.run("benchmarks.quality:main"))
 
 import json
 import subprocess

@@ -16,7 +16,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="benchmarks.scaling:main"))
+    sys.exit(entry.run("benchmarks.scaling:main"))
 
 import os
 import subprocess
@@ -53,16 +53,16 @@ def taken_over(step: float, size: float, gbit: float, latency_us: float) -> int 
     return None
 
 
-def _config(resolution: int, batch: int):
-    from pggan_tf import config as configs
+def _plan(resolution: int, batch: int):
+    from pggan_tf.config import resolve
 
-    return configs.complete(configs.Config(target_res=resolution, batch={4: batch}))
+    return resolve({"target_res": resolution, "batch": {4: batch}})
 
 
 def alone(resolution: int, batch: int, cores: list[int], seconds: float) -> dict:
     """The bare step of one process on these cores."""
     measure.keep_to(cores)  # not fewer threads: TensorFlow runs several operations at once, too
-    return measure.bare_step(_config(resolution, batch), seconds=seconds)
+    return measure.bare_step(_plan(resolution, batch), seconds=seconds)
 
 
 def worker(
@@ -73,20 +73,20 @@ def worker(
     measure.keep_to(cores[index])
     import tensorflow as tf
 
-    from pggan_tf import growth
-    from pggan_tf.training import distribution, loop
+    from pggan_tf import schedule
+    from pggan_tf.training import distribution, execution
     from pggan_tf.training import precision as precisions
 
     cluster = clusters.Cluster(tuple(addresses), index, 2.0)
-    config, n = _config(resolution, batch), len(addresses)
+    plan, n = _plan(resolution, batch), len(addresses)
     with distribution.joined("multiworker", cluster) as strategy:
         with strategy.scope():
-            gan = loop.build(config, precisions.policy("auto"))
-            phase = growth.Phase(0, resolution, False, 0, 10**9, batch, 1e-4, 0)
+            gan = execution.build(plan, precisions.policy("auto"))
+            phase = schedule.Phase(0, resolution, False, 0, 10**9, batch, 1e-4, 0)
             gan.begin(phase)
         pixels = tf.cast(tf.random.uniform((batch // n, resolution, resolution, 3), 0, 256, tf.int32), tf.uint8)
         share = (pixels, tf.zeros([batch // n], tf.int64))
-        call = loop.compiled(gan, phase, strategy)
+        call = execution.compile_steps(gan, phase, strategy)
         iterator = iter(
             strategy.distribute_datasets_from_function(lambda _: tf.data.Dataset.from_tensors(share).repeat())
         )

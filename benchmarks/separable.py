@@ -10,7 +10,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="benchmarks.separable:main"))
+    sys.exit(entry.run("benchmarks.separable:main"))
 
 import statistics
 import sys
@@ -23,11 +23,11 @@ from pggan_tf.training import precision as precisions
 
 def step(resolution: int, batch: int, conv: str, precision: str) -> dict:
     """The bare step of both networks at one size, without a penalty, as the paper measured it."""
-    from pggan_tf import config as configs
+    from pggan_tf.config import resolve
 
     settings = {"target_res": resolution, "conv": conv, "precision": precision}
     without = {"loss": "nonsaturating", "update": "two-stage"}
-    return measure.bare_step(configs.complete(configs.Config(batch={4: batch}, **settings, **without)), seconds=3.0)
+    return measure.bare_step(resolve({"batch": {4: batch}, **settings, **without}), seconds=3.0)
 
 
 @click.command()

@@ -13,7 +13,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="benchmarks.soak:main"))
+    sys.exit(entry.run("benchmarks.soak:main"))
 
 import contextlib
 import dataclasses
@@ -212,10 +212,10 @@ def differences(a: Path, b: Path) -> list[str]:
 
 def steady(run: Path | None) -> bool:
     """Whether a run is within its last phase: nothing new is built there."""
-    from pggan_tf import config as configs
+    from pggan_tf.config import load
 
     with contextlib.suppress(OSError, IndexError, ValueError, TypeError):
-        end = configs.schedule(configs.load(run / "config.json"))[-1]
+        end = load(run / "config.json").phases[-1]
         line = json.loads((run / "stats.jsonl").read_text().splitlines()[-1])
         return end.start < line["images"] < end.end
     return False
@@ -230,14 +230,13 @@ def grown(samples: list[tuple[float, int]]) -> tuple[float, float]:
     return tuple(statistics.median(s[i] for s in late) - statistics.median(s[i] for s in early) for i in (0, 1))
 
 
-def soak(minutes: float, seed: int, folder: Path, library: str | None, say=print) -> dict:
-    """What happened; raises AssertionError where something went otherwise than it should."""
-    rng, events, sessions = random.Random(seed), Counter(), []
-    (folder / "clock").write_text("+0\n")
-    clock = Clock(folder / "clock", library)
-    os.environ.setdefault("PGGAN_CACHE", str(folder / "cache"))
-    network = ["--resolutions", "16,32", "--portraits", 2000, "--grid", 16, "--no-report", "--seed", seed]
+# event -> exit codes that it may bring
+KILLED = dict.fromkeys(("SIGKILL", "SIGKILL at the start", "clock"), (-9,))
+EXPECTED = KILLED | {"SIGTERM": (143, -15), "disk": (1, 75)}
 
+
+def _undisturbed(network: list, minutes: float, clock: Clock, folder: Path) -> tuple[Child, int]:
+    """Train a run that nothing happens to; return its process and how many it left behind."""
     # Threads of Python that wait for each other spin under libfaketime: the data are drawn without it.
     drawn = subprocess.run(
         [sys.executable, "train.py", *map(str, network), "--dry-run", "--probe"],
@@ -246,76 +245,95 @@ def soak(minutes: float, seed: int, folder: Path, library: str | None, say=print
         text=True,
     )
     assert drawn.returncode == 0, drawn.stderr
-    network += ["--stage-growth", 6, "--fade-share", 0.2]
-
     quiet = Child(
-        [*network, "--minutes", f"{QUIET_SHARE * minutes:.2f}", "--runs", folder / "quiet"],
+        [*network, "--stage-growth", 6, "--fade-share", 0.2]
+        + ["--minutes", f"{QUIET_SHARE * minutes:.2f}", "--runs", folder / "quiet"],
         clock,
         lambda: steady(only_run(folder / "quiet")),
     )
     try:
         code = quiet.wait()
         assert code == 0, quiet.said()
-        orphans = quiet.orphans()
+        return quiet, quiet.orphans()
     finally:
         quiet.end()
+
+
+@dataclasses.dataclass
+class Disturbed:
+    """The same run, in sessions that are disturbed by events in a random order."""
+
+    reference: Path  # the undisturbed run
+    disk: Path  # folder of its runs, on a small disk
+    clock: Clock
+    kinds: list[str]  # of events
+    minutes: float
+    rng: random.Random
+    say: Callable
+    events: Counter = dataclasses.field(default_factory=Counter)
+    sessions: list[Child] = dataclasses.field(default_factory=list)
+    orphans: int = 0
+    turn: list[str] = dataclasses.field(default_factory=list)
+
+    def run(self) -> float:
+        """Disturb the run for the minutes, then let it end; return the minutes that it took."""
+        begun, run = time.monotonic(), None
+        while True:
+            run = run or only_run(self.disk)
+            begin = ["--config", self.reference / "config.json", "--runs", self.disk]
+            arguments = ["--resume", run] if newest(run) else begin
+            child = Child(["--checkpoint-minutes", CHECKPOINT_MINUTES, *arguments], self.clock)
+            self.sessions.append(child)
+            try:
+                code = self._session(child, begun)
+            finally:
+                child.end()
+            if code == 0:
+                return (time.monotonic() - begun) / 60
+
+    def _session(self, child: Child, begun: float) -> int:
+        self.turn = self.turn or self.rng.sample(self.kinds, len(self.kinds))
+        event = self.turn.pop() if time.monotonic() - begun < 60 * self.minutes else "none"
+        code = disturb(child, event, self.clock, self.disk, self.rng, 60 * self.minutes / 12)
+        self.say(f"{(time.monotonic() - begun) / 60:5.1f} min  {event}: exit {code} at {newest(only_run(self.disk))}")
+        self.events[event] += event != "none"
+        assert code == 0 or code in EXPECTED.get(event, ()), f"{event}: exit {code}\n{child.said()}"
+        assert event != "disk" or code == 0 or "no space left" in child.said().lower(), child.said()
+        self.orphans += child.orphans()
+        return code
+
+
+def soak(minutes: float, seed: int, folder: Path, library: str | None, say=print) -> dict:
+    """Return what happened; raise AssertionError where something went otherwise than it should."""
+    (folder / "clock").write_text("+0\n")
+    clock = Clock(folder / "clock", library)
+    os.environ.setdefault("PGGAN_CACHE", str(folder / "cache"))
+    network = ["--resolutions", "16,32", "--portraits", 2000, "--grid", 16, "--no-report", "--seed", seed]
+    quiet, orphans = _undisturbed(network, minutes, clock, folder)
     reference = only_run(folder / "quiet")
     memory, handles = grown(quiet.samples)
     say(
         f"undisturbed: {newest(reference)}, {memory:+.1f} MB and {handles:+.0f} open files in the last third of its last phase"
     )
-
     sizes = [p.stat().st_size for p in reference.rglob("*") if p.is_file()]
     disk_mb = (sum(sizes) + 2 * max(sizes)) // 2**20 + 8
     with small_disk(folder / "disk", disk_mb) as why:
         kinds = [e for e in EVENTS if e != "disk" or why is None]
         say(f"disk of {disk_mb} MB" if why is None else f"no disk that fills: {why}")
         say(f"clock: {clock.kind}")
-        begun, run, pause, turn = time.monotonic(), None, 60 * minutes / 12, []
-        base = ["--checkpoint-minutes", CHECKPOINT_MINUTES]
-        while True:
-            run = run or only_run(folder / "disk")
-            child = Child(
-                [*base, "--resume", run]
-                if newest(run)
-                else [*base, "--config", reference / "config.json", "--runs", folder / "disk"],
-                clock,
-            )
-            sessions.append(child)
-            try:
-                turn = turn or rng.sample(kinds, len(kinds))
-                event = turn.pop() if time.monotonic() - begun < 60 * minutes else "none"
-                code = disturb(child, event, clock, folder / "disk", rng, pause)
-                say(
-                    f"{(time.monotonic() - begun) / 60:5.1f} min  {event}: exit {code} at {newest(only_run(folder / 'disk'))}"
-                )
-                events[event] += event != "none"
-                expected = {
-                    "SIGKILL": (-9,),
-                    "SIGKILL at the start": (-9,),
-                    "SIGTERM": (143, -15),
-                    "disk": (1, 75),
-                    "clock": (-9,),
-                }
-                assert code == 0 or code in expected.get(event, ()), f"{event}: exit {code}\n{child.said()}"
-                assert event != "disk" or code == 0 or "no space left" in child.said().lower(), child.said()
-                orphans += child.orphans()
-            finally:
-                child.end()
-            if code == 0:
-                break
-        took = (time.monotonic() - begun) / 60
+        disturbed = Disturbed(reference, folder / "disk", clock, kinds, minutes, random.Random(seed), say)
+        took = disturbed.run()
         different = differences(reference, only_run(folder / "disk"))
-    peaks = [max((s[0] for s in child.samples), default=0.0) for child in (quiet, *sessions)]
+    peaks = [max((s[0] for s in child.samples), default=0.0) for child in (quiet, *disturbed.sessions)]
     return {
         "minutes": took,
-        "events": dict(events),
-        "sessions": len(sessions),
+        "events": dict(disturbed.events),
+        "sessions": len(disturbed.sessions),
         "different": different,
         "memory_grown_mb": memory,
         "handles_grown": handles,
         "peak_mb": [peaks[0], max(peaks[1:])],
-        "orphans": orphans,
+        "orphans": orphans + disturbed.orphans,
         "clock": clock.kind,
         "no_disk": why,
     }

@@ -13,7 +13,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="benchmarks.step:main"))
+    sys.exit(entry.run("benchmarks.step:main"))
 
 import importlib.util
 import json
@@ -28,8 +28,8 @@ from pathlib import Path
 import click
 
 from benchmarks import measure
+from pggan_tf.runs import folder as runs
 from pggan_tf.training import precision
-from pggan_tf.training import run as runs
 
 DEFAULT = {"loss": "nonsaturating-r1", "update": "one-stage", "conv": None}  # of train.py
 
@@ -44,11 +44,10 @@ def ours(
     conv: str | None = "standard",
 ) -> dict:
     """The bare step on a constant batch: no data, no observers. conv: standard, as the peers have them; None: the default."""
-    from pggan_tf import config as configs
+    from pggan_tf.config import resolve
 
     settings = {"target_res": resolution, "conv": conv, "loss": loss, "update": update, "precision": precision}
-    config = configs.complete(configs.Config(batch={4: batch}, **settings))
-    step = measure.bare_step(config, seconds=seconds)
+    step = measure.bare_step(resolve({"batch": {4: batch}, **settings}), seconds=seconds)
     return {**step, "gflop_per_image": step["gflop"] / batch}
 
 
@@ -57,9 +56,9 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
 
     A snapshot every 30 seconds, as a run of 20 minutes has them.
     """
-    from pggan_tf import config as configs
+    from pggan_tf.config import resolve
     from pggan_tf.shards import Shards
-    from pggan_tf.training import distribution, loop, observers
+    from pggan_tf.training import distribution, execution, loop, observers
     from preprocessing import build, prepare
 
     class Clock:
@@ -72,18 +71,11 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
     with tempfile.TemporaryDirectory() as folder:
         build.build(prepare.job(["portraits"], resolution, count=4000), f"{folder}/shards")
         images = int(bare * seconds)
-        config = configs.complete(
-            configs.Config(
-                target_res=resolution,
-                batch={4: batch},
-                fade_images={4: 0},
-                stable_images={4: 0, resolution: images},
-                snapshot_images=int(30 * bare),
-            )
-        )
-        shards, strategy = Shards(f"{folder}/shards"), distribution.strategy()
-        gan = loop.build(config, precision.policy("auto"))
-        log, clock = runs.Log(show=lambda line: None), Clock()
+        schedule = {"fade_images": {4: 0}, "stable_images": {4: 0, resolution: images}}
+        plan = resolve({"target_res": resolution, "batch": {4: batch}, "snapshot_images": int(30 * bare), **schedule})
+        log, clock, policy = runs.Log(show=lambda line: None), Clock(), precision.policy("auto")
+        setting = execution.Setting(Shards(f"{folder}/shards"), distribution.strategy(), policy, say=log)
+        gan = execution.build(plan, policy)
         (Path(folder) / "run").mkdir()
         watchers = [
             observers.Terminal(log),
@@ -93,9 +85,7 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
             observers.FinalGenerator(),
             clock,
         ]
-        loop.Run(
-            config, Path(folder) / "run", shards, gan, strategy, log, configs.schedule(config), watchers=watchers
-        ).train()
+        loop.Run(plan, setting, gan, Path(folder) / "run", watchers=watchers).train()
     (first, begun), (last, ended) = clock.marks[0], clock.marks[-1]
     return (last - first) / (ended - begun)
 

@@ -13,7 +13,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="benchmarks.super_resolution:main"))
+    sys.exit(entry.run("benchmarks.super_resolution:main"))
 
 import sys
 from pathlib import Path

@@ -10,22 +10,21 @@ from pathlib import Path
 
 import click
 
-from pggan_tf import cli
-from pggan_tf import config as configs
+from pggan_tf.commands import cli
+from pggan_tf.config import FIELDS, Plan
 from pggan_tf.errors import UserError, nearest
-from pggan_tf.options import asked
+from pggan_tf.training import requests
 
 SEVERAL = "multiworker"  # the --strategy that makes one training of several machines
 
 
 @dataclass(frozen=True)
 class Verb:
-    """One use of this project in a script. options: what click made of the words, by parameter. configs: of the runs that a new
-    training would make."""
+    """One use of this project in a script."""
 
     name: str
-    options: dict
-    configs: tuple[configs.Config, ...] = ()
+    options: dict  # what click made of the words, by parameter
+    plans: tuple[Plan, ...] = ()  # of the runs that a new training would make
 
 
 def simple_commands(script: str) -> Iterator[list[str]]:
@@ -107,9 +106,9 @@ def parse(words: Sequence[str], folder: Path = Path()) -> Verb:
         except click.ClickException as error:
             raise UserError(f"pggan {words[0]}: {error.format_message()}") from None
     if words[0] == "train" and not options["resume"]:
-        given = {k: v for k, v in options.items() if k in configs.FIELDS and v is not None}
+        given = {k: v for k, v in options.items() if k in FIELDS and v is not None}
         file = options["config_file"]
-        return Verb(words[0], options, tuple(asked(str(folder / file) if file else None, given)))
+        return Verb(words[0], options, tuple(requests.plans(given, str(folder / file) if file else None)))
     return Verb(words[0], options)
 
 
@@ -122,6 +121,6 @@ def check_workers(script_verbs: Sequence[Verb], workers: int) -> None:
                 if workers > 1
                 else f"--strategy {SEVERAL} with one worker: it would have nobody to train with. Leave it out, or give more workers."
             )
-        for config in verb.configs:
-            if odd := [f"{batch} at {size} px" for size, batch in config.batch.items() if batch % workers]:
+        for config in (plan.config for plan in verb.plans):
+            if odd := [f"{batch} at {size} px" for size, batch in config.optimization.batch.items() if batch % workers]:
                 raise UserError(f"--batch {', '.join(odd)}: {workers} workers cannot share it evenly.")

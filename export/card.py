@@ -7,7 +7,6 @@ import re
 
 from export.source import Source
 from pggan_tf import __version__, records
-from pggan_tf import config as configs
 
 KINDS = {
     "generate": ("unconditional-image-generation", "makes pictures out of random numbers"),
@@ -115,14 +114,14 @@ def _data(source: Source) -> list[str]:
 
 
 def _training(source: Source, which: str) -> list[str]:
-    if source.config is None:
+    if source.plan is None:
         return ["Not known."]
-    config, environment = source.config, source.environment
-    stages = " -> ".join(map(str, dict.fromkeys(phase.resolution for phase in configs.schedule(config))))
+    config, environment = source.plan.config, source.environment
+    stages = " -> ".join(map(str, dict.fromkeys(phase.resolution for phase in source.plan.phases)))
     parameters, seen = source.network.count_params(), f" {source.images_seen():,} images seen," if environment else ""
     lines = [
-        f"- recipe {config.recipe}, network {configs.network_in_words(config)}, {parameters:,} parameters, stages {stages} px",
-        f"- loss {config.loss}, {config.update} updates,{seen} seed {config.seed}",
+        f"- recipe {config.recipe}, network {source.plan.network_in_words}, {parameters:,} parameters, stages {stages} px",
+        f"- loss {config.objective.loss}, {config.objective.update} updates,{seen} seed {config.running.seed}",
     ]
     if environment is not None:
         known = {"packages": {}, "gpus": []} | environment  # which other versions, or people, may have written

@@ -214,7 +214,7 @@ def _write_report(source, path: Path, licence: str | None, files: list[dict]) ->
 
 
 def _write_config(source, path: Path) -> None:
-    from pggan_tf.training import run as runs
+    from pggan_tf.runs import folder as runs
 
     if source.config is not None:
         held = json.loads(source.config_file.read_text())

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import config as configs
 from pggan_tf import keras_files, records, shards
+from pggan_tf.config import Plan, load
 from pggan_tf.errors import UserError, shell_path
-from pggan_tf.training import run as runs
+from pggan_tf.runs import folder as runs
 
 REPORT, RUN = "report.json", "run.json"  # of an exported folder: what its files are, and its run's configuration
 PHOTOS = 32  # that examples are made from: 16 to measure int8's ranges on, 16 others to compare
@@ -21,14 +21,14 @@ PHOTOS = 32  # that examples are made from: 16 to measure int8's ranges on, 16 o
 
 @dataclass(frozen=True)
 class Source:
-    """file: its generator.keras, or the weights of a folder that Keras wrote; sha256 is its hash. config, environment: None where
+    """file: its generator.keras, or the weights of a folder that Keras wrote; sha256 is its hash. plan, environment: None where
     they are not known; of an exported folder there is no environment. licence: of the weights, where a report.json says it."""
 
     name: str
     network: object
     file: Path
     sha256: str
-    config: configs.Config | None = None
+    plan: Plan | None = None
     environment: dict | None = None
     until: int | None = None  # images seen when a best.keras was kept
     licence: str | None = None
@@ -65,7 +65,7 @@ class Source:
 
     def metrics(self) -> dict[str, tuple[float, int]]:
         """Name of a metric -> (its last value, images seen then), from stats.jsonl."""
-        if self.config is None:
+        if self.plan is None:
             return {}
         lines = [m for m in self._history.measured if self.until is None or m["images"] <= self.until]
         return {name: (value, line["images"]) for line in lines for name, value in line["metrics"].items()}
@@ -91,7 +91,7 @@ class Source:
         if images.shape[-1] == 1:
             return images.repeat(3, axis=-1)
         # Six channels are a pair, of which one is to be translated.
-        return images[..., 3:] if self.config and self.config.reverse else images[..., :3]
+        return images[..., 3:] if self.plan and self.plan.config.purpose.reverse else images[..., :3]
 
 
 def _photos(folder: Path, size: int) -> np.ndarray:
@@ -154,4 +154,4 @@ def _exported(network, file: Path, digest: str) -> Source:
     said = {k: str(v).split("\n")[0] for k, v in report.items() if v} if isinstance(report, dict) else {}
     name = said.get("source", file.parent.resolve().name)
     source = Source(name, network, file, digest, licence=said.get("licence"))
-    return replace(source, config=configs.complete(configs.load(source.config_file))) if source.config_file else source
+    return replace(source, plan=load(source.config_file)) if source.config_file else source

@@ -10,7 +10,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="export.command:command"))
+    sys.exit(entry.run("export.command:command"))
 
 import contextlib
 import io

@@ -6,7 +6,7 @@ from pggan_tf import entry
 
 
 def run() -> None:
-    sys.exit(entry.run())
+    sys.exit(entry.run("pggan_tf.commands.cli:cli"))
 
 
 if __name__ == "__main__":

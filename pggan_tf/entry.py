@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -60,9 +61,56 @@ def speak_plainly() -> None:
         )
 
 
-def run(arguments: list[str] | None = None, command: str | None = None) -> int:
-    """Runs the command line in this process; returns the exit code. arguments: those of the process by default. command: 'module:name' of a
-    click command that is run in place of all verbs."""
+# What a disk or a network may have got over by the next try.
+_PASSING = (
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.EHOSTUNREACH,
+)  # fmt: skip
+
+
+def main(command, arguments: list[str] | None = None) -> int:
+    """Run a click command; return the exit code. A mistake of the person at the keyboard is one line and a 2."""
+    import click
+
+    from pggan_tf.errors import Stopped, TryAgain, UserError, is_out_of_memory
+
+    try:
+        command.main(arguments, prog_name="pggan" if isinstance(command, click.Group) else None, standalone_mode=False)
+        return 0
+    except click.exceptions.Exit as exit:
+        return exit.exit_code
+    except click.ClickException as error:
+        message = error.format_message()
+        click.echo(f"error: {message}", err=True)
+        return 2
+    except click.Abort:
+        click.echo("stopped by Ctrl-C", err=True)
+        return 130
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        return 75 if isinstance(error, TryAgain) else 2
+    except OSError as error:
+        click.echo(
+            f"error: {error.filename or 'file'}: {error.strerror or error}. Check the disk and the rights, then try again.",
+            err=True,
+        )
+        return 75 if error.errno in _PASSING else 2
+    except Stopped as error:
+        click.echo(str(error), err=True)
+        return error.code
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        click.echo("error: out of memory. Give fewer or smaller images at a time, or a machine with more.", err=True)
+        return 2
+
+
+def run(command: str, arguments: list[str] | None = None) -> int:
+    """Run a command in this process; return the exit code.
+
+    Args:
+        command: 'module:name' of a click command, which is imported here.
+        arguments: words behind the command's name; by default those of the process.
+    """
     interrupted = False
 
     def note(number, frame):
@@ -78,10 +126,8 @@ def run(arguments: list[str] | None = None, command: str | None = None) -> int:
         speak_plainly()
         import importlib
 
-        from pggan_tf import cli
-
-        module, _, name = (command or "pggan_tf.cli:cli").partition(":")
-        return cli.main(arguments, getattr(importlib.import_module(module), name))
+        module, _, name = command.partition(":")
+        return main(getattr(importlib.import_module(module), name), arguments)
     except BaseException:
         if not interrupted:  # an import that is interrupted may end in an error of its own
             raise

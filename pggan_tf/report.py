@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import checkpoint, growth, keras_files, metrics, recipes, records
-from pggan_tf import config as configs
+from pggan_tf import checkpoint, keras_files, metrics, records, schedule
+from pggan_tf.config import Config, Plan, flag, load, resolve
 from pggan_tf.errors import UserError
 from pggan_tf.files import whole
 
@@ -49,15 +49,22 @@ class Run:
     """What a run's folder says about it. ticks, measured: the lines of stats.jsonl, with losses and with metrics, see `records`."""
 
     folder: Path
-    config: configs.Config
+    plan: Plan
     environment: dict
-    phases: tuple[growth.Phase, ...]
     ticks: list[dict]
     measured: list[dict]
     grids: list[Grid]
     parameters: dict[str, int]  # of generator and discriminator, trained ones; empty without a checkpoint
     unread: int = 0  # lines of stats.jsonl that say nothing
     parents: int = 0  # folders above its own that its name holds too
+
+    @property
+    def config(self) -> Config:
+        return self.plan.config
+
+    @property
+    def phases(self) -> tuple[schedule.Phase, ...]:
+        return self.plan.phases
 
     @property
     def name(self) -> str:
@@ -116,13 +123,13 @@ class Run:
         return skips(steps, *(last.get(f"skipped_{n}_total", steps) for n in ("generator", "discriminator")))
 
 
-def _grids(folder: Path, phases: Sequence[growth.Phase]) -> list[Grid]:
+def _grids(folder: Path, phases: Sequence[schedule.Phase]) -> list[Grid]:
     out = []
     for path in folder.glob("fakes-*px-*.png"):
         if found := re.fullmatch(r"fakes-\d+-(\d+)px-(\d+)\.png", path.name):
             resolution, images = map(int, found.groups())
-            phase = growth.phase_at(phases, images - 1) or phases[-1]
-            alpha = growth.alpha(phase, images - phase.start)
+            phase = schedule.phase_at(phases, images - 1) or phases[-1]
+            alpha = phase.alpha(images)
             fading = f", the new stage at {alpha:.0%}" if phase.fade and alpha < 1 else ""
             out.append(Grid(path, resolution, images, f"{resolution} px, {images:,} images{fading}"))
     return sorted(out, key=lambda grid: grid.images)
@@ -149,12 +156,11 @@ def _parameters(folder: Path) -> dict[str, int]:
 def read(folder: str | Path) -> Run:
     folder = Path(folder)
     keras_files.check_run(folder)
-    config = configs.complete(configs.load(folder / "config.json"))
+    plan = load(folder / "config.json")
     environment = records.environment(folder / "environment.json")
-    phases = configs.schedule(config)
     said = records.history(folder / "stats.jsonl")
-    grids, parameters = _grids(folder, phases), _parameters(folder)
-    return Run(folder, config, environment, phases, said.ticks, said.measured, grids, parameters, said.unread)
+    grids, parameters = _grids(folder, plan.phases), _parameters(folder)
+    return Run(folder, plan, environment, said.ticks, said.measured, grids, parameters, said.unread)
 
 
 # Words
@@ -179,7 +185,7 @@ def short(number: float) -> str:
 
 def summary(run: Run) -> str:
     """One sentence: what was trained on what and how long."""
-    what = f"Recipe {run.config.recipe} on {run.data} ({run.data_images} images) to {run.config.target_res} px"
+    what = f"Recipe {run.config.recipe} on {run.data} ({run.data_images} images) to {run.config.networks.target_res} px"
     shown = f"{run.images:,} images shown in {duration(run.seconds)} of training"
     if run.ended:
         return f"{what}: {shown}."
@@ -206,7 +212,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     return facts + [(f"{name}, last", f"{values[-1][2]:.4g}") for name, values in run.metrics.items()]
 
 
-def _took(run: Run, phase: growth.Phase) -> tuple[str, str]:
+def _took(run: Run, phase: schedule.Phase) -> tuple[str, str]:
     """(time, images/s) of a phase as far as it has come."""
     at = lambda images: float(np.interp(images, *zip((0, 0.0), *((x["images"], x["seconds"]) for x in run.ticks))))  # noqa: E731
     images = min(run.images, phase.end) - phase.start
@@ -226,15 +232,14 @@ def _plan(run: Run) -> list[dict]:
 def changed(run: Run) -> dict[str, str] | None:
     """The fields of the config that differ from the recipe's, as options would give them; None where the recipe is not known here."""
     try:
-        recipe = dataclasses.replace(
-            recipes.recipe(run.config.recipe), target_res=run.config.target_res, resolutions=run.config.resolutions
-        )
-        usual = configs.to_dict(configs.complete(recipe)) | {"target_res": None, "resolutions": None}
+        same_size = {"target_res": run.plan.target_res, "resolutions": run.plan.resolutions}
+        usual = resolve({"recipe": run.config.recipe, **same_size}).config.values()
+        usual |= {"target_res": None, "resolutions": None}
     except UserError:  # a recipe of another version, or one that cannot stand alone
         return None
-    own = records.without_places(configs.to_dict(run.config))
+    own = records.without_places(run.config.values())
     return {
-        configs.flag(k): _as_option(v)
+        flag(k): _as_option(v)
         for k, v in own.items()
         if k not in ("version", "recipe") and v is not None and v != usual.get(k)
     }
@@ -494,7 +499,7 @@ def _bands(run: Run, unit: float | None = None) -> list[tuple[float, float, str,
     """The phases that have begun, named where a new resolution begins, in images, or in time by a `unit` of so many seconds."""
     ticks = [(0, 0.0), *((x["images"], x["seconds"]) for x in run.ticks)]
     place = lambda images: float(np.interp(images, *zip(*ticks))) / unit if unit else images  # noqa: E731
-    several, last, out = len(run.config.resolutions) > 1, None, []
+    several, last, out = len(run.config.networks.resolutions) > 1, None, []
     for phase in run.phases:
         if phase.start < run.images and several:
             name = f"{phase.resolution} px" if phase.resolution != last else ""
@@ -603,9 +608,9 @@ def write(folder: str | Path, out: str | Path | None = None, pictures: Sequence[
         reals=reals if reals.is_file() and _can_be_shown(reals) else None,
         pictures=pictures,
         changed=changed(run),
-        config=json.dumps(records.without_places(configs.to_dict(run.config)), indent=1),
+        config=json.dumps(records.without_places(dataclasses.asdict(run.config)), indent=1),
         environment=_environment(run),
-        generates=run.config.task == "generate",
+        generates=run.config.purpose.task == "generate",
     )
     path = Path(out) if out else run.folder / NAME
     _write(path, text)
@@ -631,10 +636,10 @@ def comparison(runs: Sequence[Run]) -> dict[str, list[str]]:
     rows: dict[str, list[str]] = {
         "recipe": [r.config.recipe for r in runs],
         "data": [f"{r.data}, {r.data_images}" for r in runs],
-        "network": [configs.network_in_words(r.config) for r in runs],
-        "loss": [r.config.loss for r in runs],
-        "update": [r.config.update for r in runs],
-        "resolution": [f"{r.config.target_res} px" for r in runs],
+        "network": [r.plan.network_in_words for r in runs],
+        "loss": [r.config.objective.loss for r in runs],
+        "update": [r.config.objective.update for r in runs],
+        "resolution": [f"{r.config.networks.target_res} px" for r in runs],
         "parameters of G": [short(r.parameters["generator"]) if r.parameters else "-" for r in runs],
         "parameters of D": [short(r.parameters["discriminator"]) if r.parameters else "-" for r in runs],
         "images shown": [f"{r.images:,}" + ("" if r.ended else " so far") for r in runs],

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import config as configs
 from pggan_tf import keras_files, pixels
+from pggan_tf.config import Plan, parsing
 from pggan_tf.errors import UserError, nearest
 
 
@@ -241,12 +241,13 @@ class FromImages:
         return triple.reshape(-1, *triple.shape[2:])
 
 
-def samples(config: configs.Config, generator, shards):
+def samples(plan: Plan, generator, shards):
     """What a run shows of its generator, and what that is measured on."""
-    if config.task == "generate":
-        return FromLatents(generator, config.grid)
-    count = max(1, config.grid // 3)
-    return FromImages(generator, configs.task(config), shards, config.resolutions[-1], count, config.held_out)
+    config = plan.config
+    if config.purpose.task == "generate":
+        return FromLatents(generator, config.running.grid)
+    count = max(1, config.running.grid // 3)
+    return FromImages(generator, plan.task, shards, plan.target_res, count, config.images.held_out)
 
 
 def finish(generator, inputs: np.ndarray):
@@ -280,23 +281,24 @@ def _from_checkpoint(run: Path, report):
     from pggan_tf.shards import Shards
 
     arrays, meta = checkpoint.newest(run, report)
-    config = configs.load(run / "config.json")
+    written = parsing.read(run / "config.json")
+    plan = Plan(written.config, written.asked or {})
     try:
-        phase = configs.schedule(config)[meta["phase"]]
+        phase = plan.phases[meta["phase"]]
     except (KeyError, IndexError, TypeError):
         raise UserError(
             f"{run}: its newest checkpoint is of another config.json. Restore the one of its run."
         ) from None
-    resolutions = [r for r in config.resolutions if r <= phase.resolution]
+    resolutions = [r for r in plan.resolutions if r <= phase.resolution]
     if phase.fade and len(resolutions) > 1:
         resolutions.pop()  # a block that is still fading in is no stage yet
     dataset = records.environment(run / keras_files.ENVIRONMENT)["dataset"]
-    options = {**configs.network_options(config, dataset["classes"]), "resolutions": tuple(resolutions)}
-    generator = networks.generator(config.network, options)
+    options = {**plan.network_options(dataset["classes"]), "resolutions": tuple(resolutions)}
+    generator = networks.generator(plan.config.networks.network, options)
     generator.build()
     averages = {f"ema/{v.path.partition('/')[2]}": v for v in generator.kept_variables()}
     checkpoint.restore(averages, {name: arrays[name] for name in averages if name in arrays}, str(run))
-    if config.task == "generate":
+    if plan.config.purpose.task == "generate":
         return finish(generator, settling_latents(generator.latent_size))
     if not generator.norms():
         return generator
@@ -308,7 +310,7 @@ def _from_checkpoint(run: Path, report):
         raise UserError(
             f"{run}: has not ended, and batch normalisation is measured on its data, which is gone ({error}) Train it to its end with --resume."
         ) from None
-    return finish(generator, samples(config, generator, shards).inputs(SETTLING))
+    return finish(generator, samples(plan, generator, shards).inputs(SETTLING))
 
 
 def load(path: str | Path, report=print):

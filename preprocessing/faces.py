@@ -7,7 +7,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="preprocessing.faces:command"))
+    sys.exit(entry.run("preprocessing.faces:command"))
 
 import functools
 from collections.abc import Sequence

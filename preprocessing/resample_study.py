@@ -12,7 +12,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="preprocessing.resample_study:command"))
+    sys.exit(entry.run("preprocessing.resample_study:command"))
 
 import csv
 import time

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import shutil
 import signal
@@ -86,12 +87,31 @@ def train_alone(*arguments, timeout=240, **kwargs) -> tuple[int, str, str]:
 
 def pggan(*arguments, command=None) -> tuple[int, str, str]:
     """`pggan ...`, or another command, from its arguments to its exit code, in this process: TensorFlow takes seconds to load."""
-    from pggan_tf import cli
+    from pggan_tf import entry
+    from pggan_tf.commands import cli
 
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(ROOT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.main([str(a) for a in arguments], command or cli.cli)
+        code = entry.main(command or cli.cli, [str(a) for a in arguments])
     return code, out.getvalue(), err.getvalue()
+
+
+def options_of(run: Path) -> dict:
+    """{option: value} of a run's config.json, with text for keys of tables."""
+    content = json.loads((run / "config.json").read_text())
+    groups = [value for name, value in content.items() if isinstance(value, dict) and name != "asked"]
+    return {name: value for group in groups for name, value in group.items()}
+
+
+def change_config(run: Path, **values) -> dict:
+    """Write other values of options into a run's config.json; return its content."""
+    content = json.loads((run / "config.json").read_text())
+    for group in content.values():
+        if isinstance(group, dict):
+            group.update({name: value for name, value in values.items() if name in group})
+    content["asked"] |= values
+    (run / "config.json").write_text(json.dumps(content))
+    return content
 
 
 def run_folder(out: str) -> Path:

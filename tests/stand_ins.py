@@ -120,7 +120,7 @@ def runs(folder):
 
 
 if __name__ == "__main__":  # the command line, in a process that knows these classes
-    from pggan_tf.cli import main
+    from pggan_tf.commands.cli import main
     from tests import stand_ins  # noqa: F401  registered under its own name
 
     sys.exit(main(sys.argv[1:]))

@@ -7,7 +7,7 @@ import pytest
 
 import benchmarks
 from benchmarks import measure, quality, step
-from pggan_tf import cli
+from pggan_tf import entry
 from pggan_tf.training import precision
 from tests.conftest import TINY, start
 
@@ -65,14 +65,14 @@ def test_the_curves_of_quality(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(quality, "trained", trained)
     arguments = ["--data", "a", "--data", "b", "--minutes", "3", "--out", str(tmp_path)]
-    assert cli.main(arguments, quality.main) == 0
+    assert entry.main(quality.main, arguments) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["a", "default", "1,120", "7.5", "15", "5", "10"] in rows
     assert len([row for row in rows if row[0] in ("a", "b")]) == 2 * len(quality.FORMS)
     curves = json.loads((tmp_path / "quality.json").read_text())
     assert curves["b"]["paper"] == [[1.5, 1090, {"swd": 5.0, "fid[random]": 10.0}], [2.0, 1120, {"swd": 7.5, "fid[random]": 15.0}]]  # fmt: skip
     assert (tmp_path / "quality.png").stat().st_size > 10_000
-    assert cli.main([*arguments[:2], *arguments[:2]], quality.main) == 2
+    assert entry.main(quality.main, [*arguments[:2], *arguments[:2]]) == 2
     assert "folders of different names" in capsys.readouterr().err
 
 

@@ -101,7 +101,7 @@ def saving(*arguments, processes=False, **kwargs):
     """`pggan prepare ...` as a real process that saves its state after every chunk; its workers threads, or processes as those
     of `pggan faces`."""
     script = (
-        "import dataclasses, sys; from pggan_tf import cli; from preprocessing import build, prepare; plain = prepare.job; "
+        "import dataclasses, sys; from pggan_tf.commands import cli; from preprocessing import build, prepare; plain = prepare.job; "
         f"prepare.job = lambda *a, **k: dataclasses.replace(plain(*a, **k), processes={processes}); "
         "build._SAVE_SECONDS = 0; sys.exit(cli.main(sys.argv[1:]))"
     )
@@ -345,7 +345,7 @@ def test_a_worker_that_dies_ends_the_job_with_advice(photos, tmp_path):
 
 
 def test_shards_go_to_an_address(photos, tmp_path, capsys):
-    from pggan_tf import cli
+    from pggan_tf.commands import cli
 
     arguments = ["prepare", str(photos), "memory://bucket/out", "--size", "32", "--split", "0.75"]
     assert cli.main(arguments) == 0, capsys.readouterr()
@@ -641,7 +641,7 @@ def test_inspect(photos, tmp_path):
 def test_mistakes_are_one_line(photos, tmp_path, capsys, arguments, message):
     import re
 
-    from pggan_tf import cli
+    from pggan_tf.commands import cli
 
     places = {"PHOTOS": str(photos), "OUT": str(tmp_path / "out")}
     assert cli.main([places.get(a, a) for a in arguments]) == 2
@@ -730,7 +730,7 @@ def test_a_manifest_cannot_reach_out_of_its_folder(photos, tmp_path):
 
 
 def test_a_split_set_is_trained_on_by_its_train_part(photos, tmp_path, capsys):
-    from pggan_tf import cli
+    from pggan_tf.commands import cli
 
     make(photos, tmp_path / "out", split=0.75)
     said = []

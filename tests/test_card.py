@@ -9,9 +9,10 @@ from markdown_it import MarkdownIt
 
 from export import card, signatures
 from export import source as sources
-from pggan_tf import config as configs
+from pggan_tf.config import load, resolve
 from pggan_tf.errors import UserError
-from pggan_tf.training import run, session
+from pggan_tf.runs import folder as run
+from pggan_tf.training import session
 
 NAMES = ["<script>alert(1)</script>", "[x](http://y.example)", "a|b", "line\n\n---\n# head", "`code`", "![i](u)", "&lt;", "**bold**", "~x~", "<!--"]  # fmt: skip
 
@@ -63,11 +64,11 @@ STATS = """{"images": 8, "seconds": 1, "loss_d": 1.0}
 def test_a_card_is_written_whatever_a_run_s_files_hold(tmp_path, environment):
     """environment.json of other versions or people; of stats.jsonl the last line is half written."""
     network = SimpleNamespace(task="generate", resolutions=(4,), classes=(), latent_size=8, count_params=lambda: 3)
-    run.write_json(tmp_path / "config.json", configs.to_dict(configs.Config()))
+    run.write_json(tmp_path / "config.json", resolve({}).to_json())
     (tmp_path / "environment.json").write_text(environment)
     (tmp_path / "stats.jsonl").write_text(STATS)
-    config, held = run.read(tmp_path)
-    source = sources.Source("a", network, tmp_path / "generator.keras", "0", configs.complete(config), held)
+    held = run.read(tmp_path)[1]
+    source = sources.Source("a", network, tmp_path / "generator.keras", "0", load(tmp_path / "config.json"), held)
     text = card.card(source, None, [], samples=False)
     assert "Unknown many images: of unknown origin; checksum `unknown`." in text
     assert "unknown precision on " + ("a CPU" if "CPU" in environment else "an unknown device") in text

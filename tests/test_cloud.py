@@ -63,7 +63,7 @@ def test_submitting_needs_a_workspace_and_credentials():
 
 
 def test_submitting_says_what_is_not_installed():
-    absent = "import sys; sys.modules['azure.ai.ml'] = None; from cloud.azureml import submit; from pggan_tf import cli; sys.exit(cli.main(sys.argv[1:], submit.command))"
+    absent = "import sys; sys.modules['azure.ai.ml'] = None; from cloud.azureml import submit; from pggan_tf import entry; sys.exit(entry.main(submit.command, sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", absent, AZUREML / "job.yml", "--dry-run"], cwd=ROOT, capture_output=True, text=True
     )

@@ -18,7 +18,7 @@ from pggan_tf import checkpoint
 from pggan_tf.errors import UserError
 from pggan_tf.training import cluster as clusters
 from pggan_tf.training import session
-from tests.conftest import ROOT, TINY, run_folder, start, train
+from tests.conftest import ROOT, TINY, change_config, run_folder, start, train
 
 SCHEDULE = [
     *("--target-res", "8", "--fade-images", "160", "--stable-images", "4=160,8=0", "--batch", "8"),
@@ -103,7 +103,7 @@ SPLIT = """
 import sys, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from pggan_tf import cli
+from pggan_tf.commands import cli
 sys.exit(cli.main(["train", *sys.argv[1:]]))
 """
 
@@ -163,8 +163,7 @@ def test_a_worker_that_dies_ends_the_job(alone, tmp_path, victim, goes_on):
     if not goes_on:
         return
     # One process goes on for the two, and is told what is not the same.
-    limited = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps({**limited, "total_images": meta["images_seen"] + 400}))
+    change_config(run, total_images=meta["images_seen"] + 400)
     code, out, err = train("--resume", run)
     assert code == 0, err
     assert "so far on 2 devices, now on 1" in out and (run / "generator.keras").is_file()

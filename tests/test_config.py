@@ -3,68 +3,75 @@ import json
 
 import pytest
 
-from pggan_tf import config as configs
-from pggan_tf import networks, recipes
-from pggan_tf.config import Config
+from pggan_tf.config import Plan, as_typed, merge, parse, parsing, recipes, repeat, resolve
+from pggan_tf.config.checks import check_read
+from pggan_tf.config.resolve import complete
 from pggan_tf.errors import UserError
+
+
+def read(content):
+    """The options of what a config.json holds."""
+    return parsing.from_json(json.loads(json.dumps(content)))
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_a_config_survives_json(name):
-    config = configs.complete(recipes.recipe(name))
-    assert configs.from_dict(json.loads(json.dumps(configs.to_dict(config)))) == config
-    assert configs.complete(config) == config, "completing twice changes nothing"
+    plan = resolve({"recipe": name})
+    written = read(plan.to_json())
+    assert (written.version, written.config, written.asked) == (parsing.VERSION, plan.config, {"recipe": name})
+    assert complete(plan.config) == plan.config, "completing twice changes nothing"
+    flat = read({"version": 2, **plan.config.values()})
+    assert (flat.config, flat.asked) == (plan.config, None)
+    assert repeat(flat, {}).config == repeat(written, {}).config == plan.config
+
+
+def test_repeating_keeps_what_later_defaults_would_change():
+    plan = resolve({"target_res": 16})
+    then = dataclasses.replace(read(plan.to_json()), config=plan.config.replace(adam_epsilon=1e-4, conv="standard"))
+    again = repeat(then, {"fmap_max": 32}).config
+    assert (again.optimization.adam_epsilon, again.networks.conv, again.networks.fmap_max) == (1e-4, "standard", 32)
+    assert repeat(then, {"network": "dcgan"}).config.networks.conv is None, "but for what follows from a change"
+
+
+def test_options_that_were_asked_for_stay_over_another_recipe_s_rules():
+    plan = resolve({"recipe": "lsgan", "fmap_max": 32})
+    assert merge(plan.asked, {"loss": "hinge"}) == {"recipe": "lsgan", "fmap_max": 32, "loss": "hinge"}
+    assert repeat(read(plan.to_json()), {"loss": "hinge"}).config.objective.lsgan_targets is None
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_recipe_is_complete_and_has_a_schedule(name):
-    config = configs.complete(recipes.recipe(name))
-    phases = configs.schedule(config)
-    assert phases[-1].resolution == config.target_res == config.resolutions[-1]
-    open_fields = {f for f in configs.FIELDS if getattr(config, f) is None}
-    if "conv" not in networks.NETWORKS[config.network].structure:
-        open_fields.remove("conv")
-    assert open_fields <= {
-        "data",
-        "init_from",
-        "lsgan_targets",
-        "total_images",
-        "minutes",
-        "patch",
-        "snapshot_epochs",
-        "metrics",
-        "metrics_every",
-        "inception_weights",
-        "snapshot_images",
-        "vgg_weights",
-        "stage_growth",
-        "weight_clip",
-        "log",
+    plan = resolve({"recipe": name})
+    assert plan.phases[-1].resolution == plan.config.networks.target_res == plan.config.networks.resolutions[-1]
+    open_options = {option for option, value in plan.config.values().items() if value is None}
+    if "conv" not in plan.architecture.structure:
+        open_options.remove("conv")
+    assert open_options <= {
+        *("data", "init_from", "lsgan_targets", "total_images", "minutes", "patch", "snapshot_epochs", "metrics"),
+        *("metrics_every", "inception_weights", "snapshot_images", "vgg_weights", "stage_growth", "weight_clip", "log"),
     }
 
 
 def test_the_paper_s_schedule():
-    config = configs.complete(dataclasses.replace(recipes.recipe("pggan-paper"), target_res=1024))
-    assert config.batch == {4: 128, 8: 128, 16: 128, 32: 64, 64: 32, 128: 16, 256: 8, 512: 4, 1024: 4}
-    assert config.learning_rate[512] == 1e-3 and config.learning_rate[1024] == 1.5e-3
-    phases = configs.schedule(config)
-    assert len(phases) == 17 and {round(p.images, -3) for p in phases} == {600_000}
-    o = configs.objective(config, 4)
+    plan = resolve({"recipe": "pggan-paper", "target_res": 1024})
+    optimization = plan.config.optimization
+    assert optimization.batch == {4: 128, 8: 128, 16: 128, 32: 64, 64: 32, 128: 16, 256: 8, 512: 4, 1024: 4}
+    assert optimization.learning_rate[512] == 1e-3 and optimization.learning_rate[1024] == 1.5e-3
+    assert len(plan.phases) == 17 and {round(p.images, -3) for p in plan.phases} == {600_000}
+    o = plan.objective(4)
     assert (o.penalty, o.penalty_weight, o.penalty_every, o.penalty_target, o.drift) == ("gp", 10.0, 1, 1.0, 1e-3)
 
 
 def test_total_images_scales_the_schedule():
-    config = configs.complete(
-        dataclasses.replace(Config(), target_res=16, total_images=10_000, fade_images={4: 100}, stable_images={4: 300})
-    )
-    assert abs(configs.schedule(config)[-1].end - 10_000) < 5 * 64
+    plan = resolve({"target_res": 16, "total_images": 10_000, "fade_images": {4: 100}, "stable_images": {4: 300}})
+    assert abs(plan.phases[-1].end - 10_000) < 5 * 64
 
 
 def test_total_images_that_are_fewer_than_the_plan_s_steps():
     def asked(total):
-        config = configs.complete(dataclasses.replace(Config(), total_images=total))
-        configs.check_total_images(config)
-        return configs.longer_than_asked(config, configs.schedule(config))
+        plan = resolve({"total_images": total})
+        plan.check_total_images()
+        return plan.too_long()
 
     (line,) = asked(10)
     assert "--total-images 10: the plan has 320" in line and "one step of each comes to 320" in line
@@ -90,7 +97,7 @@ def test_total_images_that_are_fewer_than_the_plan_s_steps():
 )
 def test_what_cannot_run_is_refused(changes, words):
     with pytest.raises(UserError, match=words):
-        configs.complete(dataclasses.replace(Config(), **changes))
+        resolve(changes)
 
 
 @pytest.mark.parametrize(
@@ -107,14 +114,14 @@ def test_what_cannot_run_is_refused(changes, words):
 )
 def test_bad_json_is_named(values, words):
     with pytest.raises(UserError, match=words):
-        configs.from_dict(values)
+        parsing.from_json(values)
 
 
 def test_tables_on_the_command_line():
-    assert configs.parse("batch", "16") == {4: 16}
-    assert configs.parse("batch", "32=8,4=64") == {4: 64, 32: 8}
-    assert configs.parse("learning_rate", "1e-3") == {4: 1e-3}
-    assert configs.parse("resolutions", "4,8,16,32,96") == (4, 8, 16, 32, 96)
+    assert parse("batch", "16") == {4: 16}
+    assert parse("batch", "32=8,4=64") == {4: 64, 32: 8}
+    assert parse("learning_rate", "1e-3") == {4: 1e-3}
+    assert parse("resolutions", "4,8,16,32,96") == (4, 8, 16, 32, 96)
 
 
 SRGAN = {"task": "upscale", "network": "srresnet", "pixel": "mse", "target_res": 32}
@@ -123,9 +130,9 @@ SRGAN = {"task": "upscale", "network": "srresnet", "pixel": "mse", "target_res":
 @pytest.mark.parametrize("penalty", ["gp", "r1", "r2", "r1+r2"])
 @pytest.mark.parametrize("loss", ["nonsaturating", "wgan", "hinge", "mse"])
 def test_a_penalty_that_is_asked_for_has_a_weight(loss, penalty):
-    config = configs.complete(configs.Config(loss=loss, penalty=penalty))
+    objective = resolve({"loss": loss, "penalty": penalty}).config.objective
     usual = {"gp": (10.0, 1)}.get(penalty, (0.3, 16))
-    assert (config.penalty_weight[4], config.penalty_every) == usual
+    assert (objective.penalty_weight[4], objective.penalty_every) == usual
 
 
 @pytest.mark.parametrize(
@@ -156,45 +163,46 @@ def test_a_penalty_that_is_asked_for_has_a_weight(loss, penalty):
 )
 def test_what_does_not_go_together(changes, message):
     with pytest.raises(UserError, match=message):
-        configs.complete(configs.Config(**changes))
+        resolve(changes)
 
 
 def test_an_unbounded_critic_is_clipped():
-    assert configs.complete(configs.Config(network="dcgan", loss="wgan-gp", penalty="none")).weight_clip == 0.01
-    assert configs.complete(configs.Config(network="dcgan", loss="wgan-gp")).weight_clip is None
+    dcgan = {"network": "dcgan", "loss": "wgan-gp"}
+    assert resolve({**dcgan, "penalty": "none"}).config.objective.weight_clip == 0.01
+    assert resolve(dcgan).config.objective.weight_clip is None
 
 
 def test_convolutions_are_separable_where_nothing_speaks_against_it():
     def conv(**changes):
-        return configs.complete(dataclasses.replace(recipes.recipe("pggan"), **changes)).conv
+        return resolve(changes).config.networks.conv
 
     assert conv() == conv(conv="separable") == "separable"
     assert conv(conv="standard") == conv(spectral="all") == "standard"
     assert conv(network="dcgan") is None
     published = ("pggan-paper", "pegasus", "faces-mse", "faces-bce-bn")
-    assert {configs.complete(recipes.recipe(name)).conv for name in published} == {"standard"}
+    assert {resolve({"recipe": name}).config.networks.conv for name in published} == {"standard"}
 
 
 def test_configs_of_the_first_version_keep_their_convolutions():
     old = {"version": 1, "target_res": 32}
-    assert configs.complete(configs.from_dict(old)).conv == "standard"
-    assert configs.complete(configs.from_dict(old | {"conv": "separable"})).conv == "separable"
-    assert configs.complete(configs.from_dict(old | {"network": "dcgan", "conv": "standard"})).conv is None
+    assert complete(read(old).config).networks.conv == "standard"
+    assert complete(read(old | {"conv": "separable"}).config).networks.conv == "separable"
+    assert complete(read(old | {"network": "dcgan", "conv": "standard"}).config).networks.conv is None
 
 
 def test_batches_of_stages_that_are_not_grown_through_do_not_matter():
-    few = configs.Config(minibatch="discrimination", batch={4: 8, 512: 1}, target_res=32)
-    assert configs.complete(few).batch[32] == 8
+    few = {"minibatch": "discrimination", "batch": {4: 8, 512: 1}, "target_res": 32}
+    assert resolve(few).config.optimization.batch[32] == 8
 
 
 def test_a_critic_with_gp_has_no_batch_normalisation():
-    assert configs.complete(configs.Config(network="dcgan", loss="wgan-gp")).discriminator_norm == "none"
+    assert resolve({"network": "dcgan", "loss": "wgan-gp"}).config.networks.discriminator_norm == "none"
 
 
 def test_a_config_from_before_a_field_gets_its_usual_value():
     """A run's config.json is not completed again: what it lacks must not change its networks."""
-    old = {k: v for k, v in configs.to_dict(configs.complete(configs.Config())).items() if k != "generator_norm"}
-    assert configs.network_options(configs.from_dict(old), ())["generator_norm"] == "pixel"
+    old = {k: v for k, v in resolve({}).config.values().items() if k != "generator_norm"}
+    assert Plan(read({"version": 2, **old}).config, {}).network_options(())["generator_norm"] == "pixel"
 
 
 @pytest.mark.parametrize(
@@ -211,48 +219,48 @@ def test_a_config_from_before_a_field_gets_its_usual_value():
     ],
 )
 def test_options_that_nothing_would_read_are_refused(recipe, given, words):
-    config = configs.complete(dataclasses.replace(recipes.recipe(recipe), **given))
+    config = resolve({"recipe": recipe, **given}).config
     with pytest.raises(UserError, match=words):
-        configs.check_read(config, given)
-    configs.check_read(config, ["learning_rate", "batch", "loss", "target_res", "stable_images"])
+        check_read(config, given)
+    check_read(config, ["learning_rate", "batch", "loss", "target_res", "stable_images"])
 
 
 @pytest.mark.parametrize("network", ["dcgan", "progressive"])
 def test_version_1_without_convolutions(network):
     old = {"version": 1, "network": network, "conv": None, "target_res": 32}
-    assert configs.complete(configs.from_dict(old)).conv == (None if network == "dcgan" else "standard")
+    assert complete(read(old).config).networks.conv == (None if network == "dcgan" else "standard")
 
 
-@pytest.mark.parametrize("version", [0, -3, True, "1", None, 1.0, configs.VERSION + 1])
+@pytest.mark.parametrize("version", [0, -3, True, "1", None, 1.0, parsing.VERSION + 1])
 def test_versions_that_are_none(version):
-    with pytest.raises(UserError, match="Update pggan-tf" if version == configs.VERSION + 1 else "expected 1 to"):
-        configs.from_dict({"version": version})
+    with pytest.raises(UserError, match="Update pggan-tf" if version == parsing.VERSION + 1 else "expected 1 to"):
+        parsing.from_json({"version": version})
 
 
 def test_data_may_be_given_again(tmp_path, monkeypatch):
     from cloud import commands
-    from pggan_tf import options
-    from pggan_tf.training import run
+    from pggan_tf.runs import folder as run
+    from pggan_tf.training import requests
 
     def config_of(*places):
         words = [word for place in places for word in ("--data", place)]
-        (config,) = commands.parse(["train", "--target-res", "8", *words]).configs
-        assert configs.from_dict(json.loads(json.dumps(configs.to_dict(config)))) == config
-        return config
+        (plan,) = commands.parse(["train", "--target-res", "8", *words]).plans
+        assert read(plan.to_json()).config == plan.config
+        return plan.config.images
 
     both = config_of("a,b", "tfds:c")
-    assert both.data == ("a,b", "tfds:c") and configs.as_given("data", both.data) == "--data a,b --data tfds:c"
+    assert both.data == ("a,b", "tfds:c") and as_typed("data", both.data) == "--data a,b --data tfds:c"
     assert config_of("a,b").data == "a,b" and config_of().data is None
     assert (
         run.named("pggan", both.data, 8) == "pggan-a-b-tfds-c-8" and run.named("pggan", None, 8) == "pggan-portraits-8"
     )
     assert run.named("pggan", "写" * 85, 8) == f"pggan-{'写' * 26}-8"  # 78 bytes
     with pytest.raises(UserError, match="--data .*expected text, or a list of it"):
-        configs.from_dict({"data": [1]})
+        parsing.from_json({"data": [1]})
     monkeypatch.chdir(tmp_path)
     for name in ("here", "pairs:x", "a::b"):
         (tmp_path / name).mkdir()
-    given = options.absolute({"data": ("here", "pairs:x", "pairs:y", "tfds:c", "a::b", "s3://x/y")})
+    given = requests.absolute({"data": ("here", "pairs:x", "pairs:y", "tfds:c", "a::b", "s3://x/y")})
     assert given["data"] == (
         f"{tmp_path}/here", f"{tmp_path}/pairs:x", f"pairs:{tmp_path}/y", "tfds:c", f"{tmp_path}/a::b", "s3://x/y"
     )  # fmt: skip
@@ -261,4 +269,4 @@ def test_data_may_be_given_again(tmp_path, monkeypatch):
 def test_a_file_nested_without_end_is_no_config(tmp_path):
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match="config.json: not JSON .*Expected the config.json of a run"):
-        configs.load(tmp_path / "config.json")
+        parsing.read(tmp_path / "config.json")

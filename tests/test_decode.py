@@ -186,7 +186,8 @@ def test_arrays_are_photos_too():
 
 def test_runs_begun_before_go_on_with_the_pixels_they_began_with(tmp_path, monkeypatch):
     """A newer version prepares data anew for new runs; what a run was begun with is found again as long as it is kept."""
-    from pggan_tf import cli, config
+    from pggan_tf.commands.train import _data_of_begun
+    from pggan_tf.config import resolve
     from preprocessing import cache
 
     for i in range(3):
@@ -199,5 +200,5 @@ def test_runs_begun_before_go_on_with_the_pixels_they_began_with(tmp_path, monke
     after = cache.shards_for(str(tmp_path / "in"), str(tmp_path / "cache"), 8, (4, 8), **asked)
     assert after.folder != before.folder and after.manifest.checksum == before.manifest.checksum  # plain sRGB
     environment = {"dataset": {"folder": str(before.folder), "checksum": before.manifest.checksum}}
-    again = cli._shards_again(config.Config(), environment, str(tmp_path / "cache"), moved=False)
+    again = _data_of_begun(resolve({}), environment, str(tmp_path / "cache"), moved=False)
     assert again.folder == before.folder

@@ -13,27 +13,28 @@ import json, sys
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from pggan_tf import config as configs, growth, shards
-from pggan_tf.training import distribution, loop
+from pggan_tf import schedule, shards
+from pggan_tf.config import resolve
+from pggan_tf.training import distribution, execution
 
 def prepared(settings, folder):
-    config = configs.complete(configs.Config(**{"fmap_base": 64, "fmap_max": 12, "latent_size": 8, "batch": {4: 8}, **settings}))
-    resolution, grows = config.resolutions[-1], len(config.resolutions) > 1
-    phase = growth.Phase(0, resolution, grows, 0, 64 * config.critic_steps, 8, 1e-3, 0, config.critic_steps)
-    channels = configs.data_channels(config)
+    plan = resolve({"fmap_base": 64, "fmap_max": 12, "latent_size": 8, "batch": {4: 8}, **settings})
+    resolution, grows, steps = plan.target_res, len(plan.resolutions) > 1, plan.config.objective.critic_steps
+    phase = schedule.Phase(0, resolution, grows, 0, 64 * steps, 8, 1e-3, 0, steps)
+    channels = plan.data_channels
     writer = shards.Writer(folder, (resolution,), channels=channels, source="noise", classes=("a", "b"))
     for i, image in enumerate(np.random.default_rng(0).integers(0, 256, (40, resolution, resolution, channels), np.uint8)):
         writer.add(image, i % 2)
     writer.close()
-    return config, phase, shards.Shards(folder)
+    return plan, phase, shards.Shards(folder)
 
-def train(config, phase, data, strategy):
+def train(plan, phase, data, strategy):
     with strategy.scope():
-        gan = loop.build(config, "float32", data.manifest.classes)
+        gan = execution.build(plan, "float32", data.manifest.classes)
         gan.begin(phase)
         gan.augment_probability.assign(0.5)
-        call = loop.compiled(gan, phase, strategy)
-        count, sums = call(loop.data(config, data, phase, 0, strategy), 5)
+        call = execution.compile_steps(gan, phase, strategy)
+        count, sums = call(execution.read_batches(plan, data, phase, 0, strategy), 5)
     return {n: v.numpy() for n, v in gan.state().items()}, sums
 
 mirrored = distribution.strategy("mirrored")  # one for the whole process, as in a run: a second one's messages would meet the first's

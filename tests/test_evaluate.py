@@ -1,6 +1,5 @@
 """`pggan evaluate`, and metrics while a generator trains."""
 
-import dataclasses
 import json
 import re
 import signal
@@ -9,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pggan_tf import cli, synthesis
-from pggan_tf import config as configs
+from pggan_tf import synthesis
+from pggan_tf.commands import cli
+from pggan_tf.config import parsing, resolve
 from pggan_tf.errors import UserError
-from pggan_tf.growth import Part, Speed
 from pggan_tf.metrics import METRICS
+from pggan_tf.schedule import Part, Speed
 from tests.conftest import TINY, pggan, run_folder, start, train
 from tests.test_front_door import SCHEDULE, assert_same_run, final, in_mid_fade, only_run, refused, wait_for
 
@@ -214,24 +214,26 @@ def test_a_run_is_evaluated(measured, tmp_path, capsys):
 
 
 def test_metrics_take_their_share_of_the_minutes():
-    from pggan_tf.training import loop
+    from pggan_tf.training.planning import metrics_seconds, plan_for_minutes
 
-    config = configs.complete(configs.Config(target_res=16, minutes=20.0, metrics=("swd",), metrics_every={4: 5_000}))
+    plan = resolve({"target_res": 16, "minutes": 20.0, "metrics": ("swd",), "metrics_every": {4: 5_000}})
     speeds = {Part(r, f, True): Speed(1000 * 4 / r, 2.0) for r in (4, 8, 16) for f in (True, False)}
     costs = {4: 0.0, 8: 2.0, 16: 4.0}
-    planned = loop.planned_for_minutes(config, speeds, 10.0, costs)
-    training = sum(p.images / speeds[p.part].images_per_second for p in configs.schedule(planned))
+    planned = plan_for_minutes(plan, speeds, 10.0, costs)
+    training = sum(p.images / speeds[p.part].images_per_second for p in planned.phases)
     expected = 20 * 60 * 0.97 - 10 - 6 * 2
-    assert training + loop.measuring_seconds(planned, costs) == pytest.approx(expected, rel=0.02)
-    assert loop.measuring_seconds(planned, costs) > 100
-    seldom = loop.planned_for_minutes(dataclasses.replace(config, metrics_every=None), speeds, 10.0, costs)
-    assert 60 < loop.measuring_seconds(seldom, costs) < 150
+    assert training + metrics_seconds(planned, costs) == pytest.approx(expected, rel=0.02)
+    assert metrics_seconds(planned, costs) > 100
+    seldom = plan_for_minutes(plan.replace(metrics_every=None), speeds, 10.0, costs)
+    assert 60 < metrics_seconds(seldom, costs) < 150
     # Equally far apart in time: the last stage, which is slow, is not measured less than the others.
-    assert seldom.metrics_every[8] == pytest.approx(2 * seldom.metrics_every[16], rel=0.01)
-    cheap = loop.planned_for_minutes(dataclasses.replace(config, metrics_every=None), speeds, 10.0, {16: 0.1})
-    assert cheap.metrics_every[16] == pytest.approx(expected / 40 * 250, rel=0.01)
+    assert seldom.config.measuring.metrics_every[8] == pytest.approx(
+        2 * seldom.config.measuring.metrics_every[16], rel=0.01
+    )
+    cheap = plan_for_minutes(plan.replace(metrics_every=None), speeds, 10.0, {16: 0.1})
+    assert cheap.config.measuring.metrics_every[16] == pytest.approx(expected / 40 * 250, rel=0.01)
     with pytest.raises(UserError, match="the metrics take most of it"):
-        loop.planned_for_minutes(config, speeds, 10.0, {r: 500.0 for r in costs})
+        plan_for_minutes(plan, speeds, 10.0, {r: 500.0 for r in costs})
 
 
 @pytest.mark.parametrize(
@@ -245,8 +247,8 @@ def test_metrics_take_their_share_of_the_minutes():
 )
 def test_options_of_metrics_are_checked(given, words):
     with pytest.raises(UserError, match=words):
-        configs.complete(configs.from_dict(given))
-    assert configs.from_dict({"metrics": "swd, fid"}).metrics == ("swd", "fid")
+        resolve(parsing.parse_all(given))
+    assert parsing.parse("metrics", "swd, fid") == ("swd", "fid")
 
 
 def test_gray_pictures_are_gray_in_any_container(tmp_path, capsys):

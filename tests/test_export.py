@@ -15,7 +15,7 @@ from PIL import Image
 
 from export import command, onnx, parity, signatures, source, tflite, web
 from pggan_tf import colour, pixels, shards, synthesis
-from pggan_tf import config as configs
+from pggan_tf.config import resolve
 from pggan_tf.errors import UserError
 from pggan_tf.networks import dcgan, progressive
 from preprocessing.sources import portraits
@@ -379,12 +379,12 @@ def test_photos_of_pairs_are_what_the_task_is_given(tmp_path, reverse):
         a = portraits.portrait(i, 16)
         writer.add(np.concatenate([a, 255 - a], axis=-1))
     writer.close()
-    config = configs.Config(task="translate", reverse=reverse)
+    plan = resolve({"recipe": "translate", "reverse": reverse})
     environment = {"dataset": {"folder": str(tmp_path / "pairs")}}
     network = image_networks.built("translate")
-    made = source.Source("a", network, tmp_path / "generator.keras", "0", config, environment).photos(None)
+    made = source.Source("a", network, tmp_path / "generator.keras", "0", plan, environment).photos(None)
     pairs = pixels.to_float(shards.Shards(tmp_path / "pairs").read(16, np.arange(6)))
-    np.testing.assert_array_equal(pixels.to_float(made), configs.task(config).given(pairs, None))
+    np.testing.assert_array_equal(pixels.to_float(made), plan.task.given(pairs, None))
     assert (made[0] == portraits.portrait(0, 16)).all() != reverse
 
 

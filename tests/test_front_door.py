@@ -16,10 +16,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pggan_tf import checkpoint, cli, growth
-from pggan_tf import config as configs
-from pggan_tf.training import loop, trainer
-from tests.conftest import ROOT, TINY, pggan, run_folder, start, train, train_alone
+from pggan_tf import checkpoint, entry, schedule
+from pggan_tf.training import planning, trainer
+from tests.conftest import ROOT, TINY, change_config, options_of, pggan, run_folder, start, train, train_alone
 
 SCHEDULE = [
     "--target-res",
@@ -325,8 +324,7 @@ def test_resume_refuses_another_architecture_and_other_data(undisturbed, tmp_pat
 
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
-    config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps({**config, "portraits": 121}))
+    change_config(run, portraits=121)
     environment = json.loads((run / "environment.json").read_text())
     environment["dataset"]["folder"] = str(tmp_path / "gone")  # the shards as they were kept are not there any more
     (run / "environment.json").write_text(json.dumps(environment))
@@ -373,7 +371,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     """A limit on the size of files stands for the disk: writing past it fails like ENOSPC."""
     limit = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "from pggan_tf import cli; from pggan_tf import checkpoint; real = checkpoint.write\n"
+        "from pggan_tf.commands import cli; from pggan_tf import checkpoint; real = checkpoint.write\n"
         "def write(path, arrays, meta):\n"
         "    if meta['images_seen'] > 400: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n"
         "    real(path, arrays, meta)\n"
@@ -393,7 +391,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
 def test_a_kill_in_the_middle_of_a_save(undisturbed, tmp_path):
     """The process kills itself while it writes the arrays of a checkpoint in mid-fade."""
     suicide = (
-        "import os, signal, sys; from pggan_tf import checkpoint, cli; real, array = checkpoint.write, checkpoint.np.lib.format.write_array\n"
+        "import os, signal, sys; from pggan_tf import checkpoint; from pggan_tf.commands import cli; real, array = checkpoint.write, checkpoint.np.lib.format.write_array\n"
         "def last(file, *args, **kwargs):\n"
         "    file.write(b'half an array'); os.kill(os.getpid(), signal.SIGKILL)\n"
         "def write(path, arrays, meta):\n"
@@ -453,7 +451,7 @@ def test_a_skipped_step_leaves_no_mark_on_the_figures(tmp_path, monkeypatch):
 
 def test_help_answers_at_once():
     """Neither TensorFlow nor Keras is imported: time itself is not asserted."""
-    code = "import sys; from pggan_tf import cli; cli.main(['train', '--help']); print({'tensorflow', 'keras', 'cv2', 'PIL'} & set(sys.modules))"
+    code = "import sys; from pggan_tf.commands import cli; cli.main(['train', '--help']); print({'tensorflow', 'keras', 'cv2', 'PIL'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "--target-res" in result.stdout and result.stdout.strip().endswith("set()")
 
@@ -462,14 +460,15 @@ def test_dry_run_prints_config_and_plan_and_trains_nothing(tmp_path):
     code, out, err = train("--dry-run", "--resolutions", "4,8,16,32,96", "--runs", tmp_path / "runs")
     assert code == 0, err
     config, end = json.JSONDecoder().raw_decode(out)
-    assert config["resolutions"] == [4, 8, 16, 32, 96] and config["target_res"] == 96 and config["penalty"]
+    assert config["asked"] == {"recipe": "pggan", "resolutions": [4, 8, 16, 32, 96]}
+    assert config["networks"]["target_res"] == 96 and config["objective"]["penalty"] == "r1"
     assert "96px fade" in out[end:] and "in all" in out[end:]
     assert not (tmp_path / "runs").exists()
 
 
 def assert_planned(out, minutes):
     run = run_folder(out)
-    config = json.loads((run / "config.json").read_text())
+    config = options_of(run)
     # The plan is kept, not the wish: repeated with --config it is the same run.
     assert config["minutes"] is None and config["fade_images"]["4"] == 0 and config["fade_images"]["8"] > 0
     assert json.loads((run / "environment.json").read_text())["planned_for_minutes"] == minutes
@@ -481,10 +480,10 @@ def assert_planned(out, minutes):
 def test_minutes_plans_the_schedule(tmp_path, monkeypatch):
     """By the speed that was measured: here, of a machine that shows two images a second and builds a phase in no time."""
 
-    def probe(config, *_):
-        return {phase.part: growth.Speed(2.0, 0.0) for phase in configs.schedule(config)}
+    def measure_speeds(plan, setting):
+        return {phase.part: schedule.Speed(2.0, 0.0) for phase in plan.phases}
 
-    monkeypatch.setattr(loop, "probe", probe)
+    monkeypatch.setattr(planning, "measure_speeds", measure_speeds)
     code, out, err = train(*TINY, "--target-res", "8", "--batch", "8", "--minutes", "3", "--runs", tmp_path)
     assert code == 0, err
     assert 280 <= assert_planned(out, 3) <= 376, "what is left of 360 images after the start, in whole steps"
@@ -567,7 +566,7 @@ def test_whether_another_try_may_do(number, expected, capsys):
         code = getattr(errno, number)
         raise OSError(code, os.strerror(code), "/runs/x")
 
-    assert cli.main([], broken) == expected
+    assert entry.main(broken, []) == expected
     assert capsys.readouterr().err.startswith("error: /runs/x: ")
 
 

@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 from pggan_tf import checkpoint, errors, pixels, synthesis
-from pggan_tf import config as configs
-from pggan_tf.config import Config
+from pggan_tf.config import parse, resolve
+from pggan_tf.config.resolve import complete
 from pggan_tf.errors import OutOfMemory, memory_for
 from pggan_tf.metrics import sets
-from pggan_tf.training import health, loop, trainer
+from pggan_tf.training import execution, health, planning, trainer
 from tests.conftest import TINY, pggan
 
 SHORT = [*TINY, "--target-res", "8", "--fade-images", "16", "--stable-images", "16", "--batch", "8"]
@@ -111,20 +111,18 @@ def test_steps_that_are_skipped_one_after_the_other():
 
 
 def test_what_is_told_of_a_ruined_run(tmp_path):
-    config = configs.complete(dataclasses.replace(Config(), target_res=8))
-    first, last = (configs.schedule(config)[i] for i in (0, -1))
+    plan = resolve({"target_res": 8})
+    first, last = (plan.phases[i] for i in (0, -1))
     typed = f"--config {tmp_path / 'config.json'} --learning-rate"
-    told = health.ruined("it grew", tmp_path, config, last, 12345, False)
+    told = health.ruined("it grew", tmp_path, plan, last, 12345, False)
     assert (told.code, str(told)) == (
         1,
         f"it grew at {last.name}, after 12,345 images. The training is stopped, and these weights are not kept. "
         f"Start again with: {typed} {last.learning_rate / 4:g} (--resume would come to the same end.)",
     )
     slow = dataclasses.replace(last, learning_rate=1.0)
-    assert health.by_smaller_steps(config, slow, True) == f"--learning-rate {last.learning_rate:g} --precision float32"
-    assert health.by_smaller_steps(dataclasses.replace(config, recipe="none"), first, False).startswith(
-        "--learning-rate "
-    )
+    assert health.by_smaller_steps(plan, slow, True) == f"--learning-rate {last.learning_rate:g} --precision float32"
+    assert health.by_smaller_steps(plan.replace(recipe="none"), first, False).startswith("--learning-rate ")
     begun, later = (checkpoint.path_for(tmp_path, n) for n in (0, 16))
     checkpoint.write(begun, {}, {})
     of_the_beginning = f"The last good checkpoint is {begun}, of the beginning. Start again with: --config {tmp_path / 'config.json'} --x"
@@ -136,12 +134,13 @@ def test_what_is_told_of_a_ruined_run(tmp_path):
 
 
 def test_a_batch_that_fits_is_a_batch_that_the_networks_take():
-    config = configs.complete(dataclasses.replace(Config(), target_res=32, batch={4: 24, 32: 16}))
-    assert health.with_less(config, 8) == "--batch 4=24,8=12"
-    assert health.with_less(config, 32) == "--batch 4=24,32=8"
-    assert health.with_less(config, 32, devices=3) == "--batch 4=24,32=3"
-    assert configs.complete(dataclasses.replace(config, batch=configs.parse("batch", "4=24,8=12"))).batch[32] == 12
-    one = configs.complete(dataclasses.replace(Config(), batch={4: 1}))
+    plan = resolve({"target_res": 32, "batch": {4: 24, 32: 16}})
+    assert health.with_less(plan, 8) == "--batch 4=24,8=12"
+    assert health.with_less(plan, 32) == "--batch 4=24,32=8"
+    assert health.with_less(plan, 32, devices=3) == "--batch 4=24,32=3"
+    smaller = complete(plan.config.replace(batch=parse("batch", "4=24,8=12")))
+    assert smaller.optimization.batch[32] == 12
+    one = resolve({"batch": {4: 1}})
     assert health.with_less(one, 64) == "--fmap-max 64"
 
 
@@ -167,7 +166,7 @@ def test_weights_that_grew_absurd_stop_the_run_and_what_it_says_can_be_typed(tmp
     assert str(kept) in err and checkpoint.ruin(checkpoint.read(kept)[0]) is None
     typed = shlex.split(re.search(r"Start again with: (.*) \(", err)[1])
     code, out, _ = pggan("train", *typed, "--dry-run")
-    assert code == 0 and json.JSONDecoder().raw_decode(out)[0]["learning_rate"] == {"4": 0.004, "8": 0.004}
+    assert code == 0 and json.JSONDecoder().raw_decode(out)[0]["optimization"]["learning_rate"] == {"4": 0.004, "8": 0.004}
 
 
 def test_no_good_checkpoint_makes_room_for_trouble(tmp_path, monkeypatch):
@@ -188,7 +187,7 @@ def test_no_good_checkpoint_makes_room_for_trouble(tmp_path, monkeypatch):
 
 
 def test_out_of_memory_while_speed_is_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "_seconds", exhausted)
+    monkeypatch.setattr(planning, "_seconds", exhausted)
     code, _, err = pggan("train", *SHORT[:-6], "--batch", "8", "--minutes", "1", "--runs", tmp_path)
     assert code == 2 and err.splitlines()[-1] == (
         "error: out of memory while the speed at 4 px is measured in batches of 8. Give less: --batch 4=4"
@@ -196,7 +195,7 @@ def test_out_of_memory_while_speed_is_measured(tmp_path, monkeypatch):
 
 
 def test_out_of_memory_in_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "compiled", lambda *args: exhausted)
+    monkeypatch.setattr(execution, "compile_steps", lambda *args: exhausted)
     code, _, err = pggan("train", *SHORT, "--run", tmp_path / "run")
     words = r"out of memory at 4px stable in batches of 8. .* --config \S*config.json --batch 4=4"
     assert code == 1 and re.fullmatch(words, err.splitlines()[-1]), err

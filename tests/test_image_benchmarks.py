@@ -9,7 +9,7 @@ from PIL import Image
 from skimage import color, data
 
 from benchmarks import colorization, super_resolution
-from pggan_tf import cli, photos
+from pggan_tf import entry, photos
 from pggan_tf.convert import upscale
 from tests.stand_ins import Colorizer, Recolorer, Upscaler, saved
 
@@ -46,7 +46,7 @@ def test_rows_of_super_resolution(tmp_path, capsys):
     Image.fromarray(data.astronaut()[:130, :131]).save(tmp_path / "set" / "astronaut.png")
     Image.fromarray(data.coffee()[:100, :100]).save(tmp_path / "set" / "coffee_HR.png")
     Image.fromarray(data.coffee()[:100:4, :100:4]).save(tmp_path / "set" / "coffee_LR.png")
-    assert cli.main([str(tmp_path / "set"), str(run)], super_resolution.main) == 0
+    assert entry.main(super_resolution.main, [str(tmp_path / "set"), str(run)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["bicubic", str(run)]
     bicubic, bilinear = (float(line.split()[1]) for line in lines[1:])
@@ -58,7 +58,7 @@ def test_rows_of_super_resolution(tmp_path, capsys):
         change(photos.Photo(images["astronaut"][0])).pixels, images["astronaut"][1], 4
     )
     assert bilinear == pytest.approx(expected[0], abs=0.006)
-    assert cli.main([str(tmp_path / "set"), str(run), "--scale", "2"], super_resolution.main) == 2
+    assert entry.main(super_resolution.main, [str(tmp_path / "set"), str(run), "--scale", "2"]) == 2
     assert "coffee_LR.png: 25x25 pixels, not 2 times fewer" in capsys.readouterr().err
 
 
@@ -85,6 +85,6 @@ def test_the_command_of_colorization(tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     Image.fromarray(data.coffee()).save(tmp_path / "photos" / "coffee.jpg")
     (tmp_path / "photos" / "broken.png").write_bytes(b"")
-    assert cli.main([str(tmp_path / "photos"), str(run)], colorization.main) == 0
+    assert entry.main(colorization.main, [str(tmp_path / "photos"), str(run)]) == 0
     out = capsys.readouterr().out
     assert "1 photos of 64 pixels" in out and len(out.splitlines()) == 6

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import checkpoint, config, errors, keras_files, networks, synthesis
+from pggan_tf import checkpoint, errors, keras_files, networks, synthesis
+from pggan_tf.config import resolve
 from pggan_tf.errors import UserError
 from tests import stand_ins
 
@@ -237,15 +238,14 @@ def test_a_file_gets_no_more_than_a_network(tmp_path):
 
 def tiny(run, phase=0, **changes):
     """A run's folder that has got as far as a checkpoint, and its averaged generator; `changes`: of the config."""
-    plain = config.Config(target_res=8, fmap_base=64, fmap_max=8, latent_size=8, **changes)
-    whole = config.complete(plain)
+    plan = resolve({"target_res": 8, "fmap_base": 64, "fmap_max": 8, "latent_size": 8, **changes})
     run.mkdir(parents=True, exist_ok=True)
-    (run / "config.json").write_text(json.dumps(config.to_dict(whole)))
+    (run / "config.json").write_text(json.dumps(plan.to_json()))
     dataset = {"folder": str(run / "gone"), "source": "portraits", "images": 4, "checksum": "c", "classes": []}
     (run / "environment.json").write_text(json.dumps({"dataset": dataset}))
     keras.utils.set_random_seed(1)
     generator = networks.generator(
-        whole.network, {**config.network_options(whole, ()), "resolutions": whole.resolutions}
+        plan.config.networks.network, {**plan.network_options(()), "resolutions": plan.resolutions}
     )
     generator.build()
     arrays = {f"ema/{v.path.partition('/')[2]}": v.numpy() for v in generator.kept_variables()}

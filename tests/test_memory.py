@@ -14,7 +14,7 @@ from tests.conftest import ROOT, TINY
 # Prints the process's memory in MB at every tick.
 WATCHED = """
 import json, sys, psutil
-from pggan_tf import cli
+from pggan_tf.commands import cli
 from pggan_tf.training import observers
 tick, memory = observers.Lines.tick, []
 def watched(self, run, stats):

@@ -3,9 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import config as configs
 from pggan_tf import synthesis
-from pggan_tf.config import Config
+from pggan_tf.config import resolve
 from pggan_tf.layers import block_mean, pixel_norm, repeat_pixels
 from pggan_tf.networks import NETWORKS, base, discriminator
 from pggan_tf.networks.base import width
@@ -156,12 +155,9 @@ def test_images_and_logits_are_float32_in_mixed_precision():
 @pytest.mark.parametrize("network", [name for name, kind in NETWORKS.items() if kind.discriminator_module])
 def test_the_table_knows_whose_weights_are_equalised(network):
     kind = NETWORKS[network]
-    config = configs.complete(
-        Config(
-            network=network, task=kind.tasks[0], pixel="none" if kind.tasks == ("generate",) else "l1", target_res=32
-        )
-    )
-    layers = discriminator(network, configs.network_options(config, ()))._flatten_layers(include_self=False)
+    pixel = "none" if kind.tasks == ("generate",) else "l1"
+    plan = resolve({"network": network, "task": kind.tasks[0], "pixel": pixel, "target_res": 32})
+    layers = discriminator(network, plan.network_options(()))._flatten_layers(include_self=False)
     assert {layer.gain is not None for layer in layers if hasattr(layer, "gain")} == {kind.equalized}
 
 

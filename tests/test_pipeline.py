@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import data as benchmark
-from pggan_tf import cli, pipeline, shards
+from pggan_tf import entry, pipeline, shards
 from tests.test_shards import write
 
 
@@ -74,7 +74,7 @@ def test_the_benchmark_prints_its_rates(capsys, monkeypatch):
     """With a few images a file in place of its 600 MB."""
     draw = benchmark.write
     monkeypatch.setattr(benchmark, "write", lambda folder, files, images, size: draw(folder, files, 16, size))
-    assert cli.main(["--files", "3", "--seconds", "0.01"], benchmark.main) == 0
+    assert entry.main(benchmark.main, ["--files", "3", "--seconds", "0.01"]) == 0
     out, err = capsys.readouterr()
     assert err.startswith("about 30 seconds")
     rows = [line.split("  ")[0] for line in out.splitlines()[1:]]

@@ -1,49 +1,56 @@
 """Every recipe takes steps, and its generator can be finished, saved and loaded. Tiny widths."""
 
-import dataclasses
 import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import checkpoint, options, recipes, synthesis
-from pggan_tf import config as configs
+from pggan_tf import checkpoint, synthesis
+from pggan_tf.config import recipes, resolve
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import features
-from pggan_tf.training import loop, run, session
+from pggan_tf.runs import folder as run
+from pggan_tf.training import execution, planning, requests, session
 
 CLASSES = ("cat", "dog", "eel")
 
 
 def tiny(name, **changes):
-    base = recipes.recipe(name)
-    size = min(base.target_res or 16, 16) if not base.resolutions else None
+    """The plan of a recipe with tiny networks."""
+    base = resolve({"recipe": name}).config
+    size = min(base.networks.target_res, 16) if not recipes.RECIPES[name].get("resolutions") else None
     small = {"fmap_base": 64, "fmap_max": 12, "latent_size": 8, "batch": {4: 8}, "target_res": size}
-    if base.task != "generate":
+    if base.purpose.task != "generate":
         small = {"batch": {4: 4}, "target_res": 16}
-        small |= {"width": 4} if base.network != "srresnet" else {"width": 4, "blocks": 2, "patch": 8}
-    return configs.complete(dataclasses.replace(base, **{**small, **changes}))
+        small |= {"width": 4} if base.networks.network != "srresnet" else {"width": 4, "blocks": 2, "patch": 8}
+    small = {option: value for option, value in small.items() if value is not None}
+    return resolve({"recipe": name, **small, **changes})
 
 
-def data(config, phase):
+def data(plan, phase):
     rng = np.random.default_rng(0)
-    size = config.patch or phase.resolution
-    shape = (phase.images_per_step, size, size, configs.data_channels(config))
+    size = plan.config.purpose.patch or phase.resolution
+    shape = (phase.images_per_step, size, size, plan.data_channels)
     return tf.constant(rng.integers(0, 256, shape, np.uint8)), tf.constant(rng.integers(0, 3, shape[0]))
+
+
+def asked(given, config_file=None, **kwargs):
+    """The options of every run that is asked for, whatever group they are in."""
+    return [types.SimpleNamespace(**plan.config.values()) for plan in requests.plans(given, config_file, **kwargs)]
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_recipe_trains_and_its_generator_outlives_it(name, tmp_path):
-    config = tiny(name)
-    gan = loop.build(config, "float32", CLASSES)
-    phase = configs.schedule(config)[-1]
+    plan = tiny(name)
+    gan = execution.build(plan, "float32", CLASSES)
+    phase = plan.phases[-1]
     gan.begin(phase)
     before = {n: v.numpy().copy() for n, v in gan.state().items()}
     for _ in range(2):
-        stats = gan.step(phase, *data(config, phase))
+        stats = gan.step(phase, *data(plan, phase))
     assert all(np.isfinite(float(v)) for v in stats.values()) and int(gan.skipped.numpy()) == 0
-    assert int(gan.images_seen.numpy()) == 2 * phase.batch * config.critic_steps
+    assert int(gan.images_seen.numpy()) == 2 * phase.batch * plan.config.objective.critic_steps
     for network in filter(None, (gan.generator, gan.discriminator)):
         trained = network.variables_at(phase.resolution, phase.fade)
         named = {id(v): n for n, v in gan.state().items()}
@@ -57,53 +64,51 @@ def test_every_recipe_trains_and_its_generator_outlives_it(name, tmp_path):
         done.save(tmp_path / "generator.keras")
         return done, synthesis.load(tmp_path / "generator.keras")
 
-    if config.task != "generate":
-        pixels = data(config, phase)[0]
-        given = configs.task(config).given(tf.cast(pixels, tf.float32) / 127.5 - 1, tf.zeros([2], tf.int64))
+    if plan.config.purpose.task != "generate":
+        pixels = data(plan, phase)[0]
+        given = plan.task.given(tf.cast(pixels, tf.float32) / 127.5 - 1, tf.zeros([2], tf.int64))
         done, again = finished(given.numpy())
         made = done(given)
         np.testing.assert_array_equal(again(given), made)
-        n, height, width, channels = configs.task(config).wanted(tf.cast(pixels, tf.float32)).shape
+        n, height, width, channels = plan.task.wanted(tf.cast(pixels, tf.float32)).shape
         assert made.shape == (n, height, width, channels) and made.dtype == tf.float32
-        assert again.task == config.task and again.scale * given.shape[1] == height
+        assert again.task == plan.config.purpose.task and again.scale * given.shape[1] == height
         return
     done, again = finished(synthesis.settling_latents(gan.ema.latent_size, 64))
-    z = synthesis.latents(range(6), config.latent_size)
+    z = synthesis.latents(range(6), plan.config.networks.latent_size)
     images = synthesis.Sampler(done).images(z, phase.resolution)
     np.testing.assert_array_equal(synthesis.Sampler(again).images(z, phase.resolution), images)
-    assert images.shape == (6, phase.resolution, phase.resolution, config.channels)
+    assert images.shape == (6, phase.resolution, phase.resolution, plan.config.images.channels)
     # A seed's image does not depend on what else is drawn.
     np.testing.assert_array_equal(synthesis.Sampler(again).images(z[:2], phase.resolution), images[:2])
 
 
 def test_classes_are_asked_for_and_make_a_difference():
-    config = tiny("acgan")
-    gan = loop.build(config, "float32", CLASSES)
-    z = np.repeat(synthesis.latents([5], config.latent_size), 3, axis=0)
+    plan = tiny("acgan")
+    gan = execution.build(plan, "float32", CLASSES)
+    z = np.repeat(synthesis.latents([5], plan.config.networks.latent_size), 3, axis=0)
     images = synthesis.Sampler(gan.ema).images(z, 16, labels=np.array([0, 1, 1]))
     assert (images[0] != images[1]).any() and (images[1] == images[2]).all()
     with pytest.raises(ValueError, match="makes cat, dog, eel; say which"):
         gan.generator(tf.constant(z))
     with pytest.raises(UserError, match="--conditional: the data has no classes"):
-        loop.build(config, "float32", ())
+        execution.build(plan, "float32", ())
 
 
 def test_weights_stay_within_the_clip():
-    config = tiny("wgan", learning_rate={4: 1.0})
-    gan = loop.build(config, "float32")
-    phase = configs.schedule(config)[0]
+    plan = tiny("wgan", learning_rate={4: 1.0})
+    gan = execution.build(plan, "float32")
+    phase = plan.phases[0]
     gan.begin(phase)
-    gan.step(phase, *data(config, phase))
+    gan.step(phase, *data(plan, phase))
     assert max(np.abs(v).max() for v in gan.discriminator.trainable_variables) == pytest.approx(0.01)
     assert max(np.abs(v).max() for v in gan.generator.trainable_variables) > 0.01
 
 
 def test_the_paper_s_dcgan_has_its_parameters():
     """At 64 pixels with 1024 maps at 4 (Radford et al. 2016, figure 1): counted layer by layer, biases included."""
-    config = configs.complete(
-        dataclasses.replace(recipes.recipe("dcgan"), target_res=64, fmap_base=2048, fmap_max=1024)
-    )
-    gan = loop.build(config, "float32")
+    plan = resolve({"recipe": "dcgan", "target_res": 64, "fmap_base": 2048, "fmap_max": 1024})
+    gan = execution.build(plan, "float32")
     widths = [1024, 512, 256, 128, 3]
     kernels = 100 * 16 * 1024 + 16 * 1024 + sum(16 * a * b + b for a, b in zip(widths, widths[1:]))
     norms = 2 * sum(widths[:-1])
@@ -114,7 +119,7 @@ def test_the_paper_s_dcgan_has_its_parameters():
     "changes, message",
     [
         ({"target_res": 512}, "made for one size, a power of two from 8 to 256"),
-        ({"resolutions": (4, 8), "target_res": None}, "made for one size"),
+        ({"resolutions": (4, 8)}, "made for one size"),
         ({"critic_steps": 5, "update": "one-stage"}, "--critic-steps 5 with --update one-stage"),
         ({"label_smoothing": 0.1, "loss": "hinge"}, "--label-smoothing with --loss hinge"),
         ({"weight_clip": 0.0}, "--weight-clip 0.0: expected more than 0"),
@@ -122,34 +127,34 @@ def test_the_paper_s_dcgan_has_its_parameters():
 )
 def test_what_does_not_go_together_is_refused(changes, message):
     with pytest.raises(UserError, match=message):
-        configs.complete(dataclasses.replace(recipes.recipe("dcgan"), **changes))
+        resolve({"recipe": "dcgan", **changes})
 
 
 def test_truncation_keeps_the_class():
-    config = tiny("pggan", conditional=True)
-    gan = loop.build(config, "float32", CLASSES)
+    plan = tiny("pggan", conditional=True)
+    gan = execution.build(plan, "float32", CLASSES)
     done = synthesis.finish(gan.generator, synthesis.settling_latents(gan.generator.latent_size, 96))
-    z = np.repeat(synthesis.latents([1], config.latent_size), 3, axis=0)
+    z = np.repeat(synthesis.latents([1], plan.config.networks.latent_size), 3, axis=0)
     images = synthesis.Sampler(done).images(z, 16, truncation=0.0, labels=np.arange(3))
     assert len({i.tobytes() for i in images}) == 3
 
 
 def test_statistics_are_not_part_of_a_run_s_state():
-    gan = loop.build(tiny("dcgan"), "float32")
-    gan.begin(configs.schedule(tiny("dcgan"))[0])
+    gan = execution.build(tiny("dcgan"), "float32")
+    gan.begin(tiny("dcgan").phases[0])
     assert not [n for n in gan.state() if n.endswith(("/mean", "/variance"))]
     assert [n for n in gan.state() if "norm_4/scale" in n]
 
 
 def test_lazy_penalties_with_critic_steps_come_at_every_kth_update():
-    config = tiny("wgan-gp", penalty_every=3, critic_steps=5)
-    gan = loop.build(config, "float32")
-    phase = configs.schedule(config)[0]
+    plan = tiny("wgan-gp", penalty_every=3, critic_steps=5)
+    gan = execution.build(plan, "float32")
+    phase = plan.phases[0]
     gan.begin(phase)
     came = []
     gan.update = lambda players, batches: came.extend(bool(b.penalise) for b in batches) or _no_update(players)
     for _ in range(3):
-        gan.step(phase, *data(config, phase))
+        gan.step(phase, *data(plan, phase))
     assert came == [i % 3 == 0 for i in range(15)]
 
 
@@ -162,38 +167,40 @@ def _no_update(players):
 
 
 def test_a_generator_alone_needs_no_other_options():
-    (config,) = options.asked(None, {"recipe": "srgan", "loss": "none"})
-    assert config.content == "none" and config.pretrain_images == 0
-    (phase,) = configs.schedule(config)
+    (plan,) = requests.plans({"recipe": "srgan", "loss": "none"})
+    assert plan.config.objective.content == "none" and plan.config.schedule.pretrain_images == 0
+    (phase,) = plan.phases
     assert not phase.adversarial
 
 
 def test_a_pipeline_is_two_runs():
-    faces, larger = options.asked(None, {"recipe": "pggan-separable+srgan", "target_res": 128, "minutes": 10.0})
+    faces, larger = asked({"recipe": "pggan-separable+srgan", "target_res": 128, "minutes": 10.0})
     assert (faces.target_res, faces.conv, larger.task, larger.target_res) == (32, "separable", "upscale", 128)
     assert faces.minutes + larger.minutes == 10
-    faces, larger = options.asked(None, {"recipe": "pggan-separable+srgan", "target_res": 128, "scale": 2})
+    faces, larger = asked({"recipe": "pggan-separable+srgan", "target_res": 128, "scale": 2})
     assert (faces.target_res, larger.target_res, larger.scale) == (64, 128, 2)
 
 
 def test_a_pipeline_begins_with_the_weights_of_the_run_they_are_for(tmp_path):
     name = {"recipe": "pggan-separable+srgan", "target_res": 128}
-    faces, larger = options.asked(None, name)
-    for theirs in (faces, larger):
-        source = str(begun_by(theirs, tmp_path / theirs.recipe))
-        wanted = options.asked(None, {**name, "init_from": source})
+    faces, larger = asked(name)
+    for number, theirs in enumerate((faces, larger)):
+        folder = begun_by({}, tmp_path / theirs.recipe)
+        run.write_json(folder / run.CONFIG, requests.plans(name)[number].to_json())
+        source = str(folder)
+        wanted = asked({**name, "init_from": source})
         assert [c.init_from for c in wanted] == [source if c.recipe == theirs.recipe else None for c in wanted]
-        wanted = options.asked(None, {**name, "target_res": 256, "init_from": source})
+        wanted = asked({**name, "target_res": 256, "init_from": source})
         assert any(c.init_from for c in wanted), "an upscaler's weights go with any size, and a grown one grows on"
-    other = begun_by(options.asked(None, {"recipe": "dcgan"})[0], tmp_path / "other")
+    other = begun_by({"recipe": "dcgan"}, tmp_path / "other")
     with pytest.raises(UserError, match="--network dcgan, which is neither pggan-separable nor srgan"):
-        options.asked(None, {**name, "init_from": str(other)})
+        asked({**name, "init_from": str(other)})
 
 
-def begun_by(config, folder):
-    """A run's folder, as --run finds it."""
+def begun_by(given, folder):
+    """A run's folder, begun with these options, as --run finds it."""
     folder.mkdir()
-    run.write_json(folder / run.CONFIG, configs.to_dict(config))
+    run.write_json(folder / run.CONFIG, requests.plans(given)[0].to_json())
     run.write_json(folder / run.ENVIRONMENT, {})
     checkpoint.path_for(folder, 0).parent.mkdir()
     checkpoint.path_for(folder, 0).touch()
@@ -202,19 +209,19 @@ def begun_by(config, folder):
 
 def test_features_of_vgg_are_taken_where_keras_has_them(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    (config,) = options.asked(None, {"recipe": "srgan"})
+    (config,) = asked({"recipe": "srgan"})
     assert (config.content, config.content_weight) == ("discriminator", 0.003)
     weights = tmp_path / "models" / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
     weights.parent.mkdir()
     weights.touch()
-    (config,) = options.asked(None, {"recipe": "srgan"})
+    (config,) = asked({"recipe": "srgan"})
     assert (config.content, config.content_weight, config.vgg_weights) == ("vgg19", 1.0, str(weights))
     for given in ({"content": "discriminator"}, {"loss": "none"}):
-        assert options.asked(None, {"recipe": "srgan", **given})[0].content != "vgg19"
-    begun = begun_by(config, tmp_path / "with")
+        assert asked({"recipe": "srgan", **given})[0].content != "vgg19"
+    begun = begun_by({"recipe": "srgan"}, tmp_path / "with")
     weights.unlink()
-    (again,) = options.asked(None, {"recipe": "srgan"}, own_folder=begun)
-    assert again == dataclasses.replace(config, vgg_weights=None), "Keras fetches them"
+    (again,) = asked({"recipe": "srgan"}, own_folder=begun)
+    assert vars(again) == vars(config) | {"vgg_weights": None}, "Keras fetches them"
 
 
 def test_fid_is_measured_where_its_graph_has_been_fetched(tmp_path, monkeypatch):
@@ -224,30 +231,30 @@ def test_fid_is_measured_where_its_graph_has_been_fetched(tmp_path, monkeypatch)
         if there:
             kept.parent.mkdir()
             kept.touch()
-        (config,) = options.asked(None, {"recipe": "dcgan"})
+        (config,) = asked({"recipe": "dcgan"})
         assert config.metrics == measured
-        begun = begun_by(config, tmp_path / str(there))
+        begun = begun_by({"recipe": "dcgan"}, tmp_path / str(there))
     kept.unlink()
-    assert options.asked(None, {"recipe": "dcgan"}, own_folder=begun)[0].metrics == measured
+    assert asked({"recipe": "dcgan"}, own_folder=begun)[0].metrics == measured
     kept.touch()
     begun = tmp_path / "False"
-    assert options.asked(None, {"recipe": "dcgan"}, own_folder=begun)[0].metrics == ("swd", "ms-ssim")
-    assert options.asked(None, {"recipe": "pggan"})[0].metrics is None
-    assert options.asked(None, {"recipe": "dcgan", "metrics": ("swd",)})[0].metrics == ("swd",)
+    assert asked({"recipe": "dcgan"}, own_folder=begun)[0].metrics == ("swd", "ms-ssim")
+    assert asked({"recipe": "pggan"})[0].metrics is None
+    assert asked({"recipe": "dcgan", "metrics": ("swd",)})[0].metrics == ("swd",)
 
 
 def test_a_recolorer_is_trained_at_any_size():
-    assert options.asked(None, {"recipe": "recolor"})[0].resolutions == (96,)
-    assert options.asked(None, {"recipe": "recolor", "target_res": 48})[0].resolutions == (48,)
+    assert asked({"recipe": "recolor"})[0].resolutions == (96,)
+    assert asked({"recipe": "recolor", "target_res": 48})[0].resolutions == (48,)
 
 
 def test_few_photos_bring_few_grids():
     """A grid for each of 6,400 epochs would take longer than the training."""
-    (config,) = options.asked(None, {"recipe": "dcgan", "total_images": 64_000})
+    (plan,) = requests.plans({"recipe": "dcgan", "total_images": 64_000})
     for images, every in ((10, 320), (400, 400), (30_000, 30_000)):
         few = types.SimpleNamespace(count=lambda resolution, images=images: images)
-        assert session.with_snapshots(config, 1.0, few).snapshot_images == every
-    assert session.with_snapshots(config, None, few) is config
+        assert planning.with_snapshots(plan, 1.0, few).config.running.snapshot_images == every
+    assert planning.with_snapshots(plan, None, few) is plan
 
 
 GROWING = [name for name, values in recipes.RECIPES.items() if values.get("network", "progressive") == "progressive"]
@@ -255,25 +262,25 @@ GROWING = [name for name, values in recipes.RECIPES.items() if values.get("netwo
 
 def over(given, then, tmp_path):
     """What options ask for over the config.json of a run that others asked for."""
-    run.write_json(tmp_path / "config.json", configs.to_dict(options.asked(None, given)[0]))
-    return options.asked(str(tmp_path / "config.json"), then)[0]
+    run.write_json(tmp_path / "config.json", requests.plans(given)[0].to_json())
+    return asked(then, str(tmp_path / "config.json"))[0]
 
 
 @pytest.mark.parametrize("name", GROWING)
 def test_growing_recipes_take_another_network(name, tmp_path):
     given = {"network": "dcgan", "target_res": 32}
-    (config,) = options.asked(None, {"recipe": name, **given})
+    (config,) = asked({"recipe": name, **given})
     assert (config.network, config.conv, config.resolutions) == ("dcgan", None, (32,))
     again = over({"recipe": name, "target_res": 32, "resolutions": (4, 32)}, {"network": "dcgan"}, tmp_path)
     assert (again.network, again.conv, again.generator_norm) == ("dcgan", None, "batch")
     assert again.resolutions == (32,), "the same size"
     assert over({"minibatch": "none", "target_res": 32}, {"network": "dcgan"}, tmp_path).minibatch == "stddev"
     with pytest.raises(UserError, match="--conv separable: --network dcgan does not have it"):
-        options.asked(None, {"recipe": name, **given, "conv": "separable"})
+        asked({"recipe": name, **given, "conv": "separable"})
 
 
 def test_baselines_grow_with_convolutions_of_their_own(tmp_path):
-    (config,) = options.asked(None, {"recipe": "dcgan", "network": "progressive"})
+    (config,) = asked({"recipe": "dcgan", "network": "progressive"})
     assert (config.conv, config.generator_norm) == ("separable", "pixel")
     again = over({"recipe": "dcgan"}, {"network": "progressive"}, tmp_path)
     assert (
@@ -283,39 +290,38 @@ def test_baselines_grow_with_convolutions_of_their_own(tmp_path):
         and config.fade_images[8]
     )
     with pytest.raises(UserError, match="nothing bounds the critic. Give --penalty gp .* or --spectral all"):
-        options.asked(None, {"recipe": "wgan", "network": "progressive"})
+        asked({"recipe": "wgan", "network": "progressive"})
     for bound in ({"penalty": "gp"}, {"spectral": "all"}, {"loss": "wgan-gp"}):
-        assert options.asked(None, {"recipe": "wgan", "network": "progressive", **bound})[0].weight_clip is None
+        assert asked({"recipe": "wgan", "network": "progressive", **bound})[0].weight_clip is None
 
 
 def test_another_loss_brings_what_belongs_to_it_and_nothing_else(tmp_path):
     wgan, gp = ({"network": "dcgan", "target_res": 32, "loss": loss} for loss in ("wgan", "wgan-gp"))
     for then in ({"loss": "hinge"}, {"loss": "wgan-gp"}, {"penalty": "gp"}):
-        assert over(wgan, then, tmp_path) == options.asked(None, {**wgan, **then})[0]
-        assert options.asked(None, {**wgan, **then})[0].weight_clip is None
-        assert options.asked(None, {"recipe": "wgan", **then})[0].weight_clip is None
+        assert over(wgan, then, tmp_path) == asked({**wgan, **then})[0]
+        assert asked({**wgan, **then})[0].weight_clip is None
+        assert asked({"recipe": "wgan", **then})[0].weight_clip is None
     assert over(gp, {"loss": "hinge"}, tmp_path).discriminator_norm == "batch"
     assert over(gp, {"loss": "wgan"}, tmp_path).weight_clip == 0.01
     chosen = {**wgan, "weight_clip": 0.05, "discriminator_norm": "none"}
     for then in ({"loss": "hinge"}, {"loss": "wgan"}, {"penalty": "none"}, {"penalty": "r1"}):
         config = over(chosen, then, tmp_path)
         assert (config.weight_clip, config.discriminator_norm) == (0.05, "none"), "somebody said so"
-    assert options.asked(None, {"recipe": "wgan-gp", "loss": "wgan-gp"}) == options.asked(None, {"recipe": "wgan-gp"})
+    assert asked({"recipe": "wgan-gp", "loss": "wgan-gp"}) == asked({"recipe": "wgan-gp"})
 
 
 def test_what_a_recipe_says_of_convolutions_stays(tmp_path):
     for objective in ({}, {"loss": "hinge"}, {"penalty": "r2"}):
         with pytest.raises(UserError, match="--spectral with --conv separable"):
-            options.asked(None, {"recipe": "pggan-separable", "spectral": "all", **objective})
-        assert options.asked(None, {"recipe": "pegasus", "spectral": "none", **objective})[0].conv == "standard"
+            asked({"recipe": "pggan-separable", "spectral": "all", **objective})
+        assert asked({"recipe": "pegasus", "spectral": "none", **objective})[0].conv == "standard"
         for then in ({"spectral": "all"}, {"spectral": "none"}):
-            assert over({}, {**then, **objective}, tmp_path) == options.asked(None, {**then, **objective})[0]
+            assert over({}, {**then, **objective}, tmp_path) == asked({**then, **objective})[0]
 
 
 def test_networks_of_other_weights_are_taken_over(tmp_path):
-    (theirs,) = options.asked(None, {"target_res": 16, "conv": "standard", "fmap_max": 64})
-    source = str(begun_by(theirs, tmp_path / "theirs"))
-    (config,) = options.asked(None, {"target_res": 32, "init_from": source})
+    source = str(begun_by({"target_res": 16, "conv": "standard", "fmap_max": 64}, tmp_path / "theirs"))
+    (config,) = asked({"target_res": 32, "init_from": source})
     assert (config.conv, config.fmap_max, config.target_res) == ("standard", 64, 32)
     for said, why in (
         ({"recipe": "pggan-paper"}, "--fmap-base is 2048 there and 8192 here"),
@@ -325,30 +331,30 @@ def test_networks_of_other_weights_are_taken_over(tmp_path):
         ({"resolutions": (4, 16)}, "grew through 4, 8, 16 px, which does not begin like 4, 16"),
     ):
         with pytest.raises(UserError, match=why):
-            options.asked(None, {"init_from": source, **({} if "resolutions" in said else {"target_res": 32}), **said})
+            asked({"init_from": source, **({} if "resolutions" in said else {"target_res": 32}), **said})
     with pytest.raises(UserError, match="it has no checkpoint yet"):
         checkpoint.path_for(tmp_path / "theirs", 0).rename(tmp_path / "kept")
-        options.asked(None, {"target_res": 32, "init_from": source})
+        asked({"target_res": 32, "init_from": source})
     (tmp_path / "kept").rename(checkpoint.path_for(tmp_path / "theirs", 0))
-    gray = str(begun_by(options.asked(None, {"target_res": 16, "channels": 1})[0], tmp_path / "gray"))
-    assert options.asked(None, {"target_res": 32, "init_from": gray})[0].channels == 1
+    gray = str(begun_by({"target_res": 16, "channels": 1}, tmp_path / "gray"))
+    assert asked({"target_res": 32, "init_from": gray})[0].channels == 1
     # Begun from weights that are no longer there.
-    begun = begun_by(options.asked(None, {"target_res": 32, "init_from": source})[0], tmp_path / "begun")
+    begun = begun_by({"target_res": 32, "init_from": source}, tmp_path / "begun")
     (tmp_path / "theirs" / run.CONFIG).unlink()
-    (again,) = options.asked(None, {"target_res": 32, "init_from": source}, own_folder=begun)
+    (again,) = asked({"target_res": 32, "init_from": source}, own_folder=begun)
     assert (again.conv, again.fmap_max) == ("standard", 64)
 
 
 def test_another_loss_goes_on_from_the_weights_of_a_former_one(tmp_path):
-    gp = begun_by(options.asked(None, {"recipe": "wgan-gp"})[0], tmp_path / "gp")
+    gp = begun_by({"recipe": "wgan-gp"}, tmp_path / "gp")
     for given in (
         {"recipe": "wgan-gp", "loss": "hinge"},
         {"recipe": "wgan-gp"},
         {"network": "dcgan", "loss": "wgan-gp"},
     ):
         given = {**given, "init_from": str(gp), **({} if "recipe" in given else {"target_res": 32})}
-        assert options.asked(None, given)[0].discriminator_norm == "none"
-    (config,) = options.asked(str(gp / run.CONFIG), {"loss": "hinge", "init_from": str(gp)})
+        assert asked(given)[0].discriminator_norm == "none"
+    (config,) = asked({"loss": "hinge", "init_from": str(gp)}, str(gp / run.CONFIG))
     assert (config.discriminator_norm, config.loss) == ("none", "hinge")
 
 
@@ -361,38 +367,38 @@ def test_weights_of_networks_for_images_go_with_any_size_that_both_take(tmp_path
         ("colours", {"recipe": "colorize", "target_res": 64}),
         ("recolor", {"recipe": "recolor"}),
     ):
-        begun_by(options.asked(None, given)[0], tmp_path / name)
+        begun_by(given, tmp_path / name)
     for name, given in (
         ("srgan", {"recipe": "srgan", "target_res": 256}),
         ("alone", {"recipe": "srgan", "loss": "none", "target_res": 256}),
         ("recolor", {"recipe": "recolor", "target_res": 48}),
         ("colours", {"recipe": "colorize", "target_res": 64, "dropout": 0.2}),
     ):
-        options.asked(None, {**given, "init_from": str(tmp_path / name)})
+        asked({**given, "init_from": str(tmp_path / name)})
     for name, given, words in (
         ("whole", {"recipe": "srgan", "blocks": 16}, "made for 64 px, these for 96: give --patch 64"),
         ("whole", {**plain, "target_res": 128}, "made for 64 px, these for 128: give --patch 64"),
         ("colours", {"recipe": "colorize"}, "made for 64 px, these for 256: give --target-res 64"),
     ):
         with pytest.raises(UserError, match=words):
-            options.asked(None, {**given, "init_from": str(tmp_path / name)})
+            asked({**given, "init_from": str(tmp_path / name)})
 
 
 def test_a_run_goes_on_as_it_was_begun_when_defaults_were_others(tmp_path):
-    (theirs,) = options.asked(None, {"target_res": 16, "conv": "standard"})
-    begun = begun_by(theirs, tmp_path / "begun")
-    assert options.asked(None, {"target_res": 16}, own_folder=begun)[0].conv == "separable", "which is refused then"
-    old = configs.to_dict(theirs) | {"version": 1}
+    given = {"target_res": 16, "conv": "standard"}
+    (theirs,), begun = asked(given), begun_by(given, tmp_path / "begun")
+    assert asked({"target_res": 16}, own_folder=begun)[0].conv == "separable", "which is refused then"
+    old = vars(theirs) | {"version": 1}
     run.write_json(begun / run.ENVIRONMENT, {"asked": old})
-    assert options.asked(None, {"target_res": 16}, own_folder=begun)[0] == theirs
-    assert options.asked(None, {"target_res": 16, "conv": "separable"}, own_folder=begun)[0].conv == "separable"
+    assert asked({"target_res": 16}, own_folder=begun)[0] == theirs
+    assert asked({"target_res": 16, "conv": "separable"}, own_folder=begun)[0].conv == "separable"
 
 
 def test_options_beside_resume_that_say_what_the_run_was_begun_with(tmp_path):
     given = {"target_res": 16, "batch": {4: 8}, "minutes": 20.0}
-    (config,) = options.asked(None, given)
-    planned = dataclasses.replace(config, minutes=None, stable_images={4: 1, 8: 2, 16: 3})
-    environment = {"asked": configs.to_dict(config)}
+    (plan,) = requests.plans(given)
+    planned = plan.rescheduled(stable_images={4: 1, 8: 2, 16: 3})
+    environment = {"asked": plan.to_json()}
 
     def check(given):
         run.refuse_changes(tmp_path, planned, environment, given, session.FREE_ON_RESUME)

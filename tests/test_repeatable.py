@@ -4,21 +4,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import config as configs
-from pggan_tf import growth
-from pggan_tf.training import loop
+from pggan_tf import schedule
+from pggan_tf.config import resolve
+from pggan_tf.training import execution
 
 
 def begun(settings):
     """(gan, its last phase, images of a step, their classes)."""
-    config = configs.complete(configs.Config(**settings))
-    resolution = config.resolutions[-1]
-    phase = growth.Phase(
-        0, resolution, len(config.resolutions) > 1, 0, 6400, config.batch[resolution], 4e-3, 0, config.critic_steps
-    )
-    gan = loop.build(config, config.precision)
+    plan = resolve(settings)
+    resolution, steps = plan.target_res, plan.config.objective.critic_steps
+    batch = plan.config.optimization.batch[resolution]
+    phase = schedule.Phase(0, resolution, len(plan.resolutions) > 1, 0, 6400, batch, 4e-3, 0, steps)
+    gan = execution.build(plan, plan.config.running.precision)
     gan.begin(phase)
-    shape = (phase.images_per_step, resolution, resolution, configs.data_channels(config))
+    shape = (phase.images_per_step, resolution, resolution, plan.data_channels)
     pixels = tf.constant(np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8))
     return gan, phase, pixels, tf.zeros([phase.images_per_step], tf.int64)
 
@@ -96,7 +95,7 @@ def test_how_many_steps_share_a_call_does_not_matter():
     for calls in ((7,), (1, 2, 4), (1,) * 7):
         gan, phase, pixels, labels = begun({**SMALL, "target_res": 4, "penalty_every": 2})
         iterator = iter(tf.data.Dataset.from_tensors((pixels, labels)).repeat())
-        call, sums = loop.compiled(gan, phase, tf.distribute.get_strategy()), {}
+        call, sums = execution.compile_steps(gan, phase, tf.distribute.get_strategy()), {}
         for steps in calls:
             count, sums = call(iterator, steps, sums)
             assert count == steps

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pggan_tf import records, report
-from tests.conftest import TINY, pggan, run_folder, start, train
+from tests.conftest import TINY, change_config, pggan, run_folder, start, train
 from tests.test_front_door import refused
 
 SCHEDULE = [
@@ -188,7 +188,7 @@ def test_a_report_that_fails_does_not_end_a_run(copy):
     """Its template cannot be rendered: the run ends well and says so."""
     (copy / report.NAME).unlink()
     broken = (
-        "import sys; from pggan_tf import cli, report\n"
+        "import sys; from pggan_tf import report; from pggan_tf.commands import cli\n"
         "def render(*a, **k): raise RuntimeError('no such luck')\n"
         "report._render = render; sys.exit(cli.main(sys.argv[1:]))"
     )
@@ -266,13 +266,12 @@ def environment_of(run, **changes):
 def test_no_folder_of_the_machine_is_told(copy, run, tmp_path):
     """Of data, weights and the command line the last name is shown; the config stands there once."""
     home = "/home/jane doe/private"
-    config = json.loads((copy / "config.json").read_text())
-    config |= {
-        "data": f"pairs:{home}/cats and dogs",
-        "inception_weights": f"{home}/inception.pb",
-        "vgg_weights": "https://u:pw@host/vgg.npz?k=1",
-    }
-    (copy / "config.json").write_text(json.dumps(config))
+    config = change_config(
+        copy,
+        data=f"pairs:{home}/cats and dogs",
+        inception_weights=f"{home}/inception.pb",
+        vgg_weights="https://u:pw@host/vgg.npz?k=1",
+    )
     dataset = {
         "folder": f"{home}/.cache/x",
         "source": f"{home}/cats and dogs",

@@ -37,7 +37,7 @@ for package in ("pggan_tf", "preprocessing", "export", "cloud"):
         name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
         if not name.endswith("__main__"):
             importlib.import_module(name)
-from pggan_tf import cli
+from pggan_tf.commands import cli
 for module in cli.VERBS.values():
     importlib.import_module(module).command
 photos, out, *_ = sys.argv[1:]
@@ -84,7 +84,7 @@ sys.meta_path.insert(0, Finder())
 @pytest.mark.parametrize(
     "door, when, then",
     [
-        (["train.py", "--help"], "pggan_tf.cli", "is raised"),
+        (["train.py", "--help"], "pggan_tf.commands.cli", "is raised"),
         (["train.py", "--help"], "numpy", "fails"),
         (["-m", "pggan_tf", "prepare", "--help"], "preprocessing.prepare", "is raised"),
         (["-c", "from pggan_tf.__main__ import run; run()", "--help"], "click", "fails"),
@@ -114,11 +114,11 @@ class Deaf:
         for _ in range(1000): pass
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name == "pggan_tf.cli":
+        if name == "pggan_tf.commands.cli":
             Deaf()
             time.sleep(20)
 sys.meta_path.insert(0, Finder())
-sys.exit(entry.run(["--help"]))
+sys.exit(entry.run('pggan_tf.commands.cli:cli', ['--help']))
 """
     began = time.monotonic()
     process = start("-c", code)
@@ -128,7 +128,7 @@ sys.exit(entry.run(["--help"]))
 
 def test_a_job_in_the_background_that_ignores_ctrl_c_goes_on():
     code = "import os, signal, subprocess, sys\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-    code += "from pggan_tf import entry\nos.kill(os.getpid(), signal.SIGINT)\ncode = entry.run(['--version'])\n"
+    code += "from pggan_tf import entry\nos.kill(os.getpid(), signal.SIGINT)\ncode = entry.run('pggan_tf.commands.cli:cli', ['--version'])\n"
     code += "assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN; sys.exit(code)"
     process = start("-c", code)
     assert process.communicate(timeout=60)[0].startswith("pggan") and process.returncode == 0
@@ -147,7 +147,7 @@ def test_terminals_without_utf_8(encoding, tmp_path):
         "    print('print \u2026'); click.echo('echo \u2026 \u00e9'); click.echo('err \u2026 \u00e9', err=True)\n"
         "import types; held = sys.modules['held'] = types.ModuleType('held')\n"
         "held.command = click.command()(command)\n"
-        "sys.exit(entry.run([], 'held:command'))"
+        "sys.exit(entry.run('held:command', []))"
     )
     process = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}

@@ -10,8 +10,8 @@ import tensorflow as tf
 from PIL import Image
 
 from benchmarks import pipeline_table
-from pggan_tf import checkpoint, cli, pixels, shards, synthesis, tasks
-from pggan_tf import config as configs
+from pggan_tf import checkpoint, entry, pixels, shards, synthesis, tasks
+from pggan_tf.config import load
 from pggan_tf.metrics import sets
 from pggan_tf.networks.srresnet import Generator as SRResNet
 from pggan_tf.networks.unet import Generator as UNet
@@ -162,8 +162,7 @@ def test_pairs_are_translated(tmp_path):
     code, out, err = train(*options, "--reverse", "--data", f"pairs:{tmp_path / 'two'}", "--runs", tmp_path / "reverse")
     assert code == 0, err
     ahead, back = (
-        synthesis.samples(configs.load(r / "config.json"), synthesis.load(r), made["data"])
-        for r in (run, run_folder(out))
+        synthesis.samples(load(r / "config.json"), synthesis.load(r), made["data"]) for r in (run, run_folder(out))
     )
     kept = {sets.of_originals(samples).content for samples in (ahead, back)}
     assert len(kept) == 2, "what is kept of the one are no figures of the other"
@@ -195,7 +194,7 @@ def test_a_pipeline_is_trained_by_one_command(tmp_path, monkeypatch, capsys):
     keras.Sequential(layers).save(tmp_path / "four.keras")
     monkeypatch.setattr(pipeline_table, "trained", lambda *_: (faces, larger))
     for extra, words in (([], "is left out"), (["--features", str(tmp_path / "four.keras")], "IS[four.keras]")):
-        assert cli.main(["portraits", "--images", "16", *extra], command=pipeline_table.main) == 0
+        assert entry.main(pipeline_table.main, ["portraits", "--images", "16", *extra]) == 0
         out = capsys.readouterr().out
         assert words in out and "with SRGAN" in out and " ± " in out, out
 

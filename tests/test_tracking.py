@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from pggan_tf import config as configs
+from pggan_tf.config import as_text, load, resolve
 from pggan_tf.training import tracking
 from tests.conftest import TINY, run_folder, start, train, train_alone
 from tests.test_front_door import SCHEDULE, in_mid_fade, refused, wait_for
@@ -80,8 +79,8 @@ def test_a_killed_run_goes_on_in_the_same_mlflow_run(tmp_path):
     assert "MLflow" not in out
     [found] = logged(store)
     assert (found["id"], found["name"], found["status"]) == (number, "faces", "FINISHED")
-    config = configs.load(run / "config.json")
-    assert found["params"] == {k: configs.typed(v) for k, v in configs.to_dict(config).items()}
+    values = load(run / "config.json").config.values()
+    assert found["params"] == {"version": "3"} | {k: as_text(v) for k, v in values.items()}
     assert found["params"]["batch"] == "4=8,8=8" and found["params"]["log"] == "mlflow"
     assert found["tags"]["data_checksum"] and found["experiment"] == tracking.EXPERIMENT
     best = assert_holds_the_figures(found, run)
@@ -147,7 +146,7 @@ def observed(folder, lines):
     dataset = {"source": "photos", "checksum": "c", "images": 3}
     (folder / "environment.json").write_text(json.dumps({"commit": None, "dataset": dataset}))
     (folder / "stats.jsonl").touch()
-    config = configs.complete(replace(configs.Config(), seed=7))
+    config = resolve({"seed": 7}).config
     return SimpleNamespace(folder=folder, config=config, log=lines.append, done=True)
 
 
@@ -252,12 +251,14 @@ def test_names_for_mlflow():
     assert tracking.metric_name("fid[random]") == "fid.random"
     assert tracking.metric_name("fid[my net.keras]") == "fid.my net.keras"
     assert tracking.metric_name("a&b") == "a_b"
-    assert configs.typed({4: 64, 8: 32}) == "4=64,8=32" and configs.typed((0.0, 0.99)) == "0.0,0.99"
+    assert as_text({4: 64, 8: 32}) == "4=64,8=32" and as_text((0.0, 0.99)) == "0.0,0.99"
 
 
 def test_log_is_refused_without_mlflow_before_any_work(tmp_path):
-    absent = "import sys; sys.modules['mlflow'] = None\nfrom pggan_tf import cli; sys.exit(cli.main(sys.argv[1:]))"
-    script = absent.replace("from pggan_tf import cli;", "from pggan_tf.training import tracking; from pggan_tf import cli;"
+    absent = (
+        "import sys; sys.modules['mlflow'] = None\nfrom pggan_tf.commands import cli; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    script = absent.replace("from pggan_tf.commands import cli;", "from pggan_tf.training import tracking; from pggan_tf.commands import cli;"
         "tracking.importlib.util.find_spec = lambda name: None;")  # fmt: skip
     process = start("-c", script, "train", *TINY, "--log", "mlflow", "--runs", tmp_path / "runs")
     out, err = process.communicate(timeout=60)

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import growth, objectives, tasks
+from pggan_tf import objectives, schedule, tasks
 from pggan_tf.networks.progressive import Discriminator, Generator
 from pggan_tf.objectives import LOSSES, Objective
 from pggan_tf.training import updates
 from pggan_tf.training.trainer import GAN
 
 SHAPE = {"resolutions": (4, 8), "channels": 3, "fmap_base": 64, "fmap_max": 12}
-FADE = growth.Phase(1, 8, True, 0, 64, 8, 1e-3, 0)
+FADE = schedule.Phase(1, 8, True, 0, 64, 8, 1e-3, 0)
 LABELS = tf.zeros([8], tf.int64)
 
 
@@ -87,7 +87,7 @@ def test_lazy_penalty_is_rare_and_as_much_heavier():
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_a_step_trains_what_the_phase_uses_and_nothing_else(update, dtype):
     model = gan(Objective(LOSSES["nonsaturating"], "r1", 1.0, 1), update, dtype)
-    phase = growth.Phase(0, 4, False, 0, 64, 8, 1e-3, 0)
+    phase = schedule.Phase(0, 4, False, 0, 64, 8, 1e-3, 0)
     model.begin(phase)
     before = values(model)
     model.step(phase, pixels(size=4), LABELS)
@@ -181,7 +181,7 @@ def test_a_step_follows_from_the_state_alone():
 def test_batches_smaller_than_the_stddev_group_keep_reals_and_fakes_apart(update, batch):
     """The logit of reals is what D says of the reals alone."""
     model = gan(Objective(LOSSES["nonsaturating"]), update)
-    phase = growth.Phase(0, 8, False, 0, 64, batch, 1e-3, 0)
+    phase = schedule.Phase(0, 8, False, 0, 64, batch, 1e-3, 0)
     model.begin(phase)
     alone = model.discriminator(tf.cast(pixels(batch), tf.float32) / 127.5 - 1, resolution=8)[:, 0]
     stats = model.step(phase, pixels(batch), LABELS[:batch])

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from pggan_tf import cli, photos
+from pggan_tf import photos
+from pggan_tf.commands import cli
 from pggan_tf.convert import tiles, translate
 from tests.stand_ins import Translator
 from tests.test_colorize import trained  # noqa: F401  a fixture

@@ -8,10 +8,9 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import measure, one_stage
-from pggan_tf import config as configs
-from pggan_tf import recipes
+from pggan_tf.config import recipes
 from pggan_tf.objectives import LOSSES, PENALTIES, Loss, Objective, pixel_loss
-from pggan_tf.training import loop, updates
+from pggan_tf.training import execution, updates
 from tests import test_recipes
 
 N, SIZE, LATENT, CLASSES = 8, 8, 6, 3
@@ -83,14 +82,14 @@ class Recipe:
     """The networks of a recipe, narrow; images that are turned into others stay the same ones."""
 
     def __init__(self, name):
-        config = test_recipes.tiny(name, **({"dropout": 0.0} if name in ("colorize", "translate") else {}))
-        self.gan = loop.build(config, "float32", test_recipes.CLASSES)
-        self.task, size = configs.task(config), config.patch or config.resolutions[-1]
-        self.at = {"resolution": config.resolutions[-1], "training": True}
+        plan = test_recipes.tiny(name, **({"dropout": 0.0} if name in ("colorize", "translate") else {}))
+        self.gan = execution.build(plan, "float32", test_recipes.CLASSES)
+        self.task, size = plan.task, plan.config.purpose.patch or plan.target_res
+        self.at = {"resolution": plan.target_res, "training": True}
         self.kind, self.GROUPS = name, {name: self.gan.discriminator.sample_group}
         self.maps = self.gan.discriminator.maps
         self.latent = getattr(self.gan.generator, "latent_size", None)
-        images = tf.random.stateless_uniform((N, size, size, configs.data_channels(config)), (4, 0), -1, 1)
+        images = tf.random.stateless_uniform((N, size, size, plan.data_channels), (4, 0), -1, 1)
         self.given = None if self.latent else self.task.given(images, tf.zeros([2], tf.int64))
         self.g, self.d = (
             [v.value for v in n.variables_at(self.at["resolution"], False)]

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pggan_tf import cli
+from pggan_tf.commands import cli
 from pggan_tf.convert import hdr, video
 from pggan_tf.errors import UserError
 from tests.test_colorize import trained  # noqa: F401  a fixture

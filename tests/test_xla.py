@@ -4,25 +4,25 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import config as configs
-from pggan_tf import growth
-from pggan_tf.training import loop, precision, session
+from pggan_tf import schedule
+from pggan_tf.config import Config, resolve
+from pggan_tf.training import execution, precision, session
 
 SMALL = {"target_res": 8, "fmap_base": 64, "fmap_max": 12, "latent_size": 8, "batch": {4: 8}, "precision": "float32"}
 IMAGES = {"loss": "nonsaturating", "target_res": 16, "width": 4}
 
 
-def trained(config, xla):
-    resolution = config.resolutions[-1]
-    grows = len(config.resolutions) > 1
-    phase = growth.Phase(0, resolution, grows, 0, 6400, config.batch[resolution], 4e-3, 0, config.critic_steps)
-    gan = loop.build(config, config.precision)
+def trained(plan, xla):
+    resolution, steps = plan.target_res, plan.config.objective.critic_steps
+    batch = plan.config.optimization.batch[resolution]
+    phase = schedule.Phase(0, resolution, len(plan.resolutions) > 1, 0, 6400, batch, 4e-3, 0, steps)
+    gan = execution.build(plan, plan.config.running.precision)
     gan.begin(phase)
-    shape = (5 * phase.images_per_step, resolution, resolution, configs.data_channels(config))
+    shape = (5 * phase.images_per_step, resolution, resolution, plan.data_channels)
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     batches = tf.data.Dataset.from_tensor_slices((pixels, np.zeros(len(pixels), np.int64)))
     iterator = iter(batches.batch(phase.images_per_step, drop_remainder=True))
-    count, sums = loop.compiled(gan, phase, tf.distribute.get_strategy(), xla)(iterator, 5)
+    count, sums = execution.compile_steps(gan, phase, tf.distribute.get_strategy(), xla)(iterator, 5)
     return count, sums, {name: v.numpy() for name, v in gan.state().items()}
 
 
@@ -38,8 +38,8 @@ OFTEN = ("dcgan",)
 
 @pytest.mark.parametrize("row", [n if n in OFTEN else pytest.param(n, marks=pytest.mark.slow) for n in ROWS])
 def test_xla_takes_the_same_steps(row):
-    config = configs.complete(configs.Config(**{**SMALL, **ROWS[row]}))
-    (count, plain, expected), (again, compiled, found) = (trained(config, xla) for xla in (False, True))
+    plan = resolve({**SMALL, **ROWS[row]})
+    (count, plain, expected), (again, compiled, found) = (trained(plan, xla) for xla in (False, True))
     assert count == again == 5
     for name, value in plain.items():
         assert compiled[name] == pytest.approx(value, rel=1e-3, abs=1e-3), name
@@ -55,8 +55,8 @@ def test_xla_takes_the_same_steps(row):
 
 def test_who_is_compiled():
     alone = tf.distribute.get_strategy()
-    assert not precision.by_xla(configs.Config(), alone)  # no GPU here
-    assert precision.by_xla(configs.Config(xla="on"), alone)
+    assert not precision.by_xla(Config(), alone)  # no GPU here
+    assert precision.by_xla(Config().replace(xla="on"), alone)
 
 
 class Several:
@@ -73,16 +73,14 @@ def test_what_gpus_are_given(monkeypatch):
         details = {"compute_capability": capability} if capability else {}
         assert precision.policy("auto") == policy
     assert precision.policy("float32") == "float32" and precision.policy("bfloat16") == "mixed_bfloat16"
-    assert precision.by_xla(configs.Config(), alone) and not precision.by_xla(configs.Config(xla="off"), alone)
-    assert not precision.by_xla(configs.Config(), Several()), "replicas talk within a step"
-    assert not precision.by_xla(configs.Config(degrade=True), alone), "JPEG is not compiled"
+    assert precision.by_xla(Config(), alone) and not precision.by_xla(Config().replace(xla="off"), alone)
+    assert not precision.by_xla(Config(), Several()), "replicas talk within a step"
+    assert not precision.by_xla(Config().replace(degrade=True), alone), "JPEG is not compiled"
     # A resumed run is the same to the last bit, where there is a way to make it so.
     made, said = [], []
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: made.append(True))
-    session._check_devices(
-        configs.complete(configs.Config(target_res=8, conv="separable", xla="off")), alone, said.append
-    )
+    session._check_devices(resolve({"target_res": 8, "conv": "separable", "xla": "off"}), alone, said.append)
     assert not made and "to rounding, not to the last bit" in said[0]
-    session._check_devices(configs.complete(configs.Config(target_res=8, conv="standard")), alone, said.append)
-    session._check_devices(configs.complete(configs.Config(target_res=8)), alone, said.append)
+    session._check_devices(resolve({"target_res": 8, "conv": "standard"}), alone, said.append)
+    session._check_devices(resolve({"target_res": 8}), alone, said.append)
     assert len(made) == 2 and len(said) == 1

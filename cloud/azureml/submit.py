@@ -7,7 +7,7 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     from pggan_tf import entry
 
-    sys.exit(entry.run(command="cloud.azureml.submit:command"))
+    sys.exit(entry.run("cloud.azureml.submit:command"))
 
 import logging
 import math
@@ -194,10 +194,12 @@ def check_objective(verb: commands.Verb, job: Mapping) -> None:
     if verb.name != "train" or job["type"] != "sweep":
         return
     metric = _part(job, "objective").get("primary_metric")
-    for config in verb.configs:
-        if "mlflow" not in (config.log or ()):
+    for config in (plan.config for plan in verb.plans):
+        if "mlflow" not in (config.running.log or ()):
             raise UserError(f"objective.primary_metric {metric}: no trial logs it. Give train --log mlflow.")
-        names = [metrics.full_name(name, Path(config.features).name) for name in config.metrics or ()]
+        names = [
+            metrics.full_name(name, Path(config.measuring.features).name) for name in config.measuring.metrics or ()
+        ]
         judging = [n for n in names if metrics.METRICS[n.partition("[")[0]].better][:1]
         logged = [*map(tracking.metric_name, names), *(f"best_{tracking.metric_name(n)}" for n in judging)]
         if metric not in logged:

@@ -20,7 +20,7 @@ def class_grids(runs) -> dict:
 
     out = {}
     for run in runs:
-        if run.config.conditional and (run.ended or run.parameters):
+        if run.config.networks.conditional and (run.ended or run.parameters):
             try:
                 generator = synthesis.load_from_latents(run.folder)
             except (UserError, LookupError, TypeError, ValueError) as error:
@@ -56,7 +56,7 @@ def command(runs, out):
     while len({run.name for run in read}) < len(read):  # as of the parts of two pipelines
         read = [dataclasses.replace(run, parents=run.parents + 1) for run in read]
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    if any(run.config.conditional for run in read):
+    if any(run.config.networks.conditional for run in read):
         terminal.start_tensorflow()
     report.write_comparison(read, out, class_grids(read))
     table = Table(box=None, pad_edge=False)

@@ -167,7 +167,7 @@ def command(run, out, seeds, rows, k, class_name, truncation, features, inceptio
     columns, side = 1 + min(k, shards.count(stage)), pixels.enlarged_side(stage, _SHOWN)
     height, width = pixels.Sheet(min(rows, len(numbers)) * columns, columns, _EDGE).size(side, side)
     pixels.check_size("--out", out, height, width + side // 8)
-    found = check(sampler, stage, shards, numbers, k, read.config.mirror, labels, truncation, features)
+    found = check(sampler, stage, shards, numbers, k, read.config.images.mirror, labels, truncation, features)
     for seed, nearest_to_it, distances in list(zip(found.seeds, found.numbers, found.distances))[:rows]:
         near = ", ".join(f"{n} ({d:.3g})" for n, d in zip(nearest_to_it, distances))
         click.echo(f"seed {seed}: training images {near}")

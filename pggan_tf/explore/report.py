@@ -35,7 +35,7 @@ def pictures(folder: Path, shards) -> list:
     out = [report.Picture("Between two images", strip, text)]
     if shards is not None:
         config = report.read(folder).config
-        found = neighbours.check(sampler, stage, shards, range(CHECKED), NEAREST, config.mirror)
+        found = neighbours.check(sampler, stage, shards, range(CHECKED), NEAREST, config.images.mirror)
         out.append(report.Picture("Nearest training images", found.picture(SHOWN), found.text(SHOWN)))
     return out
 

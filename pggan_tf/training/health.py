@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from pggan_tf import checkpoint, growth, networks, recipes
-from pggan_tf import config as configs
-from pggan_tf.config import Config
+from pggan_tf import checkpoint, schedule
+from pggan_tf.config import Plan, as_text, as_typed, recipes
+from pggan_tf.config.resolve import complete
+from pggan_tf.config.schema import DEFAULTS
 from pggan_tf.errors import Stopped, UserError, shell_path
-from pggan_tf.training.run import CONFIG
+from pggan_tf.runs.folder import CONFIG
 from pggan_tf.training.trainer import COUNTS_BY_NETWORK
 
 SKIPS_IN_A_ROW = 20
@@ -78,19 +78,19 @@ def _by_network(skips: Mapping[str, int]) -> str:
     return ", ".join(f"{name.removeprefix('skipped_')} {skips[name]}" for name in COUNTS_BY_NETWORK)
 
 
-def ruined(what: str, folder: Path, config: Config, phase: growth.Phase, images_seen: int, bfloat16: bool) -> Stopped:
+def ruined(what: str, folder: Path, plan: Plan, phase: schedule.Phase, images_seen: int, bfloat16: bool) -> Stopped:
     """The end of a run whose weights are of no use."""
     return Stopped(
         f"{what} at {phase.name}, after {images_seen:,} images. The training is stopped, and these weights are not kept. "
-        f"{again(folder, by_smaller_steps(config, phase, bfloat16))} (--resume would come to the same end.)",
+        f"{again(folder, by_smaller_steps(plan, phase, bfloat16))} (--resume would come to the same end.)",
         1,
     )
 
 
-def by_smaller_steps(config: Config, phase: growth.Phase, bfloat16: bool) -> str:
+def by_smaller_steps(plan: Plan, phase: schedule.Phase, bfloat16: bool) -> str:
     """Options that weights survive: the recipe's learning rate, or a quarter of what it was; without rounding to bfloat16."""
-    table = recipes.RECIPES.get(config.recipe, {}).get("learning_rate") or Config().learning_rate
-    usual, rate = growth.at(table, phase.resolution), phase.learning_rate
+    table = recipes.RECIPES.get(plan.config.recipe, {}).get("learning_rate") or DEFAULTS["learning_rate"]
+    usual, rate = schedule.lookup(table, phase.resolution), phase.learning_rate
     return f"--learning-rate {usual if usual < rate else rate / 4:g}" + (" --precision float32" if bfloat16 else "")
 
 
@@ -104,14 +104,18 @@ def again(folder: Path, options: str) -> str:
     return f"The last good checkpoint is {last}. Start from it with: --config {config} --init-from {run} {options}"
 
 
-def with_less(config: Config, resolution: int, devices: int = 1) -> str:
-    """What to type where a step at `resolution` does not fit into memory: the largest batch up to half of it that the networks and
-    the devices take, there and above; where there is none, fewer feature maps."""
-    for size in range(config.batch[resolution] // 2 // devices * devices, 0, -devices):
-        table = {r: min(n, size) if r >= resolution else n for r, n in config.batch.items()}
+def with_less(plan: Plan, resolution: int, devices: int = 1) -> str:
+    """Return what to type where a step at `resolution` does not fit into memory.
+
+    That is the largest batch up to half of it that the networks and the devices take, there and above; where there is none, fewer
+    feature maps.
+    """
+    batch = plan.config.optimization.batch
+    for size in range(batch[resolution] // 2 // devices * devices, 0, -devices):
+        table = {r: min(n, size) if r >= resolution else n for r, n in batch.items()}
         with contextlib.suppress(UserError):
-            configs.complete(dataclasses.replace(config, batch=table))
+            complete(plan.config.replace(batch=table))
             before = (None, *table.values())  # equal entries are said once
-            return f"--batch {configs.typed({r: n for (r, n), b in zip(table.items(), before) if n != b})}"
-    name = next(n for n in ("fmap_max", "width") if n in networks.NETWORKS[config.network].structure)
-    return configs.as_given(name, max(1, getattr(config, name) // 2))
+            return f"--batch {as_text({r: n for (r, n), b in zip(table.items(), before) if n != b})}"
+    name = next(n for n in ("fmap_max", "width") if n in plan.architecture.structure)
+    return as_typed(name, max(1, plan.config.value(name) // 2))

@@ -3,251 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import time
-import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from pggan_tf import checkpoint, growth, networks, pipeline
-from pggan_tf import config as configs
-from pggan_tf.config import Config
-from pggan_tf.errors import OutOfMemory, Stopped, UserError, is_out_of_memory, memory_for, shell_path
-from pggan_tf.shards import Shards
+from pggan_tf import checkpoint, schedule
+from pggan_tf.config import Plan
+from pggan_tf.errors import OutOfMemory, Stopped, UserError, is_out_of_memory, shell_path
 from pggan_tf.stopping import Signals
-from pggan_tf.training import health, observers, precision, scores, tracking
-from pggan_tf.training.cluster import ALONE, Cluster
+from pggan_tf.training import execution, health, observers, planning, scores, tracking
+from pggan_tf.training.execution import Setting
 from pggan_tf.training.trainer import COUNTS_BY_NETWORK, GAN, STATS
 
 CALL_SECONDS = 0.7  # a call of the graph takes about so long: stop signals and the bar wait for it
 TICKS_PER_SNAPSHOT = 10
-PROBE_SECONDS = 1.0
-# Of a run planned by --minutes, unless --metrics-every says how often: about so many, or fewer if they would take more of its time.
-MEASUREMENTS, METRICS_SHARE = 40, 0.1
 
 
-@memory_for("the networks are built", "Give a smaller --target-res, or fewer feature maps by --fmap-max or --width.")
-def build(config: Config, policy: str, classes: Sequence[str] = ()) -> GAN:
-    """The networks of a completed config with fresh weights that follow from its seed. classes: of the data."""
-    keras.utils.set_random_seed(config.seed)
-    options = configs.network_options(config, classes)
-    content = None
-    if config.content == "vgg19":
-        from pggan_tf.networks import vgg
-
-        content = vgg.features(config.vgg_weights)
-    return GAN(
-        networks.generator(config.network, options, policy),
-        networks.discriminator(config.network, options, policy),
-        networks.generator(config.network, options, "float32", "ema"),
-        lambda resolution: configs.objective(config, resolution, len(options["classes"])),
-        config.update,
-        seed=config.seed,
-        task=configs.task(config),
-        content=content,
-        optimizer=config.optimizer,
-        discriminator_rate=config.discriminator_rate,
-        weight_clip=config.weight_clip,
-        augment=config.augment,
-        sync_batch=config.sync_batch,
-        adam_betas=config.adam_betas,
-        adam_epsilon=config.adam_epsilon,
-        ema_half_life_images=config.ema_half_life_images,
-        ema_rampup=config.ema_rampup,
-    )
-
-
-def compiled(gan: GAN, phase: growth.Phase, strategy, xla: bool = False) -> Callable:
-    """(iterator, steps, sums so far) -> (steps done, sums with their stats). Many steps per call: short ones would wait for Python.
-
-    Fewer than asked for are done only where too many in a row were skipped. xla: the step is compiled by XLA. Sums go on where
-    the call before ended: they are the same to the last bit however many steps share a call, which depends on the machine's speed.
-    """
-
-    def one(batch):
-        stats = gan.step(phase, *batch)
-        return tf.stack([stats[k] for k in STATS])  # one number would be one message each between machines
-
-    if xla:
-        one = tf.function(one, autograph=False, jit_compile=True)
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def call(iterator, steps, sums):
-        def body(i, sums):
-            stats = strategy.run(one, args=(next(iterator),))
-            stats = strategy.reduce(tf.distribute.ReduceOp.SUM, stats, axis=None)
-            return i + 1, sums + tf.cast(stats, tf.float64)
-
-        def goes_on(i, _):
-            return (i < steps) & (gan.skipped_in_a_row < health.SKIPS_IN_A_ROW)
-
-        return tf.while_loop(goes_on, body, (tf.constant(0), sums), parallel_iterations=1)
-
-    def called(iterator, steps, sums: Mapping[str, float] = types.MappingProxyType({})):
-        so_far = tf.constant([sums.get(k, 0.0) for k in STATS], tf.float64)
-        count, sums = call(iterator, tf.constant(steps), so_far)
-        return int(count), dict(zip(STATS, sums.numpy().tolist()))
-
-    return called
-
-
-def data(config: Config, shards: Shards, phase: growth.Phase, start: int, strategy):
-    """An iterator of the batches of `phase`. Every machine reads what its own replicas train on, and nothing else."""
-
-    def dataset(machine=None):
-        replicas, mine = 1, range(1)
-        if machine:
-            each = machine.num_replicas_in_sync // machine.num_input_pipelines
-            replicas, mine = (
-                machine.num_replicas_in_sync,
-                range(each * machine.input_pipeline_id, each * (machine.input_pipeline_id + 1)),
-            )
-        return pipeline.batches(
-            shards,
-            phase.resolution,
-            config.seed,
-            start,
-            phase.end,
-            phase.batch,
-            config.mirror,
-            config.patch,
-            config.held_out,
-            phase.critic_steps,
-            replicas,
-            mine,
-        )
-
-    return iter(strategy.distribute_datasets_from_function(dataset) if strategy.num_replicas_in_sync > 1 else dataset())
-
-
-def _seconds(call: Callable, iterator, steps: int) -> float:
-    begun = time.perf_counter()
-    call(iterator, steps)
-    return time.perf_counter() - begun
-
-
-def probe(
-    config: Config, shards: Shards, strategy, policy: str, cluster: Cluster = ALONE
-) -> dict[growth.Part, growth.Speed]:
-    """The speed of every part of the plan, by a few real steps of each on networks that are thrown away."""
-    with strategy.scope():
-        gan = build(config, policy, shards.manifest.classes)
-    speeds = {}
-    for part in dict.fromkeys(p.part for p in configs.schedule(config)):
-        batch = config.batch[part.resolution]
-        with memory_for(
-            f"the speed at {part.resolution} px is measured in batches of {batch}",
-            f"Give less: {health.with_less(config, part.resolution, strategy.num_replicas_in_sync)}",
-        ):
-            speeds[part] = _speed(config, shards, strategy, gan, part, batch, cluster)
-    return speeds
-
-
-def _speed(
-    config: Config, shards: Shards, strategy, gan: GAN, part: growth.Part, batch: int, cluster: Cluster
-) -> growth.Speed:
-    """The speed of one part of the plan."""
-    steps = config.critic_steps if part.adversarial else 1
-    phase = growth.Phase(0, part.resolution, part.fade, 0, 10**9, batch, 0.0, 0, steps, part.adversarial)
-    with strategy.scope():
-        gan.images_seen.assign(0)
-        gan.begin(phase)
-        xla = precision.by_xla(config, strategy)
-        call, iterator = compiled(gan, phase, strategy, xla), data(config, shards, phase, 0, strategy)
-    build_seconds = cluster.everyone(_seconds(call, iterator, 1))[0]  # the chief's: all have to take the same steps
-    gan.images_seen.assign(0)
-    penalised = cluster.everyone(_seconds(call, iterator, 1))[0]
-    steps, total, taken = 1, 0, 0.0
-    while taken < PROBE_SECONDS:
-        last = cluster.everyone(_seconds(call, iterator, steps))[0]
-        total, taken = total + steps, taken + last
-        steps = max(1, min(4 * steps, math.ceil((PROBE_SECONDS - taken) * steps / last)))
-    per_step = taken / total
-    every = max(1, config.penalty_every // phase.critic_steps)
-    if total < every:  # slow steps: none of them came to the turn of a lazy penalty
-        per_step += (penalised - per_step) / every
-    return growth.Speed(phase.images_per_step / per_step, build_seconds)
-
-
-def snapshot_images(config: Config, total: int) -> int:
-    """Images from one snapshot to the next in a run of `total`."""
-    return config.snapshot_images or max(1, total // 40)
-
-
-def measure_every(config: Config, resolution: int, total: int) -> int:
-    """Images from one measurement to the next."""
-    return growth.at(config.metrics_every, resolution) if config.metrics_every else snapshot_images(config, total)
-
-
-def measuring_seconds(config: Config, costs: Mapping[int, float]) -> float:
-    """What the metrics of a planned run take. costs: resolution -> seconds of one measurement."""
-    phases, total = configs.schedule(config), 0.0
-    for p in phases:
-        every = measure_every(config, p.resolution, phases[-1].end)
-        total += (p.end // every - p.start // every + (p.end % every > 0)) * costs.get(p.resolution, 0.0)
-    return total
-
-
-def planned_for_minutes(
-    config: Config,
-    speeds: dict[growth.Part, growth.Speed],
-    spent: float,
-    costs: Mapping[int, float] = types.MappingProxyType({}),
-) -> Config:
-    """The config with a schedule that ends `minutes` after a start `spent` seconds ago; no longer with `minutes`: repeated, it is the same run.
-
-    costs: resolution -> seconds of a measurement of the metrics.
-    """
-    fixed = sum(s.build_seconds for s in speeds.values()) + spent + growth.OVERHEAD * 60 * config.minutes
-    rates = {key: s.images_per_second for key, s in speeds.items()}
-    available, least = 60 * config.minutes - fixed, 0.2 * 60 * config.minutes
-    if available < least:
-        raise UserError(
-            f"--minutes {config.minutes:g}: preparing and building {len(speeds)} phases takes {fixed / 60:.1f} minutes of it. "
-            "Give more minutes or a smaller --target-res."
-        )
-
-    def planned(seconds: float) -> Config:
-        times = config.stage_growth or growth.fitting_growth(seconds, rates)
-        images = growth.images_for(seconds, rates, times, config.fade_share, config.pretrain_share)
-        none, alone = dict.fromkeys(config.resolutions, 0), config.pretrain_images > 0
-        main = {p: n for p, n in images.items() if not p.fade and (p.adversarial or not alone)}
-        return dataclasses.replace(
-            config,
-            fade_images=none | {p.resolution: n for p, n in images.items() if p.fade},
-            stable_images=none | {p.resolution: n for p, n in main.items()},
-            pretrain_images=sum(n for p, n in images.items() if not p.fade and p not in main),
-            minutes=None,
-        )
-
-    plan, seconds = planned(available), available
-    if not costs:
-        return plan
-    if config.metrics_every is None:
-
-        def measured(times: float) -> dict[int, int]:
-            """Images from one measurement to the next at every resolution, for so many in equal times."""
-            trained = {p.resolution for p in rates}
-            slowest = {r: min(v for p, v in rates.items() if p.resolution == r) for r in trained}
-            return {r: max(1, round(available / times * rate)) for r, rate in slowest.items()}
-
-        often = dataclasses.replace(plan, metrics_every=measured(MEASUREMENTS))
-        share = measuring_seconds(often, costs) / (METRICS_SHARE * available)
-        config = dataclasses.replace(config, metrics_every=measured(MEASUREMENTS / max(1.0, share)))
-    for _ in range(8):  # how often there is something to measure follows from the plan
-        seconds *= available / (seconds + measuring_seconds(plan, costs))
-        if seconds < least:
-            raise UserError(
-                f"--minutes {config.minutes:g}: the metrics take most of it. "
-                "Give more minutes, fewer --metrics-images or a larger --metrics-every."
-            )
-        plan = planned(seconds)
-    return plan
+def usual_watchers(plan: Plan, log, measuring: scores.Scores | None) -> list:
+    """Return what looks at a run while it trains. measuring: of --metrics."""
+    watchers = [
+        observers.Grids(),  # first: TensorBoard shows the grid of the same snapshot
+        observers.Terminal(log),
+        observers.Lines(),
+        observers.TensorBoard(),
+        observers.FinalGenerator(),
+    ]
+    if measuring:
+        watchers.append(measuring)
+    if plan.config.running.report:
+        watchers.append(observers.Report())
+    if "mlflow" in (plan.config.running.log or ()):
+        watchers.append(tracking.MLflow())
+    return watchers
 
 
 class Run:
@@ -256,28 +47,24 @@ class Run:
 
     def __init__(
         self,
-        config: Config,
-        folder: Path,
-        shards: Shards,
+        plan: Plan,
+        setting: Setting,
         gan: GAN,
-        strategy,
-        log,
-        phases,
-        speeds=None,
-        watchers=None,
-        measuring: scores.Scores | None = None,
-        cluster: Cluster = ALONE,
+        folder: Path,
+        speeds: Mapping[schedule.Part, schedule.Speed] | None = None,
+        watchers: Sequence | None = None,
     ):
-        self.config, self.folder, self.shards, self.gan, self.strategy, self.log = (
-            config,
-            folder,
-            shards,
-            gan,
-            strategy,
-            log,
+        self.plan, self.config, self.phases = plan, plan.config, plan.phases
+        self.shards, self.strategy, self.cluster, self.log = (
+            setting.shards,
+            setting.strategy,
+            setting.cluster,
+            setting.say,
         )
-        self.phases, self.speeds, self.cluster = phases, speeds or {}, cluster
-        self.phase = phases[0]
+        self.setting, self.gan, self.folder = setting, gan, folder
+        self.speeds = speeds or {}
+        self.watchers = watchers or []
+        self.phase = self.phases[0]
         self.images_seen = 0
         self.seconds = 0.0  # of training, over all sessions
         self.speed = 0.0
@@ -285,32 +72,13 @@ class Run:
         self.skipped_by = dict.fromkeys(COUNTS_BY_NETWORK, 0)
         self.health = health.Health(gan)
         self.done = False
-        for resolution in {p.resolution for p in phases}:  # damage is to be met now, not in the tenth hour
-            shards.open(shards.stored_for(resolution))
+        for resolution in {p.resolution for p in self.phases}:  # damage is to be met now, not in the tenth hour
+            self.shards.open(self.shards.stored_for(resolution))
         self._restored = False  # whether `phase` stands as a checkpoint left it
         self._saved_at = 0.0
         self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
-        total = phases[-1].end
-        self.snapshot_images = snapshot_images(config, total)
+        self.snapshot_images = planning.snapshot_images(self.config, self.phases[-1].end)
         self.tick_images = max(1, self.snapshot_images // TICKS_PER_SNAPSHOT)
-        self.watchers = (
-            watchers
-            if watchers is not None
-            else []
-            if not cluster.chief
-            else [
-                observers.Terminal(log),
-                observers.Lines(),
-                observers.TensorBoard(),
-                observers.Grids(),
-                observers.FinalGenerator(),
-                *([measuring] if measuring else []),
-                *([observers.Report()] if config.report else []),
-                *([tracking.MLflow()] if "mlflow" in (config.log or ()) else []),
-            ]
-        )
-        # TensorBoard shows the grid of the same snapshot: grids are drawn first.
-        self.watchers.sort(key=lambda w: not isinstance(w, observers.Grids))
 
     def _tell(self, event: str, *args) -> None:
         for watcher in self.watchers:
@@ -334,7 +102,7 @@ class Run:
             key = phase.part
             # Without a probe: a stage twice as wide costs four times as much.
             left += (
-                growth.expected_seconds(phase, self.speeds)
+                schedule.expected_seconds(phase, self.speeds)
                 if key in self.speeds
                 else (phase.images / self.speed * (phase.resolution / self.phase.resolution) ** 2)
             )
@@ -360,13 +128,13 @@ class Run:
             "window": [self._window, self._window_steps, self._window_seconds],
         }
         checkpoint.write(checkpoint.path_for(self.folder, self.images_seen), arrays, meta)
-        checkpoint.prune(self.folder, self.config.keep_checkpoints)
+        checkpoint.prune(self.folder, self.config.running.keep_checkpoints)
         self.health.saved()
         self._saved_at = time.monotonic()
 
     def ruined(self, what: str) -> Stopped:
         bfloat16 = self.gan.generator.dtype_policy.compute_dtype == "bfloat16"
-        return health.ruined(what, self.folder, self.config, self.phase, self.images_seen, bfloat16)
+        return health.ruined(what, self.folder, self.plan, self.phase, self.images_seen, bfloat16)
 
     def restore(self, arrays, meta) -> None:
         self.phase = self.phases[meta["phase"]]
@@ -391,7 +159,7 @@ class Run:
             with Signals() as signals:
                 self._tell("begin")
                 try:
-                    while (following := growth.phase_at(self.phases, self.images_seen)) is not None:
+                    while (following := schedule.phase_at(self.phases, self.images_seen)) is not None:
                         self._train_phase(following, signals)
                     self.cluster.part()
                     self.save(last=True)
@@ -407,7 +175,7 @@ class Run:
                 raise self._unwritable("no space left on the disk") from error
             if not is_out_of_memory(error):
                 raise
-            less = health.with_less(self.config, self.phase.resolution, self.strategy.num_replicas_in_sync)
+            less = health.with_less(self.plan, self.phase.resolution, self.strategy.num_replicas_in_sync)
             raise Stopped(
                 f"out of memory at {self.phase.name} in batches of {self.phase.batch}. {health.again(self.folder, less)}",
                 1,
@@ -427,7 +195,7 @@ class Run:
             1,
         )
 
-    def _train_phase(self, phase: growth.Phase, signals: Signals) -> None:
+    def _train_phase(self, phase: schedule.Phase, signals: Signals) -> None:
         new = not (self._restored and phase.index == self.phase.index)
         self.phase = phase
         if new:
@@ -436,11 +204,7 @@ class Run:
             self.save()
         self._restored = False
         self._tell("phase", phase)
-        with self.strategy.scope():
-            call, iterator = (
-                compiled(self.gan, phase, self.strategy, precision.by_xla(self.config, self.strategy)),
-                data(self.config, self.shards, phase, self.images_seen, self.strategy),
-            )
+        call, iterator = execution.prepare(self.plan, self.gan, phase, self.images_seen, self.setting)
         steps, first = 1, True
         self.speed = self.speeds[phase.part].images_per_second if phase.part in self.speeds else 0.0
         while self.images_seen < phase.end:
@@ -466,7 +230,7 @@ class Run:
                     f"To go on: --resume {shell_path(self.folder)}",
                     signals.code,
                 )
-            if time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes:
+            if time.monotonic() - self._saved_at > 60 * self.config.running.checkpoint_minutes:
                 self.save()
 
     def _told(self, received: int | None, taken: float) -> tuple[int | None, float]:
@@ -474,7 +238,7 @@ class Run:
         told = self.cluster.everyone([received, taken])
         return next((number for number, _ in told if number is not None), None), told[0][1]
 
-    def _steps_to_next_event(self, phase: growth.Phase) -> int:
+    def _steps_to_next_event(self, phase: schedule.Phase) -> int:
         """Calls end where a tick, a snapshot or the phase does: which steps share a call must not matter, and does not."""
         nexts = [
             (self.images_seen // every + 1) * every
@@ -482,10 +246,10 @@ class Run:
         ]
         return math.ceil((min(*nexts, phase.end) - self.images_seen) / phase.images_per_step)
 
-    def _measure_every(self, phase: growth.Phase) -> int:
-        return measure_every(self.config, phase.resolution, self.phases[-1].end)
+    def _measure_every(self, phase: schedule.Phase) -> int:
+        return planning.measure_every(self.config, phase.resolution, self.phases[-1].end)
 
-    def _observe(self, phase: growth.Phase, window: dict, count: int, taken: float) -> None:
+    def _observe(self, phase: schedule.Phase, window: dict, count: int, taken: float) -> None:
         before = self.images_seen - count * phase.images_per_step
         self._window = window
         self._window_steps += count

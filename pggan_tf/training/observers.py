@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import growth, pipeline, pixels, report, synthesis
+from pggan_tf import pipeline, pixels, report, synthesis
 from pggan_tf.errors import OutOfMemory, memory_for, shell_path
 from pggan_tf.explore import report as explored
 from pggan_tf.files import whole
-from pggan_tf.training.run import GENERATOR, STATS
+from pggan_tf.runs.folder import GENERATOR, STATS
 
 MEASURED = 512  # inputs that batch normalisation is measured on before a grid
 CHECKED = 4  # inputs that a finished generator is tried on
@@ -30,12 +30,12 @@ class Grids:
 
     def begin(self, run):
         with self._memory():
-            count = min(run.config.grid, run.shards.count(run.config.target_res))
+            count = min(run.config.running.grid, run.shards.count(run.config.networks.target_res))
             path = run.folder / "reals.png"
             if not path.exists():
-                some = pipeline.spread(count, run.shards.count(run.config.target_res))
-                pixels.grid(path, run.shards.read(run.config.target_res, some), size=pixels.VISIBLE)
-            self.samples = synthesis.samples(run.config, run.gan.ema, run.shards)
+                some = pipeline.spread(count, run.shards.count(run.config.networks.target_res))
+                pixels.grid(path, run.shards.read(run.config.networks.target_res, some), size=pixels.VISIBLE)
+            self.samples = synthesis.samples(run.plan, run.gan.ema, run.shards)
             self.measured = self.samples.inputs(MEASURED)
 
     def snapshot(self, run):
@@ -51,7 +51,7 @@ class Grids:
     def _draw(self, run):
         phase, images = run.phase, run.images_seen
         run.gan.ema.measure(self.measured, phase.resolution)
-        fakes = self.samples.images(phase.resolution, growth.alpha(phase, images - phase.start))
+        fakes = self.samples.images(phase.resolution, phase.alpha(images))
         path = grid_path(run.folder, run.snapshot_number(images), phase.resolution, images)
         pixels.grid(path, fakes, self.samples.columns, size=pixels.VISIBLE)
 
@@ -73,8 +73,8 @@ class Lines:
             "seconds": round(run.seconds, 3),
             "resolution": phase.resolution,
             "fade": phase.fade,
-            "alpha": round(growth.alpha(phase, run.images_seen - phase.start), 6),
-            "learning_rate": phase.learning_rate * growth.rate(phase, run.images_seen - phase.start),
+            "alpha": round(phase.alpha(run.images_seen), 6),
+            "learning_rate": phase.learning_rate * phase.rate(run.images_seen),
             **stats,
         }
         self.file.write(json.dumps(line) + "\n")
@@ -98,7 +98,7 @@ class TensorBoard:
             for name, value in stats.items():
                 tf.summary.scalar(name, value)
             tf.summary.scalar("resolution", run.phase.resolution)
-            tf.summary.scalar("alpha", growth.alpha(run.phase, run.images_seen - run.phase.start))
+            tf.summary.scalar("alpha", run.phase.alpha(run.images_seen))
 
     def snapshot(self, run):
         import tensorflow as tf
@@ -123,7 +123,7 @@ class FinalGenerator:
         if run.done:
             later = f"Training is done and saved; with more memory, --resume {shell_path(run.folder)} makes it."
             with memory_for(f"{GENERATOR} is made", later):
-                samples = synthesis.samples(run.config, run.gan.ema, run.shards)
+                samples = synthesis.samples(run.plan, run.gan.ema, run.shards)
                 finished = synthesis.finish(run.gan.ema, samples.inputs(synthesis.SETTLING))
                 if what := synthesis.ruin(finished, samples.inputs(CHECKED)):
                     run.done = False
@@ -214,7 +214,7 @@ class Terminal:
 
     def _text(self, run, stats) -> str:
         phase = run.phase
-        alpha = f" alpha {growth.alpha(phase, run.images_seen - phase.start):.2f}" if phase.fade else ""
+        alpha = f" alpha {phase.alpha(run.images_seen):.2f}" if phase.fade else ""
         text = f"{run.images_seen:,} images{alpha}"
         if run.speed:
             text += f" {run.speed:.0f} img/s"

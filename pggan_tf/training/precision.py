@@ -48,7 +48,7 @@ def by_xla(config, strategy) -> bool:
     CPUs its own convolutions are slower than oneDNN's. Replicas that talk within a step are left to TensorFlow."""
     import tensorflow as tf
 
-    if config.xla == "auto":
+    if config.running.xla == "auto":
         gpus, alone = tf.config.list_logical_devices("GPU"), strategy.num_replicas_in_sync == 1
-        return bool(gpus) and alone and not config.degrade
-    return config.xla == "on"
+        return bool(gpus) and alone and not config.purpose.degrade
+    return config.running.xla == "on"

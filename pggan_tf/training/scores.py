@@ -7,12 +7,13 @@ import json
 import time
 from pathlib import Path
 
-from pggan_tf import growth, metrics, synthesis
+from pggan_tf import metrics, synthesis
+from pggan_tf.config import Plan
 from pggan_tf.errors import OutOfMemory, UserError, memory_for
 from pggan_tf.files import whole
 from pggan_tf.metrics import features, sets
+from pggan_tf.runs.folder import BEST, BEST_GENERATOR, STATS, write_json
 from pggan_tf.training.observers import CHECKED, MEASURED
-from pggan_tf.training.run import BEST, BEST_GENERATOR, STATS, write_json
 
 FIRST_SEED = 1 << 21  # not the grid's
 SMALLEST = 8  # pixels; smaller stages hold less than a patch
@@ -26,22 +27,24 @@ class Scores:
     cache: folder that the data's statistics are kept in.
     """
 
-    def __init__(self, config, cache: Path, say):
-        self.config, self.names, self.images, self.cache = config, config.metrics, config.metrics_images, cache
+    def __init__(self, plan: Plan, cache: Path, say):
+        self.plan, self.config, self.cache = plan, plan.config, cache
+        options = plan.config.measuring
+        self.names, self.images = options.metrics, options.metrics_images
         self.features, self.say = None, say
         if metrics.needs_features(self.names):
-            weights = config.inception_weights or features.INCEPTION_URL
-            self.features = features.load(config.features, weights, cache, say)
+            weights = options.inception_weights or features.INCEPTION_URL
+            self.features = features.load(options.features, weights, cache, say)
         sets.check(self.names, self.features)
         self.samples = self.resolution = None
 
     def _look(self, generator, shards, resolution: int) -> None:
         """Gets ready for a generator at a resolution; what the data come to there is kept until the next."""
         if self.samples is None or self.samples.generator is not generator:
-            self.samples = synthesis.samples(self.config, generator, shards)
+            self.samples = synthesis.samples(self.plan, generator, shards)
         if resolution != self.resolution:
             self.truth = sets.of_shards(shards, resolution)
-            if self.config.task != "generate":  # the images that it is shown a part of
+            if self.config.purpose.task != "generate":  # the images that it is shown a part of
                 self.truth = sets.of_originals(self.samples)
             count = min(self.images, self.truth.count)
             if count < 2 and any(metrics.METRICS[name].takes != "pairs" for name in self.names):
@@ -53,7 +56,7 @@ class Scores:
     def figures(self, generator, shards, resolution: int, alpha: float = 1.0) -> dict[str, metrics.Figure]:
         self._look(generator, shards, resolution)
         generator.measure(self.samples.inputs(MEASURED), resolution)
-        if self.config.task == "generate":
+        if self.config.purpose.task == "generate":
             made = sets.of_sampler(self.samples.sampler, resolution, alpha, FIRST_SEED)
         else:
             made = sets.of_pairs(self.samples)
@@ -102,7 +105,7 @@ class Scores:
         phase, begun = run.phase, time.perf_counter()
         if phase.resolution < SMALLEST:
             return
-        alpha = growth.alpha(phase, run.images_seen - phase.start)
+        alpha = phase.alpha(run.images_seen)
         try:
             found = self.figures(run.gan.ema, run.shards, phase.resolution, alpha)
         except UserError as error:  # a generator that makes nothing yet must not end its training
@@ -130,7 +133,7 @@ class Scores:
         run.log(
             f"{phase.name}: {text} ({self.real.images:,} images, not to be compared with figures of more; {taken:.0f} s)"
         )
-        if phase.resolution == run.config.target_res and alpha == 1:
+        if phase.resolution == run.config.networks.target_res and alpha == 1:
             try:
                 with memory_for(f"{BEST_GENERATOR} is made", "The training goes on."):
                     self._keep_best(run, values)
@@ -139,14 +142,14 @@ class Scores:
 
     def _keep_best(self, run, values: dict[str, float]) -> None:
         # Squared errors are least where nothing is ventured: they do not judge a network that is to do more.
-        blind = _OF_PIXELS if run.config.task != "generate" and run.config.loss != "none" else ()
+        blind = _OF_PIXELS if run.config.purpose.task != "generate" and run.config.objective.loss != "none" else ()
         names = {n: n.partition("[")[0] for n in values}
         judging = next((n for n, name in names.items() if metrics.METRICS[name].better and name not in blind), None)
         if judging is None or (blind and not run.phase.adversarial):
             return
         sign = -1 if metrics.METRICS[judging.partition("[")[0]].better == "higher" else 1
         if self.best is None or sign * values[judging] < sign * self.best["value"]:
-            inputs = synthesis.samples(run.config, run.gan.ema, run.shards).inputs(synthesis.SETTLING)
+            inputs = synthesis.samples(run.plan, run.gan.ema, run.shards).inputs(synthesis.SETTLING)
             finished = synthesis.finish(run.gan.ema, inputs)
             if what := synthesis.ruin(finished, inputs[:CHECKED]):
                 run.log(f"no {BEST_GENERATOR} at {run.images_seen:,} images: {what}")

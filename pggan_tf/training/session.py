@@ -1,4 +1,4 @@
-"""Starts runs: new ones, resumed ones, and ones that begin with another's weights."""
+"""Start runs: new ones, resumed ones, and ones that begin with another's weights."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from pggan_tf import __version__, checkpoint, files, growth, networks, objectives, pipeline
-from pggan_tf import config as configs
-from pggan_tf.config import Config
-from pggan_tf.errors import TryAgain, UserError, shell_path
-from pggan_tf.shards import Shards, cache_folder
-from pggan_tf.training import distribution, loop, precision, scores, tracking
-from pggan_tf.training import run as runs
-from pggan_tf.training.cluster import ALONE, Cluster
+import numpy as np
 
-# What may differ when a run is resumed: nothing of it changes a weight by more than rounding.
+from pggan_tf import __version__, checkpoint, files, schedule
+from pggan_tf.config import Plan, flag, parsing
+from pggan_tf.errors import TryAgain, UserError, shell_path
+from pggan_tf.runs import folder as runs
+from pggan_tf.shards import Shards, cache_folder
+from pggan_tf.training import distribution, execution, loop, planning, precision, scores, tracking
+from pggan_tf.training.cluster import ALONE, Cluster
+from pggan_tf.training.execution import Setting
+from pggan_tf.training.trainer import GAN
+
+# Options that may differ when a run is resumed: none of them changes a weight by more than rounding.
 FREE_ON_RESUME = (
     "strategy",
     "xla",
@@ -32,34 +36,68 @@ FREE_ON_RESUME = (
     "inception_weights",
     "log",
 )
+# Options that say where something lies, which may differ from machine to machine.
+_PLACES = ("data", "init_from", "vgg_weights", "inception_weights")
+SHARED_SECONDS = 90.0  # a mounted folder may show a file that late to other machines
 
 
-def _initial(config: Config, classes: Sequence[str], say) -> tuple[Config, dict]:
-    """For --init-from: (the config without the stages that its weights have been through, their arrays).
+@dataclass(frozen=True)
+class Machine:
+    """This machine, and what it is told."""
+
+    cluster: Cluster = dataclasses.field(default_factory=lambda: ALONE)
+    cache: str | None = None  # folder for prepared data and statistics, see shards.cache_folder
+    say: Callable[[str], None] = print  # takes lines for the terminal
+
+    def metric_callback(self, plan: Plan, say: Callable[[str], None] | None = None) -> scores.Scores | None:
+        """Return what measures --metrics, on the machine that writes the run."""
+        if not plan.config.measuring.metrics or not self.cluster.chief:
+            return None
+        return scores.Scores(plan, cache_folder(self.cache), say or self.say)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a new run is to be made: in `folder`, or in a new folder of `parent`."""
+
+    folder: Path | None = None
+    parent: str = "runs"
+
+    def check(self) -> None:
+        """Refuse a place that cannot be written."""
+        path = (self.folder or Path(self.parent)).absolute()
+        while not path.exists():
+            path = path.parent
+        if not os.access(path, os.W_OK | os.X_OK):
+            typed = f"--run {self.folder}" if self.folder else f"--runs {self.parent}"
+            raise UserError(f"{typed}: cannot be written. Choose a folder you may write to.")
+
+
+def _initial(plan: Plan, source: Path, classes: tuple[str, ...], say) -> tuple[Plan, dict]:
+    """Return, for --init-from SOURCE, the plan without the stages that its weights have been through, and their arrays.
 
     The last stage that had faded in whole is trained on; what is above it grows.
     """
-    source = Path(config.init_from)
     theirs, environment = runs.read(source)
     arrays, meta = checkpoint.newest(source, say)
-    if config.conditional and (there := environment["dataset"]["classes"]) != list(classes):
+    if plan.config.networks.conditional and (there := environment["dataset"]["classes"]) != list(classes):
         raise UserError(
             f"--init-from {source}: its classes are {', '.join(there)}, here {', '.join(classes) or 'none'}. A conditional network goes "
             "with the same classes in the same order."
         )
-    if not networks.NETWORKS[config.network].grows:
-        return config, arrays
-    phase = configs.schedule(theirs)[meta["phase"]]
+    if not plan.architecture.grows:
+        return plan, arrays
+    phase = theirs.phases[meta["phase"]]
     whole = phase.resolution if not phase.fade or meta["images_seen"] >= phase.end else 0
-    last = max((r for r in config.resolutions if r < phase.resolution or r == whole), default=config.resolutions[0])
-    fade = {r: 0 if r <= last else n for r, n in config.fade_images.items()}
-    stable = {r: 0 if r < last else n for r, n in config.stable_images.items()}
-    return dataclasses.replace(config, fade_images=fade, stable_images=stable), arrays
+    last = max((r for r in plan.resolutions if r < phase.resolution or r == whole), default=plan.resolutions[0])
+    fade = {r: 0 if r <= last else n for r, n in plan.config.schedule.fade_images.items()}
+    stable = {r: 0 if r < last else n for r, n in plan.config.schedule.stable_images.items()}
+    return plan.replace(fade_images=fade, stable_images=stable), arrays
 
 
 @contextlib.contextmanager
-def _alone(folder: Path):
-    """Two processes in one run's folder would write over each other."""
+def _lock(folder: Path):
+    """Keep a second process out of a run's folder: they would write over each other."""
 
     def refuse():
         raise TryAgain(f"{folder}: another process is training this run. Wait for it, or stop it.")
@@ -68,17 +106,8 @@ def _alone(folder: Path):
         yield
 
 
-MOST_SNAPSHOTS = 200  # of a run that takes one every so many epochs
-
-# Where something lies may differ from machine to machine.
-_PLACES = ("data", "init_from", "vgg_weights", "inception_weights")
-
-
-SHARED_SECONDS = 90.0  # a mounted folder may show a file that late to other machines
-
-
 def _await(path: Path, cluster: Cluster) -> Path:
-    """A file that the chief sees, once it is seen here too."""
+    """Wait for a file that the chief sees until it is seen here too."""
     deadline = time.monotonic() + SHARED_SECONDS
     while not path.is_file():
         if time.monotonic() > deadline:
@@ -89,13 +118,14 @@ def _await(path: Path, cluster: Cluster) -> Path:
     return path
 
 
-def _check_devices(config: Config, strategy, say) -> None:
-    """Refuses batches that the devices cannot share."""
+def _check_devices(plan: Plan, strategy, say) -> None:
+    """Refuse batches that the devices cannot share, and make GPUs compute the same again."""
     import tensorflow as tf
 
-    devices = strategy.num_replicas_in_sync
+    config, devices = plan.config, strategy.num_replicas_in_sync
+    networks, running = config.networks, config.running
     if tf.config.list_logical_devices("GPU"):
-        if config.conv == "separable" and not precision.by_xla(config, strategy):
+        if networks.conv == "separable" and not precision.by_xla(config, strategy):
             # TensorFlow has no depthwise convolution of this kind for GPUs, and would refuse to train.
             say(
                 "separable convolutions on GPUs without XLA: a resumed run goes on to rounding, not to the last bit; --conv standard "
@@ -103,18 +133,18 @@ def _check_devices(config: Config, strategy, say) -> None:
             )
         else:
             tf.config.experimental.enable_op_determinism()  # else a resumed run would differ in the last bits
-    if config.xla == "on" and (devices > 1 or config.degrade):
+    if running.xla == "on" and (devices > 1 or config.purpose.degrade):
         what = f"{devices} devices talk within a step" if devices > 1 else "--degrade writes JPEG"
         raise UserError(f"--xla on: {what}, which XLA does not compile here. Give --xla off.")
-    if devices > 1 and objectives.LOSSES[config.loss].compares_with_batch:
+    if devices > 1 and plan.loss.compares_with_batch:
         raise UserError(
-            f"--loss {config.loss} on {devices} devices: each would compare with its own images' mean. Use one device."
+            f"--loss {config.objective.loss} on {devices} devices: each would compare with its own images' mean. Use one device."
         )
-    for resolution, batch in config.batch.items():
+    for resolution, batch in config.optimization.batch.items():
         if batch % devices:
             raise UserError(f"--batch {batch} at {resolution} px: {devices} devices cannot share it evenly.")
-        group, share = config.stddev_group, batch // devices
-        alone = config.minibatch == "stddev" and not config.sync_batch
+        group, share = networks.stddev_group, batch // devices
+        alone = networks.minibatch == "stddev" and not running.sync_batch
         if devices > 1 and alone and share > group > 1 and share % group:
             raise UserError(
                 f"--batch {batch} at {resolution} px on {devices} devices: {share} images each, not a multiple of --stddev-group {group}. "
@@ -122,170 +152,197 @@ def _check_devices(config: Config, strategy, say) -> None:
             )
 
 
-def with_snapshots(config: Config, epochs: float | None, shards: Shards) -> Config:
-    """The config with a snapshot every so many epochs of its images; of a long training on few photos, every several times as many:
-    a grid of each would take longer than the training."""
-    if epochs is None:
-        return config
-    every = max(1, round(epochs * pipeline.kept(shards, config.resolutions[-1], config.held_out)))
-    several = -(-configs.schedule(config)[-1].end // (MOST_SNAPSHOTS * every))
-    return dataclasses.replace(config, snapshot_images=several * every, snapshot_epochs=None)
-
-
-def _own_places(theirs: dict, config: Config) -> Config:
-    """The chief's config, with this machine's places."""
-    return dataclasses.replace(configs.from_dict(theirs), **{name: getattr(config, name) for name in _PLACES})
-
-
 def start(
-    config: Config,
+    plan: Plan,
     shards: Shards,
-    parent: str,
+    place: Place,
+    machine: Machine,
     *,
-    folder: Path | None = None,
     dry_run: bool = False,
     started: float | None = None,
-    cache: str | None = None,
-    say=print,
-    cluster: Cluster = ALONE,
 ) -> Path | None:
-    """Plans and trains a new run of a completed config; returns its folder: `folder`, or a new one in `parent`. If a run was
-    begun in `folder` by the same config, goes on with that.
+    """Train a plan in a new run, or go on with the run that was begun in its folder by the same options.
 
-    started: time.monotonic() when the command began, for --minutes. cache: see shards.cache_folder.
+    Args:
+        plan: what to train.
+        shards: the data.
+        place: where the run's folder is, or is to be.
+        machine: this machine and the others that train with it.
+        dry_run: print the plan, and train nothing.
+        started: time.monotonic() when the command began, for --minutes.
+
+    Returns:
+        The run's folder; None for a dry run.
     """
-    with distribution.joined(config.strategy, cluster) as strategy:
-        begun = bool(folder) and not dry_run and (folder / runs.CONFIG).is_file()
-        if cluster.everyone(begun)[0]:  # as the chief sees it
-            asked = config
-            _await(folder / runs.CONFIG, cluster)
-            config, environment = runs.read(folder)
-            runs.check_same(folder, asked, environment, FREE_ON_RESUME)
-            config = dataclasses.replace(config, **{name: getattr(asked, name) for name in FREE_ON_RESUME})
-            _check_data(folder, shards, environment)
-            _resume(folder, config, environment["precision"], shards, cache, say, cluster, strategy)
-            return folder
-        return _start(config, shards, parent, folder, dry_run, started, cache, say, cluster, strategy)
+    started = time.monotonic() if started is None else started
+    folder, cluster = place.folder, machine.cluster
+    with distribution.joined(plan.config.running.strategy, cluster) as strategy:
+        begun = folder is not None and not dry_run and (folder / runs.CONFIG).is_file()
+        begun = cluster.everyone(begun)[0]  # as the chief sees it
+        if folder is None or not begun:
+            return _start(plan, shards, place, machine, strategy, dry_run, started)
+        _await(folder / runs.CONFIG, cluster)
+        theirs, environment = runs.read(folder)
+        runs.check_same(folder, plan, environment, FREE_ON_RESUME)
+        _check_data(folder, shards, environment)
+        free = {name: plan.config.value(name) for name in FREE_ON_RESUME}
+        setting = Setting(shards, strategy, environment["precision"], cluster, machine.say)
+        _resume(folder, theirs.replace(**free), setting, machine)
+        return folder
 
 
 def _start(
-    config: Config,
-    shards: Shards,
-    parent: str,
-    folder: Path | None,
-    dry_run: bool,
-    started: float | None,
-    cache: str | None,
-    say,
-    cluster: Cluster,
-    strategy,
+    plan: Plan, shards: Shards, place: Place, machine: Machine, strategy, dry_run: bool, started: float
 ) -> Path | None:
-    started = time.monotonic() if started is None else started
-    asked = config
-    if cluster.chief and not os.access(_existing(folder or Path(parent)), os.W_OK | os.X_OK):
-        given = f"--run {folder}" if folder else f"--runs {parent}"
-        raise UserError(f"{given}: cannot be written. Choose a folder you may write to.")
-    config = with_snapshots(config, asked.snapshot_epochs, shards)
-    _check_devices(config, strategy, say)
-    policy = precision.policy(config.precision)
-    options = {configs.flag(k): v for k, v in configs.to_dict(config).items() if k not in _PLACES}
-    cluster.agree(**{"pggan-tf": __version__}, **options, policy=policy, checksum=shards.manifest.checksum)
-    measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics and cluster.chief else None
-    arrays = None
-    if config.init_from:
-        config, arrays = _initial(config, shards.manifest.classes, say)
-    with strategy.scope():
-        gan = loop.build(config, policy, shards.manifest.classes)
-    if arrays:
-        loop.load_weights(gan, arrays, config.init_from)
-    del arrays  # see _resume
-    minutes = config.minutes
-    devices = f"{policy}, {strategy.num_replicas_in_sync} device{'s' * (strategy.num_replicas_in_sync > 1)}"
-    speeds, costs = {}, {}
-    if config.probe or minutes is not None:
-        say(f"measuring the speed of every stage ({devices})")
-        speeds = loop.probe(config, shards, strategy, policy, cluster)
-    if minutes is not None and cluster.chief:  # the others take over its plan
-        if measuring:
-            say("measuring how long the metrics of every stage take")
-            costs = measuring.seconds(gan.ema, shards, config.resolutions)
-        spent = time.monotonic() - started
-        planned = loop.planned_for_minutes(config, speeds, spent, costs)
-        config = with_snapshots(planned, asked.snapshot_epochs, shards)
-    config = _own_places(cluster.everyone(configs.to_dict(config))[0], config)
-    phases = configs.schedule(config)
+    asked, say, cluster = plan, machine.say, machine.cluster
+    if cluster.chief:
+        place.check()
+    epochs = plan.config.running.snapshot_epochs
+    plan = planning.with_snapshots(plan, epochs, shards)
+    _check_devices(plan, strategy, say)
+    setting = Setting(shards, strategy, precision.policy(plan.config.running.precision), cluster, say)
+    _agree(plan, setting)
+    measuring = machine.metric_callback(plan)
+    plan, gan = _build(plan, setting)
+    measured = _measure(plan, gan, setting, measuring)
+    if plan.config.schedule.minutes is not None and cluster.chief:  # the others take over its plan
+        planned = planning.plan_for_minutes(plan, measured.speeds, time.monotonic() - started, measured.metrics)
+        plan = planning.with_snapshots(planned, epochs, shards)
+    plan = _plan_of_chief(plan, cluster)
     if dry_run:
-        say(json.dumps(configs.to_dict(config), indent=1))
-    for line in configs.longer_than_asked(config, phases):
+        say(json.dumps(plan.to_json(), indent=1))
+    for line in plan.too_long():
         say(line)
-    say(growth.table(phases, speeds))
-    metrics_seconds = loop.measuring_seconds(config, costs)
-    if costs:
-        say(f"and {metrics_seconds / 60:.1f} minutes for the metrics")
+    say(schedule.as_table(plan.phases, measured.speeds))
+    if measured.metrics:
+        say(f"and {planning.metrics_seconds(plan, measured.metrics) / 60:.1f} minutes for the metrics")
     if dry_run:
         return None
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)
-    elif cluster.chief:
-        folder = runs.create(parent, runs.named(config.recipe, config.data, config.target_res))
-    folder = Path(cluster.everyone(str(folder))[0])
+    folder = _make_folder(plan, place, cluster)
     cluster.trains(folder)
     if not cluster.chief:
         say(f"worker {cluster.index} of {len(cluster.addresses)} trains; the chief writes {folder}")
-        loop.Run(config, folder, shards, gan, strategy, say, phases, speeds, cluster=cluster).train()
+        loop.Run(plan, setting, gan, folder, measured.speeds).train()
         return folder
-    with _alone(folder):
-        runs.claim(folder)
-        environment = {
-            **runs.environment(config, shards, policy),
-            "planned_for_minutes": minutes,
-            "asked": configs.to_dict(asked),
-        }
-        runs.write_json(folder / runs.ENVIRONMENT, environment)
-        runs.write_json(folder / runs.CONFIG, configs.to_dict(config))
-        log = runs.Log(folder, say)
-        log(f"run {folder}")
-        text = f"{len(shards):,} images, {phases[-1].end:,} to be seen"
-        if speeds:
-            expected = sum(growth.expected_seconds(p, speeds) for p in phases) + metrics_seconds
-            text += f"; the full schedule should take {expected / 60:.1f} minutes on this machine"
-            text += ", and the metrics besides" if measuring and not costs else ""
-        log(text)
-        log(gan.how_updated(phases[0].resolution))
-        if config.task != "generate":
+    with _lock(folder):
+        log = _begin(folder, plan, asked, setting)
+        log(_expected(plan, measured, setting, bool(measuring)))
+        log(gan.how_updated(plan.phases[0].resolution))
+        if plan.config.purpose.task != "generate":
             log("in grids, three by three: what is given, what is made of it, the original")
-        run = loop.Run(config, folder, shards, gan, strategy, log, phases, speeds, measuring=measuring, cluster=cluster)
-        run.train()
+        setting = dataclasses.replace(setting, say=log)
+        watchers = loop.usual_watchers(plan, log, measuring)
+        loop.Run(plan, setting, gan, folder, measured.speeds, watchers).train()
     return folder
 
 
-def _existing(path: Path) -> Path:
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
+def _agree(plan: Plan, setting: Setting) -> None:
+    """Make sure that all machines were started with the same options, data and version."""
+    options = {flag(name): value for name, value in plan.config.values().items() if name not in _PLACES}
+    checksum = setting.shards.manifest.checksum
+    setting.cluster.agree(**{"pggan-tf": __version__}, **options, policy=setting.policy, checksum=checksum)
+
+
+def _build(plan: Plan, setting: Setting) -> tuple[Plan, GAN]:
+    """Return the plan and its networks, with the weights of --init-from."""
+    arrays, init_from = None, plan.config.optimization.init_from
+    if init_from:
+        plan, arrays = _initial(plan, Path(init_from), setting.shards.manifest.classes, setting.say)
+    with setting.strategy.scope():
+        gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
+    if arrays and init_from:
+        loop.load_weights(gan, arrays, init_from)
+    return plan, gan
+
+
+@dataclass(frozen=True)
+class _Measured:
+    speeds: Mapping[schedule.Part, schedule.Speed]  # of every part of the plan, or empty
+    metrics: Mapping[int, float]  # seconds of one measurement of the metrics, by resolution, or empty
+
+
+def _measure(plan: Plan, gan: GAN, setting: Setting, measuring: scores.Scores | None) -> _Measured:
+    """Measure speeds for --probe and --minutes, and for --minutes also how long the metrics take."""
+    minutes = plan.config.schedule.minutes
+    if not plan.config.running.probe and minutes is None:
+        return _Measured({}, {})
+    devices = f"{setting.policy}, {setting.devices} device{'s' * (setting.devices > 1)}"
+    setting.say(f"measuring the speed of every stage ({devices})")
+    speeds, costs = planning.measure_speeds(plan, setting), {}
+    if minutes is not None and measuring:
+        setting.say("measuring how long the metrics of every stage take")
+        costs = measuring.seconds(gan.ema, setting.shards, plan.resolutions)
+    return _Measured(speeds, costs)
+
+
+def _plan_of_chief(plan: Plan, cluster: Cluster) -> Plan:
+    """Return the chief's plan with this machine's places."""
+    theirs = parsing.from_json(cluster.everyone(plan.to_json())[0])
+    return Plan(theirs.config, theirs.asked or {}).replace(**{name: plan.config.value(name) for name in _PLACES})
+
+
+def _make_folder(plan: Plan, place: Place, cluster: Cluster) -> Path:
+    """Return the run's folder, made by the chief unless it was chosen by --run."""
+    folder = place.folder
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    elif cluster.chief:
+        folder = runs.create(place.parent, runs.named(plan.config.recipe, plan.config.images.data, plan.target_res))
+    return Path(cluster.everyone(str(folder))[0])
+
+
+def _begin(folder: Path, plan: Plan, asked: Plan, setting: Setting) -> runs.Log:
+    """Write what a run is and where it was made; return its log. asked: the plan before anything was measured."""
+    runs.claim(folder)
+    environment = {
+        **runs.environment(plan.config, setting.shards, setting.policy),
+        "planned_for_minutes": asked.config.schedule.minutes,
+        "asked": asked.to_json(),
+    }
+    runs.write_json(folder / runs.ENVIRONMENT, environment)
+    runs.write_json(folder / runs.CONFIG, plan.to_json())
+    log = runs.Log(folder, setting.say)
+    log(f"run {folder}")
+    return log
+
+
+def _expected(plan: Plan, measured: _Measured, setting: Setting, measuring: bool) -> str:
+    """Return how much there is to train, and how long it should take where that was measured."""
+    text = f"{len(setting.shards):,} images, {plan.phases[-1].end:,} to be seen"
+    if not measured.speeds:
+        return text
+    seconds = sum(schedule.expected_seconds(p, measured.speeds) for p in plan.phases)
+    seconds += planning.metrics_seconds(plan, measured.metrics)
+    text += f"; the full schedule should take {seconds / 60:.1f} minutes on this machine"
+    return text + (", and the metrics besides" if measuring and not measured.metrics else "")
 
 
 def resume(
-    folder: str, shards_for, changes: dict, cache: str | None = None, say=print, cluster: Cluster = ALONE
+    folder: str, shards_for: Callable[[Plan, dict], Shards], changes: Mapping, machine: Machine | None = None
 ) -> Path:
-    """Goes on with a run exactly where its newest whole checkpoint stands. changes: options given beside --resume.
+    """Go on with a run exactly where its newest whole checkpoint stands.
 
-    shards_for: config, environment -> Shards; the data may have moved, its checksum decides.
+    Args:
+        folder: of the run.
+        shards_for: plan and environment of the run -> its data; they may have moved, their checksum decides.
+        changes: {option: value} given beside --resume.
+        machine: this machine and the others that train with it.
     """
-    folder = Path(folder)
-    config, environment = runs.read(folder)
-    runs.refuse_changes(folder, config, environment, changes, FREE_ON_RESUME)
-    config = dataclasses.replace(config, **{k: v for k, v in changes.items() if k in FREE_ON_RESUME})
-    tracking.check(config.log)
-    shards = shards_for(config, environment)
-    _check_data(folder, shards, environment)
-    with distribution.joined(config.strategy, cluster) as strategy:
-        _resume(folder, config, environment["precision"], shards, cache, say, cluster, strategy)
-    return folder
+    machine, path = machine or Machine(), Path(folder)
+    plan, environment = runs.read(path)
+    runs.refuse_changes(path, plan, environment, changes, FREE_ON_RESUME)
+    plan = plan.replace(**{k: v for k, v in changes.items() if k in FREE_ON_RESUME})
+    tracking.check(plan.config.running.log)
+    shards = shards_for(plan, environment)
+    _check_data(path, shards, environment)
+    with distribution.joined(plan.config.running.strategy, machine.cluster) as strategy:
+        setting = Setting(shards, strategy, environment["precision"], machine.cluster, machine.say)
+        _resume(path, plan, setting, machine)
+    return path
 
 
 def _check_data(folder: Path, shards: Shards, environment: dict) -> None:
+    """Refuse data that are not those that the run was trained on."""
     theirs = environment["dataset"]
     if theirs["checksum"] is None or "precision" not in environment:
         raise UserError(
@@ -300,31 +357,39 @@ def _check_data(folder: Path, shards: Shards, environment: dict) -> None:
         )
 
 
-def _resume(folder: Path, config: Config, policy: str, shards: Shards, cache, say, cluster: Cluster, strategy) -> None:
+def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> None:
+    cluster, say = setting.cluster, setting.say
     cluster.trains(folder)
     cluster.agree(**{"pggan-tf": __version__})
-    _check_devices(config, strategy, say)
-    measuring = scores.Scores(config, cache_folder(cache), say) if config.metrics and cluster.chief else None
+    _check_devices(plan, setting.strategy, say)
+    measuring = machine.metric_callback(plan, say)
     log = runs.Log(folder, say) if cluster.chief else say
-    phases = configs.schedule(config)
-    with _alone(folder) if cluster.chief else contextlib.nullcontext():
-        with strategy.scope():
-            gan = loop.build(config, policy, shards.manifest.classes)
-        run = loop.Run(config, folder, shards, gan, strategy, log, phases, measuring=measuring, cluster=cluster)
-        found = checkpoint.newest(folder, log) if cluster.chief and checkpoint.saved(folder) else None
-        images = cluster.everyone(found and found[1]["images_seen"])[0]
-        if images is not None:
-            if cluster.chief:
-                checkpoint.tidy(folder)
-                runs.tidy(folder)
-            else:
-                found = checkpoint.read(_await(checkpoint.path_for(folder, images), cluster))
-            run.restore(*found)
-            del found  # as large as the networks and their optimisers, and a run may last for days
-        elif config.init_from:
-            loop.load_weights(gan, checkpoint.newest(Path(config.init_from), log)[0], config.init_from)
-        if cluster.chief:
-            runs.forget_after(folder, run.images_seen)
-        log(f"resuming {folder} at {run.images_seen:,} of {phases[-1].end:,} images")
+    with _lock(folder) if cluster.chief else contextlib.nullcontext():
+        with setting.strategy.scope():
+            gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
+        watchers = loop.usual_watchers(plan, log, measuring) if cluster.chief else []
+        run = loop.Run(plan, dataclasses.replace(setting, say=log), gan, folder, watchers=watchers)
+        _restore(run, folder, log)
+        log(f"resuming {folder} at {run.images_seen:,} of {plan.phases[-1].end:,} images")
         log(gan.how_updated(run.phase.resolution))
         run.train()
+
+
+def _restore(run: loop.Run, folder: Path, log) -> None:
+    """Put a run to where the chief's newest checkpoint stands, or to the weights of --init-from where there is none."""
+    cluster, init_from = run.cluster, run.config.optimization.init_from
+    found: tuple[Mapping[str, np.ndarray], dict] | None = None
+    if cluster.chief and checkpoint.saved(folder):
+        found = checkpoint.newest(folder, log)
+    images = cluster.everyone(found and found[1]["images_seen"])[0]
+    if images is not None:
+        if found:
+            checkpoint.tidy(folder)
+            runs.tidy(folder)
+        else:
+            found = checkpoint.read(_await(checkpoint.path_for(folder, images), cluster))
+        run.restore(*found)
+    elif init_from:
+        loop.load_weights(run.gan, checkpoint.newest(Path(init_from), log)[0], init_from)
+    if cluster.chief:
+        runs.forget_after(folder, run.images_seen)

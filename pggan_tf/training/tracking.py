@@ -11,10 +11,10 @@ import sys
 import threading
 import time
 
-from pggan_tf import config as configs
 from pggan_tf import report
+from pggan_tf.config import as_text, parsing
 from pggan_tf.errors import Stopped, UserError
-from pggan_tf.training.run import BEST, BEST_GENERATOR, CONFIG, ENVIRONMENT, GENERATOR, LOG, STATS, write_json
+from pggan_tf.runs.folder import BEST, BEST_GENERATOR, CONFIG, ENVIRONMENT, GENERATOR, LOG, STATS, write_json
 
 FILE = "mlflow.json"  # in the run's folder: the MLflow run that it is logged to
 EXPERIMENT = "pggan-tf"
@@ -29,7 +29,7 @@ ENVIRONMENT_DEFAULTS = {
 
 
 def check(names: tuple[str, ...] | None) -> None:
-    """Refuses a --log that nothing could be logged with, before any work is done. names: config.log."""
+    """Refuses a --log that nothing could be logged with, before any work is done. names: config.running.log."""
     if names and "mlflow" in names and importlib.util.find_spec("mlflow") is None:
         raise UserError('--log mlflow: MLflow is not installed. pip install -e ".[mlflow]", or leave it out.')
 
@@ -129,7 +129,7 @@ class MLflow:
             client.update_run(number, status="RUNNING")
         write_json(self.folder / FILE, {"run_id": number})
         there = client.get_run(number).data.params
-        values = {k: configs.typed(v) for k, v in configs.to_dict(self.run.config).items()}
+        values = {"version": str(parsing.VERSION)} | {k: as_text(v) for k, v in self.run.config.values().items()}
         self._number, self._client = number, client
         try:
             self._log(params=[(k, v) for k, v in values.items() if k not in there])

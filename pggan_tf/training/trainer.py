@@ -8,9 +8,9 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from pggan_tf import augment, objectives, replicas
-from pggan_tf.growth import Phase
 from pggan_tf.layers import block_mean, lerp, repeat_pixels
 from pggan_tf.objectives import Objective
+from pggan_tf.schedule import Phase
 from pggan_tf.tasks import Generate, Task
 from pggan_tf.training import updates
 from pggan_tf.training.optimizer import OPTIMIZERS, local
@@ -286,7 +286,7 @@ class GAN:
         """One training step of `phase` on uint8 [K N,R,R,C] and int64 [K N], for K updates of D, or on this replica's share of
         each batch of N: changes every variable, returns a dict of scalars that the replicas' sum up to the step's; but for
         `skipped` and what is counted by network, 0 where it was skipped."""
-        # growth.alpha and growth.rate, as tensors.
+        # Phase.alpha and Phase.rate, as tensors.
         images_in_phase = tf.cast(self.images_seen - phase.start, tf.float32)
         alpha = tf.minimum(images_in_phase / phase.images, 1.0) if phase.fade else None
         rate = tf.minimum((phase.images - images_in_phase) / phase.decay_images, 1.0) if phase.decay_images else 1.0

@@ -23,12 +23,14 @@ PRINTED, PLANNED = FOLDER / "printed.txt", FOLDER / "planned.json"
 
 def flat(written: dict) -> dict:
     """What is in a run's config.json as {option: value}."""
-    return {name: value for name, value in written.items() if name != "version"}
+    if written["version"] < 3:
+        return {name: value for name, value in written.items() if name != "version"}
+    groups = [value for name, value in written.items() if isinstance(value, dict) and name != "asked"]
+    return {"recipe": written["recipe"]} | {name: value for group in groups for name, value in group.items()}
 
 
-def phases(config) -> str:
-    """The plan of a resolved config: '4px stable 300,032 by 64 at 0.004; 8px fade ...'."""
-    from pggan_tf.config import schedule
+def phases(plan) -> str:
+    """The phases of a plan: '4px stable 300,032 by 64 at 0.004; 8px fade ...'."""
     from pggan_tf.errors import UserError
 
     def phase(p) -> str:
@@ -37,7 +39,7 @@ def phases(config) -> str:
         return f"{p.name} {p.images:,} by {steps} at {p.learning_rate:g}{decay}"
 
     try:
-        return "; ".join(map(phase, schedule(config)))
+        return "; ".join(map(phase, plan.phases))
     except UserError as error:
         return f"refused: {error}"
 
@@ -45,10 +47,9 @@ def phases(config) -> str:
 def accepted(words: list[str]) -> list[dict]:
     """[{config, plan}] of the runs that `train WORDS` would make. Raises UserError."""
     from cloud.commands import parse
-    from pggan_tf.config import to_dict
 
-    found = parse(["train", *words], ROOT).configs
-    return [{"config": flat(json.loads(json.dumps(to_dict(c)))), "plan": phases(c)} for c in found]
+    found = parse(["train", *words], ROOT).plans
+    return [{"config": flat(json.loads(json.dumps(plan.to_json()))), "plan": phases(plan)} for plan in found]
 
 
 def printed(options: str) -> tuple[list[dict], list[str]]:
@@ -82,28 +83,27 @@ def dry_runs() -> list[str]:
 def planned(options: str, spent: float, cost: float) -> dict:
     """{config, plan, seconds of measurements} that `train OPTIONS`, with --minutes, makes of speeds that are given."""
     from cloud.commands import parse
-    from pggan_tf.config import schedule, to_dict
     from pggan_tf.errors import UserError
-    from pggan_tf.growth import Speed
-    from pggan_tf.training.loop import measuring_seconds, planned_for_minutes
+    from pggan_tf.schedule import Speed
+    from pggan_tf.training.planning import metrics_seconds, plan_for_minutes
 
-    (config,) = parse(["train", *shlex.split(options)], ROOT).configs
-    parts = dict.fromkeys(p.part for p in schedule(config))
+    (plan,) = parse(["train", *shlex.split(options)], ROOT).plans
+    parts = dict.fromkeys(p.part for p in plan.phases)
     speeds = {
         p: Speed(40_000 / p.resolution**1.5 * (0.8 if p.fade else 1.0) * (1.0 if p.adversarial else 2.0), 3.0)
         for p in parts
     }
-    costs = dict.fromkeys(config.resolutions, cost) if cost else {}
+    costs = dict.fromkeys(plan.resolutions, cost) if cost else {}
     try:
-        config = planned_for_minutes(config, speeds, spent, costs)
+        plan = plan_for_minutes(plan, speeds, spent, costs)
     except UserError as error:
         return {"refused": str(error)}
-    found = flat(json.loads(json.dumps(to_dict(config))))
+    found = flat(json.loads(json.dumps(plan.to_json())))
     names = ("fade_images", "stable_images", "pretrain_images", "metrics_every", "minutes")
     return {
         **{name: found[name] for name in names},
-        "plan": phases(config),
-        "measuring": round(measuring_seconds(config, costs), 3),
+        "plan": phases(plan),
+        "measuring": round(metrics_seconds(plan, costs), 3),
     }
 
 
@@ -141,7 +141,7 @@ def bare_machine(folder: Path) -> Iterator[None]:
 
 def records() -> list[str]:
     """Names of the records: of every recipe, and of what goes without one."""
-    from pggan_tf import recipes
+    from pggan_tf.config import recipes
 
     return [ALONE, *recipes.RECIPES, *recipes.PIPELINES]
 

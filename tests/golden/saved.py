@@ -102,6 +102,12 @@ def shards_read(folder: Path) -> dict:
 # A run
 
 
+def _at(place: str, written: dict) -> dict:
+    """A config.json whose data lie at a place."""
+    images, asked = written["images"] | {"data": place}, written["asked"] | {"data": place}
+    return written | {"images": images, "asked": asked}
+
+
 def write_run() -> None:
     """A run whose process was killed at STOPPED_AT images, without what names this machine."""
     shutil.rmtree(RUN, ignore_errors=True)
@@ -111,10 +117,10 @@ def write_run() -> None:
         assert code == 0, err
         RUN.mkdir(parents=True)
         config = json.loads((made / "config.json").read_text())
-        (RUN / "config.json").write_text(json.dumps(config | {"data": "/shards"}, indent=1) + "\n")
+        (RUN / "config.json").write_text(json.dumps(_at("/shards", config), indent=1) + "\n")
         environment = json.loads((made / "environment.json").read_text())
         environment |= {"commit": None, "system": "Linux", "cpu": "", "cores": 2, "command": ["train.py"]}
-        environment |= {"started": "2026-11-28T00:00:00+00:00", "asked": environment["asked"] | {"data": "/shards"}}
+        environment |= {"started": "2026-11-28T00:00:00+00:00", "asked": _at("/shards", environment["asked"])}
         environment["dataset"] |= {"folder": "/shards"}
         (RUN / "environment.json").write_text(json.dumps(environment, indent=1) + "\n")
         lines = (made / "stats.jsonl").read_text().splitlines(keepends=True)
@@ -201,10 +207,10 @@ def processor() -> str:
 
 def _built(options: str) -> dict:
     from cloud.commands import parse
-    from pggan_tf.training import loop
+    from pggan_tf.training import execution
 
-    (config,) = parse(["train", *shlex.split(options)], ROOT).configs
-    gan = loop.build(config, "float32", CLASSES)
+    (plan,) = parse(["train", *shlex.split(options)], ROOT).plans
+    gan = execution.build(plan, "float32", CLASSES)
     return {"generator": gan.generator, "discriminator": gan.discriminator}
 
 

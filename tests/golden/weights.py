@@ -48,14 +48,13 @@ VARIANTS = (
 def built(options: str):
     """(networks by role, all names in a checkpoint, resolutions) of what `train OPTIONS` would train."""
     from cloud.commands import parse
-    from pggan_tf.config import schedule
-    from pggan_tf.training import loop
+    from pggan_tf.training import execution
 
-    (config,) = parse(["train", *shlex.split(options)], ROOT).configs
-    gan = loop.build(config, "float32", CLASSES)
+    (plan,) = parse(["train", *shlex.split(options)], ROOT).plans
+    gan = execution.build(plan, "float32", CLASSES)
     roles = {"generator": gan.generator, "discriminator": gan.discriminator}
-    gan.begin(schedule(config)[-1])
-    return roles, list(gan.state()), config.resolutions
+    gan.begin(plan.phases[-1])
+    return roles, list(gan.state()), plan.resolutions
 
 
 def _line(variable, role: str, kept: list[str]) -> str:

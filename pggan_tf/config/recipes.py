@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pggan_tf.config import Config
+from pggan_tf.config.schema import DEFAULTS
 from pggan_tf.errors import UserError, nearest
 
 # Karras et al. 2018, appendix A; batch sizes as the authors' code uses them on one GPU.
@@ -67,18 +66,17 @@ RECIPES: dict[str, dict] = {
     "wgan": {
         **_DCGAN,
         "loss": "wgan",
+        "weight_clip": 0.01,
         "optimizer": "rmsprop",
         "learning_rate": {4: 5e-5},
-        "weight_clip": 0.01,
         "adam_betas": (0.0, 0.99),
         **_FIVE_CRITIC_STEPS,
     },
-    # Gulrajani et al. 2017, algorithm 1: no batch normalisation in the critic.
+    # Gulrajani et al. 2017, algorithm 1. No batch normalisation in the critic follows from the penalty.
     "wgan-gp": {
         **_DCGAN,
         "loss": "wgan-gp",
         "drift": 0.0,
-        "discriminator_norm": "none",
         "learning_rate": {4: 1e-4},
         "adam_betas": (0.0, 0.9),
         **_FIVE_CRITIC_STEPS,
@@ -212,13 +210,12 @@ RECIPES: dict[str, dict] = {
 
 @dataclass(frozen=True)
 class Part:
-    """One of several runs that are trained by one command. small: its images are smaller than --target-res, by --scale; share: of
-    the time; settings: in place of the recipe's own."""
+    """One of the runs that a command trains, one after the other."""
 
     recipe: str
-    small: bool
-    share: float
-    settings: Mapping = field(default_factory=dict)
+    small: bool = False  # whether its images are smaller than --target-res, by --scale
+    share: float = 1.0  # of the minutes
+    settings: Mapping = field(default_factory=dict)  # {option: value} in place of the recipe's own
 
 
 # Recipes in turn. The costly last stages of growing are left to a network that enlarges.
@@ -226,7 +223,7 @@ PIPELINES: dict[str, tuple[Part, ...]] = {
     # SRGAN learns from the very squares that the first part learned small: it will be given nothing else.
     "pggan-separable+srgan": (
         Part("pggan-separable", True, 0.6),
-        Part("srgan", False, 0.4, {"crop": Config.crop, "filter": Config.filter}),
+        Part("srgan", False, 0.4, {name: DEFAULTS[name] for name in ("crop", "filter")}),
     ),
 }
 PIPELINE_RES = 256
@@ -234,7 +231,8 @@ PIPELINE_RES = 256
 WITH_VGG19 = {"content": "vgg19", "adversarial_weight": 1e-3}
 
 
-def recipe(name: str) -> Config:
+def recipe(name: str) -> dict:
+    """Return {option: value} of a recipe, by its name."""
     if name not in RECIPES:
         raise UserError(f"--recipe {name}: not known; {nearest(name, [*RECIPES, *PIPELINES])}")
-    return dataclasses.replace(Config(), recipe=name, **RECIPES[name])
+    return {"recipe": name, **RECIPES[name]}

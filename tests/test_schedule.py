@@ -1,7 +1,8 @@
 import pytest
 
-from pggan_tf import growth
+from pggan_tf import schedule
 from pggan_tf.errors import UserError
+from pggan_tf.schedule import Budget
 
 TABLES = {"batch": {4: 16, 8: 8}, "learning_rate": {4: 1e-3, 16: 2e-3}}
 
@@ -12,7 +13,7 @@ def by_kind(images):
 
 
 def test_plan_alternates_fade_and_stable_and_leaves_no_gap():
-    phases = growth.plan((4, 8, 16), {4: 0, 8: 100, 16: 50}, {4: 100, 8: 64, 16: 0}, **TABLES)
+    phases = schedule.plan((4, 8, 16), Budget({4: 0, 8: 100, 16: 50}, {4: 100, 8: 64, 16: 0}), **TABLES)
     table = [
         (p.index, p.resolution, p.fade, p.start, p.images, p.batch, p.learning_rate, p.stage_start) for p in phases
     ]
@@ -26,18 +27,18 @@ def test_plan_alternates_fade_and_stable_and_leaves_no_gap():
 
 @pytest.mark.parametrize("images, weight", [(0, 0.0), (25, 0.25), (50, 0.5), (100, 1.0), (101, 1.0)])
 def test_alpha_rises_in_a_straight_line(images, weight):
-    assert growth.alpha(growth.Phase(0, 8, True, 300, 100, 4, 1e-3, 300), images) == weight
-    assert growth.alpha(growth.Phase(0, 8, False, 300, 100, 4, 1e-3, 300), images) == 1.0
+    assert schedule.Phase(0, 8, True, 300, 100, 4, 1e-3, 300).alpha(300 + images) == weight
+    assert schedule.Phase(0, 8, False, 300, 100, 4, 1e-3, 300).alpha(300 + images) == 1.0
 
 
 def test_phase_at_finds_the_phase_to_go_on_with():
-    phases = growth.plan((4, 8), {8: 32}, {4: 32, 8: 32}, {4: 16}, {4: 1e-3})
-    assert [growth.phase_at(phases, n).index for n in (0, 31, 32, 63, 64, 95)] == [0, 0, 1, 1, 2, 2]
-    assert growth.phase_at(phases, 96) is None
+    phases = schedule.plan((4, 8), Budget({8: 32}, {4: 32, 8: 32}), {4: 16}, {4: 1e-3})
+    assert [schedule.phase_at(phases, n).index for n in (0, 31, 32, 63, 64, 95)] == [0, 0, 1, 1, 2, 2]
+    assert schedule.phase_at(phases, 96) is None
 
 
 def test_a_table_gives_the_entry_of_the_next_lower_resolution():
-    assert [growth.at({8: "a", 32: "b"}, r) for r in (4, 8, 16, 32, 96)] == ["a", "a", "a", "b", "b"]
+    assert [schedule.lookup({8: "a", 32: "b"}, r) for r in (4, 8, 16, 32, 96)] == ["a", "a", "a", "b", "b"]
 
 
 @pytest.mark.parametrize(
@@ -46,33 +47,33 @@ def test_a_table_gives_the_entry_of_the_next_lower_resolution():
 )
 def test_a_target_that_is_no_power_of_two_names_the_nearest(size, near):
     with pytest.raises(UserError, match=near):
-        growth.doubling(size)
+        schedule.doubling(size)
 
 
 def test_doubling():
-    assert growth.doubling(4) == (4,)
-    assert growth.doubling(64) == (4, 8, 16, 32, 64)
+    assert schedule.doubling(4) == (4,)
+    assert schedule.doubling(64) == (4, 8, 16, 32, 64)
 
 
 def test_resolutions_need_not_double():
-    assert growth.check_resolutions((4, 8, 16, 32, 96)) == (4, 8, 16, 32, 96)
+    assert schedule.check_resolutions((4, 8, 16, 32, 96)) == (4, 8, 16, 32, 96)
     for bad in ((4, 8, 12), (8, 4), (4, 4), ()):
         with pytest.raises(UserError, match="multiple|expected"):
-            growth.check_resolutions(bad)
+            schedule.check_resolutions(bad)
 
 
 def test_images_for_fills_the_time():
     speeds = {
-        growth.Part(4, False, True): 1000.0,
-        growth.Part(8, True, True): 200.0,
-        growth.Part(8, False, True): 250.0,
-        growth.Part(16, True, True): 40.0,
-        growth.Part(16, False, True): 50.0,
+        schedule.Part(4, False, True): 1000.0,
+        schedule.Part(8, True, True): 200.0,
+        schedule.Part(8, False, True): 250.0,
+        schedule.Part(16, True, True): 40.0,
+        schedule.Part(16, False, True): 50.0,
     }
-    fade, stable = by_kind(growth.images_for(600, speeds, growth=2.0, fade_share=0.25))
+    fade, stable = by_kind(schedule.images_for(600, speeds, growth=2.0, fade_share=0.25))
     seconds = {
-        r: (fade[r] / speeds[growth.Part(r, True, True)] if r in fade else 0)
-        + stable[r] / speeds[growth.Part(r, False, True)]
+        r: (fade[r] / speeds[schedule.Part(r, True, True)] if r in fade else 0)
+        + stable[r] / speeds[schedule.Part(r, False, True)]
         for r in (4, 8, 16)
     }
     assert sum(seconds.values()) == pytest.approx(600, rel=1e-3)
@@ -83,49 +84,53 @@ def test_images_for_fills_the_time():
 
 def test_images_for_leaves_out_what_the_plan_has_not():
     """After --init-from the stages that were trained are gone."""
-    speeds = {growth.Part(8, False, True): 10.0, growth.Part(16, True, True): 5.0, growth.Part(16, False, True): 5.0}
-    fade, stable = by_kind(growth.images_for(100, speeds, growth=1.0, fade_share=0.5))
+    speeds = {
+        schedule.Part(8, False, True): 10.0,
+        schedule.Part(16, True, True): 5.0,
+        schedule.Part(16, False, True): 5.0,
+    }
+    fade, stable = by_kind(schedule.images_for(100, speeds, growth=1.0, fade_share=0.5))
     assert (fade, stable) == ({16: 125}, {8: 500, 16: 125})
 
 
 def test_a_generator_that_learns_alone_first_gets_its_share():
-    alone, joined = growth.Part(32, False, False), growth.Part(32, False, True)
-    assert growth.images_for(100, {alone: 8.0, joined: 4.0}, 1.0, 0.3, 0.25) == {alone: 200, joined: 300}
-    assert growth.images_for(100, {alone: 8.0}, 1.0, 0.3, 0.25) == {alone: 800}
+    alone, joined = schedule.Part(32, False, False), schedule.Part(32, False, True)
+    assert schedule.images_for(100, {alone: 8.0, joined: 4.0}, 1.0, 0.3, 0.25) == {alone: 200, joined: 300}
+    assert schedule.images_for(100, {alone: 8.0}, 1.0, 0.3, 0.25) == {alone: 800}
 
 
 def test_the_pixel_loss_comes_first_and_the_rate_falls_at_the_ends():
-    phases = growth.plan((32,), {4: 0}, {4: 100}, {4: 10}, {4: 1e-3}, 2, 50, decay_share=0.4)
+    phases = schedule.plan((32,), Budget({4: 0}, {4: 100}, 50), {4: 10}, {4: 1e-3}, 2, decay_share=0.4)
     assert [(p.name, p.start, p.images, p.images_per_step) for p in phases] == [
         ("32px pixel loss", 0, 50, 10),
         ("32px stable", 50, 100, 20),
     ]
-    assert [growth.rate(phases[1], n) for n in (0, 60, 80, 100)] == [1.0, 1.0, 0.5, 0.0]
-    (alone,) = growth.plan((32,), {4: 0}, {4: 100}, {4: 10}, {4: 1e-3}, adversarial=False)
+    assert [phases[1].rate(phases[1].start + n) for n in (0, 60, 80, 100)] == [1.0, 1.0, 0.5, 0.0]
+    (alone,) = schedule.plan((32,), Budget({4: 0}, {4: 100}), {4: 10}, {4: 1e-3}, adversarial=False)
     assert not alone.adversarial and alone.decay_images == 0
 
 
 def test_an_empty_schedule_is_refused():
     with pytest.raises(UserError, match="empty"):
-        growth.plan((4, 8), {4: 0}, {4: 0}, **TABLES)
+        schedule.plan((4, 8), Budget({4: 0}, {4: 0}), **TABLES)
 
 
 def test_a_short_run_keeps_its_first_stage_long_enough():
     """Time grows threefold from stage to stage, unless the first would then see fewer than 40,000 images."""
     speed = {
-        growth.Part(4, False, True): 4000.0,
-        growth.Part(8, False, True): 1200.0,
-        growth.Part(16, False, True): 400.0,
-        growth.Part(32, False, True): 100.0,
-        growth.Part(64, False, True): 50.0,
+        schedule.Part(4, False, True): 4000.0,
+        schedule.Part(8, False, True): 1200.0,
+        schedule.Part(16, False, True): 400.0,
+        schedule.Part(32, False, True): 100.0,
+        schedule.Part(64, False, True): 50.0,
     }
-    assert growth.fitting_growth(2000, speed) == 3.0  # 121 parts of 16.5 s: 66,000 images
-    short = growth.fitting_growth(330, speed)
+    assert schedule.fitting_growth(2000, speed) == 3.0  # 121 parts of 16.5 s: 66,000 images
+    short = schedule.fitting_growth(330, speed)
     assert 1.9 < short < 2.1
     for g in (short, short + 0.05):
-        images = 330 * growth.time_shares((4, 8, 16, 32, 64), g)[4] * 4000
+        images = 330 * schedule.time_shares((4, 8, 16, 32, 64), g)[4] * 4000
         assert (images >= 40_000) == (g == short)
-    assert growth.fitting_growth(1, speed) == 1.0
+    assert schedule.fitting_growth(1, speed) == 1.0
 
 
 def message(function, *arguments):
@@ -149,30 +154,30 @@ OTHERS = "Other sizes go by --resolutions, such as 4,8,16,32,96."
 )
 def test_what_a_wrong_target_is_told(size, near):
     expected = f"--target-res {size}: not a power of two from 4 to 1024. {near} {OTHERS}"
-    assert message(growth.doubling, size) == expected
+    assert message(schedule.doubling, size) == expected
 
 
 def test_what_wrong_resolutions_are_told():
-    assert message(growth.check_resolutions, (4, 6)) == (
+    assert message(schedule.check_resolutions, (4, 6)) == (
         "--resolutions 4,6: 6 is not a larger multiple of 4. Each resolution has to be a whole multiple of the one before, such as "
         "4,8,16,32,96."
     )
     sizes = "expected sizes from 2 to 1024, such as 4,8,16,32,96."
-    assert message(growth.check_resolutions, (4, 2048)) == f"--resolutions 4,2048: {sizes}"
+    assert message(schedule.check_resolutions, (4, 2048)) == f"--resolutions 4,2048: {sizes}"
     for edge in ((2,), (2, 1024), (4, 1024)):
-        assert growth.check_resolutions(edge) == edge
+        assert schedule.check_resolutions(edge) == edge
     for bad in ((1, 4), (1,), (2, 2048), (1, 2048)):
-        assert message(growth.check_resolutions, bad).endswith(sizes)
+        assert message(schedule.check_resolutions, bad).endswith(sizes)
 
 
 def test_what_an_empty_schedule_is_told():
-    assert message(lambda: growth.plan((4, 8), {4: 0}, {4: 0}, **TABLES)) == (
+    assert message(lambda: schedule.plan((4, 8), Budget({4: 0}, {4: 0}), **TABLES)) == (
         "the schedule is empty: every fade and stable phase has 0 images. Give --stable-images or --fade-images more than 0."
     )
 
 
 def test_the_rate_falls_in_the_last_phase_alone():
-    phases = growth.plan((4, 8, 16), {4: 16}, {4: 16}, {4: 8}, {4: 1e-3}, pretrain_images=8, decay_share=0.5)
+    phases = schedule.plan((4, 8, 16), Budget({4: 16}, {4: 16}, 8), {4: 8}, {4: 1e-3}, decay_share=0.5)
     assert [(p.name, p.decay_images) for p in phases] == [
         ("4px pixel loss", 4),  # once, before all else
         ("4px stable", 0),
@@ -181,43 +186,43 @@ def test_the_rate_falls_in_the_last_phase_alone():
         ("16px fade", 0),
         ("16px stable", 8),
     ]
-    assert [growth.rate(phases[1], n) for n in (0, 15, 16)] == [1.0, 1.0, 1.0]
+    assert [phases[1].rate(phases[1].start + n) for n in (0, 15, 16)] == [1.0, 1.0, 1.0]
     assert [p.adversarial for p in phases] == [False, True, True, True, True, True]
 
 
 def test_a_generator_alone_gets_half_of_the_time_by_default():
-    alone, joined = growth.Part(32, False, False), growth.Part(32, False, True)
-    assert growth.images_for(100, {alone: 8.0, joined: 4.0}, 1.0, 0.3) == {alone: 400, joined: 200}
+    alone, joined = schedule.Part(32, False, False), schedule.Part(32, False, True)
+    assert schedule.images_for(100, {alone: 8.0, joined: 4.0}, 1.0, 0.3) == {alone: 400, joined: 200}
     # A share of nothing is no image, where there is no time to share either.
-    assert growth.images_for(0, {joined: 4.0}, 1.0, 0.3) == {joined: 0}
-    assert growth.images_for(100, {growth.Part(8, True, True): 4.0}, 1.0, 0.0) == {growth.Part(8, True, True): 0}
+    assert schedule.images_for(0, {joined: 4.0}, 1.0, 0.3) == {joined: 0}
+    assert schedule.images_for(100, {schedule.Part(8, True, True): 4.0}, 1.0, 0.0) == {schedule.Part(8, True, True): 0}
 
 
 def test_the_first_stage_may_just_reach_its_images():
     """40,000 images are enough: growth is not made less for nothing."""
-    speed = {growth.Part(4, False, True): 4_000.0, growth.Part(8, False, True): 100.0}
-    assert growth.fitting_growth(40, speed) == 3.0  # a quarter of 40 s at 4,000 images a second
-    assert growth.fitting_growth(39.9, speed) == 2.95
-    assert growth.fitting_growth(30, speed) == 2.0
+    speed = {schedule.Part(4, False, True): 4_000.0, schedule.Part(8, False, True): 100.0}
+    assert schedule.fitting_growth(40, speed) == 3.0  # a quarter of 40 s at 4,000 images a second
+    assert schedule.fitting_growth(39.9, speed) == 2.95
+    assert schedule.fitting_growth(30, speed) == 2.0
 
 
 def test_what_a_plan_costs():
     """Images by speed, and the building of each phase, a few per cent over."""
-    phases = growth.plan((4, 8), {4: 0, 8: 80}, {4: 160, 8: 0}, {4: 16, 8: 8}, {4: 1e-3})
+    phases = schedule.plan((4, 8), Budget({4: 0, 8: 80}, {4: 160, 8: 0}), {4: 16, 8: 8}, {4: 1e-3})
     speeds = {
-        phases[0].part: growth.Speed(16.0, 2.0),
-        phases[1].part: growth.Speed(0.5, 40.0),
+        phases[0].part: schedule.Speed(16.0, 2.0),
+        phases[1].part: schedule.Speed(0.5, 40.0),
     }
-    assert growth.expected_seconds(phases[0], speeds) == pytest.approx(12 * 1.03)
-    assert growth.expected_seconds(phases[1], speeds) == pytest.approx(200 * 1.03)
-    phases = growth.plan((4, 8), {4: 0, 8: 80_000}, {4: 1600, 8: 0}, {4: 16, 8: 8}, {4: 1e-3})
-    assert growth.table(phases, speeds).splitlines() == [
+    assert schedule.expected_seconds(phases[0], speeds) == pytest.approx(12 * 1.03)
+    assert schedule.expected_seconds(phases[1], speeds) == pytest.approx(200 * 1.03)
+    phases = schedule.plan((4, 8), Budget({4: 0, 8: 80_000}, {4: 1600, 8: 0}), {4: 16, 8: 8}, {4: 1e-3})
+    assert schedule.as_table(phases, speeds).splitlines() == [
         "phase       images  batch  images/s  minutes",
         "4px stable   1,600     16        16      1.8",
         "8px fade    80,000      8         0   2747.4",
         "in all      81,600                    2749.1",
     ]
-    assert [line.rstrip() for line in growth.table(phases).splitlines()] == [
+    assert [line.rstrip() for line in schedule.as_table(phases).splitlines()] == [
         "phase       images  batch  images/s  minutes",
         "4px stable   1,600     16",
         "8px fade    80,000      8",

@@ -8,13 +8,14 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from pggan_tf import __version__, checkpoint, files, growth, keras_files, networks, objectives, records
-from pggan_tf import config as configs
+from pggan_tf import __version__, checkpoint, files, keras_files, records, schedule
+from pggan_tf.config import FIELDS, Config, Plan, as_text, as_typed, flag, parsing
+from pggan_tf.config.resolve import complete, options_of_weights
 from pggan_tf.errors import UserError, shell_path
 
 CONFIG, ENVIRONMENT, STATS, LOG, GENERATOR = (
@@ -102,7 +103,7 @@ def processor() -> str:
         return platform.processor()
 
 
-def environment(config: configs.Config, dataset, policy: str) -> dict:
+def environment(config: Config, dataset, policy: str) -> dict:
     """Where and on what a run was made."""
     import tensorflow as tf
 
@@ -132,7 +133,7 @@ def environment(config: configs.Config, dataset, policy: str) -> dict:
             "checksum": dataset.manifest.checksum,
             "classes": list(dataset.manifest.classes),
         },
-        "seed": config.seed,
+        "seed": config.running.seed,
         "command": sys.argv,
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
@@ -170,77 +171,79 @@ def forget_after(folder: Path, images_seen: int) -> None:
         partial.write_text("".join(f"{line}\n" for line in kept))
 
 
-def check_same(folder: Path, asked: configs.Config, environment: dict, free: Collection[str]) -> None:
-    """Refuses to go on with a run by options that ask for another one. free: fields that may differ."""
+def check_same(folder: Path, plan: Plan, environment: dict, free: Collection[str]) -> None:
+    """Refuse to go on with a run by options that ask for another one. free: options that may differ."""
     if "asked" not in environment:
         raise UserError(
             f"--run {folder}: was begun by an older pggan-tf, which did not note its options. Give --resume."
         )
-    then = configs.complete(configs.from_dict(environment["asked"]))
-    for name in configs.FIELDS:
-        before, now = getattr(then, name), getattr(asked, name)
+    then = complete(parsing.from_json(environment["asked"]).config)
+    for name in FIELDS:
+        before, now = then.value(name), plan.config.value(name)
         if name not in free and before != now:
             raise UserError(
-                f"{configs.as_given(name, now)}: the run in {folder} was begun with {configs.typed(before)}, and is gone on with "
-                f"exactly. For others give another --run{_from_its_weights(then, name, folder)}."
+                f"{as_typed(name, now)}: the run in {folder} was begun with {as_text(before)}, and is gone on with exactly. "
+                f"For others give another --run{_from_its_weights(then, name, folder)}."
             )
 
 
-def _from_its_weights(config: configs.Config, name: str, folder: Path) -> str:
-    """How another value of a field may be had; weights go with the same networks alone."""
-    same = name in configs.of_weights(config.network)
+def _from_its_weights(config: Config, name: str, folder: Path) -> str:
+    """Return how another value of an option may be had; weights go with the same networks alone."""
+    same = name in options_of_weights(config.networks.network)
     return "" if same else f", with --init-from {shell_path(folder)} to start from its weights"
 
 
-def refuse_changes(folder: Path, config: configs.Config, environment: dict, given: dict, free: Collection[str]) -> None:
-    """Refuses options beside --resume that would make another run of it. free: fields that may differ."""
-    asked = configs.from_dict(environment["asked"]) if "asked" in environment else config
-    for name, value in given.items():
-        planned, begun = getattr(config, name), getattr(asked, name)
+def refuse_changes(folder: Path, plan: Plan, environment: dict, options: Mapping, free: Collection[str]) -> None:
+    """Refuse options beside --resume that would make another run of it. free: options that may differ."""
+    asked = parsing.from_json(environment["asked"]).config if "asked" in environment else plan.config
+    for name, value in options.items():
+        planned, begun = plan.config.value(name), asked.value(name)
         if isinstance(value, dict) and planned:
-            value = {resolution: growth.at(value, resolution) for resolution in planned}
+            value = {resolution: schedule.lookup(value, resolution) for resolution in planned}
             if name == "fade_images":
-                value[min(value)] = 0  # as `complete` has it
+                value[min(value)] = 0  # as it is in every plan
         if name not in free and value not in (planned, begun):
-            before = configs.typed(planned if begun is None else begun)
+            before = as_text(planned if begun is None else begun)
             raise UserError(
-                f"{configs.as_given(name, value)}: {folder} was started with {before}, and --resume goes on exactly. "
-                f"For others start a new run{_from_its_weights(config, name, folder)}."
+                f"{as_typed(name, value)}: {folder} was started with {before}, and --resume goes on exactly. "
+                f"For others start a new run{_from_its_weights(plan.config, name, folder)}."
             )
 
 
-def check_weights(config: configs.Config, source: Path) -> None:
-    """Refuses an --init-from that the networks of a completed config cannot begin with."""
-    theirs, kind = read(source)[0], networks.NETWORKS[config.network]
+def check_weights(plan: Plan, source: Path) -> None:
+    """Refuse an --init-from that the networks of a plan cannot begin with."""
+    theirs, architecture = read(source)[0], plan.architecture
     if not checkpoint.saved(source):
         raise UserError(f"--init-from {source}: it has no checkpoint yet. Give a run that has begun to train.")
-    for name in configs.of_weights(config.network):
-        there, here = getattr(theirs, name), getattr(config, name)
+    for name in options_of_weights(plan.config.networks.network):
+        there, here = theirs.config.value(name), plan.config.value(name)
         alike = there == here or there is None
         if name == "stddev_group":
             alike = (there > 1) == (here > 1)
         if not alike:
             raise UserError(
-                f"--init-from {source}: {configs.flag(name)} is {configs.typed(there)} there and {configs.typed(here)} here. Weights only "
-                f"go with the same networks: give {configs.as_given(name, there)}."
+                f"--init-from {source}: {flag(name)} is {as_text(there)} there and {as_text(here)} here. Weights only go with the same "
+                f"networks: give {as_typed(name, there)}."
             )
-    common = min(len(theirs.resolutions), len(config.resolutions))
-    if kind.grows and theirs.resolutions[:common] != config.resolutions[:common]:
+    common = min(len(theirs.resolutions), len(plan.resolutions))
+    if architecture.grows and theirs.resolutions[:common] != plan.resolutions[:common]:
         raise UserError(
             f"--init-from {source}: it grew through {', '.join(map(str, theirs.resolutions))} px, which does not begin like "
-            f"{', '.join(map(str, config.resolutions))}. Give --resolutions that begin alike."
+            f"{', '.join(map(str, plan.resolutions))}. Give --resolutions that begin alike."
         )
-    there, here = ((c.patch or c.target_res, objectives.LOSSES[c.loss].adversarial) for c in (theirs, config))
-    discriminators = "patch" in kind.structure and there[1] and here[1]  # that are made for one size
-    if not kind.grows and there[0] != here[0] and (discriminators or not kind.any_size):
-        name = "patch" if kind.any_size else "target_res"
+    there, here = (p.config.purpose.patch or p.target_res for p in (theirs, plan))
+    adversarial = theirs.loss.adversarial and plan.loss.adversarial
+    discriminators = "patch" in architecture.structure and adversarial  # that are made for one size
+    if not architecture.grows and there != here and (discriminators or not architecture.any_size):
+        name = "patch" if architecture.any_size else "target_res"
         raise UserError(
-            f"--init-from {source}: its networks are made for {there[0]} px, these for {here[0]}: give {configs.as_given(name, there[0])}."
+            f"--init-from {source}: its networks are made for {there} px, these for {here}: give {as_typed(name, there)}."
         )
 
 
-def read(folder: str | Path) -> tuple[configs.Config, dict]:
-    """(config, environment) of a run's folder."""
+def read(folder: str | Path) -> tuple[Plan, dict]:
+    """Return the plan and the environment of a run's folder."""
     folder = Path(folder)
     keras_files.check_run(folder)
-    return configs.load(folder / CONFIG), records.environment(folder / ENVIRONMENT)
+    written = parsing.read(folder / CONFIG)
+    return Plan(written.config, written.asked or {}), records.environment(folder / ENVIRONMENT)

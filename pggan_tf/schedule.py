@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pggan_tf.errors import UserError
 
 SMALLEST, LARGEST = 4, 1024
+T = TypeVar("T")
 
 
 class Part(NamedTuple):
-    """What sets the cost of a phase's step."""
+    """What the cost of a step depends on."""
 
     resolution: int
     fade: bool
@@ -22,24 +23,22 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training at one resolution, either while its newest block fades in or with all blocks at full weight.
+    """A stretch of training at one resolution, while its newest block fades in or after it has.
 
-    `start` and `images` count real images; `stage_start` is where the first phase of this resolution starts. A step has
-    `critic_steps` updates of the discriminator, each on a batch of its own. Not `adversarial`: the generator learns from its
-    pixel loss alone. Over the last `decay_images` the learning rate falls to 0.
+    The clock is the number of real images seen by the whole run.
     """
 
     index: int
     resolution: int
     fade: bool
-    start: int
-    images: int
-    batch: int
+    start: int  # images seen when the phase starts
+    images: int  # images that the phase takes
+    batch: int  # images of one update
     learning_rate: float
-    stage_start: int
-    critic_steps: int = 1
-    adversarial: bool = True
-    decay_images: int = 0
+    stage_start: int  # images seen when the first phase of this resolution starts
+    critic_steps: int = 1  # updates of the discriminator in a step, each on a batch of its own
+    adversarial: bool = True  # False: the generator learns from its pixel loss alone
+    decay_images: int = 0  # last images of the phase, over which the learning rate falls to 0
 
     @property
     def part(self) -> Part:
@@ -58,19 +57,17 @@ class Phase:
         kind = "fade" if self.fade else "stable" if self.adversarial else "pixel loss"
         return f"{self.resolution}px {kind}"
 
+    def alpha(self, images_seen: int) -> float:
+        """Return the weight of the newest block, 0..1, after `images_seen` images of the run (Karras et al. 2018, section 2)."""
+        return min((images_seen - self.start) / self.images, 1.0) if self.fade else 1.0
 
-def alpha(phase: Phase, images_seen: int) -> float:
-    """Weight of the newest block, 0..1, `images_seen` images into `phase` (Karras et al. 2018, section 2)."""
-    return min(images_seen / phase.images, 1.0) if phase.fade else 1.0
-
-
-def rate(phase: Phase, images_seen: int) -> float:
-    """What the learning rate is multiplied with, 1 to 0, `images_seen` images into `phase`."""
-    return min((phase.images - images_seen) / phase.decay_images, 1.0) if phase.decay_images else 1.0
+    def rate(self, images_seen: int) -> float:
+        """Return what the learning rate is multiplied with, 1 to 0, after `images_seen` images of the run."""
+        return min((self.end - images_seen) / self.decay_images, 1.0) if self.decay_images else 1.0
 
 
 def doubling(target_res: int) -> tuple[int, ...]:
-    """4, 8, ... target_res. Refuses what is not a power of two from 4 to 1024."""
+    """Return 4, 8, ... target_res. Refuses what is not a power of two from 4 to 1024."""
     if target_res in (powers := [2**k for k in range(2, 11)]):
         return tuple(p for p in powers if p <= target_res)
     below, above = [p for p in powers if p < target_res], [p for p in powers if p > target_res]
@@ -83,7 +80,7 @@ def doubling(target_res: int) -> tuple[int, ...]:
 
 
 def check_resolutions(resolutions: Sequence[int]) -> tuple[int, ...]:
-    """A plan may grow by any whole factor: each resolution has to be a multiple of the one before."""
+    """Return the resolutions, each a whole multiple of the one before. Refuses others."""
     if not resolutions or min(resolutions) < 2 or max(resolutions) > LARGEST:
         raise UserError(
             f"--resolutions {','.join(map(str, resolutions))}: expected sizes from 2 to {LARGEST}, such as 4,8,16,32,96."
@@ -97,44 +94,64 @@ def check_resolutions(resolutions: Sequence[int]) -> tuple[int, ...]:
     return tuple(resolutions)
 
 
-def at(table: Mapping[int, float], resolution: int):
-    """The entry of a per-resolution table: that of `resolution`, else of the next lower one listed, else of the lowest."""
+def lookup(table: Mapping[int, T], resolution: int) -> T:
+    """Return the entry of a per-resolution table: of `resolution`, else of the next lower one listed, else of the lowest."""
     lower = [r for r in table if r <= resolution]
     return table[max(lower) if lower else min(table)]
 
 
+@dataclass(frozen=True)
+class Budget:
+    """Images of a run, by what they are trained for."""
+
+    fade: Mapping[int, int]  # while a resolution fades in
+    stable: Mapping[int, int]  # after it has
+    pretrain: int = 0  # of the generator by its pixel loss alone, before all else
+
+    def scaled(self, total: int) -> Budget:
+        """Return the budget in proportion, with `total` images in all."""
+        everything = sum(self.fade.values()) + sum(self.stable.values()) + self.pretrain
+        scale = total / everything if everything else 0
+        fade, stable = ({r: round(n * scale) for r, n in table.items()} for table in (self.fade, self.stable))
+        return Budget(fade, stable, round(self.pretrain * scale))
+
+
 def plan(
     resolutions: Sequence[int],
-    fade_images: Mapping[int, int],
-    stable_images: Mapping[int, int],
+    budget: Budget,
     batch: Mapping[int, int],
     learning_rate: Mapping[int, float],
     critic_steps: int = 1,
-    pretrain_images: int = 0,
     adversarial: bool = True,
     decay_share: float = 0.0,
 ) -> tuple[Phase, ...]:
-    """The phases in order: the first resolution stable, then fade and stable for each further one.
+    """Return the phases in order: the first resolution stable, then fade and stable for each further one.
 
-    The tables hold images per resolution. Counts are rounded up to whole steps; a phase of 0 images is left out.
-    pretrain_images: the generator alone, before all else. decay_share: of the images of the last phase, and of the generator
-    alone, over which the learning rate falls.
+    Counts are rounded up to whole steps; a phase of 0 images is left out.
+
+    Args:
+        resolutions: pixels of each stage.
+        budget: images of each resolution.
+        batch: images of one update, by resolution.
+        learning_rate: by resolution.
+        critic_steps: updates of the discriminator in a step.
+        adversarial: False where there is no discriminator.
+        decay_share: share of the images of the last phase, and of the pretraining, over which the learning rate falls.
     """
     phases: list[Phase] = []
     start = 0
     for resolution in resolutions:
-        size, stage_start = at(batch, resolution), start
+        size, stage_start = lookup(batch, resolution), start
         first = resolution == resolutions[0]
         counts = (
-            (not first, adversarial, at(fade_images, resolution) if not first else 0),
-            (False, False, pretrain_images if first else 0),
-            (False, adversarial, at(stable_images, resolution)),
+            (not first, adversarial, lookup(budget.fade, resolution) if not first else 0),
+            (False, False, budget.pretrain if first else 0),
+            (False, adversarial, lookup(budget.stable, resolution)),
         )
         for fade, both, count in counts:
             steps = critic_steps if both else 1
             images = math.ceil(count / (size * steps)) * size * steps
             if images:
-                rate = at(learning_rate, resolution)
                 decays = not both or resolution == resolutions[-1] and not fade
                 phases.append(
                     Phase(
@@ -144,11 +161,11 @@ def plan(
                         start,
                         images,
                         size,
-                        rate,
+                        lookup(learning_rate, resolution),
                         stage_start,
-                        steps,
-                        both,
-                        round(images * decay_share) if decays else 0,
+                        critic_steps=steps,
+                        adversarial=both,
+                        decay_images=round(images * decay_share) if decays else 0,
                     )
                 )
                 start += images
@@ -160,12 +177,12 @@ def plan(
 
 
 def phase_at(phases: Sequence[Phase], images_seen: int) -> Phase | None:
-    """The phase to go on with after `images_seen` images; None when the plan is done."""
+    """Return the phase to go on with after `images_seen` images, or None when the plan is done."""
     return next((p for p in phases if images_seen < p.end), None)
 
 
 def time_shares(resolutions: Sequence[int], growth: float) -> dict[int, float]:
-    """Share of the run's time for each resolution, summing to 1: each gets `growth` times what the one before got."""
+    """Return each resolution's share of the run's time, summing to 1: each gets `growth` times what the one before got."""
     weights = {r: growth**k for k, r in enumerate(resolutions)}
     total = sum(weights.values())
     return {r: w / total for r, w in weights.items()}
@@ -177,7 +194,7 @@ MOST_GROWTH, FIRST_IMAGES = 3.0, 40_000
 
 
 def fitting_growth(seconds: float, speed: Mapping[Part, float]) -> float:
-    """`growth` of `time_shares` for a run of `seconds`, from 1 to MOST_GROWTH in steps of 0.05. speed: as in `images_for`."""
+    """Return `growth` of `time_shares` for a run of `seconds`, from 1 to MOST_GROWTH in steps of 0.05. speed: see `images_for`."""
     resolutions = sorted({p.resolution for p in speed})
     first = resolutions[0]
     rate = next(v for p, v in sorted(speed.items()) if p.resolution == first)
@@ -190,13 +207,12 @@ def fitting_growth(seconds: float, speed: Mapping[Part, float]) -> float:
 def images_for(
     seconds: float, speed: Mapping[Part, float], growth: float, fade_share: float, pretrain_share: float = 0.5
 ) -> dict[Part, int]:
-    """Images for every part of the plan, to fill `seconds`.
+    """Return the images of every part of the plan that fill `seconds`.
 
-    speed: images/s of every part. A resolution's time is its `time_shares`, of which a fade takes `fade_share`, a generator
-    that learns alone before the discriminator joins `pretrain_share`, and the rest what is left; or all, where there is
-    nothing else.
+    speed: images/s of every part. A resolution's time is its `time_shares`. Of that, a fade takes `fade_share`, a generator
+    that learns alone before the discriminator joins takes `pretrain_share`, and the main part takes what is left.
     """
-    images = {}
+    images: dict[Part, int] = {}
     for resolution, share in time_shares(sorted({p.resolution for p in speed}), growth).items():
         parts = [p for p in speed if p.resolution == resolution]
         joined = any(p.adversarial for p in parts)
@@ -211,22 +227,23 @@ def images_for(
 
 @dataclass(frozen=True)
 class Speed:
-    """What a phase costs on a machine. build_seconds: tracing its graph and the first step."""
+    """What a phase costs on a machine."""
 
     images_per_second: float
-    build_seconds: float
+    build_seconds: float  # to trace its graph and take the first step
 
 
 OVERHEAD = 0.03  # share of a run's time for grids, checkpoints and the start of phases
 
 
 def expected_seconds(phase: Phase, speeds: Mapping[Part, Speed]) -> float:
+    """Return the seconds that a phase should take, with its share of grids and checkpoints."""
     speed = speeds[phase.part]
     return (phase.images / speed.images_per_second + speed.build_seconds) * (1 + OVERHEAD)
 
 
-def table(phases: Sequence[Phase], speeds: Mapping[Part, Speed] | None = None) -> str:
-    """The plan for people: phase, images, batch and, where measured, images/s and expected minutes."""
+def as_table(phases: Sequence[Phase], speeds: Mapping[Part, Speed] | None = None) -> str:
+    """Return the plan as text: phase, images, batch and, where measured, images/s and expected minutes."""
     from rich.console import Console
     from rich.table import Table
 

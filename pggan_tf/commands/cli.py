@@ -1,0 +1,55 @@
+"""The command line: its verbs, each imported when it is asked for, so that --help answers at once."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from pggan_tf import entry
+from pggan_tf.errors import UserError, nearest
+
+# name of the verb -> module with a click command `command`
+VERBS = {
+    "train": "pggan_tf.commands.train",
+    "generate": "pggan_tf.commands.generate",
+    "faces": "preprocessing.faces",
+    "prepare": "preprocessing.prepare",
+    "inspect": "preprocessing.inspect",
+    "colorize": "pggan_tf.convert.colorize",
+    "upscale": "pggan_tf.convert.upscale",
+    "translate": "pggan_tf.convert.translate",
+    "report": "pggan_tf.explore.report",
+    "compare": "pggan_tf.explore.compare",
+    "interpolate": "pggan_tf.explore.interpolate",
+    "grid": "pggan_tf.explore.grid",
+    "project": "pggan_tf.explore.project",
+    "neighbours": "pggan_tf.explore.neighbours",
+    "evaluate": "pggan_tf.evaluate",
+    "export": "export.command",
+    "serve": "export.serve",
+}
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx):
+        return list(VERBS)
+
+    def get_command(self, ctx, name):
+        return importlib.import_module(VERBS[name]).command if name in VERBS else None
+
+    def resolve_command(self, ctx, args):
+        if args and self.get_command(ctx, args[0]) is None:
+            raise UserError(f"{args[0]}: no such command; {nearest(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="pggan-tf")
+def cli():
+    """Grow a GAN on your own photos, and take it to a phone."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `pggan ARGUMENTS` in this process; return the exit code."""
+    return entry.main(cli, arguments)

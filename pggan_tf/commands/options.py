@@ -1,0 +1,110 @@
+"""One option of the command line for every option of a run's config, and their help in groups."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+
+import click
+
+from pggan_tf import config as configs
+from pggan_tf.config.recipes import PIPELINES, RECIPES
+from pggan_tf.config.schema import DEFAULTS, FIELDS, GROUPS, REPEATABLE, base_type
+
+
+class _Value(click.ParamType):
+    """The value of an option, checked as soon as it is read."""
+
+    def __init__(self, option: str):
+        self.option = option
+        kind = base_type(option)
+        self.name = {int: "number", float: "number", str: "text"}.get(
+            kind, "res=value,…" if str(kind).startswith("dict") else "a,b,…"
+        )
+
+    def convert(self, value, param, ctx):
+        return configs.parse(self.option, value)
+
+
+def _parse_repeated(ctx, param, values: tuple):
+    return configs.parse(param.name, values) if values else None
+
+
+def _help_text(name: str) -> str:
+    """Return the help of an option, its choices and its default."""
+    metadata, default = FIELDS[name].metadata, DEFAULTS[name]
+    text = metadata["help"]
+    if base_type(name) is bool:
+        return f"{text}  [{'yes' if default else 'no'}]"
+    choices = (*RECIPES, *PIPELINES) if name == "recipe" else metadata["choices"]
+    if choices:
+        text += f": {', '.join(choices)}"
+    return text + (f"  [{configs.as_text(default)}]" if default is not None else "")
+
+
+def config_options(command):
+    """Decorate a command with every option of a config. One that is not typed is None: recipes and files fill it."""
+    for name in reversed(FIELDS):
+        if base_type(name) is bool:
+            declaration = f"{configs.as_typed(name, True)}/{configs.as_typed(name, False)}"
+            option = click.option(declaration, name, default=None, help=_help_text(name))
+        elif name in REPEATABLE:
+            option = click.option(
+                configs.flag(name),
+                name,
+                type=_Value(name),
+                multiple=True,
+                callback=_parse_repeated,
+                help=_help_text(name),
+            )
+        else:
+            option = click.option(configs.flag(name), name, type=_Value(name), default=None, help=_help_text(name))
+        command = option(command)
+    return command
+
+
+def _show_all(ctx, param, value):
+    if value and not ctx.resilient_parsing:
+        ctx.meta[__name__] = True
+        click.echo(ctx.get_help(), color=ctx.color)
+        ctx.exit()
+
+
+# Shows every option; --help shows those that people use first.
+help_all = click.option(
+    "--help-all", is_flag=True, is_eager=True, expose_value=False, callback=_show_all, help="show all options"
+)
+
+
+class GroupedHelp(click.Command):
+    """A command whose --help shows common options alone, and --help-all all of them under a heading for each group."""
+
+    def format_options(self, ctx, formatter):
+        records = {p.name: p.get_help_record(ctx) for p in self.get_params(ctx)}
+        common = [r for name, r in records.items() if r and (name not in FIELDS or FIELDS[name].metadata["common"])]
+        if not ctx.meta.get(__name__):
+            with formatter.section("Options"):
+                formatter.write_dl(common)
+            with formatter.section("More options, explained by --help-all"):
+                for group in GROUPS.values():
+                    _write_names(formatter, group)
+            return
+        with formatter.section("Options"):
+            formatter.write_dl([r for name, r in records.items() if r and (name not in FIELDS or name == "recipe")])
+        for group in GROUPS.values():
+            with formatter.section(docstring(group).rstrip(".")):
+                formatter.write_dl([records[f.name] for f in dataclasses.fields(group)])
+
+
+def _write_names(formatter: click.HelpFormatter, group: type) -> None:
+    """Write a group's heading and the names of its options that --help does not explain."""
+    names = [configs.flag(f.name) for f in dataclasses.fields(group) if not f.metadata["common"]]
+    with formatter.section(docstring(group).rstrip(".")):
+        indent = " " * formatter.current_indent
+        for line in textwrap.wrap(" ".join(names), formatter.width - len(indent), break_on_hyphens=False):
+            formatter.write(f"{indent}{line}\n")
+
+
+def docstring(group: type) -> str:
+    """Return the first line of a group's docstring, its heading."""
+    return (group.__doc__ or "").partition("\n")[0]

@@ -1,0 +1,210 @@
+"""`pggan train`: grow a generator on photos, or repeat, resume and fine-tune runs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pggan_tf import schedule, terminal
+from pggan_tf.commands.options import GroupedHelp, config_options, help_all
+from pggan_tf.config import Plan
+from pggan_tf.errors import DamagedFile, Stopped, UserError, shell_path
+
+if TYPE_CHECKING:
+    from pggan_tf.training.cluster import Cluster
+
+
+def prepare_data(plan: Plan, cache: str | None, check_only: bool = False):
+    """Return the shards that a plan is trained on, prepared where they are not yet. check_only: see `cache.shards_for`."""
+    from preprocessing import cache as cached
+
+    images = plan.config.images
+    with terminal.progress() as progress:
+        return cached.shards_for(
+            images.data,
+            cache,
+            plan.target_res,
+            plan.resolutions,
+            filter=images.filter,
+            channels=plan.data_channels,
+            upscale_small=images.upscale_small,
+            crop=images.crop,
+            count=images.portraits,
+            say=click.echo,
+            progress=progress,
+            check_classes=plan.network_options,
+            check_only=check_only,
+        )
+
+
+def _data_of_begun(plan: Plan, environment: dict, cache: str | None, moved: bool, check_only: bool = False):
+    """Return the data of a run to be resumed: as they were stored, whatever came to the source since, else prepared again.
+
+    moved: whether the person says where they are now.
+    """
+    from pggan_tf import shards
+
+    known = environment["dataset"]
+    if not moved and known["folder"] and shards.is_shards(known["folder"]):
+        try:
+            stored = shards.Shards(known["folder"])
+        except DamagedFile:
+            stored = None
+        if stored and stored.manifest.checksum == known["checksum"]:
+            return stored
+    return prepare_data(plan, cache, check_only)
+
+
+def _data(plan: Plan, folder: Path | None, cache: str | None, dry_run: bool, check_only: bool):
+    """Return the data of a run that is to be trained in `folder`, or gone on with there. What can be refused by now is refused.
+
+    check_only: refuse alone, and return nothing, see `cache.shards_for`.
+    """
+    from pggan_tf.runs import folder as runs
+    from pggan_tf.training import tracking
+
+    tracking.check(plan.config.running.log)
+    if folder and (folder / runs.CONFIG).is_file():
+        return _data_of_begun(plan, runs.read(folder)[1], cache, moved=False, check_only=check_only)
+    if folder and not dry_run:
+        new = [place for place in (folder, *folder.parents) if not place.exists()]
+        click.get_current_context().call_on_close(lambda: _remove_empty(new))
+        runs.claim(folder)
+    return prepare_data(plan, cache, check_only)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove the folders of what was refused or stopped before it began."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+@click.command("train", cls=GroupedHelp)
+@config_options
+@click.option("--config", "config_file", help="config.json of a run to repeat; other options change it")
+@click.option("--resume", help="folder of a run to go on with, exactly where it stopped")
+@click.option("--runs", "parent", help="folder that the run's folder is made in  [runs]")
+@click.option(
+    "--run",
+    "own_folder",
+    help="the run's own folder: begun there, or, if it was, gone on with. For jobs that may be restarted",
+)
+@click.option("--cache", help="folder for prepared data  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
+@click.option("--dry-run", is_flag=True, help="print the whole config and the plan, and train nothing")
+@click.option("--workers", help="host:port of every machine that trains, the same on all, or set TF_CONFIG")
+@click.option(
+    "--worker-index", type=int, help="which of --workers this machine is, from 0; the first one writes the run"
+)
+@click.option(
+    "--worker-timeout",
+    type=click.FloatRange(0.01),
+    default=5.0,
+    show_default=True,
+    help="minutes to wait for --workers",
+)
+@help_all
+def command(config_file, resume, parent, own_folder, cache, dry_run, workers, worker_index, worker_timeout, **options):
+    """Grow a generator: on --data, or on drawn portraits."""
+    started = time.monotonic()
+    from pggan_tf.training import cluster as clusters
+    from pggan_tf.training import requests
+
+    cluster = clusters.cluster(workers, worker_index, worker_timeout)
+    options = requests.absolute({k: v for k, v in options.items() if v is not None})
+    if own_folder and (resume or parent):
+        raise UserError(f"--run and {'--resume' if resume else '--runs'}: give one of them.")
+    if resume:
+        if config_file or dry_run:
+            raise UserError("--resume goes with neither --config nor --dry-run: a run goes on with its own config.")
+        _resume(resume, options, cache, cluster)
+        return
+    own = Path(own_folder) if own_folder else None
+    plans = requests.plans(options, config_file, cache, own)
+    if len(plans) > 1 and cluster.addresses:
+        each = " and ".join(f"--recipe {plan.config.recipe}" for plan in plans)
+        raise UserError(
+            f"--recipe {options['recipe']} trains one run after the other: on several machines give {each}."
+        )
+    job = Job(options.get("recipe", ""), plans, own, parent or "runs", cache, cluster, dry_run)
+    job.run(started)
+
+
+def _resume(folder: str, options: dict, cache: str | None, cluster) -> None:
+    terminal.start_tensorflow()
+    from pggan_tf.training import session
+
+    def data(plan: Plan, environment: dict):
+        return _data_of_begun(plan, environment, cache, moved="data" in options)
+
+    click.echo(session.resume(folder, data, options, session.Machine(cluster, cache, click.echo)))
+
+
+@dataclasses.dataclass
+class Job:
+    """The runs that one command trains, one after the other."""
+
+    recipe: str  # as it was typed
+    plans: list[Plan]
+    own: Path | None  # folder of --run
+    parent: str  # folder of --runs
+    cache: str | None
+    cluster: Cluster
+    dry_run: bool
+
+    @property
+    def several(self) -> bool:
+        return len(self.plans) > 1
+
+    def run(self, started: float) -> None:
+        """Train the runs. started: time.monotonic() when the command began."""
+        folders = [self.own and self.own / p.config.recipe if self.several else self.own for p in self.plans]
+        running = [(p.config.schedule.minutes, p.config.optimization.init_from) for p in self.plans]
+        by_arithmetic = self.dry_run and not any(value is not None for pair in running for value in pair)
+        by_arithmetic = by_arithmetic and not any(p.config.running.probe for p in self.plans)
+        # All data first: a mistake in the second run's must not be found when the first has trained for hours.
+        data = [_data(p, f, self.cache, self.dry_run, by_arithmetic) for p, f in zip(self.plans, folders)]
+        if self.several and not self.own and not self.dry_run:
+            folders = self._make_folders()
+        for i, (plan, shards) in enumerate(zip(self.plans, data)):
+            if self.several:
+                click.echo(f"{plan.config.recipe}, {plan.target_res} px")
+            if by_arithmetic:
+                click.echo(json.dumps(plan.to_json(), indent=1))
+                click.echo("\n".join([*plan.too_long(), schedule.as_table(plan.phases)]))
+                continue
+            folders[i] = self._train(plan, shards, folders[i], started)
+            if folders[i]:
+                click.echo(folders[i])
+            started = time.monotonic()
+        if self.several and not self.dry_run:
+            click.echo(f"to use them together: pggan generate {folders[0]} --upscale {folders[1]} --grid faces.png")
+
+    def _make_folders(self) -> list[Path | None]:
+        from pggan_tf.runs import folder as runs
+
+        last = self.plans[-1]
+        self.own = runs.create(self.parent, runs.named(self.recipe, last.config.images.data, last.target_res))
+        return [self.own / plan.config.recipe for plan in self.plans]
+
+    def _train(self, plan: Plan, shards, folder: Path | None, started: float) -> Path | None:
+        terminal.start_tensorflow()
+        from pggan_tf.training import session
+
+        machine = session.Machine(self.cluster, self.cache, click.echo)
+        place = session.Place(folder, self.parent)
+        try:
+            return session.start(plan, shards, place, machine, dry_run=self.dry_run, started=started)
+        except Stopped as stopped:
+            if not self.several:
+                raise
+            raise Stopped(
+                f"{stopped} (to go on with all {len(self.plans)} runs: the same command, --run {shell_path(self.own or '')})",
+                stopped.code,
+            ) from None

@@ -1,0 +1,233 @@
+"""Refuse options that cannot run, or that nothing would read. Every refusal says what to give instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pggan_tf import metrics, networks, objectives
+from pggan_tf.config.parsing import as_text, flag
+from pggan_tf.config.schema import DEFAULTS, FIELDS, Config, CountTable
+from pggan_tf.errors import UserError
+
+# Options that only tasks from images to images read.
+OF_IMAGE_TASKS = (
+    *("scale", "degrade", "reverse", "patch", "held_out", "width", "blocks", "dropout", "adversarial_weight"),
+    *("pixel", "pixel_weight", "content", "content_weight", "vgg_weights", "pretrain_images", "pretrain_share"),
+)
+_OF_DISCRIMINATORS = (
+    *("augment", "critic_steps", "weight_clip", "discriminator_rate", "update", "drift", "adversarial_weight"),
+)
+
+
+def structure_options(architecture: networks.Kind) -> tuple[str, ...]:
+    """Return the options that an architecture is built by."""
+    return tuple(name for name in architecture.structure if name in FIELDS)
+
+
+def _bounds_in_words(least, most, above, below) -> str:
+    if least is not None and most is not None:
+        return f"{least:g} to {most}"
+    if least is not None:
+        return f"{least:g} or more" if below is None else f"{least:g} to below {below:g}"
+    return f"more than {above:g}" if below is None else f"more than {above:g} and below {below:g}"
+
+
+def check_bounds(config: Config) -> None:
+    """Refuse numbers outside their bounds."""
+    for name, field in FIELDS.items():
+        bounds = [field.metadata[k] for k in ("least", "most", "above", "below")]
+        least, most, above, below = bounds
+        value = config.value(name)
+        for v in value.values() if isinstance(value, dict) else [value]:
+            fits = v is None or (
+                (least is None or v >= least)
+                and (most is None or v <= most)
+                and (above is None or v > above)
+                and (below is None or v < below)
+            )
+            if any(b is not None for b in bounds) and not fits:
+                raise UserError(f"{flag(name)} {v}: expected {_bounds_in_words(*bounds)}.")
+    betas = config.optimization.adam_betas
+    if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
+        raise UserError(f"--adam-betas {as_text(betas)}: expected two numbers from 0 to below 1, such as 0,0.99.")
+
+
+def check_task(config: Config, architecture: networks.Kind) -> None:
+    """Refuse what a task, its network and its losses cannot do together."""
+    task, network, objective = config.purpose.task, config.networks.network, config.objective
+    if task not in architecture.tasks:
+        fitting = [name for name, other in networks.NETWORKS.items() if task in other.tasks]
+        raise UserError(
+            f"--task {task} with --network {network}: that one is for {', '.join(architecture.tasks)}. "
+            f"Give --network {' or '.join(fitting)}."
+        )
+    adversarial = objectives.LOSSES[objective.loss].adversarial
+    if adversarial and architecture.discriminator_module is None:
+        raise UserError(f"--loss {objective.loss} with --network {network}: it has no discriminator. Give --loss none.")
+    pretrain = config.schedule.pretrain_images
+    if objective.pixel == "none" and (not adversarial or pretrain):
+        cause = "--loss none" if not adversarial else f"--pretrain-images {pretrain}"
+        raise UserError(f"{cause}: the generator would learn from nothing. Give --pixel l1 or mse.")
+    if task == "generate":
+        _check_generate(config)
+    else:
+        _check_image_task(config, architecture, adversarial)
+
+
+def _check_generate(config: Config) -> None:
+    if pairs := set(config.measuring.metrics or ()) - set(metrics.WHILE_TRAINING):
+        raise UserError(
+            f"--metrics {min(pairs)}: compares images that belong together; it is for tasks from images to images."
+        )
+    for name in ("pixel", "content", "patch", "held_out", "degrade", "reverse", "pretrain_images"):
+        if config.value(name) != DEFAULTS[name]:
+            raise UserError(
+                f"{flag(name)} {config.value(name)} with --task generate: it belongs to tasks from images to images."
+            )
+
+
+def _check_image_task(config: Config, architecture: networks.Kind, adversarial: bool) -> None:
+    task, content, augment = config.purpose.task, config.objective.content, config.images.augment
+    for name, allowed in (("channels", 3), ("conditional", False)):
+        if config.value(name) != allowed:
+            raise UserError(f"{flag(name)} with --task {task}: it belongs to --task generate.")
+    if config.purpose.patch and not architecture.any_size:
+        raise UserError(
+            f"--patch {config.purpose.patch}: --network {config.networks.network} is made for whole images."
+        )
+    if content == "vgg19" and task not in ("upscale", "translate"):
+        raise UserError(f"--content vgg19 with --task {task}: it looks at red, green and blue. Give discriminator.")
+    if augment != "none" and content == "discriminator":
+        raise UserError(
+            f"--augment {augment} with --content discriminator: the features of images that were moved apart cannot be "
+            "compared. Give --content none or vgg19."
+        )
+    if not adversarial and content != "none":
+        raise UserError(f"--content {content} with --loss none: it goes with a discriminator.")
+
+
+def check_networks(config: Config, architecture: networks.Kind) -> None:
+    """Refuse options that the architecture does not have."""
+    options = config.networks
+    for name in ("conv", "minibatch", "width", "blocks", "dropout", "scale"):
+        if name not in architecture.structure and config.value(name) != DEFAULTS[name]:
+            raise UserError(f"{flag(name)} {config.value(name)}: --network {options.network} does not have it.")
+    norms = architecture.generator_norms or ("none",)
+    if options.generator_norm and options.generator_norm not in norms:
+        raise UserError(
+            f"--generator-norm {options.generator_norm}: --network {options.network} takes {', '.join(norms)}."
+        )
+    if options.discriminator_norm == "group" and config.purpose.task == "generate":
+        raise UserError(f"--discriminator-norm group: --network {options.network} takes batch or none.")
+    if options.conv == "separable" and options.spectral != "none":
+        raise UserError(
+            "--spectral with --conv separable: it would leave half of each convolution out. Give --conv standard, or no --spectral."
+        )
+
+
+def check_size(config: Config, architecture: networks.Kind, resolutions: tuple[int, ...]) -> None:
+    """Refuse resolutions and patches that the architecture or the task cannot take."""
+    network, patch, scale = config.networks.network, config.purpose.patch, config.purpose.scale
+    powers = [(2**k,) for k in range(3, 10) if 2**k <= architecture.largest]
+    if not architecture.grows and (len(resolutions) > 1 or not architecture.any_size and resolutions not in powers):
+        raise UserError(
+            f"--network {network} at {as_text(resolutions).replace(',', ', ')} px: it is made for one size"
+            + ("." if architecture.any_size else f", a power of two from 8 to {architecture.largest}.")
+        )
+    if patch and not scale <= patch <= resolutions[-1]:
+        raise UserError(f"--patch {patch}: expected {scale} to {resolutions[-1]}, the size of the images.")
+    size = patch or resolutions[-1]
+    if config.purpose.task == "upscale" and size % scale:
+        raise UserError(f"--scale {scale}: {size} pixels are not a multiple of it. Give another --patch.")
+
+
+def check_objective(config: Config) -> None:
+    """Refuse options that the loss does not take, and update rules that do not go together."""
+    options, augment = config.objective, config.images.augment
+    loss, targets = objectives.LOSSES[options.loss], options.lsgan_targets
+    if options.label_smoothing and loss.with_smoothing is None:
+        raise UserError(f"--label-smoothing with --loss {options.loss}: it belongs to the cross-entropy losses.")
+    if options.critic_steps > 1 and options.update == "one-stage":
+        raise UserError(
+            f"--critic-steps {options.critic_steps} with --update one-stage: one pass updates both networks. "
+            "Give --update two-stage."
+        )
+    if augment == "ada" and loss.adversarial and loss.decision_threshold is None:
+        raise UserError(
+            f"--augment ada with --loss {options.loss}: its logits have no sign to go by. Give diff, or another loss."
+        )
+    if targets is not None and loss.with_targets is None:
+        raise UserError(f"--lsgan-targets with --loss {options.loss}: it belongs to --loss lsgan.")
+    if targets is not None and (len(targets) != 3 or targets[0] >= targets[1]):
+        raise UserError(
+            f"--lsgan-targets {as_text(targets)}: expected three numbers a,b,c with a below b, such as -1,1,0."
+        )
+
+
+def check_groups(config: Config, architecture: networks.Kind, batch: CountTable) -> None:
+    """Refuse batches that statistics over a minibatch cannot divide. batch: images per step at every resolution."""
+    group, minibatch = config.networks.stddev_group, config.networks.minibatch
+    if minibatch == "discrimination" and min(batch.values()) < 2:
+        raise UserError(
+            "--minibatch discrimination with --batch 1: it compares the images of a batch. Give at least 2."
+        )
+    if "stddev_group" not in architecture.structure or minibatch != "stddev":
+        return
+    for resolution, size in batch.items():
+        if size > group > 1 and size % group:
+            raise UserError(
+                f"--batch {size} at {resolution} px: not a multiple of --stddev-group {group}. "
+                f"The nearest are {size // group * group} and {-(-size // group) * group}."
+            )
+
+
+def _readers(config: Config) -> dict[str, tuple[bool, str]]:
+    """Return {option: (whether something reads it, what would)} for options that depend on others. config: resolved."""
+    architecture, loss = networks.NETWORKS[config.networks.network], objectives.LOSSES[config.objective.loss]
+    objective, measured = config.objective, config.measuring.metrics
+    structure = {name for other in networks.NETWORKS.values() for name in structure_options(other)}
+    readers = {
+        name: (name in architecture.structure, f"--network {config.networks.network} does not have it")
+        for name in structure
+    }
+    readers |= {
+        "degrade": (config.purpose.task == "upscale", "it belongs to --task upscale"),
+        "reverse": (config.purpose.task == "translate", "it belongs to --task translate"),
+        "class_weight": (config.networks.conditional, "it belongs to --conditional"),
+        "fade_images": (architecture.grows, f"--network {config.networks.network} does not grow"),
+        "penalty_weight": (objective.penalty != "none", "there is no penalty; give --penalty"),
+        "penalty_every": (objective.penalty != "none", "there is no penalty; give --penalty"),
+        "penalty_target": (objective.penalty == "gp", "it belongs to --penalty gp"),
+        "pixel_weight": (
+            objective.pixel != "none" and loss.adversarial,
+            "it weighs --pixel against an adversarial loss",
+        ),
+        "content_weight": (objective.content != "none", "it belongs to --content"),
+        "vgg_weights": (objective.content == "vgg19", "it belongs to --content vgg19"),
+        "pretrain_share": (config.schedule.pretrain_images > 0, "it belongs to --pretrain-images"),
+        "lsgan_targets": (loss.with_targets is not None, "it belongs to --loss lsgan"),
+    }
+    by_features = (
+        metrics.needs_features(measured or ()),
+        "it belongs to --metrics fid, kid and others that need features",
+    )
+    readers |= dict.fromkeys(("metrics_every", "metrics_images"), (measured is not None, "it belongs to --metrics"))
+    readers |= dict.fromkeys(("features", "inception_weights"), by_features)
+    by_minutes = (config.schedule.minutes is not None, "it belongs to --minutes")
+    readers |= dict.fromkeys(("stage_growth", "fade_share"), by_minutes)
+    readers |= dict.fromkeys(_OF_DISCRIMINATORS, (loss.adversarial, "there is no discriminator with --loss none"))
+    if "stddev_group" in architecture.structure:
+        readers["stddev_group"] = (config.networks.minibatch == "stddev", "it belongs to --minibatch stddev")
+    if config.purpose.task == "generate":
+        others = [name for name in OF_IMAGE_TASKS if name not in structure]
+        readers |= dict.fromkeys(others, (False, "it belongs to tasks from images to images"))
+    return readers
+
+
+def check_read(config: Config, names: Iterable[str]) -> None:
+    """Refuse options that were typed and that nothing would read. config: resolved; names: of the options."""
+    readers = _readers(config)
+    for name in names:
+        is_read, reader = readers.get(name, (True, ""))
+        if not is_read:
+            raise UserError(f"{flag(name)}: nothing would read it: {reader}.")

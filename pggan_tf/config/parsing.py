@@ -1,0 +1,165 @@
+"""Options as text and as JSON: of the command line, and of a run's config.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+
+from pggan_tf import metrics, networks
+from pggan_tf.config.schema import DEFAULTS, FIELDS, GROUPS, REPEATABLE, Config, base_type, takes_none
+from pggan_tf.errors import UserError, nearest
+
+# 1: flat, written when `conv` was standard by default. 2: flat, every option as it was worked out. 3: what was asked and what was
+# worked out from it, the latter in groups.
+VERSION = 3
+CONV_WAS_STANDARD = 1
+
+
+def flag(name: str) -> str:
+    """Return the name of an option as it is typed: 'target_res' -> '--target-res'."""
+    return "--" + name.replace("_", "-")
+
+
+def as_text(value) -> str:
+    """Return an option's value as the command line takes it."""
+    if isinstance(value, dict):
+        return ",".join(f"{k}={v}" for k, v in value.items())
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def as_typed(name: str, value) -> str:
+    """Return an option with its value as it is typed: '--batch 4=64,32=16', '--no-mirror'."""
+    if isinstance(value, bool):
+        return flag(name) if value else f"--no-{name.replace('_', '-')}"
+    if name in REPEATABLE and isinstance(value, tuple):
+        return " ".join(f"{flag(name)} {v}" for v in value)
+    return f"{flag(name)} {as_text(value)}"
+
+
+def _number(text, kind, name: str):
+    try:
+        value = float(text)
+        if not math.isfinite(value) or kind is int and value != int(value):
+            raise ValueError
+        return kind(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{flag(name)} {text}: not a {'whole ' if kind is int else ''}number.") from None
+
+
+def _table(name: str, value, kind) -> dict:
+    """Parse a value for each resolution: '4=64,32=16', {"4": 64}, or one number for all."""
+    if isinstance(value, Mapping):
+        items = list(value.items())
+    elif "=" in str(value):
+        parts = [part.split("=", 1) for part in str(value).split(",")]
+        if bad := [part[0] for part in parts if len(part) == 1]:
+            raise UserError(f"{flag(name)} {value}: expected RES=VALUE in place of {bad[0]}, such as 4=16,32=8.")
+        items = [(resolution, number) for resolution, number in parts]
+    else:
+        items = [(4, value)]
+    table = {_number(k, int, name): _number(v, kind, name) for k, v in items}
+    if not table:
+        raise UserError(f"{flag(name)}: an empty table. Give at least one value, such as 4=16.")
+    if bad := [v for v in table.values() if v < 0]:
+        raise UserError(f"{flag(name)} {bad[0]}: below zero.")
+    return dict(sorted(table.items()))
+
+
+def parse(name: str, value):
+    """Convert an option's value from the command line or from JSON to its type. Raises UserError that names the option."""
+    kind, choices = base_type(name), FIELDS[name].metadata["choices"]
+    if value is None:
+        if takes_none(name):
+            return None
+        raise UserError(f"{flag(name)}: may not be null.")
+    if name in REPEATABLE and isinstance(value, list | tuple):
+        if not value or not all(isinstance(v, str) for v in value):
+            raise UserError(f"{flag(name)} {json.dumps(value)}: expected text, or a list of it.")
+        return tuple(value) if len(value) > 1 else value[0]
+    if typing.get_origin(kind) is dict:
+        return _table(name, value, typing.get_args(kind)[1])
+    if typing.get_origin(kind) is tuple:
+        parts = value if isinstance(value, list | tuple) else str(value).split(",")
+        if typing.get_args(kind)[0] is str:
+            return metrics.parse(",".join(map(str, parts)), choices, flag(name))
+        return tuple(_number(p, typing.get_args(kind)[0], name) for p in parts)
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise UserError(f"{flag(name)} {value}: expected true or false.")
+        return value
+    value = _number(value, kind, name) if kind in (int, float) else str(value)
+    if choices and str(value) not in choices:
+        raise UserError(f"{flag(name)} {value}: not known; {nearest(value, choices)}")
+    return value
+
+
+def parse_all(values: Mapping) -> dict:
+    """Parse {option: value}. Refuses options that are not known."""
+    if unknown := [k for k in values if k not in FIELDS]:
+        raise UserError(f"config field {unknown[0]}: not known; {nearest(unknown[0], FIELDS)}")
+    return {k: parse(k, v) for k, v in values.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """The content of a config.json."""
+
+    version: int
+    config: Config  # every option as it was worked out
+    asked: dict | None  # what it was worked out from, with the recipe; None: versions 1 and 2 do not say it
+
+
+def from_json(content: Mapping) -> Written:
+    """Read what `to_json` wrote, in this version or an older one. Refuses unknown options and newer versions."""
+    values = dict(content)
+    version = values.pop("version", 2)
+    if type(version) is not int or version < 1:
+        raise UserError(f"config of version {version!r}: expected 1 to {VERSION}.")
+    if version > VERSION:
+        raise UserError(f"config of version {version}: this pggan-tf reads up to version {VERSION}. Update pggan-tf.")
+    if version < 3:
+        if version == CONV_WAS_STANDARD:  # in every network's config, though only the growing ones read it
+            network = networks.NETWORKS.get(str(values.get("network", DEFAULTS["network"])))
+            conv = values.get("conv") or "standard"
+            values["conv"] = None if conv == "standard" and network and "conv" not in network.structure else conv
+        return Written(version, Config().replace(**parse_all(values)), None)
+    if unknown := [k for k in values if k not in ("asked", "recipe", *GROUPS)]:
+        raise UserError(f"config field {unknown[0]}: not known; {nearest(unknown[0], ('asked', 'recipe', *GROUPS))}")
+    flat = {"recipe": values.get("recipe", DEFAULTS["recipe"])}
+    for group in GROUPS:
+        if not isinstance(values.get(group, {}), Mapping):
+            raise UserError(f"config field {group}: expected an object with options.")
+        flat |= values.get(group, {})
+    asked = values.get("asked", {})
+    if not isinstance(asked, Mapping):
+        raise UserError("config field asked: expected an object with options.")
+    return Written(version, Config().replace(**parse_all(flat)), parse_all({"recipe": flat["recipe"], **asked}))
+
+
+def to_json(config: Config, asked: Mapping) -> dict:
+    """Return what config.json holds: the options that were asked for, and every option as it was worked out, in groups."""
+    return {"version": VERSION, "asked": dict(asked), **dataclasses.asdict(config)}
+
+
+def read(path: str | Path) -> Written:
+    """Read a config.json. Raises UserError that names the file."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}). Expected the config.json of a run.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({error}). Expected the config.json of a run.") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a JSON object with a config's fields.")
+    if "class_name" in values:
+        raise UserError(
+            f"{path}: describes a network to Keras. Expected a run's folder, or the run.json of an exported one."
+        )
+    try:
+        return from_json(values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

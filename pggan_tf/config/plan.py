@@ -1,0 +1,163 @@
+"""What a run does, worked out once from its options and handed down."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pggan_tf import networks, objectives, schedule, tasks
+from pggan_tf.config.parsing import to_json
+from pggan_tf.config.schema import Config
+from pggan_tf.errors import UserError
+
+
+def default_values(config: Config, architecture: networks.Kind) -> dict[str, str]:
+    """Return the values of an architecture's options that are None."""
+    spectral = "conv" in architecture.usual and config.networks.spectral != "none"
+    return architecture.usual | ({"conv": "standard"} if spectral else {})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does, worked out once: every option, and what follows from them."""
+
+    config: Config  # every option with its value
+    asked: Mapping  # {option: value} that it was worked out from
+
+    @functools.cached_property
+    def architecture(self) -> networks.Kind:
+        return networks.NETWORKS[self.config.networks.network]
+
+    @functools.cached_property
+    def task(self) -> tasks.Task:
+        images, purpose = self.config.images, self.config.purpose
+        return tasks.task(purpose.task, purpose.scale, images.filter, purpose.degrade, purpose.reverse)
+
+    @functools.cached_property
+    def loss(self) -> objectives.Loss:
+        options = self.config.objective
+        loss = objectives.LOSSES[options.loss]
+        if options.lsgan_targets and loss.with_targets:
+            loss = loss.with_targets(*options.lsgan_targets)
+        if options.label_smoothing and loss.with_smoothing:
+            loss = loss.with_smoothing(options.label_smoothing)
+        return loss
+
+    @functools.cached_property
+    def phases(self) -> tuple[schedule.Phase, ...]:
+        """The phases of the schedule, in order. Raises UserError where no phase has an image."""
+        return _phases(self.config)
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        return self.config.networks.resolutions
+
+    @property
+    def target_res(self) -> int:
+        return self.resolutions[-1]
+
+    @property
+    def data_channels(self) -> int:
+        """Channels of the shards that the run is trained on."""
+        return 6 if self.config.purpose.task == "translate" else self.config.images.channels
+
+    @property
+    def network_in_words(self) -> str:
+        """The architecture for tables and model cards: 'progressive, separable'."""
+        options = self.config.networks
+        separable = ["separable"] if options.conv == "separable" else []
+        return ", ".join([options.network, *separable, *(["conditional"] if options.conditional else [])])
+
+    def replace(self, **values) -> Plan:
+        """Return the plan with other values of options, which are taken as they are."""
+        return dataclasses.replace(self, config=self.config.replace(**values))
+
+    def rescheduled(self, **values) -> Plan:
+        """Return the plan with the images of a schedule that was planned for --minutes, which count as asked for."""
+        asked = {name: value for name, value in self.asked.items() if name != "minutes"}
+        return Plan(self.config.replace(minutes=None, **values), asked | values)
+
+    def to_json(self) -> dict:
+        """Return the content of the run's config.json."""
+        return to_json(self.config, self.asked)
+
+    def objective(self, resolution: int, labels: int = 0) -> objectives.Objective:
+        """Return the objective at one resolution. labels: number of classes that D tells apart, 0 for none."""
+        options = self.config.objective
+        return objectives.Objective(
+            self.loss,
+            penalty=options.penalty,
+            penalty_weight=schedule.lookup(options.penalty_weight, resolution),
+            penalty_every=options.penalty_every,
+            penalty_target=options.penalty_target,
+            drift=options.drift,
+            labels=labels,
+            class_weight=options.class_weight,
+            adversarial_weight=options.adversarial_weight,
+            pixel=options.pixel,
+            pixel_weight=options.pixel_weight,
+            content=options.content,
+            content_weight=options.content_weight,
+        )
+
+    def network_options(self, classes: Sequence[str]) -> dict:
+        """Return what networks.generator and networks.discriminator take. classes: names of the classes of the data."""
+        if self.config.networks.conditional and not classes:
+            raise UserError(
+                "--conditional: the data has no classes. Give a folder with a subfolder for each, or leave it out."
+            )
+        channels = self.config.images.channels
+        names: dict = {
+            "classes": tuple(classes) if self.config.networks.conditional else (),
+            "given_channels": self.task.given_channels,
+            "output_channels": self.task.output_channels or channels,
+            "shown_channels": self.task.shown_channels or channels,
+        }
+        defaults = default_values(self.config, self.architecture)  # a config.json that is older than an option lacks it
+        for name in ("resolutions", *self.architecture.structure):
+            if name not in names:
+                value = self.config.value(name)
+                names[name] = defaults.get(name) if value is None else value
+        return names
+
+    def check_total_images(self) -> None:
+        """Refuse --total-images that leave some phases without an image."""
+        phases = self.replace(total_images=None).phases
+        everything, rarest = sum(p.images for p in phases), min(p.images for p in phases)
+        try:
+            count = len(self.phases)
+        except UserError:  # none has an image
+            count = 0
+        if count < len(phases):
+            raise UserError(
+                f"--total-images {self.config.schedule.total_images}: {len(phases) - count} of the plan's {len(phases)} phases "
+                f"would have no image. Give {-(-everything // rarest):,} or more, or a smaller --target-res."
+            )
+
+    def too_long(self) -> list[str]:
+        """Return a line that says so where whole steps of every phase come to clearly more than --total-images."""
+        planned, asked = self.phases[-1].end, self.config.schedule.total_images
+        if asked is None or planned <= 1.1 * asked:
+            return []
+        return [
+            f"--total-images {asked:,}: the plan has {planned:,}, for every phase takes whole steps; one step of each comes to "
+            f"{sum(p.images_per_step for p in self.phases):,}. A smaller --batch has smaller steps."
+        ]
+
+
+def _phases(config: Config) -> tuple[schedule.Phase, ...]:
+    options = config.schedule
+    budget = schedule.Budget(options.fade_images, options.stable_images, options.pretrain_images)
+    if options.total_images is not None:
+        budget = budget.scaled(options.total_images)
+    return schedule.plan(
+        config.networks.resolutions,
+        budget,
+        config.optimization.batch,
+        config.optimization.learning_rate,
+        critic_steps=config.objective.critic_steps,
+        adversarial=objectives.LOSSES[config.objective.loss].adversarial,
+        decay_share=options.decay_share,
+    )

@@ -1,0 +1,141 @@
+"""Build the networks of a plan, compile its training steps, and feed them."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from pggan_tf import networks, pipeline
+from pggan_tf.config import Plan
+from pggan_tf.errors import memory_for
+from pggan_tf.schedule import Phase
+from pggan_tf.shards import Shards
+from pggan_tf.training import health, precision
+from pggan_tf.training.cluster import ALONE, Cluster
+from pggan_tf.training.trainer import GAN, STATS
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a run is trained on, and with which machines."""
+
+    shards: Shards
+    strategy: tf.distribute.Strategy
+    policy: str  # of Keras: 'float32' or 'mixed_bfloat16'
+    cluster: Cluster = dataclasses.field(default_factory=lambda: ALONE)
+    say: Callable[[str], None] = print  # takes lines for the terminal
+
+    @property
+    def devices(self) -> int:
+        return self.strategy.num_replicas_in_sync
+
+
+@memory_for("the networks are built", "Give a smaller --target-res, or fewer feature maps by --fmap-max or --width.")
+def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
+    """Return the networks of a plan with fresh weights that follow from its seed. classes: names of those of the data."""
+    config = plan.config
+    keras.utils.set_random_seed(config.running.seed)
+    network, options = config.networks.network, plan.network_options(classes)
+    content = None
+    if config.objective.content == "vgg19":
+        from pggan_tf.networks import vgg
+
+        content = vgg.features(config.objective.vgg_weights)
+    return GAN(
+        networks.generator(network, options, policy),
+        networks.discriminator(network, options, policy),
+        networks.generator(network, options, "float32", "ema"),
+        lambda resolution: plan.objective(resolution, len(options["classes"])),
+        config.objective.update,
+        seed=config.running.seed,
+        task=plan.task,
+        content=content,
+        optimizer=config.optimization.optimizer,
+        discriminator_rate=config.optimization.discriminator_rate,
+        weight_clip=config.objective.weight_clip,
+        augment=config.images.augment,
+        sync_batch=config.running.sync_batch,
+        adam_betas=config.optimization.adam_betas,
+        adam_epsilon=config.optimization.adam_epsilon,
+        ema_half_life_images=config.optimization.ema_half_life_images,
+        ema_rampup=config.optimization.ema_rampup,
+    )
+
+
+def compile_steps(gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla: bool = False) -> Callable:
+    """Return a function (iterator, steps, sums so far) -> (steps done, sums with their stats) that trains many steps a call.
+
+    A call for each step would wait for Python. Fewer steps than asked for are done only where too many in a row were skipped.
+    Sums continue those of the call before: they are the same to the last bit however many steps share a call, which depends
+    on the machine's speed. xla: compile the step by XLA.
+    """
+
+    def one(batch):
+        stats = gan.step(phase, *batch)
+        return tf.stack([stats[k] for k in STATS])  # one number would be one message each between machines
+
+    if xla:
+        one = tf.function(one, autograph=False, jit_compile=True)
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def call(iterator, steps, sums):
+        def body(i, sums):
+            stats = strategy.run(one, args=(next(iterator),))
+            stats = strategy.reduce(tf.distribute.ReduceOp.SUM, stats, axis=None)
+            return i + 1, sums + tf.cast(stats, tf.float64)
+
+        def goes_on(i, _):
+            return (i < steps) & (gan.skipped_in_a_row < health.SKIPS_IN_A_ROW)
+
+        return tf.while_loop(goes_on, body, (tf.constant(0), sums), parallel_iterations=1)
+
+    def called(iterator, steps, sums: Mapping[str, float] = types.MappingProxyType({})):
+        so_far = tf.constant([sums.get(k, 0.0) for k in STATS], tf.float64)
+        count, total = call(iterator, tf.constant(steps), so_far)
+        return int(count), dict(zip(STATS, total.numpy().tolist()))
+
+    return called
+
+
+def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy: tf.distribute.Strategy) -> Iterator:
+    """Return an iterator of the batches of `phase` from image `start` of the run on.
+
+    Every machine reads what its own replicas train on, and nothing else.
+    """
+    images, patch = plan.config.images, plan.config.purpose.patch
+
+    def dataset(machine=None):
+        replicas, mine = 1, range(1)
+        if machine:
+            each = machine.num_replicas_in_sync // machine.num_input_pipelines
+            first = each * machine.input_pipeline_id
+            replicas, mine = machine.num_replicas_in_sync, range(first, first + each)
+        return pipeline.batches(
+            shards,
+            phase.resolution,
+            plan.config.running.seed,
+            start,
+            phase.end,
+            phase.batch,
+            images.mirror,
+            patch,
+            images.held_out,
+            phase.critic_steps,
+            replicas,
+            mine,
+        )
+
+    return iter(strategy.distribute_datasets_from_function(dataset) if strategy.num_replicas_in_sync > 1 else dataset())
+
+
+def prepare(plan: Plan, gan: GAN, phase: Phase, start: int, setting: Setting) -> tuple[Callable, Iterator]:
+    """Return the compiled steps of a phase and their batches from image `start` of the run on."""
+    with setting.strategy.scope():
+        xla = precision.by_xla(plan.config, setting.strategy)
+        steps = compile_steps(gan, phase, setting.strategy, xla)
+        return steps, read_batches(plan, setting.shards, phase, start, setting.strategy)

@@ -1,0 +1,171 @@
+"""Measure the speed of every stage, and plan the images of a run so that it takes the minutes asked for."""
+
+from __future__ import annotations
+
+import math
+import time
+import types
+from collections.abc import Callable, Iterator, Mapping
+
+from pggan_tf import pipeline, schedule
+from pggan_tf.config import Config, Plan
+from pggan_tf.errors import UserError, memory_for
+from pggan_tf.shards import Shards
+from pggan_tf.training import execution, health
+from pggan_tf.training.execution import Setting
+from pggan_tf.training.trainer import GAN
+
+PROBE_SECONDS = 1.0
+# Of a run planned by --minutes, unless --metrics-every says how often: about so many measurements, or fewer if they would take
+# more than this share of its time.
+MEASUREMENTS, METRICS_SHARE = 40, 0.1
+MOST_SNAPSHOTS = 200  # of a run that takes one every so many epochs
+
+
+def _seconds(call: Callable, iterator: Iterator, steps: int) -> float:
+    begun = time.perf_counter()
+    call(iterator, steps)
+    return time.perf_counter() - begun
+
+
+def measure_speeds(plan: Plan, setting: Setting) -> dict[schedule.Part, schedule.Speed]:
+    """Return the speed of every part of the plan, by a few real steps of each on networks that are thrown away."""
+    with setting.strategy.scope():
+        gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
+    speeds = {}
+    for part in dict.fromkeys(p.part for p in plan.phases):
+        batch = plan.config.optimization.batch[part.resolution]
+        with memory_for(
+            f"the speed at {part.resolution} px is measured in batches of {batch}",
+            f"Give less: {health.with_less(plan, part.resolution, setting.devices)}",
+        ):
+            speeds[part] = _measure_speed(plan, gan, part, batch, setting)
+    return speeds
+
+
+def _measure_speed(plan: Plan, gan: GAN, part: schedule.Part, batch: int, setting: Setting) -> schedule.Speed:
+    cluster = setting.cluster
+    steps = plan.config.objective.critic_steps if part.adversarial else 1
+    phase = schedule.Phase(
+        0, part.resolution, part.fade, 0, 10**9, batch, 0.0, 0, critic_steps=steps, adversarial=part.adversarial
+    )
+    with setting.strategy.scope():
+        gan.images_seen.assign(0)
+        gan.begin(phase)
+    call, iterator = execution.prepare(plan, gan, phase, 0, setting)
+    build_seconds = cluster.everyone(_seconds(call, iterator, 1))[0]  # the chief's: all have to take the same steps
+    gan.images_seen.assign(0)
+    penalised = cluster.everyone(_seconds(call, iterator, 1))[0]
+    steps, total, taken = 1, 0, 0.0
+    while taken < PROBE_SECONDS:
+        last = cluster.everyone(_seconds(call, iterator, steps))[0]
+        total, taken = total + steps, taken + last
+        steps = max(1, min(4 * steps, math.ceil((PROBE_SECONDS - taken) * steps / last)))
+    per_step = taken / total
+    every = max(1, plan.config.objective.penalty_every // phase.critic_steps)
+    if total < every:  # slow steps: none of them came to the turn of a lazy penalty
+        per_step += (penalised - per_step) / every
+    return schedule.Speed(phase.images_per_step / per_step, build_seconds)
+
+
+def snapshot_images(config: Config, total: int) -> int:
+    """Return the images from one snapshot to the next in a run of `total`."""
+    return config.running.snapshot_images or max(1, total // 40)
+
+
+def with_snapshots(plan: Plan, epochs: float | None, shards: Shards) -> Plan:
+    """Return the plan with a snapshot every so many epochs of its images.
+
+    A long training on few photos takes one every several times as many: a grid of each would take longer than the training.
+    """
+    if epochs is None:
+        return plan
+    every = max(1, round(epochs * pipeline.kept(shards, plan.target_res, plan.config.images.held_out)))
+    several = -(-plan.phases[-1].end // (MOST_SNAPSHOTS * every))
+    return plan.replace(snapshot_images=several * every, snapshot_epochs=None)
+
+
+def measure_every(config: Config, resolution: int, total: int) -> int:
+    """Return the images from one measurement of the metrics to the next, in a run of `total`."""
+    table = config.measuring.metrics_every
+    return schedule.lookup(table, resolution) if table else snapshot_images(config, total)
+
+
+def metrics_seconds(plan: Plan, costs: Mapping[int, float]) -> float:
+    """Return the seconds that the metrics of a plan take. costs: seconds of one measurement, by resolution."""
+    total = 0.0
+    for p in plan.phases:
+        every = measure_every(plan.config, p.resolution, plan.phases[-1].end)
+        total += (p.end // every - p.start // every + (p.end % every > 0)) * costs.get(p.resolution, 0.0)
+    return total
+
+
+def plan_for_minutes(
+    plan: Plan,
+    speeds: Mapping[schedule.Part, schedule.Speed],
+    spent: float,
+    costs: Mapping[int, float] = types.MappingProxyType({}),
+) -> Plan:
+    """Return the plan with a schedule that ends --minutes after a start `spent` seconds ago.
+
+    It has no --minutes any longer: repeated, it is the same run.
+
+    Args:
+        plan: of which only the schedule changes.
+        speeds: of every part of the plan.
+        spent: seconds that are over.
+        costs: seconds of one measurement of the metrics, by resolution.
+    """
+    minutes = plan.config.schedule.minutes or 0.0
+    fixed = sum(s.build_seconds for s in speeds.values()) + spent + schedule.OVERHEAD * 60 * minutes
+    available, least = 60 * minutes - fixed, 0.2 * 60 * minutes
+    if available < least:
+        raise UserError(
+            f"--minutes {minutes:g}: preparing and building {len(speeds)} phases takes {fixed / 60:.1f} minutes of it. "
+            "Give more minutes or a smaller --target-res."
+        )
+    rates = {part: speed.images_per_second for part, speed in speeds.items()}
+    planned, seconds = _plan_for_seconds(plan, rates, available), available
+    if not costs:
+        return planned
+    every: dict = {}
+    if plan.config.measuring.metrics_every is None:
+        every = {"metrics_every": _measurements(planned, rates, available, costs)}
+    for _ in range(8):  # how often there is something to measure follows from the plan
+        seconds *= available / (seconds + metrics_seconds(planned, costs))
+        if seconds < least:
+            raise UserError(
+                f"--minutes {minutes:g}: the metrics take most of it. "
+                "Give more minutes, fewer --metrics-images or a larger --metrics-every."
+            )
+        planned = _plan_for_seconds(plan, rates, seconds).rescheduled(**every)
+    return planned
+
+
+def _plan_for_seconds(plan: Plan, rates: Mapping[schedule.Part, float], seconds: float) -> Plan:
+    """Return the plan with the images that fill `seconds` of training. rates: images/s of every part."""
+    options = plan.config.schedule
+    growth = options.stage_growth or schedule.fitting_growth(seconds, rates)
+    images = schedule.images_for(seconds, rates, growth, options.fade_share, options.pretrain_share)
+    none, alone = dict.fromkeys(plan.resolutions, 0), options.pretrain_images > 0
+    main = {p: n for p, n in images.items() if not p.fade and (p.adversarial or not alone)}
+    return plan.rescheduled(
+        fade_images=none | {p.resolution: n for p, n in images.items() if p.fade},
+        stable_images=none | {p.resolution: n for p, n in main.items()},
+        pretrain_images=sum(n for p, n in images.items() if not p.fade and p not in main),
+    )
+
+
+def _measurements(
+    plan: Plan, rates: Mapping[schedule.Part, float], seconds: float, costs: Mapping[int, float]
+) -> dict[int, int]:
+    """Return the images from one measurement to the next, by resolution, so that they are equally far apart in time."""
+
+    def every(times: float) -> dict[int, int]:
+        """Return them for `times` measurements."""
+        trained = {p.resolution for p in rates}
+        slowest = {r: min(v for p, v in rates.items() if p.resolution == r) for r in trained}
+        return {r: max(1, round(seconds / times * rate)) for r, rate in slowest.items()}
+
+    share = metrics_seconds(plan.replace(metrics_every=every(MEASUREMENTS)), costs) / (METRICS_SHARE * seconds)
+    return every(MEASUREMENTS / max(1.0, share))

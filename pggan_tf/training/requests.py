@@ -1,0 +1,182 @@
+"""What a person asks for, a recipe or a config.json and options over it, as the plan of every run that it takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pggan_tf import networks
+from pggan_tf.config import Config, Plan, flag, parsing, recipes
+from pggan_tf.config.checks import OF_IMAGE_TASKS, structure_options
+from pggan_tf.config.resolve import Base
+from pggan_tf.config.schema import DEFAULTS
+from pggan_tf.errors import UserError
+from pggan_tf.metrics import features
+from pggan_tf.runs import folder as runs
+from pggan_tf.shards import cache_folder
+
+DEFAULTS_CHANGED_IN = 2  # version of config.json before which other defaults were written
+
+
+def absolute(options: Mapping) -> dict:
+    """Return the options with whole paths for those that name a file or folder, so that a run may be resumed from anywhere."""
+    out = dict(options)
+    for name in ("data", "init_from", "vgg_weights", "inception_weights", "features"):
+        place = options.get(name, "")
+        if isinstance(place, tuple):
+            out[name] = tuple(map(_absolute, place))
+        elif place and (name != "features" or place.endswith(".keras")):
+            out[name] = _absolute(place)
+    return out
+
+
+def _absolute(place: str) -> str:
+    """Return a path that exists as a whole path, pairs:DIR too, and anything else as it is."""
+    if os.path.exists(place):
+        return os.path.abspath(place)
+    if place.startswith("pairs:"):
+        return f"pairs:{os.path.abspath(os.path.expanduser(place.removeprefix('pairs:')))}"
+    return place
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A run that a request names, by --run or --init-from, and that has begun."""
+
+    config: Config
+    environment: dict
+
+    @classmethod
+    def read(cls, folder: str | Path | None) -> _Begun | None:
+        """Return the run in a folder, or None where none has begun."""
+        if folder is None or not (Path(folder) / runs.CONFIG).is_file():
+            return None
+        plan, environment = runs.read(folder)
+        return cls(plan.config, environment)
+
+    @property
+    def had_other_defaults(self) -> bool:
+        return self.environment.get("asked", {}).get("version", parsing.VERSION) < DEFAULTS_CHANGED_IN
+
+
+def plans(
+    options: Mapping, config_file: str | None = None, cache: str | None = None, own_folder: Path | None = None
+) -> list[Plan]:
+    """Resolve the runs, one after the other, that options of `train` ask for.
+
+    Args:
+        options: {option: value} of those that were typed.
+        config_file: config.json of a run to repeat, which the options change.
+        cache: folder for prepared data, see `shards.cache_folder`.
+        own_folder: folder of --run, where the runs may have been begun: then nothing that came to this machine since
+            changes them.
+    """
+    _check_options(options, config_file)
+    recipe = options.get("recipe", DEFAULTS["recipe"])
+    parts = recipes.PIPELINES.get(recipe)
+    source = _Begun.read(options.get("init_from"))
+    out = []
+    for part in parts or [recipes.Part(recipe)]:
+        begun = _Begun.read(own_folder / part.recipe if own_folder and parts else own_folder)
+        base = Base.of_file(config_file) if config_file else Base.of_recipe(part.recipe, part.settings)
+        own = _of_part(part, base.values, options, source, begun) if parts else options
+        if not config_file:
+            own = _with_local_files(base.values, own, cache, begun)
+        out.append(_plan(base, own, source, begun))
+    if parts and "init_from" in options and not any(plan.config.optimization.init_from for plan in out):
+        theirs = runs.read(options["init_from"])[0].config
+        raise UserError(
+            f"--init-from {options['init_from']}: its weights are of --task {theirs.purpose.task} --network "
+            f"{theirs.networks.network}, which is neither {' nor '.join(plan.config.recipe for plan in out)}."
+        )
+    return out
+
+
+def _check_options(options: Mapping, config_file: str | None) -> None:
+    """Refuse options that say the same in two ways."""
+    if config_file and "recipe" in options:
+        raise UserError("--config and --recipe: give one of them. A config.json is complete.")
+    if "minutes" in options and (fixed := options.keys() & {"fade_images", "stable_images", "total_images"}):
+        raise UserError(f"--minutes and {flag(min(fixed))}: give one of them. --minutes plans the images itself.")
+    if options.keys() >= {"snapshot_images", "snapshot_epochs"}:
+        raise UserError("--snapshot-images and --snapshot-epochs: give one of them.")
+
+
+def _plan(base: Base, options: Mapping, source: _Begun | None, begun: _Begun | None) -> Plan:
+    """Resolve options over a base. source: run of --init-from; begun: run in the folder of --run.
+
+    A run that was begun when the defaults were others keeps its networks.
+    """
+    theirs = begun if begun and (begun.had_other_defaults or "init_from" in options) else source
+    plan = base.plan(options, theirs.config if theirs else None)
+    if begun:  # weights that it was begun with may be gone since
+        return plan
+    if "total_images" in options:
+        plan.check_total_images()
+    if plan.config.optimization.init_from:
+        runs.check_weights(plan, Path(plan.config.optimization.init_from))
+    return plan
+
+
+def _of_part(
+    part: recipes.Part, values: Mapping, options: Mapping, source: _Begun | None, begun: _Begun | None
+) -> dict:
+    """Return the options for one of several recipes: those that it has a use for, its size and its share of the minutes.
+
+    values: the recipe's; source: run of --init-from; begun: run in the folder of --run.
+    """
+    size, scale = options.get("target_res", recipes.PIPELINE_RES), options.get("scale", DEFAULTS["scale"])
+    own = _taken_by(values, options) | {"target_res": size // scale if part.small else size}
+    own.pop("recipe")
+    if "minutes" in own:
+        own["minutes"] *= part.share
+    if "init_from" in own and not _begins_with(source, values, begun):
+        del own["init_from"]
+    return own
+
+
+def _taken_by(values: Mapping, options: Mapping) -> dict:
+    """Return those of the options that a recipe's task and network have a use for. values: the recipe's."""
+    own = structure_options(networks.NETWORKS[values["network"]])
+    others = {name for other in networks.NETWORKS.values() for name in structure_options(other)} - {*own}
+    of_latents = {"conditional", "class_weight", "augment", "channels"}
+    unused = OF_IMAGE_TASKS if values["task"] == "generate" else others | of_latents
+    return {name: value for name, value in options.items() if name not in unused}
+
+
+def _begins_with(source: _Begun | None, values: Mapping, begun: _Begun | None) -> bool:
+    """Return whether the weights of --init-from are meant for this one of several recipes.
+
+    They may be gone once a run was begun with them. values: the recipe's.
+    """
+    if begun:
+        return begun.config.optimization.init_from is not None
+    if source is None:
+        return False
+    theirs = source.config
+    return (theirs.purpose.task, theirs.networks.network) == (values["task"], values["network"])
+
+
+def _with_local_files(values: Mapping, options: Mapping, cache: str | None, begun: _Begun | None) -> dict:
+    """Return the options with what files of this machine make better, where the options leave it open.
+
+    Recipes that measure also measure FID where Inception's graph was fetched before. Where Keras has stored VGG19, its features,
+    which were learned from photos, replace a discriminator's. A run that was begun goes on with what was there then.
+    """
+    vgg_file = Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras"))) / "models" / networks.VGG19_FILE
+    if begun:
+        inception = "fid" in (begun.config.measuring.metrics or ())
+        vgg = begun.config.objective.content == "vgg19"
+    else:
+        inception = features.kept_file(features.INCEPTION_URL, cache_folder(cache)).is_file()
+        vgg = vgg_file.is_file()
+    out = dict(options)
+    says_metrics = options.keys() & {"metrics", "features", "inception_weights"}
+    if values["task"] == "generate" and values["metrics"] and not says_metrics and inception:
+        out["metrics"] = (*values["metrics"], "fid")
+    says_content = options.keys() & {"content", "vgg_weights"} or options.get("loss") == "none"
+    if values["task"] == "upscale" and values["content"] == "discriminator" and not says_content and vgg:
+        out |= {"vgg_weights": str(vgg_file)} if vgg_file.is_file() else recipes.WITH_VGG19
+    return out
