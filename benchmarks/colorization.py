@@ -20,8 +20,9 @@ import click
 import numpy as np
 
 from benchmarks import measure
-from pggan_tf import colour, pixels, terminal
+from pggan_tf import terminal
 from pggan_tf.convert import conversion
+from pggan_tf.data import colour, pixels
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import colorfulness
 
@@ -33,7 +34,7 @@ def psnr(ab: np.ndarray, truth: np.ndarray) -> float:
 
 def squares(source: str, size: int, count: int) -> np.ndarray:
     """uint8 [N, size, size, 3]: the central squares of the first photos that are large enough."""
-    from preprocessing.decode import Unreadable, photo, square
+    from pggan_tf.data.decode import Unreadable, photo, square
     from preprocessing.sources import open_source
 
     opened, out = open_source(source, size=size), []

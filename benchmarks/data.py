@@ -31,7 +31,7 @@ _ROUNDS = 3
 
 def write(folder: Path, files: int, images: int, size: int) -> Path:
     """Shards of random images, as many in each file. Random ones, because no system can keep them in less memory."""
-    from pggan_tf import shards
+    from pggan_tf.data import shards
 
     writer = shards.Writer(folder, shards.default_resolutions(size), source="noise", shard_images=images)
     rng = np.random.default_rng(0)
@@ -46,8 +46,8 @@ def rate(folder: Path, resolution: int, batch: int, seconds: float) -> tuple[int
     """(images, wall seconds, processor seconds) of the fastest of a few rounds, and the seconds that opening all files took."""
     import tensorflow as tf
 
-    from pggan_tf import pipeline
-    from pggan_tf.shards import Shards
+    from pggan_tf.data import pipeline
+    from pggan_tf.data.shards import Shards
 
     begun = time.perf_counter()
     opened = Shards(folder, verify=False)
@@ -73,7 +73,8 @@ def rate(folder: Path, resolution: int, batch: int, seconds: float) -> tuple[int
 @click.option("--files", default=1200, show_default=True, help="shard files of the set that has many")
 @click.option("--seconds", default=3.0, show_default=True, help="time of each of the three rounds of a row")
 def main(files, seconds):
-    from pggan_tf import pipeline, terminal
+    from pggan_tf import terminal
+    from pggan_tf.data import pipeline
 
     rows = (
         (f"4 px, {1:5,} file ", 1, 32 * files, 4, 64),

@@ -27,7 +27,7 @@ def plain_loop(folder: str, limit: int) -> dict:
     """The loop that the package's own documentation shows: images/s of detection, decoding left out, and the boxes."""
     from mtcnn import MTCNN
 
-    from preprocessing.decode import photo
+    from pggan_tf.data.decode import photo
     from preprocessing.sources import open_source
 
     source = open_source(folder)
@@ -41,7 +41,7 @@ def plain_loop(folder: str, limit: int) -> dict:
 
 
 def our_boxes(folder: str, limit: int, min_face: float) -> list:
-    from preprocessing.decode import photo
+    from pggan_tf.data.decode import photo
     from preprocessing.faces import CHUNK, _detector
     from preprocessing.sources import open_source
 

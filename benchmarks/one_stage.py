@@ -122,8 +122,8 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
     import numpy as np
 
     from pggan_tf import synthesis
+    from pggan_tf.data.shards import cache_folder
     from pggan_tf.metrics import sets
-    from pggan_tf.shards import cache_folder
     from pggan_tf.training import distribution, execution
     from pggan_tf.training import precision as precisions
     from preprocessing import cache

@@ -21,8 +21,8 @@ from pathlib import Path
 import click
 
 from benchmarks import measure
+from pggan_tf.data.shards import cache_folder
 from pggan_tf.errors import UserError
-from pggan_tf.shards import cache_folder
 
 
 def trained(data: str, minutes: float, folder: str) -> tuple[Path, Path]:
@@ -41,11 +41,12 @@ def sets_of(faces: Path, larger: Path, count: int):
     """(name, seconds an image, metrics.sets.Images) of the generator's images, small and enlarged, and of twice as many real ones."""
     import numpy as np
 
-    from pggan_tf import pipeline, synthesis
+    from pggan_tf import synthesis
     from pggan_tf.convert import conversion, upscale
+    from pggan_tf.data import pipeline
+    from pggan_tf.data.shards import Shards
     from pggan_tf.metrics import sets
     from pggan_tf.runs import folder as runs
-    from pggan_tf.shards import Shards
 
     def of_array(name, images):
         return sets.Images(name, len(images), images.shape[1], 3, lambda start, stop: images[start:stop])

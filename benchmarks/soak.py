@@ -182,7 +182,7 @@ def fill(path: Path) -> None:
 
 
 def newest(run: Path | None) -> str:
-    from pggan_tf import checkpoint
+    from pggan_tf.runs import checkpoint
 
     return max((p.name for p in checkpoint.saved(run)), default="") if run else ""
 
@@ -193,7 +193,7 @@ def only_run(runs: Path) -> Path | None:
 
 def differences(a: Path, b: Path) -> list[str]:
     """What two ended runs do not have in common, to the last bit: weights, optimisers, grids, ticks, the generator."""
-    from pggan_tf import checkpoint
+    from pggan_tf.runs import checkpoint
 
     found = []
     (ours, meta), (theirs, their_meta) = checkpoint.newest(a), checkpoint.newest(b)

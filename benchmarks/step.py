@@ -57,7 +57,7 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
     A snapshot every 30 seconds, as a run of 20 minutes has them.
     """
     from pggan_tf.config import resolve
-    from pggan_tf.shards import Shards
+    from pggan_tf.data.shards import Shards
     from pggan_tf.training import distribution, execution, loop, observers
     from preprocessing import build, prepare
 

@@ -22,8 +22,9 @@ import click
 import numpy as np
 
 from benchmarks import measure
-from pggan_tf import colour, listing, photos, pixels, terminal
+from pggan_tf import terminal
 from pggan_tf.convert import conversion, upscale
+from pggan_tf.data import colour, listing, photos, pixels
 from pggan_tf.errors import UserError
 
 

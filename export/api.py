@@ -26,8 +26,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from export import hosts, signatures
 from export import source as sources
-from pggan_tf import __version__, photos, synthesis
+from pggan_tf import __version__, synthesis
 from pggan_tf.convert import colorize, upscale
+from pggan_tf.data import photos
 from pggan_tf.errors import UserError
 
 # What strangers may send: decoders that few photos need are not opened to them.

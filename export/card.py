@@ -6,7 +6,8 @@ import json
 import re
 
 from export.source import Source
-from pggan_tf import __version__, records
+from pggan_tf import __version__
+from pggan_tf.runs import records
 
 KINDS = {
     "generate": ("unconditional-image-generation", "makes pictures out of random numbers"),
@@ -163,7 +164,11 @@ def _code(source: Source, kind: str, file: dict) -> list[str]:
         module = type(source.network).__module__
         head = [
             "import keras",
-            *(["from pggan_tf import pixels, synthesis"] if source.task == "generate" else []),
+            *(
+                ["from pggan_tf import synthesis", "from pggan_tf.data import pixels"]
+                if source.task == "generate"
+                else []
+            ),
             f"import {module}   # tells Keras what this network is; of a checkout of pggan-tf, after: pip install -e .",
             f'network = keras.saving.load_model("{path}")   # or this folder, or "hf://OWNER/NAME" where a hub has it',
         ]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-from pggan_tf import records
 from pggan_tf.errors import UserError, memory_for
+from pggan_tf.runs import records
 from preprocessing.command import Choice
 
 FORMATS = ("tflite", "keras", "savedmodel", "onnx", "web")
@@ -282,7 +282,7 @@ def _tflite(source, offered, out: Path, options: Options, photos, compared) -> l
 
 def _keras(source, out: Path) -> Path:
     """generator.keras, and what is in it as files, which Keras's hf:// loader and model hubs read."""
-    from pggan_tf import keras_files
+    from pggan_tf.runs import keras_files
 
     file = out / keras_files.GENERATOR
     if source.file.suffix == file.suffix:
@@ -295,7 +295,8 @@ def _keras(source, out: Path) -> Path:
 
 def _samples(source, out: Path, truncation: float | None) -> bool:
     """samples.png: what the file makes. Of networks that take photos, the newest grid of their run."""
-    from pggan_tf import pixels, synthesis
+    from pggan_tf import synthesis
+    from pggan_tf.data import pixels
 
     network = source.network
     if source.task == "generate":

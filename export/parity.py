@@ -11,7 +11,7 @@ import numpy as np
 
 from export import tflite
 from export.signatures import Signature, output
-from pggan_tf import pixels
+from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 
 INPUTS = range(16, 32)  # numbers of the examples: others than those that int8's ranges are measured on

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from pggan_tf import colour, synthesis
+from pggan_tf import synthesis
+from pggan_tf.data import colour
 
 # Pixels along a side of what fixed-size signatures make, of networks that do not care. Browsers work tile by tile: in larger ones
 # less is computed twice, and more memory is needed, 67 MB for 64 maps of an enlarged tile.

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import keras_files, records, shards
 from pggan_tf.config import Plan, load
+from pggan_tf.data import shards
 from pggan_tf.errors import UserError, shell_path
 from pggan_tf.runs import folder as runs
+from pggan_tf.runs import keras_files, records
 
 REPORT, RUN = "report.json", "run.json"  # of an exported folder: what its files are, and its run's configuration
 PHOTOS = 32  # that examples are made from: 16 to measure int8's ranges on, 16 others to compare
@@ -95,8 +96,7 @@ class Source:
 
 
 def _photos(folder: Path, size: int) -> np.ndarray:
-    from pggan_tf import listing
-    from preprocessing import decode
+    from pggan_tf.data import decode, listing
 
     if not folder.is_dir():
         raise UserError(f"--representative {folder}: not a folder. Expected a folder of photos.")

@@ -16,9 +16,10 @@ import numpy as np
 
 from export import parity, signatures, tflite
 from export.source import Source
-from pggan_tf import pixels, synthesis
+from pggan_tf import synthesis
+from pggan_tf.data import pixels
+from pggan_tf.data.shards import cache_folder
 from pggan_tf.errors import UserError
-from pggan_tf.shards import cache_folder
 
 SOURCES = Path(__file__).parent / "web"
 PACKAGES = ("package.json", "package-lock.json")

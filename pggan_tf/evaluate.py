@@ -10,9 +10,10 @@ from pathlib import Path
 
 import click
 
-from pggan_tf import keras_files, pixels
 from pggan_tf import metrics as tables
+from pggan_tf.data import pixels
 from pggan_tf.errors import UserError, memory_for
+from pggan_tf.runs import keras_files
 
 _LOOKED_AT = 64  # pictures of a folder that its size is taken from
 _BY_HEADER = (
@@ -45,7 +46,7 @@ def _shape(data: bytes) -> tuple[int, int, int]:
     """(height, width, 1 where it is gray and 3 where not) of a picture's file. Raises Unreadable."""
     from PIL import Image
 
-    from pggan_tf import decoders
+    from pggan_tf.data import decoders
 
     with contextlib.suppress(Exception), Image.open(io.BytesIO(data), formats=_BY_HEADER) as picture:
         return (*picture.size[::-1], 1 if picture.mode in _GRAY else 3)
@@ -249,9 +250,9 @@ def command(a, b, names, features_name, inception_weights, images, size, filter,
     if json_file:
         pixels.check_file("--json", json_file)
     terminal.start_tensorflow()
+    from pggan_tf.data.shards import cache_folder
     from pggan_tf.metrics import features as sources_of_features
     from pggan_tf.metrics import sets
-    from pggan_tf.shards import cache_folder
 
     say, root = lambda line: click.echo(line, err=True), cache_folder(cache)
     features = None

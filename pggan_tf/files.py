@@ -18,7 +18,7 @@ PARTIAL_OF = rf"{re.escape(PARTIAL)}(?:[0-9a-f]{{8}}-)?"
 _NAME_BYTES = 255 - len(PARTIAL) - 9  # of a name, that the unfinished file's may have: file systems take 255 in all
 
 
-def partial_name(path: str | Path) -> Path:
+def make_partial_path(path: str | Path) -> Path:
     """Where to write what is to become `path`: beside it, with the same ending, and a name that no other writer has."""
     path = Path(path)
     name, raw = path.name, os.fsencode(path.name)
@@ -28,11 +28,11 @@ def partial_name(path: str | Path) -> Path:
 
 
 @contextlib.contextmanager
-def whole(path: str | Path, alone: bool = False) -> Iterator[Path]:
+def atomic_write(path: str | Path, only_writer: bool = False) -> Iterator[Path]:
     """Yields where to write. At the end that takes the place of `path`; if something is raised, it is removed, and what was there
     before stays. alone: nobody else writes it at the same time; then what a killed process has left is written over."""
     path = Path(path)
-    partial = path.with_name(f"{PARTIAL}{path.name}") if alone else partial_name(path)
+    partial = path.with_name(f"{PARTIAL}{path.name}") if only_writer else make_partial_path(path)
     try:
         yield partial
         partial.replace(path)
@@ -47,7 +47,7 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.ENOTSUP, errno.EOPN
 
 
 @contextlib.contextmanager
-def locked(path: Path, busy: Callable[[], None]) -> Iterator[None]:
+def hold_lock(path: Path, busy: Callable[[], None]) -> Iterator[None]:
     """Holds a lock on the file `path`, which is made. While another process has it, calls `busy`, then waits; `busy` may raise. A process that
     ends, however it does, gives its locks back. Where the file system knows no locks, there is none."""
     import filelock
@@ -68,7 +68,7 @@ def locked(path: Path, busy: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
-def tidy(folder: Path, *names: str) -> None:
+def remove_partial(folder: Path, *names: str) -> None:
     """Removes what killed processes have left unfinished in `folder` of files of such names (patterns); nobody may be writing them."""
     for name in names:
         for path in folder.glob(f"{PARTIAL}{name}"):

@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import checkpoint, keras_files, metrics, records, schedule
+from pggan_tf import metrics, schedule
 from pggan_tf.config import Config, Plan, flag, load, resolve
 from pggan_tf.errors import UserError
-from pggan_tf.files import whole
+from pggan_tf.files import atomic_write
+from pggan_tf.runs import checkpoint, keras_files, records
 
 NAME = "report.html"
 MOST_GRIDS = 60  # shown of a run
@@ -577,7 +578,7 @@ def _render(template: str, **values) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="replace")  # names of files may not be UTF-8
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import keras_files, pixels
 from pggan_tf.config import Plan, parsing
+from pggan_tf.data import pixels
 from pggan_tf.errors import UserError, nearest
+from pggan_tf.runs import keras_files
 
 
 def _hash32(x: np.ndarray) -> np.ndarray:
@@ -178,7 +179,7 @@ class FromImages:
     """
 
     def __init__(self, generator, task, shards, resolution: int, shown: int, held_out: float):
-        from pggan_tf import pipeline
+        from pggan_tf.data import pipeline
 
         self.generator, self.task, self.shards, self.resolution = generator, task, shards, resolution
         self.held_out, everything = held_out, shards.count(resolution)
@@ -189,7 +190,7 @@ class FromImages:
         self._parts = None
 
     def _whole(self, start: int, stop: int) -> np.ndarray:
-        from pggan_tf import pipeline
+        from pggan_tf.data import pipeline
 
         everything, numbers = self.shards.count(self.resolution), pipeline.spread(stop - start, self.count, start)
         if self.count < everything:
@@ -207,7 +208,7 @@ class FromImages:
         """What the generator is measured and settled on: parts of images that it has been trained on."""
         import tensorflow as tf
 
-        from pggan_tf import pipeline
+        from pggan_tf.data import pipeline
 
         count = min(count, self._kept, max(8, _SETTLING_PIXELS // self.resolution**2))
         numbers = pipeline.trained(
@@ -265,7 +266,7 @@ def ruin(generator, inputs: np.ndarray) -> str | None:
     makes of some inputs."""
     import tensorflow as tf
 
-    from pggan_tf import checkpoint
+    from pggan_tf.runs import checkpoint
 
     named = {f"generator/{v.path.partition('/')[2]}": v.numpy() for v in generator.variables}
     if what := checkpoint.ruin(named):
@@ -277,8 +278,9 @@ def ruin(generator, inputs: np.ndarray) -> str | None:
 
 def _from_checkpoint(run: Path, report):
     """The moving average of a run that has not ended, as far as it has grown."""
-    from pggan_tf import checkpoint, networks, records
-    from pggan_tf.shards import Shards
+    from pggan_tf import networks
+    from pggan_tf.data.shards import Shards
+    from pggan_tf.runs import checkpoint, records
 
     arrays, meta = checkpoint.newest(run, report)
     written = parsing.read(run / "config.json")

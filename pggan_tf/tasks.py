@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from pggan_tf import colour, degradation, resampling
+from pggan_tf.data import colour, degradation, resampling
 from pggan_tf.lazy import tf
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 
-from pggan_tf import stopping
+from pggan_tf import signals
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def start_tensorflow() -> None:
     """Imports TensorFlow without the lines that its C++ parts write before any log level is heard."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    with stopping.undivided(), silent():
+    with signals.undivided(), silent():
         import tensorflow as tf
 
         tf.config.list_physical_devices()

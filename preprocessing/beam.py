@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from pggan_tf.data.decode import Unreadable
 from pggan_tf.errors import UserError
 from preprocessing import storage
-from preprocessing.decode import Unreadable
 from preprocessing.job import Job, Made
 
 

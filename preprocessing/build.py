@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import checkpoint, pixels, shards
+from pggan_tf.data import pixels, shards
+from pggan_tf.data.decode import Unreadable
 from pggan_tf.errors import DamagedFile, Stopped, UserError
-from pggan_tf.files import whole
-from pggan_tf.stopping import Signals
+from pggan_tf.files import atomic_write
+from pggan_tf.runs import checkpoint
+from pggan_tf.signals import Signals
 from preprocessing import duplicates, storage
 from preprocessing.claim import CONTACT_SHEET, REPORT, TRAIN, UNFINISHED, VALIDATION, claim, clear, fingerprints, parts
-from preprocessing.decode import Unreadable
 from preprocessing.job import Job, Made, Summary
 from preprocessing.local import run_local
 
@@ -131,7 +132,7 @@ class _Assembly:
             "dropped": dict(self.summary.dropped),
             "only_first_picture": self.summary.more,
         }
-        with whole(path, alone=True) as partial, partial.open("w", encoding="utf-8") as file:
+        with atomic_write(path, only_writer=True) as partial, partial.open("w", encoding="utf-8") as file:
             file.write(json.dumps(head, indent=1)[:-2] + ',\n "dropped_images": [')
             for i, line in enumerate(self.lines):
                 file.write(("," if i else "") + "\n  " + line.decode().rstrip())

@@ -12,9 +12,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pggan_tf import shards
+from pggan_tf.data import shards
 from pggan_tf.errors import DamagedFile, UserError
-from pggan_tf.files import whole
+from pggan_tf.files import atomic_write
 from preprocessing import build, claim, prepare, storage
 from preprocessing.sources import Joined, Source
 from preprocessing.sources.folder import Folder
@@ -98,7 +98,7 @@ def _content(part: Source, root: Path) -> str:
     content = part.content()
     try:
         seen.parent.mkdir(parents=True, exist_ok=True)
-        with whole(seen) as partial:
+        with atomic_write(seen) as partial:
             partial.write_text(content)
     except OSError as error:
         raise _unwritable(root, error) from None

@@ -10,9 +10,10 @@ import re
 import shutil
 from pathlib import Path
 
-from pggan_tf import files, shards
+from pggan_tf import files
+from pggan_tf.data import shards
 from pggan_tf.errors import UserError
-from pggan_tf.files import PARTIAL_OF, whole
+from pggan_tf.files import PARTIAL_OF, atomic_write
 from preprocessing import storage
 from preprocessing.job import Job
 from preprocessing.sources import Joined
@@ -110,7 +111,7 @@ def claim(job: Job, out: Path, resume: bool, overwrite: bool, wait: bool, say, s
                 path.unlink()
         theirs = None
     if theirs is None:
-        with whole(unfinished / "job.json", alone=True) as partial:
+        with atomic_write(unfinished / "job.json", only_writer=True) as partial:
             partial.write_text(json.dumps(mine))
         return job
     return _as_begun(job, out, mine, theirs, say)
@@ -148,7 +149,7 @@ def locked(path: Path, out: Path, wait: bool, say):
             raise UserError(f"{out}: another process is at work there. Wait for it, or choose another folder.")
         say(f"waiting for another process that prepares {out}")
 
-    with files.locked(path, busy):
+    with files.hold_lock(path, busy):
         yield
     if os.name == "nt" and parts(out):  # a file that is locked cannot be removed there with its folder
         with contextlib.suppress(OSError):

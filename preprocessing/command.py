@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from pggan_tf import shards
+from pggan_tf.data import shards
+from pggan_tf.data.shards import cache_folder
 from pggan_tf.errors import UserError, nearest
-from pggan_tf.shards import cache_folder
 
 
 class _Names(click.ParamType):

@@ -62,7 +62,7 @@ class Faces:
     def __call__(self, items):
         import numpy as np
 
-        from preprocessing.decode import Unreadable
+        from pggan_tf.data.decode import Unreadable
 
         made = []
         waiting: list[tuple] = []  # (item, photo, Made.more), searched together when they are many pixels
@@ -80,7 +80,7 @@ class Faces:
         return made + self._search(waiting)
 
     def _search(self, waiting) -> list:
-        from preprocessing.decode import Unreadable
+        from pggan_tf.data.decode import Unreadable
         from preprocessing.job import Made
 
         photos = [image for _, image, _ in waiting if not isinstance(image, Unreadable)]
@@ -98,8 +98,8 @@ class Faces:
         import cv2
         from PIL import Image
 
+        from pggan_tf.data.decode import Unreadable, square
         from preprocessing import align
-        from preprocessing.decode import Unreadable, square
 
         if not faces:
             return [Unreadable("no face found", "without a face")]
@@ -152,7 +152,7 @@ def job(
     download: bool = False,
 ):
     """The job that `build.build` does. min_face: by default a quarter of `size`, but not below 20 pixels."""
-    from pggan_tf import shards
+    from pggan_tf.data import shards
     from preprocessing.job import Job
     from preprocessing.sources import open_all
 

@@ -35,7 +35,7 @@ def command(folder, verify, out):
     from rich.console import Console
     from rich.table import Table
 
-    from pggan_tf import pixels, shards
+    from pggan_tf.data import pixels, shards
     from preprocessing import build, cache, claim, storage
 
     if found := cache.shards_at(folder):

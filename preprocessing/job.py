@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pggan_tf import shards
-from preprocessing.decode import Unreadable
+from pggan_tf.data import shards
+from pggan_tf.data.decode import Unreadable
 from preprocessing.sources import Item, Joined
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import click
 import numpy as np
 
-from pggan_tf import shards
+from pggan_tf.data import shards
+from pggan_tf.data.pixels import FILTERS
 from pggan_tf.errors import UserError
-from pggan_tf.pixels import FILTERS
 from preprocessing import command as commands
 
 
@@ -32,7 +32,7 @@ class Squares:
     small: str
 
     def __call__(self, items):
-        from preprocessing.decode import Unreadable
+        from pggan_tf.data.decode import Unreadable
         from preprocessing.job import Made
 
         made = []
@@ -52,7 +52,7 @@ class Squares:
 
     def _squares(self, image, name: str) -> list[np.ndarray]:
         """Cut the squares out. Raises Unreadable where two pictures side by side are too small."""
-        from preprocessing.decode import Unreadable, square, tiles
+        from pggan_tf.data.decode import Unreadable, square, tiles
 
         parts, least = [image], self._least
         if self.channels == 6:

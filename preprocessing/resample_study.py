@@ -102,7 +102,7 @@ def study(photos: Sequence[np.ndarray], size: int) -> list[dict]:
 
 def picture(photo: np.ndarray, size: int, path: Path) -> None:
     """The six filters of Pillow side by side, below them those that OpenCV has, enlarged so that pixels show."""
-    from pggan_tf import pixels
+    from pggan_tf.data import pixels
 
     rows = []
     for library in ("Pillow", "OpenCV"):
@@ -131,8 +131,8 @@ def command(source, size, images, out):
     from rich.table import Table
 
     from pggan_tf import terminal
+    from pggan_tf.data.decode import Unreadable, square
     from pggan_tf.errors import UserError
-    from preprocessing.decode import Unreadable, square
     from preprocessing.sources import open_source
 
     opened = open_source(source, size=256, count=images)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from pggan_tf import listing
+from pggan_tf.data import listing
 from pggan_tf.errors import UserError, nearest
 
 # What a file system that fetches to this disk can raise because of it.

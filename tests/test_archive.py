@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pggan_tf.data.decode import Unreadable
 from pggan_tf.errors import Stopped, UserError
 from preprocessing import storage
-from preprocessing.decode import Unreadable
 from preprocessing.sources import archive, folder, open_source
 
 

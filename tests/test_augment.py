@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import augment
+from pggan_tf.data import augment
 
 SEED = tf.constant([3, 4], tf.int64)
 IMAGES = tf.random.stateless_uniform((64, 16, 16, 3), (1, 2), -1.0, 1.0)

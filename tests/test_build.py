@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pggan_tf import files, shards
+from pggan_tf import files
+from pggan_tf.data import shards
 from pggan_tf.errors import Stopped, UserError
 from preprocessing import build, cache, claim, prepare, storage
 from preprocessing.sources import portraits
@@ -227,7 +228,7 @@ def test_who_waits_for_another_process_finds_what_it_made(tmp_path):
     build.build(job, tmp_path / "made")
     unfinished.mkdir(parents=True)
     with ThreadPoolExecutor() as pool:
-        with files.locked(unfinished / "lock", pytest.fail):
+        with files.hold_lock(unfinished / "lock", pytest.fail):
             waiting = pool.submit(build.build, job, out, wait=True, say=said.append)
             while not said:
                 assert not waiting.done(), waiting.result()

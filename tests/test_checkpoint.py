@@ -9,8 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from pggan_tf import checkpoint
 from pggan_tf.errors import DamagedFile, UserError
+from pggan_tf.runs import checkpoint
 
 ARRAYS = {"a/kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "step": np.array(7, np.int64)}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pggan_tf import shards
+from pggan_tf.data import shards
 from pggan_tf.errors import UserError
 from preprocessing import claim
 from preprocessing.job import Job

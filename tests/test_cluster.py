@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from pggan_tf import checkpoint
 from pggan_tf.errors import UserError
+from pggan_tf.runs import checkpoint
 from pggan_tf.training import cluster as clusters
 from pggan_tf.training import session
 from tests.conftest import ROOT, TINY, change_config, run_folder, start, train

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from skimage import color, data
 
-from pggan_tf import colour, photos, pixels
 from pggan_tf.commands import cli
 from pggan_tf.convert import colorize
+from pggan_tf.data import colour, photos, pixels
 from tests.conftest import start
 from tests.stand_ins import Colorizer, Recolorer, runs
 from tests.test_decode import encode

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from skimage import color
 
-from pggan_tf import colour
+from pggan_tf.data import colour
 
 AXIS = np.linspace(0, 1, 33)
 CUBE = np.stack(np.meshgrid(AXIS, AXIS, AXIS, indexing="ij"), -1).astype(np.float32)  # [33,33,33,3]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preprocessing.decode import TILES, Unreadable, photo, square, tiles
+from pggan_tf.data.decode import TILES, Unreadable, photo, square, tiles
 
 
 def decode(data, size, upscale_small=False):

@@ -13,9 +13,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pggan_tf import decoders, jpeg, photos
+from pggan_tf.data import decoders, jpeg, photos
+from pggan_tf.data.decode import photo
 from pggan_tf.errors import Unreadable
-from preprocessing.decode import photo
 from tests.conftest import ROOT
 from tests.test_decode import COLOUR, NOISE, RAMP, encode
 from tests.test_photos import DEEP, deep_png, gray_profile, icc_profile
@@ -94,7 +94,7 @@ def test_srgb_stays_as_it_is_to_the_bit():
 
 def test_cmyk_goes_through_its_profile(monkeypatch):
     """There is no small CMYK profile to draw: what is asked of the library is looked at."""
-    from pggan_tf import icc
+    from pggan_tf.data import icc
 
     asked = []
 
@@ -659,6 +659,6 @@ def test_every_kind_is_read_by_a_process_that_has_read_nothing_before(tmp_path):
     image, kinds = Image.new("RGB", (4, 4), (200, 100, 50)), ("gif", "webp", "tiff")
     for kind in kinds:
         (tmp_path / kind).write_bytes(encode(image, kind))
-        code = f"from pggan_tf import photos; print(photos.read(open({str(tmp_path / kind)!r}, 'rb').read()).size)"
+        code = f"from pggan_tf.data import photos; print(photos.read(open({str(tmp_path / kind)!r}, 'rb').read()).size)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
         assert (done.stdout, done.stderr) == ("(4, 4)\n", ""), kind

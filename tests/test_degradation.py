@@ -4,7 +4,7 @@ import tensorflow as tf
 from scipy import ndimage
 from skimage import data
 
-from pggan_tf import degradation, resampling
+from pggan_tf.data import degradation, resampling
 
 PHOTO = (data.astronaut()[:96, 200:296] / 255).astype(np.float32)
 SEED = tf.constant([3, 4], tf.int64)

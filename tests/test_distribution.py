@@ -13,7 +13,8 @@ import json, sys
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from pggan_tf import schedule, shards
+from pggan_tf import schedule
+from pggan_tf.data import shards
 from pggan_tf.config import resolve
 from pggan_tf.training import distribution, execution
 

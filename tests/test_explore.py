@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pggan_tf import pixels, synthesis
+from pggan_tf import synthesis
+from pggan_tf.data import pixels
+from pggan_tf.data.shards import Shards
 from pggan_tf.explore import interpolate, neighbours
-from pggan_tf.shards import Shards
 from tests.conftest import TINY, pggan, run_folder, train
 from tests.test_front_door import refused
 

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from export import command, onnx, parity, signatures, source, tflite, web
-from pggan_tf import colour, pixels, shards, synthesis
+from pggan_tf import synthesis
 from pggan_tf.config import resolve
+from pggan_tf.data import colour, pixels, shards
 from pggan_tf.errors import UserError
 from pggan_tf.networks import dcgan, progressive
 from preprocessing.sources import portraits

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from export import parity, signatures, source, tflite
-from pggan_tf import colour
+from pggan_tf.data import colour
 from preprocessing.sources import portraits
 from tests import image_networks
 from tests.conftest import pggan

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pggan_tf import shards
+from pggan_tf.data import shards
+from pggan_tf.data.decode import Unreadable
 from preprocessing import align, build, claim, faces
-from preprocessing.decode import Unreadable
 from preprocessing.detect import Detector, Face, _scales
 from preprocessing.job import Made
 from tests.conftest import pggan

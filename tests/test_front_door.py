@@ -16,7 +16,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pggan_tf import checkpoint, entry, schedule
+from pggan_tf import entry, schedule
+from pggan_tf.runs import checkpoint
 from pggan_tf.training import planning, trainer
 from tests.conftest import ROOT, TINY, change_config, options_of, pggan, run_folder, start, train, train_alone
 
@@ -371,7 +372,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     """A limit on the size of files stands for the disk: writing past it fails like ENOSPC."""
     limit = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "from pggan_tf.commands import cli; from pggan_tf import checkpoint; real = checkpoint.write\n"
+        "from pggan_tf.commands import cli; from pggan_tf.runs import checkpoint; real = checkpoint.write\n"
         "def write(path, arrays, meta):\n"
         "    if meta['images_seen'] > 400: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n"
         "    real(path, arrays, meta)\n"
@@ -391,7 +392,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
 def test_a_kill_in_the_middle_of_a_save(undisturbed, tmp_path):
     """The process kills itself while it writes the arrays of a checkpoint in mid-fade."""
     suicide = (
-        "import os, signal, sys; from pggan_tf import checkpoint; from pggan_tf.commands import cli; real, array = checkpoint.write, checkpoint.np.lib.format.write_array\n"
+        "import os, signal, sys; from pggan_tf.runs import checkpoint; from pggan_tf.commands import cli; real, array = checkpoint.write, checkpoint.np.lib.format.write_array\n"
         "def last(file, *args, **kwargs):\n"
         "    file.write(b'half an array'); os.kill(os.getpid(), signal.SIGKILL)\n"
         "def write(path, arrays, meta):\n"

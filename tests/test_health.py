@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import checkpoint, errors, pixels, synthesis
+from pggan_tf import errors, synthesis
 from pggan_tf.config import parse, resolve
 from pggan_tf.config.resolve import complete
+from pggan_tf.data import pixels
 from pggan_tf.errors import OutOfMemory, memory_for
 from pggan_tf.metrics import sets
+from pggan_tf.runs import checkpoint
 from pggan_tf.training import execution, health, planning, trainer
 from tests.conftest import TINY, pggan
 
@@ -166,7 +168,10 @@ def test_weights_that_grew_absurd_stop_the_run_and_what_it_says_can_be_typed(tmp
     assert str(kept) in err and checkpoint.ruin(checkpoint.read(kept)[0]) is None
     typed = shlex.split(re.search(r"Start again with: (.*) \(", err)[1])
     code, out, _ = pggan("train", *typed, "--dry-run")
-    assert code == 0 and json.JSONDecoder().raw_decode(out)[0]["optimization"]["learning_rate"] == {"4": 0.004, "8": 0.004}
+    assert code == 0 and json.JSONDecoder().raw_decode(out)[0]["optimization"]["learning_rate"] == {
+        "4": 0.004,
+        "8": 0.004,
+    }
 
 
 def test_no_good_checkpoint_makes_room_for_trouble(tmp_path, monkeypatch):

@@ -9,8 +9,9 @@ from PIL import Image
 from skimage import color, data
 
 from benchmarks import colorization, super_resolution
-from pggan_tf import entry, photos
+from pggan_tf import entry
 from pggan_tf.convert import upscale
+from pggan_tf.data import photos
 from tests.stand_ins import Colorizer, Recolorer, Upscaler, saved
 
 SET5 = Path(os.environ.get("PGGAN_SET5", "set5_x4"))

@@ -15,12 +15,10 @@ from tests.conftest import ROOT
 PACKAGES = ("pggan_tf", "preprocessing", "export", "benchmarks", "cloud")
 # From the ground up; a room may import itself and those before it. A package stands for all in it that has no room of its own.
 ROOMS = {
-    "ground": "pggan_tf pggan_tf.entry pggan_tf.errors pggan_tf.files pggan_tf.lazy pggan_tf.stopping pggan_tf.terminal pggan_tf.schedule"
-    " pggan_tf.replicas pggan_tf.records",
-    "pictures": "pggan_tf.icc pggan_tf.jpeg pggan_tf.tiff pggan_tf.decoders pggan_tf.photos pggan_tf.pixels pggan_tf.listing"
-    " pggan_tf.classes pggan_tf.colour pggan_tf.resampling pggan_tf.degradation pggan_tf.augment",
-    "data": "pggan_tf.mapped pggan_tf.shards pggan_tf.pipeline pggan_tf.checkpoint",
-    "networks": "pggan_tf.layers pggan_tf.networks pggan_tf.objectives pggan_tf.tasks pggan_tf.keras_files",
+    "ground": "pggan_tf pggan_tf.entry pggan_tf.errors pggan_tf.files pggan_tf.lazy pggan_tf.signals pggan_tf.terminal pggan_tf.schedule"
+    " pggan_tf.replicas pggan_tf.runs.records",
+    "data": "pggan_tf.data pggan_tf.checkpoint",
+    "networks": "pggan_tf.layers pggan_tf.networks pggan_tf.losses pggan_tf.tasks pggan_tf.runs.keras_files",
     "sampling": "pggan_tf.synthesis",
     "metrics": "pggan_tf.metrics",
     "config": "pggan_tf.config",
@@ -41,12 +39,10 @@ UP = {
 APART = ("preprocessing", "export")
 INTO_APART = {
     "export.command -> preprocessing.command",
-    "export.source -> preprocessing.decode",
     "export.source -> preprocessing.sources.portraits",
     "pggan_tf.evaluate -> preprocessing.cache",
     "pggan_tf.evaluate -> preprocessing.sources",
     "pggan_tf.explore.neighbours -> preprocessing.command",
-    "pggan_tf.explore.project -> preprocessing.decode",
 }
 # The door `python -m export.tflite` names the command.
 CIRCLES = [{"export.command", "export.onnx", "export.parity", "export.tflite", "export.web"}]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from preprocessing.decode import Unreadable
+from pggan_tf.data.decode import Unreadable
 from preprocessing.job import Job, Made, Summary
 from preprocessing.sources import Item, Joined
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import checkpoint, errors, keras_files, networks, synthesis
+from pggan_tf import errors, networks, synthesis
 from pggan_tf.config import resolve
 from pggan_tf.errors import UserError
+from pggan_tf.runs import checkpoint, keras_files
 from tests import stand_ins
 
 ONE = np.zeros((1, 8, 8, 3), np.float32)

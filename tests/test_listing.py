@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pggan_tf import listing, photos
 from pggan_tf.convert import conversion
+from pggan_tf.data import listing, photos
 from pggan_tf.errors import UserError
 from preprocessing.sources import open_all, open_source
 from tests.conftest import pggan

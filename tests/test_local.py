@@ -11,9 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 import pytest
 
+from pggan_tf.data.decode import Unreadable
 from pggan_tf.errors import Stopped
 from preprocessing import local
-from preprocessing.decode import Unreadable
 from preprocessing.job import Job
 from preprocessing.sources import Item, Joined
 

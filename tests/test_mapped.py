@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pggan_tf import mapped
+from pggan_tf.data import mapped
 from pggan_tf.errors import DamagedFile, UserError
 
 KINDS = [mapped.MappedFiles, mapped.SeparatelyMappedFiles]

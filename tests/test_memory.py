@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from pggan_tf import shards
+from pggan_tf.data import shards
 from tests.conftest import ROOT, TINY
 
 # Prints the process's memory in MB at every tick.

@@ -11,7 +11,8 @@ import scipy.linalg
 import scipy.ndimage
 
 import pggan_tf
-from pggan_tf import metrics, pixels
+from pggan_tf import metrics
+from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import (
     colorfulness,
@@ -290,8 +291,7 @@ CELEBA, CIFAR10 = (Path(os.environ.get(f"PGGAN_{name}", name.lower())) for name 
 
 def _photos(folder, count):
     """[count, 32, 32, 3]: central squares of photos from all over a folder."""
-    from pggan_tf import listing
-    from preprocessing import decode
+    from pggan_tf.data import decode, listing
 
     files = [folder / name for name in listing.photos_in(folder).photos]
     chosen = np.random.default_rng(0).permutation(len(files))[:count]

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import IFDRational
 
-from pggan_tf import decoders, photos
+from pggan_tf.data import decoders, photos
 from pggan_tf.errors import UserError
 from tests.test_decode import bomb, encode
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks import data as benchmark
-from pggan_tf import entry, pipeline, shards
+from pggan_tf import entry
+from pggan_tf.data import pipeline, shards
 from tests.test_shards import write
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pggan_tf import pixels
+from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 
 

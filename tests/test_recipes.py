@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import checkpoint, synthesis
+from pggan_tf import synthesis
 from pggan_tf.config import recipes, resolve
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import features
+from pggan_tf.runs import checkpoint
 from pggan_tf.runs import folder as run
 from pggan_tf.training import execution, planning, requests, session
 

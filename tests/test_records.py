@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from pggan_tf import records
 from pggan_tf.errors import UserError
+from pggan_tf.runs import records
 
 
 @pytest.mark.parametrize("value", [0, -3, 2.5, 10**300, -1e308])

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pggan_tf import records, report
+from pggan_tf import report
+from pggan_tf.runs import records
 from tests.conftest import TINY, change_config, pggan, run_folder, start, train
 from tests.test_front_door import refused
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pggan_tf import pixels, resampling
+from pggan_tf.data import pixels, resampling
 
 IMAGES = np.random.default_rng(0).random((2, 36, 60, 3)).astype(np.float32)
 

@@ -22,8 +22,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from export import hosts, serve, source
-from pggan_tf import photos, pixels, synthesis
+from pggan_tf import synthesis
 from pggan_tf.convert import colorize, upscale
+from pggan_tf.data import photos, pixels
 from pggan_tf.errors import UserError
 from pggan_tf.networks import progressive
 from preprocessing.sources import portraits

@@ -18,7 +18,8 @@ import tensorflow as tf
 from PIL import Image
 
 from export import hosts, source
-from pggan_tf import __version__, colour, photos, synthesis
+from pggan_tf import __version__, synthesis
+from pggan_tf.data import colour, photos
 from pggan_tf.errors import UserError
 from tests import stand_ins
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from pggan_tf import mapped, pixels, shards
+from pggan_tf.data import mapped, pixels, shards
 from pggan_tf.errors import DamagedFile, UserError
 from tests.conftest import TINY, run_folder, train_alone
 

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from export import signatures
-from pggan_tf import colour, synthesis
+from pggan_tf import synthesis
+from pggan_tf.data import colour
 from tests import stand_ins
 
 RNG = np.random.default_rng(0)

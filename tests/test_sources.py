@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pggan_tf.data.decode import Unreadable, photo
 from pggan_tf.errors import UserError
 from preprocessing import storage
-from preprocessing.decode import Unreadable, photo
 from preprocessing.sources import folder, module_for, open_all, open_source, portraits
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 12, 12, 3), np.uint8)
@@ -559,7 +559,7 @@ def test_a_folder_that_is_lost_stops_the_reading(tmp_path, monkeypatch):
 
 
 def test_shards_among_photos_are_no_photos(tmp_path):
-    from pggan_tf import shards
+    from pggan_tf.data import shards
 
     folder = write_folder(tmp_path / "photos")
     for out in (folder / "out", folder / "split" / "train"):

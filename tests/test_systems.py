@@ -43,7 +43,7 @@ for module in cli.VERBS.values():
 photos, out, *_ = sys.argv[1:]
 assert cli.main(["prepare", photos, out, "--size", "16", "--workers", "2"]) == 0
 assert cli.main(["inspect", out]) == 0
-from pggan_tf import shards
+from pggan_tf.data import shards
 assert shards.Shards(out).read(16, np.arange(12)).shape == (12, 16, 16, 3)
 assert cli.main(["train", "--workers", "a:1,b:2", "--worker-index", "0"]) == 2
 from pggan_tf.metrics import scratch
@@ -169,7 +169,7 @@ def test_plain_characters():
 
 def test_a_user_without_a_home_is_asked_for_a_folder(monkeypatch):
     """As in a container under a number that no user has."""
-    from pggan_tf import shards
+    from pggan_tf.data import shards
 
     for name in ("PGGAN_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -191,15 +191,15 @@ def test_a_lock_is_given_back_and_needs_no_locks(tmp_path, monkeypatch):
         raise UserError("busy")
 
     code = "import os, sys; from pggan_tf import files; from pathlib import Path\n"
-    code += "with files.locked(Path(sys.argv[1]), None): print('held', flush=True); sys.stdin.read()"
+    code += "with files.hold_lock(Path(sys.argv[1]), None): print('held', flush=True); sys.stdin.read()"
     holder = start("-c", code, tmp_path / "lock", stdin=subprocess.PIPE)
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(UserError), files.locked(tmp_path / "lock", busy):
+    with pytest.raises(UserError), files.hold_lock(tmp_path / "lock", busy):
         pass
     holder.kill()
     holder.communicate()
     for _ in range(2):
-        with files.locked(tmp_path / "lock", busy):
+        with files.hold_lock(tmp_path / "lock", busy):
             pass
     assert said == ["busy"]
 
@@ -207,9 +207,9 @@ def test_a_lock_is_given_back_and_needs_no_locks(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(filelock.FileLock, "acquire", without)
-    with files.locked(tmp_path / "lock", busy):
+    with files.hold_lock(tmp_path / "lock", busy):
         said.append("held")
     assert said == ["busy", "held"]
     monkeypatch.setattr(filelock.FileLock, "acquire", lambda *_, **__: (tmp_path / "none" / "lock").open("w"))
-    with pytest.raises(FileNotFoundError), files.locked(tmp_path / "lock", busy):
+    with pytest.raises(FileNotFoundError), files.hold_lock(tmp_path / "lock", busy):
         pass

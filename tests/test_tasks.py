@@ -10,11 +10,13 @@ import tensorflow as tf
 from PIL import Image
 
 from benchmarks import pipeline_table
-from pggan_tf import checkpoint, entry, pixels, shards, synthesis, tasks
+from pggan_tf import entry, synthesis, tasks
 from pggan_tf.config import load
+from pggan_tf.data import pixels, shards
 from pggan_tf.metrics import sets
 from pggan_tf.networks.srresnet import Generator as SRResNet
 from pggan_tf.networks.unet import Generator as UNet
+from pggan_tf.runs import checkpoint
 from tests import image_networks
 from tests.conftest import pggan, run_folder, start, train
 from tests.test_front_door import refused, wait_for

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import objectives, schedule, tasks
+from pggan_tf import losses, schedule, tasks
+from pggan_tf.losses import LOSSES, Objective
 from pggan_tf.networks.progressive import Discriminator, Generator
-from pggan_tf.objectives import LOSSES, Objective
 from pggan_tf.training import updates
 from pggan_tf.training.trainer import GAN
 
@@ -115,7 +115,7 @@ def test_a_step_trains_what_the_phase_uses_and_nothing_else(update, dtype):
     ids=["nan", "inf", "finite loss, gradient nan"],
 )
 def test_a_poisoned_step_is_skipped_and_counted(update, poison):
-    poisoned = objectives.separate(real=poison, fake=poison, generator=poison)
+    poisoned = losses.separate(real=poison, fake=poison, generator=poison)
     model = gan(Objective(poisoned), update)
     model.begin(FADE)
     before = values(model)

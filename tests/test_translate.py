@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from pggan_tf import photos
 from pggan_tf.commands import cli
 from pggan_tf.convert import tiles, translate
+from pggan_tf.data import photos
 from tests.stand_ins import Translator
 from tests.test_colorize import trained  # noqa: F401  a fixture
 

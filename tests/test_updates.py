@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from benchmarks import measure, one_stage
 from pggan_tf.config import recipes
-from pggan_tf.objectives import LOSSES, PENALTIES, Loss, Objective, pixel_loss
+from pggan_tf.losses import LOSSES, PENALTIES, Loss, Objective, pixel_loss
 from pggan_tf.training import execution, updates
 from tests import test_recipes
 

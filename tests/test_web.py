@@ -19,7 +19,8 @@ from PIL import Image
 
 from benchmarks import measure
 from export import command, parity, serve, signatures, source, web
-from pggan_tf import colour, pixels, synthesis
+from pggan_tf import synthesis
+from pggan_tf.data import colour, pixels
 from pggan_tf.errors import UserError
 from pggan_tf.networks import progressive
 from preprocessing.sources import portraits

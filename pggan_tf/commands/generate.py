@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from pggan_tf import pixels, terminal
+from pggan_tf import terminal
+from pggan_tf.data import pixels
 from pggan_tf.errors import UserError, memory_for
 
 

@@ -48,7 +48,7 @@ def _data_of_begun(plan: Plan, environment: dict, cache: str | None, moved: bool
 
     moved: whether the person says where they are now.
     """
-    from pggan_tf import shards
+    from pggan_tf.data import shards
 
     known = environment["dataset"]
     if not moved and known["folder"] and shards.is_shards(known["folder"]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pggan_tf import metrics, networks, objectives
+from pggan_tf import losses, metrics, networks
 from pggan_tf.config.parsing import as_text, flag
 from pggan_tf.config.schema import DEFAULTS, FIELDS, Config, CountTable
 from pggan_tf.errors import UserError
@@ -61,7 +61,7 @@ def check_task(config: Config, architecture: networks.Kind) -> None:
             f"--task {task} with --network {network}: that one is for {', '.join(architecture.tasks)}. "
             f"Give --network {' or '.join(fitting)}."
         )
-    adversarial = objectives.LOSSES[objective.loss].adversarial
+    adversarial = losses.LOSSES[objective.loss].adversarial
     if adversarial and architecture.discriminator_module is None:
         raise UserError(f"--loss {objective.loss} with --network {network}: it has no discriminator. Give --loss none.")
     pretrain = config.schedule.pretrain_images
@@ -144,7 +144,7 @@ def check_size(config: Config, architecture: networks.Kind, resolutions: tuple[i
 def check_objective(config: Config) -> None:
     """Refuse options that the loss does not take, and update rules that do not go together."""
     options, augment = config.objective, config.images.augment
-    loss, targets = objectives.LOSSES[options.loss], options.lsgan_targets
+    loss, targets = losses.LOSSES[options.loss], options.lsgan_targets
     if options.label_smoothing and loss.with_smoothing is None:
         raise UserError(f"--label-smoothing with --loss {options.loss}: it belongs to the cross-entropy losses.")
     if options.critic_steps > 1 and options.update == "one-stage":
@@ -183,7 +183,7 @@ def check_groups(config: Config, architecture: networks.Kind, batch: CountTable)
 
 def _readers(config: Config) -> dict[str, tuple[bool, str]]:
     """Return {option: (whether something reads it, what would)} for options that depend on others. config: resolved."""
-    architecture, loss = networks.NETWORKS[config.networks.network], objectives.LOSSES[config.objective.loss]
+    architecture, loss = networks.NETWORKS[config.networks.network], losses.LOSSES[config.objective.loss]
     objective, measured = config.objective, config.measuring.metrics
     structure = {name for other in networks.NETWORKS.values() for name in structure_options(other)}
     readers = {

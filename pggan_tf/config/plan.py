@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pggan_tf import networks, objectives, schedule, tasks
+from pggan_tf import losses, networks, schedule, tasks
 from pggan_tf.config.parsing import to_json
 from pggan_tf.config.schema import Config
 from pggan_tf.errors import UserError
@@ -36,9 +36,9 @@ class Plan:
         return tasks.task(purpose.task, purpose.scale, images.filter, purpose.degrade, purpose.reverse)
 
     @functools.cached_property
-    def loss(self) -> objectives.Loss:
+    def loss(self) -> losses.Loss:
         options = self.config.objective
-        loss = objectives.LOSSES[options.loss]
+        loss = losses.LOSSES[options.loss]
         if options.lsgan_targets and loss.with_targets:
             loss = loss.with_targets(*options.lsgan_targets)
         if options.label_smoothing and loss.with_smoothing:
@@ -83,10 +83,10 @@ class Plan:
         """Return the content of the run's config.json."""
         return to_json(self.config, self.asked)
 
-    def objective(self, resolution: int, labels: int = 0) -> objectives.Objective:
+    def objective(self, resolution: int, labels: int = 0) -> losses.Objective:
         """Return the objective at one resolution. labels: number of classes that D tells apart, 0 for none."""
         options = self.config.objective
-        return objectives.Objective(
+        return losses.Objective(
             self.loss,
             penalty=options.penalty,
             penalty_weight=schedule.lookup(options.penalty_weight, resolution),
@@ -158,6 +158,6 @@ def _phases(config: Config) -> tuple[schedule.Phase, ...]:
         config.optimization.batch,
         config.optimization.learning_rate,
         critic_steps=config.objective.critic_steps,
-        adversarial=objectives.LOSSES[config.objective.loss].adversarial,
+        adversarial=losses.LOSSES[config.objective.loss].adversarial,
         decay_share=options.decay_share,
     )

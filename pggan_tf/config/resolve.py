@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pggan_tf import networks, objectives, schedule
+from pggan_tf import losses, networks, schedule
 from pggan_tf.config import checks, parsing, recipes
 from pggan_tf.config.parsing import Written
 from pggan_tf.config.plan import Plan, default_values
@@ -38,7 +38,7 @@ def _reopened_by_network(below: Mapping, above: Mapping) -> dict:
 def _reopened_by_objective(below: Mapping, above: Mapping) -> dict:
     """Return {option: value} of what another loss or penalty changes: those of the former are not those of the new one."""
     loss = above.get("loss", below["loss"])
-    penalty = below["penalty"] or objectives.LOSSES[below["loss"]].penalty
+    penalty = below["penalty"] or losses.LOSSES[below["loss"]].penalty
     out: dict = {}
     if loss != below["loss"]:
         out |= {name: DEFAULTS[name] for name in _OF_A_LOSS}
@@ -131,10 +131,10 @@ LEAST_CLIP = 0.5  # of equalised weights
 def _penalty(config: Config, architecture: networks.Kind) -> dict:
     """Return {option: value} of the penalty, and of what it needs of the discriminator."""
     options, network = config.objective, config.networks
-    loss = objectives.LOSSES[options.loss]
+    loss = losses.LOSSES[options.loss]
     penalty = options.penalty or loss.penalty
     # Another penalty than the loss's own starts from the weights of the loss that it belongs to.
-    owners = [v for v in objectives.LOSSES.values() if v.penalty == penalty.partition("+")[0].replace("2", "1")]
+    owners = [v for v in losses.LOSSES.values() if v.penalty == penalty.partition("+")[0].replace("2", "1")]
     owner = loss if penalty == loss.penalty else next(iter(owners), loss)
     changes: dict = {"penalty": penalty}
     if options.penalty_weight is None:
@@ -179,7 +179,7 @@ def complete(config: Config) -> Config:
     resolutions = _resolutions(config, architecture)
     changes: dict = {n: value for n, value in default_values(config, architecture).items() if config.value(n) is None}
     if config.objective.content_weight is None:
-        changes["content_weight"] = objectives.CONTENT[config.objective.content]
+        changes["content_weight"] = losses.CONTENT[config.objective.content]
     changes |= {"resolutions": resolutions, "target_res": resolutions[-1], **_penalty(config, architecture)}
     for name in _TABLES:
         table = changes.get(name) or config.value(name)

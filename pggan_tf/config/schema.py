@@ -7,8 +7,8 @@ import types
 import typing
 from dataclasses import dataclass, field
 
-from pggan_tf import metrics, networks, objectives, tasks
-from pggan_tf.pixels import FILTERS
+from pggan_tf import losses, metrics, networks, tasks
+from pggan_tf.data.pixels import FILTERS
 
 # A value for each resolution. A resolution that is not listed takes the value of the next lower one.
 Table = dict[int, float]
@@ -119,14 +119,12 @@ class NetworkOptions:
 class ObjectiveOptions:
     """Losses, penalties and the update rule."""
 
-    loss: str = option("nonsaturating-r1", "adversarial loss, with its usual penalty", tuple(objectives.LOSSES))
+    loss: str = option("nonsaturating-r1", "adversarial loss, with its usual penalty", tuple(losses.LOSSES))
     class_weight: float = option(1.0, "weight of the classes in both losses, with --conditional", least=0)
     lsgan_targets: tuple[float, ...] | None = option(
         None, "a,b,c of lsgan: D's targets for fakes and reals, G's for fakes"
     )
-    penalty: str = option(
-        None, "penalty on the discriminator's gradient instead of the loss's own", objectives.PENALTIES
-    )
+    penalty: str = option(None, "penalty on the discriminator's gradient instead of the loss's own", losses.PENALTIES)
     penalty_weight: Table = option(None, "weight of the penalty: lambda of gp, gamma of r1", least=0)
     penalty_every: int = option(None, "apply the penalty every k-th step, weighted by k (lazy regularisation)", least=1)
     penalty_target: float = option(1.0, "norm that gp pulls the gradient to", above=0)
@@ -135,12 +133,12 @@ class ObjectiveOptions:
         0.0, "D's target for reals is 1 minus this, with a cross-entropy loss", least=0, below=1
     )
     adversarial_weight: float = option(1.0, "weight of the adversarial loss in the generator's loss", least=0)
-    pixel: str = option("none", "pixel loss of the generator", objectives.PIXEL)
+    pixel: str = option("none", "pixel loss of the generator", losses.PIXEL)
     pixel_weight: float = option(1.0, "weight of the pixel loss", least=0)
     content: str = option(
         "none",
         "network in whose features output and target are compared: VGG19, or the discriminator",
-        tuple(objectives.CONTENT),
+        tuple(losses.CONTENT),
     )
     content_weight: float = option(None, "weight of the feature loss", least=0)
     vgg_weights: str | None = option(None, "weights of VGG19 without its top, .h5; by default Keras downloads them")

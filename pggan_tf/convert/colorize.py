@@ -7,8 +7,8 @@ from collections.abc import Callable
 import click
 import numpy as np
 
-from pggan_tf import colour, pixels
 from pggan_tf.convert import conversion, tiles
+from pggan_tf.data import colour, pixels
 from pggan_tf.errors import UserError
 
 TASKS = ("colorize", "recolor")  # of the runs that this takes
@@ -21,7 +21,7 @@ def _reduced(photo, size: tuple[int, int]) -> np.ndarray:
     """uint8 [h,w,3]: a photo as the network has been shown photos, reduced by Lanczos in 8 bits."""
     from PIL import Image
 
-    from pggan_tf import decoders
+    from pggan_tf.data import decoders
 
     planes = photo.pixels if photo.pixels.dtype == np.uint8 else decoders.eight_bits(photo.pixels)
     picture = Image.fromarray(planes.reshape(*photo.size, -1).squeeze(-1) if photo.pixels.shape[2] == 1 else planes)

@@ -52,7 +52,7 @@ def as_function(network, channels: int, check: Callable[[], None] = lambda: None
 
 def changed(images: np.ndarray, change: Callable) -> np.ndarray:
     """uint8 [N,H,W,C] -> uint8 [N,H',W',C'], one by one. change: as of `convert`."""
-    from pggan_tf.photos import Photo
+    from pggan_tf.data.photos import Photo
 
     return np.stack([change(Photo(image)).pixels for image in images])
 
@@ -63,7 +63,7 @@ def _beside(path: Path) -> Path:
 
 def _in_folder(name: Path, photo, scale: int) -> Path:
     """The name in a folder of results: the same, or, where that kind of file would lose something, with .png after it."""
-    from pggan_tf import photos
+    from pggan_tf.data import photos
 
     return name.with_name(f"{name.name}.png") if photos.lost(photo, name.suffix.lower(), scale) else name
 
@@ -75,7 +75,7 @@ def _side_by_side(before: np.ndarray, after: np.ndarray, scale: int) -> np.ndarr
 
 def _pair(photo, changed, scale: int):
     """Before and after, as one photo."""
-    from pggan_tf import photos
+    from pggan_tf.data import photos
 
     alpha = None if photo.alpha is None else _side_by_side(photo.alpha, changed.alpha, scale)
     return photos.Photo(_side_by_side(photo.rgb(), changed.rgb(), scale), alpha, changed.profile)
@@ -83,8 +83,8 @@ def _pair(photo, changed, scale: int):
 
 def _one_photo(file: Path, out: Path, named: bool, change, scale: int, compare: bool, progress=tiles.silent) -> Path:
     """named: `out` is what the user wrote, not a name made in a folder. Raises Unreadable and Unwritable."""
-    from pggan_tf import decoders, photos
     from pggan_tf.convert import sequences
+    from pggan_tf.data import decoders, photos
 
     with decoders.opened(_bytes_of(file)) as pictures:
         photo = photos.of_picture(pictures.picture(), pictures.format)
@@ -108,7 +108,7 @@ def _one_photo(file: Path, out: Path, named: bool, change, scale: int, compare: 
 
 
 def _bytes_of(file: Path) -> bytes:
-    from pggan_tf import photos
+    from pggan_tf.data import photos
 
     try:
         if (size := file.stat().st_size) > photos.MAX_BYTES:
@@ -120,7 +120,7 @@ def _bytes_of(file: Path) -> bytes:
 
 def _sizes(file: Path, pictures) -> list[tuple[int, int]]:
     """Of all pictures in a file; of the first alone, and said, where the others are damaged."""
-    from pggan_tf import decoders, photos
+    from pggan_tf.data import decoders, photos
 
     try:
         with decoders.reasons():
@@ -132,8 +132,8 @@ def _sizes(file: Path, pictures) -> list[tuple[int, int]]:
 
 def _several(file: Path, pictures, sizes, out: Path, change, scale: int, compare: bool, progress) -> None:
     """All pages or frames of a file, one by one. Of what is damaged, the rest is kept, and it is said."""
-    from pggan_tf import photos
     from pggan_tf.convert import sequences
+    from pggan_tf.data import photos
 
     with contextlib.ExitStack() as stack:
         names = [out, _beside(out)] if compare else [out]
@@ -165,7 +165,7 @@ def _several(file: Path, pictures, sizes, out: Path, change, scale: int, compare
 
 
 def _folder(source: Path, out: Path, change, scale: int, compare: bool) -> None:
-    from pggan_tf import listing, photos
+    from pggan_tf.data import listing, photos
 
     if os.path.realpath(out) == os.path.realpath(source):
         raise UserError(f"--out {out}: is the folder of the photos. Choose another, so that none is overwritten.")
@@ -201,8 +201,8 @@ def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bo
 
     compare: also a picture (or a video) of before and after, side by side.
     """
-    from pggan_tf import photos
     from pggan_tf.convert import video
+    from pggan_tf.data import photos
 
     given, target = Path(source), Path(out)
     if not given.exists():

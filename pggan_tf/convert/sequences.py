@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pggan_tf import photos
-from pggan_tf.files import whole
+from pggan_tf.data import photos
+from pggan_tf.files import atomic_write
 
 # What pictures of one file are written to: by what they are.
 KINDS = {"pages": (".tif", ".tiff"), "frames": (".webp", ".png")}
@@ -33,7 +33,7 @@ def writer(path: Path, kind: str, sizes: list[tuple[int, int]], scale: int, loop
         )
     with photos.told_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         if kind == "pages":
             with contextlib.ExitStack() as stack:
                 add = stack.enter_context(photos.tiff_writer(partial, 8 * pixels))

@@ -6,8 +6,8 @@ import math
 
 import click
 
-from pggan_tf import pixels
 from pggan_tf.convert import conversion, tiles
+from pggan_tf.data import pixels
 
 TASKS = ("translate",)  # of the runs that this takes
 

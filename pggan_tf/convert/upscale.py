@@ -7,8 +7,8 @@ from collections.abc import Callable
 import click
 import numpy as np
 
-from pggan_tf import colour, pixels
 from pggan_tf.convert import conversion, tiles
+from pggan_tf.data import colour, pixels
 from pggan_tf.errors import UserError
 
 TASKS = ("upscale",)  # of the runs that this takes

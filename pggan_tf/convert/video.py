@@ -13,7 +13,7 @@ import numpy as np
 
 from pggan_tf.convert import hdr
 from pggan_tf.errors import UserError
-from pggan_tf.files import partial_name
+from pggan_tf.files import make_partial_path
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".mts")
 # What videos are written as, and by which encoder.
@@ -33,7 +33,7 @@ class _Writer:
     def __init__(self, av, path: Path, given, picture, lying: bool):
         self.av, self.path, self.given, self.picture, self.lying = av, path, given, picture, lying
         self.left_out: list[str] = []
-        self.partial = partial_name(path)
+        self.partial = make_partial_path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.container = av.open(str(self.partial), "w")
         try:

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pggan_tf import pixels, synthesis
+from pggan_tf import synthesis
+from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 
 _SHOWN = 128  # pixels at least, of an image in the video

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pggan_tf import pixels, synthesis
+from pggan_tf import synthesis
+from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 
 COMPARED = 32  # pixels: images are compared at the largest stage up to this
@@ -19,7 +20,7 @@ _SHOWN, _EDGE = 64, 2  # pixels at least, in pictures; and between them
 
 def training_data(run, folder: str | None = None):
     """The shards that a run (report.Run) was trained on; UserError where they are gone."""
-    from pggan_tf.shards import Shards
+    from pggan_tf.data.shards import Shards
 
     folder = folder or run.environment["dataset"]["folder"]
     if folder is None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pggan_tf import pixels, synthesis
+from pggan_tf import synthesis
+from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import psnr
 
@@ -116,7 +117,7 @@ def project(
 
 def _photo(file: str):
     """A Pillow image."""
-    from preprocessing import decode
+    from pggan_tf.data import decode
 
     try:
         return decode.photo(Path(file).read_bytes())
@@ -145,8 +146,8 @@ def command(source, photo, out, video, steps, class_name, stage, seed):
     The photo has to look like the training data: cut as it was, its subject at the same place.
     """
     from pggan_tf import terminal
+    from pggan_tf.data import decode
     from pggan_tf.explore import video as videos
-    from preprocessing import decode
 
     picture = _photo(photo)
     film = videos.check(video) if video else None

@@ -17,7 +17,8 @@ def pictures(folder: Path, shards) -> list:
     None where it is gone."""
     import numpy as np
 
-    from pggan_tf import pixels, report, synthesis
+    from pggan_tf import report, synthesis
+    from pggan_tf.data import pixels
     from pggan_tf.explore import interpolate, neighbours
 
     generator = synthesis.load(folder)

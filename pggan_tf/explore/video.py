@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import pixels
+from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
-from pggan_tf.files import whole
+from pggan_tf.files import atomic_write
 
 FORMATS = {".mp4": 16_384, ".gif": 65_535, ".webp": 16_383}  # the longest side: of x264, and of the files
 _GIF_FPS = 50  # frames that are shown for less than 1/50 s are slowed down by browsers
@@ -42,7 +42,7 @@ def check_size(path: Path, height: int, width: int) -> None:
 
 def write(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:
     """Writes uint8 [H, W, 1|3] frames of one size, one at a time, whole or not at all."""
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         (_h264 if path.suffix.lower() == ".mp4" else _animation)(partial, frames, fps)
 
 

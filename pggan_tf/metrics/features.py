@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf.errors import UserError, nearest
-from pggan_tf.files import whole
+from pggan_tf.files import atomic_write
 
 INCEPTION, RANDOM = "inception", "random"
 INCEPTION_URL = "https://storage.googleapis.com/download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
@@ -99,7 +99,7 @@ def weights_file(location: str, cache: Path, say: Callable[[str], None] = print)
     record = kept.with_name(f"{kept.name}.sha256")
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with whole(kept) as partial:
+        with atomic_write(kept) as partial:
             _fetch(address, partial)
             _check(partial, expected or (record.read_text().strip() if record.is_file() else ""), address)
             try:

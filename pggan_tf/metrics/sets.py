@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import colour, pipeline, pixels, synthesis
+from pggan_tf import synthesis
+from pggan_tf.data import colour, pipeline, pixels
+from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
-from pggan_tf.files import partial_name, whole
+from pggan_tf.files import atomic_write, make_partial_path
 from pggan_tf.metrics import METRICS, Figure, frechet, full_name, scratch, swd
 from pggan_tf.metrics.features import INCEPTION, Features
-from pggan_tf.shards import Shards
 
 _PIXELS = 1 << 21  # of a batch
 _STATISTICS_VERSION = 2  # raised when the same images and weights would come to other features
@@ -111,7 +112,7 @@ class Measured:
         mean, covariance = frechet.moments(self.features)
         self.give_back()
         if self.moments_file:
-            with whole(self.moments_file) as partial:
+            with atomic_write(self.moments_file) as partial:
                 np.savez(partial, mean=mean, covariance=covariance)
         return mean, covariance
 
@@ -148,7 +149,7 @@ class _FeatureTable:
         self.shapes = {p: (count, n) for p, n in zip(parts, (features.size, features.classes)) if n}
         self.files = {p: stem.with_name(f"{stem.name}-{p}.npy") for p in self.shapes} if stem else {}
         self.there = bool(stem) and all(file.is_file() for file in self.files.values())
-        self.partials = {part: partial_name(file) for part, file in self.files.items()}
+        self.partials = {part: make_partial_path(file) for part, file in self.files.items()}
         self.arrays = {}
 
     def add(self, batch: np.ndarray) -> None:

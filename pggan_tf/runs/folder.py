@@ -13,10 +13,11 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from pggan_tf import __version__, checkpoint, files, keras_files, records, schedule
+from pggan_tf import __version__, files, schedule
 from pggan_tf.config import FIELDS, Config, Plan, as_text, as_typed, flag, parsing
 from pggan_tf.config.resolve import complete, options_of_weights
 from pggan_tf.errors import UserError, shell_path
+from pggan_tf.runs import checkpoint, keras_files, records
 
 CONFIG, ENVIRONMENT, STATS, LOG, GENERATOR = (
     "config.json",
@@ -30,13 +31,13 @@ _PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
 
 
 def write_json(path: Path, content) -> None:
-    with files.whole(path) as partial:
+    with files.atomic_write(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def tidy(folder: Path) -> None:
     """Removes what killed processes left half-written of the files that training alone writes."""
-    files.tidy(folder, "*.json", "*.jsonl", "*.keras", "*-reals.png", "*-fakes-*.png")
+    files.remove_partial(folder, "*.json", "*.jsonl", "*.keras", "*-reals.png", "*-fakes-*.png")
 
 
 def create(parent: str | Path, name: str) -> Path:
@@ -167,7 +168,7 @@ def forget_after(folder: Path, images_seen: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError, TypeError):
             continue  # the line that was being written, or one of others
-    with files.whole(path) as partial:
+    with files.atomic_write(path) as partial:
         partial.write_text("".join(f"{line}\n" for line in kept))
 
 

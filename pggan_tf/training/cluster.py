@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pggan_tf import checkpoint
 from pggan_tf.errors import Stopped, TryAgain, UserError, shell_path
+from pggan_tf.runs import checkpoint
 
 GRACE_SECONDS = 15.0  # for TensorFlow to notice by itself that a worker is gone
 _LOOK_SECONDS = 0.5

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from pggan_tf import networks, pipeline
+from pggan_tf import networks
 from pggan_tf.config import Plan
+from pggan_tf.data import pipeline
+from pggan_tf.data.shards import Shards
 from pggan_tf.errors import memory_for
 from pggan_tf.schedule import Phase
-from pggan_tf.shards import Shards
 from pggan_tf.training import health, precision
 from pggan_tf.training.cluster import ALONE, Cluster
 from pggan_tf.training.trainer import GAN, STATS

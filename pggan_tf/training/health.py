@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from pggan_tf import checkpoint, schedule
+from pggan_tf import schedule
 from pggan_tf.config import Plan, as_text, as_typed, recipes
 from pggan_tf.config.resolve import complete
 from pggan_tf.config.schema import DEFAULTS
 from pggan_tf.errors import Stopped, UserError, shell_path
+from pggan_tf.runs import checkpoint
 from pggan_tf.runs.folder import CONFIG
 from pggan_tf.training.trainer import COUNTS_BY_NETWORK
 

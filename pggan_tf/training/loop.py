@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pggan_tf import checkpoint, schedule
+from pggan_tf import schedule
 from pggan_tf.config import Plan
 from pggan_tf.errors import OutOfMemory, Stopped, UserError, is_out_of_memory, shell_path
-from pggan_tf.stopping import Signals
+from pggan_tf.runs import checkpoint
+from pggan_tf.signals import Signals
 from pggan_tf.training import execution, health, observers, planning, scores, tracking
 from pggan_tf.training.execution import Setting
 from pggan_tf.training.trainer import COUNTS_BY_NETWORK, GAN, STATS

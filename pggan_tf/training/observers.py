@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import pipeline, pixels, report, synthesis
+from pggan_tf import report, synthesis
+from pggan_tf.data import pipeline, pixels
 from pggan_tf.errors import OutOfMemory, memory_for, shell_path
 from pggan_tf.explore import report as explored
-from pggan_tf.files import whole
+from pggan_tf.files import atomic_write
 from pggan_tf.runs.folder import GENERATOR, STATS
 
 MEASURED = 512  # inputs that batch normalisation is measured on before a grid
@@ -128,7 +129,7 @@ class FinalGenerator:
                 if what := synthesis.ruin(finished, samples.inputs(CHECKED)):
                     run.done = False
                     raise run.ruined(f"no {GENERATOR} is written: {what}")
-                with whole(run.folder / GENERATOR) as partial:
+                with atomic_write(run.folder / GENERATOR) as partial:
                     finished.save(partial)
             last = run.phases[-1]
             run.log(

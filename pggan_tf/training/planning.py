@@ -7,10 +7,11 @@ import time
 import types
 from collections.abc import Callable, Iterator, Mapping
 
-from pggan_tf import pipeline, schedule
+from pggan_tf import schedule
 from pggan_tf.config import Config, Plan
+from pggan_tf.data import pipeline
+from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError, memory_for
-from pggan_tf.shards import Shards
 from pggan_tf.training import execution, health
 from pggan_tf.training.execution import Setting
 from pggan_tf.training.trainer import GAN

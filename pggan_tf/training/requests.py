@@ -12,10 +12,10 @@ from pggan_tf.config import Config, Plan, flag, parsing, recipes
 from pggan_tf.config.checks import OF_IMAGE_TASKS, structure_options
 from pggan_tf.config.resolve import Base
 from pggan_tf.config.schema import DEFAULTS
+from pggan_tf.data.shards import cache_folder
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import features
 from pggan_tf.runs import folder as runs
-from pggan_tf.shards import cache_folder
 
 DEFAULTS_CHANGED_IN = 2  # version of config.json before which other defaults were written
 

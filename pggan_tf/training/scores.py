@@ -10,7 +10,7 @@ from pathlib import Path
 from pggan_tf import metrics, synthesis
 from pggan_tf.config import Plan
 from pggan_tf.errors import OutOfMemory, UserError, memory_for
-from pggan_tf.files import whole
+from pggan_tf.files import atomic_write
 from pggan_tf.metrics import features, sets
 from pggan_tf.runs.folder import BEST, BEST_GENERATOR, STATS, write_json
 from pggan_tf.training.observers import CHECKED, MEASURED
@@ -154,7 +154,7 @@ class Scores:
             if what := synthesis.ruin(finished, inputs[:CHECKED]):
                 run.log(f"no {BEST_GENERATOR} at {run.images_seen:,} images: {what}")
                 return
-            with whole(run.folder / BEST_GENERATOR) as partial:
+            with atomic_write(run.folder / BEST_GENERATOR) as partial:
                 finished.save(partial)
             self.best = {"metric": judging, "value": values[judging], "images": run.images_seen}
             write_json(run.folder / BEST, self.best | {"resolution": run.phase.resolution})

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import __version__, checkpoint, files, schedule
+from pggan_tf import __version__, files, schedule
 from pggan_tf.config import Plan, flag, parsing
+from pggan_tf.data.shards import Shards, cache_folder
 from pggan_tf.errors import TryAgain, UserError, shell_path
+from pggan_tf.runs import checkpoint
 from pggan_tf.runs import folder as runs
-from pggan_tf.shards import Shards, cache_folder
 from pggan_tf.training import distribution, execution, loop, planning, precision, scores, tracking
 from pggan_tf.training.cluster import ALONE, Cluster
 from pggan_tf.training.execution import Setting
@@ -102,7 +103,7 @@ def _lock(folder: Path):
     def refuse():
         raise TryAgain(f"{folder}: another process is training this run. Wait for it, or stop it.")
 
-    with files.locked(folder / ".lock", refuse):
+    with files.hold_lock(folder / ".lock", refuse):
         yield
 
 

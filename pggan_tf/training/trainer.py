@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from pggan_tf import augment, objectives, replicas
+from pggan_tf import replicas
+from pggan_tf.data import augment
 from pggan_tf.layers import block_mean, lerp, repeat_pixels
-from pggan_tf.objectives import Objective
+from pggan_tf.losses import Objective
 from pggan_tf.schedule import Phase
 from pggan_tf.tasks import Generate, Task
 from pggan_tf.training import updates
@@ -274,10 +275,10 @@ class GAN:
         def losses(fakes, reals):
             total = 0.0
             if by_pixels:
-                total += weight * objectives.pixel_loss(objective.pixel, fakes, reals, channels)
+                total += weight * losses.pixel_loss(objective.pixel, fakes, reals, channels)
             if by_content:
                 pair = [[self.content(x[..., -channels:])] for x in (fakes, reals)]
-                total += objective.content_weight * objectives.feature_distance(*pair)
+                total += objective.content_weight * losses.feature_distance(*pair)
             return total
 
         return losses

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from pggan_tf import objectives
+from pggan_tf import losses
 
 # Least cotangent of D on a fake that is divided by: G's gradient is D's times a ratio, and a discriminator that is sure
 # of a fake learns nothing from it, but G does. This much is added to what D learns: nothing, in any float.
@@ -37,7 +37,7 @@ class Players:
     discriminator_variables: list
     apply_generator: Callable
     apply_discriminator: Callable
-    objective: objectives.Objective
+    objective: losses.Objective
     batch: int
     group: int
     auxiliary: Callable | None = None
@@ -87,18 +87,18 @@ def _penalty_gradients(players: Players, batch: Batch, fakes):
     o, variables = players.objective, players.discriminator_variables
 
     def critic(x):
-        return objectives.per_sample(o.source(players.discriminate(x)[0]))
+        return losses.per_sample(o.source(players.discriminate(x)[0]))
 
     def present():
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             losses = 0.0
             if o.penalty == "gp":
-                losses += objectives.gradient_penalty(critic, batch.reals, fakes, batch.mix, o.penalty_target)
+                losses += losses.gradient_penalty(critic, batch.reals, fakes, batch.mix, o.penalty_target)
             if "r1" in o.penalty:
-                losses += objectives.zero_centred_penalty(critic, batch.reals)
+                losses += losses.zero_centred_penalty(critic, batch.reals)
             if "r2" in o.penalty:
-                losses += objectives.zero_centred_penalty(critic, tf.stop_gradient(fakes))
+                losses += losses.zero_centred_penalty(critic, tf.stop_gradient(fakes))
             loss = _mean(losses, players) * (o.penalty_weight * o.penalty_every)
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         return [loss, *gradients]  # so heavy, and so rarely: over many steps its mean is the penalty's
@@ -128,7 +128,7 @@ def _generator_loss(players: Players, real: list, fake: list, labels):
     o = players.objective
     losses = o.generator(real[0], fake[0], labels)
     if len(fake) > 1:
-        losses += o.content_weight * objectives.feature_distance(fake[1:], [tf.stop_gradient(x) for x in real[1:]])
+        losses += o.content_weight * losses.feature_distance(fake[1:], [tf.stop_gradient(x) for x in real[1:]])
     return _mean(losses, players)
 
 
@@ -149,10 +149,10 @@ def _stats(players, loss_d, loss_g, auxiliary, penalty, real_logits, fake_logits
         "loss_g": loss_g + auxiliary,
         "auxiliary": auxiliary,
         "penalty": penalty,
-        "logit_real": _mean(objectives.per_sample(o.source(real_logits)), players),
-        "logit_fake": _mean(objectives.per_sample(o.source(fake_logits)), players),
+        "logit_real": _mean(losses.per_sample(o.source(real_logits)), players),
+        "logit_fake": _mean(losses.per_sample(o.source(fake_logits)), players),
         "sign_real": _mean(
-            objectives.per_sample(tf.sign(o.source(real_logits) - (o.loss.decision_threshold or 0.0))), players
+            losses.per_sample(tf.sign(o.source(real_logits) - (o.loss.decision_threshold or 0.0))), players
         ),
     }
 
@@ -201,7 +201,7 @@ WAYS = {
 }
 
 
-def one_stage_by(objective: objectives.Objective, group: int, maps: bool) -> str:
+def one_stage_by(objective: losses.Objective, group: int, maps: bool) -> str:
     """One of WAYS: the cheapest that is exact. group: see Players; maps: whether D returns several logits for a sample."""
     if objective.content == "discriminator":
         return "second product"

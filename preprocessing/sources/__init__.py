@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pggan_tf import listing
+from pggan_tf.data import listing
+from pggan_tf.data.decode import Unreadable, first_of
 from pggan_tf.errors import UserError, nearest
 from preprocessing import storage
-from preprocessing.decode import Unreadable, first_of
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Source(ABC):
         return ()
 
     def left_alone(self) -> Counter:
-        """What is no image, as `pggan_tf.listing` counts it."""
+        """What is no image, as `pggan_tf.data.listing` counts it."""
         return Counter()
 
     def listing(self) -> dict | None:

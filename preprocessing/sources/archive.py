@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from pggan_tf import listing
+from pggan_tf.data import listing
+from pggan_tf.data.decode import MAX_BYTES, Unreadable
 from pggan_tf.errors import UserError
 from preprocessing import storage
-from preprocessing.decode import MAX_BYTES, Unreadable
 from preprocessing.sources import Item, Source, fingerprint_of_labels
 
 OPTIONS = ()

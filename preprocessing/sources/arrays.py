@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pggan_tf.data.photos import MAX_PIXELS
 from pggan_tf.errors import UserError
-from pggan_tf.photos import MAX_PIXELS
 from preprocessing import storage
 from preprocessing.sources import Item, Source
 

@@ -1,4 +1,4 @@
-"""A folder of images, nested at will, here or at any fsspec URL. `pggan_tf.listing` says which files are images, and their classes."""
+"""A folder of images, nested at will, here or at any fsspec URL. `pggan_tf.data.listing` says which files are images, and their classes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pggan_tf import listing
+from pggan_tf.data import listing
+from pggan_tf.data.decode import EXTENSIONS, MAX_BYTES, Unreadable
 from pggan_tf.errors import Stopped, UserError
 from preprocessing import storage
-from preprocessing.decode import EXTENSIONS, MAX_BYTES, Unreadable
 from preprocessing.sources import Item, Source, fingerprint_of_labels
 
 OPTIONS = ()

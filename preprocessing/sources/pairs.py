@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pggan_tf.data.decode import Unreadable, first_of
 from pggan_tf.errors import UserError
-from preprocessing.decode import Unreadable, first_of
 from preprocessing.sources import Item, Source
 from preprocessing.sources import folder as folders
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pggan_tf.data.decode import Unreadable
 from pggan_tf.errors import UserError, nearest
 from preprocessing import storage
-from preprocessing.decode import Unreadable
 from preprocessing.sources import Item, Source
 
 OPTIONS = ("data_dir", "download")

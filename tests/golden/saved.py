@@ -87,7 +87,7 @@ def write_shards() -> None:
 
 def shards_read(folder: Path) -> dict:
     """What is in a folder of shards, pixels by their SHA-256."""
-    from pggan_tf.shards import Shards
+    from pggan_tf.data.shards import Shards
 
     opened = Shards(folder)
     found = {"checksum": opened.manifest.checksum, "classes": list(opened.manifest.classes)}

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pggan_tf import classes, photos
+from pggan_tf.data import classes, photos
 from pggan_tf.errors import UserError
 
 # Folders that systems, network disks and programs keep for themselves, in small letters; besides those with a dot in front.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import AvifImagePlugin, Image, ImageOps, Jpeg2KImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  registers what FORMATS names
 
-from pggan_tf import icc, jpeg, tiff
+from pggan_tf.data import icc, jpeg, tiff
 from pggan_tf.errors import Unreadable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "HEIF")

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from pggan_tf.stopping import Signals
+from pggan_tf.signals import Signals
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system closes terminals without a signal")
 

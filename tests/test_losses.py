@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import objectives
+from pggan_tf import losses
 
 F = [-2.0, 0.0, 3.0]
 # Computed by hand from the papers' formulas; softplus(x) = log(1 + e^x).
@@ -21,14 +21,14 @@ VALUES = {
 
 @pytest.mark.parametrize("name", VALUES)
 def test_known_values(name):
-    loss, f = objectives.LOSSES[name], tf.constant(F)
+    loss, f = losses.LOSSES[name], tf.constant(F)
     for terms, expected in zip((*loss.discriminator(f, f), *loss.generator(f, f)), VALUES[name], strict=True):
         np.testing.assert_allclose(terms, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", [n for n, loss in objectives.LOSSES.items() if loss.adversarial])
+@pytest.mark.parametrize("name", [n for n, loss in losses.LOSSES.items() if loss.adversarial])
 def test_finite_for_extreme_logits(name):
-    loss, f = objectives.LOSSES[name], tf.constant([-1e4, 1e4])
+    loss, f = losses.LOSSES[name], tf.constant([-1e4, 1e4])
     for function in (loss.discriminator, loss.generator):
         with tf.GradientTape() as tape:
             tape.watch(f)
@@ -37,7 +37,7 @@ def test_finite_for_extreme_logits(name):
 
 
 def test_least_squares_takes_its_targets():
-    loss = objectives.LOSSES["lsgan"]
+    loss = losses.LOSSES["lsgan"]
     one, minus, none = (tf.constant(x) for x in (1.0, -1.0, 0.0))
     assert [float(x) for x in (*loss.discriminator(one, minus), *loss.generator(None, none))] == [0, 0, 0]
     other = loss.with_targets(2, 3, 4)
@@ -55,15 +55,13 @@ MIX = tf.random.stateless_uniform((5, 1, 1, 1), seed=(3, 0))
 
 
 def test_penalty_is_zero_for_a_critic_of_unit_slope():
-    np.testing.assert_allclose(objectives.gradient_penalty(linear_critic(1.0), *IMAGES, MIX), np.zeros(5), atol=1e-10)
+    np.testing.assert_allclose(losses.gradient_penalty(linear_critic(1.0), *IMAGES, MIX), np.zeros(5), atol=1e-10)
 
 
 def test_penalty_for_other_slopes_and_targets():
+    np.testing.assert_allclose(losses.gradient_penalty(linear_critic(3.0), *IMAGES, MIX), np.full(5, 4.0), rtol=1e-5)
     np.testing.assert_allclose(
-        objectives.gradient_penalty(linear_critic(3.0), *IMAGES, MIX), np.full(5, 4.0), rtol=1e-5
-    )
-    np.testing.assert_allclose(
-        objectives.gradient_penalty(linear_critic(3.0), *IMAGES, MIX, target=4.0), np.full(5, 1 / 16), rtol=1e-5
+        losses.gradient_penalty(linear_critic(3.0), *IMAGES, MIX, target=4.0), np.full(5, 1 / 16), rtol=1e-5
     )
 
 
@@ -72,28 +70,26 @@ def test_penalty_is_taken_between_real_and_fake():
     critic = lambda x: 0.5 * tf.reduce_sum(x**2, axis=[1, 2, 3])  # noqa: E731
     point = MIX * IMAGES[0] + (1 - MIX) * IMAGES[1]
     norm = np.sqrt((point.numpy() ** 2).sum((1, 2, 3)))
-    np.testing.assert_allclose(objectives.gradient_penalty(critic, *IMAGES, MIX), (norm - 1) ** 2, rtol=1e-5)
-    np.testing.assert_allclose(objectives.zero_centred_penalty(critic, point), norm**2 / 2, rtol=1e-5)
+    np.testing.assert_allclose(losses.gradient_penalty(critic, *IMAGES, MIX), (norm - 1) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(losses.zero_centred_penalty(critic, point), norm**2 / 2, rtol=1e-5)
 
 
 def test_a_flat_critic_gives_no_nan():
     weight = tf.Variable(0.0)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(
-            objectives.gradient_penalty(lambda x: weight * tf.reduce_sum(x, axis=[1, 2, 3]), *IMAGES, MIX)
-        )
+        loss = tf.reduce_sum(losses.gradient_penalty(lambda x: weight * tf.reduce_sum(x, axis=[1, 2, 3]), *IMAGES, MIX))
     assert float(loss) == pytest.approx(5, rel=1e-4) and np.isfinite(tape.gradient(loss, weight))
 
 
 def test_every_loss_starts_with_a_known_penalty():
-    for name, loss in objectives.LOSSES.items():
-        assert loss.penalty in objectives.PENALTIES and loss.adversarial == (name != "none")
+    for name, loss in losses.LOSSES.items():
+        assert loss.penalty in losses.PENALTIES and loss.adversarial == (name != "none")
         assert (loss.penalty != "none") == (loss.penalty_weight > 0)
 
 
 def test_label_smoothing():
     """With the target 0.9 for reals: 0.9 softplus(-f) + 0.1 softplus(f), least at f = log 9."""
-    loss = objectives.LOSSES["nonsaturating"].with_smoothing(0.1)
+    loss = losses.LOSSES["nonsaturating"].with_smoothing(0.1)
     np.testing.assert_allclose(
         loss.discriminator(tf.constant(F), tf.constant(F))[0],
         [0.9 * SOFTPLUS[-f] + 0.1 * SOFTPLUS[f] for f in F],
@@ -108,7 +104,7 @@ def test_label_smoothing():
 
 def test_relativistic_average():
     """Jolicoeur-Martineau 2019: D(x) = f(x) - mean of f over the other kind."""
-    objective = objectives.Objective(objectives.LOSSES["relativistic"])
+    objective = losses.Objective(losses.LOSSES["relativistic"])
     real, fake = tf.constant([1.0, 3.0]), tf.constant([-1.0, 0.0])  # means 2 and -0.5
     softplus = lambda x: math.log1p(math.exp(x))  # noqa: E731
     of_d = [softplus(-1.5) + softplus(-3.0), softplus(-3.5) + softplus(-2.0)]
@@ -118,14 +114,14 @@ def test_relativistic_average():
 
 
 def test_a_map_of_logits_counts_as_its_mean():
-    objective = objectives.Objective(objectives.LOSSES["mse"])
+    objective = losses.Objective(losses.LOSSES["mse"])
     maps = tf.constant([[1.0, 3.0], [0.0, 0.0]])[:, None, :, None]  # [2, 1, 2, 1]
     np.testing.assert_allclose(objective.generator(None, maps), [2.0, 1.0])
 
 
 def test_classes():
     """ACGAN: the cross-entropy of the classes joins both losses."""
-    objective = objectives.Objective(objectives.LOSSES["wgan"], labels=2, class_weight=0.5)
+    objective = losses.Objective(losses.LOSSES["wgan"], labels=2, class_weight=0.5)
     real, fake = tf.constant([[1.0, 2.0, 0.0]]), tf.constant([[4.0, 0.0, 0.0]])
     right, even = math.log1p(math.exp(-2.0)), math.log(2.0)
     loss = objective.discriminator(real, fake, tf.constant([0]), tf.constant([1]))
@@ -141,7 +137,7 @@ def test_r1_and_r2_are_taken_where_they_say():
     weight = tf.Variable(1.0)
     norms = [float(tf.reduce_mean(tf.reduce_sum(x**2, axis=[1, 2, 3])) / 2) for x in IMAGES]
     for name, expected in (("r1", norms[0]), ("r2", norms[1]), ("r1+r2", sum(norms))):
-        objective = objectives.Objective(objectives.LOSSES["wgan"], name, 1.0)
+        objective = losses.Objective(losses.LOSSES["wgan"], name, 1.0)
         players = updates.Players(
             None,
             lambda x: [weight * 0.5 * tf.reduce_sum(x**2, axis=[1, 2, 3])],
@@ -163,5 +159,5 @@ def test_r1_and_r2_are_taken_where_they_say():
 def test_drift_is_the_mean_square_of_what_d_says_of_reals():
     """Karras et al. 2018, appendix A.1: 0.001 E[D(x)^2]; of the WGAN loss f(fake) - f(real)."""
     real, fake = tf.constant([[2.0], [-4.0]]), tf.constant([[1.0], [1.0]])
-    objective = objectives.Objective(objectives.LOSSES["wgan"], drift=0.001)
+    objective = losses.Objective(losses.LOSSES["wgan"], drift=0.001)
     np.testing.assert_allclose(objective.discriminator(real, fake), [1 - 2 + 0.004, 1 + 4 + 0.016], rtol=1e-6)

@@ -11,7 +11,7 @@ import os
 
 import numpy as np
 
-from pggan_tf.shards import Shards
+from pggan_tf.data.shards import Shards
 
 _ROUNDS = 6
 # Several small batches are gathered at a time: below this many bytes the call costs more than the copy.

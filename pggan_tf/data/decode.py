@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from pggan_tf import decoders
-from pggan_tf.decoders import EXTENSIONS, FORMATS, MAX_BYTES  # noqa: F401  for those who call photo()
+from pggan_tf.data import decoders
+from pggan_tf.data.decoders import EXTENSIONS, FORMATS, MAX_BYTES  # noqa: F401  for those who call photo()
 from pggan_tf.errors import Unreadable  # noqa: F401
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf.errors import UserError
-from pggan_tf.files import whole
+from pggan_tf.files import atomic_write
 
 # Pillow's names; each scales its support with the reduction, so none of them aliases but `nearest`.
 FILTERS = ("lanczos", "bicubic", "bilinear", "hamming", "box", "nearest")
@@ -148,7 +148,7 @@ def check_picture(option: str, path: str) -> str:
 
 def check_size(option: str, path: str, height: int, width: int) -> None:
     """Refuses a picture that its kind of file cannot hold, or that could not be read again: before it is computed."""
-    from pggan_tf import photos
+    from pggan_tf.data import photos
 
     suffix = Path(path).suffix.lower()
     longest, most = photos.KINDS[suffix][2], photos.MAX_PIXELS
@@ -166,7 +166,7 @@ def save(path: str | Path, image: np.ndarray) -> None:
     path = Path(path)
     picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
     try:
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             picture.save(partial, format=PICTURES[path.suffix.lower()])
     except (OSError, ValueError) as error:  # Pillow's, of what a kind of file cannot hold, have neither
         why = getattr(error, "strerror", None) or str(error)
@@ -178,7 +178,7 @@ def npz(path: str | Path, count: int):
     """Writes uint8 'images' [count, H, W, C] as np.savez does, whole or not at all: yields a function that takes them as they come."""
     begun = False
     with (
-        whole(path) as partial,
+        atomic_write(path) as partial,
         zipfile.ZipFile(partial, "w") as archive,
         archive.open("images.npy", "w", force_zip64=True) as file,
     ):

@@ -6,7 +6,8 @@ al. 2021, section 3.1): x = JPEG(reduce(blur(y)) + noise), of strengths drawn fo
 
 from __future__ import annotations
 
-from pggan_tf import replicas, resampling
+from pggan_tf import replicas
+from pggan_tf.data import resampling
 from pggan_tf.lazy import tf
 
 # Of a photo that is to be enlarged 4 times; of real photos, some are nearly clean, so every range begins near nothing.

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import pixels
+from pggan_tf.data import pixels
+from pggan_tf.data.mapped import MappedFiles, SeparatelyMappedFiles, check_array, explain, find_array, map_files, opened
 from pggan_tf.errors import DamagedFile, UserError
-from pggan_tf.files import whole
-from pggan_tf.mapped import MappedFiles, SeparatelyMappedFiles, check_array, explain, find_array, map_files, opened
+from pggan_tf.files import atomic_write
 
 FORMAT, VERSION = "pggan-tf shards", 1
 MANIFEST = "manifest.json"
@@ -147,7 +147,7 @@ class Writer:
         arrays = {str(r): pixels.block_mean(full, size // r) for r in self.resolutions if r <= size}
         if self.classes:
             arrays[LABELS] = np.array(labels, np.int64)
-        with whole(self.folder / name, alone=True) as partial:
+        with atomic_write(self.folder / name, only_writer=True) as partial:
             (np.savez_compressed if self.compress else np.savez)(partial, **arrays)
             digest = _sha256(partial)
         self._shards.append({"file": name, "images": len(labels), "sha256": digest, "largest": size})
@@ -181,7 +181,7 @@ class Writer:
             tuple(self._shards),
             skipped,
         )
-        with whole(self.folder / MANIFEST, alone=True) as partial:
+        with atomic_write(self.folder / MANIFEST, only_writer=True) as partial:
             partial.write_text(json.dumps(asdict(manifest), indent=1))
         return manifest
 

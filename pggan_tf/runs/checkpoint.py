@@ -37,7 +37,7 @@ def saved(run: Path) -> list[Path]:
 def write(path: Path, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
     """Raises OSError, and leaves no trace, where the disk does not take it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.whole(path, alone=True) as partial, partial.open("wb") as file:
+    with files.atomic_write(path, only_writer=True) as partial, partial.open("wb") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             archive.writestr(_META, json.dumps({**meta, "arrays": sorted(arrays)}))
             for name, array in arrays.items():
@@ -121,7 +121,7 @@ def newest(run: Path, report=print) -> tuple[dict[str, np.ndarray], dict]:
 
 def tidy(run: Path) -> None:
     """Removes what a killed process left half-written, and sets damaged and ruined checkpoints aside: they count no longer."""
-    files.tidy(run / FOLDER, "*")
+    files.remove_partial(run / FOLDER, "*")
     for path in saved(run):
         try:
             _good(path)

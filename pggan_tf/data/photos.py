@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from pggan_tf import decoders, icc
-from pggan_tf.decoders import EXTENSIONS, FORMATS, MAX_BYTES, MAX_PIXELS  # noqa: F401  for those who ask for photos
+from pggan_tf.data import decoders, icc
+from pggan_tf.data.decoders import EXTENSIONS, FORMATS, MAX_BYTES, MAX_PIXELS  # noqa: F401  for those who ask for photos
 from pggan_tf.errors import Unreadable, UserError  # noqa: F401
-from pggan_tf.files import whole
+from pggan_tf.files import atomic_write
 
 # Tags of TIFF 6.0 and of EXIF, which is one.
 _ORIENTATION = 274
@@ -167,7 +167,7 @@ def write(path: Path, photo: Photo) -> str | None:
         photo = replace(photo, exif=None)
     with told_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             if suffix == ".png":
                 data, left_out = png(photo)
                 partial.write_bytes(data)
