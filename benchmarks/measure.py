@@ -114,7 +114,7 @@ def executed_flops(graph) -> int:
 
 
 def bare_step(plan, update: Callable | None = None, seconds: float = 4.0) -> dict:
-    """The last phase's training step of a plan on a constant batch: no data, no observers.
+    """The last phase's training step of a plan on a constant batch: no data, no callbacks.
 
     update: another rule than the plan's. Returns ms (median of calls), images_per_second (many steps in one call, as
     training runs them), gflop of a step, parameters of both networks, policy, and how G's gradient is taken.
@@ -124,10 +124,10 @@ def bare_step(plan, update: Callable | None = None, seconds: float = 4.0) -> dic
     from pggan_tf import schedule
     from pggan_tf.training import execution
     from pggan_tf.training import precision as precisions
-    from pggan_tf.training.trainer import STATS
+    from pggan_tf.training.step import STATS, train_step
 
     config = plan.config
-    gan = execution.build(plan, precisions.policy(config.running.precision))
+    gan = execution.build(plan, precisions.choose_policy(config.running.precision))
     gan.update = update or gan.update
     resolution, batch = plan.target_res, config.optimization.batch[plan.target_res]
     phase = schedule.Phase(0, resolution, False, 0, 10**9, batch, 1e-4, 0, config.objective.critic_steps)
@@ -139,13 +139,13 @@ def bare_step(plan, update: Callable | None = None, seconds: float = 4.0) -> dic
     @tf.function(autograph=False)
     def run(steps):
         def body(i, sums):
-            stats = gan.step(phase, pixels, labels)
+            stats = train_step(gan, phase, pixels, labels)
             return i + 1, {k: sums[k] + stats[k] for k in STATS}
 
         return tf.while_loop(lambda i, _: i < steps, body, (tf.constant(0), {k: tf.constant(0.0) for k in STATS}))[1]
 
     flops = executed_flops(
-        tf.function(lambda: gan.step(phase, pixels, labels), autograph=False).get_concrete_function().graph
+        tf.function(lambda: train_step(gan, phase, pixels, labels), autograph=False).get_concrete_function().graph
     )
     run(tf.constant(1))
     taken = []
@@ -164,5 +164,5 @@ def bare_step(plan, update: Callable | None = None, seconds: float = 4.0) -> dic
         "gflop": flops / 1e9,
         "parameters": sum(int(tf.size(v)) for v in trained),
         "policy": gan.generator.dtype_policy.name,
-        "how": gan.how_updated(resolution),
+        "how": gan.describe_update(resolution),
     }

@@ -23,7 +23,7 @@ import click
 
 from benchmarks import measure
 
-# Networks and losses, one for each way that one-stage takes (updates.WAYS), and the colorizer.
+# Networks and losses, one for each way that one-stage takes (updates.METHODS), and the colorizer.
 FORMS = {
     "DCGAN, no normalisation in D": {"recipe": "dcgan", "discriminator_norm": "none"},
     "DCGAN": {"recipe": "dcgan"},
@@ -42,7 +42,7 @@ RACED = ("DCGAN", "PGGAN", "colorizer, group norm")
 IMAGES, SAMPLES = 1024, 9  # of each measurement up to 64 px, fewer above; measurements of a race
 
 
-def wasteful(players, batches, nearly_nothing):
+def wasteful(context, batches, nearly_nothing):
     """Two stages as they are often written: D's step is backpropagated into G too, and G's into D's weights too, and dropped.
 
     TensorFlow would not compute what nothing asks for, as eager frameworks do: the dropped gradients are added, times a
@@ -53,35 +53,37 @@ def wasteful(players, batches, nearly_nothing):
     from pggan_tf.training import updates
 
     (batch,) = batches
-    o = players.objective
-    split = len(players.generator_variables)
-    everything = [*players.generator_variables, *players.discriminator_variables]
+    o = context.objective
+    split = len(context.generator_variables)
+    everything = [*context.generator_variables, *context.discriminator_variables]
 
     def asked_for(gradients):
         return nearly_nothing * tf.add_n([tf.reduce_sum(g) for g in gradients])
 
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(everything)
-        fakes = players.generate(batch.given, batch.fake_labels)
-        real, fake = players.discriminate(batch.reals), players.discriminate(fakes)
-        loss_d = updates._mean(o.discriminator(real[0], fake[0], batch.labels, batch.fake_labels), players)
+        fakes = context.generate(batch.condition, batch.fake_labels)
+        real, fake = context.discriminate(batch.reals), context.discriminate(fakes)
+        loss_d = updates.batch_mean(o.discriminator(real[0], fake[0], batch.labels, batch.fake_labels), context)
     gradients = tape.gradient(loss_d, everything)
     loss_d += asked_for(gradients[:split])
-    penalty, more = updates._penalty_gradients(players, batch, fakes)
-    players.apply_discriminator(updates._add(gradients[split:], more), loss_d)
-    second, labels = batch.given, batch.fake_labels
-    if batch.second_given is not None:
-        second, labels = batch.second_given, batch.second_labels
+    penalty, more = updates.penalty_gradients(context, batch, fakes)
+    context.apply_discriminator(updates.add_gradients(gradients[split:], more), loss_d)
+    second, labels = batch.condition, batch.fake_labels
+    if batch.second_condition is not None:
+        second, labels = batch.second_condition, batch.second_labels
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(everything)
-        fakes = players.generate(second, labels)
-        loss_g = updates._generator_loss(players, real, players.discriminate(fakes), labels)
-        auxiliary = updates._mean(players.auxiliary(fakes, batch.reals), players) if players.auxiliary else tf.zeros([])
+        fakes = context.generate(second, labels)
+        loss_g = updates.generator_loss(context, real, context.discriminate(fakes), labels)
+        auxiliary = (
+            updates.batch_mean(context.auxiliary(fakes, batch.reals), context) if context.auxiliary else tf.zeros([])
+        )
         total = loss_g + auxiliary
     gradients = tape.gradient(total, everything)
     loss_g += asked_for(gradients[split:])
-    players.apply_generator(gradients[:split], total)
-    return updates._stats(players, loss_d, loss_g, auxiliary, penalty, real[0], fake[0])
+    context.apply_generator(gradients[:split], total)
+    return updates.collect_stats(context, loss_d, loss_g, auxiliary, penalty, real[0], fake[0])
 
 
 RULES = ("one-stage", "two-stage", "wasteful two-stage")
@@ -140,12 +142,12 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
         "count": images.portraits,
     }
     shards = cache.shards_for(data, None, plan.target_res, plan.resolutions, say=lambda line: None, **kinds)
-    strategy = distribution.strategy()
-    gan = execution.build(plan, precisions.policy(precision))
+    strategy = distribution.create_strategy()
+    gan = execution.build(plan, precisions.choose_policy(precision))
     gan.update = _rule(rule)
     (phase,) = plan.phases
     gan.begin(phase)
-    setting = execution.Setting(shards, strategy, precisions.policy(precision))
+    setting = execution.Setting(shards, strategy, precisions.choose_policy(precision))
     call, iterator = execution.prepare(plan, gan, phase, 0, setting)
     samples = synthesis.samples(plan, gan.ema, shards)
     count, cache = min(IMAGES * 64 // max(64, resolution), len(shards)), cache_folder(None)
@@ -300,4 +302,4 @@ def _compare_races(raced: list[tuple[int, str]], precision: str, data: str, minu
 def _way(how: str) -> str:
     from pggan_tf.training import updates
 
-    return next(name for name, text in updates.WAYS.items() if text in how)
+    return next(name for name, text in updates.METHODS.items() if text in how)

@@ -79,9 +79,9 @@ def worker(
 
     cluster = clusters.Cluster(tuple(addresses), index, 2.0)
     plan, n = _plan(resolution, batch), len(addresses)
-    with distribution.joined("multiworker", cluster) as strategy:
+    with distribution.join_cluster("multiworker", cluster) as strategy:
         with strategy.scope():
-            gan = execution.build(plan, precisions.policy("auto"))
+            gan = execution.build(plan, precisions.choose_policy("auto"))
             phase = schedule.Phase(0, resolution, False, 0, 10**9, batch, 1e-4, 0)
             gan.begin(phase)
         pixels = tf.cast(tf.random.uniform((batch // n, resolution, resolution, 3), 0, 256, tf.int32), tf.uint8)
@@ -110,14 +110,14 @@ def worker(
             function(1)
             begun = time.perf_counter()
             function(2)
-            steps = max(2, round(cluster.everyone(2 * seconds / (time.perf_counter() - begun))[0]))
+            steps = max(2, round(cluster.all_gather(2 * seconds / (time.perf_counter() - begun))[0]))
             begun = time.perf_counter()
             function(steps)
             return steps / (time.perf_counter() - begun)
 
         rate = per_second(lambda steps: call(iterator, steps))
         reduces = per_second(lambda steps: reduced(tf.constant(steps)))
-        cluster.part()
+        cluster.leave()
     return {"images_per_second": rate * batch, "reduce_ms": 1000 / reduces}
 
 

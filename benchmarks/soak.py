@@ -184,7 +184,7 @@ def fill(path: Path) -> None:
 def newest(run: Path | None) -> str:
     from pggan_tf.runs import checkpoint
 
-    return max((p.name for p in checkpoint.saved(run)), default="") if run else ""
+    return max((p.name for p in checkpoint.list_checkpoints(run)), default="") if run else ""
 
 
 def only_run(runs: Path) -> Path | None:
@@ -196,7 +196,7 @@ def differences(a: Path, b: Path) -> list[str]:
     from pggan_tf.runs import checkpoint
 
     found = []
-    (ours, meta), (theirs, their_meta) = checkpoint.newest(a), checkpoint.newest(b)
+    (ours, meta), (theirs, their_meta) = checkpoint.read_newest(a), checkpoint.read_newest(b)
     if ours.keys() != theirs.keys() or meta["images_seen"] != their_meta["images_seen"]:
         found.append("the last checkpoint's contents")
     found += [name for name in ours if name in theirs and ours[name].tobytes() != theirs[name].tobytes()]

@@ -43,7 +43,7 @@ def ours(
     seconds: float = 4.0,
     conv: str | None = "standard",
 ) -> dict:
-    """The bare step on a constant batch: no data, no observers. conv: standard, as the peers have them; None: the default."""
+    """The bare step on a constant batch: no data, no callbacks. conv: standard, as the peers have them; None: the default."""
     from pggan_tf.config import resolve
 
     settings = {"target_res": resolution, "conv": conv, "loss": loss, "update": update, "precision": precision}
@@ -52,13 +52,13 @@ def ours(
 
 
 def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
-    """images/s of the real loop with data, average, observers, grids and checkpoints, from the first tick to the last.
+    """images/s of the real loop with data, average, callbacks, grids and checkpoints, from the first tick to the last.
 
     A snapshot every 30 seconds, as a run of 20 minutes has them.
     """
     from pggan_tf.config import resolve
     from pggan_tf.data.shards import Shards
-    from pggan_tf.training import distribution, execution, loop, observers
+    from pggan_tf.training import callbacks, distribution, execution, loop
     from preprocessing import build, prepare
 
     class Clock:
@@ -73,16 +73,16 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
         images = int(bare * seconds)
         schedule = {"fade_images": {4: 0}, "stable_images": {4: 0, resolution: images}}
         plan = resolve({"target_res": resolution, "batch": {4: batch}, "snapshot_images": int(30 * bare), **schedule})
-        log, clock, policy = runs.Log(show=lambda line: None), Clock(), precision.policy("auto")
-        setting = execution.Setting(Shards(f"{folder}/shards"), distribution.strategy(), policy, say=log)
+        log, clock, policy = runs.Log(show=lambda line: None), Clock(), precision.choose_policy("auto")
+        setting = execution.Setting(Shards(f"{folder}/shards"), distribution.create_strategy(), policy, say=log)
         gan = execution.build(plan, policy)
         (Path(folder) / "run").mkdir()
         watchers = [
-            observers.Terminal(log),
-            observers.Lines(),
-            observers.TensorBoard(),
-            observers.Grids(),
-            observers.FinalGenerator(),
+            callbacks.ProgressDisplay(log),
+            callbacks.StatsWriter(),
+            callbacks.TensorBoardWriter(),
+            callbacks.GridWriter(),
+            callbacks.GeneratorWriter(),
             clock,
         ]
         loop.Run(plan, setting, gan, Path(folder) / "run", watchers=watchers).train()

@@ -107,7 +107,7 @@ def _data(source: Source) -> list[str]:
     named = (
         "drawn portraits (no real person)"
         if held["source"] == "portraits"
-        else plain(records.source_name(held["source"] or "") or "of unknown origin")
+        else plain(records.name_source(held["source"] or "") or "of unknown origin")
     )
     images = "Unknown many" if held["images"] is None else f"{held['images']:,}"
     text = f"{images} images: {named}; checksum `{(held['checksum'] or 'unknown')[:16]}`."

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from pggan_tf.errors import UserError, memory_for
+from pggan_tf.errors import UserError, explain_out_of_memory
 from pggan_tf.runs import records
 from preprocessing.command import Choice
 
@@ -60,7 +60,7 @@ class Options:
 @click.option("--representative", help="folder of photos that int8 measures its ranges on  [the run's own data]")
 @click.option("--licence", help="of the weights, for the model card and the files, such as cc-by-4.0")
 @click.option("--subject", help="what a generator draws, such as horse: for the words of the web page  [face]")
-@memory_for(
+@explain_out_of_memory(
     "the network is exported",
     "Give one --to at a time, --quantize dynamic in place of int8, or a machine with more memory.",
 )
@@ -204,7 +204,7 @@ def _of_site(options: Options, photos) -> tuple:
 
 def _without_folders(value):
     """Of a path or an address its last part: whose disk it was, and where on it, is not for others."""
-    return records.without_places(value)
+    return records.remove_places(value)
 
 
 def _write_report(source, path: Path, licence: str | None, files: list[dict]) -> None:

@@ -58,11 +58,13 @@ class Source:
         images = "unknown many" if held["images"] is None else f"{held['images']:,}"
         if held["source"] == "portraits":
             return f"{images} drawn portraits"
-        return f"{images} images of '{records.last_name(held['source'])}'" if held["source"] else f"{images} images"
+        return (
+            f"{images} images of '{records.take_last_name(held['source'])}'" if held["source"] else f"{images} images"
+        )
 
     @functools.cached_property
     def _history(self) -> records.History:
-        return records.history(self.folder / runs.STATS)
+        return records.read_history(self.folder / runs.STATS)
 
     def metrics(self) -> dict[str, tuple[float, int]]:
         """Name of a metric -> (its last value, images seen then), from stats.jsonl."""

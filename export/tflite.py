@@ -136,7 +136,7 @@ def quiet():
             contextlib.redirect_stdout(io.StringIO()),
             contextlib.redirect_stderr(io.StringIO()),
             warnings.catch_warnings(action="ignore"),
-            terminal.silent(),
+            terminal.silence_stderr(),
         ):
             yield
     finally:
@@ -197,7 +197,7 @@ class Runner:
     """A .tflite file run by LiteRT on the CPU."""
 
     def __init__(self, model: bytes, threads: int = 1):
-        with terminal.silent():
+        with terminal.silence_stderr():
             from ai_edge_litert.interpreter import Interpreter
 
         try:
@@ -209,6 +209,6 @@ class Runner:
     def __call__(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         if name not in self._signatures:
             self._signatures[name] = self._interpreter.get_signature_runner(name)
-            with terminal.silent():  # a first call makes the delegate, which says so
+            with terminal.silence_stderr():  # a first call makes the delegate, which says so
                 self._signatures[name](**inputs)
         return self._signatures[name](**inputs)["image"]

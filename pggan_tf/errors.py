@@ -1,4 +1,4 @@
-"""The one exception that means: the person at the keyboard can mend this."""
+"""Errors that the person at the keyboard can correct, and helpers for their messages."""
 
 import contextlib
 import difflib
@@ -9,20 +9,28 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Says in one line what came, what was expected and what to do. The command line exits with 2."""
+    """Tell in one line what came, what was expected and what to do.
+
+    The command line exits with 2.
+    """
 
 
 class TryAgain(UserError):
-    """Nothing is wrong with what was asked for: the same command may work later. The command line exits with 75, EX_TEMPFAIL of
-    sysexits.h, so that whatever started it can tell."""
+    """Tell that the same command may succeed later.
+
+    The command line exits with 75, EX_TEMPFAIL of sysexits.h.
+    """
 
 
 class DamagedFile(UserError):
-    """A file that this project wrote no longer holds what it held."""
+    """Tell that the content of a file that this project wrote is damaged."""
 
 
 class Unreadable(Exception):
-    """Why an image cannot be used, in a few words. kind: what such reasons are counted under."""
+    """Tell in a few words why an image cannot be used.
+
+    kind: the name under which such reasons are counted.
+    """
 
     def __init__(self, why: str, kind: str = "unreadable"):
         super().__init__(why)
@@ -30,24 +38,30 @@ class Unreadable(Exception):
 
 
 class OutOfMemory(UserError):
-    """What was asked for does not fit into the memory of the machine or of its GPU."""
+    """Tell that a command needs more memory than the machine or its GPU has."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python, NumPy or TensorFlow found no memory. A full disk, for which TensorFlow has the same error, is none of it."""
+    """Tell whether Python, NumPy or TensorFlow ran out of memory.
+
+    A full disk, for which TensorFlow has the same error, is not.
+    """
     if isinstance(error, MemoryError | OutOfMemory) or isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
     tf = sys.modules.get("tensorflow")
     if tf is None or not isinstance(error, tf.errors.OpError) or "No space left" in str(error):
         return False
-    # Compiled by XLA, it is an internal error of these words.
+    # Steps that XLA compiled raise an internal error with this word.
     return isinstance(error, tf.errors.ResourceExhaustedError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 @contextlib.contextmanager
-def memory_for(what: str, advice: str):
-    """Turns an end of memory within into one line: out of memory while `what`, and what to give in its place. Of several around each
-    other the outermost is heard, which knows what was typed."""
+def explain_out_of_memory(what: str, advice: str):
+    """Raise OutOfMemory if the block runs out of memory: 'out of memory while {what}. {advice}'.
+
+    Where such blocks are nested, the message of the outermost one is shown: it knows what was
+    typed.
+    """
     try:
         yield
     except Exception as error:
@@ -57,7 +71,7 @@ def memory_for(what: str, advice: str):
 
 
 class Stopped(Exception):
-    """Work ended before it was done, in good order. code: what the process exits with."""
+    """Tell why work ended in good order before it was done. code: exit code of the process."""
 
     def __init__(self, message: str, code: int):
         super().__init__(message)
@@ -65,7 +79,10 @@ class Stopped(Exception):
 
 
 def nearest(name: str, known, count: int = 3) -> str:
-    """'did you mean a or b?' for the entries of `known` that are spelled most like `name`, or all of them (the first 30)."""
+    """Return 'did you mean a or b?' with the entries of `known` most like `name`.
+
+    If none is alike, return a list of its first 30 entries.
+    """
     known = [str(k) for k in known]
     close = difflib.get_close_matches(str(name), known, n=count, cutoff=0.5)
     if close:

@@ -12,7 +12,7 @@ import click
 
 from pggan_tf import metrics as tables
 from pggan_tf.data import pixels
-from pggan_tf.errors import UserError, memory_for
+from pggan_tf.errors import UserError, explain_out_of_memory
 from pggan_tf.runs import keras_files
 
 _LOOKED_AT = 64  # pictures of a folder that its size is taken from
@@ -136,7 +136,7 @@ class _Set:
         else:
             stored = self.held["resolutions"] if self.held else (size,)
             native = size if any(r % size == 0 for r in stored) else stored[-1]
-            with terminal.progress() as progress:
+            with terminal.show_progress() as progress:
                 shards = cached.shards_for(
                     self.location,
                     cache,
@@ -231,7 +231,7 @@ def _as_json(figure) -> dict:
 )
 @click.option("--json", "json_file", help="write the figures to this file")
 @click.option("--cache", help="folder for prepared data and statistics  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
-@memory_for("images are measured", "Give fewer --images or a smaller --size.")
+@explain_out_of_memory("images are measured", "Give fewer --images or a smaller --size.")
 def command(a, b, names, features_name, inception_weights, images, size, filter, floor, json_file, cache):
     """Measures the images of B against those of A, the real ones.
 

@@ -1,5 +1,8 @@
-"""Files that are there whole or not at all, whatever ends the process. (After a power cut, only what is synced besides, as
-checkpoints are.)"""
+"""Write files that are either complete or absent, whatever ends the process.
+
+After a power cut, that holds only for files that are synced to the disk besides, as checkpoints
+are.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,17 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-PARTIAL = ".partial-"  # how the names of unfinished files begin; a process that is killed leaves one
-# As a regular expression, all of what stands before the name that they will have.
+# Start of the names of unfinished files; a process that is killed may leave one.
+PARTIAL = ".partial-"
+# A regular expression of everything before the final name in an unfinished file's name.
 PARTIAL_OF = rf"{re.escape(PARTIAL)}(?:[0-9a-f]{{8}}-)?"
 
-_NAME_BYTES = 255 - len(PARTIAL) - 9  # of a name, that the unfinished file's may have: file systems take 255 in all
+# File systems take names of 255 bytes: this many are left for the final name.
+_NAME_BYTES = 255 - len(PARTIAL) - 9
 
 
 def make_partial_path(path: str | Path) -> Path:
-    """Where to write what is to become `path`: beside it, with the same ending, and a name that no other writer has."""
+    """Return a unique path in the same folder, with the same ending, to be renamed to `path`."""
     path = Path(path)
     name, raw = path.name, os.fsencode(path.name)
     if len(raw) > _NAME_BYTES:
@@ -29,8 +34,13 @@ def make_partial_path(path: str | Path) -> Path:
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path, only_writer: bool = False) -> Iterator[Path]:
-    """Yields where to write. At the end that takes the place of `path`; if something is raised, it is removed, and what was there
-    before stays. alone: nobody else writes it at the same time; then what a killed process has left is written over."""
+    """Yield a path to write to.
+
+    At the end it replaces `path`; after an exception it is removed, and `path` stays as it was.
+
+    only_writer: no other process writes `path` at the same time; then an unfinished file of a
+    killed process is overwritten.
+    """
     path = Path(path)
     partial = path.with_name(f"{PARTIAL}{path.name}") if only_writer else make_partial_path(path)
     try:
@@ -42,14 +52,19 @@ def atomic_write(path: str | Path, only_writer: bool = False) -> Iterator[Path]:
         raise
 
 
-# What systems say of a file system that knows no locks, as of some mounted ones.
+# Errors of a file system without locks, as some mounted ones are.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextlib.contextmanager
 def hold_lock(path: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Holds a lock on the file `path`, which is made. While another process has it, calls `busy`, then waits; `busy` may raise. A process that
-    ends, however it does, gives its locks back. Where the file system knows no locks, there is none."""
+    """Hold a lock on the file `path`, which is created.
+
+    It is released when the process ends, however it does.
+
+    busy: called, before waiting, if another process holds the lock; it may raise. A file system
+    without locks is not locked.
+    """
     import filelock
 
     lock = filelock.FileLock(path, thread_local=False, fallback_to_soft=False)
@@ -69,7 +84,10 @@ def hold_lock(path: Path, busy: Callable[[], None]) -> Iterator[None]:
 
 
 def remove_partial(folder: Path, *names: str) -> None:
-    """Removes what killed processes have left unfinished in `folder` of files of such names (patterns); nobody may be writing them."""
+    """Remove unfinished files that killed processes left in `folder`.
+
+    names: patterns of files that no process is writing.
+    """
     for name in names:
         for path in folder.glob(f"{PARTIAL}{name}"):
             path.unlink(missing_ok=True)

@@ -1,5 +1,8 @@
-"""`from pggan_tf.lazy import tf`: TensorFlow, imported at first use. The command line reads tables of modules that compute with it,
-and has to answer --help at once."""
+"""Import TensorFlow at first use: `from pggan_tf.lazy import tf`.
+
+The command line reads tables in modules that compute with TensorFlow, and has to answer --help at
+once.
+"""
 
 
 class _TensorFlow:

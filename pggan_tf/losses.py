@@ -1,4 +1,4 @@
-"""What the two networks minimise. Losses are pure functions of logits, one value per sample, so any update rule can use them."""
+"""What both networks minimise: pure functions of logits, with one value per sample."""
 
 from __future__ import annotations
 
@@ -14,38 +14,45 @@ from pggan_tf.lazy import tf
 class Loss:
     """One choice of --loss: what both networks minimise, and the penalty that it starts with.
 
-    `discriminator` and `generator` take the discriminator's logits of reals and of fakes, [N] or maps [N,h,w,1], and return terms
-    of that shape, which are added sample by sample. They may look at each logit by itself, at a real and a fake as a pair, or at the
+    `discriminator` and `generator` take the discriminator's logits of reals and of fakes, both [N]
+    or both maps [N,h,w,1], and return a tuple of terms of that shape, which are added sample by
+    sample. A term may depend on each logit by itself, on a real and a fake as a pair, or on the
     mean of a batch.
     """
 
-    discriminator: Callable[..., tuple]  # (real, fake) -> terms
-    generator: Callable[..., tuple]  # (real, fake) -> terms
+    discriminator: Callable[..., tuple]  # (real, fake) -> terms of D's loss
+    # (real, fake) -> terms of G's loss; real is None unless generator_needs_reals.
+    generator: Callable[..., tuple]
     adversarial: bool = True  # whether there is a discriminator
-    symmetric: bool = (
-        False  # G's loss is the negative of D's on fakes, but for a constant: one backward pass serves both
-    )
-    generator_needs_reals: bool = False
-    compares_with_batch: bool = (
-        False  # a logit is compared with the mean of a batch, which several devices do not share
-    )
-    needs_bounded_critic: bool = False  # without a bound of D's slope there is no least loss
-    decision_threshold: float | None = 0.0  # the logit of an image as likely real as fake; None: there is no such logit
-    with_targets: Callable[..., Loss] | None = None  # (a, b, c) -> the same with other targets
-    with_smoothing: Callable[[float], Loss] | None = None  # the same with the target 1 - smoothing for reals
-    penalty: str = "none"  # one of PENALTIES
-    penalty_weight: float = 0.0
-    penalty_every: int = 1
-    drift: float = 0.0
+    # Whether G's loss is, up to a constant, the negative of D's loss as functions of the fakes.
+    symmetric: bool = False
+    generator_needs_reals: bool = False  # whether G's loss depends on the logits of reals
+    # Whether a term depends on a mean of the batch, which devices do not share.
+    compares_with_batch: bool = False
+    # Whether the loss has no minimum unless a penalty or a norm bounds D's slope.
+    needs_bounded_critic: bool = False
+    # The logit of an image as likely real as fake; None: there is no such logit.
+    decision_threshold: float | None = 0.0
+    # (a, b, c) -> this loss with other targets, see `least_squares`.
+    with_targets: Callable[..., Loss] | None = None
+    # smoothing -> this loss with the target 1 - smoothing for reals.
+    with_smoothing: Callable[[float], Loss] | None = None
+    penalty: str = "none"  # the penalty that --loss starts with, one of PENALTIES
+    penalty_weight: float = 0.0  # lambda of gp, gamma of r1 and r2
+    penalty_every: int = 1  # the penalty is added at every k-th step, with k times the weight
+    drift: float = 0.0  # weight of the squared logits of reals
 
 
 def separate(real: Callable, fake: Callable, generator: Callable, **kwargs) -> Loss:
-    """Make a loss of three functions of one logit: D's on reals, D's on fakes, G's on fakes."""
+    """Make a loss from three functions of one logit: D's on reals, D's on fakes, G's on fakes."""
     return Loss(lambda r, f: (real(r), fake(f)), lambda r, f: (generator(f),), **kwargs)
 
 
 def least_squares(a: float, b: float, c: float) -> Loss:
-    """LSGAN (Mao et al. 2017, eq. 2): D pulls fakes to `a` and reals to `b`, G pulls fakes to `c`; each with a half."""
+    """Make the loss of LSGAN (Mao et al. 2017, eq. 2), with its factor 1/2.
+
+    D moves fakes to the target `a` and reals to `b`; G moves fakes to `c`.
+    """
     return separate(
         real=lambda f: 0.5 * tf.square(f - b),
         fake=lambda f: 0.5 * tf.square(f - a),
@@ -56,9 +63,13 @@ def least_squares(a: float, b: float, c: float) -> Loss:
 
 
 def cross_entropy(saturating: bool = False, smoothing: float = 0.0) -> Loss:
-    """Goodfellow et al. 2014, eq. 1, or, not saturating, its section 3: G maximises log D(G(z)).
+    """Make the first GAN's loss (Goodfellow et al. 2014, eq. 1) or its form of section 3.
 
-    -log sigmoid(f) = softplus(-f). smoothing: D's target for reals is 1 - smoothing (Salimans et al. 2016, section 3.4).
+    In the non-saturating form G maximises log D(G(z)). With logits f: -log D = -log sigmoid(f) =
+    softplus(-f).
+
+    smoothing: D's target for reals is 1 - smoothing (Salimans et al. 2016, section 3.4); 0 <=
+    smoothing < 1.
     """
     return separate(
         real=lambda f: (1 - smoothing) * tf.nn.softplus(-f) + smoothing * tf.nn.softplus(f),
@@ -70,7 +81,10 @@ def cross_entropy(saturating: bool = False, smoothing: float = 0.0) -> Loss:
 
 
 def relativistic_average() -> Loss:
-    """RaGAN (Jolicoeur-Martineau 2019, section 4.4, with cross-entropy): every logit less the mean of those of the other kind."""
+    """Make the loss of RaGAN (Jolicoeur-Martineau 2019, section 4.4) with cross-entropy.
+
+    The mean logit of the other kind, over the batch, is subtracted from every logit.
+    """
 
     def relative(real, fake):
         return real - tf.reduce_mean(fake), fake - tf.reduce_mean(real)
@@ -95,12 +109,13 @@ _WGAN = separate(
     needs_bounded_critic=True,
     decision_threshold=None,
 )
-# The names of --loss. A penalty that is named here is the published one, or what has done best in this project (R1, lazily).
+# The choices of --loss. A row's penalty is the published one, or the one that has done best in this
+# project (R1, lazily).
 LOSSES: dict[str, Loss] = {
     "wgan-gp": replace(_WGAN, penalty="gp", penalty_weight=10.0, drift=1e-3),
     "wgan": _WGAN,
     "lsgan": least_squares(-1, 1, 0),
-    # Mean squared error against 0 and 1, without the half.
+    # Mean squared error against 0 and 1, without the factor 1/2.
     "mse": separate(
         real=lambda f: tf.square(f - 1),
         fake=lambda f: tf.square(f),
@@ -113,13 +128,13 @@ LOSSES: dict[str, Loss] = {
     # Lim and Ye 2017, eq. 5 to 7; Miyato et al. 2018, eq. 16 and 17.
     "hinge": separate(real=lambda f: tf.nn.relu(1 - f), fake=lambda f: tf.nn.relu(1 + f), generator=lambda f: -f),
     "relativistic": relativistic_average(),
-    # The generator's pixel loss alone.
+    # No discriminator: the generator minimises its pixel loss alone.
     "none": Loss(lambda real, fake: (), lambda real, fake: (), adversarial=False),
 }
 
 
 def _input_gradient(critic, x):
-    """[N,H,W,C] -> d critic(x) / dx. critic: [N,H,W,C] -> [N]."""
+    """Return d critic(x) / dx, [N,H,W,C]. critic: [N,H,W,C] -> [N]."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         total = tf.reduce_sum(critic(x))
@@ -127,104 +142,123 @@ def _input_gradient(critic, x):
 
 
 def gradient_penalty(critic, real, fake, mix, target: float = 1.0):
-    """WGAN-GP (Gulrajani et al. 2017, eq. 3), without lambda: (|grad| - target)^2 / target^2 at mix real + (1 - mix) fake.
+    """Return the gradient penalty of WGAN-GP (Gulrajani et al. 2017, eq. 3) per sample: [N].
 
-    real, fake: [N,H,W,C]; mix: [N,1,1,1] in [0,1] -> [N].
+    Without its weight lambda, it is (|gradient| - target)^2 / target^2 at the points mix * real +
+    (1 - mix) * fake.
+
+    critic: [N,H,W,C] -> [N]; real, fake: [N,H,W,C]; mix: [N,1,1,1] in 0..1; target > 0.
     """
     gradient = _input_gradient(critic, mix * real + (1 - mix) * fake)
-    # The derivative of sqrt at 0 is infinite; below the floor it is cut to 0, and NaN never starts.
+    # The derivative of the root is infinite at 0. Below the smallest value it is cut to 0, so that
+    # no NaN arises.
     norm = tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(gradient), axis=[1, 2, 3]), 1e-12))
     return tf.square(norm - target) / target**2
 
 
 def zero_centred_penalty(critic, x):
-    """R1 at reals, R2 at fakes (Mescheder et al. 2018, eq. 9 and 10), without gamma: |grad|^2 / 2. x: [N,H,W,C] -> [N]."""
+    """Return R1 at reals, R2 at fakes (Mescheder et al. 2018, eq. 9 and 10), per sample: [N].
+
+    Without its weight gamma, it is |gradient|^2 / 2. critic: [N,H,W,C] -> [N]; x: [N,H,W,C].
+    """
     return 0.5 * tf.reduce_sum(tf.square(_input_gradient(critic, x)), axis=[1, 2, 3])
 
 
-def per_sample(values):
-    """[N, ...] -> [N]: the mean over a map of logits (PatchGAN); [N] stays as it is."""
+def mean_per_sample(values):
+    """Average values per sample, such as a map of logits (PatchGAN): [N, ...] -> [N]."""
     return tf.reduce_mean(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1) if values.shape.rank > 1 else values
 
 
-def _added(terms):
-    """Terms [N, ...] -> the sum of their means per sample, [N]."""
-    return functools.reduce(operator.add, map(per_sample, terms))
+def _sum_terms(terms):
+    """Sum terms [N, ...], each averaged per sample: [N]."""
+    return functools.reduce(operator.add, map(mean_per_sample, terms))
 
 
-def pixel_loss(kind: str, made, wanted, channels: int):
-    """'l1' or 'mse' between images [N,H,W,C] of which the last `channels` were made, the others given and alike -> [N]."""
-    apart = made[..., -channels:] - wanted[..., -channels:]
-    return tf.reduce_mean(tf.abs(apart) if kind == "l1" else tf.square(apart), axis=[1, 2, 3])
+def pixel_loss(kind: str, output, target, channels: int):
+    """Return the mean absolute ('l1') or squared ('mse') difference of images, per sample: [N].
+
+    output, target: [N,H,W,C]. Only their last `channels` are compared; those before are a condition
+    that both share.
+    """
+    difference = output[..., -channels:] - target[..., -channels:]
+    return tf.reduce_mean(tf.abs(difference) if kind == "l1" else tf.square(difference), axis=[1, 2, 3])
 
 
-def feature_distance(made, wanted):
-    """Mean squared difference of the features of both, lists of [N,H,W,C], over all of them -> [N] (Ledig et al. 2017, eq. 5)."""
-    return sum(per_sample(tf.cast(tf.math.squared_difference(a, b), tf.float32)) for a, b in zip(made, wanted))
+def feature_distance(output, target):
+    """Return the mean squared difference of features (Ledig et al. 2017, eq. 5), per sample: [N].
+
+    output, target: lists of features [N,H,W,C], over which the differences are added.
+    """
+    return sum(mean_per_sample(tf.cast(tf.math.squared_difference(a, b), tf.float32)) for a, b in zip(output, target))
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A complete choice: the loss, and what is added to the discriminator's and to the generator's.
-
-    penalty: one of PENALTIES; penalty_weight: lambda of gp, gamma of r1 and r2; penalty_every: k > 1 adds the penalty at
-    every k-th step, k times as heavy (lazy regularisation, Karras et al. 2020, section 3.1); drift: weight of f(real)^2
-    (Karras et al. 2018, appendix A.1). labels: classes that the discriminator tells apart besides, with class_weight
-    (ACGAN, Odena et al. 2017, eq. 2 and 3): its logits are then [N, 1 + labels], of which the first is f.
-
-    adversarial_weight: of the adversarial loss in G's. pixel: G's loss by pixels, one of PIXEL, with pixel_weight.
-    content: where the features come from in which G's images should be like the wanted ones, one of CONTENT, with content_weight.
-    """
+    """A loss with its penalty, and what is added to the losses of both networks."""
 
     loss: Loss
-    penalty: str = "none"
-    penalty_weight: float = 0.0
+    penalty: str = "none"  # one of PENALTIES
+    penalty_weight: float = 0.0  # lambda of gp, gamma of r1 and r2
+    # The penalty is added at every k-th step, with k times the weight (lazy regularisation, Karras
+    # et al. 2020, section 3.1).
     penalty_every: int = 1
-    penalty_target: float = 1.0
-    drift: float = 0.0
+    penalty_target: float = 1.0  # the slope that gp asks for, > 0
+    drift: float = 0.0  # weight of the squared logits of reals (Karras et al. 2018, appendix A.1)
+    # Classes that D tells apart besides (ACGAN, Odena et al. 2017, eq. 2 and 3). Its logits are [N,
+    # 1 + labels]: real or fake, then one of each class.
     labels: int = 0
-    class_weight: float = 1.0
-    adversarial_weight: float = 1.0
-    pixel: str = "none"
+    class_weight: float = 1.0  # weight of the classes' cross-entropy in both losses
+    adversarial_weight: float = 1.0  # weight of the adversarial loss in G's
+    pixel: str = "none"  # G's loss by pixels, one of PIXEL
     pixel_weight: float = 1.0
+    # The features in which G's images should resemble the target, one of CONTENT.
     content: str = "none"
     content_weight: float = 1.0
 
     @property
     def symmetric(self) -> bool:
-        """Whether G's adversarial gradient at the fakes is the negative of D's, but for the weight: not so with classes, which
-        both want to be told apart."""
+        """Whether the gradients of G's and D's losses at the fakes are opposite, up to a weight.
+
+        They are not with classes, which both networks want to be told apart.
+        """
         return self.loss.symmetric and not self.labels
 
-    def source(self, logits):
-        """What D says about real or fake: the logits [N, 1 + labels] -> [N], or a map of logits as it is."""
+    def real_fake_logits(self, logits):
+        """Return the logits of real or fake: [N, 1 + labels] -> [N]; maps stay as they are."""
         return logits[:, 0] if logits.shape.rank == 2 else logits
 
-    def _classes(self, logits, labels):
+    def _class_loss(self, logits, labels):
         return self.class_weight * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits[:, 1:])
 
     def discriminator(self, real_logits, fake_logits, real_labels=None, fake_labels=None):
-        """D's losses without the penalty: for every pair of a real and a fake sample, [N]."""
-        real, fake = self.source(real_logits), self.source(fake_logits)
-        losses = _added(self.loss.discriminator(real, fake))
+        """Return D's loss without the penalty for every pair of a real and a fake sample: [N].
+
+        Logits: [N, 1 + labels], or maps [N,h,w,1]; labels: int64 [N], None without classes.
+        """
+        real, fake = self.real_fake_logits(real_logits), self.real_fake_logits(fake_logits)
+        losses = _sum_terms(self.loss.discriminator(real, fake))
         if self.drift:
-            losses += self.drift * per_sample(tf.square(real))
+            losses += self.drift * mean_per_sample(tf.square(real))
         if self.labels:
-            losses += self._classes(real_logits, real_labels) + self._classes(fake_logits, fake_labels)
+            losses += self._class_loss(real_logits, real_labels) + self._class_loss(fake_logits, fake_labels)
         return losses
 
     def generator(self, real_logits, fake_logits, fake_labels=None):
-        """G's losses by logits, [N]. real_logits: may be None where `loss.generator_needs_reals` is false."""
-        real = self.source(real_logits) if self.loss.generator_needs_reals else None
-        losses = _added(self.loss.generator(real, self.source(fake_logits)))
+        """Return G's loss by logits: [N].
+
+        real_logits: may be None unless `loss.generator_needs_reals`.
+        """
+        real = self.real_fake_logits(real_logits) if self.loss.generator_needs_reals else None
+        losses = _sum_terms(self.loss.generator(real, self.real_fake_logits(fake_logits)))
         losses = self.adversarial_weight * losses
         if self.labels:
-            losses += self._classes(fake_logits, fake_labels)
+            losses += self._class_loss(fake_logits, fake_labels)
         return losses
 
 
 PIXEL = ("none", "l1", "mse")
-# Features -> their usual weight: that of VGG19 beside an adversarial weight of 1e-3 is published (Ledig et al. 2017, eq. 3).
-# With an adversarial weight of 1e-3 and 1e-2 for them, the discriminator's own bring stripes and ragged edges within minutes.
+# Features -> their default weight. That of VGG19 beside an adversarial weight of 1e-3 is published
+# (Ledig et al. 2017, eq. 3). The discriminator's own features with a weight of 1e-2 beside the same
+# 1e-3 bring stripes and ragged edges within minutes.
 CONTENT = {"none": 1.0, "vgg19": 1.0, "discriminator": 3e-3}
 PENALTIES = ("gp", "r1", "r2", "r1+r2", "none")

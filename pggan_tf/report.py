@@ -106,7 +106,7 @@ class Run:
     @property
     def data(self) -> str:
         """What it was trained on, without the folders that it lies in."""
-        return records.source_name(self.environment["dataset"]["source"] or "") or "data that is not known"
+        return records.name_source(self.environment["dataset"]["source"] or "") or "data that is not known"
 
     @property
     def data_images(self) -> str:
@@ -138,7 +138,7 @@ def _grids(folder: Path, phases: Sequence[schedule.Phase]) -> list[Grid]:
 
 def _parameters(folder: Path) -> dict[str, int]:
     """Counted from the newest checkpoint's headers."""
-    for path in checkpoint.saved(folder)[:1]:
+    for path in checkpoint.list_checkpoints(folder)[:1]:
         counts = dict.fromkeys(("generator", "discriminator"), 0)
         try:
             with zipfile.ZipFile(path) as archive:
@@ -158,8 +158,8 @@ def read(folder: str | Path) -> Run:
     folder = Path(folder)
     keras_files.check_run(folder)
     plan = load(folder / "config.json")
-    environment = records.environment(folder / "environment.json")
-    said = records.history(folder / "stats.jsonl")
+    environment = records.read_environment(folder / "environment.json")
+    said = records.read_history(folder / "stats.jsonl")
     grids, parameters = _grids(folder, plan.phases), _parameters(folder)
     return Run(folder, plan, environment, said.ticks, said.measured, grids, parameters, said.unread)
 
@@ -238,7 +238,7 @@ def changed(run: Run) -> dict[str, str] | None:
         usual |= {"target_res": None, "resolutions": None}
     except UserError:  # a recipe of another version, or one that cannot stand alone
         return None
-    own = records.without_places(run.config.values())
+    own = records.remove_places(run.config.values())
     return {
         flag(k): _as_option(v)
         for k, v in own.items()
@@ -248,7 +248,7 @@ def changed(run: Run) -> dict[str, str] | None:
 
 def _environment(run: Run) -> list[tuple[str, str]]:
     """environment.json for people: nested objects in lines of their own, and no path of the machine. The config has a place of its own."""
-    held = records.without_places({name: value for name, value in run.environment.items() if name != "asked"})
+    held = records.remove_places({name: value for name, value in run.environment.items() if name != "asked"})
     held["dataset"].pop("folder")  # a name that a cache gave it
     rows = []
     for name, value in held.items():
@@ -609,7 +609,7 @@ def write(folder: str | Path, out: str | Path | None = None, pictures: Sequence[
         reals=reals if reals.is_file() and _can_be_shown(reals) else None,
         pictures=pictures,
         changed=changed(run),
-        config=json.dumps(records.without_places(dataclasses.asdict(run.config)), indent=1),
+        config=json.dumps(records.remove_places(dataclasses.asdict(run.config)), indent=1),
         environment=_environment(run),
         generates=run.config.purpose.task == "generate",
     )

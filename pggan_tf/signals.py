@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal as a wish that is granted at the next safe moment."""
+"""Record Ctrl-C, SIGTERM and a closed terminal, so that work stops at the next safe point."""
 
 from __future__ import annotations
 
@@ -8,32 +8,39 @@ import threading
 
 
 @contextlib.contextmanager
-def undivided():
-    """Of a Ctrl-C while the block runs comes one KeyboardInterrupt, whatever an import within makes of it: some libraries turn it into
-    errors of their own, others go on."""
+def keep_interrupt():
+    """Raise KeyboardInterrupt after a Ctrl-C in the block, even if an import has swallowed it.
+
+    While they are imported, some libraries turn a KeyboardInterrupt into an error of their own, and
+    others ignore it.
+    """
     received = False
 
-    def note(number, frame):
+    def handle(number, frame):
         nonlocal received
         received = True
         raise KeyboardInterrupt
 
-    heard = threading.current_thread() is threading.main_thread() and callable(signal.getsignal(signal.SIGINT))
-    before = signal.signal(signal.SIGINT, note) if heard else None
+    handled = threading.current_thread() is threading.main_thread() and callable(signal.getsignal(signal.SIGINT))
+    before = signal.signal(signal.SIGINT, handle) if handled else None
     try:
         yield
     except BaseException:
         if not received:
             raise
     finally:
-        if heard:
+        if handled:
             signal.signal(signal.SIGINT, before)
     if received:
         raise KeyboardInterrupt
 
 
 class Signals:
-    """`received` is the signal that asked for an end, or None. A second Ctrl-C ends the process at once."""
+    """Record signals that ask for an end, within a with block.
+
+    `received` is the number of the signal, or None. A second Ctrl-C raises KeyboardInterrupt at
+    once.
+    """
 
     NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
     if hasattr(signal, "SIGHUP"):  # a closed terminal; Windows has no such signal
@@ -42,28 +49,30 @@ class Signals:
     def __enter__(self):
         self.received = None
         self._before = {}
-        if threading.current_thread() is threading.main_thread():  # no other may handle signals
-            heard = [s for s in self.NAMES if not self._ignored(s)]
-            self._before = {s: signal.signal(s, self._note) for s in heard}
+        if threading.current_thread() is threading.main_thread():
+            # Other threads must not set handlers.
+            handled = [s for s in self.NAMES if not self._is_ignored(s)]
+            self._before = {s: signal.signal(s, self._record) for s in handled}
         return self
 
     @staticmethod
-    def _ignored(number: int) -> bool:
-        """Whether this process was started to outlive its terminal, as by nohup."""
+    def _is_ignored(number: int) -> bool:
+        """Tell whether the signal is SIGHUP in a process to outlive its terminal, as by nohup."""
         return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) == signal.SIG_IGN
 
-    def _note(self, number, frame):
+    def _record(self, number, frame):
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number
 
     @property
     def name(self) -> str:
+        """The received signal as people know it, such as 'Ctrl-C'."""
         return self.NAMES[self.received]
 
     @property
     def code(self) -> int:
-        """What a process that the signal ended exits with."""
+        """The exit code of a process that the received signal ended."""
         return 128 + self.received
 
     def __exit__(self, *_):

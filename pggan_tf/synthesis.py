@@ -269,7 +269,7 @@ def ruin(generator, inputs: np.ndarray) -> str | None:
     from pggan_tf.runs import checkpoint
 
     named = {f"generator/{v.path.partition('/')[2]}": v.numpy() for v in generator.variables}
-    if what := checkpoint.ruin(named):
+    if what := checkpoint.describe_ruin(named):
         return what
     labels = {"labels": generator.spread_labels(len(inputs))} if generator.classes else {}
     images = generator(tf.constant(inputs), resolution=generator.resolutions[-1], **labels).numpy()
@@ -282,7 +282,7 @@ def _from_checkpoint(run: Path, report):
     from pggan_tf.data.shards import Shards
     from pggan_tf.runs import checkpoint, records
 
-    arrays, meta = checkpoint.newest(run, report)
+    arrays, meta = checkpoint.read_newest(run, report)
     written = parsing.read(run / "config.json")
     plan = Plan(written.config, written.asked or {})
     try:
@@ -294,7 +294,7 @@ def _from_checkpoint(run: Path, report):
     resolutions = [r for r in plan.resolutions if r <= phase.resolution]
     if phase.fade and len(resolutions) > 1:
         resolutions.pop()  # a block that is still fading in is no stage yet
-    dataset = records.environment(run / keras_files.ENVIRONMENT)["dataset"]
+    dataset = records.read_environment(run / keras_files.ENVIRONMENT)["dataset"]
     options = {**plan.network_options(dataset["classes"]), "resolutions": tuple(resolutions)}
     generator = networks.generator(plan.config.networks.network, options)
     generator.build()

@@ -1,4 +1,4 @@
-"""What commands show while they work."""
+"""Progress bars, and an import of TensorFlow that prints nothing."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ from pggan_tf import signals
 
 
 @contextlib.contextmanager
-def silent():
-    """Lines that C++ parts write to the terminal, past any log level, go nowhere."""
+def silence_stderr():
+    """Discard what is written to standard error, such as lines of C++ code at any log level."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    original, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept), os.close(nowhere)
+        os.dup2(original, 2)
+        os.close(original), os.close(nowhere)
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow without the lines that its C++ parts write before any log level is heard."""
+    """Import TensorFlow without the lines that its C++ code prints at any log level."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    with signals.undivided(), silent():
+    with signals.keep_interrupt(), silence_stderr():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
-        tf.get_logger().setLevel("ERROR")  # every phase traces its own step, which TensorFlow takes for a mistake
+        tf.get_logger().setLevel("ERROR")  # it would warn that every phase traces its own step
 
 
 @contextlib.contextmanager
-def progress(what: str = "images"):
-    """A bar for (done, total) on a terminal, nothing elsewhere."""
+def show_progress(what: str = "images"):
+    """Show a progress bar on a terminal, and nothing elsewhere.
+
+    Yields a function of (done, total).
+    """
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return

@@ -84,7 +84,7 @@ def carry_out(job, out: str, *, workers, runner, beam_options, resume, overwrite
             raise UserError(f"{taken[0]}: holds shards already. Give --overwrite to replace them, or another address.")
         storage.check_writable(out)
         folder = cache_folder(cache) / "uploads" / hashlib.sha256(out.encode()).hexdigest()[:16]
-    with terminal.progress() as progress:
+    with terminal.show_progress() as progress:
         summary = build.build(
             job,
             folder,

@@ -74,7 +74,7 @@ def test_a_card_is_written_whatever_a_run_s_files_hold(tmp_path, environment):
     assert "unknown precision on " + ("a CPU" if "CPU" in environment else "an unknown device") in text
     assert ("Keras 3.1," if "3.1" in environment else "Keras unknown,") in text
     assert "| swd | 5 | 64 |" in text and " 72 images seen," in text and source.about() == "unknown many images"
-    run.forget_after(tmp_path, 64)
+    run.truncate_stats(tmp_path, 64)
     kept = (tmp_path / "stats.jsonl").read_text().splitlines()
     assert [json.loads(line)["images"] for line in kept] == [8, 64]
     with pytest.raises(UserError, match="environment.json: does not say on which data"):

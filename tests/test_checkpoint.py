@@ -21,7 +21,7 @@ def write(run, images, arrays=ARRAYS):
 
 def test_round_trip(tmp_path):
     write(tmp_path, 10)
-    arrays, meta = checkpoint.newest(tmp_path)
+    arrays, meta = checkpoint.read_newest(tmp_path)
     assert meta == {"images_seen": 10} and set(arrays) == set(ARRAYS)
     for name, array in ARRAYS.items():
         assert arrays[name].dtype == array.dtype
@@ -38,7 +38,7 @@ def test_the_one_before_a_damaged_one_is_used_and_it_is_reported(tmp_path, harm)
         data[data.index(b"NUMPY") + 130] ^= 1
     newest.write_bytes({"bit": data, "cut": data[:-50], "empty": b""}[harm])
     said = []
-    _, meta = checkpoint.newest(tmp_path, said.append)
+    _, meta = checkpoint.read_newest(tmp_path, said.append)
     assert meta["images_seen"] == 10
     assert len(said) == 1 and newest.name in said[0] and "damaged" in said[0]
 
@@ -64,7 +64,7 @@ def test_leftovers_and_damaged_ones_are_set_aside(tmp_path):
         write(tmp_path, images)
     checkpoint.path_for(tmp_path, 20).write_bytes(b"")
     (tmp_path / checkpoint.FOLDER / ".partial-checkpoint-000000000030.npz").write_bytes(b"half")
-    checkpoint.tidy(tmp_path)
+    checkpoint.clean_up(tmp_path)
     names = sorted(p.name for p in (tmp_path / checkpoint.FOLDER).iterdir())
     assert names == ["checkpoint-000000000010.npz", "checkpoint-000000000020.npz.damaged"]
 
@@ -74,27 +74,27 @@ def test_ruined_ones_are_passed_over_and_set_aside(tmp_path):
     for images, arrays in ((10, ARRAYS), (20, ruined), (30, ruined)):
         write(tmp_path, images, arrays)
     said = []
-    assert checkpoint.newest(tmp_path, said.append)[1]["images_seen"] == 10
+    assert checkpoint.read_newest(tmp_path, said.append)[1]["images_seen"] == 10
     assert len(said) == 2 and all("generator/kernel became NaN or Inf" in line for line in said)
-    checkpoint.tidy(tmp_path)
+    checkpoint.clean_up(tmp_path)
     names = sorted(p.name for p in (tmp_path / checkpoint.FOLDER).iterdir())
     assert names == [f"checkpoint-{'0' * 10}{n}.npz{end}" for n, end in ((10, ""), (20, ".ruined"), (30, ".ruined"))]
     checkpoint.path_for(tmp_path, 10).unlink()
     write(tmp_path, 40, ruined)
     with pytest.raises(UserError, match="its weights are ruined .* start a new run, with a lower --learning-rate"):
-        checkpoint.newest(tmp_path, said.append)
+        checkpoint.read_newest(tmp_path, said.append)
 
 
 def test_none_that_can_be_read(tmp_path):
     with pytest.raises(UserError, match="no readable checkpoint"):
-        checkpoint.newest(tmp_path)
+        checkpoint.read_newest(tmp_path)
 
 
 def test_only_so_many_are_kept(tmp_path):
     for images in range(5):
         write(tmp_path, images)
         checkpoint.prune(tmp_path, 2)
-    assert [p.name for p in checkpoint.saved(tmp_path)] == [
+    assert [p.name for p in checkpoint.list_checkpoints(tmp_path)] == [
         "checkpoint-000000000004.npz",
         "checkpoint-000000000003.npz",
     ]
@@ -111,7 +111,7 @@ def test_a_failed_write_leaves_no_trace_and_the_last_one_whole(tmp_path):
     with pytest.raises(OSError, match="No space"):
         write(tmp_path, 20, {**ARRAYS, "z": np.zeros(3).view(Full)})
     assert [p.name for p in (tmp_path / checkpoint.FOLDER).iterdir()] == ["checkpoint-000000000010.npz"]
-    assert checkpoint.newest(tmp_path)[1]["images_seen"] == 10
+    assert checkpoint.read_newest(tmp_path)[1]["images_seen"] == 10
 
 
 def test_pickles_are_never_loaded(tmp_path):
@@ -156,11 +156,11 @@ def test_restore_takes_all_or_nothing():
 def test_what_is_of_no_use(array, why):
     names = ("generator/a", "discriminator/b/c", "ema")
     for name in names:
-        assert checkpoint.ruin({"first": np.zeros(2), name: array}) == (why and f"{name} {why}")
+        assert checkpoint.describe_ruin({"first": np.zeros(2), name: array}) == (why and f"{name} {why}")
     others = {"optimizer/generator/v": array, "generators/a": array}
     small = None if why and "grew" in why else why
-    assert checkpoint.ruin(others) == (small and f"optimizer/generator/v {small}")
-    assert checkpoint.ruin({}) is None
+    assert checkpoint.describe_ruin(others) == (small and f"optimizer/generator/v {small}")
+    assert checkpoint.describe_ruin({}) is None
 
 
 def test_what_is_told_of_a_damaged_one(tmp_path):
@@ -192,7 +192,7 @@ def test_what_is_told_of_a_damaged_one(tmp_path):
     with pytest.raises(
         UserError, match=f"^{tmp_path}: no readable checkpoint in {path.parent}. Expected the folder of a run"
     ):
-        checkpoint.newest(tmp_path, said.append)
+        checkpoint.read_newest(tmp_path, said.append)
     assert said == [f"{path}: damaged (File is not a zip file). Trying the one before."]
 
 
@@ -220,14 +220,14 @@ def test_older_ones_are_not_looked_at(tmp_path):
     """Reading takes long, and one that is whole is enough; the last of several is kept if one is to be."""
     for images in (10, 20, 30):
         write(tmp_path, images)
-    old, _, new = reversed(checkpoint.saved(tmp_path))
+    old, _, new = reversed(checkpoint.list_checkpoints(tmp_path))
     old.write_bytes(b"")
-    checkpoint.tidy(tmp_path)
+    checkpoint.clean_up(tmp_path)
     assert old.exists() and new == checkpoint.path_for(tmp_path, 30)
     checkpoint.prune(tmp_path, 5)
-    assert len(checkpoint.saved(tmp_path)) == 3
+    assert len(checkpoint.list_checkpoints(tmp_path)) == 3
     checkpoint.prune(tmp_path, 1)
-    assert checkpoint.saved(tmp_path) == [new]
+    assert checkpoint.list_checkpoints(tmp_path) == [new]
 
 
 def test_what_does_not_fit_is_told():
@@ -260,4 +260,4 @@ def test_a_write_reaches_the_disk_before_it_counts(tmp_path, monkeypatch):
     left = checkpoint.path_for(run, 20).with_name(f".partial-{checkpoint.path_for(run, 20).name}")
     left.write_bytes(b"half")
     write(run, 20)
-    assert not left.exists() and len(checkpoint.saved(run)) == 2
+    assert not left.exists() and len(checkpoint.list_checkpoints(run)) == 2

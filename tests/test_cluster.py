@@ -53,7 +53,7 @@ def ends(processes, timeout=180):
 
 
 def final(run):
-    return checkpoint.newest(run)[0]
+    return checkpoint.read_newest(run)[0]
 
 
 def losses(run):
@@ -127,7 +127,7 @@ def test_several_devices_of_one_machine(tmp_path):
     ((code, out, err),) = ends([process])
     assert code == 0 and "2 devices" in out, err
     run = run_folder(out)
-    assert (run / "generator.keras").is_file() and checkpoint.newest(run)[1]["devices"] == 2
+    assert (run / "generator.keras").is_file() and checkpoint.read_newest(run)[1]["devices"] == 2
 
 
 @pytest.mark.slow
@@ -158,7 +158,7 @@ def test_a_worker_that_dies_ends_the_job(alone, tmp_path, victim, goes_on):
     code, _, err = ends(processes)[1 - victim]
     assert code == 1 and "Traceback" not in err, err
     assert re.search(rf"worker {victim} \({name}\) is gone.*checkpoint-\d+\.npz.*--resume {run}", err), err
-    _, meta = checkpoint.newest(run)
+    _, meta = checkpoint.read_newest(run)
     assert meta["images_seen"] > 1000 and meta["devices"] == 2
     if not goes_on:
         return
@@ -217,7 +217,7 @@ def test_workers_of_unlike_versions_are_refused(monkeypatch):
         ({"pggan-tf": "0.2"}, "--conv is not known there, and standard"),
         ({"pggan-tf": "0.2", "--conv": "standard", "--new": 1}, "--new is 1 there, and not known"),
     ):
-        monkeypatch.setattr(chief, "everyone", lambda value, theirs=theirs: [value, theirs])
+        monkeypatch.setattr(chief, "all_gather", lambda value, theirs=theirs: [value, theirs])
         with pytest.raises(UserError, match=words):
             chief.agree(**{"pggan-tf": "0.2", "--conv": "standard"})
 
@@ -228,9 +228,9 @@ from pggan_tf.training import cluster as clusters
 clusters.GRACE_SECONDS = 0.5
 cluster = clusters.Cluster(tuple(sys.argv[1].split(",")), int(sys.argv[2]), 0.5)
 cluster.meet()
-print(cluster.everyone(cluster.index), flush=True)
+print(cluster.all_gather(cluster.index), flush=True)
 if cluster.index == 0:
-    with cluster.watched():
+    with cluster.watch():
         time.sleep(600)
 """
 
@@ -253,7 +253,7 @@ import sys
 from pggan_tf.training import cluster as clusters
 cluster = clusters.Cluster(tuple(sys.argv[1].split(",")), int(sys.argv[2]), 0.5)
 cluster.meet()
-print(cluster.everyone(cluster.index), flush=True)
+print(cluster.all_gather(cluster.index), flush=True)
 """
 
 
@@ -307,7 +307,7 @@ def test_who_else_is_at_the_chief_s_port_is_waited_for():
         chief.meet()
         met.result(timeout=30)
     with ThreadPoolExecutor() as pool:
-        assert [*pool.map(lambda c: c.everyone(c.index), (chief, second))] == [[0, 1]] * 2
+        assert [*pool.map(lambda c: c.all_gather(c.index), (chief, second))] == [[0, 1]] * 2
     chief.close()
     second.close()
 
@@ -327,20 +327,20 @@ def test_strangers_at_the_port_do_no_harm():
             stranger.sendall(said)
     second = clusters.Cluster(workers, 1, 0.5)
     second.meet()
-    assert second.everyone("b") == [0, "b"]
+    assert second.all_gather("b") == [0, "b"]
     second.close()
     assert chief.communicate(timeout=60)[0].strip() == "[0, 'b']" and chief.returncode == 0
 
 
 def test_addresses_from_tf_config():
     def read(config):
-        return clusters.cluster(None, None, 1.0, {"TF_CONFIG": json.dumps(config)} if config else {})
+        return clusters.find_cluster(None, None, 1.0, {"TF_CONFIG": json.dumps(config)} if config else {})
 
     both = {"cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"]}, "task": {"type": "worker", "index": 1}}
     assert (read(both).addresses, read(both).index) == (("a:1", "b:2", "c:3"), 2)
     assert read({**both, "task": {"type": "chief", "index": 0}}).chief
     assert read({"cluster": {"worker": ["b:2"]}}) is clusters.ALONE and read(None) is clusters.ALONE
-    given = clusters.cluster("x:1,y:2", 1, 1.0, {"TF_CONFIG": json.dumps(both)})
+    given = clusters.find_cluster("x:1,y:2", 1, 1.0, {"TF_CONFIG": json.dumps(both)})
     assert given.addresses == ("x:1", "y:2") and not given.chief, "options go before the environment"
     for wrong in ({"cluster": {"ps": ["a:1"], "worker": ["b:2"]}}, {**both, "task": {"type": "evaluator"}}, ["x"]):
         with pytest.raises(UserError, match="TF_CONFIG"):
@@ -361,7 +361,7 @@ def test_addresses_from_tf_config():
 )
 def test_wrong_addresses_are_refused(workers, index, words):
     with pytest.raises(UserError, match=words):
-        clusters.cluster(workers, index, 1.0, {})
+        clusters.find_cluster(workers, index, 1.0, {})
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,10 @@ def train(plan, phase, data, strategy):
         count, sums = call(execution.read_batches(plan, data, phase, 0, strategy), 5)
     return {n: v.numpy() for n, v in gan.state().items()}, sums
 
-mirrored = distribution.strategy("mirrored")  # one for the whole process, as in a run: a second one's messages would meet the first's
+mirrored = distribution.create_strategy("mirrored")  # one for the whole process, as in a run: a second one's messages would meet the first's
 for number, settings in enumerate(json.loads(sys.argv[1])):
     what = prepared(settings, f"{sys.argv[2]}/{number}")
-    one, sums_one = train(*what, distribution.strategy("cpu"))
+    one, sums_one = train(*what, distribution.create_strategy("cpu"))
     two, sums_two = train(*what, mirrored)
     # A bias before batch normalisation has no gradient; Adam makes steps of its rounding errors.
     still = {n.removesuffix("/v").partition("/")[2] for n in one if n.endswith("/v") and np.abs(one[n]).max() < 1e-12}

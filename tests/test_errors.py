@@ -6,12 +6,12 @@ import pickle
 import pytest
 
 from pggan_tf import errors
-from pggan_tf.errors import OutOfMemory, Stopped, Unreadable, UserError, memory_for, nearest
+from pggan_tf.errors import OutOfMemory, Stopped, Unreadable, UserError, explain_out_of_memory, nearest
 
 
 def test_an_end_of_memory_is_one_line_with_advice():
     for error in (MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory"), OutOfMemory("within")):
-        with pytest.raises(OutOfMemory) as raised, memory_for("a grid is drawn", "Give a smaller --grid."):
+        with pytest.raises(OutOfMemory) as raised, explain_out_of_memory("a grid is drawn", "Give a smaller --grid."):
             raise error
         assert str(raised.value) == "out of memory while a grid is drawn. Give a smaller --grid."
         assert raised.value.__cause__ is error
@@ -23,13 +23,13 @@ def test_an_end_of_memory_is_one_line_with_advice():
     ids=repr,
 )
 def test_other_errors_are_no_end_of_memory(error):
-    with pytest.raises(type(error)) as raised, memory_for("a", "b"):
+    with pytest.raises(type(error)) as raised, explain_out_of_memory("a", "b"):
         raise error
     assert raised.value is error and not errors.is_out_of_memory(error)
 
 
 def test_what_does_not_fail_is_left_alone():
-    with memory_for("a", "b"):
+    with explain_out_of_memory("a", "b"):
         pass
 
 

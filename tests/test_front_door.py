@@ -18,7 +18,7 @@ from PIL import Image
 
 from pggan_tf import entry, schedule
 from pggan_tf.runs import checkpoint
-from pggan_tf.training import planning, trainer
+from pggan_tf.training import planning, step
 from tests.conftest import ROOT, TINY, change_config, options_of, pggan, run_folder, start, train, train_alone
 
 SCHEDULE = [
@@ -53,7 +53,7 @@ def undisturbed(tmp_path_factory):
 
 
 def final(run):
-    return checkpoint.read(checkpoint.saved(run)[0])[0]
+    return checkpoint.read(checkpoint.list_checkpoints(run)[0])[0]
 
 
 def assert_same_run(a, b):
@@ -81,7 +81,7 @@ def wait_for(process, condition, seconds=120):
 
 def in_mid_fade(folder):
     """A checkpoint from the middle of the fade is there."""
-    return any(1000 < int(p.stem.split("-")[1]) < 2200 for p in checkpoint.saved(folder))
+    return any(1000 < int(p.stem.split("-")[1]) < 2200 for p in checkpoint.list_checkpoints(folder))
 
 
 def only_run(parent):
@@ -177,7 +177,7 @@ def test_a_damaged_checkpoint_costs_only_itself(undisturbed, tmp_path):
 
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
-    newest, before = checkpoint.saved(run)[:2]
+    newest, before = checkpoint.list_checkpoints(run)[:2]
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
@@ -192,7 +192,7 @@ def test_a_ruined_checkpoint_costs_only_itself_and_old_ones_are_gone_on_with(und
 
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
-    newest, before = checkpoint.saved(run)[:2]
+    newest, before = checkpoint.list_checkpoints(run)[:2]
     arrays, meta = checkpoint.read(newest)
     checkpoint.write(newest, {**arrays, "ema/dense/bias": np.full_like(arrays["ema/dense/bias"], np.nan)}, meta)
     arrays, meta = checkpoint.read(before)  # as they were before steps were counted by network
@@ -240,7 +240,7 @@ def test_a_run_s_folder(undisturbed):
     assert grids[0].startswith("fakes-000001-4px-400") and grids[-1].endswith("-8px-3200.png")
     with Image.open(undisturbed / grids[0]) as image:
         assert image.size == (2 * 64 + 1, 2 * 64 + 1)
-    assert len(checkpoint.saved(undisturbed)) == 2
+    assert len(checkpoint.list_checkpoints(undisturbed)) == 2
 
 
 def test_config_repeats_a_run(undisturbed, tmp_path):
@@ -385,7 +385,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
         process.returncode == 1 and "File too large" in err and f"--resume {run}" in err and "Traceback" not in err
     ), err
     assert not list((run / checkpoint.FOLDER).glob(".partial-*"))
-    newest = checkpoint.saved(run)[0]
+    newest = checkpoint.list_checkpoints(run)[0]
     assert newest.name in err and checkpoint.read(newest)
 
 
@@ -410,7 +410,7 @@ def test_a_kill_in_the_middle_of_a_save(undisturbed, tmp_path):
     for path in left:
         path.touch()
     assert list((run / checkpoint.FOLDER).glob(".partial-*")), "the save was under way"
-    assert 0 < int(checkpoint.saved(run)[0].stem.split("-")[1]) <= 1000
+    assert 0 < int(checkpoint.list_checkpoints(run)[0].stem.split("-")[1]) <= 1000
     code, out, err = train("--resume", run)
     assert code == 0, err
     assert not list((run / checkpoint.FOLDER).glob(".partial-*"))
@@ -428,19 +428,19 @@ def test_divergence_stops_the_run(tmp_path):
     code, out, err = pggan("train", *TINY, *SCHEDULE, "--learning-rate", "1e30", "--runs", tmp_path)
     assert code == 1 and re.search(r"20 steps in a row \(.*\), and generator/dense/kernel grew to 1e\+30, at 4px", err)
     assert "checkpoint-" in err and not list(tmp_path.glob("*/generator.keras"))
-    arrays, _ = checkpoint.newest(only_run(tmp_path))
+    arrays, _ = checkpoint.read_newest(only_run(tmp_path))
     assert all(np.isfinite(a).all() for a in arrays.values())
 
 
 def test_a_skipped_step_leaves_no_mark_on_the_figures(tmp_path, monkeypatch):
-    whole = trainer.GAN._batch
+    whole = step.TrainingStep._draw_batch
 
     def poisoned(self, *args):
         batch = whole(self, *args)
-        here = (self.images_seen > 150) & (self.images_seen < 170)
+        here = (self.gan.images_seen > 150) & (self.gan.images_seen < 170)
         return dataclasses.replace(batch, reals=batch.reals * tf.where(here, float("nan"), 1.0))
 
-    monkeypatch.setattr(trainer.GAN, "_batch", poisoned)
+    monkeypatch.setattr(step.TrainingStep, "_draw_batch", poisoned)
     code, out, err = train(*TINY, *SCHEDULE, "--target-res", "4", "--runs", tmp_path)
     assert code == 0, err
     lines = [json.loads(line) for line in (only_run(tmp_path) / "stats.jsonl").read_text().splitlines()]

@@ -14,10 +14,10 @@ from pggan_tf import errors, synthesis
 from pggan_tf.config import parse, resolve
 from pggan_tf.config.resolve import complete
 from pggan_tf.data import pixels
-from pggan_tf.errors import OutOfMemory, memory_for
+from pggan_tf.errors import OutOfMemory, explain_out_of_memory
 from pggan_tf.metrics import sets
 from pggan_tf.runs import checkpoint
-from pggan_tf.training import execution, health, planning, trainer
+from pggan_tf.training import execution, health, planning, step
 from tests.conftest import TINY, pggan
 
 SHORT = [*TINY, "--target-res", "8", "--fade-images", "16", "--stable-images", "16", "--batch", "8"]
@@ -36,14 +36,14 @@ NO_MEMORY = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating te
 )
 def test_what_ruins_a_checkpoint(name, value, words):
     arrays = {"step": np.array(10**12), name: np.zeros((2, 3), np.float32)}
-    assert checkpoint.ruin(arrays) is None
+    assert checkpoint.describe_ruin(arrays) is None
     arrays[name] = np.copy(arrays[name])
     arrays[name].flat[-1] = value
-    assert re.fullmatch(words + ".*", checkpoint.ruin(arrays))
+    assert re.fullmatch(words + ".*", checkpoint.describe_ruin(arrays))
 
 
 def test_an_optimiser_may_keep_large_numbers():
-    assert checkpoint.ruin({"optimizer_generator/conv/kernel/v": np.array([1e12], np.float32)}) is None
+    assert checkpoint.describe_ruin({"optimizer_generator/conv/kernel/v": np.array([1e12], np.float32)}) is None
 
 
 def gan(skipped=0, generator=0, discriminator=0, in_a_row=0):
@@ -69,10 +69,10 @@ def test_networks_that_are_skipped_most_of_the_time(steps, skipped, last, words)
     watch.steps += steps
     for variable, count in zip((model.skipped, *model.skipped_by.values()), skipped):
         variable.assign_add(count)
-    what = watch.of_updates(last)
+    what = watch.judge_updates(last)
     assert re.search(words, what) if words else what is None
-    watch.saved()
-    assert (watch.of_updates(last) is None) == (steps >= 20 or not words), (
+    watch.note_checkpoint()
+    assert (watch.judge_updates(last) is None) == (steps >= 20 or not words), (
         "a checkpoint closes what was enough to judge"
     )
 
@@ -89,61 +89,63 @@ def test_when_skipped_steps_are_too_many(steps, skipped, last, judged):
     model.skipped_by["skipped_discriminator"].assign(skipped)
     by_network = f"(generator 0, discriminator {skipped})"
     what = f"the loss or a gradient was NaN or Inf in {skipped} of the last {steps} steps {by_network}"
-    assert watch.of_updates(last) == (what if judged else None)
-    assert watch.skips() == {"skipped": skipped, "skipped_generator": 0, "skipped_discriminator": skipped}
-    watch.begin()
-    assert watch.of_updates(True) is None, "what was judged counts no longer"
+    assert watch.judge_updates(last) == (what if judged else None)
+    assert watch.count_skips() == {"skipped": skipped, "skipped_generator": 0, "skipped_discriminator": skipped}
+    watch.restart()
+    assert watch.judge_updates(True) is None, "what was judged counts no longer"
 
 
 def test_steps_that_are_skipped_one_after_the_other():
     model = gan(skipped=30, generator=5, discriminator=25, in_a_row=19)
     watch = health.Health(model)
-    assert watch.of_steps() is None and watch.in_trouble()
+    assert watch.judge_steps() is None and watch.skipped_last_step()
     model.skipped_by["skipped_generator"].assign_add(20)
     model.skipped_in_a_row.assign(20)
     what = "the loss or a gradient was NaN or Inf 20 steps in a row (generator 20, discriminator 0)"
-    assert watch.of_steps() == what
+    assert watch.judge_steps() == what
     model.state = lambda: {"ema/kernel": tf.Variable([1.0, np.nan])}
-    assert watch.of_steps() == f"{what}, and ema/kernel became NaN or Inf,"
-    np.testing.assert_array_equal(watch.arrays()["ema/kernel"], [1.0, np.nan])
+    assert watch.judge_steps() == f"{what}, and ema/kernel became NaN or Inf,"
+    np.testing.assert_array_equal(watch.read_arrays()["ema/kernel"], [1.0, np.nan])
     model.skipped_in_a_row.assign(1)
-    assert watch.in_trouble()
+    assert watch.skipped_last_step()
     model.skipped_in_a_row.assign(0)
-    assert not watch.in_trouble()
+    assert not watch.skipped_last_step()
 
 
 def test_what_is_told_of_a_ruined_run(tmp_path):
     plan = resolve({"target_res": 8})
     first, last = (plan.phases[i] for i in (0, -1))
     typed = f"--config {tmp_path / 'config.json'} --learning-rate"
-    told = health.ruined("it grew", tmp_path, plan, last, 12345, False)
+    told = health.explain_ruin("it grew", tmp_path, plan, last, 12345, False)
     assert (told.code, str(told)) == (
         1,
         f"it grew at {last.name}, after 12,345 images. The training is stopped, and these weights are not kept. "
         f"Start again with: {typed} {last.learning_rate / 4:g} (--resume would come to the same end.)",
     )
     slow = dataclasses.replace(last, learning_rate=1.0)
-    assert health.by_smaller_steps(plan, slow, True) == f"--learning-rate {last.learning_rate:g} --precision float32"
-    assert health.by_smaller_steps(plan.replace(recipe="none"), first, False).startswith("--learning-rate ")
+    assert (
+        health.suggest_smaller_steps(plan, slow, True) == f"--learning-rate {last.learning_rate:g} --precision float32"
+    )
+    assert health.suggest_smaller_steps(plan.replace(recipe="none"), first, False).startswith("--learning-rate ")
     begun, later = (checkpoint.path_for(tmp_path, n) for n in (0, 16))
     checkpoint.write(begun, {}, {})
     of_the_beginning = f"The last good checkpoint is {begun}, of the beginning. Start again with: --config {tmp_path / 'config.json'} --x"
-    assert health.again(tmp_path, "--x") == of_the_beginning
+    assert health.suggest_restart(tmp_path, "--x") == of_the_beginning
     checkpoint.write(later, {}, {})
-    assert health.again(tmp_path, "--x") == (
+    assert health.suggest_restart(tmp_path, "--x") == (
         f"The last good checkpoint is {later}. Start from it with: --config {tmp_path / 'config.json'} --init-from {tmp_path} --x"
     )
 
 
 def test_a_batch_that_fits_is_a_batch_that_the_networks_take():
     plan = resolve({"target_res": 32, "batch": {4: 24, 32: 16}})
-    assert health.with_less(plan, 8) == "--batch 4=24,8=12"
-    assert health.with_less(plan, 32) == "--batch 4=24,32=8"
-    assert health.with_less(plan, 32, devices=3) == "--batch 4=24,32=3"
+    assert health.suggest_less_memory(plan, 8) == "--batch 4=24,8=12"
+    assert health.suggest_less_memory(plan, 32) == "--batch 4=24,32=8"
+    assert health.suggest_less_memory(plan, 32, devices=3) == "--batch 4=24,32=3"
     smaller = complete(plan.config.replace(batch=parse("batch", "4=24,8=12")))
     assert smaller.optimization.batch[32] == 12
     one = resolve({"batch": {4: 1}})
-    assert health.with_less(one, 64) == "--fmap-max 64"
+    assert health.suggest_less_memory(one, 64) == "--fmap-max 64"
 
 
 def test_what_is_an_end_of_memory():
@@ -152,7 +154,11 @@ def test_what_is_an_end_of_memory():
     assert errors.is_out_of_memory(tf.errors.InternalError(None, None, "RESOURCE_EXHAUSTED: Out of memory"))
     assert not errors.is_out_of_memory(tf.errors.ResourceExhaustedError(None, None, "No space left on device"))
     assert not errors.is_out_of_memory(OSError(28, "No space left on device"))
-    with pytest.raises(OutOfMemory, match="^out of memory while b. d$"), memory_for("b", "d"), memory_for("a", "c"):
+    with (
+        pytest.raises(OutOfMemory, match="^out of memory while b. d$"),
+        explain_out_of_memory("b", "d"),
+        explain_out_of_memory("a", "c"),
+    ):
         raise MemoryError
 
 
@@ -164,8 +170,8 @@ def test_weights_that_grew_absurd_stop_the_run_and_what_it_says_can_be_typed(tmp
     code, out, err = pggan("train", *SHORT, "--learning-rate", "1e30", "--run", tmp_path / "run")
     assert code == 1 and re.search("grew to 1e[+]30 at 8px fade, after 16 images. The training is stopped", err), err
     assert not (tmp_path / "run" / "generator.keras").exists()
-    (kept,) = checkpoint.saved(tmp_path / "run")
-    assert str(kept) in err and checkpoint.ruin(checkpoint.read(kept)[0]) is None
+    (kept,) = checkpoint.list_checkpoints(tmp_path / "run")
+    assert str(kept) in err and checkpoint.describe_ruin(checkpoint.read(kept)[0]) is None
     typed = shlex.split(re.search(r"Start again with: (.*) \(", err)[1])
     code, out, _ = pggan("train", *typed, "--dry-run")
     assert code == 0 and json.JSONDecoder().raw_decode(out)[0]["optimization"]["learning_rate"] == {
@@ -176,18 +182,18 @@ def test_weights_that_grew_absurd_stop_the_run_and_what_it_says_can_be_typed(tmp
 
 def test_no_good_checkpoint_makes_room_for_trouble(tmp_path, monkeypatch):
     """From 80 images on the discriminator is skipped at every step, and the generator moves alone."""
-    batch = trainer.GAN._batch
+    batch = step.TrainingStep._draw_batch
 
     def poisoned(self, *args):
         whole = batch(self, *args)
-        return dataclasses.replace(whole, reals=whole.reals * tf.where(self.images_seen < 80, 1.0, np.nan))
+        return dataclasses.replace(whole, reals=whole.reals * tf.where(self.gan.images_seen < 80, 1.0, np.nan))
 
-    monkeypatch.setattr(trainer.GAN, "_batch", poisoned)
+    monkeypatch.setattr(step.TrainingStep, "_draw_batch", poisoned)
     often = ("--checkpoint-minutes", "0", "--keep-checkpoints", "1")
     plan = ("--target-res", "4", "--stable-images", "800", "--batch", "8")
     code, out, err = pggan("train", *TINY, *plan, *often, "--run", tmp_path / "run")
     assert code == 1 and "20 steps in a row (generator 0, discriminator 20) at 4px stable, after 240 images" in err
-    assert [p.name for p in checkpoint.saved(tmp_path / "run")] == ["checkpoint-000000000080.npz"]
+    assert [p.name for p in checkpoint.list_checkpoints(tmp_path / "run")] == ["checkpoint-000000000080.npz"]
     assert re.search(r"npz. Start from it with: --config \S+ --init-from \S+run --learning-rate 0.001 ", err), err
 
 
@@ -217,7 +223,7 @@ def test_out_of_memory_beside_the_training_does_not_end_it(tmp_path, monkeypatch
     )
     assert "no metrics at 48 images: out of memory while metrics are measured" in out and "--metrics-images" in out
     assert code == 1 and re.search("out of memory while generator.keras is made. .* --resume .*run makes it", err), err
-    assert checkpoint.read(checkpoint.saved(tmp_path / "run")[0])[1]["images_seen"] == 48
+    assert checkpoint.read(checkpoint.list_checkpoints(tmp_path / "run")[0])[1]["images_seen"] == 48
 
 
 def test_out_of_memory_in_what_looks_at_a_run(tmp_path, monkeypatch):
@@ -245,5 +251,5 @@ def test_commands_to_type_hold_folders_with_spaces(tmp_path):
     folder = tmp_path / "my runs"
     (folder / checkpoint.FOLDER).mkdir(parents=True)
     (checkpoint.path_for(folder, 8)).touch()
-    config, init, *more = shlex.split(health.again(folder, "--batch 4").split(" with: ")[1])[1::2]
+    config, init, *more = shlex.split(health.suggest_restart(folder, "--batch 4").split(" with: ")[1])[1::2]
     assert (config, init, more) == (str(folder / "config.json"), str(folder), ["4"])

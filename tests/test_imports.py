@@ -33,7 +33,7 @@ ROOMS = {
 }
 UP = {
     "pggan_tf.synthesis -> pggan_tf.config.parsing",
-    "pggan_tf.training.observers -> pggan_tf.explore.report",
+    "pggan_tf.training.callbacks -> pggan_tf.explore.report",
 }
 # The library trains and looks at what was trained without them: only commands and tools import these, and they each other not.
 APART = ("preprocessing", "export")

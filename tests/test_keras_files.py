@@ -173,7 +173,7 @@ def test_an_end_of_memory_is_not_the_file_s_fault(error, tmp_path, monkeypatch):
     monkeypatch.setattr(keras.saving, "load_model", Failing(error))
     with (
         pytest.raises(errors.OutOfMemory, match="^out of memory while it is read. Wait$"),
-        errors.memory_for("it is read", "Wait"),
+        errors.explain_out_of_memory("it is read", "Wait"),
     ):
         keras_files.load(tmp_path)
 

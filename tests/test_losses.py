@@ -26,14 +26,85 @@ def test_known_values(name):
         np.testing.assert_allclose(terms, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", [n for n, loss in losses.LOSSES.items() if loss.adversarial])
-def test_finite_for_extreme_logits(name):
-    loss, f = losses.LOSSES[name], tf.constant([-1e4, 1e4])
-    for function in (loss.discriminator, loss.generator):
-        with tf.GradientTape() as tape:
-            tape.watch(f)
-            terms = function(f, f)
-        assert np.isfinite(terms).all() and np.isfinite(tape.gradient(terms, f)).all()
+# A contract for every row of LOSSES: a new row needs no test of its own, but for its published values.
+ROWS = pytest.mark.parametrize("name", [name for name, loss in losses.LOSSES.items() if loss.adversarial])
+REAL, FAKE = [-3.0, -0.4, 0.2, 1.7], [2.3, 0.1, -0.6, -2.5]
+
+
+def derivatives(name, real, fake):
+    """Of the sum of each network's loss with respect to the logits of reals and of fakes: {"d": [2], "g": [2]}, 0 where none."""
+    objective, real, fake = losses.Objective(losses.LOSSES[name]), tf.constant(real), tf.constant(fake)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([real, fake])
+        of = {"d": objective.discriminator(real, fake), "g": objective.generator(real, fake)}
+    return {
+        network: [x.numpy() for x in tape.gradient(loss, [real, fake], unconnected_gradients="zero")]
+        for network, loss in of.items()
+    }
+
+
+@ROWS
+def test_each_network_moves_the_logits_its_way(name):
+    """Around the decision threshold D raises the logits of reals and lowers those of fakes; G raises fakes taken for fakes."""
+    middle = losses.LOSSES[name].decision_threshold or 0.0
+    found = derivatives(name, [middle + x for x in (-0.2, 0.0, 0.2)], [middle + x for x in (-0.3, -0.2, -0.1)])
+    assert (found["d"][0] < 0).all() and (found["d"][1] > 0).all() and (found["g"][1] < 0).all()
+
+
+@ROWS
+def test_what_a_row_says_of_itself_is_true(name):
+    loss, found = losses.LOSSES[name], derivatives(name, REAL, FAKE)
+    assert loss.symmetric == np.allclose(found["g"][1], -found["d"][1])
+    if not loss.generator_needs_reals:
+        assert not found["g"][0].any()
+        loss.generator(None, tf.constant(FAKE))
+    else:
+        assert found["g"][0].any()
+    # Another first pair changes what the others learn only where a loss compares with the batch.
+    other = derivatives(name, [9.0, *REAL[1:]], [-9.0, *FAKE[1:]])
+    changed = any(not np.allclose(x[1:], y[1:]) for n in "dg" for x, y in zip(found[n], other[n]))
+    assert changed == loss.compares_with_batch
+
+
+@ROWS
+def test_where_the_decision_threshold_is(name):
+    """There, D learns as much from a real as from a fake; one pair at a time. Losses without one have none that is special."""
+    loss = losses.LOSSES[name]
+    if loss.decision_threshold is not None:
+        (real,), (fake,) = derivatives(name, [loss.decision_threshold], [loss.decision_threshold])["d"]
+        assert real == pytest.approx(-fake) and real < 0
+        return
+    for shift in (-1.0, 2.0):
+        moved = derivatives(name, [x + shift for x in REAL], [x + shift for x in FAKE])["d"]
+        np.testing.assert_allclose(moved, derivatives(name, REAL, FAKE)["d"], atol=1e-6)
+
+
+@ROWS
+@pytest.mark.parametrize("shape", [(4,), (4, 2, 3, 1)], ids=["vector", "maps"])
+def test_one_value_per_sample(name, shape):
+    """Terms keep the shape of the logits; the losses of both networks are one number per sample, for maps their mean."""
+    loss, objective = losses.LOSSES[name], losses.Objective(losses.LOSSES[name])
+    real, fake = (
+        tf.broadcast_to(tf.reshape(tf.constant(x), (4, *[1] * (len(shape) - 1))), shape) for x in (REAL, FAKE)
+    )
+    for terms in (loss.discriminator(real, fake), loss.generator(real, fake)):
+        assert isinstance(terms, tuple) and terms and all(term.shape == shape for term in terms)
+    for found, flat in (
+        (objective.discriminator(real, fake), objective.discriminator(tf.constant(REAL), tf.constant(FAKE))),
+        (objective.generator(real, fake), objective.generator(tf.constant(REAL), tf.constant(FAKE))),
+    ):
+        np.testing.assert_allclose(found, flat, rtol=1e-5)
+
+
+@ROWS
+@pytest.mark.parametrize("logits", [(1e4, -1e4), (-1e4, 1e4), (1e4, 1e4), (-1e4, -1e4)])
+def test_finite_for_extreme_logits(name, logits):
+    """Logits of one real and one fake, whichever network is certain of what."""
+    real, fake = ([x] for x in logits)
+    objective = losses.Objective(losses.LOSSES[name])
+    assert np.isfinite(objective.discriminator(tf.constant(real), tf.constant(fake))).all()
+    assert np.isfinite(objective.generator(tf.constant(real), tf.constant(fake))).all()
+    assert all(np.isfinite(x).all() for found in derivatives(name, real, fake).values() for x in found)
 
 
 def test_least_squares_takes_its_targets():
@@ -138,7 +209,7 @@ def test_r1_and_r2_are_taken_where_they_say():
     norms = [float(tf.reduce_mean(tf.reduce_sum(x**2, axis=[1, 2, 3])) / 2) for x in IMAGES]
     for name, expected in (("r1", norms[0]), ("r2", norms[1]), ("r1+r2", sum(norms))):
         objective = losses.Objective(losses.LOSSES["wgan"], name, 1.0)
-        players = updates.Players(
+        context = updates.StepContext(
             None,
             lambda x: [weight * 0.5 * tf.reduce_sum(x**2, axis=[1, 2, 3])],
             [],
@@ -150,7 +221,7 @@ def test_r1_and_r2_are_taken_where_they_say():
             1,
         )
         batch = updates.Batch(IMAGES[0], None, None, None, None, None, MIX, tf.constant(True))
-        loss, (gradient,) = updates._penalty_gradients(players, batch, IMAGES[1])
+        loss, (gradient,) = updates.penalty_gradients(context, batch, IMAGES[1])
         assert float(loss) == pytest.approx(expected, rel=1e-5) and float(gradient) == pytest.approx(
             2 * expected, rel=1e-5
         )

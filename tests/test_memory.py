@@ -15,12 +15,12 @@ from tests.conftest import ROOT, TINY
 WATCHED = """
 import json, sys, psutil
 from pggan_tf.commands import cli
-from pggan_tf.training import observers
-tick, memory = observers.Lines.tick, []
+from pggan_tf.training import callbacks
+tick, memory = callbacks.StatsWriter.tick, []
 def watched(self, run, stats):
     tick(self, run, stats)
     memory.append((run.images_seen, run.phase.index, psutil.Process().memory_info().rss / 2**20))
-observers.Lines.tick = watched
+callbacks.StatsWriter.tick = watched
 code = cli.main(sys.argv[1:])
 print(json.dumps(memory))
 sys.exit(code)

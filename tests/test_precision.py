@@ -29,7 +29,7 @@ def test_bfloat16_where_processor_and_onednn_have_it(cpuinfo, variables, expecte
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert precision.cpu_has_bfloat16() is expected
-    assert precision.policy("auto") == ("mixed_bfloat16" if expected else "float32")
+    assert precision.choose_policy("auto") == ("mixed_bfloat16" if expected else "float32")
 
 
 def test_without_a_list_of_flags_it_is_float32(monkeypatch):

@@ -13,6 +13,7 @@ from pggan_tf.metrics import features
 from pggan_tf.runs import checkpoint
 from pggan_tf.runs import folder as run
 from pggan_tf.training import execution, planning, requests, session
+from pggan_tf.training.step import train_step
 
 CLASSES = ("cat", "dog", "eel")
 
@@ -49,7 +50,7 @@ def test_every_recipe_trains_and_its_generator_outlives_it(name, tmp_path):
     gan.begin(phase)
     before = {n: v.numpy().copy() for n, v in gan.state().items()}
     for _ in range(2):
-        stats = gan.step(phase, *data(plan, phase))
+        stats = train_step(gan, phase, *data(plan, phase))
     assert all(np.isfinite(float(v)) for v in stats.values()) and int(gan.skipped.numpy()) == 0
     assert int(gan.images_seen.numpy()) == 2 * phase.batch * plan.config.objective.critic_steps
     for network in filter(None, (gan.generator, gan.discriminator)):
@@ -101,7 +102,7 @@ def test_weights_stay_within_the_clip():
     gan = execution.build(plan, "float32")
     phase = plan.phases[0]
     gan.begin(phase)
-    gan.step(phase, *data(plan, phase))
+    train_step(gan, phase, *data(plan, phase))
     assert max(np.abs(v).max() for v in gan.discriminator.trainable_variables) == pytest.approx(0.01)
     assert max(np.abs(v).max() for v in gan.generator.trainable_variables) > 0.01
 
@@ -153,14 +154,14 @@ def test_lazy_penalties_with_critic_steps_come_at_every_kth_update():
     phase = plan.phases[0]
     gan.begin(phase)
     came = []
-    gan.update = lambda players, batches: came.extend(bool(b.penalise) for b in batches) or _no_update(players)
+    gan.update = lambda context, batches: came.extend(bool(b.penalise) for b in batches) or _no_update(context)
     for _ in range(3):
-        gan.step(phase, *data(plan, phase))
+        train_step(gan, phase, *data(plan, phase))
     assert came == [i % 3 == 0 for i in range(15)]
 
 
-def _no_update(players):
-    players.apply_generator([tf.zeros_like(v) for v in players.generator_variables], tf.constant(0.0))
+def _no_update(context):
+    context.apply_generator([tf.zeros_like(v) for v in context.generator_variables], tf.constant(0.0))
     return {
         n: tf.constant(0.0)
         for n in ("loss_d", "loss_g", "penalty", "logit_real", "logit_fake", "sign_real", "auxiliary")

@@ -11,18 +11,18 @@ from pggan_tf.runs import records
 
 @pytest.mark.parametrize("value", [0, -3, 2.5, 10**300, -1e308])
 def test_finite_numbers(value):
-    assert records.number(value) == value
+    assert records.as_number(value) == value
 
 
 @pytest.mark.parametrize("value", [None, True, False, "1", [1], {}, math.nan, math.inf, -math.inf, 10**400])
 def test_what_is_no_finite_number(value):
-    assert records.number(value) is None
+    assert records.as_number(value) is None
 
 
 def history(tmp_path, *lines, end="\n"):
     path = tmp_path / "stats.jsonl"
     path.write_bytes(b"\n".join(x if isinstance(x, bytes) else json.dumps(x).encode() for x in lines) + end.encode())
-    return records.history(path)
+    return records.read_history(path)
 
 
 def test_lines_are_told_apart_and_put_in_order(tmp_path):
@@ -74,7 +74,7 @@ def test_the_line_that_is_being_written_is_no_mistake(tmp_path):
     tick = {"images": 80, "seconds": 1.5, "loss_d": 1.0}
     assert history(tmp_path, tick, b'{"images": 12', end="") == records.History([tick], [], 0)
     assert history(tmp_path, b'{"images": 12', tick, end="") == records.History([tick], [], 1)
-    assert records.history(tmp_path / "none") == records.History([], [], 0) == history(tmp_path, b"")
+    assert records.read_history(tmp_path / "none") == records.History([], [], 0) == history(tmp_path, b"")
     text = json.dumps(tick | {"metrics": {"é": 1}}, ensure_ascii=False).encode()
     assert history(tmp_path, text).measured[0]["metrics"] == {"é": 1}
 
@@ -107,7 +107,7 @@ NOTHING = {"folder": None, "source": None, "checksum": None, "images": None, "cl
 def test_an_environment_has_all_that_is_asked_of_it(tmp_path, held, dataset):
     path = tmp_path / "environment.json"
     path.write_text(json.dumps(held | {"gpus": 2}, ensure_ascii=False), encoding="utf-8")
-    assert records.environment(path) == {"gpus": 2, "dataset": NOTHING | dataset}
+    assert records.read_environment(path) == {"gpus": 2, "dataset": NOTHING | dataset}
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_an_environment_that_is_none_is_one_line(tmp_path, text, words):
     if text is not None:
         path.write_bytes(text)
     with pytest.raises(UserError, match=f"^{path}: {words}$"):
-        records.environment(path)
+        records.read_environment(path)
 
 
 @pytest.mark.parametrize(
@@ -147,17 +147,17 @@ def test_an_environment_that_is_none_is_one_line(tmp_path, text, words):
     ],
 )
 def test_last_names(place, name):
-    assert records.last_name(place) == name
+    assert records.take_last_name(place) == name
 
 
 def test_several_places_have_several_names():
-    assert records.source_name("/a/cats, s3://b/dogs/?k=1, birds") == "cats, dogs, birds"
-    assert records.source_name("") == "" and records.source_name("/a/b, , /c") == "b, c"
+    assert records.name_source("/a/cats, s3://b/dogs/?k=1, birds") == "cats, dogs, birds"
+    assert records.name_source("") == "" and records.name_source("/a/b, , /c") == "b, c"
 
 
 def test_places_are_left_out_at_any_depth():
     held = {"/a/key": [("x", "/b/c"), {"k": "see ~/photos, or 'D:/x/y' (at //host/share)"}], "n": 1.5, "none": None}
-    assert records.without_places(held) == {
+    assert records.remove_places(held) == {
         "key": [["x", "c"], {"k": "see photos, or 'y' (at share)"}],
         "n": 1.5,
         "none": None,

@@ -7,6 +7,7 @@ import tensorflow as tf
 from pggan_tf import schedule
 from pggan_tf.config import resolve
 from pggan_tf.training import execution
+from pggan_tf.training.step import train_step
 
 
 def begun(settings):
@@ -25,7 +26,7 @@ def begun(settings):
 def stepping(settings):
     """(gan, a function of one step of its last phase)."""
     gan, phase, pixels, labels = begun(settings)
-    return gan, tf.function(lambda: gan.step(phase, pixels, labels), autograph=False)
+    return gan, tf.function(lambda: train_step(gan, phase, pixels, labels), autograph=False)
 
 
 @pytest.mark.parametrize(

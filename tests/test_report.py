@@ -125,10 +125,10 @@ def test_metrics_over_images_and_time(copy, page):
 def test_it_is_refreshed_while_little_time_goes_into_it(copy):
     from types import SimpleNamespace
 
-    from pggan_tf.training import observers
+    from pggan_tf.training import callbacks
 
     (copy / report.NAME).unlink()
-    watcher, lines = observers.Report(), []
+    watcher, lines = callbacks.ReportWriter(), []
     run = SimpleNamespace(folder=copy, log=lines.append, done=False)
     watcher.begin(run)
     watcher.snapshot(run)
@@ -317,7 +317,7 @@ def test_no_folder_of_the_machine_is_told(copy, run, tmp_path):
     ],
 )
 def test_of_a_place_the_last_name_is_told(text, shown):
-    assert records.without_places(text) == shown
+    assert records.remove_places(text) == shown
 
 
 def line(images, **figures):

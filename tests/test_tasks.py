@@ -113,13 +113,13 @@ def test_a_killed_run_from_images_goes_on_as_if_it_had_not_been(name, tmp_path):
     whole = run_folder(out)
     stopped = tmp_path / "b"
     process = start("train.py", *common, "--run", stopped, "--checkpoint-minutes", "0.0005")
-    wait_for(process, lambda: any(500 < int(p.stem.split("-")[1]) < 1500 for p in checkpoint.saved(stopped)))
+    wait_for(process, lambda: any(500 < int(p.stem.split("-")[1]) < 1500 for p in checkpoint.list_checkpoints(stopped)))
     process.kill()
     process.communicate()
     assert not (stopped / "generator.keras").exists()
     code, out, err = train("--resume", stopped)
     assert code == 0, err
-    ours, theirs = (checkpoint.read(checkpoint.saved(run)[0])[0] for run in (stopped, whole))
+    ours, theirs = (checkpoint.read(checkpoint.list_checkpoints(run)[0])[0] for run in (stopped, whole))
     assert ours.keys() == theirs.keys()
     assert any(n.startswith("optimizer_discriminator") for n in ours) == (name != "recolor")
     for variable in ours:
@@ -204,7 +204,7 @@ def test_a_pipeline_is_trained_by_one_command(tmp_path, monkeypatch, capsys):
 def test_a_pipeline_that_was_stopped_says_how_both_go_on(tmp_path):
     long = ["--total-images", "200000", "--checkpoint-minutes", "0.0005"]
     process = start("train.py", *PIPELINE, *long, "--runs", tmp_path)
-    wait_for(process, lambda: any(checkpoint.saved(f) for f in tmp_path.glob("*/pggan-separable")))
+    wait_for(process, lambda: any(checkpoint.list_checkpoints(f) for f in tmp_path.glob("*/pggan-separable")))
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate()
     (folder,) = tmp_path.iterdir()

@@ -49,7 +49,7 @@ def assert_holds_the_figures(found: dict, run: Path):
     """Every number of stats.jsonl once, at its step, and no other."""
     expected = {}
     for line in map(json.loads, (run / "stats.jsonl").read_text().splitlines()):
-        for name, value in tracking.figures(line).items():
+        for name, value in tracking.collect_figures(line).items():
             expected.setdefault(name, []).append([line["images"], value])
     best = {name: found["metrics"].pop(name) for name in list(found["metrics"]) if name.startswith("best_")}
     # What was sent before a kill is the same but for the time that it took.
@@ -132,7 +132,7 @@ def test_empty_variables_are_none(tmp_path, store, monkeypatch):
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     lines = []
-    observer, run = tracking.MLflow(), observed(tmp_path / "a", lines)
+    observer, run = tracking.MLflowLogger(), observed(tmp_path / "a", lines)
     observer.begin(run)
     observer.end(run)
     assert not list(elsewhere.iterdir()) and not lines
@@ -161,7 +161,7 @@ def test_a_platform_s_second_job_has_the_whole_history(tmp_path, store, monkeypa
     jobs = [client.create_run(experiment).info.run_id for _ in range(2)]
     for images, job in zip((10, 20), jobs):
         monkeypatch.setenv("MLFLOW_RUN_ID", job)
-        observer = tracking.MLflow()
+        observer = tracking.MLflowLogger()
         observer.begin(run)
         with (run.folder / "stats.jsonl").open("a") as file:
             file.write(json.dumps({"images": images, "loss_d": images / 2}) + "\n")
@@ -205,7 +205,7 @@ def test_a_server_that_comes_back_gets_what_it_missed(tmp_path, store, monkeypat
             file.write("\n")
         observer.measure(run)
 
-    observer = tracking.MLflow()
+    observer = tracking.MLflowLogger()
     observer.begin(run)
     tick(10)
     until(lambda: observer._position == (run.folder / "stats.jsonl").stat().st_size)
@@ -238,7 +238,7 @@ def test_a_figure_that_is_refused_costs_only_itself():
             raise MlflowException("no such name", INVALID_PARAMETER_VALUE)
         taken.extend((m.key, m.step) for m in metrics)
 
-    observer = tracking.MLflow()
+    observer = tracking.MLflowLogger()
     observer.run, observer._refused = SimpleNamespace(log=lines.append), set()
     observer._client, observer._number = SimpleNamespace(log_batch=log_batch), "1"
     names = ["a", "bad", "b", "c", "bad", "d", "e"]

@@ -55,8 +55,8 @@ def test_xla_takes_the_same_steps(row):
 
 def test_who_is_compiled():
     alone = tf.distribute.get_strategy()
-    assert not precision.by_xla(Config(), alone)  # no GPU here
-    assert precision.by_xla(Config().replace(xla="on"), alone)
+    assert not precision.use_xla(Config(), alone)  # no GPU here
+    assert precision.use_xla(Config().replace(xla="on"), alone)
 
 
 class Several:
@@ -71,11 +71,11 @@ def test_what_gpus_are_given(monkeypatch):
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
     for capability, policy in (((8, 6), "mixed_bfloat16"), ((7, 5), "float32"), (None, "float32")):
         details = {"compute_capability": capability} if capability else {}
-        assert precision.policy("auto") == policy
-    assert precision.policy("float32") == "float32" and precision.policy("bfloat16") == "mixed_bfloat16"
-    assert precision.by_xla(Config(), alone) and not precision.by_xla(Config().replace(xla="off"), alone)
-    assert not precision.by_xla(Config(), Several()), "replicas talk within a step"
-    assert not precision.by_xla(Config().replace(degrade=True), alone), "JPEG is not compiled"
+        assert precision.choose_policy("auto") == policy
+    assert precision.choose_policy("float32") == "float32" and precision.choose_policy("bfloat16") == "mixed_bfloat16"
+    assert precision.use_xla(Config(), alone) and not precision.use_xla(Config().replace(xla="off"), alone)
+    assert not precision.use_xla(Config(), Several()), "replicas talk within a step"
+    assert not precision.use_xla(Config().replace(degrade=True), alone), "JPEG is not compiled"
     # A resumed run is the same to the last bit, where there is a way to make it so.
     made, said = [], []
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: made.append(True))

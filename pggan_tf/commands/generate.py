@@ -9,7 +9,7 @@ import click
 
 from pggan_tf import terminal
 from pggan_tf.data import pixels
-from pggan_tf.errors import UserError, memory_for
+from pggan_tf.errors import UserError, explain_out_of_memory
 
 
 @click.command("generate")
@@ -31,7 +31,7 @@ from pggan_tf.errors import UserError, memory_for
     show_default=True,
     help="below 1: less varied, more typical images",
 )
-@memory_for(
+@explain_out_of_memory(
     "images are made", "Give a smaller --stage, or fewer by --count or --seeds: --grid holds all of them at once."
 )
 def command(source, seeds, count, grid, npz, folder, class_name, negative, recolor, upscale, stage, truncation):
@@ -77,7 +77,7 @@ def command(source, seeds, count, grid, npz, folder, class_name, negative, recol
     try:  # part by part: what is kept need not fit into memory, and a folder has what was made if the rest is not
         with (
             pixels.npz(npz, len(numbers)) if npz else contextlib.nullcontext() as keep,
-            terminal.progress() as progress,
+            terminal.show_progress() as progress,
         ):
             for images in synthesis.Sampler(generator).batches(numbers, labels, stage, truncation):
                 if negative:

@@ -25,7 +25,7 @@ def prepare_data(plan: Plan, cache: str | None, check_only: bool = False):
     from preprocessing import cache as cached
 
     images = plan.config.images
-    with terminal.progress() as progress:
+    with terminal.show_progress() as progress:
         return cached.shards_for(
             images.data,
             cache,
@@ -116,7 +116,7 @@ def command(config_file, resume, parent, own_folder, cache, dry_run, workers, wo
     from pggan_tf.training import cluster as clusters
     from pggan_tf.training import requests
 
-    cluster = clusters.cluster(workers, worker_index, worker_timeout)
+    cluster = clusters.find_cluster(workers, worker_index, worker_timeout)
     options = requests.absolute({k: v for k, v in options.items() if v is not None})
     if own_folder and (resume or parent):
         raise UserError(f"--run and {'--resume' if resume else '--runs'}: give one of them.")

@@ -174,7 +174,7 @@ def _folder(source: Path, out: Path, change, scale: int, compare: bool) -> None:
         raise listing.none_found(str(source), found)
     files = [source / name for name in found.photos]
     failed = []
-    with terminal.progress("photos") as progress:
+    with terminal.show_progress("photos") as progress:
         for done, file in enumerate(files):
             progress(done, len(files))
             try:
@@ -224,7 +224,7 @@ def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bo
             changed = change(photos.Photo(image)).pixels
             return [changed, _side_by_side(image, changed, scale)] if compare else [changed]
 
-        with terminal.progress("frames") as progress:
+        with terminal.show_progress("frames") as progress:
             outs = [target, _beside(target)] if compare else [target]
             done, lost = video.rewrite(given, outs, frames, progress, lambda line: click.echo(line, err=True))
         click.echo(f"{target}: {done} frames")
@@ -232,7 +232,7 @@ def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bo
             click.echo(f"{source}: damaged; {lost} parts of its stream could not be decoded", err=True)
         return
     try:
-        with terminal.progress("tiles") as progress:
+        with terminal.show_progress("tiles") as progress:
             written = _one_photo(given, target, named, change, scale, compare, progress)
         click.echo(written)
     except photos.Unreadable as reason:

@@ -104,7 +104,7 @@ def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_
                 yield pixels.tile(cells, columns)
             progress(min(i + together, len(frames)), len(frames))
 
-    with terminal.progress("frames") as progress:
+    with terminal.show_progress("frames") as progress:
         videos.write(path, pictures(progress), fps)
     click.echo(path)
 

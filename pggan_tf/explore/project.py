@@ -158,7 +158,7 @@ def command(source, photo, out, video, steps, class_name, stage, seed):
     labels = None if class_name is None else synthesis.choose_labels(generator, source, class_name, [0])
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    with terminal.progress("steps") as progress:
+    with terminal.show_progress("steps") as progress:
         found = project(generator, target, steps, labels, seed, progress, keep_frames=film is not None)
     np.save(folder / "latent.npy", found.latent[None])
     pixels.grid(folder / "projection.png", np.stack([target, found.start, found.image]), columns=3, size=_SHOWN)

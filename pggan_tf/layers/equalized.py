@@ -35,7 +35,9 @@ def _before_shuffle(kernel):
     m, before = 2 * reach + 1, 2 * reach + 1 - size // 2
     padded = tf.pad(kernel, [[before, 2 * m + 1 - size - before]] * 2 + [[0, 0]] * 2)
     parts = []
-    for row in (padded[1 - p : 1 - p + 2 * m] for p in (0, 1)):  # two by two, as gradients are summed: see trainer.py
+    for row in (
+        padded[1 - p : 1 - p + 2 * m] for p in (0, 1)
+    ):  # two by two, as gradients are summed: see training/step.py
         for q in (0, 1):
             part = row[:, 1 - q : 1 - q + 2 * m]
             part = tf.transpose(tf.reshape(part, [m, 2, m, 2, inputs, units]), [0, 2, 1, 3, 4, 5])

@@ -44,7 +44,7 @@ class MinibatchStddev(keras.layers.Layer):
     def call(self, x):
         n = x.shape[0] or tf.shape(x)[0]
         across = not self.alone and replicas.count() > 1 and n % min(self.group, n * replicas.count())
-        y = replicas.gathered(x) if across else x
+        y = replicas.all_gather(x) if across else x
         whole = y.shape[0] or tf.shape(y)[0]
         group = min(self.group, whole) if isinstance(whole, int) else tf.minimum(self.group, whole)
         _, h, w, c = x.shape
@@ -53,7 +53,7 @@ class MinibatchStddev(keras.layers.Layer):
         y = tf.sqrt(tf.reduce_mean(tf.square(y), axis=1) + 1e-8)  # [M,H,W,C] spread within a group
         y = tf.reduce_mean(y, axis=[1, 2, 3])  # [M]
         y = tf.repeat(y, group)[:, None, None, None]  # [N,1,1,1]
-        y = replicas.own(y) if across else y
+        y = replicas.take_own_rows(y) if across else y
         return tf.concat([x, tf.cast(tf.broadcast_to(y, [n, h, w, 1]), x.dtype)], axis=-1)
 
     def compute_output_shape(self, input_shape):
@@ -86,7 +86,7 @@ class MinibatchDiscrimination(keras.layers.Layer):
     def call(self, x):
         m = tf.matmul(tf.cast(x, tf.float32), self.projection)
         m = tf.reshape(m, [-1, self.kernels, self.size])  # [N,B,C]
-        others = m if self.alone else replicas.gathered(m)
+        others = m if self.alone else replicas.all_gather(m)
         apart = tf.reduce_sum(tf.abs(m[:, None] - others[None]), axis=3)  # [N,N,B]
         near = tf.reduce_sum(tf.exp(-apart), axis=1) - 1  # [N,B], without the sample itself
         return tf.concat([x, tf.cast(near, x.dtype)], axis=-1)
@@ -123,12 +123,12 @@ class BatchNorm(keras.layers.Layer):
 
     def _moments(self, x):
         axes = list(range(x.shape.rank - 1))
-        # Two gradients meet here and two outside of it: sums of three have no fixed order, see trainer.py.
+        # Two gradients meet here and two outside of it: sums of three have no fixed order, see training/step.py.
         x = tf.identity(x)
         if self.alone or replicas.count() == 1:
             return tf.nn.moments(x, axes)
-        mean = replicas.total(tf.reduce_mean(x, axes)) / replicas.count()
-        return mean, replicas.total(tf.reduce_mean(tf.square(x - mean), axes)) / replicas.count()
+        mean = replicas.all_reduce_sum(tf.reduce_mean(x, axes)) / replicas.count()
+        return mean, replicas.all_reduce_sum(tf.reduce_mean(tf.square(x - mean), axes)) / replicas.count()
 
     def keep_measured(self) -> None:
         """The mean and the variance of all that was measured, in batches of one size; what was not called stays as it is."""

@@ -78,7 +78,7 @@ class Generator(ImageNetwork):
         enlarged = tf.image.resize(x, (self.scale * shape[1], self.scale * shape[2]), "bilinear") * 2 - 1
         x = tf.cast(self.first(x * 2 - 1), self.compute_dtype)
         first = self.first_slope(x)
-        x = tf.identity(first)  # gradients meet two by two: sums of three have no fixed order, see trainer.py
+        x = tf.identity(first)  # gradients meet two by two: sums of three have no fixed order, see training/step.py
         for i in range(self.blocks):
             y = getattr(self, f"block_{i}_slope")(self._conv(f"block_{i}_a", x, training))
             x = x + self._conv(f"block_{i}_b", y, training)

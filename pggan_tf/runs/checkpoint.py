@@ -1,7 +1,8 @@
-"""Everything that a resumed run needs, in one file that is there whole or not at all.
+"""Checkpoints: everything that a resumed run needs, in one file that is either complete or absent.
 
-A checkpoint is an uncompressed `.npz`: one array per variable, and `meta.json`. It is written beside its place, flushed
-to the disk and renamed; the zip's CRC of every member says whether it still holds what was written. No pickle.
+A checkpoint is an uncompressed `.npz` with one array per variable and a `meta.json`. It is written
+under another name, flushed to the disk and renamed; the zip's CRC of every member shows whether it
+is still what was written. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -22,20 +23,24 @@ _META = "meta.json"
 
 
 class Ruined(Exception):
-    """A checkpoint that is whole, of weights that are of no use."""
+    """Tell that a checkpoint is complete but its weights are of no use."""
 
 
 def path_for(run: Path, images_seen: int) -> Path:
+    """Return the file of the checkpoint after so many images."""
     return run / FOLDER / f"checkpoint-{images_seen:012d}.npz"
 
 
-def saved(run: Path) -> list[Path]:
-    """The run's checkpoints, newest first."""
+def list_checkpoints(run: Path) -> list[Path]:
+    """Return the run's checkpoints, newest first."""
     return sorted((run / FOLDER).glob("checkpoint-*.npz"), reverse=True)
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
-    """Raises OSError, and leaves no trace, where the disk does not take it."""
+    """Write a checkpoint of arrays by variable name.
+
+    meta: holds what JSON does. After an OSError no file is left.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.atomic_write(path, only_writer=True) as partial, partial.open("wb") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
@@ -45,17 +50,17 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
                     np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
-    if os.name == "nt":  # which opens no folders
+    if os.name == "nt":  # Windows cannot open folders
         return
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(descriptor)  # the rename too
+        os.fsync(descriptor)  # so that the new name is on the disk, too
     finally:
         os.close(descriptor)
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """(arrays by variable name, meta). Raises DamagedFile."""
+    """Return (arrays by variable name, meta) of a checkpoint. Raises DamagedFile."""
     try:
         with zipfile.ZipFile(path) as archive:
             if damaged := archive.testzip():
@@ -71,23 +76,27 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
             return arrays, meta
     except DamagedFile:
         raise
-    except Exception as error:  # zipfile and NumPy raise a dozen kinds for bytes that are not what they wrote
+    except Exception as error:  # zipfile and NumPy raise many kinds for damaged bytes
         raise DamagedFile(f"{path}: damaged ({error}).") from None
 
 
-NETWORKS = ("generator", "discriminator", "ema")  # how the names of their weights begin
-# Adam moves a weight by about the learning rate, which is below 0.01: there by a hundred million steps in one direction.
+NETWORKS = ("generator", "discriminator", "ema")  # first part of the names of weights
+# Adam moves a weight by about the learning rate per step, below 0.01: this takes 10^8 steps in one
+# direction.
 LARGEST_WEIGHT = 1e6
 
 
-def ruin(arrays: Mapping[str, np.ndarray]) -> str | None:
-    """Why a run's arrays are of no use, in words, or None: anything that is NaN or Inf (weights, averages, what an optimiser keeps),
-    and weights beyond LARGEST_WEIGHT."""
+def describe_ruin(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """Describe why a run's arrays are of no use; None if they are good.
+
+    They are ruined if anything is NaN or Inf (weights, averages, an optimizer's state) or a weight
+    exceeds LARGEST_WEIGHT.
+    """
     for name, array in arrays.items():
         if array.dtype.kind != "f" or not array.size:
             continue
         with np.errstate(invalid="ignore"):
-            low, high = float(array.min()), float(array.max())  # NaN if any is
+            low, high = float(array.min()), float(array.max())  # NaN if any element is
         if not np.isfinite(low + high):
             return f"{name} became NaN or Inf"
         if name.partition("/")[0] in NETWORKS and max(-low, high) > LARGEST_WEIGHT:
@@ -95,20 +104,24 @@ def ruin(arrays: Mapping[str, np.ndarray]) -> str | None:
     return None
 
 
-def _good(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """As `read`. Raises Ruined too."""
+def _read_good(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """Read a checkpoint as `read` does. Raises Ruined, too."""
     arrays, meta = read(path)
-    if why := ruin(arrays):
+    if why := describe_ruin(arrays):
         raise Ruined(f"{path}: its weights are ruined ({why}).")
     return arrays, meta
 
 
-def newest(run: Path, report=print) -> tuple[dict[str, np.ndarray], dict]:
-    """The newest checkpoint that can be read whole and is not ruined; `report` hears of every one that cannot or is."""
+def read_newest(run: Path, report=print) -> tuple[dict[str, np.ndarray], dict]:
+    """Read the newest good checkpoint: (arrays by variable name, meta).
+
+    report: prints a line about each damaged or ruined one. Raises UserError if there is no good
+    one.
+    """
     error = None
-    for path in saved(run):
+    for path in list_checkpoints(run):
         try:
-            return _good(path)
+            return _read_good(path)
         except (DamagedFile, Ruined) as raised:
             error = raised
             report(f"{error} Trying the one before.")
@@ -119,25 +132,34 @@ def newest(run: Path, report=print) -> tuple[dict[str, np.ndarray], dict]:
     )
 
 
-def tidy(run: Path) -> None:
-    """Removes what a killed process left half-written, and sets damaged and ruined checkpoints aside: they count no longer."""
+def clean_up(run: Path) -> None:
+    """Remove unfinished files of a killed process, and rename damaged and ruined checkpoints.
+
+    A renamed checkpoint is no longer listed.
+    """
     files.remove_partial(run / FOLDER, "*")
-    for path in saved(run):
+    for path in list_checkpoints(run):
         try:
-            _good(path)
-            break  # older ones are not looked at unless this one is of no use
+            _read_good(path)
+            break  # older checkpoints matter only if this one is of no use
         except (DamagedFile, Ruined) as error:
             path.replace(path.with_name(f"{path.name}.{'ruined' if isinstance(error, Ruined) else 'damaged'}"))
 
 
 def prune(run: Path, keep: int) -> None:
-    for path in saved(run)[keep:]:
+    """Remove all checkpoints but the newest `keep`."""
+    for path in list_checkpoints(run)[keep:]:
         path.unlink()
 
 
 def restore(variables: Mapping, arrays: Mapping[str, np.ndarray], source: str, newer: Collection[str] = ()) -> None:
-    """Assigns every array to the variable of its name: all of them, and nothing else, or UserError. newer: variables that older
-    checkpoints do not have; without an array they stay as they are."""
+    """Assign every array to the variable of its name.
+
+    Raises UserError unless names and shapes agree.
+
+    source: of the arrays, for messages; newer: variables that older checkpoints do not have, which
+    then keep their values.
+    """
     arrays = {**{name: variables[name].numpy() for name in newer if name not in arrays}, **arrays}
     if missing := sorted(set(variables) ^ set(arrays)):
         raise UserError(

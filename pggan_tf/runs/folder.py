@@ -156,7 +156,7 @@ class Log:
                 pass
 
 
-def forget_after(folder: Path, images_seen: int) -> None:
+def truncate_stats(folder: Path, images_seen: int) -> None:
     """Cuts from stats.jsonl what a killed run wrote after the checkpoint that it is resumed from."""
     path = folder / STATS
     if not path.is_file():
@@ -214,7 +214,7 @@ def refuse_changes(folder: Path, plan: Plan, environment: dict, options: Mapping
 def check_weights(plan: Plan, source: Path) -> None:
     """Refuse an --init-from that the networks of a plan cannot begin with."""
     theirs, architecture = read(source)[0], plan.architecture
-    if not checkpoint.saved(source):
+    if not checkpoint.list_checkpoints(source):
         raise UserError(f"--init-from {source}: it has no checkpoint yet. Give a run that has begun to train.")
     for name in options_of_weights(plan.config.networks.network):
         there, here = theirs.config.value(name), plan.config.value(name)
@@ -247,4 +247,4 @@ def read(folder: str | Path) -> tuple[Plan, dict]:
     folder = Path(folder)
     keras_files.check_run(folder)
     written = parsing.read(folder / CONFIG)
-    return Plan(written.config, written.asked or {}), records.environment(folder / ENVIRONMENT)
+    return Plan(written.config, written.asked or {}), records.read_environment(folder / ENVIRONMENT)

@@ -1,6 +1,7 @@
-"""Networks in Keras's files: `.keras` archives, and folders as Keras's `hf://` loader and model hubs hold them.
+"""Networks in Keras's files: `.keras` archives, and folders as its `hf://` loader has them.
 
-The members of an archive are the files of such a folder. No TensorFlow is imported before a network is loaded.
+The members of an archive are the files of such a folder. TensorFlow is not imported before a
+network is loaded.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ MEMBERS = (CONFIG, "metadata.json", WEIGHTS)
 
 
 def is_run(folder: Path) -> bool:
-    """Whether training wrote this folder."""
+    """Tell whether training wrote this folder."""
     return (folder / CONFIG).is_file() and (folder / ENVIRONMENT).is_file()
 
 
 def is_exported(folder: Path) -> bool:
-    """Whether `pggan export` wrote this folder."""
+    """Tell whether `pggan export` wrote this folder."""
     return any(folder.glob("MODEL_CARD*.md"))
 
 
 def is_model(folder: Path) -> bool:
-    """Whether this folder is a network as Keras writes it: its config.json describes a network, a run's does not."""
+    """Tell whether this folder is a network as Keras writes it.
+
+    Its config.json describes a network; that of a run does not.
+    """
     if not all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
         return False
     try:
@@ -37,7 +41,7 @@ def is_model(folder: Path) -> bool:
 
 
 def check_run(folder: Path) -> None:
-    """Refuses what is no run's folder."""
+    """Refuse a folder that training did not write. Raises UserError."""
     if is_run(folder):
         return
     if is_exported(folder) or is_model(folder):
@@ -47,7 +51,10 @@ def check_run(folder: Path) -> None:
 
 
 def find(path: Path) -> Path:
-    """The file or folder that Keras is to load for `path`: itself, or the generator.keras in it."""
+    """Return the file or folder that Keras loads for `path`: itself, or the generator.keras in it.
+
+    Raises UserError.
+    """
     if path.is_file():
         if path.suffix != ".keras":
             raise UserError(f"{path}: not a .keras file. Expected a run's folder, an exported one, or a .keras file.")
@@ -64,7 +71,10 @@ def find(path: Path) -> Path:
 
 
 def load(path: Path):
-    """The generator in a file or folder of `find`. Nothing in it is run: functions that it brings along are refused."""
+    """Load the generator in a file or folder of `find`.
+
+    Files that contain code are refused. Raises UserError.
+    """
     import keras
 
     from pggan_tf import tasks
@@ -73,7 +83,7 @@ def load(path: Path):
         raise UserError(f"{path}: not a .keras file: expected the zip archive that Keras writes. It may be damaged.")
     try:
         network = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises many kinds for a file that is not what it says
+    except Exception as error:  # Keras raises many kinds for an unsuitable file
         if is_out_of_memory(error):
             raise
         why = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0][:150]
@@ -86,7 +96,7 @@ def load(path: Path):
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """The members of a `.keras` file as a folder that Keras loads, too."""
+    """Write the members of a `.keras` file into `folder`, which Keras loads like the file."""
     with zipfile.ZipFile(archive) as opened:
         for name in MEMBERS:
             (folder / name).write_bytes(opened.read(name))

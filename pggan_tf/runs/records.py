@@ -1,4 +1,4 @@
-"""What a run wrote about itself, read with care: other versions, other programs and cut lines are met, and none may end a report."""
+"""Read what a run wrote about itself, also by other versions, and with incomplete lines."""
 
 from __future__ import annotations
 
@@ -12,47 +12,51 @@ from pathlib import Path
 from pggan_tf.errors import UserError
 
 
-def number(value) -> float | int | None:
-    """The value, where it is a finite number."""
+def as_number(value) -> float | int | None:
+    """Return the value if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         return value if math.isfinite(value) else None
-    except OverflowError:  # a whole number with hundreds of digits
+    except OverflowError:  # an integer with hundreds of digits
         return None
 
 
-def _numbers(value) -> dict[str, float]:
-    return {k: v for k, v in value.items() if number(v) is not None} if isinstance(value, dict) else {}
+def _keep_numbers(value) -> dict[str, float]:
+    """Return the finite numbers of a dict; an empty dict for anything else."""
+    return {k: v for k, v in value.items() if as_number(v) is not None} if isinstance(value, dict) else {}
 
 
-def _measurement(line: dict) -> dict | None:
-    """A line of metrics with every key that there may be, or None where it holds no figure."""
-    if not (figures := _numbers(line.get("metrics"))):
+def _parse_measurement(line: dict) -> dict | None:
+    """Return a line of metrics with all of its keys, or None if it holds no figure."""
+    if not (figures := _keep_numbers(line.get("metrics"))):
         return None
     caveats = line["caveats"] if isinstance(line.get("caveats"), dict) else {}
     return {
         "images": line["images"],
         "seconds": line["seconds"],
-        "resolution": number(line.get("resolution")),
-        "measured": number(line.get("measured")),
+        "resolution": as_number(line.get("resolution")),
+        "measured": as_number(line.get("measured")),
         "metrics": figures,
-        "details": _numbers(line.get("details")),
+        "details": _keep_numbers(line.get("details")),
         "caveats": {k: [c for c in v if isinstance(c, str)] for k, v in caveats.items() if isinstance(v, list)},
     }
 
 
 @dataclass(frozen=True)
 class History:
-    """ticks, measured: the lines of stats.jsonl with losses and with metrics, in order of images; unread: lines that are neither."""
+    """The content of a run's stats.jsonl."""
 
-    ticks: list[dict]
-    measured: list[dict]
-    unread: int
+    ticks: list[dict]  # lines with losses, in order of images
+    measured: list[dict]  # lines with metrics, in order of images
+    unread: int  # number of lines that are neither
 
 
-def history(path: Path) -> History:
-    """Reads stats.jsonl. Of a line, what is not a finite number is left out. Its last line may be half written: somebody is training."""
+def read_history(path: Path) -> History:
+    """Read stats.jsonl, without values that are not finite numbers.
+
+    Its last line may be incomplete during training.
+    """
     ticks, measured, unread = [], [], 0
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -67,62 +71,73 @@ def history(path: Path) -> History:
         except (ValueError, RecursionError):
             unread += i < len(lines) - 1
             continue
-        images, seconds = (number(line.get(k)) if isinstance(line, dict) else None for k in ("images", "seconds"))
+        images, seconds = (as_number(line.get(k)) if isinstance(line, dict) else None for k in ("images", "seconds"))
         placed = images is not None and images >= 0 and seconds is not None
-        if placed and (found := _measurement(line)):
+        if placed and (found := _parse_measurement(line)):
             measured.append(found)
         elif placed and "loss_d" in line:
-            ticks.append(_numbers(line))
+            ticks.append(_keep_numbers(line))
         else:
-            unread += not (placed and "metrics" in line)  # a measurement of nothing is no mistake
+            # A measurement without figures is not an error.
+            unread += not (placed and "metrics" in line)
     for some in (ticks, measured):
         some.sort(key=lambda line: line["images"])
     return History(ticks, measured, unread)
 
 
-def environment(path: Path) -> dict:
-    """environment.json, in which `dataset` has all of its fields, each of its kind or None."""
+def read_environment(path: Path) -> dict:
+    """Read environment.json.
+
+    All fields of its `dataset` are present, with the right type or None. Raises UserError.
+    """
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({error}).") from None
-    if not isinstance(held, dict):
+    if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object that says where and on what a run was made.")
-    given = held.get("dataset")
-    given = given if isinstance(given, dict) else {}
-    dataset = {name: v if isinstance(v := given.get(name), str) else None for name in ("folder", "source", "checksum")}
-    dataset["images"] = number(given.get("images"))
-    classes = given.get("classes")
+    written = content.get("dataset")
+    written = written if isinstance(written, dict) else {}
+    names = ("folder", "source", "checksum")
+    dataset: dict = {name: v if isinstance(v := written.get(name), str) else None for name in names}
+    dataset["images"] = as_number(written.get("images"))
+    classes = written.get("classes")
     dataset["classes"] = [c for c in classes if isinstance(c, str)] if isinstance(classes, list) else []
-    if not isinstance(held.get("asked", {}), dict):
-        del held["asked"]  # as of runs that did not note what was asked for
-    return {**held, "dataset": dataset}
+    if not isinstance(content.get("asked", {}), dict):
+        del content["asked"]  # then it is like a run of older versions, which did not write it
+    return {**content, "dataset": dataset}
 
 
-# An absolute path, a path that begins in a home folder or climbs out of this one, or an address, where one begins: at the start of a
-# text, or behind what names it, as in --data=/photos and pairs:/photos.
+# An absolute path, a path that begins in a home folder or with .., or an address; at the start of a
+# text, or behind a name as in --data=/photos and pairs:/photos.
 _PLACE = re.compile(
     r"(?:(?<=[=:,;'\"\s(\[])|^)(?:[a-z][a-z0-9+.-]*:/{2,3}|[A-Za-z]:[\\/]|~[\w.-]*[\\/]|\.\.[\\/]|[\\/]{1,2})(?=[^\s\\/])[^,;'\"\n]*"
 )
 
 
-def last_name(place: str) -> str:
-    """What a path or an address ends in, without what is asked of the address: 's3://b/photos/?key=1' -> 'photos'."""
+def take_last_name(place: str) -> str:
+    """Return the last name of a path or an address: 's3://b/photos/?key=1' -> 'photos'."""
     if "://" in place:
         place = re.split(r"[?#]", place)[0]
     parts = [part for part in re.split(r"[\\/]+", place) if part not in ("", ".", "..")]
     return parts[-1] if parts else place
 
 
-def source_name(source: str) -> str:
-    """Name a run's data by their last names; several, given by several --data, stand in `source` with commas between them."""
-    return ", ".join(filter(None, map(last_name, source.split(", "))))
+def name_source(source: str) -> str:
+    """Name a run's data by the last names of its paths.
+
+    source: one path or address, or several with ', ' between them.
+    """
+    return ", ".join(filter(None, map(take_last_name, source.split(", "))))
 
 
-def without_places(value):
-    """The value, in whose texts each path of a machine is its last name: whose disk it was, and where on it, is not for others."""
+def remove_places(value):
+    """Replace each path in the texts of a JSON value by its last name.
+
+    What is published should not show the folders of the machine.
+    """
     if isinstance(value, str):
-        return _PLACE.sub(lambda found: last_name(found[0]), value)
+        return _PLACE.sub(lambda found: take_last_name(found[0]), value)
     if isinstance(value, Mapping):
-        return {without_places(k): without_places(v) for k, v in value.items()}
-    return [without_places(v) for v in value] if isinstance(value, list | tuple) else value
+        return {remove_places(k): remove_places(v) for k, v in value.items()}
+    return [remove_places(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,8 +1,9 @@
-"""Machines that train one run together: how they meet, what they tell each other, and what happens when one is gone.
+"""Connect the machines that train one run: meet, exchange values, notice when one is gone.
 
-TensorFlow's own collectives sum the gradients. But a process that waits in them for a missing one waits without end and heeds no
-signal. So each worker also holds a plain connection to the first, the chief: before TensorFlow starts, for whatever all have to
-agree on, and to notice at once when the process at the other end is no more.
+TensorFlow's own collectives sum the gradients. A process that waits in them for a missing one waits
+without end and handles no signal. So each worker also holds a plain connection to the first worker,
+the chief. They use it before TensorFlow starts, for everything that all have to agree on, and to
+notice at once when the process at the other end has ended.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from pathlib import Path
 from pggan_tf.errors import Stopped, TryAgain, UserError, shell_path
 from pggan_tf.runs import checkpoint
 
-GRACE_SECONDS = 15.0  # for TensorFlow to notice by itself that a worker is gone
-_LOOK_SECONDS = 0.5
-# A machine that vanishes closes no connection: the kernel asks after so many seconds, and so often.
+GRACE_SECONDS = 15.0  # time for TensorFlow to notice by itself that a worker is gone
+_POLL_SECONDS = 0.5
+# A machine that vanishes closes no connection. The kernel asks for a sign of life after 5 idle
+# seconds, then every 2.
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 11_000}
-# A process of its own, for TensorFlow may hold Python's lock while it waits for another worker: then no thread of ours runs, and
-# no signal is heard. It ends with the process that it guards, or on a word of it. Arguments: that process, seconds of grace, and
-# of each connection the descriptor and the worker's name; on standard input, the run's folder.
+# The guard is a process of its own: TensorFlow may hold Python's lock while it waits for another
+# worker, and then no thread of this process runs and no signal is handled. The guard ends when its
+# standard input is closed. Arguments: the process to guard, seconds of grace, and for each
+# connection its descriptor and the worker's name; on standard input, the run's folder.
 _GUARD = """
 import os, select, shlex, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -62,10 +65,11 @@ while True:
 
 
 class _Gone(Exception):
-    """The worker of this index has closed its connection."""
+    """A worker has closed its connection; the argument is its index."""
 
 
-def _split(address: str) -> tuple[str, int]:
+def _split_address(address: str) -> tuple[str, int]:
+    """Return (host, port) of host:port. Raises UserError."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise UserError(f"--workers {address}: expected host:port, such as 10.0.0.4:2222.")
@@ -74,30 +78,36 @@ def _split(address: str) -> tuple[str, int]:
 
 @dataclass
 class Cluster:
-    """addresses: host:port of every worker, the chief's first; index: which of them this process is. Without addresses, a
-    process by itself: it is its own chief, and agrees with itself. timeout: minutes that workers wait for each other at the
-    start. folder: of the run, once it is known, for messages."""
+    """The workers that train one run, as this process sees them.
 
-    addresses: tuple[str, ...] = ()
-    index: int = 0
-    timeout: float = 5.0
-    folder: Path | None = None
+    Without addresses, it trains alone and is the chief.
+    """
+
+    addresses: tuple[str, ...] = ()  # host:port of every worker, the chief's first
+    index: int = 0  # which of the workers this process is, from 0; 0 is the chief
+    timeout: float = 5.0  # minutes that workers wait for each other at the start
+    folder: Path | None = None  # of the run, for messages; None until it is known
     _peers: dict[int, socket.socket] = field(default_factory=dict, init=False)
     _files: dict[int, object] = field(default_factory=dict, init=False)
     _guard: subprocess.Popen | None = field(default=None, init=False)
 
     @property
     def chief(self) -> bool:
+        """Whether this process is the first worker, which writes and observes the run."""
         return self.index == 0
 
     def name(self, index: int) -> str:
+        """Return a worker's name for messages: 'worker 1 (host:port)'."""
         return f"worker {index} ({self.addresses[index]})"
 
     # Meeting
 
     def meet(self) -> None:
-        """Waits until all are there. UserError names those that are not."""
-        (self._receive if self.chief else self._call)(time.monotonic() + 60 * self.timeout)
+        """Connect to the other workers.
+
+        Raises TryAgain, which names those that do not come in time.
+        """
+        (self._accept_workers if self.chief else self._call_chief)(time.monotonic() + 60 * self.timeout)
         for index, peer in self._peers.items():
             peer.settimeout(None)
             self._files[index] = peer.makefile("rw", encoding="utf-8")
@@ -108,8 +118,9 @@ class Cluster:
             "--workers and its own --worker-index, look whether a firewall is between them, or give more --worker-timeout."
         )
 
-    def _receive(self, deadline: float) -> None:
-        port = _split(self.addresses[0])[1]
+    def _accept_workers(self, deadline: float) -> None:
+        """Accept connections at the chief's port until every worker has one."""
+        port = _split_address(self.addresses[0])[1]
         try:
             both = {"family": socket.AF_INET6, "dualstack_ipv6": True} if socket.has_dualstack_ipv6() else {}
             server = socket.create_server(("", port), backlog=len(self.addresses), **both)
@@ -118,32 +129,34 @@ class Cluster:
                 f"--workers {self.addresses[0]}: this machine's port {port} cannot be opened ({error.strerror})."
             ) from None
         with server:
-            server.settimeout(_LOOK_SECONDS)
+            server.settimeout(_POLL_SECONDS)
             while missing := [i for i in range(1, len(self.addresses)) if i not in self._peers]:
                 if time.monotonic() > deadline:
                     for peer in self._peers.values():
                         with contextlib.suppress(OSError):
-                            peer.sendall(_message(missing=missing))
+                            peer.sendall(_encode_message(missing=missing))
                     raise self._missing(missing)
-                with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # of a stranger at the port
+                # A client that is no worker may connect, too: ignore what it sends.
+                with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                     self._admit(server.accept()[0])
-                self._peers = {i: peer for i, peer in self._peers.items() if not _closed(peer)}
-        # Now, and not before, is this port free for TensorFlow.
+                self._peers = {i: peer for i, peer in self._peers.items() if not _is_closed(peer)}
+        # The workers are answered only now: the server is closed, so TensorFlow can open the port.
         for peer in self._peers.values():
-            peer.sendall(_message())
+            peer.sendall(_encode_message())
 
     def _admit(self, peer: socket.socket) -> None:
+        """Keep a worker's connection; tell it why, and raise ValueError, if it does not fit."""
         try:
             peer.settimeout(5.0)
-            hello = json.loads(_line(peer))
+            hello = json.loads(_read_line(peer))
             index, workers = int(hello["index"]), ",".join(hello["workers"])
             if workers != ",".join(self.addresses) or not 0 < index < len(self.addresses):
                 wrong = f"--workers {workers}: the first worker has {','.join(self.addresses)}."
-                peer.sendall(_message(error=wrong))
+                peer.sendall(_encode_message(error=wrong))
                 raise ValueError(wrong)
-            if index in self._peers and not _closed(self._peers[index]):
+            if index in self._peers and not _is_closed(self._peers[index]):
                 twin = f"--worker-index {index}: another process is here with it. Each has its own."
-                peer.sendall(_message(twin=twin))
+                peer.sendall(_encode_message(twin=twin))
                 raise ValueError(twin)
             _keep_alive(peer)
         except BaseException:
@@ -151,47 +164,55 @@ class Cluster:
             raise
         self._peers[index] = peer
 
-    def _call(self, deadline: float) -> None:
-        hello = _message(index=self.index, workers=self.addresses)
+    def _call_chief(self, deadline: float) -> None:
+        """Connect to the chief, and wait until it has met all workers."""
+        hello = _encode_message(index=self.index, workers=self.addresses)
         while (left := deadline - time.monotonic()) > 0:
-            # Whoever else is at the port, such as a former chief that has not ended yet, answers otherwise.
+            # Another process, such as a former chief, may be at the port: its answer is ignored.
             with contextlib.ExitStack() as stack, contextlib.suppress(OSError, ValueError, AttributeError):
-                chief = socket.create_connection(_split(self.addresses[0]), timeout=min(left, 5.0))
+                chief = socket.create_connection(_split_address(self.addresses[0]), timeout=min(left, 5.0))
                 stack.callback(chief.close)
                 _keep_alive(chief)
                 chief.sendall(hello)
-                chief.settimeout(60 * self.timeout + 5)  # the chief is there, and says who is not at a time of its own
-                if answer := _line(chief):
+                # The chief names missing workers when its own time is over.
+                chief.settimeout(60 * self.timeout + 5)
+                if answer := _read_line(chief):
                     answer = json.loads(answer)
                     if missing := answer.get("missing"):
                         raise self._missing(missing)
-                    if twin := answer.get("twin"):  # or one before this that vanished, and is not given up yet
+                    if twin := answer.get("twin"):  # perhaps an earlier process that vanished
                         raise TryAgain(twin)
                     if error := answer.get("error"):
                         raise UserError(error)
                     stack.pop_all()
                     self._peers = {0: chief}
                     return
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         raise self._missing([0])
 
     # Agreeing
 
-    def everyone(self, value) -> list:
-        """What every worker says, in their order. value: anything that JSON holds. All have to ask at the same point."""
+    def all_gather(self, value) -> list:
+        """Return the values of all workers, in their order, to each of them.
+
+        Every worker has to call this at the same point. value: anything that JSON holds.
+        """
         if not self.addresses:
             return [value]
         if not self.chief:
-            self._say(0, value)
-            return self._hear(0)
-        said = json.loads(json.dumps([value])) + [self._hear(i) for i in range(1, len(self.addresses))]
+            self._send(0, value)
+            return self._read(0)
+        values = json.loads(json.dumps([value])) + [self._read(i) for i in range(1, len(self.addresses))]
         for index in self._files:
-            self._say(index, said)
-        return said
+            self._send(index, values)
+        return values
 
     def agree(self, **facts) -> None:
-        """Refuses workers that were started otherwise than the chief."""
-        first, *others = self.everyone(facts)
+        """Refuse workers whose facts, such as options, are not those of the chief.
+
+        Raises UserError.
+        """
+        first, *others = self.all_gather(facts)
         for index, theirs in enumerate(others, 1):
             for name in dict.fromkeys((*first, *theirs)):
                 here, there = (facts.get(name, "not known") for facts in (first, theirs))
@@ -201,14 +222,14 @@ class Cluster:
                         "Start all workers with the same options, on the same data, by the same pggan-tf."
                     )
 
-    def _say(self, index: int, value) -> None:
+    def _send(self, index: int, value) -> None:
         try:
             self._files[index].write(json.dumps(value) + "\n")
             self._files[index].flush()
         except OSError:
             raise _Gone(index) from None
 
-    def _hear(self, index: int):
+    def _read(self, index: int):
         try:
             line = self._files[index].readline()
         except OSError:
@@ -220,8 +241,11 @@ class Cluster:
     # Losing each other
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        """Within, a worker that is gone ends this process too: by Stopped, or, where TensorFlow does not return, by a guard."""
+    def watch(self) -> Iterator[None]:
+        """End this process when another worker is gone.
+
+        Stopped is raised; where TensorFlow does not return, the guard kills the process.
+        """
         import tensorflow as tf
 
         if not self.addresses:
@@ -237,52 +261,58 @@ class Cluster:
         try:
             yield
         except _Gone as gone:
-            raise Stopped(self._farewell(gone.args[0]), 1) from None
-        except tf.errors.OpError as error:  # of many kinds; whether someone is gone decides
+            raise Stopped(self._describe_lost_worker(gone.args[0]), 1) from None
+        except tf.errors.OpError as error:  # of many kinds: only whether a worker is gone tells why
             deadline = time.monotonic() + GRACE_SECONDS / 2
-            while (gone := self._lost()) is None and time.monotonic() < deadline:
-                time.sleep(_LOOK_SECONDS)
+            while (gone := self._find_lost()) is None and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
             if gone is None:
                 raise
-            raise Stopped(self._farewell(gone), 1) from error
+            raise Stopped(self._describe_lost_worker(gone), 1) from error
         finally:
             self.dismiss_guard()
             self.close()
 
-    def trains(self, folder: Path) -> None:
-        """The run's folder is known from here on."""
+    def set_folder(self, folder: Path) -> None:
+        """Set the run's folder, which messages about a lost worker name."""
         self.folder = folder
         if self._guard:
             self._guard.stdin.write(f"{folder}\n")
             self._guard.stdin.flush()
 
     def dismiss_guard(self) -> None:
-        """From here on this process waits in no collective, and ends by itself."""
+        """End the guard: from here on this process waits in no collective, and ends by itself."""
         if self._guard:
             self._guard.stdin.close()
             self._guard.wait()
             self._guard = None
 
-    def _lost(self) -> int | None:
-        return next((index for index, peer in self._peers.items() if _closed(peer)), None)
+    def _find_lost(self) -> int | None:
+        """Return the index of a worker that has closed its connection, or None."""
+        return next((index for index, peer in self._peers.items() if _is_closed(peer)), None)
 
-    def _farewell(self, index: int) -> str:
-        last = next(iter(checkpoint.saved(self.folder)), None) if self.folder else None
+    def _describe_lost_worker(self, index: int) -> str:
+        """Return the message that a worker is gone, with what to type."""
+        last = next(iter(checkpoint.list_checkpoints(self.folder)), None) if self.folder else None
         return f"{self.name(index)} is gone; its own output says why. " + (
             f"The last good checkpoint is {last}. Start all workers again, with --resume {shell_path(self.folder)}"
             if last
             else "Nothing was trained yet."
         )
 
-    def part(self) -> None:
-        """Training is over, by agreement: nobody is missed from now on. All but the chief wait until it has written what is left
-        to write: then whoever starts the workers again finds everything in its place."""
+    def leave(self) -> None:
+        """End the watch, after all workers have stopped training at the same step.
+
+        All but the chief wait for it to end: then it has written everything, and the workers may be
+        started again.
+        """
         self.dismiss_guard()
         if not self.chief:
             with contextlib.suppress(_Gone):
-                self._hear(0)
+                self._read(0)
 
     def close(self) -> None:
+        """Close all connections."""
         for connection in (*self._files.values(), *self._peers.values()):
             with contextlib.suppress(OSError):
                 connection.close()
@@ -291,7 +321,7 @@ class Cluster:
 ALONE = Cluster()
 
 
-def _message(**content) -> bytes:
+def _encode_message(**content) -> bytes:
     return (json.dumps(content) + "\n").encode()
 
 
@@ -302,16 +332,16 @@ def _keep_alive(peer: socket.socket) -> None:
             peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def _line(peer: socket.socket) -> str:
-    """A short line, up to the end where the other side hangs up."""
+def _read_line(peer: socket.socket) -> str:
+    """Read a line of at most 1 MiB; less where the other side closes the connection."""
     data = b""
     while not data.endswith(b"\n") and len(data) < 1 << 20 and (more := peer.recv(65536)):
         data += more
     return data.decode()
 
 
-def _closed(peer: socket.socket) -> bool:
-    """Whether the other end has hung up; looks, and takes nothing."""
+def _is_closed(peer: socket.socket) -> bool:
+    """Tell whether the other end has closed the connection, without reading from it."""
     poll = select.poll()
     try:
         poll.register(peer, select.POLLIN)
@@ -320,10 +350,13 @@ def _closed(peer: socket.socket) -> bool:
         return True
 
 
-def cluster(
+def find_cluster(
     workers: str | None, index: int | None, timeout: float, environment: Mapping[str, str] = os.environ
 ) -> Cluster:
-    """From --workers and --worker-index, or else from TF_CONFIG, as clouds set it."""
+    """Return the cluster of --workers and --worker-index, or else of TF_CONFIG, which clouds set.
+
+    workers: addresses host:port with commas between them; timeout: minutes. Raises UserError.
+    """
     if (workers is None) != (index is None):
         raise UserError("--workers and --worker-index: give both, or neither.")
     if workers is None:
@@ -335,7 +368,7 @@ def cluster(
     if not hasattr(select, "poll"):
         raise UserError("--workers: machines train together on Linux alone, not on this system. Leave --workers out.")
     for address in workers:
-        _split(address)
+        _split_address(address)
     if len(workers) < 2 or len(set(workers)) < len(workers):
         raise UserError(
             f"--workers {','.join(workers)}: expected two or more different addresses, such as 10.0.0.4:2222,10.0.0.5:2222."
@@ -348,7 +381,7 @@ def cluster(
 
 
 def _from_tf_config(text: str | None) -> tuple[tuple[str, ...], int]:
-    """(addresses, index): a 'chief' is the first worker."""
+    """Return (addresses, index) of TF_CONFIG. A 'chief' is the first worker."""
     if not text:
         return (), 0
     try:

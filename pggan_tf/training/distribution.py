@@ -1,4 +1,4 @@
-"""Which devices share every batch."""
+"""Choose the devices that share every batch."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from pggan_tf.training.cluster import ALONE, Cluster
 
 
 @contextlib.contextmanager
-def joined(choice: str, cluster: Cluster) -> Iterator:
-    """The strategy, once all machines of the cluster have met; within, they watch each other."""
-    _check(choice, cluster)
+def join_cluster(choice: str, cluster: Cluster) -> Iterator:
+    """Wait until all machines of the cluster have met, and yield the strategy.
+
+    Within, they watch each other.
+
+    choice: one of config.STRATEGIES; cluster: the machines of --workers.
+    """
+    _check_choice(choice, cluster)
     if cluster.addresses:
         cluster.meet()
-    with cluster.watched():
-        yield strategy(choice, cluster)
+    with cluster.watch():
+        yield create_strategy(choice, cluster)
 
 
-def _check(choice: str, cluster: Cluster) -> None:
+def _check_choice(choice: str, cluster: Cluster) -> None:
     if cluster.addresses and choice not in ("auto", "multiworker"):
         raise UserError(
             f"--strategy {choice} with --workers: that is for one machine. Give multiworker, or no --workers."
@@ -30,10 +35,11 @@ def _check(choice: str, cluster: Cluster) -> None:
         )
 
 
-def strategy(choice: str = "auto", cluster: Cluster = ALONE):
-    """choice: one of config.STRATEGIES. cluster: the machines of --workers, which have met.
+def create_strategy(choice: str = "auto", cluster: Cluster = ALONE):
+    """Create the strategy of tf.distribute.
 
-    auto: every GPU of this machine, or of all machines of the cluster; one GPU or none needs no mirroring.
+    choice: one of config.STRATEGIES. 'auto' takes every GPU of this machine, or of all machines of
+    the cluster; one device needs no mirroring. cluster: the machines of --workers, which have met.
     """
     import tensorflow as tf
 
@@ -47,7 +53,8 @@ def strategy(choice: str = "auto", cluster: Cluster = ALONE):
         try:
             return tf.distribute.MultiWorkerMirroredStrategy(resolver)
         except tf.errors.UnknownError as error:
-            raise TryAgain(  # perhaps a process before this one has not ended yet
+            # A process before this one may not have ended yet.
+            raise TryAgain(
                 f"--workers {cluster.addresses[cluster.index]}: TensorFlow cannot open this port here ({error.message}). "
                 "Give a free port of this machine."
             ) from None
@@ -61,7 +68,7 @@ def strategy(choice: str = "auto", cluster: Cluster = ALONE):
     elif choice == "gpu":
         tf.config.set_visible_devices(gpus[:1], "GPU")
     if choice == "tpu":
-        return _tpu()
+        return _create_tpu_strategy()
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if choice == "mirrored" and len(devices) < 2:
         raise UserError(
@@ -72,7 +79,7 @@ def strategy(choice: str = "auto", cluster: Cluster = ALONE):
     return tf.distribute.get_strategy()
 
 
-def _tpu():
+def _create_tpu_strategy():
     import tensorflow as tf
 
     try:

@@ -14,11 +14,12 @@ from pggan_tf import networks
 from pggan_tf.config import Plan
 from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
-from pggan_tf.errors import memory_for
+from pggan_tf.errors import explain_out_of_memory
 from pggan_tf.schedule import Phase
 from pggan_tf.training import health, precision
 from pggan_tf.training.cluster import ALONE, Cluster
-from pggan_tf.training.trainer import GAN, STATS
+from pggan_tf.training.gan import GAN, GANOptions
+from pggan_tf.training.step import STATS, train_step
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class Setting:
         return self.strategy.num_replicas_in_sync
 
 
-@memory_for("the networks are built", "Give a smaller --target-res, or fewer feature maps by --fmap-max or --width.")
+@explain_out_of_memory(
+    "the networks are built", "Give a smaller --target-res, or fewer feature maps by --fmap-max or --width."
+)
 def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
     """Return the networks of a plan with fresh weights that follow from its seed. classes: names of those of the data."""
     config = plan.config
@@ -52,19 +55,9 @@ def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
         networks.discriminator(network, options, policy),
         networks.generator(network, options, "float32", "ema"),
         lambda resolution: plan.objective(resolution, len(options["classes"])),
-        config.objective.update,
-        seed=config.running.seed,
+        GANOptions(**{field.name: config.value(field.name) for field in dataclasses.fields(GANOptions)}),
         task=plan.task,
         content=content,
-        optimizer=config.optimization.optimizer,
-        discriminator_rate=config.optimization.discriminator_rate,
-        weight_clip=config.objective.weight_clip,
-        augment=config.images.augment,
-        sync_batch=config.running.sync_batch,
-        adam_betas=config.optimization.adam_betas,
-        adam_epsilon=config.optimization.adam_epsilon,
-        ema_half_life_images=config.optimization.ema_half_life_images,
-        ema_rampup=config.optimization.ema_rampup,
     )
 
 
@@ -77,7 +70,7 @@ def compile_steps(gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla:
     """
 
     def one(batch):
-        stats = gan.step(phase, *batch)
+        stats = train_step(gan, phase, *batch)
         return tf.stack([stats[k] for k in STATS])  # one number would be one message each between machines
 
     if xla:
@@ -137,6 +130,6 @@ def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy:
 def prepare(plan: Plan, gan: GAN, phase: Phase, start: int, setting: Setting) -> tuple[Callable, Iterator]:
     """Return the compiled steps of a phase and their batches from image `start` of the run on."""
     with setting.strategy.scope():
-        xla = precision.by_xla(plan.config, setting.strategy)
+        xla = precision.use_xla(plan.config, setting.strategy)
         steps = compile_steps(gan, phase, setting.strategy, xla)
         return steps, read_batches(plan, setting.shards, phase, start, setting.strategy)

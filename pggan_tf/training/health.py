@@ -1,4 +1,4 @@
-"""Whether the weights of a run are worth keeping, and what to type where they are not or do not fit into memory."""
+"""Judge a run's weights, and suggest what to type if they are ruined or memory is short."""
 
 from __future__ import annotations
 
@@ -13,91 +13,105 @@ from pggan_tf.config.schema import DEFAULTS
 from pggan_tf.errors import Stopped, UserError, shell_path
 from pggan_tf.runs import checkpoint
 from pggan_tf.runs.folder import CONFIG
-from pggan_tf.training.trainer import COUNTS_BY_NETWORK
+from pggan_tf.training.gan import COUNTS_BY_NETWORK
 
 SKIPS_IN_A_ROW = 20
 NOT_FINITE = "the loss or a gradient was NaN or Inf"
-LEAST_SKIPS = 3  # at a run's end: so many, and most of the last steps
+LEAST_SKIPS = 3  # at a run's end, fewer skipped steps than this do not stop it
 
 
 class Health:
-    """Judges a GAN in training. Ruined is what holds NaN or Inf or has grown absurdly (see `checkpoint.ruin`), and what learns from the
-    minority of its steps: SKIPS_IN_A_ROW were skipped one after the other, or most since the last checkpoint, by both networks or by
-    one while the other went on alone."""
+    """Judge a GAN in training.
+
+    It is ruined if it holds NaN or Inf or very large weights (see `checkpoint.describe_ruin`), or
+    if it learns from a minority of its steps: SKIPS_IN_A_ROW were skipped one after the other, or
+    most since the last checkpoint. A step is skipped, too, if only one network was left unchanged.
+    """
 
     def __init__(self, gan):
         self.gan, self.steps = gan, 0
-        self._judged: dict[str, int] = {}
-        self.begin()
+        self._judged: dict[str, int] = {}  # the counts when the GAN was last judged
+        self.restart()
 
-    def begin(self) -> None:
-        """Counts from here on."""
-        self._judged = {"steps": self.steps, **self.skips()}
+    def restart(self) -> None:
+        """Judge only steps from here on."""
+        self._judged = {"steps": self.steps, **self.count_skips()}
 
-    def skips(self) -> dict[str, int]:
-        """Skipped steps, in all and by network."""
+    def count_skips(self) -> dict[str, int]:
+        """Count the skipped steps, in all and by network."""
         by_network = {name: int(variable.numpy()) for name, variable in self.gan.skipped_by.items()}
         return {"skipped": int(self.gan.skipped.numpy()), **by_network}
 
-    def in_trouble(self) -> bool:
-        """Whether the last step was skipped."""
+    def skipped_last_step(self) -> bool:
+        """Tell whether the last step was skipped."""
         return self.gan.skipped_in_a_row.numpy() > 0
 
-    def arrays(self) -> dict:
-        """All that a checkpoint holds."""
+    def read_arrays(self) -> dict:
+        """Return the arrays of a checkpoint by variable name."""
         return {name: variable.numpy() for name, variable in self.gan.state().items()}
 
-    def _since(self) -> dict[str, int]:
-        """Steps since they were last judged, and of them the skipped ones."""
-        return {name: n - self._judged[name] for name, n in {"steps": self.steps, **self.skips()}.items()}
+    def _count_since(self) -> dict[str, int]:
+        """Count the steps, and the skipped ones among them, since the GAN was last judged."""
+        return {name: n - self._judged[name] for name, n in {"steps": self.steps, **self.count_skips()}.items()}
 
-    def of_updates(self, last: bool) -> str | None:
-        """Why networks that were updated so seldom are of no use, in words, or None. last: at the end of the plan."""
-        since = self._since()
+    def judge_updates(self, last: bool) -> str | None:
+        """Describe why too few steps since the last checkpoint updated the networks.
+
+        Returns None if enough did. last: whether the plan has ended.
+        """
+        since = self._count_since()
         if not last and since["steps"] < SKIPS_IN_A_ROW:
             return None  # too few to tell
         if since["skipped"] < LEAST_SKIPS or 2 * since["skipped"] <= since["steps"]:
             return None
-        return f"{NOT_FINITE} in {since['skipped']} of the last {since['steps']} steps ({_by_network(since)})"
+        return f"{NOT_FINITE} in {since['skipped']} of the last {since['steps']} steps ({_format_skips(since)})"
 
-    def saved(self) -> None:
-        """A checkpoint was written: what was judged by then counts no longer."""
-        if self._since()["steps"] >= SKIPS_IN_A_ROW:
-            self.begin()
+    def note_checkpoint(self) -> None:
+        """Judge only steps after this checkpoint, if enough were taken before it to be judged."""
+        if self._count_since()["steps"] >= SKIPS_IN_A_ROW:
+            self.restart()
 
-    def of_steps(self) -> str | None:
-        """Why it is of no use to go on, in words, or None."""
+    def judge_steps(self) -> str | None:
+        """Describe the steps skipped in a row that should stop training now, or return None."""
         if self.gan.skipped_in_a_row.numpy() < SKIPS_IN_A_ROW:
             return None
-        what = f"{NOT_FINITE} {SKIPS_IN_A_ROW} steps in a row ({_by_network(self._since())})"
-        weights = checkpoint.ruin(self.arrays())
+        what = f"{NOT_FINITE} {SKIPS_IN_A_ROW} steps in a row ({_format_skips(self._count_since())})"
+        weights = checkpoint.describe_ruin(self.read_arrays())
         return f"{what}, and {weights}," if weights else what
 
 
-def _by_network(skips: Mapping[str, int]) -> str:
-    """'generator 3, discriminator 20': skipped steps."""
+def _format_skips(skips: Mapping[str, int]) -> str:
+    """Format skipped steps by network: 'generator 3, discriminator 20'."""
     return ", ".join(f"{name.removeprefix('skipped_')} {skips[name]}" for name in COUNTS_BY_NETWORK)
 
 
-def ruined(what: str, folder: Path, plan: Plan, phase: schedule.Phase, images_seen: int, bfloat16: bool) -> Stopped:
-    """The end of a run whose weights are of no use."""
+def explain_ruin(
+    what: str, folder: Path, plan: Plan, phase: schedule.Phase, images_seen: int, bfloat16: bool
+) -> Stopped:
+    """Return the end of a run whose weights are of no use, and what to type."""
     return Stopped(
         f"{what} at {phase.name}, after {images_seen:,} images. The training is stopped, and these weights are not kept. "
-        f"{again(folder, by_smaller_steps(plan, phase, bfloat16))} (--resume would come to the same end.)",
+        f"{suggest_restart(folder, suggest_smaller_steps(plan, phase, bfloat16))} (--resume would come to the same end.)",
         1,
     )
 
 
-def by_smaller_steps(plan: Plan, phase: schedule.Phase, bfloat16: bool) -> str:
-    """Options that weights survive: the recipe's learning rate, or a quarter of what it was; without rounding to bfloat16."""
+def suggest_smaller_steps(plan: Plan, phase: schedule.Phase, bfloat16: bool) -> str:
+    """Return options that weights survive: a smaller learning rate, and no rounding to bfloat16.
+
+    The rate is the recipe's, or a quarter of what it was if that is not smaller.
+    """
     table = recipes.RECIPES.get(plan.config.recipe, {}).get("learning_rate") or DEFAULTS["learning_rate"]
     usual, rate = schedule.lookup(table, phase.resolution), phase.learning_rate
     return f"--learning-rate {usual if usual < rate else rate / 4:g}" + (" --precision float32" if bfloat16 else "")
 
 
-def again(folder: Path, options: str) -> str:
-    """How to start anew with other options: from the last good checkpoint, if that has learned anything."""
-    last = next(iter(checkpoint.saved(folder)), None)
+def suggest_restart(folder: Path, options: str) -> str:
+    """Return what to type to start anew with other options.
+
+    The new run begins with the last good checkpoint, if that has learned anything.
+    """
+    last = next(iter(checkpoint.list_checkpoints(folder)), None)
     run, config = shell_path(folder), shell_path(folder / CONFIG)
     if last is None or last == checkpoint.path_for(folder, 0):
         begun = f"The last good checkpoint is {last}, of the beginning. " if last else ""
@@ -105,7 +119,7 @@ def again(folder: Path, options: str) -> str:
     return f"The last good checkpoint is {last}. Start from it with: --config {config} --init-from {run} {options}"
 
 
-def with_less(plan: Plan, resolution: int, devices: int = 1) -> str:
+def suggest_less_memory(plan: Plan, resolution: int, devices: int = 1) -> str:
     """Return what to type where a step at `resolution` does not fit into memory.
 
     That is the largest batch up to half of it that the networks and the devices take, there and above; where there is none, fewer

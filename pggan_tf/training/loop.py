@@ -1,4 +1,4 @@
-"""For every phase of the plan: build the step, run it, call the observers. Every system of this project trains here."""
+"""For every phase of the plan: build the step, run it, call the callbacks. Every system of this project trains here."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ from pggan_tf.config import Plan
 from pggan_tf.errors import OutOfMemory, Stopped, UserError, is_out_of_memory, shell_path
 from pggan_tf.runs import checkpoint
 from pggan_tf.signals import Signals
-from pggan_tf.training import execution, health, observers, planning, scores, tracking
+from pggan_tf.training import callbacks, execution, health, metric_callback, planning, tracking
 from pggan_tf.training.execution import Setting
-from pggan_tf.training.trainer import COUNTS_BY_NETWORK, GAN, STATS
+from pggan_tf.training.gan import COUNTS_BY_NETWORK, GAN
+from pggan_tf.training.step import STATS
 
 CALL_SECONDS = 0.7  # a call of the graph takes about so long: stop signals and the bar wait for it
 TICKS_PER_SNAPSHOT = 10
 
 
-def usual_watchers(plan: Plan, log, measuring: scores.Scores | None) -> list:
+def usual_watchers(plan: Plan, log, measuring: metric_callback.MetricCallback | None) -> list:
     """Return what looks at a run while it trains. measuring: of --metrics."""
     watchers = [
-        observers.Grids(),  # first: TensorBoard shows the grid of the same snapshot
-        observers.Terminal(log),
-        observers.Lines(),
-        observers.TensorBoard(),
-        observers.FinalGenerator(),
+        callbacks.GridWriter(),  # first: TensorBoard shows the grid of the same snapshot
+        callbacks.ProgressDisplay(log),
+        callbacks.StatsWriter(),
+        callbacks.TensorBoardWriter(),
+        callbacks.GeneratorWriter(),
     ]
     if measuring:
         watchers.append(measuring)
     if plan.config.running.report:
-        watchers.append(observers.Report())
+        watchers.append(callbacks.ReportWriter())
     if "mlflow" in (plan.config.running.log or ()):
-        watchers.append(tracking.MLflow())
+        watchers.append(tracking.MLflowLogger())
     return watchers
 
 
 class Run:
-    """One training run: what the observers look at, and the loop itself. On several machines every one has its own, and all
+    """One training run: what the callbacks look at, and the loop itself. On several machines every one has its own, and all
     take the same steps; only the chief of the `cluster` writes and observes."""
 
     def __init__(
@@ -114,10 +115,10 @@ class Run:
         the process ends."""
         if not self.cluster.chief:
             return
-        arrays = self.health.arrays()
+        arrays = self.health.read_arrays()
         # A step was skipped: what comes of that is waited for, and no good checkpoint makes room for it.
-        waits = self.health.in_trouble() and not (last or stopped)
-        if what := checkpoint.ruin(arrays) or (None if waits else self.health.of_updates(last)):
+        waits = self.health.skipped_last_step() and not (last or stopped)
+        if what := checkpoint.describe_ruin(arrays) or (None if waits else self.health.judge_updates(last)):
             raise self.ruined(what)
         if waits:
             return
@@ -130,19 +131,19 @@ class Run:
         }
         checkpoint.write(checkpoint.path_for(self.folder, self.images_seen), arrays, meta)
         checkpoint.prune(self.folder, self.config.running.keep_checkpoints)
-        self.health.saved()
+        self.health.note_checkpoint()
         self._saved_at = time.monotonic()
 
     def ruined(self, what: str) -> Stopped:
         bfloat16 = self.gan.generator.dtype_policy.compute_dtype == "bfloat16"
-        return health.ruined(what, self.folder, self.plan, self.phase, self.images_seen, bfloat16)
+        return health.explain_ruin(what, self.folder, self.plan, self.phase, self.images_seen, bfloat16)
 
     def restore(self, arrays, meta) -> None:
         self.phase = self.phases[meta["phase"]]
         with self.strategy.scope():
             self.gan.begin(self.phase)
         checkpoint.restore(self.gan.state(), arrays, str(self.folder), newer=COUNTS_BY_NETWORK)
-        self.health.begin()
+        self.health.restart()
         self.images_seen, self.seconds = meta["images_seen"], meta["seconds"]
         window, self._window_steps, self._window_seconds = meta["window"]
         self._window |= window
@@ -162,7 +163,7 @@ class Run:
                 try:
                     while (following := schedule.phase_at(self.phases, self.images_seen)) is not None:
                         self._train_phase(following, signals)
-                    self.cluster.part()
+                    self.cluster.leave()
                     self.save(last=True)
                     self.done = True
                 finally:
@@ -176,16 +177,16 @@ class Run:
                 raise self._unwritable("no space left on the disk") from error
             if not is_out_of_memory(error):
                 raise
-            less = health.with_less(self.plan, self.phase.resolution, self.strategy.num_replicas_in_sync)
+            less = health.suggest_less_memory(self.plan, self.phase.resolution, self.strategy.num_replicas_in_sync)
             raise Stopped(
-                f"out of memory at {self.phase.name} in batches of {self.phase.batch}. {health.again(self.folder, less)}",
+                f"out of memory at {self.phase.name} in batches of {self.phase.batch}. {health.suggest_restart(self.folder, less)}",
                 1,
             ) from error
         except OSError as error:
             raise self._unwritable(error.strerror or str(error), error.filename) from error
 
     def _unwritable(self, why: str, where: str | None = None) -> Stopped:
-        last = next(iter(checkpoint.saved(self.folder)), None)
+        last = next(iter(checkpoint.list_checkpoints(self.folder)), None)
         return Stopped(
             f"{where or self.folder}: {why}. "
             + (
@@ -224,7 +225,7 @@ class Run:
             self._observe(phase, window, count, taken)
             if received is not None:
                 signals.received = received
-                self.cluster.part()
+                self.cluster.leave()
                 self.save(stopped=True)
                 raise Stopped(
                     f"stopped by {signals.name} after {self.images_seen:,} images, everything is saved. "
@@ -236,7 +237,7 @@ class Run:
 
     def _told(self, received: int | None, taken: float) -> tuple[int | None, float]:
         """(a signal that any machine received, the chief's seconds): what follows from them has to be the same for all."""
-        told = self.cluster.everyone([received, taken])
+        told = self.cluster.all_gather([received, taken])
         return next((number for number, _ in told if number is not None), None), told[0][1]
 
     def _steps_to_next_event(self, phase: schedule.Phase) -> int:
@@ -256,7 +257,7 @@ class Run:
         self._window_steps += count
         self._window_seconds += taken
         self.health.steps += count
-        self.skipped_by = self.health.skips()
+        self.skipped_by = self.health.count_skips()
         self.skipped = self.skipped_by.pop("skipped")
         updated = self._window_steps - round(self._window["skipped"])
         stats = {k: v / updated if updated else math.nan for k, v in self._window.items()}
@@ -272,7 +273,7 @@ class Run:
             if updated:  # else there is nothing to tell
                 self._tell("tick", stats)
             self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
-        if what := self.health.of_steps():
+        if what := self.health.judge_steps():
             raise self.ruined(what)
         if ended or self.images_seen // self.snapshot_images > before // self.snapshot_images:
             self._tell("snapshot")

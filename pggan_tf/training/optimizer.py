@@ -1,4 +1,4 @@
-"""Optimisers as one kernel per variable, on every replica's own copy."""
+"""Optimizers that update each variable by one kernel, on every replica's own copy of it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,32 @@ import keras
 import tensorflow as tf
 
 
-def local(variable):
-    """The copy of a (Keras or TensorFlow) variable that lies on this replica; the variable itself where there is one device.
+def local_copy(variable):
+    """Return this replica's copy of a Keras or TensorFlow variable.
 
-    Replicas that compute the same update from the same sums may each apply it to their own copy, without the
-    synchronisation that assigning to a mirrored variable would start (and which cannot stand inside a tf.cond).
+    Where there is one device, that is the variable itself. All replicas compute the same update
+    from the same sums, so each may apply it to its own copy. Assigning to the mirrored variable
+    would synchronise them, which is not possible inside a tf.cond.
     """
     variable = variable.value if isinstance(variable, keras.Variable) else variable
-    copies = getattr(variable, "values", None)  # of a distributed variable
+    copies = getattr(variable, "values", None)  # only a distributed variable has them
     if copies is None:
         return variable
     replica = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
-    if replica is None:  # on TPUs one program runs for all: what it assigns is its own copy
+    if replica is None:  # on TPUs one program runs for all replicas, and assigns to its own copy
         return variable
-    return copies[replica % len(copies)]  # of a machine's devices; the replicas are counted over all machines
+    # Copies are those of this machine's devices; replicas are counted over all machines.
+    return copies[replica % len(copies)]
 
 
 class _Optimizer(ABC):
-    """Slots of zeros for every variable, and the number of steps."""
+    """Averages ("slots", zero at the start) for every trained variable, and the number of steps.
 
-    SLOTS: tuple[str, ...]
+    betas: decay per step of both averages, 0 <= beta < 1; epsilon: added to the denominator of a
+    step.
+    """
+
+    SLOTS: tuple[str, ...]  # names of a variable's averages in checkpoints
 
     def __init__(self, variables: Sequence, learning_rate: float, betas: tuple[float, float], epsilon: float):
         self.trained = list(variables)
@@ -37,28 +43,37 @@ class _Optimizer(ABC):
         self.slots = [[tf.Variable(tf.zeros(v.shape), trainable=False) for _ in self.SLOTS] for v in self.trained]
 
     def state(self) -> dict[str, tf.Variable]:
-        """Name -> variable; names come from the paths of the trained variables."""
+        """Return the averages, named by the paths of their variables, and the number of steps."""
         named = {"step": self.step}
         for variable, slots in zip(self.trained, self.slots):
             named |= {f"{variable.path.partition('/')[2]}/{name}": s for name, s in zip(self.SLOTS, slots)}
         return named
 
     def apply(self, gradients: Sequence, factor=1.0) -> None:
-        """gradients: already summed over the replicas, in the order of the variables. factor: the learning rate is multiplied
-        with it."""
-        step = tf.cast(local(self.step).assign_add(1, read_value=True), tf.float32)
+        """Take one step.
+
+        gradients: summed over the replicas, in the order of the variables. factor: multiplies the
+        learning rate.
+        """
+        step = tf.cast(local_copy(self.step).assign_add(1, read_value=True), tf.float32)
         powers = [tf.pow(tf.constant(beta), step) for beta in (self.beta1, self.beta2)]
         rate = self.learning_rate * factor
         for variable, slots, gradient in zip(self.trained, self.slots, gradients):
-            self._update(local(variable).handle, [local(s).handle for s in slots], gradient, powers, rate)
+            self._update(local_copy(variable).handle, [local_copy(s).handle for s in slots], gradient, powers, rate)
 
     @abstractmethod
     def _update(self, variable, slots, gradient, powers, rate) -> None:
-        """One variable's update, by its resource handles. powers: each beta to the number of steps."""
+        """Update one variable and its averages, all by their resource handles.
+
+        powers: each beta to the number of steps.
+        """
 
 
 class Adam(_Optimizer):
-    """Kingma and Ba 2015, with epsilon outside the bias correction ("epsilon hat", end of section 2), as TensorFlow 1 did."""
+    """Adam (Kingma and Ba 2015), with epsilon outside the bias correction, as TensorFlow 1 had it.
+
+    That is the "epsilon hat" at the end of their section 2.
+    """
 
     SLOTS = ("m", "v")
 
@@ -78,7 +93,10 @@ class Adam(_Optimizer):
 
 
 class RMSProp(_Optimizer):
-    """Tieleman and Hinton 2012: w -= lr g / sqrt(E[g^2] + epsilon^2), the mean with decay beta2 (0.99 in WGAN's code)."""
+    """RMSProp (Tieleman and Hinton 2012): w -= lr g / sqrt(E[g^2] + epsilon^2).
+
+    The mean E[g^2] decays by beta2 per step (0.99 in WGAN's code).
+    """
 
     SLOTS = ("mean_square", "momentum")
 
@@ -90,7 +108,7 @@ class RMSProp(_Optimizer):
             lr=rate,
             rho=self.beta2,
             momentum=0.0,
-            epsilon=self.epsilon**2,  # it stands within the root here
+            epsilon=self.epsilon**2,  # the kernel adds it under the root
             grad=gradient,
         )
 

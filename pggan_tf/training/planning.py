@@ -11,10 +11,10 @@ from pggan_tf import schedule
 from pggan_tf.config import Config, Plan
 from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
-from pggan_tf.errors import UserError, memory_for
+from pggan_tf.errors import UserError, explain_out_of_memory
 from pggan_tf.training import execution, health
 from pggan_tf.training.execution import Setting
-from pggan_tf.training.trainer import GAN
+from pggan_tf.training.gan import GAN
 
 PROBE_SECONDS = 1.0
 # Of a run planned by --minutes, unless --metrics-every says how often: about so many measurements, or fewer if they would take
@@ -36,9 +36,9 @@ def measure_speeds(plan: Plan, setting: Setting) -> dict[schedule.Part, schedule
     speeds = {}
     for part in dict.fromkeys(p.part for p in plan.phases):
         batch = plan.config.optimization.batch[part.resolution]
-        with memory_for(
+        with explain_out_of_memory(
             f"the speed at {part.resolution} px is measured in batches of {batch}",
-            f"Give less: {health.with_less(plan, part.resolution, setting.devices)}",
+            f"Give less: {health.suggest_less_memory(plan, part.resolution, setting.devices)}",
         ):
             speeds[part] = _measure_speed(plan, gan, part, batch, setting)
     return speeds
@@ -54,12 +54,12 @@ def _measure_speed(plan: Plan, gan: GAN, part: schedule.Part, batch: int, settin
         gan.images_seen.assign(0)
         gan.begin(phase)
     call, iterator = execution.prepare(plan, gan, phase, 0, setting)
-    build_seconds = cluster.everyone(_seconds(call, iterator, 1))[0]  # the chief's: all have to take the same steps
+    build_seconds = cluster.all_gather(_seconds(call, iterator, 1))[0]  # the chief's: all have to take the same steps
     gan.images_seen.assign(0)
-    penalised = cluster.everyone(_seconds(call, iterator, 1))[0]
+    penalised = cluster.all_gather(_seconds(call, iterator, 1))[0]
     steps, total, taken = 1, 0, 0.0
     while taken < PROBE_SECONDS:
-        last = cluster.everyone(_seconds(call, iterator, steps))[0]
+        last = cluster.all_gather(_seconds(call, iterator, steps))[0]
         total, taken = total + steps, taken + last
         steps = max(1, min(4 * steps, math.ceil((PROBE_SECONDS - taken) * steps / last)))
     per_step = taken / total

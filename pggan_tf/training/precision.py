@@ -1,6 +1,8 @@
-"""What a device is fastest with: which arithmetic, and whether XLA compiles the step. Variables, toRGB and logits stay float32 in
-every case, and images are NHWC in every case: oneDNN and tensor cores want channels last, and TensorFlow turns what an older
-GPU wants otherwise."""
+"""Choose the arithmetic that a device is fastest with, and whether XLA compiles the training step.
+
+Variables, the to_image layers and logits are always float32. Images are always NHWC: oneDNN and
+tensor cores are fastest with channels last, and TensorFlow transposes where an older GPU needs it.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,16 @@ import os
 from pathlib import Path
 
 _CPU_FLAGS = ("amx_bf16", "avx512_bf16")
-# Values of ONEDNN_MAX_CPU_ISA that keep oneDNN from the instructions above (oneDNN, "CPU Dispatcher Control").
+# Values of ONEDNN_MAX_CPU_ISA that keep oneDNN from the instructions above (oneDNN, "CPU Dispatcher
+# Control").
 _ISAS_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 def cpu_has_bfloat16() -> bool:
     """Tell whether this processor multiplies bfloat16 itself and oneDNN is allowed to use that.
 
-    Without it TensorFlow emulates bfloat16: more slowly than float32, and with sums that are rounded in between.
+    Without it TensorFlow emulates bfloat16: more slowly than float32, and with sums that are
+    rounded in between.
     """
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
     if allowed.upper() in _ISAS_WITHOUT_BFLOAT16:
@@ -26,10 +30,11 @@ def cpu_has_bfloat16() -> bool:
         return False
 
 
-def policy(choice: str) -> str:
-    """'auto', 'float32' or 'bfloat16' -> a Keras dtype policy.
+def choose_policy(choice: str) -> str:
+    """Return the Keras dtype policy of 'auto', 'float32' or 'bfloat16'.
 
-    auto: bfloat16 on GPUs of compute capability 8.0 and up and on CPUs with AMX or AVX512-BF16, else float32.
+    auto: bfloat16 on GPUs of compute capability 8.0 and up and on CPUs with AMX or AVX512-BF16,
+    else float32.
     """
     import tensorflow as tf
 
@@ -43,9 +48,12 @@ def policy(choice: str) -> str:
     return "mixed_bfloat16" if choice == "bfloat16" else "float32"
 
 
-def by_xla(config, strategy) -> bool:
-    """Whether XLA compiles the training step of `config`. It fuses what lies between convolutions, which GPUs wait for memory in; on
-    CPUs its own convolutions are slower than oneDNN's. Replicas that talk within a step are left to TensorFlow."""
+def use_xla(config, strategy) -> bool:
+    """Tell whether XLA compiles the training step of `config`. strategy: of tf.distribute.
+
+    XLA fuses the operations between convolutions, so that GPUs wait less for memory. On CPUs its
+    convolutions are slower than oneDNN's. Steps in which replicas exchange values are not compiled.
+    """
     import tensorflow as tf
 
     if config.running.xla == "auto":

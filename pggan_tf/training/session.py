@@ -19,10 +19,10 @@ from pggan_tf.data.shards import Shards, cache_folder
 from pggan_tf.errors import TryAgain, UserError, shell_path
 from pggan_tf.runs import checkpoint
 from pggan_tf.runs import folder as runs
-from pggan_tf.training import distribution, execution, loop, planning, precision, scores, tracking
+from pggan_tf.training import distribution, execution, loop, metric_callback, planning, precision, tracking
 from pggan_tf.training.cluster import ALONE, Cluster
 from pggan_tf.training.execution import Setting
-from pggan_tf.training.trainer import GAN
+from pggan_tf.training.gan import GAN
 
 # Options that may differ when a run is resumed: none of them changes a weight by more than rounding.
 FREE_ON_RESUME = (
@@ -50,11 +50,13 @@ class Machine:
     cache: str | None = None  # folder for prepared data and statistics, see shards.cache_folder
     say: Callable[[str], None] = print  # takes lines for the terminal
 
-    def metric_callback(self, plan: Plan, say: Callable[[str], None] | None = None) -> scores.Scores | None:
+    def metric_callback(
+        self, plan: Plan, say: Callable[[str], None] | None = None
+    ) -> metric_callback.MetricCallback | None:
         """Return what measures --metrics, on the machine that writes the run."""
         if not plan.config.measuring.metrics or not self.cluster.chief:
             return None
-        return scores.Scores(plan, cache_folder(self.cache), say or self.say)
+        return metric_callback.MetricCallback(plan, cache_folder(self.cache), say or self.say)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def _initial(plan: Plan, source: Path, classes: tuple[str, ...], say) -> tuple[P
     The last stage that had faded in whole is trained on; what is above it grows.
     """
     theirs, environment = runs.read(source)
-    arrays, meta = checkpoint.newest(source, say)
+    arrays, meta = checkpoint.read_newest(source, say)
     if plan.config.networks.conditional and (there := environment["dataset"]["classes"]) != list(classes):
         raise UserError(
             f"--init-from {source}: its classes are {', '.join(there)}, here {', '.join(classes) or 'none'}. A conditional network goes "
@@ -126,7 +128,7 @@ def _check_devices(plan: Plan, strategy, say) -> None:
     config, devices = plan.config, strategy.num_replicas_in_sync
     networks, running = config.networks, config.running
     if tf.config.list_logical_devices("GPU"):
-        if networks.conv == "separable" and not precision.by_xla(config, strategy):
+        if networks.conv == "separable" and not precision.use_xla(config, strategy):
             # TensorFlow has no depthwise convolution of this kind for GPUs, and would refuse to train.
             say(
                 "separable convolutions on GPUs without XLA: a resumed run goes on to rounding, not to the last bit; --conv standard "
@@ -177,9 +179,9 @@ def start(
     """
     started = time.monotonic() if started is None else started
     folder, cluster = place.folder, machine.cluster
-    with distribution.joined(plan.config.running.strategy, cluster) as strategy:
+    with distribution.join_cluster(plan.config.running.strategy, cluster) as strategy:
         begun = folder is not None and not dry_run and (folder / runs.CONFIG).is_file()
-        begun = cluster.everyone(begun)[0]  # as the chief sees it
+        begun = cluster.all_gather(begun)[0]  # as the chief sees it
         if folder is None or not begun:
             return _start(plan, shards, place, machine, strategy, dry_run, started)
         _await(folder / runs.CONFIG, cluster)
@@ -201,7 +203,7 @@ def _start(
     epochs = plan.config.running.snapshot_epochs
     plan = planning.with_snapshots(plan, epochs, shards)
     _check_devices(plan, strategy, say)
-    setting = Setting(shards, strategy, precision.policy(plan.config.running.precision), cluster, say)
+    setting = Setting(shards, strategy, precision.choose_policy(plan.config.running.precision), cluster, say)
     _agree(plan, setting)
     measuring = machine.metric_callback(plan)
     plan, gan = _build(plan, setting)
@@ -220,7 +222,7 @@ def _start(
     if dry_run:
         return None
     folder = _make_folder(plan, place, cluster)
-    cluster.trains(folder)
+    cluster.set_folder(folder)
     if not cluster.chief:
         say(f"worker {cluster.index} of {len(cluster.addresses)} trains; the chief writes {folder}")
         loop.Run(plan, setting, gan, folder, measured.speeds).train()
@@ -228,7 +230,7 @@ def _start(
     with _lock(folder):
         log = _begin(folder, plan, asked, setting)
         log(_expected(plan, measured, setting, bool(measuring)))
-        log(gan.how_updated(plan.phases[0].resolution))
+        log(gan.describe_update(plan.phases[0].resolution))
         if plan.config.purpose.task != "generate":
             log("in grids, three by three: what is given, what is made of it, the original")
         setting = dataclasses.replace(setting, say=log)
@@ -262,7 +264,7 @@ class _Measured:
     metrics: Mapping[int, float]  # seconds of one measurement of the metrics, by resolution, or empty
 
 
-def _measure(plan: Plan, gan: GAN, setting: Setting, measuring: scores.Scores | None) -> _Measured:
+def _measure(plan: Plan, gan: GAN, setting: Setting, measuring: metric_callback.MetricCallback | None) -> _Measured:
     """Measure speeds for --probe and --minutes, and for --minutes also how long the metrics take."""
     minutes = plan.config.schedule.minutes
     if not plan.config.running.probe and minutes is None:
@@ -272,13 +274,13 @@ def _measure(plan: Plan, gan: GAN, setting: Setting, measuring: scores.Scores | 
     speeds, costs = planning.measure_speeds(plan, setting), {}
     if minutes is not None and measuring:
         setting.say("measuring how long the metrics of every stage take")
-        costs = measuring.seconds(gan.ema, setting.shards, plan.resolutions)
+        costs = measuring.time_measurements(gan.ema, setting.shards, plan.resolutions)
     return _Measured(speeds, costs)
 
 
 def _plan_of_chief(plan: Plan, cluster: Cluster) -> Plan:
     """Return the chief's plan with this machine's places."""
-    theirs = parsing.from_json(cluster.everyone(plan.to_json())[0])
+    theirs = parsing.from_json(cluster.all_gather(plan.to_json())[0])
     return Plan(theirs.config, theirs.asked or {}).replace(**{name: plan.config.value(name) for name in _PLACES})
 
 
@@ -289,7 +291,7 @@ def _make_folder(plan: Plan, place: Place, cluster: Cluster) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     elif cluster.chief:
         folder = runs.create(place.parent, runs.named(plan.config.recipe, plan.config.images.data, plan.target_res))
-    return Path(cluster.everyone(str(folder))[0])
+    return Path(cluster.all_gather(str(folder))[0])
 
 
 def _begin(folder: Path, plan: Plan, asked: Plan, setting: Setting) -> runs.Log:
@@ -336,7 +338,7 @@ def resume(
     tracking.check(plan.config.running.log)
     shards = shards_for(plan, environment)
     _check_data(path, shards, environment)
-    with distribution.joined(plan.config.running.strategy, machine.cluster) as strategy:
+    with distribution.join_cluster(plan.config.running.strategy, machine.cluster) as strategy:
         setting = Setting(shards, strategy, environment["precision"], machine.cluster, machine.say)
         _resume(path, plan, setting, machine)
     return path
@@ -360,7 +362,7 @@ def _check_data(folder: Path, shards: Shards, environment: dict) -> None:
 
 def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> None:
     cluster, say = setting.cluster, setting.say
-    cluster.trains(folder)
+    cluster.set_folder(folder)
     cluster.agree(**{"pggan-tf": __version__})
     _check_devices(plan, setting.strategy, say)
     measuring = machine.metric_callback(plan, say)
@@ -372,7 +374,7 @@ def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> Non
         run = loop.Run(plan, dataclasses.replace(setting, say=log), gan, folder, watchers=watchers)
         _restore(run, folder, log)
         log(f"resuming {folder} at {run.images_seen:,} of {plan.phases[-1].end:,} images")
-        log(gan.how_updated(run.phase.resolution))
+        log(gan.describe_update(run.phase.resolution))
         run.train()
 
 
@@ -380,17 +382,17 @@ def _restore(run: loop.Run, folder: Path, log) -> None:
     """Put a run to where the chief's newest checkpoint stands, or to the weights of --init-from where there is none."""
     cluster, init_from = run.cluster, run.config.optimization.init_from
     found: tuple[Mapping[str, np.ndarray], dict] | None = None
-    if cluster.chief and checkpoint.saved(folder):
-        found = checkpoint.newest(folder, log)
-    images = cluster.everyone(found and found[1]["images_seen"])[0]
+    if cluster.chief and checkpoint.list_checkpoints(folder):
+        found = checkpoint.read_newest(folder, log)
+    images = cluster.all_gather(found and found[1]["images_seen"])[0]
     if images is not None:
         if found:
-            checkpoint.tidy(folder)
+            checkpoint.clean_up(folder)
             runs.tidy(folder)
         else:
             found = checkpoint.read(_await(checkpoint.path_for(folder, images), cluster))
         run.restore(*found)
     elif init_from:
-        loop.load_weights(run.gan, checkpoint.newest(Path(init_from), log)[0], init_from)
+        loop.load_weights(run.gan, checkpoint.read_newest(Path(init_from), log)[0], init_from)
     if cluster.chief:
-        runs.forget_after(folder, run.images_seen)
+        runs.truncate_stats(folder, run.images_seen)

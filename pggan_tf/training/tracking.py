@@ -1,4 +1,4 @@
-"""A run's figures on an MLflow tracking server, beside stats.jsonl and TensorBoard."""
+"""Send a run's figures to an MLflow tracking server, beside stats.jsonl and TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from pggan_tf import report
 from pggan_tf.config import as_text, parsing
 from pggan_tf.errors import Stopped, UserError
 from pggan_tf.runs.folder import BEST, BEST_GENERATOR, CONFIG, ENVIRONMENT, GENERATOR, LOG, STATS, write_json
+from pggan_tf.training.callbacks import Callback
 
-FILE = "mlflow.json"  # in the run's folder: the MLflow run that it is logged to
+FILE = "mlflow.json"  # in the run's folder; holds the id of the MLflow run that it is logged to
 EXPERIMENT = "pggan-tf"
-BATCH = {"metrics": 1000, "params": 100}  # MLflow takes no more in one request
-PAUSE_SECONDS = 60.0  # between two looks at a server that did not answer
-# A server that is away must not hold a run's end for MLflow's usual minutes. What the environment says goes first.
+BATCH = {"metrics": 1000, "params": 100}  # the most that MLflow takes in one request
+PAUSE_SECONDS = 60.0  # between two requests to a server that did not answer
+# Without these, a server that does not answer delays the end of a run by minutes. Variables of the
+# environment override them.
 ENVIRONMENT_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -29,28 +31,30 @@ ENVIRONMENT_DEFAULTS = {
 
 
 def check(names: tuple[str, ...] | None) -> None:
-    """Refuses a --log that nothing could be logged with, before any work is done. names: config.running.log."""
+    """Refuse --log mlflow before any work is done if MLflow is not installed. names: config.running.log."""
     if names and "mlflow" in names and importlib.util.find_spec("mlflow") is None:
         raise UserError('--log mlflow: MLflow is not installed. pip install -e ".[mlflow]", or leave it out.')
 
 
 def metric_name(name: str) -> str:
-    """'fid[random]' -> 'fid.random': MLflow takes letters, digits, and _ - . : / and spaces."""
+    """Return a name of letters, digits, spaces and _ - . : / for MLflow: 'fid[a]' -> 'fid.a'."""
     return re.sub(r"[^\w\-.:/ ]", "_", re.sub(r"\[(.*)\]", r".\1", name))
 
 
-def figures(line: dict) -> dict[str, float]:
-    """The numbers of a line of stats.jsonl by the names that they get in MLflow."""
+def collect_figures(line: dict) -> dict[str, float]:
+    """Return the numbers of a line of stats.jsonl by their names in MLflow."""
     named = {k: v for k, v in line.items() if k not in ("images", "metrics", "details")}
     named |= line.get("metrics", {}) | {f"details/{k}": v for k, v in line.get("details", {}).items()}
     return {metric_name(k): float(v) for k, v in named.items() if isinstance(v, int | float)}
 
 
-class MLflow:
-    """Params at the start, every line of stats.jsonl over images seen, the best figure so far, and the results at the end.
+class MLflowLogger(Callback):
+    """Log params at the start, figures over images seen during training, and files at its end.
 
-    A thread of its own does it, so that training never waits for the server, nor ends with it. stats.jsonl is its queue: what
-    the server does not have yet is sent when it answers again, in this session or in the one that resumes the run.
+    Figures are the lines of stats.jsonl, and the best one so far. A thread of its own sends them,
+    so that training never waits for the server, nor ends with it. stats.jsonl is its queue: what
+    the server does not have yet is sent when it answers again, in this session or in the one that
+    resumes the run.
 
     The server is MLFLOW_TRACKING_URI, by default a file mlflow.db beside the run's folder.
     """
@@ -60,7 +64,8 @@ class MLflow:
         self._client = self._status = None
         self._position = 0  # bytes of stats.jsonl that the server has
         self._refused: set[str] = set()
-        self._steps: dict[str, int] = {}  # metric -> step up to which the server had it when it was first asked
+        # Metric -> last step that the server had when it was first asked.
+        self._steps: dict[str, int] = {}
         self._new, self._ending = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
@@ -92,7 +97,7 @@ class MLflow:
                 if away:
                     self.run.log("MLflow answers again, nothing is missing there")
                 away = False
-            except Exception as error:  # of any kind: a server's trouble is not the run's
+            except Exception as error:  # of any kind: a failing server must not end the run
                 if ending or not away:
                     reason = next(iter(str(error).splitlines()), "")
                     self.run.log(
@@ -112,17 +117,18 @@ class MLflow:
         from mlflow import MlflowClient
         from mlflow.exceptions import RestException
 
-        for name in ("mlflow", "alembic"):  # they tell of every table that they make
+        for name in ("mlflow", "alembic"):  # they log every table that they create
             logging.getLogger(name).setLevel(logging.WARNING)
         parent = self.folder.resolve().parent
         address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{parent / 'mlflow.db'}"
-        # To MLflow the place of a database's files is whichever folder the command is typed in.
+        # MLflow would put a database's files into the current folder.
         artifacts = (parent / "mlartifacts").as_uri() if address.startswith("sqlite:") else None
         client = MlflowClient(address)
-        # A platform that runs jobs (Azure ML) has made an MLflow run for this one, and says itself how it ended.
-        given = os.environ.get("MLFLOW_RUN_ID")
-        number = given or self._kept(client)
-        self._owned = number is None or number != given
+        # A platform that runs jobs (Azure ML) has created an MLflow run for this one, and sets its
+        # final status itself.
+        of_platform = os.environ.get("MLFLOW_RUN_ID")
+        number = of_platform or self._find_earlier_run(client)
+        self._owned = number is None or number != of_platform
         if number is None:
             number = self._create(client, artifacts)
         elif self._owned:
@@ -134,11 +140,11 @@ class MLflow:
         try:
             self._log(params=[(k, v) for k, v in values.items() if k not in there])
         except RestException as error:
-            # A platform's own limits on params are no reason to go without the figures.
+            # A platform may limit params further; the figures are logged all the same.
             self.run.log(f"MLflow does not take the config ({error.error_code}); it is in {CONFIG}")
 
-    def _kept(self, client) -> str | None:
-        """The MLflow run that a session before this one logged to, if this server knows it."""
+    def _find_earlier_run(self, client) -> str | None:
+        """Return the id of the MLflow run of an earlier session, if this server knows it."""
         from mlflow.exceptions import MlflowException
 
         if not (self.folder / FILE).is_file():
@@ -177,7 +183,7 @@ class MLflow:
             self._client.log_batch(self._number, params=part)
 
     def _log_metrics(self, part: list):
-        """What the server will never take must not hold up what comes after: one figure in its batch costs only itself."""
+        """Log a batch of metrics; find refused ones by halving it, and leave only those out."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -192,16 +198,18 @@ class MLflow:
                 self._refused.add(part[0].key)
                 self.run.log(f"MLflow refuses {part[0].key} ({str(error).splitlines()[0]}); it is in {STATS}")
 
-    def _had(self, name: str) -> int:
-        """The last step of a metric that the server had when it was first asked, or -1. A resumed run makes again what a
-        killed one had already sent."""
+    def _last_step(self, name: str) -> int:
+        """Return the last step of a metric that the server had when it was first asked, or -1.
+
+        A resumed run repeats steps whose figures a killed one had already sent.
+        """
         if name not in self._steps:
             history = self._client.get_metric_history(self._number, name)
             self._steps[name] = max((metric.step for metric in history), default=-1)
         return self._steps[name]
 
     def _send(self):
-        """Sends the whole lines of stats.jsonl after the position, and the best figure where it is new."""
+        """Send the complete lines of stats.jsonl after the position, and a new best figure."""
         with (self.folder / STATS).open("rb") as file:
             file.seek(self._position)
             body, newline, _ = file.read().rpartition(b"\n")
@@ -209,8 +217,8 @@ class MLflow:
         size, batch = 0, []
         for raw in lines:
             line = json.loads(raw)
-            found = figures(line)
-            if line["images"] > self._had(next(iter(metric_name(n) for n in line.get("metrics", ("loss_d",))))):
+            found = collect_figures(line)
+            if line["images"] > self._last_step(next(iter(metric_name(n) for n in line.get("metrics", ("loss_d",))))):
                 if len(batch) + len(found) > BATCH["metrics"]:
                     self._log(batch)
                     self._position, size, batch = self._position + size, 0, []
@@ -221,7 +229,7 @@ class MLflow:
         if (self.folder / BEST).is_file():
             best = json.loads((self.folder / BEST).read_text())
             name = f"best_{metric_name(best['metric'])}"
-            if best["images"] > self._had(name):
+            if best["images"] > self._last_step(name):
                 self._log([(name, best["value"], best["images"])])
                 self._steps[name] = best["images"]
 

@@ -1,9 +1,4 @@
-"""What watches a run without changing it: files, TensorBoard and the terminal.
-
-An observer has any of `begin(run)`, `phase(run, phase)`, `step(run, stats)`, `tick(run, stats)`, `snapshot(run)`, `measure(run)` and
-`end(run)`. `run` is the
-loop's `Run`; stats are means over the steps since the tick before, without those that were skipped.
-"""
+"""Callbacks of the training loop: they write files and TensorBoard's events, and show progress."""
 
 from __future__ import annotations
 
@@ -16,53 +11,95 @@ import numpy as np
 
 from pggan_tf import report, synthesis
 from pggan_tf.data import pipeline, pixels
-from pggan_tf.errors import OutOfMemory, memory_for, shell_path
+from pggan_tf.errors import OutOfMemory, explain_out_of_memory, shell_path
 from pggan_tf.explore import report as explored
 from pggan_tf.files import atomic_write
 from pggan_tf.runs.folder import GENERATOR, STATS
 
-MEASURED = 512  # inputs that batch normalisation is measured on before a grid
-CHECKED = 4  # inputs that a finished generator is tried on
+# Inputs that the statistics of batch normalisation are taken from before a grid.
+CALIBRATION_INPUTS = 512
+CHECKED_INPUTS = 4  # inputs that a finished generator is tried on
 
 
-class Grids:
-    """reals.png, and fakes-000012-16px-….png from latents that stay the same for the whole run; or, of a task from images to
-    images, what was given, what was made of it, and the original side by side."""
+class Callback:
+    """What the training loop calls.
+
+    A subclass overrides the methods that it needs; these do nothing.
+
+    `run` is the loop's `Run`, with its `phase`, `images_seen`, `gan`, `folder` and `log`. A
+    callback may read all of it and changes nothing that is trained. `stats` maps the names in
+    step.STATS to their means over the steps since the last tick, skipped steps left out. On several
+    machines only the first has callbacks.
+    """
+
+    def begin(self, run) -> None:
+        """Prepare for training. A resumed run starts at `run.images_seen` images."""
+
+    def phase(self, run, phase) -> None:
+        """React to the start of a phase, or to its continuation in a resumed run."""
+
+    def step(self, run, stats) -> None:
+        """React to a call of the graph, which lasts about a second and takes one step or many."""
+
+    def tick(self, run, stats) -> None:
+        """Record the figures of the steps since the last tick.
+
+        It is called ten times per snapshot and at the end of a phase. stats: also
+        `images_per_second` and the skipped steps of the whole run, `skipped_total` and so on.
+        """
+
+    def snapshot(self, run) -> None:
+        """Record images; called every `run.snapshot_images` images and at the end of a phase."""
+
+    def measure(self, run) -> None:
+        """Compute metrics; called every --metrics-every images and at the end of a phase."""
+
+    def end(self, run) -> None:
+        """Finish, also after an exception. `run.done`: whether the plan was trained to its end."""
+
+
+class GridWriter(Callback):
+    """Write reals.png, and at every snapshot a grid of images such as fakes-000012-16px-4000.png.
+
+    Latents stay the same for the whole run. Of a task from images to images, the grid shows
+    condition, output and original side by side.
+    """
 
     def begin(self, run):
-        with self._memory():
+        with self._explain_memory():
             count = min(run.config.running.grid, run.shards.count(run.config.networks.target_res))
             path = run.folder / "reals.png"
             if not path.exists():
                 some = pipeline.spread(count, run.shards.count(run.config.networks.target_res))
                 pixels.grid(path, run.shards.read(run.config.networks.target_res, some), size=pixels.VISIBLE)
             self.samples = synthesis.samples(run.plan, run.gan.ema, run.shards)
-            self.measured = self.samples.inputs(MEASURED)
+            self.calibration = self.samples.inputs(CALIBRATION_INPUTS)
 
     def snapshot(self, run):
         try:
-            with self._memory():
+            with self._explain_memory():
                 self._draw(run)
-        except OutOfMemory as error:  # a picture less must not end a training
+        except OutOfMemory as error:  # a missing picture must not end a training
             run.log(f"no grid at {run.images_seen:,} images: {error}")
 
-    def _memory(self):
-        return memory_for("a grid is drawn", "A new run takes less with a smaller --grid.")
+    def _explain_memory(self):
+        return explain_out_of_memory("a grid is drawn", "A new run takes less with a smaller --grid.")
 
     def _draw(self, run):
         phase, images = run.phase, run.images_seen
-        run.gan.ema.measure(self.measured, phase.resolution)
+        run.gan.ema.measure(self.calibration, phase.resolution)
         fakes = self.samples.images(phase.resolution, phase.alpha(images))
         path = grid_path(run.folder, run.snapshot_number(images), phase.resolution, images)
         pixels.grid(path, fakes, self.samples.columns, size=pixels.VISIBLE)
 
 
 def grid_path(folder: Path, number: int, resolution: int, images: int) -> Path:
+    """Return the file of a grid. number: of the snapshot, from 0; images: seen by then."""
     return folder / f"fakes-{number:06d}-{resolution}px-{images}.png"
 
 
-class Lines:
-    """stats.jsonl: one object per tick."""
+class StatsWriter(Callback):
+    """Append a line to stats.jsonl at every tick, a JSON object."""
 
     def begin(self, run):
         self.file = (run.folder / STATS).open("a", buffering=1)
@@ -84,8 +121,8 @@ class Lines:
         self.file.close()
 
 
-class TensorBoard:
-    """Scalars at every tick, the grid at every snapshot, over images seen."""
+class TensorBoardWriter(Callback):
+    """Write scalars at every tick and the grid at every snapshot for TensorBoard."""
 
     def begin(self, run):
         import tensorflow as tf
@@ -117,16 +154,16 @@ class TensorBoard:
         self.writer.close()
 
 
-class FinalGenerator:
-    """generator.keras, the moving average in float32, once the plan is done."""
+class GeneratorWriter(Callback):
+    """Write generator.keras, the moving average in float32, when the plan is done."""
 
     def end(self, run):
         if run.done:
             later = f"Training is done and saved; with more memory, --resume {shell_path(run.folder)} makes it."
-            with memory_for(f"{GENERATOR} is made", later):
+            with explain_out_of_memory(f"{GENERATOR} is made", later):
                 samples = synthesis.samples(run.plan, run.gan.ema, run.shards)
                 finished = synthesis.finish(run.gan.ema, samples.inputs(synthesis.SETTLING))
-                if what := synthesis.ruin(finished, samples.inputs(CHECKED)):
+                if what := synthesis.ruin(finished, samples.inputs(CHECKED_INPUTS)):
                     run.done = False
                     raise run.ruined(f"no {GENERATOR} is written: {what}")
                 with atomic_write(run.folder / GENERATOR) as partial:
@@ -137,11 +174,14 @@ class FinalGenerator:
             )
 
 
-class Report:
-    """report.html: at snapshots as often as little of the time allows, and whole once the plan is done. A page must not end a
-    run: what goes wrong with it is a line of the log."""
+class ReportWriter(Callback):
+    """Write report.html at snapshots, and with all pictures when the plan is done.
 
-    SHARE = 0.01  # of the time
+    A failure is only logged. A report at a snapshot is written only if training has gone on for a
+    hundred times the seconds that the last report took.
+    """
+
+    SHARE = 0.01  # of the time that reports may take
 
     def begin(self, run):
         self.written_at, self.cost = time.monotonic(), 2.0
@@ -168,13 +208,13 @@ class Report:
         return True
 
 
-def _time(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     seconds = int(seconds)
     return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
-class Terminal:
-    """A progress bar on a terminal; elsewhere a line at every snapshot."""
+class ProgressDisplay(Callback):
+    """Show a progress bar on a terminal; elsewhere log a line at every snapshot."""
 
     def __init__(self, log, interactive: bool | None = None):
         self.log = log
@@ -197,7 +237,7 @@ class Terminal:
             )
             self.task = self.bar.add_task("", total=run.phases[-1].end, text="")
             self.bar.start()
-            # Lines of the log have to go above the bar.
+            # The bar has to print the lines of the log, so that they appear above it.
             self.show = self.log.show
             self.log.show = lambda line: self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -210,24 +250,24 @@ class Terminal:
         self.stats = stats
         if self.bar:
             self.bar.update(
-                self.task, completed=run.images_seen, description=run.phase.name, text=self._text(run, stats)
+                self.task, completed=run.images_seen, description=run.phase.name, text=self._format_line(run, stats)
             )
 
-    def _text(self, run, stats) -> str:
+    def _format_line(self, run, stats) -> str:
         phase = run.phase
         alpha = f" alpha {phase.alpha(run.images_seen):.2f}" if phase.fade else ""
         text = f"{run.images_seen:,} images{alpha}"
         if run.speed:
             text += f" {run.speed:.0f} img/s"
         text += f" D {stats['loss_d']:.3f} G {stats['loss_g']:.3f}"
-        if run.speed:  # not before a call of the graph that was not its first
+        if run.speed:  # known from the second call of the graph on: the first one traces
             left = (phase.end - run.images_seen) / run.speed
-            text += f" phase {_time(left)} run {_time(run.seconds_left())} left"
+            text += f" phase {_format_time(left)} run {_format_time(run.seconds_left())} left"
         return text + (f" skipped {report.skips(run.skipped, **run.skipped_by)}" if run.skipped else "")
 
     def snapshot(self, run):
         if not self.bar and self.stats:
-            self.log(f"{run.phase.name}: {self._text(run, self.stats)}")
+            self.log(f"{run.phase.name}: {self._format_line(run, self.stats)}")
 
     def end(self, run):
         if self.bar:

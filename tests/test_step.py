@@ -11,7 +11,8 @@ from pggan_tf import losses, schedule, tasks
 from pggan_tf.losses import LOSSES, Objective
 from pggan_tf.networks.progressive import Discriminator, Generator
 from pggan_tf.training import updates
-from pggan_tf.training.trainer import GAN
+from pggan_tf.training.gan import GAN, GANOptions
+from pggan_tf.training.step import train_step
 
 SHAPE = {"resolutions": (4, 8), "channels": 3, "fmap_base": 64, "fmap_max": 12}
 FADE = schedule.Phase(1, 8, True, 0, 64, 8, 1e-3, 0)
@@ -22,7 +23,7 @@ def gan(objective=None, update="two-stage", dtype="float32", **kwargs):
     keras.utils.set_random_seed(0)
     settings = {
         "seed": 0,
-        "task": tasks.Generate(),
+        "update": update,
         "adam_betas": (0.0, 0.99),
         "adam_epsilon": 1e-8,
         "ema_half_life_images": 100.0,
@@ -35,8 +36,8 @@ def gan(objective=None, update="two-stage", dtype="float32", **kwargs):
         Discriminator(dtype=dtype, **SHAPE),
         Generator(latent_size=8, **SHAPE),
         lambda resolution: objective,
-        update,
-        **settings,
+        GANOptions(**settings),
+        task=tasks.Generate(),
     )
 
 
@@ -48,8 +49,8 @@ def values(model):
     return {n: v.numpy().copy() for n, v in model.state().items()}
 
 
-def players(model, objective, record, n=8):
-    return updates.Players(
+def context(model, objective, record, n=8):
+    return updates.StepContext(
         generate=lambda z, labels: model.generator(z, resolution=8, alpha=0.4),
         discriminate=lambda x: [model.discriminator(x, resolution=8, alpha=0.4)],
         generator_variables=[v.value for v in model.generator.variables_at(8, True)],
@@ -57,8 +58,8 @@ def players(model, objective, record, n=8):
         apply_generator=lambda g, loss: record.__setitem__("g", g),
         apply_discriminator=lambda g, loss: record.__setitem__("d", g),
         objective=objective,
-        batch=n,
-        group=4,
+        batch_size=n,
+        batch_coupling=4,
     )
 
 
@@ -75,7 +76,7 @@ def test_lazy_penalty_is_rare_and_as_much_heavier():
     def gradient(every, penalise):
         record = {}
         batch = batch_of(reals, z, penalise=penalise)
-        stats = updates.two_stage(players(model, Objective(LOSSES["wgan"], "r1", 5.0, every), record), [batch])
+        stats = updates.two_stage(context(model, Objective(LOSSES["wgan"], "r1", 5.0, every), record), [batch])
         return np.concatenate([[stats["penalty"]], *(g.numpy().ravel() for g in record["d"])])
 
     always, lazy_on, lazy_off = gradient(1, True), gradient(4, True), gradient(4, False)
@@ -90,7 +91,7 @@ def test_a_step_trains_what_the_phase_uses_and_nothing_else(update, dtype):
     phase = schedule.Phase(0, 4, False, 0, 64, 8, 1e-3, 0)
     model.begin(phase)
     before = values(model)
-    model.step(phase, pixels(size=4), LABELS)
+    train_step(model, phase, pixels(size=4), LABELS)
     changed = {n for n, v in values(model).items() if not np.array_equal(v, before[n])}
     used = {
         "generator/dense",
@@ -120,7 +121,7 @@ def test_a_poisoned_step_is_skipped_and_counted(update, poison):
     model.begin(FADE)
     before = values(model)
     for _ in range(3):
-        stats = model.step(FADE, pixels(), LABELS)
+        stats = train_step(model, FADE, pixels(), LABELS)
     counts = ("skipped", "skipped_generator", "skipped_discriminator")
     assert [stats.pop(name) for name in counts] == [1, 1, 1]
     assert not any(stats.values()), "means are taken over the other steps"
@@ -130,7 +131,7 @@ def test_a_poisoned_step_is_skipped_and_counted(update, poison):
     for name, value in after.items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
     model.objective_at = lambda resolution: Objective(LOSSES["nonsaturating"])
-    model.step(FADE, pixels(), LABELS)
+    train_step(model, FADE, pixels(), LABELS)
     assert model.skipped.numpy() == 3 and model.skipped_in_a_row.numpy() == 0
 
 
@@ -144,7 +145,7 @@ def test_steps_of_which_one_network_moved_are_told_apart(poisoned, moved):
     model.begin(FADE)
     before = values(model)
     for _ in range(2):
-        stats = model.step(FADE, pixels(), LABELS)
+        stats = train_step(model, FADE, pixels(), LABELS)
     counts = {name: int(model.skipped_by[f"skipped_{name}"].numpy()) for name in (poisoned, moved)}
     assert int(model.skipped.numpy()) == 2 and counts == {poisoned: 2, moved: 0}
     assert stats["skipped"] == stats[f"skipped_{poisoned}"] == 1 and stats[f"skipped_{moved}"] == 0
@@ -156,7 +157,7 @@ def test_the_average_has_its_half_life():
     model = gan(ema_half_life_images=8.0)
     model.begin(FADE)
     before = {id(v): v.numpy().copy() for v in model.generator.variables}
-    model.step(FADE, pixels(), LABELS)
+    train_step(model, FADE, pixels(), LABELS)
     for average, weight in zip(model.ema.variables_at(8, True), model.generator.variables_at(8, True)):
         np.testing.assert_allclose(average, (before[id(weight)] + weight.numpy()) / 2, rtol=1e-5, atol=1e-7)
 
@@ -165,13 +166,13 @@ def test_a_step_follows_from_the_state_alone():
     """Nothing random is kept outside `state()`: restored variables repeat the step bit for bit."""
     model = gan(Objective(LOSSES["wgan"], "gp", 10.0))
     model.begin(FADE)
-    model.step(FADE, pixels(), LABELS)
+    train_step(model, FADE, pixels(), LABELS)
     kept = values(model)
-    model.step(FADE, pixels(), LABELS)
+    train_step(model, FADE, pixels(), LABELS)
     once = values(model)
     for name, variable in model.state().items():
         variable.assign(kept[name])
-    model.step(FADE, pixels(), LABELS)
+    train_step(model, FADE, pixels(), LABELS)
     for name, value in values(model).items():
         np.testing.assert_array_equal(value, once[name], err_msg=name)
 
@@ -184,7 +185,7 @@ def test_batches_smaller_than_the_stddev_group_keep_reals_and_fakes_apart(update
     phase = schedule.Phase(0, 8, False, 0, 64, batch, 1e-3, 0)
     model.begin(phase)
     alone = model.discriminator(tf.cast(pixels(batch), tf.float32) / 127.5 - 1, resolution=8)[:, 0]
-    stats = model.step(phase, pixels(batch), LABELS[:batch])
+    stats = train_step(model, phase, pixels(batch), LABELS[:batch])
     assert float(stats["logit_real"]) == pytest.approx(float(np.mean(alone)), rel=1e-4)
 
 
@@ -215,12 +216,12 @@ def test_augmented_training_is_repeatable_and_adapts(augment):
     model = gan(augment=augment)
     model.begin(FADE)
     kept = values(model)
-    stats = model.step(FADE, pixels(), LABELS)
+    stats = train_step(model, FADE, pixels(), LABELS)
     once, probability = values(model), float(model.augment_probability.numpy())
     sure = np.sign(float(stats["sign_real"]) - 0.6)
     assert probability == (pytest.approx(max(0, sure * 8 / 500_000)) if augment == "ada" else 0)
     for name, variable in model.state().items():
         variable.assign(kept[name])
-    model.step(FADE, pixels(), LABELS)
+    train_step(model, FADE, pixels(), LABELS)
     for name, value in values(model).items():
         np.testing.assert_array_equal(value, once[name], err_msg=name)

@@ -1,4 +1,4 @@
-"""Metrics of the generator's moving average while it trains, against the data at the resolution that it has come to."""
+"""Metrics of the moving average during training, against the data at its resolution."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 
 from pggan_tf import metrics, synthesis
 from pggan_tf.config import Plan
-from pggan_tf.errors import OutOfMemory, UserError, memory_for
+from pggan_tf.errors import OutOfMemory, UserError, explain_out_of_memory
 from pggan_tf.files import atomic_write
 from pggan_tf.metrics import features, sets
 from pggan_tf.runs.folder import BEST, BEST_GENERATOR, STATS, write_json
-from pggan_tf.training.observers import CHECKED, MEASURED
+from pggan_tf.training.callbacks import CALIBRATION_INPUTS, CHECKED_INPUTS, Callback
 
-FIRST_SEED = 1 << 21  # not the grid's
-SMALLEST = 8  # pixels; smaller stages hold less than a patch
-_OF_PIXELS = ("psnr", "ssim")
+FIRST_SEED = 1 << 21  # of the measured images; those of the grid are smaller
+SMALLEST = 8  # pixels; images of smaller stages hold less than a patch and are not measured
+_PIXEL_METRICS = ("psnr", "ssim")
 
 
-class Scores:
-    """Lines of metrics in stats.jsonl, in TensorBoard and in the log; and best.keras, the moving average that was best at the
-    resolution of the last stage by the first of the metrics that has a better and a worse.
+class MetricCallback(Callback):
+    """Write metrics to stats.jsonl, TensorBoard and the log, and the best average to best.keras.
 
-    cache: folder that the data's statistics are kept in.
+    The best is chosen at the last stage's resolution, by the first metric for which higher or lower
+    is better.
     """
 
     def __init__(self, plan: Plan, cache: Path, say):
@@ -38,13 +38,16 @@ class Scores:
         sets.check(self.names, self.features)
         self.samples = self.resolution = None
 
-    def _look(self, generator, shards, resolution: int) -> None:
-        """Gets ready for a generator at a resolution; what the data come to there is kept until the next."""
+    def _prepare(self, generator, shards, resolution: int) -> None:
+        """Prepare to measure a generator at a resolution.
+
+        The data's statistics are kept until the next resolution.
+        """
         if self.samples is None or self.samples.generator is not generator:
             self.samples = synthesis.samples(self.plan, generator, shards)
         if resolution != self.resolution:
             self.truth = sets.of_shards(shards, resolution)
-            if self.config.purpose.task != "generate":  # the images that it is shown a part of
+            if self.config.purpose.task != "generate":  # outputs are compared with their own originals
                 self.truth = sets.of_originals(self.samples)
             count = min(self.images, self.truth.count)
             if count < 2 and any(metrics.METRICS[name].takes != "pairs" for name in self.names):
@@ -52,10 +55,11 @@ class Scores:
             self.real = sets.collect(self.names, self.truth, 0, count, self.features, self.cache)
             self.resolution = resolution
 
-    @memory_for("metrics are measured", "A new run takes less with fewer --metrics-images.")
-    def figures(self, generator, shards, resolution: int, alpha: float = 1.0) -> dict[str, metrics.Figure]:
-        self._look(generator, shards, resolution)
-        generator.measure(self.samples.inputs(MEASURED), resolution)
+    @explain_out_of_memory("metrics are measured", "A new run takes less with fewer --metrics-images.")
+    def compute(self, generator, shards, resolution: int, alpha: float = 1.0) -> dict[str, metrics.Figure]:
+        """Return the metrics of a generator by name. alpha: weight of its newest block, 0..1."""
+        self._prepare(generator, shards, resolution)
+        generator.measure(self.samples.inputs(CALIBRATION_INPUTS), resolution)
         if self.config.purpose.task == "generate":
             made = sets.of_sampler(self.samples.sampler, resolution, alpha, FIRST_SEED)
         else:
@@ -65,24 +69,28 @@ class Scores:
         fake.values |= sets.collect_pairs(self.names, self.truth, made, 0, count)
         return sets.compare(self.names, self.real, fake, self.features)
 
-    def seconds(self, generator, shards, resolutions) -> dict[int, float]:
-        """resolution -> what a measurement takes, by doing one. What the data come to is in the cache afterwards."""
+    def time_measurements(self, generator, shards, resolutions) -> dict[int, float]:
+        """Return the seconds of a measurement by resolution, by doing one.
+
+        The data's statistics are in the cache then.
+        """
         out = dict.fromkeys(resolutions, 0.0)
         for resolution in (r for r in resolutions if r >= SMALLEST):
             begun = time.perf_counter()
-            with contextlib.suppress(UserError), self._memory_told(resolution):  # `measure` tells it, at its time
-                self._look(generator, shards, resolution)
-                self.samples.images(resolution)  # traced
+            # Other errors are reported by `measure`, when it meets them.
+            with contextlib.suppress(UserError), self._report_out_of_memory(resolution):
+                self._prepare(generator, shards, resolution)
+                self.samples.images(resolution)  # traces the graph, which is not timed
                 begun = time.perf_counter()
-                self.figures(generator, shards, resolution)
+                self.compute(generator, shards, resolution)
             out[resolution] = time.perf_counter() - begun
         return out
 
     @contextlib.contextmanager
-    def _memory_told(self, resolution: int):
-        """Tells of a measurement that finds no memory before the training begins."""
+    def _report_out_of_memory(self, resolution: int):
+        """Print that a measurement runs out of memory, before training begins."""
         try:
-            with memory_for("metrics are measured", "Fewer --metrics-images take less."):
+            with explain_out_of_memory("metrics are measured", "Fewer --metrics-images take less."):
                 yield
         except OutOfMemory as error:
             self.say(f"{resolution} px: {error}")
@@ -96,7 +104,8 @@ class Scores:
         self.best = None
         if (run.folder / BEST).is_file():
             self.best = json.loads((run.folder / BEST).read_text())
-            if self.best["images"] > run.images_seen:  # of a future that is to come once more
+            if self.best["images"] > run.images_seen:
+                # Written after the checkpoint that the run is resumed from.
                 self.best = None
 
     def measure(self, run):
@@ -107,15 +116,16 @@ class Scores:
             return
         alpha = phase.alpha(run.images_seen)
         try:
-            found = self.figures(run.gan.ema, run.shards, phase.resolution, alpha)
-        except UserError as error:  # a generator that makes nothing yet must not end its training
+            found = self.compute(run.gan.ema, run.shards, phase.resolution, alpha)
+        except UserError as error:
+            # A generator whose images cannot be measured yet must not end its training.
             run.log(f"no metrics at {run.images_seen:,} images: {error}")
             return
         values = {name: figure.value for name, figure in found.items()}
         details = {part: value for figure in found.values() for part, value in figure.parts.items()}
         details |= {f"{name} spread": figure.spread for name, figure in found.items() if figure.spread is not None}
         line = {"images": run.images_seen, "seconds": round(run.seconds, 3), "resolution": phase.resolution}
-        # What has neither better nor worse is good where it is what the data have.
+        # A metric that is neither better higher nor better lower is read beside that of the data.
         details |= {
             f"{name} of the data": float(self.real.values[name].mean())
             for name in values
@@ -135,23 +145,27 @@ class Scores:
         )
         if phase.resolution == run.config.networks.target_res and alpha == 1:
             try:
-                with memory_for(f"{BEST_GENERATOR} is made", "The training goes on."):
-                    self._keep_best(run, values)
+                with explain_out_of_memory(f"{BEST_GENERATOR} is made", "The training goes on."):
+                    self._save_if_best(run, values)
             except OutOfMemory as error:
                 run.log(f"no {BEST_GENERATOR} at {run.images_seen:,} images: {error}")
 
-    def _keep_best(self, run, values: dict[str, float]) -> None:
-        # Squared errors are least where nothing is ventured: they do not judge a network that is to do more.
-        blind = _OF_PIXELS if run.config.purpose.task != "generate" and run.config.objective.loss != "none" else ()
+    def _save_if_best(self, run, values: dict[str, float]) -> None:
+        """Write best.keras and best.json, if the metric that chooses the best has improved."""
+        # PSNR and SSIM reward blurry outputs, so they do not choose best.keras once an adversarial
+        # loss is used.
+        ignored = (
+            _PIXEL_METRICS if run.config.purpose.task != "generate" and run.config.objective.loss != "none" else ()
+        )
         names = {n: n.partition("[")[0] for n in values}
-        judging = next((n for n, name in names.items() if metrics.METRICS[name].better and name not in blind), None)
-        if judging is None or (blind and not run.phase.adversarial):
+        judging = next((n for n, name in names.items() if metrics.METRICS[name].better and name not in ignored), None)
+        if judging is None or (ignored and not run.phase.adversarial):
             return
         sign = -1 if metrics.METRICS[judging.partition("[")[0]].better == "higher" else 1
         if self.best is None or sign * values[judging] < sign * self.best["value"]:
             inputs = synthesis.samples(run.plan, run.gan.ema, run.shards).inputs(synthesis.SETTLING)
             finished = synthesis.finish(run.gan.ema, inputs)
-            if what := synthesis.ruin(finished, inputs[:CHECKED]):
+            if what := synthesis.ruin(finished, inputs[:CHECKED_INPUTS]):
                 run.log(f"no {BEST_GENERATOR} at {run.images_seen:,} images: {what}")
                 return
             with atomic_write(run.folder / BEST_GENERATOR) as partial:

@@ -1,0 +1,135 @@
+"""The GAN as one object: networks, the generator's moving average, optimizers and counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from pggan_tf.losses import Objective
+from pggan_tf.schedule import Phase
+from pggan_tf.tasks import Task
+from pggan_tf.training import updates
+from pggan_tf.training.optimizer import OPTIMIZERS
+
+# Counters of the steps that left one network unchanged; `skipped` counts the steps that left any
+# network unchanged.
+COUNTS_BY_NETWORK = ("skipped_generator", "skipped_discriminator")
+# What the log adds about the features that images are compared by.
+CONTENT_NOTES = {
+    "vgg19": "; images should look alike to VGG19",
+    "discriminator": "; images should look alike to the discriminator's own features, there being no others",
+}
+
+
+@dataclass(frozen=True)
+class GANOptions:
+    """How the networks of a GAN are updated, at all resolutions."""
+
+    seed: int  # all random numbers of training follow from it; 0 to 2^31 - 1
+    update: str  # one of updates.UPDATES
+    adam_betas: tuple[float, float]  # decay per step of Adam's two averages, each 0 <= beta < 1
+    adam_epsilon: float  # added to the denominator of Adam and RMSProp, > 0
+    ema_half_life_images: float  # half-life of the generator's moving average in images, >= 0
+    ema_rampup: float  # largest half-life as a share of the images since the stage began, >= 0
+    optimizer: str = "adam"  # one of optimizer.OPTIMIZERS
+    discriminator_rate: float = 1.0  # D's learning rate as a multiple of G's, > 0
+    # Bound of the absolute values of D's trained weights (Arjovsky et al. 2017, algorithm 1).
+    weight_clip: float | None = None
+    augment: str = "none"  # 'none', 'diff' or 'ada', see augment.py
+    sync_batch: bool = True  # layers that look at a batch look at the shares of all replicas
+
+
+class GAN:
+    """Everything that training changes, as variables; `state()` names them all.
+
+    The moving average is a second generator (Karras et al. 2018, appendix A.1). They use a decay of
+    0.999 per step; a half-life in images has the same effect at every batch size.
+    """
+
+    def __init__(
+        self,
+        generator,
+        discriminator,
+        ema,
+        objective_at: Callable[[int], Objective],
+        options: GANOptions,
+        *,
+        task: Task,
+        content: Callable | None = None,
+    ):
+        """Build the networks and set the moving average to the generator's weights.
+
+        Args:
+            generator: network of (x, resolution=, alpha=), see networks.
+            discriminator: network of (x, resolution=, alpha=); None: no phase is adversarial.
+            ema: the moving average, a network like `generator` in float32.
+            objective_at: losses and penalties at a resolution.
+            options: how the networks are updated.
+            task: what images are turned into.
+            content: images [N,H,W,3] in -1..1 -> features, where an objective's content is 'vgg19'.
+        """
+        self.generator, self.discriminator, self.ema = generator, discriminator, ema
+        self.objective_at, self.options, self.task, self.content = objective_at, options, task, content
+        self.networks = {"generator": generator, "discriminator": discriminator, "ema": ema}
+        if discriminator is None:
+            del self.networks["discriminator"]
+        for network in self.networks.values():
+            network.build()
+        for average, weight in zip(ema.variables, generator.variables, strict=True):
+            average.assign(weight)
+        self.update = updates.UPDATES[options.update]
+        self.images_seen = tf.Variable(0, dtype=tf.int64, trainable=False, name="images_seen")
+        self.skipped = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped")
+        self.skipped_in_a_row = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped_in_a_row")
+        self.skipped_by = {
+            name: tf.Variable(0, dtype=tf.int64, trainable=False, name=name) for name in COUNTS_BY_NETWORK
+        }
+        for network in (generator, discriminator) if discriminator else (generator,):
+            for layer in network._flatten_layers(include_self=False):
+                if hasattr(layer, "alone"):
+                    layer.alone = not options.sync_batch
+        self.augment_probability = tf.Variable(0.0, trainable=False, name="augment_probability")
+        self.optimizers: dict[str, Any] = {}
+
+    def state(self) -> dict[str, tf.Variable]:
+        """Return every variable that a resumed run needs, by name."""
+        own = [self.images_seen, self.skipped, self.skipped_in_a_row, *self.skipped_by.values()]
+        own += [self.augment_probability] if self.options.augment == "ada" else []
+        named = {variable.name.partition(":")[0]: variable for variable in own}
+        for prefix, network in self.networks.items():
+            for variable in network.kept_variables():
+                # path: 'generator/conv_4/kernel'; its first part counts instances and is left out.
+                named[f"{prefix}/{variable.path.partition('/')[2]}"] = variable
+        for prefix, optimizer in self.optimizers.items():
+            named |= {f"optimizer_{prefix}/{name}": variable for name, variable in optimizer.state().items()}
+        return named
+
+    def describe_update(self, resolution: int) -> str:
+        """Describe for the log how the loss at a resolution updates the generator."""
+        objective = self.objective_at(resolution)
+        if self.discriminator is None or not objective.loss.adversarial:
+            return "the generator alone, by its pixel loss"
+        note = CONTENT_NOTES.get(objective.content, "")
+        if self.update is not updates.one_stage:
+            return f"two-stage: the discriminator's steps, then the generator's{note}"
+        method = updates.one_stage_method(objective, self.discriminator.sample_group, self.discriminator.maps)
+        return f"one-stage: the generator is trained on {updates.METHODS[method]}{note}"
+
+    def begin(self, phase: Phase) -> None:
+        """Create fresh optimizers of the variables that `phase` trains.
+
+        Karras et al. 2018 reset their state, too, whenever a block is added or has finished fading
+        in.
+        """
+        self.optimizers = {}
+        rates = {"generator": 1.0, "discriminator": self.options.discriminator_rate}
+        for name in ("generator", "discriminator") if phase.adversarial else ("generator",):
+            self.optimizers[name] = OPTIMIZERS[self.options.optimizer](
+                self.networks[name].variables_at(phase.resolution, phase.fade),
+                phase.learning_rate * rates[name],
+                self.options.adam_betas,
+                self.options.adam_epsilon,
+            )

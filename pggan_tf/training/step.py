@@ -1,0 +1,283 @@
+"""One training step: draw a batch, update both networks, count skips, move the average."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from pggan_tf import losses, replicas
+from pggan_tf.data import augment
+from pggan_tf.layers import block_mean, lerp, repeat_pixels
+from pggan_tf.schedule import Phase
+from pggan_tf.tasks import Generate
+from pggan_tf.training import updates
+from pggan_tf.training.gan import GAN
+from pggan_tf.training.optimizer import local_copy
+
+# TensorFlow would merge sums of three or more gradients into one operation, which begins with
+# whichever gradient is ready first: the last bits of a repeated step would differ. Without the
+# merge, gradients are summed in pairs.
+tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+
+STATS = (
+    "loss_d",
+    "loss_g",
+    "auxiliary",
+    "penalty",
+    "logit_real",
+    "logit_fake",
+    "sign_real",
+    "augment_probability",
+    "skipped",
+    "skipped_generator",
+    "skipped_discriminator",
+)
+# Streams of random numbers within a step.
+LATENTS, SECOND_LATENTS, MIX, LABELS, SECOND_LABELS, AUGMENT, CONDITION, DROPOUT = range(8)
+_STREAMS = 8
+
+
+def train_step(gan: GAN, phase: Phase, pixels, labels) -> dict[str, tf.Tensor]:
+    """Train one step of `phase` and advance every variable of `gan`.
+
+    Args:
+        gan: the networks, optimizers and counters.
+        phase: the phase that `gan.begin` was called with.
+        pixels: uint8 [K n,R,R,C], K batches for K updates of the discriminator; n is the batch
+            size, or this replica's share of it.
+        labels: classes of the images, int64 [K n].
+
+    Returns:
+        A scalar for each name in STATS. Their sums over all replicas are the values of the step.
+        All values of a skipped step are 0, except the counts of skipped updates.
+    """
+    return TrainingStep(gan, phase).run(pixels, labels)
+
+
+class TrainingStep:
+    """One step of a phase, while its graph is traced."""
+
+    def __init__(self, gan: GAN, phase: Phase):
+        """Compute the newest block's weight and the learning rate's factor from the images seen."""
+        self.gan, self.phase = gan, phase
+        # growth.alpha and growth.rate, as tensors.
+        images_in_phase = tf.cast(gan.images_seen - phase.start, tf.float32)
+        self.alpha = tf.minimum(images_in_phase / phase.images, 1.0) if phase.fade else None
+        self.rate = (
+            tf.minimum((phase.images - images_in_phase) / phase.decay_images, 1.0) if phase.decay_images else 1.0
+        )
+        self.objective = gan.objective_at(phase.resolution)
+        self.share = phase.batch // replicas.count()  # images of a batch on this replica
+        # Of every update: the network's name, whether it was applied.
+        self.applied: list[tuple[str, tf.Tensor]] = []
+
+    def run(self, pixels, labels) -> dict[str, tf.Tensor]:
+        """Update the networks, the counters and the average; see `train_step`."""
+        gan, phase, n = self.gan, self.phase, self.share
+        batches = [
+            self._draw_batch(pixels[i * n : (i + 1) * n], labels[i * n : (i + 1) * n], i * phase.batch)
+            for i in range(phase.critic_steps)
+        ]
+        update = gan.update if phase.adversarial else updates.generator_alone
+        stats = update(self._make_context(), batches)
+        good = tf.reduce_all(tf.stack([done for _, done in self.applied]))
+        skip = tf.cast(~good, tf.int64)
+        skips = {"skipped": skip, **self._count_by_network()}
+        local_copy(gan.skipped).assign_add(skip)
+        local_copy(gan.skipped_in_a_row).assign((gan.skipped_in_a_row + 1) * skip)
+        local_copy(gan.images_seen).assign_add(phase.images_per_step)
+        if gan.options.augment == "ada":
+            sign = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, stats["sign_real"])
+            adapted = augment.adapted(local_copy(gan.augment_probability), sign, phase.images_per_step)
+            local_copy(gan.augment_probability).assign(tf.where(good, adapted, local_copy(gan.augment_probability)))
+        self._move_average()
+        stats = {**stats, "augment_probability": local_copy(gan.augment_probability) / replicas.count()}
+        updated = {name: tf.where(good, value, tf.zeros_like(value)) for name, value in stats.items()}
+        return {**updated, **{name: tf.cast(one, tf.float32) / replicas.count() for name, one in skips.items()}}
+
+    def _seed(self, stream: int, ahead: int = 0):
+        """Return the seed, int64 [2], of a stream of random numbers.
+
+        It follows from (seed, images seen, stream) alone, so that no generator's state has to be
+        saved. ahead: images of this step in the batches before.
+        """
+        images = self.gan.images_seen.read_value() + ahead
+        return tf.stack([images * _STREAMS + stream, tf.constant(self.gan.options.seed, tf.int64) * 65_536])
+
+    def _pass_seed(self, stream: int, passes):
+        """Return another seed for each pass of a network in this step.
+
+        passes: an iterator that counts them.
+        """
+        return replicas.seed_for(self._seed(stream), next(passes))
+
+    def _draw_batch(self, pixels, labels, ahead: int) -> updates.Batch:
+        """Return a batch of reals, faded as the networks are, with its random numbers.
+
+        ahead: see `_seed`.
+        """
+        gan, phase = self.gan, self.phase
+        reals = tf.cast(pixels, tf.float32) / 127.5 - 1
+        if phase.fade:
+            below = max(r for r in gan.generator.resolutions if r < phase.resolution)
+            factor = phase.resolution // below
+            reals = lerp(repeat_pixels(block_mean(reals, factor), factor), reals, self.alpha)
+        n = pixels.shape[0]
+        inputs = self._draw_inputs(reals, n, ahead)
+        if not isinstance(gan.task, Generate):
+            reals = gan.task.shown(inputs["condition"], gan.task.wanted(reals))
+        return updates.Batch(
+            reals=reals,
+            labels=labels,
+            **inputs,
+            mix=replicas.uniform((n, 1, 1, 1), self._seed(MIX, ahead)),
+            penalise=((gan.images_seen - phase.start + ahead) // phase.batch) % self.objective.penalty_every == 0,
+        )
+
+    def _draw_inputs(self, images, n: int, ahead: int) -> dict:
+        """Return the generator's inputs: latents and classes, or what the task makes of images."""
+        gan, classes = self.gan, self.objective.labels
+        if not isinstance(gan.task, Generate):
+            condition = gan.task.given(images, self._seed(CONDITION, ahead))
+            return {"condition": condition, "fake_labels": None, "second_condition": None, "second_labels": None}
+        shape = (n, gan.generator.latent_size)
+
+        def draw_labels(stream):
+            if not classes:
+                return tf.zeros([n], tf.int64)
+            return tf.cast(replicas.uniform((n,), self._seed(stream, ahead), 0, classes), tf.int64)
+
+        return {
+            "condition": replicas.normal(shape, self._seed(LATENTS, ahead)),
+            "fake_labels": draw_labels(LABELS),
+            "second_condition": replicas.normal(shape, self._seed(SECOND_LATENTS, ahead)),
+            "second_labels": draw_labels(SECOND_LABELS),
+        }
+
+    def _make_context(self) -> updates.StepContext:
+        """Return the networks bound to the phase."""
+        gan, phase, share = self.gan, self.phase, self.share
+        at = {"resolution": phase.resolution, "alpha": self.alpha, "training": True}
+        augmentations, dropouts = itertools.count(), itertools.count()
+        from_latents = isinstance(gan.task, Generate)
+        coupling = gan.discriminator.sample_group if phase.adversarial else 1
+
+        def generate(condition, labels):
+            if from_latents:
+                return gan.generator(condition, labels=labels, **at)
+            output = gan.generator(condition, seed=self._pass_seed(DROPOUT, dropouts), **at)
+            return gan.task.shown(condition, output)
+
+        def discriminate(x):
+            x = self._augment(x, augmentations, x.shape[0] // share)
+            if self.objective.content == "discriminator":
+                return gan.discriminator(x, features=True, **at)
+            return [gan.discriminator(x, **at)]
+
+        def apply_discriminator(gradients, loss):
+            self._apply("discriminator", gradients, loss)
+            gan.discriminator.advance()
+
+        def variables(network):
+            return [local_copy(v) for v in network.variables_at(phase.resolution, phase.fade)]
+
+        return updates.StepContext(
+            generate=generate,
+            discriminate=discriminate,
+            generator_variables=variables(gan.generator),
+            discriminator_variables=variables(gan.discriminator) if phase.adversarial else [],
+            apply_generator=lambda gradients, loss: self._apply("generator", gradients, loss),
+            apply_discriminator=apply_discriminator,
+            objective=self.objective,
+            batch_size=phase.batch,
+            batch_coupling=coupling,
+            auxiliary=self._make_auxiliary_losses(),
+            cross_replica=gan.options.sync_batch and share < phase.batch and (coupling == 0 or share % coupling > 0),
+            patch_logits=gan.discriminator is not None and gan.discriminator.maps,
+        )
+
+    def _augment(self, images, passes, parts: int):
+        """Augment images [N,H,W,C], `parts` batches in one, before the discriminator sees them.
+
+        passes: see `_pass_seed`.
+        """
+        gan = self.gan
+        if gan.options.augment == "none":
+            return images
+        seed = self._pass_seed(AUGMENT, passes)
+        probability = gan.augment_probability.read_value() if gan.options.augment == "ada" else None
+        steps = augment.STEPS if gan.task.shows_an_image else augment.PLACES
+        return augment.augmented(images, seed, probability, parts, steps)
+
+    def _make_auxiliary_losses(self) -> Callable | None:
+        """Return the generator's losses besides the adversarial one.
+
+        They are a function (fakes, reals) -> [N], or None where there are none. A generator that
+        learns alone takes the pixel loss with the weight 1.
+        """
+        gan, objective, adversarial = self.gan, self.objective, self.phase.adversarial
+        channels = gan.generator.channels
+        weight = objective.pixel_weight if adversarial else 1.0
+        by_pixels = objective.pixel != "none" and weight
+        by_content = adversarial and objective.content == "vgg19"
+        if not (by_pixels or by_content):
+            return None
+
+        def auxiliary(fakes, reals):
+            total = 0.0
+            if by_pixels:
+                total += weight * losses.pixel_loss(objective.pixel, fakes, reals, channels)
+            if by_content:
+                pair = [[gan.content(x[..., -channels:])] for x in (fakes, reals)]
+                total += objective.content_weight * losses.feature_distance(*pair)
+            return total
+
+        return auxiliary
+
+    def _apply(self, name: str, gradients, loss) -> None:
+        """Sum gradients over the replicas and apply them, unless any value is NaN or Inf."""
+        *gradients, loss = tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.SUM, [*gradients, loss]
+        )
+        # One number that is NaN or Inf as soon as any gradient is, or is beyond 1e19, where its
+        # square overflows.
+        good = tf.math.is_finite(loss + tf.add_n([tf.reduce_sum(tf.square(g)) for g in gradients]))
+        optimizer, clip = self.gan.optimizers[name], self.gan.options.weight_clip
+
+        def apply():
+            optimizer.apply(gradients, self.rate)
+            if name == "discriminator" and clip:
+                for variable in map(local_copy, optimizer.trained):
+                    variable.assign(tf.clip_by_value(variable, -clip, clip))
+            return tf.constant(True)
+
+        self.applied.append((name, tf.cond(good, apply, lambda: tf.constant(False))))
+
+    def _count_by_network(self) -> dict[str, tf.Tensor]:
+        """Count which networks this step left unchanged in at least one update: name -> 0 or 1.
+
+        A network that is not trained counts as the other does.
+        """
+        skips = {}
+        for name, variable in self.gan.skipped_by.items():
+            every = [done for _, done in self.applied]
+            own = [done for network, done in self.applied if name == f"skipped_{network}"] or every
+            skips[name] = tf.cast(~tf.reduce_all(tf.stack(own)), tf.int64)
+            local_copy(variable).assign_add(skips[name])
+        return skips
+
+    def _move_average(self) -> None:
+        """Move the average towards the generator's weights: w_ema <- keep w_ema + (1 - keep) w."""
+        gan, phase = self.gan, self.phase
+        images = tf.cast(gan.images_seen - phase.stage_start, tf.float32)
+        half_life = tf.minimum(float(gan.options.ema_half_life_images), images * gan.options.ema_rampup)
+        keep = tf.pow(0.5, phase.images_per_step / tf.maximum(half_life, 1e-8))
+        pairs = zip(
+            gan.ema.variables_at(phase.resolution, phase.fade),
+            gan.generator.variables_at(phase.resolution, phase.fade),
+        )
+        for average, weight in pairs:
+            average, weight = local_copy(average), local_copy(weight)
+            tf.raw_ops.ResourceApplyGradientDescent(var=average.handle, alpha=1 - keep, delta=average - weight)
