@@ -61,12 +61,12 @@ def generator(conv: str, resolution: int):
 
     keras.utils.set_random_seed(0)
     plan = resolve({"target_res": resolution, "conv": conv})
-    network = networks.generator(plan.config.networks.network, plan.network_options(()))
+    network = networks.make_generator(plan.config.networks.network, plan.network_options(()))
     network.build()
     network = synthesis.finish(network, synthesis.settling_latents(network.latent_size, 64))
     for r in network.resolutions:
         layer = getattr(network, f"to_image_{r}")
-        layer.set_effective(0.25 * layer.effective_kernel(), layer.bias)
+        layer.set_kernel(0.25 * layer.compute_kernel(), layer.bias)
     return network
 
 

@@ -155,7 +155,7 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
     reals = sets.collect(("swd",), truth, 0, count, None, cache)
 
     def distance() -> float:
-        gan.ema.measure(samples.inputs(512))
+        gan.ema.calibrate_batch_norm(samples.inputs(512))
         if plan.config.purpose.task == "generate":
             made = sets.of_sampler(samples.sampler, resolution, first_seed=1 << 21)
         else:

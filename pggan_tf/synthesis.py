@@ -252,12 +252,12 @@ def samples(plan: Plan, generator, shards):
 
 
 def finish(generator, inputs: np.ndarray):
-    """A float32 copy of a trained generator, made ready for use outside training: see the network's `settle`."""
+    """A float32 copy of a trained generator, made ready for use outside training: see the network's `finalize`."""
     copy = type(generator).from_config({**generator.get_config(), "dtype": "float32"})
     copy.build()
     for mine, theirs in zip(copy.variables, generator.variables, strict=True):
         mine.assign(theirs)
-    copy.settle(inputs)
+    copy.finalize(inputs)
     return copy
 
 
@@ -271,7 +271,7 @@ def ruin(generator, inputs: np.ndarray) -> str | None:
     named = {f"generator/{v.path.partition('/')[2]}": v.numpy() for v in generator.variables}
     if what := checkpoint.describe_ruin(named):
         return what
-    labels = {"labels": generator.spread_labels(len(inputs))} if generator.classes else {}
+    labels = {"labels": generator.cycle_labels(len(inputs))} if generator.classes else {}
     images = generator(tf.constant(inputs), resolution=generator.resolutions[-1], **labels).numpy()
     return None if np.isfinite(images).all() else "its images are NaN or Inf"
 
@@ -296,13 +296,13 @@ def _from_checkpoint(run: Path, report):
         resolutions.pop()  # a block that is still fading in is no stage yet
     dataset = records.read_environment(run / keras_files.ENVIRONMENT)["dataset"]
     options = {**plan.network_options(dataset["classes"]), "resolutions": tuple(resolutions)}
-    generator = networks.generator(plan.config.networks.network, options)
+    generator = networks.make_generator(plan.config.networks.network, options)
     generator.build()
-    averages = {f"ema/{v.path.partition('/')[2]}": v for v in generator.kept_variables()}
+    averages = {f"ema/{v.path.partition('/')[2]}": v for v in generator.get_checkpoint_variables()}
     checkpoint.restore(averages, {name: arrays[name] for name in averages if name in arrays}, str(run))
     if plan.config.purpose.task == "generate":
         return finish(generator, settling_latents(generator.latent_size))
-    if not generator.norms():
+    if not generator.get_batch_norms():
         return generator
     try:
         if dataset["folder"] is None:
@@ -320,7 +320,7 @@ def load(path: str | Path, report=print):
     checkpoint holds."""
     from pggan_tf import networks
 
-    for module in networks.modules():  # registers the classes that the file may name
+    for module in networks.list_modules():  # registers the classes that the file may name
         importlib.import_module(f"pggan_tf.networks.{module}")
     path = Path(path)
     if keras_files.is_run(path) and not (path / keras_files.GENERATOR).is_file():

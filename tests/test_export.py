@@ -37,7 +37,7 @@ def calm(network):
     """Random weights would give more contrast than photos have."""
     for r in network.resolutions:
         layer = getattr(network, f"to_image_{r}")
-        layer.set_effective(0.25 * layer.effective_kernel(), layer.bias)
+        layer.set_kernel(0.25 * layer.compute_kernel(), layer.bias)
     return network
 
 

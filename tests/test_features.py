@@ -194,7 +194,7 @@ def test_networks_that_do_not_take_photos_are_refused(tmp_path):
 
     options = {"resolutions": (4, 8), "fmap_base": 64, "fmap_max": 8, "latent_size": 8, "output_channels": 3}
     options |= {"generator_norm": "pixel", "conv": "standard", "classes": ()}
-    grown = networks.generator("progressive", options)
+    grown = networks.make_generator("progressive", options)
     grown.build()
     gray = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])
     flat = keras.Sequential([keras.Input((16,)), keras.layers.Dense(4)])

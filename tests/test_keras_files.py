@@ -245,11 +245,11 @@ def tiny(run, phase=0, **changes):
     dataset = {"folder": str(run / "gone"), "source": "portraits", "images": 4, "checksum": "c", "classes": []}
     (run / "environment.json").write_text(json.dumps({"dataset": dataset}))
     keras.utils.set_random_seed(1)
-    generator = networks.generator(
+    generator = networks.make_generator(
         plan.config.networks.network, {**plan.network_options(()), "resolutions": plan.resolutions}
     )
     generator.build()
-    arrays = {f"ema/{v.path.partition('/')[2]}": v.numpy() for v in generator.kept_variables()}
+    arrays = {f"ema/{v.path.partition('/')[2]}": v.numpy() for v in generator.get_checkpoint_variables()}
     checkpoint.write(checkpoint.path_for(run, 16), {**arrays, "step": np.array(3)}, {"phase": phase, "images_seen": 16})
     return generator
 
@@ -260,8 +260,8 @@ def test_a_run_that_has_not_ended_gives_its_average(tmp_path):
     checkpoint.write(checkpoint.path_for(run, 32), {"ema/a": np.array([np.nan])}, {})
     loaded = synthesis.load(run, said.append)
     assert loaded.resolutions == (4,) and len(said) == 1 and "ema/a became NaN or Inf" in said[0]
-    kept = {v.path: v for v in truth.kept_variables()}
-    for variable in loaded.kept_variables():
+    kept = {v.path: v for v in truth.get_checkpoint_variables()}
+    for variable in loaded.get_checkpoint_variables():
         if "to_image" not in variable.path and kept[variable.path].numpy().any():  # the others are fitted anew
             np.testing.assert_array_equal(variable, kept[variable.path])
     assert synthesis.load_from_latents(run, said.append).task == "generate" and len(said) == 2

@@ -75,8 +75,8 @@ def test_a_convolution_before_the_shuffle_is_the_one_after_it(size):
     before, after = layers.EqualizedConv2D(3, size, shuffled=True), layers.EqualizedConv2D(3, size)
     before.build((None, None, None, 20))
     after.build((None, None, None, 5))
-    before.set_effective(after.effective_kernel(), normal(3))
-    after.set_effective(after.effective_kernel(), normal(3))
+    before.set_kernel(after.compute_kernel(), normal(3))
+    after.set_kernel(after.compute_kernel(), normal(3))
     x = normal(2, 4, 6, 20)
     shuffled = tf.nn.depth_to_space(before(x), 2)
     np.testing.assert_allclose(shuffled, after(tf.nn.depth_to_space(x, 2)), atol=1e-5)
@@ -150,12 +150,12 @@ def test_spectral_normalisation_divides_by_the_largest_singular_value(kind):
     layer.build((None, 10) if kind == "dense" else (None, 8, 8, 3))
     for _ in range(200):
         layer.advance()
-    matrix = np.reshape(layer.effective_kernel(), (-1, 6))
+    matrix = np.reshape(layer.compute_kernel(), (-1, 6))
     assert np.linalg.svd(matrix)[1][0] == pytest.approx(1, rel=1e-4)
     # Its gradient is that of W / (u' W v), with u and v fixed: none along W itself (Miyato et al. 2018, eq. 12).
     with tf.GradientTape() as tape:
         y = tf.reduce_sum(
-            tf.reshape(layer.effective_kernel(), [-1, 6])
+            tf.reshape(layer.compute_kernel(), [-1, 6])
             * tf.constant(np.arange(matrix.size).reshape(matrix.shape), tf.float32)
         )
     gradient = tape.gradient(y, layer.kernel.value)
@@ -167,7 +167,7 @@ def test_plain_layers_are_used_as_they_are():
     layer = layers.EqualizedDense(300, gain=None)
     layer.build((None, 200))
     assert np.std(layer.kernel) == pytest.approx(0.02, rel=0.02)
-    np.testing.assert_array_equal(layer.effective_kernel(), layer.kernel)
+    np.testing.assert_array_equal(layer.compute_kernel(), layer.kernel)
 
 
 def test_minibatch_discrimination_counts_the_near_ones():
@@ -179,7 +179,7 @@ def test_minibatch_discrimination_counts_the_near_ones():
     np.testing.assert_allclose(layer(x), [[0, 0, 1 + far], [0, 0, 1 + far], [1, 2, 2 * far]], rtol=1e-6)
 
 
-def test_batch_norm_in_training_and_after_measuring():
+def test_batch_norm_in_training_and_by_stored_statistics():
     layer = layers.BatchNorm()
     x = 3 + 2 * tf.random.stateless_normal((64, 4, 4, 5), (1, 2))
     layer.build(x.shape)
@@ -188,16 +188,16 @@ def test_batch_norm_in_training_and_after_measuring():
     np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(y.std((0, 1, 2)), 1, rtol=1e-4)
     np.testing.assert_allclose(layer.mean, 0)  # training keeps nothing
-    layer.measured = collections.deque()
+    layer.batch_statistics = collections.deque()
     np.testing.assert_allclose(layer(x), y, rtol=1e-5, atol=1e-5)
-    layer.keep_measured()
-    layer.measured = None
+    layer.store_statistics()
+    layer.batch_statistics = None
     np.testing.assert_allclose(layer(x[:1]), y[:1], rtol=1e-4, atol=1e-5)
-    layer.measured = collections.deque()
+    layer.batch_statistics = collections.deque()
     layer.mean.assign(tf.zeros(5))
     layer.variance.assign(tf.ones(5))
     for i in range(0, 64, 8):  # the same of all batches together
         layer(x[i : i + 8])
-    layer.keep_measured()
-    layer.measured = None
+    layer.store_statistics()
+    layer.batch_statistics = None
     np.testing.assert_allclose(layer(x), y, rtol=1e-4, atol=1e-5)

@@ -4,10 +4,9 @@ import pytest
 import tensorflow as tf
 
 from pggan_tf import synthesis
-from pggan_tf.config import resolve
 from pggan_tf.layers import block_mean, pixel_norm, repeat_pixels
-from pggan_tf.networks import NETWORKS, base, discriminator
-from pggan_tf.networks.base import width
+from pggan_tf.networks import base
+from pggan_tf.networks.base import count_maps
 from pggan_tf.networks.progressive import Discriminator, Generator
 
 RESOLUTIONS = (4, 8, 16, 48)
@@ -26,7 +25,7 @@ def latents(n=4):
 
 
 def test_the_paper_s_widths_and_parameter_count():
-    assert [width(r, 8192, 512) for r in (4, 8, 16, 32, 64, 128, 256, 512, 1024)] == [
+    assert [count_maps(r, 8192, 512) for r in (4, 8, 16, 32, 64, 128, 256, 512, 1024)] == [
         512,
         512,
         512,
@@ -46,26 +45,6 @@ def test_the_paper_s_widths_and_parameter_count():
         assert round(count / 1e6, 1) == 23.1
 
 
-@pytest.mark.parametrize("resolution", RESOLUTIONS)
-@pytest.mark.parametrize("fade", [False, True])
-def test_gradient_reaches_every_weight_of_a_stage_and_no_other(resolution, fade):
-    if fade and resolution == 4:
-        return
-    g, d = networks()
-    alpha = 0.3 if fade else None
-    with tf.GradientTape(persistent=True) as tape:
-        images = g(latents(), resolution=resolution, alpha=alpha)
-        logits = d(images, resolution=resolution, alpha=alpha)
-        loss = tf.reduce_sum(logits**2)
-    assert images.shape == (4, resolution, resolution, 3) and logits.shape == (4, 1)
-    for network in (g, d):
-        used = {v.path for v in network.variables_at(resolution, fade)}
-        for v in network.trainable_variables:
-            gradient = tape.gradient(loss, v.value)
-            assert (gradient is not None) == (v.path in used), v.path
-            assert gradient is None or np.any(gradient), f"{v.path}: all zero"
-
-
 def test_the_fade_begins_with_the_stage_before_and_ends_with_the_new_one():
     g, d = networks()
     z = latents()
@@ -80,7 +59,7 @@ def test_the_fade_begins_with_the_stage_before_and_ends_with_the_new_one():
         np.testing.assert_allclose(g(z, resolution=high, alpha=0.5), middle, atol=1e-6)
 
 
-def test_truncation_shortens_towards_the_typical_image():
+def test_truncation_leads_towards_the_mean_image():
     g, _ = networks()
     g = synthesis.finish(g, synthesis.settling_latents(g.latent_size, 32))
     spread = [float(np.std(g(latents(64), resolution=16, truncation=t), axis=0).mean()) for t in (0.0, 0.5, 1.0)]
@@ -90,33 +69,33 @@ def test_truncation_shortens_towards_the_typical_image():
 
 @pytest.mark.parametrize("norm", ["pixel", "batch"])
 @pytest.mark.parametrize("classes", [(), ("a", "b", "c")])
-def test_what_a_generator_is_settled_on_does_not_depend_on_how_it_is_divided(norm, classes, monkeypatch):
-    def settled():
+def test_what_finalizing_computes_does_not_depend_on_how_inputs_are_divided(norm, classes, monkeypatch):
+    def finalized():
         keras.utils.set_random_seed(1)
         g = Generator((8, 16), latent_size=8, generator_norm=norm, classes=classes, **SMALL)
         g.build()
         return synthesis.finish(g, synthesis.settling_latents(8, 70))
 
-    whole = settled()
-    maps = whole.first_maps(synthesis.settling_latents(8, 70), whole.spread_labels(70)).numpy()
+    whole = finalized()
+    maps = whole.compute_first_features(synthesis.settling_latents(8, 70), whole.cycle_labels(70)).numpy()
     mean = np.stack([maps[c :: max(1, len(classes))].mean(0) for c in range(max(1, len(classes)))])
     mean = pixel_norm(mean) if norm == "pixel" else mean
-    np.testing.assert_allclose(whole.typical, mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(whole.mean_features, mean, rtol=1e-4, atol=1e-5)
     monkeypatch.setattr(base, "_PASS_PIXELS", 10 * 256)  # 10 images of 16 px, 40 of 8: no multiples of the classes
-    divided = settled()
-    np.testing.assert_allclose(divided.typical, whole.typical, rtol=1e-4, atol=1e-5)
+    divided = finalized()
+    np.testing.assert_allclose(divided.mean_features, whole.mean_features, rtol=1e-4, atol=1e-5)
     if norm == "batch":  # of the first layer: those above see inputs normalised by fewer
         np.testing.assert_allclose(divided.norm_dense.mean, whole.norm_dense.mean, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(divided.norm_dense.variance, whole.norm_dense.variance, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("count", "left_out"), [(1, 0), (3, 0), (33, 0), (65, 1), (127, 1)])
-def test_nearly_all_inputs_are_measured(count, left_out, monkeypatch):
+def test_nearly_all_inputs_calibrate(count, left_out, monkeypatch):
     g = Generator((32,), latent_size=8, generator_norm="batch", **SMALL)
     g.build()
     seen = []
-    monkeypatch.setattr(g, "_measured", lambda some, resolution, first: seen.append((first, len(some))))
-    g.measure(synthesis.settling_latents(8, count))
+    monkeypatch.setattr(g, "_run_for_calibration", lambda some, resolution, first: seen.append((first, len(some))))
+    g.calibrate_batch_norm(synthesis.settling_latents(8, count))
     sizes = [n for _, n in seen]
     assert sum(sizes) == count - left_out and len(set(sizes)) == 1 and max(sizes) <= 64
     assert [first for first, _ in seen] == list(range(0, count - left_out, sizes[0]))
@@ -133,32 +112,6 @@ def test_a_finished_generator_shows_the_same_image_at_every_stage():
         target = block_mean(last, 48 // r).numpy()
         before, after = (np.mean((n(z, resolution=r).numpy() - target) ** 2) for n in (g, done))
         assert after < 0.5 * before and after < np.var(target)
-
-
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_a_saved_generator_is_the_same_at_every_stage(tmp_path, policy):
-    g, _ = networks(dtype=policy)
-    g.save(tmp_path / "g.keras")
-    again = keras.saving.load_model(tmp_path / "g.keras", compile=False)
-    assert len(again.variables) == len(g.variables)
-    for r in RESOLUTIONS:
-        np.testing.assert_array_equal(g(latents(), resolution=r), again(latents(), resolution=r))
-
-
-def test_images_and_logits_are_float32_in_mixed_precision():
-    g, d = networks(dtype="mixed_bfloat16")
-    images = g(latents(), resolution=16, alpha=0.5)
-    assert images.dtype == tf.float32 and d(images, resolution=16, alpha=0.5).dtype == tf.float32
-    assert all(v.dtype == "float32" for v in g.variables + d.variables)
-
-
-@pytest.mark.parametrize("network", [name for name, kind in NETWORKS.items() if kind.discriminator_module])
-def test_the_table_knows_whose_weights_are_equalised(network):
-    kind = NETWORKS[network]
-    pixel = "none" if kind.tasks == ("generate",) else "l1"
-    plan = resolve({"network": network, "task": kind.tasks[0], "pixel": pixel, "target_res": 32})
-    layers = discriminator(network, plan.network_options(()))._flatten_layers(include_self=False)
-    assert {layer.gain is not None for layer in layers if hasattr(layer, "gain")} == {kind.equalized}
 
 
 def test_an_unknown_resolution_is_named():

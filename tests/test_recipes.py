@@ -61,7 +61,7 @@ def test_every_recipe_trains_and_its_generator_outlives_it(name, tmp_path):
         assert all(n.endswith("bias") for n in still), still
 
     def finished(inputs):
-        gan.ema.measure(inputs, phase.resolution)
+        gan.ema.calibrate_batch_norm(inputs, phase.resolution)
         done = synthesis.finish(gan.ema, inputs)
         done.save(tmp_path / "generator.keras")
         return done, synthesis.load(tmp_path / "generator.keras")

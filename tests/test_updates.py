@@ -86,8 +86,8 @@ class Recipe:
         self.gan = execution.build(plan, "float32", test_recipes.CLASSES)
         self.task, size = plan.task, plan.config.purpose.patch or plan.target_res
         self.at = {"resolution": plan.target_res, "training": True}
-        self.kind, self.GROUPS = name, {name: self.gan.discriminator.sample_group}
-        self.maps = self.gan.discriminator.maps
+        self.kind, self.GROUPS = name, {name: self.gan.discriminator.batch_coupling}
+        self.maps = self.gan.discriminator.patch_logits
         self.latent = getattr(self.gan.generator, "latent_size", None)
         images = tf.random.stateless_uniform((N, size, size, plan.data_channels), (4, 0), -1, 1)
         self.given = None if self.latent else self.task.given(images, tf.zeros([2], tf.int64))

@@ -42,7 +42,7 @@ def generator(classes=("a", "b"), resolutions=(4, 8, 16)):
     network = synthesis.finish(network, synthesis.settling_latents(network.latent_size, 64))
     for r in network.resolutions:
         layer = getattr(network, f"to_image_{r}")
-        layer.set_effective(0.3 * layer.effective_kernel(), layer.bias)
+        layer.set_kernel(0.3 * layer.compute_kernel(), layer.bias)
     return network
 
 

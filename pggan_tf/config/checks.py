@@ -19,7 +19,7 @@ _OF_DISCRIMINATORS = (
 )
 
 
-def structure_options(architecture: networks.Kind) -> tuple[str, ...]:
+def structure_options(architecture: networks.Architecture) -> tuple[str, ...]:
     """Return the options that an architecture is built by."""
     return tuple(name for name in architecture.structure if name in FIELDS)
 
@@ -52,7 +52,7 @@ def check_bounds(config: Config) -> None:
         raise UserError(f"--adam-betas {as_text(betas)}: expected two numbers from 0 to below 1, such as 0,0.99.")
 
 
-def check_task(config: Config, architecture: networks.Kind) -> None:
+def check_task(config: Config, architecture: networks.Architecture) -> None:
     """Refuse what a task, its network and its losses cannot do together."""
     task, network, objective = config.purpose.task, config.networks.network, config.objective
     if task not in architecture.tasks:
@@ -86,7 +86,7 @@ def _check_generate(config: Config) -> None:
             )
 
 
-def _check_image_task(config: Config, architecture: networks.Kind, adversarial: bool) -> None:
+def _check_image_task(config: Config, architecture: networks.Architecture, adversarial: bool) -> None:
     task, content, augment = config.purpose.task, config.objective.content, config.images.augment
     for name, allowed in (("channels", 3), ("conditional", False)):
         if config.value(name) != allowed:
@@ -106,7 +106,7 @@ def _check_image_task(config: Config, architecture: networks.Kind, adversarial: 
         raise UserError(f"--content {content} with --loss none: it goes with a discriminator.")
 
 
-def check_networks(config: Config, architecture: networks.Kind) -> None:
+def check_networks(config: Config, architecture: networks.Architecture) -> None:
     """Refuse options that the architecture does not have."""
     options = config.networks
     for name in ("conv", "minibatch", "width", "blocks", "dropout", "scale"):
@@ -125,7 +125,7 @@ def check_networks(config: Config, architecture: networks.Kind) -> None:
         )
 
 
-def check_size(config: Config, architecture: networks.Kind, resolutions: tuple[int, ...]) -> None:
+def check_size(config: Config, architecture: networks.Architecture, resolutions: tuple[int, ...]) -> None:
     """Refuse resolutions and patches that the architecture or the task cannot take."""
     network, patch, scale = config.networks.network, config.purpose.patch, config.purpose.scale
     powers = [(2**k,) for k in range(3, 10) if 2**k <= architecture.largest]
@@ -164,7 +164,7 @@ def check_objective(config: Config) -> None:
         )
 
 
-def check_groups(config: Config, architecture: networks.Kind, batch: CountTable) -> None:
+def check_groups(config: Config, architecture: networks.Architecture, batch: CountTable) -> None:
     """Refuse batches that statistics over a minibatch cannot divide. batch: images per step at every resolution."""
     group, minibatch = config.networks.stddev_group, config.networks.minibatch
     if minibatch == "discrimination" and min(batch.values()) < 2:

@@ -13,10 +13,10 @@ from pggan_tf.config.schema import Config
 from pggan_tf.errors import UserError
 
 
-def default_values(config: Config, architecture: networks.Kind) -> dict[str, str]:
+def default_values(config: Config, architecture: networks.Architecture) -> dict[str, str]:
     """Return the values of an architecture's options that are None."""
-    spectral = "conv" in architecture.usual and config.networks.spectral != "none"
-    return architecture.usual | ({"conv": "standard"} if spectral else {})
+    spectral = "conv" in architecture.defaults and config.networks.spectral != "none"
+    return architecture.defaults | ({"conv": "standard"} if spectral else {})
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Plan:
     asked: Mapping  # {option: value} that it was worked out from
 
     @functools.cached_property
-    def architecture(self) -> networks.Kind:
+    def architecture(self) -> networks.Architecture:
         return networks.NETWORKS[self.config.networks.network]
 
     @functools.cached_property
@@ -103,7 +103,7 @@ class Plan:
         )
 
     def network_options(self, classes: Sequence[str]) -> dict:
-        """Return what networks.generator and networks.discriminator take. classes: names of the classes of the data."""
+        """Return what networks.make_generator and networks.make_discriminator take. classes: names of the classes of the data."""
         if self.config.networks.conditional and not classes:
             raise UserError(
                 "--conditional: the data has no classes. Give a folder with a subfolder for each, or leave it out."
@@ -111,9 +111,9 @@ class Plan:
         channels = self.config.images.channels
         names: dict = {
             "classes": tuple(classes) if self.config.networks.conditional else (),
-            "given_channels": self.task.given_channels,
+            "input_channels": self.task.given_channels,
             "output_channels": self.task.output_channels or channels,
-            "shown_channels": self.task.shown_channels or channels,
+            "discriminator_channels": self.task.shown_channels or channels,
         }
         defaults = default_values(self.config, self.architecture)  # a config.json that is older than an option lacks it
         for name in ("resolutions", *self.architecture.structure):

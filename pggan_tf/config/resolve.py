@@ -107,7 +107,7 @@ def asked_of(written: Written) -> dict:
     return {name: value for name, value in values.items() if name not in follows}
 
 
-def _resolutions(config: Config, architecture: networks.Kind) -> tuple[int, ...]:
+def _resolutions(config: Config, architecture: networks.Architecture) -> tuple[int, ...]:
     target_res, resolutions = config.networks.target_res, config.networks.resolutions
     if resolutions:
         resolutions = schedule.check_resolutions(resolutions)
@@ -128,7 +128,7 @@ def _resolutions(config: Config, architecture: networks.Kind) -> tuple[int, ...]
 LEAST_CLIP = 0.5  # of equalised weights
 
 
-def _penalty(config: Config, architecture: networks.Kind) -> dict:
+def _penalty(config: Config, architecture: networks.Architecture) -> dict:
     """Return {option: value} of the penalty, and of what it needs of the discriminator."""
     options, network = config.objective, config.networks
     loss = losses.LOSSES[options.loss]
@@ -160,7 +160,7 @@ def _penalty(config: Config, architecture: networks.Kind) -> dict:
                 "Give --penalty gp (--loss wgan-gp), --penalty r1 or --spectral all."
             )
         changes["weight_clip"] = 0.01
-    if penalty == "gp" and (network.discriminator_norm or architecture.usual["discriminator_norm"]) == "batch":
+    if penalty == "gp" and (network.discriminator_norm or architecture.defaults["discriminator_norm"]) == "batch":
         if network.discriminator_norm == "batch":
             raise UserError(
                 "--discriminator-norm batch with --penalty gp: the penalty is on each sample's own gradient. Give none."

@@ -1,4 +1,4 @@
-"""Building blocks. Every layer takes NHWC tensors and round-trips through `get_config`."""
+"""Layers for NHWC tensors; `from_config(get_config())` makes the same layer."""
 
 from pggan_tf.layers.equalized import EqualizedConv2D, EqualizedDense, SeparableConv2D
 from pggan_tf.layers.growing import block_mean, lerp, repeat_pixels

@@ -1,5 +1,8 @@
-"""Convolutions and dense layers: with equalised learning rate, that is, weights drawn from N(0, 1) and scaled in the
-forward pass (Karras et al. 2018, section 4.1), or plain; with spectral normalisation or without."""
+"""Convolutions and dense layers, with equalised learning rate or plain.
+
+Equalised learning rate: weights are drawn from N(0, 1) and scaled in the forward pass (Karras et
+al. 2018, section 4.1).
+"""
 
 from __future__ import annotations
 
@@ -11,33 +14,35 @@ import tensorflow as tf
 
 from pggan_tf.layers.growing import repeat_pixels
 
-# Resampling by two is linear, and so is a convolution: nearest-neighbour doubling before a 3x3 convolution equals one
-# 4x4 convolution transposed with stride 2, and a 2x2 mean after it equals one 4x4 convolution with stride 2. The same
-# function for 4/9 of the multiplications. _SPREAD [16, 9] turns the 3x3 kernel into the 4x4 one.
+# Resampling by two is linear, as a convolution is: nearest-neighbour doubling before a 3x3
+# convolution equals one 4x4 convolution transposed with stride 2, and a 2x2 mean after it equals
+# one 4x4 convolution with stride 2, for 4/9 of the multiplications. _SPREAD [16, 9] turns the 3x3
+# kernel into the 4x4 one.
 _OVERLAP = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]], np.float32)
 _SPREAD = np.kron(_OVERLAP, _OVERLAP)
 _SPREAD_FLIPPED = np.kron(_OVERLAP[:, ::-1], _OVERLAP[:, ::-1])
 
 
-def _four_by_four(kernel, spread):
-    """[3, 3, I, O] -> [4, 4, I, O]."""
+def _enlarge_kernel(kernel, spread):
+    """Turn a kernel [3, 3, I, O] into [4, 4, I, O] by `spread`, see _SPREAD."""
     return tf.reshape(tf.matmul(tf.constant(spread), tf.reshape(kernel, [9, -1])), [4, 4, *kernel.shape[2:]])
 
 
-def _before_shuffle(kernel):
-    """[k, k, I, O], k odd -> [m, m, 4 I, 4 O], m = 2 ceil(k // 2 / 2) + 1 (of 9: 5): the same convolution, of an image that is
-    doubled by a pixel shuffle (tf.nn.depth_to_space) after it instead of before.
+def _move_before_shuffle(kernel):
+    """Turn a kernel for use after a pixel shuffle into one for use before it.
 
-    Output row 2 y + p takes input row 2 (y + j) + r with the kernel's row k // 2 + 2 j + r - p.
+    The shuffle is tf.nn.depth_to_space by two. [k, k, I, O] with an odd k becomes [m, m, 4 I, 4 O]
+    with m = 2 ceil(k // 2 / 2) + 1 (of 9: 5). Output row 2 y + p takes input row 2 (y + j) + r with
+    the kernel's row k // 2 + 2 j + r - p; columns follow the same rule.
     """
-    size, inputs, units = kernel.shape[0], *kernel.shape[2:]
+    size, _, inputs, units = kernel.shape
     reach = -(-(size // 2) // 2)
     m, before = 2 * reach + 1, 2 * reach + 1 - size // 2
     padded = tf.pad(kernel, [[before, 2 * m + 1 - size - before]] * 2 + [[0, 0]] * 2)
     parts = []
-    for row in (
-        padded[1 - p : 1 - p + 2 * m] for p in (0, 1)
-    ):  # two by two, as gradients are summed: see training/step.py
+    # A slice for each p, and of it one for each q: so gradients are summed two by two. The sum of
+    # four has no fixed order, and runs could not be repeated exactly.
+    for row in (padded[1 - p : 1 - p + 2 * m] for p in (0, 1)):
         for q in (0, 1):
             part = row[:, 1 - q : 1 - q + 2 * m]
             part = tf.transpose(tf.reshape(part, [m, 2, m, 2, inputs, units]), [0, 2, 1, 3, 4, 5])
@@ -48,17 +53,19 @@ def _before_shuffle(kernel):
 PLAIN_STDDEV = 0.02  # of the weights of plain layers (Radford et al. 2016, section 4)
 
 
-def _unit(x):
+def _normalize_vector(x):
+    """Return the vector x scaled to length 1."""
     return x * tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(x)), 1e-24))
 
 
 class _Equalized(keras.layers.Layer):
-    """A kernel ~ N(0, 1) times gain / sqrt(fan_in), and a bias of zeros.
+    """A layer with a kernel ~ N(0, 1), used times gain / sqrt(fan_in), and a bias of zeros.
 
-    gain: sqrt(2) keeps the variance through LeakyReLU; 1 suits a linear output; None makes a plain layer, its weights
-    ~ N(0, 0.02) as they are. spectral: the kernel, as a matrix [fan_in, units], is divided by its largest singular value
-    (Miyato et al. 2018, eq. 8), of which `advance` takes one step of power iteration: once for every update, so that
-    all passes of an update see the same weights.
+    gain: sqrt(2) keeps the variance through LeakyReLU; 1 suits a linear output; None makes a plain
+    layer with weights ~ N(0, 0.02) that are used as they are. spectral: the kernel, as a matrix
+    [fan_in, units], is divided by its largest singular value (Miyato et al. 2018, eq. 8). `advance`
+    takes one step of the power iteration that finds it: once after every update, so that all passes
+    of an update use the same weights.
     """
 
     def __init__(self, units: int, gain: float | None = math.sqrt(2), spectral: bool = False, **kwargs):
@@ -66,6 +73,7 @@ class _Equalized(keras.layers.Layer):
         self.units, self.gain, self.spectral = units, gain, spectral
 
     def _add_weights(self, shape):
+        """Create a kernel of `shape`, whose last number is `units`, and the bias."""
         # A Python float: a NumPy float64 would promote the product to float64.
         self._scale = 1.0 if self.gain is None else self.gain / math.sqrt(math.prod(shape[:-1]))
         stddev = PLAIN_STDDEV if self.gain is None else 1.0
@@ -83,57 +91,68 @@ class _Equalized(keras.layers.Layer):
                 autocast=False,
             )
 
-    def _power_iteration(self):
-        """Approximate singular vectors, left [fan_in] and right [units], of the kernel; constants for the gradient."""
+    def _iterate_power(self):
+        """Return approximate singular vectors of the kernel, left [fan_in] and right [units].
+
+        They are constants for the gradient.
+        """
         matrix = tf.stop_gradient(tf.reshape(self.kernel * self._scale, [-1, self.units]))
-        left = _unit(tf.linalg.matvec(matrix, _unit(tf.convert_to_tensor(self.singular))))
-        return left, _unit(tf.linalg.matvec(matrix, left, transpose_a=True))
+        left = _normalize_vector(tf.linalg.matvec(matrix, _normalize_vector(tf.convert_to_tensor(self.singular))))
+        return left, _normalize_vector(tf.linalg.matvec(matrix, left, transpose_a=True))
 
     def advance(self) -> None:
-        """Call after every update of the weights."""
+        """Take a step of power iteration; call after every update of the weights."""
         if self.spectral:
-            self.singular.assign(self._power_iteration()[1])
+            self.singular.assign(self._iterate_power()[1])
 
-    def effective_kernel(self):
-        """The kernel as it is used, float32."""
+    def compute_kernel(self):
+        """Return the kernel as it is used, float32."""
         kernel = self.kernel * self._scale
         if not self.spectral:
             return kernel
-        left, right = self._power_iteration()
+        left, right = self._iterate_power()
         return kernel / tf.reduce_sum(left * tf.linalg.matvec(tf.reshape(kernel, [-1, self.units]), right))
 
-    def set_effective(self, kernel, bias) -> None:
-        """Sets the weights so that the scaled kernel is `kernel`: not with spectral normalisation."""
+    def set_kernel(self, kernel, bias) -> None:
+        """Set the weights so that `compute_kernel` is `kernel`; not for spectral layers."""
         self.kernel.assign(kernel / self._scale)
         self.bias.assign(bias)
 
     def get_config(self):
+        """Return the arguments of the constructor, for Keras."""
         return {**super().get_config(), "units": self.units, "gain": self.gain, "spectral": self.spectral}
 
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class EqualizedDense(_Equalized):
-    """[N, I] -> [N, units]."""
+    """A dense layer, [N, I] -> [N, units]."""
 
     def build(self, input_shape):
+        """Create the weights for inputs [..., I]."""
         self._add_weights((input_shape[-1], self.units))
 
     def call(self, x):
-        return tf.matmul(x, tf.cast(self.effective_kernel(), self.compute_dtype)) + self.bias
+        """Return x times the kernel, plus the bias."""
+        return tf.matmul(x, tf.cast(self.compute_kernel(), self.compute_dtype)) + self.bias
 
     def compute_output_shape(self, input_shape):
+        """Return the shape of the output, for Keras."""
         return (*input_shape[:-1], self.units)
 
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class EqualizedConv2D(_Equalized):
-    """[N, H, W, I] -> [N, H, W, units], zero-padded; with up=f pixels are first repeated f times along both sides, with
-    down=f the result (before the bias) is averaged over f x f.
+    """A convolution, [N, H, W, I] -> [N, H, W, units], zero-padded.
 
-    A factor of two costs 4/9 of the multiplications that the two separate steps would: see `_SPREAD`. stride: instead, only
-    every so many pixels are taken, or, transposed, so many times as many are made (Radford et al. 2016).
-    shuffled: x is [N, H, W, 4 I] and the result [N, H, W, 4 units], both of which a pixel shuffle by two would make the images
-    that the convolution is from and to. Few units (an image's three) use a CPU's vectors badly, four times as many do not.
+    up: factor by which pixels are repeated along both sides before it. down: the result, before the
+    bias, is averaged over blocks of down x down pixels. A factor of two costs 4/9 of the
+    multiplications of the two separate steps, see `_SPREAD`. stride: the result has only every so
+    many pixels or, with `transposed`, so many times as many (Radford et al. 2016). At most one of
+    up, down and stride may be above 1.
+
+    shuffled: x [N, H, W, 4 I] and the result [N, H, W, 4 units] are images before a pixel shuffle
+    by two, and the convolution is the one between the images after it: few units (an image's three)
+    use a CPU's vectors badly, four times as many do not.
     """
 
     def __init__(
@@ -154,37 +173,41 @@ class EqualizedConv2D(_Equalized):
         self.stride, self.transposed, self.shuffled = stride, transposed, shuffled
 
     def build(self, input_shape):
+        """Create the weights for inputs [..., I], or [..., 4 I] if `shuffled`."""
         maps = input_shape[-1] // 4 if self.shuffled else input_shape[-1]
         self._add_weights((self.kernel_size, self.kernel_size, maps, self.units))
 
     def call(self, x):
-        kernel = self.effective_kernel()
+        """Return the convolution of x [N, H, W, I], plus the bias."""
+        kernel = self.compute_kernel()
         if self.shuffled:
-            y = tf.nn.conv2d(x, tf.cast(_before_shuffle(kernel), x.dtype), 1, "SAME")
+            y = tf.nn.conv2d(x, tf.cast(_move_before_shuffle(kernel), x.dtype), 1, "SAME")
             return y + tf.tile(self.bias, [4])
         fused = self.kernel_size == 3 and 2 in (self.up, self.down)
         if self.transposed:
-            y = self._transposed(x, kernel, self.stride)
+            y = self._convolve_transposed(x, kernel, self.stride)
         elif self.stride > 1:
             y = tf.nn.conv2d(x, tf.cast(kernel, x.dtype), self.stride, "SAME")
         elif fused and self.up == 2:
-            y = self._transposed(x, _four_by_four(kernel, _SPREAD_FLIPPED), 2)
+            y = self._convolve_transposed(x, _enlarge_kernel(kernel, _SPREAD_FLIPPED), 2)
         elif fused:
-            y = tf.nn.conv2d(x, tf.cast(_four_by_four(kernel, _SPREAD / 4), x.dtype), 2, "SAME")
+            y = tf.nn.conv2d(x, tf.cast(_enlarge_kernel(kernel, _SPREAD / 4), x.dtype), 2, "SAME")
         else:
             y = tf.nn.conv2d(repeat_pixels(x, self.up), tf.cast(kernel, x.dtype), 1, "SAME")
             if self.down > 1:
                 y = tf.nn.avg_pool2d(y, self.down, self.down, "VALID")
-        # Not tf.nn.bias_add: on a CPU its gradient is summed up in bfloat16, and half wrong for large maps.
+        # Not tf.nn.bias_add: on a CPU it sums the gradient in bfloat16, half wrong for large maps.
         return y + self.bias
 
-    def _transposed(self, x, kernel, factor: int):
+    def _convolve_transposed(self, x, kernel, factor: int):
+        """Return the transposed convolution, [N, factor H, factor W, units]."""
         shape = tf.shape(x)
         n, h, w = (x.shape[i] or shape[i] for i in range(3))
         kernel = tf.cast(tf.transpose(kernel, [0, 1, 3, 2]), x.dtype)
         return tf.nn.conv2d_transpose(x, kernel, [n, factor * h, factor * w, self.units], factor, "SAME")
 
     def compute_output_shape(self, input_shape):
+        """Return the shape of the output, for Keras."""
         n, h, w, _ = input_shape
         if self.shuffled:
             return (n, h, w, 4 * self.units)
@@ -193,6 +216,7 @@ class EqualizedConv2D(_Equalized):
         return (n, h and h * up // down, w and w * up // down, self.units)
 
     def get_config(self):
+        """Return the arguments of the constructor, for Keras."""
         return {
             **super().get_config(),
             "kernel_size": self.kernel_size,
@@ -206,11 +230,11 @@ class EqualizedConv2D(_Equalized):
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class SeparableConv2D(_Equalized):
-    """EqualizedConv2D's 3x3 convolution in two steps: one of 3x3 within every map, one of 1x1 across them (Howard et al. 2017,
-    section 3.1): 1/units + 1/9 of the multiplications. Both with equalised rates.
+    """A 3x3 convolution in two steps: 3x3 within every map and 1x1 across the maps.
 
-    The steps stand in the order in which the one across the maps meets fewer pixels: first where the maps grow (`up`),
-    last where they shrink.
+    It takes 1/units + 1/9 of the multiplications (Howard et al. 2017, section 3.1). Both steps have
+    equalised learning rate. up and down are as in EqualizedConv2D. The step across the maps comes
+    where there are fewer pixels: first if pixels are repeated, else last.
     """
 
     def __init__(self, units: int, up: int = 1, down: int = 1, **kwargs):
@@ -218,6 +242,7 @@ class SeparableConv2D(_Equalized):
         self.up, self.down = up, down
 
     def build(self, input_shape):
+        """Create the weights for inputs [..., I]."""
         self._add_weights((1, 1, input_shape[-1], self.units))
         maps = self.units if self.up > 1 else input_shape[-1]
         self.within = self.add_weight(
@@ -227,23 +252,27 @@ class SeparableConv2D(_Equalized):
             autocast=False,
         )
 
-    def _within(self, x):
+    def _convolve_within(self, x):
+        """Return the 3x3 convolution within every map of x [N, H, W, C]."""
         kernel = tf.cast(self.within / 3.0, x.dtype)  # fan-in 9
         return tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], "SAME")
 
     def call(self, x):
-        across = tf.cast(self.effective_kernel(), x.dtype)
+        """Return the convolution of x [N, H, W, I], plus the bias."""
+        across = tf.cast(self.compute_kernel(), x.dtype)
         if self.up > 1:
-            y = self._within(repeat_pixels(tf.nn.conv2d(x, across, 1, "SAME"), self.up))
+            y = self._convolve_within(repeat_pixels(tf.nn.conv2d(x, across, 1, "SAME"), self.up))
         else:
-            y = self._within(x)
+            y = self._convolve_within(x)
             y = tf.nn.avg_pool2d(y, self.down, self.down, "VALID") if self.down > 1 else y
             y = tf.nn.conv2d(y, across, 1, "SAME")
         return y + self.bias
 
     def compute_output_shape(self, input_shape):
+        """Return the shape of the output, for Keras."""
         n, h, w, _ = input_shape
         return (n, h and h * self.up // self.down, w and w * self.up // self.down, self.units)
 
     def get_config(self):
+        """Return the arguments of the constructor, for Keras."""
         return {**super().get_config(), "up": self.up, "down": self.down}

@@ -1,4 +1,4 @@
-"""What growing needs between two resolutions."""
+"""Resampling and blending between two resolutions of a growing network."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import tensorflow as tf
 
 
 def repeat_pixels(x, factor: int):
-    """[N, H, W, C] -> [N, f H, f W, C], every pixel f x f times (nearest neighbour)."""
+    """Repeat every pixel of x [N, H, W, C] f x f times: [N, f H, f W, C] (nearest neighbour)."""
     if factor == 1:
         return x
 
-    @tf.custom_gradient  # of resizing there is none in XLA
+    @tf.custom_gradient  # XLA has no gradient of resizing
     def repeated(x):
         shape = tf.shape(x)
         h, w = (x.shape[i] or shape[i] for i in (1, 2))
@@ -22,11 +22,11 @@ def repeat_pixels(x, factor: int):
 
 
 def block_mean(x, factor: int):
-    """[N, H, W, C] -> [N, H/f, W/f, C], means of f x f pixels."""
+    """Average x [N, H, W, C] over blocks of f x f pixels: [N, H/f, W/f, C]."""
     return x if factor == 1 else tf.nn.avg_pool2d(x, factor, factor, "VALID")
 
 
 def lerp(old, new, alpha):
-    """old + alpha (new - old): exactly `old` at 0 and `new` at 1."""
+    """Return old + alpha (new - old): exactly `old` at 0 and `new` at 1."""
     alpha = tf.cast(alpha, new.dtype)
     return (1 - alpha) * old + alpha * new

@@ -1,162 +1,246 @@
-"""What every generator and discriminator offers, whatever it is made of."""
+"""Base classes of all networks: how they declare, build, list and save their layers."""
 
 from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from pggan_tf.layers import BatchNorm
 
-LEAK = 0.2
-_MEASURED_PIXELS = 1 << 21  # of the images that statistics are measured on
-_PASS_PIXELS = 1 << 16  # of maps at a time: 256 of them are 64 MB
+_MAX_GROUPS = 32  # groups of group normalisation (Wu and He 2018, section 4.1)
+_CALIBRATION_PIXELS = 1 << 21  # pixels of all images that batch statistics are computed on
+_CALIBRATION_INPUTS = 32  # or as many images, if that is more
+_PASS_PIXELS = 1 << 16  # pixels of the images of one pass: in 256 feature maps they take 64 MB
 _PASS_IMAGES = 8  # or as many images, if that is more
+_SAVED_NAMES = {"input_channels": "given_channels"}  # arguments with another name in .keras files
 
 
-def width(resolution: int, fmap_base: int, fmap_max: int) -> int:
-    """Feature maps of the layers at `resolution` pixels: min(fmap_base / 2^(r-1), fmap_max) for 2^r pixels."""
+def count_maps(resolution: int, fmap_base: int, fmap_max: int) -> int:
+    """Return the number of feature maps of the layers at `resolution` pixels.
+
+    It is min(fmap_base / 2^(r-1), fmap_max) for a resolution of 2^r (Karras et al. 2018, table 2).
+    """
     return max(1, min(2 * fmap_base // resolution, fmap_max))
 
 
-def images_at_once(resolution: int) -> int:
-    """How many images of so many pixels go through a network together where a whole set of them is measured."""
+def images_per_pass(resolution: int) -> int:
+    """Return how many images of `resolution` pixels a network takes at once, to bound memory."""
     return max(_PASS_IMAGES, _PASS_PIXELS // resolution**2)
 
 
-def leaky(x):
-    return tf.nn.leaky_relu(x, LEAK)
-
-
-def normalization(kind: str, maps: int, name: str, dtype):
-    """The layer of --generator-norm and --discriminator-norm: 'batch', 'group' (Wu and He 2018, 32 groups), or None."""
-    if kind == "batch":
-        return BatchNorm(name=name, dtype=dtype)
-    if kind == "group":
-        groups = next(g for g in range(min(32, maps), 0, -1) if maps % g == 0)
-        return keras.layers.GroupNormalization(groups, epsilon=BatchNorm.EPSILON, name=name, dtype=dtype)
-    return None
-
-
 class Network(keras.Model):
-    """resolutions: those that it can run at; one for networks that do not grow. channels: of the images that it makes or sees.
+    """A generator or discriminator for images of `channels` channels.
 
-    Layers are held as attributes, because tf.train.Checkpoint and `.keras` files skip layers that sit in lists. All are
-    built at once; `layers_at` says which of them a pass uses.
+    A subclass declares its layers in `__init__`, by `add_layer` and `add_norm`, uses them in `call`
+    and names the constructor's arguments that it adds in ARGUMENTS. Each layer is an attribute,
+    because tf.train.Checkpoint and .keras files skip layers in lists. All layers are built at once;
+    a network that grows overrides `layers_at`.
+
+    resolutions: sizes in pixels that the network runs at, in ascending order; a network that does
+    not grow has one.
     """
 
+    ARGUMENTS: tuple[str, ...] = ("resolutions", "channels")
+    """Arguments of the constructor that a class adds; each is an attribute and in .keras files."""
     classes: Sequence[str] = ()
+    """Names of the classes of a conditional network."""
+    patch_logits = False
+    """Whether a discriminator returns several logits for an image, [N, h, w, 1]."""
 
     def __init__(self, resolutions: Sequence[int], channels: int, **kwargs):
-        # Without autocast: images and the fade's weight enter as they are, and each layer casts for itself.
+        # Without autocast: images and alpha enter as they are, and each layer casts for itself.
         super().__init__(autocast=False, **kwargs)
         self.resolutions, self.channels = tuple(resolutions), channels
+        self._input_channels: dict[str, int] = {}  # by layer, as declared
 
-    def _layer(self, kind, name: str, *args, **kwargs):
-        """A layer as an attribute. Its name is given: Keras' own would count the layers of the whole process."""
-        setattr(self, name, kind(*args, name=name, **kwargs))
+    def add_layer(self, name: str, kind: Callable[..., Any], inputs: int, *args, **kwargs) -> Any:
+        """Make the layer `kind(*args, **kwargs)`, hold it as the attribute `name` and return it.
 
-    def _check(self, resolution: int):
+        inputs: number of channels that the layer takes. The order of declaration is the order of
+        the network's variables and, through the seed, decides their first values.
+        """
+        # Named here: the names that Keras makes up count all layers of the process.
+        layer = kind(*args, name=name, **kwargs)
+        setattr(self, name, layer)
+        self._input_channels[name] = inputs
+        return layer
+
+    def add_norm(self, name: str, kind: str, channels: int) -> Any:
+        """Declare the layer of --generator-norm or --discriminator-norm.
+
+        kind: 'batch', or 'group' (Wu and He 2018), with the largest number of groups up to 32 that
+        divides `channels`. Other kinds have no layer: returns None.
+        """
+        if kind == "batch":
+            return self.add_layer(name, BatchNorm, channels, dtype=self.dtype_policy)
+        if kind == "group":
+            groups = next(n for n in range(min(_MAX_GROUPS, channels), 0, -1) if channels % n == 0)
+            own = {"epsilon": BatchNorm.EPSILON, "dtype": self.dtype_policy}
+            return self.add_layer(name, keras.layers.GroupNormalization, channels, groups, **own)
+        return None
+
+    def build(self, input_shape=None):
+        """Create the weights of all layers. The shape of the input does not matter."""
+        for name in self._order_layers():
+            getattr(self, name).build((None, None, None, self._input_channels[name]))
+        self.built = True
+
+    def _order_layers(self) -> list[str]:
+        """Return the names of all layers in the order in which their first values are drawn."""
+        return list(self._input_channels)
+
+    def _all_layers(self) -> Iterator[Any]:
+        yield from self._flatten_layers(include_self=False)
+
+    def check_resolution(self, resolution: int) -> None:
+        """Raise ValueError for a resolution that this network does not run at."""
         if resolution not in self.resolutions:
             raise ValueError(f"resolution {resolution}: this network has {', '.join(map(str, self.resolutions))}.")
 
     def layers_at(self, resolution: int, fade: bool) -> list:
-        """The layers whose weights a pass at `resolution` uses."""
-        self._check(resolution)
-        return [layer for layer in self._flatten_layers(include_self=False) if layer.trainable_variables]
+        """Return the layers whose weights a pass at `resolution` uses.
+
+        fade: with the path that a fade-in uses besides, or without.
+        """
+        self.check_resolution(resolution)
+        return [layer for layer in self._all_layers() if layer.trainable_variables]
 
     def variables_at(self, resolution: int, fade: bool) -> list:
-        """The weights that a pass at `resolution` trains."""
+        """Return the weights that training at `resolution` changes. fade: as in `layers_at`."""
         return [v for layer in self.layers_at(resolution, fade) for v in layer.trainable_variables]
 
-    def norms(self) -> list:
-        """The layers of batch normalisation."""
-        return [layer for layer in self._flatten_layers(include_self=False) if isinstance(layer, BatchNorm)]
+    def get_batch_norms(self) -> list[BatchNorm]:
+        """Return the layers of batch normalisation."""
+        return [layer for layer in self._all_layers() if isinstance(layer, BatchNorm)]
 
-    def kept_variables(self) -> list:
-        """Those that a run has to keep: all but the statistics of batch normalisation, which are measured anew."""
-        measured = {id(v) for layer in self.norms() for v in layer.non_trainable_variables}
-        return [v for v in self.variables if id(v) not in measured]
+    def get_checkpoint_variables(self) -> list:
+        """Return the variables that a checkpoint holds.
+
+        The statistics of batch normalisation are left out: `calibrate_batch_norm` computes them.
+        """
+        statistics = {id(v) for layer in self.get_batch_norms() for v in layer.non_trainable_variables}
+        return [v for v in self.variables if id(v) not in statistics]
 
     def advance(self) -> None:
-        """Call after every update: one step of power iteration for spectrally normalised layers."""
-        for layer in self._flatten_layers(include_self=False):
+        """Take one step of power iteration in spectrally normalised layers.
+
+        Call it after every update.
+        """
+        for layer in self._all_layers():
             if getattr(layer, "spectral", False):
                 layer.advance()
 
-    maps = False  # whether a discriminator gives a map of logits for each image
-
     @property
-    def sample_group(self) -> int:
-        """How many neighbours of a batch one of its logits depends on: 1 for each by itself, 0 for the whole batch."""
-        return 0 if self.norms() else 1
+    def batch_coupling(self) -> int:
+        """How many neighbouring images of a batch one logit depends on.
 
-    def settle(self, inputs) -> None:
-        """Makes a trained generator ready for use outside training, by what it does with these inputs [N, ...]."""
-        self.measure(inputs)
-
-    def _measured(self, some, resolution: int, first: int) -> None:
-        """A pass in which batch normalisation measures its statistics, on inputs from number `first` on."""
-        self(some, resolution=resolution)
-
-    def measure(self, inputs, resolution: int | None = None) -> None:
-        """Measures the statistics of batch normalisation on these inputs (those of 2 M pixels of images, or 32), for use outside
-        training: of all layers that a pass at `resolution` has.
-
-        In batches of one size, for memory's sake, each normalised by its own statistics; what is kept is the mean and the
-        variance over all of them (Wu and Johnson 2021, https://arxiv.org/abs/2105.07576, section 3). What makes no whole batch,
-        fewer inputs than there are batches, is left out.
+        1: each logit depends on its own image alone; 0: on the whole batch.
         """
-        norms = self.norms()
+        return 0 if self.get_batch_norms() else 1
+
+    def finalize(self, inputs) -> None:
+        """Make a trained generator ready for use outside training.
+
+        inputs: examples of what the network takes, [N, ...], on which statistics are computed.
+        """
+        self.calibrate_batch_norm(inputs)
+
+    def _run_for_calibration(self, inputs, resolution: int, first: int) -> None:
+        """Run inputs [n, ...] through the network; the first one is number `first` of all."""
+        self(inputs, resolution=resolution)
+
+    def calibrate_batch_norm(self, inputs, resolution: int | None = None) -> None:
+        """Compute the batch statistics for use outside training, on inputs [N, ...].
+
+        Layers that a pass at `resolution` (default: the last) does not use keep theirs. As many
+        inputs are used as have 2^21 pixels, but at least 32, in batches of one size to bound
+        memory; a rest of fewer inputs than there are batches is left out. Each batch is normalised
+        by its own statistics; the mean and the variance over all of them are stored (Wu and Johnson
+        2021, arXiv 2105.07576, section 3).
+        """
+        norms = self.get_batch_norms()
         if not norms:
             return
         resolution = resolution or self.resolutions[-1]
-        inputs = inputs[: max(32, _MEASURED_PIXELS // resolution**2)]
-        size = len(inputs) // math.ceil(len(inputs) / images_at_once(resolution))
+        inputs = inputs[: max(_CALIBRATION_INPUTS, _CALIBRATION_PIXELS // resolution**2)]
+        size = len(inputs) // math.ceil(len(inputs) / images_per_pass(resolution))
         for layer in norms:
-            layer.measured = collections.deque()  # a list Keras would take for state, and track
+            layer.batch_statistics = collections.deque()  # Keras would track a list as state
         try:
             for i in range(0, len(inputs) - size + 1, size):
-                self._measured(tf.constant(inputs[i : i + size]), resolution, i)
+                self._run_for_calibration(tf.constant(inputs[i : i + size]), resolution, i)
             for layer in norms:
-                layer.keep_measured()
+                layer.store_statistics()
         finally:
             for layer in norms:
-                layer.measured = None
+                layer.batch_statistics = None
 
     def get_config(self):
-        return {**super().get_config(), "resolutions": list(self.resolutions), "channels": self.channels}
+        """Return the constructor's arguments, as .keras files hold them."""
+        config = super().get_config()
+        for kind in reversed(type(self).__mro__):
+            for name in vars(kind).get("ARGUMENTS", ()):
+                value = getattr(self, name)
+                config[name] = list(value) if isinstance(value, tuple) else value
+        return config
 
 
 class Tapered(Network):
-    """Fewer feature maps the more pixels there are, see `width`. classes: names of what a conditional network tells apart, or
-    empty."""
+    """A network with fewer feature maps the more pixels there are, see `count_maps`.
 
-    def __init__(self, resolutions, channels, fmap_base: int, fmap_max: int, classes: Sequence[str] = (), **kwargs):
+    classes: names of the classes of a conditional network; empty for any other.
+    """
+
+    ARGUMENTS: tuple[str, ...] = ("fmap_base", "fmap_max", "classes")
+
+    def __init__(
+        self,
+        resolutions: Sequence[int],
+        channels: int = 3,
+        *,
+        fmap_base: int,
+        fmap_max: int = 512,
+        classes: Sequence[str] = (),
+        **kwargs,
+    ):
         super().__init__(resolutions, channels, **kwargs)
         self.fmap_base, self.fmap_max, self.classes = fmap_base, fmap_max, tuple(classes)
 
-    def _width(self, resolution: int) -> int:
-        return width(resolution, self.fmap_base, self.fmap_max)
-
-    def get_config(self):
-        own = {"fmap_base": self.fmap_base, "fmap_max": self.fmap_max, "classes": list(self.classes)}
-        return {**super().get_config(), **own}
+    def count_maps(self, resolution: int) -> int:
+        """Return the number of feature maps at `resolution` pixels."""
+        return count_maps(resolution, self.fmap_base, self.fmap_max)
 
 
 class LatentNetwork(Tapered):
-    """A generator: latents [N, latent_size] ~ N(0, 1), and labels int64 [N] where it has classes -> images [N, R, R, channels],
-    float32, -1..1."""
+    """A generator of images from latents [N, latent_size] ~ N(0, 1).
 
-    latent_size: int
+    A conditional one takes labels, int64 [N], besides. Images are float32 [N, R, R, channels],
+    about -1..1.
+    """
+
+    ARGUMENTS: tuple[str, ...] = ("latent_size",)
     task = "generate"
 
-    def joined(self, latents, labels):
-        """What the first layer takes: latents, and classes where there are any. [N, latent_size + classes]. A class is one-hot,
-        and as long as the latent usually is: among a hundred numbers of size 1, a single 1 would hardly be heard."""
+    def __init__(self, resolutions: Sequence[int], channels: int = 3, *, latent_size: int, **kwargs):
+        super().__init__(resolutions, channels, **kwargs)
+        self.latent_size = latent_size
+
+    @property
+    def label_latent_size(self) -> int:
+        """The number of channels that `concat_label` returns."""
+        return self.latent_size + len(self.classes)
+
+    def concat_label(self, latents, labels):
+        """Concatenate latents with the one-hot label: [N, latent_size + classes].
+
+        The label is scaled to sqrt(latent_size), the usual norm of a latent: an unscaled 1 would be
+        lost among a hundred numbers of the same size. Without classes the latents are returned.
+        """
         if not self.classes:
             return latents
         if labels is None:
@@ -164,27 +248,43 @@ class LatentNetwork(Tapered):
         length = self.latent_size**0.5
         return tf.concat([latents, tf.one_hot(labels, len(self.classes), length, dtype=latents.dtype)], axis=1)
 
-    def spread_labels(self, count: int, first: int = 0):
-        """Every class equally often, int64 [count], for inputs from number `first` on; None where there are none."""
+    def cycle_labels(self, count: int, first: int = 0):
+        """Return labels that take the classes in turn, int64 [count]; None without classes.
+
+        first: number of the first label; label number n is n modulo the number of classes.
+        """
         return tf.range(first, first + count, dtype=tf.int64) % len(self.classes) if self.classes else None
 
-    def _measured(self, some, resolution, first) -> None:
-        self(some, resolution=resolution, labels=self.spread_labels(len(some), first))
+    def _run_for_calibration(self, inputs, resolution, first) -> None:
+        self(inputs, resolution=resolution, labels=self.cycle_labels(len(inputs), first))
 
 
 class ImageNetwork(Network):
-    """A generator of images from images: [N, H, W, given_channels] -> [N, H', W', channels], float32, any H and W that are
-    multiples of `multiple`. task: what it was made for, see tasks.py; scale: H' / H."""
+    """A generator of images from images, float32.
 
+    [N, H, W, input_channels] -> [N, s H, s W, channels]. task: what the network is trained for, one
+    of `pggan_tf.tasks.TASKS`.
+    """
+
+    ARGUMENTS: tuple[str, ...] = ("input_channels", "task")
     multiple = 1
+    """H and W have to be multiples of it."""
     scale = 1
+    """The factor s by which images are enlarged."""
 
-    def __init__(self, resolutions, channels: int, given_channels: int, task: str, **kwargs):
+    def __init__(self, resolutions: Sequence[int], channels: int, input_channels: int, task: str, **kwargs):
         super().__init__(resolutions, channels, **kwargs)
-        self.given_channels, self.task = given_channels, task
+        self.input_channels, self.task = input_channels, task
 
-    def _measured(self, some, resolution, first) -> None:
-        self(some)
+    def _run_for_calibration(self, inputs, resolution, first) -> None:
+        self(inputs)
 
     def get_config(self):
-        return {**super().get_config(), "given_channels": self.given_channels, "task": self.task}
+        """Return the constructor's arguments, as .keras files hold them."""
+        return {_SAVED_NAMES.get(name, name): value for name, value in super().get_config().items()}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Make the network of a config as `get_config` returns it."""
+        names = {saved: name for name, saved in _SAVED_NAMES.items()}
+        return super().from_config({names.get(n, n): value for n, value in config.items()}, custom_objects)

@@ -1,55 +1,47 @@
-"""PatchGAN (Isola et al. 2017, section 6.1.2): a map of logits, each of which judges 70 x 70 pixels."""
+"""PatchGAN (Isola et al. 2017, section 6.1.2): a map of logits that see 70 x 70 pixels each."""
 
 from __future__ import annotations
 
 import keras
 
 from pggan_tf.layers import EqualizedConv2D
-from pggan_tf.networks.base import Network, leaky, normalization
+from pggan_tf.networks.base import Network
+from pggan_tf.networks.blocks import Block, leaky_relu
 
-STEPS = ((1, 2), (2, 2), (4, 2), (8, 1))  # times the width, stride
+STEPS = ((1, 2), (2, 2), (4, 2), (8, 1))  # of each convolution: feature maps / width, stride
 
 
 @keras.saving.register_keras_serializable("pggan_tf", "PatchGAN")
 class Discriminator(Network):
-    """Images, and what they were made from, [N, H, W, channels] -> logits [N, H/8, W/8, 1], float32. C64-C128-C256-C512 for
-    `width` 64, convolutions of 4x4."""
+    """Judge images with their conditions, [N, H, W, channels], by logits [N, H/8, W/8, 1], float32.
 
-    maps = True
+    C64-C128-C256-C512 for `width` 64, convolutions of 4x4.
+    """
+
+    ARGUMENTS = ("width", "discriminator_norm", "spectral")
+    patch_logits = True
 
     def __init__(self, resolutions, channels, width=64, discriminator_norm="batch", spectral="none", **kwargs):
         super().__init__(resolutions, channels, **kwargs)
-        self.width, self.discriminator_norm, self.spectral_norm = width, discriminator_norm, spectral
-        plain = {"kernel_size": 4, "gain": None, "spectral": spectral != "none"}
+        self.width, self.discriminator_norm, self.spectral = width, discriminator_norm, spectral
+        plain = {"kernel_size": 4, "gain": None}
+        inputs = channels
+        self.blocks = []
         for i, (times, stride) in enumerate(STEPS):
-            dtype = self.dtype_policy if i else "float32"
-            self._layer(EqualizedConv2D, f"conv_{i}", width * times, stride=stride, dtype=dtype, **plain)
-            layer = normalization(discriminator_norm, width * times, f"norm_{i}", dtype)
-            if i and layer:  # not the first: D is to see the mean and scale of its input
-                setattr(self, f"norm_{i}", layer)
-        self._layer(EqualizedConv2D, "logits", 1, kernel_size=4, gain=None, spectral=spectral == "all", dtype="float32")
-
-    def build(self, input_shape=None):
-        (size,) = self.resolutions
-        c = self.channels
-        for i, (times, stride) in enumerate(STEPS):
-            getattr(self, f"conv_{i}").build((None, size, size, c))
-            size, c = size // stride, self.width * times
-            if hasattr(self, f"norm_{i}"):
-                getattr(self, f"norm_{i}").build((None, size, size, c))
-        self.logits.build((None, size, size, c))
-        self.built = True
+            maps = width * times
+            own = {"stride": stride, "spectral": spectral != "none", "dtype": self.dtype_policy if i else "float32"}
+            conv = self.add_layer(f"conv_{i}", EqualizedConv2D, inputs, maps, **own, **plain)
+            # None after the first layer: the mean and scale of the image are to be judged too.
+            norm = self.add_norm(f"norm_{i}", discriminator_norm, maps) if i else None
+            self.blocks.append(Block(conv, norm, leaky_relu))
+            inputs = maps
+        own = {"spectral": spectral == "all", "dtype": "float32"}
+        self.add_layer("logits", EqualizedConv2D, inputs, 1, **own, **plain)
 
     def call(self, images, resolution: int | None = None, alpha=None, training=False, features=False):
-        """features: returns [logits, features of every layer ...]."""
+        """Return the logits; with `features`, [logits, the features of every layer ...]."""
         x, seen = images, []
-        for i in range(len(STEPS)):
-            x = getattr(self, f"conv_{i}")(x)
-            x = getattr(self, f"norm_{i}")(x, training=training) if hasattr(self, f"norm_{i}") else x
-            x = leaky(x)
+        for block in self.blocks:
+            x = block(x, training)
             seen.append(x)
         return [self.logits(x), *seen] if features else self.logits(x)
-
-    def get_config(self):
-        own = {"width": self.width, "discriminator_norm": self.discriminator_norm, "spectral": self.spectral_norm}
-        return {**super().get_config(), **own}

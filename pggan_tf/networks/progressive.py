@@ -1,17 +1,19 @@
-"""Generator and discriminator of Progressive Growing of GANs (Karras et al. 2018, arXiv 1710.10196, table 2).
+"""Progressive Growing of GANs (Karras et al. 2018, arXiv 1710.10196, table 2).
 
-All blocks of the final resolution are built at once. `resolution`, a Python int, says which of them run; the weights of
-the others neither matter nor change.
+All blocks of the final resolution are built at once. `resolution`, a Python int, chooses those that
+run; the weights of the others neither matter nor change.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from pggan_tf.layers import (
-    BatchNorm,
     EqualizedConv2D,
     EqualizedDense,
     MinibatchDiscrimination,
@@ -23,283 +25,328 @@ from pggan_tf.layers import (
     pixel_norm,
     repeat_pixels,
 )
-from pggan_tf.networks.base import LatentNetwork, Tapered, images_at_once, leaky
+from pggan_tf.networks.base import LatentNetwork, Tapered, images_per_pass
+from pggan_tf.networks.blocks import Block, apply_blocks, leaky_relu
 
-_REFIT_IMAGES = 512
+_REFIT_IMAGES = 512  # images that the to_image layers of earlier stages are refitted on
+_REFIT_BATCH = 16  # images of one pass
 CONVOLUTIONS = {"standard": EqualizedConv2D, "separable": SeparableConv2D}
 
 
-class _Progressive(Tapered):
-    """Blocks of 3x3 convolutions, each followed by LeakyReLU 0.2 and pixel normalisation, or by batch normalisation and
-    LeakyReLU, or by LeakyReLU alone."""
+def _activate_and_normalize(x):
+    """Return LeakyReLU of x, with pixel normalisation."""
+    return pixel_norm(leaky_relu(x))
 
-    def _steps(self):
-        """(lower, higher) for every growth."""
+
+@dataclass
+class Stage:
+    """What a resolution adds to a network."""
+
+    resolution: int
+    blocks: list[Block]  # 3x3 convolutions, in the order of a pass
+    image: Block  # 1x1 convolution, between features of this resolution and an image
+
+
+class _Progressive(Tapered):
+    """Stages of 3x3 convolutions.
+
+    Each convolution is followed by LeakyReLU 0.2 and pixel normalisation, by batch normalisation
+    and LeakyReLU, or by LeakyReLU alone. conv: one of CONVOLUTIONS.
+    """
+
+    ARGUMENTS: tuple[str, ...] = ("conv",)
+    stages: list[Stage]  # by ascending resolution
+
+    def __init__(
+        self, resolutions: Sequence[int], channels: int = 3, *, fmap_base: int = 8192, conv: str = "standard", **kwargs
+    ):
+        super().__init__(resolutions, channels, fmap_base=fmap_base, **kwargs)
+        self.conv = conv
+
+    def _list_growth(self) -> list[tuple[int, int]]:
+        """Return (lower, higher) resolution of every step in which the network grows."""
         return list(zip(self.resolutions, self.resolutions[1:]))
 
-    def _norms(self, names: list[str], kind: str) -> None:
-        """A normalisation of its own for every named block, where the kind has weights."""
-        self._kind_of_norm, self._normed = kind, tuple(names)
-        for name in self._norms_of(names):
-            self._layer(BatchNorm, name, dtype=self.dtype_policy)
+    def _add_conv(self, name: str, inputs: int, maps: int, **kwargs) -> Block:
+        """Declare a 3x3 convolution."""
+        return Block(self.add_layer(name, CONVOLUTIONS[self.conv], inputs, maps, dtype=self.dtype_policy, **kwargs))
 
-    def _norms_of(self, names: list[str]) -> list[str]:
-        return [f"norm_{name}" for name in names] if self._kind_of_norm == "batch" else []
+    def _normalize(self, block: Block, kind: str, channels: int) -> None:
+        """Declare the normalisation of a block of `channels` channels, and set its activation."""
+        block.norm = self.add_norm(f"norm_{block.layer.name}", kind, channels)
+        block.activation = _activate_and_normalize if kind == "pixel" else leaky_relu
 
-    def _build_norms(self, widths: dict[str, int]) -> None:
-        for name, units in widths.items():
-            for norm in self._norms_of([name]):
-                getattr(self, norm).build((None, None, None, units))
-
-    def _activated(self, name: str, x, training: bool):
-        if self._kind_of_norm == "batch":
-            return leaky(getattr(self, f"norm_{name}")(x, training=training))
-        return pixel_norm(leaky(x)) if self._kind_of_norm == "pixel" else leaky(x)
+    def stages_at(self, resolution: int) -> list[Stage]:
+        """Return the stages that a pass at `resolution` runs through."""
+        self.check_resolution(resolution)
+        return [stage for stage in self.stages if stage.resolution <= resolution]
 
 
-def _resolution_of(name: str, first: int) -> int:
-    """'conv_16' -> 16; 'dense', which makes the first maps, -> `first`."""
-    return int(name.rpartition("_")[2]) if "_" in name else first
+def _collect_layers(blocks: Iterable[Block], stages: Sequence[Stage], fade: bool) -> list:
+    """Return the layers of blocks, then their normalisations, then the stages' 1x1 convolutions.
+
+    Of these a pass uses the one of the last stage, and while it fades in that of the stage before.
+    """
+    blocks, images = list(blocks), [stage.image for stage in stages[-2 if fade else -1 :]]
+    norms = [block.norm for block in blocks if block.norm is not None]
+    return [*(block.layer for block in blocks), *norms, *(image.layer for image in images)]
 
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class Generator(_Progressive, LatentNetwork):
-    """Images are linear in the last features: about -1..1, not clipped. With batch normalisation they end in tanh, as DCGAN's do: a
-    discriminator that is normalised as well hardly sees how strong their contrast is, and would let it grow without end."""
+    """Turn latents [N, latent_size] into images [N, R, R, channels] of every resolution R.
+
+    Images are linear in the last features: about -1..1, not clipped. With batch normalisation they
+    end in tanh, as DCGAN's do: a discriminator that is normalised as well hardly reacts to their
+    contrast, which would grow without end.
+    """
+
+    ARGUMENTS = ("generator_norm",)
 
     def __init__(
         self,
-        resolutions,
+        resolutions: Sequence[int],
         channels: int = 3,
-        fmap_base: int = 8192,
-        fmap_max: int = 512,
+        *,
         latent_size: int = 512,
         generator_norm: str = "pixel",
-        conv: str = "standard",
-        classes=(),
         **kwargs,
     ):
-        super().__init__(resolutions, channels, fmap_base, fmap_max, classes, **kwargs)
-        self.latent_size, self.generator_norm, self.conv = latent_size, generator_norm, conv
-        dtype, block = self.dtype_policy, CONVOLUTIONS[conv]
-        first = self.resolutions[0]
-        self._layer(PixelNorm, "latent_norm", dtype="float32")
-        # A quarter of the usual gain: the paper's, for a dense layer whose output is a whole 4x4 map.
-        self._layer(EqualizedDense, "dense", self._width(first) * first * first, gain=2**0.5 / 4, dtype=dtype)
-        self._layer(block, f"conv_{first}", self._width(first), dtype=dtype)
-        self._layer(EqualizedConv2D, f"to_image_{first}", channels, 1, gain=1.0, dtype="float32")
-        for low, high in self._steps():
-            self._layer(block, f"up_{high}", self._width(high), up=high // low, dtype=dtype)
-            self._layer(block, f"conv_{high}", self._width(high), dtype=dtype)
-            self._layer(EqualizedConv2D, f"to_image_{high}", channels, 1, gain=1.0, dtype="float32")
-        self._norms(["dense", *self._blocks(self.resolutions[-1])], generator_norm)
+        super().__init__(resolutions, channels, latent_size=latent_size, **kwargs)
+        self.generator_norm = generator_norm
+        first, maps = self.resolutions[0], self.count_maps(self.resolutions[0])
+        self.add_layer("latent_norm", PixelNorm, latent_size, dtype="float32")
+        # A quarter of the usual gain, as in the paper: the output is a whole 4x4 map.
+        own = {"gain": 2**0.5 / 4, "dtype": self.dtype_policy}
+        dense = self.add_layer("dense", EqualizedDense, self.label_latent_size, maps * first * first, **own)
+        self.dense_block = Block(dense)
+        self.stages = [Stage(first, [self._add_conv(f"conv_{first}", maps, maps)], self._add_image(first))]
+        for low, high in self._list_growth():
+            inputs, maps = maps, self.count_maps(high)
+            up = self._add_conv(f"up_{high}", inputs, maps, up=high // low)
+            self.stages.append(Stage(high, [up, self._add_conv(f"conv_{high}", maps, maps)], self._add_image(high)))
+        self._normalize(self.dense_block, generator_norm, self.count_maps(first))
+        for stage in self.stages:
+            for block in stage.blocks:
+                self._normalize(block, generator_norm, self.count_maps(stage.resolution))
+
+    def _add_image(self, resolution: int) -> Block:
+        own = {"gain": 1.0, "dtype": "float32"}
+        layer = self.add_layer(
+            f"to_image_{resolution}", EqualizedConv2D, self.count_maps(resolution), self.channels, 1, **own
+        )
+        return Block(layer, activation=tf.tanh if self.generator_norm == "batch" else None)
 
     def build(self, input_shape=None):
+        """Create the weights of all layers, and `mean_features`."""
         first = self.resolutions[0]
-        shape = (max(1, len(self.classes)), first, first, self._width(first))
-        # The mean of the first feature maps over many latents, for each class; `settle` fills it in when training is over.
-        self.typical = self.add_weight(
-            shape=shape, initializer="zeros", trainable=False, name="typical", autocast=False
+        # Mean over many latents of what `compute_first_features` returns, for each class.
+        self.mean_features = self.add_weight(
+            shape=(max(1, len(self.classes)), first, first, self.count_maps(first)),
+            initializer="zeros",
+            trainable=False,
+            name="typical",  # as checkpoints and .keras files call it
+            autocast=False,
         )
-        self.dense.build((None, self.latent_size + len(self.classes)))
-        getattr(self, f"conv_{first}").build((None, first, first, self._width(first)))
-        for low, high in self._steps():
-            getattr(self, f"up_{high}").build((None, low, low, self._width(low)))
-            getattr(self, f"conv_{high}").build((None, high, high, self._width(high)))
-        for r in self.resolutions:
-            getattr(self, f"to_image_{r}").build((None, r, r, self._width(r)))
-        self._build_norms({name: self._width(_resolution_of(name, first)) for name in self._normed})
-        self.built = True
+        super().build(input_shape)
 
-    def _blocks(self, resolution: int) -> list[str]:
-        """The 3x3 convolutions of a pass at `resolution`, in order."""
-        names = [f"conv_{self.resolutions[0]}"]
-        for r in self.resolutions[1:]:
-            names += [f"up_{r}", f"conv_{r}"] if r <= resolution else []
-        return names
+    def _order_layers(self) -> list[str]:
+        # The first values of to_image layers have always been drawn last.
+        return sorted(super()._order_layers(), key=lambda name: name.startswith("to_image"))
 
-    def first_maps(self, latents, labels=None, training=False):
-        """latents -> [N, 4, 4, C]: what the dense layer gives, activated and normalised."""
-        x = self.dense(self.joined(self.latent_norm(latents), labels))  # [N,4*4*C]
-        return self._activated("dense", tf.reshape(x, [-1, *self.typical.shape[1:]]), training)
+    def compute_first_features(self, latents, labels=None, training=False):
+        """Return the activated output [N, 4, 4, C] of the dense layer for latents."""
+        x = self.dense_block.layer(self.concat_label(self.latent_norm(latents), labels))  # [N,16C]
+        return self.dense_block.activate(tf.reshape(x, [-1, *self.mean_features.shape[1:]]), training)
 
-    def features(self, latents, resolution: int, truncation=None, labels=None, training=False) -> list:
-        """latents -> the feature maps [N, R, R, C] of every stage up to `resolution`, from which images are made."""
-        self._check(resolution)
-        x = self.first_maps(latents, labels, training)  # [N,4,4,C]
+    def compute_features(self, latents, resolution: int, truncation=None, labels=None, training=False) -> list:
+        """Return the features [N, R, R, C] from which the stages up to `resolution` make images."""
+        stages = self.stages_at(resolution)
+        x = self.compute_first_features(latents, labels, training)  # [N,4,4,C]
         if truncation is not None:
-            typical = tf.gather(self.typical, labels) if self.classes else self.typical
-            x = lerp(tf.cast(typical, x.dtype), x, truncation)
-        stages = []
-        for name in self._blocks(resolution):
-            x = self._activated(name, getattr(self, name)(x), training)  # up: [N,2R,2R,C]
-            if name.startswith("conv"):
-                stages.append(x)
-        return stages
+            mean = tf.gather(self.mean_features, labels) if self.classes else self.mean_features
+            x = lerp(tf.cast(mean, x.dtype), x, truncation)
+        found = []
+        for stage in stages:
+            x = apply_blocks(stage.blocks, x, training)  # [N,R,R,C]
+            found.append(x)
+        return found
 
-    def settle(self, latents):
-        """`typical` becomes the normalised mean of the first feature maps, for truncation. And every stage below the last gets
-        its to_image layer anew: those stood still when the next stage faded in, while the blocks beneath them went on to
-        learn. By least squares over the first of the latents they now show what the last stage shows, at their own resolution.
+    def call(self, latents, resolution: int | None = None, alpha=None, truncation=None, labels=None, training=False):
+        """Return images [N, R, R, channels] of the stage `resolution`, by default the last.
+
+        alpha: weight 0..1 of this stage while it fades in; None: 1, without the path of the stage
+        before. truncation: 0..1, where between `mean_features` and the latents' own first features
+        the pass begins: below 1, images are less varied and more typical. (Latents are normalised:
+        shortening them would change nothing.) labels: int64 [N], of a network with classes.
         """
-        super().settle(latents)
-        labels = self.spread_labels(len(latents))
+        resolution = resolution or self.resolutions[-1]
+        stages = self.stages_at(resolution)
+        features = self.compute_features(latents, resolution, truncation, labels, training)
+        image = stages[-1].image(features[-1])  # [N,R,R,channels]
+        if alpha is None or len(stages) == 1:
+            return image
+        before = stages[-2]
+        return lerp(repeat_pixels(before.image(features[-2]), resolution // before.resolution), image, alpha)
+
+    def layers_at(self, resolution, fade):
+        """Return the layers whose weights a pass at `resolution` uses, see `Network.layers_at`."""
+        stages = self.stages_at(resolution)
+        return _collect_layers([self.dense_block, *(b for s in stages for b in s.blocks)], stages, fade)
+
+    def finalize(self, inputs) -> None:
+        """Make a trained generator ready for use outside training.
+
+        Compute the statistics of batch normalisation and `mean_features`, and refit the to_image
+        layers of earlier stages. inputs: latents [N, latent_size].
+        """
+        super().finalize(inputs)
+        labels = self.cycle_labels(len(inputs))
+        self._set_mean_features(inputs, labels)
+        self._refit_to_image(inputs[:_REFIT_IMAGES], labels)
+
+    def _set_mean_features(self, latents, labels) -> None:
+        """Store the mean of the first features over latents [N, latent_size], for each class.
+
+        It is normalised as the features are.
+        """
         classes, total = max(1, len(self.classes)), 0.0
-        at_once = images_at_once(self.resolutions[0])
-        for i in range(0, len(latents), at_once):
-            here = slice(i, i + at_once)
-            first = self.first_maps(tf.constant(latents[here]), None if labels is None else labels[here])
-            # The labels go round and round.
-            total += tf.stack([tf.reduce_sum(first[(c - i) % classes :: classes], axis=0) for c in range(classes)])
+        size = images_per_pass(self.resolutions[0])
+        for i in range(0, len(latents), size):
+            here = slice(i, i + size)
+            x = self.compute_first_features(tf.constant(latents[here]), None if labels is None else labels[here])
+            # Image number n is of class n modulo the number of classes.
+            total += tf.stack([tf.reduce_sum(x[(c - i) % classes :: classes], axis=0) for c in range(classes)])
         counts = np.bincount(np.arange(len(latents)) % classes, minlength=classes)
         mean = total / tf.constant(counts, tf.float32)[:, None, None, None]
-        self.typical.assign(pixel_norm(mean) if self.generator_norm == "pixel" else mean)
-        last, products = self.resolutions[-1], {r: 0.0 for r in self.resolutions[:-1]}
+        self.mean_features.assign(pixel_norm(mean) if self.generator_norm == "pixel" else mean)
+
+    def _refit_to_image(self, latents, labels) -> None:
+        """Refit the to_image layers of earlier stages to the last stage's images.
+
+        They stopped training when the next stage faded in, while the blocks that they read kept
+        changing. Their new weights are a least-squares fit from the features of the stage to the
+        last stage's images, averaged over blocks of pixels.
+        """
+        *stages, last = self.stages
+        # Of each stage the sum of [x' x, x' y], features x (with a 1 for the bias) and images y.
+        products: dict = {stage.resolution: 0.0 for stage in stages}
         run = tf.function(
-            lambda z, y: (self.features(z, last, labels=y), self(z, resolution=last, labels=y)), autograph=False
+            lambda z, y: (
+                self.compute_features(z, last.resolution, labels=y),
+                self(z, resolution=last.resolution, labels=y),
+            ),
+            autograph=False,
         )
-        for i in range(0, min(len(latents), _REFIT_IMAGES), 16):
-            stages, picture = run(tf.constant(latents[i : i + 16]), None if labels is None else labels[i : i + 16])
-            for r, x in zip(self.resolutions[:-1], stages):
+        for i in range(0, len(latents), _REFIT_BATCH):
+            here = slice(i, i + _REFIT_BATCH)
+            features, images = run(tf.constant(latents[here]), None if labels is None else labels[here])
+            for stage, x in zip(stages, features):
                 x = x.numpy().reshape(-1, x.shape[-1]).astype(np.float64)
                 x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-                f = last // r
-                y = picture.numpy().reshape(-1, r, f, r, f, self.channels).mean((2, 4)).reshape(-1, self.channels)
+                r, f = stage.resolution, last.resolution // stage.resolution
+                y = images.numpy().reshape(-1, r, f, r, f, self.channels).mean((2, 4)).reshape(-1, self.channels)
                 y = np.arctanh(y.clip(-0.99, 0.99)) if self.generator_norm == "batch" else y
                 products[r] += np.concatenate([x.T @ x, x.T @ y], axis=1)
-        for r, product in products.items():
+        for stage in stages:
+            product = products[stage.resolution]
             left, right = product[:, : -self.channels], product[:, -self.channels :]
             ridge = 1e-6 * np.trace(left) / len(left) * np.eye(len(left))
             solution = np.linalg.lstsq(left + ridge, right, rcond=None)[0]
-            getattr(self, f"to_image_{r}").set_effective(solution[None, None, :-1], solution[-1])
-
-    def call(self, latents, resolution: int | None = None, alpha=None, truncation=None, labels=None, training=False):
-        """alpha: weight 0..1 of the block of `resolution`; None runs without the fade's second path.
-
-        truncation: 0..1, where the first feature maps lie between `typical` and their own: below 1, less varied and more
-        typical images. (The latents themselves are normalised: shortening them would do nothing.)
-        """
-        resolution = resolution or self.resolutions[-1]
-        stages = self.features(latents, resolution, truncation, labels, training)
-        image = self._image(resolution, stages[-1])  # [N,R,R,channels]
-        if alpha is None or len(stages) == 1:
-            return image
-        previous = self.resolutions[len(stages) - 2]
-        old = self._image(previous, stages[-2])
-        return lerp(repeat_pixels(old, resolution // previous), image, alpha)
-
-    def _image(self, resolution: int, x):
-        image = getattr(self, f"to_image_{resolution}")(x)
-        return tf.tanh(image) if self.generator_norm == "batch" else image
-
-    def layers_at(self, resolution, fade):
-        self._check(resolution)
-        names = ["dense", *self._blocks(resolution)]
-        images = [r for r in self.resolutions if r <= resolution][-2 if fade else -1 :]
-        return [getattr(self, n) for n in [*names, *self._norms_of(names), *(f"to_image_{r}" for r in images)]]
-
-    def get_config(self):
-        own = {"latent_size": self.latent_size, "generator_norm": self.generator_norm, "conv": self.conv}
-        return {**super().get_config(), **own}
+            stage.image.layer.set_kernel(solution[None, None, :-1], solution[-1])
 
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class Discriminator(_Progressive):
-    """Images [N, R, R, channels] -> logits [N, 1 + classes], float32."""
+    """Judge images [N, R, R, channels] of every resolution R by logits [N, 1 + classes], float32.
+
+    minibatch: what a logit depends on besides its image. 'stddev': the spread of features within
+    groups of `stddev_group` images (Karras et al. 2018, section 3); 'discrimination': how close
+    each image is to the others of the batch (Salimans et al. 2016, section 3.2); 'none'. spectral:
+    spectral normalisation of 'all' layers, of the ones that go 'down' in resolution, or of 'none'.
+    """
+
+    ARGUMENTS = ("stddev_group", "minibatch", "discriminator_norm", "spectral")
 
     def __init__(
         self,
-        resolutions,
+        resolutions: Sequence[int],
         channels: int = 3,
-        fmap_base: int = 8192,
-        fmap_max: int = 512,
+        *,
         stddev_group: int = 4,
         minibatch: str = "stddev",
         discriminator_norm: str = "none",
         spectral: str = "none",
-        conv: str = "standard",
-        classes=(),
         **kwargs,
     ):
-        super().__init__(resolutions, channels, fmap_base, fmap_max, classes, **kwargs)
+        super().__init__(resolutions, channels, **kwargs)
         self.minibatch, self.stddev_group = minibatch, stddev_group if minibatch == "stddev" else 1
-        self.discriminator_norm, self.spectral_norm, self.conv = discriminator_norm, spectral, conv
-        dtype, block = self.dtype_policy, CONVOLUTIONS[conv]
-        everywhere, down = {"spectral": spectral == "all"}, {"spectral": spectral != "none"}
-        first = self.resolutions[0]
-        for r in self.resolutions:
-            # In float32: an image rounded to bfloat16 has steps as large as its own 256 levels.
-            self._layer(EqualizedConv2D, f"from_image_{r}", self._width(r), 1, dtype="float32", **everywhere)
-        for low, high in self._steps():
-            self._layer(block, f"conv_{high}", self._width(high), dtype=dtype, **everywhere)
-            self._layer(block, f"down_{high}", self._width(low), down=high // low, dtype=dtype, **down)
-        self._layer(MinibatchStddev, "minibatch_stddev", self.stddev_group, dtype=dtype)
-        self._layer(block, f"conv_{first}", self._width(first), dtype=dtype, **everywhere)
-        self._layer(EqualizedDense, "dense", self._width(first // 2), dtype=dtype, **everywhere)
+        self.discriminator_norm, self.spectral = discriminator_norm, spectral
+        every, down = {"spectral": spectral == "all"}, {"spectral": spectral != "none"}
+        first, maps = self.resolutions[0], self.count_maps(self.resolutions[0])
+        images = [self._add_image(r, **every) for r in self.resolutions]
+        later = []
+        for (low, high), image in zip(self._list_growth(), images[1:]):
+            inputs = self.count_maps(high)
+            conv = self._add_conv(f"conv_{high}", inputs, inputs, **every)
+            shrink = self._add_conv(f"down_{high}", inputs, self.count_maps(low), down=high // low, **down)
+            later.append(Stage(high, [conv, shrink], image))
+        self.add_layer("minibatch_stddev", MinibatchStddev, maps, self.stddev_group, dtype=self.dtype_policy)
+        conv = self._add_conv(f"conv_{first}", maps + (self.stddev_group > 1), maps, **every)
+        self.stages = [Stage(first, [conv], images[0]), *later]
+        units = self.count_maps(first // 2)
+        dense = self.add_layer("dense", EqualizedDense, first * first * maps, units, dtype=self.dtype_policy, **every)
+        self.dense_block = Block(dense, activation=leaky_relu)
         if minibatch == "discrimination":
-            self._layer(MinibatchDiscrimination, "minibatch_discrimination", dtype=dtype)
-        self._layer(EqualizedDense, "logits", 1 + len(self.classes), gain=1.0, dtype="float32", **everywhere)
-        self._norms(self._blocks(self.resolutions[-1]), discriminator_norm)
+            layer = self.add_layer("minibatch_discrimination", MinibatchDiscrimination, units, dtype=self.dtype_policy)
+            units += layer.kernels
+        outputs = 1 + len(self.classes)
+        self.add_layer("logits", EqualizedDense, units, outputs, gain=1.0, dtype="float32", **every)
+        for block in self._list_blocks(self.stages):
+            self._normalize(block, discriminator_norm, block.layer.units)
 
-    def build(self, input_shape=None):
-        first = self.resolutions[0]
-        for r in self.resolutions:
-            getattr(self, f"from_image_{r}").build((None, r, r, self.channels))
-        for _low, high in self._steps():
-            getattr(self, f"conv_{high}").build((None, high, high, self._width(high)))
-            getattr(self, f"down_{high}").build((None, high, high, self._width(high)))
-        c = self._width(first)
-        getattr(self, f"conv_{first}").build((None, first, first, c + (self.stddev_group > 1)))
-        self.dense.build((None, first * first * c))
-        features = self._width(first // 2)
-        if self.minibatch == "discrimination":
-            self.minibatch_discrimination.build((None, features))
-            features += self.minibatch_discrimination.kernels
-        self.logits.build((None, features))
-        lower = {f"down_{high}": low for low, high in self._steps()}
-        self._build_norms({name: self._width(lower.get(name) or _resolution_of(name, first)) for name in self._normed})
-        self.built = True
+    def _add_image(self, resolution: int, **kwargs) -> Block:
+        # In float32: an image rounded to bfloat16 has steps as large as its own 256 levels.
+        own = {"dtype": "float32", **kwargs}
+        maps = self.count_maps(resolution)
+        layer = self.add_layer(f"from_image_{resolution}", EqualizedConv2D, self.channels, maps, 1, **own)
+        return Block(layer, activation=leaky_relu)
 
-    def _blocks(self, resolution: int) -> list[str]:
-        """The 3x3 convolutions of a pass at `resolution`, in order."""
-        names = [f"conv_{self.resolutions[0]}"]
-        for r in self.resolutions[1:]:
-            names = [f"conv_{r}", f"down_{r}", *names] if r <= resolution else names
-        return names
+    def _list_blocks(self, stages: Sequence[Stage]) -> list[Block]:
+        """Return the blocks of the stages in the order of a pass: the last stage comes first."""
+        return [block for stage in reversed(stages) for block in stage.blocks]
 
     def call(self, images, resolution: int | None = None, alpha=None, training=False):
+        """Return the logits of images [N, R, R, channels].
+
+        alpha: weight 0..1 of the stage of this resolution while it fades in; None: 1, without the
+        path of the stage before.
+        """
         resolution = resolution or images.shape[1]
-        self._check(resolution)
-        first = self.resolutions[0]
-        x = leaky(getattr(self, f"from_image_{resolution}")(images))  # [N,R,R,C]
-        for low, high in reversed(self._steps()):
-            if high > resolution:
-                continue
-            for name in (f"conv_{high}", f"down_{high}"):
-                x = self._activated(name, getattr(self, name)(x), training)  # down: [N,R/2,R/2,C]
-            if high == resolution and alpha is not None:
-                old = leaky(getattr(self, f"from_image_{low}")(block_mean(images, high // low)))
+        first, *later = stages = self.stages_at(resolution)
+        x = stages[-1].image(images)  # [N,R,R,C]
+        for stage in reversed(later):
+            x = apply_blocks(stage.blocks, x, training)  # [N,R/2,R/2,C]
+            if stage.resolution == resolution and alpha is not None:
+                before = stages[-2]
+                old = before.image(block_mean(images, resolution // before.resolution))
                 x = lerp(tf.cast(old, x.dtype), x, alpha)
         if self.stddev_group > 1:
             x = self.minibatch_stddev(x)  # [N,4,4,C+1]
-        x = self._activated(f"conv_{first}", getattr(self, f"conv_{first}")(x), training)
-        x = leaky(self.dense(tf.reshape(x, [-1, first * first * x.shape[-1]])))
+        x = apply_blocks(first.blocks, x, training)  # [N,4,4,C]
+        x = self.dense_block(tf.reshape(x, [-1, first.resolution**2 * x.shape[-1]]))
         if self.minibatch == "discrimination":
             x = self.minibatch_discrimination(x)
         return self.logits(x)
 
     @property
-    def sample_group(self) -> int:
-        return 0 if self.minibatch == "discrimination" or self.discriminator_norm == "batch" else self.stddev_group
+    def batch_coupling(self) -> int:
+        """How many neighbouring images of a batch one logit depends on; 0: on the whole batch."""
+        whole = self.minibatch == "discrimination" or self.discriminator_norm == "batch"
+        return 0 if whole else self.stddev_group
 
     def layers_at(self, resolution, fade):
-        self._check(resolution)
-        used = [r for r in self.resolutions if r <= resolution][-2 if fade else -1 :]
-        names = self._blocks(resolution)
-        names += [*self._norms_of(names), *(f"from_image_{r}" for r in used), "dense", "logits"]
-        names += ["minibatch_discrimination"] if self.minibatch == "discrimination" else []
-        return [getattr(self, name) for name in names]
-
-    def get_config(self):
-        own = ("stddev_group", "minibatch", "discriminator_norm", "conv")
-        return {**super().get_config(), **{name: getattr(self, name) for name in own}, "spectral": self.spectral_norm}
+        """Return the layers whose weights a pass at `resolution` uses, see `Network.layers_at`."""
+        stages = self.stages_at(resolution)
+        layers = [*_collect_layers(self._list_blocks(stages), stages, fade), self.dense, self.logits]
+        return [*layers, self.minibatch_discrimination] if self.minibatch == "discrimination" else layers

@@ -1,4 +1,4 @@
-"""A small network that colours gray images: convolutions at full resolution, one after the other."""
+"""A small network that colours gray images by convolutions at full resolution."""
 
 from __future__ import annotations
 
@@ -7,35 +7,31 @@ import tensorflow as tf
 
 from pggan_tf.layers import EqualizedConv2D
 from pggan_tf.networks.base import ImageNetwork
+from pggan_tf.networks.blocks import Block, apply_blocks
 
-LAYERS = 4
+HIDDEN_LAYERS = 4
 
 
 @keras.saving.register_keras_serializable("pggan_tf", "Recolor")
 class Generator(ImageNetwork):
-    """Gray [N, H, W, 1] in 0..1 -> [N, H, W, 3] in 0..1 by a sigmoid, any H and W. Four hidden layers of `width` maps, 3x3 and ReLU."""
+    """Turn gray images [N, H, W, 1] in 0..1 into colour images [N, H, W, 3] in 0..1, any H and W.
 
-    context = LAYERS + 1  # a point depends on so many pixels on either side
+    Four hidden layers of `width` feature maps, 3x3 and ReLU, then a 3x3 layer and a sigmoid.
+    """
 
-    def __init__(self, resolutions, channels, given_channels, task, width=64, **kwargs):
-        super().__init__(resolutions, channels, given_channels, task, **kwargs)
+    ARGUMENTS = ("width",)
+    context = HIDDEN_LAYERS + 1  # pixels on either side that an output pixel depends on
+
+    def __init__(self, resolutions, channels, input_channels, task, width=64, **kwargs):
+        super().__init__(resolutions, channels, input_channels, task, **kwargs)
         self.width = width
-        for i in range(LAYERS):
-            self._layer(EqualizedConv2D, f"conv_{i}", width, 3, dtype=self.dtype_policy if i else "float32")
-        self._layer(EqualizedConv2D, "to_image", channels, 3, gain=1.0, dtype="float32")
-
-    def build(self, input_shape=None):
-        c = self.given_channels
-        for i in range(LAYERS):
-            getattr(self, f"conv_{i}").build((None, None, None, c))
-            c = self.width
-        self.to_image.build((None, None, None, c))
-        self.built = True
+        self.hidden = []
+        for i in range(HIDDEN_LAYERS):
+            inputs, dtype = (width, self.dtype_policy) if i else (input_channels, "float32")
+            conv = self.add_layer(f"conv_{i}", EqualizedConv2D, inputs, width, 3, dtype=dtype)
+            self.hidden.append(Block(conv, activation=tf.nn.relu))
+        self.add_layer("to_image", EqualizedConv2D, width, channels, 3, gain=1.0, dtype="float32")
 
     def call(self, x, resolution: int | None = None, alpha=None, seed=None, training=False):
-        for i in range(LAYERS):
-            x = tf.nn.relu(getattr(self, f"conv_{i}")(x))
-        return tf.sigmoid(self.to_image(x))
-
-    def get_config(self):
-        return {**super().get_config(), "width": self.width}
+        """Return the colour images of gray images x."""
+        return tf.sigmoid(self.to_image(apply_blocks(self.hidden, x)))

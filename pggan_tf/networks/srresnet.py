@@ -2,93 +2,101 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
+
 import keras
 import tensorflow as tf
 
 from pggan_tf.layers import EqualizedConv2D
-from pggan_tf.networks.base import ImageNetwork, normalization
+from pggan_tf.networks.base import ImageNetwork
+from pggan_tf.networks.blocks import Block
 
-EDGE = 9  # kernels of the first and the last layer
-RESIDUAL_GAIN = 0.1  # of a block's last layer: without normalisation sixteen sums would grow
+EDGE = 9  # kernel size of the first and the last layer
+RESIDUAL_GAIN = 0.1  # of a residual block's last layer: else sixteen sums would grow
 
 
-def _each(slope: keras.layers.PReLU, x):
-    """PReLU of maps that lie in x [N, h, w, 4 C] four times, before a pixel shuffle lays them side by side."""
+def _before_shuffle(slope: keras.layers.PReLU, x):
+    """Apply a PReLU of C maps to x [N, h, w, 4 C], which a pixel shuffle turns into C maps."""
     alpha = tf.tile(tf.cast(slope.alpha, x.dtype), [1, 1, 4])
     return tf.nn.relu(x) - alpha * tf.nn.relu(-x)
 
 
+@dataclass
+class ResidualBlock:
+    """x + second(first(x))."""
+
+    first: Block
+    second: Block
+
+    def __call__(self, x, training: bool = False):
+        """Return the sum for x [N, h, w, C]."""
+        return x + self.second(self.first(x, training), training)
+
+
 @keras.saving.register_keras_serializable("pggan_tf", "SRResNet")
 class Generator(ImageNetwork):
-    """[N, h, w, 3] in 0..1 -> [N, scale h, scale w, 3] in about -1..1, any h and w.
+    """Enlarge images [N, h, w, 3] in 0..1 to [N, scale h, scale w, 3] in about -1..1, any h and w.
 
-    `blocks` times conv - norm - PReLU - conv - norm - add, a sum over all of them, then a convolution to four times the maps
-    and a pixel shuffle for every doubling. What the network makes is added to the bilinearly enlarged image: it starts from
-    something sensible, and learns the detail alone. generator_norm: batch, as published, or none.
+    `blocks` times conv - norm - PReLU - conv - norm - add, a sum over all of them, then a
+    convolution to four times the maps and a pixel shuffle for every doubling. The output of these
+    layers is added to the bilinearly enlarged image: the network learns the detail alone. scale: 2,
+    4 or 8. width: feature maps. generator_norm: batch, as published, or none.
     """
 
+    ARGUMENTS = ("scale", "width", "blocks", "generator_norm")
+
     def __init__(
-        self, resolutions, channels, given_channels, task, scale=4, width=64, blocks=16, generator_norm="none", **kwargs
+        self, resolutions, channels, input_channels, task, scale=4, width=64, blocks=16, generator_norm="none", **kwargs
     ):
-        super().__init__(resolutions, channels, given_channels, task, **kwargs)
+        super().__init__(resolutions, channels, input_channels, task, **kwargs)
         self.scale, self.width, self.blocks, self.generator_norm = scale, width, blocks, generator_norm
-        dtype = self.dtype_policy
-        # A point depends on so many pixels of the small image on either side: whole pixels, for the enlarged layers too.
-        self.context = EDGE // 2 + 2 * blocks + 1 + (scale.bit_length() - 1) + -(-(EDGE // 2) // scale)
-        self._layer(EqualizedConv2D, "first", width, EDGE, dtype="float32")
-        for name in self._names():
-            small = generator_norm == "none" and name.endswith("_b")
-            self._layer(EqualizedConv2D, name, width, 3, dtype=dtype, **({"gain": RESIDUAL_GAIN} if small else {}))
-            if norm := normalization(generator_norm, width, f"{name}_norm", dtype):
-                setattr(self, f"{name}_norm", norm)
-        for i in range(blocks):
-            self._layer(keras.layers.PReLU, f"block_{i}_slope", **self._slope(dtype))
-        for i in range(scale.bit_length() - 1):
-            self._layer(EqualizedConv2D, f"up_{i}", 4 * width, 3, dtype=dtype)
-            self._layer(keras.layers.PReLU, f"up_{i}_slope", **self._slope(dtype))
-        self._layer(keras.layers.PReLU, "first_slope", **self._slope(dtype))
-        self._layer(EqualizedConv2D, "to_image", channels, EDGE, gain=RESIDUAL_GAIN, shuffled=True, dtype="float32")
+        doublings = scale.bit_length() - 1
+        # Pixels of the small image on either side that an output pixel depends on, where enlarged
+        # layers count as whole pixels.
+        self.context = EDGE // 2 + 2 * blocks + 1 + doublings + -(-(EDGE // 2) // scale)
+        self.add_layer("first", EqualizedConv2D, input_channels, width, EDGE, dtype="float32")
+        gain = {"gain": RESIDUAL_GAIN} if generator_norm == "none" else {}
+        self.residual_blocks = [
+            ResidualBlock(self._add_block(f"block_{i}_a"), self._add_block(f"block_{i}_b", **gain))
+            for i in range(blocks)
+        ]
+        self.last_block = self._add_block("last")
+        for i, block in enumerate(self.residual_blocks):
+            block.first.activation = self._add_slope(f"block_{i}_slope")
+        self.up_blocks = []
+        for i in range(doublings):
+            conv = self.add_layer(f"up_{i}", EqualizedConv2D, width, 4 * width, 3, dtype=self.dtype_policy)
+            slope = functools.partial(_before_shuffle, self._add_slope(f"up_{i}_slope"))
+            self.up_blocks.append(Block(conv, activation=slope))
+        self._add_slope("first_slope")
+        own = {"gain": RESIDUAL_GAIN, "shuffled": True, "dtype": "float32"}
+        self.add_layer("to_image", EqualizedConv2D, 4 * width, channels, EDGE, **own)
 
-    def _slope(self, dtype) -> dict:
-        """Shared over the pixels, so that any size will do."""
-        return {
-            "shared_axes": [1, 2],
-            "alpha_initializer": keras.initializers.Constant(0.25),
-            "dtype": dtype,
-        }
+    def _add_block(self, name: str, **kwargs) -> Block:
+        """Declare a 3x3 convolution and its normalisation."""
+        conv = self.add_layer(name, EqualizedConv2D, self.width, self.width, 3, dtype=self.dtype_policy, **kwargs)
+        return Block(conv, self.add_norm(f"{name}_norm", self.generator_norm, self.width))
 
-    def _names(self) -> list[str]:
-        return [f"block_{i}_{part}" for i in range(self.blocks) for part in "ab"] + ["last"]
-
-    def build(self, input_shape=None):
-        self.first.build((None, None, None, self.given_channels))
-        features = (None, None, None, self.width)
-        for layer in self._flatten_layers(include_self=False, recursive=False):
-            if not layer.built:
-                layer.build((*features[:3], 4 * self.width) if layer is self.to_image else features)
-        self.built = True
-
-    def _conv(self, name: str, x, training):
-        x = getattr(self, name)(x)
-        norm = getattr(self, f"{name}_norm", None)
-        return norm(x, training=training) if norm else x
+    def _add_slope(self, name: str):
+        """Declare a PReLU whose slopes all pixels share, so that images may have any size."""
+        start = keras.initializers.Constant(0.25)
+        own = {"shared_axes": [1, 2], "alpha_initializer": start, "dtype": self.dtype_policy}
+        return self.add_layer(name, keras.layers.PReLU, self.width, **own)
 
     def call(self, x, resolution: int | None = None, alpha=None, seed=None, training=False):
+        """Return x [N, h, w, 3] enlarged by `scale`."""
         shape = tf.shape(x)
         enlarged = tf.image.resize(x, (self.scale * shape[1], self.scale * shape[2]), "bilinear") * 2 - 1
-        x = tf.cast(self.first(x * 2 - 1), self.compute_dtype)
-        first = self.first_slope(x)
-        x = tf.identity(first)  # gradients meet two by two: sums of three have no fixed order, see training/step.py
-        for i in range(self.blocks):
-            y = getattr(self, f"block_{i}_slope")(self._conv(f"block_{i}_a", x, training))
-            x = x + self._conv(f"block_{i}_b", y, training)
-        x = first + self._conv("last", x, training)
-        doublings = self.scale.bit_length() - 1
-        for i in range(doublings):
-            x = _each(getattr(self, f"up_{i}_slope"), getattr(self, f"up_{i}")(x))  # [N,h,w,4C]
-            x = x if i == doublings - 1 else tf.nn.depth_to_space(x, 2)  # [N,2h,2w,C]
-        return enlarged + tf.nn.depth_to_space(self.to_image(x), 2)
-
-    def get_config(self):
-        own = ("scale", "width", "blocks", "generator_norm")
-        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+        first = self.first_slope(tf.cast(self.first(x * 2 - 1), self.compute_dtype))
+        # With `identity` gradients are summed two by two: the sum of three has no fixed order, and
+        # runs could not be repeated exactly.
+        x = tf.identity(first)
+        for block in self.residual_blocks:
+            x = block(x, training)
+        x = first + self.last_block(x, training)
+        *ups, last_up = self.up_blocks
+        for up in ups:
+            x = tf.nn.depth_to_space(up(x), 2)  # [N,2h,2w,C]
+        # The last shuffle comes after `to_image`, which convolves what the shuffle would return.
+        return enlarged + tf.nn.depth_to_space(self.to_image(last_up(x)), 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -9,16 +11,19 @@ from pggan_tf.errors import UserError
 from pggan_tf.networks import VGG19_FILE
 
 LAYER = "block5_conv4"
-SCALE = 12.75  # features are divided by this, to have the size of pixels (Ledig et al. 2017, section 3.2)
+SCALE = 12.75  # divisor that gives features the size of pixels (Ledig et al. 2017, section 3.2)
 _MEAN = (103.939, 116.779, 123.68)  # of ImageNet: blue, green, red
 
 
-def features(weights: str | None):
-    """images [N,H,W,3] in -1..1 -> the features of conv5_4 after its ReLU, [N,H/16,W/16,512]. weights: an .h5 file without the
-    top; None lets Keras download those of ImageNet."""
+def load_features(weights: str | None) -> Callable:
+    """Return a function that computes the features of conv5_4 after its ReLU.
+
+    It takes images [N, H, W, 3] in -1..1 and returns [N, H/16, W/16, 512], float32. weights: an .h5
+    file without the top layers; None lets Keras download those of ImageNet.
+    """
     try:
         vgg = keras.applications.VGG19(include_top=False, weights=weights or "imagenet")
-    except Exception as error:  # of the network, of the file, of its content: Keras raises many kinds
+    except Exception as error:  # Keras raises many kinds for network, file and content
         raise UserError(
             f"--content vgg19: the weights of VGG19 cannot be had ({str(error).splitlines()[0][:150]}). "
             f"Give --vgg-weights FILE ({VGG19_FILE}), or --content discriminator."
@@ -26,7 +31,7 @@ def features(weights: str | None):
     vgg.trainable = False
     network = keras.Model(vgg.input, vgg.get_layer(LAYER).output)
 
-    def of(images):
+    def compute_features(images):
         return network((images[..., ::-1] + 1) * 127.5 - tf.constant(_MEAN)) / SCALE
 
-    return of
+    return compute_features

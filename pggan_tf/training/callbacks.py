@@ -87,7 +87,7 @@ class GridWriter(Callback):
 
     def _draw(self, run):
         phase, images = run.phase, run.images_seen
-        run.gan.ema.measure(self.calibration, phase.resolution)
+        run.gan.ema.calibrate_batch_norm(self.calibration, phase.resolution)
         fakes = self.samples.images(phase.resolution, phase.alpha(images))
         path = grid_path(run.folder, run.snapshot_number(images), phase.resolution, images)
         pixels.grid(path, fakes, self.samples.columns, size=pixels.VISIBLE)

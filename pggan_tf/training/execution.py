@@ -49,11 +49,11 @@ def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
     if config.objective.content == "vgg19":
         from pggan_tf.networks import vgg
 
-        content = vgg.features(config.objective.vgg_weights)
+        content = vgg.load_features(config.objective.vgg_weights)
     return GAN(
-        networks.generator(network, options, policy),
-        networks.discriminator(network, options, policy),
-        networks.generator(network, options, "float32", "ema"),
+        networks.make_generator(network, options, policy),
+        networks.make_discriminator(network, options, policy),
+        networks.make_generator(network, options, "float32", "ema"),
         lambda resolution: plan.objective(resolution, len(options["classes"])),
         GANOptions(**{field.name: config.value(field.name) for field in dataclasses.fields(GANOptions)}),
         task=plan.task,

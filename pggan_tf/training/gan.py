@@ -89,8 +89,8 @@ class GAN:
         }
         for network in (generator, discriminator) if discriminator else (generator,):
             for layer in network._flatten_layers(include_self=False):
-                if hasattr(layer, "alone"):
-                    layer.alone = not options.sync_batch
+                if hasattr(layer, "cross_replica"):
+                    layer.cross_replica = options.sync_batch
         self.augment_probability = tf.Variable(0.0, trainable=False, name="augment_probability")
         self.optimizers: dict[str, Any] = {}
 
@@ -100,7 +100,7 @@ class GAN:
         own += [self.augment_probability] if self.options.augment == "ada" else []
         named = {variable.name.partition(":")[0]: variable for variable in own}
         for prefix, network in self.networks.items():
-            for variable in network.kept_variables():
+            for variable in network.get_checkpoint_variables():
                 # path: 'generator/conv_4/kernel'; its first part counts instances and is left out.
                 named[f"{prefix}/{variable.path.partition('/')[2]}"] = variable
         for prefix, optimizer in self.optimizers.items():
@@ -115,7 +115,7 @@ class GAN:
         note = CONTENT_NOTES.get(objective.content, "")
         if self.update is not updates.one_stage:
             return f"two-stage: the discriminator's steps, then the generator's{note}"
-        method = updates.one_stage_method(objective, self.discriminator.sample_group, self.discriminator.maps)
+        method = updates.one_stage_method(objective, self.discriminator.batch_coupling, self.discriminator.patch_logits)
         return f"one-stage: the generator is trained on {updates.METHODS[method]}{note}"
 
     def begin(self, phase: Phase) -> None:

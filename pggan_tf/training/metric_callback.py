@@ -59,7 +59,7 @@ class MetricCallback(Callback):
     def compute(self, generator, shards, resolution: int, alpha: float = 1.0) -> dict[str, metrics.Figure]:
         """Return the metrics of a generator by name. alpha: weight of its newest block, 0..1."""
         self._prepare(generator, shards, resolution)
-        generator.measure(self.samples.inputs(CALIBRATION_INPUTS), resolution)
+        generator.calibrate_batch_norm(self.samples.inputs(CALIBRATION_INPUTS), resolution)
         if self.config.purpose.task == "generate":
             made = sets.of_sampler(self.samples.sampler, resolution, alpha, FIRST_SEED)
         else:

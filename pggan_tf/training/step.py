@@ -162,7 +162,7 @@ class TrainingStep:
         at = {"resolution": phase.resolution, "alpha": self.alpha, "training": True}
         augmentations, dropouts = itertools.count(), itertools.count()
         from_latents = isinstance(gan.task, Generate)
-        coupling = gan.discriminator.sample_group if phase.adversarial else 1
+        coupling = gan.discriminator.batch_coupling if phase.adversarial else 1
 
         def generate(condition, labels):
             if from_latents:
@@ -195,7 +195,7 @@ class TrainingStep:
             batch_coupling=coupling,
             auxiliary=self._make_auxiliary_losses(),
             cross_replica=gan.options.sync_batch and share < phase.batch and (coupling == 0 or share % coupling > 0),
-            patch_logits=gan.discriminator is not None and gan.discriminator.maps,
+            patch_logits=gan.discriminator is not None and gan.discriminator.patch_logits,
         )
 
     def _augment(self, images, passes, parts: int):

@@ -252,7 +252,7 @@ def outputs(path: Path) -> dict[str, list]:
         for resolution in network.resolutions:
             made[str(resolution)] = network(z, resolution=resolution, **labels)
     else:
-        channels = getattr(network, "given_channels", network.channels)
+        channels = getattr(network, "input_channels", network.channels)
         for resolution in network.resolutions:
             x = rng.uniform(-1, 1, (2, resolution, resolution, channels)).astype(np.float32)
             made[str(resolution)] = network(x)
@@ -269,6 +269,6 @@ def _loaded(path: Path):
 
     if path.stem.endswith("generator"):
         return synthesis.load(path)
-    for module in networks.modules():
+    for module in networks.list_modules():
         importlib.import_module(f"pggan_tf.networks.{module}")
     return keras.saving.load_model(path, compile=False)
