@@ -91,7 +91,7 @@ def rows(networks: dict, images: np.ndarray) -> dict[str, tuple[float, float]]:
 @click.option("--count", type=click.IntRange(1), default=500, show_default=True, help="photos at most")
 def main(source: str, runs: tuple[str, ...], count: int) -> None:
     terminal.start_tensorflow()
-    networks = {run: conversion.network_for(run, ("colorize", "recolor"), "colorize") for run in runs}
+    networks = {run: conversion.load_network(run, "colorize") for run in runs}
     sizes = {network.resolutions[-1] for network in networks.values()}
     if len(sizes) > 1:
         raise UserError(

@@ -100,7 +100,7 @@ def in_the_browser(network, how: str, rounds: int) -> dict[int, dict[str, float]
     out = {}
     with tempfile.TemporaryDirectory() as folder:
         web.build([source.Source("benchmark", network, Path(folder), "0")], Path(folder), how, None, lambda _: ())
-        with serve.site_server(Path(folder), "127.0.0.1", 0) as server, sync_playwright() as playwright:
+        with serve.make_site_server(Path(folder), "127.0.0.1", 0) as server, sync_playwright() as playwright:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             chromium = playwright.chromium.launch(executable_path=executable)
             for threads in THREADS:
@@ -138,10 +138,10 @@ def main(resolutions, browser, rounds, json_file):
     rows = []
     for conv in ("standard", "separable"):
         network = generator(conv, max(sizes))
-        offered = [s for s in signatures.of(network) if int(s.name[4:]) in sizes]
-        plain = tflite.convert(network, signatures.of(network))
+        offered = [s for s in signatures.network_signatures(network) if int(s.name[4:]) in sizes]
+        plain = tflite.convert(network, signatures.network_signatures(network))
         for how in tflite.QUANTIZATIONS:
-            model = tflite.quantize(plain, signatures.of(network), how)
+            model = tflite.quantize(plain, signatures.network_signatures(network), how)
             row = {"convolutions": conv, "parameters": network.count_params(), "quantize": how, "bytes": len(model)}
             for threads in THREADS:
                 row[f"LiteRT, {threads} threads"] = on_this_cpu(model, offered, threads, rounds)

@@ -151,15 +151,18 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
     call, iterator = execution.prepare(plan, gan, phase, 0, setting)
     samples = synthesis.samples(plan, gan.ema, shards)
     count, cache = min(IMAGES * 64 // max(64, resolution), len(shards)), cache_folder(None)
-    truth = sets.of_shards(shards, resolution) if plan.config.purpose.task == "generate" else sets.of_originals(samples)
+    if isinstance(samples, synthesis.FromImages):
+        truth = sets.of_originals(samples)
+    else:
+        truth = sets.of_shards(shards, resolution)
     reals = sets.collect(("swd",), truth, 0, count, None, cache)
 
     def distance() -> float:
-        gan.ema.calibrate_batch_norm(samples.inputs(512))
-        if plan.config.purpose.task == "generate":
-            made = sets.of_sampler(samples.sampler, resolution, first_seed=1 << 21)
-        else:
+        gan.ema.measure(samples.inputs(512))
+        if isinstance(samples, synthesis.FromImages):
             made = sets.of_pairs(samples)
+        else:
+            made = sets.of_sampler(samples.sampler, resolution, first_seed=1 << 21)
         fakes = sets.collect(("swd",), made, 0, count, None, cache)
         return sets.compare(("swd",), reals, fakes, None)["swd"].value
 

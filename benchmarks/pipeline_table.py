@@ -41,8 +41,8 @@ def sets_of(faces: Path, larger: Path, count: int):
     """(name, seconds an image, metrics.sets.Images) of the generator's images, small and enlarged, and of twice as many real ones."""
     import numpy as np
 
-    from pggan_tf import synthesis
-    from pggan_tf.convert import conversion, upscale
+    from pggan_tf import synthesis, tasks
+    from pggan_tf.convert import conversion
     from pggan_tf.data import pipeline
     from pggan_tf.data.shards import Shards
     from pggan_tf.metrics import sets
@@ -57,7 +57,7 @@ def sets_of(faces: Path, larger: Path, count: int):
     small = synthesis.Sampler(generator).images(z, generator.resolutions[-1])
     first = time.perf_counter() - begun
     begun = time.perf_counter()
-    large = conversion.changed(small, upscale.upscaler(network))
+    large = conversion.convert_images(small, tasks.Upscale().converter(network))
     second = time.perf_counter() - begun
     held = [Shards(runs.read(folder)[1]["dataset"]["folder"]) for folder in (faces, larger)]
     real = [

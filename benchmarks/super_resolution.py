@@ -22,8 +22,8 @@ import click
 import numpy as np
 
 from benchmarks import measure
-from pggan_tf import terminal
-from pggan_tf.convert import conversion, upscale
+from pggan_tf import tasks, terminal
+from pggan_tf.convert import conversion
 from pggan_tf.data import colour, listing, photos, pixels
 from pggan_tf.errors import UserError
 
@@ -105,9 +105,9 @@ def main(folder: str, runs: tuple[str, ...], scale: int) -> None:
     terminal.start_tensorflow()
     rows = {"bicubic": figures(lambda low: bicubic(low, scale), images, scale)}
     for run in runs:
-        network = conversion.network_for(run, ("upscale",), "upscale")
+        network = conversion.load_network(run, "upscale")
         if network.scale != scale:
             raise UserError(f"--scale {scale}: {run} was trained for {network.scale}.")
-        change = upscale.upscaler(network)
+        change = tasks.Upscale().converter(network)
         rows[run] = figures(lambda low, change=change: change(photos.Photo(low)).pixels, images, scale)
     table(rows)

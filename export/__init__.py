@@ -1,1 +1,1 @@
-"""A run -> what phones, browsers and other tools load: signatures of a network, converted, compared with Keras, described."""
+"""Exported models: signatures, formats, comparison with Keras, model card, web page, server."""

@@ -1,10 +1,12 @@
 """`pggan serve RUN`: a network behind a small HTTP interface.
 
-Whatever comes in is checked and refused with a reason before the network sees it; nothing of a request is ever a path, and
-nothing is kept. One image is computed at a time: the network uses every core anyway.
+Every request is checked, and refused with a reason, before the network sees it. No part of a
+request is used as a path, and nothing is stored. One image is computed at a time: the network uses
+every core anyway.
 """
 
-# Annotations are looked at as they stand: FastAPI reads them, and some are of this very network.
+# Without `from __future__ import annotations`: FastAPI evaluates annotations, and some hold values
+# of the served network.
 
 import asyncio
 import contextlib
@@ -26,37 +28,43 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from export import hosts, signatures
 from export import source as sources
-from pggan_tf import __version__, synthesis
-from pggan_tf.convert import colorize, upscale
+from pggan_tf import __version__, synthesis, tasks
 from pggan_tf.data import photos
 from pggan_tf.errors import UserError
 
-# What strangers may send: decoders that few photos need are not opened to them.
+# Formats that are accepted from strangers. Decoders of rarer formats could have flaws, so they are
+# left out.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-CONNECTIONS = 256  # open at once, at most; a further one is told 503
+CONNECTIONS = 256  # open at once, at most; a further one is answered by 503
 
 
 @dataclass(frozen=True)
 class Limits:
-    """upload_bytes: of a photo's file. pixels: of a photo, and of a result. waiting: requests that wait for their turn, with
-    what they upload. seconds: for a request's header to arrive, for an upload to, to wait, to change a photo, and for a client
-    to read more of an answer."""
+    """What a request may cost."""
 
-    upload_bytes: int = 16 << 20
-    pixels: int = 16_000_000
-    waiting: int = 16
-    seconds: float = 30.0
+    upload_bytes: int = 16 << 20  # size of a photo's file
+    pixels: int = 16_000_000  # of a photo, and of a result
+    waiting: int = 16  # requests that wait to be computed, with their uploads
+    seconds: float = 30.0  # for each of: a header, an upload, the wait, the work, a client that reads
 
 
 class Turns:
-    """One computation at a time, in a thread; a limited number of others wait, for a limited time."""
+    """Runs one computation at a time, in a thread.
+
+    A limited number of requests wait, for a limited time.
+    """
 
     def __init__(self, limits: Limits):
         self.limits, self._turn, self._waiting = limits, asyncio.Lock(), 0
 
     async def __call__(self, work: Callable, upload: Callable[[], Awaitable[bytes]] | None = None):
-        """work() in its turn; or work(what upload() has brought). Who uploads is waiting already: otherwise there would be no
-        end of uploads that are held."""
+        """Return work(), or work(upload()), once no other computation runs.
+
+        An upload counts as waiting: otherwise any number of uploads could be held in memory.
+
+        Raises:
+            HTTPException: 429, if too many requests wait, or this one has waited too long.
+        """
         busy = partial(HTTPException, 429, headers={"Retry-After": "1"})
         if self._waiting >= self.limits.waiting:
             raise busy(f"{self._waiting} requests are waiting already. Try again in a second.")
@@ -68,27 +76,34 @@ class Turns:
             raise busy(f"waited for {self.limits.seconds:g} seconds in vain. Try again later.") from None
         finally:
             self._waiting -= 1
-        # A client that goes away does not end the computation: its turn lasts until the thread is done.
+        # A thread cannot be stopped: if the client goes away, the next computation still waits for
+        # its end.
         done = asyncio.get_running_loop().run_in_executor(None, work)
         done.add_done_callback(lambda _: self._turn.release())
         return await asyncio.shield(done)
 
 
 class Deadline:
-    """Of the computation whose turn it is."""
+    """The time at which the running computation is given up."""
 
     def __init__(self, seconds: float):
         self.seconds, self._end = seconds, 0.0
 
     def start(self) -> None:
+        """Begin to count, for a new computation."""
         self._end = time.monotonic() + self.seconds
 
     def check(self) -> None:
+        """Raise HTTPException 413 if the time is over."""
         if time.monotonic() > self._end:
             raise HTTPException(413, f"it takes more than {self.seconds:g} seconds. Send a smaller photo.")
 
 
-async def _upload(request: Request, limits: Limits) -> bytes:
+async def _read_upload(request: Request, limits: Limits) -> bytes:
+    """Return the body of a request.
+
+    Raise HTTPException if it is too large, too slow or broken off.
+    """
     too_large = HTTPException(413, f"more than {limits.upload_bytes:,} bytes. Send a smaller file.")
     if int(request.headers.get("content-length") or 0) > limits.upload_bytes:
         raise too_large
@@ -106,8 +121,14 @@ async def _upload(request: Request, limits: Limits) -> bytes:
     return bytes(data)
 
 
-def _photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
-    """An uploaded photo, as the command line reads it. Its kind and its size are looked at before its pixels are."""
+def _read_photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
+    """Return an uploaded photo, as the command line reads it.
+
+    Check its format and size before its pixels are decoded.
+
+    Raises:
+        HTTPException: 413, 415 or 422, with a reason.
+    """
     from PIL import Image, UnidentifiedImageError
 
     kinds = ", ".join(FORMATS)
@@ -132,8 +153,8 @@ def _photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
         raise HTTPException(422, f"a photo that cannot be read ({reason}).") from None
 
 
-def _png(photo: photos.Photo) -> Response:
-    """The answer, as the command line writes it: with its depth, transparency and profile."""
+def _answer_png(photo: photos.Photo) -> Response:
+    """Return an answer with a photo, including its bit depth, transparency and colour profile."""
     data, _ = photos.png(photo)
     return Response(data.tobytes(), media_type="image/png")
 
@@ -145,61 +166,59 @@ _FULL = {503: {"description": "too many connections", "content": {"text/plain": 
 _REASON = {"application/json": {"schema": {"type": "object", "properties": {"detail": {}}, "required": ["detail"]}}}
 
 
-def _refusals(**reasons: str) -> dict:
-    """Descriptions of answers by their code, such as c413="too large"."""
+def _describe_refusals(**reasons: str) -> dict:
+    """Return OpenAPI's descriptions of refusals by their code, such as c413="too large"."""
     return {int(code[1:]): {"description": text, "content": _REASON} for code, text in reasons.items()}
 
 
-def _known(request: Request, *names: str) -> None:
-    """Refuses other names than these after the ?: a misspelt one would be answered by something else than was asked for."""
+def _check_names(request: Request, *names: str) -> None:
+    """Refuse unknown and repeated names after the ?, such as misspelt ones, by a 422."""
     given = [name for name, _ in request.query_params.multi_items()]
     if wrong := next((n for n in given if n not in names or given.count(n) > 1), None):
         expected = f"each of {', '.join(names)} once at most" if names else "nothing after the ?"
         raise HTTPException(422, f"{wrong[:40]}: expected {expected}.")
 
 
-def application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
-    """The interface of one network: /generate, /colorize or /upscale, by its task; /health; /openapi.json."""
+def make_application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
+    """Return the interface of one network: /VERB of its task, /health and /openapi.json."""
     network, task, turns = source.network, source.task, Turns(limits)
-    about = f"{source.name}: a network that was trained to {task}."
+    about = f"{source.name}: a network that was trained to {task.name}."
     app = fastapi.FastAPI(title="pggan-tf", version=__version__, description=about, docs_url=None, redoc_url=None)
 
     @app.get("/health", summary="Whether it runs, and what it serves", responses=_FULL)
     async def health() -> dict[str, str | list[int]]:
-        return {"status": "ok", "task": task, "stages": list(network.resolutions) if task == "generate" else []}
+        return {"status": "ok", "task": task.name, "stages": [] if task.from_images else list(network.resolutions)}
 
     @app.get("/", include_in_schema=False)
     async def paths() -> dict[str, str | list[str]]:
         return {"about": about, "paths": [*app.openapi()["paths"], "/openapi.json"]}
 
-    if task == "generate":
-        app.get("/generate", summary="One image as PNG", response_class=Response, responses=_PICTURE | _FULL | _refusals(c422="a value that is not allowed", c429="too many wait"))(_generate(network, turns))  # fmt: skip
+    if not task.from_images:
+        app.get(f"/{task.verb}", summary="One image as PNG", response_class=Response, responses=_PICTURE | _FULL | _describe_refusals(c422="a value that is not allowed", c429="too many wait"))(_make_generate(network, turns))  # fmt: skip
         return app
     deadline = Deadline(limits.seconds)
-    if task == "upscale":
-        verb, scale, change = "upscale", network.scale, upscale.upscaler(network, check=deadline.check)
-    else:
-        verb, scale, change = "colorize", 1, colorize.colorizer(network, check=deadline.check)
+    scale, change = network.scale, task.converter(network, check=deadline.check)
 
     def work(data: bytes) -> Response:
         deadline.start()
         try:
-            return _png(change(_photo(data, limits, scale)))
+            return _answer_png(change(_read_photo(data, limits, scale)))
         except UserError as reason:  # there is no memory for it, say
             raise HTTPException(413, str(reason)) from None
 
     async def changed(request: Request) -> Response:
-        _known(request)
-        return await turns(work, partial(_upload, request, limits))
+        _check_names(request)
+        return await turns(work, partial(_read_upload, request, limits))
 
     body = {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
-    refusals = _refusals(c400="an upload broken off", c408="a slow upload", c413="too many bytes or pixels, or too much work", c415="not a photo", c422="a damaged photo", c429="too many wait")  # fmt: skip
-    app.post(f"/{verb}", summary=f"The photo in the body, after {task}, as PNG", response_class=Response, responses=_PICTURE | _FULL | refusals, openapi_extra={"requestBody": body})(changed)  # fmt: skip
+    refusals = _describe_refusals(c400="an upload broken off", c408="a slow upload", c413="too many bytes or pixels, or too much work", c415="not a photo", c422="a damaged photo", c429="too many wait")  # fmt: skip
+    app.post(f"/{task.verb}", summary=f"The photo in the body, after {task.name}, as PNG", response_class=Response, responses=_PICTURE | _FULL | refusals, openapi_extra={"requestBody": body})(changed)  # fmt: skip
     return app
 
 
-def _generate(network, turns: Turns) -> Callable:
-    functions = {s.name: tf.function(s.function, autograph=False) for s in signatures.of(network)}
+def _make_generate(network, turns: Turns) -> Callable:
+    """Return the endpoint of a generator of latents, with a parameter for its class, if any."""
+    functions = {s.name: tf.function(s.function, autograph=False) for s in signatures.network_signatures(network)}
     stages, classes = list(network.resolutions), list(network.classes)
     Seed = Annotated[int, Query(ge=0, lt=2**32, description="which image")]
     Stage = Annotated[int, Query(description="pixels", json_schema_extra={"enum": stages})]
@@ -211,17 +230,17 @@ def _generate(network, turns: Turns) -> Callable:
         if classes:
             values["label"] = np.int32([classes.index(label) if label else seed % len(classes)])
         image = functions[f"gen_{stage}"](**{k: tf.constant(v) for k, v in values.items()})
-        return _png(photos.Photo(signatures.output(image, "uint8").numpy()[0]))
+        return _answer_png(photos.Photo(signatures.convert_output(image, "uint8").numpy()[0]))
 
-    def one_of(name: str, value, known: list):
+    def check_choice(name: str, value, known: list):
         if value not in known:
             raise HTTPException(422, f"{name}={value}: expected one of {', '.join(map(str, known))}.")
 
     async def plain(
         request: Request, seed: Seed = 0, stage: Stage = stages[-1], truncation: Truncation = 1.0
     ) -> Response:
-        _known(request, "seed", "stage", "truncation")
-        one_of("stage", stage, stages)
+        _check_names(request, "seed", "stage", "truncation")
+        check_choice("stage", stage, stages)
         return await turns(partial(draw, seed, stage, truncation, None))
 
     async def conditional(
@@ -231,19 +250,21 @@ def _generate(network, turns: Turns) -> Callable:
         truncation: Truncation = 1.0,
         label: Annotated[Class, Query(alias="class")] = None,
     ) -> Response:
-        _known(request, "seed", "stage", "truncation", "class")
-        one_of("stage", stage, stages)
+        _check_names(request, "seed", "stage", "truncation", "class")
+        check_choice("stage", stage, stages)
         if label is not None:
-            one_of("class", label, classes)
+            check_choice("class", label, classes)
         return await turns(partial(draw, seed, stage, truncation, label))
 
     return conditional if classes else plain
 
 
 class _Protocol(H11Protocol):
-    """HTTP whose connections are closed when `seconds` pass without the whole header of a request, or without any of an answer
-    being read: uvicorn's own limit begins with the first answer, ends with the next byte, and lets what was not read be. Who is
-    silent would take a connection from others for ever."""
+    """HTTP that closes a connection if its client sends or reads nothing for `seconds`.
+
+    uvicorn's own limit begins only after the first answer, ends with the next byte, and ignores
+    answers that are not read. A silent client would hold a connection for ever.
+    """
 
     seconds: float
     _silence: asyncio.TimerHandle | None = None
@@ -263,7 +284,9 @@ class _Protocol(H11Protocol):
     def _expect(self) -> None:
         if self._silence:
             self._silence.cancel()
-        unread = self.transport.get_write_buffer_size()  # it only shrinks until the next answer, which ends this wait
+        unread = (
+            self.transport.get_write_buffer_size()
+        )  # it only shrinks until the next answer, which restarts this wait
         self._silence = self.loop.call_later(self.seconds, self._close_unless_used, unread)
 
     def _close_unless_used(self, unread: int) -> None:
@@ -277,16 +300,20 @@ class _Protocol(H11Protocol):
 
 
 def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], None]) -> None:
-    """Until it is stopped. The address is said when it can be asked."""
-    source = sources.open(path)
-    if source.task == "translate":
+    """Serve a network until the process is stopped.
+
+    Say the address as soon as requests are answered.
+    """
+    source = sources.open_source(path)
+    if not source.task.served:
+        *others, last = (name for name, kind in tasks.TASKS.items() if kind.served)
         raise UserError(
-            f"{path} was trained to translate; serve offers networks that generate, colorize, recolor or upscale."
+            f"{path} was trained to {source.task.name}; serve offers networks that {', '.join(others)} or {last}."
         )
-    with contextlib.closing(socket.create_server((host, port), family=hosts.family(host))) as listening:
+    with contextlib.closing(socket.create_server((host, port), family=hosts.choose_family(host))) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)  # small: what was read is soon known
         config = uvicorn.Config(
-            application(source, limits),
+            make_application(source, limits),
             log_level="warning",
             server_header=False,
             ws="none",  # an upgraded connection would leave the protocol below, and its limits
@@ -295,5 +322,5 @@ def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], 
             timeout_keep_alive=5,
             timeout_graceful_shutdown=5,
         )
-        say(hosts.address(host, listening.getsockname()[1]))
+        say(hosts.format_address(host, listening.getsockname()[1]))
         uvicorn.Server(config).run(sockets=[listening])

@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: what a model is, what it was made from, what it is good for and what not (Mitchell et al. 2019)."""
+"""MODEL_CARD.md: a model, its data, its uses and its limits (Mitchell et al. 2019)."""
 
 from __future__ import annotations
 
@@ -9,123 +9,124 @@ from export.source import Source
 from pggan_tf import __version__
 from pggan_tf.runs import records
 
-KINDS = {
-    "generate": ("unconditional-image-generation", "makes pictures out of random numbers"),
-    "colorize": ("image-to-image", "colours gray photos: it guesses CIE a and b from L"),
-    "recolor": ("image-to-image", "colours gray photos"),
-    "upscale": ("image-to-image", "enlarges photos and invents the detail that they lack"),
-    "translate": ("image-to-image", "turns photos of one kind into another"),
-}
-USE = {
-    "generate": "Play, teaching, placeholders, studies of how such networks learn. Nobody in the pictures exists.",
-    "colorize": "A plausible colouring for the eye. The colours are guesses: no evidence of what was there.",
-    "recolor": "A plausible colouring for the eye. The colours are guesses: no evidence of what was there.",
-    "upscale": "Pleasing enlargements. Detail is invented: not for faces to be recognised, signs to be read, or medicine.",
-    "translate": "Illustration. What it adds is invented.",
-}
 
+def escape(text) -> str:
+    """Return a text from outside, such as a class's name, as a line of Markdown that shows it.
 
-def plain(text) -> str:
-    """A text from outside, such as the name of a class, as one line of Markdown that means nothing but its characters: no link, no HTML, no
-    cell of a table, no front matter."""
+    Nothing in it acts as a link, as HTML, as a cell of a table or as front matter.
+    """
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return re.sub(r"([\\`*_\[\]|#~$!])", r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _as_yaml(text: str) -> str:
-    """A value of the front matter: quoted, unless it is a plain word."""
-    other = text.lower() in ("y", "n", "yes", "no", "on", "off", "true", "false", "null")  # than a text, to YAML
-    return text if re.fullmatch(r"[A-Za-z][\w.+-]*", text) and not other else json.dumps(text, ensure_ascii=False)
+def _quote_yaml(text: str) -> str:
+    """Return a value of the front matter, quoted unless it is a plain word."""
+    special = text.lower() in ("y", "n", "yes", "no", "on", "off", "true", "false", "null")  # YAML reads no text there
+    return text if re.fullmatch(r"[A-Za-z][\w.+-]*", text) and not special else json.dumps(text, ensure_ascii=False)
 
 
-def card(source: Source, licence: str | None, files: list[dict], samples: bool, which: str = "") -> str:
-    """Markdown, headed by the fields that model hubs read. files: of report.json. samples: whether samples.png lies beside it.
-    which: what is added to the names of the report and the configuration beside it."""
-    network, task, licence = source.network, source.task, licence or source.licence
-    pipeline, does = KINDS[task]
-    head = ["---", f"license: {_as_yaml(licence or 'other')}", "library_name: keras", f"pipeline_tag: {pipeline}"]
+def make_card(source: Source, licence: str | None, files: list[dict], samples: bool, which: str = "") -> str:
+    """Return the card as Markdown, headed by the fields that model hubs read.
+
+    Args:
+        source: the model.
+        licence: of the weights; None for the licence that the source states.
+        files: the files of report.json.
+        samples: whether samples.png lies beside the card.
+        which: suffix in the names of the report and of the configuration beside the card.
+    """
+    network, about, licence = source.network, source.task.card, licence or source.licence
+    head = ["---", f"license: {_quote_yaml(licence or 'other')}", "library_name: keras"]
+    head += [f"pipeline_tag: {about.pipeline_tag}"]
     head += ["tags:", "- gan", "- tflite", "- pggan-tf", "---"]
     sizes = ", ".join(map(str, network.resolutions))
     lines = [
         *head,
         "",
-        f"# {plain(source.name)}",
+        f"# {escape(source.name)}",
         "",
-        f"A network that {does}, at {sizes} pixels. Made by pggan-tf {__version__}.",
+        f"A network that {about.sentence}, at {sizes} pixels. Made by pggan-tf {__version__}.",
         "",
     ]
     lines += ["![samples](samples.png)", ""] if samples else []
     lines += [
         "## Data",
         "",
-        *_data(source),
+        *_describe_data(source),
         "",
         "## Training",
         "",
-        *(line[:2] + plain(line[2:]) for line in _training(source, which)),
+        *(line[:2] + escape(line[2:]) for line in _describe_training(source, which)),
         "",
     ]
-    lines += ["## Measured", "", *_metrics(source), "", "## Intended use and limits", "", USE[task]]
+    lines += ["## Measured", "", *_describe_metrics(source), "", "## Intended use and limits", "", about.intended_use]
     lines += [
         "It shows what its data showed, with the data's gaps and its biases: who is rare there is drawn badly here. A picture may",
         "come close to one it was trained on; nothing rules that out. Label what it makes as made by a machine.",
         "",
         "## How to load",
         "",
-        *_loading(source, files),
+        *_make_code_blocks(source, files),
         "",
         "## Files",
         "",
     ]
     lines += ["| file | size | from Keras at most | PSNR | ms an image |", "|---|---|---|---|---|"]
-    for f in files:
-        worst = max(f["signatures"], key=lambda r: r["max_difference"], default=None)
-        first = f["signatures"][0] if f["signatures"] else None
-        least = min((r["psnr"] for r in f["signatures"] if r["psnr"] is not None), default=None)
-        row = (
-            (f"{worst['max_difference']} of 255", f"{least} dB" if least else "same", f"{first['ms']:.1f}")
-            if first
-            else ("", "", "")
-        )
-        lines.append(f"| `{f['file']}` | {f['bytes'] / 1e6:.2f} MB | {' | '.join(row)} |")
+    lines += map(_make_row, files)
     lines += [
         "",
         f"Times: the first signature, on one thread of the CPU that wrote this (saved_model: on all). Every signature is in report{which}.json.",
         "",
     ]
     lines += [
-        f"Licence of the weights: {plain(licence or 'not stated by who exported them')}. sha256 of generator.keras: `{source.sha256}`.",
+        f"Licence of the weights: {escape(licence or 'not stated by who exported them')}. sha256 of generator.keras: `{source.sha256}`.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _data(source: Source) -> list[str]:
+def _make_row(file: dict) -> str:
+    """Return a file's row of the table."""
+    rows = file["signatures"]
+    cells = ["", "", ""]
+    if rows:
+        least = min((r["psnr"] for r in rows if r["psnr"] is not None), default=None)
+        cells = [f"{max(r['max_difference'] for r in rows)} of 255", f"{least} dB" if least else "same"]
+        cells += [f"{rows[0]['ms']:.1f}"]
+    return f"| `{file['file']}` | {file['bytes'] / 1e6:.2f} MB | {' | '.join(cells)} |"
+
+
+def _describe_data(source: Source) -> list[str]:
+    """Return lines on the data: how many images, of which origin, in which classes."""
     if source.environment is None:
         return ["Not known: exported without its run."]
-    held = source.environment["dataset"]
-    named = (
+    data = source.environment["dataset"]
+    origin = (
         "drawn portraits (no real person)"
-        if held["source"] == "portraits"
-        else plain(records.name_source(held["source"] or "") or "of unknown origin")
+        if data["source"] == "portraits"
+        else escape(records.name_source(data["source"] or "") or "of unknown origin")
     )
-    images = "Unknown many" if held["images"] is None else f"{held['images']:,}"
-    text = f"{images} images: {named}; checksum `{(held['checksum'] or 'unknown')[:16]}`."
-    return [text + (f" Classes: {', '.join(map(plain, held['classes'][:20]))}." if held["classes"] else "")]
+    images = "Unknown many" if data["images"] is None else f"{data['images']:,}"
+    text = f"{images} images: {origin}; checksum `{(data['checksum'] or 'unknown')[:16]}`."
+    return [text + (f" Classes: {', '.join(map(escape, data['classes'][:20]))}." if data["classes"] else "")]
 
 
-def _training(source: Source, which: str) -> list[str]:
+def _describe_training(source: Source, which: str) -> list[str]:
+    """Return lines on how and where it was trained."""
     if source.plan is None:
         return ["Not known."]
     config, environment = source.plan.config, source.environment
     stages = " -> ".join(map(str, dict.fromkeys(phase.resolution for phase in source.plan.phases)))
-    parameters, seen = source.network.count_params(), f" {source.images_seen():,} images seen," if environment else ""
+    parameters, seen = (
+        source.network.count_params(),
+        f" {source.count_images_seen():,} images seen," if environment else "",
+    )
     lines = [
         f"- recipe {config.recipe}, network {source.plan.network_in_words}, {parameters:,} parameters, stages {stages} px",
         f"- loss {config.objective.loss}, {config.objective.update} updates,{seen} seed {config.running.seed}",
     ]
     if environment is not None:
-        known = {"packages": {}, "gpus": []} | environment  # which other versions, or people, may have written
+        known = {"packages": {}, "gpus": []} | environment  # other versions, or people, may have left some out
         library = " and ".join(
             f"{name} {known['packages'].get(name.lower(), 'unknown')}" for name in ("TensorFlow", "Keras")
         )
@@ -135,13 +136,14 @@ def _training(source: Source, which: str) -> list[str]:
     return [*lines, f"- the whole configuration: run{which}.json"]
 
 
-def _metrics(source: Source) -> list[str]:
+def _describe_metrics(source: Source) -> list[str]:
+    """Return a table of the last value of each metric."""
     if source.environment is None:
         return ["Not known."]
-    if not (found := source.metrics()):
+    if not (found := source.read_metrics()):
         return ["Nothing was measured while it trained."]
     lines = ["| metric | value | images seen |", "|---|---|---|"]
-    lines += [f"| {plain(name)} | {value:.4g} | {images:,} |" for name, (value, images) in sorted(found.items())]
+    lines += [f"| {escape(name)} | {value:.4g} | {images:,} |" for name, (value, images) in sorted(found.items())]
     return [
         *lines,
         "",
@@ -149,35 +151,27 @@ def _metrics(source: Source) -> list[str]:
     ]
 
 
-def _loading(source: Source, files: list[dict]) -> list[str]:
-    """Code for one file of each kind that there is."""
+def _make_code_blocks(source: Source, files: list[dict]) -> list[str]:
+    """Return blocks of code that load one file of each format."""
     kinds: dict[str, dict] = {}
     for f in files:
         kinds.setdefault(f["file"].rpartition(".")[2], f)
-    blocks = [["```python", *_code(source, kind, f), "```"] for kind, f in kinds.items()]
+    blocks = [["```python", *_make_code(source, kind, f), "```"] for kind, f in kinds.items()]
     return "\n\n".join("\n".join(block) for block in blocks).splitlines()
 
 
-def _code(source: Source, kind: str, file: dict) -> list[str]:
+def _make_code(source: Source, kind: str, file: dict) -> list[str]:
+    """Return lines of Python that load a file and call its first signature. kind: the file's ending."""
     path = file["file"]
     if kind == "keras":
         module = type(source.network).__module__
-        head = [
+        imports, lines = source.task.sample_code(source.network)
+        return [
             "import keras",
-            *(
-                ["from pggan_tf import synthesis", "from pggan_tf.data import pixels"]
-                if source.task == "generate"
-                else []
-            ),
+            *imports,
             f"import {module}   # tells Keras what this network is; of a checkout of pggan-tf, after: pip install -e .",
             f'network = keras.saving.load_model("{path}")   # or this folder, or "hf://OWNER/NAME" where a hub has it',
-        ]
-        if source.task != "generate":
-            return head
-        return [
-            *head,
-            "z = synthesis.latents(range(16), network.latent_size)",
-            f'pixels.grid("grid.png", synthesis.Sampler(network).images(z, {source.network.resolutions[-1]}))',
+            *lines,
         ]
     name = next(iter(file["interface"]))
     signature = file["interface"][name]
@@ -198,18 +192,18 @@ def _code(source: Source, kind: str, file: dict) -> list[str]:
     }[kind]
     return [
         head,
-        *_inputs(signature, source.network.resolutions[-1]),
+        *_make_inputs(signature, source.network.resolutions[-1]),
         f"image = {call}   # [1, height, width, channels]: {signature['image']}",
     ]
 
 
-def _comment(text: str) -> str:
-    """A text in a block of code, which it cannot end."""
+def _clean_comment(text: str) -> str:
+    """Return a text for a comment in a block of code, which it cannot end."""
     return " ".join(text.replace("`", "'").split())
 
 
-def _inputs(signature: dict, side: int) -> list[str]:
-    """Code that makes the inputs of a signature; of one that takes any size, with this side."""
+def _make_inputs(signature: dict, side: int) -> list[str]:
+    """Return code that makes a signature's inputs, of `side` pixels where any size will do."""
     imports, lines = ["import numpy as np"], []
     for name, given in signature["inputs"].items():
         shape, kind = tuple(n or side for n in given["shape"]), f"np.{given['type']}"
@@ -217,7 +211,7 @@ def _inputs(signature: dict, side: int) -> list[str]:
             lines.append(f"latents = np.random.default_rng(0).standard_normal({shape}, {kind})")
         elif name in ("truncation", "label"):
             lines.append(
-                f"{name} = np.{'ones' if name == 'truncation' else 'zeros'}({shape}, {kind})   # {_comment(given['about'])}"
+                f"{name} = np.{'ones' if name == 'truncation' else 'zeros'}({shape}, {kind})   # {_clean_comment(given['about'])}"
             )
         else:
             imports.append("from PIL import Image")

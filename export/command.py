@@ -1,4 +1,7 @@
-"""`pggan export`: files for phones, browsers and other tools, each compared with Keras before it is kept."""
+"""`pggan export`: files for phones, browsers and other tools.
+
+Each is compared with Keras before it is accepted.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +25,15 @@ CARD = "MODEL_CARD.md"
 
 @dataclass(frozen=True)
 class Options:
-    """What the command was given, by the names of its options; everything: --all, kind: --output. subject: a noun."""
+    """Options of the command, most by their names."""
 
     quantize: str | None
-    everything: bool
-    kind: str
+    everything: bool  # --all
+    kind: str  # --output
     truncation: float | None
     representative: str | None
     licence: str | None
-    subject: str
+    subject: str  # a noun
 
 
 @click.command("export")
@@ -83,18 +86,18 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
     from pggan_tf import terminal
 
     terminal.start_tensorflow()
-    _require(formats)
+    _check_installed(formats)
     from export import source as sources
 
-    opened = [sources.open(run) for run in runs]
-    tasks = [s.task for s in opened]
+    opened = [sources.open_source(run) for run in runs]
+    tasks = [s.task.name for s in opened]
     if len(set(tasks)) < len(tasks):
         raise UserError(
             f"{' and '.join(runs)}: two are for {max(tasks, key=tasks.count)}; a site has one network for each task."
         )
-    if truncation is not None and "generate" not in tasks:
+    if truncation is not None and all(s.task.from_images for s in opened):
         raise UserError(f"--truncation {truncation}: {runs[0]} takes photos; only generators have it.")
-    if representative is not None and set(tasks) == {"generate"}:
+    if representative is not None and not any(s.task.from_images for s in opened):
         raise UserError(f"--representative {representative}: {runs[0]} takes no photos. Leave it out.")
     partial = target.absolute()
     partial = partial.with_name(f".{partial.name}.partial")
@@ -103,7 +106,7 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
         partial.mkdir(parents=True)
         options = Options(quantize, everything, kind or "uint8", truncation, representative, licence, subject or "face")
         files = _write(opened, formats, partial, options)
-        if target.exists():  # perhaps a link, or a disk of its own: it stays, and is filled
+        if target.exists():  # it may be a link or a mounted disk, so it is filled and not replaced
             for made in partial.iterdir():
                 shutil.move(made, target / made.name)
         else:
@@ -118,7 +121,7 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
     click.echo(target)
 
 
-# Which formats read an option.
+# The formats that read an option.
 _READ = {
     "quantize": ("tflite", "web"),
     "output": ("tflite", "savedmodel", "onnx"),
@@ -129,7 +132,7 @@ _READ = {
 
 
 def _check_read(formats, **options) -> None:
-    """Refuses options that were given and that nothing would read."""
+    """Refuse options that were given and that none of the formats reads."""
     for name, value in options.items():
         if value is not None and not set(formats) & set(_READ[name]):
             raise UserError(
@@ -138,8 +141,8 @@ def _check_read(formats, **options) -> None:
             )
 
 
-def _require(formats) -> None:
-    """Says what is missing before any work is done."""
+def _check_installed(formats) -> None:
+    """Raise UserError if a package that a format needs is missing, before any work is done."""
     import importlib.util
 
     if {"tflite", "web"} & set(formats) and (
@@ -149,139 +152,142 @@ def _require(formats) -> None:
     if "onnx" in formats:
         from export import onnx
 
-        onnx.require()
+        onnx.check_installed()
     if "web" in formats:
         from export import web
 
-        web.runtime()
+        web.fetch_runtime()
 
 
 def _write(opened, formats, out: Path, options: Options) -> list[dict]:
-    """Everything into `out`. Returns the files of report.json."""
+    """Write all files into the folder `out`; return those that report.json lists."""
     from export import card, web
     from export import source as sources
 
     def photos(source):
-        if source.task == "generate":
+        if not source.task.from_images:
             return ()
-        own = source.photos(options.representative)
+        own = source.load_photos(options.representative)
         if own is None and (options.quantize == "int8" or options.everything):
             given = "--all" if options.everything else "--quantize int8"
             raise UserError(
                 f"{given}: int8 measures its ranges on photos, and the data of {source.name} are not here. "
                 "Give a folder of photos: --representative FOLDER"
             )
-        return own if own is not None else sources.drawn(source.network.resolutions[-1])
+        return own if own is not None else sources.draw_portraits(source.network.resolutions[-1])
 
     if formats == ("web",):
-        files = web.build(opened, out, *_of_site(options, photos))
+        files = web.build(opened, out, *_collect_site_options(options, photos))
         for source in opened:
-            which = "" if len(opened) == 1 else f"-{source.task}"
-            own = [f for f in files if f["file"] == f"models/{source.task}.tflite"]
+            which = "" if len(opened) == 1 else f"-{source.task.name}"
+            own = [f for f in files if f["file"] == f"models/{source.task.name}.tflite"]
             _write_report(source, out / f"report{which}.json", options.licence, own)
             _write_config(source, out / f"run{which}.json")
-            text = card.card(source, options.licence, own, samples=False, which=which)
+            text = card.make_card(source, options.licence, own, samples=False, which=which)
             (out / f"MODEL_CARD{which}.md").write_text(text, encoding="utf-8", errors="replace")
         return files
     (source,) = opened
-    files = _files(source, formats, out, options, photos(source))
+    files = _write_files(source, formats, out, options, photos(source))
     if "web" in formats:
         (out / "web").mkdir()
-        made = web.build(opened, out / "web", *_of_site(options, photos))
+        made = web.build(opened, out / "web", *_collect_site_options(options, photos))
         files += [{**f, "file": f"web/{f['file']}"} for f in made]
-    samples = _samples(source, out, options.truncation)
+    samples = _write_samples(source, out, options.truncation)
     _write_report(source, out / sources.REPORT, options.licence, files)
-    text = card.card(source, options.licence, files, samples)
+    text = card.make_card(source, options.licence, files, samples)
     for name in (CARD, "README.md"):  # hubs show the latter
         (out / name).write_text(text, encoding="utf-8", errors="replace")
     _write_config(source, out / sources.RUN)
     return files
 
 
-def _of_site(options: Options, photos) -> tuple:
+def _collect_site_options(options: Options, photos) -> tuple:
+    """Return the arguments of `web.build` that follow the folder."""
     return options.quantize or "dynamic", options.truncation, photos, options.licence, options.subject
 
 
-def _without_folders(value):
-    """Of a path or an address its last part: whose disk it was, and where on it, is not for others."""
+def _remove_folders(value):
+    """Return the last part of a path or an address: names of folders and machines are private."""
     return records.remove_places(value)
 
 
 def _write_report(source, path: Path, licence: str | None, files: list[dict]) -> None:
     licence = licence or source.licence
-    whose = {"source": source.name, "task": source.task, "sha256": source.sha256, "licence": licence}
+    whose = {"source": source.name, "task": source.task.name, "sha256": source.sha256, "licence": licence}
     path.write_text(json.dumps({**whose, "files": files}, indent=1) + "\n")
 
 
 def _write_config(source, path: Path) -> None:
     from pggan_tf.runs import folder as runs
 
-    if source.config is not None:
+    if source.plan is not None:
         held = json.loads(source.config_file.read_text())
-        runs.write_json(path, {name: _without_folders(value) for name, value in held.items()})
+        runs.write_json(path, {name: _remove_folders(value) for name, value in held.items()})
 
 
-def _files(source, formats, out: Path, options: Options, photos) -> list[dict]:
+def _write_files(source, formats, out: Path, options: Options, photos) -> list[dict]:
+    """Write all formats but the web page; return their entries for report.json."""
     import tensorflow as tf
 
     from export import onnx, parity, signatures, tflite
 
     network, kind = source.network, options.kind
-    offered = signatures.of(network, options.truncation)
+    offered = signatures.network_signatures(network, options.truncation)
 
-    def compared(name: str, size: int, run, offered=offered, how: str = "none") -> dict:
+    def compare(name: str, size: int, run, offered=offered, how: str = "none") -> dict:
         rows = parity.compare(offered, run, photos, kind)
         parity.require(rows, tflite.QUANTIZATIONS[how], name)
-        report = {"file": name, "bytes": size, "quantize": how, "interface": signatures.described(offered, kind)}
+        report = {"file": name, "bytes": size, "quantize": how, "interface": signatures.describe(offered, kind)}
         return {**report, "signatures": [asdict(r) for r in rows]}
 
-    files = _tflite(source, offered, out, options, photos, compared) if "tflite" in formats else []
+    files = _write_tflite(source, offered, out, options, photos, compare) if "tflite" in formats else []
     if "keras" in formats:
-        file = _keras(source, out)
+        file = _write_keras(source, out)
         size = file.stat().st_size
         files.append({"file": file.name, "bytes": size, "quantize": "none", "interface": {}, "signatures": []})
     if "savedmodel" in formats:
         folder = out / "saved_model"
         version = str(folder / "1")  # TensorFlow Serving serves the highest number in a folder
-        tflite.saved_model(network, offered, version, kind)
+        tflite.write_saved_model(network, offered, version, kind)
         loaded = tf.saved_model.load(version)
 
         def run(name, inputs):
             return loaded.signatures[name](**{k: tf.constant(v) for k, v in inputs.items()})["image"].numpy()
 
         size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-        files.append(compared("saved_model", size, run))
+        files.append(compare("saved_model", size, run))
     if "onnx" in formats:
-        outputs = onnx.offered(offered)
+        outputs = onnx.select_signatures(offered)
         model = onnx.convert(outputs, kind)
         (out / "generator.onnx").write_bytes(model)
-        files.append(compared("generator.onnx", len(model), onnx.Runner(model), outputs))
+        files.append(compare("generator.onnx", len(model), onnx.Runner(model), outputs))
     return files
 
 
-def _tflite(source, offered, out: Path, options: Options, photos, compared) -> list[dict]:
+def _write_tflite(source, offered, out: Path, options: Options, photos, compare) -> list[dict]:
+    """Write .tflite files, one for each quantisation; return their entries for report.json."""
     from export import tflite
 
     def quantized(how: str) -> tuple[bytes, dict]:
         name = "generator.tflite" if how == "none" else f"generator-{how}.tflite"
-        about = tflite.about(source, options.licence, offered, options.kind, how)
+        about = tflite.describe_file(source, options.licence, offered, options.kind, how)
         model = tflite.quantize(plain, offered, how, photos)
-        model = tflite.with_metadata(model, f"{source.name}: {source.task}", about)
-        return model, compared(name, len(model), tflite.Runner(model), how=how)
+        model = tflite.add_metadata(model, f"{source.name}: {source.task.name}", about)
+        return model, compare(name, len(model), tflite.Runner(model), how=how)
 
     plain, files = tflite.convert(source.network, offered, options.kind), {}
     for how in tflite.QUANTIZATIONS if options.everything else [options.quantize or "none"]:
         model, files[how] = quantized(how)
         (out / files[how]["file"]).write_bytes(model)
-    if "int8" in files:  # which is seldom the better
-        with contextlib.suppress(UserError):  # a network that does not take the other
+    if "int8" in files:  # "dynamic" is often better: the report compares them
+        with contextlib.suppress(UserError):  # the network's layers may not take "dynamic"
             other = files.get("dynamic") or quantized("dynamic")[1]
             files["int8"]["dynamic"] = {"bytes": other["bytes"], **other["signatures"][0]}
     return list(files.values())
 
 
-def _keras(source, out: Path) -> Path:
-    """generator.keras, and what is in it as files, which Keras's hf:// loader and model hubs read."""
+def _write_keras(source, out: Path) -> Path:
+    """Write generator.keras, and its members, which hubs and Keras's hf:// read; return the first."""
     from pggan_tf.runs import keras_files
 
     file = out / keras_files.GENERATOR
@@ -293,13 +299,16 @@ def _keras(source, out: Path) -> Path:
     return file
 
 
-def _samples(source, out: Path, truncation: float | None) -> bool:
-    """samples.png: what the file makes. Of networks that take photos, the newest grid of their run."""
+def _write_samples(source, out: Path, truncation: float | None) -> bool:
+    """Write samples.png: images of a generator, or else the newest grid of the run.
+
+    Return whether there is one.
+    """
     from pggan_tf import synthesis
     from pggan_tf.data import pixels
 
     network = source.network
-    if source.task == "generate":
+    if not source.task.from_images:
         images = synthesis.Sampler(network).images(
             synthesis.latents(range(16), network.latent_size),
             network.resolutions[-1],
@@ -333,11 +342,11 @@ def _show(files: list[dict]) -> None:
         Console(highlight=False, markup=False).print(table)
         for f in files:
             if "dynamic" in f:
-                click.echo(_beside_dynamic(f))
+                click.echo(_compare_dynamic(f))
 
 
-def _beside_dynamic(file: dict) -> str:
-    """int8 and what --quantize dynamic gives in its place, by the first signature."""
+def _compare_dynamic(file: dict) -> str:
+    """Return a line that compares the first signature of int8 and of --quantize dynamic."""
     each = {"int8": {"bytes": file["bytes"], **file["signatures"][0]}, "dynamic": file["dynamic"]}
     said = [
         f"{how} {f['bytes'] / 1e6:.2f} MB, {'same' if f['psnr'] is None else format(f['psnr'], '.1f')} dB, {f['ms']:.2f} ms"

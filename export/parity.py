@@ -1,4 +1,4 @@
-"""An exported file against Keras: the same inputs, the same pixels?"""
+"""Comparison of an exported file with Keras: whether the same inputs give the same pixels."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from functools import partial
 import numpy as np
 
 from export import tflite
-from export.signatures import Signature, output
+from export.signatures import Signature, convert_output
 from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 
-INPUTS = range(16, 32)  # numbers of the examples: others than those that int8's ranges are measured on
-_ROUNDS, _SECONDS = 20, 1.0  # calls that are timed for each signature, at most
+INPUTS = range(16, 32)  # numbers of the examples; `tflite.CALIBRATION` has others
+_ROUNDS, _SECONDS = 20, 1.0  # most calls, and most seconds, that a signature is timed for
 
 
 @dataclass(frozen=True)
 class Row:
-    """One signature of one file. max_difference: of levels 0..255. psnr: dB, None where nothing differs. ms: shortest
-    time of an image on one thread of this CPU."""
+    """The comparison of one signature of one file."""
 
-    signature: str
-    max_difference: int
-    psnr: float | None
-    ms: float
+    signature: str  # its name
+    max_difference: int  # largest difference of levels 0..255
+    psnr: float | None  # dB; None if nothing differs
+    ms: float  # shortest time for an image, in milliseconds, on one thread of this CPU
 
 
 def compare(
@@ -35,16 +34,26 @@ def compare(
     photos: Sequence[np.ndarray] = (),
     kind: str = "uint8",
 ) -> list[Row]:
-    """run: (signature's name, inputs) -> image uint8 or float32 -1..1, by whatever runtime is to be judged. A signature of any
-    size is given another one too."""
+    """Compare a file with Keras on examples; signatures of any size on an oblong photo, too.
+
+    Args:
+        signatures: of the file.
+        run: from (signature's name, inputs) to an image, uint8 or float32 in -1..1: the runtime
+            that is checked.
+        photos: uint8 [S, S, 3] for examples.
+        kind: of the output, uint8 or float32.
+
+    Raises:
+        UserError: a result of another shape, or with NaN or Inf.
+    """
     import tensorflow as tf
 
     rows = []
     for s in signatures:
         keras = tf.function(partial(_run, s.function, kind), autograph=False)
         worst, squares, count = 0, 0.0, 0
-        given = tflite.examples(s, INPUTS, photos)
-        for inputs in given + (tflite.examples(s, INPUTS[:1], photos, s.oblong) if s.oblong else []):
+        given = tflite.make_examples(s, INPUTS, photos)
+        for inputs in given + (tflite.make_examples(s, INPUTS[:1], photos, s.oblong) if s.oblong else []):
             image, truth = run(s.name, inputs), keras(**{k: tf.constant(v) for k, v in inputs.items()}).numpy()
             if image.shape != truth.shape or not np.isfinite(image).all():
                 raise UserError(f"{s.name}: gives {image.shape} with numbers that are none; Keras gives {truth.shape}.")
@@ -52,16 +61,20 @@ def compare(
             apart = np.abs(image.astype(int) - truth)
             worst, squares, count = max(worst, int(apart.max())), squares + float((apart**2).sum()), count + apart.size
         psnr = round(float(10 * np.log10(255**2 * count / squares)), 2) if squares else None
-        rows.append(Row(s.name, worst, psnr, milliseconds(partial(run, s.name, given[0]))))
+        rows.append(Row(s.name, worst, psnr, measure_milliseconds(partial(run, s.name, given[0]))))
     return rows
 
 
 def _run(function: Callable, kind: str, **inputs):
-    return output(function(**inputs), kind)
+    """Return a signature's image as a file gives it."""
+    return convert_output(function(**inputs), kind)
 
 
-def milliseconds(call: Callable) -> float:
-    """The shortest time of a call, after a first one: what else the machine does makes the others longer."""
+def measure_milliseconds(call: Callable) -> float:
+    """Return the shortest time of a call after a first one.
+
+    Other work of the machine makes calls only longer.
+    """
     call()
     taken: list[float] = []
     while len(taken) < _ROUNDS and sum(taken) < _SECONDS:
@@ -72,7 +85,7 @@ def milliseconds(call: Callable) -> float:
 
 
 def require(rows: Sequence[Row], least: float, what: str) -> None:
-    """Raises UserError where a file is further from Keras than its quantisation may be."""
+    """Raise UserError if a signature's PSNR is below `least` dB. what: name of the file."""
     if bad := [r for r in rows if r.psnr is not None and r.psnr < least]:
         worst = min(bad, key=lambda r: r.psnr)
         raise UserError(

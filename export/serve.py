@@ -1,4 +1,4 @@
-"""`pggan serve`: a site that `pggan export --to web` made, or a network behind a small HTTP interface."""
+"""`pggan serve`: a site of `pggan export --to web`, or a network behind a small HTTP interface."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from export import hosts
 from pggan_tf import terminal
 from pggan_tf.errors import UserError
 
-# What a browser asks of a page before it lets its code share memory between threads.
+# Headers without which a browser does not let a page share memory between threads.
 ISOLATION = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
@@ -33,7 +33,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     def end_headers(self):
         for name, value in ISOLATION.items():
             self.send_header(name, value)
-        self.send_header("Cache-Control", "no-cache")  # a site that was made anew is seen at once
+        self.send_header("Cache-Control", "no-cache")  # so that browsers see a new export at once
         super().end_headers()
 
     def list_directory(self, path):
@@ -42,23 +42,24 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     def handle_one_request(self):
         try:
             super().handle_one_request()
-        except ConnectionError:  # a browser that leaves in the middle of a download
+        except ConnectionError:  # the browser has closed the connection during a download
             self.close_connection = True
 
     def log_message(self, format, *arguments):
         pass
 
 
-def site_server(site: Path, host: str, port: int) -> http.server.ThreadingHTTPServer:
-    """Serves the files of `site`, and nothing outside of it. port 0: any free one."""
+def make_site_server(site: Path, host: str, port: int) -> http.server.ThreadingHTTPServer:
+    """Return a server of the folder `site`, and of nothing outside. port: 0 takes a free one."""
 
     class Server(http.server.ThreadingHTTPServer):
-        address_family = hosts.family(host)
+        address_family = hosts.choose_family(host)
 
     return Server((host, port), functools.partial(_Handler, directory=str(site)))
 
 
-def _require() -> None:
+def _check_installed() -> None:
+    """Raise UserError if a package is missing."""
     if missing := [p for p in ("fastapi", "uvicorn") if importlib.util.find_spec(p) is None]:
         raise UserError(f'{", ".join(missing)} not installed. Type: pip install -e ".[serve]"')
 
@@ -96,9 +97,9 @@ def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
     folder = Path(path)
     try:
         if (folder / "site.json").is_file():
-            with site_server(folder, host, port) as server:
-                click.echo(hosts.address(host, server.server_port))
-                if not hosts.loopback(host):
+            with make_site_server(folder, host, port) as server:
+                click.echo(hosts.format_address(host, server.server_port))
+                if not hosts.is_loopback(host):
                     click.echo(
                         "browsers install pages, keep them offline and open cameras from https alone: for that, copy the folder to an https host"
                     )
@@ -108,7 +109,7 @@ def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
                 f"{path}: not here. Expected a site of `pggan export --to web`, a run's folder or a .keras file."
             )
         else:
-            _require()
+            _check_installed()
             terminal.start_tensorflow()
             from export import api
 

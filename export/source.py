@@ -1,4 +1,4 @@
-"""What is exported: a finished run, an exported folder, or a generator.keras that somebody passed on."""
+"""The models that can be exported: a finished run, an exported folder, or a generator.keras."""
 
 from __future__ import annotations
 
@@ -7,51 +7,54 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from pggan_tf import tasks
 from pggan_tf.config import Plan, load
 from pggan_tf.data import shards
 from pggan_tf.errors import UserError, shell_path
 from pggan_tf.runs import folder as runs
 from pggan_tf.runs import keras_files, records
 
-REPORT, RUN = "report.json", "run.json"  # of an exported folder: what its files are, and its run's configuration
-PHOTOS = 32  # that examples are made from: 16 to measure int8's ranges on, 16 others to compare
+REPORT, RUN = "report.json", "run.json"  # in an exported folder: the list of its files, and its run's configuration
+PHOTOS = 32  # for examples: 16 to measure int8's ranges on, 16 others to compare with Keras
 
 
 @dataclass(frozen=True)
 class Source:
-    """file: its generator.keras, or the weights of a folder that Keras wrote; sha256 is its hash. plan, environment: None where
-    they are not known; of an exported folder there is no environment. licence: of the weights, where a report.json says it."""
+    """A trained generator and what is known about it."""
 
     name: str
-    network: object
-    file: Path
-    sha256: str
-    plan: Plan | None = None
-    environment: dict | None = None
-    until: int | None = None  # images seen when a best.keras was kept
-    licence: str | None = None
+    network: Any  # the generator
+    file: Path  # generator.keras, or the weights in a folder that Keras wrote
+    sha256: str  # of the file
+    plan: Plan | None = None  # of its run; None: unknown
+    environment: dict | None = None  # environment.json; None: unknown, as of an exported folder
+    until: int | None = None  # images seen when it was saved as best.keras; None: the end of the run
+    licence: str | None = None  # of the weights, if a report.json states it
 
-    @property
-    def task(self) -> str:
-        return self.network.task
+    @functools.cached_property
+    def task(self) -> tasks.Task:
+        """The task that it was trained for, with the run's settings where they are known."""
+        return self.plan.task if self.plan else tasks.task_of(self.network)
 
     @property
     def folder(self) -> Path:
+        """The folder of the file."""
         return self.file.parent
 
     @property
     def config_file(self) -> Path | None:
-        """The run's configuration: run.json of an exported folder, config.json of a run's and of one exported by an older version."""
+        """The run's configuration: config.json, or run.json in an exported folder."""
         if (self.folder / RUN).is_file():
             return self.folder / RUN
         old = self.folder / runs.CONFIG
         return old if old.is_file() and not keras_files.is_model(self.folder) else None
 
-    def about(self) -> str:
-        """What it learned from, in a few words."""
+    def describe_data(self) -> str:
+        """Return in a few words which data it learned from."""
         if self.environment is None:
             return "data that is not known here"
         held = self.environment["dataset"]
@@ -66,24 +69,27 @@ class Source:
     def _history(self) -> records.History:
         return records.read_history(self.folder / runs.STATS)
 
-    def metrics(self) -> dict[str, tuple[float, int]]:
-        """Name of a metric -> (its last value, images seen then), from stats.jsonl."""
+    def read_metrics(self) -> dict[str, tuple[float, int]]:
+        """Return the last value of each metric in stats.jsonl: name to (value, images seen)."""
         if self.plan is None:
             return {}
         lines = [m for m in self._history.measured if self.until is None or m["images"] <= self.until]
         return {name: (value, line["images"]) for line in lines for name, value in line["metrics"].items()}
 
-    def images_seen(self) -> int:
+    def count_images_seen(self) -> int:
+        """Return how many images it was trained on."""
         if self.until is not None:
             return self.until
         return max((line["images"] for line in (*self._history.ticks, *self._history.measured)), default=0)
 
-    def photos(self, folder: str | None) -> np.ndarray | None:
-        """Photos uint8 [N, S, S, 3] for examples: of `folder` (--representative), else of the run's own data; None where that
-        is gone."""
+    def load_photos(self, folder: str | None) -> np.ndarray | None:
+        """Return photos uint8 [N, S, S, 3] for examples, of --representative or of the run's data.
+
+        None if the run's data is no longer there.
+        """
         size = self.network.resolutions[-1]
         if folder:
-            return _photos(Path(folder), size)
+            return _load_folder(Path(folder), size)
         held = (self.environment or {}).get("dataset", {}).get("folder")
         if held is None or not shards.is_shards(held):
             return None
@@ -91,13 +97,11 @@ class Source:
         stored = opened.manifest.resolutions[-1]
         count = min(PHOTOS, opened.count(stored))
         images = opened.read(stored, np.linspace(0, opened.count(stored) - 1, count).astype(int))
-        if images.shape[-1] == 1:
-            return images.repeat(3, axis=-1)
-        # Six channels are a pair, of which one is to be translated.
-        return images[..., 3:] if self.plan and self.plan.config.purpose.reverse else images[..., :3]
+        images = self.task.select_inputs(images)
+        return images.repeat(3, axis=-1) if images.shape[-1] == 1 else images
 
 
-def _photos(folder: Path, size: int) -> np.ndarray:
+def _load_folder(folder: Path, size: int) -> np.ndarray:
     from pggan_tf.data import decode, listing
 
     if not folder.is_dir():
@@ -116,15 +120,19 @@ def _photos(folder: Path, size: int) -> np.ndarray:
     return np.stack([image(p) for p in files])
 
 
-def drawn(size: int) -> np.ndarray:
-    """Portraits in place of photos, for comparisons that any picture serves."""
+def draw_portraits(size: int) -> np.ndarray:
+    """Return drawn portraits, uint8 [N, size, size, 3], for comparisons that any picture serves."""
     from preprocessing.sources import portraits
 
     return np.stack([portraits.portrait(i, min(size, portraits.LARGEST)) for i in range(PHOTOS)])
 
 
-def open(path: str | Path) -> Source:
-    """A finished run's folder, an exported one, or a .keras file."""
+def open_source(path: str | Path) -> Source:
+    """Open a finished run's folder, an exported one, or a .keras file.
+
+    Raises:
+        UserError: the run has not ended, or the file is no generator.
+    """
     from pggan_tf import synthesis
 
     path = Path(path)
@@ -143,12 +151,12 @@ def open(path: str | Path) -> Source:
         until = json.loads(best.read_text())["images"]
         return Source(f"{folder.resolve().name}-best", network, file, digest, *runs.read(folder), until)
     if keras_files.is_exported(folder) and file.name in (runs.GENERATOR, keras_files.WEIGHTS):
-        return _exported(network, file, digest)
+        return _open_exported(network, file, digest)
     return Source(folder.resolve().name if path.is_dir() else file.stem, network, file, digest)
 
 
-def _exported(network, file: Path, digest: str) -> Source:
-    """What an exported folder tells of its run."""
+def _open_exported(network, file: Path, digest: str) -> Source:
+    """Return the model of an exported folder, with what its report.json and run.json state."""
     try:
         report = json.loads((file.parent / REPORT).read_text())
     except (OSError, ValueError):

@@ -5,7 +5,7 @@ python -m export.tflite RUN                       # the same as pggan export RUN
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the slow imports below, so that Ctrl-C is answered at once
     import sys
 
     from pggan_tf import entry
@@ -23,36 +23,42 @@ from pathlib import Path
 
 import numpy as np
 
-from export.signatures import Signature, described, output
+from export.signatures import Signature, convert_output, describe
 from pggan_tf import terminal
 from pggan_tf.errors import UserError
 
-METADATA = "pggan-tf"  # name of the file's metadata buffer: JSON
-CALIBRATION = range(16)  # numbers of the examples of each signature that int8's ranges are measured on
-# Least peak signal-to-noise ratio against Keras, in dB over 0..255, that a file has to reach for every signature.
+METADATA = "pggan-tf"  # name of the file's metadata buffer, which holds JSON
+CALIBRATION = range(16)  # numbers of the examples on which the ranges of int8 are measured
+# Lowest PSNR against Keras, in dB over 0..255, that every signature of a file must reach, by
+# quantisation.
 QUANTIZATIONS = {"none": 60.0, "float16": 45.0, "dynamic": 30.0, "int8": 26.0}
-# What is quantised: the rest (normalisation, colour conversion) is cheap, and would suffer.
+# Operations that are quantised. Others, such as normalisation and colour conversion, are cheap and
+# would lose quality.
 _LAYERS = ("CONV_2D", "CONV_2D_TRANSPOSE", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
-def saved_model(network, signatures: Sequence[Signature], folder: str | Path, kind: str) -> None:
-    """A SavedModel with the signatures, the first of which is its default. Not tf.saved_model.save of a module: the converter can read weights of zero from it."""
+def write_saved_model(network, signatures: Sequence[Signature], folder: str | Path, kind: str) -> None:
+    """Write a SavedModel; its default is the first signature. kind: of the output, uint8 or float32.
+
+    keras.export writes it: from tf.saved_model.save of a module the converter can read weights of
+    zero.
+    """
     import keras
 
     archive = keras.export.ExportArchive()
     archive.track(network)
     for s in signatures:
-        archive.add_endpoint(s.name, named(s, kind), input_signature=s.specs())
-    with quiet():
+        archive.add_endpoint(s.name, name_inputs(s, kind), input_signature=s.specs())
+    with silence():
         archive.write_out(str(folder), verbose=False)
 
 
-def named(signature: Signature, kind: str):
-    """The signature's function with its inputs as named arguments, from which files take the names."""
+def name_inputs(signature: Signature, kind: str):
+    """Return the function with its inputs as named arguments, from which files take names."""
     import inspect
 
     def function(*values):
-        return {"image": output(signature.function(**dict(zip(signature.inputs, values))), kind)}
+        return {"image": convert_output(signature.function(**dict(zip(signature.inputs, values))), kind)}
 
     parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in signature.inputs]
     function.__signature__ = inspect.Signature(parameters)
@@ -61,26 +67,28 @@ def named(signature: Signature, kind: str):
 
 
 def convert(network, signatures: Sequence[Signature], kind: str = "uint8") -> bytes:
-    """Without quantisation. kind: of the output, uint8 or float32."""
+    """Return a network as a .tflite file, not quantised. kind: of the output, uint8 or float32."""
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
-        saved_model(network, signatures, folder, kind)
+        write_saved_model(network, signatures, folder, kind)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[s.name for s in signatures])
-        with quiet():
-            return _ordered(converter.convert(), signatures)
+        with silence():
+            return _order_signatures(converter.convert(), signatures)
 
 
-def _ordered(model: bytes, signatures: Sequence[Signature]) -> bytes:
-    """The file with its functions, and their inputs, in the order of the signatures: who names none gets the first. The converter
-    sorts them by name."""
+def _order_signatures(model: bytes, signatures: Sequence[Signature]) -> bytes:
+    """Return the file with its functions and their inputs in the order of the signatures.
+
+    The converter sorts them by name, but a caller that names no function gets the first.
+    """
     from ai_edge_litert.tools import flatbuffer_utils
 
     parsed = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
     given = {d.signatureKey.decode(): d for d in parsed.signatureDefs}
     functions = {name: parsed.subgraphs[d.subgraphIndex] for name, d in given.items()}
     parsed.signatureDefs = [given[s.name] for s in signatures]
-    # Functions that no signature names are called by number: they stay where they are.
+    # Functions without a signature are called by number, so they keep their places.
     for place, definition in zip(sorted(d.subgraphIndex for d in given.values()), parsed.signatureDefs):
         definition.subgraphIndex = place
     for s, definition in zip(signatures, parsed.signatureDefs):
@@ -91,11 +99,21 @@ def _ordered(model: bytes, signatures: Sequence[Signature]) -> bytes:
 
 
 def quantize(model: bytes, signatures: Sequence[Signature], how: str, photos: Sequence[np.ndarray] = ()) -> bytes:
-    """A converted file with smaller weights. photos: what int8 measures its ranges on, uint8 [S, S, 3] for signatures that
-    take pictures."""
+    """Return a converted file with smaller weights.
+
+    Args:
+        model: as `convert` returns it.
+        signatures: of the model.
+        how: a key of QUANTIZATIONS.
+        photos: uint8 [S, S, 3], on which int8 measures its ranges for signatures that take
+            pictures.
+
+    Raises:
+        UserError: the network's layers cannot be quantised so.
+    """
     if how == "none":
         return model
-    with quiet():
+    with silence():
         from ai_edge_quantizer import qtyping, quantizer
 
     made = quantizer.Quantizer(bytearray(model))
@@ -108,17 +126,17 @@ def quantize(model: bytes, signatures: Sequence[Signature], how: str, photos: Se
                 explicit_dequantize=True,
             )
             made.update_quantization_recipe(".*", layer, config, "float_casting")
-        elif layer == "DEPTHWISE_CONV_2D":  # few weights, of which much depends, and runtimes compute them no faster so
+        elif layer == "DEPTHWISE_CONV_2D":  # it has few weights, loses much, and runtimes do not compute it faster
             continue
-        elif how == "dynamic" or layer == "FULLY_CONNECTED":  # the first layer of generators: few multiplications
+        elif how == "dynamic" or layer == "FULLY_CONNECTED":  # a generator's first layer has few multiplications
             made.add_dynamic_config(".*", layer, num_bits=8)
         else:
             made.add_static_config(".*", layer, activation_num_bits=8, weight_num_bits=8)
-    with quiet():
+    with silence():
         ranges = None
         try:
             if how == "int8":
-                ranges = made.calibrate({s.name: examples(s, CALIBRATION, photos) for s in signatures})
+                ranges = made.calibrate({s.name: make_examples(s, CALIBRATION, photos) for s in signatures})
             return bytes(made.quantize(ranges).quantized_model)
         except (ValueError, RuntimeError, NotImplementedError) as error:
             why = str(error).strip().splitlines()[0][:150]
@@ -127,8 +145,8 @@ def quantize(model: bytes, signatures: Sequence[Signature], how: str, photos: Se
 
 
 @contextlib.contextmanager
-def quiet():
-    """What converters say while they work, the report says at the end."""
+def silence():
+    """Suppress the messages of converters: the report says at the end what matters."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -143,11 +161,17 @@ def quiet():
         logging.disable(before)
 
 
-def examples(
+def make_examples(
     signature: Signature, numbers: Sequence[int], photos: Sequence[np.ndarray], size: tuple[int, int] | None = None
 ) -> list[dict[str, np.ndarray]]:
-    """A set of inputs for each number. photos: uint8 [S, S, 3], used in turn and resized. size: (height, width), by default
-    the signature's own."""
+    """Return example inputs of a signature, for each number a set of arrays by name.
+
+    Args:
+        signature: whose inputs.
+        numbers: seeds of latents, or numbers of photos.
+        photos: uint8 [S, S, 3], used in turn and resized.
+        size: (height, width) of the photos; by default the signature's own.
+    """
     if signature.photo is None:
         return [signature.example(i, None) for i in numbers]
     from PIL import Image
@@ -159,14 +183,27 @@ def examples(
     return [signature.example(i, np.asarray(photo.resize((width, height)))) for i, photo in chosen]
 
 
-def about(source, licence: str | None, offered: Sequence[Signature], kind: str, how: str) -> dict:
-    """What a file says of itself, for `with_metadata`. source: export.source.Source. how: its quantisation."""
-    whose = {"name": source.name, "task": source.task, "sha256": source.sha256, "licence": licence or source.licence}
-    return {**whose, "signatures": described(offered, kind), "quantize": how}
+def describe_file(source, licence: str | None, offered: Sequence[Signature], kind: str, how: str) -> dict:
+    """Return what a file states about itself, for `add_metadata`.
+
+    Args:
+        source: `export.source.Source`.
+        licence: of the weights; None for the one that the source states.
+        offered: the signatures of the file.
+        kind: of the output, uint8 or float32.
+        how: the quantisation.
+    """
+    whose = {
+        "name": source.name,
+        "task": source.task.name,
+        "sha256": source.sha256,
+        "licence": licence or source.licence,
+    }
+    return {**whose, "signatures": describe(offered, kind), "quantize": how}
 
 
-def with_metadata(model: bytes, description: str, content: dict) -> bytes:
-    """The file with a description, and `content` as JSON in a metadata buffer that any reader of the format can get at."""
+def add_metadata(model: bytes, description: str, content: dict) -> bytes:
+    """Return the file with a description, and with `content` as JSON in a metadata buffer."""
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
@@ -181,8 +218,8 @@ def with_metadata(model: bytes, description: str, content: dict) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
 
 
-def metadata(model: bytes) -> dict:
-    """What `with_metadata` put in."""
+def read_metadata(model: bytes) -> dict:
+    """Return the content that `add_metadata` has put in."""
     from ai_edge_litert.tools import flatbuffer_utils
 
     try:
@@ -194,7 +231,7 @@ def metadata(model: bytes) -> dict:
 
 
 class Runner:
-    """A .tflite file run by LiteRT on the CPU."""
+    """A .tflite file, run by LiteRT on the CPU: from (signature's name, inputs) to an image."""
 
     def __init__(self, model: bytes, threads: int = 1):
         with terminal.silence_stderr():
@@ -207,8 +244,9 @@ class Runner:
         self._signatures: dict = {}
 
     def __call__(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the image of a signature."""
         if name not in self._signatures:
             self._signatures[name] = self._interpreter.get_signature_runner(name)
-            with terminal.silence_stderr():  # a first call makes the delegate, which says so
+            with terminal.silence_stderr():  # the first call creates the delegate, which prints a message
                 self._signatures[name](**inputs)
         return self._signatures[name](**inputs)["image"]

@@ -1,4 +1,4 @@
-"""A static site that runs exported networks in the browser: the modules of export/web, LiteRT.js, and the models."""
+"""A static site that runs exported networks in the browser: pages, LiteRT.js and models."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,35 +21,29 @@ from pggan_tf import synthesis
 from pggan_tf.data import pixels
 from pggan_tf.data.shards import cache_folder
 from pggan_tf.errors import UserError
+from pggan_tf.tasks import Task
 
 SOURCES = Path(__file__).parent / "web"
 PACKAGES = ("package.json", "package-lock.json")
 SITE = "site.json"
-# The builds of the runtime that a page chooses from: without relaxed SIMD, with it, with threads too.
+# The builds of the runtime that a page chooses from: without relaxed SIMD, with it, and with
+# threads besides.
 RUNTIMES = ("litert_wasm_compat_internal", "litert_wasm_internal", "litert_wasm_threaded_internal")
-_PROBE = 192  # numbers of an image that a browser's GPU has to come near
-# What the page is called, by what it holds.
-_TITLES = {
-    "generate": "{0}s that do not exist",
-    "colorize": "Colour for gray photos",
-    "recolor": "Colour for gray photos",
-    "upscale": "Larger photos",
-    "translate": "Photos turned into others",
-}
+_PROBE = 192  # values of an image that a page compares its GPU's result with
 
 
-# Below its icon on a phone's home screen, where there is place for a word or two.
-_SHORT = {"generate": "{0}s", "colorize": "Colour", "recolor": "Colour", "upscale": "Enlarge", "translate": "Translate"}
+def fetch_runtime() -> Path:
+    """Return the folder of @litertjs in the cache, which npm fills once, by package-lock.json.
 
-
-def runtime() -> Path:
-    """The folder of @litertjs, brought by npm as package-lock.json says, once."""
+    Raises:
+        UserError: npm is missing, or cannot download it.
+    """
     key = hashlib.sha256(b"".join((SOURCES / p).read_bytes() for p in PACKAGES)).hexdigest()[:16]
     folder = cache_folder() / "web" / key
     found = folder / "node_modules" / "@litertjs"
     if found.is_dir():
         return found
-    npm = shutil.which("npm")  # by its whole name, as Windows wants it of a script
+    npm = shutil.which("npm")  # the whole path, because on Windows npm is a script
     if npm is None:
         raise UserError(
             "--to web: npm is not installed; it brings the browser's runtime. Install Node.js 18 or newer, which has it "
@@ -60,7 +55,7 @@ def runtime() -> Path:
         partial.mkdir()
         for name in PACKAGES:
             shutil.copy(SOURCES / name, partial)
-        # npm's own cache lies in the home folder, which may be one that cannot be written.
+        # npm's own cache is in the home folder, which may not be writable.
         command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", str(Path(own) / "npm")]
         result = subprocess.run(command, cwd=partial, capture_output=True, text=True)
         if result.returncode:
@@ -68,7 +63,7 @@ def runtime() -> Path:
             raise UserError(
                 f"--to web: npm could not bring the browser's runtime ({reason[:200]}). Check the network, then try again."
             )
-        with contextlib.suppress(OSError):  # another process brought the same meanwhile
+        with contextlib.suppress(OSError):  # another process has downloaded it meanwhile
             partial.rename(folder)
     return found
 
@@ -82,9 +77,21 @@ def build(
     licence: str | None = None,
     subject: str = "face",
 ) -> list[dict]:
-    """Writes the site into the empty folder `out`. photos: source -> what examples are made from. licence: of the weights.
-    subject: what a generator draws. Returns one object for each model's file, as in report.json."""
-    packages = runtime()
+    """Write the site into the empty folder `out`.
+
+    Args:
+        sources: the models, each of another task.
+        out: an empty folder.
+        how: quantisation of the weights.
+        truncation: fixed truncation of a generator; None makes it a slider.
+        photos: from a source to photos uint8 [N, S, S, 3] for examples.
+        licence: of the weights.
+        subject: what a generator draws: a noun.
+
+    Returns:
+        An entry of report.json for each model's file.
+    """
+    packages = fetch_runtime()
     for path in SOURCES.iterdir():
         if path.name not in PACKAGES and path.is_file():
             shutil.copy(path, out)
@@ -93,22 +100,33 @@ def build(
     noun = subject[0].upper() + subject[1:]
     models, files = [], []
     for source in sources:
-        entry, report = _model(source, out, how, truncation, photos(source), licence)
-        models.append({**entry, "subject": subject, "title": _TITLES[source.task].format(noun)})
+        entry, report = _write_model(source, out, how, truncation, photos(source), licence)
+        models.append({**entry, "subject": subject, **_collect_texts(source.task, noun)})
         files.append(report)
     page = out / "index.html"
-    title = " · ".join(dict.fromkeys(_TITLES[s.task].format(noun) for s in sources))
+    title = " · ".join(dict.fromkeys(s.task.page.title.format(noun) for s in sources))
     text = page.read_text(encoding="utf-8").replace("@TITLE@", title)
     page.write_text(text, encoding="utf-8")
-    short = " · ".join(dict.fromkeys(_SHORT[s.task].format(noun) for s in sources))
-    _icons(next((s for s in sources if s.task == "generate"), None), title, short, out)
+    short = " · ".join(dict.fromkeys(s.task.page.short.format(noun) for s in sources))
+    _write_icons(next((s for s in sources if not s.task.from_images), None), title, short, out)
     sizes = {name: (out / "lib" / "wasm" / f"{name}.wasm").stat().st_size for name in RUNTIMES}
     (out / SITE).write_text(json.dumps({"models": models, "runtime": sizes}, indent=1))
     _seal(out)
     return files
 
 
+def _collect_texts(task: Task, noun: str) -> dict[str, Any]:
+    """Return the task's part of an entry in site.json. noun: what a generator draws."""
+    page = task.page
+    texts: dict[str, Any] = {"title": page.title.format(noun), "tab": page.tab.format(noun), "panel": "faces"}
+    if task.from_images:
+        photo = {"instruction": page.instruction, "tags": page.tags, "method": page.method, "longest": page.longest}
+        texts |= {"panel": "photo", **photo}
+    return texts
+
+
 def _copy_runtime(packages: Path, lib: Path) -> None:
+    """Copy the runtime from the folder of @litertjs into the site."""
     (lib / "wasm").mkdir(parents=True)
     code = (packages / "core" / "dist" / "index.js").read_text(encoding="utf-8")
     bare = 'from "@litertjs/wasm-utils"'
@@ -116,7 +134,7 @@ def _copy_runtime(packages: Path, lib: Path) -> None:
         raise UserError(
             f"--to web: {packages / 'core'} is not the version of package-lock.json. Remove {packages.parents[1]}, then try again."
         )
-    # Bare names would need an import map, which the page's security policy does not let in.
+    # A bare name would need an import map, which the page's security policy forbids.
     code = code.replace(bare, 'from "./wasm-utils.js"')
     (lib / "litert.js").write_text(code.rpartition("//# sourceMappingURL")[0] or code, encoding="utf-8")
     helper = (packages / "wasm-utils" / "dist" / "index.js").read_text(encoding="utf-8")
@@ -126,10 +144,14 @@ def _copy_runtime(packages: Path, lib: Path) -> None:
             shutil.copy(packages / "core" / "wasm" / f"{name}{suffix}", lib / "wasm")
 
 
-def _model(source: Source, out: Path, how: str, truncation: float | None, photos, licence) -> tuple[dict, dict]:
-    """One network of the site. With floats in and out, which WebGPU can take, and fixed sizes, which LiteRT.js needs."""
-    network, task = source.network, source.task
-    offered = signatures.of(network, truncation, dynamic=False, pixels="float32")
+def _write_model(source: Source, out: Path, how: str, truncation: float | None, photos, licence) -> tuple[dict, dict]:
+    """Write one network of the site; return its entry in site.json and in report.json.
+
+    It takes and gives floats, because WebGPU takes no integers, and has fixed sizes, because
+    LiteRT.js needs them.
+    """
+    network, task = source.network, source.task.name
+    offered = signatures.network_signatures(network, truncation, dynamic=False, pixels="float32")
     plain = tflite.convert(network, offered, "float32")
 
     def quantized(how: str) -> tuple[bytes, tflite.Runner, list[dict]]:
@@ -137,15 +159,15 @@ def _model(source: Source, out: Path, how: str, truncation: float | None, photos
         run = tflite.Runner(model)
         rows = parity.compare(offered, run, photos, "float32")
         parity.require(rows, tflite.QUANTIZATIONS[how], f"models/{task}.tflite ({how})")
-        about = tflite.about(source, licence, offered, "float32", how)
-        return tflite.with_metadata(model, f"{source.name}: {task}", about), run, [asdict(r) for r in rows]
+        about = tflite.describe_file(source, licence, offered, "float32", how)
+        return tflite.add_metadata(model, f"{source.name}: {task}", about), run, [asdict(r) for r in rows]
 
     model, run, rows = quantized(how)
-    interface = signatures.described(offered, "float32")
+    interface = signatures.describe(offered, "float32")
     report = {"file": f"models/{task}.tflite", "bytes": len(model), "quantize": how, "interface": interface}
     report["signatures"] = rows
-    if how == "int8":  # which is seldom the better
-        with contextlib.suppress(UserError):  # a network that does not take the other
+    if how == "int8":  # "dynamic" is often better: the report compares them
+        with contextlib.suppress(UserError):  # the network's layers may not take "dynamic"
             other, _, theirs = quantized("dynamic")
             report["dynamic"] = {"bytes": len(other), **theirs[0]}
     path = out / "models" / f"{task}.tflite"
@@ -155,10 +177,10 @@ def _model(source: Source, out: Path, how: str, truncation: float | None, photos
         "file": report["file"],
         "bytes": report["bytes"],
         "sha256": hashlib.sha256(model).hexdigest(),
-        "about": source.about(),
+        "about": source.describe_data(),
         "signatures": {s.name: {"inputs": {n: i.shape for n, i in s.inputs.items()}} for s in offered[::-1]},
-        "probe": _probe(offered[0], run),
-        "classes": list(network.classes) if task == "generate" else [],
+        "probe": _make_probe(offered[0], run),
+        "classes": [] if source.task.from_images else list(network.classes),
     }
     for name in ("latent_size", "scale", "context"):
         if hasattr(network, name):
@@ -166,23 +188,30 @@ def _model(source: Source, out: Path, how: str, truncation: float | None, photos
     return entry, report
 
 
-def _probe(signature: signatures.Signature, run: tflite.Runner) -> dict:
-    """What the CPU makes of an input that a page can make too: seed 0, or a picture with waves of every length."""
+def _make_probe(signature: signatures.Signature, run: tflite.Runner) -> dict:
+    """Return the CPU's result for an input that a page makes too: seed 0, or `_draw_waves`."""
     usual = {"latents": lambda shape: synthesis.latents([0], shape[1]), "truncation": np.ones, "label": np.zeros}
-    inputs = {n: usual.get(n, _waves)(i.shape).astype(i.dtype) for n, i in signature.inputs.items()}
+    inputs = {n: usual.get(n, _draw_waves)(i.shape).astype(i.dtype) for n, i in signature.inputs.items()}
     values = pixels.to_uint8(run(signature.name, inputs)).ravel()
-    step = len(values) // _PROBE | 1  # odd, so that not the same column is met again and again
+    step = len(values) // _PROBE | 1  # odd, so that the values come from many columns
     return {"signature": signature.name, "step": step, "pixels": values[::step].tolist()}
 
 
-def _waves(shape: tuple[int, ...]) -> np.ndarray:
-    """[1, H, W, C] in 0..255; export/web/runtime.js draws the same."""
+def _draw_waves(shape: tuple[int, ...]) -> np.ndarray:
+    """Return a picture [1, H, W, C] of waves of every length, in 0..255, as runtime.js does."""
     _, y, x, c = np.indices(shape)
     return abs((x * y + 85 * c) % 511 - 255)
 
 
-def _icons(faces: Source | None, name: str, short: str, out: Path) -> None:
-    """A face of the generator's own; without one, a disc. name, short: of the site, once it is installed."""
+def _write_icons(faces: Source | None, name: str, short: str, out: Path) -> None:
+    """Write the icons and the manifest of the installed site.
+
+    Args:
+        faces: a generator, whose image of seed 0 is the icon; None draws a disc.
+        name: name of the site.
+        short: its name below the icon.
+        out: folder of the site.
+    """
     from PIL import Image, ImageDraw
 
     if faces is None:
@@ -213,7 +242,10 @@ def _icons(faces: Source | None, name: str, short: str, out: Path) -> None:
 
 
 def _seal(out: Path) -> None:
-    """Fills in what the service worker keeps from the start (the large files follow as they are used) and its version."""
+    """Fill in the service worker's version and its list of files.
+
+    It stores small files when it is installed, and large ones when they are first used.
+    """
     worker = out / "sw.js"
     files = sorted(p for p in out.rglob("*") if p.is_file() and p != worker)
     hashes = {p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}

@@ -95,10 +95,10 @@ class _Set:
         from preprocessing import cache as cached
 
         if _is_run(location):
-            from pggan_tf import synthesis
+            from pggan_tf import synthesis, tasks
 
             generator = synthesis.load(location, click.echo)
-            if generator.task != "generate":
+            if tasks.task_of(generator).from_images:
                 raise UserError(
                     f"{location}: its network makes images of images ({generator.task}). Save what it makes of some, and give that folder."
                 )

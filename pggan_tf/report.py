@@ -611,7 +611,7 @@ def write(folder: str | Path, out: str | Path | None = None, pictures: Sequence[
         changed=changed(run),
         config=json.dumps(records.remove_places(dataclasses.asdict(run.config)), indent=1),
         environment=_environment(run),
-        generates=run.config.purpose.task == "generate",
+        generates=not run.plan.task.from_images,
     )
     path = Path(out) if out else run.folder / NAME
     _write(path, text)

@@ -5,36 +5,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from pggan_tf import tasks
 from pggan_tf.config import Plan, parsing
 from pggan_tf.data import pixels
 from pggan_tf.errors import UserError, nearest
 from pggan_tf.runs import keras_files
-
-
-def _hash32(x: np.ndarray) -> np.ndarray:
-    """uint32 -> uint32, the finaliser of MurmurHash3: a few multiplications, the same in every language."""
-    with np.errstate(over="ignore"):
-        x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-        x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-        return x ^ (x >> np.uint32(16))
-
-
-def latents(seeds: Sequence[int], size: int) -> np.ndarray:
-    """seeds [N] -> N(0, 1) float32 [N, size]. A seed's latent does not depend on the others, on NumPy or on the machine.
-
-    Number i of seed s is Box-Muller's of two hashes, so that a phone or a browser can draw the same.
-    """
-    with np.errstate(over="ignore"):
-        s = _hash32(np.asarray(seeds, np.int64).astype(np.uint32) + np.uint32(0x9E3779B9))[:, None]
-        i = np.arange(2 * size, dtype=np.uint32)[None]
-        bits = _hash32(s ^ _hash32(i * np.uint32(0x9E3779B1) + np.uint32(1)))  # [N, 2 size]
-    uniform = (bits.astype(np.float64) + 0.5) / 2**32
-    radius, turn = np.sqrt(-2 * np.log(uniform[:, :size])), 2 * np.pi * uniform[:, size:]
-    return (radius * np.cos(turn)).astype(np.float32)
-
+from pggan_tf.seeds import latents
 
 MOST_SEEDS = 1_000_000
 
@@ -152,7 +132,10 @@ def settling_latents(size: int, count: int = SETTLING) -> np.ndarray:
 
 
 class FromLatents:
-    """The first seeds' images, of every class in turn."""
+    """Samples of a generator of latents: the images of the first seeds, of every class in turn.
+
+    count: images in a grid.
+    """
 
     columns = None
 
@@ -161,11 +144,11 @@ class FromLatents:
         self.sampler = Sampler(generator)
 
     def inputs(self, count: int) -> np.ndarray:
-        """What the generator is measured and settled on."""
+        """Return latents [count, L], of other seeds, on which the generator's statistics are measured."""
         return settling_latents(self.generator.latent_size, count)
 
     def images(self, resolution: int, alpha: float = 1.0) -> np.ndarray:
-        """uint8 [N, R, R, C]."""
+        """Return the images of a grid, uint8 [N, R, R, C]."""
         return self.sampler.images(self.latents, resolution, alpha)
 
 
@@ -173,12 +156,14 @@ TRIPLES = 4  # side by side in a grid
 
 
 class FromImages:
-    """What was given, what is made of it, and the original, of images that are not trained on, where some were held out.
+    """Samples of a generator from images: condition, result and original of images that are not trained on.
 
-    count: of those images. shown: how many of them grids show.
+    Where no images were held out, they are of those that are trained on.
+
+    count: how many such images there are. shown: how many of them grids show.
     """
 
-    def __init__(self, generator, task, shards, resolution: int, shown: int, held_out: float):
+    def __init__(self, generator, task: tasks.Task, shards, resolution: int, shown: int, held_out: float):
         from pggan_tf.data import pipeline
 
         self.generator, self.task, self.shards, self.resolution = generator, task, shards, resolution
@@ -187,9 +172,10 @@ class FromImages:
         self.count = everything - self._kept or everything
         self.shown = min(shown, self.count)
         self.columns = 3 * min(TRIPLES, self.shown)
-        self._parts = None
+        self._make_parts: Any = None  # a traced function
 
-    def _whole(self, start: int, stop: int) -> np.ndarray:
+    def _read_data(self, start: int, stop: int) -> np.ndarray:
+        """Return images of the data, uint8 [stop - start, R, R, data channels]."""
         from pggan_tf.data import pipeline
 
         everything, numbers = self.shards.count(self.resolution), pipeline.spread(stop - start, self.count, start)
@@ -198,14 +184,15 @@ class FromImages:
         return self.shards.read(self.resolution, numbers)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Originals, uint8 [stop - start, R, R, 3]."""
-        return self.task.original(self._whole(start, stop))
+        """Return originals, uint8 [stop - start, R, R, 3]."""
+        return self.task.select_originals(self._read_data(start, stop))
 
     def made(self, start: int, stop: int) -> np.ndarray:
+        """Return what the generator makes of them, uint8 [stop - start, R, R, 3]."""
         return self.triples(start, stop)[1]
 
     def inputs(self, count: int) -> np.ndarray:
-        """What the generator is measured and settled on: parts of images that it has been trained on."""
+        """Return conditions of images that are trained on, on which the generator's statistics are measured."""
         import tensorflow as tf
 
         from pggan_tf.data import pipeline
@@ -215,40 +202,40 @@ class FromImages:
             pipeline.spread(count, self._kept), self.shards.count(self.resolution), self.held_out
         )
         images = pixels.to_float(self.shards.read(self.resolution, numbers))
-        return self.task.given(tf.constant(images), tf.zeros([2], tf.int64)).numpy()
+        return self.task.condition(tf.constant(images), tf.zeros([2], tf.int64)).numpy()
 
     def triples(self, start: int, stop: int) -> list[np.ndarray]:
-        """Three of uint8 [stop - start, R, R, 3]: given, made, original."""
+        """Return conditions, results and originals, each uint8 [stop - start, R, R, 3]."""
         import tensorflow as tf
 
-        if self._parts is None:
+        if self._make_parts is None:
 
-            def parts(x):
-                given = self.task.given(x, tf.zeros([2], tf.int64))
-                made = self.task.picture(given, self.generator(given))
-                return self.task.before(given, self.resolution), made, self.task.picture(given, self.task.wanted(x))
+            def make_parts(x):
+                condition = self.task.condition(x, tf.zeros([2], tf.int64))
+                made = self.task.to_image(condition, self.generator(condition))
+                original = self.task.to_image(condition, self.task.target(x))
+                return self.task.preview(condition, self.resolution), made, original
 
-            self._parts = tf.function(parts, autograph=False, reduce_retracing=True)
-        images = self._whole(start, stop)
+            self._make_parts = tf.function(make_parts, autograph=False, reduce_retracing=True)
+        images = self._read_data(start, stop)
         found = [
-            [pixels.to_uint8(x.numpy()) for x in self._parts(tf.constant(pixels.to_float(images[i : i + 8])))]
+            [pixels.to_uint8(x.numpy()) for x in self._make_parts(tf.constant(pixels.to_float(images[i : i + 8])))]
             for i in range(0, len(images), 8)
         ]
         return [np.concatenate(column) for column in zip(*found)]
 
     def images(self, resolution: int, alpha: float = 1.0) -> np.ndarray:
-        """uint8 [3 N, R, R, 3]."""
+        """Return the images of a grid, uint8 [3 N, R, R, 3]: condition, result and original of each of N images."""
         triple = np.stack(self.triples(0, self.shown), axis=1)
         return triple.reshape(-1, *triple.shape[2:])
 
 
-def samples(plan: Plan, generator, shards):
-    """What a run shows of its generator, and what that is measured on."""
-    config = plan.config
-    if config.purpose.task == "generate":
-        return FromLatents(generator, config.running.grid)
-    count = max(1, config.running.grid // 3)
-    return FromImages(generator, plan.task, shards, plan.target_res, count, config.images.held_out)
+def samples(plan: Plan, generator, shards) -> FromLatents | FromImages:
+    """Return the samples that a run shows and measures of its generator."""
+    grid, held_out = plan.config.running.grid, plan.config.images.held_out
+    if not plan.task.from_images:
+        return FromLatents(generator, grid)
+    return FromImages(generator, plan.task, shards, plan.target_res, max(1, grid // 3), held_out)
 
 
 def finish(generator, inputs: np.ndarray):
@@ -300,7 +287,7 @@ def _from_checkpoint(run: Path, report):
     generator.build()
     averages = {f"ema/{v.path.partition('/')[2]}": v for v in generator.get_checkpoint_variables()}
     checkpoint.restore(averages, {name: arrays[name] for name in averages if name in arrays}, str(run))
-    if plan.config.purpose.task == "generate":
+    if not plan.task.from_images:
         return finish(generator, settling_latents(generator.latent_size))
     if not generator.get_batch_norms():
         return generator
@@ -329,11 +316,11 @@ def load(path: str | Path, report=print):
 
 
 def load_from_latents(path: str | Path, report=print):
-    """As `load`, and refuses networks that turn images into images."""
+    """Load a generator as `load` does; refuse those that make images from images."""
     generator = load(path, report)
-    if generator.task != "generate":
+    task = tasks.task_of(generator)
+    if task.from_images:
         raise UserError(
-            f"{path}: was trained to {generator.task}, not to generate from latents. Give it photos: pggan "
-            f"{'colorize' if generator.task == 'recolor' else generator.task}."
+            f"{path}: was trained to {task.name}, not to generate from latents. Give it photos: pggan {task.verb}."
         )
     return generator

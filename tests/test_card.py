@@ -23,11 +23,11 @@ def test_names_mean_nothing_but_their_characters_in_a_card(tmp_path):
         task="generate", resolutions=(4,), classes=tuple(NAMES), latent_size=8, count_params=lambda: 3
     )
     dataset = {"source": "/home/jane/[a](b)|<c>", "images": 12, "checksum": "0" * 64, "classes": NAMES}
-    about = signatures._generate(network, None)[0].inputs["label"].about + " ```\n<b>"
+    about = signatures.network_signatures(network)[0].inputs["label"].about + " ```\n<b>"
     interface = {"gen_4": {"inputs": {"label": {"shape": (1,), "type": "int32", "about": about}}, "image": "4x4 image"}}
     file = {"file": "generator.tflite", "bytes": 1, "quantize": "none", "interface": interface, "signatures": []}
     source = sources.Source("<b>run</b>\n---", network, tmp_path / "generator.keras", "0", None, {"dataset": dataset})
-    text = card.card(source, 'cc "x"\n---\nevil: 1', [file], samples=False)
+    text = card.make_card(source, 'cc "x"\n---\nevil: 1', [file], samples=False)
     assert "jane" not in text
     _, head, body = text.split("---\n", 2)
     assert yaml.safe_load(head)["license"] == 'cc "x"\n---\nevil: 1' and "evil" not in yaml.safe_load(head)
@@ -49,7 +49,7 @@ def test_names_mean_nothing_but_their_characters_in_a_card(tmp_path):
 @pytest.mark.parametrize("licence, shown", [("mit", "mit"), ("cc-by-4.0", "cc-by-4.0"), ("no", "no"), ("1.0", "1.0"), ("a: b", "a: b"), (None, "other")])  # fmt: skip
 def test_the_licence_is_a_text_to_yaml(licence, shown, tmp_path):
     network = SimpleNamespace(task="generate", resolutions=(4,), classes=(), latent_size=8, count_params=lambda: 3)
-    text = card.card(sources.Source("a", network, tmp_path / "generator.keras", "0"), licence, [], samples=False)
+    text = card.make_card(sources.Source("a", network, tmp_path / "generator.keras", "0"), licence, [], samples=False)
     assert yaml.safe_load(text.split("---\n")[1])["license"] == shown
 
 
@@ -69,11 +69,11 @@ def test_a_card_is_written_whatever_a_run_s_files_hold(tmp_path, environment):
     (tmp_path / "stats.jsonl").write_text(STATS)
     held = run.read(tmp_path)[1]
     source = sources.Source("a", network, tmp_path / "generator.keras", "0", load(tmp_path / "config.json"), held)
-    text = card.card(source, None, [], samples=False)
+    text = card.make_card(source, None, [], samples=False)
     assert "Unknown many images: of unknown origin; checksum `unknown`." in text
     assert "unknown precision on " + ("a CPU" if "CPU" in environment else "an unknown device") in text
     assert ("Keras 3.1," if "3.1" in environment else "Keras unknown,") in text
-    assert "| swd | 5 | 64 |" in text and " 72 images seen," in text and source.about() == "unknown many images"
+    assert "| swd | 5 | 64 |" in text and " 72 images seen," in text and source.describe_data() == "unknown many images"
     run.truncate_stats(tmp_path, 64)
     kept = (tmp_path / "stats.jsonl").read_text().splitlines()
     assert [json.loads(line)["images"] for line in kept] == [8, 64]

@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 from skimage import color, data
 
+from pggan_tf import tasks
 from pggan_tf.commands import cli
-from pggan_tf.convert import colorize
 from pggan_tf.data import colour, photos, pixels
+from pggan_tf.tasks import colorize
 from tests.conftest import start
 from tests.stand_ins import Colorizer, Recolorer, runs
 from tests.test_decode import encode
@@ -29,7 +30,7 @@ def pggan(*arguments):
 def test_lightness_is_the_photos_own_to_the_last_pixel():
     """A photo of 512 pixels through a network of 64: only the colour is coarse."""
     astronaut = data.astronaut()
-    changed = colorize.colorizer(Colorizer(constant=[0.1, 0.05]))(photos.Photo(astronaut)).pixels
+    changed = tasks.Colorize().converter(Colorizer(constant=[0.1, 0.05]))(photos.Photo(astronaut)).pixels
     before, after = color.rgb2lab(astronaut), color.rgb2lab(changed)
     inside = (changed > 0).all(-1) & (changed < 255).all(-1)  # colours that sRGB has
     assert inside.mean() > 0.5
@@ -38,7 +39,7 @@ def test_lightness_is_the_photos_own_to_the_last_pixel():
 
 
 def test_no_colour_leaves_gray_of_either_depth_as_it_is():
-    colorizer = colorize.colorizer(Colorizer(constant=[0.0, 0.0]))
+    colorizer = tasks.Colorize().converter(Colorizer(constant=[0.0, 0.0]))
     for most, dtype in ((255, np.uint8), (65535, np.uint16)):
         gray = np.random.default_rng(0).integers(0, most + 1, (50, 70, 1)).astype(dtype)
         out = colorizer(photos.Photo(gray))
@@ -50,8 +51,8 @@ def test_no_colour_leaves_gray_of_either_depth_as_it_is():
 @pytest.mark.parametrize("height, width", [(1, 1), (64, 64), (63, 65), (40, 300), (7, 9000), (500, 3)])
 def test_every_size_and_proportion(height, width):
     gray = np.random.default_rng(0).integers(0, 256, (height, width, 1)).astype(np.uint8)
-    assert colorize.colorizer(Colorizer())(photos.Photo(gray)).pixels.shape == (height, width, 3)
-    h, w = colorize._network_size(height, width, 64)
+    assert tasks.Colorize().converter(Colorizer())(photos.Photo(gray)).pixels.shape == (height, width, 3)
+    h, w = colorize._choose_network_size(height, width, 64)
     assert max(h, w) <= 2048 and min(h, w) <= 64
     if max(height, width) <= 32 * min(height, width):
         assert min(h, w) == 64
@@ -61,7 +62,7 @@ def test_colours_lie_where_the_network_saw_their_cause():
     """Left dark, right light: the stand-in makes the light half redder. 6.25 times enlarged, the step stays in the middle."""
     gray = np.full((400, 400, 1), 60, np.uint8)
     gray[:, 200:] = 180
-    changed = colorize.colorizer(Colorizer(), size=64)(photos.Photo(gray)).pixels
+    changed = tasks.Colorize().converter(Colorizer(), size=64)(photos.Photo(gray)).pixels
     a = color.rgb2lab(changed)[..., 1]
     middle = (a[:, :120].mean() + a[:, 280:].mean()) / 2
     where = np.abs(a[200] - middle).argmin()
@@ -71,7 +72,7 @@ def test_colours_lie_where_the_network_saw_their_cause():
 
 def test_strips_do_not_show(monkeypatch):
     photo = photos.Photo(data.astronaut()[..., :1].copy())
-    colorizer = colorize.colorizer(Colorizer())
+    colorizer = tasks.Colorize().converter(Colorizer())
     whole = colorizer(photo).pixels
     monkeypatch.setattr(colorize, "_STRIP", 512 * 7)
     np.testing.assert_array_equal(colorizer(photo).pixels, whole)
@@ -79,7 +80,7 @@ def test_strips_do_not_show(monkeypatch):
 
 def test_recolour_is_gray_to_rgb_at_full_size_in_tiles():
     rgb = np.random.default_rng(0).integers(0, 256, (300, 530, 3)).astype(np.uint8)
-    changed = colorize.colorizer(Recolorer())(photos.Photo(rgb)).pixels
+    changed = tasks.Recolor().converter(Recolorer())(photos.Photo(rgb)).pixels
     gray = colour.gray(pixels.to_unit(rgb))[..., 0]
     right = np.pad(gray, [(0, 0), (0, 1)])[:, 1:]
     expected = pixels.from_unit(np.stack([right, gray / 2, 0 * gray], -1), np.uint8)
@@ -135,7 +136,7 @@ def test_a_panorama_is_looked_at_window_by_window():
         return np.broadcast_to(lightness.mean(), (*lightness.shape[:2], 2)) * 2 - 1
 
     half = np.full((64, 1000, 3), 255, np.uint8)
-    ab = colorize.ab_of(network, photos.Photo(np.concatenate([0 * half, half], axis=1)), 32)
+    ab = colorize.predict_ab(network, photos.Photo(np.concatenate([0 * half, half], axis=1)), 32)
     assert ab.shape == (32, 1000, 2) and len(seen) > 15 and set(seen) == {(32, 64, 1)}
     np.testing.assert_allclose(ab[:, :400], -1, atol=1e-4)
     np.testing.assert_allclose(ab[:, 600:], 1, atol=1e-4)

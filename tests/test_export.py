@@ -19,6 +19,7 @@ from pggan_tf.config import resolve
 from pggan_tf.data import colour, pixels, shards
 from pggan_tf.errors import UserError
 from pggan_tf.networks import dcgan, progressive
+from pggan_tf.tasks import recolor, upscale
 from preprocessing.sources import portraits
 from tests import image_networks
 from tests.conftest import ROOT, TINY, pggan, run_folder, start, train
@@ -63,7 +64,7 @@ OFTEN = ("separable", "classes", "dcgan")
 @pytest.mark.parametrize("kind", [k if k in OFTEN else pytest.param(k, marks=pytest.mark.slow) for k in GENERATORS])
 def test_a_generator_s_file_gives_its_images_at_every_stage(kind):
     network = GENERATORS[kind]()
-    offered = signatures.of(network)
+    offered = signatures.network_signatures(network)
     assert [s.name for s in offered] == [f"gen_{r}" for r in network.resolutions[::-1]]
     run = tflite.Runner(tflite.convert(network, offered))
     for truncation in (1.0, 0.6):
@@ -82,7 +83,7 @@ def test_a_generator_s_file_gives_its_images_at_every_stage(kind):
 def test_stages_share_their_weights():
     network = progressive.Generator((4, 8, 16, 48), **{**SMALL, "fmap_base": 1024, "fmap_max": 64})
     network.build()
-    offered = signatures.of(network)
+    offered = signatures.network_signatures(network)
     whole, last = tflite.convert(network, offered), tflite.convert(network, offered[:1])
     weights = 4 * network.count_params()
     assert len(whole) - len(last) < 0.1 * weights
@@ -90,7 +91,7 @@ def test_stages_share_their_weights():
 
 def test_truncation_can_be_built_in_and_pixels_can_be_floats():
     network = grown()
-    offered = signatures.of(network, truncation=0.5)
+    offered = signatures.network_signatures(network, truncation=0.5)
     assert list(offered[0].inputs) == ["latents"]
     run = tflite.Runner(tflite.convert(network, offered, "float32"))
     z = synthesis.latents([3], 8)
@@ -124,7 +125,7 @@ PHOTOS_OFTEN = ("colorize", "upscale")
 )
 def test_networks_of_photos_take_them_as_they_are(task):
     network = image_networks.built(task)
-    offered = signatures.of(network)
+    offered = signatures.network_signatures(network)
     fixed, free = offered
     assert free.name == task and fixed.name == f"{task}_{fixed.photo}"
     run = tflite.Runner(tflite.convert(network, offered))
@@ -153,8 +154,8 @@ def test_a_gray_photo_keeps_its_lightness():
             return network(x)
 
     gray = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
-    (made, _) = signatures.of(Fixed())
-    image = signatures.output(made.function(gray=gray), "uint8").numpy()
+    (made, _) = signatures.network_signatures(Fixed())
+    image = signatures.convert_output(made.function(gray=gray), "uint8").numpy()
     before, _ = colour.split_lab(gray.repeat(3, -1) / 255)
     after, _ = colour.split_lab(image / 255)
     middle = (before > 0.1) & (before < 0.9)
@@ -163,7 +164,7 @@ def test_a_gray_photo_keeps_its_lightness():
 
 def test_quantised_files_are_smaller_and_near():
     network = calm(grown())
-    offered = signatures.of(network)
+    offered = signatures.network_signatures(network)
     plain = tflite.convert(network, offered)
     sizes = []
     for how, least in tflite.QUANTIZATIONS.items():
@@ -178,8 +179,8 @@ def test_quantised_files_are_smaller_and_near():
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Networks that take photos of any size are exported for 32 px, whose arithmetic is that of 256."""
-    monkeypatch.setattr(signatures, "ENLARGED", 64)
-    monkeypatch.setattr(signatures, "RECOLORED", 32)
+    monkeypatch.setattr(upscale, "ENLARGED", 64)
+    monkeypatch.setattr(recolor, "TILE", 32)
 
 
 @pytest.mark.parametrize(
@@ -187,15 +188,15 @@ def small_tiles(monkeypatch):
 )
 def test_networks_of_photos_are_quantised_on_photos(task, small_tiles):
     network = image_networks.built(task)
-    offered = signatures.of(network)
-    plain, drawn = tflite.convert(network, offered), source.drawn(64)
+    offered = signatures.network_signatures(network)
+    plain, drawn = tflite.convert(network, offered), source.draw_portraits(64)
     for how, least in tflite.QUANTIZATIONS.items():
         model = tflite.quantize(plain, offered, how, drawn)
         parity.require(parity.compare(offered, tflite.Runner(model), drawn), least, how)
 
 
 def test_what_differs_too_much_is_refused():
-    offered = signatures.of(grown())
+    offered = signatures.network_signatures(grown())
 
     def noisy(name, inputs):
         size = int(name[4:])
@@ -210,8 +211,11 @@ def test_what_differs_too_much_is_refused():
 
 def test_depthwise_convolutions_stay_floats_where_integers_would_be_slow():
     network = grown(conv="separable")
-    plain = tflite.convert(network, signatures.of(network)[:1])
-    kinds = {how: _weights(tflite.quantize(plain, signatures.of(network)[:1], how)) for how in ("dynamic", "int8")}
+    plain = tflite.convert(network, signatures.network_signatures(network)[:1])
+    kinds = {
+        how: _weights(tflite.quantize(plain, signatures.network_signatures(network)[:1], how))
+        for how in ("dynamic", "int8")
+    }
     assert kinds["dynamic"] == {"CONV_2D": "INT8", "DEPTHWISE_CONV_2D": "FLOAT32"}
     assert kinds["int8"] == {"CONV_2D": "INT8", "DEPTHWISE_CONV_2D": "FLOAT32"}
 
@@ -233,13 +237,13 @@ def _weights(model):
 
 def test_metadata_comes_back_and_damage_is_told():
     network = deep()
-    offered = signatures.of(network)
-    model = tflite.with_metadata(tflite.convert(network, offered), "a network", {"licence": "cc0-1.0", "n": [1, 2]})
-    assert tflite.metadata(model) == {"licence": "cc0-1.0", "n": [1, 2]}
+    offered = signatures.network_signatures(network)
+    model = tflite.add_metadata(tflite.convert(network, offered), "a network", {"licence": "cc0-1.0", "n": [1, 2]})
+    assert tflite.read_metadata(model) == {"licence": "cc0-1.0", "n": [1, 2]}
     assert tflite.Runner(model)("gen_32", offered[0].example(0, None)).shape == (1, 32, 32, 3)
     for damaged in (b"", b"not a model", model[: len(model) // 3]):
         with pytest.raises(UserError, match="not a .tflite file"):
-            tflite.metadata(damaged)
+            tflite.read_metadata(damaged)
     with pytest.raises(UserError, match="not a .tflite file"):
         tflite.Runner(b"not a model")
 
@@ -254,14 +258,14 @@ def test_photos_of_the_run_s_own_data(tmp_path):
     made = source.Source(
         "a", network, tmp_path / "generator.keras", "0", None, {"dataset": {"folder": str(tmp_path / "shards")}}
     )
-    np.testing.assert_array_equal(made.photos(None), images)
+    np.testing.assert_array_equal(made.load_photos(None), images)
     shutil.rmtree(tmp_path / "shards")
-    assert made.photos(None) is None
+    assert made.load_photos(None) is None
     (tmp_path / "photos").mkdir()
     with pytest.raises(UserError, match="--representative .*no images found"):
-        made.photos(tmp_path / "photos")
+        made.load_photos(tmp_path / "photos")
     pixels.save(tmp_path / "photos" / "a.png", images[0])
-    assert made.photos(tmp_path / "photos").shape == (1, 32, 32, 3)
+    assert made.load_photos(tmp_path / "photos").shape == (1, 32, 32, 3)
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +300,7 @@ def test_a_run_s_export_is_complete(run, tmp_path):
         for row in f["signatures"]:
             assert row["max_difference"] <= 1 and (row["psnr"] is None or row["psnr"] > 60) and row["ms"] > 0
     model = (out / "generator.tflite").read_bytes()
-    described = tflite.metadata(model)
+    described = tflite.read_metadata(model)
     assert described["sha256"] == report["sha256"] and described["licence"] == "cc0-1.0"
     assert described["signatures"]["gen_8"]["inputs"]["latents"]["shape"] == [1, 8]
     card = (out / "MODEL_CARD.md").read_text()
@@ -337,7 +341,7 @@ def test_a_card_s_code_runs(tmp_path, monkeypatch):
 @pytest.mark.parametrize("task", ["generate", "colorize"])
 def test_the_code_of_a_card_of_everything_runs(task, tmp_path, monkeypatch):
     try:
-        web.runtime()
+        web.fetch_runtime()
         formats = command.FORMATS
     except UserError:
         formats = tuple(f for f in command.FORMATS if f != "web")
@@ -345,8 +349,8 @@ def test_the_code_of_a_card_of_everything_runs(task, tmp_path, monkeypatch):
     file = tmp_path / "generator.keras"
     network.save(file)
     monkeypatch.setattr(command, "FORMATS", formats)
-    drawn = source.drawn(network.resolutions[-1])
-    monkeypatch.setattr(source.Source, "photos", lambda self, folder: None if task == "generate" else drawn)
+    drawn = source.draw_portraits(network.resolutions[-1])
+    monkeypatch.setattr(source.Source, "load_photos", lambda self, folder: None if task == "generate" else drawn)
     code, _, err = pggan("export", file, "--all", "--out", tmp_path / "all")
     assert code == 0, err
     assert [name in "".join(read_card(tmp_path / "all")) for name in ("generator.keras", "generator.tflite", "saved_model", ".onnx")] == [True] * 4  # fmt: skip
@@ -365,7 +369,7 @@ def test_a_run_of_pairs_is_exported(tmp_path):
     run = ("--total-images", "8", "--grid", "4", "--no-report", "--runs", tmp_path / "runs")
     code, out, err = train(*plain, *run, "--data", tmp_path / "pairs")
     assert code == 0, err
-    made = source.open(run_folder(out)).photos(None)
+    made = source.open_source(run_folder(out)).load_photos(None)
     np.testing.assert_array_equal(made[0], portraits.portrait(0, 16))
     code, said, err = pggan("export", run_folder(out), "--quantize", "int8", "--out", tmp_path / "out")
     assert code == 0 and "translate_16" in said, err
@@ -383,9 +387,9 @@ def test_photos_of_pairs_are_what_the_task_is_given(tmp_path, reverse):
     plan = resolve({"recipe": "translate", "reverse": reverse})
     environment = {"dataset": {"folder": str(tmp_path / "pairs")}}
     network = image_networks.built("translate")
-    made = source.Source("a", network, tmp_path / "generator.keras", "0", plan, environment).photos(None)
+    made = source.Source("a", network, tmp_path / "generator.keras", "0", plan, environment).load_photos(None)
     pairs = pixels.to_float(shards.Shards(tmp_path / "pairs").read(16, np.arange(6)))
-    np.testing.assert_array_equal(pixels.to_float(made), plan.task.given(pairs, None))
+    np.testing.assert_array_equal(pixels.to_float(made), plan.task.condition(pairs, None))
     assert (made[0] == portraits.portrait(0, 16)).all() != reverse
 
 
@@ -399,17 +403,17 @@ def test_paths_are_no_part_of_a_config():
         None: None,
     }
     cases |= {text: text for text in ("tfds:a/b", "photos/cats", "lanczos", "")}
-    assert {value: command._without_folders(value) for value in cases} == cases
+    assert {value: command._remove_folders(value) for value in cases} == cases
 
 
 def test_a_site_says_what_its_files_are(run, tmp_path):
     try:
-        web.runtime()
+        web.fetch_runtime()
     except UserError as reason:
         pytest.skip(str(reason))
     code, _, err = pggan("export", run, "--to", "web", "--out", tmp_path / "s", "--licence", "cc0-1.0")
     assert code == 0, err
-    described = tflite.metadata((tmp_path / "s" / "models" / "generate.tflite").read_bytes())
+    described = tflite.read_metadata((tmp_path / "s" / "models" / "generate.tflite").read_bytes())
     assert described["licence"] == "cc0-1.0" and described["quantize"] == "dynamic"
     assert described["signatures"]["gen_8"]["inputs"]["latents"]["shape"] == [1, 8]
     assert described["signatures"]["gen_8"]["image"].endswith("float32 -1..1")
@@ -439,7 +443,7 @@ def test_first_exports_at_once_leave_each_other_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{npm.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PGGAN_CACHE", str(tmp_path / "cache"))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        one, other = pool.map(lambda _: web.runtime(), range(2))
+        one, other = pool.map(lambda _: web.fetch_runtime(), range(2))
     assert one == other and one.is_dir()
     assert [p.name for p in (tmp_path / "cache" / "web").iterdir()] == [one.parents[1].name]
 
@@ -456,7 +460,7 @@ def test_npm_is_called_by_its_whole_name(tmp_path, monkeypatch):
 
     monkeypatch.setattr(web.subprocess, "run", run)
     with pytest.raises(UserError, match="npm could not bring .*error: no network"):
-        web.runtime()
+        web.fetch_runtime()
     assert called == [r"C:\node\npm.CMD"]
 
 
@@ -481,9 +485,9 @@ def test_onnx_takes_photos_of_any_size(task):
     for package in onnx.PACKAGES:
         pytest.importorskip(package)
     network = image_networks.built(task)
-    offered = onnx.offered(signatures.of(network))
+    offered = onnx.select_signatures(signatures.network_signatures(network))
     run = onnx.Runner(onnx.convert(offered, "uint8"))
-    parity.require(parity.compare(offered, run, source.drawn(64)), 60, task)
+    parity.require(parity.compare(offered, run, source.draw_portraits(64)), 60, task)
     image = photo(48, 64)
     given = (
         {"gray": np.rint(colour.gray(image)).astype(np.uint8)[None]} if task == "colorize" else {"photo": image[None]}
@@ -565,10 +569,10 @@ def test_bad_input_is_refused(run, tmp_path, monkeypatch):
 
 def test_int8_needs_photos_of_networks_that_take_them(tmp_path, monkeypatch, small_tiles):
     opened = source.Source("up", image_networks.built("upscale"), tmp_path / "generator.keras", "0")
-    monkeypatch.setattr(source, "open", lambda path: opened)
+    monkeypatch.setattr(source, "open_source", lambda path: opened)
     (tmp_path / "generator.keras").write_text("")
     arguments = (tmp_path / "generator.keras", "--out", tmp_path / "o", "--quantize", "int8")
-    monkeypatch.setattr(command, "_require", lambda formats: None)  # of --all, what other formats need
+    monkeypatch.setattr(command, "_check_installed", lambda formats: None)  # of --all, what other formats need
     told = "int8 measures .* the data of up are not here", "--representative"
     refused(pggan("export", *arguments), "--quantize int8: ", *told)
     refused(pggan("export", *arguments[:3], "--all"), "--all: ", *told)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from export import parity, signatures, source, tflite
 from pggan_tf.data import colour
+from pggan_tf.tasks import recolor, upscale
 from preprocessing.sources import portraits
 from tests import image_networks
 from tests.conftest import pggan
@@ -40,8 +41,8 @@ def exported(tmp_path_factory):
             out = folder / kind
             formats = [word for name in FORMATS for word in ("--to", name)]
             with pytest.MonkeyPatch.context() as patch:  # small ones
-                patch.setattr(signatures, "ENLARGED", 64)
-                patch.setattr(signatures, "RECOLORED", 32)
+                patch.setattr(upscale, "ENLARGED", 64)
+                patch.setattr(recolor, "TILE", 32)
                 patch.setattr(parity, "INPUTS", range(16, 18))
                 code, _, err = pggan("export", folder / f"{kind}.keras", *formats, "--licence", "cc0-1.0", "--out", out)
             assert code == 0 and err == "", err
@@ -136,7 +137,7 @@ def test_it_is_exported_again_and_served(exported, kind, photo, tmp_path):
         with pytest.raises(UserError, match="was trained to translate; serve offers"):
             api.serve(str(out), "127.0.0.1", 0, api.Limits(), print)
         return
-    asked = fastapi.TestClient(api.application(source.open(out), api.Limits()))
+    asked = fastapi.TestClient(api.make_application(source.open_source(out), api.Limits()))
     answer = (
         asked.get("/generate") if kind == "generate" else asked.post(f"/{CHANGES[kind]}", content=photo.read_bytes())
     )
@@ -146,9 +147,9 @@ def test_it_is_exported_again_and_served(exported, kind, photo, tmp_path):
 def given(kind, height, width):
     """Inputs of a network's function for one picture, and what Keras makes of them."""
     if kind == "generate":
-        offered = signatures.of(calm(grown(classes=("cat", "dog"))))
+        offered = signatures.network_signatures(calm(grown(classes=("cat", "dog"))))
         return offered[0], offered[0].example(3, None)
-    (fixed, free) = signatures.of(image_networks.built(kind))
+    (fixed, free) = signatures.network_signatures(image_networks.built(kind))
     image = portraits.portrait(2, 64)[:height, :width]
     (name,) = free.inputs
     return free, {name: (np.rint(colour.gray(image)).astype(np.uint8) if name == "gray" else image)[None]}
@@ -162,7 +163,7 @@ def test_the_reference_of_onnx_runs_it_and_the_runtime_does_not_warn(exported, k
     model = onnx.load(exported(kind) / "generator.onnx")
     onnx.checker.check_model(model, full_check=True)
     signature, inputs = given(kind, 48, 32)
-    truth = signatures.output(signature.function(**inputs), "uint8").numpy().astype(int)
+    truth = signatures.convert_output(signature.function(**inputs), "uint8").numpy().astype(int)
     reference = onnx.reference.ReferenceEvaluator(model).run(None, inputs)[0]
     capfd.readouterr()
     session = onnxruntime.InferenceSession(exported(kind) / "generator.onnx", providers=["CPUExecutionProvider"])
@@ -191,11 +192,11 @@ def test_a_runtime_that_names_no_function_gets_the_last_stage(exported, kind):
 
     network = calm(grown(classes=("cat", "dog"))) if kind == "generate" else image_networks.built(kind)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(signatures, "ENLARGED", 64)
-        patch.setattr(signatures, "RECOLORED", 32)
-        offered = signatures.of(network)
-    inputs = tflite.examples(offered[0], [5], source.drawn(64))[0]
-    truth = signatures.output(offered[0].function(**inputs), "uint8").numpy().astype(int)
+        patch.setattr(upscale, "ENLARGED", 64)
+        patch.setattr(recolor, "TILE", 32)
+        offered = signatures.network_signatures(network)
+    inputs = tflite.make_examples(offered[0], [5], source.draw_portraits(64))[0]
+    truth = signatures.convert_output(offered[0].function(**inputs), "uint8").numpy().astype(int)
     plain = (exported(kind) / "generator.tflite").read_bytes()
     for model, apart in ((plain, 1), (tflite.quantize(plain, offered, "dynamic"), 16)):
         runtime = Interpreter(model_content=model)

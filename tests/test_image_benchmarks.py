@@ -9,8 +9,7 @@ from PIL import Image
 from skimage import color, data
 
 from benchmarks import colorization, super_resolution
-from pggan_tf import entry
-from pggan_tf.convert import upscale
+from pggan_tf import entry, tasks
 from pggan_tf.data import photos
 from tests.stand_ins import Colorizer, Recolorer, Upscaler, saved
 
@@ -54,7 +53,7 @@ def test_rows_of_super_resolution(tmp_path, capsys):
     assert 20 < bilinear < bicubic < 40
     # The network's row is of what the command writes.
     images = super_resolution.pairs(str(tmp_path / "set"), 4)
-    change = upscale.upscaler(Upscaler())
+    change = tasks.Upscale().converter(Upscaler())
     expected = super_resolution.luma_figures(
         change(photos.Photo(images["astronaut"][0])).pixels, images["astronaut"][1], 4
     )

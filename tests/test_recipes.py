@@ -66,13 +66,13 @@ def test_every_recipe_trains_and_its_generator_outlives_it(name, tmp_path):
         done.save(tmp_path / "generator.keras")
         return done, synthesis.load(tmp_path / "generator.keras")
 
-    if plan.config.purpose.task != "generate":
+    if plan.task.from_images:
         pixels = data(plan, phase)[0]
-        given = plan.task.given(tf.cast(pixels, tf.float32) / 127.5 - 1, tf.zeros([2], tf.int64))
+        given = plan.task.condition(tf.cast(pixels, tf.float32) / 127.5 - 1, tf.zeros([2], tf.int64))
         done, again = finished(given.numpy())
         made = done(given)
         np.testing.assert_array_equal(again(given), made)
-        n, height, width, channels = plan.task.wanted(tf.cast(pixels, tf.float32)).shape
+        n, height, width, channels = plan.task.target(tf.cast(pixels, tf.float32)).shape
         assert made.shape == (n, height, width, channels) and made.dtype == tf.float32
         assert again.task == plan.config.purpose.task and again.scale * given.shape[1] == height
         return

@@ -22,8 +22,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from export import hosts, serve, source
-from pggan_tf import synthesis
-from pggan_tf.convert import colorize, upscale
+from pggan_tf import synthesis, tasks, tiles
 from pggan_tf.data import photos, pixels
 from pggan_tf.errors import UserError
 from pggan_tf.networks import progressive
@@ -72,7 +71,7 @@ def networks():
 
 
 def application(network, **limits):
-    return api.application(source.Source("a-run", network, None, "0"), api.Limits(**limits))
+    return api.make_application(source.Source("a-run", network, None, "0"), api.Limits(**limits))
 
 
 def client(network, **limits):
@@ -139,7 +138,7 @@ def test_what_is_no_seed_or_stage_is_refused(networks):
 def test_photos_are_changed_as_the_command_line_changes_them(networks, tmp_path):
     image = portraits.portrait(1, 64)[:40, :]
     made = picture(client(networks["upscale"]).post("/upscale", content=file_of(image)))
-    np.testing.assert_array_equal(made, upscale.upscaler(networks["upscale"])(photos.Photo(image)).pixels)
+    np.testing.assert_array_equal(made, tasks.Upscale().converter(networks["upscale"])(photos.Photo(image)).pixels)
     assert made.shape == (80, 128, 3)
     made = picture(client(networks["colorize"]).post("/colorize", content=file_of(image, "JPEG")))
     assert made.shape == image.shape and made[..., 0].mean() > made[..., 2].mean() + 10, "reddish"
@@ -155,7 +154,7 @@ def test_photos_are_changed_as_the_command_line_changes_them(networks, tmp_path)
         photos.Photo(image, image[..., :1], profile),
     ):
         photos.write(tmp_path / "given.png", photo)
-        for verb, change in (("upscale", upscale.upscaler), ("colorize", colorize.colorizer)):
+        for verb, change in (("upscale", tasks.Upscale().converter), ("colorize", tasks.Colorize().converter)):
             photos.write(
                 tmp_path / "made.png", change(networks[verb])(photos.read((tmp_path / "given.png").read_bytes()))
             )
@@ -255,16 +254,14 @@ def test_what_there_is_no_memory_for_is_refused(networks, monkeypatch):
     def full(photo):
         raise UserError("96x64 pixels at once: no memory.")
 
-    monkeypatch.setattr(upscale, "upscaler", lambda *a, **k: full)
+    monkeypatch.setattr(tasks.Upscale, "converter", lambda *a, **k: full)
     answer = client(networks["upscale"]).post("/upscale", content=file_of(portraits.portrait(1, 32)))
     refused(answer, 413, "no memory")
 
 
 def test_what_takes_too_long_is_given_up_between_two_tiles(networks, monkeypatch):
-    from pggan_tf.convert import tiles
-
     large = file_of(portraits.portrait(1, 256).repeat(3, 1))
-    assert len(list(tiles.windows(768, 256, networks["upscale"].context))) > 1
+    assert len(list(tiles.split_side(768, 256, networks["upscale"].context))) > 1
     asked = {verb: client(networks[verb]) for verb in ("upscale", "colorize")}
     for verb in asked:
         picture(asked[verb].post(f"/{verb}", content=large))
@@ -373,7 +370,7 @@ class running:
     def __enter__(self):
         self.process = start("-m", "tests.stand_ins", "serve", *self.arguments, "--host", self.host, "--port", "0")
         line = self.process.stdout.readline()
-        assert line.startswith(hosts.address(self.host, 0).rstrip("0/")), line + self.process.stderr.read()
+        assert line.startswith(hosts.format_address(self.host, 0).rstrip("0/")), line + self.process.stderr.read()
         self.port = int(line.strip().rstrip("/").rpartition(":")[2])
         return self
 
@@ -537,7 +534,7 @@ def test_ipv6(tmp_path):
     run = stand_ins.saved(stand_ins.Upscaler(), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
     with running(run, host="::1") as server:
         assert server.ask("GET", "/health")[0] == 200
-    with serve.site_server(tmp_path, "::1", 0) as site:
+    with serve.make_site_server(tmp_path, "::1", 0) as site:
         threading.Thread(target=site.serve_forever, daemon=True).start()
         server.port = site.server_port
         assert server.ask("GET", "/run/generator.keras")[0] == 200
@@ -556,5 +553,5 @@ def test_what_cannot_be_served_is_told(tmp_path):
 def test_pictures_are_whole(networks):
     """Round trip: PNG is lossless, gray networks give gray pictures."""
     image = pixels.to_uint8(np.linspace(-1, 1, 48).reshape(4, 12, 1))
-    answer = api._png(photos.Photo(image))
+    answer = api._answer_png(photos.Photo(image))
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(answer.body))), image[..., 0])

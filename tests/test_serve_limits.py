@@ -55,7 +55,7 @@ def face(seed, resolution, truncation=1.0, label=0):
 
 
 def application(network, **limits):
-    return api.application(source.Source("a-run", network, None, "0"), api.Limits(**limits))
+    return api.make_application(source.Source("a-run", network, None, "0"), api.Limits(**limits))
 
 
 def client(network, **limits):
@@ -196,7 +196,7 @@ def request(*parts, query="", **headers):
 
 
 def uploaded(*parts, limit=4, seconds=20.0, **headers):
-    return asyncio.run(api._upload(request(*parts, **headers), api.Limits(upload_bytes=limit, seconds=seconds)))
+    return asyncio.run(api._read_upload(request(*parts, **headers), api.Limits(upload_bytes=limit, seconds=seconds)))
 
 
 def test_an_upload_is_let_in_up_to_its_last_byte():
@@ -214,8 +214,8 @@ def test_an_upload_is_let_in_up_to_its_last_byte():
 
 
 def test_other_names_than_those_there_are_are_refused():
-    api._known(request(query="seed=1&stage=4"), "seed", "stage")
-    api._known(request(query=""))
+    api._check_names(request(query="seed=1&stage=4"), "seed", "stage")
+    api._check_names(request(query=""))
     for query, names, words in (
         ("seed=1&x=2", ("seed", "stage"), "x: expected each of seed, stage once at most."),
         ("seed=1&seed=2", ("seed", "stage"), "seed: expected each of seed, stage once at most."),
@@ -223,7 +223,7 @@ def test_other_names_than_those_there_are_are_refused():
         ("n" * 50 + "=1", (), "n" * 40 + ": expected nothing after the ?."),
     ):
         with refused(422, words):
-            api._known(request(query=query), *names)
+            api._check_names(request(query=query), *names)
 
 
 def chunk(kind, data):
@@ -239,18 +239,18 @@ def png_of(width, height, *chunks):
 def test_a_photo_is_let_in_up_to_its_last_pixel():
     image = noise(6, 10)
     for scale, limit, said in ((1, 60, "10x6 pixels"), (2, 240, "10x6 pixels, 2 times as large")):
-        read = api._photo(file_of(image), api.Limits(pixels=limit), scale)
+        read = api._read_photo(file_of(image), api.Limits(pixels=limit), scale)
         np.testing.assert_array_equal(read.pixels, image)
         with refused(413, f"{said}: more than {limit - 1}. Send a smaller photo."):
-            api._photo(file_of(image), api.Limits(pixels=limit - 1), scale)
+            api._read_photo(file_of(image), api.Limits(pixels=limit - 1), scale)
     with refused(413, "60000x60000 pixels: more than 16,000,000. Send a smaller photo."):
-        api._photo(png_of(60_000, 60_000), api.Limits(), 1)
+        api._read_photo(png_of(60_000, 60_000), api.Limits(), 1)
     long = "a side of 1,000,002 pixels; a PNG has 1,000,000 at most. Send a smaller photo."
     for size in ((500_001, 1), (1, 500_001)):
         with refused(413, long):
-            api._photo(png_of(*size), api.Limits(), 2)
+            api._read_photo(png_of(*size), api.Limits(), 2)
     with pytest.raises(fastapi.HTTPException, match="422: a photo that cannot be read [(]"):
-        api._photo(png_of(500_000, 1), api.Limits(), 2)  # as long as may be; of its pixels there are none
+        api._read_photo(png_of(500_000, 1), api.Limits(), 2)  # as long as may be; of its pixels there are none
 
 
 def test_what_is_no_photo_is_refused():
@@ -260,13 +260,13 @@ def test_what_is_no_photo_is_refused():
             "not a photo of a known kind. Send the bytes of one of JPEG, PNG, WEBP, BMP, GIF as the body, not a form: "
             "curl --data-binary @photo.jpg",
         ):
-            api._photo(data, api.Limits(), 1)
+            api._read_photo(data, api.Limits(), 1)
     bomb = png_of(4, 4, chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2 << 20))))
     with refused(422, "a photo that cannot be read (ValueError)."):
-        api._photo(bomb, api.Limits(), 1)
+        api._read_photo(bomb, api.Limits(), 1)
     whole = file_of(noise(64, 64))
     with pytest.raises(fastapi.HTTPException, match="422: a photo that cannot be read [(](?!None).+[)][.]$"):
-        api._photo(whole[: len(whole) // 2], api.Limits(), 1)
+        api._read_photo(whole[: len(whole) // 2], api.Limits(), 1)
 
 
 def test_a_seed_is_one_face():
@@ -642,11 +642,15 @@ def test_what_cannot_be_served_is_told(tmp_path):
     ],
 )
 def test_hosts(host, local, family, address):
-    assert (hosts.loopback(host), hosts.family(host), hosts.address(host, 80)) == (local, family, address)
+    assert (hosts.is_loopback(host), hosts.choose_family(host), hosts.format_address(host, 80)) == (
+        local,
+        family,
+        address,
+    )
 
 
 def test_a_picture_is_answered_whole():
     image = RNG.integers(0, 65536, (3, 4, 3), np.uint16)
-    answer = api._png(photos.Photo(image))
+    answer = api._answer_png(photos.Photo(image))
     assert answer.media_type == "image/png"
     np.testing.assert_array_equal(photos.read(bytes(answer.body)).pixels, image)

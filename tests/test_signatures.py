@@ -37,7 +37,7 @@ TRUNCATION = ((1,), "float32", "0..1: below 1, less varied and more typical imag
 
 
 def test_stages_of_a_generator_the_last_first():
-    offered = signatures.of(Faces())
+    offered = signatures.network_signatures(Faces())
     assert [(s.name, s.about, s.photo, s.oblong) for s in offered] == [
         (f"gen_{r}", f"{r}x{r} image", None, None) for r in (8, 16, 4)
     ]
@@ -57,10 +57,10 @@ def test_stages_of_a_generator_the_last_first():
 
 
 def test_truncation_and_classes_of_a_generator():
-    (signature, *_), z = signatures.of(Faces(), truncation=0.25), synthesis.latents([2], 8)
+    (signature, *_), z = signatures.network_signatures(Faces(), truncation=0.25), synthesis.latents([2], 8)
     assert inputs(signature) == {"latents": LATENTS} and set(signature.example(1, None)) == {"latents"}
     np.testing.assert_array_equal(signature.function(latents=z)[0, 0, 0], z[0, :3] * np.float32(0.25))
-    signature = signatures.of(Faces(("cat", "dog", "cow")))[0]
+    signature = signatures.network_signatures(Faces(("cat", "dog", "cow")))[0]
     assert inputs(signature)["label"] == ((1,), "int32", "class: 0 cat, 1 dog, 2 cow")
     image = signature.function(latents=z, truncation=np.float32([1]), label=np.int32([2]))
     np.testing.assert_array_equal(image[0, 0, 0], z[0, :3] + 2)
@@ -81,15 +81,15 @@ def test_truncation_and_classes_of_a_generator():
 )  # fmt: skip
 def test_signatures_of_networks_of_photos(make, argument, channels, side, about, given, oblong):
     network = make()
-    fixed, free = signatures.of(network)
+    fixed, free = signatures.network_signatures(network)
     kind = {1: "gray", 3: "RGB"}[channels]
     assert inputs(fixed) == {argument: ((1, side, side, channels), "uint8", f"{kind}, {side}x{side}, 0..255")}
     assert inputs(free) == {argument: ((1, None, None, channels), "uint8", f"{kind}, {given}, 0..255")}
     assert (fixed.name, free.name) == (f"{network.task}_{side}", network.task)
     assert (fixed.photo, fixed.oblong, free.photo, free.oblong) == (side, None, side, oblong)
     assert fixed.about == free.about == about
-    assert [s.name for s in signatures.of(network, dynamic=False)] == [fixed.name]
-    floats = signatures.of(network, pixels="float32")[1]
+    assert [s.name for s in signatures.network_signatures(network, dynamic=False)] == [fixed.name]
+    floats = signatures.network_signatures(network, pixels="float32")[1]
     assert floats.inputs[argument].dtype == "float32"
     photo = RNG.integers(0, 256, (5, 6, 3), np.uint8)
     for signature, dtype in ((free, np.uint8), (floats, np.float32)):
@@ -102,18 +102,18 @@ def test_signatures_of_networks_of_photos(make, argument, channels, side, about,
 def test_pixels_go_in_as_they_are_and_come_out_between_minus_one_and_one():
     gray = RNG.integers(0, 256, (1, 16, 16, 1), np.uint8)
     unit = gray / np.float32(255)
-    made = signatures.of(stand_ins.Recolorer())[1].function(gray=gray).numpy()
+    made = signatures.network_signatures(stand_ins.Recolorer())[1].function(gray=gray).numpy()
     np.testing.assert_allclose(made[..., 1:], 2 * np.concatenate([unit / 2, 0 * unit], -1) - 1, atol=1e-6)
     photo = RNG.integers(0, 256, (1, 16, 16, 3), np.uint8)
     network = stand_ins.Translator()
     network.resolutions = (16,)
-    made = signatures.of(network)[0].function(photo=photo).numpy()
+    made = signatures.network_signatures(network)[0].function(photo=photo).numpy()
     np.testing.assert_allclose(made, 1 - 2 * (photo / 255), atol=1e-6)
     flat = np.full((1, 4, 4, 3), 51, np.uint8)
-    made = signatures.of(stand_ins.Upscaler(scale=2))[1].function(photo=flat).numpy()
+    made = signatures.network_signatures(stand_ins.Upscaler(scale=2))[1].function(photo=flat).numpy()
     np.testing.assert_allclose(made, np.full((1, 8, 8, 3), -0.6), atol=1e-6)
     network = stand_ins.Colorizer(constant=[0.25, -0.125])
-    made = signatures.of(network)[1].function(gray=np.full((1, 2, 2, 1), 100, np.uint8)).numpy()
+    made = signatures.network_signatures(network)[1].function(gray=np.full((1, 2, 2, 1), 100, np.uint8)).numpy()
     lightness, ab = colour.split_lab(np.float32(made + 1) / 2)
     truth, _ = colour.split_lab(np.full((1, 2, 2, 3), 100 / 255, np.float32))
     np.testing.assert_allclose(lightness, truth, atol=1e-3)
@@ -122,19 +122,19 @@ def test_pixels_go_in_as_they_are_and_come_out_between_minus_one_and_one():
 
 def test_images_are_rounded_and_clipped():
     values = np.float32([-1.5, -1, -0.5, 0, 0.001, 0.5, 1, 1.5])
-    assert signatures.output(values, "uint8").numpy().tolist() == [0, 0, 64, 128, 128, 191, 255, 255]
-    assert signatures.output(values, "uint8").dtype == tf.uint8
-    assert signatures.output(values, "float32").numpy().tolist() == values.clip(-1, 1).tolist()
+    assert signatures.convert_output(values, "uint8").numpy().tolist() == [0, 0, 64, 128, 128, 191, 255, 255]
+    assert signatures.convert_output(values, "uint8").dtype == tf.uint8
+    assert signatures.convert_output(values, "float32").numpy().tolist() == values.clip(-1, 1).tolist()
 
 
 def test_what_is_offered_is_described():
-    offered = signatures.of(Faces(("cat",)))[-1:]
+    offered = signatures.network_signatures(Faces(("cat",)))[-1:]
     latents, truncation, label = (
         {"shape": shape, "type": kind, "about": about}
         for shape, kind, about in (LATENTS, TRUNCATION, ((1,), "int32", "class: 0 cat"))
     )
     for kind, values in (("uint8", "0..255"), ("float32", "-1..1")):
-        assert signatures.described(offered, kind) == {
+        assert signatures.describe(offered, kind) == {
             "gen_4": {
                 "inputs": {"latents": latents, "truncation": truncation, "label": label},
                 "image": f"4x4 image, {kind} {values}",

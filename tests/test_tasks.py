@@ -33,37 +33,37 @@ def pictures():
 
 
 @pytest.mark.parametrize("name", [t for t in tasks.TASKS if t != "generate"])
-def test_what_is_wanted_is_the_picture(name, pictures):
+def test_a_perfect_output_is_the_picture(name, pictures):
     """The image that an ideal generator makes is the image that it was given a part of."""
-    task = tasks.task(name)
+    task = tasks.TASKS[name]()
     images = tf.constant(pixels.to_float(pictures))
     images = tf.concat([images[:, :, ::-1], images], axis=-1) if name == "translate" else images
-    given, wanted = task.given(images, SEED), task.wanted(images)
-    shown = task.shown(given, wanted)
-    assert given.shape[-1] == task.given_channels and wanted.shape[-1] == task.output_channels
-    assert shown.shape[-1] == task.shown_channels and shown.shape[:3] == (6, 32, 32)
-    np.testing.assert_allclose(shown[..., -task.output_channels :], wanted)
-    picture = pixels.to_uint8(task.picture(given, wanted).numpy()).astype(int)
+    condition, target = task.condition(images, SEED), task.target(images)
+    judged = task.discriminator_input(condition, target)
+    assert condition.shape[-1] == task.input_channels and target.shape[-1] == task.output_channels
+    assert judged.shape[-1] == task.discriminator_channels and judged.shape[:3] == (6, 32, 32)
+    np.testing.assert_allclose(judged[..., -task.output_channels :], target)
+    picture = pixels.to_uint8(task.to_image(condition, target).numpy()).astype(int)
     assert np.abs(picture - pictures).max() <= 1
-    assert task.before(given, 32).shape == (6, 32, 32, 3)
+    assert task.preview(condition, 32).shape == (6, 32, 32, 3)
 
 
 def test_gray_and_lightness_are_those_of_the_image(pictures):
     images = tf.constant(pixels.to_float(pictures))
     luma = np.asarray([np.asarray(Image.fromarray(p).convert("L")) for p in pictures], float)
-    gray = tasks.task("recolor").given(images, SEED).numpy()[..., 0] * 255
+    gray = tasks.Recolor().condition(images, SEED).numpy()[..., 0] * 255
     assert np.abs(gray - luma).max() <= 1
-    white = tasks.task("colorize").given(tf.ones((1, 2, 2, 3)), SEED)
+    white = tasks.Colorize().condition(tf.ones((1, 2, 2, 3)), SEED)
     np.testing.assert_allclose(white, 1.0, atol=1e-4)
 
 
 @pytest.mark.parametrize("filter", ["bicubic", "lanczos", "box"])
 def test_small_images_are_those_that_pillow_makes(filter, pictures):
-    given = tasks.task("upscale", 4, filter).given(tf.constant(pixels.to_float(pictures)), SEED).numpy()
+    condition = tasks.Upscale(4, filter).condition(tf.constant(pixels.to_float(pictures)), SEED).numpy()
     kind = Image.Resampling[filter.upper()]
     small = np.stack([np.asarray(Image.fromarray(p).resize((8, 8), kind)) for p in pictures])
     # Pillow rounds and cuts off between its two passes, so what overshoots may differ by more.
-    apart = np.abs(np.rint(given * 255) - small.astype(int))
+    apart = np.abs(np.rint(condition * 255) - small.astype(int))
     assert apart.max() <= (1 if filter == "box" else 4) and (apart <= 1).mean() > 0.98
 
 

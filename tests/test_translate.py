@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from pggan_tf import tasks, tiles
 from pggan_tf.commands import cli
-from pggan_tf.convert import tiles, translate
 from pggan_tf.data import photos
 from tests.stand_ins import Translator
 from tests.test_colorize import trained  # noqa: F401  a fixture
@@ -18,7 +18,7 @@ def test_every_size_is_translated_whole(height, width, dtype):
     """What a negative is of does not depend on tiles."""
     most = np.iinfo(dtype).max
     given = np.random.default_rng(0).integers(0, most + 1, (height, width, 3)).astype(dtype)
-    changed = translate.translator(Translator(), tile=64)(photos.Photo(given)).pixels
+    changed = tasks.Translate().converter(Translator(), size=64)(photos.Photo(given)).pixels
     assert changed.dtype == dtype
     np.testing.assert_array_equal(changed, most - given)
 
@@ -27,7 +27,7 @@ def test_tiles_that_differ_go_over_into_each_other():
     """Left dark, right light, and a network that looks at all it is given: levels between tiles, one at most between pixels."""
     given = np.full((200, 300, 3), 120, np.uint8)
     given[:, :150] = 0
-    function = translate.translator(Translator(whole=True), tile=64)
+    function = tasks.Translate().converter(Translator(whole=True), size=64)
     added = function(photos.Photo(given)).pixels.astype(int) - (255 - given)
     # Clipped at white, so only the light side is looked at: near the middle a tile sees both.
     light = added[:, 150:, 0]
@@ -46,7 +46,7 @@ def test_tiles_along_either_axis_are_exact(length):
 
     for shape in ((length, 70, 1), (70, length, 1)):
         image = (np.arange(length * 70) % 60_000).astype(np.uint16).reshape(shape)
-        np.testing.assert_array_equal(tiles.blended(function, image, 64, 16), image + 7)
+        np.testing.assert_array_equal(tiles.blend_tiles(function, image, 64, 16), image + 7)
     assert max(max(s) for s in sizes) <= 64
 
 
@@ -55,7 +55,7 @@ def test_a_large_photo_in_bounded_memory():
     import tracemalloc
 
     photo = photos.Photo(np.broadcast_to(np.uint8(9), (2000, 3000, 3)))
-    change = translate.translator(Translator(), tile=256)
+    change = tasks.Translate().converter(Translator(), size=256)
     change(photos.Photo(photo.pixels[:20, :20]))
     tracemalloc.start()
     changed = change(photo).pixels

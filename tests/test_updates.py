@@ -90,7 +90,7 @@ class Recipe:
         self.maps = self.gan.discriminator.patch_logits
         self.latent = getattr(self.gan.generator, "latent_size", None)
         images = tf.random.stateless_uniform((N, size, size, plan.data_channels), (4, 0), -1, 1)
-        self.given = None if self.latent else self.task.given(images, tf.zeros([2], tf.int64))
+        self.given = None if self.latent else self.task.condition(images, tf.zeros([2], tf.int64))
         self.g, self.d = (
             [v.value for v in n.variables_at(self.at["resolution"], False)]
             for n in (self.gan.generator, self.gan.discriminator)
@@ -99,7 +99,7 @@ class Recipe:
 
     def generate(self, z, labels):
         if self.given is not None:
-            return self.task.shown(self.given, self.gan.generator(self.given, **self.at))
+            return self.task.discriminator_input(self.given, self.gan.generator(self.given, **self.at))
         z = tf.tile(z, [1, -(-self.latent // LATENT)])[:, : self.latent]
         return self.gan.generator(z, labels=labels, **self.at)
 

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from pggan_tf import tasks
 from pggan_tf.commands import cli
-from pggan_tf.convert import upscale
 from pggan_tf.data import photos
 from tests.stand_ins import Upscaler, saved
 from tests.test_colorize import pggan, trained  # noqa: F401  a fixture
@@ -21,7 +21,7 @@ def test_depth_gray_and_transparency_are_kept(dtype, planes):
     most = np.iinfo(dtype).max
     smooth = (np.add.outer(np.arange(60), np.arange(80)) / 138 * most).astype(dtype)[..., None]
     photo = photos.Photo(smooth.repeat(planes, 2), smooth)
-    large = upscale.upscaler(Upscaler(scale=2))(photo)
+    large = tasks.Upscale().converter(Upscaler(scale=2))(photo)
     assert large.pixels.shape == (120, 160, planes) and large.pixels.dtype == dtype
     assert large.alpha.shape == (120, 160, 1) and large.alpha.dtype == dtype
     # Both are a ramp enlarged: by the stand-in's bilinear filter, and by the cubic one.
@@ -35,9 +35,9 @@ def test_depth_gray_and_transparency_are_kept(dtype, planes):
 def test_seams_do_not_show_in_a_photo():
     photo = photos.Photo(data.astronaut())
     network = Upscaler(scale=2, depth=8)
-    whole = upscale.upscaler(network, tile=512)(photo).pixels.astype(int)
+    whole = tasks.Upscale().converter(network, size=512)(photo).pixels.astype(int)
     for tile in (40, 100):
-        parts = upscale.upscaler(network, tile)(photo).pixels
+        parts = tasks.Upscale().converter(network, tile)(photo).pixels
         assert np.abs(parts - whole).max() <= 1  # rounding
 
 
@@ -45,7 +45,7 @@ def test_a_panorama_of_20000_pixels_in_bounded_memory():
     import tracemalloc
 
     strip = np.broadcast_to(np.arange(20_000)[None, :, None] // 79 % 256, (100, 20_000, 3)).astype(np.uint8)
-    change = upscale.upscaler(Upscaler(scale=4), tile=128)
+    change = tasks.Upscale().converter(Upscaler(scale=4), size=128)
     change(photos.Photo(strip[:8, :8]))
     tracemalloc.start()
     large = change(photos.Photo(strip)).pixels
@@ -58,14 +58,16 @@ def test_a_panorama_of_20000_pixels_in_bounded_memory():
 
 def test_progress_is_told_of_every_tile():
     told = []
-    upscale.upscaler(Upscaler(scale=2), tile=40)(photos.Photo(data.astronaut()[:100, :70]), lambda *at: told.append(at))
+    tasks.Upscale().converter(Upscaler(scale=2), size=40)(
+        photos.Photo(data.astronaut()[:100, :70]), lambda *at: told.append(at)
+    )
     total = told[0][1]
     assert total > 4 and told == [(done, total) for done in range(total + 1)]
 
 
 def test_one_pixel():
     photo = photos.Photo(np.full((1, 1, 3), 77, np.uint8), np.full((1, 1, 1), 9, np.uint8))
-    large = upscale.upscaler(Upscaler(scale=4))(photo)
+    large = tasks.Upscale().converter(Upscaler(scale=4))(photo)
     assert (large.pixels == 77).all() and (large.alpha == 9).all() and large.size == (4, 4)
 
 

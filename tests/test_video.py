@@ -222,7 +222,7 @@ def test_tone_mapping_by_hand():
     """White of graphics, the peak, and a saturated colour."""
 
     def gray(light, transfer=hdr.PQ, peak=1000.0):
-        codes = np.full((1, 1, 3), hdr._pq(light) * 65535).round().astype(np.uint16)
+        codes = np.full((1, 1, 3), hdr._encode_pq(light) * 65535).round().astype(np.uint16)
         return hdr.to_sdr(codes, transfer, 9, peak)[0, 0, 0]
 
     # EETF from 0..1000 to 0..203 cd/m2 at 203: E = .7724, KS = .6586, T = 1/3, E' = .7387, which is 160.6 cd/m2.
@@ -232,10 +232,10 @@ def test_tone_mapping_by_hand():
     assert steps == sorted(set(steps))  # nothing is cut, nothing turned around
     # BT.2020's green lies outside of BT.709: cut, not wrapped around. BT.709's own green in BT.2020: green alone.
     green = np.zeros((1, 1, 3), np.uint16)
-    green[..., 1] = round(hdr._pq(50) * 65535)
+    green[..., 1] = round(hdr._encode_pq(50) * 65535)
     assert hdr.to_sdr(green, hdr.PQ, 9)[0, 0, [0, 2]].tolist() == [0, 0]
     inside = np.array([0.3293, 0.9195, 0.0880]) * 50  # cd/m2 of BT.709's green of 50, by BT.2087
-    codes = (hdr._pq(inside) * 65535).round().astype(np.uint16)[None, None]
+    codes = (hdr._encode_pq(inside) * 65535).round().astype(np.uint16)[None, None]
     np.testing.assert_allclose(hdr.to_sdr(codes, hdr.PQ, 9)[0, 0], [0, 255 * (50 / 203) ** (1 / 2.4), 0], atol=8)
 
 

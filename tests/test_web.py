@@ -54,7 +54,7 @@ def networks():
 @pytest.fixture(scope="module")
 def site(networks, tmp_path_factory):
     try:
-        web.runtime()
+        web.fetch_runtime()
     except UserError as reason:
         pytest.skip(str(reason))
     return built(networks, tmp_path_factory.mktemp("site"))
@@ -62,7 +62,7 @@ def site(networks, tmp_path_factory):
 
 def built(networks, out, how="float16", truncation=None):
     opened = [source.Source(task, network, out / "none.keras", "0") for task, network in networks.items()]
-    web.build(opened, out, how, truncation, lambda s: () if s.task == "generate" else source.drawn(64))
+    web.build(opened, out, how, truncation, lambda s: () if not s.task.from_images else source.draw_portraits(64))
     return out
 
 
@@ -76,7 +76,7 @@ class serving:
     """A site on a free port."""
 
     def __init__(self, site):
-        self.server = serve.site_server(site, "127.0.0.1", 0)
+        self.server = serve.make_site_server(site, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self.server.server_port}/"
 
     def __enter__(self):
@@ -119,11 +119,11 @@ def test_int8_of_a_site_says_what_dynamic_would_give(tmp_path, monkeypatch):
     monkeypatch.setattr(parity, "_SECONDS", 0.01)
     (tmp_path / "models").mkdir()
     opened = source.Source("faces", generator((), (8,)), tmp_path / "none.keras", "0")
-    _, report = web._model(opened, tmp_path, "int8", 1.0, (), None)
+    _, report = web._write_model(opened, tmp_path, "int8", 1.0, (), None)
     shown, other = report["signatures"][0], report["dynamic"]
     assert shown["signature"] == other["signature"] == "gen_8" and other["bytes"] > 0
     assert other["max_difference"] < shown["max_difference"] and other["psnr"] > shown["psnr"]
-    assert command._beside_dynamic(report).startswith("gen_8 by --quantize int8 ")
+    assert command._compare_dynamic(report).startswith("gen_8 by --quantize int8 ")
 
 
 def test_latents_are_those_of_python(page, address):
@@ -354,15 +354,15 @@ def test_upscale_of_photos_smaller_than_a_tile(page, address, networks, size):
 @pytest.mark.parametrize("tab", ["Colorize", "Recolor"])
 def test_colours_are_the_network_s_and_detail_is_the_photo_s(page, address, networks, tab):
     network = networks[tab.lower()]
-    side = signatures.of(network)[0].photo
+    side = signatures.network_signatures(network)[0].photo
     image = portraits.portrait(5, 256)[:side, :side]
     panel, canvas = worked(page, address, tab, image)
     gray = np.rint(colour.gray(image)).astype(np.uint8)
-    (signature, _) = signatures.of(network)
+    (signature, _) = signatures.network_signatures(network)
     near(read(page, f"{canvas}.before"), gray.repeat(3, -1), most=1)
     near(
         read(page, f"{canvas}.after"),
-        signatures.output(signature.function(gray=gray[None]), "uint8").numpy()[0],
+        signatures.convert_output(signature.function(gray=gray[None]), "uint8").numpy()[0],
         most=4,
     )
     # Another photo, twice as wide and high: the same colours, and detail that the network did not see.

@@ -1,23 +1,15 @@
-// The page: tabs for the networks that the site has, loading, messages, and working offline.
+// The page: a tab for each network of the site, loading, messages, and use without a network.
 
 import { Model, Problem } from "./runtime.js";
-import { faces, upper } from "./faces.js";
+import { faces } from "./faces.js";
 import { photo } from "./photo.js";
 
-const PANELS = {
-  generate: { open: faces },
-  colorize: { tab: "Colorize", open: photo },
-  recolor: { tab: "Recolor", open: photo },
-  upscale: { tab: "Upscale", open: photo },
-  translate: { tab: "Translate", open: photo },
-};
-/** What a tab is called: of a generator, what it draws. */
-const named = ({ task, subject }) => (task === "generate" ? `${upper(subject)}s` : PANELS[task].tab);
+const PANELS = { faces, photo }; // by their names in site.json
 const $ = (id) => document.getElementById(id);
 const tablist = document.querySelector("[role=tablist]");
 const opening = new Map(); // task -> the promise that its panel is open
 const panels = new Map(); // task -> its panel, once loaded
-const addresses = new Map(); // task -> what the address said while it was open
+const addresses = new Map(); // task -> the address while it was open
 let models = []; // of the site
 let chosen;
 
@@ -61,12 +53,12 @@ async function open(site, task) {
   const panel = document.createElement("section");
   panel.role = "tabpanel";
   panel.id = `panel-${task}`;
-  panel.setAttribute("aria-label", named(entry));
+  panel.setAttribute("aria-label", entry.tab);
   panel.hidden = chosen !== task;
   panels.set(task, panel);
   document.querySelector("main").append(panel);
   try {
-    await PANELS[task].open(panel, model, (text) => chosen === task && ($("status").textContent = text));
+    await PANELS[entry.panel](panel, model, (text) => chosen === task && ($("status").textContent = text));
   } catch (error) {
     panel.remove();
     panels.delete(task);
@@ -75,7 +67,7 @@ async function open(site, task) {
   keep();
 }
 
-/** What was loaded so far is kept for later visits without a network; once a panel has its model, the others' are brought too. */
+/** Store the files that were loaded, for later visits without a network; and all models, once a panel is open. */
 async function keep() {
   const worker = (await navigator.serviceWorker?.ready)?.active;
   const others = panels.size && !navigator.connection?.saveData ? models : [];
@@ -85,7 +77,7 @@ async function keep() {
 
 async function start() {
   navigator.serviceWorker?.register("sw.js").catch((error) => console.info("no offline use:", error));
-  navigator.serviceWorker?.addEventListener("controllerchange", keep); // a new version keeps by itself
+  navigator.serviceWorker?.addEventListener("controllerchange", keep); // a new version has a store of its own
   // A photo that is dropped beside its panel must not replace the page.
   for (const event of ["dragover", "drop"]) addEventListener(event, (dropped) => dropped.preventDefault());
   $("insecure").hidden = self.isSecureContext;
@@ -93,16 +85,16 @@ async function start() {
   if (!response?.ok) throw new Problem("site.json could not be loaded. Check the connection, then reload this page.");
   const site = await response.json();
   ({ models } = site);
-  /** Remembers the address, if the panel has no newer one than is shown. */
+  /** Remember the panel's address, or the one that is shown if the panel has none. */
   const leave = (shown) => addresses.set(chosen, panels.get(chosen)?.dataset.address ?? shown);
   for (const entry of site.models) {
     const { task, about } = entry;
     const tab = document.createElement("button");
-    Object.assign(tab, { role: "tab", textContent: named(entry), title: about });
+    Object.assign(tab, { role: "tab", textContent: entry.tab, title: about });
     tab.dataset.task = task;
     tab.setAttribute("aria-controls", `panel-${task}`);
     tab.onclick = () => {
-      // The address says which tab is open, for a reload or a bookmark, and what it showed before.
+      // The address names the open tab and its state, for reloads and bookmarks.
       leave(location.hash);
       history.replaceState(null, "", addresses.get(task) ?? `#panel=${task}`);
       choose(site, task);

@@ -1,11 +1,11 @@
-// What a generator draws, faces by default: a seed is a face; the same one at every stage, morphs, grids of many.
+// The panel of a generator: the image of a seed at every stage, morphs between two seeds, grids of several seeds.
 
 import { latents, slerp } from "./latents.js";
 import { toImageData } from "./runtime.js";
 
 const COUNTS = [1, 4, 9, 16, 25];
-const SMOOTH = 64; // pixels from which on a picture is enlarged smoothly; smaller ones show what they are made of
-export const upper = (word) => word[0].toUpperCase() + word.slice(1);
+const SMOOTH = 64; // pixels; smaller pictures are enlarged with visible pixels, others smoothly
+const upper = (word) => word[0].toUpperCase() + word.slice(1);
 const anySeed = () => Math.floor(Math.random() * 1e6);
 
 function paint(canvas, image) {
@@ -14,7 +14,7 @@ function paint(canvas, image) {
   canvas.getContext("2d").putImageData(toImageData(image), 0, 0);
 }
 
-/** What the address says after #, checked; the rest by default. */
+/** Return the state that the address holds after #; values that are missing or wrong get defaults. */
 function remembered(stages, classes) {
   const given = new URLSearchParams(location.hash.slice(1));
   const number = (name, low, high, otherwise) => {
@@ -34,7 +34,7 @@ function remembered(stages, classes) {
 }
 
 export async function faces(panel, model, say) {
-  const { latent_size: size, classes, subject } = model.entry;
+  const { latent_size: size, classes, subject, task } = model.entry;
   const stages = Object.keys(model.entry.signatures).map((name) => Number(name.split("_")[1]));
   const state = remembered(stages, Math.max(1, classes.length));
   panel.append(document.getElementById("faces").content.cloneNode(true));
@@ -61,7 +61,7 @@ export async function faces(panel, model, say) {
   control("truncation").parentElement.hidden = !("truncation" in model.entry.signatures[`gen_${stages[0]}`].inputs); // built in
   control("label").append(...classes.map((name, i) => new Option(name, i)));
 
-  /** The latents of face number i of the grid: on its way to the target's. */
+  /** Return the latents of image i of the grid, moved towards the target's by the morph. */
   function latent(i) {
     const own = latents((state.seed + i) % 2 ** 32, size);
     return state.morph ? slerp(own, latents(state.target, size), state.morph) : own;
@@ -99,7 +99,7 @@ export async function faces(panel, model, say) {
     control("new").textContent = `New ${subject}${state.count === 1 ? "" : "s"}`;
   }
 
-  let wanted = 0; // counts changes: what is drawn for an older one is given up
+  let wanted = 0; // number of the newest change; drawing for an older one stops
   let drawing = Promise.resolve();
 
   async function draw(turn) {
@@ -110,12 +110,12 @@ export async function faces(panel, model, say) {
       const made = await image(latent(i), state.stage);
       ms += made.ms / state.count;
       if (i && turn !== wanted) return;
-      paint(grid.children[i].firstChild, made); // the first in any case: something moves while a slider is dragged
+      paint(grid.children[i].firstChild, made); // always the first, so that the page reacts while a slider is dragged
       await pause();
       if (turn !== wanted) return;
     }
     say(`${state.stage} px in ${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms, ${model.where}`);
-    // Not for every step of a slider: browsers refuse to change the address too often.
+    // Only now, not at every step of a slider: browsers refuse to change the address too often.
     if (!panel.hidden) history.replaceState(null, "", panel.dataset.address);
     for (const stage of stages) {
       if (turn !== wanted) return;
@@ -129,7 +129,7 @@ export async function faces(panel, model, say) {
     Object.assign(state, what);
     buttons();
     controls();
-    panel.dataset.address = `#${new URLSearchParams({ panel: "generate", ...state })}`;
+    panel.dataset.address = `#${new URLSearchParams({ panel: task, ...state })}`;
     const turn = ++wanted;
     panel.dataset.wanted = turn;
     drawing = drawing.then(() => draw(turn)).catch((error) => say(`It could not be drawn (${error.message ?? error}).`));
@@ -170,10 +170,10 @@ export async function faces(panel, model, say) {
       say("Copy the address of this page: it holds the seed.");
     }
   };
-  // Another link, opened in this page.
+  // A link to another state was opened in this page.
   addEventListener("hashchange", () => {
     const panel = new URLSearchParams(location.hash.slice(1)).get("panel");
-    if (!panel || panel === "generate") change(remembered(stages, Math.max(1, classes.length)));
+    if (!panel || panel === task) change(remembered(stages, Math.max(1, classes.length)));
   });
   await change({});
 }

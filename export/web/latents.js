@@ -1,13 +1,13 @@
-// Seeds -> latents, number for number as pggan_tf.synthesis.latents draws them: the same seed is the same face everywhere.
+// Seeds to latents, with the same numbers as pggan_tf.seeds.latents: a seed gives the same image everywhere.
 
-/** The finaliser of MurmurHash3, uint32 -> uint32. */
+/** Return the finaliser of MurmurHash3, uint32 to uint32. */
 function hash32(x) {
   x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
   x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
   return (x ^ (x >>> 16)) >>> 0;
 }
 
-/** N(0, 1) numbers of a seed, a whole number below 2^32: Box-Muller's of two hashes each. */
+/** Draw from N(0, 1) for a seed, a whole number below 2^32: Box-Muller transforms of two hashes. */
 export function latents(seed, size) {
   const s = hash32((seed + 0x9e3779b9) | 0);
   const uniform = (i) => (hash32(s ^ hash32((Math.imul(i, 0x9e3779b1) + 1) | 0)) + 0.5) / 2 ** 32;
@@ -17,13 +17,13 @@ export function latents(seed, size) {
   });
 }
 
-/** From a (t = 0) to b (t = 1) along the arc between their directions, lengths in proportion: as pggan_tf.synthesis.slerp. */
+/** Return the latents at t, from a (0) to b (1) on the arc between them, as pggan_tf.synthesis.slerp. */
 export function slerp(a, b, t) {
   const [p, q] = [a, b].map((z) => Math.hypot(...z));
   const cosine = a.reduce((sum, v, i) => sum + (v / p) * (b[i] / q), 0);
   const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
   const sine = Math.sin(angle);
-  const [from, to] = sine > 1e-6 ? [Math.sin((1 - t) * angle) / sine, Math.sin(t * angle) / sine] : [1 - t, t]; // parallel: nothing to turn
+  const [from, to] = sine > 1e-6 ? [Math.sin((1 - t) * angle) / sine, Math.sin(t * angle) / sine] : [1 - t, t]; // parallel: no arc between them
   const length = (1 - t) * p + t * q;
   return a.map((v, i) => length * ((from * v) / p + (to * b[i]) / q));
 }

@@ -1,20 +1,15 @@
-// Photos in, photos out: colorizers, upscalers, translators, with the original and the result side by side.
+// The panel of networks that convert photos: shows the original and the result side by side.
 
 import { savePng } from "./faces.js";
 import { Problem, toImageData } from "./runtime.js";
 
-// What a canvas may hold on every phone is 4096 pixels a side; a device that says it has little memory gets less.
+// Every phone's canvas can have 4096 pixels a side; devices that report little memory get fewer.
 const LARGEST = (navigator.deviceMemory ?? 4) < 4 ? 2048 : 4096;
 
-// longest: pixels of a photo's longer side that are worked on, by the network's scale. tags: what the two halves show.
-const TASKS = {
-  colorize: { does: "Open a black-and-white photo: the network guesses its colours.", longest: () => 1600, tags: ["Gray", "Coloured"], work: recoloured },
-  recolor: { does: "Open a black-and-white photo: the network guesses its colours.", longest: () => 1600, tags: ["Gray", "Coloured"], work: recoloured },
-  upscale: { does: "Open a small photo: the network enlarges it and invents the detail.", longest: (scale) => LARGEST / scale, tags: ["Small", "Enlarged"], work: enlarged },
-  translate: { does: "Open a photo: the network turns its middle into another kind.", longest: () => LARGEST, tags: ["Before", "After"], work: translated },
-};
+// How a photo is converted, by the name in site.json: its colours, from the reduced photo; all of it, in tiles; or its middle square.
+const METHODS = { colours: recoloured, tiles: enlarged, square: translated };
 
-/** An image source -> a canvas, its longer side at most `longest` pixels. */
+/** Draw an image source on a canvas whose longer side is at most `longest` pixels. */
 function canvasOf(source, longest, width = source.width, height = source.height) {
   const scale = Math.min(1, longest / Math.max(width, height));
   const canvas = document.createElement("canvas");
@@ -22,40 +17,43 @@ function canvasOf(source, longest, width = source.width, height = source.height)
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
   context.fillStyle = "#fff";
-  context.fillRect(0, 0, canvas.width, canvas.height); // what is transparent becomes white
+  context.fillRect(0, 0, canvas.width, canvas.height); // transparent pixels become white
   context.drawImage(source, 0, 0, canvas.width, canvas.height);
   return canvas;
 }
 
 const pixelsOf = (canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
 
-/** The square of RGBA at (left, top) -> float32 0..255 of 3 channels; beyond the picture, its edge again. */
-function cut({ data, width, height }, left, top, side) {
-  const out = new Float32Array(3 * side * side);
+/** Return the square of RGBA at (left, top) as float32 0..255 in the shape of the network's input, with 3 channels or luma.
+ *  Beyond the picture its edge is repeated. */
+function cut({ data, width, height }, left, top, [, side, , channels]) {
+  const out = new Float32Array(channels * side * side);
   for (let y = 0; y < side; y++) {
     for (let x = 0; x < side; x++) {
       const from = 4 * (Math.min(top + y, height - 1) * width + Math.min(left + x, width - 1));
-      for (let c = 0; c < 3; c++) out[3 * (y * side + x) + c] = data[from + c];
+      if (channels === 1) out[y * side + x] = lumaAt(data, from);
+      else for (let c = 0; c < 3; c++) out[3 * (y * side + x) + c] = data[from + c];
     }
   }
   return out;
 }
 
-/** RGBA -> float32 0..255 of 1 channel: luma of BT.601, in whole numbers. */
+/** Return the luma of BT.601, a whole number, of the RGBA at index i. */
+const lumaAt = (data, i) => Math.round(0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2]);
+
+/** Return the luma of RGBA, float32 0..255. */
 function luma({ data, width, height }) {
-  return Float32Array.from({ length: width * height }, (_, i) =>
-    Math.round(0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2]),
-  );
+  return Float32Array.from({ length: width * height }, (_, i) => lumaAt(data, 4 * i));
 }
 
 const only = (model) => {
   const [name] = Object.keys(model.entry.signatures);
   const [[input, shape]] = Object.entries(model.entry.signatures[name].inputs);
-  return { name, input, side: shape[1] };
+  return { name, input, shape, side: shape[1] };
 };
 
-/** The network sees the photo in its own proportions, as large as fits its square, mirrored where that is not filled. The
- *  colour it adds, result minus gray, is smooth: enlarged, it is laid over the photo, which stays as sharp as it was. */
+/** Colour a photo. The network's square input holds the reduced photo in its own proportions, and its mirror image in the rest.
+ *  The colour that the network adds, result minus gray, is smooth: it is enlarged and added to the photo, which stays sharp. */
 async function recoloured(model, photo) {
   const { name, input, side } = only(model);
   const { width, height } = photo;
@@ -74,7 +72,7 @@ async function recoloured(model, photo) {
   const seen = luma(pixelsOf(square));
   const made = await model.run(name, { [input]: seen });
   const out = new ImageData(width, height);
-  /** Where a pixel's centre lies between those of `inner` pixels: the lower one, the next, and how far beyond the lower. */
+  /** Return for each pixel the two of the `inner` pixels whose centres are next to its own, and the weight of the second. */
   const places = (size, inner) =>
     Array.from({ length: size }, (_, i) => {
       const at = Math.min(inner - 1, Math.max(0, ((i + 0.5) * inner) / size - 0.5));
@@ -108,11 +106,12 @@ function canvasFrom(image) {
   return canvas;
 }
 
-/** Tiles that overlap, until report() says that nobody waits for them any more: of each, what lies `margin` pixels from its edges is kept, and all of it at the photo's own edges. */
+/** Convert a photo in overlapping tiles, until report() returns false. Of each tile the part `margin` pixels from its edges is
+ *  used, and all of it at the photo's own edges. */
 async function enlarged(model, photo, report) {
-  const { name, input, side } = only(model);
+  const { name, input, shape, side } = only(model);
   const { scale } = model.entry;
-  // A network hardly looks as far as it could: of a trained one, tiles with 8 around them differ by 1 of 255 from the whole.
+  // Less than the network's context is enough: a trained network's tiles with a margin of 8 differ by 1 of 255 from the whole.
   const margin = Math.min(model.entry.context, 16, Math.floor(side / 4));
   const { width, height } = photo;
   const after = Object.assign(document.createElement("canvas"), { width: width * scale, height: height * scale });
@@ -131,13 +130,13 @@ async function enlarged(model, photo, report) {
   let [ms, done] = [0, 0];
   for (const row of rows) {
     for (const column of columns) {
-      const made = await model.run(name, { [input]: cut(pixels, column.from, row.from, side) });
+      const made = await model.run(name, { [input]: cut(pixels, column.from, row.from, shape) });
       ms += made.ms;
       const [x, y] = [scale * (column.keep - column.from), scale * (row.keep - row.from)];
       const size = [scale * (column.end - column.keep), scale * (row.end - row.keep)];
       after.getContext("2d").drawImage(canvasFrom(toImageData(made)), x, y, ...size, scale * column.keep, scale * row.keep, ...size);
       report(++done / (rows.length * columns.length));
-      await new Promise((resolve) => setTimeout(resolve)); // a click on Stop that came meanwhile is heard here
+      await new Promise((resolve) => setTimeout(resolve)); // lets the page handle a click on Stop
       if (!report(done / (rows.length * columns.length))) return;
     }
   }
@@ -145,38 +144,38 @@ async function enlarged(model, photo, report) {
 }
 
 async function translated(model, photo) {
-  const { name, input, side } = only(model);
+  const { name, input, shape, side } = only(model);
   const edge = Math.min(photo.width, photo.height);
   const square = Object.assign(document.createElement("canvas"), { width: side, height: side });
   const context = square.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
   context.drawImage(photo, (photo.width - edge) / 2, (photo.height - edge) / 2, edge, edge, 0, 0, side, side);
-  const made = await model.run(name, { [input]: cut(pixelsOf(square), 0, 0, side) });
+  const made = await model.run(name, { [input]: cut(pixelsOf(square), 0, 0, shape) });
   return { before: square, after: canvasFrom(toImageData(made)), ms: made.ms };
 }
 
 export async function photo(panel, model, say) {
-  const task = TASKS[model.entry.task];
-  const longest = task.longest(model.entry.scale);
+  const { instruction, tags, method, scale = 1 } = model.entry;
+  const longest = Math.min(model.entry.longest ?? LARGEST, LARGEST / scale); // pixels of the converted photo's longer side
   panel.append(document.getElementById("photo").content.cloneNode(true));
   const find = (selector) => panel.querySelector(selector);
   const [drop, viewfinder, waiting, compare, view] = [".drop", ".viewfinder", ".waiting", ".compare", ".view"].map(find);
   const [about, working, busy, video] = [".about", ".working", ".working progress", "video"].map(find);
   const [before, after, split, actual, save] = [".before", ".after", "[name=split]", "[name=actual]", "[name=save]"].map(find);
-  find(".does").textContent = task.does;
+  find(".does").textContent = instruction;
   find("[data-reduced]").textContent = `A photo with more than ${longest} pixels along a side is reduced to that first.`;
-  [find(".left").textContent, find(".right").textContent] = task.tags;
-  let described = `Learned from ${model.entry.about}. What it adds is a guess.`; // what is shown
-  let name; // of the photo that the result is of
+  [find(".left").textContent, find(".right").textContent] = tags;
+  let described = `Learned from ${model.entry.about}. What it adds is a guess.`; // text below the picture
+  let name; // of the photo whose result is shown
   let stream;
-  let asking = 0; // counts: a camera that is allowed after something else was asked for is not wanted any more
-  let opening = 0; // counts photos too: one that is decoded after a newer one was asked for is not wanted any more
-  let result = false; // whether there is one to go back to
-  let turn = 0; // counts photos: what is worked on for an older one, or was stopped, is given up
+  let asking = 0; // counts requests: a camera that is allowed after a newer request is closed again
+  let opening = 0; // counts requested photos: one that is decoded after a newer request is ignored
+  let result = false; // whether there is a result to go back to
+  let turn = 0; // counts conversions: an older one, or one that was stopped, ends early
 
   const stage = (shown) => [drop, viewfinder, waiting, compare].forEach((part) => (part.hidden = part !== shown));
 
-  /** What there is to see while nothing is asked for, unless it is the camera: that a photo is worked on, or the last result. */
+  /** Show that a photo is converted, or else the last result, unless the camera is open. */
   function rest(at_work = !working.hidden) {
     working.hidden = !at_work;
     save.disabled = at_work;
@@ -184,18 +183,18 @@ export async function photo(panel, model, say) {
     if (!at_work) waiting.replaceChildren(); // it may be large
     if (!stream) stage(at_work ? waiting : result ? compare : drop);
   }
-  /** What had the focus may be gone with it. */
+  /** Focus a control if the element that had the focus is hidden now. */
   function hold(control) {
     const focus = document.activeElement;
     if (!panel.hidden && !stream && (focus === document.body || (panel.contains(focus) && !focus.checkVisibility()))) control.focus();
   }
 
-  let last = Promise.resolve(); // one photo after the other: the network has room for one
+  let last = Promise.resolve(); // photos are converted one after the other
   const work = (source, called) => {
     const mine = ++turn;
     const input = canvasOf(source, longest);
     waiting.replaceChildren(input);
-    waiting.style.setProperty("--width", `${input.width * (model.entry.scale ?? 1)}px`);
+    waiting.style.setProperty("--width", `${input.width * scale}px`);
     busy.value = 0;
     say("Working …");
     rest(true);
@@ -205,14 +204,14 @@ export async function photo(panel, model, say) {
 
   async function change(input, called, reduced, mine) {
     delete panel.dataset.done;
-    await new Promise((resolve) => setTimeout(resolve, 30)); // the page shows what it is about to do
+    await new Promise((resolve) => setTimeout(resolve, 30)); // lets the page show that it works
     try {
-      const made = await task.work(model, input, (share) => {
+      const made = await METHODS[method](model, input, (share) => {
         busy.value = share;
         return mine === turn;
       });
       if (mine !== turn) return;
-      for (const [canvas, image, label] of [[before, made.before, task.tags[0]], [after, made.after, task.tags[1]]]) {
+      for (const [canvas, image, label] of [[before, made.before, tags[0]], [after, made.after, tags[1]]]) {
         [canvas.width, canvas.height] = [made.after.width, made.after.height];
         const context = canvas.getContext("2d");
         context.imageSmoothingEnabled = false;
@@ -273,7 +272,7 @@ export async function photo(panel, model, say) {
     open(event.dataTransfer.files[0]);
   };
 
-  /** The camera is off, and what was there before it is back. */
+  /** Close the camera and show what was there before. */
   function stop() {
     asking++;
     stream?.getTracks().forEach((track) => track.stop());
@@ -312,14 +311,14 @@ export async function photo(panel, model, say) {
     await work(taken, "camera");
   };
 
-  /** The part of the picture that is seen, as the slider says, is the original. */
+  /** The slider sets the part of the picture that shows the original. */
   split.oninput = () => {
     const large = actual.ariaPressed === "true";
     compare.style.setProperty("--split", large ? `${(split.value * view.clientWidth) / 100}px` : `${split.value}%`);
     compare.style.setProperty("--left", `${large ? view.scrollLeft - before.offsetLeft : 0}px`);
     split.setAttribute("aria-valuetext", `${split.value} % original`);
   };
-  /** As large as fits, small ones with pixels that can be seen; or a pixel of the picture for each of the screen, from the middle. */
+  /** Show the picture as large as fits, small ones with visible pixels; or at actual size, its middle first. */
   function fit() {
     const large = actual.ariaPressed === "true";
     compare.classList.toggle("actual", large);

@@ -1,15 +1,15 @@
-// LiteRT in the browser: loads the runtime and models, with progress, and runs them on WebGPU or in WebAssembly.
+// LiteRT in the browser: loads the runtime and models, reports progress, and runs models on WebGPU or in WebAssembly.
 
 import { loadAndCompile, loadLiteRt, supportsFeature, Tensor } from "./lib/litert.js";
 import { latents } from "./latents.js";
 
-// Levels of 255, root mean square: a GPU that is further from the CPU is wrong. Weights of 8 bits differ by less (26 dB).
+// Most RMS difference, in levels of 255, of a GPU's result from the CPU's: more is a fault. Weights of 8 bits differ less (26 dB).
 const FAR = 13;
 
 /** A message for people. */
 export class Problem extends Error {}
 
-/** The bytes at a URL; report(bytes so far) as they come. cache: of fetch. */
+/** Return the bytes at a URL. report: called with the number of bytes so far. cache: as of fetch. */
 async function download(url, report, cache = "default") {
   const lost = () => {
     throw new Problem(`${url} could not be loaded. Check the connection, then reload this page.`);
@@ -34,7 +34,7 @@ async function sha256(bytes) {
   return [...new Uint8Array(digest)].map((b) => b.toString(16).padStart(2, "0")).join("");
 }
 
-/** A model, as it was when the site was made. What was kept of it damaged is forgotten, and brought once more. */
+/** Return the bytes of a model. A stored copy that is damaged is removed, and the model downloaded again. */
 async function intact(entry, report) {
   for (const cache of ["default", "reload"]) {
     const bytes = await download(entry.file, report, cache);
@@ -45,7 +45,7 @@ async function intact(entry, report) {
   throw new Problem(`${entry.file} is damaged: it is not the file that this page was made with. Reload, or export the page again.`);
 }
 
-/** The builds of the runtime that this browser can run, the fastest first. */
+/** Return the builds of the runtime that this browser can run, the fastest first. */
 async function builds() {
   if (typeof WebAssembly !== "object") {
     throw new Problem("This browser has no WebAssembly, or it is turned off. Open the page in a recent Firefox, Chrome, Edge or Safari.");
@@ -56,7 +56,7 @@ async function builds() {
   return threads ? [{ file: "litert_wasm_threaded_internal", threads }, plain] : [plain];
 }
 
-/** A picture with waves of every length, 0..255: what a GPU is tried on. export/web.py draws the same. */
+/** Draw a picture with waves of every length, 0..255, as export/web.py does: an input to test a GPU with. */
 function waves([, height, width, channels]) {
   return Float32Array.from({ length: height * width * channels }, (_, i) => {
     const [c, x, y] = [i % channels, Math.floor(i / channels) % width, Math.floor(i / channels / width)];
@@ -68,8 +68,8 @@ let runtime;
 
 async function startRuntime(site, report) {
   let wasmBinary, threads, failure;
-  // On a host that cannot send the headers that threads need, a first visit does without: a later one, where this page has
-  // them and no network, finds the build of the first.
+  // Where the host does not send the headers that threads need, the first visit loads a build without threads. At later visits
+  // the service worker adds the headers; without a network only the first build is stored, so it is tried too.
   for (const build of await builds()) {
     try {
       wasmBinary = await download(`lib/wasm/${build.file}.wasm`, (bytes) => report(bytes / site.runtime[build.file]));
@@ -80,7 +80,7 @@ async function startRuntime(site, report) {
     }
   }
   if (!wasmBinary) throw failure;
-  // What the runtime's loader starts from: it need not fetch the file again, and what it has to say is no error.
+  // The runtime's loader reads this: the file need not be fetched again, and its messages are not errors.
   self.Module = { wasmBinary, printErr: (line) => console.debug(line) };
   await loadLiteRt("lib/wasm/", { threads });
   return { threads };
@@ -125,7 +125,7 @@ export class Model {
     this.where = numThreads > 1 ? `WebAssembly, ${numThreads} threads` : "WebAssembly";
   }
 
-  /** Whether a GPU makes what a CPU made of the same input when the site was built. Drivers can be wrong. */
+  /** Return whether the GPU's result is near the CPU's when the site was built: drivers can have faults. */
   async agrees() {
     const { signature, step, pixels } = this.entry.probe;
     const { inputs } = this.entry.signatures[signature];
@@ -136,7 +136,8 @@ export class Model {
     return Math.sqrt(squares / pixels.length) < FAR;
   }
 
-  /** values: typed arrays by the inputs' names -> { data: uint8 of height x width x channels, width, height, channels, ms }. */
+  /** Run a signature. values: typed arrays by the inputs' names.
+   *  Returns { data: uint8 of height x width x channels, width, height, channels, ms }. */
   async run(signature, values) {
     const begun = performance.now();
     const { inputs } = this.entry.signatures[signature];
@@ -155,7 +156,7 @@ export class Model {
   }
 }
 
-/** Pixels of 1 or 3 channels -> ImageData. */
+/** Return pixels of 1 or 3 channels as ImageData. */
 export function toImageData({ data, width, height, channels }) {
   const out = new ImageData(width, height);
   for (let i = 0; i < width * height; i++) {

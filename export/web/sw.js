@@ -1,16 +1,16 @@
-// Keeps the page for visits without a network, and gives it the headers that threads need where the host cannot.
-// VERSION, FILES and LARGE, hashes of files by their names, are filled in when the site is made: a new version is a new cache.
+// Stores the page for visits without a network, and adds the headers that threads need where the host does not send them.
+// The export fills in VERSION, FILES and LARGE, hashes of files by their names. A new version has a new cache.
 
 const VERSION = "@VERSION@";
 const FILES = ["@FILES@"];
 const LARGE = ["@LARGE@"];
-// Other pages may live on the same host: only caches of this address are this page's own, and only these files.
+// The host may have other pages: only caches of this address, and only these files, belong to this page.
 const OURS = `pggan ${self.registration.scope} `;
 const CACHE = OURS + VERSION;
 const PAGE = new Set(["./", ...FILES, ...Object.keys(LARGE)].map((file) => new URL(file, self.registration.scope).href));
 
 self.addEventListener("install", (event) => {
-  // Not what the browser has kept of an earlier version.
+  // "reload": the browser's cache may hold an earlier version.
   const fresh = ["./", ...FILES].map((file) => new Request(file, { cache: "reload" }));
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(fresh)).then(() => self.skipWaiting()));
 });
@@ -20,7 +20,7 @@ async function sha256(bytes) {
   return [...new Uint8Array(digest)].map((b) => b.toString(16).padStart(2, "0")).join("");
 }
 
-/** What an earlier version kept goes, but for large files that are still the same. */
+/** Remove caches of earlier versions, after copying large files that have not changed. */
 async function takeOver() {
   const cache = await caches.open(CACHE);
   for (const key of (await caches.keys()).filter((name) => name.startsWith(OURS) && name !== CACHE)) {
@@ -35,8 +35,8 @@ async function takeOver() {
 
 self.addEventListener("activate", (event) => event.waitUntil(takeOver().then(() => self.clients.claim())));
 
-/** The page says what it has loaded so far, the large files of this browser's choice, and then which models it may want later.
- *  They are stored here alone, one after the other, for as long as there is room; nothing waits for it. */
+/** The page sends the addresses of the files that it has loaded, and of models for later. Only here are large files stored, one
+ *  after the other, as long as there is room; nothing waits for it. */
 self.addEventListener("message", (event) => {
   const ours = event.data.map((url) => url.split("#")[0]).filter((url) => url.startsWith(self.registration.scope));
   const keep = async () => {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -35,73 +37,98 @@ from pggan_tf.errors import UserError, explain_out_of_memory
     "images are made", "Give a smaller --stage, or fewer by --count or --seeds: --grid holds all of them at once."
 )
 def command(source, seeds, count, grid, npz, folder, class_name, negative, recolor, upscale, stage, truncation):
-    """Images out of SOURCE, a run's folder or a generator.keras."""
+    """Make images with SOURCE, a run's folder or a generator.keras."""
     if seeds and count:
         raise UserError("--seeds and --count: give one of them.")
     if not (grid or npz or folder):
         raise UserError("nowhere to write: give --grid FILE, --npz FILE or --dir FOLDER.")
     from pggan_tf import synthesis
-    from pggan_tf.convert import conversion
 
     if npz and not npz.endswith(".npz"):
         raise UserError(f"--npz {npz}: expected a name that ends in .npz.")
     if count and count > synthesis.MOST_SEEDS:
         raise UserError(f"--count {count}: expected {synthesis.MOST_SEEDS:,} at most. Others by --seeds FIRST-LAST.")
     numbers = synthesis.parse_seeds(seeds) if seeds else list(range(count or 64))
-    if grid:
-        pixels.check_picture("--grid", grid)
-    if npz:
-        pixels.check_file("--npz", npz)
-    if folder:
-        pixels.check_file("--dir", _numbered(folder, numbers[0]))
+    outputs = Outputs(numbers, grid, npz, folder)
+    outputs.check()
     terminal.start_tensorflow()
     generator = synthesis.load_from_latents(source)
     stage = synthesis.choose_stage(generator, source, stage)
     labels = synthesis.choose_labels(generator, source, class_name, numbers)
-    changes, scale = [], 1
-    if recolor:
-        from pggan_tf.convert import colorize
-
-        changes.append(colorize.colorizer(conversion.network_for(recolor, colorize.TASKS, "colorize")))
-    if upscale:
-        from pggan_tf.convert import upscale as upscaling
-
-        network = conversion.network_for(upscale, upscaling.TASKS, "upscale")
-        changes.append(upscaling.upscaler(network))
-        scale = network.scale
-    sheet = pixels.Sheet(len(numbers), edge=1)
-    if grid:
-        side = pixels.enlarged_side(stage * scale, pixels.VISIBLE)
-        pixels.check_size("--grid", grid, *sheet.size(side, side))
-    done = 0
-    try:  # part by part: what is kept need not fit into memory, and a folder has what was made if the rest is not
-        with (
-            pixels.npz(npz, len(numbers)) if npz else contextlib.nullcontext() as keep,
-            terminal.show_progress() as progress,
-        ):
-            for images in synthesis.Sampler(generator).batches(numbers, labels, stage, truncation):
-                if negative:
-                    images = 255 - images
-                for change in changes:
-                    images = conversion.changed(images, change)
-                if grid:
-                    sheet.add(pixels.enlarge(images, pixels.VISIBLE))
-                if npz:
-                    keep(images)
-                if folder:
-                    for number, image in zip(numbers[done : done + len(images)], images):
-                        pixels.save(_numbered(folder, number), image)
-                done += len(images)
-                progress(done, len(numbers))
-        if grid:
-            pixels.save(grid, sheet.picture)
-    except OSError as error:
-        raise UserError(
-            f"{error.filename or npz}: cannot be written ({error.strerror or error}). Make room, or choose another place."
-        ) from None
+    changes, scale = _load_changes(recolor, upscale)
+    outputs.check_grid(stage * scale)
+    with outputs.open() as write, terminal.show_progress() as progress:
+        for images in synthesis.Sampler(generator).batches(numbers, labels, stage, truncation):
+            images = 255 - images if negative else images
+            for change in changes:
+                images = change(images)
+            write(images)
+            progress(outputs.done, len(numbers))
     for place in filter(None, (grid, npz, folder)):
         click.echo(place)
 
 
-def _numbered(folder: str, number: int) -> Path:
-    return Path(folder) / f"{number:06d}.png"
+def _load_changes(recolor: str | None, upscale: str | None) -> tuple[list[Callable], int]:
+    """Return what is done to images after they are made, and how many times larger they are then."""
+    from pggan_tf import tasks
+    from pggan_tf.convert import conversion
+
+    changes, scale = [], 1
+    for source, task in ((recolor, tasks.Colorize), (upscale, tasks.Upscale)):
+        if source:
+            network = conversion.load_network(source, task.verb)
+            convert = tasks.task_of(network).converter(network)
+            changes.append(functools.partial(conversion.convert_images, change=convert))
+            scale *= network.scale
+    return changes, scale
+
+
+class Outputs:
+    """Where images are written, part by part: they need not fit into memory, and parts that were made stay."""
+
+    def __init__(self, numbers: Sequence[int], grid: str | None, npz: str | None, folder: str | None):
+        self.numbers, self.grid, self.npz, self.folder = numbers, grid, npz, folder
+        self.sheet = pixels.Sheet(len(numbers), edge=1)
+        self.done = 0  # images that are written
+
+    def _file(self, number: int) -> Path:
+        return Path(self.folder or "") / f"{number:06d}.png"
+
+    def check(self) -> None:
+        """Refuse places that cannot be written."""
+        if self.grid:
+            pixels.check_picture("--grid", self.grid)
+        if self.npz:
+            pixels.check_file("--npz", self.npz)
+        if self.folder:
+            pixels.check_file("--dir", self._file(self.numbers[0]))
+
+    def check_grid(self, resolution: int) -> None:
+        """Refuse a grid that its kind of file cannot hold. resolution: pixels of an image."""
+        if self.grid:
+            side = pixels.enlarged_side(resolution, pixels.VISIBLE)
+            pixels.check_size("--grid", self.grid, *self.sheet.size(side, side))
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Callable]:
+        """Yield a function that writes images, uint8 [N, R, R, C]."""
+        try:
+            with pixels.npz(self.npz, len(self.numbers)) if self.npz else contextlib.nullcontext() as keep:
+
+                def write(images):
+                    if self.grid:
+                        self.sheet.add(pixels.enlarge(images, pixels.VISIBLE))
+                    if keep:
+                        keep(images)
+                    if self.folder:
+                        for number, image in zip(self.numbers[self.done :], images):
+                            pixels.save(self._file(number), image)
+                    self.done += len(images)
+
+                yield write
+            if self.grid:
+                pixels.save(self.grid, self.sheet.picture)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename or self.npz}: cannot be written ({error.strerror or error}). Make room, or choose another place."
+            ) from None

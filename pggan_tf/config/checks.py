@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pggan_tf import losses, metrics, networks
+from pggan_tf import losses, metrics, networks, tasks
 from pggan_tf.config.parsing import as_text, flag
 from pggan_tf.config.schema import DEFAULTS, FIELDS, Config, CountTable
 from pggan_tf.errors import UserError
@@ -68,13 +68,13 @@ def check_task(config: Config, architecture: networks.Architecture) -> None:
     if objective.pixel == "none" and (not adversarial or pretrain):
         cause = "--loss none" if not adversarial else f"--pretrain-images {pretrain}"
         raise UserError(f"{cause}: the generator would learn from nothing. Give --pixel l1 or mse.")
-    if task == "generate":
-        _check_generate(config)
-    else:
+    if tasks.TASKS[task].from_images:
         _check_image_task(config, architecture, adversarial)
+    else:
+        _check_latent_task(config)
 
 
-def _check_generate(config: Config) -> None:
+def _check_latent_task(config: Config) -> None:
     if pairs := set(config.measuring.metrics or ()) - set(metrics.WHILE_TRAINING):
         raise UserError(
             f"--metrics {min(pairs)}: compares images that belong together; it is for tasks from images to images."
@@ -82,7 +82,7 @@ def _check_generate(config: Config) -> None:
     for name in ("pixel", "content", "patch", "held_out", "degrade", "reverse", "pretrain_images"):
         if config.value(name) != DEFAULTS[name]:
             raise UserError(
-                f"{flag(name)} {config.value(name)} with --task generate: it belongs to tasks from images to images."
+                f"{flag(name)} {config.value(name)} with --task {config.purpose.task}: it belongs to tasks from images to images."
             )
 
 
@@ -95,7 +95,7 @@ def _check_image_task(config: Config, architecture: networks.Architecture, adver
         raise UserError(
             f"--patch {config.purpose.patch}: --network {config.networks.network} is made for whole images."
         )
-    if content == "vgg19" and task not in ("upscale", "translate"):
+    if content == "vgg19" and not tasks.TASKS[task].rgb_output:
         raise UserError(f"--content vgg19 with --task {task}: it looks at red, green and blue. Give discriminator.")
     if augment != "none" and content == "discriminator":
         raise UserError(
@@ -117,7 +117,7 @@ def check_networks(config: Config, architecture: networks.Architecture) -> None:
         raise UserError(
             f"--generator-norm {options.generator_norm}: --network {options.network} takes {', '.join(norms)}."
         )
-    if options.discriminator_norm == "group" and config.purpose.task == "generate":
+    if options.discriminator_norm == "group" and not tasks.TASKS[config.purpose.task].from_images:
         raise UserError(f"--discriminator-norm group: --network {options.network} takes batch or none.")
     if options.conv == "separable" and options.spectral != "none":
         raise UserError(
@@ -136,9 +136,7 @@ def check_size(config: Config, architecture: networks.Architecture, resolutions:
         )
     if patch and not scale <= patch <= resolutions[-1]:
         raise UserError(f"--patch {patch}: expected {scale} to {resolutions[-1]}, the size of the images.")
-    size = patch or resolutions[-1]
-    if config.purpose.task == "upscale" and size % scale:
-        raise UserError(f"--scale {scale}: {size} pixels are not a multiple of it. Give another --patch.")
+    tasks.from_config(config).check_size(patch or resolutions[-1])
 
 
 def check_objective(config: Config) -> None:
@@ -191,8 +189,6 @@ def _readers(config: Config) -> dict[str, tuple[bool, str]]:
         for name in structure
     }
     readers |= {
-        "degrade": (config.purpose.task == "upscale", "it belongs to --task upscale"),
-        "reverse": (config.purpose.task == "translate", "it belongs to --task translate"),
         "class_weight": (config.networks.conditional, "it belongs to --conditional"),
         "fade_images": (architecture.grows, f"--network {config.networks.network} does not grow"),
         "penalty_weight": (objective.penalty != "none", "there is no penalty; give --penalty"),
@@ -207,6 +203,9 @@ def _readers(config: Config) -> dict[str, tuple[bool, str]]:
         "pretrain_share": (config.schedule.pretrain_images > 0, "it belongs to --pretrain-images"),
         "lsgan_targets": (loss.with_targets is not None, "it belongs to --loss lsgan"),
     }
+    for name, task in tasks.TASKS.items():
+        own = tasks.TASKS[config.purpose.task].options
+        readers |= {option: (option in own, f"it belongs to --task {name}") for option in task.options}
     by_features = (
         metrics.needs_features(measured or ()),
         "it belongs to --metrics fid, kid and others that need features",
@@ -218,7 +217,7 @@ def _readers(config: Config) -> dict[str, tuple[bool, str]]:
     readers |= dict.fromkeys(_OF_DISCRIMINATORS, (loss.adversarial, "there is no discriminator with --loss none"))
     if "stddev_group" in architecture.structure:
         readers["stddev_group"] = (config.networks.minibatch == "stddev", "it belongs to --minibatch stddev")
-    if config.purpose.task == "generate":
+    if not tasks.TASKS[config.purpose.task].from_images:
         others = [name for name in OF_IMAGE_TASKS if name not in structure]
         readers |= dict.fromkeys(others, (False, "it belongs to tasks from images to images"))
     return readers

@@ -32,8 +32,7 @@ class Plan:
 
     @functools.cached_property
     def task(self) -> tasks.Task:
-        images, purpose = self.config.images, self.config.purpose
-        return tasks.task(purpose.task, purpose.scale, images.filter, purpose.degrade, purpose.reverse)
+        return tasks.from_config(self.config)
 
     @functools.cached_property
     def loss(self) -> losses.Loss:
@@ -61,7 +60,7 @@ class Plan:
     @property
     def data_channels(self) -> int:
         """Channels of the shards that the run is trained on."""
-        return 6 if self.config.purpose.task == "translate" else self.config.images.channels
+        return self.task.data_channels or self.config.images.channels
 
     @property
     def network_in_words(self) -> str:
@@ -111,9 +110,9 @@ class Plan:
         channels = self.config.images.channels
         names: dict = {
             "classes": tuple(classes) if self.config.networks.conditional else (),
-            "input_channels": self.task.given_channels,
+            "input_channels": self.task.input_channels,
             "output_channels": self.task.output_channels or channels,
-            "discriminator_channels": self.task.shown_channels or channels,
+            "discriminator_channels": self.task.discriminator_channels or channels,
         }
         defaults = default_values(self.config, self.architecture)  # a config.json that is older than an option lacks it
         for name in ("resolutions", *self.architecture.structure):

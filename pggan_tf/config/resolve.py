@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pggan_tf import losses, networks, schedule
+from pggan_tf import losses, networks, schedule, tasks
 from pggan_tf.config import checks, parsing, recipes
 from pggan_tf.config.parsing import Written
 from pggan_tf.config.plan import Plan, default_values
@@ -65,7 +65,7 @@ def reopened(below: Mapping, above: Mapping) -> dict:
     if above.get("network", below["network"]) != below["network"]:
         out |= _reopened_by_network(below, above)
     out |= _reopened_by_objective(below, above)
-    if "inception_weights" in above and below["metrics"] and below["task"] == "generate":
+    if "inception_weights" in above and below["metrics"] and not tasks.TASKS[below["task"]].from_images:
         out["metrics"] = tuple(dict.fromkeys([*below["metrics"], "fid"]))
     if "vgg_weights" in above and below["content"] == "discriminator":  # better features are at hand
         out = {**recipes.WITH_VGG19, "content_weight": None, **out}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from pggan_tf import losses, metrics, networks, tasks
@@ -21,7 +22,7 @@ STRATEGIES = ("auto", "cpu", "gpu", "mirrored", "multiworker", "tpu")
 def option(
     default,
     help: str,
-    choices: tuple[str, ...] = (),
+    choices: Collection[str] = (),
     *,
     least: float | None = None,
     most: float | None = None,
@@ -76,9 +77,7 @@ class ImageOptions:
 class PurposeOptions:
     """What the generator learns to make, and from what."""
 
-    task: str = option(
-        "generate", "what is learned: images from random numbers, or from other images", tuple(tasks.TASKS)
-    )
+    task: str = option("generate", "what is learned: images from random numbers, or from other images", tasks.TASKS)
     scale: int = option(4, "with --task upscale: how many times larger", ("2", "4", "8"))
     degrade: bool = option(False, "with --task upscale: blur, noise and compression in the small images")
     reverse: bool = option(False, "with --task translate: from the second image of every pair to the first")

@@ -1,113 +1,203 @@
-"""One photo, a folder of them or a video -> the same, changed. What `pggan colorize` and `pggan upscale` have in common."""
+"""Conversion of photos, folders and videos by a function from photo to photo."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 
-from pggan_tf import terminal
-from pggan_tf.convert import tiles
+from pggan_tf import tasks, terminal, tiles
 from pggan_tf.errors import Stopped, UserError
 
 
-def network_for(source: str, tasks: tuple[str, ...], verb: str):
-    """The generator of a run that was trained to do one of `tasks`."""
+def load_network(source: str, verb: str):
+    """Return the generator of a run, an exported folder or a .keras file, of a task with this verb.
+
+    Raises:
+        UserError: it was trained for a task of another verb.
+    """
     terminal.start_tensorflow()
     from pggan_tf import synthesis
 
     network = synthesis.load(source)
-    if network.task not in tasks:
+    if tasks.task_of(network).verb != verb:
         raise UserError(f"{source} was trained to {network.task}, not to {verb}.")
     return network
 
 
-def as_function(network, channels: int, check: Callable[[], None] = lambda: None) -> Callable[[np.ndarray], np.ndarray]:
-    """float32 [h,w,C] -> [h',w',D]: one image at a time, of any size, traced once.
-
-    What is missing to sides that the network can halve is mirrored, so that the image keeps its proportions. check: is called
-    before every image (of a large photo, every tile); what it raises ends the work.
-    """
-    import tensorflow as tf
-
-    signature = [tf.TensorSpec((None, None, None, channels), tf.float32)]
-    traced = tf.function(lambda x: network(x), input_signature=signature, autograph=False)
-
-    def function(x):
-        check()
-        height, width = x.shape[:2]
-        missing = [(0, -side % network.multiple) for side in (height, width)]
-        try:
-            y = traced(tf.constant(np.pad(x, [*missing, (0, 0)], mode="symmetric")[None])).numpy()[0]
-            return y[: y.shape[0] - network.scale * missing[0][1], : y.shape[1] - network.scale * missing[1][1]]
-        except tf.errors.ResourceExhaustedError:
-            raise UserError(f"{width}x{height} pixels at once: no memory. Choose less by --tile or --size.") from None
-
-    return function
-
-
-def changed(images: np.ndarray, change: Callable) -> np.ndarray:
-    """uint8 [N,H,W,C] -> uint8 [N,H',W',C'], one by one. change: as of `convert`."""
+def convert_images(images: np.ndarray, change: Callable) -> np.ndarray:
+    """Convert images one by one: uint8 [N,H,W,C] to uint8 [N,H',W',C']. change: as of `convert`."""
     from pggan_tf.data.photos import Photo
 
     return np.stack([change(Photo(image)).pixels for image in images])
 
 
-def _beside(path: Path) -> Path:
+def _name_comparison(path: Path) -> Path:
+    """Return the name of the file of before and after."""
     return path.with_name(f"{path.stem}-compare{path.suffix}")
 
 
-def _in_folder(name: Path, photo, scale: int) -> Path:
-    """The name in a folder of results: the same, or, where that kind of file would lose something, with .png after it."""
+def _name_in_folder(name: Path, photo, scale: int) -> Path:
+    """Return a result's name in a folder: the photo's, plus .png if its format would lose data."""
     from pggan_tf.data import photos
 
     return name.with_name(f"{name.name}.png") if photos.lost(photo, name.suffix.lower(), scale) else name
 
 
-def _side_by_side(before: np.ndarray, after: np.ndarray, scale: int) -> np.ndarray:
-    """[h,w,C], [scale h,scale w,C] -> [scale h,2 scale w,C], the pixels of the first as squares."""
+def _put_side_by_side(before: np.ndarray, after: np.ndarray, scale: int) -> np.ndarray:
+    """Return [h,w,C], its pixels as squares, and [scale h,scale w,C] as [scale h,2 scale w,C]."""
     return np.concatenate([before.repeat(scale, axis=0).repeat(scale, axis=1), after], axis=1)
 
 
-def _pair(photo, changed, scale: int):
-    """Before and after, as one photo."""
+def _pair_photos(photo, changed, scale: int):
+    """Return a photo of before and after, side by side."""
     from pggan_tf.data import photos
 
-    alpha = None if photo.alpha is None else _side_by_side(photo.alpha, changed.alpha, scale)
-    return photos.Photo(_side_by_side(photo.rgb(), changed.rgb(), scale), alpha, changed.profile)
+    alpha = None if photo.alpha is None else _put_side_by_side(photo.alpha, changed.alpha, scale)
+    return photos.Photo(_put_side_by_side(photo.rgb(), changed.rgb(), scale), alpha, changed.profile)
 
 
-def _one_photo(file: Path, out: Path, named: bool, change, scale: int, compare: bool, progress=tiles.silent) -> Path:
-    """named: `out` is what the user wrote, not a name made in a folder. Raises Unreadable and Unwritable."""
-    from pggan_tf.convert import sequences
-    from pggan_tf.data import decoders, photos
+@dataclass(frozen=True)
+class _Conversion:
+    """What is done to every photo."""
 
-    with decoders.opened(_bytes_of(file)) as pictures:
-        photo = photos.of_picture(pictures.picture(), pictures.format)
-        out = out if named else _in_folder(out, photo, scale)
-        if problem := photos.lost(photo, out.suffix.lower(), scale):  # before the work
-            raise photos.Unwritable(f"{out}: {problem} ({file}). Choose a name that ends in .png or .tif.")
-        sizes, kind = _sizes(file, pictures), pictures.kind
-        if len(sizes) > 1 and out.suffix.lower() in sequences.KINDS[kind]:
-            _several(file, pictures, sizes, out, change, scale, compare, progress)
-            return out
-    if len(sizes) > 1:
-        names = " or ".join(sequences.KINDS[kind])
-        click.echo(f"{file}: only the first of its {len(sizes)} {kind}; all of them go into {names}", err=True)
-    changed = change(photo, progress)
-    if left_out := photos.write(out, changed):
-        click.echo(f"{out}: {left_out}", err=True)
-    if compare:
-        side_by_side = _pair(photo, changed, scale)
-        photos.write(_in_folder(_beside(out), side_by_side, 1), side_by_side)
-    return out
+    change: Callable  # as of `convert`
+    scale: int  # how many times as large its results are
+    compare: bool  # whether pictures of before and after are written, too
+
+    def write(self, file: Path, out: Path, named: bool, progress=tiles.ignore) -> Path:
+        """Convert one file and return the name of the result.
+
+        Args:
+            file: the photo.
+            out: where the result goes.
+            named: whether the user wrote `out`; if not, its ending may change.
+            progress: called with (parts done, parts in all).
+
+        Raises:
+            photos.Unreadable: the file is no photo, or damaged.
+            photos.Unwritable: the result cannot be written to `out`.
+        """
+        from pggan_tf.convert import sequences
+        from pggan_tf.data import decoders, photos
+
+        with decoders.opened(_read_file(file)) as pictures:
+            photo = photos.of_picture(pictures.picture(), pictures.format)
+            out = out if named else _name_in_folder(out, photo, self.scale)
+            if problem := photos.lost(photo, out.suffix.lower(), self.scale):  # before the work
+                raise photos.Unwritable(f"{out}: {problem} ({file}). Choose a name that ends in .png or .tif.")
+            sizes, kind = _read_sizes(file, pictures), pictures.kind
+            if len(sizes) > 1 and out.suffix.lower() in sequences.KINDS[kind]:
+                self._write_sequence(file, pictures, sizes, out, progress)
+                return out
+        if len(sizes) > 1:
+            names = " or ".join(sequences.KINDS[kind])
+            click.echo(f"{file}: only the first of its {len(sizes)} {kind}; all of them go into {names}", err=True)
+        changed = self.change(photo, progress)
+        if left_out := photos.write(out, changed):
+            click.echo(f"{out}: {left_out}", err=True)
+        if self.compare:
+            pair = _pair_photos(photo, changed, self.scale)
+            photos.write(_name_in_folder(_name_comparison(out), pair, 1), pair)
+        return out
+
+    def _write_sequence(self, file: Path, pictures, sizes, out: Path, progress) -> None:
+        """Convert all pages or frames of a file, one by one.
+
+        Say which of them are damaged, and convert the rest.
+        """
+        from pggan_tf.convert import sequences
+        from pggan_tf.data import photos
+
+        with contextlib.ExitStack() as stack:
+            names = [out, _name_comparison(out)] if self.compare else [out]
+            wider = [sizes, [(2 * width, height) for width, height in sizes]]
+            adds = [
+                stack.enter_context(sequences.open_writer(name, pictures.kind, each, self.scale, pictures.loop))
+                for name, each in zip(names, wider)
+            ]
+            for number in range(len(sizes)):
+                progress(number, len(sizes))
+                try:
+                    picture = pictures.picture(number)
+                    photo = photos.of_picture(picture, pictures.format)
+                except photos.Unreadable as reason:
+                    if pictures.kind == "pages":
+                        what = f"without page {number + 1} of {len(sizes)}, which is damaged ({reason})"
+                        click.echo(f"{file}: {what}", err=True)
+                        continue
+                    what = f"only {number} of its {len(sizes)} frames; the rest is damaged ({reason})"
+                    click.echo(f"{file}: {what}", err=True)
+                    break  # later frames build on this one
+                changed = self.change(photo, tiles.ignore)
+                results = [changed, _pair_photos(photo, changed, self.scale)] if self.compare else [changed]
+                for add, result in zip(adds, results):
+                    add(result, picture.milliseconds)
+            progress(len(sizes), len(sizes))
+
+    def write_folder(self, source: Path, out: Path) -> None:
+        """Convert every photo of a folder into another folder, by the same names.
+
+        Say which of them failed.
+        """
+        from pggan_tf.data import listing, photos
+
+        if os.path.realpath(out) == os.path.realpath(source):
+            raise UserError(f"--out {out}: is the folder of the photos. Choose another, so that none is overwritten.")
+        found = listing.photos_in(source, besides=out)
+        if not found.photos:
+            raise listing.none_found(str(source), found)
+        files = [source / name for name in found.photos]
+        failed = []
+        with terminal.show_progress("photos") as progress:
+            for done, file in enumerate(files):
+                progress(done, len(files))
+                try:
+                    self.write(file, out / file.relative_to(source), named=False)
+                except photos.Unreadable as reason:
+                    failed.append(file)
+                    click.echo(f"{file}: {reason}", err=True)
+                except photos.Unwritable as reason:
+                    failed.append(file)
+                    click.echo(reason, err=True)
+                except (UserError, MemoryError) as reason:  # one that is too large, say: the others may not be
+                    failed.append(file)
+                    click.echo(f"{file}: {reason or 'no memory'}", err=True)
+        if left := listing.in_words(found.left_alone):
+            click.echo(left, err=True)
+        summary = f"{out}: {len(files) - len(failed)} of {len(files)} photos written"
+        if failed:
+            raise Stopped(f"{summary}; {len(failed)} could not be read or written, the first {failed[0]}.", 1)
+        click.echo(summary)
+
+    def write_video(self, source: Path, out: Path, named: bool) -> None:
+        """Convert a video. named: whether the user wrote `out`; if not, .mkv may be added."""
+        from pggan_tf.convert import video
+        from pggan_tf.data import photos
+
+        if not named and out.suffix.lower() not in video.KINDS:
+            out = out.with_name(f"{out.name}.mkv")
+
+        def convert_frame(image):
+            changed = self.change(photos.Photo(image)).pixels
+            return [changed, _put_side_by_side(image, changed, self.scale)] if self.compare else [changed]
+
+        with terminal.show_progress("frames") as progress:
+            outs = [out, _name_comparison(out)] if self.compare else [out]
+            say = partial(click.echo, err=True)
+            done, lost = video.rewrite(source, outs, convert_frame, progress, say)
+        click.echo(f"{out}: {done} frames")
+        if lost:
+            click.echo(f"{source}: damaged; {lost} parts of its stream could not be decoded", err=True)
 
 
-def _bytes_of(file: Path) -> bytes:
+def _read_file(file: Path) -> bytes:
     from pggan_tf.data import photos
 
     try:
@@ -118,8 +208,8 @@ def _bytes_of(file: Path) -> bytes:
         raise photos.Unreadable(error.strerror or str(error)) from None
 
 
-def _sizes(file: Path, pictures) -> list[tuple[int, int]]:
-    """Of all pictures in a file; of the first alone, and said, where the others are damaged."""
+def _read_sizes(file: Path, pictures) -> list[tuple[int, int]]:
+    """Return (width, height) of a file's pictures; of the first alone if others are damaged."""
     from pggan_tf.data import decoders, photos
 
     try:
@@ -130,110 +220,45 @@ def _sizes(file: Path, pictures) -> list[tuple[int, int]]:
         return [pictures.first_size()]
 
 
-def _several(file: Path, pictures, sizes, out: Path, change, scale: int, compare: bool, progress) -> None:
-    """All pages or frames of a file, one by one. Of what is damaged, the rest is kept, and it is said."""
-    from pggan_tf.convert import sequences
-    from pggan_tf.data import photos
-
-    with contextlib.ExitStack() as stack:
-        names = [out, _beside(out)] if compare else [out]
-        wider = [sizes, [(2 * width, height) for width, height in sizes]]
-        adds = [
-            stack.enter_context(sequences.writer(name, pictures.kind, each, scale, pictures.loop))
-            for name, each in zip(names, wider)
-        ]
-        for number in range(len(sizes)):
-            progress(number, len(sizes))
-            try:
-                picture = pictures.picture(number)
-                photo = photos.of_picture(picture, pictures.format)
-            except photos.Unreadable as reason:
-                if pictures.kind == "pages":
-                    click.echo(
-                        f"{file}: without page {number + 1} of {len(sizes)}, which is damaged ({reason})", err=True
-                    )
-                    continue
-                click.echo(
-                    f"{file}: only {number} of its {len(sizes)} frames; the rest is damaged ({reason})", err=True
-                )
-                break  # what follows builds on it
-            changed = change(photo, tiles.silent)
-            results = [changed, _pair(photo, changed, scale)] if compare else [changed]
-            for add, result in zip(adds, results):
-                add(result, picture.milliseconds)
-        progress(len(sizes), len(sizes))
-
-
-def _folder(source: Path, out: Path, change, scale: int, compare: bool) -> None:
-    from pggan_tf.data import listing, photos
-
-    if os.path.realpath(out) == os.path.realpath(source):
-        raise UserError(f"--out {out}: is the folder of the photos. Choose another, so that none is overwritten.")
-    found = listing.photos_in(source, besides=out)
-    if not found.photos:
-        raise listing.none_found(str(source), found)
-    files = [source / name for name in found.photos]
-    failed = []
-    with terminal.show_progress("photos") as progress:
-        for done, file in enumerate(files):
-            progress(done, len(files))
-            try:
-                _one_photo(file, out / file.relative_to(source), False, change, scale, compare)
-            except photos.Unreadable as reason:
-                failed.append(file)
-                click.echo(f"{file}: {reason}", err=True)
-            except photos.Unwritable as reason:
-                failed.append(file)
-                click.echo(reason, err=True)
-            except (UserError, MemoryError) as reason:  # one that is too large, say: the others may not be
-                failed.append(file)
-                click.echo(f"{file}: {reason or 'no memory'}", err=True)
-    if left := listing.in_words(found.left_alone):
-        click.echo(left, err=True)
-    summary = f"{out}: {len(files) - len(failed)} of {len(files)} photos written"
-    if failed:
-        raise Stopped(f"{summary}; {len(failed)} could not be read or written, the first {failed[0]}.", 1)
-    click.echo(summary)
-
-
 def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bool = False) -> None:
-    """change: photos.Photo, progress -> photos.Photo, `scale` times as large. out: a file or a folder; what is there is overwritten.
+    """Convert a photo, a folder of photos or a video, and say what was written.
 
-    compare: also a picture (or a video) of before and after, side by side.
+    Files that are there are overwritten.
+
+    Args:
+        source: a file or a folder.
+        out: a file or a folder.
+        change: from (photos.Photo, progress callback) to a photos.Photo, `scale` times as large;
+            the callback may be missing.
+        scale: how many times as large the result is.
+        compare: also write NAME-compare, a picture or video of before and after, side by side.
+
+    Raises:
+        UserError: the source is missing or unreadable, or the result cannot be written there.
+        Stopped: some photos of a folder could not be read or written.
     """
     from pggan_tf.convert import video
     from pggan_tf.data import photos
 
-    given, target = Path(source), Path(out)
-    if not given.exists():
+    file, target = Path(source), Path(out)
+    conversion = _Conversion(change, scale, compare)
+    if not file.exists():
         raise UserError(f"{source}: no such file or folder. Expected a photo, a folder of photos or a video.")
-    if given.is_dir():
+    if file.is_dir():
         if target.is_file() or target.suffix.lower() in (*photos.KINDS, *video.KINDS):
             raise UserError(f"--out {out}: a file, but {source} is a folder. Expected a folder.")
-        _folder(given, target, change, scale, compare)
+        conversion.write_folder(file, target)
         return
     named = not target.is_dir() and target.suffix != "" and not out.endswith(("/", os.sep))
-    target = target if named else target / given.name
-    if target.resolve() == given.resolve():
+    target = target if named else target / file.name
+    if target.resolve() == file.resolve():
         raise UserError(f"--out {out}: is the file itself. Choose another name, so that it is not overwritten.")
-    if given.suffix.lower() in video.EXTENSIONS:
-        if not named and target.suffix.lower() not in video.KINDS:
-            target = target.with_name(f"{target.name}.mkv")
-
-        def frames(image):
-            changed = change(photos.Photo(image)).pixels
-            return [changed, _side_by_side(image, changed, scale)] if compare else [changed]
-
-        with terminal.show_progress("frames") as progress:
-            outs = [target, _beside(target)] if compare else [target]
-            done, lost = video.rewrite(given, outs, frames, progress, lambda line: click.echo(line, err=True))
-        click.echo(f"{target}: {done} frames")
-        if lost:
-            click.echo(f"{source}: damaged; {lost} parts of its stream could not be decoded", err=True)
+    if file.suffix.lower() in video.EXTENSIONS:
+        conversion.write_video(file, target, named)
         return
     try:
         with terminal.show_progress("tiles") as progress:
-            written = _one_photo(given, target, named, change, scale, compare, progress)
+            written = conversion.write(file, target, named, progress)
         click.echo(written)
     except photos.Unreadable as reason:
         raise UserError(f"{source}: {reason}.") from None

@@ -1,10 +1,14 @@
-"""Files of several pictures, written one by one: the pages of a TIFF, the frames of an animation."""
+"""Files of several pictures: the pages of a TIFF, the frames of an animation.
+
+The pictures are added one by one.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,18 +16,30 @@ from PIL import Image
 from pggan_tf.data import photos
 from pggan_tf.files import atomic_write
 
-# What pictures of one file are written to: by what they are.
+# The endings of files that can hold several pictures, by the kind of the pictures.
 KINDS = {"pages": (".tif", ".tiff"), "frames": (".webp", ".png")}
 
-Add = Callable[[photos.Photo, int], None]  # a photo, and for how many milliseconds it is shown
+Add = Callable[[photos.Photo, int], None]  # takes a photo, and for how many milliseconds it is shown
 
 
 @contextlib.contextmanager
-def writer(path: Path, kind: str, sizes: list[tuple[int, int]], scale: int, loop: int):
-    """Yields a function of type Add. The file is there whole or not at all. Raises photos.Unwritable.
+def open_writer(path: Path, kind: str, sizes: list[tuple[int, int]], scale: int, loop: int):
+    """Open a file for several pictures, and yield a function of type `Add`.
 
-    Pages may have different sizes, and are written as they come. An animation is held until its end, so that its size is bounded:
-    sizes, (width, height), are those of what is read; what is written is `scale` times as large.
+    If anything fails, there is no file.
+
+    Pages may have different sizes and are written at once. An animation is held in memory until its
+    end, so its size is limited.
+
+    Args:
+        path: the file.
+        kind: a key of KINDS.
+        sizes: (width, height) of the pictures that are converted.
+        scale: how many times as large the written pictures are.
+        loop: how often an animation is shown; 0 means for ever.
+
+    Raises:
+        photos.Unwritable: the animation is too large, or the file cannot be written.
     """
     pixels = scale * scale * sum(width * height for width, height in sizes)
     if kind == "frames" and pixels > photos.MAX_PIXELS:
@@ -37,8 +53,8 @@ def writer(path: Path, kind: str, sizes: list[tuple[int, int]], scale: int, loop
         if kind == "pages":
             with contextlib.ExitStack() as stack:
                 add = stack.enter_context(photos.tiff_writer(partial, 8 * pixels))
-                yield _told(path, lambda photo, milliseconds: add(photo))
-                with photos.told_unwritable(path):  # EXIF's tables come last
+                yield _report_errors(path, lambda photo, milliseconds: add(photo))
+                with photos.told_unwritable(path):  # the tables of EXIF are written at the end
                     stack.close()
         else:
             frames: list[tuple[photos.Photo, int]] = []
@@ -47,28 +63,31 @@ def writer(path: Path, kind: str, sizes: list[tuple[int, int]], scale: int, loop
                 _save(partial, frames, loop)
 
 
-def _told(path: Path, add: Add) -> Add:
-    def told(photo, milliseconds):
+def _report_errors(path: Path, add: Add) -> Add:
+    """Return a function that adds a photo and raises photos.Unwritable if that fails."""
+
+    def add_and_report(photo, milliseconds):
         with photos.told_unwritable(path):
             add(photo, milliseconds)
 
-    return told
+    return add_and_report
 
 
 def _save(path: Path, frames: list[tuple[photos.Photo, int]], loop: int) -> None:
+    """Write an animation."""
     clear = any(photo.alpha is not None for photo, _ in frames)
-    pictures = [_picture(photo, clear) for photo, _ in frames]
+    pictures = [_make_picture(photo, clear) for photo, _ in frames]
     first = frames[0][0]
-    kept = {"icc_profile": first.profile, "exif": first.exif and b"Exif\0\0" + first.exif}
-    options = {"format": "WEBP", "quality": 95} if path.suffix.lower() == ".webp" else {"format": "PNG"}
-    if (
-        clear and options["format"] == "WEBP"
-    ):  # of frames that are only what changes, libwebp loses transparency that comes late
+    blocks = {"icc_profile": first.profile, "exif": first.exif and b"Exif\0\0" + first.exif}
+    options: dict[str, Any] = {"format": "WEBP", "quality": 95} if path.suffix.lower() == ".webp" else {"format": "PNG"}
+    if clear and options["format"] == "WEBP":
+        # Without frames that are stored as differences: there libwebp loses transparency that
+        # begins late.
         options |= {"kmin": 1, "kmax": 1}
     pictures[0].save(
         path,
         **options,
-        **{name: block for name, block in kept.items() if block},
+        **{name: block for name, block in blocks.items() if block},
         save_all=True,
         append_images=pictures[1:],
         duration=[milliseconds for _, milliseconds in frames],
@@ -76,7 +95,8 @@ def _save(path: Path, frames: list[tuple[photos.Photo, int]], loop: int) -> None
     )
 
 
-def _picture(photo: photos.Photo, clear: bool) -> Image.Image:
+def _make_picture(photo: photos.Photo, clear: bool) -> Image.Image:
+    """Return a photo as Pillow's image. clear: with a channel of transparency."""
     planes = [photo.rgb()]
     if clear:
         planes.append(np.full((*photo.size, 1), 255, np.uint8) if photo.alpha is None else photo.alpha)

@@ -1,13 +1,16 @@
-"""Videos in, videos out: frames changed one by one; sound and subtitles copied as they are; every frame keeps its time."""
+"""Videos: frames are converted one by one and keep their times; sound and subtitles are copied."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import sys
+import types
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,48 +19,55 @@ from pggan_tf.errors import UserError
 from pggan_tf.files import make_partial_path
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".mts")
-# What videos are written as, and by which encoder.
+# The endings of videos that can be written, and the encoder of each.
 KINDS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9"}
-# Next to lossless: what is written is often edited further.
+# Nearly lossless, because results are often edited further.
 _QUALITY = {"libx264": {"crf": "16"}, "libvpx-vp9": {"crf": "18", "b": "0", "row-mt": "1", "cpu-used": "4"}}
 _BT709, _STUDIO_RANGE = 1, 1  # ITU-T H.273, tables 2 to 4
 _UNSPECIFIED, _BT2020 = 2, 9
-# Of a file's metadata, what tells of the file and not of the video.
+# Metadata that describes the file and not the video.
 _OF_THE_FILE = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 
 
 class _Writer:
-    """One video file, begun with its first frame, whose size it has. lying: whether frames are turned by a quarter. left_out: what
-    of the given video it does not hold."""
+    """A video file that is being written.
 
-    def __init__(self, av, path: Path, given, picture, lying: bool):
-        self.av, self.path, self.given, self.picture, self.lying = av, path, given, picture, lying
-        self.left_out: list[str] = []
+    Its stream of frames begins with the first frame, whose size it takes.
+
+    source: the video that is converted. picture: its stream of frames. rotated: whether frames are
+    turned by 90 degrees.
+    """
+
+    def __init__(self, av, path: Path, source, picture, rotated: bool):
+        self.av, self.path, self.source, self.picture, self.rotated = av, path, source, picture, rotated
+        self.left_out: list[str] = []  # parts of the source that this file does not hold
         self.partial = make_partial_path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.container = av.open(str(self.partial), "w")
         try:
-            self.copied = {stream.index: self._copy(stream) for stream in given.streams.audio if stream.codec_context}
-            self.container.metadata.update(_about(given.metadata))
-            self.container.set_chapters(given.chapters())
+            self.copied = {stream.index: self._copy(stream) for stream in source.streams.audio if stream.codec_context}
+            self.container.metadata.update(_select_metadata(source.metadata))
+            self.container.set_chapters(source.chapters())
         except (av.FFmpegError, ValueError) as error:
             self.discard()
-            raise self._refusal(error) from None
-        for stream in given.streams.subtitles:
+            raise self._explain(error) from None
+        for stream in source.streams.subtitles:
             with contextlib.suppress(av.FFmpegError, ValueError):
                 if stream.codec_context:
                     self.copied[stream.index] = self._copy(stream)
-        others = Counter(s.type for s in given.streams if s.index != picture.index and s.index not in self.copied)
+        others = Counter(s.type for s in source.streams if s.index != picture.index and s.index not in self.copied)
         self.left_out += [f"{n} {kind} stream{'s' * (n > 1)}" for kind, n in others.items()]
-        self.stream = None
+        self.stream: Any = None
 
     def _copy(self, stream):
+        """Add a stream like one of the source, whose packets can be copied."""
         copy = self.container.add_stream_from_template(stream)
-        copy.metadata.update(_about(stream.metadata))
+        copy.metadata.update(_select_metadata(stream.metadata))
         copy.disposition = stream.disposition
         return copy
 
-    def _refusal(self, error) -> UserError:
+    def _explain(self, error) -> UserError:
+        """Return an error of FFmpeg in words."""
         if getattr(error, "errno", None) == errno.ENOSPC:
             return UserError(f"{self.path}: no space left on that disk. Make room, or choose another --out.")
         return UserError(
@@ -65,21 +75,22 @@ class _Writer:
         )
 
     def _begin(self, height: int, width: int):
+        """Add the stream of frames."""
         encoder = KINDS[self.path.suffix.lower()]
         stream = self.container.add_stream(encoder, rate=self.picture.average_rate or 25, options=_QUALITY[encoder])
         stream.width, stream.height = width, height
-        # Colour at half the resolution is what every player shows; sides that are odd have no half.
+        # Every player shows colour at half the resolution; odd sides cannot be halved.
         stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
         context = stream.codec_context
         context.time_base = self.picture.time_base
-        if shape := self.picture.sample_aspect_ratio:  # of pixels that are not square
-            context.sample_aspect_ratio = 1 / shape if self.lying else shape
+        if shape := self.picture.sample_aspect_ratio:  # pixels that are not square
+            context.sample_aspect_ratio = 1 / shape if self.rotated else shape
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _STUDIO_RANGE
         return stream
 
-    def frame(self, image: np.ndarray, pts: int) -> None:
-        """uint8 [H,W,3]."""
+    def add_frame(self, image: np.ndarray, pts: int) -> None:
+        """Write a frame, uint8 [H,W,3], at a time in units of the source's stream."""
         try:
             self.stream = self.stream or self._begin(*image.shape[:2])
             frame = self.av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
@@ -89,10 +100,10 @@ class _Writer:
             frame.pts, frame.time_base = pts, self.picture.time_base
             self.container.mux(self.stream.encode(frame))
         except self.av.FFmpegError as error:
-            raise self._refusal(error) from None
+            raise self._explain(error) from None
 
-    def packet(self, packet) -> None:
-        """Of a stream that is copied; of another one nothing."""
+    def copy_packet(self, packet) -> None:
+        """Write a packet of sound or subtitles, if its stream is copied."""
         if packet.stream.index not in self.copied:
             return
         copy = self.av.Packet(bytes(packet))
@@ -103,34 +114,40 @@ class _Writer:
         try:
             self.container.mux(copy)
         except self.av.FFmpegError as error:
-            raise self._refusal(error) from None
+            raise self._explain(error) from None
 
     def finish(self) -> None:
+        """Complete the file and give it its name. Note which metadata it does not hold."""
         self.container.mux(self.stream.encode(None))
         self.container.close()
         with self.av.open(str(self.partial)) as written:
-            there = {name.lower(): value for name, value in written.metadata.items()}
-            about = _about(self.given.metadata)
-            if lost := [name for name, value in about.items() if there.get(name.lower()) != value]:
+            found = {name.lower(): value for name, value in written.metadata.items()}
+            expected = _select_metadata(self.source.metadata)
+            if lost := [name for name, value in expected.items() if found.get(name.lower()) != value]:
                 self.left_out.append(f"metadata ({', '.join(lost)})")
         self.partial.replace(self.path)
 
     def discard(self) -> None:
+        """Remove the incomplete file."""
         self.container.close()
         self.partial.unlink(missing_ok=True)
 
 
-def _about(metadata: dict) -> dict:
+def _select_metadata(metadata: dict) -> dict:
+    """Return the metadata that describes the video and not the file."""
     return {name: value for name, value in metadata.items() if name.lower() not in _OF_THE_FILE}
 
 
-def _upright(frame) -> np.ndarray:
-    """uint8 [H,W,3] of BT.709, turned as the file says. Those that do not name their colours are BT.601 up to 576 lines, else
-    BT.709."""
-    if hdr.needed(frame.color_trc, frame.color_primaries):
+def _read_frame(frame) -> np.ndarray:
+    """Return a frame as uint8 [H,W,3] of BT.709, upright.
+
+    A frame that does not state its colours is taken for BT.601 if it has at most 576 lines, else
+    for BT.709.
+    """
+    if hdr.needs_conversion(frame.color_trc, frame.color_primaries):
         matrix = _BT2020 if frame.colorspace == _UNSPECIFIED else frame.colorspace
         codes = frame.to_ndarray(format="rgb48le", src_colorspace=matrix, dst_color_range="JPEG")
-        image = hdr.to_sdr(codes, frame.color_trc, frame.color_primaries, _peak(frame))
+        image = hdr.to_sdr(codes, frame.color_trc, frame.color_primaries, _read_peak(frame))
         return np.rot90(image, frame.rotation // 90 % 4)
     unnamed = frame.colorspace == _UNSPECIFIED
     source = ("ITU709" if frame.height > 576 else "ITU601") if unnamed else None
@@ -138,13 +155,17 @@ def _upright(frame) -> np.ndarray:
     return np.rot90(image, frame.rotation // 90 % 4)
 
 
-def _peak(frame) -> float:
-    """MaxCLL (CTA-861.3) in cd/m2, the first of two numbers of 32 bits; where it is not told, what is usual."""
-    told = next((bytes(data)[:4] for data in frame.side_data if data.type.name == "CONTENT_LIGHT_LEVEL"), b"")
-    return float(int.from_bytes(told, sys.byteorder)) or hdr.PEAK
+def _read_peak(frame) -> float:
+    """Return MaxCLL (CTA-861.3) in cd/m2, the first of two 32-bit numbers, or a usual value."""
+    stated = next((bytes(data)[:4] for data in frame.side_data if data.type.name == "CONTENT_LIGHT_LEVEL"), b"")
+    return float(int.from_bytes(stated, sys.byteorder)) or hdr.PEAK
 
 
-def _opened(av, source: Path, outs: list[Path]):
+def _open_video(av, source: Path, outs: list[Path]):
+    """Open a video.
+
+    Raise UserError if it is none, or if a name for the results is not that of a video.
+    """
     for out in outs:
         if out.suffix.lower() not in KINDS:
             raise UserError(f"{out}: not a video that can be written. Expected a name that ends in {', '.join(KINDS)}.")
@@ -154,15 +175,20 @@ def _opened(av, source: Path, outs: list[Path]):
         raise UserError(f"{source}: not a video that can be opened ({error.strerror}).") from None
 
 
-def _picture_stream(source: Path, given):
-    picture = next(iter(given.streams.video), None)
+def _find_picture_stream(path: Path, source):
+    """Return the stream of frames of an opened video.
+
+    Raise UserError if it has none that can be decoded.
+    """
+    picture = next(iter(source.streams.video), None)
     if picture is None or picture.codec_context is None:
         what = "no video stream" if picture is None else "its video is of a kind that this PyAV cannot decode"
-        raise UserError(f"{source}: {what}. Expected a video with a stream of frames.")
+        raise UserError(f"{path}: {what}. Expected a video with a stream of frames.")
     return picture
 
 
-def _told(writers: list[_Writer], say: Callable[[str], None]) -> None:
+def _report_left_out(writers: list[_Writer], say: Callable[[str], None]) -> None:
+    """Say what the written files do not hold."""
     for writer in writers:
         if writer.left_out:
             say(
@@ -171,60 +197,103 @@ def _told(writers: list[_Writer], say: Callable[[str], None]) -> None:
 
 
 def rewrite(
-    source: Path,
+    path: Path,
     outs: list[Path],
     change: Callable[[np.ndarray], list[np.ndarray]],
     progress=lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[int, int]:
-    """change: a frame uint8 [H,W,3] -> one for each of `outs`, of a size that stays. Returns how many frames there are, and how
-    many parts of the stream could not be decoded. say: is told what was left out, and what was done to HDR."""
+    """Convert the frames of a video into one video or several.
+
+    Args:
+        path: the video.
+        outs: names of the results.
+        change: from a frame, uint8 [H,W,3], to a frame for each result, of the same size every
+            time.
+        progress: called with (frames done, frames in all or None).
+        say: called with lines on what was left out, and on HDR that was converted.
+
+    Returns:
+        (frames, parts of the stream that could not be decoded).
+
+    Raises:
+        UserError: a video that cannot be read or written.
+    """
     import av
 
-    with _opened(av, source, outs) as given:
-        picture = _picture_stream(source, given)
+    with _open_video(av, path, outs) as source:
+        picture = _find_picture_stream(path, source)
         picture.thread_type = "AUTO"
-        copied = [s for s in (*given.streams.audio, *given.streams.subtitles) if s.codec_context is not None]
-        writers, waiting, done, damaged, lost = [], [], 0, "", 0
+        work = _Rewriting(av, path, outs, change, progress, say, source, picture)
         try:
-            for packet in given.demux(picture, *copied):
-                if packet.stream.index != picture.index:
-                    if packet.pts is not None:  # None: the end of the stream
-                        waiting.append(packet)
-                    continue
-                try:
-                    frames = packet.decode()
-                except av.FFmpegError as error:
-                    damaged, lost = str(error.strerror), lost + 1
-                    continue
-                for frame in frames:
-                    images = change(_upright(frame))
-                    if not writers:
-                        if hdr.needed(frame.color_trc, frame.color_primaries):
-                            say(f"{source}: {hdr.name(frame.color_trc)}, made BT.709")
-                        for out in outs:
-                            writers.append(_Writer(av, out, given, picture, frame.rotation % 180 != 0))
-                    # Frames without a time are those of a constant rate.
-                    pts = round(done / picture.average_rate / picture.time_base) if frame.pts is None else frame.pts
-                    for writer, image in zip(writers, images, strict=True):
-                        writer.frame(image, pts)
-                    done += 1
-                    progress(done, picture.frames or None)
-                if writers:  # a file begins with its first frame: sound and subtitles wait for it
-                    for packet in waiting:
-                        for writer in writers:
-                            writer.packet(packet)
-                    waiting.clear()
-            if not writers:
-                why = f" ({damaged})" if damaged else ""
-                raise UserError(f"{source}: no frame of its video stream can be decoded{why}.")
-            for writer in writers:
-                for packet in waiting:
-                    writer.packet(packet)
-                writer.finish()
-            _told(writers, say)
+            work.run()
         except BaseException:
-            for writer in writers:
+            for writer in work.writers:
                 writer.discard()
             raise
-    return done, lost
+    return work.done, work.lost
+
+
+@dataclass
+class _Rewriting:
+    """The state of `rewrite`."""
+
+    av: types.ModuleType
+    path: Path
+    outs: list[Path]
+    change: Callable[[np.ndarray], list[np.ndarray]]
+    progress: Callable
+    say: Callable[[str], None]
+    source: Any  # the opened video
+    picture: Any  # its stream of frames
+    writers: list[_Writer] = field(default_factory=list)  # none before the first frame
+    waiting: list = field(default_factory=list)  # packets of sound and subtitles, for the next frame
+    done: int = 0  # frames
+    lost: int = 0  # parts that could not be decoded
+    damage: str = ""  # why the last of them could not
+
+    def run(self) -> None:
+        """Convert all frames and complete the files."""
+        streams = self.source.streams
+        copied = [s for s in (*streams.audio, *streams.subtitles) if s.codec_context is not None]
+        for packet in self.source.demux(self.picture, *copied):
+            if packet.stream.index != self.picture.index:
+                if packet.pts is not None:  # None: the end of the stream
+                    self.waiting.append(packet)
+                continue
+            try:
+                frames = packet.decode()
+            except self.av.FFmpegError as error:
+                self.damage, self.lost = str(error.strerror), self.lost + 1
+                continue
+            for frame in frames:
+                self._convert(frame)
+            if self.writers:  # a file begins with its first frame: until then sound and subtitles wait
+                self._copy_waiting()
+        if not self.writers:
+            why = f" ({self.damage})" if self.damage else ""
+            raise UserError(f"{self.path}: no frame of its video stream can be decoded{why}.")
+        self._copy_waiting()
+        for writer in self.writers:
+            writer.finish()
+        _report_left_out(self.writers, self.say)
+
+    def _convert(self, frame) -> None:
+        images = self.change(_read_frame(frame))
+        if not self.writers:
+            if hdr.needs_conversion(frame.color_trc, frame.color_primaries):
+                self.say(f"{self.path}: {hdr.describe_transfer(frame.color_trc)}, made BT.709")
+            for out in self.outs:
+                self.writers.append(_Writer(self.av, out, self.source, self.picture, frame.rotation % 180 != 0))
+        rate, unit = self.picture.average_rate, self.picture.time_base
+        pts = round(self.done / rate / unit) if frame.pts is None else frame.pts  # without times: a constant rate
+        for writer, image in zip(self.writers, images, strict=True):
+            writer.add_frame(image, pts)
+        self.done += 1
+        self.progress(self.done, self.picture.frames or None)
+
+    def _copy_waiting(self) -> None:
+        for packet in self.waiting:
+            for writer in self.writers:
+                writer.copy_packet(packet)
+        self.waiting.clear()

@@ -76,9 +76,7 @@ def of_sampler(
 
 def of_originals(samples: synthesis.FromImages) -> Images:
     """The images that a generator from images is shown a part of: those held out, if any were."""
-    content = f"{samples.shards.manifest.checksum}@{samples.resolution}/{samples.held_out}"
-    if samples.task.reverse:  # of the same data, the other half
-        content += "/reverse"
+    content = f"{samples.shards.manifest.checksum}@{samples.resolution}/{samples.held_out}{samples.task.originals_key}"
     return Images("originals", samples.count, samples.resolution, 3, samples.read, content)
 
 

@@ -47,7 +47,7 @@ class MetricCallback(Callback):
             self.samples = synthesis.samples(self.plan, generator, shards)
         if resolution != self.resolution:
             self.truth = sets.of_shards(shards, resolution)
-            if self.config.purpose.task != "generate":  # outputs are compared with their own originals
+            if self.plan.task.from_images:  # outputs are compared with their own originals
                 self.truth = sets.of_originals(self.samples)
             count = min(self.images, self.truth.count)
             if count < 2 and any(metrics.METRICS[name].takes != "pairs" for name in self.names):
@@ -60,10 +60,10 @@ class MetricCallback(Callback):
         """Return the metrics of a generator by name. alpha: weight of its newest block, 0..1."""
         self._prepare(generator, shards, resolution)
         generator.calibrate_batch_norm(self.samples.inputs(CALIBRATION_INPUTS), resolution)
-        if self.config.purpose.task == "generate":
-            made = sets.of_sampler(self.samples.sampler, resolution, alpha, FIRST_SEED)
-        else:
+        if self.plan.task.from_images:
             made = sets.of_pairs(self.samples)
+        else:
+            made = sets.of_sampler(self.samples.sampler, resolution, alpha, FIRST_SEED)
         count = self.real.images
         fake = sets.collect(self.names, made, 0, count, self.features, self.cache)
         fake.values |= sets.collect_pairs(self.names, self.truth, made, 0, count)
@@ -154,9 +154,7 @@ class MetricCallback(Callback):
         """Write best.keras and best.json, if the metric that chooses the best has improved."""
         # PSNR and SSIM reward blurry outputs, so they do not choose best.keras once an adversarial
         # loss is used.
-        ignored = (
-            _PIXEL_METRICS if run.config.purpose.task != "generate" and run.config.objective.loss != "none" else ()
-        )
+        ignored = _PIXEL_METRICS if self.plan.task.from_images and self.plan.loss.adversarial else ()
         names = {n: n.partition("[")[0] for n in values}
         judging = next((n for n, name in names.items() if metrics.METRICS[name].better and name not in ignored), None)
         if judging is None or (ignored and not run.phase.adversarial):

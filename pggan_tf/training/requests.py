@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pggan_tf import networks
+from pggan_tf import networks, tasks
 from pggan_tf.config import Config, Plan, flag, parsing, recipes
 from pggan_tf.config.checks import OF_IMAGE_TASKS, structure_options
 from pggan_tf.config.resolve import Base
@@ -142,7 +142,7 @@ def _taken_by(values: Mapping, options: Mapping) -> dict:
     own = structure_options(networks.NETWORKS[values["network"]])
     others = {name for other in networks.NETWORKS.values() for name in structure_options(other)} - {*own}
     of_latents = {"conditional", "class_weight", "augment", "channels"}
-    unused = OF_IMAGE_TASKS if values["task"] == "generate" else others | of_latents
+    unused = others | of_latents if tasks.TASKS[values["task"]].from_images else OF_IMAGE_TASKS
     return {name: value for name, value in options.items() if name not in unused}
 
 
@@ -174,9 +174,10 @@ def _with_local_files(values: Mapping, options: Mapping, cache: str | None, begu
         vgg = vgg_file.is_file()
     out = dict(options)
     says_metrics = options.keys() & {"metrics", "features", "inception_weights"}
-    if values["task"] == "generate" and values["metrics"] and not says_metrics and inception:
+    task = tasks.TASKS[values["task"]]
+    if not task.from_images and values["metrics"] and not says_metrics and inception:
         out["metrics"] = (*values["metrics"], "fid")
     says_content = options.keys() & {"content", "vgg_weights"} or options.get("loss") == "none"
-    if values["task"] == "upscale" and values["content"] == "discriminator" and not says_content and vgg:
+    if task.rgb_output and values["content"] == "discriminator" and not says_content and vgg:
         out |= {"vgg_weights": str(vgg_file)} if vgg_file.is_file() else recipes.WITH_VGG19
     return out

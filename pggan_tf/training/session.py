@@ -231,7 +231,7 @@ def _start(
         log = _begin(folder, plan, asked, setting)
         log(_expected(plan, measured, setting, bool(measuring)))
         log(gan.describe_update(plan.phases[0].resolution))
-        if plan.config.purpose.task != "generate":
+        if plan.task.from_images:
             log("in grids, three by three: what is given, what is made of it, the original")
         setting = dataclasses.replace(setting, say=log)
         watchers = loop.usual_watchers(plan, log, measuring)

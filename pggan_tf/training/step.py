@@ -127,7 +127,7 @@ class TrainingStep:
         n = pixels.shape[0]
         inputs = self._draw_inputs(reals, n, ahead)
         if not isinstance(gan.task, Generate):
-            reals = gan.task.shown(inputs["condition"], gan.task.wanted(reals))
+            reals = gan.task.discriminator_input(inputs["condition"], gan.task.target(reals))
         return updates.Batch(
             reals=reals,
             labels=labels,
@@ -140,7 +140,7 @@ class TrainingStep:
         """Return the generator's inputs: latents and classes, or what the task makes of images."""
         gan, classes = self.gan, self.objective.labels
         if not isinstance(gan.task, Generate):
-            condition = gan.task.given(images, self._seed(CONDITION, ahead))
+            condition = gan.task.condition(images, self._seed(CONDITION, ahead))
             return {"condition": condition, "fake_labels": None, "second_condition": None, "second_labels": None}
         shape = (n, gan.generator.latent_size)
 
@@ -168,7 +168,7 @@ class TrainingStep:
             if from_latents:
                 return gan.generator(condition, labels=labels, **at)
             output = gan.generator(condition, seed=self._pass_seed(DROPOUT, dropouts), **at)
-            return gan.task.shown(condition, output)
+            return gan.task.discriminator_input(condition, output)
 
         def discriminate(x):
             x = self._augment(x, augmentations, x.shape[0] // share)
@@ -208,7 +208,7 @@ class TrainingStep:
             return images
         seed = self._pass_seed(AUGMENT, passes)
         probability = gan.augment_probability.read_value() if gan.options.augment == "ada" else None
-        steps = augment.STEPS if gan.task.shows_an_image else augment.PLACES
+        steps = augment.STEPS if gan.task.discriminator_sees_image else augment.PLACES
         return augment.augmented(images, seed, probability, parts, steps)
 
     def _make_auxiliary_losses(self) -> Callable | None:

@@ -1,0 +1,31 @@
+"""Seeds to latents, the same ones in Python, in a browser and on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def _hash32(x: np.ndarray) -> np.ndarray:
+    """Return the finaliser of MurmurHash3, uint32 to uint32, which every language can compute."""
+    with np.errstate(over="ignore"):
+        x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+        x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+        return x ^ (x >> np.uint32(16))
+
+
+def latents(seeds: Sequence[int], size: int) -> np.ndarray:
+    """Draw latents from N(0, 1): seeds [N] to float32 [N, size].
+
+    The latent of a seed does not depend on the other seeds, on NumPy or on the machine: number i of
+    seed s is the Box-Muller transform of two hashes of (s, i), so that a phone or a browser can
+    draw the same.
+    """
+    with np.errstate(over="ignore"):
+        s = _hash32(np.asarray(seeds, np.int64).astype(np.uint32) + np.uint32(0x9E3779B9))[:, None]
+        i = np.arange(2 * size, dtype=np.uint32)[None]
+        bits = _hash32(s ^ _hash32(i * np.uint32(0x9E3779B1) + np.uint32(1)))  # [N, 2 size]
+    uniform = (bits.astype(np.float64) + 0.5) / 2**32
+    radius, turn = np.sqrt(-2 * np.log(uniform[:, :size])), 2 * np.pi * uniform[:, size:]
+    return (radius * np.cos(turn)).astype(np.float32)

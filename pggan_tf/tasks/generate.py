@@ -1,0 +1,78 @@
+"""Images from random numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pggan_tf import tiles
+from pggan_tf.lazy import tf
+from pggan_tf.seeds import latents
+from pggan_tf.tasks.base import Card, Page, Task
+from pggan_tf.tasks.signatures import Input, Signature
+
+
+class Generate(Task):
+    """Latents to images.
+
+    The training step draws the latents; its reals are the images themselves.
+    """
+
+    name = verb = "generate"
+    from_images = False
+    output_channels = discriminator_channels = None
+    card = Card(
+        "unconditional-image-generation",
+        "makes pictures out of random numbers",
+        "Play, teaching, placeholders, studies of how such networks learn. Nobody in the pictures exists.",
+    )
+    page = Page(title="{0}s that do not exist", tab="{0}s", short="{0}s")
+
+    def condition(self, images, seed):
+        raise TypeError("latents do not follow from images")
+
+    def target(self, images):
+        """Return the images: the discriminator's reals."""
+        return images
+
+    def to_image(self, condition, output):
+        return output
+
+    def preview(self, condition, size):
+        raise TypeError("latents cannot be shown")
+
+    def signatures(self, network, pixel_type="uint8", truncation=None):
+        """Return gen_R for every resolution R, the last one first. They share the weights."""
+        inputs = {"latents": Input((1, network.latent_size), "float32", "numbers from N(0, 1)")}
+        if truncation is None:
+            inputs["truncation"] = Input((1,), "float32", "0..1: below 1, less varied and more typical images")
+        if network.classes:
+            classes = ", ".join(f"{i} {c}" for i, c in enumerate(network.classes))
+            inputs["label"] = Input((1,), "int32", f"class: {classes}")
+
+        def make_example(number, _photo):
+            values = {"latents": latents([number], network.latent_size)}
+            if truncation is None:
+                values["truncation"] = np.array([(1.0, 0.7)[number % 2]], np.float32)
+            if network.classes:
+                values["label"] = np.array([number % len(network.classes)], np.int32)
+            return values
+
+        def function_at(resolution):
+            def generate(latents, truncation=truncation, label=None):
+                labels = {"labels": tf.cast(label, tf.int64)} if network.classes else {}
+                return network(latents, resolution=resolution, truncation=truncation, **labels)
+
+            return generate
+
+        stages = network.resolutions[::-1]
+        return [Signature(f"gen_{r}", function_at(r), inputs, f"{r}x{r} image", make_example) for r in stages]
+
+    def converter(self, network, size=None, check=tiles.accept):
+        raise TypeError("a generator of latents converts no photos")
+
+    def sample_code(self, network):
+        """Return code that draws a grid of images."""
+        return ["from pggan_tf import synthesis", "from pggan_tf.data import pixels"], [
+            "z = synthesis.latents(range(16), network.latent_size)",
+            f'pixels.grid("grid.png", synthesis.Sampler(network).images(z, {network.resolutions[-1]}))',
+        ]

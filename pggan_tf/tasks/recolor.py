@@ -1,0 +1,53 @@
+"""Colours for gray photos, by a network that sees the neighbours of each pixel."""
+
+from __future__ import annotations
+
+from pggan_tf import tiles
+from pggan_tf.data import colour, pixels
+from pggan_tf.lazy import tf
+from pggan_tf.tasks.base import Card, Task
+from pggan_tf.tasks.colorize import COLOUR_USE, colour_page
+
+TILE = 256  # pixels a side of the signature of fixed size
+
+
+class Recolor(Task):
+    """Gray in 0..1 (luma of BT.601) to red, green and blue in 0..1."""
+
+    name, verb = "recolor", "colorize"
+    input_channels = 1
+    card = Card("image-to-image", "colours gray photos", COLOUR_USE)
+    page = colour_page("Recolor")
+
+    def condition(self, images, seed):
+        """Return luma [N,H,W,1] in 0..1."""
+        return colour.gray(images * 0.5 + 0.5)
+
+    def target(self, images):
+        """Return the images [N,H,W,3] in 0..1."""
+        return images * 0.5 + 0.5
+
+    def to_image(self, condition, output):
+        return 2 * output - 1
+
+    def preview(self, condition, size):
+        """Return the gray image."""
+        return tf.repeat(condition, 3, axis=-1) * 2 - 1
+
+    def describe_output(self, network):
+        return "the same picture in RGB"
+
+    def tile_size(self, network):
+        return TILE
+
+    def converter(self, network, size=None, check=tiles.accept):
+        """Convert in tiles that share the pixels that the network sees around a point."""
+        function = tiles.trace_network(network, 1, check)
+
+        def convert_tile(part):
+            return pixels.from_unit(function(colour.gray(pixels.to_unit(part))), part.dtype)
+
+        tile = size or max(256, 4 * network.context)
+        return lambda photo, progress=tiles.ignore: photo.changed(
+            tiles.join_tiles(convert_tile, photo.rgb(), tile, network.context, progress=progress)
+        )

@@ -1,0 +1,74 @@
+"""The functions of an exported network and their inputs.
+
+A caller needs to know nothing of the training: ranges, colour spaces, normalisation and truncation
+are inside. Pictures go in as 0..255. Batch 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pggan_tf.data import colour
+from pggan_tf.lazy import tf
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of a signature."""
+
+    shape: tuple[int | None, ...]  # None: a size that the caller chooses
+    dtype: str
+    about: str  # unit and range, for people
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A function of an exported file."""
+
+    name: str
+    function: Callable  # from tensors by the names of `inputs` to an image [1, H, W, C], float32 in -1..1
+    inputs: dict[str, Input]
+    about: str  # what comes out, for people
+    # From (number, photo uint8 [S, S, 3], S as in `photo`) to an array for each input. No photo:
+    # from (number, None).
+    example: Callable[[int, np.ndarray | None], dict[str, np.ndarray]]
+    photo: int | None = None  # pixels a side of the photo that `example` takes; None: it takes none
+    oblong: tuple[int, int] | None = None  # another height and width to try, of a signature that takes any size
+
+    def specs(self) -> list:
+        """Return a tf.TensorSpec for every input."""
+        return [tf.TensorSpec(i.shape, i.dtype, name) for name, i in self.inputs.items()]
+
+
+def photo_signatures(task, network, pixel_type: str) -> list[Signature]:
+    """Return two signatures of a task: NAME_S for photos of S x S pixels, NAME for any size.
+
+    Args:
+        task: `tasks.Task`.
+        network: a trained generator.
+        pixel_type: type in which photos come in, 0..255.
+    """
+    size, multiple = task.tile_size(network), getattr(network, "multiple", 1)
+    channels, argument, kind = (1, "gray", "gray") if task.input_channels == 1 else (3, "photo", "RGB")
+
+    def convert(**inputs):
+        condition = task.encode_photo(tf.cast(inputs[argument], tf.float32) / 255)
+        return task.to_image(condition, network(condition))
+
+    def make_example(number, photo):
+        photo = np.rint(colour.gray(photo)).astype(np.uint8) if channels == 1 else photo
+        return {argument: photo[None].astype(pixel_type)}
+
+    def make_signature(name: str, side: int | None, text: str) -> Signature:
+        inputs = {argument: Input((1, side, side, channels), pixel_type, f"{text}, 0..255")}
+        oblong = None if side else (max(multiple, size - multiple), size + multiple)
+        return Signature(name, convert, inputs, task.describe_output(network), make_example, size, oblong)
+
+    any_size = f"{kind}, sides any multiple of {multiple}" if multiple > 1 else f"{kind}, any size"
+    return [
+        make_signature(f"{task.name}_{size}", size, f"{kind}, {size}x{size}"),
+        make_signature(task.name, None, any_size),
+    ]
