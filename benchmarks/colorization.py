@@ -79,7 +79,7 @@ def rows(networks: dict, images: np.ndarray) -> dict[str, tuple[float, float]]:
     return {
         name: (
             np.inf if ab is truth else psnr(ab, truth),
-            float(colorfulness.values(255 * colour.join_lab(lightness, ab)).mean()),
+            float(colorfulness.compute_each(255 * colour.join_lab(lightness, ab)).mean()),
         )
         for name, ab in answers.items()
     }

@@ -36,7 +36,7 @@ def images(count: int, resolution: int, seed: int):
     some = small.repeat(4, axis=1).repeat(4, axis=2) // 2 + rng.integers(
         0, 64, (1024, resolution, resolution, 3), np.uint8
     )
-    return sets.Images(f"noise {seed}", count, resolution, 3, lambda i, j: some[np.arange(i, j) % len(some)])
+    return sets.ImageSet(f"noise {seed}", count, resolution, 3, lambda i, j: some[np.arange(i, j) % len(some)])
 
 
 @click.command()
@@ -50,14 +50,14 @@ def main(names, count, resolution):
     from pggan_tf.metrics import features, sets
 
     measure.announce(20 + 4e-7 * count * resolution**2 * len(names.split(",")))
-    names, seen = metrics.parse(names, metrics.WHILE_TRAINING), features.random()
-    sets.check(names, seen)
+    names, seen = metrics.parse(names, metrics.WHILE_TRAINING), features.make_random()
+    sets.check_features(names, seen)
     real, fake = images(count, resolution, 0), images(count, resolution, 1)
     with tempfile.TemporaryDirectory() as cache:
         begun = time.perf_counter()
-        a, b = (sets.collect(names, x, 0, count, seen, Path(cache)) for x in (real, fake))
+        a, b = (sets.collect_statistics(names, x, 0, count, seen, Path(cache)) for x in (real, fake))
         collected = time.perf_counter() - begun
-        for name, figure in sets.compare(names, a, b, seen).items():
+        for name, figure in sets.compute_figures(names, a, b, seen).items():
             print(f"{name}: {figure.value:.4g}")
         taken = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3

@@ -126,6 +126,7 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
     from pggan_tf import synthesis
     from pggan_tf.data.shards import cache_folder
     from pggan_tf.metrics import sets
+    from pggan_tf.runs import generators
     from pggan_tf.training import distribution, execution
     from pggan_tf.training import precision as precisions
     from preprocessing import cache
@@ -149,22 +150,22 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
     gan.begin(phase)
     setting = execution.Setting(shards, strategy, precisions.choose_policy(precision))
     call, iterator = execution.prepare(plan, gan, phase, 0, setting)
-    samples = synthesis.samples(plan, gan.ema, shards)
+    samples = generators.make_samples(plan, gan.ema, shards)
     count, cache = min(IMAGES * 64 // max(64, resolution), len(shards)), cache_folder(None)
     if isinstance(samples, synthesis.FromImages):
-        truth = sets.of_originals(samples)
+        truth = sets.read_originals(samples)
     else:
-        truth = sets.of_shards(shards, resolution)
-    reals = sets.collect(("swd",), truth, 0, count, None, cache)
+        truth = sets.read_shards(shards, resolution)
+    reals = sets.collect_statistics(("swd",), truth, 0, count, None, cache)
 
     def distance() -> float:
-        gan.ema.measure(samples.inputs(512))
+        gan.ema.calibrate_batch_norm(samples.inputs(512))
         if isinstance(samples, synthesis.FromImages):
-            made = sets.of_pairs(samples)
+            made = sets.convert_originals(samples)
         else:
-            made = sets.of_sampler(samples.sampler, resolution, first_seed=1 << 21)
-        fakes = sets.collect(("swd",), made, 0, count, None, cache)
-        return sets.compare(("swd",), reals, fakes, None)["swd"].value
+            made = sets.generate(samples.sampler, resolution, first_seed=1 << 21)
+        fakes = sets.collect_statistics(("swd",), made, 0, count, None, cache)
+        return sets.compute_figures(("swd",), reals, fakes, None)["swd"].value
 
     call(iterator, 1)
     steps, seconds, out, nexts = 1, 0.0, [], np.geomspace(minutes * 60 / 20, minutes * 60, SAMPLES)

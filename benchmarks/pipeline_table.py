@@ -38,7 +38,7 @@ def trained(data: str, minutes: float, folder: str) -> tuple[Path, Path]:
 
 
 def sets_of(faces: Path, larger: Path, count: int):
-    """(name, seconds an image, metrics.sets.Images) of the generator's images, small and enlarged, and of twice as many real ones."""
+    """(name, seconds an image, metrics.sets.ImageSet) of the generator's images, small and enlarged, and of twice as many real ones."""
     import numpy as np
 
     from pggan_tf import synthesis, tasks
@@ -47,11 +47,12 @@ def sets_of(faces: Path, larger: Path, count: int):
     from pggan_tf.data.shards import Shards
     from pggan_tf.metrics import sets
     from pggan_tf.runs import folder as runs
+    from pggan_tf.runs import generators
 
     def of_array(name, images):
-        return sets.Images(name, len(images), images.shape[1], 3, lambda start, stop: images[start:stop])
+        return sets.ImageSet(name, len(images), images.shape[1], 3, lambda start, stop: images[start:stop])
 
-    generator, network = synthesis.load(faces), synthesis.load(larger)
+    generator, network = generators.load(faces), generators.load(larger)
     begun = time.perf_counter()
     z = synthesis.settling_latents(generator.latent_size, count)
     small = synthesis.Sampler(generator).images(z, generator.resolutions[-1])
@@ -92,11 +93,11 @@ def main(data: str, minutes: float, images: int, features: str | None, inception
 
     measure.announce(60 * minutes + 300)
     cache = cache_folder(None)
-    if not features and (inception_weights or known.kept_file(known.INCEPTION_URL, cache).is_file()):
+    if not features and (inception_weights or known.locate_weights(known.INCEPTION_URL, cache).is_file()):
         features = known.INCEPTION
     seen = known.load(features, inception_weights or known.INCEPTION_URL, cache, print) if features else None
     names = ("swd", "ms-ssim", "is") if seen else ("swd", "ms-ssim")
-    sets.check(names, seen)
+    sets.check_features(names, seen)
     table = Table(box=None)
     titles = ("SWD", "MS-SSIM", f"IS[{seen.name}]" if seen else "")[: len(names)]
     for name in ("", "px", "images", *(t for title in titles for t in (title, "of real")), "ms an image"):
@@ -107,9 +108,9 @@ def main(data: str, minutes: float, images: int, features: str | None, inception
         half = min(images, real.count // 2)
 
         def figures(other, begin, real=real, half=half):
-            one = sets.collect(names, real, 0, half, seen, cache)
-            two = sets.collect(names, other, begin, begin + half, seen, cache)
-            found = sets.compare(names, one, two, seen).values()
+            one = sets.collect_statistics(names, real, 0, half, seen, cache)
+            two = sets.collect_statistics(names, other, begin, begin + half, seen, cache)
+            found = sets.compute_figures(names, one, two, seen).values()
             caveats.update((c, None) for figure in found for c in figure.caveats)
             return found
 

@@ -133,14 +133,14 @@ def open_source(path: str | Path) -> Source:
     Raises:
         UserError: the run has not ended, or the file is no generator.
     """
-    from pggan_tf import synthesis
+    from pggan_tf.runs import generators
 
     path = Path(path)
     if keras_files.is_run(path) and not (path / runs.GENERATOR).is_file():
         raise UserError(
             f"{path}: has no {runs.GENERATOR}, so the run has not ended. Go on with: pggan train --resume {shell_path(path)}"
         )
-    network = synthesis.load(path)
+    network = generators.load(path)
     file = keras_files.find(path)
     file = file / keras_files.WEIGHTS if file.is_dir() else file
     digest = hashlib.sha256(file.read_bytes()).hexdigest()

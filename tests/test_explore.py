@@ -11,7 +11,9 @@ from PIL import Image
 from pggan_tf import synthesis
 from pggan_tf.data import pixels
 from pggan_tf.data.shards import Shards
-from pggan_tf.explore import interpolate, neighbours
+from pggan_tf.explore import walks
+from pggan_tf.report import nearest
+from pggan_tf.runs import generators
 from tests.conftest import TINY, pggan, run_folder, train
 from tests.test_front_door import refused
 
@@ -27,7 +29,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def generator(run):
-    return synthesis.load(run)
+    return generators.load(run)
 
 
 def frames(path):
@@ -61,13 +63,13 @@ def test_slerp_keeps_to_the_sphere():
 
 def test_a_walk_visits_its_keyframes():
     keys = np.random.default_rng(1).normal(size=(4, 2, 8)).astype(np.float32)
-    open_walk = interpolate.walk(keys, 31, loop=False)
+    open_walk = walks.interpolate(keys, 31, loop=False)
     np.testing.assert_allclose(open_walk[::10], keys, rtol=1e-5, atol=1e-6)
-    loop = interpolate.walk(keys, 40, loop=True)
+    loop = walks.interpolate(keys, 40, loop=True)
     np.testing.assert_allclose(loop[::10], keys, rtol=1e-5, atol=1e-6)
     # The frame after the last is the first: the last step is as long as the others of its span.
     np.testing.assert_allclose(loop[-1], synthesis.slerp(keys[3], keys[0], [0.9])[0], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(interpolate.walk(keys[:1], 3, loop=True), np.repeat(keys[:1], 3, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(walks.interpolate(keys[:1], 3, loop=True), np.repeat(keys[:1], 3, axis=0), rtol=1e-6)
 
 
 def test_interpolate_writes_h264(run, generator, tmp_path):
@@ -299,13 +301,13 @@ def test_projecting_an_image_of_its_own_finds_it(run, generator, tmp_path):
 
 
 def test_projection_repeats_itself_and_chooses_a_class(generator):
-    from pggan_tf.explore.project import project
+    from pggan_tf.explore.projection import project
     from pggan_tf.metrics import psnr
 
     image = synthesis.Sampler(generator).images(synthesis.latents([77_777], 8), 8, labels=np.array([6]))[0]
     a, b = (project(generator, image, 40) for _ in range(2))
     np.testing.assert_array_equal(a.latent, b.latent)
-    before, after = psnr.values(np.stack([image, image]), np.stack([a.start, a.image]))
+    before, after = psnr.compute_each(np.stack([image, image]), np.stack([a.start, a.image]))
     assert after > before > 15
     assert 0.5 < np.square(a.latent).mean() < 1.5, "latents stay as long as those that were trained on"
 
@@ -319,25 +321,25 @@ def test_project_refuses(run, tmp_path):
 
 
 def test_nearest_finds_copies_mirrored_ones_and_no_others(run):
-    from pggan_tf import report
+    from pggan_tf.report.runs import read_run
 
-    shards = neighbours.training_data(report.read(run))
+    shards = nearest.open_training_data(read_run(run))
     images = shards.read(8, np.array([7, 100, 31]))
     images[1] = images[1, :, ::-1]
     images[2] = np.clip(images[2].astype(int) + 3, 0, 255)
-    numbers, distances = neighbours.nearest(images, shards, 3, mirror=True)
+    numbers, distances = nearest.find_nearest(images, shards, 3, mirror=True)
     assert numbers[:, 0].tolist() == [7, 100, 31]
     np.testing.assert_allclose(distances[:2, 0], 0, atol=1e-6)
     assert 2.5 < distances[2, 0] <= 3 and (np.diff(distances, axis=1) >= 0).all()
-    assert neighbours.nearest(images, shards, 1, mirror=False)[1][1, 0] > 1
+    assert nearest.find_nearest(images, shards, 1, mirror=False)[1][1, 0] > 1
     # By hand, over all images at once.
     everything = shards.read(8, np.arange(len(shards))).astype(float)
     by_hand = np.sqrt(np.square(everything - images[0]).mean((1, 2, 3)))
-    found, distance = neighbours.nearest(images[:1], shards, 5, mirror=False)
+    found, distance = nearest.find_nearest(images[:1], shards, 5, mirror=False)
     np.testing.assert_array_equal(found[0], np.argsort(by_hand, kind="stable")[:5])
     np.testing.assert_allclose(distance[0], np.sort(by_hand)[:5], atol=1e-9)
     # An image is not its own neighbour.
-    numbers, distances = neighbours.nearest(images[:1], shards, 1, mirror=True, own=[7])
+    numbers, distances = nearest.find_nearest(images[:1], shards, 1, mirror=True, own=[7])
     assert numbers[0, 0] != 7 and distances[0, 0] > 0
 
 
@@ -352,9 +354,9 @@ def test_copies_are_found_where_smaller_photos_were_kept(tmp_path):
     data = Shards(tmp_path / "shards")
     assert (data.count(32), data.count(64)) == (10, 5)
     copies = data.read(64, np.arange(5))
-    known = SimpleNamespace(latent_size=4, classes=())
+    known = SimpleNamespace(latent_size=4, classes=(), resolutions=(64,))
     sampler = SimpleNamespace(generator=known, images=lambda z, stage, **options: copies)
-    found = neighbours.check(sampler, 64, data, range(5), 2, mirror=False)
+    found = nearest.compare_samples(sampler, data, range(5), 2, mirror=False)
     assert (found.distances[:, 0] == 0).all() and (found.near[:, 0] == found.samples).all()
 
 

@@ -58,7 +58,7 @@ def graph(tmp_path_factory):
 
 def test_inception_runs_as_its_graph_says(graph):
     """Enlarged as TensorFlow 1 did, scaled, normalised, averaged; logits without bias."""
-    found = features.inception(graph)
+    found = features.load_inception(graph)
     assert (found.size, found.classes, found.name) == (POOLED, CLASSES, "inception")
     assert f"{POOLED} features and {CLASSES} classes; that of FID has 2048 and 1008" in found.caveat
     assert features.Features("inception", "", 2048, 1008, found.compute).caveat == ""
@@ -74,17 +74,17 @@ def test_inception_runs_as_its_graph_says(graph):
     large = (rows[0] * (1 - fy) + rows[1] * fy - 128) / 128  # [N,299,299,3]
     maps = (large @ KERNEL[0, 0] - MEAN) / np.sqrt(VARIANCE + 1e-3) + BETA
     pooled = np.maximum(maps, 0).mean((1, 2))
-    got, logits = found.of(IMAGES)
+    got, logits = found.extract(IMAGES)
     np.testing.assert_allclose(got, pooled, rtol=1e-4)
     np.testing.assert_allclose(logits, pooled @ WEIGHTS, rtol=1e-3, atol=1e-4)
-    many, _ = found.of(np.tile(IMAGES, (50, 1, 1, 1)))
+    many, _ = found.extract(np.tile(IMAGES, (50, 1, 1, 1)))
     np.testing.assert_allclose(many[99:102], got, rtol=1e-5)
 
 
 def test_gray_images_are_shown_as_rgb(graph):
-    found = features.inception(graph)
+    found = features.load_inception(graph)
     gray = IMAGES[..., :1]
-    np.testing.assert_array_equal(found.of(gray)[0], found.of(gray.repeat(3, axis=-1))[0])
+    np.testing.assert_array_equal(found.extract(gray)[0], found.extract(gray.repeat(3, axis=-1))[0])
 
 
 def test_weights_are_fetched_once_and_held_against_their_checksum(graph, tmp_path):
@@ -92,24 +92,24 @@ def test_weights_are_fetched_once_and_held_against_their_checksum(graph, tmp_pat
     with tarfile.open(archive, "w:gz") as file:
         file.add(graph, "./" + graph.name)
     address, cache = archive.as_uri(), tmp_path / "cache"
-    kept = features.weights_file(address, cache, said.append)
+    kept = features.fetch_weights(address, cache, said.append)
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     assert digest in said[0] and "recorded" in said[0]
     assert features.load("inception", address, cache).key == hashlib.sha256(graph.read_bytes()).hexdigest()
-    assert features.weights_file(f"{address}#sha256={digest}", cache, pytest.fail) == kept
+    assert features.fetch_weights(f"{address}#sha256={digest}", cache, pytest.fail) == kept
     archive.unlink()
     with pytest.raises(UserError, match="expected was 1234"):  # mistyped: what is kept stays
-        features.weights_file(f"{address}#sha256=1234", cache)
-    assert features.weights_file(address, cache, pytest.fail) == kept  # fetched once
+        features.fetch_weights(f"{address}#sha256=1234", cache)
+    assert features.fetch_weights(address, cache, pytest.fail) == kept  # fetched once
     kept.write_bytes(kept.read_bytes() + b"?")
     with pytest.raises(UserError, match=f"expected was {digest}"):
-        features.weights_file(address, cache)
+        features.fetch_weights(address, cache)
     assert not kept.exists()
     archive.write_bytes(b"something else")
     with pytest.raises(UserError, match=f"expected was {digest}"):
-        features.weights_file(address, cache)  # another file at the same address
+        features.fetch_weights(address, cache)  # another file at the same address
     with pytest.raises(UserError, match="expected was 00"):
-        features.weights_file(f"{address}#sha256=00", tmp_path / "other")
+        features.fetch_weights(f"{address}#sha256=00", tmp_path / "other")
 
 
 def test_what_is_not_the_graph_leaves_no_trace(graph, tmp_path):
@@ -121,9 +121,9 @@ def test_what_is_not_the_graph_leaves_no_trace(graph, tmp_path):
     for came in (b"<html>log in first</html>", whole[: len(whole) // 2]):
         archive.write_bytes(came)
         with pytest.raises(UserError, match="what came is not the graph"):
-            features.weights_file(archive.as_uri(), tmp_path / "cache")
+            features.fetch_weights(archive.as_uri(), tmp_path / "cache")
     archive.write_bytes(whole)
-    features.weights_file(archive.as_uri(), tmp_path / "cache")
+    features.fetch_weights(archive.as_uri(), tmp_path / "cache")
 
 
 def test_a_download_that_breaks_off_is_told(tmp_path, monkeypatch):
@@ -135,7 +135,7 @@ def test_a_download_that_breaks_off_is_told(tmp_path, monkeypatch):
     short.headers["Content-Length"] = "8"
     monkeypatch.setattr(features.urllib.request, "urlopen", lambda *a, **k: short)
     with pytest.raises(UserError, match="broken off after 4 of 8 bytes"):
-        features.weights_file("https://example.org/inception.tgz", tmp_path)
+        features.fetch_weights("https://example.org/inception.tgz", tmp_path)
 
 
 def test_weights_that_are_not_there_are_refused(tmp_path):
@@ -170,11 +170,11 @@ def test_a_keras_file_gives_what_goes_into_its_last_layer(tmp_path, activation):
     found = features.load(str(path), "", tmp_path)
     assert (found.name, found.size, found.classes) == ("mine.keras", 4, 6) and "not on Inception" in found.caveat
     images = RNG.integers(0, 256, (3, 16, 16, 3), np.uint8)
-    got, logits = found.of(images)
+    got, logits = found.extract(images)
     pooled = keras.Model(model.inputs[0], model.layers[-2].output)(images.astype(np.float32)).numpy()
     np.testing.assert_allclose(got, pooled, rtol=1e-5)
     np.testing.assert_allclose(logits, pooled @ model.layers[-1].kernel.numpy(), rtol=1e-4, atol=1e-5)
-    assert found.of(IMAGES)[0].shape == (3, 4)  # brought to the size that it takes
+    assert found.extract(IMAGES)[0].shape == (3, 4)  # brought to the size that it takes
 
 
 def test_classes_are_not_taken_for_features(tmp_path):
@@ -214,7 +214,7 @@ def test_a_network_without_classes_gives_means_of_its_maps(tmp_path):
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)])
     model.save(tmp_path / "maps.keras")
     found = features.load(str(tmp_path / "maps.keras"), "", tmp_path)
-    got, logits = found.of(IMAGES)
+    got, logits = found.extract(IMAGES)
     assert logits.shape == (3, 0)
     np.testing.assert_allclose(got, model(IMAGES.astype(np.float32)).numpy().mean((1, 2)), rtol=1e-4)
 
@@ -223,7 +223,7 @@ def test_networks_of_keras_are_known_by_their_names(monkeypatch):
     """Without their weights, which would be fetched; preprocessed as they want it."""
     import keras
 
-    known = features._applications()
+    known = features._list_applications()
     assert {"VGG16", "ResNet50", "EfficientNetB0", "MobileNetV2", "InceptionV3"} <= known.keys()
     kind, preprocess = known["MobileNetV2"]
     model = kind(weights=None, input_shape=(32, 32, 3), alpha=0.35, classes=9)
@@ -231,12 +231,12 @@ def test_networks_of_keras_are_known_by_their_names(monkeypatch):
     assert (found.size, found.classes) == (1280, 9)
     pooled = keras.Model(model.input, model.layers[-2].output)
     x = tf.image.resize(IMAGES.astype(np.float32), (32, 32)) / 127.5 - 1
-    np.testing.assert_allclose(found.of(IMAGES)[0], pooled(x).numpy(), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found.extract(IMAGES)[0], pooled(x).numpy(), rtol=1e-3, atol=1e-5)
 
 
 def test_random_features_are_the_same_everywhere():
     """The key is that of the weights: another one would make every figure on 'random' another."""
-    found = features.random()
+    found = features.make_random()
     assert found.key == KEY
-    assert found.of(IMAGES)[0].shape == (3, found.size)
+    assert found.extract(IMAGES)[0].shape == (3, found.size)
     assert "not on Inception" in found.caveat

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import errors, networks, synthesis
+from pggan_tf import errors, networks
 from pggan_tf.config import resolve
 from pggan_tf.errors import UserError
-from pggan_tf.runs import checkpoint, keras_files
+from pggan_tf.runs import checkpoint, generators, keras_files
 from tests import stand_ins
 
 ONE = np.zeros((1, 8, 8, 3), np.float32)
@@ -121,7 +121,7 @@ def test_ours_is_loaded_from_a_file_and_from_its_members(tmp_path):
         for a, b in zip(truth.weights, loaded.weights, strict=True):
             np.testing.assert_array_equal(a, b)
     said = []
-    assert synthesis.load(run, said.append).task == "upscale" and said == []
+    assert generators.load(run, said.append).task == "upscale" and said == []
 
 
 def test_what_is_no_network_of_ours_is_one_line(tmp_path):
@@ -258,13 +258,13 @@ def test_a_run_that_has_not_ended_gives_its_average(tmp_path):
     run, said = tmp_path / "run", []
     truth = tiny(run)
     checkpoint.write(checkpoint.path_for(run, 32), {"ema/a": np.array([np.nan])}, {})
-    loaded = synthesis.load(run, said.append)
+    loaded = generators.load(run, said.append)
     assert loaded.resolutions == (4,) and len(said) == 1 and "ema/a became NaN or Inf" in said[0]
     kept = {v.path: v for v in truth.get_checkpoint_variables()}
     for variable in loaded.get_checkpoint_variables():
         if "to_image" not in variable.path and kept[variable.path].numpy().any():  # the others are fitted anew
             np.testing.assert_array_equal(variable, kept[variable.path])
-    assert synthesis.load_from_latents(run, said.append).task == "generate" and len(said) == 2
+    assert generators.load_from_latents(run, said.append).task == "generate" and len(said) == 2
 
 
 def test_a_run_that_does_not_fit_its_checkpoint_is_one_line(tmp_path):
@@ -283,12 +283,12 @@ def test_a_run_that_does_not_fit_its_checkpoint_is_one_line(tmp_path):
     ):
         (run / name).write_text(text)
         with pytest.raises(UserError, match=f"^{words}"):
-            synthesis.load(run, print)
+            generators.load(run, print)
         (run / name).write_text(held[name])
     for meta in ({}, {"phase": 99}, {"phase": "4px"}):
         checkpoint.write(checkpoint.path_for(run, 32), {}, meta)
         with refused(f"{run}: its newest checkpoint is of another config.json. Restore the one of its run."):
-            synthesis.load(run, print)
+            generators.load(run, print)
 
 
 def test_networks_of_photos_have_no_latents(tmp_path):
@@ -296,4 +296,4 @@ def test_networks_of_photos_have_no_latents(tmp_path):
     upscale = stand_ins.saved(stand_ins.Upscaler(), tmp_path / "u", ONE)
     for path, task, verb in ((recolor, "recolor", "colorize"), (upscale, "upscale", "upscale")):
         with refused(f"{path}: was trained to {task}, not to generate from latents. Give it photos: pggan {verb}."):
-            synthesis.load_from_latents(path)
+            generators.load_from_latents(path)

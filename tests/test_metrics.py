@@ -1,5 +1,6 @@
 """Metrics against known values and slow, literal implementations."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -16,11 +17,12 @@ from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import (
     colorfulness,
-    frechet,
+    evaluation,
+    fid,
     inception_score,
-    kernel,
+    kid,
     ms_ssim,
-    neighbours,
+    precision_recall,
     psnr,
     scratch,
     sets,
@@ -35,7 +37,7 @@ X, Y = RNG.normal(size=(300, 6)), 1.5 * RNG.normal(size=(200, 6)) + 0.3
 
 
 def moments(x):
-    out = frechet.Moments(x.shape[1])
+    out = fid.Moments(x.shape[1])
     for part in np.array_split(x, 7):
         out.add(part)
     return out
@@ -49,35 +51,27 @@ def test_moments_in_batches_are_those_of_all():
 
 def test_frechet_of_diagonal_gaussians():
     a, b = np.diag([1.0, 4.0]), np.diag([9.0, 1.0])
-    assert frechet.frechet(np.zeros(2), a, np.array([3.0, 0.0]), b) == pytest.approx(9 + (1 - 3) ** 2 + (2 - 1) ** 2)
+    assert fid.compute_distance(np.zeros(2), a, np.array([3.0, 0.0]), b) == pytest.approx(
+        9 + (1 - 3) ** 2 + (2 - 1) ** 2
+    )
 
 
 def test_frechet_equals_its_formula_with_a_matrix_root():
     a, b = moments(X), moments(Y)
     root = scipy.linalg.sqrtm(a.covariance @ b.covariance)
     expected = np.square(a.mean - b.mean).sum() + np.trace(a.covariance + b.covariance - 2 * root.real)
-    assert frechet.frechet(a.mean, a.covariance, b.mean, b.covariance) == pytest.approx(expected, rel=1e-9)
-    assert abs(frechet.frechet(a.mean, a.covariance, a.mean, a.covariance)) < 1e-6
+    assert fid.compute_distance(a.mean, a.covariance, b.mean, b.covariance) == pytest.approx(expected, rel=1e-9)
+    assert abs(fid.compute_distance(a.mean, a.covariance, a.mean, a.covariance)) < 1e-6
 
 
-def test_the_table_of_metrics_is_whole():
-    for name, metric in metrics.METRICS.items():
-        assert metric.better in ("lower", "higher", "") and metric.takes in (
-            "features",
-            "logits",
-            "patches",
-            "images",
-            "pairs",
-            "",
-        )
-        assert name == "time" or sets._module(name).__doc__
+def test_names_of_metrics_are_parsed():
     assert metrics.parse("fid, swd,fid") == ("fid", "swd")
     with pytest.raises(UserError, match="fdi: not known; did you mean fid"):
         metrics.parse("fdi")
     with pytest.raises(UserError, match="psnr: compares images that belong together"):
         metrics.parse("psnr", metrics.WHILE_TRAINING)
-    units = {name: metric.unit for name, metric in metrics.METRICS.items() if metric.unit}
-    assert units == {"swd": "x 1000", "psnr": "dB", "time": "s"}
+    units = {name: metric.unit for name, metric in metrics.METRICS.items()}
+    assert (units["swd"], units["psnr"], units["time"], units["fid"]) == ("x 1000", "dB", "s", "")
 
 
 def test_words_that_are_no_metrics_are_parsed_too():
@@ -94,7 +88,7 @@ def fidelity():
     real = np.abs(rng.randn(1300, 24)) @ rng.randn(24, 24) / 5
     fake = 0.9 * real[:1100] + 0.5 * rng.randn(1100, 24)
     logits = 3 * rng.randn(1050, 12)
-    one, other = (sets.Measured(len(x), features=x.astype(np.float32).astype(np.float64)) for x in (real, fake))
+    one, other = (sets.SetStatistics(len(x), features=x.astype(np.float32).astype(np.float64)) for x in (real, fake))
     other.logits = logits.astype(np.float32)
     return one, other
 
@@ -104,25 +98,25 @@ def test_figures_equal_those_of_torch_fidelity():
     metric_isc.isc_features_to_metric (10 splits, shuffled with 2020), metric_prc.prc_features_to_metric (neighborhood 3)."""
     real, fake = fidelity()
     close = lambda x: pytest.approx(x, rel=1e-5)  # noqa: E731
-    assert frechet.figures(real, fake)["fid"].value == close(1.6499788986041182)
-    kid = kernel.figures(real, fake)["kid"]
-    assert (kid.value, kid.spread) == (close(0.04374305283739876), close(0.0038826237430142686))
-    score = inception_score.figures(real, fake)["is"]
+    assert fid.compute(real, fake)["fid"].value == close(1.6499788986041182)
+    distance = kid.compute(real, fake)["kid"]
+    assert (distance.value, distance.spread) == (close(0.04374305283739876), close(0.0038826237430142686))
+    score = inception_score.compute(real, fake)["is"]
     assert (score.value, score.spread) == (close(4.1897170133471615), close(0.21578505935998074))
-    both = neighbours.figures(real, fake)
+    both = precision_recall.compute(real, fake)
     assert both["precision"].value == close(0.25999999046325684) and both["recall"].value == close(0.9976922869682312)
 
 
 def test_a_set_against_itself_is_at_0():
     """Of fewer images than features, too: the root of rounding errors would show."""
-    few = sets.Measured(100, features=RNG.normal(size=(100, 200)).astype(np.float32))
-    assert frechet.figures(few, few)["fid"].value == 0 == kernel.figures(few, few)["kid"].value
-    assert "too few" in frechet.figures(few, few)["fid"].caveats[0]
+    few = sets.SetStatistics(100, features=RNG.normal(size=(100, 200)).astype(np.float32))
+    assert fid.compute(few, few)["fid"].value == 0 == kid.compute(few, few)["kid"].value
+    assert "too few" in fid.compute(few, few)["fid"].caveats[0]
 
 
 def test_frechet_of_fewer_images_than_features_is_finite():
     few = moments(RNG.normal(size=(10, 50)))
-    assert np.isfinite(frechet.frechet(few.mean, few.covariance, np.zeros(50), np.eye(50)))
+    assert np.isfinite(fid.compute_distance(few.mean, few.covariance, np.zeros(50), np.eye(50)))
 
 
 def test_kernel_distance_equals_its_sums():
@@ -130,9 +124,9 @@ def test_kernel_distance_equals_its_sums():
     k = lambda a, b: (a @ b / 6 + 1) ** 3  # noqa: E731
     same = sum(k(x[i], x[j]) + k(y[i], y[j]) for i in range(20) for j in range(20) if i != j) / (20 * 19)
     cross = sum(k(a, b) for a in x for b in y) / 400
-    assert kernel.mmd2(x, y) == pytest.approx(same - 2 * cross, rel=1e-9)
-    mean, std = kernel.kid(X, Y, subsets=50, size=100)
-    assert mean > 10 * std / 50**0.5 > 0 and abs(kernel.kid(X[:150], X[150:], 50, 100)[0]) < mean / 5
+    assert kid.estimate_mmd2(x, y) == pytest.approx(same - 2 * cross, rel=1e-9)
+    mean, std = kid.compute_kid(X, Y, subsets=50, size=100)
+    assert mean > 10 * std / 50**0.5 > 0 and abs(kid.compute_kid(X[:150], X[150:], 50, 100)[0]) < mean / 5
 
 
 def test_precision_and_recall_equal_their_definition():
@@ -147,21 +141,21 @@ def test_precision_and_recall_equal_their_definition():
         return inside / len(points)
 
     real, fake = X[:60], Y[:50]
-    assert neighbours.precision_recall(real, fake) == (literal(real, fake, 3), literal(fake, real, 3))
-    assert neighbours.precision_recall(real, real) == (1.0, 1.0)
-    assert neighbours.precision_recall(real, real + 100) == (0.0, 0.0)
+    assert precision_recall.compute_precision_recall(real, fake) == (literal(real, fake, 3), literal(fake, real, 3))
+    assert precision_recall.compute_precision_recall(real, real) == (1.0, 1.0)
+    assert precision_recall.compute_precision_recall(real, real + 100) == (0.0, 0.0)
 
 
 def test_inception_score_of_known_probabilities():
     sure = 50.0 * np.eye(10)[np.arange(1000) % 10]
-    assert inception_score.inception_score(sure, splits=1)[0] == pytest.approx(10, rel=1e-6)
-    assert inception_score.inception_score(np.zeros((1000, 10)))[0] == pytest.approx(1)
+    assert inception_score.compute_score(sure, splits=1)[0] == pytest.approx(10, rel=1e-6)
+    assert inception_score.compute_score(np.zeros((1000, 10)))[0] == pytest.approx(1)
 
 
 def test_the_pyramid_adds_up():
     image = RNG.uniform(0, 255, (64, 64, 3)).astype(np.float32)
-    levels = swd.pyramid(image, 3)
-    assert [len(level) for level in levels] == [64, 32, 16] == swd.levels(64)
+    levels = swd.build_pyramid(image, 3)
+    assert [len(level) for level in levels] == [64, 32, 16] == swd.list_sizes(64)
     again = levels[2]
     for level in levels[1::-1]:
         again = level + up(again)
@@ -178,7 +172,7 @@ def up(image):
 def test_the_pyramid_is_that_of_mirrored_convolutions():
     image = RNG.uniform(0, 255, (32, 24, 3)).astype(np.float32)
     down = scipy.ndimage.convolve(image, TAPS, mode="mirror")[::2, ::2]
-    fine, coarse = swd.pyramid(image, 2)
+    fine, coarse = swd.build_pyramid(image, 2)
     np.testing.assert_allclose(coarse, down, atol=1e-3)
     np.testing.assert_allclose(fine, image - up(down), atol=1e-3)
 
@@ -196,7 +190,7 @@ def test_sliced_distance_equals_a_literal_one():
         directions /= np.sqrt((directions**2).sum((0, 1)))
         for d in directions.reshape(-1, swd.DIRECTIONS).T:
             distances.append(np.abs(np.sort(normal(a) @ d) - np.sort(normal(b) @ d)).mean())
-    ours = swd.sliced_distances(a.astype(np.float32), b.astype(np.float32))
+    ours = swd.compute_distances(a.astype(np.float32), b.astype(np.float32))
     assert np.mean(ours) == pytest.approx(np.mean(distances), rel=1e-3)
 
 
@@ -207,8 +201,8 @@ def test_patches_are_those_of_the_pyramid():
     for part in np.array_split(images, 4):
         patches.add(part)
     assert patches.images == 5 and [len(level) for level in patches.levels] == [5 * swd.PATCHES] * 2
-    y, x = swd._positions(3, 1, 16)[7]
-    expected = swd.pyramid(images[3], 2)[1][y : y + 7, x : x + 7]  # [7,7,C]
+    y, x = swd._draw_corners(3, 1, 16)[7]
+    expected = swd.build_pyramid(images[3], 2)[1][y : y + 7, x : x + 7]  # [7,7,C]
     found = patches.levels[1][3 * swd.PATCHES + 7 :][:1].reshape(3, 7, 7).transpose(1, 2, 0) / swd._STEPS
     np.testing.assert_allclose(found, expected, atol=0.51 / swd._STEPS)
     one_colour = swd.Patches(32, 3, 2)
@@ -216,8 +210,8 @@ def test_patches_are_those_of_the_pyramid():
     assert patches.detailed == [True, True] and one_colour.detailed == [False, True]
     photos = swd.Patches(32, 3, 2)
     photos.add(images)
-    one, other = (sets.Measured(2, patches=x) for x in (photos, one_colour))
-    (figure,) = swd.figures(one, other).values()
+    one, other = (sets.SetStatistics(2, patches=x) for x in (photos, one_colour))
+    (figure,) = swd.compute(one, other).values()
     assert np.isfinite(figure.value) and figure.caveats == ("images without any detail at 32 px",)
 
 
@@ -233,10 +227,12 @@ def test_psnr_and_ssim_equal_scikit_image_s():
 
     a, b = noisy_pair()
     settings = {"gaussian_weights": True, "use_sample_covariance": False, "data_range": 255, "channel_axis": -1}
-    (p,), (s,) = (m.values(a[None], b[None]) for m in (psnr, ssim))
+    (p,), (s,) = (m.compute_each(a[None], b[None]) for m in (psnr, ssim))
     assert p == pytest.approx(kept.peak_signal_noise_ratio(a, b, data_range=255), rel=1e-9)
     assert s == pytest.approx(kept.structural_similarity(a, b, sigma=1.5, **settings), rel=1e-6)
-    assert np.isinf(psnr.values(a[None], a[None])[0]) and ssim.values(a[None], a[None])[0] == pytest.approx(1)
+    assert np.isinf(psnr.compute_each(a[None], a[None])[0]) and ssim.compute_each(a[None], a[None])[0] == pytest.approx(
+        1
+    )
 
 
 def test_ms_ssim_equals_a_literal_one_built_on_scikit_image():
@@ -244,7 +240,7 @@ def test_ms_ssim_equals_a_literal_one_built_on_scikit_image():
     from skimage.metrics import structural_similarity
 
     a, b = (x.astype(np.float64) for x in noisy_pair())
-    found, expected = ms_ssim.ms_ssim(a, b), 1.0
+    found, expected = ms_ssim.compute_similarity(a, b), 1.0
     for scale, weight in enumerate(ms_ssim.WEIGHTS):
         last = scale == 4
         settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
@@ -262,7 +258,7 @@ def test_ms_ssim_equals_a_literal_one_built_on_scikit_image():
 def test_ms_ssim_of_small_images_tells_equal_from_unlike(size):
     images = RNG.integers(0, 256, (4, size, size, 3), np.uint8)
     images[1] = images[0]
-    same, unlike = ms_ssim.values(images)
+    same, unlike = ms_ssim.compute_each(images)
     assert same == pytest.approx(1) and 0 <= unlike < 0.5
 
 
@@ -270,8 +266,8 @@ def test_colorfulness_of_known_pictures():
     gray = np.full((1, 8, 8, 3), 77, np.uint8)
     halves = np.zeros((1, 8, 8, 3), np.uint8)
     halves[:, :4, :, 0], halves[:, 4:, :, 1] = 255, 255  # red and green: rg is +-255, yb is 127.5
-    assert colorfulness.values(gray)[0] == 0
-    assert colorfulness.values(halves)[0] == pytest.approx(255 + 0.3 * 127.5)
+    assert colorfulness.compute_each(gray)[0] == 0
+    assert colorfulness.compute_each(halves)[0] == pytest.approx(255 + 0.3 * 127.5)
 
 
 def pieces_of_photos(count):
@@ -318,7 +314,7 @@ def test_metrics_order_sets_of_images(of, tmp_path):
     from pggan_tf.metrics import features
 
     def images(them, name):
-        return sets.Images(name, len(them), 32, 3, lambda i, j: them[i:j])
+        return sets.ImageSet(name, len(them), 32, 3, lambda i, j: them[i:j])
 
     count = 100 if of == "drawings" else 1000
     faces = np.stack([_portrait(i) for i in range(2 * count)]) if of == "drawings" else _photos(CELEBA, 2 * count)
@@ -329,9 +325,9 @@ def test_metrics_order_sets_of_images(of, tmp_path):
         "another": pieces_of_photos(count) if of == "drawings" else _photos(CIFAR10, count),
         "noise": RNG.integers(0, 256, faces[:count].shape, np.uint8),
     }
-    names, seen = ("fid", "kid", "swd", "precision", "recall"), features.random()
-    found = {k: sets.collect(names, images(x, k), 0, count, seen, tmp_path) for k, x in kinds.items()}
-    figures = {k: sets.compare(names, found["same"], x, seen) for k, x in found.items()}
+    names, seen = ("fid", "kid", "swd", "precision", "recall"), features.make_random()
+    found = {k: sets.collect_statistics(names, images(x, k), 0, count, seen, tmp_path) for k, x in kinds.items()}
+    figures = {k: sets.compute_figures(names, found["same"], x, seen) for k, x in found.items()}
     values = {name: np.array([figures[k][name].value for k in kinds]) for name in figures["same"]}
     print({name: v.round(3).tolist() for name, v in values.items()})
     # The paper divides patches by their own set's deviation, which leaves little between noise and textures such as these pieces.
@@ -343,25 +339,77 @@ def test_metrics_order_sets_of_images(of, tmp_path):
         assert (np.diff(v[1:]) * (1 if better == "lower" else -1) > 0).all(), (name, v)
 
 
+COUNT = 40
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    """The random features, and logits of ten classes that are sums of them with fixed random weights."""
+    from pggan_tf.metrics import features
+
+    seen = features.make_random()
+    weights = np.random.default_rng(5).normal(size=(seen.size, 10)) / seen.size**0.5
+    return dataclasses.replace(seen, classes=10, compute=lambda x: (found := seen.compute(x)[0], 20 * found @ weights))
+
+
+@pytest.fixture(scope="module")
+def kinds():
+    """Drawn faces; the same again; a single one of them again and again, and all of them, under noise."""
+    faces, rng = np.stack([_portrait(i) for i in range(COUNT)]), np.random.default_rng(6)
+
+    def disturb(images, deviation):
+        return np.clip(images + rng.normal(0, deviation, faces.shape), 0, 255).astype(np.uint8)
+
+    return {"real": faces, "same": faces.copy(), "collapsed": disturb(faces[:1], 2), "noisy": disturb(faces, 90)}
+
+
+@pytest.mark.parametrize("name", [name for name, metric in metrics.METRICS.items() if metric.module])
+def test_what_every_metric_promises(name, classifier, kinds, tmp_path):
+    """A new row is tested by this: it says what it is; equal sets have the best figure, twice the same; and it notices that a
+    generator makes a single image, or noise."""
+    metric = metrics.METRICS[name]
+    assert metric.takes in metrics.TAKES and metric.better in ("lower", "higher", "")
+    assert metric.images == 0 or metric.fewer, "what fewer images than usual do to it has to be said"
+    assert sets._import(name).__doc__
+
+    def measure(kind):
+        real, fake = (sets.ImageSet(k, COUNT, 32, 3, lambda i, j, k=k: kinds[k][i:j]) for k in ("real", kind))
+        found = evaluation.evaluate(real, fake, (name,), features=classifier, cache=tmp_path)
+        ((full, figure),) = found.figures.items()
+        assert full == metrics.full_name(name, "random") and figure.images in (COUNT, COUNT // 2)
+        assert figure.spread is None or figure.spread >= 0
+        assert figure.images >= metric.images or any("are usual" in caveat for caveat in figure.caveats)
+        return figure
+
+    same, again, collapsed, noisy = (measure(kind) for kind in ("same", "same", "collapsed", "noisy"))
+    assert same == again
+    if metric.better == "lower":
+        assert same.value == pytest.approx(0, abs=1e-6) and min(collapsed.value, noisy.value) > 0.01
+    elif metric.better == "higher":
+        assert same.value > min(collapsed.value, noisy.value)
+    else:  # the figure to reach is the real images' own
+        assert any(worse.value != pytest.approx(same.value, rel=0.05) for worse in (collapsed, noisy))
+
+
 def test_features_of_a_data_set_are_kept(tmp_path):
     """By content, resolution, features and count; the second time no image is read."""
     from pggan_tf.metrics import features
 
     faces = np.stack([_portrait(i) for i in range(30)])
-    seen = features.random()
+    seen = features.make_random()
 
     def images(content="a checksum@32", read=lambda i, j: faces[i:j]):
-        return sets.Images("faces", 30, 32, 3, read, content)
+        return sets.ImageSet("faces", 30, 32, 3, read, content)
 
-    first = sets.collect(("fid",), images(), 0, 30, seen, tmp_path)
-    np.testing.assert_allclose(first.moments[0], seen.of(faces)[0].astype(np.float64).mean(0), rtol=1e-5)
+    first = sets.collect_statistics(("fid",), images(), 0, 30, seen, tmp_path)
+    np.testing.assert_allclose(first.moments[0], seen.extract(faces)[0].astype(np.float64).mean(0), rtol=1e-5)
     unread = images(read=lambda i, j: pytest.fail("read again"))
-    again = sets.collect(("fid", "kid"), unread, 0, 30, seen, tmp_path)
+    again = sets.collect_statistics(("fid", "kid"), unread, 0, 30, seen, tmp_path)
     np.testing.assert_array_equal(again.features, first.features)
     np.testing.assert_array_equal(again.moments[1], first.moments[1])
     kept = len(list((tmp_path / "statistics").iterdir()))
-    sets.collect(("fid",), images("another"), 0, 30, seen, tmp_path)
-    sets.collect(("fid",), images(), 0, 20, seen, tmp_path)
+    sets.collect_statistics(("fid",), images("another"), 0, 30, seen, tmp_path)
+    sets.collect_statistics(("fid",), images(), 0, 20, seen, tmp_path)
     assert len(list((tmp_path / "statistics").iterdir())) == kept + 2 and not list((tmp_path / "statistics").glob(".*"))
 
 
@@ -371,15 +419,15 @@ def test_bad_images_and_features_are_refused(tmp_path):
     noise = RNG.integers(0, 256, (10, 16, 16, 3), np.uint8)
 
     def images(them):
-        return sets.Images("these", len(them), 16, 3, lambda i, j: them[i:j])
+        return sets.ImageSet("these", len(them), 16, 3, lambda i, j: them[i:j])
 
     with pytest.raises(UserError, match="these: every pixel of its 10 images is 7"):
-        sets.collect(("swd",), images(np.full_like(noise, 7)), 0, 10, None, tmp_path)
+        sets.collect_statistics(("swd",), images(np.full_like(noise, 7)), 0, 10, None, tmp_path)
     broken = Features("broken", "", 2, 0, lambda x: (np.full((len(x), 2), np.nan), np.zeros((len(x), 0))))
     with pytest.raises(UserError, match="broken: gives NaN or Inf"):
-        sets.collect(("fid",), images(noise), 0, 10, broken, tmp_path)
+        sets.collect_statistics(("fid",), images(noise), 0, 10, broken, tmp_path)
     with pytest.raises(UserError, match="is on --features broken: it gives no classes"):
-        sets.check(("is",), broken)
+        sets.check_features(("is",), broken)
     with pytest.raises(UserError, match="swd at 4 px"):
         swd.Patches(4, 3, 10)
 
@@ -394,8 +442,8 @@ def test_patches_that_no_disk_holds_are_refused_before_any_is_written(tmp_path, 
     """A page of a sparse file that cannot be written later would kill the process."""
     monkeypatch.setattr(scratch.tempfile, "tempdir", str(tmp_path))
     with pytest.raises(UserError, match="no 2251799.8 GB .* Make room"):
-        scratch.Rows((1 << 40, 1 << 10), np.int16)
-    rows = scratch.Rows((3, 5), np.int16)
+        scratch.DiskArray((1 << 40, 1 << 10), np.int16)
+    rows = scratch.DiskArray((3, 5), np.int16)
     assert rows.shape == (3, 5) and not rows[:].any()
     rows[1:3] = np.arange(10).reshape(2, 5)
     assert rows[2:9].tolist() == [[5, 6, 7, 8, 9]] and rows[:2].tolist() == [[0] * 5, [0, 1, 2, 3, 4]]
@@ -411,7 +459,7 @@ def test_neighbours_among_the_images_of_a_conditional_generator_may_be_of_one_cl
         def images(self, z, resolution, alpha, labels):
             return np.broadcast_to(labels[:, None, None, None].astype(np.uint8), (len(z), 4, 4, 3))
 
-    made = sets.of_sampler(Sampler(), 4)
+    made = sets.generate(Sampler(), 4)
     labels = made.read(0, 200)[:, 0, 0, 0]
     same = (labels[0::2] == labels[1::2]).mean()
     assert 0.3 < same < 0.7 and 0.4 < labels.mean() < 0.6

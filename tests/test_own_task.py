@@ -11,10 +11,11 @@ from PIL import Image
 
 from export import web
 from pggan_tf import config as configs
-from pggan_tf import networks, synthesis, tasks
+from pggan_tf import networks, tasks
 from pggan_tf.convert import conversion
 from pggan_tf.data import pixels, shards
 from pggan_tf.errors import UserError
+from pggan_tf.runs import generators
 from preprocessing.sources import portraits
 from tests import image_networks
 from tests.conftest import ROOT, pggan, run_folder, train
@@ -90,7 +91,7 @@ def exported(run, tmp_path_factory):
 
 def expected(run) -> np.ndarray:
     """What its network makes of the photo, uint8 [40, 48, 3]."""
-    network = synthesis.load(run)
+    network = generators.load(run)
     return pixels.from_unit(network(pixels.to_unit(PHOTO)[None]).numpy()[0], np.uint8)
 
 
@@ -98,7 +99,7 @@ def test_it_is_trained_and_reported(run):
     assert (run / "generator.keras").is_file() and len(sorted(run.glob("fakes-*.png"))) > 1
     assert "Input, output and truth" in (run / "report.html").read_text(encoding="utf-8")
     data = shards.Shards(json.loads((run / "environment.json").read_text())["dataset"]["folder"])
-    triples = synthesis.samples(configs.load(run / "config.json"), synthesis.load(run), data).triples(0, 2)
+    triples = generators.make_samples(configs.load(run / "config.json"), generators.load(run), data).triples(0, 2)
     condition, _, original = (images.astype(int) for images in triples)
     np.testing.assert_allclose(255 - condition, original, atol=1)
     code, _, err = pggan("generate", run, "--grid", run / "x.png")

@@ -10,7 +10,7 @@ from pggan_tf import synthesis
 from pggan_tf.config import recipes, resolve
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import features
-from pggan_tf.runs import checkpoint
+from pggan_tf.runs import checkpoint, generators
 from pggan_tf.runs import folder as run
 from pggan_tf.training import execution, planning, requests, session
 from pggan_tf.training.step import train_step
@@ -64,7 +64,7 @@ def test_every_recipe_trains_and_its_generator_outlives_it(name, tmp_path):
         gan.ema.calibrate_batch_norm(inputs, phase.resolution)
         done = synthesis.finish(gan.ema, inputs)
         done.save(tmp_path / "generator.keras")
-        return done, synthesis.load(tmp_path / "generator.keras")
+        return done, generators.load(tmp_path / "generator.keras")
 
     if plan.task.from_images:
         pixels = data(plan, phase)[0]
@@ -228,7 +228,7 @@ def test_features_of_vgg_are_taken_where_keras_has_them(tmp_path, monkeypatch):
 
 def test_fid_is_measured_where_its_graph_has_been_fetched(tmp_path, monkeypatch):
     monkeypatch.setenv("PGGAN_CACHE", str(tmp_path))
-    kept = features.kept_file(features.INCEPTION_URL, tmp_path)
+    kept = features.locate_weights(features.INCEPTION_URL, tmp_path)
     for there, measured in ((False, ("swd", "ms-ssim")), (True, ("swd", "ms-ssim", "fid"))):
         if there:
             kept.parent.mkdir()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pggan_tf import report
+from pggan_tf.report import embedding, pages, plots, runs, tables, words
 from pggan_tf.runs import records
 from tests.conftest import TINY, change_config, pggan, run_folder, start, train
 from tests.test_front_door import refused
@@ -111,7 +112,7 @@ def test_phones_and_the_dark(run, page):
 
 def test_metrics_over_images_and_time(copy, page):
     measured(copy, 300.0, 200.0)
-    report.write(copy)
+    pages.write_report(copy)
     page.goto((copy / report.NAME).as_uri())
     assert page.inner_text("h1") == "<copy> & run"
     assert page.get_by_role(
@@ -147,14 +148,14 @@ def test_it_is_refreshed_while_little_time_goes_into_it(copy):
 
 def test_large_grids_stay_small(copy, monkeypatch):
     """Noise is what compresses worst. Of more grids than are shown, the first and the last are among them."""
-    monkeypatch.setattr(report, "MOST_GRIDS", 3)
+    monkeypatch.setattr(embedding, "MOST_GRIDS", 3)
     rng = np.random.default_rng(0)
     for old in copy.glob("fakes-*"):
         old.unlink()
     for i, resolution in enumerate((4, 8, 8, 8, 8)):
         noise = Image.fromarray(rng.integers(0, 256, (1100, 1100, 3), np.uint8))
         noise.save(copy / f"fakes-{i:06d}-{resolution}px-{10 * (i + 1)}.png", compress_level=1)
-    text = report.write(copy).read_text()
+    text = pages.write_report(copy).read_text()
     assert "3 of 5 grids" in text and text.count("<li><figure>") == 3
     assert "4 px, 10 images" in text and "8 px, 50 images" in text
     sizes = [len(uri) for uri in re.findall('data:image/webp;base64,[^"]*', text)]
@@ -189,9 +190,9 @@ def test_a_report_that_fails_does_not_end_a_run(copy):
     """Its template cannot be rendered: the run ends well and says so."""
     (copy / report.NAME).unlink()
     broken = (
-        "import sys; from pggan_tf import report; from pggan_tf.commands import cli\n"
+        "import sys; from pggan_tf.report import pages; from pggan_tf.commands import cli\n"
         "def render(*a, **k): raise RuntimeError('no such luck')\n"
-        "report._render = render; sys.exit(cli.main(sys.argv[1:]))"
+        "pages._render = render; sys.exit(cli.main(sys.argv[1:]))"
     )
     process = start("-c", broken, "train", "--resume", copy)
     out, err = process.communicate(timeout=120)
@@ -203,7 +204,7 @@ def test_a_report_that_fails_does_not_end_a_run(copy):
     "number, text", [(999, "999"), (999_400, "999 k"), (999_700, "1 M"), (1_234_567, "1.23 M"), (0.5, "0.5")]
 )
 def test_numbers_are_short(number, text):
-    assert report.short(number) == text
+    assert words.format_number(number) == text
 
 
 def test_compare(run, copy, tmp_path, page):
@@ -237,26 +238,28 @@ def test_compare(run, copy, tmp_path, page):
 
 
 def test_parameters_are_those_that_are_trained(run):
-    from pggan_tf import synthesis
+    from pggan_tf.runs import generators
 
-    generator = synthesis.load(run)
-    assert report.read(run).parameters["generator"] == sum(int(np.prod(v.shape)) for v in generator.trainable_variables)
+    generator = generators.load(run)
+    assert runs.read_run(run).parameters["generator"] == sum(
+        int(np.prod(v.shape)) for v in generator.trainable_variables
+    )
 
 
 @pytest.mark.parametrize("seconds,text", [(7, "7 s"), (130, "2.2 min"), (3600, "60 min"), (7300, "2 h 02 min")])
 def test_durations(seconds, text):
-    assert report.duration(seconds) == text
+    assert words.format_duration(seconds) == text
 
 
 def test_a_spike_does_not_flatten_a_plot():
     values = np.r_[np.linspace(0, 1, 500), 1e6]
-    low, high = report._frame(values)
+    low, high = plots._limit(values)
     assert -1 < low <= 0 and 1 <= high < 2
-    assert report._frame(values[:-1]) is None
+    assert plots._limit(values[:-1]) is None
 
 
 def test_skipped_steps_by_network_where_they_differ():
-    assert report.skips(3, 3, 3) == "3" and report.skips(1200, 1200, 0) == "1,200 (G 1,200, D 0)"
+    assert words.format_skips(3, 3, 3) == "3" and words.format_skips(1200, 1200, 0) == "1,200 (G 1,200, D 0)"
 
 
 def environment_of(run, **changes):
@@ -410,15 +413,15 @@ KEYS = [
 )
 def test_nothing_that_a_run_wrote_ends_in_a_traceback(bare, monkeypatch, lines, held, cut):
     """Pages are written whatever stats.jsonl and environment.json hold. (Of plots only that they can be made: drawing takes long.)"""
-    monkeypatch.setattr(report, "_inline", lambda svg: "")
+    monkeypatch.setattr(plots, "_inline", lambda svg: "")
     good = {"images": 8, "seconds": 1.0, "loss_d": 1.0}
     text = "\n".join(json.dumps(good | x if isinstance(x, dict) and i % 2 else x) for i, x in enumerate(lines))
     (bare / "stats.jsonl").write_text(text[: len(text) - cut])
     (bare / "environment.json").write_text(json.dumps(held))
-    report.write(bare)
-    read = report.read(bare)
-    report.write_comparison([read, read], bare / "compare.html", {})
-    report.best([read, read])
+    pages.write_report(bare)
+    read = runs.read_run(bare)
+    pages.write_comparison([read, read], bare / "compare.html", {})
+    tables.find_best([read, read])
 
 
 @pytest.fixture(scope="module")
@@ -437,13 +440,13 @@ def metric_lines(run, *values, resolution=8, measured=120):
 
 
 def test_a_line_of_distances_ends_where_the_resolution_changes():
-    assert [x.tolist() for x, _ in report.Curve("a", [1, 2, 3, 4], [1, np.nan, 3, 4], [8, 8, 8, 16]).pieces()] == [
+    assert [x.tolist() for x, _ in plots.Curve("a", [1, 2, 3, 4], [1, np.nan, 3, 4], [8, 8, 8, 16]).split()] == [
         [1, 3],
         [4],
     ]
-    assert [x.tolist() for x, _ in report.Curve("a", [1, 2, 3], [1, 2, np.inf]).pieces()] == [[1, 2]]
-    joined = report.plot("t", [report.Curve("a", [1, 2, 3, 4], [9, 8, 2, 1])], report.IMAGES)
-    broken = report.plot("t", [report.Curve("a", [1, 2, 3, 4], [9, 8, 2, 1], [8, 8, 16, 16])], report.IMAGES)
+    assert [x.tolist() for x, _ in plots.Curve("a", [1, 2, 3], [1, 2, np.inf]).split()] == [[1, 2]]
+    joined = plots.draw_plot("t", [plots.Curve("a", [1, 2, 3, 4], [9, 8, 2, 1])], plots.IMAGES)
+    broken = plots.draw_plot("t", [plots.Curve("a", [1, 2, 3, 4], [9, 8, 2, 1], [8, 8, 16, 16])], plots.IMAGES)
     lines = [len(re.findall(r"stroke: var\(--curve-0\); stroke-width: 2", p.svg)) for p in (joined, broken)]
     assert lines == [1, 2] and not joined.note and "where the resolution changes" in broken.note
 

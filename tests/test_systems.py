@@ -47,7 +47,7 @@ from pggan_tf.data import shards
 assert shards.Shards(out).read(16, np.arange(12)).shape == (12, 16, 16, 3)
 assert cli.main(["train", "--workers", "a:1,b:2", "--worker-index", "0"]) == 2
 from pggan_tf.metrics import scratch
-rows = scratch.Rows((3, 2), np.float32)
+rows = scratch.DiskArray((3, 2), np.float32)
 rows[1:3] = [[1, 2], [3, 4]]
 assert rows[0:3].tolist() == [[0, 0], [1, 2], [3, 4]]
 """

@@ -10,13 +10,13 @@ import tensorflow as tf
 from PIL import Image
 
 from benchmarks import pipeline_table
-from pggan_tf import entry, synthesis, tasks
+from pggan_tf import entry, tasks
 from pggan_tf.config import load
 from pggan_tf.data import pixels, shards
 from pggan_tf.metrics import sets
 from pggan_tf.networks.srresnet import Generator as SRResNet
 from pggan_tf.networks.unet import Generator as UNet
-from pggan_tf.runs import checkpoint
+from pggan_tf.runs import checkpoint, generators
 from tests import image_networks
 from tests.conftest import pggan, run_folder, start, train
 from tests.test_front_door import refused, wait_for
@@ -127,7 +127,7 @@ def test_a_killed_run_from_images_goes_on_as_if_it_had_not_been(name, tmp_path):
     for path in whole.glob("fakes-*.png"):
         assert path.read_bytes() == (stopped / path.name).read_bytes()
     task = {"srgan": "upscale", "real photos": "upscale", "recolor": "recolor"}.get(name, "colorize")
-    assert synthesis.load(whole).task == task
+    assert generators.load(whole).task == task
     refused(pggan("generate", whole, "--grid", tmp_path / "x.png"), "was trained to", "not to generate")
 
 
@@ -155,7 +155,7 @@ def test_pairs_are_translated(tmp_path):
     assert code == 0, err
     run = run_folder(out)
     assert "1 image is there to measure on. Give more photos" in (run / "log.txt").read_text()
-    assert synthesis.load(run).task == "translate"
+    assert generators.load(run).task == "translate"
     code, _, err = pggan("translate", run, tmp_path / "two" / "edges" / "0.png", "--out", tmp_path / "made.png")
     assert code == 0, err
     with Image.open(tmp_path / "made.png") as picture:
@@ -164,9 +164,10 @@ def test_pairs_are_translated(tmp_path):
     code, out, err = train(*options, "--reverse", "--data", f"pairs:{tmp_path / 'two'}", "--runs", tmp_path / "reverse")
     assert code == 0, err
     ahead, back = (
-        synthesis.samples(load(r / "config.json"), synthesis.load(r), made["data"]) for r in (run, run_folder(out))
+        generators.make_samples(load(r / "config.json"), generators.load(r), made["data"])
+        for r in (run, run_folder(out))
     )
-    kept = {sets.of_originals(samples).content for samples in (ahead, back)}
+    kept = {sets.read_originals(samples).content for samples in (ahead, back)}
     assert len(kept) == 2, "what is kept of the one are no figures of the other"
     for samples, given, original in ((ahead, slice(3), slice(3, 6)), (back, slice(3, 6), slice(3))):
         truth = made["data"].read(16, np.arange(6))

@@ -1,1 +1,1 @@
-"""The verbs of the command line. Nothing imports them: what they do is in the library below."""
+"""The verbs of the command line, one module each: they parse options and call the library."""

@@ -43,6 +43,7 @@ def command(source, seeds, count, grid, npz, folder, class_name, negative, recol
     if not (grid or npz or folder):
         raise UserError("nowhere to write: give --grid FILE, --npz FILE or --dir FOLDER.")
     from pggan_tf import synthesis
+    from pggan_tf.runs import generators
 
     if npz and not npz.endswith(".npz"):
         raise UserError(f"--npz {npz}: expected a name that ends in .npz.")
@@ -52,7 +53,7 @@ def command(source, seeds, count, grid, npz, folder, class_name, negative, recol
     outputs = Outputs(numbers, grid, npz, folder)
     outputs.check()
     terminal.start_tensorflow()
-    generator = synthesis.load_from_latents(source)
+    generator = generators.load_from_latents(source)
     stage = synthesis.choose_stage(generator, source, stage)
     labels = synthesis.choose_labels(generator, source, class_name, numbers)
     changes, scale = _load_changes(recolor, upscale)

@@ -23,9 +23,9 @@ def load_network(source: str, verb: str):
         UserError: it was trained for a task of another verb.
     """
     terminal.start_tensorflow()
-    from pggan_tf import synthesis
+    from pggan_tf.runs import generators
 
-    network = synthesis.load(source)
+    network = generators.load(source)
     if tasks.task_of(network).verb != verb:
         raise UserError(f"{source} was trained to {network.task}, not to {verb}.")
     return network

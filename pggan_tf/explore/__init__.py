@@ -1,1 +1,1 @@
-"""Verbs that look at what was trained: walks through latents, stages, nearest photos, projections, reports."""
+"""Explore a generator's latents: walks between them as videos, and the one nearest to a photo."""

@@ -1,14 +1,19 @@
-"""Colourfulness (Hasler and Suesstrunk 2003, eq. 6, M3): sqrt(s_rg^2 + s_yb^2) + 0.3 sqrt(m_rg^2 + m_yb^2), with means m and
-deviations s of rg = R - G and yb = (R + G) / 2 - B over the pixels of an image, 0..255; mean over images. About 0 for gray, 33 for
-moderately and 59 for quite colourful pictures. Good where it is what the data have."""
+"""Colourfulness (Hasler and Suesstrunk 2003, eq. 6, M3).
+
+It is sqrt(s_rg^2 + s_yb^2) + 0.3 sqrt(m_rg^2 + m_yb^2).
+
+m and s are mean and standard deviation of rg = R - G and yb = (R + G) / 2 - B over the pixels of an
+image, 0..255; the figure is the mean over images. It is about 0 for gray, 33 for moderately and 59
+for quite colourful pictures. The figure to reach is that of the real images.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def values(images: np.ndarray) -> np.ndarray:
-    """uint8 [N, H, W, 3 or 1] -> [N]."""
+def compute_each(images: np.ndarray) -> np.ndarray:
+    """Return the colourfulness [N] of images, uint8 [N, H, W, 1 or 3]."""
     if images.shape[-1] == 1:
         return np.zeros(len(images))
     r, g, b = np.moveaxis(images.astype(np.float32), -1, 0)

@@ -1,4 +1,7 @@
-"""Space on disk for what does not fit into memory: promised at once, read and written in rows, gone with the process."""
+"""Keep arrays on disk that do not fit into memory.
+
+Their space is reserved at once, and freed when the process ends.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,11 @@ from pggan_tf.errors import UserError
 
 
 def reserve(file, size: int, folder: str) -> None:
-    """Makes an open file, which lies in `folder`, `size` bytes longer than where it stands. UserError where the disk has no place
-    for all of it: found out here, for a page of a mapped file that cannot be written later kills the process."""
+    """Reserve `size` bytes behind the position of an open file, which lies in `folder`.
+
+    Raises UserError where the disk has no space for them. It has to be found out here: a page of a
+    mapped file that cannot be written later kills the process.
+    """
     start = file.tell()
     try:
         if hasattr(os, "posix_fallocate"):
@@ -30,22 +36,25 @@ def reserve(file, size: int, folder: str) -> None:
         ) from None
 
 
-def give_back(*arrays: np.ndarray | None) -> None:
-    """Unmaps what was touched of mapped arrays, which read it again where it is needed: it is the system's cache, and would count
-    as memory of this process."""
+def release(*arrays: np.ndarray | None) -> None:
+    """Unmap the pages of mapped arrays that were used; they are read again where they are needed.
+
+    Such pages belong to the system's cache, but count as memory of this process.
+    """
     for array in arrays:
         if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             array.base.madvise(mmap.MADV_DONTNEED)
 
 
-_one_by_one = threading.Lock()  # where a system reads and writes at a file's own position alone, as Windows does
+# For systems that read and write only at a file's own position, such as Windows.
+_position_lock = threading.Lock()
 
 
 def _read(file: int, view: memoryview, at: int) -> int:
-    """Fills the view from byte `at` of an open file on, or its beginning; returns how far."""
+    """Read into the view from byte `at` of an open file, and return how many bytes were read."""
     if hasattr(os, "preadv"):
         return os.preadv(file, [view], at)
-    with _one_by_one:
+    with _position_lock:
         os.lseek(file, at, os.SEEK_SET)
         found = os.read(file, len(view))
     view[: len(found)] = found
@@ -53,18 +62,21 @@ def _read(file: int, view: memoryview, at: int) -> int:
 
 
 def _write(file: int, view: memoryview, at: int) -> int:
-    """Writes the view, or its beginning, to byte `at` of an open file; returns how far."""
+    """Write the view to byte `at` of an open file, and return how many bytes were written."""
     if hasattr(os, "pwrite"):
         return os.pwrite(file, view, at)
-    with _one_by_one:
+    with _position_lock:
         os.lseek(file, at, os.SEEK_SET)
         return os.write(file, view)
 
 
-class Rows:
-    """An array of zeros that need not fit into memory, in a file that has no name and is gone with the process, however that ends.
+class DiskArray:
+    """An array in a file without a name, which is gone when the process ends, however it ends.
 
-    It is read and written by slices of its first axis. Not mapped: pages that are mapped again and again cost more than the copy.
+    It holds zeros at first.
+
+    It is read and written by slices of its first axis, and not mapped: mapping pages again and
+    again costs more than a copy.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype):
@@ -83,9 +95,9 @@ class Rows:
         return self.read(first, np.empty((stop - first, *self.shape[1:]), self.dtype))
 
     def read(self, first: int, out: np.ndarray) -> np.ndarray:
-        """Fills `out` with as many rows as it has, from `first` on."""
-        view, at = memoryview(out).cast("B"), first * self._bytes
-        while view:  # a signal may end a read before its time
+        """Fill `out` with as many rows as it has, from row `first` on, and return it."""
+        view, at = out.data.cast("B"), first * self._bytes
+        while view:  # a signal may end a read early
             read = _read(self._file, view, at)
             view, at = view[read:], at + read
         return out
@@ -93,7 +105,7 @@ class Rows:
     def __setitem__(self, rows: slice, values: np.ndarray) -> None:
         first, stop, _ = rows.indices(len(self))
         values = np.ascontiguousarray(values, self.dtype).reshape(stop - first, *self.shape[1:])
-        view, at = memoryview(values).cast("B"), first * self._bytes
+        view, at = values.data.cast("B"), first * self._bytes
         while view:
             written = _write(self._file, view, at)
             view, at = view[written:], at + written

@@ -1,5 +1,8 @@
-"""Sets of images and what they come to: one pass over each collects whatever the metrics that were asked for take. Nothing that
-grows with the number of images stays in memory: features and patches lie in files, those of a data set in the cache."""
+"""Collect the statistics of sets of images in one pass, whichever metrics need them.
+
+Nothing that grows with the number of images stays in memory: features and patches lie in files, and
+the features of a data set are kept in the cache.
+"""
 
 from __future__ import annotations
 
@@ -21,102 +24,88 @@ from pggan_tf.data import colour, pipeline, pixels
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
 from pggan_tf.files import atomic_write, make_partial_path
-from pggan_tf.metrics import METRICS, Figure, frechet, full_name, scratch, swd
+from pggan_tf.metrics import METRICS, Figure, fid, full_name, scratch, swd
 from pggan_tf.metrics.features import INCEPTION, Features
 
 _PIXELS = 1 << 21  # of a batch
-_STATISTICS_VERSION = 2  # raised when the same images and weights would come to other features
+_STATISTICS_VERSION = 2  # raised when the same images and weights would give other features
 
 
 @dataclass(frozen=True)
-class Images:
-    """A set of images. read: start, stop -> uint8 [stop - start, resolution, resolution, channels], the same ones each time.
+class ImageSet:
+    """Images of one size that are read or made when they are needed."""
 
-    count: how many there are; None where they are generated. content: the same for the same images; None: not to be cached.
-    """
-
-    name: str
-    count: int | None
-    resolution: int
+    name: str  # for messages
+    count: int | None  # how many there are; None where they are generated without end
+    resolution: int  # pixels a side
     channels: int
+    # (start, stop) -> uint8 [stop - start, resolution, resolution, channels], the same images each
+    # time
     read: Callable[[int, int], np.ndarray]
+    # Equal for sets of the same images, whose features are kept under it; None: do not keep them.
     content: str | None = None
+    skipped: int = 0  # images of the source that could not be used
 
     def batches(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Read images start .. stop - 1, some at a time."""
         size = max(2, min(256, _PIXELS // self.resolution**2) // 2 * 2)  # even: some metrics look at pairs
         for first in range(start, stop, size):
             yield self.read(first, min(first + size, stop))
 
 
-def of_shards(shards: Shards, resolution: int, name: str = "data") -> Images:
-    """A data set at one of its resolutions, in an order that mixes its classes and is the same for sets of one size."""
-    count, stored = shards.count(resolution), shards.manifest
+def read_shards(shards: Shards, resolution: int, name: str = "data") -> ImageSet:
+    """Return a data set at one of its resolutions.
+
+    Its order mixes the classes and is the same for all data sets of one size.
+    """
+    count, manifest = shards.count(resolution), shards.manifest
 
     def read(start, stop):
         return shards.read(resolution, pipeline.order(np.arange(start, stop), count, 0)[0])
 
-    return Images(name, count, resolution, stored.channels, read, f"{stored.checksum}@{resolution}")
+    content = f"{manifest.checksum}@{resolution}"
+    return ImageSet(name, count, resolution, manifest.channels, read, content, manifest.skipped)
 
 
-def of_sampler(
+def generate(
     sampler: synthesis.Sampler, resolution: int, alpha: float = 1.0, first_seed: int = 0, name: str = "generator"
-) -> Images:
-    """What a generator makes of the seeds from `first_seed` on."""
+) -> ImageSet:
+    """Return what a generator makes of the seeds from `first_seed` on.
+
+    The stage of `resolution` pixels is faded in by `alpha`, 0..1.
+    """
     generator = sampler.generator
 
     def read(start, stop):
         z = synthesis.latents(range(first_seed + start, first_seed + stop), generator.latent_size)
-        # Of an image's number alone, and not in turn: some metrics look at neighbours.
+        # A label depends on its image's number alone. Labels do not come in turn: MS-SSIM compares
+        # neighbours, which would then never be of one class.
         classes = max(1, len(generator.classes))
         labels = np.array([np.random.default_rng((first_seed, i)).integers(classes) for i in range(start, stop)])
         return sampler.images(z, resolution, alpha, labels=labels)
 
-    return Images(name, None, resolution, generator.channels, read)
+    return ImageSet(name, None, resolution, generator.channels, read)
 
 
-def of_originals(samples: synthesis.FromImages) -> Images:
-    """The images that a generator from images is shown a part of: those held out, if any were."""
+def read_originals(samples: synthesis.FromImages) -> ImageSet:
+    """Return the images that a generator from images is to restore.
+
+    They are those held out from training, if any were.
+    """
     content = f"{samples.shards.manifest.checksum}@{samples.resolution}/{samples.held_out}{samples.task.originals_key}"
-    return Images("originals", samples.count, samples.resolution, 3, samples.read, content)
+    return ImageSet("originals", samples.count, samples.resolution, 3, samples.read, content)
 
 
-def of_pairs(samples: synthesis.FromImages) -> Images:
-    """What the generator makes of each of `of_originals`."""
-    return Images("generator", samples.count, samples.resolution, 3, samples.made)
+def convert_originals(samples: synthesis.FromImages) -> ImageSet:
+    """Return what the generator makes of each image of `read_originals`."""
+    return ImageSet("generator", samples.count, samples.resolution, 3, samples.made)
 
 
-@dataclass
-class Measured:
-    """What some images of a set come to. features: [N, D] and logits: [N, K], float32, on disk; patches: swd.Patches;
-    values: name -> a number for each image or pair. seconds: that it took."""
+def resize(images: ImageSet, resolution: int, filter: str) -> ImageSet:
+    """Return the set with every image resized to `resolution` pixels a side.
 
-    images: int
-    features: np.ndarray | None = None
-    logits: np.ndarray | None = None
-    patches: swd.Patches | None = None
-    values: dict[str, np.ndarray] = field(default_factory=dict)
-    seconds: float = 0.0
-    moments_file: Path | None = None
-
-    def give_back(self) -> None:
-        scratch.give_back(self.features, self.logits)
-
-    @cached_property
-    def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean [D] and covariance [D, D] of the features."""
-        if self.moments_file and self.moments_file.is_file():
-            with np.load(self.moments_file) as kept:
-                return kept["mean"], kept["covariance"]
-        mean, covariance = frechet.moments(self.features)
-        self.give_back()
-        if self.moments_file:
-            with atomic_write(self.moments_file) as partial:
-                np.savez(partial, mean=mean, covariance=covariance)
-        return mean, covariance
-
-
-def resized(images: Images, resolution: int, filter: str) -> Images:
-    """The same set with every image brought to `resolution` pixels by one of pixels.FILTERS."""
+    The filter is one of pixels.FILTERS.
+    """
 
     def read(start, stop):
         return np.stack([pixels.resize(image, resolution, filter) for image in images.read(start, stop)])
@@ -125,8 +114,8 @@ def resized(images: Images, resolution: int, filter: str) -> Images:
     return replace(images, resolution=resolution, read=read, content=content)
 
 
-def grayed(images: Images) -> Images:
-    """A set of one or three channels as luma of BT.601 in three, so that missing colour alone makes no difference."""
+def convert_to_gray(images: ImageSet) -> ImageSet:
+    """Return a set of one or three channels as luma of BT.601 in three equal channels."""
     content = images.content and f"{images.content} gray"
 
     def read(start, stop):
@@ -137,59 +126,97 @@ def grayed(images: Images) -> Images:
     return replace(images, channels=3, read=read, content=content)
 
 
+@dataclass
+class SetStatistics:
+    """What metrics need to know of some images of a set."""
+
+    images: int  # how many
+    features: np.ndarray | None = None  # float32 [images, D], on disk
+    logits: np.ndarray | None = None  # float32 [images, K], on disk
+    patches: swd.Patches | None = None
+    values: dict[str, np.ndarray] = field(default_factory=dict)  # of each metric of images or pairs: [N]
+    seconds: float = 0.0  # that it took to collect all this
+    moments_file: Path | None = None  # where mean and covariance of the features are kept
+
+    def release(self) -> None:
+        """Give back the memory that was used to read what lies on disk."""
+        scratch.release(self.features, self.logits)
+
+    @cached_property
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean [D] and covariance [D, D] of the features."""
+        if self.moments_file and self.moments_file.is_file():
+            with np.load(self.moments_file) as file:
+                return file["mean"], file["covariance"]
+        mean, covariance = fid.compute_moments(self.features)
+        self.release()
+        if self.moments_file:
+            with atomic_write(self.moments_file) as partial:
+                np.savez(partial, mean=mean, covariance=covariance)
+        return mean, covariance
+
+
 class _FeatureTable:
-    """Features and logits of images that come in batches: in files that begin with `stem`, there whole or not at all, or, without
-    it, for this process alone."""
+    """Features and logits of images that come in batches, in files whose names begin with `stem`.
+
+    The files appear when all images are in them. Without a stem they have no names and are gone
+    when the process ends.
+    """
 
     def __init__(self, features: Features, count: int, stem: Path | None):
-        self.features, self.at = features, 0
+        self.features, self.filled = features, 0
         parts = ("features", "logits")
         self.shapes = {p: (count, n) for p, n in zip(parts, (features.size, features.classes)) if n}
         self.files = {p: stem.with_name(f"{stem.name}-{p}.npy") for p in self.shapes} if stem else {}
-        self.there = bool(stem) and all(file.is_file() for file in self.files.values())
+        self.exists = bool(stem) and all(file.is_file() for file in self.files.values())
         self.partials = {part: make_partial_path(file) for part, file in self.files.items()}
-        self.arrays = {}
+        self.arrays: dict[str, np.memmap] = {}
 
     def add(self, batch: np.ndarray) -> None:
-        """uint8 [N, R, R, C]."""
-        for part, found in zip(self.shapes, self.features.of(batch)):
-            if not self.at:
-                shape = self.shapes[part]
-                if self.files:
-                    with self.partials[part].open("w+b") as file:
-                        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-                        np.lib.format.write_array_header_1_0(file, header)
-                        file.flush()
-                        scratch.reserve(file, 4 * math.prod(shape), str(self.files[part].parent))
-                        self.arrays[part] = np.memmap(file, "<f4", "r+", file.tell(), shape)
-                else:
-                    with tempfile.TemporaryFile() as file:
-                        scratch.reserve(file, 4 * math.prod(shape), tempfile.gettempdir())
-                        self.arrays[part] = np.memmap(file, "<f4", "r+", 0, shape)
-            self.arrays[part][self.at : self.at + len(batch)] = found
-            scratch.give_back(self.arrays[part])
-        self.at += len(batch)
+        """Compute and store the features of images, uint8 [N, R, R, C]."""
+        for part, found in zip(self.shapes, self.features.extract(batch)):
+            if not self.filled:
+                self.arrays[part] = self._create(part)
+            self.arrays[part][self.filled : self.filled + len(batch)] = found
+            scratch.release(self.arrays[part])
+        self.filled += len(batch)
+
+    def _create(self, part: str) -> np.memmap:
+        """Reserve the disk space of features or logits, and map it."""
+        shape = self.shapes[part]
+        if self.files:
+            with self.partials[part].open("w+b") as file:
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                file.flush()
+                scratch.reserve(file, 4 * math.prod(shape), str(self.files[part].parent))
+                return np.memmap(file, "<f4", "r+", file.tell(), shape)
+        with tempfile.TemporaryFile() as file:
+            scratch.reserve(file, 4 * math.prod(shape), tempfile.gettempdir())
+            return np.memmap(file, "<f4", "r+", 0, shape)
 
     def discard(self) -> None:
+        """Remove unfinished files."""
         for partial in self.partials.values():
             partial.unlink(missing_ok=True)
 
-    def close(self) -> dict[str, np.ndarray]:
+    def close(self) -> dict[str, np.memmap]:
+        """Give the files their names, and return the arrays by name, mapped for reading."""
         for part, file in self.files.items():
-            if not self.there:
+            if not self.exists:
                 self.arrays[part].flush()
                 self.partials[part].replace(file)
             self.arrays[part] = np.load(file, mmap_mode="r")
         return self.arrays
 
 
-def _key(images: Images, features: Features, start: int, stop: int) -> str:
+def _make_key(images: ImageSet, features: Features, start: int, stop: int) -> str:
     parts = [_STATISTICS_VERSION, images.content, features.name, features.key, start, stop]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
-def check(names: Iterable[str], features: Features | None) -> None:
-    """Refuses what can't be measured on these features."""
+def check_features(names: Iterable[str], features: Features | None) -> None:
+    """Refuse metrics that cannot be computed from these features."""
     for name in names:
         if METRICS[name].takes == "logits" and features and not features.classes:
             raise UserError(
@@ -197,43 +224,47 @@ def check(names: Iterable[str], features: Features | None) -> None:
             )
 
 
-def collect(
+def collect_statistics(
     names: Iterable[str],
-    images: Images,
+    images: ImageSet,
     start: int,
     stop: int,
     features: Features | None,
     cache: Path,
     alone: bool = True,
-) -> Measured:
-    """Images start .. stop - 1 of a set. cache: folder for the features of sets that have a `content`. alone: also what metrics
-    of one set say of it."""
+) -> SetStatistics:
+    """Collect in one pass what metrics need to know of images start .. stop - 1 of a set.
+
+    Args:
+        names: The metrics; those of pairs are left to `compare_pairs`.
+        images: The set.
+        start: Number of the first image.
+        stop: Number behind the last image.
+        features: The network that gives features and logits; None where no metric needs it.
+        cache: Folder in which features of sets that have a `content` are kept.
+        alone: Whether metrics of single images are computed too.
+
+    Raises:
+        UserError: All pixels of all images are equal, or there is no space on disk.
+    """
     begun, takes = time.perf_counter(), {METRICS[n].takes for n in names}
-    out, todo, table = Measured(stop - start), [], None
+    out, table = SetStatistics(stop - start), None
+    consumers: list[Callable[[np.ndarray], None]] = []
     if features and takes & {"features", "logits"}:
         stem = None
         if images.content:
-            stem = cache / "statistics" / _key(images, features, start, stop)
+            stem = cache / "statistics" / _make_key(images, features, start, stop)
             stem.parent.mkdir(parents=True, exist_ok=True)
             out.moments_file = stem.with_name(f"{stem.name}-moments.npz")
         table = _FeatureTable(features, stop - start, stem)
-        todo += [] if table.there else [table.add]
+        consumers += [] if table.exists else [table.add]
     if "patches" in takes:
         out.patches = swd.Patches(images.resolution, images.channels, stop - start)
-        todo.append(out.patches.add)
-    values = {n: [] for n in names if METRICS[n].takes == "images" and alone}
-    for name, found in values.items():
-        todo.append(_appending(found, _module(name).values))
+        consumers.append(out.patches.add)
+    values: dict[str, list] = {n: [] for n in names if METRICS[n].takes == "images" and alone}
+    consumers += [_make_consumer(_import(name).compute_each, found) for name, found in values.items()]
     try:
-        low, high = 255, -1  # none seen
-        for batch in images.batches(start, stop) if todo else ():
-            low, high = min(low, batch.min()), max(high, batch.max())
-            for add in todo:
-                add(batch)
-        if low == high:
-            raise UserError(
-                f"{images.name}: every pixel of its {stop - start:,} images is {low}: there is nothing to measure."
-            )
+        _pass_on(images, start, stop, consumers)
     except BaseException:
         if table:
             table.discard()
@@ -246,25 +277,56 @@ def collect(
     return out
 
 
-def _appending(found: list, values: Callable) -> Callable:
-    return lambda batch: found.append(values(batch))
+def _make_consumer(compute_each: Callable, found: list) -> Callable[[np.ndarray], None]:
+    return lambda batch: found.append(compute_each(batch))
 
 
-def collect_pairs(names: Iterable[str], truth: Images, images: Images, start: int, stop: int) -> dict[str, np.ndarray]:
-    """What metrics of pairs say of the images of two sets that belong together."""
-    values = {n: [] for n in names if METRICS[n].takes == "pairs"}
+def _pass_on(images: ImageSet, start: int, stop: int, consumers: list[Callable]) -> None:
+    """Read images once and hand every batch to all consumers.
+
+    Raises UserError where all pixels are equal.
+    """
+    low, high = 255, -1
+    for batch in images.batches(start, stop) if consumers else ():
+        low, high = min(low, batch.min()), max(high, batch.max())
+        for consume in consumers:
+            consume(batch)
+    if low == high:
+        raise UserError(
+            f"{images.name}: every pixel of its {stop - start:,} images is {low}: there is nothing to measure."
+        )
+
+
+def compare_pairs(
+    names: Iterable[str], truth: ImageSet, images: ImageSet, start: int, stop: int
+) -> dict[str, np.ndarray]:
+    """Compute the metrics of pairs for images start .. stop - 1 of two sets.
+
+    Returns each metric's numbers [stop - start] by its name.
+    """
+    values: dict[str, list] = {n: [] for n in names if METRICS[n].takes == "pairs"}
     for a, b in zip(truth.batches(start, stop), images.batches(start, stop)) if values else ():
         for name, found in values.items():
-            found.append(_module(name).values(a, b))
+            found.append(_import(name).compute_each(a, b))
     return {name: np.concatenate(found) for name, found in values.items()}
 
 
-def _module(name: str):
+def _import(name: str):
+    """Import the module of a metric."""
     return importlib.import_module(f"pggan_tf.metrics.{METRICS[name].module}")
 
 
-def compare(names: Iterable[str], real: Measured, fake: Measured, features: Features | None) -> dict[str, Figure]:
-    """The figures of two sets by their full names, such as 'fid[random]', each with its caveats."""
+def compute_figures(
+    names: Iterable[str], real: SetStatistics, fake: SetStatistics, features: Features | None
+) -> dict[str, Figure]:
+    """Compute metrics from the statistics of two sets.
+
+    Returns:
+        The figures by full name, such as 'fid[random]', each with its caveats.
+
+    Raises:
+        UserError: A metric of whole sets comes to NaN or infinity.
+    """
     begun, found = time.perf_counter(), {}
     for name in names:
         if name == "time" or name in found:
@@ -274,26 +336,34 @@ def compare(names: Iterable[str], real: Measured, fake: Measured, features: Feat
             spread = float(each.std() / len(each) ** 0.5) if np.isfinite(each).all() else None
             found[name] = Figure(float(each.mean()), spread, images=fake.images)
         else:
-            found |= _module(name).figures(real, fake)
-            real.give_back(), fake.give_back()
+            found |= _import(name).compute(real, fake)
+            real.release()
+            fake.release()
     found["time"] = Figure(fake.seconds + time.perf_counter() - begun, images=fake.images)
-    out = {}
-    for name in names:
-        metric, figure = METRICS[name], found[name]
-        if not np.isfinite(figure.value) and metric.takes != "pairs":
-            why = (
-                "Some images' features are out of all bounds"
-                if metric.takes in ("features", "logits")
-                else "It has no value for these images"
-            )
-            raise UserError(f"{name}: comes to {figure.value}. {why}.")
-        caveats = list(figure.caveats)
-        if figure.images < metric.images:
-            caveats.append(f"{figure.images:,} images, {metric.images:,} are usual: {metric.fewer}")
-        if features and metric.takes in ("features", "logits") and features.caveat:
-            caveats.append(features.caveat)
-        if np.isinf(figure.value):
-            caveats.append("infinite: some images are equal")
-        full = full_name(name, features.name) if features else name
-        out[full] = replace(figure, caveats=tuple(caveats))
-    return out
+    return {
+        full_name(name, features.name) if features else name: _add_caveats(name, found[name], features)
+        for name in names
+    }
+
+
+def _add_caveats(name: str, figure: Figure, features: Features | None) -> Figure:
+    """Add what has to be said of any metric's figure.
+
+    Raises UserError for one that has no value.
+    """
+    metric = METRICS[name]
+    if not np.isfinite(figure.value) and metric.takes != "pairs":
+        why = (
+            "Some images' features are out of all bounds"
+            if metric.takes in ("features", "logits")
+            else "It has no value for these images"
+        )
+        raise UserError(f"{name}: comes to {figure.value}. {why}.")
+    caveats = list(figure.caveats)
+    if figure.images < metric.images:
+        caveats.append(f"{figure.images:,} images, {metric.images:,} are usual: {metric.fewer}")
+    if features and metric.takes in ("features", "logits") and features.caveat:
+        caveats.append(features.caveat)
+    if np.isinf(figure.value):
+        caveats.append("infinite: some images are equal")
+    return replace(figure, caveats=tuple(caveats))

@@ -1,5 +1,9 @@
-"""Structural similarity (Wang et al. 2004, eq. 13), each image against the one it should be: Gaussian window of 11 pixels and
-sigma 1.5, K1 .01, K2 .03, range 255, where the window fits, mean over pixels and channels, then over images. Higher is better."""
+"""Structural similarity (Wang et al. 2004, eq. 13), 1 for equal images. Higher is better.
+
+Each image is compared with the one that it should be: Gaussian window of 11 pixels and sigma 1.5,
+K1 .01, K2 .03, range 255, at all places where the window fits; mean over pixels and channels, then
+over images.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,20 @@ import numpy as np
 WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03
 
 
-def local(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float64 [H, W, C] of range 0..255 -> (similarity, contrast and structure alone), at every place of the window.
+def compute_maps(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the similarity of two images at every place of the window, in two versions.
 
-    In images smaller than the window, it is as large as they are and its sigma as much smaller.
+    The second has only the terms of contrast and structure.
+
+    For images smaller than the window, the window shrinks to their size and its sigma in
+    proportion.
+
+    Args:
+        a: float64 [H, W, C], 0..255.
+        b: Likewise.
+
+    Returns:
+        Two arrays [H - 10, W - 10, C], or [1, 1, C] of small images.
     """
     size = min(WINDOW, *a.shape[:2])
     at = np.arange(size) - (size - 1) / 2
@@ -20,7 +34,7 @@ def local(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     taps /= taps.sum()
 
     def mean(x):
-        first = size // 2  # where the window lies inside of the image
+        first = size // 2  # the first place at which the window lies inside of the image
         out = cv2.sepFilter2D(x, cv2.CV_64F, taps, taps, borderType=cv2.BORDER_REFLECT_101).reshape(x.shape)
         return out[first : first + x.shape[0] - size + 1, first : first + x.shape[1] - size + 1]
 
@@ -32,6 +46,6 @@ def local(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return structure * (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1), structure
 
 
-def values(truth: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """uint8 [N, H, W, C] twice -> [N]."""
-    return np.array([local(a.astype(np.float64), b.astype(np.float64))[0].mean() for a, b in zip(truth, images)])
+def compute_each(truth: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Return the similarity [N] of images, uint8 [N, H, W, C] twice."""
+    return np.array([compute_maps(a.astype(np.float64), b.astype(np.float64))[0].mean() for a, b in zip(truth, images)])

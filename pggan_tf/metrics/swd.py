@@ -1,9 +1,10 @@
-"""Sliced Wasserstein distance between the patches of two sets of images, level by level of a Laplacian pyramid (Karras et al. 2018,
-section 5). Lower is better; times 1000, as there.
+"""Sliced Wasserstein distance between patches (Karras et al. 2018, section 5). Lower is better.
 
-16,384 images; pyramid down to 16 pixels with the 5x5 binomial filter and mirrored borders, on values 0..255; 128 patches of
-7x7 per image and level, normalised channel by channel over all of them; 4 x 128 random directions; mean absolute difference of
-the sorted projections. The figure's spread is the standard deviation over the four sets of directions.
+It is the mean over the levels of a Laplacian pyramid, times 1000 as in the paper. 16,384 images;
+pyramid down to 16 pixels with the 5x5 binomial filter and mirrored borders, on values 0..255; 128
+patches of 7x7 per image and level, normalised channel by channel over all patches of a set; 4 x 128
+random directions; mean absolute difference of the sorted projections. The figure's spread is the
+standard deviation over the four sets of directions.
 """
 
 from __future__ import annotations
@@ -17,28 +18,33 @@ from threadpoolctl import threadpool_limits
 
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import Figure
-from pggan_tf.metrics.scratch import Rows
+from pggan_tf.metrics.scratch import DiskArray
 
 IMAGES, PATCHES, SIZE, SMALLEST = 16_384, 128, 7, 16
 REPEATS, DIRECTIONS = 4, 128
-# Patches wait on disk as int16 of 1/64 grey level, at most 1/128 off: half of what float32 would take, 10 GB for two sets at 128 px.
+# Patches wait on disk as int16 in steps of 1/64 grey level, with an error of 1/128 at most. They
+# take half the space of float32, 10 GB for two sets at 128 px.
 _STEPS = 64
-_IMAGES = 32  # whose patches are cut together
+_IMAGES = 32  # whose patches are cut out together
 _ROWS = 1 << 13  # patches that are read together
-_TOGETHER = 32  # directions that are sorted together
+_TOGETHER = 32  # directions whose projections are sorted together
 
 
-def levels(resolution: int) -> list[int]:
-    """128 -> [128, 64, 32, 16]."""
+def list_sizes(resolution: int) -> list[int]:
+    """Return the pixels a side of every level of the pyramid: of 128, [128, 64, 32, 16]."""
     out = [resolution]
     while out[-1] // 2 >= SMALLEST and out[-1] % 2 == 0:
         out.append(out[-1] // 2)
     return out
 
 
-def pyramid(image: np.ndarray, count: int) -> list[np.ndarray]:
-    """[H, W, C] -> `count` levels, float32: what each size adds to the next smaller one, and the smallest itself."""
-    out, current = [], image.astype(np.float32)
+def build_pyramid(image: np.ndarray, count: int) -> list[np.ndarray]:
+    """Return `count` levels, float32, of an image [H, W, C].
+
+    A level is what its size adds to the next smaller one; the last is the smallest image itself.
+    """
+    out: list[np.ndarray] = []
+    current: np.ndarray = image.astype(np.float32)
     for _ in range(count - 1):
         smaller = cv2.pyrDown(current).reshape(current.shape[0] // 2, current.shape[1] // 2, -1)
         out.append(current - cv2.pyrUp(smaller).reshape(current.shape))
@@ -46,116 +52,161 @@ def pyramid(image: np.ndarray, count: int) -> list[np.ndarray]:
     return [*out, current]
 
 
-def _positions(number: int, level: int, side: int) -> np.ndarray:
-    """Corners of the patches of one image, from its number alone: [PATCHES, 2]."""
+def _draw_corners(number: int, level: int, side: int) -> np.ndarray:
+    """Return the corners [PATCHES, 2] of an image's patches.
+
+    They depend on the image's number alone.
+    """
     return np.random.default_rng((number, level)).integers(0, side - SIZE + 1, (PATCHES, 2))
 
 
 class Patches:
-    """Those of a set of images: for every level int16 [images * PATCHES, C, 7 * 7]. The first IMAGES at most are taken."""
+    """The patches of the first IMAGES images of a set at every level of the pyramid."""
 
     def __init__(self, resolution: int, channels: int, images: int):
         if resolution < SIZE:
             raise UserError(f"swd at {resolution} px: its patches are {SIZE} x {SIZE} pixels. Take another metric.")
-        self.sizes, self.images, self.number = levels(resolution), min(images, IMAGES), 0
+        self.sizes, self.images, self.number = list_sizes(resolution), min(images, IMAGES), 0
         shape = (self.images * PATCHES, channels, SIZE * SIZE)
-        self.levels = [Rows(shape, np.int16) for _ in self.sizes]
-        self.detailed = [False for _ in self.sizes]  # whether there is anything but zeros
+        self.levels = [DiskArray(shape, np.int16) for _ in self.sizes]  # in steps of 1 / _STEPS
+        self.detailed = [False for _ in self.sizes]  # whether a level has anything but zeros
 
     def add(self, batch: np.ndarray) -> None:
-        """uint8 [N, H, W, C]."""
+        """Cut out and store the patches of images, uint8 [N, H, W, C]."""
         batch = batch[: self.images - self.number]
-        # One after the other: these are many short calls, which two threads would spend in waiting for each other.
+        # In one thread: in these many short calls two threads would only wait for each other.
         for first in range(0, len(batch), _IMAGES):
-            self._some(batch[first : first + _IMAGES])
+            self._add_together(batch[first : first + _IMAGES])
 
-    def _some(self, images: np.ndarray) -> None:
+    def _add_together(self, images: np.ndarray) -> None:
         count, channels = len(images), images.shape[-1]
         pyramids = [np.empty((count, side, side, channels), np.int16) for side in self.sizes]
         for outs, image in zip(zip(*pyramids), images):
-            for out, level in zip(outs, pyramid(image, len(self.sizes))):
+            for out, level in zip(outs, build_pyramid(image, len(self.sizes))):
                 np.rint(np.multiply(level, _STEPS, out=level), out=out, casting="unsafe")
         rows = slice(self.number * PATCHES, (self.number + count) * PATCHES)
         for i, (side, level) in enumerate(zip(self.sizes, pyramids)):
-            corners = np.stack([_positions(self.number + n, i, side) @ (side, 1) for n in range(count)])  # [N, PATCHES]
+            numbers = range(self.number, self.number + count)
+            corners = np.stack([_draw_corners(n, i, side) @ (side, 1) for n in numbers])  # [N, PATCHES]
             corners += np.arange(count)[:, None] * side**2
-            window = (np.arange(SIZE)[:, None] * side + np.arange(SIZE)).reshape(1, -1) * channels + np.arange(
-                channels
-            )[:, None]
-            found = np.take(level.reshape(-1), corners.reshape(-1, 1, 1) * channels + window)  # [N * PATCHES, C, 7 * 7]
-            self.levels[i][rows] = found
+            window = (np.arange(SIZE)[:, None] * side + np.arange(SIZE)).reshape(1, -1)  # [1, 7 * 7]
+            offsets = window * channels + np.arange(channels)[:, None]  # [C, 7 * 7]
+            found = np.take(level.reshape(-1), corners.reshape(-1, 1, 1) * channels + offsets)
+            self.levels[i][rows] = found  # [N * PATCHES, C, 7 * 7]
             self.detailed[i] |= bool(found.any())
         self.number += count
 
 
-def _normalised(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation [C] over all patches and pixels; 1 for the deviation where there is none."""
+def _measure_channels(patches: np.ndarray | DiskArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation [C] over all patches and pixels.
 
-    def sums(first):
-        part = found[first : first + _ROWS].astype(np.float64)
+    A deviation of 0 is returned as 1.
+    """
+
+    def add_up(first):
+        part = patches[first : first + _ROWS].astype(np.float64)
         return part.sum((0, 2)), np.square(part).sum((0, 2))
 
     with ThreadPoolExecutor() as pool:
-        parts = list(pool.map(sums, range(0, len(found), _ROWS)))
-    total, squares = (np.sum([p[i] for p in parts], axis=0) / (found.shape[0] * found.shape[2]) for i in (0, 1))
+        parts = list(pool.map(add_up, range(0, len(patches), _ROWS)))
+    total, squares = (np.sum([p[i] for p in parts], axis=0) / (patches.shape[0] * patches.shape[2]) for i in (0, 1))
     deviation = np.sqrt(np.maximum(squares - total**2, 0))
     return total, np.where(deviation > 0, deviation, 1.0)
 
 
-def sliced_distances(a: np.ndarray, b: np.ndarray, seed: int = 0) -> list[float]:
-    """Patches [M, C, P] of two sets -> mean |sorted projection of a - sorted projection of b|, for each set of directions."""
-    rng = np.random.default_rng(seed)
-    c, p = a.shape[1:]
-    scales = [_normalised(x) for x in (a, b)]
-    # Memory that is used again: asking the system for it at every turn takes longer than the products.
-    outs = [np.empty((_TOGETHER, len(x)), np.float32) for x in (a, b)]
-    own = threading.local()
+class _Projector:
+    """Projects patches [M, C, P] on directions and sorts, with buffers that every call uses again.
 
-    def floats(x, first):  # [_ROWS or fewer, CP], until the thread's next call
-        if not hasattr(own, "read"):
-            own.read, own.floats = np.empty((_ROWS, c, p), a.dtype), np.empty((_ROWS, c * p), np.float32)
-        count = min(_ROWS, len(x) - first)
-        part = x.read(first, own.read[:count]) if isinstance(x, Rows) else x[first : first + count]
+    Asking the system for that memory at every call takes longer than the products.
+    """
+
+    def __init__(self, patches: np.ndarray | DiskArray, pool: ThreadPoolExecutor):
+        self.patches, self.pool = patches, pool
+        self.out = np.empty((_TOGETHER, len(patches)), np.float32)
+        self.buffers = threading.local()
+
+    def _read(self, first: int) -> np.ndarray:
+        """Return up to _ROWS patches as float32 [rows, CP].
+
+        They stay until the thread's next call.
+        """
+        shape, own = self.patches.shape[1:], self.buffers
+        if not hasattr(own, "raw"):
+            own.raw = np.empty((_ROWS, *shape), self.patches.dtype)
+            own.floats = np.empty((_ROWS, shape[0] * shape[1]), np.float32)
+        count = min(_ROWS, len(self.patches) - first)
+        if isinstance(self.patches, DiskArray):
+            part = self.patches.read(first, own.raw[:count])
+        else:
+            part = self.patches[first : first + count]
         np.copyto(own.floats[:count], part.reshape(count, -1))
         return own.floats[:count]
 
-    def projected(x, out, weights):  # weights: [D,CP]
-        def rows(first):
-            part = floats(x, first)
-            np.matmul(weights, part.T, out=out[:, first : first + len(part)])
+    def sort_projections(self, weights: np.ndarray) -> np.ndarray:
+        """Return the sorted projections [D, M] on directions [D, CP].
 
-        list(pool.map(rows, range(0, len(x), _ROWS)))
-        list(pool.map(np.ndarray.sort, out))
-        return out
+        They stay until the next call.
+        """
 
-    def difference(x, y, offset):
-        x -= y
-        x -= offset
-        return float(np.abs(x, out=x).mean())
+        def project(first):
+            part = self._read(first)
+            np.matmul(weights, part.T, out=self.out[:, first : first + len(part)])
 
-    found = []
-    # A thread for each core already: products that bring threads of their own would wait for each other.
+        list(self.pool.map(project, range(0, len(self.patches), _ROWS)))
+        list(self.pool.map(np.ndarray.sort, self.out))
+        return self.out
+
+
+def _measure_difference(x: np.ndarray, y: np.ndarray, offset: np.float32) -> float:
+    """Return the mean of |x - y - offset|; writes over x."""
+    x -= y
+    x -= offset
+    return float(np.abs(x, out=x).mean())
+
+
+def compute_distances(a: np.ndarray | DiskArray, b: np.ndarray | DiskArray, seed: int = 0) -> list[float]:
+    """Return the distance of two sets of patches for each of REPEATS sets of directions.
+
+    It is the mean |sorted projection of a - sorted projection of b|.
+
+    Args:
+        a: Patches [M, C, P] of one set.
+        b: As many of the other.
+        seed: Seed of the directions.
+    """
+    rng = np.random.default_rng(seed)
+    c, p = a.shape[1:]
+    scales = [_measure_channels(x) for x in (a, b)]
+    distances = []
+    # The pool has a thread for each core: products that brought threads of their own would wait for
+    # each other.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor() as pool:
+        projectors = [_Projector(x, pool) for x in (a, b)]
         for _ in range(REPEATS):
             directions = rng.normal(size=(c, p, DIRECTIONS))
             directions /= np.sqrt(np.square(directions).sum((0, 1)))
             total = 0.0
             for i in range(0, DIRECTIONS, _TOGETHER):
                 some = directions[..., i : i + _TOGETHER]
-                # The normalisation goes into the directions; its mean moves a whole projection, whose order it leaves alone.
+                # Directions are divided by the deviation in place of patches. A mean moves a whole
+                # projection and keeps its order, so that it can be subtracted at the end.
                 weights = [
                     (some / std[:, None, None]).reshape(c * p, -1).T.astype(np.float32, order="C") for _, std in scales
                 ]
                 means = [(some * (mean / std)[:, None, None]).sum((0, 1)) for mean, std in scales]
-                pair = [projected(*three) for three in zip((a, b), outs, weights)]
-                total += sum(pool.map(difference, *pair, (means[0] - means[1]).astype(np.float32)))
-            found.append(total / DIRECTIONS)
-    return found
+                pair = [projector.sort_projections(w) for projector, w in zip(projectors, weights)]
+                total += sum(pool.map(_measure_difference, *pair, (means[0] - means[1]).astype(np.float32)))
+            distances.append(total / DIRECTIONS)
+    return distances
 
 
-def figures(real, fake) -> dict[str, Figure]:
+def compute(real, fake) -> dict[str, Figure]:
+    """Compute the distance of two `sets.SetStatistics`, by their patches.
+
+    The figure has a part for each level.
+    """
     a, b = real.patches, fake.patches
-    each = 1e3 * np.array([sliced_distances(*pair) for pair in zip(a.levels, b.levels)])  # [levels, REPEATS]
+    each = 1e3 * np.array([compute_distances(*pair) for pair in zip(a.levels, b.levels)])  # [levels, REPEATS]
     parts = {f"swd_{size}": float(value) for size, value in zip(a.sizes, each.mean(axis=1))}
     flat = [size for size, *both in zip(a.sizes, a.detailed, b.detailed) if not all(both)]
     caveats = tuple(f"images without any detail at {size} px" for size in flat)

@@ -12,8 +12,9 @@ import numpy as np
 from pggan_tf import report, synthesis
 from pggan_tf.data import pipeline, pixels
 from pggan_tf.errors import OutOfMemory, explain_out_of_memory, shell_path
-from pggan_tf.explore import report as explored
 from pggan_tf.files import atomic_write
+from pggan_tf.report import pages, pictures, words
+from pggan_tf.runs import generators
 from pggan_tf.runs.folder import GENERATOR, STATS
 
 # Inputs that the statistics of batch normalisation are taken from before a grid.
@@ -72,7 +73,7 @@ class GridWriter(Callback):
             if not path.exists():
                 some = pipeline.spread(count, run.shards.count(run.config.networks.target_res))
                 pixels.grid(path, run.shards.read(run.config.networks.target_res, some), size=pixels.VISIBLE)
-            self.samples = synthesis.samples(run.plan, run.gan.ema, run.shards)
+            self.samples = generators.make_samples(run.plan, run.gan.ema, run.shards)
             self.calibration = self.samples.inputs(CALIBRATION_INPUTS)
 
     def snapshot(self, run):
@@ -161,9 +162,9 @@ class GeneratorWriter(Callback):
         if run.done:
             later = f"Training is done and saved; with more memory, --resume {shell_path(run.folder)} makes it."
             with explain_out_of_memory(f"{GENERATOR} is made", later):
-                samples = synthesis.samples(run.plan, run.gan.ema, run.shards)
+                samples = generators.make_samples(run.plan, run.gan.ema, run.shards)
                 finished = synthesis.finish(run.gan.ema, samples.inputs(synthesis.SETTLING))
-                if what := synthesis.ruin(finished, samples.inputs(CHECKED_INPUTS)):
+                if what := generators.describe_ruin(finished, samples.inputs(CHECKED_INPUTS)):
                     run.done = False
                     raise run.ruined(f"no {GENERATOR} is written: {what}")
                 with atomic_write(run.folder / GENERATOR) as partial:
@@ -191,14 +192,16 @@ class ReportWriter(Callback):
             self._write(run, lambda: ())
 
     def end(self, run):
-        pictures = (lambda: explored.pictures(run.folder, run.shards)) if run.done else (lambda: ())
-        if self._write(run, pictures) and run.done:
+        def draw():
+            return pictures.draw_pictures(run.folder, run.shards, run.config.images.mirror) if run.done else ()
+
+        if self._write(run, draw) and run.done:
             run.log(f"report: {run.folder / report.NAME}")
 
-    def _write(self, run, pictures) -> bool:
+    def _write(self, run, draw) -> bool:
         begun = time.monotonic()
         try:
-            report.write(run.folder, pictures=pictures())
+            pages.write_report(run.folder, pictures=draw())
         except Exception as error:
             run.log(f"no report could be written ({type(error).__name__}: {error}). Later: pggan report {run.folder}")
             return False
@@ -263,7 +266,7 @@ class ProgressDisplay(Callback):
         if run.speed:  # known from the second call of the graph on: the first one traces
             left = (phase.end - run.images_seen) / run.speed
             text += f" phase {_format_time(left)} run {_format_time(run.seconds_left())} left"
-        return text + (f" skipped {report.skips(run.skipped, **run.skipped_by)}" if run.skipped else "")
+        return text + (f" skipped {words.format_skips(run.skipped, **run.skipped_by)}" if run.skipped else "")
 
     def snapshot(self, run):
         if not self.bar and self.stats:

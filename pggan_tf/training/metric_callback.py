@@ -12,12 +12,12 @@ from pggan_tf.config import Plan
 from pggan_tf.errors import OutOfMemory, UserError, explain_out_of_memory
 from pggan_tf.files import atomic_write
 from pggan_tf.metrics import features, sets
+from pggan_tf.runs import generators
 from pggan_tf.runs.folder import BEST, BEST_GENERATOR, STATS, write_json
 from pggan_tf.training.callbacks import CALIBRATION_INPUTS, CHECKED_INPUTS, Callback
 
 FIRST_SEED = 1 << 21  # of the measured images; those of the grid are smaller
 SMALLEST = 8  # pixels; images of smaller stages hold less than a patch and are not measured
-_PIXEL_METRICS = ("psnr", "ssim")
 
 
 class MetricCallback(Callback):
@@ -35,7 +35,7 @@ class MetricCallback(Callback):
         if metrics.needs_features(self.names):
             weights = options.inception_weights or features.INCEPTION_URL
             self.features = features.load(options.features, weights, cache, say)
-        sets.check(self.names, self.features)
+        sets.check_features(self.names, self.features)
         self.samples = self.resolution = None
 
     def _prepare(self, generator, shards, resolution: int) -> None:
@@ -44,15 +44,15 @@ class MetricCallback(Callback):
         The data's statistics are kept until the next resolution.
         """
         if self.samples is None or self.samples.generator is not generator:
-            self.samples = synthesis.samples(self.plan, generator, shards)
+            self.samples = generators.make_samples(self.plan, generator, shards)
         if resolution != self.resolution:
-            self.truth = sets.of_shards(shards, resolution)
+            self.truth = sets.read_shards(shards, resolution)
             if self.plan.task.from_images:  # outputs are compared with their own originals
-                self.truth = sets.of_originals(self.samples)
+                self.truth = sets.read_originals(self.samples)
             count = min(self.images, self.truth.count)
             if count < 2 and any(metrics.METRICS[name].takes != "pairs" for name in self.names):
                 raise UserError(f"{count} image is there to measure on. Give more photos, or a larger --held-out.")
-            self.real = sets.collect(self.names, self.truth, 0, count, self.features, self.cache)
+            self.real = sets.collect_statistics(self.names, self.truth, 0, count, self.features, self.cache)
             self.resolution = resolution
 
     @explain_out_of_memory("metrics are measured", "A new run takes less with fewer --metrics-images.")
@@ -61,13 +61,13 @@ class MetricCallback(Callback):
         self._prepare(generator, shards, resolution)
         generator.calibrate_batch_norm(self.samples.inputs(CALIBRATION_INPUTS), resolution)
         if self.plan.task.from_images:
-            made = sets.of_pairs(self.samples)
+            made = sets.convert_originals(self.samples)
         else:
-            made = sets.of_sampler(self.samples.sampler, resolution, alpha, FIRST_SEED)
+            made = sets.generate(self.samples.sampler, resolution, alpha, FIRST_SEED)
         count = self.real.images
-        fake = sets.collect(self.names, made, 0, count, self.features, self.cache)
-        fake.values |= sets.collect_pairs(self.names, self.truth, made, 0, count)
-        return sets.compare(self.names, self.real, fake, self.features)
+        fake = sets.collect_statistics(self.names, made, 0, count, self.features, self.cache)
+        fake.values |= sets.compare_pairs(self.names, self.truth, made, 0, count)
+        return sets.compute_figures(self.names, self.real, fake, self.features)
 
     def time_measurements(self, generator, shards, resolutions) -> dict[int, float]:
         """Return the seconds of a measurement by resolution, by doing one.
@@ -154,16 +154,17 @@ class MetricCallback(Callback):
         """Write best.keras and best.json, if the metric that chooses the best has improved."""
         # PSNR and SSIM reward blurry outputs, so they do not choose best.keras once an adversarial
         # loss is used.
-        ignored = _PIXEL_METRICS if self.plan.task.from_images and self.plan.loss.adversarial else ()
+        adversarial = self.plan.task.from_images and self.plan.loss.adversarial
+        ignored = [name for name, metric in metrics.METRICS.items() if metric.rewards_blur and adversarial]
         names = {n: n.partition("[")[0] for n in values}
         judging = next((n for n, name in names.items() if metrics.METRICS[name].better and name not in ignored), None)
         if judging is None or (ignored and not run.phase.adversarial):
             return
         sign = -1 if metrics.METRICS[judging.partition("[")[0]].better == "higher" else 1
         if self.best is None or sign * values[judging] < sign * self.best["value"]:
-            inputs = synthesis.samples(run.plan, run.gan.ema, run.shards).inputs(synthesis.SETTLING)
+            inputs = generators.make_samples(run.plan, run.gan.ema, run.shards).inputs(synthesis.SETTLING)
             finished = synthesis.finish(run.gan.ema, inputs)
-            if what := synthesis.ruin(finished, inputs[:CHECKED_INPUTS]):
+            if what := generators.describe_ruin(finished, inputs[:CHECKED_INPUTS]):
                 run.log(f"no {BEST_GENERATOR} at {run.images_seen:,} images: {what}")
                 return
             with atomic_write(run.folder / BEST_GENERATOR) as partial:

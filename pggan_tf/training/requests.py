@@ -170,7 +170,7 @@ def _with_local_files(values: Mapping, options: Mapping, cache: str | None, begu
         inception = "fid" in (begun.config.measuring.metrics or ())
         vgg = begun.config.objective.content == "vgg19"
     else:
-        inception = features.kept_file(features.INCEPTION_URL, cache_folder(cache)).is_file()
+        inception = features.locate_weights(features.INCEPTION_URL, cache_folder(cache)).is_file()
         vgg = vgg_file.is_file()
     out = dict(options)
     says_metrics = options.keys() & {"metrics", "features", "inception_weights"}

@@ -265,10 +265,11 @@ def _loaded(path: Path):
 
     import keras
 
-    from pggan_tf import networks, synthesis
+    from pggan_tf import networks
+    from pggan_tf.runs import generators
 
     if path.stem.endswith("generator"):
-        return synthesis.load(path)
+        return generators.load(path)
     for module in networks.list_modules():
         importlib.import_module(f"pggan_tf.networks.{module}")
     return keras.saving.load_model(path, compile=False)

@@ -1,5 +1,8 @@
-"""Frechet distance between two Gaussians; on the features of Inception 2015-12-05 it is the FID (Heusel et al. 2017, eq. 6).
-Lower is better. Biased upwards with few images: 50,000 are usual, and more than there are features needed."""
+"""Frechet distance between two Gaussians (Heusel et al. 2017, eq. 6). Lower is better.
+
+On the features of Inception 2015-12-05 it is the FID. Few images bias it upwards: 50,000 are usual,
+and more images than features are needed.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ _ROWS = 4096
 
 
 class Moments:
-    """Mean and covariance of features, batch by batch, in float64."""
+    """Compute mean and covariance of features that come in batches, in float64."""
 
     def __init__(self, size: int):
         self.count, self.mean, self.products = 0, np.zeros(size), np.zeros((size, size))
 
     def add(self, features: np.ndarray) -> None:
-        """[N, D]. Chan et al. 1983: no large sums are subtracted from each other."""
+        """Add features [N, D] (Chan et al. 1983): no large sums are subtracted from each other."""
         x = np.asarray(features, np.float64)
         mean, n = x.mean(axis=0), len(x)
         apart = mean - self.mean
@@ -29,33 +32,38 @@ class Moments:
 
     @property
     def covariance(self) -> np.ndarray:
-        """Unbiased: divided by N - 1."""
+        """The unbiased covariance [D, D], divided by N - 1."""
         return self.products / (self.count - 1)
 
 
-def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[N, D], which may lie on disk -> mean [D] and covariance [D, D]."""
+def compute_moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean [D] and covariance [D, D] of features [N, D], which may lie on disk."""
     found = Moments(features.shape[1])
     for first in range(0, len(features), _ROWS):
         found.add(features[first : first + _ROWS])
     return found.mean, found.covariance
 
 
-def frechet(mean_a, covariance_a, mean_b, covariance_b) -> float:
-    """|m_a - m_b|^2 + tr(A + B - 2 (A B)^(1/2))."""
+def compute_distance(mean_a, covariance_a, mean_b, covariance_b) -> float:
+    """Return |m_a - m_b|^2 + tr(A + B - 2 (A B)^(1/2)).
+
+    The means m have shape [D], the covariances A and B [D, D].
+    """
     means = float(np.square(mean_a - mean_b).sum())
     if np.array_equal(covariance_a, covariance_b):
-        return means  # by way of eigenvalues it would be 0 but for the root of their rounding
+        return means  # by eigenvalues it would not be 0, but the root of their rounding errors
     values, vectors = np.linalg.eigh(covariance_a)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    # A^(1/2) B A^(1/2) has the eigenvalues of A B and is symmetric: none of them turns complex by rounding.
+    # A^(1/2) B A^(1/2) has the eigenvalues of A B and is symmetric: none of them turns complex by
+    # rounding.
     cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariance_b @ root), 0)).sum()
-    # Below 0 by rounding alone, for sets that are all but the same.
+    # Rounding may bring it below 0 for sets that are nearly the same.
     return max(0.0, float(means + np.trace(covariance_a) + np.trace(covariance_b) - 2 * cross))
 
 
-def figures(real, fake) -> dict[str, Figure]:
+def compute(real, fake) -> dict[str, Figure]:
+    """Compute the distance of two `sets.SetStatistics`, by the moments of their features."""
     size, count = real.features.shape[1], len(fake.features)
     few = count <= size
     caveats = (f"{count:,} images for {size:,} features: too few for their covariance, give more",) if few else ()
-    return {"fid": Figure(frechet(*real.moments, *fake.moments), images=count, caveats=caveats)}
+    return {"fid": Figure(compute_distance(*real.moments, *fake.moments), images=count, caveats=caveats)}

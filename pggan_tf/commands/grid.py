@@ -1,0 +1,62 @@
+"""`pggan grid`: draw the same latents at every stage, or in every class, as one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pggan_tf import synthesis
+from pggan_tf.data import pixels
+from pggan_tf.errors import UserError
+from pggan_tf.runs import generators
+
+
+@click.command("grid")
+@click.argument("source")
+@click.option("--stages", "by", flag_value="stages", help="a row for each stage, from the first to the last")
+@click.option("--classes", "by", flag_value="classes", help="a row for each class of a conditional generator")
+@click.option("--out", default="grid.png", show_default=True, help="picture to write")
+@click.option("--seeds", default="0-9", show_default=True, help="which images, such as 0-9 or 1,5,7-9")
+@click.option("--class", "class_name", help="with --stages: images of this class  [every class in turn]")
+@click.option(
+    "--truncation",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="below 1: less varied, more typical images",
+)
+def command(source, by, out, seeds, class_name, truncation):
+    """Draw the same latents at every stage, or in every class, as one picture.
+
+    SOURCE is a run's folder or a generator.keras.
+    """
+    from pggan_tf import terminal
+    from pggan_tf.report import pictures
+
+    if not by:
+        raise UserError("rows of what? Give --stages or --classes. For a plain grid: pggan generate SOURCE --grid FILE")
+    if by == "classes" and class_name:
+        raise UserError("--class with --classes: it shows them all. Give one of them.")
+    out = pixels.check_picture("--out", out)
+    numbers = synthesis.parse_seeds(seeds)
+    terminal.start_tensorflow()
+    generator = generators.load_from_latents(source)
+    if by == "classes" and not generator.classes:
+        raise UserError(f"--classes: {source} was trained without classes.")
+    sampler, z = synthesis.Sampler(generator), synthesis.latents(numbers, generator.latent_size)
+    if by == "stages":
+        _check_size(out, len(generator.resolutions), len(numbers), pictures.get_stage_side(generator))
+        labels = synthesis.choose_labels(generator, source, class_name, numbers)
+        sheet = pictures.draw_stages(sampler, z, labels, truncation)
+    else:
+        _check_size(out, len(generator.classes), len(numbers), pictures.get_class_side(generator))
+        sheet = pictures.draw_classes(sampler, z, len(generator.classes), truncation)
+        click.echo("from the top: " + ", ".join(generator.classes))
+    pixels.save(Path(out), sheet)
+    click.echo(out)
+
+
+def _check_size(out: str, rows: int, columns: int, side: int) -> None:
+    """Refuse a picture that its file cannot hold before it is drawn."""
+    pixels.check_size("--out", out, *pixels.Sheet(rows * columns, columns, edge=1).size(side, side))

@@ -1,0 +1,83 @@
+"""`pggan interpolate`: make a video of walks from latent to latent."""
+
+from __future__ import annotations
+
+import click
+
+from pggan_tf import synthesis
+from pggan_tf.errors import UserError
+from pggan_tf.runs import generators
+
+
+class _Grid(click.ParamType):
+    """Columns and rows, such as '3x2'."""
+
+    name = "COLUMNSxROWS"
+
+    def convert(self, value, param, ctx):
+        """Return (columns, rows)."""
+        try:
+            columns, rows = map(int, value.lower().split("x"))
+            if not 1 <= columns * rows <= 1024 or columns < 1:
+                raise ValueError
+        except ValueError:
+            raise UserError(f"--grid {value}: expected columns x rows, such as 3x2.") from None
+        return columns, rows
+
+
+@click.command("interpolate")
+@click.argument("source")
+@click.option("--video", required=True, help="file to write: .mp4 (H.264), .gif or .webp")
+@click.option("--seeds", help="keyframes, given to the places of the grid in turn  [four for each, from 0 on]")
+@click.option("--latents", "latents_file", help="keyframes from a .npy file [N, L] instead, such as of `pggan project`")
+@click.option("--grid", type=_Grid(), default="1x1", show_default=True, help="walks side by side")
+@click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), default=8.0, show_default=True, help="length of the video"
+)
+@click.option("--fps", type=click.IntRange(1, 120), default=30, show_default=True, help="frames per second")
+@click.option("--loop", is_flag=True, help="go back to the first keyframe, so that the video can repeat without a jump")
+@click.option("--class", "class_name", help="images of this class  [every class in turn]")
+@click.option("--stage", type=int, help="resolution to generate at  [the last that was trained]")
+@click.option(
+    "--truncation",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="below 1: less varied, more typical images",
+)
+def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_name, stage, truncation):
+    """Make a video of walks between images of SOURCE, a run's folder or a generator.keras."""
+    from pggan_tf import terminal
+    from pggan_tf.explore import video as videos
+    from pggan_tf.explore import walks
+
+    if seeds and latents_file:
+        raise UserError("--seeds and --latents: give one of them.")
+    path = videos.check(video, fps)
+    columns, rows = grid
+    places = columns * rows
+    numbers = synthesis.parse_seeds(seeds) if seeds else list(range(4 * places))
+    latents = walks.read_latents(latents_file) if latents_file else None
+    if (count := len(numbers if latents is None else latents)) < places:
+        raise UserError(f"--grid {columns}x{rows}: {count} keyframes are too few for {places} places.")
+    terminal.start_tensorflow()
+    generator = generators.load_from_latents(source)
+    stage = synthesis.choose_stage(generator, source, stage)
+    videos.check_size(path, *walks.get_frame_size(stage, places, columns))
+    if latents is None:
+        latents = synthesis.latents(numbers, generator.latent_size)
+    if latents.shape[1] != generator.latent_size:
+        raise UserError(
+            f"--latents {latents_file}: {latents.shape[1]} numbers each; {source} takes {generator.latent_size}."
+        )
+    if left := len(latents) % places:
+        click.echo(f"{left} of {len(latents)} keyframes are left out: {places} places take as many each", err=True)
+    keys = latents[: len(latents) // places * places].reshape(-1, places, generator.latent_size)
+    labels = synthesis.choose_labels(generator, source, class_name, range(places))
+    frames = walks.interpolate(keys, max(2, round(seconds * fps)), loop)
+    with terminal.show_progress("frames") as progress:
+        drawn = walks.draw_frames(
+            synthesis.Sampler(generator), frames, stage, columns, labels, truncation=truncation, progress=progress
+        )
+        videos.write(path, drawn, fps)
+    click.echo(path)

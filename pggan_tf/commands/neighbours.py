@@ -1,0 +1,67 @@
+"""`pggan neighbours`: show the training images that come nearest to samples.
+
+Has the generator copied some?
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pggan_tf import synthesis
+from pggan_tf.data import pixels
+from pggan_tf.runs import generators
+
+
+@click.command("neighbours")
+@click.argument("run")
+@click.option("--out", default="neighbours.png", show_default=True, help="picture to write")
+@click.option("--seeds", default="0-255", show_default=True, help="samples to compare with the training images")
+@click.option(
+    "--rows", type=click.IntRange(1), default=8, show_default=True, help="samples to show: those that come nearest"
+)
+@click.option(
+    "-k", "k", type=click.IntRange(1), default=6, show_default=True, help="training images to show for each sample"
+)
+@click.option("--class", "class_name", help="samples of this class  [every class in turn]")
+@click.option(
+    "--truncation",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="below 1: less varied, more typical images",
+)
+@click.option("--features", help="compare by these features, as in `pggan evaluate`  [by pixels]")
+@click.option("--inception-weights", help="file or address of the graph, for --features inception  [fetched once]")
+@click.option("--data", help="the run's shards, if they are no longer where it found them")
+def command(run, out, seeds, rows, k, class_name, truncation, features, inception_weights, data):
+    """Show the training images that come nearest to samples of RUN: has it copied some?"""
+    from pggan_tf import terminal
+    from pggan_tf.data.shards import cache_folder
+    from pggan_tf.metrics import features as networks
+    from pggan_tf.report import nearest
+    from pggan_tf.report.runs import read_run
+
+    out = pixels.check_picture("--out", out)
+    numbers = synthesis.parse_seeds(seeds)
+    read = read_run(run)
+    shards = nearest.open_training_data(read, data)
+    terminal.start_tensorflow()
+    generator = generators.load_from_latents(run)
+    labels = synthesis.choose_labels(generator, run, class_name, numbers)
+    if features:
+        features = networks.load(features, inception_weights or networks.INCEPTION_URL, cache_folder(), click.echo)
+    stage = generator.resolutions[-1]
+    size = nearest.get_picture_size(stage, min(rows, len(numbers)), min(k, shards.count(stage)))
+    pixels.check_size("--out", out, *size)
+    sampler, mirror = synthesis.Sampler(generator), read.config.images.mirror
+    found = nearest.compare_samples(
+        sampler, shards, numbers, k, mirror, labels=labels, truncation=truncation, features=features
+    )
+    for seed, nearest_to_it, distances in list(zip(found.seeds, found.numbers, found.distances))[:rows]:
+        near = ", ".join(f"{n} ({d:.3g})" for n, d in zip(nearest_to_it, distances))
+        click.echo(f"seed {seed}: training images {near}")
+    click.echo(found.describe(rows))
+    pixels.save(Path(out), found.draw(rows))
+    click.echo(out)

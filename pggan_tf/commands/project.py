@@ -1,0 +1,84 @@
+"""`pggan project`: find the latent whose image comes nearest to a photo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+
+from pggan_tf import synthesis
+from pggan_tf.data import pixels
+from pggan_tf.errors import UserError
+from pggan_tf.metrics import psnr
+from pggan_tf.runs import generators
+
+_SHOWN = 256  # pixels: the least side of an image in the picture and the video
+
+
+def _read_photo(file: str):
+    """Return a photo as a Pillow image. Raises UserError where it is none."""
+    from pggan_tf.data import decode
+
+    try:
+        return decode.photo(Path(file).read_bytes())
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}). Expected a photo.") from None
+    except decode.Unreadable as error:
+        raise UserError(f"{file}: {error}. Expected a photo.") from None
+
+
+@click.command("project")
+@click.argument("source")
+@click.argument("photo")
+@click.option(
+    "--out", default="projection", show_default=True, help="folder for latent.npy, projection.png and projection.json"
+)
+@click.option("--video", help="write a video of the search: .mp4, .gif or .webp")
+@click.option("--steps", type=click.IntRange(1), default=400, show_default=True, help="steps of the optimiser")
+@click.option("--class", "class_name", help="search only images of this class")
+@click.option("--stage", type=int, help="resolution to compare at  [the last that was trained]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="seed of the search")
+def command(source, photo, out, video, steps, class_name, stage, seed):
+    """Find the latent whose image comes nearest to PHOTO.
+
+    SOURCE is a run's folder or a generator.keras. The photo has to look like the training data: cut
+    in the same way, with its subject at the same place.
+    """
+    from pggan_tf import terminal
+    from pggan_tf.data import decode
+    from pggan_tf.explore import video as videos
+    from pggan_tf.explore.projection import project
+
+    picture = _read_photo(photo)
+    film = videos.check(video) if video else None
+    terminal.start_tensorflow()
+    generator = generators.load_from_latents(source)
+    stage = synthesis.choose_stage(generator, source, stage)
+    target = decode.square(picture.convert("L") if generator.channels == 1 else picture, stage)
+    labels = None if class_name is None else synthesis.choose_labels(generator, source, class_name, [0])
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with terminal.show_progress("steps") as progress:
+        found = project(generator, target, steps, labels, seed, progress, keep_frames=film is not None)
+    np.save(folder / "latent.npy", found.latent[None])
+    pixels.grid(folder / "projection.png", np.stack([target, found.start, found.image]), columns=3, size=_SHOWN)
+    if film:
+        frames = (pixels.tile(pixels.enlarge(np.stack([target, f]), _SHOWN), 2) for f in found.frames)
+        videos.write(film, frames, 30)
+        click.echo(film)
+    name = generator.classes[found.label] if generator.classes else None
+    if name:
+        click.echo(f"class: {name} (interpolate --latents takes it by --class {name})")
+    before, after = map(float, psnr.compute_each(np.stack([target, target]), np.stack([found.start, found.image])))
+    about = {
+        "photo": Path(photo).name,
+        "stage": stage,
+        "class": name,
+        "seed": seed,
+        "psnr": after if after < np.inf else None,
+    }
+    (folder / "projection.json").write_text(json.dumps(about, indent=1) + "\n")
+    click.echo(f"photo, start and result in {folder / 'projection.png'}: PSNR {after:.1f} dB, was {before:.1f} dB")
+    click.echo(folder / "latent.npy")

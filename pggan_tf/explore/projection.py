@@ -1,0 +1,148 @@
+"""Find the latent whose image comes nearest to a photo.
+
+Adam on the latent (as in Karras et al. 2020, "Analyzing and improving the image quality of
+StyleGAN", appendix D: noise and learning rate that fall to zero), from the best of many samples,
+with the squared error of pixels at several scales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pggan_tf import synthesis
+from pggan_tf.data import pixels
+
+STARTS = 1024  # samples that the search for good starts draws
+CANDIDATES = 4  # latents that are optimised side by side; the best one is the result
+RATE, NOISE = 0.1, 0.05  # learning rate of Adam and standard deviation of the noise, both at their largest
+NORM = 0.01  # weight of the term that keeps the latent's mean square at 1
+_FRAMES = 120  # of a video, about
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A latent that was found for a photo."""
+
+    latent: np.ndarray  # float32 [L]
+    label: int  # its class, 0 without classes
+    start: np.ndarray  # uint8 [R, R, C], the image before the optimisation
+    image: np.ndarray  # uint8 [R, R, C], the image after it
+    frames: list[np.ndarray]  # uint8 [R, R, C], images on the way; empty unless they were asked for
+
+
+def _measure_error(images, target):
+    """Return the mean squared error averaged over the scales R, R/2, R/4 and so on.
+
+    Coarse scales show the way while details still lie elsewhere. Where the target is black or
+    white, values beyond it are no error.
+
+    Args:
+        images: float -1..1 [N, R, R, C].
+        target: float -1..1 [1, R, R, C].
+
+    Returns:
+        float [N].
+    """
+    import tensorflow as tf
+
+    beyond = (tf.abs(target) >= 1) & (images * target >= 1)
+    difference, scales = tf.where(beyond, 0.0, images - target), []
+    while True:
+        scales.append(tf.reduce_mean(tf.square(difference), axis=(1, 2, 3)))
+        if difference.shape[1] % 2 or difference.shape[1] <= 4:
+            return tf.add_n(scales) / len(scales)
+        difference = tf.nn.avg_pool2d(difference, 2, 2, "VALID")
+
+
+def project(
+    generator,
+    target: np.ndarray,
+    steps: int,
+    labels: np.ndarray | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    keep_frames: bool = False,
+) -> Projection:
+    """Find the latent whose image comes nearest to a photo.
+
+    Args:
+        generator: A generator from latents.
+        target: The photo, uint8 [R, R, C]; R is one of the generator's resolutions.
+        steps: Steps of the optimiser.
+        labels: Classes to try, int64 [N]; by default all.
+        seed: Seed of the starts and of the noise.
+        progress: Called with the steps done and all of them.
+        keep_frames: Keep about 120 images of the way, for a video.
+    """
+    import tensorflow as tf
+
+    goal = tf.constant(pixels.to_float(target)[None])
+
+    @tf.function(autograph=False)
+    def make_images(z, y):
+        return generator(z, resolution=len(target), **({"labels": y} if generator.classes else {}))
+
+    def measure(z, y):
+        return _measure_error(make_images(z, y), goal).numpy()
+
+    z, y = _choose_starts(generator, measure, labels, seed)
+    latents, chosen = tf.Variable(z), tf.constant(y)
+    step = _build_step(latents, lambda z: make_images(z, chosen), goal, steps, seed)
+    frames = []
+    for number in range(steps):
+        if keep_frames and number * _FRAMES // steps != (number - 1) * _FRAMES // steps:
+            frames.append(pixels.to_uint8(make_images(latents, chosen).numpy()))
+        step(tf.constant(number, tf.float32))
+        progress(number + 1, steps)
+    images = make_images(latents, chosen)
+    winner = int(np.argmin(_measure_error(images, goal).numpy()))
+    start = make_images(tf.constant(z), chosen).numpy()[winner]
+    last = pixels.to_uint8(images.numpy()[winner])
+    way = [*(f[winner] for f in frames), last] if keep_frames else []
+    return Projection(latents.numpy()[winner], int(y[winner]), pixels.to_uint8(start), last, way)
+
+
+def _choose_starts(generator, measure, labels: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return latents and classes of the CANDIDATES best of STARTS samples."""
+    import tensorflow as tf
+
+    classes = np.arange(max(1, len(generator.classes))) if labels is None else labels
+    z = synthesis.latents(range(seed, seed + STARTS), generator.latent_size)
+    y = np.resize(classes, STARTS).astype(np.int64)
+    parts = [slice(i, i + 32) for i in range(0, STARTS, 32)]
+    errors = np.concatenate([measure(tf.constant(z[part]), tf.constant(y[part])) for part in parts])
+    best = np.argsort(errors, kind="stable")[:CANDIDATES]
+    return z[best], y[best]
+
+
+def _build_step(latents, make_images, goal, steps: int, seed: int):
+    """Return a function that updates the latents by Adam.
+
+    It takes the number of the step as a float tensor.
+    """
+    import tensorflow as tf
+
+    first, second = tf.Variable(tf.zeros_like(latents)), tf.Variable(tf.zeros_like(latents))
+
+    @tf.function(autograph=False)
+    def step(number):
+        t = (number + 0.5) / steps
+        # The rate rises over the first twentieth and falls along a cosine over the last quarter.
+        rate = RATE * tf.minimum(t / 0.05, 1) * (0.5 - 0.5 * tf.cos(np.pi * tf.minimum((1 - t) / 0.25, 1)))
+        # The noise has reached zero at three quarters.
+        noise = NOISE * tf.square(tf.maximum(0.0, 1 - t / 0.75))
+        random = tf.random.stateless_normal(latents.shape, [seed, tf.cast(number, tf.int32)])
+        with tf.GradientTape() as tape:
+            images = make_images(latents + noise * random)
+            norm = tf.square(tf.reduce_mean(tf.square(latents), axis=1) - 1)
+            loss = tf.reduce_sum(_measure_error(images, goal) + NORM * norm)
+        gradient = tape.gradient(loss, latents)
+        first.assign(0.9 * first + 0.1 * gradient)
+        second.assign(0.999 * second + 0.001 * tf.square(gradient))
+        n = number + 1
+        latents.assign_sub(rate * (first / (1 - 0.9**n)) / (tf.sqrt(second / (1 - 0.999**n)) + 1e-8))
+
+    return step

@@ -1,0 +1,184 @@
+"""Find the training images nearest to samples, to see whether a generator copies some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pggan_tf import synthesis
+from pggan_tf.data import pixels
+from pggan_tf.data.shards import Shards
+from pggan_tf.errors import UserError
+from pggan_tf.metrics.features import Features
+from pggan_tf.report.runs import RunSummary
+
+COMPARED = 32  # pixels a side: images are compared at the largest stage up to this
+_BLOCK = 2048  # training images of COMPARED pixels that are compared at a time
+_SHOWN, _EDGE = 64, 2  # pixels: the least side of an image in a picture, and the space between images
+
+
+def open_training_data(run: RunSummary, folder: str | Path | None = None) -> Shards:
+    """Open the shards that a run was trained on, or those in `folder`.
+
+    Raises UserError where they are gone.
+    """
+    folder = folder or run.environment["dataset"]["folder"]
+    if folder is None:
+        raise UserError(f"{run.folder / 'environment.json'}: does not say where its data are. Give --data FOLDER.")
+    return Shards(folder, verify=False)
+
+
+def _keep_pixels(images: np.ndarray) -> np.ndarray:
+    return images
+
+
+def find_nearest(
+    images: np.ndarray,
+    shards: Shards,
+    k: int,
+    mirror: bool,
+    own: Sequence[int] | np.ndarray | None = None,
+    embed: Callable[[np.ndarray], np.ndarray] = _keep_pixels,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the k nearest images of a dataset for each image, by root mean square difference.
+
+    Args:
+        images: uint8 [N, R, R, C].
+        shards: The dataset; all of its images of R pixels are read once.
+        k: How many to find for each image.
+        mirror: Whether mirrored images of the dataset are compared too.
+        own: The number of each image itself in the dataset, which is then left out.
+        embed: What images are compared by: uint8 [N, R, R, C] -> numbers [N, ...]. By default the
+            pixels, 0..255.
+
+    Returns:
+        Numbers in the dataset [N, k] and distances [N, k], nearest first.
+    """
+
+    def flatten(some):
+        # In float64 squared distances of pixels are exact: they are whole numbers below 2^53.
+        return embed(some).reshape(len(some), -1).astype(np.float64)
+
+    size, count = images.shape[1], shards.count(images.shape[1])
+    queries = flatten(images)
+    best, found = np.full((len(images), 0), np.inf), np.zeros((len(images), 0), np.int64)
+    block_size = max(16, _BLOCK * COMPARED**2 // max(COMPARED, size) ** 2)
+    for first in range(0, count, block_size):
+        numbers = np.arange(first, min(first + block_size, count))
+        block = shards.read(size, numbers)
+        squares = _compute_squares(queries, flatten(block))
+        if mirror:
+            squares = np.minimum(squares, _compute_squares(queries, flatten(block[:, :, ::-1])))
+        if own is not None:
+            inside = (np.asarray(own) >= first) & (np.asarray(own) < first + len(numbers))
+            squares[inside, np.asarray(own)[inside] - first] = np.inf
+        best = np.concatenate([best, squares], axis=1)
+        found = np.concatenate([found, np.broadcast_to(numbers, squares.shape)], axis=1)
+        keep = np.argsort(best, axis=1, kind="stable")[:, :k]
+        best, found = np.take_along_axis(best, keep, 1), np.take_along_axis(found, keep, 1)
+    return found, np.sqrt(best / queries.shape[1])
+
+
+def _compute_squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the squared distances [N, M] of [N, D] and [M, D]."""
+    return np.maximum(np.square(x).sum(1)[:, None] + np.square(y).sum(1)[None] - 2 * x @ y.T, 0)
+
+
+@dataclass(frozen=True)
+class NearestImages:
+    """Samples and their nearest training images; samples that come nearest to one stand first."""
+
+    samples: np.ndarray  # uint8 [N, R, R, C]
+    near: np.ndarray  # uint8 [N, k, R, R, C], nearest first
+    numbers: np.ndarray  # [N, k], of the nearest images in the dataset
+    distances: np.ndarray  # [N, k]
+    among_data: np.ndarray  # [M], distances of some training images to their nearest other
+    seeds: np.ndarray  # [N]
+    measure: str  # what distances are, in words
+
+    def draw(self, rows: int) -> np.ndarray:
+        """Draw a row for each of the first samples: itself, a gap, its nearest training images."""
+        # [rows, 1 + k, R, R, C]
+        cells = np.concatenate([self.samples[:rows, None], self.near[:rows]], axis=1)
+        sheet = pixels.tile(pixels.enlarge(cells.reshape(-1, *cells.shape[2:]), _SHOWN), cells.shape[1], _EDGE)
+        side = pixels.enlarged_side(cells.shape[2], _SHOWN)
+        gap = np.full((len(sheet), side // 8, sheet.shape[2]), 128, np.uint8)
+        return np.concatenate([sheet[:, : side + _EDGE], gap, sheet[:, side + _EDGE :]], axis=1)
+
+    def describe(self, rows: int) -> str:
+        """Describe what `draw` shows; compare the distances with those among training images."""
+        return (
+            f"Left: of {len(self.samples)} samples the {min(rows, len(self.samples))} that come nearest to a training image; "
+            f"right: the training images nearest to them. Median distance of a sample to its nearest training image: "
+            f"{np.median(self.distances[:, 0]):.3g}; of a training image to its nearest other: {np.median(self.among_data):.3g} "
+            f"({self.measure}). Copies would be far nearer than training images are to each other."
+        )
+
+
+def get_picture_size(stage: int, rows: int, k: int) -> tuple[int, int]:
+    """Return height and width in pixels of what `NearestImages.draw` returns."""
+    side = pixels.enlarged_side(stage, _SHOWN)
+    height, width = pixels.Sheet(rows * (1 + k), 1 + k, _EDGE).size(side, side)
+    return height, width + side // 8
+
+
+def compare_samples(
+    sampler: synthesis.Sampler,
+    shards: Shards,
+    seeds: Sequence[int],
+    k: int,
+    mirror: bool,
+    *,
+    labels: np.ndarray | None = None,
+    truncation: float = 1.0,
+    features: Features | None = None,
+) -> NearestImages:
+    """Compare samples with the whole training set, and as many training images with the others.
+
+    Args:
+        sampler: Makes the samples, at the last stage of its generator.
+        shards: The training data.
+        seeds: One seed for each sample.
+        k: How many training images to find for each sample.
+        mirror: Whether mirrored training images are compared too: as the run was trained.
+        labels: The class of each sample, int64 [N]; by default the classes in turn, by the seed.
+        truncation: At 1, latents as in training; below 1, more typical samples.
+        features: What to compare by; by default pixels.
+    """
+    generator = sampler.generator
+    stage, all_seeds = generator.resolutions[-1], np.asarray(seeds)
+    z = synthesis.latents(seeds, generator.latent_size)
+    if labels is None:
+        labels = all_seeds % max(1, len(generator.classes))
+    samples = sampler.images(z, stage, truncation=truncation, labels=labels)
+    count, size = shards.count(stage), stage
+    measure, embed = "root mean square of pixels, 0 to 255", _keep_pixels
+    if features:
+        extract, measure = features.extract, f"root mean square of features '{features.name}'"
+        embed = lambda images: extract(images)[0]  # noqa: E731
+    else:
+        # A smaller stage will do, unless smaller photos were kept besides: their numbers are others
+        # at each stage.
+        while size > COMPARED and size % 2 == 0 and shards.count(size // 2) == count:
+            size //= 2
+    reduced, k = pixels.block_mean(samples, stage // size), min(k, count)
+    numbers, distances = find_nearest(reduced, shards, k, mirror, embed=embed)
+    some = np.unique(np.linspace(0, count - 1, min(len(seeds), count)).astype(int))
+    among_data = np.zeros(1)
+    if count > 1:
+        _, among = find_nearest(shards.read(size, some), shards, 1, mirror, own=some, embed=embed)
+        among_data = among[:, 0]
+    order = np.argsort(distances[:, 0], kind="stable")
+    near = shards.read(stage, numbers.ravel()).reshape(*numbers.shape, *samples.shape[1:])
+    return NearestImages(
+        samples=samples[order],
+        near=near[order],
+        numbers=numbers[order],
+        distances=distances[order],
+        among_data=among_data,
+        seeds=all_seeds[order],
+        measure=measure,
+    )

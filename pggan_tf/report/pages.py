@@ -1,0 +1,102 @@
+"""Write the pages: report.html of a run, and one page with several runs side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from pggan_tf.files import atomic_write
+from pggan_tf.report import NAME, embedding, plots, tables
+from pggan_tf.report.pictures import Picture
+from pggan_tf.report.runs import RunSummary, read_run
+from pggan_tf.runs import records
+
+
+def write_report(folder: str | Path, out: str | Path | None = None, pictures: Sequence[Picture] = ()) -> Path:
+    """Write the report of a run as one HTML file.
+
+    Args:
+        folder: The run's folder.
+        out: File to write; by default report.html in the run's folder.
+        pictures: What only its generator can show, from `pictures.draw_pictures`.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: The folder is not a run's, or its config or environment cannot be read.
+    """
+    run = read_run(folder)
+    reals = run.folder / "reals.png"
+    grids, unreadable = embedding.choose_grids(run.grids, embedding.MOST_GRIDS)
+    text = _render(
+        "report.html",
+        run=run,
+        summary=tables.summarize(run),
+        facts=tables.list_facts(run),
+        plan=tables.list_plan(run),
+        plots=plots.draw_training_plots(run),
+        metric_plots=plots.draw_metric_plots([run]),
+        grids=grids,
+        unreadable=unreadable,
+        reals=reals if reals.is_file() and embedding.can_embed(reals) else None,
+        pictures=pictures,
+        changed=tables.list_changed_options(run),
+        config=json.dumps(records.remove_places(dataclasses.asdict(run.config)), indent=1),
+        environment=tables.list_environment(run),
+        generates=run.config.purpose.task == "generate",
+    )
+    return _write(Path(out) if out else run.folder / NAME, text)
+
+
+def write_comparison(runs: Sequence[RunSummary], out: str | Path, classes: Mapping[Path, Picture]) -> Path:
+    """Write one HTML file with several runs side by side.
+
+    Args:
+        runs: The runs, from `runs.read_runs`.
+        out: File to write.
+        classes: By a run's folder, a row of samples for each of its classes; for runs that have
+            classes.
+
+    Returns:
+        The path of the page.
+    """
+    most = embedding.MOST_GRIDS // len(runs)
+    text = _render(
+        "compare.html",
+        runs=runs,
+        table=tables.compare_runs(runs),
+        best=tables.find_best(runs),
+        notes=tables.list_differences(runs),
+        plots=plots.draw_compared_plots(runs),
+        metric_plots=plots.draw_metric_plots(runs),
+        grids={run.folder: embedding.choose_grids(run.grids, most)[0] for run in runs},
+        classes=classes,
+    )
+    return _write(Path(out), text)
+
+
+def _render(template: str, **values) -> str:
+    import jinja2
+
+    from pggan_tf import __version__
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pggan_tf.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"embed_file": embedding.embed_file, "embed_array": embedding.embed_array}
+    made = f"pggan-tf {__version__}, {datetime.now():%Y-%m-%d %H:%M}"
+    return environment.get_template(template).render(**values, made=made)
+
+
+def _write(path: Path, text: str) -> Path:
+    with atomic_write(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="replace")  # names of files need not be UTF-8
+    return path

@@ -1,0 +1,178 @@
+"""Draw what a generator has learned: walks through its latents, its stages, its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pggan_tf import synthesis, terminal
+from pggan_tf.data import pixels
+from pggan_tf.data.shards import Shards
+from pggan_tf.errors import UserError
+from pggan_tf.explore import walks
+from pggan_tf.report import nearest
+from pggan_tf.report.runs import RunSummary
+from pggan_tf.runs import generators
+
+_SHOWN = 64  # pixels: the least side of an image in a picture
+_WALKS, _KEYFRAMES, _FRAMES = 3, 4, 12  # walks in a report, seeds that each visits, images of each
+_SAMPLES, _ROWS, _NEAREST = 256, 6, 5  # samples compared with the training images, rows drawn, images in each
+_CLASS_COLUMNS, _MOST_CLASSES = 8, 20  # of a picture of classes on a page
+# What a generator of another version, or a damaged one, raises: the rest of a page is still worth
+# reading.
+_BROKEN = (UserError, LookupError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture on a page."""
+
+    title: str
+    image: np.ndarray  # uint8 [H, W, 1 or 3]
+    text: str  # what it shows
+
+
+def draw_pictures(folder: str | Path, shards: Shards | None, mirror: bool) -> list[Picture]:
+    """Draw what a report shows of a run's generator: walks through latents, nearest photos.
+
+    Args:
+        folder: The run's folder.
+        shards: The run's training data; None leaves the nearest training images out.
+        mirror: Whether the run was trained on mirrored images too.
+
+    Returns:
+        The pictures; none for a generator from images to images, whose grids show all there is.
+    """
+    generator = generators.load(folder)
+    if not hasattr(generator, "latent_size"):
+        return []
+    sampler = synthesis.Sampler(generator)
+    out = [_draw_walks(sampler)]
+    if shards is not None:
+        found = nearest.compare_samples(sampler, shards, range(_SAMPLES), _NEAREST, mirror)
+        out.append(Picture("Nearest training images", found.draw(_ROWS), found.describe(_ROWS)))
+    return out
+
+
+def try_pictures(run: RunSummary, data: str | None = None) -> tuple[list[Picture], list[str]]:
+    """Draw `draw_pictures` of a run as far as its generator and its data can be read.
+
+    Args:
+        run: The run; before its first tick or without a generator it has no pictures.
+        data: Folder of its shards; by default where the run found them.
+
+    Returns:
+        The pictures, and a sentence for each part that is left out.
+
+    Raises:
+        UserError: `data` holds no shards.
+    """
+    if not (run.ticks and run.has_generator):
+        return [], []
+    terminal.start_tensorflow()
+    shards, omissions = None, []
+    try:
+        shards = nearest.open_training_data(run, data)
+    except UserError as error:
+        if data:
+            raise
+        omissions.append(f"without the nearest training images: {error}")
+    try:
+        return draw_pictures(run.folder, shards, run.config.images.mirror), omissions
+    except _BROKEN as error:
+        return [], [*omissions, f"without pictures from its generator: {error}"]
+
+
+def _draw_walks(sampler: synthesis.Sampler) -> Picture:
+    """Draw a row of images for each walk."""
+    generator = sampler.generator
+    keys = synthesis.latents(range(_WALKS * _KEYFRAMES), generator.latent_size).reshape(_KEYFRAMES, _WALKS, -1)
+    frames = walks.interpolate(keys, _FRAMES, loop=False)
+    labels = np.repeat(np.arange(_WALKS) % max(1, len(generator.classes)), _FRAMES)
+    z = np.swapaxes(frames, 0, 1).reshape(-1, generator.latent_size)
+    images = sampler.images(z, generator.resolutions[-1], labels=labels)
+    return Picture(
+        "Between two images",
+        pixels.tile(pixels.enlarge(images, _SHOWN), _FRAMES, edge=1),
+        "Three walks from latent to latent, on arcs. A generator that has learned a space changes smoothly on its way.",
+    )
+
+
+def get_stage_side(generator) -> int:
+    """Return the pixels a side of an image in `draw_stages`."""
+    return max(_SHOWN, generator.resolutions[-1])
+
+
+def get_class_side(generator) -> int:
+    """Return the pixels a side of an image in `draw_classes`."""
+    return pixels.enlarged_side(generator.resolutions[-1], _SHOWN)
+
+
+def draw_stages(sampler: synthesis.Sampler, z: np.ndarray, labels: np.ndarray, truncation: float = 1.0) -> np.ndarray:
+    """Draw a row of images for each stage, all as large as the last stage.
+
+    Args:
+        sampler: Makes the images.
+        z: Latents [N, L].
+        labels: Their classes, int64 [N].
+        truncation: At 1, latents as in training; below 1, more typical images.
+
+    Returns:
+        uint8 [H, W, C].
+    """
+    from PIL import Image
+
+    size = get_stage_side(sampler.generator)
+    sheet = pixels.Sheet(len(z) * len(sampler.generator.resolutions), len(z), edge=1)
+    for stage in sampler.generator.resolutions:
+        images = sampler.images(z, stage, truncation=truncation, labels=labels)
+        factor = size // stage
+        images = images.repeat(factor, axis=1).repeat(factor, axis=2)
+        if images.shape[1] < size:  # stages that do not divide the last one
+            images = np.stack([
+                np.asarray(Image.fromarray(i.squeeze()).resize((size, size), Image.Resampling.NEAREST)).reshape(size, size, -1)
+                for i in images
+            ])  # fmt: skip
+        sheet.add(images)
+    return sheet.picture
+
+
+def draw_classes(sampler: synthesis.Sampler, z: np.ndarray, count: int, truncation: float = 1.0) -> np.ndarray:
+    """Draw a row of images for each of the first `count` classes.
+
+    Every row shows the same latents z [N, L].
+    """
+    images = sampler.images(
+        np.tile(z, (count, 1)),
+        sampler.generator.resolutions[-1],
+        truncation=truncation,
+        labels=np.repeat(np.arange(count), len(z)),
+    )
+    return pixels.tile(pixels.enlarge(images, _SHOWN), len(z), edge=1)
+
+
+def draw_class_pictures(runs: Sequence[RunSummary]) -> tuple[dict[Path, Picture], list[str]]:
+    """Draw the classes of every run that has classes and a generator.
+
+    Returns:
+        The pictures by the runs' folders, and a sentence for each run whose generator cannot be
+        read.
+    """
+    pictures, omissions = {}, []
+    if any(run.config.networks.conditional for run in runs):
+        terminal.start_tensorflow()
+    for run in runs:
+        if run.config.networks.conditional and run.has_generator:
+            try:
+                generator = generators.load_from_latents(run.folder)
+            except _BROKEN as error:
+                omissions.append(f"without a grid of classes: {error}")
+                continue
+            z = synthesis.latents(range(_CLASS_COLUMNS), generator.latent_size)
+            names = generator.classes[:_MOST_CLASSES]
+            sheet = draw_classes(synthesis.Sampler(generator), z, count=len(names))
+            pictures[run.folder] = Picture("Classes", sheet, "from the top: " + ", ".join(names))
+    return pictures, omissions

@@ -1,0 +1,212 @@
+"""Read what a run's folder says about the run. No network is built or loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pggan_tf import schedule
+from pggan_tf.config import Config, Plan, load
+from pggan_tf.errors import UserError
+from pggan_tf.report import words
+from pggan_tf.runs import checkpoint, keras_files, records
+
+MOST_COMPARED = 8  # runs on one page: base.html has as many colours for curves
+# How the names of variables end that no gradient changes: averages and singular vectors.
+_NOT_TRAINED = ("typical", "mean", "variance", "singular")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A picture of samples that training wrote."""
+
+    path: Path
+    resolution: int  # pixels a side of one image
+    images: int  # images seen by the run when it was drawn
+    title: str
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run's folder says about the run."""
+
+    folder: Path
+    plan: Plan
+    environment: dict  # environment.json, as `records.environment` reads it
+    ticks: list[dict]  # lines of stats.jsonl with losses, in order of images seen
+    measurements: list[dict]  # lines of stats.jsonl with metrics, in order of images seen
+    grids: list[Grid]  # in order of images seen
+    parameters: dict[str, int]  # of "generator" and "discriminator"; empty without a checkpoint
+    unread_lines: int = 0  # lines of stats.jsonl that hold neither losses nor metrics
+    parents: int = 0  # how many parent folders the name includes, to tell runs of one name apart
+
+    @property
+    def config(self) -> Config:
+        """Every option of the run."""
+        return self.plan.config
+
+    @property
+    def phases(self) -> tuple[schedule.Phase, ...]:
+        """The phases of its schedule, in order."""
+        return self.plan.phases
+
+    @property
+    def name(self) -> str:
+        """The folder's name, behind the names of `parents` folders above it."""
+        return "/".join(self.folder.resolve().parts[-1 - self.parents :])
+
+    @property
+    def images(self) -> int:
+        """Images seen so far."""
+        return self.ticks[-1]["images"] if self.ticks else 0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far."""
+        return self.ticks[-1]["seconds"] if self.ticks else 0.0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has written its final generator."""
+        return (self.folder / "generator.keras").is_file()
+
+    @property
+    def has_generator(self) -> bool:
+        """Whether a generator can be loaded: a final one, or one from a checkpoint."""
+        return self.ended or bool(self.parameters)
+
+    @property
+    def metrics(self) -> dict[str, list[tuple[int, float, float]]]:
+        """Each metric's (images seen, seconds, value) in order, by its full name."""
+        out: dict[str, list] = {}
+        for line in self.measurements:
+            for name, value in line["metrics"].items():
+                out.setdefault(name, []).append((line["images"], line["seconds"], value))
+        return out
+
+    @property
+    def caveats(self) -> list[tuple[str, str]]:
+        """(names of metrics, sentence) for each caveat of the last measurement.
+
+        The figures of the data themselves follow, where they were recorded.
+        """
+        names_by_caveat: dict[str, list] = {}
+        for name, caveats in (self.measurements[-1]["caveats"] if self.measurements else {}).items():
+            for caveat in caveats:
+                names_by_caveat.setdefault(caveat, []).append(name)
+        out = [(", ".join(names), caveat) for caveat, names in names_by_caveat.items()]
+        details = self.measurements[-1]["details"] if self.measurements else {}
+        return out + [(name, f"{value:.4g}") for name, value in details.items() if name.endswith(" of the data")]
+
+    @property
+    def data(self) -> str:
+        """The name of the training data, without the folders that it lies in."""
+        return records.name_source(self.environment["dataset"]["source"] or "") or "data that is not known"
+
+    @property
+    def data_images(self) -> str:
+        """The number of training images, as a text."""
+        images = self.environment["dataset"]["images"]
+        return "unknown many" if images is None else f"{images:,}"
+
+    @property
+    def skipped(self) -> str:
+        """The number of steps skipped so far, as a text."""
+        last = self.ticks[-1] if self.ticks else {}
+        steps = last.get("skipped_total")
+        if steps is None:
+            return "-"
+        # Older runs did not count by network.
+        return words.format_skips(
+            steps, *(last.get(f"skipped_{n}_total", steps) for n in ("generator", "discriminator"))
+        )
+
+    def interpolate_seconds(self, images: float) -> float:
+        """Return the seconds of training after so many images seen, linear between the ticks."""
+        seen, seconds = [0, *(line["images"] for line in self.ticks)], [0.0, *(line["seconds"] for line in self.ticks)]
+        return float(np.interp(images, seen, seconds))
+
+    def get_series(self, name: str) -> tuple[list[int], list[float]]:
+        """Return images seen and values of one entry of the ticks, such as 'loss_d'.
+
+        Ticks without it are left out.
+        """
+        lines = [line for line in self.ticks if line.get(name) is not None]
+        return [line["images"] for line in lines], [line[name] for line in lines]
+
+
+def read_run(folder: str | Path) -> RunSummary:
+    """Read a run's folder.
+
+    Raises UserError where it is none, or its config or environment cannot be read.
+    """
+    folder = Path(folder)
+    keras_files.check_run(folder)
+    plan = load(folder / "config.json")
+    environment = records.read_environment(folder / "environment.json")
+    history = records.read_history(folder / "stats.jsonl")
+    return RunSummary(
+        folder=folder,
+        plan=plan,
+        environment=environment,
+        ticks=history.ticks,
+        measurements=history.measured,
+        grids=_find_grids(folder, plan.phases),
+        parameters=_count_parameters(folder),
+        unread_lines=history.unread,
+    )
+
+
+def read_runs(folders: Sequence[str | Path]) -> list[RunSummary]:
+    """Read the folders of 2 to MOST_COMPARED runs, and give every run a name of its own.
+
+    Raises UserError for fewer, for more, and for a folder that comes twice.
+    """
+    if not 2 <= len(folders) <= MOST_COMPARED:
+        raise UserError(f"{len(folders)} run{'s' * (len(folders) != 1)}: give 2 to {MOST_COMPARED} folders of runs.")
+    places = [Path(folder).resolve() for folder in folders]
+    for i, folder in enumerate(folders):
+        if places[i] in places[:i]:
+            raise UserError(f"{folder}: given twice.")
+    runs = [read_run(folder) for folder in folders]
+    while len({run.name for run in runs}) < len(runs):  # such as those of the parts of two pipelines
+        runs = [dataclasses.replace(run, parents=run.parents + 1) for run in runs]
+    return runs
+
+
+def _find_grids(folder: Path, phases: Sequence[schedule.Phase]) -> list[Grid]:
+    out = []
+    for path in folder.glob("fakes-*px-*.png"):
+        if found := re.fullmatch(r"fakes-\d+-(\d+)px-(\d+)\.png", path.name):
+            resolution, images = map(int, found.groups())
+            phase = schedule.phase_at(phases, images - 1) or phases[-1]
+            alpha = phase.alpha(images)
+            fading = f", the new stage at {alpha:.0%}" if phase.fade and alpha < 1 else ""
+            out.append(Grid(path, resolution, images, f"{resolution} px, {images:,} images{fading}"))
+    return sorted(out, key=lambda grid: grid.images)
+
+
+def _count_parameters(folder: Path) -> dict[str, int]:
+    """Count the trained numbers of both networks by the array headers in the newest checkpoint."""
+    for path in checkpoint.list_checkpoints(folder)[:1]:
+        counts = dict.fromkeys(("generator", "discriminator"), 0)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for name in archive.namelist():
+                    player, _, rest = name.removesuffix(".npy").partition("/")
+                    if player in counts and rest.rpartition("/")[2] not in _NOT_TRAINED:
+                        with archive.open(name) as member:
+                            np.lib.format.read_magic(member)
+                            counts[player] += math.prod(np.lib.format.read_array_header_1_0(member)[0])
+        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError):
+            return {}  # a run that goes on has just removed it, or it is damaged
+        return counts
+    return {}

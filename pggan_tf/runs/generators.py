@@ -1,0 +1,93 @@
+"""Load the generators of runs and of files, and judge them."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+
+from pggan_tf import networks, tasks
+from pggan_tf.config import Plan, parsing
+from pggan_tf.data.shards import Shards
+from pggan_tf.errors import UserError
+from pggan_tf.runs import checkpoint, keras_files, records
+from pggan_tf.synthesis import SETTLING, FromImages, FromLatents, finish, settling_latents
+
+
+def make_samples(plan: Plan, generator, shards) -> FromLatents | FromImages:
+    """Return the samples that a run shows and measures of its generator."""
+    grid, held_out = plan.config.running.grid, plan.config.images.held_out
+    if not plan.task.from_images:
+        return FromLatents(generator, grid)
+    return FromImages(generator, plan.task, shards, plan.target_res, max(1, grid // 3), held_out)
+
+
+def describe_ruin(generator, inputs: np.ndarray) -> str | None:
+    """Why a finished generator is of no use, in words, or None: by its weights, the statistics of its batch normalisation, and what it
+    makes of some inputs."""
+    import tensorflow as tf
+
+    named = {f"generator/{v.path.partition('/')[2]}": v.numpy() for v in generator.variables}
+    if what := checkpoint.describe_ruin(named):
+        return what
+    labels = {"labels": generator.cycle_labels(len(inputs))} if generator.classes else {}
+    images = generator(tf.constant(inputs), resolution=generator.resolutions[-1], **labels).numpy()
+    return None if np.isfinite(images).all() else "its images are NaN or Inf"
+
+
+def _from_checkpoint(run: Path, report):
+    """The moving average of a run that has not ended, as far as it has grown."""
+    arrays, meta = checkpoint.read_newest(run, report)
+    written = parsing.read(run / "config.json")
+    plan = Plan(written.config, written.asked or {})
+    try:
+        phase = plan.phases[meta["phase"]]
+    except (KeyError, IndexError, TypeError):
+        raise UserError(
+            f"{run}: its newest checkpoint is of another config.json. Restore the one of its run."
+        ) from None
+    resolutions = [r for r in plan.resolutions if r <= phase.resolution]
+    if phase.fade and len(resolutions) > 1:
+        resolutions.pop()  # a block that is still fading in is no stage yet
+    dataset = records.read_environment(run / keras_files.ENVIRONMENT)["dataset"]
+    options = {**plan.network_options(dataset["classes"]), "resolutions": tuple(resolutions)}
+    generator = networks.make_generator(plan.config.networks.network, options)
+    generator.build()
+    averages = {f"ema/{v.path.partition('/')[2]}": v for v in generator.get_checkpoint_variables()}
+    checkpoint.restore(averages, {name: arrays[name] for name in averages if name in arrays}, str(run))
+    if not plan.task.from_images:
+        return finish(generator, settling_latents(generator.latent_size))
+    if not generator.get_batch_norms():
+        return generator
+    try:
+        if dataset["folder"] is None:
+            raise UserError("environment.json names no folder.")
+        shards = Shards(dataset["folder"])
+    except UserError as error:
+        raise UserError(
+            f"{run}: has not ended, and batch normalisation is measured on its data, which is gone ({error}) Train it to its end with --resume."
+        ) from None
+    return finish(generator, make_samples(plan, generator, shards).inputs(SETTLING))
+
+
+def load(path: str | Path, report=print):
+    """A run's folder, an exported one or a `.keras` file -> its generator. A run that has not ended gives what its newest
+    checkpoint holds."""
+    for module in networks.list_modules():  # registers the classes that the file may name
+        importlib.import_module(f"pggan_tf.networks.{module}")
+    path = Path(path)
+    if keras_files.is_run(path) and not (path / keras_files.GENERATOR).is_file():
+        return _from_checkpoint(path, report)
+    return keras_files.load(keras_files.find(path))
+
+
+def load_from_latents(path: str | Path, report=print):
+    """Load a generator as `load` does; refuse those that make images from images."""
+    generator = load(path, report)
+    task = tasks.task_of(generator)
+    if task.from_images:
+        raise UserError(
+            f"{path}: was trained to {task.name}, not to generate from latents. Give it photos: pggan {task.verb}."
+        )
+    return generator

@@ -1,0 +1,197 @@
+"""Open any place as a set of images for metrics: a run, shards, photos in any container."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pggan_tf import synthesis, terminal
+from pggan_tf.data import decoders
+from pggan_tf.errors import Unreadable, UserError
+from pggan_tf.metrics import METRICS, sets
+from pggan_tf.runs import generators, keras_files
+from preprocessing import cache as caches
+from preprocessing import sources
+
+_SAMPLED = 64  # pictures of a folder by which its size and colours are judged
+# Formats whose files tell size and colours before the pixels.
+_WITH_HEADER = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "JPEG2000")
+_GRAY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's modes without colour
+
+Shape = tuple[int, int, int]  # height, width, and 1 where a picture is gray, 3 where it is not
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """A place that images come from, and what is known of it before any image is read."""
+
+    location: str
+    side: (
+        int | None
+    )  # pixels of its images; of pictures, the side that all but 5 % have at least; None: drawn at any size
+    generator: Any = None  # the network of a run
+    manifest: dict | None = None  # of shards
+    shapes: list[Shape] = field(default_factory=list)  # of some of its pictures
+
+    @property
+    def uniform(self) -> bool:
+        """Whether its pictures are squares of one size."""
+        return all(shape[:2] == (self.side, self.side) for shape in self.shapes)
+
+    @property
+    def channels(self) -> int:
+        """The number of channels in which its images are read."""
+        if self.manifest:
+            return self.manifest["channels"]
+        return 1 if self.shapes and all(shape[2] == 1 for shape in self.shapes) else 3
+
+    def open(self, size: int, filter: str, count: int, cache: str | None, say: Callable[[str], None]) -> sets.ImageSet:
+        """Prepare the images as shards, unless a network makes them or they are shards already.
+
+        Args:
+            size: Pixels a side of the images of the set.
+            filter: How images are resized, one of pixels.FILTERS.
+            count: How many images are drawn, where they are drawn.
+            cache: Folder for prepared data; None for the default.
+            say: Called with a line when data are prepared.
+        """
+        if self.generator:
+            images = sets.generate(
+                synthesis.Sampler(self.generator), self.generator.resolutions[-1], name=self.location
+            )
+        else:
+            stored = self.manifest["resolutions"] if self.manifest else (size,)
+            native = size if any(r % size == 0 for r in stored) else stored[-1]
+            with terminal.show_progress() as progress:
+                shards = caches.shards_for(
+                    self.location,
+                    cache,
+                    size,
+                    (native,),
+                    filter=filter,
+                    channels=self.channels,
+                    upscale_small=bool(self.side and self.side < size),
+                    count=count,
+                    say=say,
+                    progress=progress,
+                )
+            assert shards is not None  # only what is merely checked has none
+            images = sets.read_shards(shards, native, name=self.location)
+        return images if images.resolution == size else sets.resize(images, size, filter)
+
+    def describe_resizing(self, size: int, filter: str) -> str | None:
+        """Describe how its images are resized to `size` pixels a side.
+
+        Return None where they have that size.
+        """
+        if not self.uniform:
+            low, high = (f([side for shape in self.shapes for side in shape[:2]]) for f in (min, max))
+            smaller = "" if self.side and self.side < size else "; smaller ones are left out"
+            return (
+                f"{self.location}: pictures of {low} to {high} pixels a side, cut to squares and brought to {size} px "
+                f"by {filter}{smaller}"
+            )
+        if self.side in (None, size):
+            return None
+        if self.manifest and any(r % size == 0 for r in self.manifest["resolutions"]):
+            return f"{self.location}: {self.side} px, stored or reduced to {size} px by means of blocks"
+        return f"{self.location}: {self.side} px, brought to {size} px by {filter}"
+
+
+def is_network(location: str) -> bool:
+    """Return whether a location is a run's folder, an exported folder or a model's file."""
+    folder = Path(location)
+    if location.endswith(".keras") or (folder / keras_files.GENERATOR).is_file():
+        return True
+    return keras_files.is_run(folder) or keras_files.is_model(folder) or keras_files.is_exported(folder)
+
+
+def inspect_location(location: str, count: int, say: Callable[[str], None]) -> ImageSource:
+    """Find out what a location holds.
+
+    Args:
+        location: A run's folder, a model's file, shards, or photos in a folder, an archive or an
+            array; `portraits` are drawn.
+        count: How many images are drawn, where they are drawn.
+        say: Called with a line where a run's newest checkpoint is damaged.
+
+    Raises:
+        UserError: Nothing can be read there, or what is there is not one set of images.
+    """
+    if is_network(location):
+        generator = generators.load(location, say)
+        if generator.task != "generate":
+            raise UserError(
+                f"{location}: its network makes images of images ({generator.task}). Save what it makes of some, and "
+                "give that folder."
+            )
+        return ImageSource(location, generator.resolutions[-1], generator=generator)
+    if found := caches.shards_at(location):
+        manifest = found[1]
+        if manifest["channels"] == 6:
+            raise UserError(
+                f"{location}: holds pairs of images, which cannot be measured as one. Give a folder of one kind."
+            )
+        return ImageSource(location, manifest["resolutions"][-1], manifest=manifest)
+    shapes = read_shapes(location, count)
+    sides = sorted(min(shape[:2]) for shape in shapes)
+    return ImageSource(location, sides[len(sides) // 20] if sides else None, shapes=shapes)
+
+
+def choose_size(
+    sources: Sequence[ImageSource], size: int | None, filter: str, names: Sequence[str]
+) -> tuple[int, list[str]]:
+    """Choose the size at which sets are compared: `size`, or else that of the smallest set.
+
+    Returns:
+        Pixels a side, and a sentence for each set whose images are resized.
+
+    Raises:
+        UserError: Pairs of images are to be compared, and cutting them to squares would change the
+            figures.
+    """
+    pairs = [name for name in names if METRICS[name].takes == "pairs"]
+    if pairs and not size and (odd := next((source for source in sources if not source.uniform), None)):
+        raise UserError(
+            f"--metrics {pairs[0]}: the pictures of {odd.location} are not squares of one size, and cutting and resizing "
+            "them changes the figure. Give --size to have that done, or measure squares."
+        )
+    size = size or min((source.side for source in sources if source.side), default=64)
+    return size, [note for source in sources if (note := source.describe_resizing(size, filter))]
+
+
+def read_shapes(location: str, count: int) -> list[Shape]:
+    """Read the shapes of some of a location's pictures; none where they are drawn at any size."""
+    if location in sources.WORDS:
+        return []
+    source = sources.open_source(location, count=count)
+    shapes, sampled = [], 1 if source.alike else _SAMPLED
+    for number in np.unique(np.linspace(0, max(0, len(source) - 1), sampled).astype(int)):
+        for item in source.items(int(number), int(number) + 1):
+            # Pictures that cannot be used are reported when all are read.
+            with contextlib.suppress(Unreadable):
+                data = item.data() if callable(item.data) else item.data
+                if isinstance(data, np.ndarray):
+                    shapes.append((*data.shape[:2], 1 if data.ndim == 2 or data.shape[2] == 1 else 3))
+                elif isinstance(data, bytes):
+                    shapes.append(_read_shape(data))
+    if not shapes:
+        raise UserError(f"{location}: none of its pictures can be read.")
+    return shapes
+
+
+def _read_shape(data: bytes) -> Shape:
+    """Read the shape of a picture's file. Raises Unreadable."""
+    from PIL import Image
+
+    with contextlib.suppress(Exception), Image.open(io.BytesIO(data), formats=_WITH_HEADER) as picture:
+        return (*picture.size[::-1], 1 if picture.mode in _GRAY else 3)
+    with decoders.opened(data) as pictures:  # formats whose size and colours are known only after decoding
+        height, width, channels = pictures.picture().planes().shape
+        return height, width, 1 if channels < 3 else 3
