@@ -72,9 +72,9 @@ def generator(conv: str, resolution: int):
 
 def on_this_cpu(model: bytes, offered, threads: int, rounds: int) -> dict[str, float]:
     """Signature's name -> median ms of an image."""
-    from export import tflite
+    from export import litert
 
-    run, taken = tflite.Runner(model, threads), {s.name: [] for s in offered}
+    run, taken = litert.Runner(model, threads), {s.name: [] for s in offered}
     for s in offered:
         for seed in range(rounds):
             values = s.example(seed, None)
@@ -132,16 +132,16 @@ def main(resolutions, browser, rounds, json_file):
 
     measure.announce(2 * len(command.QUANTIZE) * (20 + 30 * browser))
     terminal.start_tensorflow()
-    from export import signatures, tflite
+    from export import litert, signatures
 
     sizes = [int(r) for r in resolutions.split(",")]
     rows = []
     for conv in ("standard", "separable"):
         network = generator(conv, max(sizes))
         offered = [s for s in signatures.network_signatures(network) if int(s.name[4:]) in sizes]
-        plain = tflite.convert(network, signatures.network_signatures(network))
-        for how in tflite.QUANTIZATIONS:
-            model = tflite.quantize(plain, signatures.network_signatures(network), how)
+        plain = litert.convert(network, signatures.network_signatures(network))
+        for how in litert.QUANTIZATIONS:
+            model = litert.quantize(plain, signatures.network_signatures(network), how)
             row = {"convolutions": conv, "parameters": network.count_params(), "quantize": how, "bytes": len(model)}
             for threads in THREADS:
                 row[f"LiteRT, {threads} threads"] = on_this_cpu(model, offered, threads, rounds)

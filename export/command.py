@@ -229,14 +229,14 @@ def _write_files(source, formats, out: Path, options: Options, photos) -> list[d
     """Write all formats but the web page; return their entries for report.json."""
     import tensorflow as tf
 
-    from export import onnx, parity, signatures, tflite
+    from export import litert, onnx, parity, signatures
 
     network, kind = source.network, options.kind
     offered = signatures.network_signatures(network, options.truncation)
 
     def compare(name: str, size: int, run, offered=offered, how: str = "none") -> dict:
         rows = parity.compare(offered, run, photos, kind)
-        parity.require(rows, tflite.QUANTIZATIONS[how], name)
+        parity.require(rows, litert.QUANTIZATIONS[how], name)
         report = {"file": name, "bytes": size, "quantize": how, "interface": signatures.describe(offered, kind)}
         return {**report, "signatures": [asdict(r) for r in rows]}
 
@@ -248,7 +248,7 @@ def _write_files(source, formats, out: Path, options: Options, photos) -> list[d
     if "savedmodel" in formats:
         folder = out / "saved_model"
         version = str(folder / "1")  # TensorFlow Serving serves the highest number in a folder
-        tflite.write_saved_model(network, offered, version, kind)
+        litert.write_saved_model(network, offered, version, kind)
         loaded = tf.saved_model.load(version)
 
         def run(name, inputs):
@@ -266,17 +266,17 @@ def _write_files(source, formats, out: Path, options: Options, photos) -> list[d
 
 def _write_tflite(source, offered, out: Path, options: Options, photos, compare) -> list[dict]:
     """Write .tflite files, one for each quantisation; return their entries for report.json."""
-    from export import tflite
+    from export import litert
 
     def quantized(how: str) -> tuple[bytes, dict]:
         name = "generator.tflite" if how == "none" else f"generator-{how}.tflite"
-        about = tflite.describe_file(source, options.licence, offered, options.kind, how)
-        model = tflite.quantize(plain, offered, how, photos)
-        model = tflite.add_metadata(model, f"{source.name}: {source.task.name}", about)
-        return model, compare(name, len(model), tflite.Runner(model), how=how)
+        about = litert.describe_file(source, options.licence, offered, options.kind, how)
+        model = litert.quantize(plain, offered, how, photos)
+        model = litert.add_metadata(model, f"{source.name}: {source.task.name}", about)
+        return model, compare(name, len(model), litert.Runner(model), how=how)
 
-    plain, files = tflite.convert(source.network, offered, options.kind), {}
-    for how in tflite.QUANTIZATIONS if options.everything else [options.quantize or "none"]:
+    plain, files = litert.convert(source.network, offered, options.kind), {}
+    for how in litert.QUANTIZATIONS if options.everything else [options.quantize or "none"]:
         model, files[how] = quantized(how)
         (out / files[how]["file"]).write_bytes(model)
     if "int8" in files:  # "dynamic" is often better: the report compares them

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export import tflite
+from export import litert
 from export.signatures import Signature, convert_output
 from pggan_tf.errors import UserError
 
@@ -49,7 +49,7 @@ def convert(signatures: Sequence[Signature], kind: str) -> bytes:
 
     parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names]
     function.__signature__ = inspect.Signature(parameters)
-    with tflite.silence():
+    with litert.silence():
         import tf2onnx
 
         # tf2onnx's optimizer merges computations that several stages share.

@@ -9,12 +9,12 @@ from functools import partial
 
 import numpy as np
 
-from export import tflite
+from export import litert
 from export.signatures import Signature, convert_output
 from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 
-INPUTS = range(16, 32)  # numbers of the examples; `tflite.CALIBRATION` has others
+INPUTS = range(16, 32)  # numbers of the examples; `litert.CALIBRATION` has others
 _ROUNDS, _SECONDS = 20, 1.0  # most calls, and most seconds, that a signature is timed for
 
 
@@ -52,8 +52,8 @@ def compare(
     for s in signatures:
         keras = tf.function(partial(_run, s.function, kind), autograph=False)
         worst, squares, count = 0, 0.0, 0
-        given = tflite.make_examples(s, INPUTS, photos)
-        for inputs in given + (tflite.make_examples(s, INPUTS[:1], photos, s.oblong) if s.oblong else []):
+        given = litert.make_examples(s, INPUTS, photos)
+        for inputs in given + (litert.make_examples(s, INPUTS[:1], photos, s.oblong) if s.oblong else []):
             image, truth = run(s.name, inputs), keras(**{k: tf.constant(v) for k, v in inputs.items()}).numpy()
             if image.shape != truth.shape or not np.isfinite(image).all():
                 raise UserError(f"{s.name}: gives {image.shape} with numbers that are none; Keras gives {truth.shape}.")
@@ -90,5 +90,5 @@ def require(rows: Sequence[Row], least: float, what: str) -> None:
         worst = min(bad, key=lambda r: r.psnr)
         raise UserError(
             f"{what}: {worst.signature} differs from Keras by up to {worst.max_difference} of 255, PSNR {worst.psnr} dB; "
-            f"expected {least:.0f} dB or more. Nothing was written. Choose a finer --quantize: {', '.join(tflite.QUANTIZATIONS)}."
+            f"expected {least:.0f} dB or more. Nothing was written. Choose a finer --quantize: {', '.join(litert.QUANTIZATIONS)}."
         )

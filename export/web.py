@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from export import parity, signatures, tflite
+from export import litert, parity, signatures
 from export.source import Source
 from pggan_tf import synthesis
 from pggan_tf.data import pixels
@@ -152,15 +152,15 @@ def _write_model(source: Source, out: Path, how: str, truncation: float | None, 
     """
     network, task = source.network, source.task.name
     offered = signatures.network_signatures(network, truncation, dynamic=False, pixels="float32")
-    plain = tflite.convert(network, offered, "float32")
+    plain = litert.convert(network, offered, "float32")
 
-    def quantized(how: str) -> tuple[bytes, tflite.Runner, list[dict]]:
-        model = tflite.quantize(plain, offered, how, photos)
-        run = tflite.Runner(model)
+    def quantized(how: str) -> tuple[bytes, litert.Runner, list[dict]]:
+        model = litert.quantize(plain, offered, how, photos)
+        run = litert.Runner(model)
         rows = parity.compare(offered, run, photos, "float32")
-        parity.require(rows, tflite.QUANTIZATIONS[how], f"models/{task}.tflite ({how})")
-        about = tflite.describe_file(source, licence, offered, "float32", how)
-        return tflite.add_metadata(model, f"{source.name}: {task}", about), run, [asdict(r) for r in rows]
+        parity.require(rows, litert.QUANTIZATIONS[how], f"models/{task}.tflite ({how})")
+        about = litert.describe_file(source, licence, offered, "float32", how)
+        return litert.add_metadata(model, f"{source.name}: {task}", about), run, [asdict(r) for r in rows]
 
     model, run, rows = quantized(how)
     interface = signatures.describe(offered, "float32")
@@ -188,7 +188,7 @@ def _write_model(source: Source, out: Path, how: str, truncation: float | None, 
     return entry, report
 
 
-def _make_probe(signature: signatures.Signature, run: tflite.Runner) -> dict:
+def _make_probe(signature: signatures.Signature, run: litert.Runner) -> dict:
     """Return the CPU's result for an input that a page makes too: seed 0, or `_draw_waves`."""
     usual = {"latents": lambda shape: synthesis.latents([0], shape[1]), "truncation": np.ones, "label": np.zeros}
     inputs = {n: usual.get(n, _draw_waves)(i.shape).astype(i.dtype) for n, i in signature.inputs.items()}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import signatures, tflite
+from export import litert, signatures
 from pggan_tf import networks
 from pggan_tf.networks import NETWORKS
 
@@ -158,7 +158,7 @@ def test_a_finalized_generator_is_the_same_in_tflite(name):
     generator = made(name, "generator", classes=(), resolutions=(4, 8) if NETWORKS[name].grows else (8,))
     generator.finalize(inputs_of(generator, 8).numpy())
     (signature,) = signatures.of(generator)[-1:]  # the smallest stage, or any size
-    run = tflite.Runner(tflite.convert(generator, [signature], "float32"))
+    run = litert.Runner(litert.convert(generator, [signature], "float32"))
     inputs = signature.example(1, np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
     expected = signature.function(**{n: tf.constant(v) for n, v in inputs.items()}).numpy().clip(-1, 1)
     assert np.isfinite(expected).all() and expected.std() > 0.01

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export import command, onnx, parity, signatures, source, tflite, web
+from export import command, litert, onnx, parity, signatures, source, web
 from pggan_tf import synthesis
 from pggan_tf.config import resolve
 from pggan_tf.data import colour, pixels, shards
@@ -66,7 +66,7 @@ def test_a_generator_s_file_gives_its_images_at_every_stage(kind):
     network = GENERATORS[kind]()
     offered = signatures.network_signatures(network)
     assert [s.name for s in offered] == [f"gen_{r}" for r in network.resolutions[::-1]]
-    run = tflite.Runner(tflite.convert(network, offered))
+    run = litert.Runner(litert.convert(network, offered))
     for truncation in (1.0, 0.6):
         for r in network.resolutions:
             truth = synthesis.Sampler(network, 4).images(
@@ -84,7 +84,7 @@ def test_stages_share_their_weights():
     network = progressive.Generator((4, 8, 16, 48), **{**SMALL, "fmap_base": 1024, "fmap_max": 64})
     network.build()
     offered = signatures.network_signatures(network)
-    whole, last = tflite.convert(network, offered), tflite.convert(network, offered[:1])
+    whole, last = litert.convert(network, offered), litert.convert(network, offered[:1])
     weights = 4 * network.count_params()
     assert len(whole) - len(last) < 0.1 * weights
 
@@ -93,7 +93,7 @@ def test_truncation_can_be_built_in_and_pixels_can_be_floats():
     network = grown()
     offered = signatures.network_signatures(network, truncation=0.5)
     assert list(offered[0].inputs) == ["latents"]
-    run = tflite.Runner(tflite.convert(network, offered, "float32"))
+    run = litert.Runner(litert.convert(network, offered, "float32"))
     z = synthesis.latents([3], 8)
     image = network(z, resolution=16, truncation=0.5).numpy()
     assert abs(image).max() > 1, "so that there is something to clip"
@@ -128,7 +128,7 @@ def test_networks_of_photos_take_them_as_they_are(task):
     offered = signatures.network_signatures(network)
     fixed, free = offered
     assert free.name == task and fixed.name == f"{task}_{fixed.photo}"
-    run = tflite.Runner(tflite.convert(network, offered))
+    run = litert.Runner(litert.convert(network, offered))
     (name,) = free.inputs
     for signature, size in ((fixed, (fixed.photo,) * 2), (free, (48, 36)), (free, (20, 64))):
         size = [side // network.multiple * network.multiple for side in size]
@@ -165,11 +165,11 @@ def test_a_gray_photo_keeps_its_lightness():
 def test_quantised_files_are_smaller_and_near():
     network = calm(grown())
     offered = signatures.network_signatures(network)
-    plain = tflite.convert(network, offered)
+    plain = litert.convert(network, offered)
     sizes = []
-    for how, least in tflite.QUANTIZATIONS.items():
-        model = tflite.quantize(plain, offered, how)
-        rows = parity.compare(offered, tflite.Runner(model))
+    for how, least in litert.QUANTIZATIONS.items():
+        model = litert.quantize(plain, offered, how)
+        rows = parity.compare(offered, litert.Runner(model))
         parity.require(rows, least, how)
         assert [r.signature for r in rows] == [s.name for s in offered] and all(r.ms > 0 for r in rows)
         sizes.append(len(model))
@@ -189,10 +189,10 @@ def small_tiles(monkeypatch):
 def test_networks_of_photos_are_quantised_on_photos(task, small_tiles):
     network = image_networks.built(task)
     offered = signatures.network_signatures(network)
-    plain, drawn = tflite.convert(network, offered), source.draw_portraits(64)
-    for how, least in tflite.QUANTIZATIONS.items():
-        model = tflite.quantize(plain, offered, how, drawn)
-        parity.require(parity.compare(offered, tflite.Runner(model), drawn), least, how)
+    plain, drawn = litert.convert(network, offered), source.draw_portraits(64)
+    for how, least in litert.QUANTIZATIONS.items():
+        model = litert.quantize(plain, offered, how, drawn)
+        parity.require(parity.compare(offered, litert.Runner(model), drawn), least, how)
 
 
 def test_what_differs_too_much_is_refused():
@@ -211,9 +211,9 @@ def test_what_differs_too_much_is_refused():
 
 def test_depthwise_convolutions_stay_floats_where_integers_would_be_slow():
     network = grown(conv="separable")
-    plain = tflite.convert(network, signatures.network_signatures(network)[:1])
+    plain = litert.convert(network, signatures.network_signatures(network)[:1])
     kinds = {
-        how: _weights(tflite.quantize(plain, signatures.network_signatures(network)[:1], how))
+        how: _weights(litert.quantize(plain, signatures.network_signatures(network)[:1], how))
         for how in ("dynamic", "int8")
     }
     assert kinds["dynamic"] == {"CONV_2D": "INT8", "DEPTHWISE_CONV_2D": "FLOAT32"}
@@ -238,14 +238,14 @@ def _weights(model):
 def test_metadata_comes_back_and_damage_is_told():
     network = deep()
     offered = signatures.network_signatures(network)
-    model = tflite.add_metadata(tflite.convert(network, offered), "a network", {"licence": "cc0-1.0", "n": [1, 2]})
-    assert tflite.read_metadata(model) == {"licence": "cc0-1.0", "n": [1, 2]}
-    assert tflite.Runner(model)("gen_32", offered[0].example(0, None)).shape == (1, 32, 32, 3)
+    model = litert.add_metadata(litert.convert(network, offered), "a network", {"licence": "cc0-1.0", "n": [1, 2]})
+    assert litert.read_metadata(model) == {"licence": "cc0-1.0", "n": [1, 2]}
+    assert litert.Runner(model)("gen_32", offered[0].example(0, None)).shape == (1, 32, 32, 3)
     for damaged in (b"", b"not a model", model[: len(model) // 3]):
         with pytest.raises(UserError, match="not a .tflite file"):
-            tflite.read_metadata(damaged)
+            litert.read_metadata(damaged)
     with pytest.raises(UserError, match="not a .tflite file"):
-        tflite.Runner(b"not a model")
+        litert.Runner(b"not a model")
 
 
 def test_photos_of_the_run_s_own_data(tmp_path):
@@ -300,7 +300,7 @@ def test_a_run_s_export_is_complete(run, tmp_path):
         for row in f["signatures"]:
             assert row["max_difference"] <= 1 and (row["psnr"] is None or row["psnr"] > 60) and row["ms"] > 0
     model = (out / "generator.tflite").read_bytes()
-    described = tflite.read_metadata(model)
+    described = litert.read_metadata(model)
     assert described["sha256"] == report["sha256"] and described["licence"] == "cc0-1.0"
     assert described["signatures"]["gen_8"]["inputs"]["latents"]["shape"] == [1, 8]
     card = (out / "MODEL_CARD.md").read_text()
@@ -413,7 +413,7 @@ def test_a_site_says_what_its_files_are(run, tmp_path):
         pytest.skip(str(reason))
     code, _, err = pggan("export", run, "--to", "web", "--out", tmp_path / "s", "--licence", "cc0-1.0")
     assert code == 0, err
-    described = tflite.read_metadata((tmp_path / "s" / "models" / "generate.tflite").read_bytes())
+    described = litert.read_metadata((tmp_path / "s" / "models" / "generate.tflite").read_bytes())
     assert described["licence"] == "cc0-1.0" and described["quantize"] == "dynamic"
     assert described["signatures"]["gen_8"]["inputs"]["latents"]["shape"] == [1, 8]
     assert described["signatures"]["gen_8"]["image"].endswith("float32 -1..1")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export import parity, signatures, source, tflite
+from export import litert, parity, signatures, source
 from pggan_tf.data import colour
 from pggan_tf.tasks import recolor, upscale
 from preprocessing.sources import portraits
@@ -195,10 +195,10 @@ def test_a_runtime_that_names_no_function_gets_the_last_stage(exported, kind):
         patch.setattr(upscale, "ENLARGED", 64)
         patch.setattr(recolor, "TILE", 32)
         offered = signatures.network_signatures(network)
-    inputs = tflite.make_examples(offered[0], [5], source.draw_portraits(64))[0]
+    inputs = litert.make_examples(offered[0], [5], source.draw_portraits(64))[0]
     truth = signatures.convert_output(offered[0].function(**inputs), "uint8").numpy().astype(int)
     plain = (exported(kind) / "generator.tflite").read_bytes()
-    for model, apart in ((plain, 1), (tflite.quantize(plain, offered, "dynamic"), 16)):
+    for model, apart in ((plain, 1), (litert.quantize(plain, offered, "dynamic"), 16)):
         runtime = Interpreter(model_content=model)
         runtime.allocate_tensors()
         for detail, value in zip(runtime.get_input_details(), inputs.values(), strict=True):

@@ -117,11 +117,11 @@ def test_it_converts_photos(run, tmp_path):
 
 
 def test_it_is_exported_with_its_signatures_and_its_card(run, exported):
-    from export import tflite
+    from export import litert
 
     report = json.loads((exported / "report.json").read_text())
     assert report["task"] == "invert" and [*report["files"][0]["interface"]] == ["invert_16", "invert"]
-    runner = tflite.Runner((exported / "generator.tflite").read_bytes())
+    runner = litert.Runner((exported / "generator.tflite").read_bytes())
     np.testing.assert_allclose(runner("invert", {"photo": PHOTO[None]})[0].astype(int), expected(run), atol=1)
     card = (exported / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "A network that makes negatives, at 16 pixels." in card and "Tests of the darkroom." in card
