@@ -34,7 +34,7 @@ def psnr(ab: np.ndarray, truth: np.ndarray) -> float:
 
 def squares(source: str, size: int, count: int) -> np.ndarray:
     """uint8 [N, size, size, 3]: the central squares of the first photos that are large enough."""
-    from pggan_tf.data.decode import Unreadable, photo, square
+    from pggan_tf.data.decode import Unreadable, cut_square, decode_photo
     from preprocessing.sources import open_source
 
     opened, out = open_source(source, size=size), []
@@ -42,7 +42,7 @@ def squares(source: str, size: int, count: int) -> np.ndarray:
         try:
             if item is None or isinstance(item.data, Unreadable):
                 continue
-            out.append(square(photo(item.data() if callable(item.data) else item.data, least=size), size))
+            out.append(cut_square(decode_photo(item.data() if callable(item.data) else item.data, least=size), size))
         except Unreadable:
             continue
         if len(out) == count:
@@ -61,7 +61,7 @@ def colours(network, images: np.ndarray, batch: int = 16) -> np.ndarray:
     for i in range(0, len(images), batch):
         rgb = pixels.to_unit(images[i : i + batch])
         if network.task == "recolor":
-            out.append(colour.split_lab(function(tf.constant(colour.gray(rgb))).numpy())[1])
+            out.append(colour.split_lab(function(tf.constant(colour.to_gray(rgb))).numpy())[1])
         else:
             out.append(function(tf.constant(colour.split_lab(rgb)[0])).numpy())
     return np.concatenate(out)

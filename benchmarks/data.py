@@ -1,4 +1,4 @@
-"""Images a second that `pipeline.batches` reads, mirrors and puts into batches: from one shard file and from many, small and large.
+"""Images a second that `pipeline.make_batches` reads, mirrors and puts into batches: from one shard file and from many, small and large.
 
 python -m benchmarks.data                  # 4 px from 1 and from 1,200 files, 64 px, 256 px
 python -m benchmarks.data --files 5000
@@ -33,7 +33,7 @@ def write(folder: Path, files: int, images: int, size: int) -> Path:
     """Shards of random images, as many in each file. Random ones, because no system can keep them in less memory."""
     from pggan_tf.data import shards
 
-    writer = shards.Writer(folder, shards.default_resolutions(size), source="noise", shard_images=images)
+    writer = shards.Writer(folder, shards.halve_resolution(size), source="noise", shard_images=images)
     rng = np.random.default_rng(0)
     for _ in range(files):
         for image in rng.integers(0, 256, (images, size, size, 3), np.uint8):
@@ -51,12 +51,12 @@ def rate(folder: Path, resolution: int, batch: int, seconds: float) -> tuple[int
 
     begun = time.perf_counter()
     opened = Shards(folder, verify=False)
-    opened.open(opened.stored_for(resolution))
+    opened.open(opened.find_stored(resolution))
     opening = time.perf_counter() - begun
 
     def read(images: int) -> tuple[int, float, float]:
         wall, processor = time.perf_counter(), time.process_time()
-        batches = pipeline.batches(opened, resolution, 0, 0, images, batch)
+        batches = pipeline.make_batches(pipeline.TrainingImages(opened, resolution, 0), 0, images, batch)
         count = batches.reduce(np.int64(0), lambda n, element: n + tf.shape(element[0], tf.int64)[0])
         return int(count), time.perf_counter() - wall, time.process_time() - processor
 
@@ -83,7 +83,7 @@ def main(files, seconds):
         ("256 px", 4, 300, 256, 16),
     )
     drawn = "draws 600 MB of random images into a temporary folder, then reads them"
-    measure.announce(30 + len(rows) * (_ROUNDS + 2) * seconds, f"{drawn}; {pipeline.cores()} cores here")
+    measure.announce(30 + len(rows) * (_ROUNDS + 2) * seconds, f"{drawn}; {pipeline.count_cores()} cores here")
     terminal.start_tensorflow()
     print(f"{'':18}{'images/s':>12}{'a processor second':>20}{'wall s':>8}{'processor s':>13}{'opening s':>11}")
     with tempfile.TemporaryDirectory() as folder:

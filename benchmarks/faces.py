@@ -27,11 +27,11 @@ def plain_loop(folder: str, limit: int) -> dict:
     """The loop that the package's own documentation shows: images/s of detection, decoding left out, and the boxes."""
     from mtcnn import MTCNN
 
-    from pggan_tf.data.decode import photo
+    from pggan_tf.data.decode import decode_photo
     from preprocessing.sources import open_source
 
     source = open_source(folder)
-    photos = [np.asarray(photo(item.data)) for item in source.items(0, min(limit, len(source)))]
+    photos = [np.asarray(decode_photo(item.data)) for item in source.items(0, min(limit, len(source)))]
     detector = MTCNN()
     detector.detect_faces(photos[0])
     begun = time.perf_counter()
@@ -41,14 +41,14 @@ def plain_loop(folder: str, limit: int) -> dict:
 
 
 def our_boxes(folder: str, limit: int, min_face: float) -> list:
-    from pggan_tf.data.decode import photo
-    from preprocessing.faces import CHUNK, _detector
+    from pggan_tf.data.decode import decode_photo
+    from preprocessing.faces import CHUNK, load_detector
     from preprocessing.sources import open_source
 
     source, found = open_source(folder), []
     for first in range(0, min(limit, len(source)), CHUNK):
         items = source.items(first, min(first + CHUNK, limit, len(source)))
-        found += _detector(min_face)([np.asarray(photo(item.data)) for item in items])
+        found += load_detector(min_face)([np.asarray(decode_photo(item.data)) for item in items])
     return [[face.box.tolist() for face in faces] for faces in found]
 
 
@@ -72,10 +72,11 @@ def compare(theirs: list, ours: list, min_face: float) -> tuple[int, int, list[f
 def whole_command(folder: str, limit: int, size: int, min_face: float) -> float:
     """images/s of the whole command, from the first chunk's end to the last's: reading, decoding, cropping, writing."""
     from preprocessing import build, faces
+    from preprocessing.options import Selection
 
     marks = []
     with tempfile.TemporaryDirectory() as out:
-        job = faces.job([folder], size, min_face=min_face, limit=limit)
+        job = faces.make_job(Selection.of(folder, limit=limit), faces.Faces(size, min_face=min_face))
         build.build(job, f"{out}/faces", progress=lambda done, total: marks.append((done, time.perf_counter())))
     marks = [m for m in marks if m[0] > 0]
     first = next((m for m in marks if m[0] >= 4 * faces.CHUNK), marks[0])  # every worker has begun

@@ -124,7 +124,7 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
     import numpy as np
 
     from pggan_tf import synthesis
-    from pggan_tf.data.shards import cache_folder
+    from pggan_tf.data.shards import find_cache_folder
     from pggan_tf.metrics import sets
     from pggan_tf.runs import generators
     from pggan_tf.training import distribution, execution
@@ -136,13 +136,9 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
         form, resolution, precision, stable_images={**none, resolution: 10**9}, fade_images={4: 0}, decay_share=0.0
     )
     images = plan.config.images
-    kinds = {
-        "filter": images.filter,
-        "channels": images.channels,
-        "upscale_small": False,
-        "count": images.portraits,
-    }
-    shards = cache.shards_for(data, None, plan.target_res, plan.resolutions, say=lambda line: None, **kinds)
+    squares = cache.Squares(plan.target_res, plan.resolutions, images.filter, images.channels)
+    selection = cache.Selection.of(data, count=images.portraits)
+    shards = cache.open_shards(selection, None, squares, say=lambda line: None)
     strategy = distribution.create_strategy()
     gan = execution.build(plan, precisions.choose_policy(precision))
     gan.update = _rule(rule)
@@ -151,7 +147,7 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
     setting = execution.Setting(shards, strategy, precisions.choose_policy(precision))
     call, iterator = execution.prepare(plan, gan, phase, 0, setting)
     samples = generators.make_samples(plan, gan.ema, shards)
-    count, cache = min(IMAGES * 64 // max(64, resolution), len(shards)), cache_folder(None)
+    count, cache = min(IMAGES * 64 // max(64, resolution), len(shards)), find_cache_folder(None)
     if isinstance(samples, synthesis.FromImages):
         truth = sets.read_originals(samples)
     else:

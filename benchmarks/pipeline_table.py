@@ -21,7 +21,7 @@ from pathlib import Path
 import click
 
 from benchmarks import measure
-from pggan_tf.data.shards import cache_folder
+from pggan_tf.data.shards import find_cache_folder
 from pggan_tf.errors import UserError
 
 
@@ -92,7 +92,7 @@ def main(data: str, minutes: float, images: int, features: str | None, inception
     from pggan_tf.metrics import sets
 
     measure.announce(60 * minutes + 300)
-    cache = cache_folder(None)
+    cache = find_cache_folder(None)
     if not features and (inception_weights or known.locate_weights(known.INCEPTION_URL, cache).is_file()):
         features = known.INCEPTION
     seen = known.load(features, inception_weights or known.INCEPTION_URL, cache, print) if features else None

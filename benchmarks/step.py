@@ -60,6 +60,7 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
     from pggan_tf.data.shards import Shards
     from pggan_tf.training import callbacks, distribution, execution, loop
     from preprocessing import build, prepare
+    from preprocessing.options import Selection
 
     class Clock:
         marks: list = []
@@ -69,7 +70,9 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
 
     bare = ours(resolution, batch, seconds=1, **DEFAULT)["images_per_second"]
     with tempfile.TemporaryDirectory() as folder:
-        build.build(prepare.job(["portraits"], resolution, count=4000), f"{folder}/shards")
+        build.build(
+            prepare.make_job(Selection.of("portraits", count=4000), prepare.Squares(resolution)), f"{folder}/shards"
+        )
         images = int(bare * seconds)
         schedule = {"fade_images": {4: 0}, "stable_images": {4: 0, resolution: images}}
         plan = resolve({"target_res": resolution, "batch": {4: batch}, "snapshot_images": int(30 * bare), **schedule})

@@ -34,13 +34,13 @@ def luma_figures(output: np.ndarray, truth: np.ndarray, border: int) -> tuple[fl
     import tensorflow as tf
 
     inside = np.s_[border : truth.shape[0] - border, border : truth.shape[1] - border]
-    a, b = (colour.luma(pixels.to_unit(x))[inside].astype(np.float64) for x in (output, truth))
+    a, b = (colour.to_luma(pixels.to_unit(x))[inside].astype(np.float64) for x in (output, truth))
     psnr = 10 * np.log10(255**2 / np.square(a - b).mean())
     return float(psnr), float(tf.image.ssim(a.astype(np.float32), b.astype(np.float32), 255))
 
 
 def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    return np.clip(np.rint(pixels.resized_rows(image, (height, width), "bicubic", 0, height)), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(pixels.resize_rows(image, (height, width), "bicubic", 0, height)), 0, 255).astype(np.uint8)
 
 
 def _read(file: Path) -> np.ndarray:
@@ -54,7 +54,7 @@ def pairs(folder: str, scale: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """name -> (low, high), uint8 [h,w,3] and [scale h, scale w, 3]. Without a file for `low`, it is the high one by Pillow's
     bicubic filter, which equals MATLAB's."""
     out = {}
-    for name in listing.photos_in(folder, besides=Path(folder) / "out").photos:
+    for name in listing.find_photos(folder, besides=Path(folder) / "out").photos:
         file = Path(folder) / name
         if file.stem.endswith("_LR"):
             continue

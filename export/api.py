@@ -155,7 +155,7 @@ def _read_photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
 
 def _answer_png(photo: photos.Photo) -> Response:
     """Return an answer with a photo, including its bit depth, transparency and colour profile."""
-    data, _ = photos.png(photo)
+    data, _ = photos.encode_png(photo)
     return Response(data.tobytes(), media_type="image/png")
 
 

@@ -314,7 +314,7 @@ def _write_samples(source, out: Path, truncation: float | None) -> bool:
             network.resolutions[-1],
             truncation=1.0 if truncation is None else truncation,
         )
-        pixels.grid(out / "samples.png", images, size=64)
+        pixels.save_grid(out / "samples.png", images, size=64)
         return True
     for newest in sorted(source.folder.glob("fakes-*.png"))[-1:]:
         shutil.copy(newest, out / "samples.png")

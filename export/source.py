@@ -106,14 +106,14 @@ def _load_folder(folder: Path, size: int) -> np.ndarray:
 
     if not folder.is_dir():
         raise UserError(f"--representative {folder}: not a folder. Expected a folder of photos.")
-    found = listing.photos_in(folder)
+    found = listing.find_photos(folder)
     if not found.photos:
-        raise listing.none_found(f"--representative {folder}", found)
+        raise listing.explain_none(f"--representative {folder}", found)
     files = [folder / name for name in found.photos[:PHOTOS]]
 
     def image(path: Path) -> np.ndarray:
         try:
-            return decode.square(decode.photo(path.read_bytes()), size)
+            return decode.cut_square(decode.decode_photo(path.read_bytes()), size)
         except decode.Unreadable as error:
             raise UserError(f"--representative {folder}: {path.name} cannot be used ({error}). Remove it.") from None
 
@@ -122,9 +122,9 @@ def _load_folder(folder: Path, size: int) -> np.ndarray:
 
 def draw_portraits(size: int) -> np.ndarray:
     """Return drawn portraits, uint8 [N, size, size, 3], for comparisons that any picture serves."""
-    from preprocessing.sources import portraits
+    from pggan_tf.data import portraits
 
-    return np.stack([portraits.portrait(i, min(size, portraits.LARGEST)) for i in range(PHOTOS)])
+    return np.stack([portraits.draw(i, min(size, portraits.LARGEST)) for i in range(PHOTOS)])
 
 
 def open_source(path: str | Path) -> Source:

@@ -19,7 +19,7 @@ from export import litert, parity, signatures
 from export.source import Source
 from pggan_tf import synthesis
 from pggan_tf.data import pixels
-from pggan_tf.data.shards import cache_folder
+from pggan_tf.data.shards import find_cache_folder
 from pggan_tf.errors import UserError
 from pggan_tf.tasks import Task
 
@@ -39,7 +39,7 @@ def fetch_runtime() -> Path:
         UserError: npm is missing, or cannot download it.
     """
     key = hashlib.sha256(b"".join((SOURCES / p).read_bytes() for p in PACKAGES)).hexdigest()[:16]
-    folder = cache_folder() / "web" / key
+    folder = find_cache_folder() / "web" / key
     found = folder / "node_modules" / "@litertjs"
     if found.is_dir():
         return found

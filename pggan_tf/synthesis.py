@@ -164,7 +164,7 @@ class FromImages:
 
         self.generator, self.task, self.shards, self.resolution = generator, task, shards, resolution
         self.held_out, everything = held_out, shards.count(resolution)
-        self._kept = pipeline.kept(shards, resolution, held_out)
+        self._kept = pipeline.train_count(shards, resolution, held_out)
         self.count = everything - self._kept or everything
         self.shown = min(shown, self.count)
         self.columns = 3 * min(TRIPLES, self.shown)
@@ -174,9 +174,12 @@ class FromImages:
         """Return images of the data, uint8 [stop - start, R, R, data channels]."""
         from pggan_tf.data import pipeline
 
-        everything, numbers = self.shards.count(self.resolution), pipeline.spread(stop - start, self.count, start)
+        everything, numbers = (
+            self.shards.count(self.resolution),
+            pipeline.sample_indices(stop - start, self.count, start),
+        )
         if self.count < everything:
-            numbers = pipeline.held(numbers, everything, self.held_out)
+            numbers = pipeline.holdout_indices(numbers, everything, self.held_out)
         return self.shards.read(self.resolution, numbers)
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -194,8 +197,8 @@ class FromImages:
         from pggan_tf.data import pipeline
 
         count = min(count, self._kept, max(8, _SETTLING_PIXELS // self.resolution**2))
-        numbers = pipeline.trained(
-            pipeline.spread(count, self._kept), self.shards.count(self.resolution), self.held_out
+        numbers = pipeline.train_indices(
+            pipeline.sample_indices(count, self._kept), self.shards.count(self.resolution), self.held_out
         )
         images = pixels.to_float(self.shards.read(self.resolution, numbers))
         return self.task.condition(tf.constant(images), tf.zeros([2], tf.int64)).numpy()

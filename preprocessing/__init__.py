@@ -1,1 +1,1 @@
-"""Everything before shards. `shards_for` is how training gets any source as shards."""
+"""Prepare images as shards. `cache.open_shards` opens any source as shards for training."""

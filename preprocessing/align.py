@@ -1,4 +1,4 @@
-"""From a face in a photo to a square picture of it."""
+"""Cut squares around faces out of photos."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ import numpy as np
 from preprocessing.detect import Face
 
 
-def square_box(face: Face, margin: float) -> np.ndarray:
-    """The square around the centre of the face's box, `margin` times longer than the box's longer side: its four corners
-    [4, 2] x, y, clockwise from the top left one."""
+def find_square_box(face: Face, margin: float) -> np.ndarray:
+    """Return the corners [4, 2] of the square around the centre of a face's box.
+
+    They are x, y, clockwise from the top left one. Its side is 1 + `margin` times the box's longer
+    side.
+    """
     centre = face.box[:2] + face.box[2:] / 2
     half = face.size * (1 + margin) / 2
     return centre + half * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
 
 
-def ffhq_box(landmarks: np.ndarray) -> np.ndarray:
-    """The square that CelebA-HQ and FFHQ take (Karras et al. 2018, appendix C): turned with the eyes, sized by the eyes'
-    distance and that of eyes and mouth. landmarks: see Face. -> corners [4, 2] as in square_box."""
+def find_ffhq_box(landmarks: np.ndarray) -> np.ndarray:
+    """Return the corners [4, 2] of the square of CelebA-HQ and FFHQ.
+
+    It is turned with the eyes, and sized by the distance of the eyes and by that of eyes and mouth
+    (Karras et al. 2018, appendix C). Corners are in the order of `find_square_box`.
+
+    landmarks: see Face.
+    """
     eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
     eye_to_eye, eye_to_mouth = landmarks[1] - landmarks[0], mouth - eyes
     x = eye_to_eye - np.array([-eye_to_mouth[1], eye_to_mouth[0]])  # rot90: (x, y) -> (-y, x)
@@ -30,10 +38,13 @@ def ffhq_box(landmarks: np.ndarray) -> np.ndarray:
 
 
 def cut_out(photo: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
-    """The square with these corners, in pixels of the photo, as uint8 [size, size, C]. Beyond the photo's border it is
-    reflected. Reduced by means, so that nothing aliases."""
+    """Cut out the square with these corners [4, 2] and resize it to uint8 [size, size, C].
+
+    Corners are in pixels of the photo. Beyond its border, the photo is reflected. It is reduced by
+    means, without aliasing.
+    """
     side = float(np.hypot(*(corners[1] - corners[0])))
-    # Large squares: first whole pixels are averaged until the square is at most four times the size wanted.
+    # A large square is first reduced by means of whole pixels, to at most four times the size.
     shrink = int(side // (4 * size))
     if shrink > 1:
         height, width = photo.shape[:2]
@@ -41,7 +52,7 @@ def cut_out(photo: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
         corners = corners * np.array([photo.shape[1] / width, photo.shape[0] / height])
         side = float(np.hypot(*(corners[1] - corners[0])))
     fine = size * max(1, int(np.ceil(side / size)))
-    # Corners are edges of pixels, and cv2 counts from the centres of pixels.
+    # Corners are edges of pixels, while cv2 counts from the centres of pixels.
     target = np.array([(0, 0), (fine, 0), (fine, fine)], np.float32) - 0.5
     matrix = cv2.getAffineTransform((corners[:3] - 0.5).astype(np.float32), target)
     out = cv2.warpAffine(photo, matrix, (fine, fine), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
@@ -50,7 +61,10 @@ def cut_out(photo: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
     return out.reshape(size, size, -1)
 
 
-def sharpness(image: np.ndarray) -> float:
-    """Variance of the Laplacian of the gray picture, 0..: below about 50 a face of 128 pixels looks blurred."""
+def measure_sharpness(image: np.ndarray) -> float:
+    """Return the variance of the Laplacian of the gray image, 0 or more.
+
+    Below about 50, a face of 128 pixels looks blurred.
+    """
     gray = image if image.shape[-1] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(gray, cv2.CV_64F).var())

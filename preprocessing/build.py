@@ -1,7 +1,8 @@
-"""Putting a job's chunks together into shards, whatever interrupts it.
+"""Put the results of a job's chunks together into shards, whatever interrupts it.
 
-The source is cut into chunks of consecutive images. A chunk's result follows from its images alone, and chunks are put
-together in order: the shards are the same whatever the number of workers, and however often the job was stopped.
+The source is cut into chunks of consecutive images. The results of a chunk follow from its images
+alone, and chunks are put together in order: the shards are the same whatever the number of workers,
+and however often the job was stopped.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
@@ -23,20 +24,39 @@ from pggan_tf.files import atomic_write
 from pggan_tf.runs import checkpoint
 from pggan_tf.signals import Signals
 from preprocessing import duplicates, storage
-from preprocessing.claim import CONTACT_SHEET, REPORT, TRAIN, UNFINISHED, VALIDATION, claim, clear, fingerprints, parts
-from preprocessing.job import Job, Made, Summary
+from preprocessing.job import Job, Result, Summary
 from preprocessing.local import run_local
+from preprocessing.output import (
+    CONTACT_SHEET,
+    REPORT,
+    TRAIN,
+    UNFINISHED,
+    VALIDATION,
+    Existing,
+    clear,
+    find_parts,
+    list_fingerprints,
+    reserve_folder,
+)
+
+# (job, first chunk, workers) -> the results of that chunk, then of the next, in order.
+Runner = Callable[[Job, int, int], Generator[list[Result], None, None]]
+Say = Callable[[str], None]  # takes a line for the user
+Progress = Callable[[int, int], None]  # takes how many images are done, and how many there are
 
 _SAVE_SECONDS = 5.0
 _SHEET_IMAGES, _SHEET_PIXELS = 100, 128
 
 
 class _Assembly:
-    """The writers, the report and the counts of a job; all of it can be saved at any chunk, and restored."""
+    """The writers, the report and the counts of a job.
+
+    All of it can be saved after any chunk, and restored.
+    """
 
     def __init__(self, job: Job, out: Path):
         self.job, self.out = job, out
-        names = (TRAIN, VALIDATION) if job.split else ("",)
+        names = (TRAIN, VALIDATION) if job.output.split else ("",)
         self.writers = {
             name: shards.Writer(
                 out / name,
@@ -45,13 +65,13 @@ class _Assembly:
                 job.source.classes,
                 job.source.name,
                 job.filter,
-                job.shard_images,
-                job.compress,
+                job.output.shard_images,
+                job.output.compress,
             )
             for name in names
         }
         self.summary = Summary(str(out))
-        self.chunk = 0
+        self.chunk = 0  # how many were added
         self.duplicates = duplicates.Index()
         self.folder = out / UNFINISHED
         self.lines = (self.folder / "dropped.jsonl").open("ab+")
@@ -62,32 +82,37 @@ class _Assembly:
     def __exit__(self, *_):
         self.lines.close()
 
-    def add(self, items: int, made: list[Made]) -> None:
+    def add(self, items: int, results: list[Result]) -> None:
+        """Add the results of the next chunk, which has so many items."""
         part, last = "", None
-        for m in made:
-            image = m.image
-            self.summary.more += m.more
-            if m.hash is not None and self.duplicates.seen(m.hash):
+        for result in results:
+            image = result.image
+            self.summary.more += result.more
+            if result.hash is not None and self.duplicates.find_or_add(result.hash):
                 image = Unreadable("looks like an image before it", "duplicate")
             if isinstance(image, Unreadable):
-                self.summary.dropped[image.kind] += 1
-                self.lines.write(json.dumps({"name": m.title, "why": str(image)}).encode() + b"\n")
+                self.summary.drop_counts[image.kind] += 1
+                self.lines.write(json.dumps({"name": result.title, "why": str(image)}).encode() + b"\n")
             else:
-                if m.name != last:  # what comes of one photo stays together
-                    part, last = self._part(), m.name
-                self.writers[part].add(image, m.label)
-                self.summary.kept += 1
+                if result.name != last:  # the results of one photo stay together
+                    part, last = self._choose_part(), result.name
+                self.writers[part].add(image, result.label)
+                self.summary.images_kept += 1
         self.chunk += 1
-        self.summary.read += items
+        self.summary.images_read += items
 
-    def _part(self) -> str:
-        """Where the next photo goes, by how many there are: spread over the whole source, the same for the same job."""
-        if not self.job.split:
+    def _choose_part(self) -> str:
+        """Choose the part of the split for the next photo by counts alone.
+
+        So the parts are spread evenly over the source, and are always the same.
+        """
+        if not self.job.output.split:
             return ""
-        enough = int((self.summary.kept + 1) * self.job.split)
+        enough = int((self.summary.images_kept + 1) * self.job.output.split)
         return TRAIN if self.writers[TRAIN].images < enough else VALIDATION
 
     def save(self) -> None:
+        """Save the state after the last chunk."""
         self.lines.flush()
         arrays, finished = {"hashes": self.duplicates.hashes}, {}
         for name, writer in self.writers.items():
@@ -95,9 +120,9 @@ class _Assembly:
             arrays |= {f"{name}:{key}": array for key, array in waiting.items()}
         meta = {
             "chunk": self.chunk,
-            "read": self.summary.read,
-            "kept": self.summary.kept,
-            "dropped": self.summary.dropped,
+            "read": self.summary.images_read,
+            "kept": self.summary.images_kept,
+            "dropped": self.summary.drop_counts,
             "more": self.summary.more,
             "lines": self.lines.tell(),
             "finished": finished,
@@ -105,31 +130,31 @@ class _Assembly:
         checkpoint.write(self.folder / "state.npz", arrays, meta)
 
     def restore(self) -> None:
-        """Goes back to the last state saved, if there is one that is whole."""
+        """Go back to the last saved state, if there is one and it is not damaged."""
         meta = {"lines": 0}
         with contextlib.suppress(DamagedFile):
             arrays, meta = checkpoint.read(self.folder / "state.npz")
             self.chunk = meta["chunk"]
-            self.summary.read, self.summary.kept = meta["read"], meta["kept"]
-            self.summary.dropped.update(meta["dropped"])
-            self.summary.more = meta.get("more", 0)  # work begun by a version that did not count them
+            self.summary.images_read, self.summary.images_kept = meta["read"], meta["kept"]
+            self.summary.drop_counts.update(meta["dropped"])
+            self.summary.more = meta.get("more", 0)  # earlier versions did not count them
             self.duplicates = duplicates.Index(arrays["hashes"])
             for name, writer in self.writers.items():
-                mine = {k.partition(":")[2]: a for k, a in arrays.items() if k.startswith(f"{name}:")}
-                writer.restore(mine, meta["finished"][name])
+                waiting = {k.partition(":")[2]: a for k, a in arrays.items() if k.startswith(f"{name}:")}
+                writer.restore(waiting, meta["finished"][name])
         self.lines.truncate(meta["lines"])
         self.lines.seek(meta["lines"])
 
     def write_report(self, path: Path) -> None:
-        """One line for every image that was dropped."""
+        """Write the counts, and a line for every dropped image."""
         self.lines.seek(0)
         head = {
             "source": self.job.source.name,
             "options": self.job.options,
-            "fingerprints": fingerprints(self.job.source),
-            "images_read": self.summary.read,
-            "kept": self.summary.kept,
-            "dropped": dict(self.summary.dropped),
+            "fingerprints": list_fingerprints(self.job.source),
+            "images_read": self.summary.images_read,
+            "kept": self.summary.images_kept,
+            "dropped": dict(self.summary.drop_counts),
             "only_first_picture": self.summary.more,
         }
         with atomic_write(path, only_writer=True) as partial, partial.open("w", encoding="utf-8") as file:
@@ -139,21 +164,22 @@ class _Assembly:
             file.write("\n ]\n}\n")
 
     def close(self) -> None:
-        skipped = sum(self.summary.dropped.values())
+        """Write the last files, the report and the contact sheet."""
+        skipped = sum(self.summary.drop_counts.values())
         self.summary.manifests = [writer.close(skipped) for writer in self.writers.values() if writer.images]
         self.write_report(self.out / REPORT)
         opened = shards.Shards(next(w.folder for w in self.writers.values() if w.images), verify=False)
-        contact_sheet(opened, self.out / CONTACT_SHEET)
+        write_contact_sheet(opened, self.out / CONTACT_SHEET)
 
 
-def contact_sheet(opened: shards.Shards, path: Path) -> None:
-    """A hundred images, spread over the dataset, as one picture."""
+def write_contact_sheet(opened: shards.Shards, path: Path) -> None:
+    """Write a picture of a hundred images from all parts of the dataset."""
     resolution = max(
         (r for r in opened.manifest.resolutions if r <= _SHEET_PIXELS), default=opened.manifest.resolutions[0]
     )
     count = opened.count(resolution)
-    which = np.unique(np.linspace(0, count - 1, min(count, _SHEET_IMAGES)).astype(int))
-    pixels.grid(path, opened.read(resolution, which), size=32)
+    indices = np.unique(np.linspace(0, count - 1, min(count, _SHEET_IMAGES)).astype(int))
+    pixels.save_grid(path, opened.read(resolution, indices), size=32)
 
 
 def build(
@@ -161,31 +187,38 @@ def build(
     out: str | Path,
     *,
     workers: int | None = None,
-    runner: Callable[[Job, int, int], Iterator[list[Made]]] = run_local,
-    resume: bool = False,
-    overwrite: bool = False,
-    wait: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    runner: Runner = run_local,
+    existing: Existing | None = None,
+    say: Say = lambda line: None,
+    progress: Progress = lambda done, total: None,
 ) -> Summary:
-    """Does the job into the folder `out`, or goes on with it there. The manifest is written last.
+    """Do the job into the folder `out`, or continue it there. The manifest is written last.
 
-    wait: for another process that does the same, instead of refusing. Raises UserError for what cannot be done, Stopped for
-    what can be gone on with.
+    Args:
+        job: the job.
+        out: the folder of the shards.
+        workers: processes or threads; by default one for each core.
+        runner: what runs the chunks.
+        existing: what to do with a folder that holds shards already; by default, it is refused.
+        say: called with each line for the user.
+        progress: called with the number of images that are done, and of all.
+
+    Returns:
+        Counts of what became of the images.
+
+    Raises:
+        UserError: the job cannot be done.
+        Stopped: it was interrupted, and the same call continues it.
     """
     out = Path(out).absolute()
     workers = workers or os.cpu_count() or 1
     try:
         with contextlib.ExitStack() as stack:
-            claimed = claim(job, out, resume, overwrite, wait, say, stack)
-            if claimed is not None:
-                return _run(claimed, out, workers, runner, say, progress)
-        summary = Summary(str(out), manifests=[shards.Shards(f, verify=False).manifest for f in parts(out)])
-        report = storage.manifest(str(out), REPORT) or {}
-        summary.read, summary.kept = report.get("images_read", 0), report.get("kept", 0)
-        summary.dropped.update(report.get("dropped", {}))
-        summary.more = report.get("only_first_picture", 0)
-        return summary
+            reserved = reserve_folder(job, out, existing or Existing(), say, stack)
+            if reserved is not None:
+                with _Assembly(reserved, out) as assembly:
+                    return _assemble(assembly, lambda chunk: runner(reserved, chunk, workers), say, progress)
+        return _read_summary(out)
     except OSError as error:
         raise UserError(
             f"{out}: cannot be written ({error.strerror or error}). Choose a folder on a disk with room and the right to write; "
@@ -193,23 +226,35 @@ def build(
         ) from None
 
 
-def _run(job: Job, out: Path, workers: int, runner, say, progress) -> Summary:
-    with _Assembly(job, out) as assembly:
-        return _assemble(job, assembly, out, workers, runner, say, progress)
+def _read_summary(out: Path) -> Summary:
+    """Return the counts of a finished job from its report."""
+    summary = Summary(str(out), manifests=[shards.Shards(f, verify=False).manifest for f in find_parts(out)])
+    report = storage.read_manifest(str(out), REPORT) or {}
+    summary.images_read, summary.images_kept = report.get("images_read", 0), report.get("kept", 0)
+    summary.drop_counts.update(report.get("dropped", {}))
+    summary.more = report.get("only_first_picture", 0)
+    return summary
 
 
-def _assemble(job: Job, assembly: _Assembly, out: Path, workers: int, runner, say, progress) -> Summary:
+def _assemble(
+    assembly: _Assembly, run_from: Callable[[int], Generator[list[Result], None, None]], say: Say, progress: Progress
+) -> Summary:
+    """Assemble all chunks.
+
+    run_from: takes the number of a chunk, and yields the results of it and of all behind it.
+    """
     assembly.restore()
-    total, summary = len(job.source), assembly.summary
+    job, out, summary = assembly.job, assembly.out, assembly.summary
+    total = len(job.source)
     if assembly.chunk:
-        say(f"going on with {out} at {summary.read:,} of {total:,} images")
+        say(f"going on with {out} at {summary.images_read:,} of {total:,} images")
     saved = time.monotonic()
-    with Signals() as signals, contextlib.closing(runner(job, assembly.chunk, workers)) as results:
-        progress(summary.read, total)
+    with Signals() as signals, contextlib.closing(run_from(assembly.chunk)) as chunks:
+        progress(summary.images_read, total)
         try:
-            for made in results:
-                assembly.add(min(job.chunk, total - summary.read), made)
-                progress(summary.read, total)
+            for results in chunks:
+                assembly.add(min(job.chunk, total - summary.images_read), results)
+                progress(summary.images_read, total)
                 if signals.received is not None:
                     break
                 if time.monotonic() - saved > _SAVE_SECONDS:
@@ -222,7 +267,7 @@ def _assemble(job: Job, assembly: _Assembly, out: Path, workers: int, runner, sa
         if signals.received is not None:
             assembly.save()
             raise Stopped(
-                f"stopped by {signals.name} at {summary.read:,} of {total:,} images, everything is saved. The same command goes on.",
+                f"stopped by {signals.name} at {summary.images_read:,} of {total:,} images, everything is saved. The same command goes on.",
                 signals.code,
             )
     _refuse_if_useless(job, assembly, out)
@@ -232,8 +277,11 @@ def _assemble(job: Job, assembly: _Assembly, out: Path, workers: int, runner, sa
 
 
 def _refuse_if_useless(job: Job, assembly: _Assembly, out: Path) -> None:
-    """Raises UserError, and leaves nothing but the report beside `out`, where nothing was kept or most of it is unusable."""
-    kept, dropped = assembly.summary.kept, assembly.summary.dropped
+    """Raise UserError where no image was kept, or more than half are unusable.
+
+    Then only the report stays, beside `out`.
+    """
+    kept, dropped = assembly.summary.images_kept, assembly.summary.drop_counts
     unusable = dropped.total() - dropped["duplicate"]
     if kept and (job.choosy or 2 * unusable <= dropped.total() + kept):
         return
@@ -243,7 +291,7 @@ def _refuse_if_useless(job: Job, assembly: _Assembly, out: Path) -> None:
     first = json.loads(assembly.lines.readline() or "{}")
     clear(out)
     with contextlib.suppress(OSError):
-        out.rmdir()  # unless it was there before as a mount
+        out.rmdir()  # fails where the folder is a mount
     share = f"{unusable} of {kept + dropped.total()} images cannot be used, more than half"
     raise UserError(
         f"{job.source.name}: {share if kept else f'none of {dropped.total()} images can be used'}. "

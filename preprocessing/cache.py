@@ -1,4 +1,4 @@
-"""How training gets any source as shards: made once, and kept by content."""
+"""The cache of prepared data: any source as shards, made once and found again by its content."""
 
 from __future__ import annotations
 
@@ -9,49 +9,56 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pggan_tf.data import shards
 from pggan_tf.errors import DamagedFile, UserError
 from pggan_tf.files import atomic_write
-from preprocessing import build, claim, prepare, storage
-from preprocessing.sources import Joined, Source
+from preprocessing import build, output, prepare, storage
+from preprocessing.job import Job
+from preprocessing.options import Selection
+from preprocessing.prepare import Squares
+from preprocessing.sources import Source, SourceList
 from preprocessing.sources.folder import Folder
 
-# Raised when pixels would come out differently for the same source and options: cached shards are then made anew.
+# To be raised whenever the same source and options would give other pixels: cached shards are then
+# made anew.
 PIXELS_VERSION = 3
 
 
-def _key(*parts) -> str:
+def _make_key(*parts) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _unwritable(root: Path, error: OSError) -> UserError:
+def _explain_unwritable(root: Path, error: OSError) -> UserError:
     return UserError(
         f"--cache {root}: cannot be written ({error.strerror or error}). Choose another with --cache or PGGAN_CACHE."
     )
 
 
 @contextlib.contextmanager
-def _making(out: Path, root: Path, say: Callable[[str], None]):
-    """Other processes that would make the same folder of the cache wait meanwhile."""
+def _hold_lock(out: Path, root: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Let other processes that would make the same folder of the cache wait."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with claim.locked(out.with_name(f".{out.name}.lock"), out, True, say):
+        with output.hold_lock(out.with_name(f".{out.name}.lock"), out, True, say):
             yield
     except OSError as error:
-        raise _unwritable(root, error) from None
+        raise _explain_unwritable(root, error) from None
 
 
-def _uncompressed(opened: shards.Shards, root: Path, say: Callable[[str], None]) -> shards.Shards:
-    """The same dataset with its members stored as they are: compressed ones cannot be mapped, and are unpacked once."""
+def _unpack(opened: shards.Shards, root: Path, say: Callable[[str], None]) -> shards.Shards:
+    """Return the same dataset without compression, so that it can be mapped.
+
+    It is unpacked into the cache once.
+    """
     if not opened.compressed:
         return opened
     out = root / "shards" / f"{opened.folder.name}-{opened.manifest.checksum[:16]}-unpacked"
     if not shards.is_shards(out):
-        with _making(out, root, say):
-            if not shards.is_shards(out):  # by another process, meanwhile
+        with _hold_lock(out, root, say):
+            if not shards.is_shards(out):  # another process may have made it while this one waited
                 say(f"unpacking {opened.folder} into {out}")
                 partial = out.with_name(f".{out.name}.partial")
                 try:
@@ -63,139 +70,149 @@ def _uncompressed(opened: shards.Shards, root: Path, say: Callable[[str], None])
     return shards.Shards(out)
 
 
-def brought_here(location: str, manifest: dict, root: Path, say: Callable[[str], None]) -> Path:
-    """Shards at a URL -> the same in the cache."""
+def fetch(location: str, manifest: dict, root: Path, say: Callable[[str], None]) -> Path:
+    """Copy shards from a URL into the cache, unless they are there, and return their folder."""
     names = [str(s["file"]) for s in manifest["shards"]]
     if bad := [n for n in names if not re.fullmatch(r"shard-\d+\.npz", n)]:
         raise DamagedFile(f"{location}: its manifest names a file '{bad[0]}'. Expected shard-00000.npz and so on.")
-    out = root / "shards" / f"{location.rstrip('/').rpartition('/')[2]}-{_key(manifest)}"
+    out = root / "shards" / f"{location.rstrip('/').rpartition('/')[2]}-{_make_key(manifest)}"
     if not shards.is_shards(out):
-        with _making(out, root, say):
+        with _hold_lock(out, root, say):
             if not shards.is_shards(out):
                 say(f"fetching {location} into {out}")
                 storage.download(location, [*names, shards.MANIFEST], out)
     return out
 
 
-def shards_at(location: str) -> tuple[str, dict] | None:
-    """Where the shards of a location lie, here or at a URL, and their manifest: there itself or, of a set that was split, in
-    its part for training. None where there are none."""
-    for place in (location, storage.join(location, claim.TRAIN)):
-        manifest = storage.manifest(place, shards.MANIFEST)
+def find_shards(location: str) -> tuple[str, dict] | None:
+    """Return the place of a location's shards and their manifest, or None.
+
+    They lie in the location itself or, where a set was split, in its part for training.
+    """
+    for place in (location, storage.join(location, output.TRAIN)):
+        manifest = storage.read_manifest(place, shards.MANIFEST)
         if manifest and manifest.get("format") == shards.FORMAT:
             return place, manifest
     return None
 
 
-def _content(part: Source, root: Path) -> str:
-    """What identifies the images, wherever they lie. The bytes of a folder are read once: while names, sizes and times
-    stay, its content is known."""
+def _identify(part: Source, root: Path) -> str:
+    """Return a hash of the images of a source, the same wherever they lie.
+
+    The bytes of a folder are read once: the hash is kept for as long as names, sizes and times
+    stay.
+    """
     if not isinstance(part, Folder) or storage.is_remote(part.name):
-        return part.content()
-    seen = root / "seen" / Joined((part,)).fingerprint()[:16]
+        return part.hash_content()
+    seen = root / "seen" / SourceList((part,)).fingerprint()[:16]
     if seen.is_file() and (content := seen.read_text()):
         return content
-    content = part.content()
+    content = part.hash_content()
     try:
         seen.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(seen) as partial:
             partial.write_text(content)
     except OSError as error:
-        raise _unwritable(root, error) from None
+        raise _explain_unwritable(root, error) from None
     return content
 
 
-def _one_or_several(location: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Places of data as they are given. Raises UserError where shards are among several."""
-    locations = (location,) if isinstance(location, str) else tuple(location or ("portraits",))
-    if len(locations) > 1 and (shards_there := next(filter(shards_at, locations), None)):
+def _check_places(places: Sequence[str]) -> None:
+    """Refuse shards among several places."""
+    if len(places) > 1 and (holder := next(filter(find_shards, places), None)):
         raise UserError(
-            f"--data {shards_there}: holds shards, which are trained on alone. Give the photos that they were made of, or prepare "
+            f"--data {holder}: holds shards, which are trained on alone. Give the photos that they were made of, or prepare "
             "all of them into one folder: pggan prepare A B OUT."
         )
-    return locations
 
 
-def shards_for(
-    location: str | Sequence[str] | None,
+def open_shards(
+    selection: Selection,
     cache: str | None,
-    size: int,
-    resolutions: Sequence[int],
+    squares: Squares,
     *,
-    filter: str,
-    channels: int,
-    upscale_small: bool,
-    count: int,
-    crop: str = "centre",
     say: Callable[[str], None],
     progress: Callable[[int, int], None] = lambda done, total: None,
     check_classes: Callable[[Sequence[str]], object] = lambda classes: None,
     check_only: bool = False,
 ) -> shards.Shards | None:
-    """Opens `location` as shards: a folder of shards as it is; every other source, or several of them one after another, by way
-    of the cache, by their content.
+    """Open images as shards.
 
-    check_classes: refuses classes that are of no use, before anything is prepared. check_only: refuses what can be refused by then,
-    prepares and fetches nothing, and returns None.
+    A folder of shards is opened as it is. Of any other source, squares are kept in the cache.
+
+    Args:
+        selection: which images.
+        cache: the folder of the cache; None: the usual one.
+        squares: how squares are cut out of them. Of shards, only their resolutions and channels are
+            checked.
+        say: called with each line for the user.
+        progress: called with the number of images that are prepared, and of all.
+        check_classes: called with the classes before anything is prepared; raises UserError for
+            classes that are of no use.
+        check_only: refuse what can be refused by now, prepare and fetch nothing, and return None.
+
+    Raises:
+        UserError: the images cannot be opened as asked.
+        Stopped: preparing was interrupted; the same call continues it.
     """
-    root = shards.cache_folder(cache)
-    locations = _one_or_several(location)
-    location = ", ".join(locations)
-    if found := len(locations) == 1 and shards_at(location):
+    root = shards.find_cache_folder(cache)
+    _check_places(selection.places)
+    if found := find_shards(selection.places[0]) if len(selection.places) == 1 else None:
         place, manifest = found
-        if place != location:
-            say(f"training on {place}; {claim.VALIDATION} beside it stays unseen")
+        if place != selection.places[0]:
+            say(f"training on {place}; {output.VALIDATION} beside it stays unseen")
         if check_only and storage.is_remote(place):
             return None
-        opened = shards.Shards(brought_here(place, manifest, root, say) if storage.is_remote(place) else place)
-        if opened.manifest.channels != channels:
-            raise UserError(
-                f"--data {location}: holds images of {opened.manifest.channels} channels, not {channels}. "
-                + (
-                    "Give --task translate."
-                    if opened.manifest.channels == 6
-                    else "Prepare the pairs with --pairs."
-                    if channels == 6
-                    else f"Give --channels {opened.manifest.channels}."
-                )
-            )
-        for resolution in resolutions:
-            opened.stored_for(resolution)
+        opened = shards.Shards(fetch(place, manifest, root, say) if storage.is_remote(place) else place)
+        _check_fit(opened, selection.places[0], squares)
         check_classes(opened.manifest.classes)
-        return None if check_only else _uncompressed(opened, root, say)
-    job = prepare.job(
-        locations,
-        size,
-        resolutions=resolutions,
-        filter=filter,
-        channels=channels,
-        small="upscale" if upscale_small else "drop",
-        crop=crop,
-        count=count,
-    )
-    for note in job.source.notes():
+        return None if check_only else _unpack(opened, root, say)
+    job = prepare.make_job(selection, squares)
+    for note in job.source.list_notes():
         say(note)
     check_classes(job.source.classes)
-    if check_only:
-        return None
+    return None if check_only else _prepare(job, root, say, progress)
+
+
+def _check_fit(opened: shards.Shards, location: str, squares: Squares) -> None:
+    """Raise UserError where shards have other channels than asked for, or lack a resolution."""
+    there, channels = opened.manifest.channels, squares.channels
+    if there != channels:
+        advice = (
+            "Give --task translate."
+            if there == 6
+            else "Prepare the pairs with --pairs."
+            if channels == 6
+            else f"Give --channels {there}."
+        )
+        raise UserError(f"--data {location}: holds images of {there} channels, not {channels}. {advice}")
+    for resolution in squares.resolutions:
+        opened.find_stored(resolution)
+
+
+def _prepare(job: Job, root: Path, say: Callable[[str], None], progress: Callable[[int, int], None]) -> shards.Shards:
+    """Return the shards of a job from the cache; do the job where they are not there."""
+    places, size = job.options["sources"], job.options["size"]
     options = {k: v for k, v in job.options.items() if k != "sources"}  # by content, not by place
     job = dataclasses.replace(job, options=options)
-    name = "-".join(Path(place.rstrip("/").replace(":", "-")).name for place in locations)
-    name = os.fsencode(name)[:80].decode(errors="ignore")  # file systems count bytes, of which a letter may have four
-    contents = [_content(part, root) for part in job.source.parts]
-    key = _key(PIXELS_VERSION, contents[0] if len(contents) == 1 else contents, options)
+    name = "-".join(Path(place.rstrip("/").replace(":", "-")).name for place in places)
+    # File systems count bytes, and a letter may have four.
+    name = os.fsencode(name)[:80].decode(errors="ignore")
+    contents = [_identify(part, root) for part in job.source.parts]
+    key = _make_key(PIXELS_VERSION, contents[0] if len(contents) == 1 else contents, options)
     folder = root / "shards"
-    out = next(folder.glob(f"*-{key}"), folder / f"{name}-{size}-{key}")  # its name is for the eye
+    # The name is for people, the key decides.
+    out = next(folder.glob(f"*-{key}"), folder / f"{name}-{size}-{key}")
     if shards.is_shards(out):
         try:
             return shards.Shards(out)
         except DamagedFile as error:
             say(f"{error} Making it again.")
             shutil.rmtree(out)
-    say(f"preparing {location} at {size} px into {out}")
-    summary = build.build(job, out, wait=True, say=say, progress=progress)
-    if dropped := sum(summary.dropped.values()):
-        say(f"{dropped} of {summary.read} images could not be used: {out / claim.REPORT}")
-    for note in summary.notes():
+    say(f"preparing {', '.join(places)} at {size} px into {out}")
+    summary = build.build(job, out, existing=output.Existing(wait=True), say=say, progress=progress)
+    if dropped := sum(summary.drop_counts.values()):
+        say(f"{dropped} of {summary.images_read} images could not be used: {out / output.REPORT}")
+    for note in summary.list_notes():
         say(note)
     return shards.Shards(out, verify=False)

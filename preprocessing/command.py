@@ -1,20 +1,24 @@
-"""What the commands that write shards have in common: their options, and what happens around the job."""
+"""The options that all commands that write shards share, and how they carry out a job."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import click
 
 from pggan_tf.data import shards
-from pggan_tf.data.shards import cache_folder
+from pggan_tf.data.shards import find_cache_folder
 from pggan_tf.errors import UserError, nearest
+from preprocessing.options import OutputOptions, RunOptions, Selection
 
 
 class _Names(click.ParamType):
+    """Names with commas between them."""
+
     name = "a,b,…"
 
     def convert(self, value, param, ctx):
@@ -22,12 +26,13 @@ class _Names(click.ParamType):
 
 
 class Choice(click.ParamType):
-    """One of a few words; an unknown one is answered with the nearest."""
+    """One of a few words. The error for an unknown one names the nearest."""
 
     def __init__(self, choices):
         self.choices, self.name = tuple(choices), "|".join(choices)
 
     def convert(self, value, param, ctx):
+        """Return the word. Raises UserError for an unknown one."""
         if value not in self.choices:
             raise UserError(f"{param.opts[0]} {value}: not known; {nearest(value, self.choices)}")
         return value
@@ -59,51 +64,74 @@ _OPTIONS = (
 
 
 def job_options(command):
-    return functools.reduce(lambda c, option: option(c), reversed(_OPTIONS), command)
+    """Add the options that all commands that write shards share.
+
+    The command receives them as a Selection, OutputOptions and RunOptions by the names `selection`,
+    `output` and `running`, and besides them OUT, --gray and its own options.
+    """
+
+    @functools.wraps(command)
+    def call(sources, **values):
+        def take(kind, **others):
+            names = [field.name for field in fields(kind) if field.name in values]
+            return kind(**others, **{name: values.pop(name) for name in names})
+
+        selection, output, running = take(Selection, places=sources), take(OutputOptions), take(RunOptions)
+        return command(selection, output, running, **values)
+
+    return functools.reduce(lambda c, option: option(c), reversed(_OPTIONS), call)
 
 
-def carry_out(job, out: str, *, workers, runner, beam_options, resume, overwrite, cache) -> None:
-    """Does the job into `out`, a folder or a URL, and prints what came of it."""
-    from pggan_tf import terminal
-    from preprocessing import build, claim, local, storage
+def _find_runner(options: RunOptions):
+    """Return the function that runs a job's chunks. Raises UserError."""
+    if options.runner == "local":
+        from preprocessing import local
 
-    runners = {"local": local.run_local}
-    if runner == "beam":
+        return local.run_local
+    if options.runner == "beam":
         from preprocessing import beam
 
-        runners["beam"] = beam.runner(beam_options)
-    if runner not in runners:
-        raise UserError(f"--runner {runner}: not known; known are local, beam.")
+        return beam.make_runner(options.beam_options)
+    raise UserError(f"--runner {options.runner}: not known; known are local, beam.")
+
+
+def carry_out(job, out: str, options: RunOptions) -> None:
+    """Do the job into `out`, a folder or a URL, and print the counts. Raises UserError."""
+    from pggan_tf import terminal
+    from preprocessing import build, output, storage
+
+    runner = _find_runner(options)
     folder, remote = Path(out), storage.is_remote(out)
-    for note in job.source.notes():
+    for note in job.source.list_notes():
         click.echo(note, err=True)
     if remote:
-        targets = [storage.join(out, part) if part else out for part in ("", claim.TRAIN, claim.VALIDATION)]
-        taken = [t for t in targets if storage.manifest(t, shards.MANIFEST)]
-        if taken and not overwrite:
+        targets = [storage.join(out, part) if part else out for part in ("", output.TRAIN, output.VALIDATION)]
+        taken = [t for t in targets if storage.read_manifest(t, shards.MANIFEST)]
+        if taken and not options.overwrite:
             raise UserError(f"{taken[0]}: holds shards already. Give --overwrite to replace them, or another address.")
         storage.check_writable(out)
-        folder = cache_folder(cache) / "uploads" / hashlib.sha256(out.encode()).hexdigest()[:16]
+        folder = find_cache_folder(options.cache) / "uploads" / hashlib.sha256(out.encode()).hexdigest()[:16]
     with terminal.show_progress() as progress:
         summary = build.build(
             job,
             folder,
-            workers=workers,
-            runner=runners[runner],
-            resume=resume or remote,
-            overwrite=overwrite,
+            workers=options.workers,
+            runner=runner,
+            existing=output.Existing(resume=options.resume or remote, overwrite=options.overwrite),
             say=functools.partial(click.echo, err=True),
             progress=progress,
         )
-    click.echo(summary.text())
-    for note in summary.notes():
+    click.echo(summary.describe())
+    for note in summary.list_notes():
         click.echo(note, err=True)
     if remote:
         for target in taken:  # the manifest first: half of a dataset is none
-            old = storage.manifest(target, shards.MANIFEST)
+            old = storage.read_manifest(target, shards.MANIFEST)
             storage.remove(target, [shards.MANIFEST, *(s["file"] for s in old["shards"])])
-        for part in dict.fromkeys([*claim.parts(folder), folder]):  # of a split set, also what lies beside its parts
+        for part in dict.fromkeys(
+            [*output.find_parts(folder), folder]
+        ):  # of a split set, also what lies beside its parts
             storage.upload(part, out if part == folder else storage.join(out, part.name), last=shards.MANIFEST)
         shutil.rmtree(folder)
-    click.echo(f"{claim.REPORT} says why each was dropped; {claim.CONTACT_SHEET} shows some of them")
+    click.echo(f"{output.REPORT} says why each was dropped; {output.CONTACT_SHEET} shows some of them")
     click.echo(out)

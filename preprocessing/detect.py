@@ -1,7 +1,9 @@
-"""Faces in photos, by the networks of the package mtcnn (Zhang et al. 2016, "Joint Face Detection and Alignment ...").
+"""Find faces in photos by the networks of the package mtcnn.
 
-The package's own entry looks at every size of face, gives up on a whole batch where one image stalls it, and finds
-nothing at all for larger smallest faces. Here its stages are called one by one on batches, and only on the sizes asked for.
+They are those of Zhang et al. 2016, "Joint Face Detection and Alignment ...". The package's own
+detector searches for faces of every size, abandons a whole batch where one image fails, and finds
+nothing for larger smallest faces. Here, its stages are called one by one on batches, for the chosen
+sizes only.
 """
 
 from __future__ import annotations
@@ -13,35 +15,39 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-_CELL = 12  # pixels that the first network looks at
+_CELL = 12  # pixels of a side of the first network's input
 _SMALLEST = 20  # pixels of the smallest face that the networks are made for
-_STEP = 0.709  # between two sizes of the pyramid
-# Photos are reduced before the search so far that the smallest face wanted is as small as the networks can find, but not
-# below this longer side: on small photos the boxes are then those of the package.
+_STEP = 0.709  # factor between two sizes of the pyramid
+# Before the search, photos are reduced until the smallest face is as small as the networks can
+# find, but their longer side not below this many pixels: for small photos, the boxes are then those
+# of the package.
 _LEAST_SIDE = 512
-_BATCH_PIXELS = 4_000_000  # of a batch: bounds the memory
+_BATCH_PIXELS = 4_000_000  # in a batch, to bound the memory
 _THRESHOLDS = (0.6, 0.7, 0.8)  # of the three networks, the package's own
 _OVERLAP_IN_SCALE, _OVERLAP = 0.5, 0.7
 
 
 @dataclass(frozen=True)
 class Face:
-    """box: x, y, width, height. landmarks: [5, 2] x, y of left eye, right eye, nose, left and right corner of the mouth, as
-    seen in the picture. All in pixels of the photo. confidence: 0..1."""
+    """A face that was found, in pixels of its photo."""
 
-    box: np.ndarray
+    box: np.ndarray  # x, y, width, height
+    # [5, 2]: x, y of left eye, right eye, nose, left and right corner of the mouth; left is left in
+    # the picture.
     landmarks: np.ndarray
-    confidence: float
+    confidence: float  # 0..1
 
     @property
     def size(self) -> float:
+        """The longer side of the box."""
         return float(self.box[2:].max())
 
 
-def _scales(side: int, min_face: float) -> list[float]:
-    """The pyramid of the package for photos whose shorter side is `side`, without the sizes below `min_face`.
+def _list_scales(side: int, min_face: float) -> list[float]:
+    """Return the package's scales for photos whose shorter side is `side`.
 
-    At scale s the first network finds faces of about 12 / s to 17 / s pixels.
+    Those for faces below `min_face` are left out. At scale s, the first network finds faces of
+    about 12 / s to 17 / s pixels.
     """
     count = round(-(np.log(side / _CELL) / np.log(_STEP) + 1))
     scales = [_CELL / _SMALLEST * _STEP**i for i in range(count)]
@@ -49,7 +55,10 @@ def _scales(side: int, min_face: float) -> list[float]:
 
 
 class Detector:
-    """Photos uint8 [H, W, 3] of any sizes -> the faces of each, the most certain first. min_face: pixels of the smallest."""
+    """Find the faces in photos uint8 [H, W, 3] of any sizes.
+
+    min_face: pixels of the smallest face.
+    """
 
     def __init__(self, min_face: float = _SMALLEST):
         from importlib.resources import files
@@ -58,11 +67,12 @@ class Detector:
         from mtcnn.stages import StageONet, StagePNet, StageRNet
 
         self.min_face = max(min_face, 1.0)
-        # By their full paths: the package would take files of these names from the current folder first.
+        # The package would read files of these names in the current folder first, so their full
+        # paths are given.
         weights = files("mtcnn.assets.weights")
 
-        def network(stage, name, side=None):
-            # lz4 flushes a file again after it was closed, and Python 3.13 would print what comes of it.
+        def load(stage, name, side=None):
+            # lz4 flushes a file again after it was closed, and Python 3.13 would print the error.
             before, sys.unraisablehook = sys.unraisablehook, lambda _: None
             try:
                 model = stage(weights=str(weights / name)).model
@@ -71,11 +81,12 @@ class Detector:
             signature = [tf.TensorSpec([None, side, side, 3], tf.float32)]
             return tf.function(lambda x: model(x), input_signature=signature, autograph=False)
 
-        self.propose = network(StagePNet, "pnet.lz4")
-        self.refine = network(StageRNet, "rnet.lz4", 24)
-        self.output = network(StageONet, "onet.lz4", 48)
+        self.propose = load(StagePNet, "pnet.lz4")
+        self.refine = load(StageRNet, "rnet.lz4", 24)
+        self.output = load(StageONet, "onet.lz4", 48)
 
     def __call__(self, photos: Sequence[np.ndarray]) -> list[list[Face]]:
+        """Return the faces of each photo, the most certain first."""
         reduced, factors = [], []
         for photo in photos:
             factor = min(1.0, max(_SMALLEST / self.min_face, _LEAST_SIDE / max(photo.shape[:2])))
@@ -85,7 +96,7 @@ class Detector:
             reduced.append(photo)
             factors.append(factor)
         found: list[list[Face]] = [[] for _ in photos]
-        for batch in self._batches(reduced):
+        for batch in self._group(reduced):
             rows = self._detect([reduced[i] for i in batch], self.min_face * min(factors[i] for i in batch))
             for row in rows:
                 i = batch[int(row[0])]
@@ -98,8 +109,12 @@ class Detector:
         return [sorted(faces, key=lambda face: -face.confidence) for faces in found]
 
     @staticmethod
-    def _batches(photos: list[np.ndarray]) -> list[list[int]]:
-        """Numbers of photos of one size, as many as memory allows: padding would change what is found at the borders."""
+    def _group(photos: list[np.ndarray]) -> list[list[int]]:
+        """Group the numbers of photos of one size, as many as memory allows.
+
+        Photos are not padded to one size, since padding would change which faces are found at the
+        borders.
+        """
         by_shape: dict[tuple, list[int]] = {}
         for i, photo in enumerate(photos):
             if min(photo.shape[:2]) >= _CELL:
@@ -111,7 +126,10 @@ class Detector:
         return out
 
     def _detect(self, photos: list[np.ndarray], min_face: float) -> np.ndarray:
-        """Photos of one size -> rows: number of the photo, x1, y1, x2, y2, confidence, five x, five y."""
+        """Find faces in photos of one size -> a row for each.
+
+        A row is: number of the photo, x1, y1, x2, y2, confidence, five x, five y.
+        """
         import tensorflow as tf
         from mtcnn.utils import bboxes as boxes
         from mtcnn.utils.images import extract_patches, scale_images
@@ -120,7 +138,7 @@ class Detector:
         images = (tf.cast(np.stack(photos), tf.float32) - 127.5) / 128
         height, width = photos[0].shape[:2]
         proposals = []
-        for scale in _scales(min(height, width), min_face):
+        for scale in _list_scales(min(height, width), min_face):
             offsets, scores = self.propose(scale_images(images, scale))
             rows = boxes.generate_bounding_box(offsets, scores, _THRESHOLDS[0])
             if len(rows):

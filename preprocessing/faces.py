@@ -9,23 +9,31 @@ if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is a
 
     sys.exit(entry.run("preprocessing.faces:command"))
 
+import dataclasses
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from preprocessing import command as commands
+from preprocessing.options import OutputOptions, Selection
+
+if TYPE_CHECKING:
+    from preprocessing.job import Job
 
 ALIGNMENTS = ("none", "square", "ffhq")
 WHICH = ("largest", "all", "best")
 CHUNK = 32  # photos that are searched together, or fewer where they are large
-_DECODED_BYTES = 100 << 20
+_DECODED_BYTES = 100 << 20  # of the photos that are searched together
 
 
 @functools.cache
-def _detector(min_face: float):
-    """One for each worker process, with a single thread: there is a process per core, and sums in a fixed order."""
+def load_detector(min_face: float):
+    """Return the detector of this process, with a single thread.
+
+    There is one process for each core, and a single thread adds numbers in a fixed order.
+    """
     import contextlib
 
     from pggan_tf import terminal
@@ -33,7 +41,8 @@ def _detector(min_face: float):
     terminal.start_tensorflow()
     import tensorflow as tf
 
-    with contextlib.suppress(RuntimeError):  # TensorFlow has begun to work already: in the one process of a test
+    # In the one process of a test, TensorFlow has been started already.
+    with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     from preprocessing.detect import Detector
@@ -43,149 +52,142 @@ def _detector(min_face: float):
 
 @dataclass(frozen=True)
 class Faces:
-    """The work: photos -> squares of `size` pixels with a face each.
+    """The work of finding faces in photos and cutting a square around each."""
 
-    align: 'square', the face's box, `margin` larger; 'ffhq', turned and sized by the landmarks; 'none', the photo's own
-    central square, if it shows a face. which: 'largest', the most certain one ('best'), or 'all'. min_face: pixels of the
-    photo; min_sharpness: see align.sharpness.
-    """
+    size: int  # pixels of a square's side
+    # square: the face's box, larger by `margin`; ffhq: turned and sized by the landmarks; none: the
+    # photo's own central square, if there is a face in the photo.
+    align: str = "square"
+    margin: float = 0.3  # of the box's longer side
+    # Of a photo's faces: the largest, the most certain one ("best"), or "all".
+    which: str = "largest"
+    min_confidence: float = 0.9  # of the detector, 0..1
+    # Pixels of the smallest face in the photo; None: a quarter of `size`, 20 at least.
+    min_face: float | None = None
+    min_sharpness: float = 0.0  # see align.measure_sharpness
+    channels: int = 3  # 1 or 3
 
-    size: int
-    align: str
-    margin: float
-    which: str
-    min_confidence: float
-    min_face: float
-    min_sharpness: float
-    channels: int
+    @property
+    def smallest(self) -> float:
+        """Pixels of the smallest face in the photo."""
+        return max(20.0, self.size / 4) if self.min_face is None else self.min_face
 
-    def __call__(self, items):
+    def __call__(self, items) -> list:
+        """Return the faces of a chunk of photos, or the reasons why there is none."""
         import numpy as np
 
         from pggan_tf.data.decode import Unreadable
 
-        made = []
-        waiting: list[tuple] = []  # (item, photo, Made.more), searched together when they are many pixels
+        results = []
+        # (item, photo or reason, Result.more): searched together once they are many pixels.
+        waiting: list[tuple] = []
         for item in items:
             more = 0
             try:
-                image, more = item.first()
+                image, more = item.decode()
                 image = np.asarray(image)
             except Unreadable as reason:
                 image = reason
             waiting.append((item, image, more))
             if sum(p.size for _, p, _ in waiting if not isinstance(p, Unreadable)) > _DECODED_BYTES:
-                made += self._search(waiting)
+                results += self._search(waiting)
                 waiting = []
-        return made + self._search(waiting)
+        return results + self._search(waiting)
 
-    def _search(self, waiting) -> list:
+    def _search(self, waiting: list[tuple]) -> list:
+        """Search photos together, and return what they result in."""
         from pggan_tf.data.decode import Unreadable
-        from preprocessing.job import Made
+        from preprocessing.job import Result
 
         photos = [image for _, image, _ in waiting if not isinstance(image, Unreadable)]
-        found = iter(_detector(self.min_face)(photos))
-        made = []
+        found = iter(load_detector(self.smallest)(photos))
+        results = []
         for item, image, more in waiting:
-            results = [image] if isinstance(image, Unreadable) else self._squares(image, next(found))
-            numbers = range(len(results)) if len(results) > 1 else (None,)
-            counts = [more] + [0] * (len(results) - 1)
-            made += [Made(item.name, r, item.label, None, n, more) for n, r, more in zip(numbers, results, counts)]
-        return made
+            squares = [image] if isinstance(image, Unreadable) else self._cut_faces(image, next(found))
+            numbers = range(len(squares)) if len(squares) > 1 else (None,)
+            counts = [more] + [0] * (len(squares) - 1)
+            results += [Result(item.name, s, item.label, None, n, more) for n, s, more in zip(numbers, squares, counts)]
+        return results
 
-    def _squares(self, image, faces) -> list:
-        """The squares of a photo's faces, or the reasons why not, at least one."""
+    def _cut_faces(self, image, faces: list) -> list:
+        """Return the squares of a photo's faces, or reasons why there are none: at least one."""
         import cv2
-        from PIL import Image
 
-        from pggan_tf.data.decode import Unreadable, square
+        from pggan_tf.data.decode import Unreadable
         from preprocessing import align
 
-        if not faces:
-            return [Unreadable("no face found", "without a face")]
-        good = [f for f in faces if f.confidence >= self.min_confidence]
-        if not good:
-            return [Unreadable(f"a face of confidence {faces[0].confidence:.2f} at most", "too uncertain")]
-        large = [f for f in good if f.size >= self.min_face]
-        if not large:
-            size = max(f.size for f in good)
-            return [Unreadable(f"a face of {size:.0f} pixels at most, smaller than {self.min_face:g}", "too small")]
-        if self.which == "largest" or self.align == "none":
-            large = [max(large, key=lambda f: f.size)]
-        elif self.which == "best":
-            large = large[:1]
+        chosen = self._choose(faces)
+        if isinstance(chosen, Unreadable):
+            return [chosen]
         out = []
-        for face in large:
-            if self.align == "none":
-                cut = square(Image.fromarray(image), self.size)
-            else:
-                corners = (
-                    align.ffhq_box(face.landmarks) if self.align == "ffhq" else align.square_box(face, self.margin)
-                )
-                cut = align.cut_out(image, corners, self.size)
-            sharp = align.sharpness(cut)
+        for face in chosen:
+            square = self._cut(image, face)
+            sharp = align.measure_sharpness(square)
             if sharp < self.min_sharpness:
                 out.append(Unreadable(f"sharpness {sharp:.0f}, below {self.min_sharpness:g}", "blurred"))
             else:
-                out.append(cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY)[..., None] if self.channels == 1 else cut)
+                out.append(cv2.cvtColor(square, cv2.COLOR_RGB2GRAY)[..., None] if self.channels == 1 else square)
         return out
 
+    def _choose(self, faces: list):
+        """Return the faces of a photo that are used, or the reason why none is."""
+        from pggan_tf.data.decode import Unreadable
 
-def job(
-    sources: Sequence[str],
-    size: int,
-    *,
-    align: str = "square",
-    margin: float = 0.3,
-    which: str = "largest",
-    min_confidence: float = 0.9,
-    min_face: float | None = None,
-    min_sharpness: float = 0.0,
-    channels: int = 3,
-    classes: Sequence[str] = (),
-    limit: int | None = None,
-    split: float | None = None,
-    dedupe: bool = False,
-    shard_images: int | None = None,
-    compress: bool = False,
-    data_dir: str | None = None,
-    download: bool = False,
-):
-    """The job that `build.build` does. min_face: by default a quarter of `size`, but not below 20 pixels."""
+        if not faces:
+            return Unreadable("no face found", "without a face")
+        certain = [f for f in faces if f.confidence >= self.min_confidence]
+        if not certain:
+            return Unreadable(f"a face of confidence {faces[0].confidence:.2f} at most", "too uncertain")
+        large = [f for f in certain if f.size >= self.smallest]
+        if not large:
+            size = max(f.size for f in certain)
+            return Unreadable(f"a face of {size:.0f} pixels at most, smaller than {self.smallest:g}", "too small")
+        if self.which == "largest" or self.align == "none":
+            return [max(large, key=lambda f: f.size)]
+        return large[:1] if self.which == "best" else large
+
+    def _cut(self, image, face):
+        """Cut the square of one face -> uint8 [size, size, 3]."""
+        from PIL import Image
+
+        from pggan_tf.data.decode import cut_square
+        from preprocessing import align
+
+        if self.align == "none":
+            return cut_square(Image.fromarray(image), self.size)
+        corners = (
+            align.find_ffhq_box(face.landmarks) if self.align == "ffhq" else align.find_square_box(face, self.margin)
+        )
+        return align.cut_out(image, corners, self.size)
+
+
+def make_job(selection: Selection, faces: Faces, output: OutputOptions | None = None) -> Job:
+    """Return the job that cuts the faces out of the photos of a selection, for `build.build`.
+
+    Raises UserError.
+    """
     from pggan_tf.data import shards
     from preprocessing.job import Job
-    from preprocessing.sources import open_all
 
-    min_face = max(20.0, size / 4) if min_face is None else min_face
-    source = open_all(sources, classes, limit, size=size, count=limit or 10_000, data_dir=data_dir, download=download)
-    work = Faces(size, align, margin, which, min_confidence, min_face, min_sharpness, channels)
+    output = output or OutputOptions()
+    faces = dataclasses.replace(faces, min_face=faces.smallest)
+    selection = dataclasses.replace(selection, count=selection.limit or selection.count)
+    options = asdict(faces)
     return Job(
-        source,
-        work,
-        shards.default_resolutions(size),
+        selection.open(faces.size),
+        faces,
+        shards.halve_resolution(faces.size),
         {
-            "sources": list(sources),
-            "classes": list(classes),
-            "limit": limit,
-            "size": size,
-            "align": align,
-            "margin": margin,
-            "faces": which,
-            "min_confidence": min_confidence,
-            "min_face": min_face,
-            "min_sharpness": min_sharpness,
-            "channels": channels,
-            "split": split,
-            "dedupe": dedupe,
-            "shard_images": shard_images,
-            "compress": compress,
+            "sources": list(selection.places),
+            "classes": list(selection.classes),
+            "limit": selection.limit,
+            # `which` has always been called as on the command line here.
+            **{"faces" if name == "which" else name: value for name, value in options.items()},
+            **asdict(output),
         },
-        channels=channels,
+        channels=faces.channels,
         filter="area",
-        shard_images=shard_images,
-        compress=compress,
-        dedupe=dedupe,
-        split=split,
+        output=output,
         chunk=CHUNK,
         processes=True,
         choosy=True,
@@ -238,31 +240,10 @@ def job(
     help="variance of the Laplacian; blurred faces are below about 50",
 )
 @commands.job_options
-def command(
-    sources, out, size, align, margin, which, min_confidence, min_face, min_sharpness, gray, classes, limit, split, dedupe,
-    shard_images, compress, data_dir, download, **around,
-):  # fmt: skip
-    """Finds faces in SOURCES with MTCNN and writes them as shards into the new folder OUT.
+def command(selection, output, running, out, gray, **faces):
+    """Find faces in SOURCES with MTCNN and write them as shards into the new folder OUT.
 
-    Sources are those of `pggan prepare`. Started again after an interruption, the same command goes on.
+    Sources are those of `pggan prepare`. Started again after an interruption, the same command goes
+    on.
     """
-    work = job(
-        sources,
-        size,
-        align=align,
-        margin=margin,
-        which=which,
-        min_confidence=min_confidence,
-        min_face=min_face,
-        min_sharpness=min_sharpness,
-        channels=1 if gray else 3,
-        classes=classes,
-        limit=limit,
-        split=split,
-        dedupe=dedupe,
-        shard_images=shard_images,
-        compress=compress,
-        data_dir=data_dir,
-        download=download,
-    )
-    commands.carry_out(work, out, **around)
+    commands.carry_out(make_job(selection, Faces(**faces, channels=1 if gray else 3), output), out, running)

@@ -68,19 +68,11 @@ class ImageSource:
         else:
             stored = self.manifest["resolutions"] if self.manifest else (size,)
             native = size if any(r % size == 0 for r in stored) else stored[-1]
+            small = "upscale" if self.side and self.side < size else "drop"
+            squares = caches.Squares(size, (native,), filter, self.channels, small=small)
+            selection = caches.Selection.of(self.location, count=count)
             with terminal.show_progress() as progress:
-                shards = caches.shards_for(
-                    self.location,
-                    cache,
-                    size,
-                    (native,),
-                    filter=filter,
-                    channels=self.channels,
-                    upscale_small=bool(self.side and self.side < size),
-                    count=count,
-                    say=say,
-                    progress=progress,
-                )
+                shards = caches.open_shards(selection, cache, squares, say=say, progress=progress)
             assert shards is not None  # only what is merely checked has none
             images = sets.read_shards(shards, native, name=self.location)
         return images if images.resolution == size else sets.resize(images, size, filter)
@@ -132,7 +124,7 @@ def inspect_location(location: str, count: int, say: Callable[[str], None]) -> I
                 "give that folder."
             )
         return ImageSource(location, generator.resolutions[-1], generator=generator)
-    if found := caches.shards_at(location):
+    if found := caches.find_shards(location):
         manifest = found[1]
         if manifest["channels"] == 6:
             raise UserError(
@@ -192,6 +184,6 @@ def _read_shape(data: bytes) -> Shape:
 
     with contextlib.suppress(Exception), Image.open(io.BytesIO(data), formats=_WITH_HEADER) as picture:
         return (*picture.size[::-1], 1 if picture.mode in _GRAY else 3)
-    with decoders.opened(data) as pictures:  # formats whose size and colours are known only after decoding
+    with decoders.open_pictures(data) as pictures:  # formats whose size and colours are known only after decoding
         height, width, channels = pictures.picture().planes().shape
         return height, width, 1 if channels < 3 else 3

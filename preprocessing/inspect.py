@@ -1,4 +1,4 @@
-"""`pggan inspect`: what is in a folder of shards, in numbers and pictures."""
+"""`pggan inspect`: show the content of a folder of shards in numbers and pictures."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 
 from pggan_tf.errors import UserError
 
-_SAMPLE = 20_000  # images that mean and histogram are taken from
+_SAMPLE = 20_000  # images for mean and histogram
 _BINS = 16
 
 
-def statistics(opened, resolution: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean image uint8 [R, R, C], and how many of the images have their mean brightness in each sixteenth of 0..255."""
+def compute_statistics(opened, resolution: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean image uint8 [R, R, C], and a histogram [16] of the images' means."""
     count = opened.count(resolution)
-    which = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(int))
+    indices = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(int))
     total, bins = 0.0, np.zeros(_BINS, int)
-    for first in range(0, len(which), 512):
-        images = opened.read(resolution, which[first : first + 512])
+    for first in range(0, len(indices), 512):
+        images = opened.read(resolution, indices[first : first + 512])
         total = total + images.sum(axis=0, dtype=np.float64)
         means = images.reshape(len(images), -1).mean(axis=1)
         bins += np.bincount((means * _BINS / 256).astype(int), minlength=_BINS)
-    return np.rint(total / len(which)).astype(np.uint8), bins
+    return np.rint(total / len(indices)).astype(np.uint8), bins
 
 
 @click.command("inspect")
@@ -31,25 +31,25 @@ def statistics(opened, resolution: int) -> tuple[np.ndarray, np.ndarray]:
 @click.option("--verify", is_flag=True, help="compare every file with its checksum")
 @click.option("--out", help="folder for contact.png and mean.png  [none is written]")
 def command(folder, verify, out):
-    """Shows what the folder of shards FOLDER holds."""
+    """Show what the folder of shards FOLDER holds."""
     from rich.console import Console
     from rich.table import Table
 
     from pggan_tf.data import pixels, shards
-    from preprocessing import build, cache, claim, storage
+    from preprocessing import build, cache, output, storage
 
-    if found := cache.shards_at(folder):
-        place, held = found
+    if found := cache.find_shards(folder):
+        place, content = found
         if place != folder:
-            raise UserError(f"{folder}: split into {claim.TRAIN} and {claim.VALIDATION}: inspect {place}.")
+            raise UserError(f"{folder}: split into {output.TRAIN} and {output.VALIDATION}: inspect {place}.")
         if storage.is_remote(folder):
-            folder = cache.brought_here(folder, held, shards.cache_folder(), click.echo)
+            folder = cache.fetch(folder, content, shards.find_cache_folder(), click.echo)
     opened = shards.Shards(folder, verify=False)
     if verify:
         opened.verify()
     manifest = opened.manifest
     resolution = max((r for r in manifest.resolutions if r <= 64), default=manifest.resolutions[0])
-    mean, bins = statistics(opened, resolution)
+    mean, bins = compute_statistics(opened, resolution)
     labels = opened.labels(manifest.resolutions[0], np.arange(len(opened)))
     console = Console(highlight=False, markup=False)
     table = Table(show_header=False, box=None)
@@ -76,6 +76,6 @@ def command(folder, verify, out):
     console.print(table, soft_wrap=True)
     if out:
         Path(out).mkdir(parents=True, exist_ok=True)
-        build.contact_sheet(opened, Path(out) / claim.CONTACT_SHEET)
-        pixels.grid(Path(out) / "mean.png", mean[None], size=128)
+        build.write_contact_sheet(opened, Path(out) / output.CONTACT_SHEET)
+        pixels.save_grid(Path(out) / "mean.png", mean[None], size=128)
         click.echo(out)

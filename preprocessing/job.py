@@ -1,4 +1,4 @@
-"""A job: every image of a source through some work. What running it and putting it together have in common."""
+"""A job: every image of a source goes through some work, and the results become shards."""
 
 from __future__ import annotations
 
@@ -11,80 +11,82 @@ import numpy as np
 
 from pggan_tf.data import shards
 from pggan_tf.data.decode import Unreadable
-from preprocessing.sources import Item, Joined
+from preprocessing.options import OutputOptions
+from preprocessing.sources import Item, SourceList
 
 
 @dataclass(frozen=True)
-class Made:
-    """What became of an image: a uint8 square [R, R, C], or the reason why there is none. number: of several of one image.
+class Result:
+    """What the work made of one image. A photo with several faces has several results."""
 
-    more: files that it was made of and that hold more pictures than their first, the only one looked at. Where several were
-    made of one image, it stands with the first of them.
-    """
-
-    name: str
-    image: np.ndarray | Unreadable
+    name: str  # of the image
+    image: np.ndarray | Unreadable  # uint8 square [R, R, C], or the reason why there is none
     label: int = 0
-    hash: np.ndarray | None = None
-    number: int | None = None
+    hash: np.ndarray | None = None  # perceptual hash uint64 [4], where duplicates are looked for
+    number: int | None = None  # among several results of one image
+    # Files of this image with more pictures than the first, which are not read. Of several results
+    # of one image, only the first has a number other than 0.
     more: int = 0
 
     @property
     def title(self) -> str:
+        """The name of the image, and the number of the result where there are several."""
         return self.name if self.number is None else f"{self.name}#{self.number}"
 
 
 @dataclass(frozen=True)
 class Job:
-    """work: a chunk of items -> what was made of them, any number for each. It can be sent to other processes.
+    """A source, the work on its images, and how the results are written."""
 
-    options: all that the result follows from besides the source, as the user would name it; a job that is taken up again
-    must have the same. processes: whether the work is Python's own (MTCNN, drawing) rather than that of libraries
-    that leave the interpreter to others (decoding). choosy: the work is meant to leave images out; otherwise a
-    source of which more than half cannot be used is refused.
-    """
-
-    source: Joined
-    work: Callable[[list[Item]], list[Made]]
-    resolutions: tuple[int, ...]
+    source: SourceList
+    # Takes a chunk of images, returns any number of results. It can be sent to other processes.
+    work: Callable[[list[Item]], list[Result]]
+    resolutions: tuple[int, ...]  # of the shards
+    # Everything besides the source that the results depend on, in the user's words. A job that is
+    # resumed must have the same.
     options: dict
     channels: int = 3
-    filter: str = ""
-    shard_images: int | None = None
-    compress: bool = False
-    dedupe: bool = False
-    split: float | None = None
-    chunk: int = 64
+    filter: str = ""  # name of the filter that reduces the images, for the manifest
+    output: OutputOptions = OutputOptions()
+    chunk: int = 64  # images in a chunk
+    # Whether the work is Python's own (MTCNN, drawing), so that threads would wait for each other.
     processes: bool = False
+    # Whether the work may drop most images; otherwise a source of mostly unusable ones is refused.
     choosy: bool = False
 
     @property
     def chunks(self) -> int:
+        """How many chunks the source has."""
         return -(-len(self.source) // self.chunk)
 
-    def do(self, items: list[Item]) -> list[Made]:
-        made = self.work(items)
-        return [_hashed(m) for m in made] if self.dedupe else made
+    def do(self, items: list[Item]) -> list[Result]:
+        """Do the work on a chunk, and hash the results where duplicates are looked for."""
+        results = self.work(items)
+        return [_add_hash(result) for result in results] if self.output.dedupe else results
 
 
 @dataclass
 class Summary:
-    """What came of a job. dropped: kind of reason -> how many. more: files of which only the first picture was looked at."""
+    """Counts of what became of a job's images."""
 
-    out: str
-    read: int = 0
-    kept: int = 0
-    dropped: collections.Counter = field(default_factory=collections.Counter)
-    more: int = 0
+    out: str  # the folder of the shards
+    images_read: int = 0
+    images_kept: int = 0
+    # Reason -> how many images.
+    drop_counts: collections.Counter = field(default_factory=collections.Counter)
+    more: int = 0  # files of which only the first picture was read
+    # One, or those of the two parts of a split.
     manifests: list[shards.Manifest] = field(default_factory=list)
 
-    def text(self) -> str:
-        why = ", ".join(f"{count:,} {kind}" for kind, count in self.dropped.most_common())
+    def describe(self) -> str:
+        """Return the counts as a line for the user."""
+        why = ", ".join(f"{count:,} {reason}" for reason, count in self.drop_counts.most_common())
         sizes = ", ".join(map(str, self.manifests[0].resolutions))
-        return f"{self.read:,} images read, {self.kept:,} kept at {sizes} px" + (f", dropped: {why}" if why else "")
+        line = f"{self.images_read:,} images read, {self.images_kept:,} kept at {sizes} px"
+        return line + (f", dropped: {why}" if why else "")
 
-    def notes(self) -> list[str]:
-        """Lines for the user: what was not looked at."""
+    def list_notes(self) -> list[str]:
+        """Return lines for the user about pictures that were not read."""
         if not self.more:
             return []
         files, first = (
@@ -95,11 +97,11 @@ class Summary:
         return [f"{self.more:,} {files} of several pages: only {first} is used"]
 
 
-def _hashed(made: Made) -> Made:
-    if isinstance(made.image, Unreadable):
-        return made
+def _add_hash(result: Result) -> Result:
+    if isinstance(result.image, Unreadable):
+        return result
     import imagehash
     from PIL import Image
 
-    bits = imagehash.phash(Image.fromarray(made.image[..., :3].squeeze()), hash_size=16).hash
-    return dataclasses.replace(made, hash=np.packbits(bits).view(np.uint64))
+    bits = imagehash.phash(Image.fromarray(result.image[..., :3].squeeze()), hash_size=16).hash
+    return dataclasses.replace(result, hash=np.packbits(bits).view(np.uint64))

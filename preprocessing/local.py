@@ -1,4 +1,4 @@
-"""Jobs on this machine's cores. A runner yields what was made of chunk `start`, then of the next, in order."""
+"""Run jobs on this machine's cores."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from pggan_tf.errors import Stopped
-from preprocessing.job import Job, Made
-from preprocessing.sources import Item, Joined
+from preprocessing.job import Job, Result
+from preprocessing.sources import Item, SourceList
 
-# Of files read and not yet worked on.
+# Bytes of files that wait in memory for a worker.
 _WAITING_BYTES = 512 << 20
 
 
 def _end_with_parent() -> None:
-    """Ends this process when its parent is gone: a killed job leaves no orphans."""
+    """End this process when its parent has ended, so that a killed job leaves no workers behind."""
 
     def watch():
         multiprocessing.parent_process().join()
@@ -32,10 +32,11 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-_job: Job | None = None  # of a worker process
+_job: Job | None = None  # the job of a worker process
 
 
 def _begin(job: Job) -> None:
+    """Set up a worker process."""
     global _job
     _job = job
     if not hasattr(signal, "pthread_sigmask"):
@@ -43,25 +44,28 @@ def _begin(job: Job) -> None:
     _end_with_parent()
 
 
-def _do(items: list[Item]) -> list[Made]:
+def _do(items: list[Item]) -> list[Result]:
     return _job.do(items)
 
 
-def _chunks(job: Job, start: int) -> Iterator[list[Item]]:
+def _read_chunks(job: Job, start: int) -> Iterator[list[Item]]:
     items = job.source.items(start * job.chunk, len(job.source))
     while chunk := list(itertools.islice(items, job.chunk)):
         yield chunk
 
 
-def _bytes(chunk: list[Item]) -> int:
+def _count_bytes(chunk: list[Item]) -> int:
     return sum(len(item.data) for item in chunk if isinstance(item.data, bytes))
 
 
 @contextlib.contextmanager
-def _deaf_to_ctrl_c():
-    """A process started meanwhile never hears Ctrl-C, not even while it imports: it reaches the whole group, and the parent,
-    which hears it afterwards, decides."""
-    if not hasattr(signal, "pthread_sigmask"):  # on Windows, see _begin
+def _block_ctrl_c():
+    """Block Ctrl-C in processes that are started in the block, from their first moment.
+
+    Ctrl-C reaches all processes of a terminal; the parent receives it when the block ends, and
+    stops the workers.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, see _begin
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -71,22 +75,27 @@ def _deaf_to_ctrl_c():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def run_local(job: Job, start: int, workers: int) -> Iterator[list[Made]]:
-    """On this machine's cores: reading goes on here while they work."""
+def run_local(job: Job, start: int, workers: int) -> Generator[list[Result], None, None]:
+    """Yield the results of chunk `start`, then of the next, in order.
+
+    Reading goes on in this process while workers work.
+
+    Raises Stopped where a worker process has died.
+    """
     if job.processes:
-        # Spawned, not forked: TensorFlow's threads do not survive a fork. Workers are handed their images: they need
-        # no source.
-        initial = (dataclasses.replace(job, source=Joined(())),)
+        # Spawned, not forked: TensorFlow's threads do not survive a fork. Workers receive their
+        # images and need no source.
+        initial = (dataclasses.replace(job, source=SourceList(())),)
         pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, initial)
         do = _do
     else:
         pool, do = ThreadPoolExecutor(workers), job.do
     running: collections.deque[tuple[Future, int]] = collections.deque()
     try:
-        for chunk in _chunks(job, start):
-            with _deaf_to_ctrl_c():  # a pool starts its processes one by one, as chunks come
+        for chunk in _read_chunks(job, start):
+            with _block_ctrl_c():  # a pool starts its processes one by one, as chunks are submitted
                 future = pool.submit(do, chunk)
-            running.append((future, _bytes(chunk)))
+            running.append((future, _count_bytes(chunk)))
             while len(running) > 2 * workers or sum(size for _, size in running) > _WAITING_BYTES:
                 yield running.popleft()[0].result()
         while running:

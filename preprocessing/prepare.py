@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -14,124 +15,118 @@ from pggan_tf.data import shards
 from pggan_tf.data.pixels import FILTERS
 from pggan_tf.errors import UserError
 from preprocessing import command as commands
+from preprocessing.options import OutputOptions, Selection
+
+if TYPE_CHECKING:
+    from preprocessing.job import Job, Result
+
+CROPS = ("centre", "random", "none", "tiles")
+# Half of a drawing is Python's own work: this many are worth the start of processes.
+MANY_PORTRAITS = 2_000
 
 
 @dataclass(frozen=True)
 class Squares:
-    """The work: an image -> a square of `size` pixels.
+    """The work of cutting squares out of images.
 
-    channels: 1, 3, or 6 for two pictures side by side, which become three channels each. crop: see decode.square; 'tiles': all of the image in squares at its own resolution. small: images with a side below `size` are dropped, enlarged, or kept at the largest of
-    `resolutions` that they reach.
+    These fields, in this order, are part of the key of every dataset in the cache: a change of them
+    makes all of them anew.
     """
 
-    size: int
-    resolutions: tuple[int, ...]
-    filter: str
-    channels: int
-    crop: str
-    small: str
+    size: int  # pixels of a side
+    # Stored resolutions, divisors of `size`; empty: its halvings down to 4.
+    resolutions: tuple[int, ...] = ()
+    filter: str = "lanczos"  # one of pixels.FILTERS, for reducing
+    channels: int = 3  # 1, 3, or 6: two pictures side by side become three channels each
+    # One of CROPS, see decode.cut_square; tiles: all of the image at its own resolution.
+    crop: str = "centre"
+    # An image with a side below `size` is dropped ("drop"), enlarged ("upscale"), or kept at the
+    # largest of `resolutions` that it reaches ("keep").
+    small: str = "drop"
 
-    def __call__(self, items):
+    def __call__(self, items) -> list[Result]:
+        """Return the squares of a chunk of images, or the reason why there is none."""
         from pggan_tf.data.decode import Unreadable
-        from preprocessing.job import Made
+        from preprocessing.job import Result
 
-        made = []
+        results = []
         for item in items:
             more = 0
             try:
-                image, more = item.first(self.channels, self._least)
-                images = self._squares(image, item.name)
+                image, more = item.decode(self.channels, self._least_side)
+                images = self._cut(image, item.name)
             except Unreadable as reason:
                 images = [reason]
-            made += [Made(item.name, image, item.label, more=0 if i else more) for i, image in enumerate(images)]
-        return made
+            results += [Result(item.name, image, item.label, more=0 if i else more) for i, image in enumerate(images)]
+        return results
 
     @property
-    def _least(self) -> int:
+    def _least_side(self) -> int:
         return {"drop": self.size, "upscale": 1, "keep": self.resolutions[0]}[self.small]
 
-    def _squares(self, image, name: str) -> list[np.ndarray]:
-        """Cut the squares out. Raises Unreadable where two pictures side by side are too small."""
-        from pggan_tf.data.decode import Unreadable, square, tiles
+    def _cut(self, image, name: str) -> list[np.ndarray]:
+        """Cut the squares of an image.
 
-        parts, least = [image], self._least
+        Raises Unreadable where two pictures side by side are too small.
+        """
+        from pggan_tf.data.decode import Unreadable, cut_square, cut_tiles
+
+        parts, least = [image], self._least_side
         if self.channels == 6:
             width, height = image.width // 2, image.height
             if min(width, height) < least:
                 raise Unreadable(f"two of {width}x{height} pixels, smaller than {least}x{least}", "too small")
             parts = [image.crop((left, 0, left + width, height)) for left in (0, width)]
         if self.crop == "tiles":
-            return [np.concatenate(t, axis=-1) for t in zip(*(tiles(part, self.size, self.filter) for part in parts))]
+            tiles = (cut_tiles(part, self.size, self.filter) for part in parts)
+            return [np.concatenate(tile, axis=-1) for tile in zip(*tiles)]
         size = self.size
         if self.small == "keep":
             size = max(r for r in self.resolutions if r <= min(parts[0].size))
-        # Where a random crop lies follows from the image's name: the same each time, whatever was done before.
+        # The place of a random crop follows from the image's name, so that it is the same whatever
+        # was done before.
         where = zlib.crc32(os.fsencode(name)) / 2**32
-        squares = [square(part, size, self.filter, self.crop, where) for part in parts]
+        squares = [cut_square(part, size, self.filter, self.crop, where) for part in parts]
         return [np.concatenate(squares, axis=-1)]
 
+    def with_resolutions(self) -> Squares:
+        """Return the same work with all stored resolutions, `size` among them.
 
-MANY_PORTRAITS = 2_000  # half of a drawing is Python's own work: so many are worth the start of processes
+        Raises UserError for one that does not divide it.
+        """
+        if unfit := [r for r in self.resolutions if r < 1 or self.size % r]:
+            raise UserError(
+                f"--resolutions {unfit[0]}: not a divisor of --size {self.size}: each is an exact mean of the full size."
+            )
+        full = tuple(sorted({*self.resolutions, self.size})) if self.resolutions else shards.halve_resolution(self.size)
+        return dataclasses.replace(self, resolutions=full)
 
 
-def job(
-    sources: Sequence[str],
-    size: int,
-    *,
-    resolutions: Sequence[int] = (),
-    filter: str = "lanczos",
-    channels: int = 3,
-    crop: str = "centre",
-    small: str = "drop",
-    classes: Sequence[str] = (),
-    limit: int | None = None,
-    count: int = 10_000,
-    seed: int = 0,
-    split: float | None = None,
-    dedupe: bool = False,
-    shard_images: int | None = None,
-    compress: bool = False,
-    data_dir: str | None = None,
-    download: bool = False,
-):
-    """The job that `build.build` does. resolutions: those to store, divisors of `size`; by default its halvings down to 4.
-    count, seed: for portraits."""
+def make_job(selection: Selection, squares: Squares, output: OutputOptions | None = None) -> Job:
+    """Return the job that cuts squares out of the images of a selection, for `build.build`.
+
+    Raises UserError.
+    """
     from preprocessing.job import Job
-    from preprocessing.sources import open_all
 
-    if unfit := [r for r in resolutions if r < 1 or size % r]:
-        raise UserError(
-            f"--resolutions {unfit[0]}: not a divisor of --size {size}: each is an exact mean of the full size."
-        )
-    resolutions = tuple(sorted({*resolutions, size})) if resolutions else shards.default_resolutions(size)
-    source = open_all(sources, classes, limit, size=size, count=count, seed=seed, data_dir=data_dir, download=download)
+    squares, output = squares.with_resolutions(), output or OutputOptions()
+    drawn = selection.count if "portraits" in selection.places else None
     return Job(
-        source,
-        Squares(size, resolutions, filter, channels, crop, small),
-        resolutions,
+        selection.open(squares.size),
+        squares,
+        squares.resolutions,
         {
-            "sources": list(sources),
-            "classes": list(classes),
-            "limit": limit,
-            "count": count if "portraits" in sources else None,
-            "size": size,
-            "resolutions": list(resolutions),
-            "filter": filter,
-            "channels": channels,
-            "crop": crop,
-            "small": small,
-            "split": split,
-            "dedupe": dedupe,
-            "shard_images": shard_images,
-            "compress": compress,
+            "sources": list(selection.places),
+            "classes": list(selection.classes),
+            "limit": selection.limit,
+            "count": drawn,
+            **asdict(squares),
+            **asdict(output),
         },
-        channels=channels,
-        filter=filter,
-        shard_images=shard_images,
-        compress=compress,
-        dedupe=dedupe,
-        split=split,
-        processes="portraits" in sources and count >= MANY_PORTRAITS,
+        channels=squares.channels,
+        filter=squares.filter,
+        output=output,
+        processes=drawn is not None and drawn >= MANY_PORTRAITS,
     )
 
 
@@ -160,7 +155,7 @@ class _Resolutions(click.ParamType):
 )
 @click.option(
     "--crop",
-    type=commands.Choice(("centre", "random", "none", "tiles")),
+    type=commands.Choice(CROPS),
     default="centre",
     show_default=True,
     help="which square of a photo; none: all of it, out of proportion; tiles: all of it, in squares that are not reduced",
@@ -174,38 +169,20 @@ class _Resolutions(click.ParamType):
 @click.option("--pairs", is_flag=True, help="every image is two side by side, for --task translate; also of pairs:DIR")
 @click.option("--count", type=click.IntRange(1), default=10_000, show_default=True, help="how many portraits")
 @commands.job_options
-def command(
-    sources, out, size, resolutions, filter, crop, upscale_small, keep_small, pairs, count, classes, limit, gray, dedupe, split,
-    shard_images, compress, data_dir, download, **around,
-):  # fmt: skip
-    """Turns SOURCES into shards in the new folder OUT.
+def command(selection, output, running, out, gray, upscale_small, keep_small, pairs, **squares):
+    """Turn SOURCES into shards in the new folder OUT.
 
-    A source is a folder of images, a zip or tar of them, a .npz or .npy of arrays, `portraits` (drawn), or
-    tfds:NAME[/config][:split] of tensorflow-datasets, or pairs:DIR, two folders with files of the same names; several are joined. Files may lie at any fsspec URL, and OUT too.
+    A source is a folder of images, a zip or tar of them, a .npz or .npy of arrays, `portraits`
+    (drawn), or tfds:NAME[/config][:split] of tensorflow-datasets, or pairs:DIR, two folders with
+    files of the same names; several are joined. Files may lie at any fsspec URL, and OUT too.
     Started again after an interruption, the same command goes on.
     """
-    if crop == "tiles" and keep_small:
+    if squares["crop"] == "tiles" and keep_small:
         raise UserError("--crop tiles and --keep-small: tiles are of one size. Give one of them.")
     if upscale_small and keep_small:
         raise UserError("--upscale-small and --keep-small: give one of them.")
     if pairs and gray:
         raise UserError("--pairs and --gray: give one of them.")
-    work = job(
-        sources,
-        size,
-        resolutions=resolutions,
-        filter=filter,
-        channels=1 if gray else 6 if pairs else 3,
-        crop=crop,
-        small="upscale" if upscale_small else "keep" if keep_small else "drop",
-        classes=classes,
-        limit=limit,
-        count=count,
-        split=split,
-        dedupe=dedupe,
-        shard_images=shard_images,
-        compress=compress,
-        data_dir=data_dir,
-        download=download,
-    )
-    commands.carry_out(work, out, **around)
+    small = "upscale" if upscale_small else "keep" if keep_small else "drop"
+    job = make_job(selection, Squares(**squares, channels=1 if gray else 6 if pairs else 3, small=small), output)
+    commands.carry_out(job, out, running)

@@ -1,8 +1,8 @@
-"""`python -m preprocessing.resample_study SRC`: which filter to reduce photos with, measured.
+"""`python -m preprocessing.resample_study SRC`: compare filters for reducing photos.
 
-For every filter of Pillow and OpenCV: the time for an image, PSNR and MS-SSIM of a photo that is reduced and enlarged
-again (by the same cubic filter for all), and how much of the reduced picture is aliasing: what it shows of frequencies
-that it cannot hold.
+For every filter of Pillow and OpenCV, this measures the time for an image, PSNR and MS-SSIM of a
+photo that is reduced and enlarged again (by the same cubic filter for all), and the aliasing: the
+share of the reduced picture that comes from frequencies that it cannot hold.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-# Filters of OpenCV look at as many pixels however far they reduce, and so alias; INTER_AREA alone does not.
+# Filters of OpenCV read the same number of pixels however far they reduce, and therefore alias;
+# only INTER_AREA does not.
 OPENCV = {
     "nearest": cv2.INTER_NEAREST,
     "box": cv2.INTER_AREA,
@@ -35,7 +36,7 @@ OPENCV = {
 PILLOW = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
-def _pillow(name: str) -> Callable[[np.ndarray, int], np.ndarray]:
+def _make_pillow(name: str) -> Callable[[np.ndarray, int], np.ndarray]:
     kind = Image.Resampling[name.upper()]
 
     def reduce(plane: np.ndarray, size: int) -> np.ndarray:
@@ -44,38 +45,50 @@ def _pillow(name: str) -> Callable[[np.ndarray, int], np.ndarray]:
     return reduce
 
 
-def _opencv(name: str) -> Callable[[np.ndarray, int], np.ndarray]:
+def _make_opencv(name: str) -> Callable[[np.ndarray, int], np.ndarray]:
     return lambda plane, size: cv2.resize(plane, (size, size), interpolation=OPENCV[name])
 
 
-def filters() -> dict[tuple[str, str], Callable[[np.ndarray, int], np.ndarray]]:
-    """(library, filter) -> function: float32 [H, H], size -> [size, size]."""
-    return {("Pillow", n): _pillow(n) for n in PILLOW} | {("OpenCV", n): _opencv(n) for n in OPENCV}
+def list_filters() -> dict[tuple[str, str], Callable[[np.ndarray, int], np.ndarray]]:
+    """Return the function of every (library, filter).
+
+    It takes float32 [H, H] and a size, and returns [size, size].
+    """
+    return {("Pillow", n): _make_pillow(n) for n in PILLOW} | {("OpenCV", n): _make_opencv(n) for n in OPENCV}
 
 
-def beyond_nyquist(plane: np.ndarray, size: int) -> np.ndarray:
-    """The part of a square picture that a picture of `size` pixels cannot hold: frequencies of size / 2 cycles and more."""
+def extract_high_frequencies(plane: np.ndarray, size: int) -> np.ndarray:
+    """Return the part of a square picture that one of `size` pixels cannot hold.
+
+    These are frequencies of size / 2 cycles and more.
+    """
     spectrum = np.fft.fft2(plane)
     frequency = np.abs(np.fft.fftfreq(len(plane), 1 / len(plane)))
     spectrum[np.maximum(frequency[:, None], frequency[None, :]) < size / 2] = 0
     return np.fft.ifft2(spectrum).real.astype(np.float32)
 
 
-def aliasing(reduce: Callable, plane: np.ndarray, size: int) -> float:
-    """Share of the reduced picture's energy (without its mean) that comes from frequencies that it cannot hold, 0..1.
+def measure_aliasing(reduce: Callable, plane: np.ndarray, size: int) -> float:
+    """Return the share of aliasing in the energy of the reduced picture, 0..1.
 
-    Reducing is linear: what it makes of those frequencies alone is the aliasing in the picture.
+    The energy is that without the mean; aliasing comes from frequencies that the reduced picture
+    cannot hold. Reducing is linear: applied to those frequencies alone, it returns the aliasing in
+    the picture.
     """
-    whole = reduce(plane, size)
-    return float(np.square(reduce(beyond_nyquist(plane, size), size)).sum() / np.square(whole - whole.mean()).sum())
+    reduced = reduce(plane, size)
+    alias = reduce(extract_high_frequencies(plane, size), size)
+    return float(np.square(alias).sum() / np.square(reduced - reduced.mean()).sum())
 
 
 def study(photos: Sequence[np.ndarray], size: int) -> list[dict]:
-    """photos: uint8 [H, H, 3], larger than `size`. One row per filter, means over the photos."""
+    """Measure all filters on photos uint8 [H, H, 3], larger than `size`.
+
+    Returns a row per filter, with means over the photos.
+    """
     import tensorflow as tf
 
     rows = []
-    for (library, name), reduce in filters().items():
+    for (library, name), reduce in list_filters().items():
         seconds, psnr, similarity, alias = [], [], [], []
         for photo in photos:
             planes = [np.ascontiguousarray(photo[..., c], np.float32) for c in range(3)]
@@ -86,7 +99,7 @@ def study(photos: Sequence[np.ndarray], size: int) -> list[dict]:
             back = np.clip(back, 0, 255)
             psnr.append(10 * np.log10(255**2 / np.square(back - photo).mean()))
             similarity.append(float(tf.image.ssim_multiscale(photo.astype(np.float32), back, 255)))
-            alias.append(np.mean([aliasing(reduce, p, size) for p in planes]))
+            alias.append(np.mean([measure_aliasing(reduce, p, size) for p in planes]))
         rows.append(
             {
                 "library": library,
@@ -100,23 +113,26 @@ def study(photos: Sequence[np.ndarray], size: int) -> list[dict]:
     return rows
 
 
-def picture(photo: np.ndarray, size: int, path: Path) -> None:
-    """The six filters of Pillow side by side, below them those that OpenCV has, enlarged so that pixels show."""
+def save_picture(photo: np.ndarray, size: int, path: Path) -> None:
+    """Write a picture of a photo reduced by all filters, enlarged.
+
+    Those of Pillow are side by side, below them those of OpenCV.
+    """
     from pggan_tf.data import pixels
 
     rows = []
     for library in ("Pillow", "OpenCV"):
         for name in PILLOW:
-            reduce = filters().get((library, name))
-            shown = np.full((size, size, 3), 255, np.uint8)
+            reduce = list_filters().get((library, name))
+            image = np.full((size, size, 3), 255, np.uint8)
             if reduce:
                 planes = [reduce(np.ascontiguousarray(photo[..., c], np.float32), size) for c in range(3)]
-                shown = np.clip(np.rint(np.stack(planes, -1)), 0, 255).astype(np.uint8)
-            shown = pixels.enlarge(shown[None], 256)[0]
+                image = np.clip(np.rint(np.stack(planes, -1)), 0, 255).astype(np.uint8)
+            image = pixels.enlarge(image[None], 256)[0]
             label = f"{library} {name}" if reduce else f"{library}: no {name}"
-            strip = np.full((28, shown.shape[1], 3), 255, np.uint8)
+            strip = np.full((28, image.shape[1], 3), 255, np.uint8)
             cv2.putText(strip, label, (4, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (0, 0, 0), 1, cv2.LINE_AA)
-            rows.append(np.concatenate([strip, shown]))
+            rows.append(np.concatenate([strip, image]))
     pixels.save(path, pixels.tile(np.stack(rows), columns=len(PILLOW), edge=4))
 
 
@@ -126,22 +142,22 @@ def picture(photo: np.ndarray, size: int, path: Path) -> None:
 @click.option("--images", type=click.IntRange(1), default=50, show_default=True, help="how many photos")
 @click.option("--out", default="resample_study", show_default=True, help="folder for table.csv and filters.png")
 def command(source, size, images, out):
-    """Compares the filters on the photos of SOURCE."""
+    """Compare the filters on the photos of SOURCE."""
     from rich.console import Console
     from rich.table import Table
 
     from pggan_tf import terminal
-    from pggan_tf.data.decode import Unreadable, square
+    from pggan_tf.data.decode import Unreadable, cut_square
     from pggan_tf.errors import UserError
     from preprocessing.sources import open_source
 
     opened = open_source(source, size=256, count=images)
     photos: list[np.ndarray] = []
-    least = max(176, 2 * size)  # MS-SSIM looks at five octaves of 11 pixels
+    least = max(176, 2 * size)  # MS-SSIM needs five octaves of 11 pixels
     for item in opened.items(0, len(opened)):
         try:
-            image, _ = item.first(least=least)
-            photos.append(square(image, min(image.size)))
+            image, _ = item.decode(least=least)
+            photos.append(cut_square(image, min(image.size)))
         except Unreadable:
             continue
         if len(photos) == images:
@@ -166,5 +182,5 @@ def command(source, size, images, out):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    picture(photos[0], size, folder / "filters.png")
+    save_picture(photos[0], size, folder / "filters.png")
     click.echo(out)

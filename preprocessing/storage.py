@@ -1,4 +1,4 @@
-"""Files wherever they lie: a path of this machine or any fsspec URL (s3://, gs://, abfs://, http://, memory://, ...)."""
+"""Files on this machine or at any fsspec URL (s3://, gs://, abfs://, http://, memory://, ...)."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ from pathlib import Path
 from pggan_tf.data import listing
 from pggan_tf.errors import UserError, nearest
 
-# What a file system that fetches to this disk can raise because of it.
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+# Errors of this machine's disk while a file is fetched to it.
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def is_remote(location: str | Path) -> bool:
+    """Tell whether a location is a URL."""
     return "://" in str(location)
 
 
 @contextlib.contextmanager
-def _explained(location: str, raised: tuple[int, ...] = ()):
-    """Whatever a file system raises -> one line about the location. raised: numbers of errors that are left as they are."""
+def _explain_errors(location: str, unchanged: tuple[int, ...] = ()):
+    """Raise any error of the block as a UserError about the location.
+
+    unchanged: numbers of errors that are raised as they are.
+    """
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # every protocol has exceptions of its own
-        if getattr(error, "errno", None) in raised:
+        if getattr(error, "errno", None) in unchanged:
             raise
         text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(
@@ -40,17 +44,21 @@ def _explained(location: str, raised: tuple[int, ...] = ()):
         ) from None
 
 
-def _local_file_system():
+def _get_local_class():
     from fsspec.implementations.local import LocalFileSystem
 
     return LocalFileSystem
 
 
-def _file_system(location: str):
+def _open_file_system(location: str):
+    """Return the file system of a location, and the path in it.
+
+    Raises UserError for an unknown kind of URL.
+    """
     import fsspec
 
-    if not is_remote(location):  # a folder may be called a::b, which fsspec takes for two addresses
-        return _local_file_system()(), os.path.abspath(location)
+    if not is_remote(location):  # fsspec takes a folder called a::b for two URLs
+        return _get_local_class()(), os.path.abspath(location)
     protocol = str(location).partition("://")[0]
     if protocol not in fsspec.available_protocols():
         raise UserError(f"{location}: unknown kind of address; {nearest(protocol, fsspec.available_protocols())}")
@@ -61,14 +69,18 @@ def _file_system(location: str):
 
 
 def find(folder: str) -> tuple[list[tuple[str, int, str]], Counter]:
-    """Every file below a folder: (name relative to it, bytes, what changes when the file does), in order of name; and what is no
-    file, as `listing.walk` counts it."""
-    with _explained(folder):
-        system, root = _file_system(folder)
-        if isinstance(system, _local_file_system()):
+    """Return every file below a folder, in order of name, and counts of what is no file.
+
+    A file is (name relative to the folder, bytes, mark).
+
+    A mark is a text that changes when the file does. The counts are those of `listing.walk`.
+    """
+    with _explain_errors(folder):
+        system, root = _open_file_system(folder)
+        if isinstance(system, _get_local_class()):
             return listing.walk(root)
         root = root.rstrip("/")
-        out, others = [], Counter()
+        out, others = [], Counter[object]()
         for path, info in system.find(root, detail=True).items():
             if info.get("type", "file") != "file":
                 others[listing.SPECIAL] += 1
@@ -81,40 +93,46 @@ def find(folder: str) -> tuple[list[tuple[str, int, str]], Counter]:
 
 
 def exists(location: str) -> bool:
-    with _explained(location):
-        system, path = _file_system(location)
+    """Tell whether a file or a folder exists. Raises UserError where that is unknown."""
+    with _explain_errors(location):
+        system, path = _open_file_system(location)
         return system.exists(path)
 
 
 def read(location: str) -> bytes:
-    """All bytes of one file. Raises OSError, so that one lost file need not end a run."""
+    """Read all bytes of a file. Raises OSError, so that one lost file need not end a run."""
     if not is_remote(location):
         return Path(location).read_bytes()
-    system, path = _file_system(location)
+    system, path = _open_file_system(location)
     try:
         return system.cat_file(path)
     except OSError:
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # every protocol has exceptions of its own
         raise OSError(f"{type(error).__name__}: {error}") from None
 
 
 def write(location: str, data: bytes) -> None:
-    with _explained(location):
-        system, path = _file_system(location)
+    """Write a file, and make its folder. Raises UserError."""
+    with _explain_errors(location):
+        system, path = _open_file_system(location)
         system.makedirs(path.rpartition("/")[0], exist_ok=True)
         system.pipe_file(path, data)
 
 
 def join(folder: str, name: str) -> str:
+    """Return the location of a file in a folder."""
     return f"{folder.rstrip('/')}/{name}"
 
 
 def open_binary(location: str):
-    """A seekable file object. Remote files are read in blocks, as they are asked for, or, where the server cannot do that,
-    copied whole to a temporary file."""
-    with _explained(location):
-        system, path = _file_system(location)
+    """Open a file for reading at any place.
+
+    Remote files are read in blocks on demand or, where the server cannot do that, copied to a
+    temporary file.
+    """
+    with _explain_errors(location):
+        system, path = _open_file_system(location)
         file = system.open(path, "rb")
         try:
             file.seek(0, 2)
@@ -124,36 +142,41 @@ def open_binary(location: str):
             return file
         except ValueError:
             file.close()
-        whole = tempfile.TemporaryFile()  # noqa: SIM115  it is what the caller closes
+        copy = tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
         with system.open(path, "rb", block_size=0) as stream:
-            shutil.copyfileobj(stream, whole, 1 << 20)
-        whole.seek(0)
-        return whole
+            shutil.copyfileobj(stream, copy, 1 << 20)
+        copy.seek(0)
+        return copy
 
 
 def remove(location: str, names: list[str]) -> None:
-    with _explained(location):
-        system, root = _file_system(location)
+    """Remove files of a folder. Raises UserError."""
+    with _explain_errors(location):
+        system, root = _open_file_system(location)
         for name in names:
             system.rm_file(join(root, name))
 
 
 def remove_folder(location: str) -> None:
-    with _explained(location):
-        system, root = _file_system(location)
+    """Remove a folder with all that is in it. Raises UserError."""
+    with _explain_errors(location):
+        system, root = _open_file_system(location)
         system.rm(root, recursive=True)
 
 
 def check_writable(folder: str) -> None:
-    """Raises UserError now, rather than after hours of work."""
+    """Raise UserError now, not after hours of work, if a folder cannot be written to."""
     write(join(folder, ".pggan-write-test"), b"")
     remove(folder, [".pggan-write-test"])
 
 
 def upload(folder: Path, target: str, last: str) -> None:
-    """Copies every file of a folder; `last` goes last, so that a dataset appears whole or not at all."""
-    with _explained(target):
-        system, root = _file_system(target)
+    """Copy every file of a folder.
+
+    The file `last` is copied last, so that a dataset appears complete or not at all.
+    """
+    with _explain_errors(target):
+        system, root = _open_file_system(target)
         system.makedirs(root, exist_ok=True)
         names = sorted(
             (p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")),
@@ -163,8 +186,11 @@ def upload(folder: Path, target: str, last: str) -> None:
             system.put_file(str(folder / name), join(root, name))
 
 
-def manifest(location: str, name: str) -> dict | None:
-    """The JSON object `name` of a folder; None where there is none. Raises UserError where that cannot be known."""
+def read_manifest(location: str, name: str) -> dict | None:
+    """Read the JSON object in the file `name` of a folder; None where there is none.
+
+    Raises UserError where that is unknown.
+    """
     try:
         content = json.loads(read(join(str(location), name)))
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -177,22 +203,24 @@ def manifest(location: str, name: str) -> dict | None:
 
 
 def download(location: str, names: list[str], folder: Path) -> None:
-    """Copies the named files of a remote folder into a new local one, whole or not at all. Raises UserError where the address
-    is at fault, OSError where the disk is."""
+    """Copy files of a remote folder into a new local one, all of them or nothing.
+
+    Raises UserError for errors of the address, OSError for errors of the disk.
+    """
     partial = folder.with_name(f".{folder.name}.partial")
-    with _explained(location):
-        system, root = _file_system(location)
+    with _explain_errors(location):
+        system, root = _open_file_system(location)
     partial.mkdir(parents=True, exist_ok=True)
     for name in names:
         if not (partial / name).is_file():
-            with _explained(location, _OF_THE_DISK):
+            with _explain_errors(location, _DISK_ERRORS):
                 system.get_file(join(root, name), str(partial / f".{name}"))
             (partial / f".{name}").replace(partial / name)
     partial.replace(folder)
 
 
 def digest(parts: Iterator[tuple] | list[tuple]) -> str:
-    """sha256 of a list of tuples of plain values."""
+    """Return the sha256 of a list of tuples of plain values."""
     sha = hashlib.sha256()
     for part in parts:
         sha.update(json.dumps(part).encode() + b"\n")

@@ -101,12 +101,12 @@ def test_names_that_lead_out_of_an_archive(name, out):
     ],
 )  # fmt: skip
 def test_why_a_member_is_refused(arguments, why):
-    assert archive._why_not(*arguments) == why
+    assert archive._find_fault(*arguments) == why
 
 
 def member_of(info):
     info.CRC = 7
-    return list(archive._zip_members(SimpleNamespace(infolist=lambda: [info])))
+    return list(archive._list_zip(SimpleNamespace(infolist=lambda: [info])))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_members_are_read_from_any_number_to_any(tmp_path, kind):
         assert read(source, start, stop) == whole[start:stop]
     some = source.select([1])
     assert read(some) == whole[6:] and some.labels == (1,) * 6
-    assert source.left_alone() == {".txt": 1, ".md": 1}
+    assert source.count_ignored() == {".txt": 1, ".md": 1}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -182,7 +182,7 @@ def test_refused_members_are_told_and_have_no_say_in_classes(tmp_path, kind):
     assert [m.name for m in source.select([0, 1]).members] == list(NAMES)
     plain = open_source(str(write(tmp_path / f"plain-{kind}")))
     if kind == "in.zip":
-        assert source._labels_mark() == plain._labels_mark() == []
+        assert source._list_labels() == plain._list_labels() == []
 
 
 def test_special_files_in_a_tar_are_refused(tmp_path):
@@ -221,7 +221,7 @@ def test_a_member_that_is_larger_than_the_archive_says(tmp_path, monkeypatch, ki
         asked.append(1)
         raise ValueError("x" * 500)
 
-    item = source._item(2, endless)
+    item = source._read_item(2, endless)
     assert str(item.data) == f"ValueError: {'x' * 108}" and item.label == 1 and item.name == "dogs/2.png" and asked
 
 
@@ -244,16 +244,16 @@ def test_labels_in_a_file_that_is_refused_are_not_read(tmp_path):
             source = open_source(str(tmp_path / kind))
             assert source.classes == classes and source.labels == ((1, 0, 1) if classes else ())
             assert [item.label for item in read(source)] == ([1, 0, 1] if classes else [0, 0, 0])
-            assert archive._opened(str(tmp_path / kind))[1] == (
+            assert archive._read_members(str(tmp_path / kind))[1] == (
                 {name: labels} if classes else {}
             )  # and nothing else is
-            assert source._labels_mark() == ([("labels", "0", "1", 1, 0, 1)] if classes else [])
+            assert source._list_labels() == ([("labels", "0", "1", 1, 0, 1)] if classes else [])
             expected = (
                 ()
                 if classes
                 else ('../dataset.json: not labels as expected ({"labels": [[name, number], ...]}), left alone',)
             )
-            assert source.notes() == expected
+            assert source.list_notes() == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -285,7 +285,7 @@ def test_a_tar_that_ends_without_an_end_is_refused(tmp_path):
 def test_archives_are_known_by_what_they_hold(tmp_path):
     """A zip by its checksums, wherever it lies; a tar by its place, size and time."""
     here, there = (open_source(str(write_zip(tmp_path / f"{name}.zip"))) for name in "ab")
-    assert here.fingerprint() == there.fingerprint() == here.content() == there.content()
+    assert here.fingerprint() == there.fingerprint() == here.hash_content() == there.hash_content()
     assert here.fingerprint() == storage.digest(
         [(name, len(png(i)), m.crc) for i, (name, m) in enumerate(zip(NAMES, here.members))]
     )
@@ -296,7 +296,7 @@ def test_archives_are_known_by_what_they_hold(tmp_path):
     assert tar.fingerprint() == storage.digest(
         [(str(path), tar.mark), *((name, len(png(i)), 0) for i, name in enumerate(NAMES))]
     )
-    assert tar.content() == storage.digest([(str(path), tar.fingerprint())])
+    assert tar.hash_content() == storage.digest([(str(path), tar.fingerprint())])
     os.utime(path, ns=(5, 8))
     assert open_source(str(path)).fingerprint() != tar.fingerprint()
 
@@ -304,16 +304,16 @@ def test_archives_are_known_by_what_they_hold(tmp_path):
 def test_classes_that_are_not_the_first_folders_tell_archives_apart(tmp_path):
     deep = [f"photos/{name}" for name in NAMES]
     plain, below = (open_source(str(write_zip(tmp_path / f"{len(n[0])}.zip", n))) for n in (NAMES, deep))
-    assert plain._labels_mark() == below._labels_mark() == []
+    assert plain._list_labels() == below._list_labels() == []
     assert plain.classes == below.classes == ("cats", "dogs")
     without = dataclasses.replace(below, classes=(), labels=())
-    assert without._labels_mark() == [("labels",)] and without.fingerprint() != below.fingerprint()
+    assert without._list_labels() == [("labels",)] and without.fingerprint() != below.fingerprint()
     flat = open_source(str(write_zip(tmp_path / "flat.zip", ("0.png", "1.png"))))
-    assert flat.classes == () and flat._labels_mark() == [] and flat.notes() == ()
+    assert flat.classes == () and flat._list_labels() == [] and flat.list_notes() == ()
     stray = open_source(
         str(write_zip(tmp_path / "stray.zip", [f"{c}/{i}.png" for c in "ab" for i in range(9)] + ["x.png"]))
     )
-    assert stray.notes() == ("1 photo lies outside the class folders: x.png (left out)",) and len(stray) == 18
+    assert stray.list_notes() == ("1 photo lies outside the class folders: x.png (left out)",) and len(stray) == 18
 
 
 def write_folder(path, names=NAMES):
@@ -331,7 +331,9 @@ def test_a_file_that_is_too_large_is_left_out_by_its_size(tmp_path, monkeypatch)
     source = open_source(str(tmp_path))
     assert reasons(source) == {"dogs/3.png": "a file of 3 MB, more than 3"}
     assert [item.label for item in read(source)] == [0, 0, 1, 1] and len(read(source)[2].data) == 3 << 20
-    again = source.relisted(source.listing() | {"files": ["dogs/new.png"], "labels": [1]})  # whose size is not known
+    again = source.with_listing(
+        source.to_listing() | {"files": ["dogs/new.png"], "labels": [1]}
+    )  # whose size is not known
     assert reasons(again) == {"dogs/new.png": "gone since the folder was listed"}
 
 
@@ -375,11 +377,11 @@ def test_a_disk_that_comes_back_goes_on_and_another_stops_the_job(tmp_path, monk
     monkeypatch.setattr(storage, "exists", lambda location: not lost or location != str(tmp_path))
     monkeypatch.setattr(time, "sleep", waited.append)
     if failures < 3:
-        assert source._read(1).data == png(1)
+        assert source._read_item(1).data == png(1)
     else:
         place = tmp_path / "cats" / "1.png"
         with pytest.raises(Stopped, match=f"^{place}: cannot be read .{why}.. What was done is saved; when") as raised:
-            source._read(1)
+            source._read_item(1)
         assert raised.value.code == 1
     assert waited == [0.5, 2.0][:failures]
 
@@ -418,31 +420,31 @@ def test_the_content_of_a_folder_is_of_names_and_bytes(tmp_path):
     for number, name in enumerate(NAMES):
         sha.update(name.encode() + b"\0")
         sha.update(b"unreadable" if number == 1 else hashlib.sha256(png(number)).digest())
-    assert source.content() == sha.hexdigest()
+    assert source.hash_content() == sha.hexdigest()
     without = dataclasses.replace(source, classes=(), labels=())
     marked = hashlib.sha256(b'["labels"]')
     for number, name in enumerate(NAMES):
         marked.update(name.encode() + b"\0" + (b"unreadable" if number == 1 else hashlib.sha256(png(number)).digest()))
-    assert without.content() == marked.hexdigest()
+    assert without.hash_content() == marked.hexdigest()
 
 
 def test_a_folder_is_taken_up_again_as_it_was_listed(tmp_path):
     source = open_source(str(write_folder(tmp_path)))
     listing = {"files": list(NAMES), "classes": ["cats", "dogs"], "labels": [0, 0, 1, 1]}
-    assert source.listing() == listing
-    again = source.relisted({"files": ["dogs/3.png"], "classes": ["dogs", "cats"], "labels": [0]})
+    assert source.to_listing() == listing
+    again = source.with_listing({"files": ["dogs/3.png"], "classes": ["dogs", "cats"], "labels": [0]})
     assert (again.files, again.classes, again.labels, again.name) == (
         ("dogs/3.png",),
         ("dogs", "cats"),
         (0,),
         source.name,
     )
-    assert source.relisted({"files": ["dogs/3.png", "cats/0.png"], "classes": ["cats", "dogs"]}).labels == (1, 0)
-    assert source.relisted({"files": ["cats/x/1/3.png"], "classes": ["cats", "dogs"]}).labels == (0,)
-    assert source.relisted({"files": ["dogs/3.png"], "classes": ["cats", "dogs"], "labels": [0]}).labels == (0,)
-    without = source.relisted({"files": ["cats/0.png"], "classes": []})
+    assert source.with_listing({"files": ["dogs/3.png", "cats/0.png"], "classes": ["cats", "dogs"]}).labels == (1, 0)
+    assert source.with_listing({"files": ["cats/x/1/3.png"], "classes": ["cats", "dogs"]}).labels == (0,)
+    assert source.with_listing({"files": ["dogs/3.png"], "classes": ["cats", "dogs"], "labels": [0]}).labels == (0,)
+    without = source.with_listing({"files": ["cats/0.png"], "classes": []})
     assert without.labels == () and [item.label for item in read(without)] == [0]
-    assert source.notes() == () and source.left_alone() == {}
+    assert source.list_notes() == () and source.count_ignored() == {}
 
 
 def test_files_are_read_together_up_to_a_size_and_a_number(tmp_path, monkeypatch):
@@ -451,10 +453,10 @@ def test_files_are_read_together_up_to_a_size_and_a_number(tmp_path, monkeypatch
     monkeypatch.setattr(folder, "_BYTES_AT_ONCE", 100)
     monkeypatch.setattr(folder, "_AT_ONCE", 3)
     source = open_source(str(tmp_path))
-    assert list(source._read_together(0, 6)) == [range(2), range(2, 5), range(5, 6)]
-    assert list(source._read_together(1, 3)) == [range(1, 3)] and list(source._read_together(3, 3)) == []
-    unknown = source.relisted(source.listing() | {"files": ["x.jpg", "y.jpg", "z.jpg", "a.jpg"]})
-    assert list(unknown._read_together(0, 4)) == [range(3), range(3, 4)]
+    assert list(source._group(0, 6)) == [range(2), range(2, 5), range(5, 6)]
+    assert list(source._group(1, 3)) == [range(1, 3)] and list(source._group(3, 3)) == []
+    unknown = source.with_listing(source.to_listing() | {"files": ["x.jpg", "y.jpg", "z.jpg", "a.jpg"]})
+    assert list(unknown._group(0, 4)) == [range(3), range(3, 4)]
     assert [item.name for item in source.items(4, 99)] == ["e.jpg", "f.jpg"]
 
 
@@ -464,8 +466,8 @@ def test_a_folder_has_the_classes_of_its_file_of_labels_and_counts_the_rest(tmp_
     (tmp_path / "notes.txt").touch()
     os.mkfifo(tmp_path / "pipe.png")
     source = open_source(str(tmp_path))
-    assert source.classes == ("0", "1") and source.labels == (1, 0, 1) and source.notes() == ()
-    assert source.left_alone() == {("pipe", "pipes"): 1, ".txt": 1}
+    assert source.classes == ("0", "1") and source.labels == (1, 0, 1) and source.list_notes() == ()
+    assert source.count_ignored() == {("pipe", "pipes"): 1, ".txt": 1}
     for number in range(3):
         (tmp_path / f"{number}.png").unlink()
     with pytest.raises(UserError, match=f"^{tmp_path}: no images found.*1 .txt"):

@@ -21,9 +21,9 @@ def test_every_step_is_repeatable_varied_and_differentiable(step):
 
 
 def test_translation_moves_whole_pixels():
-    down, right = augment._shifts(IMAGES, SEED, 3, 1 / 8)
+    down, right = augment._draw_shifts(IMAGES, SEED, 3, 1 / 8)
     assert np.abs(down).max() == 2 and len(set(down.numpy())) == 5
-    moved = augment.translation(IMAGES, SEED).numpy()
+    moved = augment.translate(IMAGES, SEED).numpy()
     for image, out, d, r in zip(IMAGES.numpy(), moved, down.numpy(), right.numpy()):
         expected = np.zeros_like(image)
         expected[max(d, 0) : 16 + min(d, 0), max(r, 0) : 16 + min(r, 0)] = image[
@@ -33,28 +33,30 @@ def test_translation_moves_whole_pixels():
 
 
 def test_cutout_takes_a_quarter_where_it_lies_inside():
-    gone = (augment.cutout(tf.ones((200, 16, 16, 3)), SEED).numpy() == 0).all(-1).mean((1, 2))
+    gone = (augment.cut_out(tf.ones((200, 16, 16, 3)), SEED).numpy() == 0).all(-1).mean((1, 2))
     assert gone.max() == 0.25 and 0.1 < gone.mean() < 0.25
 
 
 def test_colours():
     gray = tf.fill((8, 4, 4, 3), 0.25)
-    np.testing.assert_allclose(augment.saturation(gray, SEED), gray, atol=1e-6)
-    np.testing.assert_allclose(augment.contrast(gray, SEED), gray, atol=1e-6)
-    shift = (augment.brightness(gray, SEED) - gray).numpy()
+    np.testing.assert_allclose(augment.change_saturation(gray, SEED), gray, atol=1e-6)
+    np.testing.assert_allclose(augment.change_contrast(gray, SEED), gray, atol=1e-6)
+    shift = (augment.change_brightness(gray, SEED) - gray).numpy()
     assert np.ptp(shift, axis=(1, 2, 3)).max() < 1e-6 and np.abs(shift).max() <= 0.5
 
 
 def test_the_probability_says_how_many():
-    np.testing.assert_array_equal(augment.augmented(IMAGES, SEED, tf.constant(0.0)), IMAGES)
-    np.testing.assert_allclose(augment.augmented(IMAGES, SEED, tf.constant(1.0)), augment.augmented(IMAGES, SEED))
+    np.testing.assert_array_equal(augment.augment_images(IMAGES, SEED, tf.constant(0.0)), IMAGES)
+    np.testing.assert_allclose(
+        augment.augment_images(IMAGES, SEED, tf.constant(1.0)), augment.augment_images(IMAGES, SEED)
+    )
     many = tf.repeat(IMAGES, 100, axis=0)
-    same = np.all(augment.augmented(many, SEED, tf.constant(0.1)) == many, axis=(1, 2, 3)).mean()
+    same = np.all(augment.augment_images(many, SEED, tf.constant(0.1)) == many, axis=(1, 2, 3)).mean()
     assert same == pytest.approx(0.9**5, abs=0.03)  # of four steps 0.66, of six 0.53
 
 
 def test_the_probability_follows_the_reals():
     sure, unsure = tf.constant(1.0), tf.constant(0.4)
-    assert float(augment.adapted(tf.constant(0.5), sure, 5000)) == pytest.approx(0.51)
-    assert float(augment.adapted(tf.constant(0.5), unsure, 5000)) == pytest.approx(0.49)
-    assert float(augment.adapted(tf.constant(0.0), unsure, 5000)) == 0.0
+    assert float(augment.adapt_probability(tf.constant(0.5), sure, 5000)) == pytest.approx(0.51)
+    assert float(augment.adapt_probability(tf.constant(0.5), unsure, 5000)) == pytest.approx(0.49)
+    assert float(augment.adapt_probability(tf.constant(0.0), unsure, 5000)) == 0.0

@@ -16,10 +16,12 @@ import pytest
 from PIL import Image
 
 from pggan_tf import files
-from pggan_tf.data import shards
+from pggan_tf.data import portraits, shards
 from pggan_tf.errors import Stopped, UserError
-from preprocessing import build, cache, claim, prepare, storage
-from preprocessing.sources import portraits
+from preprocessing import build, cache, output, prepare, storage
+from preprocessing.options import OutputOptions, Selection
+from preprocessing.output import Existing
+from preprocessing.prepare import Squares
 from tests.conftest import pggan, start
 from tests.test_decode import bomb, encode
 
@@ -34,22 +36,38 @@ def same(a, b):
     return True
 
 
+def job_of(places, size, **options):
+    """The job of `pggan prepare`, from options of all its parts."""
+
+    def take(kind, **others):
+        names = [field.name for field in dataclasses.fields(kind) if field.name in options]
+        return kind(**others, **{name: options.pop(name) for name in names})
+
+    job = prepare.make_job(take(Selection, places=tuple(places)), take(Squares, size=size), take(OutputOptions))
+    assert not options, options
+    return job
+
+
 def make(photos, out, size=32, **options):
-    around = {k: options.pop(k) for k in ("workers", "resume", "overwrite", "wait", "say") if k in options}
-    return build.build(prepare.job([str(photos)], size, **options), out, **around)
+    around = {k: options.pop(k) for k in ("workers", "say") if k in options}
+    existing = Existing(**{k: options.pop(k) for k in ("resume", "overwrite", "wait") if k in options})
+    return build.build(job_of([str(photos)], size, **options), out, existing=existing, **around)
 
 
 def test_every_image_is_there_in_order(photos, tmp_path):
     summary = make(photos, tmp_path / "out")
     opened = shards.Shards(tmp_path / "out")
-    assert summary.read == summary.kept == len(opened) == 12 and not (tmp_path / "out" / claim.UNFINISHED).exists()
+    assert (
+        summary.images_read == summary.images_kept == len(opened) == 12
+        and not (tmp_path / "out" / output.UNFINISHED).exists()
+    )
     assert opened.labels(4, np.arange(12)).tolist() == [0] * 6 + [1] * 6
     assert sorted(os.listdir(tmp_path / "out")) == ["contact.png", "manifest.json", "report.json", "shard-00000.npz"]
 
 
 def test_odd_numbers_of_images_and_chunks(tmp_path):
     """More images than chunks times their size, and not a multiple of it: none is lost or doubled."""
-    job = prepare.job(["portraits"], 16, count=203)
+    job = job_of(["portraits"], 16, count=203)
     build.build(job, tmp_path / "out", workers=3)
     opened = shards.Shards(tmp_path / "out")
     expected = [item.data() for item in job.source.items(0, 203)]
@@ -85,7 +103,7 @@ def stop_after(count):
 )
 def test_a_job_that_is_stopped_again_and_again_ends_the_same(tmp_path, monkeypatch, options):
     def job():
-        return prepare.job(["portraits"], 16, count=1000, shard_images=150, **options)
+        return job_of(["portraits"], 16, count=1000, shard_images=150, **options)
 
     build.build(job(), tmp_path / "whole")
     monkeypatch.setattr(build, "_SAVE_SECONDS", 0.0)
@@ -102,8 +120,8 @@ def saving(*arguments, processes=False, **kwargs):
     """`pggan prepare ...` as a real process that saves its state after every chunk; its workers threads, or processes as those
     of `pggan faces`."""
     script = (
-        "import dataclasses, sys; from pggan_tf.commands import cli; from preprocessing import build, prepare; plain = prepare.job; "
-        f"prepare.job = lambda *a, **k: dataclasses.replace(plain(*a, **k), processes={processes}); "
+        "import dataclasses, sys; from pggan_tf.commands import cli; from preprocessing import build, prepare; plain = prepare.make_job; "
+        f"prepare.make_job = lambda *a, **k: dataclasses.replace(plain(*a, **k), processes={processes}); "
         "build._SAVE_SECONDS = 0; sys.exit(cli.main(sys.argv[1:]))"
     )
     return start("-c", script, *arguments, **kwargs)
@@ -114,7 +132,7 @@ def wait_until_saved(process, out):
 
     def when():
         with contextlib.suppress(FileNotFoundError):
-            return (out / claim.UNFINISHED / "state.npz").stat().st_mtime_ns
+            return (out / output.UNFINISHED / "state.npz").stat().st_mtime_ns
 
     before = when()
     while when() == before:
@@ -175,7 +193,7 @@ def test_what_is_in_the_folder_is_not_touched(photos, tmp_path):
     make(photos, tmp_path / "out")
     with pytest.raises(UserError, match="holds shards already. Give --overwrite"):
         make(photos, tmp_path / "out")
-    assert make(photos, tmp_path / "out", resume=True).kept == 12  # finished: left as it is
+    assert make(photos, tmp_path / "out", resume=True).images_kept == 12  # finished: left as it is
     with pytest.raises(UserError, match="made in another way"):
         make(photos, tmp_path / "out", size=16, resume=True)
     make(photos, tmp_path / "out", size=16, overwrite=True)
@@ -192,7 +210,7 @@ def test_what_is_in_the_folder_is_not_touched(photos, tmp_path):
 
 def interrupted(photos, out, monkeypatch):
     monkeypatch.setattr(build, "_SAVE_SECONDS", 0.0)
-    job = prepare.job([str(photos)], 32)
+    job = job_of([str(photos)], 32)
     with pytest.raises(Stopping):
         build.build(job, out, progress=stop_after(1))
 
@@ -201,7 +219,7 @@ def test_unfinished_work_of_another_kind_is_refused(photos, tmp_path, monkeypatc
     interrupted(photos, tmp_path / "out", monkeypatch)
     with pytest.raises(UserError, match="unfinished work of another kind: size was 32, now it is 16"):
         make(photos, tmp_path / "out", size=16)
-    assert make(photos, tmp_path / "out", size=16, overwrite=True).kept == 12
+    assert make(photos, tmp_path / "out", size=16, overwrite=True).images_kept == 12
 
 
 def test_a_folder_that_changes_meanwhile(photos, tmp_path, monkeypatch):
@@ -211,32 +229,32 @@ def test_a_folder_that_changes_meanwhile(photos, tmp_path, monkeypatch):
     said = []
     summary = make(photos, tmp_path / "out", say=said.append)
     assert "has changed since; going on with the 12 images" in said[0]
-    assert summary.read == 12 and summary.kept + sum(summary.dropped.values()) == 12
+    assert summary.images_read == 12 and summary.images_kept + sum(summary.drop_counts.values()) == 12
 
 
 def test_two_processes_do_not_write_one_folder(photos, tmp_path):
-    (tmp_path / "out" / claim.UNFINISHED).mkdir(parents=True)
-    lock = claim.locked(tmp_path / "out" / claim.UNFINISHED / "lock", tmp_path / "out", False, print)
+    (tmp_path / "out" / output.UNFINISHED).mkdir(parents=True)
+    lock = output.hold_lock(tmp_path / "out" / output.UNFINISHED / "lock", tmp_path / "out", False, print)
     with lock, pytest.raises(UserError, match="another process is at work"):
         make(photos, tmp_path / "out")
 
 
 def test_who_waits_for_another_process_finds_what_it_made(tmp_path):
     """It ends, and its lock is gone with the folder of what was unfinished."""
-    job, out, said = prepare.job(["portraits"], 8, count=30), tmp_path / "out", []
-    unfinished = out / claim.UNFINISHED
+    job, out, said = job_of(["portraits"], 8, count=30), tmp_path / "out", []
+    unfinished = out / output.UNFINISHED
     build.build(job, tmp_path / "made")
     unfinished.mkdir(parents=True)
     with ThreadPoolExecutor() as pool:
         with files.hold_lock(unfinished / "lock", pytest.fail):
-            waiting = pool.submit(build.build, job, out, wait=True, say=said.append)
+            waiting = pool.submit(build.build, job, out, existing=Existing(wait=True), say=said.append)
             while not said:
                 assert not waiting.done(), waiting.result()
                 time.sleep(0.01)
             for path in (tmp_path / "made").iterdir():
                 path.rename(out / path.name)
             shutil.rmtree(unfinished)
-        assert waiting.result(timeout=60).kept == 30
+        assert waiting.result(timeout=60).images_kept == 30
     assert said == [f"waiting for another process that prepares {out}"] and not unfinished.exists()
 
 
@@ -246,15 +264,15 @@ def test_the_report_has_a_line_for_every_image_left_out(photos, tmp_path):
     (photos / "cats" / "bomb.png").write_bytes(bomb())
     Image.new("RGB", (20, 50)).save(photos / "dogs" / "small.png")
     summary = make(photos, tmp_path / "out")
-    text = (tmp_path / "out" / claim.REPORT).read_text()
+    text = (tmp_path / "out" / output.REPORT).read_text()
     report = json.loads(text)
-    assert summary.text() == "16 images read, 12 kept at 4, 8, 16, 32 px, dropped: 3 unreadable, 1 too small"
+    assert summary.describe() == "16 images read, 12 kept at 4, 8, 16, 32 px, dropped: 3 unreadable, 1 too small"
     assert report["kept"] == 12 and report["dropped"] == {"unreadable": 3, "too small": 1}
     assert [i["name"] for i in report["dropped_images"]] == [
         "cats/bomb.png", "cats/broken.jpg", "cats/empty.png", "dogs/small.png"
     ]  # fmt: skip
     assert sum('"why"' in line for line in text.splitlines()) == 4
-    with Image.open(tmp_path / "out" / claim.CONTACT_SHEET) as sheet:
+    with Image.open(tmp_path / "out" / output.CONTACT_SHEET) as sheet:
         assert sheet.width > 100
 
 
@@ -277,17 +295,17 @@ def test_a_size_that_all_are_below_is_explained(photos, tmp_path):
 
 def test_images_that_look_alike_are_kept_once(photos, tmp_path):
     for i in range(3):
-        picture = Image.fromarray(portraits.portrait(i, 80))
+        picture = Image.fromarray(portraits.draw(i, 80))
         picture.save(photos / "cats" / f"a{i}.png")
         picture.resize((64, 64)).save(photos / "dogs" / f"b{i}.jpg", quality=70)
     summary = make(photos, tmp_path / "out", dedupe=True)
-    assert summary.dropped == {"duplicate": 3} and summary.kept == 15
-    names = {i["name"] for i in json.loads((tmp_path / "out" / claim.REPORT).read_text())["dropped_images"]}
+    assert summary.drop_counts == {"duplicate": 3} and summary.images_kept == 15
+    names = {i["name"] for i in json.loads((tmp_path / "out" / output.REPORT).read_text())["dropped_images"]}
     assert names == {f"dogs/b{i}.jpg" for i in range(3)}
 
 
 def test_a_split_has_every_image_once(tmp_path):
-    build.build(prepare.job(["portraits"], 16, count=200, split=0.9), tmp_path / "out")
+    build.build(job_of(["portraits"], 16, count=200, split=0.9), tmp_path / "out")
     train, validation = (shards.Shards(tmp_path / "out" / n) for n in ("train", "validation"))
     assert (len(train), len(validation)) == (180, 20)
     images = np.concatenate([s.read(16, np.arange(len(s))) for s in (train, validation)])
@@ -310,7 +328,7 @@ def test_small_images_are_kept_for_the_stages_they_reach(tmp_path):
         (tmp_path / folder).mkdir()
         for i in range(count):
             Image.fromarray(rng.integers(0, 256, (size, size, 3), np.uint8)).save(tmp_path / folder / f"{i}.png")
-    job = prepare.job([str(tmp_path / "large"), str(tmp_path / "small")], 96, resolutions=(4, 8, 16, 32), small="keep")
+    job = job_of([str(tmp_path / "large"), str(tmp_path / "small")], 96, resolutions=(4, 8, 16, 32), small="keep")
     build.build(job, tmp_path / "out")
     opened = shards.Shards(tmp_path / "out")
     assert [opened.count(r) for r in (4, 16, 32, 48, 96)] == [12, 12, 12, 5, 5] and len(opened) == 12
@@ -328,7 +346,7 @@ def test_a_full_disk_leaves_what_is_finished(photos, tmp_path, monkeypatch):
         patch.setattr(build, "_SAVE_SECONDS", 0.0)
         with pytest.raises(UserError, match="No space left.*the same command goes on"):
             make(photos, tmp_path / "out")
-    assert make(photos, tmp_path / "out").kept == 12
+    assert make(photos, tmp_path / "out").images_kept == 12
 
 
 class Dies:
@@ -339,7 +357,7 @@ class Dies:
 
 
 def test_a_worker_that_dies_ends_the_job_with_advice(photos, tmp_path):
-    job = prepare.job([str(photos)], 32)
+    job = job_of([str(photos)], 32)
     job = dataclasses.replace(job, work=Dies(), processes=True)
     with pytest.raises(Stopped, match="worker process died.*try fewer --workers"):
         build.build(job, tmp_path / "out", workers=1)
@@ -438,8 +456,10 @@ def test_two_processes_with_one_cache_make_a_set_once(photos, tmp_path, monkeypa
 
 
 def cached(location, folder, say=lambda line: None, progress=lambda done, total: None, **kwargs):
-    options = {"filter": "lanczos", "channels": 3, "upscale_small": False, "count": 10, **kwargs}
-    return cache.shards_for(str(location), str(folder), 32, (4, 8, 16, 32), say=say, progress=progress, **options)
+    options = {name: kwargs.pop(name) for name in ("check_classes", "check_only") if name in kwargs}
+    squares = Squares(32, (4, 8, 16, 32), **kwargs)
+    selection = Selection.of(str(location), count=10)
+    return cache.open_shards(selection, str(folder), squares, say=say, progress=progress, **options)
 
 
 def animation(form, count, size=40, **kwargs):
@@ -478,22 +498,22 @@ def test_animations_whose_first_picture_is_used_are_counted(animations, tmp_path
     code, out, err = pggan("prepare", animations, tmp_path / "out", "--size", "32", *options)
     assert code == 0 and err.splitlines().count(MORE) == 1, err
     assert out.startswith("22 images read, ") and "1 unreadable" in out and "1 too small" in out
-    assert json.loads((tmp_path / "out" / claim.REPORT).read_text())["only_first_picture"] == 5
+    assert json.loads((tmp_path / "out" / output.REPORT).read_text())["only_first_picture"] == 5
     code, _, err = pggan("prepare", animations, tmp_path / "out", "--size", "32", *options, "--resume")
     assert code == 0 and err.splitlines().count(MORE) == 1, err  # as the report tells what was done
 
 
 def test_animations_are_counted_once_however_often_a_job_is_stopped(animations, tmp_path, monkeypatch):
     def job():
-        return dataclasses.replace(prepare.job([str(animations)], 32), chunk=2)
+        return dataclasses.replace(job_of([str(animations)], 32), chunk=2)
 
     monkeypatch.setattr(build, "_SAVE_SECONDS", 0.0)
     for count in (1, 5, 9):
         with pytest.raises(Stopping):
             build.build(job(), tmp_path / "out", workers=2, progress=stop_after(count))
-    assert build.build(job(), tmp_path / "out", workers=2).notes() == [MORE]
+    assert build.build(job(), tmp_path / "out", workers=2).list_notes() == [MORE]
     photos_only = make(animations / "dogs", tmp_path / "dogs")
-    assert photos_only.notes() == [] and photos_only.more == 0
+    assert photos_only.list_notes() == [] and photos_only.more == 0
 
 
 def test_training_says_of_how_many_files_it_sees_one_picture(photos, tmp_path):
@@ -519,8 +539,8 @@ def test_several_places_of_data_are_one_set(photos, tmp_path):
     said = []
 
     def both(*places):
-        options = {"filter": "lanczos", "channels": 3, "upscale_small": False, "count": 10, "say": said.append}
-        return cache.shards_for(places, str(tmp_path / "cache"), 32, (4, 8, 16, 32), **options)
+        selection, squares = Selection.of(places, count=10), Squares(32, (4, 8, 16, 32))
+        return cache.open_shards(selection, str(tmp_path / "cache"), squares, say=said.append)
 
     opened = both(str(photos), str(tmp_path / "more"))
     assert len(opened) == 13 and opened.manifest.classes == () and opened.folder.name.startswith("photos-more-32-")
@@ -692,11 +712,11 @@ def test_an_archive_that_changes_meanwhile_is_refused(photos, tmp_path, monkeypa
     monkeypatch.setattr(build, "_SAVE_SECONDS", 0.0)
     archive = shutil.make_archive(str(tmp_path / "more"), "zip", photos)
     with pytest.raises(Stopping):
-        build.build(prepare.job([str(photos), archive], 32), tmp_path / "out", progress=stop_after(1))
+        build.build(job_of([str(photos), archive], 32), tmp_path / "out", progress=stop_after(1))
     Image.new("RGB", (40, 40)).save(photos / "cats" / "x.png")
     shutil.make_archive(str(tmp_path / "more"), "zip", photos)
     with pytest.raises(UserError, match="unfinished work on .*more.zip as it was before it changed"):
-        build.build(prepare.job([str(photos), archive], 32), tmp_path / "out")
+        build.build(job_of([str(photos), archive], 32), tmp_path / "out")
 
 
 def test_keeping_small_images_where_none_is_large(photos, tmp_path):
@@ -708,13 +728,13 @@ def test_keeping_small_images_where_none_is_large(photos, tmp_path):
 def test_many_duplicates_are_no_reason_to_refuse(photos, tmp_path):
     for i in range(30):
         (photos / "cats" / f"again{i}.png").write_bytes((photos / "cats" / "01.png").read_bytes())
-    assert make(photos, tmp_path / "out", dedupe=True).dropped == {"duplicate": 30}
+    assert make(photos, tmp_path / "out", dedupe=True).drop_counts == {"duplicate": 30}
 
 
 def test_names_in_any_bytes(photos, tmp_path):
     (photos / "cats" / os.fsdecode(b"\xff.png")).write_bytes((photos / "cats" / "01.png").read_bytes())
     (photos / "cats" / os.fsdecode(b"\xfe.png")).write_bytes(b"bad")
-    assert make(photos, tmp_path / "out", crop="random").kept == 13
+    assert make(photos, tmp_path / "out", crop="random").images_kept == 13
 
 
 def test_a_manifest_cannot_reach_out_of_its_folder(photos, tmp_path):

@@ -81,7 +81,7 @@ def test_strips_do_not_show(monkeypatch):
 def test_recolour_is_gray_to_rgb_at_full_size_in_tiles():
     rgb = np.random.default_rng(0).integers(0, 256, (300, 530, 3)).astype(np.uint8)
     changed = tasks.Recolor().converter(Recolorer())(photos.Photo(rgb)).pixels
-    gray = colour.gray(pixels.to_unit(rgb))[..., 0]
+    gray = colour.to_gray(pixels.to_unit(rgb))[..., 0]
     right = np.pad(gray, [(0, 0), (0, 1)])[:, 1:]
     expected = pixels.from_unit(np.stack([right, gray / 2, 0 * gray], -1), np.uint8)
     np.testing.assert_array_equal(changed, expected)

@@ -83,8 +83,8 @@ def test_half_precision_is_computed_in_float32():
 
 @FORMS
 def test_gray_and_luma(form):
-    np.testing.assert_allclose(colour.luma(form(CUBE))[..., 0], color.rgb2ycbcr(CUBE)[..., 0], atol=1e-2)
+    np.testing.assert_allclose(colour.to_luma(form(CUBE))[..., 0], color.rgb2ycbcr(CUBE)[..., 0], atol=1e-2)
     corners = form(np.eye(3, dtype=np.float32))
-    np.testing.assert_allclose(colour.gray(corners)[..., 0], [0.299, 0.587, 0.114], rtol=1e-6)
+    np.testing.assert_allclose(colour.to_gray(corners)[..., 0], [0.299, 0.587, 0.114], rtol=1e-6)
     black_and_white = form(np.array([[0, 0, 0], [1, 1, 1]], np.float32))
-    np.testing.assert_allclose(colour.luma(black_and_white)[..., 0], [16, 235], rtol=1e-6)
+    np.testing.assert_allclose(colour.to_luma(black_and_white)[..., 0], [16, 235], rtol=1e-6)

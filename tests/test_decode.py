@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pggan_tf.data.decode import TILES, Unreadable, photo, square, tiles
+from pggan_tf.data.decode import TILES, Unreadable, cut_square, cut_tiles, decode_photo
 
 
 def decode(data, size, upscale_small=False):
-    return square(photo(data, 3, 1 if upscale_small else size), size)
+    return cut_square(decode_photo(data, 3, 1 if upscale_small else size), size)
 
 
 def encode(image, format="png", **kwargs):
@@ -70,12 +70,12 @@ def test_transparency_is_laid_on_white():
 def test_transparent_gray_is_laid_on_white():
     half = Image.fromarray(np.dstack([np.full((2, 3), 100, np.uint8), np.array([[0, 128, 255]] * 2, np.uint8)]), "LA")
     for data in (encode(half), np.asarray(half.convert("RGBA"))):
-        assert np.asarray(photo(data, 1)).tolist() == [[255, 177, 100]] * 2 and photo(data).mode == "RGB"
+        assert np.asarray(decode_photo(data, 1)).tolist() == [[255, 177, 100]] * 2 and decode_photo(data).mode == "RGB"
 
 
 def test_a_photo_may_be_a_single_pixel():
-    assert photo(encode(Image.new("L", (1, 1), 7))).getpixel((0, 0)) == (7, 7, 7)
-    assert photo(np.full((1, 1, 3), 7, np.uint8)).size == (1, 1)
+    assert decode_photo(encode(Image.new("L", (1, 1), 7))).getpixel((0, 0)) == (7, 7, 7)
+    assert decode_photo(np.full((1, 1, 3), 7, np.uint8)).size == (1, 1)
 
 
 def test_exif_turns_the_photo():
@@ -131,7 +131,7 @@ def test_small_photos_are_enlarged_on_request():
 )
 def test_crops(crop, where, expected):
     wide = Image.fromarray(np.repeat(np.array([0, 100, 200], np.uint8), 8)[None, :, None].repeat(8, 0).repeat(3, 2))
-    out = square(wide, 8, "box", crop, where)
+    out = cut_square(wide, 8, "box", crop, where)
     assert out.shape == (8, 8, 3)
     assert (out == expected).all() if expected is not None else (out[0, 0, 0], out[0, -1, 0]) == (0, 200)
 
@@ -142,26 +142,26 @@ def test_squares_lie_on_whole_pixels(upright):
     pixels = np.random.default_rng(0).integers(0, 256, (8, 15, 3)).astype(np.uint8)
     turn = (lambda x: x.swapaxes(0, 1)) if upright else (lambda x: x)
     image = Image.fromarray(np.ascontiguousarray(turn(pixels)))
-    np.testing.assert_array_equal(square(image, 8), turn(pixels[:, 3:11]))
-    np.testing.assert_array_equal(square(image, 8, crop="random"), turn(pixels[:, 4:12]))
-    np.testing.assert_array_equal(square(image, 8, crop="random", where=0.21), turn(pixels[:, 1:9]))
+    np.testing.assert_array_equal(cut_square(image, 8), turn(pixels[:, 3:11]))
+    np.testing.assert_array_equal(cut_square(image, 8, crop="random"), turn(pixels[:, 4:12]))
+    np.testing.assert_array_equal(cut_square(image, 8, crop="random", where=0.21), turn(pixels[:, 1:9]))
     for filter, method in (("box", Image.Resampling.BOX), ("bilinear", Image.Resampling.BILINEAR)):
         whole = np.asarray(image.resize((5, 5), method))
-        np.testing.assert_array_equal(square(image, 5, filter, "none"), whole)
-    assert (square(image, 5, crop="none") != square(image, 5, "box", "none")).any()
+        np.testing.assert_array_equal(cut_square(image, 5, filter, "none"), whole)
+    assert (cut_square(image, 5, crop="none") != cut_square(image, 5, "box", "none")).any()
 
 
 def test_tiles_of_a_small_photo_are_enlarged_as_asked():
     pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 3)).astype(np.uint8)
-    (large,) = tiles(Image.fromarray(pixels), 8, "box")
+    (large,) = cut_tiles(Image.fromarray(pixels), 8, "box")
     np.testing.assert_array_equal(large, pixels.repeat(2, 0).repeat(2, 1))
-    assert (tiles(Image.fromarray(pixels), 8)[0] != large).any()
+    assert (cut_tiles(Image.fromarray(pixels), 8)[0] != large).any()
 
 
 def test_of_a_large_photo_some_tiles_are_taken_all_over_it():
     image = Image.fromarray(np.arange(100 * 120, dtype=np.uint16).reshape(100, 120).astype(np.uint8))
-    assert len(tiles(image, 8)) == TILES < 13 * 15
-    first, last = tiles(image, 8)[0], tiles(image, 8)[-1]
+    assert len(cut_tiles(image, 8)) == TILES < 13 * 15
+    first, last = cut_tiles(image, 8)[0], cut_tiles(image, 8)[-1]
     np.testing.assert_array_equal(first[..., 0], np.asarray(image)[:8, :8])
     np.testing.assert_array_equal(last[..., 0], np.asarray(image)[-8:, -8:])
 
@@ -170,18 +170,18 @@ def test_tiles_are_all_of_a_photo_and_nothing_else():
     """Every pixel of it is in one, none is resized, and no tile more than needed."""
     numbered = np.stack(np.divmod(np.arange(10 * 21), 200), -1).reshape(10, 21, 2).astype(np.uint8)
     photo_ = Image.fromarray(np.concatenate([numbered, numbered[..., :1]], axis=-1))
-    parts = tiles(photo_, 8)
+    parts = cut_tiles(photo_, 8)
     assert len(parts) == 6 and all(p.shape == (8, 8, 3) for p in parts)
     seen = {tuple(pixel) for p in parts for pixel in p.reshape(-1, 3)}
     assert seen == {tuple(pixel) for pixel in np.asarray(photo_).reshape(-1, 3)}
-    assert [p.shape for p in tiles(photo_, 16)] == [(16, 16, 3)] * 3  # enlarged to 16 x 34
+    assert [p.shape for p in cut_tiles(photo_, 16)] == [(16, 16, 3)] * 3  # enlarged to 16 x 34
 
 
 def test_arrays_are_photos_too():
-    assert np.asarray(photo(COLOUR)).tolist() == COLOUR.tolist()
-    assert photo(RAMP[..., None]).mode == "RGB" and photo(RAMP, channels=1).mode == "L"
+    assert np.asarray(decode_photo(COLOUR)).tolist() == COLOUR.tolist()
+    assert decode_photo(RAMP[..., None]).mode == "RGB" and decode_photo(RAMP, channels=1).mode == "L"
     with pytest.raises(Unreadable, match="smaller"):
-        photo(COLOUR, least=33)
+        decode_photo(COLOUR, least=33)
 
 
 def test_runs_begun_before_go_on_with_the_pixels_they_began_with(tmp_path, monkeypatch):
@@ -189,15 +189,18 @@ def test_runs_begun_before_go_on_with_the_pixels_they_began_with(tmp_path, monke
     from pggan_tf.commands.train import _data_of_begun
     from pggan_tf.config import resolve
     from preprocessing import cache
+    from preprocessing.options import Selection
+    from preprocessing.prepare import Squares
 
     for i in range(3):
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.fromarray(COLOUR // (i + 1)).save(tmp_path / "in" / f"{i}.png")
-    asked = {"filter": "lanczos", "channels": 3, "upscale_small": False, "count": 3, "say": lambda line: None}
+    places, folder = Selection.of(str(tmp_path / "in")), str(tmp_path / "cache")
+    asked = {"squares": Squares(8, (4, 8)), "say": lambda line: None}
     monkeypatch.setattr(cache, "PIXELS_VERSION", cache.PIXELS_VERSION - 1)
-    before = cache.shards_for(str(tmp_path / "in"), str(tmp_path / "cache"), 8, (4, 8), **asked)
+    before = cache.open_shards(places, folder, **asked)
     monkeypatch.undo()
-    after = cache.shards_for(str(tmp_path / "in"), str(tmp_path / "cache"), 8, (4, 8), **asked)
+    after = cache.open_shards(places, folder, **asked)
     assert after.folder != before.folder and after.manifest.checksum == before.manifest.checksum  # plain sRGB
     environment = {"dataset": {"folder": str(before.folder), "checksum": before.manifest.checksum}}
     again = _data_of_begun(resolve({}), environment, str(tmp_path / "cache"), moved=False)

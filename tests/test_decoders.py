@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from pggan_tf.data import decoders, jpeg, photos
-from pggan_tf.data.decode import photo
+from pggan_tf.data.decode import decode_photo
 from pggan_tf.errors import Unreadable
 from tests.conftest import ROOT
 from tests.test_decode import COLOUR, NOISE, RAMP, encode
@@ -72,11 +72,11 @@ def test_colour_profiles_are_followed_where_photos_are_learned_from():
         encode(Image.fromarray(colours), "tiff", icc_profile=profile),
         tiff(colours.astype(np.uint16) * 257, iccprofile=profile),
     ):
-        np.testing.assert_allclose(np.asarray(photo(data)), expected, atol=1.5)
+        np.testing.assert_allclose(np.asarray(decode_photo(data)), expected, atol=1.5)
         kept = photos.read(data)
         assert kept.profile == profile
         np.testing.assert_array_equal(kept.pixels // (257 if kept.pixels.dtype == np.uint16 else 1), colours)
-    gray = np.asarray(photo(encode(Image.fromarray(colours), icc_profile=profile), channels=1))
+    gray = np.asarray(decode_photo(encode(Image.fromarray(colours), icc_profile=profile), channels=1))
     np.testing.assert_allclose(gray, expected @ (0.299, 0.587, 0.114), atol=2)
 
 
@@ -88,8 +88,8 @@ def test_srgb_stays_as_it_is_to_the_bit():
     assert profile != rgb_profile(SRGB, 2.2)
     every = RNG.integers(0, 256, (64, 64, 3), np.uint8)
     for known in (None, profile, profile[:300], b"no profile" * 20):
-        np.testing.assert_array_equal(photo(encode(Image.fromarray(every), icc_profile=known)), every)
-    assert (np.asarray(photo(encode(Image.fromarray(every), icc_profile=rgb_profile(SRGB, 1.8)))) != every).any()
+        np.testing.assert_array_equal(decode_photo(encode(Image.fromarray(every), icc_profile=known)), every)
+    assert (np.asarray(decode_photo(encode(Image.fromarray(every), icc_profile=rgb_profile(SRGB, 1.8)))) != every).any()
 
 
 def test_cmyk_goes_through_its_profile(monkeypatch):
@@ -102,10 +102,10 @@ def test_cmyk_goes_through_its_profile(monkeypatch):
         def apply(self, image):
             return Image.new("RGB", image.size, (1, 2, 3))
 
-    monkeypatch.setattr(icc, "_transform", lambda *wanted: asked.append(wanted) or Transform())
+    monkeypatch.setattr(icc, "_build_transform", lambda *wanted: asked.append(wanted) or Transform())
     profile = bytes(16) + b"CMYK" + bytes(200)
     data = encode(Image.new("CMYK", (4, 4), (10, 20, 30, 40)), "jpeg", icc_profile=profile)
-    assert (np.asarray(photo(data)) == (1, 2, 3)).all() and (photos.read(data).pixels == (1, 2, 3)).all()
+    assert (np.asarray(decode_photo(data)) == (1, 2, 3)).all() and (photos.read(data).pixels == (1, 2, 3)).all()
     assert set(asked) == {(profile, "CMYK", "RGB")}
 
 
@@ -122,7 +122,7 @@ def test_gray_of_16_bits_goes_through_its_profile():
         assert read.profile is None
         np.testing.assert_allclose(read.pixels[..., 0] / 65535, expected, atol=0.003)
         assert len(np.unique(read.pixels)) > 900
-        np.testing.assert_allclose(np.asarray(photo(data, channels=1)) / 255, expected, atol=0.005)
+        np.testing.assert_allclose(np.asarray(decode_photo(data, channels=1)) / 255, expected, atol=0.005)
 
 
 def test_a_damaged_gray_profile_is_as_good_as_none():
@@ -144,7 +144,7 @@ def test_gray_profiles_are_for_gray_alone():
 def test_floats_of_tiffs_that_only_pillow_opens(monkeypatch):
     stored = np.array([[-1, 0, 0.25, 0.75, 1, 1.5, np.nan]], np.float32)
     data = tiff(stored, "minisblack")
-    monkeypatch.setattr(decoders.tiff, "opened", lambda data: 1 / 0)
+    monkeypatch.setattr(decoders.tiff, "open_file", lambda data: 1 / 0)
     assert photos.read(data).pixels.ravel().tolist() == [0, 0, 16384, 49151, 65535, 65535, 0]
 
 
@@ -153,8 +153,8 @@ def test_sixteen_bits_become_eight_by_257(value, expected):
     """65535 is 255: dividing by 256 would make 65280 255, and 129 0."""
     gray = np.full((4, 4), value, np.uint16)
     for data in (encode(Image.fromarray(gray)), deep_png(np.dstack([gray] * 3)), tiff(gray, "minisblack")):
-        assert (np.asarray(photo(data)) == expected).all()
-    assert (decoders.eight_bits(gray[..., None]) == expected).all()
+        assert (np.asarray(decode_photo(data)) == expected).all()
+    assert (decoders.to_eight_bits(gray[..., None]) == expected).all()
 
 
 def ranges():
@@ -201,7 +201,7 @@ def test_tiffs_of_any_numbers_are_scaled_by_their_range(kind, form):
         read.pixels / 65535, expected, atol=6e-4 if "16" in kind or kind.startswith("int") else 5e-5
     )
     np.testing.assert_allclose(
-        np.asarray(photo(data)) / 255, expected.repeat(4 - expected.shape[2], 2)[..., :3], atol=0.0025
+        np.asarray(decode_photo(data)) / 255, expected.repeat(4 - expected.shape[2], 2)[..., :3], atol=0.0025
     )
 
 
@@ -311,7 +311,7 @@ def test_pages_that_only_opencv_reads():
         data = cv2.imencodemulti(".tif", pages)[1].tobytes()
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
         try:
-            with decoders.opened(data) as pictures:
+            with decoders.open_pictures(data) as pictures:
                 assert pictures.sizes() == [(17, 12), (17, 5), (7, 12)]
                 for i, expected in enumerate((deep, deep[:5], deep[:, :7])):
                     np.testing.assert_array_equal(pictures.picture(i).planes()[..., :3], expected[..., :3])
@@ -407,7 +407,7 @@ def test_deep_tiffs_stand_upright(orientation, compression):
     ids=str,
 )
 def test_tiffs_that_cannot_be_read_say_why(data, reason, capfd):
-    for read in (photos.read, photo):
+    for read in (photos.read, decode_photo):
         with pytest.raises(Unreadable, match=reason):
             read(data)
     out, err = capfd.readouterr()
@@ -421,7 +421,7 @@ def test_a_jpeg_without_its_end_is_read_if_nothing_else_is_missing(form, mode):
     assert whole.endswith(b"\xff\xd9")
     expected = np.asarray(Image.open(io.BytesIO(whole)).convert("RGB"))
     for data in (whole[:-2], whole[:-1], whole[:-2] + bytes(300)):
-        np.testing.assert_array_equal(photo(data), expected)
+        np.testing.assert_array_equal(decode_photo(data), expected)
         np.testing.assert_array_equal(photos.read(data).rgb(), expected)
     # Where it is cut within its picture, at its markers above all, it is refused: or not one pixel is missing.
     start = whole.index(b"\xff\xda")
@@ -443,12 +443,12 @@ def test_scans_that_are_missing_are_noticed():
     """A progressive file that ends after a whole scan has nothing broken in it, but not all of its bits."""
     whole = encode(Image.fromarray(SMOOTH), "jpeg", progressive=True)
     scans = [i for i in range(len(whole)) if whole[i : i + 2] in (b"\xff\xda", b"\xff\xc4")]
-    assert len(scans) > 8 and jpeg.completed(whole[:-2]) is not None
-    assert all(jpeg.completed(whole[:at]) is None for at in scans[4:])
+    assert len(scans) > 8 and jpeg.decode_cut(whole[:-2]) is not None
+    assert all(jpeg.decode_cut(whole[:at]) is None for at in scans[4:])
     last = scan_headers(whole)[-1][0]
     for cut in range(last + 4, last + 10):  # within the header of a scan
         with pytest.raises(Unreadable, match="^image file is truncated"):
-            photo(whole[:cut])
+            decode_photo(whole[:cut])
 
 
 def scan_headers(data):
@@ -462,16 +462,16 @@ def test_each_scan_with_last_bits_has_to_be_there():
     whole = encode(Image.fromarray(SMOOTH), "jpeg", progressive=True)[:-2]
     headers = scan_headers(whole)
     last = [i for i, (_, header) in enumerate(headers) if header[-1] & 15 == 0]
-    assert jpeg.completed(whole) is not None and len(last) == 4 < len(headers)
+    assert jpeg.decode_cut(whole) is not None and len(last) == 4 < len(headers)
     for i in last:
         at, header = headers[i]
         end = next(
             (j for j in range(at + 2, len(whole)) if whole[j] == 255 and whole[j + 1] not in (0, 255)), len(whole)
         )
-        assert jpeg.completed(whole[:at] + whole[end:]) is None
+        assert jpeg.decode_cut(whole[:at] + whole[end:]) is None
         if header[-2] == 63:  # a band that ends before the last coefficient
             end = at + 4 + len(header) - 2
-            assert jpeg.completed(whole[:end] + b"\x3e" + whole[end + 1 :]) is None
+            assert jpeg.decode_cut(whole[:end] + b"\x3e" + whole[end + 1 :]) is None
 
 
 def test_what_stands_before_and_between_the_segments_of_a_jpeg():
@@ -480,10 +480,10 @@ def test_what_stands_before_and_between_the_segments_of_a_jpeg():
     expected = np.asarray(Image.open(io.BytesIO(whole)))
     at = scan_headers(whole)[-1][0]
     for filling in (b"", b"\xff", b"\xff\xff"):
-        np.testing.assert_array_equal(jpeg.completed(whole[:at] + filling + whole[at:-2]), expected)
+        np.testing.assert_array_equal(jpeg.decode_cut(whole[:at] + filling + whole[at:-2]), expected)
     thumbnail = b"\xff\xd8\xff\xe1" + (2 + len(data := encode(NOISE, "jpeg"))).to_bytes(2, "big") + data
     with pytest.raises(Unreadable):
-        photo(thumbnail)
+        decode_photo(thumbnail)
 
 
 @pytest.mark.parametrize("last", [b"\xff\0", b"X"])
@@ -495,9 +495,9 @@ def test_the_last_byte_is_kept(progressive, last):
     whole = next(data for data in files if data.endswith(last + b"\xff\xd9"))
     expected = np.asarray(Image.open(io.BytesIO(whole)))
     for data in (whole[:-2], whole[:-1], whole[:-2] + bytes(300)):
-        np.testing.assert_array_equal(jpeg.completed(data), expected)
+        np.testing.assert_array_equal(jpeg.decode_cut(data), expected)
     for cut in (whole[:-3], whole[:-4], whole[:-5], whole[:-5] + bytes(300)):
-        assert jpeg.completed(cut) is None
+        assert jpeg.decode_cut(cut) is None
 
 
 def test_zeros_are_no_picture():
@@ -505,13 +505,13 @@ def test_zeros_are_no_picture():
     for mode, form in itertools.product(("L", "RGB"), ({}, {"progressive": True}, {"restart_marker_rows": 1})):
         whole = encode(NOISE.convert(mode), "jpeg", **form)
         for cut in range(len(whole) - 40, len(whole) - 6):
-            assert jpeg.completed(whole[:cut] + bytes(5000)) is None
+            assert jpeg.decode_cut(whole[:cut] + bytes(5000)) is None
 
 
 def test_names_and_kinds_of_phones_and_browsers():
     lossless = encode(Image.fromarray(COLOUR), "avif", quality=100, subsampling="4:4:4")
-    assert np.abs(np.asarray(photo(lossless)).astype(int) - COLOUR).mean() < 2
-    np.testing.assert_array_equal(photo(encode(Image.fromarray(COLOUR), "jpeg2000")), COLOUR)
+    assert np.abs(np.asarray(decode_photo(lossless)).astype(int) - COLOUR).mean() < 2
+    np.testing.assert_array_equal(decode_photo(encode(Image.fromarray(COLOUR), "jpeg2000")), COLOUR)
     assert {".jfif", ".jpe", ".avif", ".jp2", ".heic", ".heif", ".jpg", ".tif"} <= set(photos.EXTENSIONS)
 
 
@@ -538,7 +538,7 @@ def brands(major, *others):
 def test_heic_is_known_by_its_brands(data, known, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(Unreadable) as refused:
-        photo(data)
+        decode_photo(data)
     assert str(refused.value).startswith("HEIC, which needs one package more: pip install pillow-heif, or") == known
 
 
@@ -548,7 +548,7 @@ def test_heic_is_known_by_its_brands(data, known, monkeypatch):
 def test_what_is_no_picture_is_told_without_heic_too(data, reason, monkeypatch):
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)  # as long as no HEIC file has been seen
     with pytest.raises(Unreadable) as refused:
-        photo(data)
+        decode_photo(data)
     assert str(refused.value) == reason
 
 
@@ -560,16 +560,16 @@ def test_heic_is_read_by_an_extra_that_is_named_where_it_is_missing(monkeypatch)
     heif.from_pillow(Image.fromarray(SMOOTH)).save(data, quality=95, exif=exif.tobytes())
     data = data.getvalue()
     assert data[4:12] in (b"ftypheic", b"ftypmif1")
-    for read in (np.asarray(photo(data)), photos.read(data).pixels):
+    for read in (np.asarray(decode_photo(data)), photos.read(data).pixels):
         assert read.shape == SMOOTH.shape and np.abs(read.astype(int) - SMOOTH).mean() < 6
     assert b"A phone" in photos.read(data).exif
     stub = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
     with pytest.raises(Unreadable, match="^a damaged HEIC file$"):
-        photo(stub)
+        decode_photo(stub)
     with pytest.raises(Unreadable, match="not a file of a known kind .JPEG, PNG"):
         photos.read(data, ("JPEG", "PNG"))
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    for read in (photo, photos.read):
+    for read in (decode_photo, photos.read):
         with pytest.raises(Unreadable, match=r"HEIC, which needs one package more: pip install.*\[heic\]") as refused:
             read(stub)
         assert refused.value.kind == "HEIC without pillow-heif"
@@ -580,7 +580,7 @@ def test_one_limit_in_pixels_for_all(width, height, fits):
     """Just at the limit a file is decoded, and found to be cut; beyond, its header is enough."""
     from tests.test_decode import bomb
 
-    for read in (photo, photos.read):
+    for read in (decode_photo, photos.read):
         with pytest.raises(Unreadable) as refused:
             read(bomb(width, height))
         assert ("more than 536 million" in str(refused.value)) != fits
@@ -612,14 +612,14 @@ def test_pages_and_frames_are_counted():
         file.write(SMOOTH, photometric="rgb", metadata=None)
         file.write(SMOOTH[::4, ::4].copy(), photometric="rgb", metadata=None, subfiletype=1)  # a thumbnail
         file.write(SMOOTH[:30].astype(np.float32) / 255, photometric="rgb", metadata=None)
-    with decoders.opened(pages.getvalue()) as pictures:
+    with decoders.open_pictures(pages.getvalue()) as pictures:
         assert (pictures.kind, pictures.sizes()) == ("pages", [(70, 50), (70, 30)]) and pictures.has_more()
         np.testing.assert_array_equal(pictures.picture(0).planes(), SMOOTH)
         np.testing.assert_array_equal(pictures.picture(1).planes(), SMOOTH[:30].astype(np.uint16) * 257)
     frames = [Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (10, 90, 200)]
     for form in ("gif", "webp", "png"):
         data = encode(frames[0], form, save_all=True, append_images=frames[1:], duration=[40, 80, 120], loop=2)
-        with decoders.opened(data) as pictures:
+        with decoders.open_pictures(data) as pictures:
             assert pictures.sizes() == [(8, 8)] * 3 and pictures.loop == (3 if form == "gif" else 2)
             read = [pictures.picture(i) for i in range(3)]
         assert [p.milliseconds for p in read] == [40, 80, 120]
@@ -627,14 +627,14 @@ def test_pages_and_frames_are_counted():
         assert abs(photos.read(data).pixels[0, 0, 0] - 10) < 4
     for shown in (1, 2):  # and a first one for programs that show no animation
         data = encode(frames[0], "png", save_all=True, append_images=frames[1 : 1 + shown], default_image=True)
-        with decoders.opened(data) as pictures:
+        with decoders.open_pictures(data) as pictures:
             assert len(pictures.sizes()) == shown and pictures.has_more() == (shown > 1)
             assert pictures.picture(0).planes()[0, 0, 0] == 90
 
 
 @pytest.mark.parametrize("form", ["jpeg", "png", "bmp", "gif", "webp", "avif", "jpeg2000", "tiff"])
 def test_a_still_picture_is_one(form):
-    with decoders.opened(encode(Image.fromarray(SMOOTH), form)) as pictures:
+    with decoders.open_pictures(encode(Image.fromarray(SMOOTH), form)) as pictures:
         assert pictures.sizes() == [(70, 50)] and pictures.first_size() == (70, 50) and not pictures.has_more()
         assert form == "avif" or pictures.picture().milliseconds == 0  # Pillow gives a still AVIF a second
         assert pictures.kind == ("pages" if form == "tiff" else "frames") and pictures.format == form.upper()
@@ -649,7 +649,7 @@ def test_how_often_an_animation_is_shown(form, again, times):
     """A GIF counts how often it is shown again, others how often it is shown; 0 is for ever."""
     frames = [Image.fromarray(np.full((16, 16, 3), level, np.uint8)) for level in (10, 200)]
     data = encode(frames[0], form, save_all=True, append_images=frames[1:], duration=80, **again)
-    with decoders.opened(data) as pictures:
+    with decoders.open_pictures(data) as pictures:
         assert pictures.loop == times and len(pictures.sizes()) == 2 and pictures.has_more()
         assert [abs(int(pictures.picture(i).planes()[8, 8, 0]) - v) < 6 for i, v in enumerate((10, 200))] == [True] * 2
 

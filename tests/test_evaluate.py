@@ -23,10 +23,10 @@ MEASURING = ["--metrics", "swd,fid,recall", "--metrics-every", "700", "--metrics
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
     """Portraits as arrays: two sets of 24 of one size, the second as 20 larger ones, one of one colour."""
-    from preprocessing.sources import portraits
+    from pggan_tf.data import portraits
 
     folder = tmp_path_factory.mktemp("sets")
-    faces = {name: [portraits.portrait(i, size) for i in numbers] for name, size, numbers in (
+    faces = {name: [portraits.draw(i, size) for i in numbers] for name, size, numbers in (
         ("a", 16, range(24)), ("b", 16, range(24, 48)), ("large", 24, range(24, 44)))}  # fmt: skip
     for name, images in faces.items():
         np.savez(folder / f"{name}.npz", images=np.stack(images))
@@ -251,9 +251,9 @@ def test_options_of_metrics_are_checked(given, words):
 
 def test_gray_pictures_are_gray_in_any_container(tmp_path, capsys):
     """The same images, the same figure: as an array, as pictures and as shards."""
-    from preprocessing.sources import portraits
+    from pggan_tf.data import portraits
 
-    gray = np.stack([portraits.portrait(i, 16).mean(-1).astype(np.uint8) for i in range(12)])
+    gray = np.stack([portraits.draw(i, 16).mean(-1).astype(np.uint8) for i in range(12)])
     np.savez(tmp_path / "gray.npz", images=gray[..., None])
     (tmp_path / "gray").mkdir()
     for i, image in enumerate(gray):

@@ -223,7 +223,7 @@ def test_generate_writes_as_it_goes(run, generator, tmp_path, monkeypatch):
     assert code == 0 and out.split() == [str(tmp_path / name) for name in ("g.png", "a.npz", "d")], err
     assert there == [0, 32, 64]
     np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["images"], whole)
-    pixels.grid(tmp_path / "expected.png", whole, size=pixels.VISIBLE)
+    pixels.save_grid(tmp_path / "expected.png", whole, size=pixels.VISIBLE)
     assert (tmp_path / "g.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
     for number, image in enumerate(whole):
         with Image.open(tmp_path / "d" / f"{number:06}.png") as picture:

@@ -16,11 +16,10 @@ from PIL import Image
 from export import command, litert, onnx, parity, signatures, source, web
 from pggan_tf import synthesis
 from pggan_tf.config import resolve
-from pggan_tf.data import colour, pixels, shards
+from pggan_tf.data import colour, pixels, portraits, shards
 from pggan_tf.errors import UserError
 from pggan_tf.networks import dcgan, progressive
 from pggan_tf.tasks import recolor, upscale
-from preprocessing.sources import portraits
 from tests import image_networks
 from tests.conftest import ROOT, TINY, pggan, run_folder, start, train
 
@@ -101,13 +100,13 @@ def test_truncation_can_be_built_in_and_pixels_can_be_floats():
 
 
 def photo(height, width, number=0):
-    return portraits.portrait(number, 128)[:height, :width]
+    return portraits.draw(number, 128)[:height, :width]
 
 
 def expected(task, network, image):
     """By NumPy around the network, from the contract alone."""
     unit = image[None].astype(np.float32) / 255
-    gray = np.rint(colour.gray(image)).astype(np.uint8)[None].astype(np.float32) / 255
+    gray = np.rint(colour.to_gray(image)).astype(np.uint8)[None].astype(np.float32) / 255
     if task == "colorize":
         lightness, _ = colour.split_lab(gray.repeat(3, -1))
         return 2 * colour.join_lab(lightness, network(lightness).numpy()) - 1
@@ -133,7 +132,7 @@ def test_networks_of_photos_take_them_as_they_are(task):
     for signature, size in ((fixed, (fixed.photo,) * 2), (free, (48, 36)), (free, (20, 64))):
         size = [side // network.multiple * network.multiple for side in size]
         image = np.asarray(photo(128, 128).repeat(2, 0).repeat(2, 1)[: size[0], : size[1]])
-        given = np.rint(colour.gray(image)).astype(np.uint8) if name == "gray" else image
+        given = np.rint(colour.to_gray(image)).astype(np.uint8) if name == "gray" else image
         made = run(signature.name, {name: given[None]})
         truth = pixels.to_uint8(expected(task, network, image))
         scale = getattr(network, "scale", 1)
@@ -250,7 +249,7 @@ def test_metadata_comes_back_and_damage_is_told():
 
 def test_photos_of_the_run_s_own_data(tmp_path):
     writer = shards.Writer(tmp_path / "shards", (8, 16))
-    images = [portraits.portrait(i, 16) for i in range(5)]
+    images = [portraits.draw(i, 16) for i in range(5)]
     for image in images:
         writer.add(image)
     writer.close()
@@ -315,7 +314,7 @@ def test_a_run_s_export_is_complete(run, tmp_path):
 def read_card(out, card="MODEL_CARD.md"):
     """Runs the code of a card as a reader would type it. Returns it by block."""
     photo = out / "photo.jpg"
-    Image.fromarray(portraits.portrait(1, 64)).save(photo)
+    Image.fromarray(portraits.draw(1, 64)).save(photo)
     blocks = re.findall(r"```python\n(.*?)```", (out / card).read_text(), re.S)
     code = "".join(
         f"x = {{}}\nexec({block!r}, x)\nassert 'image' not in x or x['image'].std() > 0\n" for block in blocks
@@ -362,7 +361,7 @@ def test_a_run_of_pairs_is_exported(tmp_path):
     """With its data there, of which the first picture of each pair is what the file is compared on."""
     writer = shards.Writer(tmp_path / "pairs", (16,), channels=6)
     for i in range(6):
-        a = portraits.portrait(i, 16)
+        a = portraits.draw(i, 16)
         writer.add(np.concatenate([a, 255 - a], axis=-1))
     writer.close()
     plain = ("--recipe", "colorize", "--task", "translate", "--width", "4", "--target-res", "16", "--batch", "4")
@@ -370,7 +369,7 @@ def test_a_run_of_pairs_is_exported(tmp_path):
     code, out, err = train(*plain, *run, "--data", tmp_path / "pairs")
     assert code == 0, err
     made = source.open_source(run_folder(out)).load_photos(None)
-    np.testing.assert_array_equal(made[0], portraits.portrait(0, 16))
+    np.testing.assert_array_equal(made[0], portraits.draw(0, 16))
     code, said, err = pggan("export", run_folder(out), "--quantize", "int8", "--out", tmp_path / "out")
     assert code == 0 and "translate_16" in said, err
     held = json.loads((tmp_path / "out" / "run.json").read_text())
@@ -381,7 +380,7 @@ def test_a_run_of_pairs_is_exported(tmp_path):
 def test_photos_of_pairs_are_what_the_task_is_given(tmp_path, reverse):
     writer = shards.Writer(tmp_path / "pairs", (16,), channels=6)
     for i in range(6):
-        a = portraits.portrait(i, 16)
+        a = portraits.draw(i, 16)
         writer.add(np.concatenate([a, 255 - a], axis=-1))
     writer.close()
     plan = resolve({"recipe": "translate", "reverse": reverse})
@@ -390,7 +389,7 @@ def test_photos_of_pairs_are_what_the_task_is_given(tmp_path, reverse):
     made = source.Source("a", network, tmp_path / "generator.keras", "0", plan, environment).load_photos(None)
     pairs = pixels.to_float(shards.Shards(tmp_path / "pairs").read(16, np.arange(6)))
     np.testing.assert_array_equal(pixels.to_float(made), plan.task.condition(pairs, None))
-    assert (made[0] == portraits.portrait(0, 16)).all() != reverse
+    assert (made[0] == portraits.draw(0, 16)).all() != reverse
 
 
 def test_paths_are_no_part_of_a_config():
@@ -490,7 +489,9 @@ def test_onnx_takes_photos_of_any_size(task):
     parity.require(parity.compare(offered, run, source.draw_portraits(64)), 60, task)
     image = photo(48, 64)
     given = (
-        {"gray": np.rint(colour.gray(image)).astype(np.uint8)[None]} if task == "colorize" else {"photo": image[None]}
+        {"gray": np.rint(colour.to_gray(image)).astype(np.uint8)[None]}
+        if task == "colorize"
+        else {"photo": image[None]}
     )
     truth = pixels.to_uint8(expected(task, network, image))
     assert np.abs(run(task, given).astype(int) - truth).max() <= 1
@@ -579,7 +580,7 @@ def test_int8_needs_photos_of_networks_that_take_them(tmp_path, monkeypatch, sma
     refused(pggan("export", *arguments, "--truncation", "0.5"), "--truncation 0.5: .* takes photos")
     (tmp_path / "photos").mkdir()
     for i in range(3):
-        pixels.save(tmp_path / "photos" / f"{i}.png", portraits.portrait(i, 64))
+        pixels.save(tmp_path / "photos" / f"{i}.png", portraits.draw(i, 64))
     code, out, err = pggan("export", *arguments, "--representative", tmp_path / "photos")
     assert code == 0 and "upscale_32" in out, err
     assert "Detail is invented" in (tmp_path / "o" / "MODEL_CARD.md").read_text()

@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 
 from export import litert, parity, signatures, source
-from pggan_tf.data import colour
+from pggan_tf.data import colour, portraits
 from pggan_tf.tasks import recolor, upscale
-from preprocessing.sources import portraits
 from tests import image_networks
 from tests.conftest import pggan
 from tests.test_export import calm, grown, refused
@@ -55,7 +54,7 @@ def exported(tmp_path_factory):
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory):
     path = tmp_path_factory.mktemp("photo") / "photo.png"
-    Image.fromarray(portraits.portrait(3, 32)).save(path)
+    Image.fromarray(portraits.draw(3, 32)).save(path)
     return path
 
 
@@ -150,9 +149,9 @@ def given(kind, height, width):
         offered = signatures.network_signatures(calm(grown(classes=("cat", "dog"))))
         return offered[0], offered[0].example(3, None)
     (fixed, free) = signatures.network_signatures(image_networks.built(kind))
-    image = portraits.portrait(2, 64)[:height, :width]
+    image = portraits.draw(2, 64)[:height, :width]
     (name,) = free.inputs
-    return free, {name: (np.rint(colour.gray(image)).astype(np.uint8) if name == "gray" else image)[None]}
+    return free, {name: (np.rint(colour.to_gray(image)).astype(np.uint8) if name == "gray" else image)[None]}
 
 
 @pytest.mark.parametrize("kind", SOME_KINDS)
@@ -256,7 +255,7 @@ def test_a_folder_without_a_network_for_keras_is_told(exported, photo, tmp_path)
     out.mkdir()
     for name in ("generator.tflite", "MODEL_CARD.md", "report.json", "run.json"):
         shutil.copy(exported("generate") / name, out)
-    Image.fromarray(portraits.portrait(3, 32)).save(out / "samples.png")
+    Image.fromarray(portraits.draw(3, 32)).save(out / "samples.png")
     picture = tmp_path / "made.png"
     for arguments in (
         ("generate", out, "--grid", picture),

@@ -11,9 +11,11 @@ from PIL import Image
 
 from pggan_tf.data import shards
 from pggan_tf.data.decode import Unreadable
-from preprocessing import align, build, claim, faces
-from preprocessing.detect import Detector, Face, _scales
-from preprocessing.job import Made
+from preprocessing import align, build, faces, output
+from preprocessing.detect import Detector, Face, _list_scales
+from preprocessing.faces import Faces
+from preprocessing.job import Result
+from preprocessing.options import OutputOptions, Selection
 from tests.conftest import pggan
 from tests.test_build import same
 
@@ -71,9 +73,9 @@ def test_large_photos_are_searched_small_and_boxes_scaled_back():
 
 
 def test_sizes_below_the_smallest_are_not_searched():
-    assert _scales(250, 20)[0] == 0.6 and len(_scales(250, 20)) > len(_scales(250, 40)) > 0
+    assert _list_scales(250, 20)[0] == 0.6 and len(_list_scales(250, 20)) > len(_list_scales(250, 40)) > 0
     # A face of 40 pixels lies within 12 and 17 pixels at the finest scale that is left.
-    assert 12 <= 40 * _scales(250, 40)[0] <= 17
+    assert 12 <= 40 * _list_scales(250, 40)[0] <= 17
 
 
 LANDMARKS = np.array([(40, 50), (60, 50), (50, 60), (43, 70), (57, 70)], float)
@@ -84,14 +86,16 @@ def face(box=(30, 30, 40, 50), landmarks=LANDMARKS):
 
 
 def test_the_square_around_a_box():
-    np.testing.assert_allclose(align.square_box(face(), 0.2), [(20, 25), (80, 25), (80, 85), (20, 85)])
+    np.testing.assert_allclose(align.find_square_box(face(), 0.2), [(20, 25), (80, 25), (80, 85), (20, 85)])
 
 
 def test_the_square_of_ffhq():
     """Level eyes, 20 apart, mouth 20 below: half a side is max(2 * 20, 1.8 * 20) = 40, the centre 2 below the eyes."""
-    np.testing.assert_allclose(align.ffhq_box(LANDMARKS), [(10, 12), (90, 12), (90, 92), (10, 92)])
+    np.testing.assert_allclose(align.find_ffhq_box(LANDMARKS), [(10, 12), (90, 12), (90, 92), (10, 92)])
     turn = np.array([[0, -1], [1, 0]])  # by 90 degrees: the square turns with the face
-    np.testing.assert_allclose(align.ffhq_box(LANDMARKS @ turn.T), align.ffhq_box(LANDMARKS) @ turn.T, atol=1e-9)
+    np.testing.assert_allclose(
+        align.find_ffhq_box(LANDMARKS @ turn.T), align.find_ffhq_box(LANDMARKS) @ turn.T, atol=1e-9
+    )
 
 
 def test_cutting_out_whole_pixels_changes_none():
@@ -125,7 +129,7 @@ def test_a_large_square_does_not_alias():
 
 def test_sharpness_falls_with_blur():
     blurred = cv2.GaussianBlur(ASTRONAUT, (0, 0), 4)
-    assert align.sharpness(blurred) < 50 < align.sharpness(ASTRONAUT)
+    assert align.measure_sharpness(blurred) < 50 < align.measure_sharpness(ASTRONAUT)
 
 
 @pytest.fixture
@@ -148,7 +152,7 @@ def album(tmp_path):
 
 def find(album, out, workers=None, **options):
     """workers: processes; without them in this one, whose networks are loaded already."""
-    job = faces.job([str(album)], 64, min_face=40.0, **options)
+    job = faces.make_job(Selection.of(str(album)), Faces(64, min_face=40.0, **options))
     return build.build(dataclasses.replace(job, processes=workers is not None), out, workers=workers)
 
 
@@ -157,7 +161,7 @@ def test_faces_front_door(album, tmp_path):
     code, said, err = pggan("faces", album, out, "--size", "64", "--min-face", "40", "--min-sharpness", "150")
     assert code == 0, err
     assert said.startswith("45 images read, ") and said.strip().endswith(str(out))
-    report = json.loads((out / claim.REPORT).read_text())
+    report = json.loads((out / output.REPORT).read_text())
     why = {line["name"]: line["why"] for line in report["dropped_images"]}
     assert why["none.png"] == "no face found" and "smaller than 40" in why["small.png"]
     assert "sharpness" in why["blurred.png"] and "known kind" in why["broken.jpg"]
@@ -169,17 +173,17 @@ def test_all_the_faces_of_a_photo(album, tmp_path):
     for path in album.glob("one-*"):
         path.unlink()
     summary = find(album, tmp_path / "out", which="all")
-    assert summary.kept == 41  # forty and the blurred one
+    assert summary.images_kept == 41  # forty and the blurred one
 
 
 def test_a_split_keeps_the_faces_of_a_photo_together(tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     for i in range(8):
         Image.new("RGB", (100, 100), (i, 0, 0)).save(tmp_path / "photos" / f"{i}.png")
-    monkeypatch.setattr(faces, "_detector", lambda min_face: lambda photos: [[face()] * 3 for _ in photos])
-    job = faces.job([str(tmp_path / "photos")], 32, which="all", split=0.5)
+    monkeypatch.setattr(faces, "load_detector", lambda min_face: lambda photos: [[face()] * 3 for _ in photos])
+    job = faces.make_job(Selection.of(str(tmp_path / "photos")), Faces(32, which="all"), OutputOptions(split=0.5))
     build.build(dataclasses.replace(job, processes=False), tmp_path / "out")
-    parts = [shards.Shards(tmp_path / "out" / name) for name in (claim.TRAIN, claim.VALIDATION)]
+    parts = [shards.Shards(tmp_path / "out" / name) for name in (output.TRAIN, output.VALIDATION)]
     photos = [set(part.read(32, np.arange(len(part)))[:, 16, 16, 0]) for part in parts]
     assert [len(part) for part in parts] == [12, 12] and not photos[0] & photos[1]
 
@@ -187,7 +191,7 @@ def test_a_split_keeps_the_faces_of_a_photo_together(tmp_path, monkeypatch):
 @pytest.mark.parametrize("alignment", faces.ALIGNMENTS)
 def test_faces_stand_upright_in_the_middle(alignment, detector):
     """Whatever the cut, the detector finds one face in it, with level eyes."""
-    work = faces.Faces(128, alignment, 0.6, "largest", 0.9, 40, 0, 3)
+    work = Faces(128, alignment, 0.6, "largest", 0.9, 40, 0, 3)
     from preprocessing.sources import Item
 
     turned = cv2.warpAffine(
@@ -219,7 +223,12 @@ def test_workers_and_stops_do_not_matter(album, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build.build(faces.job([str(album)], 64, min_face=40.0), tmp_path / "two", workers=2, progress=stop)
+        build.build(
+            faces.make_job(Selection.of(str(album)), Faces(64, min_face=40.0)),
+            tmp_path / "two",
+            workers=2,
+            progress=stop,
+        )
     find(album, tmp_path / "two", workers=2)
     assert same(tmp_path / "one", tmp_path / "two")
 
@@ -229,11 +238,11 @@ def test_what_goes_through_beam_comes_back_whole():
 
     image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     made = [
-        Made("a.png", image, 1, np.arange(4, dtype=np.uint64)),
-        Made("b.png", image + 1, 2, number=0, more=1),
-        Made("b.png", Unreadable("sharpness 3, below 50", "blurred"), 2, number=1),
+        Result("a.png", image, 1, np.arange(4, dtype=np.uint64)),
+        Result("b.png", image + 1, 2, number=0, more=1),
+        Result("b.png", Unreadable("sharpness 3, below 50", "blurred"), 2, number=1),
     ]
-    back = beam.unpacked(beam.packed(made))
+    back = beam.unpack(beam.pack(made))
     assert [m.title for m in back] == ["a.png", "b.png#0", "b.png#1"] and [m.label for m in back] == [1, 2, 2]
     assert [m.more for m in back] == [0, 1, 0]
     assert (back[0].image == image).all() and (back[0].hash == made[0].hash).all()
@@ -279,7 +288,7 @@ def test_ten_kills_in_a_row(album, tmp_path):
     for _ in range(10):
         process, since = start("-m", "pggan_tf", *arguments, tmp_path / "killed"), time.monotonic()
         if usual is None:  # as long as this machine takes to its first save
-            while not (tmp_path / "killed" / claim.UNFINISHED / "state.npz").is_file() and process.poll() is None:
+            while not (tmp_path / "killed" / output.UNFINISHED / "state.npz").is_file() and process.poll() is None:
                 time.sleep(0.1)
             usual = time.monotonic() - since
         else:

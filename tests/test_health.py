@@ -241,7 +241,7 @@ def test_out_of_memory_in_what_looks_at_a_run(tmp_path, monkeypatch):
     code, _, err = pggan("grid", file, "--stages", "--out", tmp_path / "y.png")
     assert code == 2 and err.startswith("error: out of memory."), err
     monkeypatch.undo()
-    monkeypatch.setattr(pixels, "grid", exhausted)  # of the samples beside the exported files
+    monkeypatch.setattr(pixels, "save_grid", exhausted)  # of the samples beside the exported files
     code, _, err = pggan("export", file, "--to", "keras", "--out", tmp_path / "out")
     assert code == 2 and err.splitlines()[-1].startswith("error: out of memory while the network is exported."), err
     assert not (tmp_path / "out").exists()

@@ -64,8 +64,8 @@ def write_archive(path, names):
 def test_hidden_and_system_folders_are_no_classes(folder):
     found = listed([*CLASSES, f"{folder}/a.png", f"{folder}/b.txt"])
     assert found.photos == tuple(CLASSES) and found.classes == ("cat", "dog")
-    assert found.left_alone == {listing._HIDDEN: 2}
-    assert listing.in_words(found.left_alone) == "left alone: 2 hidden or system files"
+    assert found.ignored == {listing._HIDDEN: 2}
+    assert listing.describe(found.ignored) == "left alone: 2 hidden or system files"
 
 
 def test_names_that_look_hidden_and_are_not():
@@ -79,13 +79,13 @@ def test_what_is_left_alone_is_counted_by_kind_in_one_line():
     found = listed(
         ["1.png", *names], others={("pipe", "pipes"): 1, ("link that leads back", "links that lead back"): 2}
     )
-    line = listing.in_words(found.left_alone)
+    line = listing.describe(found.ignored)
     assert line == (
         "left alone: 3 .psd (photos; convert them to JPEG or PNG), 1 .cr2 (raw photos; develop them to JPEG or TIFF), "
         "1 .mp4 (videos), 1 .zip (archives; unpack them first), 1,200 .txt, 2 links that lead back, "
         "1 hidden or system file, 1 pipe, 6 of 6 other kinds"
     )
-    assert listing.in_words(Counter()) == ""
+    assert listing.describe(Counter()) == ""
 
 
 @pytest.mark.parametrize("above", ["", "photos/", "2024/photos/"])
@@ -195,7 +195,7 @@ def test_labels_of_a_file(above):
     rows = [[name, [9, 10, "x"][i % 3]] for i, name in enumerate(STYLEGAN)]
     found = listed([above + name for name in STYLEGAN], {f"{above}dataset.json": rows})
     assert found.classes == ("x", "9", "10") and found.labels == (1, 2, 0) * 4 and not found.notes
-    assert not found.left_alone
+    assert not found.ignored
 
 
 def test_vectors_are_labels():
@@ -229,7 +229,7 @@ def test_labels_that_are_not_as_they_should_be(rows, classes, note):
 def test_contact_sheets_of_shards_are_no_photos():
     ours = [f"{f}{n}" for f in ("out/", "split/train/") for n in ("manifest.json", "shard-00000.npz", "contact.png")]
     found = listed(["a.png", *ours, "split/contact.png"])
-    assert found.photos == ("a.png",) and found.left_alone == {listing._OURS: 7}
+    assert found.photos == ("a.png",) and found.ignored == {listing._OURS: 7}
 
 
 def test_nothing_but_archives_says_to_unpack_them():
@@ -322,7 +322,7 @@ def test_a_folder_of_results_is_known_where_listing_gives_no_numbers_of_files(tm
             return os.stat_result(about)
 
     monkeypatch.setattr(os, "scandir", lambda place: map(Entry, plain(place)))
-    assert listing.photos_in(folder, besides=folder / "out").photos == ("0.png", "a/1.png")
+    assert listing.find_photos(folder, besides=folder / "out").photos == ("0.png", "a/1.png")
 
 
 def test_advice_is_for_what_is_not_read():
@@ -355,7 +355,7 @@ def test_an_archive_made_by_windows_keeps_its_classes(tmp_path, kind):
     names += ["__MACOSX\\photos\\cat\\._1.png", "photos\\cat\\._2.png", "photos\\Thumbs.db"]
     source = open_all([str(write_archive(tmp_path / f"win.{kind}", names))])
     assert source.classes == ("cat", "dog") and [i.label for i in source.items(0, 16)] == [0] * 8 + [1] * 8
-    assert source.notes() == ["left alone: 3 hidden or system files"]
+    assert source.list_notes() == ["left alone: 3 hidden or system files"]
 
 
 NAMES = {
@@ -384,7 +384,7 @@ def test_folders_archives_and_addresses_are_looked_at_alike(tmp_path, names):
     places = [folder, tmp_path / "in.zip", tmp_path / "in.tar.gz", f"file://{folder}", f"memory://{tmp_path.name}"]
     sources = [open_all([str(place)]) for place in places]
     pictures = [sorted((i.name, i.data, i.label) for i in s.items(0, len(s))) for s in sources]
-    told = [[line.removeprefix(f"{s.name}: ") for line in s.notes()] for s in sources]
+    told = [[line.removeprefix(f"{s.name}: ") for line in s.list_notes()] for s in sources]
     assert len(sources[0].classes) == 2
     for source, items, lines in zip(sources, pictures, told):
         assert (source.classes, items, lines) == (sources[0].classes, pictures[0], told[0])
@@ -409,5 +409,5 @@ def test_a_local_path_that_exists_is_local(tmp_path, monkeypatch, name):
         write(tmp_path / name, CLASSES)
     for place in (name, f"./{name}", str(tmp_path / name)):
         source = open_source(place)
-        assert len(source) == 16 and source.content()
+        assert len(source) == 16 and source.hash_content()
         assert all(isinstance(item.data, bytes) for item in source.items(0, 16))

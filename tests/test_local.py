@@ -15,7 +15,7 @@ from pggan_tf.data.decode import Unreadable
 from pggan_tf.errors import Stopped
 from preprocessing import local
 from preprocessing.job import Job
-from preprocessing.sources import Item, Joined
+from preprocessing.sources import Item, SourceList
 
 
 class Numbers:
@@ -40,19 +40,19 @@ def names_of(items):
 
 
 def job_of(source, chunk=4, work=names_of, **kwargs):
-    return Job(Joined((source,)), work, (4,), {}, chunk=chunk, **kwargs)
+    return Job(SourceList((source,)), work, (4,), {}, chunk=chunk, **kwargs)
 
 
 def test_chunks_are_consecutive_and_begin_where_asked():
     job = job_of(Numbers(11))
-    assert [names_of(c) for c in local._chunks(job, 0)] == [list("0123"), list("4567"), ["8", "9", "10"]]
-    assert [names_of(c) for c in local._chunks(job, 2)] == [["8", "9", "10"]]
-    assert list(local._chunks(job, 3)) == []
+    assert [names_of(c) for c in local._read_chunks(job, 0)] == [list("0123"), list("4567"), ["8", "9", "10"]]
+    assert [names_of(c) for c in local._read_chunks(job, 2)] == [["8", "9", "10"]]
+    assert list(local._read_chunks(job, 3)) == []
 
 
 def test_only_the_bytes_of_files_count_as_waiting():
     chunk = [Item("a", b"123"), Item("b", np.zeros(99, np.uint8)), Item("c", Unreadable("no")), Item("d", b"4567")]
-    assert local._bytes(chunk) == 7 and local._bytes([]) == 0
+    assert local._count_bytes(chunk) == 7 and local._count_bytes([]) == 0
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -126,7 +126,7 @@ def test_workers_that_are_processes_are_handed_the_work_and_no_source(monkeypatc
     assert sum(local.run_local(job, 0, 2), []) == list("012345678")
     (workers, context, (handed,)), pool = Threads.made
     assert workers == 2 and context.get_start_method() == "spawn"
-    assert handed.source == Joined(()) and handed.work is names_of and local._job is handed
+    assert handed.source == SourceList(()) and handed.work is names_of and local._job is handed
     assert not pool.waited and pool.cancelled  # a killed worker would be waited for without end
 
 
@@ -156,7 +156,7 @@ def test_ctrl_c_is_blocked_while_a_process_is_started(monkeypatch):
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     try:
         before = blocked()
-        with contextlib.suppress(KeyError), local._deaf_to_ctrl_c():
+        with contextlib.suppress(KeyError), local._block_ctrl_c():
             assert blocked() == before | {signal.SIGINT}
             raise KeyError
         assert blocked() == before and signal.SIGINT not in before
@@ -164,7 +164,7 @@ def test_ctrl_c_is_blocked_while_a_process_is_started(monkeypatch):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2, signal.SIGINT})
     with monkeypatch.context() as patch:
         patch.delattr(signal, "pthread_sigmask")
-        with local._deaf_to_ctrl_c():
+        with local._block_ctrl_c():
             pass
 
 

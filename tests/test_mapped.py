@@ -21,7 +21,7 @@ KINDS = [mapped.MappedFiles, mapped.SeparatelyMappedFiles]
 @pytest.fixture
 def three(tmp_path):
     """Three files of bytes, of which one ends where a page does."""
-    mapped._system_mmap.cache_clear()
+    mapped._load_system_mmap.cache_clear()
     contents = [np.random.default_rng(i).bytes(size) for i, size in enumerate((mmap.PAGESIZE + 5, mmap.PAGESIZE, 9))]
     for number, content in enumerate(contents):
         (tmp_path / str(number)).write_bytes(content)
@@ -75,7 +75,7 @@ def test_a_file_of_another_size_is_not_mapped(tmp_path, kind, size):
 
 
 def test_what_the_system_refuses_to_map_is_raised_with_its_number(tmp_path):
-    mapped._system_mmap.cache_clear()
+    mapped._load_system_mmap.cache_clear()
     with (tmp_path / "a").open("wb") as file:  # not open for reading
         file.write(b"12345")
         file.flush()
@@ -94,7 +94,7 @@ def test_pages_are_given_back_when_they_come_to_much(tmp_path, three, monkeypatc
     """As much as is allowed is kept; what libraries took meanwhile counts as before."""
     maps = map_all(mapped.MappedFiles, tmp_path, three)
     memory, given, advised = [1000], [], mmap.MADV_DONTNEED
-    monkeypatch.setattr(mapped, "_file_memory", lambda: memory[0])
+    monkeypatch.setattr(mapped, "_count_file_memory", lambda: memory[0])
     monkeypatch.setattr(mapped, "_MOST_BYTES", 100)
     monkeypatch.setattr(mapped, "_SMALL", 0)  # then the range itself is not read
     maps._least, maps._range = 1000, SimpleNamespace(madvise=given.append)
@@ -117,7 +117,7 @@ def test_memory_of_files_is_0_where_it_is_not_counted(monkeypatch):
             return io.BytesIO(content)
 
         monkeypatch.setattr(mapped, "open", opened, raising=False)
-        assert mapped._file_memory() == expected
+        assert mapped._count_file_memory() == expected
 
 
 def npy(array, version=None):
@@ -135,7 +135,7 @@ def npz(path, members, compression=zipfile.ZIP_STORED):
 
 def find(path, name, shape, dtype=np.uint8):
     mapped._parse_header.cache_clear()
-    with mapped.opened(path) as (file, archive):
+    with mapped.open_npz(path) as (file, archive):
         return mapped.find_array(file, archive, name, shape, np.dtype(dtype))
 
 
@@ -212,12 +212,12 @@ def test_another_array_than_the_manifest_promises_is_damage(tmp_path, data, mess
 def test_whatever_is_wrong_with_a_file_is_one_line(tmp_path, error):
     path = npz(tmp_path / "a.npz", {"4.npy": npy(IMAGES)})
     one_line = f"^{path}: cannot be read .odd.. Prepare the dataset again.$"
-    with pytest.raises(DamagedFile, match=one_line), mapped.opened(path):
+    with pytest.raises(DamagedFile, match=one_line), mapped.open_npz(path):
         raise error
     path.write_bytes(b"no zip")
-    with pytest.raises(DamagedFile, match="cannot be read .File is not a zip file"), mapped.opened(path):
+    with pytest.raises(DamagedFile, match="cannot be read .File is not a zip file"), mapped.open_npz(path):
         pass
-    with pytest.raises(DamagedFile, match="none.npz: is missing"), mapped.opened(tmp_path / "none.npz"):
+    with pytest.raises(DamagedFile, match="none.npz: is missing"), mapped.open_npz(tmp_path / "none.npz"):
         pass
 
 
@@ -234,7 +234,7 @@ def test_whatever_is_wrong_with_a_file_is_one_line(tmp_path, error):
     ids=repr,
 )  # fmt: skip
 def test_advice_about_a_file_that_cannot_be_read(error, message, damaged):
-    explained = mapped.explain(Path("a.npz"), error)
+    explained = mapped.explain_error(Path("a.npz"), error)
     with pytest.raises(UserError, match=f"^a.npz: {message}"):
         raise explained
     assert isinstance(explained, DamagedFile) == damaged

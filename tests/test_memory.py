@@ -54,7 +54,7 @@ def test_a_generator_that_begins_large_is_finished_in_little_memory(norm):
 
 def noise(folder, count, size=64):
     """Shards of noise: written 4096 images at a time."""
-    writer = shards.Writer(folder, shards.default_resolutions(size), source="noise", shard_images=4096)
+    writer = shards.Writer(folder, shards.halve_resolution(size), source="noise", shard_images=4096)
     rng = np.random.default_rng(0)
     for _ in range(count // 4096):
         for image in rng.integers(0, 256, (4096, size, size, 3), np.uint8):

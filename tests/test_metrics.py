@@ -289,9 +289,9 @@ def _photos(folder, count):
     """[count, 32, 32, 3]: central squares of photos from all over a folder."""
     from pggan_tf.data import decode, listing
 
-    files = [folder / name for name in listing.photos_in(folder).photos]
+    files = [folder / name for name in listing.find_photos(folder).photos]
     chosen = np.random.default_rng(0).permutation(len(files))[:count]
-    return np.stack([decode.square(decode.photo(files[i].read_bytes()), 32) for i in chosen])
+    return np.stack([decode.cut_square(decode.decode_photo(files[i].read_bytes()), 32) for i in chosen])
 
 
 @pytest.mark.parametrize(
@@ -433,9 +433,9 @@ def test_bad_images_and_features_are_refused(tmp_path):
 
 
 def _portrait(index):
-    from preprocessing.sources import portraits
+    from pggan_tf.data import portraits
 
-    return portraits.portrait(index, 32)
+    return portraits.draw(index, 32)
 
 
 def test_patches_that_no_disk_holds_are_refused_before_any_is_written(tmp_path, monkeypatch):

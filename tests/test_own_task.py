@@ -13,16 +13,15 @@ from export import web
 from pggan_tf import config as configs
 from pggan_tf import networks, tasks
 from pggan_tf.convert import conversion
-from pggan_tf.data import pixels, shards
+from pggan_tf.data import pixels, portraits, shards
 from pggan_tf.errors import UserError
 from pggan_tf.runs import generators
-from preprocessing.sources import portraits
 from tests import image_networks
 from tests.conftest import ROOT, pggan, run_folder, train
 from tests.test_web import serving
 
 MOST_LINES = 7  # the verbs, the default of --task, and a way of preparing photos that has the name of a task
-PHOTO = portraits.portrait(3, 48)[:40]
+PHOTO = portraits.draw(3, 48)[:40]
 
 
 class Invert(tasks.Task):

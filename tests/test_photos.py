@@ -204,7 +204,7 @@ def test_what_is_written_is_read_again(tmp_path, suffix, planes, clear, dtype):
     kept = exif.tobytes().removeprefix(b"Exif\0\0")
     photo = photos.Photo(np.ascontiguousarray(smooth[..., :planes]), alpha, profile, kept)
     path = tmp_path / f"photo{suffix}"
-    if photos.lost(photo, suffix):
+    if photos.find_loss(photo, suffix):
         with pytest.raises(UserError, match="holds no (16 bits|transparency).*png or .tif"):
             photos.write(path, photo)
         assert not list(tmp_path.iterdir())
@@ -263,13 +263,13 @@ def test_exif_goes_into_tiffs_and_comes_out_of_them(tmp_path, monkeypatch, caplo
         monkeypatch.setattr(photos, "_LARGEST_TIFF", 0)
     photo = photos.read(encode(Image.fromarray(FLAT[..., :3]), "jpeg", exif=camera_exif(6)))
     if form == "tif":
-        deep = photo.changed(photo.pixels.astype(dtype) * dtype(1 if dtype == np.uint8 else 257))
+        deep = photo.with_pixels(photo.pixels.astype(dtype) * dtype(1 if dtype == np.uint8 else 257))
         photos.write(tmp_path / "between.tif", deep)
         photo = photos.read((tmp_path / "between.tif").read_bytes())
         np.testing.assert_array_equal(photo.pixels, deep.pixels)
         assert photo.exif.startswith(b"II")  # the order of bytes, in which cameras' own notes are too
-    if photos.lost(photo, suffix):
-        photo = photo.changed((photo.pixels // 257).astype(np.uint8))
+    if photos.find_loss(photo, suffix):
+        photo = photo.with_pixels((photo.pixels // 257).astype(np.uint8))
     photos.write(tmp_path / f"photo{suffix}", photo)
     with Image.open(tmp_path / f"photo{suffix}") as image:
         exif = image.getexif()
@@ -399,20 +399,20 @@ def test_what_cannot_be_read_says_why(data, reason):
 
 def test_kinds_of_file_that_are_too_small():
     panorama = photos.Photo(np.zeros((1, 20_000, 1), np.uint8))
-    assert photos.lost(panorama, ".jpg") is None
-    assert photos.lost(panorama, ".jpg", 4) == ".jpg holds no side of 80000 pixels"
-    assert photos.lost(panorama, ".webp") == ".webp holds no side of 20000 pixels"
-    assert photos.lost(panorama, ".png", 4) is None
-    assert "not written as .gif" in photos.lost(panorama, ".gif")
+    assert photos.find_loss(panorama, ".jpg") is None
+    assert photos.find_loss(panorama, ".jpg", 4) == ".jpg holds no side of 80000 pixels"
+    assert photos.find_loss(panorama, ".webp") == ".webp holds no side of 20000 pixels"
+    assert photos.find_loss(panorama, ".png", 4) is None
+    assert "not written as .gif" in photos.find_loss(panorama, ".gif")
 
 
 def test_other_pixels_with_the_same_metadata():
     photo = photos.Photo(FLAT[..., :3], FLAT[..., 3:], b"profile", b"exif")
-    changed = photo.changed(FLAT[..., :1])
+    changed = photo.with_pixels(FLAT[..., :1])
     assert changed.pixels.shape == (12, 17, 1) and changed.alpha is photo.alpha
     assert (changed.profile, changed.exif) == (b"profile", b"exif")
     clear = np.zeros_like(photo.alpha)
-    assert photo.changed(FLAT[..., :1], clear).alpha is clear
+    assert photo.with_pixels(FLAT[..., :1], clear).alpha is clear
 
 
 def test_only_the_kinds_asked_for_are_read():
@@ -428,7 +428,7 @@ def test_a_profile_is_kept_where_it_is_of_the_pixels(profile, channels):
     """Of pictures that say they have one: gray in RGB's, or colours in gray's, would be wrong in every program."""
     block = bytes(16) + profile + bytes(112) if profile else None
     picture = SimpleNamespace(planes=lambda: FLAT[..., :channels], profile=block, exif=Image.Exif())
-    photo = photos.of_picture(picture, "PNG")
+    photo = photos.make_photo(picture, "PNG")
     assert photo.profile == (block if profile == b"RGB " and channels == 3 else None)
     assert photo.exif is None and photo.alpha is None
 
@@ -439,9 +439,9 @@ def test_exif_that_cannot_be_written_is_left_out(entry):
     exif = Image.Exif()
     exif.load(b"Exif\0\0II*\0\x08\0\0\0\1\0" + struct.pack("<HHI4s", *entry) + bytes(4))
     assert dict(exif) == {entry[0]: "A"}
-    kept = photos._kept(exif, told_alone=False)
+    kept = photos._copy_exif(exif, about_photo=False)
     assert (kept is None) == (entry[0] == 256)
-    assert photos._kept(Image.Exif(), told_alone=False) is None
+    assert photos._copy_exif(Image.Exif(), about_photo=False) is None
 
 
 @pytest.mark.parametrize(
@@ -449,10 +449,10 @@ def test_exif_that_cannot_be_written_is_left_out(entry):
 )
 def test_the_longest_side_that_a_kind_of_file_holds(suffix, side):
     for shape in ((side, 1, 3), (1, side, 3)):
-        assert photos.lost(photos.Photo(np.broadcast_to(np.uint8(0), shape)), suffix) is None
+        assert photos.find_loss(photos.Photo(np.broadcast_to(np.uint8(0), shape)), suffix) is None
     longer = photos.Photo(np.broadcast_to(np.uint8(0), (1, side + 1, 3)))
-    assert photos.lost(longer, suffix) == f"{suffix} holds no side of {side + 1} pixels"
-    assert photos.lost(longer, "") == "photos are not written as a name without an ending"
+    assert photos.find_loss(longer, suffix) == f"{suffix} holds no side of {side + 1} pixels"
+    assert photos.find_loss(longer, "") == "photos are not written as a name without an ending"
 
 
 @pytest.mark.parametrize(
@@ -466,10 +466,10 @@ def test_the_longest_side_that_a_kind_of_file_holds(suffix, side):
     ids=repr,
 )
 def test_whatever_an_encoder_raises_is_told_of_one_photo(error, why):
-    with pytest.raises(photos.Unwritable) as raised, photos.told_unwritable(Path("a.png")):
+    with pytest.raises(photos.Unwritable) as raised, photos.raise_unwritable(Path("a.png")):
         raise error
     assert str(raised.value) == f"a.png: cannot be written ({why})." and raised.value.__cause__ is error
-    with pytest.raises(KeyboardInterrupt), photos.told_unwritable(Path("a.png")):
+    with pytest.raises(KeyboardInterrupt), photos.raise_unwritable(Path("a.png")):
         raise KeyboardInterrupt
 
 
@@ -534,7 +534,7 @@ def test_tables_of_exif_are_those_of_the_first_page_at_even_places(tmp_path):
     for length in range(4):  # the end of a file is odd or even
         first[305] = "x" * (9 + length)
         for begin in ((first, later), (later, first)):
-            with photos.tiff_writer(tmp_path / "a.tif", 0) as add:
+            with photos.open_tiff(tmp_path / "a.tif", 0) as add:
                 for exif in begin:
                     add(photos.Photo(FLAT[..., :3], exif=exif.tobytes().removeprefix(b"Exif\0\0")))
             with tifffile.TiffFile(tmp_path / "a.tif") as file:
@@ -548,5 +548,5 @@ def test_tables_of_exif_are_those_of_the_first_page_at_even_places(tmp_path):
                 places.add(image.tag_v2[34665] % 2)
                 assert image.getexif().get_ifd(34665) == {34855: expected}
     assert places == {0}
-    with photos.tiff_writer(tmp_path / "none.tif", 0):  # of no pages
+    with photos.open_tiff(tmp_path / "none.tif", 0):  # of no pages
         pass

@@ -6,6 +6,7 @@ import pytest
 from benchmarks import data as benchmark
 from pggan_tf import entry
 from pggan_tf.data import pipeline, shards
+from pggan_tf.data.pipeline import TrainingImages
 from tests.test_shards import write
 
 
@@ -45,19 +46,20 @@ def test_several_readers_give_one_order(tmp_path, monkeypatch, gather_bytes, rea
     """Images one by one, as the order says, against batches that many threads read."""
     images = write(tmp_path, count=23, size=8)
     monkeypatch.setattr(pipeline, "_GATHER_BYTES", gather_bytes)
-    monkeypatch.setattr(pipeline, "cores", lambda: readers)
+    monkeypatch.setattr(pipeline, "count_cores", lambda: readers)
     data = shards.Shards(tmp_path)
     expected, labels = [], []
     for number in range(12, 12 + 400):
         (index,), (flip,) = pipeline.order(np.array([number]), 23, 5)
         expected.append(images[index][:, ::-1] if flip else images[index])
         labels.append(index % 2)
-    found = list(pipeline.batches(data, 8, 5, 12, 12 + 400, 4).as_numpy_iterator())
+    found = list(pipeline.make_batches(TrainingImages(data, 8, 5), 12, 12 + 400, 4).as_numpy_iterator())
     assert len(found) == 100
     np.testing.assert_array_equal(np.concatenate([x for x, _ in found]), expected)
     np.testing.assert_array_equal(np.concatenate([y for _, y in found]), labels)
     # Two batches a step of 4 images each, shared by two replicas.
-    parts = [x for x, _ in pipeline.batches(data, 8, 5, 12, 412, 4, times=2, replicas=2, mine=range(1, 2)).take(50)]
+    second = pipeline.make_batches(TrainingImages(data, 8, 5), 12, 412, 4, times=2, replicas=2, mine=range(1, 2))
+    parts = [x for x, _ in second.take(50)]
     theirs = np.array(expected).reshape(50, 2, 2, 2, 8, 8, 3)[:, :, 1].reshape(50, 4, 8, 8, 3)
     np.testing.assert_array_equal(parts, theirs)
 
@@ -65,10 +67,10 @@ def test_several_readers_give_one_order(tmp_path, monkeypatch, gather_bytes, rea
 def test_what_is_known_of_the_files_is_not_worked_out_again(tmp_path, monkeypatch):
     write(tmp_path, count=10)
     data = shards.Shards(tmp_path)
-    pipeline.read(data, 8, 1, np.arange(20), mirror=True)
+    TrainingImages(data, 8, 1).read(np.arange(20))
     monkeypatch.setattr(data, "_largest", None)
     monkeypatch.setattr(data, "_locate", None)
-    pipeline.read(data, 8, 1, np.arange(20), mirror=True)
+    TrainingImages(data, 8, 1).read(np.arange(20))
 
 
 def test_the_benchmark_prints_its_rates(capsys, monkeypatch):
@@ -85,9 +87,10 @@ def test_the_benchmark_prints_its_rates(capsys, monkeypatch):
 def test_any_start_gives_the_same_images(tmp_path):
     write(tmp_path, count=10)
     data = shards.Shards(tmp_path)
-    whole = np.concatenate([p.numpy() for p, _ in pipeline.batches(data, 8, seed=1, start=0, end=40, batch=4)])
-    labels = np.concatenate([y.numpy() for _, y in pipeline.batches(data, 8, seed=1, start=0, end=40, batch=4)])
-    later = np.concatenate([p.numpy() for p, _ in pipeline.batches(data, 8, seed=1, start=24, end=40, batch=8)])
+    images = TrainingImages(data, 8, seed=1)
+    whole = np.concatenate([p.numpy() for p, _ in pipeline.make_batches(images, start=0, end=40, batch=4)])
+    labels = np.concatenate([y.numpy() for _, y in pipeline.make_batches(images, start=0, end=40, batch=4)])
+    later = np.concatenate([p.numpy() for p, _ in pipeline.make_batches(images, start=24, end=40, batch=8)])
     assert whole.shape == (40, 8, 8, 3)
     np.testing.assert_array_equal(whole[24:], later)
     indices, flips = pipeline.order(np.arange(40), 10, 1)
@@ -100,7 +103,7 @@ def test_any_start_gives_the_same_images(tmp_path):
 def test_mirror_can_be_turned_off(tmp_path):
     write(tmp_path, count=10)
     data = shards.Shards(tmp_path)
-    images, _ = pipeline.read(data, 8, 1, np.arange(20), mirror=False)
+    images, _ = TrainingImages(data, 8, 1, mirror=False).read(np.arange(20))
     np.testing.assert_array_equal(images, data.read(8, pipeline.order(np.arange(20), 10, 1)[0]))
 
 
@@ -113,8 +116,8 @@ def test_patches_are_cut_out_at_places_of_their_own(tmp_path):
     """Somewhere within their image, spread over all places, and the same from any start."""
     write(tmp_path, count=10)
     data = shards.Shards(tmp_path)
-    images, labels = pipeline.read(data, 8, 1, np.arange(200), mirror=False, patch=6)
-    whole, _ = pipeline.read(data, 8, 1, np.arange(200), mirror=False)
+    images, labels = TrainingImages(data, 8, 1, mirror=False, patch=6).read(np.arange(200))
+    whole, _ = TrainingImages(data, 8, 1, mirror=False).read(np.arange(200))
     assert images.shape == (200, 6, 6, 3)
     places = set()
     for image, patch in zip(whole, images):
@@ -123,16 +126,16 @@ def test_patches_are_cut_out_at_places_of_their_own(tmp_path):
         ] or [None]
         places.add(found)
     assert places == {(y, x) for y in range(3) for x in range(3)}
-    later = np.concatenate([p for p, _ in pipeline.batches(data, 8, 1, 40, 80, 8, mirror=False, patch=6)])
+    later = np.concatenate([p for p, _ in pipeline.make_batches(TrainingImages(data, 8, 1, False, patch=6), 40, 80, 8)])
     np.testing.assert_array_equal(later, images[40:80])
 
 
 def test_images_held_out_are_not_trained_on(tmp_path):
     write(tmp_path, count=10)
     data = shards.Shards(tmp_path)
-    images, _ = pipeline.read(data, 8, 1, np.arange(160), mirror=False, held_out=0.2)
+    images, _ = TrainingImages(data, 8, 1, mirror=False, held_out=0.2).read(np.arange(160))
     seen = {image.tobytes() for image in images}
-    trained = pipeline.trained(np.arange(pipeline.kept(data, 8, 0.2)), 10, 0.2)
+    trained = pipeline.train_indices(np.arange(pipeline.train_count(data, 8, 0.2)), 10, 0.2)
     assert seen == {image.tobytes() for image in data.read(8, trained)}
 
 
@@ -146,9 +149,9 @@ def test_every_image_is_trained_on_or_held_out(count, held_out):
         def count(self, resolution):
             return count
 
-    kept = pipeline.kept(Counted(), 8, held_out)
-    trained = pipeline.trained(np.arange(kept), count, held_out)
-    held = pipeline.held(np.arange(count - kept), count, held_out)
+    kept = pipeline.train_count(Counted(), 8, held_out)
+    trained = pipeline.train_indices(np.arange(kept), count, held_out)
+    held = pipeline.holdout_indices(np.arange(count - kept), count, held_out)
     np.testing.assert_array_equal(np.sort(np.concatenate([trained, held])), np.arange(count))
     assert len(held) >= 1 and (count < 100 or abs(len(held) / count - held_out) < 0.02)
     assert count < 100 or np.diff(held).max() <= count / 10

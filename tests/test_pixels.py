@@ -30,13 +30,13 @@ def test_block_mean_equals_direct_averaging(factor):
     for n, y, x, c in np.ndindex(slow.shape):
         block = images[n, y * factor : (y + 1) * factor, x * factor : (x + 1) * factor, c]
         slow[n, y, x, c] = int(np.floor(block.astype(np.float64).mean() + 0.5))
-    np.testing.assert_array_equal(pixels.block_mean(images, factor), slow)
+    np.testing.assert_array_equal(pixels.average_blocks(images, factor), slow)
 
 
 def test_large_blocks_do_not_overflow():
     for factor in (257, 258):  # 258 * 255 is more than 16 bits hold
         white = np.full((1, factor, factor, 1), 255, np.uint8)
-        assert (pixels.block_mean(white, factor) == 255).all()
+        assert (pixels.average_blocks(white, factor) == 255).all()
 
 
 def test_grid_places_images_row_by_row(tmp_path):
@@ -51,7 +51,7 @@ def test_grid_places_images_row_by_row(tmp_path):
         40,
         255,
     ]
-    pixels.grid(tmp_path / "g.png", images, size=8)
+    pixels.save_grid(tmp_path / "g.png", images, size=8)
     with Image.open(tmp_path / "g.png") as image:
         assert image.size == (24, 16)
     pixels.save(tmp_path / "gray.png", images[1][:, :, :1])
@@ -95,14 +95,14 @@ def test_a_picture_that_cannot_be_written_is_named_with_the_reason(tmp_path, nam
 
 def test_arrays_are_written_as_they_come_whole_or_not_at_all(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (7, 4, 5, 3), np.uint8)
-    with pixels.npz(tmp_path / "x.npz", 7) as keep:
+    with pixels.write_npz(tmp_path / "x.npz", 7) as keep:
         keep(images[:4])
         keep(images[4:, :, ::-1])  # not contiguous
     with np.load(tmp_path / "x.npz") as found:
         assert found.files == ["images"] and found["images"].dtype == np.uint8
         np.testing.assert_array_equal(found["images"], np.concatenate([images[:4], images[4:, :, ::-1]]))
     before = (tmp_path / "x.npz").read_bytes()
-    with pytest.raises(RuntimeError), pixels.npz(tmp_path / "x.npz", 7) as keep:
+    with pytest.raises(RuntimeError), pixels.write_npz(tmp_path / "x.npz", 7) as keep:
         keep(images[:4])
         raise RuntimeError
     assert [f.name for f in tmp_path.iterdir()] == ["x.npz"] and (tmp_path / "x.npz").read_bytes() == before

@@ -18,7 +18,7 @@ def twice(photo, progress=None):
     """A negative, twice as large."""
     negative = np.iinfo(photo.pixels.dtype).max - photo.pixels
     large = [planes.repeat(2, 0).repeat(2, 1) if planes is not None else None for planes in (negative, photo.alpha)]
-    return photo.changed(*large)
+    return photo.with_pixels(*large)
 
 
 def pages(path):
@@ -95,7 +95,7 @@ def test_what_a_first_page_tells_stays(tmp_path):
     exif.load(camera_exif())
     photo = photos.Photo(np.zeros((8, 8, 3), np.uint8), exif=camera_exif().removeprefix(b"Exif\0\0"))
     for size in (0, 5_000_000_000):
-        with photos.tiff_writer(tmp_path / "out.tif", size) as add:
+        with photos.open_tiff(tmp_path / "out.tif", size) as add:
             add(photo)
             add(photos.Photo(np.full((4, 4, 1), 7, np.uint8), exif=photo.exif))
         with tifffile.TiffFile(tmp_path / "out.tif") as file:

@@ -23,10 +23,9 @@ from PIL import Image, ImageCms
 
 from export import hosts, serve, source
 from pggan_tf import synthesis, tasks, tiles
-from pggan_tf.data import photos, pixels
+from pggan_tf.data import photos, pixels, portraits
 from pggan_tf.errors import UserError
 from pggan_tf.networks import progressive
-from preprocessing.sources import portraits
 from tests import stand_ins
 from tests.conftest import pggan, start
 
@@ -136,7 +135,7 @@ def test_what_is_no_seed_or_stage_is_refused(networks):
 
 
 def test_photos_are_changed_as_the_command_line_changes_them(networks, tmp_path):
-    image = portraits.portrait(1, 64)[:40, :]
+    image = portraits.draw(1, 64)[:40, :]
     made = picture(client(networks["upscale"]).post("/upscale", content=file_of(image)))
     np.testing.assert_array_equal(made, tasks.Upscale().converter(networks["upscale"])(photos.Photo(image)).pixels)
     assert made.shape == (80, 128, 3)
@@ -191,7 +190,7 @@ def bomb(width, height):
 
 def test_bad_uploads_are_refused_with_a_reason(networks):
     asked = client(networks["upscale"], upload_bytes=20_000, pixels=10_000)
-    good = file_of(portraits.portrait(1, 32))
+    good = file_of(portraits.draw(1, 32))
     for body, code, *words in (
         (b"", 415, "not a photo"),
         (b"<svg/>", 415, "JPEG, PNG"),
@@ -214,7 +213,7 @@ def test_bad_uploads_are_refused_with_a_reason(networks):
 def test_other_kinds_of_photos_than_it_names_are_refused(networks, monkeypatch):
     """Decoders that few photos need are not opened to strangers, whatever the command line reads."""
     asked = client(networks["upscale"])
-    image = portraits.portrait(1, 16)
+    image = portraits.draw(1, 16)
     for kind in ("JPEG", "PNG", "WEBP", "BMP", "GIF"):
         picture(asked.post("/upscale", content=file_of(image, kind)))
     for kind in ("TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA", "PDF", "PCX", "SGI", "DDS"):
@@ -230,7 +229,7 @@ def test_other_kinds_of_photos_than_it_names_are_refused(networks, monkeypatch):
 
 
 def test_limits_are_what_is_let_in(networks):
-    good = file_of(portraits.portrait(1, 32))
+    good = file_of(portraits.draw(1, 32))
     exactly = {"upload_bytes": len(good), "pixels": 64 * 64}
     picture(client(networks["upscale"], **exactly).post("/upscale", content=good))
     for name, words in (("upload_bytes", f"more than {len(good) - 1:,} bytes"), ("pixels", "more than 4,095")):
@@ -255,12 +254,12 @@ def test_what_there_is_no_memory_for_is_refused(networks, monkeypatch):
         raise UserError("96x64 pixels at once: no memory.")
 
     monkeypatch.setattr(tasks.Upscale, "converter", lambda *a, **k: full)
-    answer = client(networks["upscale"]).post("/upscale", content=file_of(portraits.portrait(1, 32)))
+    answer = client(networks["upscale"]).post("/upscale", content=file_of(portraits.draw(1, 32)))
     refused(answer, 413, "no memory")
 
 
 def test_what_takes_too_long_is_given_up_between_two_tiles(networks, monkeypatch):
-    large = file_of(portraits.portrait(1, 256).repeat(3, 1))
+    large = file_of(portraits.draw(1, 256).repeat(3, 1))
     assert len(list(tiles.split_side(768, 256, networks["upscale"].context))) > 1
     asked = {verb: client(networks[verb]) for verb in ("upscale", "colorize")}
     for verb in asked:
@@ -276,7 +275,7 @@ def test_no_path_of_a_request_is_one(networks, tmp_path):
     asked = client(networks["generate"])
     picture(asked.get("/generate"))
     secret = tmp_path / "secret.png"
-    secret.write_bytes(file_of(portraits.portrait(1, 8)))
+    secret.write_bytes(file_of(portraits.draw(1, 8)))
     seen, watched = [], True  # a hook is there for good
     sys.addaudithook(lambda event, details: seen.append(str(details[0])) if watched and event == "open" else None)
     for path in (f"/{secret}", "/..%2f..%2fetc/passwd", "/generate/../../etc/passwd", f"/generate?seed={secret}", f"/generate?stage=../{secret}", "/openapi.json"):  # fmt: skip
@@ -311,7 +310,7 @@ def test_fuzz(networks, name):
     from hypothesis import strategies as st
 
     # What a description cannot say: only bytes that are a photo are right. Other bytes have a test of their own.
-    right = [file_of(portraits.portrait(1, 16), kind) for kind in ("PNG", "JPEG", "WEBP")]
+    right = [file_of(portraits.draw(1, 16), kind) for kind in ("PNG", "JPEG", "WEBP")]
     schemathesis.openapi.media_type("image/*", st.sampled_from(right))
     schema = schemathesis.openapi.from_asgi("/openapi.json", application(networks[name]))
     settings = hypothesis.settings(max_examples=30, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
@@ -341,7 +340,7 @@ def test_bytes_that_look_like_photos(networks):
     from hypothesis import strategies as st
 
     asked = client(networks["upscale"], pixels=100_000)
-    image = portraits.portrait(1, 32)
+    image = portraits.draw(1, 32)
     starts = [file_of(image, kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP")]
     changes = st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=6)
 
@@ -397,7 +396,7 @@ def test_load(tmp_path):
     """Forty at once, many times over, good and bad: each gets a picture or a reason, and memory stays what it was."""
     psutil = pytest.importorskip("psutil")
     run = stand_ins.saved(stand_ins.Upscaler(depth=2), tmp_path / "run", np.zeros((1, 8, 8, 3), np.float32))
-    good, broken = file_of(portraits.portrait(1, 64)), file_of(portraits.portrait(1, 64))[:300]
+    good, broken = file_of(portraits.draw(1, 64)), file_of(portraits.draw(1, 64))[:300]
     with running(run, "--waiting", "32") as server, concurrent.futures.ThreadPoolExecutor(40) as pool:
         assert server.ask("POST", "/upscale", good)[0] == 200
 
@@ -430,7 +429,7 @@ def impatient(tmp_path_factory):
 
 
 def test_a_slow_upload_is_given_up_and_holds_up_nobody(impatient):
-    server, good = impatient, file_of(portraits.portrait(1, 16))
+    server, good = impatient, file_of(portraits.draw(1, 16))
     slow = socket.create_connection(("127.0.0.1", server.port), timeout=30)
     slow.sendall(b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nfirst")
     assert server.ask("POST", "/upscale", good)[0] == 200
@@ -452,7 +451,7 @@ def headers(path, length, *more):
 
 def test_uploads_are_waiting_requests(impatient):
     """There is room for so many: a further one is refused before any of it is read."""
-    server, good = impatient, file_of(portraits.portrait(1, 16))
+    server, good = impatient, file_of(portraits.draw(1, 16))
     slow = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(3)]
     for one in slow:
         one.sendall(headers("/upscale", len(good), "Expect: 100-continue"))

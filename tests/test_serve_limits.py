@@ -317,7 +317,7 @@ def test_a_class_is_the_seed_s_or_the_one_asked_for():
 def test_each_task_changes_photos_in_its_way():
     image = noise(12, 20)
     colorizer = client(stand_ins.Recolorer(), pixels=12 * 20)
-    made, gray = picture(colorizer.post("/colorize", content=file_of(image))), colour.gray(image / 255)[..., 0]
+    made, gray = picture(colorizer.post("/colorize", content=file_of(image))), colour.to_gray(image / 255)[..., 0]
     right = np.pad(gray[:, 1:], [(0, 0), (0, 1)])
     np.testing.assert_allclose(made, 255 * np.stack([right, gray / 2, 0 * gray], -1), atol=0.51)
     made = picture(client(stand_ins.Colorizer(constant=[0.0, 0.0])).post("/colorize", content=file_of(image)))

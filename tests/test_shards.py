@@ -15,7 +15,7 @@ from tests.conftest import TINY, run_folder, train_alone
 def write(folder, count=10, size=16, resolutions=None, classes=("a", "b"), **kwargs):
     images = np.random.default_rng(1).integers(0, 256, (count, size, size, 3), np.uint8)
     writer = shards.Writer(
-        folder, resolutions or shards.default_resolutions(size), 3, classes, "test", "box", shard_images=4, **kwargs
+        folder, resolutions or shards.halve_resolution(size), 3, classes, "test", "box", shard_images=4, **kwargs
     )
     for i, image in enumerate(images):
         writer.add(image, i % 2)
@@ -30,7 +30,7 @@ def test_what_was_written_is_read(tmp_path, compress):
     assert len(opened) == 10 and opened.manifest.resolutions == (4, 8, 16)
     order = np.array([9, 0, 5, 5, 3])
     for r in (4, 8, 16):
-        np.testing.assert_array_equal(opened.read(r, order), pixels.block_mean(images, 16 // r)[order])
+        np.testing.assert_array_equal(opened.read(r, order), pixels.average_blocks(images, 16 // r)[order])
     np.testing.assert_array_equal(opened.labels(4, order), order % 2)
 
 
@@ -111,7 +111,7 @@ def test_images_of_several_sizes_are_read_from_the_files_that_have_them(tmp_path
     monkeypatch.setattr(shards, "map_files", kind)
     rng = np.random.default_rng(2)
     images = [rng.integers(0, 256, (size, size, 3), np.uint8) for size in (64, 8, 64, 32, 8, 64, 32, 64, 8)]
-    writer = shards.Writer(tmp_path, shards.default_resolutions(64), classes=("a", "b"), shard_images=2)
+    writer = shards.Writer(tmp_path, shards.halve_resolution(64), classes=("a", "b"), shard_images=2)
     for i, image in enumerate(images):
         writer.add(image, i % 2)
     writer.close()
@@ -119,7 +119,7 @@ def test_images_of_several_sizes_are_read_from_the_files_that_have_them(tmp_path
     largest = [s["largest"] for s in opened.manifest.shards]
     assert len(set(largest)) == 3 and [opened.count(r) for r in (4, 8, 16, 32, 64)] == [9, 9, 6, 6, 4]
     for r in (4, 8, 16, 32, 64):
-        expected = {pixels.block_mean(x, len(x) // r).tobytes(): i % 2 for i, x in enumerate(images) if len(x) >= r}
+        expected = {pixels.average_blocks(x, len(x) // r).tobytes(): i % 2 for i, x in enumerate(images) if len(x) >= r}
         order = np.arange(opened.count(r))[::-1]
         found = {x.tobytes(): y for x, y in zip(opened.read(r, order), opened.labels(r, order))}
         assert found == expected
@@ -182,15 +182,15 @@ def test_pages_are_given_back(tmp_path, monkeypatch):
     writer.close()
     opened = shards.Shards(tmp_path, verify=False)
     opened.open(64)
-    before = mapped._file_memory()
+    before = mapped._count_file_memory()
     for first in range(0, 1600, 50):
         opened.read(64, np.arange(first, first + 50))
-        assert mapped._file_memory() - before < 8 << 20
+        assert mapped._count_file_memory() - before < 8 << 20
 
 
 def test_a_resolution_between_is_averaged_from_a_multiple(tmp_path):
     images = write(tmp_path, size=24, resolutions=(24,))
-    np.testing.assert_array_equal(shards.Shards(tmp_path).read(8, np.arange(3)), pixels.block_mean(images, 3)[:3])
+    np.testing.assert_array_equal(shards.Shards(tmp_path).read(8, np.arange(3)), pixels.average_blocks(images, 3)[:3])
     with pytest.raises(UserError, match="16 px divides none"):
         shards.Shards(tmp_path).read(16, np.arange(3))
 
@@ -222,8 +222,8 @@ def test_damage_is_named(tmp_path, harm):
 def test_files_are_compared_once_while_they_stay_what_they_are(tmp_path, monkeypatch):
     write(tmp_path)
     compared = []
-    plain = shards._sha256
-    monkeypatch.setattr(shards, "_sha256", lambda path: (compared.append(path.name), plain(path))[1])
+    plain = shards.hash_file
+    monkeypatch.setattr(shards, "hash_file", lambda path: (compared.append(path.name), plain(path))[1])
     for _ in range(2):
         shards.Shards(tmp_path)
     whole = sorted(f.name for f in tmp_path.glob("*.npz"))
@@ -256,5 +256,5 @@ def test_pickles_are_never_loaded(tmp_path):
 
 
 def test_default_resolutions():
-    assert shards.default_resolutions(64) == (4, 8, 16, 32, 64)
-    assert shards.default_resolutions(96) == (6, 12, 24, 48, 96)
+    assert shards.halve_resolution(64) == (4, 8, 16, 32, 64)
+    assert shards.halve_resolution(96) == (6, 12, 24, 48, 96)

@@ -94,7 +94,7 @@ def test_signatures_of_networks_of_photos(make, argument, channels, side, about,
     photo = RNG.integers(0, 256, (5, 6, 3), np.uint8)
     for signature, dtype in ((free, np.uint8), (floats, np.float32)):
         (made,) = signature.example(3, photo).values()
-        truth = photo if channels == 3 else np.rint(colour.gray(photo))
+        truth = photo if channels == 3 else np.rint(colour.to_gray(photo))
         assert made.dtype == dtype and made.shape == (1, 5, 6, channels)
         np.testing.assert_array_equal(made[0], truth)
 

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pggan_tf.data.decode import Unreadable, photo
+from pggan_tf.data import portraits
+from pggan_tf.data.decode import Unreadable, decode_photo
 from pggan_tf.errors import UserError
 from preprocessing import storage
-from preprocessing.sources import folder, module_for, open_all, open_source, portraits
+from preprocessing.sources import find_module, folder, open_all, open_source
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 12, 12, 3), np.uint8)
 CLASSES = ("cats", "dogs")
@@ -74,7 +75,7 @@ SOURCES = {
 
 def pixels_of(item):
     data = item.data() if callable(item.data) else item.data
-    return np.asarray(photo(data))
+    return np.asarray(decode_photo(data))
 
 
 @pytest.mark.parametrize("kind", SOURCES)
@@ -266,14 +267,14 @@ def test_an_address_that_cannot_be_reached(http):
 
 
 def test_portraits_follow_from_their_seed():
-    image = portraits.portrait(7, 64)
-    np.testing.assert_array_equal(image, portraits.portrait(7, 64))
+    image = portraits.draw(7, 64)
+    np.testing.assert_array_equal(image, portraits.draw(7, 64))
     assert image.shape == (64, 64, 3)
-    assert (portraits.portrait(7, 64, seed=1) != image).any() and (portraits.portrait(8, 64) != image).any()
+    assert (portraits.draw(7, 64, seed=1) != image).any() and (portraits.draw(8, 64) != image).any()
 
 
 def test_a_portrait_is_the_same_picture_at_every_size():
-    large, small = portraits.portrait(3, 256).astype(float), portraits.portrait(3, 32).astype(float)
+    large, small = portraits.draw(3, 256).astype(float), portraits.draw(3, 32).astype(float)
     np.testing.assert_allclose(large.reshape(32, 8, 32, 8, 3).mean((1, 3)), small, atol=0.51)
 
 
@@ -386,11 +387,11 @@ def test_a_download_without_a_network_fails_soon_and_says_what_to_do(tmp_path, m
 
 def test_which_module_reads_what():
     assert (
-        module_for("a/b.ZIP") == "archive"
-        and module_for("tfds:mnist") == "tfds"
-        and module_for("portraits") == "portraits"
+        find_module("a/b.ZIP") == "archive"
+        and find_module("tfds:mnist") == "tfds"
+        and find_module("portraits") == "portraits"
     )
-    assert module_for("s3://bucket/photos") == "folder" and module_for("x.npz") == "arrays"
+    assert find_module("s3://bucket/photos") == "folder" and find_module("x.npz") == "arrays"
 
 
 def test_names_that_come_twice_are_two_images(tmp_path):
@@ -503,8 +504,8 @@ def test_arrays_of_one_enormous_image_or_of_objects_are_refused(tmp_path):
 def test_work_begun_before_labels_were_kept_goes_on(tmp_path):
     source = open_source(str(write_folder(tmp_path / "photos")))
     before = {"files": list(source.files), "classes": list(source.classes)}
-    again = source.relisted(before)
-    assert again.labels == source.labels == source.relisted(source.listing()).labels == (0,) * 5 + (1,) * 5
+    again = source.with_listing(before)
+    assert again.labels == source.labels == source.with_listing(source.to_listing()).labels == (0,) * 5 + (1,) * 5
 
 
 def test_plain_sets_keep_their_keys(tmp_path):
@@ -513,15 +514,15 @@ def test_plain_sets_keep_their_keys(tmp_path):
     sha = hashlib.sha256()
     for name in sorted(named()):
         sha.update(name.encode() + b"\0" + hashlib.sha256(named()[name]).digest())
-    assert open_source(str(folder)).content() == sha.hexdigest()
+    assert open_source(str(folder)).hash_content() == sha.hexdigest()
     deeper = open_source(str(write_folder(tmp_path / "x" / "photos").parent))
     flat = [f"photos/{name}" for name in sorted(named())]
     assert list(deeper.files) == flat and deeper.classes == CLASSES  # and not by those of one without classes
     without = dataclasses.replace(deeper, classes=(), labels=())
-    assert deeper.content() != without.content() and deeper.fingerprint() != without.fingerprint()
+    assert deeper.hash_content() != without.hash_content() and deeper.fingerprint() != without.fingerprint()
     zips = [open_source(str(write_zip(tmp_path / f"{i}.zip", prefix))) for i, prefix in enumerate(("", "photos/"))]
     expected = [storage.digest([(m.name, m.bytes, m.crc) for m in z.members]) for z in zips]
-    assert [z.content() for z in zips] == expected
+    assert [z.hash_content() for z in zips] == expected
 
 
 def test_odd_names(tmp_path):
@@ -534,7 +535,7 @@ def test_odd_names(tmp_path):
         (folder / os.fsdecode(name)).write_bytes(png(IMAGES[0]))
     os.mkfifo(folder / "pipe.png")
     source = open_source(str(folder))
-    assert len(source) == 3 and all(isinstance(i.data, bytes) for i in source.items(0, 3)) and source.content()
+    assert len(source) == 3 and all(isinstance(i.data, bytes) for i in source.items(0, 3)) and source.hash_content()
     with tarfile.open(tmp_path / "dot.tar", "w") as archive:
         for name in ("./cats/10:30 x.png", "./dogs/b.png"):
             info = tarfile.TarInfo(name)
@@ -571,13 +572,13 @@ def test_shards_among_photos_are_no_photos(tmp_path):
     assert len(open_source(str(folder))) == 10
 
 
-def test_few_large_files_are_read_together(tmp_path, monkeypatch):
+def test_few_large_files_are_group(tmp_path, monkeypatch):
     """A hundred scans of 140 MB would not fit into memory at once."""
     for name, size in (("a", 40), ("b", 70), ("c", 20), ("d", 20), ("e", 20), ("f", 300), ("g", 1)):
         (tmp_path / f"{name}.jpg").write_bytes(bytes(size))
     monkeypatch.setattr(folder, "_BYTES_AT_ONCE", 100)
     monkeypatch.setattr(folder, "_AT_ONCE", 2)
     opened = open_source(str(tmp_path))
-    together = [[opened.files[i][0] for i in numbers] for numbers in opened._read_together(0, len(opened))]
+    together = [[opened.files[i][0] for i in numbers] for numbers in opened._group(0, len(opened))]
     assert together == [["a"], ["b", "c"], ["d", "e"], ["f"], ["g"]]
     assert [len(item.data) for item in opened.items(1, 7)] == [70, 20, 20, 20, 300, 1]

@@ -175,7 +175,7 @@ def test_a_user_without_a_home_is_asked_for_a_folder(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     refused(pggan("train", "--target-res", "8", "--portraits", "10"), "no home folder for prepared data. Give --cache")
-    assert shards.cache_folder("x").name == "x"
+    assert shards.find_cache_folder("x").name == "x"
 
 
 def test_a_lock_is_given_back_and_needs_no_locks(tmp_path, monkeypatch):

@@ -20,10 +20,9 @@ from PIL import Image
 from benchmarks import measure
 from export import command, parity, serve, signatures, source, web
 from pggan_tf import synthesis
-from pggan_tf.data import colour, pixels
+from pggan_tf.data import colour, pixels, portraits
 from pggan_tf.errors import UserError
 from pggan_tf.networks import progressive
-from preprocessing.sources import portraits
 from tests import image_networks
 from tests.conftest import CHROMIUM
 
@@ -298,7 +297,7 @@ def test_every_control_has_a_name(page, address):
 
 
 def portrait(size=(96, 128), number=5):
-    four = [portraits.portrait(number + i, 256) for i in range(4)]
+    four = [portraits.draw(number + i, 256) for i in range(4)]
     return np.vstack([np.hstack(four[:2]), np.hstack(four[2:])])[: size[0], : size[1]]
 
 
@@ -355,9 +354,9 @@ def test_upscale_of_photos_smaller_than_a_tile(page, address, networks, size):
 def test_colours_are_the_network_s_and_detail_is_the_photo_s(page, address, networks, tab):
     network = networks[tab.lower()]
     side = signatures.network_signatures(network)[0].photo
-    image = portraits.portrait(5, 256)[:side, :side]
+    image = portraits.draw(5, 256)[:side, :side]
     panel, canvas = worked(page, address, tab, image)
-    gray = np.rint(colour.gray(image)).astype(np.uint8)
+    gray = np.rint(colour.to_gray(image)).astype(np.uint8)
     (signature, _) = signatures.network_signatures(network)
     near(read(page, f"{canvas}.before"), gray.repeat(3, -1), most=1)
     near(
@@ -373,13 +372,13 @@ def test_colours_are_the_network_s_and_detail_is_the_photo_s(page, address, netw
     page.wait_for_function("([c, h]) => document.querySelector(c).height === h", arg=[f"{canvas}.after", 2 * side])
     made = read(page, f"{canvas}.after")
     assert made.shape == wide.shape
-    luma = np.rint(colour.gray(wide)).astype(int)[..., 0]
-    sharp = [np.diff(x, axis=0).std() for x in (luma, colour.gray(made.astype(float))[..., 0])]
+    luma = np.rint(colour.to_gray(wide)).astype(int)[..., 0]
+    sharp = [np.diff(x, axis=0).std() for x in (luma, colour.to_gray(made.astype(float))[..., 0])]
     assert 0.8 < sharp[1] / sharp[0] < 1.2  # where colours leave sRGB, they are clipped
 
 
 def test_translate_takes_the_middle(page, address, networks):
-    image = portraits.portrait(5, 64)[24:40, 24:40]
+    image = portraits.draw(5, 64)[24:40, 24:40]
     _, canvas = worked(page, address, "Translate", image)
     truth = networks["translate"](2 * image[None].astype(np.float32) / 255 - 1).numpy()
     near(read(page, f"{canvas}.after"), pixels.to_uint8(truth)[0])

@@ -74,7 +74,7 @@ _ON_FEATURES, _ALONE = metrics.select("features", "logits"), metrics.select("log
 def command(a, b, names, features_name, inception_weights, images, size, filter, floor, json_file, cache):
     """Measure two sets of images and print the figures."""
     from pggan_tf import terminal
-    from pggan_tf.data.shards import cache_folder
+    from pggan_tf.data.shards import find_cache_folder
     from pggan_tf.metrics import evaluation, sets
     from pggan_tf.metrics import features as networks
     from preprocessing import image_sets
@@ -90,7 +90,7 @@ def command(a, b, names, features_name, inception_weights, images, size, filter,
     features = None
     if metrics.needs_features(names):
         weights = inception_weights or networks.INCEPTION_URL
-        features = networks.load(features_name, weights, cache_folder(cache), say)
+        features = networks.load(features_name, weights, find_cache_folder(cache), say)
         sets.check_features(names, features)
     count = images * (1 + floor)
     sources = [image_sets.inspect_location(location, count, click.echo) for location in (a, b)]

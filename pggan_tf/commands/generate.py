@@ -107,14 +107,14 @@ class Outputs:
     def check_grid(self, resolution: int) -> None:
         """Refuse a grid that its kind of file cannot hold. resolution: pixels of an image."""
         if self.grid:
-            side = pixels.enlarged_side(resolution, pixels.VISIBLE)
+            side = pixels.find_enlarged_side(resolution, pixels.VISIBLE)
             pixels.check_size("--grid", self.grid, *self.sheet.size(side, side))
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Callable]:
         """Yield a function that writes images, uint8 [N, R, R, C]."""
         try:
-            with pixels.npz(self.npz, len(self.numbers)) if self.npz else contextlib.nullcontext() as keep:
+            with pixels.write_npz(self.npz, len(self.numbers)) if self.npz else contextlib.nullcontext() as keep:
 
                 def write(images):
                     if self.grid:

@@ -38,7 +38,7 @@ from pggan_tf.runs import generators
 def command(run, out, seeds, rows, k, class_name, truncation, features, inception_weights, data):
     """Show the training images that come nearest to samples of RUN: has it copied some?"""
     from pggan_tf import terminal
-    from pggan_tf.data.shards import cache_folder
+    from pggan_tf.data.shards import find_cache_folder
     from pggan_tf.metrics import features as networks
     from pggan_tf.report import nearest
     from pggan_tf.report.runs import read_run
@@ -51,7 +51,7 @@ def command(run, out, seeds, rows, k, class_name, truncation, features, inceptio
     generator = generators.load_from_latents(run)
     labels = synthesis.choose_labels(generator, run, class_name, numbers)
     if features:
-        features = networks.load(features, inception_weights or networks.INCEPTION_URL, cache_folder(), click.echo)
+        features = networks.load(features, inception_weights or networks.INCEPTION_URL, find_cache_folder(), click.echo)
     stage = generator.resolutions[-1]
     size = nearest.get_picture_size(stage, min(rows, len(numbers)), min(k, shards.count(stage)))
     pixels.check_size("--out", out, *size)

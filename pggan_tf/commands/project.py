@@ -22,7 +22,7 @@ def _read_photo(file: str):
     from pggan_tf.data import decode
 
     try:
-        return decode.photo(Path(file).read_bytes())
+        return decode.decode_photo(Path(file).read_bytes())
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror}). Expected a photo.") from None
     except decode.Unreadable as error:
@@ -56,14 +56,14 @@ def command(source, photo, out, video, steps, class_name, stage, seed):
     terminal.start_tensorflow()
     generator = generators.load_from_latents(source)
     stage = synthesis.choose_stage(generator, source, stage)
-    target = decode.square(picture.convert("L") if generator.channels == 1 else picture, stage)
+    target = decode.cut_square(picture.convert("L") if generator.channels == 1 else picture, stage)
     labels = None if class_name is None else synthesis.choose_labels(generator, source, class_name, [0])
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with terminal.show_progress("steps") as progress:
         found = project(generator, target, steps, labels, seed, progress, keep_frames=film is not None)
     np.save(folder / "latent.npy", found.latent[None])
-    pixels.grid(folder / "projection.png", np.stack([target, found.start, found.image]), columns=3, size=_SHOWN)
+    pixels.save_grid(folder / "projection.png", np.stack([target, found.start, found.image]), columns=3, size=_SHOWN)
     if film:
         frames = (pixels.tile(pixels.enlarge(np.stack([target, f]), _SHOWN), 2) for f in found.frames)
         videos.write(film, frames, 30)

@@ -21,21 +21,23 @@ if TYPE_CHECKING:
 
 
 def prepare_data(plan: Plan, cache: str | None, check_only: bool = False):
-    """Return the shards that a plan is trained on, prepared where they are not yet. check_only: see `cache.shards_for`."""
+    """Return the shards that a plan is trained on, prepared where they are not yet. check_only: see `cache.open_shards`."""
     from preprocessing import cache as cached
 
     images = plan.config.images
+    squares = cached.Squares(
+        plan.target_res,
+        plan.resolutions,
+        images.filter,
+        plan.data_channels,
+        images.crop,
+        "upscale" if images.upscale_small else "drop",
+    )
     with terminal.show_progress() as progress:
-        return cached.shards_for(
-            images.data,
+        return cached.open_shards(
+            cached.Selection.of(images.data, count=images.portraits),
             cache,
-            plan.target_res,
-            plan.resolutions,
-            filter=images.filter,
-            channels=plan.data_channels,
-            upscale_small=images.upscale_small,
-            crop=images.crop,
-            count=images.portraits,
+            squares,
             say=click.echo,
             progress=progress,
             check_classes=plan.network_options,
@@ -64,7 +66,7 @@ def _data_of_begun(plan: Plan, environment: dict, cache: str | None, moved: bool
 def _data(plan: Plan, folder: Path | None, cache: str | None, dry_run: bool, check_only: bool):
     """Return the data of a run that is to be trained in `folder`, or gone on with there. What can be refused by now is refused.
 
-    check_only: refuse alone, and return nothing, see `cache.shards_for`.
+    check_only: refuse alone, and return nothing, see `cache.open_shards`.
     """
     from pggan_tf.runs import folder as runs
     from pggan_tf.training import tracking

@@ -47,7 +47,7 @@ def _name_in_folder(name: Path, photo, scale: int) -> Path:
     """Return a result's name in a folder: the photo's, plus .png if its format would lose data."""
     from pggan_tf.data import photos
 
-    return name.with_name(f"{name.name}.png") if photos.lost(photo, name.suffix.lower(), scale) else name
+    return name.with_name(f"{name.name}.png") if photos.find_loss(photo, name.suffix.lower(), scale) else name
 
 
 def _put_side_by_side(before: np.ndarray, after: np.ndarray, scale: int) -> np.ndarray:
@@ -87,10 +87,10 @@ class _Conversion:
         from pggan_tf.convert import sequences
         from pggan_tf.data import decoders, photos
 
-        with decoders.opened(_read_file(file)) as pictures:
-            photo = photos.of_picture(pictures.picture(), pictures.format)
+        with decoders.open_pictures(_read_file(file)) as pictures:
+            photo = photos.make_photo(pictures.picture(), pictures.format)
             out = out if named else _name_in_folder(out, photo, self.scale)
-            if problem := photos.lost(photo, out.suffix.lower(), self.scale):  # before the work
+            if problem := photos.find_loss(photo, out.suffix.lower(), self.scale):  # before the work
                 raise photos.Unwritable(f"{out}: {problem} ({file}). Choose a name that ends in .png or .tif.")
             sizes, kind = _read_sizes(file, pictures), pictures.kind
             if len(sizes) > 1 and out.suffix.lower() in sequences.KINDS[kind]:
@@ -126,7 +126,7 @@ class _Conversion:
                 progress(number, len(sizes))
                 try:
                     picture = pictures.picture(number)
-                    photo = photos.of_picture(picture, pictures.format)
+                    photo = photos.make_photo(picture, pictures.format)
                 except photos.Unreadable as reason:
                     if pictures.kind == "pages":
                         what = f"without page {number + 1} of {len(sizes)}, which is damaged ({reason})"
@@ -150,9 +150,9 @@ class _Conversion:
 
         if os.path.realpath(out) == os.path.realpath(source):
             raise UserError(f"--out {out}: is the folder of the photos. Choose another, so that none is overwritten.")
-        found = listing.photos_in(source, besides=out)
+        found = listing.find_photos(source, besides=out)
         if not found.photos:
-            raise listing.none_found(str(source), found)
+            raise listing.explain_none(str(source), found)
         files = [source / name for name in found.photos]
         failed = []
         with terminal.show_progress("photos") as progress:
@@ -169,7 +169,7 @@ class _Conversion:
                 except (UserError, MemoryError) as reason:  # one that is too large, say: the others may not be
                     failed.append(file)
                     click.echo(f"{file}: {reason or 'no memory'}", err=True)
-        if left := listing.in_words(found.left_alone):
+        if left := listing.describe(found.ignored):
             click.echo(left, err=True)
         summary = f"{out}: {len(files) - len(failed)} of {len(files)} photos written"
         if failed:
@@ -213,7 +213,7 @@ def _read_sizes(file: Path, pictures) -> list[tuple[int, int]]:
     from pggan_tf.data import decoders, photos
 
     try:
-        with decoders.reasons():
+        with decoders.raise_unreadable():
             return pictures.sizes()
     except photos.Unreadable as reason:
         click.echo(f"{file}: only the first of its {pictures.kind}; the others cannot be read ({reason})", err=True)

@@ -47,19 +47,19 @@ def open_writer(path: Path, kind: str, sizes: list[tuple[int, int]], scale: int,
             f"{path}: {len(sizes)} frames, {pixels // 10**6:,} million pixels in all; an animation may have "
             f"{photos.MAX_PIXELS // 10**6}. Make it a video, or give fewer frames."
         )
-    with photos.told_unwritable(path):
+    with photos.raise_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as partial:
         if kind == "pages":
             with contextlib.ExitStack() as stack:
-                add = stack.enter_context(photos.tiff_writer(partial, 8 * pixels))
+                add = stack.enter_context(photos.open_tiff(partial, 8 * pixels))
                 yield _report_errors(path, lambda photo, milliseconds: add(photo))
-                with photos.told_unwritable(path):  # the tables of EXIF are written at the end
+                with photos.raise_unwritable(path):  # the tables of EXIF are written at the end
                     stack.close()
         else:
             frames: list[tuple[photos.Photo, int]] = []
             yield lambda photo, milliseconds: frames.append((photo, milliseconds))
-            with photos.told_unwritable(path):
+            with photos.raise_unwritable(path):
                 _save(partial, frames, loop)
 
 
@@ -67,7 +67,7 @@ def _report_errors(path: Path, add: Add) -> Add:
     """Return a function that adds a photo and raises photos.Unwritable if that fails."""
 
     def add_and_report(photo, milliseconds):
-        with photos.told_unwritable(path):
+        with photos.raise_unwritable(path):
             add(photo, milliseconds)
 
     return add_and_report

@@ -1,6 +1,7 @@
-"""Decide which class each photo of a folder or an archive has, by its folders or by a file of labels.
+"""Decide which class each photo has, by its folders or by a file of labels.
 
-All are functions of names. What was decided, and is not plain to see, is added to `notes`, lines for the user.
+All functions take names alone. Decisions that are not obvious are added to `notes`, lines for the
+user.
 """
 
 from __future__ import annotations
@@ -13,44 +14,57 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pggan_tf.errors import UserError
 
-LABELS = "dataset.json"  # StyleGAN's file of labels: {"labels": [["00000/img00000000.png", 6], ...]}
-# Parts that a set was divided into (train and test, train2017 and val2017, seg_train and seg_test), which are no classes; so
-# neither are sizes (128x128) nor numbered folders (FFHQ's 01000).
+# StyleGAN's file of labels: {"labels": [["00000/img00000000.png", 6], ...]}.
+LABELS = "dataset.json"
+# Folders of the parts of a data set (train and test, train2017 and val2017, seg_train and seg_test)
+# are no classes, nor are those of sizes (128x128), nor numbered ones (FFHQ's 01000).
 _PART = re.compile(
     r"(?P<before>.*[ _-])?(?P<part>train|test|val|valid|validation|dev|eval|holdout)(ing)?"
     r"(?P<after>[ _-]?(set|data|images|[ab]|\d+))?",
     re.I,
 )
 _SIZE = re.compile(r"(?:.*\D)?(\d+)x\1")
-_FEW = 10  # photos outside the class folders are left out if they are at most one in so many
+_FEW = 10  # photos outside the class folders are left out if they are at most one in ten
 
 
 def find_classes(
     location: str, names: Sequence[str], files: Mapping[str, bytes], notes: list[str]
 ) -> tuple[Sequence[str], list[str], dict[str, str]]:
-    """Find the class of each photo: (the photos that are meant, the classes in order, photo -> class).
+    """Find the class of each photo.
 
-    With classes, photos without one are left out; without, none is. names: in order. files: those of labels, name -> bytes.
-    Raises UserError where it cannot be told which photos are meant.
+    Args:
+        location: the folder or archive as the user calls it.
+        names: of the photos, in order.
+        files: contents of the files of labels, by their names.
+        notes: receives lines for the user.
+
+    Returns:
+        The photos that are used, the classes in order, and the class of each photo that has one.
+        Where there are no classes, the last two are empty.
+
+    Raises:
+        UserError: it is unclear which photos are meant.
     """
-    names, prefix, tops = _chosen_parts(location, names, notes)
-    class_of = _by_labels(names, files, notes)
+    names, prefix, tops = _choose_part(location, names, notes)
+    class_of = _classify_by_labels(names, files, notes)
     if class_of is None:
-        class_of = _by_folders(names, prefix, tops, notes)
+        class_of = _classify_by_folders(names, prefix, tops, notes)
         return names, sorted(set(class_of.values())), class_of
-    # By number: 9 before 10. Folders are in order of name, as they always were.
+    # Labels that are numbers are in order of number, 9 before 10; folders are in order of name.
     return names, sorted(set(class_of.values()), key=lambda c: (int(c) if c.isdecimal() else -1, c)), class_of
 
 
-def _few(count: int, total: int) -> bool:
+def _are_few(count: int, total: int) -> bool:
     return _FEW * count <= total
 
 
-def _chosen_parts(location: str, names: Sequence[str], notes: list[str]) -> tuple[Sequence[str], str, list[str]]:
-    """Find the folders that may be classes: (photos that are used, the folder that these lie in, their names).
+def _choose_part(location: str, names: Sequence[str], notes: list[str]) -> tuple[Sequence[str], str, list[str]]:
+    """Find the folders that may be classes.
 
-    On the way down, a folder that all lies in is entered. Of parts that a set was divided into, that for training is taken; of
-    several sizes of the same photos, the largest.
+    Returns the photos that are used, the folder above the classes, and the classes' folders.
+
+    A folder that holds everything is entered. Of the parts of a data set, the one for training is
+    chosen; of several sizes of the same photos, the largest.
     """
     prefix = ""
     while True:
@@ -60,19 +74,22 @@ def _chosen_parts(location: str, names: Sequence[str], notes: list[str]) -> tupl
             prefix += f"{next(iter(tops))}/"
             continue
         place, chosen = f"{location}/{prefix}".rstrip("/"), None
-        if tops and _few(len(names) - tops.total(), len(names)):
-            chosen = _part(place, tops, notes) or _size(place, inner, tops, notes)
+        if tops and _are_few(len(names) - tops.total(), len(names)):
+            chosen = _find_train_part(place, tops, notes) or _find_largest_size(place, inner, tops, notes)
         if chosen is None:
             return names, prefix, sorted(tops)
-        if outside := [name for name in names if not _under(name, prefix)]:
-            notes.append(f"{_photos_lie(outside)} outside these folders: {_some(outside)} (left out)")
+        if outside := [name for name in names if not _find_folder(name, prefix)]:
+            notes.append(f"{_count_photos(outside)} outside these folders: {_list_some(outside)} (left out)")
         prefix += f"{chosen}/"
         names = [name for name in names if name.startswith(prefix)]
 
 
-def _part(location: str, tops: Counter, notes: list[str]) -> str | None:
-    """Find the folder for training among the parts of a set; None where folders are no parts."""
-    parts = _alike(filter(None, map(_PART.fullmatch, sorted(tops))))
+def _find_train_part(location: str, tops: Counter, notes: list[str]) -> str | None:
+    """Find the folder for training among the parts of a data set.
+
+    None where the folders are no such parts.
+    """
+    parts = _find_parts(filter(None, map(_PART.fullmatch, sorted(tops))))
     if len(parts) < 2:
         return None
     trains = [top for top, part in parts.items() if part == "train"]
@@ -87,11 +104,11 @@ def _part(location: str, tops: Counter, notes: list[str]) -> str | None:
     return trains[0]
 
 
-def _alike(matches: Iterable[re.Match]) -> dict[str, str]:
-    """Find the parts of one set among matches of _PART: folder -> part.
+def _find_parts(matches: Iterable[re.Match]) -> dict[str, str]:
+    """Find the parts of one data set among matches of _PART: folder -> part.
 
-    All have the same before the part's name. With that, or with numbers, only unlike parts are parts: test1 and test2, or
-    freight-train and steam-train, may be classes.
+    All parts have the same words before the part's name. Where there are such words, or numbers,
+    the names must differ: test1 and test2, or freight-train and steam-train, may be classes.
     """
     found: dict[str, dict[str, str]] = {}
     plain = True
@@ -102,16 +119,19 @@ def _alike(matches: Iterable[re.Match]) -> dict[str, str]:
     return max(several, key=len, default={})
 
 
-def _size(location: str, inner: Sequence[str], tops: Counter, notes: list[str]) -> str | None:
-    """Find the folder of the largest photos among folders of several sizes; None where folders are no sizes."""
+def _find_largest_size(location: str, inner: Sequence[str], tops: Counter, notes: list[str]) -> str | None:
+    """Find the folder of the largest photos among folders of several sizes.
+
+    None where the folders are no sizes.
+    """
     sizes = {top: int(match[1]) for top in tops if (match := _SIZE.fullmatch(top))}
     if len(sizes) < len(tops):
         return None
-    stems = {top: set() for top in tops}
+    stems: dict[str, set[str]] = {top: set() for top in tops}
     for name in inner:
         top, _, rest = name.partition("/")
         stems.get(top, set()).add(os.path.splitext(rest)[0])
-    largest = max(sizes, key=sizes.get)
+    largest = max(sizes, key=lambda top: sizes[top])
     if any(stems[top] - stems[largest] for top in tops):
         raise UserError(
             f"{location}: {', '.join(sorted(tops))} look like sizes, not like classes, and do not hold the same photos. "
@@ -121,37 +141,46 @@ def _size(location: str, inner: Sequence[str], tops: Counter, notes: list[str]) 
     return largest
 
 
-def _by_folders(names: Sequence[str], prefix: str, tops: Sequence[str], notes: list[str]) -> dict[str, str]:
-    """The class of each photo, by the folders in `prefix`."""
+def _classify_by_folders(names: Sequence[str], prefix: str, tops: Sequence[str], notes: list[str]) -> dict[str, str]:
+    """Return the class of each photo by the folders in `prefix`."""
     if len(tops) < 2:
         return {}
-    class_of = {name: top for name in names if (top := _under(name, prefix))}
+    class_of = {name: top for name in names if (top := _find_folder(name, prefix))}
     outside = [name for name in names if name not in class_of]
-    if not _few(len(outside), len(names)):
-        notes.append(f"no classes: {len(outside):,} of {len(names):,} photos lie outside of the folders {_some(tops)}")
+    if not _are_few(len(outside), len(names)):
+        notes.append(
+            f"no classes: {len(outside):,} of {len(names):,} photos lie outside of the folders {_list_some(tops)}"
+        )
         return {}
     if all(top.isdecimal() and len(top) > 3 for top in tops) and all(_is_numbered(n, class_of[n]) for n in class_of):
-        notes.append(f"no classes: the folders {_some(tops)} hold photos by their numbers")
+        notes.append(f"no classes: the folders {_list_some(tops)} hold photos by their numbers")
         return {}
     if outside:
-        notes.append(f"{_photos_lie(outside)} outside the class folders: {_some(outside)} (left out)")
+        notes.append(f"{_count_photos(outside)} outside the class folders: {_list_some(outside)} (left out)")
     return class_of
 
 
 def _is_numbered(name: str, folder: str) -> bool:
-    """Say whether a photo's number is in its folder's thousand: 01000/01234.png of FFHQ, 00001/img00001234.png of StyleGAN."""
+    """Tell whether a photo's number is in its folder's thousand.
+
+    FFHQ has 01000/01234.png, StyleGAN 00001/img00001234.png.
+    """
     number = re.search(r"(\d+)\.\w+$", name)
     return number is not None and int(folder) in (int(number[1]) // 1000, int(number[1]) // 1000 * 1000)
 
 
-def _by_labels(names: Sequence[str], files: Mapping[str, bytes], notes: list[str]) -> dict[str, str] | None:
-    """The class of each photo, by files of labels, which name photos from their own folder on; None where there is none of use."""
-    labels, known = {}, False
+def _classify_by_labels(names: Sequence[str], files: Mapping[str, bytes], notes: list[str]) -> dict[str, str] | None:
+    """Return the class of each photo by files of labels, or None where there is no useful one.
+
+    Such a file names photos relative to its own folder.
+    """
+    labels: dict[str, str] = {}
+    known = False
     for file, content in files.items():
         try:
             rows = json.loads(content)["labels"]
             above = file.rpartition("/")[0]
-            labels |= {f"{above}/{name}".lstrip("/"): _label(value) for name, value in rows or ()}
+            labels |= {f"{above}/{name}".lstrip("/"): _parse_label(value) for name, value in rows or ()}
             known = True
         except (ValueError, TypeError, KeyError, RecursionError):
             notes.append(f'{file}: not labels as expected ({{"labels": [[name, number], ...]}}), left alone')
@@ -161,18 +190,21 @@ def _by_labels(names: Sequence[str], files: Mapping[str, bytes], notes: list[str
             notes.append(f"{LABELS} names none of the photos, left alone")
         return None
     missing = [name for name in names if name not in named]
-    if len(set(named.values())) < 2 or not _few(len(missing), len(names)):
+    if len(set(named.values())) < 2 or not _are_few(len(missing), len(names)):
         different = len(set(named.values()))
         has = f"{different} different label{'s' * (different != 1)}, of {len(named):,} of {len(names):,} photos"
         notes.append(f"no classes: {LABELS} has {has if named else 'no labels'}")
         return {}
     if missing:
-        notes.append(f"{len(missing):,} without a label in {LABELS}: {_some(missing)} (left out)")
+        notes.append(f"{len(missing):,} without a label in {LABELS}: {_list_some(missing)} (left out)")
     return named
 
 
-def _label(value) -> str:
-    """A number, a word, or a vector of zeros with a single 1."""
+def _parse_label(value) -> str:
+    """Return the class of a label: a number, a word, or the place of the 1 in a vector of zeros.
+
+    Raises ValueError, TypeError.
+    """
     if isinstance(value, list):
         if sorted(value) != [0] * (len(value) - 1) + [1]:
             raise ValueError
@@ -182,15 +214,15 @@ def _label(value) -> str:
     return str(value)
 
 
-def _under(name: str, prefix: str) -> str:
-    """The folder in `prefix` that a photo lies in, or ''."""
+def _find_folder(name: str, prefix: str) -> str:
+    """Return the folder in `prefix` that a photo lies in, or ''."""
     top, slash, _ = name[len(prefix) :].partition("/")
     return top if slash and name.startswith(prefix) else ""
 
 
-def _photos_lie(names: Sequence[str]) -> str:
+def _count_photos(names: Sequence[str]) -> str:
     return "1 photo lies" if len(names) == 1 else f"{len(names):,} photos lie"
 
 
-def _some(names: Sequence[str]) -> str:
+def _list_some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

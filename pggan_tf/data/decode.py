@@ -1,4 +1,8 @@
-"""The bytes of one photo -> pixels, whatever form it comes in."""
+"""Decode photos to learn from to plain RGB or gray, and cut squares out of them.
+
+Photos that are changed and written again go through `photos`, which keeps what else is in their
+files.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +10,53 @@ import numpy as np
 from PIL import Image
 
 from pggan_tf.data import decoders
-from pggan_tf.data.decoders import EXTENSIONS, FORMATS, MAX_BYTES  # noqa: F401  for those who call photo()
+from pggan_tf.data.decoders import EXTENSIONS, FORMATS, MAX_BYTES  # noqa: F401  for users
 from pggan_tf.errors import Unreadable  # noqa: F401
 
 
 def _to_rgb_or_gray(image: Image.Image, channels: int) -> Image.Image:
-    """Mode L, LA, RGB or RGBA -> RGB or L. Transparency is laid on white."""
+    """Convert mode L, LA, RGB or RGBA to RGB or L. What is transparent becomes white."""
     if image.mode in ("LA", "RGBA"):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def photo(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> Image.Image:
-    """The bytes of an image file, or its pixels uint8 [H, W(, 1|3|4)] -> an upright picture of mode RGB or L, in sRGB.
+def decode_photo(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> Image.Image:
+    """Decode an image file to an upright picture in sRGB.
 
-    Turned as its EXIF says; of an animation the first frame. Raises Unreadable, also where a side is below `least` pixels.
+    data: the bytes of the file, or pixels uint8 [H, W(, 1|3|4)]. Of an animation, this is the first
+    frame. channels: 1 for mode L, otherwise RGB. Raises Unreadable, also where a side is below
+    `least` pixels.
     """
-    return first_of(data, channels, least)[0]
+    return decode_first(data, channels, least)[0]
 
 
-def first_of(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> tuple[Image.Image, bool]:
-    """Do what `photo` does; and tell whether the file holds more pictures, which are not looked at."""
+def decode_first(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> tuple[Image.Image, bool]:
+    """Do what `decode_photo` does, and tell whether the file holds more pictures."""
     if isinstance(data, np.ndarray):
-        with decoders.reasons():
+        with decoders.raise_unreadable():
             image = Image.fromarray(data[..., 0] if data.ndim == 3 and data.shape[-1] == 1 else data)
             decoders.check_size(*image.size, least)
             return _to_rgb_or_gray(image, channels), False
-    with decoders.opened(data) as pictures:
+    with decoders.open_pictures(data) as pictures:
         picture = pictures.picture(least=least)
         more = pictures.has_more()
-    with decoders.reasons():
+    with decoders.raise_unreadable():
         return _to_rgb_or_gray(picture.image(), channels), more
 
 
-TILES = 64  # of one photo at most: those of a phone would come to 800, and a thousand of them to 40 GB
+# Of one photo at most: a phone's photo has 800 of 128 px, and those of a thousand photos would fill
+# 40 GB.
+TILES = 64
 
 
-def tiles(image: Image.Image, size: int, filter: str = "lanczos") -> list[np.ndarray]:
-    """All of a picture as squares uint8 [size, size, C] at its own resolution, evenly spread, as few as cover it, or TILES of
-    them. One with a side below `size` is enlarged until that is `size`."""
+def cut_tiles(image: Image.Image, size: int, filter: str = "lanczos") -> list[np.ndarray]:
+    """Cut all of a picture into squares uint8 [size, size, C] at its own resolution.
+
+    The squares are evenly spread: as few as cover the picture, or TILES of them. A picture with a
+    side below `size` is enlarged until that side is `size`.
+    """
     if min(image.size) < size:
         factor = size / min(image.size)
         image = image.resize([max(size, round(side * factor)) for side in image.size], Image.Resampling[filter.upper()])
@@ -56,13 +67,18 @@ def tiles(image: Image.Image, size: int, filter: str = "lanczos") -> list[np.nda
     return [np.ascontiguousarray(pixels[y : y + size, x : x + size]) for y, x in (corners[i] for i in chosen)]
 
 
-def square(
+def cut_square(
     image: Image.Image, size: int, filter: str = "lanczos", crop: str = "centre", where: float = 0.5
 ) -> np.ndarray:
-    """A picture -> uint8 [size, size, C].
+    """Cut a square out of a picture and resize it to uint8 [size, size, C].
 
-    crop: 'centre' takes the central square; 'random' the one that lies at `where` (0..1) along the longer side; 'none' the
-    whole picture, which changes its proportions if it is not square.
+    Args:
+        image: the picture.
+        size: pixels of a side of the result.
+        filter: one of pixels.FILTERS.
+        crop: 'centre' takes the central square, 'random' the one at `where`, 'none' the whole
+            picture, out of proportion.
+        where: place of the square along the longer side, 0..1.
     """
     side = min(image.size)
     if crop == "none":

@@ -1,4 +1,7 @@
-"""The bytes of an image file -> its pictures, whoever asks: photos to learn from and photos to change are read by the same code."""
+"""Decode the bytes of an image file.
+
+Photos to learn from and photos to change are decoded by the same code.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import AvifImagePlugin, Image, ImageOps, Jpeg2KImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  registers what FORMATS names
+from PIL import AvifImagePlugin, Image, ImageOps, Jpeg2KImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  these register formats
 
 from pggan_tf.data import icc, jpeg, tiff
 from pggan_tf.errors import Unreadable
@@ -20,17 +23,19 @@ EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
     *(".avif", ".jp2", ".j2k", ".heic", ".heif", ".hif"),
 )
-# A photo is decoded, a bomb is not. The size stands in the header: it is looked at before decoding, so Pillow's own limit
-# is not needed, nor its warnings about photos that are slightly broken.
+# The size in the header is checked before anything is decoded, so that a small file cannot fill the
+# memory. Pillow's own limit is therefore switched off, and so are its warnings about photos that
+# are slightly damaged.
 MAX_PIXELS = 1 << 29
-# Of a file, read from a folder or out of an archive: room for the largest photo with four channels of 16 bits, not compressed.
+# Bytes of a file: room for the largest photo with four channels of 16 bits, not compressed.
 MAX_BYTES = 8 * MAX_PIXELS + (64 << 20)
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module="PIL")
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # without one, what it logs goes to the terminal
+# Without a handler, messages go to the terminal.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _ORIENTATION = 274  # EXIF's tag
-# How to turn pixels upright, by EXIF's orientation.
+# EXIF's orientation -> the function that turns pixels upright.
 TURNS = {
     2: lambda x: x[:, ::-1],
     3: lambda x: x[::-1, ::-1],
@@ -40,25 +45,31 @@ TURNS = {
     7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
     8: lambda x: np.rot90(x),
 }
-_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # brands, ISO/IEC 23008-12
+# Brands, ISO/IEC 23008-12.
+_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _AVIF = {b"avif", b"avis"}
 
 
 @contextlib.contextmanager
-def reasons():
-    """Whatever goes wrong within is Unreadable: decoders raise anything on hostile bytes, and one bad image must not end a run."""
+def raise_unreadable():
+    """Raise any error of the block as Unreadable.
+
+    Decoders raise many kinds of errors, and one bad image must not end a run.
+    """
     try:
         yield
     except Unreadable:
         raise
     except Exception as error:
         why = str(error).strip() or type(error).__name__
-        if not isinstance(error, OSError | ValueError | SyntaxError):  # of others, the message alone says little
+        # The messages of others say little alone.
+        if not isinstance(error, OSError | ValueError | SyntaxError):
             why = f"{type(error).__name__}: {why}"
         raise Unreadable(why.splitlines()[0][:120]) from None
 
 
 def check_size(width: int, height: int, least: int = 1, most: int = MAX_PIXELS) -> None:
+    """Raise Unreadable for more than `most` pixels, or a side below `least`."""
     if width * height > most:
         raise Unreadable(f"{width}x{height} pixels, more than {most // 10**6} million")
     if min(width, height) < least:
@@ -67,64 +78,66 @@ def check_size(width: int, height: int, least: int = 1, most: int = MAX_PIXELS) 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture, upright. pixels: of 8 bits a Pillow image of mode L, LA, RGB or RGBA; of more, uint16 [H,W,1..4].
+    """One decoded picture, upright."""
 
-    profile: as it stands in the file, of RGB pixels the one that they are in; gray and CMYK have been converted by it already.
-    milliseconds: how long a frame of an animation is shown.
-    """
-
+    # With 8 bits a Pillow image of mode L, LA, RGB or RGBA; with more, uint16 [H,W,1..4].
     pixels: Image.Image | np.ndarray
+    # ICC profile of the file. Gray and CMYK pixels are converted by it already, RGB pixels are not.
     profile: bytes | None
     exif: Image.Exif
-    milliseconds: int = 0
+    milliseconds: int = 0  # how long this frame of an animation is displayed
 
     def planes(self) -> np.ndarray:
-        """uint8 or uint16 [H,W,1..4]."""
+        """Return the pixels as uint8 or uint16 [H,W,1..4]."""
         if isinstance(self.pixels, np.ndarray):
             return self.pixels
         return np.asarray(self.pixels).reshape(self.pixels.height, self.pixels.width, -1)
 
     def image(self) -> Image.Image:
-        """In sRGB, of 8 bits; mode L, LA, RGB or RGBA."""
+        """Return the picture in sRGB with 8 bits, of mode L, LA, RGB or RGBA."""
         image = self.pixels
         if isinstance(image, np.ndarray):
-            image = _image_of(eight_bits(image))
+            image = _make_image(to_eight_bits(image))
         return icc.rgb_to_srgb(image, self.profile)
 
 
-def eight_bits(planes: np.ndarray) -> np.ndarray:
-    """uint16 [H,W,C] -> uint8, by x / 257, rounded."""
+def to_eight_bits(planes: np.ndarray) -> np.ndarray:
+    """Convert uint16 [H,W,C] to uint8, by x / 257, rounded."""
     import cv2
 
     return cv2.convertScaleAbs(planes, alpha=1 / 257).reshape(planes.shape)
 
 
-def _image_of(planes: np.ndarray) -> Image.Image:
-    """uint8 [H,W,1..4] -> mode L, LA, RGB or RGBA."""
+def _make_image(planes: np.ndarray) -> Image.Image:
+    """Return uint8 [H,W,1..4] as an image of mode L, LA, RGB or RGBA."""
     return Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
 
 
 class Pictures(ABC):
-    """What a file holds. kind: 'pages' of a TIFF or 'frames' of an animation. format: as Pillow calls it. loop: how often an
-    animation is shown, 0 for ever."""
+    """The pictures of an opened file."""
 
-    kind, format, loop = "frames", "", 1
+    kind = "frames"  # of an animation; or "pages" of a TIFF
+    format = ""  # Pillow's name for it
+    loop = 1  # how often an animation is played; 0: without end
 
     @abstractmethod
     def sizes(self) -> list[tuple[int, int]]:
-        """(width, height) of every one. Of a GIF, this looks at all frames."""
+        """Return (width, height) of every picture. This reads all frames of a GIF."""
 
     @abstractmethod
     def first_size(self) -> tuple[int, int]:
-        """(width, height) as it stands in the header."""
+        """Return (width, height) of the first picture, from the header."""
 
     @abstractmethod
     def has_more(self) -> bool:
-        """Whether there is a picture behind the first: told without looking at all frames of a GIF."""
+        """Tell whether there is a picture behind the first, without reading all frames of a GIF."""
 
     def picture(self, number: int = 0, least: int = 1) -> Picture:
-        """Raises Unreadable, also where a side is below `least` pixels; looks at the size before it decodes."""
-        with reasons():
+        """Decode a picture.
+
+        Raises Unreadable, and before decoding where a side is below `least` pixels.
+        """
+        with raise_unreadable():
             check_size(*(self.sizes()[number] if number else self.first_size()), least)
             return self._picture(number)
 
@@ -133,7 +146,7 @@ class Pictures(ABC):
 
 
 class _Plain(Pictures):
-    """Whatever Pillow reads."""
+    """A file that Pillow reads."""
 
     def __init__(self, data: bytes, formats: tuple[str, ...], stack: contextlib.ExitStack):
         self._data = data
@@ -144,14 +157,16 @@ class _Plain(Pictures):
         try:
             self._image = stack.enter_context(Image.open(io.BytesIO(data), formats=known))
         except UnidentifiedImageError:
-            raise Unreadable(_unknown(data, formats)) from None
+            raise Unreadable(_explain_unknown(data, formats)) from None
         self.format = self._image.format
         self._animated = self.format in ("GIF", "WEBP", "PNG", "AVIF") and self._image.is_animated
-        # A PNG's first picture may be for programs that show no animation, and is no frame of it then.
+        # A PNG's first picture may be meant for programs without animation, and is then no frame of
+        # it.
         self._hidden = int(self._animated and getattr(self._image, "default_image", False))
         self.loop = self._image.info.get("loop", 0)
         if self.format == "GIF" and self._image.info.get("loop") != 0:
-            self.loop += 1  # what a GIF counts is how often it is shown again: without a count, not at all
+            # A GIF counts how often it is repeated; one without a count is not repeated.
+            self.loop += 1
 
     def first_size(self):
         return self._image.size
@@ -160,40 +175,39 @@ class _Plain(Pictures):
         return [self._image.size] * ((self._image.n_frames if self._animated else 1) - self._hidden)
 
     def has_more(self):
-        # Of a GIF, n_frames would look at all of them.
+        # n_frames would read all frames of a GIF.
         return self._animated and (not self._hidden or self._image.n_frames > 2)
 
     def _picture(self, number):
-        layout = str(
-            [tile.args for tile in self._image.tile]
-        )  # of the pixels in the file, which Pillow's mode does not tell
+        # The layout of the pixels in the file, which Pillow's mode does not tell.
+        layout = str([tile.args for tile in self._image.tile])
         if self.format == "PNG" and ";16" in layout and self._image.mode != "I;16" and not self._animated:
             profile, exif = self._image.info.get("icc_profile"), self._image.getexif()
-            planes = TURNS.get(exif.get(_ORIENTATION), np.asarray)(_sixteen_bits(self._data, "LA;16" in layout))
+            planes = TURNS.get(exif.get(_ORIENTATION), np.asarray)(_decode_sixteen_bits(self._data, "LA;16" in layout))
             return Picture(planes, profile, exif)
         if self._animated:
             self._image.seek(number + self._hidden)
         try:
             self._image.load()
         except OSError:
-            whole = None
+            complete = None
             if self.format == "JPEG":
                 with contextlib.suppress(Exception):
-                    whole = jpeg.completed(self._data)
-            if whole is None:
+                    complete = jpeg.decode_cut(self._data)
+            if complete is None:
                 raise
-            return _by_pillow(whole)
-        return _by_pillow(self._image)
+            return _convert(complete)
+        return _convert(self._image)
 
 
 class _Tiff(Pictures):
-    """Pages: those of 8 bits by Pillow, others by `tiff`."""
+    """A TIFF. Pages with 8 bits are decoded by Pillow, others by `tiff`."""
 
     kind, format = "pages", "TIFF"
 
     def __init__(self, data: bytes, stack: contextlib.ExitStack):
         self._data, self._image = data, None
-        self._pages = tiff.pages(stack.enter_context(tiff.opened(data)))
+        self._pages = tiff.list_pages(stack.enter_context(tiff.open_file(data)))
         with contextlib.suppress(Exception):  # `tiff` reads more kinds
             self._image = stack.enter_context(Image.open(io.BytesIO(data), formats=("TIFF",)))
 
@@ -211,32 +225,33 @@ class _Tiff(Pictures):
         deep = tiff.is_deep(page)
         if self._image and not deep:
             self._image.seek(page.index)
-            return _by_pillow(self._image)
-        planes, upright = tiff.planes(self._data, page)
-        profile, exif = tiff.metadata(self._data, page)
+            return _convert(self._image)
+        planes, upright = tiff.read_planes(self._data, page)
+        profile, exif = tiff.read_metadata(self._data, page)
         if not upright:
             planes = TURNS.get(exif.get(_ORIENTATION), np.asarray)(planes)
         if not deep:
-            planes = eight_bits(np.ascontiguousarray(planes))
+            planes = to_eight_bits(np.ascontiguousarray(planes))
         if planes.shape[2] < 3:
             planes = np.dstack([icc.gray_to_srgb(planes[..., :1], profile), planes[..., 1:]])
-        return Picture(planes if deep else _image_of(planes), profile, exif)
+        return Picture(planes if deep else _make_image(planes), profile, exif)
 
 
 @contextlib.contextmanager
-def opened(data: bytes, formats: tuple[str, ...] = FORMATS):
-    """The Pictures of a file whose header has been read. Raises Unreadable."""
+def open_pictures(data: bytes, formats: tuple[str, ...] = FORMATS):
+    """Open the bytes of a file, and read its header: yields its Pictures. Raises Unreadable."""
     with contextlib.ExitStack() as stack:
-        with reasons():
-            pictures = None
+        with raise_unreadable():
+            pictures: Pictures | None = None
             if data[:4] in tiff.MAGIC and "TIFF" in formats:
-                with contextlib.suppress(Exception):  # of what tifffile does not take, Pillow may still read a page
+                # Pillow may still read a page of a file that tifffile refuses.
+                with contextlib.suppress(Exception):
                     pictures = _Tiff(data, stack)
             pictures = pictures or _Plain(data, formats, stack)
         yield pictures
 
 
-def _unknown(data: bytes, formats: tuple[str, ...]) -> str:
+def _explain_unknown(data: bytes, formats: tuple[str, ...]) -> str:
     if not data:
         return "an empty file"
     if _is_heic(data) and "HEIF" in formats:
@@ -245,7 +260,7 @@ def _unknown(data: bytes, formats: tuple[str, ...]) -> str:
 
 
 def _is_heic(data: bytes) -> bool:
-    """By the brands of its first box (ISO/IEC 14496-12, section 4.3)."""
+    """Tell a HEIC file by the brands in its first box (ISO/IEC 14496-12, section 4.3)."""
     brands = {data[at : at + 4] for at in range(8, min(int.from_bytes(data[:4]), 256), 4)}
     return data[4:8] == b"ftyp" and not brands.isdisjoint(_HEIC) and brands.isdisjoint(_AVIF)
 
@@ -259,34 +274,38 @@ def _register_heic() -> None:
     pillow_heif.register_heif_opener()
 
 
-def _by_pillow(image: Image.Image) -> Picture:
-    image.load()  # some of what follows stands behind the pixels
+def _convert(image: Image.Image) -> Picture:
+    """Convert an image that Pillow has opened."""
+    image.load()  # some of the metadata stands behind the pixels
     profile, exif = image.info.get("icc_profile"), image.getexif()
     milliseconds = round(image.info.get("duration") or 0)
-    return Picture(_pixels(ImageOps.exif_transpose(image), profile), profile, exif, milliseconds)
+    return Picture(_convert_pixels(ImageOps.exif_transpose(image), profile), profile, exif, milliseconds)
 
 
-def _pixels(image: Image.Image, profile: bytes | None) -> Image.Image | np.ndarray:
-    """Any mode -> L, LA, RGB or RGBA; of 16 bits uint16 [H,W,1..2]."""
+def _convert_pixels(image: Image.Image, profile: bytes | None) -> Image.Image | np.ndarray:
+    """Convert any mode to L, LA, RGB or RGBA; gray with 16 bits to uint16 [H,W,1..2]."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image) * (65535 if image.mode == "F" else 1)
         values = np.clip(np.nan_to_num(values), 0, 65535).round().astype(np.uint16)[..., None]
-        clear = image.info.get("transparency")  # of a PNG: the one gray that is
+        clear = image.info.get("transparency")  # the one value of gray that is transparent in a PNG
         alpha = [] if clear is None else [np.where(values == clear, 0, 65535).astype(np.uint16)]
         return np.dstack([icc.gray_to_srgb(values, profile), *alpha])
     if image.mode == "CMYK":
         return icc.cmyk_to_srgb(image, profile)
     gray, clear = image.mode in ("1", "L", "LA"), image.has_transparency_data
     image = image.convert(("LA" if clear else "L") if gray else ("RGBA" if clear else "RGB"))
-    if gray and icc.colour_space(profile) == b"GRAY":
+    if gray and icc.read_colour_space(profile) == b"GRAY":
         bands = image.split()
         lightness = Image.fromarray(icc.gray_to_srgb(np.asarray(bands[0]), profile))
         image = Image.merge("LA", (lightness, bands[1])) if clear else lightness
     return image
 
 
-def _sixteen_bits(data: bytes, gray: bool) -> np.ndarray:
-    """A PNG in colour, or gray with alpha, of 16 bits, which Pillow would reduce to 8 without a word -> uint16 [H,W,2..4]."""
+def _decode_sixteen_bits(data: bytes, gray: bool) -> np.ndarray:
+    """Decode a PNG with 16 bits, in colour or gray with alpha -> uint16 [H,W,2..4].
+
+    Pillow would reduce it to 8 bits.
+    """
     import cv2
 
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)

@@ -1,7 +1,8 @@
-"""What happens to real photos before they are small: blur, noise, JPEG. After the first-order model of Real-ESRGAN (Wang et
-al. 2021, section 3.1): x = JPEG(reduce(blur(y)) + noise), of strengths drawn for every image.
+"""Degrade photos as small ones usually are: by blur, noise and JPEG.
 
-`seed` int64 [2] says all that is random.
+Each has a random strength for every image. The model is the first-order one of Real-ESRGAN (Wang et
+al. 2021, section 3.1): x = JPEG(reduce(blur(y)) + noise). All random numbers follow from `seed`,
+int64 [2].
 """
 
 from __future__ import annotations
@@ -10,48 +11,60 @@ from pggan_tf import replicas
 from pggan_tf.data import resampling
 from pggan_tf.lazy import tf
 
-# Of a photo that is to be enlarged 4 times; of real photos, some are nearly clean, so every range begins near nothing.
-BLUR = (0.2, 3.0)  # standard deviation in pixels of the large image, of each axis
+# Ranges for a photo that is reduced 4 times. Some real photos are nearly clean, so every range
+# begins near zero.
+BLUR = (0.2, 3.0)  # standard deviation along each axis, in pixels of the large image
 NOISE = (0.0, 25.0)  # standard deviation in 255ths
 JPEG = (30, 95)  # quality
 GRAY_NOISE = 0.4  # share of images whose noise is the same in all channels
 
 
-def blurred(images, deviations):
-    """[N,H,W,C]; deviations [N,2]: of a Gaussian down and across, in pixels. At the border, what lies outside has no weight."""
+def blur(images, deviations):
+    """Blur images [N,H,W,C] by a Gaussian.
 
-    def weights(side, deviation):  # [N, side, side]
+    deviations: its standard deviations [N,2], vertical and horizontal, in pixels. What lies beyond
+    the border has no weight.
+    """
+
+    def make_weights(side, deviation):  # [N, side, side]
         distance = tf.cast(tf.range(side)[:, None] - tf.range(side)[None], images.dtype)
         weight = tf.exp(-0.5 * tf.square(distance / deviation[:, None, None]))
         return weight / tf.reduce_sum(weight, axis=2, keepdims=True)
 
-    rows, columns = weights(images.shape[1], deviations[:, 0]), weights(images.shape[2], deviations[:, 1])
+    rows, columns = make_weights(images.shape[1], deviations[:, 0]), make_weights(images.shape[2], deviations[:, 1])
     return tf.einsum("nwj,nhjc->nhwc", columns, tf.einsum("nhi,nijc->nhjc", rows, images))
 
 
-def jpeg(images, quality):
-    """[N,H,W,3] in 0..1 and int32 [N] -> what is left of them. On the CPU, and without a gradient."""
+def compress_jpeg(images, quality):
+    """Compress images [N,H,W,3] in 0..1 with qualities int32 [N], and decode them.
+
+    On the CPU, and without a gradient.
+    """
     coded = tf.map_fn(
         lambda one: tf.image.adjust_jpeg_quality(*one), (images, quality), fn_output_signature=images.dtype
     )
-    return tf.ensure_shape(coded, images.shape)  # what a decoder returns could have any size
+    # TensorFlow does not know the size of decoded images.
+    return tf.ensure_shape(coded, images.shape)
 
 
-def degraded(high, scale: int, filter: str, seed):
-    """float32 [N,H,W,3] in 0..1 -> [N,H/scale,W/scale,3] in 0..1. filter: one of pixels.FILTERS."""
+def degrade(high, scale: int, filter: str, seed):
+    """Reduce and degrade float32 [N,H,W,3] in 0..1 -> [N,H/scale,W/scale,3] in 0..1.
+
+    filter: one of pixels.FILTERS.
+    """
     n, height, width = high.shape[0] or tf.shape(high)[0], high.shape[1], high.shape[2]
 
-    def stream_seed(stream):
+    def make_seed(stream):
         return replicas.seed_for(seed, stream)
 
-    def drawn(stream, low, most):  # [N,1,1,1]
-        return replicas.uniform((n, 1, 1, 1), stream_seed(stream), low, most)
+    def draw(stream, low, most):  # [N,1,1,1]
+        return replicas.uniform((n, 1, 1, 1), make_seed(stream), low, most)
 
-    deviations = tf.concat([drawn(20, *BLUR), drawn(21, *BLUR)], 1)[:, :, 0, 0] * (scale / 4)
-    low = resampling.resized(blurred(high, deviations), (height // scale, width // scale), filter)
+    deviations = tf.concat([draw(20, *BLUR), draw(21, *BLUR)], 1)[:, :, 0, 0] * (scale / 4)
+    low = resampling.resize(blur(high, deviations), (height // scale, width // scale), filter)
     shape = (n, height // scale, width // scale, 3)
-    noise = replicas.normal(shape, stream_seed(22))
-    noise = tf.where(drawn(23, 0, 1) < GRAY_NOISE, noise[..., :1], noise)
-    low = tf.clip_by_value(low + noise * drawn(24, *NOISE) / 255, 0.0, 1.0)
-    quality = tf.cast(tf.round(drawn(25, *JPEG)[:, 0, 0, 0]), tf.int32)
-    return jpeg(low, quality)
+    noise = replicas.normal(shape, make_seed(22))
+    noise = tf.where(draw(23, 0, 1) < GRAY_NOISE, noise[..., :1], noise)
+    low = tf.clip_by_value(low + noise * draw(24, *NOISE) / 255, 0.0, 1.0)
+    quality = tf.cast(tf.round(draw(25, *JPEG)[:, 0, 0, 0]), tf.int32)
+    return compress_jpeg(low, quality)

@@ -1,4 +1,4 @@
-"""Colour profiles (ICC.1:2022): pictures that are in another colour space -> sRGB."""
+"""Convert pictures in other colour spaces to sRGB by their colour profiles (ICC.1:2022)."""
 
 from __future__ import annotations
 
@@ -8,21 +8,29 @@ import io
 import numpy as np
 from PIL import Image
 
-# A profile that changes no colour of a grid by more than this is sRGB, in one of its many spellings: pixels then stay as they are.
+# A profile that changes no colour of a grid by more than this counts as sRGB, which has many
+# spellings: pixels then stay as they are.
 _ROUNDING = 1
 
 
-def colour_space(profile: bytes | None) -> bytes | None:
-    """What stands in a profile's header (table 18), such as b'RGB '."""
+def read_colour_space(profile: bytes | None) -> bytes | None:
+    """Read the colour space in a profile's header (table 18), such as b'RGB '.
+
+    None without a profile.
+    """
     return profile[16:20] if profile and len(profile) > 128 else None
 
 
 @functools.lru_cache(maxsize=16)  # most photos of a folder have the same
-def _transform(profile: bytes, mode: str, out: str):
-    """None for a profile that is damaged, which is as good as none."""
+def _build_transform(profile: bytes, mode: str, out: str):
+    """Return Pillow's transform to sRGB, or None for a damaged profile.
+
+    mode, out: modes of the image before and after.
+    """
     from PIL import ImageCms
 
-    # What is faster is coarse in the shadows of gray; there, a transform is asked once for every value.
+    # Pillow's optimised transforms are coarse in dark gray, where a transform is called only once
+    # for every value.
     flags = ImageCms.Flags.NONE if out == mode or mode == "CMYK" else ImageCms.Flags.NOOPTIMIZE
     try:
         return ImageCms.buildTransform(io.BytesIO(profile), ImageCms.createProfile("sRGB"), mode, out, flags=flags)
@@ -32,7 +40,7 @@ def _transform(profile: bytes, mode: str, out: str):
 
 @functools.lru_cache(maxsize=16)
 def _is_srgb(profile: bytes) -> bool:
-    transform = _transform(profile, "RGB", "RGB")
+    transform = _build_transform(profile, "RGB", "RGB")
     if transform is None:
         return True
     steps = np.arange(0, 256, 15, np.uint8)  # 18, black and white among them
@@ -41,32 +49,41 @@ def _is_srgb(profile: bytes) -> bool:
 
 
 def rgb_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """A picture of mode RGB or RGBA; of another mode, or where the profile is none for RGB, as it is."""
-    if image.mode not in ("RGB", "RGBA") or colour_space(profile) != b"RGB " or _is_srgb(profile):
+    """Convert a picture of mode RGB or RGBA by its profile.
+
+    With another mode, or no profile for RGB, it stays as it is.
+    """
+    if image.mode not in ("RGB", "RGBA") or read_colour_space(profile) != b"RGB " or _is_srgb(profile):
         return image
-    return _transform(profile, image.mode, image.mode).apply(image)
+    return _build_transform(profile, image.mode, image.mode).apply(image)
 
 
 def cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """CMYK -> RGB: by its profile, or else by Pillow's plain inversion."""
-    transform = _transform(profile, "CMYK", "RGB") if colour_space(profile) == b"CMYK" else None
+    """Convert CMYK to RGB by its profile, or without one by Pillow's plain inversion."""
+    transform = _build_transform(profile, "CMYK", "RGB") if read_colour_space(profile) == b"CMYK" else None
     return transform.apply(image) if transform else image.convert("RGB")
 
 
 def gray_to_srgb(values: np.ndarray, profile: bytes | None) -> np.ndarray:
-    """uint8 or uint16 gray of any shape, by its profile; the same where that is none for gray."""
-    if colour_space(profile) != b"GRAY":
+    """Convert gray values, uint8 or uint16 of any shape, by their profile.
+
+    Without one for gray, they stay as they are.
+    """
+    if read_colour_space(profile) != b"GRAY":
         return values
-    curve = _gray_curve(profile, values.dtype.name)
+    curve = _find_gray_curve(profile, values.dtype.name)
     return values if curve is None else curve[values]
 
 
 @functools.lru_cache(maxsize=16)
-def _gray_curve(profile: bytes, dtype: str) -> np.ndarray | None:
-    """What every value becomes. Pillow's transforms give 8 bits: of 16, those in the middle of all that become the same are
-    taken to be exact, and the others lie between them."""
+def _find_gray_curve(profile: bytes, dtype: str) -> np.ndarray | None:
+    """Return the sRGB value of every gray value of a type, or None for a damaged profile.
+
+    Pillow's transforms return 8 bits. Of 16-bit values that become the same one, the middle one is
+    taken to be exact, and values between two of these are interpolated.
+    """
     deep = dtype == "uint16"
-    transform = _transform(profile, "I;16" if deep else "L", "RGB")
+    transform = _build_transform(profile, "I;16" if deep else "L", "RGB")
     if transform is None:
         return None
     every = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256) if deep else np.arange(256, dtype=np.uint8)[None]

@@ -1,4 +1,4 @@
-"""JPEG files whose end is missing: whether anything of the picture is missing too."""
+"""Tell for JPEG files whose end is missing whether any of the picture is missing too."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from PIL import Image
 _START_OF_SCAN, _END = b"\xda", b"\xff\xd9"
 _FRAMES = (b"\xc0", b"\xc1", b"\xc2")  # baseline, extended, progressive
 _RESTARTS = range(0xD0, 0xD8)
-# A marker and the length that stands behind most: not behind those within a scan, of start and end, nor behind filling.
+# A marker and the length behind it. Markers within a scan, of start and end, and filling bytes have
+# no length.
 _SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd9\xff])(..)", re.DOTALL)
-# Begins with any three bits. No 255: that begins a marker.
+# Noise whose first three bits are each of the eight combinations. It has no byte 255, which begins
+# a marker.
 _NOISE = np.random.default_rng(0).integers(0, 255, (8, 512), np.uint8)
 _NOISE[:, 0] = range(13, 256, 32)
 
 
-def completed(data: bytes) -> Image.Image | None:
-    """The picture of a file that ends before its end marker, if nothing of it is missing; else None.
+def decode_cut(data: bytes) -> Image.Image | None:
+    """Decode a file without its end, or return None if any of the picture is missing.
 
-    Nothing is missing if all coefficients were announced to the last bit, and if no pixel depends on what comes after the
-    file's last byte: whatever is put there, the decoder makes the same picture.
+    Nothing is missing if the headers announce all coefficients to the last bit, and if no pixel
+    depends on the bytes behind the file's last one: the decoder returns the same picture whatever
+    stands there.
     """
-    body = data.rstrip(b"\xff").rstrip(b"\0")  # half a marker; disks pad files with zeros
-    if body.endswith(b"\xff"):  # a byte of the picture, behind which a zero stands
+    body = data.rstrip(b"\xff").rstrip(b"\0")  # half a marker; zeros with which disks pad files
+    if body.endswith(b"\xff"):  # in the picture's data, a byte 255 is followed by a zero
         body += b"\0"
-    if not _all_announced(body):
+    if not _announces_all(body):
         return None
     first = None
-    for ending in _endings():
+    for ending in _make_endings():
         with Image.open(io.BytesIO(body + ending + _END)) as image:
             image.load()
         if first is None:
@@ -41,17 +44,20 @@ def completed(data: bytes) -> Image.Image | None:
     return first
 
 
-def _endings():
-    """Nothing; and noise that begins with any three bits, alone and behind the markers that the decoder may wait for, which it
-    looks for from the one that it met last."""
+def _make_endings():
+    """Yield nothing, then noise that begins with any three bits.
+
+    Restart markers follow, with the same noise behind each. The decoder looks for the restart
+    marker behind the last one it met, so that each of them comes first once.
+    """
     yield b""
     for start, noise in enumerate(map(bytes, _NOISE)):
         markers = [*_RESTARTS[start:], *_RESTARTS[:start]]
         yield noise + b"".join(bytes((0xFF, marker)) + noise for marker in markers)
 
 
-def _all_announced(data: bytes) -> bool:
-    """Tell whether the headers of the scans promise every coefficient of every component to its last bit.
+def _announces_all(data: bytes) -> bool:
+    """Tell whether the scans' headers announce all coefficients to their last bit.
 
     See ITU-T T.81, B.2.2 and B.2.3. Raises anything for headers that are damaged.
     """

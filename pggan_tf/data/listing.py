@@ -1,6 +1,7 @@
-"""Decide what a folder or an archive holds: which files are photos, the class of each, and what is left alone.
+"""Decide what a folder or an archive holds.
 
-Everything but `walk` is a function of names, so that folders, archives and addresses are looked at in the same way. Names are
+That is, which files are photos, the class of each, and which entries are ignored. All functions but
+`walk` take names alone, so that folders, archives and URLs are treated in the same way. Names are
 relative, with / between their parts.
 """
 
@@ -18,7 +19,8 @@ from pathlib import Path
 from pggan_tf.data import classes, photos
 from pggan_tf.errors import UserError
 
-# Folders that systems, network disks and programs keep for themselves, in small letters; besides those with a dot in front.
+# Folders of systems, network disks and programs, in small letters, besides those that begin with a
+# dot.
 _SYSTEM_FOLDERS = frozenset(
     [
         "__macosx",
@@ -45,7 +47,7 @@ _ADVICE = {
 _ADVICE_FOR = {ending: advice for advice, endings in _ADVICE.items() for ending in endings.split()}
 _ARCHIVES = _ADVICE["archives; unpack them first"].split()
 
-# What is left alone and has no ending to be counted by: one of them, several of them.
+# Ignored entries that are not counted by their endings: words for one of them, and for several.
 _HIDDEN = "hidden or system file", "hidden or system files"
 _OURS = "file beside shards", "files beside shards"
 _LOOP = "link that leads back", "links that lead back"
@@ -57,13 +59,16 @@ _SPECIAL = {stat.S_IFIFO: ("pipe", "pipes"), stat.S_IFSOCK: ("socket", "sockets"
 _KINDS_SHOWN = 8
 
 
-def normalized(name: str) -> str:
-    """Write the name of an archive's member with / alone, as Windows does not, and without ./ in front."""
+def normalize(name: str) -> str:
+    """Return the name of an archive's member with / between its parts, without ./ in front.
+
+    Archives made on Windows may have other separators.
+    """
     return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
 
 def is_hidden(name: str) -> bool:
-    """Say whether a file is hidden or lies in a folder that is, or in one of the system's."""
+    """Tell whether a file is hidden, or lies in a hidden folder or one of the system's."""
     *folders, last = name.split("/")
     return (
         any(part[:1] == "." and part not in (".", "..") for part in (*folders, last))
@@ -73,15 +78,17 @@ def is_hidden(name: str) -> bool:
 
 
 def is_photo(name: str) -> bool:
+    """Tell whether a name is one of a photo that is not hidden."""
     return name.lower().endswith(photos.EXTENSIONS) and not is_hidden(name)
 
 
 def may_hold_labels(name: str) -> bool:
+    """Tell whether a name is one of a file of labels, at most two folders deep."""
     return name.rpartition("/")[2] == classes.LABELS and name.count("/") < 3 and not is_hidden(name)
 
 
-def _ours(names: set[str]) -> set[str]:
-    """Folders that `pggan prepare` wrote: their contact sheets are no photos."""
+def _find_shards(names: set[str]) -> set[str]:
+    """Return the folders that `pggan prepare` wrote, whose contact sheets are no photos."""
     out = set()
     for name in names:
         folder, _, last = name.rpartition("/")
@@ -93,48 +100,55 @@ def _ours(names: set[str]) -> set[str]:
 
 @dataclass(frozen=True)
 class Found:
-    """What `sort_out` found."""
+    """The entries of a folder or an archive, by kind."""
 
     photos: tuple[str, ...]  # in order of name
-    left_alone: Counter = field(default_factory=Counter)  # ending, or (one, several) in words -> how many
+    # Ending, or words for (one, several) -> how many.
+    ignored: Counter = field(default_factory=Counter)
     labels: tuple[str, ...] = ()  # files that may hold labels
 
 
 def sort_out(names: Iterable[str], others: Mapping | Iterable = ()) -> Found:
-    """Tell photos from everything else. others: what is left alone already, as `walk` returns it."""
+    """Tell photos from all other names.
+
+    others: counts of entries that are ignored already, as `walk` returns them.
+    """
     names = sorted(names)
-    taken, labels, left, ours = [], [], Counter(others), _ours(set(names))
+    found, labels, ignored, shard_folders = [], [], Counter(others), _find_shards(set(names))
     for name in names:
         if is_hidden(name):
-            left[_HIDDEN] += 1
-        elif name.rpartition("/")[0] in ours:
-            left[_OURS] += 1
+            ignored[_HIDDEN] += 1
+        elif name.rpartition("/")[0] in shard_folders:
+            ignored[_OURS] += 1
         elif is_photo(name):
-            taken.append(name)
+            found.append(name)
         elif may_hold_labels(name):
             labels.append(name)
         else:
-            left[os.path.splitext(name)[1].lower() or _BARE] += 1
-    return Found(tuple(taken), left, tuple(labels))
+            ignored[os.path.splitext(name)[1].lower() or _BARE] += 1
+    return Found(tuple(found), ignored, tuple(labels))
 
 
-def in_words(left_alone: Mapping) -> str:
-    """Write what is left alone as one line, the kinds that something can be done about first; '' where that is nothing."""
+def describe(ignored: Mapping) -> str:
+    """Return counts of ignored entries as one line; '' for none.
 
-    def described(kind, count):
+    Kinds that the user can do something about come first.
+    """
+
+    def describe_kind(kind, count):
         words = kind if isinstance(kind, str) else kind[count != 1]
         return f"{count:,} {words}" + (f" ({_ADVICE_FOR[kind]})" if kind in _ADVICE_FOR else "")
 
-    kinds = sorted(left_alone.items(), key=lambda pair: (pair[0] not in _ADVICE_FOR, -pair[1], str(pair[0])))
-    parts = [described(kind, count) for kind, count in kinds[:_KINDS_SHOWN]]
+    kinds = sorted(ignored.items(), key=lambda pair: (pair[0] not in _ADVICE_FOR, -pair[1], str(pair[0])))
+    parts = [describe_kind(kind, count) for kind, count in kinds[:_KINDS_SHOWN]]
     if more := kinds[_KINDS_SHOWN:]:
         parts.append(f"{sum(count for _, count in more):,} of {len(more)} other kinds")
     return f"left alone: {', '.join(parts)}" if parts else ""
 
 
-def none_found(location: str, found: Found) -> UserError:
-    """Say that there is no photo, and what there is."""
-    if archives := sum(count for kind, count in found.left_alone.items() if kind in _ARCHIVES):
+def explain_none(location: str, found: Found) -> UserError:
+    """Return the error for a place without photos, which says what is there instead."""
+    if archives := sum(count for kind, count in found.ignored.items() if kind in _ARCHIVES):
         what = (
             "1 archive and no images: unpack it"
             if archives == 1
@@ -142,7 +156,7 @@ def none_found(location: str, found: Found) -> UserError:
         )
         return UserError(f"{location}: holds {what} first.")
     kinds = ", ".join(e[1:] for e in photos.EXTENSIONS)
-    there = f" It has {in_words(found.left_alone).partition(': ')[2]}." if found.left_alone else ""
+    there = f" It has {describe(found.ignored).partition(': ')[2]}." if found.ignored else ""
     return UserError(f"{location}: no images found. Expected {kinds} files, in subfolders or not.{there}")
 
 
@@ -150,41 +164,52 @@ def none_found(location: str, found: Found) -> UserError:
 class Listing:
     """Photos with their classes."""
 
-    photos: tuple[str, ...]  # those that are used, in order of name
-    classes: tuple[str, ...] = ()
+    photos: tuple[str, ...]  # in order of name
+    classes: tuple[str, ...] = ()  # names by label, or empty
     labels: tuple[int, ...] = ()  # of each photo; empty without classes
     notes: tuple[str, ...] = ()  # lines for the user about what was decided
-    left_alone: Counter = field(default_factory=Counter)
+    ignored: Counter = field(default_factory=Counter)  # see `Found`
 
 
 def list_photos(location: str, names: Iterable[str], others: Mapping, contents: Callable[[str], bytes]) -> Listing:
-    """Decide what the entries of a folder or an archive are. contents: name -> bytes, for files of labels.
+    """Decide which entries of a folder or an archive are photos, and their classes.
 
-    Raises UserError where there is no photo, or where it cannot be told which are meant.
+    Args:
+        location: the folder or archive as the user calls it.
+        names: of its files.
+        others: counts of what else is there, as `walk` returns them.
+        contents: returns the bytes of a file by its name; called for files of labels.
+
+    Raises:
+        UserError: there is no photo, or it is unclear which photos are meant.
     """
-    found, notes = sort_out(names, others), []
+    found, notes = sort_out(names, others), list[str]()
     if not found.photos:
-        raise none_found(location, found)
+        raise explain_none(location, found)
     files = {name: contents(name) for name in found.labels}
     used, known, class_of = classes.find_classes(location, found.photos, files, notes)
     if known:
         used = [name for name in used if name in class_of]
     label_of = {name: i for i, name in enumerate(known)}
     labels = tuple(label_of[class_of[name]] for name in used) if known else ()
-    return Listing(tuple(used), tuple(known), labels, tuple(notes), found.left_alone)
+    return Listing(tuple(used), tuple(known), labels, tuple(notes), found.ignored)
 
 
 def walk(folder: str | Path, besides: str | Path | None = None) -> tuple[list[tuple[str, int, str]], Counter]:
-    """Every file below a folder of this machine: (name relative to it, bytes, time), in order of name; and what is no file.
+    """Return every file below a folder, in order of name, and counts of what is no file.
 
-    Links are followed, those to folders once: not back, and not out of hidden folders. Pipes and sockets are passed over, since
-    opening one may wait for ever. besides: a folder that is not looked at. Raises OSError where `folder` cannot be read.
+    A file is (name relative to the folder, bytes, time).
+
+    Links are followed, but each folder is entered once, and not by a hidden link. Pipes and sockets
+    are skipped, since opening one may wait without end. besides: a folder that is skipped. Raises
+    OSError where `folder` cannot be read.
     """
     root = os.path.realpath(folder)
     seen = {_identity(os.stat(place)) for place in (root, *map(str, Path(root).parents))}
     unseen = _identity(os.stat(besides)) if besides is not None and os.path.isdir(besides) else None
-    files, others = [], Counter()
-    waiting, links = [""], []  # folders; links to some, which are followed when all others have been seen
+    files, others = [], Counter[object]()
+    # Folders; links to folders, which are followed once all folders have been seen.
+    waiting, links = [""], list[str]()
     while waiting or links:
         prefix = waiting.pop() if waiting else heapq.heappop(links)
         try:
@@ -226,9 +251,12 @@ def _identity(about: os.stat_result) -> tuple[int, int]:
     return about.st_dev, about.st_ino
 
 
-def photos_in(folder: str | Path, besides: str | Path | None = None) -> Found:
-    """Photos of a folder of this machine, nested at will, whatever their classes. besides: a folder that is not looked at."""
+def find_photos(folder: str | Path, besides: str | Path | None = None) -> Found:
+    """Find the photos in a folder and its subfolders, whatever their classes.
+
+    besides: a folder that is skipped.
+    """
     files, others = walk(folder, besides)
     found = sort_out((name for name, _, _ in files), others)
-    found.left_alone.update({".json": len(found.labels)} if found.labels else {})
+    found.ignored.update({".json": len(found.labels)} if found.labels else {})
     return found

@@ -1,7 +1,8 @@
-"""Arrays of many .npz files in one range of addresses: reading from thousands of files costs what it costs from one.
+"""Arrays of many .npz files in one range of addresses.
 
-A file is mapped at its first use and closed again, so the number of open files does not grow with the dataset. Python's own
-`mmap.mmap` keeps every file open (until 3.13 in any case) and cannot place one map behind another.
+Reading from thousands of files costs as much as from one. A file is mapped at its first use and
+closed again, so the number of open files does not grow with the dataset. Python's own `mmap.mmap`
+keeps every file open (up to version 3.13 at least) and cannot place one map behind another.
 """
 
 from __future__ import annotations
@@ -24,24 +25,30 @@ import numpy as np
 
 from pggan_tf.errors import DamagedFile, UserError
 
-_MAP_FIXED = 0x10  # of Linux and macOS; the module mmap does not name it
+_MAP_FIXED = 0x10  # on Linux and macOS; the module mmap has no name for it
 _FAILED = ctypes.c_void_p(-1).value
-# Pages of mapped files count as the process's memory. Beyond this many bytes they are given back to the system's cache.
+# Pages of mapped files count as this process's memory. Beyond this many bytes they are returned to
+# the system's cache.
 _MOST_BYTES = 128 << 20
-# Up to this size images are copied by one indexing. NumPy counts the bytes of all items, overlapping as they are, in 63 bits.
+# Bytes up to which images are copied by one indexing: NumPy has to count the bytes of all items,
+# which overlap, in 63 bits.
 _SMALL = 4096
 
 
 @functools.cache
-def _system_mmap():
+def _load_system_mmap():
+    """Return the C library's own `mmap`, which can place a map at an address."""
     call = ctypes.CDLL(None, use_errno=True).mmap
     call.restype = ctypes.c_void_p
     call.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
     return call
 
 
-def _file_memory() -> int:
-    """Return how many bytes of this process's memory are pages of files; 0 where the system does not count them."""
+def _count_file_memory() -> int:
+    """Return how many bytes of this process's memory are pages of files.
+
+    0 where the system does not count them.
+    """
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[2]) * mmap.PAGESIZE
@@ -64,36 +71,42 @@ class MappedFiles:
     def __init__(self, sizes: Sequence[int]):
         self.sizes = np.array(sizes, np.int64)
         self.starts = np.cumsum([0, *(-(-self.sizes // mmap.PAGESIZE) * mmap.PAGESIZE)])
-        # Reserves addresses and no memory. When it is freed, everything that was mapped into it is unmapped too.
+        # Reserves addresses and no memory. When it is freed, everything that was mapped into it is
+        # unmapped too.
         self._range = mmap.mmap(
             -1, max(1, int(self.starts[-1])), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ
         )
         self._bytes = np.frombuffer(self._range, np.uint8)
-        self._least = _file_memory()
+        self._least = _count_file_memory()
 
     def map(self, number: int, file: BinaryIO) -> None:
-        """Map an opened file to the place that is reserved for it. Raises OSError, ValueError for another size."""
+        """Map an opened file to the place that is reserved for it.
+
+        Raises OSError, ValueError for another size.
+        """
         size = int(self.sizes[number])
         _check_size(file, size)
         place = self._bytes.ctypes.data + int(self.starts[number])
         flags = mmap.MAP_SHARED | _MAP_FIXED
-        if _system_mmap()(place, size, mmap.PROT_READ, flags, file.fileno(), 0) == _FAILED:
+        if _load_system_mmap()(place, size, mmap.PROT_READ, flags, file.fileno(), 0) == _FAILED:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
     def read(self, offsets: np.ndarray, size: int) -> np.ndarray:
         """Copy `size` bytes from each place of the range: offsets [N] -> uint8 [N, size]."""
         if size <= _SMALL:
-            # Items that overlap, one at every byte of the range: then NumPy copies from all files in one indexing.
+            # Overlapping items, one at every byte of the range, let NumPy copy from all files in
+            # one indexing.
             items = np.ndarray((len(self._range) - size + 1,), f"V{size}", self._range, strides=(1,))
             copied = items[offsets].view(np.uint8).reshape(len(offsets), size)
         else:
             copied = np.empty((len(offsets), size), np.uint8)
             for out, offset in zip(copied, offsets.tolist()):
                 out[:] = self._bytes[offset : offset + size]
-        if _file_memory() > self._least + _MOST_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+        if _count_file_memory() > self._least + _MOST_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             self._range.madvise(mmap.MADV_DONTNEED)
-            self._least = _file_memory()  # libraries that were loaded meanwhile count as files too
+            # Libraries that were loaded in between count as files too.
+            self._least = _count_file_memory()
         return copied
 
 
@@ -109,12 +122,12 @@ class SeparatelyMappedFiles:
         self._files: dict[int, np.ndarray] = {}
 
     def map(self, number: int, file: BinaryIO) -> None:
-        """As of `MappedFiles`."""
+        """Map an opened file. Raises OSError, ValueError for another size."""
         _check_size(file, int(self.sizes[number]))
         self._files[number] = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
 
     def read(self, offsets: np.ndarray, size: int) -> np.ndarray:
-        """As of `MappedFiles`."""
+        """Copy `size` bytes from each place: offsets [N] -> uint8 [N, size]."""
         copied = np.empty((len(offsets), size), np.uint8)
         numbers = np.searchsorted(self.starts, offsets, side="right") - 1
         for out, number, offset in zip(copied, numbers.tolist(), (offsets - self.starts[numbers]).tolist()):
@@ -123,13 +136,16 @@ class SeparatelyMappedFiles:
 
 
 def map_files(sizes: Sequence[int]) -> MappedFiles | SeparatelyMappedFiles:
-    """Return the fastest kind of maps that this system has, of files of these sizes."""
+    """Reserve maps for files of these sizes (bytes), of the fastest kind that this system has."""
     return (MappedFiles if hasattr(mmap, "MAP_ANONYMOUS") else SeparatelyMappedFiles)(sizes)
 
 
 @functools.lru_cache(1024)
 def _parse_header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Parse the header of an .npy: (shape, Fortran order, dtype). Cached: files of equal length have equal headers."""
+    """Parse the header of an .npy: (shape, Fortran order, dtype).
+
+    Cached: files of equal length have equal headers.
+    """
     file = io.BytesIO(raw)
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -139,21 +155,21 @@ def _parse_header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
 def find_array(
     file: BinaryIO, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype
 ) -> int | None:
-    """Return where the numbers of an array of a .npz begin in its file, or None if they are compressed.
+    """Return the offset of an array's values in a .npz, or None if they are compressed.
 
     Raises KeyError where there is no such array, ValueError where it is not what is expected.
     """
     info = archive.getinfo(f"{name}.npy")
     if info.compress_type != zipfile.ZIP_STORED:
         return None
-    # The local header's name and extra field may differ in length from the directory's: their sizes stand at 26.
+    # The local header's name and extra field may differ in length from the directory's: their sizes
+    # stand at 26.
     file.seek(info.header_offset + 26)
     begin = info.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
     file.seek(begin)
     raw = file.read(12)
-    width = (
-        2 if raw[6:7] == b"\x01" else 4
-    )  # bytes of the length that follows the six of the magic and two of the version
+    # Bytes of the length of the header, behind six of the magic string and two of the version.
+    width = 2 if raw[6:7] == b"\x01" else 4
     length = 8 + width + int.from_bytes(raw[8 : 8 + width], "little")
     file.seek(begin)
     found, fortran, kind = _parse_header(file.read(length))
@@ -173,8 +189,8 @@ def check_array(name: str, found: tuple[int, ...], kind: np.dtype, fortran: bool
         raise ValueError(f"array '{name}' is {kind} {found}, the manifest says {dtype} {shape}")
 
 
-def explain(path: Path, error: OSError) -> UserError:
-    """Return what to do about a file that cannot be read, although its content may be as it was written."""
+def explain_error(path: Path, error: OSError) -> UserError:
+    """Return an error that says what to do about a file that the system cannot read."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return UserError(
             f"{path}: {error.strerror}. Nothing is wrong with the data: raise the limit with 'ulimit -n 4096'."
@@ -189,8 +205,11 @@ def explain(path: Path, error: OSError) -> UserError:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[tuple[BinaryIO, zipfile.ZipFile]]:
-    """Opens a .npz as (stream, archive). Whatever is wrong with it is raised as a UserError."""
+def open_npz(path: Path) -> Iterator[tuple[BinaryIO, zipfile.ZipFile]]:
+    """Open a .npz as (stream, archive).
+
+    Errors, also those of the block within, are raised as UserError.
+    """
     try:
         with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
             yield stream, archive
@@ -199,6 +218,6 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, zipfile.ZipFile]]:
             f"{path}: lacks an array that its manifest promises ({error.args[0]}). Prepare the dataset again."
         ) from None
     except OSError as error:
-        raise explain(path, error) from None
+        raise explain_error(path, error) from None
     except (zipfile.BadZipFile, ValueError, EOFError, struct.error, zlib.error) as error:
         raise DamagedFile(f"{path}: cannot be read ({error}). Prepare the dataset again.") from None

@@ -1,4 +1,4 @@
-"""Every conversion of pixels: ranges, sizes, pictures on disk. NumPy only."""
+"""Conversions of pixels: value ranges, sizes, pictures on disk. NumPy only."""
 
 from __future__ import annotations
 
@@ -12,40 +12,49 @@ import numpy as np
 from pggan_tf.errors import UserError
 from pggan_tf.files import atomic_write
 
-# Pillow's names; each scales its support with the reduction, so none of them aliases but `nearest`.
+# Pillow's names. Each but `nearest` scales its support with the reduction, so that it does not
+# alias.
 FILTERS = ("lanczos", "bicubic", "bilinear", "hamming", "box", "nearest")
-
-
-# What pictures are written as.
+# The formats that pictures are written in, by the ending of their names.
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 def to_float(pixels):
-    """uint8 0..255 -> float32 -1..1, by x / 127.5 - 1."""
+    """Convert uint8 0..255 to float32 -1..1, by x / 127.5 - 1."""
     return np.asarray(pixels, np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def to_uint8(x):
-    """float -1..1 -> uint8: round(127.5 x + 127.5), clipped. The inverse of `to_float` for every uint8."""
+    """Convert float -1..1 to uint8, by round(127.5 x + 127.5), clipped.
+
+    The inverse of `to_float` for every uint8.
+    """
     return np.clip(np.rint(np.asarray(x, np.float32) * np.float32(127.5) + np.float32(127.5)), 0, 255).astype(np.uint8)
 
 
 def to_unit(pixels: np.ndarray) -> np.ndarray:
-    """uint8 or uint16, full range -> float32 0..1."""
+    """Convert uint8 or uint16 of full range to float32 0..1."""
     return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
 
 
 def from_unit(x: np.ndarray, dtype) -> np.ndarray:
-    """float 0..1 -> uint8 or uint16, rounded and clipped. The inverse of `to_unit` for every value."""
+    """Convert float 0..1 to uint8 or uint16, rounded and clipped.
+
+    The inverse of `to_unit` for every value.
+    """
     most = np.iinfo(dtype).max
     return np.clip(np.rint(np.asarray(x, np.float32) * np.float32(most)), 0, most).astype(dtype)
 
 
-def block_mean(images: np.ndarray, factor: int) -> np.ndarray:
-    """uint8 [..., H, W, C] -> uint8 [..., H/factor, W/factor, C]: exact means of factor x factor pixels, rounded half up."""
+def average_blocks(images: np.ndarray, factor: int) -> np.ndarray:
+    """Reduce uint8 [..., H, W, C] to [..., H/factor, W/factor, C].
+
+    Values are exact means of factor x factor pixels, rounded half up.
+    """
     if factor == 1:
         return images
-    # Whole rows are added, then columns: ten times as fast as a sum over two axes, whose steps are single pixels.
+    # Adding whole rows, then columns, is ten times as fast as a sum over two axes, which goes pixel
+    # by pixel.
     rows = images[..., ::factor, :, :].astype(np.uint16 if factor <= 257 else np.uint32)
     for i in range(1, factor):
         rows += images[..., i::factor, :, :]
@@ -57,10 +66,11 @@ def block_mean(images: np.ndarray, factor: int) -> np.ndarray:
     return (sums // area).astype(np.uint8)
 
 
-def resized_rows(planes: np.ndarray, size: tuple[int, int], filter: str, top: int, bottom: int) -> np.ndarray:
-    """[H,W,C] -> float32 [bottom - top, w, C]: those rows of what `planes` are at `size` (h, w), by Pillow in floating point.
+def resize_rows(planes: np.ndarray, size: tuple[int, int], filter: str, top: int, bottom: int) -> np.ndarray:
+    """Resize [H,W,C] to `size` (h, w), and return some rows: float32 [bottom - top, w, C].
 
-    Part after part, something large can be enlarged that would not fit into memory as floats.
+    These are the rows from `top` to `bottom` - 1. By Pillow in floating point. Part by part, an
+    image can be enlarged that would not fit into memory as floats.
     """
     from PIL import Image
 
@@ -76,7 +86,7 @@ def resized_rows(planes: np.ndarray, size: tuple[int, int], filter: str, top: in
 
 
 def resize(image: np.ndarray, size: int, filter: str) -> np.ndarray:
-    """uint8 [H, W, C] -> uint8 [size, size, C] by one of FILTERS."""
+    """Resize uint8 [H, W, C] to [size, size, C] by one of FILTERS."""
     from PIL import Image
 
     picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
@@ -84,19 +94,22 @@ def resize(image: np.ndarray, size: int, filter: str) -> np.ndarray:
 
 
 class Sheet:
-    """One picture of `count` images, row by row as they come, `edge` pixels of white between. Default: nearly square."""
+    """One picture of `count` images, filled row by row, with `edge` white pixels between them.
+
+    By default nearly square.
+    """
 
     def __init__(self, count: int, columns: int | None = None, edge: int = 0):
         self.columns, self.edge, self.added = columns or math.ceil(math.sqrt(count)), edge, 0
         self.rows = math.ceil(count / self.columns)
-        self.picture = None
+        self.picture: np.ndarray | None = None
 
     def size(self, h: int, w: int) -> tuple[int, int]:
-        """Of the picture, for images of h x w pixels."""
+        """Return (height, width) of the picture for images of h x w pixels."""
         return self.rows * (h + self.edge) - self.edge, self.columns * (w + self.edge) - self.edge
 
     def add(self, images: np.ndarray) -> None:
-        """uint8 [N, H, W, C]."""
+        """Add the next images, uint8 [N, H, W, C]."""
         _, h, w, c = images.shape
         if self.picture is None:
             self.picture = np.full((*self.size(h, w), c), 255, np.uint8)
@@ -107,25 +120,32 @@ class Sheet:
 
 
 def tile(images: np.ndarray, columns: int | None = None, edge: int = 0) -> np.ndarray:
-    """uint8 [N, H, W, C] -> one picture, as of `Sheet`."""
+    """Put images uint8 [N, H, W, C] into one picture, as `Sheet` does."""
     sheet = Sheet(len(images), columns, edge)
     sheet.add(images)
+    assert sheet.picture is not None
     return sheet.picture
 
 
-def enlarged_side(side: int, size: int) -> int:
-    """What `enlarge` makes of images of `side` pixels."""
+def find_enlarged_side(side: int, size: int) -> int:
+    """Return the side of what `enlarge` makes of images of `side` pixels."""
     return side * max(1, math.ceil(size / side))
 
 
 def enlarge(images: np.ndarray, size: int) -> np.ndarray:
-    """[N, H, W, C] with pixels repeated until a side is at least `size`: small stages stay visible."""
-    factor = enlarged_side(images.shape[1], size) // images.shape[1]
+    """Repeat the pixels of images [N, H, W, C] until a side is at least `size`.
+
+    Small stages can be seen then.
+    """
+    factor = find_enlarged_side(images.shape[1], size) // images.shape[1]
     return images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def check_file(option: str, path: str | Path) -> str | Path:
-    """The path, if a file can be written there: found out before anything is computed. Makes its folder, and no file."""
+    """Return the path if a file can be written there; raise UserError if not.
+
+    Makes the folder, but no file. option: as the user typed it, for the message.
+    """
     file = Path(path)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -140,14 +160,15 @@ def check_file(option: str, path: str | Path) -> str | Path:
 
 
 def check_picture(option: str, path: str) -> str:
-    """As `check_file`, for a picture."""
+    """Do what `check_file` does, and refuse a name that is not one of a picture."""
     if Path(path).suffix.lower() not in PICTURES:
         raise UserError(f"{option} {path}: expected a name that ends in {', '.join(PICTURES)}.")
-    return check_file(option, path)
+    check_file(option, path)
+    return path
 
 
 def check_size(option: str, path: str, height: int, width: int) -> None:
-    """Refuses a picture that its kind of file cannot hold, or that could not be read again: before it is computed."""
+    """Refuse, before it is computed, a picture too large for its kind of file or for reading."""
     from pggan_tf.data import photos
 
     suffix = Path(path).suffix.lower()
@@ -160,7 +181,10 @@ def check_size(option: str, path: str, height: int, width: int) -> None:
 
 
 def save(path: str | Path, image: np.ndarray) -> None:
-    """Writes uint8 [H, W, 1|3] whole or not at all. Raises OSError, which names the path and the reason."""
+    """Write a picture uint8 [H, W, 1|3], all of it or nothing.
+
+    Raises OSError, which names the path and the reason.
+    """
     from PIL import Image
 
     path = Path(path)
@@ -168,14 +192,18 @@ def save(path: str | Path, image: np.ndarray) -> None:
     try:
         with atomic_write(path) as partial:
             picture.save(partial, format=PICTURES[path.suffix.lower()])
-    except (OSError, ValueError) as error:  # Pillow's, of what a kind of file cannot hold, have neither
+    except (OSError, ValueError) as error:
+        # Pillow's errors about what a kind of file cannot hold have neither.
         why = getattr(error, "strerror", None) or str(error)
         raise OSError(getattr(error, "errno", None), why, str(path)) from error
 
 
 @contextlib.contextmanager
-def npz(path: str | Path, count: int):
-    """Writes uint8 'images' [count, H, W, C] as np.savez does, whole or not at all: yields a function that takes them as they come."""
+def write_npz(path: str | Path, count: int):
+    """Write uint8 'images' [count, H, W, C] as np.savez does, all of them or nothing.
+
+    Yields a function that takes any number of them at a time.
+    """
     begun = False
     with (
         atomic_write(path) as partial,
@@ -194,11 +222,15 @@ def npz(path: str | Path, count: int):
         yield add
 
 
-VISIBLE = 64  # smaller images are enlarged to this in grids, so that a 4-px stage can be seen
+# Pixels that smaller images are enlarged to in grids, so that a 4-px stage can be seen.
+VISIBLE = 64
 
 
-def grid(path: str | Path, images: np.ndarray, columns: int | None = None, size: int = 1) -> None:
-    """Saves uint8 images as one picture; those of six channels as two of three, side by side."""
+def save_grid(path: str | Path, images: np.ndarray, columns: int | None = None, size: int = 1) -> None:
+    """Save images uint8 [N, H, W, C] as one picture.
+
+    Six channels become two images of three channels, side by side.
+    """
     if images.shape[-1] == 6:
         images = np.concatenate([images[..., :3], images[..., 3:]], axis=2)
     save(path, tile(enlarge(images, size), columns, edge=1 if size >= 32 else 0))

@@ -1,4 +1,7 @@
-"""Pillow's filters as matrices: resizing that TensorFlow can differentiate, and that preparing photos agrees with."""
+"""Pillow's filters as matrices.
+
+TensorFlow can differentiate this resizing, and it agrees with how photos are prepared.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from pggan_tf.lazy import tf
 
 
 @functools.cache
-def matrix(source: int, target: int, filter: str) -> np.ndarray:
-    """float32 [target, source]: the weights by which Pillow's `filter` makes `target` pixels of `source`; rows sum to 1.
+def make_matrix(source: int, target: int, filter: str) -> np.ndarray:
+    """Return the weights by which Pillow resizes `source` pixels to `target`.
 
-    They are read off what it makes of unit vectors, in floating point.
+    They are float32 [target, source]. Each row sums to 1. The weights are what Pillow makes of unit
+    vectors, in floating point.
     """
     from PIL import Image
 
@@ -23,8 +27,12 @@ def matrix(source: int, target: int, filter: str) -> np.ndarray:
     return weights
 
 
-def resized(images, size: tuple[int, int], filter: str):
-    """float [N,H,W,C], H and W known -> [N,h,w,C], by one of pixels.FILTERS. Cubic and Lanczos overshoot: clip if it matters."""
-    rows = tf.constant(matrix(images.shape[1], size[0], filter), images.dtype)
-    columns = tf.constant(matrix(images.shape[2], size[1], filter), images.dtype)
+def resize(images, size: tuple[int, int], filter: str):
+    """Resize float [N,H,W,C], whose H and W are static, to `size` (h, w) -> [N,h,w,C].
+
+    filter: one of pixels.FILTERS. Cubic and Lanczos filters overshoot the range of the images; clip
+    where that matters.
+    """
+    rows = tf.constant(make_matrix(images.shape[1], size[0], filter), images.dtype)
+    columns = tf.constant(make_matrix(images.shape[2], size[1], filter), images.dtype)
     return tf.einsum("wj,nhjc->nhwc", columns, tf.einsum("hi,nijc->nhjc", rows, images))

@@ -42,7 +42,7 @@ def interpolate(keys: np.ndarray, frames: int, loop: bool) -> np.ndarray:
 
 def get_frame_size(stage: int, walks: int, columns: int) -> tuple[int, int]:
     """Return height and width in pixels of the frames that `draw_frames` makes."""
-    side = pixels.enlarged_side(stage, SHOWN)
+    side = pixels.find_enlarged_side(stage, SHOWN)
     return pixels.Sheet(walks, columns).size(side, side)
 
 

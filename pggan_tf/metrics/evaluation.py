@@ -66,7 +66,7 @@ def evaluate(
         floor: Also measure one half of the real images against the other: what no set can be
             expected to beat.
         cache: Folder in which statistics of data sets are kept; by default that of
-            `shards.cache_folder`.
+            `shards.find_cache_folder`.
 
     Raises:
         UserError: There are too few images, the sets do not belong together in pairs, or a metric
@@ -74,7 +74,7 @@ def evaluate(
     """
     check_pairs(names, fake.count is None or real.count is None, floor)
     sets.check_features(names, features)
-    folder, notes = shards.cache_folder(str(cache) if cache else None), []
+    folder, notes = shards.find_cache_folder(str(cache) if cache else None), []
     if real.channels != fake.channels:
         notes.append("one set is gray: both are compared as gray")
         real, fake = sets.convert_to_gray(real), sets.convert_to_gray(fake)

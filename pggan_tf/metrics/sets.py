@@ -120,7 +120,7 @@ def convert_to_gray(images: ImageSet) -> ImageSet:
 
     def read(start, stop):
         pixels = images.read(start, stop)
-        gray = pixels if images.channels == 1 else np.rint(colour.gray(pixels)).astype(np.uint8)
+        gray = pixels if images.channels == 1 else np.rint(colour.to_gray(pixels)).astype(np.uint8)
         return np.repeat(gray, 3, axis=-1)
 
     return replace(images, channels=3, read=read, content=content)

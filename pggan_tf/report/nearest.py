@@ -104,7 +104,7 @@ class NearestImages:
         # [rows, 1 + k, R, R, C]
         cells = np.concatenate([self.samples[:rows, None], self.near[:rows]], axis=1)
         sheet = pixels.tile(pixels.enlarge(cells.reshape(-1, *cells.shape[2:]), _SHOWN), cells.shape[1], _EDGE)
-        side = pixels.enlarged_side(cells.shape[2], _SHOWN)
+        side = pixels.find_enlarged_side(cells.shape[2], _SHOWN)
         gap = np.full((len(sheet), side // 8, sheet.shape[2]), 128, np.uint8)
         return np.concatenate([sheet[:, : side + _EDGE], gap, sheet[:, side + _EDGE :]], axis=1)
 
@@ -120,7 +120,7 @@ class NearestImages:
 
 def get_picture_size(stage: int, rows: int, k: int) -> tuple[int, int]:
     """Return height and width in pixels of what `NearestImages.draw` returns."""
-    side = pixels.enlarged_side(stage, _SHOWN)
+    side = pixels.find_enlarged_side(stage, _SHOWN)
     height, width = pixels.Sheet(rows * (1 + k), 1 + k, _EDGE).size(side, side)
     return height, width + side // 8
 
@@ -164,7 +164,7 @@ def compare_samples(
         # at each stage.
         while size > COMPARED and size % 2 == 0 and shards.count(size // 2) == count:
             size //= 2
-    reduced, k = pixels.block_mean(samples, stage // size), min(k, count)
+    reduced, k = pixels.average_blocks(samples, stage // size), min(k, count)
     numbers, distances = find_nearest(reduced, shards, k, mirror, embed=embed)
     some = np.unique(np.linspace(0, count - 1, min(len(seeds), count)).astype(int))
     among_data = np.zeros(1)

@@ -108,7 +108,7 @@ def get_stage_side(generator) -> int:
 
 def get_class_side(generator) -> int:
     """Return the pixels a side of an image in `draw_classes`."""
-    return pixels.enlarged_side(generator.resolutions[-1], _SHOWN)
+    return pixels.find_enlarged_side(generator.resolutions[-1], _SHOWN)
 
 
 def draw_stages(sampler: synthesis.Sampler, z: np.ndarray, labels: np.ndarray, truncation: float = 1.0) -> np.ndarray:

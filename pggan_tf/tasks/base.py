@@ -163,10 +163,10 @@ class Task(ABC):
 
         def convert_tile(part):
             photo = pixels.to_unit(part)
-            condition = self.encode_photo(colour.gray(photo) if self.input_channels == 1 else photo)
+            condition = self.encode_photo(colour.to_gray(photo) if self.input_channels == 1 else photo)
             return pixels.from_unit((self.to_image(condition, function(condition)) + 1) / 2, part.dtype)
 
-        return lambda photo, progress=tiles.ignore: photo.changed(
+        return lambda photo, progress=tiles.ignore: photo.with_pixels(
             tiles.blend_tiles(convert_tile, photo.rgb(), tile, tile // 4, progress)
         )
 

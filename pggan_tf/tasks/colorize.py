@@ -91,7 +91,7 @@ def _reduce_photo(photo, size: tuple[int, int]) -> np.ndarray:
 
     from pggan_tf.data import decoders
 
-    planes = photo.pixels if photo.pixels.dtype == np.uint8 else decoders.eight_bits(photo.pixels)
+    planes = photo.pixels if photo.pixels.dtype == np.uint8 else decoders.to_eight_bits(photo.pixels)
     picture = Image.fromarray(planes.reshape(*photo.size, -1).squeeze(-1) if photo.pixels.shape[2] == 1 else planes)
     return np.asarray(picture.resize(size[::-1], Image.Resampling.LANCZOS).convert("RGB"))
 
@@ -140,6 +140,6 @@ def apply_colours(photo, ab: np.ndarray, check: Callable[[], None]):
         check()
         bottom = min(top + rows, height)
         lightness, _ = colour.split_lab(pixels.to_unit(photo.rgb()[top:bottom]))
-        colours = pixels.resized_rows(ab, photo.size, "bicubic", top, bottom)
+        colours = pixels.resize_rows(ab, photo.size, "bicubic", top, bottom)
         out[top:bottom] = pixels.from_unit(colour.join_lab(lightness, colours), out.dtype)
-    return photo.changed(out)
+    return photo.with_pixels(out)

@@ -74,5 +74,5 @@ class Generate(Task):
         """Return code that draws a grid of images."""
         return ["from pggan_tf import synthesis", "from pggan_tf.data import pixels"], [
             "z = synthesis.latents(range(16), network.latent_size)",
-            f'pixels.grid("grid.png", synthesis.Sampler(network).images(z, {network.resolutions[-1]}))',
+            f'pixels.save_grid("grid.png", synthesis.Sampler(network).images(z, {network.resolutions[-1]}))',
         ]

@@ -21,7 +21,7 @@ class Recolor(Task):
 
     def condition(self, images, seed):
         """Return luma [N,H,W,1] in 0..1."""
-        return colour.gray(images * 0.5 + 0.5)
+        return colour.to_gray(images * 0.5 + 0.5)
 
     def target(self, images):
         """Return the images [N,H,W,3] in 0..1."""
@@ -45,9 +45,9 @@ class Recolor(Task):
         function = tiles.trace_network(network, 1, check)
 
         def convert_tile(part):
-            return pixels.from_unit(function(colour.gray(pixels.to_unit(part))), part.dtype)
+            return pixels.from_unit(function(colour.to_gray(pixels.to_unit(part))), part.dtype)
 
         tile = size or max(256, 4 * network.context)
-        return lambda photo, progress=tiles.ignore: photo.changed(
+        return lambda photo, progress=tiles.ignore: photo.with_pixels(
             tiles.join_tiles(convert_tile, photo.rgb(), tile, network.context, progress=progress)
         )

@@ -59,7 +59,7 @@ def photo_signatures(task, network, pixel_type: str) -> list[Signature]:
         return task.to_image(condition, network(condition))
 
     def make_example(number, photo):
-        photo = np.rint(colour.gray(photo)).astype(np.uint8) if channels == 1 else photo
+        photo = np.rint(colour.to_gray(photo)).astype(np.uint8) if channels == 1 else photo
         return {argument: photo[None].astype(pixel_type)}
 
     def make_signature(name: str, side: int | None, text: str) -> Signature:

@@ -47,8 +47,8 @@ class Upscale(Task):
         """Return small images [N,H/scale,W/scale,3] in 0..1."""
         x = images * 0.5 + 0.5
         if self.degrade:
-            return degradation.degraded(x, self.scale, self.filter, seed)
-        x = resampling.resized(x, (images.shape[1] // self.scale, images.shape[2] // self.scale), self.filter)
+            return degradation.degrade(x, self.scale, self.filter, seed)
+        x = resampling.resize(x, (images.shape[1] // self.scale, images.shape[2] // self.scale), self.filter)
         return tf.round(tf.clip_by_value(x, 0, 1) * 255) / 255  # the 8 bits of a file
 
     def target(self, images):
@@ -97,11 +97,11 @@ class Upscale(Task):
         def convert_tile(part):  # uint [h,w,1|3]
             low = np.broadcast_to(pixels.to_unit(part), (*part.shape[:2], 3))
             high = (function(low) + 1) / 2
-            return pixels.from_unit(colour.gray(high) if part.shape[2] == 1 else high, part.dtype)
+            return pixels.from_unit(colour.to_gray(high) if part.shape[2] == 1 else high, part.dtype)
 
         def convert(photo, progress=tiles.ignore):
             high = tiles.join_tiles(convert_tile, photo.pixels, tile, network.context, network.scale, progress)
-            return photo.changed(high, None if photo.alpha is None else enlarge_alpha(photo.alpha, network.scale))
+            return photo.with_pixels(high, None if photo.alpha is None else enlarge_alpha(photo.alpha, network.scale))
 
         return convert
 
@@ -111,7 +111,7 @@ def enlarge_alpha(alpha: np.ndarray, scale: int) -> np.ndarray:
 
     def enlarge_tile(part):
         size = (scale * part.shape[0], scale * part.shape[1])
-        values = pixels.resized_rows(part, size, "bicubic", 0, size[0])
+        values = pixels.resize_rows(part, size, "bicubic", 0, size[0])
         return np.clip(np.rint(values), 0, np.iinfo(part.dtype).max).astype(part.dtype)
 
     return tiles.join_tiles(enlarge_tile, alpha, 1024, 4, scale)

@@ -71,8 +71,8 @@ class GridWriter(Callback):
             count = min(run.config.running.grid, run.shards.count(run.config.networks.target_res))
             path = run.folder / "reals.png"
             if not path.exists():
-                some = pipeline.spread(count, run.shards.count(run.config.networks.target_res))
-                pixels.grid(path, run.shards.read(run.config.networks.target_res, some), size=pixels.VISIBLE)
+                some = pipeline.sample_indices(count, run.shards.count(run.config.networks.target_res))
+                pixels.save_grid(path, run.shards.read(run.config.networks.target_res, some), size=pixels.VISIBLE)
             self.samples = generators.make_samples(run.plan, run.gan.ema, run.shards)
             self.calibration = self.samples.inputs(CALIBRATION_INPUTS)
 
@@ -91,7 +91,7 @@ class GridWriter(Callback):
         run.gan.ema.calibrate_batch_norm(self.calibration, phase.resolution)
         fakes = self.samples.images(phase.resolution, phase.alpha(images))
         path = grid_path(run.folder, run.snapshot_number(images), phase.resolution, images)
-        pixels.grid(path, fakes, self.samples.columns, size=pixels.VISIBLE)
+        pixels.save_grid(path, fakes, self.samples.columns, size=pixels.VISIBLE)
 
 
 def grid_path(folder: Path, number: int, resolution: int, images: int) -> Path:

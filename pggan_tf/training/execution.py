@@ -102,6 +102,9 @@ def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy:
     Every machine reads what its own replicas train on, and nothing else.
     """
     images, patch = plan.config.images, plan.config.purpose.patch
+    training = pipeline.TrainingImages(
+        shards, phase.resolution, plan.config.running.seed, images.mirror, patch, images.held_out
+    )
 
     def dataset(machine=None):
         replicas, mine = 1, range(1)
@@ -109,20 +112,7 @@ def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy:
             each = machine.num_replicas_in_sync // machine.num_input_pipelines
             first = each * machine.input_pipeline_id
             replicas, mine = machine.num_replicas_in_sync, range(first, first + each)
-        return pipeline.batches(
-            shards,
-            phase.resolution,
-            plan.config.running.seed,
-            start,
-            phase.end,
-            phase.batch,
-            images.mirror,
-            patch,
-            images.held_out,
-            phase.critic_steps,
-            replicas,
-            mine,
-        )
+        return pipeline.make_batches(training, start, phase.end, phase.batch, phase.critic_steps, replicas, mine)
 
     return iter(strategy.distribute_datasets_from_function(dataset) if strategy.num_replicas_in_sync > 1 else dataset())
 

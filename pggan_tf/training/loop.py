@@ -75,7 +75,7 @@ class Run:
         self.health = health.Health(gan)
         self.done = False
         for resolution in {p.resolution for p in self.phases}:  # damage is to be met now, not in the tenth hour
-            self.shards.open(self.shards.stored_for(resolution))
+            self.shards.open(self.shards.find_stored(resolution))
         self._restored = False  # whether `phase` stands as a checkpoint left it
         self._saved_at = 0.0
         self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0

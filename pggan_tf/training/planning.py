@@ -81,7 +81,7 @@ def with_snapshots(plan: Plan, epochs: float | None, shards: Shards) -> Plan:
     """
     if epochs is None:
         return plan
-    every = max(1, round(epochs * pipeline.kept(shards, plan.target_res, plan.config.images.held_out)))
+    every = max(1, round(epochs * pipeline.train_count(shards, plan.target_res, plan.config.images.held_out)))
     several = -(-plan.phases[-1].end // (MOST_SNAPSHOTS * every))
     return plan.replace(snapshot_images=several * every, snapshot_epochs=None)
 

@@ -12,7 +12,7 @@ from pggan_tf.config import Config, Plan, flag, parsing, recipes
 from pggan_tf.config.checks import OF_IMAGE_TASKS, structure_options
 from pggan_tf.config.resolve import Base
 from pggan_tf.config.schema import DEFAULTS
-from pggan_tf.data.shards import cache_folder
+from pggan_tf.data.shards import find_cache_folder
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import features
 from pggan_tf.runs import folder as runs
@@ -69,7 +69,7 @@ def plans(
     Args:
         options: {option: value} of those that were typed.
         config_file: config.json of a run to repeat, which the options change.
-        cache: folder for prepared data, see `shards.cache_folder`.
+        cache: folder for prepared data, see `shards.find_cache_folder`.
         own_folder: folder of --run, where the runs may have been begun: then nothing that came to this machine since
             changes them.
     """
@@ -170,7 +170,7 @@ def _with_local_files(values: Mapping, options: Mapping, cache: str | None, begu
         inception = "fid" in (begun.config.measuring.metrics or ())
         vgg = begun.config.objective.content == "vgg19"
     else:
-        inception = features.locate_weights(features.INCEPTION_URL, cache_folder(cache)).is_file()
+        inception = features.locate_weights(features.INCEPTION_URL, find_cache_folder(cache)).is_file()
         vgg = vgg_file.is_file()
     out = dict(options)
     says_metrics = options.keys() & {"metrics", "features", "inception_weights"}

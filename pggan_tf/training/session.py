@@ -15,7 +15,7 @@ import numpy as np
 
 from pggan_tf import __version__, files, schedule
 from pggan_tf.config import Plan, flag, parsing
-from pggan_tf.data.shards import Shards, cache_folder
+from pggan_tf.data.shards import Shards, find_cache_folder
 from pggan_tf.errors import TryAgain, UserError, shell_path
 from pggan_tf.runs import checkpoint
 from pggan_tf.runs import folder as runs
@@ -47,7 +47,7 @@ class Machine:
     """This machine, and what it is told."""
 
     cluster: Cluster = dataclasses.field(default_factory=lambda: ALONE)
-    cache: str | None = None  # folder for prepared data and statistics, see shards.cache_folder
+    cache: str | None = None  # folder for prepared data and statistics, see shards.find_cache_folder
     say: Callable[[str], None] = print  # takes lines for the terminal
 
     def metric_callback(
@@ -56,7 +56,7 @@ class Machine:
         """Return what measures --metrics, on the machine that writes the run."""
         if not plan.config.measuring.metrics or not self.cluster.chief:
             return None
-        return metric_callback.MetricCallback(plan, cache_folder(self.cache), say or self.say)
+        return metric_callback.MetricCallback(plan, find_cache_folder(self.cache), say or self.say)
 
 
 @dataclass(frozen=True)

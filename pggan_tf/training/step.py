@@ -90,7 +90,7 @@ class TrainingStep:
         local_copy(gan.images_seen).assign_add(phase.images_per_step)
         if gan.options.augment == "ada":
             sign = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, stats["sign_real"])
-            adapted = augment.adapted(local_copy(gan.augment_probability), sign, phase.images_per_step)
+            adapted = augment.adapt_probability(local_copy(gan.augment_probability), sign, phase.images_per_step)
             local_copy(gan.augment_probability).assign(tf.where(good, adapted, local_copy(gan.augment_probability)))
         self._move_average()
         stats = {**stats, "augment_probability": local_copy(gan.augment_probability) / replicas.count()}
@@ -209,7 +209,7 @@ class TrainingStep:
         seed = self._pass_seed(AUGMENT, passes)
         probability = gan.augment_probability.read_value() if gan.options.augment == "ada" else None
         steps = augment.STEPS if gan.task.discriminator_sees_image else augment.PLACES
-        return augment.augmented(images, seed, probability, parts, steps)
+        return augment.augment_images(images, seed, probability, parts, steps)
 
     def _make_auxiliary_losses(self) -> Callable | None:
         """Return the generator's losses besides the adversarial one.

@@ -1,7 +1,8 @@
-"""Sources of images. A module each, with `open(location, ...) -> Source`; `SCHEMES` and the ending of a name say which.
+"""Sources of images: one module for each kind, with a function `open(location, ...) -> Source`.
 
-A source is a numbered list of images. What a job made of it can be interrupted and taken up again at any number, so
-every source gives the same items under the same numbers each time. A source can be sent to other processes.
+A source is a numbered list of images. A job may be interrupted and continued at any number, so
+every source returns the same items under the same numbers each time. A source can be sent to other
+processes.
 """
 
 from __future__ import annotations
@@ -18,69 +19,79 @@ import numpy as np
 from PIL import Image
 
 from pggan_tf.data import listing
-from pggan_tf.data.decode import Unreadable, first_of
+from pggan_tf.data.decode import Unreadable, decode_first
 from pggan_tf.errors import UserError, nearest
 from preprocessing import storage
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image as it comes: the bytes of a file, pixels uint8 [H, W(, C)], a function that makes them in whichever
-    process needs them, or the reason why there are none."""
+    """One image of a source, not decoded yet."""
 
     name: str
+    # The bytes of a file, pixels uint8 [H, W(, C)], a function that makes pixels in the process
+    # that needs them, or the reason why there are none.
     data: bytes | np.ndarray | Callable[[], np.ndarray] | Unreadable
     label: int = 0
 
-    def first(self, channels: int = 3, least: int = 1) -> tuple[Image.Image, int]:
-        """Decode it as `decode.photo` does; and tell in how many of its files there are more pictures, which are not looked at."""
+    def decode(self, channels: int = 3, least: int = 1) -> tuple[Image.Image, int]:
+        """Do what `decode.decode_photo` does, and count the files with more pictures."""
         if isinstance(self.data, Unreadable):
             raise self.data
-        return first_of(self.data() if callable(self.data) else self.data, channels, least)
+        return decode_first(self.data() if callable(self.data) else self.data, channels, least)
 
 
 class Source(ABC):
-    """name: what the user called it. classes: names by label, or empty."""
+    """A numbered list of images."""
 
-    name: str
-    classes: tuple[str, ...]
+    name: str  # as the user calls it
+    classes: tuple[str, ...]  # names by label, or empty
     alike: bool = False  # whether all images have one size and one number of channels
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many numbers there are."""
+        """Return how many images there are."""
 
     @abstractmethod
     def items(self, start: int, stop: int) -> Iterator[Item]:
-        """Those numbered start .. stop - 1, in order. Raises Stopped where the source itself is lost meanwhile."""
+        """Yield the images from `start` to `stop` - 1, in order.
+
+        Raises Stopped where the whole source becomes unreadable.
+        """
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Changes when the content does; found without reading all of it."""
+        """Return a text that changes when the content does, without reading all of it."""
 
     @abstractmethod
     def select(self, labels: Sequence[int]) -> Source:
-        """The same source with only the images of these classes, numbered anew, under the same labels."""
+        """Return the same source with only the images of these labels.
 
-    def content(self) -> str:
-        """What identifies the images; wherever they lie, if that can be told without much reading."""
+        They are numbered anew, and have the same labels.
+        """
+
+    def hash_content(self) -> str:
+        """Return a hash of the images; the same wherever they lie, if that needs little reading."""
         return storage.digest([(self.name, self.fingerprint())])
 
-    def notes(self) -> tuple[str, ...]:
-        """Lines for the user about what was taken for what."""
+    def list_notes(self) -> tuple[str, ...]:
+        """Return lines for the user about what was decided."""
         return ()
 
-    def left_alone(self) -> Counter:
-        """What is no image, as `pggan_tf.data.listing` counts it."""
+    def count_ignored(self) -> Counter:
+        """Count entries that are no images, as `listing.Found` does."""
         return Counter()
 
-    def listing(self) -> dict | None:
-        """What has to be kept, as JSON, so that a job that is taken up again sees the same numbers, where others may change
-        them; such a source has `relisted(listing)`, itself as it was then. None: only the same content has the same numbers."""
+    def to_listing(self) -> dict | None:
+        """Return, as JSON, what a job needs to see the same images when it continues.
+
+        A source with a listing has `with_listing(listing)`, which returns the source as it was.
+        None: the numbers stay the same only while the fingerprint does.
+        """
         return None
 
 
-# What stands before the colon, and what a name may end in -> the module. Any other location is a folder.
+# Words before the colon, names, and endings of names -> the module. Any other location is a folder.
 SCHEMES = {"tfds": "tfds", "pairs": "pairs"}
 WORDS = {"portraits": "portraits"}
 ENDINGS = {
@@ -95,7 +106,8 @@ ENDINGS = {
 }
 
 
-def module_for(location: str) -> str:
+def find_module(location: str) -> str:
+    """Return the name of the module that opens a location."""
     scheme, colon, _ = location.partition(":")
     if colon and scheme in SCHEMES and not os.path.exists(location):
         return SCHEMES[scheme]
@@ -104,9 +116,12 @@ def module_for(location: str) -> str:
     return next((m for e, m in ENDINGS.items() if location.lower().endswith(e)), "folder")
 
 
-def fingerprint_of_labels(names: Sequence[str], classes: Sequence[str], labels: Sequence[int]) -> list:
-    """What a fingerprint of files needs besides their names and contents: nothing where the classes are the first folders in
-    the names, as they always were."""
+def list_labels(names: Sequence[str], classes: Sequence[str], labels: Sequence[int]) -> list:
+    """Return the classes and labels of files for their fingerprint.
+
+    Empty where the classes are the first folders in the names, so that fingerprints from before
+    there were other classes stay.
+    """
     tops = sorted({name.partition("/")[0] if "/" in name else "" for name in names})
     plain = tops if len(tops) > 1 and tops[0] else []
     if list(classes) == plain and all(classes[i] == name.partition("/")[0] for i, name in zip(labels, names)):
@@ -115,13 +130,19 @@ def fingerprint_of_labels(names: Sequence[str], classes: Sequence[str], labels: 
 
 
 def open_source(location: str, **options) -> Source:
-    """`options` are those of the command line; every module takes what it knows of them."""
-    module = importlib.import_module(f"preprocessing.sources.{module_for(location)}")
+    """Open a location.
+
+    options: those of the command line, of which every module receives the ones it knows.
+    """
+    module = importlib.import_module(f"preprocessing.sources.{find_module(location)}")
     return module.open(location, **{k: v for k, v in options.items() if k in module.OPTIONS})
 
 
-def selected(source: Source, classes: Sequence[str]) -> Source:
-    """Only the images of these classes. Raises UserError, with the nearest names, where one does not exist."""
+def select_classes(source: Source, classes: Sequence[str]) -> Source:
+    """Select the images of these classes.
+
+    Raises UserError, with the nearest names, where one does not exist.
+    """
     if not classes:
         return source
     if not source.classes:
@@ -133,19 +154,24 @@ def selected(source: Source, classes: Sequence[str]) -> Source:
 
 
 @dataclass(frozen=True)
-class Joined:
-    """Several sources one after another. Classes of one name are one class; if a source has none, there are none."""
+class SourceList:
+    """Several sources one after another.
+
+    Classes of the same name are one class. If a source has no classes, there are none.
+    """
 
     parts: tuple[Source, ...]
-    only: tuple[str, ...] = ()  # the classes selected, or all
-    limit: int | None = None
+    only: tuple[str, ...] = ()  # the selected classes; empty: all
+    limit: int | None = None  # this many images only, from the first on
 
     @property
     def name(self) -> str:
+        """The names of all sources."""
         return ", ".join(p.name for p in self.parts)
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Names by label, or empty."""
         if not all(p.classes for p in self.parts):
             return ()
         names = dict.fromkeys(c for p in self.parts for c in p.classes)
@@ -155,7 +181,8 @@ class Joined:
         count = sum(map(len, self.parts))
         return count if self.limit is None else min(count, self.limit)
 
-    def items(self, start, stop):
+    def items(self, start: int, stop: int) -> Iterator[Item]:
+        """Yield the images from `start` to `stop` - 1, in order."""
         classes, first = self.classes, 0
         stop = min(stop, len(self))
         for part in self.parts:
@@ -166,21 +193,22 @@ class Joined:
                     yield dataclasses.replace(item, label=label_of[item.label] if label_of else 0)
             first += len(part)
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
+        """Return a text that changes when the content of a source does."""
         return storage.digest([(p.name, p.fingerprint()) for p in self.parts])
 
-    def notes(self) -> list[str]:
-        """Lines for the user: what was taken for what in each source, and what was left alone in all of them."""
-        notes = [f"{part.name}: {note}" for part in self.parts for note in part.notes()]
+    def list_notes(self) -> list[str]:
+        """Return lines for the user about decisions for each source, and ignored entries."""
+        notes = [f"{part.name}: {note}" for part in self.parts for note in part.list_notes()]
         without = [part.name for part in self.parts if not part.classes]
         if 0 < len(without) < len(self.parts):
             notes.append(f"no classes: {', '.join(without)} has none")
-        left = listing.in_words(sum((part.left_alone() for part in self.parts), Counter()))
-        return [*notes, left] if left else notes
+        ignored = listing.describe(sum((part.count_ignored() for part in self.parts), Counter()))
+        return [*notes, ignored] if ignored else notes
 
 
-def open_all(locations: Sequence[str], classes: Sequence[str] = (), limit: int | None = None, **options) -> Joined:
-    """Every location as one source."""
+def open_all(locations: Sequence[str], classes: Sequence[str] = (), limit: int | None = None, **options) -> SourceList:
+    """Open all locations as one source. Raises UserError."""
     classes = tuple(dict.fromkeys(classes))
-    parts = tuple(selected(open_source(location, **options), classes) for location in locations)
-    return Joined(parts, classes, limit)
+    parts = tuple(select_classes(open_source(location, **options), classes) for location in locations)
+    return SourceList(parts, classes, limit)

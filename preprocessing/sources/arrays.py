@@ -1,6 +1,9 @@
-"""Images in one NumPy file: `.npy`, or `.npz` with an array of images and perhaps one of labels. No pickle is loaded.
+"""Images in one NumPy file.
 
-Images are read one by one, wherever the file lies, so that a file may be larger than the memory, packed or not.
+It is an `.npy`, or an `.npz` with an array of images and perhaps one of labels. No pickle is loaded.
+
+Images are read one by one, wherever the file lies, so that a file may be larger than the memory,
+compressed or not.
 """
 
 from __future__ import annotations
@@ -23,57 +26,61 @@ from preprocessing.sources import Item, Source
 
 OPTIONS = ()
 _AT_ONCE = 1 << 20  # bytes
-_WHOLE_BYTES = 256 << 20  # of what is held in memory whole: labels, and images in Fortran's order that are packed
+# Largest array that is read as a whole: labels, and compressed images in Fortran's order.
+_WHOLE_BYTES = 256 << 20
 _IMAGES, _LABELS = ("images", "x", "data", "arr_0"), ("labels", "label", "y")
 
 
 @dataclass(frozen=True)
 class _Array:
-    """One array of a file, of which the header has been read.
-
-    member: its name in an .npz. start: where the values begin; packed: in the unpacked member, otherwise in the file itself.
-    """
+    """One array of a file, of which the header has been read."""
 
     location: str
-    member: str | None
+    member: str | None  # its name in an .npz
     dtype: np.dtype
     shape: tuple[int, ...]
-    fortran: bool
+    fortran: bool  # whether values are in Fortran's order
+    # Offset of the values: in the unpacked member where it is packed, otherwise in the file.
     start: int
-    packed: bool
+    packed: bool  # whether the member is compressed
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all values."""
         return self.dtype.itemsize * math.prod(self.shape)
 
     @contextlib.contextmanager
-    def _opened(self, unpacking: bool):
-        """The file at its first value. unpacking: through the archive, which compares its checksum at the end."""
+    def _open(self, unpacking: bool):
+        """Open the file at its first value.
+
+        unpacking: open it through the archive, which compares the checksum at the end.
+        """
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(storage.open_binary(self.location))
             if unpacking:
                 archive = stack.enter_context(zipfile.ZipFile(file))
                 file = stack.enter_context(archive.open(self.member))
-                _header(file)
+                _read_header(file)
             else:
                 file.seek(self.start)
             yield file
 
-    def whole(self) -> np.ndarray:
+    def read_all(self) -> np.ndarray:
+        """Read the array as a whole. Raises ValueError where it is too large."""
         if self.nbytes > _WHOLE_BYTES:
             raise ValueError(f"{self.member or 'an array'} of {self.nbytes >> 20} MB in one piece, more than 256")
-        with self._opened(self.packed) as file:
+        with self._open(self.packed) as file:
             values = np.frombuffer(file.read(self.nbytes), self.dtype)
         return values.reshape(self.shape, order="F" if self.fortran else "C")
 
-    def rows(self, numbers: Iterable[int]) -> Iterator[np.ndarray]:
-        """array[n] for numbers that rise."""
+    def read_rows(self, numbers: Iterable[int]) -> Iterator[np.ndarray]:
+        """Yield array[n] for rising numbers n."""
         if self.fortran:
-            mapped = self.whole() if self.packed or storage.is_remote(self.location) else self._mapped()
+            mapped = self.read_all() if self.packed or storage.is_remote(self.location) else self._map()
             yield from (np.ascontiguousarray(mapped[number]) for number in numbers)
             return
         shape, size = self.shape[1:], self.dtype.itemsize * math.prod(self.shape[1:])
-        with self._opened(self.packed) as file:
+        with self._open(self.packed) as file:
             first = file.tell()
             for number in numbers:
                 ahead = first + number * size - file.tell()
@@ -82,16 +89,19 @@ class _Array:
                 file.seek(first + number * size)
                 yield np.frombuffer(file.read(size), self.dtype).reshape(shape)
 
-    def _mapped(self) -> np.ndarray:
+    def _map(self) -> np.ndarray:
         return np.memmap(self.location, self.dtype, "r", self.start, self.shape, "F")
 
-    def pieces(self) -> Iterator[bytes]:
-        """All values in C's order, a piece at a time. Of an .npz, its checksum is compared."""
+    def read_pieces(self) -> Iterator[bytes]:
+        """Yield all values in C's order, a piece at a time.
+
+        In an .npz, the checksum is compared too.
+        """
         if self.fortran:
-            yield from map(np.ndarray.tobytes, self.rows(range(self.shape[0])))
+            yield from map(np.ndarray.tobytes, self.read_rows(range(self.shape[0])))
             return
         left = self.nbytes
-        with self._opened(self.member is not None) as file:
+        with self._open(self.member is not None) as file:
             while left:
                 piece = file.read(min(left, _AT_ONCE))
                 if not piece:
@@ -101,7 +111,7 @@ class _Array:
             file.read(1)
 
 
-def _header(file) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _read_header(file) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
@@ -109,11 +119,11 @@ def _header(file) -> tuple[tuple[int, ...], bool, np.dtype]:
     return readers[version](file)
 
 
-def _arrays(location: str) -> dict[str, _Array]:
-    """Every array of a file by its name, none of them read."""
+def _list_arrays(location: str) -> dict[str, _Array]:
+    """Return every array of a file by its name, without reading its values."""
     with storage.open_binary(location) as file:
         if not location.lower().endswith(".npz"):
-            shape, fortran, dtype = _header(file)
+            shape, fortran, dtype = _read_header(file)
             return {"images": _Array(location, None, dtype, shape, fortran, file.tell(), False)}
         out = {}
         with zipfile.ZipFile(file) as archive:
@@ -121,13 +131,13 @@ def _arrays(location: str) -> dict[str, _Array]:
                 if not info.filename.endswith(".npy"):
                     continue
                 with archive.open(info) as member:
-                    shape, fortran, dtype = _header(member)
+                    shape, fortran, dtype = _read_header(member)
                     start = member.tell()
                 if start + dtype.itemsize * math.prod(shape) > info.file_size and not dtype.hasobject:
                     raise ValueError(f"{info.filename} is shorter than its header says")
                 packed = info.compress_type != zipfile.ZIP_STORED
                 if not packed:
-                    file.seek(info.header_offset + 26)  # of the lengths of the name and of the extra field
+                    file.seek(info.header_offset + 26)  # lengths of the name and of the extra field
                     start += info.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
                 name = info.filename.removesuffix(".npy")
                 out[name] = _Array(location, info.filename, dtype, shape, fortran, start, packed)
@@ -135,7 +145,8 @@ def _arrays(location: str) -> dict[str, _Array]:
 
 
 @contextlib.contextmanager
-def _explained(location: str):
+def _explain_errors(location: str):
+    """Raise any error of the block as UserError."""
     try:
         yield
     except UserError:
@@ -146,42 +157,47 @@ def _explained(location: str):
 
 @dataclass(frozen=True)
 class Arrays(Source):
+    """The images in a NumPy file."""
+
     name: str
     images: _Array  # uint8 [N, H, W(, C)]
-    labels: np.ndarray | None
+    labels: np.ndarray | None  # of all images in the file
     classes: tuple[str, ...]
-    numbers: Sequence[int]
+    numbers: Sequence[int]  # of the selected images
     alike = True
 
     def __len__(self):
         return len(self.numbers)
 
-    def items(self, start, stop):
+    def items(self, start: int, stop: int) -> Iterator[Item]:
+        """Yield the images from `start` to `stop` - 1, in order."""
         numbers = self.numbers[start:stop]
-        with _explained(self.name):
-            for i, image in zip(numbers, self.images.rows(numbers)):
+        with _explain_errors(self.name):
+            for i, image in zip(numbers, self.images.read_rows(numbers)):
                 yield Item(f"image {i}", image, int(self.labels[i]) if self.classes else 0)
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
+        """Return a hash of all values and labels."""
         sha = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
-        with _explained(self.name):
-            for piece in self.images.pieces():
+        with _explain_errors(self.name):
+            for piece in self.images.read_pieces():
                 sha.update(piece)
         if self.labels is not None:
             sha.update(np.ascontiguousarray(self.labels, np.int64))
         return sha.hexdigest()
 
-    content = fingerprint
+    hash_content = fingerprint
 
-    def select(self, labels):
-        wanted = set(labels)
-        return dataclasses.replace(self, numbers=[i for i in self.numbers if self.labels[i] in wanted])
+    def select(self, labels: Sequence[int]) -> Arrays:
+        """Return the source with only the images of these labels."""
+        chosen = set(labels)
+        return dataclasses.replace(self, numbers=[i for i in self.numbers if self.labels[i] in chosen])
 
 
 def open(location: str) -> Arrays:
-    """Raises UserError where the file cannot be read, or holds no images."""
-    with _explained(location):
-        arrays = _arrays(location)
+    """Open a NumPy file. Raises UserError where it cannot be read, or holds no images."""
+    with _explain_errors(location):
+        arrays = _list_arrays(location)
         if any(a.dtype.hasobject for a in arrays.values()):
             raise ValueError("it holds Python objects, which are not loaded")
     pictures = {n: a for n, a in arrays.items() if len(a.shape) == 4 or (len(a.shape) == 3 and a.dtype == np.uint8)}
@@ -205,6 +221,6 @@ def open(location: str) -> Arrays:
     labels = next((arrays[n] for n in _LABELS if n in arrays), None)
     if labels is None or math.prod(labels.shape) != shape[0] or labels.dtype.kind not in "iuU":
         return Arrays(location, images, None, (), range(shape[0]))
-    with _explained(location):
-        values, numbers = np.unique(labels.whole().ravel(), return_inverse=True)
+    with _explain_errors(location):
+        values, numbers = np.unique(labels.read_all().ravel(), return_inverse=True)
     return Arrays(location, images, numbers, tuple(map(str, values)), range(shape[0]))

@@ -1,4 +1,7 @@
-"""A folder of images, nested at will, here or at any fsspec URL. `pggan_tf.data.listing` says which files are images, and their classes."""
+"""A folder of images and its subfolders, on this machine or at any fsspec URL.
+
+`pggan_tf.data.listing` decides which files are images, and their classes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +21,7 @@ from pggan_tf.data import listing
 from pggan_tf.data.decode import EXTENSIONS, MAX_BYTES, Unreadable
 from pggan_tf.errors import Stopped, UserError
 from preprocessing import storage
-from preprocessing.sources import Item, Source, fingerprint_of_labels
+from preprocessing.sources import Item, Source, list_labels
 
 OPTIONS = ()
 _BYTES_AT_ONCE = 256 << 20
@@ -27,20 +30,27 @@ _AT_ONCE = 64  # files read together, by threads: a remote one waits mostly for 
 
 @dataclass(frozen=True)
 class Folder(Source):
+    """The images in a folder."""
+
     name: str
     files: tuple[str, ...]  # relative names, in order
     classes: tuple[str, ...]
-    labels: tuple[int, ...] = ()  # of every one; empty without classes
-    marks: tuple[tuple[str, int, str], ...] = ()  # (name, bytes, time) of every one
-    told: tuple[str, ...] = ()
-    others: Mapping = field(default_factory=Counter)
+    labels: tuple[int, ...] = ()  # of each file; empty without classes
+    marks: tuple[tuple[str, int, str], ...] = ()  # (name, bytes, time) of each file
+    notes: tuple[str, ...] = ()  # lines for the user
+    ignored: Mapping = field(default_factory=Counter)  # counts of entries that are no images
 
     def __len__(self):
         return len(self.files)
 
-    def _read(self, number: int) -> Item:
+    def _read_item(self, number: int) -> Item:
+        """Read a file, again after a while if that fails.
+
+        Raises Stopped where the disk or the network is lost.
+        """
         name, label = self.files[number], self.labels[number] if self.classes else 0
         sizes = self._sizes
+        failed: OSError
         if sizes[name] > MAX_BYTES:
             return Item(name, Unreadable(f"a file of {sizes[name] >> 20} MB, more than {MAX_BYTES >> 20}"), label)
         for wait in (0.5, 2.0, None):
@@ -57,7 +67,7 @@ class Folder(Source):
                 failed = error
             if wait:
                 time.sleep(wait)
-        # Not one bad file but the disk or the network: what is left of the job can be done later.
+        # The disk or the network has failed, not one file: the rest of the job can be done later.
         raise Stopped(
             f"{storage.join(self.name, name)}: cannot be read ({failed.strerror or failed}). What was done is saved; when the source is back, the same command goes on.",
             1,
@@ -67,13 +77,14 @@ class Folder(Source):
     def _sizes(self) -> Counter:  # 0 where none is known
         return Counter({name: size for name, size, _ in self.marks})
 
-    def items(self, start, stop) -> Iterator[Item]:
+    def items(self, start: int, stop: int) -> Iterator[Item]:
+        """Yield the images from `start` to `stop` - 1, in order."""
         with ThreadPoolExecutor(4) as pool:
-            for numbers in self._read_together(start, min(stop, len(self))):
-                yield from pool.map(self._read, numbers)
+            for numbers in self._group(start, min(stop, len(self))):
+                yield from pool.map(self._read_item, numbers)
 
-    def _read_together(self, start: int, stop: int) -> Iterator[range]:
-        """Yield numbers of files that are held in memory together: few of them where they are large scans."""
+    def _group(self, start: int, stop: int) -> Iterator[range]:
+        """Yield numbers of files that are in memory together: few of them where they are large."""
         while start < stop:
             end, size = start + 1, self._sizes[self.files[start]]
             while end < min(start + _AT_ONCE, stop):
@@ -84,45 +95,55 @@ class Folder(Source):
             yield range(start, end)
             start = end
 
-    def fingerprint(self):
-        return storage.digest([*((self.name, *mark) for mark in self.marks), *self._labels_mark()])
+    def fingerprint(self) -> str:
+        """Return a hash of the folder's name and of names, sizes, times and labels of its files."""
+        return storage.digest([*((self.name, *mark) for mark in self.marks), *self._list_labels()])
 
-    def _labels_mark(self) -> list:
-        return fingerprint_of_labels(self.files, self.classes, self.labels)
+    def _list_labels(self) -> list:
+        return list_labels(self.files, self.classes, self.labels)
 
-    def content(self) -> str:
-        """Of names, classes and bytes, wherever the folder lies. Reads all of it."""
-        sha = hashlib.sha256("".join(map(json.dumps, self._labels_mark())).encode())
+    def hash_content(self) -> str:
+        """Return a hash of names, classes and bytes, the same wherever the folder lies.
+
+        Reads all files.
+        """
+        sha = hashlib.sha256("".join(map(json.dumps, self._list_labels())).encode())
         for item in self.items(0, len(self)):
             sha.update(os.fsencode(item.name) + b"\0")
             sha.update(b"unreadable" if isinstance(item.data, Unreadable) else hashlib.sha256(item.data).digest())
         return sha.hexdigest()
 
-    def select(self, labels):
-        wanted = set(labels)
-        numbers = [i for i, label in enumerate(self.labels) if label in wanted]
+    def select(self, labels: Sequence[int]) -> Folder:
+        """Return the folder with only the images of these labels."""
+        chosen = set(labels)
+        numbers = [i for i, label in enumerate(self.labels) if label in chosen]
         return dataclasses.replace(
             self, **{name: tuple(getattr(self, name)[i] for i in numbers) for name in ("files", "labels", "marks")}
         )
 
-    def notes(self):
-        return self.told
+    def list_notes(self) -> tuple[str, ...]:
+        """Return lines for the user about what was decided."""
+        return self.notes
 
-    def left_alone(self):
-        return Counter(self.others)
+    def count_ignored(self) -> Counter:
+        """Count entries that are no images."""
+        return Counter(self.ignored)
 
-    def listing(self):
+    def to_listing(self) -> dict:
+        """Return names, classes and labels of the files as JSON."""
         return {"files": list(self.files), "classes": list(self.classes), "labels": list(self.labels)}
 
-    def relisted(self, listing):
+    def with_listing(self, listing: dict) -> Folder:
+        """Return the folder with the files of an earlier listing."""
         files, classes = listing["files"], listing["classes"]
-        # Work begun before labels were kept: the classes are the first folders in the names.
+        # Listings of earlier versions have no labels: the classes are the first folders in the
+        # names.
         labels = listing.get("labels", [classes.index(f.partition("/")[0]) for f in files] if classes else [])
         return dataclasses.replace(self, files=tuple(files), classes=tuple(classes), labels=tuple(labels))
 
 
 def open(location: str) -> Folder:
-    """Raises UserError where there is no folder, or no image in it."""
+    """Open a folder. Raises UserError where there is none, or no image in it."""
     if not location or not storage.is_remote(location) and not Path(location).is_dir():
         raise UserError(
             f"{location or repr(location)}: not a folder. Expected a folder of images ({', '.join(e[1:] for e in EXTENSIONS)}), an archive (zip, "
@@ -140,5 +161,5 @@ def open(location: str) -> Folder:
         listed.labels,
         tuple(mark_of[name] for name in listed.photos),
         listed.notes,
-        listed.left_alone,
+        listed.ignored,
     )

@@ -1,17 +1,21 @@
-"""pairs:DIR — two folders in DIR, whose files of the same name belong together: the first (by name) is given, the second wanted.
+"""pairs:DIR, two folders in DIR in which files of the same name are pairs.
 
-Every pair comes as one picture, the two side by side, as such sets are often published already.
+The first folder (by name) holds the inputs, the second the targets. Every pair is one image with
+the two side by side, as such data sets are often published.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
-from pggan_tf.data.decode import Unreadable, first_of
+from pggan_tf.data.decode import Unreadable, decode_first
 from pggan_tf.errors import UserError
 from preprocessing.sources import Item, Source
 from preprocessing.sources import folder as folders
@@ -21,79 +25,93 @@ OPTIONS = ()
 
 @dataclass(frozen=True)
 class _Both:
-    """Two files as one picture, decoded in whichever process needs it."""
+    """Two files as one picture, decoded in the process that needs it."""
 
-    given: bytes
-    wanted: bytes
+    condition: bytes
+    target: bytes
 
     def __call__(self) -> np.ndarray:
-        return self.decoded()[0]
+        return self.decode()[0]
 
-    def decoded(self) -> tuple[np.ndarray, int]:
-        """Decode both as one picture; and tell how many of the two files hold more than one."""
-        (given, more_given), (wanted, more_wanted) = first_of(self.given), first_of(self.wanted)
-        if given.size != wanted.size:
+    def decode(self) -> tuple[np.ndarray, int]:
+        """Decode both as one picture, and count which of the two files hold more than one."""
+        (condition, more_left), (target, more_right) = decode_first(self.condition), decode_first(self.target)
+        if condition.size != target.size:
             raise Unreadable(
-                f"{given.width}x{given.height} beside {wanted.width}x{wanted.height} pixels", "unlike sizes"
+                f"{condition.width}x{condition.height} beside {target.width}x{target.height} pixels", "unlike sizes"
             )
-        return np.concatenate([np.asarray(given), np.asarray(wanted)], axis=1), more_given + more_wanted
+        return np.concatenate([np.asarray(condition), np.asarray(target)], axis=1), more_left + more_right
 
 
 class _Pair(Item):
-    def first(self, channels=3, least=1):
+    """An image of two files."""
+
+    def decode(self, channels: int = 3, least: int = 1) -> tuple[Image.Image, int]:
+        """Decode both files as one picture, and count which of the two hold more than one."""
         if isinstance(self.data, Unreadable):
             raise self.data
-        pixels, more = self.data.decoded()
-        return first_of(pixels, channels, least)[0], more
+        assert isinstance(self.data, _Both)
+        pixels, more = self.data.decode()
+        return decode_first(pixels, channels, least)[0], more
 
 
 @dataclass(frozen=True)
 class Pairs(Source):
+    """Pairs of images from two folders."""
+
     name: str
-    given: folders.Folder
-    wanted: folders.Folder
+    conditions: folders.Folder
+    targets: folders.Folder
     classes: tuple[str, ...] = ()
 
     def __len__(self):
-        return len(self.given)
+        return len(self.conditions)
 
-    def items(self, start, stop):
-        for a, b in zip(self.given.items(start, stop), self.wanted.items(start, stop)):
+    def items(self, start: int, stop: int) -> Iterator[Item]:
+        """Yield the pairs from `start` to `stop` - 1, in order."""
+        for a, b in zip(self.conditions.items(start, stop), self.targets.items(start, stop)):
             missing = next((item.data for item in (a, b) if isinstance(item.data, Unreadable)), None)
             yield _Pair(a.name, missing or _Both(a.data, b.data))
 
-    def fingerprint(self):
-        return self.given.fingerprint() + self.wanted.fingerprint()
+    def fingerprint(self) -> str:
+        """Return the fingerprints of both folders."""
+        return self.conditions.fingerprint() + self.targets.fingerprint()
 
-    def notes(self):
-        return self.given.notes()
+    def list_notes(self) -> tuple[str, ...]:
+        """Return lines for the user about what was decided."""
+        return self.conditions.list_notes()
 
-    def left_alone(self):
-        return self.given.left_alone()
+    def count_ignored(self) -> Counter:
+        """Count entries that are no images."""
+        return self.conditions.count_ignored()
 
-    def select(self, labels):
+    def select(self, labels) -> Source:
+        """Refuse to select: pairs have no classes."""
         raise UserError(f"{self.name}: pairs have no classes.")
 
 
 def open(location: str) -> Pairs:
-    """Raises UserError where there are not two folders, or no file has a partner."""
-    whole = folders.open(location.partition(":")[2])
-    if len(whole.classes) != 2:
-        raise UserError(f"{location}: expected two folders of images in it, found {len(whole.classes) or 'none'}.")
-    depth = len(os.path.commonpath(whole.files))  # of the folder that both lie in
-    stems = [
+    """Open two folders of pairs.
+
+    Raises UserError where there are not two folders, or no file has a partner.
+    """
+    both = folders.open(location.partition(":")[2])
+    if len(both.classes) != 2:
+        raise UserError(f"{location}: expected two folders of images in it, found {len(both.classes) or 'none'}.")
+    depth = len(os.path.commonpath(both.files))  # of the folder that holds the two
+    numbers_of = [
         {
             f[depth:].lstrip("/").partition("/")[2].rpartition(".")[0]: i
-            for i, f in enumerate(whole.files)
-            if whole.labels[i] == half
+            for i, f in enumerate(both.files)
+            if both.labels[i] == half
         }
         for half in (0, 1)
     ]
-    common = sorted(stems[0].keys() & stems[1].keys())
+    common = sorted(numbers_of[0].keys() & numbers_of[1].keys())
     if not common:
-        raise UserError(f"{location}: no file of {whole.classes[0]}/ has the name of one in {whole.classes[1]}/.")
+        raise UserError(f"{location}: no file of {both.classes[0]}/ has the name of one in {both.classes[1]}/.")
     halves = []
-    for numbers in ([named[stem] for stem in common] for named in stems):
-        files, marks = (tuple(part[i] for i in numbers) for part in (whole.files, whole.marks))
-        halves.append(dataclasses.replace(whole, files=files, classes=(), labels=(), marks=marks))
+    for numbers in ([number_of[name] for name in common] for number_of in numbers_of):
+        files, marks = (tuple(values[i] for i in numbers) for values in (both.files, both.marks))
+        halves.append(dataclasses.replace(both, files=files, classes=(), labels=(), marks=marks))
     return Pairs(location, *halves)

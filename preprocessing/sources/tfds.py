@@ -1,11 +1,15 @@
-"""A data set of TensorFlow Datasets: `tfds:NAME[/config][:split]`, such as tfds:cifar10 or tfds:stl10:unlabelled+train.
+"""A data set of TensorFlow Datasets.
 
-Any that has an image, and perhaps a class. Images are taken as the files that they are stored as, and decoded like photos.
+Its location is tfds:NAME[/config][:split], such as tfds:cifar10 or tfds:stl10:unlabelled+train.
+
+Every data set with an image, and perhaps a class, can be used. Its images are read as the files
+they are stored as, and decoded like photos.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +23,16 @@ OPTIONS = ("data_dir", "download")
 _REACH_SECONDS = 10
 
 
-def _builder(name: str, data_dir: str | None):
+def _open_builder(name: str, data_dir: str | None):
+    """Return the builder of a data set.
+
+    Raises UserError where it does not exist or cannot be set up.
+    """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.utils import gcs_utils
 
-    # Without this, every look at a data set asks a storage service first, and without a network waits for it.
+    # Otherwise every access to a data set asks a storage service first, and waits for it where
+    # there is no network.
     gcs_utils._is_gcs_disabled = True
     base = name.partition("/")[0].partition(":")[0]
     known = tfds.list_builders(with_community_datasets=False)
@@ -31,23 +40,27 @@ def _builder(name: str, data_dir: str | None):
         raise UserError(f"tfds:{name}: no such data set; {nearest(base, known)}")
     try:
         return tfds.builder(name, data_dir=data_dir)
-    except Exception as error:  # a config or version that does not exist, a data set that needs another package
+    except Exception as error:
+        # A config or version that does not exist, a data set that needs another package.
         raise UserError(f"tfds:{name}: cannot be set up ({str(error).splitlines()[0][:200]}).") from None
 
 
-def _hosts_of(builder) -> list[str]:
-    """One address for every host that the data set is fetched from."""
+def _list_hosts(builder) -> list[str]:
+    """Return one URL for each host that the data set is fetched from."""
     from urllib.parse import urlsplit
 
     return list({urlsplit(url).netloc: url for url in builder.url_infos or {}}.values())
 
 
 def _fetch(builder, name: str) -> None:
-    """Downloads and prepares the data set; fails within seconds where a host cannot be reached."""
+    """Download and prepare the data set.
+
+    Raises UserError, within seconds where a host cannot be reached.
+    """
     import requests
 
     advice = "Prepare it on a machine with a network and give its folder with --data-dir, or give the images as a folder or an archive."
-    for url in _hosts_of(builder):
+    for url in _list_hosts(builder):
         try:
             requests.head(url, timeout=_REACH_SECONDS, allow_redirects=False).close()
         except requests.RequestException as error:
@@ -60,47 +73,53 @@ def _fetch(builder, name: str) -> None:
 
 @dataclass(frozen=True)
 class TensorFlowDataset(Source):
-    name: str  # with tfds: before it
+    """The images in a split of a data set."""
+
+    name: str  # begins with tfds:
     data_dir: str | None
     split: str
-    count: int
-    image: str  # keys of the features
-    label: str | None
+    count: int  # images in the split
+    image: str  # key of the image among the features
+    label: str | None  # key of the class among the features
     classes: tuple[str, ...]
     version: str
-    numbers: tuple[int, ...] | None = None  # of those selected, or all
+    numbers: tuple[int, ...] | None = None  # of the selected images; None: all
 
     def __len__(self):
         return self.count if self.numbers is None else len(self.numbers)
 
-    def _examples(self, first: int, last: int):
-        """(number, example) for first .. last - 1, in the order in which they are stored."""
+    def _read_examples(self, first: int, last: int):
+        """Yield (number, example) from `first` to `last` - 1, in stored order."""
         import tensorflow_datasets as tfds
 
-        builder = _builder(self.name.removeprefix("tfds:"), self.data_dir)
+        builder = _open_builder(self.name.removeprefix("tfds:"), self.data_dir)
         dataset = builder.as_dataset(
             split=self.split,
             shuffle_files=False,
             decoders={self.image: tfds.decode.SkipDecoding()},
             read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
         )
-        wanted = (self.image, self.label)
+        keys = (self.image, self.label)
         dataset = dataset.skip(first).take(last - first)
-        dataset = dataset.map(lambda example: {k: example[k] for k in wanted if k in example})
+        dataset = dataset.map(lambda example: {k: example[k] for k in keys if k in example})
         yield from enumerate(dataset.as_numpy_iterator(), first)
 
-    def labelled(self) -> bool:
-        """Whether the first image of each split has a class: where one has none, as in stl10's `unlabelled`, all go without."""
-        first = [dataclasses.replace(self, split=part.strip())._examples(0, 1) for part in self.split.split("+")]
+    def is_labelled(self) -> bool:
+        """Tell whether the first image of each split has a class.
+
+        If one has none, as in stl10's `unlabelled`, no image has.
+        """
+        first = [dataclasses.replace(self, split=part.strip())._read_examples(0, 1) for part in self.split.split("+")]
         return all(int(example[self.label]) >= 0 for examples in first for _, example in examples)
 
-    def items(self, start, stop):
+    def items(self, start: int, stop: int) -> Iterator[Item]:
+        """Yield the images from `start` to `stop` - 1, in order."""
         numbers = (range(self.count) if self.numbers is None else self.numbers)[start:stop]
         if not numbers:
             return
-        wanted = set(numbers)
-        for i, example in self._examples(numbers[0], numbers[-1] + 1):
-            if i in wanted:
+        chosen = set(numbers)
+        for i, example in self._read_examples(numbers[0], numbers[-1] + 1):
+            if i in chosen:
                 data = example[self.image]
                 data = data if isinstance(data, bytes | np.ndarray) else bytes(data)
                 label = int(example[self.label]) if self.label else 0
@@ -110,17 +129,20 @@ class TensorFlowDataset(Source):
                     max(label, 0),
                 )
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
+        """Return a hash of the data set's name, version and split."""
         return storage.digest([(self.name, self.version, self.split, self.count)])
 
-    def select(self, labels):
-        numbers = (i for i, example in self._examples(0, self.count) if int(example[self.label]) in labels)
+    def select(self, labels: Sequence[int]) -> TensorFlowDataset:
+        """Return the data set with only the images of these labels."""
+        numbers = (i for i, example in self._read_examples(0, self.count) if int(example[self.label]) in labels)
         return dataclasses.replace(self, numbers=tuple(numbers))
 
 
 def open(location: str, data_dir: str | None = None, download: bool = False) -> TensorFlowDataset:
+    """Open a data set. Raises UserError where it is not there or has no images."""
     name, _, split = location.removeprefix("tfds:").partition(":")
-    builder = _builder(name, data_dir)
+    builder = _open_builder(name, data_dir)
     if not builder.info.splits:
         if not download:
             raise UserError(
@@ -137,7 +159,7 @@ def open(location: str, data_dir: str | None = None, download: bool = False) -> 
     split = split or "train"
     try:
         count = builder.info.splits[split].num_examples
-    except Exception:  # tfds has several for a split that it cannot parse
+    except Exception:  # tfds raises several kinds for a split that it cannot parse
         raise UserError(f"{location}: no split '{split}'; {nearest(split, list(builder.info.splits))}") from None
     opened = TensorFlowDataset(
         f"tfds:{name}",
@@ -149,6 +171,6 @@ def open(location: str, data_dir: str | None = None, download: bool = False) -> 
         tuple(features[label].names) if label else (),
         str(builder.version),
     )
-    if label and not opened.labelled():
+    if label and not opened.is_labelled():
         opened = dataclasses.replace(opened, label=None, classes=())
     return opened

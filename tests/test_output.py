@@ -12,9 +12,9 @@ from PIL import Image
 
 from pggan_tf.data import shards
 from pggan_tf.errors import UserError
-from preprocessing import claim
+from preprocessing import output
 from preprocessing.job import Job
-from preprocessing.sources import Joined, open_all, open_source
+from preprocessing.sources import SourceList, open_all, open_source
 
 
 @pytest.fixture
@@ -40,18 +40,18 @@ def finish(folder, report=None):
     writer.add(np.zeros((4, 4, 3), np.uint8))
     writer.close()
     if report is not None:
-        (folder / claim.REPORT).write_text(json.dumps(report))
+        (folder / output.REPORT).write_text(json.dumps(report))
 
 
 def report_of(job):
-    return {"options": json.loads(json.dumps(job.options)), "fingerprints": claim.fingerprints(job.source)}
+    return {"options": json.loads(json.dumps(job.options)), "fingerprints": output.list_fingerprints(job.source)}
 
 
 @contextlib.contextmanager
 def claimed(job, out, resume=False, overwrite=False, wait=False, said=None):
     say = pytest.fail if said is None else said.append
     with contextlib.ExitStack() as stack:
-        yield claim.claim(job, out, resume, overwrite, wait, say, stack)
+        yield output.reserve_folder(job, out, output.Existing(resume, overwrite, wait), say, stack)
 
 
 def refused(job, out, match, **kwargs):
@@ -77,31 +77,31 @@ def test_a_new_folder_is_ours(source, tmp_path):
         if place.name == "empty":
             place.mkdir()
         else:  # what a killed process left of the file
-            write(place, f"{claim.UNFINISHED}/.partial-job.json")
+            write(place, f"{output.UNFINISHED}/.partial-job.json")
         job = job_of(source)
         with claimed(job, place, wait=place.name == "empty") as begun:
             assert begun is job
             refused(job, place, "another process is at work there. Wait for it")
-        kept = json.loads((place / claim.UNFINISHED / "job.json").read_text())
+        kept = json.loads((place / output.UNFINISHED / "job.json").read_text())
         assert kept["options"] == {"size": 4, "wide": [1, 2]}
         assert kept["sources"] == [
             {
                 "name": str(source),
                 "fingerprint": job.source.parts[0].fingerprint(),
-                "listing": job.source.parts[0].listing(),
+                "listing": job.source.parts[0].to_listing(),
             }
         ]
         assert kept["sources"][0]["listing"]["files"] == ["a/1.png", "b/1.png"]
-        assert sorted(os.listdir(place / claim.UNFINISHED)) == ["job.json", "lock"]
+        assert sorted(os.listdir(place / output.UNFINISHED)) == ["job.json", "lock"]
 
 
 def test_a_folder_with_anything_else_is_refused(source, out):
     write(out, "letter.txt")
     refused(job_of(source), out, "exists and is not an empty folder. Choose another, or remove it", overwrite=True)
     (out / "letter.txt").unlink()
-    (out / claim.UNFINISHED).touch()  # a file of that name is no unfinished work
+    (out / output.UNFINISHED).touch()  # a file of that name is no unfinished work
     refused(job_of(source), out, "exists and is not an empty folder")
-    (out / claim.UNFINISHED).unlink()
+    (out / output.UNFINISHED).unlink()
     out.rmdir()
     out.touch()
     refused(job_of(source), out, "not a folder. Choose another place")
@@ -119,24 +119,24 @@ def test_a_finished_set_is_left_as_it_is(source, out):
     refused(job_of(source, size=5), out, different, resume=True)
     write(source, "b/2.png")
     refused(job_of(source), out, different, resume=True)
-    (out / claim.REPORT).unlink()
+    (out / output.REPORT).unlink()
     refused(job, out, different, resume=True)
-    assert not (out / claim.UNFINISHED).exists()
+    assert not (out / output.UNFINISHED).exists()
 
 
 def test_overwriting_begins_with_an_empty_folder(source, out):
-    finish(out / claim.TRAIN)
-    finish(out / claim.VALIDATION)
+    finish(out / output.TRAIN)
+    finish(out / output.VALIDATION)
     job = job_of(source)
     with claimed(job, out, overwrite=True) as begun:
-        assert begun is job and os.listdir(out) == [claim.UNFINISHED]
+        assert begun is job and os.listdir(out) == [output.UNFINISHED]
 
 
 @pytest.mark.parametrize(
     "name", ["letter.txt", "train/letter.txt", "validation/shard-1.npz.bak", "shard-x.npz", "photos/a.png"]
 )
 def test_overwriting_spares_what_is_not_ours(source, out, name):
-    finish(out / claim.TRAIN)
+    finish(out / output.TRAIN)
     write(out, name)
     foreign = out / ("photos" if name.startswith("photos") else name)
     refused(
@@ -147,11 +147,11 @@ def test_overwriting_spares_what_is_not_ours(source, out, name):
 def test_a_folder_called_train_that_is_a_link_is_not_ours(source, out, tmp_path):
     finish(out)
     finish(tmp_path / "elsewhere")
-    (out / claim.TRAIN).symlink_to(tmp_path / "elsewhere")
-    refused(job_of(source), out, f"holds {out / claim.TRAIN} besides shards", overwrite=True)
-    (out / claim.TRAIN).unlink()
-    write(out, claim.VALIDATION)  # a file
-    refused(job_of(source), out, f"holds {out / claim.VALIDATION} besides shards", overwrite=True)
+    (out / output.TRAIN).symlink_to(tmp_path / "elsewhere")
+    refused(job_of(source), out, f"holds {out / output.TRAIN} besides shards", overwrite=True)
+    (out / output.TRAIN).unlink()
+    write(out, output.VALIDATION)  # a file
+    refused(job_of(source), out, f"holds {out / output.VALIDATION} besides shards", overwrite=True)
 
 
 def test_clearing_removes_what_a_job_wrote_and_nothing_else(out):
@@ -171,21 +171,21 @@ def test_clearing_removes_what_a_job_wrote_and_nothing_else(out):
         "train/letter.txt",
     ]
     write(out, *ours, *theirs)
-    claim.clear(out)
+    output.clear(out)
     assert names(out) == sorted([*theirs, "train"])
     write(out.with_name("split"), "train/shard-1.npz")
-    claim.clear(out.with_name("split"))
+    output.clear(out.with_name("split"))
     assert names(out.with_name("split")) == [] and out.with_name("split").is_dir()
 
 
 def test_parts_are_the_folders_of_shards(out):
-    assert claim.parts(out) == []
-    finish(out / claim.TRAIN)
-    assert claim.parts(out) == [out / claim.TRAIN]
-    finish(out / claim.VALIDATION)
-    assert claim.parts(out) == [out / claim.TRAIN, out / claim.VALIDATION]
+    assert output.find_parts(out) == []
+    finish(out / output.TRAIN)
+    assert output.find_parts(out) == [out / output.TRAIN]
+    finish(out / output.VALIDATION)
+    assert output.find_parts(out) == [out / output.TRAIN, out / output.VALIDATION]
     finish(out)
-    assert claim.parts(out)[0] == out
+    assert output.find_parts(out)[0] == out
 
 
 @pytest.mark.parametrize("place", [".", "a/out", ".."])
@@ -196,7 +196,7 @@ def test_a_folder_and_its_source_lie_apart(source, place):
     with pytest.raises(
         UserError, match=f"^{path}: lies within the source {odd}, or the other way round. Choose another"
     ):
-        claim._check_apart(job_of(odd), path)
+        output._check_apart(job_of(odd), path)
 
 
 def test_sources_that_are_no_folders_of_this_machine_lie_apart(source, tmp_path, monkeypatch):
@@ -205,20 +205,20 @@ def test_sources_that_are_no_folders_of_this_machine_lie_apart(source, tmp_path,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "memory:" / "out").mkdir(parents=True)  # what an address would be as a path
     parts = (open_source(str(archive)), type("Remote", (), {"name": "memory://out"})(), open_source(str(source)))
-    job = Job(Joined(parts), None, (4,), {})
-    claim._check_apart(job, tmp_path / "out")
-    claim._check_apart(job, tmp_path / "memory:" / "out" / "deeper")
+    job = Job(SourceList(parts), None, (4,), {})
+    output._check_apart(job, tmp_path / "out")
+    output._check_apart(job, tmp_path / "memory:" / "out" / "deeper")
     with pytest.raises(UserError, match="lies within the source"):  # every source is looked at
-        claim._check_apart(job, source / "out")
+        output._check_apart(job, source / "out")
 
 
 def test_work_goes_on_as_it_was_begun(source, out):
     with claimed(job_of(source), out):
         pass
-    write(out / claim.UNFINISHED, "state.npz")
+    write(out / output.UNFINISHED, "state.npz")
     with claimed(job_of(source), out, overwrite=True) as begun:  # of the same options: nothing is thrown away
         assert begun.source.parts[0].files == ("a/1.png", "b/1.png")
-    assert (out / claim.UNFINISHED / "state.npz").exists()
+    assert (out / output.UNFINISHED / "state.npz").exists()
     write(source, "a/0.png")
     said, job = [], job_of(source)
     assert len(job.source) == 3
@@ -231,7 +231,7 @@ def test_work_goes_on_as_it_was_begun(source, out):
 def test_work_of_another_kind_is_refused_or_begun_again(source, out):
     with claimed(job_of(source, old=1), out):
         pass
-    write(out / claim.UNFINISHED, "state.npz", "dropped.jsonl")
+    write(out / output.UNFINISHED, "state.npz", "dropped.jsonl")
     begun_before = "holds unfinished work of another kind: "
     advice = "Give --overwrite to begin again, or another folder"
     refused(job_of(source, old=1, size=5), out, f"{begun_before}size was 4, now it is 5. {advice}")
@@ -239,8 +239,8 @@ def test_work_of_another_kind_is_refused_or_begun_again(source, out):
     refused(job_of(source, old=1, new=2), out, f"{begun_before}new was None, now it is 2. {advice}")
     job = job_of(source)
     with claimed(job, out, overwrite=True) as begun:
-        assert begun is job and sorted(os.listdir(out / claim.UNFINISHED)) == ["job.json", "lock"]
-    assert json.loads((out / claim.UNFINISHED / "job.json").read_text())["options"] == {"size": 4, "wide": [1, 2]}
+        assert begun is job and sorted(os.listdir(out / output.UNFINISHED)) == ["job.json", "lock"]
+    assert json.loads((out / output.UNFINISHED / "job.json").read_text())["options"] == {"size": 4, "wide": [1, 2]}
 
 
 def test_an_archive_that_changed_meanwhile_is_refused(source, out, tmp_path):
@@ -273,7 +273,7 @@ def test_who_waits_finds_the_set_that_the_other_made(source, out, monkeypatch):
         with claimed(job_of(source), out, wait=True, said=said) as begun:
             assert begun is None
     assert said == [f"waiting for another process that prepares {out}"]
-    assert not (out / claim.UNFINISHED / "job.json").exists()
+    assert not (out / output.UNFINISHED / "job.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -287,10 +287,10 @@ def test_who_waits_finds_the_set_that_the_other_made(source, out, monkeypatch):
 )
 def test_a_lock_is_removed_with_its_folder_where_open_files_cannot_be(out, monkeypatch, system, finished, beside, left):
     """As on Windows, where the folder of unfinished work stays until the lock is given back."""
-    unfinished = out / claim.UNFINISHED
+    unfinished = out / output.UNFINISHED
     unfinished.mkdir(parents=True)
-    with claim.locked(unfinished / "lock", out, False, pytest.fail):
-        monkeypatch.setattr(claim, "os", SimpleNamespace(name=system))
+    with output.hold_lock(unfinished / "lock", out, False, pytest.fail):
+        monkeypatch.setattr(output, "os", SimpleNamespace(name=system))
         if finished:
             finish(out)
         if beside:

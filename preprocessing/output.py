@@ -1,0 +1,204 @@
+"""The folder that a job writes into.
+
+This decides whether the job may use it, and whether it continues unfinished work there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pggan_tf import files
+from pggan_tf.data import shards
+from pggan_tf.errors import UserError
+from pggan_tf.files import PARTIAL_OF, atomic_write
+from preprocessing import storage
+from preprocessing.job import Job
+from preprocessing.sources import SourceList
+
+UNFINISHED = ".unfinished"
+REPORT, CONTACT_SHEET = "report.json", "contact.png"
+TRAIN, VALIDATION = "train", "validation"
+_NAMES = "|".join(map(re.escape, (shards.MANIFEST, REPORT, CONTACT_SHEET)))
+_OURS = re.compile(rf"({PARTIAL_OF})?(shard-\d+\.npz|{_NAMES})|{re.escape(UNFINISHED)}")
+
+
+@dataclass(frozen=True)
+class Existing:
+    """What to do with a folder that holds finished shards. By default it is refused.
+
+    Unfinished work of the same job is always continued.
+    """
+
+    resume: bool = False  # leave the shards as they are, where they are those of the same job
+    overwrite: bool = False  # replace them
+    # Use them; and wait for another process that makes them, instead of refusing.
+    wait: bool = False
+
+
+def find_parts(out: Path) -> list[Path]:
+    """Return the folders of shards in `out`: itself, or the two of a split.
+
+    Empty where nothing is finished.
+    """
+    return [f for f in (out, out / TRAIN, out / VALIDATION) if shards.is_shards(f)]
+
+
+def _find_foreign(out: Path) -> list[Path]:
+    """Return what lies in `out` and was not written by a job."""
+    found = []
+    for path in out.iterdir():
+        if path.name in (TRAIN, VALIDATION) and path.is_dir() and not path.is_symlink():
+            found += [p for p in path.iterdir() if not _OURS.fullmatch(p.name)]
+        elif not _OURS.fullmatch(path.name):
+            found.append(path)
+    return found
+
+
+def clear(out: Path) -> None:
+    """Remove what a job wrote into `out`, and nothing else."""
+    for folder in (out / TRAIN, out / VALIDATION, out):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if _OURS.fullmatch(path.name):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if folder != out and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _describe_sources(source: SourceList) -> list[dict]:
+    return [{"name": p.name, "fingerprint": p.fingerprint(), "listing": p.to_listing()} for p in source.parts]
+
+
+def list_fingerprints(source: SourceList) -> list[str]:
+    """Return the fingerprint of each source."""
+    return [p.fingerprint() for p in source.parts]
+
+
+def _check_apart(job: Job, out: Path) -> None:
+    """Refuse a folder within a source, and a source within the folder."""
+    for part in job.source.parts:
+        if storage.is_remote(part.name) or not Path(part.name).is_dir():
+            continue
+        source = Path(part.name).resolve()
+        if out.resolve().is_relative_to(source) or source.is_relative_to(out.resolve()):
+            raise UserError(
+                f"{out}: lies within the source {part.name}, or the other way round. Choose another folder."
+            )
+
+
+def _leave_or_clear(job: Job, out: Path, options: dict, existing: Existing) -> bool:
+    """Return whether a folder with finished shards is left as it is.
+
+    It is cleared where it may be overwritten. Raises UserError where it may be neither.
+    """
+    if not find_parts(out):
+        raise UserError(f"{out}: exists and is not an empty folder. Choose another, or remove it.")
+    if existing.wait:
+        return True
+    if existing.resume:
+        report = storage.read_manifest(str(out), REPORT) or {}
+        if (report.get("options"), report.get("fingerprints")) == (options, list_fingerprints(job.source)):
+            return True
+    if not existing.overwrite:
+        different = " that were made in another way, or of a source that has changed since" if existing.resume else ""
+        raise UserError(f"{out}: holds shards already{different}. Give --overwrite to replace them, or another folder.")
+    if foreign := _find_foreign(out):
+        raise UserError(f"{out}: holds {foreign[0]} besides shards, and is not overwritten. Choose another folder.")
+    clear(out)
+    return False
+
+
+def reserve_folder(
+    job: Job, out: Path, existing: Existing, say: Callable[[str], None], stack: contextlib.ExitStack
+) -> Job | None:
+    """Reserve a folder for this process, by a lock that `stack` holds.
+
+    Returns the job on its source as it was when the job was begun, or None where the shards are
+    finished. Raises UserError for a folder that holds anything else.
+    """
+    unfinished = out / UNFINISHED
+    options = json.loads(json.dumps(job.options))
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: not a folder. Choose another place.")
+    _check_apart(job, out)
+    occupied = out.is_dir() and any(out.iterdir()) and not unfinished.is_dir()
+    if occupied and _leave_or_clear(job, out, options, existing):
+        return None
+    unfinished.mkdir(parents=True, exist_ok=True)
+    try:
+        stack.enter_context(hold_lock(unfinished / "lock", out, existing.wait, say))
+    except FileNotFoundError:
+        # The other process has finished, and has removed its lock with the folder.
+        return reserve_folder(job, out, existing, say, stack)
+    if existing.wait and find_parts(out):
+        return None
+    now = {"options": options, "sources": _describe_sources(job.source)}
+    begun = storage.read_manifest(str(unfinished), "job.json")
+    if begun is not None and existing.overwrite and begun["options"] != options:
+        for path in unfinished.iterdir():
+            if path.name != "lock":
+                path.unlink()
+        begun = None
+    if begun is None:
+        with atomic_write(unfinished / "job.json", only_writer=True) as partial:
+            partial.write_text(json.dumps(now))
+        return job
+    return _restore_job(job, out, now, begun, say)
+
+
+def _restore_job(job: Job, out: Path, now: dict, begun: dict, say: Callable[[str], None]) -> Job:
+    """Return the job on its source as it was listed when the job was begun.
+
+    Raises UserError where that cannot be done.
+
+    now, begun: the options and sources of the job today and as it was begun.
+    """
+    for name in now["options"] | begun["options"]:
+        before, after = begun["options"].get(name), now["options"].get(name)
+        if before != after:
+            raise UserError(
+                f"{out}: holds unfinished work of another kind: {name} was {before}, now it is {after}. "
+                "Give --overwrite to begin again, or another folder."
+            )
+    parts = []
+    for part, before, after in zip(job.source.parts, begun["sources"], now["sources"], strict=True):
+        changed = before["fingerprint"] != after["fingerprint"]
+        if before["listing"] is None and changed:
+            raise UserError(
+                f"{out}: holds unfinished work on {part.name} as it was before it changed. Remove {out} to begin again, or choose another folder."
+            )
+        if before["listing"] is not None:
+            part = part.with_listing(before["listing"])
+            if changed:
+                say(f"{part.name} has changed since; going on with the {len(part):,} images that were there")
+        parts.append(part)
+    return dataclasses.replace(job, source=dataclasses.replace(job.source, parts=tuple(parts)))
+
+
+@contextlib.contextmanager
+def hold_lock(path: Path, out: Path, wait: bool, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock on the file `path` while `out` is made.
+
+    No other process makes it at the same time. wait: for another process that holds the lock,
+    instead of raising UserError.
+    """
+
+    def report_busy():
+        if not wait:
+            raise UserError(f"{out}: another process is at work there. Wait for it, or choose another folder.")
+        say(f"waiting for another process that prepares {out}")
+
+    with files.hold_lock(path, report_busy):
+        yield
+    # Windows removes no folder with a file in it that is locked.
+    if os.name == "nt" and find_parts(out):
+        with contextlib.suppress(OSError):
+            path.unlink()
+            path.parent.rmdir()
