@@ -14,9 +14,9 @@ from pathlib import Path
 
 import click
 
+from pggan_tf.choice import Choice
 from pggan_tf.errors import UserError, explain_out_of_memory
 from pggan_tf.runs import records
-from preprocessing.command import Choice
 
 FORMATS = ("tflite", "keras", "savedmodel", "onnx", "web")
 QUANTIZE = ("none", "float16", "dynamic", "int8")

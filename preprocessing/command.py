@@ -12,7 +12,7 @@ import click
 
 from pggan_tf.data import shards
 from pggan_tf.data.shards import find_cache_folder
-from pggan_tf.errors import UserError, nearest
+from pggan_tf.errors import UserError
 from preprocessing.options import OutputOptions, RunOptions, Selection
 
 
@@ -23,19 +23,6 @@ class _Names(click.ParamType):
 
     def convert(self, value, param, ctx):
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-class Choice(click.ParamType):
-    """One of a few words. The error for an unknown one names the nearest."""
-
-    def __init__(self, choices):
-        self.choices, self.name = tuple(choices), "|".join(choices)
-
-    def convert(self, value, param, ctx):
-        """Return the word. Raises UserError for an unknown one."""
-        if value not in self.choices:
-            raise UserError(f"{param.opts[0]} {value}: not known; {nearest(value, self.choices)}")
-        return value
 
 
 _OPTIONS = (

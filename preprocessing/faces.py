@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pggan_tf.choice import Choice
 from preprocessing import command as commands
 from preprocessing.options import OutputOptions, Selection
 
@@ -200,7 +201,7 @@ def make_job(selection: Selection, faces: Faces, output: OutputOptions | None = 
 @click.option("--size", type=click.IntRange(4, 1024), required=True, help="pixels of a side")
 @click.option(
     "--align",
-    type=commands.Choice(ALIGNMENTS),
+    type=Choice(ALIGNMENTS),
     default="square",
     show_default=True,
     help="square: the face's box, grown; ffhq: turned and sized by eyes and mouth; none: the photo's centre, if there is a face",
@@ -215,7 +216,7 @@ def make_job(selection: Selection, faces: Faces, output: OutputOptions | None = 
 @click.option(
     "--faces",
     "which",
-    type=commands.Choice(WHICH),
+    type=Choice(WHICH),
     default="largest",
     show_default=True,
     help="which of a photo's faces",

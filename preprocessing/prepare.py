@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
+from pggan_tf.choice import Choice
 from pggan_tf.data import shards
 from pggan_tf.data.pixels import FILTERS
 from pggan_tf.errors import UserError
@@ -148,14 +149,14 @@ class _Resolutions(click.ParamType):
 )
 @click.option(
     "--filter",
-    type=commands.Choice(FILTERS),
+    type=Choice(FILTERS),
     default="lanczos",
     show_default=True,
     help="filter that photos are reduced with",
 )
 @click.option(
     "--crop",
-    type=commands.Choice(CROPS),
+    type=Choice(CROPS),
     default="centre",
     show_default=True,
     help="which square of a photo; none: all of it, out of proportion; tiles: all of it, in squares that are not reduced",

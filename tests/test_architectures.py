@@ -157,7 +157,7 @@ def test_a_logit_depends_on_as_many_images_as_it_says(name, role, norm):
 def test_a_finalized_generator_is_the_same_in_tflite(name):
     generator = made(name, "generator", classes=(), resolutions=(4, 8) if NETWORKS[name].grows else (8,))
     generator.finalize(inputs_of(generator, 8).numpy())
-    (signature,) = signatures.of(generator)[-1:]  # the smallest stage, or any size
+    (signature,) = signatures.network_signatures(generator)[-1:]  # the smallest stage, or any size
     run = litert.Runner(litert.convert(generator, [signature], "float32"))
     inputs = signature.example(1, np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
     expected = signature.function(**{n: tf.constant(v) for n, v in inputs.items()}).numpy().clip(-1, 1)

@@ -215,7 +215,7 @@ def test_out_of_memory_in_training(tmp_path, monkeypatch):
 def test_out_of_memory_beside_the_training_does_not_end_it(tmp_path, monkeypatch):
     """In grids and metrics; a generator that cannot be finished is one that --resume can finish elsewhere."""
     monkeypatch.setattr(synthesis.FromLatents, "images", exhausted)
-    monkeypatch.setattr(sets, "collect", exhausted)
+    monkeypatch.setattr(sets, "collect_statistics", exhausted)
     monkeypatch.setattr(synthesis, "finish", exhausted)
     code, out, err = pggan("train", *SHORT, "--metrics", "swd", "--run", tmp_path / "run")
     assert (
