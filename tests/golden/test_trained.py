@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pggan_tf import recipes
+from pggan_tf.config import recipes
 from tests.golden import trained
 
 
