@@ -38,7 +38,8 @@ class Source:
     @functools.cached_property
     def task(self) -> tasks.Task:
         """The task that it was trained for, with the run's settings where they are known."""
-        return self.plan.task if self.plan else tasks.task_of(self.network)
+        known = self.plan is not None and self.plan.config.purpose.task == self.network.task
+        return self.plan.task if known else tasks.task_of(self.network)
 
     @property
     def folder(self) -> Path:

@@ -94,7 +94,8 @@ class Network(keras.Model):
         """Return the names of all layers in the order in which their first values are drawn."""
         return list(self._input_channels)
 
-    def _all_layers(self) -> Iterator[Any]:
+    def _walk_layers(self) -> Iterator[Any]:
+        """Yield all layers, in the order of declaration."""
         yield from self._flatten_layers(include_self=False)
 
     def check_resolution(self, resolution: int) -> None:
@@ -108,7 +109,7 @@ class Network(keras.Model):
         fade: with the path that a fade-in uses besides, or without.
         """
         self.check_resolution(resolution)
-        return [layer for layer in self._all_layers() if layer.trainable_variables]
+        return [layer for layer in self._walk_layers() if layer.trainable_variables]
 
     def variables_at(self, resolution: int, fade: bool) -> list:
         """Return the weights that training at `resolution` changes. fade: as in `layers_at`."""
@@ -116,7 +117,7 @@ class Network(keras.Model):
 
     def get_batch_norms(self) -> list[BatchNorm]:
         """Return the layers of batch normalisation."""
-        return [layer for layer in self._all_layers() if isinstance(layer, BatchNorm)]
+        return [layer for layer in self._walk_layers() if isinstance(layer, BatchNorm)]
 
     def get_checkpoint_variables(self) -> list:
         """Return the variables that a checkpoint holds.
@@ -131,7 +132,7 @@ class Network(keras.Model):
 
         Call it after every update.
         """
-        for layer in self._all_layers():
+        for layer in self._walk_layers():
             if getattr(layer, "spectral", False):
                 layer.advance()
 
