@@ -63,7 +63,7 @@ def generator(conv: str, resolution: int):
     plan = resolve({"target_res": resolution, "conv": conv})
     network = networks.make_generator(plan.config.networks.network, plan.network_options(()))
     network.build()
-    network = synthesis.finish(network, synthesis.settling_latents(network.latent_size, 64))
+    network = synthesis.finish(network, synthesis.calibration_latents(network.latent_size, 64))
     for r in network.resolutions:
         layer = getattr(network, f"to_image_{r}")
         layer.set_kernel(0.25 * layer.compute_kernel(), layer.bias)

@@ -54,7 +54,7 @@ def sets_of(faces: Path, larger: Path, count: int):
 
     generator, network = generators.load(faces), generators.load(larger)
     begun = time.perf_counter()
-    z = synthesis.settling_latents(generator.latent_size, count)
+    z = synthesis.calibration_latents(generator.latent_size, count)
     small = synthesis.Sampler(generator).images(z, generator.resolutions[-1])
     first = time.perf_counter() - begun
     begun = time.perf_counter()

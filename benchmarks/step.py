@@ -80,7 +80,7 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
         setting = execution.Setting(Shards(f"{folder}/shards"), distribution.create_strategy(), policy, say=log)
         gan = execution.build(plan, policy)
         (Path(folder) / "run").mkdir()
-        watchers = [
+        observers = [
             callbacks.ProgressDisplay(log),
             callbacks.StatsWriter(),
             callbacks.TensorBoardWriter(),
@@ -88,7 +88,7 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
             callbacks.GeneratorWriter(),
             clock,
         ]
-        loop.Run(plan, setting, gan, Path(folder) / "run", watchers=watchers).train()
+        loop.Run(plan, setting, gan, Path(folder) / "run", callbacks=observers).train()
     (first, begun), (last, ended) = clock.marks[0], clock.marks[-1]
     return (last - first) / (ended - begun)
 

@@ -1,4 +1,4 @@
-"""What every door of the project runs: `pggan`, `python train.py`, `python -m preprocessing.faces` and the others.
+"""Run the command of `pggan`, `python train.py`, `python -m preprocessing.faces` and the others.
 
 Imports next to nothing by itself, so that Ctrl-C and a terminal without UTF-8 are seen to before anything else happens.
 """
@@ -19,7 +19,7 @@ _PLAIN = {
 
 
 def plain(text: str) -> str:
-    """The nearest ASCII of each character: 'é' -> 'e', '…' -> '...'; '?' where there is none."""
+    """Return the nearest ASCII of each character: 'é' -> 'e', '…' -> '...'; '?' where there is none."""
     if text.isascii():
         return text
     if text in _PLAIN:
@@ -38,7 +38,10 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
 
 
 def _as_ascii(name: str) -> codecs.CodecInfo | None:
-    """ASCII by another name: click takes a stream that says 'ascii' for a misconfigured one, and writes UTF-8 into it."""
+    """Return ASCII under another name.
+
+    click takes a stream whose encoding is called 'ascii' for a misconfigured one, and writes UTF-8 into it.
+    """
     if name != "plain_ascii":
         return None
     ascii = codecs.lookup("ascii")
@@ -49,7 +52,7 @@ def _as_ascii(name: str) -> codecs.CodecInfo | None:
 
 
 def speak_plainly() -> None:
-    """Makes standard output and standard error write every character in some form, whatever their encoding is."""
+    """Let standard output and standard error write every character in some form, whatever their encoding is."""
     codecs.register_error("plain", _spelled)
     codecs.register(_as_ascii)
     for stream in (sys.stdout, sys.stderr):
@@ -139,7 +142,7 @@ def run(command: str, arguments: list[str] | None = None) -> int:
 
 
 def _again(error) -> None:
-    """A Ctrl-C that came where Python cannot raise it, as in a callback of an import, is raised a moment later."""
+    """Raise a Ctrl-C a moment later that came where Python cannot raise it, as in a callback of an import."""
     if not isinstance(error.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(error)
         return

@@ -1,4 +1,4 @@
-"""The growing schedule as plain arithmetic. The only clock is the number of real images seen."""
+"""Compute the growing schedule by plain arithmetic. The clock is the number of real images seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeds -> latents -> images."""
+"""Make images with a generator: from seeds, or from images of the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_SEEDS = 1_000_000
 
 
 def parse_seeds(text: str) -> list[int]:
-    """'0-63' or '1,5,7-9' -> numbers."""
+    """Return the numbers of --seeds, such as '0-63' or '1,5,7-9'. Raises UserError."""
     ranges: list[range] = []
     try:
         for part in text.split(","):
@@ -32,7 +32,9 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Latents [N, L] and [N, L], t [T] in 0..1 -> [T, N, L] on the arc between them (Shoemake 1985), lengths in proportion.
+    """Interpolate latents on the arc between them, with lengths in proportion (Shoemake 1985).
+
+    a, b: [N, L]. t: [T] in 0..1. Returns [T, N, L].
 
     Between two Gaussian latents a straight line would pass through shorter ones than any that was trained on.
     """
@@ -47,7 +49,10 @@ def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def choose_labels(generator, source, class_name: str | None, numbers: Sequence[int]) -> np.ndarray:
-    """The classes of images with these seeds, int64 [N]: that of `class_name`, or by the seed, whatever else is drawn."""
+    """Return the classes of images with these seeds, int64 [N]: `class_name`, or one that follows from the seed.
+
+    Raises UserError for a class that the generator does not know.
+    """
     if class_name is None:
         return np.array(numbers) % max(1, len(generator.classes))
     if class_name not in generator.classes:
@@ -57,7 +62,7 @@ def choose_labels(generator, source, class_name: str | None, numbers: Sequence[i
 
 
 def choose_stage(generator, source, stage: int | None) -> int:
-    """The resolution asked for, or the last."""
+    """Return the resolution of --stage, or the last one. Raises UserError for one that `source` does not have."""
     stage = generator.resolutions[-1] if stage is None else stage
     if stage not in generator.resolutions:
         raise UserError(f"--stage {stage}: {source} has {', '.join(map(str, generator.resolutions))}.")
@@ -65,7 +70,7 @@ def choose_stage(generator, source, stage: int | None) -> int:
 
 
 class Sampler:
-    """A generator as a plain function, traced once per resolution."""
+    """Call a generator in batches of one size, as a function that is traced once per resolution."""
 
     def __init__(self, generator, batch: int = 32):
         self.generator, self.batch = generator, batch
@@ -93,7 +98,15 @@ class Sampler:
         truncation: float = 1.0,
         labels: np.ndarray | None = None,
     ) -> np.ndarray:
-        """latents [N, L] -> uint8 [N, R, R, C]. labels: int64 [N], for conditional generators; by default every class in turn."""
+        """Return the images of latents [N, L] as uint8 [N, R, R, C].
+
+        Args:
+            latents: float32, usually from `seeds.latents`.
+            resolution: pixels R, one of the generator's.
+            alpha: weight of the newest block, 0..1.
+            truncation: below 1, less varied and more typical images.
+            labels: classes, int64 [N], for conditional generators; by default every class in turn.
+        """
         import tensorflow as tf
 
         function = self._function(resolution, alpha < 1)
@@ -112,18 +125,18 @@ class Sampler:
     def batches(
         self, seeds: Sequence[int], labels: np.ndarray, resolution: int, truncation: float = 1.0
     ) -> Iterator[np.ndarray]:
-        """The images of seeds [N], as of `images`, `batch` at a time: all of them need not fit into memory."""
+        """Yield the images of seeds [N], a batch at a time: they need not all fit into memory."""
         for i in range(0, len(seeds), self.batch):
             z = latents(seeds[i : i + self.batch], self.generator.latent_size)
             yield self.images(z, resolution, truncation=truncation, labels=labels[i : i + self.batch])
 
 
-SETTLING = 4096  # inputs that a finished generator is settled on
-_SETTLING_PIXELS = 1 << 22  # or pixels of images
+CALIBRATION_INPUTS = 4096  # inputs that a finished generator is settled on
+_CALIBRATION_PIXELS = 1 << 22  # or pixels of images
 
 
-def settling_latents(size: int, count: int = SETTLING) -> np.ndarray:
-    """[count, size]: those of seeds that nobody will ask for."""
+def calibration_latents(size: int, count: int = CALIBRATION_INPUTS) -> np.ndarray:
+    """Return latents [count, size] of seeds above all that are usual, for calibrating a generator."""
     return latents(range(1 << 20, (1 << 20) + count), size)
 
 
@@ -141,7 +154,7 @@ class FromLatents:
 
     def inputs(self, count: int) -> np.ndarray:
         """Return latents [count, L], of other seeds, on which the generator's statistics are measured."""
-        return settling_latents(self.generator.latent_size, count)
+        return calibration_latents(self.generator.latent_size, count)
 
     def images(self, resolution: int, alpha: float = 1.0) -> np.ndarray:
         """Return the images of a grid, uint8 [N, R, R, C]."""
@@ -196,7 +209,7 @@ class FromImages:
 
         from pggan_tf.data import pipeline
 
-        count = min(count, self._kept, max(8, _SETTLING_PIXELS // self.resolution**2))
+        count = min(count, self._kept, max(8, _CALIBRATION_PIXELS // self.resolution**2))
         numbers = pipeline.train_indices(
             pipeline.sample_indices(count, self._kept), self.shards.count(self.resolution), self.held_out
         )
@@ -230,7 +243,10 @@ class FromImages:
 
 
 def finish(generator, inputs: np.ndarray):
-    """A float32 copy of a trained generator, made ready for use outside training: see the network's `finalize`."""
+    """Return a float32 copy of a trained generator for use outside training.
+
+    inputs: what its batch normalisation is calibrated on, see `finalize` of the network.
+    """
     copy = type(generator).from_config({**generator.get_config(), "dtype": "float32"})
     copy.build()
     for mine, theirs in zip(copy.variables, generator.variables, strict=True):

@@ -30,7 +30,7 @@ def grown(**kwargs):
     keras.utils.set_random_seed(1)
     network = progressive.Generator((4, 8, 16, 48), **SMALL, **kwargs)
     network.build()
-    return synthesis.finish(network, synthesis.settling_latents(network.latent_size, 64))
+    return synthesis.finish(network, synthesis.calibration_latents(network.latent_size, 64))
 
 
 def calm(network):
@@ -45,7 +45,7 @@ def deep():
     keras.utils.set_random_seed(1)
     network = dcgan.Generator((32,), **SMALL)
     network.build()
-    return synthesis.finish(network, synthesis.settling_latents(network.latent_size, 64))
+    return synthesis.finish(network, synthesis.calibration_latents(network.latent_size, 64))
 
 
 GENERATORS = {

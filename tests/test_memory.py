@@ -37,9 +37,9 @@ def peak():  # of this program: getrusage begins with what the one before it, th
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 generator = Generator((32,), fmap_max=32, latent_size=8, generator_norm=sys.argv[1])
 generator.build()
-generator(synthesis.settling_latents(8, 16))
+generator(synthesis.calibration_latents(8, 16))
 before = peak()
-synthesis.finish(generator, synthesis.settling_latents(8))
+synthesis.finish(generator, synthesis.calibration_latents(8))
 print(peak() - before)
 """
 

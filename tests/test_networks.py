@@ -61,7 +61,7 @@ def test_the_fade_begins_with_the_stage_before_and_ends_with_the_new_one():
 
 def test_truncation_leads_towards_the_mean_image():
     g, _ = networks()
-    g = synthesis.finish(g, synthesis.settling_latents(g.latent_size, 32))
+    g = synthesis.finish(g, synthesis.calibration_latents(g.latent_size, 32))
     spread = [float(np.std(g(latents(64), resolution=16, truncation=t), axis=0).mean()) for t in (0.0, 0.5, 1.0)]
     assert spread[0] == pytest.approx(0, abs=1e-6) and 0.05 * spread[2] < spread[1] < 0.8 * spread[2]
     np.testing.assert_array_equal(g(latents(), truncation=1.0), g(latents()))
@@ -74,10 +74,10 @@ def test_what_finalizing_computes_does_not_depend_on_how_inputs_are_divided(norm
         keras.utils.set_random_seed(1)
         g = Generator((8, 16), latent_size=8, generator_norm=norm, classes=classes, **SMALL)
         g.build()
-        return synthesis.finish(g, synthesis.settling_latents(8, 70))
+        return synthesis.finish(g, synthesis.calibration_latents(8, 70))
 
     whole = finalized()
-    maps = whole.compute_first_features(synthesis.settling_latents(8, 70), whole.cycle_labels(70)).numpy()
+    maps = whole.compute_first_features(synthesis.calibration_latents(8, 70), whole.cycle_labels(70)).numpy()
     mean = np.stack([maps[c :: max(1, len(classes))].mean(0) for c in range(max(1, len(classes)))])
     mean = pixel_norm(mean) if norm == "pixel" else mean
     np.testing.assert_allclose(whole.mean_features, mean, rtol=1e-4, atol=1e-5)
@@ -95,7 +95,7 @@ def test_nearly_all_inputs_calibrate(count, left_out, monkeypatch):
     g.build()
     seen = []
     monkeypatch.setattr(g, "_run_for_calibration", lambda some, resolution, first: seen.append((first, len(some))))
-    g.calibrate_batch_norm(synthesis.settling_latents(8, count))
+    g.calibrate_batch_norm(synthesis.calibration_latents(8, count))
     sizes = [n for _, n in seen]
     assert sum(sizes) == count - left_out and len(set(sizes)) == 1 and max(sizes) <= 64
     assert [first for first, _ in seen] == list(range(0, count - left_out, sizes[0]))
@@ -104,7 +104,7 @@ def test_nearly_all_inputs_calibrate(count, left_out, monkeypatch):
 def test_a_finished_generator_shows_the_same_image_at_every_stage():
     """The lower stages' outputs, refitted, come as close to the last stage's image as a linear map of their features can."""
     g, _ = networks()
-    done = synthesis.finish(g, synthesis.settling_latents(g.latent_size))
+    done = synthesis.finish(g, synthesis.calibration_latents(g.latent_size))
     z = latents(64)
     last = g(z, resolution=48)
     np.testing.assert_array_equal(done(z, resolution=48), last)

@@ -76,7 +76,7 @@ def test_every_recipe_trains_and_its_generator_outlives_it(name, tmp_path):
         assert made.shape == (n, height, width, channels) and made.dtype == tf.float32
         assert again.task == plan.config.purpose.task and again.scale * given.shape[1] == height
         return
-    done, again = finished(synthesis.settling_latents(gan.ema.latent_size, 64))
+    done, again = finished(synthesis.calibration_latents(gan.ema.latent_size, 64))
     z = synthesis.latents(range(6), plan.config.networks.latent_size)
     images = synthesis.Sampler(done).images(z, phase.resolution)
     np.testing.assert_array_equal(synthesis.Sampler(again).images(z, phase.resolution), images)
@@ -135,7 +135,7 @@ def test_what_does_not_go_together_is_refused(changes, message):
 def test_truncation_keeps_the_class():
     plan = tiny("pggan", conditional=True)
     gan = execution.build(plan, "float32", CLASSES)
-    done = synthesis.finish(gan.generator, synthesis.settling_latents(gan.generator.latent_size, 96))
+    done = synthesis.finish(gan.generator, synthesis.calibration_latents(gan.generator.latent_size, 96))
     z = np.repeat(synthesis.latents([1], plan.config.networks.latent_size), 3, axis=0)
     images = synthesis.Sampler(done).images(z, 16, truncation=0.0, labels=np.arange(3))
     assert len({i.tobytes() for i in images}) == 3

@@ -40,7 +40,7 @@ def generator(classes=()):
     keras.utils.set_random_seed(1)
     network = progressive.Generator((4, 8), channels=3, fmap_base=64, fmap_max=8, latent_size=8, classes=classes)
     network.build()
-    return synthesis.finish(network, synthesis.settling_latents(network.latent_size, 64))
+    return synthesis.finish(network, synthesis.calibration_latents(network.latent_size, 64))
 
 
 def colorizer():

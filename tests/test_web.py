@@ -38,7 +38,7 @@ def generator(classes=("a", "b"), resolutions=(4, 8, 16)):
     keras.utils.set_random_seed(1)
     network = progressive.Generator(resolutions, channels=3, fmap_base=256, fmap_max=32, latent_size=8, classes=classes)
     network.build()
-    network = synthesis.finish(network, synthesis.settling_latents(network.latent_size, 64))
+    network = synthesis.finish(network, synthesis.calibration_latents(network.latent_size, 64))
     for r in network.resolutions:
         layer = getattr(network, f"to_image_{r}")
         layer.set_kernel(0.3 * layer.compute_kernel(), layer.bias)

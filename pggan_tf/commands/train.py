@@ -77,7 +77,7 @@ def _data(plan: Plan, folder: Path | None, cache: str | None, dry_run: bool, che
     if folder and not dry_run:
         new = [place for place in (folder, *folder.parents) if not place.exists()]
         click.get_current_context().call_on_close(lambda: _remove_empty(new))
-        runs.claim(folder)
+        runs.reserve_folder(folder)
     return prepare_data(plan, cache, check_only)
 
 
@@ -192,7 +192,7 @@ class Job:
         from pggan_tf.runs import folder as runs
 
         last = self.plans[-1]
-        self.own = runs.create(self.parent, runs.named(self.recipe, last.config.images.data, last.target_res))
+        self.own = runs.create(self.parent, runs.make_name(self.recipe, last.config.images.data, last.target_res))
         return [self.own / plan.config.recipe for plan in self.plans]
 
     def _train(self, plan: Plan, shards, folder: Path | None, started: float) -> Path | None:

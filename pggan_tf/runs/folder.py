@@ -1,4 +1,4 @@
-"""A run's folder: what is in it and how it is written."""
+"""Write a run's folder, read it, and compare what it was begun with to what is asked for."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def write_json(path: Path, content) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Removes what killed processes left half-written of the files that training alone writes."""
+    """Remove what killed processes left half-written of the files that only training writes."""
     files.remove_partial(folder, "*.json", "*.jsonl", "*.keras", "*-reals.png", "*-fakes-*.png")
 
 
 def create(parent: str | Path, name: str) -> Path:
-    """parent/00000-name, with the next free number."""
+    """Make and return the folder parent/00000-name, with the next free number. Raises UserError."""
     parent = Path(parent)
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -59,17 +59,19 @@ def create(parent: str | Path, name: str) -> Path:
         ) from None
 
 
-def named(recipe: str, data: str | Sequence[str] | None, resolution: int) -> str:
-    """What a run's folder is called, after its number."""
+def make_name(recipe: str, data: str | Sequence[str] | None, resolution: int) -> str:
+    """Return the name of a run's folder, which follows its number: recipe, data and resolution."""
     places = [data] if isinstance(data, str) else data or ["portraits"]
     source = re.sub(r"[^\w.-]+", "-", "-".join(Path(place).name for place in places))
     # File systems count the bytes of a name, of which a letter may have four.
     return f"{recipe}-{os.fsencode(source)[:80].decode(errors='ignore')}-{resolution}"
 
 
-def claim(folder: Path) -> None:
-    """Makes sure that a new run may have `folder` for its own: it is not there, or empty but for what a run that was killed
-    while it began has left."""
+def reserve_folder(folder: Path) -> None:
+    """Make the folder of a new run. Raises UserError where it holds anything else.
+
+    What a run that was killed while it began has left is no obstacle.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         found = [p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name != ENVIRONMENT]
@@ -105,7 +107,7 @@ def processor() -> str:
 
 
 def environment(config: Config, dataset, policy: str) -> dict:
-    """Where and on what a run was made."""
+    """Return what environment.json holds: versions, machine, data and command of a run."""
     import tensorflow as tf
 
     def version(package):
@@ -141,7 +143,7 @@ def environment(config: Config, dataset, policy: str) -> dict:
 
 
 class Log:
-    """Lines for people, on the terminal and in log.txt. A full disk must not end a run here."""
+    """Write lines for people to the terminal and to log.txt. A full disk is ignored here."""
 
     def __init__(self, folder: Path | None = None, show=print):
         self.folder, self.show = folder, show
@@ -157,7 +159,7 @@ class Log:
 
 
 def truncate_stats(folder: Path, images_seen: int) -> None:
-    """Cuts from stats.jsonl what a killed run wrote after the checkpoint that it is resumed from."""
+    """Remove the lines of stats.jsonl that a killed run wrote after the checkpoint that it is resumed from."""
     path = folder / STATS
     if not path.is_file():
         return
@@ -189,7 +191,7 @@ def check_same(folder: Path, plan: Plan, environment: dict, free: Collection[str
 
 
 def _from_its_weights(config: Config, name: str, folder: Path) -> str:
-    """Return how another value of an option may be had; weights go with the same networks alone."""
+    """Return a hint to start from the run's weights, where another value leaves its networks the same."""
     same = name in options_of_weights(config.networks.network)
     return "" if same else f", with --init-from {shell_path(folder)} to start from its weights"
 

@@ -12,7 +12,7 @@ from pggan_tf.config import Plan, parsing
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
 from pggan_tf.runs import checkpoint, keras_files, records
-from pggan_tf.synthesis import SETTLING, FromImages, FromLatents, finish, settling_latents
+from pggan_tf.synthesis import CALIBRATION_INPUTS, FromImages, FromLatents, calibration_latents, finish
 
 
 def make_samples(plan: Plan, generator, shards) -> FromLatents | FromImages:
@@ -24,8 +24,7 @@ def make_samples(plan: Plan, generator, shards) -> FromLatents | FromImages:
 
 
 def describe_ruin(generator, inputs: np.ndarray) -> str | None:
-    """Why a finished generator is of no use, in words, or None: by its weights, the statistics of its batch normalisation, and what it
-    makes of some inputs."""
+    """Describe why a finished generator is of no use, by its weights and its images of some inputs; or return None."""
     import tensorflow as tf
 
     named = {f"generator/{v.path.partition('/')[2]}": v.numpy() for v in generator.variables}
@@ -37,7 +36,7 @@ def describe_ruin(generator, inputs: np.ndarray) -> str | None:
 
 
 def _from_checkpoint(run: Path, report):
-    """The moving average of a run that has not ended, as far as it has grown."""
+    """Return the moving average of a run that has not ended, as far as it has grown."""
     arrays, meta = checkpoint.read_newest(run, report)
     written = parsing.read(run / "config.json")
     plan = Plan(written.config, written.asked or {})
@@ -57,7 +56,7 @@ def _from_checkpoint(run: Path, report):
     averages = {f"ema/{v.path.partition('/')[2]}": v for v in generator.get_checkpoint_variables()}
     checkpoint.restore(averages, {name: arrays[name] for name in averages if name in arrays}, str(run))
     if not plan.task.from_images:
-        return finish(generator, settling_latents(generator.latent_size))
+        return finish(generator, calibration_latents(generator.latent_size))
     if not generator.get_batch_norms():
         return generator
     try:
@@ -68,12 +67,18 @@ def _from_checkpoint(run: Path, report):
         raise UserError(
             f"{run}: has not ended, and batch normalisation is measured on its data, which is gone ({error}) Train it to its end with --resume."
         ) from None
-    return finish(generator, make_samples(plan, generator, shards).inputs(SETTLING))
+    return finish(generator, make_samples(plan, generator, shards).inputs(CALIBRATION_INPUTS))
 
 
 def load(path: str | Path, report=print):
-    """A run's folder, an exported one or a `.keras` file -> its generator. A run that has not ended gives what its newest
-    checkpoint holds."""
+    """Load the generator of a run's folder, of an exported one, or of a `.keras` file.
+
+    A run that has not ended gives the moving average of its newest checkpoint. report: takes lines
+    about a damaged checkpoint.
+
+    Raises:
+        UserError: nothing there can be loaded.
+    """
     for module in networks.list_modules():  # registers the classes that the file may name
         importlib.import_module(f"pggan_tf.networks.{module}")
     path = Path(path)

@@ -163,7 +163,7 @@ class GeneratorWriter(Callback):
             later = f"Training is done and saved; with more memory, --resume {shell_path(run.folder)} makes it."
             with explain_out_of_memory(f"{GENERATOR} is made", later):
                 samples = generators.make_samples(run.plan, run.gan.ema, run.shards)
-                finished = synthesis.finish(run.gan.ema, samples.inputs(synthesis.SETTLING))
+                finished = synthesis.finish(run.gan.ema, samples.inputs(synthesis.CALIBRATION_INPUTS))
                 if what := generators.describe_ruin(finished, samples.inputs(CHECKED_INPUTS)):
                     run.done = False
                     raise run.ruined(f"no {GENERATOR} is written: {what}")

@@ -1,4 +1,4 @@
-"""For every phase of the plan: build the step, run it, call the callbacks. Every system of this project trains here."""
+"""The training loop: for every phase of the plan, take its steps and call the callbacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from pggan_tf.config import Plan
 from pggan_tf.errors import OutOfMemory, Stopped, UserError, is_out_of_memory, shell_path
 from pggan_tf.runs import checkpoint
 from pggan_tf.signals import Signals
-from pggan_tf.training import callbacks, execution, health, metric_callback, planning, tracking
+from pggan_tf.training import callbacks as callback_classes
+from pggan_tf.training import execution, health, metric_callback, planning, tracking
 from pggan_tf.training.execution import Setting
 from pggan_tf.training.gan import COUNTS_BY_NETWORK, GAN
 from pggan_tf.training.step import STATS
@@ -25,27 +26,32 @@ CALL_SECONDS = 0.7  # a call of the graph takes about so long: stop signals and 
 TICKS_PER_SNAPSHOT = 10
 
 
-def usual_watchers(plan: Plan, log, measuring: metric_callback.MetricCallback | None) -> list:
-    """Return what looks at a run while it trains. measuring: of --metrics."""
-    watchers = [
-        callbacks.GridWriter(),  # first: TensorBoard shows the grid of the same snapshot
-        callbacks.ProgressDisplay(log),
-        callbacks.StatsWriter(),
-        callbacks.TensorBoardWriter(),
-        callbacks.GeneratorWriter(),
+def default_callbacks(
+    plan: Plan, log, measuring: metric_callback.MetricCallback | None
+) -> list[callback_classes.Callback]:
+    """Return the callbacks that every run has. measuring: that of --metrics."""
+    out: list[callback_classes.Callback] = [
+        callback_classes.GridWriter(),  # first: TensorBoard shows the grid of the same snapshot
+        callback_classes.ProgressDisplay(log),
+        callback_classes.StatsWriter(),
+        callback_classes.TensorBoardWriter(),
+        callback_classes.GeneratorWriter(),
     ]
     if measuring:
-        watchers.append(measuring)
+        out.append(measuring)
     if plan.config.running.report:
-        watchers.append(callbacks.ReportWriter())
+        out.append(callback_classes.ReportWriter())
     if "mlflow" in (plan.config.running.log or ()):
-        watchers.append(tracking.MLflowLogger())
-    return watchers
+        out.append(tracking.MLflowLogger())
+    return out
 
 
 class Run:
-    """One training run: what the callbacks look at, and the loop itself. On several machines every one has its own, and all
-    take the same steps; only the chief of the `cluster` writes and observes."""
+    """One training run, which callbacks may read, and its loop.
+
+    On several machines each has a `Run`, and all take the same steps; only the first machine has
+    callbacks and writes files.
+    """
 
     def __init__(
         self,
@@ -54,8 +60,18 @@ class Run:
         gan: GAN,
         folder: Path,
         speeds: Mapping[schedule.Part, schedule.Speed] | None = None,
-        watchers: Sequence | None = None,
+        callbacks: Sequence = (),
     ):
+        """Open the data that the plan needs.
+
+        Args:
+            plan: what to train.
+            setting: the data, the devices and the machines.
+            gan: the networks, which `train` changes.
+            folder: where checkpoints are written.
+            speeds: of every part of the plan, where they were measured: for the time that is left.
+            callbacks: called in this order, see `callbacks.Callback`.
+        """
         self.plan, self.config, self.phases = plan, plan.config, plan.phases
         self.shards, self.strategy, self.cluster, self.log = (
             setting.shards,
@@ -65,7 +81,7 @@ class Run:
         )
         self.setting, self.gan, self.folder = setting, gan, folder
         self.speeds = speeds or {}
-        self.watchers = watchers or []
+        self.callbacks = list(callbacks)
         self.phase = self.phases[0]
         self.images_seen = 0
         self.seconds = 0.0  # of training, over all sessions
@@ -83,22 +99,22 @@ class Run:
         self.tick_images = max(1, self.snapshot_images // TICKS_PER_SNAPSHOT)
 
     def _tell(self, event: str, *args) -> None:
-        for watcher in self.watchers:
-            if hasattr(watcher, event):
-                getattr(watcher, event)(self, *args)
+        for callback in self.callbacks:
+            if hasattr(callback, event):
+                getattr(callback, event)(self, *args)
 
     def _end(self) -> None:
-        """Every watcher gets to its end, whatever happens to the others at theirs."""
+        """Call `end` of every callback, also where that of another raises."""
         with contextlib.ExitStack() as stack:
-            for watcher in reversed([w for w in self.watchers if hasattr(w, "end")]):
-                stack.callback(watcher.end, self)
+            for callback in reversed([c for c in self.callbacks if hasattr(c, "end")]):
+                stack.callback(callback.end, self)
 
     def snapshot_number(self, images: int) -> int:
-        """Counts snapshots from the run's start: the multiples of snapshot_images passed, and the ends of phases."""
+        """Return how many snapshots come before `images` seen: one every snapshot_images, and one per phase."""
         return images // self.snapshot_images + sum(p.end <= images for p in self.phases)
 
     def seconds_left(self) -> float:
-        """Once there is a speed."""
+        """Estimate the seconds to the end of the plan. There has to be a speed."""
         left = (self.phase.end - self.images_seen) / self.speed
         for phase in self.phases[self.phase.index + 1 :]:
             key = phase.part
@@ -111,12 +127,14 @@ class Run:
         return left
 
     def save(self, last: bool = False, stopped: bool = False) -> None:
-        """Writes a checkpoint, unless what it would hold is ruined: raises Stopped then. last: at the end of the plan. stopped: before
-        the process ends."""
+        """Write a checkpoint. Raises Stopped where its weights would be ruined.
+
+        last: at the end of the plan. stopped: before the process ends.
+        """
         if not self.cluster.chief:
             return
         arrays = self.health.read_arrays()
-        # A step was skipped: what comes of that is waited for, and no good checkpoint makes room for it.
+        # After a skipped step, wait for the next ones: this checkpoint would replace a good one.
         waits = self.health.skipped_last_step() and not (last or stopped)
         if what := checkpoint.describe_ruin(arrays) or (None if waits else self.health.judge_updates(last)):
             raise self.ruined(what)
@@ -156,7 +174,10 @@ class Run:
             )
 
     def train(self) -> None:
-        """Runs the plan from where it stands to its end. Raises Stopped for signals, divergence and a full disk."""
+        """Train from where the run stands to the end of its plan.
+
+        Raises Stopped for signals, divergence, a full disk and an end of memory.
+        """
         try:
             with Signals() as signals:
                 self._tell("begin")
@@ -212,7 +233,7 @@ class Run:
         while self.images_seen < phase.end:
             begun = time.perf_counter()
             count, window = call(iterator, min(steps, self._steps_to_next_event(phase)), self._window)
-            received, taken = self._told(signals.received, time.perf_counter() - begun)
+            received, taken = self._exchange(signals.received, time.perf_counter() - begun)
             self.images_seen += count * phase.images_per_step
             self.seconds += taken
             if not first:  # the first call traced the graph
@@ -235,13 +256,13 @@ class Run:
             if time.monotonic() - self._saved_at > 60 * self.config.running.checkpoint_minutes:
                 self.save()
 
-    def _told(self, received: int | None, taken: float) -> tuple[int | None, float]:
-        """(a signal that any machine received, the chief's seconds): what follows from them has to be the same for all."""
-        told = self.cluster.all_gather([received, taken])
-        return next((number for number, _ in told if number is not None), None), told[0][1]
+    def _exchange(self, received: int | None, taken: float) -> tuple[int | None, float]:
+        """Exchange (signal, seconds) between machines: all must stop at the same step."""
+        exchanged = self.cluster.all_gather([received, taken])
+        return next((number for number, _ in exchanged if number is not None), None), exchanged[0][1]
 
     def _steps_to_next_event(self, phase: schedule.Phase) -> int:
-        """Calls end where a tick, a snapshot or the phase does: which steps share a call must not matter, and does not."""
+        """Return the steps to the next tick, snapshot, measurement or end of the phase, where a call has to end."""
         nexts = [
             (self.images_seen // every + 1) * every
             for every in (self.tick_images, self.snapshot_images, self._measure_every(phase))
@@ -283,7 +304,10 @@ class Run:
 
 
 def load_weights(gan: GAN, arrays: Mapping[str, np.ndarray], source: str) -> None:
-    """Copies the networks of another run's checkpoint into the blocks of `gan` of the same name."""
+    """Copy the networks of another run's checkpoint into the layers of `gan` with the same names.
+
+    Raises UserError where a shape differs. source: the other run, for the message.
+    """
 
     def networks(state):
         return {n: v for n, v in state.items() if n.split("/")[0] in ("generator", "discriminator", "ema")}

@@ -162,7 +162,7 @@ class MetricCallback(Callback):
             return
         sign = -1 if metrics.METRICS[judging.partition("[")[0]].better == "higher" else 1
         if self.best is None or sign * values[judging] < sign * self.best["value"]:
-            inputs = generators.make_samples(run.plan, run.gan.ema, run.shards).inputs(synthesis.SETTLING)
+            inputs = generators.make_samples(run.plan, run.gan.ema, run.shards).inputs(synthesis.CALIBRATION_INPUTS)
             finished = synthesis.finish(run.gan.ema, inputs)
             if what := generators.describe_ruin(finished, inputs[:CHECKED_INPUTS]):
                 run.log(f"no {BEST_GENERATOR} at {run.images_seen:,} images: {what}")

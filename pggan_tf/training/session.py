@@ -44,7 +44,7 @@ SHARED_SECONDS = 90.0  # a mounted folder may show a file that late to other mac
 
 @dataclass(frozen=True)
 class Machine:
-    """This machine, and what it is told."""
+    """This machine, the others that train with it, and where lines for people go."""
 
     cluster: Cluster = dataclasses.field(default_factory=lambda: ALONE)
     cache: str | None = None  # folder for prepared data and statistics, see shards.find_cache_folder
@@ -53,7 +53,7 @@ class Machine:
     def metric_callback(
         self, plan: Plan, say: Callable[[str], None] | None = None
     ) -> metric_callback.MetricCallback | None:
-        """Return what measures --metrics, on the machine that writes the run."""
+        """Return the callback of --metrics, or None where nothing is measured or another machine does it."""
         if not plan.config.measuring.metrics or not self.cluster.chief:
             return None
         return metric_callback.MetricCallback(plan, find_cache_folder(self.cache), say or self.say)
@@ -234,8 +234,8 @@ def _start(
         if plan.task.from_images:
             log("in grids, three by three: what is given, what is made of it, the original")
         setting = dataclasses.replace(setting, say=log)
-        watchers = loop.usual_watchers(plan, log, measuring)
-        loop.Run(plan, setting, gan, folder, measured.speeds, watchers).train()
+        callbacks = loop.default_callbacks(plan, log, measuring)
+        loop.Run(plan, setting, gan, folder, measured.speeds, callbacks).train()
     return folder
 
 
@@ -279,7 +279,7 @@ def _measure(plan: Plan, gan: GAN, setting: Setting, measuring: metric_callback.
 
 
 def _plan_of_chief(plan: Plan, cluster: Cluster) -> Plan:
-    """Return the chief's plan with this machine's places."""
+    """Return the plan of the first machine, with the places of data on this one."""
     theirs = parsing.from_json(cluster.all_gather(plan.to_json())[0])
     return Plan(theirs.config, theirs.asked or {}).replace(**{name: plan.config.value(name) for name in _PLACES})
 
@@ -290,13 +290,13 @@ def _make_folder(plan: Plan, place: Place, cluster: Cluster) -> Path:
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     elif cluster.chief:
-        folder = runs.create(place.parent, runs.named(plan.config.recipe, plan.config.images.data, plan.target_res))
+        folder = runs.create(place.parent, runs.make_name(plan.config.recipe, plan.config.images.data, plan.target_res))
     return Path(cluster.all_gather(str(folder))[0])
 
 
 def _begin(folder: Path, plan: Plan, asked: Plan, setting: Setting) -> runs.Log:
     """Write what a run is and where it was made; return its log. asked: the plan before anything was measured."""
-    runs.claim(folder)
+    runs.reserve_folder(folder)
     environment = {
         **runs.environment(plan.config, setting.shards, setting.policy),
         "planned_for_minutes": asked.config.schedule.minutes,
@@ -370,8 +370,8 @@ def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> Non
     with _lock(folder) if cluster.chief else contextlib.nullcontext():
         with setting.strategy.scope():
             gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
-        watchers = loop.usual_watchers(plan, log, measuring) if cluster.chief else []
-        run = loop.Run(plan, dataclasses.replace(setting, say=log), gan, folder, watchers=watchers)
+        callbacks = loop.default_callbacks(plan, log, measuring) if cluster.chief else []
+        run = loop.Run(plan, dataclasses.replace(setting, say=log), gan, folder, callbacks=callbacks)
         _restore(run, folder, log)
         log(f"resuming {folder} at {run.images_seen:,} of {plan.phases[-1].end:,} images")
         log(gan.describe_update(run.phase.resolution))
