@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pggan_tf import synthesis, terminal
+from pggan_tf import synthesis, tasks, terminal
 from pggan_tf.data import decoders
 from pggan_tf.errors import Unreadable, UserError
 from pggan_tf.metrics import METRICS, sets
@@ -118,7 +118,7 @@ def inspect_location(location: str, count: int, say: Callable[[str], None]) -> I
     """
     if is_network(location):
         generator = generators.load(location, say)
-        if generator.task != "generate":
+        if tasks.task_of(generator).from_images:
             raise UserError(
                 f"{location}: its network makes images of images ({generator.task}). Save what it makes of some, and "
                 "give that folder."

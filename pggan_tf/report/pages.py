@@ -47,7 +47,7 @@ def write_report(folder: str | Path, out: str | Path | None = None, pictures: Se
         changed=tables.list_changed_options(run),
         config=json.dumps(records.remove_places(dataclasses.asdict(run.config)), indent=1),
         environment=tables.list_environment(run),
-        generates=run.config.purpose.task == "generate",
+        generates=not run.plan.task.from_images,
     )
     return _write(Path(out) if out else run.folder / NAME, text)
 
