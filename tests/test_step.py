@@ -1,6 +1,7 @@
 """The step: gradients, the guard against NaN, the average, the clock."""
 
 import dataclasses
+import types
 
 import keras
 import numpy as np
@@ -10,9 +11,10 @@ import tensorflow as tf
 from pggan_tf import losses, schedule, tasks
 from pggan_tf.losses import LOSSES, Objective
 from pggan_tf.networks.progressive import Discriminator, Generator
+from pggan_tf.schedule import Phase
 from pggan_tf.training import updates
 from pggan_tf.training.gan import GAN, GANOptions
-from pggan_tf.training.step import train_step
+from pggan_tf.training.step import TrainingStep, train_step
 
 SHAPE = {"resolutions": (4, 8), "channels": 3, "fmap_base": 64, "fmap_max": 12}
 FADE = schedule.Phase(1, 8, True, 0, 64, 8, 1e-3, 0)
@@ -225,3 +227,14 @@ def test_augmented_training_is_repeatable_and_adapts(augment):
     train_step(model, FADE, pixels(), LABELS)
     for name, value in values(model).items():
         np.testing.assert_array_equal(value, once[name], err_msg=name)
+
+
+@pytest.mark.parametrize("fade, decay", [(True, 0), (False, 40), (False, 0)])
+def test_the_step_fades_and_decays_as_the_plan_says(fade, decay):
+    phase = Phase(1, 8, fade, 100, 80, 4, 1e-3, 100, decay_images=decay)
+    gan = types.SimpleNamespace(images_seen=tf.Variable(0, dtype=tf.int64), objective_at=lambda resolution: None)
+    for images in (100, 112, 140, 156, 176):
+        gan.images_seen.assign(images)
+        step = TrainingStep(gan, phase)
+        alpha = 1.0 if step.alpha is None else float(step.alpha)
+        assert (alpha, float(step.rate)) == pytest.approx((phase.alpha(images), phase.rate(images)))

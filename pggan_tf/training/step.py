@@ -62,7 +62,7 @@ class TrainingStep:
     def __init__(self, gan: GAN, phase: Phase):
         """Compute the newest block's weight and the learning rate's factor from the images seen."""
         self.gan, self.phase = gan, phase
-        # growth.alpha and growth.rate, as tensors.
+        # Phase.alpha and Phase.rate as tensors; a test compares them.
         images_in_phase = tf.cast(gan.images_seen - phase.start, tf.float32)
         self.alpha = tf.minimum(images_in_phase / phase.images, 1.0) if phase.fade else None
         self.rate = (
