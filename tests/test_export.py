@@ -373,7 +373,7 @@ def test_a_run_of_pairs_is_exported(tmp_path):
     code, said, err = pggan("export", run_folder(out), "--quantize", "int8", "--out", tmp_path / "out")
     assert code == 0 and "translate_16" in said, err
     held = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert held["data"] == "pairs" and str(tmp_path) not in json.dumps(held)
+    assert held["images"]["data"] == "pairs" and str(tmp_path) not in json.dumps(held)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -92,7 +92,7 @@ def _remove_empty(folders: list[Path]) -> None:
 @config_options
 @click.option("--config", "config_file", help="config.json of a run to repeat; other options change it")
 @click.option("--resume", help="folder of a run to go on with, exactly where it stopped")
-@click.option("--runs", "parent", help="folder that the run's folder is made in  [runs]")
+@click.option("--runs", help="folder that the run's folder is made in  [runs]")
 @click.option(
     "--run",
     "own_folder",
@@ -112,7 +112,7 @@ def _remove_empty(folders: list[Path]) -> None:
     help="minutes to wait for --workers",
 )
 @help_all
-def command(config_file, resume, parent, own_folder, cache, dry_run, workers, worker_index, worker_timeout, **options):
+def command(config_file, resume, runs, own_folder, cache, dry_run, workers, worker_index, worker_timeout, **options):
     """Grow a generator: on --data, or on drawn portraits."""
     started = time.monotonic()
     from pggan_tf.training import cluster as clusters
@@ -120,7 +120,7 @@ def command(config_file, resume, parent, own_folder, cache, dry_run, workers, wo
 
     cluster = clusters.find_cluster(workers, worker_index, worker_timeout)
     options = requests.absolute({k: v for k, v in options.items() if v is not None})
-    if own_folder and (resume or parent):
+    if own_folder and (resume or runs):
         raise UserError(f"--run and {'--resume' if resume else '--runs'}: give one of them.")
     if resume:
         if config_file or dry_run:
@@ -134,7 +134,7 @@ def command(config_file, resume, parent, own_folder, cache, dry_run, workers, wo
         raise UserError(
             f"--recipe {options['recipe']} trains one run after the other: on several machines give {each}."
         )
-    job = Job(options.get("recipe", ""), plans, own, parent or "runs", cache, cluster, dry_run)
+    job = Job(options.get("recipe", ""), plans, own, runs or "runs", cache, cluster, dry_run)
     job.run(started)
 
 

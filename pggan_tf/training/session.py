@@ -44,7 +44,7 @@ SHARED_SECONDS = 90.0  # a mounted folder may show a file that late to other mac
 
 @dataclass(frozen=True)
 class Machine:
-    """This machine, the others that train with it, and where lines for people go."""
+    """A machine that trains: the others that train with it, its cache, and where lines for people go."""
 
     cluster: Cluster = dataclasses.field(default_factory=lambda: ALONE)
     cache: str | None = None  # folder for prepared data and statistics, see shards.find_cache_folder
