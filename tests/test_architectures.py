@@ -15,6 +15,7 @@ import tensorflow as tf
 from export import litert, signatures
 from pggan_tf import networks
 from pggan_tf.networks import NETWORKS
+from pggan_tf.tasks import TASKS
 
 BATCH = 4
 TINY = {
@@ -36,11 +37,8 @@ TINY = {
 OTHERWISE = {"classes": (), "conv": "standard", "minibatch": "discrimination", "spectral": "all"}
 # Task -> channels of the generator's input, of its output, and of the discriminator's input.
 CHANNELS = {
-    "generate": (None, 3, 3),
-    "colorize": (1, 2, 3),
-    "recolor": (1, 3, 3),
-    "upscale": (3, 3, 3),
-    "translate": (3, 3, 6),
+    name: (task.input_channels, task.output_channels or 3, task.discriminator_channels or 3)
+    for name, task in TASKS.items()
 }
 ROWS = [(name, task) for name, row in NETWORKS.items() for task in row.tasks]
 GENERATORS = [(name, "generator", norm) for name, row in NETWORKS.items() for norm in row.generator_norms or ("none",)]
