@@ -9,10 +9,10 @@ from preprocessing.detect import Face
 
 
 def find_square_box(face: Face, margin: float) -> np.ndarray:
-    """Return the corners [4, 2] of the square around the centre of a face's box.
+    """Return the corners [4, 2] (x, y) of an upright square around a face.
 
-    They are x, y, clockwise from the top left one. Its side is 1 + `margin` times the box's longer
-    side.
+    Corners are clockwise from the top left one. The square has the same centre as the face's box,
+    and its side is 1 + `margin` times the box's longer side.
     """
     centre = face.box[:2] + face.box[2:] / 2
     half = face.size * (1 + margin) / 2
@@ -20,12 +20,13 @@ def find_square_box(face: Face, margin: float) -> np.ndarray:
 
 
 def find_ffhq_box(landmarks: np.ndarray) -> np.ndarray:
-    """Return the corners [4, 2] of the square of CelebA-HQ and FFHQ.
+    """Return the corners [4, 2] (x, y) of the square that CelebA-HQ and FFHQ cut around a face.
 
-    It is turned with the eyes, and sized by the distance of the eyes and by that of eyes and mouth
-    (Karras et al. 2018, appendix C). Corners are in the order of `find_square_box`.
+    The square is parallel to the line between the eyes. Its size follows from the distance between
+    the eyes and the distance from the eyes to the mouth (Karras et al. 2018, appendix C). Corners
+    are in the order of `find_square_box`.
 
-    landmarks: see Face.
+    landmarks: see `Face.landmarks`.
     """
     eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
     eye_to_eye, eye_to_mouth = landmarks[1] - landmarks[0], mouth - eyes
@@ -38,13 +39,18 @@ def find_ffhq_box(landmarks: np.ndarray) -> np.ndarray:
 
 
 def cut_out(photo: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
-    """Cut out the square with these corners [4, 2] and resize it to uint8 [size, size, C].
+    """Cut the square with these corners out of a photo and resize it to uint8 [size, size, C].
 
-    Corners are in pixels of the photo. Beyond its border, the photo is reflected. It is reduced by
-    means, without aliasing.
+    Pixels beyond the photo's border are mirrored. The square is reduced with area means, so that it
+    has no aliasing.
+
+    Args:
+        photo: uint8 [H, W, C].
+        corners: [4, 2] (x, y) in pixels of the photo, see `find_square_box`.
+        size: side of the result in pixels.
     """
     side = float(np.hypot(*(corners[1] - corners[0])))
-    # A large square is first reduced by means of whole pixels, to at most four times the size.
+    # A large square is first reduced with area means, to a side between four and six times `size`.
     shrink = int(side // (4 * size))
     if shrink > 1:
         height, width = photo.shape[:2]
@@ -52,7 +58,7 @@ def cut_out(photo: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
         corners = corners * np.array([photo.shape[1] / width, photo.shape[0] / height])
         side = float(np.hypot(*(corners[1] - corners[0])))
     fine = size * max(1, int(np.ceil(side / size)))
-    # Corners are edges of pixels, while cv2 counts from the centres of pixels.
+    # In `corners`, (0, 0) is the corner of the first pixel, while in cv2 it is the pixel's centre.
     target = np.array([(0, 0), (fine, 0), (fine, fine)], np.float32) - 0.5
     matrix = cv2.getAffineTransform((corners[:3] - 0.5).astype(np.float32), target)
     out = cv2.warpAffine(photo, matrix, (fine, fine), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
@@ -62,7 +68,7 @@ def cut_out(photo: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
 
 
 def measure_sharpness(image: np.ndarray) -> float:
-    """Return the variance of the Laplacian of the gray image, 0 or more.
+    """Return the variance of the Laplacian of the gray image, 0 or more: higher is sharper.
 
     Below about 50, a face of 128 pixels looks blurred.
     """

@@ -1,7 +1,8 @@
-"""`--runner beam`: run chunks by Apache Beam, on this machine, Dataflow, Flink or Spark.
+"""Run the chunks of a job with Apache Beam (`--runner beam`).
 
-Each chunk is read, worked on and written by one of the machines. Their results are put together on
-this machine, as with the local runner, so the shards are the same. pip install "pggan-tf[beam]"
+Beam may run on this machine, Dataflow, Flink or Spark. Each of its workers reads, processes and
+writes whole chunks. Their results are put together on this machine, as with the local runner, so
+the shards are the same. Install it with: pip install "pggan-tf[beam]"
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from preprocessing.job import Job, Result
 
 
 def pack(results: list[Result]) -> bytes:
-    """Pack results into the bytes of an `.npz`, without pickle."""
+    """Pack results into the bytes of an `.npz` file, without pickle."""
     rows, arrays = [], {}
     for i, r in enumerate(results):
         dropped = isinstance(r.image, Unreadable)
@@ -38,7 +39,7 @@ def pack(results: list[Result]) -> bytes:
 
 
 def unpack(data: bytes) -> list[Result]:
-    """Return the results in the bytes of an `.npz`."""
+    """Return the results from bytes that `pack` has made."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         rows = json.loads(arrays["rows"].tobytes())
         return [
@@ -66,10 +67,16 @@ def _do_chunk(chunk: int, job: Job, folder: str) -> int:
 
 
 def make_runner(options: str = "") -> Callable[[Job, int, int], Generator[list[Result], None, None]]:
-    """Return a runner for `build.build`. options: as on Beam's command line.
+    """Return a runner for `build.build` that uses Apache Beam.
 
-    Chunks are passed through files in --temp_location, which every worker must reach, or else in a
-    folder of this machine.
+    Workers write their results to files in --temp_location, which all workers and this machine must
+    reach, or to a temporary folder of this machine if that option is not given.
+
+    Args:
+        options: pipeline options, as on Beam's command line.
+
+    Raises:
+        UserError: if apache-beam is not installed.
     """
     try:
         import apache_beam as beam
@@ -85,13 +92,13 @@ def make_runner(options: str = "") -> Callable[[Job, int, int], Generator[list[R
     def run(job: Job, start: int, workers: int) -> Generator[list[Result], None, None]:
         beam_options = PipelineOptions(shlex.split(options))
         if beam_options.view_as(StandardOptions).runner is None:
-            # Beam's own default would fetch another program from the network.
+            # Beam's default runner would download another program.
             beam_options.view_as(StandardOptions).runner = "FnApiRunner"
             direct = beam_options.view_as(DirectOptions)
             direct.direct_num_workers = workers
             direct.direct_running_mode = "multi_processing" if job.processes else "in_memory"
         shared = beam_options.view_as(GoogleCloudOptions).temp_location
-        # A folder of this job alone, since other jobs may use the same place at the same time.
+        # A folder for this job only, because other jobs may use the same location at the same time.
         folder = storage.join(shared or tempfile.gettempdir(), f"pggan-{uuid.uuid4().hex}")
         try:
             with beam.Pipeline(options=beam_options) as pipeline:
@@ -104,7 +111,7 @@ def make_runner(options: str = "") -> Callable[[Job, int, int], Generator[list[R
             for chunk in range(start, job.chunks):
                 yield unpack(storage.read(_name_file(folder, chunk)))
         finally:
-            with contextlib.suppress(UserError):  # the results are complete without it
+            with contextlib.suppress(UserError):  # the results are complete even if this fails
                 storage.remove_folder(folder)
 
     return run

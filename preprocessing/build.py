@@ -1,8 +1,8 @@
-"""Put the results of a job's chunks together into shards, whatever interrupts it.
+"""Assemble the results of a job's chunks into shards, and continue after interruptions.
 
-The source is cut into chunks of consecutive images. The results of a chunk follow from its images
-alone, and chunks are put together in order: the shards are the same whatever the number of workers,
-and however often the job was stopped.
+The source is divided into chunks of consecutive images. The results of a chunk depend only on its
+images, and chunks are assembled in order. Therefore the shards do not depend on the number of
+workers or on how often the job was stopped.
 """
 
 from __future__ import annotations
@@ -39,19 +39,20 @@ from preprocessing.output import (
     reserve_folder,
 )
 
-# (job, first chunk, workers) -> the results of that chunk, then of the next, in order.
+# Takes (job, first chunk, workers), and yields the list of results of each chunk in order, from the
+# first chunk on.
 Runner = Callable[[Job, int, int], Generator[list[Result], None, None]]
-Say = Callable[[str], None]  # takes a line for the user
-Progress = Callable[[int, int], None]  # takes how many images are done, and how many there are
+Say = Callable[[str], None]  # shows a line to the user
+Progress = Callable[[int, int], None]  # takes (number of images done, number of all images)
 
 _SAVE_SECONDS = 5.0
 _SHEET_IMAGES, _SHEET_PIXELS = 100, 128
 
 
 class _Assembly:
-    """The writers, the report and the counts of a job.
+    """Writers, report and counts of a job while its chunks are assembled.
 
-    All of it can be saved after any chunk, and restored.
+    The state can be saved after any chunk, and restored.
     """
 
     def __init__(self, job: Job, out: Path):
@@ -71,7 +72,7 @@ class _Assembly:
             for name in names
         }
         self.summary = Summary(str(out))
-        self.chunk = 0  # how many were added
+        self.chunk = 0  # number of chunks added
         self.duplicates = duplicates.Index()
         self.folder = out / UNFINISHED
         self.lines = (self.folder / "dropped.jsonl").open("ab+")
@@ -83,7 +84,10 @@ class _Assembly:
         self.lines.close()
 
     def add(self, items: int, results: list[Result]) -> None:
-        """Add the results of the next chunk, which has so many items."""
+        """Add the results of the next chunk.
+
+        items: number of images in the chunk, before processing.
+        """
         part, last = "", None
         for result in results:
             image = result.image
@@ -94,7 +98,7 @@ class _Assembly:
                 self.summary.drop_counts[image.kind] += 1
                 self.lines.write(json.dumps({"name": result.title, "why": str(image)}).encode() + b"\n")
             else:
-                if result.name != last:  # the results of one photo stay together
+                if result.name != last:  # all results of one photo go to the same part
                     part, last = self._choose_part(), result.name
                 self.writers[part].add(image, result.label)
                 self.summary.images_kept += 1
@@ -102,9 +106,9 @@ class _Assembly:
         self.summary.images_read += items
 
     def _choose_part(self) -> str:
-        """Choose the part of the split for the next photo by counts alone.
+        """Return the part for the next photo: TRAIN, VALIDATION, or '' without a split.
 
-        So the parts are spread evenly over the source, and are always the same.
+        Only counts decide, so the parts are spread evenly over the source and are always the same.
         """
         if not self.job.output.split:
             return ""
@@ -112,7 +116,7 @@ class _Assembly:
         return TRAIN if self.writers[TRAIN].images < enough else VALIDATION
 
     def save(self) -> None:
-        """Save the state after the last chunk."""
+        """Save the state after the chunk that was added last."""
         self.lines.flush()
         arrays, finished = {"hashes": self.duplicates.hashes}, {}
         for name, writer in self.writers.items():
@@ -130,14 +134,14 @@ class _Assembly:
         checkpoint.write(self.folder / "state.npz", arrays, meta)
 
     def restore(self) -> None:
-        """Go back to the last saved state, if there is one and it is not damaged."""
+        """Restore the state that was saved last, if there is one and it is not damaged."""
         meta = {"lines": 0}
         with contextlib.suppress(DamagedFile):
             arrays, meta = checkpoint.read(self.folder / "state.npz")
             self.chunk = meta["chunk"]
             self.summary.images_read, self.summary.images_kept = meta["read"], meta["kept"]
             self.summary.drop_counts.update(meta["dropped"])
-            self.summary.more = meta.get("more", 0)  # earlier versions did not count them
+            self.summary.more = meta.get("more", 0)  # earlier versions did not count these
             self.duplicates = duplicates.Index(arrays["hashes"])
             for name, writer in self.writers.items():
                 waiting = {k.partition(":")[2]: a for k, a in arrays.items() if k.startswith(f"{name}:")}
@@ -146,7 +150,7 @@ class _Assembly:
         self.lines.seek(meta["lines"])
 
     def write_report(self, path: Path) -> None:
-        """Write the counts, and a line for every dropped image."""
+        """Write the report as JSON: the counts, and an entry for every dropped image."""
         self.lines.seek(0)
         head = {
             "source": self.job.source.name,
@@ -164,7 +168,7 @@ class _Assembly:
             file.write("\n ]\n}\n")
 
     def close(self) -> None:
-        """Write the last files, the report and the contact sheet."""
+        """Write the remaining shards, the manifests, the report and the contact sheet."""
         skipped = sum(self.summary.drop_counts.values())
         self.summary.manifests = [writer.close(skipped) for writer in self.writers.values() if writer.images]
         self.write_report(self.out / REPORT)
@@ -173,7 +177,7 @@ class _Assembly:
 
 
 def write_contact_sheet(opened: shards.Shards, path: Path) -> None:
-    """Write a picture of a hundred images from all parts of the dataset."""
+    """Save a picture of up to 100 images, evenly spaced over the dataset."""
     resolution = max(
         (r for r in opened.manifest.resolutions if r <= _SHEET_PIXELS), default=opened.manifest.resolutions[0]
     )
@@ -192,23 +196,26 @@ def build(
     say: Say = lambda line: None,
     progress: Progress = lambda done, total: None,
 ) -> Summary:
-    """Do the job into the folder `out`, or continue it there. The manifest is written last.
+    """Do a job and write its shards into the folder `out`, or continue unfinished work there.
+
+    The manifest is written last.
 
     Args:
         job: the job.
-        out: the folder of the shards.
-        workers: processes or threads; by default one for each core.
-        runner: what runs the chunks.
-        existing: what to do with a folder that holds shards already; by default, it is refused.
+        out: folder for the shards.
+        workers: number of processes or threads; by default, one per core.
+        runner: function that runs the chunks, see `Runner`.
+        existing: what to do if the folder already holds finished shards; by default, UserError is
+            raised.
         say: called with each line for the user.
-        progress: called with the number of images that are done, and of all.
+        progress: called with the number of images that are done, and the number of all images.
 
     Returns:
-        Counts of what became of the images.
+        Counts of the images that were read, kept and dropped.
 
     Raises:
-        UserError: the job cannot be done.
-        Stopped: it was interrupted, and the same call continues it.
+        UserError: if the job cannot be done.
+        Stopped: if the job was interrupted; the same call continues it.
     """
     out = Path(out).absolute()
     workers = workers or os.cpu_count() or 1
@@ -227,7 +234,7 @@ def build(
 
 
 def _read_summary(out: Path) -> Summary:
-    """Return the counts of a finished job from its report."""
+    """Return the summary of a finished job from its report."""
     summary = Summary(str(out), manifests=[shards.Shards(f, verify=False).manifest for f in find_parts(out)])
     report = storage.read_manifest(str(out), REPORT) or {}
     summary.images_read, summary.images_kept = report.get("images_read", 0), report.get("kept", 0)
@@ -239,9 +246,10 @@ def _read_summary(out: Path) -> Summary:
 def _assemble(
     assembly: _Assembly, run_from: Callable[[int], Generator[list[Result], None, None]], say: Say, progress: Progress
 ) -> Summary:
-    """Assemble all chunks.
+    """Run and add all chunks that are not yet added, and return the summary.
 
-    run_from: takes the number of a chunk, and yields the results of it and of all behind it.
+    run_from: takes the index of a chunk, and yields the results of this chunk and of all later
+    ones.
     """
     assembly.restore()
     job, out, summary = assembly.job, assembly.out, assembly.summary
@@ -260,7 +268,7 @@ def _assemble(
                 if time.monotonic() - saved > _SAVE_SECONDS:
                     assembly.save()
                     saved = time.monotonic()
-        except Stopped:  # a lost source, a dead worker
+        except Stopped:  # the source is unreachable, or a worker process died
             assembly.save()
             if signals.received is None:
                 raise
@@ -277,9 +285,10 @@ def _assemble(
 
 
 def _refuse_if_useless(job: Job, assembly: _Assembly, out: Path) -> None:
-    """Raise UserError where no image was kept, or more than half are unusable.
+    """Raise UserError if no image was kept, or if more than half of the images are unusable.
 
-    Then only the report stays, beside `out`.
+    The second condition does not apply if the job may drop most images (`choosy`). What was written
+    is removed, except for the report, which is written beside `out`.
     """
     kept, dropped = assembly.summary.images_kept, assembly.summary.drop_counts
     unusable = dropped.total() - dropped["duplicate"]
@@ -291,7 +300,7 @@ def _refuse_if_useless(job: Job, assembly: _Assembly, out: Path) -> None:
     first = json.loads(assembly.lines.readline() or "{}")
     clear(out)
     with contextlib.suppress(OSError):
-        out.rmdir()  # fails where the folder is a mount
+        out.rmdir()  # fails if the folder is a mount point
     share = f"{unusable} of {kept + dropped.total()} images cannot be used, more than half"
     raise UserError(
         f"{job.source.name}: {share if kept else f'none of {dropped.total()} images can be used'}. "

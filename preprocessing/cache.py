@@ -1,4 +1,4 @@
-"""The cache of prepared data: any source as shards, made once and found again by its content."""
+"""Cache of prepared data: any source as shards, prepared once and found by its content."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from preprocessing.prepare import Squares
 from preprocessing.sources import Source, SourceList
 from preprocessing.sources.folder import Folder
 
-# To be raised whenever the same source and options would give other pixels: cached shards are then
-# made anew.
+# Increase this when the same source and options would give other pixels. Cached shards are then
+# prepared again.
 PIXELS_VERSION = 3
 
 
@@ -39,7 +39,7 @@ def _explain_unwritable(root: Path, error: OSError) -> UserError:
 
 @contextlib.contextmanager
 def _hold_lock(out: Path, root: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Let other processes that would make the same folder of the cache wait."""
+    """Hold a lock on a folder of the cache. Other processes that would make it wait."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with output.hold_lock(out.with_name(f".{out.name}.lock"), out, True, say):
@@ -51,14 +51,14 @@ def _hold_lock(out: Path, root: Path, say: Callable[[str], None]) -> Iterator[No
 def _unpack(opened: shards.Shards, root: Path, say: Callable[[str], None]) -> shards.Shards:
     """Return the same dataset without compression, so that it can be mapped.
 
-    It is unpacked into the cache once.
+    A compressed dataset is unpacked into the cache, once.
     """
     if not opened.compressed:
         return opened
     out = root / "shards" / f"{opened.folder.name}-{opened.manifest.checksum[:16]}-unpacked"
     if not shards.is_shards(out):
         with _hold_lock(out, root, say):
-            if not shards.is_shards(out):  # another process may have made it while this one waited
+            if not shards.is_shards(out):  # another process may have made it in the meantime
                 say(f"unpacking {opened.folder} into {out}")
                 partial = out.with_name(f".{out.name}.partial")
                 try:
@@ -71,7 +71,14 @@ def _unpack(opened: shards.Shards, root: Path, say: Callable[[str], None]) -> sh
 
 
 def fetch(location: str, manifest: dict, root: Path, say: Callable[[str], None]) -> Path:
-    """Copy shards from a URL into the cache, unless they are there, and return their folder."""
+    """Copy shards from a URL into the cache unless they are already there; return their folder.
+
+    Args:
+        location: URL of the shards.
+        manifest: content of their manifest.
+        root: folder of the cache.
+        say: called with each line for the user.
+    """
     names = [str(s["file"]) for s in manifest["shards"]]
     if bad := [n for n in names if not re.fullmatch(r"shard-\d+\.npz", n)]:
         raise DamagedFile(f"{location}: its manifest names a file '{bad[0]}'. Expected shard-00000.npz and so on.")
@@ -85,9 +92,9 @@ def fetch(location: str, manifest: dict, root: Path, say: Callable[[str], None])
 
 
 def find_shards(location: str) -> tuple[str, dict] | None:
-    """Return the place of a location's shards and their manifest, or None.
+    """Return (location of the shards, content of their manifest), or None if there are no shards.
 
-    They lie in the location itself or, where a set was split, in its part for training.
+    The shards are at the given location or, for a set that was split, in its training part.
     """
     for place in (location, storage.join(location, output.TRAIN)):
         manifest = storage.read_manifest(place, shards.MANIFEST)
@@ -97,10 +104,10 @@ def find_shards(location: str) -> tuple[str, dict] | None:
 
 
 def _identify(part: Source, root: Path) -> str:
-    """Return a hash of the images of a source, the same wherever they lie.
+    """Return a hash of the images of a source, see `Source.hash_content`.
 
-    The bytes of a folder are read once: the hash is kept for as long as names, sizes and times
-    stay.
+    For a local folder, whose files all have to be read, the hash is stored and used again while
+    names, sizes and times of the files stay the same.
     """
     if not isinstance(part, Folder) or storage.is_remote(part.name):
         return part.hash_content()
@@ -118,7 +125,7 @@ def _identify(part: Source, root: Path) -> str:
 
 
 def _check_places(places: Sequence[str]) -> None:
-    """Refuse shards among several places."""
+    """Raise UserError if one of several locations holds shards."""
     if len(places) > 1 and (holder := next(filter(find_shards, places), None)):
         raise UserError(
             f"--data {holder}: holds shards, which are trained on alone. Give the photos that they were made of, or prepare "
@@ -138,22 +145,27 @@ def open_shards(
 ) -> shards.Shards | None:
     """Open images as shards.
 
-    A folder of shards is opened as it is. Of any other source, squares are kept in the cache.
+    A folder of shards is opened directly. For any other source, squares are prepared and kept in
+    the cache.
 
     Args:
-        selection: which images.
-        cache: the folder of the cache; None: the usual one.
-        squares: how squares are cut out of them. Of shards, only their resolutions and channels are
-            checked.
+        selection: which images to open.
+        cache: folder of the cache; None for the usual one.
+        squares: how squares are cut out of the images. If the images are shards already, only their
+            resolutions and channels are checked.
         say: called with each line for the user.
-        progress: called with the number of images that are prepared, and of all.
-        check_classes: called with the classes before anything is prepared; raises UserError for
-            classes that are of no use.
-        check_only: refuse what can be refused by now, prepare and fetch nothing, and return None.
+        progress: called with the number of images that are prepared, and the number of all images.
+        check_classes: called with the class names before anything is prepared; raises UserError if
+            they are of no use.
+        check_only: raise the errors that can be found without preparing or downloading anything,
+            and return None.
+
+    Returns:
+        The shards, or None if `check_only`.
 
     Raises:
-        UserError: the images cannot be opened as asked.
-        Stopped: preparing was interrupted; the same call continues it.
+        UserError: if the images cannot be opened in this way.
+        Stopped: if preparing was interrupted; the same call continues it.
     """
     root = shards.find_cache_folder(cache)
     _check_places(selection.places)
@@ -175,7 +187,7 @@ def open_shards(
 
 
 def _check_fit(opened: shards.Shards, location: str, squares: Squares) -> None:
-    """Raise UserError where shards have other channels than asked for, or lack a resolution."""
+    """Raise UserError if shards have other channels than `squares` or lack a resolution."""
     there, channels = opened.manifest.channels, squares.channels
     if there != channels:
         advice = (
@@ -191,17 +203,18 @@ def _check_fit(opened: shards.Shards, location: str, squares: Squares) -> None:
 
 
 def _prepare(job: Job, root: Path, say: Callable[[str], None], progress: Callable[[int, int], None]) -> shards.Shards:
-    """Return the shards of a job from the cache; do the job where they are not there."""
+    """Return the shards of a job from the cache; run the job if they are not there."""
     places, size = job.options["sources"], job.options["size"]
-    options = {k: v for k, v in job.options.items() if k != "sources"}  # by content, not by place
+    # Sources are identified by a hash of their content, not by their location.
+    options = {k: v for k, v in job.options.items() if k != "sources"}
     job = dataclasses.replace(job, options=options)
     name = "-".join(Path(place.rstrip("/").replace(":", "-")).name for place in places)
-    # File systems count bytes, and a letter may have four.
+    # File systems limit the bytes of a name, and a character may have four.
     name = os.fsencode(name)[:80].decode(errors="ignore")
     contents = [_identify(part, root) for part in job.source.parts]
     key = _make_key(PIXELS_VERSION, contents[0] if len(contents) == 1 else contents, options)
     folder = root / "shards"
-    # The name is for people, the key decides.
+    # The name is for people; only the key identifies the shards.
     out = next(folder.glob(f"*-{key}"), folder / f"{name}-{size}-{key}")
     if shards.is_shards(out):
         try:

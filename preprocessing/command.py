@@ -1,4 +1,4 @@
-"""The options that all commands that write shards share, and how they carry out a job."""
+"""Options shared by all commands that write shards, and a function that carries out their jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from preprocessing.options import OutputOptions, RunOptions, Selection
 
 
 class _Names(click.ParamType):
-    """Names with commas between them."""
+    """Command-line parameter type that accepts names separated by commas."""
 
     name = "a,b,…"
 
@@ -26,35 +26,40 @@ class _Names(click.ParamType):
 
 
 _OPTIONS = (
-    click.option("--classes", type=_Names(), default=(), help="only images of these classes"),
-    click.option("--limit", type=click.IntRange(1), help="only so many images, from the first on"),
-    click.option("--gray", is_flag=True, help="one channel instead of three"),
-    click.option("--dedupe", is_flag=True, help="leave out images that look like one before them (perceptual hash)"),
+    click.option("--classes", type=_Names(), default=(), help="use only images of these classes"),
+    click.option("--limit", type=click.IntRange(1), help="use only this many images, from the first on"),
+    click.option("--gray", is_flag=True, help="store one channel instead of three"),
+    click.option("--dedupe", is_flag=True, help="leave out images that look like an earlier one (perceptual hash)"),
     click.option(
         "--split",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        help="this share into OUT/train, the rest into OUT/validation",
+        help="write this share of the images to OUT/train and the rest to OUT/validation",
     ),
-    click.option("--shard-images", type=click.IntRange(1), help="images per file  [what makes about 64 MB]"),
-    click.option("--compress", is_flag=True, help="smaller files, read slower"),
+    click.option("--shard-images", type=click.IntRange(1), help="images per file  [as many as make about 64 MB]"),
+    click.option("--compress", is_flag=True, help="write smaller files, which are slower to read"),
     click.option("--data-dir", help="folder of tensorflow-datasets"),
-    click.option("--download", is_flag=True, help="let tensorflow-datasets fetch what is not in its folder"),
-    click.option("--workers", type=click.IntRange(1), help="processes or threads  [one per core]"),
-    click.option("--runner", default="local", show_default=True, help="local, or beam: as an Apache Beam pipeline"),
+    click.option("--download", is_flag=True, help="let tensorflow-datasets download what is not in its folder"),
+    click.option("--workers", type=click.IntRange(1), help="number of processes or threads  [one per core]"),
+    click.option(
+        "--runner",
+        default="local",
+        show_default=True,
+        help="local for this machine, or beam for an Apache Beam pipeline",
+    ),
     click.option(
         "--beam-options", default="", help="pipeline options of Apache Beam, such as '--runner=DataflowRunner ...'"
     ),
-    click.option("--resume", is_flag=True, help="go on with, or leave as it is, what is in OUT already"),
+    click.option("--resume", is_flag=True, help="continue unfinished work in OUT, and keep finished shards"),
     click.option("--overwrite", is_flag=True, help="replace what is in OUT"),
-    click.option("--cache", help="folder for unfinished work on a remote OUT  [$PGGAN_CACHE, else ~/.cache/pggan-tf]"),
+    click.option("--cache", help="folder for unfinished work if OUT is remote  [$PGGAN_CACHE, else ~/.cache/pggan-tf]"),
 )
 
 
 def job_options(command):
-    """Add the options that all commands that write shards share.
+    """Decorate a command with the options that all commands that write shards share.
 
-    The command receives them as a Selection, OutputOptions and RunOptions by the names `selection`,
-    `output` and `running`, and besides them OUT, --gray and its own options.
+    The command is called with a Selection, an OutputOptions and a RunOptions as positional
+    arguments, and with OUT, --gray and its own options as keyword arguments.
     """
 
     @functools.wraps(command)
@@ -70,7 +75,10 @@ def job_options(command):
 
 
 def _find_runner(options: RunOptions):
-    """Return the function that runs a job's chunks. Raises UserError."""
+    """Return the function that runs a job's chunks.
+
+    Raise UserError if the runner is not known or not installed.
+    """
     if options.runner == "local":
         from preprocessing import local
 
@@ -83,7 +91,10 @@ def _find_runner(options: RunOptions):
 
 
 def carry_out(job, out: str, options: RunOptions) -> None:
-    """Do the job into `out`, a folder or a URL, and print the counts. Raises UserError."""
+    """Do a job, write its shards to `out`, a folder or a URL, and print the counts.
+
+    Raise UserError if the job cannot be done or `out` cannot be used.
+    """
     from pggan_tf import terminal
     from preprocessing import build, output, storage
 
@@ -112,12 +123,12 @@ def carry_out(job, out: str, options: RunOptions) -> None:
     for note in summary.list_notes():
         click.echo(note, err=True)
     if remote:
-        for target in taken:  # the manifest first: half of a dataset is none
+        for target in taken:  # the manifest first, so that no incomplete dataset remains
             old = storage.read_manifest(target, shards.MANIFEST)
             storage.remove(target, [shards.MANIFEST, *(s["file"] for s in old["shards"])])
         for part in dict.fromkeys(
             [*output.find_parts(folder), folder]
-        ):  # of a split set, also what lies beside its parts
+        ):  # for a split set, also the files beside its parts
             storage.upload(part, out if part == folder else storage.join(out, part.name), last=shards.MANIFEST)
         shutil.rmtree(folder)
     click.echo(f"{output.REPORT} says why each was dropped; {output.CONTACT_SHEET} shows some of them")

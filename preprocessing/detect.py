@@ -1,9 +1,9 @@
-"""Find faces in photos by the networks of the package mtcnn.
+"""Find faces in photos with the networks of the package mtcnn.
 
-They are those of Zhang et al. 2016, "Joint Face Detection and Alignment ...". The package's own
-detector searches for faces of every size, abandons a whole batch where one image fails, and finds
-nothing for larger smallest faces. Here, its stages are called one by one on batches, for the chosen
-sizes only.
+The networks are those of Zhang et al. 2016, "Joint Face Detection and Alignment ...". The package's
+own detector searches for faces of every size, fails for a whole batch if it fails for one image,
+and finds nothing if the smallest size of a face is set to a larger one. Therefore its stages are
+called one by one here, on batches, and only for the chosen sizes.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-_CELL = 12  # pixels of a side of the first network's input
-_SMALLEST = 20  # pixels of the smallest face that the networks are made for
-_STEP = 0.709  # factor between two sizes of the pyramid
-# Before the search, photos are reduced until the smallest face is as small as the networks can
-# find, but their longer side not below this many pixels: for small photos, the boxes are then those
-# of the package.
+_CELL = 12  # side of the first network's input in pixels
+_SMALLEST = 20  # smallest face in pixels that the networks are made for
+_STEP = 0.709  # ratio of successive scales of the image pyramid
+# Before the search, photos are reduced until the smallest face to find has _SMALLEST pixels. Their
+# longer side is not reduced below this many pixels, so that for small photos the boxes are those of
+# the package.
 _LEAST_SIDE = 512
-_BATCH_PIXELS = 4_000_000  # in a batch, to bound the memory
-_THRESHOLDS = (0.6, 0.7, 0.8)  # of the three networks, the package's own
-_OVERLAP_IN_SCALE, _OVERLAP = 0.5, 0.7
+_BATCH_PIXELS = 4_000_000  # pixels in a batch, to limit the memory
+_THRESHOLDS = (0.6, 0.7, 0.8)  # smallest confidence for each network, as in the package
+_OVERLAP_IN_SCALE, _OVERLAP = 0.5, 0.7  # thresholds of non-maximum suppression
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face that was found, in pixels of its photo."""
+    """Face that was found in a photo. Coordinates are in pixels of the photo."""
 
     box: np.ndarray  # x, y, width, height
-    # [5, 2]: x, y of left eye, right eye, nose, left and right corner of the mouth; left is left in
-    # the picture.
+    # [5, 2]: x, y of left eye, right eye, nose, left and right corner of the mouth; left is the
+    # viewer's left.
     landmarks: np.ndarray
     confidence: float  # 0..1
 
     @property
     def size(self) -> float:
-        """The longer side of the box."""
+        """Longer side of the box in pixels."""
         return float(self.box[2:].max())
 
 
 def _list_scales(side: int, min_face: float) -> list[float]:
-    """Return the package's scales for photos whose shorter side is `side`.
+    """Return the package's scales for photos whose shorter side has `side` pixels.
 
-    Those for faces below `min_face` are left out. At scale s, the first network finds faces of
-    about 12 / s to 17 / s pixels.
+    Scales that find only faces smaller than `min_face` pixels are left out. At scale s, the first
+    network finds faces of about 12 / s to 17 / s pixels.
     """
     count = round(-(np.log(side / _CELL) / np.log(_STEP) + 1))
     scales = [_CELL / _SMALLEST * _STEP**i for i in range(count)]
@@ -55,9 +55,10 @@ def _list_scales(side: int, min_face: float) -> list[float]:
 
 
 class Detector:
-    """Find the faces in photos uint8 [H, W, 3] of any sizes.
+    """Detector of faces in photos uint8 [H, W, 3] of any size.
 
-    min_face: pixels of the smallest face.
+    Args:
+        min_face: smallest face to find, in pixels.
     """
 
     def __init__(self, min_face: float = _SMALLEST):
@@ -67,7 +68,7 @@ class Detector:
         from mtcnn.stages import StageONet, StagePNet, StageRNet
 
         self.min_face = max(min_face, 1.0)
-        # The package would read files of these names in the current folder first, so their full
+        # The package would first look for files of these names in the current folder, so their full
         # paths are given.
         weights = files("mtcnn.assets.weights")
 
@@ -86,7 +87,7 @@ class Detector:
         self.output = load(StageONet, "onet.lz4", 48)
 
     def __call__(self, photos: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Return the faces of each photo, the most certain first."""
+        """Return a list of faces for each photo, the most confident first."""
         reduced, factors = [], []
         for photo in photos:
             factor = min(1.0, max(_SMALLEST / self.min_face, _LEAST_SIDE / max(photo.shape[:2])))
@@ -110,10 +111,10 @@ class Detector:
 
     @staticmethod
     def _group(photos: list[np.ndarray]) -> list[list[int]]:
-        """Group the numbers of photos of one size, as many as memory allows.
+        """Group photos of the same size into batches that fit into memory. Return their indices.
 
-        Photos are not padded to one size, since padding would change which faces are found at the
-        borders.
+        Photos are not padded to one size, because padding would change which faces are found near
+        the borders. Photos that are too small for the first network are left out.
         """
         by_shape: dict[tuple, list[int]] = {}
         for i, photo in enumerate(photos):
@@ -126,9 +127,10 @@ class Detector:
         return out
 
     def _detect(self, photos: list[np.ndarray], min_face: float) -> np.ndarray:
-        """Find faces in photos of one size -> a row for each.
+        """Find faces in photos of one size, and return an array with a row for each face.
 
-        A row is: number of the photo, x1, y1, x2, y2, confidence, five x, five y.
+        A row is: index of the photo, x1, y1, x2, y2, confidence, five x and five y of the
+        landmarks.
         """
         import tensorflow as tf
         from mtcnn.utils import bboxes as boxes

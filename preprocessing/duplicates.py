@@ -1,18 +1,19 @@
-"""Find images that look alike among a million of them, by an index over their perceptual hashes."""
+"""Find images that look alike among a million of them, with an index of perceptual hashes."""
 
 from __future__ import annotations
 
 import numpy as np
 
-BITS, WORDS = 256, 4  # of a hash: uint64 [4]
-# Bits in which the hashes of one picture may differ. Another size and JPEG of quality 70 change 0
-# to 14 bits, while any two of 1,500 aligned faces differ in 40 bits or more.
+BITS, WORDS = 256, 4  # bits and 64-bit words of a hash, uint64 [4]
+# Hashes of the same picture may differ in this many bits. Another size and JPEG of quality 70
+# change 0 to 14 bits, while any two of 1,500 aligned faces differ in 40 bits or more.
 SAME_BITS = 12
-# Two hashes that differ in at most 12 bits differ in at most one bit in one of 7 parts, as 7 * 2
-# exceeds 12. Looking up each part, and all parts that differ from it in one bit, therefore finds all
-# such hashes, and hardly any others.
+# If two hashes differ in at most 12 bits, then one of their 7 parts differs in at most one bit, as
+# 7 * 2 exceeds 12. Looking up each part, and all values that differ from it in one bit, therefore
+# finds all such hashes, and hardly any others.
 _PARTS = SAME_BITS // 2 + 1
-# Bits of a part. Bits 0, 7, 14, ... are the first part, so that related bits are in several parts.
+# Bits of a part. Bits 0, 7, 14, ... form the first part, so that related bits are in different
+# parts.
 _WIDTH = -(-BITS // _PARTS)
 _NEIGHBOURS = np.concatenate([[0], 1 << np.arange(_WIDTH, dtype=np.uint64)]).astype(np.uint64)
 
@@ -25,20 +26,20 @@ def _split(hashes: np.ndarray) -> np.ndarray:
 
 
 class Index:
-    """An index of hashes. The latest few are compared one by one, all others are looked up.
+    """Index of hashes. The latest few are compared one by one, all others are looked up.
 
     Args:
-        hashes: uint64 [N,4], those of an earlier index; None: none.
-        latest: how many hashes are compared one by one before they are indexed.
+        hashes: uint64 [N,4], hashes of an earlier index; None for an empty index.
+        latest: number of hashes that are compared one by one before they are indexed.
     """
 
     def __init__(self, hashes: np.ndarray | None = None, latest: int = 4096):
         hashes = np.zeros((0, WORDS), np.uint64) if hashes is None else hashes
         self._latest, self._count, self._indexed = latest, len(hashes), 0
         self.compared = 0  # pairs of hashes that were compared so far
-        # Longer than what is in use, so that adding a hash need not copy all.
+        # Array with spare rows, so that adding a hash rarely copies all of them.
         self._room = hashes.copy()
-        # For each part: keys in order, and the numbers of their hashes.
+        # For each part: its values in all hashes, sorted, and the indices of these hashes.
         self._sorted = [(np.zeros(0, np.uint64), np.zeros(0, np.int32)) for _ in range(_PARTS)]
         self._index()
 
@@ -48,19 +49,22 @@ class Index:
         return self._room[: self._count]
 
     def _index(self) -> None:
-        """Index the latest hashes."""
+        """Move the latest hashes into the index."""
         new = self.hashes[self._indexed :]
         parts = np.concatenate([_split(new[i : i + 4096]) for i in range(0, len(new), 4096)] or [_split(new)], axis=1)
         for part, (keys, numbers) in enumerate(self._sorted):
             order = np.argsort(parts[part]).astype(np.int32)
             keys = np.concatenate([keys, parts[part][order]])
             numbers = np.concatenate([numbers, order + np.int32(self._indexed)])
-            merged = np.argsort(keys, kind="stable")  # fast, since both halves are in order already
+            merged = np.argsort(keys, kind="stable")  # fast, because both halves are sorted already
             self._sorted[part] = keys[merged], numbers[merged]
         self._indexed = self._count
 
     def find_or_add(self, hash: np.ndarray) -> bool:
-        """Tell whether a hash is within SAME_BITS of one before it, and add it if not."""
+        """Return whether `hash` is similar to an earlier one, and add it to the index if not.
+
+        Similar hashes differ in at most SAME_BITS bits. hash: uint64 [4].
+        """
         if self._is_near(hash, np.arange(self._indexed, self._count)) or self._is_near(
             hash, self._find_candidates(hash)
         ):
@@ -79,7 +83,7 @@ class Index:
         return len(numbers) > 0 and int(differing.min()) <= SAME_BITS
 
     def _find_candidates(self, hash: np.ndarray) -> np.ndarray:
-        """Return the numbers of indexed hashes that may be near."""
+        """Return the indices of all indexed hashes that may be similar to `hash`."""
         found = []
         for key, (keys, numbers) in zip(_split(hash[None])[:, 0], self._sorted):
             near = key ^ _NEIGHBOURS

@@ -1,8 +1,8 @@
-"""`pggan faces` or `python -m preprocessing.faces`: photos -> shards of the faces in them."""
+"""The command `pggan faces` (`python -m preprocessing.faces`): write faces in photos as shards."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the slow imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -25,15 +25,17 @@ if TYPE_CHECKING:
 
 ALIGNMENTS = ("none", "square", "ffhq")
 WHICH = ("largest", "all", "best")
-CHUNK = 32  # photos that are searched together, or fewer where they are large
-_DECODED_BYTES = 100 << 20  # of the photos that are searched together
+CHUNK = 32  # photos that are searched together, or fewer if they are large
+_DECODED_BYTES = 100 << 20  # size of the decoded photos that are searched together
 
 
 @functools.cache
 def load_detector(min_face: float):
-    """Return the detector of this process, with a single thread.
+    """Return the detector of this process, which uses a single thread.
 
     There is one process for each core, and a single thread adds numbers in a fixed order.
+
+    min_face: smallest face to find, in pixels.
     """
     import contextlib
 
@@ -42,7 +44,7 @@ def load_detector(min_face: float):
     terminal.start_tensorflow()
     import tensorflow as tf
 
-    # In the one process of a test, TensorFlow has been started already.
+    # This fails in tests, where TensorFlow is already running in the same process.
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -53,34 +55,35 @@ def load_detector(min_face: float):
 
 @dataclass(frozen=True)
 class Faces:
-    """The work of finding faces in photos and cutting a square around each."""
+    """Work that finds faces in photos and cuts out a square around each."""
 
-    size: int  # pixels of a square's side
-    # square: the face's box, larger by `margin`; ffhq: turned and sized by the landmarks; none: the
-    # photo's own central square, if there is a face in the photo.
+    size: int  # side of a square in pixels
+    # square: the face's box, enlarged by `margin`; ffhq: turned and sized by the landmarks; none:
+    # the photo's own central square, if there is a face in the photo.
     align: str = "square"
-    margin: float = 0.3  # of the box's longer side
-    # Of a photo's faces: the largest, the most certain one ("best"), or "all".
+    margin: float = 0.3  # enlargement, as a share of the box's longer side
+    # Which faces of a photo to use: "largest", "best" (the most confident one) or "all".
     which: str = "largest"
-    min_confidence: float = 0.9  # of the detector, 0..1
-    # Pixels of the smallest face in the photo; None: a quarter of `size`, 20 at least.
+    min_confidence: float = 0.9  # smallest confidence of the detector, 0..1
+    # Smallest face in the photo, in pixels; None: a quarter of `size`, but at least 20.
     min_face: float | None = None
-    min_sharpness: float = 0.0  # see align.measure_sharpness
+    min_sharpness: float = 0.0  # smallest sharpness, see align.measure_sharpness
     channels: int = 3  # 1 or 3
 
     @property
     def smallest(self) -> float:
-        """Pixels of the smallest face in the photo."""
+        """Smallest face in the photo, in pixels."""
         return max(20.0, self.size / 4) if self.min_face is None else self.min_face
 
     def __call__(self, items) -> list:
-        """Return the faces of a chunk of photos, or the reasons why there is none."""
+        """Return the Results of a chunk of photos: their faces, or reasons why there are none."""
         import numpy as np
 
         from pggan_tf.data.decode import Unreadable
 
         results = []
-        # (item, photo or reason, Result.more): searched together once they are many pixels.
+        # (item, photo or Unreadable, Result.more): searched together once they exceed
+        # _DECODED_BYTES.
         waiting: list[tuple] = []
         for item in items:
             more = 0
@@ -96,7 +99,10 @@ class Faces:
         return results + self._search(waiting)
 
     def _search(self, waiting: list[tuple]) -> list:
-        """Search photos together, and return what they result in."""
+        """Search photos together and return their Results.
+
+        waiting: list of (item, photo or Unreadable, Result.more).
+        """
         from pggan_tf.data.decode import Unreadable
         from preprocessing.job import Result
 
@@ -111,7 +117,10 @@ class Faces:
         return results
 
     def _cut_faces(self, image, faces: list) -> list:
-        """Return the squares of a photo's faces, or reasons why there are none: at least one."""
+        """Return the squares of a photo's faces, or Unreadable for each that is not used.
+
+        The list has at least one entry.
+        """
         import cv2
 
         from pggan_tf.data.decode import Unreadable
@@ -131,7 +140,7 @@ class Faces:
         return out
 
     def _choose(self, faces: list):
-        """Return the faces of a photo that are used, or the reason why none is."""
+        """Return the list of the faces of a photo to use, or Unreadable if there are none."""
         from pggan_tf.data.decode import Unreadable
 
         if not faces:
@@ -148,7 +157,7 @@ class Faces:
         return large[:1] if self.which == "best" else large
 
     def _cut(self, image, face):
-        """Cut the square of one face -> uint8 [size, size, 3]."""
+        """Cut the square of one face out of a photo: uint8 [size, size, 3]."""
         from PIL import Image
 
         from pggan_tf.data.decode import cut_square
@@ -163,9 +172,9 @@ class Faces:
 
 
 def make_job(selection: Selection, faces: Faces, output: OutputOptions | None = None) -> Job:
-    """Return the job that cuts the faces out of the photos of a selection, for `build.build`.
+    """Return the job that cuts faces out of the selected photos, for `build.build`.
 
-    Raises UserError.
+    Raise UserError if the photos cannot be opened.
     """
     from pggan_tf.data import shards
     from preprocessing.job import Job
@@ -182,7 +191,7 @@ def make_job(selection: Selection, faces: Faces, output: OutputOptions | None = 
             "sources": list(selection.places),
             "classes": list(selection.classes),
             "limit": selection.limit,
-            # `which` has always been called as on the command line here.
+            # In these options, `which` has the name that it has on the command line.
             **{"faces" if name == "which" else name: value for name, value in options.items()},
             **asdict(output),
         },
@@ -198,20 +207,20 @@ def make_job(selection: Selection, faces: Faces, output: OutputOptions | None = 
 @click.command("faces")
 @click.argument("sources", nargs=-1, required=True)
 @click.argument("out")
-@click.option("--size", type=click.IntRange(4, 1024), required=True, help="pixels of a side")
+@click.option("--size", type=click.IntRange(4, 1024), required=True, help="side of the squares in pixels")
 @click.option(
     "--align",
     type=Choice(ALIGNMENTS),
     default="square",
     show_default=True,
-    help="square: the face's box, grown; ffhq: turned and sized by eyes and mouth; none: the photo's centre, if there is a face",
+    help="square: the face's box, enlarged; ffhq: turned and sized by eyes and mouth; none: the photo's centre, if there is a face",
 )
 @click.option(
     "--margin",
     type=click.FloatRange(0, 5),
     default=0.3,
     show_default=True,
-    help="how much longer than the face's box a square is",
+    help="enlarge the face's box by this share of its longer side",
 )
 @click.option(
     "--faces",
@@ -219,32 +228,31 @@ def make_job(selection: Selection, faces: Faces, output: OutputOptions | None = 
     type=Choice(WHICH),
     default="largest",
     show_default=True,
-    help="which of a photo's faces",
+    help="which faces of a photo to use",
 )
 @click.option(
     "--min-confidence",
     type=click.FloatRange(0, 1),
     default=0.9,
     show_default=True,
-    help="of the detector, 0.8 at least",
+    help="smallest confidence of the detector, which finds none below 0.8",
 )
 @click.option(
     "--min-face",
     type=click.FloatRange(1),
-    help="pixels of the photo; smaller faces are left out  [a quarter of --size]",
+    help="smallest face in pixels of the photo; smaller ones are left out  [a quarter of --size]",
 )
 @click.option(
     "--min-sharpness",
     type=click.FloatRange(0),
     default=0.0,
     show_default=True,
-    help="variance of the Laplacian; blurred faces are below about 50",
+    help="smallest variance of the Laplacian; blurred faces are below about 50",
 )
 @commands.job_options
 def command(selection, output, running, out, gray, **faces):
     """Find faces in SOURCES with MTCNN and write them as shards into the new folder OUT.
 
-    Sources are those of `pggan prepare`. Started again after an interruption, the same command goes
-    on.
+    For SOURCES, see `pggan prepare`. If the command was interrupted, run it again to continue.
     """
     commands.carry_out(make_job(selection, Faces(**faces, channels=1 if gray else 3), output), out, running)

@@ -1,4 +1,4 @@
-"""Open any place as a set of images for metrics: a run, shards, photos in any container."""
+"""Open any location as a set of images for metrics: a run, shards, or photos in any container."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ from pggan_tf.runs import generators, keras_files
 from preprocessing import cache as caches
 from preprocessing import sources
 
-_SAMPLED = 64  # pictures of a folder by which its size and colours are judged
-# Formats whose files tell size and colours before the pixels.
+_SAMPLED = 64  # number of pictures that are sampled to find the size and colours of a folder
+# Formats whose files state size and colours before the pixels.
 _WITH_HEADER = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "JPEG2000")
 _GRAY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's modes without colour
 
-Shape = tuple[int, int, int]  # height, width, and 1 where a picture is gray, 3 where it is not
+Shape = tuple[int, int, int]  # height, width, channels (1 for gray, 3 for colour)
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """A place that images come from, and what is known of it before any image is read."""
+    """Location of images, and what is known about the images before they are read."""
 
     location: str
-    side: (
-        int | None
-    )  # pixels of its images; of pictures, the side that all but 5 % have at least; None: drawn at any size
-    generator: Any = None  # the network of a run
-    manifest: dict | None = None  # of shards
-    shapes: list[Shape] = field(default_factory=list)  # of some of its pictures
+    # Side of the images in pixels; for photos, the side that all but 5 % of them have at least; None
+    # if they are drawn at any size.
+    side: int | None
+    generator: Any = None  # network of a run or of a model file
+    manifest: dict | None = None  # manifest of shards
+    shapes: list[Shape] = field(default_factory=list)  # shapes of some of the pictures
 
     @property
     def uniform(self) -> bool:
-        """Whether its pictures are squares of one size."""
+        """Whether all pictures are squares of one size."""
         return all(shape[:2] == (self.side, self.side) for shape in self.shapes)
 
     @property
     def channels(self) -> int:
-        """The number of channels in which its images are read."""
+        """Number of channels with which the images are read."""
         if self.manifest:
             return self.manifest["channels"]
         return 1 if self.shapes and all(shape[2] == 1 for shape in self.shapes) else 3
 
     def open(self, size: int, filter: str, count: int, cache: str | None, say: Callable[[str], None]) -> sets.ImageSet:
-        """Prepare the images as shards, unless a network makes them or they are shards already.
+        """Return the images as a set. Prepare them as shards first, if they are photos.
 
         Args:
-            size: Pixels a side of the images of the set.
-            filter: How images are resized, one of pixels.FILTERS.
-            count: How many images are drawn, where they are drawn.
-            cache: Folder for prepared data; None for the default.
-            say: Called with a line when data are prepared.
+            size: side of the images of the set in pixels.
+            filter: resampling filter, one of pixels.FILTERS.
+            count: number of images to draw, for locations whose images are drawn.
+            cache: folder for prepared data; None for the default.
+            say: called with a line for the user when data are prepared.
         """
         if self.generator:
             images = sets.generate(
@@ -73,14 +73,14 @@ class ImageSource:
             selection = caches.Selection.of(self.location, count=count)
             with terminal.show_progress() as progress:
                 shards = caches.open_shards(selection, cache, squares, say=say, progress=progress)
-            assert shards is not None  # only what is merely checked has none
+            assert shards is not None  # None is returned only with check_only
             images = sets.read_shards(shards, native, name=self.location)
         return images if images.resolution == size else sets.resize(images, size, filter)
 
     def describe_resizing(self, size: int, filter: str) -> str | None:
-        """Describe how its images are resized to `size` pixels a side.
+        """Describe for the user how images are resized to a side of `size` pixels.
 
-        Return None where they have that size.
+        Return None if they have that size.
         """
         if not self.uniform:
             low, high = (f([side for shape in self.shapes for side in shape[:2]]) for f in (min, max))
@@ -97,7 +97,7 @@ class ImageSource:
 
 
 def is_network(location: str) -> bool:
-    """Return whether a location is a run's folder, an exported folder or a model's file."""
+    """Return whether a location is a run's folder, an exported folder or a model file."""
     folder = Path(location)
     if location.endswith(".keras") or (folder / keras_files.GENERATOR).is_file():
         return True
@@ -105,16 +105,16 @@ def is_network(location: str) -> bool:
 
 
 def inspect_location(location: str, count: int, say: Callable[[str], None]) -> ImageSource:
-    """Find out what a location holds.
+    """Find out what a location holds, without reading all of its images.
 
     Args:
-        location: A run's folder, a model's file, shards, or photos in a folder, an archive or an
-            array; `portraits` are drawn.
-        count: How many images are drawn, where they are drawn.
-        say: Called with a line where a run's newest checkpoint is damaged.
+        location: a run's folder, a model file, shards, photos in a folder, an archive or an array,
+            or `portraits` for drawn faces.
+        count: number of images to draw, for locations whose images are drawn.
+        say: called with a line for the user if a run's newest checkpoint is damaged.
 
     Raises:
-        UserError: Nothing can be read there, or what is there is not one set of images.
+        UserError: if nothing can be read there, or the location is not one set of images.
     """
     if is_network(location):
         generator = generators.load(location, say)
@@ -141,12 +141,18 @@ def choose_size(
 ) -> tuple[int, list[str]]:
     """Choose the size at which sets are compared: `size`, or else that of the smallest set.
 
+    Args:
+        sources: the sets that are compared.
+        size: side in pixels that the user asks for, or None.
+        filter: resampling filter, one of pixels.FILTERS.
+        names: names of the metrics.
+
     Returns:
-        Pixels a side, and a sentence for each set whose images are resized.
+        (side in pixels, a sentence for the user about each set whose images are resized).
 
     Raises:
-        UserError: Pairs of images are to be compared, and cutting them to squares would change the
-            figures.
+        UserError: if a metric compares pairs of images, and they would have to be cut to squares,
+            which changes its value.
     """
     pairs = [name for name in names if METRICS[name].takes == "pairs"]
     if pairs and not size and (odd := next((source for source in sources if not source.uniform), None)):
@@ -159,14 +165,17 @@ def choose_size(
 
 
 def read_shapes(location: str, count: int) -> list[Shape]:
-    """Read the shapes of some of a location's pictures; none where they are drawn at any size."""
+    """Return the shapes of some pictures of a location; [] if they can be drawn at any size.
+
+    Raise UserError if none of the pictures can be read.
+    """
     if location in sources.WORDS:
         return []
     source = sources.open_source(location, count=count)
     shapes, sampled = [], 1 if source.alike else _SAMPLED
     for number in np.unique(np.linspace(0, max(0, len(source) - 1), sampled).astype(int)):
         for item in source.items(int(number), int(number) + 1):
-            # Pictures that cannot be used are reported when all are read.
+            # Pictures that cannot be used are reported later, when all are read.
             with contextlib.suppress(Unreadable):
                 data = item.data() if callable(item.data) else item.data
                 if isinstance(data, np.ndarray):
@@ -179,11 +188,14 @@ def read_shapes(location: str, count: int) -> list[Shape]:
 
 
 def _read_shape(data: bytes) -> Shape:
-    """Read the shape of a picture's file. Raises Unreadable."""
+    """Return the shape of a picture from the bytes of its file.
+
+    Raise Unreadable if it cannot be decoded.
+    """
     from PIL import Image
 
     with contextlib.suppress(Exception), Image.open(io.BytesIO(data), formats=_WITH_HEADER) as picture:
         return (*picture.size[::-1], 1 if picture.mode in _GRAY else 3)
-    with decoders.open_pictures(data) as pictures:  # formats whose size and colours are known only after decoding
+    with decoders.open_pictures(data) as pictures:  # header without the shape
         height, width, channels = pictures.picture().planes().shape
         return height, width, 1 if channels < 3 else 3

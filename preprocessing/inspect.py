@@ -1,4 +1,4 @@
-"""`pggan inspect`: show the content of a folder of shards in numbers and pictures."""
+"""The command `pggan inspect`, which shows a folder of shards in numbers and pictures."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import numpy as np
 
 from pggan_tf.errors import UserError
 
-_SAMPLE = 20_000  # images for mean and histogram
+_SAMPLE = 20_000  # images for the mean and the histogram
 _BINS = 16
 
 
 def compute_statistics(opened, resolution: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean image uint8 [R, R, C], and a histogram [16] of the images' means."""
+    """Return the mean image uint8 [R, R, C], and a histogram [16] of the brightness of images.
+
+    They are computed from up to 20,000 images, evenly spaced over the dataset.
+    """
     count = opened.count(resolution)
     indices = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(int))
     total, bins = 0.0, np.zeros(_BINS, int)
@@ -29,9 +32,9 @@ def compute_statistics(opened, resolution: int) -> tuple[np.ndarray, np.ndarray]
 @click.command("inspect")
 @click.argument("folder")
 @click.option("--verify", is_flag=True, help="compare every file with its checksum")
-@click.option("--out", help="folder for contact.png and mean.png  [none is written]")
+@click.option("--out", help="folder to write contact.png and mean.png to  [not written]")
 def command(folder, verify, out):
-    """Show what the folder of shards FOLDER holds."""
+    """Show statistics of FOLDER, a folder of shards."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""Run jobs on this machine's cores."""
+"""Run jobs on the cores of this machine."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pggan_tf.errors import Stopped
 from preprocessing.job import Job, Result
 from preprocessing.sources import Item, SourceList
 
-# Bytes of files that wait in memory for a worker.
+# Limit in bytes for files that wait in memory for a worker.
 _WAITING_BYTES = 512 << 20
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent has ended, so that a killed job leaves no workers behind."""
+    """End this process when its parent ends, so that a killed job leaves no workers behind."""
 
     def watch():
         multiprocessing.parent_process().join()
@@ -62,8 +62,8 @@ def _count_bytes(chunk: list[Item]) -> int:
 def _block_ctrl_c():
     """Block Ctrl-C in processes that are started in the block, from their first moment.
 
-    Ctrl-C reaches all processes of a terminal; the parent receives it when the block ends, and
-    stops the workers.
+    Ctrl-C is sent to all processes of a terminal. The parent receives it when the block ends, and
+    then stops the workers.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows, see _begin
         yield
@@ -76,11 +76,11 @@ def _block_ctrl_c():
 
 
 def run_local(job: Job, start: int, workers: int) -> Generator[list[Result], None, None]:
-    """Yield the results of chunk `start`, then of the next, in order.
+    """Yield the list of results of each chunk in order, beginning with chunk `start`.
 
-    Reading goes on in this process while workers work.
+    This process reads images while the workers process them.
 
-    Raises Stopped where a worker process has died.
+    Raise Stopped if a worker process has died.
     """
     if job.processes:
         # Spawned, not forked: TensorFlow's threads do not survive a fork. Workers receive their

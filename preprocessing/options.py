@@ -1,6 +1,6 @@
-"""Options of jobs: which images are read, how the results are written, and how a job is run.
+"""Options of jobs: which images are read, how results are written, and how a job is run.
 
-Modules that take long to import are imported only when they are needed, so that --help is fast.
+Modules that are slow to import are imported only when needed, so that --help is fast.
 """
 
 from __future__ import annotations
@@ -15,22 +15,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which images a job reads."""
+    """Options that select the images that a job reads."""
 
     places: tuple[str, ...]  # folders, archives, arrays, `portraits`, tfds:NAME, pairs:DIR
-    classes: tuple[str, ...] = ()  # images of these classes only; empty: of all classes
-    limit: int | None = None  # this many images only, from the first on
-    count: int = 10_000  # how many portraits are drawn
+    classes: tuple[str, ...] = ()  # use only images of these classes; empty for all classes
+    limit: int | None = None  # use only this many images, from the first on
+    count: int = 10_000  # number of portraits to draw
     data_dir: str | None = None  # folder of tensorflow-datasets
-    download: bool = False  # lets tensorflow-datasets fetch what is not in its folder
+    download: bool = False  # let tensorflow-datasets download what is not in its folder
 
     @classmethod
     def of(cls, data: str | Sequence[str] | None, **options) -> Selection:
-        """Select the images of one place, of several, or of drawn portraits if `data` is empty."""
+        """Return a selection of one or several locations, or of portraits if `data` is empty."""
         return cls((data,) if isinstance(data, str) else tuple(data or ("portraits",)), **options)
 
     def open(self, size: int) -> SourceList:
-        """Open all places as one source. Portraits are drawn at `size` pixels. Raises UserError."""
+        """Open all locations as one source, with portraits drawn at `size` pixels.
+
+        Raise UserError if one of them cannot be opened.
+        """
         from preprocessing.sources import open_all
 
         return open_all(
@@ -46,22 +49,23 @@ class Selection:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """How the results of a job are written."""
+    """Options for writing the results of a job."""
 
-    # This share goes into OUT/train and the rest into OUT/validation; None: all into OUT.
+    # Share of the images that goes to OUT/train; the rest goes to OUT/validation. None: all go to
+    # OUT.
     split: float | None = None
-    dedupe: bool = False  # leave out images that look like one before them
+    dedupe: bool = False  # leave out images that look like an earlier one
     shard_images: int | None = None  # images per file; None: as many as make about 64 MB
-    compress: bool = False  # smaller files that are read more slowly
+    compress: bool = False  # write smaller files, which are slower to read
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a job is run."""
+    """Options for running a job."""
 
-    workers: int | None = None  # processes or threads; None: one for each core
+    workers: int | None = None  # number of processes or threads; None: one per core
     runner: str = "local"  # local or beam
-    beam_options: str = ""  # as on Apache Beam's command line
-    resume: bool = False  # leave what is finished as it is
-    overwrite: bool = False  # replace what is finished
-    cache: str | None = None  # folder for unfinished work on a remote folder
+    beam_options: str = ""  # pipeline options, as on Apache Beam's command line
+    resume: bool = False  # keep finished shards as they are
+    overwrite: bool = False  # replace finished shards
+    cache: str | None = None  # folder for unfinished work if the output is remote

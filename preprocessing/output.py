@@ -1,6 +1,6 @@
-"""The folder that a job writes into.
+"""Check and reserve the folder that a job writes into.
 
-This decides whether the job may use it, and whether it continues unfinished work there.
+This decides whether the job may use the folder, and whether it continues unfinished work there.
 """
 
 from __future__ import annotations
@@ -32,27 +32,24 @@ _OURS = re.compile(rf"({PARTIAL_OF})?(shard-\d+\.npz|{_NAMES})|{re.escape(UNFINI
 
 @dataclass(frozen=True)
 class Existing:
-    """What to do with a folder that holds finished shards. By default it is refused.
+    """Options for a folder that already holds finished shards. By default it is an error.
 
     Unfinished work of the same job is always continued.
     """
 
-    resume: bool = False  # leave the shards as they are, where they are those of the same job
-    overwrite: bool = False  # replace them
-    # Use them; and wait for another process that makes them, instead of refusing.
+    resume: bool = False  # keep the shards if they are those of the same job
+    overwrite: bool = False  # replace the shards
+    # Use the shards. If another process is making them, wait for it instead of raising UserError.
     wait: bool = False
 
 
 def find_parts(out: Path) -> list[Path]:
-    """Return the folders of shards in `out`: itself, or the two of a split.
-
-    Empty where nothing is finished.
-    """
+    """Return the folders with finished shards: `out` itself, or both parts of a split, or none."""
     return [f for f in (out, out / TRAIN, out / VALIDATION) if shards.is_shards(f)]
 
 
 def _find_foreign(out: Path) -> list[Path]:
-    """Return what lies in `out` and was not written by a job."""
+    """Return the paths of everything in `out` that was not written by a job."""
     found = []
     for path in out.iterdir():
         if path.name in (TRAIN, VALIDATION) and path.is_dir() and not path.is_symlink():
@@ -63,7 +60,7 @@ def _find_foreign(out: Path) -> list[Path]:
 
 
 def clear(out: Path) -> None:
-    """Remove what a job wrote into `out`, and nothing else."""
+    """Remove everything in `out` that was written by a job, and nothing else."""
     for folder in (out / TRAIN, out / VALIDATION, out):
         for path in folder.iterdir() if folder.is_dir() else ():
             if _OURS.fullmatch(path.name):
@@ -82,7 +79,7 @@ def list_fingerprints(source: SourceList) -> list[str]:
 
 
 def _check_apart(job: Job, out: Path) -> None:
-    """Refuse a folder within a source, and a source within the folder."""
+    """Raise UserError if `out` lies within a source, or a source within `out`."""
     for part in job.source.parts:
         if storage.is_remote(part.name) or not Path(part.name).is_dir():
             continue
@@ -94,9 +91,9 @@ def _check_apart(job: Job, out: Path) -> None:
 
 
 def _leave_or_clear(job: Job, out: Path, options: dict, existing: Existing) -> bool:
-    """Return whether a folder with finished shards is left as it is.
+    """Return True if finished shards in `out` are kept, or remove them and return False.
 
-    It is cleared where it may be overwritten. Raises UserError where it may be neither.
+    Raise UserError if they may neither be kept nor be overwritten.
     """
     if not find_parts(out):
         raise UserError(f"{out}: exists and is not an empty folder. Choose another, or remove it.")
@@ -118,10 +115,13 @@ def _leave_or_clear(job: Job, out: Path, options: dict, existing: Existing) -> b
 def reserve_folder(
     job: Job, out: Path, existing: Existing, say: Callable[[str], None], stack: contextlib.ExitStack
 ) -> Job | None:
-    """Reserve a folder for this process, by a lock that `stack` holds.
+    """Reserve the folder `out` for this process with a lock, which `stack` holds.
 
-    Returns the job on its source as it was when the job was begun, or None where the shards are
-    finished. Raises UserError for a folder that holds anything else.
+    Returns:
+        The job, with its source as it was when the job was begun; None if the shards are finished.
+
+    Raises:
+        UserError: if the folder holds anything else, or another process uses it.
     """
     unfinished = out / UNFINISHED
     options = json.loads(json.dumps(job.options))
@@ -154,11 +154,17 @@ def reserve_folder(
 
 
 def _restore_job(job: Job, out: Path, now: dict, begun: dict, say: Callable[[str], None]) -> Job:
-    """Return the job on its source as it was listed when the job was begun.
+    """Return the job, with its source as it was listed when the job was begun.
 
-    Raises UserError where that cannot be done.
+    Args:
+        job: the job.
+        out: the folder that it writes into.
+        now: present options and sources of the job.
+        begun: options and sources of the job when it was begun.
+        say: called with each line for the user.
 
-    now, begun: the options and sources of the job today and as it was begun.
+    Raises:
+        UserError: if the options differ, or a source has changed and cannot be restored.
     """
     for name in now["options"] | begun["options"]:
         before, after = begun["options"].get(name), now["options"].get(name)
@@ -184,10 +190,13 @@ def _restore_job(job: Job, out: Path, now: dict, begun: dict, say: Callable[[str
 
 @contextlib.contextmanager
 def hold_lock(path: Path, out: Path, wait: bool, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold a lock on the file `path` while `out` is made.
+    """Hold a lock on the file `path` during the block, so that no other process makes `out`.
 
-    No other process makes it at the same time. wait: for another process that holds the lock,
-    instead of raising UserError.
+    Args:
+        path: the file to lock.
+        out: the folder that is made.
+        wait: wait for another process that holds the lock, instead of raising UserError.
+        say: called with a line for the user while waiting.
     """
 
     def report_busy():
@@ -197,7 +206,7 @@ def hold_lock(path: Path, out: Path, wait: bool, say: Callable[[str], None]) -> 
 
     with files.hold_lock(path, report_busy):
         yield
-    # Windows removes no folder with a file in it that is locked.
+    # Windows cannot remove a folder with a locked file in it.
     if os.name == "nt" and find_parts(out):
         with contextlib.suppress(OSError):
             path.unlink()

@@ -1,4 +1,4 @@
-"""`pggan prepare`: photos, archives, arrays, data sets or portraits -> shards."""
+"""The command `pggan prepare`, which turns images of any source into shards."""
 
 from __future__ import annotations
 
@@ -22,31 +22,33 @@ if TYPE_CHECKING:
     from preprocessing.job import Job, Result
 
 CROPS = ("centre", "random", "none", "tiles")
-# Half of a drawing is Python's own work: this many are worth the start of processes.
+# Half of the time for a drawing is spent in Python. From this many portraits on, it is worth
+# starting processes.
 MANY_PORTRAITS = 2_000
 
 
 @dataclass(frozen=True)
 class Squares:
-    """The work of cutting squares out of images.
+    """Work that cuts squares out of images.
 
-    These fields, in this order, are part of the key of every dataset in the cache: a change of them
-    makes all of them anew.
+    These fields, in this order, are part of the key of every dataset in the cache. If they are
+    changed, all cached datasets are prepared again.
     """
 
-    size: int  # pixels of a side
-    # Stored resolutions, divisors of `size`; empty: its halvings down to 4.
+    size: int  # side of a square in pixels
+    # Stored resolutions, divisors of `size`; empty: `size` and its halvings down to 4.
     resolutions: tuple[int, ...] = ()
-    filter: str = "lanczos"  # one of pixels.FILTERS, for reducing
-    channels: int = 3  # 1, 3, or 6: two pictures side by side become three channels each
-    # One of CROPS, see decode.cut_square; tiles: all of the image at its own resolution.
+    filter: str = "lanczos"  # filter for reducing, one of pixels.FILTERS
+    channels: int = 3  # 1, 3, or 6 for two pictures side by side, three channels each
+    # One of CROPS, see decode.cut_square; "tiles" cuts the whole image into squares at its own
+    # resolution.
     crop: str = "centre"
-    # An image with a side below `size` is dropped ("drop"), enlarged ("upscale"), or kept at the
-    # largest of `resolutions` that it reaches ("keep").
+    # What to do with an image with a side below `size`: "drop" it, "upscale" it, or "keep" it at
+    # the largest of `resolutions` that it reaches.
     small: str = "drop"
 
     def __call__(self, items) -> list[Result]:
-        """Return the squares of a chunk of images, or the reason why there is none."""
+        """Return the Results of a chunk of images: their squares, or reasons why there are none."""
         from pggan_tf.data.decode import Unreadable
         from preprocessing.job import Result
 
@@ -66,9 +68,9 @@ class Squares:
         return {"drop": self.size, "upscale": 1, "keep": self.resolutions[0]}[self.small]
 
     def _cut(self, image, name: str) -> list[np.ndarray]:
-        """Cut the squares of an image.
+        """Return the squares that are cut out of an image.
 
-        Raises Unreadable where two pictures side by side are too small.
+        Raise Unreadable if two pictures side by side are too small.
         """
         from pggan_tf.data.decode import Unreadable, cut_square, cut_tiles
 
@@ -84,16 +86,16 @@ class Squares:
         size = self.size
         if self.small == "keep":
             size = max(r for r in self.resolutions if r <= min(parts[0].size))
-        # The place of a random crop follows from the image's name, so that it is the same whatever
-        # was done before.
+        # The place of a random crop is derived from the image's name, so that it does not depend on
+        # other images.
         where = zlib.crc32(os.fsencode(name)) / 2**32
         squares = [cut_square(part, size, self.filter, self.crop, where) for part in parts]
         return [np.concatenate(squares, axis=-1)]
 
     def with_resolutions(self) -> Squares:
-        """Return the same work with all stored resolutions, `size` among them.
+        """Return a copy with all stored resolutions filled in, including `size`.
 
-        Raises UserError for one that does not divide it.
+        Raise UserError if one of them does not divide `size`.
         """
         if unfit := [r for r in self.resolutions if r < 1 or self.size % r]:
             raise UserError(
@@ -104,9 +106,9 @@ class Squares:
 
 
 def make_job(selection: Selection, squares: Squares, output: OutputOptions | None = None) -> Job:
-    """Return the job that cuts squares out of the images of a selection, for `build.build`.
+    """Return the job that cuts squares out of the selected images, for `build.build`.
 
-    Raises UserError.
+    Raise UserError if the images cannot be opened or a resolution does not divide the size.
     """
     from preprocessing.job import Job
 
@@ -143,7 +145,7 @@ class _Resolutions(click.ParamType):
 @click.command("prepare")
 @click.argument("sources", nargs=-1, required=True)
 @click.argument("out")
-@click.option("--size", type=click.IntRange(4, 1024), required=True, help="pixels of a side")
+@click.option("--size", type=click.IntRange(4, 1024), required=True, help="side of the squares in pixels")
 @click.option(
     "--resolutions", type=_Resolutions(), default=(), help="resolutions to store  [halvings of --size down to 4]"
 )
@@ -159,24 +161,26 @@ class _Resolutions(click.ParamType):
     type=Choice(CROPS),
     default="centre",
     show_default=True,
-    help="which square of a photo; none: all of it, out of proportion; tiles: all of it, in squares that are not reduced",
+    help="which square of a photo; none: all of it, squeezed; tiles: all of it, cut into squares that are not reduced",
 )
 @click.option("--upscale-small", is_flag=True, help="enlarge images smaller than --size instead of leaving them out")
 @click.option(
     "--keep-small",
     is_flag=True,
-    help="keep images smaller than --size for the lower resolutions, at the largest they reach",
+    help="keep images smaller than --size at the largest resolution that they reach",
 )
-@click.option("--pairs", is_flag=True, help="every image is two side by side, for --task translate; also of pairs:DIR")
-@click.option("--count", type=click.IntRange(1), default=10_000, show_default=True, help="how many portraits")
+@click.option(
+    "--pairs", is_flag=True, help="every image is two side by side, for --task translate; needed for pairs:DIR too"
+)
+@click.option("--count", type=click.IntRange(1), default=10_000, show_default=True, help="number of portraits to draw")
 @commands.job_options
 def command(selection, output, running, out, gray, upscale_small, keep_small, pairs, **squares):
     """Turn SOURCES into shards in the new folder OUT.
 
-    A source is a folder of images, a zip or tar of them, a .npz or .npy of arrays, `portraits`
-    (drawn), or tfds:NAME[/config][:split] of tensorflow-datasets, or pairs:DIR, two folders with
-    files of the same names; several are joined. Files may lie at any fsspec URL, and OUT too.
-    Started again after an interruption, the same command goes on.
+    A source is a folder of images, a zip or tar archive of them, an .npz or .npy file of arrays,
+    `portraits` (drawn faces), tfds:NAME[/config][:split] (a data set of tensorflow-datasets), or
+    pairs:DIR (two folders with files of the same names). Several sources are joined. Sources and
+    OUT may be at any fsspec URL. If the command was interrupted, run it again to continue.
     """
     if squares["crop"] == "tiles" and keep_small:
         raise UserError("--crop tiles and --keep-small: tiles are of one size. Give one of them.")

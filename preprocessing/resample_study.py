@@ -1,13 +1,13 @@
-"""`python -m preprocessing.resample_study SRC`: compare filters for reducing photos.
+"""Compare filters for reducing photos: `python -m preprocessing.resample_study SOURCE`.
 
-For every filter of Pillow and OpenCV, this measures the time for an image, PSNR and MS-SSIM of a
-photo that is reduced and enlarged again (by the same cubic filter for all), and the aliasing: the
-share of the reduced picture that comes from frequencies that it cannot hold.
+For every filter of Pillow and OpenCV, this measures the time per image, PSNR and MS-SSIM of a photo
+that is reduced and enlarged again (with the same cubic filter for all), and the aliasing: the share
+of the reduced picture that comes from frequencies that it cannot represent.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the slow imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -24,8 +24,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-# Filters of OpenCV read the same number of pixels however far they reduce, and therefore alias;
-# only INTER_AREA does not.
+# OpenCV's filters read the same number of pixels however far they reduce, and therefore alias; only
+# INTER_AREA does not.
 OPENCV = {
     "nearest": cv2.INTER_NEAREST,
     "box": cv2.INTER_AREA,
@@ -50,17 +50,17 @@ def _make_opencv(name: str) -> Callable[[np.ndarray, int], np.ndarray]:
 
 
 def list_filters() -> dict[tuple[str, str], Callable[[np.ndarray, int], np.ndarray]]:
-    """Return the function of every (library, filter).
+    """Return {(library, filter): function that reduces a picture}.
 
-    It takes float32 [H, H] and a size, and returns [size, size].
+    A function takes a picture float32 [H, H] and a size in pixels, and returns it as [size, size].
     """
     return {("Pillow", n): _make_pillow(n) for n in PILLOW} | {("OpenCV", n): _make_opencv(n) for n in OPENCV}
 
 
 def extract_high_frequencies(plane: np.ndarray, size: int) -> np.ndarray:
-    """Return the part of a square picture that one of `size` pixels cannot hold.
+    """Return the part of a square picture that a picture of `size` pixels cannot represent.
 
-    These are frequencies of size / 2 cycles and more.
+    These are the frequencies of size / 2 cycles and more.
     """
     spectrum = np.fft.fft2(plane)
     frequency = np.abs(np.fft.fftfreq(len(plane), 1 / len(plane)))
@@ -71,9 +71,9 @@ def extract_high_frequencies(plane: np.ndarray, size: int) -> np.ndarray:
 def measure_aliasing(reduce: Callable, plane: np.ndarray, size: int) -> float:
     """Return the share of aliasing in the energy of the reduced picture, 0..1.
 
-    The energy is that without the mean; aliasing comes from frequencies that the reduced picture
-    cannot hold. Reducing is linear: applied to those frequencies alone, it returns the aliasing in
-    the picture.
+    The energy does not include the mean. Aliasing comes from frequencies that the reduced picture
+    cannot represent. Because reducing is linear, reducing only these frequencies gives the
+    aliasing.
     """
     reduced = reduce(plane, size)
     alias = reduce(extract_high_frequencies(plane, size), size)
@@ -81,9 +81,11 @@ def measure_aliasing(reduce: Callable, plane: np.ndarray, size: int) -> float:
 
 
 def study(photos: Sequence[np.ndarray], size: int) -> list[dict]:
-    """Measure all filters on photos uint8 [H, H, 3], larger than `size`.
+    """Measure all filters on photos uint8 [H, H, 3] that are larger than `size`.
 
-    Returns a row per filter, with means over the photos.
+    Returns:
+        A dict per filter: library, filter, ms (median time per photo), and psnr_db, ms_ssim and
+        aliasing_percent (means over the photos).
     """
     import tensorflow as tf
 
@@ -114,9 +116,9 @@ def study(photos: Sequence[np.ndarray], size: int) -> list[dict]:
 
 
 def save_picture(photo: np.ndarray, size: int, path: Path) -> None:
-    """Write a picture of a photo reduced by all filters, enlarged.
+    """Save a picture that shows a photo reduced by each filter and enlarged.
 
-    Those of Pillow are side by side, below them those of OpenCV.
+    Pillow's filters are in the first row, OpenCV's in the second.
     """
     from pggan_tf.data import pixels
 
@@ -138,11 +140,13 @@ def save_picture(photo: np.ndarray, size: int, path: Path) -> None:
 
 @click.command()
 @click.argument("source")
-@click.option("--size", type=click.IntRange(4), default=64, show_default=True, help="pixels to reduce to")
-@click.option("--images", type=click.IntRange(1), default=50, show_default=True, help="how many photos")
+@click.option(
+    "--size", type=click.IntRange(4), default=64, show_default=True, help="side of the reduced photos in pixels"
+)
+@click.option("--images", type=click.IntRange(1), default=50, show_default=True, help="number of photos")
 @click.option("--out", default="resample_study", show_default=True, help="folder for table.csv and filters.png")
 def command(source, size, images, out):
-    """Compare the filters on the photos of SOURCE."""
+    """Compare filters for reducing photos, measured on the photos of SOURCE."""
     from rich.console import Console
     from rich.table import Table
 

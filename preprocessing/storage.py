@@ -1,4 +1,7 @@
-"""Files on this machine or at any fsspec URL (s3://, gs://, abfs://, http://, memory://, ...)."""
+"""Read and write files on this machine or at any fsspec URL.
+
+Such URLs begin with s3://, gs://, abfs://, http://, memory:// and others.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +19,20 @@ from pathlib import Path
 from pggan_tf.data import listing
 from pggan_tf.errors import UserError, nearest
 
-# Errors of this machine's disk while a file is fetched to it.
+# Errors of this machine's disk that may occur while a file is downloaded.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def is_remote(location: str | Path) -> bool:
-    """Tell whether a location is a URL."""
+    """Return whether a location is a URL."""
     return "://" in str(location)
 
 
 @contextlib.contextmanager
 def _explain_errors(location: str, unchanged: tuple[int, ...] = ()):
-    """Raise any error of the block as a UserError about the location.
+    """Convert any exception raised in the block to a UserError about the location.
 
-    unchanged: numbers of errors that are raised as they are.
+    unchanged: `errno` of exceptions that are raised as they are.
     """
     try:
         yield
@@ -51,13 +54,13 @@ def _get_local_class():
 
 
 def _open_file_system(location: str):
-    """Return the file system of a location, and the path in it.
+    """Return the fsspec file system of a location, and the path in it.
 
-    Raises UserError for an unknown kind of URL.
+    Raise UserError if the kind of URL is not known, or needs another package.
     """
     import fsspec
 
-    if not is_remote(location):  # fsspec takes a folder called a::b for two URLs
+    if not is_remote(location):  # fsspec would take a folder called a::b for two URLs
         return _get_local_class()(), os.path.abspath(location)
     protocol = str(location).partition("://")[0]
     if protocol not in fsspec.available_protocols():
@@ -69,11 +72,14 @@ def _open_file_system(location: str):
 
 
 def find(folder: str) -> tuple[list[tuple[str, int, str]], Counter]:
-    """Return every file below a folder, in order of name, and counts of what is no file.
+    """Return all files below a folder, sorted by name, and counts of entries that are not files.
 
-    A file is (name relative to the folder, bytes, mark).
+    Returns:
+        (list of (name relative to the folder, size in bytes, mark), counts of other entries as in
+        `listing.walk`). A mark is a text that changes when the file changes.
 
-    A mark is a text that changes when the file does. The counts are those of `listing.walk`.
+    Raises:
+        UserError: if the folder cannot be reached.
     """
     with _explain_errors(folder):
         system, root = _open_file_system(folder)
@@ -93,14 +99,20 @@ def find(folder: str) -> tuple[list[tuple[str, int, str]], Counter]:
 
 
 def exists(location: str) -> bool:
-    """Tell whether a file or a folder exists. Raises UserError where that is unknown."""
+    """Return whether a file or a folder exists.
+
+    Raise UserError if the location cannot be reached.
+    """
     with _explain_errors(location):
         system, path = _open_file_system(location)
         return system.exists(path)
 
 
 def read(location: str) -> bytes:
-    """Read all bytes of a file. Raises OSError, so that one lost file need not end a run."""
+    """Return all bytes of a file.
+
+    Raise OSError if it cannot be read, so that one lost file need not end a run.
+    """
     if not is_remote(location):
         return Path(location).read_bytes()
     system, path = _open_file_system(location)
@@ -113,7 +125,10 @@ def read(location: str) -> bytes:
 
 
 def write(location: str, data: bytes) -> None:
-    """Write a file, and make its folder. Raises UserError."""
+    """Write a file and create its folder.
+
+    Raise UserError if it cannot be written.
+    """
     with _explain_errors(location):
         system, path = _open_file_system(location)
         system.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -121,15 +136,15 @@ def write(location: str, data: bytes) -> None:
 
 
 def join(folder: str, name: str) -> str:
-    """Return the location of a file in a folder."""
+    """Return the location of the file `name` in a folder."""
     return f"{folder.rstrip('/')}/{name}"
 
 
 def open_binary(location: str):
-    """Open a file for reading at any place.
+    """Open a file at any location for reading bytes, and return the file object.
 
-    Remote files are read in blocks on demand or, where the server cannot do that, copied to a
-    temporary file.
+    Remote files are read in blocks when needed, or copied to a temporary file if the server does
+    not support that. Raise UserError if the file cannot be opened.
     """
     with _explain_errors(location):
         system, path = _open_file_system(location)
@@ -150,7 +165,10 @@ def open_binary(location: str):
 
 
 def remove(location: str, names: list[str]) -> None:
-    """Remove files of a folder. Raises UserError."""
+    """Remove files from a folder.
+
+    Raise UserError if one of them cannot be removed.
+    """
     with _explain_errors(location):
         system, root = _open_file_system(location)
         for name in names:
@@ -158,22 +176,28 @@ def remove(location: str, names: list[str]) -> None:
 
 
 def remove_folder(location: str) -> None:
-    """Remove a folder with all that is in it. Raises UserError."""
+    """Remove a folder with everything in it.
+
+    Raise UserError if it cannot be removed.
+    """
     with _explain_errors(location):
         system, root = _open_file_system(location)
         system.rm(root, recursive=True)
 
 
 def check_writable(folder: str) -> None:
-    """Raise UserError now, not after hours of work, if a folder cannot be written to."""
+    """Raise UserError if files cannot be written to a folder.
+
+    This is called before hours of work, not after.
+    """
     write(join(folder, ".pggan-write-test"), b"")
     remove(folder, [".pggan-write-test"])
 
 
 def upload(folder: Path, target: str, last: str) -> None:
-    """Copy every file of a folder.
+    """Copy all files of a local folder to the location `target`.
 
-    The file `last` is copied last, so that a dataset appears complete or not at all.
+    The file named `last` is copied last, so that a dataset appears complete or not at all.
     """
     with _explain_errors(target):
         system, root = _open_file_system(target)
@@ -187,9 +211,9 @@ def upload(folder: Path, target: str, last: str) -> None:
 
 
 def read_manifest(location: str, name: str) -> dict | None:
-    """Read the JSON object in the file `name` of a folder; None where there is none.
+    """Return the JSON object in the file `name` of a folder; None if there is none.
 
-    Raises UserError where that is unknown.
+    Raise UserError if the folder cannot be reached.
     """
     try:
         content = json.loads(read(join(str(location), name)))
@@ -203,9 +227,11 @@ def read_manifest(location: str, name: str) -> dict | None:
 
 
 def download(location: str, names: list[str], folder: Path) -> None:
-    """Copy files of a remote folder into a new local one, all of them or nothing.
+    """Copy files of a remote folder into a new local folder, all of them or none.
 
-    Raises UserError for errors of the address, OSError for errors of the disk.
+    Raises:
+        UserError: if the remote folder cannot be reached.
+        OSError: if they cannot be written to the disk.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     with _explain_errors(location):
@@ -220,7 +246,7 @@ def download(location: str, names: list[str], folder: Path) -> None:
 
 
 def digest(parts: Iterator[tuple] | list[tuple]) -> str:
-    """Return the sha256 of a list of tuples of plain values."""
+    """Return the SHA-256, in hexadecimal, of a series of tuples of plain values."""
     sha = hashlib.sha256()
     for part in parts:
         sha.update(json.dumps(part).encode() + b"\n")

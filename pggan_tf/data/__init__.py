@@ -1,1 +1,1 @@
-"""Images on disk and in memory: photos in, shards between, batches out."""
+"""Data for training: decode photos, store images as shards, and read them in batches."""

@@ -1,7 +1,7 @@
-"""Decide which class each photo has, by its folders or by a file of labels.
+"""Find the class of each photo from its folder or from a label file (dataset.json).
 
-All functions take names alone. Decisions that are not obvious are added to `notes`, lines for the
-user.
+The functions look only at names and at the contents of label files. For every decision that is not
+obvious, they append a line for the user to `notes`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pggan_tf.errors import UserError
 
-# StyleGAN's file of labels: {"labels": [["00000/img00000000.png", 6], ...]}.
+# Name of StyleGAN's label file: {"labels": [["00000/img00000000.png", 6], ...]}.
 LABELS = "dataset.json"
-# Folders of the parts of a data set (train and test, train2017 and val2017, seg_train and seg_test)
-# are no classes, nor are those of sizes (128x128), nor numbered ones (FFHQ's 01000).
+# Folders that are named after parts of a data set (train and test, train2017 and val2017, seg_train
+# and seg_test) or after sizes (128x128) are not classes. Nor are numbered folders (FFHQ's 01000),
+# see `_is_numbered`.
 _PART = re.compile(
     r"(?P<before>.*[ _-])?(?P<part>train|test|val|valid|validation|dev|eval|holdout)(ing)?"
     r"(?P<after>[ _-]?(set|data|images|[ab]|\d+))?",
     re.I,
 )
 _SIZE = re.compile(r"(?:.*\D)?(\d+)x\1")
-_FEW = 10  # photos outside the class folders are left out if they are at most one in ten
+_FEW = 10  # photos outside the class folders are left out if they are at most 1/10 of all
 
 
 def find_classes(
@@ -33,24 +34,24 @@ def find_classes(
     """Find the class of each photo.
 
     Args:
-        location: the folder or archive as the user calls it.
-        names: of the photos, in order.
-        files: contents of the files of labels, by their names.
-        notes: receives lines for the user.
+        location: the folder or archive, as the user wrote it.
+        names: names of the photos, sorted.
+        files: contents of the label files, by name.
+        notes: list that lines for the user are appended to.
 
     Returns:
-        The photos that are used, the classes in order, and the class of each photo that has one.
-        Where there are no classes, the last two are empty.
+        (names of the photos to use, sorted class names, {photo: class} for the photos that have a
+        class). The last two are empty if there are no classes.
 
     Raises:
-        UserError: it is unclear which photos are meant.
+        UserError: if it is unclear which photos are meant.
     """
     names, prefix, tops = _choose_part(location, names, notes)
     class_of = _classify_by_labels(names, files, notes)
     if class_of is None:
         class_of = _classify_by_folders(names, prefix, tops, notes)
         return names, sorted(set(class_of.values())), class_of
-    # Labels that are numbers are in order of number, 9 before 10; folders are in order of name.
+    # Numeric labels are sorted as numbers, 9 before 10, other labels by name.
     return names, sorted(set(class_of.values()), key=lambda c: (int(c) if c.isdecimal() else -1, c)), class_of
 
 
@@ -59,12 +60,14 @@ def _are_few(count: int, total: int) -> bool:
 
 
 def _choose_part(location: str, names: Sequence[str], notes: list[str]) -> tuple[Sequence[str], str, list[str]]:
-    """Find the folders that may be classes.
+    """Choose the folder whose subfolders may be classes, and the photos to use.
 
-    Returns the photos that are used, the folder above the classes, and the classes' folders.
+    While a folder has only one subfolder, descend into it. Of the parts of a data set (train, test,
+    ...), choose the one for training; of several sizes of the same photos, the largest.
 
-    A folder that holds everything is entered. Of the parts of a data set, the one for training is
-    chosen; of several sizes of the same photos, the largest.
+    Returns:
+        (names of the photos to use, path of the folder with / at its end or '', sorted names of its
+        subfolders).
     """
     prefix = ""
     while True:
@@ -85,9 +88,9 @@ def _choose_part(location: str, names: Sequence[str], notes: list[str]) -> tuple
 
 
 def _find_train_part(location: str, tops: Counter, notes: list[str]) -> str | None:
-    """Find the folder for training among the parts of a data set.
+    """Return the folder with the training part of a data set, or None if the folders are not parts.
 
-    None where the folders are no such parts.
+    Raise UserError if there are other folders besides the parts, or not exactly one training part.
     """
     parts = _find_parts(filter(None, map(_PART.fullmatch, sorted(tops))))
     if len(parts) < 2:
@@ -105,10 +108,11 @@ def _find_train_part(location: str, tops: Counter, notes: list[str]) -> str | No
 
 
 def _find_parts(matches: Iterable[re.Match]) -> dict[str, str]:
-    """Find the parts of one data set among matches of _PART: folder -> part.
+    """Return {folder: part} of the folders that are parts of one data set, from matches of _PART.
 
-    All parts have the same words before the part's name. Where there are such words, or numbers,
-    the names must differ: test1 and test2, or freight-train and steam-train, may be classes.
+    All parts have the same words in front of the part's name. If there are such words, or numbers
+    after it, folders count as parts only if their part names differ: test1 and test2, or
+    freight-train and steam-train, may be classes.
     """
     found: dict[str, dict[str, str]] = {}
     plain = True
@@ -120,9 +124,10 @@ def _find_parts(matches: Iterable[re.Match]) -> dict[str, str]:
 
 
 def _find_largest_size(location: str, inner: Sequence[str], tops: Counter, notes: list[str]) -> str | None:
-    """Find the folder of the largest photos among folders of several sizes.
+    """Return the folder with the largest photos if all folders are sizes of the same photos.
 
-    None where the folders are no sizes.
+    Return None if the folders are not named after sizes. Raise UserError if they are, but the
+    largest size lacks some of the photos.
     """
     sizes = {top: int(match[1]) for top in tops if (match := _SIZE.fullmatch(top))}
     if len(sizes) < len(tops):
@@ -142,7 +147,10 @@ def _find_largest_size(location: str, inner: Sequence[str], tops: Counter, notes
 
 
 def _classify_by_folders(names: Sequence[str], prefix: str, tops: Sequence[str], notes: list[str]) -> dict[str, str]:
-    """Return the class of each photo by the folders in `prefix`."""
+    """Return {photo: class} from the subfolders `tops` of `prefix`.
+
+    The result is empty if the folders are not classes.
+    """
     if len(tops) < 2:
         return {}
     class_of = {name: top for name in names if (top := _find_folder(name, prefix))}
@@ -161,18 +169,19 @@ def _classify_by_folders(names: Sequence[str], prefix: str, tops: Sequence[str],
 
 
 def _is_numbered(name: str, folder: str) -> bool:
-    """Tell whether a photo's number is in its folder's thousand.
+    """Return whether a photo's number belongs to the thousand that its folder is named after.
 
-    FFHQ has 01000/01234.png, StyleGAN 00001/img00001234.png.
+    Examples are 01000/01234.png of FFHQ and 00001/img00001234.png of StyleGAN.
     """
     number = re.search(r"(\d+)\.\w+$", name)
     return number is not None and int(folder) in (int(number[1]) // 1000, int(number[1]) // 1000 * 1000)
 
 
 def _classify_by_labels(names: Sequence[str], files: Mapping[str, bytes], notes: list[str]) -> dict[str, str] | None:
-    """Return the class of each photo by files of labels, or None where there is no useful one.
+    """Return {photo: class} from label files, or None if there is no label file for these photos.
 
-    Such a file names photos relative to its own folder.
+    The result is empty if there are fewer than two different labels or if too many photos have
+    none. Names in a label file are relative to its folder.
     """
     labels: dict[str, str] = {}
     known = False
@@ -201,9 +210,9 @@ def _classify_by_labels(names: Sequence[str], files: Mapping[str, bytes], notes:
 
 
 def _parse_label(value) -> str:
-    """Return the class of a label: a number, a word, or the place of the 1 in a vector of zeros.
+    """Return the class name of a label: a number, a word, or a one-hot list.
 
-    Raises ValueError, TypeError.
+    Raise ValueError or TypeError if it is anything else.
     """
     if isinstance(value, list):
         if sorted(value) != [0] * (len(value) - 1) + [1]:
@@ -215,7 +224,7 @@ def _parse_label(value) -> str:
 
 
 def _find_folder(name: str, prefix: str) -> str:
-    """Return the folder in `prefix` that a photo lies in, or ''."""
+    """Return the name of the subfolder of `prefix` that contains a photo, or '' if none does."""
     top, slash, _ = name[len(prefix) :].partition("/")
     return top if slash and name.startswith(prefix) else ""
 

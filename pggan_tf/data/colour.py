@@ -1,9 +1,11 @@
-"""Convert colours of any shape [..., C].
+"""Convert arrays of colours, of any shape [..., C], between RGB, Lab, gray and luma.
 
-The same code takes NumPy arrays and TensorFlow tensors, which can be differentiated. RGB is sRGB in
-0..1 (IEC 61966-2-1); Lab is CIE 1976 L*a*b* for illuminant D65 and the 2-degree observer. The
-constants are rounded as in scikit-image, so that metrics agree with those that others report: pure
-white has a = -0.002 and b = 0.005.
+Functions accept NumPy arrays and TensorFlow tensors; with tensors they are differentiable. RGB is
+sRGB in 0..1 (IEC 61966-2-1); Lab is CIE 1976 L*a*b* for illuminant D65 and the 2-degree observer.
+The constants are rounded as in scikit-image, so that metrics are comparable with published ones:
+pure white has a = -0.002 and b = 0.005.
+
+In private functions, `xp` is the array module, np or tf.
 """
 
 from __future__ import annotations
@@ -12,17 +14,17 @@ import numpy as np
 
 from pggan_tf.lazy import tf
 
-# BT.709.
+# From linear RGB (primaries of BT.709) to XYZ.
 _XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 _RGB = tuple(map(tuple, np.linalg.inv(np.array(_XYZ)).tolist()))
-_WHITE = (0.95047, 1.0, 1.08883)  # D65
+_WHITE = (0.95047, 1.0, 1.08883)  # XYZ of D65
 _BT601 = (0.299, 0.587, 0.114)
 
 AB = 128.0  # a and b are divided by this to lie in -1..1; in sRGB they range from -108 to 99
 
 
 def _to_floats(x):
-    """Return the array module of x, NumPy or TensorFlow, and x as float32 (float64 stays)."""
+    """Return (np or tf, x as an array of it): float64 if x is float64, otherwise float32."""
     if isinstance(x, (np.ndarray, np.generic, list, tuple)):
         x = np.asarray(x)
         return np, x if x.dtype == np.float64 else x.astype(np.float32)
@@ -31,9 +33,9 @@ def _to_floats(x):
 
 
 def _mix(weights, planes):
-    """Return the sum of weighted planes.
+    """Return the weighted sum of planes.
 
-    This is no matrix product, because a GPU rounds the factors of one to 10 bits (TF32).
+    A matrix product is not used because GPUs round its factors to 10 bits (TF32).
     """
     return sum(w * plane for w, plane in zip(weights, planes, strict=True))
 
@@ -42,22 +44,22 @@ def _split(x):
     return [x[..., i] for i in range(3)]
 
 
-# In each of the four curves below, the branch that is not chosen is kept away from 0, where a power
-# has no finite slope: its gradient would be 0 times infinity, NaN.
+# In the functions below, the argument of the branch that `where` does not choose is kept away from
+# 0, where the slope of a power is infinite. Otherwise the gradient would be 0 times infinity, NaN.
 
 
 def _to_linear(xp, c):
-    """Convert sRGB 0..1 to linear light."""
+    """Convert gamma-encoded sRGB values in 0..1 to linear values in 0..1."""
     return xp.where(c > 0.04045, ((xp.maximum(c, 0.04045) + 0.055) / 1.055) ** 2.4, c / 12.92)
 
 
 def _to_srgb(xp, c):
-    """Convert linear light to sRGB."""
+    """Convert linear values in 0..1 to gamma-encoded sRGB values in 0..1."""
     return xp.where(c > 0.0031308, 1.055 * xp.maximum(c, 0.0031308) ** (1 / 2.4) - 0.055, c * 12.92)
 
 
 def _f(xp, t):
-    """Compute f of CIE 15:2004, equation 8.3."""
+    """Compute the function f of CIE 15:2004, equation 8.3, from which Lab is computed."""
     return xp.where(t > 0.008856, xp.maximum(t, 0.008856) ** (1 / 3), 7.787 * t + 16 / 116)
 
 
@@ -76,7 +78,7 @@ def rgb_to_lab(rgb):
 def lab_to_rgb(lab):
     """Convert Lab [..., 3] (L in 0..100, a, b) to RGB [..., 3] in 0..1.
 
-    Colours that sRGB does not have are clipped.
+    Colours outside of the sRGB gamut are clipped.
     """
     xp, lab = _to_floats(lab)
     lightness, a, b = _split(lab)
@@ -88,18 +90,19 @@ def lab_to_rgb(lab):
 
 
 def split_lab(rgb):
-    """Split RGB [..., 3] in 0..1 into the input and the output of colorizers.
+    """Split RGB [..., 3] in 0..1 into the input and the output of colorization networks.
 
-    These are L / 100 [..., 1] in 0..1, and a, b / 128 [..., 2] in -1..1.
+    Returns:
+        (L / 100 [..., 1] in 0..1, (a, b) / 128 [..., 2] in -1..1).
     """
     lab = rgb_to_lab(rgb)
     return lab[..., :1] / 100.0, lab[..., 1:] / AB
 
 
 def join_lab(lightness, ab):
-    """Join L / 100 [..., 1] and a, b / 128 [..., 2] to RGB [..., 3] in 0..1.
+    """Convert L / 100 [..., 1] and (a, b) / 128 [..., 2] to RGB [..., 3] in 0..1.
 
-    The inverse of `split_lab`.
+    This is the inverse of `split_lab`.
     """
     xp, lightness = _to_floats(lightness)
     _, ab = _to_floats(ab)
@@ -107,17 +110,17 @@ def join_lab(lightness, ab):
 
 
 def to_gray(rgb):
-    """Convert RGB [..., 3] to gray [..., 1] of the same range.
+    """Convert RGB [..., 3] to gray [..., 1] in the same range.
 
-    This is the luma of BT.601, 0.299 R + 0.587 G + 0.114 B.
+    Gray is the luma of BT.601, 0.299 R + 0.587 G + 0.114 B.
     """
     _, rgb = _to_floats(rgb)
     return _mix(_BT601, _split(rgb))[..., None]
 
 
 def to_luma(rgb):
-    """Convert RGB [..., 3] in 0..1 to Y of BT.601 [..., 1] in studio range, 16..235.
+    """Convert RGB [..., 3] in 0..1 to luma of BT.601 (Y) [..., 1] in studio range, 16..235.
 
-    Super-resolution is measured on it.
+    Metrics of super-resolution are computed on this channel.
     """
     return 16.0 + 219.0 * to_gray(rgb)

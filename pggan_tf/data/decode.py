@@ -1,7 +1,6 @@
-"""Decode photos to learn from to plain RGB or gray, and cut squares out of them.
+"""Decode training photos to plain RGB or gray, and cut squares out of them.
 
-Photos that are changed and written again go through `photos`, which keeps what else is in their
-files.
+Photos that are edited and saved again are read with `photos`, which keeps their metadata.
 """
 
 from __future__ import annotations
@@ -15,7 +14,10 @@ from pggan_tf.errors import Unreadable  # noqa: F401
 
 
 def _to_rgb_or_gray(image: Image.Image, channels: int) -> Image.Image:
-    """Convert mode L, LA, RGB or RGBA to RGB or L. What is transparent becomes white."""
+    """Convert an image of mode L, LA, RGB or RGBA to RGB, or to L if `channels` is 1.
+
+    Transparent pixels are blended with white.
+    """
     if image.mode in ("LA", "RGBA"):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -23,17 +25,21 @@ def _to_rgb_or_gray(image: Image.Image, channels: int) -> Image.Image:
 
 
 def decode_photo(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> Image.Image:
-    """Decode an image file to an upright picture in sRGB.
+    """Decode an image file to an upright sRGB image; of an animation, the first frame.
 
-    data: the bytes of the file, or pixels uint8 [H, W(, 1|3|4)]. Of an animation, this is the first
-    frame. channels: 1 for mode L, otherwise RGB. Raises Unreadable, also where a side is below
-    `least` pixels.
+    Args:
+        data: bytes of the file, or pixels uint8 [H, W] or [H, W, C] with 1, 3 or 4 channels.
+        channels: 1 for an image of mode L, otherwise RGB.
+        least: smallest allowed side in pixels.
+
+    Raises:
+        Unreadable: if the file cannot be decoded or a side is shorter than `least`.
     """
     return decode_first(data, channels, least)[0]
 
 
 def decode_first(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> tuple[Image.Image, bool]:
-    """Do what `decode_photo` does, and tell whether the file holds more pictures."""
+    """Return the image that `decode_photo` returns, and whether the file holds more pictures."""
     if isinstance(data, np.ndarray):
         with decoders.raise_unreadable():
             image = Image.fromarray(data[..., 0] if data.ndim == 3 and data.shape[-1] == 1 else data)
@@ -46,16 +52,16 @@ def decode_first(data: bytes | np.ndarray, channels: int = 3, least: int = 1) ->
         return _to_rgb_or_gray(picture.image(), channels), more
 
 
-# Of one photo at most: a phone's photo has 800 of 128 px, and those of a thousand photos would fill
-# 40 GB.
+# Largest number of tiles of one photo. A phone's photo has 800 tiles of 128 px, and those of a
+# thousand photos would fill 40 GB.
 TILES = 64
 
 
 def cut_tiles(image: Image.Image, size: int, filter: str = "lanczos") -> list[np.ndarray]:
-    """Cut all of a picture into squares uint8 [size, size, C] at its own resolution.
+    """Cut a picture into evenly spaced squares uint8 [size, size, C] without reducing it.
 
-    The squares are evenly spread: as few as cover the picture, or TILES of them. A picture with a
-    side below `size` is enlarged until that side is `size`.
+    The number of squares is the smallest that covers the picture, but at most TILES. A picture with
+    a side shorter than `size` is enlarged with `filter` until that side is `size`.
     """
     if min(image.size) < size:
         factor = size / min(image.size)
@@ -74,11 +80,12 @@ def cut_square(
 
     Args:
         image: the picture.
-        size: pixels of a side of the result.
-        filter: one of pixels.FILTERS.
-        crop: 'centre' takes the central square, 'random' the one at `where`, 'none' the whole
-            picture, out of proportion.
-        where: place of the square along the longer side, 0..1.
+        size: side of the result in pixels.
+        filter: resampling filter, one of pixels.FILTERS.
+        crop: 'centre' for the central square, 'random' for the square at `where`, 'none' to squeeze
+            the whole picture into a square.
+        where: position of the square along the longer side, from 0 (left or top) to 1 (right or
+            bottom).
     """
     side = min(image.size)
     if crop == "none":

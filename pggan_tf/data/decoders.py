@@ -1,6 +1,6 @@
-"""Decode the bytes of an image file.
+"""Decode image files from bytes.
 
-Photos to learn from and photos to change are decoded by the same code.
+Both `decode` (for training photos) and `photos` (for photos that are edited) use this module.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ EXTENSIONS = (
     *(".avif", ".jp2", ".j2k", ".heic", ".heif", ".hif"),
 )
 # The size in the header is checked before anything is decoded, so that a small file cannot fill the
-# memory. Pillow's own limit is therefore switched off, and so are its warnings about photos that
-# are slightly damaged.
+# memory. Pillow's own limit is therefore switched off, and so are its warnings about slightly
+# damaged photos.
 MAX_PIXELS = 1 << 29
-# Bytes of a file: room for the largest photo with four channels of 16 bits, not compressed.
+# Largest file in bytes: enough for the largest photo with four channels of 16 bits, not compressed.
 MAX_BYTES = 8 * MAX_PIXELS + (64 << 20)
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module="PIL")
-# Without a handler, messages go to the terminal.
+# Without a handler, Pillow's log messages would appear on the terminal.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
-_ORIENTATION = 274  # EXIF's tag
-# EXIF's orientation -> the function that turns pixels upright.
+_ORIENTATION = 274  # EXIF tag
+# EXIF orientation -> function that turns pixels upright.
 TURNS = {
     2: lambda x: x[:, ::-1],
     3: lambda x: x[::-1, ::-1],
@@ -45,16 +45,16 @@ TURNS = {
     7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
     8: lambda x: np.rot90(x),
 }
-# Brands, ISO/IEC 23008-12.
+# Brands in the first box of HEIC and AVIF files, ISO/IEC 23008-12.
 _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _AVIF = {b"avif", b"avis"}
 
 
 @contextlib.contextmanager
 def raise_unreadable():
-    """Raise any error of the block as Unreadable.
+    """Convert any exception raised in the block to Unreadable.
 
-    Decoders raise many kinds of errors, and one bad image must not end a run.
+    Decoders raise many kinds of exceptions, and one bad image must not end a run.
     """
     try:
         yield
@@ -62,14 +62,14 @@ def raise_unreadable():
         raise
     except Exception as error:
         why = str(error).strip() or type(error).__name__
-        # The messages of others say little alone.
+        # The messages of other exceptions say little without the name of their type.
         if not isinstance(error, OSError | ValueError | SyntaxError):
             why = f"{type(error).__name__}: {why}"
         raise Unreadable(why.splitlines()[0][:120]) from None
 
 
 def check_size(width: int, height: int, least: int = 1, most: int = MAX_PIXELS) -> None:
-    """Raise Unreadable for more than `most` pixels, or a side below `least`."""
+    """Raise Unreadable if there are more than `most` pixels or a side is shorter than `least`."""
     if width * height > most:
         raise Unreadable(f"{width}x{height} pixels, more than {most // 10**6} million")
     if min(width, height) < least:
@@ -78,23 +78,24 @@ def check_size(width: int, height: int, least: int = 1, most: int = MAX_PIXELS) 
 
 @dataclass(frozen=True)
 class Picture:
-    """One decoded picture, upright."""
+    """A decoded picture, turned upright, with its metadata."""
 
-    # With 8 bits a Pillow image of mode L, LA, RGB or RGBA; with more, uint16 [H,W,1..4].
+    # With 8 bits, a Pillow image of mode L, LA, RGB or RGBA; with more, uint16 [H,W,1..4].
     pixels: Image.Image | np.ndarray
-    # ICC profile of the file. Gray and CMYK pixels are converted by it already, RGB pixels are not.
+    # ICC profile of the file. Gray and CMYK pixels are already converted with it, RGB pixels are
+    # not.
     profile: bytes | None
     exif: Image.Exif
     milliseconds: int = 0  # how long this frame of an animation is displayed
 
     def planes(self) -> np.ndarray:
-        """Return the pixels as uint8 or uint16 [H,W,1..4]."""
+        """Return the pixels as an array, uint8 or uint16 [H,W,1..4]."""
         if isinstance(self.pixels, np.ndarray):
             return self.pixels
         return np.asarray(self.pixels).reshape(self.pixels.height, self.pixels.width, -1)
 
     def image(self) -> Image.Image:
-        """Return the picture in sRGB with 8 bits, of mode L, LA, RGB or RGBA."""
+        """Return the picture as an sRGB image with 8 bits, of mode L, LA, RGB or RGBA."""
         image = self.pixels
         if isinstance(image, np.ndarray):
             image = _make_image(to_eight_bits(image))
@@ -102,27 +103,27 @@ class Picture:
 
 
 def to_eight_bits(planes: np.ndarray) -> np.ndarray:
-    """Convert uint16 [H,W,C] to uint8, by x / 257, rounded."""
+    """Convert uint16 [H,W,C] to uint8: divide by 257 and round."""
     import cv2
 
     return cv2.convertScaleAbs(planes, alpha=1 / 257).reshape(planes.shape)
 
 
 def _make_image(planes: np.ndarray) -> Image.Image:
-    """Return uint8 [H,W,1..4] as an image of mode L, LA, RGB or RGBA."""
+    """Convert uint8 [H,W,1..4] to an image of mode L, LA, RGB or RGBA."""
     return Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
 
 
 class Pictures(ABC):
-    """The pictures of an opened file."""
+    """Base class for the pictures in an open file."""
 
-    kind = "frames"  # of an animation; or "pages" of a TIFF
-    format = ""  # Pillow's name for it
-    loop = 1  # how often an animation is played; 0: without end
+    kind = "frames"  # name of the pictures: "frames" of an animation or "pages" of a TIFF
+    format = ""  # Pillow's name of the file format
+    loop = 1  # how often an animation is played; 0 for endlessly
 
     @abstractmethod
     def sizes(self) -> list[tuple[int, int]]:
-        """Return (width, height) of every picture. This reads all frames of a GIF."""
+        """Return (width, height) of every picture. For a GIF, this reads all frames."""
 
     @abstractmethod
     def first_size(self) -> tuple[int, int]:
@@ -130,12 +131,13 @@ class Pictures(ABC):
 
     @abstractmethod
     def has_more(self) -> bool:
-        """Tell whether there is a picture behind the first, without reading all frames of a GIF."""
+        """Return whether there is more than one picture, without reading all frames of a GIF."""
 
     def picture(self, number: int = 0, least: int = 1) -> Picture:
-        """Decode a picture.
+        """Decode the picture at index `number`.
 
-        Raises Unreadable, and before decoding where a side is below `least` pixels.
+        Raise Unreadable if it cannot be decoded or, before decoding, if a side is shorter than
+        `least` pixels.
         """
         with raise_unreadable():
             check_size(*(self.sizes()[number] if number else self.first_size()), least)
@@ -146,7 +148,7 @@ class Pictures(ABC):
 
 
 class _Plain(Pictures):
-    """A file that Pillow reads."""
+    """Pictures in a file that Pillow can read."""
 
     def __init__(self, data: bytes, formats: tuple[str, ...], stack: contextlib.ExitStack):
         self._data = data
@@ -160,12 +162,12 @@ class _Plain(Pictures):
             raise Unreadable(_explain_unknown(data, formats)) from None
         self.format = self._image.format
         self._animated = self.format in ("GIF", "WEBP", "PNG", "AVIF") and self._image.is_animated
-        # A PNG's first picture may be meant for programs without animation, and is then no frame of
-        # it.
+        # The first picture of an animated PNG may be a still for programs that cannot show
+        # animations. It is then not one of the frames.
         self._hidden = int(self._animated and getattr(self._image, "default_image", False))
         self.loop = self._image.info.get("loop", 0)
         if self.format == "GIF" and self._image.info.get("loop") != 0:
-            # A GIF counts how often it is repeated; one without a count is not repeated.
+            # A GIF stores the number of repetitions; without it, the animation is played once.
             self.loop += 1
 
     def first_size(self):
@@ -179,7 +181,7 @@ class _Plain(Pictures):
         return self._animated and (not self._hidden or self._image.n_frames > 2)
 
     def _picture(self, number):
-        # The layout of the pixels in the file, which Pillow's mode does not tell.
+        # Layout of the pixels in the file, which Pillow's mode does not tell.
         layout = str([tile.args for tile in self._image.tile])
         if self.format == "PNG" and ";16" in layout and self._image.mode != "I;16" and not self._animated:
             profile, exif = self._image.info.get("icc_profile"), self._image.getexif()
@@ -201,14 +203,14 @@ class _Plain(Pictures):
 
 
 class _Tiff(Pictures):
-    """A TIFF. Pages with 8 bits are decoded by Pillow, others by `tiff`."""
+    """Pages of a TIFF file. Pillow decodes pages with 8 bits, the module `tiff` all others."""
 
     kind, format = "pages", "TIFF"
 
     def __init__(self, data: bytes, stack: contextlib.ExitStack):
         self._data, self._image = data, None
         self._pages = tiff.list_pages(stack.enter_context(tiff.open_file(data)))
-        with contextlib.suppress(Exception):  # `tiff` reads more kinds
+        with contextlib.suppress(Exception):  # the module `tiff` reads more kinds of files
             self._image = stack.enter_context(Image.open(io.BytesIO(data), formats=("TIFF",)))
 
     def first_size(self):
@@ -239,12 +241,15 @@ class _Tiff(Pictures):
 
 @contextlib.contextmanager
 def open_pictures(data: bytes, formats: tuple[str, ...] = FORMATS):
-    """Open the bytes of a file, and read its header: yields its Pictures. Raises Unreadable."""
+    """Open the bytes of an image file, read its header and yield its Pictures.
+
+    Raise Unreadable if the format is not known or the file is damaged.
+    """
     with contextlib.ExitStack() as stack:
         with raise_unreadable():
             pictures: Pictures | None = None
             if data[:4] in tiff.MAGIC and "TIFF" in formats:
-                # Pillow may still read a page of a file that tifffile refuses.
+                # Pillow may be able to read a file that tifffile cannot.
                 with contextlib.suppress(Exception):
                     pictures = _Tiff(data, stack)
             pictures = pictures or _Plain(data, formats, stack)
@@ -260,7 +265,7 @@ def _explain_unknown(data: bytes, formats: tuple[str, ...]) -> str:
 
 
 def _is_heic(data: bytes) -> bool:
-    """Tell a HEIC file by the brands in its first box (ISO/IEC 14496-12, section 4.3)."""
+    """Return whether a file is HEIC, by its first box's brands (ISO/IEC 14496-12, section 4.3)."""
     brands = {data[at : at + 4] for at in range(8, min(int.from_bytes(data[:4]), 256), 4)}
     return data[4:8] == b"ftyp" and not brands.isdisjoint(_HEIC) and brands.isdisjoint(_AVIF)
 
@@ -275,19 +280,19 @@ def _register_heic() -> None:
 
 
 def _convert(image: Image.Image) -> Picture:
-    """Convert an image that Pillow has opened."""
-    image.load()  # some of the metadata stands behind the pixels
+    """Convert an image opened with Pillow to a Picture."""
+    image.load()  # some metadata is stored after the pixels
     profile, exif = image.info.get("icc_profile"), image.getexif()
     milliseconds = round(image.info.get("duration") or 0)
     return Picture(_convert_pixels(ImageOps.exif_transpose(image), profile), profile, exif, milliseconds)
 
 
 def _convert_pixels(image: Image.Image, profile: bytes | None) -> Image.Image | np.ndarray:
-    """Convert any mode to L, LA, RGB or RGBA; gray with 16 bits to uint16 [H,W,1..2]."""
+    """Convert an image of any mode to L, LA, RGB or RGBA, or 16-bit gray to uint16 [H,W,1..2]."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image) * (65535 if image.mode == "F" else 1)
         values = np.clip(np.nan_to_num(values), 0, 65535).round().astype(np.uint16)[..., None]
-        clear = image.info.get("transparency")  # the one value of gray that is transparent in a PNG
+        clear = image.info.get("transparency")  # the gray value that is transparent in a PNG
         alpha = [] if clear is None else [np.where(values == clear, 0, 65535).astype(np.uint16)]
         return np.dstack([icc.gray_to_srgb(values, profile), *alpha])
     if image.mode == "CMYK":
@@ -302,9 +307,9 @@ def _convert_pixels(image: Image.Image, profile: bytes | None) -> Image.Image | 
 
 
 def _decode_sixteen_bits(data: bytes, gray: bool) -> np.ndarray:
-    """Decode a PNG with 16 bits, in colour or gray with alpha -> uint16 [H,W,2..4].
+    """Decode a PNG with 16 bits, in colour or in gray with alpha, to uint16 [H,W,2..4].
 
-    Pillow would reduce it to 8 bits.
+    Pillow would reduce it to 8 bits. gray: whether it is gray with alpha.
     """
     import cv2
 

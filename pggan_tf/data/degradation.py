@@ -1,8 +1,8 @@
-"""Degrade photos as small ones usually are: by blur, noise and JPEG.
+"""Degrade photos with random blur, noise and JPEG compression, like typical small photos.
 
-Each has a random strength for every image. The model is the first-order one of Real-ESRGAN (Wang et
-al. 2021, section 3.1): x = JPEG(reduce(blur(y)) + noise). All random numbers follow from `seed`,
-int64 [2].
+The strengths are drawn at random for every image. The model is the first-order one of Real-ESRGAN
+(Wang et al. 2021, section 3.1): x = JPEG(reduce(blur(y)) + noise). All random numbers are derived
+from `seed`, int64 [2].
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from pggan_tf import replicas
 from pggan_tf.data import resampling
 from pggan_tf.lazy import tf
 
-# Ranges for a photo that is reduced 4 times. Some real photos are nearly clean, so every range
-# begins near zero.
+# Ranges for photos that are reduced 4 times. Some real photos are nearly clean, so every range
+# starts close to no degradation.
 BLUR = (0.2, 3.0)  # standard deviation along each axis, in pixels of the large image
-NOISE = (0.0, 25.0)  # standard deviation in 255ths
-JPEG = (30, 95)  # quality
+NOISE = (0.0, 25.0)  # standard deviation in units of 1/255
+JPEG = (30, 95)  # JPEG quality
 GRAY_NOISE = 0.4  # share of images whose noise is the same in all channels
 
 
 def blur(images, deviations):
-    """Blur images [N,H,W,C] by a Gaussian.
+    """Blur images with Gaussian filters. Pixels outside of the image have no weight.
 
-    deviations: its standard deviations [N,2], vertical and horizontal, in pixels. What lies beyond
-    the border has no weight.
+    Args:
+        images: [N,H,W,C].
+        deviations: standard deviations [N,2] in pixels, vertical and horizontal.
     """
 
     def make_weights(side, deviation):  # [N, side, side]
@@ -36,21 +37,29 @@ def blur(images, deviations):
 
 
 def compress_jpeg(images, quality):
-    """Compress images [N,H,W,3] in 0..1 with qualities int32 [N], and decode them.
+    """Compress images as JPEG and decode them again.
 
-    On the CPU, and without a gradient.
+    This runs on the CPU and has no gradient.
+
+    Args:
+        images: [N,H,W,3] in 0..1.
+        quality: JPEG quality of each image, int32 [N].
     """
     coded = tf.map_fn(
         lambda one: tf.image.adjust_jpeg_quality(*one), (images, quality), fn_output_signature=images.dtype
     )
-    # TensorFlow does not know the size of decoded images.
+    # TensorFlow cannot infer the size of decoded images.
     return tf.ensure_shape(coded, images.shape)
 
 
 def degrade(high, scale: int, filter: str, seed):
-    """Reduce and degrade float32 [N,H,W,3] in 0..1 -> [N,H/scale,W/scale,3] in 0..1.
+    """Reduce and degrade photos: float32 [N,H,W,3] in 0..1 -> [N,H/scale,W/scale,3] in 0..1.
 
-    filter: one of pixels.FILTERS.
+    Args:
+        high: the photos.
+        scale: factor by which the photos are reduced.
+        filter: resampling filter for reducing, one of pixels.FILTERS.
+        seed: int64 [2].
     """
     n, height, width = high.shape[0] or tf.shape(high)[0], high.shape[1], high.shape[2]
 

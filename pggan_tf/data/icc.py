@@ -1,4 +1,4 @@
-"""Convert pictures in other colour spaces to sRGB by their colour profiles (ICC.1:2022)."""
+"""Convert pictures to sRGB with their ICC colour profiles (ICC.1:2022)."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import io
 import numpy as np
 from PIL import Image
 
-# A profile that changes no colour of a grid by more than this counts as sRGB, which has many
-# spellings: pixels then stay as they are.
+# Largest difference (of 255) in a test grid of colours at which a profile still counts as sRGB, so
+# that pixels stay as they are. There are many variants of the sRGB profile.
 _ROUNDING = 1
 
 
 def read_colour_space(profile: bytes | None) -> bytes | None:
-    """Read the colour space in a profile's header (table 18), such as b'RGB '.
+    """Return the colour space in a profile's header (table 18), such as b'RGB '.
 
-    None without a profile.
+    Return None if there is no profile.
     """
     return profile[16:20] if profile and len(profile) > 128 else None
 
 
-@functools.lru_cache(maxsize=16)  # most photos of a folder have the same
+@functools.lru_cache(maxsize=16)  # most photos of a folder have the same profile
 def _build_transform(profile: bytes, mode: str, out: str):
-    """Return Pillow's transform to sRGB, or None for a damaged profile.
+    """Return Pillow's transform from a profile to sRGB, or None if the profile is damaged.
 
-    mode, out: modes of the image before and after.
+    mode, out: Pillow modes of the image before and after.
     """
     from PIL import ImageCms
 
-    # Pillow's optimised transforms are coarse in dark gray, where a transform is called only once
-    # for every value.
+    # Optimised transforms are imprecise in dark gray. Gray transforms need no optimisation, because
+    # each is applied only once to every gray value.
     flags = ImageCms.Flags.NONE if out == mode or mode == "CMYK" else ImageCms.Flags.NOOPTIMIZE
     try:
         return ImageCms.buildTransform(io.BytesIO(profile), ImageCms.createProfile("sRGB"), mode, out, flags=flags)
@@ -43,15 +43,15 @@ def _is_srgb(profile: bytes) -> bool:
     transform = _build_transform(profile, "RGB", "RGB")
     if transform is None:
         return True
-    steps = np.arange(0, 256, 15, np.uint8)  # 18, black and white among them
+    steps = np.arange(0, 256, 15, np.uint8)  # 18 values, including black and white
     grid = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3)
     return np.abs(np.asarray(transform.apply(Image.fromarray(grid))).astype(int) - grid).max() <= _ROUNDING
 
 
 def rgb_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert a picture of mode RGB or RGBA by its profile.
+    """Convert a picture of mode RGB or RGBA to sRGB with its profile.
 
-    With another mode, or no profile for RGB, it stays as it is.
+    A picture of another mode or without an RGB profile is returned unchanged.
     """
     if image.mode not in ("RGB", "RGBA") or read_colour_space(profile) != b"RGB " or _is_srgb(profile):
         return image
@@ -59,15 +59,15 @@ def rgb_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert CMYK to RGB by its profile, or without one by Pillow's plain inversion."""
+    """Convert a CMYK picture to RGB with its profile, or else with Pillow's simple inversion."""
     transform = _build_transform(profile, "CMYK", "RGB") if read_colour_space(profile) == b"CMYK" else None
     return transform.apply(image) if transform else image.convert("RGB")
 
 
 def gray_to_srgb(values: np.ndarray, profile: bytes | None) -> np.ndarray:
-    """Convert gray values, uint8 or uint16 of any shape, by their profile.
+    """Convert gray values, uint8 or uint16 of any shape, to sRGB with their profile.
 
-    Without one for gray, they stay as they are.
+    Values are returned unchanged if there is no profile for gray.
     """
     if read_colour_space(profile) != b"GRAY":
         return values
@@ -77,10 +77,12 @@ def gray_to_srgb(values: np.ndarray, profile: bytes | None) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def _find_gray_curve(profile: bytes, dtype: str) -> np.ndarray | None:
-    """Return the sRGB value of every gray value of a type, or None for a damaged profile.
+    """Return a table with the sRGB value of every gray value, or None if the profile is damaged.
 
-    Pillow's transforms return 8 bits. Of 16-bit values that become the same one, the middle one is
-    taken to be exact, and values between two of these are interpolated.
+    Pillow's transforms return 8 bits. If several 16-bit values have the same result, it is taken to
+    be exact for the middle one, and results between two such values are interpolated.
+
+    dtype: 'uint8' or 'uint16', the type of the gray values and of the table.
     """
     deep = dtype == "uint16"
     transform = _build_transform(profile, "I;16" if deep else "L", "RGB")

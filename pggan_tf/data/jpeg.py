@@ -1,4 +1,4 @@
-"""Tell for JPEG files whose end is missing whether any of the picture is missing too."""
+"""Decode truncated JPEG files if no part of the picture is missing."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from PIL import Image
 _START_OF_SCAN, _END = b"\xda", b"\xff\xd9"
 _FRAMES = (b"\xc0", b"\xc1", b"\xc2")  # baseline, extended, progressive
 _RESTARTS = range(0xD0, 0xD8)
-# A marker and the length behind it. Markers within a scan, of start and end, and filling bytes have
-# no length.
+# A marker and the two bytes of its length. Markers within a scan, of start and end, and fill bytes
+# have no length.
 _SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd9\xff])(..)", re.DOTALL)
-# Noise whose first three bits are each of the eight combinations. It has no byte 255, which begins
-# a marker.
+# Eight strings of noise, one for each combination of the first three bits. They have no byte 255,
+# which would begin a marker.
 _NOISE = np.random.default_rng(0).integers(0, 255, (8, 512), np.uint8)
 _NOISE[:, 0] = range(13, 256, 32)
 
 
 def decode_cut(data: bytes) -> Image.Image | None:
-    """Decode a file without its end, or return None if any of the picture is missing.
+    """Decode a truncated file, or return None if part of the picture is missing.
 
-    Nothing is missing if the headers announce all coefficients to the last bit, and if no pixel
-    depends on the bytes behind the file's last one: the decoder returns the same picture whatever
-    stands there.
+    Nothing is missing if the headers announce all coefficients to the last bit, and if the decoded
+    picture stays the same for different bytes after the end of the file.
     """
-    body = data.rstrip(b"\xff").rstrip(b"\0")  # half a marker; zeros with which disks pad files
-    if body.endswith(b"\xff"):  # in the picture's data, a byte 255 is followed by a zero
+    body = data.rstrip(b"\xff").rstrip(b"\0")  # half a marker; zeros that some disks append
+    if body.endswith(b"\xff"):  # in image data, a byte 255 is followed by a zero byte
         body += b"\0"
     if not _announces_all(body):
         return None
@@ -45,10 +44,11 @@ def decode_cut(data: bytes) -> Image.Image | None:
 
 
 def _make_endings():
-    """Yield nothing, then noise that begins with any three bits.
+    """Yield bytes to append to a truncated file: none, then noise with each of eight beginnings.
 
-    Restart markers follow, with the same noise behind each. The decoder looks for the restart
-    marker behind the last one it met, so that each of them comes first once.
+    Noise is followed by all restart markers, with the same noise after each. The decoder looks for
+    the restart marker that comes after the last one it found, so each marker comes first in one of
+    the endings.
     """
     yield b""
     for start, noise in enumerate(map(bytes, _NOISE)):
@@ -57,9 +57,9 @@ def _make_endings():
 
 
 def _announces_all(data: bytes) -> bool:
-    """Tell whether the scans' headers announce all coefficients to their last bit.
+    """Return whether the headers of the scans announce all coefficients to the last bit.
 
-    See ITU-T T.81, B.2.2 and B.2.3. Raises anything for headers that are damaged.
+    See ITU-T T.81, B.2.2 and B.2.3. Damaged headers may raise any exception.
     """
     missing, at = {}, 0
     while found := _SEGMENT.search(data, at):

@@ -1,8 +1,7 @@
-"""Decide what a folder or an archive holds.
+"""Find the photos in a folder or an archive, the class of each, and the entries to ignore.
 
-That is, which files are photos, the class of each, and which entries are ignored. All functions but
-`walk` take names alone, so that folders, archives and URLs are treated in the same way. Names are
-relative, with / between their parts.
+All functions except `walk` and `find_photos` look only at names, so that folders, archives and URLs
+are treated alike. Names are relative paths with / between their parts.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from pathlib import Path
 from pggan_tf.data import classes, photos
 from pggan_tf.errors import UserError
 
-# Folders of systems, network disks and programs, in small letters, besides those that begin with a
-# dot.
+# Names of system folders in lower case, from operating systems, network disks and programs. Folders
+# whose name starts with a dot are hidden too.
 _SYSTEM_FOLDERS = frozenset(
     [
         "__macosx",
@@ -47,7 +46,7 @@ _ADVICE = {
 _ADVICE_FOR = {ending: advice for advice, endings in _ADVICE.items() for ending in endings.split()}
 _ARCHIVES = _ADVICE["archives; unpack them first"].split()
 
-# Ignored entries that are not counted by their endings: words for one of them, and for several.
+# Kinds of ignored entries that are not counted by file extension: (singular, plural).
 _HIDDEN = "hidden or system file", "hidden or system files"
 _OURS = "file beside shards", "files beside shards"
 _LOOP = "link that leads back", "links that lead back"
@@ -60,15 +59,15 @@ _KINDS_SHOWN = 8
 
 
 def normalize(name: str) -> str:
-    """Return the name of an archive's member with / between its parts, without ./ in front.
+    """Return the name of an archive's member with / between its parts and without a leading './'.
 
-    Archives made on Windows may have other separators.
+    Archives made on Windows may use backslashes.
     """
     return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
 
 def is_hidden(name: str) -> bool:
-    """Tell whether a file is hidden, or lies in a hidden folder or one of the system's."""
+    """Return whether a file is hidden, is a system file, or lies in a hidden or system folder."""
     *folders, last = name.split("/")
     return (
         any(part[:1] == "." and part not in (".", "..") for part in (*folders, last))
@@ -78,17 +77,17 @@ def is_hidden(name: str) -> bool:
 
 
 def is_photo(name: str) -> bool:
-    """Tell whether a name is one of a photo that is not hidden."""
+    """Return whether a name has the extension of a photo and is not hidden."""
     return name.lower().endswith(photos.EXTENSIONS) and not is_hidden(name)
 
 
 def may_hold_labels(name: str) -> bool:
-    """Tell whether a name is one of a file of labels, at most two folders deep."""
+    """Return whether a name is that of a label file, at most two folders deep and not hidden."""
     return name.rpartition("/")[2] == classes.LABELS and name.count("/") < 3 and not is_hidden(name)
 
 
 def _find_shards(names: set[str]) -> set[str]:
-    """Return the folders that `pggan prepare` wrote, whose contact sheets are no photos."""
+    """Return the folders written by `pggan prepare`. Their contact sheets are not photos."""
     out = set()
     for name in names:
         folder, _, last = name.rpartition("/")
@@ -100,16 +99,16 @@ def _find_shards(names: set[str]) -> set[str]:
 
 @dataclass(frozen=True)
 class Found:
-    """The entries of a folder or an archive, by kind."""
+    """Entries of a folder or an archive, by kind."""
 
-    photos: tuple[str, ...]  # in order of name
-    # Ending, or words for (one, several) -> how many.
+    photos: tuple[str, ...]  # sorted by name
+    # Kind -> number of entries. A kind is a file extension or a pair (singular, plural).
     ignored: Counter = field(default_factory=Counter)
-    labels: tuple[str, ...] = ()  # files that may hold labels
+    labels: tuple[str, ...] = ()  # label files
 
 
 def sort_out(names: Iterable[str], others: Mapping | Iterable = ()) -> Found:
-    """Tell photos from all other names.
+    """Sort names into photos, label files and ignored entries.
 
     others: counts of entries that are ignored already, as `walk` returns them.
     """
@@ -130,7 +129,7 @@ def sort_out(names: Iterable[str], others: Mapping | Iterable = ()) -> Found:
 
 
 def describe(ignored: Mapping) -> str:
-    """Return counts of ignored entries as one line; '' for none.
+    """Describe the counts of ignored entries in one line; return '' if there are none.
 
     Kinds that the user can do something about come first.
     """
@@ -147,7 +146,7 @@ def describe(ignored: Mapping) -> str:
 
 
 def explain_none(location: str, found: Found) -> UserError:
-    """Return the error for a place without photos, which says what is there instead."""
+    """Return a UserError for a location without photos, which says what was found instead."""
     if archives := sum(count for kind, count in found.ignored.items() if kind in _ARCHIVES):
         what = (
             "1 archive and no images: unpack it"
@@ -162,26 +161,26 @@ def explain_none(location: str, found: Found) -> UserError:
 
 @dataclass(frozen=True)
 class Listing:
-    """Photos with their classes."""
+    """Photos of a folder or an archive with their classes."""
 
-    photos: tuple[str, ...]  # in order of name
-    classes: tuple[str, ...] = ()  # names by label, or empty
-    labels: tuple[int, ...] = ()  # of each photo; empty without classes
-    notes: tuple[str, ...] = ()  # lines for the user about what was decided
+    photos: tuple[str, ...]  # sorted by name
+    classes: tuple[str, ...] = ()  # class names, in order of label; empty without classes
+    labels: tuple[int, ...] = ()  # label of each photo; empty without classes
+    notes: tuple[str, ...] = ()  # lines for the user about the decisions made
     ignored: Counter = field(default_factory=Counter)  # see `Found`
 
 
 def list_photos(location: str, names: Iterable[str], others: Mapping, contents: Callable[[str], bytes]) -> Listing:
-    """Decide which entries of a folder or an archive are photos, and their classes.
+    """Decide which entries of a folder or an archive are photos, and find their classes.
 
     Args:
-        location: the folder or archive as the user calls it.
-        names: of its files.
-        others: counts of what else is there, as `walk` returns them.
-        contents: returns the bytes of a file by its name; called for files of labels.
+        location: the folder or archive, as the user wrote it.
+        names: names of all files.
+        others: counts of other entries, as `walk` returns them.
+        contents: function that returns the bytes of a file by its name; called for label files.
 
     Raises:
-        UserError: there is no photo, or it is unclear which photos are meant.
+        UserError: if there is no photo, or it is unclear which photos are meant.
     """
     found, notes = sort_out(names, others), list[str]()
     if not found.photos:
@@ -196,19 +195,28 @@ def list_photos(location: str, names: Iterable[str], others: Mapping, contents: 
 
 
 def walk(folder: str | Path, besides: str | Path | None = None) -> tuple[list[tuple[str, int, str]], Counter]:
-    """Return every file below a folder, in order of name, and counts of what is no file.
+    """Return all files below a folder, sorted by name, and counts of entries that are not files.
 
-    A file is (name relative to the folder, bytes, time).
+    Links are followed, but each folder is visited only once, and hidden links to folders are not
+    followed. Pipes and sockets are skipped, since opening them may block forever.
 
-    Links are followed, but each folder is entered once, and not by a hidden link. Pipes and sockets
-    are skipped, since opening one may wait without end. besides: a folder that is skipped. Raises
-    OSError where `folder` cannot be read.
+    Args:
+        folder: the folder.
+        besides: a subfolder to skip.
+
+    Returns:
+        (list of (name relative to `folder`, size in bytes, modification time as text), counts of
+        the other entries by kind, see `Found.ignored`).
+
+    Raises:
+        OSError: if `folder` cannot be read.
     """
     root = os.path.realpath(folder)
     seen = {_identity(os.stat(place)) for place in (root, *map(str, Path(root).parents))}
     unseen = _identity(os.stat(besides)) if besides is not None and os.path.isdir(besides) else None
     files, others = [], Counter[object]()
-    # Folders; links to folders, which are followed once all folders have been seen.
+    # Folders to visit, and links to folders, which are followed after all folders have been
+    # visited.
     waiting, links = [""], list[str]()
     while waiting or links:
         prefix = waiting.pop() if waiting else heapq.heappop(links)
@@ -252,9 +260,9 @@ def _identity(about: os.stat_result) -> tuple[int, int]:
 
 
 def find_photos(folder: str | Path, besides: str | Path | None = None) -> Found:
-    """Find the photos in a folder and its subfolders, whatever their classes.
+    """Find the photos in a folder and its subfolders, without deciding their classes.
 
-    besides: a folder that is skipped.
+    besides: a subfolder to skip.
     """
     files, others = walk(folder, besides)
     found = sort_out((name for name, _, _ in files), others)

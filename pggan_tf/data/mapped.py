@@ -1,8 +1,9 @@
-"""Arrays of many .npz files in one range of addresses.
+"""Map the arrays of many .npz files into one range of memory addresses.
 
-Reading from thousands of files costs as much as from one. A file is mapped at its first use and
-closed again, so the number of open files does not grow with the dataset. Python's own `mmap.mmap`
-keeps every file open (up to version 3.13 at least) and cannot place one map behind another.
+Reading from thousands of files is then as fast as reading from one. A file is mapped when it is
+first used and closed again, so the number of open files does not grow with the dataset. Python's
+own `mmap.mmap` keeps every file open (up to version 3.13 at least) and cannot place one map after
+another.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ import numpy as np
 
 from pggan_tf.errors import DamagedFile, UserError
 
-_MAP_FIXED = 0x10  # on Linux and macOS; the module mmap has no name for it
+_MAP_FIXED = 0x10  # value on Linux and macOS; Python's module mmap does not define it
 _FAILED = ctypes.c_void_p(-1).value
-# Pages of mapped files count as this process's memory. Beyond this many bytes they are returned to
-# the system's cache.
+# Pages of mapped files count as memory of this process. Beyond this many bytes, they are given back
+# to the system's cache.
 _MOST_BYTES = 128 << 20
-# Bytes up to which images are copied by one indexing: NumPy has to count the bytes of all items,
-# which overlap, in 63 bits.
+# Images up to this many bytes are copied with one indexing operation. NumPy has to count the bytes
+# of all items, which overlap, in 63 bits.
 _SMALL = 4096
 
 
 @functools.cache
 def _load_system_mmap():
-    """Return the C library's own `mmap`, which can place a map at an address."""
+    """Return the C library's function `mmap`, which can place a map at a given address."""
     call = ctypes.CDLL(None, use_errno=True).mmap
     call.restype = ctypes.c_void_p
     call.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
@@ -47,7 +48,7 @@ def _load_system_mmap():
 def _count_file_memory() -> int:
     """Return how many bytes of this process's memory are pages of files.
 
-    0 where the system does not count them.
+    Return 0 if the system does not count them.
     """
     try:
         with open("/proc/self/statm", "rb") as file:
@@ -63,16 +64,18 @@ def _check_size(file: BinaryIO, size: int) -> None:
 
 
 class MappedFiles:
-    """Map files behind each other into one range of addresses.
+    """Files that are mapped one after another into one range of addresses.
 
-    sizes: bytes of each file. They are fixed here, because they decide where the next file begins.
+    Args:
+        sizes: size of each file in bytes. They are fixed here, because they decide where the next
+            file begins.
     """
 
     def __init__(self, sizes: Sequence[int]):
         self.sizes = np.array(sizes, np.int64)
         self.starts = np.cumsum([0, *(-(-self.sizes // mmap.PAGESIZE) * mmap.PAGESIZE)])
-        # Reserves addresses and no memory. When it is freed, everything that was mapped into it is
-        # unmapped too.
+        # This reserves addresses but no memory. When it is freed, everything that was mapped into
+        # it is unmapped too.
         self._range = mmap.mmap(
             -1, max(1, int(self.starts[-1])), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ
         )
@@ -80,9 +83,11 @@ class MappedFiles:
         self._least = _count_file_memory()
 
     def map(self, number: int, file: BinaryIO) -> None:
-        """Map an opened file to the place that is reserved for it.
+        """Map the file at index `number`, which has been opened, to the addresses reserved for it.
 
-        Raises OSError, ValueError for another size.
+        Raises:
+            OSError: if the system cannot map it.
+            ValueError: if its size is not the expected one.
         """
         size = int(self.sizes[number])
         _check_size(file, size)
@@ -93,10 +98,10 @@ class MappedFiles:
             raise OSError(number, os.strerror(number))
 
     def read(self, offsets: np.ndarray, size: int) -> np.ndarray:
-        """Copy `size` bytes from each place of the range: offsets [N] -> uint8 [N, size]."""
+        """Copy `size` bytes from each offset in the range: offsets [N] -> uint8 [N, size]."""
         if size <= _SMALL:
-            # Overlapping items, one at every byte of the range, let NumPy copy from all files in
-            # one indexing.
+            # An array of overlapping items, one at every byte of the range, lets NumPy copy from
+            # all files in one indexing operation.
             items = np.ndarray((len(self._range) - size + 1,), f"V{size}", self._range, strides=(1,))
             copied = items[offsets].view(np.uint8).reshape(len(offsets), size)
         else:
@@ -105,15 +110,15 @@ class MappedFiles:
                 out[:] = self._bytes[offset : offset + size]
         if _count_file_memory() > self._least + _MOST_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             self._range.madvise(mmap.MADV_DONTNEED)
-            # Libraries that were loaded in between count as files too.
+            # Libraries loaded in the meantime count as pages of files too.
             self._least = _count_file_memory()
         return copied
 
 
 class SeparatelyMappedFiles:
-    """Map each file by itself, where the system cannot choose the place of a map: Windows.
+    """Files that are mapped separately, for Windows, where the address of a map cannot be chosen.
 
-    Reading from many files takes a Python loop there, and each map keeps its file open.
+    Reading from many files takes a Python loop, and each map keeps its file open.
     """
 
     def __init__(self, sizes: Sequence[int]):
@@ -122,12 +127,17 @@ class SeparatelyMappedFiles:
         self._files: dict[int, np.ndarray] = {}
 
     def map(self, number: int, file: BinaryIO) -> None:
-        """Map an opened file. Raises OSError, ValueError for another size."""
+        """Map the file at index `number`, which has been opened.
+
+        Raises:
+            OSError: if the system cannot map it.
+            ValueError: if its size is not the expected one.
+        """
         _check_size(file, int(self.sizes[number]))
         self._files[number] = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
 
     def read(self, offsets: np.ndarray, size: int) -> np.ndarray:
-        """Copy `size` bytes from each place: offsets [N] -> uint8 [N, size]."""
+        """Copy `size` bytes from each offset: offsets [N] -> uint8 [N, size]."""
         copied = np.empty((len(offsets), size), np.uint8)
         numbers = np.searchsorted(self.starts, offsets, side="right") - 1
         for out, number, offset in zip(copied, numbers.tolist(), (offsets - self.starts[numbers]).tolist()):
@@ -136,15 +146,18 @@ class SeparatelyMappedFiles:
 
 
 def map_files(sizes: Sequence[int]) -> MappedFiles | SeparatelyMappedFiles:
-    """Reserve maps for files of these sizes (bytes), of the fastest kind that this system has."""
+    """Return the fastest kind of mapped files that this system supports.
+
+    sizes: size of each file in bytes.
+    """
     return (MappedFiles if hasattr(mmap, "MAP_ANONYMOUS") else SeparatelyMappedFiles)(sizes)
 
 
 @functools.lru_cache(1024)
 def _parse_header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Parse the header of an .npy: (shape, Fortran order, dtype).
+    """Parse the header of an .npy file and return (shape, Fortran order, dtype).
 
-    Cached: files of equal length have equal headers.
+    Results are cached, because files of equal length have equal headers.
     """
     file = io.BytesIO(raw)
     version = np.lib.format.read_magic(file)
@@ -155,20 +168,30 @@ def _parse_header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
 def find_array(
     file: BinaryIO, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype
 ) -> int | None:
-    """Return the offset of an array's values in a .npz, or None if they are compressed.
+    """Return the offset of an array's values in an .npz file, or None if they are compressed.
 
-    Raises KeyError where there is no such array, ValueError where it is not what is expected.
+    Args:
+        file: the opened .npz file.
+        archive: the same file as an archive.
+        name: name of the array.
+        shape: expected shape.
+        dtype: expected type.
+
+    Raises:
+        KeyError: if there is no array with this name.
+        ValueError: if the array is cut off, or its shape or type is not the expected one.
     """
     info = archive.getinfo(f"{name}.npy")
     if info.compress_type != zipfile.ZIP_STORED:
         return None
-    # The local header's name and extra field may differ in length from the directory's: their sizes
-    # stand at 26.
+    # The name and the extra field in the member's local header may be longer or shorter than those
+    # in the archive's directory. Their lengths are stored at byte 26.
     file.seek(info.header_offset + 26)
     begin = info.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
     file.seek(begin)
     raw = file.read(12)
-    # Bytes of the length of the header, behind six of the magic string and two of the version.
+    # Width in bytes of the header's length, which follows six bytes of the magic string and two of
+    # the version.
     width = 2 if raw[6:7] == b"\x01" else 4
     length = 8 + width + int.from_bytes(raw[8 : 8 + width], "little")
     file.seek(begin)
@@ -180,7 +203,7 @@ def find_array(
 
 
 def check_array(name: str, found: tuple[int, ...], kind: np.dtype, fortran: bool, shape, dtype) -> None:
-    """Raise ValueError for an array that is not of plain numbers, or not of this shape and type."""
+    """Raise ValueError if an array is not plain numbers in C order of this shape and type."""
     if kind.hasobject or fortran:
         raise ValueError(
             f"array '{name}' is {'pickled' if kind.hasobject else 'in Fortran order'}, not plain numbers in C order"
@@ -190,7 +213,7 @@ def check_array(name: str, found: tuple[int, ...], kind: np.dtype, fortran: bool
 
 
 def explain_error(path: Path, error: OSError) -> UserError:
-    """Return an error that says what to do about a file that the system cannot read."""
+    """Return a UserError that says what to do about a file that the system cannot read."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return UserError(
             f"{path}: {error.strerror}. Nothing is wrong with the data: raise the limit with 'ulimit -n 4096'."
@@ -206,9 +229,9 @@ def explain_error(path: Path, error: OSError) -> UserError:
 
 @contextlib.contextmanager
 def open_npz(path: Path) -> Iterator[tuple[BinaryIO, zipfile.ZipFile]]:
-    """Open a .npz as (stream, archive).
+    """Open an .npz file and yield it as (stream, archive).
 
-    Errors, also those of the block within, are raised as UserError.
+    Errors, including those raised in the block, are converted to UserError.
     """
     try:
         with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:

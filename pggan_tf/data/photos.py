@@ -1,7 +1,7 @@
-"""Read and write photos of any size and format, upright.
+"""Read and write photos of any size and format without losing their metadata.
 
-Their bit depth, transparency, colour profile and EXIF are kept. Photos that are changed go through
-here. Photos to learn from go through `decode`, which gives plain RGB.
+Bit depth, transparency, colour profile and EXIF are kept, and pixels are turned upright. This is
+for photos that are edited; training photos are read with `decode`, which returns plain RGB.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from pggan_tf.data.decoders import EXTENSIONS, FORMATS, MAX_BYTES, MAX_PIXELS  #
 from pggan_tf.errors import Unreadable, UserError  # noqa: F401
 from pggan_tf.files import atomic_write
 
-# Tags of TIFF 6.0, which are those of EXIF too.
+# Tags of TIFF 6.0, which EXIF uses too.
 _ORIENTATION = 274
-_EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965  # each points to a table of its own
-_TABLES = {_EXIF: "ExifTag", _GPS: "GPSTag"}  # tifffile's names; it takes no numbers of tables
-_INSIDE = {None: tuple(_TABLES), _EXIF: (_INTEROPERABILITY,)}  # table -> the tables in it
-# Tags about the photo: description, make, model, software, date, artist, computer, copyright, what
-# Windows adds. A TIFF's other tags describe the layout of the file.
+_EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965  # each points to a separate table of tags
+_TABLES = {_EXIF: "ExifTag", _GPS: "GPSTag"}  # tifffile's names; it accepts no numbers of tables
+_INSIDE = {None: tuple(_TABLES), _EXIF: (_INTEROPERABILITY,)}  # table -> tables nested in it
+# Tags about the photo: description, make, model, software, date, artist, computer, copyright and
+# Windows' own tags. All other tags of a TIFF describe the layout of the file.
 _ABOUT_PHOTO = (270, 271, 272, 305, 306, 315, 316, 33432, 40091, 40092, 40093, 40094, 40095, _EXIF, _GPS)
 
 
 class Unwritable(UserError):
-    """One photo cannot be written. Others may be."""
+    """Error for one photo that cannot be written. Other photos may be written."""
 
 
 @dataclass(frozen=True)
@@ -39,38 +39,45 @@ class Photo:
     """A photo with its metadata."""
 
     pixels: np.ndarray  # uint8 or uint16 [H,W,1] or [H,W,3], upright
-    alpha: np.ndarray | None = None  # [H,W,1] of the same type
-    # ICC profile of colour pixels; None for sRGB. Pixels are never converted by it: networks take
-    # them for sRGB, which leaves gray gray, and the photo has its gamut again when it is written
-    # with the same profile.
+    alpha: np.ndarray | None = None  # [H,W,1] of the same type; None if the photo is opaque
+    # ICC profile of colour pixels; None for sRGB. Pixels are never converted with it. Networks
+    # treat them as sRGB, which keeps gray pixels gray, and the photo has its original gamut again
+    # when it is written with the same profile.
     profile: bytes | None = None
-    exif: bytes | None = None  # without the orientation
+    exif: bytes | None = None  # without the orientation tag
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
+        """Height and width in pixels."""
         return self.pixels.shape[:2]
 
     def rgb(self) -> np.ndarray:
-        """Return the pixels as [H,W,3]; those of a gray photo are not copied."""
+        """Return the pixels as a read-only view [H,W,3]."""
         return np.broadcast_to(self.pixels, (*self.size, 3))
 
     def with_pixels(self, pixels: np.ndarray, alpha: np.ndarray | None = None) -> Photo:
-        """Return a photo of other pixels with the same metadata. alpha: by default the same."""
+        """Return a photo with other pixels and the same metadata.
+
+        alpha: the new transparency; None keeps the present one.
+        """
         return replace(self, pixels=pixels, alpha=self.alpha if alpha is None else alpha)
 
 
 def read(data: bytes, formats: tuple[str, ...] = FORMATS) -> Photo:
-    """Decode the bytes of an image file: the first frame of an animation, the first page of a TIFF.
+    """Decode an image file from its bytes: the first frame of an animation or first page of a TIFF.
 
-    Pixels with a profile for gray or CMYK are converted to sRGB by it. Raises Unreadable.
+    Gray and CMYK pixels are converted to sRGB with their profile. Raise Unreadable if the file
+    cannot be decoded.
     """
     with decoders.open_pictures(data, formats) as pictures:
         return make_photo(pictures.picture(), pictures.format)
 
 
 def make_photo(picture: decoders.Picture, format: str) -> Photo:
-    """Make a photo of a decoded picture. format: of its file, such as 'TIFF'. Raises Unreadable."""
+    """Convert a decoded picture to a Photo.
+
+    format: format of the picture's file, such as 'TIFF'. Raise Unreadable if the conversion fails.
+    """
     with decoders.raise_unreadable():
         planes = picture.planes()
         colours = 1 if planes.shape[2] < 3 else 3
@@ -83,9 +90,9 @@ def make_photo(picture: decoders.Picture, format: str) -> Photo:
 
 
 class _Text(str):
-    """A string of EXIF that is written with the bytes it was read from.
+    """String in EXIF data that is written with the bytes it was read from.
 
-    Pillow reads any bytes as Latin-1, and would write ASCII with ? for all other characters.
+    Pillow reads any bytes as Latin-1, but would write ASCII with ? for all other characters.
     """
 
     def encode(self, *_) -> bytes:
@@ -96,9 +103,9 @@ class _Text(str):
 
 
 def _read_values(exif: Image.Exif, table: int | None = None) -> dict:
-    """Return the values of EXIF, or of a table in it, by their tags.
+    """Return {tag: value} of EXIF data, or of a table in it.
 
-    Tables are dicts, strings are _Text.
+    Nested tables are dicts and strings are _Text.
     """
     out = {}
     for tag, value in (exif if table is None else exif.get_ifd(table)).items():
@@ -109,25 +116,25 @@ def _read_values(exif: Image.Exif, table: int | None = None) -> dict:
 
 
 def _copy_exif(exif: Image.Exif, about_photo: bool) -> bytes | None:
-    """Return EXIF's bytes without the orientation and the thumbnail.
+    """Return EXIF data as bytes without orientation and thumbnail, or None if nothing is left.
 
-    The thumbnail shows the photo before its change. about_photo: copy only tags about the photo;
-    those of a TIFF describe the layout of its file too.
+    The thumbnail would show the photo before editing. about_photo: copy only tags about the photo,
+    because those of a TIFF also describe the layout of its file.
     """
     copy = Image.Exif()
-    copy.endian = exif.endian  # cameras' own notes depend on it without saying so
+    copy.endian = exif.endian  # makers' notes depend on it without recording it
     with contextlib.suppress(Exception):  # some cameras write EXIF that cannot be written again
         for tag in exif:
             if tag == _ORIENTATION or (about_photo and tag not in _ABOUT_PHOTO):
-                del exif[tag]  # before it is decoded
+                del exif[tag]  # deleted before its value is decoded
         for tag, value in _read_values(exif).items():
             copy[tag] = value
         return copy.tobytes().removeprefix(b"Exif\0\0") if len(copy) else None
     return None
 
 
-# The kinds of files that photos are written as: (has alpha, has 16 bits, pixels of the longest
-# side).
+# File extensions that photos can be written with -> (has alpha, has 16 bits, longest side in
+# pixels).
 KINDS = {
     ".png": (True, True, 1_000_000),
     ".tif": (True, True, 1_000_000),
@@ -139,10 +146,12 @@ KINDS = {
 
 
 def find_loss(photo: Photo, suffix: str, scale: int = 1) -> str | None:
-    """Return what a kind of file cannot hold of a photo, or None if it holds all.
+    """Say what a type of file cannot store of a photo; return None if it can store everything.
 
-    scale: factor by which the photo is enlarged before. suffix: the ending of the file's name, such
-    as '.jpg'.
+    Args:
+        photo: the photo.
+        suffix: file extension, such as '.jpg'.
+        scale: factor by which the photo will be enlarged before it is written.
     """
     if suffix not in KINDS:
         return f"photos are not written as {suffix or 'a name without an ending'}"
@@ -159,9 +168,9 @@ def find_loss(photo: Photo, suffix: str, scale: int = 1) -> str | None:
 
 @contextlib.contextmanager
 def raise_unwritable(path: Path):
-    """Raise any error of the block as Unwritable.
+    """Convert any exception raised in the block to Unwritable.
 
-    Encoders raise many kinds of errors, and one photo must not end a folder's run.
+    Encoders raise many kinds of exceptions, and one photo must not end the work on a folder.
     """
     try:
         yield
@@ -170,20 +179,22 @@ def raise_unwritable(path: Path):
         raise Unwritable(f"{path}: cannot be written ({why}).") from error
 
 
-_LONGEST_EXIF = 65_527  # bytes in the one segment that JPEG has for it: EXIF 2.32, section 4.7.2
+_LONGEST_EXIF = 65_527  # bytes; JPEG stores EXIF in one segment: EXIF 2.32, section 4.7.2
 
 
 def write(path: Path, photo: Photo) -> str | None:
-    """Write a photo, all of it or nothing, in the format that the name ends in.
+    """Write a photo, completely or not at all, in the format of the file extension.
 
-    Memory, besides the photo's own: none for .tif; for .jpg a third more than the photo's size; for
-    .png its size and that of the file; for .webp, which libwebp writes, about ten times its size.
+    Memory needed besides the photo itself: none for .tif; a third more than the photo's size for
+    .jpg; the photo's size plus that of the file for .png; about ten times the photo's size for
+    .webp, which libwebp writes.
 
     Returns:
         What was left out of the file, in a few words, or None.
 
     Raises:
-        Unwritable: also where `find_loss` says that this kind of file cannot hold the photo.
+        Unwritable: if the file cannot be written, or its type cannot store the photo (see
+            `find_loss`).
     """
     suffix = path.suffix.lower()
     if problem := find_loss(photo, suffix):
@@ -207,9 +218,9 @@ def write(path: Path, photo: Photo) -> str | None:
 
 
 def _stack_planes(photo: Photo, reverse: bool = False) -> np.ndarray:
-    """Return colour and alpha as [H,W,1|3|4].
+    """Return colour and alpha as one array [H,W,1|3|4].
 
-    Gray with alpha becomes RGBA, which every program reads. reverse: return BGR or BGRA.
+    Gray with alpha becomes RGBA, which every program can read. reverse: return BGR or BGRA.
     """
     order = np.s_[..., ::-1] if reverse else np.s_[...]
     if photo.alpha is None:
@@ -219,29 +230,32 @@ def _stack_planes(photo: Photo, reverse: bool = False) -> np.ndarray:
     return planes
 
 
-_LARGEST_TIFF = 4_000_000_000  # bytes; offsets in a larger one have 64 bits
+_LARGEST_TIFF = 4_000_000_000  # bytes; larger files have offsets of 64 bits (BigTIFF)
 
 
 def _write_lossy(path: Path, photo: Photo) -> None:
     """Write a .jpg or .webp."""
     planes = _stack_planes(photo)
     picture = Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
-    # Pillow writes no profile or EXIF unless it is told to, and fails for None.
+    # Pillow writes a profile or EXIF only if it is given, and does not accept None.
     metadata = {"icc_profile": photo.profile, "exif": photo.exif and b"Exif\0\0" + photo.exif}
     options = {"quality": 95, "subsampling": 0, **{k: v for k, v in metadata.items() if v}}
     picture.save(path, **options)  # WebP ignores the subsampling
 
 
 def encode_png(photo: Photo) -> tuple[np.ndarray, str | None]:
-    """Encode a photo as a PNG -> its bytes uint8 [N], and what was left out, as `write` returns it.
+    """Encode a photo as PNG.
 
-    By OpenCV: Pillow has no colour of 16 bits, and takes four bytes of memory for three. OpenCV
-    does not report a full disk, so it does not write the file.
+    OpenCV is used because Pillow does not support colour with 16 bits and takes four bytes of
+    memory for three. OpenCV does not report a full disk, so it does not write the file.
+
+    Returns:
+        (bytes of the PNG as uint8 [N], what was left out in a few words or None).
     """
     import cv2
 
     planes = np.ascontiguousarray(_stack_planes(photo, reverse=True))
-    # libpng refuses a profile whose length is not what it says.
+    # libpng rejects a profile whose length differs from the length it states.
     for profile in dict.fromkeys((photo.profile, None)):
         metadata = {cv2.IMAGE_METADATA_ICCP: profile, cv2.IMAGE_METADATA_EXIF: photo.exif}
         blocks = {kind: np.frombuffer(block, np.uint8) for kind, block in metadata.items() if block}
@@ -253,9 +267,10 @@ def encode_png(photo: Photo) -> tuple[np.ndarray, str | None]:
 
 @contextlib.contextmanager
 def open_tiff(path: Path, size: int):
-    """Open a TIFF for writing: yields a function that writes a photo as the next page, at once.
+    """Open a TIFF for writing, and yield a function that writes a photo as the next page.
 
-    EXIF's tables are written for the first page only. size: bytes of all pages at most.
+    Each page is written at once, the EXIF tables for the first page only. size: upper limit for all
+    pages in bytes.
     """
     import tifffile
 
@@ -286,9 +301,9 @@ def open_tiff(path: Path, size: int):
 
 
 def _fill_tables(path: Path, exif: Image.Exif, big: bool) -> None:
-    """Append EXIF's tables to a TIFF, and point to them where `_list_tags` left room.
+    """Append the EXIF tables to a TIFF, and set their offsets in the tags reserved by `_list_tags`.
 
-    big: offsets have 64 bits (BigTIFF).
+    big: whether offsets have 64 bits (BigTIFF).
     """
     word = 8 if big else 4
     header, count, entry = (16, 8, 20) if big else (8, 2, 12)  # bytes
@@ -307,17 +322,17 @@ def _fill_tables(path: Path, exif: Image.Exif, big: bool) -> None:
                 for name, value in _read_values(exif, tag).items():
                     table[name] = value
                 end = file.seek(0, io.SEEK_END)
-                offset = end + end % 2  # TIFF wants even offsets
+                offset = end + end % 2  # TIFF requires even offsets
                 file.write(bytes(offset - end) + table.tobytes(offset))
                 file.seek(place + entry - word)
                 file.write(offset.to_bytes(word, "little"))
 
 
 def _list_tags(exif: Image.Exif, pointer: str, tables: bool) -> Iterator[tuple]:
-    """Yield tags for tifffile: (tag, type, count, value, on the first page only).
+    """Yield tags for tifffile: (tag, type, count, value, whether only the first page has it).
 
-    pointer: the type of a table's offset, which is filled in later. tables: whether to leave room
-    for tables.
+    pointer: type of a table's offset, whose value is filled in later. tables: whether to reserve
+    tags for the tables.
     """
     for tag in _ABOUT_PHOTO:
         value = exif.get(tag)

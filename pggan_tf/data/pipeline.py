@@ -1,8 +1,8 @@
-"""Shards -> tf.data batches of one resolution, in a fixed order.
+"""Read shards as tf.data batches of one resolution, in a fixed random order.
 
-The order follows from (seed, images seen) alone. The order is neither stored nor replayed: image
-number `n` of a run is found by arithmetic, so a resumed run starts at the next image, and memory
-does not depend on the dataset's size.
+The order depends only on the seed and the number of images seen. It is neither stored nor replayed:
+the image at position `n` of a run is computed, so a resumed run starts at the next image, and
+memory does not depend on the dataset's size.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import numpy as np
 
 from pggan_tf.data.shards import Shards
 
-_ROUNDS = 6  # of the Feistel network
-# Several small batches are gathered at a time: below this many bytes the call costs more than the
-# copy.
+_ROUNDS = 6  # rounds of the Feistel network
+# Several small batches are read with one call, because below this many bytes the call costs more
+# than the copy.
 _GATHER_BYTES = 1 << 20
-# At most this many gathers at a time. Each has its images in memory, and lets the others run while
-# it copies them.
+# Largest number of parallel reads. Each has its images in memory, and lets the others run while it
+# copies them.
 _MOST_READERS = 16
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """Mix the bits of uint64 numbers [N].
+    """Hash uint64 numbers [N] by mixing their bits.
 
     This is the finaliser of SplitMix64 (Steele et al. 2014, figure 15).
     """
@@ -36,15 +36,19 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 
 def permute(positions: np.ndarray, count: int, key: np.ndarray) -> np.ndarray:
-    """Permute positions [N] in 0..count-1 without a table.
+    """Map positions [N] to indices by a random permutation of 0..count-1, without a table.
 
-    key: for each position, the number [N] of the permutation. A Feistel network over the next even
-    power of two is applied again while its result lies outside (Black and Rogaway 2002, "Ciphers
-    with arbitrary finite domains").
+    A Feistel network over the next power of four is applied repeatedly until its result is below
+    `count` (Black and Rogaway 2002, "Ciphers with arbitrary finite domains").
+
+    Args:
+        positions: [N] in 0..count-1.
+        count: number of elements.
+        key: key of the permutation for each position, uint64 [N].
     """
     half = np.uint64(max(1, (max(count - 1, 1).bit_length() + 1) // 2))
     low = (np.uint64(1) << half) - np.uint64(1)
-    one = bool((key == key[:1]).all())  # true for images of one epoch, as nearly always
+    one = bool((key == key[:1]).all())  # all images are of one epoch, as is nearly always so
     keys = [_mix((key[:1] if one else key) ^ np.uint64(r)) for r in range(_ROUNDS)]
     x = positions.astype(np.uint64)
     todo = np.arange(len(x))
@@ -58,9 +62,14 @@ def permute(positions: np.ndarray, count: int, key: np.ndarray) -> np.ndarray:
 
 
 def order(numbers: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the index int64 [N] of each image in a run, and whether it is mirrored, bool [N].
+    """Return the index of each image in the dataset, int64 [N], and if it is mirrored, bool [N].
 
-    numbers: of the images in the run [N]. Every epoch of `count` images has another permutation.
+    Every epoch has a different permutation.
+
+    Args:
+        numbers: positions of the images in the run [N].
+        count: number of images in an epoch.
+        seed: seed of the order.
     """
     numbers = np.asarray(numbers, np.int64)
     epoch = (numbers // count).astype(np.uint64)
@@ -75,19 +84,19 @@ _BLOCKS = 20
 
 
 def _find_blocks(count: int, held_out: float) -> tuple[int, int]:
-    """Return the images of a block, and how many of its last images are held out.
+    """Return the number of images in a block, and how many at its end are held out.
 
-    With blocks, images from every part of the data are held out, and neighbours, which may be cut
-    from one photo, mostly stay together.
+    With blocks, images from all parts of the data are held out, and neighbouring images, which may
+    be cut from one photo, mostly stay on the same side of the split.
     """
     size = min(count, max(math.ceil(1 / held_out), round(count / _BLOCKS)))
     return size, min(max(1, round(size * held_out)), size - 1)
 
 
 def train_count(shards: Shards, resolution: int, held_out: float) -> int:
-    """Return how many images are trained on, at least one.
+    """Return the number of images that are trained on, at least one.
 
-    They are all but about the share `held_out` (0..1).
+    held_out: approximate share of the images that are held out, 0..1.
     """
     count = shards.count(resolution)
     if not held_out or count < 2:
@@ -97,9 +106,12 @@ def train_count(shards: Shards, resolution: int, held_out: float) -> int:
 
 
 def train_indices(numbers: np.ndarray, count: int, held_out: float) -> np.ndarray:
-    """Return the indices of training images by their numbers [N], 0..train_count-1.
+    """Return the dataset indices of training images.
 
-    count: of all images.
+    Args:
+        numbers: positions [N] among the training images, 0..train_count-1.
+        count: number of all images.
+        held_out: approximate share of the images that are held out, 0..1.
     """
     if not held_out or count < 2:
         return numbers
@@ -108,21 +120,30 @@ def train_indices(numbers: np.ndarray, count: int, held_out: float) -> np.ndarra
 
 
 def holdout_indices(numbers: np.ndarray, count: int, held_out: float) -> np.ndarray:
-    """Return the indices, among `count` images, of held-out images by their numbers [N]."""
+    """Return the dataset indices of held-out images.
+
+    Args:
+        numbers: positions [N] among the held-out images.
+        count: number of all images.
+        held_out: approximate share of the images that are held out, 0..1.
+    """
     size, out = _find_blocks(count, held_out)
     return numbers // out * size + size - out + numbers % out
 
 
 def sample_indices(some: int, count: int, start: int = 0) -> np.ndarray:
-    """Return `some` of `count` indices, each once, from all over the data.
+    """Return `some` different indices in 0..count-1, spread over all the data.
 
-    The same call returns the same ones.
+    The result is always the same. start: position of the first index in the fixed order.
     """
     return order(np.arange(start, start + some), count, 0)[0]
 
 
 def _cut_patches(pixels: np.ndarray, patch: int, numbers: np.ndarray, seed: int) -> np.ndarray:
-    """Cut [N,R,R,C] -> [N,patch,patch,C] at places that follow from numbers [N]."""
+    """Cut a patch out of each image at a place derived from `numbers` [N] and `seed`.
+
+    [N,R,R,C] -> [N,patch,patch,C].
+    """
     places = pixels.shape[1] - patch + 1
     bits = _mix(numbers.astype(np.uint64) ^ _mix(np.full(len(numbers), seed, np.uint64) ^ np.uint64(0xC07)))
     y, x = (bits >> np.uint64(32)) % np.uint64(places), (bits & np.uint64(0xFFFFFFFF)) % np.uint64(places)
@@ -130,9 +151,10 @@ def _cut_patches(pixels: np.ndarray, patch: int, numbers: np.ndarray, seed: int)
 
 
 def _mirror(images: np.ndarray) -> np.ndarray:
-    """Mirror [N,R,R,C] left to right.
+    """Mirror images [N,R,R,C] left to right.
 
-    Channel by channel, or NumPy would move the few bytes of a pixel at a time.
+    Channels are copied one by one, because NumPy would otherwise move the few bytes of one pixel at
+    a time.
     """
     out = np.empty_like(images)
     for c in range(images.shape[-1]):
@@ -142,23 +164,27 @@ def _mirror(images: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """The images that a run trains on at one resolution, in their order."""
+    """Images that a run trains on at one resolution, in the order of training."""
 
     shards: Shards
     resolution: int
-    seed: int  # of the order
-    mirror: bool = True  # half of the images, chosen at random
-    # Squares of this many pixels are cut out of the images; None: whole images.
+    seed: int  # seed of the order
+    mirror: bool = True  # mirror half of the images, chosen at random
+    # Side in pixels of squares that are cut out of the images; None for whole images.
     patch: int | None = None
     held_out: float = 0.0  # share of the images that are never trained on, 0..1
 
     @property
     def size(self) -> int:
-        """Pixels of a side of what is read."""
+        """Side of the images that are read, in pixels."""
         return self.patch or self.resolution
 
     def read(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Read images by their numbers [N] in the run -> uint8 [N,size,size,C], labels [N]."""
+        """Read the images at positions [N] of the run.
+
+        Returns:
+            (pixels uint8 [N,size,size,C], labels int64 [N]).
+        """
         shards, resolution = self.shards, self.resolution
         indices, flips = order(numbers, train_count(shards, resolution, self.held_out), self.seed)
         indices = train_indices(indices, shards.count(resolution), self.held_out)
@@ -178,22 +204,22 @@ def count_cores() -> int:
 def make_batches(
     images: TrainingImages, start: int, end: int, batch: int, times: int = 1, replicas: int = 1, mine: range = range(1)
 ):
-    """Return a tf.data.Dataset of the images from number `start` to `end` - 1 of a run.
+    """Return a tf.data.Dataset of the images at positions `start` to `end` - 1 of a run.
 
-    As many threads as there are cores read ahead of the training.
+    Images are read ahead of the training with one thread per core, but at most 16.
 
     Args:
-        images: the images in their order.
-        start: number of the first image.
-        end: number behind the last image.
-        batch: images in a batch.
-        times: batches of one training step, which are read as one.
-        replicas: how many devices share every batch.
-        mine: which of them read this dataset. Elements are those of each of these replicas in turn;
-            no others are read.
+        images: the images to read.
+        start: position of the first image.
+        end: position after the last image.
+        batch: images in a batch, of all devices together.
+        times: batches of one training step, which are read as one element.
+        replicas: number of devices that share every batch.
+        mine: indices of the replicas that read this dataset. Elements belong to each of these
+            replicas in turn; images of other replicas are not read.
 
     Returns:
-        Elements (uint8 [N,R,R,C], labels int64 [N]) with N = times * batch / replicas.
+        A dataset of (uint8 [N,R,R,C], labels int64 [N]) with N = times * batch / replicas.
     """
     import tensorflow as tf
 
@@ -201,7 +227,7 @@ def make_batches(
     per_step = times * batch
     each = per_step // replicas
     together = max(1, min(64, _GATHER_BYTES // (each * len(mine) * size * size * channels)))
-    # Which images of a step belong to which replica: [mine, each].
+    # Positions in a step of the images of each replica: [mine, times, batch / replicas].
     parts = np.arange(per_step).reshape(times, replicas, batch // replicas).swapaxes(0, 1)[mine.start : mine.stop]
 
     readers = min(_MOST_READERS, count_cores())
@@ -219,7 +245,7 @@ def make_batches(
 
     dataset = tf.data.Dataset.range(start, end, together * per_step)
     dataset = dataset.map(load, num_parallel_calls=readers, deterministic=True).unbatch()
-    # Of an unknown number of steps, all machines would ask each other before every step.
+    # If the number of elements were unknown, all machines would communicate before every step.
     if replicas > 1:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     return dataset.prefetch(max(2, together) * len(mine))

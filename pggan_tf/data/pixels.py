@@ -1,4 +1,4 @@
-"""Conversions of pixels: value ranges, sizes, pictures on disk. NumPy only."""
+"""Convert, resize and save images with NumPy and Pillow."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ import numpy as np
 from pggan_tf.errors import UserError
 from pggan_tf.files import atomic_write
 
-# Pillow's names. Each but `nearest` scales its support with the reduction, so that it does not
-# alias.
+# Pillow's names of filters. All but `nearest` scale their support with the reduction, so that they
+# do not alias.
 FILTERS = ("lanczos", "bicubic", "bilinear", "hamming", "box", "nearest")
-# The formats that pictures are written in, by the ending of their names.
+# Formats that pictures are written in, by file extension.
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 def to_float(pixels):
-    """Convert uint8 0..255 to float32 -1..1, by x / 127.5 - 1."""
+    """Convert uint8 in 0..255 to float32 in -1..1: x / 127.5 - 1."""
     return np.asarray(pixels, np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def to_uint8(x):
-    """Convert float -1..1 to uint8, by round(127.5 x + 127.5), clipped.
+    """Convert floats in -1..1 to uint8: round(127.5 x + 127.5), clipped.
 
-    The inverse of `to_float` for every uint8.
+    This is the inverse of `to_float` for every uint8.
     """
     return np.clip(np.rint(np.asarray(x, np.float32) * np.float32(127.5) + np.float32(127.5)), 0, 255).astype(np.uint8)
 
 
 def to_unit(pixels: np.ndarray) -> np.ndarray:
-    """Convert uint8 or uint16 of full range to float32 0..1."""
+    """Convert uint8 or uint16, of the full range of the type, to float32 in 0..1."""
     return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
 
 
 def from_unit(x: np.ndarray, dtype) -> np.ndarray:
-    """Convert float 0..1 to uint8 or uint16, rounded and clipped.
+    """Convert floats in 0..1 to uint8 or uint16, rounded and clipped.
 
-    The inverse of `to_unit` for every value.
+    This is the inverse of `to_unit` for every value.
     """
     most = np.iinfo(dtype).max
     return np.clip(np.rint(np.asarray(x, np.float32) * np.float32(most)), 0, most).astype(dtype)
 
 
 def average_blocks(images: np.ndarray, factor: int) -> np.ndarray:
-    """Reduce uint8 [..., H, W, C] to [..., H/factor, W/factor, C].
+    """Reduce uint8 [..., H, W, C] to [..., H/factor, W/factor, C] by averaging blocks.
 
     Values are exact means of factor x factor pixels, rounded half up.
     """
@@ -67,10 +67,17 @@ def average_blocks(images: np.ndarray, factor: int) -> np.ndarray:
 
 
 def resize_rows(planes: np.ndarray, size: tuple[int, int], filter: str, top: int, bottom: int) -> np.ndarray:
-    """Resize [H,W,C] to `size` (h, w), and return some rows: float32 [bottom - top, w, C].
+    """Resize [H,W,C] and return only the rows `top` to `bottom` - 1: float32 [bottom - top, w, C].
 
-    These are the rows from `top` to `bottom` - 1. By Pillow in floating point. Part by part, an
-    image can be enlarged that would not fit into memory as floats.
+    Pillow resizes in floating point. With a few rows at a time, an image can be enlarged that would
+    not fit into memory as floats.
+
+    Args:
+        planes: the image [H,W,C].
+        size: (h, w) of the whole result in pixels.
+        filter: one of FILTERS.
+        top: first row to return.
+        bottom: row after the last one to return.
     """
     from PIL import Image
 
@@ -86,7 +93,7 @@ def resize_rows(planes: np.ndarray, size: tuple[int, int], filter: str, top: int
 
 
 def resize(image: np.ndarray, size: int, filter: str) -> np.ndarray:
-    """Resize uint8 [H, W, C] to [size, size, C] by one of FILTERS."""
+    """Resize uint8 [H, W, C] to [size, size, C] with one of FILTERS."""
     from PIL import Image
 
     picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
@@ -94,9 +101,12 @@ def resize(image: np.ndarray, size: int, filter: str) -> np.ndarray:
 
 
 class Sheet:
-    """One picture of `count` images, filled row by row, with `edge` white pixels between them.
+    """Picture that shows several images in rows, with white space between them.
 
-    By default nearly square.
+    Args:
+        count: number of images.
+        columns: images in a row; by default, the sheet is nearly square.
+        edge: pixels between two images.
     """
 
     def __init__(self, count: int, columns: int | None = None, edge: int = 0):
@@ -105,7 +115,7 @@ class Sheet:
         self.picture: np.ndarray | None = None
 
     def size(self, h: int, w: int) -> tuple[int, int]:
-        """Return (height, width) of the picture for images of h x w pixels."""
+        """Return (height, width) of the sheet in pixels for images of h x w pixels."""
         return self.rows * (h + self.edge) - self.edge, self.columns * (w + self.edge) - self.edge
 
     def add(self, images: np.ndarray) -> None:
@@ -120,7 +130,7 @@ class Sheet:
 
 
 def tile(images: np.ndarray, columns: int | None = None, edge: int = 0) -> np.ndarray:
-    """Put images uint8 [N, H, W, C] into one picture, as `Sheet` does."""
+    """Put images uint8 [N, H, W, C] into one picture. For the arguments, see `Sheet`."""
     sheet = Sheet(len(images), columns, edge)
     sheet.add(images)
     assert sheet.picture is not None
@@ -128,23 +138,30 @@ def tile(images: np.ndarray, columns: int | None = None, edge: int = 0) -> np.nd
 
 
 def find_enlarged_side(side: int, size: int) -> int:
-    """Return the side of what `enlarge` makes of images of `side` pixels."""
+    """Return the side in pixels that `enlarge` gives images of `side` pixels."""
     return side * max(1, math.ceil(size / side))
 
 
 def enlarge(images: np.ndarray, size: int) -> np.ndarray:
-    """Repeat the pixels of images [N, H, W, C] until a side is at least `size`.
+    """Enlarge images [N, H, W, C] by repeating pixels until a side is at least `size`.
 
-    Small stages can be seen then.
+    This makes images of early stages, which have few pixels, visible.
     """
     factor = find_enlarged_side(images.shape[1], size) // images.shape[1]
     return images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def check_file(option: str, path: str | Path) -> str | Path:
-    """Return the path if a file can be written there; raise UserError if not.
+    """Return the path if a file can be written there.
 
-    Makes the folder, but no file. option: as the user typed it, for the message.
+    This creates the folder, but no file.
+
+    Args:
+        option: the option as the user typed it, for the message.
+        path: the path to check.
+
+    Raises:
+        UserError: if no file can be written there.
     """
     file = Path(path)
     try:
@@ -160,7 +177,10 @@ def check_file(option: str, path: str | Path) -> str | Path:
 
 
 def check_picture(option: str, path: str) -> str:
-    """Do what `check_file` does, and refuse a name that is not one of a picture."""
+    """Return the path if a picture can be written there, see `check_file`.
+
+    Raise UserError if it cannot be written or its name does not end in one of PICTURES.
+    """
     if Path(path).suffix.lower() not in PICTURES:
         raise UserError(f"{option} {path}: expected a name that ends in {', '.join(PICTURES)}.")
     check_file(option, path)
@@ -168,7 +188,16 @@ def check_picture(option: str, path: str) -> str:
 
 
 def check_size(option: str, path: str, height: int, width: int) -> None:
-    """Refuse, before it is computed, a picture too large for its kind of file or for reading."""
+    """Raise UserError if a picture would be too large for its file format or for being read again.
+
+    This is called before the picture is computed.
+
+    Args:
+        option: the option as the user typed it, for the message.
+        path: path of the picture.
+        height: height in pixels.
+        width: width in pixels.
+    """
     from pggan_tf.data import photos
 
     suffix = Path(path).suffix.lower()
@@ -181,9 +210,9 @@ def check_size(option: str, path: str, height: int, width: int) -> None:
 
 
 def save(path: str | Path, image: np.ndarray) -> None:
-    """Write a picture uint8 [H, W, 1|3], all of it or nothing.
+    """Write a picture uint8 [H, W, 1|3], completely or not at all.
 
-    Raises OSError, which names the path and the reason.
+    Raise OSError with the path and the reason if it cannot be written.
     """
     from PIL import Image
 
@@ -193,16 +222,16 @@ def save(path: str | Path, image: np.ndarray) -> None:
         with atomic_write(path) as partial:
             picture.save(partial, format=PICTURES[path.suffix.lower()])
     except (OSError, ValueError) as error:
-        # Pillow's errors about what a kind of file cannot hold have neither.
+        # Pillow's errors about unsupported content have neither errno nor strerror.
         why = getattr(error, "strerror", None) or str(error)
         raise OSError(getattr(error, "errno", None), why, str(path)) from error
 
 
 @contextlib.contextmanager
 def write_npz(path: str | Path, count: int):
-    """Write uint8 'images' [count, H, W, C] as np.savez does, all of them or nothing.
+    """Write an .npz file with 'images' uint8 [count, H, W, C], completely or not at all.
 
-    Yields a function that takes any number of them at a time.
+    Yields a function that appends images [N, H, W, C]; N may differ between calls.
     """
     begun = False
     with (
@@ -222,14 +251,20 @@ def write_npz(path: str | Path, count: int):
         yield add
 
 
-# Pixels that smaller images are enlarged to in grids, so that a 4-px stage can be seen.
+# Side in pixels that smaller images are enlarged to in grids, so that a 4-px stage can be seen.
 VISIBLE = 64
 
 
 def save_grid(path: str | Path, images: np.ndarray, columns: int | None = None, size: int = 1) -> None:
     """Save images uint8 [N, H, W, C] as one picture.
 
-    Six channels become two images of three channels, side by side.
+    Images with six channels are shown as two images of three channels, side by side.
+
+    Args:
+        path: path of the picture.
+        images: the images.
+        columns: images in a row; by default, the picture is nearly square.
+        size: images with a shorter side are enlarged to at least this many pixels.
     """
     if images.shape[-1] == 6:
         images = np.concatenate([images[..., :3], images[..., 3:]], axis=2)

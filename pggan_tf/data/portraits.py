@@ -1,8 +1,8 @@
-"""Draw faces, so that training works before any photo is at hand.
+"""Draw artificial faces, so that training can be tried without any photos.
 
-There is no limit to their number, they are free, and the same for the same seed. Every face is
+Their number is unlimited, they are free, and the same seed gives the same faces. Every face is
 drawn with anti-aliased shapes on 256 x 256 pixels and under a soft light. Smaller pictures are area
-means of that drawing, so that a face is the same picture at every size. Its class is its hair
+means of that drawing, so that a face looks the same at every size. The class of a face is its hair
 colour, with or without glasses.
 """
 
@@ -13,9 +13,9 @@ import functools
 import cv2
 import numpy as np
 
-VERSION = 1  # of the drawings: prepared data of another version is not used
-LARGEST = 256  # pixels of a drawing
-_BITS = 4  # cv2 takes coordinates in 1/16 pixel
+VERSION = 1  # version of the drawings; data prepared with another version is not used
+LARGEST = 256  # side of a drawing in pixels
+_BITS = 4  # bits of a fraction: cv2 takes coordinates in units of 1/16 pixel
 _FULL = 1 << _BITS
 
 SKINS = np.array(
@@ -34,7 +34,10 @@ CLASSES = tuple(f"{hair}{glasses}" for hair in HAIRS for glasses in ("", "+glass
 
 @functools.cache
 def _make_coordinates() -> tuple[np.ndarray, np.ndarray]:
-    """Return x and y, -1..1, on a coarse raster: slow gradients are computed there and enlarged."""
+    """Return x [1, 17, 1] and y [17, 1, 1] in -1..1 on a coarse grid.
+
+    Slow gradients are computed on this grid and enlarged.
+    """
     line = np.linspace(-1, 1, 17, dtype=np.float32)
     return line[None, :, None], line[:, None, None]
 
@@ -52,15 +55,16 @@ def _shade(colour, factor: float) -> np.ndarray:
 
 
 class _Canvas:
-    """Draw shapes on an image, in pixels of the 256-px drawing."""
+    """Image with methods that draw shapes on it, in pixel coordinates of the 256-px drawing."""
 
     def __init__(self, image: np.ndarray):
         self.image = image
 
     def ellipse(self, centre, radii, colour, *, angle: float = 0.0, arc=(0.0, 360.0), width: int = -1) -> None:
-        """Draw an ellipse turned by `angle`, or its outline over `arc`, both in degrees.
+        """Draw an ellipse that is turned by `angle` degrees, or a part of it.
 
-        A width of -1 fills it.
+        arc: begin and end of the part in degrees. width: width of the outline in pixels; -1 fills
+        the shape.
         """
         radii = [max(radius, 0.1) for radius in radii]
         colour = tuple(map(float, colour))
@@ -68,7 +72,7 @@ class _Canvas:
         cv2.ellipse(self.image, centre, radii, angle, arc[0], arc[1], colour, width, cv2.LINE_AA, _BITS)
 
     def polygon(self, points, colour) -> None:
-        """Fill a polygon: points [N, 2]."""
+        """Draw a filled polygon with corners `points` [N, 2]."""
         points = np.rint(np.asarray(points) * _FULL).astype(np.int32)
         cv2.fillPoly(self.image, [points], tuple(map(float, colour)), cv2.LINE_AA, _BITS)
 
@@ -84,9 +88,9 @@ class _Canvas:
 
 
 def _choose_look(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
-    """Choose the colours of skin and hair and the class.
+    """Return random colours of skin and hair, [3] each, and a class as an index into CLASSES.
 
-    These are the first random numbers of a face.
+    These are the first random numbers of a face, so the class is known without drawing.
     """
     tone = float(rng.uniform(0, len(SKINS) - 1))
     skin = SKINS[int(tone)] + (SKINS[min(int(tone) + 1, len(SKINS) - 1)] - SKINS[int(tone)]) * (tone % 1)
@@ -96,10 +100,10 @@ def _choose_look(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]
 
 
 class _Face:
-    """Draw one face part by part.
+    """One face, which is drawn part by part.
 
-    Every part takes its random numbers as it is drawn: the order of these calls is what makes face
-    number n the same picture in every version, so it must not change.
+    Every part takes its random numbers when it is drawn. The order of these calls must not change,
+    so that face number n is the same picture in every version.
     """
 
     def __init__(self, rng: np.random.Generator):
@@ -108,7 +112,7 @@ class _Face:
         self.skin, self.hair, label = _choose_look(rng)
         self.has_glasses = "+glasses" in CLASSES[label]
         self.has_long_hair, self.has_beard, self.fringe = rng.random() < 0.45, rng.random() < 0.22, uniform(0.0, 1.0)
-        # Where the face looks: its features move, its outline stays.
+        # Direction in which the face looks: its features move, its outline stays.
         self.turn, lift = uniform(-9, 9), uniform(-6, 6)
         self.smile, self.mouth_open = uniform(-0.25, 1.0), max(0.0, uniform(-0.8, 1.0))
         self.canvas = _Canvas(self._make_background())
@@ -122,7 +126,7 @@ class _Face:
         return float(self.rng.uniform(low, high))
 
     def _make_background(self) -> np.ndarray:
-        """Return two colours that blend along a slanted line."""
+        """Return uint8 [256, 256, 3] with two random colours that blend along a slanted line."""
         x_map, y_map = _make_coordinates()
         top, bottom = self.rng.uniform(30, 235, (2, 3))
         slant = self._uniform(-0.6, 0.6)
@@ -130,7 +134,7 @@ class _Face:
         return _enlarge(top + (bottom - top) * blend).astype(np.uint8)
 
     def draw(self) -> np.ndarray:
-        """Draw the whole face -> uint8 [256, 256, 3]."""
+        """Draw the whole face and return it as uint8 [256, 256, 3]."""
         self._draw_shoulders()
         self._draw_head()
         # Half the distance between the eyes, and their height.
@@ -199,7 +203,7 @@ class _Face:
     def _draw_mouth(self) -> None:
         y, half_width = self.feature_y + 42, self._uniform(17, 25)
         lips = np.clip(self.skin * 0.72 + np.array([40, -12, -8]) * self._uniform(0.4, 1.4), 0, 255)
-        curve = -9 * self.smile  # the corners of a smile lie higher
+        curve = -9 * self.smile  # the corners of a smiling mouth are higher
         bow = np.linspace(-1, 1, 13)
         x, middle = self.feature_x + self.turn * 0.3 + half_width * bow, y + curve * (bow**2 - 0.5)
         upper = np.stack([x, middle - (4.5 - 1.5 * np.cos(3 * np.pi * bow)) * (1 - bow**2)], 1)
@@ -208,13 +212,13 @@ class _Face:
         if self.mouth_open > 0.15:
             inner_top = upper + [0, 3.4]
             inner_low = np.stack([lower[:, 0], np.maximum(lower[:, 1] - 4, inner_top[:, 1])], 1)
-            inside = (240, 236, 228) if self.smile > 0.1 else (92, 30, 32)  # teeth, or dark
+            inside = (240, 236, 228) if self.smile > 0.1 else (92, 30, 32)  # teeth, or a dark mouth
             self.canvas.polygon(np.concatenate([inner_top[1:-1], inner_low[1:-1][::-1]]), inside)
         else:
             self.canvas.polyline(np.stack([x, middle], 1), _shade(lips, 0.6), 2)
 
     def _draw_front_hair(self) -> None:
-        """Draw the hair in front: a cap with a parting, and lighter strands along it."""
+        """Draw the hair in front of the face: a cap with a parting and lighter strands."""
         c, x, y, rx, ry = self.canvas, self.x, self.y, self.rx, self.ry
         line, parting = y - ry * (0.62 - 0.24 * self.fringe), self._uniform(-0.5, 0.5)
         angles = np.linspace(np.pi, 2 * np.pi, 25)
@@ -238,7 +242,7 @@ class _Face:
         c.line((x - distance + lens, eye_y - 1), (x + distance - lens, eye_y - 1), frame, 3)
 
     def _light_and_turn(self) -> np.ndarray:
-        """Put a soft light from one side on the picture, and turn all of it a little."""
+        """Light the picture softly from one side, turn and enlarge it a little, and return it."""
         x_map, y_map = _make_coordinates()
         angle = self._uniform(0, 2 * np.pi)
         light = 1 + self._uniform(0.05, 0.2) * (np.cos(angle) * x_map + np.sin(angle) * y_map)
@@ -249,11 +253,14 @@ class _Face:
 
 
 def find_label(index: int, seed: int = 0) -> int:
-    """Return the class of face number `index`, as a place in CLASSES, without drawing it."""
+    """Return the class of face number `index` as an index into CLASSES without drawing it."""
     return _choose_look(np.random.default_rng((seed, index)))[2]
 
 
 def draw(index: int, size: int = LARGEST, seed: int = 0) -> np.ndarray:
-    """Draw face number `index` of a seed -> uint8 [size, size, 3]. A size is 256 at most."""
+    """Draw face number `index` of a seed and return it as uint8 [size, size, 3].
+
+    size: side in pixels, at most 256.
+    """
     image = _Face(np.random.default_rng((seed, index))).draw()
     return image if size == LARGEST else cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)

@@ -1,6 +1,6 @@
-"""Pillow's filters as matrices.
+"""Resize TensorFlow images with Pillow's filters, written as matrices.
 
-TensorFlow can differentiate this resizing, and it agrees with how photos are prepared.
+The result is differentiable and agrees with how photos are prepared.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pggan_tf.lazy import tf
 
 @functools.cache
 def make_matrix(source: int, target: int, filter: str) -> np.ndarray:
-    """Return the weights by which Pillow resizes `source` pixels to `target`.
+    """Return the weights with which Pillow resizes `source` pixels to `target` pixels.
 
-    They are float32 [target, source]. Each row sums to 1. The weights are what Pillow makes of unit
-    vectors, in floating point.
+    They are float32 [target, source], and each row sums to 1. They are found by resizing unit
+    vectors with Pillow in floating point.
     """
     from PIL import Image
 
@@ -28,10 +28,14 @@ def make_matrix(source: int, target: int, filter: str) -> np.ndarray:
 
 
 def resize(images, size: tuple[int, int], filter: str):
-    """Resize float [N,H,W,C], whose H and W are static, to `size` (h, w) -> [N,h,w,C].
+    """Resize float images [N,H,W,C] to [N,h,w,C]. H and W must be static.
 
-    filter: one of pixels.FILTERS. Cubic and Lanczos filters overshoot the range of the images; clip
-    where that matters.
+    Cubic and Lanczos filters overshoot the range of the images; clip the result if that matters.
+
+    Args:
+        images: the images.
+        size: (h, w) in pixels.
+        filter: one of pixels.FILTERS.
     """
     rows = tf.constant(make_matrix(images.shape[1], size[0], filter), images.dtype)
     columns = tf.constant(make_matrix(images.shape[2], size[1], filter), images.dtype)

@@ -1,12 +1,13 @@
-"""The dataset on disk: a folder of `.npz` files and a manifest.
+"""Read a dataset on disk: a folder of `.npz` files, called shards, and a manifest.
 
 Each file holds a few thousand images: one uint8 array [N, R, R, C] per resolution, named "4", "8",
-..., and, where there are classes, "labels" [N] int64. Images that were smaller than the rest have
-files of their own, which end at their size: a stage reads the files that have its resolution.
+..., and, if there are classes, "labels" int64 [N]. Images that were smaller than the rest are in
+separate files, which lack the larger resolutions. A training stage reads the files that have its
+resolution.
 
-Members of a file are not compressed and are mapped straight out of the zip, so a phase at 4x4 reads
-4x4 pixels and nothing else. All files are mapped into one range of addresses, so their number does
-not matter. The manifest is written last: a folder without one is not a dataset.
+Arrays are not compressed and are mapped directly from the zip, so a phase at 4x4 reads 4x4 pixels
+and nothing else. All files are mapped into one range of addresses, so their number does not matter.
+The manifest is written last: a folder without a manifest is not a dataset.
 """
 
 from __future__ import annotations
@@ -39,15 +40,17 @@ from pggan_tf.data.mapped import (
 from pggan_tf.data.writer import FORMAT, LABELS, MANIFEST, VERSION, Manifest, Writer, halve_resolution, hash_file  # noqa: F401
 from pggan_tf.errors import DamagedFile, UserError
 
-# In place of the offset at which an array begins.
+# Special values for the offset of an array.
 _COMPRESSED, _NOT_THERE = -1, -2
 
 
 def find_cache_folder(option: str | None = None) -> Path:
     """Return the folder for prepared data.
 
-    It is the option --cache, else $PGGAN_CACHE, else the user's cache folder. Raises UserError for
-    a user without a home folder.
+    It is the option --cache, else $PGGAN_CACHE, else the user's cache folder.
+
+    Raises:
+        UserError: if none is given and the user has no home folder.
     """
     if chosen := option or os.environ.get("PGGAN_CACHE"):
         return Path(chosen)
@@ -58,7 +61,11 @@ def find_cache_folder(option: str | None = None) -> Path:
 
 
 def is_shards(location: str | Path) -> bool:
-    """Tell whether a folder holds a dataset. Other programs write files named manifest.json too."""
+    """Return whether a folder holds a dataset.
+
+    The content of its manifest decides, because other programs also write files named
+    manifest.json.
+    """
     try:
         manifest = json.loads((Path(location) / MANIFEST).read_text())
     except (OSError, ValueError):
@@ -67,16 +74,16 @@ def is_shards(location: str | Path) -> bool:
 
 
 class Shards:
-    """Open a dataset for reading, by several threads if need be.
+    """Dataset that is open for reading. Several threads may read from it.
 
     Args:
-        folder: the folder that holds its manifest.
-        verify: compare every file with its checksum; done once on each machine while sizes and
-            times of the files stay.
+        folder: the folder with the manifest.
+        verify: compare every file with its checksum. This is done once on each machine, as long as
+            sizes and times of the files stay the same.
 
     Raises:
-        UserError: the folder holds no dataset.
-        DamagedFile: its content is not what was written.
+        UserError: if the folder holds no dataset.
+        DamagedFile: if the content of the folder is not what was written.
     """
 
     def __init__(self, folder: str | Path, verify: bool = True):
@@ -108,7 +115,7 @@ class Shards:
             raise DamagedFile(f"{self.folder / MANIFEST}: incomplete ({error}). Prepare the dataset again.") from None
         if verify and not (seen := self._verified_marker()).exists():
             self.verify()
-            # Without the marker, all is compared again the next time.
+            # Without the marker, all files are compared again the next time.
             with contextlib.suppress(OSError):
                 seen.parent.mkdir(parents=True, exist_ok=True)
                 seen.touch()
@@ -121,7 +128,7 @@ class Shards:
         return self.manifest.images
 
     def _verified_marker(self) -> Path:
-        """Return the path of the empty file that says that just these files have been verified."""
+        """Return the path of an empty file that exists if exactly these files are verified."""
         files = []
         for shard in self.manifest.shards:
             with contextlib.suppress(OSError):  # `verify` reports a missing file
@@ -133,7 +140,7 @@ class Shards:
     def verify(self) -> None:
         """Compare every file with its checksum.
 
-        Raises DamagedFile, which names the damaged ones.
+        Raise DamagedFile with the names of files that are damaged or missing.
         """
 
         def find_damage(shard):
@@ -153,9 +160,9 @@ class Shards:
                 )
 
     def _find_files(self, stored: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the numbers of the F files with a stored resolution, and their borders [F + 1].
+        """Return the indices of the F files with a stored resolution, and their bounds [F + 1].
 
-        Borders are the index of each file's first image, and of the one behind the last image.
+        Images bounds[i] to bounds[i + 1] - 1 of this resolution are in the i-th of these files.
         """
         if stored not in self._files_of:
             files = np.flatnonzero(self._largest >= stored)
@@ -163,28 +170,31 @@ class Shards:
         return self._files_of[stored]
 
     def count(self, resolution: int) -> int:
-        """Return how many images there are at a resolution.
+        """Return the number of images at a resolution.
 
-        They are all but those that were smaller from the start.
+        Images that were smaller from the start are not counted.
         """
         return int(self._find_files(self.find_stored(resolution))[1][-1])
 
     def open(self, stored: int) -> None:
-        """Map every array of a stored resolution. Raises DamagedFile."""
+        """Map all files that have a stored resolution, before any image is read.
+
+        Raise DamagedFile if one of them is missing or not as expected.
+        """
         self._locate(self._find_files(stored)[0])
 
     def _path(self, file: int) -> Path:
         return self.folder / self.manifest.shards[file]["file"]
 
     def _layout(self, name: str, file: int) -> tuple[tuple[int, ...], np.dtype]:
-        """Return the shape and type of an array of a file."""
+        """Return the expected shape and type of the array `name` in a file."""
         count = int(self._counts[file])
         if name == LABELS:
             return (count,), np.dtype(np.int64)
         return (count, int(name), int(name), self.manifest.channels), np.dtype(np.uint8)
 
     def _locate(self, files: np.ndarray) -> None:
-        """Map these files, where they are not mapped yet, and note the offsets of their arrays."""
+        """Map those of the files that are not mapped yet, and store the offsets of their arrays."""
         with self._lock:
             if self._maps is None:
                 self._reserve_addresses()
@@ -198,7 +208,7 @@ class Shards:
                 self._located[file] = True
 
     def _reserve_addresses(self) -> None:
-        """Reserve addresses for all files by their sizes."""
+        """Reserve addresses for all files according to their sizes."""
         sizes = []
         for file in range(len(self._counts)):
             try:
@@ -211,9 +221,9 @@ class Shards:
         self._maps = map_files(sizes)
 
     def _unpack_array(self, name: str, file: int) -> np.ndarray:
-        """Return a compressed array.
+        """Return a compressed array of a file.
 
-        The last one stays in memory, for images that are read in the order of the files.
+        The last array stays in memory, so that images in the order of the files are read quickly.
         """
         last = self._last_unpacked
         if last is None or last[0] != (name, file):
@@ -224,9 +234,9 @@ class Shards:
         return last[1]
 
     def _gather(self, name: str, stored: int, indices: np.ndarray) -> np.ndarray:
-        """Read rows of the array `name` by the indices [N] of images.
+        """Read the rows of some images from the array `name`.
 
-        Indices are among the images of a stored resolution.
+        indices: [N] among the images of the stored resolution `stored`.
         """
         files, begins = self._find_files(stored)
         if len(indices) and not 0 <= indices.min() <= indices.max() < begins[-1]:
@@ -248,12 +258,12 @@ class Shards:
 
     @property
     def compressed(self) -> bool:
-        """Whether any file has members that are compressed, so that they cannot be mapped."""
+        """Whether any array is compressed and therefore cannot be mapped."""
         self._locate(np.arange(len(self._counts)))
         return any((first == _COMPRESSED).any() for first in self._first.values())
 
     def unpack(self, out: Path) -> None:
-        """Write the same dataset without compression into the new folder `out`."""
+        """Write an uncompressed copy of the dataset into the new folder `out`."""
         out.mkdir(parents=True)
         files = []
         for shard in self.manifest.shards:
@@ -270,7 +280,7 @@ class Shards:
     def find_stored(self, resolution: int) -> int:
         """Return the smallest stored resolution that is a multiple of `resolution`.
 
-        Raises UserError where there is none.
+        Raise UserError if there is none.
         """
         fit = [r for r in self.manifest.resolutions if r % resolution == 0]
         if not fit:
@@ -281,7 +291,7 @@ class Shards:
         return min(fit)
 
     def read(self, resolution: int, indices: np.ndarray) -> np.ndarray:
-        """Read images by their indices [N] -> uint8 [N, resolution, resolution, channels].
+        """Return the images at indices [N] as uint8 [N, resolution, resolution, channels].
 
         Indices are in 0..count(resolution)-1.
         """
@@ -289,7 +299,10 @@ class Shards:
         return pixels.average_blocks(self._gather(str(stored), stored, indices), stored // resolution)
 
     def labels(self, resolution: int, indices: np.ndarray) -> np.ndarray:
-        """Read the labels of the same images -> int64 [N]; all 0 where there are no classes."""
+        """Return the labels of the images at indices [N] as int64 [N].
+
+        All are 0 if there are no classes.
+        """
         if not self.manifest.classes:
             return np.zeros(len(indices), np.int64)
         return self._gather(LABELS, self.find_stored(resolution), indices)

@@ -1,9 +1,10 @@
-"""Decode TIFFs that Pillow does not read, or would cut to 8 bits.
+"""Decode TIFF files that Pillow cannot read or would reduce to 8 bits.
 
-Values become 0..65535. Unsigned 16-bit values are that already. For all other kinds (floats, signed
-integers, integers of other sizes) the range is chosen that the page's values fill: 0..1 (floats),
-0..255, 0..65535 (0..32767 for signed 16 bits) or 0..2^32-1. Values that fit none of these are
-scaled from the least to the greatest of them.
+Values are scaled to 0..65535. Unsigned 16-bit values stay as they are, and unsigned integers of
+fewer bits are scaled by the largest value of that many bits. For all other types (floats, signed
+integers, larger integers), the range is guessed from the values of the page: 0..1 (floats), 0..255,
+0..65535 (0..32767 for signed 16 bits) or 0..2^32-1. Values that fit none of these ranges are scaled
+from their minimum and maximum.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ _ORIENTATION, _PROFILE = 274, 34675  # tags
 _THUMBNAIL, _MASK = 1, 4  # bits of NewSubfileType (TIFF 6.0, section 8)
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2  # PhotometricInterpretation
 _PREMULTIPLIED, _ALPHA = 1, 2  # ExtraSamples
-_FEWER_THAN_16 = (10, 12, 14)  # bits of a sample
-_MOST_SAMPLES = 8  # of a pixel: a file with more is no photo
-_OVERSHOOT = 1.05  # values may exceed a range by 5 %, as sharpening makes them, and are clipped
-# Of a range that values must fill, so that a scan of 12 bits is not taken for a black picture.
+_FEWER_THAN_16 = (10, 12, 14)  # bits per sample
+_MOST_SAMPLES = 8  # samples per pixel; a file with more is not a photo
+_OVERSHOOT = 1.05  # values may exceed a range by 5 %, as after sharpening, and are clipped
+# Share of a range that the largest value must reach, so that a scan of 12 bits is not taken for a
+# black picture.
 _LEAST_SHARE = 1 / 16
 
 
@@ -34,29 +36,29 @@ def _import_tifffile():
 
     import tifffile
 
-    # Damaged files are reported by this package.
+    # This package reports damaged files itself.
     logging.getLogger("tifffile").addHandler(logging.NullHandler())
     return tifffile
 
 
 def open_file(data: bytes):
-    """Return an open tifffile.TiffFile."""
+    """Open the bytes of a TIFF as a tifffile.TiffFile."""
     return _import_tifffile().TiffFile(io.BytesIO(data))
 
 
 def list_pages(file) -> list:
-    """Return the pages of a TiffFile without thumbnails and masks."""
+    """Return the pages of a TiffFile without thumbnails and masks, or all pages if none remains."""
     every = [page.aspage() for page in file.pages]
     return [p for p in every if not int(p.subfiletype) & (_THUMBNAIL | _MASK)] or every
 
 
 def is_deep(page) -> bool:
-    """Tell whether a page has more than the 8 bits that Pillow reads."""
+    """Return whether the samples of a page have more than the 8 bits that Pillow reads."""
     return page.dtype is None or page.dtype.name not in ("uint8", "bool")
 
 
 def read_metadata(data: bytes, page) -> tuple[bytes | None, Image.Exif]:
-    """Read the ICC profile of a page, and its tags."""
+    """Return the ICC profile of a page, or None, and its tags as EXIF."""
     exif, profile = Image.Exif(), page.tags.valueof(_PROFILE)
     exif.endian, exif.bigtiff = "<" if data[:2] == b"II" else ">", data[:4] in MAGIC[2:]
     try:
@@ -68,9 +70,14 @@ def read_metadata(data: bytes, page) -> tuple[bytes | None, Image.Exif]:
 
 
 def read_planes(data: bytes, page) -> tuple[np.ndarray, bool]:
-    """Decode a page -> uint16 [H,W,1..4], and whether it is upright already.
+    """Decode a page.
 
-    Channels are gray, gray and alpha, RGB or RGBA. Raises Unreadable.
+    Returns:
+        (pixels uint16 [H,W,C], whether they are upright already). Channels are gray, gray and
+        alpha, RGB, or RGBA.
+
+    Raises:
+        Unreadable: if the page is damaged or not gray or RGB.
     """
     if page.samplesperpixel > _MOST_SAMPLES:
         raise Unreadable(f"a TIFF of {page.samplesperpixel} channels. Expected 1 to 4")
@@ -97,7 +104,7 @@ def read_planes(data: bytes, page) -> tuple[np.ndarray, bool]:
 
 
 def _read_values(data: bytes, page) -> tuple[np.ndarray, bool]:
-    """Return the values of a page [H,W,S] of any type, and whether they are upright already."""
+    """Return the values of a page, [H,W,S] of any type, and whether they are upright already."""
     try:
         values = page.asarray()
     except (ValueError, KeyError, ImportError, NotImplementedError) as error:
@@ -114,7 +121,7 @@ def _read_values(data: bytes, page) -> tuple[np.ndarray, bool]:
 
 
 def _decode_by_opencv(data: bytes, page) -> np.ndarray:
-    """Decode a page by OpenCV, which has codecs that tifffile lacks, and turns pictures upright."""
+    """Decode a page with OpenCV, which has more codecs than tifffile and turns pictures upright."""
     import cv2
 
     before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -145,9 +152,9 @@ def _describe_samples(page) -> str:
 
 
 def _scale(values: np.ndarray, bits: int, by_type: bool = False) -> np.ndarray:
-    """Scale values to uint16 0..65535 by the rule in this module's docstring.
+    """Scale values to uint16 in 0..65535 by the rules in this module's docstring.
 
-    by_type: scale integers by the range of their type.
+    by_type: scale integers by the range of their type instead of guessing the range.
     """
     if values.dtype == np.uint8 and bits == 8:
         return values.astype(np.uint16) * 257
@@ -166,7 +173,7 @@ def _scale(values: np.ndarray, bits: int, by_type: bool = False) -> np.ndarray:
 
 
 def _find_range(values: np.ndarray) -> tuple[float, float]:
-    """Return the least and greatest value of the range that the values fill."""
+    """Return the range (lowest, highest possible value) that is guessed from the values."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         raise Unreadable("a TIFF without a finite value")

@@ -1,4 +1,4 @@
-"""Write a dataset: a folder of `.npz` files and a manifest, as `shards` describes them."""
+"""Write datasets: folders of `.npz` files with a manifest, in the format of `shards`."""
 
 from __future__ import annotations
 
@@ -22,28 +22,31 @@ _SHARD_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a dataset holds."""
+    """Description of a dataset, stored as manifest.json."""
 
-    images: int  # how many
-    resolutions: tuple[int, ...]  # stored ones in pixels, rising
+    images: int  # number of images
+    resolutions: tuple[int, ...]  # stored resolutions in pixels, rising
     channels: int  # 1, 3, or 6 for pairs of pictures
-    classes: tuple[str, ...]  # names by label, or empty
-    source: str  # where the images came from, for people
+    classes: tuple[str, ...]  # class names, in order of label; empty without classes
+    source: str  # where the images came from, as text for people
     filter: str  # the filter that reduced them
-    shards: tuple[dict, ...]  # per file {"file", "images", "sha256", "largest": pixels}
-    skipped: int = 0  # how many images of the source were left out
+    shards: tuple[dict, ...]  # one dict per file: {"file", "images", "sha256", "largest": pixels}
+    skipped: int = 0  # number of images of the source that were left out
     version: int = VERSION
     format: str = FORMAT
 
     @property
     def checksum(self) -> str:
-        """A hash of all files, equal for the same images prepared in the same way."""
+        """Hash of all files, equal for the same images prepared in the same way."""
         text = json.dumps([[s["images"], s["sha256"]] for s in self.shards])
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def halve_resolution(full: int) -> tuple[int, ...]:
-    """Halve a resolution down to 4, or until it is odd or below 8: 96 -> (6, 12, 24, 48, 96)."""
+    """Return a resolution and its halvings, rising: 96 -> (6, 12, 24, 48, 96).
+
+    Halving stops at a number that is odd or below 8.
+    """
     out = [full]
     while out[0] % 2 == 0 and out[0] >= 8:
         out.insert(0, out[0] // 2)
@@ -51,30 +54,30 @@ def halve_resolution(full: int) -> tuple[int, ...]:
 
 
 def hash_file(path: Path) -> str:
-    """Return the sha256 of a file."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Writer:
-    """Write a dataset, image by image.
+    """Writer of a dataset, image by image.
 
-    The images of one file are kept in memory, and `close` writes the manifest.
+    Images stay in memory until their file is full. `close` writes the rest and the manifest.
 
     Args:
-        folder: where to write; made if it is not there.
-        resolutions: pixels, each a divisor of the largest. Smaller ones are exact block means of
-            the image that is added.
-        channels: of the images.
-        classes: names by label, or empty.
+        folder: folder to write to; created if it does not exist.
+        resolutions: stored resolutions in pixels, each a divisor of the largest. Smaller ones are
+            exact block means of the image that is added.
+        channels: number of channels of the images.
+        classes: class names, in order of label; empty without classes.
         source: where the images come from, for the manifest.
-        filter: the filter that reduced them, for the manifest.
-        shard_images: images per file; by default as many as make about 64 MB, so that memory is
-            bounded at any size.
+        filter: the filter that reduced the images, for the manifest.
+        shard_images: images per file; by default, as many as make about 64 MB, so that memory is
+            limited for any size.
         compress: write smaller files, which cannot be mapped.
 
     Raises:
-        UserError: a resolution does not divide the largest.
+        UserError: if a resolution does not divide the largest.
     """
 
     def __init__(
@@ -98,20 +101,20 @@ class Writer:
         self.classes, self.source, self.filter = tuple(classes), source, filter
         self.shard_images = shard_images or max(1, min(4096, _SHARD_BYTES // (full * full * channels)))
         self.compress = compress
-        # Size of an image -> the images that wait for their file to be full, with their labels.
+        # Size of an image -> list of (image, label) that are not yet written to a file.
         self._waiting: dict[int, list[tuple[np.ndarray, int]]] = {}
         self._shards: list[dict] = []
         self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def images(self) -> int:
-        """How many images were added."""
+        """Number of images added so far."""
         return sum(s["images"] for s in self._shards) + sum(map(len, self._waiting.values()))
 
     def add(self, image: np.ndarray, label: int = 0) -> None:
-        """Add an image uint8 [R, R, channels], of which R is one of the resolutions.
+        """Add an image uint8 [R, R, channels], where R is one of the resolutions.
 
-        Raises ValueError.
+        Raise ValueError for an image of another shape or type.
         """
         size = len(image)
         if image.shape != (size, size, self.channels) or image.dtype != np.uint8 or size not in self.resolutions:
@@ -136,9 +139,11 @@ class Writer:
         self._shards.append({"file": name, "images": len(labels), "sha256": digest, "largest": size})
 
     def state(self) -> tuple[dict[str, np.ndarray], list[dict]]:
-        """Return the state for `restore`.
+        """Return a state from which `restore` can continue.
 
-        It is the images that wait for their file, and the manifest's entries of finished files.
+        Returns:
+            (arrays of the images and labels that are not yet in a file, the manifest's entries of
+            finished files).
         """
         arrays: dict[str, np.ndarray] = {}
         for size, waiting in self._waiting.items():
@@ -147,7 +152,7 @@ class Writer:
         return arrays, list(self._shards)
 
     def restore(self, arrays: dict[str, np.ndarray], finished: list[dict]) -> None:
-        """Go on from the state of an earlier writer of the same folder."""
+        """Continue from the `state` of an earlier writer of the same folder."""
         self._shards = list(finished)
         for name, images in arrays.items():
             if name.endswith("/images"):
@@ -155,9 +160,9 @@ class Writer:
                 self._waiting[size] = list(zip(images, arrays[f"{size}/labels"].tolist()))
 
     def close(self, skipped: int = 0) -> Manifest:
-        """Write the last files and the manifest.
+        """Write the remaining images and the manifest, and return the manifest.
 
-        skipped: how many images of the source were left out.
+        skipped: number of images of the source that were left out.
         """
         for size in sorted(self._waiting):
             self._flush(size)

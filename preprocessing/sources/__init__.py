@@ -1,7 +1,7 @@
-"""Sources of images: one module for each kind, with a function `open(location, ...) -> Source`.
+"""Sources of images: a module for each kind, with a function `open(location, ...) -> Source`.
 
 A source is a numbered list of images. A job may be interrupted and continued at any number, so
-every source returns the same items under the same numbers each time. A source can be sent to other
+every source returns the same items for the same numbers each time. A source can be sent to other
 processes.
 """
 
@@ -29,69 +29,77 @@ class Item:
     """One image of a source, not decoded yet."""
 
     name: str
-    # The bytes of a file, pixels uint8 [H, W(, C)], a function that makes pixels in the process
-    # that needs them, or the reason why there are none.
+    # The bytes of a file, pixels uint8 [H, W(, C)], a function that returns pixels and is called in
+    # the process that needs them, or the reason why there are none.
     data: bytes | np.ndarray | Callable[[], np.ndarray] | Unreadable
     label: int = 0
 
     def decode(self, channels: int = 3, least: int = 1) -> tuple[Image.Image, int]:
-        """Do what `decode.decode_photo` does, and count the files with more pictures."""
+        """Return the first picture of the item, and the number of its files that hold more.
+
+        For the arguments and errors, see `decode.decode_photo`.
+        """
         if isinstance(self.data, Unreadable):
             raise self.data
         return decode_first(self.data() if callable(self.data) else self.data, channels, least)
 
 
 class Source(ABC):
-    """A numbered list of images."""
+    """Base class of sources: a numbered list of images."""
 
-    name: str  # as the user calls it
-    classes: tuple[str, ...]  # names by label, or empty
+    name: str  # name of the source, as the user wrote it
+    classes: tuple[str, ...]  # class names, in order of label; empty without classes
     alike: bool = False  # whether all images have one size and one number of channels
 
     @abstractmethod
     def __len__(self) -> int:
-        """Return how many images there are."""
+        """Return the number of images."""
 
     @abstractmethod
     def items(self, start: int, stop: int) -> Iterator[Item]:
         """Yield the images from `start` to `stop` - 1, in order.
 
-        Raises Stopped where the whole source becomes unreadable.
+        Raise Stopped if the whole source becomes unreadable.
         """
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Return a text that changes when the content does, without reading all of it."""
+        """Return a text that changes when the images change, without reading all of them."""
 
     @abstractmethod
     def select(self, labels: Sequence[int]) -> Source:
-        """Return the same source with only the images of these labels.
+        """Return the same source with only the images whose label is in `labels`.
 
-        They are numbered anew, and have the same labels.
+        The images are numbered anew, but keep their labels.
         """
 
     def hash_content(self) -> str:
-        """Return a hash of the images; the same wherever they lie, if that needs little reading."""
+        """Return a hash of the images.
+
+        It does not depend on the location of the images, if that takes little reading.
+        """
         return storage.digest([(self.name, self.fingerprint())])
 
     def list_notes(self) -> tuple[str, ...]:
-        """Return lines for the user about what was decided."""
+        """Return lines for the user about decisions that were made when the source was opened."""
         return ()
 
     def count_ignored(self) -> Counter:
-        """Count entries that are no images, as `listing.Found` does."""
+        """Return counts of entries that are not images, by kind, see `listing.Found.ignored`."""
         return Counter()
 
     def to_listing(self) -> dict | None:
-        """Return, as JSON, what a job needs to see the same images when it continues.
+        """Return JSON data with which an interrupted job finds the same images again, or None.
 
-        A source with a listing has `with_listing(listing)`, which returns the source as it was.
-        None: the numbers stay the same only while the fingerprint does.
+        A source that returns a listing has a method `with_listing(listing)`, which returns the
+        source as it was. Without a listing, the numbers of the images stay the same only while the
+        fingerprint does.
         """
         return None
 
 
-# Words before the colon, names, and endings of names -> the module. Any other location is a folder.
+# Words before the colon, whole locations, and endings of locations -> module that opens them. Any
+# other location is a folder.
 SCHEMES = {"tfds": "tfds", "pairs": "pairs"}
 WORDS = {"portraits": "portraits"}
 ENDINGS = {
@@ -117,10 +125,10 @@ def find_module(location: str) -> str:
 
 
 def list_labels(names: Sequence[str], classes: Sequence[str], labels: Sequence[int]) -> list:
-    """Return the classes and labels of files for their fingerprint.
+    """Return the classes and labels of files as a list of tuples, to be part of their fingerprint.
 
-    Empty where the classes are the first folders in the names, so that fingerprints from before
-    there were other classes stay.
+    The list is empty if the classes are the first folders in the names. Fingerprints from before
+    there were other classes therefore stay the same.
     """
     tops = sorted({name.partition("/")[0] if "/" in name else "" for name in names})
     plain = tops if len(tops) > 1 and tops[0] else []
@@ -130,18 +138,19 @@ def list_labels(names: Sequence[str], classes: Sequence[str], labels: Sequence[i
 
 
 def open_source(location: str, **options) -> Source:
-    """Open a location.
+    """Open the source at a location.
 
-    options: those of the command line, of which every module receives the ones it knows.
+    options: all options of the command line; only those that the source's module knows are passed
+    on.
     """
     module = importlib.import_module(f"preprocessing.sources.{find_module(location)}")
     return module.open(location, **{k: v for k, v in options.items() if k in module.OPTIONS})
 
 
 def select_classes(source: Source, classes: Sequence[str]) -> Source:
-    """Select the images of these classes.
+    """Return the source with only the images of these classes.
 
-    Raises UserError, with the nearest names, where one does not exist.
+    Raise UserError, which suggests the nearest names, if a class does not exist.
     """
     if not classes:
         return source
@@ -155,23 +164,23 @@ def select_classes(source: Source, classes: Sequence[str]) -> Source:
 
 @dataclass(frozen=True)
 class SourceList:
-    """Several sources one after another.
+    """Several sources, one after another, as one list of images.
 
-    Classes of the same name are one class. If a source has no classes, there are none.
+    Classes of the same name are one class. If one source has no classes, the list has none.
     """
 
     parts: tuple[Source, ...]
-    only: tuple[str, ...] = ()  # the selected classes; empty: all
-    limit: int | None = None  # this many images only, from the first on
+    only: tuple[str, ...] = ()  # selected classes; empty for all
+    limit: int | None = None  # use only this many images, from the first on
 
     @property
     def name(self) -> str:
-        """The names of all sources."""
+        """Names of all sources, separated by commas."""
         return ", ".join(p.name for p in self.parts)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names by label, or empty."""
+        """Class names, in order of label; empty without classes."""
         if not all(p.classes for p in self.parts):
             return ()
         names = dict.fromkeys(c for p in self.parts for c in p.classes)
@@ -198,7 +207,7 @@ class SourceList:
         return storage.digest([(p.name, p.fingerprint()) for p in self.parts])
 
     def list_notes(self) -> list[str]:
-        """Return lines for the user about decisions for each source, and ignored entries."""
+        """Return lines for the user about decisions for each source and about ignored entries."""
         notes = [f"{part.name}: {note}" for part in self.parts for note in part.list_notes()]
         without = [part.name for part in self.parts if not part.classes]
         if 0 < len(without) < len(self.parts):
@@ -208,7 +217,10 @@ class SourceList:
 
 
 def open_all(locations: Sequence[str], classes: Sequence[str] = (), limit: int | None = None, **options) -> SourceList:
-    """Open all locations as one source. Raises UserError."""
+    """Open all locations as one source.
+
+    Raise UserError if one of them cannot be opened or lacks one of the classes.
+    """
     classes = tuple(dict.fromkeys(classes))
     parts = tuple(select_classes(open_source(location, **options), classes) for location in locations)
     return SourceList(parts, classes, limit)

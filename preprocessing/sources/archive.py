@@ -1,4 +1,7 @@
-"""A zip or tar of images. It is read member by member, and nothing is unpacked to the disk."""
+"""A zip or tar archive of images as a source.
+
+The archive is read member by member, and nothing is unpacked to the disk.
+"""
 
 from __future__ import annotations
 
@@ -20,29 +23,30 @@ from preprocessing import storage
 from preprocessing.sources import Item, Source, list_labels
 
 OPTIONS = ()
-# Compression hardly shrinks photos; a member that shrinks to a hundredth is no photo.
+# Compression hardly shrinks photos. A member that is compressed to less than a hundredth is not a
+# photo.
 _BOMB_FACTOR = 100
 
 
 def _leads_out(name: str) -> bool:
-    """Tell whether a member would be unpacked outside of the archive's folder."""
+    """Return whether a member would be unpacked outside of the archive's folder."""
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:[\\/]", name) is not None
 
 
 @dataclass(frozen=True)
 class _Member:
-    """A file in an archive."""
+    """File in an archive."""
 
-    index: int  # its place in the archive, since several members may have one name
+    index: int  # position in the archive, because several members may have one name
     name: str
-    bytes: int  # unpacked
-    crc: int = 0  # a zip's checksum
-    refused: str = ""  # why it is not read; empty: it is
+    bytes: int  # size when unpacked
+    crc: int = 0  # checksum, in a zip
+    refused: str = ""  # reason why it is not read; empty if it is
 
     @property
     def path(self) -> str:
-        """The name with / between its parts."""
+        """Name with / between its parts."""
         return listing.normalize(self.name)
 
 
@@ -57,9 +61,9 @@ def _list_zip(archive: zipfile.ZipFile) -> Iterator[_Member]:
 
 
 def _list_tar(archive: tarfile.TarFile, labels: dict[str, bytes]) -> Iterator[_Member]:
-    """Yield the members.
+    """Yield the members of a tar.
 
-    labels: receives the contents of files of labels, since a tar is read once.
+    labels: dict that contents of label files are added to by name, because a tar is read only once.
     """
     for index, info in enumerate(archive):
         if not info.isdir():
@@ -71,12 +75,12 @@ def _list_tar(archive: tarfile.TarFile, labels: dict[str, bytes]) -> Iterator[_M
 
 @contextlib.contextmanager
 def _open_tar(file):
-    """Open a tar for reading once, from its beginning.
+    """Open a tar for reading once, from its beginning, and yield (archive, function).
 
-    Yields it, and a function that tells at the end whether its last block is there. Tarfile does
-    not notice that a tar is cut.
+    The function tells at the end whether the tar's last block is there, because tarfile does not
+    notice a truncated tar.
     """
-    empty_headers = []  # whether each header was the empty block at the end
+    empty_headers = []  # for each header, whether it was the empty block at the end
 
     class Header(tarfile.TarInfo):
         @classmethod
@@ -89,7 +93,7 @@ def _open_tar(file):
 
 
 def _find_fault(name: str, size: int, link: bool, encrypted: int = 0) -> str:
-    """Return the reason why a member is not read, or ''."""
+    """Return the reason why a member cannot be read, or '' if there is none."""
     if _leads_out(name):
         return "its name leads out of the archive"
     if link:
@@ -101,15 +105,15 @@ def _find_fault(name: str, size: int, link: bool, encrypted: int = 0) -> str:
 
 @dataclass(frozen=True)
 class Archive(Source):
-    """The images in a zip or tar."""
+    """Images in a zip or tar."""
 
     name: str
     members: tuple[_Member, ...]
     classes: tuple[str, ...]
-    mark: str  # size and time of a tar
-    labels: tuple[int, ...] = ()  # of each member; empty without classes
+    mark: str  # size of the archive, and time of a local tar, as a text
+    labels: tuple[int, ...] = ()  # label of each member; empty without classes
     notes: tuple[str, ...] = ()  # lines for the user
-    ignored: Mapping = field(default_factory=Counter)  # counts of members that are no images
+    ignored: Mapping = field(default_factory=Counter)  # counts of members that are not images
 
     def __len__(self):
         return len(self.members)
@@ -136,8 +140,8 @@ class Archive(Source):
                         member = self.members[number]
                         yield self._read_item(number, lambda m=member: archive.open(entries[m.index]).read(m.bytes + 1))
                 return
-            # A tar is read from its beginning: members before `start` are skipped, in a compressed
-            # tar by reading them.
+            # A tar is read from its beginning. Members before `start` are skipped, which in a
+            # compressed tar means reading them.
             with _open_tar(file) as (archive, _):
                 numbers = {member.index: start + i for i, member in enumerate(self.members[start:stop])}
                 for index, info in enumerate(archive):
@@ -148,7 +152,10 @@ class Archive(Source):
                         yield self._read_item(number, lambda i=info, s=size: archive.extractfile(i).read(s + 1))
 
     def fingerprint(self) -> str:
-        """Return a hash of names, sizes, labels and checksums (zip) or size and time (tar)."""
+        """Return a hash of the members' names, sizes and labels.
+
+        It includes checksums for a zip, and the archive's size and time for a tar.
+        """
         members = [(m.name, m.bytes, m.crc) for m in self.members]
         parts = members if _is_zip(self.name) else [(self.name, self.mark), *members]
         return storage.digest([*parts, *self._list_labels()])
@@ -162,7 +169,7 @@ class Archive(Source):
         return list_labels(names, self.classes, [self.labels[i] for i in sound] if self.classes else [])
 
     def hash_content(self) -> str:
-        """Return a hash of the images; that of a zip is the same wherever it lies."""
+        """Return a hash of the images. That of a zip does not depend on its location."""
         return self.fingerprint() if _is_zip(self.name) else super().hash_content()
 
     def select(self, labels: Sequence[int]) -> Archive:
@@ -174,11 +181,11 @@ class Archive(Source):
         )
 
     def list_notes(self) -> tuple[str, ...]:
-        """Return lines for the user about what was decided."""
+        """Return lines for the user about decisions that were made when the archive was opened."""
         return self.notes
 
     def count_ignored(self) -> Counter:
-        """Count members that are no images."""
+        """Return counts of members that are not images, by kind."""
         return Counter(self.ignored)
 
 
@@ -187,9 +194,10 @@ def _is_zip(location: str) -> bool:
 
 
 def _read_members(location: str) -> tuple[list[_Member], dict[str, bytes], str]:
-    """Return an archive's files, the contents of files of labels, and a tar's size and time.
+    """Return an archive's files, {name: content} of its label files, and its mark.
 
-    Raises UserError.
+    The mark is a text that changes with a tar, see `Archive.mark`. Raise UserError if the archive
+    cannot be read.
     """
     labels = {}
     try:
@@ -217,9 +225,12 @@ def _read_members(location: str) -> tuple[list[_Member], dict[str, bytes], str]:
 
 
 def open(location: str) -> Archive:
-    """Open an archive. Raises UserError where there is none, or no image in it."""
+    """Open an archive.
+
+    Raise UserError if it cannot be read, or has no images.
+    """
     members, contents, mark = _read_members(location)
-    # Refused photos are reported one by one, and do not count where classes are decided.
+    # Photos that cannot be read are reported one by one, and are ignored when classes are decided.
     photos = [m for m in members if listing.is_photo(m.path)]
     refused = {m.index for m in photos if m.refused}
     if photos and len(refused) == len(photos):

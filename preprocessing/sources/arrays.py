@@ -1,9 +1,8 @@
-"""Images in one NumPy file.
+"""Images in one NumPy file as a source.
 
-It is an `.npy`, or an `.npz` with an array of images and perhaps one of labels. No pickle is loaded.
-
-Images are read one by one, wherever the file lies, so that a file may be larger than the memory,
-compressed or not.
+The file is an `.npy`, or an `.npz` with an array of images and perhaps one of labels. Pickled
+objects are not loaded. Images are read one by one, locally or from a URL, so a file may be larger
+than the memory, compressed or not.
 """
 
 from __future__ import annotations
@@ -25,35 +24,36 @@ from preprocessing import storage
 from preprocessing.sources import Item, Source
 
 OPTIONS = ()
-_AT_ONCE = 1 << 20  # bytes
-# Largest array that is read as a whole: labels, and compressed images in Fortran's order.
+_AT_ONCE = 1 << 20  # bytes that are read at once
+# Largest array in bytes that is read as a whole: labels, and compressed images in Fortran order.
 _WHOLE_BYTES = 256 << 20
 _IMAGES, _LABELS = ("images", "x", "data", "arr_0"), ("labels", "label", "y")
 
 
 @dataclass(frozen=True)
 class _Array:
-    """One array of a file, of which the header has been read."""
+    """One array of a file, whose header has been read."""
 
     location: str
-    member: str | None  # its name in an .npz
+    member: str | None  # name of the file in an .npz; None for an .npy
     dtype: np.dtype
     shape: tuple[int, ...]
-    fortran: bool  # whether values are in Fortran's order
-    # Offset of the values: in the unpacked member where it is packed, otherwise in the file.
+    fortran: bool  # whether values are in Fortran order
+    # Offset of the values in bytes: in the unpacked member if it is compressed, otherwise in the
+    # file.
     start: int
     packed: bool  # whether the member is compressed
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all values."""
+        """Size of all values in bytes."""
         return self.dtype.itemsize * math.prod(self.shape)
 
     @contextlib.contextmanager
     def _open(self, unpacking: bool):
         """Open the file at its first value.
 
-        unpacking: open it through the archive, which compares the checksum at the end.
+        unpacking: read through the archive, which compares the checksum at the end.
         """
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(storage.open_binary(self.location))
@@ -66,7 +66,10 @@ class _Array:
             yield file
 
     def read_all(self) -> np.ndarray:
-        """Read the array as a whole. Raises ValueError where it is too large."""
+        """Read the whole array.
+
+        Raise ValueError if it is too large.
+        """
         if self.nbytes > _WHOLE_BYTES:
             raise ValueError(f"{self.member or 'an array'} of {self.nbytes >> 20} MB in one piece, more than 256")
         with self._open(self.packed) as file:
@@ -74,7 +77,7 @@ class _Array:
         return values.reshape(self.shape, order="F" if self.fortran else "C")
 
     def read_rows(self, numbers: Iterable[int]) -> Iterator[np.ndarray]:
-        """Yield array[n] for rising numbers n."""
+        """Yield array[n] for each n of `numbers`, which must rise."""
         if self.fortran:
             mapped = self.read_all() if self.packed or storage.is_remote(self.location) else self._map()
             yield from (np.ascontiguousarray(mapped[number]) for number in numbers)
@@ -93,9 +96,9 @@ class _Array:
         return np.memmap(self.location, self.dtype, "r", self.start, self.shape, "F")
 
     def read_pieces(self) -> Iterator[bytes]:
-        """Yield all values in C's order, a piece at a time.
+        """Yield all values in C order as pieces of bytes.
 
-        In an .npz, the checksum is compared too.
+        In an .npz, this also compares the checksum.
         """
         if self.fortran:
             yield from map(np.ndarray.tobytes, self.read_rows(range(self.shape[0])))
@@ -120,7 +123,7 @@ def _read_header(file) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def _list_arrays(location: str) -> dict[str, _Array]:
-    """Return every array of a file by its name, without reading its values."""
+    """Return {name: array} of a file, without reading the values."""
     with storage.open_binary(location) as file:
         if not location.lower().endswith(".npz"):
             shape, fortran, dtype = _read_header(file)
@@ -137,7 +140,7 @@ def _list_arrays(location: str) -> dict[str, _Array]:
                     raise ValueError(f"{info.filename} is shorter than its header says")
                 packed = info.compress_type != zipfile.ZIP_STORED
                 if not packed:
-                    file.seek(info.header_offset + 26)  # lengths of the name and of the extra field
+                    file.seek(info.header_offset + 26)  # lengths of name and extra field
                     start += info.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
                 name = info.filename.removesuffix(".npy")
                 out[name] = _Array(location, info.filename, dtype, shape, fortran, start, packed)
@@ -146,7 +149,7 @@ def _list_arrays(location: str) -> dict[str, _Array]:
 
 @contextlib.contextmanager
 def _explain_errors(location: str):
-    """Raise any error of the block as UserError."""
+    """Convert any exception raised in the block to UserError."""
     try:
         yield
     except UserError:
@@ -157,13 +160,13 @@ def _explain_errors(location: str):
 
 @dataclass(frozen=True)
 class Arrays(Source):
-    """The images in a NumPy file."""
+    """Images in a NumPy file."""
 
     name: str
     images: _Array  # uint8 [N, H, W(, C)]
-    labels: np.ndarray | None  # of all images in the file
+    labels: np.ndarray | None  # labels of all images in the file
     classes: tuple[str, ...]
-    numbers: Sequence[int]  # of the selected images
+    numbers: Sequence[int]  # numbers of the selected images
     alike = True
 
     def __len__(self):
@@ -195,7 +198,10 @@ class Arrays(Source):
 
 
 def open(location: str) -> Arrays:
-    """Open a NumPy file. Raises UserError where it cannot be read, or holds no images."""
+    """Open a NumPy file.
+
+    Raise UserError if it cannot be read, or holds no images.
+    """
     with _explain_errors(location):
         arrays = _list_arrays(location)
         if any(a.dtype.hasobject for a in arrays.values()):

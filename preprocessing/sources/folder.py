@@ -1,6 +1,6 @@
-"""A folder of images and its subfolders, on this machine or at any fsspec URL.
+"""A folder of images and its subfolders as a source, on this machine or at any fsspec URL.
 
-`pggan_tf.data.listing` decides which files are images, and their classes.
+`pggan_tf.data.listing` decides which files are images, and what their classes are.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from preprocessing.sources import Item, Source, list_labels
 
 OPTIONS = ()
 _BYTES_AT_ONCE = 256 << 20
-_AT_ONCE = 64  # files read together, by threads: a remote one waits mostly for the network
+_AT_ONCE = 64  # files that threads read together: remote ones mostly wait for the network
 
 
 @dataclass(frozen=True)
 class Folder(Source):
-    """The images in a folder."""
+    """Images in a folder and its subfolders."""
 
     name: str
-    files: tuple[str, ...]  # relative names, in order
+    files: tuple[str, ...]  # relative names, sorted
     classes: tuple[str, ...]
-    labels: tuple[int, ...] = ()  # of each file; empty without classes
+    labels: tuple[int, ...] = ()  # label of each file; empty without classes
     marks: tuple[tuple[str, int, str], ...] = ()  # (name, bytes, time) of each file
     notes: tuple[str, ...] = ()  # lines for the user
-    ignored: Mapping = field(default_factory=Counter)  # counts of entries that are no images
+    ignored: Mapping = field(default_factory=Counter)  # counts of entries that are not images
 
     def __len__(self):
         return len(self.files)
 
     def _read_item(self, number: int) -> Item:
-        """Read a file, again after a while if that fails.
+        """Read a file; if that fails, try again after a while.
 
-        Raises Stopped where the disk or the network is lost.
+        Raise Stopped if the disk or the network is lost.
         """
         name, label = self.files[number], self.labels[number] if self.classes else 0
         sizes = self._sizes
@@ -67,14 +67,15 @@ class Folder(Source):
                 failed = error
             if wait:
                 time.sleep(wait)
-        # The disk or the network has failed, not one file: the rest of the job can be done later.
+        # Not one file but the disk or the network has failed: the rest of the job can be done
+        # later.
         raise Stopped(
             f"{storage.join(self.name, name)}: cannot be read ({failed.strerror or failed}). What was done is saved; when the source is back, the same command goes on.",
             1,
         )
 
     @functools.cached_property
-    def _sizes(self) -> Counter:  # 0 where none is known
+    def _sizes(self) -> Counter:  # 0 if the size is unknown
         return Counter({name: size for name, size, _ in self.marks})
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
@@ -84,7 +85,7 @@ class Folder(Source):
                 yield from pool.map(self._read_item, numbers)
 
     def _group(self, start: int, stop: int) -> Iterator[range]:
-        """Yield numbers of files that are in memory together: few of them where they are large."""
+        """Yield the numbers of files that are in memory together: fewer if the files are large."""
         while start < stop:
             end, size = start + 1, self._sizes[self.files[start]]
             while end < min(start + _AT_ONCE, stop):
@@ -103,9 +104,9 @@ class Folder(Source):
         return list_labels(self.files, self.classes, self.labels)
 
     def hash_content(self) -> str:
-        """Return a hash of names, classes and bytes, the same wherever the folder lies.
+        """Return a hash of names, classes and bytes of the files, whatever the folder's location.
 
-        Reads all files.
+        This reads all files.
         """
         sha = hashlib.sha256("".join(map(json.dumps, self._list_labels())).encode())
         for item in self.items(0, len(self)):
@@ -122,28 +123,31 @@ class Folder(Source):
         )
 
     def list_notes(self) -> tuple[str, ...]:
-        """Return lines for the user about what was decided."""
+        """Return lines for the user about decisions that were made when the folder was opened."""
         return self.notes
 
     def count_ignored(self) -> Counter:
-        """Count entries that are no images."""
+        """Return counts of entries that are not images, by kind."""
         return Counter(self.ignored)
 
     def to_listing(self) -> dict:
-        """Return names, classes and labels of the files as JSON."""
+        """Return names, classes and labels of the files, as JSON data for `with_listing`."""
         return {"files": list(self.files), "classes": list(self.classes), "labels": list(self.labels)}
 
     def with_listing(self, listing: dict) -> Folder:
         """Return the folder with the files of an earlier listing."""
         files, classes = listing["files"], listing["classes"]
-        # Listings of earlier versions have no labels: the classes are the first folders in the
-        # names.
+        # Listings of earlier versions have no labels; in these, the classes are the first folders
+        # in the names.
         labels = listing.get("labels", [classes.index(f.partition("/")[0]) for f in files] if classes else [])
         return dataclasses.replace(self, files=tuple(files), classes=tuple(classes), labels=tuple(labels))
 
 
 def open(location: str) -> Folder:
-    """Open a folder. Raises UserError where there is none, or no image in it."""
+    """Open a folder.
+
+    Raise UserError if it does not exist, or has no images.
+    """
     if not location or not storage.is_remote(location) and not Path(location).is_dir():
         raise UserError(
             f"{location or repr(location)}: not a folder. Expected a folder of images ({', '.join(e[1:] for e in EXTENSIONS)}), an archive (zip, "

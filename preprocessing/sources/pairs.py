@@ -1,7 +1,7 @@
-"""pairs:DIR, two folders in DIR in which files of the same name are pairs.
+"""Pairs of images as a source, pairs:DIR: two folders in DIR with files of the same names.
 
-The first folder (by name) holds the inputs, the second the targets. Every pair is one image with
-the two side by side, as such data sets are often published.
+The first folder (by name) holds the inputs, the second the targets. Every pair becomes one image
+with both pictures side by side, as such data sets are often published.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OPTIONS = ()
 
 @dataclass(frozen=True)
 class _Both:
-    """Two files as one picture, decoded in the process that needs it."""
+    """Two files that are decoded as one picture, in the process that needs it."""
 
     condition: bytes
     target: bytes
@@ -34,7 +34,10 @@ class _Both:
         return self.decode()[0]
 
     def decode(self) -> tuple[np.ndarray, int]:
-        """Decode both as one picture, and count which of the two files hold more than one."""
+        """Return both pictures side by side, uint8 [H, W, 3], and how many of the files hold more.
+
+        Raise Unreadable if one of them cannot be decoded, or their sizes differ.
+        """
         (condition, more_left), (target, more_right) = decode_first(self.condition), decode_first(self.target)
         if condition.size != target.size:
             raise Unreadable(
@@ -44,10 +47,14 @@ class _Both:
 
 
 class _Pair(Item):
-    """An image of two files."""
+    """Item that is made of two files."""
 
     def decode(self, channels: int = 3, least: int = 1) -> tuple[Image.Image, int]:
-        """Decode both files as one picture, and count which of the two hold more than one."""
+        """Return both pictures side by side as one image, and how many of the files hold more.
+
+        For the arguments, see `decode.decode_photo`. Raise Unreadable if a file cannot be decoded,
+        or the sizes of the pictures differ.
+        """
         if isinstance(self.data, Unreadable):
             raise self.data
         assert isinstance(self.data, _Both)
@@ -74,31 +81,31 @@ class Pairs(Source):
             yield _Pair(a.name, missing or _Both(a.data, b.data))
 
     def fingerprint(self) -> str:
-        """Return the fingerprints of both folders."""
+        """Return the fingerprints of both folders as one text."""
         return self.conditions.fingerprint() + self.targets.fingerprint()
 
     def list_notes(self) -> tuple[str, ...]:
-        """Return lines for the user about what was decided."""
+        """Return lines for the user about decisions that were made when the folders were opened."""
         return self.conditions.list_notes()
 
     def count_ignored(self) -> Counter:
-        """Count entries that are no images."""
+        """Return counts of entries that are not images, by kind."""
         return self.conditions.count_ignored()
 
     def select(self, labels) -> Source:
-        """Refuse to select: pairs have no classes."""
+        """Raise UserError, because pairs have no classes."""
         raise UserError(f"{self.name}: pairs have no classes.")
 
 
 def open(location: str) -> Pairs:
-    """Open two folders of pairs.
+    """Open the two folders of a set of pairs.
 
-    Raises UserError where there are not two folders, or no file has a partner.
+    Raise UserError if there are not two folders, or no file has a partner.
     """
     both = folders.open(location.partition(":")[2])
     if len(both.classes) != 2:
         raise UserError(f"{location}: expected two folders of images in it, found {len(both.classes) or 'none'}.")
-    depth = len(os.path.commonpath(both.files))  # of the folder that holds the two
+    depth = len(os.path.commonpath(both.files))  # length of the path that both share
     numbers_of = [
         {
             f[depth:].lstrip("/").partition("/")[2].rpartition(".")[0]: i

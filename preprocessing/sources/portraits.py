@@ -1,4 +1,4 @@
-"""The source `portraits`: faces drawn by `pggan_tf.data.portraits`."""
+"""The source `portraits`: faces that `pggan_tf.data.portraits` draws."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Portraits(Source):
     count: int
     size: int
     seed: int = 0
-    numbers: tuple[int, ...] | None = None  # of the portraits of some classes; None: of all
+    numbers: tuple[int, ...] | None = None  # numbers of the selected portraits; None: all
 
     name = "portraits"
     classes = portraits.CLASSES
@@ -31,28 +31,34 @@ class Portraits(Source):
         return self.count if self.numbers is None else len(self.numbers)
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
-        """Yield portraits that are drawn in the process that needs them."""
+        """Yield the portraits from `start` to `stop` - 1, in order.
+
+        Each is drawn later, in the process that needs it.
+        """
         for index in (range(self.count) if self.numbers is None else self.numbers)[start:stop]:
             draw_it = partial(portraits.draw, index, self.size, self.seed)
             yield Item(f"portrait {index}", draw_it, portraits.find_label(index, self.seed))
 
     def fingerprint(self) -> str:
-        """Return the version of the drawings, the seed and the count."""
+        """Return the version of the drawings, the seed and the count as a text."""
         return f"{portraits.VERSION}-{self.seed}-{self.count}"
 
     def notes(self) -> tuple[str, ...]:
-        """Say that these are drawn, where a folder has the same name."""
+        """Return a line for the user if a folder has the same name as this source."""
         here = os.path.isdir("portraits")
         return ("these are drawn; for the folder of that name give ./portraits",) if here else ()
 
     def select(self, labels) -> Portraits:
-        """Return the portraits of these classes."""
+        """Return only the portraits of the classes with these labels."""
         numbers = (i for i in range(self.count) if portraits.find_label(i, self.seed) in labels)
         return dataclasses.replace(self, numbers=tuple(numbers))
 
 
 def open(location: str, count: int, size: int, seed: int = 0) -> Portraits:
-    """Open the source. Raises UserError where portraits cannot be drawn that large."""
+    """Open the source.
+
+    Raise UserError if portraits cannot be drawn at `size` pixels.
+    """
     if size > portraits.LARGEST:
         raise UserError(
             f"portraits: {size} px: they are drawn at up to {portraits.LARGEST} px. For more, give photos: --data FOLDER."

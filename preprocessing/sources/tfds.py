@@ -1,9 +1,9 @@
-"""A data set of TensorFlow Datasets.
+"""Data sets of TensorFlow Datasets as sources of images.
 
-Its location is tfds:NAME[/config][:split], such as tfds:cifar10 or tfds:stl10:unlabelled+train.
+Their location is tfds:NAME[/config][:split], such as tfds:cifar10 or tfds:stl10:unlabelled+train.
 
-Every data set with an image, and perhaps a class, can be used. Its images are read as the files
-they are stored as, and decoded like photos.
+Every data set with images, with or without classes, can be used. Images are read as encoded files
+and decoded like photos.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _REACH_SECONDS = 10
 def _open_builder(name: str, data_dir: str | None):
     """Return the builder of a data set.
 
-    Raises UserError where it does not exist or cannot be set up.
+    Raise UserError if the data set does not exist or cannot be set up.
     """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.utils import gcs_utils
 
-    # Otherwise every access to a data set asks a storage service first, and waits for it where
+    # Otherwise every access to a data set would first ask a storage service, and wait for it if
     # there is no network.
     gcs_utils._is_gcs_disabled = True
     base = name.partition("/")[0].partition(":")[0]
@@ -41,21 +41,21 @@ def _open_builder(name: str, data_dir: str | None):
     try:
         return tfds.builder(name, data_dir=data_dir)
     except Exception as error:
-        # A config or version that does not exist, a data set that needs another package.
+        # This may be an unknown config or version, or a data set that needs another package.
         raise UserError(f"tfds:{name}: cannot be set up ({str(error).splitlines()[0][:200]}).") from None
 
 
 def _list_hosts(builder) -> list[str]:
-    """Return one URL for each host that the data set is fetched from."""
+    """Return one URL for each host that the data set is downloaded from."""
     from urllib.parse import urlsplit
 
     return list({urlsplit(url).netloc: url for url in builder.url_infos or {}}.values())
 
 
 def _fetch(builder, name: str) -> None:
-    """Download and prepare the data set.
+    """Download and prepare a data set.
 
-    Raises UserError, within seconds where a host cannot be reached.
+    Raise UserError if that fails; within seconds if a host cannot be reached.
     """
     import requests
 
@@ -67,29 +67,29 @@ def _fetch(builder, name: str) -> None:
             raise UserError(f"tfds:{name}: {url} cannot be reached ({type(error).__name__}). {advice}") from None
     try:
         builder.download_and_prepare()
-    except Exception as error:  # tfds raises what the network, the archive or the disk do
+    except Exception as error:  # tfds raises any error of the network, the archive or the disk
         raise UserError(f"tfds:{name}: could not be fetched ({str(error).splitlines()[0][:200]}). {advice}") from None
 
 
 @dataclass(frozen=True)
 class TensorFlowDataset(Source):
-    """The images in a split of a data set."""
+    """Images in a split of a data set."""
 
-    name: str  # begins with tfds:
+    name: str  # location without the split, such as tfds:cifar10
     data_dir: str | None
     split: str
-    count: int  # images in the split
+    count: int  # number of images in the split
     image: str  # key of the image among the features
     label: str | None  # key of the class among the features
     classes: tuple[str, ...]
     version: str
-    numbers: tuple[int, ...] | None = None  # of the selected images; None: all
+    numbers: tuple[int, ...] | None = None  # numbers of the selected images; None: all
 
     def __len__(self):
         return self.count if self.numbers is None else len(self.numbers)
 
     def _read_examples(self, first: int, last: int):
-        """Yield (number, example) from `first` to `last` - 1, in stored order."""
+        """Yield (number, example) for the numbers `first` to `last` - 1, in stored order."""
         import tensorflow_datasets as tfds
 
         builder = _open_builder(self.name.removeprefix("tfds:"), self.data_dir)
@@ -105,9 +105,10 @@ class TensorFlowDataset(Source):
         yield from enumerate(dataset.as_numpy_iterator(), first)
 
     def is_labelled(self) -> bool:
-        """Tell whether the first image of each split has a class.
+        """Return whether the images have classes.
 
-        If one has none, as in stl10's `unlabelled`, no image has.
+        Only the first image of each split is read: if it has no class, as in stl10's `unlabelled`,
+        no image of the split has.
         """
         first = [dataclasses.replace(self, split=part.strip())._read_examples(0, 1) for part in self.split.split("+")]
         return all(int(example[self.label]) >= 0 for examples in first for _, example in examples)
@@ -130,7 +131,7 @@ class TensorFlowDataset(Source):
                 )
 
     def fingerprint(self) -> str:
-        """Return a hash of the data set's name, version and split."""
+        """Return a hash of the data set's name, version, split and number of images."""
         return storage.digest([(self.name, self.version, self.split, self.count)])
 
     def select(self, labels: Sequence[int]) -> TensorFlowDataset:
@@ -140,7 +141,10 @@ class TensorFlowDataset(Source):
 
 
 def open(location: str, data_dir: str | None = None, download: bool = False) -> TensorFlowDataset:
-    """Open a data set. Raises UserError where it is not there or has no images."""
+    """Open a data set.
+
+    Raise UserError if it is not there, or has no images.
+    """
     name, _, split = location.removeprefix("tfds:").partition(":")
     builder = _open_builder(name, data_dir)
     if not builder.info.splits:
