@@ -1,13 +1,14 @@
-"""How near colorizers come to the true colours, beside no colour at all and the best single colour.
+"""Compare colorizers with the true colours, with no colour at all and with the best single colour.
 
 python -m benchmarks.colorization DIR RUN [RUN ...]
 
-DIR: photos that no RUN has seen, anything `pggan prepare` reads; squares of them are reduced to the size a RUN was trained at.
+DIR holds photos that no RUN has seen, in any form that `pggan prepare` reads. Squares are cut from
+them and reduced to the size that the RUNs were trained at.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -28,12 +29,18 @@ from pggan_tf.metrics import colorfulness
 
 
 def psnr(ab: np.ndarray, truth: np.ndarray) -> float:
-    """Both [N,H,W,2] in -1..1, that is a and b from -128 to 128 -> dB, of the squared error over all images, peak 2."""
+    """Return the PSNR of colours in dB, from the mean squared error over all images.
+
+    ab, truth: [N,H,W,2] in -1..1, which stands for a and b in -128..128. The peak is 2.
+    """
     return float(10 * np.log10(4 / np.square(np.asarray(ab, np.float64) - truth).mean()))
 
 
 def squares(source: str, size: int, count: int) -> np.ndarray:
-    """uint8 [N, size, size, 3]: the central squares of the first photos that are large enough."""
+    """Return the central squares of the first photos that are large enough.
+
+    They are uint8 [N, size, size, 3], with N at most `count`.
+    """
     from pggan_tf.data.decode import Unreadable, cut_square, decode_photo
     from preprocessing.sources import open_source
 
@@ -53,7 +60,16 @@ def squares(source: str, size: int, count: int) -> np.ndarray:
 
 
 def colours(network, images: np.ndarray, batch: int = 16) -> np.ndarray:
-    """uint8 [N,H,W,3] -> ab [N,H,W,2] in -1..1 that a colorizer, or a recolorer, gives their gray."""
+    """Return the colours that a colorizer predicts for images that are reduced to gray.
+
+    Args:
+        network: a generator of the task colorize or recolor.
+        images: uint8 [N,H,W,3].
+        batch: number of images per call of the network.
+
+    Returns:
+        a and b, [N,H,W,2] in -1..1.
+    """
     import tensorflow as tf
 
     function = tf.function(lambda x: network(x), autograph=False)
@@ -68,7 +84,16 @@ def colours(network, images: np.ndarray, batch: int = 16) -> np.ndarray:
 
 
 def rows(networks: dict, images: np.ndarray) -> dict[str, tuple[float, float]]:
-    """{name: network}, uint8 [N,H,W,3] -> {name: (PSNR of ab in dB, colourfulness)}, the two simple answers first and the truth last."""
+    """Measure networks, beside no colour, the mean colour and the true colours.
+
+    Args:
+        networks: {name: network}.
+        images: uint8 [N,H,W,3].
+
+    Returns:
+        {name: (PSNR of a and b in dB, colourfulness)}. The two simple answers come first, the
+            photos last.
+    """
     lightness, truth = colour.split_lab(pixels.to_unit(images))
     answers = {
         "gray (a = b = 0)": np.zeros_like(truth),
@@ -88,7 +113,7 @@ def rows(networks: dict, images: np.ndarray) -> dict[str, tuple[float, float]]:
 @click.command()
 @click.argument("source")
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--count", type=click.IntRange(1), default=500, show_default=True, help="photos at most")
+@click.option("--count", type=click.IntRange(1), default=500, show_default=True, help="maximum number of photos")
 def main(source: str, runs: tuple[str, ...], count: int) -> None:
     terminal.start_tensorflow()
     networks = {run: conversion.load_network(run, "colorize") for run in runs}

@@ -1,12 +1,14 @@
-"""Images a second that `pipeline.make_batches` reads, mirrors and puts into batches: from one shard file and from many, small and large.
+"""Measure the images per second that `pipeline.make_batches` reads, mirrors and batches.
 
-python -m benchmarks.data                  # 4 px from 1 and from 1,200 files, 64 px, 256 px
+It reads small and large images, from one shard file and from many.
+
+python -m benchmarks.data  # 4 px from 1 and from 1,200 files, 64 px, 256 px
 python -m benchmarks.data --files 5000
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -30,7 +32,10 @@ _ROUNDS = 3
 
 
 def write(folder: Path, files: int, images: int, size: int) -> Path:
-    """Shards of random images, as many in each file. Random ones, because no system can keep them in less memory."""
+    """Write shards of random images, `images` in each file.
+
+    The images are random so that no file system can compress them.
+    """
     from pggan_tf.data import shards
 
     writer = shards.Writer(folder, shards.halve_resolution(size), source="noise", shard_images=images)
@@ -43,7 +48,12 @@ def write(folder: Path, files: int, images: int, size: int) -> Path:
 
 
 def rate(folder: Path, resolution: int, batch: int, seconds: float) -> tuple[int, float, float, float]:
-    """(images, wall seconds, processor seconds) of the fastest of a few rounds, and the seconds that opening all files took."""
+    """Measure the speed of reading.
+
+    Returns:
+        (images, wall seconds, processor seconds) of the fastest of a few rounds, and the seconds
+            for opening all files.
+    """
     import tensorflow as tf
 
     from pggan_tf.data import pipeline
@@ -60,7 +70,8 @@ def rate(folder: Path, resolution: int, batch: int, seconds: float) -> tuple[int
         count = batches.reduce(np.int64(0), lambda n, element: n + tf.shape(element[0], tf.int64)[0])
         return int(count), time.perf_counter() - wall, time.process_time() - processor
 
-    # As many images as are read in the wanted time. The first reading starts TensorFlow and brings the files into memory.
+    # Find the number of images that can be read in `seconds`. The first call starts TensorFlow and
+    # loads the files into memory.
     images = batch * 16
     read(images)
     while (found := read(images))[1] < seconds / 4:
@@ -70,8 +81,8 @@ def rate(folder: Path, resolution: int, batch: int, seconds: float) -> tuple[int
 
 
 @click.command()
-@click.option("--files", default=1200, show_default=True, help="shard files of the set that has many")
-@click.option("--seconds", default=3.0, show_default=True, help="time of each of the three rounds of a row")
+@click.option("--files", default=1200, show_default=True, help="number of shard files in the set with many files")
+@click.option("--seconds", default=3.0, show_default=True, help="seconds for each of the three rounds of a row")
 def main(files, seconds):
     from pggan_tf import terminal
     from pggan_tf.data import pipeline

@@ -1,11 +1,11 @@
-"""Speed and likeness of `pggan faces` beside a plain loop over the package mtcnn, in one run.
+"""Compare `pggan faces` with a plain loop over the package mtcnn, in speed and in the faces found.
 
 python -m benchmarks.faces DIR
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -24,7 +24,10 @@ from benchmarks import measure
 
 
 def plain_loop(folder: str, limit: int) -> dict:
-    """The loop that the package's own documentation shows: images/s of detection, decoding left out, and the boxes."""
+    """Detect faces with the loop that mtcnn's own documentation shows.
+
+    Return the images per second of detection, without decoding, and the boxes of every photo.
+    """
     from mtcnn import MTCNN
 
     from pggan_tf.data.decode import decode_photo
@@ -53,8 +56,18 @@ def our_boxes(folder: str, limit: int, min_face: float) -> list:
 
 
 def compare(theirs: list, ours: list, min_face: float) -> tuple[int, int, list[float]]:
-    """Faces of at least `min_face` pixels in `theirs`, how many of them are in `ours`, and how far each box is off: the
-    largest difference of x, y, width or height, in sizes of the face."""
+    """Compare the boxes of two detectors for the same photos.
+
+    Args:
+        theirs: boxes (x, y, width, height) of every photo.
+        ours: boxes of the other detector.
+        min_face: faces in `theirs` whose longer side is shorter than this many pixels are ignored.
+
+    Returns:
+        (number of faces in `theirs`, how many of them are in `ours`, error of each of these boxes).
+            The error is the largest difference in x, y, width or height, relative to the size of
+            the face.
+    """
     faces, found, off = 0, 0, []
     for a, b in zip(theirs, ours):
         for box in np.array(a, float).reshape(-1, 4):
@@ -70,7 +83,11 @@ def compare(theirs: list, ours: list, min_face: float) -> tuple[int, int, list[f
 
 
 def whole_command(folder: str, limit: int, size: int, min_face: float) -> float:
-    """images/s of the whole command, from the first chunk's end to the last's: reading, decoding, cropping, writing."""
+    """Return the images per second of the whole command: reading, decoding, cropping and writing.
+
+    It is measured from the end of the first chunks, when every worker is running, to the end of the
+    last one.
+    """
     from preprocessing import build, faces
     from preprocessing.options import Selection
 
@@ -79,13 +96,13 @@ def whole_command(folder: str, limit: int, size: int, min_face: float) -> float:
         job = faces.make_job(Selection.of(folder, limit=limit), faces.Faces(size, min_face=min_face))
         build.build(job, f"{out}/faces", progress=lambda done, total: marks.append((done, time.perf_counter())))
     marks = [m for m in marks if m[0] > 0]
-    first = next((m for m in marks if m[0] >= 4 * faces.CHUNK), marks[0])  # every worker has begun
+    first = next((m for m in marks if m[0] >= 4 * faces.CHUNK), marks[0])  # now every worker is running
     return (marks[-1][0] - first[0]) / (marks[-1][1] - first[1])
 
 
 @click.command()
 @click.argument("folder")
-@click.option("--limit", default=1000, show_default=True, help="photos")
+@click.option("--limit", default=1000, show_default=True, help="maximum number of photos")
 @click.option("--size", default=128, show_default=True)
 @click.option("--min-face", default=32.0, show_default=True)
 def main(folder: str, limit: int, size: int, min_face: float) -> None:

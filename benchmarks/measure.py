@@ -1,4 +1,7 @@
-"""What the benchmarks share: processes of their own, the time and the operations of a bare training step, this machine's peak."""
+"""Helpers for the benchmarks: separate processes, bare training steps and the peak of this machine.
+
+A bare training step is measured by its time and its number of operations.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def in_process(function: Callable, **arguments):
-    """Calls a function of a module in a process of its own: libraries must not share threads, nor runs memory."""
+    """Call a function of a module in a new process, and return its result.
+
+    Libraries must not share threads, and runs must not share memory. Arguments and result are
+    passed as JSON.
+    """
     module = function.__module__
-    if module == "__main__":  # of `python -m benchmarks.step`
+    if module == "__main__":  # when started as `python -m benchmarks.step`
         module = sys.modules["__main__"].__spec__.name
     name = function.__name__
     code = f"import json, sys; from {module} import {name}; print(json.dumps({name}(**json.loads(sys.argv[1]))))"
@@ -27,7 +34,10 @@ def in_process(function: Callable, **arguments):
 
 
 def announce(seconds: float, note: str = "") -> None:
-    """Say first how long a benchmark takes: an estimate for two cores with AVX2 alone, the slowest that were measured."""
+    """Print an estimate of how long a benchmark takes.
+
+    seconds: the time on two cores with AVX2 alone, the slowest that were measured.
+    """
     span = (
         f"{seconds:.0f} seconds"
         if seconds < 100
@@ -39,18 +49,18 @@ def announce(seconds: float, note: str = "") -> None:
 
 
 def cores() -> list[int]:
-    """Those that this process may use."""
+    """Return the numbers of the cores that this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def keep_to(cores: list[int]) -> None:
-    """This process uses these cores alone, where the system can see to that."""
+    """Restrict this process to these cores, if the operating system supports it."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
 
 
 def convolution_peak(dtype: str, batch: int = 16, seconds: float = 1.0) -> float:
-    """The fastest of a few large convolutions, in GFLOP/s."""
+    """Return the speed of the fastest of a few large convolutions, in GFLOP/s."""
     import tensorflow as tf
 
     best = 0.0
@@ -73,8 +83,12 @@ def convolution_peak(dtype: str, batch: int = 16, seconds: float = 1.0) -> float
 
 
 def executed_flops(graph) -> int:
-    """Multiplications and additions of the convolutions and matrix products of a function's graph that its outputs and
-    its assignments need: TensorFlow prunes the rest before it runs. Depthwise ones too."""
+    """Count the operations (multiplications and additions) that a function's graph executes.
+
+    Only convolutions, depthwise ones included, and matrix products count, and of these only the
+    ones that outputs or assignments depend on: TensorFlow prunes the others before it runs the
+    graph.
+    """
     alive, todo = (
         set(),
         [
@@ -102,7 +116,7 @@ def executed_flops(graph) -> int:
             )
             total += 2 * small[0] * small[1] * small[2] * kernel.num_elements()
         elif op.type in ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput"):
-            # Every product of a weight and a place that the convolution of this kernel visits: output pixels * kernel.
+            # Every weight of the kernel is multiplied once for each output pixel of the forward pass.
             if op.type == "Conv2D":
                 small, kernel = op.outputs[0].shape, op.inputs[1].shape
             elif op.type == "Conv2DBackpropFilter":
@@ -114,10 +128,19 @@ def executed_flops(graph) -> int:
 
 
 def bare_step(plan, update: Callable | None = None, seconds: float = 4.0) -> dict:
-    """The last phase's training step of a plan on a constant batch: no data, no callbacks.
+    """Measure the training step in the last phase of a plan on a constant batch.
 
-    update: another rule than the plan's. Returns ms (median of calls), images_per_second (many steps in one call, as
-    training runs them), gflop of a step, parameters of both networks, policy, and how G's gradient is taken.
+    Reading data and callbacks are left out.
+
+    Args:
+        plan: the plan of a run.
+        update: update rule to use instead of the plan's.
+        seconds: time to measure for.
+
+    Returns:
+        A dict: ms (median of single calls), images_per_second (many steps in one call, as in
+            training), gflop of a step, parameters of both networks, policy, and how (how the
+            generator's gradient is computed).
     """
     import tensorflow as tf
 

@@ -1,12 +1,12 @@
-"""Time and peak memory of metrics at the sizes that are published.
+"""Measure the time and the peak memory of metrics at the sizes that are used in publications.
 
-python -m benchmarks.metrics                                               # swd of 16,384 images at 128 px
+python -m benchmarks.metrics  # swd of 16,384 images at 128 px
 python -m benchmarks.metrics --metrics fid,kid --count 50000 --resolution 64
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -28,7 +28,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def images(count: int, resolution: int, seed: int):
-    """A set of smooth noise, made anew for each batch from a thousand of them."""
+    """Return a set of images of smooth noise.
+
+    Only 1,024 different images exist; they are repeated to reach `count`.
+    """
     from pggan_tf.metrics import sets
 
     rng = np.random.default_rng(seed)

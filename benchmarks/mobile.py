@@ -1,12 +1,14 @@
-"""Size and time of exported generators: by resolution, quantisation, kind of convolution and number of threads.
+"""Measure the size and the time of exported generators.
 
-python -m benchmarks.mobile                       # 64, 128, 256 px, run by LiteRT on this CPU
-python -m benchmarks.mobile --browser             # and in a headless Chromium, as the web app runs them
+They differ in resolution, quantisation, kind of convolution and number of threads.
+
+python -m benchmarks.mobile            # 64, 128, 256 px, run by LiteRT on this CPU
+python -m benchmarks.mobile --browser  # and in a headless Chromium, as the web app runs them
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -28,8 +30,8 @@ from benchmarks import measure
 
 THREADS = (1, 2)
 CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-_FIRST = 2  # calls that are not counted
-# The page's own modules draw a face of every stage, again and again: milliseconds by stage.
+_FIRST = 2  # number of first calls that are not counted
+# Draws `rounds` faces with every stage, using the page's own modules. Returns milliseconds by stage.
 IN_PAGE = """async ([threads, rounds]) => {
   const { Model } = await import("./runtime.js");
   const { latents } = await import("./latents.js");
@@ -52,8 +54,11 @@ IN_PAGE = """async ([threads, rounds]) => {
 
 
 def generator(conv: str, resolution: int):
-    """The widths of the default recipe, to `resolution`. What it draws does not matter here: weights are random, and of the
-    contrast of photos, so that quantisation has ranges as in use."""
+    """Return a generator with the widths of the default recipe, up to `resolution`.
+
+    What it draws does not matter here, so its weights are random. The images have the contrast of
+    photos, so that quantisation meets realistic ranges.
+    """
     import keras
 
     from pggan_tf import networks, synthesis
@@ -71,7 +76,7 @@ def generator(conv: str, resolution: int):
 
 
 def on_this_cpu(model: bytes, offered, threads: int, rounds: int) -> dict[str, float]:
-    """Signature's name -> median ms of an image."""
+    """Return {name of a signature: median milliseconds per image} of LiteRT on this CPU."""
     from export import litert
 
     run, taken = litert.Runner(model, threads), {s.name: [] for s in offered}
@@ -89,7 +94,11 @@ def medians(taken: dict[str, list[float]]) -> dict[str, float]:
 
 
 def in_the_browser(network, how: str, rounds: int) -> dict[int, dict[str, float]]:
-    """Number of threads -> signature's name -> median ms of an image, by the web app in a headless Chromium."""
+    """Measure the web app in a headless Chromium.
+
+    Returns:
+        {number of threads: {name of a signature: median milliseconds per image}}.
+    """
     from playwright.sync_api import sync_playwright
 
     from export import serve, source, web
@@ -114,15 +123,15 @@ def in_the_browser(network, how: str, rounds: int) -> dict[int, dict[str, float]
 
 @click.command()
 @click.option("--resolutions", default="64,128,256", show_default=True)
-@click.option("--browser", is_flag=True, help="also in a headless Chromium")
+@click.option("--browser", is_flag=True, help="also measure in a headless Chromium")
 @click.option(
     "--rounds",
     default=22,
     show_default=True,
     type=click.IntRange(_FIRST + 1),
-    help=f"faces drawn for each figure, of which the first {_FIRST} do not count",
+    help=f"number of faces drawn for each result; the first {_FIRST} are not counted",
 )
-@click.option("--json", "json_file", help="write the figures into this file")
+@click.option("--json", "json_file", help="write the results to this file as JSON")
 def main(resolutions, browser, rounds, json_file):
     from rich.console import Console
     from rich.table import Table

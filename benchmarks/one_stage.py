@@ -1,13 +1,15 @@
-"""One-stage training against our two-stage and the wasteful two-stage of tutorials: time for an iteration, and quality over time.
+"""Compare one-stage training with our two-stage training and the wasteful one of tutorials.
 
-python -m benchmarks.one_stage                                # an iteration at 32, 64 and 256 px, and races on drawn portraits
-python -m benchmarks.one_stage --race DIR --minutes 5         # races on DIR: sliced Wasserstein distance over minutes, as a plot
-python -m benchmarks.one_stage --minutes 0                    # time for an iteration alone
+Both the time of an iteration and the quality over time are measured.
+
+python -m benchmarks.one_stage                         # an iteration at 32, 64 and 256 px, and races on drawn portraits
+python -m benchmarks.one_stage --race DIR --minutes 5  # races on DIR: sliced Wasserstein distance over minutes, as a plot
+python -m benchmarks.one_stage --minutes 0             # time for an iteration alone
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -23,12 +25,13 @@ import click
 
 from benchmarks import measure
 
-# Networks and losses, one for each way that one-stage takes (updates.METHODS), and the colorizer.
+# Networks and losses: one for each of updates.METHODS, which one-stage training chooses from, and
+# the colorizer.
 FORMS = {
     "DCGAN, no normalisation in D": {"recipe": "dcgan", "discriminator_norm": "none"},
     "DCGAN": {"recipe": "dcgan"},
     "PGGAN": {"recipe": "pggan", "conv": "standard"},
-    "PGGAN, WGAN": {"recipe": "pggan", "loss": "wgan", "spectral": "all"},  # whose convolutions are standard
+    "PGGAN, WGAN": {"recipe": "pggan", "loss": "wgan", "spectral": "all"},  # its convolutions are standard
     "colorizer, group norm": {"recipe": "colorize", "held_out": 0.0},
     "colorizer, batch norm": {
         "recipe": "colorize",
@@ -39,14 +42,24 @@ FORMS = {
 }
 BATCHES = {"dcgan": {4: 64, 64: 32, 256: 4}, "pggan": {4: 16, 256: 4}, "colorize": {4: 16, 64: 8, 256: 2}}
 RACED = ("DCGAN", "PGGAN", "colorizer, group norm")
-IMAGES, SAMPLES = 1024, 9  # of each measurement up to 64 px, fewer above; measurements of a race
+IMAGES, SAMPLES = 1024, 9  # images of a measurement up to 64 px (fewer above); number of measurements in a race
 
 
 def wasteful(context, batches, nearly_nothing):
-    """Two stages as they are often written: D's step is backpropagated into G too, and G's into D's weights too, and dropped.
+    """Update both networks in two stages, as they are often written.
 
-    TensorFlow would not compute what nothing asks for, as eager frameworks do: the dropped gradients are added, times a
-    number too small to matter, to the losses that are reported. (A variable: a constant factor might be simplified away.)
+    The discriminator's loss is also backpropagated into the generator, and the generator's loss
+    also into the discriminator's weights; these gradients are then discarded.
+
+    Unlike eager frameworks, TensorFlow would not compute gradients that nothing uses. So the
+    discarded gradients are summed, multiplied with `nearly_nothing` and added to the reported
+    losses. `nearly_nothing` is a variable, because TensorFlow might optimise a constant factor
+    away.
+
+    Args:
+        context: `updates.StepContext`.
+        batches: a single `updates.Batch`.
+        nearly_nothing: tf.Variable with a value too small to matter.
     """
     import tensorflow as tf
 
@@ -115,12 +128,20 @@ def _rule(rule: str):
 
 
 def iteration(form: str, rule: str, resolution: int, precision: str) -> dict:
-    """An iteration of both networks, without a penalty: ms, operations, and how G's gradient is taken."""
+    """Measure an iteration of both networks without a penalty.
+
+    Return what `measure.bare_step` returns: milliseconds, operations, how the generator's gradient
+    is computed.
+    """
     return measure.bare_step(_plan(form, resolution, precision, penalty="none"), _rule(rule))
 
 
 def race(form: str, rule: str, resolution: int, precision: str, data: str, minutes: float) -> list:
-    """[seconds of training, images, sliced Wasserstein distance of the averaged generator] as training goes on."""
+    """Train with an update rule and measure the averaged generator as training goes on.
+
+    Returns:
+        A list of [seconds of training, images seen, sliced Wasserstein distance].
+    """
     import numpy as np
 
     from pggan_tf import synthesis
@@ -179,8 +200,11 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
 
 
 def time_to(curve: list, level: float) -> float | None:
-    """Minutes after which a race's distance was at `level` for the first time, between two measurements on a straight line. At the
-    first measurement: not later than that."""
+    """Return the minutes after which a race first reached the distance `level`, or None.
+
+    The time is interpolated linearly between two measurements. If the first measurement already
+    reaches the level, its time is returned, which is an upper bound.
+    """
     before = None
     for seconds, _images, value in curve:
         if value <= level:
@@ -193,7 +217,12 @@ def time_to(curve: list, level: float) -> float | None:
 
 
 def plot(races: dict, path: str) -> None:
-    """races: (pixels, form) -> {rule: curve}. Quality over wall-clock, a row of panels for each size."""
+    """Plot the quality over training time, with a row of panels for each size.
+
+    Args:
+        races: {(pixels, form): {rule: curve}}.
+        path: the picture to write.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -221,10 +250,20 @@ def plot(races: dict, path: str) -> None:
     help="; ".join(f"{i}: {f}" for i, f in enumerate(FORMS)),
 )
 @click.option("--precision", default="auto", show_default=True)
-@click.option("--rounds", default=3, show_default=True, help="times that every rule is measured, in turn")
-@click.option("--race", "data", default="portraits", show_default=True, help="images to race on: quality over time")
-@click.option("--minutes", default=3.0, show_default=True, help="of training for every rule of a race; 0: no race")
-@click.option("--plot", "picture", default="one_stage.png", show_default=True, help="where the race is drawn")
+@click.option(
+    "--rounds", default=3, show_default=True, help="number of times that every update rule is measured, in turn"
+)
+@click.option(
+    "--race",
+    "data",
+    default="portraits",
+    show_default=True,
+    help="images for the races, which measure quality over time",
+)
+@click.option(
+    "--minutes", default=3.0, show_default=True, help="minutes of training for every update rule in a race; 0: no races"
+)
+@click.option("--plot", "picture", default="one_stage.png", show_default=True, help="file for the plot of the races")
 def main(resolutions, forms, precision, rounds, data, minutes, picture) -> None:
     sizes, chosen = [int(r) for r in resolutions.split(",")], [list(FORMS)[int(i)] for i in forms.split(",")]
     each = len(sizes) * len(chosen) * len(RULES)
@@ -255,7 +294,7 @@ def _print(*parts) -> None:
 
 
 def _compare_steps(sizes: list[int], forms: list[str], precision: str, rounds: int) -> None:
-    """Print the time of an iteration by every rule."""
+    """Print the time of an iteration with every update rule."""
     times = [f"{rule}, ms" for rule in RULES]
     shares = ("faster than two-stage", "than the wasteful", "by operations", "")
     table = _table("px", "network", *times, *shares, "G's gradient", text=("network", "G's gradient"))
@@ -273,7 +312,7 @@ def _compare_steps(sizes: list[int], forms: list[str], precision: str, rounds: i
 
 
 def _compare_races(raced: list[tuple[int, str]], precision: str, data: str, minutes: float, picture: str) -> None:
-    """Print and draw the quality that every rule comes to in the same time."""
+    """Print and plot the quality that every update rule reaches in the same time."""
     reached_by = ("best distance", "distance that all reach", "minutes to it", "one-stage's")
     table = _table("px", "network", "rule", "images", *reached_by, text=("network", "rule"))
     races: dict = {}
@@ -281,7 +320,7 @@ def _compare_races(raced: list[tuple[int, str]], precision: str, data: str, minu
         shape = {"form": form, "resolution": resolution, "precision": precision}
         curves = {r: measure.in_process(race, rule=r, data=data, minutes=minutes, **shape) for r in RULES}
         races[resolution, form] = curves
-        plot(races, picture)  # after each: what has been run is not lost
+        plot(races, picture)  # after each race, so that no result is lost
         level = max(min(v for _, _, v in curve) for curve in curves.values())
         first = time_to(curves[RULES[0]], level)
         for rule, curve in curves.items():

@@ -1,4 +1,7 @@
-"""The same training step as people write it in PyTorch: the layers of `networks.progressive`, WGAN-GP, two stages, Adam."""
+"""The same training step in PyTorch, as people write it there.
+
+It has the layers of `networks.progressive`, WGAN-GP, two stages and Adam.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +91,18 @@ class Discriminator(nn.Module):
 def images_per_second(
     resolution: int, batch: int, latent: int, base: int, most: int, best: bool, seconds: float
 ) -> float:
-    """best: autocast to bfloat16 and channels_last, the fastest form that PyTorch documents for CPUs; else plain float32."""
+    """Return the speed of the training step in PyTorch.
+
+    Args:
+        resolution: side of the images in pixels.
+        batch: images per step.
+        latent: length of a latent.
+        base: number that widths are derived from, as --fmap-base.
+        most: largest width, as --fmap-max.
+        best: use autocast to bfloat16 and channels_last, the fastest form that PyTorch documents
+            for CPUs; otherwise plain float32.
+        seconds: time to measure for.
+    """
     resolutions = [2**k for k in range(2, resolution.bit_length())]
     g, d = Generator(resolutions, latent, base, most), Discriminator(resolutions, base, most)
     reals = torch.rand(batch, 3, resolution, resolution) * 2 - 1

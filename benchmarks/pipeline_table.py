@@ -1,12 +1,14 @@
-"""The table of the time-efficient PGGAN: separable growing to 64 px, and its images enlarged to 256 px by SRGAN, each against real
-images by sliced Wasserstein distance, MS-SSIM and Inception score.
+"""Print the table of the time-efficient PGGAN.
+
+Separable convolutions grow images to 64 px, and SRGAN enlarges them to 256 px. Both are compared
+with real images by sliced Wasserstein distance, MS-SSIM and Inception score.
 
 python -m benchmarks.pipeline_table DIR --minutes 60
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -26,8 +28,10 @@ from pggan_tf.errors import UserError
 
 
 def trained(data: str, minutes: float, folder: str) -> tuple[Path, Path]:
-    """The folders of both runs: trained, gone on with, or, if they have ended, as they are. Others than those asked for are
-    refused by `train.py`."""
+    """Train both networks, or resume their runs, and return the folders of the runs.
+
+    Finished runs are kept as they are. `train.py` refuses folders of runs with other options.
+    """
     parts = ["pggan-separable", "srgan"]
     command = [sys.executable, "train.py", "--recipe", "+".join(parts), "--minutes", str(minutes)]
     command += [] if data == "portraits" else ["--data", data, "--upscale-small"]
@@ -38,7 +42,12 @@ def trained(data: str, minutes: float, folder: str) -> tuple[Path, Path]:
 
 
 def sets_of(faces: Path, larger: Path, count: int):
-    """(name, seconds an image, metrics.sets.ImageSet) of the generator's images, small and enlarged, and of twice as many real ones."""
+    """Generate and enlarge images, and read twice as many real ones.
+
+    Returns:
+        For the small and for the enlarged images: (name, seconds per image, metrics.sets.ImageSet
+            of these images, metrics.sets.ImageSet of real images).
+    """
     import numpy as np
 
     from pggan_tf import synthesis, tasks
@@ -73,16 +82,16 @@ def sets_of(faces: Path, larger: Path, count: int):
 
 @click.command()
 @click.argument("data")
-@click.option("--minutes", default=60.0, show_default=True, help="of training, for both networks")
-@click.option("--images", default=2000, show_default=True, help="of each set")
+@click.option("--minutes", default=60.0, show_default=True, help="minutes of training for both networks")
+@click.option("--images", default=2000, show_default=True, help="number of images in each set")
 @click.option(
     "--features",
-    help="classes for the Inception score: inception, a keras.applications network, a .keras file  [inception, where its graph was "
-    "fetched before; else left out]",
+    help="network for the Inception score: inception, a keras.applications network, a .keras file  [inception if its graph has "
+    "been downloaded before; else the score is left out]",
 )
-@click.option("--inception-weights", help="file or address of the graph, for --features inception  [fetched once]")
+@click.option("--inception-weights", help="file or URL of the graph, for --features inception  [downloaded once]")
 @click.option(
-    "--run", default="runs/pipeline", show_default=True, help="folder of the two runs; trained ones are measured again"
+    "--run", default="runs/pipeline", show_default=True, help="folder of the two runs; finished runs are only measured"
 )
 def main(data: str, minutes: float, images: int, features: str | None, inception_weights: str | None, run: str) -> None:
     from rich.console import Console

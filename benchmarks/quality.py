@@ -1,14 +1,17 @@
-"""Quality over minutes of the clock: the paper's loss, rate and updates, what this project changes about them, and its default.
+"""Plot quality over training time: the paper's settings, changes to them, the default settings.
 
-python -m benchmarks.quality --data DIR --target-res 32 --minutes 20 --out quality/        # --data may be given again
+The settings that change are the loss, the learning rate, the updates and the convolutions.
 
-Each form is a whole run of `train.py --minutes`, one after the other, metrics and start included, measured at the last resolution.
-A benchmark that was stopped goes on where it stood, and what has ended is not trained again (`train.py --run`).
+python -m benchmarks.quality --data DIR --target-res 32 --minutes 20 --out quality/  # --data may be given again
+
+Every form is a complete run of `train.py --minutes`, including metrics and start-up. The runs
+follow each other and are measured at the last resolution. If the benchmark is stopped, the next
+call resumes it, and finished runs are not trained again (`train.py --run`).
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -26,8 +29,9 @@ from benchmarks import measure
 from pggan_tf.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-# The paper's loss, rate and updates (Karras et al. 2018, appendix A.1), and its networks at the default's width. The schedule is
-# the default's, as all of them have it: as many images at every stage, which the paper has, are too few to begin with in minutes.
+# The paper's loss, learning rate and updates (Karras et al. 2018, appendix A.1), and its networks at
+# the default's width. All forms use the default's schedule: the paper has equally many images at every
+# stage, which are too few at the beginning of a run that only takes minutes.
 STANDARD, TWO_STAGE = {"--conv": "standard"}, {"--update": "two-stage"}
 PAPER = STANDARD | TWO_STAGE | {"--loss": "wgan-gp", "--learning-rate": "1e-3"}
 FORMS = {
@@ -44,7 +48,7 @@ METRICS = ("swd", "fid[random]")
 
 
 def trained(form: str, data: str, resolution: int, minutes: float, out: Path) -> Path:
-    """The folder of the finished run."""
+    """Train a form, or resume its run, and return the folder of the finished run."""
     folder = out / Path(data).name / form.replace(", ", "-").replace(" ", "-")
     command = [
         sys.executable,
@@ -54,7 +58,7 @@ def trained(form: str, data: str, resolution: int, minutes: float, out: Path) ->
         *(word for option in FORMS[form].items() for word in option),
     ]
     command += ["--target-res", resolution, "--minutes", minutes, "--no-report"]
-    # Of so few that a tenth of the minutes is enough for a curve.
+    # Few images, so that a tenth of the minutes, which metrics may take, is enough for a curve.
     command += ["--metrics", "swd,fid", "--features", "random", "--metrics-images", 1000]
     if data != "portraits":
         command += ["--data", Path(data).absolute() if Path(data).exists() else data]
@@ -65,7 +69,10 @@ def trained(form: str, data: str, resolution: int, minutes: float, out: Path) ->
 
 
 def curve(folder: Path, resolution: int) -> list[tuple[float, int, dict]]:
-    """(minutes of training, images, {metric: value}) of every measurement at the last resolution."""
+    """Return all measurements of a run at its last resolution.
+
+    Each is (minutes of training, images seen, {metric: value}).
+    """
     lines = map(json.loads, (folder / "stats.jsonl").read_text().splitlines())
     return [
         (line["seconds"] / 60, line["images"], line["metrics"])
@@ -75,7 +82,10 @@ def curve(folder: Path, resolution: int) -> list[tuple[float, int, dict]]:
 
 
 def plot(curves: dict, path: Path) -> None:
-    """curves: data -> {form: curve}; a row of panels for each, one for every metric."""
+    """Plot the curves, with a row of panels for each data set and a panel for each metric.
+
+    curves: {data: {form: curve}}.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -97,8 +107,10 @@ def plot(curves: dict, path: Path) -> None:
 @click.command()
 @click.option("--data", "sources", multiple=True, default=("portraits",), show_default=True)
 @click.option("--target-res", "resolution", default=32, show_default=True, type=click.IntRange(16))
-@click.option("--minutes", default=20.0, show_default=True, help="of the clock, for each form on each data set")
-@click.option("--out", default="quality", show_default=True, help="folder of the runs, and of quality.png")
+@click.option(
+    "--minutes", default=20.0, show_default=True, help="minutes of wall-clock time for each form on each data set"
+)
+@click.option("--out", default="quality", show_default=True, help="folder for the runs and quality.png")
 def main(sources: tuple[str, ...], resolution: int, minutes: float, out: str) -> None:
     from rich.console import Console
     from rich.table import Table

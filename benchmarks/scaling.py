@@ -1,17 +1,18 @@
-"""What more processes bring: measured with one and two here, modelled for 8 to 1024 GPUs.
+"""Estimate the gain from more processes: measured with one and two, modelled for 8 to 1024 GPUs.
 
 python -m benchmarks.scaling
-python -m benchmarks.scaling --step-ms 38 --batch 16 --gbit 200      # of a GPU that you have measured yourself
+python -m benchmarks.scaling --step-ms 38 --batch 16 --gbit 200  # for a GPU that you have measured yourself
 
-The model: every device takes its own batch in `step` seconds and all sum up their gradients by a ring all-reduce, which takes
-2 (n - 1) / n * bytes / bandwidth + 2 (n - 1) * latency (Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce algorithms for
-clusters of workstations", section 3). Gradients are float32. None of it is overlapped with the computation: training sums the
-gradients of a network once all of them are there.
+In the model, every device computes its own batch in `step` seconds, and all devices sum their
+gradients with a ring all-reduce. This takes 2 (n - 1) / n * bytes / bandwidth + 2 (n - 1) * latency
+(Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations",
+section 3). Gradients are float32. Communication does not overlap with computation: training sums
+the gradients of a network once all of them are computed.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -30,23 +31,38 @@ from benchmarks import measure
 from pggan_tf.errors import UserError
 from pggan_tf.training import cluster as clusters
 
-MESSAGES_PER_STEP = 3  # the gradients of D, those of G, the figures for the log
+MESSAGES_PER_STEP = 3  # gradients of D, gradients of G, statistics for the log
 
 
 def ring_seconds(devices: int, size: float, gbit: float, latency_us: float, messages: int = MESSAGES_PER_STEP) -> float:
-    """Time of a step's all-reduces of `size` bytes in all."""
+    """Return the seconds that all all-reduces of a step take.
+
+    Args:
+        devices: number of devices in the ring.
+        size: bytes that are reduced in a step.
+        gbit: bandwidth of a link in Gbit/s.
+        latency_us: latency of a message in microseconds.
+        messages: number of all-reduces in a step.
+    """
     if devices == 1:
         return 0.0
     return 2 * (devices - 1) / devices * size / (gbit * 1e9 / 8) + messages * 2 * (devices - 1) * latency_us * 1e-6
 
 
 def efficiency(devices: int, step: float, size: float, gbit: float, latency_us: float) -> float:
-    """Share of the time that the devices compute, each with a batch of its own."""
+    """Return the share of the time that the devices spend on computation, in 0..1.
+
+    step: seconds of computation per step; for the others see `ring_seconds`.
+    """
     return step / (step + ring_seconds(devices, size, gbit, latency_us))
 
 
 def taken_over(step: float, size: float, gbit: float, latency_us: float) -> int | None:
-    """The least number of devices, a power of two up to 2^20, with which a step communicates longer than it computes."""
+    """Return the smallest number of devices for which communication takes longer than computation.
+
+    Only powers of two up to 2^20 are tried; return None if communication takes less time for all of
+    them. Arguments: see `efficiency`.
+    """
     for power in range(1, 21):
         if ring_seconds(2**power, size, gbit, latency_us) > step:
             return 2**power
@@ -60,16 +76,20 @@ def _plan(resolution: int, batch: int):
 
 
 def alone(resolution: int, batch: int, cores: list[int], seconds: float) -> dict:
-    """The bare step of one process on these cores."""
-    measure.keep_to(cores)  # not fewer threads: TensorFlow runs several operations at once, too
+    """Measure the bare step of one process on these cores."""
+    measure.keep_to(cores)  # instead of fewer threads, because TensorFlow also runs several operations in parallel
     return measure.bare_step(_plan(resolution, batch), seconds=seconds)
 
 
 def worker(
     addresses: list[str], index: int, resolution: int, batch: int, cores: list[list[int]], seconds: float
 ) -> dict:
-    """images/s of the last phase's step in one of several processes, each on its cores, that share a batch; and of the all-reduces
-    alone, in ms."""
+    """Measure one of several processes that share a batch, each on cores of its own.
+
+    Returns:
+        A dict: images_per_second of the step in the last phase, reduce_ms of the all-reduces of a
+            step alone.
+    """
     measure.keep_to(cores[index])
     import tensorflow as tf
 
@@ -122,7 +142,10 @@ def worker(
 
 
 def together(processes: int, **arguments) -> dict:
-    """`worker` in so many processes on this machine; what the first one says."""
+    """Run `worker` in several processes on this machine.
+
+    Return the result of the first one.
+    """
     import json
     import socket
 
@@ -157,11 +180,16 @@ def together(processes: int, **arguments) -> dict:
 @click.command()
 @click.option("--resolution", default=64, show_default=True)
 @click.option("--batch", default=16, show_default=True, help="images per step of one device")
-@click.option("--gbit", default=100.0, show_default=True, help="speed of a machine's link, Gbit/s")
-@click.option("--latency-us", default=10.0, show_default=True, help="of a message from one device to the next")
+@click.option("--gbit", default=100.0, show_default=True, help="bandwidth of a machine's link in Gbit/s")
+@click.option(
+    "--latency-us",
+    default=10.0,
+    show_default=True,
+    help="latency in microseconds of a message from one device to the next",
+)
 @click.option("--devices", default="1,8,16,32,64,128,256,512,1024", show_default=True)
-@click.option("--step-ms", type=float, help="of the device that is modelled  [what is measured here]")
-@click.option("--seconds", default=8.0, show_default=True, help="that every form is measured for")
+@click.option("--step-ms", type=float, help="milliseconds of a step on the modelled device  [as measured here]")
+@click.option("--seconds", default=8.0, show_default=True, help="seconds for every measurement")
 def main(
     resolution: int, batch: int, gbit: float, latency_us: float, devices: str, step_ms: float | None, seconds: float
 ):

@@ -1,11 +1,13 @@
-"""Depthwise separable against standard convolutions: multiplications, parameters and the time of a training step.
+"""Compare depthwise separable with standard convolutions.
 
-python -m benchmarks.separable                     # 16, 32, 64, 128 px in float32 and the device's best precision
+Multiplications, parameters and the time of a training step are measured.
+
+python -m benchmarks.separable  # 16, 32, 64, 128 px in float32 and the device's best precision
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -22,7 +24,7 @@ from pggan_tf.training import precision as precisions
 
 
 def step(resolution: int, batch: int, conv: str, precision: str) -> dict:
-    """The bare step of both networks at one size, without a penalty, as the paper measured it."""
+    """Measure the bare step of both networks without a penalty, as in the paper."""
     from pggan_tf.config import resolve
 
     settings = {"target_res": resolution, "conv": conv, "precision": precision}
@@ -33,7 +35,7 @@ def step(resolution: int, batch: int, conv: str, precision: str) -> dict:
 @click.command()
 @click.option("--batch", default=16, show_default=True)
 @click.option("--resolutions", default="16,32,64,128", show_default=True)
-@click.option("--rounds", default=3, show_default=True, help="times that both are measured, in turn")
+@click.option("--rounds", default=3, show_default=True, help="number of times that both are measured, in turn")
 def main(batch: int, resolutions: str, rounds: int) -> None:
     from rich.console import Console
     from rich.table import Table

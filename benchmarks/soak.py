@@ -1,14 +1,15 @@
-"""Training through everything that goes wrong for an hour, against the same run left in peace.
+"""Train for an hour under all kinds of failures, and compare with the same run left undisturbed.
 
 python -m benchmarks.soak --minutes 60
 
-A run at 16 and 32 px is trained twice: undisturbed, and killed, stopped, out of disk and with a jumping clock, at random but
-from a seed. At the end both are the same to the last bit; memory and open files did not grow; no process is left over.
+A run at 16 and 32 px is trained twice. One run is undisturbed. The other is killed, stopped, given
+a full disk and a jumping clock, in a random order that a seed determines. At the end, both must be
+equal to the last bit, memory and open files must not have grown, and no process may be left over.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -39,28 +40,28 @@ import click
 from benchmarks import measure
 
 ROOT = Path(__file__).parents[1]
-QUIET_SHARE = 0.8  # of the time, that the undisturbed run is planned for: starting anew takes the rest
+QUIET_SHARE = 0.8  # share of the minutes that the undisturbed run is planned for; restarts take the rest
 CHECKPOINT_MINUTES = 0.1
 PATIENCE = 600.0  # seconds until a session has to have written a checkpoint
 EVENTS = ("SIGKILL", "SIGTERM", "SIGKILL at the start", "disk", "clock")
-MEMORY_MB, HANDLES = 40.0, 2  # may be more at the end than in the middle
+MEMORY_MB, HANDLES = 40.0, 2  # accepted growth of memory and open files
 LIBFAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
-# Without libfaketime: Python's own clock jumps, by the seconds that stand in a file.
+# Used without libfaketime: patches time.time, so that it jumps by the seconds written in a file.
 PATCHED_CLOCK = """
 import sys, time, pathlib
 real, file = time.time, pathlib.Path(sys.argv.pop(1))
 time.time = lambda: real() + float(file.read_text() or 0)
-from pggan_tf import cli
+from pggan_tf.commands import cli
 sys.exit(cli.main(["train", *sys.argv[1:]]))
 """
 
 
 @dataclasses.dataclass
 class Clock:
-    """A clock of the child's that jumps when `jump` is called."""
+    """A clock for a child process, which jumps when `jump` is called."""
 
     file: Path
-    preloaded: str | None  # libfaketime's file
+    preloaded: str | None  # path of libfaketime; None: not installed
 
     @property
     def kind(self) -> str:
@@ -78,7 +79,7 @@ class Clock:
     def command(self, arguments: list[str]) -> tuple[list[str], dict[str, str]]:
         if self.preloaded is None:
             return [sys.executable, "-c", PATCHED_CLOCK, str(self.file), *arguments], {}
-        # Timers are not faked: a real clock that is set does not move them either.
+        # Timers are not faked, because setting a real clock does not change them either.
         environment = {
             "LD_PRELOAD": self.preloaded,
             "FAKETIME_TIMESTAMP_FILE": str(self.file),
@@ -89,7 +90,10 @@ class Clock:
 
 
 class Child:
-    """A training process in a session of its own, so that whatever it starts can be found; its memory and files are noted."""
+    """A training process whose memory and open files are recorded.
+
+    It runs in a session of its own, so that all processes that it starts can be found.
+    """
 
     def __init__(self, arguments: list, clock: Clock, steady: Callable[[], bool] = lambda: True):
         import psutil
@@ -133,7 +137,7 @@ class Child:
         return self.output.read_text()[-3000:]
 
     def orphans(self) -> list[int]:
-        """Processes of its session that outlive it."""
+        """Return the processes of its session that still exist after it has ended."""
         end = time.monotonic() + 3
         while (left := _session(self.process.pid)) and time.monotonic() < end:
             time.sleep(0.1)
@@ -157,7 +161,10 @@ def _session(leader: int) -> list[int]:
 
 @contextlib.contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[str | None]:
-    """Mounts a small disk at `folder`; yields why not, where it may not."""
+    """Mount a small disk at `folder`.
+
+    Yield None, or the reason if mounting fails.
+    """
     folder.mkdir()
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], capture_output=True, text=True
@@ -170,7 +177,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[str | None]:
 
 
 def fill(path: Path) -> None:
-    """Until the disk is full."""
+    """Write to a file until the disk is full."""
     with path.open("wb", buffering=0) as file:
         for size in (1 << 20, 1 << 12):
             try:
@@ -192,7 +199,10 @@ def only_run(runs: Path) -> Path | None:
 
 
 def differences(a: Path, b: Path) -> list[str]:
-    """What two ended runs do not have in common, to the last bit: weights, optimisers, grids, ticks, the generator."""
+    """Return the names of what differs between two finished runs, compared to the last bit.
+
+    Weights, optimisers, grids and the lines of stats.jsonl are compared, except for timings.
+    """
     from pggan_tf.runs import checkpoint
 
     found = []
@@ -211,7 +221,7 @@ def differences(a: Path, b: Path) -> list[str]:
 
 
 def steady(run: Path | None) -> bool:
-    """Whether a run is within its last phase: nothing new is built there."""
+    """Return whether a run is within its last phase, in which nothing new is built."""
     from pggan_tf.config import load
 
     with contextlib.suppress(OSError, IndexError, ValueError, TypeError):
@@ -222,7 +232,11 @@ def steady(run: Path | None) -> bool:
 
 
 def grown(samples: list[tuple[float, int]]) -> tuple[float, float]:
-    """(MB, open files) more in the last third of the samples than in the one in the middle; of fewer than three, nothing."""
+    """Return the growth of (memory in MB, number of open files).
+
+    It is the median of the last third of the samples minus that of the middle third, or 0 if there
+    are fewer than three samples.
+    """
     third = len(samples) // 3
     if not third:
         return 0.0, 0.0
@@ -230,14 +244,15 @@ def grown(samples: list[tuple[float, int]]) -> tuple[float, float]:
     return tuple(statistics.median(s[i] for s in late) - statistics.median(s[i] for s in early) for i in (0, 1))
 
 
-# event -> exit codes that it may bring
+# event -> exit codes that it may cause
 KILLED = dict.fromkeys(("SIGKILL", "SIGKILL at the start", "clock"), (-9,))
 EXPECTED = KILLED | {"SIGTERM": (143, -15), "disk": (1, 75)}
 
 
 def _undisturbed(network: list, minutes: float, clock: Clock, folder: Path) -> tuple[Child, int]:
-    """Train a run that nothing happens to; return its process and how many it left behind."""
-    # Threads of Python that wait for each other spin under libfaketime: the data are drawn without it.
+    """Train the undisturbed run; return its process and the processes that it left behind."""
+    # Prepare the data without libfaketime: with it, Python threads that wait for each other keep the
+    # processor busy.
     drawn = subprocess.run(
         [sys.executable, "train.py", *map(str, network), "--dry-run", "--probe"],
         cwd=ROOT,
@@ -261,12 +276,12 @@ def _undisturbed(network: list, minutes: float, clock: Clock, folder: Path) -> t
 
 @dataclasses.dataclass
 class Disturbed:
-    """The same run, in sessions that are disturbed by events in a random order."""
+    """The same run, trained in sessions that are disturbed by events in a random order."""
 
     reference: Path  # the undisturbed run
     disk: Path  # folder of its runs, on a small disk
     clock: Clock
-    kinds: list[str]  # of events
+    kinds: list[str]  # kinds of events
     minutes: float
     rng: random.Random
     say: Callable
@@ -276,7 +291,10 @@ class Disturbed:
     turn: list[str] = dataclasses.field(default_factory=list)
 
     def run(self) -> float:
-        """Disturb the run for the minutes, then let it end; return the minutes that it took."""
+        """Disturb the run for `minutes`, then let it finish.
+
+        Return the minutes that it took in all.
+        """
         begun, run = time.monotonic(), None
         while True:
             run = run or only_run(self.disk)
@@ -304,7 +322,17 @@ class Disturbed:
 
 
 def soak(minutes: float, seed: int, folder: Path, library: str | None, say=print) -> dict:
-    """Return what happened; raise AssertionError where something went otherwise than it should."""
+    """Run the whole test, and return the results.
+
+    Raise AssertionError if a session behaves otherwise than expected.
+
+    Args:
+        minutes: how long the disturbed run is disturbed.
+        seed: seed of the run and of the events.
+        folder: a folder for the runs, the clock and the cache.
+        library: path of libfaketime; None: Python's own clock is patched.
+        say: called with messages about the progress.
+    """
     (folder / "clock").write_text("+0\n")
     clock = Clock(folder / "clock", library)
     os.environ.setdefault("PGGAN_CACHE", str(folder / "cache"))
@@ -340,7 +368,16 @@ def soak(minutes: float, seed: int, folder: Path, library: str | None, say=print
 
 
 def disturb(child: Child, event: str, clock: Clock, disk: Path, rng: random.Random, pause: float) -> int:
-    """Lets a session get somewhere, then does `event` to it; its exit code."""
+    """Let a session train for a while, disturb it with `event`, and return its exit code.
+
+    Args:
+        child: the session.
+        event: one of EVENTS, or "none".
+        clock: the clock of the session.
+        disk: folder of the disturbed run.
+        rng: source of the random times.
+        pause: average seconds from a checkpoint to the event.
+    """
     if event == "SIGKILL at the start":
         if child.wait(rng.uniform(0, 15)) is None:
             child.process.kill()
@@ -356,7 +393,7 @@ def disturb(child: Child, event: str, clock: Clock, disk: Path, rng: random.Rand
         child.wait(120)
         balloon.unlink()
         return child.wait()
-    if event == "clock":  # and it is killed in another time than it started in
+    if event == "clock":  # kill the process at another time of its clock than it started at
         for _ in range(4):
             clock.jump(rng.uniform(-1, 1) * 3e7)
             child.wait(rng.uniform(1, 8))
@@ -368,7 +405,7 @@ def disturb(child: Child, event: str, clock: Clock, disk: Path, rng: random.Rand
 
 
 def verdict(result: dict) -> list[str]:
-    """What is wrong with it."""
+    """Return a list of what is wrong with a result of `soak`; empty if nothing is."""
     wrong = []
     if result["different"]:
         wrong.append(f"the disturbed run differs: {', '.join(result['different'][:5])}")
@@ -380,9 +417,9 @@ def verdict(result: dict) -> list[str]:
 
 
 @click.command()
-@click.option("--minutes", default=60.0, show_default=True, help="that the disturbed run is disturbed for")
-@click.option("--seed", default=0, show_default=True, help="of what happens when, and of the run")
-@click.option("--libfaketime", help="the library, where it is not in Debian's place")
+@click.option("--minutes", default=60.0, show_default=True, help="minutes for which the disturbed run is disturbed")
+@click.option("--seed", default=0, show_default=True, help="seed of the run and of the events")
+@click.option("--libfaketime", help="path of libfaketime, if it is not where Debian installs it")
 def main(minutes: float, seed: int, libfaketime: str | None) -> None:
     measure.announce(60 * minutes * 2.1 + 120)
     library = libfaketime or next(iter(glob.glob(LIBFAKETIME)), None)

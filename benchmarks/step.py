@@ -1,14 +1,16 @@
-"""Speed of the training step: images/s and the share of this machine's convolution peak, beside the same step in PyTorch.
+"""Measure the speed of the training step, beside the same step in PyTorch.
+
+The results are images/s and the share of this machine's convolution peak.
 
 pip install -e ".[benchmarks]"
-python -m benchmarks.step                  # 64 px, batch 16, WGAN-GP, in turn with two PyTorch forms
-python -m benchmarks.step --all            # 4 to 128 px, as a page (--out docs/speed.md)
-python -m benchmarks.step --training       # whole training against the bare step, at 4 and 32 px
+python -m benchmarks.step             # 64 px, batch 16, WGAN-GP, in turn with two PyTorch forms
+python -m benchmarks.step --all       # 4 to 128 px, as a page (--out docs/speed.md)
+python -m benchmarks.step --training  # whole training against the bare step, at 4 and 32 px
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -31,7 +33,7 @@ from benchmarks import measure
 from pggan_tf.runs import folder as runs
 from pggan_tf.training import precision
 
-DEFAULT = {"loss": "nonsaturating-r1", "update": "one-stage", "conv": None}  # of train.py
+DEFAULT = {"loss": "nonsaturating-r1", "update": "one-stage", "conv": None}  # defaults of train.py
 
 
 def ours(
@@ -43,7 +45,11 @@ def ours(
     seconds: float = 4.0,
     conv: str | None = "standard",
 ) -> dict:
-    """The bare step on a constant batch: no data, no callbacks. conv: standard, as the peers have them; None: the default."""
+    """Measure the bare step on a constant batch, without reading data and without callbacks.
+
+    conv: kind of convolution; "standard" as in the PyTorch forms, None for the default. Return what
+    `measure.bare_step` returns, with gflop_per_image.
+    """
     from pggan_tf.config import resolve
 
     settings = {"target_res": resolution, "conv": conv, "loss": loss, "update": update, "precision": precision}
@@ -52,9 +58,10 @@ def ours(
 
 
 def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
-    """images/s of the real loop with data, average, callbacks, grids and checkpoints, from the first tick to the last.
+    """Return the images/s of real training, from its first tick to its last.
 
-    A snapshot every 30 seconds, as a run of 20 minutes has them.
+    This includes data, averaging, callbacks, grids and checkpoints. A snapshot is written every 30
+    seconds, as in a run of 20 minutes.
     """
     from pggan_tf.config import resolve
     from pggan_tf.data.shards import Shards
@@ -103,7 +110,8 @@ def _torch(**arguments) -> float:
 OURS, AUTO = "ours, float32", "ours, --precision auto"
 BATCHES = {4: 64, 8: 64, 16: 32, 32: 16, 64: 16, 128: 16}
 PEERS = {"PyTorch, float32": False, "PyTorch, autocast bfloat16, channels_last": True}
-# Seconds of one measurement on two cores with AVX2 alone: starting, tracing, and steps of up to four seconds.
+# Seconds of one measurement on two cores with AVX2 alone: start-up, tracing, and steps of up to four
+# seconds.
 SECONDS = {"ours": 40.0, "peer": 25.0, "peaks": 20.0, "training": 110.0}
 EXPLAINED = """WGAN-GP, two-stage, standard convolutions, fmap-base 2048, fmap-max 128; the median of {rounds} rounds in which all forms take
 turns, on {cores} cores of {cpu}. Its convolution peak, the fastest of a few large convolutions: {float32:,.0f} GFLOP/s in float32,
@@ -116,14 +124,17 @@ def peaks() -> dict[str, float]:
 
 
 def peers() -> list[str]:
-    """Name the PyTorch forms that can be measured here: none without PyTorch, none in emulated bfloat16."""
+    """Return the names of the PyTorch forms that can be measured here.
+
+    There are none if PyTorch is missing, and none in bfloat16 if the processor would emulate it.
+    """
     if not importlib.util.find_spec("torch"):
         return []
     return [name for name, best in PEERS.items() if precision.cpu_has_bfloat16() or not best]
 
 
 def announce(resolutions: int, rounds: int) -> None:
-    """Say how long the forms of so many resolutions take, and which of them this machine lacks."""
+    """Print how long the measurements take, and which forms this machine cannot measure."""
     bfloat16 = precision.cpu_has_bfloat16()
     each = SECONDS["ours"] * (1 + bfloat16) + SECONDS["peer"] * len(peers())
     missing = [] if bfloat16 else ["bfloat16 is left out: this processor would emulate it"]
@@ -132,7 +143,12 @@ def announce(resolutions: int, rounds: int) -> None:
 
 
 def measured(resolution: int, batch: int, rounds: int, peak: dict[str, float]) -> dict[str, dict]:
-    """{form: {rate: images/s, and of ours work: executed GFLOP an image, share: of the peak}}; PyTorch's where it is installed."""
+    """Measure all forms at a resolution, in turn.
+
+    Returns:
+        {form: {rate: images/s}}. Our own forms also have work (executed GFLOP per image) and share
+            (fraction of the peak). PyTorch's forms are included if it is installed.
+    """
     shape = {"resolution": resolution, "batch": batch}
     peer = {**shape, "latent": 128, "base": 2048, "most": 128, "seconds": 6.0}
     forms = {OURS: lambda: measure.in_process(ours, precision="float32", **shape)}
@@ -155,7 +171,12 @@ def measured(resolution: int, batch: int, rounds: int, peak: dict[str, float]) -
 
 
 def markdown(found: dict[int, dict], explained: str) -> str:
-    """found: resolution -> what `measured` returned."""
+    """Return the page with the table of results.
+
+    Args:
+        found: {resolution: result of `measured`}.
+        explained: text above the table.
+    """
     head = ["px", "batch", "float32", "of its peak", "auto", "of its peak", "executed GFLOP/image"]
     head += [f"{name} (ours / it)" for name in PEERS]
     lines = [f"| {' | '.join(head)} |", f"|{'---:|' * len(head)}"]
@@ -175,10 +196,10 @@ def markdown(found: dict[int, dict], explained: str) -> str:
 @click.command()
 @click.option("--resolution", default=64, show_default=True)
 @click.option("--batch", default=16, show_default=True)
-@click.option("--rounds", default=3, show_default=True, help="times that every form is measured, in turn")
-@click.option("--all", "every", is_flag=True, help="every resolution from 4 to 128 px, as a page")
-@click.option("--out", help="with --all, write the page here as well, such as docs/speed.md")
-@click.option("--training", is_flag=True, help="whole training against the bare step instead")
+@click.option("--rounds", default=3, show_default=True, help="number of times that every form is measured, in turn")
+@click.option("--all", "every", is_flag=True, help="measure every resolution from 4 to 128 px, and print a page")
+@click.option("--out", help="with --all: also write the page to this file, such as docs/speed.md")
+@click.option("--training", is_flag=True, help="compare whole training with the bare step instead")
 def main(resolution: int, batch: int, rounds: int, every: bool, out: str | None, training: bool) -> None:
     from rich.console import Console
     from rich.table import Table

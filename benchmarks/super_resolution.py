@@ -1,14 +1,14 @@
-"""Super-resolution as it is published: PSNR and SSIM of Y, of networks beside bicubic interpolation.
+"""Measure super-resolution as in publications: PSNR and SSIM of Y, for networks and bicubic filter.
 
-python -m benchmarks.super_resolution DIR                    # the bicubic row alone; on Set5 x4 it is 28.43 dB
-python -m benchmarks.super_resolution DIR RUN [RUN ...]      # and those of trained networks
+python -m benchmarks.super_resolution DIR                # the bicubic row alone; on Set5 x4 it is 28.43 dB
+python -m benchmarks.super_resolution DIR RUN [RUN ...]  # and those of trained networks
 
 DIR holds photos, or pairs named ..._HR.png and ..._LR.png.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -29,8 +29,17 @@ from pggan_tf.errors import UserError
 
 
 def luma_figures(output: np.ndarray, truth: np.ndarray, border: int) -> tuple[float, float]:
-    """uint8 [H,W,3] each -> PSNR in dB and SSIM of Y of BT.601 (16..235, not rounded, against a peak of 255), without `border`
-    pixels on every side: the protocol that figures on Set5 and Set14 are published by. SSIM: Wang et al. 2004, 11x11 Gaussian."""
+    """Return PSNR in dB and SSIM of the luma Y of two images.
+
+    This is the protocol of published results on Set5 and Set14: Y of BT.601 (16..235, not rounded,
+    against a peak of 255), without `border` pixels on every side. SSIM: Wang et al. 2004, with an
+    11x11 Gaussian window.
+
+    Args:
+        output: uint8 [H,W,3].
+        truth: uint8 [H,W,3].
+        border: pixels to leave out on every side.
+    """
     import tensorflow as tf
 
     inside = np.s_[border : truth.shape[0] - border, border : truth.shape[1] - border]
@@ -51,8 +60,14 @@ def _read(file: Path) -> np.ndarray:
 
 
 def pairs(folder: str, scale: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """name -> (low, high), uint8 [h,w,3] and [scale h, scale w, 3]. Without a file for `low`, it is the high one by Pillow's
-    bicubic filter, which equals MATLAB's."""
+    """Read pairs of a low-resolution and a high-resolution image.
+
+    If there is no file for the low one, the high one is reduced with Pillow's bicubic filter, which
+    equals MATLAB's.
+
+    Returns:
+        {name: (low, high)}, uint8 [h,w,3] and [scale h, scale w, 3].
+    """
     out = {}
     for name in listing.find_photos(folder, besides=Path(folder) / "out").photos:
         file = Path(folder) / name
@@ -81,12 +96,21 @@ def bicubic(low: np.ndarray, scale: int) -> np.ndarray:
 
 
 def figures(enlarge, images: dict, scale: int) -> dict[str, tuple[float, float]]:
-    """enlarge: uint8 [h,w,3] -> [scale h, scale w, 3]. name -> PSNR and SSIM."""
+    """Return {name: (PSNR, SSIM)} of images that are enlarged from their low-resolution versions.
+
+    Args:
+        enlarge: function from uint8 [h,w,3] to uint8 [scale h, scale w, 3].
+        images: {name: (low, high)}, as `pairs` returns them.
+        scale: factor of enlargement; also the border that is left out.
+    """
     return {name: luma_figures(enlarge(low), high, scale) for name, (low, high) in images.items()}
 
 
 def table(rows: dict[str, dict], say=print) -> None:
-    """rows: {name: figures}. One line for each, the means last."""
+    """Print a line for each row, with the mean in the last column.
+
+    rows: {name of the row: result of `figures`}.
+    """
     names = list(next(iter(rows.values())))
     wide = max(map(len, [*rows, "PSNR of Y, dB / SSIM"]))
     say(f"{'PSNR of Y, dB / SSIM':{wide}}  " + "  ".join(f"{n[-14:]:>14}" for n in [*names, "mean"]))

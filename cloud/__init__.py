@@ -1,1 +1,4 @@
-"""Training on other people's machines: one image, jobs for Azure Machine Learning and Kubernetes, and checks of them before they cost anything."""
+"""Training on rented machines: one image, jobs for Azure Machine Learning and Kubernetes.
+
+Jobs are checked before they cost anything.
+"""

@@ -1,4 +1,7 @@
-"""Whether a command line in a job file is one that this project takes, found out before a machine is rented for it."""
+"""Checks of the command lines in job files, to find errors before a machine is rented.
+
+A command line is valid if this project accepts it.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,23 @@ from pggan_tf.config import FIELDS, Plan
 from pggan_tf.errors import UserError, nearest
 from pggan_tf.training import requests
 
-SEVERAL = "multiworker"  # the --strategy that makes one training of several machines
+SEVERAL = "multiworker"  # value of --strategy for training one run on several machines
 
 
 @dataclass(frozen=True)
 class Verb:
-    """One use of this project in a script."""
+    """A command of this project, as it is used in a script."""
 
     name: str
-    options: dict  # what click made of the words, by parameter
-    plans: tuple[Plan, ...] = ()  # of the runs that a new training would make
+    options: dict  # values parsed by click, by parameter name
+    plans: tuple[Plan, ...] = ()  # plans of the runs that a `train` command would start
 
 
 def simple_commands(script: str) -> Iterator[list[str]]:
-    """The words of each command of a shell script, without the assignments before it: 'A=1 b c && d' -> [b, c], [d]."""
+    """Yield the words of each command in a shell script, without the assignments before it.
+
+    For example, 'A=1 b c && d' yields [b, c] and [d].
+    """
     for line in re.sub(r"\\\n", " ", script).splitlines():
         lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
@@ -48,12 +54,15 @@ def simple_commands(script: str) -> Iterator[list[str]]:
                 words.append(part)
 
 
-# Programs that start another, whose name follows theirs, their options and assignments.
+# Programs that start another one, whose name follows their own name, options and assignments.
 _STARTERS = ("env", "exec", "nice", "nohup", "time", "tini")
 
 
 def _started(words: list[str]) -> list[str]:
-    """Without what only starts it, and Python's own options: 'env A=1 python -u train.py' -> [python, train.py]."""
+    """Return a command without the programs that only start it, and without Python's own options.
+
+    For example, 'env A=1 python -u train.py' becomes [python, train.py].
+    """
     while words and Path(words[0]).name in _STARTERS:
         words = words[1:]
         while words and (words[0].startswith("-") or "=" in words[0]):
@@ -67,8 +76,12 @@ def _started(words: list[str]) -> list[str]:
 
 
 def verbs(script: str, folder: Path) -> list[Verb]:
-    """Every use of this project in a script that runs in `folder`, and at least one. Raises UserError for a file that is not
-    there, an option that the verb does not have, or a value or combination that it refuses."""
+    """Return every command of this project in a script that runs in `folder`, checked.
+
+    Raises:
+        UserError: if there is no such command, a file is missing, the verb does not have an option,
+            or it rejects a value or a combination.
+    """
     found = []
     for program, *words in filter(None, map(_started, simple_commands(script))):
         name = Path(program).name
@@ -92,7 +105,10 @@ def verbs(script: str, folder: Path) -> list[Verb]:
 
 
 def parse(words: Sequence[str], folder: Path = Path()) -> Verb:
-    """`pggan WORDS`, checked as far as that goes without its data. folder: where it runs."""
+    """Parse and check `pggan WORDS` as far as possible without its data.
+
+    folder: the folder in which the command runs. Raises UserError for an invalid command.
+    """
     with click.Context(cli.cli) as context:
         if not words:
             raise UserError(f"pggan: no command; known are {', '.join(cli.cli.list_commands(context))}.")
@@ -102,7 +118,7 @@ def parse(words: Sequence[str], folder: Path = Path()) -> Verb:
         try:
             options = command.make_context(words[0], list(words[1:]), parent=context).params
         except click.exceptions.Exit:
-            return Verb(words[0], {})  # --help, which ends before anything else is looked at
+            return Verb(words[0], {})  # --help, which ends the command before other options are checked
         except click.ClickException as error:
             raise UserError(f"pggan {words[0]}: {error.format_message()}") from None
     if words[0] == "train" and not options["resume"]:
@@ -113,7 +129,11 @@ def parse(words: Sequence[str], folder: Path = Path()) -> Verb:
 
 
 def check_workers(script_verbs: Sequence[Verb], workers: int) -> None:
-    """Machines that are meant to train one run must be told so, and one alone must not wait for others."""
+    """Raise UserError if the options for training on several machines do not fit `workers`.
+
+    Several machines need --strategy multiworker and batches that they can share evenly; a single
+    machine must not have that strategy, because it would wait for others.
+    """
     for verb in script_verbs:
         if verb.name == "train" and (verb.options.get("strategy") == SEVERAL) != (workers > 1):
             raise UserError(

@@ -1,1 +1,1 @@
-"""Exported models: signatures, formats, comparison with Keras, model card, web page, server."""
+"""Export of models: signatures, formats, comparison with Keras, model card, web page, server."""

@@ -1,12 +1,12 @@
-"""`pggan serve RUN`: a network behind a small HTTP interface.
+"""HTTP interface of `pggan serve RUN`, through which clients use a network.
 
-Every request is checked, and refused with a reason, before the network sees it. No part of a
-request is used as a path, and nothing is stored. One image is computed at a time: the network uses
-every core anyway.
+Every request is checked, and rejected with a reason, before the network sees it. No part of a
+request is used as a path, and nothing is stored. Only one image is computed at a time, because the
+network uses every core anyway.
 """
 
-# Without `from __future__ import annotations`: FastAPI evaluates annotations, and some hold values
-# of the served network.
+# There is no `from __future__ import annotations` here: FastAPI evaluates annotations, and some of
+# them contain values of the served network.
 
 import asyncio
 import contextlib
@@ -32,38 +32,39 @@ from pggan_tf import __version__, synthesis, tasks
 from pggan_tf.data import photos
 from pggan_tf.errors import UserError
 
-# Formats that are accepted from strangers. Decoders of rarer formats could have flaws, so they are
-# left out.
+# Accepted formats of uploads. Rarer formats are left out because their decoders could have security
+# flaws.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-CONNECTIONS = 256  # open at once, at most; a further one is answered by 503
+CONNECTIONS = 256  # maximum number of open connections; any further one gets a 503
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may cost."""
+    """Limits on what a request may cost."""
 
-    upload_bytes: int = 16 << 20  # size of a photo's file
-    pixels: int = 16_000_000  # of a photo, and of a result
-    waiting: int = 16  # requests that wait to be computed, with their uploads
-    seconds: float = 30.0  # for each of: a header, an upload, the wait, the work, a client that reads
+    upload_bytes: int = 16 << 20  # maximum size of a photo's file
+    pixels: int = 16_000_000  # maximum number of pixels of a photo, and of a result
+    waiting: int = 16  # maximum number of requests that upload or wait to be computed
+    seconds: float = 30.0  # for each of: a header, an upload, the wait, the work, reading the response
 
 
 class Turns:
-    """Runs one computation at a time, in a thread.
+    """Queue that runs one computation at a time, in a thread.
 
-    A limited number of requests wait, for a limited time.
+    The number of waiting requests and the time that they wait are limited.
     """
 
     def __init__(self, limits: Limits):
         self.limits, self._turn, self._waiting = limits, asyncio.Lock(), 0
 
     async def __call__(self, work: Callable, upload: Callable[[], Awaitable[bytes]] | None = None):
-        """Return work(), or work(upload()), once no other computation runs.
+        """Return work(), or work(upload()) if there is an upload, once no other computation runs.
 
-        An upload counts as waiting: otherwise any number of uploads could be held in memory.
+        A request counts as waiting while its upload is read. Otherwise any number of uploads could
+        be held in memory.
 
         Raises:
-            HTTPException: 429, if too many requests wait, or this one has waited too long.
+            HTTPException: 429 if too many requests wait, or if this one has waited too long.
         """
         busy = partial(HTTPException, 429, headers={"Retry-After": "1"})
         if self._waiting >= self.limits.waiting:
@@ -76,25 +77,25 @@ class Turns:
             raise busy(f"waited for {self.limits.seconds:g} seconds in vain. Try again later.") from None
         finally:
             self._waiting -= 1
-        # A thread cannot be stopped: if the client goes away, the next computation still waits for
-        # its end.
+        # A thread cannot be stopped. If the client disconnects, the next computation still waits
+        # until this one has ended.
         done = asyncio.get_running_loop().run_in_executor(None, work)
         done.add_done_callback(lambda _: self._turn.release())
         return await asyncio.shield(done)
 
 
 class Deadline:
-    """The time at which the running computation is given up."""
+    """Time limit of the running computation."""
 
     def __init__(self, seconds: float):
         self.seconds, self._end = seconds, 0.0
 
     def start(self) -> None:
-        """Begin to count, for a new computation."""
+        """Restart the time limit, for a new computation."""
         self._end = time.monotonic() + self.seconds
 
     def check(self) -> None:
-        """Raise HTTPException 413 if the time is over."""
+        """Raise HTTPException 413 if the time limit has passed."""
         if time.monotonic() > self._end:
             raise HTTPException(413, f"it takes more than {self.seconds:g} seconds. Send a smaller photo.")
 
@@ -102,7 +103,8 @@ class Deadline:
 async def _read_upload(request: Request, limits: Limits) -> bytes:
     """Return the body of a request.
 
-    Raise HTTPException if it is too large, too slow or broken off.
+    Raises:
+        HTTPException: 413 if it is too large, 408 if it is too slow, 400 if the client disconnects.
     """
     too_large = HTTPException(413, f"more than {limits.upload_bytes:,} bytes. Send a smaller file.")
     if int(request.headers.get("content-length") or 0) > limits.upload_bytes:
@@ -122,12 +124,18 @@ async def _read_upload(request: Request, limits: Limits) -> bytes:
 
 
 def _read_photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
-    """Return an uploaded photo, as the command line reads it.
+    """Decode an uploaded photo in the same way as the command line.
 
-    Check its format and size before its pixels are decoded.
+    Its format and its size are checked before its pixels are decoded.
+
+    Args:
+        data: content of the uploaded file.
+        limits: limits on the photo and on the result.
+        scale: factor by which the network enlarges a photo.
 
     Raises:
-        HTTPException: 413, 415 or 422, with a reason.
+        HTTPException: 413 if it is too large, 415 if its format is not accepted, 422 if it cannot
+            be read.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -140,7 +148,7 @@ def _read_photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
             415,
             f"not a photo of a known kind. Send the bytes of one of {kinds} as the body, not a form: curl --data-binary @photo.jpg",
         ) from None
-    except Exception as error:  # decoders raise anything on hostile bytes
+    except Exception as error:  # decoders may raise any exception on malicious data
         raise HTTPException(422, f"a photo that cannot be read ({type(error).__name__}).") from None
     if width * height * scale * scale > limits.pixels:
         what = f"{width}x{height} pixels" + (f", {scale} times as large" if scale > 1 else "")
@@ -154,7 +162,7 @@ def _read_photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
 
 
 def _answer_png(photo: photos.Photo) -> Response:
-    """Return an answer with a photo, including its bit depth, transparency and colour profile."""
+    """Return a PNG response with a photo, its bit depth, transparency and colour profile."""
     data, _ = photos.encode_png(photo)
     return Response(data.tobytes(), media_type="image/png")
 
@@ -167,12 +175,18 @@ _REASON = {"application/json": {"schema": {"type": "object", "properties": {"det
 
 
 def _describe_refusals(**reasons: str) -> dict:
-    """Return OpenAPI's descriptions of refusals by their code, such as c413="too large"."""
+    """Return descriptions of error responses for OpenAPI, by status code.
+
+    reasons: descriptions by name, such as c413="too large".
+    """
     return {int(code[1:]): {"description": text, "content": _REASON} for code, text in reasons.items()}
 
 
 def _check_names(request: Request, *names: str) -> None:
-    """Refuse unknown and repeated names after the ?, such as misspelt ones, by a 422."""
+    """Raise HTTPException 422 if the query string has unknown or repeated parameters.
+
+    names: the known parameters.
+    """
     given = [name for name, _ in request.query_params.multi_items()]
     if wrong := next((n for n in given if n not in names or given.count(n) > 1), None):
         expected = f"each of {', '.join(names)} once at most" if names else "nothing after the ?"
@@ -180,7 +194,10 @@ def _check_names(request: Request, *names: str) -> None:
 
 
 def make_application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
-    """Return the interface of one network: /VERB of its task, /health and /openapi.json."""
+    """Return the web application of one network.
+
+    Its paths are /, /VERB of the network's task, /health and /openapi.json.
+    """
     network, task, turns = source.network, source.task, Turns(limits)
     about = f"{source.name}: a network that was trained to {task.name}."
     app = fastapi.FastAPI(title="pggan-tf", version=__version__, description=about, docs_url=None, redoc_url=None)
@@ -203,7 +220,7 @@ def make_application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
         deadline.start()
         try:
             return _answer_png(change(_read_photo(data, limits, scale)))
-        except UserError as reason:  # there is no memory for it, say
+        except UserError as reason:  # such as too little memory
             raise HTTPException(413, str(reason)) from None
 
     async def changed(request: Request) -> Response:
@@ -217,7 +234,10 @@ def make_application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
 
 
 def _make_generate(network, turns: Turns) -> Callable:
-    """Return the endpoint of a generator of latents, with a parameter for its class, if any."""
+    """Return the endpoint of a generator of latents.
+
+    If the generator is conditional, the endpoint has a parameter for the class.
+    """
     functions = {s.name: tf.function(s.function, autograph=False) for s in signatures.network_signatures(network)}
     stages, classes = list(network.resolutions), list(network.classes)
     Seed = Annotated[int, Query(ge=0, lt=2**32, description="which image")]
@@ -260,10 +280,11 @@ def _make_generate(network, turns: Turns) -> Callable:
 
 
 class _Protocol(H11Protocol):
-    """HTTP that closes a connection if its client sends or reads nothing for `seconds`.
+    """HTTP protocol that closes a connection if its client sends or reads nothing for `seconds`.
 
-    uvicorn's own limit begins only after the first answer, ends with the next byte, and ignores
-    answers that are not read. A silent client would hold a connection for ever.
+    uvicorn's own timeout starts only after the first response, stops at the next byte received, and
+    ignores responses that are not read. With it alone, a silent client could hold a connection for
+    ever.
     """
 
     seconds: float
@@ -286,7 +307,7 @@ class _Protocol(H11Protocol):
             self._silence.cancel()
         unread = (
             self.transport.get_write_buffer_size()
-        )  # it only shrinks until the next answer, which restarts this wait
+        )  # it only shrinks until the next response, which restarts this timer
         self._silence = self.loop.call_later(self.seconds, self._close_unless_used, unread)
 
     def _close_unless_used(self, unread: int) -> None:
@@ -302,7 +323,15 @@ class _Protocol(H11Protocol):
 def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], None]) -> None:
     """Serve a network until the process is stopped.
 
-    Say the address as soon as requests are answered.
+    Args:
+        path: a run's folder, an exported folder or a .keras file.
+        host: address to listen on.
+        port: port to listen on; 0 chooses a free one.
+        limits: limits on every request.
+        say: called with the server's address as soon as the server accepts requests.
+
+    Raises:
+        UserError: if networks of this task cannot be served.
     """
     source = sources.open_source(path)
     if not source.task.served:
@@ -311,12 +340,12 @@ def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], 
             f"{path} was trained to {source.task.name}; serve offers networks that {', '.join(others)} or {last}."
         )
     with contextlib.closing(socket.create_server((host, port), family=hosts.choose_family(host))) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)  # small: what was read is soon known
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)  # small, to see soon what was read
         config = uvicorn.Config(
             make_application(source, limits),
             log_level="warning",
             server_header=False,
-            ws="none",  # an upgraded connection would leave the protocol below, and its limits
+            ws="none",  # a WebSocket would not be subject to the limits of the protocol below
             http=type("Protocol", (_Protocol,), {"seconds": limits.seconds}),
             limit_concurrency=CONNECTIONS,
             timeout_keep_alive=5,

@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: a model, its data, its uses and its limits (Mitchell et al. 2019)."""
+"""The model card MODEL_CARD.md: a model, its data, uses and limits (Mitchell et al. 2019)."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from pggan_tf.runs import records
 
 
 def escape(text) -> str:
-    """Return a text from outside, such as a class's name, as a line of Markdown that shows it.
+    """Escape a text from outside, such as a class name, so that Markdown shows it on one line.
 
-    Nothing in it acts as a link, as HTML, as a cell of a table or as front matter.
+    No part of it can act as a link, HTML, a cell of a table or front matter.
     """
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return re.sub(r"([\\`*_\[\]|#~$!])", r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _quote_yaml(text: str) -> str:
-    """Return a value of the front matter, quoted unless it is a plain word."""
-    special = text.lower() in ("y", "n", "yes", "no", "on", "off", "true", "false", "null")  # YAML reads no text there
+    """Return a value for the YAML front matter, quoted unless it is a plain word."""
+    special = text.lower() in ("y", "n", "yes", "no", "on", "off", "true", "false", "null")  # not texts in YAML
     return text if re.fullmatch(r"[A-Za-z][\w.+-]*", text) and not special else json.dumps(text, ensure_ascii=False)
 
 
 def make_card(source: Source, licence: str | None, files: list[dict], samples: bool, which: str = "") -> str:
-    """Return the card as Markdown, headed by the fields that model hubs read.
+    """Return the model card as Markdown, with the fields that model hubs read as front matter.
 
     Args:
         source: the model.
-        licence: of the weights; None for the licence that the source states.
-        files: the files of report.json.
-        samples: whether samples.png lies beside the card.
-        which: suffix in the names of the report and of the configuration beside the card.
+        licence: licence of the weights; None: the licence that the source states.
+        files: the entries of report.json, one for each file.
+        samples: whether there is a samples.png in the folder of the card.
+        which: suffix in the names of the report and the configuration in that folder.
     """
     network, about, licence = source.network, source.task.card, licence or source.licence
     head = ["---", f"license: {_quote_yaml(licence or 'other')}", "library_name: keras"]
@@ -86,7 +86,7 @@ def make_card(source: Source, licence: str | None, files: list[dict], samples: b
 
 
 def _make_row(file: dict) -> str:
-    """Return a file's row of the table."""
+    """Return the row of a file in the table of files."""
     rows = file["signatures"]
     cells = ["", "", ""]
     if rows:
@@ -97,7 +97,7 @@ def _make_row(file: dict) -> str:
 
 
 def _describe_data(source: Source) -> list[str]:
-    """Return lines on the data: how many images, of which origin, in which classes."""
+    """Return lines about the training data: number of images, origin and classes."""
     if source.environment is None:
         return ["Not known: exported without its run."]
     data = source.environment["dataset"]
@@ -112,7 +112,10 @@ def _describe_data(source: Source) -> list[str]:
 
 
 def _describe_training(source: Source, which: str) -> list[str]:
-    """Return lines on how and where it was trained."""
+    """Return lines about how and where the model was trained.
+
+    which: suffix in the name of the configuration, see `make_card`.
+    """
     if source.plan is None:
         return ["Not known."]
     config, environment = source.plan.config, source.environment
@@ -126,7 +129,7 @@ def _describe_training(source: Source, which: str) -> list[str]:
         f"- loss {config.objective.loss}, {config.objective.update} updates,{seen} seed {config.running.seed}",
     ]
     if environment is not None:
-        known = {"packages": {}, "gpus": []} | environment  # other versions, or people, may have left some out
+        known = {"packages": {}, "gpus": []} | environment  # other versions may have left some out
         library = " and ".join(
             f"{name} {known['packages'].get(name.lower(), 'unknown')}" for name in ("TensorFlow", "Keras")
         )
@@ -137,7 +140,7 @@ def _describe_training(source: Source, which: str) -> list[str]:
 
 
 def _describe_metrics(source: Source) -> list[str]:
-    """Return a table of the last value of each metric."""
+    """Return the lines of a table with the last value of each metric."""
     if source.environment is None:
         return ["Not known."]
     if not (found := source.read_metrics()):
@@ -152,7 +155,7 @@ def _describe_metrics(source: Source) -> list[str]:
 
 
 def _make_code_blocks(source: Source, files: list[dict]) -> list[str]:
-    """Return blocks of code that load one file of each format."""
+    """Return the lines of Markdown code blocks, each of which loads a file of another format."""
     kinds: dict[str, dict] = {}
     for f in files:
         kinds.setdefault(f["file"].rpartition(".")[2], f)
@@ -161,7 +164,10 @@ def _make_code_blocks(source: Source, files: list[dict]) -> list[str]:
 
 
 def _make_code(source: Source, kind: str, file: dict) -> list[str]:
-    """Return lines of Python that load a file and call its first signature. kind: the file's ending."""
+    """Return lines of Python that load a file and call its first signature.
+
+    kind: the file's extension without the dot, or its name if it has none.
+    """
     path = file["file"]
     if kind == "keras":
         module = type(source.network).__module__
@@ -198,12 +204,15 @@ def _make_code(source: Source, kind: str, file: dict) -> list[str]:
 
 
 def _clean_comment(text: str) -> str:
-    """Return a text for a comment in a block of code, which it cannot end."""
+    """Return a text on one line and without backticks, for a comment in a code block."""
     return " ".join(text.replace("`", "'").split())
 
 
 def _make_inputs(signature: dict, side: int) -> list[str]:
-    """Return code that makes a signature's inputs, of `side` pixels where any size will do."""
+    """Return lines of Python that create the inputs of a signature.
+
+    side: size in pixels of inputs that may have any size.
+    """
     imports, lines = ["import numpy as np"], []
     for name, given in signature["inputs"].items():
         shape, kind = tuple(n or side for n in given["shape"]), f"np.{given['type']}"

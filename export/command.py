@@ -1,6 +1,6 @@
-"""`pggan export`: files for phones, browsers and other tools.
+"""`pggan export`: write files for phones, browsers and other tools.
 
-Each is compared with Keras before it is accepted.
+Every file is compared with Keras before it is accepted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CARD = "MODEL_CARD.md"
 
 @dataclass(frozen=True)
 class Options:
-    """Options of the command, most by their names."""
+    """Options of `pggan export`, most of them under their own names."""
 
     quantize: str | None
     everything: bool  # --all
@@ -33,7 +33,7 @@ class Options:
     truncation: float | None
     representative: str | None
     licence: str | None
-    subject: str  # a noun
+    subject: str  # what a generator draws, a noun
 
 
 @click.command("export")
@@ -43,32 +43,40 @@ class Options:
     "formats",
     type=Choice(FORMATS),
     multiple=True,
-    help=f"{', '.join(FORMATS)}; may be given several times  [tflite]",
+    help=f"format to write: {', '.join(FORMATS)}; may be given several times  [tflite]",
 )
-@click.option("--all", "everything", is_flag=True, help="every format, and .tflite in every quantisation")
-@click.option("--out", help="new or empty folder  [RUN/export]")
+@click.option("--all", "everything", is_flag=True, help="write every format, and a .tflite for every quantisation")
+@click.option("--out", help="folder to write to, new or empty  [RUN/export]")
 @click.option(
     "--quantize",
     type=Choice(QUANTIZE),
-    help="numbers of a .tflite: none; float16, half the size; dynamic, weights of 8 bits; int8, values between convolutions, too, which "
-    "is further from Keras: for generators with separable convolutions dynamic is the better  [none; dynamic for web]",
+    help="quantisation of a .tflite: none; float16 (half the size); dynamic (weights in 8 bits); int8 (values between "
+    "convolutions in 8 bits, too, which differs more from Keras: dynamic is better for generators with separable "
+    "convolutions)  [none; dynamic for web]",
 )
 @click.option(
     "--output",
     "kind",
     type=Choice(("uint8", "float32")),
-    help="pixels that come out: uint8, or float32 -1..1  [uint8; float32 for web]",
+    help="type of the output pixels: uint8, or float32 in -1..1  [uint8; float32 for web]",
 )
-@click.option("--truncation", type=click.FloatRange(0, 1), help="of generators, built in  [an input of the file]")
-@click.option("--representative", help="folder of photos that int8 measures its ranges on  [the run's own data]")
-@click.option("--licence", help="of the weights, for the model card and the files, such as cc-by-4.0")
-@click.option("--subject", help="what a generator draws, such as horse: for the words of the web page  [face]")
+@click.option(
+    "--truncation",
+    type=click.FloatRange(0, 1),
+    help="constant truncation of a generator, built into the file  [an input of the file]",
+)
+@click.option("--representative", help="folder of photos on which int8 calibrates its ranges  [the run's own data]")
+@click.option("--licence", help="licence of the weights, for the model card and the files, such as cc-by-4.0")
+@click.option("--subject", help="what a generator draws, such as horse, for the texts of the web page  [face]")
 @explain_out_of_memory(
     "the network is exported",
     "Give one --to at a time, --quantize dynamic in place of int8, or a machine with more memory.",
 )
 def command(runs, formats, everything, out, quantize, kind, truncation, representative, licence, subject):
-    """Exports RUN, a finished run's folder, an exported one, or a generator.keras. A site (--to web) may hold several RUNs of different tasks."""
+    """Export RUN, a finished run's folder, an exported folder or a generator.keras.
+
+    A site (--to web) may hold several RUNs of different tasks.
+    """
     if everything and (formats or quantize):
         raise UserError("--all and --to or --quantize: give one of them. --all is every format and every quantisation.")
     formats = FORMATS if everything else formats or ("tflite",)
@@ -106,7 +114,7 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
         partial.mkdir(parents=True)
         options = Options(quantize, everything, kind or "uint8", truncation, representative, licence, subject or "face")
         files = _write(opened, formats, partial, options)
-        if target.exists():  # it may be a link or a mounted disk, so it is filled and not replaced
+        if target.exists():  # it may be a link or a mounted disk, which must not be replaced
             for made in partial.iterdir():
                 shutil.move(made, target / made.name)
         else:
@@ -121,7 +129,7 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
     click.echo(target)
 
 
-# The formats that read an option.
+# The formats that use each option.
 _READ = {
     "quantize": ("tflite", "web"),
     "output": ("tflite", "savedmodel", "onnx"),
@@ -132,7 +140,7 @@ _READ = {
 
 
 def _check_read(formats, **options) -> None:
-    """Refuse options that were given and that none of the formats reads."""
+    """Raise UserError if an option was given that none of the formats uses."""
     for name, value in options.items():
         if value is not None and not set(formats) & set(_READ[name]):
             raise UserError(
@@ -160,7 +168,7 @@ def _check_installed(formats) -> None:
 
 
 def _write(opened, formats, out: Path, options: Options) -> list[dict]:
-    """Write all files into the folder `out`; return those that report.json lists."""
+    """Write all files into the folder `out` and return their entries for report.json."""
     from export import card, web
     from export import source as sources
 
@@ -195,19 +203,22 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
     samples = _write_samples(source, out, options.truncation)
     _write_report(source, out / sources.REPORT, options.licence, files)
     text = card.make_card(source, options.licence, files, samples)
-    for name in (CARD, "README.md"):  # hubs show the latter
+    for name in (CARD, "README.md"):  # model hubs show README.md
         (out / name).write_text(text, encoding="utf-8", errors="replace")
     _write_config(source, out / sources.RUN)
     return files
 
 
 def _collect_site_options(options: Options, photos) -> tuple:
-    """Return the arguments of `web.build` that follow the folder."""
+    """Return the arguments of `web.build` that follow `out`."""
     return options.quantize or "dynamic", options.truncation, photos, options.licence, options.subject
 
 
 def _remove_folders(value):
-    """Return the last part of a path or an address: names of folders and machines are private."""
+    """Return a JSON value in which paths and URLs are replaced by their last part.
+
+    The names of folders and machines are private.
+    """
     return records.remove_places(value)
 
 
@@ -226,7 +237,10 @@ def _write_config(source, path: Path) -> None:
 
 
 def _write_files(source, formats, out: Path, options: Options, photos) -> list[dict]:
-    """Write all formats but the web page; return their entries for report.json."""
+    """Write files of all formats except the web page.
+
+    Return their entries for report.json.
+    """
     import tensorflow as tf
 
     from export import litert, onnx, parity, signatures
@@ -265,7 +279,10 @@ def _write_files(source, formats, out: Path, options: Options, photos) -> list[d
 
 
 def _write_tflite(source, offered, out: Path, options: Options, photos, compare) -> list[dict]:
-    """Write .tflite files, one for each quantisation; return their entries for report.json."""
+    """Write a .tflite file for every requested quantisation.
+
+    Return their entries for report.json.
+    """
     from export import litert
 
     def quantized(how: str) -> tuple[bytes, dict]:
@@ -280,14 +297,17 @@ def _write_tflite(source, offered, out: Path, options: Options, photos, compare)
         model, files[how] = quantized(how)
         (out / files[how]["file"]).write_bytes(model)
     if "int8" in files:  # "dynamic" is often better: the report compares them
-        with contextlib.suppress(UserError):  # the network's layers may not take "dynamic"
+        with contextlib.suppress(UserError):  # "dynamic" may not support the network's layers
             other = files.get("dynamic") or quantized("dynamic")[1]
             files["int8"]["dynamic"] = {"bytes": other["bytes"], **other["signatures"][0]}
     return list(files.values())
 
 
 def _write_keras(source, out: Path) -> Path:
-    """Write generator.keras, and its members, which hubs and Keras's hf:// read; return the first."""
+    """Write generator.keras and, beside it, its unpacked members; return the path of the former.
+
+    Model hubs and Keras's hf:// read the members.
+    """
     from pggan_tf.runs import keras_files
 
     file = out / keras_files.GENERATOR
@@ -300,9 +320,9 @@ def _write_keras(source, out: Path) -> Path:
 
 
 def _write_samples(source, out: Path, truncation: float | None) -> bool:
-    """Write samples.png: images of a generator, or else the newest grid of the run.
+    """Write samples.png: images of a generator, or for other tasks the newest grid of the run.
 
-    Return whether there is one.
+    Return whether the file was written. It is not if the run has no grid.
     """
     from pggan_tf import synthesis
     from pggan_tf.data import pixels
@@ -346,7 +366,7 @@ def _show(files: list[dict]) -> None:
 
 
 def _compare_dynamic(file: dict) -> str:
-    """Return a line that compares the first signature of int8 and of --quantize dynamic."""
+    """Return a line that compares int8 with dynamic quantisation for the first signature."""
     each = {"int8": {"bytes": file["bytes"], **file["signatures"][0]}, "dynamic": file["dynamic"]}
     said = [
         f"{how} {f['bytes'] / 1e6:.2f} MB, {'same' if f['psnr'] is None else format(f['psnr'], '.1f')} dB, {f['ms']:.2f} ms"

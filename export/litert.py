@@ -1,4 +1,7 @@
-"""A network as one .tflite file, which LiteRT runs: every signature in it, the weights once."""
+"""Export of a network as one .tflite file, which LiteRT runs.
+
+The file holds every signature; they share the weights.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ from pggan_tf import terminal
 from pggan_tf.errors import UserError
 
 METADATA = "pggan-tf"  # name of the file's metadata buffer, which holds JSON
-CALIBRATION = range(16)  # numbers of the examples on which the ranges of int8 are measured
-# Lowest PSNR against Keras, in dB over 0..255, that every signature of a file must reach, by
-# quantisation.
+CALIBRATION = range(16)  # numbers of the examples on which int8 calibrates its ranges
+# The quantisations, each with the PSNR against Keras (in dB, for pixels in 0..255) that every
+# signature of a file must reach.
 QUANTIZATIONS = {"none": 60.0, "float16": 45.0, "dynamic": 30.0, "int8": 26.0}
 # Operations that are quantised. Others, such as normalisation and colour conversion, are cheap and
 # would lose quality.
@@ -28,10 +31,16 @@ _LAYERS = ("CONV_2D", "CONV_2D_TRANSPOSE", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED
 
 
 def write_saved_model(network, signatures: Sequence[Signature], folder: str | Path, kind: str) -> None:
-    """Write a SavedModel; its default is the first signature. kind: of the output, uint8 or float32.
+    """Write a network as a SavedModel whose default is the first signature.
 
-    keras.export writes it: from tf.saved_model.save of a module the converter can read weights of
-    zero.
+    This uses keras.export: if tf.saved_model.save writes the network as a module, the TFLite
+    converter may read the weights as zeros.
+
+    Args:
+        network: the network.
+        signatures: its signatures.
+        folder: the folder to write.
+        kind: type of the output, uint8 or float32.
     """
     import keras
 
@@ -44,7 +53,10 @@ def write_saved_model(network, signatures: Sequence[Signature], folder: str | Pa
 
 
 def name_inputs(signature: Signature, kind: str):
-    """Return the function with its inputs as named arguments, from which files take names."""
+    """Return a signature's function with its inputs as named arguments.
+
+    Exported files take the names of their inputs from the arguments.
+    """
     import inspect
 
     def function(*values):
@@ -57,7 +69,10 @@ def name_inputs(signature: Signature, kind: str):
 
 
 def convert(network, signatures: Sequence[Signature], kind: str = "uint8") -> bytes:
-    """Return a network as a .tflite file, not quantised. kind: of the output, uint8 or float32."""
+    """Return a network as an unquantised .tflite file.
+
+    kind: type of the output, uint8 or float32.
+    """
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
@@ -68,9 +83,9 @@ def convert(network, signatures: Sequence[Signature], kind: str = "uint8") -> by
 
 
 def _order_signatures(model: bytes, signatures: Sequence[Signature]) -> bytes:
-    """Return the file with its functions and their inputs in the order of the signatures.
+    """Return a .tflite file with its functions and their inputs in the order of `signatures`.
 
-    The converter sorts them by name, but a caller that names no function gets the first.
+    The converter sorts them by name, but callers that name no signature get the first one.
     """
     from ai_edge_litert.tools import flatbuffer_utils
 
@@ -78,7 +93,7 @@ def _order_signatures(model: bytes, signatures: Sequence[Signature]) -> bytes:
     given = {d.signatureKey.decode(): d for d in parsed.signatureDefs}
     functions = {name: parsed.subgraphs[d.subgraphIndex] for name, d in given.items()}
     parsed.signatureDefs = [given[s.name] for s in signatures]
-    # Functions without a signature are called by number, so they keep their places.
+    # Functions without a signature are called by index, so they keep their positions.
     for place, definition in zip(sorted(d.subgraphIndex for d in given.values()), parsed.signatureDefs):
         definition.subgraphIndex = place
     for s, definition in zip(signatures, parsed.signatureDefs):
@@ -89,17 +104,16 @@ def _order_signatures(model: bytes, signatures: Sequence[Signature]) -> bytes:
 
 
 def quantize(model: bytes, signatures: Sequence[Signature], how: str, photos: Sequence[np.ndarray] = ()) -> bytes:
-    """Return a converted file with smaller weights.
+    """Return a .tflite file with quantised weights.
 
     Args:
-        model: as `convert` returns it.
-        signatures: of the model.
+        model: the file, as `convert` returns it.
+        signatures: the signatures of the model.
         how: a key of QUANTIZATIONS.
-        photos: uint8 [S, S, 3], on which int8 measures its ranges for signatures that take
-            pictures.
+        photos: uint8 [S, S, 3] each; int8 calibrates signatures that take photos on them.
 
     Raises:
-        UserError: the network's layers cannot be quantised so.
+        UserError: if the network's layers do not support this quantisation.
     """
     if how == "none":
         return model
@@ -116,9 +130,9 @@ def quantize(model: bytes, signatures: Sequence[Signature], how: str, photos: Se
                 explicit_dequantize=True,
             )
             made.update_quantization_recipe(".*", layer, config, "float_casting")
-        elif layer == "DEPTHWISE_CONV_2D":  # it has few weights, loses much, and runtimes do not compute it faster
+        elif layer == "DEPTHWISE_CONV_2D":  # it has few weights, loses much quality, and does not run faster
             continue
-        elif how == "dynamic" or layer == "FULLY_CONNECTED":  # a generator's first layer has few multiplications
+        elif how == "dynamic" or layer == "FULLY_CONNECTED":  # few multiplications: a generator's first layer
             made.add_dynamic_config(".*", layer, num_bits=8)
         else:
             made.add_static_config(".*", layer, activation_num_bits=8, weight_num_bits=8)
@@ -136,7 +150,7 @@ def quantize(model: bytes, signatures: Sequence[Signature], how: str, photos: Se
 
 @contextlib.contextmanager
 def silence():
-    """Suppress the messages of converters: the report says at the end what matters."""
+    """Suppress the messages of converters. The report states at the end what matters."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -154,13 +168,14 @@ def silence():
 def make_examples(
     signature: Signature, numbers: Sequence[int], photos: Sequence[np.ndarray], size: tuple[int, int] | None = None
 ) -> list[dict[str, np.ndarray]]:
-    """Return example inputs of a signature, for each number a set of arrays by name.
+    """Return example inputs of a signature: for each number, a dict of arrays by name.
 
     Args:
-        signature: whose inputs.
-        numbers: seeds of latents, or numbers of photos.
-        photos: uint8 [S, S, 3], used in turn and resized.
-        size: (height, width) of the photos; by default the signature's own.
+        signature: the signature.
+        numbers: seeds of latents, or indices of photos.
+        photos: uint8 [S, S, 3] each; they are resized, and used again from the first if there are
+            too few.
+        size: (height, width) of the resized photos (default: the signature's own).
     """
     if signature.photo is None:
         return [signature.example(i, None) for i in numbers]
@@ -174,14 +189,14 @@ def make_examples(
 
 
 def describe_file(source, licence: str | None, offered: Sequence[Signature], kind: str, how: str) -> dict:
-    """Return what a file states about itself, for `add_metadata`.
+    """Return the metadata of a .tflite file, for `add_metadata`.
 
     Args:
         source: `export.source.Source`.
-        licence: of the weights; None for the one that the source states.
+        licence: licence of the weights; None: the one that the source states.
         offered: the signatures of the file.
-        kind: of the output, uint8 or float32.
-        how: the quantisation.
+        kind: type of the output, uint8 or float32.
+        how: quantisation of the file, a key of QUANTIZATIONS.
     """
     whose = {
         "name": source.name,
@@ -193,7 +208,7 @@ def describe_file(source, licence: str | None, offered: Sequence[Signature], kin
 
 
 def add_metadata(model: bytes, description: str, content: dict) -> bytes:
-    """Return the file with a description, and with `content` as JSON in a metadata buffer."""
+    """Return a .tflite file with a description, and with `content` as JSON in a metadata buffer."""
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
@@ -209,19 +224,25 @@ def add_metadata(model: bytes, description: str, content: dict) -> bytes:
 
 
 def read_metadata(model: bytes) -> dict:
-    """Return the content that `add_metadata` has put in."""
+    """Return the content that `add_metadata` has put into a .tflite file.
+
+    Raise UserError if there is none.
+    """
     from ai_edge_litert.tools import flatbuffer_utils
 
     try:
         parsed = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
         entry = next(m for m in parsed.metadata or [] if m.name == METADATA.encode())
         return json.loads(bytes(parsed.buffers[entry.buffer].data))
-    except Exception:  # a reader of flat buffers raises anything on bytes that are none
+    except Exception:  # the flatbuffer reader may raise any exception on other data
         raise UserError("not a .tflite file that this project wrote.") from None
 
 
 class Runner:
-    """A .tflite file, run by LiteRT on the CPU: from (signature's name, inputs) to an image."""
+    """A .tflite file that LiteRT runs on the CPU.
+
+    Call it with (name of a signature, inputs by name) to get an image.
+    """
 
     def __init__(self, model: bytes, threads: int = 1):
         with terminal.silence_stderr():
@@ -234,7 +255,7 @@ class Runner:
         self._signatures: dict = {}
 
     def __call__(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """Return the image of a signature."""
+        """Return the image that a signature computes from its inputs."""
         if name not in self._signatures:
             self._signatures[name] = self._interpreter.get_signature_runner(name)
             with terminal.silence_stderr():  # the first call creates the delegate, which prints a message

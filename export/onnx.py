@@ -1,4 +1,7 @@
-"""A network as one .onnx file, with an output for every stage. The weights are stored once."""
+"""Export of a network as one .onnx file, with an output for every stage.
+
+The outputs share the weights.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from export import litert
 from export.signatures import Signature, convert_output
 from pggan_tf.errors import UserError
 
-OPSET = 18  # the newest that tf2onnx writes
+OPSET = 18  # the newest operator set that tf2onnx writes
 PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 
 
 def check_installed() -> None:
-    """Raise UserError if a package is missing."""
+    """Raise UserError if a package that the export needs is missing."""
     import importlib.util
 
     if missing := [p for p in PACKAGES if importlib.util.find_spec(p) is None]:
@@ -25,18 +28,21 @@ def check_installed() -> None:
 
 
 def select_signatures(signatures: Sequence[Signature]) -> list[Signature]:
-    """Return signatures with the same inputs, which one graph can hold: for any size of picture."""
+    """Return signatures that one graph can hold because their inputs are the same.
+
+    For networks that take photos, this is the signature for any size.
+    """
     return [s for s in signatures if s.oblong] or list(signatures)
 
 
 def convert(signatures: Sequence[Signature], kind: str) -> bytes:
-    """Return a network as an .onnx file whose outputs are the signatures, in this order.
+    """Return a network as an .onnx file whose outputs are the signatures, in the same order.
 
-    ONNX Runtime always computes all of them, which costs little more than the last stage.
+    ONNX Runtime always computes all outputs, which costs little more than the last stage alone.
 
     Args:
         signatures: as `select_signatures` returns them.
-        kind: of the outputs, uint8 or float32.
+        kind: type of the outputs, uint8 or float32.
     """
     check_installed()
     import tensorflow as tf
@@ -62,18 +68,18 @@ def convert(signatures: Sequence[Signature], kind: str) -> bytes:
 
 
 def _sort(values, names: Sequence[str]) -> None:
-    """Bring inputs or outputs of a graph into the order of their names here."""
+    """Sort the inputs or outputs of a graph, in place, in the order of `names`."""
     ordered = sorted(values, key=lambda value: names.index(value.name))
     del values[:]
     values.extend(ordered)
 
 
 def _standardize(graph) -> None:
-    """Change parts of a graph that tf2onnx writes and not every runtime reads."""
+    """Replace parts of a graph that tf2onnx writes but that not every runtime supports."""
     constants = {constant.name: constant for constant in graph.initializer}
     for node in graph.node:
-        # TensorFlow's way to place pixels was removed from ONNX in operator set 13. Here pixels are
-        # only repeated a whole number of times, for which "asymmetric" gives the same.
+        # tf_half_pixel_for_nn was removed from ONNX in operator set 13. Here pixels are only
+        # repeated a whole number of times, for which "asymmetric" gives the same result.
         for attribute in node.attribute:
             if attribute.s == b"tf_half_pixel_for_nn":
                 attribute.s = b"asymmetric"
@@ -83,13 +89,16 @@ def _standardize(graph) -> None:
             scalar.name, node.input[1] = f"{scalar.name}_scalar", f"{scalar.name}_scalar"
             scalar.ClearField("dims")
     used = {name for node in graph.node for name in node.input}
-    kept = [constant for constant in graph.initializer if constant.name in used]  # ONNX Runtime warns of others
+    kept = [constant for constant in graph.initializer if constant.name in used]  # ONNX Runtime warns about unused ones
     del graph.initializer[:]
     graph.initializer.extend(kept)
 
 
 class Runner:
-    """An .onnx file, run by ONNX Runtime on the CPU: from (output's name, inputs) to an image."""
+    """An .onnx file that ONNX Runtime runs on the CPU.
+
+    Call it with (name of an output, inputs by name) to get an image.
+    """
 
     def __init__(self, model: bytes | str | Path, threads: int = 1):
         import onnxruntime
@@ -99,5 +108,5 @@ class Runner:
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """Return the image of an output."""
+        """Return the image that is the output `name` for these inputs."""
         return self._session.run([name], inputs)[0]

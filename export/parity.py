@@ -1,4 +1,4 @@
-"""Comparison of an exported file with Keras: whether the same inputs give the same pixels."""
+"""Comparison of exported files with Keras, which must give the same pixels for the same inputs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from export.signatures import Signature, convert_output
 from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 
-INPUTS = range(16, 32)  # numbers of the examples; `litert.CALIBRATION` has others
-_ROUNDS, _SECONDS = 20, 1.0  # most calls, and most seconds, that a signature is timed for
+INPUTS = range(16, 32)  # numbers of the examples, none of which is in `litert.CALIBRATION`
+_ROUNDS, _SECONDS = 20, 1.0  # limits on the calls and seconds for timing a signature
 
 
 @dataclass(frozen=True)
 class Row:
-    """The comparison of one signature of one file."""
+    """Result of the comparison of one signature of a file."""
 
     signature: str  # its name
-    max_difference: int  # largest difference of levels 0..255
+    max_difference: int  # largest difference between pixel values in 0..255
     psnr: float | None  # dB; None if nothing differs
-    ms: float  # shortest time for an image, in milliseconds, on one thread of this CPU
+    ms: float  # shortest time of one image in milliseconds, on one thread of this CPU
 
 
 def compare(
@@ -34,17 +34,19 @@ def compare(
     photos: Sequence[np.ndarray] = (),
     kind: str = "uint8",
 ) -> list[Row]:
-    """Compare a file with Keras on examples; signatures of any size on an oblong photo, too.
+    """Compare a file with Keras on examples, and return a row for each signature.
+
+    Signatures that take any size are also compared on a photo that is not square.
 
     Args:
-        signatures: of the file.
-        run: from (signature's name, inputs) to an image, uint8 or float32 in -1..1: the runtime
-            that is checked.
-        photos: uint8 [S, S, 3] for examples.
-        kind: of the output, uint8 or float32.
+        signatures: the signatures of the file.
+        run: runs the file; takes (name of a signature, inputs by name) and returns an image, uint8
+            or float32 in -1..1.
+        photos: uint8 [S, S, 3] each, for examples.
+        kind: type of the output, uint8 or float32.
 
     Raises:
-        UserError: a result of another shape, or with NaN or Inf.
+        UserError: if a result has another shape than that of Keras, or contains NaN or Inf.
     """
     import tensorflow as tf
 
@@ -66,14 +68,14 @@ def compare(
 
 
 def _run(function: Callable, kind: str, **inputs):
-    """Return a signature's image as a file gives it."""
+    """Return the image of a signature from Keras, in the type that a file returns."""
     return convert_output(function(**inputs), kind)
 
 
 def measure_milliseconds(call: Callable) -> float:
-    """Return the shortest time of a call after a first one.
+    """Return the shortest time of a call in milliseconds, not counting the first call.
 
-    Other work of the machine makes calls only longer.
+    The shortest time is used because other work on the machine can only make calls slower.
     """
     call()
     taken: list[float] = []
@@ -85,7 +87,10 @@ def measure_milliseconds(call: Callable) -> float:
 
 
 def require(rows: Sequence[Row], least: float, what: str) -> None:
-    """Raise UserError if a signature's PSNR is below `least` dB. what: name of the file."""
+    """Raise UserError if the PSNR of a signature is below `least` dB.
+
+    what: name of the file, for the message.
+    """
     if bad := [r for r in rows if r.psnr is not None and r.psnr < least]:
         worst = min(bad, key=lambda r: r.psnr)
         raise UserError(

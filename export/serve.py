@@ -1,4 +1,4 @@
-"""`pggan serve`: a site of `pggan export --to web`, or a network behind a small HTTP interface."""
+"""`pggan serve`: serve a site of `pggan export --to web`, or a network over HTTP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from export import hosts
 from pggan_tf import terminal
 from pggan_tf.errors import UserError
 
-# Headers without which a browser does not let a page share memory between threads.
+# Headers that browsers require before a page may share memory between threads.
 ISOLATION = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
@@ -50,7 +50,10 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 
 def make_site_server(site: Path, host: str, port: int) -> http.server.ThreadingHTTPServer:
-    """Return a server of the folder `site`, and of nothing outside. port: 0 takes a free one."""
+    """Return an HTTP server that serves the folder `site` and nothing else.
+
+    port: port to listen on; 0 chooses a free one.
+    """
 
     class Server(http.server.ThreadingHTTPServer):
         address_family = hosts.choose_family(host)
@@ -59,7 +62,7 @@ def make_site_server(site: Path, host: str, port: int) -> http.server.ThreadingH
 
 
 def _check_installed() -> None:
-    """Raise UserError if a package is missing."""
+    """Raise UserError if a package that the server needs is missing."""
     if missing := [p for p in ("fastapi", "uvicorn") if importlib.util.find_spec(p) is None]:
         raise UserError(f'{", ".join(missing)} not installed. Type: pip install -e ".[serve]"')
 
@@ -67,33 +70,46 @@ def _check_installed() -> None:
 @click.command("serve")
 @click.argument("path")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="address to listen on; 0.0.0.0 is every one of this machine"
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="address to listen on; 0.0.0.0 means all addresses of this machine",
 )
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one")
-@click.option("--max-mb", default=16, show_default=True, type=click.IntRange(1), help="size of an upload, at most")
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="port to listen on; 0 chooses a free one",
+)
+@click.option("--max-mb", default=16, show_default=True, type=click.IntRange(1), help="maximum size of an upload in MB")
 @click.option(
     "--max-megapixels",
     default=16.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="of an uploaded photo, and of a result: it limits how long one request may compute",
+    help="maximum size of an uploaded photo and of a result; it limits how long a request may compute",
 )
 @click.option(
     "--waiting",
     default=16,
     show_default=True,
     type=click.IntRange(1),
-    help="requests that may wait for their turn, or upload; more are told 429",
+    help="maximum number of requests that wait or upload; any further one gets status 429",
 )
 @click.option(
     "--timeout",
     default=30.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="seconds for a request to arrive, for its upload, for waiting, for the work, and for more of the answer to be read",
+    help="seconds allowed for each of: arrival of a request, upload, waiting, computation, reading the next part of the answer",
 )
 def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
-    """Serves PATH: a site of `pggan export --to web` with the headers that threads need, or a run over HTTP."""
+    """Serve PATH: a site of `pggan export --to web`, or a network over HTTP.
+
+    A network is given as a run's folder or a .keras file. A site is served with the headers that
+    threads need in browsers.
+    """
     folder = Path(path)
     try:
         if (folder / "site.json").is_file():

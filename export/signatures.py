@@ -1,6 +1,6 @@
-"""Signatures of exported networks, their description, and the type of their images.
+"""Signatures of exported networks, their descriptions, and the types of their outputs.
 
-Pictures go in as 0..255 and come out as uint8 0..255 or as float32 -1..1.
+Photos go in as values 0..255. Images come out as uint8 in 0..255 or as float32 in -1..1.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ __all__ = ["Input", "Signature", "convert_output", "describe", "network_signatur
 def network_signatures(
     network, truncation: float | None = None, dynamic: bool = True, pixels: str = "uint8"
 ) -> list[Signature]:
-    """Return the signatures of a network; callers that name none get the first.
+    """Return the signatures of a network. Callers that name no signature get the first one.
 
     Args:
         network: a trained generator.
-        truncation: fixed truncation of a generator of latents; None makes it an input.
-        dynamic: whether to include signatures for pictures of any size, which runtimes without
-            resizing cannot hold.
-        pixels: type that pictures come in as, 0..255.
+        truncation: constant truncation of a generator of latents; None makes it an input.
+        dynamic: whether to include signatures for photos of any size, which need a runtime that can
+            resize inputs.
+        pixels: dtype of input photos, whose values are 0..255.
     """
     offered = tasks.task_of(network).signatures(network, pixels, truncation)
     return [s for s in offered if dynamic or all(None not in i.shape for i in s.inputs.values())]
 
 
 def describe(signatures: Sequence[Signature], kind: str) -> dict:
-    """Return signatures as JSON, for people and programs. kind: of the output, uint8 or float32."""
+    """Return a description of signatures for JSON, to be read by people and programs.
+
+    kind: type of the output, uint8 or float32.
+    """
     values = "0..255" if kind == "uint8" else "-1..1"
     return {
         s.name: {
@@ -44,9 +47,9 @@ def describe(signatures: Sequence[Signature], kind: str) -> dict:
 
 
 def convert_output(image, kind: str):
-    """Convert a network's image, float32 of about -1..1, to the type of a file's.
+    """Convert an image of a network, float32 in about -1..1, to the output type of a file.
 
-    kind: uint8, rounded and clipped to 0..255, or float32, clipped to -1..1.
+    kind: uint8 (rounded and clipped to 0..255) or float32 (clipped to -1..1).
     """
     if kind == "float32":
         return tf.clip_by_value(image, -1.0, 1.0)

@@ -1,4 +1,4 @@
-"""The models that can be exported: a finished run, an exported folder, or a generator.keras."""
+"""Models that can be exported: a finished run, an exported folder or a .keras file."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from pggan_tf.runs import folder as runs
 from pggan_tf.runs import keras_files, records
 
 REPORT, RUN = "report.json", "run.json"  # in an exported folder: the list of its files, and its run's configuration
-PHOTOS = 32  # for examples: 16 to measure int8's ranges on, 16 others to compare with Keras
+PHOTOS = 32  # number of photos for examples: 16 to calibrate int8, 16 others to compare with Keras
 
 
 @dataclass(frozen=True)
 class Source:
-    """A trained generator and what is known about it."""
+    """A trained generator, and what is known about it."""
 
     name: str
     network: Any  # the generator
     file: Path  # generator.keras, or the weights in a folder that Keras wrote
-    sha256: str  # of the file
-    plan: Plan | None = None  # of its run; None: unknown
-    environment: dict | None = None  # environment.json; None: unknown, as of an exported folder
+    sha256: str  # hash of the file
+    plan: Plan | None = None  # plan of its run; None: unknown
+    environment: dict | None = None  # content of environment.json; None: unknown, as for exported folders
     until: int | None = None  # images seen when it was saved as best.keras; None: the end of the run
-    licence: str | None = None  # of the weights, if a report.json states it
+    licence: str | None = None  # licence of the weights, if a report.json states it
 
     @functools.cached_property
     def task(self) -> tasks.Task:
-        """The task that it was trained for, with the run's settings where they are known."""
+        """The network's task, with the settings of the run if they are known."""
         known = self.plan is not None and self.plan.config.purpose.task == self.network.task
         return self.plan.task if known else tasks.task_of(self.network)
 
@@ -48,14 +48,17 @@ class Source:
 
     @property
     def config_file(self) -> Path | None:
-        """The run's configuration: config.json, or run.json in an exported folder."""
+        """The run's configuration, or None if there is none.
+
+        This is config.json, or run.json in an exported folder.
+        """
         if (self.folder / RUN).is_file():
             return self.folder / RUN
         old = self.folder / runs.CONFIG
         return old if old.is_file() and not keras_files.is_model(self.folder) else None
 
     def describe_data(self) -> str:
-        """Return in a few words which data it learned from."""
+        """Return a short description of the training data."""
         if self.environment is None:
             return "data that is not known here"
         held = self.environment["dataset"]
@@ -78,15 +81,16 @@ class Source:
         return {name: (value, line["images"]) for line in lines for name, value in line["metrics"].items()}
 
     def count_images_seen(self) -> int:
-        """Return how many images it was trained on."""
+        """Return the number of images seen by the run until the network was saved."""
         if self.until is not None:
             return self.until
         return max((line["images"] for line in (*self._history.ticks, *self._history.measured)), default=0)
 
     def load_photos(self, folder: str | None) -> np.ndarray | None:
-        """Return photos uint8 [N, S, S, 3] for examples, of --representative or of the run's data.
+        """Return photos for examples, uint8 [N, S, S, 3].
 
-        None if the run's data is no longer there.
+        folder: the folder of --representative; None: the run's data. Return None if that data is no
+        longer available.
         """
         size = self.network.resolutions[-1]
         if folder:
@@ -122,17 +126,20 @@ def _load_folder(folder: Path, size: int) -> np.ndarray:
 
 
 def draw_portraits(size: int) -> np.ndarray:
-    """Return drawn portraits, uint8 [N, size, size, 3], for comparisons that any picture serves."""
+    """Draw portraits, uint8 [N, size, size, 3], for comparisons that any photos are good for.
+
+    They are smaller if `size` exceeds portraits.LARGEST.
+    """
     from pggan_tf.data import portraits
 
     return np.stack([portraits.draw(i, min(size, portraits.LARGEST)) for i in range(PHOTOS)])
 
 
 def open_source(path: str | Path) -> Source:
-    """Open a finished run's folder, an exported one, or a .keras file.
+    """Load the model of a finished run, an exported folder or a .keras file.
 
     Raises:
-        UserError: the run has not ended, or the file is no generator.
+        UserError: if the run has not ended, or if the file holds no generator.
     """
     from pggan_tf.runs import generators
 
@@ -157,7 +164,7 @@ def open_source(path: str | Path) -> Source:
 
 
 def _open_exported(network, file: Path, digest: str) -> Source:
-    """Return the model of an exported folder, with what its report.json and run.json state."""
+    """Return the model of an exported folder, with the facts in its report.json and run.json."""
     try:
         report = json.loads((file.parent / REPORT).read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A static site that runs exported networks in the browser: pages, LiteRT.js and models."""
+"""Static site that runs exported networks in the browser: pages, LiteRT.js and models."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ from pggan_tf.tasks import Task
 SOURCES = Path(__file__).parent / "web"
 PACKAGES = ("package.json", "package-lock.json")
 SITE = "site.json"
-# The builds of the runtime that a page chooses from: without relaxed SIMD, with it, and with
-# threads besides.
+# The builds of the runtime that a page chooses from: without relaxed SIMD, with relaxed SIMD, and
+# with relaxed SIMD and threads.
 RUNTIMES = ("litert_wasm_compat_internal", "litert_wasm_internal", "litert_wasm_threaded_internal")
-_PROBE = 192  # values of an image that a page compares its GPU's result with
+_PROBE = 192  # about how many values of an image a page compares with the result of its GPU
 
 
 def fetch_runtime() -> Path:
-    """Return the folder of @litertjs in the cache, which npm fills once, by package-lock.json.
+    """Return the folder of the @litertjs packages in the cache.
+
+    If it is missing, npm downloads the versions that package-lock.json names.
 
     Raises:
-        UserError: npm is missing, or cannot download it.
+        UserError: if npm is missing or fails.
     """
     key = hashlib.sha256(b"".join((SOURCES / p).read_bytes() for p in PACKAGES)).hexdigest()[:16]
     folder = find_cache_folder() / "web" / key
@@ -80,16 +82,16 @@ def build(
     """Write the site into the empty folder `out`.
 
     Args:
-        sources: the models, each of another task.
+        sources: the models, each for another task.
         out: an empty folder.
         how: quantisation of the weights.
-        truncation: fixed truncation of a generator; None makes it a slider.
-        photos: from a source to photos uint8 [N, S, S, 3] for examples.
-        licence: of the weights.
-        subject: what a generator draws: a noun.
+        truncation: constant truncation of a generator; None: the page shows a slider.
+        photos: function from a source to photos for examples, uint8 [N, S, S, 3].
+        licence: licence of the weights.
+        subject: what a generator draws, a noun.
 
     Returns:
-        An entry of report.json for each model's file.
+        An entry of report.json for each model file.
     """
     packages = fetch_runtime()
     for path in SOURCES.iterdir():
@@ -116,7 +118,10 @@ def build(
 
 
 def _collect_texts(task: Task, noun: str) -> dict[str, Any]:
-    """Return the task's part of an entry in site.json. noun: what a generator draws."""
+    """Return the texts of a task for its entry in site.json.
+
+    noun: what a generator draws.
+    """
     page = task.page
     texts: dict[str, Any] = {"title": page.title.format(noun), "tab": page.tab.format(noun), "panel": "faces"}
     if task.from_images:
@@ -126,7 +131,7 @@ def _collect_texts(task: Task, noun: str) -> dict[str, Any]:
 
 
 def _copy_runtime(packages: Path, lib: Path) -> None:
-    """Copy the runtime from the folder of @litertjs into the site."""
+    """Copy the runtime from the folder of @litertjs into the folder `lib` of the site."""
     (lib / "wasm").mkdir(parents=True)
     code = (packages / "core" / "dist" / "index.js").read_text(encoding="utf-8")
     bare = 'from "@litertjs/wasm-utils"'
@@ -145,10 +150,10 @@ def _copy_runtime(packages: Path, lib: Path) -> None:
 
 
 def _write_model(source: Source, out: Path, how: str, truncation: float | None, photos, licence) -> tuple[dict, dict]:
-    """Write one network of the site; return its entry in site.json and in report.json.
+    """Write the model file of one network; return its entries in site.json and in report.json.
 
-    It takes and gives floats, because WebGPU takes no integers, and has fixed sizes, because
-    LiteRT.js needs them.
+    Inputs and outputs are float32, because WebGPU supports no integers. Their sizes are fixed,
+    because LiteRT.js requires it.
     """
     network, task = source.network, source.task.name
     offered = signatures.network_signatures(network, truncation, dynamic=False, pixels="float32")
@@ -189,7 +194,10 @@ def _write_model(source: Source, out: Path, how: str, truncation: float | None, 
 
 
 def _make_probe(signature: signatures.Signature, run: litert.Runner) -> dict:
-    """Return the CPU's result for an input that a page makes too: seed 0, or `_draw_waves`."""
+    """Return the CPU's result for one input, with which a page checks the result of its GPU.
+
+    The page creates the same input by itself: the latents of seed 0, or `_draw_waves`.
+    """
     usual = {"latents": lambda shape: synthesis.latents([0], shape[1]), "truncation": np.ones, "label": np.zeros}
     inputs = {n: usual.get(n, _draw_waves)(i.shape).astype(i.dtype) for n, i in signature.inputs.items()}
     values = pixels.to_uint8(run(signature.name, inputs)).ravel()
@@ -198,18 +206,21 @@ def _make_probe(signature: signatures.Signature, run: litert.Runner) -> dict:
 
 
 def _draw_waves(shape: tuple[int, ...]) -> np.ndarray:
-    """Return a picture [1, H, W, C] of waves of every length, in 0..255, as runtime.js does."""
+    """Return a test image [1, H, W, C] in 0..255 with waves of all wavelengths.
+
+    runtime.js computes the same one.
+    """
     _, y, x, c = np.indices(shape)
     return abs((x * y + 85 * c) % 511 - 255)
 
 
 def _write_icons(faces: Source | None, name: str, short: str, out: Path) -> None:
-    """Write the icons and the manifest of the installed site.
+    """Write the icons and the web app manifest of the site.
 
     Args:
-        faces: a generator, whose image of seed 0 is the icon; None draws a disc.
+        faces: generator whose image for seed 0 becomes the icon; None: a disc.
         name: name of the site.
-        short: its name below the icon.
+        short: name that is shown below the icon.
         out: folder of the site.
     """
     from PIL import Image, ImageDraw
@@ -242,9 +253,10 @@ def _write_icons(faces: Source | None, name: str, short: str, out: Path) -> None
 
 
 def _seal(out: Path) -> None:
-    """Fill in the service worker's version and its list of files.
+    """Write the version and the list of files into the service worker sw.js.
 
-    It stores small files when it is installed, and large ones when they are first used.
+    The service worker caches small files when it is installed, and large ones when they are first
+    used.
     """
     worker = out / "sw.js"
     files = sorted(p for p in out.rglob("*") if p.is_file() and p != worker)

@@ -1,8 +1,11 @@
-"""python -m cloud.azureml.submit JOB.yml: checks a job file to the last option of its command line, and sends it to Azure ML."""
+"""Check a job file, including every option of its command line, and send it to Azure ML.
+
+python -m cloud.azureml.submit JOB.yml
+"""
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before what is imported below, so that Ctrl-C is answered from here on
+if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handled from here on
     import sys
 
     from pggan_tf import entry
@@ -25,13 +28,13 @@ from pggan_tf.errors import UserError, nearest
 from pggan_tf.training import tracking
 
 TYPES = ("command", "sweep")
-# What Azure's own machines name a workspace by.
+# Environment variables that name the workspace on Azure's own machines.
 WORKSPACE = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
 _REFERENCE = re.compile(r"\$\{\{\s*([^{}]*?)\s*\}\}")
 
 
 def load(path: Path) -> dict:
-    """A YAML file that holds a mapping."""
+    """Read a YAML file that holds a mapping. Raises UserError if it does not."""
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -44,7 +47,11 @@ def load(path: Path) -> dict:
 
 
 def ends(name: str, distribution: Mapping) -> list[str]:
-    """The values of a sweep's distribution that are worth checking: every choice, or its smallest and largest."""
+    """Return the values of a sweep's distribution that should be checked, as texts.
+
+    These are all choices, the smallest and the largest value, or the median of a normal or
+    lognormal distribution. Raises UserError for an unknown distribution.
+    """
     kind = distribution.get("type")
     if kind == "choice":
         if not distribution.get("values"):
@@ -54,7 +61,7 @@ def ends(name: str, distribution: Mapping) -> list[str]:
         return ["0", str(distribution["upper"] - 1)]
     if kind in ("uniform", "quniform"):
         return [str(distribution[k]) for k in ("min_value", "max_value")]
-    if kind in ("loguniform", "qloguniform"):  # Azure takes their bounds as exponents of e
+    if kind in ("loguniform", "qloguniform"):  # Azure defines their bounds as exponents of e
         return [str(math.exp(distribution[k])) for k in ("min_value", "max_value")]
     if kind in ("normal", "qnormal"):
         return [str(distribution["mu"])]
@@ -64,8 +71,14 @@ def ends(name: str, distribution: Mapping) -> list[str]:
 
 
 def scripts(job: Mapping) -> list[str]:
-    """The job's command as it is run: with its inputs, the folders that Azure mounts, and, in a sweep, each value that is to be
-    checked. Raises UserError for a reference to nothing, and for an input that nothing refers to."""
+    """Return the job's command as it will be run, with values in place of its references.
+
+    Inputs and outputs become the folders that Azure mounts. In a sweep, there is one script for
+    each value that should be checked.
+
+    Raises:
+        UserError: if a reference has no target, or if the command does not use an input.
+    """
     owner = _owner(job)
     command = owner["command"]
     known = {
@@ -81,7 +94,7 @@ def scripts(job: Mapping) -> list[str]:
         raise UserError(
             f"{name}: the job has it and its command does not use it. Add ${{{{{name}}}}}, or leave it out."
         )
-    bare = command.replace("$[[", "").replace("]]", "")  # Azure's mark of what is left out without its input
+    bare = command.replace("$[[", "").replace("]]", "")  # Azure's marks around parts that may be left out
 
     def filled(values: Mapping[str, str]) -> str:
         return _REFERENCE.sub(lambda m: values[m[1]], bare)
@@ -91,7 +104,7 @@ def scripts(job: Mapping) -> list[str]:
 
 
 def _owner(job: Mapping) -> Mapping:
-    """What has the command: the job, or, of a sweep, its trial."""
+    """Return the part of a job that has the command: the job itself, or the trial of a sweep."""
     return job["trial"] if job["type"] == "sweep" else job
 
 
@@ -107,7 +120,10 @@ def _is_local(path) -> bool:
 
 
 def check_files(job: Mapping, folder: Path) -> None:
-    """Refuses what names a file or folder of this machine that is not there. folder: that of the job file."""
+    """Raise UserError if the job names a local file or folder that does not exist.
+
+    folder: the folder of the job file.
+    """
     owner = _owner(job)
     named = [("code", owner.get("code"), folder)]
     named += [
@@ -131,7 +147,7 @@ def check_files(job: Mapping, folder: Path) -> None:
 
 
 def read(path: Path) -> dict:
-    """The job in a file, with its type."""
+    """Read the job in a file, and check and complete its type."""
     job = load(path)
     kind = job.setdefault("type", "command")
     if kind not in TYPES:
@@ -140,8 +156,10 @@ def read(path: Path) -> dict:
 
 
 def check(path: Path) -> None:
-    """Refuses what azure-ai-ml takes, and what would only be found out on a rented machine. The shape of the fields is
-    azure-ai-ml's to check."""
+    """Raise UserError for errors in a job that would only show on a rented machine.
+
+    The fields of the file are checked by azure-ai-ml, see `check_with_azure`.
+    """
     job = read(path)
     owner = _owner(job)
     try:
@@ -170,7 +188,10 @@ def check(path: Path) -> None:
 
 
 def check_kept(verb: commands.Verb, job: Mapping) -> None:
-    """A node that is taken away keeps nothing: a run has to be where the next one finds it."""
+    """Raise UserError if the results of a run would be lost when its node is taken away.
+
+    A run has to be in an output of the job, where the next node finds it.
+    """
     if verb.name != "train":
         return
     place = verb.options["own_folder"]
@@ -190,7 +211,7 @@ def check_kept(verb: commands.Verb, job: Mapping) -> None:
 
 
 def check_objective(verb: commands.Verb, job: Mapping) -> None:
-    """A sweep chooses by a figure that its trials log to MLflow."""
+    """Raise UserError if a sweep's objective is not a metric that its trials log to MLflow."""
     if verb.name != "train" or job["type"] != "sweep":
         return
     metric = _part(job, "objective").get("primary_metric")
@@ -207,7 +228,10 @@ def check_objective(verb: commands.Verb, job: Mapping) -> None:
 
 
 def check_with_azure(path: Path) -> object:
-    """The job as azure-ai-ml understands it."""
+    """Return the job as azure-ai-ml reads it.
+
+    Raises UserError if azure-ai-ml rejects the job or is not installed.
+    """
     try:
         from azure.ai.ml import load_job
     except ModuleNotFoundError:
@@ -215,7 +239,8 @@ def check_with_azure(path: Path) -> object:
     from azure.ai.ml.exceptions import ValidationException
     from marshmallow.exceptions import ValidationError
 
-    # Pages on which of its classes are experimental, and on every credential that is not there. Importing it sets the first.
+    # Silence long messages about experimental classes and missing credentials. This follows the import
+    # because importing azure.ai.ml sets the level of its logger.
     for name in ("azure.ai.ml", "azure.identity"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
@@ -225,14 +250,21 @@ def check_with_azure(path: Path) -> object:
 
 
 def _reason(error: Exception) -> str:
-    """One line of azure-ai-ml's pages: what the innermost schema found, without the quoting of those around it."""
+    """Return the reason for an error of azure-ai-ml, in one line.
+
+    It is the message of the innermost schema, without quotes from those around it.
+    """
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).replace("\\n", "\n").replace('\\"', '"')
     text = text.rpartition("failed:")[2].partition("If you are trying")[0]
     return " ".join(re.sub(r"[{}\[\]\"]", " ", text).split())
 
 
 def client():
-    """A workspace of Azure ML: that of the environment, or of config.json as Azure's portal gives it."""
+    """Return a client for a workspace of Azure ML.
+
+    The workspace is named by environment variables, or by a config.json from Azure's portal. Raises
+    UserError if there is none, or if there are no credentials.
+    """
     from azure.ai.ml import MLClient
     from azure.ai.ml.exceptions import ValidationException
     from azure.core.exceptions import ClientAuthenticationError
@@ -262,7 +294,7 @@ def client():
 
 
 def submit(job) -> str:
-    """The address of the job's page."""
+    """Submit a job and return the URL of its page."""
     from azure.core.exceptions import AzureError
 
     workspace = client()
@@ -274,9 +306,12 @@ def submit(job) -> str:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("file", metavar="JOB.yml", type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="check the file, send nothing")
+@click.option("--dry-run", is_flag=True, help="check the file without submitting the job")
 def command(file, dry_run):
-    """Checks a job for Azure Machine Learning, and submits it. Without a network the check works too."""
+    """Check a job for Azure Machine Learning, and submit it.
+
+    With --dry-run, the job is only checked, which also works offline.
+    """
     kind = read(file)["type"]
     job = check_with_azure(file)
     check(file)

@@ -1,1 +1,1 @@
-"""The verbs of the command line, one module each: they parse options and call the library."""
+"""Verbs of the command line, one module each. They parse options and call the library."""

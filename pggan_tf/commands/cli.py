@@ -1,4 +1,4 @@
-"""The command line: its verbs, each imported when it is asked for, so that --help answers at once."""
+"""The command line `pggan`. Each verb is imported only when it is used, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from pggan_tf import entry
 from pggan_tf.errors import UserError, nearest
 
-# name of the verb -> module with a click command `command`
+# verb -> module that defines its click command as `command`
 VERBS = {
     "train": "pggan_tf.commands.train",
     "generate": "pggan_tf.commands.generate",
@@ -47,9 +47,9 @@ class _Verbs(click.Group):
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="pggan-tf")
 def cli():
-    """Grow a GAN on your own photos, and take it to a phone."""
+    """Grow a GAN on your own photos and export it to phones and browsers."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `pggan ARGUMENTS` in this process; return the exit code."""
+    """Run `pggan ARGUMENTS` in this process and return the exit code."""
     return entry.main(cli, arguments)

@@ -1,4 +1,4 @@
-"""`pggan colorize`: colour for gray photos and videos."""
+"""`pggan colorize`: colour gray photos and videos."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from pggan_tf.errors import UserError
 @click.command(tasks.Colorize.verb)
 @click.argument("run")
 @click.argument("source")
-@click.option("--out", required=True, help="file or folder to write; files there are overwritten")
-@click.option("--compare", is_flag=True, help="also write NAME-compare: before and after, side by side")
+@click.option("--out", required=True, help="file or folder to write; existing files are overwritten")
+@click.option("--compare", is_flag=True, help="also write NAME-compare, which shows before and after side by side")
 @click.option(
-    "--size", type=click.IntRange(16, 4096), help="pixels of the shorter side that the network sees  [as trained]"
+    "--size",
+    type=click.IntRange(16, 4096),
+    help="shorter side in pixels of the reduced photo that the network sees  [as in training]",
 )
 def command(run, source, out, compare, size):
-    """Colour for SOURCE, a photo, a folder of photos or a video, by RUN, a run's folder or a generator.keras.
+    """Colour SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
-    The network gives colours at its own resolution; detail is the photo's own. Depth, transparency and EXIF are kept.
+    RUN is a run's folder or a generator.keras. The network predicts colours at its own resolution;
+    detail is the photo's own. Bit depth, transparency and EXIF are kept.
     """
     network = conversion.load_network(run, tasks.Colorize.verb)
     task = tasks.task_of(network)

@@ -1,4 +1,4 @@
-"""`pggan compare`: lay runs side by side, as a table and as one page."""
+"""`pggan compare`: compare runs in a table and on an HTML page."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pggan_tf.errors import UserError
 
 @click.command("compare")
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--out", default="compare.html", show_default=True, help="page to write")
+@click.option("--out", default="compare.html", show_default=True, help="HTML page to write")
 def command(runs, out):
-    """Lay RUNS, folders of runs, side by side: losses, grids, metrics, time, parameters."""
+    """Compare RUNS, the folders of runs: losses, grids, metrics, time, parameters."""
     from pggan_tf.report import pages, pictures, tables
     from pggan_tf.report.runs import read_runs
 
@@ -41,4 +41,4 @@ def _print_table(rows: dict[str, list[str]], names: list[str], best: set[tuple[s
         table.add_column(name, overflow="fold")
     for row, values in rows.items():
         table.add_row(row, *(f"{value} (best)" if (row, i) in best else value for i, value in enumerate(values)))
-    Console(highlight=False, markup=False).print(table)  # fid[random] is no markup
+    Console(highlight=False, markup=False).print(table)  # names such as fid[random] are not markup

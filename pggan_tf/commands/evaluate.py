@@ -1,4 +1,4 @@
-"""`pggan evaluate`: measure how far one set of images is from another."""
+"""`pggan evaluate`: measure how different two sets of images are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pggan_tf.errors import explain_out_of_memory
 
 
 class _Metrics(click.ParamType):
-    """Names of metrics, separated by commas."""
+    """Command-line parameter type for names of metrics, separated by commas."""
 
     name = "a,b,…"
 
@@ -28,10 +28,10 @@ _ON_FEATURES, _ALONE = metrics.select("features", "logits"), metrics.select("log
 
 @click.command(
     "evaluate",
-    help=f"""Measure the images of B against those of A, the real ones.
+    help=f"""Compare the images of B with those of A, the real images.
 
-    Each is a run's folder or a generator.keras, a folder of shards, a folder of photos, a zip, tar, .npz or
-    .npy, or `portraits`. Metrics of one set alone ({", ".join(_ALONE)}) are about B, and for --floor about A.
+    A and B are a run's folder, a generator.keras, a folder of shards, a folder of photos, a zip, tar, .npz or .npy
+    file, or `portraits`. Metrics of a single set ({", ".join(_ALONE)}) are computed on B, and for --floor on A.
     """,
 )
 @click.argument("a")
@@ -42,37 +42,41 @@ _ON_FEATURES, _ALONE = metrics.select("features", "logits"), metrics.select("log
     type=_Metrics(),
     default="fid,kid,swd",
     show_default=True,
-    help=f"figures to measure: {', '.join(metrics.METRICS)}",
+    help=f"metrics to compute: {', '.join(metrics.METRICS)}",
 )
 @click.option(
     "--features",
     "features_name",
     default="inception",
     show_default=True,
-    help=f"network for {', '.join(_ON_FEATURES[:-1])} and {_ON_FEATURES[-1]}: inception, random, a name of "
+    help=f"network that computes the features for {', '.join(_ON_FEATURES[:-1])} and {_ON_FEATURES[-1]}: inception, random, a name of "
     "keras.applications, or a .keras file",
 )
 @click.option(
     "--inception-weights",
-    help="classify_image_graph_def.pb of inception-2015-12-05, or an address of it (#sha256=... may follow)  [fetched once]",
+    help="classify_image_graph_def.pb of inception-2015-12-05, or its URL, which may end in #sha256=...  [downloaded once]",
 )
-@click.option("--images", type=click.IntRange(2), default=10_000, show_default=True, help="images of each set, at most")
-@click.option("--size", type=click.IntRange(4, 1024), help="pixels to compare at  [the smaller of the two sets']")
+@click.option(
+    "--images", type=click.IntRange(2), default=10_000, show_default=True, help="maximum number of images of each set"
+)
+@click.option(
+    "--size", type=click.IntRange(4, 1024), help="resolution to compare at, in pixels  [the lower one of both sets]"
+)
 @click.option(
     "--filter",
     type=click.Choice(pixels.FILTERS),
     default="lanczos",
     show_default=True,
-    help="filter that images are resized with",
+    help="filter for resizing images",
 )
 @click.option(
-    "--floor", is_flag=True, help="also measure one half of A against the other: what no B can be expected to beat"
+    "--floor", is_flag=True, help="also compare one half of A with the other half: B cannot be expected to score better"
 )
-@click.option("--json", "json_file", help="write the figures to this file")
+@click.option("--json", "json_file", help="write the results to this file as JSON")
 @click.option("--cache", help="folder for prepared data and statistics  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
 @explain_out_of_memory("images are measured", "Give fewer --images or a smaller --size.")
 def command(a, b, names, features_name, inception_weights, images, size, filter, floor, json_file, cache):
-    """Measure two sets of images and print the figures."""
+    """Compute metrics of two sets of images and print them."""
     from pggan_tf import terminal
     from pggan_tf.data.shards import find_cache_folder
     from pggan_tf.metrics import evaluation, sets
@@ -105,7 +109,7 @@ def command(a, b, names, features_name, inception_weights, images, size, filter,
 
 
 def _print(title: str, found) -> None:
-    """Print the table of an `evaluation.Evaluation`, and what has to be said of its figures."""
+    """Print an `evaluation.Evaluation` as a table, followed by its notes."""
     from rich.console import Console
 
     Console(highlight=False, markup=False).print(_build_table(title, found), soft_wrap=True)
@@ -140,9 +144,9 @@ def _build_table(title: str, found):
 
 
 def _as_json(found) -> dict:
-    """Return an `evaluation.Evaluation` as an object for JSON.
+    """Convert an `evaluation.Evaluation` to a dict for JSON.
 
-    Empty fields are left out, and infinite values are null.
+    Empty fields are left out, and infinite values become None.
     """
 
     def convert(figure: metrics.Figure) -> dict:

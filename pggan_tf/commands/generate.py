@@ -1,4 +1,4 @@
-"""`pggan generate`: images from a trained generator."""
+"""`pggan generate`: generate images with a trained generator."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from pggan_tf.errors import UserError, explain_out_of_memory
 
 @click.command("generate")
 @click.argument("source")
-@click.option("--seeds", help="which images, such as 0-63 or 1,5,7-9  [0-63]")
-@click.option("--count", type=click.IntRange(1), help="so many images, from seed 0 on")
-@click.option("--grid", help="write all of them as one picture")
-@click.option("--npz", help="write all of them as uint8 'images' [N,H,W,C]")
-@click.option("--dir", "folder", help="write each as a .png into this folder")
-@click.option("--class", "class_name", help="images of this class, from a conditional generator  [every class in turn]")
-@click.option("--negative", is_flag=True, help="light and dark exchanged: 1 - G(z), as the gray horses were shown")
-@click.option("--recolor", help="run that colours the gray images: --recipe recolor, or colorize")
-@click.option("--upscale", help="run that enlarges the images: --recipe srgan")
-@click.option("--stage", type=int, help="resolution to generate at  [the last that was trained]")
+@click.option("--seeds", help="seeds of the images, such as 0-63 or 1,5,7-9  [0-63]")
+@click.option("--count", type=click.IntRange(1), help="number of images; their seeds start at 0")
+@click.option("--grid", help="write all images to this file as one picture")
+@click.option("--npz", help="write all images to this .npz file as 'images', uint8 [N,H,W,C]")
+@click.option("--dir", "folder", help="write each image as a .png into this folder")
+@click.option("--class", "class_name", help="class of the images, for a conditional generator  [every class in turn]")
+@click.option("--negative", is_flag=True, help="write negatives of the images: 1 - G(z)")
+@click.option("--recolor", help="run that colours the gray images, trained with --recipe recolor or colorize")
+@click.option("--upscale", help="run that enlarges the images, trained with --recipe srgan")
+@click.option("--stage", type=int, help="resolution to generate at, in pixels  [the highest one trained]")
 @click.option(
     "--truncation",
     type=click.FloatRange(0, 1),
     default=1.0,
     show_default=True,
-    help="below 1: less varied, more typical images",
+    help="truncation: values below 1 give less varied, more typical images",
 )
 @explain_out_of_memory(
     "images are made", "Give a smaller --stage, or fewer by --count or --seeds: --grid holds all of them at once."
 )
 def command(source, seeds, count, grid, npz, folder, class_name, negative, recolor, upscale, stage, truncation):
-    """Make images with SOURCE, a run's folder or a generator.keras."""
+    """Generate images with SOURCE, a run's folder or a generator.keras."""
     if seeds and count:
         raise UserError("--seeds and --count: give one of them.")
     if not (grid or npz or folder):
@@ -70,7 +70,11 @@ def command(source, seeds, count, grid, npz, folder, class_name, negative, recol
 
 
 def _load_changes(recolor: str | None, upscale: str | None) -> tuple[list[Callable], int]:
-    """Return what is done to images after they are made, and how many times larger they are then."""
+    """Load the networks that convert the generated images.
+
+    Returns:
+        (functions that convert images uint8 [N,H,W,C], factor by which all of them enlarge images).
+    """
     from pggan_tf import tasks
     from pggan_tf.convert import conversion
 
@@ -85,18 +89,21 @@ def _load_changes(recolor: str | None, upscale: str | None) -> tuple[list[Callab
 
 
 class Outputs:
-    """Where images are written, part by part: they need not fit into memory, and parts that were made stay."""
+    """The files that generated images are written to, batch by batch.
+
+    With --npz and --dir, the images need not fit into memory together.
+    """
 
     def __init__(self, numbers: Sequence[int], grid: str | None, npz: str | None, folder: str | None):
         self.numbers, self.grid, self.npz, self.folder = numbers, grid, npz, folder
         self.sheet = pixels.Sheet(len(numbers), edge=1)
-        self.done = 0  # images that are written
+        self.done = 0  # number of images written
 
     def _file(self, number: int) -> Path:
         return Path(self.folder or "") / f"{number:06d}.png"
 
     def check(self) -> None:
-        """Refuse places that cannot be written."""
+        """Raise UserError if an output cannot be written."""
         if self.grid:
             pixels.check_picture("--grid", self.grid)
         if self.npz:
@@ -105,14 +112,17 @@ class Outputs:
             pixels.check_file("--dir", self._file(self.numbers[0]))
 
     def check_grid(self, resolution: int) -> None:
-        """Refuse a grid that its kind of file cannot hold. resolution: pixels of an image."""
+        """Raise UserError if the format of the grid's file cannot hold so large a picture.
+
+        resolution: side of an image in pixels.
+        """
         if self.grid:
             side = pixels.find_enlarged_side(resolution, pixels.VISIBLE)
             pixels.check_size("--grid", self.grid, *self.sheet.size(side, side))
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Callable]:
-        """Yield a function that writes images, uint8 [N, R, R, C]."""
+        """Open the outputs and yield a function that writes images, uint8 [N, R, R, C]."""
         try:
             with pixels.write_npz(self.npz, len(self.numbers)) if self.npz else contextlib.nullcontext() as keep:
 

@@ -1,4 +1,4 @@
-"""`pggan grid`: draw the same latents at every stage, or in every class, as one picture."""
+"""`pggan grid`: show the same latents at every stage, or in every class, as one picture."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pggan_tf.runs import generators
 
 @click.command("grid")
 @click.argument("source")
-@click.option("--stages", "by", flag_value="stages", help="a row for each stage, from the first to the last")
-@click.option("--classes", "by", flag_value="classes", help="a row for each class of a conditional generator")
+@click.option("--stages", "by", flag_value="stages", help="show a row for each stage, from the first to the last")
+@click.option("--classes", "by", flag_value="classes", help="show a row for each class of a conditional generator")
 @click.option("--out", default="grid.png", show_default=True, help="picture to write")
-@click.option("--seeds", default="0-9", show_default=True, help="which images, such as 0-9 or 1,5,7-9")
-@click.option("--class", "class_name", help="with --stages: images of this class  [every class in turn]")
+@click.option("--seeds", default="0-9", show_default=True, help="seeds of the images, such as 0-9 or 1,5,7-9")
+@click.option("--class", "class_name", help="with --stages: class of the images  [every class in turn]")
 @click.option(
     "--truncation",
     type=click.FloatRange(0, 1),
     default=1.0,
     show_default=True,
-    help="below 1: less varied, more typical images",
+    help="truncation: values below 1 give less varied, more typical images",
 )
 def command(source, by, out, seeds, class_name, truncation):
-    """Draw the same latents at every stage, or in every class, as one picture.
+    """Show the same latents at every stage, or in every class, as one picture.
 
     SOURCE is a run's folder or a generator.keras.
     """
@@ -58,5 +58,5 @@ def command(source, by, out, seeds, class_name, truncation):
 
 
 def _check_size(out: str, rows: int, columns: int, side: int) -> None:
-    """Refuse a picture that its file cannot hold before it is drawn."""
+    """Raise UserError if the picture is too large for the format of its file."""
     pixels.check_size("--out", out, *pixels.Sheet(rows * columns, columns, edge=1).size(side, side))

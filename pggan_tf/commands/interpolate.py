@@ -1,4 +1,4 @@
-"""`pggan interpolate`: make a video of walks from latent to latent."""
+"""`pggan interpolate`: make a video of interpolations between latents."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pggan_tf.runs import generators
 
 
 class _Grid(click.ParamType):
-    """Columns and rows, such as '3x2'."""
+    """Command-line parameter type for columns and rows, such as '3x2'."""
 
     name = "COLUMNSxROWS"
 
     def convert(self, value, param, ctx):
-        """Return (columns, rows)."""
+        """Return (columns, rows). Raises UserError for any other text."""
         try:
             columns, rows = map(int, value.lower().split("x"))
             if not 1 <= columns * rows <= 1024 or columns < 1:
@@ -28,25 +28,40 @@ class _Grid(click.ParamType):
 @click.command("interpolate")
 @click.argument("source")
 @click.option("--video", required=True, help="file to write: .mp4 (H.264), .gif or .webp")
-@click.option("--seeds", help="keyframes, given to the places of the grid in turn  [four for each, from 0 on]")
-@click.option("--latents", "latents_file", help="keyframes from a .npy file [N, L] instead, such as of `pggan project`")
-@click.option("--grid", type=_Grid(), default="1x1", show_default=True, help="walks side by side")
+@click.option(
+    "--seeds", help="seeds of the keyframes, assigned to the places of the grid in turn  [four per place, from 0 on]"
+)
+@click.option(
+    "--latents",
+    "latents_file",
+    help=".npy file [N, L] of latents to use as keyframes instead, such as one written by `pggan project`",
+)
+@click.option(
+    "--grid",
+    type=_Grid(),
+    default="1x1",
+    show_default=True,
+    help="columns and rows of interpolations to show side by side",
+)
 @click.option(
     "--seconds", type=click.FloatRange(0, min_open=True), default=8.0, show_default=True, help="length of the video"
 )
 @click.option("--fps", type=click.IntRange(1, 120), default=30, show_default=True, help="frames per second")
-@click.option("--loop", is_flag=True, help="go back to the first keyframe, so that the video can repeat without a jump")
-@click.option("--class", "class_name", help="images of this class  [every class in turn]")
-@click.option("--stage", type=int, help="resolution to generate at  [the last that was trained]")
+@click.option("--loop", is_flag=True, help="return to the first keyframe, so that the video repeats without a jump")
+@click.option("--class", "class_name", help="class of the images  [every class in turn]")
+@click.option("--stage", type=int, help="resolution to generate at, in pixels  [the highest one trained]")
 @click.option(
     "--truncation",
     type=click.FloatRange(0, 1),
     default=1.0,
     show_default=True,
-    help="below 1: less varied, more typical images",
+    help="truncation: values below 1 give less varied, more typical images",
 )
 def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_name, stage, truncation):
-    """Make a video of walks between images of SOURCE, a run's folder or a generator.keras."""
+    """Make a video that interpolates between images of SOURCE.
+
+    SOURCE is a run's folder or a generator.keras.
+    """
     from pggan_tf import terminal
     from pggan_tf.explore import video as videos
     from pggan_tf.explore import walks

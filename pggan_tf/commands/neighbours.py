@@ -1,6 +1,6 @@
-"""`pggan neighbours`: show the training images that come nearest to samples.
+"""`pggan neighbours`: show the training images that are nearest to generated samples.
 
-Has the generator copied some?
+This helps to find out whether the generator has copied training images.
 """
 
 from __future__ import annotations
@@ -17,26 +17,37 @@ from pggan_tf.runs import generators
 @click.command("neighbours")
 @click.argument("run")
 @click.option("--out", default="neighbours.png", show_default=True, help="picture to write")
-@click.option("--seeds", default="0-255", show_default=True, help="samples to compare with the training images")
 @click.option(
-    "--rows", type=click.IntRange(1), default=8, show_default=True, help="samples to show: those that come nearest"
+    "--seeds", default="0-255", show_default=True, help="seeds of the samples to compare with the training images"
 )
 @click.option(
-    "-k", "k", type=click.IntRange(1), default=6, show_default=True, help="training images to show for each sample"
+    "--rows",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="number of samples to show: those nearest to a training image",
 )
-@click.option("--class", "class_name", help="samples of this class  [every class in turn]")
+@click.option(
+    "-k",
+    "k",
+    type=click.IntRange(1),
+    default=6,
+    show_default=True,
+    help="number of training images to show for each sample",
+)
+@click.option("--class", "class_name", help="class of the samples  [every class in turn]")
 @click.option(
     "--truncation",
     type=click.FloatRange(0, 1),
     default=1.0,
     show_default=True,
-    help="below 1: less varied, more typical images",
+    help="truncation: values below 1 give less varied, more typical images",
 )
-@click.option("--features", help="compare by these features, as in `pggan evaluate`  [by pixels]")
-@click.option("--inception-weights", help="file or address of the graph, for --features inception  [fetched once]")
-@click.option("--data", help="the run's shards, if they are no longer where it found them")
+@click.option("--features", help="features to compare, as in `pggan evaluate`  [pixels]")
+@click.option("--inception-weights", help="file or URL of the graph, for --features inception  [downloaded once]")
+@click.option("--data", help="folder of the run's shards, if they have been moved")
 def command(run, out, seeds, rows, k, class_name, truncation, features, inception_weights, data):
-    """Show the training images that come nearest to samples of RUN: has it copied some?"""
+    """Show the training images nearest to samples of RUN, to see whether it has copied any."""
     from pggan_tf import terminal
     from pggan_tf.data.shards import find_cache_folder
     from pggan_tf.metrics import features as networks

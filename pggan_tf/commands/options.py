@@ -1,4 +1,4 @@
-"""One option of the command line for every option of a run's config, and their help in groups."""
+"""Command-line options for every option of a run's config, with their help in groups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from pggan_tf.config.schema import DEFAULTS, FIELDS, GROUPS, REPEATABLE, base_ty
 
 
 class _Value(click.ParamType):
-    """The value of an option, checked as soon as it is read."""
+    """Command-line parameter type for the value of a config option.
+
+    The value is checked as soon as it is parsed.
+    """
 
     def __init__(self, option: str):
         self.option = option
@@ -31,7 +34,7 @@ def _parse_repeated(ctx, param, values: tuple):
 
 
 def _help_text(name: str) -> str:
-    """Return the help of an option, its choices and its default."""
+    """Return the help text of an option, with its choices and its default."""
     metadata, default = FIELDS[name].metadata, DEFAULTS[name]
     text = metadata["help"]
     if base_type(name) is bool:
@@ -43,7 +46,10 @@ def _help_text(name: str) -> str:
 
 
 def config_options(command):
-    """Decorate a command with every option of a config. One that is not typed is None: recipes and files fill it."""
+    """Decorate a command with every option of a config.
+
+    Options that the user does not give are None: recipes and config files fill them in.
+    """
     for name in reversed(FIELDS):
         if base_type(name) is bool:
             declaration = f"{configs.as_typed(name, True)}/{configs.as_typed(name, False)}"
@@ -70,14 +76,17 @@ def _show_all(ctx, param, value):
         ctx.exit()
 
 
-# Shows every option; --help shows those that people use first.
+# Shows every option; --help only shows the common ones.
 help_all = click.option(
     "--help-all", is_flag=True, is_eager=True, expose_value=False, callback=_show_all, help="show all options"
 )
 
 
 class GroupedHelp(click.Command):
-    """A command whose --help shows common options alone, and --help-all all of them under a heading for each group."""
+    """A click command with a short and a long help.
+
+    --help shows common options alone; --help-all shows all of them, with a heading for each group.
+    """
 
     def format_options(self, ctx, formatter):
         records = {p.name: p.get_help_record(ctx) for p in self.get_params(ctx)}
@@ -97,7 +106,7 @@ class GroupedHelp(click.Command):
 
 
 def _write_names(formatter: click.HelpFormatter, group: type) -> None:
-    """Write a group's heading and the names of its options that --help does not explain."""
+    """Write a group's heading, and the names of its options that --help does not explain."""
     names = [configs.flag(f.name) for f in dataclasses.fields(group) if not f.metadata["common"]]
     with formatter.section(docstring(group).rstrip(".")):
         indent = " " * formatter.current_indent
@@ -106,5 +115,5 @@ def _write_names(formatter: click.HelpFormatter, group: type) -> None:
 
 
 def docstring(group: type) -> str:
-    """Return the first line of a group's docstring, its heading."""
+    """Return the first line of a group's docstring, which is the group's heading."""
     return (group.__doc__ or "").partition("\n")[0]

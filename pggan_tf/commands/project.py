@@ -1,4 +1,4 @@
-"""`pggan project`: find the latent whose image comes nearest to a photo."""
+"""`pggan project`: find the latent whose image is nearest to a photo."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pggan_tf.errors import UserError
 from pggan_tf.metrics import psnr
 from pggan_tf.runs import generators
 
-_SHOWN = 256  # pixels: the least side of an image in the picture and the video
+_SHOWN = 256  # smallest side in pixels of an image in the picture and the video
 
 
 def _read_photo(file: str):
-    """Return a photo as a Pillow image. Raises UserError where it is none."""
+    """Return a photo as a Pillow image. Raises UserError if the file cannot be read as a photo."""
     from pggan_tf.data import decode
 
     try:
@@ -35,16 +35,16 @@ def _read_photo(file: str):
 @click.option(
     "--out", default="projection", show_default=True, help="folder for latent.npy, projection.png and projection.json"
 )
-@click.option("--video", help="write a video of the search: .mp4, .gif or .webp")
-@click.option("--steps", type=click.IntRange(1), default=400, show_default=True, help="steps of the optimiser")
+@click.option("--video", help="write a video of the search to this .mp4, .gif or .webp file")
+@click.option("--steps", type=click.IntRange(1), default=400, show_default=True, help="number of optimisation steps")
 @click.option("--class", "class_name", help="search only images of this class")
-@click.option("--stage", type=int, help="resolution to compare at  [the last that was trained]")
+@click.option("--stage", type=int, help="resolution to compare at, in pixels  [the highest one trained]")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="seed of the search")
 def command(source, photo, out, video, steps, class_name, stage, seed):
-    """Find the latent whose image comes nearest to PHOTO.
+    """Find the latent whose image is nearest to PHOTO.
 
-    SOURCE is a run's folder or a generator.keras. The photo has to look like the training data: cut
-    in the same way, with its subject at the same place.
+    SOURCE is a run's folder or a generator.keras. The photo must resemble the training data: it
+    must be cropped in the same way, with its subject in the same place.
     """
     from pggan_tf import terminal
     from pggan_tf.data import decode

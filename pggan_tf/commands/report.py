@@ -1,4 +1,4 @@
-"""`pggan report`: write the page about a run."""
+"""`pggan report`: write an HTML page about a run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import click
 
 @click.command("report")
 @click.argument("run")
-@click.option("--out", help="file to write  [report.html in the run's folder]")
-@click.option("--data", help="the run's shards, if they are no longer where it found them")
+@click.option("--out", help="HTML file to write  [report.html in the run's folder]")
+@click.option("--data", help="folder of the run's shards, if they have been moved")
 def command(run, out, data):
-    """Write RUN's report: one page with its plan, losses, metrics and grids.
+    """Write a report about RUN: one HTML page with its plan, losses, metrics and grids.
 
-    The page also shows a walk through its latents and the training images nearest to its samples.
+    The page also shows an interpolation between latents and the training images nearest to samples.
     """
     from pggan_tf.report import pages, pictures, runs
 

@@ -1,4 +1,4 @@
-"""`pggan train`: grow a generator on photos, or repeat, resume and fine-tune runs."""
+"""`pggan train`: train a generator on photos; repeat, resume and fine-tune runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 
 def prepare_data(plan: Plan, cache: str | None, check_only: bool = False):
-    """Return the shards that a plan is trained on, prepared where they are not yet. check_only: see `cache.open_shards`."""
+    """Return the shards that a plan is trained on, and prepare them first if necessary.
+
+    Args:
+        plan: the plan of a run.
+        cache: folder for prepared data; None: the default one.
+        check_only: only check the data, and return None, see `cache.open_shards`.
+    """
     from preprocessing import cache as cached
 
     images = plan.config.images
@@ -46,9 +52,17 @@ def prepare_data(plan: Plan, cache: str | None, check_only: bool = False):
 
 
 def _data_of_begun(plan: Plan, environment: dict, cache: str | None, moved: bool, check_only: bool = False):
-    """Return the data of a run to be resumed: as they were stored, whatever came to the source since, else prepared again.
+    """Return the data of a run that is resumed.
 
-    moved: whether the person says where they are now.
+    The stored shards are used if they are still there with the same checksum, even if their source
+    has changed since. Otherwise the data is prepared again.
+
+    Args:
+        plan: the plan of the run.
+        environment: content of the run's environment.json.
+        cache: folder for prepared data; None: the default one.
+        moved: whether the user has given a new location of the data.
+        check_only: only check data that would have to be prepared again, and return None.
     """
     from pggan_tf.data import shards
 
@@ -64,9 +78,19 @@ def _data_of_begun(plan: Plan, environment: dict, cache: str | None, moved: bool
 
 
 def _data(plan: Plan, folder: Path | None, cache: str | None, dry_run: bool, check_only: bool):
-    """Return the data of a run that is to be trained in `folder`, or gone on with there. What can be refused by now is refused.
+    """Return the data of a run that is to be started or continued in `folder`.
 
-    check_only: refuse alone, and return nothing, see `cache.open_shards`.
+    Also check now what can be checked before training.
+
+    Args:
+        plan: the plan of the run.
+        folder: the run's own folder; None: it is created later.
+        cache: folder for prepared data; None: the default one.
+        dry_run: whether nothing will be trained; if so, no folder is created.
+        check_only: only check the data; the result may be None.
+
+    Raises:
+        UserError: if the run cannot be trained as requested.
     """
     from pggan_tf.runs import folder as runs
     from pggan_tf.training import tracking
@@ -82,7 +106,10 @@ def _data(plan: Plan, folder: Path | None, cache: str | None, dry_run: bool, che
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Remove the folders of what was refused or stopped before it began."""
+    """Remove folders that are still empty.
+
+    They belong to a run that was refused or stopped before it started.
+    """
     with contextlib.suppress(OSError):
         for folder in folders:
             folder.rmdir()
@@ -90,30 +117,30 @@ def _remove_empty(folders: list[Path]) -> None:
 
 @click.command("train", cls=GroupedHelp)
 @config_options
-@click.option("--config", "config_file", help="config.json of a run to repeat; other options change it")
-@click.option("--resume", help="folder of a run to go on with, exactly where it stopped")
-@click.option("--runs", help="folder that the run's folder is made in  [runs]")
+@click.option("--config", "config_file", help="config.json of a run to repeat; other options override it")
+@click.option("--resume", help="folder of a run to resume exactly where it stopped")
+@click.option("--runs", help="folder in which the run's folder is created  [runs]")
 @click.option(
     "--run",
     "own_folder",
-    help="the run's own folder: begun there, or, if it was, gone on with. For jobs that may be restarted",
+    help="the run's own folder: the run is started there, or resumed if it exists; for jobs that may be restarted",
 )
 @click.option("--cache", help="folder for prepared data  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
-@click.option("--dry-run", is_flag=True, help="print the whole config and the plan, and train nothing")
-@click.option("--workers", help="host:port of every machine that trains, the same on all, or set TF_CONFIG")
+@click.option("--dry-run", is_flag=True, help="print the whole config and the plan without training")
 @click.option(
-    "--worker-index", type=int, help="which of --workers this machine is, from 0; the first one writes the run"
+    "--workers", help="host:port of every machine that trains, separated by commas, the same on all; or set TF_CONFIG"
 )
+@click.option("--worker-index", type=int, help="index of this machine in --workers, from 0; machine 0 writes the run")
 @click.option(
     "--worker-timeout",
     type=click.FloatRange(0.01),
     default=5.0,
     show_default=True,
-    help="minutes to wait for --workers",
+    help="minutes to wait for the other machines",
 )
 @help_all
 def command(config_file, resume, runs, own_folder, cache, dry_run, workers, worker_index, worker_timeout, **options):
-    """Grow a generator: on --data, or on drawn portraits."""
+    """Train a generator on --data, or on drawn portraits."""
     started = time.monotonic()
     from pggan_tf.training import cluster as clusters
     from pggan_tf.training import requests
@@ -152,10 +179,10 @@ def _resume(folder: str, options: dict, cache: str | None, cluster) -> None:
 class Job:
     """The runs that one command trains, one after the other."""
 
-    recipe: str  # as it was typed
+    recipe: str  # --recipe, as the user typed it
     plans: list[Plan]
     own: Path | None  # folder of --run
-    parent: str  # folder of --runs
+    parent: str  # folder of --runs, in which the folders of runs are created
     cache: str | None
     cluster: Cluster
     dry_run: bool
@@ -165,12 +192,13 @@ class Job:
         return len(self.plans) > 1
 
     def run(self, started: float) -> None:
-        """Train the runs. started: time.monotonic() when the command began."""
+        """Train the runs. started: value of time.monotonic() when the command began."""
         folders = [self.own and self.own / p.config.recipe if self.several else self.own for p in self.plans]
         running = [(p.config.schedule.minutes, p.config.optimization.init_from) for p in self.plans]
         by_arithmetic = self.dry_run and not any(value is not None for pair in running for value in pair)
         by_arithmetic = by_arithmetic and not any(p.config.running.probe for p in self.plans)
-        # All data first: a mistake in the second run's must not be found when the first has trained for hours.
+        # Check the data of all runs first: a mistake in the second one's must not be found after hours
+        # of training the first.
         data = [_data(p, f, self.cache, self.dry_run, by_arithmetic) for p, f in zip(self.plans, folders)]
         if self.several and not self.own and not self.dry_run:
             folders = self._make_folders()

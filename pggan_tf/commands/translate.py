@@ -1,4 +1,4 @@
-"""`pggan translate`: photos to what they were paired with in training."""
+"""`pggan translate`: convert photos with a network that was trained on pairs of images."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from pggan_tf.convert import conversion
 @click.command(tasks.Translate.verb)
 @click.argument("run")
 @click.argument("source")
-@click.option("--out", required=True, help="file or folder to write; files there are overwritten")
-@click.option("--compare", is_flag=True, help="also write NAME-compare: before and after, side by side")
+@click.option("--out", required=True, help="file or folder to write; existing files are overwritten")
+@click.option("--compare", is_flag=True, help="also write NAME-compare, which shows before and after side by side")
 @click.option(
     "--tile",
     type=click.IntRange(1),
-    help="pixels a side that are worked on at once, made a multiple of what RUN was trained at; less needs less memory  [1024]",
+    help="side of a tile in pixels, rounded up to a multiple of the size that RUN was trained at; smaller tiles need less memory  [1024]",
 )
 def command(run, source, out, compare, tile):
-    """SOURCE, a photo, a folder of photos or a video, turned by RUN into what it was taught by pairs.
+    """Translate SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
-    Photos of about the size that RUN was trained at come out best. Larger ones than a tile are made of tiles that overlap and
-    are blended. Depth, transparency, colour profile and EXIF are kept.
+    RUN is a run's folder or a generator.keras, trained on pairs of images. Photos of about the size
+    that it was trained at give the best results. Photos larger than a tile are converted in
+    overlapping tiles, which are blended. Bit depth, transparency, colour profile and EXIF are kept.
     """
     network = conversion.load_network(run, tasks.Translate.verb)
     conversion.convert(source, out, tasks.task_of(network).converter(network, tile), compare=compare)

@@ -1,4 +1,4 @@
-"""`pggan upscale`: larger photos and videos."""
+"""`pggan upscale`: enlarge photos and videos."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from pggan_tf.errors import UserError
 @click.command(tasks.Upscale.verb)
 @click.argument("run")
 @click.argument("source")
-@click.option("--out", required=True, help="file or folder to write; files there are overwritten")
-@click.option("--scale", type=click.IntRange(1), help="how many times as large; what RUN was trained for  [that]")
+@click.option("--out", required=True, help="file or folder to write; existing files are overwritten")
+@click.option(
+    "--scale", type=click.IntRange(1), help="factor of enlargement; it must be the one that RUN was trained for"
+)
 @click.option(
     "--tile",
     type=click.IntRange(1),
-    help="pixels of SOURCE a side that are worked on at once; less needs less memory and more time, for tiles overlap  [256, or 4 times "
-    "what the network looks around]",
+    help="side of a tile of SOURCE in pixels; smaller tiles need less memory but, as tiles overlap, more time  "
+    "[256, or 4 times the network's context if that is more]",
 )
-@click.option("--compare", is_flag=True, help="also write NAME-compare: before and after, side by side")
+@click.option("--compare", is_flag=True, help="also write NAME-compare, which shows before and after side by side")
 def command(run, source, out, scale, tile, compare):
-    """SOURCE, a photo, a folder of photos or a video, enlarged by RUN, a run's folder or a generator.keras.
+    """Enlarge SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
-    Depth, transparency, colour profile and EXIF are kept; transparency is enlarged by a cubic filter. The result is held
-    whole: as .tif it is written from there, as .png it takes up to three times its memory.
+    RUN is a run's folder or a generator.keras. Bit depth, transparency, colour profile and EXIF are
+    kept; transparency is enlarged with a bicubic filter. The whole result is held in memory. To
+    write it, .png takes up to three times that memory, .tif no more.
     """
     network = conversion.load_network(run, tasks.Upscale.verb)
     if scale not in (None, network.scale):

@@ -1,1 +1,1 @@
-"""Photos, folders of them and videos through a trained network."""
+"""Conversion of photos, folders of photos and videos with a trained network."""

@@ -1,4 +1,4 @@
-"""Conversion of photos, folders and videos by a function from photo to photo."""
+"""Conversion of photos, folders and videos with a function that takes and returns a photo."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pggan_tf.errors import Stopped, UserError
 
 
 def load_network(source: str, verb: str):
-    """Return the generator of a run, an exported folder or a .keras file, of a task with this verb.
+    """Load the generator of a run, an exported folder or a .keras file.
 
     Raises:
-        UserError: it was trained for a task of another verb.
+        UserError: if it was trained for a task whose verb is not `verb`.
     """
     terminal.start_tensorflow()
     from pggan_tf.runs import generators
@@ -32,31 +32,40 @@ def load_network(source: str, verb: str):
 
 
 def convert_images(images: np.ndarray, change: Callable) -> np.ndarray:
-    """Convert images one by one: uint8 [N,H,W,C] to uint8 [N,H',W',C']. change: as of `convert`."""
+    """Convert images one by one, uint8 [N,H,W,C] to uint8 [N,H',W',C'].
+
+    change: function that converts a photo, see `convert`.
+    """
     from pggan_tf.data.photos import Photo
 
     return np.stack([change(Photo(image)).pixels for image in images])
 
 
 def _name_comparison(path: Path) -> Path:
-    """Return the name of the file of before and after."""
+    """Return the name of the before-and-after file that belongs to the result `path`."""
     return path.with_name(f"{path.stem}-compare{path.suffix}")
 
 
 def _name_in_folder(name: Path, photo, scale: int) -> Path:
-    """Return a result's name in a folder: the photo's, plus .png if its format would lose data."""
+    """Return the file name of a result that is written to a folder.
+
+    This is the name of the photo, plus .png if the photo's own format would lose data.
+    """
     from pggan_tf.data import photos
 
     return name.with_name(f"{name.name}.png") if photos.find_loss(photo, name.suffix.lower(), scale) else name
 
 
 def _put_side_by_side(before: np.ndarray, after: np.ndarray, scale: int) -> np.ndarray:
-    """Return [h,w,C], its pixels as squares, and [scale h,scale w,C] as [scale h,2 scale w,C]."""
+    """Put two images [h,w,C] and [scale h,scale w,C] side by side: [scale h,2 scale w,C].
+
+    The first one is enlarged by `scale` with nearest-neighbour interpolation.
+    """
     return np.concatenate([before.repeat(scale, axis=0).repeat(scale, axis=1), after], axis=1)
 
 
 def _pair_photos(photo, changed, scale: int):
-    """Return a photo of before and after, side by side."""
+    """Return a photo that shows a photo and its converted version side by side."""
     from pggan_tf.data import photos
 
     alpha = None if photo.alpha is None else _put_side_by_side(photo.alpha, changed.alpha, scale)
@@ -65,24 +74,24 @@ def _pair_photos(photo, changed, scale: int):
 
 @dataclass(frozen=True)
 class _Conversion:
-    """What is done to every photo."""
+    """The function that converts photos, and the settings for writing its results."""
 
-    change: Callable  # as of `convert`
-    scale: int  # how many times as large its results are
-    compare: bool  # whether pictures of before and after are written, too
+    change: Callable  # converts a photo, see `convert`
+    scale: int  # factor by which `change` enlarges a photo
+    compare: bool  # whether to write before-and-after pictures, too
 
     def write(self, file: Path, out: Path, named: bool, progress=tiles.ignore) -> Path:
-        """Convert one file and return the name of the result.
+        """Convert one file and return the path of the result.
 
         Args:
             file: the photo.
-            out: where the result goes.
-            named: whether the user wrote `out`; if not, its ending may change.
-            progress: called with (parts done, parts in all).
+            out: the file to write.
+            named: whether the user chose the name `out`; if not, its extension may be changed.
+            progress: called with (parts done, parts in total).
 
         Raises:
-            photos.Unreadable: the file is no photo, or damaged.
-            photos.Unwritable: the result cannot be written to `out`.
+            photos.Unreadable: if the file is damaged or no photo.
+            photos.Unwritable: if the result cannot be written to `out`.
         """
         from pggan_tf.convert import sequences
         from pggan_tf.data import decoders, photos
@@ -90,7 +99,7 @@ class _Conversion:
         with decoders.open_pictures(_read_file(file)) as pictures:
             photo = photos.make_photo(pictures.picture(), pictures.format)
             out = out if named else _name_in_folder(out, photo, self.scale)
-            if problem := photos.find_loss(photo, out.suffix.lower(), self.scale):  # before the work
+            if problem := photos.find_loss(photo, out.suffix.lower(), self.scale):  # check before converting
                 raise photos.Unwritable(f"{out}: {problem} ({file}). Choose a name that ends in .png or .tif.")
             sizes, kind = _read_sizes(file, pictures), pictures.kind
             if len(sizes) > 1 and out.suffix.lower() in sequences.KINDS[kind]:
@@ -110,7 +119,8 @@ class _Conversion:
     def _write_sequence(self, file: Path, pictures, sizes, out: Path, progress) -> None:
         """Convert all pages or frames of a file, one by one.
 
-        Say which of them are damaged, and convert the rest.
+        Damaged pages are reported and left out. An animation ends before its first damaged frame,
+        which is reported as well.
         """
         from pggan_tf.convert import sequences
         from pggan_tf.data import photos
@@ -134,7 +144,7 @@ class _Conversion:
                         continue
                     what = f"only {number} of its {len(sizes)} frames; the rest is damaged ({reason})"
                     click.echo(f"{file}: {what}", err=True)
-                    break  # later frames build on this one
+                    break  # later frames depend on this one
                 changed = self.change(photo, tiles.ignore)
                 results = [changed, _pair_photos(photo, changed, self.scale)] if self.compare else [changed]
                 for add, result in zip(adds, results):
@@ -142,9 +152,13 @@ class _Conversion:
             progress(len(sizes), len(sizes))
 
     def write_folder(self, source: Path, out: Path) -> None:
-        """Convert every photo of a folder into another folder, by the same names.
+        """Convert every photo of a folder into another folder, keeping relative paths.
 
-        Say which of them failed.
+        Photos that fail are reported, and the others are still converted.
+
+        Raises:
+            UserError: if the folders are the same, or if there are no photos.
+            Stopped: if any photo failed.
         """
         from pggan_tf.data import listing, photos
 
@@ -166,7 +180,7 @@ class _Conversion:
                 except photos.Unwritable as reason:
                     failed.append(file)
                     click.echo(reason, err=True)
-                except (UserError, MemoryError) as reason:  # one that is too large, say: the others may not be
+                except (UserError, MemoryError) as reason:  # such as a photo that is too large; others may still work
                     failed.append(file)
                     click.echo(f"{file}: {reason or 'no memory'}", err=True)
         if left := listing.describe(found.ignored):
@@ -177,7 +191,14 @@ class _Conversion:
         click.echo(summary)
 
     def write_video(self, source: Path, out: Path, named: bool) -> None:
-        """Convert a video. named: whether the user wrote `out`; if not, .mkv may be added."""
+        """Convert a video.
+
+        Args:
+            source: the video.
+            out: the file to write.
+            named: whether the user chose the name `out`; if not, .mkv is added unless the extension
+                is one that can be written.
+        """
         from pggan_tf.convert import video
         from pggan_tf.data import photos
 
@@ -209,7 +230,10 @@ def _read_file(file: Path) -> bytes:
 
 
 def _read_sizes(file: Path, pictures) -> list[tuple[int, int]]:
-    """Return (width, height) of a file's pictures; of the first alone if others are damaged."""
+    """Return (width, height) of every picture in a file.
+
+    If some of them are damaged, report this and return the size of the first one alone.
+    """
     from pggan_tf.data import decoders, photos
 
     try:
@@ -221,21 +245,22 @@ def _read_sizes(file: Path, pictures) -> list[tuple[int, int]]:
 
 
 def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bool = False) -> None:
-    """Convert a photo, a folder of photos or a video, and say what was written.
+    """Convert a photo, a folder of photos or a video, and print what was written.
 
-    Files that are there are overwritten.
+    Existing files are overwritten.
 
     Args:
-        source: a file or a folder.
-        out: a file or a folder.
-        change: from (photos.Photo, progress callback) to a photos.Photo, `scale` times as large;
-            the callback may be missing.
-        scale: how many times as large the result is.
-        compare: also write NAME-compare, a picture or video of before and after, side by side.
+        source: path of a photo, a folder or a video.
+        out: path of the resulting file or folder.
+        change: function that takes (photos.Photo, progress callback) and returns a photos.Photo,
+            `scale` times as large. The callback is optional.
+        scale: factor by which `change` enlarges a photo.
+        compare: also write NAME-compare, a picture or video that shows before and after side by
+            side.
 
     Raises:
-        UserError: the source is missing or unreadable, or the result cannot be written there.
-        Stopped: some photos of a folder could not be read or written.
+        UserError: if the source is missing or unreadable, or the result cannot be written.
+        Stopped: if some photos of a folder could not be read or written.
     """
     from pggan_tf.convert import video
     from pggan_tf.data import photos

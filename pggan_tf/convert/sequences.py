@@ -1,4 +1,4 @@
-"""Files of several pictures: the pages of a TIFF, the frames of an animation.
+"""Writers of files that hold several pictures: the pages of a TIFF, the frames of an animation.
 
 The pictures are added one by one.
 """
@@ -16,30 +16,29 @@ from PIL import Image
 from pggan_tf.data import photos
 from pggan_tf.files import atomic_write
 
-# The endings of files that can hold several pictures, by the kind of the pictures.
+# The extensions of files that can hold several pictures, by the kind of the pictures.
 KINDS = {"pages": (".tif", ".tiff"), "frames": (".webp", ".png")}
 
-Add = Callable[[photos.Photo, int], None]  # takes a photo, and for how many milliseconds it is shown
+Add = Callable[[photos.Photo, int], None]  # takes a photo and the milliseconds for which it is shown
 
 
 @contextlib.contextmanager
 def open_writer(path: Path, kind: str, sizes: list[tuple[int, int]], scale: int, loop: int):
     """Open a file for several pictures, and yield a function of type `Add`.
 
-    If anything fails, there is no file.
-
-    Pages may have different sizes and are written at once. An animation is held in memory until its
-    end, so its size is limited.
+    If anything fails, no file is left behind. Pages may have different sizes and are written at
+    once. The frames of an animation are held in memory until all have been added, so its size is
+    limited.
 
     Args:
-        path: the file.
-        kind: a key of KINDS.
-        sizes: (width, height) of the pictures that are converted.
-        scale: how many times as large the written pictures are.
-        loop: how often an animation is shown; 0 means for ever.
+        path: the file to write.
+        kind: kind of the pictures, a key of KINDS.
+        sizes: (width, height) of every picture before conversion.
+        scale: factor by which the conversion enlarges the pictures.
+        loop: how many times an animation is shown; 0 means for ever.
 
     Raises:
-        photos.Unwritable: the animation is too large, or the file cannot be written.
+        photos.Unwritable: if the animation is too large, or the file cannot be written.
     """
     pixels = scale * scale * sum(width * height for width, height in sizes)
     if kind == "frames" and pixels > photos.MAX_PIXELS:
@@ -54,7 +53,7 @@ def open_writer(path: Path, kind: str, sizes: list[tuple[int, int]], scale: int,
             with contextlib.ExitStack() as stack:
                 add = stack.enter_context(photos.open_tiff(partial, 8 * pixels))
                 yield _report_errors(path, lambda photo, milliseconds: add(photo))
-                with photos.raise_unwritable(path):  # the tables of EXIF are written at the end
+                with photos.raise_unwritable(path):  # closing the file writes its EXIF data
                     stack.close()
         else:
             frames: list[tuple[photos.Photo, int]] = []
@@ -64,7 +63,7 @@ def open_writer(path: Path, kind: str, sizes: list[tuple[int, int]], scale: int,
 
 
 def _report_errors(path: Path, add: Add) -> Add:
-    """Return a function that adds a photo and raises photos.Unwritable if that fails."""
+    """Return a function like `add` that raises photos.Unwritable if writing fails."""
 
     def add_and_report(photo, milliseconds):
         with photos.raise_unwritable(path):
@@ -74,15 +73,18 @@ def _report_errors(path: Path, add: Add) -> Add:
 
 
 def _save(path: Path, frames: list[tuple[photos.Photo, int]], loop: int) -> None:
-    """Write an animation."""
+    """Write an animation.
+
+    frames: every photo, with the milliseconds for which it is shown.
+    """
     clear = any(photo.alpha is not None for photo, _ in frames)
     pictures = [_make_picture(photo, clear) for photo, _ in frames]
     first = frames[0][0]
     blocks = {"icc_profile": first.profile, "exif": first.exif and b"Exif\0\0" + first.exif}
     options: dict[str, Any] = {"format": "WEBP", "quality": 95} if path.suffix.lower() == ".webp" else {"format": "PNG"}
     if clear and options["format"] == "WEBP":
-        # Without frames that are stored as differences: there libwebp loses transparency that
-        # begins late.
+        # Store every frame as a whole. In frames that are stored as differences, libwebp loses
+        # transparency that only occurs in later frames.
         options |= {"kmin": 1, "kmax": 1}
     pictures[0].save(
         path,
@@ -96,7 +98,7 @@ def _save(path: Path, frames: list[tuple[photos.Photo, int]], loop: int) -> None
 
 
 def _make_picture(photo: photos.Photo, clear: bool) -> Image.Image:
-    """Return a photo as Pillow's image. clear: with a channel of transparency."""
+    """Convert a photo to a Pillow image. clear: whether to add an alpha channel."""
     planes = [photo.rgb()]
     if clear:
         planes.append(np.full((*photo.size, 1), 255, np.uint8) if photo.alpha is None else photo.alpha)

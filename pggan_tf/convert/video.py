@@ -1,4 +1,7 @@
-"""Videos: frames are converted one by one and keep their times; sound and subtitles are copied."""
+"""Conversion of videos, frame by frame.
+
+Frames keep their times; sound and subtitles are copied.
+"""
 
 from __future__ import annotations
 
@@ -19,23 +22,27 @@ from pggan_tf.errors import UserError
 from pggan_tf.files import make_partial_path
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".mts")
-# The endings of videos that can be written, and the encoder of each.
+# The extensions of videos that can be written, and the encoder for each.
 KINDS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9"}
 # Nearly lossless, because results are often edited further.
 _QUALITY = {"libx264": {"crf": "16"}, "libvpx-vp9": {"crf": "18", "b": "0", "row-mt": "1", "cpu-used": "4"}}
-_BT709, _STUDIO_RANGE = 1, 1  # ITU-T H.273, tables 2 to 4
+_BT709, _STUDIO_RANGE = 1, 1  # values in ITU-T H.273, tables 2 to 4
 _UNSPECIFIED, _BT2020 = 2, 9
-# Metadata that describes the file and not the video.
+# Names of metadata that describes the file and not the video.
 _OF_THE_FILE = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 
 
 class _Writer:
     """A video file that is being written.
 
-    Its stream of frames begins with the first frame, whose size it takes.
+    Its video stream is created when the first frame is added, with the size of that frame.
 
-    source: the video that is converted. picture: its stream of frames. rotated: whether frames are
-    turned by 90 degrees.
+    Args:
+        av: the module of PyAV.
+        path: the file to write.
+        source: the opened video that is converted.
+        picture: the video stream of `source`.
+        rotated: whether frames are rotated by 90 degrees.
     """
 
     def __init__(self, av, path: Path, source, picture, rotated: bool):
@@ -60,14 +67,14 @@ class _Writer:
         self.stream: Any = None
 
     def _copy(self, stream):
-        """Add a stream like one of the source, whose packets can be copied."""
+        """Add a stream with the settings of a source stream, whose packets can then be copied."""
         copy = self.container.add_stream_from_template(stream)
         copy.metadata.update(_select_metadata(stream.metadata))
         copy.disposition = stream.disposition
         return copy
 
     def _explain(self, error) -> UserError:
-        """Return an error of FFmpeg in words."""
+        """Return an error of FFmpeg as a UserError."""
         if getattr(error, "errno", None) == errno.ENOSPC:
             return UserError(f"{self.path}: no space left on that disk. Make room, or choose another --out.")
         return UserError(
@@ -75,11 +82,11 @@ class _Writer:
         )
 
     def _begin(self, height: int, width: int):
-        """Add the stream of frames."""
+        """Add the video stream for frames of this size, and return it."""
         encoder = KINDS[self.path.suffix.lower()]
         stream = self.container.add_stream(encoder, rate=self.picture.average_rate or 25, options=_QUALITY[encoder])
         stream.width, stream.height = width, height
-        # Every player shows colour at half the resolution; odd sides cannot be halved.
+        # Every player supports colour at half the resolution, but odd sides cannot be halved.
         stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
         context = stream.codec_context
         context.time_base = self.picture.time_base
@@ -90,7 +97,12 @@ class _Writer:
         return stream
 
     def add_frame(self, image: np.ndarray, pts: int) -> None:
-        """Write a frame, uint8 [H,W,3], at a time in units of the source's stream."""
+        """Write a frame.
+
+        Args:
+            image: uint8 [H,W,3].
+            pts: time of the frame, in time units of the source's video stream.
+        """
         try:
             self.stream = self.stream or self._begin(*image.shape[:2])
             frame = self.av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
@@ -103,7 +115,7 @@ class _Writer:
             raise self._explain(error) from None
 
     def copy_packet(self, packet) -> None:
-        """Write a packet of sound or subtitles, if its stream is copied."""
+        """Write a packet of sound or subtitles, if this file has a copy of its stream."""
         if packet.stream.index not in self.copied:
             return
         copy = self.av.Packet(bytes(packet))
@@ -117,7 +129,7 @@ class _Writer:
             raise self._explain(error) from None
 
     def finish(self) -> None:
-        """Complete the file and give it its name. Note which metadata it does not hold."""
+        """Complete the file, rename it to its final name, and record which metadata it lacks."""
         self.container.mux(self.stream.encode(None))
         self.container.close()
         with self.av.open(str(self.partial)) as written:
@@ -128,21 +140,21 @@ class _Writer:
         self.partial.replace(self.path)
 
     def discard(self) -> None:
-        """Remove the incomplete file."""
+        """Delete the incomplete file."""
         self.container.close()
         self.partial.unlink(missing_ok=True)
 
 
 def _select_metadata(metadata: dict) -> dict:
-    """Return the metadata that describes the video and not the file."""
+    """Return the metadata that describes the video, without that of the file."""
     return {name: value for name, value in metadata.items() if name.lower() not in _OF_THE_FILE}
 
 
 def _read_frame(frame) -> np.ndarray:
-    """Return a frame as uint8 [H,W,3] of BT.709, upright.
+    """Return a frame as an upright image, uint8 [H,W,3] in BT.709.
 
-    A frame that does not state its colours is taken for BT.601 if it has at most 576 lines, else
-    for BT.709.
+    A frame that does not state its colour space is assumed to use BT.601 if it has at most 576
+    lines, else BT.709.
     """
     if hdr.needs_conversion(frame.color_trc, frame.color_primaries):
         matrix = _BT2020 if frame.colorspace == _UNSPECIFIED else frame.colorspace
@@ -156,15 +168,20 @@ def _read_frame(frame) -> np.ndarray:
 
 
 def _read_peak(frame) -> float:
-    """Return MaxCLL (CTA-861.3) in cd/m2, the first of two 32-bit numbers, or a usual value."""
+    """Return the light of the brightest pixel in cd/m2: MaxCLL (CTA-861.3), or hdr.PEAK.
+
+    MaxCLL is the first of two 32-bit numbers in the frame's side data.
+    """
     stated = next((bytes(data)[:4] for data in frame.side_data if data.type.name == "CONTENT_LIGHT_LEVEL"), b"")
     return float(int.from_bytes(stated, sys.byteorder)) or hdr.PEAK
 
 
 def _open_video(av, source: Path, outs: list[Path]):
-    """Open a video.
+    """Open a video for reading.
 
-    Raise UserError if it is none, or if a name for the results is not that of a video.
+    Raises:
+        UserError: if it cannot be opened, or if a name in `outs` has an extension that cannot be
+            written.
     """
     for out in outs:
         if out.suffix.lower() not in KINDS:
@@ -176,9 +193,10 @@ def _open_video(av, source: Path, outs: list[Path]):
 
 
 def _find_picture_stream(path: Path, source):
-    """Return the stream of frames of an opened video.
+    """Return the video stream of an opened file.
 
-    Raise UserError if it has none that can be decoded.
+    Raises:
+        UserError: if there is none, or if it cannot be decoded.
     """
     picture = next(iter(source.streams.video), None)
     if picture is None or picture.codec_context is None:
@@ -188,7 +206,7 @@ def _find_picture_stream(path: Path, source):
 
 
 def _report_left_out(writers: list[_Writer], say: Callable[[str], None]) -> None:
-    """Say what the written files do not hold."""
+    """Report the parts of the source that the written files do not hold."""
     for writer in writers:
         if writer.left_out:
             say(
@@ -203,21 +221,21 @@ def rewrite(
     progress=lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[int, int]:
-    """Convert the frames of a video into one video or several.
+    """Convert the frames of a video, and write one or several videos.
 
     Args:
         path: the video.
-        outs: names of the results.
-        change: from a frame, uint8 [H,W,3], to a frame for each result, of the same size every
-            time.
-        progress: called with (frames done, frames in all or None).
-        say: called with lines on what was left out, and on HDR that was converted.
+        outs: paths of the results.
+        change: function that takes a frame, uint8 [H,W,3], and returns a frame for each result. The
+            sizes must not change between calls.
+        progress: called with (frames done, frames in total or None).
+        say: called with messages about what was left out, and about HDR that was converted.
 
     Returns:
-        (frames, parts of the stream that could not be decoded).
+        (number of frames, number of parts of the stream that could not be decoded).
 
     Raises:
-        UserError: a video that cannot be read or written.
+        UserError: if the video cannot be read or written.
     """
     import av
 
@@ -245,12 +263,12 @@ class _Rewriting:
     progress: Callable
     say: Callable[[str], None]
     source: Any  # the opened video
-    picture: Any  # its stream of frames
-    writers: list[_Writer] = field(default_factory=list)  # none before the first frame
-    waiting: list = field(default_factory=list)  # packets of sound and subtitles, for the next frame
-    done: int = 0  # frames
-    lost: int = 0  # parts that could not be decoded
-    damage: str = ""  # why the last of them could not
+    picture: Any  # its video stream
+    writers: list[_Writer] = field(default_factory=list)  # empty before the first frame
+    waiting: list = field(default_factory=list)  # packets of sound and subtitles that are not copied yet
+    done: int = 0  # frames converted
+    lost: int = 0  # parts of the video stream that could not be decoded
+    damage: str = ""  # reason for the last of these failures
 
     def run(self) -> None:
         """Convert all frames and complete the files."""
@@ -258,7 +276,7 @@ class _Rewriting:
         copied = [s for s in (*streams.audio, *streams.subtitles) if s.codec_context is not None]
         for packet in self.source.demux(self.picture, *copied):
             if packet.stream.index != self.picture.index:
-                if packet.pts is not None:  # None: the end of the stream
+                if packet.pts is not None:  # None marks the end of the stream
                     self.waiting.append(packet)
                 continue
             try:
@@ -268,7 +286,7 @@ class _Rewriting:
                 continue
             for frame in frames:
                 self._convert(frame)
-            if self.writers:  # a file begins with its first frame: until then sound and subtitles wait
+            if self.writers:  # files are created with the first frame; sound and subtitles wait until then
                 self._copy_waiting()
         if not self.writers:
             why = f" ({self.damage})" if self.damage else ""
@@ -286,7 +304,7 @@ class _Rewriting:
             for out in self.outs:
                 self.writers.append(_Writer(self.av, out, self.source, self.picture, frame.rotation % 180 != 0))
         rate, unit = self.picture.average_rate, self.picture.time_base
-        pts = round(self.done / rate / unit) if frame.pts is None else frame.pts  # without times: a constant rate
+        pts = round(self.done / rate / unit) if frame.pts is None else frame.pts  # without times: a constant frame rate
         for writer, image in zip(self.writers, images, strict=True):
             writer.add_frame(image, pts)
         self.done += 1

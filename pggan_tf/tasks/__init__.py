@@ -1,7 +1,7 @@
-"""Tasks: what networks learn. One module for each; `TASKS` is what --task offers.
+"""Tasks: the problems that a network can be trained for, one module each.
 
-A task of your own: `TASKS["mine"] = Mine`, a subclass of `Task`, before the command line or a file
-is read.
+`TASKS` maps the values of --task to classes. To add a task of your own, register a subclass of
+`Task` before the command line is parsed or a file is loaded: `TASKS["mine"] = Mine`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,14 @@ TASKS: dict[str, type[Task]] = {
 
 
 def from_config(config) -> Task:
-    """Return the task of a config, with its settings."""
+    """Create the task that a config names, with the settings of the config."""
     kind = TASKS[config.purpose.task]
     return kind(**{name: config.value(name) for name in kind.config_fields})
 
 
 def task_of(network) -> Task:
-    """Return the task of a generator, with default settings: those of training are unknown."""
+    """Create the task that a generator was trained for.
+
+    It has default settings, because those used in training are not known.
+    """
     return TASKS[network.task]()

@@ -1,4 +1,4 @@
-"""Colours for gray photos, by a network that sees the whole photo at a small size."""
+"""Task that colours gray photos with a network that sees the whole photo at a small size."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pggan_tf.tasks.base import Card, Page, Task
 
 COLOUR_USE = "A plausible colouring for the eye. The colours are guesses: no evidence of what was there."
 
-_STRIP = 1 << 20  # pixels of a photo that are held in floating point at a time
-_LONGEST = 32  # the longer side is at most so many times `size`: a longer strip is reduced further
+_STRIP = 1 << 20  # pixels of a photo that are converted to floating point at a time
+_LONGEST = 32  # limit of the reduced photo's longer side, as a multiple of `size`
 
 
 def colour_page(tab: str) -> Page:
-    """Return the texts of the web page that tasks of colouring share."""
+    """Return the texts for the web page that both colouring tasks share."""
     return Page(
         title="Colour for gray photos",
         tab=tab,
@@ -31,9 +31,9 @@ def colour_page(tab: str) -> Page:
 
 
 class Colorize(Task):
-    """Lightness to colour: L of CIE Lab in 0..1 to a and b in -1..1 (Isola et al. 2017, section 3).
+    """Task that predicts colour from lightness: CIE Lab a and b in -1..1 from L in 0..1.
 
-    The discriminator sees all three.
+    See Isola et al. 2017, section 3. The discriminator sees L, a and b.
     """
 
     name = verb = "colorize"
@@ -51,42 +51,47 @@ class Colorize(Task):
         return colour.split_lab(images * 0.5 + 0.5)[1]
 
     def discriminator_input(self, condition, output):
-        """Return L, a and b [N,H,W,3]."""
+        """Return L, a and b in one tensor [N,H,W,3]."""
         return tf.concat([condition, output], axis=-1)
 
     def to_image(self, condition, output):
         return 2 * colour.join_lab(condition, output) - 1
 
     def preview(self, condition, size):
-        """Return the image without colours."""
+        """Return the image without its colours."""
         return self.to_image(condition, tf.zeros_like(tf.repeat(condition, 2, axis=-1)))
 
     def encode_photo(self, photo):
-        """Return L of a gray photo."""
+        """Return L in 0..1 of a gray photo [..., 1] in 0..1."""
         return colour.split_lab(tf.concat([photo, photo, photo], axis=-1))[0]
 
     def describe_output(self, network):
         return "the same picture in RGB"
 
     def converter(self, network, size=None, check=tiles.accept):
-        """Return a function from (photo, progress) to the photo in colour.
+        """Return a function that takes (photo, progress) and returns the photo in colour.
 
-        The network gives colours at its own resolution; detail and bit depth are the photo's own.
+        The network predicts colours at its own resolution; detail and bit depth are the photo's
+        own.
 
         Args:
             network: a trained generator.
-            size: pixels of the photo's shorter side that the network sees; by default as many as in
-                training.
-            check: called before every part of a photo; what it raises ends the conversion.
+            size: shorter side in pixels of the reduced photo that the network sees (default: the
+                resolution of training).
+            check: called before every part of a photo; an exception that it raises ends the
+                conversion.
         """
         function = tiles.trace_network(network, 1, check)
         size = size or network.resolutions[-1]
-        # A photo that is reduced to the size of training is soon converted: progress is not told.
+        # A reduced photo is converted quickly, so `progress` is not called.
         return lambda photo, progress=tiles.ignore: apply_colours(photo, predict_ab(function, photo, size), check)
 
 
 def _reduce_photo(photo, size: tuple[int, int]) -> np.ndarray:
-    """Return a photo as uint8 [h,w,3], reduced in 8 bits by Lanczos as for training."""
+    """Return a photo as uint8 [h,w,3], reduced with a Lanczos filter in 8 bits as in training.
+
+    size: (h, w) of the result in pixels.
+    """
     from PIL import Image
 
     from pggan_tf.data import decoders
@@ -97,21 +102,27 @@ def _reduce_photo(photo, size: tuple[int, int]) -> np.ndarray:
 
 
 def _choose_network_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """Return the photo's proportions as (height, width), the shorter of them `size` pixels."""
+    """Return the (height, width) in pixels that a photo is reduced to, with its proportions.
+
+    The shorter side becomes `size`, or less if the longer one would exceed _LONGEST * size.
+    """
     factor = min(size / min(height, width), _LONGEST * size / max(height, width))
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 def predict_ab(network: Callable[[np.ndarray], np.ndarray], photo, size: int) -> np.ndarray:
-    """Return a photo's colours by a network: a and b, float32 [h,w,2] in -1..1, at its resolution.
+    """Return the colours that a network predicts for a photo: a and b, float32 [h,w,2] in -1..1.
 
-    A panorama is shown in windows twice as long as they are high: as a whole it would look like
-    nothing in the training data.
+    The result has the resolution of the reduced photo that the network sees. A photo with a side
+    longer than 2 * `size` at that resolution is shown to the network in overlapping windows, twice
+    as long as they are high: as a whole, such a panorama would resemble nothing in the training
+    data.
 
     Args:
-        network: from L [h,w,1] in 0..1 to a and b [h,w,2], such as `tiles.trace_network` returns.
+        network: function from L [h,w,1] in 0..1 to a and b [h,w,2], such as `tiles.trace_network`
+            returns.
         photo: `photos.Photo`.
-        size: pixels of the photo's shorter side that the network sees.
+        size: shorter side in pixels of the reduced photo.
     """
     height, width = _choose_network_size(*photo.size, size)
     lightness, _ = colour.split_lab(pixels.to_unit(_reduce_photo(photo, (height, width))))
@@ -126,12 +137,12 @@ def predict_ab(network: Callable[[np.ndarray], np.ndarray], photo, size: int) ->
 
 
 def apply_colours(photo, ab: np.ndarray, check: Callable[[], None]):
-    """Return a photo with new colours: its own L at full resolution, with ab enlarged to it.
+    """Return a photo with new colours and its own lightness at full resolution.
 
     Args:
         photo: `photos.Photo`.
-        ab: [h,w,2] in -1..1.
-        check: called before every strip of the photo.
+        ab: a and b, [h,w,2] in -1..1, which are enlarged to the size of the photo.
+        check: called before every strip of the photo; an exception that it raises ends the work.
     """
     height, width = photo.size
     out = np.empty((height, width, 3), photo.pixels.dtype)

@@ -1,4 +1,4 @@
-"""Images from random numbers."""
+"""Task that generates images from random numbers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pggan_tf.tasks.signatures import Input, Signature
 
 
 class Generate(Task):
-    """Latents to images.
+    """Task that generates images from latents.
 
-    The training step draws the latents; its reals are the images themselves.
+    The training step draws the latents. The real samples for the discriminator are the training
+    images themselves.
     """
 
     name = verb = "generate"
@@ -31,7 +32,7 @@ class Generate(Task):
         raise TypeError("latents do not follow from images")
 
     def target(self, images):
-        """Return the images: the discriminator's reals."""
+        """Return the images, which are the real samples for the discriminator."""
         return images
 
     def to_image(self, condition, output):
@@ -41,7 +42,10 @@ class Generate(Task):
         raise TypeError("latents cannot be shown")
 
     def signatures(self, network, pixel_type="uint8", truncation=None):
-        """Return gen_R for every resolution R, the last one first. They share the weights."""
+        """Return a signature gen_R for every resolution R, the highest first.
+
+        All signatures share the weights.
+        """
         inputs = {"latents": Input((1, network.latent_size), "float32", "numbers from N(0, 1)")}
         if truncation is None:
             inputs["truncation"] = Input((1,), "float32", "0..1: below 1, less varied and more typical images")
@@ -71,7 +75,7 @@ class Generate(Task):
         raise TypeError("a generator of latents converts no photos")
 
     def sample_code(self, network):
-        """Return code that draws a grid of images."""
+        """Return (imports, lines) of Python that generate a grid of images."""
         return ["from pggan_tf import synthesis", "from pggan_tf.data import pixels"], [
             "z = synthesis.latents(range(16), network.latent_size)",
             f'pixels.save_grid("grid.png", synthesis.Sampler(network).images(z, {network.resolutions[-1]}))',

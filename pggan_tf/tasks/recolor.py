@@ -1,4 +1,4 @@
-"""Colours for gray photos, by a network that sees the neighbours of each pixel."""
+"""Task that colours gray photos with a network that sees the neighbourhood of each pixel."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pggan_tf.lazy import tf
 from pggan_tf.tasks.base import Card, Task
 from pggan_tf.tasks.colorize import COLOUR_USE, colour_page
 
-TILE = 256  # pixels a side of the signature of fixed size
+TILE = 256  # side in pixels of the photos that the signature of fixed size takes
 
 
 class Recolor(Task):
-    """Gray in 0..1 (luma of BT.601) to red, green and blue in 0..1."""
+    """Task that predicts RGB in 0..1 from gray in 0..1 (luma of BT.601)."""
 
     name, verb = "recolor", "colorize"
     input_channels = 1
@@ -41,7 +41,12 @@ class Recolor(Task):
         return TILE
 
     def converter(self, network, size=None, check=tiles.accept):
-        """Convert in tiles that share the pixels that the network sees around a point."""
+        """Return a function that takes (photo, progress) and returns the photo in colour.
+
+        Photos are converted in tiles that overlap, so that each tile includes `network.context`
+        pixels around the part that is used. size: side of a tile in pixels (default: 256, or 4 *
+        `network.context` if that is more).
+        """
         function = tiles.trace_network(network, 1, check)
 
         def convert_tile(part):

@@ -1,7 +1,7 @@
-"""The functions of an exported network and their inputs.
+"""Signatures: the functions of an exported network, with their inputs.
 
-A caller needs to know nothing of the training: ranges, colour spaces, normalisation and truncation
-are inside. Pictures go in as 0..255. Batch 1.
+Callers need to know nothing about the training: value ranges, colour spaces, normalisation and
+truncation are handled inside the signatures. Photos go in as values 0..255. The batch size is 1.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from pggan_tf.lazy import tf
 class Input:
     """An input of a signature."""
 
-    shape: tuple[int | None, ...]  # None: a size that the caller chooses
+    shape: tuple[int | None, ...]  # None in place of a number: any size
     dtype: str
-    about: str  # unit and range, for people
+    about: str  # description for people: unit and range
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A function of an exported file."""
+    """A function of an exported file, with its inputs."""
 
     name: str
-    function: Callable  # from tensors by the names of `inputs` to an image [1, H, W, C], float32 in -1..1
+    function: Callable  # takes a tensor for each name in `inputs`; returns an image [1, H, W, C], float32 in -1..1
     inputs: dict[str, Input]
-    about: str  # what comes out, for people
-    # From (number, photo uint8 [S, S, 3], S as in `photo`) to an array for each input. No photo:
-    # from (number, None).
+    about: str  # description of the output, for people
+    # Takes (number, photo uint8 [S, S, 3], where S is `photo` below) and returns an example of each
+    # input. If `photo` is None, it takes (number, None).
     example: Callable[[int, np.ndarray | None], dict[str, np.ndarray]]
-    photo: int | None = None  # pixels a side of the photo that `example` takes; None: it takes none
-    oblong: tuple[int, int] | None = None  # another height and width to try, of a signature that takes any size
+    photo: int | None = None  # side in pixels of the photo that `example` takes; None: no photo
+    oblong: tuple[int, int] | None = None  # another (height, width) to test, if the signature takes any size
 
     def specs(self) -> list:
         """Return a tf.TensorSpec for every input."""
@@ -49,7 +49,7 @@ def photo_signatures(task, network, pixel_type: str) -> list[Signature]:
     Args:
         task: `tasks.Task`.
         network: a trained generator.
-        pixel_type: type in which photos come in, 0..255.
+        pixel_type: dtype of input photos, whose values are 0..255.
     """
     size, multiple = task.tile_size(network), getattr(network, "multiple", 1)
     channels, argument, kind = (1, "gray", "gray") if task.input_channels == 1 else (3, "photo", "RGB")

@@ -1,4 +1,4 @@
-"""Images to what they were paired with in the data."""
+"""Task that translates images into those that they were paired with in the training data."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pggan_tf.tasks.base import Card, Page, Task
 
 
 class Translate(Task):
-    """One image to another, as in pix2pix (Isola et al. 2017).
+    """Task that translates one image into another, as in pix2pix (Isola et al. 2017).
 
-    The data has six channels: a pair of images.
+    The data has six channels: a pair of RGB images.
 
-    reverse: the second image of each pair is the condition, and the first one the target.
+    Args:
+        reverse: use the second image of each pair as the condition and the first one as the target.
     """
 
     name = verb = "translate"
@@ -39,15 +40,15 @@ class Translate(Task):
         return images[..., :3] if self.reverse else images[..., 3:]
 
     def condition(self, images, seed):
-        """Return one image of each pair [N,H,W,3] in -1..1."""
+        """Return the condition image of each pair, [N,H,W,3] in -1..1."""
         return self.select_inputs(images)
 
     def target(self, images):
-        """Return the other image of each pair [N,H,W,3] in -1..1."""
+        """Return the target image of each pair, [N,H,W,3] in -1..1."""
         return self.select_originals(images)
 
     def discriminator_input(self, condition, output):
-        """Return both images [N,H,W,6]."""
+        """Return condition and output in one tensor [N,H,W,6]."""
         return tf.concat([condition, output], axis=-1)
 
     def to_image(self, condition, output):
@@ -57,5 +58,5 @@ class Translate(Task):
         return condition
 
     def encode_photo(self, photo):
-        """Return the photo in -1..1."""
+        """Return a photo in 0..1 scaled to -1..1."""
         return 2 * photo - 1

@@ -1,4 +1,4 @@
-"""Small images to large ones."""
+"""Task that enlarges images (super-resolution)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from pggan_tf.errors import UserError
 from pggan_tf.lazy import tf
 from pggan_tf.tasks.base import Card, Page, Task
 
-# Pixels a side of the images that the signature of fixed size makes. Browsers work tile by tile: larger
-# tiles compute less twice and need more memory, 67 MB for 64 maps of this size.
+# Side in pixels of the images that the signature of fixed size returns. Browsers convert photos
+# tile by tile. With larger tiles, less is computed twice but more memory is needed: 67 MB for 64
+# feature maps of this size.
 ENLARGED = 512
 
 
 class Upscale(Task):
-    """Images reduced by `scale`, in 0..1, to the images (SRGAN: Ledig et al. 2017, section 3).
+    """Task that restores images from small versions of them (SRGAN: Ledig et al. 2017, section 3).
 
-    scale: how many times as large. filter: of the reduction, as in preprocessing. degrade: whether
-    the small images are blurred, noisy and compressed besides, as real photos are.
+    Conditions are in 0..1, outputs in -1..1.
+
+    Args:
+        scale: factor by which width and height grow.
+        filter: filter that reduces the images, one of those of preprocessing.
+        degrade: also blur the small images, add noise and compress them, as happens to real photos.
     """
 
     name = verb = "upscale"
@@ -44,12 +49,12 @@ class Upscale(Task):
         self.scale, self.filter, self.degrade = scale, filter, degrade
 
     def condition(self, images, seed):
-        """Return small images [N,H/scale,W/scale,3] in 0..1."""
+        """Return the images reduced by `scale`, [N,H/scale,W/scale,3] in 0..1."""
         x = images * 0.5 + 0.5
         if self.degrade:
             return degradation.degrade(x, self.scale, self.filter, seed)
         x = resampling.resize(x, (images.shape[1] // self.scale, images.shape[2] // self.scale), self.filter)
-        return tf.round(tf.clip_by_value(x, 0, 1) * 255) / 255  # the 8 bits of a file
+        return tf.round(tf.clip_by_value(x, 0, 1) * 255) / 255  # rounded to 8 bits, as in a file
 
     def target(self, images):
         """Return the images [N,H,W,3] in -1..1."""
@@ -59,7 +64,7 @@ class Upscale(Task):
         return output
 
     def preview(self, condition, size):
-        """Return the small image with its pixels as squares."""
+        """Return the small image enlarged with nearest-neighbour interpolation."""
         return tf.image.resize(condition, (size, size), "nearest") * 2 - 1
 
     def check_size(self, size):
@@ -73,18 +78,19 @@ class Upscale(Task):
         return max(2 * getattr(network, "multiple", 1), ENLARGED // network.scale)
 
     def converter(self, network, size=None, check=tiles.accept):
-        """Convert in tiles that share the pixels that the network sees around a point.
+        """Return a function that takes (photo, progress) and returns the enlarged photo.
 
-        Gray photos stay gray.
+        Photos are converted in tiles that overlap, so that each tile includes `network.context`
+        pixels around the part that is used. Gray photos stay gray.
 
         Args:
             network: a trained generator.
-            size: pixels a side of a tile. By default 256, or four times `network.context` if that
-                is more.
-            check: called before every tile; what it raises ends the conversion.
+            size: side of a tile in pixels (default: 256, or 4 * `network.context` if that is more).
+            check: called before every tile; an exception that it raises ends the conversion.
 
         Raises:
-            UserError: a tile that holds no pixel whose surroundings are all in it.
+            UserError: if `size` is so small that no pixel of a tile has its whole context inside
+                the tile.
         """
         function = tiles.trace_network(network, 3, check)
         if size and size <= 2 * network.context:
@@ -107,7 +113,7 @@ class Upscale(Task):
 
 
 def enlarge_alpha(alpha: np.ndarray, scale: int) -> np.ndarray:
-    """Return a photo's transparency [h,w,1] as [scale h, scale w, 1], by a bicubic filter."""
+    """Enlarge a photo's transparency [h,w,1] to [scale h, scale w, 1] with a bicubic filter."""
 
     def enlarge_tile(part):
         size = (scale * part.shape[0], scale * part.shape[1])

@@ -43,7 +43,7 @@ class Portraits(Source):
         """Return the version of the drawings, the seed and the count as a text."""
         return f"{portraits.VERSION}-{self.seed}-{self.count}"
 
-    def notes(self) -> tuple[str, ...]:
+    def list_notes(self) -> tuple[str, ...]:
         """Return a line for the user if a folder has the same name as this source."""
         here = os.path.isdir("portraits")
         return ("these are drawn; for the folder of that name give ./portraits",) if here else ()
