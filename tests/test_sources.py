@@ -582,3 +582,11 @@ def test_few_large_files_are_group(tmp_path, monkeypatch):
     together = [[opened.files[i][0] for i in numbers] for numbers in opened._group(0, len(opened))]
     assert together == [["a"], ["b", "c"], ["d", "e"], ["f"], ["g"]]
     assert [len(item.data) for item in opened.items(1, 7)] == [70, 20, 20, 20, 300, 1]
+
+
+def test_a_folder_called_portraits_is_pointed_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert sources.open_source("portraits").list_notes() == ()
+    (tmp_path / "portraits").mkdir()
+    (note,) = sources.open_source("portraits").list_notes()
+    assert "give ./portraits" in note
