@@ -1,4 +1,4 @@
-"""`python -m pggan_tf` and the console script `pggan`."""
+"""Entry point of `python -m pggan_tf` and of the console script `pggan`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Options of the command line that take one of a few words."""
+"""Command-line options that accept one word from a fixed list."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from pggan_tf.errors import UserError, nearest
 
 
 class Choice(click.ParamType):
-    """One of a few words. The error for an unknown one names the nearest."""
+    """Command-line parameter type that accepts one word from a fixed list.
+
+    The error message for an unknown word suggests the most similar ones.
+    """
 
     def __init__(self, choices):
         self.choices, self.name = tuple(choices), "|".join(choices)
 
     def convert(self, value, param, ctx):
-        """Return the word. Raises UserError for an unknown one."""
+        """Return the word, or raise UserError if it is not in the list."""
         if value not in self.choices:
             raise UserError(f"{param.opts[0]} {value}: not known; {nearest(value, self.choices)}")
         return value

@@ -1,6 +1,7 @@
-"""Run the command of `pggan`, `python train.py`, `python -m preprocessing.faces` and the others.
+"""Run a command such as `pggan`, `python train.py` or `python -m preprocessing.faces`.
 
-Imports next to nothing by itself, so that Ctrl-C and a terminal without UTF-8 are seen to before anything else happens.
+This module imports as little as possible, so that Ctrl-C and terminals without UTF-8 are handled
+before anything else happens.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ _PLAIN = {
 
 
 def plain(text: str) -> str:
-    """Return the nearest ASCII of each character: 'é' -> 'e', '…' -> '...'; '?' where there is none."""
+    """Return the text in ASCII: 'é' -> 'e', '…' -> '...'.
+
+    Characters without an equivalent become '?'.
+    """
     if text.isascii():
         return text
     if text in _PLAIN:
@@ -31,16 +35,20 @@ def plain(text: str) -> str:
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
+    """Return the ASCII form of the characters that cannot be encoded, and the position after them.
+
+    This is an error handler for `codecs.register_error`.
+    """
     text = error.object[error.start : error.end]
-    with contextlib.suppress(UnicodeError):  # bytes of a file's name, which a locale without UTF-8 could not read
+    with contextlib.suppress(UnicodeError):  # bytes of a file name that could not be decoded without UTF-8
         text = text.encode("utf-8", "surrogateescape").decode("utf-8")
     return "".join(map(plain, text)), error.end
 
 
 def _as_ascii(name: str) -> codecs.CodecInfo | None:
-    """Return ASCII under another name.
+    """Return the ASCII codec under the name 'plain-ascii', or None if `name` is not that name.
 
-    click takes a stream whose encoding is called 'ascii' for a misconfigured one, and writes UTF-8 into it.
+    click treats a stream whose encoding is called 'ascii' as misconfigured, and writes UTF-8 to it.
     """
     if name != "plain_ascii":
         return None
@@ -52,7 +60,10 @@ def _as_ascii(name: str) -> codecs.CodecInfo | None:
 
 
 def speak_plainly() -> None:
-    """Let standard output and standard error write every character in some form, whatever their encoding is."""
+    """Make standard output and standard error accept every character, whatever their encoding.
+
+    Characters that cannot be encoded are written in ASCII, see `plain`.
+    """
     codecs.register_error("plain", _spelled)
     codecs.register(_as_ascii)
     for stream in (sys.stdout, sys.stderr):
@@ -64,14 +75,18 @@ def speak_plainly() -> None:
         )
 
 
-# What a disk or a network may have got over by the next try.
+# Errors of a disk or a network that may be gone at the next try.
 _PASSING = (
     errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.EHOSTUNREACH,
 )  # fmt: skip
 
 
 def main(command, arguments: list[str] | None = None) -> int:
-    """Run a click command; return the exit code. A mistake of the person at the keyboard is one line and a 2."""
+    """Run a click command and return the exit code.
+
+    For an error that the user can correct, print one line and return 2, or 75 if the same command
+    may succeed later.
+    """
     import click
 
     from pggan_tf.errors import Stopped, TryAgain, UserError, is_out_of_memory
@@ -108,11 +123,12 @@ def main(command, arguments: list[str] | None = None) -> int:
 
 
 def run(command: str, arguments: list[str] | None = None) -> int:
-    """Run a command in this process; return the exit code.
+    """Run a command in this process and return the exit code.
 
     Args:
-        command: 'module:name' of a click command, which is imported here.
-        arguments: words behind the command's name; by default those of the process.
+        command: a click command as 'module:name'; the module is imported here.
+        arguments: command-line arguments without the program's name (default: those of the
+            process).
     """
     interrupted = False
 
@@ -121,7 +137,7 @@ def run(command: str, arguments: list[str] | None = None) -> int:
         interrupted = True
         raise KeyboardInterrupt
 
-    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is to be ignored
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else Ctrl-C is to be ignored
     if ours:
         signal.signal(signal.SIGINT, note)
         sys.unraisablehook = _again
@@ -132,25 +148,28 @@ def run(command: str, arguments: list[str] | None = None) -> int:
         module, _, name = command.partition(":")
         return main(getattr(importlib.import_module(module), name), arguments)
     except BaseException:
-        if not interrupted:  # an import that is interrupted may end in an error of its own
+        if not interrupted:  # an interrupted import may raise another error than KeyboardInterrupt
             raise
         print("stopped by Ctrl-C", file=sys.stderr, flush=True)
-        os._exit(130)  # what was imported in part may not survive being taken down
+        os._exit(130)  # a normal exit may crash if modules are only partly imported
     finally:
-        if ours:  # all is written: what is left to do is to end
+        if ours:  # all output is written: another Ctrl-C may end the process at once
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _again(error) -> None:
-    """Raise a Ctrl-C a moment later that came where Python cannot raise it, as in a callback of an import."""
+    """Send Ctrl-C again after 50 ms if Python could not raise KeyboardInterrupt where it arrived.
+
+    That happens, for example, in a callback during an import. This is a `sys.unraisablehook`.
+    """
     if not isinstance(error.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(error)
         return
     import threading
 
-    if os.name == "nt":  # where os.kill would end the process
+    if os.name == "nt":  # on Windows os.kill would end the process
         timer = threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,))
-    else:  # to the process, for a signal to this thread would not wake the first
+    else:  # signal the process: a signal to this thread would not wake the main thread
         timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
     timer.daemon = True
     timer.start()

@@ -1,4 +1,4 @@
-"""Errors that the person at the keyboard can correct, and helpers for their messages."""
+"""Errors that the user can correct, and helpers for their messages."""
 
 import contextlib
 import difflib
@@ -9,27 +9,27 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Tell in one line what came, what was expected and what to do.
+    """Error that the user can correct; the message says what is wrong and what to do.
 
-    The command line exits with 2.
+    The command line prints the message in one line and exits with 2.
     """
 
 
 class TryAgain(UserError):
-    """Tell that the same command may succeed later.
+    """Error that may be gone if the same command is run again later.
 
     The command line exits with 75, EX_TEMPFAIL of sysexits.h.
     """
 
 
 class DamagedFile(UserError):
-    """Tell that the content of a file that this project wrote is damaged."""
+    """Error for a damaged file that this project has written."""
 
 
 class Unreadable(Exception):
-    """Tell in a few words why an image cannot be used.
+    """Exception for an image that cannot be used; the message is the reason in a few words.
 
-    kind: the name under which such reasons are counted.
+    kind: the category under which such reasons are counted.
     """
 
     def __init__(self, why: str, kind: str = "unreadable"):
@@ -38,13 +38,13 @@ class Unreadable(Exception):
 
 
 class OutOfMemory(UserError):
-    """Tell that a command needs more memory than the machine or its GPU has."""
+    """Error for a command that needs more memory than the machine or its GPU has."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether Python, NumPy or TensorFlow ran out of memory.
+    """Tell whether an error means that Python, NumPy or TensorFlow ran out of memory.
 
-    A full disk, for which TensorFlow has the same error, is not.
+    A full disk does not count, although TensorFlow raises the same error for it.
     """
     if isinstance(error, MemoryError | OutOfMemory) or isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
@@ -59,7 +59,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def explain_out_of_memory(what: str, advice: str):
     """Raise OutOfMemory if the block runs out of memory: 'out of memory while {what}. {advice}'.
 
-    Where such blocks are nested, the message of the outermost one is shown: it knows what was
+    Of nested blocks, the message of the outermost is shown, as it knows the options that the user
     typed.
     """
     try:
@@ -71,7 +71,10 @@ def explain_out_of_memory(what: str, advice: str):
 
 
 class Stopped(Exception):
-    """Tell why work ended in good order before it was done. code: exit code of the process."""
+    """Exception that ends a command in good order before its work is done.
+
+    code: exit code of the process.
+    """
 
     def __init__(self, message: str, code: int):
         super().__init__(message)
@@ -79,9 +82,11 @@ class Stopped(Exception):
 
 
 def nearest(name: str, known, count: int = 3) -> str:
-    """Return 'did you mean a or b?' with the entries of `known` most like `name`.
+    """Return 'did you mean a or b?' with the entries of `known` that are most similar to `name`.
 
-    If none is alike, return a list of its first 30 entries.
+    If none is similar, return 'known are ...' with the first 30 entries.
+
+    count: maximum number of suggestions.
     """
     known = [str(k) for k in known]
     close = difflib.get_close_matches(str(name), known, n=count, cutoff=0.5)
@@ -91,5 +96,5 @@ def nearest(name: str, known, count: int = 3) -> str:
 
 
 def shell_path(path: str | Path) -> str:
-    """Quote a path for a command that a message tells people to type: it may hold spaces."""
+    """Quote a path for a shell command in a message, because the path may contain spaces."""
     return shlex.quote(str(path))

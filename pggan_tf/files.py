@@ -1,7 +1,6 @@
-"""Write files that are either complete or absent, whatever ends the process.
+"""Write files that are either complete or absent, even if the process is killed.
 
-After a power cut, that holds only for files that are synced to the disk besides, as checkpoints
-are.
+After a power cut this holds only for files that are also synced to the disk, as checkpoints are.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ PARTIAL = ".partial-"
 # A regular expression of everything before the final name in an unfinished file's name.
 PARTIAL_OF = rf"{re.escape(PARTIAL)}(?:[0-9a-f]{{8}}-)?"
 
-# File systems take names of 255 bytes: this many are left for the final name.
+# File systems allow names of 255 bytes; this many are left for the final name.
 _NAME_BYTES = 255 - len(PARTIAL) - 9
 
 
 def make_partial_path(path: str | Path) -> Path:
-    """Return a unique path in the same folder, with the same ending, to be renamed to `path`."""
+    """Return a unique temporary path in the folder of `path`, with the same file name extension."""
     path = Path(path)
     name, raw = path.name, os.fsencode(path.name)
     if len(raw) > _NAME_BYTES:
@@ -34,12 +33,14 @@ def make_partial_path(path: str | Path) -> Path:
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path, only_writer: bool = False) -> Iterator[Path]:
-    """Yield a path to write to.
+    """Yield a temporary path to write to; after the block, it replaces `path`.
 
-    At the end it replaces `path`; after an exception it is removed, and `path` stays as it was.
+    After an exception the temporary file is removed, and `path` stays as it was.
 
-    only_writer: no other process writes `path` at the same time; then an unfinished file of a
-    killed process is overwritten.
+    Args:
+        path: the final path.
+        only_writer: True if no other process writes `path` at the same time. The unfinished file of
+            a killed process is then overwritten.
     """
     path = Path(path)
     partial = path.with_name(f"{PARTIAL}{path.name}") if only_writer else make_partial_path(path)
@@ -52,18 +53,21 @@ def atomic_write(path: str | Path, only_writer: bool = False) -> Iterator[Path]:
         raise
 
 
-# Errors of a file system without locks, as some mounted ones are.
+# Errors of file systems without locks, such as some network file systems.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextlib.contextmanager
 def hold_lock(path: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock on the file `path`, which is created.
+    """Hold a lock on the file `path` during the block; the file is created if it is missing.
 
-    It is released when the process ends, however it does.
+    The lock is also released when the process ends, even if it is killed. On a file system without
+    locks, nothing is locked.
 
-    busy: called, before waiting, if another process holds the lock; it may raise. A file system
-    without locks is not locked.
+    Args:
+        path: the file to lock.
+        busy: called if another process holds the lock, before waiting for it. It may raise an
+            exception instead.
     """
     import filelock
 
@@ -86,7 +90,7 @@ def hold_lock(path: Path, busy: Callable[[], None]) -> Iterator[None]:
 def remove_partial(folder: Path, *names: str) -> None:
     """Remove unfinished files that killed processes left in `folder`.
 
-    names: patterns of files that no process is writing.
+    names: patterns of the files' final names; no other process may be writing these files.
     """
     for name in names:
         for path in folder.glob(f"{PARTIAL}{name}"):

@@ -1,7 +1,7 @@
-"""Import TensorFlow at first use: `from pggan_tf.lazy import tf`.
+"""Import TensorFlow when it is first used: `from pggan_tf.lazy import tf`.
 
-The command line reads tables in modules that compute with TensorFlow, and has to answer --help at
-once.
+The command line reads tables from modules that compute with TensorFlow, and --help must not wait
+for TensorFlow.
 """
 
 

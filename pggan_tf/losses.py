@@ -1,4 +1,4 @@
-"""What both networks minimise: pure functions of logits, with one value per sample."""
+"""Losses and penalties of both networks: pure functions that return one value per sample."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from pggan_tf.lazy import tf
 
 @dataclass(frozen=True)
 class Loss:
-    """One choice of --loss: what both networks minimise, and the penalty that it starts with.
+    """A choice of --loss: the losses of both networks and the default penalty.
 
     `discriminator` and `generator` take the discriminator's logits of reals and of fakes, both [N]
-    or both maps [N,h,w,1], and return a tuple of terms of that shape, which are added sample by
-    sample. A term may depend on each logit by itself, on a real and a fake as a pair, or on the
-    mean of a batch.
+    or both maps [N,h,w,1]. They return a tuple of terms of that shape; the loss is their sum. A
+    term may depend on each logit alone, on a pair of a real and a fake, or on the batch's mean.
     """
 
     discriminator: Callable[..., tuple]  # (real, fake) -> terms of D's loss
@@ -27,24 +26,24 @@ class Loss:
     # Whether G's loss is, up to a constant, the negative of D's loss as functions of the fakes.
     symmetric: bool = False
     generator_needs_reals: bool = False  # whether G's loss depends on the logits of reals
-    # Whether a term depends on a mean of the batch, which devices do not share.
+    # Whether a term depends on the mean over the batch; devices do not exchange this mean.
     compares_with_batch: bool = False
     # Whether the loss has no minimum unless a penalty or a norm bounds D's slope.
     needs_bounded_critic: bool = False
-    # The logit of an image as likely real as fake; None: there is no such logit.
+    # The logit of an image that is as likely real as fake; None if there is no such logit.
     decision_threshold: float | None = 0.0
     # (a, b, c) -> this loss with other targets, see `least_squares`.
     with_targets: Callable[..., Loss] | None = None
     # smoothing -> this loss with the target 1 - smoothing for reals.
     with_smoothing: Callable[[float], Loss] | None = None
-    penalty: str = "none"  # the penalty that --loss starts with, one of PENALTIES
+    penalty: str = "none"  # the default penalty, one of PENALTIES
     penalty_weight: float = 0.0  # lambda of gp, gamma of r1 and r2
     penalty_every: int = 1  # the penalty is added at every k-th step, with k times the weight
     drift: float = 0.0  # weight of the squared logits of reals
 
 
 def separate(real: Callable, fake: Callable, generator: Callable, **kwargs) -> Loss:
-    """Make a loss from three functions of one logit: D's on reals, D's on fakes, G's on fakes."""
+    """Make a loss from functions of one logit: D's for reals, D's for fakes, and G's for fakes."""
     return Loss(lambda r, f: (real(r), fake(f)), lambda r, f: (generator(f),), **kwargs)
 
 
@@ -63,13 +62,15 @@ def least_squares(a: float, b: float, c: float) -> Loss:
 
 
 def cross_entropy(saturating: bool = False, smoothing: float = 0.0) -> Loss:
-    """Make the first GAN's loss (Goodfellow et al. 2014, eq. 1) or its form of section 3.
+    """Make the loss of the original GAN (Goodfellow et al. 2014), saturating or non-saturating.
 
-    In the non-saturating form G maximises log D(G(z)). With logits f: -log D = -log sigmoid(f) =
-    softplus(-f).
+    The saturating form is their eq. 1. In the non-saturating form (their section 3), G maximises
+    log D(G(z)). With logits f: -log D = -log sigmoid(f) = softplus(-f).
 
-    smoothing: D's target for reals is 1 - smoothing (Salimans et al. 2016, section 3.4); 0 <=
-    smoothing < 1.
+    Args:
+        saturating: whether to use the saturating form.
+        smoothing: D's target for reals is 1 - smoothing (Salimans et al. 2016, section 3.4);
+            0 <= smoothing < 1.
     """
     return separate(
         real=lambda f: (1 - smoothing) * tf.nn.softplus(-f) + smoothing * tf.nn.softplus(f),
@@ -83,7 +84,8 @@ def cross_entropy(saturating: bool = False, smoothing: float = 0.0) -> Loss:
 def relativistic_average() -> Loss:
     """Make the loss of RaGAN (Jolicoeur-Martineau 2019, section 4.4) with cross-entropy.
 
-    The mean logit of the other kind, over the batch, is subtracted from every logit.
+    The batch mean of the fakes' logits is subtracted from each real's logit, and the batch mean of
+    the reals' logits from each fake's.
     """
 
     def relative(real, fake):
@@ -109,13 +111,13 @@ _WGAN = separate(
     needs_bounded_critic=True,
     decision_threshold=None,
 )
-# The choices of --loss. A row's penalty is the published one, or the one that has done best in this
-# project (R1, lazily).
+# The choices of --loss. The penalty is the published one, or the one that worked best in this
+# project (lazy R1).
 LOSSES: dict[str, Loss] = {
     "wgan-gp": replace(_WGAN, penalty="gp", penalty_weight=10.0, drift=1e-3),
     "wgan": _WGAN,
     "lsgan": least_squares(-1, 1, 0),
-    # Mean squared error against 0 and 1, without the factor 1/2.
+    # Mean squared error from the targets 0 and 1, without the factor 1/2.
     "mse": separate(
         real=lambda f: tf.square(f - 1),
         fake=lambda f: tf.square(f),
@@ -144,41 +146,42 @@ def _input_gradient(critic, x):
 def gradient_penalty(critic, real, fake, mix, target: float = 1.0):
     """Return the gradient penalty of WGAN-GP (Gulrajani et al. 2017, eq. 3) per sample: [N].
 
-    Without its weight lambda, it is (|gradient| - target)^2 / target^2 at the points mix * real +
-    (1 - mix) * fake.
+    It is (|gradient| - target)^2 / target^2 at the points mix * real + (1 - mix) * fake; the weight
+    lambda is not included.
 
     critic: [N,H,W,C] -> [N]; real, fake: [N,H,W,C]; mix: [N,1,1,1] in 0..1; target > 0.
     """
     gradient = _input_gradient(critic, mix * real + (1 - mix) * fake)
-    # The derivative of the root is infinite at 0. Below the smallest value it is cut to 0, so that
+    # The derivative of the square root is infinite at 0. Below 1e-12 it is replaced by 0, so that
     # no NaN arises.
     norm = tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(gradient), axis=[1, 2, 3]), 1e-12))
     return tf.square(norm - target) / target**2
 
 
 def zero_centred_penalty(critic, x):
-    """Return R1 at reals, R2 at fakes (Mescheder et al. 2018, eq. 9 and 10), per sample: [N].
+    """Return the penalty R1 if x are reals, or R2 if they are fakes, per sample: [N].
 
-    Without its weight gamma, it is |gradient|^2 / 2. critic: [N,H,W,C] -> [N]; x: [N,H,W,C].
+    It is |gradient|^2 / 2 (Mescheder et al. 2018, eq. 9 and 10); the weight gamma is not included.
+    critic: [N,H,W,C] -> [N]; x: [N,H,W,C].
     """
     return 0.5 * tf.reduce_sum(tf.square(_input_gradient(critic, x)), axis=[1, 2, 3])
 
 
 def mean_per_sample(values):
-    """Average values per sample, such as a map of logits (PatchGAN): [N, ...] -> [N]."""
+    """Average all values of each sample, such as a map of logits (PatchGAN): [N, ...] -> [N]."""
     return tf.reduce_mean(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1) if values.shape.rank > 1 else values
 
 
 def _sum_terms(terms):
-    """Sum terms [N, ...], each averaged per sample: [N]."""
+    """Average each term [N, ...] per sample, and sum the terms: [N]."""
     return functools.reduce(operator.add, map(mean_per_sample, terms))
 
 
 def pixel_loss(kind: str, output, target, channels: int):
     """Return the mean absolute ('l1') or squared ('mse') difference of images, per sample: [N].
 
-    output, target: [N,H,W,C]. Only their last `channels` are compared; those before are a condition
-    that both share.
+    output, target: [N,H,W,C]. Only the last `channels` channels are compared; the channels before
+    them are the condition, which is the same in both.
     """
     difference = output[..., -channels:] - target[..., -channels:]
     return tf.reduce_mean(tf.abs(difference) if kind == "l1" else tf.square(difference), axis=[1, 2, 3])
@@ -187,14 +190,14 @@ def pixel_loss(kind: str, output, target, channels: int):
 def feature_distance(output, target):
     """Return the mean squared difference of features (Ledig et al. 2017, eq. 5), per sample: [N].
 
-    output, target: lists of features [N,H,W,C], over which the differences are added.
+    output, target: lists of feature maps [N,H,W,C]; the differences of all maps are summed.
     """
     return sum(mean_per_sample(tf.cast(tf.math.squared_difference(a, b), tf.float32)) for a, b in zip(output, target))
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss with its penalty, and what is added to the losses of both networks."""
+    """The full objective of both networks: a loss, its penalty and all further terms."""
 
     loss: Loss
     penalty: str = "none"  # one of PENALTIES
@@ -202,14 +205,14 @@ class Objective:
     # The penalty is added at every k-th step, with k times the weight (lazy regularisation, Karras
     # et al. 2020, section 3.1).
     penalty_every: int = 1
-    penalty_target: float = 1.0  # the slope that gp asks for, > 0
+    penalty_target: float = 1.0  # the gradient norm that gp pulls towards, > 0
     drift: float = 0.0  # weight of the squared logits of reals (Karras et al. 2018, appendix A.1)
-    # Classes that D tells apart besides (ACGAN, Odena et al. 2017, eq. 2 and 3). Its logits are [N,
-    # 1 + labels]: real or fake, then one of each class.
+    # Number of classes that D also predicts (ACGAN, Odena et al. 2017, eq. 2 and 3). D's logits are
+    # [N, 1 + labels]: first real or fake, then one logit for each class.
     labels: int = 0
     class_weight: float = 1.0  # weight of the classes' cross-entropy in both losses
-    adversarial_weight: float = 1.0  # weight of the adversarial loss in G's
-    pixel: str = "none"  # G's loss by pixels, one of PIXEL
+    adversarial_weight: float = 1.0  # weight of the adversarial loss in G's loss
+    pixel: str = "none"  # G's pixel loss, one of PIXEL
     pixel_weight: float = 1.0
     # The features in which G's images should resemble the target, one of CONTENT.
     content: str = "none"
@@ -219,21 +222,26 @@ class Objective:
     def symmetric(self) -> bool:
         """Whether the gradients of G's and D's losses at the fakes are opposite, up to a weight.
 
-        They are not with classes, which both networks want to be told apart.
+        With classes they are not, because both networks minimise the same class loss.
         """
         return self.loss.symmetric and not self.labels
 
     def real_fake_logits(self, logits):
-        """Return the logits of real or fake: [N, 1 + labels] -> [N]; maps stay as they are."""
+        """Return the real/fake logits: [N, 1 + labels] -> [N]; maps are returned unchanged."""
         return logits[:, 0] if logits.shape.rank == 2 else logits
 
     def _class_loss(self, logits, labels):
+        """Return the weighted cross-entropy of the classes per sample: [N]."""
         return self.class_weight * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits[:, 1:])
 
     def discriminator(self, real_logits, fake_logits, real_labels=None, fake_labels=None):
         """Return D's loss without the penalty for every pair of a real and a fake sample: [N].
 
-        Logits: [N, 1 + labels], or maps [N,h,w,1]; labels: int64 [N], None without classes.
+        Args:
+            real_logits: [N, 1 + labels], or a map [N,h,w,1].
+            fake_logits: the same for fakes.
+            real_labels: classes of the reals, int64 [N]; None without classes.
+            fake_labels: classes of the fakes, int64 [N]; None without classes.
         """
         real, fake = self.real_fake_logits(real_logits), self.real_fake_logits(fake_logits)
         losses = _sum_terms(self.loss.discriminator(real, fake))
@@ -244,9 +252,12 @@ class Objective:
         return losses
 
     def generator(self, real_logits, fake_logits, fake_labels=None):
-        """Return G's loss by logits: [N].
+        """Return G's adversarial and class losses per sample: [N].
 
-        real_logits: may be None unless `loss.generator_needs_reals`.
+        Args:
+            real_logits: see `discriminator`; may be None unless `loss.generator_needs_reals`.
+            fake_logits: see `discriminator`.
+            fake_labels: classes of the fakes, int64 [N]; None without classes.
         """
         real = self.real_fake_logits(real_logits) if self.loss.generator_needs_reals else None
         losses = _sum_terms(self.loss.generator(real, self.real_fake_logits(fake_logits)))
@@ -257,8 +268,8 @@ class Objective:
 
 
 PIXEL = ("none", "l1", "mse")
-# Features -> their default weight. That of VGG19 beside an adversarial weight of 1e-3 is published
-# (Ledig et al. 2017, eq. 3). The discriminator's own features with a weight of 1e-2 beside the same
-# 1e-3 bring stripes and ragged edges within minutes.
+# Features -> default weight of their loss. For VGG19, the published setting is 1.0 with an
+# adversarial weight of 1e-3 (Ledig et al. 2017, eq. 3). With the same adversarial weight, the
+# discriminator's own features at 1e-2 cause stripes and ragged edges within minutes.
 CONTENT = {"none": 1.0, "vgg19": 1.0, "discriminator": 3e-3}
 PENALTIES = ("gp", "r1", "r2", "r1+r2", "none")

@@ -1,8 +1,8 @@
-"""Exchange values between the replicas that share a batch, and draw their random numbers.
+"""Exchange values between the replicas that share a batch, and draw random numbers for them.
 
 Replica i of R holds the i-th of R equal parts of every batch. On one device, and outside of a
-training step, there is one replica, and exchanges return their argument. TensorFlow is not imported
-before a function is called.
+training step, there is one replica, and the functions that exchange values return their argument.
+TensorFlow is imported when a function is first called.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pggan_tf.lazy import tf
 
 
 def count() -> int:
-    """Count the replicas that run this step."""
+    """Return the number of replicas that run this step."""
     context = tf.distribute.get_replica_context()
     return context.num_replicas_in_sync if context else 1
 
@@ -21,24 +21,27 @@ def _index():
 
 
 def all_reduce_sum(x):
-    """Sum x over all replicas; its gradient is the sum of their gradients."""
+    """Return the sum of x over all replicas. Its gradient is summed over all replicas, too."""
     if count() == 1:
         return x
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, x)
 
 
 def all_gather(x):
-    """Concatenate x [n, ...] of every replica, in their order: [R n, ...]."""
+    """Concatenate x [n, ...] of all replicas in their order: [R n, ...]."""
     if count() == 1:
         return x
-    # Sums with zeros are exact, and have a gradient everywhere.
+    # Adding zeros is exact, and the sum is differentiable.
     place = tf.one_hot(_index(), count(), dtype=x.dtype)
     whole = all_reduce_sum(tf.tensordot(place, x, 0))  # [R,n,...]
     return tf.reshape(whole, [-1, *x.shape[1:]])
 
 
 def take_own_rows(whole, parts: int = 1):
-    """Take this replica's rows of every part: [parts R n, ...] -> [parts n, ...]."""
+    """Return this replica's rows of each batch: [parts R n, ...] -> [parts n, ...].
+
+    parts: number of batches that are concatenated in `whole`.
+    """
     if count() == 1:
         return whole
     n, rest = whole.shape[0] // (parts * count()), whole.shape[1:]
@@ -47,18 +50,23 @@ def take_own_rows(whole, parts: int = 1):
 
 
 def seed_for(seed, number):
-    """Return another seed, int64 [2], for each number. seed: int64 [2]."""
+    """Return a new seed, int64 [2], that follows from a seed, int64 [2], and a number."""
     return tf.random.experimental.stateless_fold_in(seed, number, alg="philox")
 
 
 def uniform(shape, seed, low: float = 0.0, high: float = 1.0, parts: int = 1):
-    """Draw float32 numbers of `shape` [parts n, ...], uniform from `low` up to but without `high`.
+    """Draw float32 numbers of `shape` [parts n, ...] that are uniform in [low, high).
 
-    A replica gets its rows of what one device would draw for all, so that the numbers do not depend
-    on the number of replicas. TensorFlow's own floats differ where XLA compiles a step; the bits
-    that these are made from do not.
+    Each replica gets its rows of the numbers that one device would draw for the whole batch, so
+    that they do not depend on the number of replicas. They are made from random bits, because
+    TensorFlow's own random floats differ if XLA compiles the step; the bits do not.
 
-    seed: int64 [2]; parts: batches that lie one after the other, each shared by itself.
+    Args:
+        shape: shape of this replica's numbers.
+        seed: int64 [2].
+        low: smallest number.
+        high: upper bound, which is never drawn.
+        parts: number of batches along the first axis; the replicas share each of them.
     """
     whole = (count() * shape[0], *shape[1:])
     bits = tf.random.stateless_uniform(whole, seed, None, None, tf.uint32, alg="philox")
@@ -68,8 +76,8 @@ def uniform(shape, seed, low: float = 0.0, high: float = 1.0, parts: int = 1):
 
 
 def normal(shape, seed, parts: int = 1):
-    """Draw float32 numbers of `shape` from N(0, 1), up to 5.2 deviations, as `uniform` does.
+    """Draw float32 numbers of `shape` from N(0, 1) with `uniform` and the inverse normal CDF.
 
-    They are uniform numbers put through the inverse distribution function.
+    Their absolute values are at most 5.2. seed, parts: see `uniform`.
     """
     return 2**0.5 * tf.math.erfinv(uniform(shape, seed, 2**-23 - 1, 1.0 + 2**-23, parts))

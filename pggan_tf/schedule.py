@@ -1,4 +1,4 @@
-"""Compute the growing schedule by plain arithmetic. The clock is the number of real images seen."""
+"""Compute the schedule of a growing run. Positions in a run are counts of real images seen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Part(NamedTuple):
-    """What the cost of a step depends on."""
+    """The properties of a phase that the time of a step depends on."""
 
     resolution: int
     fade: bool
@@ -23,22 +23,22 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training at one resolution, while its newest block fades in or after it has.
+    """A phase of training at one resolution: its newest block fades in, or has faded in before.
 
-    The clock is the number of real images seen by the whole run.
+    Start and end are given as the number of real images that the whole run has seen.
     """
 
     index: int
     resolution: int
     fade: bool
     start: int  # images seen when the phase starts
-    images: int  # images that the phase takes
+    images: int  # images seen during the phase
     batch: int  # images of one update
     learning_rate: float
     stage_start: int  # images seen when the first phase of this resolution starts
-    critic_steps: int = 1  # updates of the discriminator in a step, each on a batch of its own
+    critic_steps: int = 1  # updates of the discriminator in a step, each on its own batch
     adversarial: bool = True  # False: the generator learns from its pixel loss alone
-    decay_images: int = 0  # last images of the phase, over which the learning rate falls to 0
+    decay_images: int = 0  # images at the end of the phase over which the learning rate falls to 0
 
     @property
     def part(self) -> Part:
@@ -58,16 +58,22 @@ class Phase:
         return f"{self.resolution}px {kind}"
 
     def alpha(self, images_seen: int) -> float:
-        """Return the weight of the newest block, 0..1, after `images_seen` images of the run (Karras et al. 2018, section 2)."""
+        """Return the weight of the newest block, 0..1, after `images_seen` images of the run.
+
+        See Karras et al. 2018, section 2.
+        """
         return min((images_seen - self.start) / self.images, 1.0) if self.fade else 1.0
 
     def rate(self, images_seen: int) -> float:
-        """Return what the learning rate is multiplied with, 1 to 0, after `images_seen` images of the run."""
+        """Return the factor of the learning rate, 1 to 0, after `images_seen` images of the run."""
         return min((self.end - images_seen) / self.decay_images, 1.0) if self.decay_images else 1.0
 
 
 def doubling(target_res: int) -> tuple[int, ...]:
-    """Return 4, 8, ... target_res. Refuses what is not a power of two from 4 to 1024."""
+    """Return the resolutions 4, 8, ... target_res.
+
+    Raises UserError if target_res is not a power of two from 4 to 1024.
+    """
     if target_res in (powers := [2**k for k in range(2, 11)]):
         return tuple(p for p in powers if p <= target_res)
     below, above = [p for p in powers if p < target_res], [p for p in powers if p > target_res]
@@ -80,7 +86,11 @@ def doubling(target_res: int) -> tuple[int, ...]:
 
 
 def check_resolutions(resolutions: Sequence[int]) -> tuple[int, ...]:
-    """Return the resolutions, each a whole multiple of the one before. Refuses others."""
+    """Return the resolutions as a tuple.
+
+    Raises UserError if a resolution is not from 2 to 1024, or is not a larger multiple of the one
+    before it.
+    """
     if not resolutions or min(resolutions) < 2 or max(resolutions) > LARGEST:
         raise UserError(
             f"--resolutions {','.join(map(str, resolutions))}: expected sizes from 2 to {LARGEST}, such as 4,8,16,32,96."
@@ -95,21 +105,24 @@ def check_resolutions(resolutions: Sequence[int]) -> tuple[int, ...]:
 
 
 def lookup(table: Mapping[int, T], resolution: int) -> T:
-    """Return the entry of a per-resolution table: of `resolution`, else of the next lower one listed, else of the lowest."""
+    """Return the entry of a per-resolution table for `resolution`.
+
+    If `resolution` is not in the table, use the next lower one, or the lowest if none is lower.
+    """
     lower = [r for r in table if r <= resolution]
     return table[max(lower) if lower else min(table)]
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Images of a run, by what they are trained for."""
+    """Numbers of images to train on in each kind of phase."""
 
-    fade: Mapping[int, int]  # while a resolution fades in
-    stable: Mapping[int, int]  # after it has
-    pretrain: int = 0  # of the generator by its pixel loss alone, before all else
+    fade: Mapping[int, int]  # while a resolution fades in, by resolution
+    stable: Mapping[int, int]  # after a resolution has faded in, by resolution
+    pretrain: int = 0  # at the start, to train the generator with its pixel loss alone
 
     def scaled(self, total: int) -> Budget:
-        """Return the budget in proportion, with `total` images in all."""
+        """Return the budget scaled to `total` images, with the same proportions."""
         everything = sum(self.fade.values()) + sum(self.stable.values()) + self.pretrain
         scale = total / everything if everything else 0
         fade, stable = ({r: round(n * scale) for r, n in table.items()} for table in (self.fade, self.stable))
@@ -125,18 +138,19 @@ def plan(
     adversarial: bool = True,
     decay_share: float = 0.0,
 ) -> tuple[Phase, ...]:
-    """Return the phases in order: the first resolution stable, then fade and stable for each further one.
+    """Return the phases in order: the first resolution stable, then fade and stable for the others.
 
     Counts are rounded up to whole steps; a phase of 0 images is left out.
 
     Args:
-        resolutions: pixels of each stage.
-        budget: images of each resolution.
-        batch: images of one update, by resolution.
-        learning_rate: by resolution.
+        resolutions: side of the images in each stage, in pixels.
+        budget: numbers of images for each resolution.
+        batch: images of one update, a per-resolution table.
+        learning_rate: a per-resolution table.
         critic_steps: updates of the discriminator in a step.
-        adversarial: False where there is no discriminator.
-        decay_share: share of the images of the last phase, and of the pretraining, over which the learning rate falls.
+        adversarial: False if there is no discriminator.
+        decay_share: share of the images over which the learning rate falls to 0, in the last phase
+            and in phases without a discriminator.
     """
     phases: list[Phase] = []
     start = 0
@@ -177,24 +191,35 @@ def plan(
 
 
 def phase_at(phases: Sequence[Phase], images_seen: int) -> Phase | None:
-    """Return the phase to go on with after `images_seen` images, or None when the plan is done."""
+    """Return the phase to continue with after `images_seen` images, or None if the plan is done."""
     return next((p for p in phases if images_seen < p.end), None)
 
 
 def time_shares(resolutions: Sequence[int], growth: float) -> dict[int, float]:
-    """Return each resolution's share of the run's time, summing to 1: each gets `growth` times what the one before got."""
+    """Return {resolution: its share of the run's time}.
+
+    The shares add up to 1. Each resolution gets `growth` times the share of the one before.
+    """
     weights = {r: growth**k for k, r in enumerate(resolutions)}
     total = sum(weights.values())
     return {r: w / total for r, w in weights.items()}
 
 
-# Time grows threefold from stage to stage, which is about as many images for each, unless the first one would then see
-# fewer than this: variety is learned there, and a short run that skips it shows one face in many colours.
+# Each stage takes three times as long as the one before, which gives all stages about the same
+# number of images. The factor is smaller if the first stage would see fewer than FIRST_IMAGES:
+# variety is learned there, and a short run without it shows one face in many colours.
 MOST_GROWTH, FIRST_IMAGES = 3.0, 40_000
 
 
 def fitting_growth(seconds: float, speed: Mapping[Part, float]) -> float:
-    """Return `growth` of `time_shares` for a run of `seconds`, from 1 to MOST_GROWTH in steps of 0.05. speed: see `images_for`."""
+    """Return a suitable `growth` for `time_shares`, from 1 to MOST_GROWTH in steps of 0.05.
+
+    It is the largest one with which the first stage sees FIRST_IMAGES images, or 1 if none is.
+
+    Args:
+        seconds: time of the run.
+        speed: images per second of every part of the plan.
+    """
     resolutions = sorted({p.resolution for p in speed})
     first = resolutions[0]
     rate = next(v for p, v in sorted(speed.items()) if p.resolution == first)
@@ -207,10 +232,15 @@ def fitting_growth(seconds: float, speed: Mapping[Part, float]) -> float:
 def images_for(
     seconds: float, speed: Mapping[Part, float], growth: float, fade_share: float, pretrain_share: float = 0.5
 ) -> dict[Part, int]:
-    """Return the images of every part of the plan that fill `seconds`.
+    """Return the number of images for every part of a plan, so that training takes `seconds`.
 
-    speed: images/s of every part. A resolution's time is its `time_shares`. Of that, a fade takes `fade_share`, a generator
-    that learns alone before the discriminator joins takes `pretrain_share`, and the main part takes what is left.
+    Args:
+        seconds: time of the run.
+        speed: images per second of every part of the plan.
+        growth: see `time_shares`, which divides the time among the resolutions.
+        fade_share: share of a resolution's time for its fade.
+        pretrain_share: share of a resolution's time for training the generator alone, before the
+            discriminator joins. The main part takes the rest.
     """
     images: dict[Part, int] = {}
     for resolution, share in time_shares(sorted({p.resolution for p in speed}), growth).items():
@@ -227,7 +257,7 @@ def images_for(
 
 @dataclass(frozen=True)
 class Speed:
-    """What a phase costs on a machine."""
+    """Measured speed of a part of the plan on a machine."""
 
     images_per_second: float
     build_seconds: float  # to trace its graph and take the first step
@@ -237,13 +267,16 @@ OVERHEAD = 0.03  # share of a run's time for grids, checkpoints and the start of
 
 
 def expected_seconds(phase: Phase, speeds: Mapping[Part, Speed]) -> float:
-    """Return the seconds that a phase should take, with its share of grids and checkpoints."""
+    """Return the seconds that a phase should take, including its share of OVERHEAD."""
     speed = speeds[phase.part]
     return (phase.images / speed.images_per_second + speed.build_seconds) * (1 + OVERHEAD)
 
 
 def as_table(phases: Sequence[Phase], speeds: Mapping[Part, Speed] | None = None) -> str:
-    """Return the plan as text: phase, images, batch and, where measured, images/s and expected minutes."""
+    """Return the plan as a table in plain text: phase, images and batch.
+
+    If `speeds` is given, it also has columns with images/s and expected minutes.
+    """
     from rich.console import Console
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""Seeds to latents, the same ones in Python, in a browser and on a phone."""
+"""Draw latents from seeds: the same seed gives the same latent in Python, browsers and phones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def _hash32(x: np.ndarray) -> np.ndarray:
-    """Return the finaliser of MurmurHash3, uint32 to uint32, which every language can compute."""
+    """Apply the finaliser of MurmurHash3, uint32 to uint32; any language can compute it."""
     with np.errstate(over="ignore"):
         x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
         x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
@@ -19,8 +19,8 @@ def latents(seeds: Sequence[int], size: int) -> np.ndarray:
     """Draw latents from N(0, 1): seeds [N] to float32 [N, size].
 
     The latent of a seed does not depend on the other seeds, on NumPy or on the machine: number i of
-    seed s is the Box-Muller transform of two hashes of (s, i), so that a phone or a browser can
-    draw the same.
+    seed s is the Box-Muller transform of two hashes of (s, i), which phones and browsers can
+    compute, too.
     """
     with np.errstate(over="ignore"):
         s = _hash32(np.asarray(seeds, np.int64).astype(np.uint32) + np.uint32(0x9E3779B9))[:, None]

@@ -1,4 +1,4 @@
-"""Record Ctrl-C, SIGTERM and a closed terminal, so that work stops at the next safe point."""
+"""Record Ctrl-C, SIGTERM and a closed terminal, so that work can stop at the next safe point."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import threading
 
 @contextlib.contextmanager
 def keep_interrupt():
-    """Raise KeyboardInterrupt after a Ctrl-C in the block, even if an import has swallowed it.
+    """Raise KeyboardInterrupt if Ctrl-C is pressed in the block, even if an import swallows it.
 
-    While they are imported, some libraries turn a KeyboardInterrupt into an error of their own, and
+    During their import, some libraries turn a KeyboardInterrupt into an error of their own, and
     others ignore it.
     """
     received = False
@@ -36,10 +36,10 @@ def keep_interrupt():
 
 
 class Signals:
-    """Record signals that ask for an end, within a with block.
+    """Context manager that records the signals that ask the process to end.
 
-    `received` is the number of the signal, or None. A second Ctrl-C raises KeyboardInterrupt at
-    once.
+    `received` is the number of the last signal, or None. A Ctrl-C after another signal raises
+    KeyboardInterrupt at once.
     """
 
     NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -50,14 +50,14 @@ class Signals:
         self.received = None
         self._before = {}
         if threading.current_thread() is threading.main_thread():
-            # Other threads must not set handlers.
+            # Only the main thread may set handlers.
             handled = [s for s in self.NAMES if not self._is_ignored(s)]
             self._before = {s: signal.signal(s, self._record) for s in handled}
         return self
 
     @staticmethod
     def _is_ignored(number: int) -> bool:
-        """Tell whether the signal is SIGHUP in a process to outlive its terminal, as by nohup."""
+        """Tell whether the signal is SIGHUP and is ignored, as in a process started by nohup."""
         return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) == signal.SIG_IGN
 
     def _record(self, number, frame):
@@ -67,12 +67,12 @@ class Signals:
 
     @property
     def name(self) -> str:
-        """The received signal as people know it, such as 'Ctrl-C'."""
+        """Name of the received signal for messages, such as 'Ctrl-C'."""
         return self.NAMES[self.received]
 
     @property
     def code(self) -> int:
-        """The exit code of a process that the received signal ended."""
+        """Exit code of a process that the received signal ended."""
         return 128 + self.received
 
     def __exit__(self, *_):

@@ -1,4 +1,4 @@
-"""Make images with a generator: from seeds, or from images of the data."""
+"""Make images with a generator, from seeds or from images of the data set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ MOST_SEEDS = 1_000_000
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Return the numbers of --seeds, such as '0-63' or '1,5,7-9'. Raises UserError."""
+    """Return the seeds in the value of --seeds, such as '0-63' or '1,5,7-9'.
+
+    Raises UserError if the text is malformed or asks for more than MOST_SEEDS images.
+    """
     ranges: list[range] = []
     try:
         for part in text.split(","):
@@ -32,11 +35,18 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Interpolate latents on the arc between them, with lengths in proportion (Shoemake 1985).
+    """Interpolate latents spherically (slerp, Shoemake 1985) and their lengths linearly.
 
-    a, b: [N, L]. t: [T] in 0..1. Returns [T, N, L].
+    A straight line between two Gaussian latents would pass through shorter latents than the
+    generator was trained on.
 
-    Between two Gaussian latents a straight line would pass through shorter ones than any that was trained on.
+    Args:
+        a: latents [N, L] at t = 0.
+        b: latents [N, L] at t = 1.
+        t: positions [T] in 0..1.
+
+    Returns:
+        float32 [T, N, L].
     """
     lengths = np.linalg.norm(a, axis=-1, keepdims=True), np.linalg.norm(b, axis=-1, keepdims=True)
     u, v = a / lengths[0], b / lengths[1]
@@ -44,14 +54,21 @@ def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
     t = np.asarray(t, np.float64)[:, None, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         arc = (np.sin((1 - t) * angle) * u + np.sin(t * angle) * v) / np.sin(angle)
-    direction = np.where(np.sin(angle) > 1e-6, arc, (1 - t) * u + t * v)  # parallel latents: nothing to turn
+    direction = np.where(np.sin(angle) > 1e-6, arc, (1 - t) * u + t * v)  # (nearly) parallel latents
     return (direction * ((1 - t) * lengths[0] + t * lengths[1])).astype(np.float32)
 
 
 def choose_labels(generator, source, class_name: str | None, numbers: Sequence[int]) -> np.ndarray:
-    """Return the classes of images with these seeds, int64 [N]: `class_name`, or one that follows from the seed.
+    """Return the class of each image, int64 [N]: `class_name`, or seed modulo number of classes.
 
-    Raises UserError for a class that the generator does not know.
+    Args:
+        generator: the generator.
+        source: where the generator was loaded from, for messages.
+        class_name: name of a class, or None.
+        numbers: seeds [N] of the images.
+
+    Raises:
+        UserError: if the generator does not know the class.
     """
     if class_name is None:
         return np.array(numbers) % max(1, len(generator.classes))
@@ -62,7 +79,12 @@ def choose_labels(generator, source, class_name: str | None, numbers: Sequence[i
 
 
 def choose_stage(generator, source, stage: int | None) -> int:
-    """Return the resolution of --stage, or the last one. Raises UserError for one that `source` does not have."""
+    """Return the resolution given with --stage, or the generator's last one if `stage` is None.
+
+    Raises UserError if the generator does not have this resolution.
+
+    source: where the generator was loaded from, for messages.
+    """
     stage = generator.resolutions[-1] if stage is None else stage
     if stage not in generator.resolutions:
         raise UserError(f"--stage {stage}: {source} has {', '.join(map(str, generator.resolutions))}.")
@@ -70,7 +92,7 @@ def choose_stage(generator, source, stage: int | None) -> int:
 
 
 class Sampler:
-    """Call a generator in batches of one size, as a function that is traced once per resolution."""
+    """Runs a generator in batches of one size. The function of a resolution is traced once."""
 
     def __init__(self, generator, batch: int = 32):
         self.generator, self.batch = generator, batch
@@ -87,7 +109,7 @@ class Sampler:
         if (resolution, fade) not in self._functions:
             self._functions = {
                 (resolution, fade): tf.function(generate, autograph=False)
-            }  # one: growing leaves the old behind
+            }  # only the newest: growing never goes back
         return self._functions[resolution, fade]
 
     def images(
@@ -102,10 +124,10 @@ class Sampler:
 
         Args:
             latents: float32, usually from `seeds.latents`.
-            resolution: pixels R, one of the generator's.
+            resolution: R in pixels, one of the generator's resolutions.
             alpha: weight of the newest block, 0..1.
-            truncation: below 1, less varied and more typical images.
-            labels: classes, int64 [N], for conditional generators; by default every class in turn.
+            truncation: values below 1 give less varied and more typical images.
+            labels: classes, int64 [N], for conditional generators (default: all classes in turn).
         """
         import tensorflow as tf
 
@@ -125,25 +147,35 @@ class Sampler:
     def batches(
         self, seeds: Sequence[int], labels: np.ndarray, resolution: int, truncation: float = 1.0
     ) -> Iterator[np.ndarray]:
-        """Yield the images of seeds [N], a batch at a time: they need not all fit into memory."""
+        """Yield the images of seeds [N] in batches, uint8 [n, R, R, C], to save memory.
+
+        Args:
+            seeds: seeds of the latents.
+            labels: classes, int64 [N].
+            resolution: R in pixels, one of the generator's resolutions.
+            truncation: see `images`.
+        """
         for i in range(0, len(seeds), self.batch):
             z = latents(seeds[i : i + self.batch], self.generator.latent_size)
             yield self.images(z, resolution, truncation=truncation, labels=labels[i : i + self.batch])
 
 
-CALIBRATION_INPUTS = 4096  # inputs that a finished generator is settled on
-_CALIBRATION_PIXELS = 1 << 22  # or pixels of images
+CALIBRATION_INPUTS = 4096  # number of inputs for calibrating the batch normalisation of a finished generator
+_CALIBRATION_PIXELS = 1 << 22  # if the inputs are images: limit of their pixels in total
 
 
 def calibration_latents(size: int, count: int = CALIBRATION_INPUTS) -> np.ndarray:
-    """Return latents [count, size] of seeds above all that are usual, for calibrating a generator."""
+    """Return latents [count, size] for calibrating batch normalisation, with seeds from 2^20 on.
+
+    These seeds are above all that are usual.
+    """
     return latents(range(1 << 20, (1 << 20) + count), size)
 
 
 class FromLatents:
-    """Samples of a generator of latents: the images of the first seeds, of every class in turn.
+    """Samples of a generator of latents: the images of the first seeds, with all classes in turn.
 
-    count: images in a grid.
+    count: number of images in a grid.
     """
 
     columns = None
@@ -153,23 +185,28 @@ class FromLatents:
         self.sampler = Sampler(generator)
 
     def inputs(self, count: int) -> np.ndarray:
-        """Return latents [count, L], of other seeds, on which the generator's statistics are measured."""
+        """Return latents [count, L] of other seeds, for calibrating batch normalisation."""
         return calibration_latents(self.generator.latent_size, count)
 
     def images(self, resolution: int, alpha: float = 1.0) -> np.ndarray:
-        """Return the images of a grid, uint8 [N, R, R, C]."""
+        """Return the images of a grid, uint8 [N, R, R, C].
+
+        alpha: weight of the newest block, 0..1.
+        """
         return self.sampler.images(self.latents, resolution, alpha)
 
 
-TRIPLES = 4  # side by side in a grid
+TRIPLES = 4  # number of triples side by side in a grid
 
 
 class FromImages:
-    """Samples of a generator from images: condition, result and original of images that are not trained on.
+    """Samples of a generator from images: condition, result and original of held-out images.
 
-    Where no images were held out, they are of those that are trained on.
+    If no images were held out, images of the training set are used.
 
-    count: how many such images there are. shown: how many of them grids show.
+    Attributes:
+        count: number of images available.
+        shown: number of these images that grids show.
     """
 
     def __init__(self, generator, task: tasks.Task, shards, resolution: int, shown: int, held_out: float):
@@ -184,7 +221,7 @@ class FromImages:
         self._make_parts: Any = None  # a traced function
 
     def _read_data(self, start: int, stop: int) -> np.ndarray:
-        """Return images of the data, uint8 [stop - start, R, R, data channels]."""
+        """Return images of the data set, uint8 [stop - start, R, R, data channels]."""
         from pggan_tf.data import pipeline
 
         everything, numbers = (
@@ -196,15 +233,18 @@ class FromImages:
         return self.shards.read(self.resolution, numbers)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Return originals, uint8 [stop - start, R, R, 3]."""
+        """Return original images number `start` to `stop` - 1, uint8 [stop - start, R, R, 3]."""
         return self.task.select_originals(self._read_data(start, stop))
 
     def made(self, start: int, stop: int) -> np.ndarray:
-        """Return what the generator makes of them, uint8 [stop - start, R, R, 3]."""
+        """Return the generator's results for these images, uint8 [stop - start, R, R, 3]."""
         return self.triples(start, stop)[1]
 
     def inputs(self, count: int) -> np.ndarray:
-        """Return conditions of images that are trained on, on which the generator's statistics are measured."""
+        """Return conditions for calibrating batch normalisation, made from training images.
+
+        There are at most `count`.
+        """
         import tensorflow as tf
 
         from pggan_tf.data import pipeline
@@ -217,7 +257,7 @@ class FromImages:
         return self.task.condition(tf.constant(images), tf.zeros([2], tf.int64)).numpy()
 
     def triples(self, start: int, stop: int) -> list[np.ndarray]:
-        """Return conditions, results and originals, each uint8 [stop - start, R, R, 3]."""
+        """Return [conditions, results, originals], each uint8 [stop - start, R, R, 3]."""
         import tensorflow as tf
 
         if self._make_parts is None:
@@ -237,7 +277,10 @@ class FromImages:
         return [np.concatenate(column) for column in zip(*found)]
 
     def images(self, resolution: int, alpha: float = 1.0) -> np.ndarray:
-        """Return the images of a grid, uint8 [3 N, R, R, 3]: condition, result and original of each of N images."""
+        """Return the images of a grid, uint8 [3 N, R, R, 3].
+
+        For each of N images these are the condition, the result and the original, in this order.
+        """
         triple = np.stack(self.triples(0, self.shown), axis=1)
         return triple.reshape(-1, *triple.shape[2:])
 
@@ -245,7 +288,7 @@ class FromImages:
 def finish(generator, inputs: np.ndarray):
     """Return a float32 copy of a trained generator for use outside training.
 
-    inputs: what its batch normalisation is calibrated on, see `finalize` of the network.
+    inputs: latents or conditions for calibrating batch normalisation, see the network's `finalize`.
     """
     copy = type(generator).from_config({**generator.get_config(), "dtype": "float32"})
     copy.build()

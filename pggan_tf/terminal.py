@@ -1,4 +1,4 @@
-"""Progress bars, and an import of TensorFlow that prints nothing."""
+"""Show progress bars, and import TensorFlow without its messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pggan_tf import signals
 
 @contextlib.contextmanager
 def silence_stderr():
-    """Discard what is written to standard error, such as lines of C++ code at any log level."""
+    """Discard everything written to standard error in the block, also by C++ code."""
     sys.stderr.flush()
     original, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -23,21 +23,21 @@ def silence_stderr():
 
 
 def start_tensorflow() -> None:
-    """Import TensorFlow without the lines that its C++ code prints at any log level."""
+    """Import TensorFlow without the messages that its C++ code prints."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with signals.keep_interrupt(), silence_stderr():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
-        tf.get_logger().setLevel("ERROR")  # it would warn that every phase traces its own step
+        tf.get_logger().setLevel("ERROR")  # hide warnings that every phase traces its own step
 
 
 @contextlib.contextmanager
 def show_progress(what: str = "images"):
-    """Show a progress bar on a terminal, and nothing elsewhere.
+    """Show a progress bar with the label `what` if standard error is a terminal.
 
-    Yields a function of (done, total).
+    Yields a function (done, total) that updates the bar.
     """
     if not sys.stderr.isatty():
         yield lambda done, total: None

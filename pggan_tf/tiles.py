@@ -1,4 +1,4 @@
-"""Networks as functions of images, and such functions on large images, in overlapping tiles."""
+"""Apply networks to single images, and functions to large images in overlapping tiles."""
 
 from __future__ import annotations
 
@@ -12,31 +12,30 @@ from pggan_tf.errors import UserError
 
 
 def accept() -> None:
-    """Default check before each tile: does nothing."""
+    """Do nothing: the default check before each tile."""
 
 
 def ignore(done: int, total: int) -> None:
-    """Default progress callback: does nothing."""
+    """Do nothing: the default progress callback."""
 
 
 def trace_network(
     network, channels: int | None, check: Callable[[], None] = accept
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a network as a function of one image of any size: float32 [h,w,channels] to [h',w',D].
+    """Return a network as a function of one image: float32 [h, w, channels] to [s h, s w, D].
 
-    It is traced once.
-
-    Sides that are no multiple of `network.multiple` are extended by their mirror image, so that the
-    image keeps its proportions; of the result the extension is cut off.
+    s is `network.scale`. The function takes images of any size and is traced once. Sides that are
+    not a multiple of `network.multiple` are padded with their mirror image, and the padding is cut
+    off the result.
 
     Args:
         network: a generator from images, with `multiple` and `scale`.
-        channels: of the network's input.
-        check: called before every image, or every tile of a large one; what it raises ends the
-            work.
+        channels: channels of the network's input.
+        check: called before each image, or each tile of a large image. It may raise an exception to
+            end the work.
 
     Raises:
-        UserError: from the function, if there is no memory for an image.
+        UserError: when the returned function is called, if memory is too small for the image.
     """
     import tensorflow as tf
 
@@ -57,11 +56,17 @@ def trace_network(
 
 
 def split_side(length: int, tile: int, context: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (start, stop, first, last) for tiles along a side: read start:stop, keep first:last.
+    """Yield (start, stop, first, last) for each tile along a side of an image.
 
-    What is read is always `tile` long, or the whole side. A tile that would reach over the image's
-    end is moved inwards and ends where the image ends, so that the function meets the border as it
-    would in the whole image.
+    The pixels start:stop are the tile that is read; the pixels first:last of the result are kept.
+    A tile has the length `tile`, or that of the whole side if it is shorter. A tile that would
+    extend beyond the image is moved inwards until it ends at the border, so that the function sees
+    the border as it would in the whole image.
+
+    Args:
+        length: length of the side in pixels.
+        tile: length of a tile.
+        context: pixels at each inner end of a tile that are read but not kept.
     """
     if length <= tile:
         yield 0, length, 0, length
@@ -83,22 +88,22 @@ def join_tiles(
     scale: int = 1,
     progress: Callable[[int, int], None] = ignore,
 ) -> np.ndarray:
-    """Apply a function to tiles of an image and join the results to that of the whole image.
+    """Apply a function to overlapping tiles of an image and join the results without blending.
 
     Args:
-        function: from [h,w,C] to [scale h, scale w, D], any types. Only the result is held whole:
-            let the function return the type in which it is kept.
+        function: [h,w,C] -> [scale h, scale w, D], of any dtypes. The result of the whole image is
+            stored in the dtype that the function returns.
         image: [H,W,C].
-        tile: the longest side that the function is called with.
-        context: pixels around a point that the function's output at that point depends on.
-        scale: how many times as large the function's output is.
+        tile: largest side of a tile in pixels.
+        context: distance in pixels up to which the function's output depends on its input.
+        scale: factor by which the function enlarges images.
         progress: called with (tiles done, tiles in all).
 
     Returns:
         [scale H, scale W, D].
 
     Raises:
-        UserError: a tile that holds no pixel whose context is all in it.
+        UserError: if a tile is too small to keep any pixel.
     """
     height, width = image.shape[:2]
     out: Any = None
@@ -129,18 +134,18 @@ def blend_tiles(
 ) -> np.ndarray:
     """Apply a function to tiles of an image and blend the results linearly where tiles overlap.
 
-    For functions whose output depends on more of the image than tiles could share. An image that is
-    no larger than a tile gives what the function makes of it.
+    Use this for functions whose output depends on more of the image than tiles could share. For an
+    image that is not larger than a tile, the function is applied to the whole image.
 
     Args:
-        function: from [h,w,C] to [h,w,D] of uint8 or uint16.
+        function: [h,w,C] -> [h,w,D] of uint8 or uint16.
         image: [H,W,C].
-        tile: the longest side that the function is called with.
+        tile: largest side of a tile in pixels.
         overlap: pixels that two neighbouring tiles share.
         progress: called with (tiles done, tiles in all).
 
     Returns:
-        [H,W,D] of the function's type.
+        [H,W,D] of the function's dtype.
     """
     rows, columns = (len([*split_side(length, tile, overlap // 2)]) for length in image.shape[:2])
     count = itertools.count()
@@ -156,7 +161,7 @@ def blend_tiles(
 
 
 def _blend_along(function, image: np.ndarray, tile: int, overlap: int, axis: int) -> np.ndarray:
-    """Apply a function to the tiles along one axis and blend the results."""
+    """Apply a function to the tiles along one axis of an image and blend the results."""
     out: Any = None
     length, done = image.shape[axis], 0
     for start, stop, *_ in split_side(length, tile, overlap // 2):

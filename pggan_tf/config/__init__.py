@@ -1,4 +1,4 @@
-"""The options of a run in groups, and the plan that they are worked out to. No TensorFlow is imported here."""
+"""Options of a run, in groups, and the plan that is computed from them, without TensorFlow."""
 
 from pggan_tf.config.parsing import as_text, as_typed, flag, parse
 from pggan_tf.config.plan import Plan

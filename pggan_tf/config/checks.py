@@ -1,4 +1,4 @@
-"""Refuse options that cannot run, or that nothing would read. Every refusal says what to give instead."""
+"""Raise UserError for options that cannot run or have no effect, and say what to give instead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pggan_tf.config.parsing import as_text, flag
 from pggan_tf.config.schema import DEFAULTS, FIELDS, Config, CountTable
 from pggan_tf.errors import UserError
 
-# Options that only tasks from images to images read.
+# Options that only affect tasks from images to images.
 OF_IMAGE_TASKS = (
     *("scale", "degrade", "reverse", "patch", "held_out", "width", "blocks", "dropout", "adversarial_weight"),
     *("pixel", "pixel_weight", "content", "content_weight", "vgg_weights", "pretrain_images", "pretrain_share"),
@@ -20,11 +20,12 @@ _OF_DISCRIMINATORS = (
 
 
 def structure_options(architecture: networks.Architecture) -> tuple[str, ...]:
-    """Return the options that an architecture is built by."""
+    """Return the names of the options that an architecture is built with."""
     return tuple(name for name in architecture.structure if name in FIELDS)
 
 
 def _bounds_in_words(least, most, above, below) -> str:
+    """Return bounds as text, such as '0 to 0.9', '1 or more' or 'more than 0'."""
     if least is not None and most is not None:
         return f"{least:g} to {most}"
     if least is not None:
@@ -33,7 +34,7 @@ def _bounds_in_words(least, most, above, below) -> str:
 
 
 def check_bounds(config: Config) -> None:
-    """Refuse numbers outside their bounds."""
+    """Raise UserError if a number is outside its bounds."""
     for name, field in FIELDS.items():
         bounds = [field.metadata[k] for k in ("least", "most", "above", "below")]
         least, most, above, below = bounds
@@ -53,7 +54,7 @@ def check_bounds(config: Config) -> None:
 
 
 def check_task(config: Config, architecture: networks.Architecture) -> None:
-    """Refuse what a task, its network and its losses cannot do together."""
+    """Raise UserError if the task, its network and its losses do not go together."""
     task, network, objective = config.purpose.task, config.networks.network, config.objective
     if task not in architecture.tasks:
         fitting = [name for name, other in networks.NETWORKS.items() if task in other.tasks]
@@ -107,7 +108,7 @@ def _check_image_task(config: Config, architecture: networks.Architecture, adver
 
 
 def check_networks(config: Config, architecture: networks.Architecture) -> None:
-    """Refuse options that the architecture does not have."""
+    """Raise UserError for options that the architecture does not have."""
     options = config.networks
     for name in ("conv", "minibatch", "width", "blocks", "dropout", "scale"):
         if name not in architecture.structure and config.value(name) != DEFAULTS[name]:
@@ -126,7 +127,7 @@ def check_networks(config: Config, architecture: networks.Architecture) -> None:
 
 
 def check_size(config: Config, architecture: networks.Architecture, resolutions: tuple[int, ...]) -> None:
-    """Refuse resolutions and patches that the architecture or the task cannot take."""
+    """Raise UserError if the architecture or the task cannot take the resolutions or the patch."""
     network, patch, scale = config.networks.network, config.purpose.patch, config.purpose.scale
     powers = [(2**k,) for k in range(3, 10) if 2**k <= architecture.largest]
     if not architecture.grows and (len(resolutions) > 1 or not architecture.any_size and resolutions not in powers):
@@ -140,7 +141,7 @@ def check_size(config: Config, architecture: networks.Architecture, resolutions:
 
 
 def check_objective(config: Config) -> None:
-    """Refuse options that the loss does not take, and update rules that do not go together."""
+    """Raise UserError for options that the loss does not take, or that the update rule excludes."""
     options, augment = config.objective, config.images.augment
     loss, targets = losses.LOSSES[options.loss], options.lsgan_targets
     if options.label_smoothing and loss.with_smoothing is None:
@@ -163,7 +164,10 @@ def check_objective(config: Config) -> None:
 
 
 def check_groups(config: Config, architecture: networks.Architecture, batch: CountTable) -> None:
-    """Refuse batches that statistics over a minibatch cannot divide. batch: images per step at every resolution."""
+    """Raise UserError if a batch cannot be divided into groups for minibatch statistics.
+
+    batch: images per step, for every resolution.
+    """
     group, minibatch = config.networks.stddev_group, config.networks.minibatch
     if minibatch == "discrimination" and min(batch.values()) < 2:
         raise UserError(
@@ -180,7 +184,10 @@ def check_groups(config: Config, architecture: networks.Architecture, batch: Cou
 
 
 def _readers(config: Config) -> dict[str, tuple[bool, str]]:
-    """Return {option: (whether something reads it, what would)} for options that depend on others. config: resolved."""
+    """Return {option: (whether it has an effect, reason if it has none)}.
+
+    Only options that depend on others are included. config: with all options resolved.
+    """
     architecture, loss = networks.NETWORKS[config.networks.network], losses.LOSSES[config.objective.loss]
     objective, measured = config.objective, config.measuring.metrics
     structure = {name for other in networks.NETWORKS.values() for name in structure_options(other)}
@@ -224,7 +231,10 @@ def _readers(config: Config) -> dict[str, tuple[bool, str]]:
 
 
 def check_read(config: Config, names: Iterable[str]) -> None:
-    """Refuse options that were typed and that nothing would read. config: resolved; names: of the options."""
+    """Raise UserError if an option that was typed has no effect.
+
+    config: with all options resolved; names: the options that were typed.
+    """
     readers = _readers(config)
     for name in names:
         is_read, reader = readers.get(name, (True, ""))

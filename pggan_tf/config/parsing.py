@@ -1,4 +1,4 @@
-"""Options as text and as JSON: of the command line, and of a run's config.json."""
+"""Convert options to and from text on the command line and JSON in a run's config.json."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from pggan_tf import metrics, networks
 from pggan_tf.config.schema import DEFAULTS, FIELDS, GROUPS, REPEATABLE, Config, base_type, takes_none
 from pggan_tf.errors import UserError, nearest
 
-# 1: flat, written when `conv` was standard by default. 2: flat, every option as it was worked out. 3: what was asked and what was
-# worked out from it, the latter in groups.
+# Versions of config.json. 1: flat; `conv` was "standard" by default. 2: flat, with the resolved
+# value of every option. 3: the requested options, and the resolved values of all options in groups.
 VERSION = 3
 CONV_WAS_STANDARD = 1
 
 
 def flag(name: str) -> str:
-    """Return the name of an option as it is typed: 'target_res' -> '--target-res'."""
+    """Return an option as it is typed on the command line: 'target_res' -> '--target-res'."""
     return "--" + name.replace("_", "-")
 
 
 def as_text(value) -> str:
-    """Return an option's value as the command line takes it."""
+    """Return an option's value as text for the command line: {4: 64, 32: 16} -> '4=64,32=16'."""
     if isinstance(value, dict):
         return ",".join(f"{k}={v}" for k, v in value.items())
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def as_typed(name: str, value) -> str:
-    """Return an option with its value as it is typed: '--batch 4=64,32=16', '--no-mirror'."""
+    """Return an option with its value as typed on the command line, such as '--batch 4=64,32=16'.
+
+    Booleans become '--mirror' or '--no-mirror'.
+    """
     if isinstance(value, bool):
         return flag(name) if value else f"--no-{name.replace('_', '-')}"
     if name in REPEATABLE and isinstance(value, tuple):
@@ -51,7 +54,7 @@ def _number(text, kind, name: str):
 
 
 def _table(name: str, value, kind) -> dict:
-    """Parse a value for each resolution: '4=64,32=16', {"4": 64}, or one number for all."""
+    """Parse a per-resolution table: '4=64,32=16', {"4": 64}, or one number for all resolutions."""
     if isinstance(value, Mapping):
         items = list(value.items())
     elif "=" in str(value):
@@ -70,7 +73,10 @@ def _table(name: str, value, kind) -> dict:
 
 
 def parse(name: str, value):
-    """Convert an option's value from the command line or from JSON to its type. Raises UserError that names the option."""
+    """Convert an option's value from the command line or from JSON to the option's type.
+
+    Raises UserError, which names the option, if the value is not valid.
+    """
     kind, choices = base_type(name), FIELDS[name].metadata["choices"]
     if value is None:
         if takes_none(name):
@@ -98,7 +104,7 @@ def parse(name: str, value):
 
 
 def parse_all(values: Mapping) -> dict:
-    """Parse {option: value}. Refuses options that are not known."""
+    """Parse {option: value}. Raises UserError for unknown options and values that are not valid."""
     if unknown := [k for k in values if k not in FIELDS]:
         raise UserError(f"config field {unknown[0]}: not known; {nearest(unknown[0], FIELDS)}")
     return {k: parse(k, v) for k, v in values.items()}
@@ -106,15 +112,18 @@ def parse_all(values: Mapping) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """The content of a config.json."""
+    """Content of a config.json."""
 
     version: int
-    config: Config  # every option as it was worked out
-    asked: dict | None  # what it was worked out from, with the recipe; None: versions 1 and 2 do not say it
+    config: Config  # the resolved value of every option
+    asked: dict | None  # the requested options, with the recipe; None in versions 1 and 2, which lack them
 
 
 def from_json(content: Mapping) -> Written:
-    """Read what `to_json` wrote, in this version or an older one. Refuses unknown options and newer versions."""
+    """Parse the content of a config.json of this version or an older one.
+
+    Raises UserError for unknown options and newer versions.
+    """
     values = dict(content)
     version = values.pop("version", 2)
     if type(version) is not int or version < 1:
@@ -122,7 +131,7 @@ def from_json(content: Mapping) -> Written:
     if version > VERSION:
         raise UserError(f"config of version {version}: this pggan-tf reads up to version {VERSION}. Update pggan-tf.")
     if version < 3:
-        if version == CONV_WAS_STANDARD:  # in every network's config, though only the growing ones read it
+        if version == CONV_WAS_STANDARD:  # every config had it, but only growing networks use it
             network = networks.NETWORKS.get(str(values.get("network", DEFAULTS["network"])))
             conv = values.get("conv") or "standard"
             values["conv"] = None if conv == "standard" and network and "conv" not in network.structure else conv
@@ -141,12 +150,12 @@ def from_json(content: Mapping) -> Written:
 
 
 def to_json(config: Config, asked: Mapping) -> dict:
-    """Return what config.json holds: the options that were asked for, and every option as it was worked out, in groups."""
+    """Return the content of a config.json: requested options, and resolved options in groups."""
     return {"version": VERSION, "asked": dict(asked), **dataclasses.asdict(config)}
 
 
 def read(path: str | Path) -> Written:
-    """Read a config.json. Raises UserError that names the file."""
+    """Read a config.json. Raises UserError, which names the file, if that is not possible."""
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

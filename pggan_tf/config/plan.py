@@ -1,4 +1,4 @@
-"""What a run does, worked out once from its options and handed down."""
+"""The plan of a run: resolved options and everything that follows from them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pggan_tf.errors import UserError
 
 
 def default_values(config: Config, architecture: networks.Architecture) -> dict[str, str]:
-    """Return the values of an architecture's options that are None."""
+    """Return {option: value}: what the architecture uses for its options that are None."""
     spectral = "conv" in architecture.defaults and config.networks.spectral != "none"
     return architecture.defaults | ({"conv": "standard"} if spectral else {})
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does, worked out once: every option, and what follows from them."""
+    """The plan of a run: the resolved value of every option, and what follows from these values."""
 
     config: Config  # every option with its value
-    asked: Mapping  # {option: value} that it was worked out from
+    asked: Mapping  # {option: value}: the requested options that `config` was resolved from
 
     @functools.cached_property
     def architecture(self) -> networks.Architecture:
@@ -46,7 +46,7 @@ class Plan:
 
     @functools.cached_property
     def phases(self) -> tuple[schedule.Phase, ...]:
-        """The phases of the schedule, in order. Raises UserError where no phase has an image."""
+        """Phases of the schedule, in order. Raises UserError if no phase has an image."""
         return _phases(self.config)
 
     @property
@@ -59,22 +59,25 @@ class Plan:
 
     @property
     def data_channels(self) -> int:
-        """Channels of the shards that the run is trained on."""
+        """Number of channels of the shards that the run is trained on."""
         return self.task.data_channels or self.config.images.channels
 
     @property
     def network_in_words(self) -> str:
-        """The architecture for tables and model cards: 'progressive, separable'."""
+        """Description of the architecture for tables and model cards: 'progressive, separable'."""
         options = self.config.networks
         separable = ["separable"] if options.conv == "separable" else []
         return ", ".join([options.network, *separable, *(["conditional"] if options.conditional else [])])
 
     def replace(self, **values) -> Plan:
-        """Return the plan with other values of options, which are taken as they are."""
+        """Return the plan with other values of options, which are neither resolved nor checked."""
         return dataclasses.replace(self, config=self.config.replace(**values))
 
     def rescheduled(self, **values) -> Plan:
-        """Return the plan with the images of a schedule that was planned for --minutes, which count as asked for."""
+        """Return the plan with a schedule that was computed for --minutes.
+
+        The new values replace --minutes among the requested options.
+        """
         asked = {name: value for name, value in self.asked.items() if name != "minutes"}
         return Plan(self.config.replace(minutes=None, **values), asked | values)
 
@@ -83,7 +86,10 @@ class Plan:
         return to_json(self.config, self.asked)
 
     def objective(self, resolution: int, labels: int = 0) -> losses.Objective:
-        """Return the objective at one resolution. labels: number of classes that D tells apart, 0 for none."""
+        """Return the objective at one resolution.
+
+        labels: number of classes that D predicts, 0 for none.
+        """
         options = self.config.objective
         return losses.Objective(
             self.loss,
@@ -102,7 +108,12 @@ class Plan:
         )
 
     def network_options(self, classes: Sequence[str]) -> dict:
-        """Return what networks.make_generator and networks.make_discriminator take. classes: names of the classes of the data."""
+        """Return the options for networks.make_generator and networks.make_discriminator.
+
+        Raises UserError for --conditional if the data has no classes.
+
+        classes: names of the classes in the data.
+        """
         if self.config.networks.conditional and not classes:
             raise UserError(
                 "--conditional: the data has no classes. Give a folder with a subfolder for each, or leave it out."
@@ -114,7 +125,7 @@ class Plan:
             "output_channels": self.task.output_channels or channels,
             "discriminator_channels": self.task.discriminator_channels or channels,
         }
-        defaults = default_values(self.config, self.architecture)  # a config.json that is older than an option lacks it
+        defaults = default_values(self.config, self.architecture)  # an older config.json may lack an option
         for name in ("resolutions", *self.architecture.structure):
             if name not in names:
                 value = self.config.value(name)
@@ -122,12 +133,12 @@ class Plan:
         return names
 
     def check_total_images(self) -> None:
-        """Refuse --total-images that leave some phases without an image."""
+        """Raise UserError if --total-images leaves a phase without an image."""
         phases = self.replace(total_images=None).phases
         everything, rarest = sum(p.images for p in phases), min(p.images for p in phases)
         try:
             count = len(self.phases)
-        except UserError:  # none has an image
+        except UserError:  # no phase has an image
             count = 0
         if count < len(phases):
             raise UserError(
@@ -136,7 +147,11 @@ class Plan:
             )
 
     def too_long(self) -> list[str]:
-        """Return a line that says so where whole steps of every phase come to clearly more than --total-images."""
+        """Return a warning if the plan has over 10% more images than --total-images.
+
+        That happens because every phase takes whole steps. Returns a list of one line, or an empty
+        list.
+        """
         planned, asked = self.phases[-1].end, self.config.schedule.total_images
         if asked is None or planned <= 1.1 * asked:
             return []

@@ -1,4 +1,4 @@
-"""Named configurations: what differs from the defaults of `config.Config`. One entry for every published system."""
+"""Named configurations, one for every published system: options that differ from the defaults."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pggan_tf.config.schema import DEFAULTS
 from pggan_tf.errors import UserError, nearest
 
-# Karras et al. 2018, appendix A; batch sizes as the authors' code uses them on one GPU.
+# Karras et al. 2018, appendix A; batch sizes as in the authors' code on one GPU.
 _PAPER = {
     "fmap_base": 8192,
     "fmap_max": 512,
@@ -39,7 +39,7 @@ _DCGAN = {
     "snapshot_epochs": 1.0,
     "metrics": ("swd", "ms-ssim"),
 }
-# The clock counts the critic's images: five for each that the generator learns from.
+# Images are counted for the critic: it sees five for each image that the generator learns from.
 _FIVE_CRITIC_STEPS = {
     "update": "two-stage",
     "critic_steps": 5,
@@ -60,7 +60,7 @@ _IMAGES = {
 RECIPES: dict[str, dict] = {
     "pggan": {},
     "pggan-paper": _PAPER,
-    # Radford et al. 2016, section 4. (lr 2e-4, beta1 0.5; the published setting goes with non-saturating losses.)
+    # Radford et al. 2016, section 4: learning rate 2e-4, beta1 0.5, with a non-saturating loss.
     "dcgan": _DCGAN,
     # Arjovsky et al. 2017, algorithm 1.
     "wgan": {
@@ -72,7 +72,7 @@ RECIPES: dict[str, dict] = {
         "adam_betas": (0.0, 0.99),
         **_FIVE_CRITIC_STEPS,
     },
-    # Gulrajani et al. 2017, algorithm 1. No batch normalisation in the critic follows from the penalty.
+    # Gulrajani et al. 2017, algorithm 1. With this penalty, the critic has no batch normalisation.
     "wgan-gp": {
         **_DCGAN,
         "loss": "wgan-gp",
@@ -81,13 +81,15 @@ RECIPES: dict[str, dict] = {
         "adam_betas": (0.0, 0.9),
         **_FIVE_CRITIC_STEPS,
     },
-    # Odena et al. 2017, on DCGAN's networks; the generator's widths are those of its table 2.
+    # Odena et al. 2017, with DCGAN's networks; the generator's widths are those of their table 2.
     "acgan": {**_DCGAN, "conditional": True, "fmap_base": 768, "fmap_max": 384},
     # Miyato et al. 2018, table 1, setting C.
     "sngan": {**_DCGAN, "batch": {4: 64}, "loss": "hinge", "discriminator_norm": "none", "spectral": "all"},
-    # DCGAN with the targets of Mao et al. 2017, eq. 8: b - c = 1 and b - a = 2, so that G minimises a Pearson chi-squared divergence.
+    # DCGAN with the targets of Mao et al. 2017, eq. 8: b - c = 1 and b - a = 2, so that G minimises
+    # a Pearson chi-squared divergence.
     "lsgan": {**_DCGAN, "loss": "lsgan", "lsgan_targets": (-1.0, 1.0, 0.0)},
-    # Progressive Pegasus: gray horses of CIFAR-10 and STL-10, 30 + 30 epochs of 250 batches a stage.
+    # Progressive Pegasus: gray horses of CIFAR-10 and STL-10, 30 + 30 epochs of 250 batches a
+    # stage.
     "pegasus": {
         "channels": 1,
         "resolutions": (4, 8, 16, 32, 96),
@@ -104,8 +106,9 @@ RECIPES: dict[str, dict] = {
         "fade_images": {4: 30 * 250 * 64, 32: 30 * 250 * 32, 96: 30 * 250 * 16},
         "stable_images": {4: 30 * 250 * 64, 32: 30 * 250 * 32, 96: 30 * 250 * 16},
     },
-    # Faces to 256 pixels: mean squared error without batch normalisation won over cross-entropy with it. (There, statistics were
-    # averaged over batches with momentum 0.8; here they are measured with the weights as they are, see BatchNorm.)
+    # Faces up to 256 pixels. Mean squared error without batch normalisation gave better results
+    # than cross-entropy with batch normalisation. (The original averaged the statistics over
+    # batches with momentum 0.8; here they are measured with the current weights, see BatchNorm.)
     "faces-mse": {
         "target_res": 256,
         "conv": "standard",
@@ -122,7 +125,8 @@ RECIPES: dict[str, dict] = {
         "update": "two-stage",
         "learning_rate": {4: 1e-3},
     },
-    # Time-efficient PGGAN's convolutions, which are pggan's by now: whatever the default will be, this name keeps them.
+    # Separable convolutions, as in Time-efficient PGGAN. They are the default of pggan, too; this
+    # recipe keeps them if that default changes.
     "pggan-separable": {"conv": "separable"},
     # Progressive Pegasus' second network: gray to colour at full resolution.
     "recolor": {
@@ -136,9 +140,10 @@ RECIPES: dict[str, dict] = {
         "stable_images": {4: 200_000},
         "decay_share": 0.5,
     },
-    # Isola et al. 2017, section 3 and 6.2, in Lab. (They halve D's loss: Adam makes nothing of that.) 100 epochs at a constant
-    # rate and 100 of linear decay there. Normalised by groups, as the one-stage colorizer was; up to 128 maps where theirs has 512
-    # (--fmap-max 512), a tenth of the parameters, for machines without a GPU and for phones.
+    # Isola et al. 2017, section 3 and 6.2, in Lab. They train for 100 epochs at a constant rate and
+    # 100 with linear decay, and halve D's loss, which has no effect with Adam. Group normalisation
+    # as in the one-stage colorizer. At most 128 feature maps instead of 512 (--fmap-max 512): a
+    # tenth of the parameters, for machines without a GPU and for phones.
     "colorize": {
         **_IMAGES,
         "task": "colorize",
@@ -155,8 +160,8 @@ RECIPES: dict[str, dict] = {
         "stable_images": {4: 200_000},
         "decay_share": 0.5,
     },
-    # pix2pix with batch normalisation, for pairs: edges to photos, labels to facades (Isola et al. 2017, section 6.2). --fmap-max
-    # 512 makes it as wide as theirs.
+    # pix2pix with batch normalisation, for pairs of images such as edges and photos, or labels and
+    # facades (Isola et al. 2017, section 6.2). With --fmap-max 512 it is as wide as theirs.
     "translate": {
         **_IMAGES,
         "task": "translate",
@@ -171,8 +176,9 @@ RECIPES: dict[str, dict] = {
         "stable_images": {4: 200_000},
         "decay_share": 0.5,
     },
-    # Ledig et al. 2017, section 3.2; without batch normalisation in the generator (Wang et al. 2018, ESRGAN, section 3.1), with
-    # equalised rates, which ask for a higher learning rate than their 1e-4. The squared error stays in when D joins: it holds colours.
+    # Ledig et al. 2017, section 3.2, without batch normalisation in the generator (Wang et al.
+    # 2018, ESRGAN, section 3.1). Equalised learning rates need a higher rate than their 1e-4. The
+    # squared error stays in the loss when D joins, to keep the colours right.
     "srgan": {
         **_IMAGES,
         "task": "upscale",
@@ -210,29 +216,32 @@ RECIPES: dict[str, dict] = {
 
 @dataclass(frozen=True)
 class Part:
-    """One of the runs that a command trains, one after the other."""
+    """One of several runs that a command trains one after the other."""
 
     recipe: str
-    small: bool = False  # whether its images are smaller than --target-res, by --scale
-    share: float = 1.0  # of the minutes
+    small: bool = False  # whether the side of its images is --target-res divided by --scale
+    share: float = 1.0  # share of --minutes
     settings: Mapping = field(default_factory=dict)  # {option: value} in place of the recipe's own
 
 
-# Recipes in turn. The costly last stages of growing are left to a network that enlarges.
+# Recipes that are trained one after the other. A network that enlarges images replaces the costly
+# last stages of growing.
 PIPELINES: dict[str, tuple[Part, ...]] = {
-    # SRGAN learns from the very squares that the first part learned small: it will be given nothing else.
+    # SRGAN learns from the same squares as the first part, because it will only enlarge that part's
+    # images.
     "pggan-separable+srgan": (
         Part("pggan-separable", True, 0.6),
         Part("srgan", False, 0.4, {name: DEFAULTS[name] for name in ("crop", "filter")}),
     ),
 }
 PIPELINE_RES = 256
-# What srgan was published with (Ledig et al. 2017, eq. 3), where the weights of VGG19 are at hand.
+# The published options of srgan (Ledig et al. 2017, eq. 3), used if the weights of VGG19 are
+# available.
 WITH_VGG19 = {"content": "vgg19", "adversarial_weight": 1e-3}
 
 
 def recipe(name: str) -> dict:
-    """Return {option: value} of a recipe, by its name."""
+    """Return {option: value} of the recipe `name`. Raises UserError if there is none."""
     if name not in RECIPES:
         raise UserError(f"--recipe {name}: not known; {nearest(name, [*RECIPES, *PIPELINES])}")
     return {"recipe": name, **RECIPES[name]}

@@ -1,4 +1,4 @@
-"""Work out every option from those that were asked for, once: `resolve` -> a `Plan`, which is handed down."""
+"""Resolve options: compute a `Plan` with the value of every option from the requested ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pggan_tf.config.plan import Plan, default_values
 from pggan_tf.config.schema import DEFAULTS, FIELDS, Config
 from pggan_tf.errors import UserError
 
-# Two ways to say the same: either replaces the other.
+# Pairs of options that mean the same: giving one resets the other.
 _ALTERNATIVES = (("target_res", "resolutions"), ("snapshot_images", "snapshot_epochs"))
 _OF_A_PENALTY = ("penalty_weight", "penalty_every", "weight_clip")
 _OF_A_LOSS = ("penalty", "drift", "lsgan_targets", "label_smoothing", *_OF_A_PENALTY)
@@ -23,26 +23,32 @@ _TABLES = ("batch", "learning_rate", "fade_images", "stable_images", "penalty_we
 
 
 def _reopened_by_network(below: Mapping, above: Mapping) -> dict:
-    """Return {option: value} of what another network changes. below: all options; above: those that are put over them."""
+    """Return {option: value} of the options to reset if `above` changes the network.
+
+    below: all options; above: options that replace some of them.
+    """
     before, after = networks.NETWORKS[below["network"]], networks.NETWORKS[above["network"]]
-    # An option that only one of them has says nothing of the other.
+    # The value of an option that only one network has means nothing for the other.
     out = {name: DEFAULTS[name] for name in {*before.structure} ^ {*after.structure} if name in FIELDS}
     if before.grows != after.grows and not above.keys() & {"target_res", "resolutions"}:
         size = below["resolutions"][-1] if below["resolutions"] else below["target_res"]
         out |= {"resolutions": None, "target_res": size}
     if after.grows and not before.grows:
         out["fade_images"] = DEFAULTS["fade_images"]
-    return out | {"weight_clip": None}  # weights are of another size there
+    return out | {"weight_clip": None}  # the weights of another network have another size
 
 
 def _reopened_by_objective(below: Mapping, above: Mapping) -> dict:
-    """Return {option: value} of what another loss or penalty changes: those of the former are not those of the new one."""
+    """Return {option: value} of the options to reset if `above` changes the loss or the penalty.
+
+    below: all options; above: options that replace some of them.
+    """
     loss = above.get("loss", below["loss"])
     penalty = below["penalty"] or losses.LOSSES[below["loss"]].penalty
     out: dict = {}
     if loss != below["loss"]:
         out |= {name: DEFAULTS[name] for name in _OF_A_LOSS}
-        if loss == "none":  # the generator learns alone, from the first image to the last
+        if loss == "none":  # the generator learns alone during the whole run
             out["pretrain_images"] = 0
             if below["content"] == "discriminator":
                 out["content"] = "none"
@@ -54,9 +60,9 @@ def _reopened_by_objective(below: Mapping, above: Mapping) -> dict:
 
 
 def reopened(below: Mapping, above: Mapping) -> dict:
-    """Return {option: value} of the options whose values no longer hold where `above` is put over `below`.
+    """Return {option: new value} of options that `above` invalidates and does not set itself.
 
-    below: all options. above: some, which are not among the result.
+    below: all options; above: options that replace some of them.
     """
     out: dict = {}
     for pair in _ALTERNATIVES:
@@ -67,21 +73,21 @@ def reopened(below: Mapping, above: Mapping) -> dict:
     out |= _reopened_by_objective(below, above)
     if "inception_weights" in above and below["metrics"] and not tasks.TASKS[below["task"]].from_images:
         out["metrics"] = tuple(dict.fromkeys([*below["metrics"], "fid"]))
-    if "vgg_weights" in above and below["content"] == "discriminator":  # better features are at hand
+    if "vgg_weights" in above and below["content"] == "discriminator":  # better features are available
         out = {**recipes.WITH_VGG19, "content_weight": None, **out}
     return {name: value for name, value in out.items() if name not in above}
 
 
 def settings(asked: Mapping) -> dict[str, typing.Any]:
-    """Return every option by name, from the defaults, the recipe over them and `asked` over both."""
+    """Return {option: value} of all options: `asked` over the recipe over the defaults."""
     below = DEFAULTS | recipes.recipe(asked.get("recipe", DEFAULTS["recipe"]))
     return below | reopened(below, asked) | dict(asked)
 
 
 def merge(asked: Mapping, changes: Mapping) -> dict:
-    """Return the options of `asked` with `changes` over them."""
+    """Return the options of `asked`, with `changes` replacing or resetting some of them."""
     dropped = reopened(settings(asked), changes)
-    # A clip that somebody asked for stays; a recipe's belongs to its loss and its network.
+    # A requested --weight-clip stays; that of a recipe belongs to the recipe's loss and network.
     dropped.pop("weight_clip", None)
     merged = {name: value for name, value in asked.items() if name not in dropped} | dict(changes)
     found = settings(merged)
@@ -89,7 +95,11 @@ def merge(asked: Mapping, changes: Mapping) -> dict:
 
 
 def asked_of(written: Written) -> dict:
-    """Return the options that a config.json was made from. Older versions did not say: there, all of them but what follows."""
+    """Return the requested options that a config.json was made from.
+
+    Versions 1 and 2 do not contain them. For these, return all options except those that `complete`
+    would give the same value.
+    """
     if written.asked is not None:
         return written.asked
     values = written.config.values()
@@ -100,7 +110,7 @@ def asked_of(written: Written) -> dict:
             continue
         try:
             found = complete(written.config.replace(**{name: None}))
-        except UserError:  # without it nothing could run
+        except UserError:  # the config is not valid without this option
             continue
         if found.value(name) == values[name]:
             follows.append(name)
@@ -108,6 +118,7 @@ def asked_of(written: Written) -> dict:
 
 
 def _resolutions(config: Config, architecture: networks.Architecture) -> tuple[int, ...]:
+    """Return the resolutions of all stages. Raises UserError if the networks cannot have them."""
     target_res, resolutions = config.networks.target_res, config.networks.resolutions
     if resolutions:
         resolutions = schedule.check_resolutions(resolutions)
@@ -125,15 +136,18 @@ def _resolutions(config: Config, architecture: networks.Architecture) -> tuple[i
     return resolutions
 
 
-LEAST_CLIP = 0.5  # of equalised weights
+LEAST_CLIP = 0.5  # smallest --weight-clip for equalised weights
 
 
 def _penalty(config: Config, architecture: networks.Architecture) -> dict:
-    """Return {option: value} of the penalty, and of what it needs of the discriminator."""
+    """Return {option: value} of the penalty, and of the discriminator's options that it determines.
+
+    Raises UserError if they do not go together.
+    """
     options, network = config.objective, config.networks
     loss = losses.LOSSES[options.loss]
     penalty = options.penalty or loss.penalty
-    # Another penalty than the loss's own starts from the weights of the loss that it belongs to.
+    # A penalty that is not the loss's default takes its default weight from a loss that has it.
     owners = [v for v in losses.LOSSES.values() if v.penalty == penalty.partition("+")[0].replace("2", "1")]
     owner = loss if penalty == loss.penalty else next(iter(owners), loss)
     changes: dict = {"penalty": penalty}
@@ -143,8 +157,9 @@ def _penalty(config: Config, architecture: networks.Architecture) -> dict:
         changes["penalty_every"] = owner.penalty_every
     if options.drift is None:
         changes["drift"] = loss.drift
-    # Equalised weights are stored at size 1. Clipped to 0.01 they pass on next to nothing, and batch normalisation does not
-    # help: its scale is clipped as well. (At 32 px, logits spread by 1e-17; clipped to 0.1, by 1e-11; to 0.5, by 1e-3.)
+    # Equalised weights are stored with a standard deviation of 1. Clipped to 0.01 they pass on
+    # almost nothing, and batch normalisation does not help, because its scale is clipped as well.
+    # (At 32 px the logits then spread by 1e-17; if clipped to 0.1, by 1e-11; to 0.5, by 1e-3.)
     if architecture.equalized and (options.weight_clip or 1.0) < LEAST_CLIP:
         raise UserError(
             f"--weight-clip {options.weight_clip} with --network {network.network}: its weights are scaled as they are used, and so "
@@ -153,7 +168,7 @@ def _penalty(config: Config, architecture: networks.Architecture) -> dict:
         )
     unbounded = penalty == "none" or not any((options.penalty_weight or {4: 1.0}).values())
     if loss.needs_bounded_critic and unbounded and network.spectral != "all" and options.weight_clip is None:
-        # Arjovsky et al. 2017, algorithm 1: something has to keep the critic's slope small.
+        # Arjovsky et al. 2017, algorithm 1: the critic's slope must be bounded.
         if architecture.equalized:
             raise UserError(
                 f"--loss {options.loss} without a penalty, with --network {network.network}: nothing bounds the critic. "
@@ -170,7 +185,10 @@ def _penalty(config: Config, architecture: networks.Architecture) -> dict:
 
 
 def complete(config: Config) -> Config:
-    """Return the config with a value for each open option and each resolution of a table. Refuses what cannot run."""
+    """Return the config with a value for every option that is None and every resolution of a table.
+
+    Raises UserError for options that cannot run.
+    """
     architecture = networks.NETWORKS[config.networks.network]
     checks.check_bounds(config)
     checks.check_task(config, architecture)
@@ -184,27 +202,30 @@ def complete(config: Config) -> Config:
     for name in _TABLES:
         table = changes.get(name) or config.value(name)
         changes[name] = {r: schedule.lookup(table, r) for r in resolutions} if table else None
-    changes["fade_images"][resolutions[0]] = 0  # there is nothing that it could fade in from
+    changes["fade_images"][resolutions[0]] = 0  # there is no stage before it to fade in from
     checks.check_groups(config, architecture, changes["batch"])
     return config.replace(**changes)
 
 
 def resolve(asked: Mapping) -> Plan:
-    """Work out every option from those that are asked for: {option: value}, of which 'recipe' is one.
+    """Compute the plan of a run from the requested options, {option: value} including 'recipe'.
 
-    Raises UserError for what cannot run.
+    Raises UserError for options that cannot run.
     """
     return Plan(complete(Config().replace(**settings(asked))), dict(asked))
 
 
 def load(path: str | Path) -> Plan:
-    """Return the plan of a config.json, in which what an older version left open is worked out."""
+    """Return the plan in a config.json, with values for options that an older version left None."""
     written = parsing.read(path)
     return Plan(complete(written.config), written.asked or {})
 
 
 def options_of_weights(network: str) -> tuple[str, ...]:
-    """Return the options that the weights of a network depend on, besides the sizes of its images."""
+    """Return the options that must be equal for a network to take over weights.
+
+    Image sizes are not among them.
+    """
     structure = checks.structure_options(networks.NETWORKS[network])
     names = (name for name in structure if name not in ("patch", "dropout"))
     return tuple(dict.fromkeys(("task", "network", "conditional", "channels", *names)))
@@ -212,20 +233,20 @@ def options_of_weights(network: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Base:
-    """What options are put over: a recipe, or a run's config.json."""
+    """A recipe or a run's config.json, whose options typed options can replace."""
 
-    asked: Mapping  # {option: value} that it stands for, with 'recipe'
-    said: Collection[str]  # options that it has a value of its own for
+    asked: Mapping  # {option: value} of the recipe or the config.json, with 'recipe'
+    said: Collection[str]  # options that the recipe or the config.json sets
     written: Written | None = None  # the config.json
 
     @classmethod
     def of_recipe(cls, name: str, settings: Mapping = types.MappingProxyType({})) -> Base:
-        """Return a recipe, with settings in place of its own."""
+        """Return the base of a recipe. settings: {option: value} in place of the recipe's own."""
         return cls({"recipe": name, **settings}, recipes.recipe(name))
 
     @classmethod
     def of_file(cls, path: str | Path) -> Base:
-        """Return a config.json. What its recipe leaves open is said there, too."""
+        """Return the base of a config.json, which has a value for every option."""
         written = parsing.read(path)
         return cls(asked_of(written), FIELDS, written)
 
@@ -234,24 +255,27 @@ class Base:
         return settings(self.asked)
 
     def plan(self, options: Mapping, theirs: Config | None = None) -> Plan:
-        """Return the plan with `options` over the base. Raises UserError for one that nothing would read.
+        """Return the plan with `options` in place of the base's.
 
-        What they do not change stays as a config.json has it, even where a default is another by now.
+        Options that they do not affect keep their values from a config.json, even if a default has
+        changed since. Raises UserError for an option without an effect.
 
         Args:
-            options: {option: value} of those that were typed.
-            theirs: config of a run whose weights are used: what neither the base nor an option says of the networks is as there.
+            options: {option: value} that were typed.
+            theirs: config of a run whose weights are used, or None. It sets those options of the
+                networks that neither the base nor `options` sets.
         """
         asked = merge(self.asked, options) | self._inherited(options, theirs)
         plan = resolve(asked)
         checks.check_read(plan.config, options)
-        if self.written is None or self.written.asked is None:  # all that did not follow is in `asked`
+        if self.written is None or self.written.asked is None:  # `asked` has all values that are not computed
             return plan
         before, after = resolve(self.asked).config.values(), plan.config.values()
         alike = [name for name in FIELDS if name not in options and before[name] == after[name]]
         return plan.replace(**{name: self.written.config.value(name) for name in alike})
 
     def _inherited(self, options: Mapping, theirs: Config | None) -> dict:
+        """Return {option: value} of options to take over from `theirs`, see `plan`."""
         values = settings(merge(self.asked, options))
         if theirs is None or values["network"] != theirs.networks.network:
             return {}
@@ -260,5 +284,5 @@ class Base:
 
 
 def repeat(written: Written, changes: Mapping = types.MappingProxyType({})) -> Plan:
-    """Return the plan of a config.json with `changes` over it."""
+    """Return the plan of a config.json, with `changes` in place of some of its options."""
     return Base(asked_of(written), FIELDS, written).plan(changes)

@@ -1,4 +1,7 @@
-"""Every option of a training run, in groups: the only home of defaults. The command line is made from these fields."""
+"""All options of a training run in groups, with their defaults, bounds and help texts.
+
+Defaults are defined only here, and the command line is made from these fields.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from dataclasses import dataclass, field
 from pggan_tf import losses, metrics, networks, tasks
 from pggan_tf.data.pixels import FILTERS
 
-# A value for each resolution. A resolution that is not listed takes the value of the next lower one.
+# A table with a value per resolution. A resolution that is missing takes the value of the next
+# lower one.
 Table = dict[int, float]
 CountTable = dict[int, int]
 
@@ -30,10 +34,20 @@ def option(
     below: float | None = None,
     common: bool = False,
 ) -> typing.Any:
-    """Declare a config field. Bounds apply to the value, or to every entry of a per-resolution table.
+    """Declare a config field.
 
-    least <= value <= most and above < value < below; a bound that is None does not apply. An option that is `common` is
-    shown by --help, the others by --help-all.
+    Bounds apply to the value, or to every entry of a per-resolution table. A bound of None does not
+    apply.
+
+    Args:
+        default: the option's default value.
+        help: help text.
+        choices: allowed values; empty if any value is allowed.
+        least: smallest allowed value.
+        most: largest allowed value.
+        above: value that the option must exceed.
+        below: value that the option must be less than.
+        common: whether --help shows the option; --help-all shows all options.
     """
     kind = {"default_factory": lambda: dict(default)} if isinstance(default, dict) else {"default": default}
     bounds = {"least": least, "most": most, "above": above, "below": below}
@@ -46,28 +60,28 @@ class ImageOptions:
 
     data: str | tuple[str, ...] | None = option(
         None,
-        "folder of images or of shards, or an archive; repeat it to train on several together; without it, drawn portraits",
+        "folder of images or shards, or an archive; repeat the option to combine several; default: drawn portraits",
         common=True,
     )
-    portraits: int = option(10_000, "number of portraits to draw when there is no --data", least=1)
-    filter: str = option("lanczos", "filter that reduces photos", FILTERS)
+    portraits: int = option(10_000, "number of portraits to draw if --data is not given", least=1)
+    filter: str = option("lanczos", "resampling filter for downscaling photos", FILTERS)
     crop: str = option(
         "centre",
-        "part of each photo that is used: its central square, reduced; or tiles, all of it at its own resolution",
+        "part of each photo to use: the central square, downscaled (centre), or all of it at full resolution (tiles)",
         ("centre", "tiles"),
     )
-    upscale_small: bool = option(False, "enlarge photos that are smaller than the target instead of leaving them out")
+    upscale_small: bool = option(False, "enlarge photos that are smaller than the target size instead of dropping them")
     mirror: bool = option(True, "mirror every other image", common=True)
-    channels: int = option(3, "3 for colour, 1 for gray", ("1", "3"))
+    channels: int = option(3, "colour channels of the images, 3 for colour and 1 for gray", ("1", "3"))
     held_out: float = option(
         0.0,
-        "share of the images, of every part of the data, that is kept for measuring and not trained on",
+        "share of the images, spread over the whole data, that is kept for metrics and not trained on",
         least=0,
         most=0.9,
     )
     augment: str = option(
         "none",
-        "change what the discriminator sees at random, for few photos: always (diff), or adaptively (ada)",
+        "random augmentation of the discriminator's inputs, for small data sets, always (diff) or adaptively (ada)",
         ("none", "diff", "ada"),
         common=True,
     )
@@ -75,42 +89,47 @@ class ImageOptions:
 
 @dataclass(frozen=True)
 class PurposeOptions:
-    """What the generator learns to make, and from what."""
+    """What the generator learns to make, and from which inputs."""
 
-    task: str = option("generate", "what is learned: images from random numbers, or from other images", tasks.TASKS)
-    scale: int = option(4, "with --task upscale: how many times larger", ("2", "4", "8"))
-    degrade: bool = option(False, "with --task upscale: blur, noise and compression in the small images")
-    reverse: bool = option(False, "with --task translate: from the second image of every pair to the first")
-    patch: int | None = option(None, "train on squares of this size, cut out at random", least=1)
+    task: str = option("generate", "task to learn: generate images from random numbers, or convert images", tasks.TASKS)
+    scale: int = option(4, "with --task upscale: factor by which images are enlarged", ("2", "4", "8"))
+    degrade: bool = option(False, "with --task upscale: add blur, noise and compression to the small images")
+    reverse: bool = option(False, "with --task translate: convert the second image of each pair to the first")
+    patch: int | None = option(None, "train on random square crops of this size in pixels", least=1)
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """Architecture and size of both networks."""
+    """Architecture and size of the networks."""
 
     target_res: int = option(
         None,
-        "pixels to grow to, a power of two from 4 to 1024, or any that the network takes  [64, 32 if it does not grow, or the recipe's]",
+        "final resolution in pixels: a power of two from 4 to 1024, or any size that the network takes  "
+        "[64, 32 if the network does not grow, or the recipe's]",
         common=True,
     )
-    resolutions: tuple[int, ...] = option(None, "stages to grow through, such as 4,8,16,32,96")
+    resolutions: tuple[int, ...] = option(None, "resolutions of all stages in pixels, such as 4,8,16,32,96")
     network: str = option("progressive", "architecture of both networks", tuple(networks.NETWORKS))
-    width: int = option(64, "feature maps of the first layer of networks from images to images", least=1)
-    blocks: int = option(16, "residual blocks of srresnet", least=1)
-    dropout: float = option(0.5, "dropout rate in the three smallest steps up of unet", least=0, most=0.95)
-    conditional: bool = option(False, "generate a chosen class, and let the discriminator tell classes apart (ACGAN)")
-    fmap_base: int = option(2048, "feature maps: min(2 * fmap_base / resolution, fmap_max)", least=1)
-    fmap_max: int = option(128, "feature maps at most", least=1)
-    latent_size: int = option(128, "random numbers that an image is generated from", least=1)
-    stddev_group: int = option(4, "images whose standard deviation the discriminator sees; 1 turns it off", least=1)
+    width: int = option(64, "feature maps in the first layer of networks that convert images", least=1)
+    blocks: int = option(16, "number of residual blocks of srresnet", least=1)
+    dropout: float = option(
+        0.5, "dropout rate in the three lowest-resolution upsampling blocks of unet", least=0, most=0.95
+    )
+    conditional: bool = option(False, "generate a given class, and train the discriminator to predict classes (ACGAN)")
+    fmap_base: int = option(2048, "feature maps of a layer: min(2 * fmap_base / resolution, fmap_max)", least=1)
+    fmap_max: int = option(128, "maximum number of feature maps", least=1)
+    latent_size: int = option(128, "size of the latent vectors that images are generated from", least=1)
+    stddev_group: int = option(4, "images in a group of the minibatch standard deviation; 1 turns it off", least=1)
     conv: str | None = option(
-        None, "3x3 convolutions of progressive  [separable; standard with --spectral]", ("standard", "separable")
+        None,
+        "kind of 3x3 convolutions of progressive  [separable; standard with --spectral]",
+        ("standard", "separable"),
     )
     generator_norm: str = option(None, "normalisation in the generator", ("pixel", "batch", "group", "none"))
     discriminator_norm: str = option(None, "normalisation in the discriminator", ("batch", "group", "none"))
-    spectral: str = option("none", "spectrally normalised layers of the discriminator", ("none", "down", "all"))
+    spectral: str = option("none", "layers of the discriminator with spectral normalisation", ("none", "down", "all"))
     minibatch: str = option(
-        "stddev", "what progressive's discriminator sees of the batch", ("stddev", "discrimination", "none")
+        "stddev", "batch statistics in progressive's discriminator", ("stddev", "discrimination", "none")
     )
 
 
@@ -118,34 +137,40 @@ class NetworkOptions:
 class ObjectiveOptions:
     """Losses, penalties and the update rule."""
 
-    loss: str = option("nonsaturating-r1", "adversarial loss, with its usual penalty", tuple(losses.LOSSES))
-    class_weight: float = option(1.0, "weight of the classes in both losses, with --conditional", least=0)
+    loss: str = option("nonsaturating-r1", "adversarial loss; it also sets the default penalty", tuple(losses.LOSSES))
+    class_weight: float = option(1.0, "weight of the class loss of both networks, with --conditional", least=0)
     lsgan_targets: tuple[float, ...] | None = option(
-        None, "a,b,c of lsgan: D's targets for fakes and reals, G's for fakes"
+        None, "a,b,c of lsgan: D's targets for fakes and reals, G's target for fakes"
     )
-    penalty: str = option(None, "penalty on the discriminator's gradient instead of the loss's own", losses.PENALTIES)
+    penalty: str = option(None, "penalty on the discriminator's gradient, in place of the default", losses.PENALTIES)
     penalty_weight: Table = option(None, "weight of the penalty: lambda of gp, gamma of r1", least=0)
     penalty_every: int = option(None, "apply the penalty every k-th step, weighted by k (lazy regularisation)", least=1)
-    penalty_target: float = option(1.0, "norm that gp pulls the gradient to", above=0)
-    drift: float = option(None, "weight of D(real)^2", least=0)
+    penalty_target: float = option(1.0, "gradient norm that gp pulls towards", above=0)
+    drift: float = option(None, "weight of the drift term D(real)^2 in D's loss", least=0)
     label_smoothing: float = option(
-        0.0, "D's target for reals is 1 minus this, with a cross-entropy loss", least=0, below=1
+        0.0, "with a cross-entropy loss: D's target for reals is 1 minus this value", least=0, below=1
     )
     adversarial_weight: float = option(1.0, "weight of the adversarial loss in the generator's loss", least=0)
     pixel: str = option("none", "pixel loss of the generator", losses.PIXEL)
     pixel_weight: float = option(1.0, "weight of the pixel loss", least=0)
     content: str = option(
         "none",
-        "network in whose features output and target are compared: VGG19, or the discriminator",
+        "network whose features are compared in the content loss: VGG19 or the discriminator",
         tuple(losses.CONTENT),
     )
-    content_weight: float = option(None, "weight of the feature loss", least=0)
-    vgg_weights: str | None = option(None, "weights of VGG19 without its top, .h5; by default Keras downloads them")
-    update: str = option("one-stage", "how both networks' gradients are taken", ("two-stage", "one-stage"))
-    critic_steps: int = option(
-        1, "updates of the discriminator for each of the generator's, on different batches", least=1
+    content_weight: float = option(None, "weight of the content loss", least=0)
+    vgg_weights: str | None = option(None, ".h5 file with VGG19's weights without top; by default Keras downloads it")
+    update: str = option(
+        "one-stage",
+        "update the networks one after the other (two-stage) or both from one pass (one-stage)",
+        ("two-stage", "one-stage"),
     )
-    weight_clip: float | None = option(None, "clip the discriminator's weights to plus and minus this (WGAN)", above=0)
+    critic_steps: int = option(
+        1, "updates of the discriminator for each update of the generator, on different batches", least=1
+    )
+    weight_clip: float | None = option(
+        None, "clip the discriminator's weights to plus or minus this value (WGAN)", above=0
+    )
 
 
 @dataclass(frozen=True)
@@ -157,106 +182,111 @@ class OptimizationOptions:
     optimizer: str = option("adam", "optimiser of both networks", ("adam", "rmsprop"))
     adam_betas: tuple[float, ...] = option((0.0, 0.99), "beta1,beta2 of Adam; RMSProp uses beta2")
     adam_epsilon: float = option(1e-8, "epsilon of Adam", above=0)
-    batch: CountTable = option({4: 64, 16: 32, 32: 16, 256: 8, 512: 4}, "images per step", least=1, common=True)
+    batch: CountTable = option({4: 64, 16: 32, 32: 16, 256: 8, 512: 4}, "batch size", least=1, common=True)
     ema_half_life_images: float = option(10_000.0, "half-life of the generator's moving average, in images", least=0)
     ema_rampup: float = option(
-        0.1, "the half-life is at most this share of the images seen at the stage's resolution", least=0
+        0.1, "maximum half-life, as a share of the images seen so far at the current resolution", least=0
     )
     init_from: str | None = option(
         None,
-        "folder of a run whose weights to start from; stages that it has trained are left out",
+        "folder of a run to take the initial weights from; stages that it has completed are skipped",
         common=True,
     )
 
 
 @dataclass(frozen=True)
 class ScheduleOptions:
-    """How long each stage is trained."""
+    """Length of the training stages."""
 
-    fade_images: CountTable = option({4: 300_000}, "images while a stage fades in")
-    stable_images: CountTable = option({4: 300_000}, "images after a stage has faded in")
-    pretrain_images: int = option(0, "images that the generator first learns from by its pixel loss alone", least=0)
+    fade_images: CountTable = option({4: 300_000}, "images to train on while a stage fades in")
+    stable_images: CountTable = option({4: 300_000}, "images to train on after a stage has faded in")
+    pretrain_images: int = option(0, "images to first train the generator on with the pixel loss alone", least=0)
     decay_share: float = option(
         0.0,
-        "share of the last phase, and of the pixel loss's own, over which the learning rate falls to 0",
+        "share of the last phase, and of the pretraining, over which the learning rate falls linearly to 0",
         least=0,
         most=1,
     )
-    total_images: int | None = option(None, "scale the schedule to this many images in all", least=1, common=True)
+    total_images: int | None = option(None, "scale the schedule to this many images in total", least=1, common=True)
     minutes: float | None = option(
-        None, "plan the schedule from measured speed so that the run takes this long", above=0, below=1e6, common=True
+        None, "measure the speed and plan the schedule so that the run takes this long", above=0, below=1e6, common=True
     )
     stage_growth: float | None = option(
         None,
-        "with --minutes: time of a stage relative to the stage before; by default 3, or less in a short run",
+        "with --minutes: time of a stage relative to the previous stage; by default 3, or less in a short run",
         above=0,
     )
-    fade_share: float = option(0.3, "with --minutes: share of a stage's time that its fade takes", least=0, most=1)
+    fade_share: float = option(0.3, "with --minutes: share of a stage's time for its fade", least=0, most=1)
     pretrain_share: float = option(
-        0.5, "with --minutes and --pretrain-images: share of the time for the pixel loss alone", least=0, most=1
+        0.5, "with --minutes and --pretrain-images: share of the time for the pretraining", least=0, most=1
     )
 
 
 @dataclass(frozen=True)
 class MetricOptions:
-    """Metrics of the generator while it trains."""
+    """Metrics computed during training."""
 
     metrics: tuple[str, ...] | None = option(
-        None, "metrics of the generator while it trains", tuple(metrics.METRICS), common=True
+        None, "metrics to compute during training", tuple(metrics.METRICS), common=True
     )
     metrics_every: CountTable | None = option(
         None,
-        "images between two measurements, such as 5000 or 8=20000,64=2000; by default at every snapshot, and with "
-        "--minutes 40 times, equally far apart in time, or as often as a tenth of the minutes allows",
+        "images between two measurements, such as 5000 or 8=20000,64=2000; by default at every snapshot; with "
+        "--minutes 40 times at equal time intervals, or fewer if that took more than a tenth of the time",
         least=1,
     )
-    # More than there are features, 496 or 2048, so that their covariance has full rank; few enough to be measured often.
-    metrics_images: int = option(2_500, "images that are measured, of the data and of the generator", least=2)
+    # More images than features (496 or 2048), so that their covariance has full rank, but few
+    # enough to measure often.
+    metrics_images: int = option(2_500, "number of real and of generated images for the metrics", least=2)
     features: str = option(
         "inception", "features of the metrics: inception, random, a keras.applications name, a .keras file"
     )
-    inception_weights: str | None = option(None, "file or address of inception-2015-12-05; by default fetched once")
+    inception_weights: str | None = option(
+        None, "file or URL of inception-2015-12-05; by default it is downloaded once"
+    )
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Devices, random seed, and what a run writes."""
+    """Devices, random seed, and files that a run writes."""
 
-    precision: str = option("auto", "auto: bfloat16 where the hardware multiplies it faster, else float32", PRECISIONS)
-    xla: str = option("auto", "compile the step by XLA; auto: on one GPU", ("auto", "on", "off"))
+    precision: str = option(
+        "auto", "arithmetic; auto is bfloat16 if the hardware multiplies it faster, else float32", PRECISIONS
+    )
+    xla: str = option("auto", "compile the training step with XLA; auto does so on one GPU", ("auto", "on", "off"))
     strategy: str = option(
         "auto",
-        "devices that share every batch: all GPUs of this machine, or of all --workers, else the CPU",
+        "devices that share every batch; auto takes all GPUs of this machine or of all --workers, else the CPU",
         STRATEGIES,
     )
     sync_batch: bool = option(
-        True, "on several devices: batch normalisation and minibatch statistics look at the batch of all of them"
+        True, "on several devices: compute batch normalisation and minibatch statistics over the whole batch"
     )
-    seed: int = option(0, "seed of everything random", least=0, most=2**31 - 1, common=True)
+    seed: int = option(0, "random seed", least=0, most=2**31 - 1, common=True)
     snapshot_images: int | None = option(
-        None, "images between two grids of samples; by default a fortieth of the run", least=1
+        None, "images to train on between two grids of samples; by default a fortieth of the run", least=1
     )
     snapshot_epochs: float | None = option(None, "epochs between two grids, instead of --snapshot-images", above=0)
     probe: bool = option(
-        False, "first measure the speed of every stage, to say when the run will end; --minutes always does"
+        False, "first measure the speed of every stage, to estimate the time of the run; --minutes always does so"
     )
     checkpoint_minutes: float = option(
-        5.0, "minutes between checkpoints; they are also written when a phase ends and when stopped", least=0
+        5.0, "minutes between checkpoints; one is also written after each phase and when the run is stopped", least=0
     )
     keep_checkpoints: int = option(2, "number of checkpoints to keep", least=1)
-    grid: int = option(64, "images in a grid", least=1)
-    log: tuple[str, ...] | None = option(None, "where figures go besides stats.jsonl and TensorBoard", ("mlflow",))
-    report: bool = option(True, "keep report.html in the run's folder up to date")
+    grid: int = option(64, "number of images in a grid of samples", least=1)
+    log: tuple[str, ...] | None = option(None, "also send metrics and losses to this service", ("mlflow",))
+    report: bool = option(True, "write report.html in the run's folder and update it at snapshots")
 
 
 @dataclass(frozen=True)
 class Config:
     """All options of a run, in groups.
 
-    Before `resolve`, options whose default is None may be open: they follow from the others.
+    Before `resolve`, an option can be None; it is then computed from the other options.
     """
 
-    recipe: str = option("pggan", "named configuration that the other options start from", common=True)
+    recipe: str = option("pggan", "named configuration that sets the defaults of the other options", common=True)
     images: ImageOptions = field(default_factory=ImageOptions)
     purpose: PurposeOptions = field(default_factory=PurposeOptions)
     networks: NetworkOptions = field(default_factory=NetworkOptions)
@@ -267,15 +297,15 @@ class Config:
     running: RunOptions = field(default_factory=RunOptions)
 
     def value(self, name: str):
-        """Return the value of an option by its name, whatever group it is in."""
+        """Return the value of an option by its name, in any group."""
         return getattr(getattr(self, GROUP_OF[name]) if name in GROUP_OF else self, name)
 
     def values(self) -> dict[str, typing.Any]:
-        """Return {option: value} of all groups, in order."""
+        """Return {option: value} for all options, in the order of their declaration."""
         return {name: self.value(name) for name in FIELDS}
 
     def replace(self, **values) -> Config:
-        """Return the config with other values of options, named whatever group they are in."""
+        """Return a config with some values replaced; options of all groups are given by name."""
         groups = {}
         for group in GROUPS:
             changes = {name: value for name, value in values.items() if GROUP_OF.get(name) == group}
@@ -297,12 +327,12 @@ GROUP_OF = {f.name: name for name, group in GROUPS.items() for f in dataclasses.
 TYPES: dict[str, typing.Any] = {"recipe": str}
 TYPES |= {name: kind for group in GROUPS.values() for name, kind in typing.get_type_hints(group).items()}
 DEFAULTS: dict[str, typing.Any] = Config().values()
-# Options that may be given several times: one value stays as it is, several become a tuple.
+# Options that may be given several times. One value stays a single value, several become a tuple.
 REPEATABLE = ("data",)
 
 
 def base_type(name: str):
-    """Return the type of an option, without its `| None`."""
+    """Return the type of an option without `| None`."""
     kind = TYPES[name]
     if isinstance(kind, types.UnionType):
         kind = next(k for k in typing.get_args(kind) if k is not type(None))
@@ -310,5 +340,5 @@ def base_type(name: str):
 
 
 def takes_none(name: str) -> bool:
-    """Return whether an option may be left open."""
+    """Tell whether an option can be None."""
     return DEFAULTS[name] is None

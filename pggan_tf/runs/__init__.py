@@ -1,1 +1,1 @@
-"""A run's folder: what training writes, and how it is read again."""
+"""Write and read the folder of a run."""

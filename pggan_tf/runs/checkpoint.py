@@ -1,8 +1,8 @@
-"""Checkpoints: everything that a resumed run needs, in one file that is either complete or absent.
+"""Write and read checkpoints: files with everything that a resumed run needs.
 
 A checkpoint is an uncompressed `.npz` with one array per variable and a `meta.json`. It is written
-under another name, flushed to the disk and renamed; the zip's CRC of every member shows whether it
-is still what was written. Nothing is pickled.
+under a temporary name, flushed to the disk and renamed, so it is either complete or absent. The
+zip's CRC of each member shows whether the content is intact. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _META = "meta.json"
 
 
 class Ruined(Exception):
-    """Tell that a checkpoint is complete but its weights are of no use."""
+    """Error for a checkpoint that is complete but whose weights are useless."""
 
 
 def path_for(run: Path, images_seen: int) -> Path:
-    """Return the file of the checkpoint after so many images."""
+    """Return the path of the checkpoint after `images_seen` images."""
     return run / FOLDER / f"checkpoint-{images_seen:012d}.npz"
 
 
@@ -37,9 +37,12 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
-    """Write a checkpoint of arrays by variable name.
+    """Write a checkpoint. After an OSError no file is left.
 
-    meta: holds what JSON does. After an OSError no file is left.
+    Args:
+        path: the checkpoint's file.
+        arrays: {variable name: array}.
+        meta: further values that JSON can store.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.atomic_write(path, only_writer=True) as partial, partial.open("wb") as file:
@@ -54,13 +57,13 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
         return
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(descriptor)  # so that the new name is on the disk, too
+        os.fsync(descriptor)  # writes the new name to the disk, too
     finally:
         os.close(descriptor)
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """Return (arrays by variable name, meta) of a checkpoint. Raises DamagedFile."""
+    """Return ({variable name: array}, meta) of a checkpoint. Raises DamagedFile."""
     try:
         with zipfile.ZipFile(path) as archive:
             if damaged := archive.testzip():
@@ -87,10 +90,10 @@ LARGEST_WEIGHT = 1e6
 
 
 def describe_ruin(arrays: Mapping[str, np.ndarray]) -> str | None:
-    """Describe why a run's arrays are of no use; None if they are good.
+    """Return in words why the arrays of a run are useless, or None if they are good.
 
-    They are ruined if anything is NaN or Inf (weights, averages, an optimizer's state) or a weight
-    exceeds LARGEST_WEIGHT.
+    They are useless if a weight, a moving average or an optimizer's state is NaN or Inf, or if a
+    weight exceeds LARGEST_WEIGHT.
     """
     for name, array in arrays.items():
         if array.dtype.kind != "f" or not array.size:
@@ -105,7 +108,7 @@ def describe_ruin(arrays: Mapping[str, np.ndarray]) -> str | None:
 
 
 def _read_good(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """Read a checkpoint as `read` does. Raises Ruined, too."""
+    """Read a checkpoint as `read` does, and raise Ruined if its weights are useless."""
     arrays, meta = read(path)
     if why := describe_ruin(arrays):
         raise Ruined(f"{path}: its weights are ruined ({why}).")
@@ -113,10 +116,10 @@ def _read_good(path: Path) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def read_newest(run: Path, report=print) -> tuple[dict[str, np.ndarray], dict]:
-    """Read the newest good checkpoint: (arrays by variable name, meta).
+    """Read the newest good checkpoint: ({variable name: array}, meta).
 
-    report: prints a line about each damaged or ruined one. Raises UserError if there is no good
-    one.
+    report: called with a message for every damaged or ruined checkpoint. Raises UserError if there
+    is no good checkpoint.
     """
     error = None
     for path in list_checkpoints(run):
@@ -135,30 +138,35 @@ def read_newest(run: Path, report=print) -> tuple[dict[str, np.ndarray], dict]:
 def clean_up(run: Path) -> None:
     """Remove unfinished files of a killed process, and rename damaged and ruined checkpoints.
 
-    A renamed checkpoint is no longer listed.
+    Renamed checkpoints are no longer listed. Checkpoints before the newest good one are not
+    checked.
     """
     files.remove_partial(run / FOLDER, "*")
     for path in list_checkpoints(run):
         try:
             _read_good(path)
-            break  # older checkpoints matter only if this one is of no use
+            break  # older checkpoints are only needed if this one is useless
         except (DamagedFile, Ruined) as error:
             path.replace(path.with_name(f"{path.name}.{'ruined' if isinstance(error, Ruined) else 'damaged'}"))
 
 
 def prune(run: Path, keep: int) -> None:
-    """Remove all checkpoints but the newest `keep`."""
+    """Remove all checkpoints except the newest `keep`."""
     for path in list_checkpoints(run)[keep:]:
         path.unlink()
 
 
 def restore(variables: Mapping, arrays: Mapping[str, np.ndarray], source: str, newer: Collection[str] = ()) -> None:
-    """Assign every array to the variable of its name.
+    """Assign every array to the variable with the same name.
 
-    Raises UserError unless names and shapes agree.
+    Args:
+        variables: {name: variable}.
+        arrays: {name: array}.
+        source: where the arrays come from, for messages.
+        newer: names of variables that older checkpoints lack; they keep their values then.
 
-    source: of the arrays, for messages; newer: variables that older checkpoints do not have, which
-    then keep their values.
+    Raises:
+        UserError: if names or shapes differ.
     """
     arrays = {**{name: variables[name].numpy() for name in newer if name not in arrays}, **arrays}
     if missing := sorted(set(variables) ^ set(arrays)):

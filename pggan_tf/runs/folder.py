@@ -1,4 +1,4 @@
-"""Write a run's folder, read it, and compare what it was begun with to what is asked for."""
+"""Write and read the folder of a run, and compare a run's options with those requested now."""
 
 from __future__ import annotations
 
@@ -31,17 +31,21 @@ _PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
 
 
 def write_json(path: Path, content) -> None:
+    """Write a value as JSON; the file is either complete or absent."""
     with files.atomic_write(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def tidy(folder: Path) -> None:
-    """Remove what killed processes left half-written of the files that only training writes."""
+    """Remove unfinished files that killed processes left, of those that only training writes."""
     files.remove_partial(folder, "*.json", "*.jsonl", "*.keras", "*-reals.png", "*-fakes-*.png")
 
 
 def create(parent: str | Path, name: str) -> Path:
-    """Make and return the folder parent/00000-name, with the next free number. Raises UserError."""
+    """Create and return the folder parent/00000-name, with the next free number.
+
+    Raises UserError if that is not possible.
+    """
     parent = Path(parent)
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -60,17 +64,17 @@ def create(parent: str | Path, name: str) -> Path:
 
 
 def make_name(recipe: str, data: str | Sequence[str] | None, resolution: int) -> str:
-    """Return the name of a run's folder, which follows its number: recipe, data and resolution."""
+    """Return the part of a folder's name after the number: recipe, data and resolution."""
     places = [data] if isinstance(data, str) else data or ["portraits"]
     source = re.sub(r"[^\w.-]+", "-", "-".join(Path(place).name for place in places))
-    # File systems count the bytes of a name, of which a letter may have four.
+    # File systems limit a name's bytes, and a letter may have four bytes.
     return f"{recipe}-{os.fsencode(source)[:80].decode(errors='ignore')}-{resolution}"
 
 
 def reserve_folder(folder: Path) -> None:
-    """Make the folder of a new run. Raises UserError where it holds anything else.
+    """Create the folder of a new run.
 
-    What a run that was killed while it began has left is no obstacle.
+    Raises UserError if it contains other files than those of a run that was killed at its start.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,6 +92,7 @@ def reserve_folder(folder: Path) -> None:
 
 
 def _command_output(*command: str) -> str | None:
+    """Return what a command prints, or None if it fails or prints nothing."""
     try:
         return (
             subprocess.run(
@@ -100,6 +105,7 @@ def _command_output(*command: str) -> str | None:
 
 
 def processor() -> str:
+    """Return the name of the CPU."""
     try:
         return re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
     except (OSError, TypeError):
@@ -107,7 +113,10 @@ def processor() -> str:
 
 
 def environment(config: Config, dataset, policy: str) -> dict:
-    """Return what environment.json holds: versions, machine, data and command of a run."""
+    """Return the content of environment.json: versions, machine, data and command of a run.
+
+    policy: the Keras dtype policy.
+    """
     import tensorflow as tf
 
     def version(package):
@@ -143,7 +152,7 @@ def environment(config: Config, dataset, policy: str) -> dict:
 
 
 class Log:
-    """Write lines for people to the terminal and to log.txt. A full disk is ignored here."""
+    """Writes messages to the terminal and to log.txt. Errors of the file are ignored."""
 
     def __init__(self, folder: Path | None = None, show=print):
         self.folder, self.show = folder, show
@@ -159,7 +168,10 @@ class Log:
 
 
 def truncate_stats(folder: Path, images_seen: int) -> None:
-    """Remove the lines of stats.jsonl that a killed run wrote after the checkpoint that it is resumed from."""
+    """Remove the lines of stats.jsonl after `images_seen` images.
+
+    A killed run wrote them after the checkpoint from which it is resumed.
+    """
     path = folder / STATS
     if not path.is_file():
         return
@@ -169,13 +181,20 @@ def truncate_stats(folder: Path, images_seen: int) -> None:
             if json.loads(line)["images"] <= images_seen:
                 kept.append(line)
         except (ValueError, KeyError, TypeError):
-            continue  # the line that was being written, or one of others
+            continue  # an incomplete line, or a line that training did not write
     with files.atomic_write(path) as partial:
         partial.write_text("".join(f"{line}\n" for line in kept))
 
 
 def check_same(folder: Path, plan: Plan, environment: dict, free: Collection[str]) -> None:
-    """Refuse to go on with a run by options that ask for another one. free: options that may differ."""
+    """Raise UserError if a begun run was started with other options than those requested now.
+
+    Args:
+        folder: the run's folder.
+        plan: the plan that is requested now.
+        environment: content of the run's environment.json.
+        free: options that may differ.
+    """
     if "asked" not in environment:
         raise UserError(
             f"--run {folder}: was begun by an older pggan-tf, which did not note its options. Give --resume."
@@ -191,20 +210,31 @@ def check_same(folder: Path, plan: Plan, environment: dict, free: Collection[str
 
 
 def _from_its_weights(config: Config, name: str, folder: Path) -> str:
-    """Return a hint to start from the run's weights, where another value leaves its networks the same."""
+    """Return a hint to start from the run's weights, or '' if the networks would differ.
+
+    name: the option that has another value.
+    """
     same = name in options_of_weights(config.networks.network)
     return "" if same else f", with --init-from {shell_path(folder)} to start from its weights"
 
 
 def refuse_changes(folder: Path, plan: Plan, environment: dict, options: Mapping, free: Collection[str]) -> None:
-    """Refuse options beside --resume that would make another run of it. free: options that may differ."""
+    """Raise UserError if an option given with --resume differs from the run's options.
+
+    Args:
+        folder: the run's folder.
+        plan: the run's plan.
+        environment: content of the run's environment.json.
+        options: {option: value} given with --resume.
+        free: options that may differ.
+    """
     asked = parsing.from_json(environment["asked"]).config if "asked" in environment else plan.config
     for name, value in options.items():
         planned, begun = plan.config.value(name), asked.value(name)
         if isinstance(value, dict) and planned:
             value = {resolution: schedule.lookup(value, resolution) for resolution in planned}
             if name == "fade_images":
-                value[min(value)] = 0  # as it is in every plan
+                value[min(value)] = 0  # as in every plan
         if name not in free and value not in (planned, begun):
             before = as_text(planned if begun is None else begun)
             raise UserError(
@@ -214,7 +244,10 @@ def refuse_changes(folder: Path, plan: Plan, environment: dict, options: Mapping
 
 
 def check_weights(plan: Plan, source: Path) -> None:
-    """Refuse an --init-from that the networks of a plan cannot begin with."""
+    """Raise UserError if the networks of a plan cannot start from the weights of a run.
+
+    source: folder of the run given with --init-from.
+    """
     theirs, architecture = read(source)[0], plan.architecture
     if not checkpoint.list_checkpoints(source):
         raise UserError(f"--init-from {source}: it has no checkpoint yet. Give a run that has begun to train.")
@@ -236,7 +269,7 @@ def check_weights(plan: Plan, source: Path) -> None:
         )
     there, here = (p.config.purpose.patch or p.target_res for p in (theirs, plan))
     adversarial = theirs.loss.adversarial and plan.loss.adversarial
-    discriminators = "patch" in architecture.structure and adversarial  # that are made for one size
+    discriminators = "patch" in architecture.structure and adversarial  # they are built for one size
     if not architecture.grows and there != here and (discriminators or not architecture.any_size):
         name = "patch" if architecture.any_size else "target_res"
         raise UserError(
@@ -245,7 +278,7 @@ def check_weights(plan: Plan, source: Path) -> None:
 
 
 def read(folder: str | Path) -> tuple[Plan, dict]:
-    """Return the plan and the environment of a run's folder."""
+    """Return the plan in a run's folder and the content of its environment.json."""
     folder = Path(folder)
     keras_files.check_run(folder)
     written = parsing.read(folder / CONFIG)

@@ -1,4 +1,4 @@
-"""Load the generators of runs and of files, and judge them."""
+"""Load the generators of runs and files, and test whether they are usable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pggan_tf.synthesis import CALIBRATION_INPUTS, FromImages, FromLatents, cali
 
 
 def make_samples(plan: Plan, generator, shards) -> FromLatents | FromImages:
-    """Return the samples that a run shows and measures of its generator."""
+    """Return the samples of a run's generator that grids show and metrics measure."""
     grid, held_out = plan.config.running.grid, plan.config.images.held_out
     if not plan.task.from_images:
         return FromLatents(generator, grid)
@@ -24,7 +24,10 @@ def make_samples(plan: Plan, generator, shards) -> FromLatents | FromImages:
 
 
 def describe_ruin(generator, inputs: np.ndarray) -> str | None:
-    """Describe why a finished generator is of no use, by its weights and its images of some inputs; or return None."""
+    """Return in words why a finished generator is useless, or None if it is good.
+
+    inputs: latents or conditions whose images are tested, besides the weights.
+    """
     import tensorflow as tf
 
     named = {f"generator/{v.path.partition('/')[2]}": v.numpy() for v in generator.variables}
@@ -36,7 +39,7 @@ def describe_ruin(generator, inputs: np.ndarray) -> str | None:
 
 
 def _from_checkpoint(run: Path, report):
-    """Return the moving average of a run that has not ended, as far as it has grown."""
+    """Return the moving average of a run that has not ended, with the stages that have faded in."""
     arrays, meta = checkpoint.read_newest(run, report)
     written = parsing.read(run / "config.json")
     plan = Plan(written.config, written.asked or {})
@@ -48,7 +51,7 @@ def _from_checkpoint(run: Path, report):
         ) from None
     resolutions = [r for r in plan.resolutions if r <= phase.resolution]
     if phase.fade and len(resolutions) > 1:
-        resolutions.pop()  # a block that is still fading in is no stage yet
+        resolutions.pop()  # leave out a block that is still fading in
     dataset = records.read_environment(run / keras_files.ENVIRONMENT)["dataset"]
     options = {**plan.network_options(dataset["classes"]), "resolutions": tuple(resolutions)}
     generator = networks.make_generator(plan.config.networks.network, options)
@@ -71,13 +74,16 @@ def _from_checkpoint(run: Path, report):
 
 
 def load(path: str | Path, report=print):
-    """Load the generator of a run's folder, of an exported one, or of a `.keras` file.
+    """Load the generator of a run's folder, an exported folder or a `.keras` file.
 
-    A run that has not ended gives the moving average of its newest checkpoint. report: takes lines
-    about a damaged checkpoint.
+    If a run has not ended, the moving average of its newest checkpoint is loaded.
+
+    Args:
+        path: the folder or file.
+        report: called with messages about damaged checkpoints.
 
     Raises:
-        UserError: nothing there can be loaded.
+        UserError: if no generator can be loaded.
     """
     for module in networks.list_modules():  # registers the classes that the file may name
         importlib.import_module(f"pggan_tf.networks.{module}")
@@ -88,7 +94,7 @@ def load(path: str | Path, report=print):
 
 
 def load_from_latents(path: str | Path, report=print):
-    """Load a generator as `load` does; refuse those that make images from images."""
+    """Load a generator as `load` does. Raises UserError if it makes images from images."""
     generator = load(path, report)
     task = tasks.task_of(generator)
     if task.from_images:

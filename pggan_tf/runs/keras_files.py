@@ -1,7 +1,7 @@
-"""Networks in Keras's files: `.keras` archives, and folders as its `hf://` loader has them.
+"""Read networks that Keras has saved: `.keras` archives, and folders in the format of `hf://`.
 
-The members of an archive are the files of such a folder. TensorFlow is not imported before a
-network is loaded.
+Such a folder contains the same files as an archive. TensorFlow is only imported when a network is
+loaded.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ MEMBERS = (CONFIG, "metadata.json", WEIGHTS)
 
 
 def is_run(folder: Path) -> bool:
-    """Tell whether training wrote this folder."""
+    """Tell whether a folder was written by training."""
     return (folder / CONFIG).is_file() and (folder / ENVIRONMENT).is_file()
 
 
 def is_exported(folder: Path) -> bool:
-    """Tell whether `pggan export` wrote this folder."""
+    """Tell whether a folder was written by `pggan export`."""
     return any(folder.glob("MODEL_CARD*.md"))
 
 
 def is_model(folder: Path) -> bool:
-    """Tell whether this folder is a network as Keras writes it.
+    """Tell whether a folder is a network saved by Keras.
 
-    Its config.json describes a network; that of a run does not.
+    The config.json of such a folder describes a network, while that of a run contains options.
     """
     if not all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
         return False
@@ -41,7 +41,7 @@ def is_model(folder: Path) -> bool:
 
 
 def check_run(folder: Path) -> None:
-    """Refuse a folder that training did not write. Raises UserError."""
+    """Raise UserError if a folder was not written by training."""
     if is_run(folder):
         return
     if is_exported(folder) or is_model(folder):
@@ -51,9 +51,9 @@ def check_run(folder: Path) -> None:
 
 
 def find(path: Path) -> Path:
-    """Return the file or folder that Keras loads for `path`: itself, or the generator.keras in it.
+    """Return the path that Keras loads: `path` itself, or the generator.keras in it.
 
-    Raises UserError.
+    Raises UserError if there is none.
     """
     if path.is_file():
         if path.suffix != ".keras":
@@ -71,9 +71,9 @@ def find(path: Path) -> Path:
 
 
 def load(path: Path):
-    """Load the generator in a file or folder of `find`.
+    """Load a generator from a file or folder that `find` returned.
 
-    Files that contain code are refused. Raises UserError.
+    Raises UserError if it is no generator of this project, or if it contains code.
     """
     import keras
 
@@ -96,7 +96,7 @@ def load(path: Path):
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Write the members of a `.keras` file into `folder`, which Keras loads like the file."""
+    """Extract the members of a `.keras` file into `folder`, which Keras can load, too."""
     with zipfile.ZipFile(archive) as opened:
         for name in MEMBERS:
             (folder / name).write_bytes(opened.read(name))

@@ -1,4 +1,4 @@
-"""Read what a run wrote about itself, also by other versions, and with incomplete lines."""
+"""Read files that a run wrote, also those of other versions and those with incomplete lines."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def as_number(value) -> float | int | None:
 
 
 def _keep_numbers(value) -> dict[str, float]:
-    """Return the finite numbers of a dict; an empty dict for anything else."""
+    """Return the entries of a dict that are finite numbers; an empty dict for any other value."""
     return {k: v for k, v in value.items() if as_number(v) is not None} if isinstance(value, dict) else {}
 
 
 def _parse_measurement(line: dict) -> dict | None:
-    """Return a line of metrics with all of its keys, or None if it holds no figure."""
+    """Return a line of metrics with all of its keys, or None if it has no metric with a value."""
     if not (figures := _keep_numbers(line.get("metrics"))):
         return None
     caveats = line["caveats"] if isinstance(line.get("caveats"), dict) else {}
@@ -45,7 +45,7 @@ def _parse_measurement(line: dict) -> dict | None:
 
 @dataclass(frozen=True)
 class History:
-    """The content of a run's stats.jsonl."""
+    """Content of a run's stats.jsonl."""
 
     ticks: list[dict]  # lines with losses, in order of images
     measured: list[dict]  # lines with metrics, in order of images
@@ -53,9 +53,9 @@ class History:
 
 
 def read_history(path: Path) -> History:
-    """Read stats.jsonl, without values that are not finite numbers.
+    """Read stats.jsonl and leave out values that are not finite numbers.
 
-    Its last line may be incomplete during training.
+    The last line may be incomplete during training.
     """
     ticks, measured, unread = [], [], 0
     try:
@@ -78,7 +78,7 @@ def read_history(path: Path) -> History:
         elif placed and "loss_d" in line:
             ticks.append(_keep_numbers(line))
         else:
-            # A measurement without figures is not an error.
+            # A measurement without values is not an error.
             unread += not (placed and "metrics" in line)
     for some in (ticks, measured):
         some.sort(key=lambda line: line["images"])
@@ -86,9 +86,10 @@ def read_history(path: Path) -> History:
 
 
 def read_environment(path: Path) -> dict:
-    """Read environment.json.
+    """Read environment.json. Raises UserError if it cannot be read.
 
-    All fields of its `dataset` are present, with the right type or None. Raises UserError.
+    `dataset` always has all its fields: folder, source and checksum are texts or None, images is a
+    number or None, and classes is a list.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -104,19 +105,19 @@ def read_environment(path: Path) -> dict:
     classes = written.get("classes")
     dataset["classes"] = [c for c in classes if isinstance(c, str)] if isinstance(classes, list) else []
     if not isinstance(content.get("asked", {}), dict):
-        del content["asked"]  # then it is like a run of older versions, which did not write it
+        del content["asked"]  # treat it like the file of an older version, which lacks this field
     return {**content, "dataset": dataset}
 
 
-# An absolute path, a path that begins in a home folder or with .., or an address; at the start of a
-# text, or behind a name as in --data=/photos and pairs:/photos.
+# An absolute path, a path that begins with a home folder or with .., or a URL; at the start of a
+# text, or after a name as in --data=/photos and pairs:/photos.
 _PLACE = re.compile(
     r"(?:(?<=[=:,;'\"\s(\[])|^)(?:[a-z][a-z0-9+.-]*:/{2,3}|[A-Za-z]:[\\/]|~[\w.-]*[\\/]|\.\.[\\/]|[\\/]{1,2})(?=[^\s\\/])[^,;'\"\n]*"
 )
 
 
 def take_last_name(place: str) -> str:
-    """Return the last name of a path or an address: 's3://b/photos/?key=1' -> 'photos'."""
+    """Return the last part of a path or URL: 's3://b/photos/?key=1' -> 'photos'."""
     if "://" in place:
         place = re.split(r"[?#]", place)[0]
     parts = [part for part in re.split(r"[\\/]+", place) if part not in ("", ".", "..")]
@@ -124,17 +125,17 @@ def take_last_name(place: str) -> str:
 
 
 def name_source(source: str) -> str:
-    """Name a run's data by the last names of its paths.
+    """Return a short name of a run's data: the last parts of its paths.
 
-    source: one path or address, or several with ', ' between them.
+    source: one path or URL, or several separated by ', '.
     """
     return ", ".join(filter(None, map(take_last_name, source.split(", "))))
 
 
 def remove_places(value):
-    """Replace each path in the texts of a JSON value by its last name.
+    """Replace each path or URL in the texts of a JSON value with its last part.
 
-    What is published should not show the folders of the machine.
+    Published files should not show the folders of the machine.
     """
     if isinstance(value, str):
         return _PLACE.sub(lambda found: take_last_name(found[0]), value)

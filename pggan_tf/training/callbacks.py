@@ -1,4 +1,4 @@
-"""Callbacks of the training loop: they write files and TensorBoard's events, and show progress."""
+"""Callbacks of the training loop: they write files and TensorBoard events, and show progress."""
 
 from __future__ import annotations
 
@@ -17,52 +17,51 @@ from pggan_tf.report import pages, pictures, words
 from pggan_tf.runs import generators
 from pggan_tf.runs.folder import GENERATOR, STATS
 
-# Inputs that the statistics of batch normalisation are taken from before a grid.
+# Number of inputs for calibrating batch normalisation before a grid is drawn.
 CALIBRATION_INPUTS = 512
-CHECKED_INPUTS = 4  # inputs that a finished generator is tried on
+CHECKED_INPUTS = 4  # number of inputs for testing a finished generator
 
 
 class Callback:
-    """What the training loop calls.
+    """Base class of the training loop's callbacks. Its methods do nothing.
 
-    A subclass overrides the methods that it needs; these do nothing.
-
-    `run` is the loop's `Run`, with its `phase`, `images_seen`, `gan`, `folder` and `log`. A
-    callback may read all of it and changes nothing that is trained. `stats` maps the names in
-    step.STATS to their means over the steps since the last tick, skipped steps left out. On several
-    machines only the first has callbacks.
+    A subclass overrides the methods that it needs. `run` is the loop's `Run`, with its `phase`,
+    `images_seen`, `gan`, `folder` and `log`. A callback may read all of it, and must not change
+    anything that is trained. `stats` maps the names in step.STATS to their means over the steps
+    since the last tick, without skipped steps. On several machines, only the first one has
+    callbacks.
     """
 
     def begin(self, run) -> None:
-        """Prepare for training. A resumed run starts at `run.images_seen` images."""
+        """Prepare for training. If the run is resumed, it starts at `run.images_seen` images."""
 
     def phase(self, run, phase) -> None:
-        """React to the start of a phase, or to its continuation in a resumed run."""
+        """Called when a phase starts or is continued in a resumed run."""
 
     def step(self, run, stats) -> None:
-        """React to a call of the graph, which lasts about a second and takes one step or many."""
+        """Called after each call of the graph, which takes one or many steps and about a second."""
 
     def tick(self, run, stats) -> None:
-        """Record the figures of the steps since the last tick.
+        """Record the losses and other stats of the steps since the last tick.
 
-        It is called ten times per snapshot and at the end of a phase. stats: also
-        `images_per_second` and the skipped steps of the whole run, `skipped_total` and so on.
+        Called ten times per snapshot and at the end of a phase. stats: also has `images_per_second`
+        and the numbers of skipped steps in the whole run, such as `skipped_total`.
         """
 
     def snapshot(self, run) -> None:
-        """Record images; called every `run.snapshot_images` images and at the end of a phase."""
+        """Record images. Called every `run.snapshot_images` images and at the end of a phase."""
 
     def measure(self, run) -> None:
-        """Compute metrics; called every --metrics-every images and at the end of a phase."""
+        """Compute metrics. Called every --metrics-every images and at the end of a phase."""
 
     def end(self, run) -> None:
-        """Finish, also after an exception. `run.done`: whether the plan was trained to its end."""
+        """Finish, also after an exception. `run.done` tells whether the whole plan was trained."""
 
 
 class GridWriter(Callback):
-    """Write reals.png, and at every snapshot a grid of images such as fakes-000012-16px-4000.png.
+    """Writes reals.png, and at every snapshot a grid of images such as fakes-000012-16px-4000.png.
 
-    Latents stay the same for the whole run. Of a task from images to images, the grid shows
+    The latents are the same during the whole run. For a task from images to images, the grid shows
     condition, output and original side by side.
     """
 
@@ -80,7 +79,7 @@ class GridWriter(Callback):
         try:
             with self._explain_memory():
                 self._draw(run)
-        except OutOfMemory as error:  # a missing picture must not end a training
+        except OutOfMemory as error:  # training goes on without the picture
             run.log(f"no grid at {run.images_seen:,} images: {error}")
 
     def _explain_memory(self):
@@ -95,12 +94,19 @@ class GridWriter(Callback):
 
 
 def grid_path(folder: Path, number: int, resolution: int, images: int) -> Path:
-    """Return the file of a grid. number: of the snapshot, from 0; images: seen by then."""
+    """Return the file of a grid.
+
+    Args:
+        folder: the run's folder.
+        number: number of the snapshot, from 0.
+        resolution: resolution of the images in pixels.
+        images: number of images seen at the snapshot.
+    """
     return folder / f"fakes-{number:06d}-{resolution}px-{images}.png"
 
 
 class StatsWriter(Callback):
-    """Append a line to stats.jsonl at every tick, a JSON object."""
+    """Appends a line with a JSON object to stats.jsonl at every tick."""
 
     def begin(self, run):
         self.file = (run.folder / STATS).open("a", buffering=1)
@@ -123,7 +129,7 @@ class StatsWriter(Callback):
 
 
 class TensorBoardWriter(Callback):
-    """Write scalars at every tick and the grid at every snapshot for TensorBoard."""
+    """Writes scalars at every tick and the grid at every snapshot for TensorBoard."""
 
     def begin(self, run):
         import tensorflow as tf
@@ -156,7 +162,7 @@ class TensorBoardWriter(Callback):
 
 
 class GeneratorWriter(Callback):
-    """Write generator.keras, the moving average in float32, when the plan is done."""
+    """Writes generator.keras, the moving average in float32, at the end of the plan."""
 
     def end(self, run):
         if run.done:
@@ -176,13 +182,13 @@ class GeneratorWriter(Callback):
 
 
 class ReportWriter(Callback):
-    """Write report.html at snapshots, and with all pictures when the plan is done.
+    """Writes report.html at snapshots, and with all pictures at the end of the plan.
 
-    A failure is only logged. A report at a snapshot is written only if training has gone on for a
-    hundred times the seconds that the last report took.
+    Errors are only logged. At a snapshot, the report is skipped until a hundred times the time that
+    the last report took has passed.
     """
 
-    SHARE = 0.01  # of the time that reports may take
+    SHARE = 0.01  # maximum share of the time for writing reports
 
     def begin(self, run):
         self.written_at, self.cost = time.monotonic(), 2.0
@@ -217,7 +223,7 @@ def _format_time(seconds: float) -> str:
 
 
 class ProgressDisplay(Callback):
-    """Show a progress bar on a terminal; elsewhere log a line at every snapshot."""
+    """Shows a progress bar on a terminal, or else logs a line at every snapshot."""
 
     def __init__(self, log, interactive: bool | None = None):
         self.log = log
@@ -240,7 +246,7 @@ class ProgressDisplay(Callback):
             )
             self.task = self.bar.add_task("", total=run.phases[-1].end, text="")
             self.bar.start()
-            # The bar has to print the lines of the log, so that they appear above it.
+            # Log messages are printed with the bar's console, so that they appear above the bar.
             self.show = self.log.show
             self.log.show = lambda line: self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -263,7 +269,7 @@ class ProgressDisplay(Callback):
         if run.speed:
             text += f" {run.speed:.0f} img/s"
         text += f" D {stats['loss_d']:.3f} G {stats['loss_g']:.3f}"
-        if run.speed:  # known from the second call of the graph on: the first one traces
+        if run.speed:  # known after the second call of the graph, because the first one traces it
             left = (phase.end - run.images_seen) / run.speed
             text += f" phase {_format_time(left)} run {_format_time(run.seconds_left())} left"
         return text + (f" skipped {words.format_skips(run.skipped, **run.skipped_by)}" if run.skipped else "")

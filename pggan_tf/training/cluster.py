@@ -1,9 +1,9 @@
-"""Connect the machines that train one run: meet, exchange values, notice when one is gone.
+"""Connect the machines that train a run, exchange values between them, and detect lost ones.
 
-TensorFlow's own collectives sum the gradients. A process that waits in them for a missing one waits
-without end and handles no signal. So each worker also holds a plain connection to the first worker,
-the chief. They use it before TensorFlow starts, for everything that all have to agree on, and to
-notice at once when the process at the other end has ended.
+TensorFlow's collective operations sum the gradients. A process that waits in one of them for a
+missing process waits forever and handles no signals. Each worker therefore also has a socket
+connected to the first worker, the chief. The workers use these connections before TensorFlow
+starts, to exchange values on which all must agree, and to detect that another process has ended.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from pathlib import Path
 from pggan_tf.errors import Stopped, TryAgain, UserError, shell_path
 from pggan_tf.runs import checkpoint
 
-GRACE_SECONDS = 15.0  # time for TensorFlow to notice by itself that a worker is gone
+GRACE_SECONDS = 15.0  # time for TensorFlow to detect a lost worker by itself
 _POLL_SECONDS = 0.5
-# A machine that vanishes closes no connection. The kernel asks for a sign of life after 5 idle
-# seconds, then every 2.
+# A machine that fails does not close its connections. The kernel sends keepalive probes after 5
+# idle seconds, then every 2 seconds.
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 11_000}
-# The guard is a process of its own: TensorFlow may hold Python's lock while it waits for another
+# The guard is a separate process: TensorFlow may hold Python's GIL while it waits for another
 # worker, and then no thread of this process runs and no signal is handled. The guard ends when its
-# standard input is closed. Arguments: the process to guard, seconds of grace, and for each
-# connection its descriptor and the worker's name; on standard input, the run's folder.
+# standard input is closed. Its arguments are the id of the process to guard, GRACE_SECONDS, and for
+# each connection the file descriptor and the worker's name. Its standard input receives the run's
+# folder.
 _GUARD = """
 import os, select, shlex, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -65,11 +66,11 @@ while True:
 
 
 class _Gone(Exception):
-    """A worker has closed its connection; the argument is its index."""
+    """Exception for a worker that has closed its connection; the argument is the worker's index."""
 
 
 def _split_address(address: str) -> tuple[str, int]:
-    """Return (host, port) of host:port. Raises UserError."""
+    """Return (host, port) of 'host:port'. Raises UserError if the address is not valid."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise UserError(f"--workers {address}: expected host:port, such as 10.0.0.4:2222.")
@@ -78,34 +79,34 @@ def _split_address(address: str) -> tuple[str, int]:
 
 @dataclass
 class Cluster:
-    """The workers that train one run, as this process sees them.
+    """The workers that train one run, from the point of view of this process.
 
-    Without addresses, it trains alone and is the chief.
+    Without addresses, this process trains alone and is the chief.
     """
 
     addresses: tuple[str, ...] = ()  # host:port of every worker, the chief's first
-    index: int = 0  # which of the workers this process is, from 0; 0 is the chief
+    index: int = 0  # index of this process among the workers; 0 is the chief
     timeout: float = 5.0  # minutes that workers wait for each other at the start
-    folder: Path | None = None  # of the run, for messages; None until it is known
+    folder: Path | None = None  # the run's folder, for messages; None until it is known
     _peers: dict[int, socket.socket] = field(default_factory=dict, init=False)
     _files: dict[int, object] = field(default_factory=dict, init=False)
     _guard: subprocess.Popen | None = field(default=None, init=False)
 
     @property
     def chief(self) -> bool:
-        """Whether this process is the first worker, which writes and observes the run."""
+        """Whether this process is the first worker, which writes the run and has callbacks."""
         return self.index == 0
 
     def name(self, index: int) -> str:
         """Return a worker's name for messages: 'worker 1 (host:port)'."""
         return f"worker {index} ({self.addresses[index]})"
 
-    # Meeting
+    # Connecting the workers
 
     def meet(self) -> None:
         """Connect to the other workers.
 
-        Raises TryAgain, which names those that do not come in time.
+        Raises TryAgain, with the names of the missing workers, after `timeout` minutes.
         """
         (self._accept_workers if self.chief else self._call_chief)(time.monotonic() + 60 * self.timeout)
         for index, peer in self._peers.items():
@@ -113,13 +114,14 @@ class Cluster:
             self._files[index] = peer.makefile("rw", encoding="utf-8")
 
     def _missing(self, indices) -> TryAgain:
+        """Return the error for workers that have not connected in time."""
         return TryAgain(
             f"{', '.join(map(self.name, indices))}: nothing heard within {self.timeout:g} minutes. Start every worker with the same "
             "--workers and its own --worker-index, look whether a firewall is between them, or give more --worker-timeout."
         )
 
     def _accept_workers(self, deadline: float) -> None:
-        """Accept connections at the chief's port until every worker has one."""
+        """Accept connections at the chief's port until all workers are connected."""
         port = _split_address(self.addresses[0])[1]
         try:
             both = {"family": socket.AF_INET6, "dualstack_ipv6": True} if socket.has_dualstack_ipv6() else {}
@@ -136,16 +138,19 @@ class Cluster:
                         with contextlib.suppress(OSError):
                             peer.sendall(_encode_message(missing=missing))
                     raise self._missing(missing)
-                # A client that is no worker may connect, too: ignore what it sends.
+                # Other clients may connect, too: ignore what they send.
                 with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                     self._admit(server.accept()[0])
                 self._peers = {i: peer for i, peer in self._peers.items() if not _is_closed(peer)}
-        # The workers are answered only now: the server is closed, so TensorFlow can open the port.
+        # Answer the workers only after the server is closed, so that TensorFlow can open the port.
         for peer in self._peers.values():
             peer.sendall(_encode_message())
 
     def _admit(self, peer: socket.socket) -> None:
-        """Keep a worker's connection; tell it why, and raise ValueError, if it does not fit."""
+        """Store a worker's connection.
+
+        If the worker does not fit, tell it the reason and raise ValueError.
+        """
         try:
             peer.settimeout(5.0)
             hello = json.loads(_read_line(peer))
@@ -165,22 +170,22 @@ class Cluster:
         self._peers[index] = peer
 
     def _call_chief(self, deadline: float) -> None:
-        """Connect to the chief, and wait until it has met all workers."""
+        """Connect to the chief, and wait until all workers are connected to it."""
         hello = _encode_message(index=self.index, workers=self.addresses)
         while (left := deadline - time.monotonic()) > 0:
-            # Another process, such as a former chief, may be at the port: its answer is ignored.
+            # Another process, such as a former chief, may use the port: ignore its answer.
             with contextlib.ExitStack() as stack, contextlib.suppress(OSError, ValueError, AttributeError):
                 chief = socket.create_connection(_split_address(self.addresses[0]), timeout=min(left, 5.0))
                 stack.callback(chief.close)
                 _keep_alive(chief)
                 chief.sendall(hello)
-                # The chief names missing workers when its own time is over.
+                # The chief sends the names of missing workers after its own timeout.
                 chief.settimeout(60 * self.timeout + 5)
                 if answer := _read_line(chief):
                     answer = json.loads(answer)
                     if missing := answer.get("missing"):
                         raise self._missing(missing)
-                    if twin := answer.get("twin"):  # perhaps an earlier process that vanished
+                    if twin := answer.get("twin"):  # perhaps an earlier process that has failed
                         raise TryAgain(twin)
                     if error := answer.get("error"):
                         raise UserError(error)
@@ -190,12 +195,12 @@ class Cluster:
             time.sleep(_POLL_SECONDS)
         raise self._missing([0])
 
-    # Agreeing
+    # Exchanging values
 
     def all_gather(self, value) -> list:
-        """Return the values of all workers, in their order, to each of them.
+        """Return the values of all workers, in the order of the workers.
 
-        Every worker has to call this at the same point. value: anything that JSON holds.
+        Every worker has to call this at the same point. value: anything that JSON can store.
         """
         if not self.addresses:
             return [value]
@@ -208,10 +213,7 @@ class Cluster:
         return values
 
     def agree(self, **facts) -> None:
-        """Refuse workers whose facts, such as options, are not those of the chief.
-
-        Raises UserError.
-        """
+        """Raise UserError if a worker's facts, such as its options, differ from the chief's."""
         first, *others = self.all_gather(facts)
         for index, theirs in enumerate(others, 1):
             for name in dict.fromkeys((*first, *theirs)):
@@ -238,13 +240,13 @@ class Cluster:
             raise _Gone(index)
         return json.loads(line)
 
-    # Losing each other
+    # Detecting lost workers
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[None]:
-        """End this process when another worker is gone.
+        """Detect in the block that another worker has ended, and end this process, too.
 
-        Stopped is raised; where TensorFlow does not return, the guard kills the process.
+        Raises Stopped; if TensorFlow does not return, a guard process kills this one.
         """
         import tensorflow as tf
 
@@ -262,7 +264,7 @@ class Cluster:
             yield
         except _Gone as gone:
             raise Stopped(self._describe_lost_worker(gone.args[0]), 1) from None
-        except tf.errors.OpError as error:  # of many kinds: only whether a worker is gone tells why
+        except tf.errors.OpError as error:  # there are many kinds of them, so check whether a worker is lost
             deadline = time.monotonic() + GRACE_SECONDS / 2
             while (gone := self._find_lost()) is None and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
@@ -274,14 +276,14 @@ class Cluster:
             self.close()
 
     def set_folder(self, folder: Path) -> None:
-        """Set the run's folder, which messages about a lost worker name."""
+        """Set the run's folder for messages about a lost worker."""
         self.folder = folder
         if self._guard:
             self._guard.stdin.write(f"{folder}\n")
             self._guard.stdin.flush()
 
     def dismiss_guard(self) -> None:
-        """End the guard: from here on this process waits in no collective, and ends by itself."""
+        """End the guard process. Call this when no collective operations follow."""
         if self._guard:
             self._guard.stdin.close()
             self._guard.wait()
@@ -292,7 +294,7 @@ class Cluster:
         return next((index for index, peer in self._peers.items() if _is_closed(peer)), None)
 
     def _describe_lost_worker(self, index: int) -> str:
-        """Return the message that a worker is gone, with what to type."""
+        """Return a message about a lost worker, with the command to type next."""
         last = next(iter(checkpoint.list_checkpoints(self.folder)), None) if self.folder else None
         return f"{self.name(index)} is gone; its own output says why. " + (
             f"The last good checkpoint is {last}. Start all workers again, with --resume {shell_path(self.folder)}"
@@ -301,10 +303,10 @@ class Cluster:
         )
 
     def leave(self) -> None:
-        """End the watch, after all workers have stopped training at the same step.
+        """Stop watching the other workers, after all workers have stopped at the same step.
 
-        All but the chief wait for it to end: then it has written everything, and the workers may be
-        started again.
+        All workers except the chief wait until the chief has written everything and has ended.
+        After that the workers can be started again.
         """
         self.dismiss_guard()
         if not self.chief:
@@ -333,7 +335,7 @@ def _keep_alive(peer: socket.socket) -> None:
 
 
 def _read_line(peer: socket.socket) -> str:
-    """Read a line of at most 1 MiB; less where the other side closes the connection."""
+    """Read a line of at most 1 MiB; it is shorter if the other side closes the connection."""
     data = b""
     while not data.endswith(b"\n") and len(data) < 1 << 20 and (more := peer.recv(65536)):
         data += more
@@ -341,7 +343,7 @@ def _read_line(peer: socket.socket) -> str:
 
 
 def _is_closed(peer: socket.socket) -> bool:
-    """Tell whether the other end has closed the connection, without reading from it."""
+    """Tell whether the other side has closed the connection, without consuming data."""
     poll = select.poll()
     try:
         poll.register(peer, select.POLLIN)
@@ -353,9 +355,16 @@ def _is_closed(peer: socket.socket) -> bool:
 def find_cluster(
     workers: str | None, index: int | None, timeout: float, environment: Mapping[str, str] = os.environ
 ) -> Cluster:
-    """Return the cluster of --workers and --worker-index, or else of TF_CONFIG, which clouds set.
+    """Return the cluster given by --workers and --worker-index, or else by TF_CONFIG.
 
-    workers: addresses host:port with commas between them; timeout: minutes. Raises UserError.
+    Args:
+        workers: addresses host:port, separated by commas; or None.
+        index: index of this process among the workers; or None.
+        timeout: minutes that workers wait for each other at the start.
+        environment: environment variables; cloud services set TF_CONFIG.
+
+    Raises:
+        UserError: if the values are not valid.
     """
     if (workers is None) != (index is None):
         raise UserError("--workers and --worker-index: give both, or neither.")
@@ -381,7 +390,7 @@ def find_cluster(
 
 
 def _from_tf_config(text: str | None) -> tuple[tuple[str, ...], int]:
-    """Return (addresses, index) of TF_CONFIG. A 'chief' is the first worker."""
+    """Return (addresses, index) from the text of TF_CONFIG. A 'chief' is the first worker."""
     if not text:
         return (), 0
     try:

@@ -11,11 +11,13 @@ from pggan_tf.training.cluster import ALONE, Cluster
 
 @contextlib.contextmanager
 def join_cluster(choice: str, cluster: Cluster) -> Iterator:
-    """Wait until all machines of the cluster have met, and yield the strategy.
+    """Wait until all machines of the cluster are connected, and yield the tf.distribute strategy.
 
-    Within, they watch each other.
+    In the block, each machine is stopped if another one is lost.
 
-    choice: one of config.STRATEGIES; cluster: the machines of --workers.
+    Args:
+        choice: one of config.STRATEGIES.
+        cluster: the machines of --workers.
     """
     _check_choice(choice, cluster)
     if cluster.addresses:
@@ -36,10 +38,12 @@ def _check_choice(choice: str, cluster: Cluster) -> None:
 
 
 def create_strategy(choice: str = "auto", cluster: Cluster = ALONE):
-    """Create the strategy of tf.distribute.
+    """Create the tf.distribute strategy.
 
-    choice: one of config.STRATEGIES. 'auto' takes every GPU of this machine, or of all machines of
-    the cluster; one device needs no mirroring. cluster: the machines of --workers, which have met.
+    Args:
+        choice: one of config.STRATEGIES. 'auto' uses all GPUs of this machine, or of all machines
+            in the cluster; with one device, it returns TensorFlow's default strategy.
+        cluster: the machines of --workers, which must be connected already.
     """
     import tensorflow as tf
 
@@ -53,7 +57,7 @@ def create_strategy(choice: str = "auto", cluster: Cluster = ALONE):
         try:
             return tf.distribute.MultiWorkerMirroredStrategy(resolver)
         except tf.errors.UnknownError as error:
-            # A process before this one may not have ended yet.
+            # An earlier process may not have ended yet.
             raise TryAgain(
                 f"--workers {cluster.addresses[cluster.index]}: TensorFlow cannot open this port here ({error.message}). "
                 "Give a free port of this machine."

@@ -1,4 +1,4 @@
-"""Build the networks of a plan, compile its training steps, and feed them."""
+"""Build the networks of a plan, compile its training steps, and read the batches for them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from pggan_tf.training.step import STATS, train_step
 
 @dataclass(frozen=True)
 class Setting:
-    """What a run is trained on, and with which machines."""
+    """Data, devices and machines that a run is trained with."""
 
     shards: Shards
     strategy: tf.distribute.Strategy
-    policy: str  # of Keras: 'float32' or 'mixed_bfloat16'
+    policy: str  # the Keras dtype policy: 'float32' or 'mixed_bfloat16'
     cluster: Cluster = dataclasses.field(default_factory=lambda: ALONE)
-    say: Callable[[str], None] = print  # takes lines for the terminal
+    say: Callable[[str], None] = print  # prints a message on the terminal
 
     @property
     def devices(self) -> int:
@@ -41,7 +41,13 @@ class Setting:
     "the networks are built", "Give a smaller --target-res, or fewer feature maps by --fmap-max or --width."
 )
 def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
-    """Return the networks of a plan with fresh weights that follow from its seed. classes: names of those of the data."""
+    """Return the networks of a plan with new weights, which are drawn with the plan's seed.
+
+    Args:
+        plan: the plan.
+        policy: the Keras dtype policy of the generator and the discriminator.
+        classes: names of the classes in the data.
+    """
     config = plan.config
     keras.utils.set_random_seed(config.running.seed)
     network, options = config.networks.network, plan.network_options(classes)
@@ -62,16 +68,24 @@ def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
 
 
 def compile_steps(gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla: bool = False) -> Callable:
-    """Return a function (iterator, steps, sums so far) -> (steps done, sums with their stats) that trains many steps a call.
+    """Return a function that takes many training steps in one call.
 
-    A call for each step would wait for Python. Fewer steps than asked for are done only where too many in a row were skipped.
-    Sums continue those of the call before: they are the same to the last bit however many steps share a call, which depends
-    on the machine's speed. xla: compile the step by XLA.
+    It maps (iterator of batches, number of steps, sums so far) to (steps done, new sums); sums are
+    {name in STATS: sum over steps}. Many steps share a call because each call has to wait for
+    Python. Fewer steps are done only if too many in a row are skipped. Passing the sums of the
+    previous call keeps them equal to the last bit, however many steps share a call; that number
+    depends on the machine's speed.
+
+    Args:
+        gan: the networks, optimizers and counters.
+        phase: the phase to train.
+        strategy: the devices.
+        xla: whether XLA compiles the step.
     """
 
     def one(batch):
         stats = train_step(gan, phase, *batch)
-        return tf.stack([stats[k] for k in STATS])  # one number would be one message each between machines
+        return tf.stack([stats[k] for k in STATS])  # one tensor, because machines would exchange a message per tensor
 
     if xla:
         one = tf.function(one, autograph=False, jit_compile=True)
@@ -97,9 +111,9 @@ def compile_steps(gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla:
 
 
 def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy: tf.distribute.Strategy) -> Iterator:
-    """Return an iterator of the batches of `phase` from image `start` of the run on.
+    """Return an iterator over the batches of `phase`, starting at image number `start` of the run.
 
-    Every machine reads what its own replicas train on, and nothing else.
+    Every machine only reads the images that its own replicas train on.
     """
     images, patch = plan.config.images, plan.config.purpose.patch
     training = pipeline.TrainingImages(
@@ -118,7 +132,7 @@ def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy:
 
 
 def prepare(plan: Plan, gan: GAN, phase: Phase, start: int, setting: Setting) -> tuple[Callable, Iterator]:
-    """Return the compiled steps of a phase and their batches from image `start` of the run on."""
+    """Return (compiled steps, iterator of batches) of a phase, from image `start` of the run on."""
     with setting.strategy.scope():
         xla = precision.use_xla(plan.config, setting.strategy)
         steps = compile_steps(gan, phase, setting.strategy, xla)

@@ -14,10 +14,10 @@ from pggan_tf.tasks import Task
 from pggan_tf.training import updates
 from pggan_tf.training.optimizer import OPTIMIZERS
 
-# Counters of the steps that left one network unchanged; `skipped` counts the steps that left any
-# network unchanged.
+# Counters of the steps that left the generator or the discriminator unchanged; `skipped` counts the
+# steps that left any network unchanged.
 COUNTS_BY_NETWORK = ("skipped_generator", "skipped_discriminator")
-# What the log adds about the features that images are compared by.
+# Notes for the log about the features with which images are compared.
 CONTENT_NOTES = {
     "vgg19": "; images should look alike to VGG19",
     "discriminator": "; images should look alike to the discriminator's own features, there being no others",
@@ -26,7 +26,7 @@ CONTENT_NOTES = {
 
 @dataclass(frozen=True)
 class GANOptions:
-    """How the networks of a GAN are updated, at all resolutions."""
+    """Options for updating the networks of a GAN, the same at all resolutions."""
 
     seed: int  # all random numbers of training follow from it; 0 to 2^31 - 1
     update: str  # one of updates.UPDATES
@@ -39,14 +39,15 @@ class GANOptions:
     # Bound of the absolute values of D's trained weights (Arjovsky et al. 2017, algorithm 1).
     weight_clip: float | None = None
     augment: str = "none"  # 'none', 'diff' or 'ada', see augment.py
-    sync_batch: bool = True  # layers that look at a batch look at the shares of all replicas
+    sync_batch: bool = True  # whether batch statistics are computed over the shares of all replicas
 
 
 class GAN:
-    """Everything that training changes, as variables; `state()` names them all.
+    """Contains everything that training changes, as variables; `state()` returns all of them.
 
-    The moving average is a second generator (Karras et al. 2018, appendix A.1). They use a decay of
-    0.999 per step; a half-life in images has the same effect at every batch size.
+    The moving average is a second generator (Karras et al. 2018, appendix A.1). The paper uses a
+    decay of 0.999 per step; here it is a half-life in images, which has the same effect at every
+    batch size.
     """
 
     def __init__(
@@ -63,13 +64,15 @@ class GAN:
         """Build the networks and set the moving average to the generator's weights.
 
         Args:
-            generator: network of (x, resolution=, alpha=), see networks.
-            discriminator: network of (x, resolution=, alpha=); None: no phase is adversarial.
+            generator: network called with (x, resolution=, alpha=), see `networks`.
+            discriminator: network called with (x, resolution=, alpha=), or None if no phase is
+                adversarial.
             ema: the moving average, a network like `generator` in float32.
-            objective_at: losses and penalties at a resolution.
+            objective_at: function from a resolution to its losses and penalties.
             options: how the networks are updated.
-            task: what images are turned into.
-            content: images [N,H,W,3] in -1..1 -> features, where an objective's content is 'vgg19'.
+            task: the task, which makes conditions and targets from images.
+            content: function from images [N,H,W,3] in -1..1 to features; required if an objective's
+                content is 'vgg19'.
         """
         self.generator, self.discriminator, self.ema = generator, discriminator, ema
         self.objective_at, self.options, self.task, self.content = objective_at, options, task, content
@@ -95,7 +98,7 @@ class GAN:
         self.optimizers: dict[str, Any] = {}
 
     def state(self) -> dict[str, tf.Variable]:
-        """Return every variable that a resumed run needs, by name."""
+        """Return {name: variable} of every variable that a resumed run needs."""
         own = [self.images_seen, self.skipped, self.skipped_in_a_row, *self.skipped_by.values()]
         own += [self.augment_probability] if self.options.augment == "ada" else []
         named = {variable.name.partition(":")[0]: variable for variable in own}
@@ -108,7 +111,7 @@ class GAN:
         return named
 
     def describe_update(self, resolution: int) -> str:
-        """Describe for the log how the loss at a resolution updates the generator."""
+        """Describe for the log how the generator is updated at a resolution."""
         objective = self.objective_at(resolution)
         if self.discriminator is None or not objective.loss.adversarial:
             return "the generator alone, by its pixel loss"
@@ -119,10 +122,10 @@ class GAN:
         return f"one-stage: the generator is trained on {updates.METHODS[method]}{note}"
 
     def begin(self, phase: Phase) -> None:
-        """Create fresh optimizers of the variables that `phase` trains.
+        """Create new optimizers for the variables that `phase` trains.
 
-        Karras et al. 2018 reset their state, too, whenever a block is added or has finished fading
-        in.
+        Karras et al. 2018 also reset the optimizers' state whenever a block is added or has
+        finished fading in.
         """
         self.optimizers = {}
         rates = {"generator": 1.0, "discriminator": self.options.discriminator_rate}

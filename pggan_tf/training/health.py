@@ -1,4 +1,4 @@
-"""Judge a run's weights, and suggest what to type if they are ruined or memory is short."""
+"""Judge whether a run's weights are usable, and suggest what to type if they are not."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ LEAST_SKIPS = 3  # at a run's end, fewer skipped steps than this do not stop it
 
 
 class Health:
-    """Judge a GAN in training.
+    """Judges whether a GAN in training is still usable.
 
-    It is ruined if it holds NaN or Inf or very large weights (see `checkpoint.describe_ruin`), or
-    if it learns from a minority of its steps: SKIPS_IN_A_ROW were skipped one after the other, or
-    most since the last checkpoint. A step is skipped, too, if only one network was left unchanged.
+    It is ruined if it contains NaN, Inf or very large weights (see `checkpoint.describe_ruin`). It
+    is also ruined if SKIPS_IN_A_ROW steps were skipped one after the other, or if most steps since
+    the last checkpoint were skipped. A step counts as skipped even if only one network was left
+    unchanged.
     """
 
     def __init__(self, gan):
         self.gan, self.steps = gan, 0
-        self._judged: dict[str, int] = {}  # the counts when the GAN was last judged
+        self._judged: dict[str, int] = {}  # the counts at the last call of `restart`
         self.restart()
 
     def restart(self) -> None:
-        """Judge only steps from here on."""
+        """Ignore all steps so far in further judgements."""
         self._judged = {"steps": self.steps, **self.count_skips()}
 
     def count_skips(self) -> dict[str, int]:
-        """Count the skipped steps, in all and by network."""
+        """Return the numbers of skipped steps, in total and by network."""
         by_network = {name: int(variable.numpy()) for name, variable in self.gan.skipped_by.items()}
         return {"skipped": int(self.gan.skipped.numpy()), **by_network}
 
@@ -47,17 +48,17 @@ class Health:
         return self.gan.skipped_in_a_row.numpy() > 0
 
     def read_arrays(self) -> dict:
-        """Return the arrays of a checkpoint by variable name."""
+        """Return {variable name: array}, the arrays of a checkpoint."""
         return {name: variable.numpy() for name, variable in self.gan.state().items()}
 
     def _count_since(self) -> dict[str, int]:
-        """Count the steps, and the skipped ones among them, since the GAN was last judged."""
+        """Count the steps and the skipped steps since the last call of `restart`."""
         return {name: n - self._judged[name] for name, n in {"steps": self.steps, **self.count_skips()}.items()}
 
     def judge_updates(self, last: bool) -> str | None:
-        """Describe why too few steps since the last checkpoint updated the networks.
+        """Return in words why too few steps updated the networks, or None if enough did.
 
-        Returns None if enough did. last: whether the plan has ended.
+        Only steps since the last checkpoint count. last: whether the plan has ended.
         """
         since = self._count_since()
         if not last and since["steps"] < SKIPS_IN_A_ROW:
@@ -67,12 +68,12 @@ class Health:
         return f"{NOT_FINITE} in {since['skipped']} of the last {since['steps']} steps ({_format_skips(since)})"
 
     def note_checkpoint(self) -> None:
-        """Judge only steps after this checkpoint, if enough were taken before it to be judged."""
+        """Call `restart` after a checkpoint, if there were enough steps before it to judge."""
         if self._count_since()["steps"] >= SKIPS_IN_A_ROW:
             self.restart()
 
     def judge_steps(self) -> str | None:
-        """Describe the steps skipped in a row that should stop training now, or return None."""
+        """Return a reason to stop now if too many steps in a row were skipped, else None."""
         if self.gan.skipped_in_a_row.numpy() < SKIPS_IN_A_ROW:
             return None
         what = f"{NOT_FINITE} {SKIPS_IN_A_ROW} steps in a row ({_format_skips(self._count_since())})"
@@ -88,7 +89,7 @@ def _format_skips(skips: Mapping[str, int]) -> str:
 def explain_ruin(
     what: str, folder: Path, plan: Plan, phase: schedule.Phase, images_seen: int, bfloat16: bool
 ) -> Stopped:
-    """Return the end of a run whose weights are of no use, and what to type."""
+    """Return the exception for a run whose weights are useless, with what to type next."""
     return Stopped(
         f"{what} at {phase.name}, after {images_seen:,} images. The training is stopped, and these weights are not kept. "
         f"{suggest_restart(folder, suggest_smaller_steps(plan, phase, bfloat16))} (--resume would come to the same end.)",
@@ -97,9 +98,10 @@ def explain_ruin(
 
 
 def suggest_smaller_steps(plan: Plan, phase: schedule.Phase, bfloat16: bool) -> str:
-    """Return options that weights survive: a smaller learning rate, and no rounding to bfloat16.
+    """Return options that avoid ruined weights: a lower learning rate and, if needed, float32.
 
-    The rate is the recipe's, or a quarter of what it was if that is not smaller.
+    The learning rate is that of the recipe if it is lower than the current one, else a quarter of
+    the current one.
     """
     table = recipes.RECIPES.get(plan.config.recipe, {}).get("learning_rate") or DEFAULTS["learning_rate"]
     usual, rate = schedule.lookup(table, phase.resolution), phase.learning_rate
@@ -107,9 +109,9 @@ def suggest_smaller_steps(plan: Plan, phase: schedule.Phase, bfloat16: bool) -> 
 
 
 def suggest_restart(folder: Path, options: str) -> str:
-    """Return what to type to start anew with other options.
+    """Return what to type to start a new run with other options.
 
-    The new run begins with the last good checkpoint, if that has learned anything.
+    The new run starts from the last good checkpoint, if the run got beyond its first one.
     """
     last = next(iter(checkpoint.list_checkpoints(folder)), None)
     run, config = shell_path(folder), shell_path(folder / CONFIG)
@@ -120,17 +122,19 @@ def suggest_restart(folder: Path, options: str) -> str:
 
 
 def suggest_less_memory(plan: Plan, resolution: int, devices: int = 1) -> str:
-    """Return what to type where a step at `resolution` does not fit into memory.
+    """Return options for a training step at `resolution` that needs less memory.
 
-    That is the largest batch up to half of it that the networks and the devices take, there and above; where there is none, fewer
-    feature maps.
+    They are the largest possible batch size of at most half the current one, for this and higher
+    resolutions; or fewer feature maps if no such batch is possible.
+
+    devices: number of devices, which must divide the batch.
     """
     batch = plan.config.optimization.batch
     for size in range(batch[resolution] // 2 // devices * devices, 0, -devices):
         table = {r: min(n, size) if r >= resolution else n for r, n in batch.items()}
         with contextlib.suppress(UserError):
             complete(plan.config.replace(batch=table))
-            before = (None, *table.values())  # equal entries are said once
+            before = (None, *table.values())  # leave out entries that equal the one before
             return f"--batch {as_text({r: n for (r, n), b in zip(table.items(), before) if n != b})}"
     name = next(n for n in ("fmap_max", "width") if n in plan.architecture.structure)
     return as_typed(name, max(1, plan.config.value(name) // 2))

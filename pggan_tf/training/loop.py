@@ -1,4 +1,4 @@
-"""The training loop: for every phase of the plan, take its steps and call the callbacks."""
+"""The training loop: take the steps of every phase of the plan and call the callbacks."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from pggan_tf.training.execution import Setting
 from pggan_tf.training.gan import COUNTS_BY_NETWORK, GAN
 from pggan_tf.training.step import STATS
 
-CALL_SECONDS = 0.7  # a call of the graph takes about so long: stop signals and the bar wait for it
+CALL_SECONDS = 0.7  # approximate time of a call of the graph; signals and the bar wait for its end
 TICKS_PER_SNAPSHOT = 10
 
 
 def default_callbacks(
     plan: Plan, log, measuring: metric_callback.MetricCallback | None
 ) -> list[callback_classes.Callback]:
-    """Return the callbacks that every run has. measuring: that of --metrics."""
+    """Return the callbacks of every run. measuring: the callback of --metrics, or None."""
     out: list[callback_classes.Callback] = [
         callback_classes.GridWriter(),  # first: TensorBoard shows the grid of the same snapshot
         callback_classes.ProgressDisplay(log),
@@ -47,10 +47,10 @@ def default_callbacks(
 
 
 class Run:
-    """One training run, which callbacks may read, and its loop.
+    """A training run and its loop; callbacks may read its attributes.
 
-    On several machines each has a `Run`, and all take the same steps; only the first machine has
-    callbacks and writes files.
+    On several machines, each machine has a `Run` and all take the same steps. Only the first
+    machine has callbacks and writes files.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class Run:
             plan: what to train.
             setting: the data, the devices and the machines.
             gan: the networks, which `train` changes.
-            folder: where checkpoints are written.
-            speeds: of every part of the plan, where they were measured: for the time that is left.
+            folder: the run's folder, for checkpoints.
+            speeds: measured speed of every part of the plan, to estimate the time left; or None.
             callbacks: called in this order, see `callbacks.Callback`.
         """
         self.plan, self.config, self.phases = plan, plan.config, plan.phases
@@ -84,41 +84,45 @@ class Run:
         self.callbacks = list(callbacks)
         self.phase = self.phases[0]
         self.images_seen = 0
-        self.seconds = 0.0  # of training, over all sessions
+        self.seconds = 0.0  # seconds of training in all sessions
         self.speed = 0.0
         self.skipped = 0
         self.skipped_by = dict.fromkeys(COUNTS_BY_NETWORK, 0)
         self.health = health.Health(gan)
         self.done = False
-        for resolution in {p.resolution for p in self.phases}:  # damage is to be met now, not in the tenth hour
+        for resolution in {p.resolution for p in self.phases}:  # find damaged files now, not after hours
             self.shards.open(self.shards.find_stored(resolution))
-        self._restored = False  # whether `phase` stands as a checkpoint left it
+        self._restored = False  # whether `phase` was restored from a checkpoint
         self._saved_at = 0.0
         self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
         self.snapshot_images = planning.snapshot_images(self.config, self.phases[-1].end)
         self.tick_images = max(1, self.snapshot_images // TICKS_PER_SNAPSHOT)
 
     def _tell(self, event: str, *args) -> None:
+        """Call a method of all callbacks."""
         for callback in self.callbacks:
             if hasattr(callback, event):
                 getattr(callback, event)(self, *args)
 
     def _end(self) -> None:
-        """Call `end` of every callback, also where that of another raises."""
+        """Call `end` of every callback, even if one of them raises."""
         with contextlib.ExitStack() as stack:
             for callback in reversed([c for c in self.callbacks if hasattr(c, "end")]):
                 stack.callback(callback.end, self)
 
     def snapshot_number(self, images: int) -> int:
-        """Return how many snapshots come before `images` seen: one every snapshot_images, and one per phase."""
+        """Return the number of snapshots before `images` seen.
+
+        There is one every `snapshot_images` images and one at the end of each phase.
+        """
         return images // self.snapshot_images + sum(p.end <= images for p in self.phases)
 
     def seconds_left(self) -> float:
-        """Estimate the seconds to the end of the plan. There has to be a speed."""
+        """Estimate the seconds to the end of the plan. `speed` must not be 0."""
         left = (self.phase.end - self.images_seen) / self.speed
         for phase in self.phases[self.phase.index + 1 :]:
             key = phase.part
-            # Without a probe: a stage twice as wide costs four times as much.
+            # Without measured speeds, assume that doubling the resolution takes four times as long.
             left += (
                 schedule.expected_seconds(phase, self.speeds)
                 if key in self.speeds
@@ -127,14 +131,14 @@ class Run:
         return left
 
     def save(self, last: bool = False, stopped: bool = False) -> None:
-        """Write a checkpoint. Raises Stopped where its weights would be ruined.
+        """Write a checkpoint. Raises Stopped if the weights are ruined, see `health.Health`.
 
-        last: at the end of the plan. stopped: before the process ends.
+        last: whether the plan has ended. stopped: whether the process is about to end.
         """
         if not self.cluster.chief:
             return
         arrays = self.health.read_arrays()
-        # After a skipped step, wait for the next ones: this checkpoint would replace a good one.
+        # After a skipped step, wait for further steps: this checkpoint would replace a good one.
         waits = self.health.skipped_last_step() and not (last or stopped)
         if what := checkpoint.describe_ruin(arrays) or (None if waits else self.health.judge_updates(last)):
             raise self.ruined(what)
@@ -153,10 +157,12 @@ class Run:
         self._saved_at = time.monotonic()
 
     def ruined(self, what: str) -> Stopped:
+        """Return the exception that stops a run with ruined weights."""
         bfloat16 = self.gan.generator.dtype_policy.compute_dtype == "bfloat16"
         return health.explain_ruin(what, self.folder, self.plan, self.phase, self.images_seen, bfloat16)
 
     def restore(self, arrays, meta) -> None:
+        """Continue from the content of a checkpoint."""
         self.phase = self.phases[meta["phase"]]
         with self.strategy.scope():
             self.gan.begin(self.phase)
@@ -174,9 +180,9 @@ class Run:
             )
 
     def train(self) -> None:
-        """Train from where the run stands to the end of its plan.
+        """Train from the current state of the run to the end of its plan.
 
-        Raises Stopped for signals, divergence, a full disk and an end of memory.
+        Raises Stopped for signals, divergence, a full disk and too little memory.
         """
         try:
             with Signals() as signals:
@@ -188,12 +194,13 @@ class Run:
                     self.save(last=True)
                     self.done = True
                 finally:
-                    self.cluster.dismiss_guard()  # what is left to do waits for nobody
+                    self.cluster.dismiss_guard()  # no collective operations follow
                     self._end()
-        except OutOfMemory as error:  # of an observer
+        except OutOfMemory as error:  # in a callback
             raise Stopped(str(error), 1) from error
         except (tf.errors.OpError, MemoryError) as error:
-            # TensorBoard's files are written by TensorFlow, which has one error for memory and disks.
+            # TensorFlow writes TensorBoard's files. It raises the same error for a full disk and
+            # for memory.
             if isinstance(error, tf.errors.ResourceExhaustedError) and "No space left" in str(error):
                 raise self._unwritable("no space left on the disk") from error
             if not is_out_of_memory(error):
@@ -257,12 +264,18 @@ class Run:
                 self.save()
 
     def _exchange(self, received: int | None, taken: float) -> tuple[int | None, float]:
-        """Exchange (signal, seconds) between machines: all must stop at the same step."""
+        """Exchange (signal, seconds) between machines, because all must stop at the same step.
+
+        Returns the first signal that any machine received, or None, and the chief's seconds.
+        """
         exchanged = self.cluster.all_gather([received, taken])
         return next((number for number, _ in exchanged if number is not None), None), exchanged[0][1]
 
     def _steps_to_next_event(self, phase: schedule.Phase) -> int:
-        """Return the steps to the next tick, snapshot, measurement or end of the phase, where a call has to end."""
+        """Return the steps to the next tick, snapshot, measurement or end of the phase.
+
+        A call of the graph must not go beyond it.
+        """
         nexts = [
             (self.images_seen // every + 1) * every
             for every in (self.tick_images, self.snapshot_images, self._measure_every(phase))
@@ -291,7 +304,7 @@ class Run:
                 "skipped_total": self.skipped,
                 **{f"{name}_total": n for name, n in self.skipped_by.items()},
             }
-            if updated:  # else there is nothing to tell
+            if updated:  # else all steps were skipped
                 self._tell("tick", stats)
             self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
         if what := self.health.judge_steps():
@@ -304,9 +317,9 @@ class Run:
 
 
 def load_weights(gan: GAN, arrays: Mapping[str, np.ndarray], source: str) -> None:
-    """Copy the networks of another run's checkpoint into the layers of `gan` with the same names.
+    """Copy the weights of another run's checkpoint into the layers of `gan` with the same names.
 
-    Raises UserError where a shape differs. source: the other run, for the message.
+    Raises UserError if a shape differs. source: the other run, for the message.
     """
 
     def networks(state):

@@ -1,4 +1,4 @@
-"""Metrics of the moving average during training, against the data at its resolution."""
+"""Compute metrics of the moving average during training, against the data at its resolution."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pggan_tf.runs import generators
 from pggan_tf.runs.folder import BEST, BEST_GENERATOR, STATS, write_json
 from pggan_tf.training.callbacks import CALIBRATION_INPUTS, CHECKED_INPUTS, Callback
 
-FIRST_SEED = 1 << 21  # of the measured images; those of the grid are smaller
-SMALLEST = 8  # pixels; images of smaller stages hold less than a patch and are not measured
+FIRST_SEED = 1 << 21  # first seed of the measured images; the seeds of grids are smaller
+SMALLEST = 8  # pixels; smaller images contain less than a patch and are not measured
 
 
 class MetricCallback(Callback):
-    """Write metrics to stats.jsonl, TensorBoard and the log, and the best average to best.keras.
+    """Writes metrics to stats.jsonl, TensorBoard and the log, and the best generator to best.keras.
 
-    The best is chosen at the last stage's resolution, by the first metric for which higher or lower
-    is better.
+    The best moving average is chosen at the last stage's resolution, by the first metric of which
+    either higher or lower values are better.
     """
 
     def __init__(self, plan: Plan, cache: Path, say):
@@ -39,15 +39,15 @@ class MetricCallback(Callback):
         self.samples = self.resolution = None
 
     def _prepare(self, generator, shards, resolution: int) -> None:
-        """Prepare to measure a generator at a resolution.
+        """Prepare for measuring a generator at a resolution.
 
-        The data's statistics are kept until the next resolution.
+        The data's statistics are stored until the resolution changes.
         """
         if self.samples is None or self.samples.generator is not generator:
             self.samples = generators.make_samples(self.plan, generator, shards)
         if resolution != self.resolution:
             self.truth = sets.read_shards(shards, resolution)
-            if self.plan.task.from_images:  # outputs are compared with their own originals
+            if self.plan.task.from_images:  # each output is compared with its own original
                 self.truth = sets.read_originals(self.samples)
             count = min(self.images, self.truth.count)
             if count < 2 and any(metrics.METRICS[name].takes != "pairs" for name in self.names):
@@ -57,7 +57,10 @@ class MetricCallback(Callback):
 
     @explain_out_of_memory("metrics are measured", "A new run takes less with fewer --metrics-images.")
     def compute(self, generator, shards, resolution: int, alpha: float = 1.0) -> dict[str, metrics.Figure]:
-        """Return the metrics of a generator by name. alpha: weight of its newest block, 0..1."""
+        """Return {name: figure} of the generator's metrics.
+
+        alpha: weight of the newest block, 0..1.
+        """
         self._prepare(generator, shards, resolution)
         generator.calibrate_batch_norm(self.samples.inputs(CALIBRATION_INPUTS), resolution)
         if self.plan.task.from_images:
@@ -70,14 +73,14 @@ class MetricCallback(Callback):
         return sets.compute_figures(self.names, self.real, fake, self.features)
 
     def time_measurements(self, generator, shards, resolutions) -> dict[int, float]:
-        """Return the seconds of a measurement by resolution, by doing one.
+        """Measure once at each resolution and return {resolution: seconds}.
 
-        The data's statistics are in the cache then.
+        Afterwards the data's statistics are in the cache.
         """
         out = dict.fromkeys(resolutions, 0.0)
         for resolution in (r for r in resolutions if r >= SMALLEST):
             begun = time.perf_counter()
-            # Other errors are reported by `measure`, when it meets them.
+            # `measure` reports other errors when they occur.
             with contextlib.suppress(UserError), self._report_out_of_memory(resolution):
                 self._prepare(generator, shards, resolution)
                 self.samples.images(resolution)  # traces the graph, which is not timed
@@ -88,7 +91,7 @@ class MetricCallback(Callback):
 
     @contextlib.contextmanager
     def _report_out_of_memory(self, resolution: int):
-        """Print that a measurement runs out of memory, before training begins."""
+        """Print a message if a measurement runs out of memory, and raise OutOfMemory."""
         try:
             with explain_out_of_memory("metrics are measured", "Fewer --metrics-images take less."):
                 yield
@@ -118,14 +121,15 @@ class MetricCallback(Callback):
         try:
             found = self.compute(run.gan.ema, run.shards, phase.resolution, alpha)
         except UserError as error:
-            # A generator whose images cannot be measured yet must not end its training.
+            # Training must go on if images cannot be measured yet.
             run.log(f"no metrics at {run.images_seen:,} images: {error}")
             return
         values = {name: figure.value for name, figure in found.items()}
         details = {part: value for figure in found.values() for part, value in figure.parts.items()}
         details |= {f"{name} spread": figure.spread for name, figure in found.items() if figure.spread is not None}
         line = {"images": run.images_seen, "seconds": round(run.seconds, 3), "resolution": phase.resolution}
-        # A metric that is neither better higher nor better lower is read beside that of the data.
+        # A metric without a better direction (higher or lower) is compared with its value for the
+        # data.
         details |= {
             f"{name} of the data": float(self.real.values[name].mean())
             for name in values
@@ -151,7 +155,7 @@ class MetricCallback(Callback):
                 run.log(f"no {BEST_GENERATOR} at {run.images_seen:,} images: {error}")
 
     def _save_if_best(self, run, values: dict[str, float]) -> None:
-        """Write best.keras and best.json, if the metric that chooses the best has improved."""
+        """Write best.keras and best.json if the metric that selects the best has improved."""
         # PSNR and SSIM reward blurry outputs, so they do not choose best.keras once an adversarial
         # loss is used.
         adversarial = self.plan.task.from_images and self.plan.loss.adversarial

@@ -1,4 +1,4 @@
-"""Optimizers that update each variable by one kernel, on every replica's own copy of it."""
+"""Optimizers that update each variable with one kernel, on each replica's own copy of it."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import tensorflow as tf
 def local_copy(variable):
     """Return this replica's copy of a Keras or TensorFlow variable.
 
-    Where there is one device, that is the variable itself. All replicas compute the same update
-    from the same sums, so each may apply it to its own copy. Assigning to the mirrored variable
-    would synchronise them, which is not possible inside a tf.cond.
+    With one device, that is the variable itself. All replicas compute the same update from the same
+    sums, so each replica can apply it to its own copy. Assigning to the mirrored variable would
+    synchronise the copies, which is not possible inside a tf.cond.
     """
     variable = variable.value if isinstance(variable, keras.Variable) else variable
     copies = getattr(variable, "values", None)  # only a distributed variable has them
     if copies is None:
         return variable
     replica = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
-    if replica is None:  # on TPUs one program runs for all replicas, and assigns to its own copy
+    if replica is None:  # on TPUs, one program for all replicas assigns to the replica's own copy
         return variable
     # Copies are those of this machine's devices; replicas are counted over all machines.
     return copies[replica % len(copies)]
 
 
 class _Optimizer(ABC):
-    """Averages ("slots", zero at the start) for every trained variable, and the number of steps.
+    """Base class of optimizers: the averages of every trained variable, and the number of steps.
 
-    betas: decay per step of both averages, 0 <= beta < 1; epsilon: added to the denominator of a
-    step.
+    The averages ("slots") start at zero. betas: decay per step of the two averages, 0 <= beta < 1;
+    epsilon: added to the denominator of a step.
     """
 
     SLOTS: tuple[str, ...]  # names of a variable's averages in checkpoints
@@ -43,7 +43,10 @@ class _Optimizer(ABC):
         self.slots = [[tf.Variable(tf.zeros(v.shape), trainable=False) for _ in self.SLOTS] for v in self.trained]
 
     def state(self) -> dict[str, tf.Variable]:
-        """Return the averages, named by the paths of their variables, and the number of steps."""
+        """Return {name: variable} of all averages and of the number of steps.
+
+        The averages are named after the paths of their variables.
+        """
         named = {"step": self.step}
         for variable, slots in zip(self.trained, self.slots):
             named |= {f"{variable.path.partition('/')[2]}/{name}": s for name, s in zip(self.SLOTS, slots)}
@@ -52,7 +55,7 @@ class _Optimizer(ABC):
     def apply(self, gradients: Sequence, factor=1.0) -> None:
         """Take one step.
 
-        gradients: summed over the replicas, in the order of the variables. factor: multiplies the
+        gradients: summed over the replicas, in the order of the variables. factor: factor of the
         learning rate.
         """
         step = tf.cast(local_copy(self.step).assign_add(1, read_value=True), tf.float32)
@@ -63,16 +66,16 @@ class _Optimizer(ABC):
 
     @abstractmethod
     def _update(self, variable, slots, gradient, powers, rate) -> None:
-        """Update one variable and its averages, all by their resource handles.
+        """Update one variable and its averages, which are given as resource handles.
 
-        powers: each beta to the number of steps.
+        powers: each beta to the power of the number of steps.
         """
 
 
 class Adam(_Optimizer):
-    """Adam (Kingma and Ba 2015), with epsilon outside the bias correction, as TensorFlow 1 had it.
+    """Adam optimizer (Kingma and Ba 2015), with epsilon outside the bias correction.
 
-    That is the "epsilon hat" at the end of their section 2.
+    That is the "epsilon hat" at the end of their section 2, as in TensorFlow 1.
     """
 
     SLOTS = ("m", "v")
@@ -93,9 +96,9 @@ class Adam(_Optimizer):
 
 
 class RMSProp(_Optimizer):
-    """RMSProp (Tieleman and Hinton 2012): w -= lr g / sqrt(E[g^2] + epsilon^2).
+    """RMSProp optimizer (Tieleman and Hinton 2012): w -= lr g / sqrt(E[g^2] + epsilon^2).
 
-    The mean E[g^2] decays by beta2 per step (0.99 in WGAN's code).
+    The mean E[g^2] decays by the factor beta2 per step (0.99 in WGAN's code).
     """
 
     SLOTS = ("mean_square", "momentum")
@@ -108,7 +111,7 @@ class RMSProp(_Optimizer):
             lr=rate,
             rho=self.beta2,
             momentum=0.0,
-            epsilon=self.epsilon**2,  # the kernel adds it under the root
+            epsilon=self.epsilon**2,  # the kernel adds epsilon under the square root
             grad=gradient,
         )
 

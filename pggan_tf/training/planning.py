@@ -1,4 +1,4 @@
-"""Measure the speed of every stage, and plan the images of a run so that it takes the minutes asked for."""
+"""Measure the speed of every stage, and plan a run so that it takes the minutes of --minutes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,24 @@ from pggan_tf.training.execution import Setting
 from pggan_tf.training.gan import GAN
 
 PROBE_SECONDS = 1.0
-# Of a run planned by --minutes, unless --metrics-every says how often: about so many measurements, or fewer if they would take
-# more than this share of its time.
+# With --minutes and without --metrics-every, a run has about MEASUREMENTS measurements of the
+# metrics, or fewer if they would take more than METRICS_SHARE of its time.
 MEASUREMENTS, METRICS_SHARE = 40, 0.1
-MOST_SNAPSHOTS = 200  # of a run that takes one every so many epochs
+MOST_SNAPSHOTS = 200  # maximum number of snapshots with --snapshot-epochs
 
 
 def _seconds(call: Callable, iterator: Iterator, steps: int) -> float:
+    """Return the seconds that a call with this number of steps takes."""
     begun = time.perf_counter()
     call(iterator, steps)
     return time.perf_counter() - begun
 
 
 def measure_speeds(plan: Plan, setting: Setting) -> dict[schedule.Part, schedule.Speed]:
-    """Return the speed of every part of the plan, by a few real steps of each on networks that are thrown away."""
+    """Measure the speed of every part of the plan with a few real steps.
+
+    The networks that are trained for this are discarded.
+    """
     with setting.strategy.scope():
         gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
     speeds = {}
@@ -54,7 +58,8 @@ def _measure_speed(plan: Plan, gan: GAN, part: schedule.Part, batch: int, settin
         gan.images_seen.assign(0)
         gan.begin(phase)
     call, iterator = execution.prepare(plan, gan, phase, 0, setting)
-    build_seconds = cluster.all_gather(_seconds(call, iterator, 1))[0]  # the chief's: all have to take the same steps
+    # Use the chief's time, because all workers have to take the same number of steps.
+    build_seconds = cluster.all_gather(_seconds(call, iterator, 1))[0]
     gan.images_seen.assign(0)
     penalised = cluster.all_gather(_seconds(call, iterator, 1))[0]
     steps, total, taken = 1, 0, 0.0
@@ -64,20 +69,21 @@ def _measure_speed(plan: Plan, gan: GAN, part: schedule.Part, batch: int, settin
         steps = max(1, min(4 * steps, math.ceil((PROBE_SECONDS - taken) * steps / last)))
     per_step = taken / total
     every = max(1, plan.config.objective.penalty_every // phase.critic_steps)
-    if total < every:  # slow steps: none of them came to the turn of a lazy penalty
+    if total < every:  # steps are so slow that none of the measured ones had the lazy penalty
         per_step += (penalised - per_step) / every
     return schedule.Speed(phase.images_per_step / per_step, build_seconds)
 
 
 def snapshot_images(config: Config, total: int) -> int:
-    """Return the images from one snapshot to the next in a run of `total`."""
+    """Return the number of images between two snapshots in a run of `total` images."""
     return config.running.snapshot_images or max(1, total // 40)
 
 
 def with_snapshots(plan: Plan, epochs: float | None, shards: Shards) -> Plan:
-    """Return the plan with a snapshot every so many epochs of its images.
+    """Return the plan with a snapshot every `epochs` epochs, or unchanged if `epochs` is None.
 
-    A long training on few photos takes one every several times as many: a grid of each would take longer than the training.
+    If there would be more than MOST_SNAPSHOTS, a multiple of `epochs` is used, because drawing the
+    grids would take longer than the training.
     """
     if epochs is None:
         return plan
@@ -87,13 +93,19 @@ def with_snapshots(plan: Plan, epochs: float | None, shards: Shards) -> Plan:
 
 
 def measure_every(config: Config, resolution: int, total: int) -> int:
-    """Return the images from one measurement of the metrics to the next, in a run of `total`."""
+    """Return the number of images between two measurements of the metrics.
+
+    total: number of images of the run.
+    """
     table = config.measuring.metrics_every
     return schedule.lookup(table, resolution) if table else snapshot_images(config, total)
 
 
 def metrics_seconds(plan: Plan, costs: Mapping[int, float]) -> float:
-    """Return the seconds that the metrics of a plan take. costs: seconds of one measurement, by resolution."""
+    """Return the seconds that measuring the metrics takes in a whole plan.
+
+    costs: seconds of one measurement, by resolution.
+    """
     total = 0.0
     for p in plan.phases:
         every = measure_every(plan.config, p.resolution, plan.phases[-1].end)
@@ -109,13 +121,16 @@ def plan_for_minutes(
 ) -> Plan:
     """Return the plan with a schedule that ends --minutes after a start `spent` seconds ago.
 
-    It has no --minutes any longer: repeated, it is the same run.
+    The returned plan has no --minutes, so that repeating it gives the same run.
 
     Args:
-        plan: of which only the schedule changes.
-        speeds: of every part of the plan.
-        spent: seconds that are over.
+        plan: the plan; only its schedule is replaced.
+        speeds: speed of every part of the plan.
+        spent: seconds since the start of the command.
         costs: seconds of one measurement of the metrics, by resolution.
+
+    Raises:
+        UserError: if --minutes is too short.
     """
     minutes = plan.config.schedule.minutes or 0.0
     fixed = sum(s.build_seconds for s in speeds.values()) + spent + schedule.OVERHEAD * 60 * minutes
@@ -132,7 +147,7 @@ def plan_for_minutes(
     every: dict = {}
     if plan.config.measuring.metrics_every is None:
         every = {"metrics_every": _measurements(planned, rates, available, costs)}
-    for _ in range(8):  # how often there is something to measure follows from the plan
+    for _ in range(8):  # the number of measurements depends on the plan, so iterate
         seconds *= available / (seconds + metrics_seconds(planned, costs))
         if seconds < least:
             raise UserError(
@@ -144,7 +159,10 @@ def plan_for_minutes(
 
 
 def _plan_for_seconds(plan: Plan, rates: Mapping[schedule.Part, float], seconds: float) -> Plan:
-    """Return the plan with the images that fill `seconds` of training. rates: images/s of every part."""
+    """Return the plan with the numbers of images for `seconds` of training.
+
+    rates: images per second of every part of the plan.
+    """
     options = plan.config.schedule
     growth = options.stage_growth or schedule.fitting_growth(seconds, rates)
     images = schedule.images_for(seconds, rates, growth, options.fade_share, options.pretrain_share)
@@ -160,10 +178,13 @@ def _plan_for_seconds(plan: Plan, rates: Mapping[schedule.Part, float], seconds:
 def _measurements(
     plan: Plan, rates: Mapping[schedule.Part, float], seconds: float, costs: Mapping[int, float]
 ) -> dict[int, int]:
-    """Return the images from one measurement to the next, by resolution, so that they are equally far apart in time."""
+    """Return the number of images between two measurements, by resolution.
+
+    The measurements are at equal intervals in time, and take at most METRICS_SHARE of it.
+    """
 
     def every(times: float) -> dict[int, int]:
-        """Return them for `times` measurements."""
+        """Return the numbers of images for `times` measurements."""
         trained = {p.resolution for p in rates}
         slowest = {r: min(v for p, v in rates.items() if p.resolution == r) for r in trained}
         return {r: max(1, round(seconds / times * rate)) for r, rate in slowest.items()}

@@ -1,7 +1,8 @@
-"""Choose the arithmetic that a device is fastest with, and whether XLA compiles the training step.
+"""Choose the fastest arithmetic of a device, and whether XLA compiles the training step.
 
 Variables, the to_image layers and logits are always float32. Images are always NHWC: oneDNN and
-tensor cores are fastest with channels last, and TensorFlow transposes where an older GPU needs it.
+tensor cores are fastest with channels last, and TensorFlow transposes images if an older GPU needs
+another layout.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ _ISAS_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "A
 
 
 def cpu_has_bfloat16() -> bool:
-    """Tell whether this processor multiplies bfloat16 itself and oneDNN is allowed to use that.
+    """Tell whether this CPU multiplies bfloat16 in hardware and oneDNN is allowed to use that.
 
-    Without it TensorFlow emulates bfloat16: more slowly than float32, and with sums that are
-    rounded in between.
+    Otherwise TensorFlow emulates bfloat16, which is slower than float32 and rounds partial sums.
     """
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
     if allowed.upper() in _ISAS_WITHOUT_BFLOAT16:
@@ -31,10 +31,10 @@ def cpu_has_bfloat16() -> bool:
 
 
 def choose_policy(choice: str) -> str:
-    """Return the Keras dtype policy of 'auto', 'float32' or 'bfloat16'.
+    """Return the Keras dtype policy for 'auto', 'float32' or 'bfloat16'.
 
-    auto: bfloat16 on GPUs of compute capability 8.0 and up and on CPUs with AMX or AVX512-BF16,
-    else float32.
+    'auto' is bfloat16 on GPUs with compute capability 8.0 or higher and on CPUs with AMX or
+    AVX512-BF16, else float32.
     """
     import tensorflow as tf
 
@@ -49,10 +49,13 @@ def choose_policy(choice: str) -> str:
 
 
 def use_xla(config, strategy) -> bool:
-    """Tell whether XLA compiles the training step of `config`. strategy: of tf.distribute.
+    """Tell whether XLA compiles the training step.
 
     XLA fuses the operations between convolutions, so that GPUs wait less for memory. On CPUs its
-    convolutions are slower than oneDNN's. Steps in which replicas exchange values are not compiled.
+    convolutions are slower than oneDNN's. With 'auto', steps in which replicas exchange values are
+    not compiled.
+
+    config: the run's config; strategy: the tf.distribute strategy.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""What a person asks for, a recipe or a config.json and options over it, as the plan of every run that it takes."""
+"""Compute the plans of the runs that a user requests: a recipe or config.json, and options."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from pggan_tf.errors import UserError
 from pggan_tf.metrics import features
 from pggan_tf.runs import folder as runs
 
-DEFAULTS_CHANGED_IN = 2  # version of config.json before which other defaults were written
+DEFAULTS_CHANGED_IN = 2  # first version of config.json with the current defaults
 
 
 def absolute(options: Mapping) -> dict:
-    """Return the options with whole paths for those that name a file or folder, so that a run may be resumed from anywhere."""
+    """Return the options with absolute paths to files and folders.
+
+    A run can then be resumed from any working directory.
+    """
     out = dict(options)
     for name in ("data", "init_from", "vgg_weights", "inception_weights", "features"):
         place = options.get(name, "")
@@ -33,7 +36,7 @@ def absolute(options: Mapping) -> dict:
 
 
 def _absolute(place: str) -> str:
-    """Return a path that exists as a whole path, pairs:DIR too, and anything else as it is."""
+    """Return the path as an absolute path if it exists, also in 'pairs:DIR'; else unchanged."""
     if os.path.exists(place):
         return os.path.abspath(place)
     if place.startswith("pairs:"):
@@ -43,14 +46,14 @@ def _absolute(place: str) -> str:
 
 @dataclass(frozen=True)
 class _Begun:
-    """A run that a request names, by --run or --init-from, and that has begun."""
+    """A run that has begun, in the folder of --run or --init-from."""
 
     config: Config
     environment: dict
 
     @classmethod
     def read(cls, folder: str | Path | None) -> _Begun | None:
-        """Return the run in a folder, or None where none has begun."""
+        """Return the run in a folder, or None if no run has begun there."""
         if folder is None or not (Path(folder) / runs.CONFIG).is_file():
             return None
         plan, environment = runs.read(folder)
@@ -58,20 +61,21 @@ class _Begun:
 
     @property
     def had_other_defaults(self) -> bool:
+        """Whether the run was begun by a version with other defaults."""
         return self.environment.get("asked", {}).get("version", parsing.VERSION) < DEFAULTS_CHANGED_IN
 
 
 def plans(
     options: Mapping, config_file: str | None = None, cache: str | None = None, own_folder: Path | None = None
 ) -> list[Plan]:
-    """Resolve the runs, one after the other, that options of `train` ask for.
+    """Return the plans of the runs that `train` is asked for; they are trained one after the other.
 
     Args:
-        options: {option: value} of those that were typed.
-        config_file: config.json of a run to repeat, which the options change.
+        options: {option: value} that were typed.
+        config_file: config.json of a run to repeat with `options`; or None.
         cache: folder for prepared data, see `shards.find_cache_folder`.
-        own_folder: folder of --run, where the runs may have been begun: then nothing that came to this machine since
-            changes them.
+        own_folder: folder of --run. If runs have begun there, files that were added to this machine
+            later do not change their options.
     """
     _check_options(options, config_file)
     recipe = options.get("recipe", DEFAULTS["recipe"])
@@ -95,7 +99,7 @@ def plans(
 
 
 def _check_options(options: Mapping, config_file: str | None) -> None:
-    """Refuse options that say the same in two ways."""
+    """Raise UserError if two options exclude each other."""
     if config_file and "recipe" in options:
         raise UserError("--config and --recipe: give one of them. A config.json is complete.")
     if "minutes" in options and (fixed := options.keys() & {"fade_images", "stable_images", "total_images"}):
@@ -105,13 +109,19 @@ def _check_options(options: Mapping, config_file: str | None) -> None:
 
 
 def _plan(base: Base, options: Mapping, source: _Begun | None, begun: _Begun | None) -> Plan:
-    """Resolve options over a base. source: run of --init-from; begun: run in the folder of --run.
+    """Return the plan of `options` over a base.
 
-    A run that was begun when the defaults were others keeps its networks.
+    A run that was begun with other defaults keeps its networks.
+
+    Args:
+        base: the recipe or config.json.
+        options: {option: value} that were typed.
+        source: the run of --init-from, or None.
+        begun: the run that has begun in the folder of --run, or None.
     """
     theirs = begun if begun and (begun.had_other_defaults or "init_from" in options) else source
     plan = base.plan(options, theirs.config if theirs else None)
-    if begun:  # weights that it was begun with may be gone since
+    if begun:  # the weights that it was begun with may be gone
         return plan
     if "total_images" in options:
         plan.check_total_images()
@@ -123,9 +133,16 @@ def _plan(base: Base, options: Mapping, source: _Begun | None, begun: _Begun | N
 def _of_part(
     part: recipes.Part, values: Mapping, options: Mapping, source: _Begun | None, begun: _Begun | None
 ) -> dict:
-    """Return the options for one of several recipes: those that it has a use for, its size and its share of the minutes.
+    """Return the options of one of several recipes.
 
-    values: the recipe's; source: run of --init-from; begun: run in the folder of --run.
+    These are the options that have an effect for it, its image size and its share of the minutes.
+
+    Args:
+        part: the recipe, as a part of a pipeline.
+        values: {option: value} of the recipe.
+        options: {option: value} that were typed.
+        source: the run of --init-from, or None.
+        begun: the run that has begun in the folder of --run, or None.
     """
     size, scale = options.get("target_res", recipes.PIPELINE_RES), options.get("scale", DEFAULTS["scale"])
     own = _taken_by(values, options) | {"target_res": size // scale if part.small else size}
@@ -138,7 +155,10 @@ def _of_part(
 
 
 def _taken_by(values: Mapping, options: Mapping) -> dict:
-    """Return those of the options that a recipe's task and network have a use for. values: the recipe's."""
+    """Return the options that have an effect with a recipe's task and network.
+
+    values: {option: value} of the recipe.
+    """
     own = structure_options(networks.NETWORKS[values["network"]])
     others = {name for other in networks.NETWORKS.values() for name in structure_options(other)} - {*own}
     of_latents = {"conditional", "class_weight", "augment", "channels"}
@@ -147,9 +167,11 @@ def _taken_by(values: Mapping, options: Mapping) -> dict:
 
 
 def _begins_with(source: _Begun | None, values: Mapping, begun: _Begun | None) -> bool:
-    """Return whether the weights of --init-from are meant for this one of several recipes.
+    """Tell whether the weights of --init-from are meant for this one of several recipes.
 
-    They may be gone once a run was begun with them. values: the recipe's.
+    If a run has begun with them, this follows from its config, as the weights may be gone.
+
+    values: {option: value} of the recipe.
     """
     if begun:
         return begun.config.optimization.init_from is not None
@@ -160,10 +182,11 @@ def _begins_with(source: _Begun | None, values: Mapping, begun: _Begun | None) -
 
 
 def _with_local_files(values: Mapping, options: Mapping, cache: str | None, begun: _Begun | None) -> dict:
-    """Return the options with what files of this machine make better, where the options leave it open.
+    """Return the options, extended by what files on this machine make possible.
 
-    Recipes that measure also measure FID where Inception's graph was fetched before. Where Keras has stored VGG19, its features,
-    which were learned from photos, replace a discriminator's. A run that was begun goes on with what was there then.
+    Options that were typed are not changed. Recipes with metrics also measure FID if Inception's
+    graph was downloaded before. If Keras has stored VGG19, its features, which were learned from
+    photos, replace those of the discriminator. A run that has begun keeps what it was begun with.
     """
     vgg_file = Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras"))) / "models" / networks.VGG19_FILE
     if begun:

@@ -1,4 +1,4 @@
-"""Start runs: new ones, resumed ones, and ones that begin with another's weights."""
+"""Start runs: new runs, resumed runs, and runs that begin with another run's weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from pggan_tf.training.cluster import ALONE, Cluster
 from pggan_tf.training.execution import Setting
 from pggan_tf.training.gan import GAN
 
-# Options that may differ when a run is resumed: none of them changes a weight by more than rounding.
+# Options that may differ when a run is resumed: none of them changes a weight by more than
+# rounding.
 FREE_ON_RESUME = (
     "strategy",
     "xla",
@@ -37,23 +38,26 @@ FREE_ON_RESUME = (
     "inception_weights",
     "log",
 )
-# Options that say where something lies, which may differ from machine to machine.
+# Options that are paths, which may differ between machines.
 _PLACES = ("data", "init_from", "vgg_weights", "inception_weights")
-SHARED_SECONDS = 90.0  # a mounted folder may show a file that late to other machines
+SHARED_SECONDS = 90.0  # maximum delay until other machines see a file in a mounted folder
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine that trains: the others that train with it, its cache, and where lines for people go."""
+    """The current machine, the other machines that train the run, and the output for messages."""
 
     cluster: Cluster = dataclasses.field(default_factory=lambda: ALONE)
     cache: str | None = None  # folder for prepared data and statistics, see shards.find_cache_folder
-    say: Callable[[str], None] = print  # takes lines for the terminal
+    say: Callable[[str], None] = print  # prints a message on the terminal
 
     def metric_callback(
         self, plan: Plan, say: Callable[[str], None] | None = None
     ) -> metric_callback.MetricCallback | None:
-        """Return the callback of --metrics, or None where nothing is measured or another machine does it."""
+        """Return the callback of --metrics.
+
+        Returns None if there are no metrics, or if another machine measures them.
+        """
         if not plan.config.measuring.metrics or not self.cluster.chief:
             return None
         return metric_callback.MetricCallback(plan, find_cache_folder(self.cache), say or self.say)
@@ -61,13 +65,13 @@ class Machine:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a new run is to be made: in `folder`, or in a new folder of `parent`."""
+    """Where to create a new run: in `folder`, or in a new folder inside `parent`."""
 
     folder: Path | None = None
     parent: str = "runs"
 
     def check(self) -> None:
-        """Refuse a place that cannot be written."""
+        """Raise UserError if this place is not writable."""
         path = (self.folder or Path(self.parent)).absolute()
         while not path.exists():
             path = path.parent
@@ -77,9 +81,15 @@ class Place:
 
 
 def _initial(plan: Plan, source: Path, classes: tuple[str, ...], say) -> tuple[Plan, dict]:
-    """Return, for --init-from SOURCE, the plan without the stages that its weights have been through, and their arrays.
+    """Return (plan, arrays) for --init-from, without the stages that the weights have completed.
 
-    The last stage that had faded in whole is trained on; what is above it grows.
+    Training continues with the last stage that has completely faded in; later stages are grown.
+
+    Args:
+        plan: the plan of the new run.
+        source: folder of the run given with --init-from.
+        classes: names of the classes in the data.
+        say: called with messages.
     """
     theirs, environment = runs.read(source)
     arrays, meta = checkpoint.read_newest(source, say)
@@ -100,7 +110,7 @@ def _initial(plan: Plan, source: Path, classes: tuple[str, ...], say) -> tuple[P
 
 @contextlib.contextmanager
 def _lock(folder: Path):
-    """Keep a second process out of a run's folder: they would write over each other."""
+    """Raise TryAgain if another process is training the run in this folder."""
 
     def refuse():
         raise TryAgain(f"{folder}: another process is training this run. Wait for it, or stop it.")
@@ -110,7 +120,7 @@ def _lock(folder: Path):
 
 
 def _await(path: Path, cluster: Cluster) -> Path:
-    """Wait for a file that the chief sees until it is seen here too."""
+    """Wait until a file written by the chief is visible on this machine, and return its path."""
     deadline = time.monotonic() + SHARED_SECONDS
     while not path.is_file():
         if time.monotonic() > deadline:
@@ -122,14 +132,15 @@ def _await(path: Path, cluster: Cluster) -> Path:
 
 
 def _check_devices(plan: Plan, strategy, say) -> None:
-    """Refuse batches that the devices cannot share, and make GPUs compute the same again."""
+    """Raise UserError if the devices cannot share the batches, and make GPUs deterministic."""
     import tensorflow as tf
 
     config, devices = plan.config, strategy.num_replicas_in_sync
     networks, running = config.networks, config.running
     if tf.config.list_logical_devices("GPU"):
         if networks.conv == "separable" and not precision.use_xla(config, strategy):
-            # TensorFlow has no depthwise convolution of this kind for GPUs, and would refuse to train.
+            # TensorFlow has no deterministic depthwise convolution for GPUs, and would raise an
+            # error.
             say(
                 "separable convolutions on GPUs without XLA: a resumed run goes on to rounding, not to the last bit; --conv standard "
                 "would do that"
@@ -164,15 +175,17 @@ def start(
     dry_run: bool = False,
     started: float | None = None,
 ) -> Path | None:
-    """Train a plan in a new run, or go on with the run that was begun in its folder by the same options.
+    """Train a plan in a new run, or continue the run that was begun in its folder.
+
+    A begun run must have been started with the same options, else UserError is raised.
 
     Args:
         plan: what to train.
         shards: the data.
-        place: where the run's folder is, or is to be.
+        place: where the run's folder is or will be.
         machine: this machine and the others that train with it.
-        dry_run: print the plan, and train nothing.
-        started: time.monotonic() when the command began, for --minutes.
+        dry_run: print the plan and train nothing.
+        started: time.monotonic() at the start of the command, for --minutes.
 
     Returns:
         The run's folder; None for a dry run.
@@ -181,7 +194,7 @@ def start(
     folder, cluster = place.folder, machine.cluster
     with distribution.join_cluster(plan.config.running.strategy, cluster) as strategy:
         begun = folder is not None and not dry_run and (folder / runs.CONFIG).is_file()
-        begun = cluster.all_gather(begun)[0]  # as the chief sees it
+        begun = cluster.all_gather(begun)[0]  # what the chief sees decides
         if folder is None or not begun:
             return _start(plan, shards, place, machine, strategy, dry_run, started)
         _await(folder / runs.CONFIG, cluster)
@@ -197,6 +210,7 @@ def start(
 def _start(
     plan: Plan, shards: Shards, place: Place, machine: Machine, strategy, dry_run: bool, started: float
 ) -> Path | None:
+    """Train a plan in a new run; see `start`."""
     asked, say, cluster = plan, machine.say, machine.cluster
     if cluster.chief:
         place.check()
@@ -208,7 +222,7 @@ def _start(
     measuring = machine.metric_callback(plan)
     plan, gan = _build(plan, setting)
     measured = _measure(plan, gan, setting, measuring)
-    if plan.config.schedule.minutes is not None and cluster.chief:  # the others take over its plan
+    if plan.config.schedule.minutes is not None and cluster.chief:  # the other machines take over the chief's plan
         planned = planning.plan_for_minutes(plan, measured.speeds, time.monotonic() - started, measured.metrics)
         plan = planning.with_snapshots(planned, epochs, shards)
     plan = _plan_of_chief(plan, cluster)
@@ -240,14 +254,14 @@ def _start(
 
 
 def _agree(plan: Plan, setting: Setting) -> None:
-    """Make sure that all machines were started with the same options, data and version."""
+    """Raise UserError unless all machines were started with the same options, data and version."""
     options = {flag(name): value for name, value in plan.config.values().items() if name not in _PLACES}
     checksum = setting.shards.manifest.checksum
     setting.cluster.agree(**{"pggan-tf": __version__}, **options, policy=setting.policy, checksum=checksum)
 
 
 def _build(plan: Plan, setting: Setting) -> tuple[Plan, GAN]:
-    """Return the plan and its networks, with the weights of --init-from."""
+    """Return (plan, networks), with the weights of --init-from if it is given."""
     arrays, init_from = None, plan.config.optimization.init_from
     if init_from:
         plan, arrays = _initial(plan, Path(init_from), setting.shards.manifest.classes, setting.say)
@@ -260,12 +274,14 @@ def _build(plan: Plan, setting: Setting) -> tuple[Plan, GAN]:
 
 @dataclass(frozen=True)
 class _Measured:
-    speeds: Mapping[schedule.Part, schedule.Speed]  # of every part of the plan, or empty
+    """Measured times for the plan of a run."""
+
+    speeds: Mapping[schedule.Part, schedule.Speed]  # speed of every part of the plan, or empty
     metrics: Mapping[int, float]  # seconds of one measurement of the metrics, by resolution, or empty
 
 
 def _measure(plan: Plan, gan: GAN, setting: Setting, measuring: metric_callback.MetricCallback | None) -> _Measured:
-    """Measure speeds for --probe and --minutes, and for --minutes also how long the metrics take."""
+    """Measure speeds for --probe and --minutes; for --minutes also the time of the metrics."""
     minutes = plan.config.schedule.minutes
     if not plan.config.running.probe and minutes is None:
         return _Measured({}, {})
@@ -279,13 +295,13 @@ def _measure(plan: Plan, gan: GAN, setting: Setting, measuring: metric_callback.
 
 
 def _plan_of_chief(plan: Plan, cluster: Cluster) -> Plan:
-    """Return the plan of the first machine, with the places of data on this one."""
+    """Return the plan of the chief, with this machine's paths to data and weights."""
     theirs = parsing.from_json(cluster.all_gather(plan.to_json())[0])
     return Plan(theirs.config, theirs.asked or {}).replace(**{name: plan.config.value(name) for name in _PLACES})
 
 
 def _make_folder(plan: Plan, place: Place, cluster: Cluster) -> Path:
-    """Return the run's folder, made by the chief unless it was chosen by --run."""
+    """Return the run's folder. Unless it was given with --run, the chief creates it."""
     folder = place.folder
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
@@ -295,7 +311,10 @@ def _make_folder(plan: Plan, place: Place, cluster: Cluster) -> Path:
 
 
 def _begin(folder: Path, plan: Plan, asked: Plan, setting: Setting) -> runs.Log:
-    """Write what a run is and where it was made; return its log. asked: the plan before anything was measured."""
+    """Write config.json and environment.json of a new run and return its log.
+
+    asked: the plan before anything was measured.
+    """
     runs.reserve_folder(folder)
     environment = {
         **runs.environment(plan.config, setting.shards, setting.policy),
@@ -310,7 +329,7 @@ def _begin(folder: Path, plan: Plan, asked: Plan, setting: Setting) -> runs.Log:
 
 
 def _expected(plan: Plan, measured: _Measured, setting: Setting, measuring: bool) -> str:
-    """Return how much there is to train, and how long it should take where that was measured."""
+    """Return a message about the images to train on and, if measured, the expected time."""
     text = f"{len(setting.shards):,} images, {plan.phases[-1].end:,} to be seen"
     if not measured.speeds:
         return text
@@ -323,13 +342,17 @@ def _expected(plan: Plan, measured: _Measured, setting: Setting, measuring: bool
 def resume(
     folder: str, shards_for: Callable[[Plan, dict], Shards], changes: Mapping, machine: Machine | None = None
 ) -> Path:
-    """Go on with a run exactly where its newest whole checkpoint stands.
+    """Continue a run exactly from its newest good checkpoint.
 
     Args:
-        folder: of the run.
-        shards_for: plan and environment of the run -> its data; they may have moved, their checksum decides.
-        changes: {option: value} given beside --resume.
+        folder: the run's folder.
+        shards_for: function (plan, environment) -> data of the run. The data may have moved, but
+            must have the same checksum.
+        changes: {option: value} given with --resume.
         machine: this machine and the others that train with it.
+
+    Returns:
+        The run's folder.
     """
     machine, path = machine or Machine(), Path(folder)
     plan, environment = runs.read(path)
@@ -345,7 +368,7 @@ def resume(
 
 
 def _check_data(folder: Path, shards: Shards, environment: dict) -> None:
-    """Refuse data that are not those that the run was trained on."""
+    """Raise UserError if the data are not those that the run was trained on."""
     theirs = environment["dataset"]
     if theirs["checksum"] is None or "precision" not in environment:
         raise UserError(
@@ -361,6 +384,7 @@ def _check_data(folder: Path, shards: Shards, environment: dict) -> None:
 
 
 def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> None:
+    """Continue the run in a folder with a plan; see `resume`."""
     cluster, say = setting.cluster, setting.say
     cluster.set_folder(folder)
     cluster.agree(**{"pggan-tf": __version__})
@@ -379,7 +403,7 @@ def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> Non
 
 
 def _restore(run: loop.Run, folder: Path, log) -> None:
-    """Put a run to where the chief's newest checkpoint stands, or to the weights of --init-from where there is none."""
+    """Restore a run from the chief's newest checkpoint, or from --init-from if it has none."""
     cluster, init_from = run.cluster, run.config.optimization.init_from
     found: tuple[Mapping[str, np.ndarray], dict] | None = None
     if cluster.chief and checkpoint.list_checkpoints(folder):

@@ -16,9 +16,9 @@ from pggan_tf.training import updates
 from pggan_tf.training.gan import GAN
 from pggan_tf.training.optimizer import local_copy
 
-# TensorFlow would merge sums of three or more gradients into one operation, which begins with
-# whichever gradient is ready first: the last bits of a repeated step would differ. Without the
-# merge, gradients are summed in pairs.
+# TensorFlow would merge sums of three or more gradients into one operation, which starts with the
+# gradient that is ready first. The last bits would then differ when a step is repeated. Without
+# this optimisation, gradients are summed in pairs.
 tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 
 STATS = (
@@ -40,7 +40,7 @@ _STREAMS = 8
 
 
 def train_step(gan: GAN, phase: Phase, pixels, labels) -> dict[str, tf.Tensor]:
-    """Train one step of `phase` and advance every variable of `gan`.
+    """Train one step of `phase` and update every variable of `gan`.
 
     Args:
         gan: the networks, optimizers and counters.
@@ -50,19 +50,19 @@ def train_step(gan: GAN, phase: Phase, pixels, labels) -> dict[str, tf.Tensor]:
         labels: classes of the images, int64 [K n].
 
     Returns:
-        A scalar for each name in STATS. Their sums over all replicas are the values of the step.
-        All values of a skipped step are 0, except the counts of skipped updates.
+        {name: scalar} for each name in STATS. The values of the step are their sums over all
+        replicas. All values of a skipped step are 0, except the counts of skipped updates.
     """
     return TrainingStep(gan, phase).run(pixels, labels)
 
 
 class TrainingStep:
-    """One step of a phase, while its graph is traced."""
+    """One training step of a phase. An object is created each time the step's graph is traced."""
 
     def __init__(self, gan: GAN, phase: Phase):
         """Compute the newest block's weight and the learning rate's factor from the images seen."""
         self.gan, self.phase = gan, phase
-        # Phase.alpha and Phase.rate as tensors; a test compares them.
+        # The same as Phase.alpha and Phase.rate, as tensors.
         images_in_phase = tf.cast(gan.images_seen - phase.start, tf.float32)
         self.alpha = tf.minimum(images_in_phase / phase.images, 1.0) if phase.fade else None
         self.rate = (
@@ -70,11 +70,11 @@ class TrainingStep:
         )
         self.objective = gan.objective_at(phase.resolution)
         self.share = phase.batch // replicas.count()  # images of a batch on this replica
-        # Of every update: the network's name, whether it was applied.
+        # (name of the network, whether it was updated) for every update.
         self.applied: list[tuple[str, tf.Tensor]] = []
 
     def run(self, pixels, labels) -> dict[str, tf.Tensor]:
-        """Update the networks, the counters and the average; see `train_step`."""
+        """Update the networks, the counters and the moving average; see `train_step`."""
         gan, phase, n = self.gan, self.phase, self.share
         batches = [
             self._draw_batch(pixels[i * n : (i + 1) * n], labels[i * n : (i + 1) * n], i * phase.batch)
@@ -100,23 +100,26 @@ class TrainingStep:
     def _seed(self, stream: int, ahead: int = 0):
         """Return the seed, int64 [2], of a stream of random numbers.
 
-        It follows from (seed, images seen, stream) alone, so that no generator's state has to be
-        saved. ahead: images of this step in the batches before.
+        It depends only on the run's seed, the images seen and the stream, so that no generator
+        state has to be saved. ahead: number of images in this step's earlier batches.
         """
         images = self.gan.images_seen.read_value() + ahead
         return tf.stack([images * _STREAMS + stream, tf.constant(self.gan.options.seed, tf.int64) * 65_536])
 
     def _pass_seed(self, stream: int, passes):
-        """Return another seed for each pass of a network in this step.
+        """Return a different seed for each pass of a network in this step.
 
-        passes: an iterator that counts them.
+        passes: iterator that counts the passes.
         """
         return replicas.seed_for(self._seed(stream), next(passes))
 
     def _draw_batch(self, pixels, labels, ahead: int) -> updates.Batch:
-        """Return a batch of reals, faded as the networks are, with its random numbers.
+        """Return a batch of reals, blended as the networks are in a fade, with its random numbers.
 
-        ahead: see `_seed`.
+        Args:
+            pixels: uint8 [n,R,R,C].
+            labels: int64 [n].
+            ahead: see `_seed`.
         """
         gan, phase = self.gan, self.phase
         reals = tf.cast(pixels, tf.float32) / 127.5 - 1
@@ -137,7 +140,7 @@ class TrainingStep:
         )
 
     def _draw_inputs(self, images, n: int, ahead: int) -> dict:
-        """Return the generator's inputs: latents and classes, or what the task makes of images."""
+        """Return the generator's inputs: latents and classes, or conditions made from images."""
         gan, classes = self.gan, self.objective.labels
         if not isinstance(gan.task, Generate):
             condition = gan.task.condition(images, self._seed(CONDITION, ahead))
@@ -157,7 +160,7 @@ class TrainingStep:
         }
 
     def _make_context(self) -> updates.StepContext:
-        """Return the networks bound to the phase."""
+        """Return the networks and losses of the phase for an update rule."""
         gan, phase, share = self.gan, self.phase, self.share
         at = {"resolution": phase.resolution, "alpha": self.alpha, "training": True}
         augmentations, dropouts = itertools.count(), itertools.count()
@@ -199,9 +202,9 @@ class TrainingStep:
         )
 
     def _augment(self, images, passes, parts: int):
-        """Augment images [N,H,W,C], `parts` batches in one, before the discriminator sees them.
+        """Augment images [N,H,W,C] that the discriminator is about to see.
 
-        passes: see `_pass_seed`.
+        parts: number of batches that are concatenated in `images`. passes: see `_pass_seed`.
         """
         gan = self.gan
         if gan.options.augment == "none":
@@ -212,10 +215,9 @@ class TrainingStep:
         return augment.augment_images(images, seed, probability, parts, steps)
 
     def _make_auxiliary_losses(self) -> Callable | None:
-        """Return the generator's losses besides the adversarial one.
+        """Return the generator's further losses as a function (fakes, reals) -> [N].
 
-        They are a function (fakes, reals) -> [N], or None where there are none. A generator that
-        learns alone takes the pixel loss with the weight 1.
+        Returns None if there are none. Without a discriminator, the pixel loss has the weight 1.
         """
         gan, objective, adversarial = self.gan, self.objective, self.phase.adversarial
         channels = gan.generator.channels
@@ -241,8 +243,8 @@ class TrainingStep:
         *gradients, loss = tf.distribute.get_replica_context().all_reduce(
             tf.distribute.ReduceOp.SUM, [*gradients, loss]
         )
-        # One number that is NaN or Inf as soon as any gradient is, or is beyond 1e19, where its
-        # square overflows.
+        # This number is NaN or Inf if any gradient is, or if one exceeds 1e19, so that its square
+        # overflows.
         good = tf.math.is_finite(loss + tf.add_n([tf.reduce_sum(tf.square(g)) for g in gradients]))
         optimizer, clip = self.gan.optimizers[name], self.gan.options.weight_clip
 
@@ -258,7 +260,7 @@ class TrainingStep:
     def _count_by_network(self) -> dict[str, tf.Tensor]:
         """Count which networks this step left unchanged in at least one update: name -> 0 or 1.
 
-        A network that is not trained counts as the other does.
+        A network that is not trained gets the count of the other network.
         """
         skips = {}
         for name, variable in self.gan.skipped_by.items():

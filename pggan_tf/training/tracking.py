@@ -1,4 +1,4 @@
-"""Send a run's figures to an MLflow tracking server, beside stats.jsonl and TensorBoard."""
+"""Send a run's losses and metrics to an MLflow tracking server."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pggan_tf.errors import Stopped, UserError
 from pggan_tf.runs.folder import BEST, BEST_GENERATOR, CONFIG, ENVIRONMENT, GENERATOR, LOG, STATS, write_json
 from pggan_tf.training.callbacks import Callback
 
-FILE = "mlflow.json"  # in the run's folder; holds the id of the MLflow run that it is logged to
+FILE = "mlflow.json"  # in the run's folder; contains the id of its MLflow run
 EXPERIMENT = "pggan-tf"
-BATCH = {"metrics": 1000, "params": 100}  # the most that MLflow takes in one request
-PAUSE_SECONDS = 60.0  # between two requests to a server that did not answer
-# Without these, a server that does not answer delays the end of a run by minutes. Variables of the
-# environment override them.
+BATCH = {"metrics": 1000, "params": 100}  # MLflow's limits for one request
+PAUSE_SECONDS = 60.0  # time between two requests to a server that did not answer
+# Without these, a server that does not answer delays the end of a run by minutes. Environment
+# variables that are set already take precedence.
 ENVIRONMENT_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -31,40 +31,46 @@ ENVIRONMENT_DEFAULTS = {
 
 
 def check(names: tuple[str, ...] | None) -> None:
-    """Refuse --log mlflow before any work is done if MLflow is not installed. names: config.running.log."""
+    """Raise UserError if --log mlflow is given and MLflow is not installed.
+
+    names: config.running.log.
+    """
     if names and "mlflow" in names and importlib.util.find_spec("mlflow") is None:
         raise UserError('--log mlflow: MLflow is not installed. pip install -e ".[mlflow]", or leave it out.')
 
 
 def metric_name(name: str) -> str:
-    """Return a name of letters, digits, spaces and _ - . : / for MLflow: 'fid[a]' -> 'fid.a'."""
+    """Return a metric's name with the characters that MLflow allows: 'fid[a]' -> 'fid.a'.
+
+    These are letters, digits, spaces and _ - . : /
+    """
     return re.sub(r"[^\w\-.:/ ]", "_", re.sub(r"\[(.*)\]", r".\1", name))
 
 
 def collect_figures(line: dict) -> dict[str, float]:
-    """Return the numbers of a line of stats.jsonl by their names in MLflow."""
+    """Return {name in MLflow: number} of the numbers in a line of stats.jsonl."""
     named = {k: v for k, v in line.items() if k not in ("images", "metrics", "details")}
     named |= line.get("metrics", {}) | {f"details/{k}": v for k, v in line.get("details", {}).items()}
     return {metric_name(k): float(v) for k, v in named.items() if isinstance(v, int | float)}
 
 
 class MLflowLogger(Callback):
-    """Log params at the start, figures over images seen during training, and files at its end.
+    """Logs parameters, losses and metrics of a run to MLflow, and its files at the end.
 
-    Figures are the lines of stats.jsonl, and the best one so far. A thread of its own sends them,
-    so that training never waits for the server, nor ends with it. stats.jsonl is its queue: what
-    the server does not have yet is sent when it answers again, in this session or in the one that
-    resumes the run.
+    The values are those of stats.jsonl and the best metric so far. A separate thread sends them, so
+    that training neither waits for the server nor ends if the server fails. stats.jsonl serves as
+    the queue: lines that the server has not received are sent when it answers again, in this
+    session or in the one that resumes the run.
 
-    The server is MLFLOW_TRACKING_URI, by default a file mlflow.db beside the run's folder.
+    The server is MLFLOW_TRACKING_URI, by default a file mlflow.db next to the run's folder.
     """
 
     def begin(self, run):
         self.run, self.folder = run, run.folder
         self._client = self._status = None
-        self._position = 0  # bytes of stats.jsonl that the server has
+        self._position = 0  # number of bytes of stats.jsonl that were sent
         self._refused: set[str] = set()
-        # Metric -> last step that the server had when it was first asked.
+        # Metric -> its last step on the server at the first request.
         self._steps: dict[str, int] = {}
         self._new, self._ending = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
@@ -85,6 +91,7 @@ class MLflowLogger(Callback):
         self._thread.join()
 
     def _work(self):
+        """Send new values until the run ends; this is the thread's function."""
         away = False
         while True:
             ending = self._ending.is_set()
@@ -97,7 +104,7 @@ class MLflowLogger(Callback):
                 if away:
                     self.run.log("MLflow answers again, nothing is missing there")
                 away = False
-            except Exception as error:  # of any kind: a failing server must not end the run
+            except Exception as error:  # no error of the server may end the run
                 if ending or not away:
                     reason = next(iter(str(error).splitlines()), "")
                     self.run.log(
@@ -112,6 +119,7 @@ class MLflowLogger(Callback):
             self._new.clear()
 
     def _connect(self):
+        """Connect to the server, find or create the MLflow run, and log the parameters."""
         for name, value in ENVIRONMENT_DEFAULTS.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
@@ -140,11 +148,11 @@ class MLflowLogger(Callback):
         try:
             self._log(params=[(k, v) for k, v in values.items() if k not in there])
         except RestException as error:
-            # A platform may limit params further; the figures are logged all the same.
+            # A platform may have lower limits for params; metrics are logged in any case.
             self.run.log(f"MLflow does not take the config ({error.error_code}); it is in {CONFIG}")
 
     def _find_earlier_run(self, client) -> str | None:
-        """Return the id of the MLflow run of an earlier session, if this server knows it."""
+        """Return the id of an earlier session's MLflow run, or None if the server has none."""
         from mlflow.exceptions import MlflowException
 
         if not (self.folder / FILE).is_file():
@@ -157,6 +165,7 @@ class MLflowLogger(Callback):
             return None
 
     def _create(self, client, artifacts: str | None) -> str:
+        """Create an MLflow run and return its id."""
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         experiment = client.get_experiment_by_name(name)
         identity = experiment.experiment_id if experiment else client.create_experiment(name, artifacts)
@@ -172,6 +181,7 @@ class MLflowLogger(Callback):
         return client.create_run(identity, tags=tags, run_name=self.folder.name).info.run_id
 
     def _log(self, metrics=(), params=()):
+        """Log metrics [(name, value, step)] and parameters [(name, value)] in batches."""
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
@@ -183,7 +193,7 @@ class MLflowLogger(Callback):
             self._client.log_batch(self._number, params=part)
 
     def _log_metrics(self, part: list):
-        """Log a batch of metrics; find refused ones by halving it, and leave only those out."""
+        """Log a batch of metrics. Find those that the server refuses by bisection and skip them."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -199,9 +209,9 @@ class MLflowLogger(Callback):
                 self.run.log(f"MLflow refuses {part[0].key} ({str(error).splitlines()[0]}); it is in {STATS}")
 
     def _last_step(self, name: str) -> int:
-        """Return the last step of a metric that the server had when it was first asked, or -1.
+        """Return the last step of a metric that the server had at the first call, or -1.
 
-        A resumed run repeats steps whose figures a killed one had already sent.
+        A resumed run repeats steps whose values the killed run may already have sent.
         """
         if name not in self._steps:
             history = self._client.get_metric_history(self._number, name)
@@ -209,7 +219,7 @@ class MLflowLogger(Callback):
         return self._steps[name]
 
     def _send(self):
-        """Send the complete lines of stats.jsonl after the position, and a new best figure."""
+        """Send the complete lines of stats.jsonl that were not sent yet, and a new best metric."""
         with (self.folder / STATS).open("rb") as file:
             file.seek(self._position)
             body, newline, _ = file.read().rpartition(b"\n")
@@ -234,6 +244,7 @@ class MLflowLogger(Callback):
                 self._steps[name] = best["images"]
 
     def _finish(self):
+        """Log the files of a finished run and set the status of the MLflow run."""
         if self._status == "FINISHED":
             names = (CONFIG, ENVIRONMENT, STATS, LOG, report.NAME, GENERATOR, BEST_GENERATOR, "reals.png")
             for path in filter(os.path.isfile, (self.folder / name for name in names)):

@@ -1,7 +1,7 @@
 """Update rules: how the gradients of both networks are computed.
 
-An update rule is a function (context, batches) -> stats. It calls the context to apply gradients,
-so that a rule may update one network before it evaluates the other.
+An update rule is a function (context, batches) -> stats. It calls functions of the context to apply
+gradients, so that a rule can update one network before it evaluates the other.
 """
 
 from __future__ import annotations
@@ -14,56 +14,57 @@ import tensorflow as tf
 
 from pggan_tf import losses
 
-# `one_stage` divides by the gradient of D's loss at the logit of a fake, which is 0 where D is
-# certain of that fake. This smallest divisor adds to D's own gradient less than any float32 can
-# show.
+# `one_stage` divides by the gradient of D's loss at the logit of a fake, which is 0 if D is certain
+# of that fake. The divisor is therefore at least this number, which is too small to change D's own
+# gradient in float32.
 _LEAST = 1e-25
 
 
 @dataclass(frozen=True)
 class StepContext:
-    """Both networks bound to a phase: passes, variables, and how gradients are applied."""
+    """The networks and losses of a phase, as functions for an update rule."""
 
-    # (condition, labels [N]) -> fakes [N,H,W,C], with the condition where D sees that too.
+    # (condition, labels [N]) -> fakes [N,H,W,C], including the condition if D sees it, too.
     generate: Callable[..., Any]
     # [N,H,W,C] -> [logits [N, 1 + labels], or a map [N,h,w,1]], followed by features if the
     # objective compares those.
     discriminate: Callable[..., list]
-    generator_variables: list  # the trained ones
-    discriminator_variables: list  # the trained ones; empty where G learns alone
+    generator_variables: list  # the variables to train
+    discriminator_variables: list  # the variables to train; empty if G learns alone
     apply_generator: Callable[..., None]  # (gradients in the order of the variables, loss)
     apply_discriminator: Callable[..., None]  # the same
     objective: losses.Objective  # the losses of both networks
-    # Images of a batch on all replicas. Losses are divided by it: the replicas' gradients add up to
-    # that of the mean.
+    # Number of images in a batch on all replicas. Losses are divided by it, so that the sum of the
+    # replicas' gradients is the gradient of the mean.
     batch_size: int
-    # Neighbours in a batch that D looks at together; 1: each image by itself, 0: the whole batch.
+    # Number of neighbours in a batch that D processes together; 1: each image independently, 0: the
+    # whole batch.
     batch_coupling: int
     # (fakes, reals) -> losses of G that do not depend on D, [N]; None: there are none.
     auxiliary: Callable[..., Any] | None = None
-    cross_replica: bool = False  # whether D looks at images on other replicas
+    cross_replica: bool = False  # whether D's statistics include images on other replicas
     patch_logits: bool = False  # whether D returns a map of logits for an image
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Real images of one update, and the random numbers that it needs."""
+    """Real images of one update, and the random numbers for it."""
 
-    reals: tf.Tensor  # [N,H,W,C], with the condition where D sees that too
+    reals: tf.Tensor  # [N,H,W,C], including the condition if D sees it, too
     labels: tf.Tensor  # classes of the reals, int64 [N]
     condition: tf.Tensor  # the input of G: latents [N, latent_size], or images [N,h,w,c]
     fake_labels: tf.Tensor | None  # classes of the fakes, int64 [N]; None without latents
     # Another condition for G's update in `two_stage`; None if the condition follows from the reals.
     second_condition: tf.Tensor | None
     second_labels: tf.Tensor | None  # classes of the fakes of `second_condition`, int64 [N]
-    mix: tf.Tensor  # [N,1,1,1] in 0..1: the points of the gradient penalty between reals and fakes
-    penalise: tf.Tensor  # bool: whether this update carries the (lazy) penalty
+    mix: tf.Tensor  # [N,1,1,1] in 0..1: weights of the reals in the points of the gradient penalty
+    penalise: tf.Tensor  # bool: whether this update includes the (lazy) penalty
 
 
 def discriminate_both(context: StepContext, reals, fakes, together: bool) -> tuple[list, list]:
-    """Return D's outputs for reals and for fakes.
+    """Return (D's outputs for reals, D's outputs for fakes).
 
-    together: in one batch, which is faster than two small ones.
+    together: whether to process both in one batch, which is faster than two small batches.
     """
     if together:
         both = context.discriminate(tf.concat([reals, tf.cast(fakes, reals.dtype)], axis=0))
@@ -73,20 +74,21 @@ def discriminate_both(context: StepContext, reals, fakes, together: bool) -> tup
 
 
 def _may_share_batch(context: StepContext, reals) -> bool:
-    """Tell whether each logit stays the same if reals and fakes form one batch."""
+    """Tell whether logits stay the same if reals and fakes are processed in one batch."""
     return context.batch_coupling > 0 and reals.shape[0] % context.batch_coupling == 0
 
 
 def batch_mean(values, context: StepContext):
-    """Return this replica's part of the mean over the batch of values [N]."""
+    """Return this replica's part of the mean over the whole batch of values [N]."""
     return tf.reduce_sum(values) / context.batch_size
 
 
 def penalty_gradients(context: StepContext, batch: Batch, fakes) -> tuple[Any, list | None]:
-    """Return loss and gradients of the penalty alone.
+    """Return (loss, gradients) of the penalty alone.
 
-    They are zeros at the steps that skip it; without a penalty the gradients are None. A penalty at
-    every k-th step has k times the weight: its mean over many steps stays the same.
+    At steps without the penalty, they are zeros. If there is no penalty at all, the gradients are
+    None. A penalty that is applied every k-th step has k times the weight, so that its mean over
+    many steps stays the same.
     """
     o, variables = context.objective, context.discriminator_variables
 
@@ -125,12 +127,12 @@ def penalty_gradients(context: StepContext, batch: Batch, fakes) -> tuple[Any, l
 
 
 def add_gradients(gradients, more):
-    """Add two lists of gradients; None counts as zeros."""
+    """Add two lists of gradients element by element; `more` may be None."""
     return gradients if more is None else [a + b for a, b in zip(gradients, more)]
 
 
 def generator_loss(context: StepContext, real: list, fake: list, labels):
-    """Return G's loss that depends on D's outputs for reals and fakes."""
+    """Return the part of G's loss that depends on D's outputs."""
     o = context.objective
     per_sample = o.generator(real[0], fake[0], labels)
     if len(fake) > 1:
@@ -139,7 +141,7 @@ def generator_loss(context: StepContext, real: list, fake: list, labels):
 
 
 def _auxiliary(context: StepContext, fakes, reals):
-    """Return G's loss that does not depend on D, and its gradient at the fakes."""
+    """Return (loss, gradient at the fakes) for the part of G's loss that does not depend on D."""
     if context.auxiliary is None:
         return tf.zeros([], fakes.dtype), tf.zeros([], fakes.dtype)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -149,10 +151,10 @@ def _auxiliary(context: StepContext, fakes, reals):
 
 
 def collect_stats(context, loss_d, loss_g, auxiliary, penalty, real_logits, fake_logits) -> dict:
-    """Return the figures of a step, scalars that the replicas' sum up to those of the batch.
+    """Return {name: scalar} of a step's stats; their sums over the replicas are those of the batch.
 
-    sign_real: mean sign of the logits of reals around the loss's decision threshold, -1..1;
-    adaptive augmentation needs it.
+    sign_real is the mean sign of the reals' logits relative to the loss's decision threshold, in
+    -1..1; adaptive augmentation needs it.
     """
     o = context.objective
     return {
@@ -170,11 +172,11 @@ def collect_stats(context, loss_d, loss_g, auxiliary, penalty, real_logits, fake
 
 
 def two_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
-    """Update D once for every batch, then G once against the updated D.
+    """Update D once with every batch, then G once against the updated D.
 
-    This is algorithm 1 of Goodfellow et al. 2014. No gradient is computed that is not applied: D's
-    loss is not backpropagated into G, nor G's loss into D's weights. Where G's condition follows
-    from the reals, its update takes the fakes of D's update, and its forward pass is not repeated.
+    This is algorithm 1 of Goodfellow et al. 2014. Only gradients that are applied are computed: D's
+    loss is not backpropagated into G, nor G's loss into D's weights. If G's condition follows from
+    the reals, G's update uses the fakes of D's update, and the forward pass is not repeated.
     """
     o = context.objective
     for batch in batches:
@@ -208,7 +210,7 @@ def two_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
     return collect_stats(context, loss_d, loss_g, auxiliary, penalty, real[0], fake[0])
 
 
-# How `one_stage` gets the gradient of G's loss at the fakes.
+# How `one_stage` computes the gradient of G's loss at the fakes.
 METHODS = {
     "reversed": "the discriminator's gradient at the fakes, reversed",
     "scaled": "the discriminator's gradient at the fakes, scaled sample by sample",
@@ -217,7 +219,10 @@ METHODS = {
 
 
 def one_stage_method(objective: losses.Objective, batch_coupling: int, patch_logits: bool) -> str:
-    """Return the cheapest of METHODS that is exact; see StepContext for the arguments."""
+    """Return the cheapest of METHODS that is exact.
+
+    batch_coupling, patch_logits: see `StepContext`.
+    """
     if objective.content == "discriminator":
         return "second product"
     if objective.symmetric:
@@ -226,13 +231,15 @@ def one_stage_method(objective: losses.Objective, batch_coupling: int, patch_log
 
 
 def one_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
-    """Update both networks from one forward pass of each (OSGAN, Shen et al. 2021, section 3).
+    """Update both networks after one forward pass of each (OSGAN, Shen et al. 2021, section 3).
 
-    This is exact for every loss and D. The gradient of G's loss at the fakes is that of D's loss,
-    reversed for symmetric losses (their eq. 9, gamma = -1); or D's times the ratio of the
-    derivatives of both losses, sample by sample (eq. 8), where D looks at each sample by itself;
-    or, where D mixes samples or returns several logits for each, a second backward pass from D's
-    logits to the fakes.
+    This is exact for every loss and D. The gradient of G's loss at the fakes is computed in one of
+    three ways:
+    - For symmetric losses, it is the gradient of D's loss, reversed (their eq. 9, gamma = -1).
+    - If D processes each sample independently, it is the gradient of D's loss, multiplied for each
+      sample by the ratio of the derivatives of both losses (eq. 8).
+    - If D mixes samples or returns several logits for each, it takes a second backward pass from
+      D's logits to the fakes.
     """
     (batch,) = batches
     o = context.objective
@@ -244,8 +251,8 @@ def one_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
     with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape_d:
         tape_d.watch(context.discriminator_variables)
         tape_d.watch(seen)
-        # A second product passes back through the whole batch twice; it needs the fakes alone, so
-        # reals stay out of it.
+        # The second backward pass through a joint batch would include the reals, but it only needs
+        # the fakes.
         together = method != "second product" and _may_share_batch(context, batch.reals)
         real, fake = discriminate_both(context, batch.reals, seen, together)
 
@@ -280,7 +287,7 @@ def one_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
 
 
 def generator_alone(context: StepContext, batches: Sequence[Batch]) -> dict:
-    """Update G by its auxiliary losses, and leave D unchanged."""
+    """Update G with its auxiliary losses, and leave D unchanged."""
     batch = batches[-1]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(context.generator_variables)
