@@ -586,7 +586,7 @@ def test_few_large_files_are_group(tmp_path, monkeypatch):
 
 def test_a_folder_called_portraits_is_pointed_at(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert open_source("portraits").list_notes() == ()
+    assert open_source("portraits", count=4, size=8).list_notes() == ()
     (tmp_path / "portraits").mkdir()
-    (note,) = open_source("portraits").list_notes()
+    (note,) = open_source("portraits", count=4, size=8).list_notes()
     assert "give ./portraits" in note

@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from pggan_tf import metrics, synthesis
 from pggan_tf.config import Plan
@@ -36,7 +37,8 @@ class MetricCallback(Callback):
             weights = options.inception_weights or features.INCEPTION_URL
             self.features = features.load(options.features, weights, cache, say)
         sets.check_features(self.names, self.features)
-        self.samples = self.resolution = None
+        self.samples: Any = None
+        self.resolution: int | None = None
 
     def _prepare(self, generator, shards, resolution: int) -> None:
         """Prepare for measuring a generator at a resolution.
@@ -49,7 +51,7 @@ class MetricCallback(Callback):
             self.truth = sets.read_shards(shards, resolution)
             if self.plan.task.from_images:  # each output is compared with its own original
                 self.truth = sets.read_originals(self.samples)
-            count = min(self.images, self.truth.count)
+            count = min(self.images, self.truth.count or self.images)
             if count < 2 and any(metrics.METRICS[name].takes != "pairs" for name in self.names):
                 raise UserError(f"{count} image is there to measure on. Give more photos, or a larger --held-out.")
             self.real = sets.collect_statistics(self.names, self.truth, 0, count, self.features, self.cache)
