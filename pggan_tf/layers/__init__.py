@@ -1,4 +1,4 @@
-"""Layers for NHWC tensors; `from_config(get_config())` makes the same layer."""
+"""Keras layers for NHWC tensors, and functions that the networks use between them."""
 
 from pggan_tf.layers.equalized import EqualizedConv2D, EqualizedDense, SeparableConv2D
 from pggan_tf.layers.growing import block_mean, lerp, repeat_pixels

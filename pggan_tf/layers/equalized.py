@@ -1,7 +1,7 @@
-"""Convolutions and dense layers, with equalised learning rate or plain.
+"""Convolutions and dense layers with or without equalised learning rate.
 
-Equalised learning rate: weights are drawn from N(0, 1) and scaled in the forward pass (Karras et
-al. 2018, section 4.1).
+With equalised learning rate, weights are initialised from N(0, 1) and scaled in the forward pass
+(Karras et al. 2018, section 4.1).
 """
 
 from __future__ import annotations
@@ -14,34 +14,35 @@ import tensorflow as tf
 
 from pggan_tf.layers.growing import repeat_pixels
 
-# Resampling by two is linear, as a convolution is: nearest-neighbour doubling before a 3x3
-# convolution equals one 4x4 convolution transposed with stride 2, and a 2x2 mean after it equals
-# one 4x4 convolution with stride 2, for 4/9 of the multiplications. _SPREAD [16, 9] turns the 3x3
-# kernel into the 4x4 one.
+# Resampling by two is linear and can be merged with a 3x3 convolution. Nearest-neighbour doubling
+# before the convolution equals one transposed 4x4 convolution with stride 2; a 2x2 mean after the
+# convolution equals one 4x4 convolution with stride 2. Both need 4/9 of the multiplications.
+# _SPREAD [16, 9] turns the 3x3 kernel into the 4x4 kernel.
 _OVERLAP = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]], np.float32)
 _SPREAD = np.kron(_OVERLAP, _OVERLAP)
 _SPREAD_FLIPPED = np.kron(_OVERLAP[:, ::-1], _OVERLAP[:, ::-1])
 
 
 def _enlarge_kernel(kernel, spread):
-    """Turn a kernel [3, 3, I, O] into [4, 4, I, O] by `spread`, see _SPREAD."""
+    """Return the kernel [4, 4, I, O] for [3, 3, I, O]; `spread` is _SPREAD or a variant of it."""
     return tf.reshape(tf.matmul(tf.constant(spread), tf.reshape(kernel, [9, -1])), [4, 4, *kernel.shape[2:]])
 
 
 def _move_before_shuffle(kernel):
-    """Turn a kernel for use after a pixel shuffle into one for use before it.
+    """Transform the kernel of a convolution after a pixel shuffle so that the shuffle comes last.
 
-    The shuffle is tf.nn.depth_to_space by two. [k, k, I, O] with an odd k becomes [m, m, 4 I, 4 O]
-    with m = 2 ceil(k // 2 / 2) + 1 (of 9: 5). Output row 2 y + p takes input row 2 (y + j) + r with
-    the kernel's row k // 2 + 2 j + r - p; columns follow the same rule.
+    The pixel shuffle is tf.nn.depth_to_space with block size 2. A kernel [k, k, I, O] with an odd k
+    becomes [m, m, 4 I, 4 O] with m = 2 ceil(k // 2 / 2) + 1; for example, m is 5 for k = 9. Output
+    row 2 y + p depends on input row 2 (y + j) + r through row k // 2 + 2 j + r - p of the kernel;
+    the same holds for columns.
     """
     size, _, inputs, units = kernel.shape
     reach = -(-(size // 2) // 2)
     m, before = 2 * reach + 1, 2 * reach + 1 - size // 2
     padded = tf.pad(kernel, [[before, 2 * m + 1 - size - before]] * 2 + [[0, 0]] * 2)
     parts = []
-    # A slice for each p, and of it one for each q: so gradients are summed two by two. The sum of
-    # four has no fixed order, and runs could not be repeated exactly.
+    # Slicing first by p, then by q adds gradients in pairs. A sum of four has no fixed order, so
+    # runs would not be exactly reproducible.
     for row in (padded[1 - p : 1 - p + 2 * m] for p in (0, 1)):
         for q in (0, 1):
             part = row[:, 1 - q : 1 - q + 2 * m]
@@ -50,7 +51,7 @@ def _move_before_shuffle(kernel):
     return tf.concat(parts, axis=3)
 
 
-PLAIN_STDDEV = 0.02  # of the weights of plain layers (Radford et al. 2016, section 4)
+PLAIN_STDDEV = 0.02  # standard deviation of plain layers' weights (Radford et al. 2016, section 4)
 
 
 def _normalize_vector(x):
@@ -59,13 +60,20 @@ def _normalize_vector(x):
 
 
 class _Equalized(keras.layers.Layer):
-    """A layer with a kernel ~ N(0, 1), used times gain / sqrt(fan_in), and a bias of zeros.
+    """Base class of layers with equalised learning rate and, optionally, spectral normalisation.
 
-    gain: sqrt(2) keeps the variance through LeakyReLU; 1 suits a linear output; None makes a plain
-    layer with weights ~ N(0, 0.02) that are used as they are. spectral: the kernel, as a matrix
-    [fan_in, units], is divided by its largest singular value (Miyato et al. 2018, eq. 8). `advance`
-    takes one step of the power iteration that finds it: once after every update, so that all passes
-    of an update use the same weights.
+    The kernel is initialised from N(0, 1) and multiplied by gain / sqrt(fan_in) when it is used;
+    the bias is initialised with zeros.
+
+    Args:
+        units: Number of output channels.
+        gain: sqrt(2) keeps the variance through LeakyReLU; 1 suits a linear output. None makes a
+            plain layer, whose weights are initialised with standard deviation 0.02 and not scaled.
+        spectral: Whether to divide the kernel, as a matrix [fan_in, units], by its largest singular
+            value (Miyato et al. 2018, eq. 8). The value is estimated by power iteration. `advance`
+            runs one step of it after every update, so that all forward passes of an update use the
+            same weights.
+        **kwargs: Arguments of keras.layers.Layer.
     """
 
     def __init__(self, units: int, gain: float | None = math.sqrt(2), spectral: bool = False, **kwargs):
@@ -73,11 +81,11 @@ class _Equalized(keras.layers.Layer):
         self.units, self.gain, self.spectral = units, gain, spectral
 
     def _add_weights(self, shape):
-        """Create a kernel of `shape`, whose last number is `units`, and the bias."""
+        """Create the bias and the kernel of `shape`; the last number of the shape is `units`."""
         # A Python float: a NumPy float64 would promote the product to float64.
         self._scale = 1.0 if self.gain is None else self.gain / math.sqrt(math.prod(shape[:-1]))
         stddev = PLAIN_STDDEV if self.gain is None else 1.0
-        # autocast=False: scaled in float32 and rounded once, not twice.
+        # With autocast=False the kernel is scaled in float32, then rounded once instead of twice.
         self.kernel = self.add_weight(
             shape=shape, initializer=keras.initializers.RandomNormal(stddev=stddev), name="kernel", autocast=False
         )
@@ -92,21 +100,21 @@ class _Equalized(keras.layers.Layer):
             )
 
     def _iterate_power(self):
-        """Return approximate singular vectors of the kernel, left [fan_in] and right [units].
+        """Return the kernel's approximate first singular vectors, left [fan_in] and right [units].
 
-        They are constants for the gradient.
+        No gradient flows through them.
         """
         matrix = tf.stop_gradient(tf.reshape(self.kernel * self._scale, [-1, self.units]))
         left = _normalize_vector(tf.linalg.matvec(matrix, _normalize_vector(tf.convert_to_tensor(self.singular))))
         return left, _normalize_vector(tf.linalg.matvec(matrix, left, transpose_a=True))
 
     def advance(self) -> None:
-        """Take a step of power iteration; call after every update of the weights."""
+        """Run one step of power iteration. Call this after every update of the weights."""
         if self.spectral:
             self.singular.assign(self._iterate_power()[1])
 
     def compute_kernel(self):
-        """Return the kernel as it is used, float32."""
+        """Return the scaled and normalised kernel that the forward pass uses, float32."""
         kernel = self.kernel * self._scale
         if not self.spectral:
             return kernel
@@ -114,45 +122,59 @@ class _Equalized(keras.layers.Layer):
         return kernel / tf.reduce_sum(left * tf.linalg.matvec(tf.reshape(kernel, [-1, self.units]), right))
 
     def set_kernel(self, kernel, bias) -> None:
-        """Set the weights so that `compute_kernel` is `kernel`; not for spectral layers."""
+        """Set the bias, and the weights so that `compute_kernel` returns `kernel`.
+
+        This does not work for layers with spectral normalisation.
+        """
         self.kernel.assign(kernel / self._scale)
         self.bias.assign(bias)
 
     def get_config(self):
-        """Return the arguments of the constructor, for Keras."""
+        """Return the constructor's arguments for Keras."""
         return {**super().get_config(), "units": self.units, "gain": self.gain, "spectral": self.spectral}
 
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class EqualizedDense(_Equalized):
-    """A dense layer, [N, I] -> [N, units]."""
+    """Dense layer: [N, I] -> [N, units]."""
 
     def build(self, input_shape):
         """Create the weights for inputs [..., I]."""
         self._add_weights((input_shape[-1], self.units))
 
     def call(self, x):
-        """Return x times the kernel, plus the bias."""
+        """Return the product of x [N, I] and the kernel, plus the bias."""
         return tf.matmul(x, tf.cast(self.compute_kernel(), self.compute_dtype)) + self.bias
 
     def compute_output_shape(self, input_shape):
-        """Return the shape of the output, for Keras."""
+        """Return the shape of the output for Keras."""
         return (*input_shape[:-1], self.units)
 
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class EqualizedConv2D(_Equalized):
-    """A convolution, [N, H, W, I] -> [N, H, W, units], zero-padded.
+    """Zero-padded convolution: [N, H, W, I] -> [N, H, W, units], optionally with resampling.
 
-    up: factor by which pixels are repeated along both sides before it. down: the result, before the
-    bias, is averaged over blocks of down x down pixels. A factor of two costs 4/9 of the
-    multiplications of the two separate steps, see `_SPREAD`. stride: the result has only every so
-    many pixels or, with `transposed`, so many times as many (Radford et al. 2016). At most one of
-    up, down and stride may be above 1.
+    At most one of up, down and stride may be above 1. With a 3x3 kernel and a factor `up` or `down`
+    of two, the layer needs 4/9 of the multiplications of two separate steps, see `_SPREAD`.
 
-    shuffled: x [N, H, W, 4 I] and the result [N, H, W, 4 units] are images before a pixel shuffle
-    by two, and the convolution is the one between the images after it: few units (an image's three)
-    use a CPU's vectors badly, four times as many do not.
+    Args:
+        units: Number of output channels.
+        kernel_size: Height and width of the kernel.
+        up: Factor by which pixels are repeated in both directions before the convolution.
+        down: Factor by which the result, without the bias, is reduced: the mean of each block of
+            down x down pixels is taken.
+        stride: Stride of the convolution (Radford et al. 2016).
+        transposed: Whether the convolution is transposed, so that `stride` enlarges the result
+            instead of reducing it.
+        shuffled: Whether input [N, H, W, 4 I] and output [N, H, W, 4 units] are stored as before a
+            pixel shuffle (depth_to_space with block size 2). The result is that of a convolution
+            of the shuffled images. This is faster on CPUs, because few units, such as the three of
+            an image, make poor use of vector instructions.
+        **kwargs: Arguments of the base class.
+
+    Raises:
+        ValueError: More than one of up, down and stride is above 1.
     """
 
     def __init__(
@@ -178,7 +200,7 @@ class EqualizedConv2D(_Equalized):
         self._add_weights((self.kernel_size, self.kernel_size, maps, self.units))
 
     def call(self, x):
-        """Return the convolution of x [N, H, W, I], plus the bias."""
+        """Return the convolution of x [N, H, W, I] ([N, H, W, 4 I] if `shuffled`) plus the bias."""
         kernel = self.compute_kernel()
         if self.shuffled:
             y = tf.nn.conv2d(x, tf.cast(_move_before_shuffle(kernel), x.dtype), 1, "SAME")
@@ -196,18 +218,19 @@ class EqualizedConv2D(_Equalized):
             y = tf.nn.conv2d(repeat_pixels(x, self.up), tf.cast(kernel, x.dtype), 1, "SAME")
             if self.down > 1:
                 y = tf.nn.avg_pool2d(y, self.down, self.down, "VALID")
-        # Not tf.nn.bias_add: on a CPU it sums the gradient in bfloat16, half wrong for large maps.
+        # Not tf.nn.bias_add: on a CPU it sums the gradient in bfloat16, which can be wrong by half
+        # for large maps.
         return y + self.bias
 
     def _convolve_transposed(self, x, kernel, factor: int):
-        """Return the transposed convolution, [N, factor H, factor W, units]."""
+        """Return the transposed convolution of x with stride `factor`: [N, f H, f W, units]."""
         shape = tf.shape(x)
         n, h, w = (x.shape[i] or shape[i] for i in range(3))
         kernel = tf.cast(tf.transpose(kernel, [0, 1, 3, 2]), x.dtype)
         return tf.nn.conv2d_transpose(x, kernel, [n, factor * h, factor * w, self.units], factor, "SAME")
 
     def compute_output_shape(self, input_shape):
-        """Return the shape of the output, for Keras."""
+        """Return the shape of the output for Keras."""
         n, h, w, _ = input_shape
         if self.shuffled:
             return (n, h, w, 4 * self.units)
@@ -216,7 +239,7 @@ class EqualizedConv2D(_Equalized):
         return (n, h and h * up // down, w and w * up // down, self.units)
 
     def get_config(self):
-        """Return the arguments of the constructor, for Keras."""
+        """Return the constructor's arguments for Keras."""
         return {
             **super().get_config(),
             "kernel_size": self.kernel_size,
@@ -230,11 +253,18 @@ class EqualizedConv2D(_Equalized):
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class SeparableConv2D(_Equalized):
-    """A 3x3 convolution in two steps: 3x3 within every map and 1x1 across the maps.
+    """Depthwise separable 3x3 convolution: [N, H, W, I] -> [N, H, W, units].
 
-    It takes 1/units + 1/9 of the multiplications (Howard et al. 2017, section 3.1). Both steps have
-    equalised learning rate. up and down are as in EqualizedConv2D. The step across the maps comes
-    where there are fewer pixels: first if pixels are repeated, else last.
+    It consists of a depthwise 3x3 convolution and a pointwise 1x1 convolution and needs 1/units +
+    1/9 of the multiplications of a full convolution (Howard et al. 2017, section 3.1). Both steps
+    use equalised learning rate. The pointwise step is applied at the lower resolution: first if
+    `up` is above 1, otherwise last.
+
+    Args:
+        units: Number of output channels.
+        up: Factor by which pixels are repeated, as in EqualizedConv2D.
+        down: Factor by which blocks of pixels are averaged, as in EqualizedConv2D.
+        **kwargs: Arguments of the base class.
     """
 
     def __init__(self, units: int, up: int = 1, down: int = 1, **kwargs):
@@ -253,7 +283,7 @@ class SeparableConv2D(_Equalized):
         )
 
     def _convolve_within(self, x):
-        """Return the 3x3 convolution within every map of x [N, H, W, C]."""
+        """Return the depthwise 3x3 convolution of x [N, H, W, C]."""
         kernel = tf.cast(self.within / 3.0, x.dtype)  # fan-in 9
         return tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], "SAME")
 
@@ -269,10 +299,10 @@ class SeparableConv2D(_Equalized):
         return y + self.bias
 
     def compute_output_shape(self, input_shape):
-        """Return the shape of the output, for Keras."""
+        """Return the shape of the output for Keras."""
         n, h, w, _ = input_shape
         return (n, h and h * self.up // self.down, w and w * self.up // self.down, self.units)
 
     def get_config(self):
-        """Return the arguments of the constructor, for Keras."""
+        """Return the constructor's arguments for Keras."""
         return {**super().get_config(), "up": self.up, "down": self.down}

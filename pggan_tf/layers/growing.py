@@ -1,4 +1,4 @@
-"""Resampling and blending between two resolutions of a growing network."""
+"""Functions that resample and blend images of two resolutions of a growing network."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import tensorflow as tf
 
 
 def repeat_pixels(x, factor: int):
-    """Repeat every pixel of x [N, H, W, C] f x f times: [N, f H, f W, C] (nearest neighbour)."""
+    """Enlarge x [N, H, W, C] to [N, f H, f W, C] by nearest neighbour; f is `factor`."""
     if factor == 1:
         return x
 
-    @tf.custom_gradient  # XLA has no gradient of resizing
+    @tf.custom_gradient  # XLA does not support the gradient of tf.image.resize
     def repeated(x):
         shape = tf.shape(x)
         h, w = (x.shape[i] or shape[i] for i in (1, 2))
-        # Not keras' UpSampling2D: with a dynamic batch that needs Flex ops in TFLite.
+        # Not keras' UpSampling2D, which needs Flex ops in TFLite if the batch size is dynamic.
         y = tf.image.resize(x, (factor * h, factor * w), "nearest")
         return y, lambda upstream: factor**2 * block_mean(upstream, factor)
 
@@ -22,11 +22,11 @@ def repeat_pixels(x, factor: int):
 
 
 def block_mean(x, factor: int):
-    """Average x [N, H, W, C] over blocks of f x f pixels: [N, H/f, W/f, C]."""
+    """Average blocks of f x f pixels of x [N, H, W, C]: [N, H/f, W/f, C]; f is `factor`."""
     return x if factor == 1 else tf.nn.avg_pool2d(x, factor, factor, "VALID")
 
 
 def lerp(old, new, alpha):
-    """Return old + alpha (new - old): exactly `old` at 0 and `new` at 1."""
+    """Interpolate linearly: return exactly `old` for alpha 0 and exactly `new` for alpha 1."""
     alpha = tf.cast(alpha, new.dtype)
     return (1 - alpha) * old + alpha * new

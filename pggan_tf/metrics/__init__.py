@@ -1,17 +1,18 @@
-"""Metrics of sets of images: one module for each, and one table of them.
+"""Metrics of image quality: METRICS lists them, and each is computed by a module of this package.
 
-Three steps follow each other: `features` turns images into numbers, `sets` collects the statistics
-of a set of images in one pass, and a metric's module compares the statistics of two sets.
+Metrics are computed in three steps: `features` computes a network's features of images, `sets`
+collects the statistics of a set of images in one pass, and the module of a metric computes its
+value from the statistics of two sets.
 
-A new metric is a module of this package and a row of METRICS. Its module has one of these
-functions:
+To add a metric, add a module to this package and a row to METRICS. Depending on the row's `takes`,
+the module defines one of these functions:
 
-- `compute(real, fake) -> dict[str, Figure]`, of two `sets.SetStatistics`, where the row takes
-  features, logits or patches;
-- `compute_each(images) -> [N]`, of uint8 [N, H, W, C], a number for each image, where it takes
-  images;
-- `compute_each(truth, images) -> [N]`, of uint8 [N, H, W, C] twice, a number for each pair, where
-  it takes pairs.
+- `compute(real, fake) -> dict[str, Figure]` for "features", "logits" and "patches": takes two
+  `sets.SetStatistics` and returns values by the short name of the metric;
+- `compute_each(images) -> [N]` for "images": takes uint8 [N, H, W, C] and returns one number for
+  each image (`ms_ssim`: for each two images);
+- `compute_each(truth, images) -> [N]` for "pairs": takes two arrays uint8 [N, H, W, C] and returns
+  one number for each pair.
 """
 
 from __future__ import annotations
@@ -21,23 +22,23 @@ from dataclasses import dataclass, field
 
 from pggan_tf.errors import UserError, nearest
 
-# What a metric may be computed from. "images" are those of the second set alone; "pairs" are images
-# of both sets in their order; "" is `time`: how long it took to collect the second set's statistics
-# and to compute the metrics.
+# Values of `Metric.takes`, the input that a metric is computed from. "images": the images of the
+# second set only; "pairs": corresponding images of both sets; "": only for `time`, the time taken
+# to collect the second set's statistics and to compute the metrics.
 TAKES = ("features", "logits", "patches", "images", "pairs", "")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: where it is computed, and how its figures are to be read."""
+    """A row of METRICS: how a metric is computed and how its values are interpreted."""
 
-    module: str  # in this package; empty for `time`, which `sets` measures
-    takes: str  # one of TAKES
-    better: str  # "lower" or "higher"; empty where the real images' own figure is the one to reach
-    images: int  # images of each set that published figures are computed on; 0 where any number will do
-    fewer: str  # what fewer images do to the figure
-    unit: str = ""  # of its figures; empty for plain numbers
-    # Whether blurry images have better figures than sharp ones with small faults.
+    module: str  # name of the module in this package; empty for `time`, which `sets` measures
+    takes: str  # input of the metric, one of TAKES
+    better: str  # "lower" or "higher"; empty if values near that of the real images are best
+    images: int  # images per set in published results; 0 if the number does not matter
+    fewer: str  # effect of fewer images on the value, in words
+    unit: str = ""  # unit of the values; empty for plain numbers
+    # Whether blurry images get better values than sharp ones with small errors.
     rewards_blur: bool = False
 
 
@@ -54,55 +55,63 @@ METRICS = {
     "colorfulness": Metric("colorfulness", "images", "", 0, ""),
     "time": Metric("", "", "", 0, "", unit="s"),
 }
-# What a generator from latents can be measured by: its images belong to no image of the data.
+# Metrics for generators from latents: all but those of pairs, since no image of the data
+# corresponds to a generated one.
 WHILE_TRAINING = tuple(name for name, metric in METRICS.items() if metric.takes != "pairs")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What a metric comes to."""
+    """Result of computing a metric."""
 
     value: float  # in the metric's unit
-    # In the same unit: the standard deviation over subsets (kid), splits (is) or directions (swd),
-    # or the standard error of a mean over images.
+    # Standard deviation over subsets (kid), splits (is) or sets of directions (swd), or standard
+    # error of the mean over images; in the metric's unit.
     spread: float | None = None
-    parts: dict[str, float] = field(default_factory=dict)  # figures that the value is the mean of, by name
-    images: int = 0  # how many of the second set it is computed on
-    caveats: tuple[str, ...] = ()  # sentences to print wherever the figure is printed
+    parts: dict[str, float] = field(default_factory=dict)  # values whose mean is `value`, by name
+    images: int = 0  # number of images of the second set that were used
+    caveats: tuple[str, ...] = ()  # sentences to print wherever the value is printed
 
 
 def needs_features(names: Iterable[str]) -> bool:
-    """Return whether any of these metrics is computed from a network's features or logits."""
+    """Return whether any of the named metrics is computed from a network's features or logits."""
     return any(METRICS[name].takes in ("features", "logits") for name in names)
 
 
 def select(*takes: str) -> list[str]:
-    """Return the names of the metrics that are computed from one of `takes`."""
+    """Return the names of the metrics whose input is one of `takes`, which are values of TAKES."""
     return [name for name, metric in METRICS.items() if metric.takes in takes]
 
 
 def full_name(name: str, features: str) -> str:
-    """Add the features' name where a metric depends on them: 'fid' on 'random' is 'fid[random]'.
+    """Return the full name of a metric: 'fid[random]' for the metric 'fid' and features 'random'.
 
-    Figures on different features cannot be compared, so no figure goes without it.
+    Values on different features cannot be compared, so the name always includes the features. The
+    names of metrics that use no features are returned unchanged.
     """
     return f"{name}[{features}]" if METRICS[name].takes in ("features", "logits") else name
 
 
 def strip_features(name: str) -> str:
-    """Return the short name of a metric, by which METRICS has it: 'fid' of 'fid[random]'."""
+    """Return the short name of a metric, its key in METRICS: 'fid' for 'fid[random]'."""
     return name.partition("[")[0]
 
 
 def parse(text: str, known: Iterable[str] = METRICS, option: str = "--metrics") -> tuple[str, ...]:
-    """Split 'fid,swd' into ('fid', 'swd').
+    """Split comma-separated names, such as 'fid,swd', into a tuple without duplicates.
 
-    Raises UserError for names that are not `known`, and for none at all.
+    Args:
+        text: The names.
+        known: Allowed names.
+        option: Name of the command-line option, for error messages.
+
+    Raises:
+        UserError: A name is not in `known`, or `text` has no names.
     """
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     of_metrics = METRICS.keys() >= set(known)
     for name in names:
-        if name not in known:  # of METRICS, `known` may lack only those of pairs
+        if name not in known:  # the only metrics that `known` may lack are those of pairs
             why = "compares images that belong together" if of_metrics and name in METRICS else "not known"
             raise UserError(f"{option} {name}: {why}; {nearest(name, known)}")
     if not names:

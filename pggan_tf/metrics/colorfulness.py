@@ -1,10 +1,9 @@
 """Colourfulness (Hasler and Suesstrunk 2003, eq. 6, M3).
 
-It is sqrt(s_rg^2 + s_yb^2) + 0.3 sqrt(m_rg^2 + m_yb^2).
-
-m and s are mean and standard deviation of rg = R - G and yb = (R + G) / 2 - B over the pixels of an
-image, 0..255; the figure is the mean over images. It is about 0 for gray, 33 for moderately and 59
-for quite colourful pictures. The figure to reach is that of the real images.
+The colourfulness of an image is sqrt(s_rg^2 + s_yb^2) + 0.3 sqrt(m_rg^2 + m_yb^2), where m and s
+are the mean and standard deviation of rg = R - G and yb = (R + G) / 2 - B over the pixels, with R,
+G and B in 0..255. The metric is the mean over images: about 0 for gray, 33 for moderately and 59
+for quite colourful images. Values near that of the real images are best.
 """
 
 from __future__ import annotations

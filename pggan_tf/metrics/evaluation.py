@@ -1,4 +1,4 @@
-"""Measure one set of images against another."""
+"""Compare a set of images with a set of real images by metrics."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from pggan_tf.metrics.sets import ImageSet
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How far one set of images is from another."""
+    """Result of comparing two sets of images."""
 
-    resolution: int  # pixels a side at which images were compared
-    images: int  # of each set
-    figures: dict[str, Figure]  # by full name, such as 'fid[random]'
-    floors: dict[str, Figure]  # of one half of the real images against the other; empty where not asked for
-    features: Features | None  # what features were computed by; None where no metric needs them
+    resolution: int  # height and width of the compared images in pixels
+    images: int  # number of images of each set
+    figures: dict[str, Figure]  # by full name of the metric, such as 'fid[random]'
+    floors: dict[str, Figure]  # between two halves of the real images; empty if not requested
+    features: Features | None  # network that computed the features; None if no metric needs one
     notes: tuple[str, ...]  # sentences on how the images were compared
 
 
 def check_pairs(names: Iterable[str], generated: bool, floor: bool) -> None:
-    """Refuse metrics of pairs for images that do not belong together in pairs.
+    """Raise UserError if a metric that compares pairs is requested for sets that are not paired.
 
     Args:
-        names: All metrics that are asked for.
-        generated: Whether one of the sets is made by a generator from latents.
-        floor: Whether halves of one set are to be compared.
+        names: All requested metrics.
+        generated: Whether one of the sets is generated from latents.
+        floor: Whether two halves of one set are also compared.
     """
     for name in names:
         if METRICS[name].takes == "pairs" and generated:
@@ -52,25 +52,25 @@ def evaluate(
     floor: bool = False,
     cache: str | Path | None = None,
 ) -> Evaluation:
-    """Measure a set of images against the real ones.
+    """Compare a set of images with real images.
 
-    Metrics of single images are about `fake`; as a floor, about `real`. Where one set is gray, both
-    are compared as gray.
+    Metrics of single images are computed on `fake`; for the floor, on the second half of `real`. If
+    one set is gray, both are compared as gray.
 
     Args:
         real: The real images.
-        fake: The images to measure, at the same resolution.
-        names: Metrics, of metrics.METRICS.
-        images: How many of each set to compare, at most.
-        features: The network for metrics that need one, from `features.load`.
-        floor: Also measure one half of the real images against the other: what no set can be
-            expected to beat.
-        cache: Folder in which statistics of data sets are kept; by default that of
+        fake: The images to evaluate, at the same resolution.
+        names: Metrics to compute, keys of metrics.METRICS.
+        images: Largest number of images of each set to compare.
+        features: Network for metrics that need one, from `features.load`.
+        floor: Whether to compute the metrics also between two halves of the real images. No set can
+            be expected to get better values than these.
+        cache: Folder for the statistics of data sets; by default that of
             `shards.find_cache_folder`.
 
     Raises:
-        UserError: There are too few images, the sets do not belong together in pairs, or a metric
-            has no value.
+        UserError: There are too few images, a metric of pairs is requested for sets that are not
+            paired, or a metric is NaN or infinite.
     """
     check_pairs(names, fake.count is None or real.count is None, floor)
     sets.check_features(names, features)
@@ -93,7 +93,7 @@ def evaluate(
 
 
 def _count_images(real: ImageSet, fake: ImageSet, most: int, floor: bool) -> int:
-    """Return how many images of each set to compare. Raises UserError for fewer than two."""
+    """Return the number of images of each set to compare. Raise UserError if it is below 2."""
     count = min(most, fake.count or most, (real.count or 2 * most) // (1 + floor))
     if count < 2:
         raise UserError(
@@ -104,7 +104,10 @@ def _count_images(real: ImageSet, fake: ImageSet, most: int, floor: bool) -> int
 
 
 def _check_order(names: Iterable[str], real: ImageSet, fake: ImageSet) -> None:
-    """Refuse metrics of pairs for sets in which an image is missing."""
+    """Raise UserError if a metric of pairs is requested and the sets may not match in order.
+
+    This is the case if the sets differ in size or if images of one set were skipped.
+    """
     pairs = [name for name in names if METRICS[name].takes == "pairs"]
     if pairs and (real.count != fake.count or real.skipped or fake.skipped):
         raise UserError(
@@ -114,7 +117,10 @@ def _check_order(names: Iterable[str], real: ImageSet, fake: ImageSet) -> None:
 
 
 def _are_same(real: ImageSet, fake: ImageSet) -> bool:
-    """Return whether both sets hold the same images, by their content or else by their place."""
+    """Return whether both sets are the same images.
+
+    The sets are compared by content, or by path if the content of `real` is not known.
+    """
     if real.content:
         return real.content == fake.content
     return Path(real.name).resolve() == Path(fake.name).resolve()

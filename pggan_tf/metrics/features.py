@@ -1,14 +1,17 @@
-"""Turn images into features, and into logits where a network has classes.
+"""Networks that compute features of images, and logits if the network has classes.
 
-- `inception`: inception-2015-12-05, the graph of FID and of the Inception Score (Heusel et al.
-  2017, Salimans et al. 2016), as it is: its own nodes enlarge images to 299 pixels (bilinear, as in
-  TensorFlow 1: neither corners nor pixel centres aligned) and take (x - 128) / 128. Features are
-  pool_3, 2048; logits are pool_3 times the weights of softmax/logits, 1008, without its bias.
-- A network of keras.applications by its name, or a `.keras` file whose network takes RGB of 0..255:
-  features are the input of its last dense layer, logits that layer's output before its activation.
-- `random`: a convolutional network of fixed random weights, for which nothing has to be fetched.
+- `inception`: inception-2015-12-05, the unchanged graph that FID and the Inception Score use
+  (Heusel et al. 2017, Salimans et al. 2016). The graph itself resizes images to 299 pixels
+  (bilinear, as in TensorFlow 1: neither corners nor pixel centres are aligned) and computes
+  (x - 128) / 128. The 2048 features are the output of pool_3; the 1008 logits are pool_3 times the
+  weights of softmax/logits, without the bias.
+- The name of a network of keras.applications, or a `.keras` file with a network for RGB images in
+  0..255: the features are the input of the last dense layer, the logits its output before the
+  activation.
+- `random`: a convolutional network with fixed random weights, which needs no download.
 
-Distances on another network than `inception` are no FID, and their names say so.
+A distance on the features of any network but `inception` is not an FID; the full names of metrics
+therefore include the name of the network.
 """
 
 from __future__ import annotations
@@ -30,29 +33,30 @@ INCEPTION_URL = "https://storage.googleapis.com/download.tensorflow.org/models/i
 INCEPTION_FILE = "classify_image_graph_def.pb"
 _INCEPTION_SHAPE = (2048, 1008)  # features, classes
 _BATCH = 64
-# Maps of each layer. Of the first layer's, all but 16 have kernels without a mean and respond to
-# changes from pixel to pixel alone: otherwise brightness would outweigh everything else.
+# Number of feature maps of each layer; and the number of maps of the first layer that respond to
+# brightness. The kernels of its other maps have mean 0, so that these respond only to differences
+# between pixels: otherwise brightness would dominate the features.
 _RANDOM_WIDTHS, _RANDOM_BRIGHTNESS = (64, 128, 256), 16
 _RANDOM_LEAST = 1e-3  # added to mean squares before their logarithm is taken
-# Colours of a coarse layout, and their weight: without them, a set as varied as CIFAR-10 has a
-# better recall of faces than slightly blurred faces have.
+# The image reduced to 4 x 4 pixels is also part of the features; its size and its weight. Without
+# it, CIFAR-10 compared with face photos gets a better recall than slightly blurred faces do.
 _RANDOM_LAYOUT, _RANDOM_LAYOUT_WEIGHT = 4, 6.0
 
 
 @dataclass(frozen=True)
 class Features:
-    """A network that turns images into features."""
+    """A network that computes features and, if it has classes, logits of images."""
 
     name: str
-    key: str  # a hash of the weights
-    size: int  # how many features an image has
-    classes: int  # how many logits an image has; 0 where the network has no classes
-    # uint8 [N, H, W, 3] -> float32 features [N, size] and logits [N, classes]
+    key: str  # hash of the weights
+    size: int  # number of features of an image
+    classes: int  # number of logits of an image; 0 if the network has no classes
+    # Maps uint8 [N, H, W, 3] to float32 features [N, size] and logits [N, classes].
     compute: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
     @property
     def caveat(self) -> str:
-        """Why figures on these features are no FID; empty where they are."""
+        """Sentence why a distance on these features is not an FID; empty if it is one."""
         if self.name != INCEPTION:
             return f"measured on '{self.name}', not on Inception: not to be compared with FID"
         if (self.size, self.classes) != _INCEPTION_SHAPE:
@@ -63,11 +67,13 @@ class Features:
         return ""
 
     def extract(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return features and logits of images, uint8 [N, H, W, 1 or 3].
+        """Compute features [N, size] and logits [N, classes] of images, both float32.
 
-        Gray is repeated in three channels.
+        Args:
+            images: uint8 [N, H, W, 1 or 3]. Gray images are converted to three equal channels.
 
-        Raises UserError for features that are NaN or Inf.
+        Raises:
+            UserError: A feature or a logit is NaN or infinite.
         """
         images = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
         parts = [self.compute(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)]
@@ -78,17 +84,17 @@ class Features:
 
 
 def load(name: str, inception_weights: str, cache: Path, say: Callable[[str], None] = print) -> Features:
-    """Load features by name.
+    """Load a network for features by its name.
 
     Args:
-        name: `inception`, `random`, a network of keras.applications, or a `.keras` file.
-        inception_weights: The graph's file, or its address, as `fetch_weights` takes it.
-        cache: Folder in which fetched weights are kept.
-        say: Called with a line when weights are fetched for the first time.
+        name: `inception`, `random`, the name of a network of keras.applications, or the path of a
+            `.keras` file.
+        inception_weights: Path or URL of Inception's graph, see `fetch_weights`.
+        cache: Folder in which downloaded weights are kept.
+        say: Function that shows a line to the user when weights are downloaded for the first time.
 
     Raises:
-        UserError: The name is not known, or the weights cannot be fetched or are not what they
-            should be.
+        UserError: The name is not known, or the weights cannot be downloaded or are not valid.
     """
     if name == RANDOM:
         return make_random()
@@ -103,15 +109,24 @@ def _hash_file(path: Path) -> str:
 
 
 def locate_weights(address: str, cache: Path) -> Path:
-    """Return where weights from an address are kept, whether they were fetched or not."""
+    """Return the path in the cache for the weights of a URL. The file may not exist yet."""
     return cache / "weights" / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}-{address.rpartition('/')[2]}"
 
 
 def fetch_weights(location: str, cache: Path, say: Callable[[str], None] = print) -> Path:
-    """Return the file of Inception's graph, which is fetched once where `location` is an address.
+    """Return the path of Inception's graph; download it to the cache first if it is a URL.
 
-    An address may end in #sha256=..., which the file then must have. Without it, the hash of the
-    first download is written beside the file, and later downloads must have that.
+    The hash of the first download is stored next to the file, and later downloads must match it.
+
+    Args:
+        location: Path of the graph, or its URL. A URL may end in #sha256=..., the expected hash of
+            the file.
+        cache: Folder in which downloaded weights are kept.
+        say: Function that shows a line to the user when no hash is known for a download.
+
+    Raises:
+        UserError: The file does not exist, cannot be downloaded, has another hash or is not the
+            graph.
     """
     if "://" not in location:
         if not Path(location).is_file():
@@ -128,9 +143,7 @@ def fetch_weights(location: str, cache: Path, say: Callable[[str], None] = print
             _fetch(address, partial)
             _verify_hash(partial, expected or (record.read_text().strip() if record.is_file() else ""), address)
             try:
-                load_inception(
-                    partial
-                )  # a login page, say, must not become the file with which later ones are compared
+                load_inception(partial)  # for example, the hash of a login page must not be stored as the expected one
             except UserError as error:
                 raise UserError(f"{address}: what came is not the graph ({error}).") from None
             digest = _hash_file(partial)
@@ -158,9 +171,13 @@ def _fetch(address: str, out: Path) -> None:
 
 
 def _verify_hash(file: Path, expected: str, address: str, discard: Callable[[], None] = lambda: None) -> None:
-    """Compare a file's hash with the one expected, unless that is empty.
+    """Verify the SHA-256 of a file; if it differs, call `discard` and raise UserError.
 
-    Where they differ, calls `discard` and raises UserError.
+    Args:
+        file: The file.
+        expected: Expected hash in hexadecimal; empty to skip the check.
+        address: URL of the file, for the error message.
+        discard: Function that removes the file.
     """
     if expected and (found := _hash_file(file)) != expected.lower():
         discard()
@@ -171,7 +188,7 @@ def _verify_hash(file: Path, expected: str, address: str, discard: Callable[[], 
 
 
 def _read_graph(path: Path) -> bytes:
-    """Read the graph from a file of its own or from the archive that it is published in."""
+    """Return the bytes of the graph from its .pb file or from the published .tgz archive."""
     if not tarfile.is_tarfile(path):
         return path.read_bytes()
     with tarfile.open(path) as archive:
@@ -182,7 +199,10 @@ def _read_graph(path: Path) -> bytes:
 
 
 def load_inception(path: Path) -> Features:
-    """Load Inception's frozen graph from its file or from its published archive."""
+    """Load Inception's frozen graph from its .pb file or from the published .tgz archive.
+
+    Raises UserError if the file is not this graph.
+    """
     import tensorflow as tf
 
     tf1 = tf.compat.v1
@@ -191,7 +211,7 @@ def load_inception(path: Path) -> Features:
         content = _read_graph(path)
         definition.ParseFromString(content)
         for node in definition.node:
-            node.attr.pop("_output_shapes", None)  # these are shapes of batches of one
+            node.attr.pop("_output_shapes", None)  # these shapes are for a batch size of 1
         with tf.Graph().as_default() as graph:
             images = tf1.placeholder(tf.float32, [None, None, None, 3])
             pool, product = tf.import_graph_def(
@@ -200,7 +220,7 @@ def load_inception(path: Path) -> Features:
             found = tf.reshape(pool, [-1, pool.shape[-1]])
             logits = tf.matmul(found, product.inputs[1])
             session = tf1.Session(graph=graph)
-    except Exception as error:  # protobuf and TensorFlow raise many kinds for a file that is no graph
+    except Exception as error:  # protobuf and TensorFlow raise many types for an invalid file
         raise UserError(
             f"--inception-weights {path}: not the graph of inception-2015-12-05 ({str(error).splitlines()[0][:120]}). "
             f"Expected {INCEPTION_FILE}, with nodes ExpandDims, pool_3 and softmax/logits/MatMul."
@@ -215,7 +235,7 @@ def load_inception(path: Path) -> Features:
 
 
 def _list_applications() -> dict:
-    """Return (constructor, preprocessing) of every network of keras.applications by its name."""
+    """Return the networks of keras.applications: {name: (constructor, preprocessing function)}."""
     import inspect
 
     import keras
@@ -230,7 +250,10 @@ def _list_applications() -> dict:
 
 
 def load_keras(name: str) -> Features:
-    """Load a network of keras.applications, or the one in a `.keras` file."""
+    """Load a network for features from a `.keras` file or, by its name, from keras.applications.
+
+    Raises UserError if the network is not known, cannot be loaded or has no suitable layers.
+    """
     import keras
 
     preprocess = None
@@ -239,7 +262,7 @@ def load_keras(name: str) -> Features:
             raise UserError(f"--features {name}: no such file.")
         try:
             model = keras.saving.load_model(name, compile=False, safe_mode=True)
-        except Exception as error:  # Keras raises many kinds for a file that holds no model
+        except Exception as error:  # Keras raises many types for a file that is not a model
             raise UserError(f"--features {name}: cannot be loaded ({str(error).splitlines()[0][:150]}).") from None
         key, name = _hash_file(Path(name)), Path(name).name
     else:
@@ -251,7 +274,7 @@ def load_keras(name: str) -> Features:
         kind, preprocess = known[name]
         try:
             model = kind()
-        except Exception as error:  # Keras raises a plain Exception where there is no internet
+        except Exception as error:  # Keras raises a plain Exception if there is no internet
             raise UserError(
                 f"--features {name}: its weights cannot be fetched ({str(error).splitlines()[0][:150]})."
             ) from None
@@ -305,16 +328,16 @@ def _from_model(model, name: str, key: str, preprocess) -> Features:
 
 
 def make_random() -> Features:
-    """Build the network of fixed random weights.
+    """Build the network with fixed random weights.
 
-    It has three 3x3 convolutions with a stride of 2 and leaky rectifiers.
+    The network has three 3x3 convolutions with stride 2 and LeakyReLU. The weights use He
+    initialisation (He et al. 2015, eq. 10) and are drawn with NumPy's RandomState, whose numbers do
+    not change between versions.
 
-    Its weights are He's (He et al. 2015, eq. 10), drawn by NumPy's RandomState, which will not
-    change.
-
-    Features are the logarithm of the root mean square of every map over the image, so that missing
-    detail counts as much as excessive detail, scaled so that every layer has the same share in
-    distances; and the colours of a 4 x 4 layout of the image.
+    For each feature map, one feature is the logarithm of the map's root mean square over the image;
+    with a logarithm, missing detail counts as much as excessive detail. These features are scaled
+    so that all layers contribute equally to distances. The other features are the colours of the
+    image reduced to 4 x 4 pixels.
     """
     import tensorflow as tf
 

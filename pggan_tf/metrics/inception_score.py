@@ -1,9 +1,10 @@
 """Inception Score (Salimans et al. 2016, section 4). Higher is better.
 
-It is exp of the mean divergence between an image's class probabilities and those of all images:
-mean and standard deviation over 10 splits. The probabilities are a softmax over 1008 logits without
-their bias; the training images of CIFAR-10 have 11.237. The images are shuffled first, as sets
-often come sorted by class.
+The score is exp of the mean KL divergence between the class probabilities of an image and the mean
+probabilities of all images. Its mean and standard deviation over 10 splits are reported. The
+probabilities are the softmax of the 1008 logits without bias; the training images of CIFAR-10 have
+a score of 11.237. The images are shuffled before they are split, because sets are often sorted by
+class.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ SPLITS, SEED = 10, 2020
 
 
 def compute_score(logits: np.ndarray, splits: int = SPLITS) -> tuple[float, float]:
-    """Return mean and standard deviation over the splits of logits [N, K]."""
+    """Return the mean and standard deviation of the score over splits of logits [N, K]."""
     scores, order = [], np.random.RandomState(SEED).permutation(len(logits))
     for i in range(splits):
         part = logits[order[i * len(logits) // splits : (i + 1) * len(logits) // splits]]
@@ -29,6 +30,6 @@ def compute_score(logits: np.ndarray, splits: int = SPLITS) -> tuple[float, floa
 
 
 def compute(real, fake) -> dict[str, Figure]:
-    """Compute the score of the second of two `sets.SetStatistics`, by its logits."""
+    """Compute the score of `fake`, a `sets.SetStatistics`, as {"is": ...}. `real` is not used."""
     value, spread = compute_score(fake.logits, min(SPLITS, len(fake.logits)))
     return {"is": Figure(value, spread, images=len(fake.logits))}

@@ -1,8 +1,8 @@
-"""Kernel distance (KID, Binkowski et al. 2018, section 4). Lower is better.
+"""Kernel Inception Distance (KID, Binkowski et al. 2018, section 4). Lower is better.
 
-It is the unbiased squared maximum mean discrepancy with the kernel (x.y / d + 1)^3 of features with
-d numbers: mean and standard deviation over 100 subsets of 1,000. As it is unbiased, it may be below
-0.
+KID is the unbiased estimate of the squared maximum mean discrepancy (MMD) with the kernel
+(x.y / d + 1)^3 on features of dimension d. Its mean and standard deviation over 100 subsets of
+1,000 images are reported. As the estimate is unbiased, it can be negative.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SUBSETS, SUBSET_SIZE, SEED = 100, 1000, 2020
 
 
 def estimate_mmd2(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the unbiased estimate of the squared discrepancy of features [M, D] and [M, D]."""
+    """Return the unbiased estimate of the squared MMD between features x and y, [M, D] each."""
     d, m = x.shape[1], len(x)
 
     def kernel(a, b):
@@ -28,9 +28,16 @@ def estimate_mmd2(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def compute_kid(x: np.ndarray, y: np.ndarray, subsets: int = SUBSETS, size: int = SUBSET_SIZE) -> tuple[float, float]:
-    """Return mean and standard deviation over subsets of features [N, D] and [M, D]."""
+    """Return the mean and standard deviation of the KID over random subsets of features.
+
+    Args:
+        x: Features [N, D] of the first set.
+        y: Features [M, D] of the second set.
+        subsets: Number of subsets.
+        size: Number of images in a subset; fewer if a set is smaller.
+    """
     if np.array_equal(x, y):
-        return 0.0, 0.0  # the estimate is for independent samples, and below 0 for a set against itself
+        return 0.0, 0.0  # the estimate assumes independent samples; for equal sets it is negative
     size = min(size, len(x), len(y))
     if size == len(x) == len(y):
         subsets = 1  # all subsets would be the same
@@ -44,7 +51,7 @@ def compute_kid(x: np.ndarray, y: np.ndarray, subsets: int = SUBSETS, size: int 
 
 
 def compute(real, fake) -> dict[str, Figure]:
-    """Compute the distance of two `sets.SetStatistics`, by their features."""
+    """Compute the KID of two `sets.SetStatistics` from their features, as {"kid": ...}."""
     value, spread = compute_kid(real.features, fake.features)
     count = len(fake.features)
     few = (f"one subset of {count:,} images, not many of {SUBSET_SIZE:,}",) if count < SUBSET_SIZE else ()

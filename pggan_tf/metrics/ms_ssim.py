@@ -1,12 +1,13 @@
-"""Multi-scale structural similarity (Wang et al. 2003) between pairs of images of one set.
+"""Multi-scale structural similarity (MS-SSIM, Wang et al. 2003) between images of one set.
 
-It measures variety (Odena et al. 2017, section 4.2; Karras et al. 2018, section 6.1): the figure to
-reach is that of the real images, and a generator that has collapsed to a few images has a higher
-one.
+The metric measures variety (Odena et al. 2017, section 4.2; Karras et al. 2018, section 6.1).
+Values near that of the real images are best; if a generator has collapsed to a few images, its
+value is higher.
 
-10,000 pairs; weights .0448 .2856 .3001 .2363 .1333 of five scales, each half as large as the one
-before by means of 2 x 2 pixels; the window of `ssim`. As there, the window shrinks to images
-smaller than it. Images below 16 pixels have fewer scales, whose weights are scaled to sum to 1.
+Usually 10,000 pairs are compared. Five scales have the weights .0448 .2856 .3001 .2363 .1333; each
+scale is half as large as the one before, by averaging 2 x 2 pixels. The window is that of `ssim`
+and shrinks to the image size if the image is smaller. Images below 16 pixels have fewer scales,
+whose weights are scaled to sum to 1.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def compute_similarity(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the similarity 0..1 of two images [H, W, C], 0..255."""
+    """Return the MS-SSIM, in 0..1, of two images [H, W, C] with values in 0..255."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     scales = min(len(WEIGHTS), min(a.shape[:2]).bit_length())
     weights = WEIGHTS if scales == len(WEIGHTS) else np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
@@ -37,7 +38,7 @@ def compute_similarity(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def compute_each(images: np.ndarray) -> np.ndarray:
-    """Return the similarity [N // 2] of the first image with the second, and so on.
+    """Return the MS-SSIM [N // 2] of images 0 and 1, of images 2 and 3, and so on.
 
     The images are uint8 [N, H, W, C].
     """

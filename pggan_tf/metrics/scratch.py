@@ -1,6 +1,6 @@
-"""Keep arrays on disk that do not fit into memory.
+"""Temporary arrays on disk, for data that does not fit into memory.
 
-Their space is reserved at once, and freed when the process ends.
+Their disk space is reserved when they are created and freed when the process ends.
 """
 
 from __future__ import annotations
@@ -18,10 +18,18 @@ from pggan_tf.errors import UserError
 
 
 def reserve(file, size: int, folder: str) -> None:
-    """Reserve `size` bytes behind the position of an open file, which lies in `folder`.
+    """Reserve disk space in an open file.
 
-    Raises UserError where the disk has no space for them. It has to be found out here: a page of a
-    mapped file that cannot be written later kills the process.
+    The space has to be reserved in advance: if a page of a memory-mapped file cannot be written
+    later, the system kills the process.
+
+    Args:
+        file: An open file; the space starts at its current position.
+        size: Number of bytes.
+        folder: Folder of the file, for the error message.
+
+    Raises:
+        UserError: The disk does not have enough free space.
     """
     start = file.tell()
     try:
@@ -37,21 +45,22 @@ def reserve(file, size: int, folder: str) -> None:
 
 
 def release(*arrays: np.ndarray | None) -> None:
-    """Unmap the pages of mapped arrays that were used; they are read again where they are needed.
+    """Release the memory of memory-mapped arrays; other arrays and None are ignored.
 
-    Such pages belong to the system's cache, but count as memory of this process.
+    Pages that have been used stay in the system's cache but count as memory of this process. They
+    are mapped again when they are needed.
     """
     for array in arrays:
         if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             array.base.madvise(mmap.MADV_DONTNEED)
 
 
-# For systems that read and write only at a file's own position, such as Windows.
+# For systems without preadv and pwrite, such as Windows.
 _position_lock = threading.Lock()
 
 
 def _read(file: int, view: memoryview, at: int) -> int:
-    """Read into the view from byte `at` of an open file, and return how many bytes were read."""
+    """Read from an open file at byte `at` into `view`; return the number of bytes read."""
     if hasattr(os, "preadv"):
         return os.preadv(file, [view], at)
     with _position_lock:
@@ -62,7 +71,7 @@ def _read(file: int, view: memoryview, at: int) -> int:
 
 
 def _write(file: int, view: memoryview, at: int) -> int:
-    """Write the view to byte `at` of an open file, and return how many bytes were written."""
+    """Write `view` to an open file at byte `at`; return the number of bytes written."""
     if hasattr(os, "pwrite"):
         return os.pwrite(file, view, at)
     with _position_lock:
@@ -71,17 +80,15 @@ def _write(file: int, view: memoryview, at: int) -> int:
 
 
 class DiskArray:
-    """An array in a file without a name, which is gone when the process ends, however it ends.
+    """Array in an unnamed temporary file that disappears when the process ends, even by a crash.
 
-    It holds zeros at first.
-
-    It is read and written by slices of its first axis, and not mapped: mapping pages again and
-    again costs more than a copy.
+    The array is initialised with zeros. Read and write it with slices of the first axis. It is not
+    memory-mapped, because repeatedly mapping pages is slower than copying.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype):
         self.shape, self.dtype = shape, np.dtype(dtype)
-        self._bytes = math.prod(shape[1:]) * self.dtype.itemsize  # of a row
+        self._bytes = math.prod(shape[1:]) * self.dtype.itemsize  # size of a row
         with tempfile.TemporaryFile() as file:
             reserve(file, shape[0] * self._bytes, tempfile.gettempdir())
             self._file = os.dup(file.fileno())
@@ -95,7 +102,7 @@ class DiskArray:
         return self.read(first, np.empty((stop - first, *self.shape[1:]), self.dtype))
 
     def read(self, first: int, out: np.ndarray) -> np.ndarray:
-        """Fill `out` with as many rows as it has, from row `first` on, and return it."""
+        """Read len(out) rows, starting at row `first`, into `out` and return `out`."""
         view, at = out.data.cast("B"), first * self._bytes
         while view:  # a signal may end a read early
             read = _read(self._file, view, at)

@@ -1,7 +1,7 @@
-"""Collect the statistics of sets of images in one pass, whichever metrics need them.
+"""Sets of images, and the statistics of a set that metrics need, collected in one pass.
 
-Nothing that grows with the number of images stays in memory: features and patches lie in files, and
-the features of a data set are kept in the cache.
+Memory use does not grow with the number of images: features and patches are stored in files. The
+features of data sets are kept in the cache.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ from pggan_tf.files import atomic_write, make_partial_path
 from pggan_tf.metrics import METRICS, Figure, fid, full_name, scratch, swd
 from pggan_tf.metrics.features import INCEPTION, Features
 
-_PIXELS = 1 << 21  # of a batch
-_STATISTICS_VERSION = 2  # raised when the same images and weights would give other features
+_PIXELS = 1 << 21  # total pixels of the images of a batch
+_STATISTICS_VERSION = 2  # increased when a change of the code changes the features
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of one size that are read or made when they are needed."""
+    """Set of images of one size, which are read or generated on demand."""
 
-    name: str  # for messages
-    count: int | None  # how many there are; None where they are generated without end
-    resolution: int  # pixels a side
+    name: str  # name of the set in messages
+    count: int | None  # number of images; None if any number can be generated
+    resolution: int  # height and width in pixels
     channels: int
-    # (start, stop) -> uint8 [stop - start, resolution, resolution, channels], the same images each
-    # time
+    # Maps (start, stop) to images start .. stop - 1, uint8 [stop - start, resolution, resolution,
+    # channels]. Every call returns the same images.
     read: Callable[[int, int], np.ndarray]
-    # Equal for sets of the same images, whose features are kept under it; None: do not keep them.
+    # Identifies the images: the key of their features in the cache. None: do not cache them.
     content: str | None = None
-    skipped: int = 0  # images of the source that could not be used
+    skipped: int = 0  # number of images of the source that could not be used
 
     def batches(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        """Read images start .. stop - 1, some at a time."""
-        size = max(2, min(256, _PIXELS // self.resolution**2) // 2 * 2)  # even: some metrics look at pairs
+        """Yield images start .. stop - 1 in batches, uint8 [n, R, R, C]."""
+        size = max(2, min(256, _PIXELS // self.resolution**2) // 2 * 2)  # even, as ms_ssim compares pairs
         for first in range(start, stop, size):
             yield self.read(first, min(first + size, stop))
 
 
 def read_shards(shards: Shards, resolution: int, name: str = "data") -> ImageSet:
-    """Return a data set at one of its resolutions.
+    """Return the images of a data set at one of its resolutions.
 
-    Its order mixes the classes and is the same for all data sets of one size.
+    The images are shuffled, so that classes are mixed. The order depends only on their number.
     """
     count, manifest = shards.count(resolution), shards.manifest
 
@@ -70,16 +70,21 @@ def read_shards(shards: Shards, resolution: int, name: str = "data") -> ImageSet
 def generate(
     sampler: synthesis.Sampler, resolution: int, alpha: float = 1.0, first_seed: int = 0, name: str = "generator"
 ) -> ImageSet:
-    """Return what a generator makes of the seeds from `first_seed` on.
+    """Return the unlimited set of images that a generator makes from consecutive seeds.
 
-    The stage of `resolution` pixels is faded in by `alpha`, 0..1.
+    Args:
+        sampler: The generator.
+        resolution: Resolution in pixels, one of the generator's.
+        alpha: Weight in 0..1 of the stage of this resolution while it fades in.
+        first_seed: Seed of the first image.
+        name: Name of the set in messages.
     """
     generator = sampler.generator
 
     def read(start, stop):
         z = synthesis.latents(range(first_seed + start, first_seed + stop), generator.latent_size)
-        # A label depends on its image's number alone. Labels do not come in turn: MS-SSIM compares
-        # neighbours, which would then never be of one class.
+        # A label depends only on the number of its image. Labels are random instead of cycling
+        # through the classes: MS-SSIM compares neighbours, which would never be of the same class.
         classes = max(1, len(generator.classes))
         labels = np.array([np.random.default_rng((first_seed, i)).integers(classes) for i in range(start, stop)])
         return sampler.images(z, resolution, alpha, labels=labels)
@@ -88,23 +93,26 @@ def generate(
 
 
 def read_originals(samples: synthesis.FromImages) -> ImageSet:
-    """Return the images that a generator from images is to restore.
+    """Return the original images, which a generator from images should reproduce.
 
-    They are those held out from training, if any were.
+    These are the images held out from training or, if none were held out, the training images.
     """
     content = f"{samples.shards.manifest.checksum}@{samples.resolution}/{samples.held_out}{samples.task.originals_key}"
     return ImageSet("originals", samples.count, samples.resolution, 3, samples.read, content)
 
 
 def convert_originals(samples: synthesis.FromImages) -> ImageSet:
-    """Return what the generator makes of each image of `read_originals`."""
+    """Return the generator's outputs for the images of `read_originals`, in the same order."""
     return ImageSet("generator", samples.count, samples.resolution, 3, samples.made)
 
 
 def resize(images: ImageSet, resolution: int, filter: str) -> ImageSet:
-    """Return the set with every image resized to `resolution` pixels a side.
+    """Return the set with all images resized.
 
-    The filter is one of pixels.FILTERS.
+    Args:
+        images: The set.
+        resolution: New height and width in pixels.
+        filter: Name of the interpolation, one of pixels.FILTERS.
     """
 
     def read(start, stop):
@@ -115,7 +123,10 @@ def resize(images: ImageSet, resolution: int, filter: str) -> ImageSet:
 
 
 def convert_to_gray(images: ImageSet) -> ImageSet:
-    """Return a set of one or three channels as luma of BT.601 in three equal channels."""
+    """Return the set converted to gray (BT.601 luma), stored in three equal channels.
+
+    The images of the given set have one or three channels.
+    """
     content = images.content and f"{images.content} gray"
 
     def read(start, stop):
@@ -128,23 +139,23 @@ def convert_to_gray(images: ImageSet) -> ImageSet:
 
 @dataclass
 class SetStatistics:
-    """What metrics need to know of some images of a set."""
+    """Statistics of some images of a set, from which metrics are computed."""
 
-    images: int  # how many
+    images: int  # number of images
     features: np.ndarray | None = None  # float32 [images, D], on disk
     logits: np.ndarray | None = None  # float32 [images, K], on disk
     patches: swd.Patches | None = None
-    values: dict[str, np.ndarray] = field(default_factory=dict)  # of each metric of images or pairs: [N]
-    seconds: float = 0.0  # that it took to collect all this
-    moments_file: Path | None = None  # where mean and covariance of the features are kept
+    values: dict[str, np.ndarray] = field(default_factory=dict)  # metric of images or pairs -> numbers [N]
+    seconds: float = 0.0  # time taken to collect the statistics
+    moments_file: Path | None = None  # file in which mean and covariance of the features are kept
 
     def release(self) -> None:
-        """Give back the memory that was used to read what lies on disk."""
+        """Release the memory used for reading features and logits from disk."""
         scratch.release(self.features, self.logits)
 
     @cached_property
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean [D] and covariance [D, D] of the features."""
+        """Mean [D] and covariance [D, D] of the features, read from `moments_file` if it exists."""
         if self.moments_file and self.moments_file.is_file():
             with np.load(self.moments_file) as file:
                 return file["mean"], file["covariance"]
@@ -157,10 +168,13 @@ class SetStatistics:
 
 
 class _FeatureTable:
-    """Features and logits of images that come in batches, in files whose names begin with `stem`.
+    """Features and logits of images, which are added in batches and stored in files.
 
-    The files appear when all images are in them. Without a stem they have no names and are gone
-    when the process ends.
+    Args:
+        features: Network that computes the features and logits.
+        count: Number of images.
+        stem: Path that the names of the files start with. The files get these names when all images
+            have been added. None uses unnamed temporary files.
     """
 
     def __init__(self, features: Features, count: int, stem: Path | None):
@@ -173,7 +187,7 @@ class _FeatureTable:
         self.arrays: dict[str, np.memmap] = {}
 
     def add(self, batch: np.ndarray) -> None:
-        """Compute and store the features of images, uint8 [N, R, R, C]."""
+        """Compute and store the features and logits of images, uint8 [N, R, R, C]."""
         for part, found in zip(self.shapes, self.features.extract(batch)):
             if not self.filled:
                 self.arrays[part] = self._create(part)
@@ -182,7 +196,7 @@ class _FeatureTable:
         self.filled += len(batch)
 
     def _create(self, part: str) -> np.memmap:
-        """Reserve the disk space of features or logits, and map it."""
+        """Create the file for `part`, "features" or "logits", and return it as a mapped array."""
         shape = self.shapes[part]
         if self.files:
             with self.partials[part].open("w+b") as file:
@@ -201,7 +215,7 @@ class _FeatureTable:
             partial.unlink(missing_ok=True)
 
     def close(self) -> dict[str, np.memmap]:
-        """Give the files their names, and return the arrays by name, mapped for reading."""
+        """Give the files their final names and return the arrays by name, mapped for reading."""
         for part, file in self.files.items():
             if not self.exists:
                 self.arrays[part].flush()
@@ -216,7 +230,7 @@ def _make_key(images: ImageSet, features: Features, start: int, stop: int) -> st
 
 
 def check_features(names: Iterable[str], features: Features | None) -> None:
-    """Refuse metrics that cannot be computed from these features."""
+    """Raise UserError if a metric needs logits but the network of `features` has no classes."""
     for name in names:
         if METRICS[name].takes == "logits" and features and not features.classes:
             raise UserError(
@@ -233,19 +247,19 @@ def collect_statistics(
     cache: Path,
     alone: bool = True,
 ) -> SetStatistics:
-    """Collect in one pass what metrics need to know of images start .. stop - 1 of a set.
+    """Collect in one pass the statistics of images start .. stop - 1 that metrics need.
 
     Args:
-        names: The metrics; those of pairs are left to `compare_pairs`.
-        images: The set.
-        start: Number of the first image.
-        stop: Number behind the last image.
-        features: The network that gives features and logits; None where no metric needs it.
-        cache: Folder in which features of sets that have a `content` are kept.
-        alone: Whether metrics of single images are computed too.
+        names: Metrics to collect statistics for; metrics of pairs are ignored, see `compare_pairs`.
+        images: The set of images.
+        start: Index of the first image.
+        stop: Index after the last image.
+        features: Network that computes features and logits; None if no metric needs it.
+        cache: Folder in which the features of sets with a `content` are kept.
+        alone: Whether to compute the metrics of single images too.
 
     Raises:
-        UserError: All pixels of all images are equal, or there is no space on disk.
+        UserError: All pixels of all images are equal, or there is not enough space on disk.
     """
     begun, takes = time.perf_counter(), {METRICS[n].takes for n in names}
     out, table = SetStatistics(stop - start), None
@@ -282,9 +296,9 @@ def _make_consumer(compute_each: Callable, found: list) -> Callable[[np.ndarray]
 
 
 def _pass_on(images: ImageSet, start: int, stop: int, consumers: list[Callable]) -> None:
-    """Read images once and hand every batch to all consumers.
+    """Read images start .. stop - 1 once and pass every batch to all consumers.
 
-    Raises UserError where all pixels are equal.
+    Raises UserError if all pixels of all images are equal.
     """
     low, high = 255, -1
     for batch in images.batches(start, stop) if consumers else ():
@@ -302,7 +316,7 @@ def compare_pairs(
 ) -> dict[str, np.ndarray]:
     """Compute the metrics of pairs for images start .. stop - 1 of two sets.
 
-    Returns each metric's numbers [stop - start] by its name.
+    Returns {metric: one number for each pair, [stop - start]}. Other metrics in `names` are ignored.
     """
     values: dict[str, list] = {n: [] for n in names if METRICS[n].takes == "pairs"}
     for a, b in zip(truth.batches(start, stop), images.batches(start, stop)) if values else ():
@@ -312,7 +326,7 @@ def compare_pairs(
 
 
 def _import(name: str):
-    """Import the module of a metric."""
+    """Import and return the module of a metric."""
     return importlib.import_module(f"pggan_tf.metrics.{METRICS[name].module}")
 
 
@@ -321,11 +335,17 @@ def compute_figures(
 ) -> dict[str, Figure]:
     """Compute metrics from the statistics of two sets.
 
+    Args:
+        names: Metrics to compute.
+        real: Statistics of the real images.
+        fake: Statistics of the images to evaluate.
+        features: Network that computed the features; None if no metric needs one.
+
     Returns:
-        The figures by full name, such as 'fid[random]', each with its caveats.
+        The results by the full name of the metric, such as 'fid[random]'.
 
     Raises:
-        UserError: A metric of whole sets comes to NaN or infinity.
+        UserError: A metric other than one of pairs is NaN or infinite.
     """
     begun, found = time.perf_counter(), {}
     for name in names:
@@ -347,9 +367,9 @@ def compute_figures(
 
 
 def _add_caveats(name: str, figure: Figure, features: Features | None) -> Figure:
-    """Add what has to be said of any metric's figure.
+    """Return the result of a metric with the caveats that apply to all metrics added.
 
-    Raises UserError for one that has no value.
+    Raises UserError if the value is NaN or infinite, unless the metric is one of pairs.
     """
     metric = METRICS[name]
     if not np.isfinite(figure.value) and metric.takes != "pairs":

@@ -1,8 +1,8 @@
-"""Structural similarity (Wang et al. 2004, eq. 13), 1 for equal images. Higher is better.
+"""Structural similarity (SSIM, Wang et al. 2004, eq. 13). Higher is better.
 
-Each image is compared with the one that it should be: Gaussian window of 11 pixels and sigma 1.5,
-K1 .01, K2 .03, range 255, at all places where the window fits; mean over pixels and channels, then
-over images.
+Each image is compared with its original; the SSIM of equal images is 1. The window is a Gaussian of
+11 pixels with sigma 1.5, used at all positions where it lies within the image; K1 is 0.01, K2 0.03,
+and the range of values 255. The metric is the mean over positions and channels, then over images.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03
 
 
 def compute_maps(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the similarity of two images at every place of the window, in two versions.
+    """Compute the SSIM of two images at each position of the window.
 
-    The second has only the terms of contrast and structure.
-
-    For images smaller than the window, the window shrinks to their size and its sigma in
-    proportion.
+    If the images are smaller than the window, the window shrinks to their smaller side and sigma
+    shrinks in proportion.
 
     Args:
-        a: float64 [H, W, C], 0..255.
-        b: Likewise.
+        a: float64 [H, W, C] with values in 0..255.
+        b: Image of the same shape and range.
 
     Returns:
-        Two arrays [H - 10, W - 10, C], or [1, 1, C] of small images.
+        Two arrays [H - 10, W - 10, C] ([1, 1, C] for small square images): the SSIM, and the
+        product of only its contrast and structure terms.
     """
     size = min(WINDOW, *a.shape[:2])
     at = np.arange(size) - (size - 1) / 2
@@ -34,7 +33,7 @@ def compute_maps(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     taps /= taps.sum()
 
     def mean(x):
-        first = size // 2  # the first place at which the window lies inside of the image
+        first = size // 2  # first position at which the window lies within the image
         out = cv2.sepFilter2D(x, cv2.CV_64F, taps, taps, borderType=cv2.BORDER_REFLECT_101).reshape(x.shape)
         return out[first : first + x.shape[0] - size + 1, first : first + x.shape[1] - size + 1]
 
@@ -47,5 +46,10 @@ def compute_maps(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def compute_each(truth: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Return the similarity [N] of images, uint8 [N, H, W, C] twice."""
+    """Return the SSIM [N] of each image.
+
+    Args:
+        truth: Originals, uint8 [N, H, W, C].
+        images: Images to compare with them, uint8 [N, H, W, C].
+    """
     return np.array([compute_maps(a.astype(np.float64), b.astype(np.float64))[0].mean() for a, b in zip(truth, images)])

@@ -1,10 +1,12 @@
-"""Sliced Wasserstein distance between patches (Karras et al. 2018, section 5). Lower is better.
+"""Sliced Wasserstein distance between patches (SWD, Karras et al. 2018, section 5).
 
-It is the mean over the levels of a Laplacian pyramid, times 1000 as in the paper. 16,384 images;
-pyramid down to 16 pixels with the 5x5 binomial filter and mirrored borders, on values 0..255; 128
-patches of 7x7 per image and level, normalised channel by channel over all patches of a set; 4 x 128
-random directions; mean absolute difference of the sorted projections. The figure's spread is the
-standard deviation over the four sets of directions.
+Lower is better. The metric is the mean over the levels of a Laplacian pyramid, times 1000 as in the
+paper. It uses the first 16,384 images of each set with values in 0..255. The pyramid goes down to
+16 pixels and uses the 5x5 binomial filter with mirrored borders. 128 patches of 7x7 pixels are
+taken from each image and level; each channel is normalised over all patches of a set. The patches
+are projected onto 4 sets of 128 random directions, and the distance is the mean absolute difference
+between the sorted projections of both sets. The spread is the standard deviation over the four sets
+of directions.
 """
 
 from __future__ import annotations
@@ -22,16 +24,16 @@ from pggan_tf.metrics.scratch import DiskArray
 
 IMAGES, PATCHES, SIZE, SMALLEST = 16_384, 128, 7, 16
 REPEATS, DIRECTIONS = 4, 128
-# Patches wait on disk as int16 in steps of 1/64 grey level, with an error of 1/128 at most. They
-# take half the space of float32, 10 GB for two sets at 128 px.
+# Patches are stored on disk as int16 in units of 1/64 grey level, with an error of at most 1/128.
+# That takes half the space of float32: 10 GB for two sets at 128 pixels.
 _STEPS = 64
-_IMAGES = 32  # whose patches are cut out together
-_ROWS = 1 << 13  # patches that are read together
-_TOGETHER = 32  # directions whose projections are sorted together
+_IMAGES = 32  # number of images whose patches are extracted at a time
+_ROWS = 1 << 13  # number of patches that are read at a time
+_TOGETHER = 32  # number of directions whose projections are sorted at a time
 
 
 def list_sizes(resolution: int) -> list[int]:
-    """Return the pixels a side of every level of the pyramid: of 128, [128, 64, 32, 16]."""
+    """Return the size in pixels of each pyramid level: [128, 64, 32, 16] for a resolution of 128."""
     out = [resolution]
     while out[-1] // 2 >= SMALLEST and out[-1] % 2 == 0:
         out.append(out[-1] // 2)
@@ -39,9 +41,10 @@ def list_sizes(resolution: int) -> list[int]:
 
 
 def build_pyramid(image: np.ndarray, count: int) -> list[np.ndarray]:
-    """Return `count` levels, float32, of an image [H, W, C].
+    """Return the Laplacian pyramid of an image [H, W, C]: `count` levels, float32 [h, w, C].
 
-    A level is what its size adds to the next smaller one; the last is the smallest image itself.
+    Each level is the difference between the image at this size and the enlarged image of the next
+    smaller size. The last level is the smallest image itself.
     """
     out: list[np.ndarray] = []
     current: np.ndarray = image.astype(np.float32)
@@ -53,28 +56,43 @@ def build_pyramid(image: np.ndarray, count: int) -> list[np.ndarray]:
 
 
 def _draw_corners(number: int, level: int, side: int) -> np.ndarray:
-    """Return the corners [PATCHES, 2] of an image's patches.
+    """Draw the top left corners [PATCHES, 2] of the patches of one image at one pyramid level.
 
-    They depend on the image's number alone.
+    Args:
+        number: Index of the image, which seeds the random numbers together with `level`.
+        level: Index of the level.
+        side: Size of the level in pixels.
     """
     return np.random.default_rng((number, level)).integers(0, side - SIZE + 1, (PATCHES, 2))
 
 
 class Patches:
-    """The patches of the first IMAGES images of a set at every level of the pyramid."""
+    """Patches of the first IMAGES images of a set at all pyramid levels, stored on disk.
+
+    Args:
+        resolution: Height and width of the images in pixels.
+        channels: Number of channels of the images.
+        images: Number of images that will be added.
+
+    Raises:
+        UserError: The images are smaller than a patch.
+    """
 
     def __init__(self, resolution: int, channels: int, images: int):
         if resolution < SIZE:
             raise UserError(f"swd at {resolution} px: its patches are {SIZE} x {SIZE} pixels. Take another metric.")
         self.sizes, self.images, self.number = list_sizes(resolution), min(images, IMAGES), 0
         shape = (self.images * PATCHES, channels, SIZE * SIZE)
-        self.levels = [DiskArray(shape, np.int16) for _ in self.sizes]  # in steps of 1 / _STEPS
-        self.detailed = [False for _ in self.sizes]  # whether a level has anything but zeros
+        self.levels = [DiskArray(shape, np.int16) for _ in self.sizes]  # in units of 1 / _STEPS
+        self.detailed = [False for _ in self.sizes]  # whether a level has any value but zero
 
     def add(self, batch: np.ndarray) -> None:
-        """Cut out and store the patches of images, uint8 [N, H, W, C]."""
+        """Extract and store the patches of images, uint8 [N, H, W, C].
+
+        Images beyond the first IMAGES are ignored.
+        """
         batch = batch[: self.images - self.number]
-        # In one thread: in these many short calls two threads would only wait for each other.
+        # In one thread: with so many short calls, threads would mostly wait for each other.
         for first in range(0, len(batch), _IMAGES):
             self._add_together(batch[first : first + _IMAGES])
 
@@ -98,9 +116,9 @@ class Patches:
 
 
 def _measure_channels(patches: np.ndarray | DiskArray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation [C] over all patches and pixels.
+    """Return the mean and standard deviation [C] of each channel over patches [M, C, P].
 
-    A deviation of 0 is returned as 1.
+    A standard deviation of 0 is replaced by 1.
     """
 
     def add_up(first):
@@ -115,9 +133,10 @@ def _measure_channels(patches: np.ndarray | DiskArray) -> tuple[np.ndarray, np.n
 
 
 class _Projector:
-    """Projects patches [M, C, P] on directions and sorts, with buffers that every call uses again.
+    """Projects patches [M, C, P] onto directions and sorts the projections.
 
-    Asking the system for that memory at every call takes longer than the products.
+    The buffers are allocated once and reused, because allocating them in each call takes longer
+    than the matrix products.
     """
 
     def __init__(self, patches: np.ndarray | DiskArray, pool: ThreadPoolExecutor):
@@ -126,9 +145,9 @@ class _Projector:
         self.buffers = threading.local()
 
     def _read(self, first: int) -> np.ndarray:
-        """Return up to _ROWS patches as float32 [rows, CP].
+        """Return up to _ROWS patches, starting at index `first`, as float32 [rows, C P].
 
-        They stay until the thread's next call.
+        The array is a buffer that the next call in the same thread overwrites.
         """
         shape, own = self.patches.shape[1:], self.buffers
         if not hasattr(own, "raw"):
@@ -143,9 +162,9 @@ class _Projector:
         return own.floats[:count]
 
     def sort_projections(self, weights: np.ndarray) -> np.ndarray:
-        """Return the sorted projections [D, M] on directions [D, CP].
+        """Return the sorted projections [D, M] of all patches onto directions [D, C P].
 
-        They stay until the next call.
+        The array is a buffer that the next call overwrites.
         """
 
         def project(first):
@@ -158,28 +177,30 @@ class _Projector:
 
 
 def _measure_difference(x: np.ndarray, y: np.ndarray, offset: np.float32) -> float:
-    """Return the mean of |x - y - offset|; writes over x."""
+    """Return the mean of |x - y - offset|. x is overwritten."""
     x -= y
     x -= offset
     return float(np.abs(x, out=x).mean())
 
 
 def compute_distances(a: np.ndarray | DiskArray, b: np.ndarray | DiskArray, seed: int = 0) -> list[float]:
-    """Return the distance of two sets of patches for each of REPEATS sets of directions.
+    """Compute the sliced Wasserstein distance between two sets of patches.
 
-    It is the mean |sorted projection of a - sorted projection of b|.
+    The distance is the mean absolute difference between the sorted projections of a and b.
 
     Args:
-        a: Patches [M, C, P] of one set.
-        b: As many of the other.
-        seed: Seed of the directions.
+        a: Patches of one set, [M, C, P] with P pixels each.
+        b: Patches of the other set, of the same shape.
+        seed: Random seed of the directions.
+
+    Returns:
+        REPEATS distances, one for each set of random directions.
     """
     rng = np.random.default_rng(seed)
     c, p = a.shape[1:]
     scales = [_measure_channels(x) for x in (a, b)]
     distances = []
-    # The pool has a thread for each core: products that brought threads of their own would wait for
-    # each other.
+    # The pool has a thread for each core, so matrix products must not start threads of their own.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor() as pool:
         projectors = [_Projector(x, pool) for x in (a, b)]
         for _ in range(REPEATS):
@@ -188,8 +209,9 @@ def compute_distances(a: np.ndarray | DiskArray, b: np.ndarray | DiskArray, seed
             total = 0.0
             for i in range(0, DIRECTIONS, _TOGETHER):
                 some = directions[..., i : i + _TOGETHER]
-                # Directions are divided by the deviation in place of patches. A mean moves a whole
-                # projection and keeps its order, so that it can be subtracted at the end.
+                # Dividing the directions by the standard deviation has the same effect as dividing
+                # the patches. Subtracting the mean shifts a projection but keeps its order, so this
+                # is done at the end.
                 weights = [
                     (some / std[:, None, None]).reshape(c * p, -1).T.astype(np.float32, order="C") for _, std in scales
                 ]
@@ -201,9 +223,9 @@ def compute_distances(a: np.ndarray | DiskArray, b: np.ndarray | DiskArray, seed
 
 
 def compute(real, fake) -> dict[str, Figure]:
-    """Compute the distance of two `sets.SetStatistics`, by their patches.
+    """Compute the SWD of two `sets.SetStatistics` from their patches, as {"swd": ...}.
 
-    The figure has a part for each level.
+    The `parts` of the result are the distances of the pyramid levels.
     """
     a, b = real.patches, fake.patches
     each = 1e3 * np.array([compute_distances(*pair) for pair in zip(a.levels, b.levels)])  # [levels, REPEATS]

@@ -1,11 +1,12 @@
-"""The table of architectures that --network offers.
+"""Architectures that --network offers: NETWORKS lists them, and two functions make the networks.
 
-Each is a module with a class Generator, a class Discriminator or both.
+Each architecture is implemented by modules of this package that define a class Generator, a class
+Discriminator or both.
 
-A new architecture is a module in this package and a row of NETWORKS. Its classes inherit from those
-in `base` and are registered with Keras; tests/test_architectures.py checks every row.
+To add an architecture, add a module to this package and a row to NETWORKS. Its classes inherit from
+those in `base` and are registered with Keras; tests/test_architectures.py checks every row.
 
-No TensorFlow is imported before a network is made.
+TensorFlow is imported only when a network is made.
 """
 
 from __future__ import annotations
@@ -16,37 +17,38 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Architecture:
-    """A row of NETWORKS: which networks --network stands for, and what they can do."""
+    """A row of NETWORKS: an architecture's modules, arguments, options and limits."""
 
     tasks: tuple[str, ...]
-    """Names of the tasks that it may be trained for, of `pggan_tf.tasks.TASKS`."""
+    """Tasks that the architecture can be trained for: keys of `pggan_tf.tasks.TASKS`."""
     grows: bool
-    """Whether it is trained at several resolutions, one after the other, or at a single one."""
+    """Whether training goes through several resolutions in ascending order, not just one."""
     generator_module: str
     """Module of this package with the class Generator."""
     discriminator_module: str | None
-    """Module with the class Discriminator; None: it is trained by a pixel loss alone."""
+    """Module of this package with the class Discriminator; None if only a pixel loss is used."""
     generator_arguments: tuple[str, ...]
-    """Config fields that are arguments of Generator, besides `resolutions` and `channels`."""
+    """Config fields passed to Generator in addition to `resolutions` and `channels`."""
     discriminator_arguments: tuple[str, ...]
-    """Config fields that are arguments of Discriminator, besides these two."""
+    """Config fields passed to Discriminator in addition to `resolutions` and `channels`."""
     generator_norms: tuple[str, ...]
-    """Values of --generator-norm that it takes; empty: it has no such option."""
+    """Allowed values of --generator-norm; empty if the architecture does not have this option."""
     defaults: dict[str, str]
-    """Values of config fields that are None by default."""
+    """Values for config fields that are None unless the user sets them."""
     largest: int = 1024
-    """Largest resolution in pixels."""
+    """Largest supported resolution, in pixels."""
     any_size: bool = False
-    """Whether any resolution will do, or only powers of two."""
+    """Whether any resolution is supported; if not, only powers of two are."""
     equalized: bool = False
-    """Whether the discriminator's weights have equalised learning rate: about 1, scaled when used.
+    """Whether the discriminator uses equalised learning rate.
 
-    Clipping such weights at 0.01, as WGAN does, would silence it.
+    Its stored weights are then about 1 and are scaled in the forward pass, so clipping them at
+    0.01, as WGAN does, would make its output almost constant.
     """
 
     @property
     def structure(self) -> tuple[str, ...]:
-        """The arguments of both networks, each once."""
+        """Names of the arguments of both networks, without duplicates."""
         return tuple(dict.fromkeys((*self.generator_arguments, *self.discriminator_arguments)))
 
 
@@ -115,11 +117,15 @@ NETWORKS: dict[str, Architecture] = {
 
 
 def make_generator(network: str, options: dict, dtype: str = "float32", name: str = "generator"):
-    """Make the generator of an architecture, not built yet.
+    """Make the generator of an architecture. It has no weights until its `build` is called.
 
-    options: `resolutions` and the architecture's arguments, by the names of the config's fields;
-    `classes`; and the task's `input_channels`, `output_channels` and `discriminator_channels` (see
-    `pggan_tf.tasks`). Others are ignored. dtype: a Keras policy, such as 'mixed_bfloat16'.
+    Args:
+        network: Name of the architecture, a key of NETWORKS.
+        options: Values by the name of the config field: `resolutions`, the architecture's arguments
+            and `classes`; also the task's `input_channels`, `output_channels` and
+            `discriminator_channels` (see `pggan_tf.tasks`). Other entries are ignored.
+        dtype: Name of a Keras dtype policy, such as 'mixed_bfloat16'.
+        name: Name of the Keras model.
     """
     row = NETWORKS[network]
     module = importlib.import_module(f"pggan_tf.networks.{row.generator_module}")
@@ -128,9 +134,10 @@ def make_generator(network: str, options: dict, dtype: str = "float32", name: st
 
 
 def make_discriminator(network: str, options: dict, dtype: str = "float32", name: str = "discriminator"):
-    """Make the discriminator of an architecture, not built yet; None where it has none.
+    """Make the discriminator of an architecture, or return None if it does not have one.
 
-    The arguments are those of `make_generator`.
+    The discriminator has no weights until its `build` is called. For the arguments, see
+    `make_generator`.
     """
     row = NETWORKS[network]
     if row.discriminator_module is None:
@@ -141,8 +148,8 @@ def make_discriminator(network: str, options: dict, dtype: str = "float32", name
 
 
 def list_modules() -> list[str]:
-    """Return the names of the modules that define networks.
+    """Return the sorted names of the modules of this package that define networks.
 
-    Importing them registers their classes with Keras.
+    Importing these modules registers their classes with Keras.
     """
     return sorted({m for row in NETWORKS.values() for m in (row.generator_module, row.discriminator_module) if m})

@@ -1,4 +1,4 @@
-"""Base classes of all networks: how they declare, build, list and save their layers."""
+"""Base classes of all networks, which declare, build, list and save their layers."""
 
 from __future__ import annotations
 
@@ -13,68 +13,87 @@ import tensorflow as tf
 from pggan_tf.layers import BatchNorm
 
 _MAX_GROUPS = 32  # groups of group normalisation (Wu and He 2018, section 4.1)
-_CALIBRATION_PIXELS = 1 << 21  # pixels of all images that batch statistics are computed on
-_CALIBRATION_INPUTS = 32  # or as many images, if that is more
-_PASS_PIXELS = 1 << 16  # pixels of the images of one pass: in 256 feature maps they take 64 MB
-_PASS_IMAGES = 8  # or as many images, if that is more
-_SAVED_NAMES = {"input_channels": "given_channels"}  # arguments with another name in .keras files
+# Total pixels of the images that batch statistics are computed on, and the least number of images.
+_CALIBRATION_PIXELS = 1 << 21
+_CALIBRATION_INPUTS = 32
+# Total pixels of the images of one forward pass (64 MB for 256 feature maps in float32), and the
+# least number of images.
+_PASS_PIXELS = 1 << 16
+_PASS_IMAGES = 8
+_SAVED_NAMES = {"input_channels": "given_channels"}  # argument -> its name in .keras files
 
 
 def count_maps(resolution: int, fmap_base: int, fmap_max: int) -> int:
     """Return the number of feature maps of the layers at `resolution` pixels.
 
-    It is min(fmap_base / 2^(r-1), fmap_max) for a resolution of 2^r (Karras et al. 2018, table 2).
+    The number is min(fmap_base / 2^(r-1), fmap_max) at a resolution of 2^r, and at least 1 (Karras
+    et al. 2018, table 2).
     """
     return max(1, min(2 * fmap_base // resolution, fmap_max))
 
 
 def images_per_pass(resolution: int) -> int:
-    """Return how many images of `resolution` pixels a network takes at once, to bound memory."""
+    """Return the batch size for images of `resolution` pixels that keeps memory use bounded."""
     return max(_PASS_IMAGES, _PASS_PIXELS // resolution**2)
 
 
 class Network(keras.Model):
-    """A generator or discriminator for images of `channels` channels.
+    """Base class of generators and discriminators.
 
-    A subclass declares its layers in `__init__`, by `add_layer` and `add_norm`, uses them in `call`
-    and names the constructor's arguments that it adds in ARGUMENTS. Each layer is an attribute,
-    because tf.train.Checkpoint and .keras files skip layers in lists. All layers are built at once;
-    a network that grows overrides `layers_at`.
+    A subclass declares its layers in `__init__` with `add_layer` and `add_norm`, uses them in
+    `call`, and lists in ARGUMENTS the arguments that it adds to the constructor. Each layer is an
+    attribute, because tf.train.Checkpoint and .keras files skip layers in lists. All layers are
+    built at once; a network that grows overrides `layers_at`.
 
-    resolutions: sizes in pixels that the network runs at, in ascending order; a network that does
-    not grow has one.
+    Args:
+        resolutions: Resolutions in pixels at which the network can run, in ascending order; only
+            one for a network that does not grow.
+        channels: Number of channels of the images.
     """
 
     ARGUMENTS: tuple[str, ...] = ("resolutions", "channels")
-    """Arguments of the constructor that a class adds; each is an attribute and in .keras files."""
+    """Constructor arguments added by this class; each is an attribute and saved in .keras files."""
     classes: Sequence[str] = ()
-    """Names of the classes of a conditional network."""
+    """Class names of a conditional network; empty for an unconditional one."""
     patch_logits = False
-    """Whether a discriminator returns several logits for an image, [N, h, w, 1]."""
+    """Whether a discriminator returns a map of logits for each image, [N, h, w, 1]."""
 
     def __init__(self, resolutions: Sequence[int], channels: int, **kwargs):
-        # Without autocast: images and alpha enter as they are, and each layer casts for itself.
+        # Without autocast, images and alpha keep their dtype and each layer casts its own input.
         super().__init__(autocast=False, **kwargs)
         self.resolutions, self.channels = tuple(resolutions), channels
-        self._input_channels: dict[str, int] = {}  # by layer, as declared
+        self._input_channels: dict[str, int] = {}  # name of a layer -> its number of input channels
 
     def add_layer(self, name: str, kind: Callable[..., Any], inputs: int, *args, **kwargs) -> Any:
-        """Make the layer `kind(*args, **kwargs)`, hold it as the attribute `name` and return it.
+        """Create a layer, store it as an attribute and return it.
 
-        inputs: number of channels that the layer takes. The order of declaration is the order of
-        the network's variables and, through the seed, decides their first values.
+        The order of these calls is the order of the network's variables. With a given seed it also
+        determines their initial values.
+
+        Args:
+            name: Name of the layer and of the attribute.
+            kind: Class of the layer, called as `kind(*args, name=name, **kwargs)`.
+            inputs: Number of input channels of the layer.
+            *args: Positional arguments of `kind`.
+            **kwargs: Keyword arguments of `kind`.
         """
-        # Named here: the names that Keras makes up count all layers of the process.
+        # Names that Keras generates depend on how many layers the process has already created.
         layer = kind(*args, name=name, **kwargs)
         setattr(self, name, layer)
         self._input_channels[name] = inputs
         return layer
 
     def add_norm(self, name: str, kind: str, channels: int) -> Any:
-        """Declare the layer of --generator-norm or --discriminator-norm.
+        """Add the normalisation layer for a value of --generator-norm or --discriminator-norm.
 
-        kind: 'batch', or 'group' (Wu and He 2018), with the largest number of groups up to 32 that
-        divides `channels`. Other kinds have no layer: returns None.
+        Args:
+            name: Name of the layer and of the attribute.
+            kind: 'batch' or 'group' (Wu and He 2018). Group normalisation uses the largest number
+                of groups up to 32 that divides `channels`.
+            channels: Number of channels that are normalised.
+
+        Returns:
+            The layer; None for other kinds, such as 'pixel' and 'none', which need no layer.
         """
         if kind == "batch":
             return self.add_layer(name, BatchNorm, channels, dtype=self.dtype_policy)
@@ -85,52 +104,54 @@ class Network(keras.Model):
         return None
 
     def build(self, input_shape=None):
-        """Create the weights of all layers. The shape of the input does not matter."""
+        """Create the weights of all layers. `input_shape` is ignored."""
         for name in self._order_layers():
             getattr(self, name).build((None, None, None, self._input_channels[name]))
         self.built = True
 
     def _order_layers(self) -> list[str]:
-        """Return the names of all layers in the order in which their first values are drawn."""
+        """Return the names of all layers in the order in which their weights are initialised."""
         return list(self._input_channels)
 
     def _walk_layers(self) -> Iterator[Any]:
-        """Yield all layers, in the order of declaration."""
+        """Yield all layers in the order in which they were added."""
         yield from self._flatten_layers(include_self=False)
 
     def check_resolution(self, resolution: int) -> None:
-        """Raise ValueError for a resolution that this network does not run at."""
+        """Raise ValueError if the network cannot run at this resolution."""
         if resolution not in self.resolutions:
             raise ValueError(f"resolution {resolution}: this network has {', '.join(map(str, self.resolutions))}.")
 
     def layers_at(self, resolution: int, fade: bool) -> list:
-        """Return the layers whose weights a pass at `resolution` uses.
+        """Return the layers whose weights are used by a forward pass at `resolution`.
 
-        fade: with the path that a fade-in uses besides, or without.
+        Args:
+            resolution: Resolution in pixels.
+            fade: Whether to include the layer that is used only while this resolution fades in.
         """
         self.check_resolution(resolution)
         return [layer for layer in self._walk_layers() if layer.trainable_variables]
 
     def variables_at(self, resolution: int, fade: bool) -> list:
-        """Return the weights that training at `resolution` changes. fade: as in `layers_at`."""
+        """Return the weights that are trained at `resolution`. For `fade`, see `layers_at`."""
         return [v for layer in self.layers_at(resolution, fade) for v in layer.trainable_variables]
 
     def get_batch_norms(self) -> list[BatchNorm]:
-        """Return the layers of batch normalisation."""
+        """Return the batch normalisation layers."""
         return [layer for layer in self._walk_layers() if isinstance(layer, BatchNorm)]
 
     def get_checkpoint_variables(self) -> list:
-        """Return the variables that a checkpoint holds.
+        """Return the variables that are saved in a checkpoint.
 
-        The statistics of batch normalisation are left out: `calibrate_batch_norm` computes them.
+        The statistics of batch normalisation are not saved: `calibrate_batch_norm` computes them.
         """
         statistics = {id(v) for layer in self.get_batch_norms() for v in layer.non_trainable_variables}
         return [v for v in self.variables if id(v) not in statistics]
 
     def advance(self) -> None:
-        """Take one step of power iteration in spectrally normalised layers.
+        """Run one step of power iteration in all layers with spectral normalisation.
 
-        Call it after every update.
+        Call this after every update of the weights.
         """
         for layer in self._walk_layers():
             if getattr(layer, "spectral", False):
@@ -138,31 +159,42 @@ class Network(keras.Model):
 
     @property
     def batch_coupling(self) -> int:
-        """How many neighbouring images of a batch one logit depends on.
+        """Number of neighbouring images of a batch that one logit depends on.
 
-        1: each logit depends on its own image alone; 0: on the whole batch.
+        1 if each logit depends only on its own image, 0 if it depends on the whole batch.
         """
         return 0 if self.get_batch_norms() else 1
 
     def finalize(self, inputs) -> None:
-        """Make a trained generator ready for use outside training.
+        """Prepare a trained generator for use outside training.
 
-        inputs: examples of what the network takes, [N, ...], on which statistics are computed.
+        Args:
+            inputs: Example inputs of the network, [N, ...], for computing batch statistics.
         """
         self.calibrate_batch_norm(inputs)
 
     def _run_for_calibration(self, inputs, resolution: int, first: int) -> None:
-        """Run inputs [n, ...] through the network; the first one is number `first` of all."""
+        """Run one batch of calibration inputs through the network.
+
+        Args:
+            inputs: The batch, [n, ...].
+            resolution: Resolution in pixels.
+            first: Index of the batch's first input among all inputs.
+        """
         self(inputs, resolution=resolution)
 
     def calibrate_batch_norm(self, inputs, resolution: int | None = None) -> None:
-        """Compute the batch statistics for use outside training, on inputs [N, ...].
+        """Compute and store the statistics of batch normalisation for use outside training.
 
-        Layers that a pass at `resolution` (default: the last) does not use keep theirs. As many
-        inputs are used as have 2^21 pixels, but at least 32, in batches of one size to bound
-        memory; a rest of fewer inputs than there are batches is left out. Each batch is normalised
-        by its own statistics; the mean and the variance over all of them are stored (Wu and Johnson
-        2021, arXiv 2105.07576, section 3).
+        Each batch is normalised with its own statistics; the mean and the variance over all batches
+        are stored (Wu and Johnson 2021, arXiv 2105.07576, section 3). Layers that are not used at
+        `resolution` keep their stored statistics.
+
+        Args:
+            inputs: Inputs of the network, [N, ...]. The first inputs with 2^21 pixels in total are
+                used, but at least 32. To bound memory they are split into batches of equal size;
+                the last few inputs, fewer than the number of batches, may be left out.
+            resolution: Resolution in pixels; by default the last.
         """
         norms = self.get_batch_norms()
         if not norms:
@@ -182,7 +214,7 @@ class Network(keras.Model):
                 layer.batch_statistics = None
 
     def get_config(self):
-        """Return the constructor's arguments, as .keras files hold them."""
+        """Return the constructor's arguments as they are saved in .keras files."""
         config = super().get_config()
         for kind in reversed(type(self).__mro__):
             for name in vars(kind).get("ARGUMENTS", ()):
@@ -192,9 +224,14 @@ class Network(keras.Model):
 
 
 class Tapered(Network):
-    """A network with fewer feature maps the more pixels there are, see `count_maps`.
+    """Base class of networks with fewer feature maps at higher resolutions, see `count_maps`.
 
-    classes: names of the classes of a conditional network; empty for any other.
+    Args:
+        resolutions: See `Network`.
+        channels: Number of channels of the images.
+        fmap_base: Factor of the number of feature maps, see `count_maps`.
+        fmap_max: Largest number of feature maps.
+        classes: Class names of a conditional network; empty for an unconditional one.
     """
 
     ARGUMENTS: tuple[str, ...] = ("fmap_base", "fmap_max", "classes")
@@ -218,10 +255,10 @@ class Tapered(Network):
 
 
 class LatentNetwork(Tapered):
-    """A generator of images from latents [N, latent_size] ~ N(0, 1).
+    """Base class of generators that turn latents into images.
 
-    A conditional one takes labels, int64 [N], besides. Images are float32 [N, R, R, channels],
-    about -1..1.
+    Latents are [N, latent_size] ~ N(0, 1); a conditional generator also takes labels, int64 [N].
+    Images are float32 [N, R, R, channels], roughly in -1..1.
     """
 
     ARGUMENTS: tuple[str, ...] = ("latent_size",)
@@ -233,14 +270,22 @@ class LatentNetwork(Tapered):
 
     @property
     def label_latent_size(self) -> int:
-        """The number of channels that `concat_label` returns."""
+        """Length of the vectors that `concat_label` returns."""
         return self.latent_size + len(self.classes)
 
     def concat_label(self, latents, labels):
-        """Concatenate latents with the one-hot label: [N, latent_size + classes].
+        """Concatenate latents with their one-hot labels: [N, latent_size + classes].
 
-        The label is scaled to sqrt(latent_size), the usual norm of a latent: an unscaled 1 would be
-        lost among a hundred numbers of the same size. Without classes the latents are returned.
+        The one-hot vector is scaled to the norm sqrt(latent_size), the expected norm of a latent;
+        an unscaled 1 would have little effect among a hundred numbers of the same size. Without
+        classes the latents are returned unchanged.
+
+        Args:
+            latents: [N, latent_size].
+            labels: Class indices, int64 [N]; ignored without classes.
+
+        Raises:
+            ValueError: `labels` is None although the network has classes.
         """
         if not self.classes:
             return latents
@@ -250,9 +295,9 @@ class LatentNetwork(Tapered):
         return tf.concat([latents, tf.one_hot(labels, len(self.classes), length, dtype=latents.dtype)], axis=1)
 
     def cycle_labels(self, count: int, first: int = 0):
-        """Return labels that take the classes in turn, int64 [count]; None without classes.
+        """Return labels that cycle through the classes, int64 [count]; None without classes.
 
-        first: number of the first label; label number n is n modulo the number of classes.
+        Label number n is n modulo the number of classes; the first label has the number `first`.
         """
         return tf.range(first, first + count, dtype=tf.int64) % len(self.classes) if self.classes else None
 
@@ -261,17 +306,22 @@ class LatentNetwork(Tapered):
 
 
 class ImageNetwork(Network):
-    """A generator of images from images, float32.
+    """Base class of generators that turn images into images.
 
-    [N, H, W, input_channels] -> [N, s H, s W, channels]. task: what the network is trained for, one
-    of `pggan_tf.tasks.TASKS`.
+    Maps float32 [N, H, W, input_channels] to float32 [N, s H, s W, channels], where s is `scale`.
+
+    Args:
+        resolutions: See `Network`.
+        channels: Number of output channels.
+        input_channels: Number of input channels.
+        task: Task that the network is trained for, a key of `pggan_tf.tasks.TASKS`.
     """
 
     ARGUMENTS: tuple[str, ...] = ("input_channels", "task")
     multiple = 1
-    """H and W have to be multiples of it."""
+    """Number that H and W must be multiples of."""
     scale = 1
-    """The factor s by which images are enlarged."""
+    """Factor s by which images are enlarged."""
 
     def __init__(self, resolutions: Sequence[int], channels: int, input_channels: int, task: str, **kwargs):
         super().__init__(resolutions, channels, **kwargs)
@@ -281,11 +331,11 @@ class ImageNetwork(Network):
         self(inputs)
 
     def get_config(self):
-        """Return the constructor's arguments, as .keras files hold them."""
+        """Return the constructor's arguments as they are saved in .keras files."""
         return {_SAVED_NAMES.get(name, name): value for name, value in super().get_config().items()}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Make the network of a config as `get_config` returns it."""
+        """Create a network from the dict that `get_config` returned."""
         names = {saved: name for name, saved in _SAVED_NAMES.items()}
         return super().from_config({names.get(n, n): value for n, value in config.items()}, custom_objects)

@@ -1,4 +1,4 @@
-"""The block that every architecture is written with."""
+"""Building blocks that all architectures share: a layer with normalisation and activation."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ LEAK = 0.2  # slope of LeakyReLU below zero
 
 
 def leaky_relu(x):
-    """Return x where it is positive and 0.2 x elsewhere."""
+    """Apply LeakyReLU with slope 0.2: x if x > 0, else 0.2 x."""
     return tf.nn.leaky_relu(x, LEAK)
 
 
 @dataclass
 class Block:
-    """A layer, the normalisation of its output and an activation: activation(norm(layer(x))).
+    """Callable that computes activation(norm(layer(x))); `norm` and `activation` are optional.
 
-    A block is no Keras layer and only refers to layers of a network: .keras files and checkpoints
-    name weights by the network's attributes ('generator/conv_4/kernel').
+    A block is not a Keras layer; it only references layers that are attributes of a network. So
+    .keras files and checkpoints name the weights by these attributes ('generator/conv_4/kernel').
     """
 
     layer: keras.layers.Layer
@@ -29,18 +29,18 @@ class Block:
     activation: Callable | None = None
 
     def __call__(self, x, training: bool = False):
-        """Return the output of the block for x [N, ..., C]."""
+        """Apply the layer, the normalisation and the activation to x [N, ..., C]."""
         return self.activate(self.layer(x), training)
 
     def activate(self, x, training: bool = False):
-        """Normalise and activate x, an output of `layer`."""
+        """Apply only the normalisation and the activation to x, the output of `layer`."""
         if self.norm is not None:
             x = self.norm(x, training=training)
         return x if self.activation is None else self.activation(x)
 
 
 def apply_blocks(blocks: list[Block], x, training: bool = False):
-    """Return the output for x of all blocks, one after the other."""
+    """Apply the blocks to x in sequence and return the output of the last one."""
     for block in blocks:
         x = block(x, training)
     return x

@@ -1,10 +1,10 @@
 """Deep Convolutional GAN (Radford et al. 2016, section 3, figure 1), for 8 to 256 pixels.
 
-WGAN, WGAN-GP, ACGAN, SNGAN and LSGAN share its shape and differ in loss, normalisation and
-optimiser.
+The recipes for WGAN, WGAN-GP, ACGAN, SNGAN and LSGAN use this architecture with another loss,
+normalisation and optimiser.
 
-No pooling: convolutions of 4x4 with stride 2. ReLU in the generator, LeakyReLU 0.2 in the
-discriminator, tanh at the end.
+Both networks use 4x4 convolutions with stride 2 and no pooling. The generator uses ReLU with a
+final tanh, the discriminator LeakyReLU with slope 0.2.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pggan_tf.layers import EqualizedConv2D, EqualizedDense
 from pggan_tf.networks.base import LatentNetwork, Tapered
 from pggan_tf.networks.blocks import Block, apply_blocks, leaky_relu
 
-FIRST = 4  # pixels along a side of the smallest feature maps
+FIRST = 4  # height and width of the smallest feature maps
 
 
 def _list_sizes(resolution: int) -> list[int]:
-    """Return 4, 8, 16, ... up to `resolution`, a power of two from 8 on."""
+    """Return the powers of two from 4 to `resolution`, itself a power of two of at least 8."""
     return [2**k for k in range(2, resolution.bit_length())]
 
 
 @keras.saving.register_keras_serializable("pggan_tf", "DCGANGenerator")
 class Generator(LatentNetwork):
-    """Turn latents [N, latent_size] into images [N, R, R, channels], float32, -1..1."""
+    """DCGAN generator: latents [N, latent_size] -> images [N, R, R, channels], float32 in -1..1."""
 
     ARGUMENTS = ("generator_norm",)
 
@@ -49,10 +49,16 @@ class Generator(LatentNetwork):
         self.blocks.append(Block(conv, activation=tf.tanh))
 
     def call(self, latents, resolution: int | None = None, alpha=None, truncation=None, labels=None, training=False):
-        """Return the images of latents [N, latent_size].
+        """Generate images [N, R, R, channels] from latents.
 
-        truncation: 0..1, a factor that shortens latents. labels: int64 [N], of a network with
-        classes.
+        Args:
+            latents: [N, latent_size].
+            resolution: Ignored; the network has only one resolution.
+            alpha: Ignored; the network does not grow.
+            truncation: Factor in 0..1 that the latents are multiplied by; None leaves them as they
+                are.
+            labels: Class indices, int64 [N]; required if the network has classes.
+            training: Whether batch normalisation uses the statistics of the batch.
         """
         if truncation is not None:
             latents = latents * tf.cast(truncation, latents.dtype)
@@ -64,7 +70,7 @@ class Generator(LatentNetwork):
 
 @keras.saving.register_keras_serializable("pggan_tf", "DCGANDiscriminator")
 class Discriminator(Tapered):
-    """Judge images [N, R, R, channels] by logits [N, 1 + classes], float32."""
+    """DCGAN discriminator: images [N, R, R, channels] -> logits [N, 1 + classes], float32."""
 
     ARGUMENTS = ("discriminator_norm", "spectral")
 
@@ -79,7 +85,7 @@ class Discriminator(Tapered):
             maps, dtype = self.count_maps(size // 2), self.dtype_policy if self.blocks else "float32"
             own = {"stride": 2, "gain": None, "spectral": spectral != "none", "dtype": dtype}
             conv = self.add_layer(f"down_{size}", EqualizedConv2D, inputs, maps, 4, **own)
-            # None after the first layer: the mean and scale of the image are to be judged too.
+            # No normalisation after the first layer: it would hide the image's mean and scale.
             norm = self.add_norm(f"norm_{size}", discriminator_norm, maps) if self.blocks else None
             self.blocks.append(Block(conv, norm, leaky_relu))
             inputs = maps

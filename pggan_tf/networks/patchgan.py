@@ -1,4 +1,7 @@
-"""PatchGAN (Isola et al. 2017, section 6.1.2): a map of logits that see 70 x 70 pixels each."""
+"""PatchGAN discriminator (Isola et al. 2017, section 6.1.2).
+
+It returns a map of logits, each of which depends on 70 x 70 pixels of the image.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,15 @@ from pggan_tf.layers import EqualizedConv2D
 from pggan_tf.networks.base import Network
 from pggan_tf.networks.blocks import Block, leaky_relu
 
-STEPS = ((1, 2), (2, 2), (4, 2), (8, 1))  # of each convolution: feature maps / width, stride
+STEPS = ((1, 2), (2, 2), (4, 2), (8, 1))  # (feature maps / width, stride) of each convolution
 
 
 @keras.saving.register_keras_serializable("pggan_tf", "PatchGAN")
 class Discriminator(Network):
-    """Judge images with their conditions, [N, H, W, channels], by logits [N, H/8, W/8, 1], float32.
+    """PatchGAN discriminator with 4x4 convolutions: C64-C128-C256-C512 for a `width` of 64.
 
-    C64-C128-C256-C512 for `width` 64, convolutions of 4x4.
+    Maps images concatenated with their conditions, [N, H, W, channels], to logits
+    [N, H/8, W/8, 1], float32.
     """
 
     ARGUMENTS = ("width", "discriminator_norm", "spectral")
@@ -31,7 +35,7 @@ class Discriminator(Network):
             maps = width * times
             own = {"stride": stride, "spectral": spectral != "none", "dtype": self.dtype_policy if i else "float32"}
             conv = self.add_layer(f"conv_{i}", EqualizedConv2D, inputs, maps, **own, **plain)
-            # None after the first layer: the mean and scale of the image are to be judged too.
+            # No normalisation after the first layer: it would hide the image's mean and scale.
             norm = self.add_norm(f"norm_{i}", discriminator_norm, maps) if i else None
             self.blocks.append(Block(conv, norm, leaky_relu))
             inputs = maps
@@ -39,7 +43,10 @@ class Discriminator(Network):
         self.add_layer("logits", EqualizedConv2D, inputs, 1, **own, **plain)
 
     def call(self, images, resolution: int | None = None, alpha=None, training=False, features=False):
-        """Return the logits; with `features`, [logits, the features of every layer ...]."""
+        """Return the logits of images, or a list if `features` is true.
+
+        The list holds the logits and the output of each hidden layer.
+        """
         x, seen = images, []
         for block in self.blocks:
             x = block(x, training)

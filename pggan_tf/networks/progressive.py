@@ -1,7 +1,7 @@
 """Progressive Growing of GANs (Karras et al. 2018, arXiv 1710.10196, table 2).
 
-All blocks of the final resolution are built at once. `resolution`, a Python int, chooses those that
-run; the weights of the others neither matter nor change.
+The blocks of all resolutions are built at once. The argument `resolution`, a Python int, selects
+the blocks that are used; the weights of the other blocks are not used and do not change.
 """
 
 from __future__ import annotations
@@ -28,34 +28,40 @@ from pggan_tf.layers import (
 from pggan_tf.networks.base import LatentNetwork, Tapered, images_per_pass
 from pggan_tf.networks.blocks import Block, apply_blocks, leaky_relu
 
-_REFIT_IMAGES = 512  # images that the to_image layers of earlier stages are refitted on
-_REFIT_BATCH = 16  # images of one pass
+_REFIT_IMAGES = 512  # number of images for refitting the to_image layers of earlier stages
+_REFIT_BATCH = 16  # batch size while refitting
 CONVOLUTIONS = {"standard": EqualizedConv2D, "separable": SeparableConv2D}
 
 
 def _activate_and_normalize(x):
-    """Return LeakyReLU of x, with pixel normalisation."""
+    """Apply LeakyReLU to x, then pixel normalisation."""
     return pixel_norm(leaky_relu(x))
 
 
 @dataclass
 class Stage:
-    """What a resolution adds to a network."""
+    """Blocks that a network uses for one of its resolutions."""
 
     resolution: int
-    blocks: list[Block]  # 3x3 convolutions, in the order of a pass
-    image: Block  # 1x1 convolution, between features of this resolution and an image
+    blocks: list[Block]  # 3x3 convolutions, in the order of the forward pass
+    image: Block  # 1x1 convolution between the features of this resolution and an image
 
 
 class _Progressive(Tapered):
-    """Stages of 3x3 convolutions.
+    """Base class of both networks, which consist of stages of 3x3 convolutions.
 
     Each convolution is followed by LeakyReLU 0.2 and pixel normalisation, by batch normalisation
-    and LeakyReLU, or by LeakyReLU alone. conv: one of CONVOLUTIONS.
+    and LeakyReLU, or by LeakyReLU alone.
+
+    Args:
+        resolutions: Resolutions of the stages in pixels, in ascending order.
+        channels: Number of channels of the images.
+        fmap_base: Factor of the number of feature maps, see `count_maps`.
+        conv: Kind of the 3x3 convolutions, a key of CONVOLUTIONS.
     """
 
     ARGUMENTS: tuple[str, ...] = ("conv",)
-    stages: list[Stage]  # by ascending resolution
+    stages: list[Stage]  # in order of ascending resolution
 
     def __init__(
         self, resolutions: Sequence[int], channels: int = 3, *, fmap_base: int = 8192, conv: str = "standard", **kwargs
@@ -64,28 +70,29 @@ class _Progressive(Tapered):
         self.conv = conv
 
     def _list_growth(self) -> list[tuple[int, int]]:
-        """Return (lower, higher) resolution of every step in which the network grows."""
+        """Return the pairs of neighbouring resolutions (lower, higher)."""
         return list(zip(self.resolutions, self.resolutions[1:]))
 
     def _add_conv(self, name: str, inputs: int, maps: int, **kwargs) -> Block:
-        """Declare a 3x3 convolution."""
+        """Add a 3x3 convolution and return a block with it."""
         return Block(self.add_layer(name, CONVOLUTIONS[self.conv], inputs, maps, dtype=self.dtype_policy, **kwargs))
 
     def _normalize(self, block: Block, kind: str, channels: int) -> None:
-        """Declare the normalisation of a block of `channels` channels, and set its activation."""
+        """Add the normalisation of a block with `channels` channels and set its activation."""
         block.norm = self.add_norm(f"norm_{block.layer.name}", kind, channels)
         block.activation = _activate_and_normalize if kind == "pixel" else leaky_relu
 
     def stages_at(self, resolution: int) -> list[Stage]:
-        """Return the stages that a pass at `resolution` runs through."""
+        """Return the stages that are used at `resolution`, in order of ascending resolution."""
         self.check_resolution(resolution)
         return [stage for stage in self.stages if stage.resolution <= resolution]
 
 
 def _collect_layers(blocks: Iterable[Block], stages: Sequence[Stage], fade: bool) -> list:
-    """Return the layers of blocks, then their normalisations, then the stages' 1x1 convolutions.
+    """Return the layers of the blocks, their normalisation layers and the 1x1 convolutions in use.
 
-    Of these a pass uses the one of the last stage, and while it fades in that of the stage before.
+    The 1x1 convolution of the last stage is always in use; that of the stage before it only while
+    the last stage fades in (`fade`).
     """
     blocks, images = list(blocks), [stage.image for stage in stages[-2 if fade else -1 :]]
     norms = [block.norm for block in blocks if block.norm is not None]
@@ -94,11 +101,11 @@ def _collect_layers(blocks: Iterable[Block], stages: Sequence[Stage], fade: bool
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class Generator(_Progressive, LatentNetwork):
-    """Turn latents [N, latent_size] into images [N, R, R, channels] of every resolution R.
+    """Growing generator: latents [N, latent_size] -> images [N, R, R, channels] at any stage's R.
 
-    Images are linear in the last features: about -1..1, not clipped. With batch normalisation they
-    end in tanh, as DCGAN's do: a discriminator that is normalised as well hardly reacts to their
-    contrast, which would grow without end.
+    The images are a linear function of the last features, so they are only roughly in -1..1. With
+    batch normalisation a tanh follows, as in DCGAN: a discriminator that also uses batch
+    normalisation hardly reacts to the images' contrast, which would grow without limit.
     """
 
     ARGUMENTS = ("generator_norm",)
@@ -116,7 +123,7 @@ class Generator(_Progressive, LatentNetwork):
         self.generator_norm = generator_norm
         first, maps = self.resolutions[0], self.count_maps(self.resolutions[0])
         self.add_layer("latent_norm", PixelNorm, latent_size, dtype="float32")
-        # A quarter of the usual gain, as in the paper: the output is a whole 4x4 map.
+        # As in the paper, a quarter of the usual gain: each latent yields a whole 4x4 map.
         own = {"gain": 2**0.5 / 4, "dtype": self.dtype_policy}
         dense = self.add_layer("dense", EqualizedDense, self.label_latent_size, maps * first * first, **own)
         self.dense_block = Block(dense)
@@ -138,29 +145,29 @@ class Generator(_Progressive, LatentNetwork):
         return Block(layer, activation=tf.tanh if self.generator_norm == "batch" else None)
 
     def build(self, input_shape=None):
-        """Create the weights of all layers, and `mean_features`."""
+        """Create the weights of all layers, and the variable `mean_features`."""
         first = self.resolutions[0]
-        # Mean over many latents of what `compute_first_features` returns, for each class.
+        # For each class, the mean of `compute_first_features` over many latents.
         self.mean_features = self.add_weight(
             shape=(max(1, len(self.classes)), first, first, self.count_maps(first)),
             initializer="zeros",
             trainable=False,
-            name="typical",  # as checkpoints and .keras files call it
+            name="typical",  # name in checkpoints and .keras files
             autocast=False,
         )
         super().build(input_shape)
 
     def _order_layers(self) -> list[str]:
-        # The first values of to_image layers have always been drawn last.
+        # The to_image layers are initialised last, so that a seed always gives the same weights.
         return sorted(super()._order_layers(), key=lambda name: name.startswith("to_image"))
 
     def compute_first_features(self, latents, labels=None, training=False):
-        """Return the activated output [N, 4, 4, C] of the dense layer for latents."""
+        """Return the output of the dense block for latents, [N, 4, 4, C]."""
         x = self.dense_block.layer(self.concat_label(self.latent_norm(latents), labels))  # [N,16C]
         return self.dense_block.activate(tf.reshape(x, [-1, *self.mean_features.shape[1:]]), training)
 
     def compute_features(self, latents, resolution: int, truncation=None, labels=None, training=False) -> list:
-        """Return the features [N, R, R, C] from which the stages up to `resolution` make images."""
+        """Return the output features [N, R, R, C] of each stage up to `resolution`, as a list."""
         stages = self.stages_at(resolution)
         x = self.compute_first_features(latents, labels, training)  # [N,4,4,C]
         if truncation is not None:
@@ -173,12 +180,18 @@ class Generator(_Progressive, LatentNetwork):
         return found
 
     def call(self, latents, resolution: int | None = None, alpha=None, truncation=None, labels=None, training=False):
-        """Return images [N, R, R, channels] of the stage `resolution`, by default the last.
+        """Generate images [N, R, R, channels] from latents.
 
-        alpha: weight 0..1 of this stage while it fades in; None: 1, without the path of the stage
-        before. truncation: 0..1, where between `mean_features` and the latents' own first features
-        the pass begins: below 1, images are less varied and more typical. (Latents are normalised:
-        shortening them would change nothing.) labels: int64 [N], of a network with classes.
+        Args:
+            latents: [N, latent_size].
+            resolution: Resolution R in pixels; by default that of the last stage.
+            alpha: Weight in 0..1 of this stage while it fades in. None means 1, without computing
+                the image of the previous stage.
+            truncation: Weight in 0..1 for interpolating from `mean_features` (0) to the features of
+                the dense layer (1); below 1, images are less varied and more typical. Scaling the
+                latents instead would have no effect, as they are normalised.
+            labels: Class indices, int64 [N]; required if the network has classes.
+            training: Whether batch normalisation uses the statistics of the batch.
         """
         resolution = resolution or self.resolutions[-1]
         stages = self.stages_at(resolution)
@@ -195,10 +208,13 @@ class Generator(_Progressive, LatentNetwork):
         return _collect_layers([self.dense_block, *(b for s in stages for b in s.blocks)], stages, fade)
 
     def finalize(self, inputs) -> None:
-        """Make a trained generator ready for use outside training.
+        """Prepare a trained generator for use outside training.
 
-        Compute the statistics of batch normalisation and `mean_features`, and refit the to_image
-        layers of earlier stages. inputs: latents [N, latent_size].
+        This computes the statistics of batch normalisation and `mean_features`, and refits the
+        to_image layers of earlier stages.
+
+        Args:
+            inputs: Latents [N, latent_size].
         """
         super().finalize(inputs)
         labels = self.cycle_labels(len(inputs))
@@ -206,30 +222,32 @@ class Generator(_Progressive, LatentNetwork):
         self._refit_to_image(inputs[:_REFIT_IMAGES], labels)
 
     def _set_mean_features(self, latents, labels) -> None:
-        """Store the mean of the first features over latents [N, latent_size], for each class.
+        """Set `mean_features` to each class's mean of the dense block's output over the latents.
 
-        It is normalised as the features are.
+        With pixel normalisation the mean is normalised too.
         """
         classes, total = max(1, len(self.classes)), 0.0
         size = images_per_pass(self.resolutions[0])
         for i in range(0, len(latents), size):
             here = slice(i, i + size)
             x = self.compute_first_features(tf.constant(latents[here]), None if labels is None else labels[here])
-            # Image number n is of class n modulo the number of classes.
+            # Latent number n has the class n modulo the number of classes.
             total += tf.stack([tf.reduce_sum(x[(c - i) % classes :: classes], axis=0) for c in range(classes)])
         counts = np.bincount(np.arange(len(latents)) % classes, minlength=classes)
         mean = total / tf.constant(counts, tf.float32)[:, None, None, None]
         self.mean_features.assign(pixel_norm(mean) if self.generator_norm == "pixel" else mean)
 
     def _refit_to_image(self, latents, labels) -> None:
-        """Refit the to_image layers of earlier stages to the last stage's images.
+        """Refit the to_image layers of earlier stages to the images of the last stage.
 
-        They stopped training when the next stage faded in, while the blocks that they read kept
-        changing. Their new weights are a least-squares fit from the features of the stage to the
-        last stage's images, averaged over blocks of pixels.
+        The to_image layer of a stage is no longer trained once the next stage has faded in, but the
+        blocks before it keep changing. Its new weights are a least-squares fit from the features of
+        its stage to the images of the last stage, which are reduced to the stage's resolution by
+        block averages.
         """
         *stages, last = self.stages
-        # Of each stage the sum of [x' x, x' y], features x (with a 1 for the bias) and images y.
+        # For each stage, the sum of [x' x, x' y] for features x (with a 1 for the bias) and images
+        # y.
         products: dict = {stage.resolution: 0.0 for stage in stages}
         run = tf.function(
             lambda z, y: (
@@ -258,12 +276,21 @@ class Generator(_Progressive, LatentNetwork):
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class Discriminator(_Progressive):
-    """Judge images [N, R, R, channels] of every resolution R by logits [N, 1 + classes], float32.
+    """Growing discriminator: images [N, R, R, channels] at any stage's R -> logits, float32.
 
-    minibatch: what a logit depends on besides its image. 'stddev': the spread of features within
-    groups of `stddev_group` images (Karras et al. 2018, section 3); 'discrimination': how close
-    each image is to the others of the batch (Salimans et al. 2016, section 3.2); 'none'. spectral:
-    spectral normalisation of 'all' layers, of the ones that go 'down' in resolution, or of 'none'.
+    The logits are [N, 1 + classes].
+
+    Args:
+        resolutions: Resolutions of the stages in pixels, in ascending order.
+        channels: Number of channels of the images.
+        stddev_group: Number of images per group for `minibatch` 'stddev'; 1 turns it off.
+        minibatch: Information on the other images of the batch that a logit depends on. 'stddev':
+            the standard deviation of features within groups of `stddev_group` images (Karras et al.
+            2018, section 3); 'discrimination': the closeness of each image to the others of the
+            batch (Salimans et al. 2016, section 3.2); 'none': no such information.
+        discriminator_norm: 'batch', 'pixel' or 'none'.
+        spectral: Layers with spectral normalisation: 'all', 'down' (only those that reduce the
+            resolution) or 'none'.
     """
 
     ARGUMENTS = ("stddev_group", "minibatch", "discriminator_norm", "spectral")
@@ -306,21 +333,25 @@ class Discriminator(_Progressive):
             self._normalize(block, discriminator_norm, block.layer.units)
 
     def _add_image(self, resolution: int, **kwargs) -> Block:
-        # In float32: an image rounded to bfloat16 has steps as large as its own 256 levels.
+        # In float32, because bfloat16 is about as coarse as the image's 256 levels.
         own = {"dtype": "float32", **kwargs}
         maps = self.count_maps(resolution)
         layer = self.add_layer(f"from_image_{resolution}", EqualizedConv2D, self.channels, maps, 1, **own)
         return Block(layer, activation=leaky_relu)
 
     def _list_blocks(self, stages: Sequence[Stage]) -> list[Block]:
-        """Return the blocks of the stages in the order of a pass: the last stage comes first."""
+        """Return the blocks of the stages in the order of the forward pass: last stage first."""
         return [block for stage in reversed(stages) for block in stage.blocks]
 
     def call(self, images, resolution: int | None = None, alpha=None, training=False):
-        """Return the logits of images [N, R, R, channels].
+        """Return the logits [N, 1 + classes] of images.
 
-        alpha: weight 0..1 of the stage of this resolution while it fades in; None: 1, without the
-        path of the stage before.
+        Args:
+            images: [N, R, R, channels].
+            resolution: R in pixels; by default taken from the shape of `images`.
+            alpha: Weight in 0..1 of the stage of this resolution while it fades in. None means 1,
+                without computing the input of the previous stage.
+            training: Whether batch normalisation uses the statistics of the batch.
         """
         resolution = resolution or images.shape[1]
         first, *later = stages = self.stages_at(resolution)
@@ -341,7 +372,7 @@ class Discriminator(_Progressive):
 
     @property
     def batch_coupling(self) -> int:
-        """How many neighbouring images of a batch one logit depends on; 0: on the whole batch."""
+        """Number of neighbouring images of a batch that one logit depends on; 0 for all images."""
         whole = self.minibatch == "discrimination" or self.discriminator_norm == "batch"
         return 0 if whole else self.stddev_group
 

@@ -1,4 +1,4 @@
-"""A small network that colours gray images by convolutions at full resolution."""
+"""A small network that colours gray images with convolutions at full resolution."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ HIDDEN_LAYERS = 4
 
 @keras.saving.register_keras_serializable("pggan_tf", "Recolor")
 class Generator(ImageNetwork):
-    """Turn gray images [N, H, W, 1] in 0..1 into colour images [N, H, W, 3] in 0..1, any H and W.
+    """Generator of colour images [N, H, W, 3] in 0..1 from gray images [N, H, W, 1] in 0..1.
 
-    Four hidden layers of `width` feature maps, 3x3 and ReLU, then a 3x3 layer and a sigmoid.
+    H and W are arbitrary. The network has four hidden 3x3 convolutions with `width` feature maps
+    and ReLU, followed by a 3x3 convolution with a sigmoid.
     """
 
     ARGUMENTS = ("width",)
-    context = HIDDEN_LAYERS + 1  # pixels on either side that an output pixel depends on
+    context = HIDDEN_LAYERS + 1  # radius in pixels of the input that an output pixel depends on
 
     def __init__(self, resolutions, channels, input_channels, task, width=64, **kwargs):
         super().__init__(resolutions, channels, input_channels, task, **kwargs)
@@ -33,5 +34,5 @@ class Generator(ImageNetwork):
         self.add_layer("to_image", EqualizedConv2D, width, channels, 3, gain=1.0, dtype="float32")
 
     def call(self, x, resolution: int | None = None, alpha=None, seed=None, training=False):
-        """Return the colour images of gray images x."""
+        """Return colour images [N, H, W, 3] for gray images x [N, H, W, 1]."""
         return tf.sigmoid(self.to_image(apply_blocks(self.hidden, x)))

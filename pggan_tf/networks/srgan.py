@@ -9,16 +9,23 @@ from pggan_tf.layers import EqualizedConv2D, EqualizedDense
 from pggan_tf.networks.base import Network
 from pggan_tf.networks.blocks import Block, leaky_relu
 
-# Of each convolution: feature maps / width, stride.
+# (feature maps / width, stride) of each convolution.
 STEPS = tuple((times, stride) for times in (1, 2, 4, 8) for stride in (1, 2))
-HIDDEN = 16  # units of the dense layer / width: 1024 for a width of 64
+HIDDEN = 16  # units of the dense layer / width: 1024 units for a width of 64
 
 
 @keras.saving.register_keras_serializable("pggan_tf", "SRGANDiscriminator")
 class Discriminator(Network):
-    """Judge images [N, R, R, channels] by logits [N, 1], float32.
+    """SRGAN discriminator: images [N, R, R, channels] -> logits [N, 1], float32.
 
-    patch: R; None: the last resolution.
+    Args:
+        resolutions: See `Network`.
+        channels: Number of channels of the images.
+        patch: Size R of the images in pixels; by default the last of `resolutions`.
+        width: Number of feature maps of the first layer.
+        discriminator_norm: Normalisation after each convolution but the first: 'batch' or 'none'.
+        spectral: Layers with spectral normalisation: 'down' (the convolutions), 'all' (the
+            convolutions and the last layer) or 'none'.
     """
 
     ARGUMENTS = ("patch", "width", "discriminator_norm", "spectral")
@@ -44,7 +51,10 @@ class Discriminator(Network):
         self.add_layer("logits", EqualizedDense, HIDDEN * width, 1, **own)
 
     def call(self, images, resolution: int | None = None, alpha=None, training=False, features=False):
-        """Return the logits; with `features`, [logits, the features of every second layer ...]."""
+        """Return the logits of images, or a list if `features` is true.
+
+        The list holds the logits and the output of each block that halves the resolution.
+        """
         x, seen = images, []
         for block, (_times, stride) in zip(self.blocks, STEPS):
             x = block(x, training)

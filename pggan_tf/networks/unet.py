@@ -1,7 +1,8 @@
 """U-Net of pix2pix (Isola et al. 2017, section 6.1.1, after Ronneberger et al. 2015).
 
-Convolutions of 4x4 with stride 2 lead down to one pixel and up again; each step up is concatenated
-with the features of its size on the way down.
+4x4 convolutions with stride 2 reduce the image to one pixel, and transposed ones enlarge it again.
+The output of each enlarging layer is concatenated with the features of the same size from the
+reducing layers.
 """
 
 from __future__ import annotations
@@ -14,15 +15,23 @@ from pggan_tf.layers import EqualizedConv2D
 from pggan_tf.networks.base import ImageNetwork
 from pggan_tf.networks.blocks import Block, leaky_relu
 
-DROPOUT_STEPS = 3  # steps up with dropout
+DROPOUT_STEPS = 3  # number of enlarging layers with dropout, starting at the smallest
 
 
 @keras.saving.register_keras_serializable("pggan_tf", "UNet")
 class Generator(ImageNetwork):
-    """Turn images into images of the same size, [N, H, W, channels] in -1..1.
+    """U-Net generator: images [N, H, W, input_channels] -> [N, H, W, channels] in -1..1.
 
-    width: feature maps of the first layer; each step down doubles them, to `fmap_max` at most.
-    generator_norm: batch, group or none. dropout: rate in the three smallest steps up, in training.
+    Args:
+        resolutions: The resolution in pixels, a sequence of one.
+        channels: Number of output channels.
+        input_channels: Number of input channels.
+        task: See `ImageNetwork`.
+        width: Number of feature maps of the first layer; each following reducing layer has twice as
+            many, up to `fmap_max`.
+        fmap_max: Largest number of feature maps.
+        generator_norm: 'batch', 'group' or 'none'.
+        dropout: Dropout rate in the three smallest enlarging layers; used only in training.
     """
 
     ARGUMENTS = ("width", "fmap_max", "generator_norm", "dropout")
@@ -44,7 +53,7 @@ class Generator(ImageNetwork):
         (self.multiple,) = self.resolutions
         self.depth = self.multiple.bit_length() - 1
         plain = {"kernel_size": 4, "stride": 2, "gain": None}
-        self.downs: list[Block] = []  # from the largest feature maps to the smallest
+        self.downs: list[Block] = []  # in order from the largest feature maps to the smallest
         self.ups: list[Block] = []
         for i in range(self.depth):
             outer, inner = self._count_maps(i - 1), self._count_maps(i)
@@ -52,7 +61,8 @@ class Generator(ImageNetwork):
             down = self.add_layer(f"down_{i}", EqualizedConv2D, outer if i else input_channels, inner, **own)
             joined = inner if i == self.depth - 1 else 2 * inner
             up = self.add_layer(f"up_{i}", EqualizedConv2D, joined, outer if i else channels, transposed=True, **own)
-            # None at the image itself, and none of a single pixel: it would be alone in its group.
+            # No normalisation next to the image, nor of a 1x1 map: it may lack other values to
+            # compute a variance from.
             inside = 0 < i < self.depth - 1
             down_norm = self.add_norm(f"down_norm_{i}", generator_norm, inner) if inside else None
             up_norm = self.add_norm(f"up_norm_{i}", generator_norm, outer) if i else None
@@ -60,13 +70,18 @@ class Generator(ImageNetwork):
             self.ups.append(Block(up, up_norm))
 
     def _count_maps(self, step: int) -> int:
-        """Return the number of feature maps after a step down; the first is step 0."""
+        """Return the number of feature maps after reducing layer `step`, counted from 0."""
         return min(self.width << max(step, 0), self.fmap_max)
 
     def call(self, x, resolution: int | None = None, alpha=None, seed=None, training=False):
-        """Return the images made of x [N, H, W, input_channels].
+        """Return images [N, H, W, channels] for x [N, H, W, input_channels].
 
-        seed: int64 [2], which decides what is dropped in training.
+        Args:
+            x: The input images.
+            resolution: Ignored; the size is taken from x.
+            alpha: Ignored; the network does not grow.
+            seed: Random seed of dropout, int64 [2]; needed only in training.
+            training: Whether to use dropout and the batch statistics of batch normalisation.
         """
         skips = []
         for i, block in enumerate(self.downs):
@@ -82,6 +97,6 @@ class Generator(ImageNetwork):
         return tf.tanh(x)
 
     def _drop(self, x, seed):
-        """Set a share `dropout` of x to zero and scale the rest, so that the mean stays."""
+        """Apply dropout to x and scale the remaining values, so that the mean stays the same."""
         kept = tf.cast(replicas.uniform(x.shape, seed) >= self.dropout, x.dtype)
         return x * kept / (1 - self.dropout)
