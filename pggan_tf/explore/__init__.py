@@ -1,1 +1,1 @@
-"""Explore a generator's latents: walks between them as videos, and the one nearest to a photo."""
+"""Explore a generator's latent space: videos of latent walks, and projection of photos."""

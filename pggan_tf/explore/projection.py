@@ -1,8 +1,8 @@
-"""Find the latent whose image comes nearest to a photo.
+"""Project a photo into latent space: find the latent whose image is most similar to it.
 
-Adam on the latent (as in Karras et al. 2020, "Analyzing and improving the image quality of
-StyleGAN", appendix D: noise and learning rate that fall to zero), from the best of many samples,
-with the squared error of pixels at several scales.
+The latent is optimised with Adam to minimise the squared error of pixels at several scales. It
+starts from the best of many random samples; noise and learning rate decay to zero as in Karras et
+al. 2020, "Analyzing and improving the image quality of StyleGAN", appendix D.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ import numpy as np
 from pggan_tf import synthesis
 from pggan_tf.data import pixels
 
-STARTS = 1024  # samples that the search for good starts draws
-CANDIDATES = 4  # latents that are optimised side by side; the best one is the result
-RATE, NOISE = 0.1, 0.05  # learning rate of Adam and standard deviation of the noise, both at their largest
-NORM = 0.01  # weight of the term that keeps the latent's mean square at 1
-_FRAMES = 120  # of a video, about
+STARTS = 1024  # number of random samples from which the best are chosen as starting points
+CANDIDATES = 4  # number of latents that are optimised in parallel; the best one is the result
+RATE, NOISE = 0.1, 0.05  # largest learning rate of Adam and largest standard deviation of the noise
+NORM = 0.01  # weight of the penalty that keeps the mean square of the latent near 1
+_FRAMES = 120  # approximate number of frames of a video
 
 
 @dataclass(frozen=True)
 class Projection:
-    """A latent that was found for a photo."""
+    """Result of projecting a photo into latent space."""
 
     latent: np.ndarray  # float32 [L]
-    label: int  # its class, 0 without classes
-    start: np.ndarray  # uint8 [R, R, C], the image before the optimisation
-    image: np.ndarray  # uint8 [R, R, C], the image after it
-    frames: list[np.ndarray]  # uint8 [R, R, C], images on the way; empty unless they were asked for
+    label: int  # class of the latent; 0 for a generator without classes
+    start: np.ndarray  # image before the optimisation, uint8 [R, R, C]
+    image: np.ndarray  # image after the optimisation, uint8 [R, R, C]
+    frames: list[np.ndarray]  # images in between, uint8 [R, R, C]; empty if not requested
 
 
 def _measure_error(images, target):
-    """Return the mean squared error averaged over the scales R, R/2, R/4 and so on.
+    """Return the mean squared error of images, averaged over the scales R, R/2, R/4 and so on.
 
-    Coarse scales show the way while details still lie elsewhere. Where the target is black or
-    white, values beyond it are no error.
+    Coarse scales guide the optimisation while details do not match yet. If a target value is -1 or
+    1, values beyond it are not counted as errors.
 
     Args:
-        images: float -1..1 [N, R, R, C].
-        target: float -1..1 [1, R, R, C].
+        images: float [N, R, R, C], roughly in -1..1.
+        target: float [1, R, R, C] in -1..1.
 
     Returns:
-        float [N].
+        The error of each image, float [N].
     """
     import tensorflow as tf
 
@@ -66,16 +66,16 @@ def project(
     progress: Callable[[int, int], None] = lambda done, total: None,
     keep_frames: bool = False,
 ) -> Projection:
-    """Find the latent whose image comes nearest to a photo.
+    """Find the latent whose image is most similar to a photo.
 
     Args:
         generator: A generator from latents.
-        target: The photo, uint8 [R, R, C]; R is one of the generator's resolutions.
-        steps: Steps of the optimiser.
-        labels: Classes to try, int64 [N]; by default all.
-        seed: Seed of the starts and of the noise.
-        progress: Called with the steps done and all of them.
-        keep_frames: Keep about 120 images of the way, for a video.
+        target: The photo, uint8 [R, R, C]; R must be one of the generator's resolutions.
+        steps: Number of optimisation steps.
+        labels: Class indices to try, int64 [N]; by default all classes.
+        seed: First seed of the starting points, and seed of the noise.
+        progress: Function called with (steps done, total steps).
+        keep_frames: Whether to return about 120 images of the optimisation for a video.
     """
     import tensorflow as tf
 
@@ -106,7 +106,14 @@ def project(
 
 
 def _choose_starts(generator, measure, labels: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return latents and classes of the CANDIDATES best of STARTS samples."""
+    """Return the latents and classes of the CANDIDATES samples with the smallest error.
+
+    Args:
+        generator: A generator from latents.
+        measure: Function of (latents, classes) that returns the errors [N].
+        labels: Class indices to try; None for all classes.
+        seed: Seed of the first of STARTS samples.
+    """
     import tensorflow as tf
 
     classes = np.arange(max(1, len(generator.classes))) if labels is None else labels
@@ -119,9 +126,16 @@ def _choose_starts(generator, measure, labels: np.ndarray | None, seed: int) -> 
 
 
 def _build_step(latents, make_images, goal, steps: int, seed: int):
-    """Return a function that updates the latents by Adam.
+    """Return a function that updates the latents by one step of Adam.
 
-    It takes the number of the step as a float tensor.
+    The function takes the number of the step, counted from 0, as a float tensor.
+
+    Args:
+        latents: Variable with the latents [N, L].
+        make_images: Function from latents to images.
+        goal: The target, float [1, R, R, C] in -1..1.
+        steps: Total number of steps.
+        seed: Seed of the noise.
     """
     import tensorflow as tf
 
@@ -130,9 +144,10 @@ def _build_step(latents, make_images, goal, steps: int, seed: int):
     @tf.function(autograph=False)
     def step(number):
         t = (number + 0.5) / steps
-        # The rate rises over the first twentieth and falls along a cosine over the last quarter.
+        # The learning rate rises during the first 1/20 of the steps and decays along a cosine
+        # during the last quarter.
         rate = RATE * tf.minimum(t / 0.05, 1) * (0.5 - 0.5 * tf.cos(np.pi * tf.minimum((1 - t) / 0.25, 1)))
-        # The noise has reached zero at three quarters.
+        # The noise decays to zero during the first three quarters.
         noise = NOISE * tf.square(tf.maximum(0.0, 1 - t / 0.75))
         random = tf.random.stateless_normal(latents.shape, [seed, tf.cast(number, tf.int32)])
         with tf.GradientTape() as tape:

@@ -1,4 +1,4 @@
-"""Write frames as a video: .mp4 (H.264) by PyAV, .gif and .webp by Pillow."""
+"""Write frames as a video: .mp4 (H.264) with PyAV, .gif and .webp with Pillow."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 from pggan_tf.files import atomic_write
 
-# The longest side in pixels that x264, GIF and WebP can hold.
+# Largest width and height in pixels that x264, GIF and WebP support.
 FORMATS = {".mp4": 16_384, ".gif": 65_535, ".webp": 16_383}
-_GIF_FPS = 50  # browsers slow down frames that are shown for less than 1/50 s
-_CRF = "18"  # x264's quality: 18 looks like the original
-# The colours that swscale converts RGB to, by their numbers in H.264. Players guess others for
-# large videos.
+_GIF_FPS = 50  # browsers slow down a GIF whose frames are shown for less than 1/50 s
+_CRF = "18"  # constant rate factor of x264: 18 is visually lossless
+# Colour space and range that swscale converts RGB to, as numbers defined by H.264. They are written
+# to the file, because players assume other ones for large videos.
 _BT601, _LIMITED = 5, 1
 
 
 def check(path: str | Path, fps: int = 30) -> Path:
-    """Return the path of a video. Raises UserError where none can be written."""
+    """Return `path` as a Path. Raise UserError if a video cannot be written there.
+
+    This is the case if the format is not supported, if `fps` is too high for a .gif or if the file
+    cannot be created.
+    """
     path = Path(path)
     if path.suffix.lower() == ".gif" and fps > _GIF_FPS:
         raise UserError(f"--fps {fps}: a .gif has {_GIF_FPS} frames a second at most. Take .mp4 or .webp, or fewer.")
@@ -32,7 +36,7 @@ def check(path: str | Path, fps: int = 30) -> Path:
 
 
 def check_size(path: Path, height: int, width: int) -> None:
-    """Refuse frames that the format cannot hold, before they are computed."""
+    """Raise UserError if frames of this size in pixels are too large for the video format."""
     suffix = path.suffix.lower()
     if max(height, width) > FORMATS[suffix]:
         raise UserError(
@@ -42,7 +46,10 @@ def check_size(path: Path, height: int, width: int) -> None:
 
 
 def write(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:
-    """Write frames of one size, uint8 [H, W, 1 or 3]. The file appears when it is complete."""
+    """Write frames, uint8 [H, W, 1 or 3] of the same size, as a video.
+
+    The file appears at `path` only when it is complete.
+    """
     write_format = _write_h264 if path.suffix.lower() == ".mp4" else _write_animation
     with atomic_write(path) as partial:
         write_format(partial, frames, fps)
@@ -54,7 +61,7 @@ def _write_h264(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:
     with av.open(path, "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream = None
         for frame in frames:
-            # Colour is stored for every second pixel, so sides have to be even.
+            # Colour is stored at half the resolution, so width and height must be even.
             frame = np.pad(frame, [(0, n % 2) for n in frame.shape[:2]] + [(0, 0)], mode="edge")
             if stream is None:
                 stream = container.add_stream("libx264", rate=fps, options={"crf": _CRF})
@@ -76,8 +83,8 @@ def _write_animation(path: Path, frames: Iterator[np.ndarray], fps: int) -> None
     def convert():
         for i, frame in enumerate(frames):
             picture = Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame)
-            # A GIF counts in 1/100 s: at 30 fps its frames last 30 or 40 ms, so that 30 of them
-            # last 1 s.
+            # The duration of a GIF frame is a multiple of 10 ms: at 30 fps, frames last 30 or
+            # 40 ms, so that 30 frames last 1 s.
             picture.info["duration"] = 10 * (round(100 * (i + 1) / fps) - round(100 * i / fps))
             yield picture
 

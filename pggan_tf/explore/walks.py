@@ -1,4 +1,4 @@
-"""Walk from latent to latent on arcs, frame by frame."""
+"""Latent walks: frames of a video that interpolates spherically (slerp) between latents."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from pggan_tf import synthesis
 from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 
-SHOWN = 128  # pixels: the least side of an image in a frame
-_IMAGES = 32  # made at once, or those of one frame
+SHOWN = 128  # smallest size in pixels of an image in a frame
+_IMAGES = 32  # number of images that are generated at a time, at least those of one frame
 
 
 def interpolate(keys: np.ndarray, frames: int, loop: bool) -> np.ndarray:
-    """Visit keyframes at even intervals, on arcs between them (`synthesis.slerp`).
+    """Interpolate spherically (slerp) between evenly spaced keyframes.
 
     Args:
-        keys: Latents [K, N, L] of K keyframes of N walks side by side.
-        frames: How many frames the walks take.
-        loop: Go back to the first keyframe, which would be the frame after the last. Otherwise the
-            last frame is the last keyframe.
+        keys: Latents [K, N, L] of K keyframes for N simultaneous walks.
+        frames: Number of frames of the result.
+        loop: Whether to return to the first keyframe, so that the video can be repeated without a
+            jump; the first keyframe itself is not included again at the end. Otherwise the last
+            frame is the last keyframe.
 
     Returns:
-        Latents float32 [frames, N, L].
+        The latents of all frames, float32 [frames, N, L].
     """
     if loop:
         keys = np.concatenate([keys, keys[:1]])
@@ -41,7 +42,13 @@ def interpolate(keys: np.ndarray, frames: int, loop: bool) -> np.ndarray:
 
 
 def get_frame_size(stage: int, walks: int, columns: int) -> tuple[int, int]:
-    """Return height and width in pixels of the frames that `draw_frames` makes."""
+    """Return height and width in pixels of the frames that `draw_frames` yields.
+
+    Args:
+        stage: Resolution of the images in pixels.
+        walks: Number of walks in a frame.
+        columns: Number of walks in a row.
+    """
     side = pixels.find_enlarged_side(stage, SHOWN)
     return pixels.Sheet(walks, columns).size(side, side)
 
@@ -55,19 +62,19 @@ def draw_frames(
     truncation: float = 1.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[np.ndarray]:
-    """Draw the frames of walks side by side.
+    """Draw frames in which N walks are shown in a grid.
 
     Args:
-        sampler: Makes the images.
-        latents: [frames, N, L], from `interpolate`.
-        stage: Resolution to generate at.
-        columns: How many of the N walks stand in a row.
-        labels: The class of each walk, int64 [N].
-        truncation: At 1, latents as they are; below 1, more typical images.
-        progress: Called with the frames done and all of them.
+        sampler: Sampler of the generator.
+        latents: Latents of all frames, [frames, N, L], from `interpolate`.
+        stage: Resolution in pixels, one of the generator's.
+        columns: Number of walks in a row of the grid.
+        labels: Class of each walk, int64 [N].
+        truncation: 1 uses the latents as they are; below 1, images are more typical.
+        progress: Function called with (frames done, total frames).
 
     Yields:
-        uint8 [H, W, C] frames of the size `get_frame_size`.
+        The frames, uint8 [H, W, C], whose size `get_frame_size` returns.
     """
     frames, walks, size = latents.shape
     chunk = max(1, _IMAGES // walks)
@@ -81,7 +88,10 @@ def draw_frames(
 
 
 def read_latents(file: str | Path) -> np.ndarray:
-    """Read float32 latents [N, L] from a .npy file, such as `pggan project` writes."""
+    """Read latents, float32 [N, L], from a .npy file such as `pggan project` writes.
+
+    Raises UserError if the file cannot be read or does not contain such latents.
+    """
     try:
         latents = np.load(file, allow_pickle=False)
     except OSError as error:

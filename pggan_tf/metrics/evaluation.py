@@ -19,8 +19,8 @@ class Evaluation:
 
     resolution: int  # height and width of the compared images in pixels
     images: int  # number of images of each set
-    figures: dict[str, Figure]  # by full name of the metric, such as 'fid[random]'
-    floors: dict[str, Figure]  # between two halves of the real images; empty if not requested
+    figures: dict[str, Figure]  # full name of a metric, such as 'fid[random]' -> its value
+    floors: dict[str, Figure]  # same for two halves of the real images; empty if not requested
     features: Features | None  # network that computed the features; None if no metric needs one
     notes: tuple[str, ...]  # sentences on how the images were compared
 

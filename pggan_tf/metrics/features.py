@@ -143,7 +143,7 @@ def fetch_weights(location: str, cache: Path, say: Callable[[str], None] = print
             _fetch(address, partial)
             _verify_hash(partial, expected or (record.read_text().strip() if record.is_file() else ""), address)
             try:
-                load_inception(partial)  # for example, the hash of a login page must not be stored as the expected one
+                load_inception(partial)  # a login page, for example, must not be kept as the graph
             except UserError as error:
                 raise UserError(f"{address}: what came is not the graph ({error}).") from None
             digest = _hash_file(partial)

@@ -55,7 +55,7 @@ def compute_distance(mean_a, covariance_a, mean_b, covariance_b) -> float:
     """
     means = float(np.square(mean_a - mean_b).sum())
     if np.array_equal(covariance_a, covariance_b):
-        return means  # rounding errors of the eigenvalues would make the trace differ from 0
+        return means  # the formula below would add rounding errors of the eigenvalues
     values, vectors = np.linalg.eigh(covariance_a)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     # A^(1/2) B A^(1/2) has the same eigenvalues as A B but is symmetric, so that rounding cannot

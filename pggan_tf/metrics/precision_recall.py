@@ -28,7 +28,7 @@ def _compute_squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _find_radii(x: np.ndarray, k: int) -> np.ndarray:
     """Return the squared distance [N] of each row of x [N, D] to its k-th nearest neighbour."""
     parts = (_compute_squares(x[i : i + _ROWS], x) for i in range(0, len(x), _ROWS))
-    return np.concatenate([np.partition(d, k, axis=1)[:, k] for d in parts])  # 0 is itself
+    return np.concatenate([np.partition(d, k, axis=1)[:, k] for d in parts])  # index 0: itself
 
 
 def _measure_share_within(x: np.ndarray, others: np.ndarray, radii: np.ndarray) -> float:

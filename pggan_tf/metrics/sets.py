@@ -48,7 +48,7 @@ class ImageSet:
 
     def batches(self, start: int, stop: int) -> Iterator[np.ndarray]:
         """Yield images start .. stop - 1 in batches, uint8 [n, R, R, C]."""
-        size = max(2, min(256, _PIXELS // self.resolution**2) // 2 * 2)  # even, as ms_ssim compares pairs
+        size = max(2, min(256, _PIXELS // self.resolution**2) // 2 * 2)  # even for ms_ssim
         for first in range(start, stop, size):
             yield self.read(first, min(first + size, stop))
 
@@ -145,7 +145,7 @@ class SetStatistics:
     features: np.ndarray | None = None  # float32 [images, D], on disk
     logits: np.ndarray | None = None  # float32 [images, K], on disk
     patches: swd.Patches | None = None
-    values: dict[str, np.ndarray] = field(default_factory=dict)  # metric of images or pairs -> numbers [N]
+    values: dict[str, np.ndarray] = field(default_factory=dict)  # metric -> its numbers [N]
     seconds: float = 0.0  # time taken to collect the statistics
     moments_file: Path | None = None  # file in which mean and covariance of the features are kept
 
@@ -316,7 +316,7 @@ def compare_pairs(
 ) -> dict[str, np.ndarray]:
     """Compute the metrics of pairs for images start .. stop - 1 of two sets.
 
-    Returns {metric: one number for each pair, [stop - start]}. Other metrics in `names` are ignored.
+    Returns {metric: one number for each pair, [stop - start]}. Other metrics are ignored.
     """
     values: dict[str, list] = {n: [] for n in names if METRICS[n].takes == "pairs"}
     for a, b in zip(truth.batches(start, stop), images.batches(start, stop)) if values else ():

@@ -33,7 +33,7 @@ _TOGETHER = 32  # number of directions whose projections are sorted at a time
 
 
 def list_sizes(resolution: int) -> list[int]:
-    """Return the size in pixels of each pyramid level: [128, 64, 32, 16] for a resolution of 128."""
+    """Return the size of each pyramid level in pixels, such as [128, 64, 32, 16] for 128."""
     out = [resolution]
     while out[-1] // 2 >= SMALLEST and out[-1] % 2 == 0:
         out.append(out[-1] // 2)

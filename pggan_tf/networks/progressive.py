@@ -203,7 +203,7 @@ class Generator(_Progressive, LatentNetwork):
         return lerp(repeat_pixels(before.image(features[-2]), resolution // before.resolution), image, alpha)
 
     def layers_at(self, resolution, fade):
-        """Return the layers whose weights a pass at `resolution` uses, see `Network.layers_at`."""
+        """Return the layers used by a forward pass at `resolution`, see `Network.layers_at`."""
         stages = self.stages_at(resolution)
         return _collect_layers([self.dense_block, *(b for s in stages for b in s.blocks)], stages, fade)
 
@@ -246,8 +246,7 @@ class Generator(_Progressive, LatentNetwork):
         block averages.
         """
         *stages, last = self.stages
-        # For each stage, the sum of [x' x, x' y] for features x (with a 1 for the bias) and images
-        # y.
+        # Sum of [x' x, x' y] for each stage; x are features (with a 1 for the bias), y images.
         products: dict = {stage.resolution: 0.0 for stage in stages}
         run = tf.function(
             lambda z, y: (
@@ -377,7 +376,7 @@ class Discriminator(_Progressive):
         return 0 if whole else self.stddev_group
 
     def layers_at(self, resolution, fade):
-        """Return the layers whose weights a pass at `resolution` uses, see `Network.layers_at`."""
+        """Return the layers used by a forward pass at `resolution`, see `Network.layers_at`."""
         stages = self.stages_at(resolution)
         layers = [*_collect_layers(self._list_blocks(stages), stages, fade), self.dense, self.logits]
         return [*layers, self.minibatch_discrimination] if self.minibatch == "discrimination" else layers

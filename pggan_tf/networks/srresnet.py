@@ -1,4 +1,4 @@
-"""SRResNet, the generator of SRGAN (Ledig et al. 2017, section 2.1.1, figure 4)."""
+"""SRResNet, generator of SRGAN (Ledig et al. 2017, section 2.1.1, figure 4)."""
 
 from __future__ import annotations
 

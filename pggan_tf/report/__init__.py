@@ -1,6 +1,6 @@
-"""Pages about runs: report.html of one run, and one page that compares several.
+"""HTML pages about runs: report.html for one run, and a page that compares several runs.
 
-Everything comes from the files in a run's folder; only `pictures` loads a generator.
+The content is read from the files in a run's folder; only `pictures` loads a generator.
 """
 
-NAME = "report.html"  # the report's file in a run's folder
+NAME = "report.html"  # file name of the report in a run's folder

@@ -1,4 +1,4 @@
-"""Turn images into data URIs, so that a page is one file; every image stays below a size."""
+"""Convert images to data URIs of limited size, so that a page is a single file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 
 from pggan_tf.report.runs import Grid
 
-MOST_GRIDS = 60  # grids of a run on a page
-_IMAGE_BYTES = 120_000  # at most, of one grid: sixty of them are 10 MB of text
-_WIDTHS = (800, 640, 480, 320)  # pixels; the first of them is taken in which a grid is small enough
+MOST_GRIDS = 60  # largest number of grids of a run on a page
+_IMAGE_BYTES = 120_000  # largest size of an encoded image: 60 of them are 10 MB of text
+_WIDTHS = (800, 640, 480, 320)  # widths in pixels, tried in order until an image is small enough
 
 
 def _encode_uri(data: bytes, kind: str) -> str:
@@ -23,10 +23,10 @@ def _encode_uri(data: bytes, kind: str) -> str:
 
 
 def _encode_webp(image, lossless: bool = False) -> bytes:
-    """Encode a Pillow image in at most _IMAGE_BYTES.
+    """Encode a Pillow image as WebP of at most _IMAGE_BYTES if possible.
 
-    Without loss if that is asked for and small enough, otherwise in the largest width that is small
-    enough.
+    The encoding is lossless if `lossless` is true and the result is small enough. Otherwise it is
+    lossy, with the largest of _WIDTHS that is small enough; if none is, with the smallest.
     """
     from PIL import Image
 
@@ -48,28 +48,29 @@ def _encode_webp(image, lossless: bool = False) -> bytes:
 
 @functools.lru_cache(maxsize=4 * MOST_GRIDS)
 def _embed_file(path: Path, modified: int) -> str:
-    """Encode a grid's file.
+    """Return an image file as a data URI.
 
-    The result is cached: a report is written again and again while its run goes on.
+    The result is cached by path and time of modification, because a report is rewritten many times
+    during a run.
     """
     from PIL import Image
 
     resolution = re.search(r"-(\d+)px-", path.name)
     with Image.open(path) as image:
-        # Small stages are a few large squares, which lossy compression would blur without saving a
-        # byte.
+        # Images of small stages consist of a few large squares; lossy compression would blur them
+        # and save no space.
         return _encode_uri(
             _encode_webp(image.convert("RGB"), lossless=resolution is not None and int(resolution[1]) <= 16), "webp"
         )
 
 
 def embed_file(path: Path) -> str:
-    """Return an image file as a data URI."""
+    """Return an image file as a WebP data URI."""
     return _embed_file(path, path.stat().st_mtime_ns)
 
 
 def embed_array(image: np.ndarray) -> str:
-    """Return an image, uint8 [H, W, 1 or 3], as a data URI."""
+    """Return an image, uint8 [H, W, 1 or 3], as a WebP data URI."""
     from PIL import Image
 
     return _encode_uri(
@@ -78,23 +79,23 @@ def embed_array(image: np.ndarray) -> str:
 
 
 def can_embed(path: Path) -> bool:
-    """Return whether a file is an image that can be read."""
+    """Return whether a file is a readable image."""
     from PIL import Image
 
     try:
         return bool(embed_file(path))
-    # What Pillow raises for files that are truncated or no images.
+    # Errors that Pillow raises for truncated files and for files that are not images.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
 
 
 def choose_grids(grids: Sequence[Grid], most: int) -> tuple[list[Grid], int]:
-    """Choose at most `most` grids, evenly spaced, with the first and the last.
+    """Choose at most `most` evenly spaced grids, including the first and the last.
 
-    Grids that cannot be read are dropped.
+    Chosen grids that cannot be read are dropped.
 
     Returns:
-        The grids, and how many were dropped.
+        The readable grids, and the number of dropped ones.
     """
     if len(grids) > most:
         grids = [grids[i] for i in np.linspace(0, len(grids) - 1, most).round().astype(int)]

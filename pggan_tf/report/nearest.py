@@ -1,4 +1,4 @@
-"""Find the training images nearest to samples, to see whether a generator copies some."""
+"""Find the training images nearest to samples, to check whether a generator copies its data."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pggan_tf.errors import UserError
 from pggan_tf.metrics.features import Features
 from pggan_tf.report.runs import RunSummary
 
-COMPARED = 32  # pixels a side: images are compared at the largest stage up to this
-_BLOCK = 2048  # training images of COMPARED pixels that are compared at a time
-_SHOWN, _EDGE = 64, 2  # pixels: the least side of an image in a picture, and the space between images
+COMPARED = 32  # target size in pixels at which images are compared
+_BLOCK = 2048  # number of training images of this size that are compared at a time
+_SHOWN, _EDGE = 64, 2  # smallest size of an image in a picture, and space between images, in pixels
 
 
 def open_training_data(run: RunSummary, folder: str | Path | None = None) -> Shards:
-    """Open the shards that a run was trained on, or those in `folder`.
+    """Open the data set in `folder`; by default the one that the run was trained on.
 
-    Raises UserError where they are gone.
+    Raises UserError if the data set does not exist or its folder is not known.
     """
     folder = folder or run.environment["dataset"]["folder"]
     if folder is None:
@@ -43,23 +43,24 @@ def find_nearest(
     own: Sequence[int] | np.ndarray | None = None,
     embed: Callable[[np.ndarray], np.ndarray] = _keep_pixels,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the k nearest images of a dataset for each image, by root mean square difference.
+    """Find the k nearest images of a data set for each image, by root mean square difference.
 
     Args:
         images: uint8 [N, R, R, C].
-        shards: The dataset; all of its images of R pixels are read once.
-        k: How many to find for each image.
-        mirror: Whether mirrored images of the dataset are compared too.
-        own: The number of each image itself in the dataset, which is then left out.
-        embed: What images are compared by: uint8 [N, R, R, C] -> numbers [N, ...]. By default the
-            pixels, 0..255.
+        shards: The data set; all of its images at resolution R are read once.
+        k: Number of nearest images to find for each image.
+        mirror: Whether to compare with mirrored images of the data set too.
+        own: Index of each image in the data set, [N], if `images` are part of it. An image is then
+            not compared with itself.
+        embed: Function from images, uint8 [N, R, R, C], to numbers [N, ...] that are compared. By
+            default the pixels, 0..255.
 
     Returns:
-        Numbers in the dataset [N, k] and distances [N, k], nearest first.
+        Indices in the data set [N, k] and distances [N, k], nearest first.
     """
 
     def flatten(some):
-        # In float64 squared distances of pixels are exact: they are whole numbers below 2^53.
+        # In float64, squared distances of pixels are exact: they are integers below 2^53.
         return embed(some).reshape(len(some), -1).astype(np.float64)
 
     size, count = images.shape[1], shards.count(images.shape[1])
@@ -83,24 +84,27 @@ def find_nearest(
 
 
 def _compute_squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the squared distances [N, M] of [N, D] and [M, D]."""
+    """Return the squared distances [N, M] between vectors [N, D] and [M, D]."""
     return np.maximum(np.square(x).sum(1)[:, None] + np.square(y).sum(1)[None] - 2 * x @ y.T, 0)
 
 
 @dataclass(frozen=True)
 class NearestImages:
-    """Samples and their nearest training images; samples that come nearest to one stand first."""
+    """Samples and their nearest training images, sorted by the distance to the nearest one."""
 
     samples: np.ndarray  # uint8 [N, R, R, C]
-    near: np.ndarray  # uint8 [N, k, R, R, C], nearest first
-    numbers: np.ndarray  # [N, k], of the nearest images in the dataset
-    distances: np.ndarray  # [N, k]
-    among_data: np.ndarray  # [M], distances of some training images to their nearest other
-    seeds: np.ndarray  # [N]
-    measure: str  # what distances are, in words
+    near: np.ndarray  # nearest training images, uint8 [N, k, R, R, C], nearest first
+    numbers: np.ndarray  # indices of `near` in the data set, [N, k]
+    distances: np.ndarray  # distances of `near` to the samples, [N, k]
+    among_data: np.ndarray  # distances of M training images to their nearest other one, [M]
+    seeds: np.ndarray  # seeds of the samples, [N]
+    measure: str  # description of the distance in words
 
     def draw(self, rows: int) -> np.ndarray:
-        """Draw a row for each of the first samples: itself, a gap, its nearest training images."""
+        """Draw one row for each of the first `rows` samples, and return uint8 [H, W, C].
+
+        A row shows the sample, a gap, then its nearest training images.
+        """
         # [rows, 1 + k, R, R, C]
         cells = np.concatenate([self.samples[:rows, None], self.near[:rows]], axis=1)
         sheet = pixels.tile(pixels.enlarge(cells.reshape(-1, *cells.shape[2:]), _SHOWN), cells.shape[1], _EDGE)
@@ -109,7 +113,7 @@ class NearestImages:
         return np.concatenate([sheet[:, : side + _EDGE], gap, sheet[:, side + _EDGE :]], axis=1)
 
     def describe(self, rows: int) -> str:
-        """Describe what `draw` shows; compare the distances with those among training images."""
+        """Return a description of the picture of `draw`, with median distances for comparison."""
         return (
             f"Left: of {len(self.samples)} samples the {min(rows, len(self.samples))} that come nearest to a training image; "
             f"right: the training images nearest to them. Median distance of a sample to its nearest training image: "
@@ -119,7 +123,13 @@ class NearestImages:
 
 
 def get_picture_size(stage: int, rows: int, k: int) -> tuple[int, int]:
-    """Return height and width in pixels of what `NearestImages.draw` returns."""
+    """Return height and width in pixels of the picture that `NearestImages.draw` returns.
+
+    Args:
+        stage: Resolution of the samples in pixels.
+        rows: Number of samples that are drawn.
+        k: Number of training images for each sample.
+    """
     side = pixels.find_enlarged_side(stage, _SHOWN)
     height, width = pixels.Sheet(rows * (1 + k), 1 + k, _EDGE).size(side, side)
     return height, width + side // 8
@@ -136,17 +146,21 @@ def compare_samples(
     truncation: float = 1.0,
     features: Features | None = None,
 ) -> NearestImages:
-    """Compare samples with the whole training set, and as many training images with the others.
+    """Find the nearest training images of samples.
+
+    For comparison, the same number of training images, if there are as many, is compared with the
+    other training images.
 
     Args:
-        sampler: Makes the samples, at the last stage of its generator.
+        sampler: Sampler of the generator; samples are made at its last resolution.
         shards: The training data.
         seeds: One seed for each sample.
-        k: How many training images to find for each sample.
-        mirror: Whether mirrored training images are compared too: as the run was trained.
-        labels: The class of each sample, int64 [N]; by default the classes in turn, by the seed.
-        truncation: At 1, latents as in training; below 1, more typical samples.
-        features: What to compare by; by default pixels.
+        k: Number of training images to find for each sample.
+        mirror: Whether to compare with mirrored training images too; true if the run was trained
+            with them.
+        labels: Class of each sample, int64 [N]; by default the seed modulo the number of classes.
+        truncation: 1 uses latents as in training; below 1, samples are more typical.
+        features: Network whose features are compared; by default pixels are compared.
     """
     generator = sampler.generator
     stage, all_seeds = generator.resolutions[-1], np.asarray(seeds)
@@ -160,8 +174,8 @@ def compare_samples(
         extract, measure = features.extract, f"root mean square of features '{features.name}'"
         embed = lambda images: extract(images)[0]  # noqa: E731
     else:
-        # A smaller stage will do, unless smaller photos were kept besides: their numbers are others
-        # at each stage.
+        # Compare at a smaller resolution if the data set has the same images there. If it also
+        # contains smaller photos, indices differ between resolutions.
         while size > COMPARED and size % 2 == 0 and shards.count(size // 2) == count:
             size //= 2
     reduced, k = pixels.average_blocks(samples, stage // size), min(k, count)

@@ -1,4 +1,4 @@
-"""Write the pages: report.html of a run, and one page with several runs side by side."""
+"""Write the HTML pages: report.html of a run, and a page that compares several runs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pggan_tf.runs import records
 
 
 def write_report(folder: str | Path, out: str | Path | None = None, pictures: Sequence[Picture] = ()) -> Path:
-    """Write the report of a run as one HTML file.
+    """Write the report of a run as a single HTML file.
 
     Args:
         folder: The run's folder.
         out: File to write; by default report.html in the run's folder.
-        pictures: What only its generator can show, from `pictures.draw_pictures`.
+        pictures: Pictures made with the run's generator, from `pictures.draw_pictures`.
 
     Returns:
         The path of the page.
 
     Raises:
-        UserError: The folder is not a run's, or its config or environment cannot be read.
+        UserError: The folder is not that of a run, or its config or environment cannot be read.
     """
     run = read_run(folder)
     reals = run.folder / "reals.png"
@@ -53,13 +53,13 @@ def write_report(folder: str | Path, out: str | Path | None = None, pictures: Se
 
 
 def write_comparison(runs: Sequence[RunSummary], out: str | Path, classes: Mapping[Path, Picture]) -> Path:
-    """Write one HTML file with several runs side by side.
+    """Write a comparison of several runs as a single HTML file.
 
     Args:
         runs: The runs, from `runs.read_runs`.
         out: File to write.
-        classes: By a run's folder, a row of samples for each of its classes; for runs that have
-            classes.
+        classes: Maps the folder of a run with classes to a picture of its classes, see
+            `pictures.draw_class_pictures`.
 
     Returns:
         The path of the page.
@@ -98,5 +98,5 @@ def _render(template: str, **values) -> str:
 
 def _write(path: Path, text: str) -> Path:
     with atomic_write(path) as partial:
-        partial.write_text(text, encoding="utf-8", errors="replace")  # names of files need not be UTF-8
+        partial.write_text(text, encoding="utf-8", errors="replace")  # file names may not be UTF-8
     return path

@@ -1,4 +1,4 @@
-"""Draw what a generator has learned: walks through its latents, its stages, its classes."""
+"""Draw pictures with a generator: walks through its latent space, its stages and its classes."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ from pggan_tf.report import nearest
 from pggan_tf.report.runs import RunSummary
 from pggan_tf.runs import generators
 
-_SHOWN = 64  # pixels: the least side of an image in a picture
-_WALKS, _KEYFRAMES, _FRAMES = 3, 4, 12  # walks in a report, seeds that each visits, images of each
-_SAMPLES, _ROWS, _NEAREST = 256, 6, 5  # samples compared with the training images, rows drawn, images in each
-_CLASS_COLUMNS, _MOST_CLASSES = 8, 20  # of a picture of classes on a page
-# What a generator of another version, or a damaged one, raises: the rest of a page is still worth
-# reading.
+_SHOWN = 64  # smallest size in pixels of an image in a picture
+_WALKS, _KEYFRAMES, _FRAMES = 3, 4, 12  # walks in a report, keyframes of a walk, images of a walk
+_SAMPLES, _ROWS, _NEAREST = 256, 6, 5  # samples compared, rows drawn, training images in a row
+_CLASS_COLUMNS, _MOST_CLASSES = 8, 20  # columns and largest number of rows in a picture of classes
+# Errors raised for a generator of another version and for a damaged one. The page is then written
+# without its pictures.
 _BROKEN = (UserError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture on a page."""
+    """Picture on a page, with its title and description."""
 
     title: str
     image: np.ndarray  # uint8 [H, W, 1 or 3]
-    text: str  # what it shows
+    text: str  # description of the picture
 
 
 def draw_pictures(folder: str | Path, shards: Shards | None, mirror: bool) -> list[Picture]:
-    """Draw what a report shows of a run's generator: walks through latents, nearest photos.
+    """Draw the pictures of a report: latent walks and the training images nearest to samples.
 
     Args:
         folder: The run's folder.
-        shards: The run's training data; None leaves the nearest training images out.
-        mirror: Whether the run was trained on mirrored images too.
+        shards: The run's training data; None omits the nearest training images.
+        mirror: Whether the run was also trained on mirrored images.
 
     Returns:
-        The pictures; none for a generator from images to images, whose grids show all there is.
+        The pictures. The list is empty for a generator from images, for which the report's grids
+        are enough.
     """
     generator = generators.load(folder)
     if not hasattr(generator, "latent_size"):
@@ -58,17 +59,17 @@ def draw_pictures(folder: str | Path, shards: Shards | None, mirror: bool) -> li
 
 
 def try_pictures(run: RunSummary, data: str | None = None) -> tuple[list[Picture], list[str]]:
-    """Draw `draw_pictures` of a run as far as its generator and its data can be read.
+    """Call `draw_pictures` for a run, but omit what cannot be drawn instead of failing.
 
     Args:
-        run: The run; before its first tick or without a generator it has no pictures.
-        data: Folder of its shards; by default where the run found them.
+        run: The run. There are no pictures before its first tick or without a generator.
+        data: Folder of the training data; by default the one that the run was trained on.
 
     Returns:
-        The pictures, and a sentence for each part that is left out.
+        The pictures, and a sentence for each part that is omitted because of an error.
 
     Raises:
-        UserError: `data` holds no shards.
+        UserError: `data` is given but is not a data set.
     """
     if not (run.ticks and run.has_generator):
         return [], []
@@ -87,7 +88,7 @@ def try_pictures(run: RunSummary, data: str | None = None) -> tuple[list[Picture
 
 
 def _draw_walks(sampler: synthesis.Sampler) -> Picture:
-    """Draw a row of images for each walk."""
+    """Draw one row of images for each of _WALKS walks through the latent space."""
     generator = sampler.generator
     keys = synthesis.latents(range(_WALKS * _KEYFRAMES), generator.latent_size).reshape(_KEYFRAMES, _WALKS, -1)
     frames = walks.interpolate(keys, _FRAMES, loop=False)
@@ -102,26 +103,26 @@ def _draw_walks(sampler: synthesis.Sampler) -> Picture:
 
 
 def get_stage_side(generator) -> int:
-    """Return the pixels a side of an image in `draw_stages`."""
+    """Return the size in pixels of each image in the picture of `draw_stages`."""
     return max(_SHOWN, generator.resolutions[-1])
 
 
 def get_class_side(generator) -> int:
-    """Return the pixels a side of an image in `draw_classes`."""
+    """Return the size in pixels of each image in the picture of `draw_classes`."""
     return pixels.find_enlarged_side(generator.resolutions[-1], _SHOWN)
 
 
 def draw_stages(sampler: synthesis.Sampler, z: np.ndarray, labels: np.ndarray, truncation: float = 1.0) -> np.ndarray:
-    """Draw a row of images for each stage, all as large as the last stage.
+    """Draw one row of images for each stage, enlarged to the size of the last stage or 64 pixels.
 
     Args:
-        sampler: Makes the images.
+        sampler: Sampler of the generator.
         z: Latents [N, L].
-        labels: Their classes, int64 [N].
-        truncation: At 1, latents as in training; below 1, more typical images.
+        labels: Class of each latent, int64 [N].
+        truncation: 1 uses latents as in training; below 1, images are more typical.
 
     Returns:
-        uint8 [H, W, C].
+        The picture, uint8 [H, W, C].
     """
     from PIL import Image
 
@@ -131,7 +132,7 @@ def draw_stages(sampler: synthesis.Sampler, z: np.ndarray, labels: np.ndarray, t
         images = sampler.images(z, stage, truncation=truncation, labels=labels)
         factor = size // stage
         images = images.repeat(factor, axis=1).repeat(factor, axis=2)
-        if images.shape[1] < size:  # stages that do not divide the last one
+        if images.shape[1] < size:  # the size is not a multiple of the stage's resolution
             images = np.stack([
                 np.asarray(Image.fromarray(i.squeeze()).resize((size, size), Image.Resampling.NEAREST)).reshape(size, size, -1)
                 for i in images
@@ -141,9 +142,16 @@ def draw_stages(sampler: synthesis.Sampler, z: np.ndarray, labels: np.ndarray, t
 
 
 def draw_classes(sampler: synthesis.Sampler, z: np.ndarray, count: int, truncation: float = 1.0) -> np.ndarray:
-    """Draw a row of images for each of the first `count` classes.
+    """Draw one row of images for each of the first `count` classes.
 
-    Every row shows the same latents z [N, L].
+    Args:
+        sampler: Sampler of the generator.
+        z: Latents [N, L], the same for each row.
+        count: Number of classes.
+        truncation: 1 uses latents as in training; below 1, images are more typical.
+
+    Returns:
+        The picture, uint8 [H, W, C].
     """
     images = sampler.images(
         np.tile(z, (count, 1)),
@@ -155,11 +163,10 @@ def draw_classes(sampler: synthesis.Sampler, z: np.ndarray, count: int, truncati
 
 
 def draw_class_pictures(runs: Sequence[RunSummary]) -> tuple[dict[Path, Picture], list[str]]:
-    """Draw the classes of every run that has classes and a generator.
+    """Draw a picture of the classes for each run that has classes and a generator.
 
     Returns:
-        The pictures by the runs' folders, and a sentence for each run whose generator cannot be
-        read.
+        The pictures by run folder, and a sentence for each run whose generator cannot be loaded.
     """
     pictures, omissions = {}, []
     if any(run.config.networks.conditional for run in runs):

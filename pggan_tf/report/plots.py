@@ -1,4 +1,4 @@
-"""Draw curves as inline SVG in the colours of the page, which differ in light and dark schemes."""
+"""Draw plots as inline SVG that uses the page's colours, so that light and dark mode both work."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from pggan_tf.report.runs import MOST_COMPARED, RunSummary
 from pggan_tf.report.tables import list_metrics
 from pggan_tf.report.words import title_metric
 
-IMAGES = "images shown"  # label of the usual axis
-_POINTS = 400  # of a curve at most
-# matplotlib draws in these colours, and `_inline` replaces each by a variable of the page's style
-# sheet.
+IMAGES = "images shown"  # label of the x axis of most plots
+_POINTS = 400  # largest number of points of a curve
+# Placeholder colours for matplotlib; `_inline` replaces them with CSS variables of the page.
 _INK, _LINE, _BAND = "#010203", "#040506", "#070809"
 _CURVES = [f"#0a0b0{i}" for i in range(MOST_COMPARED)]
 _CSS_COLOURS = {_INK: "var(--soft)", _LINE: "var(--line)", _BAND: "var(--band)"} | {
@@ -37,15 +36,15 @@ _COMPARED_PLOTS = {
 
 @dataclass(frozen=True)
 class Curve:
-    """A sequence of points. Neighbours are joined by a line where their `stages` are equal."""
+    """Points of a curve. A line connects neighbouring points whose `stages` are equal."""
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
-    stages: Sequence = ()  # of each point: what it was measured at, such as a resolution
+    stages: Sequence = ()  # stage of each point, such as the resolution it was measured at
 
     def split(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return (x, y) of each piece that is one line; points that are not finite are left out."""
+        """Split the curve into connected lines and return (x, y) of each, without NaN and Inf."""
         x, y = np.asarray(self.x, float), np.asarray(self.y, float)
         finite = np.isfinite(x) & np.isfinite(y)
         stages = [stage for stage, use in zip(self.stages, finite) if use] or [None] * int(finite.sum())
@@ -53,32 +52,32 @@ class Curve:
         return [piece for piece in zip(np.split(x[finite], cuts), np.split(y[finite], cuts)) if len(piece[0])]
 
 
-Pieces = dict[int, list[tuple[np.ndarray, np.ndarray]]]  # index of a curve -> what `Curve.split` returns
+Pieces = dict[int, list[tuple[np.ndarray, np.ndarray]]]  # index of a curve -> its lines
 
 
 @dataclass(frozen=True)
 class Band:
-    """The part of an axis that one phase of training takes."""
+    """Range of the x axis that one phase of training covers."""
 
     start: float
     end: float
-    name: str  # empty where the phase's resolution is that of the one before
+    name: str  # empty if the phase has the same resolution as the previous one
     fading: bool  # whether a new stage fades in
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing and what belongs to it on the page."""
+    """Plot on a page, with its legend and texts."""
 
     title: str
     svg: str
-    labels: dict[int, str]  # of the curves, by the numbers of their colours; empty where there is one curve
-    text: str  # what the plot shows, for those who cannot see it
+    labels: dict[int, str]  # index of a curve (its colour) -> label; empty for one curve
+    text: str  # description for screen readers
     note: str = ""
 
 
 def _thin(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """Average neighbouring points until at most `points` are left."""
+    """Reduce a curve to at most `points` points by averaging neighbours; return its x and y."""
     if len(x) <= points:
         return x, y
     parts = np.array_split(np.arange(len(x)), points)
@@ -86,7 +85,7 @@ def _thin(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.nda
 
 
 def _smooth(y: np.ndarray) -> np.ndarray:
-    """Return the moving average over a twentieth of the curve, over less at its ends."""
+    """Return the moving average of y over a window of 1/20 of its length, less at the ends."""
     half = len(y) // 40
     sums = np.concatenate([[0.0], np.cumsum(y)])
     low, high = np.maximum(np.arange(len(y)) - half, 0), np.minimum(np.arange(len(y)) + half + 1, len(y))
@@ -94,9 +93,9 @@ def _smooth(y: np.ndarray) -> np.ndarray:
 
 
 def _limit(values: np.ndarray) -> tuple[float, float] | None:
-    """Return limits of the y axis that cut single spikes, which would flatten everything else.
+    """Return limits (low, high) of the y axis that cut off spikes, which would flatten the rest.
 
-    None where all values lie near the range of the central 99 %.
+    Returns None if there are no spikes: all values are near the range of the central 99 %.
     """
     low, high = np.percentile(values, [0.5, 99.5])
     margin = 0.25 * (high - low) or 1.0
@@ -106,15 +105,22 @@ def _limit(values: np.ndarray) -> tuple[float, float] | None:
 
 
 def draw_plot(title: str, curves: Sequence[Curve], x_label: str, bands: Sequence[Band] = ()) -> Plot | None:
-    """Draw curves over one axis, with the phases of training behind them.
+    """Draw curves in one plot, with the phases of training in the background.
 
-    Return None where no curve has a point.
+    Args:
+        title: Title of the plot.
+        curves: The curves.
+        x_label: Label of the x axis; IMAGES for images seen by the run.
+        bands: The phases of training; none by default.
+
+    Returns:
+        The plot, or None if no curve has a finite point.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    # By the number of its colour: a run has the same colour in every plot, even where others have
-    # no curve.
+    # A curve keeps its index, which selects its colour, even if other curves have no points: so a
+    # run has the same colour in all plots.
     pieces = {i: parts for i, curve in enumerate(curves) if (parts := curve.split())}
     if not pieces:
         return None
@@ -156,7 +162,7 @@ def _draw_bands(axes, bands: Sequence[Band]) -> None:
 
 
 def _draw_curves(axes, pieces: Pieces) -> None:
-    """Draw few points as they are, many of them pale with their moving average on top."""
+    """Draw short curves as they are, and long ones pale with their moving average on top."""
     for i, parts in pieces.items():
         for x, y in parts:
             few = len(x) < 60
@@ -187,7 +193,7 @@ def _style_axes(axes, x_label: str) -> None:
 
 
 def _name_bands(axes, bands: Sequence[Band]) -> None:
-    """Write the bands' names at the top, but for those that would lie on the one before."""
+    """Write the names of the bands at the top, omitting names that would overlap."""
     left, right = axes.get_xlim()
     last = -math.inf
     for band in bands:
@@ -203,10 +209,10 @@ def _name_bands(axes, bands: Sequence[Band]) -> None:
 
 
 def _inline(svg: str) -> str:
-    """Adapt matplotlib's SVG for a page that holds several of them.
+    """Adapt an SVG of matplotlib for a page with several plots.
 
-    Its size, fonts and colours become those of the page, and names that others have too are
-    removed.
+    The fixed size and font are removed, colours are replaced with CSS variables of the page, and
+    ids that several plots would share are removed.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
@@ -227,11 +233,13 @@ def _inline(svg: str) -> str:
 
 
 def _list_bands(run: RunSummary, unit: float | None = None) -> list[Band]:
-    """Return the phases that have begun, named where a new resolution begins.
+    """Return a band for each phase that has begun.
+
+    A band has a name if a new resolution starts with it.
 
     Args:
-        run: A run; with one resolution it has no bands.
-        unit: Seconds that one unit of the axis stands for; None for an axis of images seen.
+        run: The run. If it has only one resolution, there are no bands.
+        unit: Seconds per unit of an x axis of time; None if the x axis shows images seen.
     """
 
     def place(images: float) -> float:
@@ -247,7 +255,7 @@ def _list_bands(run: RunSummary, unit: float | None = None) -> list[Band]:
 
 
 def draw_training_plots(run: RunSummary) -> list[Plot]:
-    """Draw losses, logits and, where they were recorded, penalty and augmentation of a run."""
+    """Draw a run's losses and logits and, if recorded, its penalty and augmentation probability."""
     bands = _list_bands(run)
     plots = [
         draw_plot(title, [Curve(label, *run.get_series(name)) for name, label in names.items()], IMAGES, bands)
@@ -262,7 +270,7 @@ def draw_training_plots(run: RunSummary) -> list[Plot]:
 
 
 def draw_compared_plots(runs: Sequence[RunSummary]) -> list[Plot]:
-    """Draw losses and logits, each with a curve for every run."""
+    """Draw one plot for each loss and each logit, with one curve for each run."""
     plots = [
         draw_plot(title, [Curve(run.name, *run.get_series(name)) for run in runs], IMAGES)
         for title, name in _COMPARED_PLOTS.items()
@@ -271,7 +279,7 @@ def draw_compared_plots(runs: Sequence[RunSummary]) -> list[Plot]:
 
 
 def draw_metric_plots(runs: Sequence[RunSummary]) -> list[Plot]:
-    """Draw every metric over images seen and over time, with a curve for each run that has it."""
+    """Draw two plots for each metric, over images seen and over time, with one curve per run."""
     minutes = max(run.seconds for run in runs) < 7200
     plots = []
     for name in list_metrics(runs):

@@ -1,4 +1,4 @@
-"""Read what a run's folder says about the run. No network is built or loaded."""
+"""Read the files in a run's folder for its report, without building or loading a network."""
 
 from __future__ import annotations
 
@@ -19,58 +19,58 @@ from pggan_tf.errors import UserError
 from pggan_tf.report import words
 from pggan_tf.runs import checkpoint, keras_files, records
 
-MOST_COMPARED = 8  # runs on one page: base.html has as many colours for curves
-# How the names of variables end that no gradient changes: averages and singular vectors.
+MOST_COMPARED = 8  # largest number of runs on a page: base.html defines 8 colours for curves
+# Last part of the names of variables that are not trained: averages and singular vectors.
 _NOT_TRAINED = ("typical", "mean", "variance", "singular")
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A picture of samples that training wrote."""
+    """File with a grid of samples that was written during training."""
 
     path: Path
-    resolution: int  # pixels a side of one image
-    images: int  # images seen by the run when it was drawn
+    resolution: int  # height and width of one image in pixels
+    images: int  # images seen by the run when the grid was drawn
     title: str
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run's folder says about the run."""
+    """Content of a run's folder."""
 
     folder: Path
     plan: Plan
-    environment: dict  # environment.json, as `records.environment` reads it
+    environment: dict  # environment.json, as `records.read_environment` returns it
     ticks: list[dict]  # lines of stats.jsonl with losses, in order of images seen
     measurements: list[dict]  # lines of stats.jsonl with metrics, in order of images seen
     grids: list[Grid]  # in order of images seen
-    parameters: dict[str, int]  # of "generator" and "discriminator"; empty without a checkpoint
-    unread_lines: int = 0  # lines of stats.jsonl that hold neither losses nor metrics
-    parents: int = 0  # how many parent folders the name includes, to tell runs of one name apart
+    parameters: dict[str, int]  # "generator", "discriminator" -> number; empty if not known
+    unread_lines: int = 0  # number of lines of stats.jsonl with neither losses nor metrics
+    parents: int = 0  # number of parent folders in the name, to distinguish runs of the same name
 
     @property
     def config(self) -> Config:
-        """Every option of the run."""
+        """All options of the run."""
         return self.plan.config
 
     @property
     def phases(self) -> tuple[schedule.Phase, ...]:
-        """The phases of its schedule, in order."""
+        """Phases of the training schedule, in order."""
         return self.plan.phases
 
     @property
     def name(self) -> str:
-        """The folder's name, behind the names of `parents` folders above it."""
+        """Name of the folder, preceded by the names of `parents` parent folders: 'runs/faces'."""
         return "/".join(self.folder.resolve().parts[-1 - self.parents :])
 
     @property
     def images(self) -> int:
-        """Images seen so far."""
+        """Number of images seen by the run so far."""
         return self.ticks[-1]["images"] if self.ticks else 0
 
     @property
     def seconds(self) -> float:
-        """Seconds of training so far."""
+        """Training time so far in seconds."""
         return self.ticks[-1]["seconds"] if self.ticks else 0.0
 
     @property
@@ -80,12 +80,12 @@ class RunSummary:
 
     @property
     def has_generator(self) -> bool:
-        """Whether a generator can be loaded: a final one, or one from a checkpoint."""
+        """Whether a generator can be loaded, from generator.keras or from a checkpoint."""
         return self.ended or bool(self.parameters)
 
     @property
     def metrics(self) -> dict[str, list[tuple[int, float, float]]]:
-        """Each metric's (images seen, seconds, value) in order, by its full name."""
+        """Measurements in order, by the metric's full name: (images seen, seconds, value)."""
         out: dict[str, list] = {}
         for line in self.measurements:
             for name, value in line["metrics"].items():
@@ -94,9 +94,9 @@ class RunSummary:
 
     @property
     def caveats(self) -> list[tuple[str, str]]:
-        """(names of metrics, sentence) for each caveat of the last measurement.
+        """Caveats of the last measurement, as pairs of the names of the metrics and a sentence.
 
-        The figures of the data themselves follow, where they were recorded.
+        Metric values of the data themselves, if recorded, follow as pairs of a name and the value.
         """
         names_by_caveat: dict[str, list] = {}
         for name, caveats in (self.measurements[-1]["caveats"] if self.measurements else {}).items():
@@ -108,36 +108,36 @@ class RunSummary:
 
     @property
     def data(self) -> str:
-        """The name of the training data, without the folders that it lies in."""
+        """Name of the training data, without the path of its folder."""
         return records.name_source(self.environment["dataset"]["source"] or "") or "data that is not known"
 
     @property
     def data_images(self) -> str:
-        """The number of training images, as a text."""
+        """Number of training images as text, such as '70,000', or 'unknown many'."""
         images = self.environment["dataset"]["images"]
         return "unknown many" if images is None else f"{images:,}"
 
     @property
     def skipped(self) -> str:
-        """The number of steps skipped so far, as a text."""
+        """Number of steps skipped so far as text, see `words.format_skips`; '-' if not known."""
         last = self.ticks[-1] if self.ticks else {}
         steps = last.get("skipped_total")
         if steps is None:
             return "-"
-        # Older runs did not count by network.
+        # Older runs did not count skipped steps for each network.
         return words.format_skips(
             steps, *(last.get(f"skipped_{n}_total", steps) for n in ("generator", "discriminator"))
         )
 
     def interpolate_seconds(self, images: float) -> float:
-        """Return the seconds of training after so many images seen, linear between the ticks."""
+        """Return the training time in seconds at `images` images seen, linear between ticks."""
         seen, seconds = [0, *(line["images"] for line in self.ticks)], [0.0, *(line["seconds"] for line in self.ticks)]
         return float(np.interp(images, seen, seconds))
 
     def get_series(self, name: str) -> tuple[list[int], list[float]]:
-        """Return images seen and values of one entry of the ticks, such as 'loss_d'.
+        """Return the values of an entry of the ticks, such as 'loss_d', as (images seen, values).
 
-        Ticks without it are left out.
+        Ticks without this entry are left out.
         """
         lines = [line for line in self.ticks if line.get(name) is not None]
         return [line["images"] for line in lines], [line[name] for line in lines]
@@ -146,7 +146,7 @@ class RunSummary:
 def read_run(folder: str | Path) -> RunSummary:
     """Read a run's folder.
 
-    Raises UserError where it is none, or its config or environment cannot be read.
+    Raises UserError if it is not a run's folder or its config or environment cannot be read.
     """
     folder = Path(folder)
     keras_files.check_run(folder)
@@ -166,9 +166,10 @@ def read_run(folder: str | Path) -> RunSummary:
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[RunSummary]:
-    """Read the folders of 2 to MOST_COMPARED runs, and give every run a name of its own.
+    """Read the folders of 2 to MOST_COMPARED runs and give the runs unique names.
 
-    Raises UserError for fewer, for more, and for a folder that comes twice.
+    Raises UserError if there are fewer or more folders, if a folder is given twice or if it cannot
+    be read as a run.
     """
     if not 2 <= len(folders) <= MOST_COMPARED:
         raise UserError(f"{len(folders)} run{'s' * (len(folders) != 1)}: give 2 to {MOST_COMPARED} folders of runs.")
@@ -177,7 +178,7 @@ def read_runs(folders: Sequence[str | Path]) -> list[RunSummary]:
         if places[i] in places[:i]:
             raise UserError(f"{folder}: given twice.")
     runs = [read_run(folder) for folder in folders]
-    while len({run.name for run in runs}) < len(runs):  # such as those of the parts of two pipelines
+    while len({run.name for run in runs}) < len(runs):  # such as the parts of two pipelines
         runs = [dataclasses.replace(run, parents=run.parents + 1) for run in runs]
     return runs
 
@@ -195,7 +196,10 @@ def _find_grids(folder: Path, phases: Sequence[schedule.Phase]) -> list[Grid]:
 
 
 def _count_parameters(folder: Path) -> dict[str, int]:
-    """Count the trained numbers of both networks by the array headers in the newest checkpoint."""
+    """Return the number of parameters of both networks, from the newest checkpoint's headers.
+
+    Returns an empty dict if there is no checkpoint or it cannot be read.
+    """
     for path in checkpoint.list_checkpoints(folder)[:1]:
         counts = dict.fromkeys(("generator", "discriminator"), 0)
         try:
@@ -207,6 +211,6 @@ def _count_parameters(folder: Path) -> dict[str, int]:
                             np.lib.format.read_magic(member)
                             counts[player] += math.prod(np.lib.format.read_array_header_1_0(member)[0])
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError):
-            return {}  # a run that goes on has just removed it, or it is damaged
+            return {}  # the checkpoint is damaged, or the running training has just removed it
         return counts
     return {}

@@ -1,4 +1,4 @@
-"""Write tables and sentences about runs: facts, plan, options, environment and comparison."""
+"""Format the tables and sentences of reports: facts, plan, options, environment, comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pggan_tf.runs import records
 
 
 def summarize(run: RunSummary) -> str:
-    """Say in one sentence what was trained on which data and for how long."""
+    """Return one sentence about a run: recipe, data, resolution, progress and training time."""
     what = f"Recipe {run.config.recipe} on {run.data} ({run.data_images} images) to {run.config.networks.target_res} px"
     progress = f"{run.images:,} images shown in {format_duration(run.seconds)} of training"
     if run.ended:
@@ -24,7 +24,7 @@ def summarize(run: RunSummary) -> str:
 
 
 def list_facts(run: RunSummary) -> list[tuple[str, str]]:
-    """Return (name, figure) of what the head of a report shows."""
+    """Return the key facts at the top of a report as pairs of a name and a value."""
     speed = run.ticks[-1].get("images_per_second") if run.ticks else None
     facts = [
         ("images shown", format_number(run.images)),
@@ -40,7 +40,11 @@ def list_facts(run: RunSummary) -> list[tuple[str, str]]:
 
 
 def list_plan(run: RunSummary) -> list[dict]:
-    """Return a row for each phase: its time, its images per second and whether it is done."""
+    """Return one dict for each phase with the keys 'phase', 'time', 'speed' and 'state'.
+
+    'phase' is the `schedule.Phase`; 'state' is 'done', 'under way' or 'to come'. 'time' and 'speed'
+    (images per second) are texts, empty for a phase that has not begun.
+    """
     rows = []
     for phase in run.phases:
         time, speed = _measure_phase(run, phase)
@@ -50,7 +54,7 @@ def list_plan(run: RunSummary) -> list[dict]:
 
 
 def _measure_phase(run: RunSummary, phase: schedule.Phase) -> tuple[str, str]:
-    """Return (time, images per second) of the part of a phase that was trained.
+    """Return time and images per second, as text, of the trained part of a phase.
 
     Both are empty for a phase that has not begun.
     """
@@ -62,15 +66,15 @@ def _measure_phase(run: RunSummary, phase: schedule.Phase) -> tuple[str, str]:
 
 
 def list_changed_options(run: RunSummary) -> dict[str, str] | None:
-    """Return the options, by flag, in which the config differs from its recipe.
+    """Return {flag: value} of the options that differ from the defaults of the run's recipe.
 
-    Return None where this version does not know the recipe.
+    Returns None if this version does not know the recipe.
     """
     try:
         same_size = {"target_res": run.plan.target_res, "resolutions": run.plan.resolutions}
         defaults = resolve({"recipe": run.config.recipe, **same_size}).config.values()
         defaults |= {"target_res": None, "resolutions": None}
-    except UserError:  # a recipe of another version, or one that cannot be trained alone
+    except UserError:  # a recipe of another version, or one that cannot be trained on its own
         return None
     own = records.remove_places(run.config.values())
     return {
@@ -81,12 +85,12 @@ def list_changed_options(run: RunSummary) -> dict[str, str] | None:
 
 
 def list_environment(run: RunSummary) -> list[tuple[str, str]]:
-    """Return (name, text) for each entry of environment.json but the config.
+    """Return (name, text) for each entry of environment.json except the requested options.
 
-    Of paths only the last names are kept.
+    Paths are shortened to their last part.
     """
     entries = records.remove_places({name: value for name, value in run.environment.items() if name != "asked"})
-    entries["dataset"].pop("folder")  # its last name was given by a cache
+    entries["dataset"].pop("folder")  # its last part is only a name in a cache
     rows = []
     for name, value in entries.items():
         if name == "packages" and isinstance(value, dict):
@@ -99,7 +103,7 @@ def list_environment(run: RunSummary) -> list[tuple[str, str]]:
 
 
 def compare_runs(runs: Sequence[RunSummary]) -> dict[str, list[str]]:
-    """Return the table of a comparison: for each row's name one text per run."""
+    """Return the table that compares runs: {name of a row: one text for each run}."""
     rows: dict[str, list[str]] = {
         "recipe": [run.config.recipe for run in runs],
         "data": [f"{run.data}, {run.data_images}" for run in runs],
@@ -124,14 +128,14 @@ def compare_runs(runs: Sequence[RunSummary]) -> dict[str, list[str]]:
 
 
 def list_metrics(runs: Sequence[RunSummary]) -> list[str]:
-    """Return the full names of all metrics of these runs, each once."""
+    """Return the full names of all metrics of the runs, without duplicates."""
     return list(dict.fromkeys(name for run in runs for name in run.metrics))
 
 
 def _measure_spread(run: RunSummary, name: str) -> str:
-    """Return the standard deviation over the last half of a curve, or '-'.
+    """Return the standard deviation of the last half of a curve as text, or '-' without values.
 
-    It tells how much the curve still moves late in training.
+    It shows how much the curve still varies late in training.
     """
     _, values = run.get_series(name)
     half = values[len(values) // 2 :]
@@ -139,7 +143,7 @@ def _measure_spread(run: RunSummary, name: str) -> str:
 
 
 def _format_last(run: RunSummary, name: str) -> str:
-    """Return a metric's last value, with its spread where there is one."""
+    """Return the last value of a metric as text, with its spread if known; '-' if not measured."""
     if name not in run.metrics:
         return "-"
     spread = run.measurements[-1]["details"].get(f"{name} spread")
@@ -147,7 +151,7 @@ def _format_last(run: RunSummary, name: str) -> str:
 
 
 def _format_measured_on(run: RunSummary) -> str:
-    """Return how many images of which size the last measurement took."""
+    """Return the number and size of the images of the last measurement, or '-' if there is none."""
     if not run.measurements:
         return "-"
     images, resolution = (run.measurements[-1][name] for name in ("measured", "resolution"))
@@ -156,10 +160,10 @@ def _format_measured_on(run: RunSummary) -> str:
 
 
 def find_best(runs: Sequence[RunSummary]) -> set[tuple[str, int]]:
-    """Return (row of `compare_runs`, index of the run) of the best among figures measured alike.
+    """Return the cells with the best metric values: (row name of `compare_runs`, index of the run).
 
-    Alike means at the same resolution, on as many images of the same data. Runs that do not say all
-    three are compared with none.
+    Runs are compared if they were measured at the same resolution, on the same number of images and
+    on the same data. Runs for which one of these is not known are not compared.
     """
     best = set()
     for name in list_metrics(runs):
@@ -180,7 +184,7 @@ def find_best(runs: Sequence[RunSummary]) -> set[tuple[str, int]]:
 
 
 def list_differences(runs: Sequence[RunSummary]) -> list[str]:
-    """Return a sentence for each reason why the runs' figures cannot easily be compared."""
+    """Return one sentence for each reason why the runs' metrics cannot easily be compared."""
     measured = [run for run in runs if run.measurements]
     kinds = {
         "at unlike sizes": {run.measurements[-1]["resolution"] for run in measured},

@@ -1,4 +1,4 @@
-"""Write numbers, durations and options as short texts for people."""
+"""Format numbers, durations and options as short texts for reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pggan_tf import metrics
 
 
 def format_duration(seconds: float) -> str:
-    """Return '45 s', '2.2 min', '60 min' or '2 h 02 min'."""
+    """Format a duration, for example '45 s', '2.2 min', '60 min' or '2 h 02 min'."""
     minutes = round(seconds / 60)
     if seconds < 100:
         return f"{seconds:.0f} s"
@@ -18,23 +18,24 @@ def format_duration(seconds: float) -> str:
 
 
 def format_number(number: float) -> str:
-    """Shorten a number to three digits and a letter: 1234567 becomes '1.23 M'."""
+    """Format a number of 1000 or more with three digits and a suffix: '1.23 M' for 1234567."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= 0.9995 * size:  # less is at most 999 of the next smaller unit
+        # Anything less than 0.9995 * size rounds to at most 999 of the next smaller unit.
+        if abs(number) >= 0.9995 * size:
             return f"{number / size:.3g} {letter}"
     return f"{number:.4g}"
 
 
 def format_skips(skipped: float, skipped_generator: float, skipped_discriminator: float) -> str:
-    """Return how many steps were skipped, by network where the counts differ."""
+    """Format the number of skipped steps, with the counts of G and D if the three differ."""
     alike = skipped == skipped_generator == skipped_discriminator
     return f"{skipped:,.0f}" + ("" if alike else f" (G {skipped_generator:,.0f}, D {skipped_discriminator:,.0f})")
 
 
 def format_option(value) -> str:
-    """Return a config value as an option of the command line takes it.
+    """Format a config value in the syntax of its command-line option.
 
-    Of a table per resolution only the entries that differ from the one before are written.
+    In a table by resolution, entries equal to the previous one are left out: '4=16,64=8'.
     """
     if isinstance(value, Mapping):
         items = list(value.items())
@@ -43,6 +44,9 @@ def format_option(value) -> str:
 
 
 def title_metric(name: str) -> str:
-    """Return a metric's name and what is better, such as 'fid[random], lower is better'."""
+    """Return a metric's name with its better direction, such as 'fid[random], lower is better'.
+
+    Metrics without a better direction get only their name.
+    """
     metric = metrics.METRICS.get(metrics.strip_features(name))
     return f"{name}, {metric.better} is better" if metric and metric.better else name
