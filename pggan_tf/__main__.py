@@ -6,6 +6,7 @@ from pggan_tf import entry
 
 
 def run() -> None:
+    """Run the command line and end the process with its exit code."""
     sys.exit(entry.run("pggan_tf.commands.cli:cli"))
 
 

@@ -8,16 +8,22 @@ from pggan_tf.errors import UserError, nearest
 
 
 class Choice(click.ParamType):
-    """Command-line parameter type that accepts one word from a fixed list.
+    """Command-line parameter type (see click) that accepts one word from a fixed list.
 
     The error message for an unknown word suggests the most similar ones.
+
+    Args:
+        choices: the allowed words.
     """
 
     def __init__(self, choices):
         self.choices, self.name = tuple(choices), "|".join(choices)
 
     def convert(self, value, param, ctx):
-        """Return the word, or raise UserError if it is not in the list."""
+        """Return `value` unchanged, or raise UserError if it is not in the list.
+
+        click calls this method. param: the click option, for the message; ctx: not used.
+        """
         if value not in self.choices:
             raise UserError(f"{param.opts[0]} {value}: not known; {nearest(value, self.choices)}")
         return value

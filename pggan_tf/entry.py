@@ -35,7 +35,7 @@ def plain(text: str) -> str:
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """Return the ASCII form of the characters that cannot be encoded, and the position after them.
+    """Return (ASCII form of the characters that cannot be encoded, position after them).
 
     This is an error handler for `codecs.register_error`.
     """
@@ -82,10 +82,15 @@ _PASSING = (
 
 
 def main(command, arguments: list[str] | None = None) -> int:
-    """Run a click command and return the exit code.
+    """Run a click command and return the exit code, 0 for success.
 
     For an error that the user can correct, print one line and return 2, or 75 if the same command
-    may succeed later.
+    may succeed later. Ctrl-C returns 130. Errors of the program itself are raised.
+
+    Args:
+        command: the click command or group of commands.
+        arguments: command-line arguments without the program's name (default: those of the
+            process).
     """
     import click
 
@@ -160,7 +165,8 @@ def run(command: str, arguments: list[str] | None = None) -> int:
 def _again(error) -> None:
     """Send Ctrl-C again after 50 ms if Python could not raise KeyboardInterrupt where it arrived.
 
-    That happens, for example, in a callback during an import. This is a `sys.unraisablehook`.
+    That happens, for example, in a callback during an import. This is a `sys.unraisablehook`;
+    `error` is its argument, which has the exception as `exc_value`.
     """
     if not isinstance(error.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(error)

@@ -27,9 +27,11 @@ class DamagedFile(UserError):
 
 
 class Unreadable(Exception):
-    """Exception for an image that cannot be used; the message is the reason in a few words.
+    """Exception for an image that cannot be used.
 
-    kind: the category under which such reasons are counted.
+    Args:
+        why: the reason in a few words; the message of the exception.
+        kind: category of the reason; left-out images are counted by category.
     """
 
     def __init__(self, why: str, kind: str = "unreadable"):
@@ -57,10 +59,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def explain_out_of_memory(what: str, advice: str):
-    """Raise OutOfMemory if the block runs out of memory: 'out of memory while {what}. {advice}'.
+    """Context manager and decorator that raises OutOfMemory if its block runs out of memory.
 
-    Of nested blocks, the message of the outermost is shown, as it knows the options that the user
-    typed.
+    If such blocks are nested, the message of the outermost is shown, because it knows the options
+    that the user typed.
+
+    Args:
+        what: what the block does, such as 'the networks are built'. The message begins with 'out of
+            memory while {what}'.
+        advice: what the user can do to need less memory, as a sentence that ends the message.
     """
     try:
         yield
@@ -71,9 +78,11 @@ def explain_out_of_memory(what: str, advice: str):
 
 
 class Stopped(Exception):
-    """Exception that ends a command in good order before its work is done.
+    """Exception that ends a command early but cleanly, for example after Ctrl-C.
 
-    code: exit code of the process.
+    Args:
+        message: text for the user: why the command ended, and how to go on.
+        code: exit code of the process.
     """
 
     def __init__(self, message: str, code: int):
@@ -86,7 +95,10 @@ def nearest(name: str, known, count: int = 3) -> str:
 
     If none is similar, return 'known are ...' with the first 30 entries.
 
-    count: maximum number of suggestions.
+    Args:
+        name: the unknown name that the user gave.
+        known: the valid names.
+        count: maximum number of suggestions.
     """
     known = [str(k) for k in known]
     close = difflib.get_close_matches(str(name), known, n=count, cutoff=0.5)
@@ -96,5 +108,5 @@ def nearest(name: str, known, count: int = 3) -> str:
 
 
 def shell_path(path: str | Path) -> str:
-    """Quote a path for a shell command in a message, because the path may contain spaces."""
+    """Return a path as text to paste into a shell: in quotes if it contains spaces."""
     return shlex.quote(str(path))

@@ -1,6 +1,7 @@
 """Write files that are either complete or absent, even if the process is killed.
 
-After a power cut this holds only for files that are also synced to the disk, as checkpoints are.
+A file is written under a temporary name and renamed when it is complete. After a power cut, only
+files that were also synced to the disk, such as checkpoints, are certain to be complete.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ def make_partial_path(path: str | Path) -> Path:
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path, only_writer: bool = False) -> Iterator[Path]:
-    """Yield a temporary path to write to; after the block, it replaces `path`.
+    """Context manager that yields a temporary path to write to, and renames it after the block.
 
     After an exception the temporary file is removed, and `path` stays as it was.
 
     Args:
-        path: the final path.
+        path: the final path of the file.
         only_writer: True if no other process writes `path` at the same time. The unfinished file of
             a killed process is then overwritten.
     """
@@ -59,13 +60,13 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.ENOTSUP, errno.EOPN
 
 @contextlib.contextmanager
 def hold_lock(path: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock on the file `path` during the block; the file is created if it is missing.
+    """Context manager that holds a lock on a file, so that one process at a time runs the block.
 
     The lock is also released when the process ends, even if it is killed. On a file system without
-    locks, nothing is locked.
+    locks, the block runs without a lock.
 
     Args:
-        path: the file to lock.
+        path: the file to lock; it is created if it is missing.
         busy: called if another process holds the lock, before waiting for it. It may raise an
             exception instead.
     """
@@ -90,7 +91,10 @@ def hold_lock(path: Path, busy: Callable[[], None]) -> Iterator[None]:
 def remove_partial(folder: Path, *names: str) -> None:
     """Remove unfinished files that killed processes left in `folder`.
 
-    names: patterns of the files' final names; no other process may be writing these files.
+    Args:
+        folder: the folder.
+        *names: glob patterns of the files' final names, such as '*.json'. No other process may be
+            writing these files.
     """
     for name in names:
         for path in folder.glob(f"{PARTIAL}{name}"):

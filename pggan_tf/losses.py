@@ -1,4 +1,8 @@
-"""Losses and penalties of both networks: pure functions that return one value per sample."""
+"""Losses and penalties of the generator (G) and the discriminator (D, also called critic).
+
+All functions are pure and return one value per sample, that is, per image of a batch. Reals are
+images of the data, fakes are images from G. D returns logits: high for reals, low for fakes.
+"""
 
 from __future__ import annotations
 
@@ -43,12 +47,19 @@ class Loss:
 
 
 def separate(real: Callable, fake: Callable, generator: Callable, **kwargs) -> Loss:
-    """Make a loss from functions of one logit: D's for reals, D's for fakes, and G's for fakes."""
+    """Return a loss whose terms depend on one logit each.
+
+    Args:
+        real: D's loss for the logits of reals, elementwise.
+        fake: D's loss for the logits of fakes, elementwise.
+        generator: G's loss for the logits of fakes, elementwise.
+        **kwargs: further fields of `Loss`.
+    """
     return Loss(lambda r, f: (real(r), fake(f)), lambda r, f: (generator(f),), **kwargs)
 
 
 def least_squares(a: float, b: float, c: float) -> Loss:
-    """Make the loss of LSGAN (Mao et al. 2017, eq. 2), with its factor 1/2.
+    """Return the loss of LSGAN (Mao et al. 2017, eq. 2), with its factor 1/2.
 
     D moves fakes to the target `a` and reals to `b`; G moves fakes to `c`.
     """
@@ -62,7 +73,7 @@ def least_squares(a: float, b: float, c: float) -> Loss:
 
 
 def cross_entropy(saturating: bool = False, smoothing: float = 0.0) -> Loss:
-    """Make the loss of the original GAN (Goodfellow et al. 2014), saturating or non-saturating.
+    """Return the loss of the original GAN (Goodfellow et al. 2014), saturating or non-saturating.
 
     The saturating form is their eq. 1. In the non-saturating form (their section 3), G maximises
     log D(G(z)). With logits f: -log D = -log sigmoid(f) = softplus(-f).
@@ -82,7 +93,7 @@ def cross_entropy(saturating: bool = False, smoothing: float = 0.0) -> Loss:
 
 
 def relativistic_average() -> Loss:
-    """Make the loss of RaGAN (Jolicoeur-Martineau 2019, section 4.4) with cross-entropy.
+    """Return the loss of RaGAN (Jolicoeur-Martineau 2019, section 4.4) with cross-entropy.
 
     The batch mean of the fakes' logits is subtracted from each real's logit, and the batch mean of
     the reals' logits from each fake's.
@@ -136,7 +147,10 @@ LOSSES: dict[str, Loss] = {
 
 
 def _input_gradient(critic, x):
-    """Return d critic(x) / dx, [N,H,W,C]. critic: [N,H,W,C] -> [N]."""
+    """Return the gradient of each image's critic value at the image: d critic(x) / dx, [N,H,W,C].
+
+    critic: function from images [N,H,W,C] to one value per image, [N]. x: images [N,H,W,C].
+    """
     with tf.GradientTape() as tape:
         tape.watch(x)
         total = tf.reduce_sum(critic(x))
@@ -149,7 +163,12 @@ def gradient_penalty(critic, real, fake, mix, target: float = 1.0):
     It is (|gradient| - target)^2 / target^2 at the points mix * real + (1 - mix) * fake; the weight
     lambda is not included.
 
-    critic: [N,H,W,C] -> [N]; real, fake: [N,H,W,C]; mix: [N,1,1,1] in 0..1; target > 0.
+    Args:
+        critic: function from images [N,H,W,C] to one value per image, [N].
+        real: reals [N,H,W,C].
+        fake: fakes [N,H,W,C].
+        mix: weights of the reals, [N,1,1,1] in 0..1.
+        target: the gradient norm that has no penalty, > 0.
     """
     gradient = _input_gradient(critic, mix * real + (1 - mix) * fake)
     # The derivative of the square root is infinite at 0. Below 1e-12 it is replaced by 0, so that
@@ -162,26 +181,36 @@ def zero_centred_penalty(critic, x):
     """Return the penalty R1 if x are reals, or R2 if they are fakes, per sample: [N].
 
     It is |gradient|^2 / 2 (Mescheder et al. 2018, eq. 9 and 10); the weight gamma is not included.
-    critic: [N,H,W,C] -> [N]; x: [N,H,W,C].
+
+    Args:
+        critic: function from images [N,H,W,C] to one value per image, [N].
+        x: images [N,H,W,C].
     """
     return 0.5 * tf.reduce_sum(tf.square(_input_gradient(critic, x)), axis=[1, 2, 3])
 
 
 def mean_per_sample(values):
-    """Average all values of each sample, such as a map of logits (PatchGAN): [N, ...] -> [N]."""
+    """Return the mean of all values of each sample: [N, ...] -> [N].
+
+    A sample has several values if D returns a map of logits, as PatchGAN does.
+    """
     return tf.reduce_mean(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1) if values.shape.rank > 1 else values
 
 
 def _sum_terms(terms):
-    """Average each term [N, ...] per sample, and sum the terms: [N]."""
+    """Return the sum of the terms of a `Loss`, each [N, ...], averaged for each sample: [N]."""
     return functools.reduce(operator.add, map(mean_per_sample, terms))
 
 
 def pixel_loss(kind: str, output, target, channels: int):
     """Return the mean absolute ('l1') or squared ('mse') difference of images, per sample: [N].
 
-    output, target: [N,H,W,C]. Only the last `channels` channels are compared; the channels before
-    them are the condition, which is the same in both.
+    Args:
+        kind: 'l1' or 'mse'.
+        output: images from the generator, [N,H,W,C].
+        target: the images that they should equal, [N,H,W,C].
+        channels: number of last channels to compare. The channels before them are the condition
+            (the generator's input), which is the same in both.
     """
     difference = output[..., -channels:] - target[..., -channels:]
     return tf.reduce_mean(tf.abs(difference) if kind == "l1" else tf.square(difference), axis=[1, 2, 3])
@@ -190,14 +219,17 @@ def pixel_loss(kind: str, output, target, channels: int):
 def feature_distance(output, target):
     """Return the mean squared difference of features (Ledig et al. 2017, eq. 5), per sample: [N].
 
-    output, target: lists of feature maps [N,H,W,C]; the differences of all maps are summed.
+    Args:
+        output: list of feature maps [N,H,W,C] of the generator's images. The differences of all
+            maps are summed.
+        target: list of feature maps of the images that they should resemble, of the same shapes.
     """
     return sum(mean_per_sample(tf.cast(tf.math.squared_difference(a, b), tf.float32)) for a, b in zip(output, target))
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The full objective of both networks: a loss, its penalty and all further terms."""
+    """What both networks minimise at one resolution: a loss, its penalty and all further terms."""
 
     loss: Loss
     penalty: str = "none"  # one of PENALTIES
@@ -227,11 +259,17 @@ class Objective:
         return self.loss.symmetric and not self.labels
 
     def real_fake_logits(self, logits):
-        """Return the real/fake logits: [N, 1 + labels] -> [N]; maps are returned unchanged."""
+        """Return D's logits for 'real or fake' without those of the classes.
+
+        logits: [N, 1 + labels], of which [N] is returned; or a map [N,h,w,1], returned unchanged.
+        """
         return logits[:, 0] if logits.shape.rank == 2 else logits
 
     def _class_loss(self, logits, labels):
-        """Return the weighted cross-entropy of the classes per sample: [N]."""
+        """Return the weighted cross-entropy of the classes per sample: [N].
+
+        logits: D's output [N, 1 + labels]. labels: true classes, int64 [N].
+        """
         return self.class_weight * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits[:, 1:])
 
     def discriminator(self, real_logits, fake_logits, real_labels=None, fake_labels=None):

@@ -1,5 +1,6 @@
 """Exchange values between the replicas that share a batch, and draw random numbers for them.
 
+A replica is one of several devices that train the same networks together (see tf.distribute).
 Replica i of R holds the i-th of R equal parts of every batch. On one device, and outside of a
 training step, there is one replica, and the functions that exchange values return their argument.
 TensorFlow is imported when a function is first called.
@@ -17,6 +18,7 @@ def count() -> int:
 
 
 def _index():
+    """Return the number of this replica, from 0."""
     return tf.distribute.get_replica_context().replica_id_in_sync_group
 
 
@@ -28,7 +30,7 @@ def all_reduce_sum(x):
 
 
 def all_gather(x):
-    """Concatenate x [n, ...] of all replicas in their order: [R n, ...]."""
+    """Return the tensors x [n, ...] of all R replicas, concatenated in their order: [R n, ...]."""
     if count() == 1:
         return x
     # Adding zeros is exact, and the sum is differentiable.
@@ -40,7 +42,9 @@ def all_gather(x):
 def take_own_rows(whole, parts: int = 1):
     """Return this replica's rows of each batch: [parts R n, ...] -> [parts n, ...].
 
-    parts: number of batches that are concatenated in `whole`.
+    Args:
+        whole: rows of all R replicas, of `parts` batches one after the other.
+        parts: number of batches that are concatenated in `whole`.
     """
     if count() == 1:
         return whole
@@ -55,7 +59,7 @@ def seed_for(seed, number):
 
 
 def uniform(shape, seed, low: float = 0.0, high: float = 1.0, parts: int = 1):
-    """Draw float32 numbers of `shape` [parts n, ...] that are uniform in [low, high).
+    """Return random float32 numbers of `shape` [parts n, ...] that are uniform in [low, high).
 
     Each replica gets its rows of the numbers that one device would draw for the whole batch, so
     that they do not depend on the number of replicas. They are made from random bits, because
@@ -66,7 +70,7 @@ def uniform(shape, seed, low: float = 0.0, high: float = 1.0, parts: int = 1):
         seed: int64 [2].
         low: smallest number.
         high: upper bound, which is never drawn.
-        parts: number of batches along the first axis; the replicas share each of them.
+        parts: number of batches along the first axis. Each replica has n rows of each batch.
     """
     whole = (count() * shape[0], *shape[1:])
     bits = tf.random.stateless_uniform(whole, seed, None, None, tf.uint32, alg="philox")
@@ -76,8 +80,9 @@ def uniform(shape, seed, low: float = 0.0, high: float = 1.0, parts: int = 1):
 
 
 def normal(shape, seed, parts: int = 1):
-    """Draw float32 numbers of `shape` from N(0, 1) with `uniform` and the inverse normal CDF.
+    """Return random float32 numbers of `shape` from N(0, 1).
 
-    Their absolute values are at most 5.2. seed, parts: see `uniform`.
+    They are numbers from `uniform`, transformed with the inverse normal CDF. Their absolute values
+    are at most 5.2. For the arguments, see `uniform`.
     """
     return 2**0.5 * tf.math.erfinv(uniform(shape, seed, 2**-23 - 1, 1.0 + 2**-23, parts))

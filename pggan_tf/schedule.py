@@ -1,4 +1,11 @@
-"""Compute the schedule of a growing run. Positions in a run are counts of real images seen."""
+"""Compute the schedule of a run: its phases, their lengths and the expected time.
+
+A run trains in stages, one per resolution. A stage consists of phases: a fade, in which the weight
+of the newest block of layers (alpha) rises from 0 to 1, and a stable phase after it. The first
+stage has no fade, but may begin with a phase in which the generator learns from its pixel loss
+alone. A step updates the discriminator once or several times and the generator once. Positions in
+a run are counted in real images that it has seen.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +21,11 @@ T = TypeVar("T")
 
 
 class Part(NamedTuple):
-    """The properties of a phase that the time of a step depends on."""
+    """The properties of a phase that the time of a step depends on; phases are timed by part."""
 
-    resolution: int
-    fade: bool
-    adversarial: bool
+    resolution: int  # in pixels
+    fade: bool  # whether the newest block fades in
+    adversarial: bool  # whether there is a discriminator
 
 
 @dataclass(frozen=True)
@@ -28,9 +35,9 @@ class Phase:
     Start and end are given as the number of real images that the whole run has seen.
     """
 
-    index: int
-    resolution: int
-    fade: bool
+    index: int  # number of the phase in the run, from 0
+    resolution: int  # in pixels
+    fade: bool  # whether the newest block fades in
     start: int  # images seen when the phase starts
     images: int  # images seen during the phase
     batch: int  # images of one update
@@ -42,18 +49,22 @@ class Phase:
 
     @property
     def part(self) -> Part:
+        """The properties of this phase that the time of a step depends on."""
         return Part(self.resolution, self.fade, self.adversarial)
 
     @property
     def images_per_step(self) -> int:
+        """Number of real images in a step."""
         return self.batch * self.critic_steps
 
     @property
     def end(self) -> int:
+        """Number of images that the run has seen when the phase ends."""
         return self.start + self.images
 
     @property
     def name(self) -> str:
+        """Name for messages, such as '16px fade'."""
         kind = "fade" if self.fade else "stable" if self.adversarial else "pixel loss"
         return f"{self.resolution}px {kind}"
 
@@ -65,12 +76,12 @@ class Phase:
         return min((images_seen - self.start) / self.images, 1.0) if self.fade else 1.0
 
     def rate(self, images_seen: int) -> float:
-        """Return the factor of the learning rate, 1 to 0, after `images_seen` images of the run."""
+        """Return the factor (1 to 0) of the learning rate after `images_seen` images of the run."""
         return min((self.end - images_seen) / self.decay_images, 1.0) if self.decay_images else 1.0
 
 
 def doubling(target_res: int) -> tuple[int, ...]:
-    """Return the resolutions 4, 8, ... target_res.
+    """Return the resolutions 4, 8, ... up to `target_res`.
 
     Raises UserError if target_res is not a power of two from 4 to 1024.
     """
@@ -105,9 +116,12 @@ def check_resolutions(resolutions: Sequence[int]) -> tuple[int, ...]:
 
 
 def lookup(table: Mapping[int, T], resolution: int) -> T:
-    """Return the entry of a per-resolution table for `resolution`.
+    """Return the value of a per-resolution table for `resolution`.
 
-    If `resolution` is not in the table, use the next lower one, or the lowest if none is lower.
+    Args:
+        table: {resolution: value}. A resolution that is missing has the value of the next lower
+            one, or of the lowest one if none is lower.
+        resolution: resolution in pixels.
     """
     lower = [r for r in table if r <= resolution]
     return table[max(lower) if lower else min(table)]
@@ -117,9 +131,9 @@ def lookup(table: Mapping[int, T], resolution: int) -> T:
 class Budget:
     """Numbers of images to train on in each kind of phase."""
 
-    fade: Mapping[int, int]  # while a resolution fades in, by resolution
-    stable: Mapping[int, int]  # after a resolution has faded in, by resolution
-    pretrain: int = 0  # at the start, to train the generator with its pixel loss alone
+    fade: Mapping[int, int]  # {resolution: images of the phase in which it fades in}
+    stable: Mapping[int, int]  # {resolution: images of the phase after that}
+    pretrain: int = 0  # images at the start to train the generator on, with its pixel loss alone
 
     def scaled(self, total: int) -> Budget:
         """Return the budget scaled to `total` images, with the same proportions."""
@@ -145,12 +159,15 @@ def plan(
     Args:
         resolutions: side of the images in each stage, in pixels.
         budget: numbers of images for each resolution.
-        batch: images of one update, a per-resolution table.
-        learning_rate: a per-resolution table.
+        batch: {resolution: images of one update}, see `lookup`.
+        learning_rate: {resolution: learning rate}, see `lookup`.
         critic_steps: updates of the discriminator in a step.
-        adversarial: False if there is no discriminator.
+        adversarial: whether there is a discriminator.
         decay_share: share of the images over which the learning rate falls to 0, in the last phase
             and in phases without a discriminator.
+
+    Raises:
+        UserError: if no phase has an image.
     """
     phases: list[Phase] = []
     start = 0
@@ -191,14 +208,17 @@ def plan(
 
 
 def phase_at(phases: Sequence[Phase], images_seen: int) -> Phase | None:
-    """Return the phase to continue with after `images_seen` images, or None if the plan is done."""
+    """Return the phase to continue with after `images_seen` images, or None if all are done.
+
+    phases: all phases of the run, in order.
+    """
     return next((p for p in phases if images_seen < p.end), None)
 
 
 def time_shares(resolutions: Sequence[int], growth: float) -> dict[int, float]:
-    """Return {resolution: its share of the run's time}.
+    """Return {resolution: its share of the run's time}; the shares add up to 1.
 
-    The shares add up to 1. Each resolution gets `growth` times the share of the one before.
+    growth: share of a resolution divided by the share of the resolution before it.
     """
     weights = {r: growth**k for k, r in enumerate(resolutions)}
     total = sum(weights.values())
@@ -218,7 +238,7 @@ def fitting_growth(seconds: float, speed: Mapping[Part, float]) -> float:
 
     Args:
         seconds: time of the run.
-        speed: images per second of every part of the plan.
+        speed: {part: images per second} of every part of the plan.
     """
     resolutions = sorted({p.resolution for p in speed})
     first = resolutions[0]
@@ -232,15 +252,15 @@ def fitting_growth(seconds: float, speed: Mapping[Part, float]) -> float:
 def images_for(
     seconds: float, speed: Mapping[Part, float], growth: float, fade_share: float, pretrain_share: float = 0.5
 ) -> dict[Part, int]:
-    """Return the number of images for every part of a plan, so that training takes `seconds`.
+    """Return {part: number of images} for every part of a plan, so that training takes `seconds`.
 
     Args:
         seconds: time of the run.
-        speed: images per second of every part of the plan.
+        speed: {part: images per second} of every part of the plan.
         growth: see `time_shares`, which divides the time among the resolutions.
-        fade_share: share of a resolution's time for its fade.
+        fade_share: share of a resolution's time for its fade, 0..1.
         pretrain_share: share of a resolution's time for training the generator alone, before the
-            discriminator joins. The main part takes the rest.
+            discriminator joins, 0..1. The stable phase takes the rest.
     """
     images: dict[Part, int] = {}
     for resolution, share in time_shares(sorted({p.resolution for p in speed}), growth).items():
@@ -260,22 +280,26 @@ class Speed:
     """Measured speed of a part of the plan on a machine."""
 
     images_per_second: float
-    build_seconds: float  # to trace its graph and take the first step
+    build_seconds: float  # seconds to trace the step's graph and take the first step
 
 
 OVERHEAD = 0.03  # share of a run's time for grids, checkpoints and the start of phases
 
 
 def expected_seconds(phase: Phase, speeds: Mapping[Part, Speed]) -> float:
-    """Return the seconds that a phase should take, including its share of OVERHEAD."""
+    """Return the seconds that a phase should take, including its share of OVERHEAD.
+
+    speeds: measured speed of every part of the plan.
+    """
     speed = speeds[phase.part]
     return (phase.images / speed.images_per_second + speed.build_seconds) * (1 + OVERHEAD)
 
 
 def as_table(phases: Sequence[Phase], speeds: Mapping[Part, Speed] | None = None) -> str:
-    """Return the plan as a table in plain text: phase, images and batch.
+    """Return the phases as a table in plain text, of several lines, with their images and batches.
 
-    If `speeds` is given, it also has columns with images/s and expected minutes.
+    speeds: measured speed of every part of the plan. If it is given, the table also has columns
+    with images per second and expected minutes.
     """
     from rich.console import Console
     from rich.table import Table

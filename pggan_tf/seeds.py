@@ -1,4 +1,7 @@
-"""Draw latents from seeds: the same seed gives the same latent in Python, browsers and phones."""
+"""Draw latents from seeds: the same seed gives the same latent in Python, browsers and phones.
+
+A latent is the vector of random numbers from which a generator makes an image.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import numpy as np
 
 
 def _hash32(x: np.ndarray) -> np.ndarray:
-    """Apply the finaliser of MurmurHash3, uint32 to uint32; any language can compute it."""
+    """Return the hash of each number with the finaliser of MurmurHash3: uint32 to uint32."""
     with np.errstate(over="ignore"):
         x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
         x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
@@ -16,7 +19,7 @@ def _hash32(x: np.ndarray) -> np.ndarray:
 
 
 def latents(seeds: Sequence[int], size: int) -> np.ndarray:
-    """Draw latents from N(0, 1): seeds [N] to float32 [N, size].
+    """Return the latents of N seeds, float32 [N, size], drawn from N(0, 1).
 
     The latent of a seed does not depend on the other seeds, on NumPy or on the machine: number i of
     seed s is the Box-Muller transform of two hashes of (s, i), which phones and browsers can

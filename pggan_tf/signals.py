@@ -9,10 +9,10 @@ import threading
 
 @contextlib.contextmanager
 def keep_interrupt():
-    """Raise KeyboardInterrupt if Ctrl-C is pressed in the block, even if an import swallows it.
+    """Context manager that raises KeyboardInterrupt if Ctrl-C was pressed during its block.
 
-    During their import, some libraries turn a KeyboardInterrupt into an error of their own, and
-    others ignore it.
+    It does so even if an import in the block suppressed the KeyboardInterrupt. During their import,
+    some libraries turn it into an error of their own, and others ignore it.
     """
     received = False
 
@@ -38,8 +38,8 @@ def keep_interrupt():
 class Signals:
     """Context manager that records the signals that ask the process to end.
 
-    `received` is the number of the last signal, or None. A Ctrl-C after another signal raises
-    KeyboardInterrupt at once.
+    These are Ctrl-C, SIGTERM and SIGHUP. `received` is the number of the last signal, or None. A
+    Ctrl-C after any recorded signal raises KeyboardInterrupt at once.
     """
 
     NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -61,6 +61,7 @@ class Signals:
         return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) == signal.SIG_IGN
 
     def _record(self, number, frame):
+        """Record a signal; this is the signal handler."""
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number

@@ -1,4 +1,8 @@
-"""Make images with a generator, from seeds or from images of the data set."""
+"""Make images with a generator: from latents that follow from seeds, or from images of the data.
+
+N, L, R and C in shapes are numbers of images, of latent dimensions, of pixels of a side (the
+resolution) and of channels. A condition is the input of a generator that converts images.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +39,9 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Interpolate latents spherically (slerp, Shoemake 1985) and their lengths linearly.
+    """Return latents between two sets of latents, by spherical interpolation (Shoemake 1985).
+
+    Directions are interpolated on the great circle between them, and lengths linearly.
 
     A straight line between two Gaussian latents would pass through shorter latents than the
     generator was trained on.
@@ -46,7 +52,7 @@ def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
         t: positions [T] in 0..1.
 
     Returns:
-        float32 [T, N, L].
+        latents at every position, float32 [T, N, L].
     """
     lengths = np.linalg.norm(a, axis=-1, keepdims=True), np.linalg.norm(b, axis=-1, keepdims=True)
     u, v = a / lengths[0], b / lengths[1]
@@ -59,13 +65,14 @@ def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def choose_labels(generator, source, class_name: str | None, numbers: Sequence[int]) -> np.ndarray:
-    """Return the class of each image, int64 [N]: `class_name`, or seed modulo number of classes.
+    """Return the index of the class of each image to generate, int64 [N].
 
     Args:
         generator: the generator.
-        source: where the generator was loaded from, for messages.
-        class_name: name of a class, or None.
-        numbers: seeds [N] of the images.
+        source: path that the generator was loaded from, for messages.
+        class_name: name of the class of all images. If None, the images take all classes in turn:
+            the index is the seed modulo the number of classes.
+        numbers: seeds of the N images.
 
     Raises:
         UserError: if the generator does not know the class.
@@ -79,11 +86,15 @@ def choose_labels(generator, source, class_name: str | None, numbers: Sequence[i
 
 
 def choose_stage(generator, source, stage: int | None) -> int:
-    """Return the resolution given with --stage, or the generator's last one if `stage` is None.
+    """Return the resolution to generate at: `stage`, or the generator's last one if it is None.
 
-    Raises UserError if the generator does not have this resolution.
+    Args:
+        generator: the generator.
+        source: path that the generator was loaded from, for messages.
+        stage: value of --stage, a resolution in pixels; or None.
 
-    source: where the generator was loaded from, for messages.
+    Raises:
+        UserError: if the generator does not have this resolution.
     """
     stage = generator.resolutions[-1] if stage is None else stage
     if stage not in generator.resolutions:
@@ -92,13 +103,24 @@ def choose_stage(generator, source, stage: int | None) -> int:
 
 
 class Sampler:
-    """Runs a generator in batches of one size. The function of a resolution is traced once."""
+    """Runs a generator in batches of equal size, and returns images as uint8.
+
+    A TensorFlow function is traced once per resolution.
+
+    Args:
+        generator: the generator.
+        batch: number of images in a batch.
+    """
 
     def __init__(self, generator, batch: int = 32):
         self.generator, self.batch = generator, batch
         self._functions: dict = {}
 
     def _function(self, resolution: int, fade: bool):
+        """Return the traced function (latents, labels, alpha, truncation) -> images in -1..1.
+
+        resolution: resolution of the images in pixels. fade: whether the newest block is fading in.
+        """
         import tensorflow as tf
 
         def generate(z, labels, alpha, truncation):
@@ -126,8 +148,10 @@ class Sampler:
             latents: float32, usually from `seeds.latents`.
             resolution: R in pixels, one of the generator's resolutions.
             alpha: weight of the newest block, 0..1.
-            truncation: values below 1 give less varied and more typical images.
-            labels: classes, int64 [N], for conditional generators (default: all classes in turn).
+            truncation: 0..1. Values below 1 move latents or features towards their mean, which
+                gives less varied and more typical images.
+            labels: index of each image's class, int64 [N], for conditional generators (default: all
+                classes in turn).
         """
         import tensorflow as tf
 
@@ -147,11 +171,13 @@ class Sampler:
     def batches(
         self, seeds: Sequence[int], labels: np.ndarray, resolution: int, truncation: float = 1.0
     ) -> Iterator[np.ndarray]:
-        """Yield the images of seeds [N] in batches, uint8 [n, R, R, C], to save memory.
+        """Yield the images of N seeds batch by batch, to save memory: uint8 [n, R, R, C].
+
+        n is the batch size, or less in the last batch.
 
         Args:
             seeds: seeds of the latents.
-            labels: classes, int64 [N].
+            labels: index of each image's class, int64 [N].
             resolution: R in pixels, one of the generator's resolutions.
             truncation: see `images`.
         """
@@ -165,20 +191,24 @@ _CALIBRATION_PIXELS = 1 << 22  # if the inputs are images: limit of their pixels
 
 
 def calibration_latents(size: int, count: int = CALIBRATION_INPUTS) -> np.ndarray:
-    """Return latents [count, size] for calibrating batch normalisation, with seeds from 2^20 on.
+    """Return latents [count, size] for calibrating batch normalisation.
 
-    These seeds are above all that are usual.
+    Their seeds start at 2^20, so that users are unlikely to choose the same ones.
     """
     return latents(range(1 << 20, (1 << 20) + count), size)
 
 
 class FromLatents:
-    """Samples of a generator of latents: the images of the first seeds, with all classes in turn.
+    """Samples of a generator that makes images from latents.
 
-    count: number of images in a grid.
+    They are the images of the seeds 0 to `count` - 1, with all classes in turn.
+
+    Args:
+        generator: the generator.
+        count: number of images in a grid (a picture with many small images side by side).
     """
 
-    columns = None
+    columns = None  # number of images in a row of the grid; None: `pixels.save_grid` chooses it
 
     def __init__(self, generator, count: int):
         self.generator, self.latents = generator, latents(range(count), generator.latent_size)
@@ -191,7 +221,7 @@ class FromLatents:
     def images(self, resolution: int, alpha: float = 1.0) -> np.ndarray:
         """Return the images of a grid, uint8 [N, R, R, C].
 
-        alpha: weight of the newest block, 0..1.
+        resolution: R, one of the generator's resolutions. alpha: weight of the newest block, 0..1.
         """
         return self.sampler.images(self.latents, resolution, alpha)
 
@@ -200,13 +230,23 @@ TRIPLES = 4  # number of triples side by side in a grid
 
 
 class FromImages:
-    """Samples of a generator from images: condition, result and original of held-out images.
+    """Samples of a generator that converts images: condition, result and original, side by side.
 
-    If no images were held out, images of the training set are used.
+    They are made from held-out images, which the run is not trained on; if no images are held out,
+    from images of the training set.
+
+    Args:
+        generator: the generator.
+        task: the task, which makes conditions and originals from images of the data.
+        shards: the data.
+        resolution: side R of the images in pixels.
+        shown: largest number of images in a grid.
+        held_out: share of the data that is held out, 0..1.
 
     Attributes:
         count: number of images available.
         shown: number of these images that grids show.
+        columns: number of pictures in a row of the grid.
     """
 
     def __init__(self, generator, task: tasks.Task, shards, resolution: int, shown: int, held_out: float):
@@ -221,7 +261,10 @@ class FromImages:
         self._make_parts: Any = None  # a traced function
 
     def _read_data(self, start: int, stop: int) -> np.ndarray:
-        """Return images of the data set, uint8 [stop - start, R, R, data channels]."""
+        """Return the images number `start` to `stop` - 1 of those available, as stored.
+
+        They are uint8 [stop - start, R, R, channels of the data].
+        """
         from pggan_tf.data import pipeline
 
         everything, numbers = (
@@ -241,9 +284,9 @@ class FromImages:
         return self.triples(start, stop)[1]
 
     def inputs(self, count: int) -> np.ndarray:
-        """Return conditions for calibrating batch normalisation, made from training images.
+        """Return at most `count` conditions, float32 [n, h, w, c], made from training images.
 
-        There are at most `count`.
+        They are for calibrating batch normalisation.
         """
         import tensorflow as tf
 
@@ -280,15 +323,19 @@ class FromImages:
         """Return the images of a grid, uint8 [3 N, R, R, 3].
 
         For each of N images these are the condition, the result and the original, in this order.
+        `resolution` and `alpha` are ignored: the generator has one resolution and does not grow.
         """
         triple = np.stack(self.triples(0, self.shown), axis=1)
         return triple.reshape(-1, *triple.shape[2:])
 
 
 def finish(generator, inputs: np.ndarray):
-    """Return a float32 copy of a trained generator for use outside training.
+    """Return a float32 copy of a trained generator for use outside training (a "finished" one).
 
-    inputs: latents or conditions for calibrating batch normalisation, see the network's `finalize`.
+    Args:
+        generator: the generator, which is not changed.
+        inputs: latents or conditions for calibrating batch normalisation, see the network's
+            `finalize`.
     """
     copy = type(generator).from_config({**generator.get_config(), "dtype": "float32"})
     copy.build()

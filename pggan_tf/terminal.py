@@ -11,7 +11,7 @@ from pggan_tf import signals
 
 @contextlib.contextmanager
 def silence_stderr():
-    """Discard everything written to standard error in the block, also by C++ code."""
+    """Context manager that discards what its block writes to standard error, also from C++ code."""
     sys.stderr.flush()
     original, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -35,9 +35,13 @@ def start_tensorflow() -> None:
 
 @contextlib.contextmanager
 def show_progress(what: str = "images"):
-    """Show a progress bar with the label `what` if standard error is a terminal.
+    """Context manager that shows a progress bar during its block.
 
-    Yields a function (done, total) that updates the bar.
+    It yields a function (done, total) that updates the bar. If standard error is not a terminal,
+    this function does nothing.
+
+    Args:
+        what: label of the bar.
     """
     if not sys.stderr.isatty():
         yield lambda done, total: None

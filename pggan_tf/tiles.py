@@ -12,24 +12,30 @@ from pggan_tf.errors import UserError
 
 
 def accept() -> None:
-    """Do nothing: the default check before each tile."""
+    """Do nothing; this is the default function to call before each tile."""
 
 
 def ignore(done: int, total: int) -> None:
-    """Do nothing: the default progress callback."""
+    """Do nothing; this is the default progress callback.
+
+    Args:
+        done: number of tiles that are done.
+        total: number of all tiles.
+    """
 
 
 def trace_network(
     network, channels: int | None, check: Callable[[], None] = accept
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a network as a function of one image: float32 [h, w, channels] to [s h, s w, D].
+    """Return a function that applies a network to one image.
 
-    s is `network.scale`. The function takes images of any size and is traced once. Sides that are
-    not a multiple of `network.multiple` are padded with their mirror image, and the padding is cut
-    off the result.
+    It maps float32 [h, w, channels] to [s h, s w, D]; s is `network.scale`. The function takes
+    images of any size and is traced once. Sides that are not a multiple of `network.multiple` are
+    padded with their mirror image, and the padding is cut off the result.
 
     Args:
-        network: a generator from images, with `multiple` and `scale`.
+        network: a generator that converts images. Image sides must be a multiple of its attribute
+            `multiple`; it enlarges images by its attribute `scale`.
         channels: channels of the network's input.
         check: called before each image, or each tile of a large image. It may raise an exception to
             end the work.
@@ -161,7 +167,15 @@ def blend_tiles(
 
 
 def _blend_along(function, image: np.ndarray, tile: int, overlap: int, axis: int) -> np.ndarray:
-    """Apply a function to the tiles along one axis of an image and blend the results."""
+    """Apply a function to the tiles along one axis of an image, and return the blended results.
+
+    Args:
+        function: function from a tile to an array of the same height and width.
+        image: [H,W,C].
+        tile: largest length of a tile along the axis in pixels.
+        overlap: pixels that two neighbouring tiles share.
+        axis: 0 for tiles below each other, 1 for tiles side by side.
+    """
     out: Any = None
     length, done = image.shape[axis], 0
     for start, stop, *_ in split_side(length, tile, overlap // 2):

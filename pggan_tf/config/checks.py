@@ -1,4 +1,8 @@
-"""Raise UserError for options that cannot run or have no effect, and say what to give instead."""
+"""Raise UserError for options that cannot run or have no effect, and say what to give instead.
+
+An architecture is a row of `networks.NETWORKS`, the value of --network: a generator and a
+discriminator with their options.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,10 @@ def structure_options(architecture: networks.Architecture) -> tuple[str, ...]:
 
 
 def _bounds_in_words(least, most, above, below) -> str:
-    """Return bounds as text, such as '0 to 0.9', '1 or more' or 'more than 0'."""
+    """Return an option's bounds as text, such as '0 to 0.9', '1 or more' or 'more than 0'.
+
+    The bounds are those of `schema.option`; None if a bound does not apply.
+    """
     if least is not None and most is not None:
         return f"{least:g} to {most}"
     if least is not None:
@@ -34,7 +41,10 @@ def _bounds_in_words(least, most, above, below) -> str:
 
 
 def check_bounds(config: Config) -> None:
-    """Raise UserError if a number is outside its bounds."""
+    """Raise UserError if an option that is a number is outside its bounds.
+
+    config: the config; options may still be None.
+    """
     for name, field in FIELDS.items():
         bounds = [field.metadata[k] for k in ("least", "most", "above", "below")]
         least, most, above, below = bounds
@@ -54,7 +64,10 @@ def check_bounds(config: Config) -> None:
 
 
 def check_task(config: Config, architecture: networks.Architecture) -> None:
-    """Raise UserError if the task, its network and its losses do not go together."""
+    """Raise UserError if --task, --network and the losses do not go together.
+
+    architecture: the architecture of --network.
+    """
     task, network, objective = config.purpose.task, config.networks.network, config.objective
     if task not in architecture.tasks:
         fitting = [name for name, other in networks.NETWORKS.items() if task in other.tasks]
@@ -76,6 +89,7 @@ def check_task(config: Config, architecture: networks.Architecture) -> None:
 
 
 def _check_latent_task(config: Config) -> None:
+    """Raise UserError for options that only tasks from images to images have."""
     if pairs := set(config.measuring.metrics or ()) - set(metrics.WHILE_TRAINING):
         raise UserError(
             f"--metrics {min(pairs)}: compares images that belong together; it is for tasks from images to images."
@@ -88,6 +102,10 @@ def _check_latent_task(config: Config) -> None:
 
 
 def _check_image_task(config: Config, architecture: networks.Architecture, adversarial: bool) -> None:
+    """Raise UserError for options that a task from images to images cannot have.
+
+    adversarial: whether the loss has a discriminator.
+    """
     task, content, augment = config.purpose.task, config.objective.content, config.images.augment
     for name, allowed in (("channels", 3), ("conditional", False)):
         if config.value(name) != allowed:
@@ -127,7 +145,10 @@ def check_networks(config: Config, architecture: networks.Architecture) -> None:
 
 
 def check_size(config: Config, architecture: networks.Architecture, resolutions: tuple[int, ...]) -> None:
-    """Raise UserError if the architecture or the task cannot take the resolutions or the patch."""
+    """Raise UserError if the architecture or the task cannot take the resolutions or --patch.
+
+    resolutions: resolutions of all stages in pixels.
+    """
     network, patch, scale = config.networks.network, config.purpose.patch, config.purpose.scale
     powers = [(2**k,) for k in range(3, 10) if 2**k <= architecture.largest]
     if not architecture.grows and (len(resolutions) > 1 or not architecture.any_size and resolutions not in powers):
@@ -141,7 +162,7 @@ def check_size(config: Config, architecture: networks.Architecture, resolutions:
 
 
 def check_objective(config: Config) -> None:
-    """Raise UserError for options that the loss does not take, or that the update rule excludes."""
+    """Raise UserError for options that the loss does not have, or that --update excludes."""
     options, augment = config.objective, config.images.augment
     loss, targets = losses.LOSSES[options.loss], options.lsgan_targets
     if options.label_smoothing and loss.with_smoothing is None:
@@ -164,9 +185,11 @@ def check_objective(config: Config) -> None:
 
 
 def check_groups(config: Config, architecture: networks.Architecture, batch: CountTable) -> None:
-    """Raise UserError if a batch cannot be divided into groups for minibatch statistics.
+    """Raise UserError if a batch cannot be divided into the groups of --stddev-group.
 
-    batch: images per step, for every resolution.
+    The discriminator computes the minibatch standard deviation within such groups of images.
+
+    batch: {resolution: batch size} for every resolution.
     """
     group, minibatch = config.networks.stddev_group, config.networks.minibatch
     if minibatch == "discrimination" and min(batch.values()) < 2:
@@ -186,7 +209,9 @@ def check_groups(config: Config, architecture: networks.Architecture, batch: Cou
 def _readers(config: Config) -> dict[str, tuple[bool, str]]:
     """Return {option: (whether it has an effect, reason if it has none)}.
 
-    Only options that depend on others are included. config: with all options resolved.
+    Only options whose effect depends on other options are included.
+
+    config: the config, with a value for every option.
     """
     architecture, loss = networks.NETWORKS[config.networks.network], losses.LOSSES[config.objective.loss]
     objective, measured = config.objective, config.measuring.metrics
@@ -233,7 +258,9 @@ def _readers(config: Config) -> dict[str, tuple[bool, str]]:
 def check_read(config: Config, names: Iterable[str]) -> None:
     """Raise UserError if an option that was typed has no effect.
 
-    config: with all options resolved; names: the options that were typed.
+    Args:
+        config: the config, with a value for every option.
+        names: names of the options that were typed.
     """
     readers = _readers(config)
     for name in names:

@@ -1,4 +1,7 @@
-"""Convert options to and from text on the command line and JSON in a run's config.json."""
+"""Convert options to and from text on the command line and JSON in a run's config.json.
+
+Option names are those of the fields in `schema`, such as 'target_res'.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ CONV_WAS_STANDARD = 1
 
 
 def flag(name: str) -> str:
-    """Return an option as it is typed on the command line: 'target_res' -> '--target-res'."""
+    """Return an option's name on the command line: 'target_res' -> '--target-res'."""
     return "--" + name.replace("_", "-")
 
 
@@ -44,6 +47,10 @@ def as_typed(name: str, value) -> str:
 
 
 def _number(text, kind, name: str):
+    """Return a text or number as int or float (`kind`), or raise UserError for the option `name`.
+
+    NaN and infinity are not valid, nor are fractions if `kind` is int.
+    """
     try:
         value = float(text)
         if not math.isfinite(value) or kind is int and value != int(value):
@@ -54,7 +61,16 @@ def _number(text, kind, name: str):
 
 
 def _table(name: str, value, kind) -> dict:
-    """Parse a per-resolution table: '4=64,32=16', {"4": 64}, or one number for all resolutions."""
+    """Return a per-resolution table as {resolution: number}, sorted by resolution.
+
+    Args:
+        name: the option, for messages.
+        value: '4=64,32=16', or {"4": 64} from JSON, or one number for all resolutions.
+        kind: type of the numbers, int or float.
+
+    Raises:
+        UserError: if the value is not such a table, or has a negative number.
+    """
     if isinstance(value, Mapping):
         items = list(value.items())
     elif "=" in str(value):
@@ -73,9 +89,14 @@ def _table(name: str, value, kind) -> dict:
 
 
 def parse(name: str, value):
-    """Convert an option's value from the command line or from JSON to the option's type.
+    """Return an option's value from the command line or from JSON, converted to the option's type.
 
-    Raises UserError, which names the option, if the value is not valid.
+    Args:
+        name: the option.
+        value: text, number, boolean, list, dict or None.
+
+    Raises:
+        UserError: if the value is not valid; the message names the option.
     """
     kind, choices = base_type(name), FIELDS[name].metadata["choices"]
     if value is None:
@@ -104,7 +125,10 @@ def parse(name: str, value):
 
 
 def parse_all(values: Mapping) -> dict:
-    """Parse {option: value}. Raises UserError for unknown options and values that are not valid."""
+    """Return {option: value} with every value converted by `parse`.
+
+    Raises UserError for unknown options and values that are not valid.
+    """
     if unknown := [k for k in values if k not in FIELDS]:
         raise UserError(f"config field {unknown[0]}: not known; {nearest(unknown[0], FIELDS)}")
     return {k: parse(k, v) for k, v in values.items()}
@@ -114,15 +138,19 @@ def parse_all(values: Mapping) -> dict:
 class Written:
     """Content of a config.json."""
 
-    version: int
+    version: int  # version of the file's format
     config: Config  # the resolved value of every option
-    asked: dict | None  # the requested options, with the recipe; None in versions 1 and 2, which lack them
+    # {option: value} of the requested options and the recipe; None in versions 1 and 2, which lack
+    # them.
+    asked: dict | None
 
 
 def from_json(content: Mapping) -> Written:
-    """Parse the content of a config.json of this version or an older one.
+    """Return the parsed content of a config.json of this version or an older one.
 
     Raises UserError for unknown options and newer versions.
+
+    content: the JSON object in the file.
     """
     values = dict(content)
     version = values.pop("version", 2)
@@ -150,12 +178,20 @@ def from_json(content: Mapping) -> Written:
 
 
 def to_json(config: Config, asked: Mapping) -> dict:
-    """Return the content of a config.json: requested options, and resolved options in groups."""
+    """Return the content of a config.json as a dict: requested options, and all options in groups.
+
+    Args:
+        config: the resolved value of every option.
+        asked: {option: value} of the requested options.
+    """
     return {"version": VERSION, "asked": dict(asked), **dataclasses.asdict(config)}
 
 
 def read(path: str | Path) -> Written:
-    """Read a config.json. Raises UserError, which names the file, if that is not possible."""
+    """Return the parsed content of the config.json at `path`.
+
+    Raises UserError if it cannot be read or is not valid; the message names the file.
+    """
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

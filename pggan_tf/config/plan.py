@@ -14,7 +14,10 @@ from pggan_tf.errors import UserError
 
 
 def default_values(config: Config, architecture: networks.Architecture) -> dict[str, str]:
-    """Return {option: value}: what the architecture uses for its options that are None."""
+    """Return {option: value}: the values that an architecture uses for options that are None.
+
+    config: the config; --spectral in it changes the default of --conv.
+    """
     spectral = "conv" in architecture.defaults and config.networks.spectral != "none"
     return architecture.defaults | ({"conv": "standard"} if spectral else {})
 
@@ -28,14 +31,17 @@ class Plan:
 
     @functools.cached_property
     def architecture(self) -> networks.Architecture:
+        """Architecture of the networks, the row of `networks.NETWORKS` for --network."""
         return networks.NETWORKS[self.config.networks.network]
 
     @functools.cached_property
     def task(self) -> tasks.Task:
+        """What the generator learns: to make images from latents, or to convert images."""
         return tasks.from_config(self.config)
 
     @functools.cached_property
     def loss(self) -> losses.Loss:
+        """Loss of --loss, with the targets of --lsgan-targets and --label-smoothing."""
         options = self.config.objective
         loss = losses.LOSSES[options.loss]
         if options.lsgan_targets and loss.with_targets:
@@ -51,15 +57,17 @@ class Plan:
 
     @property
     def resolutions(self) -> tuple[int, ...]:
+        """Resolutions of all stages in pixels, in ascending order."""
         return self.config.networks.resolutions
 
     @property
     def target_res(self) -> int:
+        """Resolution of the last stage in pixels."""
         return self.resolutions[-1]
 
     @property
     def data_channels(self) -> int:
-        """Number of channels of the shards that the run is trained on."""
+        """Number of channels of the images in the shards (data files) that the run trains on."""
         return self.task.data_channels or self.config.images.channels
 
     @property
@@ -70,25 +78,34 @@ class Plan:
         return ", ".join([options.network, *separable, *(["conditional"] if options.conditional else [])])
 
     def replace(self, **values) -> Plan:
-        """Return the plan with other values of options, which are neither resolved nor checked."""
+        """Return a copy of the plan with other values of some options.
+
+        The values are stored as they are: nothing is checked or computed from them.
+
+        **values: the new values by option.
+        """
         return dataclasses.replace(self, config=self.config.replace(**values))
 
     def rescheduled(self, **values) -> Plan:
-        """Return the plan with a schedule that was computed for --minutes.
+        """Return a copy of the plan with a schedule that was computed for --minutes.
 
         The new values replace --minutes among the requested options.
+
+        **values: values of options of the schedule, such as `stable_images`.
         """
         asked = {name: value for name, value in self.asked.items() if name != "minutes"}
         return Plan(self.config.replace(minutes=None, **values), asked | values)
 
     def to_json(self) -> dict:
-        """Return the content of the run's config.json."""
+        """Return the content of the run's config.json as a dict, see `parsing.to_json`."""
         return to_json(self.config, self.asked)
 
     def objective(self, resolution: int, labels: int = 0) -> losses.Objective:
-        """Return the objective at one resolution.
+        """Return the losses and penalties of both networks at one resolution.
 
-        labels: number of classes that D predicts, 0 for none.
+        Args:
+            resolution: resolution in pixels.
+            labels: number of classes that the discriminator predicts, 0 for none.
         """
         options = self.config.objective
         return losses.Objective(
@@ -108,11 +125,11 @@ class Plan:
         )
 
     def network_options(self, classes: Sequence[str]) -> dict:
-        """Return the options for networks.make_generator and networks.make_discriminator.
+        """Return {argument: value} for networks.make_generator and networks.make_discriminator.
 
         Raises UserError for --conditional if the data has no classes.
 
-        classes: names of the classes in the data.
+        classes: names of the classes in the data; empty if it has none.
         """
         if self.config.networks.conditional and not classes:
             raise UserError(
@@ -147,10 +164,9 @@ class Plan:
             )
 
     def too_long(self) -> list[str]:
-        """Return a warning if the plan has over 10% more images than --total-images.
+        """Return a list with a warning if the plan has over 10% more images than --total-images.
 
-        That happens because every phase takes whole steps. Returns a list of one line, or an empty
-        list.
+        That happens because every phase takes whole steps. Otherwise the list is empty.
         """
         planned, asked = self.phases[-1].end, self.config.schedule.total_images
         if asked is None or planned <= 1.1 * asked:
@@ -162,6 +178,7 @@ class Plan:
 
 
 def _phases(config: Config) -> tuple[schedule.Phase, ...]:
+    """Return the phases of a config in which every option has a value."""
     options = config.schedule
     budget = schedule.Budget(options.fade_images, options.stable_images, options.pretrain_images)
     if options.total_images is not None:

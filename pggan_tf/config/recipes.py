@@ -1,4 +1,8 @@
-"""Named configurations, one for every published system: options that differ from the defaults."""
+"""Recipes: named configurations, each of which reproduces or adapts a published system.
+
+A recipe is {option: value} of the options that differ from the defaults. A pipeline is several
+recipes whose runs are trained one after the other.
+"""
 
 from __future__ import annotations
 
@@ -216,7 +220,7 @@ RECIPES: dict[str, dict] = {
 
 @dataclass(frozen=True)
 class Part:
-    """One of several runs that a command trains one after the other."""
+    """A part of a pipeline: one of several runs that a command trains one after the other."""
 
     recipe: str
     small: bool = False  # whether the side of its images is --target-res divided by --scale
@@ -241,7 +245,10 @@ WITH_VGG19 = {"content": "vgg19", "adversarial_weight": 1e-3}
 
 
 def recipe(name: str) -> dict:
-    """Return {option: value} of the recipe `name`. Raises UserError if there is none."""
+    """Return {option: value} of the recipe `name`, including 'recipe': name.
+
+    Raises UserError if there is no such recipe.
+    """
     if name not in RECIPES:
         raise UserError(f"--recipe {name}: not known; {nearest(name, [*RECIPES, *PIPELINES])}")
     return {"recipe": name, **RECIPES[name]}

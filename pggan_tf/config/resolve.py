@@ -1,4 +1,13 @@
-"""Resolve options: compute a `Plan` with the value of every option from the requested ones."""
+"""Resolve options: compute a `Plan` with the value of every option from the requested ones.
+
+Requested options (`asked`) are those that the user typed or that a config.json lists as requested,
+with the name of the recipe. All other options follow: from the recipe, from the defaults, or, where
+the default is None, from further options. A *base* is what typed options are applied to: a recipe,
+or the config.json of an earlier run.
+
+Some options only make sense together with others. If a typed option makes another option's value
+meaningless, that value is reset ("reopened"): another --loss resets the penalty, for example.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +24,7 @@ from pggan_tf.config.plan import Plan, default_values
 from pggan_tf.config.schema import DEFAULTS, FIELDS, Config
 from pggan_tf.errors import UserError
 
-# Pairs of options that mean the same: giving one resets the other.
+# Pairs of options that set the same thing in two ways: giving one resets the other.
 _ALTERNATIVES = (("target_res", "resolutions"), ("snapshot_images", "snapshot_epochs"))
 _OF_A_PENALTY = ("penalty_weight", "penalty_every", "weight_clip")
 _OF_A_LOSS = ("penalty", "drift", "lsgan_targets", "label_smoothing", *_OF_A_PENALTY)
@@ -23,9 +32,11 @@ _TABLES = ("batch", "learning_rate", "fade_images", "stable_images", "penalty_we
 
 
 def _reopened_by_network(below: Mapping, above: Mapping) -> dict:
-    """Return {option: value} of the options to reset if `above` changes the network.
+    """Return {option: new value} of the options to reset because `above` changes the network.
 
-    below: all options; above: options that replace some of them.
+    Args:
+        below: {option: value} of all options.
+        above: {option: value} of the options that replace some of them.
     """
     before, after = networks.NETWORKS[below["network"]], networks.NETWORKS[above["network"]]
     # The value of an option that only one network has means nothing for the other.
@@ -39,9 +50,11 @@ def _reopened_by_network(below: Mapping, above: Mapping) -> dict:
 
 
 def _reopened_by_objective(below: Mapping, above: Mapping) -> dict:
-    """Return {option: value} of the options to reset if `above` changes the loss or the penalty.
+    """Return {option: new value} of the options to reset if `above` changes the loss or penalty.
 
-    below: all options; above: options that replace some of them.
+    Args:
+        below: {option: value} of all options.
+        above: {option: value} of the options that replace some of them.
     """
     loss = above.get("loss", below["loss"])
     penalty = below["penalty"] or losses.LOSSES[below["loss"]].penalty
@@ -60,9 +73,13 @@ def _reopened_by_objective(below: Mapping, above: Mapping) -> dict:
 
 
 def reopened(below: Mapping, above: Mapping) -> dict:
-    """Return {option: new value} of options that `above` invalidates and does not set itself.
+    """Return {option: new value} of the options to reset because `above` makes them meaningless.
 
-    below: all options; above: options that replace some of them.
+    Options that `above` sets itself are not included.
+
+    Args:
+        below: {option: value} of all options.
+        above: {option: value} of the options that replace some of them.
     """
     out: dict = {}
     for pair in _ALTERNATIVES:
@@ -79,13 +96,24 @@ def reopened(below: Mapping, above: Mapping) -> dict:
 
 
 def settings(asked: Mapping) -> dict[str, typing.Any]:
-    """Return {option: value} of all options: `asked` over the recipe over the defaults."""
+    """Return {option: value} of all options; a value is None if it is still to be computed.
+
+    An option's value is that in `asked`, else that of the recipe, else the default.
+
+    asked: {option: value} of the requested options.
+    """
     below = DEFAULTS | recipes.recipe(asked.get("recipe", DEFAULTS["recipe"]))
     return below | reopened(below, asked) | dict(asked)
 
 
 def merge(asked: Mapping, changes: Mapping) -> dict:
-    """Return the options of `asked`, with `changes` replacing or resetting some of them."""
+    """Return {option: value} of the requested options after a change.
+
+    Args:
+        asked: {option: value} of the options requested so far.
+        changes: {option: value} of the newly requested options. They replace options of `asked`,
+            and reset those that they make meaningless.
+    """
     dropped = reopened(settings(asked), changes)
     # A requested --weight-clip stays; that of a recipe belongs to the recipe's loss and network.
     dropped.pop("weight_clip", None)
@@ -95,10 +123,10 @@ def merge(asked: Mapping, changes: Mapping) -> dict:
 
 
 def asked_of(written: Written) -> dict:
-    """Return the requested options that a config.json was made from.
+    """Return {option: value} of the requested options that a config.json was made from.
 
-    Versions 1 and 2 do not contain them. For these, return all options except those that `complete`
-    would give the same value.
+    Versions 1 and 2 of the file do not contain them. For these, return all options except those
+    for which `complete` would compute the same value.
     """
     if written.asked is not None:
         return written.asked
@@ -118,7 +146,12 @@ def asked_of(written: Written) -> dict:
 
 
 def _resolutions(config: Config, architecture: networks.Architecture) -> tuple[int, ...]:
-    """Return the resolutions of all stages. Raises UserError if the networks cannot have them."""
+    """Return the resolutions of all stages in pixels, from --resolutions or --target-res.
+
+    Raises UserError if the networks cannot have them.
+
+    architecture: the architecture of --network, which may grow through several resolutions.
+    """
     target_res, resolutions = config.networks.target_res, config.networks.resolutions
     if resolutions:
         resolutions = schedule.check_resolutions(resolutions)
@@ -136,13 +169,16 @@ def _resolutions(config: Config, architecture: networks.Architecture) -> tuple[i
     return resolutions
 
 
-LEAST_CLIP = 0.5  # smallest --weight-clip for equalised weights
+LEAST_CLIP = 0.5  # smallest --weight-clip for networks with equalised learning rate
 
 
 def _penalty(config: Config, architecture: networks.Architecture) -> dict:
-    """Return {option: value} of the penalty, and of the discriminator's options that it determines.
+    """Return {option: computed value} of the penalty and of options that depend on it.
 
-    Raises UserError if they do not go together.
+    These are the penalty's kind, weight and interval, the drift, and, if the penalty requires them,
+    the discriminator's weight clipping and normalisation.
+
+    Raises UserError if the loss, the penalty and the networks do not go together.
     """
     options, network = config.objective, config.networks
     loss = losses.LOSSES[options.loss]
@@ -185,7 +221,9 @@ def _penalty(config: Config, architecture: networks.Architecture) -> dict:
 
 
 def complete(config: Config) -> Config:
-    """Return the config with a value for every option that is None and every resolution of a table.
+    """Return the config with computed values for options that are None.
+
+    Its per-resolution tables have an entry for every resolution of the run.
 
     Raises UserError for options that cannot run.
     """
@@ -208,23 +246,30 @@ def complete(config: Config) -> Config:
 
 
 def resolve(asked: Mapping) -> Plan:
-    """Compute the plan of a run from the requested options, {option: value} including 'recipe'.
+    """Return the plan of a run with these requested options.
 
     Raises UserError for options that cannot run.
+
+    asked: {option: value}; 'recipe' is the name of the recipe (default: the default recipe).
     """
     return Plan(complete(Config().replace(**settings(asked))), dict(asked))
 
 
 def load(path: str | Path) -> Plan:
-    """Return the plan in a config.json, with values for options that an older version left None."""
+    """Return the plan in the config.json at `path`.
+
+    Options that an older version of this program left None have a value in the plan.
+    """
     written = parsing.read(path)
     return Plan(complete(written.config), written.asked or {})
 
 
 def options_of_weights(network: str) -> tuple[str, ...]:
-    """Return the options that must be equal for a network to take over weights.
+    """Return the names of the options that two runs must share to use the same weights.
 
     Image sizes are not among them.
+
+    network: value of --network, of both runs.
     """
     structure = checks.structure_options(networks.NETWORKS[network])
     names = (name for name in structure if name not in ("patch", "dropout"))
@@ -233,37 +278,49 @@ def options_of_weights(network: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Base:
-    """A recipe or a run's config.json, whose options typed options can replace."""
+    """The options that typed options are applied to: those of a recipe or of a config.json."""
 
-    asked: Mapping  # {option: value} of the recipe or the config.json, with 'recipe'
-    said: Collection[str]  # options that the recipe or the config.json sets
-    written: Written | None = None  # the config.json
+    asked: Mapping  # {option: value} of the requested options, including 'recipe'
+    said: Collection[str]  # names of the options that the recipe or the config.json sets
+    written: Written | None = None  # content of the config.json; None for a recipe
 
     @classmethod
     def of_recipe(cls, name: str, settings: Mapping = types.MappingProxyType({})) -> Base:
-        """Return the base of a recipe. settings: {option: value} in place of the recipe's own."""
+        """Return a base with the options of a recipe.
+
+        Args:
+            name: name of the recipe.
+            settings: {option: value} to use instead of the recipe's own values.
+        """
         return cls({"recipe": name, **settings}, recipes.recipe(name))
 
     @classmethod
     def of_file(cls, path: str | Path) -> Base:
-        """Return the base of a config.json, which has a value for every option."""
+        """Return a base with the options of a run's config.json, which sets every option.
+
+        path: path of the config.json.
+        """
         written = parsing.read(path)
         return cls(asked_of(written), FIELDS, written)
 
     @property
     def values(self) -> dict[str, typing.Any]:
+        """{option: value} of all options of the base, see `settings`."""
         return settings(self.asked)
 
     def plan(self, options: Mapping, theirs: Config | None = None) -> Plan:
-        """Return the plan with `options` in place of the base's.
+        """Return the plan of a run with this base and the typed options, which take precedence.
 
-        Options that they do not affect keep their values from a config.json, even if a default has
-        changed since. Raises UserError for an option without an effect.
+        If the base is a config.json, options that the typed ones do not affect keep the value in
+        it, even if a default of this program has changed since.
 
         Args:
-            options: {option: value} that were typed.
-            theirs: config of a run whose weights are used, or None. It sets those options of the
-                networks that neither the base nor `options` sets.
+            options: {option: value} of the options that were typed.
+            theirs: config of a run whose weights the new run starts with, or None. It sets those
+                options of the networks that neither the base nor `options` sets.
+
+        Raises:
+            UserError: if the run would not be possible, or if a typed option has no effect.
         """
         asked = merge(self.asked, options) | self._inherited(options, theirs)
         plan = resolve(asked)
@@ -284,5 +341,10 @@ class Base:
 
 
 def repeat(written: Written, changes: Mapping = types.MappingProxyType({})) -> Plan:
-    """Return the plan of a config.json, with `changes` in place of some of its options."""
+    """Return the plan that repeats a run, with some options changed.
+
+    Args:
+        written: content of the run's config.json.
+        changes: {option: value} of the changed options.
+    """
     return Base(asked_of(written), FIELDS, written).plan(changes)

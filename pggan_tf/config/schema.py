@@ -1,6 +1,8 @@
 """All options of a training run in groups, with their defaults, bounds and help texts.
 
-Defaults are defined only here, and the command line is made from these fields.
+Each option is a field of a dataclass, and each dataclass is a group; `Config` has all groups. The
+command line is made from these fields: `target_res` becomes --target-res. Defaults are defined
+only here. A default of None means that the value is computed from other options.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ def option(
     below: float | None = None,
     common: bool = False,
 ) -> typing.Any:
-    """Declare a config field.
+    """Return a dataclass field that declares an option.
 
     Bounds apply to the value, or to every entry of a per-resolution table. A bound of None does not
     apply.
@@ -305,7 +307,10 @@ class Config:
         return {name: self.value(name) for name in FIELDS}
 
     def replace(self, **values) -> Config:
-        """Return a config with some values replaced; options of all groups are given by name."""
+        """Return a copy of the config with some values replaced.
+
+        **values: the new values by option name, of any group.
+        """
         groups = {}
         for group in GROUPS:
             changes = {name: value for name, value in values.items() if GROUP_OF.get(name) == group}
@@ -332,7 +337,7 @@ REPEATABLE = ("data",)
 
 
 def base_type(name: str):
-    """Return the type of an option without `| None`."""
+    """Return the type of the option `name` without `| None`, such as int or dict[int, float]."""
     kind = TYPES[name]
     if isinstance(kind, types.UnionType):
         kind = next(k for k in typing.get_args(kind) if k is not type(None))
@@ -340,5 +345,5 @@ def base_type(name: str):
 
 
 def takes_none(name: str) -> bool:
-    """Tell whether an option can be None."""
+    """Tell whether the option `name` can be None, which means that its value is to be computed."""
     return DEFAULTS[name] is None

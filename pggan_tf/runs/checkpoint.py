@@ -1,8 +1,9 @@
 """Write and read checkpoints: files with everything that a resumed run needs.
 
-A checkpoint is an uncompressed `.npz` with one array per variable and a `meta.json`. It is written
-under a temporary name, flushed to the disk and renamed, so it is either complete or absent. The
-zip's CRC of each member shows whether the content is intact. Nothing is pickled.
+A checkpoint is an uncompressed `.npz` file with one array per variable and a `meta.json` with
+further values, called meta here. It is written under a temporary name, flushed to the disk and
+renamed, so it is either complete or absent. The zip's CRC of each member shows whether the content
+is intact. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -23,26 +24,26 @@ _META = "meta.json"
 
 
 class Ruined(Exception):
-    """Error for a checkpoint that is complete but whose weights are useless."""
+    """Error for a checkpoint whose file is intact but whose weights are useless, such as NaN."""
 
 
 def path_for(run: Path, images_seen: int) -> Path:
-    """Return the path of the checkpoint after `images_seen` images."""
+    """Return the path of the checkpoint after `images_seen` images. run: the run's folder."""
     return run / FOLDER / f"checkpoint-{images_seen:012d}.npz"
 
 
 def list_checkpoints(run: Path) -> list[Path]:
-    """Return the run's checkpoints, newest first."""
+    """Return the paths of a run's checkpoints, newest first. run: the run's folder."""
     return sorted((run / FOLDER).glob("checkpoint-*.npz"), reverse=True)
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
-    """Write a checkpoint. After an OSError no file is left.
+    """Write a checkpoint. If that raises OSError, no incomplete file remains.
 
     Args:
-        path: the checkpoint's file.
+        path: path of the checkpoint.
         arrays: {variable name: array}.
-        meta: further values that JSON can store.
+        meta: {name: value} of further values that JSON can store.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.atomic_write(path, only_writer=True) as partial, partial.open("wb") as file:
@@ -63,7 +64,10 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """Return ({variable name: array}, meta) of a checkpoint. Raises DamagedFile."""
+    """Return ({variable name: array}, meta) of a checkpoint.
+
+    Raises DamagedFile if the file is missing or damaged.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             if damaged := archive.testzip():
@@ -90,10 +94,12 @@ LARGEST_WEIGHT = 1e6
 
 
 def describe_ruin(arrays: Mapping[str, np.ndarray]) -> str | None:
-    """Return in words why the arrays of a run are useless, or None if they are good.
+    """Return a text such as 'ema/x became NaN or Inf' if a run's variables are useless, else None.
 
     They are useless if a weight, a moving average or an optimizer's state is NaN or Inf, or if a
     weight exceeds LARGEST_WEIGHT.
+
+    arrays: {variable name: array}.
     """
     for name, array in arrays.items():
         if array.dtype.kind != "f" or not array.size:
@@ -108,7 +114,10 @@ def describe_ruin(arrays: Mapping[str, np.ndarray]) -> str | None:
 
 
 def _read_good(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """Read a checkpoint as `read` does, and raise Ruined if its weights are useless."""
+    """Return the content of a checkpoint as `read` does.
+
+    Raises Ruined if its weights are useless.
+    """
     arrays, meta = read(path)
     if why := describe_ruin(arrays):
         raise Ruined(f"{path}: its weights are ruined ({why}).")
@@ -116,10 +125,13 @@ def _read_good(path: Path) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def read_newest(run: Path, report=print) -> tuple[dict[str, np.ndarray], dict]:
-    """Read the newest good checkpoint: ({variable name: array}, meta).
+    """Return ({variable name: array}, meta) of the newest good checkpoint.
 
-    report: called with a message for every damaged or ruined checkpoint. Raises UserError if there
-    is no good checkpoint.
+    Raises UserError if there is no good checkpoint.
+
+    Args:
+        run: the run's folder.
+        report: called with a message for every damaged or ruined checkpoint.
     """
     error = None
     for path in list_checkpoints(run):
@@ -140,6 +152,8 @@ def clean_up(run: Path) -> None:
 
     Renamed checkpoints are no longer listed. Checkpoints before the newest good one are not
     checked.
+
+    run: the run's folder.
     """
     files.remove_partial(run / FOLDER, "*")
     for path in list_checkpoints(run):
@@ -151,7 +165,7 @@ def clean_up(run: Path) -> None:
 
 
 def prune(run: Path, keep: int) -> None:
-    """Remove all checkpoints except the newest `keep`."""
+    """Remove all checkpoints of the run in folder `run` except the newest `keep`."""
     for path in list_checkpoints(run)[keep:]:
         path.unlink()
 
@@ -161,8 +175,8 @@ def restore(variables: Mapping, arrays: Mapping[str, np.ndarray], source: str, n
 
     Args:
         variables: {name: variable}.
-        arrays: {name: array}.
-        source: where the arrays come from, for messages.
+        arrays: {name: array}, usually of a checkpoint.
+        source: path of the run that the arrays come from, for messages.
         newer: names of variables that older checkpoints lack; they keep their values then.
 
     Raises:

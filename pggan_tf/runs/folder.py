@@ -1,4 +1,7 @@
-"""Write and read the folder of a run, and compare a run's options with those requested now."""
+"""Write and read the folder of a run, and compare a run's options with newly requested ones.
+
+Options, configs and plans are defined in the package `config`.
+"""
 
 from __future__ import annotations
 
@@ -31,20 +34,26 @@ _PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
 
 
 def write_json(path: Path, content) -> None:
-    """Write a value as JSON; the file is either complete or absent."""
+    """Write a value as JSON to the file `path`, which is never incomplete.
+
+    content: any value that JSON can store.
+    """
     with files.atomic_write(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def tidy(folder: Path) -> None:
-    """Remove unfinished files that killed processes left, of those that only training writes."""
+    """Remove unfinished files that killed processes left in a run's folder.
+
+    Only files that nothing but training writes are removed, not those of a report, for example.
+    """
     files.remove_partial(folder, "*.json", "*.jsonl", "*.keras", "*-reals.png", "*-fakes-*.png")
 
 
 def create(parent: str | Path, name: str) -> Path:
-    """Create and return the folder parent/00000-name, with the next free number.
+    """Create the folder `parent`/00000-`name` of a new run and return its path.
 
-    Raises UserError if that is not possible.
+    The number is the next free one in `parent`. Raises UserError if no folder can be created.
     """
     parent = Path(parent)
     try:
@@ -64,7 +73,13 @@ def create(parent: str | Path, name: str) -> Path:
 
 
 def make_name(recipe: str, data: str | Sequence[str] | None, resolution: int) -> str:
-    """Return the part of a folder's name after the number: recipe, data and resolution."""
+    """Return a name for a run's folder, without the number: 'recipe-data-resolution'.
+
+    Args:
+        recipe: name of the recipe.
+        data: value of --data: a path, several, or None for drawn portraits.
+        resolution: final resolution in pixels.
+    """
     places = [data] if isinstance(data, str) else data or ["portraits"]
     source = re.sub(r"[^\w.-]+", "-", "-".join(Path(place).name for place in places))
     # File systems limit a name's bytes, and a letter may have four bytes.
@@ -72,9 +87,10 @@ def make_name(recipe: str, data: str | Sequence[str] | None, resolution: int) ->
 
 
 def reserve_folder(folder: Path) -> None:
-    """Create the folder of a new run.
+    """Create the folder of a new run, or use an existing one.
 
-    Raises UserError if it contains other files than those of a run that was killed at its start.
+    Raises UserError if an existing folder contains visible files other than an environment.json,
+    which is all that a run killed at its start leaves.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +108,7 @@ def reserve_folder(folder: Path) -> None:
 
 
 def _command_output(*command: str) -> str | None:
-    """Return what a command prints, or None if it fails or prints nothing."""
+    """Return the text that a command prints, or None if it fails or prints nothing."""
     try:
         return (
             subprocess.run(
@@ -105,7 +121,7 @@ def _command_output(*command: str) -> str | None:
 
 
 def processor() -> str:
-    """Return the name of the CPU."""
+    """Return the name of this machine's CPU."""
     try:
         return re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
     except (OSError, TypeError):
@@ -113,9 +129,12 @@ def processor() -> str:
 
 
 def environment(config: Config, dataset, policy: str) -> dict:
-    """Return the content of environment.json: versions, machine, data and command of a run.
+    """Return the content of environment.json, a dict: versions, machine, data, command of a run.
 
-    policy: the Keras dtype policy.
+    Args:
+        config: the run's config.
+        dataset: the data, a `data.shards.Shards`.
+        policy: the Keras dtype policy, 'float32' or 'mixed_bfloat16'.
     """
     import tensorflow as tf
 
@@ -152,7 +171,14 @@ def environment(config: Config, dataset, policy: str) -> dict:
 
 
 class Log:
-    """Writes messages to the terminal and to log.txt. Errors of the file are ignored."""
+    """Function-like object that writes messages to the terminal and to a run's log.txt.
+
+    Errors in writing the file are ignored.
+
+    Args:
+        folder: the run's folder; None: only the terminal.
+        show: function that prints a message on the terminal.
+    """
 
     def __init__(self, folder: Path | None = None, show=print):
         self.folder, self.show = folder, show
@@ -168,9 +194,12 @@ class Log:
 
 
 def truncate_stats(folder: Path, images_seen: int) -> None:
-    """Remove the lines of stats.jsonl after `images_seen` images.
+    """Remove the lines of stats.jsonl that were written after `images_seen` images.
 
-    A killed run wrote them after the checkpoint from which it is resumed.
+    A killed run wrote them after the checkpoint from which it is resumed, so it will write them
+    again.
+
+    folder: the run's folder.
     """
     path = folder / STATS
     if not path.is_file():
@@ -187,13 +216,13 @@ def truncate_stats(folder: Path, images_seen: int) -> None:
 
 
 def check_same(folder: Path, plan: Plan, environment: dict, free: Collection[str]) -> None:
-    """Raise UserError if a begun run was started with other options than those requested now.
+    """Raise UserError if a run that has begun was started with other options than those of `plan`.
 
     Args:
         folder: the run's folder.
-        plan: the plan that is requested now.
+        plan: the plan of the options that are requested now.
         environment: content of the run's environment.json.
-        free: options that may differ.
+        free: names of options that may differ.
     """
     if "asked" not in environment:
         raise UserError(
@@ -210,9 +239,14 @@ def check_same(folder: Path, plan: Plan, environment: dict, free: Collection[str
 
 
 def _from_its_weights(config: Config, name: str, folder: Path) -> str:
-    """Return a hint to start from the run's weights, or '' if the networks would differ.
+    """Return the end of a message: a hint to start a new run from a run's weights.
 
-    name: the option that has another value.
+    It is '' if the new run's networks would differ, so that they cannot use the weights.
+
+    Args:
+        config: config of the old run.
+        name: the option that has another value in the new run.
+        folder: folder of the old run.
     """
     same = name in options_of_weights(config.networks.network)
     return "" if same else f", with --init-from {shell_path(folder)} to start from its weights"
@@ -226,7 +260,7 @@ def refuse_changes(folder: Path, plan: Plan, environment: dict, options: Mapping
         plan: the run's plan.
         environment: content of the run's environment.json.
         options: {option: value} given with --resume.
-        free: options that may differ.
+        free: names of options that may differ.
     """
     asked = parsing.from_json(environment["asked"]).config if "asked" in environment else plan.config
     for name, value in options.items():
@@ -244,9 +278,11 @@ def refuse_changes(folder: Path, plan: Plan, environment: dict, options: Mapping
 
 
 def check_weights(plan: Plan, source: Path) -> None:
-    """Raise UserError if the networks of a plan cannot start from the weights of a run.
+    """Raise UserError if the networks of a new run cannot start with the weights of another run.
 
-    source: folder of the run given with --init-from.
+    Args:
+        plan: plan of the new run.
+        source: folder of the other run, given with --init-from.
     """
     theirs, architecture = read(source)[0], plan.architecture
     if not checkpoint.list_checkpoints(source):
@@ -278,7 +314,10 @@ def check_weights(plan: Plan, source: Path) -> None:
 
 
 def read(folder: str | Path) -> tuple[Plan, dict]:
-    """Return the plan in a run's folder and the content of its environment.json."""
+    """Return (plan, content of environment.json) of the run in a folder.
+
+    Raises UserError if it is not a run's folder, or if a file cannot be read.
+    """
     folder = Path(folder)
     keras_files.check_run(folder)
     written = parsing.read(folder / CONFIG)

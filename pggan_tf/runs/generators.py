@@ -1,4 +1,8 @@
-"""Load the generators of runs and files, and test whether they are usable."""
+"""Load the generators of runs and files, and test whether they are usable.
+
+The generator of a run is the moving average of the weights that training updates. A finished one is
+a float32 copy with calibrated batch normalisation, see `synthesis.finish`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,13 @@ from pggan_tf.synthesis import CALIBRATION_INPUTS, FromImages, FromLatents, cali
 
 
 def make_samples(plan: Plan, generator, shards) -> FromLatents | FromImages:
-    """Return the samples of a run's generator that grids show and metrics measure."""
+    """Return an object that makes the images that a run's grids show and its metrics measure.
+
+    Args:
+        plan: the run's plan.
+        generator: the run's generator.
+        shards: the run's data.
+    """
     grid, held_out = plan.config.running.grid, plan.config.images.held_out
     if not plan.task.from_images:
         return FromLatents(generator, grid)
@@ -24,9 +34,13 @@ def make_samples(plan: Plan, generator, shards) -> FromLatents | FromImages:
 
 
 def describe_ruin(generator, inputs: np.ndarray) -> str | None:
-    """Return in words why a finished generator is useless, or None if it is good.
+    """Return a text such as 'its images are NaN or Inf' if a generator is useless, else None.
 
-    inputs: latents or conditions whose images are tested, besides the weights.
+    The weights of the generator are tested, and images that it makes.
+
+    Args:
+        generator: the finished generator.
+        inputs: latents or conditions (input images) to make the tested images from.
     """
     import tensorflow as tf
 
@@ -39,7 +53,14 @@ def describe_ruin(generator, inputs: np.ndarray) -> str | None:
 
 
 def _from_checkpoint(run: Path, report):
-    """Return the moving average of a run that has not ended, with the stages that have faded in."""
+    """Return the finished generator of a run that has not ended, from its newest checkpoint.
+
+    It has the stages that have completely faded in.
+
+    Args:
+        run: the run's folder.
+        report: called with messages about damaged checkpoints.
+    """
     arrays, meta = checkpoint.read_newest(run, report)
     written = parsing.read(run / "config.json")
     plan = Plan(written.config, written.asked or {})
@@ -74,9 +95,9 @@ def _from_checkpoint(run: Path, report):
 
 
 def load(path: str | Path, report=print):
-    """Load the generator of a run's folder, an exported folder or a `.keras` file.
+    """Return the generator, a Keras model, of a run's or exported folder, or in a `.keras` file.
 
-    If a run has not ended, the moving average of its newest checkpoint is loaded.
+    If a run has not ended, it is the moving average of its newest checkpoint.
 
     Args:
         path: the folder or file.
@@ -94,7 +115,10 @@ def load(path: str | Path, report=print):
 
 
 def load_from_latents(path: str | Path, report=print):
-    """Load a generator as `load` does. Raises UserError if it makes images from images."""
+    """Return a generator as `load` does, with the same arguments.
+
+    Raises UserError if it converts images instead of making them from latents.
+    """
     generator = load(path, report)
     task = tasks.task_of(generator)
     if task.from_images:

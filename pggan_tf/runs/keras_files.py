@@ -1,7 +1,7 @@
-"""Read networks that Keras has saved: `.keras` archives, and folders in the format of `hf://`.
+"""Read networks that Keras has saved: `.keras` archives, and folders with an archive's files.
 
-Such a folder contains the same files as an archive. TensorFlow is only imported when a network is
-loaded.
+Keras itself writes such folders to Hugging Face (`hf://`). TensorFlow is only imported when a
+network is loaded.
 """
 
 from __future__ import annotations
@@ -51,9 +51,11 @@ def check_run(folder: Path) -> None:
 
 
 def find(path: Path) -> Path:
-    """Return the path that Keras loads: `path` itself, or the generator.keras in it.
+    """Return the file or folder that Keras can load: `path`, or the generator.keras in it.
 
     Raises UserError if there is none.
+
+    path: a `.keras` file, a run's folder, an exported folder or a folder saved by Keras.
     """
     if path.is_file():
         if path.suffix != ".keras":
@@ -71,9 +73,9 @@ def find(path: Path) -> Path:
 
 
 def load(path: Path):
-    """Load a generator from a file or folder that `find` returned.
+    """Return the generator, a Keras model, in a file or folder that `find` returned.
 
-    Raises UserError if it is no generator of this project, or if it contains code.
+    Raises UserError if it was not trained by this project, or if it contains Python code.
     """
     import keras
 
@@ -96,7 +98,7 @@ def load(path: Path):
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Extract the members of a `.keras` file into `folder`, which Keras can load, too."""
+    """Extract the files in a `.keras` archive into `folder`, so that Keras can load the folder."""
     with zipfile.ZipFile(archive) as opened:
         for name in MEMBERS:
             (folder / name).write_bytes(opened.read(name))

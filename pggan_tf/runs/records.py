@@ -23,12 +23,17 @@ def as_number(value) -> float | int | None:
 
 
 def _keep_numbers(value) -> dict[str, float]:
-    """Return the entries of a dict that are finite numbers; an empty dict for any other value."""
+    """Return the entries of a dict whose values are finite numbers; {} if `value` is no dict."""
     return {k: v for k, v in value.items() if as_number(v) is not None} if isinstance(value, dict) else {}
 
 
 def _parse_measurement(line: dict) -> dict | None:
-    """Return a line of metrics with all of its keys, or None if it has no metric with a value."""
+    """Return a measurement of metrics, a dict that has all its keys, or None if it has no metric.
+
+    Values of a wrong type are left out.
+
+    line: the JSON object in a line of stats.jsonl.
+    """
     if not (figures := _keep_numbers(line.get("metrics"))):
         return None
     caveats = line["caveats"] if isinstance(line.get("caveats"), dict) else {}
@@ -47,15 +52,18 @@ def _parse_measurement(line: dict) -> dict | None:
 class History:
     """Content of a run's stats.jsonl."""
 
-    ticks: list[dict]  # lines with losses, in order of images
-    measured: list[dict]  # lines with metrics, in order of images
+    # {name: number} of every line with losses, in order of 'images', the number of images seen
+    ticks: list[dict]
+    # every line with metrics, as `_parse_measurement` returns them, in order of 'images'
+    measured: list[dict]
     unread: int  # number of lines that are neither
 
 
 def read_history(path: Path) -> History:
-    """Read stats.jsonl and leave out values that are not finite numbers.
+    """Return the content of the stats.jsonl at `path`, without values that are not finite numbers.
 
-    The last line may be incomplete during training.
+    A missing file has no lines. The last line may be incomplete during training; it is left out
+    then.
     """
     ticks, measured, unread = [], [], 0
     try:
@@ -86,10 +94,12 @@ def read_history(path: Path) -> History:
 
 
 def read_environment(path: Path) -> dict:
-    """Read environment.json. Raises UserError if it cannot be read.
+    """Return the content of the environment.json at `path`, a dict.
 
-    `dataset` always has all its fields: folder, source and checksum are texts or None, images is a
-    number or None, and classes is a list.
+    Its entry `dataset` always has all its fields: folder, source and checksum are texts or None,
+    images is a number or None, and classes is a list of names.
+
+    Raises UserError if the file cannot be read.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -125,7 +135,7 @@ def take_last_name(place: str) -> str:
 
 
 def name_source(source: str) -> str:
-    """Return a short name of a run's data: the last parts of its paths.
+    """Return a short name of a run's data: the last parts of its paths, separated by ', '.
 
     source: one path or URL, or several separated by ', '.
     """
@@ -133,7 +143,7 @@ def name_source(source: str) -> str:
 
 
 def remove_places(value):
-    """Replace each path or URL in the texts of a JSON value with its last part.
+    """Return a copy of a JSON value in which each path or URL in a text is only its last part.
 
     Published files should not show the folders of the machine.
     """

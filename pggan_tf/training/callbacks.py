@@ -1,4 +1,8 @@
-"""Callbacks of the training loop: they write files and TensorBoard events, and show progress."""
+"""Callbacks of the training loop: they write files and TensorBoard events, and show progress.
+
+The loop calls them at events. A tick is the moment at which losses are recorded; a snapshot is the
+moment at which a grid, a picture with many generated images, is drawn.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +29,13 @@ CHECKED_INPUTS = 4  # number of inputs for testing a finished generator
 class Callback:
     """Base class of the training loop's callbacks. Its methods do nothing.
 
-    A subclass overrides the methods that it needs. `run` is the loop's `Run`, with its `phase`,
-    `images_seen`, `gan`, `folder` and `log`. A callback may read all of it, and must not change
-    anything that is trained. `stats` maps the names in step.STATS to their means over the steps
-    since the last tick, without skipped steps. On several machines, only the first one has
-    callbacks.
+    A subclass overrides the methods that it needs. On several machines, only the first one has
+    callbacks. The arguments of the methods are:
+
+    - run: the `loop.Run`, with its `phase`, `images_seen`, `gan`, `folder` and `log`. A callback
+      may read all of it, and must not change anything that is trained.
+    - phase: the `schedule.Phase`.
+    - stats: {name in step.STATS: mean over the steps since the last tick, without skipped steps}.
     """
 
     def begin(self, run) -> None:
@@ -39,13 +45,14 @@ class Callback:
         """Called when a phase starts or is continued in a resumed run."""
 
     def step(self, run, stats) -> None:
-        """Called after each call of the graph, which takes one or many steps and about a second."""
+        """Called after each call of the graph, which is one or many steps, about 0.7 seconds."""
 
     def tick(self, run, stats) -> None:
         """Record the losses and other stats of the steps since the last tick.
 
-        Called ten times per snapshot and at the end of a phase. stats: also has `images_per_second`
-        and the numbers of skipped steps in the whole run, such as `skipped_total`.
+        Called ten times per snapshot and at the end of a phase. Here, `stats` also has
+        `images_per_second` and the numbers of skipped steps in the whole run, such as
+        `skipped_total`.
         """
 
     def snapshot(self, run) -> None:
@@ -55,14 +62,19 @@ class Callback:
         """Compute metrics. Called every --metrics-every images and at the end of a phase."""
 
     def end(self, run) -> None:
-        """Finish, also after an exception. `run.done` tells whether the whole plan was trained."""
+        """Finish: close files, for example.
+
+        Called at the end of training, also after an exception. `run.done` tells whether the whole
+        plan was trained.
+        """
 
 
 class GridWriter(Callback):
-    """Writes reals.png, and at every snapshot a grid of images such as fakes-000012-16px-4000.png.
+    """Writes reals.png, a grid of real images, and at every snapshot a grid of generated images.
 
-    The latents are the same during the whole run. For a task from images to images, the grid shows
-    condition, output and original side by side.
+    A grid's name is, for example, fakes-000012-16px-4000.png, see `grid_path`. The latents are the
+    same during the whole run. If the generator converts images, the grid shows input, output and
+    original side by side.
     """
 
     def begin(self, run):
@@ -83,9 +95,11 @@ class GridWriter(Callback):
             run.log(f"no grid at {run.images_seen:,} images: {error}")
 
     def _explain_memory(self):
+        """Return a context manager that raises OutOfMemory, see `explain_out_of_memory`."""
         return explain_out_of_memory("a grid is drawn", "A new run takes less with a smaller --grid.")
 
     def _draw(self, run):
+        """Write the grid of the current snapshot."""
         phase, images = run.phase, run.images_seen
         run.gan.ema.calibrate_batch_norm(self.calibration, phase.resolution)
         fakes = self.samples.images(phase.resolution, phase.alpha(images))
@@ -94,11 +108,11 @@ class GridWriter(Callback):
 
 
 def grid_path(folder: Path, number: int, resolution: int, images: int) -> Path:
-    """Return the file of a grid.
+    """Return the path of a grid's file.
 
     Args:
         folder: the run's folder.
-        number: number of the snapshot, from 0.
+        number: number of the snapshot, see `loop.Run.snapshot_number`.
         resolution: resolution of the images in pixels.
         images: number of images seen at the snapshot.
     """
@@ -162,7 +176,10 @@ class TensorBoardWriter(Callback):
 
 
 class GeneratorWriter(Callback):
-    """Writes generator.keras, the moving average in float32, at the end of the plan."""
+    """Writes generator.keras, the moving average in float32, when the whole plan is trained.
+
+    Raises Stopped if the generator is useless, see `generators.describe_ruin`.
+    """
 
     def end(self, run):
         if run.done:
@@ -182,10 +199,10 @@ class GeneratorWriter(Callback):
 
 
 class ReportWriter(Callback):
-    """Writes report.html at snapshots, and with all pictures at the end of the plan.
+    """Writes report.html: without pictures at snapshots, and with them when training ends.
 
-    Errors are only logged. At a snapshot, the report is skipped until a hundred times the time that
-    the last report took has passed.
+    Errors are only logged. So that reports take at most SHARE of the time, a snapshot writes one
+    only if a hundred times as much time has passed since the last report as that report took.
     """
 
     SHARE = 0.01  # maximum share of the time for writing reports
@@ -194,6 +211,7 @@ class ReportWriter(Callback):
         self.written_at, self.cost = time.monotonic(), 2.0
 
     def snapshot(self, run):
+        """Write the report without pictures, if enough time has passed since the last one."""
         if time.monotonic() - self.written_at > self.cost / self.SHARE:
             self._write(run, lambda: ())
 
@@ -205,6 +223,10 @@ class ReportWriter(Callback):
             run.log(f"report: {run.folder / report.NAME}")
 
     def _write(self, run, draw) -> bool:
+        """Write the report, and return whether that succeeded.
+
+        draw: function that returns the pictures of the report.
+        """
         begun = time.monotonic()
         try:
             pages.write_report(run.folder, pictures=draw())
@@ -218,12 +240,18 @@ class ReportWriter(Callback):
 
 
 def _format_time(seconds: float) -> str:
+    """Return a time as text: 3725 -> '1:02:05'."""
     seconds = int(seconds)
     return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
 class ProgressDisplay(Callback):
-    """Shows a progress bar on a terminal, or else logs a line at every snapshot."""
+    """Shows a progress bar on a terminal, or else logs a line at every snapshot.
+
+    Args:
+        log: the run's log, a `runs.folder.Log`.
+        interactive: whether to show a bar (default: if standard error is a terminal).
+    """
 
     def __init__(self, log, interactive: bool | None = None):
         self.log = log
@@ -263,6 +291,7 @@ class ProgressDisplay(Callback):
             )
 
     def _format_line(self, run, stats) -> str:
+        """Return a line of text about the progress: images seen, speed, losses, time left."""
         phase = run.phase
         alpha = f" alpha {phase.alpha(run.images_seen):.2f}" if phase.fade else ""
         text = f"{run.images_seen:,} images{alpha}"

@@ -1,9 +1,11 @@
 """Connect the machines that train a run, exchange values between them, and detect lost ones.
 
-TensorFlow's collective operations sum the gradients. A process that waits in one of them for a
-missing process waits forever and handles no signals. Each worker therefore also has a socket
-connected to the first worker, the chief. The workers use these connections before TensorFlow
-starts, to exchange values on which all must agree, and to detect that another process has ended.
+A worker is a process that trains the run together with others, usually one per machine. The first
+worker is the chief: it writes the run's folder. TensorFlow's collective operations sum the
+gradients of all workers. A process that waits in such an operation for a missing worker waits
+forever and handles no signals. Each worker therefore also has a socket connected to the chief. The
+workers use these connections before TensorFlow starts, to exchange values on which all must agree,
+and to detect that another process has ended.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ class _Gone(Exception):
 
 
 def _split_address(address: str) -> tuple[str, int]:
-    """Return (host, port) of 'host:port'. Raises UserError if the address is not valid."""
+    """Return (host, port) for an address 'host:port'. Raises UserError if it is not valid."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise UserError(f"--workers {address}: expected host:port, such as 10.0.0.4:2222.")
@@ -88,9 +90,11 @@ class Cluster:
     index: int = 0  # index of this process among the workers; 0 is the chief
     timeout: float = 5.0  # minutes that workers wait for each other at the start
     folder: Path | None = None  # the run's folder, for messages; None until it is known
+    # {index of a worker: connection to it}: all other workers in the chief, only the chief (0) in
+    # the others.
     _peers: dict[int, socket.socket] = field(default_factory=dict, init=False)
-    _files: dict[int, object] = field(default_factory=dict, init=False)
-    _guard: subprocess.Popen | None = field(default=None, init=False)
+    _files: dict[int, object] = field(default_factory=dict, init=False)  # the same, as text files
+    _guard: subprocess.Popen | None = field(default=None, init=False)  # see _GUARD
 
     @property
     def chief(self) -> bool:
@@ -104,7 +108,7 @@ class Cluster:
     # Connecting the workers
 
     def meet(self) -> None:
-        """Connect to the other workers.
+        """Connect the workers, and return when all are connected.
 
         Raises TryAgain, with the names of the missing workers, after `timeout` minutes.
         """
@@ -114,14 +118,20 @@ class Cluster:
             self._files[index] = peer.makefile("rw", encoding="utf-8")
 
     def _missing(self, indices) -> TryAgain:
-        """Return the error for workers that have not connected in time."""
+        """Return an exception (not raised here) for workers that have not connected in time.
+
+        indices: indices of these workers.
+        """
         return TryAgain(
             f"{', '.join(map(self.name, indices))}: nothing heard within {self.timeout:g} minutes. Start every worker with the same "
             "--workers and its own --worker-index, look whether a firewall is between them, or give more --worker-timeout."
         )
 
     def _accept_workers(self, deadline: float) -> None:
-        """Accept connections at the chief's port until all workers are connected."""
+        """In the chief, accept connections until all workers are connected.
+
+        Raises TryAgain after the deadline, a value of time.monotonic().
+        """
         port = _split_address(self.addresses[0])[1]
         try:
             both = {"family": socket.AF_INET6, "dualstack_ipv6": True} if socket.has_dualstack_ipv6() else {}
@@ -147,9 +157,11 @@ class Cluster:
             peer.sendall(_encode_message())
 
     def _admit(self, peer: socket.socket) -> None:
-        """Store a worker's connection.
+        """In the chief, check the first message of a new connection, and store the connection.
 
-        If the worker does not fit, tell it the reason and raise ValueError.
+        If the worker has other addresses or a wrong index, send it the reason and raise ValueError.
+
+        peer: socket of the new connection.
         """
         try:
             peer.settimeout(5.0)
@@ -170,7 +182,10 @@ class Cluster:
         self._peers[index] = peer
 
     def _call_chief(self, deadline: float) -> None:
-        """Connect to the chief, and wait until all workers are connected to it."""
+        """Connect to the chief, and wait until all workers are connected to it.
+
+        Raises TryAgain after the deadline, a value of time.monotonic().
+        """
         hello = _encode_message(index=self.index, workers=self.addresses)
         while (left := deadline - time.monotonic()) > 0:
             # Another process, such as a former chief, may use the port: ignore its answer.
@@ -198,9 +213,12 @@ class Cluster:
     # Exchanging values
 
     def all_gather(self, value) -> list:
-        """Return the values of all workers, in the order of the workers.
+        """Return a list of the values of all workers, in the order of the workers.
 
-        Every worker has to call this at the same point. value: anything that JSON can store.
+        Every worker has to call this at the same point. If this process trains alone, the list has
+        its own value only.
+
+        value: this worker's value, anything that JSON can store.
         """
         if not self.addresses:
             return [value]
@@ -213,7 +231,12 @@ class Cluster:
         return values
 
     def agree(self, **facts) -> None:
-        """Raise UserError if a worker's facts, such as its options, differ from the chief's."""
+        """Raise UserError if a worker's facts, such as its options, differ from the chief's.
+
+        Every worker has to call this at the same point.
+
+        **facts: this worker's values by name; the message contains name and values.
+        """
         first, *others = self.all_gather(facts)
         for index, theirs in enumerate(others, 1):
             for name in dict.fromkeys((*first, *theirs)):
@@ -225,6 +248,7 @@ class Cluster:
                     )
 
     def _send(self, index: int, value) -> None:
+        """Send a value to worker number `index` as JSON. Raises _Gone if it has ended."""
         try:
             self._files[index].write(json.dumps(value) + "\n")
             self._files[index].flush()
@@ -232,6 +256,7 @@ class Cluster:
             raise _Gone(index) from None
 
     def _read(self, index: int):
+        """Wait for and return a value from worker number `index`. Raises _Gone if it has ended."""
         try:
             line = self._files[index].readline()
         except OSError:
@@ -244,9 +269,10 @@ class Cluster:
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[None]:
-        """Detect in the block that another worker has ended, and end this process, too.
+        """Context manager that ends this process if another worker ends during the block.
 
-        Raises Stopped; if TensorFlow does not return, a guard process kills this one.
+        It raises Stopped. If TensorFlow does not return, a guard process (see _GUARD) kills this
+        process. After the block, all connections are closed.
         """
         import tensorflow as tf
 
@@ -294,7 +320,7 @@ class Cluster:
         return next((index for index, peer in self._peers.items() if _is_closed(peer)), None)
 
     def _describe_lost_worker(self, index: int) -> str:
-        """Return a message about a lost worker, with the command to type next."""
+        """Return a message about the lost worker number `index`, with the command to type next."""
         last = next(iter(checkpoint.list_checkpoints(self.folder)), None) if self.folder else None
         return f"{self.name(index)} is gone; its own output says why. " + (
             f"The last good checkpoint is {last}. Start all workers again, with --resume {shell_path(self.folder)}"
@@ -303,9 +329,9 @@ class Cluster:
         )
 
     def leave(self) -> None:
-        """Stop watching the other workers, after all workers have stopped at the same step.
+        """Stop watching the other workers. Call this after all have stopped at the same step.
 
-        All workers except the chief wait until the chief has written everything and has ended.
+        All workers except the chief wait here until the chief has written everything and has ended.
         After that the workers can be started again.
         """
         self.dismiss_guard()
@@ -320,14 +346,16 @@ class Cluster:
                 connection.close()
 
 
-ALONE = Cluster()
+ALONE = Cluster()  # a process that trains without others
 
 
 def _encode_message(**content) -> bytes:
+    """Return a message to another worker: a line with a JSON object."""
     return (json.dumps(content) + "\n").encode()
 
 
 def _keep_alive(peer: socket.socket) -> None:
+    """Make the kernel close a connection soon if the other machine fails, see _KEEPALIVE."""
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEPALIVE.items():
         if hasattr(socket, option):
@@ -335,7 +363,7 @@ def _keep_alive(peer: socket.socket) -> None:
 
 
 def _read_line(peer: socket.socket) -> str:
-    """Read a line of at most 1 MiB; it is shorter if the other side closes the connection."""
+    """Return a line of at most 1 MiB; it is incomplete if the other side closes the connection."""
     data = b""
     while not data.endswith(b"\n") and len(data) < 1 << 20 and (more := peer.recv(65536)):
         data += more
@@ -355,7 +383,7 @@ def _is_closed(peer: socket.socket) -> bool:
 def find_cluster(
     workers: str | None, index: int | None, timeout: float, environment: Mapping[str, str] = os.environ
 ) -> Cluster:
-    """Return the cluster given by --workers and --worker-index, or else by TF_CONFIG.
+    """Return the cluster given by --workers and --worker-index, or else by TF_CONFIG, or ALONE.
 
     Args:
         workers: addresses host:port, separated by commas; or None.
@@ -390,7 +418,11 @@ def find_cluster(
 
 
 def _from_tf_config(text: str | None) -> tuple[tuple[str, ...], int]:
-    """Return (addresses, index) from the text of TF_CONFIG. A 'chief' is the first worker."""
+    """Return (addresses of the workers, index of this one) from the text of TF_CONFIG.
+
+    A 'chief' is the first worker. Without text, there are no addresses. Raises UserError if the
+    text is not valid.
+    """
     if not text:
         return (), 0
     try:

@@ -1,4 +1,4 @@
-"""Choose the devices that share every batch."""
+"""Choose the devices that share every batch: the CPU, GPUs of one or several machines, or a TPU."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pggan_tf.training.cluster import ALONE, Cluster
 
 @contextlib.contextmanager
 def join_cluster(choice: str, cluster: Cluster) -> Iterator:
-    """Wait until all machines of the cluster are connected, and yield the tf.distribute strategy.
+    """Context manager that connects all machines and yields the tf.distribute strategy.
 
-    In the block, each machine is stopped if another one is lost.
+    In the block, training stops on each machine if another machine is lost.
 
     Args:
-        choice: one of config.STRATEGIES.
-        cluster: the machines of --workers.
+        choice: value of --strategy, one of `config.schema.STRATEGIES`.
+        cluster: the machines of --workers, or `cluster.ALONE`.
     """
     _check_choice(choice, cluster)
     if cluster.addresses:
@@ -27,6 +27,7 @@ def join_cluster(choice: str, cluster: Cluster) -> Iterator:
 
 
 def _check_choice(choice: str, cluster: Cluster) -> None:
+    """Raise UserError if --strategy and --workers do not go together."""
     if cluster.addresses and choice not in ("auto", "multiworker"):
         raise UserError(
             f"--strategy {choice} with --workers: that is for one machine. Give multiworker, or no --workers."
@@ -38,11 +39,12 @@ def _check_choice(choice: str, cluster: Cluster) -> None:
 
 
 def create_strategy(choice: str = "auto", cluster: Cluster = ALONE):
-    """Create the tf.distribute strategy.
+    """Return a new tf.distribute strategy. Raises UserError if its devices do not exist.
 
     Args:
-        choice: one of config.STRATEGIES. 'auto' uses all GPUs of this machine, or of all machines
-            in the cluster; with one device, it returns TensorFlow's default strategy.
+        choice: value of --strategy, one of `config.schema.STRATEGIES`. 'auto' uses all GPUs of this
+            machine, or of all machines in the cluster; with one device, TensorFlow's default
+            strategy is returned.
         cluster: the machines of --workers, which must be connected already.
     """
     import tensorflow as tf
@@ -84,6 +86,7 @@ def create_strategy(choice: str = "auto", cluster: Cluster = ALONE):
 
 
 def _create_tpu_strategy():
+    """Return a new tf.distribute.TPUStrategy. Raises UserError if no TPU answers."""
     import tensorflow as tf
 
     try:

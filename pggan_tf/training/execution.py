@@ -1,4 +1,8 @@
-"""Build the networks of a plan, compile its training steps, and read the batches for them."""
+"""Build the networks of a plan, compile its training steps, and read the batches for them.
+
+A plan (`config.Plan`) has all options of a run; a phase (`schedule.Phase`) is a part of it at one
+resolution, for which the training step is compiled anew.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +28,17 @@ from pggan_tf.training.step import STATS, train_step
 
 @dataclass(frozen=True)
 class Setting:
-    """Data, devices and machines that a run is trained with."""
+    """What a run is trained with, apart from its plan: data, devices and machines."""
 
-    shards: Shards
-    strategy: tf.distribute.Strategy
+    shards: Shards  # the data
+    strategy: tf.distribute.Strategy  # the devices that share every batch
     policy: str  # the Keras dtype policy: 'float32' or 'mixed_bfloat16'
-    cluster: Cluster = dataclasses.field(default_factory=lambda: ALONE)
+    cluster: Cluster = dataclasses.field(default_factory=lambda: ALONE)  # the machines
     say: Callable[[str], None] = print  # prints a message on the terminal
 
     @property
     def devices(self) -> int:
+        """Number of devices that share every batch, on all machines."""
         return self.strategy.num_replicas_in_sync
 
 
@@ -45,8 +50,9 @@ def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
 
     Args:
         plan: the plan.
-        policy: the Keras dtype policy of the generator and the discriminator.
-        classes: names of the classes in the data.
+        policy: the Keras dtype policy of the generator and the discriminator, 'float32' or
+            'mixed_bfloat16'.
+        classes: names of the classes in the data; empty if it has none.
     """
     config = plan.config
     keras.utils.set_random_seed(config.running.seed)
@@ -68,18 +74,20 @@ def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
 
 
 def compile_steps(gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla: bool = False) -> Callable:
-    """Return a function that takes many training steps in one call.
+    """Return a function that takes many training steps in one call of a TensorFlow graph.
 
-    It maps (iterator of batches, number of steps, sums so far) to (steps done, new sums); sums are
-    {name in STATS: sum over steps}. Many steps share a call because each call has to wait for
-    Python. Fewer steps are done only if too many in a row are skipped. Passing the sums of the
-    previous call keeps them equal to the last bit, however many steps share a call; that number
-    depends on the machine's speed.
+    The function maps (iterator of batches, number of steps, sums so far) to (number of steps taken,
+    new sums); sums are {name in STATS: sum over steps}. Many steps share a call because starting a
+    call from Python takes time. It takes fewer steps than requested only if health.SKIPS_IN_A_ROW
+    steps in a row are skipped.
+
+    How many steps share a call depends on the machine's speed. If the sums of the previous call are
+    passed on, the sums are the same to the last bit for any such number.
 
     Args:
-        gan: the networks, optimizers and counters.
+        gan: the networks, optimizers and counters, which the steps change.
         phase: the phase to train.
-        strategy: the devices.
+        strategy: the devices that share every batch.
         xla: whether XLA compiles the step.
     """
 
@@ -111,9 +119,17 @@ def compile_steps(gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla:
 
 
 def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy: tf.distribute.Strategy) -> Iterator:
-    """Return an iterator over the batches of `phase`, starting at image number `start` of the run.
+    """Return an iterator over the batches of a phase: (uint8 images [n,R,R,C], labels [n]).
 
-    Every machine only reads the images that its own replicas train on.
+    Each item has the images of one step, see `step.train_step`. Every machine only reads the images
+    that its own devices train on.
+
+    Args:
+        plan: the plan.
+        shards: the data.
+        phase: the phase.
+        start: number of images that the run has seen before the first batch.
+        strategy: the devices that share every batch.
     """
     images, patch = plan.config.images, plan.config.purpose.patch
     training = pipeline.TrainingImages(
@@ -132,7 +148,15 @@ def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy:
 
 
 def prepare(plan: Plan, gan: GAN, phase: Phase, start: int, setting: Setting) -> tuple[Callable, Iterator]:
-    """Return (compiled steps, iterator of batches) of a phase, from image `start` of the run on."""
+    """Return (function of `compile_steps`, iterator of `read_batches`) for a phase.
+
+    Args:
+        plan: the plan.
+        gan: the networks, optimizers and counters, which the steps change.
+        phase: the phase.
+        start: number of images that the run has seen before the first batch.
+        setting: data, devices and machines.
+    """
     with setting.strategy.scope():
         xla = precision.use_xla(plan.config, setting.strategy)
         steps = compile_steps(gan, phase, setting.strategy, xla)

@@ -45,6 +45,8 @@ class GANOptions:
 class GAN:
     """Contains everything that training changes, as variables; `state()` returns all of them.
 
+    These are the networks, the optimizers' averages and counters of images and skipped steps.
+
     The moving average is a second generator (Karras et al. 2018, appendix A.1). The paper uses a
     decay of 0.999 per step; here it is a half-life in images, which has the same effect at every
     batch size.
@@ -68,11 +70,11 @@ class GAN:
             discriminator: network called with (x, resolution=, alpha=), or None if no phase is
                 adversarial.
             ema: the moving average, a network like `generator` in float32.
-            objective_at: function from a resolution to its losses and penalties.
+            objective_at: function from a resolution to the losses and penalties at it.
             options: how the networks are updated.
-            task: the task, which makes conditions and targets from images.
-            content: function from images [N,H,W,3] in -1..1 to features; required if an objective's
-                content is 'vgg19'.
+            task: the task, which makes conditions (inputs of G) and targets from images.
+            content: function from images [N,H,W,3] in -1..1 to the features that the content loss
+                compares; required if an objective's content is 'vgg19'.
         """
         self.generator, self.discriminator, self.ema = generator, discriminator, ema
         self.objective_at, self.options, self.task, self.content = objective_at, options, task, content
@@ -98,7 +100,11 @@ class GAN:
         self.optimizers: dict[str, Any] = {}
 
     def state(self) -> dict[str, tf.Variable]:
-        """Return {name: variable} of every variable that a resumed run needs."""
+        """Return {name: variable} of every variable that a resumed run needs.
+
+        Names start with 'generator/', 'discriminator/', 'ema/' (the moving average) or
+        'optimizer_', or are those of counters.
+        """
         own = [self.images_seen, self.skipped, self.skipped_in_a_row, *self.skipped_by.values()]
         own += [self.augment_probability] if self.options.augment == "ada" else []
         named = {variable.name.partition(":")[0]: variable for variable in own}
@@ -111,7 +117,7 @@ class GAN:
         return named
 
     def describe_update(self, resolution: int) -> str:
-        """Describe for the log how the generator is updated at a resolution."""
+        """Return a text for the log about how the generator is updated at a resolution."""
         objective = self.objective_at(resolution)
         if self.discriminator is None or not objective.loss.adversarial:
             return "the generator alone, by its pixel loss"
@@ -122,7 +128,7 @@ class GAN:
         return f"one-stage: the generator is trained on {updates.METHODS[method]}{note}"
 
     def begin(self, phase: Phase) -> None:
-        """Create new optimizers for the variables that `phase` trains.
+        """Create new optimizers, in `optimizers`, for the variables that `phase` trains.
 
         Karras et al. 2018 also reset the optimizers' state whenever a block is added or has
         finished fading in.

@@ -1,4 +1,8 @@
-"""Judge whether a run's weights are usable, and suggest what to type if they are not."""
+"""Judge whether a run's weights are usable, and suggest what to type if they are not.
+
+A skipped step is one in which a loss or a gradient was NaN or Inf, so that at least one network was
+left unchanged. Weights are called ruined if they are useless, see `checkpoint.describe_ruin`.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +25,17 @@ LEAST_SKIPS = 3  # at a run's end, fewer skipped steps than this do not stop it
 
 
 class Health:
-    """Judges whether a GAN in training is still usable.
+    """Judges whether a GAN in training is still usable, or ruined.
 
     It is ruined if it contains NaN, Inf or very large weights (see `checkpoint.describe_ruin`). It
-    is also ruined if SKIPS_IN_A_ROW steps were skipped one after the other, or if most steps since
-    the last checkpoint were skipped. A step counts as skipped even if only one network was left
-    unchanged.
+    also counts as ruined if SKIPS_IN_A_ROW steps were skipped one after the other, or if most steps
+    since the last checkpoint were skipped.
+
+    Args:
+        gan: the `gan.GAN`.
+
+    Attributes:
+        steps: number of steps taken so far; the training loop increases it.
     """
 
     def __init__(self, gan):
@@ -35,11 +44,15 @@ class Health:
         self.restart()
 
     def restart(self) -> None:
-        """Ignore all steps so far in further judgements."""
+        """Make `judge_updates` ignore all steps so far."""
         self._judged = {"steps": self.steps, **self.count_skips()}
 
     def count_skips(self) -> dict[str, int]:
-        """Return the numbers of skipped steps, in total and by network."""
+        """Return the numbers of skipped steps in the whole run.
+
+        They are {'skipped': all, 'skipped_generator': ..., 'skipped_discriminator': ...}; the last
+        two count the steps that left this network unchanged.
+        """
         by_network = {name: int(variable.numpy()) for name, variable in self.gan.skipped_by.items()}
         return {"skipped": int(self.gan.skipped.numpy()), **by_network}
 
@@ -48,17 +61,22 @@ class Health:
         return self.gan.skipped_in_a_row.numpy() > 0
 
     def read_arrays(self) -> dict:
-        """Return {variable name: array}, the arrays of a checkpoint."""
+        """Return {variable name: array} of the whole GAN, as a checkpoint stores them."""
         return {name: variable.numpy() for name, variable in self.gan.state().items()}
 
     def _count_since(self) -> dict[str, int]:
-        """Count the steps and the skipped steps since the last call of `restart`."""
+        """Return the numbers of steps since the last call of `restart`.
+
+        They are {'steps': all steps, ...}, with the numbers of skipped steps as in `count_skips`.
+        """
         return {name: n - self._judged[name] for name, n in {"steps": self.steps, **self.count_skips()}.items()}
 
     def judge_updates(self, last: bool) -> str | None:
-        """Return in words why too few steps updated the networks, or None if enough did.
+        """Return a text with the number of skipped steps if most steps were skipped, else None.
 
-        Only steps since the last checkpoint count. last: whether the plan has ended.
+        Only steps since the last checkpoint count.
+
+        last: whether the whole plan is trained. If not, a few steps are not judged yet.
         """
         since = self._count_since()
         if not last and since["steps"] < SKIPS_IN_A_ROW:
@@ -73,7 +91,10 @@ class Health:
             self.restart()
 
     def judge_steps(self) -> str | None:
-        """Return a reason to stop now if too many steps in a row were skipped, else None."""
+        """Return the reason to stop now, a text, if SKIPS_IN_A_ROW steps in a row were skipped.
+
+        Otherwise return None.
+        """
         if self.gan.skipped_in_a_row.numpy() < SKIPS_IN_A_ROW:
             return None
         what = f"{NOT_FINITE} {SKIPS_IN_A_ROW} steps in a row ({_format_skips(self._count_since())})"
@@ -82,14 +103,29 @@ class Health:
 
 
 def _format_skips(skips: Mapping[str, int]) -> str:
-    """Format skipped steps by network: 'generator 3, discriminator 20'."""
+    """Return a text with the skipped steps by network: 'generator 3, discriminator 20'.
+
+    skips: see `Health.count_skips`.
+    """
     return ", ".join(f"{name.removeprefix('skipped_')} {skips[name]}" for name in COUNTS_BY_NETWORK)
 
 
 def explain_ruin(
     what: str, folder: Path, plan: Plan, phase: schedule.Phase, images_seen: int, bfloat16: bool
 ) -> Stopped:
-    """Return the exception for a run whose weights are useless, with what to type next."""
+    """Return an exception (not raised here) for a run whose weights are useless.
+
+    Its message also says what to type to start a new run.
+
+    Args:
+        what: the reason, such as 'generator/conv_4/kernel became NaN or Inf'; the message begins
+            with it.
+        folder: the run's folder.
+        plan: the run's plan.
+        phase: the phase that was being trained.
+        images_seen: number of images that the run has seen.
+        bfloat16: whether the run computes in bfloat16.
+    """
     return Stopped(
         f"{what} at {phase.name}, after {images_seen:,} images. The training is stopped, and these weights are not kept. "
         f"{suggest_restart(folder, suggest_smaller_steps(plan, phase, bfloat16))} (--resume would come to the same end.)",
@@ -98,10 +134,15 @@ def explain_ruin(
 
 
 def suggest_smaller_steps(plan: Plan, phase: schedule.Phase, bfloat16: bool) -> str:
-    """Return options that avoid ruined weights: a lower learning rate and, if needed, float32.
+    """Return options that avoid ruined weights, such as '--learning-rate 0.001'.
 
     The learning rate is that of the recipe if it is lower than the current one, else a quarter of
-    the current one.
+    the current one. For `bfloat16`, '--precision float32' is added.
+
+    Args:
+        plan: the run's plan.
+        phase: the phase that was being trained.
+        bfloat16: whether the run computes in bfloat16.
     """
     table = recipes.RECIPES.get(plan.config.recipe, {}).get("learning_rate") or DEFAULTS["learning_rate"]
     usual, rate = schedule.lookup(table, phase.resolution), phase.learning_rate
@@ -109,9 +150,13 @@ def suggest_smaller_steps(plan: Plan, phase: schedule.Phase, bfloat16: bool) -> 
 
 
 def suggest_restart(folder: Path, options: str) -> str:
-    """Return what to type to start a new run with other options.
+    """Return sentences for the user on how to start a new run with other options.
 
-    The new run starts from the last good checkpoint, if the run got beyond its first one.
+    The new run starts from the last good checkpoint, if the old run got beyond its first one.
+
+    Args:
+        folder: folder of the old run.
+        options: the other options, as typed on the command line.
     """
     last = next(iter(checkpoint.list_checkpoints(folder)), None)
     run, config = shell_path(folder), shell_path(folder / CONFIG)
@@ -122,12 +167,12 @@ def suggest_restart(folder: Path, options: str) -> str:
 
 
 def suggest_less_memory(plan: Plan, resolution: int, devices: int = 1) -> str:
-    """Return options for a training step at `resolution` that needs less memory.
+    """Return options, as typed, with which a training step at `resolution` needs less memory.
 
     They are the largest possible batch size of at most half the current one, for this and higher
-    resolutions; or fewer feature maps if no such batch is possible.
+    resolutions, such as '--batch 4=64,128=8'; or fewer feature maps if no such batch is possible.
 
-    devices: number of devices, which must divide the batch.
+    devices: number of devices, which must divide the batch size.
     """
     batch = plan.config.optimization.batch
     for size in range(batch[resolution] // 2 // devices * devices, 0, -devices):

@@ -1,4 +1,9 @@
-"""The training loop: take the steps of every phase of the plan and call the callbacks."""
+"""The training loop: take the steps of every phase of the plan and call the callbacks.
+
+Many steps are taken in one call of a TensorFlow graph, see `execution.compile_steps`. Between two
+calls, the loop saves checkpoints and calls the callbacks at their events: ticks (losses are
+recorded), snapshots (a grid of images is drawn) and measurements (metrics are computed).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +34,13 @@ TICKS_PER_SNAPSHOT = 10
 def default_callbacks(
     plan: Plan, log, measuring: metric_callback.MetricCallback | None
 ) -> list[callback_classes.Callback]:
-    """Return the callbacks of every run. measuring: the callback of --metrics, or None."""
+    """Return the callbacks of a run, in the order in which they are called.
+
+    Args:
+        plan: the plan of the run.
+        log: the run's log, a `runs.folder.Log`.
+        measuring: the callback that computes --metrics, or None.
+    """
     out: list[callback_classes.Callback] = [
         callback_classes.GridWriter(),  # first: TensorBoard shows the grid of the same snapshot
         callback_classes.ProgressDisplay(log),
@@ -51,6 +62,15 @@ class Run:
 
     On several machines, each machine has a `Run` and all take the same steps. Only the first
     machine has callbacks and writes files.
+
+    Attributes:
+        phase: the current phase.
+        images_seen: number of images that the run has seen.
+        seconds: seconds of training, including earlier sessions of a resumed run.
+        speed: images per second at present; 0 if not known yet.
+        skipped: number of skipped steps in the whole run.
+        skipped_by: {name in COUNTS_BY_NETWORK: number of steps that left this network unchanged}.
+        done: whether the whole plan was trained.
     """
 
     def __init__(
@@ -70,7 +90,7 @@ class Run:
             gan: the networks, which `train` changes.
             folder: the run's folder, for checkpoints.
             speeds: measured speed of every part of the plan, to estimate the time left; or None.
-            callbacks: called in this order, see `callbacks.Callback`.
+            callbacks: `callbacks.Callback` objects, which are called in this order.
         """
         self.plan, self.config, self.phases = plan, plan.config, plan.phases
         self.shards, self.strategy, self.cluster, self.log = (
@@ -99,7 +119,7 @@ class Run:
         self.tick_images = max(1, self.snapshot_images // TICKS_PER_SNAPSHOT)
 
     def _tell(self, event: str, *args) -> None:
-        """Call a method of all callbacks."""
+        """Call the method named `event` of all callbacks, with this run and `args`."""
         for callback in self.callbacks:
             if hasattr(callback, event):
                 getattr(callback, event)(self, *args)
@@ -111,7 +131,7 @@ class Run:
                 stack.callback(callback.end, self)
 
     def snapshot_number(self, images: int) -> int:
-        """Return the number of snapshots before `images` seen.
+        """Return how many snapshots a run has when it has seen `images` images.
 
         There is one every `snapshot_images` images and one at the end of each phase.
         """
@@ -133,7 +153,12 @@ class Run:
     def save(self, last: bool = False, stopped: bool = False) -> None:
         """Write a checkpoint. Raises Stopped if the weights are ruined, see `health.Health`.
 
-        last: whether the plan has ended. stopped: whether the process is about to end.
+        After a skipped step, no checkpoint is written unless `last` or `stopped` is True. Only the
+        first machine writes checkpoints.
+
+        Args:
+            last: whether the whole plan is trained.
+            stopped: whether the process is about to end.
         """
         if not self.cluster.chief:
             return
@@ -157,12 +182,20 @@ class Run:
         self._saved_at = time.monotonic()
 
     def ruined(self, what: str) -> Stopped:
-        """Return the exception that stops a run with ruined weights."""
+        """Return an exception (not raised here) that stops a run with ruined weights.
+
+        what: the reason, see `health.explain_ruin`.
+        """
         bfloat16 = self.gan.generator.dtype_policy.compute_dtype == "bfloat16"
         return health.explain_ruin(what, self.folder, self.plan, self.phase, self.images_seen, bfloat16)
 
     def restore(self, arrays, meta) -> None:
-        """Continue from the content of a checkpoint."""
+        """Set the state of the run to that of a checkpoint.
+
+        Args:
+            arrays: {variable name: array}.
+            meta: the checkpoint's further values, as `save` writes them.
+        """
         self.phase = self.phases[meta["phase"]]
         with self.strategy.scope():
             self.gan.begin(self.phase)
@@ -182,7 +215,7 @@ class Run:
     def train(self) -> None:
         """Train from the current state of the run to the end of its plan.
 
-        Raises Stopped for signals, divergence, a full disk and too little memory.
+        Raises Stopped for signals, ruined weights, a full disk and too little memory.
         """
         try:
             with Signals() as signals:
@@ -214,6 +247,12 @@ class Run:
             raise self._unwritable(error.strerror or str(error), error.filename) from error
 
     def _unwritable(self, why: str, where: str | None = None) -> Stopped:
+        """Return an exception (not raised here) for a file that could not be written.
+
+        Args:
+            why: the reason, such as 'no space left on the disk'.
+            where: path of the file (default: the run's folder).
+        """
         last = next(iter(checkpoint.list_checkpoints(self.folder)), None)
         return Stopped(
             f"{where or self.folder}: {why}. "
@@ -226,6 +265,13 @@ class Run:
         )
 
     def _train_phase(self, phase: schedule.Phase, signals: Signals) -> None:
+        """Train from the current state of the run to the end of a phase.
+
+        Raises Stopped if a signal was received, after saving a checkpoint; or if the weights are
+        ruined.
+
+        signals: the signals that were received.
+        """
         new = not (self._restored and phase.index == self.phase.index)
         self.phase = phase
         if new:
@@ -264,17 +310,23 @@ class Run:
                 self.save()
 
     def _exchange(self, received: int | None, taken: float) -> tuple[int | None, float]:
-        """Exchange (signal, seconds) between machines, because all must stop at the same step.
+        """Exchange values between machines, because all must stop at the same step.
 
-        Returns the first signal that any machine received, or None, and the chief's seconds.
+        Args:
+            received: number of the signal that this machine received, or None.
+            taken: seconds that the last call took on this machine.
+
+        Returns:
+            (number of the first signal that any machine received, or None; seconds that the call
+            took on the first machine).
         """
         exchanged = self.cluster.all_gather([received, taken])
         return next((number for number, _ in exchanged if number is not None), None), exchanged[0][1]
 
     def _steps_to_next_event(self, phase: schedule.Phase) -> int:
-        """Return the steps to the next tick, snapshot, measurement or end of the phase.
+        """Return the number of steps to the next tick, snapshot, measurement or end of the phase.
 
-        A call of the graph must not go beyond it.
+        A call of the graph must not take more steps.
         """
         nexts = [
             (self.images_seen // every + 1) * every
@@ -283,9 +335,20 @@ class Run:
         return math.ceil((min(*nexts, phase.end) - self.images_seen) / phase.images_per_step)
 
     def _measure_every(self, phase: schedule.Phase) -> int:
+        """Return the number of images between two measurements of the metrics in a phase."""
         return planning.measure_every(self.config, phase.resolution, self.phases[-1].end)
 
     def _observe(self, phase: schedule.Phase, window: dict, count: int, taken: float) -> None:
+        """Call the callbacks of the events that a call of the graph has reached.
+
+        Raises Stopped if too many steps in a row were skipped.
+
+        Args:
+            phase: the current phase.
+            window: {name in STATS: sum over the steps since the last tick}.
+            count: number of steps that the call took.
+            taken: seconds that the call took.
+        """
         before = self.images_seen - count * phase.images_per_step
         self._window = window
         self._window_steps += count
@@ -319,7 +382,13 @@ class Run:
 def load_weights(gan: GAN, arrays: Mapping[str, np.ndarray], source: str) -> None:
     """Copy the weights of another run's checkpoint into the layers of `gan` with the same names.
 
-    Raises UserError if a shape differs. source: the other run, for the message.
+    Args:
+        gan: the networks, whose weights are replaced.
+        arrays: {variable name: array} of the checkpoint.
+        source: folder of the other run, for the message.
+
+    Raises:
+        UserError: if a weight is missing in `gan` or has another shape.
     """
 
     def networks(state):

@@ -1,4 +1,8 @@
-"""Compute metrics of the moving average during training, against the data at its resolution."""
+"""Compute metrics of the images of the moving average during training.
+
+The images are compared with images of the data at the current stage's resolution. If the generator
+converts images, each result is compared with its own original.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +28,13 @@ SMALLEST = 8  # pixels; smaller images contain less than a patch and are not mea
 class MetricCallback(Callback):
     """Writes metrics to stats.jsonl, TensorBoard and the log, and the best generator to best.keras.
 
-    The best moving average is chosen at the last stage's resolution, by the first metric of which
-    either higher or lower values are better.
+    The best moving average is chosen at the last stage's resolution, using the first metric of
+    which either higher or lower values are better.
+
+    Args:
+        plan: the run's plan.
+        cache: folder in which features' weights and the data's statistics are stored.
+        say: function that prints a message on the terminal.
     """
 
     def __init__(self, plan: Plan, cache: Path, say):
@@ -41,9 +50,11 @@ class MetricCallback(Callback):
         self.resolution: int | None = None
 
     def _prepare(self, generator, shards, resolution: int) -> None:
-        """Prepare for measuring a generator at a resolution.
+        """Prepare for measuring a generator at a resolution: compute the data's statistics.
 
-        The data's statistics are stored until the resolution changes.
+        They are kept until the resolution changes. Raises UserError if there are too few images.
+
+        shards: the data.
         """
         if self.samples is None or self.samples.generator is not generator:
             self.samples = generators.make_samples(self.plan, generator, shards)
@@ -59,9 +70,16 @@ class MetricCallback(Callback):
 
     @explain_out_of_memory("metrics are measured", "A new run takes less with fewer --metrics-images.")
     def compute(self, generator, shards, resolution: int, alpha: float = 1.0) -> dict[str, metrics.Figure]:
-        """Return {name: figure} of the generator's metrics.
+        """Return {name of a metric: its result} for a generator's images.
 
-        alpha: weight of the newest block, 0..1.
+        Args:
+            generator: the generator.
+            shards: the data to compare with.
+            resolution: resolution of the images in pixels.
+            alpha: weight of the newest block, 0..1.
+
+        Raises:
+            UserError: if the images cannot be measured.
         """
         self._prepare(generator, shards, resolution)
         generator.calibrate_batch_norm(self.samples.inputs(CALIBRATION_INPUTS), resolution)
@@ -75,9 +93,14 @@ class MetricCallback(Callback):
         return sets.compute_figures(self.names, self.real, fake, self.features)
 
     def time_measurements(self, generator, shards, resolutions) -> dict[int, float]:
-        """Measure once at each resolution and return {resolution: seconds}.
+        """Compute the metrics once at each resolution, and return {resolution: seconds it took}.
 
-        Afterwards the data's statistics are in the cache.
+        Resolutions below SMALLEST get 0 seconds. Afterwards the data's statistics are in the cache.
+
+        Args:
+            generator: the generator, whose weights do not matter.
+            shards: the data.
+            resolutions: resolutions in pixels.
         """
         out = dict.fromkeys(resolutions, 0.0)
         for resolution in (r for r in resolutions if r >= SMALLEST):
@@ -93,7 +116,10 @@ class MetricCallback(Callback):
 
     @contextlib.contextmanager
     def _report_out_of_memory(self, resolution: int):
-        """Print a message if a measurement runs out of memory, and raise OutOfMemory."""
+        """Context manager that prints a message and raises OutOfMemory if memory is exhausted.
+
+        resolution: the measured resolution in pixels, for the message.
+        """
         try:
             with explain_out_of_memory("metrics are measured", "Fewer --metrics-images take less."):
                 yield
@@ -157,7 +183,10 @@ class MetricCallback(Callback):
                 run.log(f"no {BEST_GENERATOR} at {run.images_seen:,} images: {error}")
 
     def _save_if_best(self, run, values: dict[str, float]) -> None:
-        """Write best.keras and best.json if the metric that selects the best has improved."""
+        """Write best.keras and best.json if the metric that selects the best has improved.
+
+        values: {name of a metric: its value}.
+        """
         # PSNR and SSIM reward blurry outputs, so they do not choose best.keras once an adversarial
         # loss is used.
         adversarial = self.plan.task.from_images and self.plan.loss.adversarial

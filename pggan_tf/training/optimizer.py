@@ -1,4 +1,8 @@
-"""Optimizers that update each variable with one kernel, on each replica's own copy of it."""
+"""Optimizers that update each variable with one kernel, on each replica's own copy of it.
+
+A replica is one of the devices that train the same networks together. Each has a copy of every
+variable, and the gradients are summed over the replicas before they are applied.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +32,15 @@ def local_copy(variable):
 
 
 class _Optimizer(ABC):
-    """Base class of optimizers: the averages of every trained variable, and the number of steps.
+    """Base class of optimizers; it has averages for every trained variable, and counts the steps.
 
-    The averages ("slots") start at zero. betas: decay per step of the two averages, 0 <= beta < 1;
-    epsilon: added to the denominator of a step.
+    The averages of gradients ("slots") start at zero.
+
+    Args:
+        variables: the variables to train.
+        learning_rate: the learning rate.
+        betas: decay per step of the two averages, each 0 <= beta < 1.
+        epsilon: added to the denominator of a step.
     """
 
     SLOTS: tuple[str, ...]  # names of a variable's averages in checkpoints
@@ -53,10 +62,11 @@ class _Optimizer(ABC):
         return named
 
     def apply(self, gradients: Sequence, factor=1.0) -> None:
-        """Take one step.
+        """Take one step, which changes the variables and their averages.
 
-        gradients: summed over the replicas, in the order of the variables. factor: factor of the
-        learning rate.
+        Args:
+            gradients: gradients, summed over the replicas, in the order of the variables.
+            factor: factor that the learning rate is multiplied by.
         """
         step = tf.cast(local_copy(self.step).assign_add(1, read_value=True), tf.float32)
         powers = [tf.pow(tf.constant(beta), step) for beta in (self.beta1, self.beta2)]
@@ -66,9 +76,14 @@ class _Optimizer(ABC):
 
     @abstractmethod
     def _update(self, variable, slots, gradient, powers, rate) -> None:
-        """Update one variable and its averages, which are given as resource handles.
+        """Update one variable and its averages.
 
-        powers: each beta to the power of the number of steps.
+        Args:
+            variable: resource handle of the variable.
+            slots: resource handles of its averages, in the order of SLOTS.
+            gradient: its gradient.
+            powers: both betas to the power of the number of steps, for bias correction.
+            rate: the learning rate of this step.
         """
 
 

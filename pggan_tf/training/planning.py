@@ -1,4 +1,8 @@
-"""Measure the speed of every stage, and plan a run so that it takes the minutes of --minutes."""
+"""Measure the speed of every stage, and plan a run so that it takes the minutes of --minutes.
+
+Terms of the schedule (stage, phase, part, speed) are defined in `pggan_tf.schedule`. A snapshot is
+a moment at which the run draws a grid of images; a measurement is one computation of the metrics.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +28,21 @@ MOST_SNAPSHOTS = 200  # maximum number of snapshots with --snapshot-epochs
 
 
 def _seconds(call: Callable, iterator: Iterator, steps: int) -> float:
-    """Return the seconds that a call with this number of steps takes."""
+    """Take `steps` training steps in one call, and return the seconds that this took.
+
+    call: a function of `execution.compile_steps`. iterator: the batches for it.
+    """
     begun = time.perf_counter()
     call(iterator, steps)
     return time.perf_counter() - begun
 
 
 def measure_speeds(plan: Plan, setting: Setting) -> dict[schedule.Part, schedule.Speed]:
-    """Measure the speed of every part of the plan with a few real steps.
+    """Measure the speed of every part of the plan with a few real steps: {part: speed}.
 
     The networks that are trained for this are discarded.
+
+    setting: data, devices and machines of the run.
     """
     with setting.strategy.scope():
         gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
@@ -49,6 +58,10 @@ def measure_speeds(plan: Plan, setting: Setting) -> dict[schedule.Part, schedule
 
 
 def _measure_speed(plan: Plan, gan: GAN, part: schedule.Part, batch: int, setting: Setting) -> schedule.Speed:
+    """Measure the speed of one part of the plan; see `measure_speeds`.
+
+    gan: networks that may be changed. batch: the batch size.
+    """
     cluster = setting.cluster
     steps = plan.config.objective.critic_steps if part.adversarial else 1
     phase = schedule.Phase(
@@ -80,10 +93,12 @@ def snapshot_images(config: Config, total: int) -> int:
 
 
 def with_snapshots(plan: Plan, epochs: float | None, shards: Shards) -> Plan:
-    """Return the plan with a snapshot every `epochs` epochs, or unchanged if `epochs` is None.
+    """Return a plan with a snapshot every `epochs` epochs, or `plan` itself if `epochs` is None.
 
     If there would be more than MOST_SNAPSHOTS, a multiple of `epochs` is used, because drawing the
     grids would take longer than the training.
+
+    shards: the data; an epoch is one pass over its training images.
     """
     if epochs is None:
         return plan
@@ -95,16 +110,19 @@ def with_snapshots(plan: Plan, epochs: float | None, shards: Shards) -> Plan:
 def measure_every(config: Config, resolution: int, total: int) -> int:
     """Return the number of images between two measurements of the metrics.
 
-    total: number of images of the run.
+    Args:
+        config: the run's config.
+        resolution: resolution of the current stage in pixels.
+        total: number of images that the whole run trains on.
     """
     table = config.measuring.metrics_every
     return schedule.lookup(table, resolution) if table else snapshot_images(config, total)
 
 
 def metrics_seconds(plan: Plan, costs: Mapping[int, float]) -> float:
-    """Return the seconds that measuring the metrics takes in a whole plan.
+    """Return the seconds that all measurements of the metrics in a run take together.
 
-    costs: seconds of one measurement, by resolution.
+    costs: {resolution: seconds of one measurement}.
     """
     total = 0.0
     for p in plan.phases:
@@ -119,15 +137,16 @@ def plan_for_minutes(
     spent: float,
     costs: Mapping[int, float] = types.MappingProxyType({}),
 ) -> Plan:
-    """Return the plan with a schedule that ends --minutes after a start `spent` seconds ago.
+    """Return a plan whose run ends --minutes after the start of the command.
 
-    The returned plan has no --minutes, so that repeating it gives the same run.
+    The returned plan has numbers of images in place of --minutes, so that repeating it gives the
+    same run.
 
     Args:
-        plan: the plan; only its schedule is replaced.
-        speeds: speed of every part of the plan.
-        spent: seconds since the start of the command.
-        costs: seconds of one measurement of the metrics, by resolution.
+        plan: the plan with --minutes; only its schedule is replaced.
+        speeds: measured speed of every part of the plan.
+        spent: seconds since the start of the command, which are part of --minutes.
+        costs: {resolution: seconds of one measurement of the metrics}; empty without metrics.
 
     Raises:
         UserError: if --minutes is too short.
@@ -159,9 +178,12 @@ def plan_for_minutes(
 
 
 def _plan_for_seconds(plan: Plan, rates: Mapping[schedule.Part, float], seconds: float) -> Plan:
-    """Return the plan with the numbers of images for `seconds` of training.
+    """Return a plan with as many images as can be trained on in `seconds`.
 
-    rates: images per second of every part of the plan.
+    Args:
+        plan: the plan; only its numbers of images are replaced.
+        rates: {part: images per second} of every part of the plan.
+        seconds: time for training steps.
     """
     options = plan.config.schedule
     growth = options.stage_growth or schedule.fitting_growth(seconds, rates)
@@ -178,13 +200,19 @@ def _plan_for_seconds(plan: Plan, rates: Mapping[schedule.Part, float], seconds:
 def _measurements(
     plan: Plan, rates: Mapping[schedule.Part, float], seconds: float, costs: Mapping[int, float]
 ) -> dict[int, int]:
-    """Return the number of images between two measurements, by resolution.
+    """Return {resolution: number of images between two measurements of the metrics}.
 
-    The measurements are at equal intervals in time, and take at most METRICS_SHARE of it.
+    The measurements are at equal intervals of time, and together take at most METRICS_SHARE of it.
+
+    Args:
+        plan: the plan.
+        rates: {part: images per second} of every part of the plan.
+        seconds: time for training and measurements.
+        costs: {resolution: seconds of one measurement}.
     """
 
     def every(times: float) -> dict[int, int]:
-        """Return the numbers of images for `times` measurements."""
+        """Return {resolution: images between two measurements} for `times` measurements in all."""
         trained = {p.resolution for p in rates}
         slowest = {r: min(v for p, v in rates.items() if p.resolution == r) for r in trained}
         return {r: max(1, round(seconds / times * rate)) for r, rate in slowest.items()}

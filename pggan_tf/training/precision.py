@@ -1,8 +1,9 @@
 """Choose the fastest arithmetic of a device, and whether XLA compiles the training step.
 
-Variables, the to_image layers and logits are always float32. Images are always NHWC: oneDNN and
-tensor cores are fastest with channels last, and TensorFlow transposes images if an older GPU needs
-another layout.
+Arithmetic means the number format that layers compute in, float32 or bfloat16. Variables, logits
+and the layers that make images from features (to_image) are always float32. Images are always NHWC:
+oneDNN and tensor cores are fastest with channels last, and TensorFlow transposes images if an older
+GPU needs another layout.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ def cpu_has_bfloat16() -> bool:
 
 
 def choose_policy(choice: str) -> str:
-    """Return the Keras dtype policy for 'auto', 'float32' or 'bfloat16'.
+    """Return the Keras dtype policy for a value of --precision: 'float32' or 'mixed_bfloat16'.
 
-    'auto' is bfloat16 on GPUs with compute capability 8.0 or higher and on CPUs with AMX or
-    AVX512-BF16, else float32.
+    choice: 'auto', 'float32' or 'bfloat16'. 'auto' is bfloat16 on GPUs with compute capability 8.0
+    or higher and on CPUs with AMX or AVX512-BF16, else float32.
     """
     import tensorflow as tf
 

@@ -1,4 +1,8 @@
-"""Compute the plans of the runs that a user requests: a recipe or config.json, and options."""
+"""Compute the plans of the runs that a user requests with a recipe or config.json and options.
+
+A base (`config.resolve.Base`) is the recipe or config.json that the typed options are applied to. A
+pipeline is a recipe of several parts, each of which is a run; they are trained one after the other.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +25,11 @@ DEFAULTS_CHANGED_IN = 2  # first version of config.json with the current default
 
 
 def absolute(options: Mapping) -> dict:
-    """Return the options with absolute paths to files and folders.
+    """Return {option: value} with absolute paths to files and folders.
 
     A run can then be resumed from any working directory.
+
+    options: {option: value} that were typed.
     """
     out = dict(options)
     for name in ("data", "init_from", "vgg_weights", "inception_weights", "features"):
@@ -48,8 +54,8 @@ def _absolute(place: str) -> str:
 class _Begun:
     """A run that has begun, in the folder of --run or --init-from."""
 
-    config: Config
-    environment: dict
+    config: Config  # its options
+    environment: dict  # content of its environment.json
 
     @classmethod
     def read(cls, folder: str | Path | None) -> _Begun | None:
@@ -61,21 +67,24 @@ class _Begun:
 
     @property
     def had_other_defaults(self) -> bool:
-        """Whether the run was begun by a version with other defaults."""
+        """Whether the run was begun by a version of this program with other defaults."""
         return self.environment.get("asked", {}).get("version", parsing.VERSION) < DEFAULTS_CHANGED_IN
 
 
 def plans(
     options: Mapping, config_file: str | None = None, cache: str | None = None, own_folder: Path | None = None
 ) -> list[Plan]:
-    """Return the plans of the runs that `train` is asked for; they are trained one after the other.
+    """Return the plans of the runs that the command `train` trains, one after the other.
 
     Args:
         options: {option: value} that were typed.
-        config_file: config.json of a run to repeat with `options`; or None.
+        config_file: path of the config.json of a run to repeat with `options`; or None.
         cache: folder for prepared data, see `shards.find_cache_folder`.
-        own_folder: folder of --run. If runs have begun there, files that were added to this machine
-            later do not change their options.
+        own_folder: folder given with --run. If runs have begun there, files that were added to this
+            machine later, such as Inception's weights, do not change their options.
+
+    Raises:
+        UserError: if the options do not go together.
     """
     _check_options(options, config_file)
     recipe = options.get("recipe", DEFAULTS["recipe"])
@@ -109,12 +118,12 @@ def _check_options(options: Mapping, config_file: str | None) -> None:
 
 
 def _plan(base: Base, options: Mapping, source: _Begun | None, begun: _Begun | None) -> Plan:
-    """Return the plan of `options` over a base.
+    """Return the plan of a run with these options.
 
-    A run that was begun with other defaults keeps its networks.
+    If the run has begun with a version that had other defaults, the plan has the same networks.
 
     Args:
-        base: the recipe or config.json.
+        base: the recipe or config.json that the options are applied to.
         options: {option: value} that were typed.
         source: the run of --init-from, or None.
         begun: the run that has begun in the folder of --run, or None.
@@ -133,13 +142,14 @@ def _plan(base: Base, options: Mapping, source: _Begun | None, begun: _Begun | N
 def _of_part(
     part: recipes.Part, values: Mapping, options: Mapping, source: _Begun | None, begun: _Begun | None
 ) -> dict:
-    """Return the options of one of several recipes.
+    """Return {option: value} of the typed options for one part of a pipeline.
 
-    These are the options that have an effect for it, its image size and its share of the minutes.
+    These are the options that have an effect in this part, with its own image size and its share of
+    --minutes.
 
     Args:
-        part: the recipe, as a part of a pipeline.
-        values: {option: value} of the recipe.
+        part: the part.
+        values: {option: value} of all options of the part's recipe.
         options: {option: value} that were typed.
         source: the run of --init-from, or None.
         begun: the run that has begun in the folder of --run, or None.
@@ -155,9 +165,11 @@ def _of_part(
 
 
 def _taken_by(values: Mapping, options: Mapping) -> dict:
-    """Return the options that have an effect with a recipe's task and network.
+    """Return {option: value} of the options that have an effect with a recipe's task and network.
 
-    values: {option: value} of the recipe.
+    Args:
+        values: {option: value} of all options of the recipe.
+        options: {option: value} that were typed.
     """
     own = structure_options(networks.NETWORKS[values["network"]])
     others = {name for other in networks.NETWORKS.values() for name in structure_options(other)} - {*own}
@@ -167,11 +179,15 @@ def _taken_by(values: Mapping, options: Mapping) -> dict:
 
 
 def _begins_with(source: _Begun | None, values: Mapping, begun: _Begun | None) -> bool:
-    """Tell whether the weights of --init-from are meant for this one of several recipes.
+    """Tell whether the weights of --init-from are meant for this part of a pipeline.
 
-    If a run has begun with them, this follows from its config, as the weights may be gone.
+    They are if they belong to the same task and network. If this part's run has begun, its config
+    tells, because the weights may no longer exist.
 
-    values: {option: value} of the recipe.
+    Args:
+        source: the run of --init-from, or None.
+        values: {option: value} of all options of the part's recipe.
+        begun: this part's run if it has begun, or None.
     """
     if begun:
         return begun.config.optimization.init_from is not None
@@ -182,11 +198,18 @@ def _begins_with(source: _Begun | None, values: Mapping, begun: _Begun | None) -
 
 
 def _with_local_files(values: Mapping, options: Mapping, cache: str | None, begun: _Begun | None) -> dict:
-    """Return the options, extended by what files on this machine make possible.
+    """Return {option: value} of the typed options and of those that files on this machine allow.
 
-    Options that were typed are not changed. Recipes with metrics also measure FID if Inception's
-    graph was downloaded before. If Keras has stored VGG19, its features, which were learned from
-    photos, replace those of the discriminator. A run that has begun keeps what it was begun with.
+    If Inception's weights were downloaded before, recipes with metrics also measure FID. If Keras
+    has stored VGG19, the content loss compares its features, which were learned from photos, not
+    those of the discriminator. Options that were typed are not changed. A run that has begun keeps
+    what it was begun with.
+
+    Args:
+        values: {option: value} of all options of the recipe.
+        options: {option: value} that were typed.
+        cache: folder for prepared data, see `shards.find_cache_folder`.
+        begun: the run that has begun in the folder of --run, or None.
     """
     vgg_file = Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras"))) / "models" / networks.VGG19_FILE
     if begun:

@@ -1,4 +1,9 @@
-"""Start runs: new runs, resumed runs, and runs that begin with another run's weights."""
+"""Start runs: new runs, resumed runs, and runs that begin with another run's weights.
+
+A new run's plan is completed first: speeds are measured if needed, and --minutes is turned into
+numbers of images. With several machines (workers), the first one (the chief) writes the run's
+folder and decides; the others train the same steps.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +52,7 @@ SHARED_SECONDS = 90.0  # maximum delay until other machines see a file in a moun
 class Machine:
     """The current machine, the other machines that train the run, and the output for messages."""
 
+    # All machines that train the run; by default only this one.
     cluster: Cluster = dataclasses.field(default_factory=lambda: ALONE)
     cache: str | None = None  # folder for prepared data and statistics, see shards.find_cache_folder
     say: Callable[[str], None] = print  # prints a message on the terminal
@@ -54,9 +60,13 @@ class Machine:
     def metric_callback(
         self, plan: Plan, say: Callable[[str], None] | None = None
     ) -> metric_callback.MetricCallback | None:
-        """Return the callback of --metrics.
+        """Return the callback that computes --metrics during training.
 
-        Returns None if there are no metrics, or if another machine measures them.
+        Returns None if there are no metrics, or if another machine computes them.
+
+        Args:
+            plan: the run's plan.
+            say: function that prints a message (default: `self.say`).
         """
         if not plan.config.measuring.metrics or not self.cluster.chief:
             return None
@@ -67,8 +77,8 @@ class Machine:
 class Place:
     """Where to create a new run: in `folder`, or in a new folder inside `parent`."""
 
-    folder: Path | None = None
-    parent: str = "runs"
+    folder: Path | None = None  # value of --run; None if it is not given
+    parent: str = "runs"  # value of --runs
 
     def check(self) -> None:
         """Raise UserError if this place is not writable."""
@@ -81,9 +91,11 @@ class Place:
 
 
 def _initial(plan: Plan, source: Path, classes: tuple[str, ...], say) -> tuple[Plan, dict]:
-    """Return (plan, arrays) for --init-from, without the stages that the weights have completed.
+    """Return (plan, {variable name: array}) of a new run that starts with another run's weights.
 
-    Training continues with the last stage that has completely faded in; later stages are grown.
+    The arrays are those of the other run's newest checkpoint. In the plan, stages that these
+    weights have completed have no images: training starts with the last stage that has completely
+    faded in.
 
     Args:
         plan: the plan of the new run.
@@ -110,7 +122,10 @@ def _initial(plan: Plan, source: Path, classes: tuple[str, ...], say) -> tuple[P
 
 @contextlib.contextmanager
 def _lock(folder: Path):
-    """Raise TryAgain if another process is training the run in this folder."""
+    """Context manager that locks a run's folder while this process trains the run.
+
+    It raises TryAgain if another process is training the run.
+    """
 
     def refuse():
         raise TryAgain(f"{folder}: another process is training this run. Wait for it, or stop it.")
@@ -120,7 +135,10 @@ def _lock(folder: Path):
 
 
 def _await(path: Path, cluster: Cluster) -> Path:
-    """Wait until a file written by the chief is visible on this machine, and return its path."""
+    """Wait until a file written by the chief is visible on this machine, and return its path.
+
+    Raises TryAgain after SHARED_SECONDS.
+    """
     deadline = time.monotonic() + SHARED_SECONDS
     while not path.is_file():
         if time.monotonic() > deadline:
@@ -132,7 +150,13 @@ def _await(path: Path, cluster: Cluster) -> Path:
 
 
 def _check_devices(plan: Plan, strategy, say) -> None:
-    """Raise UserError if the devices cannot share the batches, and make GPUs deterministic."""
+    """Raise UserError if the devices cannot share the batches, and make GPUs deterministic.
+
+    Args:
+        plan: the run's plan.
+        strategy: the tf.distribute strategy.
+        say: called with a message if a GPU cannot be deterministic.
+    """
     import tensorflow as tf
 
     config, devices = plan.config, strategy.num_replicas_in_sync
@@ -175,17 +199,17 @@ def start(
     dry_run: bool = False,
     started: float | None = None,
 ) -> Path | None:
-    """Train a plan in a new run, or continue the run that was begun in its folder.
+    """Train a plan in a new run, or continue the run that has begun in the folder of `place`.
 
-    A begun run must have been started with the same options, else UserError is raised.
+    Raises UserError if the run that has begun was started with other options.
 
     Args:
         plan: what to train.
         shards: the data.
         place: where the run's folder is or will be.
         machine: this machine and the others that train with it.
-        dry_run: print the plan and train nothing.
-        started: time.monotonic() at the start of the command, for --minutes.
+        dry_run: whether to only print the plan, without training.
+        started: time.monotonic() at the start of the command, for --minutes (default: now).
 
     Returns:
         The run's folder; None for a dry run.
@@ -210,7 +234,10 @@ def start(
 def _start(
     plan: Plan, shards: Shards, place: Place, machine: Machine, strategy, dry_run: bool, started: float
 ) -> Path | None:
-    """Train a plan in a new run; see `start`."""
+    """Train a plan in a new run, and return its folder; for the arguments, see `start`.
+
+    strategy: the tf.distribute strategy.
+    """
     asked, say, cluster = plan, machine.say, machine.cluster
     if cluster.chief:
         place.check()
@@ -254,14 +281,22 @@ def _start(
 
 
 def _agree(plan: Plan, setting: Setting) -> None:
-    """Raise UserError unless all machines were started with the same options, data and version."""
+    """Raise UserError unless all machines were started with the same options, data and version.
+
+    Args:
+        plan: the plan of this machine.
+        setting: its data and connection to the others.
+    """
     options = {flag(name): value for name, value in plan.config.values().items() if name not in _PLACES}
     checksum = setting.shards.manifest.checksum
     setting.cluster.agree(**{"pggan-tf": __version__}, **options, policy=setting.policy, checksum=checksum)
 
 
 def _build(plan: Plan, setting: Setting) -> tuple[Plan, GAN]:
-    """Return (plan, networks), with the weights of --init-from if it is given."""
+    """Return (plan, networks) of a new run, with the weights of --init-from if it is given.
+
+    The returned plan leaves out the stages that these weights have completed, see `_initial`.
+    """
     arrays, init_from = None, plan.config.optimization.init_from
     if init_from:
         plan, arrays = _initial(plan, Path(init_from), setting.shards.manifest.classes, setting.say)
@@ -274,14 +309,21 @@ def _build(plan: Plan, setting: Setting) -> tuple[Plan, GAN]:
 
 @dataclass(frozen=True)
 class _Measured:
-    """Measured times for the plan of a run."""
+    """Measured times for the plan of a run; both are empty if nothing was measured."""
 
-    speeds: Mapping[schedule.Part, schedule.Speed]  # speed of every part of the plan, or empty
-    metrics: Mapping[int, float]  # seconds of one measurement of the metrics, by resolution, or empty
+    speeds: Mapping[schedule.Part, schedule.Speed]  # speed of every part of the plan
+    metrics: Mapping[int, float]  # {resolution: seconds of one measurement of the metrics}
 
 
 def _measure(plan: Plan, gan: GAN, setting: Setting, measuring: metric_callback.MetricCallback | None) -> _Measured:
-    """Measure speeds for --probe and --minutes; for --minutes also the time of the metrics."""
+    """Measure and return speeds, for --probe and --minutes, and the time of metrics, for --minutes.
+
+    Args:
+        plan: the run's plan.
+        gan: the run's networks, with which the time of the metrics is measured.
+        setting: data, devices and machines.
+        measuring: the callback that computes the metrics, or None.
+    """
     minutes = plan.config.schedule.minutes
     if not plan.config.running.probe and minutes is None:
         return _Measured({}, {})
@@ -295,13 +337,19 @@ def _measure(plan: Plan, gan: GAN, setting: Setting, measuring: metric_callback.
 
 
 def _plan_of_chief(plan: Plan, cluster: Cluster) -> Plan:
-    """Return the plan of the chief, with this machine's paths to data and weights."""
+    """Return the plan of the chief, with this machine's paths to data and weights.
+
+    plan: the plan of this machine.
+    """
     theirs = parsing.from_json(cluster.all_gather(plan.to_json())[0])
     return Plan(theirs.config, theirs.asked or {}).replace(**{name: plan.config.value(name) for name in _PLACES})
 
 
 def _make_folder(plan: Plan, place: Place, cluster: Cluster) -> Path:
-    """Return the run's folder. Unless it was given with --run, the chief creates it."""
+    """Create the run's folder and return its path, which is the same on all machines.
+
+    The name of a new folder in `place.parent` follows from the plan.
+    """
     folder = place.folder
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
@@ -313,7 +361,11 @@ def _make_folder(plan: Plan, place: Place, cluster: Cluster) -> Path:
 def _begin(folder: Path, plan: Plan, asked: Plan, setting: Setting) -> runs.Log:
     """Write config.json and environment.json of a new run and return its log.
 
-    asked: the plan before anything was measured.
+    Args:
+        folder: the run's folder.
+        plan: the plan to train.
+        asked: the plan that was requested, before --minutes was turned into numbers of images.
+        setting: data, devices and machines.
     """
     runs.reserve_folder(folder)
     environment = {
@@ -329,7 +381,10 @@ def _begin(folder: Path, plan: Plan, asked: Plan, setting: Setting) -> runs.Log:
 
 
 def _expected(plan: Plan, measured: _Measured, setting: Setting, measuring: bool) -> str:
-    """Return a message about the images to train on and, if measured, the expected time."""
+    """Return a message about the number of images to train on and, if measured, the expected time.
+
+    measuring: whether metrics are computed during training.
+    """
     text = f"{len(setting.shards):,} images, {plan.phases[-1].end:,} to be seen"
     if not measured.speeds:
         return text
@@ -346,13 +401,16 @@ def resume(
 
     Args:
         folder: the run's folder.
-        shards_for: function (plan, environment) -> data of the run. The data may have moved, but
-            must have the same checksum.
-        changes: {option: value} given with --resume.
-        machine: this machine and the others that train with it.
+        shards_for: function (plan, content of environment.json) -> data of the run. The data may be
+            in another folder than before, but must have the same checksum.
+        changes: {option: value} given with --resume; only FREE_ON_RESUME may differ.
+        machine: this machine and the others that train with it (default: this one alone).
 
     Returns:
         The run's folder.
+
+    Raises:
+        UserError: if an option or the data differs from the run's.
     """
     machine, path = machine or Machine(), Path(folder)
     plan, environment = runs.read(path)
@@ -368,7 +426,13 @@ def resume(
 
 
 def _check_data(folder: Path, shards: Shards, environment: dict) -> None:
-    """Raise UserError if the data are not those that the run was trained on."""
+    """Raise UserError if the data is not the data that the run was trained on.
+
+    Args:
+        folder: the run's folder.
+        shards: the data.
+        environment: content of the run's environment.json.
+    """
     theirs = environment["dataset"]
     if theirs["checksum"] is None or "precision" not in environment:
         raise UserError(
@@ -384,7 +448,7 @@ def _check_data(folder: Path, shards: Shards, environment: dict) -> None:
 
 
 def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> None:
-    """Continue the run in a folder with a plan; see `resume`."""
+    """Continue the run in a folder to the end of `plan`; see `resume`."""
     cluster, say = setting.cluster, setting.say
     cluster.set_folder(folder)
     cluster.agree(**{"pggan-tf": __version__})
@@ -403,7 +467,15 @@ def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> Non
 
 
 def _restore(run: loop.Run, folder: Path, log) -> None:
-    """Restore a run from the chief's newest checkpoint, or from --init-from if it has none."""
+    """Set the state of a run to that of the chief's newest checkpoint.
+
+    If it has none, load the weights of --init-from, if that is given.
+
+    Args:
+        run: the run.
+        folder: its folder.
+        log: called with messages.
+    """
     cluster, init_from = run.cluster, run.config.optimization.init_from
     found: tuple[Mapping[str, np.ndarray], dict] | None = None
     if cluster.chief and checkpoint.list_checkpoints(folder):

@@ -1,4 +1,10 @@
-"""One training step: draw a batch, update both networks, count skips, move the average."""
+"""One training step: draw a batch, update both networks, count skips, move the average.
+
+How the gradients of both networks are computed is decided by an update rule, see `updates`. This
+module prepares the batch and the context (networks and losses as functions) for the rule, and
+applies the gradients. If the loss or a gradient is NaN or Inf, the network is left unchanged: the
+update is skipped. All devices (replicas) run the step, each with its share of every batch.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +40,13 @@ STATS = (
     "skipped_generator",
     "skipped_discriminator",
 )
-# Streams of random numbers within a step.
+# Streams of random numbers within a step: each use of random numbers has its own.
 LATENTS, SECOND_LATENTS, MIX, LABELS, SECOND_LABELS, AUGMENT, CONDITION, DROPOUT = range(8)
 _STREAMS = 8
 
 
 def train_step(gan: GAN, phase: Phase, pixels, labels) -> dict[str, tf.Tensor]:
-    """Train one step of `phase` and update every variable of `gan`.
+    """Take one training step of `phase`, and update the variables of `gan` that it trains.
 
     Args:
         gan: the networks, optimizers and counters.
@@ -57,10 +63,15 @@ def train_step(gan: GAN, phase: Phase, pixels, labels) -> dict[str, tf.Tensor]:
 
 
 class TrainingStep:
-    """One training step of a phase. An object is created each time the step's graph is traced."""
+    """One training step of a phase; an object is created each time the step's graph is traced.
+
+    Args:
+        gan: the networks, optimizers and counters.
+        phase: the phase.
+    """
 
     def __init__(self, gan: GAN, phase: Phase):
-        """Compute the newest block's weight and the learning rate's factor from the images seen."""
+        """Compute `alpha` (weight of the newest block) and `rate` (factor of the learning rate)."""
         self.gan, self.phase = gan, phase
         # The same as Phase.alpha and Phase.rate, as tensors.
         images_in_phase = tf.cast(gan.images_seen - phase.start, tf.float32)
@@ -74,7 +85,7 @@ class TrainingStep:
         self.applied: list[tuple[str, tf.Tensor]] = []
 
     def run(self, pixels, labels) -> dict[str, tf.Tensor]:
-        """Update the networks, the counters and the moving average; see `train_step`."""
+        """Update networks, counters and moving average, and return the stats; see `train_step`."""
         gan, phase, n = self.gan, self.phase, self.share
         batches = [
             self._draw_batch(pixels[i * n : (i + 1) * n], labels[i * n : (i + 1) * n], i * phase.batch)
@@ -100,26 +111,35 @@ class TrainingStep:
     def _seed(self, stream: int, ahead: int = 0):
         """Return the seed, int64 [2], of a stream of random numbers.
 
-        It depends only on the run's seed, the images seen and the stream, so that no generator
-        state has to be saved. ahead: number of images in this step's earlier batches.
+        It depends only on the run's seed, the images seen and the stream, so that no state of a
+        random number generator has to be saved.
+
+        Args:
+            stream: one of the streams above, such as LATENTS.
+            ahead: number of images in the earlier batches of this step.
         """
         images = self.gan.images_seen.read_value() + ahead
         return tf.stack([images * _STREAMS + stream, tf.constant(self.gan.options.seed, tf.int64) * 65_536])
 
     def _pass_seed(self, stream: int, passes):
-        """Return a different seed for each pass of a network in this step.
+        """Return a seed, int64 [2], that differs for each forward pass of a network in this step.
 
-        passes: iterator that counts the passes.
+        Args:
+            stream: one of the streams above, such as DROPOUT.
+            passes: iterator that counts the forward passes: itertools.count().
         """
         return replicas.seed_for(self._seed(stream), next(passes))
 
     def _draw_batch(self, pixels, labels, ahead: int) -> updates.Batch:
-        """Return a batch of reals, blended as the networks are in a fade, with its random numbers.
+        """Return a batch of real images with the random numbers for one update.
+
+        In a fade, the images are blended with their version at the previous resolution, as the
+        generator's outputs are.
 
         Args:
-            pixels: uint8 [n,R,R,C].
-            labels: int64 [n].
-            ahead: see `_seed`.
+            pixels: images of the data, uint8 [n,R,R,C].
+            labels: their classes, int64 [n].
+            ahead: number of images in the earlier batches of this step.
         """
         gan, phase = self.gan, self.phase
         reals = tf.cast(pixels, tf.float32) / 127.5 - 1
@@ -140,7 +160,16 @@ class TrainingStep:
         )
 
     def _draw_inputs(self, images, n: int, ahead: int) -> dict:
-        """Return the generator's inputs: latents and classes, or conditions made from images."""
+        """Return the generator's inputs for a batch, as fields of `updates.Batch`.
+
+        They are random latents and classes or, if the generator converts images, conditions made
+        from `images`.
+
+        Args:
+            images: reals in -1..1, [n,R,R,C].
+            n: number of images.
+            ahead: number of images in the earlier batches of this step.
+        """
         gan, classes = self.gan, self.objective.labels
         if not isinstance(gan.task, Generate):
             condition = gan.task.condition(images, self._seed(CONDITION, ahead))
@@ -160,7 +189,7 @@ class TrainingStep:
         }
 
     def _make_context(self) -> updates.StepContext:
-        """Return the networks and losses of the phase for an update rule."""
+        """Return what an update rule needs: the networks and losses of the phase as functions."""
         gan, phase, share = self.gan, self.phase, self.share
         at = {"resolution": phase.resolution, "alpha": self.alpha, "training": True}
         augmentations, dropouts = itertools.count(), itertools.count()
@@ -202,9 +231,13 @@ class TrainingStep:
         )
 
     def _augment(self, images, passes, parts: int):
-        """Augment images [N,H,W,C] that the discriminator is about to see.
+        """Return randomly augmented images for the discriminator, [N,H,W,C].
 
-        parts: number of batches that are concatenated in `images`. passes: see `_pass_seed`.
+        Args:
+            images: reals or fakes, or a batch of each, [N,H,W,C].
+            passes: iterator that counts the discriminator's forward passes in this step, so that
+                each has its own random numbers.
+            parts: number of batches that are concatenated in `images`.
         """
         gan = self.gan
         if gan.options.augment == "none":
@@ -215,9 +248,11 @@ class TrainingStep:
         return augment.augment_images(images, seed, probability, parts, steps)
 
     def _make_auxiliary_losses(self) -> Callable | None:
-        """Return the generator's further losses as a function (fakes, reals) -> [N].
+        """Return the part of the generator's loss that does not depend on the discriminator.
 
-        Returns None if there are none. Without a discriminator, the pixel loss has the weight 1.
+        It is a function (fakes, reals) -> loss of each image, [N]: the weighted pixel loss plus the
+        content loss with VGG19's features. Returns None if there is neither. Without a
+        discriminator, the pixel loss has the weight 1.
         """
         gan, objective, adversarial = self.gan, self.objective, self.phase.adversarial
         channels = gan.generator.channels
@@ -239,7 +274,15 @@ class TrainingStep:
         return auxiliary
 
     def _apply(self, name: str, gradients, loss) -> None:
-        """Sum gradients over the replicas and apply them, unless any value is NaN or Inf."""
+        """Sum gradients over the replicas and apply them, unless any value is NaN or Inf.
+
+        Whether they were applied is appended to `applied`.
+
+        Args:
+            name: 'generator' or 'discriminator'.
+            gradients: this replica's gradients, in the order of the trained variables.
+            loss: this replica's part of the loss, a scalar.
+        """
         *gradients, loss = tf.distribute.get_replica_context().all_reduce(
             tf.distribute.ReduceOp.SUM, [*gradients, loss]
         )
@@ -258,9 +301,10 @@ class TrainingStep:
         self.applied.append((name, tf.cond(good, apply, lambda: tf.constant(False))))
 
     def _count_by_network(self) -> dict[str, tf.Tensor]:
-        """Count which networks this step left unchanged in at least one update: name -> 0 or 1.
+        """Add this step to the counters of skipped steps by network, and return what was added.
 
-        A network that is not trained gets the count of the other network.
+        Returns {name in COUNTS_BY_NETWORK: 1 if at least one update left this network unchanged,
+        else 0}. A network that is not trained gets the count of the other network.
         """
         skips = {}
         for name, variable in self.gan.skipped_by.items():
@@ -271,7 +315,10 @@ class TrainingStep:
         return skips
 
     def _move_average(self) -> None:
-        """Move the average towards the generator's weights: w_ema <- keep w_ema + (1 - keep) w."""
+        """Move the moving average towards the generator: w_ema <- keep w_ema + (1 - keep) w.
+
+        `keep` follows from the half-life in images, see `GANOptions`.
+        """
         gan, phase = self.gan, self.phase
         images = tf.cast(gan.images_seen - phase.stage_start, tf.float32)
         half_life = tf.minimum(float(gan.options.ema_half_life_images), images * gan.options.ema_rampup)

@@ -1,4 +1,8 @@
-"""Send a run's losses and metrics to an MLflow tracking server."""
+"""Send a run's losses and metrics to an MLflow tracking server.
+
+An MLflow run is the server's record of a run: parameters (here, options), metrics (here, losses and
+metrics) by step (here, images seen), and files.
+"""
 
 from __future__ import annotations
 
@@ -33,22 +37,25 @@ ENVIRONMENT_DEFAULTS = {
 def check(names: tuple[str, ...] | None) -> None:
     """Raise UserError if --log mlflow is given and MLflow is not installed.
 
-    names: config.running.log.
+    names: value of --log, or None.
     """
     if names and "mlflow" in names and importlib.util.find_spec("mlflow") is None:
         raise UserError('--log mlflow: MLflow is not installed. pip install -e ".[mlflow]", or leave it out.')
 
 
 def metric_name(name: str) -> str:
-    """Return a metric's name with the characters that MLflow allows: 'fid[a]' -> 'fid.a'.
+    """Return a metric's name without characters that MLflow refuses: 'fid[a]' -> 'fid.a'.
 
-    These are letters, digits, spaces and _ - . : /
+    Letters, digits, spaces and _ - . : / are allowed.
     """
     return re.sub(r"[^\w\-.:/ ]", "_", re.sub(r"\[(.*)\]", r".\1", name))
 
 
 def collect_figures(line: dict) -> dict[str, float]:
-    """Return {name in MLflow: number} of the numbers in a line of stats.jsonl."""
+    """Return {name for MLflow: number} of all numbers in a line of stats.jsonl.
+
+    line: the JSON object in the line.
+    """
     named = {k: v for k, v in line.items() if k not in ("images", "metrics", "details")}
     named |= line.get("metrics", {}) | {f"details/{k}": v for k, v in line.get("details", {}).items()}
     return {metric_name(k): float(v) for k, v in named.items() if isinstance(v, int | float)}
@@ -58,9 +65,9 @@ class MLflowLogger(Callback):
     """Logs parameters, losses and metrics of a run to MLflow, and its files at the end.
 
     The values are those of stats.jsonl and the best metric so far. A separate thread sends them, so
-    that training neither waits for the server nor ends if the server fails. stats.jsonl serves as
-    the queue: lines that the server has not received are sent when it answers again, in this
-    session or in the one that resumes the run.
+    that training neither waits for the server nor ends if the server fails. The thread reads them
+    from stats.jsonl: lines that the server has not received are sent when it answers again, also if
+    that is only after the run is resumed.
 
     The server is MLFLOW_TRACKING_URI, by default a file mlflow.db next to the run's folder.
     """
@@ -165,7 +172,10 @@ class MLflowLogger(Callback):
             return None
 
     def _create(self, client, artifacts: str | None) -> str:
-        """Create an MLflow run and return its id."""
+        """Create an MLflow run and return its id.
+
+        artifacts: URI of a folder for files if the experiment is new; None: the server's default.
+        """
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         experiment = client.get_experiment_by_name(name)
         identity = experiment.experiment_id if experiment else client.create_experiment(name, artifacts)
@@ -193,7 +203,10 @@ class MLflowLogger(Callback):
             self._client.log_batch(self._number, params=part)
 
     def _log_metrics(self, part: list):
-        """Log a batch of metrics. Find those that the server refuses by bisection and skip them."""
+        """Log a batch of metrics. Find those that the server refuses by bisection and skip them.
+
+        part: a list of mlflow.entities.Metric.
+        """
         from mlflow.exceptions import MlflowException
 
         try:
@@ -209,9 +222,12 @@ class MLflowLogger(Callback):
                 self.run.log(f"MLflow refuses {part[0].key} ({str(error).splitlines()[0]}); it is in {STATS}")
 
     def _last_step(self, name: str) -> int:
-        """Return the last step of a metric that the server had at the first call, or -1.
+        """Return the last step (images seen) of a metric on the server, or -1 if it has none.
 
-        A resumed run repeats steps whose values the killed run may already have sent.
+        The server is only asked at the first call for each metric. A resumed run repeats steps
+        whose values the killed run may already have sent; they are not sent again.
+
+        name: the metric's name for MLflow.
         """
         if name not in self._steps:
             history = self._client.get_metric_history(self._number, name)

@@ -1,7 +1,14 @@
-"""Update rules: how the gradients of both networks are computed.
+"""Update rules: functions that compute the gradients of both networks and apply them.
 
-An update rule is a function (context, batches) -> stats. It calls functions of the context to apply
-gradients, so that a rule can update one network before it evaluates the other.
+G is the generator, D the discriminator; reals are images of the data, fakes are images from G. An
+update rule is a function (context, batches) -> stats that is called once per training step:
+
+- context: a `StepContext` with the networks and losses as functions. The rule calls two of them to
+  apply gradients, so that it can update one network before it evaluates the other.
+- batches: a `Batch` of reals for each update of D in the step.
+- stats: {name: scalar tensor}, such as the losses, see `collect_stats`.
+
+UPDATES has the rules by their value of --update.
 """
 
 from __future__ import annotations
@@ -22,28 +29,34 @@ _LEAST = 1e-25
 
 @dataclass(frozen=True)
 class StepContext:
-    """The networks and losses of a phase, as functions for an update rule."""
+    """The networks and losses of a phase, as functions for an update rule.
 
-    # (condition, labels [N]) -> fakes [N,H,W,C], including the condition if D sees it, too.
+    N is the number of images on this replica (device). A condition is the input of G.
+    """
+
+    # (condition, classes [N]) -> fakes [N,H,W,C]; the condition is concatenated if D sees it, too.
     generate: Callable[..., Any]
-    # [N,H,W,C] -> [logits [N, 1 + labels], or a map [N,h,w,1]], followed by features if the
-    # objective compares those.
+    # (images [N,H,W,C]) -> list of D's outputs: the logits, [N, 1 + number of classes] or a map
+    # [N,h,w,1], followed by D's features if the objective compares those.
     discriminate: Callable[..., list]
     generator_variables: list  # the variables to train
     discriminator_variables: list  # the variables to train; empty if G learns alone
-    apply_generator: Callable[..., None]  # (gradients in the order of the variables, loss)
-    apply_discriminator: Callable[..., None]  # the same
+    # (gradients in the order of the variables, loss): update G, unless a value is NaN or Inf
+    apply_generator: Callable[..., None]
+    apply_discriminator: Callable[..., None]  # the same for D
     objective: losses.Objective  # the losses of both networks
     # Number of images in a batch on all replicas. Losses are divided by it, so that the sum of the
     # replicas' gradients is the gradient of the mean.
     batch_size: int
-    # Number of neighbours in a batch that D processes together; 1: each image independently, 0: the
-    # whole batch.
+    # How many neighbouring images of a batch one logit of D depends on; 1: only its own image, 0:
+    # the whole batch. It is not 1 if D has minibatch statistics or batch normalisation.
     batch_coupling: int
-    # (fakes, reals) -> losses of G that do not depend on D, [N]; None: there are none.
+    # (fakes, reals) -> part of G's loss that does not depend on D, per image, [N]; None: no such
+    # part.
     auxiliary: Callable[..., Any] | None = None
-    cross_replica: bool = False  # whether D's statistics include images on other replicas
-    patch_logits: bool = False  # whether D returns a map of logits for an image
+    # Whether D's minibatch statistics or batch normalisation include images on other replicas.
+    cross_replica: bool = False
+    patch_logits: bool = False  # whether D returns a map of logits per image (PatchGAN)
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,14 @@ class Batch:
 def discriminate_both(context: StepContext, reals, fakes, together: bool) -> tuple[list, list]:
     """Return (D's outputs for reals, D's outputs for fakes).
 
-    together: whether to process both in one batch, which is faster than two small batches.
+    Args:
+        context: the networks and losses.
+        reals: reals [N,H,W,C].
+        fakes: fakes [N,H,W,C].
+        together: whether to process both in one batch, which is faster than two small batches.
+
+    Returns:
+        two lists, each as `StepContext.discriminate` returns it.
     """
     if together:
         both = context.discriminate(tf.concat([reals, tf.cast(fakes, reals.dtype)], axis=0))
@@ -74,21 +94,31 @@ def discriminate_both(context: StepContext, reals, fakes, together: bool) -> tup
 
 
 def _may_share_batch(context: StepContext, reals) -> bool:
-    """Tell whether logits stay the same if reals and fakes are processed in one batch."""
+    """Tell whether D's logits stay the same if it processes reals and fakes in one batch."""
     return context.batch_coupling > 0 and reals.shape[0] % context.batch_coupling == 0
 
 
 def batch_mean(values, context: StepContext):
-    """Return this replica's part of the mean over the whole batch of values [N]."""
+    """Return this replica's part of the mean over the whole batch, a scalar.
+
+    The sum of all replicas' parts is the mean.
+
+    values: one value per image on this replica, [N].
+    """
     return tf.reduce_sum(values) / context.batch_size
 
 
 def penalty_gradients(context: StepContext, batch: Batch, fakes) -> tuple[Any, list | None]:
-    """Return (loss, gradients) of the penalty alone.
+    """Return (loss, gradients) of the penalty on D's gradients alone.
 
-    At steps without the penalty, they are zeros. If there is no penalty at all, the gradients are
-    None. A penalty that is applied every k-th step has k times the weight, so that its mean over
-    many steps stays the same.
+    The gradients are a list in the order of D's variables. At steps without the penalty, loss and
+    gradients are zeros. If the objective has no penalty, the gradients are None. A penalty that is
+    applied every k-th step has k times the weight, so that its mean over many steps stays the same.
+
+    Args:
+        context: the networks and losses.
+        batch: the reals and random numbers of this update.
+        fakes: fakes [N,H,W,C] for the penalties that use them.
     """
     o, variables = context.objective, context.discriminator_variables
 
@@ -127,12 +157,19 @@ def penalty_gradients(context: StepContext, batch: Batch, fakes) -> tuple[Any, l
 
 
 def add_gradients(gradients, more):
-    """Add two lists of gradients element by element; `more` may be None."""
+    """Return the elementwise sum of two lists of gradients, or `gradients` if `more` is None."""
     return gradients if more is None else [a + b for a, b in zip(gradients, more)]
 
 
 def generator_loss(context: StepContext, real: list, fake: list, labels):
-    """Return the part of G's loss that depends on D's outputs."""
+    """Return the part of G's loss that depends on D's outputs, a scalar.
+
+    Args:
+        context: the networks and losses.
+        real: D's outputs for reals, see `StepContext.discriminate`.
+        fake: D's outputs for fakes.
+        labels: classes of the fakes, int64 [N]; None without latents.
+    """
     o = context.objective
     per_sample = o.generator(real[0], fake[0], labels)
     if len(fake) > 1:
@@ -141,7 +178,13 @@ def generator_loss(context: StepContext, real: list, fake: list, labels):
 
 
 def _auxiliary(context: StepContext, fakes, reals):
-    """Return (loss, gradient at the fakes) for the part of G's loss that does not depend on D."""
+    """Return (loss, gradient at the fakes) for the part of G's loss that does not depend on D.
+
+    The loss is a scalar; the gradient has the shape of the fakes. Without such a part, both are a
+    scalar 0.
+
+    fakes: images from G, [N,H,W,C]. reals: the images that they should equal, [N,H,W,C].
+    """
     if context.auxiliary is None:
         return tf.zeros([], fakes.dtype), tf.zeros([], fakes.dtype)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -151,10 +194,20 @@ def _auxiliary(context: StepContext, fakes, reals):
 
 
 def collect_stats(context, loss_d, loss_g, auxiliary, penalty, real_logits, fake_logits) -> dict:
-    """Return {name: scalar} of a step's stats; their sums over the replicas are those of the batch.
+    """Return {name: scalar} of a step's stats: losses, penalty and means of D's logits.
 
-    sign_real is the mean sign of the reals' logits relative to the loss's decision threshold, in
+    They are this replica's parts; the sum over all replicas is the value for the whole batch.
+    `sign_real` is the mean of sign(logit - decision threshold of the loss) over the reals, in
     -1..1; adaptive augmentation needs it.
+
+    Args:
+        context: the networks and losses.
+        loss_d: D's loss without the penalty.
+        loss_g: G's loss without the auxiliary loss.
+        auxiliary: the part of G's loss that does not depend on D.
+        penalty: the penalty on D's gradients.
+        real_logits: D's logits of reals.
+        fake_logits: D's logits of fakes.
     """
     o = context.objective
     return {
@@ -172,7 +225,7 @@ def collect_stats(context, loss_d, loss_g, auxiliary, penalty, real_logits, fake
 
 
 def two_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
-    """Update D once with every batch, then G once against the updated D.
+    """Update D once with every batch, then G once against the updated D; return the stats.
 
     This is algorithm 1 of Goodfellow et al. 2014. Only gradients that are applied are computed: D's
     loss is not backpropagated into G, nor G's loss into D's weights. If G's condition follows from
@@ -210,7 +263,7 @@ def two_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
     return collect_stats(context, loss_d, loss_g, auxiliary, penalty, real[0], fake[0])
 
 
-# How `one_stage` computes the gradient of G's loss at the fakes.
+# The ways in which `one_stage` computes the gradient of G's loss at the fakes -> text for the log.
 METHODS = {
     "reversed": "the discriminator's gradient at the fakes, reversed",
     "scaled": "the discriminator's gradient at the fakes, scaled sample by sample",
@@ -219,9 +272,12 @@ METHODS = {
 
 
 def one_stage_method(objective: losses.Objective, batch_coupling: int, patch_logits: bool) -> str:
-    """Return the cheapest of METHODS that is exact.
+    """Return the key of the cheapest of METHODS that is exact.
 
-    batch_coupling, patch_logits: see `StepContext`.
+    Args:
+        objective: the losses of both networks.
+        batch_coupling: see `StepContext`.
+        patch_logits: see `StepContext`.
     """
     if objective.content == "discriminator":
         return "second product"
@@ -232,6 +288,8 @@ def one_stage_method(objective: losses.Objective, batch_coupling: int, patch_log
 
 def one_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
     """Update both networks after one forward pass of each (OSGAN, Shen et al. 2021, section 3).
+
+    `batches` must contain one batch. Returns the stats.
 
     This is exact for every loss and D. The gradient of G's loss at the fakes is computed in one of
     three ways:
@@ -287,7 +345,7 @@ def one_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
 
 
 def generator_alone(context: StepContext, batches: Sequence[Batch]) -> dict:
-    """Update G with its auxiliary losses, and leave D unchanged."""
+    """Update G with its auxiliary losses on the last batch, leave D unchanged; return the stats."""
     batch = batches[-1]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(context.generator_variables)
