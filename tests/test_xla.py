@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from pggan_tf import schedule
 from pggan_tf.config import Config, resolve
-from pggan_tf.training import execution, precision, session
+from pggan_tf.training import distribution, execution, precision
 
 SMALL = {"target_res": 8, "fmap_base": 64, "fmap_max": 12, "latent_size": 8, "batch": {4: 8}, "precision": "float32"}
 IMAGES = {"loss": "nonsaturating", "target_res": 16, "width": 4}
@@ -79,8 +79,8 @@ def test_what_gpus_are_given(monkeypatch):
     # A resumed run is the same to the last bit, where there is a way to make it so.
     made, said = [], []
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: made.append(True))
-    session._check_devices(resolve({"target_res": 8, "conv": "separable", "xla": "off"}), alone, said.append)
+    distribution.check_devices(resolve({"target_res": 8, "conv": "separable", "xla": "off"}), alone, said.append)
     assert not made and "to rounding, not to the last bit" in said[0]
-    session._check_devices(resolve({"target_res": 8, "conv": "standard"}), alone, said.append)
-    session._check_devices(resolve({"target_res": 8}), alone, said.append)
+    distribution.check_devices(resolve({"target_res": 8, "conv": "standard"}), alone, said.append)
+    distribution.check_devices(resolve({"target_res": 8}), alone, said.append)
     assert len(made) == 2 and len(said) == 1

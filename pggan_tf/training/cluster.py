@@ -30,41 +30,7 @@ _POLL_SECONDS = 0.5
 # A machine that fails does not close its connections. The kernel sends keepalive probes after 5
 # idle seconds, then every 2 seconds.
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 11_000}
-# The guard is a separate process: TensorFlow may hold Python's GIL while it waits for another
-# worker, and then no thread of this process runs and no signal is handled. The guard ends when its
-# standard input is closed. Its arguments are the id of the process to guard, GRACE_SECONDS, and for
-# each connection the file descriptor and the worker's name. Its standard input receives the run's
-# folder.
-_GUARD = """
-import os, select, shlex, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-parent, grace, folder = int(sys.argv[1]), float(sys.argv[2]), ""
-names = {int(fd): name for fd, name in zip(sys.argv[3::2], sys.argv[4::2])}
-poll, word = select.poll(), select.poll()
-for fd in names:
-    poll.register(fd, select.POLLRDHUP)
-for each in (poll, word):
-    each.register(0, select.POLLIN)
-
-def listen():
-    global folder
-    text = os.read(0, 65536).decode()
-    if not text:
-        sys.exit()
-    folder = text.strip()
-
-while True:
-    for fd, _ in poll.poll():
-        if fd == 0:
-            listen()
-            continue
-        while word.poll(1000 * grace):
-            listen()
-        again = f" Start all workers again, with --resume {shlex.quote(folder)}" if folder else ""
-        print(f"{names[fd]} is gone, and TensorFlow waits for it in vain.{again}", file=sys.stderr, flush=True)
-        os.kill(parent, signal.SIGKILL)
-        sys.exit()
-"""
+GUARD = Path(__file__).with_name("guard.py")
 
 
 class _Gone(Exception):
@@ -281,7 +247,7 @@ class Cluster:
             return
         connections = [text for i, peer in self._peers.items() for text in (str(peer.fileno()), self.name(i))]
         self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-c", _GUARD, str(os.getpid()), str(GRACE_SECONDS), *connections],
+            [sys.executable, "-I", str(GUARD), str(os.getpid()), str(GRACE_SECONDS), *connections],
             stdin=subprocess.PIPE,
             pass_fds=[peer.fileno() for peer in self._peers.values()],
             text=True,

@@ -149,47 +149,6 @@ def _await(path: Path, cluster: Cluster) -> Path:
     return path
 
 
-def _check_devices(plan: Plan, strategy, say) -> None:
-    """Raise UserError if the devices cannot share the batches, and make GPUs deterministic.
-
-    Args:
-        plan: the run's plan.
-        strategy: the tf.distribute strategy.
-        say: called with a message if a GPU cannot be deterministic.
-    """
-    import tensorflow as tf
-
-    config, devices = plan.config, strategy.num_replicas_in_sync
-    networks, running = config.networks, config.running
-    if tf.config.list_logical_devices("GPU"):
-        if networks.conv == "separable" and not precision.use_xla(config, strategy):
-            # TensorFlow has no deterministic depthwise convolution for GPUs, and would raise an
-            # error.
-            say(
-                "separable convolutions on GPUs without XLA: a resumed run goes on to rounding, not to the last bit; --conv standard "
-                "would do that"
-            )
-        else:
-            tf.config.experimental.enable_op_determinism()  # else a resumed run would differ in the last bits
-    if running.xla == "on" and (devices > 1 or config.purpose.degrade):
-        what = f"{devices} devices talk within a step" if devices > 1 else "--degrade writes JPEG"
-        raise UserError(f"--xla on: {what}, which XLA does not compile here. Give --xla off.")
-    if devices > 1 and plan.loss.compares_with_batch:
-        raise UserError(
-            f"--loss {config.objective.loss} on {devices} devices: each would compare with its own images' mean. Use one device."
-        )
-    for resolution, batch in config.optimization.batch.items():
-        if batch % devices:
-            raise UserError(f"--batch {batch} at {resolution} px: {devices} devices cannot share it evenly.")
-        group, share = networks.stddev_group, batch // devices
-        alone = networks.minibatch == "stddev" and not running.sync_batch
-        if devices > 1 and alone and share > group > 1 and share % group:
-            raise UserError(
-                f"--batch {batch} at {resolution} px on {devices} devices: {share} images each, not a multiple of --stddev-group {group}. "
-                "Give another, or --sync-batch."
-            )
-
-
 def start(
     plan: Plan,
     shards: Shards,
@@ -243,7 +202,7 @@ def _start(
         place.check()
     epochs = plan.config.running.snapshot_epochs
     plan = planning.with_snapshots(plan, epochs, shards)
-    _check_devices(plan, strategy, say)
+    distribution.check_devices(plan, strategy, say)
     setting = Setting(shards, strategy, precision.choose_policy(plan.config.running.precision), cluster, say)
     _agree(plan, setting)
     measuring = machine.metric_callback(plan)
@@ -452,7 +411,7 @@ def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> Non
     cluster, say = setting.cluster, setting.say
     cluster.set_folder(folder)
     cluster.agree(**{"pggan-tf": __version__})
-    _check_devices(plan, setting.strategy, say)
+    distribution.check_devices(plan, setting.strategy, say)
     measuring = machine.metric_callback(plan, say)
     log = runs.Log(folder, say) if cluster.chief else say
     with _lock(folder) if cluster.chief else contextlib.nullcontext():
