@@ -1,4 +1,7 @@
-"""Cut squares around faces out of photos."""
+"""Cut squares around faces out of photos.
+
+Points are (x, y) in pixels of the photo; (0, 0) is the top left corner of the first pixel.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from preprocessing.detect import Face
 
 
 def find_square_box(face: Face, margin: float) -> np.ndarray:
-    """Return the corners [4, 2] (x, y) of an upright square around a face.
+    """Return the corners, floats [4, 2] (x, y), of an upright square around a face.
 
     Corners are clockwise from the top left one. The square has the same centre as the face's box,
-    and its side is 1 + `margin` times the box's longer side.
+    and its side is (1 + margin) times the box's longer side.
     """
     centre = face.box[:2] + face.box[2:] / 2
     half = face.size * (1 + margin) / 2
@@ -20,7 +23,7 @@ def find_square_box(face: Face, margin: float) -> np.ndarray:
 
 
 def find_ffhq_box(landmarks: np.ndarray) -> np.ndarray:
-    """Return the corners [4, 2] (x, y) of the square that CelebA-HQ and FFHQ cut around a face.
+    """Return the corners, floats [4, 2] (x, y), of the square that CelebA-HQ and FFHQ cut out.
 
     The square is parallel to the line between the eyes. Its size follows from the distance between
     the eyes and the distance from the eyes to the mouth (Karras et al. 2018, appendix C). Corners
@@ -39,14 +42,14 @@ def find_ffhq_box(landmarks: np.ndarray) -> np.ndarray:
 
 
 def cut_out(photo: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
-    """Cut the square with these corners out of a photo and resize it to uint8 [size, size, C].
+    """Cut a square out of a photo and return it, resized, as uint8 [size, size, C].
 
     Pixels beyond the photo's border are mirrored. The square is reduced with area means, so that it
     has no aliasing.
 
     Args:
         photo: uint8 [H, W, C].
-        corners: [4, 2] (x, y) in pixels of the photo, see `find_square_box`.
+        corners: corners [4, 2] (x, y) of the square, in the order of `find_square_box`.
         size: side of the result in pixels.
     """
     side = float(np.hypot(*(corners[1] - corners[0])))
@@ -68,9 +71,11 @@ def cut_out(photo: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
 
 
 def measure_sharpness(image: np.ndarray) -> float:
-    """Return the variance of the Laplacian of the gray image, 0 or more: higher is sharper.
+    """Return the sharpness of an image, 0 or more: the variance of the Laplacian of its gray.
 
     Below about 50, a face of 128 pixels looks blurred.
+
+    image: uint8 [H, W, C], gray (C = 1) or RGB (C = 3).
     """
     gray = image if image.shape[-1] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(gray, cv2.CV_64F).var())

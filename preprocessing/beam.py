@@ -1,8 +1,10 @@
 """Run the chunks of a job with Apache Beam (`--runner beam`).
 
-Beam may run on this machine, Dataflow, Flink or Spark. Each of its workers reads, processes and
-writes whole chunks. Their results are put together on this machine, as with the local runner, so
-the shards are the same. Install it with: pip install "pggan-tf[beam]"
+A chunk is some consecutive images of the job's source; a runner is a function that processes the
+chunks (see `build.Runner`). Beam may run on this machine, Dataflow, Flink or Spark. Each of its
+workers reads and processes whole chunks and writes the results to files. This machine assembles the
+results into shards as with the local runner, so the shards are the same. Install it with:
+pip install "pggan-tf[beam]"
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from preprocessing.job import Job, Result
 
 
 def pack(results: list[Result]) -> bytes:
-    """Pack results into the bytes of an `.npz` file, without pickle."""
+    """Return the bytes of an `.npz` file that holds the results, without pickle."""
     rows, arrays = [], {}
     for i, r in enumerate(results):
         dropped = isinstance(r.image, Unreadable)
@@ -39,7 +41,7 @@ def pack(results: list[Result]) -> bytes:
 
 
 def unpack(data: bytes) -> list[Result]:
-    """Return the results from bytes that `pack` has made."""
+    """Return the results that are stored in bytes returned by `pack`."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         rows = json.loads(arrays["rows"].tobytes())
         return [
@@ -56,10 +58,15 @@ def unpack(data: bytes) -> list[Result]:
 
 
 def _name_file(folder: str, chunk: int) -> str:
+    """Return the location of the file for the results of chunk number `chunk`."""
     return storage.join(folder, f"chunk-{chunk:08d}.npz")
 
 
 def _do_chunk(chunk: int, job: Job, folder: str) -> int:
+    """Process chunk number `chunk`, write the results into `folder`, and return the number.
+
+    This runs on Beam's workers.
+    """
     first = chunk * job.chunk
     items = list(job.source.items(first, min(first + job.chunk, len(job.source))))
     storage.write(_name_file(folder, chunk), pack(job.do(items)))
@@ -67,13 +74,18 @@ def _do_chunk(chunk: int, job: Job, folder: str) -> int:
 
 
 def make_runner(options: str = "") -> Callable[[Job, int, int], Generator[list[Result], None, None]]:
-    """Return a runner for `build.build` that uses Apache Beam.
+    """Return a function that runs jobs with Apache Beam, for the `runner` of `build.build`.
 
     Workers write their results to files in --temp_location, which all workers and this machine must
     reach, or to a temporary folder of this machine if that option is not given.
 
     Args:
-        options: pipeline options, as on Beam's command line.
+        options: options of Beam's pipeline as on its command line, such as '--runner=DataflowRunner
+            --temp_location=gs://bucket/folder'.
+
+    Returns:
+        The function, see `build.Runner`. If no runner is named in `options`, Beam runs on this
+        machine.
 
     Raises:
         UserError: if apache-beam is not installed.

@@ -1,8 +1,13 @@
 """Assemble the results of a job's chunks into shards, and continue after interruptions.
 
-The source is divided into chunks of consecutive images. The results of a chunk depend only on its
-images, and chunks are assembled in order. Therefore the shards do not depend on the number of
-workers or on how often the job was stopped.
+A job processes all images of its source and writes the results as shards (see `job.Job`). The
+source is divided into chunks of consecutive images. A runner is a function that processes the
+chunks. The results of a chunk depend only on its images, and chunks are assembled in order.
+Therefore the shards do not depend on the number of workers or on how often the job was stopped.
+
+With --split, the images are divided into two parts, one for training (TRAIN) and one for validation
+(VALIDATION). Each part is a dataset in a subfolder of its own. Without it, there is one part with
+the name ''.
 """
 
 from __future__ import annotations
@@ -39,8 +44,8 @@ from preprocessing.output import (
     reserve_folder,
 )
 
-# Takes (job, first chunk, workers), and yields the list of results of each chunk in order, from the
-# first chunk on.
+# Takes (job, number of the first chunk to process, number of workers), and yields the list of the
+# results of each chunk in order, from the first chunk on.
 Runner = Callable[[Job, int, int], Generator[list[Result], None, None]]
 Say = Callable[[str], None]  # shows a line to the user
 Progress = Callable[[int, int], None]  # takes (number of images done, number of all images)
@@ -50,9 +55,14 @@ _SHEET_IMAGES, _SHEET_PIXELS = 100, 128
 
 
 class _Assembly:
-    """Writers, report and counts of a job while its chunks are assembled.
+    """Assembly of a job's results: the writers of its parts, its report and its counts.
 
-    The state can be saved after any chunk, and restored.
+    These can be saved after any chunk and restored in a later process, which then continues with
+    the next chunk. Use it as a context manager, which closes the file of dropped images.
+
+    Args:
+        job: the job.
+        out: folder for the shards. It contains a folder UNFINISHED already.
     """
 
     def __init__(self, job: Job, out: Path):
@@ -84,9 +94,11 @@ class _Assembly:
         self.lines.close()
 
     def add(self, items: int, results: list[Result]) -> None:
-        """Add the results of the next chunk.
+        """Add the results of the next chunk: write its images to the shards and count them.
 
-        items: number of images in the chunk, before processing.
+        Args:
+            items: number of images in the chunk, before processing.
+            results: the results of the chunk, in order.
         """
         part, last = "", None
         for result in results:
@@ -106,9 +118,10 @@ class _Assembly:
         self.summary.images_read += items
 
     def _choose_part(self) -> str:
-        """Return the part for the next photo: TRAIN, VALIDATION, or '' without a split.
+        """Return the name of the part that the next photo goes to.
 
-        Only counts decide, so the parts are spread evenly over the source and are always the same.
+        The name is TRAIN or VALIDATION with --split, and '' without it. It depends only on the
+        counts of images, so both parts have images from the whole source and are always the same.
         """
         if not self.job.output.split:
             return ""
@@ -116,7 +129,7 @@ class _Assembly:
         return TRAIN if self.writers[TRAIN].images < enough else VALIDATION
 
     def save(self) -> None:
-        """Save the state after the chunk that was added last."""
+        """Save the progress after the chunk that was added last, to the file state.npz."""
         self.lines.flush()
         arrays, finished = {"hashes": self.duplicates.hashes}, {}
         for name, writer in self.writers.items():
@@ -134,7 +147,7 @@ class _Assembly:
         checkpoint.write(self.folder / "state.npz", arrays, meta)
 
     def restore(self) -> None:
-        """Restore the state that was saved last, if there is one and it is not damaged."""
+        """Continue from the progress that was saved last; begin anew if none can be read."""
         meta = {"lines": 0}
         with contextlib.suppress(DamagedFile):
             arrays, meta = checkpoint.read(self.folder / "state.npz")
@@ -150,7 +163,7 @@ class _Assembly:
         self.lines.seek(meta["lines"])
 
     def write_report(self, path: Path) -> None:
-        """Write the report as JSON: the counts, and an entry for every dropped image."""
+        """Write the report as JSON: options, counts, and the reason for each dropped image."""
         self.lines.seek(0)
         head = {
             "source": self.job.source.name,
@@ -177,7 +190,12 @@ class _Assembly:
 
 
 def write_contact_sheet(opened: shards.Shards, path: Path) -> None:
-    """Save a picture of up to 100 images, evenly spaced over the dataset."""
+    """Save a picture that shows up to 100 images, evenly spaced over a dataset.
+
+    Args:
+        opened: the dataset.
+        path: path of the picture.
+    """
     resolution = max(
         (r for r in opened.manifest.resolutions if r <= _SHEET_PIXELS), default=opened.manifest.resolutions[0]
     )
@@ -204,14 +222,15 @@ def build(
         job: the job.
         out: folder for the shards.
         workers: number of processes or threads; by default, one per core.
-        runner: function that runs the chunks, see `Runner`.
+        runner: function that processes the chunks, see `Runner`.
         existing: what to do if the folder already holds finished shards; by default, UserError is
             raised.
         say: called with each line for the user.
         progress: called with the number of images that are done, and the number of all images.
 
     Returns:
-        Counts of the images that were read, kept and dropped.
+        Summary with the counts of the images that were read, kept and dropped. If finished shards
+        are kept, it is read from their report.
 
     Raises:
         UserError: if the job cannot be done.
@@ -234,7 +253,7 @@ def build(
 
 
 def _read_summary(out: Path) -> Summary:
-    """Return the summary of a finished job from its report."""
+    """Return the summary of a finished job from its manifests and its report in `out`."""
     summary = Summary(str(out), manifests=[shards.Shards(f, verify=False).manifest for f in find_parts(out)])
     report = storage.read_manifest(str(out), REPORT) or {}
     summary.images_read, summary.images_kept = report.get("images_read", 0), report.get("kept", 0)
@@ -246,10 +265,18 @@ def _read_summary(out: Path) -> Summary:
 def _assemble(
     assembly: _Assembly, run_from: Callable[[int], Generator[list[Result], None, None]], say: Say, progress: Progress
 ) -> Summary:
-    """Run and add all chunks that are not yet added, and return the summary.
+    """Process and add all chunks that are not yet added, write the rest, and return the summary.
 
-    run_from: takes the index of a chunk, and yields the results of this chunk and of all later
-    ones.
+    Args:
+        assembly: the assembly, which is first restored.
+        run_from: function that takes the number of a chunk and yields the list of results of this
+            chunk and of each later one.
+        say: called with each line for the user.
+        progress: called with the number of images that are done, and the number of all images.
+
+    Raises:
+        Stopped: if the job was interrupted; everything is saved.
+        UserError: if no image was kept or most are unusable, see `_refuse_if_useless`.
     """
     assembly.restore()
     job, out, summary = assembly.job, assembly.out, assembly.summary
@@ -287,8 +314,9 @@ def _assemble(
 def _refuse_if_useless(job: Job, assembly: _Assembly, out: Path) -> None:
     """Raise UserError if no image was kept, or if more than half of the images are unusable.
 
-    The second condition does not apply if the job may drop most images (`choosy`). What was written
-    is removed, except for the report, which is written beside `out`.
+    Duplicates do not count as unusable, and the second condition does not apply to jobs that may
+    drop most images (`Job.choosy`). Before the error is raised, everything that the job has written
+    to `out` is removed, and the report is written beside `out`.
     """
     kept, dropped = assembly.summary.images_kept, assembly.summary.drop_counts
     unusable = dropped.total() - dropped["duplicate"]

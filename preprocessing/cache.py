@@ -1,4 +1,9 @@
-"""Cache of prepared data: any source as shards, prepared once and found by its content."""
+"""Open images from any location as shards, which are prepared once and kept in a cache.
+
+A location is what the user gives with --data: a folder of shards, or photos of any kind. The cache
+is a folder on this machine. Shards are found in it by a hash of the images and of the options that
+they were prepared with.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +33,12 @@ PIXELS_VERSION = 3
 
 
 def _make_key(*parts) -> str:
+    """Return a short hash of values that JSON can store, as 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _explain_unwritable(root: Path, error: OSError) -> UserError:
+    """Return a UserError (not raised here) for a cache `root` that cannot be written to."""
     return UserError(
         f"--cache {root}: cannot be written ({error.strerror or error}). Choose another with --cache or PGGAN_CACHE."
     )
@@ -39,7 +46,18 @@ def _explain_unwritable(root: Path, error: OSError) -> UserError:
 
 @contextlib.contextmanager
 def _hold_lock(out: Path, root: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold a lock on a folder of the cache. Other processes that would make it wait."""
+    """Context manager that holds a lock while a dataset in the cache is being made.
+
+    Another process that wants to make the same dataset waits for the end of the block.
+
+    Args:
+        out: folder of the dataset.
+        root: folder of the cache.
+        say: called with a line for the user if this process has to wait.
+
+    Raises:
+        UserError: if the cache cannot be written to.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with output.hold_lock(out.with_name(f".{out.name}.lock"), out, True, say):
@@ -49,9 +67,14 @@ def _hold_lock(out: Path, root: Path, say: Callable[[str], None]) -> Iterator[No
 
 
 def _unpack(opened: shards.Shards, root: Path, say: Callable[[str], None]) -> shards.Shards:
-    """Return the same dataset without compression, so that it can be mapped.
+    """Return the same dataset without compression, so that it can be mapped into memory.
 
-    A compressed dataset is unpacked into the cache, once.
+    A compressed dataset is unpacked into the cache, once; any other is returned as it is.
+
+    Args:
+        opened: the dataset.
+        root: folder of the cache.
+        say: called with a line for the user if the dataset is unpacked.
     """
     if not opened.compressed:
         return opened
@@ -71,13 +94,20 @@ def _unpack(opened: shards.Shards, root: Path, say: Callable[[str], None]) -> sh
 
 
 def fetch(location: str, manifest: dict, root: Path, say: Callable[[str], None]) -> Path:
-    """Copy shards from a URL into the cache unless they are already there; return their folder.
+    """Copy shards from a URL into the cache unless they are already there.
 
     Args:
         location: URL of the shards.
         manifest: content of their manifest.
         root: folder of the cache.
         say: called with each line for the user.
+
+    Returns:
+        The folder in the cache that holds the shards.
+
+    Raises:
+        DamagedFile: if the manifest names unexpected files.
+        UserError: if the shards cannot be copied.
     """
     names = [str(s["file"]) for s in manifest["shards"]]
     if bad := [n for n in names if not re.fullmatch(r"shard-\d+\.npz", n)]:
@@ -94,7 +124,8 @@ def fetch(location: str, manifest: dict, root: Path, say: Callable[[str], None])
 def find_shards(location: str) -> tuple[str, dict] | None:
     """Return (location of the shards, content of their manifest), or None if there are no shards.
 
-    The shards are at the given location or, for a set that was split, in its training part.
+    The shards are at the given location or, if they were written with --split, in its subfolder for
+    training.
     """
     for place in (location, storage.join(location, output.TRAIN)):
         manifest = storage.read_manifest(place, shards.MANIFEST)
@@ -104,10 +135,10 @@ def find_shards(location: str) -> tuple[str, dict] | None:
 
 
 def _identify(part: Source, root: Path) -> str:
-    """Return a hash of the images of a source, see `Source.hash_content`.
+    """Return a hash of the images of a source as a text, see `Source.hash_content`.
 
-    For a local folder, whose files all have to be read, the hash is stored and used again while
-    names, sizes and times of the files stay the same.
+    For a local folder, whose files all have to be read, the hash is stored in the cache `root` and
+    used again while names, sizes and times of the files stay the same.
     """
     if not isinstance(part, Folder) or storage.is_remote(part.name):
         return part.hash_content()
@@ -125,7 +156,7 @@ def _identify(part: Source, root: Path) -> str:
 
 
 def _check_places(places: Sequence[str]) -> None:
-    """Raise UserError if one of several locations holds shards."""
+    """Raise UserError if one of several locations holds shards, which cannot be joined."""
     if len(places) > 1 and (holder := next(filter(find_shards, places), None)):
         raise UserError(
             f"--data {holder}: holds shards, which are trained on alone. Give the photos that they were made of, or prepare "
@@ -149,8 +180,8 @@ def open_shards(
     the cache.
 
     Args:
-        selection: which images to open.
-        cache: folder of the cache; None for the usual one.
+        selection: options that say which images to open.
+        cache: folder of the cache; None for the usual one, see `shards.find_cache_folder`.
         squares: how squares are cut out of the images. If the images are shards already, only their
             resolutions and channels are checked.
         say: called with each line for the user.
@@ -187,7 +218,13 @@ def open_shards(
 
 
 def _check_fit(opened: shards.Shards, location: str, squares: Squares) -> None:
-    """Raise UserError if shards have other channels than `squares` or lack a resolution."""
+    """Raise UserError if shards do not have the channels and all resolutions of `squares`.
+
+    Args:
+        opened: the shards.
+        location: location of the shards, for the message.
+        squares: the options that the user asks for.
+    """
     there, channels = opened.manifest.channels, squares.channels
     if there != channels:
         advice = (
@@ -203,7 +240,10 @@ def _check_fit(opened: shards.Shards, location: str, squares: Squares) -> None:
 
 
 def _prepare(job: Job, root: Path, say: Callable[[str], None], progress: Callable[[int, int], None]) -> shards.Shards:
-    """Return the shards of a job from the cache; run the job if they are not there."""
+    """Return the shards of a job from the cache `root`; do the job first if they are not there.
+
+    For `say`, `progress` and the errors, see `open_shards`.
+    """
     places, size = job.options["sources"], job.options["size"]
     # Sources are identified by a hash of their content, not by their location.
     options = {k: v for k, v in job.options.items() if k != "sources"}

@@ -1,4 +1,8 @@
-"""Options shared by all commands that write shards, and a function that carries out their jobs."""
+"""Options shared by all commands that write shards, and a function that carries out their jobs.
+
+A job processes all images of a source (the locations that the user gives) and writes the results as
+shards, see `job.Job`. OUT is the folder or URL that the shards are written to.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from preprocessing.options import OutputOptions, RunOptions, Selection
 
 
 class _Names(click.ParamType):
-    """Command-line parameter type that accepts names separated by commas."""
+    """Command-line parameter type that converts 'a,b' to the tuple of names ('a', 'b')."""
 
     name = "a,b,…"
 
@@ -56,10 +60,13 @@ _OPTIONS = (
 
 
 def job_options(command):
-    """Decorate a command with the options that all commands that write shards share.
+    """Decorate a command: add the options that all commands that write shards share.
 
-    The command is called with a Selection, an OutputOptions and a RunOptions as positional
-    arguments, and with OUT, --gray and its own options as keyword arguments.
+    The function `command` is called with a Selection, an OutputOptions and a RunOptions as
+    positional arguments, and with OUT, --gray and its own options as keyword arguments.
+
+    Returns:
+        The decorated command.
     """
 
     @functools.wraps(command)
@@ -75,7 +82,7 @@ def job_options(command):
 
 
 def _find_runner(options: RunOptions):
-    """Return the function that runs a job's chunks.
+    """Return the function that processes a job's chunks (see `build.Runner`) as --runner says.
 
     Raise UserError if the runner is not known or not installed.
     """
@@ -91,9 +98,16 @@ def _find_runner(options: RunOptions):
 
 
 def carry_out(job, out: str, options: RunOptions) -> None:
-    """Do a job, write its shards to `out`, a folder or a URL, and print the counts.
+    """Do a job, write its shards, and print the counts of its images.
 
-    Raise UserError if the job cannot be done or `out` cannot be used.
+    Args:
+        job: the job (`job.Job`).
+        out: folder or URL for the shards.
+        options: options for running the job.
+
+    Raises:
+        UserError: if the job cannot be done or `out` cannot be used.
+        Stopped: if the job was interrupted.
     """
     from pggan_tf import terminal
     from preprocessing import build, output, storage

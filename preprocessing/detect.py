@@ -2,8 +2,10 @@
 
 The networks are those of Zhang et al. 2016, "Joint Face Detection and Alignment ...". The package's
 own detector searches for faces of every size, fails for a whole batch if it fails for one image,
-and finds nothing if the smallest size of a face is set to a larger one. Therefore its stages are
-called one by one here, on batches, and only for the chosen sizes.
+and finds nothing if the smallest size of a face is increased. Therefore its three networks are
+called one by one here, on batches, and only for the chosen sizes: the first proposes boxes at
+several scales of a photo, the second refines the boxes, and the third adds landmarks (points of
+eyes, nose and mouth).
 """
 
 from __future__ import annotations
@@ -44,10 +46,14 @@ class Face:
 
 
 def _list_scales(side: int, min_face: float) -> list[float]:
-    """Return the package's scales for photos whose shorter side has `side` pixels.
+    """Return the factors by which photos are scaled for the first network, as in the package.
 
-    Scales that find only faces smaller than `min_face` pixels are left out. At scale s, the first
-    network finds faces of about 12 / s to 17 / s pixels.
+    At scale s, this network finds faces of about 12 / s to 17 / s pixels. Scales that find only
+    smaller faces than `min_face` are left out.
+
+    Args:
+        side: shorter side of the photos in pixels.
+        min_face: smallest face to find, in pixels.
     """
     count = round(-(np.log(side / _CELL) / np.log(_STEP) + 1))
     scales = [_CELL / _SMALLEST * _STEP**i for i in range(count)]
@@ -55,7 +61,7 @@ def _list_scales(side: int, min_face: float) -> list[float]:
 
 
 class Detector:
-    """Detector of faces in photos uint8 [H, W, 3] of any size.
+    """Detector of faces. Call it with photos to find the faces in them.
 
     Args:
         min_face: smallest face to find, in pixels.
@@ -87,7 +93,10 @@ class Detector:
         self.output = load(StageONet, "onet.lz4", 48)
 
     def __call__(self, photos: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Return a list of faces for each photo, the most confident first."""
+        """Return a list of faces for each photo, sorted by confidence, the highest first.
+
+        photos: uint8 [H, W, 3], RGB, of any sizes.
+        """
         reduced, factors = [], []
         for photo in photos:
             factor = min(1.0, max(_SMALLEST / self.min_face, _LEAST_SIDE / max(photo.shape[:2])))
@@ -111,10 +120,11 @@ class Detector:
 
     @staticmethod
     def _group(photos: list[np.ndarray]) -> list[list[int]]:
-        """Group photos of the same size into batches that fit into memory. Return their indices.
+        """Group photos of the same size into batches. Return the indices of each batch's photos.
 
         Photos are not padded to one size, because padding would change which faces are found near
-        the borders. Photos that are too small for the first network are left out.
+        the borders. A batch is limited to _BATCH_PIXELS, so that it fits into memory. Photos that
+        are too small for the first network are left out.
         """
         by_shape: dict[tuple, list[int]] = {}
         for i, photo in enumerate(photos):
@@ -127,10 +137,15 @@ class Detector:
         return out
 
     def _detect(self, photos: list[np.ndarray], min_face: float) -> np.ndarray:
-        """Find faces in photos of one size, and return an array with a row for each face.
+        """Find faces in photos of one size.
 
-        A row is: index of the photo, x1, y1, x2, y2, confidence, five x and five y of the
-        landmarks.
+        Args:
+            photos: uint8 [H, W, 3], RGB.
+            min_face: smallest face to find, in pixels.
+
+        Returns:
+            Array [F, 16] with a row for each face: index of the photo, x1, y1, x2, y2, confidence,
+            then five x and five y of the landmarks. If there is no face, it has no rows.
         """
         import tensorflow as tf
         from mtcnn.utils import bboxes as boxes

@@ -1,4 +1,9 @@
-"""Find images that look alike among a million of them, with an index of perceptual hashes."""
+"""Find images that look alike among a million of them, with an index of perceptual hashes.
+
+A perceptual hash is 256 bits that are computed from an image; images that look alike differ in few
+of them. To be found quickly, a hash is divided into 7 parts, and each part is looked up in a sorted
+table.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +24,21 @@ _NEIGHBOURS = np.concatenate([[0], 1 << np.arange(_WIDTH, dtype=np.uint64)]).ast
 
 
 def _split(hashes: np.ndarray) -> np.ndarray:
-    """Split hashes uint64 [N,4] into their parts, uint64 [7,N]."""
+    """Split hashes uint64 [N,4] into their parts, and return uint64 [7,N]: part p of hash n."""
     bits = np.unpackbits(np.ascontiguousarray(hashes).view(np.uint8), axis=1)
     bits = np.pad(bits, ((0, 0), (0, _PARTS * _WIDTH - BITS))).reshape(len(hashes), _WIDTH, _PARTS).astype(np.uint64)
     return np.ascontiguousarray((bits << np.arange(_WIDTH, dtype=np.uint64)[:, None]).sum(axis=1).T)
 
 
 class Index:
-    """Index of hashes. The latest few are compared one by one, all others are looked up.
+    """Index of hashes, in which similar hashes are found.
+
+    The hashes that were added last are compared one by one, all others are looked up in sorted
+    tables. Similar hashes differ in at most SAME_BITS bits.
 
     Args:
-        hashes: uint64 [N,4], hashes of an earlier index; None for an empty index.
-        latest: number of hashes that are compared one by one before they are indexed.
+        hashes: hashes of an earlier index, uint64 [N,4]; None for an empty index.
+        latest: number of hashes that are compared one by one before they move to the tables.
     """
 
     def __init__(self, hashes: np.ndarray | None = None, latest: int = 4096):
@@ -49,7 +57,7 @@ class Index:
         return self._room[: self._count]
 
     def _index(self) -> None:
-        """Move the latest hashes into the index."""
+        """Add the hashes that are not in the sorted tables to them."""
         new = self.hashes[self._indexed :]
         parts = np.concatenate([_split(new[i : i + 4096]) for i in range(0, len(new), 4096)] or [_split(new)], axis=1)
         for part, (keys, numbers) in enumerate(self._sorted):
@@ -61,9 +69,9 @@ class Index:
         self._indexed = self._count
 
     def find_or_add(self, hash: np.ndarray) -> bool:
-        """Return whether `hash` is similar to an earlier one, and add it to the index if not.
+        """Return whether a hash is similar to an earlier one; if it is not, add it to the index.
 
-        Similar hashes differ in at most SAME_BITS bits. hash: uint64 [4].
+        hash: uint64 [4].
         """
         if self._is_near(hash, np.arange(self._indexed, self._count)) or self._is_near(
             hash, self._find_candidates(hash)
@@ -78,12 +86,13 @@ class Index:
         return False
 
     def _is_near(self, hash: np.ndarray, numbers: np.ndarray) -> bool:
+        """Return whether `hash` is similar to one of the hashes at the indices `numbers`."""
         self.compared += len(numbers)
         differing = np.bitwise_count(self._room[numbers] ^ hash).sum(axis=1)
         return len(numbers) > 0 and int(differing.min()) <= SAME_BITS
 
     def _find_candidates(self, hash: np.ndarray) -> np.ndarray:
-        """Return the indices of all indexed hashes that may be similar to `hash`."""
+        """Return the indices, int32 [K], of the hashes in the tables that may be similar."""
         found = []
         for key, (keys, numbers) in zip(_split(hash[None])[:, 0], self._sorted):
             near = key ^ _NEIGHBOURS

@@ -1,4 +1,8 @@
-"""The command `pggan faces` (`python -m preprocessing.faces`): write faces in photos as shards."""
+"""The command `pggan faces` (`python -m preprocessing.faces`): write faces in photos as shards.
+
+It makes a job (see `job.Job`) that finds the faces in the photos of a source and cuts out a square
+around each of them.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ _DECODED_BYTES = 100 << 20  # size of the decoded photos that are searched toget
 
 @functools.cache
 def load_detector(min_face: float):
-    """Return the detector of this process, which uses a single thread.
+    """Return a `detect.Detector` for this process, which uses a single thread.
 
     There is one process for each core, and a single thread adds numbers in a fixed order.
 
@@ -55,7 +59,7 @@ def load_detector(min_face: float):
 
 @dataclass(frozen=True)
 class Faces:
-    """Work that finds faces in photos and cuts out a square around each."""
+    """Work of a job (`Job.work`) that finds faces in photos and cuts out a square around each."""
 
     size: int  # side of a square in pixels
     # square: the face's box, enlarged by `margin`; ffhq: turned and sized by the landmarks; none:
@@ -68,22 +72,27 @@ class Faces:
     # Smallest face in the photo, in pixels; None: a quarter of `size`, but at least 20.
     min_face: float | None = None
     min_sharpness: float = 0.0  # smallest sharpness, see align.measure_sharpness
-    channels: int = 3  # 1 or 3
+    channels: int = 3  # 1 for gray, 3 for RGB
 
     @property
     def smallest(self) -> float:
-        """Smallest face in the photo, in pixels."""
+        """Smallest face in the photo that is used, in pixels, also if `min_face` is None."""
         return max(20.0, self.size / 4) if self.min_face is None else self.min_face
 
     def __call__(self, items) -> list:
-        """Return the Results of a chunk of photos: their faces, or reasons why there are none."""
+        """Find and cut out the faces in a chunk of photos, and return the list of Results.
+
+        A photo has a Result for each of its faces or, if no face can be used, one with the reason.
+
+        items: the photos, a list of `sources.Item`.
+        """
         import numpy as np
 
         from pggan_tf.data.decode import Unreadable
 
         results = []
-        # (item, photo or Unreadable, Result.more): searched together once they exceed
-        # _DECODED_BYTES.
+        # Photos that will be searched together, once they exceed _DECODED_BYTES: (item, photo or
+        # Unreadable, Result.more).
         waiting: list[tuple] = []
         for item in items:
             more = 0
@@ -99,9 +108,10 @@ class Faces:
         return results + self._search(waiting)
 
     def _search(self, waiting: list[tuple]) -> list:
-        """Search photos together and return their Results.
+        """Find and cut out the faces in some photos together, and return the list of Results.
 
-        waiting: list of (item, photo or Unreadable, Result.more).
+        waiting: a tuple for each photo: (`sources.Item`, pixels uint8 [H, W, 3] or, if the photo
+        cannot be decoded, Unreadable, `Result.more` of the photo).
         """
         from pggan_tf.data.decode import Unreadable
         from preprocessing.job import Result
@@ -117,9 +127,16 @@ class Faces:
         return results
 
     def _cut_faces(self, image, faces: list) -> list:
-        """Return the squares of a photo's faces, or Unreadable for each that is not used.
+        """Cut out the faces of a photo.
 
-        The list has at least one entry.
+        Args:
+            image: the photo, uint8 [H, W, 3].
+            faces: list of all `detect.Face` in the photo.
+
+        Returns:
+            List with an entry for each face to use: its square uint8 [size, size, channels], or
+            Unreadable if the square is blurred. If there is no face to use, the only entry is
+            Unreadable with the reason.
         """
         import cv2
 
@@ -140,7 +157,12 @@ class Faces:
         return out
 
     def _choose(self, faces: list):
-        """Return the list of the faces of a photo to use, or Unreadable if there are none."""
+        """Return the list of those of a photo's faces that are used.
+
+        If there are none, return (not raise) Unreadable with the reason.
+
+        faces: list of `detect.Face`, the most confident first.
+        """
         from pggan_tf.data.decode import Unreadable
 
         if not faces:
@@ -157,7 +179,12 @@ class Faces:
         return large[:1] if self.which == "best" else large
 
     def _cut(self, image, face):
-        """Cut the square of one face out of a photo: uint8 [size, size, 3]."""
+        """Cut the square of one face out of a photo, and return it as uint8 [size, size, 3].
+
+        Args:
+            image: the photo, uint8 [H, W, 3].
+            face: a `detect.Face` in it.
+        """
         from PIL import Image
 
         from pggan_tf.data.decode import cut_square
@@ -172,9 +199,15 @@ class Faces:
 
 
 def make_job(selection: Selection, faces: Faces, output: OutputOptions | None = None) -> Job:
-    """Return the job that cuts faces out of the selected photos, for `build.build`.
+    """Return the job that cuts faces out of photos, for `build.build`.
 
-    Raise UserError if the photos cannot be opened.
+    Args:
+        selection: options that say which photos are read.
+        faces: options of the faces.
+        output: options for writing the results; None for the defaults.
+
+    Raises:
+        UserError: if the photos cannot be opened.
     """
     from pggan_tf.data import shards
     from preprocessing.job import Job

@@ -1,4 +1,9 @@
-"""Open any location as a set of images for metrics: a run, shards, or photos in any container."""
+"""Open any location as a set of images, so that metrics can be computed on it.
+
+A location is what the user gives: the folder of a training run or a model file, whose network draws
+the images; shards (a dataset written by `pggan prepare`); or photos in a folder, an archive or an
+array.
+"""
 
 from __future__ import annotations
 
@@ -29,24 +34,24 @@ Shape = tuple[int, int, int]  # height, width, channels (1 for gray, 3 for colou
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Location of images, and what is known about the images before they are read."""
+    """A location, and what is known about its images before they are read."""
 
     location: str
-    # Side of the images in pixels; for photos, the side that all but 5 % of them have at least; None
-    # if they are drawn at any size.
+    # Side of the images in pixels; for photos, 95 % of them have this side or a longer one. None if
+    # the images can be drawn at any size.
     side: int | None
     generator: Any = None  # network of a run or of a model file
-    manifest: dict | None = None  # manifest of shards
-    shapes: list[Shape] = field(default_factory=list)  # shapes of some of the pictures
+    manifest: dict | None = None  # content of the manifest of shards; None if there are no shards
+    shapes: list[Shape] = field(default_factory=list)  # shapes of some of the photos; else empty
 
     @property
     def uniform(self) -> bool:
-        """Whether all pictures are squares of one size."""
+        """Whether all images, as far as known, are squares of one size."""
         return all(shape[:2] == (self.side, self.side) for shape in self.shapes)
 
     @property
     def channels(self) -> int:
-        """Number of channels with which the images are read."""
+        """Number of channels with which the images are read: 1 for gray, 3 for colour."""
         if self.manifest:
             return self.manifest["channels"]
         return 1 if self.shapes and all(shape[2] == 1 for shape in self.shapes) else 3
@@ -57,7 +62,7 @@ class ImageSource:
         Args:
             size: side of the images of the set in pixels.
             filter: resampling filter, one of pixels.FILTERS.
-            count: number of images to draw, for locations whose images are drawn.
+            count: number of portraits to draw, if the location is `portraits`; not used otherwise.
             cache: folder for prepared data; None for the default.
             say: called with a line for the user when data are prepared.
         """
@@ -78,9 +83,11 @@ class ImageSource:
         return images if images.resolution == size else sets.resize(images, size, filter)
 
     def describe_resizing(self, size: int, filter: str) -> str | None:
-        """Describe for the user how images are resized to a side of `size` pixels.
+        """Return a sentence for the user on how images are resized, or None if they are not.
 
-        Return None if they have that size.
+        Args:
+            size: side in pixels to which images are resized.
+            filter: resampling filter, one of pixels.FILTERS.
         """
         if not self.uniform:
             low, high = (f([side for shape in self.shapes for side in shape[:2]]) for f in (min, max))
@@ -97,7 +104,7 @@ class ImageSource:
 
 
 def is_network(location: str) -> bool:
-    """Return whether a location is a run's folder, an exported folder or a model file."""
+    """Return whether a location holds a network: a run's folder, an exported folder or a model."""
     folder = Path(location)
     if location.endswith(".keras") or (folder / keras_files.GENERATOR).is_file():
         return True
@@ -105,12 +112,12 @@ def is_network(location: str) -> bool:
 
 
 def inspect_location(location: str, count: int, say: Callable[[str], None]) -> ImageSource:
-    """Find out what a location holds, without reading all of its images.
+    """Find out what a location holds without reading all of its images, and return an ImageSource.
 
     Args:
         location: a run's folder, a model file, shards, photos in a folder, an archive or an array,
             or `portraits` for drawn faces.
-        count: number of images to draw, for locations whose images are drawn.
+        count: number of portraits to draw, if the location is `portraits`; not used otherwise.
         say: called with a line for the user if a run's newest checkpoint is damaged.
 
     Raises:
@@ -139,16 +146,18 @@ def inspect_location(location: str, count: int, say: Callable[[str], None]) -> I
 def choose_size(
     sources: Sequence[ImageSource], size: int | None, filter: str, names: Sequence[str]
 ) -> tuple[int, list[str]]:
-    """Choose the size at which sets are compared: `size`, or else that of the smallest set.
+    """Choose the size to which the images of several sets are resized before they are compared.
 
     Args:
         sources: the sets that are compared.
-        size: side in pixels that the user asks for, or None.
+        size: side in pixels that the user asks for; None for that of the set with the smallest
+            images.
         filter: resampling filter, one of pixels.FILTERS.
         names: names of the metrics.
 
     Returns:
-        (side in pixels, a sentence for the user about each set whose images are resized).
+        (side in pixels, list of sentences for the user, one about each set whose images are
+        resized).
 
     Raises:
         UserError: if a metric compares pairs of images, and they would have to be cut to squares,
@@ -165,9 +174,12 @@ def choose_size(
 
 
 def read_shapes(location: str, count: int) -> list[Shape]:
-    """Return the shapes of some pictures of a location; [] if they can be drawn at any size.
+    """Return the shapes of some pictures of a location with photos.
 
-    Raise UserError if none of the pictures can be read.
+    The list is empty if pictures can be drawn at any size. Raise UserError if none of the pictures
+    can be read.
+
+    For the arguments, see `inspect_location`.
     """
     if location in sources.WORDS:
         return []
@@ -188,9 +200,10 @@ def read_shapes(location: str, count: int) -> list[Shape]:
 
 
 def _read_shape(data: bytes) -> Shape:
-    """Return the shape of a picture from the bytes of its file.
+    """Return the shape of a picture, given the bytes of its file.
 
-    Raise Unreadable if it cannot be decoded.
+    Only the header is decoded if it states the shape. Raise Unreadable if the file cannot be
+    decoded.
     """
     from PIL import Image
 

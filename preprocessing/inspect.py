@@ -1,4 +1,4 @@
-"""The command `pggan inspect`, which shows a folder of shards in numbers and pictures."""
+"""The command `pggan inspect`, which shows statistics and pictures of a folder of shards."""
 
 from __future__ import annotations
 
@@ -14,9 +14,17 @@ _BINS = 16
 
 
 def compute_statistics(opened, resolution: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean image uint8 [R, R, C], and a histogram [16] of the brightness of images.
+    """Compute the mean image and a histogram of brightness.
 
     They are computed from up to 20,000 images, evenly spaced over the dataset.
+
+    Args:
+        opened: the dataset (`shards.Shards`).
+        resolution: side R in pixels at which images are read.
+
+    Returns:
+        (mean image uint8 [R, R, C]; number of images in each of 16 equal ranges of brightness, int
+        [16]). The brightness of an image is the mean of its values, 0..255.
     """
     count = opened.count(resolution)
     indices = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(int))

@@ -1,4 +1,8 @@
-"""Jobs, which process every image of a source and write the results as shards."""
+"""Jobs, which process every image of a source and write the results as shards.
+
+A source is a numbered list of images, its items (see `sources`). Items are processed in chunks of
+consecutive items, each of which gives a list of results.
+"""
 
 from __future__ import annotations
 
@@ -17,33 +21,38 @@ from preprocessing.sources import Item, SourceList
 
 @dataclass(frozen=True)
 class Result:
-    """Result of processing one image. A photo with several faces has several results."""
+    """Result of processing one item: an image for the dataset, or the reason why there is none.
 
-    name: str  # name of the image
+    An item may have several results, such as a photo with several faces.
+    """
+
+    name: str  # name of the item
     image: np.ndarray | Unreadable  # uint8 square [R, R, C], or the reason why there is none
-    label: int = 0
+    label: int = 0  # index of the class
     hash: np.ndarray | None = None  # perceptual hash uint64 [4], if duplicates are looked for
-    number: int | None = None  # index among several results of one image; None for a single result
-    # Number of files of this image that hold more pictures than the first, which is the only one
-    # that is read. Of several results of one image, only the first has a number other than 0.
+    number: int | None = None  # index among several results of one item; None for a single result
+    # Number of files of the item that hold several pictures, such as animations; only the first
+    # picture of a file is read. An item is one file, or two for a pair. Of several results of one
+    # item, only the first has a number other than 0.
     more: int = 0
 
     @property
     def title(self) -> str:
-        """Name of the image, with the number of the result if there are several."""
+        """Name of the item, with the number of the result if there are several: 'name#number'."""
         return self.name if self.number is None else f"{self.name}#{self.number}"
 
 
 @dataclass(frozen=True)
 class Job:
-    """Job: a source, the work on its images, and how the results are written."""
+    """A source of images, the work to do on each of them, and options for writing the results."""
 
     source: SourceList
-    # Takes a chunk of images and returns any number of results. It can be sent to other processes.
+    # Function that takes the items of a chunk and returns any number of results. It can be pickled,
+    # so that other processes can call it.
     work: Callable[[list[Item]], list[Result]]
     resolutions: tuple[int, ...]  # stored resolutions in pixels
-    # All options besides the source that the results depend on, by their names for the user. A job
-    # can only be resumed with the same options.
+    # {name on the command line: value} of all options that the results depend on. A job can only be
+    # resumed with the same options.
     options: dict
     channels: int = 3
     filter: str = ""  # name of the filter that reduces the images, for the manifest
@@ -58,26 +67,29 @@ class Job:
 
     @property
     def chunks(self) -> int:
-        """Number of chunks of the source."""
+        """Number of chunks that the source is divided into."""
         return -(-len(self.source) // self.chunk)
 
     def do(self, items: list[Item]) -> list[Result]:
-        """Do the work on a chunk, and hash the results if duplicates are looked for."""
+        """Do the work on the items (images) of a chunk and return the results.
+
+        If duplicates are looked for, the perceptual hashes of the results are filled in.
+        """
         results = self.work(items)
         return [_add_hash(result) for result in results] if self.output.dedupe else results
 
 
 @dataclass
 class Summary:
-    """Counts of the images of a job that were read, kept and dropped."""
+    """Counts of the images of a job that were read, kept (written to shards) and dropped."""
 
     out: str  # the folder of the shards
     images_read: int = 0
     images_kept: int = 0
-    # Reason -> number of images.
+    # Reason (`Unreadable.kind`) -> number of images dropped for it.
     drop_counts: collections.Counter = field(default_factory=collections.Counter)
     more: int = 0  # number of files of which only the first picture was read
-    # The manifest of the dataset, or those of both parts of a split.
+    # The manifest of the dataset, or with --split those of the training and the validation part.
     manifests: list[shards.Manifest] = field(default_factory=list)
 
     def describe(self) -> str:
@@ -88,7 +100,10 @@ class Summary:
         return line + (f", dropped: {why}" if why else "")
 
     def list_notes(self) -> list[str]:
-        """Return lines for the user about files of which only the first picture was read."""
+        """Return a list of lines for the user about files of which only the first picture was read.
+
+        It has one line, or none if there were no such files.
+        """
         if not self.more:
             return []
         files, first = (
@@ -100,6 +115,7 @@ class Summary:
 
 
 def _add_hash(result: Result) -> Result:
+    """Return a copy of a result with its perceptual hash; without an image, the result itself."""
     if isinstance(result.image, Unreadable):
         return result
     import imagehash

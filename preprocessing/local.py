@@ -1,4 +1,8 @@
-"""Run jobs on the cores of this machine."""
+"""Run jobs on the cores of this machine.
+
+A job (see `job.Job`) processes the images of a source in chunks of consecutive images. This process
+reads the images; workers, which are threads or other processes, do the work on the chunks.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from pggan_tf.errors import Stopped
 from preprocessing.job import Job, Result
 from preprocessing.sources import Item, SourceList
 
-# Limit in bytes for files that wait in memory for a worker.
+# Limit in bytes for image files that are in memory until a worker has processed them.
 _WAITING_BYTES = 512 << 20
 
 
@@ -36,7 +40,7 @@ _job: Job | None = None  # the job of a worker process
 
 
 def _begin(job: Job) -> None:
-    """Set up a worker process."""
+    """Set up a worker process that will process chunks of `job`."""
     global _job
     _job = job
     if not hasattr(signal, "pthread_sigmask"):
@@ -45,22 +49,25 @@ def _begin(job: Job) -> None:
 
 
 def _do(items: list[Item]) -> list[Result]:
+    """Process the items of a chunk in a worker process, and return the results."""
     return _job.do(items)
 
 
 def _read_chunks(job: Job, start: int) -> Iterator[list[Item]]:
+    """Yield the items of each chunk of a job's source, beginning with chunk number `start`."""
     items = job.source.items(start * job.chunk, len(job.source))
     while chunk := list(itertools.islice(items, job.chunk)):
         yield chunk
 
 
 def _count_bytes(chunk: list[Item]) -> int:
+    """Return the size of the files in a chunk that are already in memory."""
     return sum(len(item.data) for item in chunk if isinstance(item.data, bytes))
 
 
 @contextlib.contextmanager
 def _block_ctrl_c():
-    """Block Ctrl-C in processes that are started in the block, from their first moment.
+    """Context manager: processes that are started in its block ignore Ctrl-C from the beginning.
 
     Ctrl-C is sent to all processes of a terminal. The parent receives it when the block ends, and
     then stops the workers.
@@ -76,11 +83,18 @@ def _block_ctrl_c():
 
 
 def run_local(job: Job, start: int, workers: int) -> Generator[list[Result], None, None]:
-    """Yield the list of results of each chunk in order, beginning with chunk `start`.
+    """Process the images of a job and yield the list of results of each chunk, in order.
 
-    This process reads images while the workers process them.
+    A chunk is some consecutive images of the job's source. This process reads images while the
+    workers process them.
 
-    Raise Stopped if a worker process has died.
+    Args:
+        job: the job.
+        start: number of the first chunk to process.
+        workers: number of worker threads or, if `job.processes`, of worker processes.
+
+    Raises:
+        Stopped: if a worker process has died.
     """
     if job.processes:
         # Spawned, not forked: TensorFlow's threads do not survive a fork. Workers receive their

@@ -1,5 +1,8 @@
 """Options of jobs: which images are read, how results are written, and how a job is run.
 
+A job processes images and writes the results as shards, see `job.Job`. OUT is the folder or URL
+that it writes to.
+
 Modules that are slow to import are imported only when needed, so that --help is fast.
 """
 
@@ -26,13 +29,20 @@ class Selection:
 
     @classmethod
     def of(cls, data: str | Sequence[str] | None, **options) -> Selection:
-        """Return a selection of one or several locations, or of portraits if `data` is empty."""
+        """Return a selection of all images at one or several locations.
+
+        Args:
+            data: one location or several, as in `places`; if it is empty or None, `portraits`.
+            **options: values of the other fields.
+        """
         return cls((data,) if isinstance(data, str) else tuple(data or ("portraits",)), **options)
 
     def open(self, size: int) -> SourceList:
-        """Open all locations as one source, with portraits drawn at `size` pixels.
+        """Open all locations and return them as one source.
 
         Raise UserError if one of them cannot be opened.
+
+        size: side in pixels at which portraits are drawn.
         """
         from preprocessing.sources import open_all
 
@@ -49,7 +59,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Options for writing the results of a job."""
+    """Options for writing the results of a job as shards."""
 
     # Share of the images that goes to OUT/train; the rest goes to OUT/validation. None: all go to
     # OUT.
@@ -61,10 +71,10 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options for running a job."""
+    """Options that say how a job is run; its results do not depend on them."""
 
     workers: int | None = None  # number of processes or threads; None: one per core
-    runner: str = "local"  # local or beam
+    runner: str = "local"  # what processes the images: local (this machine) or beam (Apache Beam)
     beam_options: str = ""  # pipeline options, as on Apache Beam's command line
     resume: bool = False  # keep finished shards as they are
     overwrite: bool = False  # replace finished shards

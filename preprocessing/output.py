@@ -1,6 +1,10 @@
-"""Check and reserve the folder that a job writes into.
+"""Check and reserve the folder `out` that a job writes its shards into.
 
-This decides whether the job may use the folder, and whether it continues unfinished work there.
+This decides whether the job may use the folder, and whether it continues unfinished work in it.
+While a job is unfinished, `out` contains a folder UNFINISHED with the job's options and progress.
+If the dataset is split (--split), `out` has two subfolders, TRAIN and VALIDATION, called its parts;
+otherwise, the shards are in `out` itself. A fingerprint is a text that changes when the images of a
+source change.
 """
 
 from __future__ import annotations
@@ -32,9 +36,9 @@ _OURS = re.compile(rf"({PARTIAL_OF})?(shard-\d+\.npz|{_NAMES})|{re.escape(UNFINI
 
 @dataclass(frozen=True)
 class Existing:
-    """Options for a folder that already holds finished shards. By default it is an error.
+    """Options that say what to do with a folder that already holds finished shards.
 
-    Unfinished work of the same job is always continued.
+    By default, such a folder is an error. Unfinished work of the same job is always continued.
     """
 
     resume: bool = False  # keep the shards if they are those of the same job
@@ -44,12 +48,12 @@ class Existing:
 
 
 def find_parts(out: Path) -> list[Path]:
-    """Return the folders with finished shards: `out` itself, or both parts of a split, or none."""
+    """Return those of the folders `out` and its two parts that hold finished shards."""
     return [f for f in (out, out / TRAIN, out / VALIDATION) if shards.is_shards(f)]
 
 
 def _find_foreign(out: Path) -> list[Path]:
-    """Return the paths of everything in `out` that was not written by a job."""
+    """Return the paths of files and folders in `out` that were not written by a job."""
     found = []
     for path in out.iterdir():
         if path.name in (TRAIN, VALIDATION) and path.is_dir() and not path.is_symlink():
@@ -70,16 +74,17 @@ def clear(out: Path) -> None:
 
 
 def _describe_sources(source: SourceList) -> list[dict]:
+    """Return name, fingerprint and listing (`Source.to_listing`) of each source, as JSON data."""
     return [{"name": p.name, "fingerprint": p.fingerprint(), "listing": p.to_listing()} for p in source.parts]
 
 
 def list_fingerprints(source: SourceList) -> list[str]:
-    """Return the fingerprint of each source."""
+    """Return the fingerprint of each of the sources in a list, in order."""
     return [p.fingerprint() for p in source.parts]
 
 
 def _check_apart(job: Job, out: Path) -> None:
-    """Raise UserError if `out` lies within a source, or a source within `out`."""
+    """Raise UserError if `out` lies within a folder that is read, or such a folder within `out`."""
     for part in job.source.parts:
         if storage.is_remote(part.name) or not Path(part.name).is_dir():
             continue
@@ -91,9 +96,19 @@ def _check_apart(job: Job, out: Path) -> None:
 
 
 def _leave_or_clear(job: Job, out: Path, options: dict, existing: Existing) -> bool:
-    """Return True if finished shards in `out` are kept, or remove them and return False.
+    """Decide whether a job keeps or replaces what is in the folder `out`.
 
-    Raise UserError if they may neither be kept nor be overwritten.
+    Args:
+        job: the job.
+        out: the folder, which is not empty and holds no unfinished work.
+        options: options of the job, as they are read from JSON.
+        existing: what to do with finished shards.
+
+    Returns:
+        True if the folder holds finished shards that are kept; False if they were removed.
+
+    Raises:
+        UserError: if the folder holds no shards, or they may neither be kept nor be overwritten.
     """
     if not find_parts(out):
         raise UserError(f"{out}: exists and is not an empty folder. Choose another, or remove it.")
@@ -115,10 +130,18 @@ def _leave_or_clear(job: Job, out: Path, options: dict, existing: Existing) -> b
 def reserve_folder(
     job: Job, out: Path, existing: Existing, say: Callable[[str], None], stack: contextlib.ExitStack
 ) -> Job | None:
-    """Reserve the folder `out` for this process with a lock, which `stack` holds.
+    """Reserve the folder `out` for this process with a lock.
+
+    Args:
+        job: the job.
+        out: the folder, which is created if it does not exist.
+        existing: what to do if it holds finished shards.
+        say: called with each line for the user.
+        stack: holds the lock until it is closed.
 
     Returns:
-        The job, with its source as it was when the job was begun; None if the shards are finished.
+        The job, with its source as it was when the job was begun; None if the folder holds finished
+        shards that are kept, so that nothing is left to do.
 
     Raises:
         UserError: if the folder holds anything else, or another process uses it.
@@ -154,13 +177,14 @@ def reserve_folder(
 
 
 def _restore_job(job: Job, out: Path, now: dict, begun: dict, say: Callable[[str], None]) -> Job:
-    """Return the job, with its source as it was listed when the job was begun.
+    """Return the job with the same images in its source as when the job was begun.
 
     Args:
         job: the job.
         out: the folder that it writes into.
-        now: present options and sources of the job.
-        begun: options and sources of the job when it was begun.
+        now: present options and sources of the job: {"options": `Job.options`, "sources": see
+            `_describe_sources`}.
+        begun: options and sources when the job was begun, in the same form.
         say: called with each line for the user.
 
     Raises:
@@ -190,11 +214,11 @@ def _restore_job(job: Job, out: Path, now: dict, begun: dict, say: Callable[[str
 
 @contextlib.contextmanager
 def hold_lock(path: Path, out: Path, wait: bool, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold a lock on the file `path` during the block, so that no other process makes `out`.
+    """Context manager that locks the file `path`, so that no other process writes into `out`.
 
     Args:
         path: the file to lock.
-        out: the folder that is made.
+        out: the folder that the lock protects.
         wait: wait for another process that holds the lock, instead of raising UserError.
         say: called with a line for the user while waiting.
     """

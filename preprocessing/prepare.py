@@ -1,4 +1,9 @@
-"""The command `pggan prepare`, which turns images of any source into shards."""
+"""The command `pggan prepare`, which turns images of any source into shards.
+
+It makes a job (see `job.Job`) that cuts a square out of each image. With --crop tiles, an image is
+instead cut into several squares of its own pixels, called tiles. With --pairs, every image consists
+of two pictures side by side, whose squares are stored as one image with six channels.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +34,7 @@ MANY_PORTRAITS = 2_000
 
 @dataclass(frozen=True)
 class Squares:
-    """Work that cuts squares out of images.
+    """Work of a job (`Job.work`) that cuts squares out of images, and its options.
 
     These fields, in this order, are part of the key of every dataset in the cache. If they are
     changed, all cached datasets are prepared again.
@@ -40,15 +45,20 @@ class Squares:
     resolutions: tuple[int, ...] = ()
     filter: str = "lanczos"  # filter for reducing, one of pixels.FILTERS
     channels: int = 3  # 1, 3, or 6 for two pictures side by side, three channels each
-    # One of CROPS, see decode.cut_square; "tiles" cuts the whole image into squares at its own
-    # resolution.
+    # One of CROPS, see decode.cut_square; "tiles" cuts the whole image into tiles, see
+    # decode.cut_tiles.
     crop: str = "centre"
     # What to do with an image with a side below `size`: "drop" it, "upscale" it, or "keep" it at
     # the largest of `resolutions` that it reaches.
     small: str = "drop"
 
     def __call__(self, items) -> list[Result]:
-        """Return the Results of a chunk of images: their squares, or reasons why there are none."""
+        """Cut squares out of a chunk of images, and return the list of Results.
+
+        An image has a Result for each of its squares or, if it cannot be used, one with the reason.
+
+        items: the images, a list of `sources.Item`.
+        """
         from pggan_tf.data.decode import Unreadable
         from preprocessing.job import Result
 
@@ -65,12 +75,22 @@ class Squares:
 
     @property
     def _least_side(self) -> int:
+        """Shortest side of an image in pixels with which it is used."""
         return {"drop": self.size, "upscale": 1, "keep": self.resolutions[0]}[self.small]
 
     def _cut(self, image, name: str) -> list[np.ndarray]:
-        """Return the squares that are cut out of an image.
+        """Cut the squares out of an image.
 
-        Raise Unreadable if two pictures side by side are too small.
+        Args:
+            image: Pillow image of mode L or RGB; with six channels, two pictures side by side.
+            name: name of the image, from which the place of a random crop is derived.
+
+        Returns:
+            List of squares uint8 [R, R, channels]: one, or one for each tile. R is `size` or, for
+            a small image that is kept, the largest of `resolutions` that it reaches.
+
+        Raises:
+            Unreadable: if two pictures side by side are too small.
         """
         from pggan_tf.data.decode import Unreadable, cut_square, cut_tiles
 
@@ -93,7 +113,7 @@ class Squares:
         return [np.concatenate(squares, axis=-1)]
 
     def with_resolutions(self) -> Squares:
-        """Return a copy with all stored resolutions filled in, including `size`.
+        """Return a copy whose `resolutions` are complete: in rising order and including `size`.
 
         Raise UserError if one of them does not divide `size`.
         """
@@ -106,9 +126,15 @@ class Squares:
 
 
 def make_job(selection: Selection, squares: Squares, output: OutputOptions | None = None) -> Job:
-    """Return the job that cuts squares out of the selected images, for `build.build`.
+    """Return the job that cuts squares out of images, for `build.build`.
 
-    Raise UserError if the images cannot be opened or a resolution does not divide the size.
+    Args:
+        selection: options that say which images are read.
+        squares: options of the squares.
+        output: options for writing the results; None for the defaults.
+
+    Raises:
+        UserError: if the images cannot be opened or a resolution does not divide the size.
     """
     from preprocessing.job import Job
 
@@ -134,6 +160,8 @@ def make_job(selection: Selection, squares: Squares, output: OutputOptions | Non
 
 
 class _Resolutions(click.ParamType):
+    """Command-line parameter type that converts '8,16,32' to a tuple of resolutions."""
+
     name = "a,b,…"
 
     def convert(self, value, param, ctx):

@@ -2,7 +2,8 @@
 
 For every filter of Pillow and OpenCV, this measures the time per image, PSNR and MS-SSIM of a photo
 that is reduced and enlarged again (with the same cubic filter for all), and the aliasing: the share
-of the reduced picture that comes from frequencies that it cannot represent.
+of the reduced picture's energy (sum of squares) that comes from frequencies that it cannot
+represent. A plane is one colour channel of a square photo, float32 [H, H].
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ PILLOW = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
 def _make_pillow(name: str) -> Callable[[np.ndarray, int], np.ndarray]:
+    """Return a function that reduces a plane with one of Pillow's filters, see `list_filters`."""
     kind = Image.Resampling[name.upper()]
 
     def reduce(plane: np.ndarray, size: int) -> np.ndarray:
@@ -46,21 +48,23 @@ def _make_pillow(name: str) -> Callable[[np.ndarray, int], np.ndarray]:
 
 
 def _make_opencv(name: str) -> Callable[[np.ndarray, int], np.ndarray]:
+    """Return a function that reduces a plane with one of OpenCV's filters, see `list_filters`."""
     return lambda plane, size: cv2.resize(plane, (size, size), interpolation=OPENCV[name])
 
 
 def list_filters() -> dict[tuple[str, str], Callable[[np.ndarray, int], np.ndarray]]:
-    """Return {(library, filter): function that reduces a picture}.
+    """Return {(library, filter): function that reduces a plane}, such as ("OpenCV", "box").
 
-    A function takes a picture float32 [H, H] and a size in pixels, and returns it as [size, size].
+    A function takes a plane float32 [H, H] and a size in pixels, and returns float32 [size, size].
     """
     return {("Pillow", n): _make_pillow(n) for n in PILLOW} | {("OpenCV", n): _make_opencv(n) for n in OPENCV}
 
 
 def extract_high_frequencies(plane: np.ndarray, size: int) -> np.ndarray:
-    """Return the part of a square picture that a picture of `size` pixels cannot represent.
+    """Return the high frequencies of a plane [H, H], as float32 [H, H].
 
-    These are the frequencies of size / 2 cycles and more.
+    These are the frequencies of size / 2 and more cycles per side, which a plane of size x size
+    pixels cannot represent.
     """
     spectrum = np.fft.fft2(plane)
     frequency = np.abs(np.fft.fftfreq(len(plane), 1 / len(plane)))
@@ -69,11 +73,16 @@ def extract_high_frequencies(plane: np.ndarray, size: int) -> np.ndarray:
 
 
 def measure_aliasing(reduce: Callable, plane: np.ndarray, size: int) -> float:
-    """Return the share of aliasing in the energy of the reduced picture, 0..1.
+    """Return the share of aliasing in the energy of a reduced plane, 0 for none.
 
-    The energy does not include the mean. Aliasing comes from frequencies that the reduced picture
+    The energy does not include the mean. Aliasing comes from frequencies that the reduced plane
     cannot represent. Because reducing is linear, reducing only these frequencies gives the
     aliasing.
+
+    Args:
+        reduce: function that reduces a plane, see `list_filters`.
+        plane: the plane before reducing, float32 [H, H].
+        size: side of the reduced plane in pixels.
     """
     reduced = reduce(plane, size)
     alias = reduce(extract_high_frequencies(plane, size), size)
@@ -81,11 +90,15 @@ def measure_aliasing(reduce: Callable, plane: np.ndarray, size: int) -> float:
 
 
 def study(photos: Sequence[np.ndarray], size: int) -> list[dict]:
-    """Measure all filters on photos uint8 [H, H, 3] that are larger than `size`.
+    """Measure all filters on photos.
+
+    Args:
+        photos: uint8 [H, H, 3], with sides H larger than `size`.
+        size: side in pixels to which photos are reduced.
 
     Returns:
-        A dict per filter: library, filter, ms (median time per photo), and psnr_db, ms_ssim and
-        aliasing_percent (means over the photos).
+        List with a dict for each filter. Its keys are library, filter, ms (median time per photo
+        in milliseconds), and psnr_db, ms_ssim and aliasing_percent (means over the photos).
     """
     import tensorflow as tf
 
@@ -119,6 +132,11 @@ def save_picture(photo: np.ndarray, size: int, path: Path) -> None:
     """Save a picture that shows a photo reduced by each filter and enlarged.
 
     Pillow's filters are in the first row, OpenCV's in the second.
+
+    Args:
+        photo: uint8 [H, H, 3].
+        size: side in pixels to which the photo is reduced.
+        path: path of the picture.
     """
     from pggan_tf.data import pixels
 

@@ -1,6 +1,7 @@
 """Read and write files on this machine or at any fsspec URL.
 
-Such URLs begin with s3://, gs://, abfs://, http://, memory:// and others.
+Such URLs begin with s3://, gs://, abfs://, http://, memory:// and others. A location is the path of
+a file or folder on this machine, or such a URL.
 """
 
 from __future__ import annotations
@@ -24,15 +25,17 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def is_remote(location: str | Path) -> bool:
-    """Return whether a location is a URL."""
+    """Return whether a location is a URL, not a path on this machine."""
     return "://" in str(location)
 
 
 @contextlib.contextmanager
 def _explain_errors(location: str, unchanged: tuple[int, ...] = ()):
-    """Convert any exception raised in the block to a UserError about the location.
+    """Context manager that converts any exception raised in its block to UserError.
 
-    unchanged: `errno` of exceptions that are raised as they are.
+    Args:
+        location: location that the message is about.
+        unchanged: error numbers (`errno`) of exceptions that are not converted.
     """
     try:
         yield
@@ -48,13 +51,14 @@ def _explain_errors(location: str, unchanged: tuple[int, ...] = ()):
 
 
 def _get_local_class():
+    """Return fsspec's class for files on this machine."""
     from fsspec.implementations.local import LocalFileSystem
 
     return LocalFileSystem
 
 
 def _open_file_system(location: str):
-    """Return the fsspec file system of a location, and the path in it.
+    """Return (fsspec file system of a location, path of the location in this file system).
 
     Raise UserError if the kind of URL is not known, or needs another package.
     """
@@ -72,11 +76,12 @@ def _open_file_system(location: str):
 
 
 def find(folder: str) -> tuple[list[tuple[str, int, str]], Counter]:
-    """Return all files below a folder, sorted by name, and counts of entries that are not files.
+    """List all files in a folder and its subfolders, and count the entries that are not files.
 
     Returns:
-        (list of (name relative to the folder, size in bytes, mark), counts of other entries as in
-        `listing.walk`). A mark is a text that changes when the file changes.
+        (list of (name relative to the folder, size in bytes, mark), sorted by name; {kind: number}
+        of other entries as in `listing.walk`). A mark is a text that changes when the file changes,
+        such as the time of its last change; '' if the storage tells nothing of this kind.
 
     Raises:
         UserError: if the folder cannot be reached.
@@ -99,7 +104,7 @@ def find(folder: str) -> tuple[list[tuple[str, int, str]], Counter]:
 
 
 def exists(location: str) -> bool:
-    """Return whether a file or a folder exists.
+    """Return whether there is a file or a folder at a location.
 
     Raise UserError if the location cannot be reached.
     """
@@ -109,9 +114,9 @@ def exists(location: str) -> bool:
 
 
 def read(location: str) -> bytes:
-    """Return all bytes of a file.
+    """Return all bytes of the file at a location.
 
-    Raise OSError if it cannot be read, so that one lost file need not end a run.
+    Raise OSError, not UserError, if it cannot be read, so that callers may continue without it.
     """
     if not is_remote(location):
         return Path(location).read_bytes()
@@ -125,7 +130,7 @@ def read(location: str) -> bytes:
 
 
 def write(location: str, data: bytes) -> None:
-    """Write a file and create its folder.
+    """Write `data` to a file and create its folder.
 
     Raise UserError if it cannot be written.
     """
@@ -141,7 +146,7 @@ def join(folder: str, name: str) -> str:
 
 
 def open_binary(location: str):
-    """Open a file at any location for reading bytes, and return the file object.
+    """Open the file at a location and return a binary file object that can seek.
 
     Remote files are read in blocks when needed, or copied to a temporary file if the server does
     not support that. Raise UserError if the file cannot be opened.
@@ -167,7 +172,12 @@ def open_binary(location: str):
 def remove(location: str, names: list[str]) -> None:
     """Remove files from a folder.
 
-    Raise UserError if one of them cannot be removed.
+    Args:
+        location: location of the folder.
+        names: names of the files in it.
+
+    Raises:
+        UserError: if one of them cannot be removed.
     """
     with _explain_errors(location):
         system, root = _open_file_system(location)
@@ -176,7 +186,7 @@ def remove(location: str, names: list[str]) -> None:
 
 
 def remove_folder(location: str) -> None:
-    """Remove a folder with everything in it.
+    """Remove the folder at a location with everything in it.
 
     Raise UserError if it cannot be removed.
     """
@@ -188,16 +198,24 @@ def remove_folder(location: str) -> None:
 def check_writable(folder: str) -> None:
     """Raise UserError if files cannot be written to a folder.
 
-    This is called before hours of work, not after.
+    To find out, an empty file is written and removed. Call this before long work whose results
+    will be written to the folder.
     """
     write(join(folder, ".pggan-write-test"), b"")
     remove(folder, [".pggan-write-test"])
 
 
 def upload(folder: Path, target: str, last: str) -> None:
-    """Copy all files of a local folder to the location `target`.
+    """Copy the files of a local folder, except hidden files and subfolders, to another folder.
 
-    The file named `last` is copied last, so that a dataset appears complete or not at all.
+    Args:
+        folder: the local folder.
+        target: location of the folder to copy to, which is created if it does not exist.
+        last: name of the file that is copied last. For a dataset this is the manifest, so that an
+            incomplete copy is not a dataset.
+
+    Raises:
+        UserError: if a file cannot be copied.
     """
     with _explain_errors(target):
         system, root = _open_file_system(target)
@@ -211,9 +229,14 @@ def upload(folder: Path, target: str, last: str) -> None:
 
 
 def read_manifest(location: str, name: str) -> dict | None:
-    """Return the JSON object in the file `name` of a folder; None if there is none.
+    """Return the JSON object in a file as a dict, or None if there is none.
 
-    Raise UserError if the folder cannot be reached.
+    Args:
+        location: location of the folder.
+        name: name of the file in it.
+
+    Raises:
+        UserError: if the folder cannot be reached.
     """
     try:
         content = json.loads(read(join(str(location), name)))
@@ -227,11 +250,19 @@ def read_manifest(location: str, name: str) -> dict | None:
 
 
 def download(location: str, names: list[str], folder: Path) -> None:
-    """Copy files of a remote folder into a new local folder, all of them or none.
+    """Copy files of a remote folder into a new local folder.
+
+    The local folder appears when all files are complete. After an interruption, the next call
+    copies only the missing files.
+
+    Args:
+        location: location of the remote folder.
+        names: names of the files in it.
+        folder: path of the new folder.
 
     Raises:
         UserError: if the remote folder cannot be reached.
-        OSError: if they cannot be written to the disk.
+        OSError: if the files cannot be written to the disk.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     with _explain_errors(location):
@@ -246,7 +277,7 @@ def download(location: str, names: list[str], folder: Path) -> None:
 
 
 def digest(parts: Iterator[tuple] | list[tuple]) -> str:
-    """Return the SHA-256, in hexadecimal, of a series of tuples of plain values."""
+    """Return the SHA-256, in hexadecimal, of a series of tuples of values that JSON can store."""
     sha = hashlib.sha256()
     for part in parts:
         sha.update(json.dumps(part).encode() + b"\n")

@@ -1,1 +1,1 @@
-"""Data for training: decode photos, store images as shards, and read them in batches."""
+"""Data for training: decode photos, store images as shards (`.npz`), and read them in batches."""

@@ -5,8 +5,8 @@ All augmentations are differentiable. Either every image is augmented (DiffAugme
 probability that is adapted to how confident D is on real images (ADA, Karras et al. 2020b, section
 3.2).
 
-Images are [N,H,W,C] in about -1..1. All random numbers are derived from `seed`, int64 [2]. For
-`parts`, see `replicas.uniform`.
+All functions that change images return images of the same shape and type. They have the arguments
+of `augment_images`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ _TRANSLATION = 1 / 8  # largest shift, as a share of the image's side
 
 
 def _draw(seed, stream: int, x, parts: int, low: float, high: float):
-    """Draw one uniform random number in low..high for each image of x: [N,1,1,1].
+    """Return a random number, uniform in low..high, for each image of x: float32 [N,1,1,1].
 
-    Every use has its own `stream` number, which makes its random numbers independent of the others.
+    stream: number that is different for every use, so that uses with the same seed have independent
+    random numbers. For x, seed and parts, see `augment_images`.
     """
     seed = replicas.seed_for(seed, stream)
     shape = (x.shape[0] or tf.shape(x)[0], 1, 1, 1)
@@ -31,26 +32,46 @@ def _draw(seed, stream: int, x, parts: int, low: float, high: float):
 
 
 def change_brightness(x, seed, parts=1):
-    """Add a random number in -0.5..0.5 to all values of each image."""
+    """Return images with a random number in -0.5..0.5 added to all values of each image.
+
+    For the arguments, see `augment_images`.
+    """
     return x + _draw(seed, 0, x, parts, -0.5, 0.5)
 
 
 def change_saturation(x, seed, parts=1):
-    """Scale the distance of each pixel from its gray value by a random factor in 0..2."""
+    """Return images whose colours are faded or strengthened by a random factor in 0..2 per image.
+
+    The distance of each pixel from its gray value is multiplied by the factor. For the arguments,
+    see `augment_images`.
+    """
     gray = tf.reduce_mean(x, axis=3, keepdims=True)
     return gray + (x - gray) * _draw(seed, 1, x, parts, 0.0, 2.0)
 
 
 def change_contrast(x, seed, parts=1):
-    """Scale the distance of all values from the image's mean by a random factor in 0.5..1.5."""
+    """Return images whose contrast is multiplied by a random factor in 0.5..1.5 per image.
+
+    The distance of all values from the image's mean is multiplied by the factor. For the arguments,
+    see `augment_images`.
+    """
     mean = tf.reduce_mean(x, axis=[1, 2, 3], keepdims=True)
     return mean + (x - mean) * _draw(seed, 2, x, parts, 0.5, 1.5)
 
 
 def _draw_shifts(x, seed, stream: int, share: float, parts: int = 1):
-    """Draw random shifts in pixels, downwards and to the right: int32 [N] each.
+    """Draw a random shift for each image.
 
-    share: largest shift in both directions, as a share of the image's side.
+    Args:
+        x: images [N,H,W,C].
+        seed: int64 [2].
+        stream: number that is different for every use, see `_draw`; stream + 1 is used too.
+        share: largest shift in all four directions, as a share of the image's side.
+        parts: number of batches that are concatenated in x, see `augment_images`.
+
+    Returns:
+        (shifts down, shifts to the right), int32 [N] in pixels each; negative shifts are up and to
+        the left.
     """
     h, w = x.shape[1], x.shape[2]
     down = tf.round(_draw(seed, stream, x, parts, -share * h, share * h))
@@ -59,7 +80,10 @@ def _draw_shifts(x, seed, stream: int, share: float, parts: int = 1):
 
 
 def translate(x, seed, parts=1):
-    """Shift each image by up to an eighth of its side along both axes, and fill the gap with 0."""
+    """Return images shifted at random by up to an eighth of their side along both axes.
+
+    Gaps are filled with 0. For the arguments, see `augment_images`.
+    """
     h, w = x.shape[1], x.shape[2]
     down, right = _draw_shifts(x, seed, 3, _TRANSLATION, parts)
     # [N,H] and [N,W]: the row and the column of x that each output pixel comes from.
@@ -71,7 +95,10 @@ def translate(x, seed, parts=1):
 
 
 def cut_out(x, seed, parts=1):
-    """Set a square of half the image's side, at a random position, to 0."""
+    """Return images in which a square of half the image's side, at a random position, is 0.
+
+    For the arguments, see `augment_images`.
+    """
     h, w = x.shape[1], x.shape[2]
     down, right = _draw_shifts(x, seed, 5, 0.5, parts)
 
@@ -84,7 +111,7 @@ def cut_out(x, seed, parts=1):
 
 
 STEPS = (change_brightness, change_saturation, change_contrast, translate, cut_out)
-# The steps that do not change pixel values, for images that are not plain RGB: lightness, or pairs
+# The steps that only move or remove pixels, for images that are not plain RGB: lightness, or pairs
 # of images.
 PLACES = (translate, cut_out)
 
@@ -94,10 +121,15 @@ def augment_images(x, seed, probability=None, parts: int = 1, steps=STEPS):
 
     Args:
         x: images [N,H,W,C] in about -1..1.
-        seed: int64 [2].
-        probability: scalar tensor; None applies all steps to every image.
-        parts: number of batches that are concatenated in x.
-        steps: augmentation functions, applied in this order.
+        seed: int64 [2], from which all random numbers are derived.
+        probability: scalar tensor in 0..1, with which each step is applied to each image; None
+            applies all steps to every image.
+        parts: number of batches that are concatenated in x. If several devices share the training,
+            each needs this number to draw the random numbers that belong to its own images.
+        steps: functions of this module that change images, applied in this order.
+
+    Returns:
+        The augmented images [N,H,W,C].
     """
     for number, step in enumerate(steps):
         changed = step(x, seed, parts)
@@ -111,7 +143,11 @@ def augment_images(x, seed, probability=None, parts: int = 1, steps=STEPS):
 def adapt_probability(probability, sign, images: int):
     """Return the augmentation probability, 0..1, after `images` more images.
 
-    It rises while `sign`, the mean sign of D's logits on real images, is above ADA_TARGET, and
-    falls while it is below.
+    The probability rises while `sign` is above ADA_TARGET, and falls while it is below.
+
+    Args:
+        probability: the probability so far, a scalar tensor.
+        sign: mean sign of D's logits on real images, a scalar tensor in -1..1.
+        images: number of images that D has seen since the last call.
     """
     return tf.clip_by_value(probability + tf.sign(sign - ADA_TARGET) * (images / ADA_IMAGES), 0.0, 1.0)

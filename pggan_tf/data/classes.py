@@ -1,7 +1,9 @@
 """Find the class of each photo from its folder or from a label file (dataset.json).
 
-The functions look only at names and at the contents of label files. For every decision that is not
-obvious, they append a line for the user to `notes`.
+The functions look only at names and at the contents of label files, so the photos may be in a
+folder, in an archive or at a URL. Names are paths relative to the folder or archive, with / between
+their parts. `notes` is a list of lines for the user: for every decision that is not obvious (such
+as which photos are left out), the functions append a line to it.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ def find_classes(
         notes: list that lines for the user are appended to.
 
     Returns:
-        (names of the photos to use, sorted class names, {photo: class} for the photos that have a
-        class). The last two are empty if there are no classes.
+        (names of the photos to use, sorted class names, {name of photo: class name} for the photos
+        that have a class). The last two are empty if there are no classes.
 
     Raises:
         UserError: if it is unclear which photos are meant.
@@ -56,6 +58,7 @@ def find_classes(
 
 
 def _are_few(count: int, total: int) -> bool:
+    """Return whether `count` photos are at most a tenth of `total`, so that they are left out."""
     return _FEW * count <= total
 
 
@@ -64,6 +67,8 @@ def _choose_part(location: str, names: Sequence[str], notes: list[str]) -> tuple
 
     While a folder has only one subfolder, descend into it. Of the parts of a data set (train, test,
     ...), choose the one for training; of several sizes of the same photos, the largest.
+
+    For the arguments and errors, see `find_classes`.
 
     Returns:
         (names of the photos to use, path of the folder with / at its end or '', sorted names of its
@@ -88,9 +93,18 @@ def _choose_part(location: str, names: Sequence[str], notes: list[str]) -> tuple
 
 
 def _find_train_part(location: str, tops: Counter, notes: list[str]) -> str | None:
-    """Return the folder with the training part of a data set, or None if the folders are not parts.
+    """Return the name of the folder with the training part of a data set.
 
-    Raise UserError if there are other folders besides the parts, or not exactly one training part.
+    Args:
+        location: path of the folder above, for messages.
+        tops: number of photos in each of its subfolders, by name.
+        notes: list that a line for the user is appended to if a training part is found.
+
+    Returns:
+        The name of one of the subfolders, or None if they are not parts of a data set.
+
+    Raises:
+        UserError: if there are other folders besides the parts, or not exactly one training part.
     """
     parts = _find_parts(filter(None, map(_PART.fullmatch, sorted(tops))))
     if len(parts) < 2:
@@ -108,11 +122,17 @@ def _find_train_part(location: str, tops: Counter, notes: list[str]) -> str | No
 
 
 def _find_parts(matches: Iterable[re.Match]) -> dict[str, str]:
-    """Return {folder: part} of the folders that are parts of one data set, from matches of _PART.
+    """Find the folders that are parts of one data set.
 
     All parts have the same words in front of the part's name. If there are such words, or numbers
     after it, folders count as parts only if their part names differ: test1 and test2, or
     freight-train and steam-train, may be classes.
+
+    matches: matches of _PART with the names of folders.
+
+    Returns:
+        {name of folder: name of part in lower case}, such as {"train2017": "train"}; empty if no
+        folders are parts.
     """
     found: dict[str, dict[str, str]] = {}
     plain = True
@@ -124,10 +144,19 @@ def _find_parts(matches: Iterable[re.Match]) -> dict[str, str]:
 
 
 def _find_largest_size(location: str, inner: Sequence[str], tops: Counter, notes: list[str]) -> str | None:
-    """Return the folder with the largest photos if all folders are sizes of the same photos.
+    """Return the name of the folder with the largest photos, if all folders are named after sizes.
 
-    Return None if the folders are not named after sizes. Raise UserError if they are, but the
-    largest size lacks some of the photos.
+    Args:
+        location: path of the folder above, for messages.
+        inner: names of the photos, relative to the folder above.
+        tops: number of photos in each of its subfolders, by name.
+        notes: list that a line for the user is appended to if the folders are sizes.
+
+    Returns:
+        The name of one of the subfolders, or None if they are not all named after sizes.
+
+    Raises:
+        UserError: if they are, but the largest size lacks some of the photos.
     """
     sizes = {top: int(match[1]) for top in tops if (match := _SIZE.fullmatch(top))}
     if len(sizes) < len(tops):
@@ -147,9 +176,15 @@ def _find_largest_size(location: str, inner: Sequence[str], tops: Counter, notes
 
 
 def _classify_by_folders(names: Sequence[str], prefix: str, tops: Sequence[str], notes: list[str]) -> dict[str, str]:
-    """Return {photo: class} from the subfolders `tops` of `prefix`.
+    """Return {name of photo: class name}, where the class is the subfolder that holds the photo.
 
     The result is empty if the folders are not classes.
+
+    Args:
+        names: names of the photos.
+        prefix: path of the folder above the classes, with / at its end or ''.
+        tops: names of its subfolders.
+        notes: list that lines for the user are appended to.
     """
     if len(tops) < 2:
         return {}
@@ -169,7 +204,7 @@ def _classify_by_folders(names: Sequence[str], prefix: str, tops: Sequence[str],
 
 
 def _is_numbered(name: str, folder: str) -> bool:
-    """Return whether a photo's number belongs to the thousand that its folder is named after.
+    """Return whether a folder's name is the thousand of a photo's number, so is not a class.
 
     Examples are 01000/01234.png of FFHQ and 00001/img00001234.png of StyleGAN.
     """
@@ -178,10 +213,18 @@ def _is_numbered(name: str, folder: str) -> bool:
 
 
 def _classify_by_labels(names: Sequence[str], files: Mapping[str, bytes], notes: list[str]) -> dict[str, str] | None:
-    """Return {photo: class} from label files, or None if there is no label file for these photos.
+    """Return {name of photo: class name} from label files.
 
-    The result is empty if there are fewer than two different labels or if too many photos have
-    none. Names in a label file are relative to its folder.
+    Names in a label file are relative to its folder.
+
+    Args:
+        names: names of the photos.
+        files: contents of the label files, by name.
+        notes: list that lines for the user are appended to.
+
+    Returns:
+        The classes of the photos; empty if there are fewer than two different labels or if more
+        than a tenth of the photos have none; None if there is no label file for these photos.
     """
     labels: dict[str, str] = {}
     known = False
@@ -210,9 +253,10 @@ def _classify_by_labels(names: Sequence[str], files: Mapping[str, bytes], notes:
 
 
 def _parse_label(value) -> str:
-    """Return the class name of a label: a number, a word, or a one-hot list.
+    """Return the class name of a label, which is a number, a word or a one-hot list in JSON.
 
-    Raise ValueError or TypeError if it is anything else.
+    Of a one-hot list, the class name is the index of the 1. Raise ValueError or TypeError if the
+    label is anything else.
     """
     if isinstance(value, list):
         if sorted(value) != [0] * (len(value) - 1) + [1]:
@@ -224,14 +268,21 @@ def _parse_label(value) -> str:
 
 
 def _find_folder(name: str, prefix: str) -> str:
-    """Return the name of the subfolder of `prefix` that contains a photo, or '' if none does."""
+    """Return the name of the subfolder of `prefix` that contains a photo, or '' if none does.
+
+    Args:
+        name: path of the photo.
+        prefix: path of a folder, with / at its end or ''.
+    """
     top, slash, _ = name[len(prefix) :].partition("/")
     return top if slash and name.startswith(prefix) else ""
 
 
 def _count_photos(names: Sequence[str]) -> str:
+    """Return subject and verb of a sentence, such as '12 photos lie'."""
     return "1 photo lies" if len(names) == 1 else f"{len(names):,} photos lie"
 
 
 def _list_some(names: Sequence[str]) -> str:
+    """Return up to three of the names as a text, with commas between them."""
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

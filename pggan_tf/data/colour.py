@@ -5,7 +5,8 @@ sRGB in 0..1 (IEC 61966-2-1); Lab is CIE 1976 L*a*b* for illuminant D65 and the 
 The constants are rounded as in scikit-image, so that metrics are comparable with published ones:
 pure white has a = -0.002 and b = 0.005.
 
-In private functions, `xp` is the array module, np or tf.
+In private functions, `xp` is the array module, np or tf, and a plane is an array [...] of one
+channel.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ AB = 128.0  # a and b are divided by this to lie in -1..1; in sRGB they range fr
 
 
 def _to_floats(x):
-    """Return (np or tf, x as an array of it): float64 if x is float64, otherwise float32."""
+    """Convert x to floats and return (np, NumPy array) or (tf, tensor).
+
+    The array is float64 if x is float64, otherwise float32. Tensors stay tensors; everything else
+    becomes a NumPy array.
+    """
     if isinstance(x, (np.ndarray, np.generic, list, tuple)):
         x = np.asarray(x)
         return np, x if x.dtype == np.float64 else x.astype(np.float32)
@@ -33,7 +38,7 @@ def _to_floats(x):
 
 
 def _mix(weights, planes):
-    """Return the weighted sum of planes.
+    """Return the weighted sum [...] of planes, with one weight for each plane.
 
     A matrix product is not used because GPUs round its factors to 10 bits (TF32).
     """
@@ -41,6 +46,7 @@ def _mix(weights, planes):
 
 
 def _split(x):
+    """Return the three planes of x [..., 3] as a list."""
     return [x[..., i] for i in range(3)]
 
 
@@ -59,16 +65,20 @@ def _to_srgb(xp, c):
 
 
 def _f(xp, t):
-    """Compute the function f of CIE 15:2004, equation 8.3, from which Lab is computed."""
+    """Compute the function f of CIE 15:2004, equation 8.3, of every element of t.
+
+    L, a and b are linear combinations of f(X), f(Y) and f(Z), relative to white.
+    """
     return xp.where(t > 0.008856, xp.maximum(t, 0.008856) ** (1 / 3), 7.787 * t + 16 / 116)
 
 
 def _f_inverse(xp, f):
+    """Compute the inverse of `_f` of every element of f."""
     return xp.where(f > 0.2068966, f**3, (f - 16 / 116) / 7.787)
 
 
 def rgb_to_lab(rgb):
-    """Convert RGB [..., 3] in 0..1 to Lab [..., 3]: L in 0..100, a and b."""
+    """Convert RGB [..., 3] in 0..1 to Lab [..., 3]: L in 0..100, a and b in about -108..99."""
     xp, rgb = _to_floats(rgb)
     planes = _split(_to_linear(xp, rgb))
     x, y, z = (_f(xp, _mix(row, planes) / white) for row, white in zip(_XYZ, _WHITE))
@@ -93,16 +103,20 @@ def split_lab(rgb):
     """Split RGB [..., 3] in 0..1 into the input and the output of colorization networks.
 
     Returns:
-        (L / 100 [..., 1] in 0..1, (a, b) / 128 [..., 2] in -1..1).
+        (input: L / 100, [..., 1] in 0..1; output: a / 128 and b / 128, [..., 2] in -1..1).
     """
     lab = rgb_to_lab(rgb)
     return lab[..., :1] / 100.0, lab[..., 1:] / AB
 
 
 def join_lab(lightness, ab):
-    """Convert L / 100 [..., 1] and (a, b) / 128 [..., 2] to RGB [..., 3] in 0..1.
+    """Convert the input and output of colorization networks to RGB [..., 3] in 0..1.
 
     This is the inverse of `split_lab`.
+
+    Args:
+        lightness: L / 100, [..., 1] in 0..1.
+        ab: a / 128 and b / 128, [..., 2] in -1..1.
     """
     xp, lightness = _to_floats(lightness)
     _, ab = _to_floats(ab)
@@ -119,7 +133,7 @@ def to_gray(rgb):
 
 
 def to_luma(rgb):
-    """Convert RGB [..., 3] in 0..1 to luma of BT.601 (Y) [..., 1] in studio range, 16..235.
+    """Convert RGB [..., 3] in 0..1 to luma of BT.601 (Y), floats [..., 1] in studio range, 16..235.
 
     Metrics of super-resolution are computed on this channel.
     """

@@ -1,6 +1,7 @@
 """Decode training photos to plain RGB or gray, and cut squares out of them.
 
-Photos that are edited and saved again are read with `photos`, which keeps their metadata.
+A square that is cut out without reducing the photo is called a tile. Photos that are edited and
+saved again are read with `photos`, which keeps their metadata.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pggan_tf.errors import Unreadable  # noqa: F401
 
 
 def _to_rgb_or_gray(image: Image.Image, channels: int) -> Image.Image:
-    """Convert an image of mode L, LA, RGB or RGBA to RGB, or to L if `channels` is 1.
+    """Convert an image of mode L, LA, RGB or RGBA to mode RGB, or to L (gray) if `channels` is 1.
 
     Transparent pixels are blended with white.
     """
@@ -25,12 +26,15 @@ def _to_rgb_or_gray(image: Image.Image, channels: int) -> Image.Image:
 
 
 def decode_photo(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> Image.Image:
-    """Decode an image file to an upright sRGB image; of an animation, the first frame.
+    """Decode an image file to an upright sRGB image; of an animation, decode the first frame.
 
     Args:
         data: bytes of the file, or pixels uint8 [H, W] or [H, W, C] with 1, 3 or 4 channels.
-        channels: 1 for an image of mode L, otherwise RGB.
+        channels: 1 for gray; any other number for RGB.
         least: smallest allowed side in pixels.
+
+    Returns:
+        A Pillow image of mode L or RGB.
 
     Raises:
         Unreadable: if the file cannot be decoded or a side is shorter than `least`.
@@ -39,7 +43,10 @@ def decode_photo(data: bytes | np.ndarray, channels: int = 3, least: int = 1) ->
 
 
 def decode_first(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> tuple[Image.Image, bool]:
-    """Return the image that `decode_photo` returns, and whether the file holds more pictures."""
+    """Return (image, whether the file holds more pictures than this first one).
+
+    The image, the arguments and the errors are those of `decode_photo`.
+    """
     if isinstance(data, np.ndarray):
         with decoders.raise_unreadable():
             image = Image.fromarray(data[..., 0] if data.ndim == 3 and data.shape[-1] == 1 else data)
@@ -52,16 +59,24 @@ def decode_first(data: bytes | np.ndarray, channels: int = 3, least: int = 1) ->
         return _to_rgb_or_gray(picture.image(), channels), more
 
 
-# Largest number of tiles of one photo. A phone's photo has 800 tiles of 128 px, and those of a
-# thousand photos would fill 40 GB.
+# Largest number of tiles of one photo. A photo from a phone would have 800 tiles of 128 px, and the
+# tiles of a thousand such photos would fill 40 GB.
 TILES = 64
 
 
 def cut_tiles(image: Image.Image, size: int, filter: str = "lanczos") -> list[np.ndarray]:
-    """Cut a picture into evenly spaced squares uint8 [size, size, C] without reducing it.
+    """Cut a picture into evenly spaced tiles: squares of its own pixels, without reducing it.
 
-    The number of squares is the smallest that covers the picture, but at most TILES. A picture with
-    a side shorter than `size` is enlarged with `filter` until that side is `size`.
+    The number of tiles is the smallest that covers the picture, but at most TILES.
+
+    Args:
+        image: the picture, of mode L or RGB.
+        size: side of a tile in pixels.
+        filter: resampling filter, one of pixels.FILTERS, with which a picture that has a side
+            shorter than `size` is enlarged until that side is `size`.
+
+    Returns:
+        List of tiles uint8 [size, size, C].
     """
     if min(image.size) < size:
         factor = size / min(image.size)
@@ -76,16 +91,16 @@ def cut_tiles(image: Image.Image, size: int, filter: str = "lanczos") -> list[np
 def cut_square(
     image: Image.Image, size: int, filter: str = "lanczos", crop: str = "centre", where: float = 0.5
 ) -> np.ndarray:
-    """Cut a square out of a picture and resize it to uint8 [size, size, C].
+    """Cut a square out of a picture and return it, resized, as uint8 [size, size, C].
 
     Args:
-        image: the picture.
+        image: the picture, of mode L or RGB.
         size: side of the result in pixels.
         filter: resampling filter, one of pixels.FILTERS.
         crop: 'centre' for the central square, 'random' for the square at `where`, 'none' to squeeze
             the whole picture into a square.
-        where: position of the square along the longer side, from 0 (left or top) to 1 (right or
-            bottom).
+        where: position of a 'random' square along the longer side, from 0 (left or top) to 1 (right
+            or bottom); not used otherwise.
     """
     side = min(image.size)
     if crop == "none":

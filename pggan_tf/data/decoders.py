@@ -1,6 +1,7 @@
 """Decode image files from bytes.
 
-Both `decode` (for training photos) and `photos` (for photos that are edited) use this module.
+A file holds one or several pictures: the frames of an animation or the pages of a TIFF. Both
+`decode` (for training photos) and `photos` (for photos that are edited) use this module.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _AVIF = {b"avif", b"avis"}
 
 @contextlib.contextmanager
 def raise_unreadable():
-    """Convert any exception raised in the block to Unreadable.
+    """Context manager that converts any exception raised in its block to Unreadable.
 
     Decoders raise many kinds of exceptions, and one bad image must not end a run.
     """
@@ -69,7 +70,14 @@ def raise_unreadable():
 
 
 def check_size(width: int, height: int, least: int = 1, most: int = MAX_PIXELS) -> None:
-    """Raise Unreadable if there are more than `most` pixels or a side is shorter than `least`."""
+    """Raise Unreadable if a picture is too large or too small.
+
+    Args:
+        width: width in pixels.
+        height: height in pixels.
+        least: smallest allowed side in pixels.
+        most: largest allowed number of pixels, width times height.
+    """
     if width * height > most:
         raise Unreadable(f"{width}x{height} pixels, more than {most // 10**6} million")
     if min(width, height) < least:
@@ -89,7 +97,10 @@ class Picture:
     milliseconds: int = 0  # how long this frame of an animation is displayed
 
     def planes(self) -> np.ndarray:
-        """Return the pixels as an array, uint8 or uint16 [H,W,1..4]."""
+        """Return the pixels as an array, uint8 or uint16 [H,W,C].
+
+        Channels are gray, gray and alpha, RGB, or RGBA.
+        """
         if isinstance(self.pixels, np.ndarray):
             return self.pixels
         return np.asarray(self.pixels).reshape(self.pixels.height, self.pixels.width, -1)
@@ -103,19 +114,19 @@ class Picture:
 
 
 def to_eight_bits(planes: np.ndarray) -> np.ndarray:
-    """Convert uint16 [H,W,C] to uint8: divide by 257 and round."""
+    """Convert an array uint16 [H,W,C] to uint8 [H,W,C]: divide by 257 and round."""
     import cv2
 
     return cv2.convertScaleAbs(planes, alpha=1 / 257).reshape(planes.shape)
 
 
 def _make_image(planes: np.ndarray) -> Image.Image:
-    """Convert uint8 [H,W,1..4] to an image of mode L, LA, RGB or RGBA."""
+    """Convert an array uint8 [H,W,C], C in 1..4, to a Pillow image of mode L, LA, RGB or RGBA."""
     return Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
 
 
 class Pictures(ABC):
-    """Base class for the pictures in an open file."""
+    """Base class for the pictures in an open file: frames of an animation or pages of a TIFF."""
 
     kind = "frames"  # name of the pictures: "frames" of an animation or "pages" of a TIFF
     format = ""  # Pillow's name of the file format
@@ -131,7 +142,7 @@ class Pictures(ABC):
 
     @abstractmethod
     def has_more(self) -> bool:
-        """Return whether there is more than one picture, without reading all frames of a GIF."""
+        """Return whether the file holds several pictures, without reading all frames of a GIF."""
 
     def picture(self, number: int = 0, least: int = 1) -> Picture:
         """Decode the picture at index `number`.
@@ -144,11 +155,22 @@ class Pictures(ABC):
             return self._picture(number)
 
     @abstractmethod
-    def _picture(self, number: int) -> Picture: ...
+    def _picture(self, number: int) -> Picture:
+        """Decode the picture at index `number`, whose size has been checked."""
+        ...
 
 
 class _Plain(Pictures):
-    """Pictures in a file that Pillow can read."""
+    """Pictures in a file that Pillow can read.
+
+    Args:
+        data: bytes of the file.
+        formats: allowed formats, some of FORMATS.
+        stack: keeps the file open until the stack is closed.
+
+    Raises:
+        Unreadable: if the file has none of these formats.
+    """
 
     def __init__(self, data: bytes, formats: tuple[str, ...], stack: contextlib.ExitStack):
         self._data = data
@@ -203,7 +225,12 @@ class _Plain(Pictures):
 
 
 class _Tiff(Pictures):
-    """Pages of a TIFF file. Pillow decodes pages with 8 bits, the module `tiff` all others."""
+    """Pages of a TIFF file. Pillow decodes pages with 8 bits, the module `tiff` all others.
+
+    Args:
+        data: bytes of the file.
+        stack: keeps the file open until the stack is closed.
+    """
 
     kind, format = "pages", "TIFF"
 
@@ -241,9 +268,16 @@ class _Tiff(Pictures):
 
 @contextlib.contextmanager
 def open_pictures(data: bytes, formats: tuple[str, ...] = FORMATS):
-    """Open the bytes of an image file, read its header and yield its Pictures.
+    """Context manager that opens an image file and yields its Pictures.
 
-    Raise Unreadable if the format is not known or the file is damaged.
+    Only the header is read at once; pictures are decoded when `Pictures.picture` is called.
+
+    Args:
+        data: bytes of the file.
+        formats: allowed formats, some of FORMATS.
+
+    Raises:
+        Unreadable: if the file has none of these formats or is damaged.
     """
     with contextlib.ExitStack() as stack:
         with raise_unreadable():
@@ -257,6 +291,7 @@ def open_pictures(data: bytes, formats: tuple[str, ...] = FORMATS):
 
 
 def _explain_unknown(data: bytes, formats: tuple[str, ...]) -> str:
+    """Return the reason, for the user, why a file has none of the allowed formats."""
     if not data:
         return "an empty file"
     if _is_heic(data) and "HEIF" in formats:
@@ -265,12 +300,16 @@ def _explain_unknown(data: bytes, formats: tuple[str, ...]) -> str:
 
 
 def _is_heic(data: bytes) -> bool:
-    """Return whether a file is HEIC, by its first box's brands (ISO/IEC 14496-12, section 4.3)."""
+    """Return whether the bytes of a file begin like a HEIC.
+
+    The brands in its first box decide (ISO/IEC 14496-12, section 4.3).
+    """
     brands = {data[at : at + 4] for at in range(8, min(int.from_bytes(data[:4]), 256), 4)}
     return data[4:8] == b"ftyp" and not brands.isdisjoint(_HEIC) and brands.isdisjoint(_AVIF)
 
 
 def _register_heic() -> None:
+    """Make Pillow read HEIC files; raise Unreadable if the package for it is not installed."""
     try:
         import pillow_heif
     except ImportError:
@@ -288,7 +327,12 @@ def _convert(image: Image.Image) -> Picture:
 
 
 def _convert_pixels(image: Image.Image, profile: bytes | None) -> Image.Image | np.ndarray:
-    """Convert an image of any mode to L, LA, RGB or RGBA, or 16-bit gray to uint16 [H,W,1..2]."""
+    """Convert an image of any mode to `Picture.pixels`.
+
+    Images with 16 bits of gray, or with float values, become uint16 [H,W,1] or, with alpha,
+    [H,W,2]; all others become an image of mode L, LA, RGB or RGBA. Gray and CMYK are converted to
+    sRGB with `profile`, an ICC profile or None.
+    """
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image) * (65535 if image.mode == "F" else 1)
         values = np.clip(np.nan_to_num(values), 0, 65535).round().astype(np.uint16)[..., None]
@@ -307,9 +351,17 @@ def _convert_pixels(image: Image.Image, profile: bytes | None) -> Image.Image | 
 
 
 def _decode_sixteen_bits(data: bytes, gray: bool) -> np.ndarray:
-    """Decode a PNG with 16 bits, in colour or in gray with alpha, to uint16 [H,W,2..4].
+    """Decode a PNG with 16 bits, which Pillow would reduce to 8 bits.
 
-    Pillow would reduce it to 8 bits. gray: whether it is gray with alpha.
+    Args:
+        data: bytes of the file, in colour or in gray with alpha.
+        gray: whether the file is gray with alpha.
+
+    Returns:
+        Pixels uint16 [H,W,C]: gray and alpha, RGB, or RGBA.
+
+    Raises:
+        Unreadable: if the file is damaged.
     """
     import cv2
 

@@ -1,8 +1,9 @@
 """Degrade photos with random blur, noise and JPEG compression, like typical small photos.
 
-The strengths are drawn at random for every image. The model is the first-order one of Real-ESRGAN
-(Wang et al. 2021, section 3.1): x = JPEG(reduce(blur(y)) + noise). All random numbers are derived
-from `seed`, int64 [2].
+This makes small, imperfect photos to train super-resolution on. The strengths of the degradations
+are drawn at random for every image. The model is the first-order one of Real-ESRGAN
+(Wang et al. 2021, section 3.1): x = JPEG(reduce(blur(y)) + noise), where y is the
+photo and x the degraded photo. All random numbers are derived from `seed`, int64 [2].
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ GRAY_NOISE = 0.4  # share of images whose noise is the same in all channels
 
 
 def blur(images, deviations):
-    """Blur images with Gaussian filters. Pixels outside of the image have no weight.
+    """Return images [N,H,W,C] blurred with Gaussian filters.
+
+    Pixels outside of the image have no weight.
 
     Args:
         images: [N,H,W,C].
@@ -37,7 +40,7 @@ def blur(images, deviations):
 
 
 def compress_jpeg(images, quality):
-    """Compress images as JPEG and decode them again.
+    """Compress images as JPEG, decode them again, and return them, [N,H,W,3] in 0..1.
 
     This runs on the CPU and has no gradient.
 
@@ -53,10 +56,10 @@ def compress_jpeg(images, quality):
 
 
 def degrade(high, scale: int, filter: str, seed):
-    """Reduce and degrade photos: float32 [N,H,W,3] in 0..1 -> [N,H/scale,W/scale,3] in 0..1.
+    """Reduce and degrade photos, and return them as float32 [N,H/scale,W/scale,3] in 0..1.
 
     Args:
-        high: the photos.
+        high: the photos, float32 [N,H,W,3] in 0..1.
         scale: factor by which the photos are reduced.
         filter: resampling filter for reducing, one of pixels.FILTERS.
         seed: int64 [2].

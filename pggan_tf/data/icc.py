@@ -1,4 +1,8 @@
-"""Convert pictures to sRGB with their ICC colour profiles (ICC.1:2022)."""
+"""Convert pictures to sRGB with their ICC colour profiles (ICC.1:2022).
+
+In all functions, `profile` is the ICC profile from the picture's file as bytes, or None if the file
+has none.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +18,23 @@ _ROUNDING = 1
 
 
 def read_colour_space(profile: bytes | None) -> bytes | None:
-    """Return the colour space in a profile's header (table 18), such as b'RGB '.
+    """Return the colour space that a profile's header states: b'RGB ', b'GRAY', b'CMYK' or another.
 
-    Return None if there is no profile.
+    Return None if there is no profile. Colour spaces are listed in table 18 of ICC.1:2022.
     """
     return profile[16:20] if profile and len(profile) > 128 else None
 
 
 @functools.lru_cache(maxsize=16)  # most photos of a folder have the same profile
 def _build_transform(profile: bytes, mode: str, out: str):
-    """Return Pillow's transform from a profile to sRGB, or None if the profile is damaged.
+    """Return Pillow's transform (ImageCmsTransform) from a profile to sRGB.
 
-    mode, out: Pillow modes of the image before and after.
+    Return None if the profile is damaged.
+
+    Args:
+        profile: the ICC profile.
+        mode: Pillow mode of the image that will be transformed.
+        out: Pillow mode of the result.
     """
     from PIL import ImageCms
 
@@ -40,6 +49,7 @@ def _build_transform(profile: bytes, mode: str, out: str):
 
 @functools.lru_cache(maxsize=16)
 def _is_srgb(profile: bytes) -> bool:
+    """Return whether pixels of an RGB profile need no conversion: it is sRGB or damaged."""
     transform = _build_transform(profile, "RGB", "RGB")
     if transform is None:
         return True
@@ -49,7 +59,7 @@ def _is_srgb(profile: bytes) -> bool:
 
 
 def rgb_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert a picture of mode RGB or RGBA to sRGB with its profile.
+    """Convert a picture of mode RGB or RGBA to sRGB with its profile, and return it.
 
     A picture of another mode or without an RGB profile is returned unchanged.
     """
@@ -59,15 +69,25 @@ def rgb_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert a CMYK picture to RGB with its profile, or else with Pillow's simple inversion."""
+    """Convert a picture of mode CMYK to an sRGB picture of mode RGB.
+
+    Without a usable CMYK profile, Pillow's simple inversion is used.
+    """
     transform = _build_transform(profile, "CMYK", "RGB") if read_colour_space(profile) == b"CMYK" else None
     return transform.apply(image) if transform else image.convert("RGB")
 
 
 def gray_to_srgb(values: np.ndarray, profile: bytes | None) -> np.ndarray:
-    """Convert gray values, uint8 or uint16 of any shape, to sRGB with their profile.
+    """Convert gray values to sRGB with their profile.
 
-    Values are returned unchanged if there is no profile for gray.
+    Values are returned unchanged if there is no usable profile for gray.
+
+    Args:
+        values: uint8 or uint16 of any shape.
+        profile: the ICC profile, or None.
+
+    Returns:
+        Array of the same shape and type.
     """
     if read_colour_space(profile) != b"GRAY":
         return values
@@ -77,7 +97,9 @@ def gray_to_srgb(values: np.ndarray, profile: bytes | None) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def _find_gray_curve(profile: bytes, dtype: str) -> np.ndarray | None:
-    """Return a table with the sRGB value of every gray value, or None if the profile is damaged.
+    """Return a table with the sRGB value of every gray value, of type `dtype` [256] or [65536].
+
+    Return None if the profile is damaged.
 
     Pillow's transforms return 8 bits. If several 16-bit values have the same result, it is taken to
     be exact for the middle one, and results between two such values are interpolated.

@@ -1,4 +1,8 @@
-"""Decode truncated JPEG files if no part of the picture is missing."""
+"""Decode truncated JPEG files if no part of the picture is missing.
+
+Such a file lacks only bytes after the data of the picture, such as the marker of the end, but
+decoders report an error for it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,9 @@ _NOISE[:, 0] = range(13, 256, 32)
 
 
 def decode_cut(data: bytes) -> Image.Image | None:
-    """Decode a truncated file, or return None if part of the picture is missing.
+    """Decode a truncated file to a Pillow image, or return None if part of the picture is missing.
+
+    data: the bytes that are left of the file.
 
     Nothing is missing if the headers announce all coefficients to the last bit, and if the decoded
     picture stays the same for different bytes after the end of the file.
@@ -44,7 +50,7 @@ def decode_cut(data: bytes) -> Image.Image | None:
 
 
 def _make_endings():
-    """Yield bytes to append to a truncated file: none, then noise with each of eight beginnings.
+    """Yield nine byte strings to append to a truncated file: first b'', then eight with noise.
 
     Noise is followed by all restart markers, with the same noise after each. The decoder looks for
     the restart marker that comes after the last one it found, so each marker comes first in one of
@@ -57,9 +63,11 @@ def _make_endings():
 
 
 def _announces_all(data: bytes) -> bool:
-    """Return whether the headers of the scans announce all coefficients to the last bit.
+    """Return whether the headers in `data` announce all coefficients to the last bit.
 
-    See ITU-T T.81, B.2.2 and B.2.3. Damaged headers may raise any exception.
+    A progressive JPEG stores the picture in several scans; the header of a scan announces which DCT
+    coefficients, and which of their bits, the scan holds. See ITU-T T.81, B.2.2 and B.2.3. Damaged
+    headers may raise any exception.
     """
     missing, at = {}, 0
     while found := _SEGMENT.search(data, at):

@@ -1,7 +1,10 @@
 """Find the photos in a folder or an archive, the class of each, and the entries to ignore.
 
 All functions except `walk` and `find_photos` look only at names, so that folders, archives and URLs
-are treated alike. Names are relative paths with / between their parts.
+are treated alike. Names are relative paths with / between their parts. An entry is anything that a
+folder or an archive contains. Entries that are neither photos nor label files are ignored; for the
+message to the user, they are counted by kind: by file extension or, for entries such as broken
+links, by a pair (singular, plural) of words.
 """
 
 from __future__ import annotations
@@ -87,7 +90,10 @@ def may_hold_labels(name: str) -> bool:
 
 
 def _find_shards(names: set[str]) -> set[str]:
-    """Return the folders written by `pggan prepare`. Their contact sheets are not photos."""
+    """Return the names of folders that `pggan prepare` has written.
+
+    Such folders contain contact sheets (pictures of many images), which are not photos.
+    """
     out = set()
     for name in names:
         folder, _, last = name.rpartition("/")
@@ -99,10 +105,10 @@ def _find_shards(names: set[str]) -> set[str]:
 
 @dataclass(frozen=True)
 class Found:
-    """Entries of a folder or an archive, by kind."""
+    """Entries of a folder or an archive: photos, label files, and counts of ignored entries."""
 
     photos: tuple[str, ...]  # sorted by name
-    # Kind -> number of entries. A kind is a file extension or a pair (singular, plural).
+    # Kind -> number of ignored entries, see the module's docstring.
     ignored: Counter = field(default_factory=Counter)
     labels: tuple[str, ...] = ()  # label files
 
@@ -110,7 +116,9 @@ class Found:
 def sort_out(names: Iterable[str], others: Mapping | Iterable = ()) -> Found:
     """Sort names into photos, label files and ignored entries.
 
-    others: counts of entries that are ignored already, as `walk` returns them.
+    Args:
+        names: names of all files.
+        others: {kind: number} of entries that are not files, as `walk` returns them.
     """
     names = sorted(names)
     found, labels, ignored, shard_folders = [], [], Counter(others), _find_shards(set(names))
@@ -129,9 +137,9 @@ def sort_out(names: Iterable[str], others: Mapping | Iterable = ()) -> Found:
 
 
 def describe(ignored: Mapping) -> str:
-    """Describe the counts of ignored entries in one line; return '' if there are none.
+    """Return a line for the user that lists ignored entries by kind, or '' if there are none.
 
-    Kinds that the user can do something about come first.
+    Kinds that the user can do something about come first. ignored: see `Found.ignored`.
     """
 
     def describe_kind(kind, count):
@@ -146,7 +154,14 @@ def describe(ignored: Mapping) -> str:
 
 
 def explain_none(location: str, found: Found) -> UserError:
-    """Return a UserError for a location without photos, which says what was found instead."""
+    """Return a UserError (not raised here) for a location without photos.
+
+    Its message says what was found instead.
+
+    Args:
+        location: the folder or archive, as the user wrote it.
+        found: the entries of the location.
+    """
     if archives := sum(count for kind, count in found.ignored.items() if kind in _ARCHIVES):
         what = (
             "1 archive and no images: unpack it"
@@ -171,13 +186,14 @@ class Listing:
 
 
 def list_photos(location: str, names: Iterable[str], others: Mapping, contents: Callable[[str], bytes]) -> Listing:
-    """Decide which entries of a folder or an archive are photos, and find their classes.
+    """Find the photos among the entries of a folder or an archive, and return them with classes.
 
     Args:
         location: the folder or archive, as the user wrote it.
         names: names of all files.
-        others: counts of other entries, as `walk` returns them.
-        contents: function that returns the bytes of a file by its name; called for label files.
+        others: {kind: number} of entries that are not files, as `walk` returns them.
+        contents: function that takes the name of a file and returns its bytes; called for label
+            files.
 
     Raises:
         UserError: if there is no photo, or it is unclear which photos are meant.
@@ -195,18 +211,18 @@ def list_photos(location: str, names: Iterable[str], others: Mapping, contents: 
 
 
 def walk(folder: str | Path, besides: str | Path | None = None) -> tuple[list[tuple[str, int, str]], Counter]:
-    """Return all files below a folder, sorted by name, and counts of entries that are not files.
+    """List all files in a folder and its subfolders, and count the entries that are not files.
 
     Links are followed, but each folder is visited only once, and hidden links to folders are not
     followed. Pipes and sockets are skipped, since opening them may block forever.
 
     Args:
         folder: the folder.
-        besides: a subfolder to skip.
+        besides: a subfolder to skip; None to skip none.
 
     Returns:
-        (list of (name relative to `folder`, size in bytes, modification time as text), counts of
-        the other entries by kind, see `Found.ignored`).
+        (list of (name relative to `folder`, size in bytes, modification time as text), sorted by
+        name; {kind: number} of the other entries, see `Found.ignored`).
 
     Raises:
         OSError: if `folder` cannot be read.
@@ -256,13 +272,14 @@ def walk(folder: str | Path, besides: str | Path | None = None) -> tuple[list[tu
 
 
 def _identity(about: os.stat_result) -> tuple[int, int]:
+    """Return (device, inode), which are equal for two paths of the same folder."""
     return about.st_dev, about.st_ino
 
 
 def find_photos(folder: str | Path, besides: str | Path | None = None) -> Found:
     """Find the photos in a folder and its subfolders, without deciding their classes.
 
-    besides: a subfolder to skip.
+    besides: a subfolder to skip; None to skip none.
     """
     files, others = walk(folder, besides)
     found = sort_out((name for name, _, _ in files), others)

@@ -1,6 +1,7 @@
 """Map the arrays of many .npz files into one range of memory addresses.
 
-Reading from thousands of files is then as fast as reading from one. A file is mapped when it is
+To map a file is to make its bytes readable like memory, without copying them first. Reading from
+thousands of mapped files in one range is as fast as reading from one. A file is mapped when it is
 first used and closed again, so the number of open files does not grow with the dataset. Python's
 own `mmap.mmap` keeps every file open (up to version 3.13 at least) and cannot place one map after
 another.
@@ -38,7 +39,7 @@ _SMALL = 4096
 
 @functools.cache
 def _load_system_mmap():
-    """Return the C library's function `mmap`, which can place a map at a given address."""
+    """Return the C library's function `mmap`, which can map a file to a given memory address."""
     call = ctypes.CDLL(None, use_errno=True).mmap
     call.restype = ctypes.c_void_p
     call.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
@@ -46,7 +47,7 @@ def _load_system_mmap():
 
 
 def _count_file_memory() -> int:
-    """Return how many bytes of this process's memory are pages of files.
+    """Return how many bytes of this process's memory are parts of mapped files.
 
     Return 0 if the system does not count them.
     """
@@ -58,6 +59,7 @@ def _count_file_memory() -> int:
 
 
 def _check_size(file: BinaryIO, size: int) -> None:
+    """Raise ValueError if an open file does not have the expected size in bytes."""
     there = os.fstat(file.fileno()).st_size
     if there != size:
         raise ValueError(f"holds {there:,} bytes, and {size:,} when the dataset was opened")
@@ -65,6 +67,9 @@ def _check_size(file: BinaryIO, size: int) -> None:
 
 class MappedFiles:
     """Files that are mapped one after another into one range of addresses.
+
+    The offset of a byte is counted from the beginning of this range. Byte b of file n has the
+    offset starts[n] + b.
 
     Args:
         sizes: size of each file in bytes. They are fixed here, because they decide where the next
@@ -83,7 +88,11 @@ class MappedFiles:
         self._least = _count_file_memory()
 
     def map(self, number: int, file: BinaryIO) -> None:
-        """Map the file at index `number`, which has been opened, to the addresses reserved for it.
+        """Map a file to the addresses reserved for it.
+
+        Args:
+            number: index of the file in `sizes`.
+            file: the open file; it may be closed after this call.
 
         Raises:
             OSError: if the system cannot map it.
@@ -98,7 +107,7 @@ class MappedFiles:
             raise OSError(number, os.strerror(number))
 
     def read(self, offsets: np.ndarray, size: int) -> np.ndarray:
-        """Copy `size` bytes from each offset in the range: offsets [N] -> uint8 [N, size]."""
+        """Copy `size` bytes from each of the offsets, int64 [N], and return uint8 [N, size]."""
         if size <= _SMALL:
             # An array of overlapping items, one at every byte of the range, lets NumPy copy from
             # all files in one indexing operation.
@@ -118,7 +127,8 @@ class MappedFiles:
 class SeparatelyMappedFiles:
     """Files that are mapped separately, for Windows, where the address of a map cannot be chosen.
 
-    Reading from many files takes a Python loop, and each map keeps its file open.
+    It has the same attributes and methods as MappedFiles. Reading from many files takes a Python
+    loop, and each map keeps its file open.
     """
 
     def __init__(self, sizes: Sequence[int]):
@@ -127,7 +137,11 @@ class SeparatelyMappedFiles:
         self._files: dict[int, np.ndarray] = {}
 
     def map(self, number: int, file: BinaryIO) -> None:
-        """Map the file at index `number`, which has been opened.
+        """Map a file.
+
+        Args:
+            number: index of the file in `sizes`.
+            file: the open file.
 
         Raises:
             OSError: if the system cannot map it.
@@ -137,7 +151,7 @@ class SeparatelyMappedFiles:
         self._files[number] = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
 
     def read(self, offsets: np.ndarray, size: int) -> np.ndarray:
-        """Copy `size` bytes from each offset: offsets [N] -> uint8 [N, size]."""
+        """Copy `size` bytes from each of the offsets, int64 [N], and return uint8 [N, size]."""
         copied = np.empty((len(offsets), size), np.uint8)
         numbers = np.searchsorted(self.starts, offsets, side="right") - 1
         for out, number, offset in zip(copied, numbers.tolist(), (offsets - self.starts[numbers]).tolist()):
@@ -146,7 +160,9 @@ class SeparatelyMappedFiles:
 
 
 def map_files(sizes: Sequence[int]) -> MappedFiles | SeparatelyMappedFiles:
-    """Return the fastest kind of mapped files that this system supports.
+    """Return an object that maps files in the fastest way that this system supports.
+
+    No file is mapped yet; call its method `map` for each file.
 
     sizes: size of each file in bytes.
     """
@@ -155,7 +171,7 @@ def map_files(sizes: Sequence[int]) -> MappedFiles | SeparatelyMappedFiles:
 
 @functools.lru_cache(1024)
 def _parse_header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Parse the header of an .npy file and return (shape, Fortran order, dtype).
+    """Parse the header of an .npy file and return (shape, whether in Fortran order, dtype).
 
     Results are cached, because files of equal length have equal headers.
     """
@@ -168,14 +184,18 @@ def _parse_header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
 def find_array(
     file: BinaryIO, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype
 ) -> int | None:
-    """Return the offset of an array's values in an .npz file, or None if they are compressed.
+    """Find where the values of an array begin in an .npz file.
 
     Args:
         file: the opened .npz file.
-        archive: the same file as an archive.
-        name: name of the array.
+        archive: the same file, opened as a zip archive.
+        name: name of the array, without .npy.
         shape: expected shape.
         dtype: expected type.
+
+    Returns:
+        Offset of the first value in bytes from the beginning of the file, or None if the values are
+        compressed.
 
     Raises:
         KeyError: if there is no array with this name.
@@ -203,7 +223,16 @@ def find_array(
 
 
 def check_array(name: str, found: tuple[int, ...], kind: np.dtype, fortran: bool, shape, dtype) -> None:
-    """Raise ValueError if an array is not plain numbers in C order of this shape and type."""
+    """Raise ValueError if an array in a file is not as expected.
+
+    Args:
+        name: name of the array, for the message.
+        found: shape of the array.
+        kind: type of the array; Python objects are an error.
+        fortran: whether its values are in Fortran order, which is an error too.
+        shape: expected shape.
+        dtype: expected type.
+    """
     if kind.hasobject or fortran:
         raise ValueError(
             f"array '{name}' is {'pickled' if kind.hasobject else 'in Fortran order'}, not plain numbers in C order"
@@ -213,7 +242,14 @@ def check_array(name: str, found: tuple[int, ...], kind: np.dtype, fortran: bool
 
 
 def explain_error(path: Path, error: OSError) -> UserError:
-    """Return a UserError that says what to do about a file that the system cannot read."""
+    """Return a UserError (not raised here) for a file that the system cannot read.
+
+    Its message says what the user can do.
+
+    Args:
+        path: path of the file.
+        error: the error that occurred while the file was read.
+    """
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return UserError(
             f"{path}: {error.strerror}. Nothing is wrong with the data: raise the limit with 'ulimit -n 4096'."
@@ -229,9 +265,11 @@ def explain_error(path: Path, error: OSError) -> UserError:
 
 @contextlib.contextmanager
 def open_npz(path: Path) -> Iterator[tuple[BinaryIO, zipfile.ZipFile]]:
-    """Open an .npz file and yield it as (stream, archive).
+    """Context manager that opens an .npz file and yields (binary file, zip archive of this file).
 
-    Errors, including those raised in the block, are converted to UserError.
+    Raise UserError if the file cannot be read, or DamagedFile, a kind of UserError, if its content
+    is wrong. Errors of these kinds in the block (OSError, ValueError, KeyError and others) are
+    converted too.
     """
     try:
         with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:

@@ -52,22 +52,30 @@ class Photo:
         return self.pixels.shape[:2]
 
     def rgb(self) -> np.ndarray:
-        """Return the pixels as a read-only view [H,W,3]."""
+        """Return the pixels as a read-only view [H,W,3]; gray is repeated in all channels."""
         return np.broadcast_to(self.pixels, (*self.size, 3))
 
     def with_pixels(self, pixels: np.ndarray, alpha: np.ndarray | None = None) -> Photo:
         """Return a photo with other pixels and the same metadata.
 
-        alpha: the new transparency; None keeps the present one.
+        Args:
+            pixels: uint8 or uint16 [H,W,1] or [H,W,3].
+            alpha: the new transparency [H,W,1] of the same type; None keeps the present one.
         """
         return replace(self, pixels=pixels, alpha=self.alpha if alpha is None else alpha)
 
 
 def read(data: bytes, formats: tuple[str, ...] = FORMATS) -> Photo:
-    """Decode an image file from its bytes: the first frame of an animation or first page of a TIFF.
+    """Decode an image file: the first frame of an animation or the first page of a TIFF.
 
-    Gray and CMYK pixels are converted to sRGB with their profile. Raise Unreadable if the file
-    cannot be decoded.
+    Gray and CMYK pixels are converted to sRGB with their profile.
+
+    Args:
+        data: bytes of the file.
+        formats: allowed formats, some of FORMATS.
+
+    Raises:
+        Unreadable: if the file cannot be decoded or has none of these formats.
     """
     with decoders.open_pictures(data, formats) as pictures:
         return make_photo(pictures.picture(), pictures.format)
@@ -103,9 +111,11 @@ class _Text(str):
 
 
 def _read_values(exif: Image.Exif, table: int | None = None) -> dict:
-    """Return {tag: value} of EXIF data, or of a table in it.
+    """Return {tag: value} of EXIF data, or only of a table in it.
 
-    Nested tables are dicts and strings are _Text.
+    Tables are values too, as dicts of the same kind. Strings are _Text.
+
+    table: tag of the table to read; None for all data.
     """
     out = {}
     for tag, value in (exif if table is None else exif.get_ifd(table)).items():
@@ -118,8 +128,10 @@ def _read_values(exif: Image.Exif, table: int | None = None) -> dict:
 def _copy_exif(exif: Image.Exif, about_photo: bool) -> bytes | None:
     """Return EXIF data as bytes without orientation and thumbnail, or None if nothing is left.
 
-    The thumbnail would show the photo before editing. about_photo: copy only tags about the photo,
-    because those of a TIFF also describe the layout of its file.
+    The thumbnail would show the photo before editing.
+
+    about_photo: copy only tags about the photo (True for a TIFF, whose other tags describe the
+    layout of its file).
     """
     copy = Image.Exif()
     copy.endian = exif.endian  # makers' notes depend on it without recording it
@@ -146,7 +158,9 @@ KINDS = {
 
 
 def find_loss(photo: Photo, suffix: str, scale: int = 1) -> str | None:
-    """Say what a type of file cannot store of a photo; return None if it can store everything.
+    """Return what a type of file cannot store of a photo, as a text for the user.
+
+    Return None if the file can store everything.
 
     Args:
         photo: the photo.
@@ -168,9 +182,11 @@ def find_loss(photo: Photo, suffix: str, scale: int = 1) -> str | None:
 
 @contextlib.contextmanager
 def raise_unwritable(path: Path):
-    """Convert any exception raised in the block to Unwritable.
+    """Context manager that converts any exception raised in its block to Unwritable.
 
     Encoders raise many kinds of exceptions, and one photo must not end the work on a folder.
+
+    path: path of the photo, for the message.
     """
     try:
         yield
@@ -190,7 +206,7 @@ def write(path: Path, photo: Photo) -> str | None:
     .webp, which libwebp writes.
 
     Returns:
-        What was left out of the file, in a few words, or None.
+        What was left out of the file, as a text for the user, or None if nothing was.
 
     Raises:
         Unwritable: if the file cannot be written, or its type cannot store the photo (see
@@ -218,9 +234,11 @@ def write(path: Path, photo: Photo) -> str | None:
 
 
 def _stack_planes(photo: Photo, reverse: bool = False) -> np.ndarray:
-    """Return colour and alpha as one array [H,W,1|3|4].
+    """Return colour and alpha as one array [H,W,C]: gray, RGB or RGBA.
 
-    Gray with alpha becomes RGBA, which every program can read. reverse: return BGR or BGRA.
+    Gray with alpha becomes RGBA, which every program can read.
+
+    reverse: return the channels in the order of OpenCV, BGR or BGRA.
     """
     order = np.s_[..., ::-1] if reverse else np.s_[...]
     if photo.alpha is None:
@@ -234,7 +252,7 @@ _LARGEST_TIFF = 4_000_000_000  # bytes; larger files have offsets of 64 bits (Bi
 
 
 def _write_lossy(path: Path, photo: Photo) -> None:
-    """Write a .jpg or .webp."""
+    """Write a .jpg or .webp file with quality 95."""
     planes = _stack_planes(photo)
     picture = Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
     # Pillow writes a profile or EXIF only if it is given, and does not accept None.
@@ -250,7 +268,11 @@ def encode_png(photo: Photo) -> tuple[np.ndarray, str | None]:
     memory for three. OpenCV does not report a full disk, so it does not write the file.
 
     Returns:
-        (bytes of the PNG as uint8 [N], what was left out in a few words or None).
+        (bytes of the PNG as uint8 [N], what was left out in a few words, or None if everything is
+        stored).
+
+    Raises:
+        OSError: if OpenCV cannot encode the photo.
     """
     import cv2
 
@@ -267,10 +289,15 @@ def encode_png(photo: Photo) -> tuple[np.ndarray, str | None]:
 
 @contextlib.contextmanager
 def open_tiff(path: Path, size: int):
-    """Open a TIFF for writing, and yield a function that writes a photo as the next page.
+    """Context manager that creates a TIFF and yields a function that writes the next page.
 
-    Each page is written at once, the EXIF tables for the first page only. size: upper limit for all
-    pages in bytes.
+    The function takes a Photo and returns nothing. It writes the pixels at once. EXIF tables are
+    written for the first page only, when the block ends.
+
+    Args:
+        path: path of the file.
+        size: upper limit in bytes for the pixels of all pages, which decides whether the file has
+            offsets of 64 bits.
     """
     import tifffile
 
@@ -303,7 +330,10 @@ def open_tiff(path: Path, size: int):
 def _fill_tables(path: Path, exif: Image.Exif, big: bool) -> None:
     """Append the EXIF tables to a TIFF, and set their offsets in the tags reserved by `_list_tags`.
 
-    big: whether offsets have 64 bits (BigTIFF).
+    Args:
+        path: path of the file.
+        exif: EXIF data of the first page.
+        big: whether offsets have 64 bits (BigTIFF).
     """
     word = 8 if big else 4
     header, count, entry = (16, 8, 20) if big else (8, 2, 12)  # bytes
@@ -329,10 +359,16 @@ def _fill_tables(path: Path, exif: Image.Exif, big: bool) -> None:
 
 
 def _list_tags(exif: Image.Exif, pointer: str, tables: bool) -> Iterator[tuple]:
-    """Yield tags for tifffile: (tag, type, count, value, whether only the first page has it).
+    """Yield tags about a photo as tifffile takes them for the parameter `extratags`.
 
-    pointer: type of a table's offset, whose value is filled in later. tables: whether to reserve
-    tags for the tables.
+    Args:
+        exif: EXIF data of the photo.
+        pointer: tifffile's type for the offset of a table, 'I' (32 bits) or 'Q' (64 bits).
+        tables: whether to reserve tags for the tables, with offset 0; `_fill_tables` sets the
+            offsets.
+
+    Yields:
+        (tag, type, number of values, value, whether only the first page has it).
     """
     for tag in _ABOUT_PHOTO:
         value = exif.get(tag)

@@ -3,6 +3,11 @@
 The order depends only on the seed and the number of images seen. It is neither stored nor replayed:
 the image at position `n` of a run is computed, so a resumed run starts at the next image, and
 memory does not depend on the dataset's size.
+
+Three kinds of numbers are used. The position of an image in a run counts all images that the run
+has trained on, epoch after epoch. The position among the training images is 0..train_count-1. The
+index of an image is its number in the dataset, which also has held-out images: images that are
+never trained on, so that metrics can be computed on them.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ _MOST_READERS = 16
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """Hash uint64 numbers [N] by mixing their bits.
+    """Hash each of the uint64 numbers [N] by mixing its bits, and return uint64 [N].
 
     This is the finaliser of SplitMix64 (Steele et al. 2014, figure 15).
     """
@@ -44,7 +49,11 @@ def permute(positions: np.ndarray, count: int, key: np.ndarray) -> np.ndarray:
     Args:
         positions: [N] in 0..count-1.
         count: number of elements.
-        key: key of the permutation for each position, uint64 [N].
+        key: uint64 [N]. Every key gives another permutation; it is given for each position.
+
+    Returns:
+        Indices int64 [N] in 0..count-1. Different positions with the same key have different
+        indices.
     """
     half = np.uint64(max(1, (max(count - 1, 1).bit_length() + 1) // 2))
     low = (np.uint64(1) << half) - np.uint64(1)
@@ -62,14 +71,18 @@ def permute(positions: np.ndarray, count: int, key: np.ndarray) -> np.ndarray:
 
 
 def order(numbers: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the index of each image in the dataset, int64 [N], and if it is mirrored, bool [N].
+    """Return which image is at each position of a run.
 
     Every epoch has a different permutation.
 
     Args:
-        numbers: positions of the images in the run [N].
+        numbers: positions in the run [N].
         count: number of images in an epoch.
         seed: seed of the order.
+
+    Returns:
+        (numbers of the images among the images of an epoch, int64 [N] in 0..count-1; whether each
+        image is mirrored, bool [N]).
     """
     numbers = np.asarray(numbers, np.int64)
     epoch = (numbers // count).astype(np.uint64)
@@ -84,19 +97,29 @@ _BLOCKS = 20
 
 
 def _find_blocks(count: int, held_out: float) -> tuple[int, int]:
-    """Return the number of images in a block, and how many at its end are held out.
+    """Divide the images of a dataset into blocks; the last images of every block are held out.
 
     With blocks, images from all parts of the data are held out, and neighbouring images, which may
-    be cut from one photo, mostly stay on the same side of the split.
+    be cut from one photo, are mostly held out together or trained on together.
+
+    Args:
+        count: number of images in the dataset, at least 2.
+        held_out: approximate share of the images that are held out, above 0 and below 1.
+
+    Returns:
+        (number of images in a block, number of held-out images in a block).
     """
     size = min(count, max(math.ceil(1 / held_out), round(count / _BLOCKS)))
     return size, min(max(1, round(size * held_out)), size - 1)
 
 
 def train_count(shards: Shards, resolution: int, held_out: float) -> int:
-    """Return the number of images that are trained on, at least one.
+    """Return the number of images of a dataset that are trained on, at least one.
 
-    held_out: approximate share of the images that are held out, 0..1.
+    Args:
+        shards: the dataset.
+        resolution: only images that are stored at this resolution count.
+        held_out: approximate share of the images that are held out, 0..1.
     """
     count = shards.count(resolution)
     if not held_out or count < 2:
@@ -106,7 +129,7 @@ def train_count(shards: Shards, resolution: int, held_out: float) -> int:
 
 
 def train_indices(numbers: np.ndarray, count: int, held_out: float) -> np.ndarray:
-    """Return the dataset indices of training images.
+    """Return the indices in the dataset, int64 [N], of training images.
 
     Args:
         numbers: positions [N] among the training images, 0..train_count-1.
@@ -120,10 +143,10 @@ def train_indices(numbers: np.ndarray, count: int, held_out: float) -> np.ndarra
 
 
 def holdout_indices(numbers: np.ndarray, count: int, held_out: float) -> np.ndarray:
-    """Return the dataset indices of held-out images.
+    """Return the indices in the dataset, int64 [N], of held-out images.
 
     Args:
-        numbers: positions [N] among the held-out images.
+        numbers: positions [N] among the held-out images, from 0.
         count: number of all images.
         held_out: approximate share of the images that are held out, 0..1.
     """
@@ -132,17 +155,27 @@ def holdout_indices(numbers: np.ndarray, count: int, held_out: float) -> np.ndar
 
 
 def sample_indices(some: int, count: int, start: int = 0) -> np.ndarray:
-    """Return `some` different indices in 0..count-1, spread over all the data.
+    """Return `some` different indices in 0..count-1, int64 [some], spread over all the data.
 
-    The result is always the same. start: position of the first index in the fixed order.
+    The same arguments always give the same indices.
+
+    Args:
+        some: number of indices.
+        count: number of all images.
+        start: how many indices of the fixed order are skipped before the first.
     """
     return order(np.arange(start, start + some), count, 0)[0]
 
 
 def _cut_patches(pixels: np.ndarray, patch: int, numbers: np.ndarray, seed: int) -> np.ndarray:
-    """Cut a patch out of each image at a place derived from `numbers` [N] and `seed`.
+    """Cut a square out of each image, and return the squares [N,patch,patch,C].
 
-    [N,R,R,C] -> [N,patch,patch,C].
+    Args:
+        pixels: images [N,R,R,C].
+        patch: side of a square in pixels.
+        numbers: positions of the images in the run [N]. With `seed`, they decide the place of the
+            square.
+        seed: seed of the order.
     """
     places = pixels.shape[1] - patch + 1
     bits = _mix(numbers.astype(np.uint64) ^ _mix(np.full(len(numbers), seed, np.uint64) ^ np.uint64(0xC07)))
@@ -151,7 +184,7 @@ def _cut_patches(pixels: np.ndarray, patch: int, numbers: np.ndarray, seed: int)
 
 
 def _mirror(images: np.ndarray) -> np.ndarray:
-    """Mirror images [N,R,R,C] left to right.
+    """Return a copy of images [N,R,R,C], mirrored left to right.
 
     Channels are copied one by one, because NumPy would otherwise move the few bytes of one pixel at
     a time.
@@ -180,7 +213,9 @@ class TrainingImages:
         return self.patch or self.resolution
 
     def read(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Read the images at positions [N] of the run.
+        """Read the images at some positions of the run.
+
+        numbers: positions [N] in the run, which count all images that it trains on.
 
         Returns:
             (pixels uint8 [N,size,size,C], labels int64 [N]).
@@ -213,13 +248,14 @@ def make_batches(
         start: position of the first image.
         end: position after the last image.
         batch: images in a batch, of all devices together.
-        times: batches of one training step, which are read as one element.
-        replicas: number of devices that share every batch.
+        times: number of batches in one training step. They are concatenated in one element of the
+            dataset.
+        replicas: number of devices (replicas of the networks) that share every batch.
         mine: indices of the replicas that read this dataset. Elements belong to each of these
             replicas in turn; images of other replicas are not read.
 
     Returns:
-        A dataset of (uint8 [N,R,R,C], labels int64 [N]) with N = times * batch / replicas.
+        A dataset of (pixels uint8 [N,R,R,C], labels int64 [N]) with N = times * batch / replicas.
     """
     import tensorflow as tf
 

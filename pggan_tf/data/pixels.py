@@ -1,4 +1,8 @@
-"""Convert, resize and save images with NumPy and Pillow."""
+"""Convert, resize and save images with NumPy and Pillow.
+
+An image is an array of pixels. A picture is a file (.png, .jpg or .webp), or what will be saved as
+one, and may show many images.
+"""
 
 from __future__ import annotations
 
@@ -20,36 +24,38 @@ PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 def to_float(pixels):
-    """Convert uint8 in 0..255 to float32 in -1..1: x / 127.5 - 1."""
+    """Convert an array of uint8 to float32 in -1..1 of the same shape: x / 127.5 - 1."""
     return np.asarray(pixels, np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def to_uint8(x):
-    """Convert floats in -1..1 to uint8: round(127.5 x + 127.5), clipped.
+    """Convert an array of floats in -1..1 to uint8 of the same shape.
 
-    This is the inverse of `to_float` for every uint8.
+    Values are round(127.5 x + 127.5), clipped to 0..255. For every uint8 value v,
+    to_uint8(to_float(v)) is v.
     """
     return np.clip(np.rint(np.asarray(x, np.float32) * np.float32(127.5) + np.float32(127.5)), 0, 255).astype(np.uint8)
 
 
 def to_unit(pixels: np.ndarray) -> np.ndarray:
-    """Convert uint8 or uint16, of the full range of the type, to float32 in 0..1."""
+    """Convert an array of uint8 or uint16 to float32 in 0..1: divide by 255 or 65535."""
     return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
 
 
 def from_unit(x: np.ndarray, dtype) -> np.ndarray:
-    """Convert floats in 0..1 to uint8 or uint16, rounded and clipped.
+    """Convert an array of floats in 0..1 to uint8 or uint16 (`dtype`), rounded and clipped.
 
-    This is the inverse of `to_unit` for every value.
+    For every value v of this type, from_unit(to_unit(v), dtype) is v.
     """
     most = np.iinfo(dtype).max
     return np.clip(np.rint(np.asarray(x, np.float32) * np.float32(most)), 0, most).astype(dtype)
 
 
 def average_blocks(images: np.ndarray, factor: int) -> np.ndarray:
-    """Reduce uint8 [..., H, W, C] to [..., H/factor, W/factor, C] by averaging blocks.
+    """Reduce images uint8 [..., H, W, C] and return them as uint8 [..., H/factor, W/factor, C].
 
-    Values are exact means of factor x factor pixels, rounded half up.
+    Values are exact means of blocks of factor x factor pixels, rounded half up. `factor` divides H
+    and W.
     """
     if factor == 1:
         return images
@@ -67,15 +73,15 @@ def average_blocks(images: np.ndarray, factor: int) -> np.ndarray:
 
 
 def resize_rows(planes: np.ndarray, size: tuple[int, int], filter: str, top: int, bottom: int) -> np.ndarray:
-    """Resize [H,W,C] and return only the rows `top` to `bottom` - 1: float32 [bottom - top, w, C].
+    """Return some rows of a resized image as float32 [bottom - top, w, C].
 
     Pillow resizes in floating point. With a few rows at a time, an image can be enlarged that would
     not fit into memory as floats.
 
     Args:
         planes: the image [H,W,C].
-        size: (h, w) of the whole result in pixels.
-        filter: one of FILTERS.
+        size: height and width (h, w) in pixels to which the whole image would be resized.
+        filter: resampling filter, one of FILTERS.
         top: first row to return.
         bottom: row after the last one to return.
     """
@@ -93,7 +99,10 @@ def resize_rows(planes: np.ndarray, size: tuple[int, int], filter: str, top: int
 
 
 def resize(image: np.ndarray, size: int, filter: str) -> np.ndarray:
-    """Resize uint8 [H, W, C] to [size, size, C] with one of FILTERS."""
+    """Resize an image uint8 [H, W, C] and return it as uint8 [size, size, C].
+
+    filter: resampling filter, one of FILTERS.
+    """
     from PIL import Image
 
     picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
@@ -101,12 +110,14 @@ def resize(image: np.ndarray, size: int, filter: str) -> np.ndarray:
 
 
 class Sheet:
-    """Picture that shows several images in rows, with white space between them.
+    """Picture that shows several images of one size in rows, with white space between them.
+
+    `add` puts images into `picture`, which is None before and then uint8 [height, width, C].
 
     Args:
-        count: number of images.
-        columns: images in a row; by default, the sheet is nearly square.
-        edge: pixels between two images.
+        count: number of images that the sheet has room for.
+        columns: number of images in a row; None makes the sheet nearly square.
+        edge: width of the space between two images in pixels.
     """
 
     def __init__(self, count: int, columns: int | None = None, edge: int = 0):
@@ -115,11 +126,11 @@ class Sheet:
         self.picture: np.ndarray | None = None
 
     def size(self, h: int, w: int) -> tuple[int, int]:
-        """Return (height, width) of the sheet in pixels for images of h x w pixels."""
+        """Return (height, width) of the sheet in pixels for images h pixels high and w wide."""
         return self.rows * (h + self.edge) - self.edge, self.columns * (w + self.edge) - self.edge
 
     def add(self, images: np.ndarray) -> None:
-        """Add the next images, uint8 [N, H, W, C]."""
+        """Put images uint8 [N, H, W, C] into the next free places, row by row."""
         _, h, w, c = images.shape
         if self.picture is None:
             self.picture = np.full((*self.size(h, w), c), 255, np.uint8)
@@ -130,7 +141,10 @@ class Sheet:
 
 
 def tile(images: np.ndarray, columns: int | None = None, edge: int = 0) -> np.ndarray:
-    """Put images uint8 [N, H, W, C] into one picture. For the arguments, see `Sheet`."""
+    """Return one picture, uint8 [height, width, C], that shows images uint8 [N, H, W, C] in rows.
+
+    For the other arguments, see `Sheet`.
+    """
     sheet = Sheet(len(images), columns, edge)
     sheet.add(images)
     assert sheet.picture is not None
@@ -138,26 +152,27 @@ def tile(images: np.ndarray, columns: int | None = None, edge: int = 0) -> np.nd
 
 
 def find_enlarged_side(side: int, size: int) -> int:
-    """Return the side in pixels that `enlarge` gives images of `side` pixels."""
+    """Return the side in pixels that images of `side` pixels have after `enlarge(images, size)`."""
     return side * max(1, math.ceil(size / side))
 
 
 def enlarge(images: np.ndarray, size: int) -> np.ndarray:
-    """Enlarge images [N, H, W, C] by repeating pixels until a side is at least `size`.
+    """Enlarge images [N, H, W, C] by repeating each pixel, and return [N, fH, fW, C].
 
-    This makes images of early stages, which have few pixels, visible.
+    The factor f is the smallest whole number with fH >= size. This makes images of early stages of
+    training, which have few pixels, visible.
     """
     factor = find_enlarged_side(images.shape[1], size) // images.shape[1]
     return images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def check_file(option: str, path: str | Path) -> str | Path:
-    """Return the path if a file can be written there.
+    """Check that a file can be written at a path, and return the path unchanged.
 
-    This creates the folder, but no file.
+    This creates the folder of the file, but not the file.
 
     Args:
-        option: the option as the user typed it, for the message.
+        option: command-line option that the path was given with, such as '--out', for the message.
         path: the path to check.
 
     Raises:
@@ -177,9 +192,10 @@ def check_file(option: str, path: str | Path) -> str | Path:
 
 
 def check_picture(option: str, path: str) -> str:
-    """Return the path if a picture can be written there, see `check_file`.
+    """Check that a picture can be written at a path, and return the path unchanged.
 
-    Raise UserError if it cannot be written or its name does not end in one of PICTURES.
+    For the arguments, see `check_file`. Raise UserError if the picture cannot be written or the
+    name does not end in one of PICTURES.
     """
     if Path(path).suffix.lower() not in PICTURES:
         raise UserError(f"{option} {path}: expected a name that ends in {', '.join(PICTURES)}.")
@@ -188,15 +204,17 @@ def check_picture(option: str, path: str) -> str:
 
 
 def check_size(option: str, path: str, height: int, width: int) -> None:
-    """Raise UserError if a picture would be too large for its file format or for being read again.
-
-    This is called before the picture is computed.
+    """Check the size of a picture before the picture is computed.
 
     Args:
-        option: the option as the user typed it, for the message.
+        option: command-line option that the path was given with, such as '--out', for the message.
         path: path of the picture.
         height: height in pixels.
         width: width in pixels.
+
+    Raises:
+        UserError: if the file format does not allow this height or width, or if there are more
+            pixels than this program reads from a file (photos.MAX_PIXELS).
     """
     from pggan_tf.data import photos
 
@@ -210,9 +228,10 @@ def check_size(option: str, path: str, height: int, width: int) -> None:
 
 
 def save(path: str | Path, image: np.ndarray) -> None:
-    """Write a picture uint8 [H, W, 1|3], completely or not at all.
+    """Write a picture uint8 [H, W, C], gray (C = 1) or RGB (C = 3), completely or not at all.
 
-    Raise OSError with the path and the reason if it cannot be written.
+    The file extension, one of PICTURES, decides the format. Raise OSError with the path and the
+    reason if the picture cannot be written.
     """
     from PIL import Image
 
@@ -229,9 +248,17 @@ def save(path: str | Path, image: np.ndarray) -> None:
 
 @contextlib.contextmanager
 def write_npz(path: str | Path, count: int):
-    """Write an .npz file with 'images' uint8 [count, H, W, C], completely or not at all.
+    """Context manager that writes an .npz file with 'images' uint8 [count, H, W, C].
 
-    Yields a function that appends images [N, H, W, C]; N may differ between calls.
+    The file appears when the block ends without an exception, otherwise not at all.
+
+    Args:
+        path: path of the file.
+        count: number of images that will be written.
+
+    Yields:
+        A function that takes images uint8 [N, H, W, C] and appends them. N may differ between
+        calls.
     """
     begun = False
     with (
@@ -258,13 +285,14 @@ VISIBLE = 64
 def save_grid(path: str | Path, images: np.ndarray, columns: int | None = None, size: int = 1) -> None:
     """Save images uint8 [N, H, W, C] as one picture.
 
-    Images with six channels are shown as two images of three channels, side by side.
+    Images with six channels (pairs of RGB images) are shown as two images side by side.
 
     Args:
         path: path of the picture.
-        images: the images.
-        columns: images in a row; by default, the picture is nearly square.
-        size: images with a shorter side are enlarged to at least this many pixels.
+        images: the images, uint8 [N, H, W, C].
+        columns: number of images in a row; None makes the picture nearly square.
+        size: images with a shorter side are enlarged to a side of at least this many pixels. From
+            32 on, there is also white space of one pixel between images.
     """
     if images.shape[-1] == 6:
         images = np.concatenate([images[..., :3], images[..., 3:]], axis=2)

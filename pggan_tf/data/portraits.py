@@ -1,6 +1,6 @@
-"""Draw artificial faces, so that training can be tried without any photos.
+"""Draw artificial faces (portraits), so that training can be tried without any photos.
 
-Their number is unlimited, they are free, and the same seed gives the same faces. Every face is
+There is one face for every pair of a seed and an index, and it is always the same. Every face is
 drawn with anti-aliased shapes on 256 x 256 pixels and under a soft light. Smaller pictures are area
 means of that drawing, so that a face looks the same at every size. The class of a face is its hair
 colour, with or without glasses.
@@ -34,37 +34,49 @@ CLASSES = tuple(f"{hair}{glasses}" for hair in HAIRS for glasses in ("", "+glass
 
 @functools.cache
 def _make_coordinates() -> tuple[np.ndarray, np.ndarray]:
-    """Return x [1, 17, 1] and y [17, 1, 1] in -1..1 on a coarse grid.
+    """Return (x [1, 17, 1], y [17, 1, 1]): coordinates in -1..1 of a coarse grid on the picture.
 
-    Slow gradients are computed on this grid and enlarged.
+    Smooth changes of colour and light are computed on this grid and then enlarged with `_enlarge`.
     """
     line = np.linspace(-1, 1, 17, dtype=np.float32)
     return line[None, :, None], line[:, None, None]
 
 
 def _enlarge(raster: np.ndarray) -> np.ndarray:
+    """Enlarge an array [17, 17, C] smoothly to float32 [256, 256, C]."""
     return cv2.resize(raster.astype(np.float32), (LARGEST, LARGEST), interpolation=cv2.INTER_LINEAR)
 
 
 def _to_fixed_point(*values: float) -> tuple[int, ...]:
+    """Convert coordinates in pixels to whole numbers of 1/16 pixel, as cv2 takes them."""
     return tuple(round(v * _FULL) for v in values)
 
 
 def _shade(colour, factor: float) -> np.ndarray:
+    """Return a colour [3] multiplied by `factor`: darker below 1, lighter above."""
     return np.clip(np.asarray(colour, float) * factor, 0, 255)
 
 
 class _Canvas:
-    """Image with methods that draw shapes on it, in pixel coordinates of the 256-px drawing."""
+    """Image uint8 [256, 256, 3] with methods that draw anti-aliased shapes on it.
+
+    Points are (x, y) in pixels, radii are (horizontal, vertical) in pixels, and colours are RGB,
+    three numbers in 0..255.
+    """
 
     def __init__(self, image: np.ndarray):
         self.image = image
 
     def ellipse(self, centre, radii, colour, *, angle: float = 0.0, arc=(0.0, 360.0), width: int = -1) -> None:
-        """Draw an ellipse that is turned by `angle` degrees, or a part of it.
+        """Draw an ellipse, or a part of its outline or sector.
 
-        arc: begin and end of the part in degrees. width: width of the outline in pixels; -1 fills
-        the shape.
+        Args:
+            centre: centre of the ellipse.
+            radii: the two radii.
+            colour: colour of the shape.
+            angle: clockwise rotation in degrees.
+            arc: begin and end of the part to draw in degrees, clockwise from the right.
+            width: width of the outline in pixels; -1 fills the shape.
         """
         radii = [max(radius, 0.1) for radius in radii]
         colour = tuple(map(float, colour))
@@ -77,20 +89,23 @@ class _Canvas:
         cv2.fillPoly(self.image, [points], tuple(map(float, colour)), cv2.LINE_AA, _BITS)
 
     def polyline(self, points, colour, width: int) -> None:
-        """Draw an open line through points [N, 2]."""
+        """Draw a line through points [N, 2] in their order; `width` is in pixels."""
         points = np.rint(np.asarray(points) * _FULL).astype(np.int32)
         cv2.polylines(self.image, [points], False, tuple(map(float, colour)), width, cv2.LINE_AA, _BITS)
 
     def line(self, begin, end, colour, width: int) -> None:
-        """Draw a straight line between two points."""
+        """Draw a straight line between two points; `width` is in pixels."""
         begin, end = _to_fixed_point(*begin), _to_fixed_point(*end)
         cv2.line(self.image, begin, end, tuple(map(float, colour)), width, cv2.LINE_AA, _BITS)
 
 
 def _choose_look(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return random colours of skin and hair, [3] each, and a class as an index into CLASSES.
+    """Choose skin, hair and class at random.
 
-    These are the first random numbers of a face, so the class is known without drawing.
+    Returns:
+        (colour of the skin [3], colour of the hair [3], class as an index into CLASSES).
+
+    This uses the first random numbers of a face, so the class is known without drawing the face.
     """
     tone = float(rng.uniform(0, len(SKINS) - 1))
     skin = SKINS[int(tone)] + (SKINS[min(int(tone) + 1, len(SKINS) - 1)] - SKINS[int(tone)]) * (tone % 1)
@@ -100,10 +115,13 @@ def _choose_look(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]
 
 
 class _Face:
-    """One face, which is drawn part by part.
+    """One face. The method `draw` calls the other methods, each of which draws a part of it.
 
-    Every part takes its random numbers when it is drawn. The order of these calls must not change,
-    so that face number n is the same picture in every version.
+    Every method takes the next random numbers from `rng`. Therefore the order of the calls must not
+    change; otherwise, the same index would give another face than in earlier versions.
+
+    Args:
+        rng: generator of random numbers, which decides everything about the face.
     """
 
     def __init__(self, rng: np.random.Generator):
@@ -123,10 +141,11 @@ class _Face:
         self.dark, self.light = _shade(self.skin, 0.82), _shade(self.skin, 1.06)
 
     def _uniform(self, low: float, high: float) -> float:
+        """Return a random number in low..high."""
         return float(self.rng.uniform(low, high))
 
     def _make_background(self) -> np.ndarray:
-        """Return uint8 [256, 256, 3] with two random colours that blend along a slanted line."""
+        """Return an image uint8 [256, 256, 3] that changes gradually between two random colours."""
         x_map, y_map = _make_coordinates()
         top, bottom = self.rng.uniform(30, 235, (2, 3))
         slant = self._uniform(-0.6, 0.6)
@@ -148,7 +167,7 @@ class _Face:
         return self._light_and_turn()
 
     def _draw_shoulders(self) -> None:
-        """Draw the hair behind the head, the neck and the clothes."""
+        """Draw everything behind the head: hair, neck, and shoulders in clothes of one colour."""
         c, x, y = self.canvas, self.x, self.y
         hair_dark = _shade(self.hair, 0.72)
         if self.has_long_hair:
@@ -160,7 +179,7 @@ class _Face:
         c.ellipse((x, y + self.ry + 20), (27, 20), _shade(self.skin, 0.9))
 
     def _draw_head(self) -> None:
-        """Draw ears, skull, a narrower jaw and perhaps a beard."""
+        """Draw the ears, the head with a narrower jaw and, if the face has one, the beard."""
         c, x, y, rx, ry = self.canvas, self.x, self.y, self.rx, self.ry
         for side in (-1, 1):
             c.ellipse((x + side * (rx - 1), y + 6), (10, 17), self.dark)
@@ -218,7 +237,7 @@ class _Face:
             self.canvas.polyline(np.stack([x, middle], 1), _shade(lips, 0.6), 2)
 
     def _draw_front_hair(self) -> None:
-        """Draw the hair in front of the face: a cap with a parting and lighter strands."""
+        """Draw the hair on the forehead, with a parting and four lighter strands."""
         c, x, y, rx, ry = self.canvas, self.x, self.y, self.rx, self.ry
         line, parting = y - ry * (0.62 - 0.24 * self.fringe), self._uniform(-0.5, 0.5)
         angles = np.linspace(np.pi, 2 * np.pi, 25)
@@ -242,7 +261,10 @@ class _Face:
         c.line((x - distance + lens, eye_y - 1), (x + distance - lens, eye_y - 1), frame, 3)
 
     def _light_and_turn(self) -> np.ndarray:
-        """Light the picture softly from one side, turn and enlarge it a little, and return it."""
+        """Return the drawing, uint8 [256, 256, 3], with soft light from a random side.
+
+        The drawing is also rotated by up to 7 degrees and enlarged by 8 to 22 %.
+        """
         x_map, y_map = _make_coordinates()
         angle = self._uniform(0, 2 * np.pi)
         light = 1 + self._uniform(0.05, 0.2) * (np.cos(angle) * x_map + np.sin(angle) * y_map)
@@ -253,14 +275,20 @@ class _Face:
 
 
 def find_label(index: int, seed: int = 0) -> int:
-    """Return the class of face number `index` as an index into CLASSES without drawing it."""
+    """Return the class of a face, as an index into CLASSES, without drawing the face.
+
+    For the arguments, see `draw`.
+    """
     return _choose_look(np.random.default_rng((seed, index)))[2]
 
 
 def draw(index: int, size: int = LARGEST, seed: int = 0) -> np.ndarray:
-    """Draw face number `index` of a seed and return it as uint8 [size, size, 3].
+    """Draw a face and return it as uint8 [size, size, 3].
 
-    size: side in pixels, at most 256.
+    Args:
+        index: number of the face, from 0.
+        size: side of the picture in pixels, at most 256.
+        seed: every seed has different faces.
     """
     image = _Face(np.random.default_rng((seed, index))).draw()
     return image if size == LARGEST else cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)

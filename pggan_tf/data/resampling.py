@@ -1,6 +1,7 @@
 """Resize TensorFlow images with Pillow's filters, written as matrices.
 
-The result is differentiable and agrees with how photos are prepared.
+Resizing along one axis is a multiplication by a matrix of weights, so it is differentiable. The
+results agree with those of Pillow, which reduces the photos when a dataset is prepared.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ from pggan_tf.lazy import tf
 
 @functools.cache
 def make_matrix(source: int, target: int, filter: str) -> np.ndarray:
-    """Return the weights with which Pillow resizes `source` pixels to `target` pixels.
+    """Return the matrix, float32 [target, source], that resizes along one axis as Pillow does.
 
-    They are float32 [target, source], and each row sums to 1. They are found by resizing unit
-    vectors with Pillow in floating point.
+    Row i holds the weights of all input pixels for output pixel i, with sum 1. The weights are
+    found by resizing unit vectors with Pillow in floating point.
+
+    Args:
+        source: number of input pixels along the axis.
+        target: number of output pixels.
+        filter: one of pixels.FILTERS.
     """
     from PIL import Image
 
@@ -28,13 +34,13 @@ def make_matrix(source: int, target: int, filter: str) -> np.ndarray:
 
 
 def resize(images, size: tuple[int, int], filter: str):
-    """Resize float images [N,H,W,C] to [N,h,w,C]. H and W must be static.
+    """Resize float images [N,H,W,C] and return [N,h,w,C].
 
     Cubic and Lanczos filters overshoot the range of the images; clip the result if that matters.
 
     Args:
-        images: the images.
-        size: (h, w) in pixels.
+        images: tensor of the images, whose H and W must be known when the graph is built.
+        size: (h, w), height and width of the result in pixels.
         filter: one of pixels.FILTERS.
     """
     rows = tf.constant(make_matrix(images.shape[1], size[0], filter), images.dtype)

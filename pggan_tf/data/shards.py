@@ -1,13 +1,16 @@
 """Read a dataset on disk: a folder of `.npz` files, called shards, and a manifest.
 
-Each file holds a few thousand images: one uint8 array [N, R, R, C] per resolution, named "4", "8",
-..., and, if there are classes, "labels" int64 [N]. Images that were smaller than the rest are in
-separate files, which lack the larger resolutions. A training stage reads the files that have its
-resolution.
+The manifest is a JSON file that describes the dataset (see `writer.Manifest`). It is written last:
+a folder without a manifest is not a dataset.
 
-Arrays are not compressed and are mapped directly from the zip, so a phase at 4x4 reads 4x4 pixels
-and nothing else. All files are mapped into one range of addresses, so their number does not matter.
-The manifest is written last: a folder without a manifest is not a dataset.
+Each shard holds up to a few thousand images: one uint8 array [N, R, R, C] for each resolution R,
+named "4", "8", ..., and, if there are classes, an int64 array [N] named "labels". These resolutions
+are called stored resolutions. Images that were smaller than the rest are in separate shards, which
+lack the larger resolutions. Training at a resolution uses only the shards that have it.
+
+Arrays are usually not compressed. They are then mapped into memory (see `mapped`), so training at
+4x4 pixels reads the array "4" and nothing else from the disk. All shards are mapped into one range
+of addresses, so it does not matter how many there are.
 """
 
 from __future__ import annotations
@@ -40,14 +43,16 @@ from pggan_tf.data.mapped import (
 from pggan_tf.data.writer import FORMAT, LABELS, MANIFEST, VERSION, Manifest, Writer, halve_resolution, hash_file  # noqa: F401
 from pggan_tf.errors import DamagedFile, UserError
 
-# Special values for the offset of an array.
+# Values in place of the offset of an array that cannot be mapped, or that a file does not have.
 _COMPRESSED, _NOT_THERE = -1, -2
 
 
 def find_cache_folder(option: str | None = None) -> Path:
-    """Return the folder for prepared data.
+    """Return the cache: the folder where prepared datasets are kept.
 
-    It is the option --cache, else $PGGAN_CACHE, else the user's cache folder.
+    Args:
+        option: the folder given with --cache. If it is None, $PGGAN_CACHE is used, or else the
+            folder pggan-tf in the user's cache folder.
 
     Raises:
         UserError: if none is given and the user has no home folder.
@@ -61,7 +66,7 @@ def find_cache_folder(option: str | None = None) -> Path:
 
 
 def is_shards(location: str | Path) -> bool:
-    """Return whether a folder holds a dataset.
+    """Return whether a folder on this machine holds a dataset.
 
     The content of its manifest decides, because other programs also write files named
     manifest.json.
@@ -78,8 +83,8 @@ class Shards:
 
     Args:
         folder: the folder with the manifest.
-        verify: compare every file with its checksum. This is done once on each machine, as long as
-            sizes and times of the files stay the same.
+        verify: compare every file with its checksum, unless this was done before on this machine
+            and sizes and times of the files are still the same.
 
     Raises:
         UserError: if the folder holds no dataset.
@@ -128,7 +133,10 @@ class Shards:
         return self.manifest.images
 
     def _verified_marker(self) -> Path:
-        """Return the path of an empty file that exists if exactly these files are verified."""
+        """Return the path of an empty file that exists if the dataset's files were verified before.
+
+        The path depends on sizes, times and checksums of the files.
+        """
         files = []
         for shard in self.manifest.shards:
             with contextlib.suppress(OSError):  # `verify` reports a missing file
@@ -160,9 +168,12 @@ class Shards:
                 )
 
     def _find_files(self, stored: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the indices of the F files with a stored resolution, and their bounds [F + 1].
+        """Find the files that have a stored resolution.
 
-        Images bounds[i] to bounds[i + 1] - 1 of this resolution are in the i-th of these files.
+        Returns:
+            (indices of these F files in the manifest, int64 [F]; bounds, int64 [F + 1]). Of all
+            images with this resolution, numbers bounds[i] to bounds[i + 1] - 1 are in the i-th of
+            the files.
         """
         if stored not in self._files_of:
             files = np.flatnonzero(self._largest >= stored)
@@ -170,16 +181,14 @@ class Shards:
         return self._files_of[stored]
 
     def count(self, resolution: int) -> int:
-        """Return the number of images at a resolution.
-
-        Images that were smaller from the start are not counted.
-        """
+        """Return the number of images at a resolution, without those that were prepared smaller."""
         return int(self._find_files(self.find_stored(resolution))[1][-1])
 
     def open(self, stored: int) -> None:
-        """Map all files that have a stored resolution, before any image is read.
+        """Map all files that have the stored resolution `stored`, before any image is read.
 
-        Raise DamagedFile if one of them is missing or not as expected.
+        Otherwise, a file is mapped when the first of its images is read. Raise DamagedFile if one
+        of the files is missing or not as expected.
         """
         self._locate(self._find_files(stored)[0])
 
@@ -187,14 +196,22 @@ class Shards:
         return self.folder / self.manifest.shards[file]["file"]
 
     def _layout(self, name: str, file: int) -> tuple[tuple[int, ...], np.dtype]:
-        """Return the expected shape and type of the array `name` in a file."""
+        """Return (shape, type) that the manifest requires of the array `name` in a file.
+
+        Args:
+            name: a stored resolution, such as "8", or LABELS.
+            file: index of the file in the manifest.
+        """
         count = int(self._counts[file])
         if name == LABELS:
             return (count,), np.dtype(np.int64)
         return (count, int(name), int(name), self.manifest.channels), np.dtype(np.uint8)
 
     def _locate(self, files: np.ndarray) -> None:
-        """Map those of the files that are not mapped yet, and store the offsets of their arrays."""
+        """Map the files that are not mapped yet, and store the offsets of their arrays.
+
+        files: indices of files in the manifest, int64 [F]; they may occur several times.
+        """
         with self._lock:
             if self._maps is None:
                 self._reserve_addresses()
@@ -208,7 +225,7 @@ class Shards:
                 self._located[file] = True
 
     def _reserve_addresses(self) -> None:
-        """Reserve addresses for all files according to their sizes."""
+        """Reserve memory addresses for all files according to their sizes, without mapping them."""
         sizes = []
         for file in range(len(self._counts)):
             try:
@@ -221,7 +238,7 @@ class Shards:
         self._maps = map_files(sizes)
 
     def _unpack_array(self, name: str, file: int) -> np.ndarray:
-        """Return a compressed array of a file.
+        """Unpack the compressed array `name` of the file at index `file`, and return it.
 
         The last array stays in memory, so that images in the order of the files are read quickly.
         """
@@ -234,9 +251,15 @@ class Shards:
         return last[1]
 
     def _gather(self, name: str, stored: int, indices: np.ndarray) -> np.ndarray:
-        """Read the rows of some images from the array `name`.
+        """Read the rows of some images from the arrays called `name` of all files.
 
-        indices: [N] among the images of the stored resolution `stored`.
+        Args:
+            name: a stored resolution, such as "8", or LABELS.
+            stored: stored resolution whose images are counted.
+            indices: numbers of the images [N] among all images with this resolution.
+
+        Returns:
+            Array [N, ...]: pixels or labels.
         """
         files, begins = self._find_files(stored)
         if len(indices) and not 0 <= indices.min() <= indices.max() < begins[-1]:
@@ -263,7 +286,7 @@ class Shards:
         return any((first == _COMPRESSED).any() for first in self._first.values())
 
     def unpack(self, out: Path) -> None:
-        """Write an uncompressed copy of the dataset into the new folder `out`."""
+        """Write a copy of the dataset with uncompressed arrays into the new folder `out`."""
         out.mkdir(parents=True)
         files = []
         for shard in self.manifest.shards:
@@ -291,17 +314,23 @@ class Shards:
         return min(fit)
 
     def read(self, resolution: int, indices: np.ndarray) -> np.ndarray:
-        """Return the images at indices [N] as uint8 [N, resolution, resolution, channels].
+        """Read images and return them as uint8 [N, resolution, resolution, channels].
 
-        Indices are in 0..count(resolution)-1.
+        Args:
+            resolution: side in pixels. If it is not stored, images of a stored multiple are reduced
+                by averaging blocks of pixels.
+            indices: indices [N] of the images, in 0..count(resolution)-1.
+
+        Raises:
+            UserError: if no stored resolution is a multiple of `resolution`.
         """
         stored = self.find_stored(resolution)
         return pixels.average_blocks(self._gather(str(stored), stored, indices), stored // resolution)
 
     def labels(self, resolution: int, indices: np.ndarray) -> np.ndarray:
-        """Return the labels of the images at indices [N] as int64 [N].
+        """Return the labels of images as int64 [N]: indices into the manifest's list of classes.
 
-        All are 0 if there are no classes.
+        All labels are 0 if there are no classes. For the arguments, see `read`.
         """
         if not self.manifest.classes:
             return np.zeros(len(indices), np.int64)

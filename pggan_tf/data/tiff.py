@@ -1,5 +1,8 @@
 """Decode TIFF files that Pillow cannot read or would reduce to 8 bits.
 
+A TIFF has one or several pages, each with one picture. In all functions, `data` is the bytes of the
+file and `page` a TiffPage of the package tifffile.
+
 Values are scaled to 0..65535. Unsigned 16-bit values stay as they are, and unsigned integers of
 fewer bits are scaled by the largest value of that many bits. For all other types (floats, signed
 integers, larger integers), the range is guessed from the values of the page: 0..1 (floats), 0..255,
@@ -32,6 +35,7 @@ _LEAST_SHARE = 1 / 16
 
 @functools.cache
 def _import_tifffile():
+    """Import and return the package tifffile, without its log messages on the terminal."""
     import logging
 
     import tifffile
@@ -42,23 +46,26 @@ def _import_tifffile():
 
 
 def open_file(data: bytes):
-    """Open the bytes of a TIFF as a tifffile.TiffFile."""
+    """Open the bytes of a TIFF and return a tifffile.TiffFile."""
     return _import_tifffile().TiffFile(io.BytesIO(data))
 
 
 def list_pages(file) -> list:
-    """Return the pages of a TiffFile without thumbnails and masks, or all pages if none remains."""
+    """Return the pages of a TiffFile as a list.
+
+    Thumbnails and masks are left out, unless the file has nothing else.
+    """
     every = [page.aspage() for page in file.pages]
     return [p for p in every if not int(p.subfiletype) & (_THUMBNAIL | _MASK)] or every
 
 
 def is_deep(page) -> bool:
-    """Return whether the samples of a page have more than the 8 bits that Pillow reads."""
+    """Return whether the samples of a TIFF's page have more than the 8 bits that Pillow reads."""
     return page.dtype is None or page.dtype.name not in ("uint8", "bool")
 
 
 def read_metadata(data: bytes, page) -> tuple[bytes | None, Image.Exif]:
-    """Return the ICC profile of a page, or None, and its tags as EXIF."""
+    """Return (ICC profile of a page or None, tags of the page as EXIF)."""
     exif, profile = Image.Exif(), page.tags.valueof(_PROFILE)
     exif.endian, exif.bigtiff = "<" if data[:2] == b"II" else ">", data[:4] in MAGIC[2:]
     try:
@@ -73,8 +80,8 @@ def read_planes(data: bytes, page) -> tuple[np.ndarray, bool]:
     """Decode a page.
 
     Returns:
-        (pixels uint16 [H,W,C], whether they are upright already). Channels are gray, gray and
-        alpha, RGB, or RGBA.
+        (pixels uint16 [H,W,C], whether they are upright). If not, they still have to be turned as
+        the tag Orientation says. Channels are gray, gray and alpha, RGB, or RGBA.
 
     Raises:
         Unreadable: if the page is damaged or not gray or RGB.
@@ -104,7 +111,10 @@ def read_planes(data: bytes, page) -> tuple[np.ndarray, bool]:
 
 
 def _read_values(data: bytes, page) -> tuple[np.ndarray, bool]:
-    """Return the values of a page, [H,W,S] of any type, and whether they are upright already."""
+    """Return (values of a page [H,W,S] of any type, whether they are upright).
+
+    S is the number of samples of a pixel. Raise Unreadable if the page cannot be decoded.
+    """
     try:
         values = page.asarray()
     except (ValueError, KeyError, ImportError, NotImplementedError) as error:
@@ -121,7 +131,11 @@ def _read_values(data: bytes, page) -> tuple[np.ndarray, bool]:
 
 
 def _decode_by_opencv(data: bytes, page) -> np.ndarray:
-    """Decode a page with OpenCV, which has more codecs than tifffile and turns pictures upright."""
+    """Decode a page with OpenCV and return its values [H,W,S].
+
+    OpenCV has more codecs than tifffile and turns pictures upright. Raise Unreadable if it cannot
+    decode the page.
+    """
     import cv2
 
     before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -144,17 +158,28 @@ def _decode_by_opencv(data: bytes, page) -> np.ndarray:
 
 
 def _spell(value) -> str:
+    """Return the name of an enum's member in words, or any other value as a text."""
     return getattr(value, "name", str(value)).replace("_", " ")
 
 
 def _describe_samples(page) -> str:
+    """Return the type of a page's samples as a text for the user."""
     return page.dtype.name if page.dtype is not None else f"{page.bitspersample} bits a sample"
 
 
 def _scale(values: np.ndarray, bits: int, by_type: bool = False) -> np.ndarray:
-    """Scale values to uint16 in 0..65535 by the rules in this module's docstring.
+    """Scale values to uint16 in 0..65535 with the rules in this module's docstring.
 
-    by_type: scale integers by the range of their type instead of guessing the range.
+    Args:
+        values: array of any numeric type.
+        bits: number of bits of a sample in the file.
+        by_type: scale integers with the range of their type instead of guessing the range.
+
+    Returns:
+        uint16 array of the same shape.
+
+    Raises:
+        Unreadable: if the values are neither integers nor floats, or none of them is finite.
     """
     if values.dtype == np.uint8 and bits == 8:
         return values.astype(np.uint16) * 257
@@ -173,7 +198,10 @@ def _scale(values: np.ndarray, bits: int, by_type: bool = False) -> np.ndarray:
 
 
 def _find_range(values: np.ndarray) -> tuple[float, float]:
-    """Return the range (lowest, highest possible value) that is guessed from the values."""
+    """Guess from the values which range they use, and return (lowest, highest possible value).
+
+    Raise Unreadable if no value is finite.
+    """
     finite = values[np.isfinite(values)]
     if not finite.size:
         raise Unreadable("a TIFF without a finite value")

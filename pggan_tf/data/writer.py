@@ -1,4 +1,8 @@
-"""Write datasets: folders of `.npz` files with a manifest, in the format of `shards`."""
+"""Write datasets in the format that `shards` reads.
+
+A dataset is a folder of `.npz` files, called shards, and a manifest: a JSON file that describes the
+dataset.
+"""
 
 from __future__ import annotations
 
@@ -28,24 +32,28 @@ class Manifest:
     resolutions: tuple[int, ...]  # stored resolutions in pixels, rising
     channels: int  # 1, 3, or 6 for pairs of pictures
     classes: tuple[str, ...]  # class names, in order of label; empty without classes
-    source: str  # where the images came from, as text for people
-    filter: str  # the filter that reduced them
-    shards: tuple[dict, ...]  # one dict per file: {"file", "images", "sha256", "largest": pixels}
+    source: str  # where the images came from, as a text for the user
+    filter: str  # name of the filter that reduced the images
+    # For each file: {"file": name, "images": number of images, "sha256": checksum, "largest":
+    # largest resolution of its images}.
+    shards: tuple[dict, ...]
     skipped: int = 0  # number of images of the source that were left out
     version: int = VERSION
     format: str = FORMAT
 
     @property
     def checksum(self) -> str:
-        """Hash of all files, equal for the same images prepared in the same way."""
+        """SHA-256 of all files, in hexadecimal: equal for the same images prepared in one way."""
         text = json.dumps([[s["images"], s["sha256"]] for s in self.shards])
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def halve_resolution(full: int) -> tuple[int, ...]:
-    """Return a resolution and its halvings, rising: 96 -> (6, 12, 24, 48, 96).
+    """Return a resolution and all its halvings in rising order: 96 -> (6, 12, 24, 48, 96).
 
     Halving stops at a number that is odd or below 8.
+
+    full: the largest resolution, in pixels.
     """
     out = [full]
     while out[0] % 2 == 0 and out[0] >= 8:
@@ -60,7 +68,7 @@ def hash_file(path: Path) -> str:
 
 
 class Writer:
-    """Writer of a dataset, image by image.
+    """Object that writes a dataset, to which images are added one by one.
 
     Images stay in memory until their file is full. `close` writes the rest and the manifest.
 
@@ -74,7 +82,7 @@ class Writer:
         filter: the filter that reduced the images, for the manifest.
         shard_images: images per file; by default, as many as make about 64 MB, so that memory is
             limited for any size.
-        compress: write smaller files, which cannot be mapped.
+        compress: write smaller files, which cannot be mapped into memory and are slower to read.
 
     Raises:
         UserError: if a resolution does not divide the largest.
@@ -112,9 +120,14 @@ class Writer:
         return sum(s["images"] for s in self._shards) + sum(map(len, self._waiting.values()))
 
     def add(self, image: np.ndarray, label: int = 0) -> None:
-        """Add an image uint8 [R, R, channels], where R is one of the resolutions.
+        """Add an image.
 
-        Raise ValueError for an image of another shape or type.
+        Args:
+            image: uint8 [R, R, channels]; R is one of the resolutions.
+            label: index of its class.
+
+        Raises:
+            ValueError: if the image has another shape or type.
         """
         size = len(image)
         if image.shape != (size, size, self.channels) or image.dtype != np.uint8 or size not in self.resolutions:
@@ -127,6 +140,7 @@ class Writer:
             self._flush(size)
 
     def _flush(self, size: int) -> None:
+        """Write all waiting images of one size to a new file."""
         images, labels = zip(*self._waiting.pop(size))
         name = f"shard-{len(self._shards):05d}.npz"
         full = np.stack(images)
@@ -139,11 +153,11 @@ class Writer:
         self._shards.append({"file": name, "images": len(labels), "sha256": digest, "largest": size})
 
     def state(self) -> tuple[dict[str, np.ndarray], list[dict]]:
-        """Return a state from which `restore` can continue.
+        """Return everything that `restore` needs in order to continue with this dataset.
 
         Returns:
-            (arrays of the images and labels that are not yet in a file, the manifest's entries of
-            finished files).
+            (arrays of the images and labels that are not yet in a file, by name; entries of the
+            finished files for `Manifest.shards`).
         """
         arrays: dict[str, np.ndarray] = {}
         for size, waiting in self._waiting.items():
@@ -152,7 +166,10 @@ class Writer:
         return arrays, list(self._shards)
 
     def restore(self, arrays: dict[str, np.ndarray], finished: list[dict]) -> None:
-        """Continue from the `state` of an earlier writer of the same folder."""
+        """Continue with the dataset of an earlier writer of the same folder.
+
+        arrays, finished: what the earlier writer's `state` has returned.
+        """
         self._shards = list(finished)
         for name, images in arrays.items():
             if name.endswith("/images"):

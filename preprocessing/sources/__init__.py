@@ -1,8 +1,12 @@
 """Sources of images: a module for each kind, with a function `open(location, ...) -> Source`.
 
-A source is a numbered list of images. A job may be interrupted and continued at any number, so
-every source returns the same items for the same numbers each time. A source can be sent to other
-processes.
+A location is a text that says where images are: the path of a folder or file, a URL, or a word such
+as `portraits`. A source is the images of one location, as a list of items numbered from 0. An item
+is one image that is not decoded yet. A job, which processes all images of some sources, may be
+interrupted and continued at any number, so every source returns the same items for the same numbers
+each time. A source can be pickled and sent to other processes.
+
+Besides `open`, each module has a tuple OPTIONS with the names of the keyword arguments of `open`.
 """
 
 from __future__ import annotations
@@ -26,18 +30,22 @@ from preprocessing import storage
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a source, not decoded yet."""
+    """One image of a source (a numbered list of images), not decoded yet."""
 
-    name: str
-    # The bytes of a file, pixels uint8 [H, W(, C)], a function that returns pixels and is called in
-    # the process that needs them, or the reason why there are none.
+    name: str  # name of the image for the user, such as the name of its file
+    # The bytes of a file, pixels uint8 [H, W(, C)], a function without arguments that returns
+    # pixels (called only when the image is decoded), or the reason why there is no image.
     data: bytes | np.ndarray | Callable[[], np.ndarray] | Unreadable
-    label: int = 0
+    label: int = 0  # index of the class
 
     def decode(self, channels: int = 3, least: int = 1) -> tuple[Image.Image, int]:
-        """Return the first picture of the item, and the number of its files that hold more.
+        """Decode the item.
 
         For the arguments and errors, see `decode.decode_photo`.
+
+        Returns:
+            (image of mode L or RGB, number of the item's files that hold several pictures). Of such
+            a file, the first picture is decoded.
         """
         if isinstance(self.data, Unreadable):
             raise self.data
@@ -45,7 +53,7 @@ class Item:
 
 
 class Source(ABC):
-    """Base class of sources: a numbered list of images."""
+    """Base class of sources. A source is a numbered list of images."""
 
     name: str  # name of the source, as the user wrote it
     classes: tuple[str, ...]  # class names, in order of label; empty without classes
@@ -57,49 +65,58 @@ class Source(ABC):
 
     @abstractmethod
     def items(self, start: int, stop: int) -> Iterator[Item]:
-        """Yield the images from `start` to `stop` - 1, in order.
+        """Yield the images with the numbers `start` to `stop` - 1, in order, as items (`Item`).
 
-        Raise Stopped if the whole source becomes unreadable.
+        An image that cannot be read is an item with Unreadable as its data. Raise Stopped if the
+        whole source becomes unreadable.
         """
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Return a text that changes when the images change, without reading all of them."""
+        """Return a fingerprint: a text that changes when the images of the source change.
+
+        If possible, the images are not read; for files, names, sizes and times are used.
+        """
 
     @abstractmethod
     def select(self, labels: Sequence[int]) -> Source:
-        """Return the same source with only the images whose label is in `labels`.
+        """Return the same source with only the images whose label (index of class) is in `labels`.
 
-        The images are numbered anew, but keep their labels.
+        The images are numbered from 0 again, but keep their labels.
         """
 
     def hash_content(self) -> str:
-        """Return a hash of the images.
+        """Return a hash of the images, as a text.
 
-        It does not depend on the location of the images, if that takes little reading.
+        Subclasses return the same hash for the same images at another location if they can. This
+        method uses the location and the fingerprint.
         """
         return storage.digest([(self.name, self.fingerprint())])
 
     def list_notes(self) -> tuple[str, ...]:
-        """Return lines for the user about decisions that were made when the source was opened."""
+        """Return lines for the user about decisions made when the source was opened.
+
+        An example is which photos were left out.
+        """
         return ()
 
     def count_ignored(self) -> Counter:
-        """Return counts of entries that are not images, by kind, see `listing.Found.ignored`."""
+        """Return {kind: number} of ignored entries, see `listing.Found.ignored`."""
         return Counter()
 
     def to_listing(self) -> dict | None:
-        """Return JSON data with which an interrupted job finds the same images again, or None.
+        """Return a listing: names and classes of the images as JSON data, or None.
 
-        A source that returns a listing has a method `with_listing(listing)`, which returns the
-        source as it was. Without a listing, the numbers of the images stay the same only while the
-        fingerprint does.
+        With a listing, an interrupted job finds the same images again, even if others have been
+        added. A source that returns a listing has a method `with_listing(listing)`, which returns
+        the source with these images. A source without listings returns None; a job on it can be
+        continued only if its fingerprint is still the same.
         """
         return None
 
 
-# Words before the colon, whole locations, and endings of locations -> module that opens them. Any
-# other location is a folder.
+# Which module opens a location: by the word before its colon (SCHEMES), by the whole location
+# (WORDS), or by its ending (ENDINGS). Any other location is a folder.
 SCHEMES = {"tfds": "tfds", "pairs": "pairs"}
 WORDS = {"portraits": "portraits"}
 ENDINGS = {
@@ -115,7 +132,10 @@ ENDINGS = {
 
 
 def find_module(location: str) -> str:
-    """Return the name of the module that opens a location."""
+    """Return the name of the module in this package that opens a location, such as 'archive'.
+
+    location: what the user gives as a source, such as 'photos.zip' or 'tfds:cifar10'.
+    """
     scheme, colon, _ = location.partition(":")
     if colon and scheme in SCHEMES and not os.path.exists(location):
         return SCHEMES[scheme]
@@ -125,10 +145,16 @@ def find_module(location: str) -> str:
 
 
 def list_labels(names: Sequence[str], classes: Sequence[str], labels: Sequence[int]) -> list:
-    """Return the classes and labels of files as a list of tuples, to be part of their fingerprint.
+    """Return the part of a fingerprint that depends on classes and labels, for `storage.digest`.
 
-    The list is empty if the classes are the first folders in the names. Fingerprints from before
-    there were other classes therefore stay the same.
+    Args:
+        names: names of the files.
+        classes: class names, in order of label.
+        labels: label of each file.
+
+    Returns:
+        List with one tuple, or without any if the classes are the first folders in the names. Thus
+        fingerprints of versions that had only such classes are still valid.
     """
     tops = sorted({name.partition("/")[0] if "/" in name else "" for name in names})
     plain = tops if len(tops) > 1 and tops[0] else []
@@ -138,17 +164,21 @@ def list_labels(names: Sequence[str], classes: Sequence[str], labels: Sequence[i
 
 
 def open_source(location: str, **options) -> Source:
-    """Open the source at a location.
+    """Open a location and return its source.
 
-    options: all options of the command line; only those that the source's module knows are passed
-    on.
+    Raise UserError if it cannot be opened.
+
+    Args:
+        location: what the user gives as a source.
+        **options: options for all modules, such as `count` and `data_dir`. Those that are not in
+            OPTIONS of the location's module are not used.
     """
     module = importlib.import_module(f"preprocessing.sources.{find_module(location)}")
     return module.open(location, **{k: v for k, v in options.items() if k in module.OPTIONS})
 
 
 def select_classes(source: Source, classes: Sequence[str]) -> Source:
-    """Return the source with only the images of these classes.
+    """Return the source with only the images of these classes; all if `classes` is empty.
 
     Raise UserError, which suggests the nearest names, if a class does not exist.
     """
@@ -164,13 +194,13 @@ def select_classes(source: Source, classes: Sequence[str]) -> Source:
 
 @dataclass(frozen=True)
 class SourceList:
-    """Several sources, one after another, as one list of images.
+    """Several sources, called its parts, as one numbered list of images, one part after another.
 
     Classes of the same name are one class. If one source has no classes, the list has none.
     """
 
     parts: tuple[Source, ...]
-    only: tuple[str, ...] = ()  # selected classes; empty for all
+    only: tuple[str, ...] = ()  # names of the selected classes; empty for all
     limit: int | None = None  # use only this many images, from the first on
 
     @property
@@ -191,7 +221,10 @@ class SourceList:
         return count if self.limit is None else min(count, self.limit)
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
-        """Yield the images from `start` to `stop` - 1, in order."""
+        """Yield the images with the numbers `start` to `stop` - 1, in order, as items (`Item`).
+
+        Their labels are indices into the classes of the whole list.
+        """
         classes, first = self.classes, 0
         stop = min(stop, len(self))
         for part in self.parts:
@@ -203,11 +236,11 @@ class SourceList:
             first += len(part)
 
     def fingerprint(self) -> str:
-        """Return a text that changes when the content of a source does."""
+        """Return a text that changes when the images of one of the sources change."""
         return storage.digest([(p.name, p.fingerprint()) for p in self.parts])
 
     def list_notes(self) -> list[str]:
-        """Return lines for the user about decisions for each source and about ignored entries."""
+        """Return lines for the user: about decisions for each source, and about ignored entries."""
         notes = [f"{part.name}: {note}" for part in self.parts for note in part.list_notes()]
         without = [part.name for part in self.parts if not part.classes]
         if 0 < len(without) < len(self.parts):
@@ -217,9 +250,16 @@ class SourceList:
 
 
 def open_all(locations: Sequence[str], classes: Sequence[str] = (), limit: int | None = None, **options) -> SourceList:
-    """Open all locations as one source.
+    """Open several locations and return them as one list of images.
 
-    Raise UserError if one of them cannot be opened or lacks one of the classes.
+    Args:
+        locations: what the user gives as sources.
+        classes: names of the classes to use; empty for all.
+        limit: use only this many images, from the first on; None for all.
+        **options: see `open_source`.
+
+    Raises:
+        UserError: if a location cannot be opened or lacks one of the classes.
     """
     classes = tuple(dict.fromkeys(classes))
     parts = tuple(select_classes(open_source(location, **options), classes) for location in locations)

@@ -1,6 +1,8 @@
 """A zip or tar archive of images as a source.
 
-The archive is read member by member, and nothing is unpacked to the disk.
+The files in an archive are called its members. They are read one by one, and nothing is unpacked to
+the disk. Members that must not be read, such as encrypted ones, are refused: they are items that
+hold the reason instead of an image.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ _BOMB_FACTOR = 100
 
 
 def _leads_out(name: str) -> bool:
-    """Return whether a member would be unpacked outside of the archive's folder."""
+    """Return whether a member's name, if unpacked, leads out of the folder to unpack into."""
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:[\\/]", name) is not None
 
@@ -42,7 +44,7 @@ class _Member:
     name: str
     bytes: int  # size when unpacked
     crc: int = 0  # checksum, in a zip
-    refused: str = ""  # reason why it is not read; empty if it is
+    refused: str = ""  # reason why it is not read; empty if it is read
 
     @property
     def path(self) -> str:
@@ -51,6 +53,7 @@ class _Member:
 
 
 def _list_zip(archive: zipfile.ZipFile) -> Iterator[_Member]:
+    """Yield the members of a zip, sorted by name."""
     for index, info in sorted(enumerate(archive.infolist()), key=lambda pair: pair[1].filename):
         if not info.is_dir():
             link = (info.external_attr >> 16) & 0o170000 == 0o120000
@@ -61,9 +64,10 @@ def _list_zip(archive: zipfile.ZipFile) -> Iterator[_Member]:
 
 
 def _list_tar(archive: tarfile.TarFile, labels: dict[str, bytes]) -> Iterator[_Member]:
-    """Yield the members of a tar.
+    """Yield the members of a tar in their order.
 
-    labels: dict that contents of label files are added to by name, because a tar is read only once.
+    labels: dict that the contents of label files are added to, with their names as keys, because a
+    tar is read only once.
     """
     for index, info in enumerate(archive):
         if not info.isdir():
@@ -75,10 +79,13 @@ def _list_tar(archive: tarfile.TarFile, labels: dict[str, bytes]) -> Iterator[_M
 
 @contextlib.contextmanager
 def _open_tar(file):
-    """Open a tar for reading once, from its beginning, and yield (archive, function).
+    """Context manager that opens a tar for reading once, from its beginning.
 
-    The function tells at the end whether the tar's last block is there, because tarfile does not
-    notice a truncated tar.
+    file: binary file that holds the tar, compressed or not.
+
+    Yields:
+        (archive, function without arguments). After all members have been read, the function
+        returns whether the tar is complete, because tarfile does not notice a truncated tar.
     """
     empty_headers = []  # for each header, whether it was the empty block at the end
 
@@ -93,7 +100,14 @@ def _open_tar(file):
 
 
 def _find_fault(name: str, size: int, link: bool, encrypted: int = 0) -> str:
-    """Return the reason why a member cannot be read, or '' if there is none."""
+    """Return the reason why a member is not read, or '' if there is none.
+
+    Args:
+        name: name of the member.
+        size: its size in bytes when unpacked.
+        link: whether it is a link or a special file.
+        encrypted: 1 if it is encrypted.
+    """
     if _leads_out(name):
         return "its name leads out of the archive"
     if link:
@@ -110,15 +124,17 @@ class Archive(Source):
     name: str
     members: tuple[_Member, ...]
     classes: tuple[str, ...]
-    mark: str  # size of the archive, and time of a local tar, as a text
+    mark: str  # size of the archive and, for a local tar, the time of its last change, as a text
     labels: tuple[int, ...] = ()  # label of each member; empty without classes
     notes: tuple[str, ...] = ()  # lines for the user
-    ignored: Mapping = field(default_factory=Counter)  # counts of members that are not images
+    # {kind: number} of members that are not images, see `listing.Found.ignored`.
+    ignored: Mapping = field(default_factory=Counter)
 
     def __len__(self):
         return len(self.members)
 
     def _read_item(self, number: int, read) -> Item:
+        """Return item `number`; `read` is a function that returns the bytes of its member."""
         member, label = self.members[number], self.labels[number] if self.classes else 0
         if member.refused:
             return Item(member.name, Unreadable(member.refused))
@@ -131,7 +147,7 @@ class Archive(Source):
         return Item(member.name, data, label)
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
-        """Yield the images from `start` to `stop` - 1, in order."""
+        """Yield the images with the numbers `start` to `stop` - 1, in order, as items (`Item`)."""
         with storage.open_binary(self.name) as file:
             if _is_zip(self.name):
                 with zipfile.ZipFile(file) as archive:
@@ -152,7 +168,7 @@ class Archive(Source):
                         yield self._read_item(number, lambda i=info, s=size: archive.extractfile(i).read(s + 1))
 
     def fingerprint(self) -> str:
-        """Return a hash of the members' names, sizes and labels.
+        """Return a hash of names, sizes and labels of the members, the files in the archive.
 
         It includes checksums for a zip, and the archive's size and time for a tar.
         """
@@ -161,6 +177,7 @@ class Archive(Source):
         return storage.digest([*parts, *self._list_labels()])
 
     def _list_labels(self) -> list:
+        """Return the result of `list_labels` for the members that are not refused."""
         sound = [i for i, member in enumerate(self.members) if not member.refused]
         names = [self.members[i].path for i in sound]
         tops = {name.partition("/")[0] for name in names}
@@ -169,11 +186,11 @@ class Archive(Source):
         return list_labels(names, self.classes, [self.labels[i] for i in sound] if self.classes else [])
 
     def hash_content(self) -> str:
-        """Return a hash of the images. That of a zip does not depend on its location."""
+        """Return a hash of the images, which for a zip does not depend on its location."""
         return self.fingerprint() if _is_zip(self.name) else super().hash_content()
 
     def select(self, labels: Sequence[int]) -> Archive:
-        """Return the archive with only the images of these labels."""
+        """Return the same source with only the images whose label is in `labels`."""
         chosen = set(labels)
         numbers = [i for i, label in enumerate(self.labels) if label in chosen and not self.members[i].refused]
         return dataclasses.replace(
@@ -185,7 +202,7 @@ class Archive(Source):
         return self.notes
 
     def count_ignored(self) -> Counter:
-        """Return counts of members that are not images, by kind."""
+        """Return {kind: number} of members that are not images."""
         return Counter(self.ignored)
 
 
@@ -194,10 +211,13 @@ def _is_zip(location: str) -> bool:
 
 
 def _read_members(location: str) -> tuple[list[_Member], dict[str, bytes], str]:
-    """Return an archive's files, {name: content} of its label files, and its mark.
+    """Read the list of an archive's members.
 
-    The mark is a text that changes with a tar, see `Archive.mark`. Raise UserError if the archive
-    cannot be read.
+    Raise UserError if the archive cannot be read.
+
+    Returns:
+        (list of all members, {name: content} of its label files, mark of the archive, see
+        `Archive.mark`).
     """
     labels = {}
     try:
@@ -225,7 +245,7 @@ def _read_members(location: str) -> tuple[list[_Member], dict[str, bytes], str]:
 
 
 def open(location: str) -> Archive:
-    """Open an archive.
+    """Open a zip or tar at a path or URL and return it as a source.
 
     Raise UserError if it cannot be read, or has no images.
     """

@@ -2,7 +2,8 @@
 
 The file is an `.npy`, or an `.npz` with an array of images and perhaps one of labels. Pickled
 objects are not loaded. Images are read one by one, locally or from a URL, so a file may be larger
-than the memory, compressed or not.
+than the memory, compressed or not. An `.npz` is a zip archive; its members are `.npy` files, one
+for each array.
 """
 
 from __future__ import annotations
@@ -51,9 +52,10 @@ class _Array:
 
     @contextlib.contextmanager
     def _open(self, unpacking: bool):
-        """Open the file at its first value.
+        """Context manager that opens the file and yields it, positioned at the first value.
 
-        unpacking: read through the archive, which compares the checksum at the end.
+        unpacking: read the member through `zipfile`, which unpacks it and, at its end, compares the
+        checksum. Otherwise, the values must not be compressed.
         """
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(storage.open_binary(self.location))
@@ -66,9 +68,9 @@ class _Array:
             yield file
 
     def read_all(self) -> np.ndarray:
-        """Read the whole array.
+        """Read and return the whole array.
 
-        Raise ValueError if it is too large.
+        Raise ValueError if it has more than _WHOLE_BYTES.
         """
         if self.nbytes > _WHOLE_BYTES:
             raise ValueError(f"{self.member or 'an array'} of {self.nbytes >> 20} MB in one piece, more than 256")
@@ -77,7 +79,7 @@ class _Array:
         return values.reshape(self.shape, order="F" if self.fortran else "C")
 
     def read_rows(self, numbers: Iterable[int]) -> Iterator[np.ndarray]:
-        """Yield array[n] for each n of `numbers`, which must rise."""
+        """Yield array[n] for each n of `numbers`, which must be in rising order."""
         if self.fortran:
             mapped = self.read_all() if self.packed or storage.is_remote(self.location) else self._map()
             yield from (np.ascontiguousarray(mapped[number]) for number in numbers)
@@ -93,12 +95,13 @@ class _Array:
                 yield np.frombuffer(file.read(size), self.dtype).reshape(shape)
 
     def _map(self) -> np.ndarray:
+        """Return a local array in Fortran order, mapped into memory."""
         return np.memmap(self.location, self.dtype, "r", self.start, self.shape, "F")
 
     def read_pieces(self) -> Iterator[bytes]:
-        """Yield all values in C order as pieces of bytes.
+        """Yield all values in C order, as bytes objects of limited size.
 
-        In an .npz, this also compares the checksum.
+        For an .npz, the checksum is compared at the end; zipfile raises an error if it differs.
         """
         if self.fortran:
             yield from map(np.ndarray.tobytes, self.read_rows(range(self.shape[0])))
@@ -115,6 +118,7 @@ class _Array:
 
 
 def _read_header(file) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Read the header of an .npy file and return (shape, whether in Fortran order, dtype)."""
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
@@ -123,7 +127,10 @@ def _read_header(file) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def _list_arrays(location: str) -> dict[str, _Array]:
-    """Return {name: array} of a file, without reading the values."""
+    """Return {name of array: array} of an .npz or .npy file without reading the values.
+
+    The array of an .npy has the name 'images'.
+    """
     with storage.open_binary(location) as file:
         if not location.lower().endswith(".npz"):
             shape, fortran, dtype = _read_header(file)
@@ -149,7 +156,10 @@ def _list_arrays(location: str) -> dict[str, _Array]:
 
 @contextlib.contextmanager
 def _explain_errors(location: str):
-    """Convert any exception raised in the block to UserError."""
+    """Context manager that converts any exception raised in its block to UserError.
+
+    location: path or URL of the file, for the message.
+    """
     try:
         yield
     except UserError:
@@ -164,23 +174,23 @@ class Arrays(Source):
 
     name: str
     images: _Array  # uint8 [N, H, W(, C)]
-    labels: np.ndarray | None  # labels of all images in the file
+    labels: np.ndarray | None  # labels of all images in the file, int [N]; None without classes
     classes: tuple[str, ...]
-    numbers: Sequence[int]  # numbers of the selected images
+    numbers: Sequence[int]  # indices in the file of the images that belong to the source
     alike = True
 
     def __len__(self):
         return len(self.numbers)
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
-        """Yield the images from `start` to `stop` - 1, in order."""
+        """Yield the images with the numbers `start` to `stop` - 1, in order, as items (`Item`)."""
         numbers = self.numbers[start:stop]
         with _explain_errors(self.name):
             for i, image in zip(numbers, self.images.read_rows(numbers)):
                 yield Item(f"image {i}", image, int(self.labels[i]) if self.classes else 0)
 
     def fingerprint(self) -> str:
-        """Return a hash of all values and labels."""
+        """Return a hash of all pixels and labels, for which all images are read."""
         sha = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
         with _explain_errors(self.name):
             for piece in self.images.read_pieces():
@@ -192,13 +202,13 @@ class Arrays(Source):
     hash_content = fingerprint
 
     def select(self, labels: Sequence[int]) -> Arrays:
-        """Return the source with only the images of these labels."""
+        """Return the same source with only the images whose label is in `labels`."""
         chosen = set(labels)
         return dataclasses.replace(self, numbers=[i for i in self.numbers if self.labels[i] in chosen])
 
 
 def open(location: str) -> Arrays:
-    """Open a NumPy file.
+    """Open an .npy or .npz file at a path or URL and return it as a source.
 
     Raise UserError if it cannot be read, or holds no images.
     """

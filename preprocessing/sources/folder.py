@@ -1,6 +1,7 @@
 """A folder of images and its subfolders as a source, on this machine or at any fsspec URL.
 
-`pggan_tf.data.listing` decides which files are images, and what their classes are.
+`pggan_tf.data.listing` decides which files are images, and what their classes are. Files that are
+not images are ignored.
 """
 
 from __future__ import annotations
@@ -36,17 +37,20 @@ class Folder(Source):
     files: tuple[str, ...]  # relative names, sorted
     classes: tuple[str, ...]
     labels: tuple[int, ...] = ()  # label of each file; empty without classes
-    marks: tuple[tuple[str, int, str], ...] = ()  # (name, bytes, time) of each file
+    # (name, size in bytes, text that changes when the file does) of each file, see `storage.find`.
+    marks: tuple[tuple[str, int, str], ...] = ()
     notes: tuple[str, ...] = ()  # lines for the user
-    ignored: Mapping = field(default_factory=Counter)  # counts of entries that are not images
+    # {kind: number} of entries that are not images, see `listing.Found.ignored`.
+    ignored: Mapping = field(default_factory=Counter)
 
     def __len__(self):
         return len(self.files)
 
     def _read_item(self, number: int) -> Item:
-        """Read a file; if that fails, try again after a while.
+        """Read file `number` and return it as an item; if that fails, try again after a while.
 
-        Raise Stopped if the disk or the network is lost.
+        A single file that cannot be read is an item with Unreadable as its data. Raise Stopped if
+        the disk or the network is lost.
         """
         name, label = self.files[number], self.labels[number] if self.classes else 0
         sizes = self._sizes
@@ -75,17 +79,21 @@ class Folder(Source):
         )
 
     @functools.cached_property
-    def _sizes(self) -> Counter:  # 0 if the size is unknown
+    def _sizes(self) -> Counter:
+        """{name: size in bytes} of the files; a size is 0 if it is unknown."""
         return Counter({name: size for name, size, _ in self.marks})
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
-        """Yield the images from `start` to `stop` - 1, in order."""
+        """Yield the images with the numbers `start` to `stop` - 1, in order, as items (`Item`)."""
         with ThreadPoolExecutor(4) as pool:
             for numbers in self._group(start, min(stop, len(self))):
                 yield from pool.map(self._read_item, numbers)
 
     def _group(self, start: int, stop: int) -> Iterator[range]:
-        """Yield the numbers of files that are in memory together: fewer if the files are large."""
+        """Divide the files `start` to `stop` - 1 into groups, and yield the numbers of each group.
+
+        The files of a group are in memory together, so a group has fewer files if they are large.
+        """
         while start < stop:
             end, size = start + 1, self._sizes[self.files[start]]
             while end < min(start + _AT_ONCE, stop):
@@ -101,12 +109,13 @@ class Folder(Source):
         return storage.digest([*((self.name, *mark) for mark in self.marks), *self._list_labels()])
 
     def _list_labels(self) -> list:
+        """Return the result of `list_labels` for the files."""
         return list_labels(self.files, self.classes, self.labels)
 
     def hash_content(self) -> str:
-        """Return a hash of names, classes and bytes of the files, whatever the folder's location.
+        """Return a hash of names, classes and bytes of the files.
 
-        This reads all files.
+        It does not depend on the location of the folder. All files are read.
         """
         sha = hashlib.sha256("".join(map(json.dumps, self._list_labels())).encode())
         for item in self.items(0, len(self)):
@@ -115,7 +124,7 @@ class Folder(Source):
         return sha.hexdigest()
 
     def select(self, labels: Sequence[int]) -> Folder:
-        """Return the folder with only the images of these labels."""
+        """Return the same source with only the images whose label is in `labels`."""
         chosen = set(labels)
         numbers = [i for i, label in enumerate(self.labels) if label in chosen]
         return dataclasses.replace(
@@ -127,15 +136,15 @@ class Folder(Source):
         return self.notes
 
     def count_ignored(self) -> Counter:
-        """Return counts of entries that are not images, by kind."""
+        """Return {kind: number} of entries that are not images."""
         return Counter(self.ignored)
 
     def to_listing(self) -> dict:
-        """Return names, classes and labels of the files, as JSON data for `with_listing`."""
+        """Return a dict of JSON data for `with_listing`: names, classes and labels of the files."""
         return {"files": list(self.files), "classes": list(self.classes), "labels": list(self.labels)}
 
     def with_listing(self, listing: dict) -> Folder:
-        """Return the folder with the files of an earlier listing."""
+        """Return the folder with the files of an earlier listing, see `to_listing`."""
         files, classes = listing["files"], listing["classes"]
         # Listings of earlier versions have no labels; in these, the classes are the first folders
         # in the names.
@@ -144,7 +153,7 @@ class Folder(Source):
 
 
 def open(location: str) -> Folder:
-    """Open a folder.
+    """Open a folder at a path or URL and return it as a source.
 
     Raise UserError if it does not exist, or has no images.
     """

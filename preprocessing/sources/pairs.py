@@ -25,16 +25,24 @@ OPTIONS = ()
 
 @dataclass(frozen=True)
 class _Both:
-    """Two files that are decoded as one picture, in the process that needs it."""
+    """The bytes of two files, which are decoded to one picture only when the object is called.
 
-    condition: bytes
-    target: bytes
+    It is the `data` of an item, so the worker process that needs the picture decodes the files.
+    """
+
+    condition: bytes  # bytes of the input's file
+    target: bytes  # bytes of the target's file
 
     def __call__(self) -> np.ndarray:
+        """Return both pictures side by side, uint8 [H, W, 3]."""
         return self.decode()[0]
 
     def decode(self) -> tuple[np.ndarray, int]:
-        """Return both pictures side by side, uint8 [H, W, 3], and how many of the files hold more.
+        """Decode both files.
+
+        Returns:
+            (both pictures side by side, uint8 [H, W, 3]; number of the two files, 0..2, that hold
+            more pictures than the first).
 
         Raise Unreadable if one of them cannot be decoded, or their sizes differ.
         """
@@ -47,13 +55,19 @@ class _Both:
 
 
 class _Pair(Item):
-    """Item that is made of two files."""
+    """Item that is made of two files; its `data` is a _Both or Unreadable."""
 
     def decode(self, channels: int = 3, least: int = 1) -> tuple[Image.Image, int]:
-        """Return both pictures side by side as one image, and how many of the files hold more.
+        """Decode both files.
 
-        For the arguments, see `decode.decode_photo`. Raise Unreadable if a file cannot be decoded,
-        or the sizes of the pictures differ.
+        For the arguments, see `decode.decode_photo`. `least` applies to both pictures as one image.
+
+        Returns:
+            (both pictures side by side as one image of mode L or RGB; number of files, 0..2, that
+            hold more pictures than the first).
+
+        Raises:
+            Unreadable: if a file cannot be decoded, or the sizes of the pictures differ.
         """
         if isinstance(self.data, Unreadable):
             raise self.data
@@ -64,24 +78,24 @@ class _Pair(Item):
 
 @dataclass(frozen=True)
 class Pairs(Source):
-    """Pairs of images from two folders."""
+    """Pairs of images from two folders. Item n is made of image n of each folder."""
 
     name: str
-    conditions: folders.Folder
-    targets: folders.Folder
+    conditions: folders.Folder  # the inputs
+    targets: folders.Folder  # the targets, in the same order
     classes: tuple[str, ...] = ()
 
     def __len__(self):
         return len(self.conditions)
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
-        """Yield the pairs from `start` to `stop` - 1, in order."""
+        """Yield the pairs with the numbers `start` to `stop` - 1, in order, as items."""
         for a, b in zip(self.conditions.items(start, stop), self.targets.items(start, stop)):
             missing = next((item.data for item in (a, b) if isinstance(item.data, Unreadable)), None)
             yield _Pair(a.name, missing or _Both(a.data, b.data))
 
     def fingerprint(self) -> str:
-        """Return the fingerprints of both folders as one text."""
+        """Return the fingerprints of both folders, one after the other, as one text."""
         return self.conditions.fingerprint() + self.targets.fingerprint()
 
     def list_notes(self) -> tuple[str, ...]:
@@ -89,18 +103,19 @@ class Pairs(Source):
         return self.conditions.list_notes()
 
     def count_ignored(self) -> Counter:
-        """Return counts of entries that are not images, by kind."""
+        """Return {kind: number} of entries in both folders that are not images."""
         return self.conditions.count_ignored()
 
     def select(self, labels) -> Source:
-        """Raise UserError, because pairs have no classes."""
+        """Raise UserError in any case, because pairs have no classes that could be selected."""
         raise UserError(f"{self.name}: pairs have no classes.")
 
 
 def open(location: str) -> Pairs:
-    """Open the two folders of a set of pairs.
+    """Open a location pairs:DIR and return it as a source.
 
-    Raise UserError if there are not two folders, or no file has a partner.
+    Raise UserError if DIR does not contain two folders, or if no file in one of them has the name
+    of a file in the other.
     """
     both = folders.open(location.partition(":")[2])
     if len(both.classes) != 2:

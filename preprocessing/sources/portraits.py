@@ -1,4 +1,4 @@
-"""The source `portraits`: faces that `pggan_tf.data.portraits` draws."""
+"""The source `portraits`: artificial faces, which `pggan_tf.data.portraits` draws."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Portraits(Source):
     count: int
     size: int
     seed: int = 0
-    numbers: tuple[int, ...] | None = None  # numbers of the selected portraits; None: all
+    numbers: tuple[int, ...] | None = None  # indices of the selected portraits; None for all
 
     name = "portraits"
     classes = portraits.CLASSES
@@ -31,9 +31,10 @@ class Portraits(Source):
         return self.count if self.numbers is None else len(self.numbers)
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
-        """Yield the portraits from `start` to `stop` - 1, in order.
+        """Yield the images with the numbers `start` to `stop` - 1, in order, as items (`Item`).
 
-        Each is drawn later, in the process that needs it.
+        An item holds a function that draws its portrait, so the process that decodes the item does
+        the drawing.
         """
         for index in (range(self.count) if self.numbers is None else self.numbers)[start:stop]:
             draw_it = partial(portraits.draw, index, self.size, self.seed)
@@ -49,15 +50,22 @@ class Portraits(Source):
         return ("these are drawn; for the folder of that name give ./portraits",) if here else ()
 
     def select(self, labels) -> Portraits:
-        """Return only the portraits of the classes with these labels."""
+        """Return the same source with only the portraits whose label is in `labels`."""
         numbers = (i for i in range(self.count) if portraits.find_label(i, self.seed) in labels)
         return dataclasses.replace(self, numbers=tuple(numbers))
 
 
 def open(location: str, count: int, size: int, seed: int = 0) -> Portraits:
-    """Open the source.
+    """Return the source.
 
-    Raise UserError if portraits cannot be drawn at `size` pixels.
+    Args:
+        location: 'portraits'.
+        count: number of portraits.
+        size: side of a portrait in pixels.
+        seed: every seed has different portraits.
+
+    Raises:
+        UserError: if portraits cannot be drawn at this size.
     """
     if size > portraits.LARGEST:
         raise UserError(

@@ -1,6 +1,8 @@
 """Data sets of TensorFlow Datasets as sources of images.
 
-Their location is tfds:NAME[/config][:split], such as tfds:cifar10 or tfds:stl10:unlabelled+train.
+Their location is tfds:NAME[/config][:split], such as tfds:cifar10 or tfds:stl10:unlabelled+train. A
+builder is tfds' object that describes, downloads and reads a data set. An example is one entry of a
+data set: a dict with an image under one key and perhaps a label under another.
 
 Every data set with images, with or without classes, can be used. Images are read as encoded files
 and decoded like photos.
@@ -24,9 +26,14 @@ _REACH_SECONDS = 10
 
 
 def _open_builder(name: str, data_dir: str | None):
-    """Return the builder of a data set.
+    """Return tfds' builder of a data set.
 
-    Raise UserError if the data set does not exist or cannot be set up.
+    Args:
+        name: NAME[/config], such as 'cifar10'.
+        data_dir: folder of prepared data sets; None for the usual one of tfds.
+
+    Raises:
+        UserError: if the data set does not exist or cannot be set up.
     """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.utils import gcs_utils
@@ -46,16 +53,20 @@ def _open_builder(name: str, data_dir: str | None):
 
 
 def _list_hosts(builder) -> list[str]:
-    """Return one URL for each host that the data set is downloaded from."""
+    """Return a list with one URL for each host that the data set is downloaded from."""
     from urllib.parse import urlsplit
 
     return list({urlsplit(url).netloc: url for url in builder.url_infos or {}}.values())
 
 
 def _fetch(builder, name: str) -> None:
-    """Download and prepare a data set.
+    """Download and prepare a data set with its builder.
 
-    Raise UserError if that fails; within seconds if a host cannot be reached.
+    Raise UserError if that fails; if a host cannot be reached, this takes only seconds.
+
+    Args:
+        builder: builder of the data set.
+        name: name of the data set, for messages.
     """
     import requests
 
@@ -73,23 +84,28 @@ def _fetch(builder, name: str) -> None:
 
 @dataclass(frozen=True)
 class TensorFlowDataset(Source):
-    """Images in a split of a data set."""
+    """Images in a split of a data set, such as its training images."""
 
     name: str  # location without the split, such as tfds:cifar10
-    data_dir: str | None
-    split: str
+    data_dir: str | None  # folder of prepared data sets; None for the usual one of tfds
+    split: str  # name of a split, or names joined by +
     count: int  # number of images in the split
-    image: str  # key of the image among the features
-    label: str | None  # key of the class among the features
+    image: str  # key of the image in an example
+    label: str | None  # key of the label in an example; None without classes
     classes: tuple[str, ...]
     version: str
-    numbers: tuple[int, ...] | None = None  # numbers of the selected images; None: all
+    numbers: tuple[int, ...] | None = None  # indices of the selected images; None for all
 
     def __len__(self):
         return self.count if self.numbers is None else len(self.numbers)
 
     def _read_examples(self, first: int, last: int):
-        """Yield (number, example) for the numbers `first` to `last` - 1, in stored order."""
+        """Read the examples with the numbers `first` to `last` - 1, in the order of the split.
+
+        Yields:
+            (number, example). An example is a dict with the encoded image under the key
+            `self.image` and, if the data set has one, the label under the key `self.label`.
+        """
         import tensorflow_datasets as tfds
 
         builder = _open_builder(self.name.removeprefix("tfds:"), self.data_dir)
@@ -114,7 +130,7 @@ class TensorFlowDataset(Source):
         return all(int(example[self.label]) >= 0 for examples in first for _, example in examples)
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
-        """Yield the images from `start` to `stop` - 1, in order."""
+        """Yield the images with the numbers `start` to `stop` - 1, in order, as items (`Item`)."""
         numbers = (range(self.count) if self.numbers is None else self.numbers)[start:stop]
         if not numbers:
             return
@@ -135,15 +151,21 @@ class TensorFlowDataset(Source):
         return storage.digest([(self.name, self.version, self.split, self.count)])
 
     def select(self, labels: Sequence[int]) -> TensorFlowDataset:
-        """Return the data set with only the images of these labels."""
+        """Return the same source with only the images whose label is in `labels`."""
         numbers = (i for i, example in self._read_examples(0, self.count) if int(example[self.label]) in labels)
         return dataclasses.replace(self, numbers=tuple(numbers))
 
 
 def open(location: str, data_dir: str | None = None, download: bool = False) -> TensorFlowDataset:
-    """Open a data set.
+    """Open a data set and return it as a source.
 
-    Raise UserError if it is not there, or has no images.
+    Args:
+        location: tfds:NAME[/config][:split]; without a split, 'train' is used.
+        data_dir: folder of prepared data sets; None for the usual one of tfds.
+        download: download the data set if it is not prepared.
+
+    Raises:
+        UserError: if the data set is not prepared and not downloaded, or has no images.
     """
     name, _, split = location.removeprefix("tfds:").partition(":")
     builder = _open_builder(name, data_dir)
