@@ -1,4 +1,7 @@
-"""HTTP interface of `pggan serve RUN`, through which clients use a network.
+"""HTTP interface of `pggan serve RUN`, through which clients use a trained network.
+
+Clients send a photo and receive the converted one, or ask a generator for an image. Results are
+PNG. A stage is a resolution that a generator was trained at.
 
 Every request is checked, and rejected with a reason, before the network sees it. No part of a
 request is used as a path, and nothing is stored. Only one image is computed at a time, because the
@@ -51,17 +54,23 @@ class Limits:
 class Turns:
     """Queue that runs one computation at a time, in a thread.
 
-    The number of waiting requests and the time that they wait are limited.
+    Its limits are `limits.waiting`, the number of waiting requests, and `limits.seconds`, the time
+    that a request may wait.
     """
 
     def __init__(self, limits: Limits):
         self.limits, self._turn, self._waiting = limits, asyncio.Lock(), 0
 
     async def __call__(self, work: Callable, upload: Callable[[], Awaitable[bytes]] | None = None):
-        """Return work(), or work(upload()) if there is an upload, once no other computation runs.
+        """Wait until no other computation runs, then run `work` in a thread and return its result.
 
         A request counts as waiting while its upload is read. Otherwise any number of uploads could
         be held in memory.
+
+        Args:
+            work: function without arguments, or with the uploaded bytes as its only argument if
+                there is an upload.
+            upload: coroutine function that returns the uploaded bytes; None: no upload.
 
         Raises:
             HTTPException: 429 if too many requests wait, or if this one has waited too long.
@@ -85,7 +94,7 @@ class Turns:
 
 
 class Deadline:
-    """Time limit of the running computation."""
+    """Time limit of the running computation, which calls `check` repeatedly."""
 
     def __init__(self, seconds: float):
         self.seconds, self._end = seconds, 0.0
@@ -126,7 +135,7 @@ async def _read_upload(request: Request, limits: Limits) -> bytes:
 def _read_photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
     """Decode an uploaded photo in the same way as the command line.
 
-    Its format and its size are checked before its pixels are decoded.
+    The format and the size of the photo are checked before its pixels are decoded.
 
     Args:
         data: content of the uploaded file.
@@ -134,8 +143,8 @@ def _read_photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
         scale: factor by which the network enlarges a photo.
 
     Raises:
-        HTTPException: 413 if it is too large, 415 if its format is not accepted, 422 if it cannot
-            be read.
+        HTTPException: 413 if the photo or the result would be too large, 415 if the format is not
+            accepted, 422 if the photo cannot be read.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -162,11 +171,15 @@ def _read_photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
 
 
 def _answer_png(photo: photos.Photo) -> Response:
-    """Return a PNG response with a photo, its bit depth, transparency and colour profile."""
+    """Return an HTTP response that holds a photo as PNG.
+
+    Bit depth, transparency and colour profile of the photo are kept.
+    """
     data, _ = photos.encode_png(photo)
     return Response(data.tobytes(), media_type="image/png")
 
 
+# Descriptions of responses for OpenAPI.
 _PICTURE = {
     200: {"description": "a picture", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 }
@@ -175,17 +188,20 @@ _REASON = {"application/json": {"schema": {"type": "object", "properties": {"det
 
 
 def _describe_refusals(**reasons: str) -> dict:
-    """Return descriptions of error responses for OpenAPI, by status code.
+    """Return {status code: description of the error response}, in the form that FastAPI expects.
 
-    reasons: descriptions by name, such as c413="too large".
+    reasons: keyword arguments such as c413="too large": the letter c and a status code, and the
+        text for this code.
     """
     return {int(code[1:]): {"description": text, "content": _REASON} for code, text in reasons.items()}
 
 
 def _check_names(request: Request, *names: str) -> None:
-    """Raise HTTPException 422 if the query string has unknown or repeated parameters.
+    """Raise HTTPException 422 if the query string of a URL has unknown or repeated parameters.
 
-    names: the known parameters.
+    Args:
+        request: the request.
+        names: the known parameters.
     """
     given = [name for name, _ in request.query_params.multi_items()]
     if wrong := next((n for n in given if n not in names or given.count(n) > 1), None):
@@ -194,9 +210,14 @@ def _check_names(request: Request, *names: str) -> None:
 
 
 def make_application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
-    """Return the web application of one network.
+    """Return the web application that serves one network.
 
-    Its paths are /, /VERB of the network's task, /health and /openapi.json.
+    Its paths are / (description), /health (state), /openapi.json (interface), and /VERB, which uses
+    the network: VERB is the `pggan` command of the network's task, such as upscale.
+
+    Args:
+        source: the network and what is known about it.
+        limits: limits on every request.
     """
     network, task, turns = source.network, source.task, Turns(limits)
     about = f"{source.name}: a network that was trained to {task.name}."
@@ -234,9 +255,13 @@ def make_application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
 
 
 def _make_generate(network, turns: Turns) -> Callable:
-    """Return the endpoint of a generator of latents.
+    """Return the coroutine function with which FastAPI answers requests for generated images.
 
-    If the generator is conditional, the endpoint has a parameter for the class.
+    It has the parameters seed, stage and truncation, and class if the generator is conditional.
+
+    Args:
+        network: a generator that takes latents.
+        turns: the queue in which images are computed.
     """
     functions = {s.name: tf.function(s.function, autograph=False) for s in signatures.network_signatures(network)}
     stages, classes = list(network.resolutions), list(network.classes)
@@ -280,7 +305,10 @@ def _make_generate(network, turns: Turns) -> Callable:
 
 
 class _Protocol(H11Protocol):
-    """HTTP protocol that closes a connection if its client sends or reads nothing for `seconds`.
+    """HTTP protocol of uvicorn that closes connections on which nothing happens for `seconds`.
+
+    A connection is closed if its client sends no complete request, or reads nothing of a response,
+    for this time.
 
     uvicorn's own timeout starts only after the first response, stops at the next byte received, and
     ignores responses that are not read. With it alone, a silent client could hold a connection for
@@ -303,6 +331,7 @@ class _Protocol(H11Protocol):
         super().connection_lost(exc)
 
     def _expect(self) -> None:
+        """Start or restart the timer that closes the connection after `seconds`."""
         if self._silence:
             self._silence.cancel()
         unread = (
@@ -311,6 +340,10 @@ class _Protocol(H11Protocol):
         self._silence = self.loop.call_later(self.seconds, self._close_unless_used, unread)
 
     def _close_unless_used(self, unread: int) -> None:
+        """Close the connection if its client is silent, or wait for another `seconds`.
+
+        unread: bytes of the response that the client had not read when the timer was started.
+        """
         left = self.transport.get_write_buffer_size()
         if left and left == unread:
             self.transport.abort()

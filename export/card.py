@@ -1,4 +1,9 @@
-"""The model card MODEL_CARD.md: a model, its data, uses and limits (Mitchell et al. 2019)."""
+"""The model card MODEL_CARD.md, which describes an exported network (Mitchell et al. 2019).
+
+It states the network's data, training, metrics, uses and limits. The source of a card is the
+exported network with what is known about it (`export.source.Source`). report.json, in the same
+folder, has an entry (a dict) for each exported file.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +16,32 @@ from pggan_tf.runs import records
 
 
 def escape(text) -> str:
-    """Escape a text from outside, such as a class name, so that Markdown shows it on one line.
+    """Return a text, such as a class name, as Markdown that shows exactly this text on one line.
 
-    No part of it can act as a link, HTML, a cell of a table or front matter.
+    No part of the text can act as a link, HTML, a cell of a table or front matter.
     """
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return re.sub(r"([\\`*_\[\]|#~$!])", r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _quote_yaml(text: str) -> str:
-    """Return a value for the YAML front matter, quoted unless it is a plain word."""
+    """Return a text as a YAML value for the front matter: in quotes unless it is one word."""
     special = text.lower() in ("y", "n", "yes", "no", "on", "off", "true", "false", "null")  # not texts in YAML
     return text if re.fullmatch(r"[A-Za-z][\w.+-]*", text) and not special else json.dumps(text, ensure_ascii=False)
 
 
 def make_card(source: Source, licence: str | None, files: list[dict], samples: bool, which: str = "") -> str:
-    """Return the model card as Markdown, with the fields that model hubs read as front matter.
+    """Return the text of the model card as Markdown.
+
+    It begins with front matter: fields in YAML that model hubs read.
 
     Args:
-        source: the model.
+        source: the network and what is known about it.
         licence: licence of the weights; None: the licence that the source states.
         files: the entries of report.json, one for each file.
         samples: whether there is a samples.png in the folder of the card.
-        which: suffix in the names of the report and the configuration in that folder.
+        which: suffix in the file names report*.json and run*.json that the card refers to, such as
+            '-upscale' if the folder holds several networks.
     """
     network, about, licence = source.network, source.task.card, licence or source.licence
     head = ["---", f"license: {_quote_yaml(licence or 'other')}", "library_name: keras"]
@@ -86,7 +94,10 @@ def make_card(source: Source, licence: str | None, files: list[dict], samples: b
 
 
 def _make_row(file: dict) -> str:
-    """Return the row of a file in the table of files."""
+    """Return the Markdown row of a file in the card's table of files.
+
+    file: the file's entry in report.json.
+    """
     rows = file["signatures"]
     cells = ["", "", ""]
     if rows:
@@ -97,7 +108,7 @@ def _make_row(file: dict) -> str:
 
 
 def _describe_data(source: Source) -> list[str]:
-    """Return lines about the training data: number of images, origin and classes."""
+    """Return Markdown lines about the training data: number of images, origin and classes."""
     if source.environment is None:
         return ["Not known: exported without its run."]
     data = source.environment["dataset"]
@@ -112,9 +123,9 @@ def _describe_data(source: Source) -> list[str]:
 
 
 def _describe_training(source: Source, which: str) -> list[str]:
-    """Return lines about how and where the model was trained.
+    """Return lines about how and where the network was trained; they are not escaped yet.
 
-    which: suffix in the name of the configuration, see `make_card`.
+    which: suffix in the file name run*.json, see `make_card`.
     """
     if source.plan is None:
         return ["Not known."]
@@ -140,7 +151,7 @@ def _describe_training(source: Source, which: str) -> list[str]:
 
 
 def _describe_metrics(source: Source) -> list[str]:
-    """Return the lines of a table with the last value of each metric."""
+    """Return the lines of a Markdown table with the last value of each metric."""
     if source.environment is None:
         return ["Not known."]
     if not (found := source.read_metrics()):
@@ -155,7 +166,12 @@ def _describe_metrics(source: Source) -> list[str]:
 
 
 def _make_code_blocks(source: Source, files: list[dict]) -> list[str]:
-    """Return the lines of Markdown code blocks, each of which loads a file of another format."""
+    """Return the lines of Markdown code blocks that show how to load the files.
+
+    There is one block for each file format.
+
+    files: the entries of report.json.
+    """
     kinds: dict[str, dict] = {}
     for f in files:
         kinds.setdefault(f["file"].rpartition(".")[2], f)
@@ -164,9 +180,12 @@ def _make_code_blocks(source: Source, files: list[dict]) -> list[str]:
 
 
 def _make_code(source: Source, kind: str, file: dict) -> list[str]:
-    """Return lines of Python that load a file and call its first signature.
+    """Return lines of Python that load a file and call its first signature (exported function).
 
-    kind: the file's extension without the dot, or its name if it has none.
+    Args:
+        source: the network and what is known about it.
+        kind: the file's extension without the dot, or its name if it has none.
+        file: the file's entry in report.json.
     """
     path = file["file"]
     if kind == "keras":
@@ -204,14 +223,17 @@ def _make_code(source: Source, kind: str, file: dict) -> list[str]:
 
 
 def _clean_comment(text: str) -> str:
-    """Return a text on one line and without backticks, for a comment in a code block."""
+    """Return a text on one line and with ' for backticks, to be a comment in a code block."""
     return " ".join(text.replace("`", "'").split())
 
 
 def _make_inputs(signature: dict, side: int) -> list[str]:
-    """Return lines of Python that create the inputs of a signature.
+    """Return lines of Python that create the inputs of a signature (exported function).
 
-    side: size in pixels of inputs that may have any size.
+    Args:
+        signature: description of the signature, a value of the dict that `signatures.describe`
+            returns.
+        side: height and width in pixels for photos that may have any size.
     """
     imports, lines = ["import numpy as np"], []
     for name, given in signature["inputs"].items():

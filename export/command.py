@@ -1,6 +1,10 @@
 """`pggan export`: write files for phones, browsers and other tools.
 
-Every file is compared with Keras before it is accepted.
+Every file is compared with Keras before it is accepted. The source of an export is a trained
+network with what is known about it (`export.source.Source`). The signatures that a file offers are
+named functions in the file, with their inputs (`offered` in the code). report.json lists the
+written files: each has an entry, a dict with the file's name, its size, its signatures and the
+result of the comparison.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ CARD = "MODEL_CARD.md"
 
 @dataclass(frozen=True)
 class Options:
-    """Options of `pggan export`, most of them under their own names."""
+    """Values of the options of `pggan export`. None: the user has not given the option."""
 
     quantize: str | None
     everything: bool  # --all
@@ -33,7 +37,7 @@ class Options:
     truncation: float | None
     representative: str | None
     licence: str | None
-    subject: str  # what a generator draws, a noun
+    subject: str  # noun for what a generator draws, such as face
 
 
 @click.command("export")
@@ -129,7 +133,7 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
     click.echo(target)
 
 
-# The formats that use each option.
+# option -> the formats that use it
 _READ = {
     "quantize": ("tflite", "web"),
     "output": ("tflite", "savedmodel", "onnx"),
@@ -140,7 +144,12 @@ _READ = {
 
 
 def _check_read(formats, **options) -> None:
-    """Raise UserError if an option was given that none of the formats uses."""
+    """Raise UserError if an option was given that none of the requested formats uses.
+
+    Args:
+        formats: the requested formats, from FORMATS.
+        options: the value of each option in _READ; None: not given.
+    """
     for name, value in options.items():
         if value is not None and not set(formats) & set(_READ[name]):
             raise UserError(
@@ -150,7 +159,10 @@ def _check_read(formats, **options) -> None:
 
 
 def _check_installed(formats) -> None:
-    """Raise UserError if a package that a format needs is missing, before any work is done."""
+    """Raise UserError if a package that a requested format needs is missing.
+
+    For the web format, also download the runtime of the page if it is not in the cache.
+    """
     import importlib.util
 
     if {"tflite", "web"} & set(formats) and (
@@ -168,11 +180,22 @@ def _check_installed(formats) -> None:
 
 
 def _write(opened, formats, out: Path, options: Options) -> list[dict]:
-    """Write all files into the folder `out` and return their entries for report.json."""
+    """Write all files into the folder `out` and return their entries for report.json.
+
+    Args:
+        opened: the sources; several for a web site, else one.
+        formats: the requested formats, from FORMATS.
+        out: an empty folder.
+        options: the options of the command.
+
+    Raises:
+        UserError: if a file differs too much from Keras, or int8 has no photos to calibrate on.
+    """
     from export import card, web
     from export import source as sources
 
     def photos(source):
+        """Return photos for examples, uint8 [N, S, S, 3]; empty for a generator of latents."""
         if not source.task.from_images:
             return ()
         own = source.load_photos(options.representative)
@@ -210,25 +233,33 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
 
 
 def _collect_site_options(options: Options, photos) -> tuple:
-    """Return the arguments of `web.build` that follow `out`."""
+    """Return the positional arguments of `web.build` that follow `out`.
+
+    photos: function from a source to photos for examples, as in `web.build`.
+    """
     return options.quantize or "dynamic", options.truncation, photos, options.licence, options.subject
 
 
 def _remove_folders(value):
-    """Return a JSON value in which paths and URLs are replaced by their last part.
+    """Return a copy of a JSON value in which paths and URLs are replaced by their last part.
 
-    The names of folders and machines are private.
+    This keeps the names of the user's folders and machines out of published files.
     """
     return records.remove_places(value)
 
 
 def _write_report(source, path: Path, licence: str | None, files: list[dict]) -> None:
+    """Write report.json: facts about the source, and the entries of its files.
+
+    licence: licence of the weights; None: the licence that the source states.
+    """
     licence = licence or source.licence
     whose = {"source": source.name, "task": source.task.name, "sha256": source.sha256, "licence": licence}
     path.write_text(json.dumps({**whose, "files": files}, indent=1) + "\n")
 
 
 def _write_config(source, path: Path) -> None:
+    """Write the configuration of the source's run, if it is known, without private paths."""
     from pggan_tf.runs import folder as runs
 
     if source.plan is not None:
@@ -237,9 +268,17 @@ def _write_config(source, path: Path) -> None:
 
 
 def _write_files(source, formats, out: Path, options: Options, photos) -> list[dict]:
-    """Write files of all formats except the web page.
+    """Write the files of one source in all requested formats except web.
 
-    Return their entries for report.json.
+    Args:
+        source: the source.
+        formats: the requested formats, from FORMATS.
+        out: folder of the files.
+        options: the options of the command.
+        photos: photos for examples, uint8 [N, S, S, 3]; empty for a generator of latents.
+
+    Returns:
+        Their entries for report.json.
     """
     import tensorflow as tf
 
@@ -249,6 +288,7 @@ def _write_files(source, formats, out: Path, options: Options, photos) -> list[d
     offered = signatures.network_signatures(network, options.truncation)
 
     def compare(name: str, size: int, run, offered=offered, how: str = "none") -> dict:
+        """Compare a file with Keras and return its entry, or raise UserError if they differ."""
         rows = parity.compare(offered, run, photos, kind)
         parity.require(rows, litert.QUANTIZATIONS[how], name)
         report = {"file": name, "bytes": size, "quantize": how, "interface": signatures.describe(offered, kind)}
@@ -281,11 +321,21 @@ def _write_files(source, formats, out: Path, options: Options, photos) -> list[d
 def _write_tflite(source, offered, out: Path, options: Options, photos, compare) -> list[dict]:
     """Write a .tflite file for every requested quantisation.
 
-    Return their entries for report.json.
+    Args:
+        source: the source.
+        offered: the signatures of the files.
+        out: folder of the files.
+        options: the options of the command.
+        photos: photos for examples, see `_write_files`.
+        compare: function of `_write_files` that compares a file with Keras and returns its entry.
+
+    Returns:
+        The entries of the files for report.json.
     """
     from export import litert
 
     def quantized(how: str) -> tuple[bytes, dict]:
+        """Return the content and the entry of the file with quantisation `how`."""
         name = "generator.tflite" if how == "none" else f"generator-{how}.tflite"
         about = litert.describe_file(source, options.licence, offered, options.kind, how)
         model = litert.quantize(plain, offered, how, photos)
@@ -304,9 +354,10 @@ def _write_tflite(source, offered, out: Path, options: Options, photos, compare)
 
 
 def _write_keras(source, out: Path) -> Path:
-    """Write generator.keras and, beside it, its unpacked members; return the path of the former.
+    """Write generator.keras and return its path.
 
-    Model hubs and Keras's hf:// read the members.
+    A .keras file is a zip archive. Its members are written beside it, too, because model hubs and
+    Keras's hf:// read them.
     """
     from pggan_tf.runs import keras_files
 
@@ -320,9 +371,14 @@ def _write_keras(source, out: Path) -> Path:
 
 
 def _write_samples(source, out: Path, truncation: float | None) -> bool:
-    """Write samples.png: images of a generator, or for other tasks the newest grid of the run.
+    """Write samples.png: generated images or, if the network takes photos, the run's newest grid.
 
-    Return whether the file was written. It is not if the run has no grid.
+    A grid is a picture of samples that training writes (fakes-*.png).
+
+    truncation: truncation of the images, 0..1; None: 1.
+
+    Returns:
+        True if the file was written, False if the run has no grid.
     """
     from pggan_tf import synthesis
     from pggan_tf.data import pixels
@@ -343,6 +399,7 @@ def _write_samples(source, out: Path, truncation: float | None) -> bool:
 
 
 def _show(files: list[dict]) -> None:
+    """Print a table of the written files. files: their entries in report.json."""
     from rich.console import Console
     from rich.table import Table
 
@@ -366,7 +423,11 @@ def _show(files: list[dict]) -> None:
 
 
 def _compare_dynamic(file: dict) -> str:
-    """Return a line that compares int8 with dynamic quantisation for the first signature."""
+    """Return a line for the user that compares int8 with dynamic quantisation.
+
+    file: entry of an int8 file in report.json; its key "dynamic" holds the values of the same file
+        with dynamic quantisation. The first signature is compared.
+    """
     each = {"int8": {"bytes": file["bytes"], **file["signatures"][0]}, "dynamic": file["dynamic"]}
     said = [
         f"{how} {f['bytes'] / 1e6:.2f} MB, {'same' if f['psnr'] is None else format(f['psnr'], '.1f')} dB, {f['ms']:.2f} ms"

@@ -16,5 +16,5 @@ def choose_family(host: str) -> socket.AddressFamily:
 
 
 def format_address(host: str, port: int) -> str:
-    """Return the http:// URL of a server."""
+    """Return the http:// URL of a server, such as 'http://127.0.0.1:8000/'."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"

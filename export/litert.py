@@ -1,6 +1,9 @@
 """Export of a network as one .tflite file, which LiteRT runs.
 
-The file holds every signature; they share the weights.
+The file holds the signatures of the network: named functions that share the weights. An example is
+a dict with an array for each input of a signature; examples calibrate the quantisation to int8,
+which needs the ranges of the values between layers. Functions here pass the content of a .tflite
+file as bytes, named `model`.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from pggan_tf import terminal
 from pggan_tf.errors import UserError
 
 METADATA = "pggan-tf"  # name of the file's metadata buffer, which holds JSON
-CALIBRATION = range(16)  # numbers of the examples on which int8 calibrates its ranges
+CALIBRATION = range(16)  # numbers of the examples on which int8 is calibrated, see `make_examples`
 # The quantisations, each with the PSNR against Keras (in dB, for pixels in 0..255) that every
 # signature of a file must reach.
 QUANTIZATIONS = {"none": 60.0, "float16": 45.0, "dynamic": 30.0, "int8": 26.0}
@@ -31,7 +34,7 @@ _LAYERS = ("CONV_2D", "CONV_2D_TRANSPOSE", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED
 
 
 def write_saved_model(network, signatures: Sequence[Signature], folder: str | Path, kind: str) -> None:
-    """Write a network as a SavedModel whose default is the first signature.
+    """Write a network as a SavedModel (TensorFlow's format) whose default is the first signature.
 
     This uses keras.export: if tf.saved_model.save writes the network as a module, the TFLite
     converter may read the weights as zeros.
@@ -40,7 +43,7 @@ def write_saved_model(network, signatures: Sequence[Signature], folder: str | Pa
         network: the network.
         signatures: its signatures.
         folder: the folder to write.
-        kind: type of the output, uint8 or float32.
+        kind: dtype of the output images, uint8 or float32.
     """
     import keras
 
@@ -53,9 +56,12 @@ def write_saved_model(network, signatures: Sequence[Signature], folder: str | Pa
 
 
 def name_inputs(signature: Signature, kind: str):
-    """Return a signature's function with its inputs as named arguments.
+    """Return a function that computes a signature and whose parameters are named as its inputs.
 
-    Exported files take the names of their inputs from the arguments.
+    Exporters name the inputs of a file after these parameters. The function returns
+    {"image": image}.
+
+    kind: dtype of the image, uint8 or float32.
     """
     import inspect
 
@@ -69,9 +75,12 @@ def name_inputs(signature: Signature, kind: str):
 
 
 def convert(network, signatures: Sequence[Signature], kind: str = "uint8") -> bytes:
-    """Return a network as an unquantised .tflite file.
+    """Return the content of an unquantised .tflite file, as bytes.
 
-    kind: type of the output, uint8 or float32.
+    Args:
+        network: the network.
+        signatures: its signatures, which the file offers in the same order.
+        kind: dtype of the output images, uint8 or float32.
     """
     import tensorflow as tf
 
@@ -83,9 +92,10 @@ def convert(network, signatures: Sequence[Signature], kind: str = "uint8") -> by
 
 
 def _order_signatures(model: bytes, signatures: Sequence[Signature]) -> bytes:
-    """Return a .tflite file with its functions and their inputs in the order of `signatures`.
+    """Return the content of a .tflite file with its signatures and their inputs in another order.
 
-    The converter sorts them by name, but callers that name no signature get the first one.
+    The order is that of `signatures`. The converter sorts them by name, but callers that name no
+    signature get the first one.
     """
     from ai_edge_litert.tools import flatbuffer_utils
 
@@ -104,13 +114,13 @@ def _order_signatures(model: bytes, signatures: Sequence[Signature]) -> bytes:
 
 
 def quantize(model: bytes, signatures: Sequence[Signature], how: str, photos: Sequence[np.ndarray] = ()) -> bytes:
-    """Return a .tflite file with quantised weights.
+    """Return the content of a .tflite file with quantised weights, as bytes.
 
     Args:
-        model: the file, as `convert` returns it.
+        model: content of the file, as `convert` returns it.
         signatures: the signatures of the model.
-        how: a key of QUANTIZATIONS.
-        photos: uint8 [S, S, 3] each; int8 calibrates signatures that take photos on them.
+        how: quantisation, a key of QUANTIZATIONS.
+        photos: uint8 [S, S, 3] each; signatures that take photos are calibrated on them for int8.
 
     Raises:
         UserError: if the network's layers do not support this quantisation.
@@ -150,7 +160,7 @@ def quantize(model: bytes, signatures: Sequence[Signature], how: str, photos: Se
 
 @contextlib.contextmanager
 def silence():
-    """Suppress the messages of converters. The report states at the end what matters."""
+    """Context manager that suppresses what converters print, log and warn about."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -168,14 +178,17 @@ def silence():
 def make_examples(
     signature: Signature, numbers: Sequence[int], photos: Sequence[np.ndarray], size: tuple[int, int] | None = None
 ) -> list[dict[str, np.ndarray]]:
-    """Return example inputs of a signature: for each number, a dict of arrays by name.
+    """Return examples of a signature: for each number, a dict of input name -> array.
 
     Args:
         signature: the signature.
         numbers: seeds of latents, or indices of photos.
         photos: uint8 [S, S, 3] each; they are resized, and used again from the first if there are
             too few.
-        size: (height, width) of the resized photos (default: the signature's own).
+        size: (height, width) of the resized photos (default: a square of side `signature.photo`).
+
+    Raises:
+        ValueError: if the signature takes photos and `photos` is empty.
     """
     if signature.photo is None:
         return [signature.example(i, None) for i in numbers]
@@ -189,13 +202,13 @@ def make_examples(
 
 
 def describe_file(source, licence: str | None, offered: Sequence[Signature], kind: str, how: str) -> dict:
-    """Return the metadata of a .tflite file, for `add_metadata`.
+    """Return the metadata of a .tflite file as a dict, for `add_metadata`.
 
     Args:
-        source: `export.source.Source`.
+        source: `export.source.Source`, the network and what is known about it.
         licence: licence of the weights; None: the one that the source states.
         offered: the signatures of the file.
-        kind: type of the output, uint8 or float32.
+        kind: dtype of the output images, uint8 or float32.
         how: quantisation of the file, a key of QUANTIZATIONS.
     """
     whose = {
@@ -208,7 +221,13 @@ def describe_file(source, licence: str | None, offered: Sequence[Signature], kin
 
 
 def add_metadata(model: bytes, description: str, content: dict) -> bytes:
-    """Return a .tflite file with a description, and with `content` as JSON in a metadata buffer."""
+    """Return the content of a .tflite file to which metadata was added, as bytes.
+
+    Args:
+        model: content of the file without metadata.
+        description: text for the description field of the format.
+        content: dict to store as JSON in the metadata buffer METADATA.
+    """
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
@@ -224,9 +243,11 @@ def add_metadata(model: bytes, description: str, content: dict) -> bytes:
 
 
 def read_metadata(model: bytes) -> dict:
-    """Return the content that `add_metadata` has put into a .tflite file.
+    """Return the dict that `add_metadata` has stored in a .tflite file.
 
     Raise UserError if there is none.
+
+    model: content of the file.
     """
     from ai_edge_litert.tools import flatbuffer_utils
 
@@ -241,7 +262,14 @@ def read_metadata(model: bytes) -> dict:
 class Runner:
     """A .tflite file that LiteRT runs on the CPU.
 
-    Call it with (name of a signature, inputs by name) to get an image.
+    Call it as `runner(name, inputs)` to get an image.
+
+    Args:
+        model: content of the file.
+        threads: number of CPU threads.
+
+    Raises:
+        UserError: if the file cannot be run.
     """
 
     def __init__(self, model: bytes, threads: int = 1):
@@ -255,7 +283,12 @@ class Runner:
         self._signatures: dict = {}
 
     def __call__(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """Return the image that a signature computes from its inputs."""
+        """Return the image, [1, H, W, C], that a signature computes.
+
+        Args:
+            name: name of the signature.
+            inputs: dict of input name -> array.
+        """
         if name not in self._signatures:
             self._signatures[name] = self._interpreter.get_signature_runner(name)
             with terminal.silence_stderr():  # the first call creates the delegate, which prints a message

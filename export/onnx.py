@@ -1,6 +1,8 @@
-"""Export of a network as one .onnx file, with an output for every stage.
+"""Export of a network as one .onnx file.
 
-The outputs share the weights.
+An .onnx file holds one graph, which may have several outputs. Here each output is a signature of
+the network (one of its exported functions): for a generator of latents one for every stage, which
+is a resolution of its training. The outputs share the weights.
 """
 
 from __future__ import annotations
@@ -28,21 +30,25 @@ def check_installed() -> None:
 
 
 def select_signatures(signatures: Sequence[Signature]) -> list[Signature]:
-    """Return signatures that one graph can hold because their inputs are the same.
+    """Return the signatures whose inputs are the same, so that one graph can hold them.
 
-    For networks that take photos, this is the signature for any size.
+    For networks that take photos, this is only the signature for any size. For generators of
+    latents, it is all of them.
     """
     return [s for s in signatures if s.oblong] or list(signatures)
 
 
 def convert(signatures: Sequence[Signature], kind: str) -> bytes:
-    """Return a network as an .onnx file whose outputs are the signatures, in the same order.
+    """Return the content of an .onnx file, as bytes, whose outputs are the signatures in order.
 
     ONNX Runtime always computes all outputs, which costs little more than the last stage alone.
 
     Args:
         signatures: as `select_signatures` returns them.
-        kind: type of the outputs, uint8 or float32.
+        kind: dtype of the output images, uint8 or float32.
+
+    Raises:
+        UserError: if a package that the export needs is missing.
     """
     check_installed()
     import tensorflow as tf
@@ -68,14 +74,19 @@ def convert(signatures: Sequence[Signature], kind: str) -> bytes:
 
 
 def _sort(values, names: Sequence[str]) -> None:
-    """Sort the inputs or outputs of a graph, in place, in the order of `names`."""
+    """Sort the inputs or outputs of a graph in place.
+
+    Args:
+        values: `graph.input` or `graph.output`.
+        names: names of all values, in the desired order.
+    """
     ordered = sorted(values, key=lambda value: names.index(value.name))
     del values[:]
     values.extend(ordered)
 
 
 def _standardize(graph) -> None:
-    """Replace parts of a graph that tf2onnx writes but that not every runtime supports."""
+    """Replace, in place, parts of a graph of tf2onnx that not every ONNX runtime supports."""
     constants = {constant.name: constant for constant in graph.initializer}
     for node in graph.node:
         # tf_half_pixel_for_nn was removed from ONNX in operator set 13. Here pixels are only
@@ -97,7 +108,11 @@ def _standardize(graph) -> None:
 class Runner:
     """An .onnx file that ONNX Runtime runs on the CPU.
 
-    Call it with (name of an output, inputs by name) to get an image.
+    Call it as `runner(name, inputs)` to get an image.
+
+    Args:
+        model: content or path of the file.
+        threads: number of CPU threads.
     """
 
     def __init__(self, model: bytes | str | Path, threads: int = 1):
@@ -108,5 +123,10 @@ class Runner:
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """Return the image that is the output `name` for these inputs."""
+        """Return the image, [1, H, W, C], of one output.
+
+        Args:
+            name: name of the output, which is the name of a signature.
+            inputs: dict of input name -> array.
+        """
         return self._session.run([name], inputs)[0]

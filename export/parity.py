@@ -1,4 +1,9 @@
-"""Comparison of exported files with Keras, which must give the same pixels for the same inputs."""
+"""Comparison of exported files with Keras ("parity").
+
+A file and Keras must give nearly the same pixels for the same inputs; quantisation allows for
+larger differences. A file is compared signature by signature (a signature is a named function of
+the file) on examples, which are dicts with an array for each input.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +19,9 @@ from export.signatures import Signature, convert_output
 from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 
-INPUTS = range(16, 32)  # numbers of the examples, none of which is in `litert.CALIBRATION`
-_ROUNDS, _SECONDS = 20, 1.0  # limits on the calls and seconds for timing a signature
+# Numbers of the examples, see `litert.make_examples`. None of them is in `litert.CALIBRATION`.
+INPUTS = range(16, 32)
+_ROUNDS, _SECONDS = 20, 1.0  # limits on the calls that time a signature, and on their total time
 
 
 @dataclass(frozen=True)
@@ -23,8 +29,8 @@ class Row:
     """Result of the comparison of one signature of a file."""
 
     signature: str  # its name
-    max_difference: int  # largest difference between pixel values in 0..255
-    psnr: float | None  # dB; None if nothing differs
+    max_difference: int  # largest difference between pixel values, which are in 0..255
+    psnr: float | None  # PSNR in dB of the file's images against those of Keras; None: the same
     ms: float  # shortest time of one image in milliseconds, on one thread of this CPU
 
 
@@ -34,16 +40,16 @@ def compare(
     photos: Sequence[np.ndarray] = (),
     kind: str = "uint8",
 ) -> list[Row]:
-    """Compare a file with Keras on examples, and return a row for each signature.
+    """Compare a file with Keras on examples, and return a `Row` for each signature.
 
     Signatures that take any size are also compared on a photo that is not square.
 
     Args:
         signatures: the signatures of the file.
-        run: runs the file; takes (name of a signature, inputs by name) and returns an image, uint8
-            or float32 in -1..1.
-        photos: uint8 [S, S, 3] each, for examples.
-        kind: type of the output, uint8 or float32.
+        run: function that runs the file, such as `litert.Runner`: (name of a signature, dict of
+            input name -> array) -> image [1, H, W, C], uint8 or float32 in -1..1.
+        photos: uint8 [S, S, 3] each; needed if the signatures take photos.
+        kind: dtype of the images that the file returns, uint8 or float32.
 
     Raises:
         UserError: if a result has another shape than that of Keras, or contains NaN or Inf.
@@ -68,14 +74,23 @@ def compare(
 
 
 def _run(function: Callable, kind: str, **inputs):
-    """Return the image of a signature from Keras, in the type that a file returns."""
+    """Return the image that Keras computes for a signature, in the dtype that the file returns.
+
+    Args:
+        function: `Signature.function`.
+        kind: dtype of the image, uint8 or float32.
+        inputs: a tensor for each input of the signature.
+    """
     return convert_output(function(**inputs), kind)
 
 
 def measure_milliseconds(call: Callable) -> float:
-    """Return the shortest time of a call in milliseconds, not counting the first call.
+    """Call a function repeatedly and return the shortest time of a call in milliseconds.
 
-    The shortest time is used because other work on the machine can only make calls slower.
+    The first call, which may be slow, does not count. The shortest time is used because other work
+    on the machine can only make calls slower.
+
+    call: function without arguments.
     """
     call()
     taken: list[float] = []
@@ -87,9 +102,12 @@ def measure_milliseconds(call: Callable) -> float:
 
 
 def require(rows: Sequence[Row], least: float, what: str) -> None:
-    """Raise UserError if the PSNR of a signature is below `least` dB.
+    """Raise UserError if the PSNR of a signature is too low.
 
-    what: name of the file, for the message.
+    Args:
+        rows: the rows of `compare`.
+        least: lowest PSNR in dB that is accepted.
+        what: name of the file, for the message.
     """
     if bad := [r for r in rows if r.psnr is not None and r.psnr < least]:
         worst = min(bad, key=lambda r: r.psnr)

@@ -1,4 +1,8 @@
-"""`pggan serve`: serve a site of `pggan export --to web`, or a network over HTTP."""
+"""`pggan serve`: serve a site of `pggan export --to web`, or a network over HTTP.
+
+A site is a folder of static files, whose networks run in the browser. A network is served by
+`export.api`, which runs it on this machine.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,8 @@ ISOLATION = {
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
+    """Request handler for the files of a site. It adds the headers ISOLATION and logs nothing."""
+
     extensions_map = {
         **http.server.SimpleHTTPRequestHandler.extensions_map,
         ".js": "text/javascript",
@@ -50,9 +56,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 
 def make_site_server(site: Path, host: str, port: int) -> http.server.ThreadingHTTPServer:
-    """Return an HTTP server that serves the folder `site` and nothing else.
+    """Return an HTTP server for the files in a folder. It does not run yet.
 
-    port: port to listen on; 0 chooses a free one.
+    Args:
+        site: the folder. Nothing outside it is served.
+        host: address to listen on.
+        port: port to listen on; 0 chooses a free one.
     """
 
     class Server(http.server.ThreadingHTTPServer):

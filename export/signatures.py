@@ -1,6 +1,8 @@
 """Signatures of exported networks, their descriptions, and the types of their outputs.
 
-Photos go in as values 0..255. Images come out as uint8 in 0..255 or as float32 in -1..1.
+A signature is a named function in an exported file, with its inputs; see
+`pggan_tf.tasks.signatures`. Photos go in as values 0..255. Images come out as uint8 in 0..255 or as
+float32 in -1..1.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ def network_signatures(
 
     Args:
         network: a trained generator.
-        truncation: constant truncation of a generator of latents; None makes it an input.
+        truncation: constant truncation of a generator of latents, 0..1; None makes it an input of
+            the signatures.
         dynamic: whether to include signatures for photos of any size, which need a runtime that can
             resize inputs.
         pixels: dtype of input photos, whose values are 0..255.
@@ -34,7 +37,10 @@ def network_signatures(
 def describe(signatures: Sequence[Signature], kind: str) -> dict:
     """Return a description of signatures for JSON, to be read by people and programs.
 
-    kind: type of the output, uint8 or float32.
+    kind: dtype of the output images, uint8 or float32.
+
+    Returns:
+        dict: name of a signature -> {"inputs": {name: {"shape", "type", "about"}}, "image": text}.
     """
     values = "0..255" if kind == "uint8" else "-1..1"
     return {
@@ -47,9 +53,11 @@ def describe(signatures: Sequence[Signature], kind: str) -> dict:
 
 
 def convert_output(image, kind: str):
-    """Convert an image of a network, float32 in about -1..1, to the output type of a file.
+    """Convert a network's image to the dtype that a file returns, and return it as a tensor.
 
-    kind: uint8 (rounded and clipped to 0..255) or float32 (clipped to -1..1).
+    Args:
+        image: float32 in about -1..1, of any shape.
+        kind: uint8 (rounded and clipped to 0..255) or float32 (clipped to -1..1).
     """
     if kind == "float32":
         return tf.clip_by_value(image, -1.0, 1.0)

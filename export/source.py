@@ -1,4 +1,8 @@
-"""Models that can be exported: a finished run, an exported folder or a .keras file."""
+"""Sources of an export: trained networks, with what is known about their training.
+
+A source is loaded from the folder of a finished run, from an exported folder or from a .keras file.
+For a .keras file alone, nothing is known about the training.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +23,20 @@ from pggan_tf.runs import folder as runs
 from pggan_tf.runs import keras_files, records
 
 REPORT, RUN = "report.json", "run.json"  # in an exported folder: the list of its files, and its run's configuration
-PHOTOS = 32  # number of photos for examples: 16 to calibrate int8, 16 others to compare with Keras
+# Number of photos for examples, which are inputs of an exported network: 16 to calibrate its
+# quantisation to int8, 16 others to compare it with Keras.
+PHOTOS = 32
 
 
 @dataclass(frozen=True)
 class Source:
     """A trained generator, and what is known about it."""
 
-    name: str
+    name: str  # name of its run, of the exported folder's source, or of its file
     network: Any  # the generator
     file: Path  # generator.keras, or the weights in a folder that Keras wrote
     sha256: str  # hash of the file
-    plan: Plan | None = None  # plan of its run; None: unknown
+    plan: Plan | None = None  # its run's options and what follows from them; None: unknown
     environment: dict | None = None  # content of environment.json; None: unknown, as for exported folders
     until: int | None = None  # images seen when it was saved as best.keras; None: the end of the run
     licence: str | None = None  # licence of the weights, if a report.json states it
@@ -58,7 +64,7 @@ class Source:
         return old if old.is_file() and not keras_files.is_model(self.folder) else None
 
     def describe_data(self) -> str:
-        """Return a short description of the training data."""
+        """Return a short description of the training data, such as "1,000 images of 'cats'"."""
         if self.environment is None:
             return "data that is not known here"
         held = self.environment["dataset"]
@@ -71,10 +77,16 @@ class Source:
 
     @functools.cached_property
     def _history(self) -> records.History:
+        """The losses and metrics in the run's stats.jsonl; empty if there is no such file."""
         return records.read_history(self.folder / runs.STATS)
 
     def read_metrics(self) -> dict[str, tuple[float, int]]:
-        """Return the last value of each metric in stats.jsonl: name to (value, images seen)."""
+        """Return the last value of each metric in the run's stats.jsonl.
+
+        Returns:
+            dict: name of the metric -> (value, images seen by the run when it was measured). It is
+            empty if nothing is known.
+        """
         if self.plan is None:
             return {}
         lines = [m for m in self._history.measured if self.until is None or m["images"] <= self.until]
@@ -87,10 +99,17 @@ class Source:
         return max((line["images"] for line in (*self._history.ticks, *self._history.measured)), default=0)
 
     def load_photos(self, folder: str | None) -> np.ndarray | None:
-        """Return photos for examples, uint8 [N, S, S, 3].
+        """Return at most PHOTOS photos that are like the network's input, for examples.
 
-        folder: the folder of --representative; None: the run's data. Return None if that data is no
-        longer available.
+        folder: folder of photos that the user gave with --representative; None: take images from
+            the training data of the run.
+
+        Returns:
+            uint8 [N, S, S, 3], or None if `folder` is None and the training data is no longer
+            available.
+
+        Raises:
+            UserError: if the folder has no photos, or if one of them cannot be read.
         """
         size = self.network.resolutions[-1]
         if folder:
@@ -107,6 +126,10 @@ class Source:
 
 
 def _load_folder(folder: Path, size: int) -> np.ndarray:
+    """Return the first PHOTOS photos of a folder, cut to squares: uint8 [N, size, size, 3].
+
+    Raise UserError if there are no photos, or if one of them cannot be read.
+    """
     from pggan_tf.data import decode, listing
 
     if not folder.is_dir():
@@ -117,6 +140,7 @@ def _load_folder(folder: Path, size: int) -> np.ndarray:
     files = [folder / name for name in found.photos[:PHOTOS]]
 
     def image(path: Path) -> np.ndarray:
+        """Return a photo, cut to a square: uint8 [size, size, 3]."""
         try:
             return decode.cut_square(decode.decode_photo(path.read_bytes()), size)
         except decode.Unreadable as error:
@@ -126,9 +150,12 @@ def _load_folder(folder: Path, size: int) -> np.ndarray:
 
 
 def draw_portraits(size: int) -> np.ndarray:
-    """Draw portraits, uint8 [N, size, size, 3], for comparisons that any photos are good for.
+    """Draw PHOTOS portraits, which replace photos in comparisons with Keras if there are none.
 
-    They are smaller if `size` exceeds portraits.LARGEST.
+    size: side of a portrait in pixels, limited to portraits.LARGEST.
+
+    Returns:
+        uint8 [PHOTOS, size, size, 3].
     """
     from pggan_tf.data import portraits
 
@@ -136,7 +163,7 @@ def draw_portraits(size: int) -> np.ndarray:
 
 
 def open_source(path: str | Path) -> Source:
-    """Load the model of a finished run, an exported folder or a .keras file.
+    """Load a network from the folder of a finished run, an exported folder or a .keras file.
 
     Raises:
         UserError: if the run has not ended, or if the file holds no generator.
@@ -164,7 +191,13 @@ def open_source(path: str | Path) -> Source:
 
 
 def _open_exported(network, file: Path, digest: str) -> Source:
-    """Return the model of an exported folder, with the facts in its report.json and run.json."""
+    """Return the source for an exported folder, with the facts in its report.json and run.json.
+
+    Args:
+        network: the loaded network.
+        file: its file in the folder.
+        digest: sha256 of the file, in hexadecimal.
+    """
     try:
         report = json.loads((file.parent / REPORT).read_text())
     except (OSError, ValueError):

@@ -1,4 +1,10 @@
-"""Static site that runs exported networks in the browser: pages, LiteRT.js and models."""
+"""Static site that runs exported networks in the browser: pages, LiteRT.js and models.
+
+LiteRT.js is the runtime, which runs .tflite files with WebAssembly or WebGPU. The page reads
+site.json, which has an entry (a dict) for each network, and shows each in a *panel*: a part of the
+page with its own controls, in a tab of its own. A source is a trained network with what is known
+about it (`export.source.Source`). Texts contain a *noun* for what a generator draws, such as Face.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +30,18 @@ from pggan_tf.errors import UserError
 from pggan_tf.tasks import Task
 
 SOURCES = Path(__file__).parent / "web"
-PACKAGES = ("package.json", "package-lock.json")
-SITE = "site.json"
+PACKAGES = ("package.json", "package-lock.json")  # npm's lists of packages; not part of the site
+SITE = "site.json"  # name of the file in which the page finds its networks
 # The builds of the runtime that a page chooses from: without relaxed SIMD, with relaxed SIMD, and
 # with relaxed SIMD and threads.
 RUNTIMES = ("litert_wasm_compat_internal", "litert_wasm_internal", "litert_wasm_threaded_internal")
-_PROBE = 192  # about how many values of an image a page compares with the result of its GPU
+_PROBE = 192  # about how many pixel values a page compares to check its GPU, see `_make_probe`
 
 
 def fetch_runtime() -> Path:
-    """Return the folder of the @litertjs packages in the cache.
+    """Return the folder of the @litertjs packages (LiteRT.js) in the project's cache.
 
-    If it is missing, npm downloads the versions that package-lock.json names.
+    If the folder is missing, npm downloads the versions that package-lock.json names.
 
     Raises:
         UserError: if npm is missing or fails.
@@ -79,19 +85,21 @@ def build(
     licence: str | None = None,
     subject: str = "face",
 ) -> list[dict]:
-    """Write the site into the empty folder `out`.
+    """Write the site into a folder.
 
     Args:
-        sources: the models, each for another task.
+        sources: the networks, each for another task.
         out: an empty folder.
-        how: quantisation of the weights.
-        truncation: constant truncation of a generator; None: the page shows a slider.
-        photos: function from a source to photos for examples, uint8 [N, S, S, 3].
-        licence: licence of the weights.
-        subject: what a generator draws, a noun.
+        how: quantisation of the weights, a key of `litert.QUANTIZATIONS`.
+        truncation: constant truncation of a generator, 0..1; None: the page shows a slider.
+        photos: function from a source to photos, uint8 [N, S, S, 3], with which the exported
+            network is calibrated and compared with Keras.
+        licence: licence of the weights; None: the licence that the source states.
+        subject: noun for what a generator draws, in lower case.
 
     Returns:
-        An entry of report.json for each model file.
+        A list with the entry of each model file for report.json: a dict with its name, size,
+        signatures (exported functions) and the result of the comparison with Keras.
     """
     packages = fetch_runtime()
     for path in SOURCES.iterdir():
@@ -118,9 +126,13 @@ def build(
 
 
 def _collect_texts(task: Task, noun: str) -> dict[str, Any]:
-    """Return the texts of a task for its entry in site.json.
+    """Return the texts of a task's panel as fields for its entry in site.json.
 
-    noun: what a generator draws.
+    noun: what a generator draws, with a capital letter, such as Face.
+
+    Returns:
+        dict with the keys title, tab and panel (kind of panel: faces or photo). For tasks that
+        take photos, it also has the fields of `tasks.Page` that concern photos.
     """
     page = task.page
     texts: dict[str, Any] = {"title": page.title.format(noun), "tab": page.tab.format(noun), "panel": "faces"}
@@ -131,7 +143,12 @@ def _collect_texts(task: Task, noun: str) -> dict[str, Any]:
 
 
 def _copy_runtime(packages: Path, lib: Path) -> None:
-    """Copy the runtime from the folder of @litertjs into the folder `lib` of the site."""
+    """Copy the runtime, LiteRT.js, into the site.
+
+    Args:
+        packages: the folder of the @litertjs packages, as `fetch_runtime` returns it.
+        lib: folder in the site, to be created.
+    """
     (lib / "wasm").mkdir(parents=True)
     code = (packages / "core" / "dist" / "index.js").read_text(encoding="utf-8")
     bare = 'from "@litertjs/wasm-utils"'
@@ -150,16 +167,28 @@ def _copy_runtime(packages: Path, lib: Path) -> None:
 
 
 def _write_model(source: Source, out: Path, how: str, truncation: float | None, photos, licence) -> tuple[dict, dict]:
-    """Write the model file of one network; return its entries in site.json and in report.json.
+    """Write the .tflite file of one network.
 
     Inputs and outputs are float32, because WebGPU supports no integers. Their sizes are fixed,
     because LiteRT.js requires it.
+
+    Args:
+        source: the network and what is known about it.
+        out: folder of the site.
+        how: quantisation of the weights, a key of `litert.QUANTIZATIONS`.
+        truncation: constant truncation of a generator, 0..1; None: an input of the file.
+        photos: photos for calibration and comparison, uint8 [N, S, S, 3].
+        licence: licence of the weights; None: the licence that the source states.
+
+    Returns:
+        (entry of the network for site.json, entry of the file for report.json).
     """
     network, task = source.network, source.task.name
     offered = signatures.network_signatures(network, truncation, dynamic=False, pixels="float32")
     plain = litert.convert(network, offered, "float32")
 
     def quantized(how: str) -> tuple[bytes, litert.Runner, list[dict]]:
+        """Return the content of the file, its runner, and its rows of `parity.compare` as dicts."""
         model = litert.quantize(plain, offered, how, photos)
         run = litert.Runner(model)
         rows = parity.compare(offered, run, photos, "float32")
@@ -194,9 +223,17 @@ def _write_model(source: Source, out: Path, how: str, truncation: float | None, 
 
 
 def _make_probe(signature: signatures.Signature, run: litert.Runner) -> dict:
-    """Return the CPU's result for one input, with which a page checks the result of its GPU.
+    """Return pixels that the CPU has computed, with which a page checks the results of its GPU.
 
-    The page creates the same input by itself: the latents of seed 0, or `_draw_waves`.
+    The page creates the same input by itself: the latents of seed 0, or the image of `_draw_waves`.
+
+    Args:
+        signature: the signature (exported function) to run.
+        run: the exported file.
+
+    Returns:
+        dict with the name of the signature, a step, and every step-th value of the flattened image,
+        in 0..255.
     """
     usual = {"latents": lambda shape: synthesis.latents([0], shape[1]), "truncation": np.ones, "label": np.zeros}
     inputs = {n: usual.get(n, _draw_waves)(i.shape).astype(i.dtype) for n, i in signature.inputs.items()}
@@ -206,9 +243,11 @@ def _make_probe(signature: signatures.Signature, run: litert.Runner) -> dict:
 
 
 def _draw_waves(shape: tuple[int, ...]) -> np.ndarray:
-    """Return a test image [1, H, W, C] in 0..255 with waves of all wavelengths.
+    """Return a test image, integers in 0..255, with waves of all wavelengths.
 
-    runtime.js computes the same one.
+    export/web/runtime.js computes the same image.
+
+    shape: (1, H, W, C), the shape of the image.
     """
     _, y, x, c = np.indices(shape)
     return abs((x * y + 85 * c) % 511 - 255)
@@ -218,8 +257,9 @@ def _write_icons(faces: Source | None, name: str, short: str, out: Path) -> None
     """Write the icons and the web app manifest of the site.
 
     Args:
-        faces: generator whose image for seed 0 becomes the icon; None: a disc.
-        name: name of the site.
+        faces: generator of latents whose image for seed 0 becomes the icon; None: the icon is a
+            disc.
+        name: name of the site, for the manifest.
         short: name that is shown below the icon.
         out: folder of the site.
     """
@@ -253,10 +293,12 @@ def _write_icons(faces: Source | None, name: str, short: str, out: Path) -> None
 
 
 def _seal(out: Path) -> None:
-    """Write the version and the list of files into the service worker sw.js.
+    """Write the version and the list of the site's files into the service worker sw.js.
 
-    The service worker caches small files when it is installed, and large ones when they are first
-    used.
+    The service worker keeps the site usable offline: it caches small files when it is installed,
+    and large ones when they are first used. Call this after all other files have been written.
+
+    out: folder of the site.
     """
     worker = out / "sw.js"
     files = sorted(p for p in out.rglob("*") if p.is_file() and p != worker)

@@ -1,4 +1,8 @@
-"""The command line `pggan`. Each verb is imported only when it is used, so that --help is fast."""
+"""The command line `pggan VERB`.
+
+The module of a verb, such as train, is imported only when the verb is used, because some imports
+are slow.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,8 @@ VERBS = {
 
 
 class _Verbs(click.Group):
+    """Click group of the commands in VERBS. It suggests the nearest verb for an unknown one."""
+
     def list_commands(self, ctx):
         return list(VERBS)
 
@@ -51,5 +57,8 @@ def cli():
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `pggan ARGUMENTS` in this process and return the exit code."""
+    """Run `pggan ARGUMENTS` in this process and return the exit code.
+
+    arguments: words after `pggan`; None: those of this process's command line.
+    """
     return entry.main(cli, arguments)

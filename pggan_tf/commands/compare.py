@@ -32,6 +32,13 @@ def command(runs, out):
 
 
 def _print_table(rows: dict[str, list[str]], names: list[str], best: set[tuple[str, int]]) -> None:
+    """Print the comparison of runs as a table.
+
+    Args:
+        rows: name of a row -> one text for each run.
+        names: names of the runs, which are the columns.
+        best: (name of a row, index of a run) of the values that are marked as the best.
+    """
     from rich.console import Console
     from rich.table import Table
 

@@ -1,4 +1,9 @@
-"""`pggan evaluate`: measure how different two sets of images are."""
+"""`pggan evaluate`: measure how different two sets of images are.
+
+The sets are called A (the real images) and B (the images to evaluate). The *floor* of a metric is
+its value between two halves of A. *Features* are vectors that a network computes from images;
+metrics such as the FID compare them instead of pixels.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ class _Metrics(click.ParamType):
     name = "a,b,…"
 
     def convert(self, value, param, ctx):
-        """Return the names as a tuple."""
+        """Return the names as a tuple. Raise UserError if a name is unknown."""
         return metrics.parse(value) if isinstance(value, str) else value
 
 
@@ -76,7 +81,7 @@ _ON_FEATURES, _ALONE = metrics.select("features", "logits"), metrics.select("log
 @click.option("--cache", help="folder for prepared data and statistics  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
 @explain_out_of_memory("images are measured", "Give fewer --images or a smaller --size.")
 def command(a, b, names, features_name, inception_weights, images, size, filter, floor, json_file, cache):
-    """Compute metrics of two sets of images and print them."""
+    """Compute metrics of two sets of images, print them, and write them as JSON for --json."""
     from pggan_tf import terminal
     from pggan_tf.data.shards import find_cache_folder
     from pggan_tf.metrics import evaluation, sets
@@ -124,6 +129,7 @@ def _print(title: str, found) -> None:
 
 
 def _build_table(title: str, found):
+    """Return a `rich.table.Table` of an `evaluation.Evaluation`, with a row for each metric."""
     from rich.table import Table
 
     def write(figure: metrics.Figure) -> str:
@@ -146,7 +152,11 @@ def _build_table(title: str, found):
 def _as_json(found) -> dict:
     """Convert an `evaluation.Evaluation` to a dict for JSON.
 
-    Empty fields are left out, and infinite values become None.
+    Empty fields of a metric are left out, and infinite values become None.
+
+    Returns:
+        dict with the keys resolution, images, features, metrics (name of a metric -> dict with its
+        value, unit and so on) and notes.
     """
 
     def convert(figure: metrics.Figure) -> dict:

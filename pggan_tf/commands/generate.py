@@ -72,8 +72,13 @@ def command(source, seeds, count, grid, npz, folder, class_name, negative, recol
 def _load_changes(recolor: str | None, upscale: str | None) -> tuple[list[Callable], int]:
     """Load the networks that convert the generated images.
 
+    Args:
+        recolor: value of --recolor, the run of a network that colours images; None: not given.
+        upscale: value of --upscale, the run of a network that enlarges images; None: not given.
+
     Returns:
-        (functions that convert images uint8 [N,H,W,C], factor by which all of them enlarge images).
+        (functions from images uint8 [N,H,W,C] to converted images, to be applied one after the
+        other; factor by which they enlarge images in total).
     """
     from pggan_tf import tasks
     from pggan_tf.convert import conversion
@@ -92,6 +97,12 @@ class Outputs:
     """The files that generated images are written to, batch by batch.
 
     With --npz and --dir, the images need not fit into memory together.
+
+    Args:
+        numbers: seeds of the images; the images of --dir are named after them.
+        grid: the value of --grid, a file for all images as one picture; None: not requested.
+        npz: the value of --npz, a file for all images as an array; None: not requested.
+        folder: the value of --dir, a folder for one file per image; None: not requested.
     """
 
     def __init__(self, numbers: Sequence[int], grid: str | None, npz: str | None, folder: str | None):
@@ -100,6 +111,7 @@ class Outputs:
         self.done = 0  # number of images written
 
     def _file(self, number: int) -> Path:
+        """Return the path in --dir of the image with the seed `number`."""
         return Path(self.folder or "") / f"{number:06d}.png"
 
     def check(self) -> None:
@@ -122,7 +134,11 @@ class Outputs:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Callable]:
-        """Open the outputs and yield a function that writes images, uint8 [N, R, R, C]."""
+        """Context manager that opens the outputs and yields a function to write images with.
+
+        The function takes a batch, uint8 [N, R, R, C]; batches must come in the order of `numbers`.
+        The picture of --grid is written at the end. Raise UserError if writing fails.
+        """
         try:
             with pixels.write_npz(self.npz, len(self.numbers)) if self.npz else contextlib.nullcontext() as keep:
 

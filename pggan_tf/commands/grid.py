@@ -1,4 +1,8 @@
-"""`pggan grid`: show the same latents at every stage, or in every class, as one picture."""
+"""`pggan grid`: show the same latents at every stage, or in every class, as one picture.
+
+A latent is the vector of random numbers that a generator turns into an image; a stage is a
+resolution that the generator was trained at.
+"""
 
 from __future__ import annotations
 
@@ -58,5 +62,12 @@ def command(source, by, out, seeds, class_name, truncation):
 
 
 def _check_size(out: str, rows: int, columns: int, side: int) -> None:
-    """Raise UserError if the picture is too large for the format of its file."""
+    """Raise UserError if the picture is too large for the format of its file.
+
+    Args:
+        out: the picture's file.
+        rows: number of rows of images.
+        columns: number of images in a row.
+        side: side of an image in pixels.
+    """
     pixels.check_size("--out", out, *pixels.Sheet(rows * columns, columns, edge=1).size(side, side))

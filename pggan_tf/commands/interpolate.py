@@ -1,4 +1,8 @@
-"""`pggan interpolate`: make a video of interpolations between latents."""
+"""`pggan interpolate`: make a video of interpolations between latents.
+
+A latent is the vector of random numbers that a generator turns into an image. Keyframes are the
+images whose latents are given; the frames between them are interpolated.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ class _Grid(click.ParamType):
     name = "COLUMNSxROWS"
 
     def convert(self, value, param, ctx):
-        """Return (columns, rows). Raises UserError for any other text."""
+        """Return (columns, rows) as integers. Raise UserError if the text is not like '3x2'."""
         try:
             columns, rows = map(int, value.lower().split("x"))
             if not 1 <= columns * rows <= 1024 or columns < 1:

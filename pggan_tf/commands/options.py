@@ -1,4 +1,8 @@
-"""Command-line options for every option of a run's config, with their help in groups."""
+"""Command-line options of `pggan train`, one for every option of a run's config.
+
+A config is the set of all options of a run, see `config.schema`. It consists of groups, which are
+dataclasses of related options such as the learning rates; the help has a heading for each group.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ class _Value(click.ParamType):
     """Command-line parameter type for the value of a config option.
 
     The value is checked as soon as it is parsed.
+
+    option: name of the config option, as in `config.schema.FIELDS`.
     """
 
     def __init__(self, option: str):
@@ -26,15 +32,26 @@ class _Value(click.ParamType):
         )
 
     def convert(self, value, param, ctx):
+        """Return the value in the type of the option. Raise UserError if it is not valid."""
         return configs.parse(self.option, value)
 
 
 def _parse_repeated(ctx, param, values: tuple):
+    """Return the value of an option that may be given several times (a callback of click).
+
+    Args:
+        ctx: click's context.
+        param: click's option.
+        values: the texts that the user gave; if there are none, return None.
+    """
     return configs.parse(param.name, values) if values else None
 
 
 def _help_text(name: str) -> str:
-    """Return the help text of an option, with its choices and its default."""
+    """Return the help text of an option, with its choices and its default.
+
+    name: name of the config option, as in `config.schema.FIELDS`.
+    """
     metadata, default = FIELDS[name].metadata, DEFAULTS[name]
     text = metadata["help"]
     if base_type(name) is bool:
@@ -46,9 +63,10 @@ def _help_text(name: str) -> str:
 
 
 def config_options(command):
-    """Decorate a command with every option of a config.
+    """Return a command with every option of a config added (a decorator, like `click.option`).
 
-    Options that the user does not give are None: recipes and config files fill them in.
+    The command function receives None for options that the user has not given. Recipes (named sets
+    of defaults) and config files determine their values later.
     """
     for name in reversed(FIELDS):
         if base_type(name) is bool:
@@ -70,6 +88,7 @@ def config_options(command):
 
 
 def _show_all(ctx, param, value):
+    """Print the long help and exit, for --help-all (a callback of click)."""
     if value and not ctx.resilient_parsing:
         ctx.meta[__name__] = True
         click.echo(ctx.get_help(), color=ctx.color)
@@ -85,10 +104,12 @@ help_all = click.option(
 class GroupedHelp(click.Command):
     """A click command with a short and a long help.
 
-    --help shows common options alone; --help-all shows all of them, with a heading for each group.
+    --help explains only common options and lists the names of the others; --help-all explains all
+    of them, with a heading for each group.
     """
 
     def format_options(self, ctx, formatter):
+        """Write the options to click's formatter; `_show_all` chooses the long help."""
         records = {p.name: p.get_help_record(ctx) for p in self.get_params(ctx)}
         common = [r for name, r in records.items() if r and (name not in FIELDS or FIELDS[name].metadata["common"])]
         if not ctx.meta.get(__name__):
@@ -106,7 +127,12 @@ class GroupedHelp(click.Command):
 
 
 def _write_names(formatter: click.HelpFormatter, group: type) -> None:
-    """Write a group's heading, and the names of its options that --help does not explain."""
+    """Write a group's heading, and the names of its options that --help does not explain.
+
+    Args:
+        formatter: click's formatter of the help.
+        group: dataclass of related options, a value of `config.schema.GROUPS`.
+    """
     names = [configs.flag(f.name) for f in dataclasses.fields(group) if not f.metadata["common"]]
     with formatter.section(docstring(group).rstrip(".")):
         indent = " " * formatter.current_indent
@@ -115,5 +141,8 @@ def _write_names(formatter: click.HelpFormatter, group: type) -> None:
 
 
 def docstring(group: type) -> str:
-    """Return the first line of a group's docstring, which is the group's heading."""
+    """Return the first line of a group's docstring, which is its heading in the help.
+
+    group: dataclass of related options, a value of `config.schema.GROUPS`.
+    """
     return (group.__doc__ or "").partition("\n")[0]

@@ -1,4 +1,7 @@
-"""`pggan project`: find the latent whose image is nearest to a photo."""
+"""`pggan project`: find the latent whose image is nearest to a photo.
+
+A latent is the vector of random numbers that a generator turns into an image.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ from pggan_tf.errors import UserError
 from pggan_tf.metrics import psnr
 from pggan_tf.runs import generators
 
-_SHOWN = 256  # smallest side in pixels of an image in the picture and the video
+_SHOWN = 256  # smallest side in pixels of an image in projection.png and in the video
 
 
 def _read_photo(file: str):
-    """Return a photo as a Pillow image. Raises UserError if the file cannot be read as a photo."""
+    """Return a photo as a Pillow image. Raise UserError if the file cannot be read as a photo."""
     from pggan_tf.data import decode
 
     try:

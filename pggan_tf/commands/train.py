@@ -1,4 +1,10 @@
-"""`pggan train`: train a generator on photos; repeat, resume and fine-tune runs."""
+"""`pggan train`: train a generator on photos; repeat, resume and fine-tune runs.
+
+A run is one training; its folder holds the config (all options), checkpoints and results. A plan
+(`config.Plan`) is a run's config with everything that follows from it, such as the number of steps.
+The training data is stored as shards (`data.shards.Shards`): files of squares that were cut out of
+the photos, in every resolution of the training.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +27,16 @@ if TYPE_CHECKING:
 
 
 def prepare_data(plan: Plan, cache: str | None, check_only: bool = False):
-    """Return the shards that a plan is trained on, and prepare them first if necessary.
+    """Return the `Shards` that a plan is trained on, and prepare them first if necessary.
 
     Args:
         plan: the plan of a run.
         cache: folder for prepared data; None: the default one.
-        check_only: only check the data, and return None, see `cache.open_shards`.
+        check_only: only raise errors that can be found without preparing the data, and return None.
+
+    Raises:
+        UserError: if the data cannot be used.
+        Stopped: if the user interrupted the preparation; the same call continues it.
     """
     from preprocessing import cache as cached
 
@@ -52,14 +62,14 @@ def prepare_data(plan: Plan, cache: str | None, check_only: bool = False):
 
 
 def _data_of_begun(plan: Plan, environment: dict, cache: str | None, moved: bool, check_only: bool = False):
-    """Return the data of a run that is resumed.
+    """Return the `Shards` of a run that is resumed.
 
-    The stored shards are used if they are still there with the same checksum, even if their source
-    has changed since. Otherwise the data is prepared again.
+    The shards of the run are used if they still exist with the same checksum, even if the photos
+    that they were made from have changed since. Otherwise the data is prepared again.
 
     Args:
         plan: the plan of the run.
-        environment: content of the run's environment.json.
+        environment: content of the run's environment.json, which names its shards.
         cache: folder for prepared data; None: the default one.
         moved: whether the user has given a new location of the data.
         check_only: only check data that would have to be prepared again, and return None.
@@ -78,16 +88,17 @@ def _data_of_begun(plan: Plan, environment: dict, cache: str | None, moved: bool
 
 
 def _data(plan: Plan, folder: Path | None, cache: str | None, dry_run: bool, check_only: bool):
-    """Return the data of a run that is to be started or continued in `folder`.
+    """Return the `Shards` of a run that is to be started or continued in `folder`.
 
-    Also check now what can be checked before training.
+    Also check options and create the folder, so that errors occur before the training. If the
+    folder is still empty when the command ends, it is removed.
 
     Args:
         plan: the plan of the run.
         folder: the run's own folder; None: it is created later.
         cache: folder for prepared data; None: the default one.
         dry_run: whether nothing will be trained; if so, no folder is created.
-        check_only: only check the data; the result may be None.
+        check_only: only check the data; the result may then be None.
 
     Raises:
         UserError: if the run cannot be trained as requested.
@@ -106,9 +117,10 @@ def _data(plan: Plan, folder: Path | None, cache: str | None, dry_run: bool, che
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Remove folders that are still empty.
+    """Remove the new folders of a run that ended with an error before anything was written.
 
-    They belong to a run that was refused or stopped before it started.
+    folders: the run's folder and the parents that were created for it, innermost first. Removal
+        ends at the first folder that is not empty.
     """
     with contextlib.suppress(OSError):
         for folder in folders:
@@ -166,6 +178,14 @@ def command(config_file, resume, runs, own_folder, cache, dry_run, workers, work
 
 
 def _resume(folder: str, options: dict, cache: str | None, cluster) -> None:
+    """Resume the run in `folder` and print its folder at the end.
+
+    Args:
+        folder: the run's folder.
+        options: {option: value} that the user gave; only some options may change in a run.
+        cache: folder for prepared data; None: the default one.
+        cluster: `training.cluster.Cluster`, the machines that train together.
+    """
     terminal.start_tensorflow()
     from pggan_tf.training import session
 
@@ -177,22 +197,30 @@ def _resume(folder: str, options: dict, cache: str | None, cluster) -> None:
 
 @dataclasses.dataclass
 class Job:
-    """The runs that one command trains, one after the other."""
+    """The runs that one command trains, one after the other.
+
+    There are several if the recipe is a pipeline, such as a generator and then a network that
+    enlarges its images.
+    """
 
     recipe: str  # --recipe, as the user typed it
     plans: list[Plan]
-    own: Path | None  # folder of --run
+    own: Path | None  # folder of --run; with several runs, each has a folder inside it
     parent: str  # folder of --runs, in which the folders of runs are created
-    cache: str | None
-    cluster: Cluster
+    cache: str | None  # folder for prepared data; None: the default one
+    cluster: Cluster  # the machines that train together
     dry_run: bool
 
     @property
     def several(self) -> bool:
+        """Whether there is more than one run."""
         return len(self.plans) > 1
 
     def run(self, started: float) -> None:
-        """Train the runs. started: value of time.monotonic() when the command began."""
+        """Train the runs, or print their plans for --dry-run.
+
+        started: value of time.monotonic() when the command began, from which --minutes counts.
+        """
         folders = [self.own and self.own / p.config.recipe if self.several else self.own for p in self.plans]
         running = [(p.config.schedule.minutes, p.config.optimization.init_from) for p in self.plans]
         by_arithmetic = self.dry_run and not any(value is not None for pair in running for value in pair)
@@ -217,6 +245,7 @@ class Job:
             click.echo(f"to use them together: pggan generate {folders[0]} --upscale {folders[1]} --grid faces.png")
 
     def _make_folders(self) -> list[Path | None]:
+        """Create a folder for several runs; return the path of each run's own folder inside it."""
         from pggan_tf.runs import folder as runs
 
         last = self.plans[-1]
@@ -224,6 +253,17 @@ class Job:
         return [self.own / plan.config.recipe for plan in self.plans]
 
     def _train(self, plan: Plan, shards, folder: Path | None, started: float) -> Path | None:
+        """Train one run and return its folder, or None for a dry run.
+
+        Args:
+            plan: the plan of the run.
+            shards: its training data.
+            folder: the run's folder; None: a new one inside `parent`.
+            started: value of time.monotonic() from which --minutes counts.
+
+        Raises:
+            Stopped: if training was interrupted; the message says how to continue.
+        """
         terminal.start_tensorflow()
         from pggan_tf.training import session
 

@@ -1,4 +1,8 @@
-"""Conversion of photos, folders and videos with a function that takes and returns a photo."""
+"""Conversion of photos, folders and videos with a function that takes and returns a photo.
+
+`tasks.Task.converter` makes this function, called `change` here, from a trained network. The photo,
+folder or video that is converted is called the source. Photos are `photos.Photo`.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,14 @@ from pggan_tf.errors import Stopped, UserError
 
 
 def load_network(source: str, verb: str):
-    """Load the generator of a run, an exported folder or a .keras file.
+    """Load and return the generator of a run, an exported folder or a .keras file.
+
+    Args:
+        source: path of the folder or the file.
+        verb: the `pggan` command that wants to use the network, such as upscale.
 
     Raises:
-        UserError: if it was trained for a task whose verb is not `verb`.
+        UserError: if the network was trained for a task of another command.
     """
     terminal.start_tensorflow()
     from pggan_tf.runs import generators
@@ -32,9 +40,14 @@ def load_network(source: str, verb: str):
 
 
 def convert_images(images: np.ndarray, change: Callable) -> np.ndarray:
-    """Convert images one by one, uint8 [N,H,W,C] to uint8 [N,H',W',C'].
+    """Convert images one by one, and return the results.
 
-    change: function that converts a photo, see `convert`.
+    Args:
+        images: uint8 [N,H,W,C].
+        change: function that takes a `photos.Photo` and returns the converted one.
+
+    Returns:
+        uint8 [N,H',W',C'].
     """
     from pggan_tf.data.photos import Photo
 
@@ -42,14 +55,17 @@ def convert_images(images: np.ndarray, change: Callable) -> np.ndarray:
 
 
 def _name_comparison(path: Path) -> Path:
-    """Return the name of the before-and-after file that belongs to the result `path`."""
+    """Return the path of the before-and-after picture for the result `path`: NAME-compare.EXT."""
     return path.with_name(f"{path.stem}-compare{path.suffix}")
 
 
 def _name_in_folder(name: Path, photo, scale: int) -> Path:
-    """Return the file name of a result that is written to a folder.
+    """Return the path of a result: `name`, plus .png if the format of `name` would lose data.
 
-    This is the name of the photo, plus .png if the photo's own format would lose data.
+    Args:
+        name: path with the extension of the source photo.
+        photo: `photos.Photo` to write.
+        scale: factor by which the photo will be enlarged before it is written.
     """
     from pggan_tf.data import photos
 
@@ -57,15 +73,24 @@ def _name_in_folder(name: Path, photo, scale: int) -> Path:
 
 
 def _put_side_by_side(before: np.ndarray, after: np.ndarray, scale: int) -> np.ndarray:
-    """Put two images [h,w,C] and [scale h,scale w,C] side by side: [scale h,2 scale w,C].
+    """Return an image [scale h,2 scale w,C] that shows two images side by side.
 
-    The first one is enlarged by `scale` with nearest-neighbour interpolation.
+    Args:
+        before: [h,w,C]; it is enlarged with nearest-neighbour interpolation.
+        after: [scale h,scale w,C].
+        scale: factor of the enlargement.
     """
     return np.concatenate([before.repeat(scale, axis=0).repeat(scale, axis=1), after], axis=1)
 
 
 def _pair_photos(photo, changed, scale: int):
-    """Return a photo that shows a photo and its converted version side by side."""
+    """Return a `photos.Photo` that shows a photo and its converted version side by side.
+
+    Args:
+        photo: the original `photos.Photo`.
+        changed: the converted one.
+        scale: factor by which the conversion enlarged the photo.
+    """
     from pggan_tf.data import photos
 
     alpha = None if photo.alpha is None else _put_side_by_side(photo.alpha, changed.alpha, scale)
@@ -83,11 +108,15 @@ class _Conversion:
     def write(self, file: Path, out: Path, named: bool, progress=tiles.ignore) -> Path:
         """Convert one file and return the path of the result.
 
+        All pages or frames of the file are converted if the format of the result can hold several
+        pictures, else only the first one.
+
         Args:
-            file: the photo.
-            out: the file to write.
-            named: whether the user chose the name `out`; if not, its extension may be changed.
-            progress: called with (parts done, parts in total).
+            file: path of the photo.
+            out: path of the result.
+            named: whether the user chose the name `out`; if not, .png may be added to it.
+            progress: called with (tiles done, tiles in all), or with (pictures done, pictures in
+                all) for a file with several pages or frames.
 
         Raises:
             photos.Unreadable: if the file is damaged or no photo.
@@ -117,10 +146,17 @@ class _Conversion:
         return out
 
     def _write_sequence(self, file: Path, pictures, sizes, out: Path, progress) -> None:
-        """Convert all pages or frames of a file, one by one.
+        """Convert all pages or frames of a file, one by one, and write them into one file.
 
         Damaged pages are reported and left out. An animation ends before its first damaged frame,
         which is reported as well.
+
+        Args:
+            file: path of the source, for messages.
+            pictures: `decoders.Pictures` of the opened source.
+            sizes: (width, height) of every picture.
+            out: path of the result.
+            progress: called with (pictures done, pictures in all).
         """
         from pggan_tf.convert import sequences
         from pggan_tf.data import photos
@@ -155,6 +191,10 @@ class _Conversion:
         """Convert every photo of a folder into another folder, keeping relative paths.
 
         Photos that fail are reported, and the others are still converted.
+
+        Args:
+            source: folder of the photos.
+            out: folder of the results; it is created if necessary.
 
         Raises:
             UserError: if the folders are the same, or if there are no photos.
@@ -191,13 +231,16 @@ class _Conversion:
         click.echo(summary)
 
     def write_video(self, source: Path, out: Path, named: bool) -> None:
-        """Convert a video.
+        """Convert a video and print how many frames were written.
 
         Args:
-            source: the video.
-            out: the file to write.
+            source: path of the video.
+            out: path of the result.
             named: whether the user chose the name `out`; if not, .mkv is added unless the extension
                 is one that can be written.
+
+        Raises:
+            UserError: if the video cannot be read or written.
         """
         from pggan_tf.convert import video
         from pggan_tf.data import photos
@@ -206,6 +249,7 @@ class _Conversion:
             out = out.with_name(f"{out.name}.mkv")
 
         def convert_frame(image):
+            """Return a list with the converted frame and, for --compare, the frame side by side."""
             changed = self.change(photos.Photo(image)).pixels
             return [changed, _put_side_by_side(image, changed, self.scale)] if self.compare else [changed]
 
@@ -219,6 +263,7 @@ class _Conversion:
 
 
 def _read_file(file: Path) -> bytes:
+    """Return the content of a file. Raise photos.Unreadable if it is too large or unreadable."""
     from pggan_tf.data import photos
 
     try:
@@ -230,9 +275,13 @@ def _read_file(file: Path) -> bytes:
 
 
 def _read_sizes(file: Path, pictures) -> list[tuple[int, int]]:
-    """Return (width, height) of every picture in a file.
+    """Return (width, height) in pixels of every page or frame in a file.
 
-    If some of them are damaged, report this and return the size of the first one alone.
+    If some of them are damaged, print this and return a list with the size of the first one alone.
+
+    Args:
+        file: path of the file, for the message.
+        pictures: `decoders.Pictures` of the opened file.
     """
     from pggan_tf.data import decoders, photos
 
@@ -252,8 +301,8 @@ def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bo
     Args:
         source: path of a photo, a folder or a video.
         out: path of the resulting file or folder.
-        change: function that takes (photos.Photo, progress callback) and returns a photos.Photo,
-            `scale` times as large. The callback is optional.
+        change: function that takes (photos.Photo, progress callback) and returns a photos.Photo.
+            The callback is optional; see `tasks.Task.converter`.
         scale: factor by which `change` enlarges a photo.
         compare: also write NAME-compare, a picture or video that shows before and after side by
             side.

@@ -1,11 +1,13 @@
 """Conversion of HDR video (HLG and PQ) to SDR (BT.709), following recommendations of the ITU.
 
-Codes are converted to light in cd/m2 with BT.2100-2, tables 4 (PQ) and 5 (HLG, on its reference
-display of 1,000 cd/m2). The white of SDR is set to 203 cd/m2, the level of graphics white in HDR
-(BT.2408-7, section 2.2). Brighter light is compressed with the EETF of BT.2390-11, section 5.4.1,
-which is applied to the largest of R, G and B to preserve hues. Colours are converted from BT.2020
-to BT.709 (BT.2087-0, in linear light) and clipped to the gamut of BT.709. The output is encoded for
-the display of BT.1886, with a gamma of 2.4.
+HLG and PQ are the two formats of HDR (high dynamic range) video. Codes are the stored values of
+pixels, light is what a display emits for them. Codes are converted to light in cd/m2 with
+BT.2100-2, tables 4 (PQ) and 5 (HLG, on its reference display of 1,000 cd/m2). The white of SDR is
+set to 203 cd/m2, the level of graphics white in HDR (BT.2408-7, section 2.2). Brighter light is
+compressed with the EETF of BT.2390-11, section 5.4.1, which is applied to the largest of R, G and B
+to preserve hues. Colours are converted from BT.2020 to BT.709 (BT.2087-0, in linear light) and
+clipped to the gamut of BT.709. The output is encoded for the display of BT.1886, with a gamma of
+2.4.
 """
 
 from __future__ import annotations
@@ -45,9 +47,11 @@ def _decode_hlg(code):
 
 @functools.cache
 def _make_table(transfer: int) -> np.ndarray:
-    """Return the light of every 16-bit code as a table, float32 [65536].
+    """Return a table with the light of every 16-bit code, float32 [65536].
 
     The values are in cd/m2; for HLG they are the light of the scene in 0..1.
+
+    transfer: TransferCharacteristics of H.273: PQ or HLG; all others are treated as SDR.
     """
     codes = np.arange(1 << 16) / 65535
     if transfer not in (PQ, HLG):
@@ -56,7 +60,10 @@ def _make_table(transfer: int) -> np.ndarray:
 
 
 def _decode_light(rgb: np.ndarray, transfer: int) -> np.ndarray:
-    """Convert uint16 codes [H,W,3] to light, float32 [H,W,3] in cd/m2."""
+    """Convert uint16 codes [H,W,3] to light, float32 [H,W,3] in cd/m2.
+
+    transfer: TransferCharacteristics of H.273, as in `_make_table`.
+    """
     light = _make_table(transfer)[rgb]
     if transfer == HLG:
         luminance = np.maximum(light @ _LUMA, 1e-6)[..., None]
@@ -66,10 +73,13 @@ def _decode_light(rgb: np.ndarray, transfer: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def _make_compression(peak: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return BT.2390's EETF, which compresses light from 0..peak to 0..white, as a table.
+    """Return BT.2390's EETF, which compresses light from 0..peak to 0.._WHITE, as a table.
+
+    peak: light of the brightest pixel in cd/m2.
 
     Returns:
-        (levels of light in cd/m2, the factor that light of each level is multiplied by).
+        Two arrays of shape [4096]: levels of light in cd/m2, and the factor that light of each
+        level is multiplied by.
     """
     steps = np.linspace(0, 1, 4096)  # PQ codes, relative to the code of the peak
     most = _encode_pq(_WHITE) / _encode_pq(peak)
@@ -90,7 +100,10 @@ def needs_conversion(transfer: int, primaries: int) -> bool:
 
 
 def describe_transfer(transfer: int) -> str:
-    """Return the name, for messages, of a format that needs conversion."""
+    """Return a name for messages, such as 'HDR (PQ)', of a format that needs conversion.
+
+    transfer: TransferCharacteristics of H.273.
+    """
     return {PQ: "HDR (PQ)", HLG: "HDR (HLG)"}.get(transfer, "the colours of BT.2020")
 
 
@@ -98,7 +111,7 @@ def to_sdr(rgb: np.ndarray, transfer: int, primaries: int = BT2020, peak: float 
     """Convert a frame to BT.709, uint8 [H,W,3].
 
     Args:
-        rgb: uint16 codes [H,W,3] of full range.
+        rgb: uint16 codes [H,W,3] of full range, 0..65535.
         transfer: TransferCharacteristics of H.273.
         primaries: ColourPrimaries of H.273. All except those of BT.709 are treated as BT.2020.
         peak: light of the brightest pixel in cd/m2; used for PQ only.

@@ -1,6 +1,6 @@
 """Writers of files that hold several pictures: the pages of a TIFF, the frames of an animation.
 
-The pictures are added one by one.
+The pictures are added one by one. A file of this kind is called a sequence.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ Add = Callable[[photos.Photo, int], None]  # takes a photo and the milliseconds 
 
 @contextlib.contextmanager
 def open_writer(path: Path, kind: str, sizes: list[tuple[int, int]], scale: int, loop: int):
-    """Open a file for several pictures, and yield a function of type `Add`.
+    """Context manager that writes a file with several pictures.
 
-    If anything fails, no file is left behind. Pages may have different sizes and are written at
-    once. The frames of an animation are held in memory until all have been added, so its size is
-    limited.
+    It yields a function of type `Add`, which is called once for every picture. If anything fails,
+    no file is left behind. Pages may have different sizes, and each is written as soon as it is
+    added. The frames of an animation are held in memory until all have been added; therefore an
+    animation may have at most `photos.MAX_PIXELS` pixels in all frames together.
 
     Args:
         path: the file to write.
@@ -63,7 +64,10 @@ def open_writer(path: Path, kind: str, sizes: list[tuple[int, int]], scale: int,
 
 
 def _report_errors(path: Path, add: Add) -> Add:
-    """Return a function like `add` that raises photos.Unwritable if writing fails."""
+    """Return a function that calls `add` and raises photos.Unwritable if writing fails.
+
+    path: the file that `add` writes to, for the message.
+    """
 
     def add_and_report(photo, milliseconds):
         with photos.raise_unwritable(path):
@@ -75,7 +79,10 @@ def _report_errors(path: Path, add: Add) -> Add:
 def _save(path: Path, frames: list[tuple[photos.Photo, int]], loop: int) -> None:
     """Write an animation.
 
-    frames: every photo, with the milliseconds for which it is shown.
+    Args:
+        path: the file to write; .webp, else it is written as PNG.
+        frames: (photo, milliseconds for which it is shown) of every frame.
+        loop: how many times the animation is shown; 0 means for ever.
     """
     clear = any(photo.alpha is not None for photo, _ in frames)
     pictures = [_make_picture(photo, clear) for photo, _ in frames]
@@ -98,7 +105,10 @@ def _save(path: Path, frames: list[tuple[photos.Photo, int]], loop: int) -> None
 
 
 def _make_picture(photo: photos.Photo, clear: bool) -> Image.Image:
-    """Convert a photo to a Pillow image. clear: whether to add an alpha channel."""
+    """Convert a photo to a Pillow image, in mode RGB or RGBA.
+
+    clear: whether to include an alpha channel. For a photo without alpha it is opaque.
+    """
     planes = [photo.rgb()]
     if clear:
         planes.append(np.full((*photo.size, 1), 255, np.uint8) if photo.alpha is None else photo.alpha)

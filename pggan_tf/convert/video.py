@@ -1,6 +1,9 @@
 """Conversion of videos, frame by frame.
 
-Frames keep their times; sound and subtitles are copied.
+Videos are read and written with PyAV (FFmpeg). The video that is converted is called the source. A
+video file holds several streams: one of frames, others of sound or subtitles. Each stream is a
+sequence of packets, which are pieces of encoded data. Frames are decoded, converted and encoded
+again at the same times; packets of sound and subtitles are copied.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ KINDS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx2
 _QUALITY = {"libx264": {"crf": "16"}, "libvpx-vp9": {"crf": "18", "b": "0", "row-mt": "1", "cpu-used": "4"}}
 _BT709, _STUDIO_RANGE = 1, 1  # values in ITU-T H.273, tables 2 to 4
 _UNSPECIFIED, _BT2020 = 2, 9
-# Names of metadata that describes the file and not the video.
+# Names of metadata entries that describe the file and not the video. They are not copied.
 _OF_THE_FILE = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 
 
@@ -40,9 +43,13 @@ class _Writer:
     Args:
         av: the module of PyAV.
         path: the file to write.
-        source: the opened video that is converted.
+        source: the source, opened with PyAV.
         picture: the video stream of `source`.
-        rotated: whether frames are rotated by 90 degrees.
+        rotated: whether the source asks players to rotate its frames by 90 degrees, so that width
+            and height change places.
+
+    Raises:
+        UserError: if the format of `path` cannot hold the sound of the source.
     """
 
     def __init__(self, av, path: Path, source, picture, rotated: bool):
@@ -67,14 +74,17 @@ class _Writer:
         self.stream: Any = None
 
     def _copy(self, stream):
-        """Add a stream with the settings of a source stream, whose packets can then be copied."""
+        """Add a stream to this file, with the settings of a stream of the source, and return it.
+
+        Packets of the source's stream can then be copied to the new stream.
+        """
         copy = self.container.add_stream_from_template(stream)
         copy.metadata.update(_select_metadata(stream.metadata))
         copy.disposition = stream.disposition
         return copy
 
     def _explain(self, error) -> UserError:
-        """Return an error of FFmpeg as a UserError."""
+        """Return, but do not raise, a UserError that explains an error of FFmpeg."""
         if getattr(error, "errno", None) == errno.ENOSPC:
             return UserError(f"{self.path}: no space left on that disk. Make room, or choose another --out.")
         return UserError(
@@ -82,7 +92,7 @@ class _Writer:
         )
 
     def _begin(self, height: int, width: int):
-        """Add the video stream for frames of this size, and return it."""
+        """Add the video stream for frames of this size in pixels, and return it."""
         encoder = KINDS[self.path.suffix.lower()]
         stream = self.container.add_stream(encoder, rate=self.picture.average_rate or 25, options=_QUALITY[encoder])
         stream.width, stream.height = width, height
@@ -97,11 +107,11 @@ class _Writer:
         return stream
 
     def add_frame(self, image: np.ndarray, pts: int) -> None:
-        """Write a frame.
+        """Write a frame. Raise UserError if this fails.
 
         Args:
-            image: uint8 [H,W,3].
-            pts: time of the frame, in time units of the source's video stream.
+            image: RGB, uint8 [H,W,3].
+            pts: time at which the frame is shown, in units of `picture.time_base`.
         """
         try:
             self.stream = self.stream or self._begin(*image.shape[:2])
@@ -115,7 +125,10 @@ class _Writer:
             raise self._explain(error) from None
 
     def copy_packet(self, packet) -> None:
-        """Write a packet of sound or subtitles, if this file has a copy of its stream."""
+        """Write a packet of sound or subtitles of the source. Raise UserError if this fails.
+
+        If this file has no copy of the packet's stream, do nothing.
+        """
         if packet.stream.index not in self.copied:
             return
         copy = self.av.Packet(bytes(packet))
@@ -129,7 +142,10 @@ class _Writer:
             raise self._explain(error) from None
 
     def finish(self) -> None:
-        """Complete the file, rename it to its final name, and record which metadata it lacks."""
+        """Complete the file and rename it to its final name.
+
+        Metadata of the source that the file's format has not stored is added to `left_out`.
+        """
         self.container.mux(self.stream.encode(None))
         self.container.close()
         with self.av.open(str(self.partial)) as written:
@@ -146,12 +162,12 @@ class _Writer:
 
 
 def _select_metadata(metadata: dict) -> dict:
-    """Return the metadata that describes the video, without that of the file."""
+    """Return the entries {name: text} that describe a video, without those about its file."""
     return {name: value for name, value in metadata.items() if name.lower() not in _OF_THE_FILE}
 
 
 def _read_frame(frame) -> np.ndarray:
-    """Return a frame as an upright image, uint8 [H,W,3] in BT.709.
+    """Convert a frame of PyAV to an upright RGB image, uint8 [H,W,3] in BT.709.
 
     A frame that does not state its colour space is assumed to use BT.601 if it has at most 576
     lines, else BT.709.
@@ -168,16 +184,22 @@ def _read_frame(frame) -> np.ndarray:
 
 
 def _read_peak(frame) -> float:
-    """Return the light of the brightest pixel in cd/m2: MaxCLL (CTA-861.3), or hdr.PEAK.
+    """Return the light of a video's brightest pixel in cd/m2.
 
-    MaxCLL is the first of two 32-bit numbers in the frame's side data.
+    This is MaxCLL (CTA-861.3), the first of two 32-bit numbers in the frame's side data. If it is
+    not stated, return hdr.PEAK.
     """
     stated = next((bytes(data)[:4] for data in frame.side_data if data.type.name == "CONTENT_LIGHT_LEVEL"), b"")
     return float(int.from_bytes(stated, sys.byteorder)) or hdr.PEAK
 
 
 def _open_video(av, source: Path, outs: list[Path]):
-    """Open a video for reading.
+    """Open a video for reading and return PyAV's container.
+
+    Args:
+        av: the module of PyAV.
+        source: path of the video.
+        outs: paths of the results; only their extensions are checked.
 
     Raises:
         UserError: if it cannot be opened, or if a name in `outs` has an extension that cannot be
@@ -193,10 +215,14 @@ def _open_video(av, source: Path, outs: list[Path]):
 
 
 def _find_picture_stream(path: Path, source):
-    """Return the video stream of an opened file.
+    """Return the first video stream of an opened file.
+
+    Args:
+        path: path of the file, for messages.
+        source: the file, opened with PyAV.
 
     Raises:
-        UserError: if there is none, or if it cannot be decoded.
+        UserError: if there is no video stream, or if it cannot be decoded.
     """
     picture = next(iter(source.streams.video), None)
     if picture is None or picture.codec_context is None:
@@ -206,7 +232,10 @@ def _find_picture_stream(path: Path, source):
 
 
 def _report_left_out(writers: list[_Writer], say: Callable[[str], None]) -> None:
-    """Report the parts of the source that the written files do not hold."""
+    """Report the parts of the source that are missing in the written files.
+
+    say: called with one line for every file that lacks something.
+    """
     for writer in writers:
         if writer.left_out:
             say(
@@ -224,15 +253,16 @@ def rewrite(
     """Convert the frames of a video, and write one or several videos.
 
     Args:
-        path: the video.
+        path: path of the video.
         outs: paths of the results.
-        change: function that takes a frame, uint8 [H,W,3], and returns a frame for each result. The
-            sizes must not change between calls.
+        change: function that takes a frame, uint8 [H,W,3], and returns a list with one frame for
+            each path in `outs`. The sizes must not change between calls.
         progress: called with (frames done, frames in total or None).
         say: called with messages about what was left out, and about HDR that was converted.
 
     Returns:
-        (number of frames, number of parts of the stream that could not be decoded).
+        (number of frames converted, number of packets of the video stream that could not be
+        decoded).
 
     Raises:
         UserError: if the video cannot be read or written.
@@ -254,7 +284,7 @@ def rewrite(
 
 @dataclass
 class _Rewriting:
-    """The state of `rewrite`."""
+    """A conversion of one video by `rewrite`: its arguments, open files and counts so far."""
 
     av: types.ModuleType
     path: Path
@@ -262,16 +292,16 @@ class _Rewriting:
     change: Callable[[np.ndarray], list[np.ndarray]]
     progress: Callable
     say: Callable[[str], None]
-    source: Any  # the opened video
+    source: Any  # the source, opened with PyAV
     picture: Any  # its video stream
     writers: list[_Writer] = field(default_factory=list)  # empty before the first frame
     waiting: list = field(default_factory=list)  # packets of sound and subtitles that are not copied yet
     done: int = 0  # frames converted
-    lost: int = 0  # parts of the video stream that could not be decoded
-    damage: str = ""  # reason for the last of these failures
+    lost: int = 0  # packets of the video stream that could not be decoded
+    damage: str = ""  # FFmpeg's reason for the last of these failures
 
     def run(self) -> None:
-        """Convert all frames and complete the files."""
+        """Convert all frames and complete the files. Raise UserError if no frame can be decoded."""
         streams = self.source.streams
         copied = [s for s in (*streams.audio, *streams.subtitles) if s.codec_context is not None]
         for packet in self.source.demux(self.picture, *copied):
@@ -297,6 +327,7 @@ class _Rewriting:
         _report_left_out(self.writers, self.say)
 
     def _convert(self, frame) -> None:
+        """Convert a frame and add it to every result. Create the results for the first frame."""
         images = self.change(_read_frame(frame))
         if not self.writers:
             if hdr.needs_conversion(frame.color_trc, frame.color_primaries):
@@ -311,6 +342,7 @@ class _Rewriting:
         self.progress(self.done, self.picture.frames or None)
 
     def _copy_waiting(self) -> None:
+        """Copy the waiting packets of sound and subtitles to every result."""
         for packet in self.waiting:
             for writer in self.writers:
                 writer.copy_packet(packet)

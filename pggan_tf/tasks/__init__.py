@@ -37,14 +37,17 @@ TASKS: dict[str, type[Task]] = {
 
 
 def from_config(config) -> Task:
-    """Create the task that a config names, with the settings of the config."""
+    """Create the task that a config names, with the settings of the config.
+
+    config: `pggan_tf.config.Config`, the value of every option of a run.
+    """
     kind = TASKS[config.purpose.task]
     return kind(**{name: config.value(name) for name in kind.config_fields})
 
 
 def task_of(network) -> Task:
-    """Create the task that a generator was trained for.
+    """Create the task that a generator was trained for, with default settings.
 
-    It has default settings, because those used in training are not known.
+    The settings used in training are not stored with the generator, whose `task` is only a name.
     """
     return TASKS[network.task]()

@@ -1,5 +1,13 @@
 """The base class of tasks: the interface through which the rest of the project uses a task.
 
+A task is a problem that a generator is trained for, such as enlarging photos. It defines
+
+- the *condition*, which is the input of the generator (a small image),
+- the *target*, which is the output that the generator should give (the large image),
+- the *preview*, an RGB image that shows a condition in grids of samples,
+- the *signatures*, which are the functions of an exported network (see `tasks.signatures`),
+- the *converter*, a function that applies a trained generator to a photo of any size.
+
 TensorFlow is only imported when a task is used.
 """
 
@@ -23,7 +31,7 @@ _TILE = 1024  # default side of a converter's tiles in pixels
 
 @dataclass(frozen=True)
 class Card:
-    """Texts about a task for MODEL_CARD.md."""
+    """Texts about a task for MODEL_CARD.md, the description that is exported with a network."""
 
     pipeline_tag: str  # the task's name on model hubs
     sentence: str  # what the network does; continues "A network that ..."
@@ -32,15 +40,19 @@ class Card:
 
 @dataclass(frozen=True)
 class Page:
-    """Texts about a task for the web page. {0} stands for what a generator draws, such as Face."""
+    """Texts and settings of a task for the web page of `pggan export --to web`.
+
+    In `title`, `tab` and `short`, {0} is replaced by a noun for what a generator draws, such as
+    Face.
+    """
 
     title: str  # heading of the page
-    tab: str  # name of the tab
+    tab: str  # label of the task's tab
     short: str  # name of the installed page on a phone's home screen, one or two words
     instruction: str = ""  # sentence above the button that opens a photo
     tags: tuple[str, str] = ("Before", "After")  # labels of the photo and of the result
-    method: str = "square"  # how photo.js converts a photo: a key of its METHODS
-    longest: int | None = None  # most pixels of a photo's longer side; None: as many as the device allows
+    method: str = "square"  # how export/web/photo.js converts a photo: a key of its METHODS
+    longest: int | None = None  # limit of a photo's longer side in pixels; None: the device's limit
 
 
 class Task(ABC):
@@ -48,22 +60,25 @@ class Task(ABC):
 
     Register a subclass in `TASKS` under its name. Its constructor must work without arguments.
 
-    Images are float32 [N, H, W, C] in -1..1. A *condition* is the input of the generator, an
-    *output* is what the generator returns; each task chooses their value range and colour space.
-    Photos are `photos.Photo`.
+    Images are float32 [N, H, W, C] in -1..1. A condition is the input of the generator, an output
+    is what the generator returns; each task chooses their value range and colour space.
     """
 
     config_fields: ClassVar[tuple[str, ...]] = ()  # config fields that are passed to `__init__` by name
-    options: ClassVar[tuple[str, ...]] = ()  # the config fields among them that other tasks reject
+    options: ClassVar[tuple[str, ...]] = ()  # those `config_fields` that other tasks reject
     from_images: ClassVar[bool] = True  # whether the generator takes images; if not, it takes latents
     served: ClassVar[bool] = True  # whether `pggan serve` supports the task
     input_channels: ClassVar[int | None] = None  # channels of a condition; None: a condition is no image
     output_channels: ClassVar[int | None] = 3  # channels of an output; None: as many as the data has
     discriminator_channels: ClassVar[int | None] = 3  # channels of its input; None: as many as the data has
-    data_channels: ClassVar[int | None] = None  # channels of the training data; None: as --channels says
+    data_channels: ClassVar[int | None] = None  # channels of the data; None: as given by --channels
     rgb_output: ClassVar[bool] = False  # whether an output is an RGB image in -1..1, as VGG19's features need
-    discriminator_sees_image: ClassVar[bool] = True  # in -1..1; if so, augmentation may change its colours
-    originals_key: str = ""  # part of cache keys; differs if `select_originals` differs
+    # Whether the discriminator's input is an image in -1..1. If so, augmentation may change its
+    # colours.
+    discriminator_sees_image: ClassVar[bool] = True
+    # Part of the keys under which statistics of original images are cached. Tasks whose
+    # `select_originals` differ need different values.
+    originals_key: str = ""
 
     @property
     @abstractmethod
@@ -95,30 +110,52 @@ class Task(ABC):
         """Return the generator's input for a batch of images.
 
         Args:
-            images: float32 [N, H, W, C] in -1..1.
+            images: training images, float32 [N, H, W, C] in -1..1.
             seed: int64 [2], seed of all random operations.
+
+        Returns:
+            float32 [N, h, w, `input_channels`], in the value range of the task.
         """
 
     @abstractmethod
     def target(self, images):
-        """Return the output that a perfect generator gives for `condition(images)`."""
+        """Return the output that a perfect generator would give for the condition of `images`.
+
+        images: float32 [N, H, W, C] in -1..1. The result has the value range and the channels of
+        outputs.
+        """
 
     def discriminator_input(self, condition, output):
-        """Return the input of the discriminator.
+        """Return the input of the discriminator, [N, H, W, `discriminator_channels`].
 
         By default it is the output alone, without the condition.
+
+        Args:
+            condition: input of the generator.
+            output: the generator's output for real or fake samples; for real ones, the target.
         """
         return output
 
     @abstractmethod
     def to_image(self, condition, output):
-        """Convert an output of the generator, with its condition, to an image in -1..1."""
+        """Convert an output of the generator to images, float32 [N, H, W, C] in -1..1.
+
+        Args:
+            condition: input of the generator, for tasks whose output is only a part of the image,
+                such as its colours.
+            output: what the generator returned for this condition.
+        """
 
     @abstractmethod
     def preview(self, condition, size: int):
-        """Return an image that shows the condition in grids of samples.
+        """Return RGB images that show conditions in grids of samples.
 
-        The image is [N, size, size, 3] in -1..1.
+        Args:
+            condition: input of the generator, [N, h, w, C].
+            size: side in pixels of the generator's outputs, beside which the previews are shown.
+
+        Returns:
+            float32 [N, size, size, 3] in -1..1.
         """
 
     def check_size(self, size: int) -> None:  # noqa: B027  by default any size is valid
@@ -129,13 +166,13 @@ class Task(ABC):
         return images
 
     def select_originals(self, images):
-        """Return the channels of images [N, H, W, C] that results are compared with."""
+        """Return the channels of images [N, H, W, C] that metrics compare results with."""
         return images
 
     # Use of a trained network.
 
     def encode_photo(self, photo):
-        """Return the condition for a photo.
+        """Return the condition for a photo: [..., `input_channels`], in the range of conditions.
 
         photo: [..., C] in 0..1; gray (C = 1) if `input_channels` is 1, else RGB.
         """
@@ -146,13 +183,16 @@ class Task(ABC):
         return "RGB"
 
     def tile_size(self, network) -> int:
-        """Return the side in pixels of the photos that the signature of fixed size takes."""
+        """Return the side in pixels of the square photos that the signature of fixed size takes.
+
+        An exported network has this signature for runtimes that cannot resize inputs.
+        """
         return network.resolutions[-1]
 
     def signatures(
         self, network, pixel_type: str = "uint8", truncation: float | None = None
     ) -> list[signatures.Signature]:
-        """Return the signatures of an exported network. The first one is the default of its file.
+        """Return the functions of an exported network. The first one is the default of its file.
 
         Args:
             network: a trained generator.
@@ -165,17 +205,22 @@ class Task(ABC):
     def converter(
         self, network, size: int | None = None, check: Callable[[], None] = tiles.accept
     ) -> Callable[..., Photo]:
-        """Return a function that takes (photo, progress) and returns the converted photo.
+        """Return a function that converts a photo of any size with a trained generator.
 
-        The result has the size of the photo. Photos larger than a tile are converted in overlapping
-        tiles. These are blended, because the output of a network such as a U-Net depends on its
-        whole input.
+        Photos larger than a tile are converted in overlapping tiles. These are blended, because
+        the output of a network such as a U-Net depends on its whole input.
 
         Args:
             network: a trained generator.
             size: side of a tile in pixels (default 1024), rounded up to a multiple of
-                `network.multiple`. In some subclasses it has another meaning.
+                `network.multiple`, the number that the network's input sides must be multiples of.
+                In some subclasses `size` has another meaning.
             check: called before every tile; an exception that it raises ends the conversion.
+
+        Returns:
+            function (photo, progress) -> photo. Both photos are `photos.Photo`; the result has the
+            size of the input, or is enlarged if the task enlarges. `progress` is optional and is
+            called with (tiles done, tiles in all).
         """
         function = tiles.trace_network(network, self.input_channels, check)
         tile = math.ceil((size or _TILE) / network.multiple) * network.multiple
@@ -190,7 +235,12 @@ class Task(ABC):
         )
 
     def sample_code(self, network) -> tuple[list[str], list[str]]:
-        """Return Python code for the model card that uses a loaded network named `network`.
+        """Return Python code for the model card, which shows how to use a network.
+
+        The code may use the variable `network`, which holds the loaded network.
+
+        Args:
+            network: a trained generator, whose sizes are written into the code.
 
         Returns:
             (lines of imports, other lines); both are empty by default.

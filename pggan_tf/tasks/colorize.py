@@ -1,4 +1,8 @@
-"""Task that colours gray photos with a network that sees the whole photo at a small size."""
+"""Task that colours gray photos with a network that sees the whole photo at a small size.
+
+The network predicts only the colours; detail comes from the photo. Colours are in CIE Lab: L is the
+lightness, a (green to red) and b (blue to yellow) are the colour.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,10 @@ _LONGEST = 32  # limit of the reduced photo's longer side, as a multiple of `siz
 
 
 def colour_page(tab: str) -> Page:
-    """Return the texts for the web page that both colouring tasks share."""
+    """Return the texts for the web page, which both colouring tasks share except for the tab.
+
+    tab: label of the task's tab.
+    """
     return Page(
         title="Colour for gray photos",
         tab=tab,
@@ -58,21 +65,24 @@ class Colorize(Task):
         return 2 * colour.join_lab(condition, output) - 1
 
     def preview(self, condition, size):
-        """Return the image without its colours."""
+        """Return the gray image that L stands for, as RGB [N,H,W,3] in -1..1.
+
+        size: not used, because conditions already have the size of the outputs.
+        """
         return self.to_image(condition, tf.zeros_like(tf.repeat(condition, 2, axis=-1)))
 
     def encode_photo(self, photo):
-        """Return L in 0..1 of a gray photo [..., 1] in 0..1."""
+        """Return L [..., 1] in 0..1 of a gray photo [..., 1] in 0..1."""
         return colour.split_lab(tf.concat([photo, photo, photo], axis=-1))[0]
 
     def describe_output(self, network):
         return "the same picture in RGB"
 
     def converter(self, network, size=None, check=tiles.accept):
-        """Return a function that takes (photo, progress) and returns the photo in colour.
+        """Return a function (photo, progress) -> photo in colour; both are `photos.Photo`.
 
-        The network predicts colours at its own resolution; detail and bit depth are the photo's
-        own.
+        The network predicts colours for a reduced photo, and these are enlarged; detail and bit
+        depth are the photo's own. `progress` is never called.
 
         Args:
             network: a trained generator.
@@ -88,9 +98,11 @@ class Colorize(Task):
 
 
 def _reduce_photo(photo, size: tuple[int, int]) -> np.ndarray:
-    """Return a photo as uint8 [h,w,3], reduced with a Lanczos filter in 8 bits as in training.
+    """Return a photo as uint8 [h,w,3], resized with a Lanczos filter in 8 bits as in training.
 
-    size: (h, w) of the result in pixels.
+    Args:
+        photo: `photos.Photo`.
+        size: (h, w) of the result in pixels.
     """
     from PIL import Image
 
@@ -102,9 +114,15 @@ def _reduce_photo(photo, size: tuple[int, int]) -> np.ndarray:
 
 
 def _choose_network_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """Return the (height, width) in pixels that a photo is reduced to, with its proportions.
+    """Return (height, width) in pixels of the resized photo that the network sees.
 
-    The shorter side becomes `size`, or less if the longer one would exceed _LONGEST * size.
+    The proportions are kept. The shorter side becomes `size`, or less if the longer side would
+    exceed _LONGEST * size.
+
+    Args:
+        height: height of the photo in pixels.
+        width: width of the photo in pixels.
+        size: desired length of the shorter side in pixels.
     """
     factor = min(size / min(height, width), _LONGEST * size / max(height, width))
     return max(1, round(height * factor)), max(1, round(width * factor))
@@ -113,10 +131,9 @@ def _choose_network_size(height: int, width: int, size: int) -> tuple[int, int]:
 def predict_ab(network: Callable[[np.ndarray], np.ndarray], photo, size: int) -> np.ndarray:
     """Return the colours that a network predicts for a photo: a and b, float32 [h,w,2] in -1..1.
 
-    The result has the resolution of the reduced photo that the network sees. A photo with a side
-    longer than 2 * `size` at that resolution is shown to the network in overlapping windows, twice
-    as long as they are high: as a whole, such a panorama would resemble nothing in the training
-    data.
+    h and w are the size of the reduced photo that the network sees. If its longer side exceeds
+    2 * `size`, as in a panorama, the network sees it in overlapping windows with sides of at most
+    2 * `size`, because a whole panorama would not resemble the training data.
 
     Args:
         network: function from L [h,w,1] in 0..1 to a and b [h,w,2], such as `tiles.trace_network`
@@ -137,11 +154,11 @@ def predict_ab(network: Callable[[np.ndarray], np.ndarray], photo, size: int) ->
 
 
 def apply_colours(photo, ab: np.ndarray, check: Callable[[], None]):
-    """Return a photo with new colours and its own lightness at full resolution.
+    """Return a photo (`photos.Photo`) with new colours and its own lightness at full resolution.
 
     Args:
         photo: `photos.Photo`.
-        ab: a and b, [h,w,2] in -1..1, which are enlarged to the size of the photo.
+        ab: CIE a and b, [h,w,2] in -1..1, which are enlarged to the size of the photo.
         check: called before every strip of the photo; an exception that it raises ends the work.
     """
     height, width = photo.size

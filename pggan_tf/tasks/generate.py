@@ -1,4 +1,4 @@
-"""Task that generates images from random numbers."""
+"""Task that generates images from latents, which are vectors of random numbers from N(0, 1)."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Generate(Task):
     page = Page(title="{0}s that do not exist", tab="{0}s", short="{0}s")
 
     def condition(self, images, seed):
+        """Raise TypeError: the generator's input is random and does not depend on images."""
         raise TypeError("latents do not follow from images")
 
     def target(self, images):
@@ -39,12 +40,13 @@ class Generate(Task):
         return output
 
     def preview(self, condition, size):
+        """Raise TypeError: latents are not images."""
         raise TypeError("latents cannot be shown")
 
     def signatures(self, network, pixel_type="uint8", truncation=None):
-        """Return a signature gen_R for every resolution R, the highest first.
+        """Return a signature (exported function) gen_R for every resolution R, the highest first.
 
-        All signatures share the weights.
+        All signatures share the weights. `pixel_type` is not used, because no photo goes in.
         """
         inputs = {"latents": Input((1, network.latent_size), "float32", "numbers from N(0, 1)")}
         if truncation is None:
@@ -54,6 +56,7 @@ class Generate(Task):
             inputs["label"] = Input((1,), "int32", f"class: {classes}")
 
         def make_example(number, _photo):
+            """Return an array for each input; the latents have the seed `number`."""
             values = {"latents": latents([number], network.latent_size)}
             if truncation is None:
                 values["truncation"] = np.array([(1.0, 0.7)[number % 2]], np.float32)
@@ -72,10 +75,11 @@ class Generate(Task):
         return [Signature(f"gen_{r}", function_at(r), inputs, f"{r}x{r} image", make_example) for r in stages]
 
     def converter(self, network, size=None, check=tiles.accept):
+        """Raise TypeError: the generator takes no photos."""
         raise TypeError("a generator of latents converts no photos")
 
     def sample_code(self, network):
-        """Return (imports, lines) of Python that generate a grid of images."""
+        """Return (lines of imports, other lines) of Python code that generates a grid of images."""
         return ["from pggan_tf import synthesis", "from pggan_tf.data import pixels"], [
             "z = synthesis.latents(range(16), network.latent_size)",
             f'pixels.save_grid("grid.png", synthesis.Sampler(network).images(z, {network.resolutions[-1]}))',

@@ -1,4 +1,7 @@
-"""Task that colours gray photos with a network that sees the neighbourhood of each pixel."""
+"""Task that colours gray photos with a network that sees the neighbourhood of each pixel.
+
+The radius of this neighbourhood in pixels is `network.context`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ class Recolor(Task):
         return 2 * output - 1
 
     def preview(self, condition, size):
-        """Return the gray image."""
+        """Return the gray image as RGB [N,H,W,3] in -1..1.
+
+        size: not used, because conditions already have the size of the outputs.
+        """
         return tf.repeat(condition, 3, axis=-1) * 2 - 1
 
     def describe_output(self, network):
@@ -41,11 +47,15 @@ class Recolor(Task):
         return TILE
 
     def converter(self, network, size=None, check=tiles.accept):
-        """Return a function that takes (photo, progress) and returns the photo in colour.
+        """Return a function (photo, progress) -> photo in colour; both are `photos.Photo`.
 
         Photos are converted in tiles that overlap, so that each tile includes `network.context`
-        pixels around the part that is used. size: side of a tile in pixels (default: 256, or 4 *
-        `network.context` if that is more).
+        pixels around the part that is used.
+
+        Args:
+            network: a trained generator.
+            size: side of a tile in pixels (default: 256, or 4 * `network.context` if that is more).
+            check: called before every tile; an exception that it raises ends the conversion.
         """
         function = tiles.trace_network(network, 1, check)
 

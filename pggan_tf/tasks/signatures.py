@@ -1,7 +1,11 @@
-"""Signatures: the functions of an exported network, with their inputs.
+"""Signatures: the named functions in the file of an exported network, with their inputs.
 
-Callers need to know nothing about the training: value ranges, colour spaces, normalisation and
-truncation are handled inside the signatures. Photos go in as values 0..255. The batch size is 1.
+A file may hold several signatures, such as one for each resolution; they share the weights. Callers
+need to know nothing about the training: value ranges, colour spaces, normalisation and truncation
+are handled inside the signatures. Photos go in as values 0..255. The batch size is 1.
+
+An *example* is a dict with an array for each input of a signature. Examples are used to compare an
+exported file with Keras and to calibrate its quantisation.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from pggan_tf.lazy import tf
 
 @dataclass(frozen=True)
 class Input:
-    """An input of a signature."""
+    """Description of an input of a signature."""
 
     shape: tuple[int | None, ...]  # None in place of a number: any size
     dtype: str
@@ -29,22 +33,30 @@ class Signature:
     """A function of an exported file, with its inputs."""
 
     name: str
-    function: Callable  # takes a tensor for each name in `inputs`; returns an image [1, H, W, C], float32 in -1..1
+    # Takes a tensor for each of `inputs`, by keyword; returns an image, float32 [1, H, W, C] in
+    # -1..1.
+    function: Callable
     inputs: dict[str, Input]
-    about: str  # description of the output, for people
-    # Takes (number, photo uint8 [S, S, 3], where S is `photo` below) and returns an example of each
-    # input. If `photo` is None, it takes (number, None).
+    about: str  # description of the returned image, for people
+    # Takes (number, photo uint8 [S, S, 3], where S is `photo` below) and returns an example: input
+    # name -> array. Inputs other than photos are derived from the number. If `photo` is None, it
+    # takes (number, None).
     example: Callable[[int, np.ndarray | None], dict[str, np.ndarray]]
     photo: int | None = None  # side in pixels of the photo that `example` takes; None: no photo
-    oblong: tuple[int, int] | None = None  # another (height, width) to test, if the signature takes any size
+    # If the signature takes photos of any size: a second size to test, (height, width) in pixels,
+    # which is not square. Else None.
+    oblong: tuple[int, int] | None = None
 
     def specs(self) -> list:
-        """Return a tf.TensorSpec for every input."""
+        """Return a list with a tf.TensorSpec for every input, in the order of `inputs`."""
         return [tf.TensorSpec(i.shape, i.dtype, name) for name, i in self.inputs.items()]
 
 
 def photo_signatures(task, network, pixel_type: str) -> list[Signature]:
-    """Return two signatures of a task: NAME_S for photos of S x S pixels, NAME for any size.
+    """Return two signatures of a task that takes photos.
+
+    The first one, named TASK_S, takes photos of S x S pixels, where S is `task.tile_size(network)`.
+    The second one, named TASK, takes photos of any size, or of any multiple of `network.multiple`.
 
     Args:
         task: `tasks.Task`.
@@ -55,10 +67,12 @@ def photo_signatures(task, network, pixel_type: str) -> list[Signature]:
     channels, argument, kind = (1, "gray", "gray") if task.input_channels == 1 else (3, "photo", "RGB")
 
     def convert(**inputs):
+        """Return the image [1, H, W, C] in -1..1 for a photo in 0..255."""
         condition = task.encode_photo(tf.cast(inputs[argument], tf.float32) / 255)
         return task.to_image(condition, network(condition))
 
     def make_example(number, photo):
+        """Return {name of the input: the photo uint8 [S, S, 3] as this input}."""
         photo = np.rint(colour.to_gray(photo)).astype(np.uint8) if channels == 1 else photo
         return {argument: photo[None].astype(pixel_type)}
 

@@ -1,4 +1,4 @@
-"""Task that translates images into those that they were paired with in the training data."""
+"""Task that translates images of one kind into another kind, learned from pairs of images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pggan_tf.tasks.base import Card, Page, Task
 class Translate(Task):
     """Task that translates one image into another, as in pix2pix (Isola et al. 2017).
 
-    The data has six channels: a pair of RGB images.
+    The training data has six channels, a pair of RGB images: the first three are the condition (the
+    generator's input), the last three are the target (the desired output).
 
     Args:
         reverse: use the second image of each pair as the condition and the first one as the target.
@@ -34,9 +35,11 @@ class Translate(Task):
         self.originals_key = "/reverse" if reverse else ""
 
     def select_inputs(self, images):
+        """Return the condition image of each pair, [N,H,W,3], of images [N,H,W,6]."""
         return images[..., 3:] if self.reverse else images[..., :3]
 
     def select_originals(self, images):
+        """Return the target image of each pair, [N,H,W,3], of images [N,H,W,6]."""
         return images[..., :3] if self.reverse else images[..., 3:]
 
     def condition(self, images, seed):
@@ -55,6 +58,7 @@ class Translate(Task):
         return output
 
     def preview(self, condition, size):
+        """Return the conditions, which are RGB images already."""
         return condition
 
     def encode_photo(self, photo):

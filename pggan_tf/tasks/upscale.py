@@ -1,4 +1,8 @@
-"""Task that enlarges images (super-resolution)."""
+"""Task that enlarges images (super-resolution).
+
+The condition, which is the generator's input, is a reduced training image; the target is the
+training image itself.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,9 @@ from pggan_tf.errors import UserError
 from pggan_tf.lazy import tf
 from pggan_tf.tasks.base import Card, Page, Task
 
-# Side in pixels of the images that the signature of fixed size returns. Browsers convert photos
-# tile by tile. With larger tiles, less is computed twice but more memory is needed: 67 MB for 64
-# feature maps of this size.
+# Side in pixels of the images that an exported network's function of fixed size returns. Browsers
+# convert photos tile by tile. With larger tiles, less is computed twice but more memory is needed:
+# 67 MB for 64 feature maps of this size.
 ENLARGED = 512
 
 
@@ -23,7 +27,7 @@ class Upscale(Task):
 
     Args:
         scale: factor by which width and height grow.
-        filter: filter that reduces the images, one of those of preprocessing.
+        filter: name of the filter that reduces the images, one of `data.pixels.FILTERS`.
         degrade: also blur the small images, add noise and compress them, as happens to real photos.
     """
 
@@ -64,10 +68,14 @@ class Upscale(Task):
         return output
 
     def preview(self, condition, size):
-        """Return the small image enlarged with nearest-neighbour interpolation."""
+        """Return the small images, enlarged with nearest-neighbour interpolation.
+
+        The result is [N,size,size,3] in -1..1; size is in pixels.
+        """
         return tf.image.resize(condition, (size, size), "nearest") * 2 - 1
 
     def check_size(self, size):
+        """Raise UserError if `size` in pixels is not a multiple of the scale."""
         if size % self.scale:
             raise UserError(f"--scale {self.scale}: {size} pixels are not a multiple of it. Give another --patch.")
 
@@ -75,13 +83,15 @@ class Upscale(Task):
         return f"RGB, {network.scale} times as wide and high"
 
     def tile_size(self, network):
+        """Return the side in pixels of small photos whose enlargements have the side ENLARGED."""
         return max(2 * getattr(network, "multiple", 1), ENLARGED // network.scale)
 
     def converter(self, network, size=None, check=tiles.accept):
-        """Return a function that takes (photo, progress) and returns the enlarged photo.
+        """Return a function (photo, progress) -> enlarged photo; both are `photos.Photo`.
 
         Photos are converted in tiles that overlap, so that each tile includes `network.context`
-        pixels around the part that is used. Gray photos stay gray.
+        pixels around the part that is used: the distance up to which the network's output depends
+        on its input. Gray photos stay gray. `progress` is called with (tiles done, tiles in all).
 
         Args:
             network: a trained generator.
@@ -113,7 +123,10 @@ class Upscale(Task):
 
 
 def enlarge_alpha(alpha: np.ndarray, scale: int) -> np.ndarray:
-    """Enlarge a photo's transparency [h,w,1] to [scale h, scale w, 1] with a bicubic filter."""
+    """Return a photo's alpha channel [h,w,1] enlarged to [scale h, scale w, 1], bicubic.
+
+    The result has the dtype of `alpha`, uint8 or uint16.
+    """
 
     def enlarge_tile(part):
         size = (scale * part.shape[0], scale * part.shape[1])
