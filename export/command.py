@@ -13,11 +13,11 @@ import contextlib
 import json
 import re
 import shutil
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 
+from export.files import Options, write_files, write_samples
 from pggan_tf.choice import Choice
 from pggan_tf.errors import UserError, explain_out_of_memory
 from pggan_tf.runs import records
@@ -25,19 +25,6 @@ from pggan_tf.runs import records
 FORMATS = ("tflite", "keras", "savedmodel", "onnx", "web")
 QUANTIZE = ("none", "float16", "dynamic", "int8")
 CARD = "MODEL_CARD.md"
-
-
-@dataclass(frozen=True)
-class Options:
-    """Values of the options of `pggan export`. None: the user has not given the option."""
-
-    quantize: str | None
-    everything: bool  # --all
-    kind: str  # --output
-    truncation: float | None
-    representative: str | None
-    licence: str | None
-    subject: str  # noun for what a generator draws, such as face
 
 
 @click.command("export")
@@ -218,12 +205,12 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
             (out / f"MODEL_CARD{which}.md").write_text(text, encoding="utf-8", errors="replace")
         return files
     (source,) = opened
-    files = _write_files(source, formats, out, options, photos(source))
+    files = write_files(source, formats, out, options, photos(source))
     if "web" in formats:
         (out / "web").mkdir()
         made = web.build(opened, out / "web", *_collect_site_options(options, photos))
         files += [{**f, "file": f"web/{f['file']}"} for f in made]
-    samples = _write_samples(source, out, options.truncation)
+    samples = write_samples(source, out, options.truncation)
     _write_report(source, out / sources.REPORT, options.licence, files)
     text = card.make_card(source, options.licence, files, samples)
     for name in (CARD, "README.md"):  # model hubs show README.md
@@ -265,137 +252,6 @@ def _write_config(source, path: Path) -> None:
     if source.plan is not None:
         held = json.loads(source.config_file.read_text())
         runs.write_json(path, {name: _remove_folders(value) for name, value in held.items()})
-
-
-def _write_files(source, formats, out: Path, options: Options, photos) -> list[dict]:
-    """Write the files of one source in all requested formats except web.
-
-    Args:
-        source: the source.
-        formats: the requested formats, from FORMATS.
-        out: folder of the files.
-        options: the options of the command.
-        photos: photos for examples, uint8 [N, S, S, 3]; empty for a generator of latents.
-
-    Returns:
-        Their entries for report.json.
-    """
-    import tensorflow as tf
-
-    from export import litert, onnx, parity, signatures
-
-    network, kind = source.network, options.kind
-    offered = signatures.network_signatures(network, options.truncation)
-
-    def compare(name: str, size: int, run, offered=offered, how: str = "none") -> dict:
-        """Compare a file with Keras and return its entry, or raise UserError if they differ."""
-        rows = parity.compare(offered, run, photos, kind)
-        parity.require(rows, litert.QUANTIZATIONS[how], name)
-        report = {"file": name, "bytes": size, "quantize": how, "interface": signatures.describe(offered, kind)}
-        return {**report, "signatures": [asdict(r) for r in rows]}
-
-    files = _write_tflite(source, offered, out, options, photos, compare) if "tflite" in formats else []
-    if "keras" in formats:
-        file = _write_keras(source, out)
-        size = file.stat().st_size
-        files.append({"file": file.name, "bytes": size, "quantize": "none", "interface": {}, "signatures": []})
-    if "savedmodel" in formats:
-        folder = out / "saved_model"
-        version = str(folder / "1")  # TensorFlow Serving serves the highest number in a folder
-        litert.write_saved_model(network, offered, version, kind)
-        loaded = tf.saved_model.load(version)
-
-        def run(name, inputs):
-            return loaded.signatures[name](**{k: tf.constant(v) for k, v in inputs.items()})["image"].numpy()
-
-        size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-        files.append(compare("saved_model", size, run))
-    if "onnx" in formats:
-        outputs = onnx.select_signatures(offered)
-        model = onnx.convert(outputs, kind)
-        (out / "generator.onnx").write_bytes(model)
-        files.append(compare("generator.onnx", len(model), onnx.Runner(model), outputs))
-    return files
-
-
-def _write_tflite(source, offered, out: Path, options: Options, photos, compare) -> list[dict]:
-    """Write a .tflite file for every requested quantisation.
-
-    Args:
-        source: the source.
-        offered: the signatures of the files.
-        out: folder of the files.
-        options: the options of the command.
-        photos: photos for examples, see `_write_files`.
-        compare: function of `_write_files` that compares a file with Keras and returns its entry.
-
-    Returns:
-        The entries of the files for report.json.
-    """
-    from export import litert
-
-    def quantized(how: str) -> tuple[bytes, dict]:
-        """Return the content and the entry of the file with quantisation `how`."""
-        name = "generator.tflite" if how == "none" else f"generator-{how}.tflite"
-        about = litert.describe_file(source, options.licence, offered, options.kind, how)
-        model = litert.quantize(plain, offered, how, photos)
-        model = litert.add_metadata(model, f"{source.name}: {source.task.name}", about)
-        return model, compare(name, len(model), litert.Runner(model), how=how)
-
-    plain, files = litert.convert(source.network, offered, options.kind), {}
-    for how in litert.QUANTIZATIONS if options.everything else [options.quantize or "none"]:
-        model, files[how] = quantized(how)
-        (out / files[how]["file"]).write_bytes(model)
-    if "int8" in files:  # "dynamic" is often better: the report compares them
-        with contextlib.suppress(UserError):  # "dynamic" may not support the network's layers
-            other = files.get("dynamic") or quantized("dynamic")[1]
-            files["int8"]["dynamic"] = {"bytes": other["bytes"], **other["signatures"][0]}
-    return list(files.values())
-
-
-def _write_keras(source, out: Path) -> Path:
-    """Write generator.keras and return its path.
-
-    A .keras file is a zip archive. Its members are written beside it, too, because model hubs and
-    Keras's hf:// read them.
-    """
-    from pggan_tf.runs import keras_files
-
-    file = out / keras_files.GENERATOR
-    if source.file.suffix == file.suffix:
-        shutil.copy(source.file, file)
-    else:  # a folder that Keras wrote
-        source.network.save(file)
-    keras_files.unpack(file, out)
-    return file
-
-
-def _write_samples(source, out: Path, truncation: float | None) -> bool:
-    """Write samples.png: generated images or, if the network takes photos, the run's newest grid.
-
-    A grid is a picture of samples that training writes (fakes-*.png).
-
-    truncation: truncation of the images, 0..1; None: 1.
-
-    Returns:
-        True if the file was written, False if the run has no grid.
-    """
-    from pggan_tf import synthesis
-    from pggan_tf.data import pixels
-
-    network = source.network
-    if not source.task.from_images:
-        images = synthesis.Sampler(network).images(
-            synthesis.latents(range(16), network.latent_size),
-            network.resolutions[-1],
-            truncation=1.0 if truncation is None else truncation,
-        )
-        pixels.save_grid(out / "samples.png", images, size=64)
-        return True
-    for newest in sorted(source.folder.glob("fakes-*.png"))[-1:]:
-        shutil.copy(newest, out / "samples.png")
-        return True
-    return False
 
 
 def _show(files: list[dict]) -> None:

@@ -12,7 +12,6 @@ from export import source as sources
 from pggan_tf.config import load, resolve
 from pggan_tf.errors import UserError
 from pggan_tf.runs import folder as run
-from pggan_tf.training import session
 
 NAMES = ["<script>alert(1)</script>", "[x](http://y.example)", "a|b", "line\n\n---\n# head", "`code`", "![i](u)", "&lt;", "**bold**", "~x~", "<!--"]  # fmt: skip
 
@@ -78,7 +77,7 @@ def test_a_card_is_written_whatever_a_run_s_files_hold(tmp_path, environment):
     kept = (tmp_path / "stats.jsonl").read_text().splitlines()
     assert [json.loads(line)["images"] for line in kept] == [8, 64]
     with pytest.raises(UserError, match="environment.json: does not say on which data"):
-        session._check_data(tmp_path, None, held)
+        run.check_data(tmp_path, None, held)
 
 
 def test_an_environment_that_is_no_object_is_told(tmp_path):

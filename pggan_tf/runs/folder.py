@@ -19,6 +19,7 @@ from pathlib import Path
 from pggan_tf import __version__, files, schedule
 from pggan_tf.config import FIELDS, Config, Plan, as_text, as_typed, flag, parsing
 from pggan_tf.config.resolve import complete, options_of_weights
+from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError, shell_path
 from pggan_tf.runs import checkpoint, keras_files, records
 
@@ -322,3 +323,25 @@ def read(folder: str | Path) -> tuple[Plan, dict]:
     keras_files.check_run(folder)
     written = parsing.read(folder / CONFIG)
     return Plan(written.config, written.asked or {}), records.read_environment(folder / ENVIRONMENT)
+
+
+def check_data(folder: Path, shards: Shards, environment: dict) -> None:
+    """Raise UserError if the data is not the data that the run was trained on.
+
+    Args:
+        folder: the run's folder.
+        shards: the data.
+        environment: content of the run's environment.json.
+    """
+    theirs = environment["dataset"]
+    if theirs["checksum"] is None or "precision" not in environment:
+        raise UserError(
+            f"{folder / ENVIRONMENT}: does not say on which data it was trained, or in which precision. "
+            f"Restore the file, or start a new run with --init-from {shell_path(folder)}."
+        )
+    if shards.manifest.checksum != theirs["checksum"]:
+        raise UserError(
+            f"{folder}: its data was {theirs['source']} with {theirs['images']} images (checksum {theirs['checksum'][:12]}), "
+            f"now it is {shards.manifest.source} with {len(shards)} ({shards.manifest.checksum[:12]}). "
+            f"Restore the data, or start a new run with --init-from {shell_path(folder)}."
+        )

@@ -60,7 +60,7 @@ class Cluster:
     # the others.
     _peers: dict[int, socket.socket] = field(default_factory=dict, init=False)
     _files: dict[int, object] = field(default_factory=dict, init=False)  # the same, as text files
-    _guard: subprocess.Popen | None = field(default=None, init=False)  # see _GUARD
+    _guard: subprocess.Popen | None = field(default=None, init=False)  # see guard.py
 
     @property
     def chief(self) -> bool:
@@ -74,30 +74,21 @@ class Cluster:
     # Connecting the workers
 
     def meet(self) -> None:
-        """Connect the workers, and return when all are connected.
-
-        Raises TryAgain, with the names of the missing workers, after `timeout` minutes.
-        """
+        """Connect the workers. Raises TryAgain, naming the missing ones, after `timeout` minutes."""
         (self._accept_workers if self.chief else self._call_chief)(time.monotonic() + 60 * self.timeout)
         for index, peer in self._peers.items():
             peer.settimeout(None)
             self._files[index] = peer.makefile("rw", encoding="utf-8")
 
     def _missing(self, indices) -> TryAgain:
-        """Return an exception (not raised here) for workers that have not connected in time.
-
-        indices: indices of these workers.
-        """
+        """Return an exception, not raised here, for the workers (their indices) that are missing."""
         return TryAgain(
             f"{', '.join(map(self.name, indices))}: nothing heard within {self.timeout:g} minutes. Start every worker with the same "
             "--workers and its own --worker-index, look whether a firewall is between them, or give more --worker-timeout."
         )
 
     def _accept_workers(self, deadline: float) -> None:
-        """In the chief, accept connections until all workers are connected.
-
-        Raises TryAgain after the deadline, a value of time.monotonic().
-        """
+        """In the chief, accept all workers. Raises TryAgain after the deadline (time.monotonic())."""
         port = _split_address(self.addresses[0])[1]
         try:
             both = {"family": socket.AF_INET6, "dualstack_ipv6": True} if socket.has_dualstack_ipv6() else {}
@@ -237,7 +228,7 @@ class Cluster:
     def watch(self) -> Iterator[None]:
         """Context manager that ends this process if another worker ends during the block.
 
-        It raises Stopped. If TensorFlow does not return, a guard process (see _GUARD) kills this
+        It raises Stopped. If TensorFlow does not return, a guard process (guard.py) kills this
         process. After the block, all connections are closed.
         """
         import tensorflow as tf

@@ -13,12 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from pggan_tf import schedule
 from pggan_tf.config import Plan
-from pggan_tf.errors import OutOfMemory, Stopped, UserError, is_out_of_memory, shell_path
+from pggan_tf.errors import OutOfMemory, Stopped, is_out_of_memory, shell_path
 from pggan_tf.runs import checkpoint
 from pggan_tf.signals import Signals
 from pggan_tf.training import callbacks as callback_classes
@@ -377,32 +376,3 @@ class Run:
         measure = self._measure_every(phase)
         if ended or self.images_seen // measure > before // measure:
             self._tell("measure")
-
-
-def load_weights(gan: GAN, arrays: Mapping[str, np.ndarray], source: str) -> None:
-    """Copy the weights of another run's checkpoint into the layers of `gan` with the same names.
-
-    Args:
-        gan: the networks, whose weights are replaced.
-        arrays: {variable name: array} of the checkpoint.
-        source: folder of the other run, for the message.
-
-    Raises:
-        UserError: if a weight is missing in `gan` or has another shape.
-    """
-
-    def networks(state):
-        return {n: v for n, v in state.items() if n.split("/")[0] in ("generator", "discriminator", "ema")}
-
-    mine, theirs = networks(gan.state()), networks(arrays)
-    if gan.discriminator is None:
-        theirs = {name: array for name, array in theirs.items() if not name.startswith("discriminator/")}
-    for name, array in theirs.items():
-        shape = tuple(mine[name].shape) if name in mine else "absent"
-        if shape != array.shape:
-            raise UserError(
-                f"--init-from {source}: {name} is {array.shape} there and {shape} here. "
-                "Give the same options of the networks, and resolutions that begin alike."
-            )
-    for name, array in theirs.items():
-        mine[name].assign(array)

@@ -21,10 +21,10 @@ import numpy as np
 from pggan_tf import __version__, files, schedule
 from pggan_tf.config import Plan, flag, parsing
 from pggan_tf.data.shards import Shards, find_cache_folder
-from pggan_tf.errors import TryAgain, UserError, shell_path
+from pggan_tf.errors import TryAgain, UserError
 from pggan_tf.runs import checkpoint
 from pggan_tf.runs import folder as runs
-from pggan_tf.training import distribution, execution, loop, metric_callback, planning, precision, tracking
+from pggan_tf.training import distribution, execution, loop, metric_callback, planning, precision, tracking, transfer
 from pggan_tf.training.cluster import ALONE, Cluster
 from pggan_tf.training.execution import Setting
 from pggan_tf.training.gan import GAN
@@ -90,36 +90,6 @@ class Place:
             raise UserError(f"{typed}: cannot be written. Choose a folder you may write to.")
 
 
-def _initial(plan: Plan, source: Path, classes: tuple[str, ...], say) -> tuple[Plan, dict]:
-    """Return (plan, {variable name: array}) of a new run that starts with another run's weights.
-
-    The arrays are those of the other run's newest checkpoint. In the plan, stages that these
-    weights have completed have no images: training starts with the last stage that has completely
-    faded in.
-
-    Args:
-        plan: the plan of the new run.
-        source: folder of the run given with --init-from.
-        classes: names of the classes in the data.
-        say: called with messages.
-    """
-    theirs, environment = runs.read(source)
-    arrays, meta = checkpoint.read_newest(source, say)
-    if plan.config.networks.conditional and (there := environment["dataset"]["classes"]) != list(classes):
-        raise UserError(
-            f"--init-from {source}: its classes are {', '.join(there)}, here {', '.join(classes) or 'none'}. A conditional network goes "
-            "with the same classes in the same order."
-        )
-    if not plan.architecture.grows:
-        return plan, arrays
-    phase = theirs.phases[meta["phase"]]
-    whole = phase.resolution if not phase.fade or meta["images_seen"] >= phase.end else 0
-    last = max((r for r in plan.resolutions if r < phase.resolution or r == whole), default=plan.resolutions[0])
-    fade = {r: 0 if r <= last else n for r, n in plan.config.schedule.fade_images.items()}
-    stable = {r: 0 if r < last else n for r, n in plan.config.schedule.stable_images.items()}
-    return plan.replace(fade_images=fade, stable_images=stable), arrays
-
-
 @contextlib.contextmanager
 def _lock(folder: Path):
     """Context manager that locks a run's folder while this process trains the run.
@@ -135,10 +105,7 @@ def _lock(folder: Path):
 
 
 def _await(path: Path, cluster: Cluster) -> Path:
-    """Wait until a file written by the chief is visible on this machine, and return its path.
-
-    Raises TryAgain after SHARED_SECONDS.
-    """
+    """Wait for a file of the chief's, and return its path. Raises TryAgain after SHARED_SECONDS."""
     deadline = time.monotonic() + SHARED_SECONDS
     while not path.is_file():
         if time.monotonic() > deadline:
@@ -183,7 +150,7 @@ def start(
         _await(folder / runs.CONFIG, cluster)
         theirs, environment = runs.read(folder)
         runs.check_same(folder, plan, environment, FREE_ON_RESUME)
-        _check_data(folder, shards, environment)
+        runs.check_data(folder, shards, environment)
         free = {name: plan.config.value(name) for name in FREE_ON_RESUME}
         setting = Setting(shards, strategy, environment["precision"], cluster, machine.say)
         _resume(folder, theirs.replace(**free), setting, machine)
@@ -258,11 +225,11 @@ def _build(plan: Plan, setting: Setting) -> tuple[Plan, GAN]:
     """
     arrays, init_from = None, plan.config.optimization.init_from
     if init_from:
-        plan, arrays = _initial(plan, Path(init_from), setting.shards.manifest.classes, setting.say)
+        plan, arrays = transfer.skip_trained_stages(plan, Path(init_from), setting.shards.manifest.classes, setting.say)
     with setting.strategy.scope():
         gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
     if arrays and init_from:
-        loop.load_weights(gan, arrays, init_from)
+        transfer.load_weights(gan, arrays, init_from)
     return plan, gan
 
 
@@ -377,33 +344,11 @@ def resume(
     plan = plan.replace(**{k: v for k, v in changes.items() if k in FREE_ON_RESUME})
     tracking.check(plan.config.running.log)
     shards = shards_for(plan, environment)
-    _check_data(path, shards, environment)
+    runs.check_data(path, shards, environment)
     with distribution.join_cluster(plan.config.running.strategy, machine.cluster) as strategy:
         setting = Setting(shards, strategy, environment["precision"], machine.cluster, machine.say)
         _resume(path, plan, setting, machine)
     return path
-
-
-def _check_data(folder: Path, shards: Shards, environment: dict) -> None:
-    """Raise UserError if the data is not the data that the run was trained on.
-
-    Args:
-        folder: the run's folder.
-        shards: the data.
-        environment: content of the run's environment.json.
-    """
-    theirs = environment["dataset"]
-    if theirs["checksum"] is None or "precision" not in environment:
-        raise UserError(
-            f"{folder / runs.ENVIRONMENT}: does not say on which data it was trained, or in which precision. "
-            f"Restore the file, or start a new run with --init-from {shell_path(folder)}."
-        )
-    if shards.manifest.checksum != theirs["checksum"]:
-        raise UserError(
-            f"{folder}: its data was {theirs['source']} with {theirs['images']} images (checksum {theirs['checksum'][:12]}), "
-            f"now it is {shards.manifest.source} with {len(shards)} ({shards.manifest.checksum[:12]}). "
-            f"Restore the data, or start a new run with --init-from {shell_path(folder)}."
-        )
 
 
 def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> None:
@@ -448,6 +393,6 @@ def _restore(run: loop.Run, folder: Path, log) -> None:
             found = checkpoint.read(_await(checkpoint.path_for(folder, images), cluster))
         run.restore(*found)
     elif init_from:
-        loop.load_weights(run.gan, checkpoint.read_newest(Path(init_from), log)[0], init_from)
+        transfer.load_weights(run.gan, checkpoint.read_newest(Path(init_from), log)[0], init_from)
     if cluster.chief:
         runs.truncate_stats(folder, run.images_seen)
