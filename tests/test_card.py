@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 from markdown_it import MarkdownIt
@@ -85,3 +86,11 @@ def test_an_environment_that_is_no_object_is_told(tmp_path):
     (tmp_path / "environment.json").write_text("[]")
     with pytest.raises(UserError, match="environment.json: expected a JSON object"):
         run.read(tmp_path)
+
+
+def test_code_in_cards_of_earlier_versions_runs(tmp_path):
+    from pggan_tf import pixels, synthesis
+
+    z = synthesis.latents(range(4), 8)
+    pixels.grid(tmp_path / "grid.png", np.zeros((len(z), 4, 4, 3), np.uint8))
+    assert (tmp_path / "grid.png").is_file()

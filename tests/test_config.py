@@ -5,7 +5,8 @@ import pytest
 
 from pggan_tf.config import Plan, as_typed, merge, parse, parsing, recipes, repeat, resolve
 from pggan_tf.config.checks import check_read
-from pggan_tf.config.resolve import complete
+from pggan_tf.config.resolve import Base, complete
+from pggan_tf.config.schema import GROUP_OF
 from pggan_tf.errors import UserError
 
 
@@ -271,3 +272,72 @@ def test_a_file_nested_without_end_is_no_config(tmp_path):
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match="config.json: not JSON .*Expected the config.json of a run"):
         parsing.read(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize(
+    "recipe, changes",
+    [
+        ("faces-bce-bn", {"generator_norm": "pixel"}),
+        ("faces-bce-bn", {"discriminator_norm": "none"}),
+        ("pegasus", {"generator_norm": "pixel"}),
+        ("pegasus", {"discriminator_norm": "none"}),
+        ("sngan", {"discriminator_norm": "batch"}),
+        ("colorize", {"generator_norm": "batch"}),
+        ("colorize", {"discriminator_norm": "batch"}),
+    ],
+)
+def test_version_2_keeps_norms_that_are_not_the_recipe_s(recipe, changes):
+    then = resolve({"recipe": recipe, **changes}).config
+    assert repeat(read({"version": 2, **then.values()})).config == then
+
+
+def _edited(**values):
+    """Return the parsed content of the config.json of a run to 16 px, with other values in its groups."""
+    content = json.loads(json.dumps(resolve({"recipe": "pggan", "target_res": 16}).to_json()))
+    for name, value in values.items():
+        content[GROUP_OF[name]][name] = value
+    return read(content)
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"batch": 6}, "--batch 6 at 4 px: not a multiple of --stddev-group 4"),
+        ({"target_res": 8}, "--target-res 8 and --resolutions that end at 16"),
+        ({"network": "dcgan"}, "--conv separable: --network dcgan does not have it"),
+        ({"grid": 0}, "--grid 0: expected 1 or more"),
+    ],
+)
+def test_an_edited_config_is_checked(values, message):
+    with pytest.raises(UserError, match=message):
+        repeat(_edited(**values))
+
+
+def test_what_a_config_leaves_out_is_worked_out():
+    content = json.loads(json.dumps(resolve({"recipe": "pggan", "target_res": 16}).to_json()))
+    del content["networks"]["resolutions"]
+    assert repeat(read(content)).resolutions == (4, 8, 16)
+    assert repeat(read({"version": 3})).config == resolve({}).config
+
+
+def test_a_config_decides_over_the_run_whose_weights_are_taken(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(resolve({"recipe": "pggan", "target_res": 16}).to_json()))
+    other = resolve({"recipe": "pggan", "conv": "standard"}).config
+    assert Base.of_file(file).plan({}, other).config.networks.conv == "separable"
+    assert Base.of_recipe("pggan").plan({}, other).config.networks.conv == "standard"
+
+
+def test_another_network_keeps_the_size_of_the_config():
+    assert repeat(read(resolve({"recipe": "pggan"}).to_json()), {"network": "dcgan"}).resolutions == (64,)
+
+
+def test_a_recipe_that_is_gone_is_only_a_name():
+    content = resolve({"recipe": "pggan", "latent_size": 32}).to_json()
+    plan = repeat(read({**content, "recipe": "gone", "asked": {"latent_size": 32, "recipe": "gone"}}))
+    assert plan.config.networks.latent_size == 32 and plan.config.recipe == "gone"
+
+
+def test_snapshots_are_set_in_one_way():
+    config = repeat(_edited(snapshot_images=200), {"snapshot_epochs": 2.0}).config
+    assert (config.value("snapshot_images"), config.value("snapshot_epochs")) == (None, 2.0)

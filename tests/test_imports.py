@@ -17,7 +17,7 @@ PACKAGES = ("pggan_tf", "preprocessing", "export", "benchmarks", "cloud")
 ROOMS = {
     "ground": "pggan_tf pggan_tf.entry pggan_tf.errors pggan_tf.files pggan_tf.lazy pggan_tf.signals pggan_tf.terminal"
     " pggan_tf.choice pggan_tf.schedule pggan_tf.replicas pggan_tf.seeds",
-    "data": "pggan_tf.data",
+    "data": "pggan_tf.data pggan_tf.pixels",
     "networks": "pggan_tf.layers pggan_tf.networks pggan_tf.losses pggan_tf.tiles pggan_tf.tasks",
     "sampling": "pggan_tf.synthesis pggan_tf.explore",
     "metrics": "pggan_tf.metrics",

@@ -1,5 +1,6 @@
 """Reports and comparisons, as a person sees them: in a browser."""
 
+import html
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pggan_tf import report
+from pggan_tf.config import parsing
 from pggan_tf.report import embedding, pages, plots, runs, tables, words
 from pggan_tf.runs import records
 from tests.conftest import TINY, change_config, pggan, run_folder, start, train
@@ -473,3 +475,11 @@ def test_pictures_fill_a_wide_page(run, page):
     edge = page.locator("main").evaluate(right)
     for section in (".three figure:last-child img", ".grown li.shown img", "img[alt^=Between]", "img[alt^=Nearest]"):
         assert page.locator(section).first.evaluate(right) == pytest.approx(edge, abs=2), section
+
+
+def test_the_config_of_a_page_can_be_given_again(run):
+    text = (run / "report.html").read_text()
+    held = html.unescape(re.search(r"without folders</summary><pre[^>]*>(.*?)</pre>", text, re.DOTALL)[1])
+    shown, written = parsing.from_json(json.loads(held)), parsing.read(run / "config.json")
+    assert (shown.version, shown.config.networks) == (written.version, written.config.networks)
+    assert shown.asked.keys() == written.asked.keys()

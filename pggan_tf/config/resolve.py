@@ -102,19 +102,23 @@ def settings(asked: Mapping) -> dict[str, typing.Any]:
 
     asked: {option: value} of the requested options.
     """
-    below = DEFAULTS | recipes.recipe(asked.get("recipe", DEFAULTS["recipe"]))
+    # The recipe of a config.json may be one that this version does not have: it is only a name then.
+    below = DEFAULTS | recipes.RECIPES.get(asked.get("recipe", DEFAULTS["recipe"]), {})
     return below | reopened(below, asked) | dict(asked)
 
 
-def merge(asked: Mapping, changes: Mapping) -> dict:
+def merge(asked: Mapping, changes: Mapping, resolutions: tuple[int, ...] | None = None) -> dict:
     """Return {option: value} of the requested options after a change.
 
     Args:
         asked: {option: value} of the options requested so far.
         changes: {option: value} of the newly requested options. They replace options of `asked`,
             and reset those that they make meaningless.
+        resolutions: the resolutions that the options in `asked` had in an earlier run, or None. A
+            change of --network keeps the last of them.
     """
-    dropped = reopened(settings(asked), changes)
+    below = settings(asked)
+    dropped = reopened(below | {"resolutions": resolutions or below["resolutions"]}, changes)
     # A requested --weight-clip stays; that of a recipe belongs to the recipe's loss and network.
     dropped.pop("weight_clip", None)
     merged = {name: value for name, value in asked.items() if name not in dropped} | dict(changes)
@@ -134,8 +138,8 @@ def asked_of(written: Written) -> dict:
     said = recipes.RECIPES.get(values["recipe"], {})
     follows = []
     for name in ("discriminator_norm", "weight_clip", "generator_norm", "conv"):
-        if name == "conv" and name in said:
-            continue
+        if name in said and (name == "conv" or said[name] != values[name]):
+            continue  # left out, it would become the recipe's own value
         try:
             found = complete(written.config.replace(**{name: None}))
         except UserError:  # the config is not valid without this option
@@ -312,7 +316,7 @@ class Base:
         """Return the plan of a run with this base and the typed options, which take precedence.
 
         If the base is a config.json, options that the typed ones do not affect keep the value in
-        it, even if a default of this program has changed since.
+        it, even if a default of this program has changed since. All of them are checked together.
 
         Args:
             options: {option: value} of the options that were typed.
@@ -322,20 +326,23 @@ class Base:
         Raises:
             UserError: if the run would not be possible, or if a typed option has no effect.
         """
-        asked = merge(self.asked, options) | self._inherited(options, theirs)
+        before = self.written.config.networks.resolutions if self.written else None
+        asked = merge(self.asked, options, before) | self._inherited(options, theirs)
         plan = resolve(asked)
         checks.check_read(plan.config, options)
         if self.written is None or self.written.asked is None:  # `asked` has all values that are not computed
             return plan
-        before, after = resolve(self.asked).config.values(), plan.config.values()
-        alike = [name for name in FIELDS if name not in options and before[name] == after[name]]
-        return plan.replace(**{name: self.written.config.value(name) for name in alike})
+        replaced = {*options, *(n for pair in _ALTERNATIVES if options.keys() & set(pair) for n in pair)}
+        old, new = resolve(self.asked).config.values(), plan.config.values()
+        alike = [name for name in FIELDS if name not in replaced and old[name] == new[name]]
+        config = plan.config.replace(**{name: self.written.config.value(name) for name in alike})
+        return Plan(complete(config), plan.asked)
 
     def _inherited(self, options: Mapping, theirs: Config | None) -> dict:
         """Return {option: value} of options to take over from `theirs`, see `plan`."""
         values = settings(merge(self.asked, options))
-        if theirs is None or values["network"] != theirs.networks.network:
-            return {}
+        if theirs is None or self.written or values["network"] != theirs.networks.network:
+            return {}  # a config.json has a value for every option
         names = [n for n in options_of_weights(values["network"]) if n not in self.said or values[n] is None]
         return {n: theirs.value(n) for n in names if n not in options and n != "conditional"}
 

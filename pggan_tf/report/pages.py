@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -45,7 +44,7 @@ def write_report(folder: str | Path, out: str | Path | None = None, pictures: Se
         reals=reals if reals.is_file() and embedding.can_embed(reals) else None,
         pictures=pictures,
         changed=tables.list_changed_options(run),
-        config=json.dumps(records.remove_places(dataclasses.asdict(run.config)), indent=1),
+        config=json.dumps(records.remove_places(run.plan.to_json()), indent=1),
         environment=tables.list_environment(run),
         generates=not run.plan.task.from_images,
     )

@@ -62,7 +62,7 @@ class MetricCallback(Callback):
             self.truth = sets.read_shards(shards, resolution)
             if self.plan.task.from_images:  # each output is compared with its own original
                 self.truth = sets.read_originals(self.samples)
-            count = min(self.images, self.truth.count or self.images)
+            count = self.images if self.truth.count is None else min(self.images, self.truth.count)
             if count < 2 and any(metrics.METRICS[name].takes != "pairs" for name in self.names):
                 raise UserError(f"{count} image is there to measure on. Give more photos, or a larger --held-out.")
             self.real = sets.collect_statistics(self.names, self.truth, 0, count, self.features, self.cache)
