@@ -255,7 +255,10 @@ def _list_bands(run: RunSummary, unit: float | None = None) -> list[Band]:
 
 
 def draw_training_plots(run: RunSummary) -> list[Plot]:
-    """Draw a run's losses and logits and, if recorded, its penalty and augmentation probability."""
+    """Return plots (SVG) of a run's losses and logits.
+
+    If they were recorded, the penalty and the probability of augmentation have plots as well.
+    """
     bands = _list_bands(run)
     plots = [
         draw_plot(title, [Curve(label, *run.get_series(name)) for name, label in names.items()], IMAGES, bands)
@@ -270,7 +273,7 @@ def draw_training_plots(run: RunSummary) -> list[Plot]:
 
 
 def draw_compared_plots(runs: Sequence[RunSummary]) -> list[Plot]:
-    """Draw one plot for each loss and each logit, with one curve for each run."""
+    """Return a plot (SVG) for each loss and each logit, with one curve for each run."""
     plots = [
         draw_plot(title, [Curve(run.name, *run.get_series(name)) for run in runs], IMAGES)
         for title, name in _COMPARED_PLOTS.items()
@@ -279,7 +282,7 @@ def draw_compared_plots(runs: Sequence[RunSummary]) -> list[Plot]:
 
 
 def draw_metric_plots(runs: Sequence[RunSummary]) -> list[Plot]:
-    """Draw two plots for each metric, over images seen and over time, with one curve per run."""
+    """Return two plots (SVG) for each metric, over images seen and over time; a curve per run."""
     minutes = max(run.seconds for run in runs) < 7200
     plots = []
     for name in list_metrics(runs):

@@ -50,11 +50,11 @@ class Colorize(Task):
     page = colour_page("Colorize")
 
     def condition(self, images, seed):
-        """Return L [N,H,W,1] in 0..1."""
+        """Return the lightness L (CIELAB) of images [N,H,W,3] in -1..1: [N,H,W,1] in 0..1."""
         return colour.split_lab(images * 0.5 + 0.5)[0]
 
     def target(self, images):
-        """Return a and b [N,H,W,2] in -1..1."""
+        """Return the colours a and b (CIELAB) of images [N,H,W,3] in -1..1: [N,H,W,2] in -1..1."""
         return colour.split_lab(images * 0.5 + 0.5)[1]
 
     def discriminator_input(self, condition, output):
@@ -65,8 +65,9 @@ class Colorize(Task):
         return 2 * colour.join_lab(condition, output) - 1
 
     def preview(self, condition, size):
-        """Return the gray image that L stands for, as RGB [N,H,W,3] in -1..1.
+        """Return gray images with the lightness of the condition, as RGB [N,H,W,3] in -1..1.
 
+        condition: lightness L (CIELAB), [N,H,W,1] in 0..1.
         size: not used, because conditions already have the size of the outputs.
         """
         return self.to_image(condition, tf.zeros_like(tf.repeat(condition, 2, axis=-1)))

@@ -23,19 +23,20 @@ class Recolor(Task):
     page = colour_page("Recolor")
 
     def condition(self, images, seed):
-        """Return luma [N,H,W,1] in 0..1."""
+        """Return the luma (gray value) of images [N,H,W,3] in -1..1: [N,H,W,1] in 0..1."""
         return colour.to_gray(images * 0.5 + 0.5)
 
     def target(self, images):
-        """Return the images [N,H,W,3] in 0..1."""
+        """Convert images [N,H,W,3] from -1..1 to 0..1, the range of the generator's output."""
         return images * 0.5 + 0.5
 
     def to_image(self, condition, output):
         return 2 * output - 1
 
     def preview(self, condition, size):
-        """Return the gray image as RGB [N,H,W,3] in -1..1.
+        """Return the gray images as RGB [N,H,W,3] in -1..1.
 
+        condition: luma of the images, [N,H,W,1] in 0..1.
         size: not used, because conditions already have the size of the outputs.
         """
         return tf.repeat(condition, 3, axis=-1) * 2 - 1

@@ -61,7 +61,7 @@ class Upscale(Task):
         return tf.round(tf.clip_by_value(x, 0, 1) * 255) / 255  # rounded to 8 bits, as in a file
 
     def target(self, images):
-        """Return the images [N,H,W,3] in -1..1."""
+        """Return the images [N,H,W,3] in -1..1 unchanged."""
         return images
 
     def to_image(self, condition, output):
