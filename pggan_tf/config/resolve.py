@@ -341,9 +341,11 @@ class Base:
     def _inherited(self, options: Mapping, theirs: Config | None) -> dict:
         """Return {option: value} of options to take over from `theirs`, see `plan`."""
         values = settings(merge(self.asked, options))
-        if theirs is None or self.written or values["network"] != theirs.networks.network:
-            return {}  # a config.json has a value for every option
+        if theirs is None or values["network"] != theirs.networks.network:
+            return {}
         names = [n for n in options_of_weights(values["network"]) if n not in self.said or values[n] is None]
+        if self.written is not None:  # a config.json decides where the two differ
+            names = [n for n in names if self.written.config.value(n) == theirs.value(n)]
         return {n: theirs.value(n) for n in names if n not in options and n != "conditional"}
 
 
