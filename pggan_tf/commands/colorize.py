@@ -5,15 +5,14 @@ from __future__ import annotations
 import click
 
 from pggan_tf import tasks
+from pggan_tf.commands import shared
 from pggan_tf.convert import conversion
 from pggan_tf.errors import UserError
 
 
 @click.command(tasks.Colorize.verb)
-@click.argument("run")
-@click.argument("source")
-@click.option("--out", required=True, help="file or folder to write; existing files are overwritten")
-@click.option("--compare", is_flag=True, help="also write NAME-compare, which shows before and after side by side")
+@shared.photos
+@shared.compare
 @click.option(
     "--size",
     type=click.IntRange(16, 4096),

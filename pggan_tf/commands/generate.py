@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from pggan_tf import terminal
+from pggan_tf.commands import shared
 from pggan_tf.data import pixels
 from pggan_tf.errors import UserError, explain_out_of_memory
 
@@ -25,14 +26,8 @@ from pggan_tf.errors import UserError, explain_out_of_memory
 @click.option("--negative", is_flag=True, help="write negatives of the images: 1 - G(z)")
 @click.option("--recolor", help="run that colours the gray images, trained with --recipe recolor or colorize")
 @click.option("--upscale", help="run that enlarges the images, trained with --recipe srgan")
-@click.option("--stage", type=int, help="resolution to generate at, in pixels  [the highest one trained]")
-@click.option(
-    "--truncation",
-    type=click.FloatRange(0, 1),
-    default=1.0,
-    show_default=True,
-    help="truncation: values below 1 give less varied, more typical images",
-)
+@shared.stage
+@shared.truncation
 @explain_out_of_memory(
     "images are made", "Give a smaller --stage, or fewer by --count or --seeds: --grid holds all of them at once."
 )

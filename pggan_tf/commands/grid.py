@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from pggan_tf import synthesis
+from pggan_tf.commands import shared
 from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 from pggan_tf.runs import generators
@@ -23,13 +24,7 @@ from pggan_tf.runs import generators
 @click.option("--out", default="grid.png", show_default=True, help="picture to write")
 @click.option("--seeds", default="0-9", show_default=True, help="seeds of the images, such as 0-9 or 1,5,7-9")
 @click.option("--class", "class_name", help="with --stages: class of the images  [every class in turn]")
-@click.option(
-    "--truncation",
-    type=click.FloatRange(0, 1),
-    default=1.0,
-    show_default=True,
-    help="truncation: values below 1 give less varied, more typical images",
-)
+@shared.truncation
 def command(source, by, out, seeds, class_name, truncation):
     """Show the same latents at every stage, or in every class, as one picture.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from pggan_tf import synthesis
+from pggan_tf.commands import shared
 from pggan_tf.errors import UserError
 from pggan_tf.runs import generators
 
@@ -53,14 +54,8 @@ class _Grid(click.ParamType):
 @click.option("--fps", type=click.IntRange(1, 120), default=30, show_default=True, help="frames per second")
 @click.option("--loop", is_flag=True, help="return to the first keyframe, so that the video repeats without a jump")
 @click.option("--class", "class_name", help="class of the images  [every class in turn]")
-@click.option("--stage", type=int, help="resolution to generate at, in pixels  [the highest one trained]")
-@click.option(
-    "--truncation",
-    type=click.FloatRange(0, 1),
-    default=1.0,
-    show_default=True,
-    help="truncation: values below 1 give less varied, more typical images",
-)
+@shared.stage
+@shared.truncation
 def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_name, stage, truncation):
     """Make a video that interpolates between images of SOURCE.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from pggan_tf import synthesis
+from pggan_tf.commands import shared
 from pggan_tf.data import pixels
 from pggan_tf.runs import generators
 
@@ -36,13 +37,7 @@ from pggan_tf.runs import generators
     help="number of training images to show for each sample",
 )
 @click.option("--class", "class_name", help="class of the samples  [every class in turn]")
-@click.option(
-    "--truncation",
-    type=click.FloatRange(0, 1),
-    default=1.0,
-    show_default=True,
-    help="truncation: values below 1 give less varied, more typical images",
-)
+@shared.truncation
 @click.option("--features", help="features to compare, as in `pggan evaluate`  [pixels]")
 @click.option("--inception-weights", help="file or URL of the graph, for --features inception  [downloaded once]")
 @click.option("--data", help="folder of the run's shards, if they have been moved")

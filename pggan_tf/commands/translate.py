@@ -5,14 +5,13 @@ from __future__ import annotations
 import click
 
 from pggan_tf import tasks
+from pggan_tf.commands import shared
 from pggan_tf.convert import conversion
 
 
 @click.command(tasks.Translate.verb)
-@click.argument("run")
-@click.argument("source")
-@click.option("--out", required=True, help="file or folder to write; existing files are overwritten")
-@click.option("--compare", is_flag=True, help="also write NAME-compare, which shows before and after side by side")
+@shared.photos
+@shared.compare
 @click.option(
     "--tile",
     type=click.IntRange(1),

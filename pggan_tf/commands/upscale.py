@@ -5,14 +5,13 @@ from __future__ import annotations
 import click
 
 from pggan_tf import tasks
+from pggan_tf.commands import shared
 from pggan_tf.convert import conversion
 from pggan_tf.errors import UserError
 
 
 @click.command(tasks.Upscale.verb)
-@click.argument("run")
-@click.argument("source")
-@click.option("--out", required=True, help="file or folder to write; existing files are overwritten")
+@shared.photos
 @click.option(
     "--scale", type=click.IntRange(1), help="factor of enlargement; it must be the one that RUN was trained for"
 )
@@ -22,7 +21,7 @@ from pggan_tf.errors import UserError
     help="side of a tile of SOURCE in pixels; smaller tiles need less memory but, as tiles overlap, more time  "
     "[256, or 4 times the network's context if that is more]",
 )
-@click.option("--compare", is_flag=True, help="also write NAME-compare, which shows before and after side by side")
+@shared.compare
 def command(run, source, out, scale, tile, compare):
     """Enlarge SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 

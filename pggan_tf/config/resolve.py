@@ -327,7 +327,8 @@ class Base:
             UserError: if the run would not be possible, or if a typed option has no effect.
         """
         before = self.written.config.networks.resolutions if self.written else None
-        asked = merge(self.asked, options, before) | self._inherited(options, theirs)
+        asked = merge(self.asked, options, before)
+        asked |= self._inherited(settings(asked), options, theirs)
         plan = resolve(asked)
         checks.check_read(plan.config, options)
         if self.written is None or self.written.asked is None:  # `asked` has all values that are not computed
@@ -338,9 +339,14 @@ class Base:
         config = plan.config.replace(**{name: self.written.config.value(name) for name in alike})
         return Plan(complete(config), plan.asked)
 
-    def _inherited(self, options: Mapping, theirs: Config | None) -> dict:
-        """Return {option: value} of options to take over from `theirs`, see `plan`."""
-        values = settings(merge(self.asked, options))
+    def _inherited(self, values: Mapping, options: Mapping, theirs: Config | None) -> dict:
+        """Return {option: value} of options to take over from `theirs`.
+
+        Args:
+            values: {option: value} of all options; None where nothing sets a value.
+            options: {option: value} of the options that were typed.
+            theirs: see `plan`.
+        """
         if theirs is None or values["network"] != theirs.networks.network:
             return {}
         names = [n for n in options_of_weights(values["network"]) if n not in self.said or values[n] is None]

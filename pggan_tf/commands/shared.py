@@ -1,0 +1,28 @@
+"""Command-line arguments and options that several commands have."""
+
+from __future__ import annotations
+
+import click
+
+truncation = click.option(
+    "--truncation",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="truncation: values below 1 give less varied, more typical images",
+)
+stage = click.option("--stage", type=int, help="resolution to generate at, in pixels  [the highest one trained]")
+compare = click.option(
+    "--compare", is_flag=True, help="also write NAME-compare, which shows before and after side by side"
+)
+
+
+def photos(command):
+    """Return a command with RUN, SOURCE and --out, which the commands that convert photos have."""
+    for parameter in (
+        click.option("--out", required=True, help="file or folder to write; existing files are overwritten"),
+        click.argument("source"),
+        click.argument("run"),
+    ):
+        command = parameter(command)
+    return command
