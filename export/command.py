@@ -227,14 +227,6 @@ def _collect_site_options(options: Options, photos) -> tuple:
     return options.quantize or "dynamic", options.truncation, photos, options.licence, options.subject
 
 
-def _remove_folders(value):
-    """Return a copy of a JSON value in which paths and URLs are replaced by their last part.
-
-    This keeps the names of the user's folders and machines out of published files.
-    """
-    return records.remove_places(value)
-
-
 def _write_report(source, path: Path, licence: str | None, files: list[dict]) -> None:
     """Write report.json: facts about the source, and the entries of its files.
 
@@ -246,12 +238,11 @@ def _write_report(source, path: Path, licence: str | None, files: list[dict]) ->
 
 
 def _write_config(source, path: Path) -> None:
-    """Write the configuration of the source's run, if it is known, without private paths."""
+    """Write the configuration of the source's run, if it is known, without the user's folders."""
     from pggan_tf.runs import folder as runs
 
     if source.plan is not None:
-        held = json.loads(source.config_file.read_text())
-        runs.write_json(path, {name: _remove_folders(value) for name, value in held.items()})
+        runs.write_json(path, records.remove_places(json.loads(source.config_file.read_text())))
 
 
 def _show(files: list[dict]) -> None:

@@ -71,9 +71,7 @@ class Source:
         images = "unknown many" if held["images"] is None else f"{held['images']:,}"
         if held["source"] == "portraits":
             return f"{images} drawn portraits"
-        return (
-            f"{images} images of '{records.take_last_name(held['source'])}'" if held["source"] else f"{images} images"
-        )
+        return f"{images} images of '{records.name_source(held['source'])}'" if held["source"] else f"{images} images"
 
     @functools.cached_property
     def _history(self) -> records.History:

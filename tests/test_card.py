@@ -94,3 +94,9 @@ def test_code_in_cards_of_earlier_versions_runs(tmp_path):
     z = synthesis.latents(range(4), 8)
     pixels.grid(tmp_path / "grid.png", np.zeros((len(z), 4, 4, 3), np.uint8))
     assert (tmp_path / "grid.png").is_file()
+
+
+def test_every_data_set_is_named(tmp_path):
+    dataset = {"source": "/home/jane/cats, /home/jane/dogs", "images": 1200}
+    source = sources.Source("run", None, tmp_path / "generator.keras", "0", None, {"dataset": dataset})
+    assert source.describe_data() == "1,200 images of 'cats, dogs'"

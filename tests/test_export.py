@@ -392,19 +392,6 @@ def test_photos_of_pairs_are_what_the_task_is_given(tmp_path, reverse):
     assert (made[0] == portraits.draw(0, 16)).all() != reverse
 
 
-def test_paths_are_no_part_of_a_config():
-    cases = {
-        "/home/me/photos": "photos",
-        "pairs:/data/edges/": "pairs:edges",
-        "~/x/vgg.h5": "vgg.h5",
-        "s3://bucket/faces": "faces",
-        5: 5,
-        None: None,
-    }
-    cases |= {text: text for text in ("tfds:a/b", "photos/cats", "lanczos", "")}
-    assert {value: command._remove_folders(value) for value in cases} == cases
-
-
 def test_a_site_says_what_its_files_are(run, tmp_path):
     try:
         web.fetch_runtime()

@@ -486,3 +486,17 @@ def test_numpy_takes_what_is_disabled():
     script = "import pggan_tf, numpy as np; assert (np.diff(np.sort(np.random.rand(1000))) >= 0).all()"
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and not done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    "names, adversarial, judge",
+    [
+        (["psnr", "fid[random]"], False, "psnr"),
+        (["psnr", "fid[random]"], True, "fid[random]"),
+        (["psnr", "ssim"], True, None),
+        (["ms-ssim", "swd"], False, "swd"),
+        ([], False, None),
+    ],
+)
+def test_which_metric_chooses_the_best_generator(names, adversarial, judge):
+    assert metrics.choose_judge(names, adversarial) == judge

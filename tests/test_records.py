@@ -162,3 +162,16 @@ def test_places_are_left_out_at_any_depth():
         "n": 1.5,
         "none": None,
     }
+
+
+def test_paths_are_no_part_of_a_config():
+    cases = {
+        "/home/me/photos": "photos",
+        "pairs:/data/edges/": "pairs:edges",
+        "~/x/vgg.h5": "vgg.h5",
+        "s3://bucket/faces": "faces",
+        5: 5,
+        None: None,
+    }
+    cases |= {text: text for text in ("tfds:a/b", "photos/cats", "lanczos", "")}
+    assert {value: records.remove_places(value) for value in cases} == cases

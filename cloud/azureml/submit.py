@@ -215,14 +215,16 @@ def check_objective(verb: commands.Verb, job: Mapping) -> None:
     if verb.name != "train" or job["type"] != "sweep":
         return
     metric = _part(job, "objective").get("primary_metric")
-    for config in (plan.config for plan in verb.plans):
+    for plan in verb.plans:
+        config = plan.config
         if "mlflow" not in (config.running.log or ()):
             raise UserError(f"objective.primary_metric {metric}: no trial logs it. Give train --log mlflow.")
         names = [
             metrics.full_name(name, Path(config.measuring.features).name) for name in config.measuring.metrics or ()
         ]
-        judging = [n for n in names if metrics.METRICS[n.partition("[")[0]].better][:1]
-        logged = [*map(tracking.metric_name, names), *(f"best_{tracking.metric_name(n)}" for n in judging)]
+        judge = metrics.choose_judge(names, plan.task.from_images and plan.loss.adversarial)
+        logged = [tracking.metric_name(n) for n in names]
+        logged += [f"best_{tracking.metric_name(judge)}"] if judge else []
         if metric not in logged:
             raise UserError(f"objective.primary_metric {metric}: no trial logs it; {nearest(str(metric), logged)}")
 

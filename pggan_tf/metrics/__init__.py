@@ -97,6 +97,20 @@ def strip_features(name: str) -> str:
     return name.partition("[")[0]
 
 
+def choose_judge(names: Iterable[str], adversarial: bool) -> str | None:
+    """Return the metric that decides which generator is saved as best.keras, or None.
+
+    It is the first one of which less or more is always better. PSNR and SSIM reward blurry outputs:
+    they decide nothing if the loss is adversarial.
+
+    Args:
+        names: names of metrics, such as 'fid[random]'.
+        adversarial: whether a generator that converts images is trained with a discriminator.
+    """
+    found = {name: METRICS[strip_features(name)] for name in names}
+    return next((n for n, m in found.items() if m.better and not (m.rewards_blur and adversarial)), None)
+
+
 def parse(text: str, known: Iterable[str] = METRICS, option: str = "--metrics") -> tuple[str, ...]:
     """Split comma-separated names, such as 'fid,swd', into a tuple without duplicates.
 

@@ -19,7 +19,7 @@ from pggan_tf.files import atomic_write
 from pggan_tf.metrics import features, sets
 from pggan_tf.runs import generators
 from pggan_tf.runs.folder import BEST, BEST_GENERATOR, STATS, write_json
-from pggan_tf.training.callbacks import CALIBRATION_INPUTS, CHECKED_INPUTS, Callback
+from pggan_tf.training.callbacks import CHECKED_INPUTS, GRID_CALIBRATION_INPUTS, Callback
 
 FIRST_SEED = 1 << 21  # first seed of the measured images; the seeds of grids are smaller
 SMALLEST = 8  # pixels; smaller images contain less than a patch and are not measured
@@ -38,7 +38,7 @@ class MetricCallback(Callback):
     """
 
     def __init__(self, plan: Plan, cache: Path, say):
-        self.plan, self.config, self.cache = plan, plan.config, cache
+        self.plan, self.cache = plan, cache
         options = plan.config.measuring
         self.names, self.images = options.metrics, options.metrics_images
         self.features, self.say = None, say
@@ -82,7 +82,7 @@ class MetricCallback(Callback):
             UserError: if the images cannot be measured.
         """
         self._prepare(generator, shards, resolution)
-        generator.calibrate_batch_norm(self.samples.inputs(CALIBRATION_INPUTS), resolution)
+        generator.calibrate_batch_norm(self.samples.inputs(GRID_CALIBRATION_INPUTS), resolution)
         if self.plan.task.from_images:
             made = sets.convert_originals(self.samples)
         else:
@@ -187,17 +187,13 @@ class MetricCallback(Callback):
 
         values: {name of a metric: its value}.
         """
-        # PSNR and SSIM reward blurry outputs, so they do not choose best.keras once an adversarial
-        # loss is used.
         adversarial = self.plan.task.from_images and self.plan.loss.adversarial
-        ignored = [name for name, metric in metrics.METRICS.items() if metric.rewards_blur and adversarial]
-        names = {n: n.partition("[")[0] for n in values}
-        judging = next((n for n, name in names.items() if metrics.METRICS[name].better and name not in ignored), None)
-        if judging is None or (ignored and not run.phase.adversarial):
+        judging = metrics.choose_judge(values, adversarial)
+        if judging is None or (adversarial and not run.phase.adversarial):
             return
-        sign = -1 if metrics.METRICS[judging.partition("[")[0]].better == "higher" else 1
+        sign = -1 if metrics.METRICS[metrics.strip_features(judging)].better == "higher" else 1
         if self.best is None or sign * values[judging] < sign * self.best["value"]:
-            inputs = generators.make_samples(run.plan, run.gan.ema, run.shards).inputs(synthesis.CALIBRATION_INPUTS)
+            inputs = self.samples.inputs(synthesis.CALIBRATION_INPUTS)
             finished = synthesis.finish(run.gan.ema, inputs)
             if what := generators.describe_ruin(finished, inputs[:CHECKED_INPUTS]):
                 run.log(f"no {BEST_GENERATOR} at {run.images_seen:,} images: {what}")
