@@ -69,7 +69,7 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
     from preprocessing import build, prepare
     from preprocessing.options import Selection
 
-    class Clock:
+    class Clock(callbacks.Callback):
         marks: list = []
 
         def tick(self, run, stats):
@@ -87,15 +87,8 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
         setting = execution.Setting(Shards(f"{folder}/shards"), distribution.create_strategy(), policy, say=log)
         gan = execution.build(plan, policy)
         (Path(folder) / "run").mkdir()
-        observers = [
-            callbacks.ProgressDisplay(log),
-            callbacks.StatsWriter(),
-            callbacks.TensorBoardWriter(),
-            callbacks.GridWriter(),
-            callbacks.GeneratorWriter(),
-            clock,
-        ]
-        loop.Run(plan, setting, gan, Path(folder) / "run", callbacks=observers).train()
+        default = loop.default_callbacks(plan.replace(report=False), log, measuring=None)
+        loop.Run(plan, setting, gan, Path(folder) / "run", callbacks=[*default, clock]).train()
     (first, begun), (last, ended) = clock.marks[0], clock.marks[-1]
     return (last - first) / (ended - begun)
 

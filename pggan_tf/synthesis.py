@@ -105,7 +105,7 @@ def choose_stage(generator, source, stage: int | None) -> int:
 class Sampler:
     """Runs a generator in batches of equal size, and returns images as uint8.
 
-    A TensorFlow function is traced once per resolution.
+    The TensorFlow function of the newest resolution is kept; another resolution traces it again.
 
     Args:
         generator: the generator.

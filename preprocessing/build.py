@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Generator
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf.data import pixels, shards
+from pggan_tf.data import pipeline, pixels, shards
 from pggan_tf.data.decode import Unreadable
 from pggan_tf.errors import DamagedFile, Stopped, UserError
 from pggan_tf.files import atomic_write
@@ -237,7 +236,7 @@ def build(
         Stopped: if the job was interrupted; the same call continues it.
     """
     out = Path(out).absolute()
-    workers = workers or os.cpu_count() or 1
+    workers = workers or pipeline.count_cores()
     try:
         with contextlib.ExitStack() as stack:
             reserved = reserve_folder(job, out, existing or Existing(), say, stack)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pggan_tf.choice import Choice
+from pggan_tf.errors import Unreadable
 from preprocessing import command as commands
 from preprocessing.options import OutputOptions, Selection
 
@@ -88,8 +89,6 @@ class Faces:
         """
         import numpy as np
 
-        from pggan_tf.data.decode import Unreadable
-
         results = []
         # Photos that will be searched together, once they exceed _DECODED_BYTES: (item, photo or
         # Unreadable, Result.more).
@@ -113,7 +112,6 @@ class Faces:
         waiting: a tuple for each photo: (`sources.Item`, pixels uint8 [H, W, 3] or, if the photo
         cannot be decoded, Unreadable, `Result.more` of the photo).
         """
-        from pggan_tf.data.decode import Unreadable
         from preprocessing.job import Result
 
         photos = [image for _, image, _ in waiting if not isinstance(image, Unreadable)]
@@ -140,7 +138,6 @@ class Faces:
         """
         import cv2
 
-        from pggan_tf.data.decode import Unreadable
         from preprocessing import align
 
         chosen = self._choose(faces)
@@ -163,8 +160,6 @@ class Faces:
 
         faces: list of `detect.Face`, the most confident first.
         """
-        from pggan_tf.data.decode import Unreadable
-
         if not faces:
             return Unreadable("no face found", "without a face")
         certain = [f for f in faces if f.confidence >= self.min_confidence]

@@ -19,7 +19,7 @@ import numpy as np
 from pggan_tf.choice import Choice
 from pggan_tf.data import shards
 from pggan_tf.data.pixels import FILTERS
-from pggan_tf.errors import UserError
+from pggan_tf.errors import Unreadable, UserError
 from preprocessing import command as commands
 from preprocessing.options import OutputOptions, Selection
 
@@ -59,7 +59,6 @@ class Squares:
 
         items: the images, a list of `sources.Item`.
         """
-        from pggan_tf.data.decode import Unreadable
         from preprocessing.job import Result
 
         results = []
@@ -92,7 +91,7 @@ class Squares:
         Raises:
             Unreadable: if two pictures side by side are too small.
         """
-        from pggan_tf.data.decode import Unreadable, cut_square, cut_tiles
+        from pggan_tf.data.decode import cut_square, cut_tiles
 
         parts, least = [image], self._least_side
         if self.channels == 6:

@@ -1,18 +1,24 @@
 import dataclasses
 import json
+import types
 
 import pytest
 
-from pggan_tf.config import Plan, as_typed, merge, parse, parsing, recipes, repeat, resolve
+from pggan_tf.config import Plan, as_typed, parse, parsing, recipes, resolve
 from pggan_tf.config.checks import check_read
-from pggan_tf.config.resolve import Base, complete
-from pggan_tf.config.schema import GROUP_OF
+from pggan_tf.config.resolve import Base, asked_of, complete, merge
+from pggan_tf.config.schema import FIELDS, GROUP_OF
 from pggan_tf.errors import UserError
 
 
 def read(content):
     """The options of what a config.json holds."""
     return parsing.from_json(json.loads(json.dumps(content)))
+
+
+def repeat(written, changes=types.MappingProxyType({})):
+    """The plan of `train --config`, with the options that are typed."""
+    return Base(asked_of(written), FIELDS, written).plan(changes)
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)

@@ -7,7 +7,7 @@ those that were requested; the result is a `Plan`.
 
 from pggan_tf.config.parsing import as_text, as_typed, flag, parse
 from pggan_tf.config.plan import Plan
-from pggan_tf.config.resolve import load, merge, repeat, resolve
+from pggan_tf.config.resolve import load, resolve
 from pggan_tf.config.schema import FIELDS, Config
 
-__all__ = ["FIELDS", "Config", "Plan", "as_text", "as_typed", "flag", "load", "merge", "parse", "repeat", "resolve"]
+__all__ = ["FIELDS", "Config", "Plan", "as_text", "as_typed", "flag", "load", "parse", "resolve"]

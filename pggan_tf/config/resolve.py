@@ -353,13 +353,3 @@ class Base:
         if self.written is not None:  # a config.json decides where the two differ
             names = [n for n in names if self.written.config.value(n) == theirs.value(n)]
         return {n: theirs.value(n) for n in names if n not in options and n != "conditional"}
-
-
-def repeat(written: Written, changes: Mapping = types.MappingProxyType({})) -> Plan:
-    """Return the plan that repeats a run, with some options changed.
-
-    Args:
-        written: content of the run's config.json.
-        changes: {option: value} of the changed options.
-    """
-    return Base(asked_of(written), FIELDS, written).plan(changes)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pggan_tf.data import decoders
-from pggan_tf.data.decoders import EXTENSIONS, FORMATS, MAX_BYTES  # noqa: F401  for users
+from pggan_tf.data.decoders import EXTENSIONS, MAX_BYTES  # noqa: F401  for users
 from pggan_tf.errors import Unreadable  # noqa: F401
 
 

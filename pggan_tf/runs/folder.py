@@ -23,13 +23,8 @@ from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError, shell_path
 from pggan_tf.runs import checkpoint, keras_files, records
 
-CONFIG, ENVIRONMENT, STATS, LOG, GENERATOR = (
-    "config.json",
-    "environment.json",
-    "stats.jsonl",
-    "log.txt",
-    "generator.keras",
-)
+CONFIG, ENVIRONMENT, GENERATOR = keras_files.CONFIG, keras_files.ENVIRONMENT, keras_files.GENERATOR
+STATS, LOG = "stats.jsonl", "log.txt"
 BEST, BEST_GENERATOR = "best.json", "best.keras"
 _PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import networks, tasks
-from pggan_tf.config import Plan, parsing
+from pggan_tf.config import Plan
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
-from pggan_tf.runs import checkpoint, keras_files, records
+from pggan_tf.runs import checkpoint, folder, keras_files
 from pggan_tf.synthesis import CALIBRATION_INPUTS, FromImages, FromLatents, calibration_latents, finish
 
 
@@ -62,8 +62,8 @@ def _from_checkpoint(run: Path, report):
         report: called with messages about damaged checkpoints.
     """
     arrays, meta = checkpoint.read_newest(run, report)
-    written = parsing.read(run / "config.json")
-    plan = Plan(written.config, written.asked or {})
+    plan, environment = folder.read(run)
+    dataset = environment["dataset"]
     try:
         phase = plan.phases[meta["phase"]]
     except (KeyError, IndexError, TypeError):
@@ -73,7 +73,6 @@ def _from_checkpoint(run: Path, report):
     resolutions = [r for r in plan.resolutions if r <= phase.resolution]
     if phase.fade and len(resolutions) > 1:
         resolutions.pop()  # leave out a block that is still fading in
-    dataset = records.read_environment(run / keras_files.ENVIRONMENT)["dataset"]
     options = {**plan.network_options(dataset["classes"]), "resolutions": tuple(resolutions)}
     generator = networks.make_generator(plan.config.networks.network, options)
     generator.build()

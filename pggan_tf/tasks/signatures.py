@@ -63,7 +63,7 @@ def photo_signatures(task, network, pixel_type: str) -> list[Signature]:
         network: a trained generator.
         pixel_type: dtype of input photos, whose values are 0..255.
     """
-    size, multiple = task.tile_size(network), getattr(network, "multiple", 1)
+    size, multiple = task.tile_size(network), network.multiple
     channels, argument, kind = (1, "gray", "gray") if task.input_channels == 1 else (3, "photo", "RGB")
 
     def convert(**inputs):

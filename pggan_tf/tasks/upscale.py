@@ -84,7 +84,7 @@ class Upscale(Task):
 
     def tile_size(self, network):
         """Return the side in pixels of small photos whose enlargements have the side ENLARGED."""
-        return max(2 * getattr(network, "multiple", 1), ENLARGED // network.scale)
+        return max(2 * network.multiple, ENLARGED // network.scale)
 
     def converter(self, network, size=None, check=tiles.accept):
         """Return a function (photo, progress) -> enlarged photo; both are `photos.Photo`.

@@ -21,8 +21,8 @@ from pggan_tf.report import pages, pictures, words
 from pggan_tf.runs import generators
 from pggan_tf.runs.folder import GENERATOR, STATS
 
-# Number of inputs for calibrating batch normalisation before a grid is drawn.
-CALIBRATION_INPUTS = 512
+# Number of inputs for calibrating batch normalisation before a grid is drawn or metrics are computed.
+GRID_CALIBRATION_INPUTS = 512
 CHECKED_INPUTS = 4  # number of inputs for testing a finished generator
 
 
@@ -85,7 +85,7 @@ class GridWriter(Callback):
                 some = pipeline.sample_indices(count, run.shards.count(run.config.networks.target_res))
                 pixels.save_grid(path, run.shards.read(run.config.networks.target_res, some), size=pixels.VISIBLE)
             self.samples = generators.make_samples(run.plan, run.gan.ema, run.shards)
-            self.calibration = self.samples.inputs(CALIBRATION_INPUTS)
+            self.calibration = self.samples.inputs(GRID_CALIBRATION_INPUTS)
 
     def snapshot(self, run):
         try:

@@ -29,7 +29,7 @@ class Health:
 
     It is ruined if it contains NaN, Inf or very large weights (see `checkpoint.describe_ruin`). It
     also counts as ruined if SKIPS_IN_A_ROW steps were skipped one after the other, or if most steps
-    since the last checkpoint were skipped.
+    since the last call of `restart` were skipped.
 
     Args:
         gan: the `gan.GAN`.
@@ -74,7 +74,7 @@ class Health:
     def judge_updates(self, last: bool) -> str | None:
         """Return a text with the number of skipped steps if most steps were skipped, else None.
 
-        Only steps since the last checkpoint count.
+        Only steps since the last call of `restart` count.
 
         last: whether the whole plan is trained. If not, a few steps are not judged yet.
         """

@@ -120,13 +120,12 @@ class Run:
     def _tell(self, event: str, *args) -> None:
         """Call the method named `event` of all callbacks, with this run and `args`."""
         for callback in self.callbacks:
-            if hasattr(callback, event):
-                getattr(callback, event)(self, *args)
+            getattr(callback, event)(self, *args)
 
     def _end(self) -> None:
         """Call `end` of every callback, even if one of them raises."""
         with contextlib.ExitStack() as stack:
-            for callback in reversed([c for c in self.callbacks if hasattr(c, "end")]):
+            for callback in reversed(self.callbacks):
                 stack.callback(callback.end, self)
 
     def snapshot_number(self, images: int) -> int:

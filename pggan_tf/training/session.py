@@ -57,20 +57,14 @@ class Machine:
     cache: str | None = None  # folder for prepared data and statistics, see shards.find_cache_folder
     say: Callable[[str], None] = print  # prints a message on the terminal
 
-    def metric_callback(
-        self, plan: Plan, say: Callable[[str], None] | None = None
-    ) -> metric_callback.MetricCallback | None:
-        """Return the callback that computes --metrics during training.
+    def metric_callback(self, plan: Plan) -> metric_callback.MetricCallback | None:
+        """Return the callback that computes the metrics of `plan` during training.
 
         Returns None if there are no metrics, or if another machine computes them.
-
-        Args:
-            plan: the run's plan.
-            say: function that prints a message (default: `self.say`).
         """
         if not plan.config.measuring.metrics or not self.cluster.chief:
             return None
-        return metric_callback.MetricCallback(plan, find_cache_folder(self.cache), say or self.say)
+        return metric_callback.MetricCallback(plan, find_cache_folder(self.cache), self.say)
 
 
 @dataclass(frozen=True)
@@ -221,7 +215,7 @@ def _agree(plan: Plan, setting: Setting) -> None:
 def _build(plan: Plan, setting: Setting) -> tuple[Plan, GAN]:
     """Return (plan, networks) of a new run, with the weights of --init-from if it is given.
 
-    The returned plan leaves out the stages that these weights have completed, see `_initial`.
+    The returned plan leaves out the stages that these weights have completed, see `transfer`.
     """
     arrays, init_from = None, plan.config.optimization.init_from
     if init_from:
@@ -357,7 +351,7 @@ def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> Non
     cluster.set_folder(folder)
     cluster.agree(**{"pggan-tf": __version__})
     distribution.check_devices(plan, setting.strategy, say)
-    measuring = machine.metric_callback(plan, say)
+    measuring = machine.metric_callback(plan)
     log = runs.Log(folder, say) if cluster.chief else say
     with _lock(folder) if cluster.chief else contextlib.nullcontext():
         with setting.strategy.scope():

@@ -17,7 +17,6 @@ from pggan_tf import losses, replicas
 from pggan_tf.data import augment
 from pggan_tf.layers import block_mean, lerp, repeat_pixels
 from pggan_tf.schedule import Phase
-from pggan_tf.tasks import Generate
 from pggan_tf.training import updates
 from pggan_tf.training.gan import GAN
 from pggan_tf.training.optimizer import local_copy
@@ -149,10 +148,8 @@ class TrainingStep:
             reals = lerp(repeat_pixels(block_mean(reals, factor), factor), reals, self.alpha)
         n = pixels.shape[0]
         inputs = self._draw_inputs(reals, n, ahead)
-        if not isinstance(gan.task, Generate):
-            reals = gan.task.discriminator_input(inputs["condition"], gan.task.target(reals))
         return updates.Batch(
-            reals=reals,
+            reals=gan.task.discriminator_input(inputs["condition"], gan.task.target(reals)),
             labels=labels,
             **inputs,
             mix=replicas.uniform((n, 1, 1, 1), self._seed(MIX, ahead)),
@@ -171,7 +168,7 @@ class TrainingStep:
             ahead: number of images in the earlier batches of this step.
         """
         gan, classes = self.gan, self.objective.labels
-        if not isinstance(gan.task, Generate):
+        if gan.task.from_images:
             condition = gan.task.condition(images, self._seed(CONDITION, ahead))
             return {"condition": condition, "fake_labels": None, "second_condition": None, "second_labels": None}
         shape = (n, gan.generator.latent_size)
@@ -193,7 +190,7 @@ class TrainingStep:
         gan, phase, share = self.gan, self.phase, self.share
         at = {"resolution": phase.resolution, "alpha": self.alpha, "training": True}
         augmentations, dropouts = itertools.count(), itertools.count()
-        from_latents = isinstance(gan.task, Generate)
+        from_latents = not gan.task.from_images
         coupling = gan.discriminator.batch_coupling if phase.adversarial else 1
 
         def generate(condition, labels):

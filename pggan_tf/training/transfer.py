@@ -57,7 +57,7 @@ def load_weights(gan: GAN, arrays: Mapping[str, np.ndarray], source: str) -> Non
     """
 
     def networks(state):
-        return {n: v for n, v in state.items() if n.split("/")[0] in ("generator", "discriminator", "ema")}
+        return {n: v for n, v in state.items() if n.split("/")[0] in checkpoint.NETWORKS}
 
     mine, theirs = networks(gan.state()), networks(arrays)
     if gan.discriminator is None:

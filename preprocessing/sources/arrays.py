@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import math
 import struct
@@ -189,8 +190,9 @@ class Arrays(Source):
             for i, image in zip(numbers, self.images.read_rows(numbers)):
                 yield Item(f"image {i}", image, int(self.labels[i]) if self.classes else 0)
 
-    def fingerprint(self) -> str:
-        """Return a hash of all pixels and labels, for which all images are read."""
+    @functools.cached_property
+    def _hash(self) -> str:
+        """Hash of all pixels and labels, for which all images are read once."""
         sha = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
         with _explain_errors(self.name):
             for piece in self.images.read_pieces():
@@ -198,6 +200,10 @@ class Arrays(Source):
         if self.labels is not None:
             sha.update(np.ascontiguousarray(self.labels, np.int64))
         return sha.hexdigest()
+
+    def fingerprint(self) -> str:
+        """Return a hash of all pixels and labels."""
+        return self._hash
 
     hash_content = fingerprint
 
