@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import measure
 from pggan_tf import terminal
-from pggan_tf.convert import conversion
+from pggan_tf.api import Generator
 from pggan_tf.data import colour, pixels
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import colorfulness
@@ -116,7 +116,10 @@ def rows(networks: dict, images: np.ndarray) -> dict[str, tuple[float, float]]:
 @click.option("--count", type=click.IntRange(1), default=500, show_default=True, help="maximum number of photos")
 def main(source: str, runs: tuple[str, ...], count: int) -> None:
     terminal.start_tensorflow()
-    networks = {run: conversion.load_network(run, "colorize") for run in runs}
+    generators = {run: Generator.open(run) for run in runs}
+    for generator in generators.values():
+        generator.require_verb("colorize")
+    networks = {run: generator.network for run, generator in generators.items()}
     sizes = {network.resolutions[-1] for network in networks.values()}
     if len(sizes) > 1:
         raise UserError(

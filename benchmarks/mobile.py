@@ -136,10 +136,10 @@ def main(resolutions, browser, rounds, json_file):
     from rich.console import Console
     from rich.table import Table
 
-    from export import command
+    from export import build
     from pggan_tf import terminal
 
-    measure.announce(2 * len(command.QUANTIZE) * (20 + 30 * browser))
+    measure.announce(2 * len(build.QUANTIZE) * (20 + 30 * browser))
     terminal.start_tensorflow()
     from export import litert, signatures
 

@@ -51,7 +51,7 @@ def sets_of(faces: Path, larger: Path, count: int):
     import numpy as np
 
     from pggan_tf import synthesis, tasks
-    from pggan_tf.convert import conversion
+    from pggan_tf.conversion import conversion
     from pggan_tf.data import pipeline
     from pggan_tf.data.shards import Shards
     from pggan_tf.metrics import sets

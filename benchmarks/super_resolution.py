@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks import measure
 from pggan_tf import tasks, terminal
-from pggan_tf.convert import conversion
+from pggan_tf.api import Generator
 from pggan_tf.data import colour, listing, photos, pixels
 from pggan_tf.errors import UserError
 
@@ -129,7 +129,9 @@ def main(folder: str, runs: tuple[str, ...], scale: int) -> None:
     terminal.start_tensorflow()
     rows = {"bicubic": figures(lambda low: bicubic(low, scale), images, scale)}
     for run in runs:
-        network = conversion.load_network(run, "upscale")
+        generator = Generator.open(run)
+        generator.require_verb("upscale")
+        network = generator.network
         if network.scale != scale:
             raise UserError(f"--scale {scale}: {run} was trained for {network.scale}.")
         change = tasks.Upscale().converter(network)

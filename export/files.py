@@ -1,7 +1,7 @@
 """Write the files of an export, except web sites: .tflite, .keras, SavedModel, ONNX, samples.
 
 Every file is compared with Keras before it is accepted. For the words source, signature and entry,
-see `export.command`.
+see `export.build`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ from pggan_tf.errors import UserError
 class Options:
     """Values of the options of `pggan export`. None: the user has not given the option."""
 
-    quantize: str | None
-    everything: bool  # --all
-    kind: str  # --output
-    truncation: float | None
-    representative: str | None
-    licence: str | None
-    subject: str  # noun for what a generator draws, such as face
+    quantize: str | None = None
+    everything: bool = False  # --all
+    output: str | None = None  # type of the pixels, uint8 or float32
+    truncation: float | None = None
+    representative: str | None = None
+    licence: str | None = None
+    subject: str | None = None  # noun for what a generator draws, such as horse
+
+    @property
+    def kind(self) -> str:
+        """Type of the output pixels: uint8 unless the user chose float32."""
+        return self.output or "uint8"
 
 
 def write_files(source, formats, out: Path, options: Options, photos) -> list[dict]:

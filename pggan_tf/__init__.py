@@ -1,7 +1,18 @@
-"""pggan-tf: grow a GAN on your own photos with TensorFlow, and export it to a phone."""
+"""pggan-tf: grow a GAN on your own photos with TensorFlow, and export it to a phone.
 
+`import pggan_tf as pg` is quick: what `pg.train` and the other names of `pggan_tf.api` need is
+imported when one of them is first used.
+"""
+
+import importlib
 import os
 import sys
+from typing import TYPE_CHECKING
+
+from pggan_tf import keras_classes
+
+if TYPE_CHECKING:
+    from pggan_tf.api import *
 
 __version__ = "0.1.0"
 
@@ -27,3 +38,47 @@ if "numpy" not in sys.modules:  # NumPy reads the variable only once, when it is
                 os.environ.setdefault("NPY_DISABLE_CPU_FEATURES", "X86_V4 AVX512_ICL")
     except OSError:
         pass
+
+# The names of pggan_tf.api, written out so that editors complete them without importing it.
+__all__ = [
+    "LOSSES",
+    "METRICS",
+    "NETWORKS",
+    "PIPELINES",
+    "RECIPES",
+    "TASKS",
+    "Callback",
+    "Config",
+    "Evaluation",
+    "Generator",
+    "Images",
+    "Loss",
+    "Plan",
+    "Run",
+    "Stopped",
+    "Task",
+    "TryAgain",
+    "UserError",
+    "convert",
+    "evaluate",
+    "export",
+    "faces",
+    "load",
+    "plan",
+    "prepare",
+    "train",
+]
+
+
+def __getattr__(name: str):
+    """Return a name of pggan_tf.api, which is imported when one of them is first used."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(".api", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
+keras_classes.register_with_keras()

@@ -14,6 +14,10 @@ class UserError(Exception):
     The command line prints the message in one line and exits with 2.
     """
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows: the message, without the lines of code that raised it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class TryAgain(UserError):
     """Error that may be gone if the same command is run again later.
@@ -82,12 +86,15 @@ class Stopped(Exception):
 
     Args:
         message: text for the user: why the command ended, and how to go on.
-        code: exit code of the process.
+        code: exit code of the process; 0 if a callback of the user ended a training.
+        folder: folder of the run whose training ended; None if there is no run.
     """
 
-    def __init__(self, message: str, code: int):
+    def __init__(self, message: str, code: int, folder: Path | None = None):
         super().__init__(message)
-        self.code = code
+        self.code, self.folder = code, folder
+
+    _render_traceback_ = UserError._render_traceback_
 
 
 def nearest(name: str, known, count: int = 3) -> str:

@@ -316,7 +316,7 @@ def as_table(phases: Sequence[Phase], speeds: Mapping[Part, Speed] | None = None
             measured = (f"{speeds[p.part].images_per_second:,.0f}", f"{seconds / 60:.1f}")
         text.add_row(p.name, f"{p.images:,}", str(p.batch), *measured)
     text.add_row("in all", f"{phases[-1].end:,}", "", "", f"{total / 60:.1f}" if speeds else "")
-    console = Console(width=72)
+    console = Console(width=72, force_jupyter=False)
     with console.capture() as capture:
         console.print(text)
     return capture.get().rstrip()

@@ -1,4 +1,4 @@
-"""Options shared by all commands that write shards, and a function that carries out their jobs.
+"""Options shared by all commands that write shards.
 
 A job processes all images of a source (the locations that the user gives) and writes the results as
 shards, see `job.Job`. OUT is the folder or URL that the shards are written to.
@@ -7,17 +7,10 @@ shards, see `job.Job`. OUT is the folder or URL that the shards are written to.
 from __future__ import annotations
 
 import functools
-import hashlib
-import shutil
-from dataclasses import fields
-from pathlib import Path
 
 import click
 
-from pggan_tf.data import shards
-from pggan_tf.data.shards import find_cache_folder
-from pggan_tf.errors import UserError
-from preprocessing.options import OutputOptions, RunOptions, Selection
+from preprocessing.options import RunOptions, group_options
 
 
 class _Names(click.ParamType):
@@ -71,79 +64,14 @@ def job_options(command):
 
     @functools.wraps(command)
     def call(sources, **values):
-        def take(kind, **others):
-            names = [field.name for field in fields(kind) if field.name in values]
-            return kind(**others, **{name: values.pop(name) for name in names})
-
-        selection, output, running = take(Selection, places=sources), take(OutputOptions), take(RunOptions)
+        selection, output, running = group_options(sources, values)
         return command(selection, output, running, **values)
 
     return functools.reduce(lambda c, option: option(c), reversed(_OPTIONS), call)
 
 
-def _find_runner(options: RunOptions):
-    """Return the function that processes a job's chunks (see `build.Runner`) as --runner says.
+def write_shards(job, out: str, options: RunOptions) -> None:
+    """Carry out a job, see `carry_out`, and print the counts of its images."""
+    from preprocessing.carry_out import carry_out
 
-    Raise UserError if the runner is not known or not installed.
-    """
-    if options.runner == "local":
-        from preprocessing import local
-
-        return local.run_local
-    if options.runner == "beam":
-        from preprocessing import beam
-
-        return beam.make_runner(options.beam_options)
-    raise UserError(f"--runner {options.runner}: not known; known are local, beam.")
-
-
-def carry_out(job, out: str, options: RunOptions) -> None:
-    """Do a job, write its shards, and print the counts of its images.
-
-    Args:
-        job: the job (`job.Job`).
-        out: folder or URL for the shards.
-        options: options for running the job.
-
-    Raises:
-        UserError: if the job cannot be done or `out` cannot be used.
-        Stopped: if the job was interrupted.
-    """
-    from pggan_tf import terminal
-    from preprocessing import build, output, storage
-
-    runner = _find_runner(options)
-    folder, remote = Path(out), storage.is_remote(out)
-    for note in job.source.list_notes():
-        click.echo(note, err=True)
-    if remote:
-        targets = [storage.join(out, part) if part else out for part in ("", output.TRAIN, output.VALIDATION)]
-        taken = [t for t in targets if storage.read_manifest(t, shards.MANIFEST)]
-        if taken and not options.overwrite:
-            raise UserError(f"{taken[0]}: holds shards already. Give --overwrite to replace them, or another address.")
-        storage.check_writable(out)
-        folder = find_cache_folder(options.cache) / "uploads" / hashlib.sha256(out.encode()).hexdigest()[:16]
-    with terminal.show_progress() as progress:
-        summary = build.build(
-            job,
-            folder,
-            workers=options.workers,
-            runner=runner,
-            existing=output.Existing(resume=options.resume or remote, overwrite=options.overwrite),
-            say=functools.partial(click.echo, err=True),
-            progress=progress,
-        )
-    click.echo(summary.describe())
-    for note in summary.list_notes():
-        click.echo(note, err=True)
-    if remote:
-        for target in taken:  # the manifest first, so that no incomplete dataset remains
-            old = storage.read_manifest(target, shards.MANIFEST)
-            storage.remove(target, [shards.MANIFEST, *(s["file"] for s in old["shards"])])
-        for part in dict.fromkeys(
-            [*output.find_parts(folder), folder]
-        ):  # for a split set, also the files beside its parts
-            storage.upload(part, out if part == folder else storage.join(out, part.name), last=shards.MANIFEST)
-        shutil.rmtree(folder)
-    click.echo(f"{output.REPORT} says why each was dropped; {output.CONTACT_SHEET} shows some of them")
-    click.echo(out)
+    carry_out(job, out, options, click.echo, functools.partial(click.echo, err=True))

@@ -283,4 +283,4 @@ def command(selection, output, running, out, gray, **faces):
 
     For SOURCES, see `pggan prepare`. If the command was interrupted, run it again to continue.
     """
-    commands.carry_out(make_job(selection, Faces(**faces, channels=1 if gray else 3), output), out, running)
+    commands.write_shards(make_job(selection, Faces(**faces, channels=1 if gray else 3), output), out, running)

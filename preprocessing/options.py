@@ -9,7 +9,7 @@ Modules that are slow to import are imported only when needed, so that --help is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -79,3 +79,18 @@ class RunOptions:
     resume: bool = False  # keep finished shards as they are
     overwrite: bool = False  # replace finished shards
     cache: str | None = None  # folder for unfinished work if the output is remote
+
+
+def group_options(sources: Sequence[str], values: dict) -> tuple[Selection, OutputOptions, RunOptions]:
+    """Take the options that all jobs share out of `values`, and return them in groups.
+
+    Args:
+        sources: the locations of the images.
+        values: {option: value}; the options of the job's own work remain in it.
+    """
+
+    def take(kind, **others):
+        names = [field.name for field in fields(kind) if field.name in values]
+        return kind(**others, **{name: values.pop(name) for name in names})
+
+    return take(Selection, places=tuple(sources)), take(OutputOptions), take(RunOptions)

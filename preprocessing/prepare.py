@@ -158,6 +158,29 @@ def make_job(selection: Selection, squares: Squares, output: OutputOptions | Non
     )
 
 
+def choose_squares(*, gray: bool, pairs: bool, upscale_small: bool, keep_small: bool, **squares) -> Squares:
+    """Return the squares that options of the command line describe.
+
+    Args:
+        gray: whether to store one channel.
+        pairs: whether every image is two side by side.
+        upscale_small: whether to enlarge small images.
+        keep_small: whether to keep small images at a lower resolution.
+        **squares: the other fields of `Squares`.
+
+    Raises:
+        UserError: if the options do not go together.
+    """
+    if squares["crop"] == "tiles" and keep_small:
+        raise UserError("--crop tiles and --keep-small: tiles are of one size. Give one of them.")
+    if upscale_small and keep_small:
+        raise UserError("--upscale-small and --keep-small: give one of them.")
+    if pairs and gray:
+        raise UserError("--pairs and --gray: give one of them.")
+    small = "upscale" if upscale_small else "keep" if keep_small else "drop"
+    return Squares(**squares, channels=1 if gray else 6 if pairs else 3, small=small)
+
+
 class _Resolutions(click.ParamType):
     """Command-line parameter type that converts '8,16,32' to a tuple of resolutions."""
 
@@ -201,7 +224,7 @@ class _Resolutions(click.ParamType):
 )
 @click.option("--count", type=click.IntRange(1), default=10_000, show_default=True, help="number of portraits to draw")
 @commands.job_options
-def command(selection, output, running, out, gray, upscale_small, keep_small, pairs, **squares):
+def command(selection, output, running, out, **squares):
     """Turn SOURCES into shards in the new folder OUT.
 
     A source is a folder of images, a zip or tar archive of them, an .npz or .npy file of arrays,
@@ -209,12 +232,4 @@ def command(selection, output, running, out, gray, upscale_small, keep_small, pa
     pairs:DIR (two folders with files of the same names). Several sources are joined. Sources and
     OUT may be at any fsspec URL. If the command was interrupted, run it again to continue.
     """
-    if squares["crop"] == "tiles" and keep_small:
-        raise UserError("--crop tiles and --keep-small: tiles are of one size. Give one of them.")
-    if upscale_small and keep_small:
-        raise UserError("--upscale-small and --keep-small: give one of them.")
-    if pairs and gray:
-        raise UserError("--pairs and --gray: give one of them.")
-    small = "upscale" if upscale_small else "keep" if keep_small else "drop"
-    job = make_job(selection, Squares(**squares, channels=1 if gray else 6 if pairs else 3, small=small), output)
-    commands.carry_out(job, out, running)
+    commands.write_shards(make_job(selection, choose_squares(**squares), output), out, running)

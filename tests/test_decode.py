@@ -186,8 +186,9 @@ def test_arrays_are_photos_too():
 
 def test_runs_begun_before_go_on_with_the_pixels_they_began_with(tmp_path, monkeypatch):
     """A newer version prepares data anew for new runs; what a run was begun with is found again as long as it is kept."""
-    from pggan_tf.commands.train import _data_of_begun
+    from pggan_tf.api.jobs import _data_of_begun
     from pggan_tf.config import resolve
+    from pggan_tf.training.machine import Machine
     from preprocessing import cache
     from preprocessing.options import Selection
     from preprocessing.prepare import Squares
@@ -203,5 +204,5 @@ def test_runs_begun_before_go_on_with_the_pixels_they_began_with(tmp_path, monke
     after = cache.open_shards(places, folder, **asked)
     assert after.folder != before.folder and after.manifest.checksum == before.manifest.checksum  # plain sRGB
     environment = {"dataset": {"folder": str(before.folder), "checksum": before.manifest.checksum}}
-    again = _data_of_begun(resolve({}), environment, str(tmp_path / "cache"), moved=False)
+    again = _data_of_begun(resolve({}), environment, Machine(cache=str(tmp_path / "cache")), moved=False)
     assert again.folder == before.folder

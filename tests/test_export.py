@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export import command, litert, onnx, parity, signatures, source, web
+from export import build, litert, onnx, parity, signatures, source, web
 from pggan_tf import synthesis
 from pggan_tf.config import resolve
 from pggan_tf.data import colour, pixels, portraits, shards
@@ -341,13 +341,13 @@ def test_a_card_s_code_runs(tmp_path, monkeypatch):
 def test_the_code_of_a_card_of_everything_runs(task, tmp_path, monkeypatch):
     try:
         web.fetch_runtime()
-        formats = command.FORMATS
+        formats = build.FORMATS
     except UserError:
-        formats = tuple(f for f in command.FORMATS if f != "web")
+        formats = tuple(f for f in build.FORMATS if f != "web")
     network = calm(grown(classes=("cat", "dog"))) if task == "generate" else image_networks.built(task)
     file = tmp_path / "generator.keras"
     network.save(file)
-    monkeypatch.setattr(command, "FORMATS", formats)
+    monkeypatch.setattr(build, "FORMATS", formats)
     drawn = source.draw_portraits(network.resolutions[-1])
     monkeypatch.setattr(source.Source, "load_photos", lambda self, folder: None if task == "generate" else drawn)
     code, _, err = pggan("export", file, "--all", "--out", tmp_path / "all")
@@ -560,7 +560,7 @@ def test_int8_needs_photos_of_networks_that_take_them(tmp_path, monkeypatch, sma
     monkeypatch.setattr(source, "open_source", lambda path: opened)
     (tmp_path / "generator.keras").write_text("")
     arguments = (tmp_path / "generator.keras", "--out", tmp_path / "o", "--quantize", "int8")
-    monkeypatch.setattr(command, "_check_installed", lambda formats: None)  # of --all, what other formats need
+    monkeypatch.setattr(build, "_check_installed", lambda formats: None)  # of --all, what other formats need
     told = "int8 measures .* the data of up are not here", "--representative"
     refused(pggan("export", *arguments), "--quantize int8: ", *told)
     refused(pggan("export", *arguments[:3], "--all"), "--all: ", *told)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pggan_tf.convert import conversion
+from pggan_tf.conversion import conversion
 from pggan_tf.data import listing, photos
 from pggan_tf.errors import UserError
 from preprocessing.sources import open_all, open_source

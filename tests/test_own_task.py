@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import pggan_tf as pg
 from export import web
 from pggan_tf import config as configs
 from pggan_tf import networks, tasks
-from pggan_tf.convert import conversion
 from pggan_tf.data import pixels, portraits, shards
 from pggan_tf.errors import UserError
 from pggan_tf.runs import generators
@@ -106,10 +106,8 @@ def test_it_is_trained_and_reported(run):
 
 
 def test_it_converts_photos(run, tmp_path):
-    network = conversion.load_network(str(run), "invert")
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
-    change = tasks.task_of(network).converter(network)
-    conversion.convert(str(tmp_path / "photo.png"), str(tmp_path / "out.png"), change)
+    pg.convert(run, tmp_path / "photo.png", tmp_path / "out.png")
     np.testing.assert_allclose(np.asarray(Image.open(tmp_path / "out.png")).astype(int), expected(run), atol=1)
     code, _, err = pggan("colorize", run, tmp_path / "photo.png", "--out", tmp_path / "x.png")
     assert code == 2 and "was trained to invert, not to colorize" in err

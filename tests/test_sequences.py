@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pggan_tf.convert import conversion, sequences
+from pggan_tf.conversion import conversion, sequences
 from pggan_tf.data import photos
 from pggan_tf.errors import Stopped, UserError
 from tests.test_photos import camera_exif

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pggan_tf.commands import cli
-from pggan_tf.convert import hdr, video
+from pggan_tf.conversion import hdr, video
 from pggan_tf.errors import UserError
 from tests.test_colorize import trained  # noqa: F401  a fixture
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 
 from pggan_tf import tasks
+from pggan_tf.api import Generator, convert
 from pggan_tf.commands import shared
-from pggan_tf.convert import conversion
-from pggan_tf.errors import UserError
 
 
 @click.command(tasks.Colorize.verb)
@@ -24,8 +23,6 @@ def command(run, source, out, compare, size):
     RUN is a run's folder or a generator.keras. The network predicts colours at its own resolution;
     detail is the photo's own. Bit depth, transparency and EXIF are kept.
     """
-    network = conversion.load_network(run, tasks.Colorize.verb)
-    task = tasks.task_of(network)
-    if size and isinstance(task, tasks.Recolor):
-        raise UserError(f"--size {size}: {run} colours every pixel where it is; leave --size out.")
-    conversion.convert(source, out, task.converter(network, size), compare=compare)
+    generator = Generator.open(run)
+    generator.require_verb(tasks.Colorize.verb)
+    convert(generator, source, out, compare=compare, size=size)

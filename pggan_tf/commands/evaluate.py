@@ -7,15 +7,15 @@ metrics such as the FID compare them instead of pixels.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import json
 from pathlib import Path
 
 import click
 
 from pggan_tf import metrics
+from pggan_tf.api import measuring
 from pggan_tf.data import pixels
-from pggan_tf.errors import explain_out_of_memory
 
 
 class _Metrics(click.ParamType):
@@ -79,101 +79,17 @@ _ON_FEATURES, _ALONE = metrics.select("features", "logits"), metrics.select("log
 )
 @click.option("--json", "json_file", help="write the results to this file as JSON")
 @click.option("--cache", help="folder for prepared data and statistics  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
-@explain_out_of_memory("images are measured", "Give fewer --images or a smaller --size.")
-def command(a, b, names, features_name, inception_weights, images, size, filter, floor, json_file, cache):
+def command(a, b, names, json_file, **settings):
     """Compute metrics of two sets of images, print them, and write them as JSON for --json."""
-    from pggan_tf import terminal
-    from pggan_tf.data.shards import find_cache_folder
-    from pggan_tf.metrics import evaluation, sets
-    from pggan_tf.metrics import features as networks
-    from preprocessing import image_sets
-
-    evaluation.check_pairs(names, any(map(image_sets.is_network, (a, b))), floor)
-    if json_file:
-        pixels.check_file("--json", json_file)
-    terminal.start_tensorflow()
-
-    def say(line: str) -> None:
-        click.echo(line, err=True)
-
-    features = None
-    if metrics.needs_features(names):
-        weights = inception_weights or networks.INCEPTION_URL
-        features = networks.load(features_name, weights, find_cache_folder(cache), say)
-        sets.check_features(names, features)
-    count = images * (1 + floor)
-    sources = [image_sets.inspect_location(location, count, click.echo) for location in (a, b)]
-    size, notes = image_sets.choose_size(sources, size, filter, names)
-    real, fake = (source.open(size, filter, count, cache, say) for source in sources)
-    found = evaluation.evaluate(real, fake, names, images=images, features=features, floor=floor, cache=cache)
-    found = dataclasses.replace(found, notes=(*notes, *found.notes))
-    _print(f"B = {b} against A = {a}, {size} px", found)
-    if json_file:
-        Path(json_file).write_text(json.dumps({"a": a, "b": b} | _as_json(found), indent=1) + "\n")
-        click.echo(json_file)
-
-
-def _print(title: str, found) -> None:
-    """Print an `evaluation.Evaluation` as a table, followed by its notes."""
     from rich.console import Console
 
-    Console(highlight=False, markup=False).print(_build_table(title, found), soft_wrap=True)
-    if found.features:
-        click.echo(f"features: {found.features.name}, sha256 {found.features.key[:16]}")
-    names_by_caveat: dict[str, list[str]] = {}
-    for name, figure in found.figures.items():
-        for caveat in figure.caveats:
-            names_by_caveat.setdefault(caveat, []).append(name)
-    for line in [*found.notes, *(f"{', '.join(names)}: {caveat}" for caveat, names in names_by_caveat.items())]:
-        click.echo(f"note: {line}")
-
-
-def _build_table(title: str, found):
-    """Return a `rich.table.Table` of an `evaluation.Evaluation`, with a row for each metric."""
-    from rich.table import Table
-
-    def write(figure: metrics.Figure) -> str:
-        return f"{figure.value:,.4g}" + (f" ± {figure.spread:.3g}" if figure.spread is not None else "")
-
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("metric", "B", "floor", "unit", "better", "images"):
-        if heading != "floor" or found.floors:
-            table.add_column(heading, justify="right" if heading in ("B", "floor", "images") else "left")
-    for name, figure in found.figures.items():
-        metric = metrics.METRICS[metrics.strip_features(name)]
-        floor = [write(found.floors[name]) if name in found.floors else ""] if found.floors else []
-        table.add_row(name, write(figure), *floor, metric.unit, metric.better, f"{figure.images:,}")
-        for part, value in figure.parts.items():
-            floor = [f"{found.floors[name].parts[part]:,.4g}"] if found.floors else []
-            table.add_row(f"  {part}", f"{value:,.4g}", *floor)
-    return table
-
-
-def _as_json(found) -> dict:
-    """Convert an `evaluation.Evaluation` to a dict for JSON.
-
-    Empty fields of a metric are left out, and infinite values become None.
-
-    Returns:
-        dict with the keys resolution, images, features, metrics (name of a metric -> dict with its
-        value, unit and so on) and notes.
-    """
-
-    def convert(figure: metrics.Figure) -> dict:
-        out = {k: v for k, v in dataclasses.asdict(figure).items() if v not in (None, {}, ())}
-        return out | ({"value": None} if abs(figure.value) == float("inf") else {})
-
-    figures = {}
-    for name, figure in found.figures.items():
-        metric = metrics.METRICS[metrics.strip_features(name)]
-        figures[name] = convert(figure) | {"unit": metric.unit, "better": metric.better}
-        if found.floors:
-            figures[name]["floor"] = convert(found.floors[name])
-    features = found.features
-    return {
-        "resolution": found.resolution,
-        "images": found.images,
-        "features": {"name": features.name, "sha256": features.key} if features else None,
-        "metrics": figures,
-        "notes": list(found.notes),
-    }
+    if json_file:
+        pixels.check_file("--json", json_file)
+    settings = measuring.Settings(settings.pop("features_name"), **settings)
+    found = measuring.measure(a, b, names, settings, functools.partial(click.echo, err=True))
+    Console(highlight=False, markup=False).print(found.table(), soft_wrap=True)
+    for line in found.list_lines():
+        click.echo(line)
+    if json_file:
+        Path(json_file).write_text(json.dumps({"a": a, "b": b} | found.to_dict(), indent=1) + "\n")
+        click.echo(json_file)

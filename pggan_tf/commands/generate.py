@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -38,7 +37,7 @@ def command(source, seeds, count, grid, npz, folder, class_name, negative, recol
     if not (grid or npz or folder):
         raise UserError("nowhere to write: give --grid FILE, --npz FILE or --dir FOLDER.")
     from pggan_tf import synthesis
-    from pggan_tf.runs import generators
+    from pggan_tf.api import Generator
 
     if npz and not npz.endswith(".npz"):
         raise UserError(f"--npz {npz}: expected a name that ends in .npz.")
@@ -47,45 +46,24 @@ def command(source, seeds, count, grid, npz, folder, class_name, negative, recol
     numbers = synthesis.parse_seeds(seeds) if seeds else list(range(count or 64))
     outputs = Outputs(numbers, grid, npz, folder)
     outputs.check()
-    terminal.start_tensorflow()
-    generator = generators.load_from_latents(source)
-    stage = synthesis.choose_stage(generator, source, stage)
-    labels = synthesis.choose_labels(generator, source, class_name, numbers)
-    changes, scale = _load_changes(recolor, upscale)
-    outputs.check_grid(stage * scale)
+    generator = Generator.open(source)
+    generator.require_latents()
+    side = generator.choose_stage(stage)
+    changes = [Generator.open(run) for run in (recolor, upscale) if run]
+    for change, verb in zip(changes, filter(None, (recolor and "colorize", upscale and "upscale"))):
+        change.require_verb(verb)
+        side *= change.scale
+    outputs.check_grid(side)
+    made = generator.batches(numbers, stage=stage, truncation=truncation, class_name=class_name)
     with outputs.open() as write, terminal.show_progress() as progress:
-        for images in synthesis.Sampler(generator).batches(numbers, labels, stage, truncation):
+        for images in made:
             images = 255 - images if negative else images
             for change in changes:
-                images = change(images)
+                images = change.convert(images)
             write(images)
             progress(outputs.done, len(numbers))
     for place in filter(None, (grid, npz, folder)):
         click.echo(place)
-
-
-def _load_changes(recolor: str | None, upscale: str | None) -> tuple[list[Callable], int]:
-    """Load the networks that convert the generated images.
-
-    Args:
-        recolor: value of --recolor, the run of a network that colours images; None: not given.
-        upscale: value of --upscale, the run of a network that enlarges images; None: not given.
-
-    Returns:
-        (functions from images uint8 [N,H,W,C] to converted images, to be applied one after the
-        other; factor by which they enlarge images in total).
-    """
-    from pggan_tf import tasks
-    from pggan_tf.convert import conversion
-
-    changes, scale = [], 1
-    for source, task in ((recolor, tasks.Colorize), (upscale, tasks.Upscale)):
-        if source:
-            network = conversion.load_network(source, task.verb)
-            convert = tasks.task_of(network).converter(network)
-            changes.append(functools.partial(conversion.convert_images, change=convert))
-            scale *= network.scale
-    return changes, scale
 
 
 class Outputs:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import functools
 
 import click
+
+from pggan_tf.api import Run
 
 
 @click.command("report")
@@ -16,11 +18,4 @@ def command(run, out, data):
 
     The page also shows an interpolation between latents and the training images nearest to samples.
     """
-    from pggan_tf.report import pages, pictures, runs
-
-    drawn, omissions = pictures.try_pictures(runs.read_run(run), data)
-    for line in omissions:
-        click.echo(line, err=True)
-    if out:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-    click.echo(pages.write_report(run, out, drawn))
+    click.echo(Run(run).report(out, data, functools.partial(click.echo, err=True)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from pggan_tf import tasks
+from pggan_tf.api import Generator, convert
 from pggan_tf.commands import shared
-from pggan_tf.convert import conversion
 
 
 @click.command(tasks.Translate.verb)
@@ -24,5 +24,6 @@ def command(run, source, out, compare, tile):
     that it was trained at give the best results. Photos larger than a tile are converted in
     overlapping tiles, which are blended. Bit depth, transparency, colour profile and EXIF are kept.
     """
-    network = conversion.load_network(run, tasks.Translate.verb)
-    conversion.convert(source, out, tasks.task_of(network).converter(network, tile), compare=compare)
+    generator = Generator.open(run)
+    generator.require_verb(tasks.Translate.verb)
+    convert(generator, source, out, compare=compare, tile=tile)

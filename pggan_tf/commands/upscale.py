@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from pggan_tf import tasks
+from pggan_tf.api import Generator, convert
 from pggan_tf.commands import shared
-from pggan_tf.convert import conversion
 from pggan_tf.errors import UserError
 
 
@@ -29,8 +29,10 @@ def command(run, source, out, scale, tile, compare):
     kept; transparency is enlarged with a bicubic filter. The whole result is held in memory. To
     write it, .png takes up to three times that memory, .tif no more.
     """
-    network = conversion.load_network(run, tasks.Upscale.verb)
-    if scale not in (None, network.scale):
-        raise UserError(f"--scale {scale}: {run} was trained for {network.scale}. Leave --scale out, or train another.")
-    change = tasks.task_of(network).converter(network, tile)
-    conversion.convert(source, out, change, network.scale, compare)
+    generator = Generator.open(run)
+    generator.require_verb(tasks.Upscale.verb)
+    if scale not in (None, generator.scale):
+        raise UserError(
+            f"--scale {scale}: {run} was trained for {generator.scale}. Leave --scale out, or train another."
+        )
+    convert(generator, source, out, compare=compare, tile=tile)

@@ -29,6 +29,10 @@ class Plan:
     config: Config  # every option with its value
     asked: Mapping  # {option: value}: the requested options that `config` was resolved from
 
+    def __str__(self) -> str:
+        """Return the phases as a table."""
+        return schedule.as_table(self.phases)
+
     @functools.cached_property
     def architecture(self) -> networks.Architecture:
         """Architecture of the networks, the row of `networks.NETWORKS` for --network."""

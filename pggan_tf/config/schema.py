@@ -139,7 +139,7 @@ class NetworkOptions:
 class ObjectiveOptions:
     """Losses, penalties and the update rule."""
 
-    loss: str = option("nonsaturating-r1", "adversarial loss; it also sets the default penalty", tuple(losses.LOSSES))
+    loss: str = option("nonsaturating-r1", "adversarial loss; it also sets the default penalty", losses.LOSSES)
     class_weight: float = option(1.0, "weight of the class loss of both networks, with --conditional", least=0)
     lsgan_targets: tuple[float, ...] | None = option(
         None, "a,b,c of lsgan: D's targets for fakes and reals, G's target for fakes"

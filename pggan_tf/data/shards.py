@@ -129,6 +129,14 @@ class Shards:
         self._last_unpacked: tuple[tuple[str, int], np.ndarray] | None = None
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        return f"Shards({str(self.folder)!r}, {len(self):,} images)"
+
+    @property
+    def location(self) -> str:
+        """Path of the folder as text."""
+        return str(self.folder)
+
     def __len__(self) -> int:
         return self.manifest.images
 

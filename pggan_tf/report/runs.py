@@ -159,7 +159,7 @@ def read_run(folder: str | Path) -> RunSummary:
         environment=environment,
         ticks=history.ticks,
         measurements=history.measured,
-        grids=_find_grids(folder, plan.phases),
+        grids=find_grids(folder, plan.phases),
         parameters=_count_parameters(folder),
         unread_lines=history.unread,
     )
@@ -183,7 +183,13 @@ def read_runs(folders: Sequence[str | Path]) -> list[RunSummary]:
     return runs
 
 
-def _find_grids(folder: Path, phases: Sequence[schedule.Phase]) -> list[Grid]:
+def find_grids(folder: Path, phases: Sequence[schedule.Phase]) -> list[Grid]:
+    """Return the grids in a run's folder, in order of images seen.
+
+    Args:
+        folder: the run's folder.
+        phases: the phases of its plan.
+    """
     out = []
     for path in folder.glob("fakes-*px-*.png"):
         if found := re.fullmatch(r"fakes-\d+-(\d+)px-(\d+)\.png", path.name):

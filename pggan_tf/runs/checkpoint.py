@@ -32,6 +32,11 @@ def path_for(run: Path, images_seen: int) -> Path:
     return run / FOLDER / f"checkpoint-{images_seen:012d}.npz"
 
 
+def parse_images(path: Path) -> int:
+    """Return the number of images that a run had seen at a checkpoint, from the file's name."""
+    return int(path.stem.rpartition("-")[2])
+
+
 def list_checkpoints(run: Path) -> list[Path]:
     """Return the paths of a run's checkpoints, newest first. run: the run's folder."""
     return sorted((run / FOLDER).glob("checkpoint-*.npz"), reverse=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,24 @@ def grid_path(folder: Path, number: int, resolution: int, images: int) -> Path:
     return folder / f"fakes-{number:06d}-{resolution}px-{images}.png"
 
 
+def describe_tick(run, stats) -> dict:
+    """Return a tick as a dict of numbers: a line of stats.jsonl.
+
+    Beside `stats`, it has `images` and `seconds` of the run so far, the `resolution` in pixels,
+    whether the newest stage fades in (`fade`), its weight `alpha` and the `learning_rate`.
+    """
+    phase = run.phase
+    return {
+        "images": run.images_seen,
+        "seconds": round(run.seconds, 3),
+        "resolution": phase.resolution,
+        "fade": phase.fade,
+        "alpha": round(phase.alpha(run.images_seen), 6),
+        "learning_rate": phase.learning_rate * phase.rate(run.images_seen),
+        **stats,
+    }
+
+
 class StatsWriter(Callback):
     """Appends a line with a JSON object to stats.jsonl at every tick."""
 
@@ -126,20 +145,33 @@ class StatsWriter(Callback):
         self.file = (run.folder / STATS).open("a", buffering=1)
 
     def tick(self, run, stats):
-        phase = run.phase
-        line = {
-            "images": run.images_seen,
-            "seconds": round(run.seconds, 3),
-            "resolution": phase.resolution,
-            "fade": phase.fade,
-            "alpha": round(phase.alpha(run.images_seen), 6),
-            "learning_rate": phase.learning_rate * phase.rate(run.images_seen),
-            **stats,
-        }
-        self.file.write(json.dumps(line) + "\n")
+        self.file.write(json.dumps(describe_tick(run, stats)) + "\n")
 
     def end(self, run):
         self.file.close()
+
+
+class FunctionCallback(Callback):
+    """Calls a function with each tick, a dict as `describe_tick` returns it.
+
+    If the function returns False, the training ends after the next call of the graph, with a
+    checkpoint. If it raises an exception, a checkpoint is written before the training ends with it.
+
+    function: the function.
+    """
+
+    def __init__(self, function: Callable[[dict], object]):
+        self.function = function
+
+    def tick(self, run, stats):
+        """Call the function."""
+        try:
+            goes_on = self.function(describe_tick(run, stats))
+        except BaseException:
+            run.save(stopped=True)
+            raise
+        if goes_on is False:
+            run.stop()
 
 
 class TensorBoardWriter(Callback):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -28,10 +28,14 @@ from pggan_tf.training.step import STATS
 
 CALL_SECONDS = 0.7  # approximate time of a call of the graph; signals and the bar wait for its end
 TICKS_PER_SNAPSHOT = 10
+BY_CALLBACK = 0  # takes the place of a signal's number if a callback has called `Run.stop`
 
 
 def default_callbacks(
-    plan: Plan, log, measuring: metric_callback.MetricCallback | None
+    plan: Plan,
+    log,
+    measuring: metric_callback.MetricCallback | None,
+    display: Callable[..., callback_classes.Callback] | None = None,
 ) -> list[callback_classes.Callback]:
     """Return the callbacks of a run, in the order in which they are called.
 
@@ -39,10 +43,11 @@ def default_callbacks(
         plan: the plan of the run.
         log: the run's log, a `runs.folder.Log`.
         measuring: the callback that computes --metrics, or None.
+        display: makes the callback that shows progress, see `machine.Machine`.
     """
     out: list[callback_classes.Callback] = [
         callback_classes.GridWriter(),  # first: TensorBoard shows the grid of the same snapshot
-        callback_classes.ProgressDisplay(log),
+        (display or callback_classes.ProgressDisplay)(log),
         callback_classes.StatsWriter(),
         callback_classes.TensorBoardWriter(),
         callback_classes.GeneratorWriter(),
@@ -109,6 +114,7 @@ class Run:
         self.skipped_by = dict.fromkeys(COUNTS_BY_NETWORK, 0)
         self.health = health.Health(gan)
         self.done = False
+        self._stopping = False  # whether a callback has called `stop`
         for resolution in {p.resolution for p in self.phases}:  # find damaged files now, not after hours
             self.shards.open(self.shards.find_stored(resolution))
         self._restored = False  # whether `phase` was restored from a checkpoint
@@ -134,6 +140,10 @@ class Run:
         There is one every `snapshot_images` images and one at the end of each phase.
         """
         return images // self.snapshot_images + sum(p.end <= images for p in self.phases)
+
+    def stop(self) -> None:
+        """End the training after the next call of the graph, with a checkpoint, for a callback."""
+        self._stopping = True
 
     def seconds_left(self) -> float:
         """Estimate the seconds to the end of the plan. `speed` must not be 0."""
@@ -284,7 +294,8 @@ class Run:
         while self.images_seen < phase.end:
             begun = time.perf_counter()
             count, window = call(iterator, min(steps, self._steps_to_next_event(phase)), self._window)
-            received, taken = self._exchange(signals.received, time.perf_counter() - begun)
+            wish = BY_CALLBACK if signals.received is None and self._stopping else signals.received
+            received, taken = self._exchange(wish, time.perf_counter() - begun)
             self.images_seen += count * phase.images_per_step
             self.seconds += taken
             if not first:  # the first call traced the graph
@@ -296,22 +307,35 @@ class Run:
             first = False
             self._observe(phase, window, count, taken)
             if received is not None:
-                signals.received = received
-                self.cluster.leave()
-                self.save(stopped=True)
-                raise Stopped(
-                    f"stopped by {signals.name} after {self.images_seen:,} images, everything is saved. "
-                    f"To go on: --resume {shell_path(self.folder)}",
-                    signals.code,
-                )
+                raise self._stopped(received, signals)
             if time.monotonic() - self._saved_at > 60 * self.config.running.checkpoint_minutes:
                 self.save()
+
+    def _stopped(self, received: int, signals: Signals) -> Stopped:
+        """Write a checkpoint, and return an exception (not raised here) that ends the training.
+
+        Args:
+            received: number of the signal that any machine received, or BY_CALLBACK.
+            signals: the signals that this machine received.
+        """
+        by, code = "a callback", 0
+        if received != BY_CALLBACK:
+            signals.received = received
+            by, code = signals.name, signals.code
+        self.cluster.leave()
+        self.save(stopped=True)
+        return Stopped(
+            f"stopped by {by} after {self.images_seen:,} images, everything is saved. "
+            f"To go on: --resume {shell_path(self.folder)}",
+            code,
+            self.folder,
+        )
 
     def _exchange(self, received: int | None, taken: float) -> tuple[int | None, float]:
         """Exchange values between machines, because all must stop at the same step.
 
         Args:
-            received: number of the signal that this machine received, or None.
+            received: number of the signal that this machine received, BY_CALLBACK, or None.
             taken: seconds that the last call took on this machine.
 
         Returns:

@@ -25,9 +25,10 @@ from pggan_tf.errors import TryAgain, UserError
 from pggan_tf.runs import checkpoint
 from pggan_tf.runs import folder as runs
 from pggan_tf.training import distribution, execution, loop, metric_callback, planning, precision, tracking, transfer
-from pggan_tf.training.cluster import ALONE, Cluster
+from pggan_tf.training.cluster import Cluster
 from pggan_tf.training.execution import Setting
 from pggan_tf.training.gan import GAN
+from pggan_tf.training.machine import Machine
 
 # Options that may differ when a run is resumed: none of them changes a weight by more than
 # rounding.
@@ -49,25 +50,6 @@ SHARED_SECONDS = 90.0  # maximum delay until other machines see a file in a moun
 
 
 @dataclass(frozen=True)
-class Machine:
-    """The current machine, the other machines that train the run, and the output for messages."""
-
-    # All machines that train the run; by default only this one.
-    cluster: Cluster = dataclasses.field(default_factory=lambda: ALONE)
-    cache: str | None = None  # folder for prepared data and statistics, see shards.find_cache_folder
-    say: Callable[[str], None] = print  # prints a message on the terminal
-
-    def metric_callback(self, plan: Plan) -> metric_callback.MetricCallback | None:
-        """Return the callback that computes the metrics of `plan` during training.
-
-        Returns None if there are no metrics, or if another machine computes them.
-        """
-        if not plan.config.measuring.metrics or not self.cluster.chief:
-            return None
-        return metric_callback.MetricCallback(plan, find_cache_folder(self.cache), self.say)
-
-
-@dataclass(frozen=True)
 class Place:
     """Where to create a new run: in `folder`, or in a new folder inside `parent`."""
 
@@ -82,6 +64,16 @@ class Place:
         if not os.access(path, os.W_OK | os.X_OK):
             typed = f"--run {self.folder}" if self.folder else f"--runs {self.parent}"
             raise UserError(f"{typed}: cannot be written. Choose a folder you may write to.")
+
+
+def _metric_callback(plan: Plan, machine: Machine) -> metric_callback.MetricCallback | None:
+    """Return the callback that computes the metrics of `plan` during training.
+
+    Returns None if there are no metrics, or if another machine computes them.
+    """
+    if not plan.config.measuring.metrics or not machine.cluster.chief:
+        return None
+    return metric_callback.MetricCallback(plan, find_cache_folder(machine.cache), machine.say)
 
 
 @contextlib.contextmanager
@@ -166,7 +158,7 @@ def _start(
     distribution.check_devices(plan, strategy, say)
     setting = Setting(shards, strategy, precision.choose_policy(plan.config.running.precision), cluster, say)
     _agree(plan, setting)
-    measuring = machine.metric_callback(plan)
+    measuring = _metric_callback(plan, machine)
     plan, gan = _build(plan, setting)
     measured = _measure(plan, gan, setting, measuring)
     if plan.config.schedule.minutes is not None and cluster.chief:  # the other machines take over the chief's plan
@@ -195,7 +187,7 @@ def _start(
         if plan.task.from_images:
             log("in grids, three by three: what is given, what is made of it, the original")
         setting = dataclasses.replace(setting, say=log)
-        callbacks = loop.default_callbacks(plan, log, measuring)
+        callbacks = [*loop.default_callbacks(plan, log, measuring, machine.display), *machine.callbacks]
         loop.Run(plan, setting, gan, folder, measured.speeds, callbacks).train()
     return folder
 
@@ -351,12 +343,14 @@ def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> Non
     cluster.set_folder(folder)
     cluster.agree(**{"pggan-tf": __version__})
     distribution.check_devices(plan, setting.strategy, say)
-    measuring = machine.metric_callback(plan)
+    measuring = _metric_callback(plan, machine)
     log = runs.Log(folder, say) if cluster.chief else say
     with _lock(folder) if cluster.chief else contextlib.nullcontext():
         with setting.strategy.scope():
             gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
-        callbacks = loop.default_callbacks(plan, log, measuring) if cluster.chief else []
+        callbacks = []
+        if cluster.chief:
+            callbacks = [*loop.default_callbacks(plan, log, measuring, machine.display), *machine.callbacks]
         run = loop.Run(plan, dataclasses.replace(setting, say=log), gan, folder, callbacks=callbacks)
         _restore(run, folder, log)
         log(f"resuming {folder} at {run.images_seen:,} of {plan.phases[-1].end:,} images")

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from pggan_tf.convert import hdr
+from pggan_tf.conversion import hdr
 from pggan_tf.errors import UserError
 from pggan_tf.files import make_partial_path
 

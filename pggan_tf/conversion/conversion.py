@@ -16,27 +16,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pggan_tf import tasks, terminal, tiles
+from pggan_tf import terminal, tiles
 from pggan_tf.errors import Stopped, UserError
-
-
-def load_network(source: str, verb: str):
-    """Load and return the generator of a run, an exported folder or a .keras file.
-
-    Args:
-        source: path of the folder or the file.
-        verb: the `pggan` command that wants to use the network, such as upscale.
-
-    Raises:
-        UserError: if the network was trained for a task of another command.
-    """
-    terminal.start_tensorflow()
-    from pggan_tf.runs import generators
-
-    network = generators.load(source)
-    if tasks.task_of(network).verb != verb:
-        raise UserError(f"{source} was trained to {network.task}, not to {verb}.")
-    return network
 
 
 def convert_images(images: np.ndarray, change: Callable) -> np.ndarray:
@@ -122,7 +103,7 @@ class _Conversion:
             photos.Unreadable: if the file is damaged or no photo.
             photos.Unwritable: if the result cannot be written to `out`.
         """
-        from pggan_tf.convert import sequences
+        from pggan_tf.conversion import sequences
         from pggan_tf.data import decoders, photos
 
         with decoders.open_pictures(_read_file(file)) as pictures:
@@ -158,7 +139,7 @@ class _Conversion:
             out: path of the result.
             progress: called with (pictures done, pictures in all).
         """
-        from pggan_tf.convert import sequences
+        from pggan_tf.conversion import sequences
         from pggan_tf.data import photos
 
         with contextlib.ExitStack() as stack:
@@ -230,8 +211,8 @@ class _Conversion:
             raise Stopped(f"{summary}; {len(failed)} could not be read or written, the first {failed[0]}.", 1)
         click.echo(summary)
 
-    def write_video(self, source: Path, out: Path, named: bool) -> None:
-        """Convert a video and print how many frames were written.
+    def write_video(self, source: Path, out: Path, named: bool) -> Path:
+        """Convert a video, print how many frames were written, and return the path of the result.
 
         Args:
             source: path of the video.
@@ -242,7 +223,7 @@ class _Conversion:
         Raises:
             UserError: if the video cannot be read or written.
         """
-        from pggan_tf.convert import video
+        from pggan_tf.conversion import video
         from pggan_tf.data import photos
 
         if not named and out.suffix.lower() not in video.KINDS:
@@ -260,6 +241,7 @@ class _Conversion:
         click.echo(f"{out}: {done} frames")
         if lost:
             click.echo(f"{source}: damaged; {lost} parts of its stream could not be decoded", err=True)
+        return out
 
 
 def _read_file(file: Path) -> bytes:
@@ -293,7 +275,7 @@ def _read_sizes(file: Path, pictures) -> list[tuple[int, int]]:
         return [pictures.first_size()]
 
 
-def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bool = False) -> None:
+def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bool = False) -> Path:
     """Convert a photo, a folder of photos or a video, and print what was written.
 
     Existing files are overwritten.
@@ -307,11 +289,14 @@ def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bo
         compare: also write NAME-compare, a picture or video that shows before and after side by
             side.
 
+    Returns:
+        The file or folder that was written.
+
     Raises:
         UserError: if the source is missing or unreadable, or the result cannot be written.
         Stopped: if some photos of a folder could not be read or written.
     """
-    from pggan_tf.convert import video
+    from pggan_tf.conversion import video
     from pggan_tf.data import photos
 
     file, target = Path(source), Path(out)
@@ -322,17 +307,17 @@ def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bo
         if target.is_file() or target.suffix.lower() in (*photos.KINDS, *video.KINDS):
             raise UserError(f"--out {out}: a file, but {source} is a folder. Expected a folder.")
         conversion.write_folder(file, target)
-        return
+        return target
     named = not target.is_dir() and target.suffix != "" and not out.endswith(("/", os.sep))
     target = target if named else target / file.name
     if target.resolve() == file.resolve():
         raise UserError(f"--out {out}: is the file itself. Choose another name, so that it is not overwritten.")
     if file.suffix.lower() in video.EXTENSIONS:
-        conversion.write_video(file, target, named)
-        return
+        return conversion.write_video(file, target, named)
     try:
         with terminal.show_progress("tiles") as progress:
             written = conversion.write(file, target, named, progress)
         click.echo(written)
+        return written
     except photos.Unreadable as reason:
         raise UserError(f"{source}: {reason}.") from None

@@ -1,0 +1,246 @@
+"""Use a trained generator: make images from seeds, and convert photos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pggan_tf import synthesis, tasks, terminal
+from pggan_tf.api import arguments
+from pggan_tf.api.images import Images
+from pggan_tf.errors import UserError, explain_out_of_memory
+
+
+class Generator:
+    """A trained generator.
+
+    It makes images from seeds (`sample`) or, depending on its task, converts photos (`convert`).
+
+    Attributes:
+        network: the Keras model, which has a `summary()` and can be saved as any other.
+        location: path that it was loaded from.
+    """
+
+    def __init__(self, network, location: str):
+        """Make a Generator from a Keras model that pggan-tf trained; see `open`."""
+        self.network, self.location = network, location
+        self._task = tasks.task_of(network)
+        self._sampler: synthesis.Sampler | None = None
+        self._converters: dict[int | None, Callable] = {}
+
+    @classmethod
+    def open(cls, source, report: Callable[[str], None] = print) -> Generator:
+        """Load a generator.
+
+        Args:
+            source: folder of a run (its generator.keras or, if it has not ended, the moving average
+                in its newest checkpoint), an exported folder, a .keras file or hf://USER/NAME.
+            report: called with messages, for example about damaged checkpoints.
+
+        Raises:
+            UserError: if no generator can be loaded from there.
+        """
+        terminal.start_tensorflow()
+        from pggan_tf.runs import generators
+
+        location = arguments.as_location(source)
+        return cls(generators.load(location, report), location)
+
+    def __repr__(self) -> str:
+        return f"Generator({self.location!r}, task={self.task!r}, stages={self.stages})"
+
+    @property
+    def task(self) -> str:
+        """Name of the task that it was trained for, such as 'generate' or 'colorize'."""
+        return self._task.name
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Resolutions in pixels at which it makes images, in ascending order."""
+        return tuple(self.network.resolutions)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that it makes images of; empty if it was trained without classes."""
+        return tuple(getattr(self.network, "classes", ()) or ())
+
+    @property
+    def latent_size(self) -> int | None:
+        """Length of a latent, the random vector of an image; None if it converts photos."""
+        return None if self._task.from_images else self.network.latent_size
+
+    @property
+    def scale(self) -> int:
+        """Factor by which it enlarges a photo that it converts; 1 for most tasks."""
+        return getattr(self.network, "scale", 1)
+
+    def require_latents(self) -> None:
+        """Raise UserError if it converts photos instead of making images from latents."""
+        if self._task.from_images:
+            raise UserError(
+                f"{self.location}: was trained to {self.task}, not to generate from latents. "
+                f"Give it photos: pggan {self._task.verb}."
+            )
+
+    def require_verb(self, verb: str) -> None:
+        """Raise UserError if it was trained for the task of another command.
+
+        verb: the `pggan` command, such as upscale.
+        """
+        if self._task.verb != verb:
+            raise UserError(f"{self.location} was trained to {self.task}, not to {verb}.")
+
+    def choose_stage(self, stage: int | None = None) -> int:
+        """Return `stage`, or the last stage for None. Raise UserError if it is not in `stages`."""
+        return synthesis.choose_stage(self.network, self.location, stage)
+
+    def batches(
+        self,
+        seeds: Iterable[int],
+        *,
+        stage: int | None = None,
+        truncation: float = 1.0,
+        class_name: str | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Return an iterator over the images of seeds in batches, which saves memory.
+
+        Each batch is uint8 [n, R, R, C]. For the arguments and errors, see `sample`.
+        """
+        self.require_latents()
+        numbers = list(seeds)
+        stage = self.choose_stage(stage)
+        labels = synthesis.choose_labels(self.network, self.location, class_name, numbers)
+        if not 0 <= truncation <= 1:
+            raise UserError(f"--truncation {truncation}: expected a number from 0 to 1.")
+        self._sampler = self._sampler or synthesis.Sampler(self.network)
+        return self._sampler.batches(numbers, labels, stage, truncation)
+
+    @explain_out_of_memory("images are made", "Take fewer seeds, a smaller stage, or `batches`.")
+    def sample(
+        self,
+        seeds: int | str | Iterable[int] = range(16),
+        *,
+        stage: int | None = None,
+        truncation: float = 1.0,
+        class_name: str | None = None,
+    ) -> Images:
+        """Make images from seeds. A seed gives the same image on every machine.
+
+        Args:
+            seeds: whole numbers from 0 to 2^32 - 1, one for each image, as numbers or as text such
+                as '0-63'; or a single number.
+            stage: resolution R in pixels, one of `stages` (default: the last). Every stage shows
+                the same images at its own resolution.
+            truncation: 0..1. Values below 1 give less varied and more typical images.
+            class_name: class of all images, one of `classes` (default: all classes in turn).
+
+        Returns:
+            uint8 [N, R, R, C], shown as a grid in a notebook; C is 3, or 1 for gray.
+
+        Raises:
+            UserError: if an argument is not valid, or it converts photos.
+        """
+        self.require_latents()
+        numbers = [seeds] if isinstance(seeds, int | np.integer) else seeds
+        numbers = synthesis.parse_seeds(numbers) if isinstance(numbers, str) else [int(n) for n in numbers]
+        if not numbers or not all(0 <= n < 2**32 for n in numbers):
+            raise UserError(f"--seeds {seeds}: expected one or more numbers from 0 to 2^32 - 1.")
+        made = self.batches(numbers, stage=stage, truncation=truncation, class_name=class_name)
+        return Images.of(np.concatenate(list(made)))
+
+    def converter(self, side: int | None = None) -> Callable:
+        """Return the function that converts a `data.photos.Photo`; see `tasks.Task.converter`.
+
+        Args:
+            side: for colorize, the shorter side in pixels at which the network sees a photo; for
+                other tasks, the side of a tile in pixels (default: the task's).
+
+        Raises:
+            UserError: if it makes images from latents.
+        """
+        if not self._task.from_images:
+            raise UserError(f"{self.location}: makes images from latents, not from photos. Take its samples.")
+        if side not in self._converters:
+            self._converters[side] = self._task.converter(self.network, side)
+        return self._converters[side]
+
+    def convert(self, images: np.ndarray) -> Images:
+        """Convert images of any size in memory.
+
+        Args:
+            images: uint8 [N, H, W, C]; C is 3, or 1 for gray.
+
+        Returns:
+            uint8 [N, H', W', C'], enlarged by `scale`.
+
+        Raises:
+            UserError: if it makes images from latents, or `images` has another type or shape.
+        """
+        from pggan_tf.conversion import conversion
+
+        images, change = np.asarray(images), self.converter()
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
+            raise UserError(
+                f"images: an array of {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, C] with C of 1 or 3."
+            )
+        return Images.of(conversion.convert_images(images, change))
+
+
+def convert(
+    generator,
+    source: str | Path,
+    out: str | Path,
+    *,
+    compare: bool = False,
+    size: int | None = None,
+    tile: int | None = None,
+) -> Path:
+    """Convert a photo, a folder of photos or a video with a trained network.
+
+    Bit depth, transparency, colour profile and EXIF of photos are kept. Existing files are
+    overwritten.
+
+    Args:
+        generator: a Generator or a Run, or where to load it from, see `load`.
+        source: path of a photo, a folder or a video.
+        out: file or folder to write.
+        compare: also write NAME-compare, which shows before and after side by side.
+        size: for colorize: shorter side in pixels of the reduced photo that the network sees, 16 to
+            4096 (default: as in training).
+        tile: for other tasks: side of a tile in pixels; smaller tiles need less memory (default:
+            the task's).
+
+    Returns:
+        The file or folder that was written.
+
+    Raises:
+        UserError: if an argument does not fit the network, or files cannot be read or written.
+        Stopped: if some photos of a folder could not be converted; the others were.
+    """
+    from pggan_tf.conversion import conversion
+
+    generator = as_generator(generator)
+    sees_reduced = isinstance(generator._task, tasks.Colorize)
+    if size is not None and not sees_reduced:
+        if isinstance(generator._task, tasks.Recolor):
+            raise UserError(f"--size {size}: {generator.location} colours every pixel where it is; leave --size out.")
+        raise UserError(f"--size {size}: {generator.location} was trained to {generator.task}; only colorize has it.")
+    if tile is not None and sees_reduced:
+        raise UserError(f"--tile {tile}: {generator.location} colours photos whole, without tiles; leave --tile out.")
+    if size is not None and not 16 <= size <= 4096:
+        raise UserError(f"--size {size}: expected 16 to 4096.")
+    if tile is not None and tile < 1:
+        raise UserError(f"--tile {tile}: expected a number from 1 on.")
+    change, place = generator.converter(size or tile), arguments.expand(out)
+    place += "/" if os.fspath(out).endswith("/") and not place.endswith("/") else ""
+    return conversion.convert(arguments.expand(source), place, change, generator.scale, compare)
+
+
+def as_generator(source) -> Generator:
+    """Return a Generator for a Generator, a Run, or a location to load it from."""
+    if isinstance(source, Generator):
+        return source
+    return source.generator if hasattr(source, "generator") else Generator.open(source)

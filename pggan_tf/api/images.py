@@ -1,0 +1,77 @@
+"""Images in memory that a notebook shows as a picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from pggan_tf.data import pixels
+from pggan_tf.errors import UserError
+
+
+class Images(np.ndarray):
+    """A NumPy array of images, uint8 [N, H, W, C], which a notebook shows as a grid.
+
+    C is 3 for colour and 1 for gray. One image of it, [H, W, C], is shown as a picture.
+    """
+
+    @classmethod
+    def of(cls, images: np.ndarray) -> Images:
+        """Return an array of images, uint8 [N, H, W, C], as Images, without copying it."""
+        return np.asarray(images).view(cls)
+
+    def grid(self, columns: int | None = None):
+        """Return all images side by side as one Pillow image.
+
+        Images below 64 pixels are enlarged by a whole factor, so that they can be seen.
+
+        Args:
+            columns: number of images in a row (default: about as many as there are rows).
+
+        Raises:
+            UserError: if this is no array of images.
+        """
+        from PIL import Image
+
+        images = np.asarray(self)
+        images = images[None] if images.ndim == 3 else images
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
+            raise UserError(
+                f"an array of {self.dtype} {list(self.shape)} is no grid; expected uint8 [N, H, W, 1 or 3]."
+            )
+        sheet = pixels.tile(pixels.enlarge(images, pixels.VISIBLE), columns)
+        return Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet)
+
+    def save(self, file: str | Path) -> Path:
+        """Write the images to a file, and return its path.
+
+        Args:
+            file: an .npz, which holds them as 'images'; or a picture such as .png, which shows them
+                as a grid.
+
+        Raises:
+            UserError: if the file cannot be written.
+        """
+        path = Path(file).expanduser()
+        if path.suffix == ".npz":
+            pixels.check_file("file", path)
+            with pixels.write_npz(str(path), len(self)) as write:
+                write(np.asarray(self))
+            return path
+        pixels.check_picture("file", str(path))
+        grid = np.asarray(self.grid())
+        pixels.check_size("file", str(path), *grid.shape[:2])
+        pixels.save(path, grid)
+        return path
+
+    def _repr_png_(self) -> bytes | None:
+        """Return the grid as PNG for a notebook; None if this is no array of images."""
+        try:
+            grid = self.grid()
+        except UserError:
+            return None
+        out = io.BytesIO()
+        grid.save(out, "PNG")
+        return out.getvalue()

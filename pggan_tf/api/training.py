@@ -1,0 +1,89 @@
+"""Train a generator from Python."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pggan_tf.api import arguments, jobs, machines
+from pggan_tf.api.runs import Run
+from pggan_tf.config import Plan
+from pggan_tf.errors import Stopped
+from pggan_tf.training import requests
+
+if TYPE_CHECKING:
+    from pggan_tf.training.callbacks import Callback
+
+
+def train(
+    data=None,
+    *,
+    config: str | Path | None = None,
+    runs: str | Path = "runs",
+    folder: str | Path | None = None,
+    progress: bool | None = None,
+    callbacks: Iterable[Callback | Callable[[dict], object]] = (),
+    **options,
+) -> Run | tuple[Run, ...]:
+    """Train a generator on photos.
+
+    Args:
+        data: folder of photos or shards, an archive, an array of images uint8 [N, H, W, C], or a
+            list of them (default: drawn portraits).
+        config: config.json of a run to repeat; `options` override it.
+        runs: folder in which the run's folder is created.
+        folder: the run's own folder. The run is started there, or resumed if it has begun.
+        progress: False prints nothing (the log is in the run's folder); True shows a bar; None
+            shows a bar on a terminal and in a notebook, and lines elsewhere.
+        callbacks: functions that are called with each tick, a dict of numbers such as `images`,
+            `seconds`, `resolution`, `loss_d` and `loss_g`. One that returns False ends the training
+            after a checkpoint was written. Objects of the class Callback are called at more events.
+        **options: options of training by their names, such as `target_res=64`, `minutes=20`,
+            `recipe="pegasus"` or `batch={4: 64, 32: 16}`: all of `config.FIELDS`.
+
+    Returns:
+        The run; for a recipe of several parts, a tuple with the run of each part.
+
+    Raises:
+        UserError: if the options, the data or the machine do not allow it.
+        Stopped: if Ctrl-C or a signal ended it early; everything is saved, and `Run.resume` goes
+            on.
+    """
+    started = time.monotonic()
+    chosen = arguments.parse_options({"data": data, **options})
+    machine = machines.make_machine(progress, callbacks)
+    own = arguments.expand(folder) if folder else None
+    file = arguments.expand(config) if config else None
+    job = jobs.make_job(chosen, machine, file, own, arguments.expand(runs))
+    try:
+        job.run(started)
+    except Stopped as stopped:
+        if stopped.code or stopped.folder is None:  # not a callback that ended it, as the user wanted
+            raise
+        job.trained.append(stopped.folder)
+    made = tuple(map(Run, job.trained))
+    return made if job.several else made[0]
+
+
+def plan(data=None, *, config: str | Path | None = None, **options) -> Plan | tuple[Plan, ...]:
+    """Return what `train` would do with the same arguments, without training.
+
+    Speeds are not measured; so with `minutes`, the numbers of images are those of a full training.
+
+    Args:
+        data: see `train`.
+        config: see `train`.
+        **options: see `train`.
+
+    Returns:
+        The plan, which is printed as a table of its phases; for a recipe of several parts, a tuple
+        of plans.
+
+    Raises:
+        UserError: if the options do not go together.
+    """
+    chosen = requests.absolute(arguments.parse_options({"data": data, **options}))
+    plans = requests.plans(chosen, arguments.expand(config) if config else None)
+    return plans[0] if len(plans) == 1 else tuple(plans)

@@ -1,0 +1,276 @@
+"""The Python interface: what `import pggan_tf as pg` offers, as a notebook or a script uses it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+from PIL import Image
+
+import pggan_tf as pg
+from pggan_tf import api
+from tests.conftest import ROOT, pggan
+
+TINY = {
+    "fmap_base": 64,
+    "fmap_max": 16,
+    "latent_size": 8,
+    "portraits": 120,
+    "grid": 4,
+    "report": False,
+    "target_res": 8,
+    "fade_images": 320,
+    "stable_images": 160,
+    "batch": 8,
+    "snapshot_images": 160,
+}
+IMAGES = 640  # of the whole plan
+ONE_STAGE = {**TINY, "target_res": 4}  # 160 images in one phase
+
+
+@pytest.fixture(scope="module")
+def ticks():
+    return []
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, ticks):
+    return pg.train(runs=tmp_path_factory.mktemp("runs"), callbacks=[ticks.append], progress=False, **TINY)
+
+
+def in_a_new_process(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_name_is_offered():
+    assert pg.__all__ == api.__all__ and set(pg.__all__) <= set(dir(pg))
+    assert all(getattr(pg, name) is getattr(api, name) for name in pg.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        pg.trian  # noqa: B018
+
+
+def test_no_module_takes_the_place_of_a_name():
+    modules = {path.stem for path in (ROOT / "pggan_tf").iterdir()}
+    assert not modules & {*pg.__all__}
+
+
+def test_the_import_waits_for_nothing():
+    code = "import sys, pggan_tf; print([m for m in ('tensorflow', 'keras', 'numpy', 'click') if m in sys.modules])"
+    assert in_a_new_process(code) == "[]\n"
+
+
+@pytest.mark.parametrize("first", ["pggan_tf", "keras"])
+def test_keras_finds_every_network(first):
+    code = f"""
+import {first}, pggan_tf, keras, glob
+for file in sorted(glob.glob("tests/golden/networks/*.keras")):
+    model = keras.saving.load_model(file)
+    print(file.split("/")[-1], model.count_params() > 0, isinstance(model, keras.Model), type(model).__module__)
+print(keras.__spec__.loader.__class__.__name__)
+"""
+    *lines, loader = in_a_new_process(code).splitlines()
+    assert len(lines) == len(list((ROOT / "tests/golden/networks").glob("*.keras"))) > 8
+    assert all(" True True pggan_tf.networks." in line for line in lines) and loader == "SourceFileLoader"
+
+
+def test_a_run_has_columns(run, ticks):
+    history = run.history
+    assert history["images"][-1] == IMAGES == run.images_seen and run.ended
+    assert len({len(column) for column in history.values()}) == 1
+    assert {"images", "seconds", "resolution", "alpha", "learning_rate", "loss_d", "loss_g"} <= history.keys()
+    assert [tick["images"] for tick in ticks] == history["images"]
+    assert [tick["loss_d"] for tick in ticks] == history["loss_d"]
+    assert run.metrics == {} and run.config.networks.target_res == 8 and len(run.plan.phases) == 3
+    assert run.grid().size == (129, 129) and run._repr_png_() == run.grids[-1].read_bytes()
+    assert repr(run) == f"Run('{run.folder}', 640 images seen)"
+
+
+def test_a_generator_makes_images(run, tmp_path):
+    generator = run.generator
+    assert generator is run.generator and generator.stages == (4, 8) and generator.task == "generate"
+    images = generator.sample(range(5), stage=4)
+    assert images.shape == (5, 4, 4, 3) and images.dtype == np.uint8
+    assert (generator.sample([4, 2]) == generator.sample()[[4, 2]]).all() and generator.sample(3).shape == (1, 8, 8, 3)
+    assert (generator.sample("1-3") == generator.sample(range(1, 4))).all()
+    assert (np.concatenate(list(generator.batches(range(40)))) == generator.sample(range(40))).all()
+    again = pg.load(run.folder / "generator.keras")
+    assert (again.sample(truncation=0.5) == generator.sample(truncation=0.5)).all()
+    code, out, err = pggan("generate", run.folder, "--count", "5", "--npz", tmp_path / "a.npz", "--stage", "4")
+    assert code == 0 and (np.load(tmp_path / "a.npz")["images"] == images).all()
+
+
+def test_images_show_and_save_themselves(run, tmp_path):
+    images = run.generator.sample(range(5))
+    assert isinstance(images, np.ndarray) and images.grid().size == (3 * 64, 2 * 64)
+    assert images.grid(columns=5).size == (5 * 64, 64) and images[0].grid().size == (64, 64)
+    assert images._repr_png_()[:4] == b"\x89PNG" and (images / 255)._repr_png_() is None
+    assert images[..., :1].grid().mode == "L"
+    assert (np.load(images.save(tmp_path / "a.npz"))["images"] == images).all()
+    assert np.asarray(Image.open(images.save(str(tmp_path / "a.png")))).shape == (128, 192, 3)
+    with pytest.raises(pg.UserError, match="a.txt"):
+        images.save(tmp_path / "a.txt")
+
+
+def test_a_callback_ends_the_training_and_it_goes_on_exactly(run, tmp_path):
+    seen = []
+    early = pg.train(
+        folder=tmp_path / "own", progress=False, callbacks=[lambda t: seen.append(t) or t["images"] < 200], **TINY
+    )
+    assert not early.ended and 200 <= early.images_seen < IMAGES and len(early.history["images"]) == len(seen)
+    assert (early.generator.stages, early.resume(progress=False)) == ((4,), early) and early.ended
+    assert (early.generator.sample(range(8)) == run.generator.sample(range(8))).all()
+    assert [t for t in early.history["loss_d"]] == run.history["loss_d"]
+    # The same call goes on with what has begun, and has nothing left to do.
+    assert pg.train(folder=tmp_path / "own", progress=False, **TINY).images_seen == IMAGES
+
+
+def test_a_callback_that_fails_loses_nothing(tmp_path):
+    def fail(tick):
+        if tick["images"] > 100:
+            raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        pg.train(folder=tmp_path / "own", progress=False, callbacks=[fail], **ONE_STAGE)
+    assert 100 < pg.load(tmp_path / "own").images_seen < 130
+
+
+def test_callbacks_hear_of_more_than_ticks(tmp_path):
+    heard = []
+
+    class Mine(pg.Callback):
+        def phase(self, run, phase):
+            heard.append(phase.name)
+
+        def snapshot(self, run):
+            heard.append(run.images_seen)
+
+        def end(self, run):
+            heard.append(run.done)
+
+    pg.train(folder=tmp_path / "own", progress=False, callbacks=[Mine()], **ONE_STAGE)
+    assert heard == ["4px stable", 160, True]
+
+
+def test_a_loss_of_ones_own(tmp_path, monkeypatch):
+    import dataclasses
+
+    monkeypatch.setitem(pg.LOSSES, "mine", dataclasses.replace(pg.LOSSES["lsgan"], penalty="r1", penalty_weight=0.1))
+    run = pg.train(folder=tmp_path / "own", progress=False, loss="mine", **ONE_STAGE)
+    assert run.ended and run.config.objective.loss == "mine" and pg.plan(loss="mine").loss.penalty == "r1"
+
+
+def test_arrays_are_data_too(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (30, 12, 12, 3), np.uint8)
+    shards = pg.prepare(images, tmp_path / "shards", size=8, split=0.8)
+    assert len(shards) == 24 and shards.read(8, np.arange(2)).shape == (2, 8, 8, 3)
+    run = pg.train(shards, folder=tmp_path / "own", progress=False, **ONE_STAGE)
+    found = pg.evaluate(images, run, metrics="swd", images=20)
+    assert found["swd"] == found.figures["swd"].value > 0
+    assert (
+        "swd" in str(found) and "<pre>" in found._repr_html_() and found.to_dict()["metrics"]["swd"]["unit"] == "x 1000"
+    )
+    with pytest.raises(pg.UserError, match="float64"):
+        pg.evaluate(images / 255, run)
+    with pytest.raises(pg.UserError, match="fid: was not measured"):
+        found["fid"]
+
+
+def test_plans_are_made_without_training(tmp_path):
+    plan = pg.plan(tmp_path, target_res=32, recipe="pegasus")
+    assert plan.resolutions[-1] == 32 and "32px stable" in str(plan)
+    parts = pg.plan(recipe="pggan-separable+srgan", target_res=128)
+    assert [part.target_res for part in parts] == [32, 128]
+
+
+def test_networks_are_exported_and_loaded(run, tmp_path):
+    folder = pg.export(run, tmp_path / "phone", formats=["keras"])
+    assert folder == tmp_path / "phone" and (folder / "report.json").is_file()
+    exported = pg.load(folder)
+    assert (exported.sample(3) == run.generator.sample(3)).all() and repr(exported).startswith("Generator(")
+
+
+@pytest.fixture(scope="module")
+def colorizer(tmp_path_factory):
+    options = {"recipe": "colorize", "target_res": 16, "portraits": 40, "total_images": 64, "grid": 4, "report": False}
+    return pg.train(runs=tmp_path_factory.mktemp("runs"), progress=False, **options)
+
+
+def test_photos_are_converted(colorizer, tmp_path):
+    photo = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    out = pg.convert(colorizer, tmp_path / "photo.png", tmp_path / "colour.png", compare=True)
+    made = colorizer.generator.convert(photo[None])
+    assert out == tmp_path / "colour.png" and (np.asarray(Image.open(out)) == made[0]).all()
+    assert (tmp_path / "colour-compare.png").is_file()
+    for call, words in (
+        (lambda: pg.convert(colorizer, tmp_path / "photo.png", "a.png", tile=8), "--tile 8"),
+        (lambda: pg.convert(colorizer, tmp_path / "photo.png", "a.png", size=4), "--size 4"),
+        (lambda: pg.convert(colorizer, tmp_path / "nothing.png", "a.png"), "no such file"),
+        (lambda: colorizer.generator.sample(), "not to generate from latents"),
+        (lambda: colorizer.generator.convert(photo), r"\[20, 30, 3\]"),
+    ):
+        with pytest.raises(pg.UserError, match=words):
+            call()
+
+
+def test_mistakes_are_named(run, tmp_path):
+    for call, words in (
+        (lambda: pg.train(target_rez=64), "target_rez: no option of train; did you mean target_res"),
+        (lambda: pg.train(target_res="large"), "--target-res large: not a whole number"),
+        (lambda: pg.train(tmp_path / "nothing", progress=False), "nothing"),
+        (lambda: pg.train(3), "3: expected a path"),
+        (lambda: pg.train(callbacks=[3]), "callbacks: 3 is neither a function"),
+        (lambda: pg.train(callbacks=[pg.Callback]), "neither a function nor an object"),
+        (lambda: run.resume(loss="hinge"), "--loss hinge"),
+        (lambda: pg.load(tmp_path / "nothing"), "Expected a run's folder"),
+        (lambda: run.generator.sample([-1]), r"--seeds \[-1\]"),
+        (lambda: run.generator.sample(stage=5), "--stage 5: .* has 4, 8"),
+        (lambda: run.generator.sample(truncation=2), "--truncation 2"),
+        (lambda: run.generator.sample(class_name="cat"), "--class cat"),
+        (lambda: run.generator.convert(np.zeros([1, 8, 8, 3], np.uint8)), "makes images from latents"),
+        (lambda: run.grid(1000), "none with the number 1000"),
+        (lambda: pg.export(run, tmp_path / "a", quantise="int8"), "did you mean quantize"),
+        (lambda: pg.export(run, tmp_path / "a", formats="tflight"), "tflight"),
+        (lambda: pg.prepare("portraits", tmp_path / "b", size=2), "2 is not in the range"),
+        (lambda: pg.prepare("portraits", tmp_path / "b", size=8, grey=True), "did you mean gray"),
+        (lambda: pg.faces("portraits", tmp_path / "b", size=8, align="up"), "--align up"),
+        (lambda: pg.evaluate("portraits", run, "fidd"), "did you mean fid"),
+        (lambda: pg.evaluate("portraits", run, filter="sharp"), "--filter sharp"),
+    ):
+        with pytest.raises(pg.UserError, match=words) as error:
+            call()
+        assert error.value._render_traceback_() == [f"UserError: {error.value}"]
+
+
+def test_a_notebook_shows_a_bar_and_the_newest_grid(tmp_path):
+    cells = [
+        "import pggan_tf as pg",
+        f"run = pg.train(folder={str(tmp_path / 'own')!r}, **{ONE_STAGE})",
+        "run",
+        "pg.load('nothing')",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, allow_errors=True, resources={"metadata": {"path": ROOT}}).execute()
+    trained, shown, failed = (cell["outputs"] for cell in notebook.cells[1:])
+    bar, grid = (o["data"] for o in trained if o["output_type"] == "display_data")
+    assert 'value="160" max="160"' in bar["text/html"] and "4px stable: 160 images" in bar["text/html"]
+    assert "image/png" in grid and "image/png" in shown[0]["data"]
+    printed = "".join(o["text"] for o in trained if o["output_type"] == "stream")
+    assert "phase 1/1" in printed and "img/s" not in printed
+    assert "\n".join(failed[0]["traceback"]).startswith("UserError: nothing: no generator.keras")
+
+
+def test_the_command_line_writes_what_python_does(run, tmp_path):
+    written = json.loads((run.folder / "config.json").read_text())
+    options = [f"--{k.replace('_', '-')}={v}" for k, v in TINY.items() if k != "report"]
+    code, out, err = pggan("train", *options, "--no-report", "--runs", tmp_path)
+    assert code == 0, err
+    folder = Path(out.splitlines()[-1])
+    assert json.loads((folder / "config.json").read_text()) == written
+    assert (pg.load(folder).generator.sample() == run.generator.sample()).all()
