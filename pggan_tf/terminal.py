@@ -7,6 +7,7 @@ import os
 import sys
 
 from pggan_tf import signals
+from pggan_tf.errors import UserError
 
 
 @contextlib.contextmanager
@@ -23,7 +24,15 @@ def silence_stderr():
 
 
 def start_tensorflow() -> None:
-    """Import TensorFlow without the messages that its C++ code prints."""
+    """Import TensorFlow without the messages that its C++ code prints.
+
+    Raises UserError if Keras has been imported with another backend.
+    """
+    if (keras := sys.modules.get("keras")) and keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"Keras was imported with the backend {keras.backend.backend()}; pggan-tf needs tensorflow. "
+            'Import pggan_tf first, or set KERAS_BACKEND to "tensorflow" before Keras is imported.'
+        )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with signals.keep_interrupt(), silence_stderr():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import nbformat
 import numpy as np
 import pytest
@@ -77,6 +78,12 @@ print(keras.__spec__.loader.__class__.__name__)
     *lines, loader = in_a_new_process(code).splitlines()
     assert len(lines) == len(list((ROOT / "tests/golden/networks").glob("*.keras"))) > 8
     assert all(" True True pggan_tf.networks." in line for line in lines) and loader == "SourceFileLoader"
+
+
+def test_another_backend_of_keras_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(pg.UserError, match="imported with the backend jax; pggan-tf needs tensorflow"):
+        pg.load(ROOT / "tests/golden/networks/pggan-generator.keras")
 
 
 def test_a_run_has_columns(run, ticks):

@@ -85,8 +85,8 @@ def command(a, b, names, json_file, **settings):
 
     if json_file:
         pixels.check_file("--json", json_file)
-    settings = measuring.Settings(settings.pop("features_name"), **settings)
-    found = measuring.measure(a, b, names, settings, functools.partial(click.echo, err=True))
+    chosen = measuring.Settings(settings.pop("features_name"), **settings)
+    found = measuring.measure(a, b, names, chosen, functools.partial(click.echo, err=True))
     Console(highlight=False, markup=False).print(found.table(), soft_wrap=True)
     for line in found.list_lines():
         click.echo(line)
