@@ -14,6 +14,9 @@ from export.source import Source
 from pggan_tf import __version__
 from pggan_tf.runs import records
 
+NAMES = ("MODEL_CARD.md", "README.md")  # names of the card in an exported folder; hubs show README.md
+PLACEHOLDER = "OWNER/NAME"  # stands for the repository on a hub until this is known
+
 
 def escape(text) -> str:
     """Return a text, such as a class name, as Markdown that shows exactly this text on one line.
@@ -46,7 +49,8 @@ def make_card(source: Source, licence: str | None, files: list[dict], samples: b
     network, about, licence = source.network, source.task.card, licence or source.licence
     head = ["---", f"license: {_quote_yaml(licence or 'other')}", "library_name: keras"]
     head += [f"pipeline_tag: {about.pipeline_tag}"]
-    head += ["tags:", "- gan", "- tflite", "- pggan-tf", "---"]
+    offered = {f["file"].rpartition(".")[2] for f in files}
+    head += ["tags:", "- gan", *(["- tflite"] if "tflite" in offered else []), "- pggan-tf", "---"]
     sizes = ", ".join(map(str, network.resolutions))
     lines = [
         *head,
@@ -76,6 +80,7 @@ def make_card(source: Source, licence: str | None, files: list[dict], samples: b
         "",
         *_make_code_blocks(source, files),
         "",
+        *([_describe_location(source), ""] if "keras" in offered else []),
         "## Files",
         "",
     ]
@@ -195,7 +200,7 @@ def _make_code(source: Source, kind: str, file: dict) -> list[str]:
             "import keras",
             *imports,
             f"import {module}   # tells Keras what this network is; of a checkout of pggan-tf, after: pip install -e .",
-            f'network = keras.saving.load_model("{path}")   # or this folder, or "hf://OWNER/NAME" where a hub has it',
+            f'network = keras.saving.load_model("{path}")   # or this folder, or "hf://{PLACEHOLDER}" where a hub has it',
             *lines,
         ]
     name = next(iter(file["interface"]))
@@ -220,6 +225,11 @@ def _make_code(source: Source, kind: str, file: dict) -> list[str]:
         *_make_inputs(signature, source.network.resolutions[-1]),
         f"image = {call}   # [1, height, width, channels]: {signature['image']}",
     ]
+
+
+def _describe_location(source: Source) -> str:
+    """Return a sentence about the use of a network that a hub has."""
+    return f"Where a hub has it, the commands of pggan-tf take it in place of a run: `pggan {source.task.verb} hf://{PLACEHOLDER} ...`"
 
 
 def _clean_comment(text: str) -> str:

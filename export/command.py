@@ -10,9 +10,11 @@ result of the comparison.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -20,11 +22,11 @@ import click
 from export.files import Options, write_files, write_samples
 from pggan_tf.choice import Choice
 from pggan_tf.errors import UserError, explain_out_of_memory
-from pggan_tf.runs import records
+from pggan_tf.runs import hub, records
 
 FORMATS = ("tflite", "keras", "savedmodel", "onnx", "web")
+HUB = "hub"  # keras, and tflite if its packages are installed, without pictures of the user's photos
 QUANTIZE = ("none", "float16", "dynamic", "int8")
-CARD = "MODEL_CARD.md"
 
 
 @click.command("export")
@@ -32,12 +34,15 @@ CARD = "MODEL_CARD.md"
 @click.option(
     "--to",
     "formats",
-    type=Choice(FORMATS),
+    type=Choice((*FORMATS, HUB)),
     multiple=True,
-    help=f"format to write: {', '.join(FORMATS)}; may be given several times  [tflite]",
+    help=f"format to write: {', '.join(FORMATS)}, or {HUB}, a folder as `pggan push` uploads it; may be given several times  "
+    "[tflite]",
 )
-@click.option("--all", "everything", is_flag=True, help="write every format, and a .tflite for every quantisation")
-@click.option("--out", help="folder to write to, new or empty  [RUN/export]")
+@click.option(
+    "--all", "everything", is_flag=True, help="write every format but hub, and a .tflite for every quantisation"
+)
+@click.option("--out", help="folder to write to, new or empty  [RUN/export, ./export for hf://]")
 @click.option(
     "--quantize",
     type=Choice(QUANTIZE),
@@ -64,13 +69,13 @@ CARD = "MODEL_CARD.md"
     "Give one --to at a time, --quantize dynamic in place of int8, or a machine with more memory.",
 )
 def command(runs, formats, everything, out, quantize, kind, truncation, representative, licence, subject):
-    """Export RUN, a finished run's folder, an exported folder or a generator.keras.
+    """Export RUN, a finished run's folder, an exported folder, a generator.keras or hf://USER/NAME.
 
     A site (--to web) may hold several RUNs of different tasks.
     """
     if everything and (formats or quantize):
         raise UserError("--all and --to or --quantize: give one of them. --all is every format and every quantisation.")
-    formats = FORMATS if everything else formats or ("tflite",)
+    formats = FORMATS if everything else expand_formats(formats or ("tflite",))
     _check_read(
         formats, quantize=quantize, output=kind, truncation=truncation, representative=representative, subject=subject
     )
@@ -78,8 +83,7 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
         raise UserError(f"--subject {subject!r}: expected a noun of at most 31 letters, such as horse.")
     if len(runs) > 1 and formats != ("web",):
         raise UserError(f"{len(runs)} runs: only --to web puts several into one folder. Export them one by one.")
-    given = Path(runs[0])
-    target = Path(out) if out else (given if given.is_dir() else given.parent) / "export"
+    target = Path(out) if out else _choose_folder(runs[0])
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"--out {target}: is not an empty folder. Choose a new one, or remove it.")
     from pggan_tf import terminal
@@ -104,7 +108,7 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
     try:
         partial.mkdir(parents=True)
         options = Options(quantize, everything, kind or "uint8", truncation, representative, licence, subject or "face")
-        files = _write(opened, formats, partial, options)
+        files = write(opened, formats, partial, options)
         if target.exists():  # it may be a link or a mounted disk, which must not be replaced
             for made in partial.iterdir():
                 shutil.move(made, target / made.name)
@@ -116,8 +120,36 @@ def command(runs, formats, everything, out, quantize, kind, truncation, represen
         ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    _show(files)
+    show(files)
     click.echo(target)
+
+
+def _choose_folder(run: str) -> Path:
+    """Return the folder to write to if --out is not given: `export` in the folder of the network.
+
+    run: the location of the network. For one on a hub it is `export` in the working directory.
+    """
+    if hub.is_location(run):
+        return Path("export")
+    return (Path(run) if Path(run).is_dir() else Path(run).parent) / "export"
+
+
+def expand_formats(formats: Sequence[str]) -> tuple[str, ...]:
+    """Return the requested formats, with those that hub stands for after it.
+
+    If the packages for tflite are not installed, hub does without, which is printed.
+    """
+    if HUB not in formats:
+        return tuple(formats)
+    missing = _find_missing()
+    if missing:
+        click.echo(f'without a .tflite, {", ".join(missing)} not installed: pip install "pggan-tf[export]"', err=True)
+    return tuple(dict.fromkeys((*formats, "keras", *(() if missing else ("tflite",)))))
+
+
+def _find_missing() -> list[str]:
+    """Return the packages that .tflite files need and that are not installed."""
+    return [p for p in ("ai_edge_litert", "ai_edge_quantizer") if importlib.util.find_spec(p) is None]
 
 
 # option -> the formats that use it
@@ -150,11 +182,7 @@ def _check_installed(formats) -> None:
 
     For the web format, also download the runtime of the page if it is not in the cache.
     """
-    import importlib.util
-
-    if {"tflite", "web"} & set(formats) and (
-        missing := [p for p in ("ai_edge_litert", "ai_edge_quantizer") if importlib.util.find_spec(p) is None]
-    ):
+    if {"tflite", "web"} & set(formats) and (missing := _find_missing()):
         raise UserError(f'{", ".join(missing)} not installed. Type: pip install -e ".[export]"')
     if "onnx" in formats:
         from export import onnx
@@ -166,12 +194,12 @@ def _check_installed(formats) -> None:
         web.fetch_runtime()
 
 
-def _write(opened, formats, out: Path, options: Options) -> list[dict]:
+def write(opened, formats, out: Path, options: Options) -> list[dict]:
     """Write all files into the folder `out` and return their entries for report.json.
 
     Args:
         opened: the sources; several for a web site, else one.
-        formats: the requested formats, from FORMATS.
+        formats: the requested formats, as `expand_formats` returns them.
         out: an empty folder.
         options: the options of the command.
 
@@ -210,10 +238,10 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
         (out / "web").mkdir()
         made = web.build(opened, out / "web", *_collect_site_options(options, photos))
         files += [{**f, "file": f"web/{f['file']}"} for f in made]
-    samples = write_samples(source, out, options.truncation)
+    samples = write_samples(source, out, options.truncation, drawn=HUB in formats)
     _write_report(source, out / sources.REPORT, options.licence, files)
     text = card.make_card(source, options.licence, files, samples)
-    for name in (CARD, "README.md"):  # model hubs show README.md
+    for name in card.NAMES:
         (out / name).write_text(text, encoding="utf-8", errors="replace")
     _write_config(source, out / sources.RUN)
     return files
@@ -245,7 +273,7 @@ def _write_config(source, path: Path) -> None:
         runs.write_json(path, records.remove_places(json.loads(source.config_file.read_text())))
 
 
-def _show(files: list[dict]) -> None:
+def show(files: list[dict]) -> None:
     """Print a table of the written files. files: their entries in report.json."""
     from rich.console import Console
     from rich.table import Table
