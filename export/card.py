@@ -49,8 +49,8 @@ def make_card(source: Source, licence: str | None, files: list[dict], samples: b
     network, about, licence = source.network, source.task.card, licence or source.licence
     head = ["---", f"license: {_quote_yaml(licence or 'other')}", "library_name: keras"]
     head += [f"pipeline_tag: {about.pipeline_tag}"]
-    offered = {f["file"].rpartition(".")[2] for f in files}
-    head += ["tags:", "- gan", *(["- tflite"] if "tflite" in offered else []), "- pggan-tf", "---"]
+    mobile = ["- tflite"] if any(f["file"].endswith(".tflite") for f in files) else []
+    head += ["tags:", "- gan", *mobile, "- pggan-tf", "---"]
     sizes = ", ".join(map(str, network.resolutions))
     lines = [
         *head,
@@ -80,7 +80,6 @@ def make_card(source: Source, licence: str | None, files: list[dict], samples: b
         "",
         *_make_code_blocks(source, files),
         "",
-        *([_describe_location(source), ""] if "keras" in offered else []),
         "## Files",
         "",
     ]
@@ -173,7 +172,8 @@ def _describe_metrics(source: Source) -> list[str]:
 def _make_code_blocks(source: Source, files: list[dict]) -> list[str]:
     """Return the lines of Markdown code blocks that show how to load the files.
 
-    There is one block for each file format.
+    There is one block for each file format. If a hub can hold the network, a sentence about this
+    follows.
 
     files: the entries of report.json.
     """
@@ -181,6 +181,9 @@ def _make_code_blocks(source: Source, files: list[dict]) -> list[str]:
     for f in files:
         kinds.setdefault(f["file"].rpartition(".")[2], f)
     blocks = [["```python", *_make_code(source, kind, f), "```"] for kind, f in kinds.items()]
+    if "keras" in kinds:
+        use = f"pggan {source.task.verb} hf://{PLACEHOLDER}"
+        blocks.append([f"Where a hub has it, commands of pggan-tf take it in place of a run: `{use} ...`"])
     return "\n\n".join("\n".join(block) for block in blocks).splitlines()
 
 
@@ -225,11 +228,6 @@ def _make_code(source: Source, kind: str, file: dict) -> list[str]:
         *_make_inputs(signature, source.network.resolutions[-1]),
         f"image = {call}   # [1, height, width, channels]: {signature['image']}",
     ]
-
-
-def _describe_location(source: Source) -> str:
-    """Return a sentence about the use of a network that a hub has."""
-    return f"Where a hub has it, the commands of pggan-tf take it in place of a run: `pggan {source.task.verb} hf://{PLACEHOLDER} ...`"
 
 
 def _clean_comment(text: str) -> str:

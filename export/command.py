@@ -22,7 +22,7 @@ import click
 from export.files import Options, write_files, write_samples
 from pggan_tf.choice import Choice
 from pggan_tf.errors import UserError, explain_out_of_memory
-from pggan_tf.runs import hub, records
+from pggan_tf.runs import keras_files, records
 
 FORMATS = ("tflite", "keras", "savedmodel", "onnx", "web")
 HUB = "hub"  # keras, and tflite if its packages are installed, without pictures of the user's photos
@@ -129,7 +129,7 @@ def _choose_folder(run: str) -> Path:
 
     run: the location of the network. For one on a hub it is `export` in the working directory.
     """
-    if hub.is_location(run):
+    if keras_files.is_location(run):
         return Path("export")
     return (Path(run) if Path(run).is_dir() else Path(run).parent) / "export"
 

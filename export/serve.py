@@ -16,7 +16,7 @@ import click
 from export import hosts
 from pggan_tf import terminal
 from pggan_tf.errors import UserError
-from pggan_tf.runs import hub
+from pggan_tf.runs import keras_files
 
 # Headers that browsers require before a page may share memory between threads.
 ISOLATION = {
@@ -130,7 +130,7 @@ def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
                         "browsers install pages, keep them offline and open cameras from https alone: for that, copy the folder to an https host"
                     )
                 server.serve_forever()
-        elif not folder.exists() and not hub.is_location(path):
+        elif not folder.exists() and not keras_files.is_location(path):
             raise UserError(
                 f"{path}: not here. Expected a site of `pggan export --to web`, a run's folder or a .keras file."
             )

@@ -167,7 +167,7 @@ def open_source(path: str | Path) -> Source:
     """
     from pggan_tf.runs import generators
 
-    if hub.is_location(path):
+    if keras_files.is_location(path):
         folder, (repository, _) = hub.download(path), hub.parse(path)
         return replace(open_source(folder / keras_files.GENERATOR), name=repository.partition("/")[2])
     path = Path(path)

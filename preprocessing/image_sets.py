@@ -20,7 +20,7 @@ from pggan_tf import synthesis, tasks, terminal
 from pggan_tf.data import decoders
 from pggan_tf.errors import Unreadable, UserError
 from pggan_tf.metrics import METRICS, sets
-from pggan_tf.runs import generators, hub, keras_files
+from pggan_tf.runs import generators, keras_files
 from preprocessing import cache as caches
 from preprocessing import sources
 
@@ -109,7 +109,7 @@ def is_network(location: str) -> bool:
     The network of a location on a hub is not downloaded for this.
     """
     folder = Path(location)
-    if hub.is_location(location) or location.endswith(".keras") or (folder / keras_files.GENERATOR).is_file():
+    if keras_files.is_location(location) or location.endswith(".keras") or (folder / keras_files.GENERATOR).is_file():
         return True
     return keras_files.is_run(folder) or keras_files.is_model(folder) or keras_files.is_exported(folder)
 

@@ -43,6 +43,7 @@ class Hub:
         self.uploaded: dict[str, bytes] = {}
         self.requests: list[str] = []
         self.failure: int | None = None  # status of every answer
+        self.refused: dict[str, int] = {}  # first part of a path -> status of its answers
         self.address = ""
 
     def put(self, name: str, files: dict[str, bytes], **about) -> Repository:
@@ -67,7 +68,12 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, status=200, body=b"", **headers):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
-        sent = {"Content-Length": str(len(data)), **{k.replace("_", "-"): v for k, v in headers.items() if v}}
+        sent = {
+            "Content-Length": str(len(data)),
+            "Connection": "close",
+            **{k.replace("_", "-"): v for k, v in headers.items() if v},
+        }
+        self.close_connection = True  # so that a hub that has ended is silent
         for name, value in sent.items():
             self.send_header(name, value)
         self.end_headers()
@@ -79,8 +85,8 @@ class Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(f"{self.command} {path}")
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
-            if self.hub.failure:
-                raise Refusal(self.hub.failure)
+            if status := self.hub.failure or self.hub.refused.get(path.split("/")[1]):
+                raise Refusal(status)
             token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
             if token and token not in self.hub.tokens:
                 raise Refusal(401, message="Invalid credentials in Authorization header")
@@ -134,7 +140,12 @@ class Handler(BaseHTTPRequestHandler):
         entries = []
         for path, data in repository.revisions.get(sha, {}).items():
             size = repository.claims.get(path, len(data))
-            entry = {"type": "file", "path": path, "size": size, "oid": hashlib.sha1(data, usedforsecurity=False).hexdigest()}
+            entry = {
+                "type": "file",
+                "path": path,
+                "size": size,
+                "oid": hashlib.sha1(data, usedforsecurity=False).hexdigest(),
+            }
             if path.endswith(LARGE):
                 entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": size, "pointerSize": 134}
             entries.append(entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from pggan_tf.runs import hub
 @click.argument("run")
 @click.argument("repository", metavar="USER/NAME")
 @click.option("--private", is_flag=True, help="make a new repository that only its owner sees")
-@click.option("--licence", help="licence of the weights, by its name on the hub, such as cc-by-4.0  [other]")
-@click.option("--message", help="message of the commit  [Upload RUN]")
+@click.option(
+    "--licence", help="licence of the weights, by its name on the hub, such as cc-by-4.0  [that of RUN, else other]"
+)
+@click.option("--message", help="message of the commit  [Upload NAME]")
 @explain_out_of_memory("the network is exported", "Take a machine with more memory.")
 def command(run, repository, private, licence, message):
     """Upload RUN, a finished run's folder or a generator.keras, to the repository USER/NAME.
@@ -35,15 +38,18 @@ def command(run, repository, private, licence, message):
         raise UserError(f"{repository}@{revision}: a network is pushed to USER/NAME, without a revision.")
     hub.check_installed()
     hub.check_repository(repository, private)
+    if licence is not None:
+        hub.check_licence(licence)
     terminal.start_tensorflow()
-    source = sources.open_source(run)
+    name = repository.partition("/")[2]
+    source = dataclasses.replace(sources.open_source(run), name=name)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         options = exporting.Options(None, False, "uint8", None, None, licence, "face")
         files = exporting.write([source], exporting.expand_formats(("hub",)), folder, options)
-        for name in card.NAMES:
-            text = (folder / name).read_text(encoding="utf-8")
-            (folder / name).write_text(text.replace(card.PLACEHOLDER, repository), encoding="utf-8")
+        for file in (folder / name for name in card.NAMES):
+            text = file.read_text(encoding="utf-8")
+            file.write_text(text.replace(card.PLACEHOLDER, repository), encoding="utf-8")
         exporting.show(files)
-        page = hub.upload(folder, repository, private, message or f"Upload {source.name}")
+        page = hub.upload(folder, repository, private, message or f"Upload {name}")
     click.echo(page)

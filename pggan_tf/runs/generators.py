@@ -107,7 +107,7 @@ def load(path: str | Path, report=print):
     """
     for module in networks.list_modules():  # registers the classes that the file may name
         importlib.import_module(f"pggan_tf.networks.{module}")
-    if hub.is_location(path):
+    if keras_files.is_location(path):
         return keras_files.load(hub.download(path, report) / keras_files.GENERATOR, str(path))
     path = Path(path)
     if keras_files.is_run(path) and not (path / keras_files.GENERATOR).is_file():

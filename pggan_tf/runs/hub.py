@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,12 +26,8 @@ LIMITS = {keras_files.GENERATOR: 4 << 30, keras_files.REPORT: 16 << 20, keras_fi
 _REPLACED = re.compile(r"(generator[\w-]*\.(keras|tflite|onnx)|samples\.png|(report|run)\.json)")
 _NAME = r"[A-Za-z0-9](?:[\w-]|\.(?!\.)){0,95}"
 _LOCATION = re.compile(rf"(?:hf:/{{1,2}})?({_NAME}/{_NAME})(?:@([A-Za-z0-9](?:[\w/-]|\.(?!\.)){{0,200}}))?", re.ASCII)
-_SETTINGS = "https://huggingface.co/settings/tokens"
-
-
-def is_location(place: str | Path) -> bool:
-    """Tell whether a place is a location on the hub and not a path of this machine."""
-    return str(place).startswith("hf:/")  # a Path has one of its two slashes
+_LICENCES = "https://huggingface.co/docs/hub/repositories-licenses"
+_TOKENS = "https://huggingface.co/settings/tokens"
 
 
 def parse(place: str | Path) -> tuple[str, str | None]:
@@ -68,47 +66,70 @@ def _explain(place: str):
 
     place: the location or the repository, with which a message begins.
     """
-    from huggingface_hub import errors
-
     try:
         yield
-    except errors.LocalTokenNotFoundError:
-        raise UserError(
-            f"{place}: you are not logged in. Type: hf auth login, or set HF_TOKEN to a token of {_SETTINGS}"
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise UserError(
-            f"{place}: there is no such revision. Leave it out, or give a branch, a tag or a commit."
-        ) from None
-    except errors.GatedRepoError:
-        raise UserError(
-            f"{place}: its owner gives access on request. Ask for it on its page, then: hf auth login"
-        ) from None
-    except errors.RepositoryNotFoundError:
-        raise UserError(
-            f"{place}: there is no such repository, or it is private. Check the name; if it is private: hf auth login"
-        ) from None
     except Exception as error:
-        if _is_unreachable(error):
-            raise TryAgain(f"{place}: the hub cannot be reached ({_shorten(error)}). Try again later.") from None
-        code = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
-        if code == 401:
-            raise UserError(
-                f"{place}: the token is not valid. Type: hf auth login, or set HF_TOKEN to another of {_SETTINGS}"
-            ) from None
-        if code == 403:
-            raise UserError(
-                f"{place}: the token may not do this. Give a name of your own, and a token of {_SETTINGS} that may write."
-            ) from None
-        if code is None and not isinstance(error, ValueError | errors.FileMetadataError):
+        if isinstance(error, UserError) or (explained := _translate(place, error)) is None:
             raise
-        raise UserError(f"{place}: the hub refuses this ({_shorten(error)}).") from None
+        raise explained from None
+
+
+def _translate(place: str, error: Exception) -> UserError | None:
+    """Return the error to raise for one of huggingface_hub; None for an error of another kind.
+
+    place: the location or the repository, with which the message begins.
+    """
+    from huggingface_hub import errors
+
+    transfer = isinstance(error, RuntimeError | errors.XetDownloadError)  # of one file, for any reason
+    if transfer and isinstance(error.__cause__, errors.HfHubHTTPError):
+        error, transfer = error.__cause__, False
+    if transfer or _is_unreachable(error):
+        return TryAgain(f"{place}: the hub cannot be reached ({_shorten(error)}). Try again later.")
+    for kind, advice in (
+        (errors.LocalTokenNotFoundError, f"you are not logged in. Type: hf auth login, or set HF_TOKEN to a token of {_TOKENS}"),
+        (errors.RevisionNotFoundError, "there is no such revision. Leave it out, or give a branch, a tag or a commit."),
+        (errors.GatedRepoError, "its owner gives access on request. Ask for it on its page, then: hf auth login"),
+        (errors.RepositoryNotFoundError, "there is no such repository, or it is private. Check the name; if it is private: hf auth login"),
+    ):  # fmt: skip
+        if isinstance(error, kind):
+            return UserError(f"{place}: {advice}")
+    code = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
+    if code == 401:
+        return UserError(
+            f"{place}: the token is not valid. Type: hf auth login, or set HF_TOKEN to another of {_TOKENS}"
+        )
+    if code == 403:
+        return UserError(
+            f"{place}: the token may not do this. Give a name of your own, and a token of {_TOKENS} that may write."
+        )
+    if code or isinstance(error, ValueError | errors.FileMetadataError):
+        return UserError(f"{place}: the hub refuses this ({_shorten(error)}).")
+    return None
+
+
+@contextlib.contextmanager
+def _hide_bars(always: bool = False):
+    """Context manager that hides huggingface_hub's progress bars, unless they go to a terminal.
+
+    always: whether to hide them on a terminal, too.
+    """
+    from huggingface_hub import utils
+
+    before = utils.are_progress_bars_disabled()
+    if always or not sys.stderr.isatty():
+        utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            utils.enable_progress_bars()
 
 
 def _shorten(error: BaseException) -> str:
-    """Return the first line of an error's message that says anything, at most 150 characters."""
+    """Return an error's message in one line of at most 150 characters."""
     said = getattr(error, "server_message", None) or str(error)
-    return next((line.strip(" .") for line in said.splitlines() if line.strip(" .")), type(error).__name__)[:150]
+    return " ".join(said.split()).strip(" .")[:150] or type(error).__name__
 
 
 def download(location: str | Path, say: Callable[[str], None] = print) -> Path:
@@ -144,12 +165,14 @@ def _download(repository: str, revision: str | None, place: str, say: Callable[[
 
     wanted = {"repo_id": repository, "revision": revision, "allow_patterns": list(LIMITS)}
     try:
-        files = snapshot_download(**wanted, dry_run=True)
+        with _hide_bars(always=True):
+            files = snapshot_download(**wanted, dry_run=True)
     except errors.DryRunError as error:
         if not _is_unreachable(error.__cause__):
             raise error.__cause__ or error from None
         with contextlib.suppress(errors.LocalEntryNotFoundError):
-            folder = Path(snapshot_download(**wanted, local_files_only=True))
+            with _hide_bars(always=True):
+                folder = Path(snapshot_download(**wanted, local_files_only=True))
             say(f"{place}: the hub cannot be reached; using the files that were downloaded last")
             return folder
         raise error.__cause__ from None
@@ -157,7 +180,8 @@ def _download(repository: str, revision: str | None, place: str, say: Callable[[
         if file.file_size is None or file.file_size > LIMITS[file.filename]:
             size = "unknown size" if file.file_size is None else f"{file.file_size:,} bytes"
             raise UserError(f"{place}: its {file.filename} has {size}; at most {LIMITS[file.filename]:,} are allowed.")
-    return Path(snapshot_download(**wanted))
+    with _hide_bars():
+        return Path(snapshot_download(**wanted))
 
 
 def check_repository(repository: str, private: bool) -> None:
@@ -188,6 +212,19 @@ def check_repository(repository: str, private: bool) -> None:
         raise UserError(f"{repository}: is public already. Make it private in its settings, or choose a new name.")
 
 
+def check_licence(licence: str) -> None:
+    """Raise UserError if the hub does not know a licence, and TryAgain if it cannot be reached."""
+    from huggingface_hub import ModelCard
+
+    with _explain(f"--licence {licence}"):
+        try:
+            ModelCard(f"---\nlicense: {json.dumps(licence)}\n---\n").validate()
+        except ValueError:
+            raise UserError(
+                f"--licence {licence}: the hub does not know it. Give one of {_LICENCES}, or other."
+            ) from None
+
+
 def upload(folder: Path, repository: str, private: bool, message: str) -> str:
     """Upload an exported folder to a repository, which is created if it is new.
 
@@ -210,7 +247,7 @@ def upload(folder: Path, repository: str, private: bool, message: str) -> str:
 
     api = HfApi()
     files = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
-    with _explain(repository):
+    with _explain(repository), _hide_bars():
         page = str(api.create_repo(repository, private=private, exist_ok=True))
         old = [n for n in api.list_repo_files(repository) if _REPLACED.fullmatch(n) and n not in files]
         changes = [CommitOperationAdd(name, path) for name, path in files.items()]

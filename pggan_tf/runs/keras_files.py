@@ -18,6 +18,11 @@ MEMBERS = (CONFIG, "metadata.json", WEIGHTS)
 REPORT, RUN = "report.json", "run.json"  # in an exported folder: the list of its files, and its run's configuration
 
 
+def is_location(place: str | Path) -> bool:
+    """Tell whether a place is on a model hub, such as `hf://USER/NAME`, and not on this machine."""
+    return str(place).startswith("hf:/")  # a Path keeps one of the two slashes
+
+
 def is_run(folder: Path) -> bool:
     """Tell whether a folder was written by training."""
     return (folder / CONFIG).is_file() and (folder / ENVIRONMENT).is_file()
@@ -45,7 +50,7 @@ def check_run(folder: Path) -> None:
     """Raise UserError if a folder was not written by training."""
     if is_run(folder):
         return
-    if is_exported(folder) or is_model(folder):
+    if is_location(folder) or is_exported(folder) or is_model(folder):
         raise UserError(f"{folder}: holds an exported network and nothing of its training. Give the folder of its run.")
     missing = next(name for name in (CONFIG, ENVIRONMENT) if not (folder / name).is_file())
     raise UserError(f"{folder}: no {missing}, so not a run's folder.")
