@@ -7,6 +7,7 @@ import re
 import socket
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 import yaml
@@ -132,7 +133,11 @@ def test_a_pushed_run_draws_the_same_images_elsewhere(hub, run, tmp_path, monkey
     forget(monkeypatch, tmp_path)
     truth = images(run, tmp_path / "here.npz")
     np.testing.assert_array_equal(images(WHERE, tmp_path / "there.npz"), truth)
-    cached = {p.name for p in (tmp_path / "another").rglob("snapshots/*/*")}
+    loaded = keras.saving.load_model(WHERE)  # by Keras's own loader, which takes the folder's other files
+    np.testing.assert_array_equal(loaded.weights[0], keras.saving.load_model(run / "generator.keras").weights[0])
+    forget(monkeypatch, tmp_path / "third")
+    generators.load(WHERE)
+    cached = {p.name for p in (tmp_path / "third").rglob("snapshots/*/*")}
     assert cached == {"generator.keras", "report.json", "run.json"}
 
 
@@ -278,6 +283,32 @@ def test_too_large_a_file_is_not_downloaded(hub, file, tmp_path):
     hub.put("joe/dogs", {"generator.keras": file, "run.json": b"{}"}, claims={"run.json": 1 << 30})
     one_line(("generate", "hf://joe/dogs", "--npz", tmp_path / "a.npz"), 2, "hf://joe/dogs: its run.json has .*")
     assert not any(r.startswith("GET") and "/resolve/" in r for r in hub.requests)
+
+
+def test_too_much_in_a_small_file_is_not_unpacked(hub, file, tmp_path, monkeypatch):
+    monkeypatch.setitem(hubs.LIMITS, "generator.keras", 1 << 21)
+    bomb = io.BytesIO(file)
+    with zipfile.ZipFile(bomb, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("more", bytes(1 << 21))
+    hub.put("joe/cats", {"generator.keras": bomb.getvalue()})
+    words = "hf://joe/cats: its generator.keras unpacks to 2,[0-9,]+ bytes; at most 2,097,152 are allowed."
+    one_line(("generate", "hf://joe/cats", "--npz", tmp_path / "a.npz"), 2, words)
+
+
+def test_a_network_too_large_for_any_memory_is_one_line(hub, file, tmp_path):
+    (tmp_path / "good.keras").write_bytes(file)
+
+    def enlarge(config):
+        return config | {"config": config["config"] | {"fmap_base": 1 << 40, "fmap_max": 1 << 21}}
+
+    hub.put(
+        "joe/cats", {"generator.keras": rebuilt(tmp_path / "good.keras", enlarge, tmp_path / "x.keras").read_bytes()}
+    )
+    one_line(
+        ("generate", "hf://joe/cats", "--npz", tmp_path / "a.npz"),
+        2,
+        "(out of memory|hf://joe/cats: not a generator that can be loaded).*",
+    )
 
 
 @pytest.mark.parametrize("name", ["report.json", "run.json"])

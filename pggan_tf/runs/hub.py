@@ -9,12 +9,15 @@ location is opened. The hub's address is huggingface.co, or that in HF_ENDPOINT.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import re
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pggan_tf.errors import TryAgain, UserError
 from pggan_tf.runs import keras_files
@@ -50,7 +53,7 @@ def check_installed() -> None:
         raise UserError('huggingface_hub not installed. Type: pip install "pggan-tf[hub]"')
 
 
-def _is_unreachable(error: BaseException | None) -> bool:
+def _is_unreachable(error: BaseException) -> bool:
     """Tell whether an error means that the hub cannot be reached, or is overloaded, for now."""
     import httpx2
     from huggingface_hub import errors
@@ -153,7 +156,21 @@ def download(location: str | Path, say: Callable[[str], None] = print) -> Path:
         folder = _download(repository, revision, place, say)
     if not (folder / keras_files.GENERATOR).is_file():
         raise UserError(f"{place}: has no {keras_files.GENERATOR}. Expected a repository that pggan push has written.")
+    _check_unpacked(folder / keras_files.GENERATOR, place)
     return folder
+
+
+def _check_unpacked(file: Path, place: str) -> None:
+    """Raise UserError if a .keras file, a zip archive, needs too much memory when it is unpacked.
+
+    place: the location, for messages.
+    """
+    if not zipfile.is_zipfile(file):
+        return  # keras_files.load says so
+    with _explain(place), zipfile.ZipFile(file) as archive:
+        size, limit = sum(member.file_size for member in archive.infolist()), LIMITS[keras_files.GENERATOR]
+    if size > limit:
+        raise UserError(f"{place}: its {file.name} unpacks to {size:,} bytes; at most {limit:,} are allowed.")
 
 
 def _download(repository: str, revision: str | None, place: str, say: Callable[[str], None]) -> Path:
@@ -163,25 +180,28 @@ def _download(repository: str, revision: str | None, place: str, say: Callable[[
     """
     from huggingface_hub import errors, snapshot_download
 
-    wanted = {"repo_id": repository, "revision": revision, "allow_patterns": list(LIMITS)}
+    fetch: Callable[..., Any] = functools.partial(
+        snapshot_download, repository, revision=revision, allow_patterns=list(LIMITS)
+    )
     try:
         with _hide_bars(always=True):
-            files = snapshot_download(**wanted, dry_run=True)
+            files = fetch(dry_run=True)
     except errors.DryRunError as error:
-        if not _is_unreachable(error.__cause__):
-            raise error.__cause__ or error from None
+        reason = error.__cause__ or error
+        if not _is_unreachable(reason):
+            raise reason from None
         with contextlib.suppress(errors.LocalEntryNotFoundError):
             with _hide_bars(always=True):
-                folder = Path(snapshot_download(**wanted, local_files_only=True))
+                folder = Path(fetch(local_files_only=True))
             say(f"{place}: the hub cannot be reached; using the files that were downloaded last")
             return folder
-        raise error.__cause__ from None
+        raise reason from None
     for file in files:
         if file.file_size is None or file.file_size > LIMITS[file.filename]:
             size = "unknown size" if file.file_size is None else f"{file.file_size:,} bytes"
             raise UserError(f"{place}: its {file.filename} has {size}; at most {LIMITS[file.filename]:,} are allowed.")
     with _hide_bars():
-        return Path(snapshot_download(**wanted))
+        return Path(fetch())
 
 
 def check_repository(repository: str, private: bool) -> None:
@@ -250,7 +270,7 @@ def upload(folder: Path, repository: str, private: bool, message: str) -> str:
     with _explain(repository), _hide_bars():
         page = str(api.create_repo(repository, private=private, exist_ok=True))
         old = [n for n in api.list_repo_files(repository) if _REPLACED.fullmatch(n) and n not in files]
-        changes = [CommitOperationAdd(name, path) for name, path in files.items()]
-        changes += [CommitOperationDelete(name) for name in old]
+        changes: list[CommitOperationAdd | CommitOperationDelete] = [CommitOperationDelete(name) for name in old]
+        changes += [CommitOperationAdd(name, path) for name, path in files.items()]
         api.create_commit(repository, changes, commit_message=message)
     return page
