@@ -33,10 +33,23 @@ def _quote_yaml(text: str) -> str:
     return text if re.fullmatch(r"[A-Za-z][\w.+-]*", text) and not special else json.dumps(text, ensure_ascii=False)
 
 
+def _make_front_matter(licence: str | None, pipeline_tag: str, files: list[dict]) -> list[str]:
+    """Return the lines of the front matter: fields in YAML that model hubs read.
+
+    Args:
+        licence: licence of the weights; None: not known.
+        pipeline_tag: the task's name on model hubs.
+        files: the entries of report.json, one for each file.
+    """
+    formats = ["tflite"] if any(f["file"].endswith(".tflite") for f in files) else []
+    head = [f"license: {_quote_yaml(licence or 'other')}", "library_name: keras", f"pipeline_tag: {pipeline_tag}"]
+    return ["---", *head, "tags:", *(f"- {tag}" for tag in ("gan", *formats, "pggan-tf")), "---"]
+
+
 def make_card(source: Source, licence: str | None, files: list[dict], samples: bool, which: str = "") -> str:
     """Return the text of the model card as Markdown.
 
-    It begins with front matter: fields in YAML that model hubs read.
+    It begins with front matter, see `_make_front_matter`.
 
     Args:
         source: the network and what is known about it.
@@ -47,13 +60,9 @@ def make_card(source: Source, licence: str | None, files: list[dict], samples: b
             '-upscale' if the folder holds several networks.
     """
     network, about, licence = source.network, source.task.card, licence or source.licence
-    head = ["---", f"license: {_quote_yaml(licence or 'other')}", "library_name: keras"]
-    head += [f"pipeline_tag: {about.pipeline_tag}"]
-    mobile = ["- tflite"] if any(f["file"].endswith(".tflite") for f in files) else []
-    head += ["tags:", "- gan", *mobile, "- pggan-tf", "---"]
     sizes = ", ".join(map(str, network.resolutions))
     lines = [
-        *head,
+        *_make_front_matter(licence, about.pipeline_tag, files),
         "",
         f"# {escape(source.name)}",
         "",
