@@ -179,7 +179,7 @@ def test_every_verb_takes_a_location(hub, file, tmp_path, monkeypatch):
     opened = sources.open_source(WHERE)
     assert (opened.name, opened.licence, opened.plan) == ("cats", "mit", None)
     for verb, *more in (("report",), ("neighbours",), ("train", "--resume"), ("train", "--init-from")):
-        refused(pggan(verb, *more, WHERE), "holds an exported network and nothing of its training")
+        refused(pggan(verb, *more, WHERE), f"{WHERE}: holds an exported network and nothing of its training")
 
 
 def test_a_revision_is_kept_and_the_newest_is_loaded_without_one(hub, file, tmp_path):

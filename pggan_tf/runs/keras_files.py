@@ -51,7 +51,8 @@ def check_run(folder: Path) -> None:
     if is_run(folder):
         return
     if is_location(folder) or is_exported(folder) or is_model(folder):
-        raise UserError(f"{folder}: holds an exported network and nothing of its training. Give the folder of its run.")
+        name = str(folder).replace("hf:/", "hf://", 1) if is_location(folder) else folder
+        raise UserError(f"{name}: holds an exported network and nothing of its training. Give the folder of its run.")
     missing = next(name for name in (CONFIG, ENVIRONMENT) if not (folder / name).is_file())
     raise UserError(f"{folder}: no {missing}, so not a run's folder.")
 
