@@ -9,20 +9,23 @@ result of the comparison.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
+
 from export.files import Options, write_files, write_samples
 from pggan_tf import terminal
 from pggan_tf.errors import UserError, explain_out_of_memory
-from pggan_tf.runs import records
+from pggan_tf.runs import keras_files, records
 
 FORMATS = ("tflite", "keras", "savedmodel", "onnx", "web")
+HUB = "hub"  # keras, and tflite if its packages are installed, without pictures of the user's photos
 QUANTIZE = ("none", "float16", "dynamic", "int8")
-CARD = "MODEL_CARD.md"
 
 
 @explain_out_of_memory(
@@ -35,10 +38,10 @@ def build(
     """Export one or several trained networks.
 
     Args:
-        runs: folders of finished runs, exported folders or .keras files; several only for a web
-            site, of different tasks.
-        formats: formats to write, from FORMATS; empty for tflite.
-        out: folder to write to, new or empty; None: the folder export beside the network.
+        runs: folders of finished runs, exported folders, .keras files or hf://USER/NAME; several
+            only for a web site, of different tasks.
+        formats: formats to write, from FORMATS, or HUB; empty for tflite.
+        out: folder to write to, new or empty; None: see `_choose_folder`.
         options: the options.
 
     Returns:
@@ -50,14 +53,13 @@ def build(
     """
     if options.everything and (formats or options.quantize):
         raise UserError("--all and --to or --quantize: give one of them. --all is every format and every quantisation.")
-    formats = FORMATS if options.everything else tuple(dict.fromkeys(formats)) or ("tflite",)
+    formats = FORMATS if options.everything else expand_formats(tuple(dict.fromkeys(formats)) or ("tflite",))
     _check_read(formats, options)
     if options.subject is not None and not re.fullmatch(r"[^\W\d_][\w -]{0,30}", options.subject):
         raise UserError(f"--subject {options.subject!r}: expected a noun of at most 31 letters, such as horse.")
     if len(runs) > 1 and formats != ("web",):
         raise UserError(f"{len(runs)} runs: only --to web puts several into one folder. Export them one by one.")
-    given = Path(runs[0])
-    target = Path(out) if out else (given if given.is_dir() else given.parent) / "export"
+    target = Path(out) if out else _choose_folder(runs[0])
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"--out {target}: is not an empty folder. Choose a new one, or remove it.")
     terminal.start_tensorflow()
@@ -68,7 +70,7 @@ def build(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        files = _write(opened, formats, partial, options)
+        files = write(opened, formats, partial, options)
         if target.exists():  # it may be a link or a mounted disk, which must not be replaced
             for made in partial.iterdir():
                 shutil.move(made, target / made.name)
@@ -104,6 +106,34 @@ def _open_sources(runs: Sequence[str], options: Options) -> list:
     return opened
 
 
+def _choose_folder(run: str) -> Path:
+    """Return the folder to write to if --out is not given: `export` in the folder of the network.
+
+    run: the location of the network. For one on a hub it is `export` in the working directory.
+    """
+    if keras_files.is_location(run):
+        return Path("export")
+    return (Path(run) if Path(run).is_dir() else Path(run).parent) / "export"
+
+
+def expand_formats(formats: Sequence[str]) -> tuple[str, ...]:
+    """Return the requested formats, with those that hub stands for after it.
+
+    If the packages for tflite are not installed, hub does without, which is printed.
+    """
+    if HUB not in formats:
+        return tuple(formats)
+    missing = _find_missing()
+    if missing:
+        click.echo(f'without a .tflite, {", ".join(missing)} not installed: pip install "pggan-tf[export]"', err=True)
+    return tuple(dict.fromkeys((*formats, "keras", *(() if missing else ("tflite",)))))
+
+
+def _find_missing() -> list[str]:
+    """Return the packages that .tflite files need and that are not installed."""
+    return [p for p in ("ai_edge_litert", "ai_edge_quantizer") if importlib.util.find_spec(p) is None]
+
+
 # option -> the formats that use it
 _READ = {
     "quantize": ("tflite", "web"),
@@ -135,12 +165,8 @@ def _check_installed(formats) -> None:
 
     For the web format, also download the runtime of the page if it is not in the cache.
     """
-    import importlib.util
-
-    if {"tflite", "web"} & set(formats) and (
-        missing := [p for p in ("ai_edge_litert", "ai_edge_quantizer") if importlib.util.find_spec(p) is None]
-    ):
-        raise UserError(f'{", ".join(missing)} not installed. Type: pip install -e ".[export]"')
+    if {"tflite", "web"} & set(formats) and (missing := _find_missing()):
+        raise UserError(f'{", ".join(missing)} not installed. Type: pip install "pggan-tf[export]"')
     if "onnx" in formats:
         from export import onnx
 
@@ -151,12 +177,12 @@ def _check_installed(formats) -> None:
         web.fetch_runtime()
 
 
-def _write(opened, formats, out: Path, options: Options) -> list[dict]:
+def write(opened, formats, out: Path, options: Options) -> list[dict]:
     """Write all files into the folder `out` and return their entries for report.json.
 
     Args:
         opened: the sources; several for a web site, else one.
-        formats: the requested formats, from FORMATS.
+        formats: the requested formats, as `expand_formats` returns them.
         out: an empty folder.
         options: the options of the command.
 
@@ -195,10 +221,10 @@ def _write(opened, formats, out: Path, options: Options) -> list[dict]:
         (out / "web").mkdir()
         made = web.build(opened, out / "web", *_collect_site_options(options, photos))
         files += [{**f, "file": f"web/{f['file']}"} for f in made]
-    samples = write_samples(source, out, options.truncation)
+    samples = write_samples(source, out, options.truncation, drawn=HUB in formats)
     _write_report(source, out / sources.REPORT, options.licence, files)
     text = card.make_card(source, options.licence, files, samples)
-    for name in (CARD, "README.md"):  # model hubs show README.md
+    for name in card.NAMES:
         (out / name).write_text(text, encoding="utf-8", errors="replace")
     _write_config(source, out / sources.RUN)
     return files

@@ -14,6 +14,9 @@ from export.source import Source
 from pggan_tf import __version__
 from pggan_tf.runs import records
 
+NAMES = ("MODEL_CARD.md", "README.md")  # names of the card in an exported folder; hubs show README.md
+PLACEHOLDER = "OWNER/NAME"  # stands for the repository on a hub until this is known
+
 
 def escape(text) -> str:
     """Return a text, such as a class name, as Markdown that shows exactly this text on one line.
@@ -30,10 +33,23 @@ def _quote_yaml(text: str) -> str:
     return text if re.fullmatch(r"[A-Za-z][\w.+-]*", text) and not special else json.dumps(text, ensure_ascii=False)
 
 
+def _make_front_matter(licence: str | None, pipeline_tag: str, files: list[dict]) -> list[str]:
+    """Return the lines of the front matter: fields in YAML that model hubs read.
+
+    Args:
+        licence: licence of the weights; None: not known.
+        pipeline_tag: the task's name on model hubs.
+        files: the entries of report.json, one for each file.
+    """
+    formats = ["tflite"] if any(f["file"].endswith(".tflite") for f in files) else []
+    head = [f"license: {_quote_yaml(licence or 'other')}", "library_name: keras", f"pipeline_tag: {pipeline_tag}"]
+    return ["---", *head, "tags:", *(f"- {tag}" for tag in ("gan", *formats, "pggan-tf")), "---"]
+
+
 def make_card(source: Source, licence: str | None, files: list[dict], samples: bool, which: str = "") -> str:
     """Return the text of the model card as Markdown.
 
-    It begins with front matter: fields in YAML that model hubs read.
+    It begins with front matter, see `_make_front_matter`.
 
     Args:
         source: the network and what is known about it.
@@ -44,12 +60,9 @@ def make_card(source: Source, licence: str | None, files: list[dict], samples: b
             '-upscale' if the folder holds several networks.
     """
     network, about, licence = source.network, source.task.card, licence or source.licence
-    head = ["---", f"license: {_quote_yaml(licence or 'other')}", "library_name: keras"]
-    head += [f"pipeline_tag: {about.pipeline_tag}"]
-    head += ["tags:", "- gan", "- tflite", "- pggan-tf", "---"]
     sizes = ", ".join(map(str, network.resolutions))
     lines = [
-        *head,
+        *_make_front_matter(licence, about.pipeline_tag, files),
         "",
         f"# {escape(source.name)}",
         "",
@@ -168,7 +181,8 @@ def _describe_metrics(source: Source) -> list[str]:
 def _make_code_blocks(source: Source, files: list[dict]) -> list[str]:
     """Return the lines of Markdown code blocks that show how to load the files.
 
-    There is one block for each file format.
+    There is one block for each file format. If a hub can hold the network, a sentence about this
+    follows.
 
     files: the entries of report.json.
     """
@@ -176,6 +190,9 @@ def _make_code_blocks(source: Source, files: list[dict]) -> list[str]:
     for f in files:
         kinds.setdefault(f["file"].rpartition(".")[2], f)
     blocks = [["```python", *_make_code(source, kind, f), "```"] for kind, f in kinds.items()]
+    if "keras" in kinds:
+        use = f"pggan {source.task.verb} hf://{PLACEHOLDER}"
+        blocks.append([f"Where a hub has it, commands of pggan-tf take it in place of a run: `{use} ...`"])
     return "\n\n".join("\n".join(block) for block in blocks).splitlines()
 
 
@@ -189,13 +206,12 @@ def _make_code(source: Source, kind: str, file: dict) -> list[str]:
     """
     path = file["file"]
     if kind == "keras":
-        module = type(source.network).__module__
         imports, lines = source.task.sample_code(source.network)
         return [
             "import keras",
             *imports,
-            f"import {module}   # tells Keras what this network is; of a checkout of pggan-tf, after: pip install -e .",
-            f'network = keras.saving.load_model("{path}")   # or this folder, or "hf://OWNER/NAME" where a hub has it',
+            "import pggan_tf   # tells Keras what this network is; after: pip install pggan-tf",
+            f'network = keras.saving.load_model("{path}")   # or this folder, or "hf://{PLACEHOLDER}" where a hub has it',
             *lines,
         ]
     name = next(iter(file["interface"]))

@@ -16,12 +16,15 @@ from pggan_tf.choice import Choice
 @click.option(
     "--to",
     "formats",
-    type=Choice(build.FORMATS),
+    type=Choice((*build.FORMATS, build.HUB)),
     multiple=True,
-    help=f"format to write: {', '.join(build.FORMATS)}; may be given several times  [tflite]",
+    help=f"format to write: {', '.join(build.FORMATS)}, or {build.HUB}, a folder as `pggan push` uploads it; may be given several times  "
+    "[tflite]",
 )
-@click.option("--all", "everything", is_flag=True, help="write every format, and a .tflite for every quantisation")
-@click.option("--out", help="folder to write to, new or empty  [RUN/export]")
+@click.option(
+    "--all", "everything", is_flag=True, help="write every format but hub, and a .tflite for every quantisation"
+)
+@click.option("--out", help="folder to write to, new or empty  [RUN/export, ./export for hf://]")
 @click.option(
     "--quantize",
     type=Choice(build.QUANTIZE),
@@ -43,16 +46,16 @@ from pggan_tf.choice import Choice
 @click.option("--licence", help="licence of the weights, for the model card and the files, such as cc-by-4.0")
 @click.option("--subject", help="what a generator draws, such as horse, for the texts of the web page  [face]")
 def command(runs, formats, everything, out, **options):
-    """Export RUN, a finished run's folder, an exported folder or a generator.keras.
+    """Export RUN, a finished run's folder, an exported folder, a generator.keras or hf://USER/NAME.
 
     A site (--to web) may hold several RUNs of different tasks.
     """
     target, files = build.build(runs, formats, out, Options(everything=everything, **options))
-    _show(files)
+    show(files)
     click.echo(target)
 
 
-def _show(files: list[dict]) -> None:
+def show(files: list[dict]) -> None:
     """Print a table of the written files. files: their entries in report.json."""
     from rich.console import Console
     from rich.table import Table

@@ -11,6 +11,8 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pggan_tf.errors import UserError
 
 
@@ -135,12 +137,17 @@ def _write_keras(source, out: Path) -> Path:
     return file
 
 
-def write_samples(source, out: Path, truncation: float | None) -> bool:
+def write_samples(source, out: Path, truncation: float | None, drawn: bool = False) -> bool:
     """Write samples.png: generated images or, if the network takes photos, the run's newest grid.
 
-    A grid is a picture of samples that training writes (fakes-*.png).
+    A grid is a picture of samples that training writes (fakes-*.png). It shows photos of the run's
+    data.
 
-    truncation: truncation of the images, 0..1; None: 1.
+    Args:
+        source: the source.
+        out: folder of the file.
+        truncation: truncation of the images, 0..1; None: 1.
+        drawn: show drawn portraits and what the network makes of them in place of the grid.
 
     Returns:
         True if the file was written, False if the run has no grid.
@@ -157,7 +164,29 @@ def write_samples(source, out: Path, truncation: float | None) -> bool:
         )
         pixels.save_grid(out / "samples.png", images, size=64)
         return True
+    if drawn:
+        pixels.save_grid(out / "samples.png", _convert_portraits(source), columns=4, size=64)
+        return True
     for newest in sorted(source.folder.glob("fakes-*.png"))[-1:]:
         shutil.copy(newest, out / "samples.png")
         return True
     return False
+
+
+def _convert_portraits(source) -> np.ndarray:
+    """Return four drawn portraits, and after them what the network makes of each of them.
+
+    source: a source whose network takes photos.
+
+    Returns:
+        uint8 [8, S, S, 3], where S is the side of an image that the network makes.
+    """
+    from pggan_tf.conversion import conversion
+    from pggan_tf.data import colour, portraits
+
+    scale = source.network.scale
+    before = np.stack([portraits.draw(i, min(source.network.resolutions[-1], 128) // scale) for i in range(4)])
+    if source.task.input_channels == 1:
+        before = np.rint(colour.to_gray(before)).astype(np.uint8).repeat(3, axis=-1)
+    after = conversion.convert_images(before, source.task.converter(source.network))
+    return np.concatenate([before.repeat(scale, axis=1).repeat(scale, axis=2), after])

@@ -16,6 +16,7 @@ import click
 from export import hosts
 from pggan_tf import terminal
 from pggan_tf.errors import UserError
+from pggan_tf.runs import keras_files
 
 # Headers that browsers require before a page may share memory between threads.
 ISOLATION = {
@@ -73,7 +74,7 @@ def make_site_server(site: Path, host: str, port: int) -> http.server.ThreadingH
 def _check_installed() -> None:
     """Raise UserError if a package that the server needs is missing."""
     if missing := [p for p in ("fastapi", "uvicorn") if importlib.util.find_spec(p) is None]:
-        raise UserError(f'{", ".join(missing)} not installed. Type: pip install -e ".[serve]"')
+        raise UserError(f'{", ".join(missing)} not installed. Type: pip install "pggan-tf[serve]"')
 
 
 @click.command("serve")
@@ -116,7 +117,7 @@ def _check_installed() -> None:
 def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
     """Serve PATH: a site of `pggan export --to web`, or a network over HTTP.
 
-    A network is given as a run's folder or a .keras file. A site is served with the headers that
+    A network is given as a run's folder, a .keras file or hf://USER/NAME. A site is served with the headers that
     threads need in browsers.
     """
     folder = Path(path)
@@ -129,7 +130,7 @@ def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
                         "browsers install pages, keep them offline and open cameras from https alone: for that, copy the folder to an https host"
                     )
                 server.serve_forever()
-        elif not folder.exists():
+        elif not folder.exists() and not keras_files.is_location(path):
             raise UserError(
                 f"{path}: not here. Expected a site of `pggan export --to web`, a run's folder or a .keras file."
             )

@@ -1,7 +1,6 @@
 """Sources of an export: trained networks, with what is known about their training.
 
-A source is loaded from the folder of a finished run, from an exported folder or from a .keras file.
-For a .keras file alone, nothing is known about the training.
+A source is loaded from the folder of a finished run, an exported folder, a .keras file or a hub. For a .keras file alone, nothing is known about the training.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from pggan_tf.config import Plan, load
 from pggan_tf.data import shards
 from pggan_tf.errors import UserError, shell_path
 from pggan_tf.runs import folder as runs
-from pggan_tf.runs import keras_files, records
+from pggan_tf.runs import hub, keras_files, records
 
-REPORT, RUN = "report.json", "run.json"  # in an exported folder: the list of its files, and its run's configuration
+REPORT, RUN = keras_files.REPORT, keras_files.RUN
 # Number of photos for examples, which are inputs of an exported network: 16 to calibrate its
 # quantisation to int8, 16 others to compare it with Keras.
 PHOTOS = 32
@@ -161,13 +160,16 @@ def draw_portraits(size: int) -> np.ndarray:
 
 
 def open_source(path: str | Path) -> Source:
-    """Load a network from the folder of a finished run, an exported folder or a .keras file.
+    """Load a network from the folder of a finished run, an exported folder, a .keras file or a hub.
 
     Raises:
         UserError: if the run has not ended, or if the file holds no generator.
     """
     from pggan_tf.runs import generators
 
+    if keras_files.is_location(path):
+        folder, (repository, _) = hub.download(path), hub.parse(path)
+        return replace(open_source(folder / keras_files.GENERATOR), name=repository.partition("/")[2])
     path = Path(path)
     if keras_files.is_run(path) and not (path / runs.GENERATOR).is_file():
         raise UserError(
@@ -198,7 +200,7 @@ def _open_exported(network, file: Path, digest: str) -> Source:
     """
     try:
         report = json.loads((file.parent / REPORT).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         report = {}
     said = {k: str(v).split("\n")[0] for k, v in report.items() if v} if isinstance(report, dict) else {}
     name = said.get("source", file.parent.resolve().name)

@@ -66,6 +66,7 @@ __all__ = [
     "load",
     "plan",
     "prepare",
+    "push",
     "train",
 ]
 

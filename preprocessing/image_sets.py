@@ -104,9 +104,12 @@ class ImageSource:
 
 
 def is_network(location: str) -> bool:
-    """Return whether a location holds a network: a run's folder, an exported folder or a model."""
+    """Return whether a location holds a network: a run's folder, an exported folder or a model.
+
+    The network of a location on a hub is not downloaded for this.
+    """
     folder = Path(location)
-    if location.endswith(".keras") or (folder / keras_files.GENERATOR).is_file():
+    if keras_files.is_location(location) or location.endswith(".keras") or (folder / keras_files.GENERATOR).is_file():
         return True
     return keras_files.is_run(folder) or keras_files.is_model(folder) or keras_files.is_exported(folder)
 

@@ -10,7 +10,7 @@ The command line calls the same functions.
 """
 
 from pggan_tf.api.data import faces, prepare
-from pggan_tf.api.exporting import export
+from pggan_tf.api.exporting import export, push
 from pggan_tf.api.generators import Generator, convert
 from pggan_tf.api.images import Images
 from pggan_tf.api.measuring import Evaluation, evaluate
@@ -51,5 +51,6 @@ __all__ = [
     "load",
     "plan",
     "prepare",
+    "push",
     "train",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import tempfile
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
+from pggan_tf import terminal
 from pggan_tf.api import arguments
-from pggan_tf.errors import UserError, nearest
+from pggan_tf.errors import UserError, explain_out_of_memory, nearest
+from pggan_tf.runs import hub
 
 
 def export(runs, out: str | Path | None = None, formats: str | Sequence[str] = ("tflite",), **options) -> Path:
@@ -35,7 +38,7 @@ def export(runs, out: str | Path | None = None, formats: str | Sequence[str] = (
     from export.command import command
     from export.files import Options
 
-    known = [field.name for field in fields(Options) if field.name != "everything"]
+    known = [field.name for field in dataclasses.fields(Options) if field.name != "everything"]
     if unknown := [name for name in options if name not in known]:
         raise UserError(f"{unknown[0]}: no option of export; {nearest(unknown[0], known)}")
     several = isinstance(runs, Sequence) and not isinstance(runs, str)
@@ -43,3 +46,55 @@ def export(runs, out: str | Path | None = None, formats: str | Sequence[str] = (
     places = tuple(map(arguments.as_location, runs if several else [runs]))
     chosen = Options(**{name: values[name] for name in known})
     return build.build(places, values["formats"], arguments.expand(out) if out else None, chosen)[0]
+
+
+def push(run, repository: str, *, private: bool = False, licence: str | None = None, message: str | None = None) -> str:
+    """Upload a trained network to a model hub: Hugging Face, or the one at the address HF_ENDPOINT.
+
+    What is uploaded is the folder of `export(run, formats="hub")`: no photo of yours, no path of
+    this machine. Log in first with `hf auth login`, or set HF_TOKEN. Afterwards
+    `load("hf://USER/NAME")` loads it.
+
+    Args:
+        run: a Run, a Generator, or where to load it from, see `load`.
+        repository: USER/NAME.
+        private: make a new repository that only its owner sees.
+        licence: licence of the weights, by its name on the hub, such as cc-by-4.0 (default: that of
+            the run, else other).
+        message: message of the commit (default: Upload NAME).
+
+    Returns:
+        Address of the network's page.
+
+    Raises:
+        UserError: if the network cannot be exported, or the hub refuses it.
+        TryAgain: if the hub cannot be reached now.
+    """
+    return push_files(run, repository, private=private, licence=licence, message=message)[0]
+
+
+@explain_out_of_memory("the network is exported", "Take a machine with more memory.")
+def push_files(
+    run, repository: str, *, private: bool, licence: str | None, message: str | None
+) -> tuple[str, list[dict]]:
+    """Return (address of the page, entries of report.json) for the same arguments as `push`."""
+    repository, revision = hub.parse(repository)
+    if revision:
+        raise UserError(f"{repository}@{revision}: a network is pushed to USER/NAME, without a revision.")
+    hub.check_installed()
+    hub.check_repository(repository, private)
+    if licence is not None:
+        hub.check_licence(licence)
+    terminal.start_tensorflow()
+    from export import build, card
+    from export import source as sources
+
+    name = repository.partition("/")[2]
+    source = dataclasses.replace(sources.open_source(arguments.as_location(run)), name=name)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        files = build.write([source], build.expand_formats((build.HUB,)), folder, build.Options(licence=licence))
+        for file in (folder / name for name in card.NAMES):
+            text = file.read_text(encoding="utf-8")
+            file.write_text(text.replace(card.PLACEHOLDER, repository), encoding="utf-8")
+        return hub.upload(folder, repository, private, message or f"Upload {name}"), files

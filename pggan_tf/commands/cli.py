@@ -32,6 +32,7 @@ VERBS = {
     "evaluate": "pggan_tf.commands.evaluate",
     "export": "export.command",
     "serve": "export.serve",
+    "push": "pggan_tf.commands.push",
 }
 
 

@@ -20,8 +20,8 @@ from pggan_tf.commands import shared
 def command(run, source, out, compare, size):
     """Colour SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
-    RUN is a run's folder or a generator.keras. The network predicts colours at its own resolution;
-    detail is the photo's own. Bit depth, transparency and EXIF are kept.
+    RUN is a run's folder, a generator.keras or hf://USER/NAME. The network predicts colours at its
+    own resolution; detail is the photo's own. Bit depth, transparency and EXIF are kept.
     """
     generator = Generator.open(run)
     generator.require_verb(tasks.Colorize.verb)

@@ -31,7 +31,7 @@ from pggan_tf.errors import UserError, explain_out_of_memory
     "images are made", "Give a smaller --stage, or fewer by --count or --seeds: --grid holds all of them at once."
 )
 def command(source, seeds, count, grid, npz, folder, class_name, negative, recolor, upscale, stage, truncation):
-    """Generate images with SOURCE, a run's folder or a generator.keras."""
+    """Generate images with SOURCE, a run's folder, a generator.keras or hf://USER/NAME."""
     if seeds and count:
         raise UserError("--seeds and --count: give one of them.")
     if not (grid or npz or folder):

@@ -28,7 +28,7 @@ from pggan_tf.runs import generators
 def command(source, by, out, seeds, class_name, truncation):
     """Show the same latents at every stage, or in every class, as one picture.
 
-    SOURCE is a run's folder or a generator.keras.
+    SOURCE is a run's folder, a generator.keras or hf://USER/NAME.
     """
     from pggan_tf import terminal
     from pggan_tf.report import pictures

@@ -46,8 +46,8 @@ def _read_photo(file: str):
 def command(source, photo, out, video, steps, class_name, stage, seed):
     """Find the latent whose image is nearest to PHOTO.
 
-    SOURCE is a run's folder or a generator.keras. The photo must resemble the training data: it
-    must be cropped in the same way, with its subject in the same place.
+    SOURCE is a run's folder, a generator.keras or hf://USER/NAME. The photo must resemble the
+    training data: it must be cropped in the same way, with its subject in the same place.
     """
     from pggan_tf import terminal
     from pggan_tf.data import decode

@@ -20,9 +20,10 @@ from pggan_tf.commands import shared
 def command(run, source, out, compare, tile):
     """Translate SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
-    RUN is a run's folder or a generator.keras, trained on pairs of images. Photos of about the size
-    that it was trained at give the best results. Photos larger than a tile are converted in
-    overlapping tiles, which are blended. Bit depth, transparency, colour profile and EXIF are kept.
+    RUN is a run's folder, a generator.keras or hf://USER/NAME, trained on pairs of images. Photos
+    of about the size that it was trained at give the best results. Photos larger than a tile are
+    converted in overlapping tiles, which are blended. Bit depth, transparency, colour profile and
+    EXIF are kept.
     """
     generator = Generator.open(run)
     generator.require_verb(tasks.Translate.verb)

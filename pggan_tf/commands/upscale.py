@@ -25,9 +25,9 @@ from pggan_tf.errors import UserError
 def command(run, source, out, scale, tile, compare):
     """Enlarge SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
-    RUN is a run's folder or a generator.keras. Bit depth, transparency, colour profile and EXIF are
-    kept; transparency is enlarged with a bicubic filter. The whole result is held in memory. To
-    write it, .png takes up to three times that memory, .tif no more.
+    RUN is a run's folder, a generator.keras or hf://USER/NAME. Bit depth, transparency, colour
+    profile and EXIF are kept; transparency is enlarged with a bicubic filter. The whole result is
+    held in memory. To write it, .png takes up to three times that memory, .tif no more.
     """
     generator = Generator.open(run)
     generator.require_verb(tasks.Upscale.verb)

@@ -15,7 +15,7 @@ from pggan_tf import networks, tasks
 from pggan_tf.config import Plan
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
-from pggan_tf.runs import checkpoint, folder, keras_files
+from pggan_tf.runs import checkpoint, folder, hub, keras_files
 from pggan_tf.synthesis import CALIBRATION_INPUTS, FromImages, FromLatents, calibration_latents, finish
 
 
@@ -94,19 +94,21 @@ def _from_checkpoint(run: Path, report):
 
 
 def load(path: str | Path, report=print):
-    """Return the generator, a Keras model, of a run's or exported folder, or in a `.keras` file.
+    """Return the generator, a Keras model, of a run's or exported folder, a `.keras` file or a hub.
 
     If a run has not ended, it is the moving average of its newest checkpoint.
 
     Args:
-        path: the folder or file.
-        report: called with messages about damaged checkpoints.
+        path: the folder or file, or a location on a hub, `hf://USER/NAME`.
+        report: called with messages about damaged checkpoints, or about a hub that is out of reach.
 
     Raises:
         UserError: if no generator can be loaded.
     """
     for module in networks.list_modules():  # registers the classes that the file may name
         importlib.import_module(f"pggan_tf.networks.{module}")
+    if keras_files.is_location(path):
+        return keras_files.load(hub.download(path, report) / keras_files.GENERATOR, str(path))
     path = Path(path)
     if keras_files.is_run(path) and not (path / keras_files.GENERATOR).is_file():
         return _from_checkpoint(path, report)

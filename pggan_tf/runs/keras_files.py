@@ -15,6 +15,12 @@ from pggan_tf.errors import UserError, is_out_of_memory
 GENERATOR = "generator.keras"
 CONFIG, WEIGHTS, ENVIRONMENT = "config.json", "model.weights.h5", "environment.json"
 MEMBERS = (CONFIG, "metadata.json", WEIGHTS)
+REPORT, RUN = "report.json", "run.json"  # in an exported folder: the list of its files, and its run's configuration
+
+
+def is_location(place: str | Path) -> bool:
+    """Tell whether a place is on a model hub, such as `hf://USER/NAME`, and not on this machine."""
+    return str(place).startswith("hf:/")  # a Path keeps one of the two slashes
 
 
 def is_run(folder: Path) -> bool:
@@ -23,8 +29,8 @@ def is_run(folder: Path) -> bool:
 
 
 def is_exported(folder: Path) -> bool:
-    """Tell whether a folder was written by `pggan export`."""
-    return any(folder.glob("MODEL_CARD*.md"))
+    """Tell whether a folder was written by `pggan export`, or downloaded from a hub."""
+    return any(folder.glob("MODEL_CARD*.md")) or (folder / REPORT).is_file()
 
 
 def is_model(folder: Path) -> bool:
@@ -44,8 +50,9 @@ def check_run(folder: Path) -> None:
     """Raise UserError if a folder was not written by training."""
     if is_run(folder):
         return
-    if is_exported(folder) or is_model(folder):
-        raise UserError(f"{folder}: holds an exported network and nothing of its training. Give the folder of its run.")
+    if is_location(folder) or is_exported(folder) or is_model(folder):
+        name = str(folder).replace("hf:/", "hf://", 1) if is_location(folder) else folder
+        raise UserError(f"{name}: holds an exported network and nothing of its training. Give the folder of its run.")
     missing = next(name for name in (CONFIG, ENVIRONMENT) if not (folder / name).is_file())
     raise UserError(f"{folder}: no {missing}, so not a run's folder.")
 
@@ -72,27 +79,33 @@ def find(path: Path) -> Path:
     raise UserError(f"{path}: no {GENERATOR}. Expected a run's folder, an exported one, or a .keras file.")
 
 
-def load(path: Path):
+def load(path: Path, name: str | None = None):
     """Return the generator, a Keras model, in a file or folder that `find` returned.
 
-    Raises UserError if it was not trained by this project, or if it contains Python code.
+    Args:
+        path: the file or folder.
+        name: what the messages call it; None: its path.
+
+    Raises:
+        UserError: if it was not trained by this project, or if it contains Python code.
     """
     import keras
 
     from pggan_tf import tasks
 
+    name = name or str(path)
     if path.is_file() and not zipfile.is_zipfile(path):
-        raise UserError(f"{path}: not a .keras file: expected the zip archive that Keras writes. It may be damaged.")
+        raise UserError(f"{name}: not a .keras file: expected the zip archive that Keras writes. It may be damaged.")
     try:
         network = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds for an unsuitable file
         if is_out_of_memory(error):
             raise
         why = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0][:150]
-        raise UserError(f"{path}: not a generator that can be loaded ({why}).") from None
+        raise UserError(f"{name}: not a generator that can be loaded ({why}).") from None
     if getattr(network, "task", None) not in tasks.TASKS:
         raise UserError(
-            f"{path}: holds a network of another kind ({type(network).__name__}). Expected a generator that pggan-tf trained."
+            f"{name}: holds a network of another kind ({type(network).__name__}). Expected a generator that pggan-tf trained."
         )
     return network
 

@@ -126,8 +126,17 @@ _PLACE = re.compile(
 )
 
 
+# A home folder, whose name is that of its user.
+_HOME = re.compile(r"(?:file:/{2,3}|[A-Za-z]:)?[\\/]*(?:home|Users)[\\/]+[^\\/]+[\\/]*|~[\w.-]*[\\/]*")
+
+
 def take_last_name(place: str) -> str:
-    """Return the last part of a path or URL: 's3://b/photos/?key=1' -> 'photos'."""
+    """Return the last part of a path or URL: 's3://b/photos/?key=1' -> 'photos'.
+
+    For a home folder it is 'home', because its name is the name of a person.
+    """
+    if _HOME.fullmatch(place):
+        return "home"
     if "://" in place:
         place = re.split(r"[?#]", place)[0]
     parts = [part for part in re.split(r"[\\/]+", place) if part not in ("", ".", "..")]
