@@ -155,7 +155,7 @@ def _check_installed(formats) -> None:
     if {"tflite", "web"} & set(formats) and (
         missing := [p for p in ("ai_edge_litert", "ai_edge_quantizer") if importlib.util.find_spec(p) is None]
     ):
-        raise UserError(f'{", ".join(missing)} not installed. Type: pip install -e ".[export]"')
+        raise UserError(f'{", ".join(missing)} not installed. Type: pip install "pggan-tf[export]"')
     if "onnx" in formats:
         from export import onnx
 

@@ -26,7 +26,7 @@ def check_installed() -> None:
     import importlib.util
 
     if missing := [p for p in PACKAGES if importlib.util.find_spec(p) is None]:
-        raise UserError(f'--to onnx: {", ".join(missing)} not installed. Type: pip install -e ".[onnx]"')
+        raise UserError(f'--to onnx: {", ".join(missing)} not installed. Type: pip install "pggan-tf[onnx]"')
 
 
 def select_signatures(signatures: Sequence[Signature]) -> list[Signature]:

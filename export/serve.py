@@ -73,7 +73,7 @@ def make_site_server(site: Path, host: str, port: int) -> http.server.ThreadingH
 def _check_installed() -> None:
     """Raise UserError if a package that the server needs is missing."""
     if missing := [p for p in ("fastapi", "uvicorn") if importlib.util.find_spec(p) is None]:
-        raise UserError(f'{", ".join(missing)} not installed. Type: pip install -e ".[serve]"')
+        raise UserError(f'{", ".join(missing)} not installed. Type: pip install "pggan-tf[serve]"')
 
 
 @click.command("serve")

@@ -17,7 +17,8 @@ from tests.conftest import TINY, run_folder, start, train, train_alone
 from tests.test_front_door import SCHEDULE, in_mid_fade, refused, wait_for
 
 NEEDS_MLFLOW = pytest.mark.skipif(
-    tracking.importlib.util.find_spec("mlflow") is None, reason='MLflow is not installed: pip install -e ".[mlflow]"'
+    tracking.importlib.util.find_spec("mlflow") is None,
+    reason='MLflow is not installed: pip install "pggan-tf[mlflow]"',
 )
 METRICS = ["--metrics", "swd", "--metrics-images", "64", "--metrics-every", "800"]
 
@@ -262,6 +263,6 @@ def test_log_is_refused_without_mlflow_before_any_work(tmp_path):
         "tracking.importlib.util.find_spec = lambda name: None;")  # fmt: skip
     process = start("-c", script, "train", *TINY, "--log", "mlflow", "--runs", tmp_path / "runs")
     out, err = process.communicate(timeout=60)
-    refused((process.returncode, out, err), "MLflow is not installed", r"pip install -e \"\.\[mlflow\]\"")
+    refused((process.returncode, out, err), "MLflow is not installed", r"pip install \"pggan-tf\[mlflow\]\"")
     assert not (tmp_path / "runs").exists()
     refused(train("--log", "wandb"), "--log wandb: not known", "mlflow")

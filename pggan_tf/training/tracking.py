@@ -40,7 +40,7 @@ def check(names: tuple[str, ...] | None) -> None:
     names: value of --log, or None.
     """
     if names and "mlflow" in names and importlib.util.find_spec("mlflow") is None:
-        raise UserError('--log mlflow: MLflow is not installed. pip install -e ".[mlflow]", or leave it out.')
+        raise UserError('--log mlflow: MLflow is not installed. pip install "pggan-tf[mlflow]", or leave it out.')
 
 
 def metric_name(name: str) -> str:
