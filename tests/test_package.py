@@ -187,11 +187,12 @@ def test_the_wheel_alone_trains_exports_and_reports(wheel, tmp_path):
     """In a new environment, outside the checkout; packages are downloaded."""
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "new"], check=True)
     programs = tmp_path / "new" / "bin"
-    install = [programs / "pip", "install", "-q", "-c", ROOT / "constraints.txt", f"{wheel}[export,serve]"]
-    subprocess.run(install, check=True, timeout=1800)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
+    # With PYTHONPATH, pip would find a checkout that was built once, and install nothing.
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PGGAN_CACHE": str(tmp_path / "cache")}
+    install = [programs / "pip", "install", "-q", "-c", ROOT / "constraints.txt", f"{wheel}[export,serve]"]
+    subprocess.run(install, cwd=elsewhere, env=kept, check=True, timeout=1800)
 
     def run(*arguments):
         done = subprocess.run(arguments, cwd=elsewhere, env=kept, capture_output=True, text=True, timeout=600)
