@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 MINUTES ?= 6
 
-.PHONY: help demo test test-slow lint format typecheck clean
+.PHONY: help demo test test-slow lint format typecheck docs dist clean
 
 help:
 	@echo "make demo        install, then grow a face generator to 64 px in about $(MINUTES) minutes"
@@ -13,8 +13,10 @@ help:
 	@echo "make lint        check style and docstrings"
 	@echo "make format      lay the code out, and mend what can be mended"
 	@echo "make typecheck   check types"
+	@echo "make docs        build the documentation in site/"
+	@echo "make dist        build and check what is published, in dist/"
 
-$(VENV)/.installed: setup.cfg constraints.txt
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python %d.%d: pggan-tf needs 3.11 or newer. Give another: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
@@ -42,5 +44,20 @@ format: $(VENV)/.tools
 typecheck: $(VENV)/.tools
 	$(BIN)/python -m tests.ratchet types
 
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $@
+
+# Warnings are errors. The variable leaves out a notice on later versions of MkDocs.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Links of the published README are to the files at the tag v<version>: push the tag, then upload.
+dist: $(VENV)/.tools
+	$(BIN)/pip install --quiet --disable-pip-version-check build==1.6.1 twine==7.0.0
+	rm -rf build dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

@@ -14,7 +14,7 @@ from pggan_tf import keras_classes
 if TYPE_CHECKING:
     from pggan_tf.api import *
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def _sorts_slowly(cpuinfo: str) -> bool:

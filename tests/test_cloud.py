@@ -203,14 +203,16 @@ def test_azure_environments_and_cluster(tmp_path):
 
 
 def requirements(*extras):
-    """Of setup.cfg, with the CUDA of TensorFlow, as the image installs them."""
+    """Of setup.cfg in the versions of constraints.txt, with the CUDA of TensorFlow, as the image installs them."""
     import configparser
 
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
     texts = [parser["options"]["install_requires"], *(parser["options.extras_require"][e] for e in extras)]
-    found = {line for text in texts for line in text.splitlines() if line and not line.startswith("#")}
-    return {re.sub("^tensorflow==", "tensorflow[and-cuda]==", line) for line in found}
+    lines = [line for text in texts for line in text.splitlines() if line and not line.startswith("#")]
+    pins = dict(line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().split())
+    names = [re.match(r"[\w.-]+", line)[0] for line in lines]
+    return {f"{re.sub('^tensorflow$', 'tensorflow[and-cuda]', name)}=={pins[name]}" for name in names}
 
 
 def dockerfile():

@@ -17,7 +17,8 @@ from tests.conftest import TINY, run_folder, start, train, train_alone
 from tests.test_front_door import SCHEDULE, in_mid_fade, refused, wait_for
 
 NEEDS_MLFLOW = pytest.mark.skipif(
-    tracking.importlib.util.find_spec("mlflow") is None, reason='MLflow is not installed: pip install -e ".[mlflow]"'
+    tracking.importlib.util.find_spec("mlflow") is None,
+    reason='MLflow is not installed: pip install "pggan-tf[mlflow]"',
 )
 METRICS = ["--metrics", "swd", "--metrics-images", "64", "--metrics-every", "800"]
 

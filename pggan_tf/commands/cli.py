@@ -7,6 +7,7 @@ are slow.
 from __future__ import annotations
 
 import importlib
+import os
 
 import click
 
@@ -63,3 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments: words after `pggan`; None: those of this process's command line.
     """
     return entry.main(cli, arguments)
+
+
+if "_PGGAN_COMPLETE" in os.environ:  # the shell asks, because somebody has pressed Tab
+    from pggan_tf.commands import completion
+
+    completion.register()

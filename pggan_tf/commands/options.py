@@ -10,6 +10,7 @@ import dataclasses
 import textwrap
 
 import click
+from click.shell_completion import CompletionItem
 
 from pggan_tf import config as configs
 from pggan_tf.config.recipes import PIPELINES, RECIPES
@@ -35,6 +36,18 @@ class _Value(click.ParamType):
         """Return the value in the type of the option. Raise UserError if it is not valid."""
         return configs.parse(self.option, value)
 
+    def shell_complete(self, ctx, param, incomplete):
+        """Return the choices of the option that begin with what was typed, for the Tab key."""
+        return [CompletionItem(name) for name in _choices(self.option) if name.startswith(incomplete)]
+
+
+def _choices(name: str) -> tuple[str, ...]:
+    """Return the values that an option may have, () where they cannot be listed.
+
+    name: name of the config option, as in `config.schema.FIELDS`.
+    """
+    return (*RECIPES, *PIPELINES) if name == "recipe" else tuple(FIELDS[name].metadata["choices"] or ())
+
 
 def _parse_repeated(ctx, param, values: tuple):
     """Return the value of an option that may be given several times (a callback of click).
@@ -56,8 +69,7 @@ def _help_text(name: str) -> str:
     text = metadata["help"]
     if base_type(name) is bool:
         return f"{text}  [{'yes' if default else 'no'}]"
-    choices = (*RECIPES, *PIPELINES) if name == "recipe" else metadata["choices"]
-    if choices:
+    if choices := _choices(name):
         text += f": {', '.join(choices)}"
     return text + (f"  [{configs.as_text(default)}]" if default is not None else "")
 

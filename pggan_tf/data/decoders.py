@@ -313,7 +313,7 @@ def _register_heic() -> None:
     try:
         import pillow_heif
     except ImportError:
-        why = 'HEIC, which needs one package more: pip install "pggan-tf[heic]"'
+        why = 'HEIC, which needs one package more: pip install pillow-heif, or "pggan-tf[heic]"'
         raise Unreadable(why, "HEIC without pillow-heif") from None
     pillow_heif.register_heif_opener()
 

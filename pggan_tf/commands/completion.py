@@ -1,0 +1,35 @@
+"""Completion of `pggan ...` by the Tab key in bash, zsh and fish.
+
+The shell runs `pggan` with the variable _PGGAN_COMPLETE; click answers it with names of verbs,
+options and values.
+"""
+
+from __future__ import annotations
+
+from click import shell_completion
+from click.shell_completion import CompletionItem, ShellComplete
+
+
+def _or_files(base: type[ShellComplete]) -> type[ShellComplete]:
+    """Return a completion class of click that asks the shell for files where `base` knows nothing.
+
+    Most arguments are runs, photos and folders, for which click would offer nothing, and the shell
+    its own file names no longer.
+    """
+
+    class OrFiles(base):
+        def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
+            found = super().get_completions(args, incomplete)
+            if found or not args or incomplete.startswith("-"):
+                return found
+            return [CompletionItem(incomplete, type="file")]
+
+    return OrFiles
+
+
+def register() -> None:
+    """Let click answer bash, zsh and fish with these classes."""
+    for name in ("bash", "zsh", "fish"):
+        base = shell_completion.get_completion_class(name)
+        if base:
+            shell_completion.add_completion_class(_or_files(base), name)
