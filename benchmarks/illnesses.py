@@ -27,7 +27,7 @@ from pggan_tf.errors import UserError
 # A small network, which learns to draw portraits in two minutes of one core.
 SMALL = {"--resolutions": "4,8,16", "--fmap-base": 512, "--fmap-max": 64, "--latent-size": 64, "--batch": 16}
 SMALL |= {"--portraits": 4000, "--fade-images": "4=4000", "--stable-images": "4=4000,8=4000,16=24000"}
-SMALL |= {"--learning-rate": 0.003, "--snapshot-images": 2000, "--grid": 25, "--precision": "float32"}
+SMALL |= {"--learning-rate": 0.003, "--snapshot-images": 2000, "--grid": 25}
 SMALL |= {"--metrics": "swd,ms-ssim", "--metrics-images": 500, "--metrics-every": 8000}
 FORMS = {
     "healthy": {},
@@ -36,6 +36,7 @@ FORMS = {
     "learning-rate": {"--learning-rate": 0.1},
     "few-photos": {"--portraits": 60},
 }
+AVERAGED = 10  # number of last ticks whose mean is in the table
 UNSEEN = 480  # portraits that no run is trained on
 STATS = {"loss_d": "D's loss", "loss_g": "G's loss", "logit_real": "D of real", "logit_fake": "D of generated"}
 
@@ -98,10 +99,10 @@ def plot(ticks: list[dict], folder: Path, title: str, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (grid, *axes) = pyplot.subplots(1, 3, figsize=(8.4, 2.7), layout="constrained")
+    figure, (grid, *axes) = pyplot.subplots(1, 3, figsize=(8.8, 2.9), width_ratios=(1.1, 1, 1), layout="constrained")
     grid.imshow(pyplot.imread(max(folder.glob("fakes-*.png"))), interpolation="nearest")
     grid.set_axis_off()
-    seen = [tick["images"] for tick in ticks]
+    seen = [tick["images"] / 1000 for tick in ticks]
     for axis, names in zip(axes, (list(STATS)[:2], list(STATS)[2:])):
         values = np.array([[tick[name] for name in names] for tick in ticks], float)
         for name, column, style in zip(names, values.T, ("-", "--")):
@@ -112,7 +113,7 @@ def plot(ticks: list[dict], folder: Path, title: str, path: Path) -> None:
             axis.axvline(seen[at - 1], color="0.8", linewidth=0.8, zorder=0)
         axis.legend(frameon=False, fontsize=8)
         axis.tick_params(labelsize=8)
-        axis.set_xlabel("images shown; gray: a new stage", fontsize=8)
+        axis.set_xlabel("thousand images shown; gray: a new stage", fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=100)  # on white, so that it can be read on any page
@@ -124,12 +125,13 @@ def row(form: str, folder: Path) -> tuple:
     ticks, measured = read(folder)
     options = SMALL | FORMS[form]
     last = ticks[-1]
+    ends = {name: np.mean([tick[name] for tick in ticks[-AVERAGED:]]) for name in STATS}
     metrics, of_data = measured["metrics"], measured["details"].get("ms-ssim of the data", float("nan"))
     known, unseen = measure.in_process(judge_portraits, folder=str(folder), portraits=options["--portraits"])
     skipped = sum(tick["skipped"] > 0 for tick in ticks)
     cells = (f"{last['images']:,}", f"{metrics.get('swd', float('nan')):.0f}")
     cells += (f"{metrics.get('ms-ssim', float('nan')):.2f} ({of_data:.2f})",)
-    cells += tuple(f"{last[name]:.2f}" for name in STATS)
+    cells += tuple(f"{value:.2f}" for value in ends.values())
     return (form, *cells, f"{known:.2f}", f"{unseen:.2f}", f"{last['skipped_total']} in {skipped} ticks")
 
 
@@ -138,6 +140,7 @@ def row(form: str, folder: Path) -> tuple:
 @click.option("--runs", default="illnesses", show_default=True, help="folder of the runs")
 @page.out_option
 def main(forms: str, runs: str, out: Path | None) -> None:
+    """Train every form, and write a page with a picture and a row of figures for each."""
     chosen = forms.split(",")
     if unknown := [form for form in chosen if form not in FORMS]:
         raise UserError(f"--forms {forms}: {unknown[0]} is none of {', '.join(FORMS)}.")
