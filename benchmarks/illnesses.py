@@ -108,7 +108,8 @@ def plot(ticks: list[dict], folder: Path, title: str, path: Path) -> None:
         for name, column, style in zip(names, values.T, ("-", "--")):
             axis.plot(seen, column, style, label=STATS[name], linewidth=1.2)
         if np.nanmax(np.abs(values)) > 30:  # else most of a curve would lie on the axis
-            axis.set_yscale("symlog")
+            axis.set_yscale("symlog", linthresh=1)
+            axis.yaxis.get_major_locator().set_params(numticks=7)
         for at in (i for i in range(1, len(ticks)) if ticks[i]["resolution"] != ticks[i - 1]["resolution"]):
             axis.axvline(seen[at - 1], color="0.8", linewidth=0.8, zorder=0)
         axis.legend(frameon=False, fontsize=8)

@@ -113,7 +113,8 @@ class Page:
         self.out, self._parts = out, []
         facts = {
             "Command": f"`{command()}`",
-            "Machine": machine(),
+            "Machine": machine()
+            + (f"; load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""),
             "Date and commit": f"{date.today()}, {commit()}",
             "Versions": versions(),
         }
