@@ -100,7 +100,7 @@ def plot(ticks: list[dict], folder: Path, title: str, path: Path) -> None:
     from matplotlib import pyplot
 
     figure, (grid, *axes) = pyplot.subplots(1, 3, figsize=(8.8, 2.9), width_ratios=(1.1, 1, 1), layout="constrained")
-    grid.imshow(pyplot.imread(max(folder.glob("fakes-*.png"))), interpolation="nearest")
+    grid.imshow(pyplot.imread(max(folder.glob("fakes-*.png"))))
     grid.set_axis_off()
     seen = [tick["images"] / 1000 for tick in ticks]
     for axis, names in zip(axes, (list(STATS)[:2], list(STATS)[2:])):
