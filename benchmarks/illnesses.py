@@ -48,12 +48,13 @@ def read(folder: Path) -> tuple[list[dict], dict]:
     return [line for line in lines if "loss_d" in line], measured[-1] if measured else {"metrics": {}, "details": {}}
 
 
-def judge_portraits(folder: str, portraits: int) -> list[float]:
+def judge_portraits(folder: str, portraits: int, unseen: int) -> list[float]:
     """Return what a run's discriminator says of portraits, as means of its logits.
 
     Args:
         folder: the run's folder.
-        portraits: number of portraits that the run was trained on, of all that are drawn.
+        portraits: number of portraits that the run was trained on, the first that are drawn.
+        unseen: number of portraits to draw besides.
 
     Returns:
         [mean logit of portraits it was trained on, mean logit of others].
@@ -73,16 +74,16 @@ def judge_portraits(folder: str, portraits: int) -> list[float]:
     checkpoint.restore(wanted, {k: arrays[k] for k in wanted}, folder)
     images = plan.config.images
     squares = cache.Squares(plan.target_res, plan.resolutions, images.filter, images.channels)
-    count = max(4000, portraits) + UNSEEN
+    count = portraits + unseen
     shards = cache.open_shards(cache.Selection.of("portraits", count=count), None, squares, say=lambda line: None)
     batch = plan.config.optimization.batch[plan.target_res]
 
     def mean(first: int, last: int) -> float:
         found = shards.read(plan.target_res, np.arange(first, last - (last - first) % batch))
         batches = np.split(pixels.to_float(found), len(found) // batch)
-        return float(np.mean([gan.discriminator(tf.constant(x), plan.target_res, None) for x in batches]))
+        return float(np.mean([gan.discriminator(tf.constant(x), resolution=plan.target_res) for x in batches]))
 
-    return [mean(0, min(portraits, UNSEEN)), mean(count - UNSEEN, count)]
+    return [mean(0, min(portraits, unseen)), mean(portraits, count)]
 
 
 def plot(ticks: list[dict], folder: Path, title: str, path: Path) -> None:
@@ -128,7 +129,9 @@ def row(form: str, folder: Path) -> tuple:
     last = ticks[-1]
     ends = {name: np.mean([tick[name] for tick in ticks[-AVERAGED:]]) for name in STATS}
     metrics, of_data = measured["metrics"], measured["details"].get("ms-ssim of the data", float("nan"))
-    known, unseen = measure.in_process(judge_portraits, folder=str(folder), portraits=options["--portraits"])
+    known, unseen = measure.in_process(
+        judge_portraits, folder=str(folder), portraits=options["--portraits"], unseen=UNSEEN
+    )
     skipped = sum(tick["skipped"] > 0 for tick in ticks)
     cells = (f"{last['images']:,}", f"{metrics.get('swd', float('nan')):.0f}")
     cells += (f"{metrics.get('ms-ssim', float('nan')):.2f} ({of_data:.2f})",)
