@@ -35,6 +35,7 @@ FORMS = {
     "collapse": {"--loss": "nonsaturating", "--minibatch": "none", "--discriminator-rate": 0.1},
     "learning-rate": {"--learning-rate": 0.1},
     "few-photos": {"--portraits": 60},
+    "few-photos-augmented": {"--portraits": 60, "--augment": "diff"},
 }
 AVERAGED = 10  # number of last ticks whose mean is in the table
 UNSEEN = 480  # portraits that no run is trained on
@@ -99,6 +100,7 @@ def plot(ticks: list[dict], folder: Path, title: str, path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from PIL import Image
 
     figure, (grid, *axes) = pyplot.subplots(1, 3, figsize=(8.8, 2.9), width_ratios=(1.1, 1, 1), layout="constrained")
     grid.imshow(pyplot.imread(max(folder.glob("fakes-*.png"))))
@@ -120,6 +122,11 @@ def plot(ticks: list[dict], folder: Path, title: str, path: Path) -> None:
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=100)  # on white, so that it can be read on any page
     pyplot.close(figure)
+    Image.open(path).convert("RGB").quantize(200).save(path, optimize=True)  # a third of the bytes
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}" if abs(value) < 1000 else f"{value:.1e}"
 
 
 def row(form: str, folder: Path) -> tuple:
@@ -132,11 +139,10 @@ def row(form: str, folder: Path) -> tuple:
     known, unseen = measure.in_process(
         judge_portraits, folder=str(folder), portraits=options["--portraits"], unseen=UNSEEN
     )
-    skipped = sum(tick["skipped"] > 0 for tick in ticks)
     cells = (f"{last['images']:,}", f"{metrics.get('swd', float('nan')):.0f}")
     cells += (f"{metrics.get('ms-ssim', float('nan')):.2f} ({of_data:.2f})",)
-    cells += tuple(f"{value:.2f}" for value in ends.values())
-    return (form, *cells, f"{known:.2f}", f"{unseen:.2f}", f"{last['skipped_total']} in {skipped} ticks")
+    cells += tuple(map(_short, ends.values()))
+    return (form, *cells, _short(known), _short(unseen), last["skipped_total"])
 
 
 @click.command()
@@ -161,7 +167,15 @@ def main(forms: str, runs: str, out: Path | None) -> None:
         changed = " ".join(f"{name} {value}" for name, value in FORMS[form].items())
         written.text(f"![{form}: samples, losses and logits]({picture.name})\n\n{form}: `{changed or 'the base'}`")
         rows.append(row(form, folder))
-    names = ("images", "SWD", "MS-SSIM (of the data)", *STATS.values(), "D of seen portraits", "D of others", "skipped")
+    names = (
+        "images",
+        "SWD",
+        "MS-SSIM (of the data)",
+        *STATS.values(),
+        "D of seen portraits",
+        "D of others",
+        "skipped steps",
+    )
     written.table(("run", *names), rows)
     base = " ".join(f"{name} {value}" for name, value in SMALL.items())
     written.notes(
