@@ -115,7 +115,7 @@ def plot(ticks: list[dict], folder: Path, title: str, path: Path) -> None:
             axis.yaxis.get_major_locator().set_params(numticks=7)
         for at in (i for i in range(1, len(ticks)) if ticks[i]["resolution"] != ticks[i - 1]["resolution"]):
             axis.axvline(seen[at - 1], color="0.8", linewidth=0.8, zorder=0)
-        axis.legend(frameon=False, fontsize=8)
+        axis.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
         axis.tick_params(labelsize=8)
         axis.set_xlabel("thousand images shown; gray: a new stage", fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
@@ -165,7 +165,8 @@ def main(forms: str, runs: str, out: Path | None) -> None:
         picture = written.picture(form)
         plot(read(folder)[0], folder, form.replace("-", " "), picture)
         changed = " ".join(f"{name} {value}" for name, value in FORMS[form].items())
-        written.text(f"![{form}: samples, losses and logits]({picture.name})\n\n{form}: `{changed or 'the base'}`")
+        title = f"{form}: `{changed}`" if changed else f"{form}: the base, see below"
+        written.text(f"![{form}: samples, losses and logits]({picture.name})\n\n{title}")
         rows.append(row(form, folder))
     names = (
         "images",
@@ -179,5 +180,5 @@ def main(forms: str, runs: str, out: Path | None) -> None:
     written.table(("run", *names), rows)
     base = " ".join(f"{name} {value}" for name, value in SMALL.items())
     written.notes(
-        f"The base: `{base}`.", f"The last two columns of D are of its weights at the end, {UNSEEN} portraits each."
+        f"The base: `{base}`.", f"The last two columns of D are of its weights at the end, at most {UNSEEN} portraits each."
     )
