@@ -180,5 +180,6 @@ def main(forms: str, runs: str, out: Path | None) -> None:
     written.table(("run", *names), rows)
     base = " ".join(f"{name} {value}" for name, value in SMALL.items())
     written.notes(
-        f"The base: `{base}`.", f"The last two columns of D are of its weights at the end, at most {UNSEEN} portraits each."
+        f"The base: `{base}`.",
+        f"The last two columns of D are of its weights at the end, at most {UNSEEN} portraits each.",
     )

@@ -65,6 +65,15 @@ def machine() -> str:
     return ", ".join([*parts, gpus.replace("\n", ", ") or "no GPU"])
 
 
+def other_work() -> str:
+    """Return how busy the machine is, with a warning if more waits than there are cores."""
+    if not hasattr(os, "getloadavg"):
+        return "not known"
+    load = os.getloadavg()[0]
+    slowed = load > (os.cpu_count() or 1)
+    return f"load {load:.1f} at the start" + (", more than its cores: **times are too long**" if slowed else "")
+
+
 def commit() -> str:
     """Return the name of the commit, marked if files other than documentation differ from it."""
     name = _output("git", "describe", "--always")
@@ -113,8 +122,8 @@ class Page:
         self.out, self._parts = out, []
         facts = {
             "Command": f"`{command()}`",
-            "Machine": machine()
-            + (f"; load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""),
+            "Machine": machine(),
+            "Other work": other_work(),
             "Date and commit": f"{date.today()}, {commit()}",
             "Versions": versions(),
         }

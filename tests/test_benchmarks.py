@@ -89,9 +89,13 @@ def test_a_page_keeps_what_was_written_by_hand(tmp_path, monkeypatch):
     assert written.picture("races") == out.with_name("data-races.png")
 
 
-def test_a_page_says_where_it_was_measured():
+def test_a_page_says_where_it_was_measured(monkeypatch):
     assert re.fullmatch(r".+, \d+ of \d+ cores, .+, \d+ GiB of memory, .+", page.machine())
+    assert re.fullmatch(r"load \d+\.\d at the start.*|not known", page.other_work())
     assert re.fullmatch(r"(\S+|not known)(-dirty)?", page.commit())
+    for load, warned in ((1.0, False), (99.0, True)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
+        assert ("too long" in page.other_work()) is warned
     assert "tensorflow 2." in page.versions() and "keras 3." in page.versions()
 
 
