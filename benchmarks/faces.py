@@ -116,7 +116,7 @@ def main(folder: str, limit: int, size: int, min_face: float, out: Path | None) 
     again = measure.in_process(plain_loop, folder=folder, limit=few)
     slow = (loop["images_per_second"] + again["images_per_second"]) / 2
     faces, found, off = compare(loop["boxes"], ours, min_face)
-    rows = [("plain loop, detection alone", f"{slow:.1f}", "1.0", faces)]
+    rows = [("plain loop, detection alone", f"{slow:.1f}", "1.0", f"{faces}")]
     rows += [
         ("`pggan faces`, reading to writing", f"{rate:.1f}", f"{rate / slow:.1f}", f"{found} ({found / faces:.1%})")
     ]

@@ -25,11 +25,17 @@ from benchmarks import measure, page
 from pggan_tf.errors import UserError
 
 # A small network, which learns to draw portraits in two minutes of one core.
-SMALL = {"--resolutions": "4,8,16", "--fmap-base": 512, "--fmap-max": 64, "--latent-size": 64, "--batch": 16}
+SMALL: dict[str, object] = {
+    "--resolutions": "4,8,16",
+    "--fmap-base": 512,
+    "--fmap-max": 64,
+    "--latent-size": 64,
+    "--batch": 16,
+}
 SMALL |= {"--portraits": 4000, "--fade-images": "4=4000", "--stable-images": "4=4000,8=4000,16=24000"}
 SMALL |= {"--learning-rate": 0.003, "--snapshot-images": 2000, "--grid": 25}
 SMALL |= {"--metrics": "swd,ms-ssim", "--metrics-images": 500, "--metrics-every": 8000}
-FORMS = {
+FORMS: dict[str, dict[str, object]] = {
     "healthy": {},
     "discriminator-wins": {"--loss": "saturating", "--discriminator-rate": 8},
     "collapse": {"--loss": "nonsaturating", "--minibatch": "none", "--discriminator-rate": 0.1},
@@ -77,6 +83,7 @@ def judge_portraits(folder: str, portraits: int, unseen: int) -> list[float]:
     squares = cache.Squares(plan.target_res, plan.resolutions, images.filter, images.channels)
     count = portraits + unseen
     shards = cache.open_shards(cache.Selection.of("portraits", count=count), None, squares, say=lambda line: None)
+    assert shards is not None  # it is only with check_only
     batch = plan.config.optimization.batch[plan.target_res]
 
     def mean(first: int, last: int) -> float:
@@ -139,9 +146,8 @@ def row(form: str, folder: Path) -> tuple:
     known, unseen = measure.in_process(
         judge_portraits, folder=str(folder), portraits=options["--portraits"], unseen=UNSEEN
     )
-    cells = (f"{last['images']:,}", f"{metrics.get('swd', float('nan')):.0f}")
-    cells += (f"{metrics.get('ms-ssim', float('nan')):.2f} ({of_data:.2f})",)
-    cells += tuple(map(_short, ends.values()))
+    cells = [f"{last['images']:,}", f"{metrics.get('swd', float('nan')):.0f}"]
+    cells += [f"{metrics.get('ms-ssim', float('nan')):.2f} ({of_data:.2f})", *map(_short, ends.values())]
     return (form, *cells, _short(known), _short(unseen), last["skipped_total"])
 
 

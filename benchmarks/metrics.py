@@ -42,18 +42,18 @@ def images(count: int, resolution: int, seed: int):
 
 
 @click.command()
-@click.option("--metrics", "names", default="swd", show_default=True)
+@click.option("--metrics", "metrics_wanted", default="swd", show_default=True)
 @click.option("--count", default=16_384, show_default=True)
 @click.option("--resolution", default=128, show_default=True)
 @page.out_option
-def main(names: str, count: int, resolution: int, out: Path | None) -> None:
+def main(metrics_wanted: str, count: int, resolution: int, out: Path | None) -> None:
     import resource
 
     from pggan_tf import metrics
     from pggan_tf.metrics import features, sets
 
-    measure.announce(20 + 4e-7 * count * resolution**2 * len(names.split(",")))
-    names, seen = metrics.parse(names, metrics.WHILE_TRAINING), features.make_random()
+    measure.announce(20 + 4e-7 * count * resolution**2 * len(metrics_wanted.split(",")))
+    names, seen = metrics.parse(metrics_wanted, metrics.WHILE_TRAINING), features.make_random()
     sets.check_features(names, seen)
     question = "How long do metrics take, and how much memory, on as many images as publications use? Images of noise."
     written = page.Page(out, "Metrics", question)

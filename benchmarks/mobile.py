@@ -77,7 +77,8 @@ def on_this_cpu(model: bytes, offered, threads: int, rounds: int) -> dict[str, f
     """Return {name of a signature: median milliseconds per image} of LiteRT on this CPU."""
     from export import litert
 
-    run, taken = litert.Runner(model, threads), {s.name: [] for s in offered}
+    run = litert.Runner(model, threads)
+    taken: dict[str, list[float]] = {s.name: [] for s in offered}
     for s in offered:
         for seed in range(rounds):
             values = s.example(seed, None)

@@ -290,8 +290,8 @@ def _compare_steps(written: page.Page, measured: list[tuple[int, str]], precisio
         ms = [statistics.median(r[i]["ms"] for r in rows) for i in range(3)]
         work = [rows[0][i]["gflop"] for i in range(3)]
         faster = [statistics.median(r[i]["ms"] / r[0]["ms"] for r in rows) for i in (1, 2)]
-        shares = (f"{faster[i - 1]:.2f} ({work[i] / work[0]:.2f})" for i in (1, 2))
-        table.append((resolution, form, *(f"{m:.0f}" for m in ms), *shares, _way(rows[0][0]["how"])))
+        gained = (f"{faster[i - 1]:.2f} ({work[i] / work[0]:.2f})" for i in (1, 2))
+        table.append((resolution, form, *(f"{m:.0f}" for m in ms), *gained, _way(rows[0][0]["how"])))
     shares = ("times faster than two-stage", "than the wasteful")
     written.table(("px", "network", *(f"{rule}, ms" for rule in RULES), *shares, "G's gradient"), table)
     written.notes(

@@ -50,10 +50,9 @@ def command() -> str:
 
 def machine() -> str:
     """Return the processor, its cores and instruction sets, the memory and the GPUs of this machine."""
-    try:
-        flags = set(re.search(r"^flags\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split())
-    except (OSError, TypeError):
-        flags = set()
+    cpu = Path("/proc/cpuinfo")
+    listed = re.search(r"^flags\s*: (.*)", cpu.read_text() if cpu.is_file() else "", re.MULTILINE)
+    flags = listed[1].split() if listed else []
     cores = os.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
     parts = [runs.processor(), f"{usable} of {cores} cores"]
@@ -119,7 +118,8 @@ class Page:
     """
 
     def __init__(self, out: Path | None, title: str, question: str):
-        self.out, self._parts = out, []
+        self.out = out
+        self._parts: list[str] = []
         facts = {
             "Command": f"`{command()}`",
             "Machine": machine(),

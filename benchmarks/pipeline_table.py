@@ -109,7 +109,8 @@ def main(
     sets.check_features(names, seen)
     folders = trained(str(Path(data).resolve()) if Path(data).exists() else data, minutes, run)
     question = "How near to real images are those that separable convolutions grow, and those that SRGAN enlarges?"
-    written, rows, caveats = page.Page(out, "Growing and enlarging", question), [], {}
+    written, rows = page.Page(out, "Growing and enlarging", question), []
+    caveats: dict[str, None] = {}
     for name, seconds, made, real in sets_of(*folders, images):
         half = min(images, real.count // 2)
         one = sets.collect_statistics(names, real, 0, half, seen, cache)
