@@ -15,12 +15,12 @@ if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handle
 
     sys.exit(entry.run("benchmarks.colorization:main"))
 
-import sys
+from pathlib import Path
 
 import click
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import measure, page
 from pggan_tf import terminal
 from pggan_tf.api import Generator
 from pggan_tf.data import colour, pixels
@@ -114,7 +114,8 @@ def rows(networks: dict, images: np.ndarray) -> dict[str, tuple[float, float]]:
 @click.argument("source")
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--count", type=click.IntRange(1), default=500, show_default=True, help="maximum number of photos")
-def main(source: str, runs: tuple[str, ...], count: int) -> None:
+@page.out_option
+def main(source: str, runs: tuple[str, ...], count: int, out: Path | None) -> None:
     terminal.start_tensorflow()
     generators = {run: Generator.open(run) for run in runs}
     for generator in generators.values():
@@ -127,9 +128,9 @@ def main(source: str, runs: tuple[str, ...], count: int) -> None:
         )
     images = squares(source, sizes.pop(), count)
     measure.announce(10 + 2e-5 * images[..., 0].size * len(runs))
-    print(f"{len(images)} photos of {images.shape[1]} pixels")
-    found = rows(networks, images)
-    wide = max(map(len, found))
-    print(f"{'':{wide}}  PSNR of ab, dB  colourfulness")
-    for name, (near, colourful) in found.items():
-        print(f"{name:{wide}}  {near:14.2f}  {colourful:13.1f}")
+    question = "How near are a colorizer's colours to the true ones, beside no colour and the best single colour?"
+    written = page.Page(out, "Colorization", question)
+    found = {page.shorten(name): figures for name, figures in rows(networks, images).items()}
+    cells = [(name, f"{near:.2f}", f"{colourful:.1f}") for name, (near, colourful) in found.items()]
+    written.table(("colours", "PSNR of a and b, dB", "colourfulness"), cells)
+    written.notes(f"{len(images)} photos of {images.shape[1]} pixels that no run has seen.")

@@ -23,7 +23,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import measure, page
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -83,25 +83,25 @@ def rate(folder: Path, resolution: int, batch: int, seconds: float) -> tuple[int
 @click.command()
 @click.option("--files", default=1200, show_default=True, help="number of shard files in the set with many files")
 @click.option("--seconds", default=3.0, show_default=True, help="seconds for each of the three rounds of a row")
-def main(files, seconds):
+@page.out_option
+def main(files: int, seconds: float, out: Path | None) -> None:
     from pggan_tf import terminal
     from pggan_tf.data import pipeline
 
-    rows = (
-        (f"4 px, {1:5,} file ", 1, 32 * files, 4, 64),
-        (f"4 px, {files:5,} files", files, 32, 4, 64),
-        ("64 px", 3, 4096, 64, 16),
-        ("256 px", 4, 300, 256, 16),
-    )
+    sets = ((1, 32 * files, 4, 64), (files, 32, 4, 64), (3, 4096, 64, 16), (4, 300, 256, 16))
     drawn = "draws 600 MB of random images into a temporary folder, then reads them"
-    measure.announce(30 + len(rows) * (_ROUNDS + 2) * seconds, f"{drawn}; {pipeline.count_cores()} cores here")
+    measure.announce(30 + len(sets) * (_ROUNDS + 2) * seconds, f"{drawn}; {pipeline.count_cores()} cores here")
     terminal.start_tensorflow()
-    print(f"{'':18}{'images/s':>12}{'a processor second':>20}{'wall s':>8}{'processor s':>13}{'opening s':>11}")
+    question = (
+        "How many images a second are read from shards, mirrored and put in batches? Random images, cached in memory."
+    )
+    written, rows = page.Page(out, "Reading images", question), []
     with tempfile.TemporaryDirectory() as folder:
-        for number, (name, count, images, size, batch) in enumerate(rows):
+        for number, (count, images, size, batch) in enumerate(sets):
             data = write(Path(folder) / str(number), count, images, size)
             read, wall, processor, opening = rate(data, size, batch, seconds)
-            print(
-                f"{name:18}{read / wall:12,.0f}{read / processor:20,.0f}{wall:8.2f}{processor:13.2f}{opening:11.3f}",
-                flush=True,
-            )
+            figures = (f"{read / wall:,.0f}", f"{read / processor:,.0f}", f"{wall:.2f}", f"{processor:.2f}")
+            rows.append((size, f"{count:,}", f"{batch}", *figures, f"{opening:.3f}"))
+    heads = ("px", "files", "batch", "images/s", "a processor second", "wall s", "processor s", "opening s")
+    written.table(heads, rows)
+    written.notes(f"The fastest of {_ROUNDS} rounds. `opening s`: opening and checking the headers of all files.")

@@ -12,15 +12,14 @@ if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handle
 
     sys.exit(entry.run("benchmarks.faces:main"))
 
-import os
-import sys
 import tempfile
 import time
+from pathlib import Path
 
 import click
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import measure, page
 
 
 def plain_loop(folder: str, limit: int) -> dict:
@@ -105,21 +104,23 @@ def whole_command(folder: str, limit: int, size: int, min_face: float) -> float:
 @click.option("--limit", default=1000, show_default=True, help="maximum number of photos")
 @click.option("--size", default=128, show_default=True)
 @click.option("--min-face", default=32.0, show_default=True)
-def main(folder: str, limit: int, size: int, min_face: float) -> None:
+@page.out_option
+def main(folder: str, limit: int, size: int, min_face: float, out: Path | None) -> None:
     few = max(1, limit // 4)
     measure.announce(60 + 3 * few / 8 + limit / 100)
+    question = "How fast does `pggan faces` find and cut faces, and are they those of a plain loop over `MTCNN().detect_faces`?"
+    written = page.Page(out, "Finding faces", question)
     loop = measure.in_process(plain_loop, folder=folder, limit=few)
     ours = measure.in_process(our_boxes, folder=folder, limit=few, min_face=min_face)
     rate = measure.in_process(whole_command, folder=folder, limit=limit, size=size, min_face=min_face)
     again = measure.in_process(plain_loop, folder=folder, limit=few)
     slow = (loop["images_per_second"] + again["images_per_second"]) / 2
     faces, found, off = compare(loop["boxes"], ours, min_face)
-    print(f"plain loop over detect_faces, detection alone: {slow:.1f} images/s")
-    print(f"pggan faces, with reading, decoding, cropping and writing: {rate:.1f} images/s on {os.cpu_count()} cores")
-    print(f"ratio: {rate / slow:.1f}")
-    print(
-        f"faces of {min_face:g} pixels and more: {faces} by the loop, {found} of them by pggan faces ({found / faces:.1%})"
-    )
-    print(
-        f"boxes differ by {np.mean(off):.2%} of the face on average, {np.quantile(off, 0.99):.2%} at most for 99 %, {max(off):.2%} at most"
-    )
+    rows = [("plain loop, detection alone", f"{slow:.1f}", "1.0", f"{faces}")]
+    rows += [
+        ("`pggan faces`, reading to writing", f"{rate:.1f}", f"{rate / slow:.1f}", f"{found} ({found / faces:.1%})")
+    ]
+    written.table(("form", "images/s", "ratio", f"faces of {min_face:g} px and more in {few} photos"), rows)
+    if off:
+        most = f"{np.quantile(off, 0.99):.2%} at most for 99 %, {max(off):.2%} at most"
+        written.notes(f"Boxes differ by {np.mean(off):.2%} of the face on average, {most}.")

@@ -11,7 +11,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pggan_tf.errors import UserError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -31,6 +34,24 @@ def in_process(function: Callable, **arguments):
     if done.returncode:
         raise RuntimeError(f"{module}.{name}({arguments}) failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def train(options: Mapping[str, object], folder: Path, may_fail: bool = False) -> None:
+    """Train a run in a folder of its own, or go on with it; a finished run is kept as it is.
+
+    Args:
+        options: {option of train.py: its value}; "" for an option without a value.
+        folder: the run's folder. It must not hold a run with other options.
+        may_fail: whether a run that ends because its weights are ruined is accepted.
+
+    Raises:
+        UserError: if training ended otherwise.
+    """
+    words = [str(word) for option in options.items() for word in option if word != ""]
+    command = [sys.executable, "train.py", "--run", str(folder.absolute()), "--no-report", *words]
+    code = subprocess.run(command, cwd=Path(__file__).parents[1]).returncode
+    if code and not (may_fail and code == 1):
+        raise UserError(f"{folder.name}: training ended with exit code {code}; above it says why.")
 
 
 def announce(seconds: float, note: str = "") -> None:

@@ -14,7 +14,6 @@ if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handle
     sys.exit(entry.run("benchmarks.metrics:main"))
 
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import measure, page
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -43,27 +42,29 @@ def images(count: int, resolution: int, seed: int):
 
 
 @click.command()
-@click.option("--metrics", "names", default="swd", show_default=True)
+@click.option("--metrics", "metrics_wanted", default="swd", show_default=True)
 @click.option("--count", default=16_384, show_default=True)
 @click.option("--resolution", default=128, show_default=True)
-def main(names, count, resolution):
+@page.out_option
+def main(metrics_wanted: str, count: int, resolution: int, out: Path | None) -> None:
     import resource
 
     from pggan_tf import metrics
     from pggan_tf.metrics import features, sets
 
-    measure.announce(20 + 4e-7 * count * resolution**2 * len(names.split(",")))
-    names, seen = metrics.parse(names, metrics.WHILE_TRAINING), features.make_random()
+    measure.announce(20 + 4e-7 * count * resolution**2 * len(metrics_wanted.split(",")))
+    names, seen = metrics.parse(metrics_wanted, metrics.WHILE_TRAINING), features.make_random()
     sets.check_features(names, seen)
+    question = "How long do metrics take, and how much memory, on as many images as publications use? Images of noise."
+    written = page.Page(out, "Metrics", question)
     real, fake = images(count, resolution, 0), images(count, resolution, 1)
     with tempfile.TemporaryDirectory() as cache:
         begun = time.perf_counter()
         a, b = (sets.collect_statistics(names, x, 0, count, seen, Path(cache)) for x in (real, fake))
         collected = time.perf_counter() - begun
-        for name, figure in sets.compute_figures(names, a, b, seen).items():
-            print(f"{name}: {figure.value:.4g}")
+        figures = sets.compute_figures(names, a, b, seen)
         taken = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(
-        f"{count:,} images of {resolution} px twice: {taken:.1f} s, of which {collected:.1f} s are reading them; peak memory {peak:,.0f} MB"
-    )
+    row = (f"{count:,}", resolution, ", ".join(names), f"{collected:.1f}", f"{taken:.1f}", f"{peak:,.0f}")
+    written.table(("images, twice", "px", "metrics", "s until all are read", "s in all", "peak memory, MB"), [row])
+    written.notes(*(f"{name}: {figure.value:.4g}" for name, figure in figures.items()))

@@ -15,10 +15,8 @@ if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handle
 
     sys.exit(entry.run("benchmarks.mobile:main"))
 
-import json
 import shutil
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -26,7 +24,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import measure
+from benchmarks import measure, page
 
 THREADS = (1, 2)
 CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
@@ -79,7 +77,8 @@ def on_this_cpu(model: bytes, offered, threads: int, rounds: int) -> dict[str, f
     """Return {name of a signature: median milliseconds per image} of LiteRT on this CPU."""
     from export import litert
 
-    run, taken = litert.Runner(model, threads), {s.name: [] for s in offered}
+    run = litert.Runner(model, threads)
+    taken: dict[str, list[float]] = {s.name: [] for s in offered}
     for s in offered:
         for seed in range(rounds):
             values = s.example(seed, None)
@@ -131,11 +130,8 @@ def in_the_browser(network, how: str, rounds: int) -> dict[int, dict[str, float]
     type=click.IntRange(_FIRST + 1),
     help=f"number of faces drawn for each result; the first {_FIRST} are not counted",
 )
-@click.option("--json", "json_file", help="write the results to this file as JSON")
-def main(resolutions, browser, rounds, json_file):
-    from rich.console import Console
-    from rich.table import Table
-
+@page.out_option
+def main(resolutions: str, browser: bool, rounds: int, out: Path | None) -> None:
     from export import build
     from pggan_tf import terminal
 
@@ -143,32 +139,22 @@ def main(resolutions, browser, rounds, json_file):
     terminal.start_tensorflow()
     from export import litert, signatures
 
-    sizes = [int(r) for r in resolutions.split(",")]
-    rows = []
+    question = (
+        "How large are exported generators of the default widths, and how long do they take for an image? Medians."
+    )
+    written = page.Page(out, "Exported generators", question)
+    sizes, rows = [int(r) for r in resolutions.split(",")], []
     for conv in ("standard", "separable"):
         network = generator(conv, max(sizes))
         offered = [s for s in signatures.network_signatures(network) if int(s.name[4:]) in sizes]
         plain = litert.convert(network, signatures.network_signatures(network))
         for how in litert.QUANTIZATIONS:
             model = litert.quantize(plain, signatures.network_signatures(network), how)
-            row = {"convolutions": conv, "parameters": network.count_params(), "quantize": how, "bytes": len(model)}
-            for threads in THREADS:
-                row[f"LiteRT, {threads} threads"] = on_this_cpu(model, offered, threads, rounds)
-            for threads, ms in in_the_browser(network, how, rounds).items() if browser else ():
-                row[f"browser, {threads} threads"] = {s.name: ms[s.name] for s in offered}
-            rows.append(row)
-    table = Table(box=None)
-    columns = [k for k in rows[0] if k.endswith("threads")]
-    for name in ("convolutions", "parameters", "quantize", "MB", "px"):
-        table.add_column(name, justify="left" if name in ("convolutions", "quantize") else "right")
-    for name in columns:
-        table.add_column(f"ms {name}", justify="right")
-    for row in rows:
-        for i, r in enumerate(sizes):
-            head = (row["convolutions"], f"{row['parameters']:,}", row["quantize"], f"{row['bytes'] / 1e6:.2f}")
-            table.add_row(*(head if i == 0 else [""] * 4), str(r), *(f"{row[c][f'gen_{r}']:.1f}" for c in columns))
-    Console(width=140, highlight=False).print(
-        "median time of one image by exported generators of the default widths", table
-    )
-    if json_file:
-        Path(json_file).write_text(json.dumps(rows, indent=1))
+            taken = [on_this_cpu(model, offered, threads, rounds) for threads in THREADS]
+            taken += in_the_browser(network, how, rounds).values() if browser else ()
+            head = (conv, f"{network.count_params():,}", how, f"{len(model) / 1e6:.2f}")
+            rows += [(*head, r, *(f"{ms[f'gen_{r}']:.1f}" for ms in taken)) for r in sizes]
+    where = ["LiteRT", *(["browser"] if browser else [])]
+    columns = [f"ms {name}, {threads} thread{'s' * (threads > 1)}" for name in where for threads in THREADS]
+    written.table(("convolutions", "parameters", "quantize", "MB", "px", *columns), rows)
+    written.notes("Random weights with the contrast of photos: what is drawn does not matter for time and size.")

@@ -18,12 +18,12 @@ if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handle
 
 import functools
 import statistics
-import sys
 import time
+from pathlib import Path
 
 import click
 
-from benchmarks import measure
+from benchmarks import measure, page
 
 # Networks and losses: one for each of updates.METHODS, which one-stage training chooses from, and
 # the colorizer.
@@ -216,7 +216,7 @@ def time_to(curve: list, level: float) -> float | None:
     return None
 
 
-def plot(races: dict, path: str) -> None:
+def plot(races: dict, path: Path) -> None:
     """Plot the quality over training time, with a row of panels for each size.
 
     Args:
@@ -263,59 +263,47 @@ def plot(races: dict, path: str) -> None:
 @click.option(
     "--minutes", default=3.0, show_default=True, help="minutes of training for every update rule in a race; 0: no races"
 )
-@click.option("--plot", "picture", default="one_stage.png", show_default=True, help="file for the plot of the races")
-def main(resolutions, forms, precision, rounds, data, minutes, picture) -> None:
+@page.out_option
+def main(
+    resolutions: str, forms: str, precision: str, rounds: int, data: str, minutes: float, out: Path | None
+) -> None:
     sizes, chosen = [int(r) for r in resolutions.split(",")], [list(FORMS)[int(i)] for i in forms.split(",")]
     each = len(sizes) * len(chosen) * len(RULES)
     measure.announce(each * rounds * 40 + (each * (60 * minutes + 60) if minutes else 0))
+    question = (
+        "How much time does one-stage training save over two-stage training, ours and the wasteful form of tutorials?"
+    )
+    written = page.Page(out, "One-stage and two-stage training", question)
     if rounds:
-        _compare_steps(sizes, chosen, precision, rounds)
+        _compare_steps(written, [(size, form) for size in sizes for form in chosen], precision, rounds)
     if minutes:
         raced = [(size, form) for size in sizes for form in RACED if form in chosen]
-        _compare_races(raced, precision, data, minutes, picture)
+        _compare_races(written, raced, precision, data, minutes)
 
 
-def _table(*columns: str, text: tuple[str, ...]):
-    """Return an empty table; the columns named in `text` are aligned to the left."""
-    from rich.table import Table
-
-    table = Table(box=None)
-    for name in columns:
-        table.add_column(name, justify="left" if name in text else "right")
-    return table
-
-
-def _print(*parts) -> None:
-    from rich.console import Console
-
-    console = Console(width=150, highlight=False, markup=False)
-    for part in parts:
-        console.print(part)
-
-
-def _compare_steps(sizes: list[int], forms: list[str], precision: str, rounds: int) -> None:
-    """Print the time of an iteration with every update rule."""
-    times = [f"{rule}, ms" for rule in RULES]
-    shares = ("faster than two-stage", "than the wasteful", "by operations", "")
-    table = _table("px", "network", *times, *shares, "G's gradient", text=("network", "G's gradient"))
-    for resolution, form in ((size, form) for size in sizes for form in forms):
+def _compare_steps(written: page.Page, measured: list[tuple[int, str]], precision: str, rounds: int) -> None:
+    """Add a table of the time of an iteration with every update rule."""
+    table = []
+    for resolution, form in measured:
         shape = {"form": form, "resolution": resolution, "precision": precision}
         rows = [[measure.in_process(iteration, rule=r, **shape) for r in RULES] for _ in range(rounds)]
         ms = [statistics.median(r[i]["ms"] for r in rows) for i in range(3)]
         work = [rows[0][i]["gflop"] for i in range(3)]
         faster = [statistics.median(r[i]["ms"] / r[0]["ms"] for r in rows) for i in (1, 2)]
-        table.add_row(
-            str(resolution), form, *(f"{m:.0f}" for m in ms), f"{faster[0]:.2f}", f"{faster[1]:.2f}",
-            f"{work[1] / work[0]:.2f}", f"{work[2] / work[0]:.2f}", _way(rows[0][0]["how"]),
-        )  # fmt: skip
-    _print(f"an iteration of both networks, {precision}; median of {rounds} rounds in turn", table)
+        gained = (f"{faster[i - 1]:.2f} ({work[i] / work[0]:.2f})" for i in (1, 2))
+        table.append((resolution, form, *(f"{m:.0f}" for m in ms), *gained, _way(rows[0][0]["how"])))
+    shares = ("times faster than two-stage", "than the wasteful")
+    written.table(("px", "network", *(f"{rule}, ms" for rule in RULES), *shares, "G's gradient"), table)
+    written.notes(
+        f"An iteration of both networks without a penalty, {precision}; median of {rounds} rounds in turn.",
+        "In brackets the same by operations of convolutions and matrix products.",
+    )
 
 
-def _compare_races(raced: list[tuple[int, str]], precision: str, data: str, minutes: float, picture: str) -> None:
-    """Print and plot the quality that every update rule reaches in the same time."""
-    reached_by = ("best distance", "distance that all reach", "minutes to it", "one-stage's")
-    table = _table("px", "network", "rule", "images", *reached_by, text=("network", "rule"))
+def _compare_races(written: page.Page, raced: list[tuple[int, str]], precision: str, data: str, minutes: float) -> None:
+    """Add a table and a plot of the quality that every update rule reaches in the same time."""
     races: dict = {}
+    table, picture = [], written.picture("races")
     for resolution, form in raced:
         shape = {"form": form, "resolution": resolution, "precision": precision}
         curves = {r: measure.in_process(race, rule=r, data=data, minutes=minutes, **shape) for r in RULES}
@@ -326,15 +314,16 @@ def _compare_races(raced: list[tuple[int, str]], precision: str, data: str, minu
         for rule, curve in curves.items():
             best, reached = min(v for _, _, v in curve), time_to(curve, level)
             cells = (f"{curve[-1][1]:,}", f"{best:.1f}", f"{level:.1f}", f"{reached:.2f}", f"{reached / first:.2f}")
-            table.add_row(str(resolution), form, rule, *cells)
-            print(
-                f"{resolution} px, {form}, {rule}: best distance {best:.1f}, {level:.1f} after {reached:.2f} min",
-                flush=True,
+            table.append((resolution, form, rule, *cells))
+            click.echo(
+                f"{resolution} px, {form}, {rule}: best {best:.1f}, {level:.1f} after {reached:.2f} min", err=True
             )
-    _print(
-        f"{minutes:g} minutes of training for each, on {data}; drawn in {picture}",
-        table,
-        f"note: distances are of {IMAGES:,} images up to 64 px, of fewer above: biased upwards, and for comparisons here alone",
+    reached_by = ("best distance", "distance that all reach", "minutes to it", "times one-stage's")
+    written.table(("px", "network", "rule", "images", *reached_by), table)
+    written.text(f"![sliced Wasserstein distance over minutes of training]({picture.name})")
+    written.notes(
+        f"{minutes:g} minutes of training for each, on {page.shorten(data)}; one race each.",
+        f"Distances are of {IMAGES:,} images up to 64 px, of fewer above: biased upwards, and for comparisons here alone.",
     )
 
 

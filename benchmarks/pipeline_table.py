@@ -1,4 +1,4 @@
-"""Print the table of the time-efficient PGGAN.
+"""Measure the time-efficient PGGAN.
 
 Separable convolutions grow images to 64 px, and SRGAN enlarges them to 256 px. Both are compared
 with real images by sliced Wasserstein distance, MS-SSIM and Inception score.
@@ -15,16 +15,13 @@ if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handle
 
     sys.exit(entry.run("benchmarks.pipeline_table:main"))
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import click
 
-from benchmarks import measure
+from benchmarks import measure, page
 from pggan_tf.data.shards import find_cache_folder
-from pggan_tf.errors import UserError
 
 
 def trained(data: str, minutes: float, folder: str) -> tuple[Path, Path]:
@@ -33,11 +30,8 @@ def trained(data: str, minutes: float, folder: str) -> tuple[Path, Path]:
     Finished runs are kept as they are. `train.py` refuses folders of runs with other options.
     """
     parts = ["pggan-separable", "srgan"]
-    command = [sys.executable, "train.py", "--recipe", "+".join(parts), "--minutes", str(minutes)]
-    command += [] if data == "portraits" else ["--data", data, "--upscale-small"]
-    done = subprocess.run([*command, "--run", str(Path(folder).absolute())], cwd=Path(__file__).parents[1])
-    if done.returncode:
-        raise UserError(f"training ended with exit code {done.returncode}, as it says above. The same command goes on.")
+    more = {} if data == "portraits" else {"--data": data, "--upscale-small": ""}
+    measure.train({"--recipe": "+".join(parts), "--minutes": minutes, **more}, Path(folder))
     return tuple(Path(folder) / part for part in parts)
 
 
@@ -93,10 +87,16 @@ def sets_of(faces: Path, larger: Path, count: int):
 @click.option(
     "--run", default="runs/pipeline", show_default=True, help="folder of the two runs; finished runs are only measured"
 )
-def main(data: str, minutes: float, images: int, features: str | None, inception_weights: str | None, run: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+@page.out_option
+def main(
+    data: str,
+    minutes: float,
+    images: int,
+    features: str | None,
+    inception_weights: str | None,
+    run: str,
+    out: Path | None,
+) -> None:
     from pggan_tf.metrics import features as known
     from pggan_tf.metrics import sets
 
@@ -107,32 +107,24 @@ def main(data: str, minutes: float, images: int, features: str | None, inception
     seen = known.load(features, inception_weights or known.INCEPTION_URL, cache, print) if features else None
     names = ("swd", "ms-ssim", "is") if seen else ("swd", "ms-ssim")
     sets.check_features(names, seen)
-    table = Table(box=None)
-    titles = ("SWD", "MS-SSIM", f"IS[{seen.name}]" if seen else "")[: len(names)]
-    for name in ("", "px", "images", *(t for title in titles for t in (title, "of real")), "ms an image"):
-        table.add_column(name, justify="left" if not name else "right")
     folders = trained(str(Path(data).resolve()) if Path(data).exists() else data, minutes, run)
+    question = "How near to real images are those that separable convolutions grow, and those that SRGAN enlarges?"
+    written, rows = page.Page(out, "Growing and enlarging", question), []
     caveats: dict[str, None] = {}
     for name, seconds, made, real in sets_of(*folders, images):
         half = min(images, real.count // 2)
-
-        def figures(other, begin, real=real, half=half):
-            one = sets.collect_statistics(names, real, 0, half, seen, cache)
+        one = sets.collect_statistics(names, real, 0, half, seen, cache)
+        pairs = []
+        for other, begin in ((made, 0), (real, half)):
             two = sets.collect_statistics(names, other, begin, begin + half, seen, cache)
-            found = sets.compute_figures(names, one, two, seen).values()
-            caveats.update((c, None) for figure in found for c in figure.caveats)
-            return found
-
-        cells = []
-        for pair in zip(figures(made, 0), figures(real, half)):
-            cells += [f"{f.value:.3g}" + (f" ± {f.spread:.2g}" if f.spread else "") for f in pair]
-        table.add_row(name, str(made.resolution), f"{half:,}", *cells, f"{1000 * seconds:.1f}")
-    console = Console(width=150, highlight=False, markup=False)
-    console.print(f"{minutes:g} minutes of training for both networks; real images against others beside every figure")
-    console.print(table)
-    if not seen:
-        console.print(
-            "note: the Inception score is left out: it needs classes. Give --features inception, or a classifier's .keras file"
-        )
-    for caveat in caveats:
-        console.print(f"note: {caveat}")
+            pairs.append(list(sets.compute_figures(names, one, two, seen).values()))
+        caveats |= {caveat: None for figures in pairs for figure in figures for caveat in figure.caveats}
+        cells = [f"{f.value:.3g}" + (f" ± {f.spread:.2g}" if f.spread else "") for pair in zip(*pairs) for f in pair]
+        rows.append((name, made.resolution, f"{half:,}", *cells, f"{1000 * seconds:.1f}"))
+    titles = ("SWD", "MS-SSIM", f"IS[{seen.name}]" if seen else "")[: len(names)]
+    both = (text for title in titles for text in (title, f"{title} of real images"))
+    written.table(("images of", "px", "images", *both, "ms an image"), rows)
+    without = (
+        "the Inception score is left out: it needs classes. Give --features inception, or a classifier's .keras file"
+    )
+    written.notes(f"{minutes:g} minutes of training for both networks", *([] if seen else [without]), *caveats)

@@ -2,7 +2,7 @@
 
 The settings that change are the loss, the learning rate, the updates and the convolutions.
 
-python -m benchmarks.quality --data DIR --target-res 32 --minutes 20 --out quality/  # --data may be given again
+python -m benchmarks.quality --data DIR --target-res 32 --minutes 20 --runs quality/  # --data may be given again
 
 Every form is a complete run of `train.py --minutes`, including metrics and start-up. The runs
 follow each other and are measured at the last resolution. If the benchmark is stopped, the next
@@ -19,16 +19,13 @@ if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handle
     sys.exit(entry.run("benchmarks.quality:main"))
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import click
 
-from benchmarks import measure
+from benchmarks import measure, page
 from pggan_tf.errors import UserError
 
-ROOT = Path(__file__).parents[1]
 # The paper's loss, learning rate and updates (Karras et al. 2018, appendix A.1), and its networks at
 # the default's width. All forms use the default's schedule: the paper has equally many images at every
 # stage, which are too few at the beginning of a run that only takes minutes.
@@ -50,21 +47,12 @@ METRICS = ("swd", "fid[random]")
 def trained(form: str, data: str, resolution: int, minutes: float, out: Path) -> Path:
     """Train a form, or resume its run, and return the folder of the finished run."""
     folder = out / Path(data).name / form.replace(", ", "-").replace(" ", "-")
-    command = [
-        sys.executable,
-        "train.py",
-        "--run",
-        folder.absolute(),
-        *(word for option in FORMS[form].items() for word in option),
-    ]
-    command += ["--target-res", resolution, "--minutes", minutes, "--no-report"]
     # Few images, so that a tenth of the minutes, which metrics may take, is enough for a curve.
-    command += ["--metrics", "swd,fid", "--features", "random", "--metrics-images", 1000]
+    few = {"--metrics": "swd,fid", "--features": "random", "--metrics-images": 1000}
+    options = FORMS[form] | {"--target-res": resolution, "--minutes": minutes} | few
     if data != "portraits":
-        command += ["--data", Path(data).absolute() if Path(data).exists() else data]
-    done = subprocess.run([str(word) for word in command], cwd=ROOT)
-    if done.returncode:
-        raise UserError(f"{form}: training ended with exit code {done.returncode}; above it says why.")
+        options |= {"--data": Path(data).absolute() if Path(data).exists() else data}
+    measure.train(options, folder)
     return folder
 
 
@@ -110,34 +98,35 @@ def plot(curves: dict, path: Path) -> None:
 @click.option(
     "--minutes", default=20.0, show_default=True, help="minutes of wall-clock time for each form on each data set"
 )
-@click.option("--out", default="quality", show_default=True, help="folder for the runs and quality.png")
-def main(sources: tuple[str, ...], resolution: int, minutes: float, out: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    measure.announce(len(sources) * len(FORMS) * (60 * minutes + 30), "what has been trained already is not again")
-    table = Table(box=None)
-    for name in ("data", "form", "images", *METRICS, *(f"best {m}" for m in METRICS)):
-        table.add_column(name, justify="left" if name in ("data", "form") else "right")
-    curves: dict = {}
+@click.option("--runs", default="quality", show_default=True, help="folder of the runs")
+@page.out_option
+def main(sources: tuple[str, ...], resolution: int, minutes: float, runs: str, out: Path | None) -> None:
     if len({Path(data).name for data in sources}) < len(sources):
         raise UserError(
             f"--data {' --data '.join(sources)}: give folders of different names, by which results are kept."
         )
+    measure.announce(len(sources) * len(FORMS) * (60 * minutes + 30), "what has been trained already is not again")
+    question = (
+        "Which settings reach which quality in the same time? The paper's, changes to them, and the default ones."
+    )
+    written, rows = page.Page(out, "Quality over time", question), []
+    curves: dict = {}
     for data in sources:
         name = Path(data).name
         curves[name] = {}
         for form in FORMS:
-            folder = trained(form, data, resolution, minutes, Path(out))
+            folder = trained(form, data, resolution, minutes, Path(runs))
             points = curves[name][form] = curve(folder, resolution)
             if not points:
                 raise UserError(f"{form}: nothing was measured at {resolution} px; {folder / 'log.txt'} says why.")
             last, best = points[-1], [min(p[2][m] for p in points) for m in METRICS]
-            table.add_row(name, form, f"{last[1]:,}", *(f"{v:.4g}" for v in (*(last[2][m] for m in METRICS), *best)))
-    (Path(out) / "quality.json").write_text(json.dumps(curves, indent=1) + "\n")
-    plot(curves, Path(out) / "quality.png")
-    console = Console(width=120, highlight=False, markup=False)
-    console.print(
-        f"{resolution} px, {minutes:g} minutes of the clock for each; the curves are in {Path(out) / 'quality.png'} and .json"
+            figures = (f"{value:.4g}" for value in (*(last[2][m] for m in METRICS), *best))
+            rows.append((name, form, f"{last[1]:,}", *figures))
+    picture = written.picture("quality")
+    plot(curves, picture)
+    written.table(("data", "form", "images", *METRICS, *(f"best {m}" for m in METRICS)), rows)
+    written.text(f"![the curves of the metrics over time]({picture.name})")
+    written.notes(
+        f"{resolution} px, {minutes:g} minutes of the clock for each, 1,000 images for a figure.",
+        "`fid[random]`: Fréchet distance on the features of a fixed random network, for comparisons here alone.",
     )
-    console.print(table)

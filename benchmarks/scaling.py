@@ -24,10 +24,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import click
 
-from benchmarks import measure
+from benchmarks import measure, page
 from pggan_tf.errors import UserError
 from pggan_tf.training import cluster as clusters
 
@@ -190,61 +191,64 @@ def together(processes: int, **arguments) -> dict:
 @click.option("--devices", default="1,8,16,32,64,128,256,512,1024", show_default=True)
 @click.option("--step-ms", type=float, help="milliseconds of a step on the modelled device  [as measured here]")
 @click.option("--seconds", default=8.0, show_default=True, help="seconds for every measurement")
+@page.out_option
 def main(
-    resolution: int, batch: int, gbit: float, latency_us: float, devices: str, step_ms: float | None, seconds: float
-):
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=110)
-    shape = {"resolution": resolution, "batch": batch, "seconds": seconds}
+    resolution: int,
+    batch: int,
+    gbit: float,
+    latency_us: float,
+    devices: str,
+    step_ms: float | None,
+    seconds: float,
+    out: Path | None,
+) -> None:
     cores = measure.cores()
     if step_ms is None and len(cores) < 2:
         raise UserError("one core: two processes would show nothing. Give --step-ms.")
     if step_ms is None and not hasattr(os, "sched_setaffinity"):
         raise UserError("this system cannot keep a process to some of its cores. Give --step-ms.")
     measure.announce((1 if step_ms else 3) * (seconds + 25))
-    whole = measure.in_process(alone, cores=cores, **shape)
-    size = 4 * whole["parameters"]
+    question = "How much faster is training with more devices? Measured with two processes, and modelled for more."
+    written = page.Page(out, "More devices", question)
+    whole = measure.in_process(alone, cores=cores, resolution=resolution, batch=batch, seconds=seconds)
     if step_ms is None:
-        n = len(cores) // 2
-        half = measure.in_process(alone, cores=cores[:n], **shape)
-        two = together(2, cores=[cores[:n], cores[n : 2 * n]], **shape)
-        table = Table(box=None)
-        for name in ("processes", "cores each", "images/s", "relative"):
-            table.add_column(name, justify="right")
-        for processes, each, row in ((1, n, half), (1, len(cores), whole), (2, n, two)):
-            rate = row["images_per_second"]
-            table.add_row(str(processes), str(each), f"{rate:.1f}", f"{rate / half['images_per_second']:.2f}")
-        console.print(f"here: {resolution} px, a batch of {batch} in all, {whole['policy']}")
-        console.print(table)
-        console.print(
-            f"the all-reduces of a step alone, between two processes on the loopback: {two['reduce_ms']:.1f} ms\n"
-        )
+        _measure_two(written, cores, whole, {"resolution": resolution, "batch": batch, "seconds": seconds})
+    size = 4 * whole["parameters"]
     step = (step_ms or 1000 * batch / whole["images_per_second"]) / 1000
-    console.print(
-        f"model: a step of {1000 * step:.3g} ms for {batch} images on each device{'' if step_ms else ' (as measured here)'}; gradients of "
-        f"{whole['parameters']:,} parameters in float32, {size / 1e6:.1f} MB in {MESSAGES_PER_STEP} all-reduces around a ring; "
-        f"{gbit:g} Gbit/s, {latency_us:g} us for each of its 2 (n - 1) steps; nothing overlapped; every device as fast as the others"
+    written.text(
+        f"The model: a step of {1000 * step:.3g} ms for {batch} images on each device{'' if step_ms else ' (as measured here)'}; gradients of "
+        f"{whole['parameters']:,} parameters in float32, {size / 1e6:.1f} MB in {MESSAGES_PER_STEP} all-reduces around a ring; {gbit:g} Gbit/s, "
+        f"{latency_us:g} us for each of its 2 (n - 1) steps; nothing overlapped; every device as fast as the others."
     )
-    table = Table(box=None)
-    for name in ("devices", "images per step", "communication ms", "images/s", "efficiency"):
-        table.add_column(name, justify="right")
+    rows = []
     for n in map(int, devices.split(",")):
-        communication = ring_seconds(n, size, gbit, latency_us)
-        share = efficiency(n, step, size, gbit, latency_us)
-        table.add_row(
-            f"{n:,}",
-            f"{n * batch:,}",
-            f"{1000 * communication:.2f}",
-            f"{n * batch * share / step:,.0f}",
-            f"{share:.0%}",
-        )
-    console.print(table)
+        share, waits = efficiency(n, step, size, gbit, latency_us), ring_seconds(n, size, gbit, latency_us)
+        rate = f"{n * batch * share / step:,.0f}"
+        rows.append((f"{n:,}", f"{n * batch:,}", f"{1000 * waits:.2f}", rate, f"{share:.0%}"))
+    written.table(("devices", "images per step", "communication, ms", "images/s", "efficiency"), rows)
     over = taken_over(step, size, gbit, latency_us)
-    asymptote = 2 * size / (gbit * 1e9 / 8)
-    console.print(
-        f"communication takes longer than computing from {over:,} devices on"
-        if over
-        else f"communication never takes longer than computing up to 2^20 devices; the bytes alone take at most {1000 * asymptote:.2f} ms"
+    never = f"never up to 2^20 devices; the bytes alone take at most {2000 * size / (gbit * 1e9 / 8):.2f} ms"
+    written.notes(f"Communication takes longer than computing: {f'from {over:,} devices on' if over else never}.")
+
+
+def _measure_two(written: page.Page, cores: list[int], whole: dict, shape: dict) -> None:
+    """Add a table of one process on half of the cores, on all of them, and of two on half each.
+
+    Args:
+        written: the page.
+        cores: numbers of the cores.
+        whole: result of `alone` on all of them.
+        shape: resolution, batch and seconds of the measurements.
+    """
+    n = len(cores) // 2
+    half = measure.in_process(alone, cores=cores[:n], **shape)
+    two = together(2, cores=[cores[:n], cores[n : 2 * n]], **shape)
+    rows = []
+    for processes, each, row in ((1, n, half), (1, len(cores), whole), (2, n, two)):
+        rate = row["images_per_second"]
+        rows.append((processes, each, f"{rate:.1f}", f"{rate / half['images_per_second']:.2f}"))
+    written.table(("processes", "cores each", "images/s", "relative"), rows)
+    written.notes(
+        f"{shape['resolution']} px, a batch of {shape['batch']} in all, {whole['policy']}.",
+        f"The all-reduces of a step alone, between two processes on the loopback: {two['reduce_ms']:.1f} ms.",
     )

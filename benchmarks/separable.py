@@ -15,11 +15,11 @@ if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handle
     sys.exit(entry.run("benchmarks.separable:main"))
 
 import statistics
-import sys
+from pathlib import Path
 
 import click
 
-from benchmarks import measure
+from benchmarks import measure, page
 from pggan_tf.training import precision as precisions
 
 
@@ -36,33 +36,24 @@ def step(resolution: int, batch: int, conv: str, precision: str) -> dict:
 @click.option("--batch", default=16, show_default=True)
 @click.option("--resolutions", default="16,32,64,128", show_default=True)
 @click.option("--rounds", default=3, show_default=True, help="number of times that both are measured, in turn")
-def main(batch: int, resolutions: str, rounds: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None)
-    for name in ("px", "precision", "GFLOP a step", "separable", "parameters", "separable", "ms a step", "separable", "faster"):  # fmt: skip
-        table.add_column(name, justify="right")
+@page.out_option
+def main(batch: int, resolutions: str, rounds: int, out: Path | None) -> None:
     sizes = [int(r) for r in resolutions.split(",")]
     kinds = ("float32", "auto") if precisions.cpu_has_bfloat16() else ("float32",)
     measure.announce(len(sizes) * len(kinds) * rounds * 2 * 25)
-    for resolution in sizes:
-        for precision in kinds:
-            shape = {"resolution": resolution, "batch": batch, "precision": precision}
-            pairs = [
-                [measure.in_process(step, conv=c, **shape) for c in ("standard", "separable")] for _ in range(rounds)
-            ]
-            a, b = pairs[0]
-            ms = [statistics.median(p[i]["ms"] for p in pairs) for i in range(2)]
-            faster = statistics.median(p[0]["ms"] / p[1]["ms"] for p in pairs)
-            table.add_row(
-                str(resolution), a["policy"], f"{a['gflop']:.1f}", f"{b['gflop']:.1f}", f"{a['parameters']:,}", f"{b['parameters']:,}",
-                f"{ms[0]:.1f}", f"{ms[1]:.1f}", f"{faster:.2f}",
-            )  # fmt: skip
-    console = Console(width=120, highlight=False)
-    console.print(
-        f"a training step of both networks, batch {batch}, fmap-base 2048, fmap-max 128, two-stage, no penalty; median of {rounds} rounds "
-        "in turn.\nA separable 3x3 convolution to N maps has 1/N + 1/9 of the multiplications of a standard one; steps up and down by two "
-        "are fused in the standard networks, which saves 5/9 of theirs."
+    question = "How much faster is a training step of both networks with depthwise separable convolutions than with standard ones?"
+    written, rows = page.Page(out, "Separable convolutions", question), []
+    for resolution, precision in ((r, p) for r in sizes for p in kinds):
+        shape = {"resolution": resolution, "batch": batch, "precision": precision}
+        pairs = [[measure.in_process(step, conv=c, **shape) for c in ("standard", "separable")] for _ in range(rounds)]
+        ms = [statistics.median(p[i]["ms"] for p in pairs) for i in range(2)]
+        faster = statistics.median(p[0]["ms"] / p[1]["ms"] for p in pairs)
+        cells = [(f"{one['gflop']:.1f}", f"{one['parameters']:,}", f"{m:.1f}") for one, m in zip(pairs[0], ms)]
+        rows.append((resolution, pairs[0][0]["policy"], *cells[0], *cells[1], f"{faster:.2f}"))
+    each = ("GFLOP a step", "parameters", "ms a step")
+    written.table(("px", "precision", *each, *(f"separable: {head}" for head in each), "times faster"), rows)
+    written.notes(
+        f"Batch {batch}, fmap-base 2048, fmap-max 128, two-stage, no penalty; median of {rounds} rounds in turn.",
+        "A separable 3x3 convolution to N maps has 1/N + 1/9 of the multiplications of a standard one; steps up and down by two are "
+        "fused in the standard networks, which saves 5/9 of theirs.",
     )
-    console.print(table)

@@ -37,7 +37,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import measure
+from benchmarks import measure, page
 from benchmarks.soak_child import ROOT, Child, Clock
 
 QUIET_SHARE = 0.8  # share of the minutes that the undisturbed run is planned for; restarts take the rest
@@ -309,17 +309,18 @@ def verdict(result: dict) -> list[str]:
 @click.option("--minutes", default=60.0, show_default=True, help="minutes for which the disturbed run is disturbed")
 @click.option("--seed", default=0, show_default=True, help="seed of the run and of the events")
 @click.option("--libfaketime", help="path of libfaketime, if it is not where Debian installs it")
-def main(minutes: float, seed: int, libfaketime: str | None) -> None:
+@page.out_option
+def main(minutes: float, seed: int, libfaketime: str | None, out: Path | None) -> None:
     measure.announce(60 * minutes * 2.1 + 120)
+    question = "Does a run that is killed, stopped, out of disk and out of time come to the same as one left in peace?"
+    written = page.Page(out, "Failures", question)
     library = libfaketime or next(iter(glob.glob(LIBFAKETIME)), None)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     try:
         result = soak(minutes, seed, folder, library, say=lambda line: click.echo(line))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    click.echo(json.dumps(result, indent=1))
-    wrong = verdict(result)
-    click.echo("\n".join(wrong) or "the same to the last bit; memory and open files flat; no process left over")
-    if result["no_disk"]:
-        click.echo(f"not tried: a disk that fills ({result['no_disk']})")
-    sys.exit(bool(wrong))
+    written.table(("result", "value"), ((name, json.dumps(value)) for name, value in result.items()))
+    wrong = verdict(result) or ["the same to the last bit; memory and open files flat; no process left over"]
+    written.notes(*wrong, *([f"not tried: a disk that fills ({result['no_disk']})"] if result["no_disk"] else []))
+    sys.exit(bool(verdict(result)))

@@ -4,7 +4,7 @@ The results are images/s and the share of this machine's convolution peak.
 
 pip install -e ".[benchmarks]"
 python -m benchmarks.step             # 64 px, batch 16, WGAN-GP, in turn with two PyTorch forms
-python -m benchmarks.step --all       # 4 to 128 px, as a page (--out docs/speed.md)
+python -m benchmarks.step --resolutions 4,8,16,32,64,128
 python -m benchmarks.step --training  # whole training against the bare step, at 4 and 32 px
 """
 
@@ -19,7 +19,6 @@ if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handle
 
 import importlib.util
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -29,7 +28,8 @@ from pathlib import Path
 
 import click
 
-from benchmarks import measure
+from benchmarks import measure, page
+from pggan_tf.errors import UserError
 from pggan_tf.runs import folder as runs
 from pggan_tf.training import precision
 
@@ -106,9 +106,6 @@ PEERS = {"PyTorch, float32": False, "PyTorch, autocast bfloat16, channels_last":
 # Seconds of one measurement on two cores with AVX2 alone: start-up, tracing, and steps of up to four
 # seconds.
 SECONDS = {"ours": 40.0, "peer": 25.0, "peaks": 20.0, "training": 110.0}
-EXPLAINED = """WGAN-GP, two-stage, standard convolutions, fmap-base 2048, fmap-max 128; the median of {rounds} rounds in which all forms take
-turns, on {cores} cores of {cpu}. Its convolution peak, the fastest of a few large convolutions: {float32:,.0f} GFLOP/s in float32,
-{bfloat16} in bfloat16. `executed` counts the operations of convolutions and matrix products that the step's graph executes."""
 
 
 def peaks() -> dict[str, float]:
@@ -126,13 +123,16 @@ def peers() -> list[str]:
     return [name for name, best in PEERS.items() if precision.cpu_has_bfloat16() or not best]
 
 
+def missing() -> list[str]:
+    """Return sentences about the forms that this machine cannot measure."""
+    forms = [] if precision.cpu_has_bfloat16() else ["bfloat16 is left out: this processor would emulate it."]
+    return forms + ([] if importlib.util.find_spec("torch") else ["PyTorch is left out: it is not installed."])
+
+
 def announce(resolutions: int, rounds: int) -> None:
     """Print how long the measurements take, and which forms this machine cannot measure."""
-    bfloat16 = precision.cpu_has_bfloat16()
-    each = SECONDS["ours"] * (1 + bfloat16) + SECONDS["peer"] * len(peers())
-    missing = [] if bfloat16 else ["bfloat16 is left out: this processor would emulate it"]
-    missing += [] if importlib.util.find_spec("torch") else ["PyTorch is left out: it is not installed"]
-    measure.announce(SECONDS["peaks"] + resolutions * rounds * each, "; ".join(missing))
+    each = SECONDS["ours"] * (1 + precision.cpu_has_bfloat16()) + SECONDS["peer"] * len(peers())
+    measure.announce(SECONDS["peaks"] + resolutions * rounds * each, " ".join(missing()))
 
 
 def measured(resolution: int, batch: int, rounds: int, peak: dict[str, float]) -> dict[str, dict]:
@@ -163,81 +163,72 @@ def measured(resolution: int, batch: int, rounds: int, peak: dict[str, float]) -
     return out
 
 
-def markdown(found: dict[int, dict], explained: str) -> str:
-    """Return the page with the table of results.
+def cells(resolution: int, batch: int, forms: dict[str, dict]) -> list[tuple]:
+    """Return the rows of a table, one for each form.
 
-    Args:
-        found: {resolution: result of `measured`}.
-        explained: text above the table.
+    forms: result of `measured`.
     """
-    head = ["px", "batch", "float32", "of its peak", "auto", "of its peak", "executed GFLOP/image"]
-    head += [f"{name} (ours / it)" for name in PEERS]
-    lines = [f"| {' | '.join(head)} |", f"|{'---:|' * len(head)}"]
-    for resolution, forms in found.items():
-        best = AUTO if AUTO in forms else OURS
-        cells = [str(resolution), str(BATCHES[resolution])]
-        for name in (OURS, best):
-            cells += [f"{forms[name]['rate']:,.1f}", f"{forms[name]['share']:.0%}"]
-        cells += [f"{forms[best]['work']:.3f}"]
-        for name in PEERS:
-            rate = forms.get(name, {}).get("rate")
-            cells += [f"{rate:,.1f} ({forms[best]['rate'] / rate:.2f})" if rate else "not measured"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "# Speed of the training step, images/s\n\n" + explained + "\n\n" + "\n".join(lines) + "\n"
+    best = forms.get(AUTO, forms[OURS])["rate"]
+    rows = []
+    for name, row in forms.items():
+        own = (
+            (f"{row['work']:.3f}", f"{row['share']:.0%}", "")
+            if "work" in row
+            else ("", "", f"{best / row['rate']:.2f}")
+        )
+        rows.append((resolution, batch, name, f"{row['rate']:,.1f}", *own))
+    return rows
+
+
+def _compare_training(written: page.Page, rounds: int) -> None:
+    """Add a table of whole training beside the bare step."""
+    rows = []
+    for resolution, batch in ((4, 64), (32, 16)):
+        shape = {"resolution": resolution, "batch": batch}
+        pairs = [
+            (
+                measure.in_process(ours, **shape, **DEFAULT)["images_per_second"],
+                measure.in_process(whole_training, **shape),
+            )
+            for _ in range(rounds)
+        ]
+        bare, whole = (statistics.median(x) for x in zip(*pairs))
+        ratio = statistics.median(w / o for o, w in pairs)
+        rows.append((resolution, batch, f"{bare:,.0f}", f"{whole:,.0f}", f"{ratio:.2f}"))
+    written.table(("px", "batch", "bare step, images/s", "training, images/s", "ratio"), rows)
+    written.notes(
+        f"The default options; medians of {rounds} rounds in turn. Training includes data, grids and checkpoints."
+    )
 
 
 @click.command()
-@click.option("--resolution", default=64, show_default=True)
-@click.option("--batch", default=16, show_default=True)
+@click.option("--resolutions", default="64", show_default=True, help=f"any of {', '.join(map(str, BATCHES))}")
 @click.option("--rounds", default=3, show_default=True, help="number of times that every form is measured, in turn")
-@click.option("--all", "every", is_flag=True, help="measure every resolution from 4 to 128 px, and print a page")
-@click.option("--out", help="with --all: also write the page to this file, such as docs/speed.md")
 @click.option("--training", is_flag=True, help="compare whole training with the bare step instead")
-def main(resolution: int, batch: int, rounds: int, every: bool, out: str | None, training: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table, console = Table(box=None), Console(width=110)
+@page.out_option
+def main(resolutions: str, rounds: int, training: bool, out: Path | None) -> None:
     if training:
         measure.announce(2 * rounds * (SECONDS["ours"] + SECONDS["training"]))
-        for name in ("resolution", "bare step images/s", "training images/s", "ratio"):
-            table.add_column(name, justify="right")
-        for r, b in ((4, 64), (32, 16)):
-            pairs = [
-                (
-                    measure.in_process(ours, resolution=r, batch=b, **DEFAULT)["images_per_second"],
-                    measure.in_process(whole_training, resolution=r, batch=b),
-                )
-                for _ in range(rounds)
-            ]
-            bare, whole = (statistics.median(x) for x in zip(*pairs))
-            table.add_row(str(r), f"{bare:,.0f}", f"{whole:,.0f}", f"{statistics.median(w / o for o, w in pairs):.2f}")
-        console.print(table)
+        question = "Is whole training, with data, grids and checkpoints, as fast as its bare step?"
+        _compare_training(page.Page(out, "Whole training", question), rounds)
         return
-    announce(len(BATCHES) if every else 1, rounds)
-    peak = peaks()
-    bfloat16 = f"{peak['bfloat16']:,.0f}" if "bfloat16" in peak else "not measured"
-    explained = EXPLAINED.format(
-        rounds=rounds, cores=os.cpu_count(), cpu=runs.processor(), float32=peak["float32"], bfloat16=bfloat16
+    sizes = [int(r) for r in resolutions.split(",")]
+    if unknown := [r for r in sizes if r not in BATCHES]:
+        raise UserError(f"--resolutions {resolutions}: {unknown[0]} is none of {', '.join(map(str, BATCHES))}.")
+    announce(len(sizes), rounds)
+    question = (
+        "How fast is a training step of both networks, beside the same step in PyTorch and the peak of this machine?"
     )
-    if every:
-        page = markdown({r: measured(r, b, rounds, peak) for r, b in BATCHES.items()}, explained)
-        if out:
-            Path(out).write_text(page)
-        print(page)
-        return
-    for name in ("step", "images/s", "executed GFLOP/image", "GFLOP/s", "of the peak"):
-        table.add_column(name, justify="left" if name == "step" else "right")
-    found = measured(resolution, batch, rounds, peak)
-    for name, row in found.items():
-        own = "work" in row
-        cells = (
-            [f"{row['work']:.1f}", f"{row['work'] * row['rate']:,.0f}", f"{row['share']:.0%}"] if own else ["", "", ""]
-        )
-        table.add_row(name, f"{row['rate']:.1f}", *cells)
-    console.print(f"{resolution} px, batch {batch}. {explained}")
-    console.print(table)
-    best = found.get(AUTO, found[OURS])["rate"]
-    for name in PEERS:
-        if name in found:
-            console.print(f"ours / {name}: {best / found[name]['rate']:.2f}")
+    written, rows = page.Page(out, "The training step", question), []
+    peak = peaks()
+    for resolution in sizes:
+        rows += cells(resolution, BATCHES[resolution], measured(resolution, BATCHES[resolution], rounds, peak))
+    heads = ("px", "batch", "step", "images/s", "executed GFLOP/image", "of the peak", "times as fast as it, ours")
+    written.table(heads, rows)
+    most = " and ".join(f"{speed:,.0f} GFLOP/s in {kind}" for kind, speed in peak.items())
+    written.notes(
+        f"WGAN-GP, two-stage, standard convolutions, fmap-base 2048, fmap-max 128; medians of {rounds} rounds in turn.",
+        f"The peak, the fastest of a few large convolutions: {most}.",
+        "`executed` counts the operations of convolutions and matrix products that the step's graph executes.",
+        *missing(),
+    )

@@ -1,21 +1,35 @@
-"""The benchmarks print their tables: in the smallest form that each has."""
+"""The benchmarks print and write their pages: in the smallest form that each has."""
 
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
 
 import benchmarks
-from benchmarks import measure, quality, step
+from benchmarks import measure, page, quality, step
 from pggan_tf import entry
 from pggan_tf.training import precision
 from tests.conftest import TINY, start
+
+SAID = (
+    "- Command: `python -m benchmarks.",
+    "- Machine: ",
+    " cores, ",
+    "- Date and commit: 20",
+    "- Versions: Python 3.",
+    "| ---",
+)
 
 
 @pytest.mark.parametrize(
     "words, rows",
     [
-        (("metrics", "--count", "64", "--resolution", "32"), ("swd: ", "64 images of 32 px twice")),
+        (
+            ("metrics", "--count", "64", "--resolution", "32"),
+            ("- swd: ", "peak memory, MB", "| swd     |"),
+        ),
         pytest.param(
             ("separable", "--resolutions", "16", "--batch", "4", "--rounds", "1"),
             ("GFLOP a step", "float32"),
@@ -23,30 +37,66 @@ from tests.conftest import TINY, start
         ),
         pytest.param(
             ("mobile", "--resolutions", "4", "--rounds", "3"),
-            ("median time of one image", "standard", "separable", "dynamic", "int8", "ms LiteRT, 2 threads"),
+            ("standard", "separable", "dynamic", "int8", "ms LiteRT, 2 threads"),
             marks=pytest.mark.slow,
         ),
         pytest.param(
             ("scaling", "--resolution", "8", "--batch", "8", "--seconds", "0.1", "--step-ms", "38", "--devices", "1,8"),
-            ("a step of 38 ms for 8 images", "devices  images per step", "communication"),
+            ("a step of 38 ms for 8 images", "devices | images per step", "communication"),
             marks=pytest.mark.slow,
         ),
         pytest.param(
             ("one_stage", "--resolutions", "32", "--forms", "1", "--rounds", "1", "--minutes", "0.03"),
-            ("32  DCGAN  ", "second product", "minutes of training for each", "one-stage's"),
+            ("32 | DCGAN  ", "second product", "minutes of training for each", "one_stage-races.png"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("step", "--resolutions", "4", "--rounds", "1"),
+            ("executed GFLOP/image", "ours, float32", "GFLOP/s in float32"),
             marks=pytest.mark.slow,
         ),
     ],
     ids=lambda value: value[0],
 )
-def test_its_table_is_printed(words, rows, tmp_path):
-    plot = ("--plot", tmp_path / "plot.png") if words[0] == "one_stage" else ()
-    process = start("-m", f"benchmarks.{words[0]}", *words[1:], *plot)
-    out, err = process.communicate(timeout=600)
+def test_its_page_is_printed_and_written(words, rows, tmp_path):
+    out = tmp_path / f"{words[0]}.md"
+    process = start("-m", f"benchmarks.{words[0]}", *words[1:], "--out", out)
+    said, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
-    for row in rows:
-        assert row in out, out
-    assert not plot or (tmp_path / "plot.png").is_file()
+    written = out.read_text()
+    for row in (*SAID, *rows):
+        assert row in said and row in written, said
+    assert str(tmp_path) not in written
+    assert all(row.split("]")[1][1:-1] in os.listdir(tmp_path) for row in written.splitlines() if row.startswith("!["))
+
+
+def test_a_page_keeps_what_was_written_by_hand(tmp_path, monkeypatch):
+    monkeypatch.setattr(page.sys, "argv", ["/x/benchmarks/data.py", "--files", "3", "/home/someone/photos"])
+    out = tmp_path / "pages" / "data.md"
+    out.parent.mkdir()
+    before = "# Old\n\n| old |\n\n## Earlier figures\n\n| 2026 |\n"
+    out.write_text(before)
+    for figure in (1.5, 2.5):
+        written = page.Page(out, "Reading", "How fast?")
+        if figure == 1.5:
+            assert out.read_text() == before  # as long as nothing was measured
+        written.table(("form", "images/s"), [("a | b", figure), ("c", "1,000.0")])
+        written.notes("one", "two")
+    text = out.read_text()
+    assert "- Command: `python -m benchmarks.data --files 3 photos`\n" in text and "1.5" not in text
+    assert "| form   | images/s |\n| ------ | -------: |\n| a \\| b |      2.5 |\n| c      |  1,000.0 |\n" in text
+    assert text.endswith("\n\n- one\n- two\n\n## Earlier figures\n\n| 2026 |\n") and "# Old" not in text
+    assert written.picture("races") == out.with_name("data-races.png")
+
+
+def test_a_page_says_where_it_was_measured(monkeypatch):
+    assert re.fullmatch(r".+, \d+ of \d+ cores, .+, \d+ GiB of memory, .+", page.machine())
+    assert re.fullmatch(r"load \d+\.\d at the start.*|not known", page.other_work())
+    assert re.fullmatch(r"(\S+|not known)(-dirty)?", page.commit())
+    for load, warned in ((1.0, False), (99.0, True)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
+        assert ("too long" in page.other_work()) is warned
+    assert "tensorflow 2." in page.versions() and "keras 3." in page.versions()
 
 
 def test_the_curves_of_quality(tmp_path, monkeypatch, capsys):
@@ -64,14 +114,14 @@ def test_the_curves_of_quality(tmp_path, monkeypatch, capsys):
         return folder
 
     monkeypatch.setattr(quality, "trained", trained)
-    arguments = ["--data", "a", "--data", "b", "--minutes", "3", "--out", str(tmp_path)]
+    out = tmp_path / "page.md"
+    arguments = ["--data", "a", "--data", "b", "--minutes", "3", "--runs", str(tmp_path), "--out", str(out)]
     assert entry.main(quality.main, arguments) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert capsys.readouterr().out == out.read_text() + "\n"
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.read_text().splitlines()]
     assert ["a", "default", "1,120", "7.5", "15", "5", "10"] in rows
-    assert len([row for row in rows if row[0] in ("a", "b")]) == 2 * len(quality.FORMS)
-    curves = json.loads((tmp_path / "quality.json").read_text())
-    assert curves["b"]["paper"] == [[1.5, 1090, {"swd": 5.0, "fid[random]": 10.0}], [2.0, 1120, {"swd": 7.5, "fid[random]": 15.0}]]  # fmt: skip
-    assert (tmp_path / "quality.png").stat().st_size > 10_000
+    assert len([row for row in rows if row[:1] in (["a"], ["b"])]) == 2 * len(quality.FORMS)
+    assert (tmp_path / "page-quality.png").stat().st_size > 10_000
     assert entry.main(quality.main, [*arguments[:2], *arguments[:2]]) == 2
     assert "folders of different names" in capsys.readouterr().err
 
@@ -89,16 +139,16 @@ def test_quality_goes_on_where_it_stood(tmp_path, monkeypatch):
         quality.trained("default", "portraits", 8, 1.1, tmp_path)
 
 
-def test_the_page_of_the_step():
+def test_the_rows_of_the_step():
     """31.1 images/s of 1 GFLOP each on 100 GFLOP/s are 31 %, and three times 10.4 of PyTorch."""
     ours = {"rate": 31.1, "work": 1.0, "share": 0.311}
-    forms = {"ours, float32": ours | {"rate": 20.0, "share": 0.2}, "ours, --precision auto": ours}
-    with_torch = forms | {name: {"rate": 10.4} for name in step.PEERS}
-    page = step.markdown({64: with_torch, 128: forms}, "measured somewhere")
-    assert "measured somewhere" in page
-    rows = {row.split(" | ")[0]: row for row in page.splitlines() if row.startswith("| ")}
-    assert "| 20.0 | 20% | 31.1 | 31% | 1.000 | 10.4 (2.99) | 10.4 (2.99) |" in rows["| 64"]
-    assert rows["| 128"].count("not measured") == len(step.PEERS)
+    forms = {step.OURS: ours | {"rate": 20.0, "share": 0.2}, step.AUTO: ours, "PyTorch, float32": {"rate": 10.4}}
+    assert step.cells(64, 16, forms) == [
+        (64, 16, step.OURS, "20.0", "1.000", "20%", ""),
+        (64, 16, step.AUTO, "31.1", "1.000", "31%", ""),
+        (64, 16, "PyTorch, float32", "10.4", "", "", "2.99"),
+    ]
+    assert entry.main(step.main, ["--resolutions", "64,5"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -130,3 +180,22 @@ def test_forms_that_the_processor_would_emulate_are_left_out(monkeypatch, capsys
         assert step.measured(8, 4, 2, {"float32": 10.0}).keys() == forms
         step.announce(1, 3)
         assert ("bfloat16 is left out" in capsys.readouterr().err) is not has
+
+
+@pytest.mark.slow
+def test_training_that_fails_is_drawn(tmp_path):
+    """A run whose weights are ruined, too, has a row and a picture."""
+    sizes = {"--resolutions": "4,8", "--fmap-base": 64, "--fmap-max": 16, "--latent-size": 8, "--portraits": 96}
+    sizes |= {"--fade-images": "4=0", "--stable-images": "4=160,8=320", "--snapshot-images": 160, "--grid": 4}
+    sizes |= {"--metrics-images": 32, "--metrics-every": 320, "--metrics": "ms-ssim"}
+    small = f"from benchmarks import illnesses; illnesses.SMALL |= {sizes}; illnesses.UNSEEN = 32; "
+    forms = "discriminator-wins,learning-rate"
+    arguments = ["--forms", forms, "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "page.md")]
+    run = f"import sys; from pggan_tf import entry; sys.exit(entry.main(illnesses.main, {arguments}))"
+    process = start("-c", small + run)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    text = (tmp_path / "page.md").read_text()
+    for form in forms.split(","):
+        assert f"| {form}" in text and f"![{form}: " in text, text
+        assert 5_000 < (tmp_path / f"page-{form}.png").stat().st_size < 150_000
