@@ -8,6 +8,7 @@ line `<!-- include: FILE.md -->` is replaced by a file outside this folder.
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -37,9 +38,9 @@ def load_commands() -> dict[str, click.Command]:
     return {typed: importlib.import_module(module).command for typed, module in modules.items()}
 
 
-def _cell(text) -> str:
-    """Return a text as the cell of a Markdown table."""
-    return re.sub(r"\s+", " ", str(text)).replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").strip()
+def _plain(text: str) -> str:
+    """Return a text whose characters mean nothing in Markdown."""
+    return re.sub(r"([][|*])", r"\\\1", text).replace("<", "&lt;").strip()
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -67,10 +68,10 @@ def make_options() -> str:
             if schema.base_type(name) is bool:
                 flags = f"{configs.as_typed(name, True)}`, `{configs.as_typed(name, False)}"
             choices = ", ".join(f"`{choice}`" for choice in metadata["choices"])
-            help = _cell(metadata["help"]) + (f": {choices}" if choices else "")
-            rows.append([f"`{flags}`", f"`{name}`", _default(name), help])
+            help = _plain(metadata["help"]) + (f": {choices}" if choices else "")
+            rows.append([f"`{flags}`", _default(name), help])
         title = docstring(group).rstrip(".")
-        sections.append(f"## {title}\n\n" + _table(["Option", "In Python", "Default", "Meaning"], rows))
+        sections.append(f"## {title}\n\n" + _table(["Option", "Default", "Meaning"], rows))
     return "\n\n".join(sections)
 
 
@@ -86,7 +87,7 @@ def _describe_parameter(parameter: click.Option) -> list[str]:
         help += " (required)"
     elif parameter.show_default and not parameter.is_flag:
         help += f" (default: {parameter.default})"
-    return [names, "" if choices else _cell(metavar), _cell(help)]
+    return [names, "" if choices else _plain(metavar), _plain(help)]
 
 
 def make_commands() -> str:
@@ -96,7 +97,7 @@ def make_commands() -> str:
         context = click.Context(command, info_name=typed)
         usage = " ".join([typed, *command.collect_usage_pieces(context)])
         options = [p for p in command.params if isinstance(p, click.Option) and p.name not in schema.FIELDS]
-        parts = [f"## {typed}", f"```text\n{usage}\n```", re.sub(r"\n +", "\n", command.help or "")]
+        parts = [f"## {typed}", f"```text\n{usage}\n```", _plain(inspect.cleandoc(command.help or ""))]
         if typed == "pggan train":
             parts.append("All options of a run, with their defaults: [Configuration](configuration.md). Besides:")
         rows = [_describe_parameter(option) for option in options]
@@ -150,7 +151,7 @@ MAKERS = {"options": make_options, "commands": make_commands, "recipe": make_rec
 
 def fill(markdown: str) -> str:
     """Return a page's Markdown with all generated and included parts."""
-    lower = markdown.startswith("# ")
+    lower = bool(re.search(r"^# ", markdown, re.MULTILINE))
     markdown = re.sub(r"(?m)^<!-- include: (\S+) -->$", lambda m: include(m[1], lower), markdown)
     made = re.compile(r"^<!-- generate: (\w+) ?(\S*) -->$", re.MULTILINE)
     return made.sub(lambda m: MAKERS[m[1]](*filter(None, [m[2]])), markdown)

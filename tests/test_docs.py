@@ -97,8 +97,9 @@ def parser_of(words: list[str]) -> tuple[click.Command | None, list[str]]:
         return cli.cli, ["train", *words[2:]]
     if words[0] == "pggan" or module == "pggan_tf":
         return cli.cli, words[1:] if module is None else words[3:]
-    if module and module.partition(".")[0] in ("benchmarks", "cloud", "preprocessing"):
-        return importlib.import_module(module).command, words[3:]
+    if module and re.fullmatch(r"(benchmarks|cloud|preprocessing|docs)\.[a-z_.]+", module):
+        found = vars(importlib.import_module(module)).values()
+        return next(thing for thing in found if isinstance(thing, click.Command)), words[3:]
     return None, []
 
 
@@ -212,8 +213,8 @@ def accepts(target, keyword: str, others=()) -> bool:
 def test_python_calls_what_exists(block):
     """`pg.train(keyword=...)` and methods of public classes have the keywords that are given to them."""
     kinds = [thing for name in PUBLIC if inspect.isclass(thing := getattr(pggan_tf, name))]
-    verbs = {name: importlib.import_module(cli.VERBS[name]).command for name in ("prepare", "faces")}
-    options = {"train": FIELDS, **{name: [p.name for p in verb.params] for name, verb in verbs.items()}}
+    verbs = {name: importlib.import_module(cli.VERBS[name]).command for name in ("prepare", "faces", "export")}
+    options = {name: [p.name for p in verb.params] for name, verb in verbs.items()}
     for node in ast.walk(syntax(block)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "pg":
             assert node.attr in PUBLIC, f"pg.{node.attr}"
@@ -241,9 +242,9 @@ def place(tmp_path_factory):
     tiny = [word for name, value in TINY.items() if value for word in (flag(name), str(value))]
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(home):
         patch.setenv("HOME", str(home))
-        short = ["--target-res", "16", "--total-images", "200", "--run", "RUN", "--no-report"]
+        short = ["--target-res", "8", "--total-images", "120", "--run", "RUN", "--no-report"]
         assert entry.main(cli.cli, ["train", "--data", str(home / "photos"), *tiny, *short]) == 0
-        assert entry.main(cli.cli, ["prepare", "photos", "shards", "--size", "16"]) == 0
+        assert entry.main(cli.cli, ["prepare", "photos", "shards", "--size", "8"]) == 0
         (home / "runs").mkdir()
         (home / "runs" / "00000-pggan-photos-64").symlink_to(home / "RUN")
         yield home
@@ -254,8 +255,8 @@ def tiny_words(words: list[str], home: Path) -> list[str]:
     words = [w.replace("~", str(home)) for w in words]
     if words[:2] == ["pggan", "train"] and "--resume" not in words:
         i = words.index("--minutes")
-        words[i : i + 2] = ["--total-images", "200", "--run", "trained", "--no-report"]
-        words += [w for name, value in TINY.items() if value for w in (flag(name), str(value))] + ["--target-res", "16"]
+        words[i : i + 2] = ["--total-images", "120", "--run", "trained", "--no-report"]
+        words += [w for name, value in TINY.items() if value for w in (flag(name), str(value))] + ["--target-res", "8"]
     if not shutil.which("npm") and ("--to", "web") in zip(words, words[1:]):
         i = words.index("web")
         del words[i - 1 : i + 1]
@@ -274,10 +275,10 @@ def test_marked_commands_do_what_they_say(block, place):
 
 def tiny_python(text: str) -> str:
     """A Python block with a size and a time for tests."""
-    small = ", ".join(f"{name}={value}" for name, value in {**TINY, "target_res": 16, "total_images": 200}.items())
+    small = ", ".join(f"{name}={value}" for name, value in {**TINY, "target_res": 8, "total_images": 120}.items())
     text = re.sub(r"target_res=64, minutes=\d+(, batch=\{[^}]*\})?", small, text)
     text = text if shutil.which("npm") else text.replace('["tflite", "web"]', '["tflite"]')
-    return text.replace("photos-64", "photos-16").replace("stage=32", "stage=8").replace("size=64", "size=16")
+    return text.replace("photos-64", "photos-8").replace("stage=32", "stage=8").replace("size=64", "size=8")
 
 
 @pytest.mark.slow

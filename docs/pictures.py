@@ -1,0 +1,121 @@
+"""Make the pictures of README and documentation: `python -m docs.pictures RUN --out docs/pictures`.
+
+RUN is a run on drawn portraits. hero.png shows, from left to right, drawn portraits, the faces of ten
+seeds at every stage, and the web page of the run on a phone. A Chromium, playwright and npm are
+needed; nothing in the picture is a photo.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import numpy as np
+from PIL import Image
+
+SEEDS = range(10)
+PHONE = (390, 844)  # CSS pixels
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+# Gray letters and a transparent background suit light and dark pages.
+PAGE = """<!doctype html><meta charset="utf-8"><style>
+* {{ box-sizing: border-box; margin: 0 }}
+body {{ width: 1200px; height: 500px; display: flex; align-items: center; justify-content: space-between;
+  padding: 0 14px; font: 15px "DejaVu Sans", sans-serif; color: #808080; background: transparent }}
+figure {{ text-align: center }} figcaption {{ padding-top: 12px }}
+.photos {{ position: relative; width: 236px; height: 330px }}
+.photos img {{ position: absolute; width: 112px; padding: 6px; background: #fff; box-shadow: 0 1px 5px #0007 }}
+table {{ border-spacing: 4px }} td {{ padding: 0; line-height: 0 }} th {{ font-weight: normal; text-align: right; padding-right: 6px }}
+td img {{ width: 52px; height: 52px; image-rendering: pixelated; border-radius: 4px }}
+.arrow {{ font-size: 34px }}
+.phone img {{ display: block; width: 206px; border: 8px solid #26262b; border-radius: 26px; outline: 1px solid #8888 }}
+</style><figure><div class="photos">{photos}</div></figure><div class="arrow">➜</div>
+<figure><table>{rows}</table></figure><div class="arrow">➜</div><figure class="phone">{phone}</figure>"""
+
+
+def _tag(image: bytes | np.ndarray, style: str = "") -> str:
+    """Return an HTML image. image: the bytes of a PNG, or pixels uint8 [H, W, 3]."""
+    if isinstance(image, np.ndarray):
+        Image.fromarray(image).save(out := io.BytesIO(), "PNG")
+        image = out.getvalue()
+    return f'<img style="{style}" src="data:image/png;base64,{base64.b64encode(image).decode()}">'
+
+
+def _draw_photos() -> str:
+    """Return drawn portraits as HTML, laid out like prints on a table."""
+    from pggan_tf.data import portraits
+
+    places = [(4, 0, -5), (118, 14, 4), (0, 108, 3), (112, 124, -4), (10, 214, -2), (120, 222, 6)]
+    style = "left: {}px; top: {}px; transform: rotate({}deg)"
+    return "".join(_tag(portraits.draw(i, 128, 5), style.format(*place)) for i, place in enumerate(places))
+
+
+def _draw_growth(run: str) -> str:
+    """Return the images of SEEDS at every stage of a run as the rows of an HTML table."""
+    from pggan_tf import synthesis
+    from pggan_tf.runs import generators
+
+    generator = generators.load_from_latents(run)
+    sampler, latents = synthesis.Sampler(generator), synthesis.latents(list(SEEDS), generator.latent_size)
+    rows = ((stage, sampler.images(latents, stage, truncation=0.8)) for stage in generator.resolutions)
+    return "".join(
+        f"<tr><th>{stage} px</th>{''.join(f'<td>{_tag(image)}</td>' for image in images)}" for stage, images in rows
+    )
+
+
+@contextmanager
+def _serve_page(run: str) -> Iterator[str]:
+    """Context manager: export the web page of a run, serve it, and yield its address."""
+    from export import serve
+    from pggan_tf import entry
+    from pggan_tf.commands import cli
+
+    with tempfile.TemporaryDirectory() as folder:
+        site = Path(folder, "site")
+        if code := entry.main(cli.cli, ["export", run, "--to", "web", "--out", str(site)]):
+            raise SystemExit(code)
+        server = serve.make_site_server(site, "127.0.0.1", 0)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            server.server_close()
+
+
+def draw_hero(run: str, out: Path) -> None:
+    """Write hero.png, 1200x500 pixels, into the folder `out`."""
+    from playwright import sync_api
+
+    executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    with sync_api.sync_playwright() as playwright, _serve_page(run) as address:
+        browser = playwright.chromium.launch(executable_path=executable)
+        phone = browser.new_page(viewport={"width": PHONE[0], "height": PHONE[1]})
+        phone.goto(f"{address}#seed=3&count=4&truncation=0.8")
+        phone.locator(".faces canvas, .faces img").first.wait_for(timeout=60_000)
+        phone.wait_for_timeout(3_000)  # the other faces and the row of stages
+        screenshot = phone.screenshot()
+        page = browser.new_page(viewport={"width": 1200, "height": 500})
+        page.set_content(PAGE.format(photos=_draw_photos(), rows=_draw_growth(run), phone=_tag(screenshot)))
+        page.screenshot(path=out / "hero.png", omit_background=True)
+        browser.close()
+
+
+@click.command()
+@click.argument("run")
+@click.option("--out", default="docs/pictures", show_default=True, type=click.Path(path_type=Path), help="folder")
+def command(run: str, out: Path):
+    """Make hero.png from RUN, a finished run on drawn portraits."""
+    out.mkdir(parents=True, exist_ok=True)
+    draw_hero(run, out)
+    click.echo(out / "hero.png")
+
+
+if __name__ == "__main__":
+    command()
