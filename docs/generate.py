@@ -11,7 +11,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -120,11 +120,10 @@ def make_recipe(name: str) -> str:
 
 
 def make_python() -> str:
-    """Return a directive of mkdocstrings for every public function and class, in their order."""
-    found: Iterator = ((name, getattr(pggan_tf, name)) for name in getattr(pggan_tf, "__all__", ()))
-    return "\n\n".join(
-        f"::: {thing.__module__}.{thing.__qualname__}" for name, thing in found if hasattr(thing, "__qualname__")
-    )
+    """Return a directive of mkdocstrings for every public function and then for every class."""
+    found = [getattr(pggan_tf, name) for name in getattr(pggan_tf, "__all__", ())]
+    found = sorted((f for f in found if hasattr(f, "__qualname__")), key=inspect.isclass)
+    return "\n\n".join(f"::: {thing.__module__}.{thing.__qualname__}" for thing in found)
 
 
 def include(path: str, lower: bool) -> str:

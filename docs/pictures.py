@@ -1,6 +1,6 @@
 """Make the pictures of README and documentation: `python -m docs.pictures RUN --out docs/pictures`.
 
-RUN is a run on drawn portraits. hero.png shows, from left to right, drawn portraits, the faces of ten
+RUN is a run on drawn portraits, or its generator.keras. hero.png shows, from left to right, drawn portraits, the faces of ten
 seeds at every stage, and the web page of the run on a phone. A Chromium, playwright and npm are
 needed; nothing in the picture is a photo.
 """
@@ -32,7 +32,7 @@ figure {{ text-align: center }} figcaption {{ padding-top: 12px }}
 .photos {{ position: relative; width: 236px; height: 330px }}
 .photos img {{ position: absolute; width: 112px; padding: 6px; background: #fff; box-shadow: 0 1px 5px #0007 }}
 table {{ border-spacing: 4px }} td {{ padding: 0; line-height: 0 }} th {{ font-weight: normal; text-align: right; padding-right: 6px }}
-td img {{ width: 52px; height: 52px; image-rendering: pixelated; border-radius: 4px }}
+td img {{ width: 55px; height: 55px; image-rendering: pixelated; border-radius: 4px }}
 .arrow {{ font-size: 34px }}
 .phone img {{ display: block; width: 206px; border: 8px solid #26262b; border-radius: 26px; outline: 1px solid #8888 }}
 </style><figure><div class="photos">{photos}</div></figure><div class="arrow">➜</div>
@@ -56,12 +56,10 @@ def _draw_photos() -> str:
     return "".join(_tag(portraits.draw(i, 128, 5), style.format(*place)) for i, place in enumerate(places))
 
 
-def _draw_growth(run: str) -> str:
-    """Return the images of SEEDS at every stage of a run as the rows of an HTML table."""
+def _draw_growth(generator) -> str:
+    """Return the images of SEEDS at every stage of a generator as the rows of an HTML table."""
     from pggan_tf import synthesis
-    from pggan_tf.runs import generators
 
-    generator = generators.load_from_latents(run)
     sampler, latents = synthesis.Sampler(generator), synthesis.latents(list(SEEDS), generator.latent_size)
     rows = ((stage, sampler.images(latents, stage, truncation=0.8)) for stage in generator.resolutions)
     return "".join(
@@ -70,15 +68,16 @@ def _draw_growth(run: str) -> str:
 
 
 @contextmanager
-def _serve_page(run: str) -> Iterator[str]:
-    """Context manager: export the web page of a run, serve it, and yield its address."""
+def _serve_page(generator) -> Iterator[str]:
+    """Context manager: export the web page of a generator, serve it, and yield its address."""
     from export import serve
     from pggan_tf import entry
     from pggan_tf.commands import cli
 
     with tempfile.TemporaryDirectory() as folder:
-        site = Path(folder, "site")
-        if code := entry.main(cli.cli, ["export", run, "--to", "web", "--out", str(site)]):
+        site, file = Path(folder, "site"), Path(folder, "generator.keras")
+        generator.save(file)  # that of a run that has not ended, too
+        if code := entry.main(cli.cli, ["export", str(file), "--to", "web", "--out", str(site)]):
             raise SystemExit(code)
         server = serve.make_site_server(site, "127.0.0.1", 0)
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -93,8 +92,11 @@ def draw_hero(run: str, out: Path) -> None:
     """Write hero.png, 1200x500 pixels, into the folder `out`."""
     from playwright import sync_api
 
+    from pggan_tf.runs import generators
+
+    generator = generators.load_from_latents(run)
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    with sync_api.sync_playwright() as playwright, _serve_page(run) as address:
+    with sync_api.sync_playwright() as playwright, _serve_page(generator) as address:
         browser = playwright.chromium.launch(executable_path=executable)
         phone = browser.new_page(viewport={"width": PHONE[0], "height": PHONE[1]})
         phone.goto(f"{address}#seed=3&count=4&truncation=0.8")
@@ -102,7 +104,7 @@ def draw_hero(run: str, out: Path) -> None:
         phone.wait_for_timeout(3_000)  # the other faces and the row of stages
         screenshot = phone.screenshot()
         page = browser.new_page(viewport={"width": 1200, "height": 500})
-        page.set_content(PAGE.format(photos=_draw_photos(), rows=_draw_growth(run), phone=_tag(screenshot)))
+        page.set_content(PAGE.format(photos=_draw_photos(), rows=_draw_growth(generator), phone=_tag(screenshot)))
         page.screenshot(path=out / "hero.png", omit_background=True)
         browser.close()
 
@@ -111,7 +113,7 @@ def draw_hero(run: str, out: Path) -> None:
 @click.argument("run")
 @click.option("--out", default="docs/pictures", show_default=True, type=click.Path(path_type=Path), help="folder")
 def command(run: str, out: Path):
-    """Make hero.png from RUN, a finished run on drawn portraits."""
+    """Make hero.png from RUN, a run on drawn portraits; also one that has not ended."""
     out.mkdir(parents=True, exist_ok=True)
     draw_hero(run, out)
     click.echo(out / "hero.png")

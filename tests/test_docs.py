@@ -64,6 +64,8 @@ def blocks(page: Path) -> list[Block]:
         elif line.startswith("    ") and re.match(r"(pggan|python3?|make|pip|docker|kubectl) ", line.strip()):
             found.append(Block(page, number, "bash", line.strip()))
         before = line
+        calls = re.findall(r"`(pg\.[^`]+\))`", line)
+        found += [Block(page, number, "python", call, "needs: names") for call in calls]
     return found
 
 
@@ -276,7 +278,7 @@ def test_marked_commands_do_what_they_say(block, place):
 def tiny_python(text: str) -> str:
     """A Python block with a size and a time for tests."""
     small = ", ".join(f"{name}={value}" for name, value in {**TINY, "target_res": 8, "total_images": 120}.items())
-    text = re.sub(r"target_res=64, minutes=\d+(, batch=\{[^}]*\})?", small, text)
+    text = re.sub(r"target_res=64, minutes=\d+", small, text)
     text = text if shutil.which("npm") else text.replace('["tflite", "web"]', '["tflite"]')
     return text.replace("photos-64", "photos-8").replace("stage=32", "stage=8").replace("size=64", "size=8")
 
