@@ -75,10 +75,18 @@ def make_options() -> str:
     return "\n\n".join(sections)
 
 
-def _describe_parameter(parameter: click.Option) -> list[str]:
+def list_options(typed: str, command: click.Command) -> list[click.Option]:
+    """Return the options of a command; of `pggan train`, those that are not in its config."""
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    return [o for o in options if typed != "pggan train" or o.name not in schema.FIELDS]
+
+
+def _describe_parameter(parameter: click.Option, context: click.Context) -> list[str]:
     """Return the cells of a table that describe an option of a command."""
     names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
-    metavar = "" if parameter.is_flag else parameter.type.name.lower()
+    bounds = parameter.get_help_extra(context).get("range", "")
+    metavar = "" if parameter.is_flag else parameter.type.name.lower().removesuffix(" range")
+    metavar += f", {bounds}" if bounds else ""
     choices = getattr(parameter.type, "choices", ())
     help = re.sub(r"  \[(.*)\]$", r" (default: \1)", parameter.help or "")
     if choices:
@@ -96,11 +104,10 @@ def make_commands() -> str:
     for typed, command in load_commands().items():
         context = click.Context(command, info_name=typed)
         usage = " ".join([typed, *command.collect_usage_pieces(context)])
-        options = [p for p in command.params if isinstance(p, click.Option) and p.name not in schema.FIELDS]
         parts = [f"## {typed}", f"```text\n{usage}\n```", _plain(inspect.cleandoc(command.help or ""))]
         if typed == "pggan train":
             parts.append("All options of a run, with their defaults: [Configuration](configuration.md). Besides:")
-        rows = [_describe_parameter(option) for option in options]
+        rows = [_describe_parameter(option, context) for option in list_options(typed, command)]
         parts.append(_table(["Option", "Value", "Meaning"], rows))
         sections.append("\n\n".join(parts))
     return "\n\n".join(sections)
