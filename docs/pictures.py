@@ -35,7 +35,7 @@ table {{ border-spacing: 4px }} td {{ padding: 0; line-height: 0 }} th {{ font-w
 td img {{ width: 55px; height: 55px; image-rendering: pixelated; border-radius: 4px }}
 .fine img {{ image-rendering: auto }}
 .arrow {{ font-size: 34px }}
-.phone img {{ display: block; width: 206px; border: 8px solid #26262b; border-radius: 26px; outline: 1px solid #8888 }}
+.phone img {{ display: block; width: 206px; border: 8px solid #35353d; border-radius: 26px; outline: 1px solid #999c }}
 </style><figure><div class="photos">{photos}</div></figure><div class="arrow">➜</div>
 <figure><table>{rows}</table></figure><div class="arrow">➜</div><figure class="phone">{phone}</figure>"""
 

@@ -19,7 +19,7 @@ import click
 import pytest
 
 import pggan_tf
-from docs import generate
+from docs import generate, pictures
 from pggan_tf import entry, losses, metrics, networks, tasks
 from pggan_tf.commands import cli
 from pggan_tf.config import FIELDS, flag
@@ -296,6 +296,19 @@ def test_python_of_a_page_runs(page, place, tmp_path):
         for block in (b for b in PYTHON if b.page == page and not b.mark.startswith("needs")):
             exec(compile(tiny_python(block.text), str(block), "exec"), names)
     assert (tmp_path / "faces.png").is_file()
+
+
+@pytest.mark.slow
+def test_the_picture_of_the_readme_is_made(place, tmp_path):
+    from PIL import Image
+
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    if not (shutil.which("npm") and any(map(shutil.which, pictures.CHROMIUM))):
+        pytest.skip("the web page needs npm, and its picture a Chromium")
+    pictures.draw_hero(str(place / "RUN"), tmp_path)
+    picture = Image.open(tmp_path / "hero.png")
+    assert picture.size == (1200, 500) and picture.getchannel("A").getextrema() == (0, 255)
+    assert (tmp_path / "hero.png").stat().st_size < 300_000
 
 
 @pytest.mark.slow
