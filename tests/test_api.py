@@ -177,8 +177,8 @@ def test_arrays_are_data_too(tmp_path):
     shards = pg.prepare(images, tmp_path / "shards", size=8, split=0.8)
     assert len(shards) == 24 and shards.read(8, np.arange(2)).shape == (2, 8, 8, 3)
     run = pg.train(shards, folder=tmp_path / "own", progress=False, **ONE_STAGE)
-    found = pg.evaluate(images, run, metrics="swd", images=20)
-    assert found["swd"] == found.figures["swd"].value > 0
+    found = pg.evaluate(images, images[::-1].copy(), metrics="swd", images=20)
+    assert run.ended and found["swd"] == found.figures["swd"].value > 0
     assert (
         "swd" in str(found) and "<pre>" in found._repr_html_() and found.to_dict()["metrics"]["swd"]["unit"] == "x 1000"
     )

@@ -54,7 +54,7 @@ class Generator:
 
     @property
     def task(self) -> str:
-        """Name of the task that it was trained for, such as 'generate' or 'colorize'."""
+        """Name of the task that it was trained for, a key of `pggan_tf.TASKS`."""
         return self._task.name
 
     @property

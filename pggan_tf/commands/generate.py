@@ -36,7 +36,7 @@ def command(source, seeds, count, grid, npz, folder, class_name, negative, recol
         raise UserError("--seeds and --count: give one of them.")
     if not (grid or npz or folder):
         raise UserError("nowhere to write: give --grid FILE, --npz FILE or --dir FOLDER.")
-    from pggan_tf import synthesis
+    from pggan_tf import synthesis, tasks
     from pggan_tf.api import Generator
 
     if npz and not npz.endswith(".npz"):
@@ -49,10 +49,12 @@ def command(source, seeds, count, grid, npz, folder, class_name, negative, recol
     generator = Generator.open(source)
     generator.require_latents()
     side = generator.choose_stage(stage)
-    changes = [Generator.open(run) for run in (recolor, upscale) if run]
-    for change, verb in zip(changes, filter(None, (recolor and "colorize", upscale and "upscale"))):
-        change.require_verb(verb)
-        side *= change.scale
+    changes = []
+    for run, task in ((recolor, tasks.Colorize), (upscale, tasks.Upscale)):
+        if run:
+            changes.append(Generator.open(run))
+            changes[-1].require_verb(task.verb)
+            side *= changes[-1].scale
     outputs.check_grid(side)
     made = generator.batches(numbers, stage=stage, truncation=truncation, class_name=class_name)
     with outputs.open() as write, terminal.show_progress() as progress:

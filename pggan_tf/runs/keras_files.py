@@ -30,7 +30,9 @@ def is_run(folder: Path) -> bool:
 
 def is_exported(folder: Path) -> bool:
     """Tell whether a folder was written by `pggan export`, or downloaded from a hub."""
-    return any(folder.glob("MODEL_CARD*.md")) or (folder / REPORT).is_file()
+    if any(folder.glob("MODEL_CARD*.md")):
+        return True
+    return all((folder / name).is_file() for name in (REPORT, GENERATOR))  # shards have a report.json, too
 
 
 def is_model(folder: Path) -> bool:
