@@ -34,6 +34,8 @@ OTHER_COMMANDS = {
 
 def load_commands() -> dict[str, click.Command]:
     """Return {what to type: click command} of all commands that the documentation describes."""
+    if str(ROOT) not in sys.path:  # MkDocs has put back what was there when it read this file
+        sys.path.insert(0, str(ROOT))
     modules = {f"pggan {verb}": module for verb, module in cli.VERBS.items()} | OTHER_COMMANDS
     return {typed: importlib.import_module(module).command for typed, module in modules.items()}
 
