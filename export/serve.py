@@ -121,6 +121,8 @@ def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
     threads need in browsers.
     """
     folder = Path(path)
+    if (folder / "web" / "site.json").is_file():  # pggan export --to web, with other formats beside it
+        folder = folder / "web"
     try:
         if (folder / "site.json").is_file():
             with make_site_server(folder, host, port) as server:

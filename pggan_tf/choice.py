@@ -24,6 +24,10 @@ class Choice(click.ParamType):
 
         click calls this method. param: the click option, for the message; ctx: not used.
         """
+        parts = [part.strip() for part in value.split(",")]
+        if len(parts) > 1 and set(parts) <= {*self.choices}:
+            each = " ".join(f"{param.opts[0]} {part}" for part in parts)
+            raise UserError(f"{param.opts[0]} {value}: takes one word at a time, as in: {each}")
         if value not in self.choices:
             raise UserError(f"{param.opts[0]} {value}: not known; {nearest(value, self.choices)}")
         return value

@@ -101,6 +101,9 @@ def main(command, arguments: list[str] | None = None) -> int:
         return 0
     except click.exceptions.Exit as exit:
         return exit.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 2
     except click.ClickException as error:
         message = error.format_message()
         click.echo(f"error: {message}", err=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.abc
-import importlib.util
 import sys
 
 # Registered name of each network -> (its module in pggan_tf.networks, its class there).
@@ -47,18 +46,30 @@ def _register() -> None:
         objects.setdefault(f"pggan_tf>{name}", _make_stand_in(name))
 
 
-class _AfterKeras(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _AfterKeras(importlib.abc.MetaPathFinder):
     """Import hook that registers the stand-ins when Keras has been imported."""
 
     def find_spec(self, name, path, target=None):
-        """Return a spec of Keras whose loader is this hook; None for all other modules."""
+        """Return a spec of Keras with a `_Loader`; None for all other modules."""
         if name != "keras":
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        specs = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, specs), None)
         if spec is not None and spec.loader is not None:
-            self.loader, spec.loader = spec.loader, self
+            spec.loader = _Loader(spec.loader, self)
         return spec
+
+
+class _Loader(importlib.abc.Loader):
+    """Loader of Keras that registers the stand-ins afterwards.
+
+    Args:
+        loader: Keras's own loader.
+        hook: the import hook, which is removed.
+    """
+
+    def __init__(self, loader, hook: _AfterKeras):
+        self.loader, self.hook = loader, hook
 
     def create_module(self, spec):
         """Create the module as its own loader does."""
@@ -66,6 +77,7 @@ class _AfterKeras(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module):
         """Import Keras with its own loader, then register the stand-ins."""
+        sys.meta_path.remove(self.hook)
         module.__spec__.loader = module.__loader__ = self.loader
         self.loader.exec_module(module)
         _register()

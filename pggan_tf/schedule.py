@@ -10,6 +10,7 @@ a run are counted in real images that it has seen.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -316,7 +317,7 @@ def as_table(phases: Sequence[Phase], speeds: Mapping[Part, Speed] | None = None
             measured = (f"{speeds[p.part].images_per_second:,.0f}", f"{seconds / 60:.1f}")
         text.add_row(p.name, f"{p.images:,}", str(p.batch), *measured)
     text.add_row("in all", f"{phases[-1].end:,}", "", "", f"{total / 60:.1f}" if speeds else "")
-    console = Console(width=72, force_jupyter=False)
+    console = Console(width=72, force_jupyter=False, force_terminal=sys.stdout.isatty())
     with console.capture() as capture:
         console.print(text)
     return capture.get().rstrip()

@@ -43,7 +43,7 @@ def start_tensorflow() -> None:
 
 
 @contextlib.contextmanager
-def show_progress(what: str = "images"):
+def show_progress(what: str = "images", shown: bool = True):
     """Context manager that shows a progress bar during its block.
 
     It yields a function (done, total) that updates the bar. If standard error is not a terminal,
@@ -51,8 +51,9 @@ def show_progress(what: str = "images"):
 
     Args:
         what: label of the bar.
+        shown: False shows no bar, whatever standard error is.
     """
-    if not sys.stderr.isatty():
+    if not shown or not sys.stderr.isatty():
         yield lambda done, total: None
         return
     from rich.console import Console

@@ -69,7 +69,9 @@ def test_the_import_waits_for_nothing():
 @pytest.mark.parametrize("first", ["pggan_tf", "keras"])
 def test_keras_finds_every_network(first):
     code = f"""
-import {first}, pggan_tf, keras, glob
+import {first}, importlib.util
+importlib.util.find_spec("keras")
+import pggan_tf, keras, glob
 for file in sorted(glob.glob("tests/golden/networks/*.keras")):
     model = keras.saving.load_model(file)
     print(file.split("/")[-1], model.count_params() > 0, isinstance(model, keras.Model), type(model).__module__)
@@ -95,7 +97,7 @@ def test_a_run_has_columns(run, ticks):
     assert [tick["loss_d"] for tick in ticks] == history["loss_d"]
     assert run.metrics == {} and run.config.networks.target_res == 8 and len(run.plan.phases) == 3
     assert run.grid().size == (129, 129) and run._repr_png_() == run.grids[-1].read_bytes()
-    assert repr(run) == f"Run('{run.folder}', 640 images seen)"
+    assert repr(run) == f"Run('{run.folder}', 640 images seen)" and run.folder.is_absolute()
 
 
 def test_a_generator_makes_images(run, tmp_path):
@@ -103,7 +105,12 @@ def test_a_generator_makes_images(run, tmp_path):
     assert generator is run.generator and generator.stages == (4, 8) and generator.task == "generate"
     images = generator.sample(range(5), stage=4)
     assert images.shape == (5, 4, 4, 3) and images.dtype == np.uint8
-    assert (generator.sample([4, 2]) == generator.sample()[[4, 2]]).all() and generator.sample(3).shape == (1, 8, 8, 3)
+    assert (generator.sample([4, 2]) == generator.sample()[[4, 2]]).all() and generator.sample([3]).shape == (
+        1,
+        8,
+        8,
+        3,
+    )
     assert (generator.sample("1-3") == generator.sample(range(1, 4))).all()
     assert (np.concatenate(list(generator.batches(range(40)))) == generator.sample(range(40))).all()
     again = pg.load(run.folder / "generator.keras")
@@ -114,20 +121,27 @@ def test_a_generator_makes_images(run, tmp_path):
 
 def test_images_show_and_save_themselves(run, tmp_path):
     images = run.generator.sample(range(5))
-    assert isinstance(images, np.ndarray) and images.grid().size == (3 * 64, 2 * 64)
-    assert images.grid(columns=5).size == (5 * 64, 64) and images[0].grid().size == (64, 64)
+    assert isinstance(images, np.ndarray) and images.grid().size == (3 * 65 - 1, 2 * 65 - 1)
+    assert images.grid(columns=5).size == (5 * 65 - 1, 64) and images[0].grid().size == (64, 64)
     assert images._repr_png_()[:4] == b"\x89PNG" and (images / 255)._repr_png_() is None
     assert images[..., :1].grid().mode == "L"
     assert (np.load(images.save(tmp_path / "a.npz"))["images"] == images).all()
-    assert np.asarray(Image.open(images.save(str(tmp_path / "a.png")))).shape == (128, 192, 3)
+    assert np.load(images[0].save(tmp_path / "b.npz"))["images"].shape == (1, 8, 8, 3)
+    code, out, err = pggan("generate", run.folder, "--count", "5", "--grid", tmp_path / "b.png")
+    assert code == 0 and images.save(str(tmp_path / "a.png")).read_bytes() == (tmp_path / "b.png").read_bytes()
     with pytest.raises(pg.UserError, match="a.txt"):
         images.save(tmp_path / "a.txt")
+    with pytest.raises(pg.UserError, match="float64"):
+        (images / 255).save(tmp_path / "c.npz")
 
 
 def test_a_callback_ends_the_training_and_it_goes_on_exactly(run, tmp_path):
     seen = []
     early = pg.train(
-        folder=tmp_path / "own", progress=False, callbacks=[lambda t: seen.append(t) or t["images"] < 200], **TINY
+        folder=tmp_path / "own",
+        progress=False,
+        callbacks=[lambda t: seen.append(t) or np.bool_(t["images"] < 200)],
+        **TINY,
     )
     assert not early.ended and 200 <= early.images_seen < IMAGES and len(early.history["images"]) == len(seen)
     assert (early.generator.stages, early.resume(progress=False)) == ((4,), early) and early.ended
@@ -137,14 +151,17 @@ def test_a_callback_ends_the_training_and_it_goes_on_exactly(run, tmp_path):
     assert pg.train(folder=tmp_path / "own", progress=False, **TINY).images_seen == IMAGES
 
 
-def test_a_callback_that_fails_loses_nothing(tmp_path):
+@pytest.mark.parametrize("images", [100, 160])
+def test_a_function_that_fails_loses_nothing(images, tmp_path):
     def fail(tick):
-        if tick["images"] > 100:
-            raise ZeroDivisionError("mine")
+        if tick["images"] >= images:
+            raise FileNotFoundError("mine")
 
-    with pytest.raises(ZeroDivisionError, match="mine"):
-        pg.train(folder=tmp_path / "own", progress=False, callbacks=[fail], **ONE_STAGE)
-    assert 100 < pg.load(tmp_path / "own").images_seen < 130
+    with pytest.raises(FileNotFoundError, match="mine"):
+        pg.train(folder=tmp_path / "own", progress=False, callbacks=fail, **ONE_STAGE)
+    run = pg.load(tmp_path / "own")
+    assert images <= run.images_seen < images + 30 and run.ended == (images == 160)
+    assert run.resume(progress=False).history["images"][-1] == 160 and len(run.grids) == 1
 
 
 def test_callbacks_hear_of_more_than_ticks(tmp_path):
@@ -188,6 +205,14 @@ def test_arrays_are_data_too(tmp_path):
         found["fid"]
 
 
+def test_the_working_directory_may_change(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(run.folder.parent)
+    here, file = pg.load(run.folder.name), pg.load(f"{run.folder.name}/generator.keras")
+    monkeypatch.chdir(tmp_path)
+    assert here.ended and here.images_seen == IMAGES and here.folder == run.folder
+    assert pg.evaluate(file, here, "swd", images=np.int64(9))["swd"] == 0
+
+
 def test_plans_are_made_without_training(tmp_path):
     plan = pg.plan(tmp_path, target_res=32, recipe="pegasus")
     assert plan.resolutions[-1] == 32 and "32px stable" in str(plan)
@@ -199,7 +224,7 @@ def test_networks_are_exported_and_loaded(run, tmp_path):
     folder = pg.export(run, tmp_path / "phone", formats=["keras"])
     assert folder == tmp_path / "phone" and (folder / "report.json").is_file()
     exported = pg.load(folder)
-    assert (exported.sample(3) == run.generator.sample(3)).all() and repr(exported).startswith("Generator(")
+    assert (exported.sample([3]) == run.generator.sample([3])).all() and repr(exported).startswith("Generator(")
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +261,14 @@ def test_mistakes_are_named(run, tmp_path):
         (lambda: pg.train(callbacks=[pg.Callback]), "neither a function nor an object"),
         (lambda: run.resume(loss="hinge"), "--loss hinge"),
         (lambda: pg.load(tmp_path / "nothing"), "Expected a run's folder"),
-        (lambda: run.generator.sample([-1]), r"--seeds \[-1\]"),
+        (lambda: run.generator.sample([-1]), r"seeds \[-1\]: expected one or more whole numbers"),
+        (lambda: run.generator.sample([1.5]), r"seeds \[1.5\]"),
+        (lambda: run.generator.sample([]), r"seeds \[\]"),
+        (lambda: run.generator.sample(4), r"seeds 4: expected a list: range\(4\)"),
+        (lambda: run.generator.sample(truncation="much"), "--truncation much"),
+        (lambda: pg.prepare([], tmp_path / "b", size=8), "sources: an empty list"),
+        (lambda: pg.prepare("portraits", None, size=8), "None: expected a path"),
+        (lambda: pg.train(callbacks=7), "callbacks: 7 is no list"),
         (lambda: run.generator.sample(stage=5), "--stage 5: .* has 4, 8"),
         (lambda: run.generator.sample(truncation=2), "--truncation 2"),
         (lambda: run.generator.sample(class_name="cat"), "--class cat"),

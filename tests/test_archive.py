@@ -389,8 +389,9 @@ def test_a_disk_that_comes_back_goes_on_and_another_stops_the_job(tmp_path, monk
 def test_a_folder_of_another_kind_of_place_says_what_is_expected(tmp_path):
     (tmp_path / "a.jpg").touch()
     for name in ("a.jpg", "none"):
+        what = "not a folder" if name == "a.jpg" else "no such file or folder"
         with pytest.raises(
-            UserError, match=f"^{tmp_path / name}: not a folder. Expected a folder of images .jpg,.*png.*, an archive"
+            UserError, match=f"^{tmp_path / name}: {what}. Expected a folder of images .jpg,.*png.*, an archive"
         ):
             open_source(str(tmp_path / name))
 

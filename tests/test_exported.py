@@ -112,7 +112,7 @@ def test_every_verb_opens_it_or_says_why_not(exported, kind, photo, tmp_path):
         refused(pggan(*arguments), f"{out}: holds an exported network and nothing of its training. Give the folder")
     refused(pggan("train", "--resume", out), "holds an exported network")
     refused(pggan("train", "--config", out / "config.json", "--dry-run"), "describes a network to Keras", "run.json")
-    refused(pggan("train", "--config", out / "run.json", "--dry-run"), "faces: not a folder")
+    refused(pggan("train", "--config", out / "run.json", "--dry-run"), "faces: no such file or folder")
 
 
 @pytest.mark.parametrize("kind", SOME_KINDS)

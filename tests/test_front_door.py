@@ -415,7 +415,7 @@ def test_a_kill_in_the_middle_of_a_save(undisturbed, tmp_path):
     assert code == 0, err
     assert not list((run / checkpoint.FOLDER).glob(".partial-*"))
     assert [path.exists() for path in left] == [False, False, True, True], "others may be writing a page or a video"
-    way = "one-stage: the generator is trained on"
+    way = "one-stage update: both networks learn from one pass, the generator from"
     assert way in out and way in (undisturbed / "log.txt").read_text()
     assert_same_run(undisturbed, run)
     generators = [
@@ -542,7 +542,7 @@ def test_bad_data_is_refused(tmp_path, photos):
     empty = tmp_path / "empty"
     empty.mkdir()
     for place, words in (
-        (tmp_path / "missing", "not a folder"),
+        (tmp_path / "missing", "no such file or folder"),
         (empty, "no images found"),
         ("tfds:none", "tfds:none"),
     ):
@@ -550,7 +550,7 @@ def test_bad_data_is_refused(tmp_path, photos):
     code, out, err = pggan("train", "--dry-run", "--data", photos, "--cache", tmp_path / "cache")
     assert code == 0 and "in all" in out and not (tmp_path / "cache").exists(), err
     refused(train("--data", empty), "no images found", "jpg")
-    refused(train("--data", tmp_path / "missing"), "not a folder")
+    refused(train("--data", tmp_path / "missing"), "no such file or folder")
     refused(train("--data", photos, "--target-res", "64"), "none of 12", "smaller than 64x64", "--upscale-small")
     for p in sorted(photos.rglob("*.png"))[:7]:
         p.write_bytes(p.read_bytes()[:50])

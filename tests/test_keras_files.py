@@ -64,7 +64,7 @@ def test_what_a_folder_is(tmp_path):
         (card, exported),
         (half, "no environment.json, so not a run's folder."),
         (other, "no config.json, so not a run's folder."),
-        (tmp_path / "none", "no config.json, so not a run's folder."),
+        (tmp_path / "none", "no such folder. Expected the folder of a run."),
     ):
         with refused(f"{path}: {words}"):
             keras_files.check_run(path)

@@ -206,7 +206,7 @@ def test_no_name_is_not_the_folder_that_work_is_done_in(photos, monkeypatch):
     """As of a variable of a script that was never set."""
     monkeypatch.chdir(photos)
     assert len(open_source(".")) == 12
-    with pytest.raises(UserError, match="'': not a folder"):
+    with pytest.raises(UserError, match="'': no such file or folder"):
         open_source("")
 
 

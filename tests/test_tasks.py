@@ -229,7 +229,7 @@ def test_classes_can_be_asked_for(tmp_path, photos):
     )
     assert code == 0, err
     run = run_folder(out)
-    assert "two-stage: the discriminator's steps, then the generator's" in (run / "log.txt").read_text()
+    assert "two-stage update: the discriminator's steps, then the generator's" in (run / "log.txt").read_text()
     # At every epoch of the twelve photos, in whole batches: a grid, and figures.
     lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
     assert [line["images"] for line in lines if "swd" in line.get("metrics", {})] == [12, 24, 36, 48]

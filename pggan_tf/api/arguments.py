@@ -17,6 +17,7 @@ from pggan_tf.errors import UserError, nearest
 from pggan_tf.files import atomic_write
 
 # Options of training that name a file or a folder.
+_FOLDERS = ("representative", "cache", "data_dir")  # options of other commands that name a folder
 _PLACES = ("data", "init_from", "vgg_weights", "inception_weights", "features")
 
 
@@ -106,7 +107,9 @@ def take_options(command: click.Command, given: Mapping) -> dict:
         if value is None:
             continue
         try:
-            value = os.fspath(value) if isinstance(value, os.PathLike) else value
+            value = value.item() if isinstance(value, np.generic) else value
+            if isinstance(value, os.PathLike) or option.name in _FOLDERS:
+                value = expand(value)
             values[option.name] = option.type_cast_value(context, value)
         except click.BadParameter as error:
             raise UserError(error.format_message()) from None

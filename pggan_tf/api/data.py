@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pggan_tf.api import arguments
+from pggan_tf.errors import UserError
 
 if TYPE_CHECKING:
     from pggan_tf.data.shards import Shards
@@ -71,8 +71,10 @@ def faces(sources, out: str | Path, *, size: int, **options) -> Shards | str:
 
 
 def _list_sources(sources) -> tuple[str, ...]:
-    """Return the locations of one source or a list of sources."""
+    """Return the locations of one source or a list of sources. Raise UserError if it is empty."""
     several = isinstance(sources, Sequence) and not isinstance(sources, str | bytes)
+    if several and not len(sources):
+        raise UserError("sources: an empty list. Give at least one folder of photos.")
     return tuple(map(arguments.as_location, sources if several else [sources]))
 
 
@@ -82,7 +84,7 @@ def _write(job, out: str | Path, running) -> Shards | str:
     from preprocessing import output, storage
     from preprocessing.carry_out import carry_out
 
-    place = arguments.expand(os.fspath(out))
+    place = arguments.expand(out)
     carry_out(job, place, running, print, print)
     if storage.is_remote(place):
         return place

@@ -21,7 +21,8 @@ def export(runs, out: str | Path | None = None, formats: str | Sequence[str] = (
     Args:
         runs: a Run, a Generator, or where to load it from, see `load`; for a web site also a list
             of networks of different tasks.
-        out: folder to write to, new or empty (default: the folder export beside the network).
+        out: folder to write to, new or empty (default: the folder export beside the network; for
+            one of a hub, ./export).
         formats: some of tflite, keras, savedmodel, onnx, web and hub.
         **options: the options of `pggan export`: `quantize` (none, float16, dynamic or int8),
             `output` (uint8 or float32), `truncation` (0..1), `representative` (a folder of photos),
@@ -40,7 +41,7 @@ def export(runs, out: str | Path | None = None, formats: str | Sequence[str] = (
 
     known = [field.name for field in dataclasses.fields(Options) if field.name != "everything"]
     if unknown := [name for name in options if name not in known]:
-        raise UserError(f"{unknown[0]}: no option of export; {nearest(unknown[0], known)}")
+        raise UserError(f"{unknown[0]}: no option of export; {nearest(unknown[0], ['out', 'formats', *known])}")
     several = isinstance(runs, Sequence) and not isinstance(runs, str)
     values = arguments.take_options(command, {**options, "formats": [formats] if isinstance(formats, str) else formats})
     places = tuple(map(arguments.as_location, runs if several else [runs]))

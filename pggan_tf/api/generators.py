@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -21,12 +22,14 @@ class Generator:
 
     Attributes:
         network: the Keras model, which has a `summary()` and can be saved as any other.
-        location: path that it was loaded from.
+        name: where it was loaded from, as it was given.
+        location: the same as an absolute path; hf://USER/NAME as it is.
     """
 
-    def __init__(self, network, location: str):
+    def __init__(self, network, name: str):
         """Make a Generator from a Keras model that pggan-tf trained; see `open`."""
-        self.network, self.location = network, location
+        self.network, self.name = network, name
+        self.location = os.path.abspath(name) if os.path.exists(name) else name
         self._task = tasks.task_of(network)
         self._sampler: synthesis.Sampler | None = None
         self._converters: dict[int | None, Callable] = {}
@@ -50,7 +53,7 @@ class Generator:
         return cls(generators.load(location, report), location)
 
     def __repr__(self) -> str:
-        return f"Generator({self.location!r}, task={self.task!r}, stages={self.stages})"
+        return f"Generator({self.name!r}, task={self.task!r}, stages={self.stages})"
 
     @property
     def task(self) -> str:
@@ -81,7 +84,7 @@ class Generator:
         """Raise UserError if it converts photos instead of making images from latents."""
         if self._task.from_images:
             raise UserError(
-                f"{self.location}: was trained to {self.task}, not to generate from latents. "
+                f"{self.name}: was trained to {self.task}, not to generate from latents. "
                 f"Give it photos: pggan {self._task.verb}."
             )
 
@@ -91,15 +94,15 @@ class Generator:
         verb: the `pggan` command, such as upscale.
         """
         if self._task.verb != verb:
-            raise UserError(f"{self.location} was trained to {self.task}, not to {verb}.")
+            raise UserError(f"{self.name} was trained to {self.task}, not to {verb}.")
 
     def choose_stage(self, stage: int | None = None) -> int:
         """Return `stage`, or the last stage for None. Raise UserError if it is not in `stages`."""
-        return synthesis.choose_stage(self.network, self.location, stage)
+        return synthesis.choose_stage(self.network, self.name, stage)
 
     def batches(
         self,
-        seeds: Iterable[int],
+        seeds: str | Iterable[int],
         *,
         stage: int | None = None,
         truncation: float = 1.0,
@@ -110,10 +113,10 @@ class Generator:
         Each batch is uint8 [n, R, R, C]. For the arguments and errors, see `sample`.
         """
         self.require_latents()
-        numbers = list(seeds)
+        numbers = _parse_seeds(seeds)
         stage = self.choose_stage(stage)
-        labels = synthesis.choose_labels(self.network, self.location, class_name, numbers)
-        if not 0 <= truncation <= 1:
+        labels = synthesis.choose_labels(self.network, self.name, class_name, numbers)
+        if not isinstance(truncation, int | float | np.number) or not 0 <= truncation <= 1:
             raise UserError(f"--truncation {truncation}: expected a number from 0 to 1.")
         self._sampler = self._sampler or synthesis.Sampler(self.network)
         return self._sampler.batches(numbers, labels, stage, truncation)
@@ -121,7 +124,7 @@ class Generator:
     @explain_out_of_memory("images are made", "Take fewer seeds, a smaller stage, or `batches`.")
     def sample(
         self,
-        seeds: int | str | Iterable[int] = range(16),
+        seeds: str | Iterable[int] = range(16),
         *,
         stage: int | None = None,
         truncation: float = 1.0,
@@ -130,8 +133,8 @@ class Generator:
         """Make images from seeds. A seed gives the same image on every machine.
 
         Args:
-            seeds: whole numbers from 0 to 2^32 - 1, one for each image, as numbers or as text such
-                as '0-63'; or a single number.
+            seeds: whole numbers from 0 to 2^32 - 1, one for each image, such as `range(64)`, or as
+                text such as '0-63'.
             stage: resolution R in pixels, one of `stages` (default: the last). Every stage shows
                 the same images at its own resolution.
             truncation: 0..1. Values below 1 give less varied and more typical images.
@@ -143,12 +146,7 @@ class Generator:
         Raises:
             UserError: if an argument is not valid, or it converts photos.
         """
-        self.require_latents()
-        numbers = [seeds] if isinstance(seeds, int | np.integer) else seeds
-        numbers = synthesis.parse_seeds(numbers) if isinstance(numbers, str) else [int(n) for n in numbers]
-        if not numbers or not all(0 <= n < 2**32 for n in numbers):
-            raise UserError(f"--seeds {seeds}: expected one or more numbers from 0 to 2^32 - 1.")
-        made = self.batches(numbers, stage=stage, truncation=truncation, class_name=class_name)
+        made = self.batches(seeds, stage=stage, truncation=truncation, class_name=class_name)
         return Images.of(np.concatenate(list(made)))
 
     def converter(self, side: int | None = None) -> Callable:
@@ -162,7 +160,7 @@ class Generator:
             UserError: if it makes images from latents.
         """
         if not self._task.from_images:
-            raise UserError(f"{self.location}: makes images from latents, not from photos. Take its samples.")
+            raise UserError(f"{self.name}: makes images from latents, not from photos. Take its samples.")
         if side not in self._converters:
             self._converters[side] = self._task.converter(self.network, side)
         return self._converters[side]
@@ -187,6 +185,21 @@ class Generator:
                 f"images: an array of {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, C] with C of 1 or 3."
             )
         return Images.of(conversion.convert_images(images, change))
+
+
+def _parse_seeds(seeds: str | Iterable[int]) -> list[int]:
+    """Return seeds as a list of numbers. Raise UserError if one is no seed, or there are none."""
+    if isinstance(seeds, str):
+        return synthesis.parse_seeds(seeds)
+    if isinstance(seeds, int | np.integer):
+        raise UserError(f"seeds {seeds}: expected a list: range({seeds}) for the first, [{seeds}] for this one.")
+    try:
+        numbers = [operator.index(number) for number in seeds]
+    except TypeError:
+        numbers = []
+    if not numbers or not all(0 <= number < 2**32 for number in numbers):
+        raise UserError(f"seeds {seeds}: expected one or more whole numbers from 0 to 2^32 - 1.")
+    return numbers
 
 
 def convert(
@@ -226,10 +239,10 @@ def convert(
     sees_reduced = isinstance(generator._task, tasks.Colorize)
     if size is not None and not sees_reduced:
         if isinstance(generator._task, tasks.Recolor):
-            raise UserError(f"--size {size}: {generator.location} colours every pixel where it is; leave --size out.")
-        raise UserError(f"--size {size}: {generator.location} was trained to {generator.task}; only colorize has it.")
+            raise UserError(f"--size {size}: {generator.name} colours every pixel where it is; leave --size out.")
+        raise UserError(f"--size {size}: {generator.name} was trained to {generator.task}; only colorize has it.")
     if tile is not None and sees_reduced:
-        raise UserError(f"--tile {tile}: {generator.location} colours photos whole, without tiles; leave --tile out.")
+        raise UserError(f"--tile {tile}: {generator.name} colours photos whole, without tiles; leave --tile out.")
     if size is not None and not 16 <= size <= 4096:
         raise UserError(f"--size {size}: expected 16 to 4096.")
     if tile is not None and tile < 1:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pggan_tf.api import arguments
 from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 
@@ -41,8 +42,21 @@ class Images(np.ndarray):
             raise UserError(
                 f"an array of {self.dtype} {list(self.shape)} is no grid; expected uint8 [N, H, W, 1 or 3]."
             )
-        sheet = pixels.tile(pixels.enlarge(images, pixels.VISIBLE), columns)
+        sheet = pixels.tile(pixels.enlarge(images, pixels.VISIBLE), columns, edge=1)
         return Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet)
+
+    def _as_batch(self) -> np.ndarray:
+        """Return the images as a plain array, uint8 [N, H, W, C]; N is 1 for one image.
+
+        Raise UserError if this is no array of images.
+        """
+        images = np.asarray(self)
+        images = images[None] if images.ndim == 3 else images
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
+            raise UserError(
+                f"an array of {self.dtype} {list(self.shape)}: no images; expected uint8 [N, H, W, 1 or 3]."
+            )
+        return images
 
     def save(self, file: str | Path) -> Path:
         """Write the images to a file, and return its path.
@@ -54,11 +68,12 @@ class Images(np.ndarray):
         Raises:
             UserError: if the file cannot be written.
         """
-        path = Path(file).expanduser()
+        path = Path(arguments.expand(file))
         if path.suffix == ".npz":
             pixels.check_file("file", path)
-            with pixels.write_npz(str(path), len(self)) as write:
-                write(np.asarray(self))
+            images = self._as_batch()
+            with pixels.write_npz(str(path), len(images)) as write:
+                write(images)
             return path
         pixels.check_picture("file", str(path))
         grid = np.asarray(self.grid())

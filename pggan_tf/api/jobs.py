@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,13 +22,12 @@ from pggan_tf.training import requests
 from pggan_tf.training.machine import Machine
 
 
-def prepare_data(plan: Plan, cache: str | None, say: Callable[[str], None], check_only: bool = False):
+def prepare_data(plan: Plan, machine: Machine, check_only: bool = False):
     """Return the `Shards` that a plan is trained on, and prepare them first if necessary.
 
     Args:
         plan: the plan of a run.
-        cache: folder for prepared data; None: the default one.
-        say: called with a line for the user if data is prepared.
+        machine: this machine, with its folder for prepared data.
         check_only: only raise errors that can be found without preparing the data, and return None.
 
     Raises:
@@ -46,12 +45,12 @@ def prepare_data(plan: Plan, cache: str | None, say: Callable[[str], None], chec
         images.crop,
         "upscale" if images.upscale_small else "drop",
     )
-    with terminal.show_progress() as progress:
+    with terminal.show_progress(shown=machine.bars) as progress:
         return cached.open_shards(
             cached.Selection.of(images.data, count=images.portraits),
-            cache,
+            machine.cache,
             squares,
-            say=say,
+            say=machine.say,
             progress=progress,
             check_classes=plan.network_options,
             check_only=check_only,
@@ -81,7 +80,7 @@ def _data_of_begun(plan: Plan, environment: dict, machine: Machine, moved: bool,
             stored = None
         if stored and stored.manifest.checksum == known["checksum"]:
             return stored
-    return prepare_data(plan, machine.cache, machine.say, check_only)
+    return prepare_data(plan, machine, check_only)
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -227,7 +226,7 @@ class Job:
             new = [place for place in (folder, *folder.parents) if not place.exists()]
             stack.callback(_remove_empty, new)
             runs.reserve_folder(folder)
-        return prepare_data(plan, self.machine.cache, self.machine.say, check_only)
+        return prepare_data(plan, self.machine, check_only)
 
     def _make_folders(self) -> list[Path | None]:
         """Create a folder for several runs; return the path of each run's own folder inside it."""

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 from pggan_tf import terminal
-from pggan_tf.errors import UserError
+from pggan_tf.errors import Stopped, UserError
 from pggan_tf.training import cluster
 from pggan_tf.training.machine import Machine
+
+
+@contextlib.contextmanager
+def end_by_callback(machine: Machine, trained: list):
+    """Context manager for a training that a callback may end, which is then no error.
+
+    If a function that is called with each tick has raised an exception, raise it, after everything
+    was saved.
+
+    Args:
+        machine: the machine of the training.
+        trained: the run's folder is appended if a callback has ended its training.
+    """
+    try:
+        yield
+    except Stopped as stopped:
+        if stopped.code or stopped.folder is None:
+            raise
+        trained.append(stopped.folder)
+    for callback in machine.callbacks:
+        if error := getattr(callback, "error", None):
+            raise error
 
 
 def _ignore(line: str) -> None:
@@ -29,6 +52,10 @@ def make_machine(progress: bool | None, callbacks: Iterable) -> Machine:
     from pggan_tf.training.callbacks import Callback, FunctionCallback, ProgressDisplay
 
     made = []
+    if callbacks is None or callable(callbacks) or isinstance(callbacks, Callback):
+        callbacks = [] if callbacks is None else [callbacks]
+    if not isinstance(callbacks, Iterable):
+        raise UserError(f"callbacks: {callbacks!r} is no list of functions.")
     for callback in callbacks:
         if not isinstance(callback, Callback) and (isinstance(callback, type) or not callable(callback)):
             raise UserError(f"callbacks: {callback!r} is neither a function nor an object of the class Callback.")
@@ -40,4 +67,5 @@ def make_machine(progress: bool | None, callbacks: Iterable) -> Machine:
         return ProgressDisplay(log, interactive=progress)
 
     found = cluster.find_cluster(None, None, 5.0)
-    return Machine(found, None, _ignore if progress is False else print, display, tuple(made))
+    quiet = progress is False
+    return Machine(found, None, _ignore if quiet else print, not quiet, display, tuple(made))

@@ -26,14 +26,22 @@ class Evaluation(evaluation.Evaluation):
                 return figure.value
         raise UserError(f"{name}: was not measured; {nearest(name, self.figures)}")
 
+    def __contains__(self, name: str) -> bool:
+        """Tell whether a metric was measured, by its name or its full name."""
+        return any(name in (full, metrics.strip_features(full)) for full in self.figures)
+
+    def __iter__(self):
+        """Iterate over the full names of the metrics."""
+        return iter(self.figures)
+
     def __str__(self) -> str:
         """Return the table of all metrics, the features and the notes as text."""
         from rich.console import Console
 
         out = io.StringIO()
-        Console(file=out, force_jupyter=False, highlight=False, markup=False, width=120).print(
-            self.table(), soft_wrap=True
-        )
+        # Notebooks ask for colours, which would be codes in the text.
+        console = Console(file=out, force_jupyter=False, force_terminal=False, highlight=False, markup=False, width=120)
+        console.print(self.table(), soft_wrap=True)
         return "\n".join([out.getvalue().rstrip(), *self.list_lines()])
 
     def table(self):
@@ -151,7 +159,8 @@ def evaluate(
     """
     place = arguments.expand(features)
     graph = place if place.endswith(".pb") else None
-    settings = Settings("inception" if graph else place, graph, images, size, filter, floor)
+    side = None if size is None else int(size)
+    settings = Settings("inception" if graph else place, graph, int(images), side, filter, bool(floor))
     names = metrics if isinstance(metrics, str) else ",".join(metrics)
     return measure(arguments.as_location(real), arguments.as_location(fake), names, settings)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pggan_tf import config
 from pggan_tf.api import arguments, jobs, machines
 from pggan_tf.api.generators import Generator
-from pggan_tf.errors import Stopped, UserError
+from pggan_tf.errors import UserError
 from pggan_tf.runs import checkpoint, keras_files, records
 from pggan_tf.runs import folder as folders
 
@@ -22,13 +22,14 @@ class Run:
     process therefore shows the newest state.
 
     Attributes:
-        folder: the folder.
+        folder: the folder, an absolute path.
     """
 
     def __init__(self, folder: str | Path):
         """Open the folder of a run. Raise UserError if training did not write it."""
-        self.folder = arguments.as_path(folder)
-        keras_files.check_run(self.folder)
+        path = arguments.as_path(folder)
+        keras_files.check_run(path)
+        self.folder = path.absolute()  # the working directory may change
         self._loaded: tuple[tuple, Generator] | None = None
 
     def __repr__(self) -> str:
@@ -136,11 +137,9 @@ class Run:
             Stopped: if Ctrl-C or a signal ended it early; everything is saved.
         """
         chosen = arguments.parse_options(options)
-        try:
-            jobs.resume(self.folder, chosen, machines.make_machine(progress, callbacks))
-        except Stopped as stopped:
-            if stopped.code:  # not a callback that ended it, as the user wanted
-                raise
+        machine = machines.make_machine(progress, callbacks)
+        with machines.end_by_callback(machine, []):
+            jobs.resume(self.folder, chosen, machine)
         return self
 
     def report(

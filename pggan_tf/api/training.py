@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from pggan_tf.api import arguments, jobs, machines
 from pggan_tf.api.runs import Run
 from pggan_tf.config import Plan
-from pggan_tf.errors import Stopped
 from pggan_tf.training import requests
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def train(
             `recipe="pegasus"` or `batch={4: 64, 32: 16}`: all of `config.FIELDS`.
 
     Returns:
-        The run; for a recipe of several parts, a tuple with the run of each part.
+        The run; for a recipe of several parts, a tuple with the run of each part that was begun.
 
     Raises:
         UserError: if the options, the data or the machine do not allow it.
@@ -57,12 +56,8 @@ def train(
     own = arguments.expand(folder) if folder else None
     file = arguments.expand(config) if config else None
     job = jobs.make_job(chosen, machine, file, own, arguments.expand(runs))
-    try:
+    with machines.end_by_callback(machine, job.trained):
         job.run(started)
-    except Stopped as stopped:
-        if stopped.code or stopped.folder is None:  # not a callback that ended it, as the user wanted
-            raise
-        job.trained.append(stopped.folder)
     made = tuple(map(Run, job.trained))
     return made if job.several else made[0]
 

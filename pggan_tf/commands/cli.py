@@ -7,7 +7,9 @@ are slow.
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
+import re
 
 import click
 
@@ -45,6 +47,15 @@ class _Verbs(click.Group):
 
     def get_command(self, ctx, name):
         return importlib.import_module(VERBS[name]).command if name in VERBS else None
+
+    def format_commands(self, ctx, formatter):
+        """Write the first sentence of every verb's help, in full."""
+        rows = []
+        for name in self.list_commands(ctx):
+            text = inspect.cleandoc(self.get_command(ctx, name).help or "")
+            rows.append((name, re.split(r"\.(?=\s|$)", text, maxsplit=1)[0].replace("\n", " ")))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def resolve_command(self, ctx, args):
         if args and self.get_command(ctx, args[0]) is None:

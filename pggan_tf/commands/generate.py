@@ -49,6 +49,7 @@ def command(source, seeds, count, grid, npz, folder, class_name, negative, recol
     generator = Generator.open(source)
     generator.require_latents()
     side = generator.choose_stage(stage)
+    made = generator.batches(numbers, stage=stage, truncation=truncation, class_name=class_name)
     changes = []
     for run, task in ((recolor, tasks.Colorize), (upscale, tasks.Upscale)):
         if run:
@@ -56,7 +57,6 @@ def command(source, seeds, count, grid, npz, folder, class_name, negative, recol
             changes[-1].require_verb(task.verb)
             side *= changes[-1].scale
     outputs.check_grid(side)
-    made = generator.batches(numbers, stage=stage, truncation=truncation, class_name=class_name)
     with outputs.open() as write, terminal.show_progress() as progress:
         for images in made:
             images = 255 - images if negative else images

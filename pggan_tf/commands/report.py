@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import click
 
+from pggan_tf import report
 from pggan_tf.api import Run
 
 
@@ -18,4 +20,5 @@ def command(run, out, data):
 
     The page also shows an interpolation between latents and the training images nearest to samples.
     """
-    click.echo(Run(run).report(out, data, functools.partial(click.echo, err=True)))
+    Run(run).report(out, data, functools.partial(click.echo, err=True))
+    click.echo(out or Path(run) / report.NAME)

@@ -11,7 +11,7 @@ import time
 import click
 
 from pggan_tf.commands.options import GroupedHelp, config_options, help_all
-from pggan_tf.errors import UserError
+from pggan_tf.errors import UserError, shell_path
 
 
 @click.command("train", cls=GroupedHelp)
@@ -37,10 +37,17 @@ from pggan_tf.errors import UserError
     show_default=True,
     help="minutes to wait for the other machines",
 )
+@click.argument("photos", nargs=-1, metavar="")
 @help_all
-def command(config_file, resume, runs, own_folder, cache, dry_run, workers, worker_index, worker_timeout, **options):
+def command(
+    photos, config_file, resume, runs, own_folder, cache, dry_run, workers, worker_index, worker_timeout, **options
+):
     """Train a generator on --data, or on drawn portraits."""
     started = time.monotonic()
+    if photos:
+        raise UserError(
+            f"{photos[0]}: without an option before it. Photos are given as: --data {shell_path(photos[0])}"
+        )
     from pggan_tf.api import jobs
     from pggan_tf.training import cluster
     from pggan_tf.training.machine import Machine

@@ -10,7 +10,7 @@ import json
 import zipfile
 from pathlib import Path
 
-from pggan_tf.errors import UserError, is_out_of_memory
+from pggan_tf.errors import UserError, is_out_of_memory, shell_path
 
 GENERATOR = "generator.keras"
 CONFIG, WEIGHTS, ENVIRONMENT = "config.json", "model.weights.h5", "environment.json"
@@ -56,7 +56,11 @@ def check_run(folder: Path) -> None:
         name = str(folder).replace("hf:/", "hf://", 1) if is_location(folder) else folder
         raise UserError(f"{name}: holds an exported network and nothing of its training. Give the folder of its run.")
     missing = next(name for name in (CONFIG, ENVIRONMENT) if not (folder / name).is_file())
-    raise UserError(f"{folder}: no {missing}, so not a run's folder.")
+    if not folder.exists():
+        raise UserError(f"{folder}: no such folder. Expected the folder of a run.")
+    runs = sorted(str(path.parent) for path in folder.glob(f"*/{ENVIRONMENT}") if is_run(path.parent))
+    hint = f" It holds runs: give one of them, such as {shell_path(runs[-1])}" if runs else ""
+    raise UserError(f"{folder}: no {missing}, so not a run's folder.{hint}")
 
 
 def find(path: Path) -> Path:

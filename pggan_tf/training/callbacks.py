@@ -154,23 +154,29 @@ class StatsWriter(Callback):
 class FunctionCallback(Callback):
     """Calls a function with each tick, a dict as `describe_tick` returns it.
 
-    If the function returns False, the training ends after the next call of the graph, with a
-    checkpoint. If it raises an exception, a checkpoint is written before the training ends with it.
+    If the function returns False or raises an exception, the training ends after the next call of
+    the graph, with a checkpoint.
 
-    function: the function.
+    Args:
+        function: the function.
+
+    Attributes:
+        error: the exception that it raised, for who has started the training; None if there is
+            none.
     """
 
     def __init__(self, function: Callable[[dict], object]):
-        self.function = function
+        self.function, self.error = function, None
 
     def tick(self, run, stats):
-        """Call the function."""
+        """Call the function, until it has raised an exception."""
+        if self.error:
+            return
         try:
             goes_on = self.function(describe_tick(run, stats))
-        except BaseException:
-            run.save(stopped=True)
-            raise
-        if goes_on is False:
+        except Exception as error:
+            self.error, goes_on = error, False
+        if isinstance(goes_on, bool | np.bool_) and not goes_on:
             run.stop()
 
 

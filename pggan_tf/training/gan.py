@@ -123,9 +123,11 @@ class GAN:
             return "the generator alone, by its pixel loss"
         note = CONTENT_NOTES.get(objective.content, "")
         if self.update is not updates.one_stage:
-            return f"two-stage: the discriminator's steps, then the generator's{note}"
+            return f"two-stage update: the discriminator's steps, then the generator's{note}"
         method = updates.one_stage_method(objective, self.discriminator.batch_coupling, self.discriminator.patch_logits)
-        return f"one-stage: the generator is trained on {updates.METHODS[method]}{note}"
+        return (
+            f"one-stage update: both networks learn from one pass, the generator from {updates.METHODS[method]}{note}"
+        )
 
     def begin(self, phase: Phase) -> None:
         """Create new optimizers, in `optimizers`, for the variables that `phase` trains.

@@ -97,12 +97,8 @@ class Run:
             callbacks: `callbacks.Callback` objects, which are called in this order.
         """
         self.plan, self.config, self.phases = plan, plan.config, plan.phases
-        self.shards, self.strategy, self.cluster, self.log = (
-            setting.shards,
-            setting.strategy,
-            setting.cluster,
-            setting.say,
-        )
+        self.shards, self.strategy = setting.shards, setting.strategy
+        self.cluster, self.log = setting.cluster, setting.say
         self.setting, self.gan, self.folder = setting, gan, folder
         self.speeds = speeds or {}
         self.callbacks = list(callbacks)

@@ -20,6 +20,7 @@ class Machine:
     cluster: Cluster = field(default_factory=lambda: ALONE)
     cache: str | None = None  # folder for prepared data and statistics, see shards.find_cache_folder
     say: Callable[[str], None] = print  # prints a message on the terminal
+    bars: bool = True  # whether bars show the progress of preparing data
     # Makes the callback that shows progress; its argument is the run's log. None: on a terminal, a
     # bar, else lines of the log.
     display: Callable[..., Callback] | None = None

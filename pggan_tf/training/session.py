@@ -182,7 +182,7 @@ def _start(
         return folder
     with _lock(folder):
         log = _begin(folder, plan, asked, setting)
-        log(_expected(plan, measured, setting, bool(measuring)))
+        log(_expected(plan, measured, setting, bool(measuring), asked.config.schedule.minutes))
         log(gan.describe_update(plan.phases[0].resolution))
         if plan.task.from_images:
             log("in grids, three by three: what is given, what is made of it, the original")
@@ -292,10 +292,15 @@ def _begin(folder: Path, plan: Plan, asked: Plan, setting: Setting) -> runs.Log:
     return log
 
 
-def _expected(plan: Plan, measured: _Measured, setting: Setting, measuring: bool) -> str:
+def _expected(plan: Plan, measured: _Measured, setting: Setting, measuring: bool, minutes: float | None) -> str:
     """Return a message about the number of images to train on and, if measured, the expected time.
 
-    measuring: whether metrics are computed during training.
+    Args:
+        plan: the plan.
+        measured: speeds of its parts.
+        setting: data, devices and machines.
+        measuring: whether metrics are computed during training.
+        minutes: --minutes, of which the training is a part; None: not given.
     """
     text = f"{len(setting.shards):,} images, {plan.phases[-1].end:,} to be seen"
     if not measured.speeds:
@@ -303,6 +308,8 @@ def _expected(plan: Plan, measured: _Measured, setting: Setting, measuring: bool
     seconds = sum(schedule.expected_seconds(p, measured.speeds) for p in plan.phases)
     seconds += planning.metrics_seconds(plan, measured.metrics)
     text += f"; the full schedule should take {seconds / 60:.1f} minutes on this machine"
+    if minutes:
+        text += f", of the {minutes:g}; the rest is for preparing, measuring, building and pictures"
     return text + (", and the metrics besides" if measuring and not measured.metrics else "")
 
 

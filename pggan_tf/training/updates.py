@@ -265,9 +265,9 @@ def two_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
 
 # The ways in which `one_stage` computes the gradient of G's loss at the fakes -> text for the log.
 METHODS = {
-    "reversed": "the discriminator's gradient at the fakes, reversed",
-    "scaled": "the discriminator's gradient at the fakes, scaled sample by sample",
-    "second product": "a second product through the discriminator, which looks at samples together or gives several logits for each",
+    "reversed": "the discriminator's gradient, reversed",
+    "scaled": "the discriminator's gradient, scaled for each image",
+    "second product": "a gradient of its own, since this discriminator compares images or judges parts of them",
 }
 
 

@@ -158,8 +158,9 @@ def open(location: str) -> Folder:
     Raise UserError if it does not exist, or has no images.
     """
     if not location or not storage.is_remote(location) and not Path(location).is_dir():
+        what = "not a folder" if location and Path(location).exists() else "no such file or folder"
         raise UserError(
-            f"{location or repr(location)}: not a folder. Expected a folder of images ({', '.join(e[1:] for e in EXTENSIONS)}), an archive (zip, "
+            f"{location or repr(location)}: {what}. Expected a folder of images ({', '.join(e[1:] for e in EXTENSIONS)}), an archive (zip, "
             "tar), arrays (npz, npy) or shards."
         )
     found, others = storage.find(location)
