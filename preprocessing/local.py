@@ -13,6 +13,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -82,6 +83,22 @@ def _block_ctrl_c():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextlib.contextmanager
+def _hide_script():
+    """Context manager: processes that are started in its block do not run the user's script again.
+
+    Python would have each of them import the script, to find what it defines, and a script that
+    calls `pggan_tf.prepare` without `if __name__ == "__main__":` would prepare again in each.
+    """
+    main = sys.modules["__main__"]
+    script = None if getattr(main, "__spec__", None) else main.__dict__.pop("__file__", None)
+    try:
+        yield
+    finally:
+        if script is not None:
+            main.__file__ = script
+
+
 def run_local(job: Job, start: int, workers: int) -> Generator[list[Result], None, None]:
     """Process the images of a job and yield the list of results of each chunk, in order.
 
@@ -107,7 +124,7 @@ def run_local(job: Job, start: int, workers: int) -> Generator[list[Result], Non
     running: collections.deque[tuple[Future, int]] = collections.deque()
     try:
         for chunk in _read_chunks(job, start):
-            with _block_ctrl_c():  # a pool starts its processes one by one, as chunks are submitted
+            with _block_ctrl_c(), _hide_script():  # a pool starts its processes one by one, as chunks are submitted
                 future = pool.submit(do, chunk)
             running.append((future, _count_bytes(chunk)))
             while len(running) > 2 * workers or sum(size for _, size in running) > _WAITING_BYTES:

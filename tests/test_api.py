@@ -192,7 +192,7 @@ def test_a_loss_of_ones_own(tmp_path, monkeypatch):
 def test_arrays_are_data_too(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (30, 12, 12, 3), np.uint8)
     shards = pg.prepare(images, tmp_path / "shards", size=8, split=0.8)
-    assert len(shards) == 24 and shards.read(8, np.arange(2)).shape == (2, 8, 8, 3)
+    assert len(shards) == 24 and shards.read(8, [0, 1]).shape == (2, 8, 8, 3)
     run = pg.train(shards, folder=tmp_path / "own", progress=False, **ONE_STAGE)
     found = pg.evaluate(images, images[::-1].copy(), metrics="swd", images=20)
     assert run.ended and found["swd"] == found.figures["swd"].value > 0
@@ -211,6 +211,21 @@ def test_the_working_directory_may_change(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert here.ended and here.images_seen == IMAGES and here.folder == run.folder
     assert pg.evaluate(file, here, "swd", images=np.int64(9))["swd"] == 0
+
+
+def test_a_script_is_run_once(tmp_path):
+    """Workers of a pool do not run it again, although it does not ask for its own name."""
+    script = f"""
+import pggan_tf as pg
+from preprocessing import prepare
+print("begun")
+prepare.MANY_PORTRAITS = 2  # from here on, processes draw them
+print(len(pg.prepare("portraits", {str(tmp_path / "out")!r}, size=8, count=40, workers=2)), __file__)
+"""
+    (tmp_path / "script.py").write_text(script)
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("begun") == 1 and done.stdout.endswith(f"40 {tmp_path / 'script.py'}\n")
 
 
 def test_plans_are_made_without_training(tmp_path):

@@ -270,6 +270,7 @@ class Shards:
             Array [N, ...]: pixels or labels.
         """
         files, begins = self._find_files(stored)
+        indices = np.asarray(indices)
         if len(indices) and not 0 <= indices.min() <= indices.max() < begins[-1]:
             raise IndexError(f"image {indices.min()} to {indices.max()} of {begins[-1]}")
         place = np.searchsorted(begins, indices, side="right") - 1
