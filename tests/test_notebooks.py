@@ -12,9 +12,9 @@ from tests.conftest import ROOT
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 # What the cells marked `parameters` say when the notebooks are run here.
 TINY = {
-    "1_grow_on_photos": ["DATA, SIZE, MINUTES = 'portraits', 8, 0.3", "IMAGES = 100"],
-    "2_colour_and_enlarge": ["DATA, SIZE, MINUTES = 'portraits', 16, 0.3"],
-    "3_from_a_run_to_a_phone": ["RUN, SIZE, MINUTES = None, 8, 0.3"],
+    "1_grow_on_photos": ["DATA, SIZE = 'portraits', 8", "IMAGES = 100"],
+    "2_colour_and_enlarge": ["DATA, SIZE, LARGE = 'portraits', 16, 32"],
+    "3_from_a_run_to_a_phone": ["RUN, SIZE = None, 8"],
 }
 
 
@@ -62,5 +62,6 @@ def test_it_runs(path, tmp_path):
     for cell in cells_of(notebook):
         if "parameters" in cell["metadata"].get("tags", ()):
             cell["source"] = values.pop(0)
+        cell["source"] = cell["source"].replace("minutes=MINUTES", "portraits=200, total_images=500")
     assert not values
     NotebookClient(notebook, timeout=900, resources={"metadata": {"path": tmp_path}}).execute()
