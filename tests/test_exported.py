@@ -319,7 +319,7 @@ def test_files_of_others_are_refused_by_every_verb_in_a_line(tmp_path, photo):
             ("neighbours", path),
             ("train", "--resume", path),
         ):
-            refused(pggan(*arguments), "not a run's folder|holds an exported network")
+            refused(pggan(*arguments), "not a run's folder|no such folder|holds an exported network")
 
 
 @pytest.mark.parametrize("zipped", [True, False])

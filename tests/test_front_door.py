@@ -330,7 +330,7 @@ def test_resume_refuses_another_architecture_and_other_data(undisturbed, tmp_pat
     environment["dataset"]["folder"] = str(tmp_path / "gone")  # the shards as they were kept are not there any more
     (run / "environment.json").write_text(json.dumps(environment))
     refused(train("--resume", run), "120 images", "121")
-    refused(train("--resume", tmp_path / "nothing"), "not a run's folder")
+    refused(train("--resume", tmp_path / "nothing"), "no such folder. Expected the folder of a run")
     refused(train("--resume", run, "--dry-run"), "--resume goes with")
 
 
