@@ -207,8 +207,10 @@ def test_arrays_are_data_too(tmp_path):
 def test_the_working_directory_may_change(run, tmp_path, monkeypatch):
     monkeypatch.chdir(run.folder.parent)
     here, file = pg.load(run.folder.name), pg.load(f"{run.folder.name}/generator.keras")
+    assert repr(here) == f"Run('{run.folder.name}', 640 images seen)"
     monkeypatch.chdir(tmp_path)
-    assert here.ended and here.images_seen == IMAGES and here.folder == run.folder
+    assert here.ended and repr(here) == f"Run('{run.folder}', 640 images seen)"
+    assert here.images_seen == IMAGES and here.folder == run.folder
     assert pg.evaluate(file, here, "swd", images=np.int64(9))["swd"] == 0
 
 

@@ -33,7 +33,9 @@ class Run:
         self._loaded: tuple[tuple, Generator] | None = None
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}, {self.images_seen:,} images seen{'' if self.ended else ', not ended'})"
+        here = Path.cwd()
+        folder = self.folder.relative_to(here) if self.folder.is_relative_to(here) else self.folder
+        return f"Run({str(folder)!r}, {self.images_seen:,} images seen{'' if self.ended else ', not ended'})"
 
     @property
     def location(self) -> str:
