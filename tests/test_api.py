@@ -23,12 +23,12 @@ TINY = {
     "grid": 4,
     "report": False,
     "target_res": 8,
-    "fade_images": 320,
+    "fade_images": 0,
     "stable_images": 160,
     "batch": 8,
     "snapshot_images": 160,
 }
-IMAGES = 640  # of the whole plan
+IMAGES = 320  # of the whole plan
 ONE_STAGE = {**TINY, "target_res": 4}  # 160 images in one phase
 
 
@@ -94,9 +94,9 @@ def test_a_run_has_columns(run, ticks):
     assert {"images", "seconds", "resolution", "alpha", "learning_rate", "loss_d", "loss_g"} <= history.keys()
     assert [tick["images"] for tick in ticks] == history["images"]
     assert [tick["loss_d"] for tick in ticks] == history["loss_d"]
-    assert run.metrics == {} and run.config.networks.target_res == 8 and len(run.plan.phases) == 3
+    assert run.metrics == {} and run.config.networks.target_res == 8 and len(run.plan.phases) == 2
     assert run.grid().size == (129, 129) and run._repr_png_() == run.grids[-1].read_bytes()
-    assert repr(run) == f"Run('{run.folder}', 640 images seen)" and run.folder.is_absolute()
+    assert repr(run) == f"Run('{run.folder}', 320 images seen)" and run.folder.is_absolute()
 
 
 def test_a_generator_makes_images(run, tmp_path):
@@ -139,10 +139,10 @@ def test_a_callback_ends_the_training_and_it_goes_on_exactly(run, tmp_path):
     early = pg.train(
         folder=tmp_path / "own",
         progress=False,
-        callbacks=[lambda t: seen.append(t) or np.bool_(t["images"] < 200)],
+        callbacks=[lambda t: seen.append(t) or np.bool_(t["images"] < 100)],
         **TINY,
     )
-    assert not early.ended and 200 <= early.images_seen < IMAGES and len(early.history["images"]) == len(seen)
+    assert not early.ended and 100 <= early.images_seen < IMAGES and len(early.history["images"]) == len(seen)
     assert (early.generator.stages, early.resume(progress=False)) == ((4,), early) and early.ended
     assert (early.generator.sample(range(8)) == run.generator.sample(range(8))).all()
     assert [t for t in early.history["loss_d"]] == run.history["loss_d"]
@@ -207,9 +207,9 @@ def test_arrays_are_data_too(tmp_path):
 def test_the_working_directory_may_change(run, tmp_path, monkeypatch):
     monkeypatch.chdir(run.folder.parent)
     here, file = pg.load(run.folder.name), pg.load(f"{run.folder.name}/generator.keras")
-    assert repr(here) == f"Run('{run.folder.name}', 640 images seen)"
+    assert repr(here) == f"Run('{run.folder.name}', 320 images seen)"
     monkeypatch.chdir(tmp_path)
-    assert here.ended and repr(here) == f"Run('{run.folder}', 640 images seen)"
+    assert here.ended and repr(here) == f"Run('{run.folder}', 320 images seen)"
     assert here.images_seen == IMAGES and here.folder == run.folder
     assert pg.evaluate(file, here, "swd", images=np.int64(9))["swd"] == 0
 

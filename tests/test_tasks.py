@@ -182,7 +182,7 @@ PIPELINE = ["--recipe", "pggan-separable+srgan", "--target-res", "32", "--patch"
 PIPELINE += ["--fmap-base", "32", "--fmap-max", "8", "--latent-size", "8", "--portraits", "40", "--batch", "4", *QUICK]
 
 
-def test_a_pipeline_is_trained_by_one_command(tmp_path, monkeypatch, capsys):
+def test_a_pipeline_is_trained_by_one_command(tmp_path):
     code, out, err = train(*PIPELINE, "--grid", "4", "--total-images", "64", "--runs", tmp_path)
     assert code == 0, err
     (folder,) = tmp_path.iterdir()
@@ -192,7 +192,11 @@ def test_a_pipeline_is_trained_by_one_command(tmp_path, monkeypatch, capsys):
     code, _, err = pggan("generate", faces, "--upscale", larger, "--count", "2", "--npz", tmp_path / "a.npz")
     assert code == 0 and np.load(tmp_path / "a.npz")["images"].shape == (2, 32, 32, 3), err
 
-    # The table of both: measured as they are.
+
+@pytest.mark.slow
+def test_both_parts_of_a_pipeline_are_measured_as_they_are(tmp_path, monkeypatch, capsys):
+    assert train(*PIPELINE, "--grid", "4", "--total-images", "64", "--run", tmp_path / "both")[0] == 0
+    faces, larger = tmp_path / "both" / "pggan-separable", tmp_path / "both" / "srgan"
     layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(4, "softmax")]
     keras.Sequential(layers).save(tmp_path / "four.keras")
     monkeypatch.setattr(pipeline_table, "trained", lambda *_: (faces, larger))
