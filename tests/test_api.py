@@ -87,7 +87,8 @@ def test_another_backend_of_keras_is_refused(monkeypatch):
         pg.load(ROOT / "tests/golden/networks/pggan-generator.keras")
 
 
-def test_a_run_has_columns(run, ticks):
+def test_a_run_has_columns(run, ticks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     history = run.history
     assert history["images"][-1] == IMAGES == run.images_seen and run.ended
     assert len({len(column) for column in history.values()}) == 1
