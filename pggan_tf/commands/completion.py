@@ -6,11 +6,13 @@ options and values.
 
 from __future__ import annotations
 
+from typing import Any
+
 from click import shell_completion
 from click.shell_completion import CompletionItem, ShellComplete
 
 
-def _or_files(base: type[ShellComplete]) -> type[ShellComplete]:
+def _or_files(base: Any) -> type[ShellComplete]:
     """Return a completion class of click that asks the shell for files where `base` knows nothing.
 
     Most arguments are runs, photos and folders, for which click would offer nothing, and the shell

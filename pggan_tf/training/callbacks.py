@@ -166,7 +166,8 @@ class FunctionCallback(Callback):
     """
 
     def __init__(self, function: Callable[[dict], object]):
-        self.function, self.error = function, None
+        self.function = function
+        self.error: Exception | None = None
 
     def tick(self, run, stats):
         """Call the function, until it has raised an exception."""
