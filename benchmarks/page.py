@@ -9,7 +9,6 @@ import os
 import platform
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -20,21 +19,12 @@ import click
 
 from pggan_tf.runs import folder as runs
 
-ROOT = Path(__file__).parents[1]
 KEPT = "## Earlier figures"  # this section of an existing page is kept, because it is written by hand
 # Instruction sets that decide the speed of a CPU here: flag in /proc/cpuinfo -> name.
 _INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
 _PACKAGES = ("tensorflow", "keras", "torch")
 
 out_option = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="also write the page here")
-
-
-def _output(*command: str) -> str:
-    """Return what a command prints, or '' if it fails."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 def shorten(word: str) -> str:
@@ -60,8 +50,8 @@ def machine() -> str:
     if hasattr(os, "sysconf"):
         parts += [f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB of memory"]
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == "-1"
-    gpus = "" if hidden else _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
-    return ", ".join([*parts, gpus.replace("\n", ", ") or "no GPU"])
+    gpus = None if hidden else runs.command_output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    return ", ".join([*parts, (gpus or "no GPU").replace("\n", ", ")])
 
 
 def other_work() -> str:
@@ -75,8 +65,10 @@ def other_work() -> str:
 
 def commit() -> str:
     """Return the name of the commit, marked if files other than documentation differ from it."""
-    name = _output("git", "describe", "--always")
-    changed = _output("git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs")
+    name = runs.command_output("git", "describe", "--always")
+    changed = runs.command_output(
+        "git", "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)docs"
+    )
     return (name or "not known") + ("-dirty" if changed else "")
 
 

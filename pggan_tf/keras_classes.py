@@ -77,9 +77,9 @@ class _Loader(importlib.abc.Loader):
 
     def exec_module(self, module):
         """Import Keras with its own loader, then register the stand-ins."""
-        sys.meta_path.remove(self.hook)
         module.__spec__.loader = module.__loader__ = self.loader
         self.loader.exec_module(module)
+        sys.meta_path.remove(self.hook)  # only now: the import may fail, and be tried again
         _register()
 
 

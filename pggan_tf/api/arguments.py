@@ -51,8 +51,9 @@ def as_location(images) -> str:
             f"images: an array of {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, C] or [N, H, W]."
         )
     images = np.ascontiguousarray(images)
-    digest = hashlib.sha256(repr(images.shape).encode() + images.tobytes()).hexdigest()[:16]
-    file = find_cache_folder(None) / "arrays" / f"{digest}.npy"
+    digest = hashlib.sha256(repr(images.shape).encode())
+    digest.update(images.data)
+    file = find_cache_folder(None) / "arrays" / f"{digest.hexdigest()[:16]}.npy"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(file) as partial, partial.open("wb") as opened:

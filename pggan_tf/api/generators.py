@@ -247,9 +247,8 @@ def convert(
         raise UserError(f"--size {size}: expected 16 to 4096.")
     if tile is not None and tile < 1:
         raise UserError(f"--tile {tile}: expected a number from 1 on.")
-    change, place = generator.converter(size or tile), arguments.expand(out)
-    place += "/" if os.fspath(out).endswith("/") and not place.endswith("/") else ""
-    return conversion.convert(arguments.expand(source), place, change, generator.scale, compare)
+    change = generator.converter(size or tile)
+    return conversion.convert(arguments.expand(source), arguments.expand(out), change, generator.scale, compare)
 
 
 def as_generator(source) -> Generator:

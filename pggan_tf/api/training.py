@@ -38,7 +38,8 @@ def train(
             shows a bar on a terminal and in a notebook, and lines elsewhere.
         callbacks: functions that are called with each tick, a dict of numbers such as `images`,
             `seconds`, `resolution`, `loss_d` and `loss_g`. One that returns False ends the training
-            after a checkpoint was written. Objects of the class Callback are called at more events.
+            after a checkpoint was written; so does one that raises an exception, which is raised
+            here after everything was saved. Objects of the class Callback are called at more events.
         **options: options of training by their names, such as `target_res=64`, `minutes=20`,
             `recipe="pegasus"` or `batch={4: 64, 32: 16}`: all of `config.FIELDS`.
 

@@ -103,7 +103,7 @@ def reserve_folder(folder: Path) -> None:
         raise UserError(f"--run {folder}: holds {min(found)} and is no run's folder. Choose an empty one.")
 
 
-def _command_output(*command: str) -> str | None:
+def command_output(*command: str) -> str | None:
     """Return the text that a command prints, or None if it fails or prints nothing."""
     try:
         return (
@@ -142,7 +142,7 @@ def environment(config: Config, dataset, policy: str) -> dict:
 
     return {
         "pggan_tf": __version__,
-        "commit": _command_output("git", "rev-parse", "HEAD"),
+        "commit": command_output("git", "rev-parse", "HEAD"),
         "python": platform.python_version(),
         "packages": {p: version(p) for p in _PACKAGES},
         "system": platform.platform(),
