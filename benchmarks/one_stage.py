@@ -166,7 +166,7 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
     (phase,) = plan.phases
     gan.begin(phase)
     setting = execution.Setting(shards, strategy, precisions.choose_policy(precision))
-    call, iterator = execution.prepare(plan, gan, phase, 0, setting)
+    call, iterator = execution.Programs(gan, setting).prepare(plan, phase, 0)
     samples = generators.make_samples(plan, gan.ema, shards)
     count, cache = min(IMAGES * 64 // max(64, resolution), len(shards)), find_cache_folder(None)
     if isinstance(samples, synthesis.FromImages):

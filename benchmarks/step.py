@@ -88,7 +88,8 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
         gan = execution.build(plan, policy)
         (Path(folder) / "run").mkdir()
         default = loop.default_callbacks(plan.replace(report=False), log, measuring=None)
-        loop.Run(plan, setting, gan, Path(folder) / "run", callbacks=[*default, clock]).train()
+        programs = execution.Programs(gan, setting)
+        loop.Run(plan, programs, Path(folder) / "run", callbacks=[*default, clock]).train()
     (first, begun), (last, ended) = clock.marks[0], clock.marks[-1]
     return (last - first) / (ended - begun)
 

@@ -276,30 +276,21 @@ def images_for(
     return images
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Measured speed of a part of the plan on a machine."""
-
-    images_per_second: float
-    build_seconds: float  # seconds to trace the step's graph and take the first step
-
-
 OVERHEAD = 0.03  # share of a run's time for grids, checkpoints and the start of phases
 
 
-def expected_seconds(phase: Phase, speeds: Mapping[Part, Speed]) -> float:
+def expected_seconds(phase: Phase, speeds: Mapping[Part, float]) -> float:
     """Return the seconds that a phase should take, including its share of OVERHEAD.
 
-    speeds: measured speed of every part of the plan.
+    speeds: {part: images per second} of every part of the plan.
     """
-    speed = speeds[phase.part]
-    return (phase.images / speed.images_per_second + speed.build_seconds) * (1 + OVERHEAD)
+    return phase.images / speeds[phase.part] * (1 + OVERHEAD)
 
 
-def as_table(phases: Sequence[Phase], speeds: Mapping[Part, Speed] | None = None) -> str:
+def as_table(phases: Sequence[Phase], speeds: Mapping[Part, float] | None = None) -> str:
     """Return the phases as a table in plain text, of several lines, with their images and batches.
 
-    speeds: measured speed of every part of the plan. If it is given, the table also has columns
+    speeds: {part: images per second} of every part of the plan. If it is given, the table also has columns
     with images per second and expected minutes.
     """
     from rich.console import Console
@@ -314,7 +305,7 @@ def as_table(phases: Sequence[Phase], speeds: Mapping[Part, Speed] | None = None
         if speeds:
             seconds = expected_seconds(p, speeds)
             total += seconds
-            measured = (f"{speeds[p.part].images_per_second:,.0f}", f"{seconds / 60:.1f}")
+            measured = (f"{speeds[p.part]:,.0f}", f"{seconds / 60:.1f}")
         text.add_row(p.name, f"{p.images:,}", str(p.batch), *measured)
     text.add_row("in all", f"{phases[-1].end:,}", "", "", f"{total / 60:.1f}" if speeds else "")
     console = Console(width=72, force_jupyter=False, force_terminal=sys.stdout.isatty())

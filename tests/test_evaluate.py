@@ -13,7 +13,7 @@ from pggan_tf.config import parsing, resolve
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import METRICS, full_name
 from pggan_tf.runs import generators
-from pggan_tf.schedule import Part, Speed
+from pggan_tf.schedule import Part
 from tests.conftest import TINY, pggan, run_folder, start, train
 from tests.test_front_door import SCHEDULE, assert_same_run, final, in_mid_fade, only_run, refused, wait_for
 
@@ -215,11 +215,11 @@ def test_metrics_take_their_share_of_the_minutes():
     from pggan_tf.training.planning import metrics_seconds, plan_for_minutes
 
     plan = resolve({"target_res": 16, "minutes": 20.0, "metrics": ("swd",), "metrics_every": {4: 5_000}})
-    speeds = {Part(r, f, True): Speed(1000 * 4 / r, 2.0) for r in (4, 8, 16) for f in (True, False)}
+    speeds = {Part(r, f, True): 1000 * 4 / r for r in (4, 8, 16) for f in (True, False)}
     costs = {4: 0.0, 8: 2.0, 16: 4.0}
     planned = plan_for_minutes(plan, speeds, 10.0, costs)
-    training = sum(p.images / speeds[p.part].images_per_second for p in planned.phases)
-    expected = 20 * 60 * 0.97 - 10 - 6 * 2
+    training = sum(p.images / speeds[p.part] for p in planned.phases)
+    expected = 20 * 60 * 0.97 - 10
     assert training + metrics_seconds(planned, costs) == pytest.approx(expected, rel=0.02)
     assert metrics_seconds(planned, costs) > 100
     seldom = plan_for_minutes(plan.replace(metrics_every=None), speeds, 10.0, costs)

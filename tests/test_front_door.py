@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pggan_tf import entry, schedule
+from pggan_tf import entry
 from pggan_tf.runs import checkpoint
 from pggan_tf.training import planning, step
 from tests.conftest import ROOT, TINY, change_config, options_of, pggan, run_folder, start, train, train_alone
@@ -481,8 +481,8 @@ def assert_planned(out, minutes):
 def test_minutes_plans_the_schedule(tmp_path, monkeypatch):
     """By the speed that was measured: here, of a machine that shows two images a second and builds a phase in no time."""
 
-    def measure_speeds(plan, setting):
-        return {phase.part: schedule.Speed(2.0, 0.0) for phase in plan.phases}
+    def measure_speeds(plan, programs):
+        return {phase.part: 2.0 for phase in plan.phases}
 
     monkeypatch.setattr(planning, "measure_speeds", measure_speeds)
     code, out, err = train(*TINY, "--target-res", "8", "--batch", "8", "--minutes", "3", "--runs", tmp_path)

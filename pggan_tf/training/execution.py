@@ -7,6 +7,7 @@ resolution, for which the training step is compiled anew.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from pggan_tf.schedule import Phase
 from pggan_tf.training import health, precision
 from pggan_tf.training.cluster import ALONE, Cluster
 from pggan_tf.training.gan import GAN, GANOptions
-from pggan_tf.training.step import STATS, train_step
+from pggan_tf.training.step import STATS, Clock, train_step
 
 
 @dataclass(frozen=True)
@@ -76,32 +77,33 @@ def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
 def compile_steps(gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla: bool = False) -> Callable:
     """Return a function that takes many training steps in one call of a TensorFlow graph.
 
-    The function maps (iterator of batches, number of steps, sums so far) to (number of steps taken,
-    new sums); sums are {name in STATS: sum over steps}. Many steps share a call because starting a
-    call from Python takes time. It takes fewer steps than requested only if health.SKIPS_IN_A_ROW
-    steps in a row are skipped.
+    The function maps (iterator of batches, number of steps, sums so far, phase) to (number of steps
+    taken, new sums); sums are {name in STATS: sum over steps}. Many steps share a call because
+    starting a call from Python takes time. It takes fewer steps than requested only if
+    health.SKIPS_IN_A_ROW steps in a row are skipped.
 
     How many steps share a call depends on the machine's speed. If the sums of the previous call are
     passed on, the sums are the same to the last bit for any such number.
 
     Args:
         gan: the networks, optimizers and counters, which the steps change.
-        phase: the phase to train.
+        phase: the phase to train. The function's own argument `phase` (default: this one) may have
+            other numbers of images, see `step.Clock`.
         strategy: the devices that share every batch.
         xla: whether XLA compiles the step.
     """
 
-    def one(batch):
-        stats = train_step(gan, phase, *batch)
+    def one(batch, clock):
+        stats = train_step(gan, phase, *batch, Clock(*clock))
         return tf.stack([stats[k] for k in STATS])  # one tensor, because machines would exchange a message per tensor
 
     if xla:
         one = tf.function(one, autograph=False, jit_compile=True)
 
     @tf.function(autograph=False, reduce_retracing=True)
-    def call(iterator, steps, sums):
+    def call(iterator, steps, sums, clock):
         def body(i, sums):
-            stats = strategy.run(one, args=(next(iterator),))
+            stats = strategy.run(one, args=(next(iterator), tuple(clock)))
             stats = strategy.reduce(tf.distribute.ReduceOp.SUM, stats, axis=None)
             return i + 1, sums + tf.cast(stats, tf.float64)
 
@@ -110,9 +112,9 @@ def compile_steps(gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla:
 
         return tf.while_loop(goes_on, body, (tf.constant(0), sums), parallel_iterations=1)
 
-    def called(iterator, steps, sums: Mapping[str, float] = types.MappingProxyType({})):
+    def called(iterator, steps, sums: Mapping[str, float] = types.MappingProxyType({}), phase: Phase = phase):
         so_far = tf.constant([sums.get(k, 0.0) for k in STATS], tf.float64)
-        count, total = call(iterator, tf.constant(steps), so_far)
+        count, total = call(iterator, tf.constant(steps), so_far, Clock.of(phase))
         return int(count), dict(zip(STATS, total.numpy().tolist()))
 
     return called
@@ -147,17 +149,38 @@ def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy:
     return iter(strategy.distribute_datasets_from_function(dataset) if strategy.num_replicas_in_sync > 1 else dataset())
 
 
-def prepare(plan: Plan, gan: GAN, phase: Phase, start: int, setting: Setting) -> tuple[Callable, Iterator]:
-    """Return (function of `compile_steps`, iterator of `read_batches`) for a phase.
+class Programs:
+    """The compiled training steps of a run, each of which is built once.
+
+    A step that was built to measure its speed is the one that the run is trained with.
 
     Args:
-        plan: the plan.
         gan: the networks, optimizers and counters, which the steps change.
-        phase: the phase.
-        start: number of images that the run has seen before the first batch.
         setting: data, devices and machines.
     """
-    with setting.strategy.scope():
-        xla = precision.use_xla(plan.config, setting.strategy)
-        steps = compile_steps(gan, phase, setting.strategy, xla)
-        return steps, read_batches(plan, setting.shards, phase, start, setting.strategy)
+
+    def __init__(self, gan: GAN, setting: Setting):
+        self.gan, self.setting = gan, setting
+        self._steps: dict[tuple, Callable] = {}
+
+    def prepare(self, plan: Plan, phase: Phase, start: int) -> tuple[Callable, Iterator]:
+        """Return (function of `compile_steps`, iterator of `read_batches`) for a phase.
+
+        Args:
+            plan: the plan.
+            phase: the phase, with which `GAN.begin` was called.
+            start: number of images that the run has seen before the first batch.
+        """
+        strategy = self.setting.strategy
+        # Everything of a phase that the compiled step contains.
+        key = (phase.part, phase.batch, phase.critic_steps, phase.learning_rate, phase.decay_images > 0)
+        with strategy.scope():
+            if key not in self._steps:
+                xla = precision.use_xla(plan.config, strategy)
+                self._steps[key] = compile_steps(self.gan, phase, strategy, xla)
+            steps = functools.partial(self._steps[key], phase=phase)
+            return steps, read_batches(plan, self.setting.shards, phase, start, strategy)
+
+    def built(self, phase: Phase) -> bool:
+        """Tell whether the step of a phase was built."""
+        return any(key[0] == phase.part for key in self._steps)

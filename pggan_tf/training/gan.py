@@ -97,7 +97,9 @@ class GAN:
                 if hasattr(layer, "cross_replica"):
                     layer.cross_replica = options.sync_batch
         self.augment_probability = tf.Variable(0.0, trainable=False, name="augment_probability")
-        self.optimizers: dict[str, Any] = {}
+        self.optimizers: dict[str, Any] = {}  # those of the current phase, see `begin`
+        self._made: dict[tuple, Any] = {}  # every optimizer that was made, by the phase's properties
+        self._slots: dict[str, dict] = {name: {} for name in self.networks}
 
     def state(self) -> dict[str, tf.Variable]:
         """Return {name: variable} of every variable that a resumed run needs.
@@ -130,17 +132,23 @@ class GAN:
         )
 
     def begin(self, phase: Phase) -> None:
-        """Create new optimizers, in `optimizers`, for the variables that `phase` trains.
+        """Set `optimizers` to those for the variables that `phase` trains, with averages of zero.
 
         Karras et al. 2018 also reset the optimizers' state whenever a block is added or has
-        finished fading in.
+        finished fading in. Phases with the same properties get the same objects, so that a compiled
+        step can be used again.
         """
         self.optimizers = {}
         rates = {"generator": 1.0, "discriminator": self.options.discriminator_rate}
         for name in ("generator", "discriminator") if phase.adversarial else ("generator",):
-            self.optimizers[name] = OPTIMIZERS[self.options.optimizer](
-                self.networks[name].variables_at(phase.resolution, phase.fade),
-                phase.learning_rate * rates[name],
-                self.options.adam_betas,
-                self.options.adam_epsilon,
-            )
+            key = (name, phase.part, phase.learning_rate)
+            if key not in self._made:
+                self._made[key] = OPTIMIZERS[self.options.optimizer](
+                    self.networks[name].variables_at(phase.resolution, phase.fade),
+                    phase.learning_rate * rates[name],
+                    self.options.adam_betas,
+                    self.options.adam_epsilon,
+                    self._slots[name],
+                )
+            self.optimizers[name] = self._made[key]
+            self.optimizers[name].reset()

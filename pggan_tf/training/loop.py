@@ -22,8 +22,7 @@ from pggan_tf.runs import checkpoint
 from pggan_tf.signals import Signals
 from pggan_tf.training import callbacks as callback_classes
 from pggan_tf.training import execution, health, metric_callback, planning, tracking
-from pggan_tf.training.execution import Setting
-from pggan_tf.training.gan import COUNTS_BY_NETWORK, GAN
+from pggan_tf.training.gan import COUNTS_BY_NETWORK
 from pggan_tf.training.step import STATS
 
 CALL_SECONDS = 0.7  # approximate time of a call of the graph; signals and the bar wait for its end
@@ -80,26 +79,27 @@ class Run:
     def __init__(
         self,
         plan: Plan,
-        setting: Setting,
-        gan: GAN,
+        programs: execution.Programs,
         folder: Path,
-        speeds: Mapping[schedule.Part, schedule.Speed] | None = None,
+        speeds: Mapping[schedule.Part, float] | None = None,
         callbacks: Sequence = (),
     ):
         """Open the data that the plan needs.
 
         Args:
             plan: what to train.
-            setting: the data, the devices and the machines.
-            gan: the networks, which `train` changes.
+            programs: the compiled steps, with the networks, which `train` changes, the data, the
+                devices and the machines.
             folder: the run's folder, for checkpoints.
-            speeds: measured speed of every part of the plan, to estimate the time left; or None.
+            speeds: {part: images per second} of every part of the plan, to estimate the time left;
+                or None.
             callbacks: `callbacks.Callback` objects, which are called in this order.
         """
         self.plan, self.config, self.phases = plan, plan.config, plan.phases
+        setting, gan = programs.setting, programs.gan
         self.shards, self.strategy = setting.shards, setting.strategy
         self.cluster, self.log = setting.cluster, setting.say
-        self.setting, self.gan, self.folder = setting, gan, folder
+        self.programs, self.gan, self.folder = programs, gan, folder
         self.speeds = speeds or {}
         self.callbacks = list(callbacks)
         self.phase = self.phases[0]
@@ -284,9 +284,9 @@ class Run:
             self.save()
         self._restored = False
         self._tell("phase", phase)
-        call, iterator = execution.prepare(self.plan, self.gan, phase, self.images_seen, self.setting)
-        steps, first = 1, True
-        self.speed = self.speeds[phase.part].images_per_second if phase.part in self.speeds else 0.0
+        steps, first = 1, not self.programs.built(phase)
+        call, iterator = self.programs.prepare(self.plan, phase, self.images_seen)
+        self.speed = self.speeds.get(phase.part, 0.0)
         while self.images_seen < phase.end:
             begun = time.perf_counter()
             count, window = call(iterator, min(steps, self._steps_to_next_event(phase)), self._window)

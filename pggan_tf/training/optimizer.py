@@ -7,7 +7,7 @@ variable, and the gradients are summed over the replicas before they are applied
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -41,15 +41,34 @@ class _Optimizer(ABC):
         learning_rate: the learning rate.
         betas: decay per step of the two averages, each 0 <= beta < 1.
         epsilon: added to the denominator of a step.
+        shared: {path of a variable: its slots}, to which missing ones are added. Optimizers of
+            different phases share the slots of their common variables, as one of them is used at a
+            time. By default, an optimizer has its own slots.
     """
 
     SLOTS: tuple[str, ...]  # names of a variable's averages in checkpoints
 
-    def __init__(self, variables: Sequence, learning_rate: float, betas: tuple[float, float], epsilon: float):
+    def __init__(
+        self,
+        variables: Sequence,
+        learning_rate: float,
+        betas: tuple[float, float],
+        epsilon: float,
+        shared: MutableMapping[str, list] | None = None,
+    ):
         self.trained = list(variables)
         self.learning_rate, (self.beta1, self.beta2), self.epsilon = learning_rate, betas, epsilon
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.slots = [[tf.Variable(tf.zeros(v.shape), trainable=False) for _ in self.SLOTS] for v in self.trained]
+        shared = {} if shared is None else shared
+        for v in self.trained:
+            if v.path not in shared:
+                shared[v.path] = [tf.Variable(tf.zeros(v.shape), trainable=False) for _ in self.SLOTS]
+        self.slots = [shared[v.path] for v in self.trained]
+
+    def reset(self) -> None:
+        """Set all averages and the number of steps to zero."""
+        for variable in (self.step, *(slot for slots in self.slots for slot in slots)):
+            variable.assign(tf.zeros(variable.shape, variable.dtype))
 
     def state(self) -> dict[str, tf.Variable]:
         """Return {name: variable} of all averages and of the number of steps.

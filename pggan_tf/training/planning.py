@@ -6,6 +6,7 @@ a moment at which the run draws a grid of images; a measurement is one computati
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 import types
@@ -16,9 +17,8 @@ from pggan_tf.config import Config, Plan
 from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError, explain_out_of_memory
+from pggan_tf.runs import checkpoint
 from pggan_tf.training import execution, health
-from pggan_tf.training.execution import Setting
-from pggan_tf.training.gan import GAN
 
 PROBE_SECONDS = 1.0
 # With --minutes and without --metrics-every, a run has about MEASUREMENTS measurements of the
@@ -37,42 +37,41 @@ def _seconds(call: Callable, iterator: Iterator, steps: int) -> float:
     return time.perf_counter() - begun
 
 
-def measure_speeds(plan: Plan, setting: Setting) -> dict[schedule.Part, schedule.Speed]:
-    """Measure the speed of every part of the plan with a few real steps: {part: speed}.
+def measure_speeds(plan: Plan, programs: execution.Programs) -> dict[schedule.Part, float]:
+    """Measure the speed of every part of the plan with a few real steps: {part: images per second}.
 
-    The networks that are trained for this are discarded.
+    Afterwards the networks are as they were, and the compiled steps are those to train with.
 
-    setting: data, devices and machines of the run.
+    programs: the compiled steps of the run, with its networks, data, devices and machines.
     """
-    with setting.strategy.scope():
-        gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
+    gan, setting = programs.gan, programs.setting
+    before = {name: variable.numpy() for name, variable in gan.state().items()}
     speeds = {}
-    for part in dict.fromkeys(p.part for p in plan.phases):
-        batch = plan.config.optimization.batch[part.resolution]
+    for phase in plan.phases:
+        if phase.part in speeds:
+            continue
         with explain_out_of_memory(
-            f"the speed at {part.resolution} px is measured in batches of {batch}",
-            f"Give less: {health.suggest_less_memory(plan, part.resolution, setting.devices)}",
+            f"the speed at {phase.resolution} px is measured in batches of {phase.batch}",
+            f"Give less: {health.suggest_less_memory(plan, phase.resolution, setting.devices)}",
         ):
-            speeds[part] = _measure_speed(plan, gan, part, batch, setting)
+            speeds[phase.part] = _measure_speed(plan, programs, phase)
+    with setting.strategy.scope():
+        gan.optimizers = {}
+        checkpoint.restore(gan.state(), before, "the new networks")
     return speeds
 
 
-def _measure_speed(plan: Plan, gan: GAN, part: schedule.Part, batch: int, setting: Setting) -> schedule.Speed:
-    """Measure the speed of one part of the plan; see `measure_speeds`.
-
-    gan: networks that may be changed. batch: the batch size.
-    """
+def _measure_speed(plan: Plan, programs: execution.Programs, phase: schedule.Phase) -> float:
+    """Measure the speed of one part of the plan with steps of `phase`; see `measure_speeds`."""
+    gan, setting = programs.gan, programs.setting
     cluster = setting.cluster
-    steps = plan.config.objective.critic_steps if part.adversarial else 1
-    phase = schedule.Phase(
-        0, part.resolution, part.fade, 0, 10**9, batch, 0.0, 0, critic_steps=steps, adversarial=part.adversarial
-    )
+    phase = dataclasses.replace(phase, start=0, images=10**9, stage_start=0)
     with setting.strategy.scope():
         gan.images_seen.assign(0)
         gan.begin(phase)
-    call, iterator = execution.prepare(plan, gan, phase, 0, setting)
+    call, iterator = programs.prepare(plan, phase, 0)
     # Use the chief's time, because all workers have to take the same number of steps.
-    build_seconds = cluster.all_gather(_seconds(call, iterator, 1))[0]
+    cluster.all_gather(_seconds(call, iterator, 1))  # builds the step
     gan.images_seen.assign(0)
     penalised = cluster.all_gather(_seconds(call, iterator, 1))[0]
     steps, total, taken = 1, 0, 0.0
@@ -84,7 +83,7 @@ def _measure_speed(plan: Plan, gan: GAN, part: schedule.Part, batch: int, settin
     every = max(1, plan.config.objective.penalty_every // phase.critic_steps)
     if total < every:  # steps are so slow that none of the measured ones had the lazy penalty
         per_step += (penalised - per_step) / every
-    return schedule.Speed(phase.images_per_step / per_step, build_seconds)
+    return phase.images_per_step / per_step
 
 
 def snapshot_images(config: Config, total: int) -> int:
@@ -133,7 +132,7 @@ def metrics_seconds(plan: Plan, costs: Mapping[int, float]) -> float:
 
 def plan_for_minutes(
     plan: Plan,
-    speeds: Mapping[schedule.Part, schedule.Speed],
+    speeds: Mapping[schedule.Part, float],
     spent: float,
     costs: Mapping[int, float] = types.MappingProxyType({}),
 ) -> Plan:
@@ -144,7 +143,7 @@ def plan_for_minutes(
 
     Args:
         plan: the plan with --minutes; only its schedule is replaced.
-        speeds: measured speed of every part of the plan.
+        speeds: {part: images per second} of every part of the plan.
         spent: seconds since the start of the command, which are part of --minutes.
         costs: {resolution: seconds of one measurement of the metrics}; empty without metrics.
 
@@ -152,20 +151,19 @@ def plan_for_minutes(
         UserError: if --minutes is too short.
     """
     minutes = plan.config.schedule.minutes or 0.0
-    fixed = sum(s.build_seconds for s in speeds.values()) + spent + schedule.OVERHEAD * 60 * minutes
+    fixed = spent + schedule.OVERHEAD * 60 * minutes
     available, least = 60 * minutes - fixed, 0.2 * 60 * minutes
     if available < least:
         raise UserError(
             f"--minutes {minutes:g}: preparing and building {len(speeds)} phases takes {fixed / 60:.1f} minutes of it. "
             "Give more minutes or a smaller --target-res."
         )
-    rates = {part: speed.images_per_second for part, speed in speeds.items()}
-    planned, seconds = _plan_for_seconds(plan, rates, available), available
+    planned, seconds = _plan_for_seconds(plan, speeds, available), available
     if not costs:
         return planned
     every: dict = {}
     if plan.config.measuring.metrics_every is None:
-        every = {"metrics_every": _measurements(planned, rates, available, costs)}
+        every = {"metrics_every": _measurements(planned, speeds, available, costs)}
     for _ in range(8):  # the number of measurements depends on the plan, so iterate
         seconds *= available / (seconds + metrics_seconds(planned, costs))
         if seconds < least:
@@ -173,7 +171,7 @@ def plan_for_minutes(
                 f"--minutes {minutes:g}: the metrics take most of it. "
                 "Give more minutes, fewer --metrics-images or a larger --metrics-every."
             )
-        planned = _plan_for_seconds(plan, rates, seconds).rescheduled(**every)
+        planned = _plan_for_seconds(plan, speeds, seconds).rescheduled(**every)
     return planned
 
 

@@ -160,7 +160,8 @@ def _start(
     _agree(plan, setting)
     measuring = _metric_callback(plan, machine)
     plan, gan = _build(plan, setting)
-    measured = _measure(plan, gan, setting, measuring)
+    programs = execution.Programs(gan, setting)
+    measured = _measure(plan, programs, measuring)
     if plan.config.schedule.minutes is not None and cluster.chief:  # the other machines take over the chief's plan
         planned = planning.plan_for_minutes(plan, measured.speeds, time.monotonic() - started, measured.metrics)
         plan = planning.with_snapshots(planned, epochs, shards)
@@ -178,7 +179,7 @@ def _start(
     cluster.set_folder(folder)
     if not cluster.chief:
         say(f"worker {cluster.index} of {len(cluster.addresses)} trains; the chief writes {folder}")
-        loop.Run(plan, setting, gan, folder, measured.speeds).train()
+        loop.Run(plan, programs, folder, measured.speeds).train()
         return folder
     with _lock(folder):
         log = _begin(folder, plan, asked, setting)
@@ -188,7 +189,8 @@ def _start(
             log("in grids, three by three: what is given, what is made of it, the original")
         setting = dataclasses.replace(setting, say=log)
         callbacks = [*loop.default_callbacks(plan, log, measuring, machine.display), *machine.callbacks]
-        loop.Run(plan, setting, gan, folder, measured.speeds, callbacks).train()
+        programs.setting = setting
+        loop.Run(plan, programs, folder, measured.speeds, callbacks).train()
     return folder
 
 
@@ -223,28 +225,29 @@ def _build(plan: Plan, setting: Setting) -> tuple[Plan, GAN]:
 class _Measured:
     """Measured times for the plan of a run; both are empty if nothing was measured."""
 
-    speeds: Mapping[schedule.Part, schedule.Speed]  # speed of every part of the plan
+    speeds: Mapping[schedule.Part, float]  # {part: images per second} of every part of the plan
     metrics: Mapping[int, float]  # {resolution: seconds of one measurement of the metrics}
 
 
-def _measure(plan: Plan, gan: GAN, setting: Setting, measuring: metric_callback.MetricCallback | None) -> _Measured:
+def _measure(
+    plan: Plan, programs: execution.Programs, measuring: metric_callback.MetricCallback | None
+) -> _Measured:
     """Measure and return speeds, for --probe and --minutes, and the time of metrics, for --minutes.
 
     Args:
         plan: the run's plan.
-        gan: the run's networks, with which the time of the metrics is measured.
-        setting: data, devices and machines.
+        programs: the compiled steps of the run, with its networks, data, devices and machines.
         measuring: the callback that computes the metrics, or None.
     """
-    minutes = plan.config.schedule.minutes
+    minutes, setting = plan.config.schedule.minutes, programs.setting
     if not plan.config.running.probe and minutes is None:
         return _Measured({}, {})
     devices = f"{setting.policy}, {setting.devices} device{'s' * (setting.devices > 1)}"
     setting.say(f"measuring the speed of every stage ({devices})")
-    speeds, costs = planning.measure_speeds(plan, setting), {}
+    speeds, costs = planning.measure_speeds(plan, programs), {}
     if minutes is not None and measuring:
         setting.say("measuring how long the metrics of every stage take")
-        costs = measuring.time_measurements(gan.ema, setting.shards, plan.resolutions)
+        costs = measuring.time_measurements(programs.gan.ema, setting.shards, plan.resolutions)
     return _Measured(speeds, costs)
 
 
@@ -358,7 +361,8 @@ def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> Non
         callbacks = []
         if cluster.chief:
             callbacks = [*loop.default_callbacks(plan, log, measuring, machine.display), *machine.callbacks]
-        run = loop.Run(plan, dataclasses.replace(setting, say=log), gan, folder, callbacks=callbacks)
+        programs = execution.Programs(gan, dataclasses.replace(setting, say=log))
+        run = loop.Run(plan, programs, folder, callbacks=callbacks)
         _restore(run, folder, log)
         log(f"resuming {folder} at {run.images_seen:,} of {plan.phases[-1].end:,} images")
         log(gan.describe_update(run.phase.resolution))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -44,7 +45,22 @@ LATENTS, SECOND_LATENTS, MIX, LABELS, SECOND_LABELS, AUGMENT, CONDITION, DROPOUT
 _STREAMS = 8
 
 
-def train_step(gan: GAN, phase: Phase, pixels, labels) -> dict[str, tf.Tensor]:
+class Clock(NamedTuple):
+    """The numbers of a phase that a plan may change after its step was compiled, int64 scalars."""
+
+    start: tf.Tensor  # images seen when the phase starts
+    images: tf.Tensor  # images seen during the phase
+    decay_images: tf.Tensor  # images at the end over which the learning rate falls to 0
+    stage_start: tf.Tensor  # images seen when the first phase of this resolution starts
+
+    @classmethod
+    def of(cls, phase: Phase) -> Clock:
+        """Return the clock of a phase."""
+        values = (phase.start, phase.images, phase.decay_images, phase.stage_start)
+        return cls(*(tf.constant(value, tf.int64) for value in values))
+
+
+def train_step(gan: GAN, phase: Phase, pixels, labels, clock: Clock | None = None) -> dict[str, tf.Tensor]:
     """Take one training step of `phase`, and update the variables of `gan` that it trains.
 
     Args:
@@ -53,12 +69,13 @@ def train_step(gan: GAN, phase: Phase, pixels, labels) -> dict[str, tf.Tensor]:
         pixels: uint8 [K n,R,R,C], K batches for K updates of the discriminator; n is the batch
             size, or this replica's share of it.
         labels: classes of the images, int64 [K n].
+        clock: the phase's numbers of images, if they may differ from those of `phase`.
 
     Returns:
         {name: scalar} for each name in STATS. The values of the step are their sums over all
         replicas. All values of a skipped step are 0, except the counts of skipped updates.
     """
-    return TrainingStep(gan, phase).run(pixels, labels)
+    return TrainingStep(gan, phase, clock).run(pixels, labels)
 
 
 class TrainingStep:
@@ -67,17 +84,18 @@ class TrainingStep:
     Args:
         gan: the networks, optimizers and counters.
         phase: the phase.
+        clock: its numbers of images (default: those of `phase`).
     """
 
-    def __init__(self, gan: GAN, phase: Phase):
+    def __init__(self, gan: GAN, phase: Phase, clock: Clock | None = None):
         """Compute `alpha` (weight of the newest block) and `rate` (factor of the learning rate)."""
-        self.gan, self.phase = gan, phase
-        # The same as Phase.alpha and Phase.rate, as tensors.
-        images_in_phase = tf.cast(gan.images_seen - phase.start, tf.float32)
-        self.alpha = tf.minimum(images_in_phase / phase.images, 1.0) if phase.fade else None
-        self.rate = (
-            tf.minimum((phase.images - images_in_phase) / phase.decay_images, 1.0) if phase.decay_images else 1.0
-        )
+        self.gan, self.phase, self.clock = gan, phase, clock or Clock.of(phase)
+        # The same as Phase.alpha and Phase.rate, as tensors. Multiplied by reciprocals, as TensorFlow
+        # did when these numbers were constants, so that older runs resume to the same bits.
+        images_in_phase = tf.cast(gan.images_seen - self.clock.start, tf.float32)
+        images, decay_images = (tf.cast(n, tf.float32) for n in (self.clock.images, self.clock.decay_images))
+        self.alpha = tf.minimum(images_in_phase * (1 / images), 1.0) if phase.fade else None
+        self.rate = tf.minimum((images - images_in_phase) * (1 / decay_images), 1.0) if phase.decay_images else 1.0
         self.objective = gan.objective_at(phase.resolution)
         self.share = phase.batch // replicas.count()  # images of a batch on this replica
         # (name of the network, whether it was updated) for every update.
@@ -153,7 +171,7 @@ class TrainingStep:
             labels=labels,
             **inputs,
             mix=replicas.uniform((n, 1, 1, 1), self._seed(MIX, ahead)),
-            penalise=((gan.images_seen - phase.start + ahead) // phase.batch) % self.objective.penalty_every == 0,
+            penalise=((gan.images_seen - self.clock.start + ahead) // phase.batch) % self.objective.penalty_every == 0,
         )
 
     def _draw_inputs(self, images, n: int, ahead: int) -> dict:
@@ -317,7 +335,7 @@ class TrainingStep:
         `keep` follows from the half-life in images, see `GANOptions`.
         """
         gan, phase = self.gan, self.phase
-        images = tf.cast(gan.images_seen - phase.stage_start, tf.float32)
+        images = tf.cast(gan.images_seen - self.clock.stage_start, tf.float32)
         half_life = tf.minimum(float(gan.options.ema_half_life_images), images * gan.options.ema_rampup)
         keep = tf.pow(0.5, phase.images_per_step / tf.maximum(half_life, 1e-8))
         pairs = zip(

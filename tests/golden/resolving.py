@@ -84,18 +84,17 @@ def planned(options: str, spent: float, cost: float) -> dict:
     """{config, plan, seconds of measurements} that `train OPTIONS`, with --minutes, makes of speeds that are given."""
     from cloud.commands import parse
     from pggan_tf.errors import UserError
-    from pggan_tf.schedule import Speed
     from pggan_tf.training.planning import metrics_seconds, plan_for_minutes
 
     (plan,) = parse(["train", *shlex.split(options)], ROOT).plans
     parts = dict.fromkeys(p.part for p in plan.phases)
     speeds = {
-        p: Speed(40_000 / p.resolution**1.5 * (0.8 if p.fade else 1.0) * (1.0 if p.adversarial else 2.0), 3.0)
+        p: 40_000 / p.resolution**1.5 * (0.8 if p.fade else 1.0) * (1.0 if p.adversarial else 2.0)
         for p in parts
     }
     costs = dict.fromkeys(plan.resolutions, cost) if cost else {}
     try:
-        plan = plan_for_minutes(plan, speeds, spent, costs)
+        plan = plan_for_minutes(plan, speeds, spent + 3.0 * len(parts), costs)  # 3 s to build each part
     except UserError as error:
         return {"refused": str(error)}
     found = flat(json.loads(json.dumps(plan.to_json())))
