@@ -220,7 +220,7 @@ def test_metrics_take_their_share_of_the_minutes():
     planned = plan_for_minutes(plan, speeds, 10.0, costs)
     training = sum(p.images / speeds[p.part] for p in planned.phases)
     expected = 20 * 60 * 0.97 - 10
-    assert training + metrics_seconds(planned, costs) == pytest.approx(expected, rel=0.02)
+    assert training + metrics_seconds(planned, costs) == pytest.approx(expected, rel=0.03)
     assert metrics_seconds(planned, costs) > 100
     seldom = plan_for_minutes(plan.replace(metrics_every=None), speeds, 10.0, costs)
     assert 60 < metrics_seconds(seldom, costs) < 150

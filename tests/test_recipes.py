@@ -255,7 +255,7 @@ def test_few_photos_bring_few_grids():
     (plan,) = requests.plans({"recipe": "dcgan", "total_images": 64_000})
     for images, every in ((10, 320), (400, 400), (30_000, 30_000)):
         few = types.SimpleNamespace(count=lambda resolution, images=images: images)
-        assert planning.with_snapshots(plan, 1.0, few).config.running.snapshot_images == every
+        assert planning.with_snapshots(plan, 1.0, few).config.running.snapshot_images == {4: every}
     assert planning.with_snapshots(plan, None, few) is plan
 
 

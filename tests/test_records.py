@@ -65,16 +65,16 @@ def test_what_says_nothing_is_counted(tmp_path):
         b"[" * 100_000,
     ]
     found = history(tmp_path, *nothing, {"images": 1, "seconds": 1, "metrics": {}}, {"images": 1, "seconds": 1, "metrics": None}, tick)  # fmt: skip
-    assert found == records.History([tick], [], len(nothing)), "a measurement of nothing is no mistake"
+    assert found == records.History([tick], [], [], len(nothing)), "a measurement of nothing is no mistake"
     for i, line in enumerate(nothing):
         assert history(tmp_path, line, tick).unread == 1, i
 
 
 def test_the_line_that_is_being_written_is_no_mistake(tmp_path):
     tick = {"images": 80, "seconds": 1.5, "loss_d": 1.0}
-    assert history(tmp_path, tick, b'{"images": 12', end="") == records.History([tick], [], 0)
-    assert history(tmp_path, b'{"images": 12', tick, end="") == records.History([tick], [], 1)
-    assert records.read_history(tmp_path / "none") == records.History([], [], 0) == history(tmp_path, b"")
+    assert history(tmp_path, tick, b'{"images": 12', end="") == records.History([tick], [], [], 0)
+    assert history(tmp_path, b'{"images": 12', tick, end="") == records.History([tick], [], [], 1)
+    assert records.read_history(tmp_path / "none") == records.History([], [], [], 0) == history(tmp_path, b"")
     text = json.dumps(tick | {"metrics": {"é": 1}}, ensure_ascii=False).encode()
     assert history(tmp_path, text).measured[0]["metrics"] == {"é": 1}
 

@@ -90,6 +90,8 @@ def reopened(below: Mapping, above: Mapping) -> dict:
     out |= _reopened_by_objective(below, above)
     if "inception_weights" in above and below["metrics"] and not tasks.TASKS[below["task"]].from_images:
         out["metrics"] = tuple(dict.fromkeys([*below["metrics"], "fid"]))
+    if above.get("stop") == "plateau" and below["metrics"] is None:
+        out["metrics"] = ("swd",)
     if "vgg_weights" in above and below["content"] == "discriminator":  # better features are available
         out = {**recipes.WITH_VGG19, "content_weight": None, **out}
     return {name: value for name, value in out.items() if name not in above}

@@ -265,8 +265,11 @@ class RunOptions:
         True, "on several devices: compute batch normalisation and minibatch statistics over the whole batch"
     )
     seed: int = option(0, "random seed", least=0, most=2**31 - 1, common=True)
-    snapshot_images: int | None = option(
-        None, "images to train on between two grids of samples; by default a fortieth of the run", least=1
+    snapshot_images: CountTable | None = option(
+        None,
+        "images to train on between two grids of samples, such as 5000 or 8=20000,64=2000; by default a fortieth of "
+        "the run; with --minutes 24 times at equal time intervals",
+        least=1,
     )
     snapshot_epochs: float | None = option(None, "epochs between two grids, instead of --snapshot-images", above=0)
     probe: bool = option(
@@ -278,6 +281,12 @@ class RunOptions:
     keep_checkpoints: int = option(2, "number of checkpoints to keep", least=1)
     grid: int = option(64, "number of images in a grid of samples", least=1)
     log: tuple[str, ...] | None = option(None, "also send metrics and losses to this service", ("mlflow",))
+    stop: str = option(
+        "end",
+        "when to stop: at the end of the plan, or before it if the metrics have not improved in the last third of "
+        "the last stage (plateau)",
+        ("end", "plateau"),
+    )
     report: bool = option(True, "write report.html in the run's folder and update it at snapshots")
 
 

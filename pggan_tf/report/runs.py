@@ -16,7 +16,7 @@ import numpy as np
 from pggan_tf import schedule
 from pggan_tf.config import Config, Plan, load
 from pggan_tf.errors import UserError
-from pggan_tf.report import words
+from pggan_tf.report import coach, words
 from pggan_tf.runs import checkpoint, keras_files, records
 
 MOST_COMPARED = 8  # largest number of runs on a page: base.html defines 8 colours for curves
@@ -43,6 +43,7 @@ class RunSummary:
     environment: dict  # environment.json, as `records.read_environment` returns it
     ticks: list[dict]  # lines of stats.jsonl with losses, in order of images seen
     measurements: list[dict]  # lines of stats.jsonl with metrics, in order of images seen
+    checks: list[dict]  # checks of the training, see `training.coaching`, in order of images seen
     grids: list[Grid]  # in order of images seen
     parameters: dict[str, int]  # "generator", "discriminator" -> number; empty if not known
     unread_lines: int = 0  # number of lines of stats.jsonl with neither losses nor metrics
@@ -107,6 +108,12 @@ class RunSummary:
         return out + [(name, f"{value:.4g}") for name, value in details.items() if name.endswith(" of the data")]
 
     @property
+    def advice(self) -> list[coach.Advice]:
+        """What goes wrong in the run and what to do; empty for a healthy run."""
+        photos = self.environment["dataset"]["images"]
+        return coach.advise(coach.Figures(self.plan, self.ticks, self.checks, self.measurements, photos))
+
+    @property
     def data(self) -> str:
         """Name of the training data, without the path of its folder."""
         return records.name_source(self.environment["dataset"]["source"] or "") or "data that is not known"
@@ -159,6 +166,7 @@ def read_run(folder: str | Path) -> RunSummary:
         environment=environment,
         ticks=history.ticks,
         measurements=history.measured,
+        checks=history.checks,
         grids=find_grids(folder, plan.phases),
         parameters=_count_parameters(folder),
         unread_lines=history.unread,

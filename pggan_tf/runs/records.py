@@ -56,7 +56,8 @@ class History:
     ticks: list[dict]
     # every line with metrics, as `_parse_measurement` returns them, in order of 'images'
     measured: list[dict]
-    unread: int  # number of lines that are neither
+    checks: list[dict]  # {name: number} of every check, see `training.coaching`, in order of 'images'
+    unread: int  # number of lines that are none of these
 
 
 def read_history(path: Path) -> History:
@@ -65,7 +66,7 @@ def read_history(path: Path) -> History:
     A missing file has no lines. The last line may be incomplete during training; it is left out
     then.
     """
-    ticks, measured, unread = [], [], 0
+    ticks, measured, checks, unread = [], [], [], 0
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -85,12 +86,14 @@ def read_history(path: Path) -> History:
             measured.append(found)
         elif placed and "loss_d" in line:
             ticks.append(_keep_numbers(line))
+        elif placed and isinstance(line.get("check"), dict):
+            checks.append(_keep_numbers({"images": images, **line["check"]}))
         else:
             # A measurement without values is not an error.
             unread += not (placed and "metrics" in line)
-    for some in (ticks, measured):
+    for some in (ticks, measured, checks):
         some.sort(key=lambda line: line["images"])
-    return History(ticks, measured, unread)
+    return History(ticks, measured, checks, unread)
 
 
 def read_environment(path: Path) -> dict:

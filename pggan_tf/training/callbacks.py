@@ -7,6 +7,7 @@ moment at which a grid, a picture with many generated images, is drawn.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from pggan_tf.errors import OutOfMemory, explain_out_of_memory, shell_path
 from pggan_tf.files import atomic_write
 from pggan_tf.report import pages, pictures, words
 from pggan_tf.runs import generators
-from pggan_tf.runs.folder import GENERATOR, STATS
+from pggan_tf.runs.folder import BEST_GENERATOR, GENERATOR, STATS
 
 # Number of inputs for calibrating batch normalisation before a grid is drawn or metrics are computed.
 GRID_CALIBRATION_INPUTS = 512
@@ -57,7 +58,7 @@ class Callback:
         """
 
     def snapshot(self, run) -> None:
-        """Record images. Called every `run.snapshot_images` images and at the end of a phase."""
+        """Record images. Called every --snapshot-images images and at the end of a phase."""
 
     def measure(self, run) -> None:
         """Compute metrics. Called every --metrics-every images and at the end of a phase."""
@@ -76,7 +77,12 @@ class GridWriter(Callback):
     A grid's name is, for example, fakes-000012-16px-4000.png, see `grid_path`. The latents are the
     same during the whole run. If the generator converts images, the grid shows input, output and
     original side by side.
+
+    Attributes:
+        images: the images of the last grid, uint8 [N, R, R, C]; None if it could not be drawn.
     """
+
+    images: np.ndarray | None = None
 
     def begin(self, run):
         with self._explain_memory():
@@ -89,6 +95,7 @@ class GridWriter(Callback):
             self.calibration = self.samples.inputs(GRID_CALIBRATION_INPUTS)
 
     def snapshot(self, run):
+        self.images = None
         try:
             with self._explain_memory():
                 self._draw(run)
@@ -103,7 +110,7 @@ class GridWriter(Callback):
         """Write the grid of the current snapshot."""
         phase, images = run.phase, run.images_seen
         run.gan.ema.calibrate_batch_norm(self.calibration, phase.resolution)
-        fakes = self.samples.images(phase.resolution, phase.alpha(images))
+        fakes = self.images = self.samples.images(phase.resolution, phase.alpha(images))
         path = grid_path(run.folder, run.snapshot_number(images), phase.resolution, images)
         pixels.save_grid(path, fakes, self.samples.columns, size=pixels.VISIBLE)
 
@@ -231,9 +238,13 @@ class GeneratorWriter(Callback):
                     raise run.ruined(f"no {GENERATOR} is written: {what}")
                 with atomic_write(run.folder / GENERATOR) as partial:
                     finished.save(partial)
-            last = run.phases[-1]
+            if run.finished and (run.folder / BEST_GENERATOR).is_file():
+                with atomic_write(run.folder / GENERATOR) as partial:
+                    shutil.copyfile(run.folder / BEST_GENERATOR, partial)
+                run.log(f"{GENERATOR} is {BEST_GENERATOR}: nothing was gained after it")
+            seen = run.images_seen
             run.log(
-                f"images of the last stage: {grid_path(run.folder, run.snapshot_number(last.end), last.resolution, last.end)}"
+                f"images of the last stage: {grid_path(run.folder, run.snapshot_number(seen), run.phase.resolution, seen)}"
             )
 
 

@@ -21,13 +21,14 @@ from pggan_tf.errors import OutOfMemory, Stopped, is_out_of_memory, shell_path
 from pggan_tf.runs import checkpoint
 from pggan_tf.signals import Signals
 from pggan_tf.training import callbacks as callback_classes
-from pggan_tf.training import execution, health, metric_callback, planning, tracking
+from pggan_tf.training import coaching, execution, health, metric_callback, planning, tracking
 from pggan_tf.training.gan import COUNTS_BY_NETWORK
 from pggan_tf.training.step import STATS
 
 CALL_SECONDS = 0.7  # approximate time of a call of the graph; signals and the bar wait for its end
 TICKS_PER_SNAPSHOT = 10
-BY_CALLBACK = 0  # takes the place of a signal's number if a callback has called `Run.stop`
+# In place of a signal's number: a callback has called `Run.stop` or `Run.finish`.
+BY_CALLBACK, FINISHED = 0, -1
 
 
 def default_callbacks(
@@ -44,10 +45,12 @@ def default_callbacks(
         measuring: the callback that computes --metrics, or None.
         display: makes the callback that shows progress, see `machine.Machine`.
     """
+    grids = callback_classes.GridWriter()
     out: list[callback_classes.Callback] = [
-        callback_classes.GridWriter(),  # first: TensorBoard shows the grid of the same snapshot
+        grids,  # first: TensorBoard shows the grid of the same snapshot
         (display or callback_classes.ProgressDisplay)(log),
         callback_classes.StatsWriter(),
+        coaching.Coach(grids),
         callback_classes.TensorBoardWriter(),
         callback_classes.GeneratorWriter(),
     ]
@@ -73,7 +76,8 @@ class Run:
         speed: images per second at present; 0 if not known yet.
         skipped: number of skipped steps in the whole run.
         skipped_by: {name in COUNTS_BY_NETWORK: number of steps that left this network unchanged}.
-        done: whether the whole plan was trained.
+        finished: whether a callback has ended the run before the end of its plan, see `finish`.
+        done: whether the whole plan was trained, or the run is finished.
     """
 
     def __init__(
@@ -109,15 +113,13 @@ class Run:
         self.skipped = 0
         self.skipped_by = dict.fromkeys(COUNTS_BY_NETWORK, 0)
         self.health = health.Health(gan)
-        self.done = False
-        self._stopping = False  # whether a callback has called `stop`
+        self.finished = self.done = False
+        self._wish: int | None = None  # BY_CALLBACK or FINISHED, once a callback has asked for it
         for resolution in {p.resolution for p in self.phases}:  # find damaged files now, not after hours
             self.shards.open(self.shards.find_stored(resolution))
         self._restored = False  # whether `phase` was restored from a checkpoint
         self._saved_at = 0.0
         self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
-        self.snapshot_images = planning.snapshot_images(self.config, self.phases[-1].end)
-        self.tick_images = max(1, self.snapshot_images // TICKS_PER_SNAPSHOT)
 
     def _tell(self, event: str, *args) -> None:
         """Call the method named `event` of all callbacks, with this run and `args`."""
@@ -133,13 +135,21 @@ class Run:
     def snapshot_number(self, images: int) -> int:
         """Return how many snapshots a run has when it has seen `images` images.
 
-        There is one every `snapshot_images` images and one at the end of each phase.
+        There is one every --snapshot-images images and one at the end of each phase.
         """
-        return images // self.snapshot_images + sum(p.end <= images for p in self.phases)
+        number = 0
+        for phase in (p for p in self.phases if p.start < images):
+            every = self._snapshot_every(phase)
+            number += min(images, phase.end) // every - phase.start // every + (phase.end <= images)
+        return number
 
     def stop(self) -> None:
         """End the training after the next call of the graph, with a checkpoint, for a callback."""
-        self._stopping = True
+        self._wish = BY_CALLBACK
+
+    def finish(self) -> None:
+        """End the run after the next call of the graph as if its plan were trained, for a callback."""
+        self._wish = FINISHED
 
     def seconds_left(self) -> float:
         """Estimate the seconds to the end of the plan. `speed` must not be 0."""
@@ -179,6 +189,7 @@ class Run:
             "phase": self.phase.index,
             "seconds": self.seconds,
             "window": [self._window, self._window_steps, self._window_seconds],
+            "finished": self.finished,
         }
         checkpoint.write(checkpoint.path_for(self.folder, self.images_seen), arrays, meta)
         checkpoint.prune(self.folder, self.config.running.keep_checkpoints)
@@ -206,6 +217,7 @@ class Run:
         checkpoint.restore(self.gan.state(), arrays, str(self.folder), newer=COUNTS_BY_NETWORK)
         self.health.restart()
         self.images_seen, self.seconds = meta["images_seen"], meta["seconds"]
+        self.finished = meta.get("finished", False)
         window, self._window_steps, self._window_seconds = meta["window"]
         self._window |= window
         self._restored = True
@@ -225,7 +237,7 @@ class Run:
             with Signals() as signals:
                 self._tell("begin")
                 try:
-                    while (following := schedule.phase_at(self.phases, self.images_seen)) is not None:
+                    while not self.finished and (following := schedule.phase_at(self.phases, self.images_seen)):
                         self._train_phase(following, signals)
                     self.cluster.leave()
                     self.save(last=True)
@@ -290,7 +302,7 @@ class Run:
         while self.images_seen < phase.end:
             begun = time.perf_counter()
             count, window = call(iterator, min(steps, self._steps_to_next_event(phase)), self._window)
-            wish = BY_CALLBACK if signals.received is None and self._stopping else signals.received
+            wish = self._wish if signals.received is None else signals.received
             received, taken = self._exchange(wish, time.perf_counter() - begun)
             self.images_seen += count * phase.images_per_step
             self.seconds += taken
@@ -302,6 +314,10 @@ class Run:
                 self.log(f"{phase.name}: built in {taken:.1f} s")
             first = False
             self._observe(phase, window, count, taken)
+            if received == FINISHED:
+                self.finished = True
+                self._tell("snapshot")
+                return
             if received is not None:
                 raise self._stopped(received, signals)
             if time.monotonic() - self._saved_at > 60 * self.config.running.checkpoint_minutes:
@@ -331,7 +347,7 @@ class Run:
         """Exchange values between machines, because all must stop at the same step.
 
         Args:
-            received: number of the signal that this machine received, BY_CALLBACK, or None.
+            received: number of the signal that this machine received, BY_CALLBACK, FINISHED or None.
             taken: seconds that the last call took on this machine.
 
         Returns:
@@ -348,9 +364,17 @@ class Run:
         """
         nexts = [
             (self.images_seen // every + 1) * every
-            for every in (self.tick_images, self.snapshot_images, self._measure_every(phase))
+            for every in (self._tick_every(phase), self._snapshot_every(phase), self._measure_every(phase))
         ]
         return math.ceil((min(*nexts, phase.end) - self.images_seen) / phase.images_per_step)
+
+    def _snapshot_every(self, phase: schedule.Phase) -> int:
+        """Return the number of images between two snapshots in a phase."""
+        return planning.snapshot_images(self.config, phase.resolution, self.phases[-1].end)
+
+    def _tick_every(self, phase: schedule.Phase) -> int:
+        """Return the number of images between two ticks in a phase."""
+        return max(1, self._snapshot_every(phase) // TICKS_PER_SNAPSHOT)
 
     def _measure_every(self, phase: schedule.Phase) -> int:
         """Return the number of images between two measurements of the metrics in a phase."""
@@ -379,7 +403,11 @@ class Run:
         stats |= {name: self._window[name] / self._window_steps for name in ("skipped", *COUNTS_BY_NETWORK)}
         self._tell("step", stats)
         ended = self.images_seen >= phase.end
-        if ended or self.images_seen // self.tick_images > before // self.tick_images:
+
+        def reached(every: int) -> bool:
+            return ended or self.images_seen // every > before // every
+
+        if reached(self._tick_every(phase)):
             stats |= {
                 "images_per_second": self._window_steps * phase.images_per_step / self._window_seconds,
                 "skipped_total": self.skipped,
@@ -390,8 +418,7 @@ class Run:
             self._window, self._window_steps, self._window_seconds = dict.fromkeys(STATS, 0.0), 0, 0.0
         if what := self.health.judge_steps():
             raise self.ruined(what)
-        if ended or self.images_seen // self.snapshot_images > before // self.snapshot_images:
+        if reached(self._snapshot_every(phase)):
             self._tell("snapshot")
-        measure = self._measure_every(phase)
-        if ended or self.images_seen // measure > before // measure:
+        if reached(self._measure_every(phase)):
             self._tell("measure")

@@ -17,7 +17,8 @@ from pggan_tf.config import Plan
 from pggan_tf.errors import OutOfMemory, UserError, explain_out_of_memory
 from pggan_tf.files import atomic_write
 from pggan_tf.metrics import features, sets
-from pggan_tf.runs import generators
+from pggan_tf.report import coach
+from pggan_tf.runs import generators, records
 from pggan_tf.runs.folder import BEST, BEST_GENERATOR, STATS, write_json
 from pggan_tf.training.callbacks import CHECKED_INPUTS, GRID_CALIBRATION_INPUTS, Callback
 
@@ -181,6 +182,17 @@ class MetricCallback(Callback):
                     self._save_if_best(run, values)
             except OutOfMemory as error:
                 run.log(f"no {BEST_GENERATOR} at {run.images_seen:,} images: {error}")
+            self._finish_at_plateau(run)
+
+    def _finish_at_plateau(self, run) -> None:
+        """End the run for --stop plateau if nothing was gained in the last third of the last stage."""
+        if self.plan.config.running.stop != "plateau":
+            return
+        found = coach.since_best(self.plan, records.read_history(run.folder / STATS).measured)
+        if found and found[0] >= 1 / 3:
+            share, judge, best = found
+            run.log(f"--stop plateau: {judge} has been {best:.4g} at best, {share:.0%} of the last stage ago")
+            run.finish()
 
     def _save_if_best(self, run, values: dict[str, float]) -> None:
         """Write best.keras and best.json if the metric that selects the best has improved.

@@ -24,6 +24,7 @@ PROBE_SECONDS = 1.0
 # With --minutes and without --metrics-every, a run has about MEASUREMENTS measurements of the
 # metrics, or fewer if they would take more than METRICS_SHARE of its time.
 MEASUREMENTS, METRICS_SHARE = 40, 0.1
+SNAPSHOTS = 24  # number of snapshots with --minutes, beside those at the end of each phase
 MOST_SNAPSHOTS = 200  # maximum number of snapshots with --snapshot-epochs
 
 
@@ -86,9 +87,16 @@ def _measure_speed(plan: Plan, programs: execution.Programs, phase: schedule.Pha
     return phase.images_per_step / per_step
 
 
-def snapshot_images(config: Config, total: int) -> int:
-    """Return the number of images between two snapshots in a run of `total` images."""
-    return config.running.snapshot_images or max(1, total // 40)
+def snapshot_images(config: Config, resolution: int, total: int) -> int:
+    """Return the number of images between two snapshots.
+
+    Args:
+        config: the run's config.
+        resolution: resolution of the current stage in pixels.
+        total: number of images that the whole run trains on.
+    """
+    table = config.running.snapshot_images
+    return schedule.lookup(table, resolution) if table else max(1, total // 40)
 
 
 def with_snapshots(plan: Plan, epochs: float | None, shards: Shards) -> Plan:
@@ -103,7 +111,7 @@ def with_snapshots(plan: Plan, epochs: float | None, shards: Shards) -> Plan:
         return plan
     every = max(1, round(epochs * pipeline.train_count(shards, plan.target_res, plan.config.images.held_out)))
     several = -(-plan.phases[-1].end // (MOST_SNAPSHOTS * every))
-    return plan.replace(snapshot_images=several * every, snapshot_epochs=None)
+    return plan.replace(snapshot_images={4: several * every}, snapshot_epochs=None)
 
 
 def measure_every(config: Config, resolution: int, total: int) -> int:
@@ -115,7 +123,7 @@ def measure_every(config: Config, resolution: int, total: int) -> int:
         total: number of images that the whole run trains on.
     """
     table = config.measuring.metrics_every
-    return schedule.lookup(table, resolution) if table else snapshot_images(config, total)
+    return schedule.lookup(table, resolution) if table else snapshot_images(config, resolution, total)
 
 
 def metrics_seconds(plan: Plan, costs: Mapping[int, float]) -> float:
@@ -158,12 +166,14 @@ def plan_for_minutes(
             f"--minutes {minutes:g}: preparing and building {len(speeds)} phases takes {fixed / 60:.1f} minutes of it. "
             "Give more minutes or a smaller --target-res."
         )
-    planned, seconds = _plan_for_seconds(plan, speeds, available), available
+    every: dict = {}
+    if plan.config.running.snapshot_images is None and plan.config.running.snapshot_epochs is None:
+        every["snapshot_images"] = _at_equal_times(SNAPSHOTS, speeds, available)
+    planned, seconds = _plan_for_seconds(plan, speeds, available).rescheduled(**every), available
     if not costs:
         return planned
-    every: dict = {}
     if plan.config.measuring.metrics_every is None:
-        every = {"metrics_every": _measurements(planned, speeds, available, costs)}
+        every["metrics_every"] = _measurements(planned, speeds, available, costs)
     for _ in range(8):  # the number of measurements depends on the plan, so iterate
         seconds *= available / (seconds + metrics_seconds(planned, costs))
         if seconds < least:
@@ -195,6 +205,19 @@ def _plan_for_seconds(plan: Plan, rates: Mapping[schedule.Part, float], seconds:
     )
 
 
+def _at_equal_times(times: float, rates: Mapping[schedule.Part, float], seconds: float) -> dict[int, int]:
+    """Return {resolution: images between two events}, for `times` events at equal intervals of time.
+
+    Args:
+        times: number of events in the run.
+        rates: {part: images per second} of every part of the plan.
+        seconds: time of the run.
+    """
+    trained = sorted({p.resolution for p in rates})
+    slowest = {r: min(v for p, v in rates.items() if p.resolution == r) for r in trained}
+    return {r: max(1, round(seconds / times * rate)) for r, rate in slowest.items()}
+
+
 def _measurements(
     plan: Plan, rates: Mapping[schedule.Part, float], seconds: float, costs: Mapping[int, float]
 ) -> dict[int, int]:
@@ -208,12 +231,6 @@ def _measurements(
         seconds: time for training and measurements.
         costs: {resolution: seconds of one measurement}.
     """
-
-    def every(times: float) -> dict[int, int]:
-        """Return {resolution: images between two measurements} for `times` measurements in all."""
-        trained = {p.resolution for p in rates}
-        slowest = {r: min(v for p, v in rates.items() if p.resolution == r) for r in trained}
-        return {r: max(1, round(seconds / times * rate)) for r, rate in slowest.items()}
-
-    share = metrics_seconds(plan.replace(metrics_every=every(MEASUREMENTS)), costs) / (METRICS_SHARE * seconds)
-    return every(MEASUREMENTS / max(1.0, share))
+    often = plan.replace(metrics_every=_at_equal_times(MEASUREMENTS, rates, seconds))
+    share = metrics_seconds(often, costs) / (METRICS_SHARE * seconds)
+    return _at_equal_times(MEASUREMENTS / max(1.0, share), rates, seconds)

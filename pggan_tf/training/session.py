@@ -229,9 +229,7 @@ class _Measured:
     metrics: Mapping[int, float]  # {resolution: seconds of one measurement of the metrics}
 
 
-def _measure(
-    plan: Plan, programs: execution.Programs, measuring: metric_callback.MetricCallback | None
-) -> _Measured:
+def _measure(plan: Plan, programs: execution.Programs, measuring: metric_callback.MetricCallback | None) -> _Measured:
     """Measure and return speeds, for --probe and --minutes, and the time of metrics, for --minutes.
 
     Args:

@@ -88,10 +88,7 @@ def planned(options: str, spent: float, cost: float) -> dict:
 
     (plan,) = parse(["train", *shlex.split(options)], ROOT).plans
     parts = dict.fromkeys(p.part for p in plan.phases)
-    speeds = {
-        p: 40_000 / p.resolution**1.5 * (0.8 if p.fade else 1.0) * (1.0 if p.adversarial else 2.0)
-        for p in parts
-    }
+    speeds = {p: 40_000 / p.resolution**1.5 * (0.8 if p.fade else 1.0) * (1.0 if p.adversarial else 2.0) for p in parts}
     costs = dict.fromkeys(plan.resolutions, cost) if cost else {}
     try:
         plan = plan_for_minutes(plan, speeds, spent + 3.0 * len(parts), costs)  # 3 s to build each part

@@ -1,0 +1,194 @@
+"""Tell from the figures of a run what goes wrong with its training, in words, and what to type then.
+
+Two kinds of lines of stats.jsonl are looked at: ticks (losses and logits) and checks, which
+`training.coaching` writes at snapshots. What the figures of each illness look like is shown in
+docs/when-it-goes-wrong.md; the bounds below lie between those of ill and of healthy runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pggan_tf import metrics
+from pggan_tf.config import Plan
+from pggan_tf.metrics import choose_judge
+
+_TICKS = 10  # number of last ticks that are averaged
+_CHECKS = 2  # number of last checks that must agree
+LARGEST_LOGIT = 1e3  # beyond it, the learning rate is too high
+_SKIPPED = 0.1  # share of skipped steps, beyond which the learning rate is too high
+WON = 0.05  # the discriminator has won if its loss is below this share of that of an undecided one
+_VARIETY = 0.35  # images have collapsed if they vary less than this share of the photos' variation
+# Photos are known by heart if at least this share of what the discriminator sees between photos it
+# was trained on and generated images also lies between these photos and others.
+_BY_HEART = 0.6
+_LEAST_GAP = 0.2  # least difference of logits that says something
+FEW_PHOTOS, MANY_PASSES = 1_000, 100
+LEAST_MEASUREMENTS = 6  # number of measurements at the last resolution that tell a plateau
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What goes wrong in a run, and what to do."""
+
+    illness: str  # its name: one of the keys of ILLNESSES
+    text: str  # what is seen, in one or two sentences
+    commands: tuple[str, ...]  # options that help, as typed
+
+    def __str__(self) -> str:
+        """Return the advice in one line."""
+        return f"{self.text} Try: {'; or '.join(self.commands)}"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of a run so far."""
+
+    plan: Plan
+    ticks: Sequence[dict]  # lines of stats.jsonl with losses, in order of images seen
+    checks: Sequence[dict]  # checks, see `training.coaching`
+    measured: Sequence[dict]  # lines with metrics
+    photos: float | None  # number of images of the data; None if it is not known
+
+    def mean(self, name: str) -> float:
+        """Return the mean of an entry of the last ticks; NaN without ticks."""
+        values = [v for tick in self.ticks[-_TICKS:] if (v := tick.get(name)) is not None]
+        return float(np.mean(values)) if values else float("nan")
+
+    def last_checks(self, *names: str) -> list[dict]:
+        """Return the last checks that have all these entries, or an empty list if there are too few."""
+        found = [check for check in self.checks if all(check.get(name) is not None for name in names)]
+        return list(found[-_CHECKS:]) if len(found) >= _CHECKS else []
+
+
+def _find_high_rate(figures: Figures) -> Advice | None:
+    logits = [abs(figures.mean(name)) for name in ("logit_real", "logit_fake")]
+    skipped = figures.mean("skipped")
+    if not (max(logits, default=0.0) > LARGEST_LOGIT or skipped > _SKIPPED):
+        return None
+    seen = f"the discriminator's logits have grown to {max(logits):.2g}"
+    if skipped > _SKIPPED:
+        seen = f"{skipped:.0%} of the last steps had a loss or gradient that was NaN or Inf, and were skipped"
+    rate = figures.ticks[-1].get("learning_rate") or 0.0
+    return Advice(
+        "learning rate too high",
+        f"The learning rate is too high: {seen}. The images will not recover.",
+        (f"--learning-rate {rate / 4:.2g}", "--precision float32"),
+    )
+
+
+def _find_victory(figures: Figures) -> Advice | None:
+    checks = figures.last_checks("undecided")
+    undecided = checks[-1]["undecided"] if checks else 0.0
+    loss = figures.mean("loss_d")
+    if not (undecided > 0 and loss < WON * undecided):
+        return None
+    return Advice(
+        "discriminator wins",
+        f"The discriminator wins: its loss is {loss:.2g}, where {undecided:.2g} is that of one which cannot tell images apart. "
+        "The generator learns next to nothing from it.",
+        ("--penalty r1 --penalty-weight 1", "--discriminator-rate 0.5"),
+    )
+
+
+def _find_collapse(figures: Figures) -> Advice | None:
+    checks = figures.last_checks("variety")
+    if not checks or not all(check["variety"] < _VARIETY for check in checks):
+        return None
+    return Advice(
+        "collapse",
+        f"The generator has collapsed: its images vary {checks[-1]['variety']:.2f} times as much as the photos. "
+        "A run seldom recovers from that.",
+        ("--minibatch stddev --discriminator-rate 1", "--loss wgan-gp --update two-stage"),
+    )
+
+
+def _find_memory(figures: Figures) -> Advice | None:
+    checks = figures.last_checks("logit_seen", "logit_unseen", "logit_made")
+    shares = []
+    for check in checks:
+        gap, known = check["logit_seen"] - check["logit_made"], check["logit_seen"] - check["logit_unseen"]
+        error = 2 * check.get("logit_error", 0.0)  # the means of few photos differ by chance
+        shares.append(known / gap if gap > _LEAST_GAP and known > error else 0.0)
+    if not shares or min(shares) < _BY_HEART:
+        return None
+    last = checks[-1]
+    augmented = figures.plan.config.images.augment != "none"
+    return Advice(
+        "photos known by heart",
+        f"The discriminator knows its photos by heart: it gives {last['logit_seen']:.2f} to them, {last['logit_unseen']:.2f} to "
+        f"photos that it has not seen and {last['logit_made']:.2f} to generated images.",
+        ("more photos", "--init-from RUN, a run on many others")
+        if augmented
+        else ("more photos", "--augment diff", "--augment ada in a long run"),
+    )
+
+
+def _find_few_photos(figures: Figures) -> Advice | None:
+    if figures.photos is None or figures.plan.task.from_images or figures.plan.config.images.augment != "none":
+        return None
+    passes = figures.plan.phases[-1].end / max(1.0, figures.photos)
+    if figures.photos >= FEW_PHOTOS or passes < MANY_PASSES:
+        return None
+    return Advice(
+        "too few photos",
+        f"{figures.photos:,.0f} photos are few: the run shows each of them {passes:,.0f} times, and the discriminator will know "
+        "them by heart.",
+        ("more photos", "--augment diff", "--init-from RUN, a run on many others"),
+    )
+
+
+def since_best(plan: Plan, measured: Sequence[dict]) -> tuple[float, str, float] | None:
+    """Return how long a run has not improved at its last resolution.
+
+    Returns:
+        (images since the best measurement, as a share of the images from the first to the last one;
+        name of the metric; its best value). None if there are too few measurements to tell.
+    """
+    adversarial = plan.task.from_images and plan.loss.adversarial
+    last = [m for m in measured if m["resolution"] == plan.target_res and m["images"] > plan.phases[-1].start]
+    judge = choose_judge(last[-1]["metrics"], adversarial) if last else None
+    if judge is None or len(last) < LEAST_MEASUREMENTS:
+        return None
+    sign = -1 if metrics.METRICS[metrics.strip_features(judge)].better == "higher" else 1
+    values = [(sign * line["metrics"][judge], line["images"]) for line in last if judge in line["metrics"]]
+    best, images = min(values)
+    span = last[-1]["images"] - last[0]["images"]
+    return (last[-1]["images"] - images) / max(1, span), judge, sign * best
+
+
+def _find_plateau(figures: Figures) -> Advice | None:
+    found = since_best(figures.plan, figures.measured)
+    if found is None or found[0] < 1 / 3:
+        return None
+    share, judge, best = found
+    return Advice(
+        "nothing gained",
+        f"Nothing was gained in the last {share:.0%} of the last stage: {judge} was {best:.4g} before. The best generator is best.keras.",
+        ("--stop plateau", "--decay-share 0.5", "more photos or a larger --fmap-max"),
+    )
+
+
+# Name -> function that returns the advice if a run has the illness. Each explains the figures that
+# those after it look at, so only the first one is told; "nothing gained" is told besides.
+ILLNESSES: dict[str, Callable[[Figures], Advice | None]] = {
+    "learning rate too high": _find_high_rate,
+    "discriminator wins": _find_victory,
+    "collapse": _find_collapse,
+    "photos known by heart": _find_memory,
+    "too few photos": _find_few_photos,
+}
+
+
+def advise(figures: Figures) -> list[Advice]:
+    """Return what goes wrong in a run: the first illness that is found, and whether it has stopped improving.
+
+    The list is empty for a healthy run.
+    """
+    if not figures.ticks:
+        return []
+    found = next((advice for find in ILLNESSES.values() if (advice := find(figures))), None)
+    return [advice for advice in (found, _find_plateau(figures)) if advice]

@@ -1,0 +1,122 @@
+"""What is said of a run by its figures, and runs that were made to fail."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import illnesses
+from pggan_tf.config import resolve
+from pggan_tf.report import coach
+from pggan_tf.training.coaching import measure_variety
+
+ROOT = Path(__file__).parents[1]
+HEALTHY = {"loss_d": 1.23, "loss_g": 0.82, "logit_real": 0.22, "logit_fake": -0.21, "skipped": 0.0}
+CHECK = {"variety": 0.95, "undecided": 1.386, "logit_seen": 0.25, "logit_unseen": 0.2, "logit_made": -0.2}
+CHECK |= {"logit_error": 0.02}
+
+
+def figures(tick=(), check=(), photos=4000, measured=(), checks=3, **options):
+    plan = resolve({"target_res": 16, "stable_images": {4: 40_000}, "fade_images": {4: 0}, **options})
+    ticks = [{"images": i, "learning_rate": 4e-3, **HEALTHY, **dict(tick)} for i in range(12)]
+    return coach.Figures(plan, ticks, [CHECK | dict(check)] * checks, measured, photos)
+
+
+def told(*args, **kwargs):
+    return [advice.illness for advice in coach.advise(figures(*args, **kwargs))]
+
+
+def test_a_healthy_run_gets_no_advice():
+    assert told() == told(check={"variety": 1.3}) == told(photos=None) == []
+    assert coach.advise(coach.Figures(resolve({"target_res": 16}), [], [], [], 4000)) == []
+
+
+@pytest.mark.parametrize(
+    "tick, check, illness",
+    [  # the figures of docs/benchmarks/illnesses.md
+        ({"logit_real": 4.1e6, "logit_fake": 4.5e6, "loss_d": 4.5e6}, {"variety": 0.0}, "learning rate too high"),
+        ({"skipped": 0.5}, {}, "learning rate too high"),
+        ({"logit_real": 34.75, "logit_fake": -16.76, "loss_d": 0.0}, {"variety": 0.2}, "discriminator wins"),
+        ({"logit_real": 0.0, "logit_fake": 0.01, "loss_d": 1.39}, {"variety": 0.1}, "collapse"),
+        (
+            {"logit_real": 0.91, "logit_fake": -0.92, "loss_d": 0.77},
+            {"logit_seen": 0.78, "logit_unseen": -1.12, "logit_made": -0.92},
+            "photos known by heart",
+        ),
+    ],
+)
+def test_each_illness_has_its_sentence(tick, check, illness):
+    (advice,) = coach.advise(figures(tick, check))
+    assert advice.illness == illness and advice.text.endswith(".") and advice.commands
+    assert "Try: " in str(advice) and "\n" not in str(advice)
+    assert all(option.startswith("--") or not option.startswith("-") for option in advice.commands)
+
+
+def test_one_check_alone_is_not_believed():
+    """The second one has to agree, and photos whose mean may be off by chance say nothing."""
+    odd = {"logit_seen": 0.78, "logit_unseen": -1.12, "logit_made": -0.92}
+    assert told(check=odd) == ["photos known by heart"]
+    assert told(check=odd, checks=1) == told(check=odd | {"logit_error": 1.5}) == []
+    assert told(check={"logit_unseen": None}) == []
+
+
+def test_few_photos_are_named_before_they_are_known_by_heart():
+    few = {"photos": 60, "total_images": 40_000}
+    (advice,) = coach.advise(figures(**few))
+    assert advice.illness == "too few photos" and advice.text.startswith("60 photos") and "668 times" in advice.text
+    assert told(**few, augment="diff") == told(photos=60, total_images=3_000) == told(photos=1_500) == []
+
+
+def test_a_plateau_is_told_by_the_metrics():
+    def measured(*values):
+        start = resolve({"target_res": 16, "stable_images": {4: 40_000}, "fade_images": {4: 0}}).phases[-1].start
+        lines = enumerate(values, 1)
+        return [{"images": start + 1000 * i, "resolution": 16, "metrics": {"swd": v, "ms-ssim": 0.3}} for i, v in lines]
+
+    assert told(measured=measured(9, 8, 7, 6, 5, 4, 3)) == told(measured=measured(3, 4, 5)) == []
+    (advice,) = coach.advise(figures(measured=measured(9, 8, 7, 3, 5, 4, 3.5)))
+    assert advice.illness == "nothing gained" and "50%" in advice.text and "swd was 3 " in advice.text
+    assert "--stop plateau" in advice.commands
+
+
+def test_variety_is_that_between_images():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (64, 8, 8, 3)).astype(np.uint8)
+    assert measure_variety(images[:1].repeat(64, axis=0)) == 0
+    # Means of 2 x 2 pixels, which are uniform in 0..255.
+    assert measure_variety(images) == pytest.approx(255 / 12**0.5 / 2, rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "form, illness",
+    [
+        ("discriminator-wins", "The discriminator wins"),
+        ("collapse", "has collapsed"),
+        ("learning-rate", "learning rate is too high"),
+        ("few-photos", "60 photos are few"),
+        ("by-heart", "knows its photos by heart"),
+    ],
+)
+def test_runs_that_were_made_to_fail(form, illness, tmp_path):
+    forms = illnesses.FORMS | {"by-heart": {"--portraits": 400, "--held-out": 0.5, "--total-images": 60_000}}
+    said = said_of(illnesses.SMALL | forms[form], tmp_path / "run")
+    assert len(said) == 1 and illness in said[0], said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changed", [{}, {"--loss": "wgan-gp"}, {"--loss": "lsgan"}, {"--seed": 1}, {"--update": "two-stage"}]
+)
+def test_runs_that_are_healthy(changed, tmp_path):
+    assert said_of(illnesses.SMALL | {"--held-out": 0.1} | changed, tmp_path / "run") == []
+
+
+def said_of(options, folder):
+    """The lines of advice in the log of a run, which may end early."""
+    words = [str(word) for option in options.items() for word in option]
+    command = [sys.executable, "train.py", "--run", str(folder), "--no-report", *words]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    return [line for line in (folder / "log.txt").read_text().splitlines() if "Try: " in line]
