@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pggan_tf import schedule, terminal
+from pggan_tf.api import sizing
 from pggan_tf.config import Plan
 from pggan_tf.errors import DamagedFile, Stopped, UserError, shell_path
 from pggan_tf.training import requests
@@ -133,8 +134,8 @@ def make_job(
     Raises:
         UserError: if the options do not go together.
     """
-    options = requests.absolute(options)
     own = Path(own_folder) if own_folder else None
+    options = sizing.replace_auto(requests.absolute(options), machine.say, own)
     plans = requests.plans(options, config_file, machine.cache, own)
     if len(plans) > 1 and machine.cluster.addresses:
         each = " and ".join(f"--recipe {plan.config.recipe}" for plan in plans)

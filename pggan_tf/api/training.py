@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pggan_tf.api import arguments, jobs, machines
+from pggan_tf.api import arguments, jobs, machines, sizing
 from pggan_tf.api.runs import Run
 from pggan_tf.config import Plan
 from pggan_tf.training import requests
@@ -81,5 +81,6 @@ def plan(data=None, *, config: str | Path | None = None, **options) -> Plan | tu
         UserError: if the options do not go together.
     """
     chosen = requests.absolute(arguments.parse_options({"data": data, **options}))
+    chosen = sizing.replace_auto(chosen, lambda line: None)
     plans = requests.plans(chosen, arguments.expand(config) if config else None)
     return plans[0] if len(plans) == 1 else tuple(plans)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pggan_tf import losses, metrics, networks, tasks
-from pggan_tf.config.parsing import as_text, flag
+from pggan_tf.config.parsing import AUTO, as_text, flag
 from pggan_tf.config.schema import DEFAULTS, FIELDS, Config, CountTable
 from pggan_tf.errors import UserError
 
@@ -45,6 +45,8 @@ def check_bounds(config: Config) -> None:
 
     config: the config; options may still be None.
     """
+    if config.networks.target_res == AUTO:
+        raise UserError("--target-res auto: is chosen on the machine that trains. Give a number of pixels here.")
     for name, field in FIELDS.items():
         bounds = [field.metadata[k] for k in ("least", "most", "above", "below")]
         least, most, above, below = bounds

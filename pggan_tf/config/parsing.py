@@ -19,6 +19,7 @@ from pggan_tf.errors import UserError, nearest
 # Versions of config.json. 1: flat; `conv` was "standard" by default. 2: flat, with the resolved
 # value of every option. 3: the requested options, and the resolved values of all options in groups.
 VERSION = 3
+AUTO = "auto"  # value of --target-res that `api.sizing` replaces by a number
 CONV_WAS_STANDARD = 1
 
 
@@ -117,6 +118,8 @@ def parse(name: str, value):
     if kind is bool:
         if not isinstance(value, bool):
             raise UserError(f"{flag(name)} {value}: expected true or false.")
+        return value
+    if name == "target_res" and value == AUTO:
         return value
     value = _number(value, kind, name) if kind in (int, float) else str(value)
     if choices and str(value) not in choices:

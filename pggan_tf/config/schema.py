@@ -106,8 +106,8 @@ class NetworkOptions:
 
     target_res: int = option(
         None,
-        "final resolution in pixels: a power of two from 4 to 1024, or any size that the network takes  "
-        "[64, 32 if the network does not grow, or the recipe's]",
+        "final resolution in pixels: a power of two from 4 to 1024, or any size that the network takes; auto: the "
+        "largest for which --minutes suffice  [64, 32 if the network does not grow, or the recipe's]",
         common=True,
     )
     resolutions: tuple[int, ...] = option(None, "resolutions of all stages in pixels, such as 4,8,16,32,96")

@@ -24,6 +24,8 @@ PROBE_SECONDS = 1.0
 # With --minutes and without --metrics-every, a run has about MEASUREMENTS measurements of the
 # metrics, or fewer if they would take more than METRICS_SHARE of its time.
 MEASUREMENTS, METRICS_SHARE = 40, 0.1
+# Networks that had seen fewer images at their last resolution showed blurs.
+LEAST_IMAGES = 4_000
 SNAPSHOTS = 24  # number of snapshots with --minutes, beside those at the end of each phase
 MOST_SNAPSHOTS = 200  # maximum number of snapshots with --snapshot-epochs
 
@@ -183,6 +185,23 @@ def plan_for_minutes(
             )
         planned = _plan_for_seconds(plan, speeds, seconds).rescheduled(**every)
     return planned
+
+
+def describe_blurs(plan: Plan, minutes: float) -> list[str]:
+    """Return a list with a warning if a run is too short for its last resolution, else an empty one.
+
+    Args:
+        plan: the plan for the minutes.
+        minutes: --minutes.
+    """
+    last = sum(p.images for p in plan.phases if p.resolution == plan.target_res)
+    if not plan.architecture.grows or last >= LEAST_IMAGES:
+        return []
+    needed = math.ceil(minutes * LEAST_IMAGES / max(1, last))
+    return [
+        f"--minutes {minutes:g}: {last:,} images at {plan.target_res} px are too few for more than blurs. "
+        f"Give about {needed} minutes, or --target-res auto."
+    ]
 
 
 def _plan_for_seconds(plan: Plan, rates: Mapping[schedule.Part, float], seconds: float) -> Plan:

@@ -168,7 +168,8 @@ def _start(
     plan = _plan_of_chief(plan, cluster)
     if dry_run:
         say(json.dumps(plan.to_json(), indent=1))
-    for line in plan.too_long():
+    minutes = asked.config.schedule.minutes
+    for line in [*plan.too_long(), *(planning.describe_blurs(plan, minutes) if minutes else ())]:
         say(line)
     say(schedule.as_table(plan.phases, measured.speeds))
     if measured.metrics:

@@ -1,0 +1,121 @@
+"""Choose the value of --target-res auto: the largest resolution at which the minutes can show something."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from pggan_tf.config import parsing, resolve
+from pggan_tf.config.recipes import PIPELINES, RECIPES
+from pggan_tf.config.schema import DEFAULTS
+from pggan_tf.errors import UserError
+from pggan_tf.runs import folder as runs
+
+SMALLEST, LARGEST = 16, 256  # resolutions to choose from, in pixels
+# Images that the last stage has to see in LAST_SHARE of the minutes.
+LEAST_IMAGES, LAST_SHARE = 10_000, 0.45
+_TRAINED_SHARE = 0.85  # share of the minutes that training takes, in short runs
+# A training step has about seven times the operations of one forward pass of the 3x3 layers of one
+# network, and reaches this share of a large convolution's speed (measured from 4 to 64 px).
+_PASSES, _EFFICIENCY = 7, 0.4
+_PHOTOS = 9  # number of photos whose size is looked at
+
+
+def measure_speed(seconds: float = 0.3) -> float:
+    """Return the speed of a large convolution on this machine's first device, in operations per second."""
+    import tensorflow as tf
+
+    x, kernel = tf.zeros((16, 32, 32, 128)), tf.zeros((3, 3, 128, 128))
+    convolve = tf.function(lambda x: tf.reduce_sum(tf.nn.conv2d(x, kernel, 1, "SAME")), autograph=False)
+    convolve(x).numpy()
+    best, begun = float("inf"), time.perf_counter()
+    while time.perf_counter() - begun < seconds:
+        start = time.perf_counter()
+        convolve(x).numpy()
+        best = min(best, time.perf_counter() - start)
+    return 2 * 16 * 32**2 * 9 * 128**2 / best
+
+
+def estimate_operations(options: Mapping, resolution: int) -> float:
+    """Return the operations of a training step per image at a resolution.
+
+    options: {option: value} of all options of the run.
+    """
+    from pggan_tf.networks.base import count_maps
+
+    kernel = 9 if options["conv"] == "standard" else 1
+    total, size = 0.0, 4
+    while size <= resolution:
+        here, below = (count_maps(r, options["fmap_base"], options["fmap_max"]) for r in (size, size // 2))
+        total += 2 * kernel * size**2 * (here * here + here * below)
+        size *= 2
+    return _PASSES * total
+
+
+def choose(options: Mapping, minutes: float, speed: float, shortest: int | None) -> int:
+    """Return the largest resolution that --minutes suffice for.
+
+    Args:
+        options: {option: value} of all options of the run.
+        minutes: value of --minutes.
+        speed: see `measure_speed`.
+        shortest: usual length of the shorter side of the photos in pixels; None if it is not known.
+    """
+    chosen = size = SMALLEST
+    while size <= min(LARGEST, shortest or LARGEST):
+        rate = _EFFICIENCY * speed / estimate_operations(options, size)
+        if 60 * minutes * _TRAINED_SHARE * LAST_SHARE * rate >= LEAST_IMAGES:
+            chosen = size
+        size *= 2
+    return chosen
+
+
+def _find_shortest(data) -> int | None:
+    """Return the median of the shorter sides of a few photos; None if they cannot be looked at."""
+    from preprocessing.sources import open_source
+
+    sides = []
+    try:
+        source = open_source(data[0] if isinstance(data, tuple) else data)
+        for number in np.unique(np.linspace(0, len(source) - 1, _PHOTOS).astype(int)):
+            for item in source.items(int(number), int(number) + 1):
+                sides.append(min(item.decode()[0].size))
+    except Exception:  # what is wrong with the data is said when it is prepared
+        return None
+    return int(statistics.median(sides)) if sides else None
+
+
+def replace_auto(options: Mapping, say: Callable[[str], None], own: Path | None = None) -> dict:
+    """Return the typed options with a number in place of --target-res auto.
+
+    Raises UserError if nothing tells how large the images may become.
+
+    Args:
+        options: {option: value} that were typed.
+        say: called with a message about the choice.
+        own: folder of --run. If a run has begun there, its resolution is kept.
+    """
+    if options.get("target_res") != parsing.AUTO:
+        return dict(options)
+    rest = {name: value for name, value in options.items() if name != "target_res"}
+    if own and (own / runs.CONFIG).is_file():
+        return rest | {"target_res": runs.read(own)[0].target_res}
+    minutes, recipe = rest.get("minutes"), rest.get("recipe", DEFAULTS["recipe"])
+    if minutes is None:
+        raise UserError(
+            "--target-res auto: goes with --minutes, from which it follows. Give these, or a number of pixels."
+        )
+    values = RECIPES.get(recipe, {})
+    if recipe in PIPELINES or values.get("network", "progressive") != "progressive" or rest.get("network"):
+        raise UserError(
+            f"--target-res auto with --recipe {recipe}: is for networks that grow. Give a number of pixels."
+        )
+    resolved = resolve({name: value for name, value in rest.items() if name != "minutes"}).config.values()
+    data = rest.get("data")
+    chosen = choose(resolved, minutes, measure_speed(), _find_shortest(data) if data else None)
+    say(f"--target-res auto: {chosen} px, for {minutes:g} minutes on this machine")
+    return rest | {"target_res": chosen}
