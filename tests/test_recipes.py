@@ -326,7 +326,7 @@ def test_networks_of_other_weights_are_taken_over(tmp_path):
     (config,) = asked({"target_res": 32, "init_from": source})
     assert (config.conv, config.fmap_max, config.target_res) == ("standard", 64, 32)
     for said, why in (
-        ({"recipe": "pggan-paper"}, "--fmap-base is 2048 there and 8192 here"),
+        ({"recipe": "pggan-paper"}, "--fmap-base is 1024 there and 8192 here"),
         ({"recipe": "pggan-separable"}, "--conv is standard there and separable here"),
         ({"fmap_max": 32}, "give --fmap-max 64"),
         ({"channels": 1}, "--channels is 3 there and 1 here"),

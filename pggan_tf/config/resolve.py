@@ -298,7 +298,9 @@ class Base:
             name: name of the recipe.
             settings: {option: value} to use instead of the recipe's own values.
         """
-        return cls({"recipe": name, **settings}, recipes.recipe(name))
+        said = recipes.recipe(name)
+        # The default recipe is seldom meant: it gives way to the networks of --init-from.
+        return cls({"recipe": name, **settings}, said if name != DEFAULTS["recipe"] else ())
 
     @classmethod
     def of_file(cls, path: str | Path) -> Base:

@@ -268,7 +268,7 @@ class RunOptions:
     snapshot_images: CountTable | None = option(
         None,
         "images to train on between two grids of samples, such as 5000 or 8=20000,64=2000; by default a fortieth of "
-        "the run; with --minutes 24 times at equal time intervals",
+        "the run; with --minutes twice a minute, from 8 to 40 times",
         least=1,
     )
     snapshot_epochs: float | None = option(None, "epochs between two grids, instead of --snapshot-images", above=0)

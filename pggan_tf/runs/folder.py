@@ -224,7 +224,11 @@ def check_same(folder: Path, plan: Plan, environment: dict, free: Collection[str
         raise UserError(
             f"--run {folder}: was begun by an older pggan-tf, which did not note its options. Give --resume."
         )
-    then = complete(parsing.from_json(environment["asked"]).config)
+    written = parsing.from_json(environment["asked"])
+    typed = [{n: v for n, v in asked.items() if n not in free} for asked in (written.asked or {}, plan.asked)]
+    if written.asked is not None and typed[0] == typed[1]:  # only defaults may have changed since
+        return
+    then = complete(written.config)
     for name in FIELDS:
         before, now = then.value(name), plan.config.value(name)
         if name not in free and before != now:

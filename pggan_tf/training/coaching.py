@@ -19,7 +19,7 @@ from pggan_tf.runs import records
 from pggan_tf.runs.folder import STATS
 from pggan_tf.training.callbacks import Callback, GridWriter
 
-MOST_IMAGES = 64  # number of photos and of generated images that are looked at
+MOST_IMAGES = 32  # number of photos and of generated images that are looked at
 _LEAST_UNSEEN = 8  # with fewer photos that were held out, nothing is said about them
 _SIDE = 4  # the variety of images is measured on their means over blocks, 4 x 4 of them
 

@@ -189,8 +189,8 @@ class Run:
             "phase": self.phase.index,
             "seconds": self.seconds,
             "window": [self._window, self._window_steps, self._window_seconds],
-            "finished": self.finished,
         }
+        meta |= {"finished": True} if self.finished else {}
         checkpoint.write(checkpoint.path_for(self.folder, self.images_seen), arrays, meta)
         checkpoint.prune(self.folder, self.config.running.keep_checkpoints)
         self.health.note_checkpoint()

@@ -20,13 +20,14 @@ from pggan_tf.errors import UserError, explain_out_of_memory
 from pggan_tf.runs import checkpoint
 from pggan_tf.training import execution, health
 
-PROBE_SECONDS = 1.0
+PROBE_SECONDS = 0.5
 # With --minutes and without --metrics-every, a run has about MEASUREMENTS measurements of the
 # metrics, or fewer if they would take more than METRICS_SHARE of its time.
 MEASUREMENTS, METRICS_SHARE = 40, 0.1
 # Networks that had seen fewer images at their last resolution showed blurs.
 LEAST_IMAGES = 4_000
-SNAPSHOTS = 24  # number of snapshots with --minutes, beside those at the end of each phase
+# Snapshots with --minutes, beside those at the end of each phase: two a minute, within these bounds.
+LEAST_SNAPSHOTS, SNAPSHOTS = 8, 40
 MOST_SNAPSHOTS = 200  # maximum number of snapshots with --snapshot-epochs
 
 
@@ -170,7 +171,7 @@ def plan_for_minutes(
         )
     every: dict = {}
     if plan.config.running.snapshot_images is None and plan.config.running.snapshot_epochs is None:
-        every["snapshot_images"] = _at_equal_times(SNAPSHOTS, speeds, available)
+        every["snapshot_images"] = _at_equal_times(min(SNAPSHOTS, max(LEAST_SNAPSHOTS, 2 * minutes)), speeds, available)
     planned, seconds = _plan_for_seconds(plan, speeds, available).rescheduled(**every), available
     if not costs:
         return planned

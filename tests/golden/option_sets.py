@@ -35,7 +35,7 @@ WITH_RECIPES = (
     " --ema-rampup 0.05",
     "--stable-images 4=5000 --decay-share 0.5 --total-images 30000",
     "--minutes 10 --stage-growth 2 --fade-share 0.4",
-    "--metrics swd,fid --metrics-every 4=5000,32=2000 --metrics-images 500 --inception-weights graph.pb",
+    "--metrics swd,fid --metrics-every 4=5000,32=2000 --metrics-images 500 --inception-weights graph.pb --stop plateau",
     "--metrics psnr,ssim --metrics-every 700",
     "--snapshot-epochs 2 --checkpoint-minutes 1 --keep-checkpoints 5 --grid 16 --log mlflow --no-report --probe",
     "--data photos --data more --portraits 50 --upscale-small --snapshot-images 1000 --precision bfloat16 --xla off"
