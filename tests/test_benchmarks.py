@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import benchmarks
-from benchmarks import measure, page, quality, step
+from benchmarks import measure, page, quality, rules, step
 from pggan_tf import entry
 from pggan_tf.training import precision
 from tests.conftest import TINY, start
@@ -137,6 +137,22 @@ def test_quality_goes_on_where_it_stood(tmp_path, monkeypatch):
     assert quality.curve(folder, 8) == points
     with pytest.raises(quality.UserError, match="exit code 2"):
         quality.trained("default", "portraits", 8, 1.1, tmp_path)
+
+
+@pytest.mark.slow
+def test_training_rules_are_raced(tmp_path, monkeypatch):
+    monkeypatch.setattr(rules, "IMAGES", 64)
+    arguments = ["--data", "portraits", "--held-out", "portraits", "--target-res", "16", "--seconds", "3"]
+    arguments += ["--forms", "default;two-stage", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "rules.md")]
+    assert entry.main(rules.main, arguments) == 0
+    page = (tmp_path / "rules.md").read_text()
+    rows = [line.split("|") for line in page.splitlines() if line.startswith(("| default", "| two-stage"))]
+    assert len(rows) == 2 and all(float(row[5]) > 0 and float(row[6]) > 0 for row in rows), page
+    samples = sorted((tmp_path / "runs").rglob("*.npz"))
+    before = [file.stat().st_mtime_ns for file in samples]
+    assert len(samples) == 2 and entry.main(rules.main, arguments) == 0
+    assert [file.stat().st_mtime_ns for file in samples] == before, "what is there is not trained again"
+    assert entry.main(rules.main, [*arguments, "--forms", "default;defualt"]) == 2
 
 
 def test_the_rows_of_the_step():

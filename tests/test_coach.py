@@ -1,5 +1,6 @@
 """What is said of a run by its figures, and runs that were made to fail."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,10 @@ import pytest
 from benchmarks import illnesses
 from pggan_tf.config import resolve
 from pggan_tf.report import coach
+from pggan_tf.runs import records
+from pggan_tf.training import metric_callback
 from pggan_tf.training.coaching import measure_variety
+from tests.conftest import TINY, train
 
 ROOT = Path(__file__).parents[1]
 HEALTHY = {"loss_d": 1.23, "loss_g": 0.82, "logit_real": 0.22, "logit_fake": -0.21, "skipped": 0.0}
@@ -65,7 +69,7 @@ def test_one_check_alone_is_not_believed():
 def test_few_photos_are_named_before_they_are_known_by_heart():
     few = {"photos": 60, "total_images": 40_000}
     (advice,) = coach.advise(figures(**few))
-    assert advice.illness == "too few photos" and advice.text.startswith("60 photos") and "668 times" in advice.text
+    assert advice.illness == "too few photos" and advice.text.startswith("60 photos") and "667 times" in advice.text
     assert told(**few, augment="diff") == told(photos=60, total_images=3_000) == told(photos=1_500) == []
 
 
@@ -120,3 +124,25 @@ def said_of(options, folder):
     command = [sys.executable, "train.py", "--run", str(folder), "--no-report", *words]
     subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     return [line for line in (folder / "log.txt").read_text().splitlines() if "Try: " in line]
+
+
+def test_a_run_without_gain_ends_by_itself(tmp_path, monkeypatch):
+    """Best at its third measurement of the last stage: it ends when half as many have followed, as that generator."""
+    whole, values = metric_callback.MetricCallback.compute, iter((9.0, 8.0, 1.0, *range(2, 100)))
+
+    def compute(self, *args, **kwargs):
+        found = whole(self, *args, **kwargs)
+        return {name: dataclasses.replace(figure, value=next(values)) for name, figure in found.items()}
+
+    monkeypatch.setattr(metric_callback.MetricCallback, "compute", compute)
+    schedule = ["--target-res", "8", "--stable-images", "4=80,8=4000", "--fade-images", "0", "--batch", "8"]
+    schedule += ["--metrics-every", "80", "--metrics-images", "16", "--stop", "plateau"]
+    code, out, err = train(*TINY, *schedule, "--run", tmp_path / "run")
+    assert code == 0, err
+    measured = [m["metrics"]["swd"] for m in records.read_history(tmp_path / "run/stats.jsonl").measured]
+    assert measured == [9.0, 8.0, 1.0, 2, 3, 4], "swd is measured where nothing else is said"
+    assert "--stop plateau: swd has been 1 at best, 60% of the last stage ago" in out
+    assert (tmp_path / "run/generator.keras").read_bytes() == (tmp_path / "run/best.keras").read_bytes()
+    before = (tmp_path / "run/stats.jsonl").read_bytes()
+    code, out, err = train("--resume", tmp_path / "run")
+    assert code == 0 and (tmp_path / "run/stats.jsonl").read_bytes() == before, "it is done, and does not go on"

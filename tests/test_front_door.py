@@ -486,7 +486,7 @@ def assert_planned(out, minutes):
 def test_minutes_plans_the_schedule(tmp_path, monkeypatch):
     """By the speed that was measured: here, of a machine that shows two images a second and builds a phase in no time."""
 
-    def measure_speeds(plan, programs):
+    def measure_speeds(plan, programs, clock=None):
         return {phase.part: 2.0 for phase in plan.phases}
 
     monkeypatch.setattr(planning, "measure_speeds", measure_speeds)

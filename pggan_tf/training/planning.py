@@ -21,6 +21,9 @@ from pggan_tf.runs import checkpoint
 from pggan_tf.training import execution, health
 
 PROBE_SECONDS = 0.5
+# Seconds to build and measure a phase (4 to 6 on two slow cores), and the largest share of
+# --minutes for doing so.
+BUILDING_SECONDS, BUILDING_SHARE = 5.0, 0.06
 # With --minutes and without --metrics-every, a run has about MEASUREMENTS measurements of the
 # metrics, or fewer if they would take more than METRICS_SHARE of its time.
 MEASUREMENTS, METRICS_SHARE = 40, 0.1
@@ -31,22 +34,55 @@ LEAST_SNAPSHOTS, SNAPSHOTS = 8, 40
 MOST_SNAPSHOTS = 200  # maximum number of snapshots with --snapshot-epochs
 
 
-def _seconds(call: Callable, iterator: Iterator, steps: int) -> float:
+def _seconds(call: Callable, iterator: Iterator, steps: int, clock: Callable[[], float]) -> float:
     """Take `steps` training steps in one call, and return the seconds that this took.
 
-    call: a function of `execution.compile_steps`. iterator: the batches for it.
+    Args:
+        call: a function of `execution.compile_steps`.
+        iterator: the batches for it.
+        steps: number of steps.
+        clock: see `measure_speeds`.
     """
-    begun = time.perf_counter()
+    begun = clock()
     call(iterator, steps)
-    return time.perf_counter() - begun
+    return clock() - begun
 
 
-def measure_speeds(plan: Plan, programs: execution.Programs) -> dict[schedule.Part, float]:
+def leave_out_phases(plan: Plan) -> Plan:
+    """Return a plan for --minutes without the phases that building would take too long for.
+
+    Each phase is compiled, which takes seconds. If all of them would take more than BUILDING_SHARE
+    of the minutes, new stages do not fade in; if that is not enough, low resolutions are left out,
+    but not the second one, at which images are learned fastest. The networks stay the same.
+    """
+    options = plan.config.schedule
+    if (
+        options.minutes is None
+        or not plan.architecture.grows
+        or plan.asked.keys() & {"fade_share", "stage_growth", "resolutions"}
+    ):
+        return plan
+    most = max(2, int(60 * options.minutes * BUILDING_SHARE / BUILDING_SECONDS))
+    if len(plan.phases) <= most:
+        return plan
+    kept = plan.resolutions
+    if len(kept) > most:
+        kept = (*kept[1:2], *kept[1 - most :])
+    stable = {r: n if r in kept else 0 for r, n in options.stable_images.items()}
+    return plan.replace(fade_images=dict.fromkeys(plan.resolutions, 0), stable_images=stable)
+
+
+def measure_speeds(
+    plan: Plan, programs: execution.Programs, clock: Callable[[], float] = time.perf_counter
+) -> dict[schedule.Part, float]:
     """Measure the speed of every part of the plan with a few real steps: {part: images per second}.
 
     Afterwards the networks are as they were, and the compiled steps are those to train with.
 
-    programs: the compiled steps of the run, with its networks, data, devices and machines.
+    Args:
+        plan: the plan.
+        programs: the compiled steps of the run, with its networks, data, devices and machines.
+        clock: returns the time in seconds.
     """
     gan, setting = programs.gan, programs.setting
     before = {name: variable.numpy() for name, variable in gan.state().items()}
@@ -58,14 +94,16 @@ def measure_speeds(plan: Plan, programs: execution.Programs) -> dict[schedule.Pa
             f"the speed at {phase.resolution} px is measured in batches of {phase.batch}",
             f"Give less: {health.suggest_less_memory(plan, phase.resolution, setting.devices)}",
         ):
-            speeds[phase.part] = _measure_speed(plan, programs, phase)
+            speeds[phase.part] = _measure_speed(plan, programs, phase, clock)
     with setting.strategy.scope():
         gan.optimizers = {}
         checkpoint.restore(gan.state(), before, "the new networks")
     return speeds
 
 
-def _measure_speed(plan: Plan, programs: execution.Programs, phase: schedule.Phase) -> float:
+def _measure_speed(
+    plan: Plan, programs: execution.Programs, phase: schedule.Phase, clock: Callable[[], float]
+) -> float:
     """Measure the speed of one part of the plan with steps of `phase`; see `measure_speeds`."""
     gan, setting = programs.gan, programs.setting
     cluster = setting.cluster
@@ -75,12 +113,12 @@ def _measure_speed(plan: Plan, programs: execution.Programs, phase: schedule.Pha
         gan.begin(phase)
     call, iterator = programs.prepare(plan, phase, 0)
     # Use the chief's time, because all workers have to take the same number of steps.
-    cluster.all_gather(_seconds(call, iterator, 1))  # builds the step
+    cluster.all_gather(_seconds(call, iterator, 1, clock))  # builds the step
     gan.images_seen.assign(0)
-    penalised = cluster.all_gather(_seconds(call, iterator, 1))[0]
+    penalised = cluster.all_gather(_seconds(call, iterator, 1, clock))[0]
     steps, total, taken = 1, 0, 0.0
     while taken < PROBE_SECONDS:
-        last = cluster.all_gather(_seconds(call, iterator, steps))[0]
+        last = cluster.all_gather(_seconds(call, iterator, steps, clock))[0]
         total, taken = total + steps, taken + last
         steps = max(1, min(4 * steps, math.ceil((PROBE_SECONDS - taken) * steps / last)))
     per_step = taken / total
@@ -172,7 +210,7 @@ def plan_for_minutes(
     every: dict = {}
     if plan.config.running.snapshot_images is None and plan.config.running.snapshot_epochs is None:
         every["snapshot_images"] = _at_equal_times(min(SNAPSHOTS, max(LEAST_SNAPSHOTS, 2 * minutes)), speeds, available)
-    planned, seconds = _plan_for_seconds(plan, speeds, available).rescheduled(**every), available
+    planned, seconds = plan_for_seconds(plan, speeds, available).rescheduled(**every), available
     if not costs:
         return planned
     if plan.config.measuring.metrics_every is None:
@@ -184,7 +222,7 @@ def plan_for_minutes(
                 f"--minutes {minutes:g}: the metrics take most of it. "
                 "Give more minutes, fewer --metrics-images or a larger --metrics-every."
             )
-        planned = _plan_for_seconds(plan, speeds, seconds).rescheduled(**every)
+        planned = plan_for_seconds(plan, speeds, seconds).rescheduled(**every)
     return planned
 
 
@@ -205,7 +243,7 @@ def describe_blurs(plan: Plan, minutes: float) -> list[str]:
     ]
 
 
-def _plan_for_seconds(plan: Plan, rates: Mapping[schedule.Part, float], seconds: float) -> Plan:
+def plan_for_seconds(plan: Plan, rates: Mapping[schedule.Part, float], seconds: float) -> Plan:
     """Return a plan with as many images as can be trained on in `seconds`.
 
     Args:

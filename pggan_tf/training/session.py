@@ -154,7 +154,7 @@ def _start(
     if cluster.chief:
         place.check()
     epochs = plan.config.running.snapshot_epochs
-    plan = planning.with_snapshots(plan, epochs, shards)
+    plan = planning.leave_out_phases(planning.with_snapshots(plan, epochs, shards))
     distribution.check_devices(plan, strategy, say)
     setting = Setting(shards, strategy, precision.choose_policy(plan.config.running.precision), cluster, say)
     _agree(plan, setting)
