@@ -135,7 +135,8 @@ def make_job(
         UserError: if the options do not go together.
     """
     own = Path(own_folder) if own_folder else None
-    options = sizing.replace_auto(requests.absolute(options), machine.say, own)
+    alone, from_recipe = not machine.cluster.addresses, config_file is None
+    options = sizing.replace_auto(requests.absolute(options), machine.say, own, alone, from_recipe)
     plans = requests.plans(options, config_file, machine.cache, own)
     if len(plans) > 1 and machine.cluster.addresses:
         each = " and ".join(f"--recipe {plan.config.recipe}" for plan in plans)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pggan_tf import terminal
 from pggan_tf.config import parsing, resolve
 from pggan_tf.config.recipes import PIPELINES, RECIPES
 from pggan_tf.config.schema import DEFAULTS
@@ -89,7 +90,9 @@ def _find_shortest(data) -> int | None:
     return int(statistics.median(sides)) if sides else None
 
 
-def replace_auto(options: Mapping, say: Callable[[str], None], own: Path | None = None) -> dict:
+def replace_auto(
+    options: Mapping, say: Callable[[str], None], own: Path | None = None, alone: bool = True, from_recipe: bool = True
+) -> dict:
     """Return the typed options with a number in place of --target-res auto.
 
     Raises UserError if nothing tells how large the images may become.
@@ -98,12 +101,20 @@ def replace_auto(options: Mapping, say: Callable[[str], None], own: Path | None 
         options: {option: value} that were typed.
         say: called with a message about the choice.
         own: folder of --run. If a run has begun there, its resolution is kept.
+        alone: whether this machine trains alone.
+        from_recipe: whether there is no --config.
     """
     if options.get("target_res") != parsing.AUTO:
         return dict(options)
     rest = {name: value for name, value in options.items() if name != "target_res"}
     if own and (own / runs.CONFIG).is_file():
         return rest | {"target_res": runs.read(own)[0].target_res}
+    if not from_recipe:
+        raise UserError(
+            "--target-res auto with --config: the file says a resolution. Give a number of pixels, or leave it out."
+        )
+    if not alone or rest.get("strategy", "auto") != "auto":
+        raise UserError("--target-res auto: is for one machine that chooses its own devices. Give a number of pixels.")
     minutes, recipe = rest.get("minutes"), rest.get("recipe", DEFAULTS["recipe"])
     if minutes is None:
         raise UserError(
@@ -114,6 +125,7 @@ def replace_auto(options: Mapping, say: Callable[[str], None], own: Path | None 
         raise UserError(
             f"--target-res auto with --recipe {recipe}: is for networks that grow. Give a number of pixels."
         )
+    terminal.start_tensorflow()
     resolved = resolve({name: value for name, value in rest.items() if name != "minutes"}).config.values()
     data = rest.get("data")
     chosen = choose(resolved, minutes, measure_speed(), _find_shortest(data) if data else None)

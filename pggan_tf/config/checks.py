@@ -163,6 +163,17 @@ def check_size(config: Config, architecture: networks.Architecture, resolutions:
     tasks.from_config(config).check_size(patch or resolutions[-1])
 
 
+def check_stop(config: Config) -> None:
+    """Raise UserError for --stop plateau if no metric could tell a plateau."""
+    names = config.measuring.metrics or ()
+    adversarial = tasks.TASKS[config.purpose.task].from_images and losses.LOSSES[config.objective.loss].adversarial
+    if config.running.stop == "plateau" and metrics.choose_judge(names, adversarial) is None:
+        raise UserError(
+            f"--stop plateau: none of --metrics {as_text(names) or '(none)'} tells which of two generators is better. "
+            f"Give one that does, such as swd, or leave it out."
+        )
+
+
 def check_objective(config: Config) -> None:
     """Raise UserError for options that the loss does not have, or that --update excludes."""
     options, augment = config.objective, config.images.augment

@@ -93,12 +93,12 @@ class Plan:
     def rescheduled(self, **values) -> Plan:
         """Return a copy of the plan with a schedule that was computed for --minutes.
 
-        The new values replace --minutes among the requested options.
+        They are not among the requested options: if other minutes are requested, they are computed
+        anew.
 
         **values: values of options of the schedule, such as `stable_images`.
         """
-        asked = {name: value for name, value in self.asked.items() if name != "minutes"}
-        return Plan(self.config.replace(minutes=None, **values), asked | values)
+        return Plan(self.config.replace(minutes=None, **values), self.asked)
 
     def to_json(self) -> dict:
         """Return the content of the run's config.json as a dict, see `parsing.to_json`."""

@@ -254,6 +254,16 @@ PIPELINE_RES = 256
 WITH_VGG19 = {"content": "vgg19", "adversarial_weight": 1e-3}
 
 
+def list_said(name: str) -> set[str]:
+    """Return the names of the options for which a recipe stands, with 'recipe'.
+
+    The default recipe, and others that begin with its values, give way in these to the networks of
+    --init-from. Raises UserError if there is no such recipe.
+    """
+    values = recipe(name)
+    return {option for option, value in values.items() if _PGGAN.get(option) != value}
+
+
 def recipe(name: str) -> dict:
     """Return {option: value} of the recipe `name`, including 'recipe': name.
 

@@ -28,6 +28,8 @@ from pggan_tf.errors import UserError
 _ALTERNATIVES = (("target_res", "resolutions"), ("snapshot_images", "snapshot_epochs"))
 _OF_A_PENALTY = ("penalty_weight", "penalty_every", "weight_clip")
 _OF_A_LOSS = ("penalty", "drift", "lsgan_targets", "label_smoothing", *_OF_A_PENALTY)
+# Options that `training.planning` computes for --minutes.
+OF_MINUTES = ("fade_images", "stable_images", "pretrain_images", "snapshot_images", "metrics_every")
 _TABLES = ("batch", "learning_rate", "fade_images", "stable_images", "penalty_weight", "metrics_every")
 
 
@@ -119,6 +121,8 @@ def merge(asked: Mapping, changes: Mapping, resolutions: tuple[int, ...] | None 
         resolutions: the resolutions that the options in `asked` had in an earlier run, or None. A
             change of --network keeps the last of them.
     """
+    if changes.keys() & {"total_images", "fade_images", "stable_images"}:
+        asked = {name: value for name, value in asked.items() if name != "minutes"}
     below = settings(asked)
     dropped = reopened(below | {"resolutions": resolutions or below["resolutions"]}, changes)
     # A requested --weight-clip stays; that of a recipe belongs to the recipe's loss and network.
@@ -238,6 +242,7 @@ def complete(config: Config) -> Config:
     checks.check_task(config, architecture)
     checks.check_networks(config, architecture)
     checks.check_objective(config)
+    checks.check_stop(config)
     resolutions = _resolutions(config, architecture)
     changes: dict = {n: value for n, value in default_values(config, architecture).items() if config.value(n) is None}
     if config.objective.content_weight is None:
@@ -298,9 +303,7 @@ class Base:
             name: name of the recipe.
             settings: {option: value} to use instead of the recipe's own values.
         """
-        said = recipes.recipe(name)
-        # The default recipe is seldom meant: it gives way to the networks of --init-from.
-        return cls({"recipe": name, **settings}, said if name != DEFAULTS["recipe"] else ())
+        return cls({"recipe": name, **settings}, recipes.list_said(name))
 
     @classmethod
     def of_file(cls, path: str | Path) -> Base:
@@ -339,6 +342,10 @@ class Base:
             return plan
         replaced = {*options, *(n for pair in _ALTERNATIVES if options.keys() & set(pair) for n in pair)}
         old, new = resolve(self.asked).config.values(), plan.config.values()
+        if self.asked.get("minutes") is not None and (
+            options.keys() & {"minutes", "total_images"} or any(old[name] != new[name] for name in OF_MINUTES)
+        ):
+            replaced |= {*OF_MINUTES, "minutes"}  # what was computed for the minutes is computed anew
         alike = [name for name in FIELDS if name not in replaced and old[name] == new[name]]
         config = plan.config.replace(**{name: self.written.config.value(name) for name in alike})
         return Plan(complete(config), plan.asked)

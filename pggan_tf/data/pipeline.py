@@ -94,6 +94,7 @@ def order(numbers: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.nd
 
 
 _BLOCKS = 20
+LEAST_HELD_OUT = 8  # fewer photos than this tell nothing about a discriminator
 
 
 def _find_blocks(count: int, held_out: float) -> tuple[int, int]:

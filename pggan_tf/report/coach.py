@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pggan_tf import metrics
+from pggan_tf import metrics, schedule
 from pggan_tf.config import Plan
 from pggan_tf.metrics import choose_judge
 
@@ -72,7 +72,8 @@ def _find_high_rate(figures: Figures) -> Advice | None:
     seen = f"the discriminator's logits have grown to {max(logits):.2g}"
     if skipped > _SKIPPED:
         seen = f"{skipped:.0%} of the last steps had a loss or gradient that was NaN or Inf, and were skipped"
-    rate = figures.ticks[-1].get("learning_rate") or 0.0
+    resolution = int(figures.ticks[-1].get("resolution") or figures.plan.target_res)
+    rate = schedule.lookup(figures.plan.config.optimization.learning_rate, resolution)
     return Advice(
         "learning rate too high",
         f"The learning rate is too high: {seen}. The images will not recover.",
@@ -135,7 +136,7 @@ def _find_few_photos(figures: Figures) -> Advice | None:
         return None
     return Advice(
         "too few photos",
-        f"{figures.photos:,.0f} photos are few: the run shows each of them {passes:,.0f} times, and the discriminator will know "
+        f"The photos are few: there are {figures.photos:,.0f}, the run shows each of them {passes:,.0f} times, and the discriminator will know "
         "them by heart.",
         ("more photos", "--augment diff", "--init-from RUN, a run on many others"),
     )
@@ -168,7 +169,11 @@ def _find_plateau(figures: Figures) -> Advice | None:
     return Advice(
         "nothing gained",
         f"Nothing was gained in the last {share:.0%} of the last stage: {judge} was {best:.4g} before. The best generator is best.keras.",
-        ("--stop plateau", "--decay-share 0.5", "more photos or a larger --fmap-max"),
+        (
+            *(["--stop plateau"] if figures.plan.config.running.stop == "end" else []),
+            "more photos",
+            "a larger --fmap-base",
+        ),
     )
 
 

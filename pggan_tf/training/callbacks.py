@@ -242,10 +242,8 @@ class GeneratorWriter(Callback):
                 with atomic_write(run.folder / GENERATOR) as partial:
                     shutil.copyfile(run.folder / BEST_GENERATOR, partial)
                 run.log(f"{GENERATOR} is {BEST_GENERATOR}: nothing was gained after it")
-            seen = run.images_seen
-            run.log(
-                f"images of the last stage: {grid_path(run.folder, run.snapshot_number(seen), run.phase.resolution, seen)}"
-            )
+            if grid := max(run.folder.glob("fakes-*.png"), default=None):
+                run.log(f"images of the last stage: {grid}")
 
 
 class ReportWriter(Callback):

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from pggan_tf.data import pipeline, pixels
-from pggan_tf.errors import explain_out_of_memory
+from pggan_tf.errors import OutOfMemory, explain_out_of_memory
 from pggan_tf.report import coach
 from pggan_tf.runs import records
 from pggan_tf.runs.folder import STATS
 from pggan_tf.training.callbacks import Callback, GridWriter
 
 MOST_IMAGES = 32  # number of photos and of generated images that are looked at
-_LEAST_UNSEEN = 8  # with fewer photos that were held out, nothing is said about them
+_LEAST_UNSEEN = pipeline.LEAST_HELD_OUT  # nothing is said about fewer images than this
 _SIDE = 4  # the variety of images is measured on their means over blocks, 4 x 4 of them
 
 
@@ -44,6 +44,7 @@ class Coach(Callback):
         self.told: set[str] = set()
 
     def begin(self, run):
+        """Open stats.jsonl."""
         self.file = (run.folder / STATS).open("a", buffering=1)
         self.photos: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -52,9 +53,10 @@ class Coach(Callback):
         made = self.grids.images
         if made is not None and not run.phase.fade and run.phase.adversarial and not run.plan.task.from_images:
             try:
-                with explain_out_of_memory("the training is checked", ""):
+                with explain_out_of_memory("the training is checked", "It goes on without the check."):
                     check = self._check(run, made[:MOST_IMAGES])
-            except MemoryError:
+            except OutOfMemory as error:
+                run.log(f"no check at {run.images_seen:,} images: {error}")
                 return
             head = {"images": run.images_seen, "seconds": round(run.seconds, 3), "resolution": run.phase.resolution}
             self.file.write(json.dumps(head | {"check": check}) + "\n")
@@ -78,7 +80,9 @@ class Coach(Callback):
     def _check(self, run, made: np.ndarray) -> dict[str, float]:
         """Return the figures of a check by name; made: generated images uint8 [N, R, R, C]."""
         seen, unseen = self._read_photos(run)
-        check: dict[str, Any] = {"variety": measure_variety(made) / max(measure_variety(seen), 1e-6)}
+        check: dict[str, Any] = {}
+        if min(len(made), len(seen)) >= _LEAST_UNSEEN:
+            check["variety"] = measure_variety(made) / max(measure_variety(seen), 1e-6)
         threshold = run.plan.loss.decision_threshold
         if threshold is not None:
             value = np.full(1, threshold, np.float32)
@@ -96,9 +100,10 @@ class Coach(Callback):
         import tensorflow as tf
 
         phase, objective = run.phase, run.gan.objective_at(run.phase.resolution)
-        step = max(1, min(len(images), phase.batch))
+        # In batches as in training, as the logits may depend on the batch or on groups within it.
+        step, group = min(len(images), phase.batch), run.gan.discriminator.batch_coupling
+        step -= step % group if 1 < group < step else 0
         found = []
-        # In batches as in training, as the logits may depend on the batch.
         for i in range(0, len(images) - step + 1, step):
             x = tf.constant(pixels.to_float(images[i : i + step]))
             logits = run.gan.discriminator(x, resolution=phase.resolution, alpha=None, training=True)
@@ -115,4 +120,5 @@ class Coach(Callback):
                 run.log(str(advice))
 
     def end(self, run):
+        """Close stats.jsonl."""
         self.file.close()

@@ -94,7 +94,7 @@ def compile_steps(gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla:
     """
 
     def one(batch, clock):
-        stats = train_step(gan, phase, *batch, Clock(*clock))
+        stats = train_step(gan, phase, *batch, clock=Clock(*clock))
         return tf.stack([stats[k] for k in STATS])  # one tensor, because machines would exchange a message per tensor
 
     if xla:

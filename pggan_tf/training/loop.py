@@ -27,8 +27,7 @@ from pggan_tf.training.step import STATS
 
 CALL_SECONDS = 0.7  # approximate time of a call of the graph; signals and the bar wait for its end
 TICKS_PER_SNAPSHOT = 10
-# In place of a signal's number: a callback has called `Run.stop` or `Run.finish`.
-BY_CALLBACK, FINISHED = 0, -1
+BY_CALLBACK = 0  # takes the place of a signal's number if a callback has called `Run.stop`
 
 
 def default_callbacks(
@@ -114,7 +113,7 @@ class Run:
         self.skipped_by = dict.fromkeys(COUNTS_BY_NETWORK, 0)
         self.health = health.Health(gan)
         self.finished = self.done = False
-        self._wish: int | None = None  # BY_CALLBACK or FINISHED, once a callback has asked for it
+        self._stopping = self._finishing = False  # whether a callback has called `stop` or `finish`
         for resolution in {p.resolution for p in self.phases}:  # find damaged files now, not after hours
             self.shards.open(self.shards.find_stored(resolution))
         self._restored = False  # whether `phase` was restored from a checkpoint
@@ -145,11 +144,11 @@ class Run:
 
     def stop(self) -> None:
         """End the training after the next call of the graph, with a checkpoint, for a callback."""
-        self._wish = BY_CALLBACK
+        self._stopping = True
 
     def finish(self) -> None:
-        """End the run after the next call of the graph as if its plan were trained, for a callback."""
-        self._wish = FINISHED
+        """End the run here, with --stop plateau, as if its plan were trained. A callback calls this."""
+        self._finishing = True
 
     def seconds_left(self) -> float:
         """Estimate the seconds to the end of the plan. `speed` must not be 0."""
@@ -302,7 +301,7 @@ class Run:
         while self.images_seen < phase.end:
             begun = time.perf_counter()
             count, window = call(iterator, min(steps, self._steps_to_next_event(phase)), self._window)
-            wish = self._wish if signals.received is None else signals.received
+            wish = BY_CALLBACK if signals.received is None and self._stopping else signals.received
             received, taken = self._exchange(wish, time.perf_counter() - begun)
             self.images_seen += count * phase.images_per_step
             self.seconds += taken
@@ -314,9 +313,8 @@ class Run:
                 self.log(f"{phase.name}: built in {taken:.1f} s")
             first = False
             self._observe(phase, window, count, taken)
-            if received == FINISHED:
+            if self._should_finish():
                 self.finished = True
-                self._tell("snapshot")
                 return
             if received is not None:
                 raise self._stopped(received, signals)
@@ -347,7 +345,7 @@ class Run:
         """Exchange values between machines, because all must stop at the same step.
 
         Args:
-            received: number of the signal that this machine received, BY_CALLBACK, FINISHED or None.
+            received: number of the signal that this machine received, BY_CALLBACK, or None.
             taken: seconds that the last call took on this machine.
 
         Returns:
@@ -356,6 +354,12 @@ class Run:
         """
         exchanged = self.cluster.all_gather([received, taken])
         return next((number for number, _ in exchanged if number is not None), None), exchanged[0][1]
+
+    def _should_finish(self) -> bool:
+        """Tell all machines whether a callback of the first one has called `finish`."""
+        if self.config.running.stop == "end":
+            return False
+        return any(self.cluster.all_gather(self._finishing))
 
     def _steps_to_next_event(self, phase: schedule.Phase) -> int:
         """Return the number of steps to the next tick, snapshot, measurement or end of the phase.

@@ -65,9 +65,9 @@ def leave_out_phases(plan: Plan) -> Plan:
     most = max(2, int(60 * options.minutes * BUILDING_SHARE / BUILDING_SECONDS))
     if len(plan.phases) <= most:
         return plan
-    kept = plan.resolutions
+    kept = sorted({phase.resolution for phase in plan.phases})
     if len(kept) > most:
-        kept = (*kept[1:2], *kept[1 - most :])
+        kept = [*kept[1:2], *kept[1 - most :]]
     stable = {r: n if r in kept else 0 for r, n in options.stable_images.items()}
     return plan.replace(fade_images=dict.fromkeys(plan.resolutions, 0), stable_images=stable)
 

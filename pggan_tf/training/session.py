@@ -20,6 +20,7 @@ import numpy as np
 
 from pggan_tf import __version__, files, schedule
 from pggan_tf.config import Plan, flag, parsing
+from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards, find_cache_folder
 from pggan_tf.errors import TryAgain, UserError
 from pggan_tf.runs import checkpoint
@@ -154,12 +155,13 @@ def _start(
     if cluster.chief:
         place.check()
     epochs = plan.config.running.snapshot_epochs
-    plan = planning.leave_out_phases(planning.with_snapshots(plan, epochs, shards))
+    plan = _hold_out(planning.with_snapshots(plan, epochs, shards), shards)
     distribution.check_devices(plan, strategy, say)
     setting = Setting(shards, strategy, precision.choose_policy(plan.config.running.precision), cluster, say)
     _agree(plan, setting)
     measuring = _metric_callback(plan, machine)
     plan, gan = _build(plan, setting)
+    plan = planning.leave_out_phases(plan)
     programs = execution.Programs(gan, setting)
     measured = _measure(plan, programs, measuring)
     if plan.config.schedule.minutes is not None and cluster.chief:  # the other machines take over the chief's plan
@@ -193,6 +195,15 @@ def _start(
         programs.setting = setting
         loop.Run(plan, programs, folder, measured.speeds, callbacks).train()
     return folder
+
+
+def _hold_out(plan: Plan, shards: Shards) -> Plan:
+    """Return a plan that holds no photos out if they would be too few to tell anything.
+
+    That is only so if nobody asked for it, and for --task generate, whose metrics do without.
+    """
+    few = plan.config.images.held_out * len(shards) < pipeline.LEAST_HELD_OUT
+    return plan.replace(held_out=0.0) if few and not plan.task.from_images and "held_out" not in plan.asked else plan
 
 
 def _agree(plan: Plan, setting: Setting) -> None:
