@@ -7,7 +7,7 @@ MINUTES ?= 6
 .PHONY: help demo test test-slow lint format typecheck docs dist clean
 
 help:
-	@echo "make demo        install, then grow a face generator to 64 px in about $(MINUTES) minutes"
+	@echo "make demo        install, then grow a face generator in about $(MINUTES) minutes, to 64 px on two cores"
 	@echo "make test        install, then run the tests"
 	@echo "make test-slow   the long tests too"
 	@echo "make lint        check style and docstrings"
@@ -27,7 +27,7 @@ $(VENV)/.tools: $(VENV)/.installed
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/python train.py --target-res 64 --minutes $(MINUTES)
+	$(BIN)/python train.py --target-res auto --minutes $(MINUTES) --portraits 4000
 
 test: $(VENV)/.tools
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --durations 15

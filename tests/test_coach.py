@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks import illnesses
-from pggan_tf.config import resolve
+from pggan_tf.config import load, resolve
+from pggan_tf.errors import UserError
 from pggan_tf.report import coach
 from pggan_tf.runs import records
 from pggan_tf.training import metric_callback
@@ -146,3 +147,31 @@ def test_a_run_without_gain_ends_by_itself(tmp_path, monkeypatch):
     before = (tmp_path / "run/stats.jsonl").read_bytes()
     code, out, err = train("--resume", tmp_path / "run")
     assert code == 0 and (tmp_path / "run/stats.jsonl").read_bytes() == before, "it is done, and does not go on"
+
+
+@pytest.mark.parametrize("count", [9, 11, 14])
+def test_photos_that_fill_no_group_are_judged(count, tmp_path):
+    """Of 14 photos in groups of four, twelve: the rest would have a group of another size."""
+    options = ["--target-res", "4", "--stable-images", "160", "--batch", "16", "--grid", "9"]
+    options += ["--portraits", str(10 * count), "--held-out", "0.1"]
+    tiny = [word for i, word in enumerate(TINY) if TINY[i - i % 2] not in ("--portraits", "--grid")]
+    code, out, err = train(*tiny, *options, "--run", tmp_path / "run")
+    assert code == 0, err
+    checks = records.read_history(tmp_path / "run/stats.jsonl").checks
+    assert checks and all({"variety", "logit_seen", "logit_unseen", "logit_made"} <= check.keys() for check in checks)
+
+
+def test_few_photos_are_not_held_out_by_default(tmp_path):
+    code, out, err = train(
+        *TINY, "--target-res", "4", "--stable-images", "80", "--batch", "8", "--run", tmp_path / "run"
+    )
+    assert code == 0, err
+    assert load(tmp_path / "run/config.json").config.images.held_out == 0, "8 of 120 would be more than 2 %"
+
+
+def test_a_plateau_needs_a_metric_that_tells():
+    with pytest.raises(UserError, match="--stop plateau: none of --metrics ms-ssim"):
+        resolve({"stop": "plateau", "metrics": ("ms-ssim",)})
+    with pytest.raises(UserError, match="--stop plateau"):
+        resolve({"recipe": "srgan", "stop": "plateau"})
+    assert resolve({"stop": "plateau"}).config.measuring.metrics == ("swd",)

@@ -155,7 +155,7 @@ def _start(
     if cluster.chief:
         place.check()
     epochs = plan.config.running.snapshot_epochs
-    plan = _hold_out(planning.with_snapshots(plan, epochs, shards), shards)
+    plan = distribution.fit_batch(_hold_out(planning.with_snapshots(plan, epochs, shards), shards), strategy)
     distribution.check_devices(plan, strategy, say)
     setting = Setting(shards, strategy, precision.choose_policy(plan.config.running.precision), cluster, say)
     _agree(plan, setting)

@@ -1,0 +1,64 @@
+"""What a run of so many minutes is planned to be, by speeds that are given."""
+
+import json
+import types
+
+import pytest
+
+from pggan_tf.config import load, resolve
+from pggan_tf.config.resolve import Base
+from pggan_tf.training import distribution, planning
+
+
+def short_run(minutes=3.0, **options):
+    """The plan of a run of a few minutes on a machine that shows 4000 / pixels images a second."""
+    size = {} if "resolutions" in options else {"target_res": 64}
+    plan = planning.leave_out_phases(resolve({**size, "minutes": minutes, **options}))
+    return planning.plan_for_minutes(plan, {p.part: 4000 / p.resolution for p in plan.phases}, 10.0)
+
+
+@pytest.mark.parametrize(
+    "minutes, expected",
+    [
+        (1.0, "8px stable, 64px stable"),
+        (6.0, "8px stable, 16px stable, 32px stable, 64px stable"),
+        (10.0, "4px stable, 8px stable, 16px stable, 32px stable, 64px stable"),
+    ],
+)
+def test_short_runs_leave_out_phases(minutes, expected):
+    assert ", ".join(p.name for p in short_run(minutes).phases) == expected
+    assert len(short_run(60.0).phases) == 9 and len(short_run(3.0, fade_share=0.2).phases) == 9
+    named = short_run(3.0, resolutions=(4, 8, 16))
+    assert [p.resolution for p in named.phases] == [4, 8, 8, 16, 16]
+
+
+def test_a_run_too_short_for_its_resolution_is_told():
+    (line,) = planning.describe_blurs(short_run(1.0), 1.0)
+    assert "images at 64 px are too few" in line and "--target-res auto" in line
+    assert planning.describe_blurs(short_run(60.0), 60.0) == []
+
+
+def test_other_minutes_are_planned_anew(tmp_path):
+    """A config.json of a short run, which lacks phases and has few snapshots, does not shape a long one."""
+    short, file = short_run(), tmp_path / "config.json"
+    assert len(short.phases) == 2 and short.config.running.snapshot_images
+    file.write_text(json.dumps(short.to_json()))
+    again = Base.of_file(file)
+    assert again.plan({}).config == short.config and load(file).phases == short.phases
+    assert again.plan({"loss": "hinge"}).phases == short.phases
+    for options in ({"minutes": 600.0}, {"total_images": 5_000_000}):
+        longer = again.plan(options)
+        assert len(longer.phases) == 9 and longer.config.running.snapshot_images is None
+        assert longer.config.schedule.minutes == options.get("minutes")
+    assert again.plan({"target_res": 32}).config.schedule.minutes == 3, "in the same time"
+
+
+def test_several_devices_get_larger_batches():
+    """Unless somebody has chosen them."""
+    one, two = (types.SimpleNamespace(num_replicas_in_sync=n) for n in (1, 2))
+    plan = resolve({"target_res": 64})
+    assert distribution.fit_batch(plan, one) is plan
+    assert distribution.fit_batch(plan, two).config.optimization.batch == {4: 64, 8: 64, 16: 32, 32: 16, 64: 16}
+    for options in ({"batch": {4: 8}}, {"recipe": "pggan-paper"}):
+        chosen = resolve({"target_res": 64, **options})
+        assert distribution.fit_batch(chosen, two) is chosen
