@@ -24,7 +24,8 @@ SCHEDULE = [
     *("--target-res", "8", "--fade-images", "160", "--stable-images", "4=160,8=0", "--batch", "8"),
     *("--snapshot-images", "80", "--precision", "float32"),
 ]
-FIRST_STAGE = [*SCHEDULE, "--target-res", "4", "--fade-images", "0", "--stable-images", "160"]
+# At a constant rate, no weight of this run comes so near to a tie that rounding decides it.
+FIRST_STAGE = [*SCHEDULE, "--decay-share", "0", "--target-res", "4", "--fade-images", "0", "--stable-images", "160"]
 LONG = [*SCHEDULE, "--fade-images", "100000", "--stable-images", "160", "--snapshot-images", "800"]
 
 
@@ -58,7 +59,7 @@ def final(run):
 
 def losses(run):
     lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
-    return [(line["images"], line["loss_d"], line["loss_g"], line["penalty"]) for line in lines]
+    return [(line["images"], line["loss_d"], line["loss_g"], line["penalty"]) for line in lines if "loss_d" in line]
 
 
 @pytest.fixture(scope="module")

@@ -476,7 +476,7 @@ def assert_planned(out, minutes):
     run = run_folder(out)
     config = options_of(run)
     # The plan is kept, not the wish: repeated with --config it is the same run.
-    assert config["minutes"] is None and config["fade_images"]["4"] == 0 and config["fade_images"]["8"] > 0
+    assert config["minutes"] is None and config["fade_images"]["4"] == 0 and config["stable_images"]["8"] > 0
     assert json.loads((run / "environment.json").read_text())["planned_for_minutes"] == minutes
     planned = sum(config["stable_images"].values()) + sum(config["fade_images"].values())
     assert json.loads((run / "stats.jsonl").read_text().splitlines()[-1])["images"] >= planned

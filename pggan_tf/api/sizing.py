@@ -17,12 +17,14 @@ from pggan_tf.errors import UserError
 from pggan_tf.runs import folder as runs
 
 SMALLEST, LARGEST = 16, 256  # resolutions to choose from, in pixels
-# Images that the last stage has to see in LAST_SHARE of the minutes.
-LEAST_IMAGES, LAST_SHARE = 10_000, 0.45
+# Images that the last stage has to see in LAST_SHARE of the minutes, for each pixel of a side: 6,000 at
+# 64 px. There 5,200 were enough for drawn faces that can all be recognised.
+LEAST_IMAGES, LAST_SHARE = 94, 0.45
 _TRAINED_SHARE = 0.85  # share of the minutes that training takes, in short runs
 # A training step has about seven times the operations of one forward pass of the 3x3 layers of one
-# network, and reaches this share of a large convolution's speed (measured from 4 to 64 px).
-_PASSES, _EFFICIENCY = 7, 0.4
+# network. It reaches this share of a large convolution's speed, and moving a number of a feature map
+# through memory takes as long as this many operations (measured from 4 to 128 px on CPUs).
+_PASSES, _EFFICIENCY, _MOVING = 7, 0.4, 1_000
 _PHOTOS = 9  # number of photos whose size is looked at
 
 
@@ -42,19 +44,20 @@ def measure_speed(seconds: float = 0.3) -> float:
 
 
 def estimate_operations(options: Mapping, resolution: int) -> float:
-    """Return the operations of a training step per image at a resolution.
+    """Return the operations of a training step per image at a resolution, with moving data in memory.
 
     options: {option: value} of all options of the run.
     """
     from pggan_tf.networks.base import count_maps
 
     kernel = 9 if options["conv"] == "standard" else 1
-    total, size = 0.0, 4
+    total, moved, size = 0.0, 0.0, 4
     while size <= resolution:
         here, below = (count_maps(r, options["fmap_base"], options["fmap_max"]) for r in (size, size // 2))
         total += 2 * kernel * size**2 * (here * here + here * below)
+        moved += 2 * size**2 * here
         size *= 2
-    return _PASSES * total
+    return _PASSES * total + _MOVING * moved
 
 
 def choose(options: Mapping, minutes: float, speed: float, shortest: int | None) -> int:
@@ -69,7 +72,7 @@ def choose(options: Mapping, minutes: float, speed: float, shortest: int | None)
     chosen = size = SMALLEST
     while size <= min(LARGEST, shortest or LARGEST):
         rate = _EFFICIENCY * speed / estimate_operations(options, size)
-        if 60 * minutes * _TRAINED_SHARE * LAST_SHARE * rate >= LEAST_IMAGES:
+        if 60 * minutes * _TRAINED_SHARE * LAST_SHARE * rate >= LEAST_IMAGES * size:
             chosen = size
         size *= 2
     return chosen

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pggan_tf import losses, networks, schedule, tasks
+from pggan_tf.config import recipes
 from pggan_tf.config.parsing import to_json
-from pggan_tf.config.schema import Config
+from pggan_tf.config.schema import DEFAULTS, Config
 from pggan_tf.errors import UserError
 
 
@@ -89,6 +90,18 @@ class Plan:
         **values: the new values by option.
         """
         return dataclasses.replace(self, config=self.config.replace(**values))
+
+    def with_large_batches(self) -> Plan:
+        """Return the plan for GPUs, or for several devices that share every batch.
+
+        The small batches of the default recipe learn most in a second of one CPU. Other devices would
+        mostly wait with them, and get the larger ones of `schema.DEFAULTS`. Batches that were asked
+        for, or that another recipe sets, stay.
+        """
+        default = recipes.RECIPES[DEFAULTS["recipe"]]["batch"]
+        if "batch" in self.asked or recipes.RECIPES.get(self.config.recipe, {}).get("batch") != default:
+            return self
+        return self.replace(batch={r: schedule.lookup(DEFAULTS["batch"], r) for r in self.resolutions})
 
     def rescheduled(self, **values) -> Plan:
         """Return a copy of the plan with a schedule that was computed for --minutes.

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from pggan_tf import schedule
-from pggan_tf.config import Plan, recipes
-from pggan_tf.config.schema import DEFAULTS
+from pggan_tf.config import Plan
 from pggan_tf.errors import TryAgain, UserError
 from pggan_tf.training import precision
 from pggan_tf.training.cluster import ALONE, Cluster
@@ -103,19 +101,11 @@ def _create_tpu_strategy():
 
 
 def fit_batch(plan: Plan, strategy) -> Plan:
-    """Return a plan whose batches suit the devices.
-
-    The small batches of the default recipe learn most in a second of a CPU. GPUs, and several
-    devices that share a batch, would mostly wait with them, and get the larger ones of
-    `schema.DEFAULTS`. Batches that were asked for, or that another recipe sets, stay.
-    """
+    """Return the plan with larger batches on GPUs and several devices, see `Plan.with_large_batches`."""
     import tensorflow as tf
 
-    default = recipes.RECIPES[DEFAULTS["recipe"]]["batch"]
-    chosen = "batch" in plan.asked or recipes.RECIPES.get(plan.config.recipe, {}).get("batch") != default
-    if chosen or not (strategy.num_replicas_in_sync > 1 or tf.config.list_logical_devices("GPU")):
-        return plan
-    return plan.replace(batch={r: schedule.lookup(DEFAULTS["batch"], r) for r in plan.resolutions})
+    several = strategy.num_replicas_in_sync > 1
+    return plan.with_large_batches() if several or tf.config.list_logical_devices("GPU") else plan
 
 
 def check_devices(plan: Plan, strategy, say) -> None:

@@ -27,8 +27,8 @@ BUILDING_SECONDS, BUILDING_SHARE = 5.0, 0.06
 # With --minutes and without --metrics-every, a run has about MEASUREMENTS measurements of the
 # metrics, or fewer if they would take more than METRICS_SHARE of its time.
 MEASUREMENTS, METRICS_SHARE = 40, 0.1
-# Networks that had seen fewer images at their last resolution showed blurs.
-LEAST_IMAGES = 4_000
+# Images that show more than blurs at the last resolution, for each pixel of a side: 4,000 at 64 px.
+LEAST_IMAGES = 62
 # Snapshots with --minutes, beside those at the end of each phase: two a minute, within these bounds.
 LEAST_SNAPSHOTS, SNAPSHOTS = 8, 40
 MOST_SNAPSHOTS = 200  # maximum number of snapshots with --snapshot-epochs
@@ -234,9 +234,10 @@ def describe_blurs(plan: Plan, minutes: float) -> list[str]:
         minutes: --minutes.
     """
     last = sum(p.images for p in plan.phases if p.resolution == plan.target_res)
-    if not plan.architecture.grows or last >= LEAST_IMAGES:
+    least = LEAST_IMAGES * plan.target_res
+    if not plan.architecture.grows or last >= least:
         return []
-    needed = math.ceil(minutes * LEAST_IMAGES / max(1, last))
+    needed = math.ceil(minutes * least / max(1, last))
     return [
         f"--minutes {minutes:g}: {last:,} images at {plan.target_res} px are too few for more than blurs. "
         f"Give about {needed} minutes, or --target-res auto."
