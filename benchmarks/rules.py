@@ -104,7 +104,7 @@ def train(form: str, data: str, resolution: int, seconds: float, seed: int, out:
 @click.option("--held-out", required=True, help="photos to compare with, which no run sees")
 @click.option("--target-res", "resolution", default=32, show_default=True, type=click.IntRange(16))
 @click.option("--seconds", default=300.0, show_default=True, help="processor time of the training steps of a form")
-@click.option("--forms", default=",".join(FORMS), help="names of forms, separated by semicolons  [all]")
+@click.option("--forms", default="", help="names of forms, separated by semicolons  [all]")
 @click.option("--seeds", default=1, show_default=True, help="number of runs of each form")
 @click.option("--runs", default="rules", show_default=True, help="folder of samples")
 @page.out_option
@@ -112,7 +112,7 @@ def main(data, held_out, resolution, seconds, forms, seeds, runs, out) -> None:
     """Train every form, and write a table with its distances."""
     from pggan_tf import api
 
-    chosen = [*FORMS] if forms == ",".join(FORMS) else forms.split(";")
+    chosen = forms.split(";") if forms else [*FORMS]
     if unknown := [form for form in chosen if form not in FORMS]:
         raise UserError(f"--forms {forms}: {unknown[0]} is none of: {'; '.join(FORMS)}.")
     measure.announce(len(chosen) * seeds * (seconds + 60) * 1.3, "what has been trained already is not again")

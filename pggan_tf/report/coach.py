@@ -34,7 +34,7 @@ LEAST_MEASUREMENTS = 6  # number of measurements at the last resolution that tel
 class Advice:
     """What goes wrong in a run, and what to do."""
 
-    illness: str  # its name: one of the keys of ILLNESSES
+    illness: str  # its name: a key of ILLNESSES, or "nothing gained"
     text: str  # what is seen, in one or two sentences
     commands: tuple[str, ...]  # options that help, as typed
 

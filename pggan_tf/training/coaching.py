@@ -20,7 +20,7 @@ from pggan_tf.runs.folder import STATS
 from pggan_tf.training.callbacks import Callback, GridWriter
 
 MOST_IMAGES = 32  # number of photos and of generated images that are looked at
-_LEAST_UNSEEN = pipeline.LEAST_HELD_OUT  # nothing is said about fewer images than this
+_LEAST_IMAGES = pipeline.LEAST_HELD_OUT  # nothing is said about fewer images than this
 _SIDE = 4  # the variety of images is measured on their means over blocks, 4 x 4 of them
 
 
@@ -81,14 +81,14 @@ class Coach(Callback):
         """Return the figures of a check by name; made: generated images uint8 [N, R, R, C]."""
         seen, unseen = self._read_photos(run)
         check: dict[str, Any] = {}
-        if min(len(made), len(seen)) >= _LEAST_UNSEEN:
+        if min(len(made), len(seen)) >= _LEAST_IMAGES:
             check["variety"] = measure_variety(made) / max(measure_variety(seen), 1e-6)
         threshold = run.plan.loss.decision_threshold
         if threshold is not None:
             value = np.full(1, threshold, np.float32)
             check["undecided"] = float(np.sum([term for term in run.plan.loss.discriminator(value, value)]))
         for name, images in (("seen", seen), ("unseen", unseen), ("made", made)):
-            if len(images) >= _LEAST_UNSEEN:
+            if len(images) >= _LEAST_IMAGES:
                 logits = self._judge(run, images)
                 check[f"logit_{name}"] = float(logits.mean())
                 if name == "unseen":
