@@ -65,7 +65,7 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
     """
     from pggan_tf.config import resolve
     from pggan_tf.data.shards import Shards
-    from pggan_tf.training import callbacks, distribution, execution, loop
+    from pggan_tf.training import callbacks, distribution, execution, loop, recording
     from preprocessing import build, prepare
     from preprocessing.options import Selection
 
@@ -87,7 +87,7 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
         setting = execution.Setting(Shards(f"{folder}/shards"), distribution.create_strategy(), policy, say=log)
         gan = execution.build(plan, policy)
         (Path(folder) / "run").mkdir()
-        default = loop.default_callbacks(plan.replace(report=False), log, measuring=None)
+        default = recording.default_callbacks(plan.replace(report=False), log, measuring=None)
         programs = execution.Programs(gan, setting)
         loop.Run(plan, programs, Path(folder) / "run", callbacks=[*default, clock]).train()
     (first, begun), (last, ended) = clock.marks[0], clock.marks[-1]

@@ -19,7 +19,7 @@ from pggan_tf.config import Plan, load
 from pggan_tf.data import shards
 from pggan_tf.errors import UserError, shell_path
 from pggan_tf.runs import folder as runs
-from pggan_tf.runs import hub, keras_files, records
+from pggan_tf.runs import hub, keras_files, pretrained, records
 
 REPORT, RUN = keras_files.REPORT, keras_files.RUN
 # Number of photos for examples, which are inputs of an exported network: 16 to calibrate its
@@ -170,7 +170,7 @@ def open_source(path: str | Path) -> Source:
     if keras_files.is_location(path):
         folder, (repository, _) = hub.download(path), hub.parse(path)
         return replace(open_source(folder / keras_files.GENERATOR), name=repository.partition("/")[2])
-    path = Path(path)
+    path = Path(pretrained.locate(path))
     if keras_files.is_run(path) and not (path / runs.GENERATOR).is_file():
         raise UserError(
             f"{path}: has no {runs.GENERATOR}, so the run has not ended. Go on with: pggan train --resume {shell_path(path)}"

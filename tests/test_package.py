@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from pggan_tf import __version__
+from pggan_tf.runs import pretrained
 from tests.conftest import ROOT, TINY
 
 INSTALLED = ("pggan_tf", "preprocessing", "export")
@@ -104,6 +105,11 @@ def test_the_wheel_holds_three_packages_and_all_of_their_files(wheel, checkout):
     there = {name for name in there if (checkout / name).is_file()}
     assert files_of(wheel) == there
     assert {"pggan_tf/py.typed", "export/web/index.html", "pggan_tf/report/templates/report.html"} <= there
+    portraits = pretrained.FOLDER / "portraits"
+    own = {
+        f"pggan_tf/pretrained/{path.relative_to(pretrained.FOLDER)}" for path in portraits.rglob("*") if path.is_file()
+    }
+    assert len(own) == 5 and own <= there
 
 
 def test_the_source_distribution_builds_the_same_wheel(checkout, wheel, tmp_path):

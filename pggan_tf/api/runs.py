@@ -11,7 +11,7 @@ from pggan_tf import config
 from pggan_tf.api import arguments, jobs, machines
 from pggan_tf.api.generators import Generator
 from pggan_tf.errors import UserError
-from pggan_tf.runs import checkpoint, keras_files, records
+from pggan_tf.runs import checkpoint, keras_files, pretrained, records
 from pggan_tf.runs import folder as folders
 
 
@@ -183,7 +183,8 @@ def load(source: str | Path) -> Run | Generator:
     """Open a run, or load a generator.
 
     Args:
-        source: folder of a run; or an exported folder, a .keras file or hf://USER/NAME.
+        source: folder of a run, or the name of a pretrained one such as 'portraits'; or an exported
+            folder, a .keras file or hf://USER/NAME.
 
     Returns:
         A Run for the folder of a run, else a Generator.
@@ -191,7 +192,7 @@ def load(source: str | Path) -> Run | Generator:
     Raises:
         UserError: if there is neither.
     """
-    location = arguments.as_location(source)
+    location = str(pretrained.locate(arguments.as_location(source)))
     if keras_files.is_run(Path(location)):
         return Run(location)
     return Generator.open(location)

@@ -245,6 +245,10 @@ def _readers(config: Config) -> dict[str, tuple[bool, str]]:
         ),
         "content_weight": (objective.content != "none", "it belongs to --content"),
         "vgg_weights": (objective.content == "vgg19", "it belongs to --content vgg19"),
+        "freeze_discriminator": (
+            architecture.grows and config.optimization.init_from is not None,
+            "it belongs to --init-from, and networks that grow",
+        ),
         "pretrain_share": (config.schedule.pretrain_images > 0, "it belongs to --pretrain-images"),
         "lsgan_targets": (loss.with_targets is not None, "it belongs to --loss lsgan"),
     }

@@ -191,8 +191,15 @@ class OptimizationOptions:
     )
     init_from: str | None = option(
         None,
-        "folder of a run to take the initial weights from; stages that it has completed are skipped",
+        "folder of a run to take the initial weights from, or portraits, whose weights come with pggan-tf; stages that "
+        "they have completed are skipped",
         common=True,
+    )
+    freeze_discriminator: int = option(
+        0,
+        "with --init-from: number of the discriminator's stages, counted from the image, that keep these weights; for "
+        "few photos",
+        least=0,
     )
 
 

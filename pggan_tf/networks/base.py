@@ -63,6 +63,7 @@ class Network(keras.Model):
         super().__init__(autocast=False, **kwargs)
         self.resolutions, self.channels = tuple(resolutions), channels
         self._input_channels: dict[str, int] = {}  # name of a layer -> its number of input channels
+        self._frozen: set[str] = set()  # names of the layers that are not trained
 
     def add_layer(self, name: str, kind: Callable[..., Any], inputs: int, *args, **kwargs) -> Any:
         """Create a layer, store it as an attribute and return it.
@@ -134,7 +135,17 @@ class Network(keras.Model):
 
     def variables_at(self, resolution: int, fade: bool) -> list:
         """Return the weights that are trained at `resolution`. For `fade`, see `layers_at`."""
-        return [v for layer in self.layers_at(resolution, fade) for v in layer.trainable_variables]
+        layers = [layer for layer in self.layers_at(resolution, fade) if layer.name not in self._frozen]
+        return [v for layer in layers for v in layer.trainable_variables]
+
+    def freeze(self, resolution: int, stages: int) -> None:
+        """Keep the weights of the `stages` stages nearest to an image of `resolution` as they are.
+
+        This is FreezeD (Mo et al. 2020) for a discriminator. The other stages are trained.
+        """
+        rest = self.resolutions[self.resolutions.index(resolution) - stages]
+        used, trained = ({layer.name for layer in self.layers_at(r, False)} for r in (resolution, rest))
+        self._frozen = used - trained
 
     def get_batch_norms(self) -> list[BatchNorm]:
         """Return the batch normalisation layers."""

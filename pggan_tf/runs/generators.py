@@ -15,7 +15,7 @@ from pggan_tf import networks, tasks
 from pggan_tf.config import Plan
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
-from pggan_tf.runs import checkpoint, folder, hub, keras_files
+from pggan_tf.runs import checkpoint, folder, hub, keras_files, pretrained
 from pggan_tf.synthesis import CALIBRATION_INPUTS, FromImages, FromLatents, calibration_latents, finish
 
 
@@ -99,7 +99,8 @@ def load(path: str | Path, report=print):
     If a run has not ended, it is the moving average of its newest checkpoint.
 
     Args:
-        path: the folder or file, or a location on a hub, `hf://USER/NAME`.
+        path: the folder or file, a location on a hub, `hf://USER/NAME`, or the name of a pretrained
+            run.
         report: called with messages about damaged checkpoints, or about a hub that is out of reach.
 
     Raises:
@@ -109,7 +110,7 @@ def load(path: str | Path, report=print):
         importlib.import_module(f"pggan_tf.networks.{module}")
     if keras_files.is_location(path):
         return keras_files.load(hub.download(path, report) / keras_files.GENERATOR, str(path))
-    path = Path(path)
+    path = Path(pretrained.locate(path))
     if keras_files.is_run(path) and not (path / keras_files.GENERATOR).is_file():
         return _from_checkpoint(path, report)
     return keras_files.load(keras_files.find(path))

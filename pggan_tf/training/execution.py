@@ -19,7 +19,7 @@ from pggan_tf import networks
 from pggan_tf.config import Plan
 from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
-from pggan_tf.errors import explain_out_of_memory
+from pggan_tf.errors import UserError, explain_out_of_memory
 from pggan_tf.schedule import Phase
 from pggan_tf.training import health, precision
 from pggan_tf.training.cluster import ALONE, Cluster
@@ -63,9 +63,19 @@ def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
         from pggan_tf.networks import vgg
 
         content = vgg.load_features(config.objective.vgg_weights)
+    discriminator = networks.make_discriminator(network, options, policy)
+    if frozen := config.optimization.freeze_discriminator:
+        first = plan.phases[0].resolution  # the last stage that the weights of --init-from have completed
+        known = sum(r <= first for r in plan.resolutions)
+        if frozen >= known:
+            raise UserError(
+                f"--freeze-discriminator {frozen}: the weights of --init-from have completed {known} stages, and the "
+                f"one of {plan.resolutions[0]} px always learns. Expected {known - 1} at most."
+            )
+        discriminator.freeze(first, frozen)
     return GAN(
         networks.make_generator(network, options, policy),
-        networks.make_discriminator(network, options, policy),
+        discriminator,
         networks.make_generator(network, options, "float32", "ema"),
         lambda resolution: plan.objective(resolution, len(options["classes"])),
         GANOptions(**{field.name: config.value(field.name) for field in dataclasses.fields(GANOptions)}),

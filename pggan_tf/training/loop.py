@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -20,46 +20,13 @@ from pggan_tf.config import Plan
 from pggan_tf.errors import OutOfMemory, Stopped, is_out_of_memory, shell_path
 from pggan_tf.runs import checkpoint
 from pggan_tf.signals import Signals
-from pggan_tf.training import callbacks as callback_classes
-from pggan_tf.training import coaching, execution, health, metric_callback, planning, tracking
+from pggan_tf.training import execution, health, planning
 from pggan_tf.training.gan import COUNTS_BY_NETWORK
 from pggan_tf.training.step import STATS
 
 CALL_SECONDS = 0.7  # approximate time of a call of the graph; signals and the bar wait for its end
 TICKS_PER_SNAPSHOT = 10
 BY_CALLBACK = 0  # takes the place of a signal's number if a callback has called `Run.stop`
-
-
-def default_callbacks(
-    plan: Plan,
-    log,
-    measuring: metric_callback.MetricCallback | None,
-    display: Callable[..., callback_classes.Callback] | None = None,
-) -> list[callback_classes.Callback]:
-    """Return the callbacks of a run, in the order in which they are called.
-
-    Args:
-        plan: the plan of the run.
-        log: the run's log, a `runs.folder.Log`.
-        measuring: the callback that computes --metrics, or None.
-        display: makes the callback that shows progress, see `machine.Machine`.
-    """
-    grids = callback_classes.GridWriter()
-    out: list[callback_classes.Callback] = [
-        grids,  # first: TensorBoard shows the grid of the same snapshot
-        (display or callback_classes.ProgressDisplay)(log),
-        callback_classes.StatsWriter(),
-        coaching.Coach(grids),
-        callback_classes.TensorBoardWriter(),
-        callback_classes.GeneratorWriter(),
-    ]
-    if measuring:
-        out.append(measuring)
-    if plan.config.running.report:
-        out.append(callback_classes.ReportWriter())
-    if "mlflow" in (plan.config.running.log or ()):
-        out.append(tracking.MLflowLogger())
-    return out
 
 
 class Run:

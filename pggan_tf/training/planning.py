@@ -59,6 +59,7 @@ def leave_out_phases(plan: Plan) -> Plan:
     options = plan.config.schedule
     if (
         options.minutes is None
+        or plan.config.optimization.init_from  # has left out the stages that its weights have completed
         or not plan.architecture.grows
         or plan.asked.keys() & {"fade_share", "stage_growth", "resolutions"}
     ):

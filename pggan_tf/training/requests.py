@@ -20,6 +20,7 @@ from pggan_tf.data.shards import find_cache_folder
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import features
 from pggan_tf.runs import folder as runs
+from pggan_tf.runs import pretrained
 
 DEFAULTS_CHANGED_IN = 2  # first version of config.json with the current defaults
 
@@ -37,7 +38,7 @@ def absolute(options: Mapping) -> dict:
         if isinstance(place, tuple):
             out[name] = tuple(map(_absolute, place))
         elif place and (name != "features" or place.endswith(".keras")):
-            out[name] = _absolute(place)
+            out[name] = _absolute(str(pretrained.locate(place)) if name == "init_from" else place)
     return out
 
 

@@ -21,14 +21,23 @@ import numpy as np
 from pggan_tf import __version__, files, schedule
 from pggan_tf.config import Plan, flag, parsing
 from pggan_tf.data import pipeline
-from pggan_tf.data.shards import Shards, find_cache_folder
+from pggan_tf.data.shards import Shards
 from pggan_tf.errors import TryAgain, UserError
 from pggan_tf.runs import checkpoint
 from pggan_tf.runs import folder as runs
-from pggan_tf.training import distribution, execution, loop, metric_callback, planning, precision, tracking, transfer
+from pggan_tf.training import (
+    distribution,
+    execution,
+    loop,
+    metric_callback,
+    planning,
+    precision,
+    recording,
+    tracking,
+    transfer,
+)
 from pggan_tf.training.cluster import Cluster
 from pggan_tf.training.execution import Setting
-from pggan_tf.training.gan import GAN
 from pggan_tf.training.machine import Machine
 
 # Options that may differ when a run is resumed: none of them changes a weight by more than
@@ -65,16 +74,6 @@ class Place:
         if not os.access(path, os.W_OK | os.X_OK):
             typed = f"--run {self.folder}" if self.folder else f"--runs {self.parent}"
             raise UserError(f"{typed}: cannot be written. Choose a folder you may write to.")
-
-
-def _metric_callback(plan: Plan, machine: Machine) -> metric_callback.MetricCallback | None:
-    """Return the callback that computes the metrics of `plan` during training.
-
-    Returns None if there are no metrics, or if another machine computes them.
-    """
-    if not plan.config.measuring.metrics or not machine.cluster.chief:
-        return None
-    return metric_callback.MetricCallback(plan, find_cache_folder(machine.cache), machine.say)
 
 
 @contextlib.contextmanager
@@ -159,8 +158,8 @@ def _start(
     distribution.check_devices(plan, strategy, say)
     setting = Setting(shards, strategy, precision.choose_policy(plan.config.running.precision), cluster, say)
     _agree(plan, setting)
-    measuring = _metric_callback(plan, machine)
-    plan, gan = _build(plan, setting)
+    measuring = recording.make_metric_callback(plan, machine)
+    plan, gan = transfer.build(plan, setting)
     plan = planning.leave_out_phases(plan)
     programs = execution.Programs(gan, setting)
     measured = _measure(plan, programs, measuring)
@@ -191,7 +190,7 @@ def _start(
         if plan.task.from_images:
             log("in grids, three by three: what is given, what is made of it, the original")
         setting = dataclasses.replace(setting, say=log)
-        callbacks = [*loop.default_callbacks(plan, log, measuring, machine.display), *machine.callbacks]
+        callbacks = [*recording.default_callbacks(plan, log, measuring, machine.display), *machine.callbacks]
         programs.setting = setting
         loop.Run(plan, programs, folder, measured.speeds, callbacks).train()
     return folder
@@ -216,21 +215,6 @@ def _agree(plan: Plan, setting: Setting) -> None:
     options = {flag(name): value for name, value in plan.config.values().items() if name not in _PLACES}
     checksum = setting.shards.manifest.checksum
     setting.cluster.agree(**{"pggan-tf": __version__}, **options, policy=setting.policy, checksum=checksum)
-
-
-def _build(plan: Plan, setting: Setting) -> tuple[Plan, GAN]:
-    """Return (plan, networks) of a new run, with the weights of --init-from if it is given.
-
-    The returned plan leaves out the stages that these weights have completed, see `transfer`.
-    """
-    arrays, init_from = None, plan.config.optimization.init_from
-    if init_from:
-        plan, arrays = transfer.skip_trained_stages(plan, Path(init_from), setting.shards.manifest.classes, setting.say)
-    with setting.strategy.scope():
-        gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
-    if arrays and init_from:
-        transfer.load_weights(gan, arrays, init_from)
-    return plan, gan
 
 
 @dataclass(frozen=True)
@@ -363,14 +347,14 @@ def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> Non
     cluster.set_folder(folder)
     cluster.agree(**{"pggan-tf": __version__})
     distribution.check_devices(plan, setting.strategy, say)
-    measuring = _metric_callback(plan, machine)
+    measuring = recording.make_metric_callback(plan, machine)
     log = runs.Log(folder, say) if cluster.chief else say
     with _lock(folder) if cluster.chief else contextlib.nullcontext():
         with setting.strategy.scope():
             gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
         callbacks = []
         if cluster.chief:
-            callbacks = [*loop.default_callbacks(plan, log, measuring, machine.display), *machine.callbacks]
+            callbacks = [*recording.default_callbacks(plan, log, measuring, machine.display), *machine.callbacks]
         programs = execution.Programs(gan, dataclasses.replace(setting, say=log))
         run = loop.Run(plan, programs, folder, callbacks=callbacks)
         _restore(run, folder, log)
@@ -402,6 +386,6 @@ def _restore(run: loop.Run, folder: Path, log) -> None:
             found = checkpoint.read(_await(checkpoint.path_for(folder, images), cluster))
         run.restore(*found)
     elif init_from:
-        transfer.load_weights(run.gan, checkpoint.read_newest(Path(init_from), log)[0], init_from)
+        transfer.load_weights(run.gan, transfer.read_weights(Path(init_from), log)[0], init_from)
     if cluster.chief:
         runs.truncate_stats(folder, run.images_seen)

@@ -1,0 +1,29 @@
+"""Find the networks that come with the package: small runs in `pggan_tf/pretrained`.
+
+They are named by one word: `pggan generate portraits` makes images at once, and `--init-from
+portraits` starts a run with such weights. A file or folder of that name goes first. They are written by
+`training.transfer.write_pretrained`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pggan_tf.runs import keras_files
+
+FOLDER = Path(__file__).parent.parent / "pretrained"
+
+
+def list_names() -> list[str]:
+    """Return the names of the pretrained runs in alphabetical order."""
+    return sorted(path.name for path in FOLDER.iterdir() if keras_files.is_run(path))
+
+
+def locate(place: str | Path) -> Path | str:
+    """Return the folder of the pretrained run `place`, or `place` if there is none of this name.
+
+    place: path of a run, location on a hub or name of a pretrained run.
+    """
+    if str(place) in list_names() and not Path(place).exists():
+        return FOLDER / str(place)
+    return place

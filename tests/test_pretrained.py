@@ -1,0 +1,102 @@
+"""Networks that come with the package: images at once, and weights to begin with."""
+
+import numpy as np
+import pytest
+
+import pggan_tf as pg
+from pggan_tf.errors import UserError
+from pggan_tf.runs import checkpoint, pretrained
+from pggan_tf.training import transfer
+from tests.conftest import pggan
+from tests.test_api import TINY
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A tiny run of 4 and 8 px that has ended."""
+    return pg.train(runs=tmp_path_factory.mktemp("runs"), progress=False, **TINY)
+
+
+@pytest.fixture
+def tiny(source, tmp_path, monkeypatch):
+    """The name of a pretrained run that was made of it."""
+    transfer.write_pretrained(source.folder, tmp_path / "pretrained" / "tiny")
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "pretrained")
+    return "tiny"
+
+
+def weights(folder):
+    """Return {name: array} of the networks in a run's newest checkpoint."""
+    arrays, _ = checkpoint.read_newest(folder)
+    return {name: array for name, array in arrays.items() if name.split("/")[0] in checkpoint.NETWORKS}
+
+
+def test_images_right_after_the_installation(tmp_path):
+    pggan("generate", "portraits", "--count", "16", "--npz", tmp_path / "faces.npz")
+    (faces,) = np.load(tmp_path / "faces.npz").values()
+    assert faces.shape == (16, 64, 64, 3)
+    assert faces.std(0).mean() > 20, "sixteen faces, not one"
+
+
+def test_those_in_the_package_are_whole():
+    assert pretrained.list_names() == ["portraits"]
+    files = [path for path in (pretrained.FOLDER / "portraits").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 2e6
+    text = "".join(path.read_text() for path in files if path.suffix == ".json")
+    assert "/root" not in text and "/home" not in text and "/tmp" not in text, "nothing of the machine of the training"
+
+
+def test_a_folder_of_that_name_goes_first(tiny, source, tmp_path, monkeypatch):
+    assert pretrained.locate("tiny") == pretrained.FOLDER / "tiny"
+    assert pretrained.locate("other") == "other" and pretrained.locate("hf://me/tiny") == "hf://me/tiny"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    assert pretrained.locate("tiny") == "tiny"
+
+
+def test_a_pretrained_run_is_the_run_in_half_precision(tiny, source, tmp_path):
+    small, whole = pg.load(tiny).generator, source.generator
+    assert small.stages == whole.stages
+    near = np.abs(small.sample(range(8)).astype(int) - whole.sample(range(8)).astype(int))
+    assert near.max() <= 2, "rounding to 11 bits moves a pixel by a step or two"
+    (tmp_path / "begun").mkdir()
+    with pytest.raises(UserError, match="has not ended"):
+        transfer.write_pretrained(tmp_path / "begun", tmp_path / "other")
+
+
+def test_training_begins_with_its_weights(tiny, source, tmp_path):
+    run = pg.train(
+        **TINY | {"stable_images": {4: 160, 8: 8}, "init_from": tiny}, runs=tmp_path / "runs", progress=False
+    )
+    assert run.images_seen == 8, "the stage of 4 px is left out"
+    then, now = weights(source.folder), weights(run.folder)
+    assert then.keys() == now.keys()
+    for name, array in now.items():
+        if name.startswith("discriminator/"):  # Adam moves a weight by the learning rate per step
+            np.testing.assert_allclose(array, then[name], atol=0.03)
+
+
+def test_frozen_stages_stay_as_they_are_across_a_stop(tiny, source, tmp_path):
+    options = {**TINY, "init_from": tiny, "freeze_discriminator": 1, "progress": False}
+    whole = pg.train(**options, folder=tmp_path / "whole")
+    early = pg.train(**options, folder=tmp_path / "stopped", callbacks=[lambda tick: tick["images"] < 60])
+    assert 60 <= early.images_seen < whole.images_seen == 160
+    early.resume(progress=False)
+    first, second, begun = (weights(folder) for folder in (whole.folder, early.folder, source.folder))
+    assert all(np.array_equal(first[name], second[name]) for name in first), "to the last bit"
+    still = {n for n, a in first.items() if n.startswith("disc") and np.array_equal(a, begun[n].astype(np.float16))}
+    last = {name for name in first if name.startswith("discriminator/") and "8" in name.split("/")[1]}
+    unused = {"discriminator/from_image_4/kernel", "discriminator/from_image_4/bias"}  # of the stage before
+    assert last and still == last | unused
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"freeze_discriminator": 1}, "it belongs to --init-from"),
+        ({"freeze_discriminator": 2, "init_from": "tiny"}, "have completed 2 stages.*Expected 1 at most"),
+    ],
+)
+def test_what_cannot_be_frozen_is_refused(tiny, options, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        pg.train(**TINY, **options, runs=tmp_path, progress=False)
