@@ -23,9 +23,13 @@ import numpy as np
 from benchmarks import measure, page
 from pggan_tf import terminal
 from pggan_tf.api import Generator
-from pggan_tf.data import colour, pixels
+from pggan_tf.data import colour, colour_hints, pixels
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import colorfulness
+
+
+POINTS = (1, 5, 20)  # numbers of places whose colours are told to a network that takes hints
+MOST_POINTS = max(POINTS)  # with more points, the first places stay the same
 
 
 def psnr(ab: np.ndarray, truth: np.ndarray) -> float:
@@ -59,12 +63,35 @@ def squares(source: str, size: int, count: int) -> np.ndarray:
     return np.stack(out)
 
 
-def colours(network, images: np.ndarray, batch: int = 16) -> np.ndarray:
+def reveal(ab: np.ndarray, points: int) -> np.ndarray:
+    """Return hints as a user would give them: the true colours of random places.
+
+    A place has 1/24 of the image's side, and its colour is its mean.
+
+    Args:
+        ab: the true colours, [N,H,W,2].
+        points: number of places in each image.
+
+    Returns:
+        [N,H,W,3], see `pggan_tf.data.colour_hints`.
+    """
+    rng = np.random.default_rng(0)
+    n, height, width, _ = ab.shape
+    out, radius = np.zeros((n, height, width, colour_hints.CHANNELS), np.float32), max(0, round(height / 48))
+    for image, hints in zip(ab, out):
+        for y, x in rng.integers(0, (height, width), (MOST_POINTS, 2))[:points]:
+            place = slice(max(0, y - radius), y + radius + 1), slice(max(0, x - radius), x + radius + 1)
+            hints[place] = [*image[place].mean((0, 1)), 1]
+    return out
+
+
+def colours(network, images: np.ndarray, points: int = 0, batch: int = 16) -> np.ndarray:
     """Return the colours that a colorizer predicts for images that are reduced to gray.
 
     Args:
         network: a generator of the task colorize or recolor.
         images: uint8 [N,H,W,3].
+        points: number of places of each image whose colours it is told.
         batch: number of images per call of the network.
 
     Returns:
@@ -79,7 +106,9 @@ def colours(network, images: np.ndarray, batch: int = 16) -> np.ndarray:
         if network.task == "recolor":
             out.append(colour.split_lab(function(tf.constant(colour.to_gray(rgb))).numpy())[1])
         else:
-            out.append(function(tf.constant(colour.split_lab(rgb)[0])).numpy())
+            lightness, ab = colour.split_lab(rgb)
+            hints = [reveal(ab, points)] if network.input_channels > 1 else []
+            out.append(function(tf.constant(np.concatenate([lightness, *hints], -1))).numpy())
     return np.concatenate(out)
 
 
@@ -98,7 +127,11 @@ def rows(networks: dict, images: np.ndarray) -> dict[str, tuple[float, float]]:
     answers = {
         "gray (a = b = 0)": np.zeros_like(truth),
         "mean colour of these photos": np.broadcast_to(truth.mean((0, 1, 2)), truth.shape),
-        **{name: colours(network, images) for name, network in networks.items()},
+        **{
+            name + (f", {points} points told" if points else ""): colours(network, images, points)
+            for name, network in networks.items()
+            for points in ((0, *POINTS) if getattr(network, "input_channels", 1) > 1 else (0,))
+        },
         "the photos": truth,
     }
     return {

@@ -186,7 +186,7 @@ def _convert_portraits(source) -> np.ndarray:
 
     scale = source.network.scale
     before = np.stack([portraits.draw(i, min(source.network.resolutions[-1], 128) // scale) for i in range(4)])
-    if source.task.input_channels == 1:
+    if source.task.sees_gray:
         before = np.rint(colour.to_gray(before)).astype(np.uint8).repeat(3, axis=-1)
     after = conversion.convert_images(before, source.task.converter(source.network))
     return np.concatenate([before.repeat(scale, axis=1).repeat(scale, axis=2), after])

@@ -297,7 +297,7 @@ class FromImages:
             pipeline.sample_indices(count, self._kept), self.shards.count(self.resolution), self.held_out
         )
         images = pixels.to_float(self.shards.read(self.resolution, numbers))
-        return self.task.condition(tf.constant(images), tf.zeros([2], tf.int64)).numpy()
+        return self.task.sample_condition(tf.constant(images)).numpy()
 
     def triples(self, start: int, stop: int) -> list[np.ndarray]:
         """Return [conditions, results, originals], each uint8 [stop - start, R, R, 3]."""
@@ -306,7 +306,7 @@ class FromImages:
         if self._make_parts is None:
 
             def make_parts(x):
-                condition = self.task.condition(x, tf.zeros([2], tf.int64))
+                condition = self.task.sample_condition(x)
                 made = self.task.to_image(condition, self.generator(condition))
                 original = self.task.to_image(condition, self.task.target(x))
                 return self.task.preview(condition, self.resolution), made, original

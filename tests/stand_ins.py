@@ -38,6 +38,7 @@ class Colorizer(keras.Model):
 
     task = "colorize"
     resolutions = (64,)
+    input_channels = 1
     multiple = 16
     scale = 1
 

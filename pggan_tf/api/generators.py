@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import synthesis, tasks, terminal
-from pggan_tf.api import arguments
+from pggan_tf.api import arguments, colours
 from pggan_tf.api.images import Images
+from pggan_tf.data import colour_hints
 from pggan_tf.errors import UserError, explain_out_of_memory
 
 
@@ -149,18 +150,21 @@ class Generator:
         made = self.batches(seeds, stage=stage, truncation=truncation, class_name=class_name)
         return Images.of(np.concatenate(list(made)))
 
-    def converter(self, side: int | None = None) -> Callable:
+    def converter(self, side: int | None = None, wishes: colour_hints.Wishes | None = None) -> Callable:
         """Return the function that converts a `data.photos.Photo`; see `tasks.Task.converter`.
 
         Args:
             side: for colorize, the shorter side in pixels at which the network sees a photo; for
                 other tasks, the side of a tile in pixels (default: the task's).
+            wishes: for colorize, what the user wants of the colours.
 
         Raises:
             UserError: if it makes images from latents.
         """
         if not self._task.from_images:
             raise UserError(f"{self.name}: makes images from latents, not from photos. Take its samples.")
+        if wishes is not None:
+            return self._task.converter(self.network, side, wishes=wishes)
         if side not in self._converters:
             self._converters[side] = self._task.converter(self.network, side)
         return self._converters[side]
@@ -210,6 +214,9 @@ def convert(
     compare: bool = False,
     size: int | None = None,
     tile: int | None = None,
+    hints: Iterable[str] | str | Path | None = None,
+    reference: str | Path | None = None,
+    saturation: float = 1.0,
 ) -> Path:
     """Convert a photo, a folder of photos or a video with a trained network.
 
@@ -225,6 +232,12 @@ def convert(
             4096 (default: as in training).
         tile: for other tasks: side of a tile in pixels; smaller tiles need less memory (default:
             the task's).
+        hints: for colorize, trained with --hints, and a single photo: colours of places, such as
+            ['120,80=#c03020'] with X,Y in pixels; or the path of a picture of any size, whose
+            opaque pixels (or, without transparency, whose pixels that are not gray) are the colours
+            of these places.
+        reference: for colorize: path of a photo, whose palette the colours get.
+        saturation: for colorize: factor of the colours' distance from gray, 0 to 4.
 
     Returns:
         The file or folder that was written.
@@ -247,7 +260,8 @@ def convert(
         raise UserError(f"--size {size}: expected 16 to 4096.")
     if tile is not None and tile < 1:
         raise UserError(f"--tile {tile}: expected a number from 1 on.")
-    change = generator.converter(size or tile)
+    wishes = colours.read_wishes(generator, source, hints, reference, saturation)
+    change = generator.converter(size or tile, wishes)
     return conversion.convert(arguments.expand(source), arguments.expand(out), change, generator.scale, compare)
 
 

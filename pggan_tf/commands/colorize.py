@@ -7,6 +7,7 @@ import click
 from pggan_tf import tasks
 from pggan_tf.api import Generator, convert
 from pggan_tf.commands import shared
+from pggan_tf.errors import UserError
 
 
 @click.command(tasks.Colorize.verb)
@@ -17,12 +18,23 @@ from pggan_tf.commands import shared
     type=click.IntRange(16, 4096),
     help="shorter side in pixels of the reduced photo that the network sees  [as in training]",
 )
-def command(run, source, out, compare, size):
+@click.option(
+    "--hint", "points", multiple=True, metavar="X,Y=#RRGGBB", help="colour of a place of the photo, in pixels"
+)
+@click.option("--hints", "picture", metavar="FILE", help="a picture with coloured dots, transparent or gray elsewhere")
+@click.option("--reference", metavar="FILE", help="a photo whose palette the colours get")
+@click.option(
+    "--saturation", type=click.FloatRange(0, 4), default=1.0, show_default=True, help="factor of the distance from gray"
+)
+def command(run, source, out, compare, size, points, picture, reference, saturation):
     """Colour SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
     RUN is a run's folder, a generator.keras or hf://USER/NAME. The network predicts colours at its
     own resolution; detail is the photo's own. Bit depth, transparency and EXIF are kept.
     """
+    if points and picture:
+        raise UserError("--hint and --hints: give one of them.")
     generator = Generator.open(run)
     generator.require_verb(tasks.Colorize.verb)
-    convert(generator, source, out, compare=compare, size=size)
+    hints = picture or list(points) or None
+    convert(generator, source, out, compare=compare, size=size, hints=hints, reference=reference, saturation=saturation)

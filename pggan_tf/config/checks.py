@@ -15,7 +15,7 @@ from pggan_tf.errors import UserError
 
 # Options that only affect tasks from images to images.
 OF_IMAGE_TASKS = (
-    *("scale", "degrade", "reverse", "patch", "width", "blocks", "dropout", "adversarial_weight"),
+    *("scale", "degrade", "hints", "reverse", "patch", "width", "blocks", "dropout", "adversarial_weight"),
     *("pixel", "pixel_weight", "content", "content_weight", "vgg_weights", "pretrain_images", "pretrain_share"),
 )
 _OF_DISCRIMINATORS = (
@@ -96,7 +96,7 @@ def _check_latent_task(config: Config) -> None:
         raise UserError(
             f"--metrics {min(pairs)}: compares images that belong together; it is for tasks from images to images."
         )
-    for name in ("pixel", "content", "patch", "degrade", "reverse", "pretrain_images"):
+    for name in ("pixel", "content", "patch", "degrade", "hints", "reverse", "pretrain_images"):
         if config.value(name) != DEFAULTS[name]:
             raise UserError(
                 f"{flag(name)} {config.value(name)} with --task {config.purpose.task}: it belongs to tasks from images to images."

@@ -161,6 +161,7 @@ RECIPES: dict[str, dict] = {
     "colorize": {
         **_IMAGES,
         "task": "colorize",
+        "hints": True,
         "network": "unet",
         "target_res": 256,
         "loss": "nonsaturating",

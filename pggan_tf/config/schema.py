@@ -96,6 +96,9 @@ class PurposeOptions:
     task: str = option("generate", "task to learn: generate images from random numbers, or convert images", tasks.TASKS)
     scale: int = option(4, "with --task upscale: factor by which images are enlarged", ("2", "4", "8"))
     degrade: bool = option(False, "with --task upscale: add blur, noise and compression to the small images")
+    hints: bool = option(
+        False, "with --task colorize: also learn from the colours of some places, which a user can give later"
+    )
     reverse: bool = option(False, "with --task translate: convert the second image of each pair to the first")
     patch: int | None = option(None, "train on random square crops of this size in pixels", least=1)
 

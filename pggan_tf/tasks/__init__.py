@@ -46,8 +46,8 @@ def from_config(config) -> Task:
 
 
 def task_of(network) -> Task:
-    """Create the task that a generator was trained for, with default settings.
+    """Create the task that a generator was trained for.
 
-    The settings used in training are not stored with the generator, whose `task` is only a name.
+    Only settings that change the generator are known; its `task` is only a name.
     """
-    return TASKS[network.task]()
+    return TASKS[network.task].of_network(network)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pggan_tf import tiles
 from pggan_tf.data import colour, pixels
+from pggan_tf.lazy import tf
 from pggan_tf.tasks import signatures
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class Task(ABC):
     options: ClassVar[tuple[str, ...]] = ()  # those `config_fields` that other tasks reject
     from_images: ClassVar[bool] = True  # whether the generator takes images; if not, it takes latents
     served: ClassVar[bool] = True  # whether `pggan serve` supports the task
-    input_channels: ClassVar[int | None] = None  # channels of a condition; None: a condition is no image
+    input_channels: int | None = None  # channels of a condition; None: a condition is no image
+    sees_gray: ClassVar[bool] = False  # whether `encode_photo` takes gray photos, with one channel
     output_channels: ClassVar[int | None] = 3  # channels of an output; None: as many as the data has
     discriminator_channels: ClassVar[int | None] = 3  # channels of its input; None: as many as the data has
     data_channels: ClassVar[int | None] = None  # channels of the data; None: as given by --channels
@@ -103,6 +105,11 @@ class Task(ABC):
     def page(self) -> Page:
         """The texts for the web page."""
 
+    @classmethod
+    def of_network(cls, network) -> Task:
+        """Return the task that a generator was trained for, as far as the generator tells it."""
+        return cls()
+
     # Training.
 
     @abstractmethod
@@ -116,6 +123,10 @@ class Task(ABC):
         Returns:
             float32 [N, h, w, `input_channels`], in the value range of the task.
         """
+
+    def sample_condition(self, images):
+        """Return the conditions for samples and metrics of a run; see `condition`."""
+        return self.condition(images, tf.zeros([2], tf.int64))
 
     @abstractmethod
     def target(self, images):
@@ -174,7 +185,7 @@ class Task(ABC):
     def encode_photo(self, photo):
         """Return the condition for a photo: [..., `input_channels`], in the range of conditions.
 
-        photo: [..., C] in 0..1; gray (C = 1) if `input_channels` is 1, else RGB.
+        photo: [..., C] in 0..1; gray (C = 1) if `sees_gray`, else RGB.
         """
         return photo
 
@@ -227,7 +238,7 @@ class Task(ABC):
 
         def convert_tile(part):
             photo = pixels.to_unit(part)
-            condition = self.encode_photo(colour.to_gray(photo) if self.input_channels == 1 else photo)
+            condition = self.encode_photo(colour.to_gray(photo) if self.sees_gray else photo)
             return pixels.from_unit((self.to_image(condition, function(condition)) + 1) / 2, part.dtype)
 
         return lambda photo, progress=tiles.ignore: photo.with_pixels(

@@ -11,9 +11,10 @@ from collections.abc import Callable
 import numpy as np
 
 from pggan_tf import tiles
-from pggan_tf.data import colour, pixels
+from pggan_tf.data import colour, colour_hints, pixels
 from pggan_tf.lazy import tf
 from pggan_tf.tasks.base import Card, Page, Task
+from pggan_tf.tasks.signatures import Input, Signature
 
 COLOUR_USE = "A plausible colouring for the eye. The colours are guesses: no evidence of what was there."
 
@@ -41,17 +42,43 @@ class Colorize(Task):
     """Task that predicts colour from lightness: CIE Lab a and b in -1..1 from L in 0..1.
 
     See Isola et al. 2017, section 3. The discriminator sees L, a and b.
+
+    Args:
+        hints: also give the generator the colours of some places, see `data.colour_hints`: none to many
+            in training, those of the user later.
     """
 
     name = verb = "colorize"
-    input_channels, output_channels = 1, 2
+    config_fields = options = ("hints",)
+    output_channels = 2
     discriminator_sees_image = False
+    sees_gray = True
     card = Card("image-to-image", "colours gray photos: it guesses CIE a and b from L", COLOUR_USE)
     page = colour_page("Colorize")
 
+    def __init__(self, hints: bool = False):
+        self.hints = hints
+        self.input_channels = 1 + colour_hints.CHANNELS if hints else 1
+
+    @classmethod
+    def of_network(cls, network):
+        return cls(network.input_channels > 1)
+
     def condition(self, images, seed):
-        """Return the lightness L (CIELAB) of images [N,H,W,3] in -1..1: [N,H,W,1] in 0..1."""
-        return colour.split_lab(images * 0.5 + 0.5)[0]
+        """Return L (CIELAB) of images [N,H,W,3] in -1..1, [N,H,W,1] in 0..1, and random hints.
+
+        With hints, the result has their three channels besides.
+        """
+        lightness, ab = colour.split_lab(images * 0.5 + 0.5)
+        return tf.concat([lightness, colour_hints.reveal(ab, seed)], -1) if self.hints else lightness
+
+    def sample_condition(self, images):
+        """Return the condition without a hint: samples and metrics show what it colours alone."""
+        return self._without_hints(colour.split_lab(images * 0.5 + 0.5)[0])
+
+    def _without_hints(self, lightness):
+        """Return the condition for L [...,1] in 0..1 of which no colour is known."""
+        return tf.concat([lightness, *3 * [tf.zeros_like(lightness)]], -1) if self.hints else lightness
 
     def target(self, images):
         """Return the colours a and b (CIELAB) of images [N,H,W,3] in -1..1: [N,H,W,2] in -1..1."""
@@ -59,27 +86,56 @@ class Colorize(Task):
 
     def discriminator_input(self, condition, output):
         """Return L, a and b in one tensor [N,H,W,3]."""
-        return tf.concat([condition, output], axis=-1)
+        return tf.concat([condition[..., :1], output], axis=-1)
 
     def to_image(self, condition, output):
-        return 2 * colour.join_lab(condition, output) - 1
+        return 2 * colour.join_lab(condition[..., :1], output) - 1
 
     def preview(self, condition, size):
         """Return gray images with the lightness of the condition, as RGB [N,H,W,3] in -1..1.
 
-        condition: lightness L (CIELAB), [N,H,W,1] in 0..1.
+        condition: lightness L (CIELAB), [N,H,W,1] in 0..1, and hints.
         size: not used, because conditions already have the size of the outputs.
         """
-        return self.to_image(condition, tf.zeros_like(tf.repeat(condition, 2, axis=-1)))
+        return self.to_image(condition, tf.zeros_like(tf.repeat(condition[..., :1], 2, axis=-1)))
 
     def encode_photo(self, photo):
-        """Return L [..., 1] in 0..1 of a gray photo [..., 1] in 0..1."""
-        return colour.split_lab(tf.concat([photo, photo, photo], axis=-1))[0]
+        """Return the condition without a hint for a gray photo [..., 1] in 0..1."""
+        return self._without_hints(colour.split_lab(tf.concat([photo, photo, photo], axis=-1))[0])
 
     def describe_output(self, network):
         return "the same picture in RGB"
 
-    def converter(self, network, size=None, check=tiles.accept):
+    def signatures(self, network, pixel_type="uint8", truncation=None):
+        """Return the functions of an exported network; with hints, a third one takes them.
+
+        Its hints are an RGBA picture of the same size, opaque where a colour is known.
+        """
+        out = super().signatures(network, pixel_type, truncation)
+        return [*out, self._hints_signature(network, pixel_type, out[0])] if self.hints else out
+
+    def _hints_signature(self, network, pixel_type: str, plain: Signature) -> Signature:
+        """Return the signature that takes a gray photo and hints; `plain` is that without hints."""
+        side = self.tile_size(network)
+
+        def convert(gray, hints):
+            lightness = self.encode_photo(tf.cast(gray, tf.float32) / 255)[..., :1]
+            hints = tf.cast(hints, tf.float32) / 255
+            known = tf.cast(hints[..., 3:] > 0.5, tf.float32)
+            condition = tf.concat([lightness, colour.split_lab(hints[..., :3])[1] * known, known], -1)
+            return self.to_image(condition, network(condition))
+
+        def make_example(number, photo):
+            hints, rng = np.zeros((side, side, 4), np.uint8), np.random.default_rng(number)
+            for y, x in rng.integers(0, side, (number % 6, 2)):
+                hints[y : y + 3, x : x + 3] = [*photo[y, x], 255]
+            return plain.example(number, photo) | {"hints": hints[None].astype(pixel_type)}
+
+        about = f"RGBA, {side}x{side}, 0..255: colours that are known where it is opaque"
+        inputs = plain.inputs | {"hints": Input((1, side, side, 4), pixel_type, about)}
+        return Signature(f"{self.name}_hints_{side}", convert, inputs, plain.about, make_example, side)
+
+    def converter(self, network, size=None, check=tiles.accept, wishes=colour_hints.NONE):
         """Return a function (photo, progress) -> photo in colour; both are `photos.Photo`.
 
         The network predicts colours for a reduced photo, and these are enlarged; detail and bit
@@ -91,11 +147,16 @@ class Colorize(Task):
                 resolution of training).
             check: called before every part of a photo; an exception that it raises ends the
                 conversion.
+            wishes: what the user wants of the colours.
         """
-        function = tiles.trace_network(network, 1, check)
+        function = tiles.trace_network(network, self.input_channels, check)
         size = size or network.resolutions[-1]
-        # A reduced photo is converted quickly, so `progress` is not called.
-        return lambda photo, progress=tiles.ignore: apply_colours(photo, predict_ab(function, photo, size), check)
+
+        def convert(photo, progress=tiles.ignore):
+            ab = predict_ab(function, photo, size, wishes.make_hints(*photo.size) if self.hints else None)
+            return apply_colours(photo, wishes.apply(ab), check)
+
+        return convert
 
 
 def _reduce_photo(photo, size: tuple[int, int]) -> np.ndarray:
@@ -129,7 +190,9 @@ def _choose_network_size(height: int, width: int, size: int) -> tuple[int, int]:
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def predict_ab(network: Callable[[np.ndarray], np.ndarray], photo, size: int) -> np.ndarray:
+def predict_ab(
+    network: Callable[[np.ndarray], np.ndarray], photo, size: int, hints: Callable | None = None
+) -> np.ndarray:
     """Return the colours that a network predicts for a photo: a and b, float32 [h,w,2] in -1..1.
 
     h and w are the size of the reduced photo that the network sees. If its longer side exceeds
@@ -137,20 +200,23 @@ def predict_ab(network: Callable[[np.ndarray], np.ndarray], photo, size: int) ->
     2 * `size`, because a whole panorama would not resemble the training data.
 
     Args:
-        network: function from L [h,w,1] in 0..1 to a and b [h,w,2], such as `tiles.trace_network`
-            returns.
+        network: function from L [h,w,1] in 0..1, with hints [h,w,3] if it takes any, to a and b
+            [h,w,2], such as `tiles.trace_network` returns.
         photo: `photos.Photo`.
         size: shorter side in pixels of the reduced photo.
+        hints: function from (h, w) to the hints [h,w,3]; None for a network that takes none.
     """
     height, width = _choose_network_size(*photo.size, size)
-    lightness, _ = colour.split_lab(pixels.to_unit(_reduce_photo(photo, (height, width))))
+    condition, _ = colour.split_lab(pixels.to_unit(_reduce_photo(photo, (height, width))))
+    if hints is not None:
+        condition = np.concatenate([condition, hints(height, width)], -1)
     if max(height, width) <= 2 * size:
-        return network(lightness)
+        return network(condition)
 
     def predict_16_bits(part):
         return np.rint((np.clip(network(part), -1, 1) + 1) * 32767.5).astype(np.uint16)
 
-    ab = tiles.blend_tiles(predict_16_bits, lightness, 2 * size, size // 2)
+    ab = tiles.blend_tiles(predict_16_bits, condition, 2 * size, size // 2)
     return ab.astype(np.float32) / 32767.5 - 1
 
 

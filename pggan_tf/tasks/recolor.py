@@ -19,6 +19,7 @@ class Recolor(Task):
 
     name, verb = "recolor", "colorize"
     input_channels = 1
+    sees_gray = True
     card = Card("image-to-image", "colours gray photos", COLOUR_USE)
     page = colour_page("Recolor")
 

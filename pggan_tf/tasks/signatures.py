@@ -64,7 +64,7 @@ def photo_signatures(task, network, pixel_type: str) -> list[Signature]:
         pixel_type: dtype of input photos, whose values are 0..255.
     """
     size, multiple = task.tile_size(network), network.multiple
-    channels, argument, kind = (1, "gray", "gray") if task.input_channels == 1 else (3, "photo", "RGB")
+    channels, argument, kind = (1, "gray", "gray") if task.sees_gray else (3, "photo", "RGB")
 
     def convert(**inputs):
         """Return the image [1, H, W, C] in -1..1 for a photo in 0..255."""
