@@ -27,7 +27,6 @@ from pggan_tf.data import colour, colour_hints, pixels
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import colorfulness
 
-
 POINTS = (1, 5, 20)  # numbers of places whose colours are told to a network that takes hints
 MOST_POINTS = max(POINTS)  # with more points, the first places stay the same
 

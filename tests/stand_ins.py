@@ -59,6 +59,17 @@ class Colorizer(keras.Model):
 
 
 @keras.saving.register_keras_serializable("tests")
+class Obedient(Colorizer):
+    """Colours a place as its hint says, and leaves the rest gray."""
+
+    input_channels = 4
+    multiple = 1
+
+    def call(self, condition):
+        return condition[..., 1:3] * condition[..., 3:]
+
+
+@keras.saving.register_keras_serializable("tests")
 class Recolorer(keras.Model):
     """The gray of the pixel to the right as red, half of its own as green."""
 

@@ -10,19 +10,9 @@ from pggan_tf import tasks
 from pggan_tf.data import colour, colour_hints, photos
 from pggan_tf.errors import UserError
 from tests.conftest import pggan
-from tests.stand_ins import Colorizer
+from tests.stand_ins import Obedient
 
 RED = (200, 30, 30)
-
-
-class Obedient(Colorizer):
-    """Colours a place as its hint says, and leaves the rest gray."""
-
-    input_channels = 4
-    multiple = 1
-
-    def call(self, condition):
-        return condition[..., 1:3] * condition[..., 3:]
 
 
 def ab_of(rgb):

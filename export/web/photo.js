@@ -1,6 +1,7 @@
 // The panel of networks that convert photos: shows the original and the result side by side.
 
 import { savePng } from "./faces.js";
+import { drawHints, hintsSignature, offerHints } from "./hints.js";
 import { Problem, toImageData } from "./runtime.js";
 
 // Every phone's canvas can have 4096 pixels a side; devices that report little memory get fewer.
@@ -47,14 +48,15 @@ function luma({ data, width, height }) {
 }
 
 const only = (model) => {
-  const [name] = Object.keys(model.entry.signatures);
+  const name = Object.keys(model.entry.signatures).find((each) => each !== hintsSignature(model));
   const [[input, shape]] = Object.entries(model.entry.signatures[name].inputs);
   return { name, input, shape, side: shape[1] };
 };
 
 /** Colour a photo. The network's square input holds the reduced photo in its own proportions, and its mirror image in the rest.
- *  The colour that the network adds, result minus gray, is smooth: it is enlarged and added to the photo, which stays sharp. */
-async function recoloured(model, photo) {
+ *  The colour that the network adds, result minus gray, is smooth: it is enlarged and added to the photo, which stays sharp.
+ *  hints: colours that are known at some places, see hints.js. */
+async function recoloured(model, photo, report, hints) {
   const { name, input, side } = only(model);
   const { width, height } = photo;
   const full = luma(pixelsOf(photo));
@@ -63,14 +65,19 @@ async function recoloured(model, photo) {
   const square = Object.assign(document.createElement("canvas"), { width: side, height: side });
   const context = square.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
+  const known = Object.assign(document.createElement("canvas"), { width: side, height: side });
+  const dots = known.getContext("2d", { willReadFrequently: true });
   for (let y = 0; y * h < side; y++) {
     for (let x = 0; x * w < side; x++) {
-      context.setTransform(x % 2 ? -1 : 1, 0, 0, y % 2 ? -1 : 1, (x + (x % 2)) * w, (y + (y % 2)) * h);
+      for (const each of [context, dots]) each.setTransform(x % 2 ? -1 : 1, 0, 0, y % 2 ? -1 : 1, (x + (x % 2)) * w, (y + (y % 2)) * h);
       context.drawImage(gray, 0, 0, w, h);
+      drawHints(dots, hints, w, h);
     }
   }
   const seen = luma(pixelsOf(square));
-  const made = await model.run(name, { [input]: seen });
+  const made = hints.length
+    ? await model.run(hintsSignature(model), { [input]: seen, hints: Float32Array.from(pixelsOf(known).data) })
+    : await model.run(name, { [input]: seen });
   const out = new ImageData(width, height);
   /** Return for each pixel the two of the `inner` pixels whose centres are next to its own, and the weight of the second. */
   const places = (size, inner) =>
@@ -172,6 +179,13 @@ export async function photo(panel, model, say) {
   let opening = 0; // counts requested photos: one that is decoded after a newer request is ignored
   let result = false; // whether there is a result to go back to
   let turn = 0; // counts conversions: an older one, or one that was stopped, ends early
+  let shown; // the photo whose result is shown, to convert it again with other hints
+  const offered =
+    hintsSignature(model) &&
+    offerHints(panel, {
+      gray: (x, y) => before.getContext("2d").getImageData(Math.floor(x * before.width), Math.floor(y * before.height), 1, 1).data[0],
+      changed: (hints) => change(shown.input, shown.called, shown.reduced, ++turn, hints),
+    });
 
   const stage = (shown) => [drop, viewfinder, waiting, compare].forEach((part) => (part.hidden = part !== shown));
 
@@ -202,15 +216,17 @@ export async function photo(panel, model, say) {
     return (last = last.then(() => mine === turn && change(input, called, Math.max(source.width, source.height) > longest, mine)));
   };
 
-  async function change(input, called, reduced, mine) {
+  async function change(input, called, reduced, mine, hints = []) {
     delete panel.dataset.done;
     await new Promise((resolve) => setTimeout(resolve, 30)); // lets the page show that it works
     try {
       const made = await METHODS[method](model, input, (share) => {
         busy.value = share;
         return mine === turn;
-      });
+      }, hints);
       if (mine !== turn) return;
+      shown = { input, called, reduced };
+      if (!hints.length) offered?.reset();
       for (const [canvas, image, label] of [[before, made.before, tags[0]], [after, made.after, tags[1]]]) {
         [canvas.width, canvas.height] = [made.after.width, made.after.height];
         const context = canvas.getContext("2d");

@@ -284,7 +284,7 @@ def options_of_weights(network: str) -> tuple[str, ...]:
     """
     structure = checks.structure_options(networks.NETWORKS[network])
     names = (name for name in structure if name not in ("patch", "dropout"))
-    return tuple(dict.fromkeys(("task", "network", "conditional", "channels", *names)))
+    return tuple(dict.fromkeys(("task", "network", "conditional", "channels", "hints", *names)))
 
 
 @dataclass(frozen=True)
