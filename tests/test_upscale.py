@@ -102,8 +102,11 @@ def test_the_command(trained, tmp_path):  # noqa: F811
 @pytest.mark.parametrize(
     "run, options, message",
     [
-        ("upscale", ["--scale", "2"], "--scale 2: "),
-        ("upscale", ["--scale", "2"], "was trained for 4"),
+        ("upscale", ["--scale", "2", "--to", "90x90"], "--scale and --to: give one of them"),
+        ("upscale", ["--scale", "17"], "1<=x<=16"),
+        ("upscale", ["--to", "90"], "--to 90: expected WIDTHxHEIGHT"),
+        ("upscale", ["--to", "7x7"], "is only enlarged"),
+        ("upscale", ["--to", "9000x9000"], "Expected 16 times at most"),
         ("upscale", ["--tile", "4"], "--tile 4: too small"),
         ("colorize", [], "was trained to colorize, not to upscale"),
     ],

@@ -217,6 +217,8 @@ def convert(
     hints: Iterable[str] | str | Path | None = None,
     reference: str | Path | None = None,
     saturation: float = 1.0,
+    scale: float | None = None,
+    to: str | None = None,
 ) -> Path:
     """Convert a photo, a folder of photos or a video with a trained network.
 
@@ -238,6 +240,10 @@ def convert(
             of these places.
         reference: for colorize: path of a photo, whose palette the colours get.
         saturation: for colorize: factor of the colours' distance from gray, 0 to 4.
+        scale: for upscale: factor of the enlargement, 1 to 16 (default: that of training). 1 keeps
+            the size, for a network that restores damaged photos.
+        to: for upscale: WIDTHxHEIGHT in pixels, such as '4000x3000', into which the enlarged photo
+            shall fit.
 
     Returns:
         The file or folder that was written.
@@ -247,6 +253,7 @@ def convert(
         Stopped: if some photos of a folder could not be converted; the others were.
     """
     from pggan_tf.conversion import conversion
+    from pggan_tf.conversion.enlargement import Enlargement
 
     generator = as_generator(generator)
     sees_reduced = isinstance(generator._task, tasks.Colorize)
@@ -261,8 +268,29 @@ def convert(
     if tile is not None and tile < 1:
         raise UserError(f"--tile {tile}: expected a number from 1 on.")
     wishes = colours.read_wishes(generator, source, hints, reference, saturation)
-    change = generator.converter(size or tile, wishes)
-    return conversion.convert(arguments.expand(source), arguments.expand(out), change, generator.scale, compare)
+    change, enlargement = generator.converter(size or tile, wishes), Enlargement(generator.scale)
+    if scale is not None or to is not None:
+        enlargement = _choose_enlargement(generator, scale, to)
+        change = enlargement.wrap(change, generator.scale)
+    return conversion.convert(arguments.expand(source), arguments.expand(out), change, enlargement, compare)
+
+
+def _choose_enlargement(generator: Generator, scale: float | None, to: str | None):
+    """Return the `Enlargement` for `scale` or `to`; see `convert`.
+
+    Raises UserError if the network does not enlarge, or the values are not valid.
+    """
+    from pggan_tf.conversion import enlargement
+
+    if generator.scale == 1:
+        raise UserError(f"--scale and --to: {generator.name} was trained to {generator.task}, not to upscale.")
+    if scale is not None and to is not None:
+        raise UserError("--scale and --to: give one of them.")
+    if scale is None:
+        return enlargement.Enlargement(box=enlargement.parse_box(str(to)))
+    if not 1 <= scale <= enlargement.LARGEST_FACTOR:
+        raise UserError(f"--scale {scale:g}: expected 1 to {enlargement.LARGEST_FACTOR}.")
+    return enlargement.Enlargement(scale)
 
 
 def as_generator(source) -> Generator:

@@ -7,14 +7,12 @@ import click
 from pggan_tf import tasks
 from pggan_tf.api import Generator, convert
 from pggan_tf.commands import shared
-from pggan_tf.errors import UserError
 
 
 @click.command(tasks.Upscale.verb)
 @shared.photos
-@click.option(
-    "--scale", type=click.IntRange(1), help="factor of enlargement; it must be the one that RUN was trained for"
-)
+@click.option("--scale", type=click.FloatRange(1, 16), help="factor of enlargement; 1 restores only  [as in training]")
+@click.option("--to", metavar="WIDTHxHEIGHT", help="pixels into which the enlarged photo shall fit, such as 4000x3000")
 @click.option(
     "--tile",
     type=click.IntRange(1),
@@ -22,7 +20,7 @@ from pggan_tf.errors import UserError
     "[256, or 4 times the network's context if that is more]",
 )
 @shared.compare
-def command(run, source, out, scale, tile, compare):
+def command(run, source, out, scale, to, tile, compare):
     """Enlarge SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
     RUN is a run's folder, a generator.keras or hf://USER/NAME. Bit depth, transparency, colour
@@ -31,8 +29,4 @@ def command(run, source, out, scale, tile, compare):
     """
     generator = Generator.open(run)
     generator.require_verb(tasks.Upscale.verb)
-    if scale not in (None, generator.scale):
-        raise UserError(
-            f"--scale {scale}: {run} was trained for {generator.scale}. Leave --scale out, or train another."
-        )
-    convert(generator, source, out, compare=compare, tile=tile)
+    convert(generator, source, out, compare=compare, tile=tile, scale=scale, to=to)

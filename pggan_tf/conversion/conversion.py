@@ -17,6 +17,7 @@ import click
 import numpy as np
 
 from pggan_tf import terminal, tiles
+from pggan_tf.conversion.enlargement import Enlargement
 from pggan_tf.errors import Stopped, UserError
 
 
@@ -40,7 +41,7 @@ def _name_comparison(path: Path) -> Path:
     return path.with_name(f"{path.stem}-compare{path.suffix}")
 
 
-def _name_in_folder(name: Path, photo, scale: int) -> Path:
+def _name_in_folder(name: Path, photo, scale: float) -> Path:
     """Return the path of a result: `name`, plus .png if the format of `name` would lose data.
 
     Args:
@@ -53,29 +54,28 @@ def _name_in_folder(name: Path, photo, scale: int) -> Path:
     return name.with_name(f"{name.name}.png") if photos.find_loss(photo, name.suffix.lower(), scale) else name
 
 
-def _put_side_by_side(before: np.ndarray, after: np.ndarray, scale: int) -> np.ndarray:
-    """Return an image [scale h,2 scale w,C] that shows two images side by side.
+def _put_side_by_side(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return an image [H,2 W,C] that shows two images side by side.
 
     Args:
         before: [h,w,C]; it is enlarged with nearest-neighbour interpolation.
-        after: [scale h,scale w,C].
-        scale: factor of the enlargement.
+        after: [H,W,C].
     """
-    return np.concatenate([before.repeat(scale, axis=0).repeat(scale, axis=1), after], axis=1)
+    rows, columns = (np.arange(to) * side // to for to, side in zip(after.shape[:2], before.shape[:2]))
+    return np.concatenate([before[rows][:, columns], after], axis=1)
 
 
-def _pair_photos(photo, changed, scale: int):
+def _pair_photos(photo, changed):
     """Return a `photos.Photo` that shows a photo and its converted version side by side.
 
     Args:
         photo: the original `photos.Photo`.
         changed: the converted one.
-        scale: factor by which the conversion enlarged the photo.
     """
     from pggan_tf.data import photos
 
-    alpha = None if photo.alpha is None else _put_side_by_side(photo.alpha, changed.alpha, scale)
-    return photos.Photo(_put_side_by_side(photo.rgb(), changed.rgb(), scale), alpha, changed.profile)
+    alpha = None if photo.alpha is None else _put_side_by_side(photo.alpha, changed.alpha)
+    return photos.Photo(_put_side_by_side(photo.rgb(), changed.rgb()), alpha, changed.profile)
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,12 @@ class _Conversion:
     """The function that converts photos, and the settings for writing its results."""
 
     change: Callable  # converts a photo, see `convert`
-    scale: int  # factor by which `change` enlarges a photo
+    enlargement: Enlargement  # the size to which `change` enlarges a photo
     compare: bool  # whether to write before-and-after pictures, too
+
+    def _find_scale(self, photo) -> float:
+        """Return the factor by which the longer side of a photo grows."""
+        return max(self.enlargement.find_size(*photo.size)) / max(photo.size)
 
     def write(self, file: Path, out: Path, named: bool, progress=tiles.ignore) -> Path:
         """Convert one file and return the path of the result.
@@ -108,8 +112,9 @@ class _Conversion:
 
         with decoders.open_pictures(_read_file(file)) as pictures:
             photo = photos.make_photo(pictures.picture(), pictures.format)
-            out = out if named else _name_in_folder(out, photo, self.scale)
-            if problem := photos.find_loss(photo, out.suffix.lower(), self.scale):  # check before converting
+            scale = self._find_scale(photo)
+            out = out if named else _name_in_folder(out, photo, scale)
+            if problem := photos.find_loss(photo, out.suffix.lower(), scale):  # check before converting
                 raise photos.Unwritable(f"{out}: {problem} ({file}). Choose a name that ends in .png or .tif.")
             sizes, kind = _read_sizes(file, pictures), pictures.kind
             if len(sizes) > 1 and out.suffix.lower() in sequences.KINDS[kind]:
@@ -122,7 +127,7 @@ class _Conversion:
         if left_out := photos.write(out, changed):
             click.echo(f"{out}: {left_out}", err=True)
         if self.compare:
-            pair = _pair_photos(photo, changed, self.scale)
+            pair = _pair_photos(photo, changed)
             photos.write(_name_in_folder(_name_comparison(out), pair, 1), pair)
         return out
 
@@ -144,9 +149,10 @@ class _Conversion:
 
         with contextlib.ExitStack() as stack:
             names = [out, _name_comparison(out)] if self.compare else [out]
+            sizes = [self.enlargement.find_size(height, width)[::-1] for width, height in sizes]
             wider = [sizes, [(2 * width, height) for width, height in sizes]]
             adds = [
-                stack.enter_context(sequences.open_writer(name, pictures.kind, each, self.scale, pictures.loop))
+                stack.enter_context(sequences.open_writer(name, pictures.kind, each, pictures.loop))
                 for name, each in zip(names, wider)
             ]
             for number in range(len(sizes)):
@@ -163,7 +169,7 @@ class _Conversion:
                     click.echo(f"{file}: {what}", err=True)
                     break  # later frames depend on this one
                 changed = self.change(photo, tiles.ignore)
-                results = [changed, _pair_photos(photo, changed, self.scale)] if self.compare else [changed]
+                results = [changed, _pair_photos(photo, changed)] if self.compare else [changed]
                 for add, result in zip(adds, results):
                     add(result, picture.milliseconds)
             progress(len(sizes), len(sizes))
@@ -232,7 +238,7 @@ class _Conversion:
         def convert_frame(image):
             """Return a list with the converted frame and, for --compare, the frame side by side."""
             changed = self.change(photos.Photo(image)).pixels
-            return [changed, _put_side_by_side(image, changed, self.scale)] if self.compare else [changed]
+            return [changed, _put_side_by_side(image, changed)] if self.compare else [changed]
 
         with terminal.show_progress("frames") as progress:
             outs = [out, _name_comparison(out)] if self.compare else [out]
@@ -275,7 +281,7 @@ def _read_sizes(file: Path, pictures) -> list[tuple[int, int]]:
         return [pictures.first_size()]
 
 
-def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bool = False) -> Path:
+def convert(source: str, out: str, change: Callable, scale: int | Enlargement = 1, compare: bool = False) -> Path:
     """Convert a photo, a folder of photos or a video, and print what was written.
 
     Existing files are overwritten.
@@ -285,7 +291,7 @@ def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bo
         out: path of the resulting file or folder.
         change: function that takes (photos.Photo, progress callback) and returns a photos.Photo.
             The callback is optional; see `tasks.Task.converter`.
-        scale: factor by which `change` enlarges a photo.
+        scale: factor by which `change` enlarges a photo, or the size to which it does.
         compare: also write NAME-compare, a picture or video that shows before and after side by
             side.
 
@@ -300,7 +306,8 @@ def convert(source: str, out: str, change: Callable, scale: int = 1, compare: bo
     from pggan_tf.data import photos
 
     file, target = Path(source), Path(out)
-    conversion = _Conversion(change, scale, compare)
+    enlargement = scale if isinstance(scale, Enlargement) else Enlargement(scale)
+    conversion = _Conversion(change, enlargement, compare)
     if not file.exists():
         raise UserError(f"{source}: no such file or folder. Expected a photo, a folder of photos or a video.")
     if file.is_dir():

@@ -23,7 +23,7 @@ Add = Callable[[photos.Photo, int], None]  # takes a photo and the milliseconds 
 
 
 @contextlib.contextmanager
-def open_writer(path: Path, kind: str, sizes: list[tuple[int, int]], scale: int, loop: int):
+def open_writer(path: Path, kind: str, sizes: list[tuple[int, int]], loop: int):
     """Context manager that writes a file with several pictures.
 
     It yields a function of type `Add`, which is called once for every picture. If anything fails,
@@ -34,14 +34,13 @@ def open_writer(path: Path, kind: str, sizes: list[tuple[int, int]], scale: int,
     Args:
         path: the file to write.
         kind: kind of the pictures, a key of KINDS.
-        sizes: (width, height) of every picture before conversion.
-        scale: factor by which the conversion enlarges the pictures.
+        sizes: (width, height) of every picture that is written.
         loop: how many times an animation is shown; 0 means for ever.
 
     Raises:
         photos.Unwritable: if the animation is too large, or the file cannot be written.
     """
-    pixels = scale * scale * sum(width * height for width, height in sizes)
+    pixels = sum(width * height for width, height in sizes)
     if kind == "frames" and pixels > photos.MAX_PIXELS:
         raise photos.Unwritable(
             f"{path}: {len(sizes)} frames, {pixels // 10**6:,} million pixels in all; an animation may have "

@@ -157,7 +157,7 @@ KINDS = {
 }
 
 
-def find_loss(photo: Photo, suffix: str, scale: int = 1) -> str | None:
+def find_loss(photo: Photo, suffix: str, scale: float = 1) -> str | None:
     """Return what a type of file cannot store of a photo, as a text for the user.
 
     Return None if the file can store everything.
@@ -170,7 +170,7 @@ def find_loss(photo: Photo, suffix: str, scale: int = 1) -> str | None:
     if suffix not in KINDS:
         return f"photos are not written as {suffix or 'a name without an ending'}"
     alpha, deep, longest = KINDS[suffix]
-    side = scale * max(photo.size)
+    side = round(scale * max(photo.size))
     if side > longest:
         return f"{suffix} holds no side of {side} pixels"
     if photo.alpha is not None and not alpha:
