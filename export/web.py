@@ -27,6 +27,8 @@ from pggan_tf import synthesis
 from pggan_tf.data import pixels
 from pggan_tf.data.shards import find_cache_folder
 from pggan_tf.errors import UserError
+from pggan_tf.explore import sliders
+from pggan_tf.runs import slider_names
 from pggan_tf.tasks import Task
 
 SOURCES = Path(__file__).parent / "web"
@@ -35,6 +37,7 @@ SITE = "site.json"  # name of the file in which the page finds its networks
 # The builds of the runtime that a page chooses from: without relaxed SIMD, with relaxed SIMD, and
 # with relaxed SIMD and threads.
 RUNTIMES = ("litert_wasm_compat_internal", "litert_wasm_internal", "litert_wasm_threaded_internal")
+_SLIDERS = 6  # number of sliders of a generator that the page shows
 _PROBE = 192  # about how many pixel values a page compares to check its GPU, see `_make_probe`
 
 
@@ -219,7 +222,27 @@ def _write_model(source: Source, out: Path, how: str, truncation: float | None, 
     for name in ("latent_size", "scale", "context"):
         if hasattr(network, name):
             entry[name] = getattr(network, name)
+    entry |= {} if source.task.from_images else _collect_sliders(source)
     return entry, report
+
+
+def _collect_sliders(source: Source) -> dict[str, Any]:
+    """Return the fields of an entry in site.json about the sliders of a generator of latents.
+
+    Returns:
+        dict with the keys weights (what the page files its album under: other weights draw other
+        images) and sliders: a list with the number, the name and the direction of each, the
+        strongest first. It is empty for an architecture without sliders.
+    """
+    if getattr(source.network, "latent_layer", None) is None:
+        return {"weights": source.sha256[:16], "sliders": []}
+    kernel = sliders.read_kernel(source.network, source.name)
+    names = slider_names.read_names(source.folder, sliders.compute_digest(kernel))
+    shown = [
+        {"number": s.number, "name": s.name, "direction": s.direction.round(6).tolist()}
+        for s in sliders.make_sliders(kernel, names)[:_SLIDERS]
+    ]
+    return {"weights": source.sha256[:16], "sliders": shown}
 
 
 def _make_probe(signature: signatures.Signature, run: litert.Runner) -> dict:

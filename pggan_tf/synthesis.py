@@ -6,7 +6,7 @@ resolution) and of channels. A condition is the input of a generator that conver
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -169,7 +169,12 @@ class Sampler:
         return np.concatenate(out)
 
     def batches(
-        self, seeds: Sequence[int], labels: np.ndarray, resolution: int, truncation: float = 1.0
+        self,
+        seeds: Sequence[int],
+        labels: np.ndarray,
+        resolution: int,
+        truncation: float = 1.0,
+        change: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> Iterator[np.ndarray]:
         """Yield the images of N seeds batch by batch, to save memory: uint8 [n, R, R, C].
 
@@ -180,9 +185,11 @@ class Sampler:
             labels: index of each image's class, int64 [N].
             resolution: R in pixels, one of the generator's resolutions.
             truncation: see `images`.
+            change: function that returns changed latents [n, L] for latents [n, L].
         """
         for i in range(0, len(seeds), self.batch):
             z = latents(seeds[i : i + self.batch], self.generator.latent_size)
+            z = z if change is None else change(z)
             yield self.images(z, resolution, truncation=truncation, labels=labels[i : i + self.batch])
 
 

@@ -1,7 +1,9 @@
 // The panel of a generator: the image of a seed at every stage, morphs between two seeds, grids of several seeds.
 
-import { latents, slerp } from "./latents.js";
+import { openAlbum } from "./album.js";
+import { latents, move, slerp } from "./latents.js";
 import { toImageData } from "./runtime.js";
+import { addSliders, readSliders } from "./sliders.js";
 
 const COUNTS = [1, 4, 9, 16, 25];
 const SMOOTH = 64; // pixels; smaller pictures are enlarged with visible pixels, others smoothly
@@ -15,7 +17,7 @@ function paint(canvas, image) {
 }
 
 /** Return the state that the address holds after #; values that are missing or wrong get defaults. */
-function remembered(stages, classes) {
+function remembered(stages, classes, sliders) {
   const given = new URLSearchParams(location.hash.slice(1));
   const number = (name, low, high, otherwise) => {
     const value = given.has(name) ? Number(given.get(name)) : NaN;
@@ -30,17 +32,19 @@ function remembered(stages, classes) {
     target: Math.floor(number("target", 0, 2 ** 32 - 1, anySeed())),
     morph: number("morph", 0, 1, 0),
     label: Math.floor(number("label", 0, classes - 1, 0)),
+    sliders: readSliders(given.get("sliders"), sliders.length),
   };
 }
 
 export async function faces(panel, model, say) {
-  const { latent_size: size, classes, subject, task } = model.entry;
+  const { latent_size: size, classes, subject, task, sliders, weights } = model.entry;
   const stages = Object.keys(model.entry.signatures).map((name) => Number(name.split("_")[1]));
-  const state = remembered(stages, Math.max(1, classes.length));
+  const state = remembered(stages, Math.max(1, classes.length), sliders);
   panel.append(document.getElementById("faces").content.cloneNode(true));
   const grid = panel.querySelector(".faces");
   const control = (name) => panel.querySelector(`[name=${name}]`);
   const small = new Map(); // stage -> its canvas in the strip
+  const directions = sliders.map(({ direction }) => direction);
 
   const choices = (place, name, values, draw) => {
     for (const value of values) {
@@ -61,14 +65,18 @@ export async function faces(panel, model, say) {
   control("truncation").parentElement.hidden = !("truncation" in model.entry.signatures[`gen_${stages[0]}`].inputs); // built in
   control("label").append(...classes.map((name, i) => new Option(name, i)));
 
-  /** Return the latents of image i of the grid, moved towards the target's by the morph. */
-  function latent(i) {
-    const own = latents((state.seed + i) % 2 ** 32, size);
-    return state.morph ? slerp(own, latents(state.target, size), state.morph) : own;
-  }
+  /** Return image i of the grid as the album keeps it: all that it is drawn from. */
+  const recipe = (i) => {
+    const { truncation, morph, target, label, sliders } = state;
+    return { seed: (state.seed + i) % 2 ** 32, label, truncation, morph, target: morph ? target : 0, sliders };
+  };
 
-  const image = (z, stage) =>
-    model.run(`gen_${stage}`, { latents: z, truncation: new Float32Array([state.truncation]), ...(classes.length ? { label: new Int32Array([state.label]) } : {}) });
+  /** Draw what a recipe says: its seed's latents, moved towards the target's by the morph, then along the sliders. */
+  function image({ seed, label, truncation, morph, target, sliders }, stage) {
+    const own = latents(seed, size);
+    const z = move(morph ? slerp(own, latents(target, size), morph) : own, directions, sliders);
+    return model.run(`gen_${stage}`, { latents: z, truncation: new Float32Array([truncation]), ...(classes.length ? { label: new Int32Array([label]) } : {}) });
+  }
 
   function buttons() {
     while (grid.children.length > state.count) grid.lastChild.remove();
@@ -84,6 +92,7 @@ export async function faces(panel, model, say) {
       const what = `${upper(subject)} of seed ${(state.seed + i) % 2 ** 32}, ${state.stage} pixels`;
       button.setAttribute("aria-label", `${what}. ${state.count === 1 ? "Another one" : "Look at it alone"}`);
     });
+    album.drawHearts(state.count, recipe);
   }
 
   function controls() {
@@ -95,6 +104,7 @@ export async function faces(panel, model, say) {
       control(name).parentElement.querySelector(".value").textContent = percent;
       control(name).setAttribute("aria-valuetext", percent);
     }
+    directed.show(state.sliders);
     for (const radio of panel.querySelectorAll("[type=radio]")) radio.checked = Number(radio.value) === state[radio.name];
     control("new").textContent = `New ${subject}${state.count === 1 ? "" : "s"}`;
   }
@@ -107,7 +117,7 @@ export async function faces(panel, model, say) {
     let ms = 0;
     if (turn !== wanted) return;
     for (let i = 0; i < state.count; i++) {
-      const made = await image(latent(i), state.stage);
+      const made = await image(recipe(i), state.stage);
       ms += made.ms / state.count;
       if (i && turn !== wanted) return;
       paint(grid.children[i].firstChild, made); // always the first, so that the page reacts while a slider is dragged
@@ -119,7 +129,7 @@ export async function faces(panel, model, say) {
     if (!panel.hidden) history.replaceState(null, "", panel.dataset.address);
     for (const stage of stages) {
       if (turn !== wanted) return;
-      paint(small.get(stage), await image(latent(0), stage));
+      paint(small.get(stage), await image(recipe(0), stage));
       await pause();
     }
     panel.dataset.grown = turn;
@@ -129,13 +139,30 @@ export async function faces(panel, model, say) {
     Object.assign(state, what);
     buttons();
     controls();
-    panel.dataset.address = `#${new URLSearchParams({ panel: task, ...state })}`;
+    const { sliders, ...others } = state;
+    panel.dataset.address = `#${new URLSearchParams({ panel: task, ...others, ...(sliders.some(Boolean) ? { sliders } : {}) })}`;
     const turn = ++wanted;
     panel.dataset.wanted = turn;
     drawing = drawing.then(() => draw(turn)).catch((error) => say(`It could not be drawn (${error.message ?? error}).`));
     return drawing;
   }
 
+  const directed = addSliders(panel, sliders, (amounts) => change({ sliders: amounts }));
+  const album = openAlbum(panel, {
+    key: weights,
+    subject,
+    stages,
+    say,
+    save: savePng,
+    valid: (kept) => kept.sliders.length === sliders.length && kept.label < Math.max(1, classes.length),
+    open: (kept) => change({ ...kept, target: kept.morph ? kept.target : state.target, count: 1 }),
+    // One image after the other: the network draws no two at the same time.
+    draw: (canvas, kept, stage) => {
+      const drawn = drawing.then(() => image(kept, stage)).then((made) => paint(canvas, made));
+      drawing = drawn.catch(() => {});
+      return drawn;
+    },
+  });
   const fresh = () => change({ seed: anySeed(), morph: 0 });
   control("new").onclick = fresh;
   control("label").onchange = () => change({ label: Number(control("label").value) });
@@ -160,6 +187,7 @@ export async function faces(panel, model, say) {
     const parts = [count > 1 ? `${subject}s-${seed}-${count}` : `${subject}-${seed}`, `${stage}px`];
     if (truncation < 1) parts.push(`variety-${truncation}`);
     if (morph) parts.push(`morph-${morph}-${target}`);
+    state.sliders.forEach((amount, k) => amount && parts.push(`slider-${sliders[k].number}-${amount}`));
     savePng(sheet, `${parts.join("-").replaceAll(" ", "-")}.png`);
   };
   control("share").onclick = async () => {
@@ -173,7 +201,7 @@ export async function faces(panel, model, say) {
   // A link to another state was opened in this page.
   addEventListener("hashchange", () => {
     const panel = new URLSearchParams(location.hash.slice(1)).get("panel");
-    if (!panel || panel === task) change(remembered(stages, Math.max(1, classes.length)));
+    if (!panel || panel === task) change(remembered(stages, Math.max(1, classes.length), sliders));
   });
   await change({});
 }

@@ -27,3 +27,12 @@ export function slerp(a, b, t) {
   const length = (1 - t) * p + t * q;
   return a.map((v, i) => length * ((from * v) / p + (to * b[i]) / q));
 }
+
+/** Return latents moved along directions, as pggan_tf.explore.sliders.move. amounts: units along each of the directions. */
+export function move(z, directions, amounts) {
+  const length = Math.hypot(...z);
+  const unit = length / Math.sqrt(z.length);
+  const moved = Array.from(z, (v, i) => v + unit * directions.reduce((sum, direction, k) => sum + amounts[k] * direction[i], 0));
+  const factor = length / Math.hypot(...moved);
+  return Float32Array.from(moved, (v) => v * factor);
+}

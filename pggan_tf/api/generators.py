@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from pggan_tf.api import arguments, colours
 from pggan_tf.api.images import Images
 from pggan_tf.data import colour_hints
 from pggan_tf.errors import UserError, explain_out_of_memory
+from pggan_tf.explore import sliders as latent_sliders
 
 
 class Generator:
@@ -108,6 +109,7 @@ class Generator:
         stage: int | None = None,
         truncation: float = 1.0,
         class_name: str | None = None,
+        sliders: Mapping[int | str, float] | None = None,
     ) -> Iterator[np.ndarray]:
         """Return an iterator over the images of seeds in batches, which saves memory.
 
@@ -117,10 +119,82 @@ class Generator:
         numbers = _parse_seeds(seeds)
         stage = self.choose_stage(stage)
         labels = synthesis.choose_labels(self.network, self.name, class_name, numbers)
-        if not isinstance(truncation, int | float | np.number) or not 0 <= truncation <= 1:
-            raise UserError(f"--truncation {truncation}: expected a number from 0 to 1.")
+        _check_truncation(truncation)
         self._sampler = self._sampler or synthesis.Sampler(self.network)
-        return self._sampler.batches(numbers, labels, stage, truncation)
+        return self._sampler.batches(numbers, labels, stage, truncation, self._make_move(sliders or {}))
+
+    def _make_move(self, asked: Mapping[int | str, float]) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Return the function that moves latents as sliders are set; None if none is.
+
+        asked: number or name of a slider -> amount, see `sample`.
+        """
+        if not asked:
+            return None
+        sliders = self.sliders
+        amounts = latent_sliders.resolve_amounts(sliders, asked, self.name)
+        directions = np.stack([slider.direction for slider in sliders])
+        return lambda latents: latent_sliders.move(latents, directions, amounts)
+
+    @property
+    def sliders(self) -> list[latent_sliders.Slider]:
+        """Directions in which its images can be changed, the strongest first.
+
+        Each has a `number` (from 1 on), a `name` (if `Run.rename_slider` gave it one), a `strength`
+        (1 for an average direction) and a `direction`. Raise UserError if it converts photos, or
+        if its architecture has no sliders.
+        """
+        from pggan_tf.runs import slider_names
+
+        self.require_latents()
+        kernel = latent_sliders.read_kernel(self.network, self.name)
+        place = Path(self.location)
+        folder = place if place.is_dir() else place.parent if place.is_file() else None
+        return latent_sliders.make_sliders(
+            kernel, slider_names.read_names(folder, latent_sliders.compute_digest(kernel))
+        )
+
+    @explain_out_of_memory("images are made", "Take fewer seeds, a smaller stage, or a smaller `count`.")
+    def draw_sliders(
+        self,
+        seeds: str | Iterable[int] = range(2),
+        *,
+        count: int = 6,
+        stage: int | None = None,
+        truncation: float = 1.0,
+        class_name: str | None = None,
+    ):
+        """Draw what sliders change: a strip from -4 to +4 units for each, with a row for each seed.
+
+        Args:
+            seeds: seeds of the images, as in `sample`.
+            count: number of sliders, the strongest ones.
+            stage: as in `sample`.
+            truncation: as in `sample`.
+            class_name: as in `sample`.
+
+        Returns:
+            A Pillow image.
+
+        Raises:
+            UserError: if an argument is not valid, or it has no sliders.
+        """
+        from PIL import Image
+
+        from pggan_tf.report import strips
+
+        sliders, numbers = self.choose_sliders(count), _parse_seeds(seeds)
+        stage, z = self.choose_stage(stage), synthesis.latents(numbers, self.network.latent_size)
+        labels = synthesis.choose_labels(self.network, self.name, class_name, numbers)
+        _check_truncation(truncation)
+        self._sampler = self._sampler or synthesis.Sampler(self.network)
+        return Image.fromarray(strips.draw(self._sampler, sliders, z, labels, stage, truncation))
+
+    def choose_sliders(self, count: int) -> list[latent_sliders.Slider]:
+        """Return the `count` strongest sliders. Raise UserError if it does not have so many."""
+        sliders = self.sliders
+        if not 1 <= count <= len(sliders):
+            raise UserError(f"--count {count}: {self.name} has {len(sliders)} sliders; expected 1 to {len(sliders)}.")
+        return sliders[:count]
 
     @explain_out_of_memory("images are made", "Take fewer seeds, a smaller stage, or `batches`.")
     def sample(
@@ -130,6 +204,7 @@ class Generator:
         stage: int | None = None,
         truncation: float = 1.0,
         class_name: str | None = None,
+        sliders: Mapping[int | str, float] | None = None,
     ) -> Images:
         """Make images from seeds. A seed gives the same image on every machine.
 
@@ -140,6 +215,9 @@ class Generator:
                 the same images at its own resolution.
             truncation: 0..1. Values below 1 give less varied and more typical images.
             class_name: class of all images, one of `classes` (default: all classes in turn).
+            sliders: changes of all images: number or name of one of `sliders` -> amount, -10 to 10,
+                such as {2: 3, "smile": -1.5}. A unit is one standard deviation of a latent along
+                the slider's direction.
 
         Returns:
             uint8 [N, R, R, C], shown as a grid in a notebook; C is 3, or 1 for gray.
@@ -147,7 +225,7 @@ class Generator:
         Raises:
             UserError: if an argument is not valid, or it converts photos.
         """
-        made = self.batches(seeds, stage=stage, truncation=truncation, class_name=class_name)
+        made = self.batches(seeds, stage=stage, truncation=truncation, class_name=class_name, sliders=sliders)
         return Images.of(np.concatenate(list(made)))
 
     def converter(self, side: int | None = None, wishes: colour_hints.Wishes | None = None) -> Callable:
@@ -189,6 +267,12 @@ class Generator:
                 f"images: an array of {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, C] with C of 1 or 3."
             )
         return Images.of(conversion.convert_images(images, change))
+
+
+def _check_truncation(truncation: float) -> None:
+    """Raise UserError if a truncation is not a number from 0 to 1."""
+    if not isinstance(truncation, int | float | np.number) or not 0 <= truncation <= 1:
+        raise UserError(f"--truncation {truncation}: expected a number from 0 to 1.")
 
 
 def _parse_seeds(seeds: str | Iterable[int]) -> list[int]:

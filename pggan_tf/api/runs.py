@@ -11,7 +11,8 @@ from pggan_tf import config
 from pggan_tf.api import arguments, jobs, machines
 from pggan_tf.api.generators import Generator
 from pggan_tf.errors import UserError
-from pggan_tf.runs import checkpoint, keras_files, pretrained, records
+from pggan_tf.explore import sliders
+from pggan_tf.runs import checkpoint, keras_files, pretrained, records, slider_names
 from pggan_tf.runs import folder as folders
 
 
@@ -121,6 +122,23 @@ class Run:
         if self._loaded is None or self._loaded[0] != state:
             self._loaded = state, Generator.open(self.folder)
         return self._loaded[1]
+
+    def rename_slider(self, number: int, name: str) -> None:
+        """Give a slider of the generator a name, which is kept in sliders.json in the run's folder.
+
+        Names hold for the weights that they were given for: after more training they are left out.
+
+        Args:
+            number: the slider's number, from 1 on.
+            name: at most 24 letters, digits, spaces, - and _, beginning with a letter; "" takes the
+                name away.
+
+        Raises:
+            UserError: if there is no such slider, or the name is not valid or taken.
+        """
+        generator = self.generator
+        kernel, count = sliders.read_kernel(generator.network, generator.name), len(generator.sliders)
+        slider_names.rename(self.folder, sliders.compute_digest(kernel), number, name, count)
 
     def resume(self, *, progress: bool | None = None, callbacks=(), **options) -> Run:
         """Go on training exactly where it stopped, to the end of the plan.

@@ -20,6 +20,8 @@ from pggan_tf.errors import UserError, nearest
 VERBS = {
     "train": "pggan_tf.commands.train",
     "generate": "pggan_tf.commands.generate",
+    "edit": "pggan_tf.commands.edit",
+    "sliders": "pggan_tf.commands.sliders",
     "faces": "preprocessing.faces",
     "prepare": "preprocessing.prepare",
     "inspect": "preprocessing.inspect",

@@ -284,6 +284,14 @@ class LatentNetwork(Tapered):
         """Length of the vectors that `concat_label` returns."""
         return self.latent_size + len(self.classes)
 
+    @property
+    def latent_layer(self) -> Any:
+        """The affine layer that the latents enter first; None if the network has none.
+
+        It has a method `compute_kernel`, which returns [label_latent_size, units].
+        """
+        return None
+
     def concat_label(self, latents, labels):
         """Concatenate latents with their one-hot labels: [N, latent_size + classes].
 

@@ -48,6 +48,11 @@ class Generator(LatentNetwork):
         conv = self.add_layer(f"up_{last}", EqualizedConv2D, self.count_maps(last // 2), channels, **up)
         self.blocks.append(Block(conv, activation=tf.tanh))
 
+    @property
+    def latent_layer(self):
+        """The dense layer, see `LatentNetwork.latent_layer`."""
+        return self.dense
+
     def call(self, latents, resolution: int | None = None, alpha=None, truncation=None, labels=None, training=False):
         """Generate images [N, R, R, channels] from latents.
 

@@ -161,6 +161,11 @@ class Generator(_Progressive, LatentNetwork):
         # The to_image layers are initialised last, so that a seed always gives the same weights.
         return sorted(super()._order_layers(), key=lambda name: name.startswith("to_image"))
 
+    @property
+    def latent_layer(self):
+        """The dense layer, see `LatentNetwork.latent_layer`."""
+        return self.dense
+
     def compute_first_features(self, latents, labels=None, training=False):
         """Return the output of the dense block for latents, [N, 4, 4, C]."""
         x = self.dense_block.layer(self.concat_label(self.latent_norm(latents), labels))  # [N,16C]

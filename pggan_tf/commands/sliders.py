@@ -1,0 +1,80 @@
+"""`pggan sliders`: list, draw and name the sliders of a generator."""
+
+from __future__ import annotations
+
+import click
+import numpy as np
+
+from pggan_tf import synthesis
+from pggan_tf.commands import shared
+from pggan_tf.data import pixels
+from pggan_tf.errors import UserError
+from pggan_tf.runs import slider_names
+
+
+def _parse_names(ctx, param, texts: tuple[str, ...]) -> list[tuple[int, str]]:
+    """Return (number, name) for each value of --rename (a callback of click).
+
+    Args:
+        ctx: click's context.
+        param: click's option.
+        texts: the values, such as '2=smile'; '2=' takes the name away.
+
+    Raises:
+        UserError: if a value is malformed.
+    """
+    pairs = []
+    for text in texts:
+        number, equals, name = text.partition("=")
+        if not (equals and number.isdecimal()):
+            raise UserError(f"--rename {text}: expected NUMBER=NAME, such as 2=smile, or 2= to take a name away.")
+        pairs.append((int(number), name))
+    return pairs
+
+
+@click.command("sliders")
+@click.argument("source")
+@click.option("--out", help="picture to write: each slider as a strip from -4 to +4")
+@click.option("--seeds", default="0-1", show_default=True, help="seeds of the images, such as 0-3 or 5,7")
+@click.option("--count", type=click.IntRange(1), default=6, show_default=True, help="number of sliders, the strongest")
+@click.option("--class", "class_name", help="class of the images  [every class in turn]")
+@click.option(
+    "--rename",
+    "names",
+    multiple=True,
+    metavar="NUMBER=NAME",
+    callback=_parse_names,
+    help="give a slider a name, such as 2=smile, which is kept in the run's folder; 2= takes it away; may be given "
+    "several times",
+)
+@shared.stage
+@shared.truncation
+def command(source, out, seeds, count, class_name, names, stage, truncation):
+    """List the sliders of SOURCE, directions in which its images can be changed; draw and name them.
+
+    SOURCE is a run's folder, a generator.keras or hf://USER/NAME.
+    """
+    from pggan_tf import api
+    from pggan_tf.explore import sliders
+    from pggan_tf.report import strips
+
+    out = pixels.check_picture("--out", out) if out else None
+    numbers = synthesis.parse_seeds(seeds)
+    opened = api.Run(source) if names else api.load(source)  # names are kept in the folder of a run alone
+    generator = opened.generator if isinstance(opened, api.Run) else opened
+    count = min(count, len(generator.sliders))
+    if out:
+        size = strips.get_size(generator.choose_sliders(count), len(numbers), generator.choose_stage(stage))
+        pixels.check_size("--out", out, *size)
+    if isinstance(opened, api.Run):
+        for number, name in names:
+            opened.rename_slider(number, name)
+        digest = sliders.compute_digest(sliders.read_kernel(generator.network, source))
+        if outdated := slider_names.find_outdated(opened.folder, digest):
+            click.echo(f"named before the run trained on, so left out: {', '.join(outdated)}", err=True)
+    for slider in generator.choose_sliders(count):
+        click.echo(f"{slider.label}: {slider.strength:.2f} times as strong as an average direction")
+    if out:
+        drawn = generator.draw_sliders(numbers, count=count, stage=stage, truncation=truncation, class_name=class_name)
+        pixels.save(out, np.asarray(drawn))
+        click.echo(out)
