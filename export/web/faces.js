@@ -1,6 +1,7 @@
 // The panel of a generator: the image of a seed at every stage, morphs between two seeds, grids of several seeds.
 
 import { latents, slerp } from "./latents.js";
+import { filled, withPacket } from "./mark.js";
 import { toImageData } from "./runtime.js";
 
 const COUNTS = [1, 4, 9, 16, 25];
@@ -160,7 +161,11 @@ export async function faces(panel, model, say) {
     const parts = [count > 1 ? `${subject}s-${seed}-${count}` : `${subject}-${seed}`, `${stage}px`];
     if (truncation < 1) parts.push(`variety-${truncation}`);
     if (morph) parts.push(`morph-${morph}-${target}`);
-    savePng(sheet, `${parts.join("-").replaceAll(" ", "-")}.png`);
+    const { mark } = model.entry;
+    const seeds = Array.from({ length: count }, (_, i) => (seed + i) % 2 ** 32).join(",");
+    const values = { seeds, stage, truncation, class: classes[state.label] ?? "" };
+    const packet = mark && (morph ? mark.plain : filled(mark.seeds, values)); // no seed alone makes a morph again
+    savePng(sheet, `${parts.join("-").replaceAll(" ", "-")}.png`, packet);
   };
   control("share").onclick = async () => {
     try {
@@ -178,9 +183,11 @@ export async function faces(panel, model, say) {
   await change({});
 }
 
-export function savePng(canvas, name) {
+/** Save a canvas as a PNG. packet: XMP that it holds; undefined: none. */
+export function savePng(canvas, name, packet) {
   canvas.toBlob((blob) => {
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+    const png = packet ? withPacket(blob, packet) : blob;
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(png), download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   }, "image/png");

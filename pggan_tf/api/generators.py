@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from pggan_tf import synthesis, tasks, terminal
 from pggan_tf.api import arguments
 from pggan_tf.api.images import Images
+from pggan_tf.data import marks
 from pggan_tf.errors import UserError, explain_out_of_memory
 
 
@@ -96,6 +99,33 @@ class Generator:
         if self._task.verb != verb:
             raise UserError(f"{self.name} was trained to {self.task}, not to {verb}.")
 
+    @functools.cached_property
+    def mark(self) -> marks.Mark:
+        """What its pictures say about themselves: that a network made or changed them, and which."""
+        from pggan_tf.runs import generators
+
+        try:
+            return generators.make_mark(self.location, self._task.source_type)
+        except UserError:  # it was not loaded from a file
+            return marks.Mark(self._task.source_type)
+
+    def mark_samples(
+        self, numbers: Sequence[int], layout: str, stage: int | None, truncation: float, class_name: str | None
+    ) -> marks.Mark:
+        """Return the mark of a picture of seeds.
+
+        Args:
+            numbers: the seeds.
+            layout: how the picture arranges them, one of `marks.LAYOUTS`.
+            stage: see `sample`.
+            truncation: see `sample`.
+            class_name: see `sample`.
+        """
+        if layout == marks.IMAGE and self.classes and class_name is None:
+            class_name = self.classes[numbers[0] % len(self.classes)]
+        seeds = synthesis.format_seeds(numbers)
+        return self.mark.for_seeds(seeds, self.choose_stage(stage), float(truncation), class_name, layout)
+
     def choose_stage(self, stage: int | None = None) -> int:
         """Return `stage`, or the last stage for None. Raise UserError if it is not in `stages`."""
         return synthesis.choose_stage(self.network, self.name, stage)
@@ -147,7 +177,9 @@ class Generator:
             UserError: if an argument is not valid, or it converts photos.
         """
         made = self.batches(seeds, stage=stage, truncation=truncation, class_name=class_name)
-        return Images.of(np.concatenate(list(made)))
+        images = np.concatenate(list(made))
+        mark = self.mark_samples(_parse_seeds(seeds), marks.GRID, stage, truncation, class_name)
+        return Images.of(images, mark)
 
     def converter(self, side: int | None = None) -> Callable:
         """Return the function that converts a `data.photos.Photo`; see `tasks.Task.converter`.
@@ -179,12 +211,15 @@ class Generator:
         """
         from pggan_tf.conversion import conversion
 
+        mark = getattr(images, "mark", None)
         images, change = np.asarray(images), self.converter()
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
             raise UserError(
                 f"images: an array of {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, C] with C of 1 or 3."
             )
-        return Images.of(conversion.convert_images(images, change))
+        generated = mark is not None and mark.source_type == marks.GENERATED
+        mark = dataclasses.replace(self.mark, source_type=marks.GENERATED) if generated else self.mark
+        return Images.of(conversion.convert_images(images, change), mark)
 
 
 def _parse_seeds(seeds: str | Iterable[int]) -> list[int]:
@@ -210,10 +245,11 @@ def convert(
     compare: bool = False,
     size: int | None = None,
     tile: int | None = None,
+    mark: bool = True,
 ) -> Path:
     """Convert a photo, a folder of photos or a video with a trained network.
 
-    Bit depth, transparency, colour profile and EXIF of photos are kept. Existing files are
+    Bit depth, transparency, colour profile, EXIF and XMP of photos are kept. Existing files are
     overwritten.
 
     Args:
@@ -225,6 +261,7 @@ def convert(
             4096 (default: as in training).
         tile: for other tasks: side of a tile in pixels; smaller tiles need less memory (default:
             the task's).
+        mark: write into the metadata that a trained network changed the photo, and which.
 
     Returns:
         The file or folder that was written.
@@ -248,7 +285,8 @@ def convert(
     if tile is not None and tile < 1:
         raise UserError(f"--tile {tile}: expected a number from 1 on.")
     change = generator.converter(size or tile)
-    return conversion.convert(arguments.expand(source), arguments.expand(out), change, generator.scale, compare)
+    paths = arguments.expand(source), arguments.expand(out)
+    return conversion.convert(*paths, change, generator.scale, compare, generator.mark if mark else None)
 
 
 def as_generator(source) -> Generator:

@@ -17,7 +17,7 @@ from pggan_tf.commands import shared
     type=click.IntRange(16, 4096),
     help="shorter side in pixels of the reduced photo that the network sees  [as in training]",
 )
-def command(run, source, out, compare, size):
+def command(run, source, out, compare, size, no_mark):
     """Colour SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
     RUN is a run's folder, a generator.keras or hf://USER/NAME. The network predicts colours at its
@@ -25,4 +25,4 @@ def command(run, source, out, compare, size):
     """
     generator = Generator.open(run)
     generator.require_verb(tasks.Colorize.verb)
-    convert(generator, source, out, compare=compare, size=size)
+    convert(generator, source, out, compare=compare, size=size, mark=not no_mark)

@@ -22,7 +22,7 @@ from pggan_tf.errors import UserError
     "[256, or 4 times the network's context if that is more]",
 )
 @shared.compare
-def command(run, source, out, scale, tile, compare):
+def command(run, source, out, scale, tile, compare, no_mark):
     """Enlarge SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
     RUN is a run's folder, a generator.keras or hf://USER/NAME. Bit depth, transparency, colour
@@ -35,4 +35,4 @@ def command(run, source, out, scale, tile, compare):
         raise UserError(
             f"--scale {scale}: {run} was trained for {generator.scale}. Leave --scale out, or train another."
         )
-    convert(generator, source, out, compare=compare, tile=tile)
+    convert(generator, source, out, compare=compare, tile=tile, mark=not no_mark)
