@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import http.client
 import io
 import itertools
@@ -146,6 +147,7 @@ def test_photos_are_changed_as_the_command_line_changes_them(networks, tmp_path)
     # Gray, depth, transparency and profile are kept: the answer is the file that the command line writes.
     rng, profile = np.random.default_rng(0), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     deep = rng.integers(0, 65536, (20, 24, 4), np.uint16)
+    packet = marks.make_packet(marks.Mark(marks.CHANGED, "a-run", "0"))
     for photo in (
         photos.Photo(image[..., :1]),
         photos.Photo(deep[..., :1]),
@@ -154,9 +156,8 @@ def test_photos_are_changed_as_the_command_line_changes_them(networks, tmp_path)
     ):
         photos.write(tmp_path / "given.png", photo)
         for verb, change in (("upscale", tasks.Upscale().converter), ("colorize", tasks.Colorize().converter)):
-            photos.write(
-                tmp_path / "made.png", change(networks[verb])(photos.read((tmp_path / "given.png").read_bytes()))
-            )
+            changed = change(networks[verb])(photos.read((tmp_path / "given.png").read_bytes()))
+            photos.write(tmp_path / "made.png", dataclasses.replace(changed, xmp=packet))
             answer = client(networks[verb]).post(f"/{verb}", content=(tmp_path / "given.png").read_bytes())
             assert answer.content == (tmp_path / "made.png").read_bytes()
         kept = photos.read(answer.content)
