@@ -17,7 +17,7 @@ import io
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated
 
@@ -32,7 +32,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from export import hosts, signatures
 from export import source as sources
 from pggan_tf import __version__, synthesis, tasks
-from pggan_tf.data import photos
+from pggan_tf.data import marks, photos, xmp
 from pggan_tf.errors import UserError
 
 # Accepted formats of uploads. Rarer formats are left out because their decoders could have security
@@ -173,10 +173,10 @@ def _read_photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
 def _answer_png(photo: photos.Photo) -> Response:
     """Return an HTTP response that holds a photo as PNG.
 
-    Bit depth, transparency and colour profile of the photo are kept.
+    Bit depth, transparency, colour profile and metadata of the photo are kept.
     """
     data, _ = photos.encode_png(photo)
-    return Response(data.tobytes(), media_type="image/png")
+    return Response(b"".join(xmp.split_png(data.tobytes(), photo.xmp)), media_type="image/png")
 
 
 # Descriptions of responses for OpenAPI.
@@ -209,7 +209,7 @@ def _check_names(request: Request, *names: str) -> None:
         raise HTTPException(422, f"{wrong[:40]}: expected {expected}.")
 
 
-def make_application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
+def make_application(source: sources.Source, limits: Limits, mark: bool = True) -> fastapi.FastAPI:
     """Return the web application that serves one network.
 
     Its paths are / (description), /health (state), /openapi.json (interface), and /VERB, which uses
@@ -218,6 +218,7 @@ def make_application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
     Args:
         source: the network and what is known about it.
         limits: limits on every request.
+        mark: whether pictures say in their metadata what made them.
     """
     network, task, turns = source.network, source.task, Turns(limits)
     about = f"{source.name}: a network that was trained to {task.name}."
@@ -232,7 +233,7 @@ def make_application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
         return {"about": about, "paths": [*app.openapi()["paths"], "/openapi.json"]}
 
     if not task.from_images:
-        app.get(f"/{task.verb}", summary="One image as PNG", response_class=Response, responses=_PICTURE | _FULL | _describe_refusals(c422="a value that is not allowed", c429="too many wait"))(_make_generate(network, turns))  # fmt: skip
+        app.get(f"/{task.verb}", summary="One image as PNG", response_class=Response, responses=_PICTURE | _FULL | _describe_refusals(c422="a value that is not allowed", c429="too many wait"))(_make_generate(network, turns, source.mark if mark else None))  # fmt: skip
         return app
     deadline = Deadline(limits.seconds)
     scale, change = network.scale, task.converter(network, check=deadline.check)
@@ -240,7 +241,9 @@ def make_application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
     def work(data: bytes) -> Response:
         deadline.start()
         try:
-            return _answer_png(change(_read_photo(data, limits, scale)))
+            photo = _read_photo(data, limits, scale)
+            packet = marks.make_packet(source.mark if mark else None, photo.xmp)
+            return _answer_png(replace(change(photo), xmp=packet))
         except UserError as reason:  # such as too little memory
             raise HTTPException(413, str(reason)) from None
 
@@ -254,7 +257,7 @@ def make_application(source: sources.Source, limits: Limits) -> fastapi.FastAPI:
     return app
 
 
-def _make_generate(network, turns: Turns) -> Callable:
+def _make_generate(network, turns: Turns, mark: marks.Mark | None) -> Callable:
     """Return the coroutine function with which FastAPI answers requests for generated images.
 
     It has the parameters seed, stage and truncation, and class if the generator is conditional.
@@ -262,6 +265,7 @@ def _make_generate(network, turns: Turns) -> Callable:
     Args:
         network: a generator that takes latents.
         turns: the queue in which images are computed.
+        mark: the mark of the network's images; None: without one.
     """
     functions = {s.name: tf.function(s.function, autograph=False) for s in signatures.network_signatures(network)}
     stages, classes = list(network.resolutions), list(network.classes)
@@ -273,9 +277,12 @@ def _make_generate(network, turns: Turns) -> Callable:
     def draw(seed: int, stage: int, truncation: float, label: str | None) -> Response:
         values = {"latents": synthesis.latents([seed], network.latent_size), "truncation": np.float32([truncation])}
         if classes:
-            values["label"] = np.int32([classes.index(label) if label else seed % len(classes)])
+            label = label or classes[seed % len(classes)]
+            values["label"] = np.int32([classes.index(label)])
         image = functions[f"gen_{stage}"](**{k: tf.constant(v) for k, v in values.items()})
-        return _answer_png(photos.Photo(signatures.convert_output(image, "uint8").numpy()[0]))
+        own = mark and mark.for_seeds(str(seed), stage, truncation, label, marks.IMAGE)
+        pixels = signatures.convert_output(image, "uint8").numpy()[0]
+        return _answer_png(photos.Photo(pixels, xmp=marks.make_packet(own)))
 
     def check_choice(name: str, value, known: list):
         if value not in known:
@@ -353,7 +360,7 @@ class _Protocol(H11Protocol):
             self.transport.close()
 
 
-def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], None]) -> None:
+def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], None], mark: bool = True) -> None:
     """Serve a network until the process is stopped.
 
     Args:
@@ -362,6 +369,7 @@ def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], 
         port: port to listen on; 0 chooses a free one.
         limits: limits on every request.
         say: called with the server's address as soon as the server accepts requests.
+        mark: whether pictures say in their metadata what made them.
 
     Raises:
         UserError: if networks of this task cannot be served.
@@ -375,7 +383,7 @@ def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], 
     with contextlib.closing(socket.create_server((host, port), family=hosts.choose_family(host))) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)  # small, to see soon what was read
         config = uvicorn.Config(
-            make_application(source, limits),
+            make_application(source, limits, mark),
             log_level="warning",
             server_header=False,
             ws="none",  # a WebSocket would not be subject to the limits of the protocol below

@@ -221,7 +221,7 @@ def write(opened, formats, out: Path, options: Options) -> list[dict]:
         (out / "web").mkdir()
         made = web.build(opened, out / "web", *_collect_site_options(options, photos))
         files += [{**f, "file": f"web/{f['file']}"} for f in made]
-    samples = write_samples(source, out, options.truncation, drawn=HUB in formats)
+    samples = write_samples(source, out, options.truncation, HUB in formats, not options.no_mark)
     _write_report(source, out / sources.REPORT, options.licence, files)
     text = card.make_card(source, options.licence, files, samples)
     for name in card.NAMES:
@@ -235,7 +235,8 @@ def _collect_site_options(options: Options, photos) -> tuple:
 
     photos: function from a source to photos for examples, as in `web.build`.
     """
-    return options.quantize or "dynamic", options.truncation, photos, options.licence, options.subject or "face"
+    how, subject = options.quantize or "dynamic", options.subject or "face"
+    return how, options.truncation, photos, options.licence, subject, not options.no_mark
 
 
 def _write_report(source, path: Path, licence: str | None, files: list[dict]) -> None:

@@ -45,6 +45,11 @@ from pggan_tf.choice import Choice
 @click.option("--representative", help="folder of photos on which int8 calibrates its ranges  [the run's own data]")
 @click.option("--licence", help="licence of the weights, for the model card and the files, such as cc-by-4.0")
 @click.option("--subject", help="what a generator draws, such as horse, for the texts of the web page  [face]")
+@click.option(
+    "--no-mark",
+    is_flag=True,
+    help="do not write into the metadata of samples, and of pictures that the web page saves, that a network made them",
+)
 def command(runs, formats, everything, out, **options):
     """Export RUN, a finished run's folder, an exported folder, a generator.keras or hf://USER/NAME.
 

@@ -27,6 +27,7 @@ class Options:
     representative: str | None = None
     licence: str | None = None
     subject: str | None = None  # noun for what a generator draws, such as horse
+    no_mark: bool = False  # whether pictures say nothing in their metadata
 
     @property
     def kind(self) -> str:
@@ -137,7 +138,7 @@ def _write_keras(source, out: Path) -> Path:
     return file
 
 
-def write_samples(source, out: Path, truncation: float | None, drawn: bool = False) -> bool:
+def write_samples(source, out: Path, truncation: float | None, drawn: bool = False, mark: bool = True) -> bool:
     """Write samples.png: generated images or, if the network takes photos, the run's newest grid.
 
     A grid is a picture of samples that training writes (fakes-*.png). It shows photos of the run's
@@ -148,24 +149,25 @@ def write_samples(source, out: Path, truncation: float | None, drawn: bool = Fal
         out: folder of the file.
         truncation: truncation of the images, 0..1; None: 1.
         drawn: show drawn portraits and what the network makes of them in place of the grid.
+        mark: whether the picture says in its metadata what made it.
 
     Returns:
         True if the file was written, False if the run has no grid.
     """
     from pggan_tf import synthesis
-    from pggan_tf.data import pixels
+    from pggan_tf.data import marks, pixels
 
-    network = source.network
+    network, packet = source.network, marks.make_packet(source.mark if mark else None)
     if not source.task.from_images:
         images = synthesis.Sampler(network).images(
             synthesis.latents(range(16), network.latent_size),
             network.resolutions[-1],
             truncation=1.0 if truncation is None else truncation,
         )
-        pixels.save_grid(out / "samples.png", images, size=64)
+        pixels.save_grid(out / "samples.png", images, size=64, packet=packet)
         return True
     if drawn:
-        pixels.save_grid(out / "samples.png", _convert_portraits(source), columns=4, size=64)
+        pixels.save_grid(out / "samples.png", _convert_portraits(source), columns=4, size=64, packet=packet)
         return True
     for newest in sorted(source.folder.glob("fakes-*.png"))[-1:]:
         shutil.copy(newest, out / "samples.png")

@@ -114,7 +114,10 @@ def _check_installed() -> None:
     type=click.FloatRange(0, min_open=True),
     help="seconds allowed for each of: arrival of a request, upload, waiting, computation, reading the next part of the answer",
 )
-def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
+@click.option(
+    "--no-mark", is_flag=True, help="do not write into the metadata of pictures that a network made or changed them"
+)
+def command(path, host, port, max_mb, max_megapixels, waiting, timeout, no_mark):
     """Serve PATH: a site of `pggan export --to web`, or a network over HTTP.
 
     A network is given as a run's folder, a .keras file or hf://USER/NAME. A site is served with the headers that
@@ -142,7 +145,7 @@ def command(path, host, port, max_mb, max_megapixels, waiting, timeout):
             from export import api
 
             limits = api.Limits(max_mb << 20, int(max_megapixels * 1e6), waiting, timeout)
-            api.serve(path, host, port, limits, click.echo)
+            api.serve(path, host, port, limits, click.echo, mark=not no_mark)
     except KeyboardInterrupt:
         pass
     except OSError as error:

@@ -16,7 +16,7 @@ import numpy as np
 
 from pggan_tf import tasks
 from pggan_tf.config import Plan, load
-from pggan_tf.data import shards
+from pggan_tf.data import marks, shards
 from pggan_tf.errors import UserError, shell_path
 from pggan_tf.runs import folder as runs
 from pggan_tf.runs import hub, keras_files, pretrained, records
@@ -45,6 +45,13 @@ class Source:
         """The network's task, with the settings of the run if they are known."""
         known = self.plan is not None and self.plan.config.purpose.task == self.network.task
         return self.plan.task if known else tasks.task_of(self.network)
+
+    @property
+    def mark(self) -> marks.Mark:
+        """What pictures by the network say about themselves."""
+        alone = self.name == Path(runs.GENERATOR).stem  # such a file is called by its folder
+        name = self.folder.resolve().name if alone else self.name.removesuffix("-best")
+        return marks.Mark(self.task.source_type, name, self.sha256)
 
     @property
     def folder(self) -> Path:

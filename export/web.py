@@ -24,7 +24,7 @@ import numpy as np
 from export import litert, parity, signatures
 from export.source import Source
 from pggan_tf import synthesis
-from pggan_tf.data import pixels
+from pggan_tf.data import marks, pixels
 from pggan_tf.data.shards import find_cache_folder
 from pggan_tf.errors import UserError
 from pggan_tf.explore import sliders
@@ -87,6 +87,7 @@ def build(
     photos,
     licence: str | None = None,
     subject: str = "face",
+    mark: bool = True,
 ) -> list[dict]:
     """Write the site into a folder.
 
@@ -99,6 +100,7 @@ def build(
             network is calibrated and compared with Keras.
         licence: licence of the weights; None: the licence that the source states.
         subject: noun for what a generator draws, in lower case.
+        mark: whether pictures that the page saves say in their metadata what made them.
 
     Returns:
         A list with the entry of each model file for report.json: a dict with its name, size,
@@ -114,6 +116,8 @@ def build(
     models, files = [], []
     for source in sources:
         entry, report = _write_model(source, out, how, truncation, photos(source), licence)
+        if mark:
+            entry["mark"] = marks.make_page_packets(source.mark, truncation)
         models.append({**entry, "subject": subject, **_collect_texts(source.task, noun)})
         files.append(report)
     page = out / "index.html"

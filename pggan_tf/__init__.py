@@ -53,6 +53,7 @@ __all__ = [
     "Generator",
     "Images",
     "Loss",
+    "Origin",
     "Plan",
     "Run",
     "Stopped",
@@ -68,6 +69,7 @@ __all__ = [
     "prepare",
     "push",
     "train",
+    "whose",
 ]
 
 

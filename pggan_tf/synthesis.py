@@ -38,6 +38,17 @@ def parse_seeds(text: str) -> list[int]:
     return [number for r in ranges for number in r]
 
 
+def format_seeds(numbers: Sequence[int]) -> str:
+    """Return seeds as a text that `parse_seeds` reads, such as '0-63' or '1,5,7-9'."""
+    spans: list[list[int]] = []
+    for number in map(int, numbers):
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in spans)
+
+
 def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
     """Return latents between two sets of latents, by spherical interpolation (Shoemake 1985).
 

@@ -427,7 +427,7 @@ def test_only_the_kinds_asked_for_are_read():
 def test_a_profile_is_kept_where_it_is_of_the_pixels(profile, channels):
     """Of pictures that say they have one: gray in RGB's, or colours in gray's, would be wrong in every program."""
     block = bytes(16) + profile + bytes(112) if profile else None
-    picture = SimpleNamespace(planes=lambda: FLAT[..., :channels], profile=block, exif=Image.Exif())
+    picture = SimpleNamespace(planes=lambda: FLAT[..., :channels], profile=block, exif=Image.Exif(), xmp=None)
     photo = photos.make_photo(picture, "PNG")
     assert photo.profile == (block if profile == b"RGB " and channels == 3 else None)
     assert photo.exif is None and photo.alpha is None

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import http.client
 import io
 import itertools
@@ -23,7 +24,7 @@ from PIL import Image, ImageCms
 
 from export import hosts, serve, source
 from pggan_tf import synthesis, tasks, tiles
-from pggan_tf.data import photos, pixels, portraits
+from pggan_tf.data import marks, photos, pixels, portraits
 from pggan_tf.errors import UserError
 from pggan_tf.networks import progressive
 from tests import stand_ins
@@ -146,6 +147,7 @@ def test_photos_are_changed_as_the_command_line_changes_them(networks, tmp_path)
     # Gray, depth, transparency and profile are kept: the answer is the file that the command line writes.
     rng, profile = np.random.default_rng(0), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     deep = rng.integers(0, 65536, (20, 24, 4), np.uint16)
+    packet = marks.make_packet(marks.Mark(marks.CHANGED, "a-run", "0"))
     for photo in (
         photos.Photo(image[..., :1]),
         photos.Photo(deep[..., :1]),
@@ -154,9 +156,8 @@ def test_photos_are_changed_as_the_command_line_changes_them(networks, tmp_path)
     ):
         photos.write(tmp_path / "given.png", photo)
         for verb, change in (("upscale", tasks.Upscale().converter), ("colorize", tasks.Colorize().converter)):
-            photos.write(
-                tmp_path / "made.png", change(networks[verb])(photos.read((tmp_path / "given.png").read_bytes()))
-            )
+            changed = change(networks[verb])(photos.read((tmp_path / "given.png").read_bytes()))
+            photos.write(tmp_path / "made.png", dataclasses.replace(changed, xmp=packet))
             answer = client(networks[verb]).post(f"/{verb}", content=(tmp_path / "given.png").read_bytes())
             assert answer.content == (tmp_path / "made.png").read_bytes()
         kept = photos.read(answer.content)
@@ -240,13 +241,38 @@ def test_limits_are_what_is_let_in(networks):
 
 
 def test_the_command_s_limits_reach_the_server(monkeypatch, tmp_path):
-    asked = []
-    monkeypatch.setattr(api, "serve", lambda path, host, port, limits, say: asked.append(limits))
+    asked, said = [], []
+    monkeypatch.setattr(
+        api, "serve", lambda path, host, port, limits, say, mark: asked.append(limits) or said.append(mark)
+    )
     assert pggan("serve", tmp_path)[0] == 0
-    many = ("--max-mb", "2", "--max-megapixels", "0.5", "--waiting", "3", "--timeout", "7")
+    many = ("--no-mark", "--max-mb", "2", "--max-megapixels", "0.5", "--waiting", "3", "--timeout", "7")
     assert pggan("serve", tmp_path, *many)[0] == 0
     assert asked == [api.Limits(16 << 20, 16_000_000, 16, 30.0), api.Limits(2 << 20, 500_000, 3, 7.0)]
-    assert asked[0] == api.Limits()
+    assert asked[0] == api.Limits() and said == [True, False]
+
+
+def test_pictures_say_what_made_them(networks):
+    def mark_of(answer):
+        with Image.open(io.BytesIO(answer.content)) as image:
+            return image.info.get("xmp")
+
+    source_type, digest = marks.GENERATED, "ab" * 32
+    for name, verb in (("classes", "generate?seed=5&truncation=0.5"), ("upscale", "upscale"), ("colorize", "colorize")):
+        opened = source.Source("a-run", networks[name], None, digest)
+        photo = file_of(portraits.draw(1, 32))
+        for marked in (True, False):
+            asked = TestClient(api.make_application(opened, api.Limits(), marked))
+            answer = asked.get(verb) if name == "classes" else asked.post(verb, content=photo)
+            packet = mark_of(answer)
+            if not marked:
+                assert answer.status_code == 200 and packet is None
+                continue
+            expected = marks.Mark(source_type, "a-run", digest)
+            if name == "classes":
+                expected = expected.for_seeds("5", 8, 0.5, "dog", marks.IMAGE)
+            assert marks.read(packet) == expected
+        source_type = marks.CHANGED
 
 
 def test_what_there_is_no_memory_for_is_refused(networks, monkeypatch):

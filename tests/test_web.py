@@ -17,14 +17,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import pggan_tf as pg
 from benchmarks import measure
 from export import command, parity, serve, signatures, source, web
 from pggan_tf import synthesis
-from pggan_tf.data import colour, pixels, portraits
+from pggan_tf.data import colour, marks, pixels, portraits
+from pggan_tf.data.writer import hash_file
 from pggan_tf.errors import UserError
 from pggan_tf.networks import progressive
 from tests import image_networks
 from tests.conftest import CHROMIUM
+from tests.test_marks import packet_of, said
+from tests.test_whose import forge
 
 SEVERAL_CORES = len(measure.cores()) > 1  # else the page has no use for threads
 
@@ -60,7 +64,7 @@ def site(networks, tmp_path_factory):
 
 
 def built(networks, out, how="float16", truncation=None):
-    opened = [source.Source(task, network, out / "none.keras", "0") for task, network in networks.items()]
+    opened = [source.Source(task, network, out / "none.keras", "ab" * 32) for task, network in networks.items()]
     web.build(opened, out, how, truncation, lambda s: () if not s.task.from_images else source.draw_portraits(64))
     return out
 
@@ -197,6 +201,30 @@ def test_faces_as_a_person_uses_them(page, address, networks, tmp_path):
     other = page.context.new_page()
     opened(other, page.url)
     np.testing.assert_array_equal(read(other, ".faces canvas"), read(page, ".faces canvas"))
+
+
+def test_saved_pictures_say_what_made_them(page, address, networks, tmp_path):
+    """As exiftool reads it; and `whose` finds them near to what the run makes, though the page's network is smaller."""
+
+    def save(name, **state):
+        opened(page, address, **state)
+        with page.expect_download() as download:
+            page.get_by_text("Save PNG").click()
+        download.value.save_as(tmp_path / name)
+        return marks.read(packet_of(tmp_path / name))
+
+    network = networks["generate"]
+    made = marks.Mark(marks.GENERATED, "generate", "ab" * 32)
+    expected = made.for_seeds("4294967294,4294967295,0,1", 8, 0.7, "b", marks.PAGE)
+    assert save("four.png", seed=2**32 - 2, count=4, stage=8, truncation=0.7, label=1) == expected
+    assert save("one.png", seed=9) == made.for_seeds("9", 16, 1, "a", marks.PAGE)
+    assert save("morph.png", seed=9, morph=0.5, target=3) == made
+    network.save(tmp_path / "generator.keras")
+    weights = hash_file(tmp_path / "generator.keras")
+    files = [forge(tmp_path / name, tmp_path / f"own-{name}", Weights=weights) for name in ("four.png", "one.png")]
+    files.append(forge(tmp_path / "one.png", tmp_path / "wrong.png", Weights=weights, Seeds="10"))
+    assert [origin.answer for origin in pg.whose(files, tmp_path)] == ["alike", "alike", "no"]
+    assert said(tmp_path / "one.png")["type"] == marks.GENERATED and said(tmp_path / "one.png")["Seeds"] == 9
 
 
 CHANGE = "const change = (name, value) => { const e = document.querySelector(`[name=${name}]`); e.value = value; e.dispatchEvent(new Event('input')) };"
@@ -339,6 +367,7 @@ def test_upscale_is_the_network_s_tile_by_tile(page, address, networks, tmp_path
     assert download.value.suggested_filename == "photo-upscale.png"
     download.value.save_as(tmp_path / "up.png")
     near(np.asarray(Image.open(tmp_path / "up.png").convert("RGB")), truth)
+    assert marks.read(packet_of(tmp_path / "up.png")) == marks.Mark(marks.CHANGED, "upscale", "ab" * 32)
 
 
 @pytest.mark.parametrize("size", [(20, 30), (60, 400), (300, 50)])

@@ -2,6 +2,7 @@
 
 import { openAlbum } from "./album.js";
 import { latents, move, slerp } from "./latents.js";
+import { filled, withPacket } from "./mark.js";
 import { toImageData } from "./runtime.js";
 import { addSliders, readSliders } from "./sliders.js";
 
@@ -188,7 +189,12 @@ export async function faces(panel, model, say) {
     if (truncation < 1) parts.push(`variety-${truncation}`);
     if (morph) parts.push(`morph-${morph}-${target}`);
     state.sliders.forEach((amount, k) => amount && parts.push(`slider-${sliders[k].number}-${amount}`));
-    savePng(sheet, `${parts.join("-").replaceAll(" ", "-")}.png`);
+    const { mark } = model.entry;
+    const seeds = Array.from({ length: count }, (_, i) => (seed + i) % 2 ** 32).join(",");
+    const values = { seeds, stage, truncation, class: classes[state.label] ?? "" };
+    const moved = morph || state.sliders.some((amount) => amount); // no seed alone makes it again
+    const packet = mark && (moved ? mark.plain : filled(mark.seeds, values));
+    savePng(sheet, `${parts.join("-").replaceAll(" ", "-")}.png`, packet);
   };
   control("share").onclick = async () => {
     try {
@@ -206,9 +212,11 @@ export async function faces(panel, model, say) {
   await change({});
 }
 
-export function savePng(canvas, name) {
+/** Save a canvas as a PNG. packet: XMP that it holds; undefined: none. */
+export function savePng(canvas, name, packet) {
   canvas.toBlob((blob) => {
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+    const png = packet ? withPacket(blob, packet) : blob;
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(png), download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   }, "image/png");

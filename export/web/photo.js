@@ -352,5 +352,5 @@ export async function photo(panel, model, say) {
   new ResizeObserver(split.oninput).observe(view);
   split.oninput();
   rest();
-  save.onclick = () => savePng(after, `${name}-${model.entry.task}.png`);
+  save.onclick = () => savePng(after, `${name}-${model.entry.task}.png`, model.entry.mark?.plain);
 }

@@ -9,11 +9,13 @@
 The command line calls the same functions.
 """
 
+from pggan_tf.api.converting import convert
 from pggan_tf.api.data import faces, prepare
 from pggan_tf.api.exporting import export, push
-from pggan_tf.api.generators import Generator, convert
+from pggan_tf.api.generators import Generator
 from pggan_tf.api.images import Images
 from pggan_tf.api.measuring import Evaluation, evaluate
+from pggan_tf.api.origins import Origin, whose
 from pggan_tf.api.runs import Run, load
 from pggan_tf.api.training import plan, train
 from pggan_tf.config import Config, Plan
@@ -38,6 +40,7 @@ __all__ = [
     "Generator",
     "Images",
     "Loss",
+    "Origin",
     "Plan",
     "Run",
     "Stopped",
@@ -53,4 +56,5 @@ __all__ = [
     "prepare",
     "push",
     "train",
+    "whose",
 ]

@@ -13,7 +13,9 @@ from pggan_tf.errors import UserError, explain_out_of_memory, nearest
 from pggan_tf.runs import hub
 
 
-def export(runs, out: str | Path | None = None, formats: str | Sequence[str] = ("tflite",), **options) -> Path:
+def export(
+    runs, out: str | Path | None = None, formats: str | Sequence[str] = ("tflite",), *, mark: bool = True, **options
+) -> Path:
     """Write files of a trained network for phones, browsers and other tools.
 
     Every file is compared with Keras before it is kept.
@@ -24,6 +26,7 @@ def export(runs, out: str | Path | None = None, formats: str | Sequence[str] = (
         out: folder to write to, new or empty (default: the folder export beside the network; for
             one of a hub, ./export).
         formats: some of tflite, keras, savedmodel, onnx, web and hub.
+        mark: let the web page and samples say in their metadata that a network made them.
         **options: the options of `pggan export`: `quantize` (none, float16, dynamic or int8),
             `output` (uint8 or float32), `truncation` (0..1), `representative` (a folder of photos),
             `licence` and `subject`.
@@ -39,13 +42,13 @@ def export(runs, out: str | Path | None = None, formats: str | Sequence[str] = (
     from export.command import command
     from export.files import Options
 
-    known = [field.name for field in dataclasses.fields(Options) if field.name != "everything"]
+    known = [field.name for field in dataclasses.fields(Options) if field.name not in ("everything", "no_mark")]
     if unknown := [name for name in options if name not in known]:
         raise UserError(f"{unknown[0]}: no option of export; {nearest(unknown[0], ['out', 'formats', *known])}")
     several = isinstance(runs, Sequence) and not isinstance(runs, str)
     values = arguments.take_options(command, {**options, "formats": [formats] if isinstance(formats, str) else formats})
     places = tuple(map(arguments.as_location, runs if several else [runs]))
-    chosen = Options(**{name: values[name] for name in known})
+    chosen = Options(**{name: values[name] for name in known}, no_mark=not mark)
     return build.build(places, values["formats"], arguments.expand(out) if out else None, chosen)[0]
 
 

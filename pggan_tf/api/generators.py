@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pggan_tf import synthesis, tasks, terminal
-from pggan_tf.api import arguments, colours
+from pggan_tf.api import arguments
 from pggan_tf.api.images import Images
-from pggan_tf.data import colour_hints
+from pggan_tf.data import colour_hints, marks
 from pggan_tf.errors import UserError, explain_out_of_memory
 from pggan_tf.explore import sliders as latent_sliders
 
@@ -97,6 +99,33 @@ class Generator:
         """
         if self._task.verb != verb:
             raise UserError(f"{self.name} was trained to {self.task}, not to {verb}.")
+
+    @functools.cached_property
+    def mark(self) -> marks.Mark:
+        """What its pictures say about themselves: that a network made or changed them, and which."""
+        from pggan_tf.runs import generators
+
+        try:
+            return generators.make_mark(self.location, self._task.source_type)
+        except UserError:  # it was not loaded from a file
+            return marks.Mark(self._task.source_type)
+
+    def mark_samples(
+        self, numbers: Sequence[int], layout: str, stage: int | None, truncation: float, class_name: str | None
+    ) -> marks.Mark:
+        """Return the mark of a picture of seeds.
+
+        Args:
+            numbers: the seeds.
+            layout: how the picture arranges them, one of `marks.LAYOUTS`.
+            stage: see `sample`.
+            truncation: see `sample`.
+            class_name: see `sample`.
+        """
+        if layout == marks.IMAGE and self.classes and class_name is None:
+            class_name = self.classes[numbers[0] % len(self.classes)]
+        seeds = synthesis.format_seeds(numbers)
+        return self.mark.for_seeds(seeds, self.choose_stage(stage), float(truncation), class_name, layout)
 
     def choose_stage(self, stage: int | None = None) -> int:
         """Return `stage`, or the last stage for None. Raise UserError if it is not in `stages`."""
@@ -226,7 +255,12 @@ class Generator:
             UserError: if an argument is not valid, or it converts photos.
         """
         made = self.batches(seeds, stage=stage, truncation=truncation, class_name=class_name, sliders=sliders)
-        return Images.of(np.concatenate(list(made)))
+        images = np.concatenate(list(made))
+        # A seed alone does not make an edited image again.
+        mark = (
+            self.mark if sliders else self.mark_samples(_parse_seeds(seeds), marks.GRID, stage, truncation, class_name)
+        )
+        return Images.of(images, mark)
 
     def converter(self, side: int | None = None, wishes: colour_hints.Wishes | None = None) -> Callable:
         """Return the function that converts a `data.photos.Photo`; see `tasks.Task.converter`.
@@ -261,12 +295,15 @@ class Generator:
         """
         from pggan_tf.conversion import conversion
 
+        mark = getattr(images, "mark", None)
         images, change = np.asarray(images), self.converter()
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
             raise UserError(
                 f"images: an array of {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, C] with C of 1 or 3."
             )
-        return Images.of(conversion.convert_images(images, change))
+        generated = mark is not None and mark.source_type == marks.GENERATED
+        mark = dataclasses.replace(self.mark, source_type=marks.GENERATED) if generated else self.mark
+        return Images.of(conversion.convert_images(images, change), mark)
 
 
 def _check_truncation(truncation: float) -> None:
@@ -288,93 +325,6 @@ def _parse_seeds(seeds: str | Iterable[int]) -> list[int]:
     if not numbers or not all(0 <= number < 2**32 for number in numbers):
         raise UserError(f"seeds {seeds}: expected one or more whole numbers from 0 to 2^32 - 1.")
     return numbers
-
-
-def convert(
-    generator,
-    source: str | Path,
-    out: str | Path,
-    *,
-    compare: bool = False,
-    size: int | None = None,
-    tile: int | None = None,
-    hints: Iterable[str] | str | Path | None = None,
-    reference: str | Path | None = None,
-    saturation: float = 1.0,
-    scale: float | None = None,
-    to: str | None = None,
-) -> Path:
-    """Convert a photo, a folder of photos or a video with a trained network.
-
-    Bit depth, transparency, colour profile and EXIF of photos are kept. Existing files are
-    overwritten.
-
-    Args:
-        generator: a Generator or a Run, or where to load it from, see `load`.
-        source: path of a photo, a folder or a video.
-        out: file or folder to write.
-        compare: also write NAME-compare, which shows before and after side by side.
-        size: for colorize: shorter side in pixels of the reduced photo that the network sees, 16 to
-            4096 (default: as in training).
-        tile: for other tasks: side of a tile in pixels; smaller tiles need less memory (default:
-            the task's).
-        hints: for colorize, trained with --hints, and a single photo: colours of places, such as
-            ['120,80=#c03020'] with X,Y in pixels; or the path of a picture of any size, whose
-            opaque pixels (or, without transparency, whose pixels that are not gray) are the colours
-            of these places.
-        reference: for colorize: path of a photo, whose palette the colours get.
-        saturation: for colorize: factor of the colours' distance from gray, 0 to 4.
-        scale: for upscale: factor of the enlargement, 1 to 16 (default: that of training). 1 keeps
-            the size, for a network that restores damaged photos.
-        to: for upscale: WIDTHxHEIGHT in pixels, such as '4000x3000', into which the enlarged photo
-            shall fit.
-
-    Returns:
-        The file or folder that was written.
-
-    Raises:
-        UserError: if an argument does not fit the network, or files cannot be read or written.
-        Stopped: if some photos of a folder could not be converted; the others were.
-    """
-    from pggan_tf.conversion import conversion
-    from pggan_tf.conversion.enlargement import Enlargement
-
-    generator = as_generator(generator)
-    sees_reduced = isinstance(generator._task, tasks.Colorize)
-    if size is not None and not sees_reduced:
-        if isinstance(generator._task, tasks.Recolor):
-            raise UserError(f"--size {size}: {generator.name} colours every pixel where it is; leave --size out.")
-        raise UserError(f"--size {size}: {generator.name} was trained to {generator.task}; only colorize has it.")
-    if tile is not None and sees_reduced:
-        raise UserError(f"--tile {tile}: {generator.name} colours photos whole, without tiles; leave --tile out.")
-    if size is not None and not 16 <= size <= 4096:
-        raise UserError(f"--size {size}: expected 16 to 4096.")
-    if tile is not None and tile < 1:
-        raise UserError(f"--tile {tile}: expected a number from 1 on.")
-    wishes = colours.read_wishes(generator, source, hints, reference, saturation)
-    change, enlargement = generator.converter(size or tile, wishes), Enlargement(generator.scale)
-    if scale is not None or to is not None:
-        enlargement = _choose_enlargement(generator, scale, to)
-        change = enlargement.wrap(change, generator.scale)
-    return conversion.convert(arguments.expand(source), arguments.expand(out), change, enlargement, compare)
-
-
-def _choose_enlargement(generator: Generator, scale: float | None, to: str | None):
-    """Return the `Enlargement` for `scale` or `to`; see `convert`.
-
-    Raises UserError if the network does not enlarge, or the values are not valid.
-    """
-    from pggan_tf.conversion import enlargement
-
-    if generator.scale == 1:
-        raise UserError(f"--scale and --to: {generator.name} was trained to {generator.task}, not to upscale.")
-    if scale is not None and to is not None:
-        raise UserError("--scale and --to: give one of them.")
-    if scale is None:
-        return enlargement.Enlargement(box=enlargement.parse_box(str(to)))
-    if not 1 <= scale <= enlargement.LARGEST_FACTOR:
-        raise UserError(f"--scale {scale:g}: expected 1 to {enlargement.LARGEST_FACTOR}.")
-    return enlargement.Enlargement(scale)
 
 
 def as_generator(source) -> Generator:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf.api import arguments
-from pggan_tf.data import pixels
+from pggan_tf.data import marks, pixels
 from pggan_tf.errors import UserError
 
 
@@ -16,12 +16,27 @@ class Images(np.ndarray):
     """A NumPy array of images, uint8 [N, H, W, C], which a notebook shows as a grid.
 
     C is 3 for colour and 1 for gray. One image of it, [H, W, C], is shown as a picture.
+
+    Attributes:
+        mark: what a saved picture says about itself, a `marks.Mark`, or None. A part of the images,
+            or what is computed from them, loses the seeds in it.
     """
 
+    mark: marks.Mark | None = None
+
     @classmethod
-    def of(cls, images: np.ndarray) -> Images:
-        """Return an array of images, uint8 [N, H, W, C], as Images, without copying it."""
-        return np.asarray(images).view(cls)
+    def of(cls, images: np.ndarray, mark: marks.Mark | None = None) -> Images:
+        """Return an array of images, uint8 [N, H, W, C], as Images, without copying it.
+
+        mark: what a picture of all of them says about itself; None: it says nothing.
+        """
+        out = np.asarray(images).view(cls)
+        out.mark = mark
+        return out
+
+    def __array_finalize__(self, source) -> None:
+        mark = getattr(source, "mark", None)
+        self.mark = mark.without_seeds() if mark else None
 
     def grid(self, columns: int | None = None):
         """Return all images side by side as one Pillow image.
@@ -58,12 +73,13 @@ class Images(np.ndarray):
             )
         return images
 
-    def save(self, file: str | Path) -> Path:
+    def save(self, file: str | Path, mark: bool = True) -> Path:
         """Write the images to a file, and return its path.
 
         Args:
             file: an .npz, which holds them as 'images'; or a picture such as .png, which shows them
                 as a grid.
+            mark: write into the metadata of a picture that a trained network made it, and which.
 
         Raises:
             UserError: if the file cannot be written.
@@ -78,7 +94,7 @@ class Images(np.ndarray):
         pixels.check_picture("file", str(path))
         grid = np.asarray(self.grid())
         pixels.check_size("file", str(path), *grid.shape[:2])
-        pixels.save(path, grid)
+        pixels.save(path, grid, marks.make_packet(self.mark if mark else None))
         return path
 
     def _repr_png_(self) -> bytes | None:

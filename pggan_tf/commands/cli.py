@@ -34,6 +34,7 @@ VERBS = {
     "grid": "pggan_tf.commands.grid",
     "project": "pggan_tf.commands.project",
     "neighbours": "pggan_tf.commands.neighbours",
+    "whose": "pggan_tf.commands.whose",
     "evaluate": "pggan_tf.commands.evaluate",
     "export": "export.command",
     "serve": "export.serve",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import click
 
 from pggan_tf import terminal
 from pggan_tf.commands import shared
-from pggan_tf.data import pixels
+from pggan_tf.data import marks, pixels
 from pggan_tf.errors import UserError, explain_out_of_memory
 
 
@@ -27,10 +28,13 @@ from pggan_tf.errors import UserError, explain_out_of_memory
 @click.option("--upscale", help="run that enlarges the images, trained with --recipe srgan")
 @shared.stage
 @shared.truncation
+@shared.no_mark
 @explain_out_of_memory(
     "images are made", "Give a smaller --stage, or fewer by --count or --seeds: --grid holds all of them at once."
 )
-def command(source, seeds, count, grid, npz, folder, class_name, negative, recolor, upscale, stage, truncation):
+def command(
+    source, seeds, count, grid, npz, folder, class_name, negative, recolor, upscale, stage, truncation, no_mark
+):
     """Generate images with SOURCE, a run's folder, a generator.keras or hf://USER/NAME."""
     if seeds and count:
         raise UserError("--seeds and --count: give one of them.")
@@ -57,6 +61,14 @@ def command(source, seeds, count, grid, npz, folder, class_name, negative, recol
             changes[-1].require_verb(task.verb)
             side *= changes[-1].scale
     outputs.check_grid(side)
+    if not no_mark:
+        steps = (*([marks.NEGATIVE] if negative else []), *(change.mark.weights or "" for change in changes))
+
+        def mark(seeds, layout):
+            made = generator.mark_samples(seeds, layout, stage, truncation, class_name)
+            return dataclasses.replace(made, steps=steps)
+
+        outputs.mark = mark
     with outputs.open() as write, terminal.show_progress() as progress:
         for images in made:
             images = 255 - images if negative else images
@@ -84,6 +96,12 @@ class Outputs:
         self.numbers, self.grid, self.npz, self.folder = numbers, grid, npz, folder
         self.sheet = pixels.Sheet(len(numbers), edge=1)
         self.done = 0  # number of images written
+        # Function that returns the mark of a picture, `marks.Mark`, for its seeds and layout.
+        self.mark: Callable = lambda seeds, layout: None
+
+    def _make_packet(self, seeds: Sequence[int], layout: str) -> bytes | None:
+        """Return the XMP packet of a picture of seeds. layout: one of `marks.LAYOUTS`."""
+        return marks.make_packet(self.mark(seeds, layout))
 
     def _file(self, number: int) -> Path:
         """Return the path in --dir of the image with the seed `number`."""
@@ -124,12 +142,12 @@ class Outputs:
                         keep(images)
                     if self.folder:
                         for number, image in zip(self.numbers[self.done :], images):
-                            pixels.save(self._file(number), image)
+                            pixels.save(self._file(number), image, self._make_packet([number], marks.IMAGE))
                     self.done += len(images)
 
                 yield write
             if self.grid:
-                pixels.save(self.grid, self.sheet.picture)
+                pixels.save(self.grid, self.sheet.picture, self._make_packet(self.numbers, marks.GRID))
         except OSError as error:
             raise UserError(
                 f"{error.filename or self.npz}: cannot be written ({error.strerror or error}). Make room, or choose another place."

@@ -12,7 +12,7 @@ import click
 
 from pggan_tf import synthesis
 from pggan_tf.commands import shared
-from pggan_tf.data import pixels
+from pggan_tf.data import marks, pixels
 from pggan_tf.errors import UserError
 from pggan_tf.runs import generators
 
@@ -25,7 +25,8 @@ from pggan_tf.runs import generators
 @click.option("--seeds", default="0-9", show_default=True, help="seeds of the images, such as 0-9 or 1,5,7-9")
 @click.option("--class", "class_name", help="with --stages: class of the images  [every class in turn]")
 @shared.truncation
-def command(source, by, out, seeds, class_name, truncation):
+@shared.no_mark
+def command(source, by, out, seeds, class_name, truncation, no_mark):
     """Show the same latents at every stage, or in every class, as one picture.
 
     SOURCE is a run's folder, a generator.keras or hf://USER/NAME.
@@ -52,7 +53,8 @@ def command(source, by, out, seeds, class_name, truncation):
         _check_size(out, len(generator.classes), len(numbers), pictures.get_class_side(generator))
         sheet = pictures.draw_classes(sampler, z, len(generator.classes), truncation)
         click.echo("from the top: " + ", ".join(generator.classes))
-    pixels.save(Path(out), sheet)
+    mark = None if no_mark else generators.make_mark(source, marks.GENERATED)
+    pixels.save(Path(out), sheet, marks.make_packet(mark))
     click.echo(out)
 
 

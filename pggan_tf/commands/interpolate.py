@@ -10,6 +10,7 @@ import click
 
 from pggan_tf import synthesis
 from pggan_tf.commands import shared
+from pggan_tf.data import marks
 from pggan_tf.errors import UserError
 from pggan_tf.runs import generators
 
@@ -56,7 +57,8 @@ class _Grid(click.ParamType):
 @click.option("--class", "class_name", help="class of the images  [every class in turn]")
 @shared.stage
 @shared.truncation
-def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_name, stage, truncation):
+@shared.no_mark
+def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_name, stage, truncation, no_mark):
     """Make a video that interpolates between images of SOURCE.
 
     SOURCE is a run's folder, a generator.keras or hf://USER/NAME.
@@ -88,10 +90,11 @@ def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_
         click.echo(f"{left} of {len(latents)} keyframes are left out: {places} places take as many each", err=True)
     keys = latents[: len(latents) // places * places].reshape(-1, places, generator.latent_size)
     labels = synthesis.choose_labels(generator, source, class_name, range(places))
+    mark = None if no_mark else generators.make_mark(source, marks.GENERATED)
     frames = walks.interpolate(keys, max(2, round(seconds * fps)), loop)
     with terminal.show_progress("frames") as progress:
         drawn = walks.draw_frames(
             synthesis.Sampler(generator), frames, stage, columns, labels, truncation=truncation, progress=progress
         )
-        videos.write(path, drawn, fps)
+        videos.write(path, drawn, fps, marks.make_packet(mark))
     click.echo(path)

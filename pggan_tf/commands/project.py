@@ -12,7 +12,8 @@ import click
 import numpy as np
 
 from pggan_tf import synthesis
-from pggan_tf.data import pixels
+from pggan_tf.commands import shared
+from pggan_tf.data import marks, pixels
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import psnr
 from pggan_tf.runs import generators
@@ -43,7 +44,8 @@ def _read_photo(file: str):
 @click.option("--class", "class_name", help="search only images of this class")
 @click.option("--stage", type=int, help="resolution to compare at, in pixels  [the highest one trained]")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="seed of the search")
-def command(source, photo, out, video, steps, class_name, stage, seed):
+@shared.no_mark
+def command(source, photo, out, video, steps, class_name, stage, seed, no_mark):
     """Find the latent whose image is nearest to PHOTO.
 
     SOURCE is a run's folder, a generator.keras or hf://USER/NAME. The photo must resemble the
@@ -65,11 +67,14 @@ def command(source, photo, out, video, steps, class_name, stage, seed):
     folder.mkdir(parents=True, exist_ok=True)
     with terminal.show_progress("steps") as progress:
         found = project(generator, target, steps, labels, seed, progress, keep_frames=film is not None)
+    # Half of the picture is the photo.
+    packet = marks.make_packet(None if no_mark else generators.make_mark(source, marks.CHANGED))
     np.save(folder / "latent.npy", found.latent[None])
-    pixels.save_grid(folder / "projection.png", np.stack([target, found.start, found.image]), columns=3, size=_SHOWN)
+    triple = np.stack([target, found.start, found.image])
+    pixels.save_grid(folder / "projection.png", triple, columns=3, size=_SHOWN, packet=packet)
     if film:
         frames = (pixels.tile(pixels.enlarge(np.stack([target, f]), _SHOWN), 2) for f in found.frames)
-        videos.write(film, frames, 30)
+        videos.write(film, frames, 30, packet)
         click.echo(film)
     name = generator.classes[found.label] if generator.classes else None
     if name:

@@ -12,14 +12,20 @@ truncation = click.option(
     help="truncation: values below 1 give less varied, more typical images",
 )
 stage = click.option("--stage", type=int, help="resolution to generate at, in pixels  [the highest one trained]")
+no_mark = click.option(
+    "--no-mark",
+    is_flag=True,
+    help="do not write into the metadata of pictures that a network made or changed them, and which",
+)
 compare = click.option(
     "--compare", is_flag=True, help="also write NAME-compare, which shows before and after side by side"
 )
 
 
 def photos(command):
-    """Return a command with RUN, SOURCE and --out, which the commands that convert photos have."""
+    """Return a command with RUN, SOURCE, --out and --no-mark, as those that convert photos have."""
     for parameter in (
+        no_mark,
         click.option("--out", required=True, help="file or folder to write; existing files are overwritten"),
         click.argument("source"),
         click.argument("run"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from pggan_tf import terminal, tiles
 from pggan_tf.conversion.enlargement import Enlargement
+from pggan_tf.data import marks
 from pggan_tf.errors import Stopped, UserError
 
 
@@ -75,7 +76,8 @@ def _pair_photos(photo, changed):
     from pggan_tf.data import photos
 
     alpha = None if photo.alpha is None else _put_side_by_side(photo.alpha, changed.alpha)
-    return photos.Photo(_put_side_by_side(photo.rgb(), changed.rgb()), alpha, changed.profile)
+    pair = _put_side_by_side(photo.rgb(), changed.rgb())
+    return photos.Photo(pair, alpha, changed.profile, xmp=changed.xmp)
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,12 @@ class _Conversion:
     change: Callable  # converts a photo, see `convert`
     enlargement: Enlargement  # the size to which `change` enlarges a photo
     compare: bool  # whether to write before-and-after pictures, too
+    mark: marks.Mark | None = None  # mark of the results; None: without one
+
+    def convert_photo(self, photo, progress=tiles.ignore):
+        """Return the converted photo, a `photos.Photo`, with its mark."""
+        changed = self.change(photo, progress)
+        return replace(changed, xmp=marks.make_packet(self.mark, photo.xmp))
 
     def _find_scale(self, photo) -> float:
         """Return the factor by which the longer side of a photo grows."""
@@ -123,7 +131,7 @@ class _Conversion:
         if len(sizes) > 1:
             names = " or ".join(sequences.KINDS[kind])
             click.echo(f"{file}: only the first of its {len(sizes)} {kind}; all of them go into {names}", err=True)
-        changed = self.change(photo, progress)
+        changed = self.convert_photo(photo, progress)
         if left_out := photos.write(out, changed):
             click.echo(f"{out}: {left_out}", err=True)
         if self.compare:
@@ -168,7 +176,7 @@ class _Conversion:
                     what = f"only {number} of its {len(sizes)} frames; the rest is damaged ({reason})"
                     click.echo(f"{file}: {what}", err=True)
                     break  # later frames depend on this one
-                changed = self.change(photo, tiles.ignore)
+                changed = self.convert_photo(photo)
                 results = [changed, _pair_photos(photo, changed)] if self.compare else [changed]
                 for add, result in zip(adds, results):
                     add(result, picture.milliseconds)
@@ -243,7 +251,7 @@ class _Conversion:
         with terminal.show_progress("frames") as progress:
             outs = [out, _name_comparison(out)] if self.compare else [out]
             say = partial(click.echo, err=True)
-            done, lost = video.rewrite(source, outs, convert_frame, progress, say)
+            done, lost = video.rewrite(source, outs, convert_frame, progress, say, self.mark)
         click.echo(f"{out}: {done} frames")
         if lost:
             click.echo(f"{source}: damaged; {lost} parts of its stream could not be decoded", err=True)
@@ -281,7 +289,14 @@ def _read_sizes(file: Path, pictures) -> list[tuple[int, int]]:
         return [pictures.first_size()]
 
 
-def convert(source: str, out: str, change: Callable, scale: int | Enlargement = 1, compare: bool = False) -> Path:
+def convert(
+    source: str,
+    out: str,
+    change: Callable,
+    scale: int | Enlargement = 1,
+    compare: bool = False,
+    mark: marks.Mark | None = None,
+) -> Path:
     """Convert a photo, a folder of photos or a video, and print what was written.
 
     Existing files are overwritten.
@@ -294,6 +309,7 @@ def convert(source: str, out: str, change: Callable, scale: int | Enlargement = 
         scale: factor by which `change` enlarges a photo, or the size to which it does.
         compare: also write NAME-compare, a picture or video that shows before and after side by
             side.
+        mark: the mark of what is written; None: without one.
 
     Returns:
         The file or folder that was written.
@@ -307,7 +323,7 @@ def convert(source: str, out: str, change: Callable, scale: int | Enlargement = 
 
     file, target = Path(source), Path(out)
     enlargement = scale if isinstance(scale, Enlargement) else Enlargement(scale)
-    conversion = _Conversion(change, enlargement, compare)
+    conversion = _Conversion(change, enlargement, compare, mark)
     if not file.exists():
         raise UserError(f"{source}: no such file or folder. Expected a photo, a folder of photos or a video.")
     if file.is_dir():

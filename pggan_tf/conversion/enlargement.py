@@ -27,6 +27,17 @@ class Enlargement:
     factor: float = 1.0
     box: tuple[int, int] | None = None  # (width, height) in pixels; None: `factor` counts
 
+    @classmethod
+    def of_options(cls, scale: float | None, to: str | None) -> Enlargement:
+        """Return the enlargement of --scale or --to. Raise UserError if they are not valid."""
+        if scale is not None and to is not None:
+            raise UserError("--scale and --to: give one of them.")
+        if scale is None:
+            return cls(box=parse_box(str(to)))
+        if not 1 <= scale <= LARGEST_FACTOR:
+            raise UserError(f"--scale {scale:g}: expected 1 to {LARGEST_FACTOR}.")
+        return cls(scale)
+
     def find_size(self, height: int, width: int) -> tuple[int, int]:
         """Return (height, width) in pixels to which a photo of this height and width is enlarged.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pggan_tf.data import photos
+from pggan_tf.data import photos, xmp
 from pggan_tf.files import atomic_write
 
 # The extensions of files that can hold several pictures, by the kind of the pictures.
@@ -96,6 +96,7 @@ def _save(path: Path, frames: list[tuple[photos.Photo, int]], loop: int) -> None
         path,
         **options,
         **{name: block for name, block in blocks.items() if block},
+        **xmp.make_pillow_options(options["format"], first.xmp),
         save_all=True,
         append_images=pictures[1:],
         duration=[milliseconds for _, milliseconds in frames],

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from pggan_tf.conversion import hdr
+from pggan_tf.data import marks, xmp
 from pggan_tf.errors import UserError
 from pggan_tf.files import make_partial_path
 
@@ -32,6 +33,7 @@ _QUALITY = {"libx264": {"crf": "16"}, "libvpx-vp9": {"crf": "18", "b": "0", "row
 _BT709, _STUDIO_RANGE = 1, 1  # values in ITU-T H.273, tables 2 to 4
 _UNSPECIFIED, _BT2020 = 2, 9
 # Names of metadata entries that describe the file and not the video. They are not copied.
+_ISO = (".mp4", ".m4v", ".mov")  # files of boxes, which hold XMP
 _OF_THE_FILE = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 
 
@@ -47,13 +49,15 @@ class _Writer:
         picture: the video stream of `source`.
         rotated: whether the source asks players to rotate its frames by 90 degrees, so that width
             and height change places.
+        mark: the mark of the video; None: without one.
 
     Raises:
         UserError: if the format of `path` cannot hold the sound of the source.
     """
 
-    def __init__(self, av, path: Path, source, picture, rotated: bool):
+    def __init__(self, av, path: Path, source, picture, rotated: bool, mark: marks.Mark | None):
         self.av, self.path, self.source, self.picture, self.rotated = av, path, source, picture, rotated
+        self.mark = mark
         self.left_out: list[str] = []  # parts of the source that this file does not hold
         self.partial = make_partial_path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,6 +65,8 @@ class _Writer:
         try:
             self.copied = {stream.index: self._copy(stream) for stream in source.streams.audio if stream.codec_context}
             self.container.metadata.update(_select_metadata(source.metadata))
+            if mark and path.suffix.lower() not in _ISO:
+                self.container.metadata.update(marks.make_tags(mark))
             self.container.set_chapters(source.chapters())
         except (av.FFmpegError, ValueError) as error:
             self.discard()
@@ -153,6 +159,9 @@ class _Writer:
             expected = _select_metadata(self.source.metadata)
             if lost := [name for name, value in expected.items() if found.get(name.lower()) != value]:
                 self.left_out.append(f"metadata ({', '.join(lost)})")
+        if self.mark and self.path.suffix.lower() in _ISO:
+            with self.partial.open("ab") as file:
+                file.write(xmp.make_box(marks.make_packet(self.mark) or b""))
         self.partial.replace(self.path)
 
     def discard(self) -> None:
@@ -249,6 +258,7 @@ def rewrite(
     change: Callable[[np.ndarray], list[np.ndarray]],
     progress=lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
+    mark: marks.Mark | None = None,
 ) -> tuple[int, int]:
     """Convert the frames of a video, and write one or several videos.
 
@@ -259,6 +269,7 @@ def rewrite(
             each path in `outs`. The sizes must not change between calls.
         progress: called with (frames done, frames in total or None).
         say: called with messages about what was left out, and about HDR that was converted.
+        mark: the mark of the results; None: without one.
 
     Returns:
         (number of frames converted, number of packets of the video stream that could not be
@@ -272,7 +283,7 @@ def rewrite(
     with _open_video(av, path, outs) as source:
         picture = _find_picture_stream(path, source)
         picture.thread_type = "AUTO"
-        work = _Rewriting(av, path, outs, change, progress, say, source, picture)
+        work = _Rewriting(av, path, outs, change, progress, say, source, picture, mark)
         try:
             work.run()
         except BaseException:
@@ -294,6 +305,7 @@ class _Rewriting:
     say: Callable[[str], None]
     source: Any  # the source, opened with PyAV
     picture: Any  # its video stream
+    mark: marks.Mark | None = None
     writers: list[_Writer] = field(default_factory=list)  # empty before the first frame
     waiting: list = field(default_factory=list)  # packets of sound and subtitles that are not copied yet
     done: int = 0  # frames converted
@@ -333,7 +345,8 @@ class _Rewriting:
             if hdr.needs_conversion(frame.color_trc, frame.color_primaries):
                 self.say(f"{self.path}: {hdr.describe_transfer(frame.color_trc)}, made BT.709")
             for out in self.outs:
-                self.writers.append(_Writer(self.av, out, self.source, self.picture, frame.rotation % 180 != 0))
+                turned = frame.rotation % 180 != 0
+                self.writers.append(_Writer(self.av, out, self.source, self.picture, turned, self.mark))
         rate, unit = self.picture.average_rate, self.picture.time_base
         pts = round(self.done / rate / unit) if frame.pts is None else frame.pts  # without times: a constant frame rate
         for writer, image in zip(self.writers, images, strict=True):

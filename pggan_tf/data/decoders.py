@@ -36,6 +36,7 @@ warnings.filterwarnings("ignore", module="PIL")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _ORIENTATION = 274  # EXIF tag
+_XMP = 700  # TIFF tag
 # EXIF orientation -> function that turns pixels upright.
 TURNS = {
     2: lambda x: x[:, ::-1],
@@ -95,6 +96,7 @@ class Picture:
     profile: bytes | None
     exif: Image.Exif
     milliseconds: int = 0  # how long this frame of an animation is displayed
+    xmp: bytes | None = None  # XMP packet of the file
 
     def planes(self) -> np.ndarray:
         """Return the pixels as an array, uint8 or uint16 [H,W,C].
@@ -208,7 +210,7 @@ class _Plain(Pictures):
         if self.format == "PNG" and ";16" in layout and self._image.mode != "I;16" and not self._animated:
             profile, exif = self._image.info.get("icc_profile"), self._image.getexif()
             planes = TURNS.get(exif.get(_ORIENTATION), np.asarray)(_decode_sixteen_bits(self._data, "LA;16" in layout))
-            return Picture(planes, profile, exif)
+            return Picture(planes, profile, exif, xmp=_read_xmp(self._image))
         if self._animated:
             self._image.seek(number + self._hidden)
         try:
@@ -263,7 +265,9 @@ class _Tiff(Pictures):
             planes = to_eight_bits(np.ascontiguousarray(planes))
         if planes.shape[2] < 3:
             planes = np.dstack([icc.gray_to_srgb(planes[..., :1], profile), planes[..., 1:]])
-        return Picture(planes if deep else _make_image(planes), profile, exif)
+        packet = page.tags.valueof(_XMP)
+        packet = bytes(packet) if isinstance(packet, bytes) else None
+        return Picture(planes if deep else _make_image(planes), profile, exif, xmp=packet)
 
 
 @contextlib.contextmanager
@@ -322,8 +326,14 @@ def _convert(image: Image.Image) -> Picture:
     """Convert an image opened with Pillow to a Picture."""
     image.load()  # some metadata is stored after the pixels
     profile, exif = image.info.get("icc_profile"), image.getexif()
-    milliseconds = round(image.info.get("duration") or 0)
-    return Picture(_convert_pixels(ImageOps.exif_transpose(image), profile), profile, exif, milliseconds)
+    milliseconds, packet = round(image.info.get("duration") or 0), _read_xmp(image)
+    return Picture(_convert_pixels(ImageOps.exif_transpose(image), profile), profile, exif, milliseconds, packet)
+
+
+def _read_xmp(image: Image.Image) -> bytes | None:
+    """Return the XMP packet of a file opened with Pillow, or None if there is none."""
+    packet = image.tag_v2.get(_XMP) if hasattr(image, "tag_v2") else image.info.get("xmp")
+    return packet if isinstance(packet, bytes) else None
 
 
 def _convert_pixels(image: Image.Image, profile: bytes | None) -> Image.Image | np.ndarray:

@@ -1,7 +1,7 @@
 """Read and write photos of any size and format without losing their metadata.
 
-Bit depth, transparency, colour profile and EXIF are kept, and pixels are turned upright. This is
-for photos that are edited; training photos are read with `decode`, which returns plain RGB.
+Bit depth, transparency, colour profile, EXIF and XMP are kept, and pixels are turned upright. This
+is for photos that are edited; training photos are read with `decode`, which returns plain RGB.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from pggan_tf.data import decoders, icc
+from pggan_tf.data import decoders, icc, marks, xmp
 from pggan_tf.data.decoders import EXTENSIONS, FORMATS, MAX_BYTES, MAX_PIXELS  # noqa: F401
 from pggan_tf.errors import Unreadable, UserError  # noqa: F401
 from pggan_tf.files import atomic_write
 
 # Tags of TIFF 6.0, which EXIF uses too.
 _ORIENTATION = 274
+_XMP = 700
 _EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965  # each points to a separate table of tags
 _TABLES = {_EXIF: "ExifTag", _GPS: "GPSTag"}  # tifffile's names; it accepts no numbers of tables
 _INSIDE = {None: tuple(_TABLES), _EXIF: (_INTEROPERABILITY,)}  # table -> tables nested in it
@@ -45,6 +46,7 @@ class Photo:
     # when it is written with the same profile.
     profile: bytes | None = None
     exif: bytes | None = None  # without the orientation tag
+    xmp: bytes | None = None  # XMP packet, without what it says of the file's layout
 
     @property
     def size(self) -> tuple[int, int]:
@@ -94,6 +96,7 @@ def make_photo(picture: decoders.Picture, format: str) -> Photo:
             np.ascontiguousarray(planes[..., colours:]) if planes.shape[2] > colours else None,
             picture.profile if colours == 3 and icc.read_colour_space(picture.profile) == b"RGB " else None,
             _copy_exif(picture.exif, about_photo=format == "TIFF"),
+            marks.make_packet(None, picture.xmp),
         )
 
 
@@ -219,12 +222,17 @@ def write(path: Path, photo: Photo) -> str | None:
     if suffix in (".jpg", ".jpeg") and photo.exif and len(photo.exif) > _LONGEST_EXIF:
         left_out = f"without its EXIF, as {suffix} holds none of {len(photo.exif):,} bytes"
         photo = replace(photo, exif=None)
+    if suffix in (".jpg", ".jpeg") and photo.xmp and len(photo.xmp) > xmp.LONGEST_IN_JPEG:
+        lost = f"without its XMP, as {suffix} holds none of {len(photo.xmp):,} bytes"
+        left_out = f"{left_out}; {lost}" if left_out else lost
+        photo = replace(photo, xmp=marks.make_packet(marks.read(photo.xmp)))
     with raise_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as partial:
             if suffix == ".png":
                 data, left_out = encode_png(photo)
-                partial.write_bytes(data)
+                with partial.open("wb") as file:
+                    file.writelines(xmp.split_png(data, photo.xmp))
             elif suffix in (".tif", ".tiff"):
                 with open_tiff(partial, _stack_planes(photo).nbytes) as add:
                     add(photo)
@@ -255,21 +263,25 @@ def _write_lossy(path: Path, photo: Photo) -> None:
     """Write a .jpg or .webp file with quality 95."""
     planes = _stack_planes(photo)
     picture = Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
-    # Pillow writes a profile or EXIF only if it is given, and does not accept None.
-    metadata = {"icc_profile": photo.profile, "exif": photo.exif and b"Exif\0\0" + photo.exif}
+    # Pillow writes metadata only if they are given, and does not accept None.
+    metadata = {
+        "icc_profile": photo.profile,
+        "exif": photo.exif and b"Exif\0\0" + photo.exif,
+        "xmp": photo.xmp,
+    }
     options = {"quality": 95, "subsampling": 0, **{k: v for k, v in metadata.items() if v}}
     picture.save(path, **options)  # WebP ignores the subsampling
 
 
 def encode_png(photo: Photo) -> tuple[np.ndarray, str | None]:
-    """Encode a photo as PNG.
+    """Encode a photo as PNG without its XMP, which `xmp.split_png` adds.
 
     OpenCV is used because Pillow does not support colour with 16 bits and takes four bytes of
     memory for three. OpenCV does not report a full disk, so it does not write the file.
 
     Returns:
-        (bytes of the PNG as uint8 [N], what was left out in a few words, or None if everything is
-        stored).
+        (bytes of the PNG as uint8 [N], what was left out in a few words, or None if everything else
+        is stored).
 
     Raises:
         OSError: if OpenCV cannot encode the photo.
@@ -318,7 +330,10 @@ def open_tiff(path: Path, size: int):
                 iccprofile=photo.profile,
                 metadata=None,
                 software=False,
-                extratags=list(_list_tags(exif, "Q" if big else "I", tables=first is None)),
+                extratags=[
+                    *_list_tags(exif, "Q" if big else "I", tables=first is None),
+                    *([(_XMP, "B", len(photo.xmp), photo.xmp, True)] if photo.xmp else []),
+                ],
             )
             first = exif if first is None else first
 

@@ -227,19 +227,35 @@ def check_size(option: str, path: str, height: int, width: int) -> None:
         )
 
 
-def save(path: str | Path, image: np.ndarray) -> None:
+def encode(file, image: np.ndarray, format: str, packet: bytes | None = None) -> None:
+    """Write a picture uint8 [H, W, 1 or 3] with Pillow.
+
+    Args:
+        file: path or open file to write to.
+        image: the picture.
+        format: one of the values of PICTURES.
+        packet: XMP packet of the picture, or None.
+    """
+    from PIL import Image
+
+    from pggan_tf.data import xmp
+
+    picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
+    picture.save(file, format=format, **xmp.make_pillow_options(format, packet))
+
+
+def save(path: str | Path, image: np.ndarray, packet: bytes | None = None) -> None:
     """Write a picture uint8 [H, W, C], gray (C = 1) or RGB (C = 3), completely or not at all.
 
     The file extension, one of PICTURES, decides the format. Raise OSError with the path and the
     reason if the picture cannot be written.
-    """
-    from PIL import Image
 
+    packet: XMP packet of the picture, such as from `marks.make_packet`.
+    """
     path = Path(path)
-    picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
     try:
         with atomic_write(path) as partial:
-            picture.save(partial, format=PICTURES[path.suffix.lower()])
+            encode(partial, image, PICTURES[path.suffix.lower()], packet)
     except (OSError, ValueError) as error:
         # Pillow's errors about unsupported content have neither errno nor strerror.
         why = getattr(error, "strerror", None) or str(error)
@@ -282,7 +298,13 @@ def write_npz(path: str | Path, count: int):
 VISIBLE = 64
 
 
-def save_grid(path: str | Path, images: np.ndarray, columns: int | None = None, size: int = 1) -> None:
+def save_grid(
+    path: str | Path,
+    images: np.ndarray,
+    columns: int | None = None,
+    size: int = 1,
+    packet: bytes | None = None,
+) -> None:
     """Save images uint8 [N, H, W, C] as one picture.
 
     Images with six channels (pairs of RGB images) are shown as two images side by side.
@@ -293,7 +315,8 @@ def save_grid(path: str | Path, images: np.ndarray, columns: int | None = None, 
         columns: number of images in a row; None makes the picture nearly square.
         size: images with a shorter side are enlarged to a side of at least this many pixels. From
             32 on, there is also white space of one pixel between images.
+        packet: XMP packet of the picture, or None.
     """
     if images.shape[-1] == 6:
         images = np.concatenate([images[..., :3], images[..., 3:]], axis=2)
-    save(path, tile(enlarge(images, size), columns, edge=1 if size >= 32 else 0))
+    save(path, tile(enlarge(images, size), columns, edge=1 if size >= 32 else 0), packet)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf.data import pixels
+from pggan_tf.data import pixels, xmp
 from pggan_tf.errors import UserError
 from pggan_tf.files import atomic_write
 
@@ -45,17 +45,19 @@ def check_size(path: Path, height: int, width: int) -> None:
         )
 
 
-def write(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:
+def write(path: Path, frames: Iterator[np.ndarray], fps: int, packet: bytes | None = None) -> None:
     """Write frames, uint8 [H, W, 1 or 3] of the same size, as a video.
 
     The file appears at `path` only when it is complete.
+
+    packet: XMP packet of the video, such as from `marks.make_packet`, or None.
     """
     write_format = _write_h264 if path.suffix.lower() == ".mp4" else _write_animation
     with atomic_write(path) as partial:
-        write_format(partial, frames, fps)
+        write_format(partial, frames, fps, packet)
 
 
-def _write_h264(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:
+def _write_h264(path: Path, frames: Iterator[np.ndarray], fps: int, packet: bytes | None) -> None:
     import av
 
     with av.open(path, "w", format="mp4", options={"movflags": "faststart"}) as container:
@@ -72,13 +74,17 @@ def _write_h264(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:
             container.mux(stream.encode(picture))
         if stream:
             container.mux(stream.encode())
+    if packet:
+        with path.open("ab") as file:
+            file.write(xmp.make_box(packet))
 
 
-def _write_animation(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:
+def _write_animation(path: Path, frames: Iterator[np.ndarray], fps: int, packet: bytes | None) -> None:
     from PIL import Image
 
     kind = path.suffix[1:].upper()
     options = {"quality": 90, "duration": round(1000 / fps)} if kind == "WEBP" else {}
+    options |= xmp.make_pillow_options(kind, packet) if kind == "WEBP" else {}
 
     def convert():
         for i, frame in enumerate(frames):
@@ -90,3 +96,5 @@ def _write_animation(path: Path, frames: Iterator[np.ndarray], fps: int) -> None
 
     images = convert()
     next(images).save(path, kind, save_all=True, append_images=images, loop=0, **options)
+    if packet and kind == "GIF":
+        path.write_bytes(xmp.add_to_gif(path.read_bytes(), packet))

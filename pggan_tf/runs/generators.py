@@ -6,14 +6,20 @@ a float32 copy with calibrated batch normalisation, see `synthesis.finish`.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from pggan_tf import networks, tasks
 from pggan_tf.config import Plan
+from pggan_tf.data import marks
 from pggan_tf.data.shards import Shards
+from pggan_tf.data.writer import hash_file
 from pggan_tf.errors import UserError
 from pggan_tf.runs import checkpoint, folder, hub, keras_files, pretrained
 from pggan_tf.synthesis import CALIBRATION_INPUTS, FromImages, FromLatents, calibration_latents, finish
@@ -128,3 +134,57 @@ def load_from_latents(path: str | Path, report=print):
             f"{path}: was trained to {task.name}, not to generate from latents. Give it photos: pggan {task.verb}."
         )
     return generator
+
+
+def find_weights(path: str | Path) -> Path:
+    """Return the file with the weights of the generator that `load` returns for the same path.
+
+    This is a .keras file, the weights in a folder that Keras saved, or the newest checkpoint of a
+    run that has not ended. Raise UserError if there is none.
+    """
+    if keras_files.is_location(path):
+        file = hub.download(path, lambda line: None) / keras_files.GENERATOR
+    elif keras_files.is_run(Path(path)) and not (Path(path) / keras_files.GENERATOR).is_file():
+        checkpoints = checkpoint.list_checkpoints(Path(path))
+        if not checkpoints:
+            raise UserError(f"{path}: has no generator and no checkpoint.")
+        file = checkpoints[0]
+    else:
+        file = keras_files.find(Path(path))
+    return file / keras_files.WEIGHTS if file.is_dir() else file
+
+
+def list_weights(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield (path for `load`, file with its weights) of every generator in a folder and below it."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name != checkpoint.FOLDER)
+        here = Path(place)
+        for name in sorted(names):
+            if name.endswith(".keras") and not name.startswith("."):
+                yield here / name, here / name
+        if keras_files.is_run(here) and keras_files.GENERATOR not in names:
+            yield from ((here, file) for file in checkpoint.list_checkpoints(here)[:1])
+        elif keras_files.is_model(here):
+            yield here, here / keras_files.WEIGHTS
+
+
+def make_mark(path: str | Path, source_type: str) -> marks.Mark:
+    """Return what pictures say about themselves that the generator of a path makes or changes.
+
+    Args:
+        path: what the generator was loaded from, see `load`.
+        source_type: how the pictures come about, the `source_type` of the generator's task.
+    """
+    file = find_weights(path)
+    hub_name = hub.parse(path)[0].partition("/")[2] if keras_files.is_location(path) else None
+    return marks.Mark(source_type, hub_name or _name_run(file), hash_file(file))
+
+
+def _name_run(file: Path) -> str:
+    """Return the name of the run whose weights a file holds; else that of its folder, or its own."""
+    folder = file.parent.parent if file.parent.name == checkpoint.FOLDER else file.parent
+    if not keras_files.is_run(folder) and keras_files.is_exported(folder):
+        with contextlib.suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
+            return str(json.loads((folder / keras_files.REPORT).read_text())["source"])
+    own = file.suffix == ".keras" and file.name != keras_files.GENERATOR and not keras_files.is_run(folder)
+    return file.stem if own else folder.resolve().name

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pggan_tf import tiles
-from pggan_tf.data import colour, pixels
+from pggan_tf.data import colour, marks, pixels
 from pggan_tf.lazy import tf
 from pggan_tf.tasks import signatures
 
@@ -68,6 +68,9 @@ class Task(ABC):
     config_fields: ClassVar[tuple[str, ...]] = ()  # config fields that are passed to `__init__` by name
     options: ClassVar[tuple[str, ...]] = ()  # those `config_fields` that other tasks reject
     from_images: ClassVar[bool] = True  # whether the generator takes images; if not, it takes latents
+    # What pictures by its networks say about themselves (IPTC digital source type): by default, that
+    # a trained network has changed a photo.
+    source_type: ClassVar[str] = marks.CHANGED
     served: ClassVar[bool] = True  # whether `pggan serve` supports the task
     input_channels: int | None = None  # channels of a condition; None: a condition is no image
     sees_gray: ClassVar[bool] = False  # whether `encode_photo` takes gray photos, with one channel

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pggan_tf import tiles
+from pggan_tf.data import marks
 from pggan_tf.lazy import tf
 from pggan_tf.seeds import latents
 from pggan_tf.tasks.base import Card, Page, Task
@@ -20,6 +21,7 @@ class Generate(Task):
 
     name = verb = "generate"
     from_images = False
+    source_type = marks.GENERATED
     output_channels = discriminator_channels = None
     card = Card(
         "unconditional-image-generation",

@@ -1,0 +1,85 @@
+"""Convert photos, folders of photos and videos with a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pggan_tf import tasks
+from pggan_tf.api import arguments, colours
+from pggan_tf.api.generators import as_generator
+from pggan_tf.errors import UserError
+
+
+def convert(
+    generator,
+    source: str | Path,
+    out: str | Path,
+    *,
+    compare: bool = False,
+    size: int | None = None,
+    tile: int | None = None,
+    hints: Iterable[str] | str | Path | None = None,
+    reference: str | Path | None = None,
+    saturation: float = 1.0,
+    scale: float | None = None,
+    to: str | None = None,
+    mark: bool = True,
+) -> Path:
+    """Convert a photo, a folder of photos or a video with a trained network.
+
+    Bit depth, transparency, colour profile, EXIF and XMP of photos are kept. Existing files are
+    overwritten.
+
+    Args:
+        generator: a Generator or a Run, or where to load it from, see `load`.
+        source: path of a photo, a folder or a video.
+        out: file or folder to write.
+        compare: also write NAME-compare, which shows before and after side by side.
+        size: for colorize: shorter side in pixels of the reduced photo that the network sees, 16 to
+            4096 (default: as in training).
+        tile: for other tasks: side of a tile in pixels; smaller tiles need less memory (default:
+            the task's).
+        hints: for colorize, trained with --hints, and a single photo: colours of places, such as
+            ['120,80=#c03020'] with X,Y in pixels; or the path of a picture of any size, whose
+            opaque pixels (or, without transparency, whose pixels that are not gray) are the colours
+            of these places.
+        reference: for colorize: path of a photo, whose palette the colours get.
+        saturation: for colorize: factor of the colours' distance from gray, 0 to 4.
+        scale: for upscale: factor of the enlargement, 1 to 16 (default: that of training). 1 keeps
+            the size, for a network that restores damaged photos.
+        to: for upscale: WIDTHxHEIGHT in pixels, such as '4000x3000', into which the enlarged photo
+            shall fit.
+        mark: write into the metadata that a trained network changed the photo, and which.
+
+    Returns:
+        The file or folder that was written.
+
+    Raises:
+        UserError: if an argument does not fit the network, or files cannot be read or written.
+        Stopped: if some photos of a folder could not be converted; the others were.
+    """
+    from pggan_tf.conversion import conversion
+    from pggan_tf.conversion.enlargement import Enlargement
+
+    generator = as_generator(generator)
+    sees_reduced = isinstance(generator._task, tasks.Colorize)
+    if size is not None and not sees_reduced:
+        if isinstance(generator._task, tasks.Recolor):
+            raise UserError(f"--size {size}: {generator.name} colours every pixel where it is; leave --size out.")
+        raise UserError(f"--size {size}: {generator.name} was trained to {generator.task}; only colorize has it.")
+    if tile is not None and sees_reduced:
+        raise UserError(f"--tile {tile}: {generator.name} colours photos whole, without tiles; leave --tile out.")
+    if size is not None and not 16 <= size <= 4096:
+        raise UserError(f"--size {size}: expected 16 to 4096.")
+    if tile is not None and tile < 1:
+        raise UserError(f"--tile {tile}: expected a number from 1 on.")
+    wishes = colours.read_wishes(generator, source, hints, reference, saturation)
+    change, enlargement = generator.converter(size or tile, wishes), Enlargement(generator.scale)
+    if scale is not None or to is not None:
+        if generator.scale == 1:
+            raise UserError(f"--scale and --to: {generator.name} was trained to {generator.task}, not to upscale.")
+        enlargement = Enlargement.of_options(scale, to)
+        change = enlargement.wrap(change, generator.scale)
+    paths, signed = (arguments.expand(source), arguments.expand(out)), generator.mark if mark else None
+    return conversion.convert(*paths, change, enlargement, compare, signed)
