@@ -2,6 +2,7 @@
 
 import { latents, slerp } from "./latents.js";
 import { toImageData } from "./runtime.js";
+import { handOver, inApp } from "./device.js";
 
 const COUNTS = [1, 4, 9, 16, 25];
 const SMOOTH = 64; // pixels; smaller pictures are enlarged with visible pixels, others smoothly
@@ -149,7 +150,7 @@ export async function faces(panel, model, say) {
   }
   for (const name of ["truncation", "morph"]) control(name).oninput = () => change({ [name]: Number(control(name).value) });
 
-  control("save").onclick = async () => {
+  const save = async (how) => {
     await drawing;
     const side = Math.sqrt(state.count);
     const sheet = Object.assign(document.createElement("canvas"), { width: side * state.stage, height: side * state.stage });
@@ -160,9 +161,12 @@ export async function faces(panel, model, say) {
     const parts = [count > 1 ? `${subject}s-${seed}-${count}` : `${subject}-${seed}`, `${stage}px`];
     if (truncation < 1) parts.push(`variety-${truncation}`);
     if (morph) parts.push(`morph-${morph}-${target}`);
-    savePng(sheet, `${parts.join("-").replaceAll(" ", "-")}.png`);
+    savePng(sheet, `${parts.join("-").replaceAll(" ", "-")}.png`, how);
   };
+  control("save").onclick = () => save("save");
+  if (inApp) control("share").textContent = "Share";
   control("share").onclick = async () => {
+    if (inApp) return save("share"); // the address of an app's page leads nowhere
     try {
       await navigator.clipboard.writeText(new URL(panel.dataset.address, location.href).href);
       say(`The link is copied: whoever opens it sees ${state.count > 1 ? `these ${subject}s` : `this ${subject}`}.`);
@@ -178,8 +182,10 @@ export async function faces(panel, model, say) {
   await change({});
 }
 
-export function savePng(canvas, name) {
+/** Save a canvas as a file. how: save or share; only the app can share. */
+export function savePng(canvas, name, how = "save") {
   canvas.toBlob((blob) => {
+    if (inApp) return handOver(blob, name, how);
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);

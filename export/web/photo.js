@@ -2,6 +2,7 @@
 
 import { savePng } from "./faces.js";
 import { Problem, toImageData } from "./runtime.js";
+import { inApp } from "./device.js";
 
 // Every phone's canvas can have 4096 pixels a side; devices that report little memory get fewer.
 const LARGEST = (navigator.deviceMemory ?? 4) < 4 ? 2048 : 4096;
@@ -162,6 +163,7 @@ export async function photo(panel, model, say) {
   const [drop, viewfinder, waiting, compare, view] = [".drop", ".viewfinder", ".waiting", ".compare", ".view"].map(find);
   const [about, working, busy, video] = [".about", ".working", ".working progress", "video"].map(find);
   const [before, after, split, actual, save] = [".before", ".after", "[name=split]", "[name=actual]", "[name=save]"].map(find);
+  const share = find("[name=share]");
   find(".does").textContent = instruction;
   find("[data-reduced]").textContent = `A photo with more than ${longest} pixels along a side is reduced to that first.`;
   [find(".left").textContent, find(".right").textContent] = tags;
@@ -178,7 +180,7 @@ export async function photo(panel, model, say) {
   /** Show that a photo is converted, or else the last result, unless the camera is open. */
   function rest(at_work = !working.hidden) {
     working.hidden = !at_work;
-    save.disabled = at_work;
+    save.disabled = share.disabled = at_work;
     about.textContent = at_work ? "" : described;
     if (!at_work) waiting.replaceChildren(); // it may be large
     if (!stream) stage(at_work ? waiting : result ? compare : drop);
@@ -337,4 +339,6 @@ export async function photo(panel, model, say) {
   split.oninput();
   rest();
   save.onclick = () => savePng(after, `${name}-${model.entry.task}.png`);
+  share.hidden = !inApp;
+  share.onclick = () => savePng(after, `${name}-${model.entry.task}.png`, "share");
 }
