@@ -13,6 +13,7 @@ import importlib.util
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,10 +22,12 @@ import click
 from export.files import Options, write_files, write_samples
 from pggan_tf import terminal
 from pggan_tf.errors import UserError, explain_out_of_memory
+from pggan_tf.files import atomic_write
 from pggan_tf.runs import keras_files, records
 
 FORMATS = ("tflite", "keras", "savedmodel", "onnx", "web")
 HUB = "hub"  # keras, and tflite if its packages are installed, without pictures of the user's photos
+APK = "apk"  # an Android app: one file, which holds the page
 QUANTIZE = ("none", "float16", "dynamic", "int8")
 
 
@@ -39,13 +42,13 @@ def build(
 
     Args:
         runs: folders of finished runs, exported folders, .keras files or hf://USER/NAME; several
-            only for a web site, of different tasks.
-        formats: formats to write, from FORMATS, or HUB; empty for tflite.
-        out: folder to write to, new or empty; None: see `_choose_folder`.
+            only for a web site or an app, of different tasks.
+        formats: formats to write, from FORMATS, or HUB; APK alone; empty for tflite.
+        out: folder to write to, new or empty; None: see `_choose_folder`. Of APK it is a new file.
         options: the options.
 
     Returns:
-        (the folder, the entries of its files in report.json).
+        (the folder or file, the entries of its files in report.json).
 
     Raises:
         UserError: if the options do not go together, a package is missing, a network cannot be
@@ -57,8 +60,10 @@ def build(
     _check_read(formats, options)
     if options.subject is not None and not re.fullmatch(r"[^\W\d_][\w -]{0,30}", options.subject):
         raise UserError(f"--subject {options.subject!r}: expected a noun of at most 31 letters, such as horse.")
-    if len(runs) > 1 and formats != ("web",):
-        raise UserError(f"{len(runs)} runs: only --to web puts several into one folder. Export them one by one.")
+    if len(runs) > 1 and formats not in (("web",), (APK,)):
+        raise UserError(f"{len(runs)} runs: only --to web and --to apk take several. Export them one by one.")
+    if APK in formats:
+        return _build_app(runs, formats, Path(out) if out else None, options)
     target = Path(out) if out else _choose_folder(runs[0])
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"--out {target}: is not an empty folder. Choose a new one, or remove it.")
@@ -83,6 +88,54 @@ def build(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target, files
+
+
+def _build_app(
+    runs: Sequence[str], formats: Sequence[str], out: Path | None, options: Options
+) -> tuple[Path, list[dict]]:
+    """Write an Android app; the arguments are those of `build`.
+
+    Returns:
+        (its file, the entries of the app and of its models for report.json).
+    """
+    from export.apk import build as apps
+    from export.apk import keys
+
+    if formats != (APK,):
+        others = " ".join(f"--to {f}" for f in formats if f != APK)
+        raise UserError(f"--to apk {others}: an app is one file, not a folder. Export it by itself.")
+    apps.check_options(options.name, options.app_id, options.version_code)
+    if out and out.suffix != ".apk":
+        raise UserError(f"--out {out}: expected the name of a file that ends in .apk, such as {out}.apk.")
+    if out and out.exists():
+        raise UserError(f"--out {out}: is there already. Choose a new name, or remove it.")
+    keys.check_installed()
+    key, new = (keys.load(Path(options.key)), None) if options.key else keys.load_default()
+    if new:
+        click.echo(f"{new} is new: the key that signs your apps. {keys.ADVICE}", err=True)
+    terminal.start_tensorflow()
+    _check_installed(formats)
+    opened = _open_sources(runs, options)
+    with tempfile.TemporaryDirectory() as made:
+        site = Path(made)
+        files = write(opened, formats, site, options)
+        name = options.name or json.loads((site / "manifest.webmanifest").read_text())["short_name"][: apps.MAX_NAME]
+        camera = any(s.task.from_images for s in opened)
+        app = apps.make_app(name, options.app_id, options.version_code, camera)
+        target = out or _choose_folder(runs[0]).parent / f"{app.id.rpartition('.')[2]}.apk"
+        if not out and target.exists():
+            raise UserError(f"{target}: is there already. Choose a name with --out, or remove it.")
+        content = apps.pack(site, app, key)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(target) as partial:
+            partial.write_bytes(content)
+    except OSError as error:
+        raise UserError(
+            f"--out {target}: cannot be written ({error.strerror or error}). Choose a folder you may write to."
+        ) from None
+    whole = {"file": target.name, "bytes": len(content), "quantize": "none", "interface": {}, "signatures": []}
+    return target, [whole, *({**f, "file": f"assets/{f['file']}"} for f in files)]
 
 
 def _open_sources(runs: Sequence[str], options: Options) -> list:
@@ -136,11 +189,15 @@ def _find_missing() -> list[str]:
 
 # option -> the formats that use it
 _READ = {
-    "quantize": ("tflite", "web"),
+    "quantize": ("tflite", "web", APK),
     "output": ("tflite", "savedmodel", "onnx"),
-    "truncation": ("tflite", "savedmodel", "onnx", "web"),
-    "representative": ("tflite", "savedmodel", "onnx", "web"),
-    "subject": ("web",),
+    "truncation": ("tflite", "savedmodel", "onnx", "web", APK),
+    "representative": ("tflite", "savedmodel", "onnx", "web", APK),
+    "subject": ("web", APK),
+    "name": (APK,),
+    "app_id": (APK,),
+    "version_code": (APK,),
+    "key": (APK,),
 }
 
 
@@ -155,7 +212,7 @@ def _check_read(formats, options: Options) -> None:
         value = getattr(options, name)
         if value is not None and not set(formats) & set(_READ[name]):
             raise UserError(
-                f"--{name} {value} with --to {' --to '.join(formats)}: nothing would read it. "
+                f"--{name.replace('_', '-')} {value} with --to {' --to '.join(formats)}: nothing would read it. "
                 f"It works with --to {', '.join(_READ[name])}."
             )
 
@@ -163,15 +220,15 @@ def _check_read(formats, options: Options) -> None:
 def _check_installed(formats) -> None:
     """Raise UserError if a package that a requested format needs is missing.
 
-    For the web format, also download the runtime of the page if it is not in the cache.
+    For a page, alone or in an app, also download the runtime of the page if it is not in the cache.
     """
-    if {"tflite", "web"} & set(formats) and (missing := _find_missing()):
+    if {"tflite", "web", APK} & set(formats) and (missing := _find_missing()):
         raise UserError(f'{", ".join(missing)} not installed. Type: pip install "pggan-tf[export]"')
     if "onnx" in formats:
         from export import onnx
 
         onnx.check_installed()
-    if "web" in formats:
+    if {"web", APK} & set(formats):
         from export import web
 
         web.fetch_runtime()
@@ -181,9 +238,9 @@ def write(opened, formats, out: Path, options: Options) -> list[dict]:
     """Write all files into the folder `out` and return their entries for report.json.
 
     Args:
-        opened: the sources; several for a web site, else one.
+        opened: the sources; several for a web site or an app, else one.
         formats: the requested formats, as `expand_formats` returns them.
-        out: an empty folder.
+        out: an empty folder; of an app, the folder of its page.
         options: the options of the command.
 
     Raises:
@@ -205,8 +262,10 @@ def write(opened, formats, out: Path, options: Options) -> list[dict]:
             )
         return own if own is not None else sources.draw_portraits(source.network.resolutions[-1])
 
-    if formats == ("web",):
-        files = web.build(opened, out, *_collect_site_options(options, photos))
+    if formats in (("web",), (APK,)):
+        # In an app, no page can have threads, and one build of the runtime runs on every phone.
+        runtimes = web.RUNTIMES if formats == ("web",) else web.RUNTIMES[:1]
+        files = web.build(opened, out, *_collect_site_options(options, photos, runtimes))
         for source in opened:
             which = "" if len(opened) == 1 else f"-{source.task.name}"
             own = [f for f in files if f["file"] == f"models/{source.task.name}.tflite"]
@@ -219,7 +278,7 @@ def write(opened, formats, out: Path, options: Options) -> list[dict]:
     files = write_files(source, formats, out, options, photos(source))
     if "web" in formats:
         (out / "web").mkdir()
-        made = web.build(opened, out / "web", *_collect_site_options(options, photos))
+        made = web.build(opened, out / "web", *_collect_site_options(options, photos, web.RUNTIMES))
         files += [{**f, "file": f"web/{f['file']}"} for f in made]
     samples = write_samples(source, out, options.truncation, HUB in formats, not options.no_mark)
     _write_report(source, out / sources.REPORT, options.licence, files)
@@ -230,13 +289,16 @@ def write(opened, formats, out: Path, options: Options) -> list[dict]:
     return files
 
 
-def _collect_site_options(options: Options, photos) -> tuple:
+def _collect_site_options(options: Options, photos, runtimes: Sequence[str]) -> tuple:
     """Return the positional arguments of `web.build` that follow `out`.
 
-    photos: function from a source to photos for examples, as in `web.build`.
+    Args:
+        options: the options of the command.
+        photos: function from a source to photos for examples, as in `web.build`.
+        runtimes: builds of the runtime, as in `web.build`.
     """
-    how, subject = options.quantize or "dynamic", options.subject or "face"
-    return how, options.truncation, photos, options.licence, subject, not options.no_mark
+    chosen = options.quantize or "dynamic", options.truncation, photos, options.licence, options.subject or "face"
+    return *chosen, not options.no_mark, runtimes
 
 
 def _write_report(source, path: Path, licence: str | None, files: list[dict]) -> None:

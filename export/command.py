@@ -16,26 +16,29 @@ from pggan_tf.choice import Choice
 @click.option(
     "--to",
     "formats",
-    type=Choice((*build.FORMATS, build.HUB)),
+    type=Choice((*build.FORMATS, build.HUB, build.APK)),
     multiple=True,
-    help=f"format to write: {', '.join(build.FORMATS)}, or {build.HUB}, a folder as `pggan push` uploads it; may be given several times  "
-    "[tflite]",
+    help=f"format to write: {', '.join(build.FORMATS)}, or {build.HUB}, a folder as `pggan push` uploads it; may be given several times; "
+    f"or {build.APK} by itself, an Android app  [tflite]",
 )
 @click.option(
-    "--all", "everything", is_flag=True, help="write every format but hub, and a .tflite for every quantisation"
+    "--all", "everything", is_flag=True, help="write every format but hub and apk, and a .tflite for every quantisation"
 )
-@click.option("--out", help="folder to write to, new or empty  [RUN/export, ./export for hf://]")
+@click.option(
+    "--out",
+    help="folder to write to, new or empty; for apk a new file  [RUN/export, ./export for hf://; RUN/NAME.apk, ./NAME.apk]",
+)
 @click.option(
     "--quantize",
     type=Choice(build.QUANTIZE),
     help="quantisation of a .tflite: none; float16 (half the size); dynamic (weights in 8 bits); int8 (values between "
     "convolutions in 8 bits, too, which differs more from Keras: dynamic is better for generators with separable "
-    "convolutions)  [none; dynamic for web]",
+    "convolutions)  [none; dynamic for web and apk]",
 )
 @click.option(
     "--output",
     type=Choice(("uint8", "float32")),
-    help="type of the output pixels: uint8, or float32 in -1..1  [uint8; float32 for web]",
+    help="type of the output pixels: uint8, or float32 in -1..1  [uint8; float32 for web and apk]",
 )
 @click.option(
     "--truncation",
@@ -50,10 +53,20 @@ from pggan_tf.choice import Choice
     is_flag=True,
     help="do not write into the metadata of samples, and of pictures that the web page saves, that a network made them",
 )
+@click.option("--name", help="name of the app, below its icon  [Faces, or what its networks do]")
+@click.option("--app-id", help="application id, which no other app on a phone may have  [pggan. and the name]")
+@click.option(
+    "--version-code",
+    type=int,
+    help="number of the app's version; an update needs a larger one  [minutes since 2020 began]",
+)
+@click.option(
+    "--key", help="PEM file with the private key and the certificate that sign the app  [one that is made and kept]"
+)
 def command(runs, formats, everything, out, **options):
     """Export RUN, a finished run's folder, an exported folder, a generator.keras or hf://USER/NAME.
 
-    A site (--to web) may hold several RUNs of different tasks.
+    A site (--to web) or an app (--to apk) may hold several RUNs of different tasks.
     """
     target, files = build.build(runs, formats, out, Options(everything=everything, **options))
     show(files)

@@ -28,6 +28,10 @@ class Options:
     licence: str | None = None
     subject: str | None = None  # noun for what a generator draws, such as horse
     no_mark: bool = False  # whether pictures say nothing in their metadata
+    name: str | None = None  # name of an app
+    app_id: str | None = None  # application id of an app
+    version_code: int | None = None  # version code of an app
+    key: str | None = None  # file of the key that signs an app
 
     @property
     def kind(self) -> str:

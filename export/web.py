@@ -57,7 +57,7 @@ def fetch_runtime() -> Path:
     npm = shutil.which("npm")  # the whole path, because on Windows npm is a script
     if npm is None:
         raise UserError(
-            "--to web: npm is not installed; it brings the browser's runtime. Install Node.js 18 or newer, which has it "
+            "--to web and --to apk: npm is not installed; it brings the browser's runtime. Install Node.js 18 or newer, which has it "
             "(https://nodejs.org; Debian: apt-get install npm), then try again."
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def fetch_runtime() -> Path:
         if result.returncode:
             reason = next((x for x in result.stderr.splitlines() if "error" in x.lower()), "no reason given")
             raise UserError(
-                f"--to web: npm could not bring the browser's runtime ({reason[:200]}). Check the network, then try again."
+                f"--to web and --to apk: npm could not bring the browser's runtime ({reason[:200]}). Check the network, then try again."
             )
         with contextlib.suppress(OSError):  # another process has downloaded it meanwhile
             partial.rename(folder)
@@ -88,6 +88,7 @@ def build(
     licence: str | None = None,
     subject: str = "face",
     mark: bool = True,
+    runtimes: Sequence[str] = RUNTIMES,
 ) -> list[dict]:
     """Write the site into a folder.
 
@@ -101,6 +102,7 @@ def build(
         licence: licence of the weights; None: the licence that the source states.
         subject: noun for what a generator draws, in lower case.
         mark: whether pictures that the page saves say in their metadata what made them.
+        runtimes: builds of the runtime, from RUNTIMES, that the site offers.
 
     Returns:
         A list with the entry of each model file for report.json: a dict with its name, size,
@@ -110,7 +112,7 @@ def build(
     for path in SOURCES.iterdir():
         if path.name not in PACKAGES and path.is_file():
             shutil.copy(path, out)
-    _copy_runtime(packages, out / "lib")
+    _copy_runtime(packages, out / "lib", runtimes)
     (out / "models").mkdir()
     noun = subject[0].upper() + subject[1:]
     models, files = [], []
@@ -126,7 +128,7 @@ def build(
     page.write_text(text, encoding="utf-8")
     short = " · ".join(dict.fromkeys(s.task.page.short.format(noun) for s in sources))
     _write_icons(next((s for s in sources if not s.task.from_images), None), title, short, out)
-    sizes = {name: (out / "lib" / "wasm" / f"{name}.wasm").stat().st_size for name in RUNTIMES}
+    sizes = {name: (out / "lib" / "wasm" / f"{name}.wasm").stat().st_size for name in runtimes}
     (out / SITE).write_text(json.dumps({"models": models, "runtime": sizes}, indent=1))
     _seal(out)
     return files
@@ -149,12 +151,13 @@ def _collect_texts(task: Task, noun: str) -> dict[str, Any]:
     return texts
 
 
-def _copy_runtime(packages: Path, lib: Path) -> None:
+def _copy_runtime(packages: Path, lib: Path, runtimes: Sequence[str]) -> None:
     """Copy the runtime, LiteRT.js, into the site.
 
     Args:
         packages: the folder of the @litertjs packages, as `fetch_runtime` returns it.
         lib: folder in the site, to be created.
+        runtimes: builds of the runtime, from RUNTIMES.
     """
     (lib / "wasm").mkdir(parents=True)
     code = (packages / "core" / "dist" / "index.js").read_text(encoding="utf-8")
@@ -168,7 +171,7 @@ def _copy_runtime(packages: Path, lib: Path) -> None:
     (lib / "litert.js").write_text(code.rpartition("//# sourceMappingURL")[0] or code, encoding="utf-8")
     helper = (packages / "wasm-utils" / "dist" / "index.js").read_text(encoding="utf-8")
     (lib / "wasm-utils.js").write_text(helper.rpartition("//# sourceMappingURL")[0] or helper, encoding="utf-8")
-    for name in RUNTIMES:
+    for name in runtimes:
         for suffix in (".js", ".wasm"):
             shutil.copy(packages / "core" / "wasm" / f"{name}{suffix}", lib / "wasm")
 

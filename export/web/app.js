@@ -3,6 +3,7 @@
 import { Model, Problem } from "./runtime.js";
 import { faces } from "./faces.js";
 import { photo } from "./photo.js";
+import { inApp } from "./device.js";
 
 const PANELS = { faces, photo }; // by their names in site.json
 const $ = (id) => document.getElementById(id);
@@ -76,7 +77,7 @@ async function keep() {
 }
 
 async function start() {
-  navigator.serviceWorker?.register("sw.js").catch((error) => console.info("no offline use:", error));
+  if (!inApp) navigator.serviceWorker?.register("sw.js").catch((error) => console.info("no offline use:", error));
   navigator.serviceWorker?.addEventListener("controllerchange", keep); // a new version has a store of its own
   // A photo that is dropped beside its panel must not replace the page.
   for (const event of ["dragover", "drop"]) addEventListener(event, (dropped) => dropped.preventDefault());
@@ -96,7 +97,8 @@ async function start() {
     tab.onclick = () => {
       // The address names the open tab and its state, for reloads and bookmarks.
       leave(location.hash);
-      history.replaceState(null, "", addresses.get(task) ?? `#panel=${task}`);
+      // An app's back button goes back to the tab before.
+      history[inApp && task !== chosen ? "pushState" : "replaceState"](null, "", addresses.get(task) ?? `#panel=${task}`);
       choose(site, task);
     };
     tablist.append(tab);

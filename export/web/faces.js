@@ -5,6 +5,7 @@ import { latents, move, slerp } from "./latents.js";
 import { filled, withPacket } from "./mark.js";
 import { toImageData } from "./runtime.js";
 import { addSliders, readSliders } from "./sliders.js";
+import { handOver, inApp } from "./device.js";
 
 const COUNTS = [1, 4, 9, 16, 25];
 const SMOOTH = 64; // pixels; smaller pictures are enlarged with visible pixels, others smoothly
@@ -177,7 +178,7 @@ export async function faces(panel, model, say) {
   }
   for (const name of ["truncation", "morph"]) control(name).oninput = () => change({ [name]: Number(control(name).value) });
 
-  control("save").onclick = async () => {
+  const save = async (how) => {
     await drawing;
     const side = Math.sqrt(state.count);
     const sheet = Object.assign(document.createElement("canvas"), { width: side * state.stage, height: side * state.stage });
@@ -194,9 +195,12 @@ export async function faces(panel, model, say) {
     const values = { seeds, stage, truncation, class: classes[state.label] ?? "" };
     const moved = morph || state.sliders.some((amount) => amount); // no seed alone makes it again
     const packet = mark && (moved ? mark.plain : filled(mark.seeds, values));
-    savePng(sheet, `${parts.join("-").replaceAll(" ", "-")}.png`, packet);
+    savePng(sheet, `${parts.join("-").replaceAll(" ", "-")}.png`, packet, how);
   };
+  control("save").onclick = () => save("save");
+  if (inApp) control("share").textContent = "Share";
   control("share").onclick = async () => {
+    if (inApp) return save("share"); // the address of an app's page leads nowhere
     try {
       await navigator.clipboard.writeText(new URL(panel.dataset.address, location.href).href);
       say(`The link is copied: whoever opens it sees ${state.count > 1 ? `these ${subject}s` : `this ${subject}`}.`);
@@ -212,10 +216,11 @@ export async function faces(panel, model, say) {
   await change({});
 }
 
-/** Save a canvas as a PNG. packet: XMP that it holds; undefined: none. */
-export function savePng(canvas, name, packet) {
+/** Save a canvas as a PNG. packet: XMP that it holds; undefined: none. how: save or share; only the app can share. */
+export function savePng(canvas, name, packet, how = "save") {
   canvas.toBlob((blob) => {
     const png = packet ? withPacket(blob, packet) : blob;
+    if (inApp) return handOver(png, name, how);
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(png), download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);

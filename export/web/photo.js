@@ -3,6 +3,7 @@
 import { savePng } from "./faces.js";
 import { drawHints, hintsSignature, offerHints } from "./hints.js";
 import { Problem, toImageData } from "./runtime.js";
+import { inApp } from "./device.js";
 
 // Every phone's canvas can have 4096 pixels a side; devices that report little memory get fewer.
 const LARGEST = (navigator.deviceMemory ?? 4) < 4 ? 2048 : 4096;
@@ -169,6 +170,7 @@ export async function photo(panel, model, say) {
   const [drop, viewfinder, waiting, compare, view] = [".drop", ".viewfinder", ".waiting", ".compare", ".view"].map(find);
   const [about, working, busy, video] = [".about", ".working", ".working progress", "video"].map(find);
   const [before, after, split, actual, save] = [".before", ".after", "[name=split]", "[name=actual]", "[name=save]"].map(find);
+  const share = find("[name=share]");
   find(".does").textContent = instruction;
   find("[data-reduced]").textContent = `A photo with more than ${longest} pixels along a side is reduced to that first.`;
   [find(".left").textContent, find(".right").textContent] = tags;
@@ -192,7 +194,7 @@ export async function photo(panel, model, say) {
   /** Show that a photo is converted, or else the last result, unless the camera is open. */
   function rest(at_work = !working.hidden) {
     working.hidden = !at_work;
-    save.disabled = at_work;
+    save.disabled = share.disabled = at_work;
     about.textContent = at_work ? "" : described;
     if (!at_work) waiting.replaceChildren(); // it may be large
     if (!stream) stage(at_work ? waiting : result ? compare : drop);
@@ -352,5 +354,8 @@ export async function photo(panel, model, say) {
   new ResizeObserver(split.oninput).observe(view);
   split.oninput();
   rest();
-  save.onclick = () => savePng(after, `${name}-${model.entry.task}.png`, model.entry.mark?.plain);
+  const store = (how) => savePng(after, `${name}-${model.entry.task}.png`, model.entry.mark?.plain, how);
+  save.onclick = () => store("save");
+  share.hidden = !inApp;
+  share.onclick = () => store("share");
 }

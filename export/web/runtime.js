@@ -45,12 +45,13 @@ async function intact(entry, report) {
   throw new Problem(`${entry.file} is damaged: it is not the file that this page was made with. Reload, or export the page again.`);
 }
 
-/** Return the builds of the runtime that this browser can run, the fastest first. */
-async function builds() {
+/** Return the builds of the runtime that this browser can run, the fastest first. offered: names of those that the site has. */
+async function builds(offered) {
   if (typeof WebAssembly !== "object") {
     throw new Problem("This browser has no WebAssembly, or it is turned off. Open the page in a recent Firefox, Chrome, Edge or Safari.");
   }
-  if (!(await supportsFeature("relaxedSimd"))) return [{ file: "litert_wasm_compat_internal", threads: false }];
+  const compatible = "litert_wasm_compat_internal"; // the one that an app has
+  if (!offered.includes("litert_wasm_internal") || !(await supportsFeature("relaxedSimd"))) return [{ file: compatible, threads: false }];
   const plain = { file: "litert_wasm_internal", threads: false };
   const threads = self.crossOriginIsolated && (await supportsFeature("threads"));
   return threads ? [{ file: "litert_wasm_threaded_internal", threads }, plain] : [plain];
@@ -67,13 +68,14 @@ function waves([, height, width, channels]) {
 let runtime;
 
 async function startRuntime(site, report) {
-  let wasmBinary, threads, failure;
+  let wasmBinary, threads, loader, failure;
   // Where the host does not send the headers that threads need, the first visit loads a build without threads. At later visits
   // the service worker adds the headers; without a network only the first build is stored, so it is tried too.
-  for (const build of await builds()) {
+  for (const build of await builds(Object.keys(site.runtime))) {
     try {
       wasmBinary = await download(`lib/wasm/${build.file}.wasm`, (bytes) => report(bytes / site.runtime[build.file]));
       threads = build.threads;
+      loader = threads ? "lib/wasm/" : `lib/wasm/${build.file}.js`;
       break;
     } catch (error) {
       failure = error;
@@ -82,7 +84,7 @@ async function startRuntime(site, report) {
   if (!wasmBinary) throw failure;
   // The runtime's loader reads this: the file need not be fetched again, and its messages are not errors.
   self.Module = { wasmBinary, printErr: (line) => console.debug(line) };
-  await loadLiteRt("lib/wasm/", { threads });
+  await loadLiteRt(loader, { threads });
   return { threads };
 }
 

@@ -17,7 +17,7 @@ from pggan_tf.errors import UserError, nearest
 from pggan_tf.files import atomic_write
 
 # Options of training that name a file or a folder.
-_FOLDERS = ("representative", "cache", "data_dir")  # options of other commands that name a folder
+_FOLDERS = ("representative", "cache", "data_dir", "key")  # options of other commands that name a folder or a file
 _PLACES = ("data", "init_from", "vgg_weights", "inception_weights", "features")
 
 

@@ -22,17 +22,18 @@ def export(
 
     Args:
         runs: a Run, a Generator, or where to load it from, see `load`; for a web site also a list
-            of networks of different tasks.
+            of networks of different tasks, as for an app.
         out: folder to write to, new or empty (default: the folder export beside the network; for
-            one of a hub, ./export).
-        formats: some of tflite, keras, savedmodel, onnx, web and hub.
+            one of a hub, ./export); for apk, the new file.
+        formats: some of tflite, keras, savedmodel, onnx, web and hub; or apk, an Android app, by
+            itself.
         mark: let the web page and samples say in their metadata that a network made them.
         **options: the options of `pggan export`: `quantize` (none, float16, dynamic or int8),
             `output` (uint8 or float32), `truncation` (0..1), `representative` (a folder of photos),
-            `licence` and `subject`.
+            `licence` and `subject`; of an app `name`, `app_id`, `version_code` and `key` (a file).
 
     Returns:
-        The folder that was written; its report.json lists the files.
+        The folder that was written; its report.json lists the files. For apk, the file.
 
     Raises:
         UserError: if an option is not valid, a package is missing or a file differs too much from
