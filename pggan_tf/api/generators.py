@@ -275,7 +275,7 @@ class Generator:
         """
         if not self._task.from_images:
             raise UserError(f"{self.name}: makes images from latents, not from photos. Take its samples.")
-        if wishes is not None:
+        if wishes is not None and isinstance(self._task, tasks.Colorize):
             return self._task.converter(self.network, side, wishes=wishes)
         if side not in self._converters:
             self._converters[side] = self._task.converter(self.network, side)

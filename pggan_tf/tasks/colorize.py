@@ -62,6 +62,7 @@ class Colorize(Task):
 
     @classmethod
     def of_network(cls, network):
+        """Return the task of a generator, which takes hints if it has an input for them."""
         return cls(network.input_channels > 1)
 
     def condition(self, images, seed):

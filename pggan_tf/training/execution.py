@@ -104,7 +104,8 @@ def compile_steps(gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla:
     """
 
     def one(batch, clock):
-        stats = train_step(gan, phase, *batch, clock=Clock(*clock))
+        pixels, labels = batch
+        stats = train_step(gan, phase, pixels, labels, Clock(*clock))
         return tf.stack([stats[k] for k in STATS])  # one tensor, because machines would exchange a message per tensor
 
     if xla:
