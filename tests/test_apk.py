@@ -680,10 +680,7 @@ def handed_over(page, button, how):
 
 
 @pytest.mark.parametrize("size", [(390, 844), (360, 640)])
-def test_the_page_in_the_app_draws(page, address, networks, command, unpacked, tmp_path, size):
-    """And everything that it asks for is served by the app's code."""
-    asked = set()
-    page.on("request", lambda request: asked.add(request.url) if request.url.startswith(address) else None)
+def test_the_page_in_the_app_draws(page, address, networks, size):
     page.set_viewport_size(dict(zip(("width", "height"), size)))
     page.add_init_script(BRIDGE)
     page.goto(address + "#seed=42")
@@ -710,6 +707,17 @@ def test_the_page_in_the_app_draws(page, address, networks, command, unpacked, t
     page.go_back()  # the back button: to the tab before
     page.get_by_role("tabpanel", name="Faces").wait_for()
     assert page.get_by_label("Seed", exact=True).input_value() == "42"
+
+
+def test_everything_that_the_page_asks_for_is_served(page, address, command, unpacked, tmp_path):
+    """By the app's code."""
+    asked = set()
+    page.on("request", lambda request: asked.add(request.url) if request.url.startswith(address) else None)
+    page.add_init_script(BRIDGE)
+    page.goto(address)
+    settled(page)
+    page.get_by_role("tab", name="Colorize").click()
+    page.get_by_role("tabpanel", name="Colorize").wait_for()
     paths = {url.removeprefix(address).partition("#")[0] for url in asked}
     assert {"app.js", "site.json", "models/generate.tflite", f"lib/wasm/{web.RUNTIMES[0]}.wasm"} <= paths
     phone = android_stubs.Phone(command, unpacked / "assets", tmp_path)

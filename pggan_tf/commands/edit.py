@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pggan_tf.commands import shared
-from pggan_tf.data import pixels
+from pggan_tf.data import marks, pixels
 from pggan_tf.errors import UserError
 from pggan_tf.explore import sliders
 
@@ -25,7 +25,8 @@ from pggan_tf.explore import sliders
 @click.option("--class", "class_name", help="class of the image  [one that follows from the seed]")
 @shared.stage
 @shared.truncation
-def command(source, seed, settings, out, class_name, stage, truncation):
+@shared.no_mark
+def command(source, seed, settings, out, class_name, stage, truncation, no_mark):
     """Change a generated image with sliders, directions of the latent space; see `pggan sliders`.
 
     SOURCE is a run's folder, a generator.keras or hf://USER/NAME.
@@ -41,5 +42,5 @@ def command(source, seed, settings, out, class_name, stage, truncation):
 
     generator = Generator.open(source)
     made = generator.sample([seed], stage=stage, truncation=truncation, class_name=class_name, sliders=asked)
-    pixels.save(out, made[0])
+    pixels.save(out, made[0], marks.make_packet(None if no_mark else generator.mark))
     click.echo(out)
