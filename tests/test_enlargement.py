@@ -89,3 +89,27 @@ def test_a_run_takes_any_size(tmp_path):
         Image.new("RGB", (side, side)).save(tmp_path / "photos" / f"{side}.png")
     with pytest.raises(pg.Stopped, match="1 of 2 photos written"):  # the other one is too large for it
         pg.convert(run, tmp_path / "photos", tmp_path / "out", to="100x100")
+
+
+def test_a_folder_goes_on_where_it_stopped(tmp_path, capsys):
+    (tmp_path / "photos" / "inside").mkdir(parents=True)
+    for name in ("a.png", "b.jpg", "inside/c.png"):
+        Image.new("RGB", (20, 20), (90, 120, 150)).save(tmp_path / "photos" / name)
+    done = []
+
+    def stops_at_the_third(photo, progress=None):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(photo.size)
+        return twice(photo)
+
+    places = str(tmp_path / "photos"), str(tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        conversion.convert(*places, stops_at_the_third, 2)
+    written = {path.relative_to(tmp_path / "out"): path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")}
+    assert len(written) == 2
+    converted = []
+    conversion.convert(*places, lambda photo, progress=None: converted.append(1) or twice(photo), 2, skip_existing=True)
+    assert len(converted) == 1 and "2 of 3 photos are there already" in capsys.readouterr().err
+    assert all((tmp_path / "out" / name).stat().st_mtime_ns == time for name, time in written.items())
+    assert len([*(tmp_path / "out").rglob("*.*")]) == 3

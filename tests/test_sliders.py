@@ -172,6 +172,9 @@ def test_edit_writes_what_python_makes(copy, tmp_path):
         code, out, err = pggan("edit", copy, *given, "--slider", f"{name}=-1.5", "--out", tmp_path / "x.png")
         assert code == 0 and out.split() == [str(tmp_path / "x.png")], err
         np.testing.assert_array_equal(read(tmp_path / "x.png"), expected)
+    with Image.open(tmp_path / "x.png") as image:
+        packet = image.info["XML:com.adobe.xmp"]
+    assert "trainedAlgorithmicMedia" in packet and "Seeds" not in packet, "no seed alone makes it again"
     options = {"truncation": 0.8, "class_name": generator.classes[0]}
     both = generator.sample([5, 6], sliders={2: 3, "smile": -1.5}, **options)
     np.testing.assert_array_equal(both[0], expected)

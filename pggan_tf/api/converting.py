@@ -25,6 +25,7 @@ def convert(
     scale: float | None = None,
     to: str | None = None,
     mark: bool = True,
+    skip_existing: bool = False,
 ) -> Path:
     """Convert a photo, a folder of photos or a video with a trained network.
 
@@ -51,6 +52,8 @@ def convert(
         to: for upscale: WIDTHxHEIGHT in pixels, such as '4000x3000', into which the enlarged photo
             shall fit.
         mark: write into the metadata that a trained network changed the photo, and which.
+        skip_existing: of a folder, leave photos whose results are there, so that a conversion that
+            was stopped goes on.
 
     Returns:
         The file or folder that was written.
@@ -82,4 +85,4 @@ def convert(
         enlargement = Enlargement.of_options(scale, to)
         change = enlargement.wrap(change, generator.scale)
     paths, signed = (arguments.expand(source), arguments.expand(out)), generator.mark if mark else None
-    return conversion.convert(*paths, change, enlargement, compare, signed)
+    return conversion.convert(*paths, change, enlargement, compare, signed, skip_existing)

@@ -23,9 +23,14 @@ compare = click.option(
 
 
 def photos(command):
-    """Return a command with RUN, SOURCE, --out and --no-mark, as those that convert photos have."""
+    """Return a command with the arguments and options that all commands on photos have."""
     for parameter in (
         no_mark,
+        click.option(
+            "--skip-existing",
+            is_flag=True,
+            help="of a folder, leave photos whose results are there: a conversion that was stopped goes on",
+        ),
         click.option("--out", required=True, help="file or folder to write; existing files are overwritten"),
         click.argument("source"),
         click.argument("run"),

@@ -20,7 +20,7 @@ from pggan_tf.commands import shared
     "[256, or 4 times the network's context if that is more]",
 )
 @shared.compare
-def command(run, source, out, scale, to, tile, compare, no_mark):
+def command(run, source, out, scale, to, tile, compare, no_mark, skip_existing):
     """Enlarge SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
     RUN is a run's folder, a generator.keras or hf://USER/NAME. Bit depth, transparency, colour
@@ -29,4 +29,14 @@ def command(run, source, out, scale, to, tile, compare, no_mark):
     """
     generator = Generator.open(run)
     generator.require_verb(tasks.Upscale.verb)
-    convert(generator, source, out, compare=compare, tile=tile, scale=scale, to=to, mark=not no_mark)
+    convert(
+        generator,
+        source,
+        out,
+        compare=compare,
+        tile=tile,
+        scale=scale,
+        to=to,
+        mark=not no_mark,
+        skip_existing=skip_existing,
+    )

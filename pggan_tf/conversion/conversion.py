@@ -182,7 +182,7 @@ class _Conversion:
                     add(result, picture.milliseconds)
             progress(len(sizes), len(sizes))
 
-    def write_folder(self, source: Path, out: Path) -> None:
+    def write_folder(self, source: Path, out: Path, skip_existing: bool = False) -> None:
         """Convert every photo of a folder into another folder, keeping relative paths.
 
         Photos that fail are reported, and the others are still converted.
@@ -190,6 +190,7 @@ class _Conversion:
         Args:
             source: folder of the photos.
             out: folder of the results; it is created if necessary.
+            skip_existing: leave photos whose results are there. A result is never incomplete.
 
         Raises:
             UserError: if the folders are the same, or if there are no photos.
@@ -203,6 +204,12 @@ class _Conversion:
         if not found.photos:
             raise listing.explain_none(str(source), found)
         files = [source / name for name in found.photos]
+        if skip_existing:
+            there = [
+                name for name in found.photos if any((out / f"{name}{ending}").is_file() for ending in ("", ".png"))
+            ]
+            files = [source / name for name in found.photos if name not in {*there}]
+            click.echo(f"{out}: {len(there)} of {len(found.photos)} photos are there already", err=True)
         failed = []
         with terminal.show_progress("photos") as progress:
             for done, file in enumerate(files):
@@ -296,6 +303,7 @@ def convert(
     scale: int | Enlargement = 1,
     compare: bool = False,
     mark: marks.Mark | None = None,
+    skip_existing: bool = False,
 ) -> Path:
     """Convert a photo, a folder of photos or a video, and print what was written.
 
@@ -310,6 +318,7 @@ def convert(
         compare: also write NAME-compare, a picture or video that shows before and after side by
             side.
         mark: the mark of what is written; None: without one.
+        skip_existing: of a folder, leave photos whose results are there.
 
     Returns:
         The file or folder that was written.
@@ -329,7 +338,7 @@ def convert(
     if file.is_dir():
         if target.is_file() or target.suffix.lower() in (*photos.KINDS, *video.KINDS):
             raise UserError(f"--out {out}: a file, but {source} is a folder. Expected a folder.")
-        conversion.write_folder(file, target)
+        conversion.write_folder(file, target, skip_existing)
         return target
     named = not target.is_dir() and target.suffix != "" and not out.endswith(("/", os.sep))
     target = target if named else target / file.name
