@@ -13,11 +13,12 @@ from pathlib import Path
 
 import click
 
-from export import hosts
+from export import hosts, lan
 from pggan_tf import terminal
 from pggan_tf.errors import UserError
-from pggan_tf.runs import keras_files
+from pggan_tf.runs import keras_files, pretrained
 
+LOCAL = "127.0.0.1"  # what nobody but this machine can reach
 # Headers that browsers require before a page may share memory between threads.
 ISOLATION = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -56,19 +57,21 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def make_site_server(site: Path, host: str, port: int) -> http.server.ThreadingHTTPServer:
+def make_site_server(site: Path, host: str, port: int, key: str | None = None) -> http.server.ThreadingHTTPServer:
     """Return an HTTP server for the files in a folder. It does not run yet.
 
     Args:
         site: the folder. Nothing outside it is served.
         host: address to listen on.
         port: port to listen on; 0 chooses a free one.
+        key: serve only browsers that came with this key, see `export.lan`; None: all.
     """
+    handler = lan.gate(_Handler, key) if key else _Handler
 
     class Server(http.server.ThreadingHTTPServer):
         address_family = hosts.choose_family(host)
 
-    return Server((host, port), functools.partial(_Handler, directory=str(site)))
+    return Server((host, port), functools.partial(handler, directory=str(site)))
 
 
 def _check_installed() -> None:
@@ -81,9 +84,13 @@ def _check_installed() -> None:
 @click.argument("path")
 @click.option(
     "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="address to listen on; 0.0.0.0 means all addresses of this machine",
+    help="address to listen on; 0.0.0.0 means all addresses of this machine  [127.0.0.1; with --lan that in the network]",
+)
+@click.option(
+    "--lan",
+    "in_network",
+    is_flag=True,
+    help="show a site to phones in the same network: prints an address with a key, and its QR code",
 )
 @click.option(
     "--port",
@@ -117,19 +124,27 @@ def _check_installed() -> None:
 @click.option(
     "--no-mark", is_flag=True, help="do not write into the metadata of pictures that a network made or changed them"
 )
-def command(path, host, port, max_mb, max_megapixels, waiting, timeout, no_mark):
+def command(path, host, in_network, port, max_mb, max_megapixels, waiting, timeout, no_mark):
     """Serve PATH: a site of `pggan export --to web`, or a network over HTTP.
 
     A network is given as a run's folder, a .keras file or hf://USER/NAME. A site is served with the headers that
     threads need in browsers.
     """
+    typed, path = path, str(pretrained.locate(path))
     folder = Path(path)
     if (folder / "web" / "site.json").is_file():  # pggan export --to web, with other formats beside it
         folder = folder / "web"
     try:
         if (folder / "site.json").is_file():
-            with make_site_server(folder, host, port) as server:
-                click.echo(hosts.format_address(host, server.server_port))
+            key = lan.make_key() if in_network else None
+            shown = lan.find_address() if in_network and host in (None, "0.0.0.0") else host or LOCAL
+            host = host or shown
+            with make_site_server(folder, host, port, key) as server:
+                address = hosts.format_address(shown, server.server_port)
+                if key:
+                    address = f"{address}?key={key}"
+                    lan.print_code(address, click.echo)
+                click.echo(address)
                 if not hosts.is_loopback(host):
                     click.echo(
                         "browsers install pages, keep them offline and open cameras from https alone: for that, copy the folder to an https host"
@@ -139,16 +154,18 @@ def command(path, host, port, max_mb, max_megapixels, waiting, timeout, no_mark)
             raise UserError(
                 f"{path}: not here. Expected a site of `pggan export --to web`, a run's folder or a .keras file."
             )
+        elif in_network:
+            raise UserError(f"--lan: is for sites. Make one with: pggan export {typed} --to web --out site/")
         else:
             _check_installed()
             terminal.start_tensorflow()
             from export import api
 
             limits = api.Limits(max_mb << 20, int(max_megapixels * 1e6), waiting, timeout)
-            api.serve(path, host, port, limits, click.echo, mark=not no_mark)
+            api.serve(path, host or LOCAL, port, limits, click.echo, mark=not no_mark)
     except KeyboardInterrupt:
         pass
     except OSError as error:
         raise UserError(
-            f"--host {host} --port {port}: cannot be listened on ({error.strerror}). Choose another --port."
+            f"--host {host or LOCAL} --port {port}: cannot be listened on ({error.strerror}). Choose another --port."
         ) from None

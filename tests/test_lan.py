@@ -1,0 +1,106 @@
+"""A site for the phones of a local network: its address, its key and its code."""
+
+import http.client
+import re
+import threading
+
+import numpy as np
+import pytest
+
+from export import lan, serve
+from pggan_tf.errors import UserError
+from tests.conftest import pggan, start
+
+
+@pytest.fixture
+def site(tmp_path):
+    (tmp_path / "site.json").write_text("{}")
+    (tmp_path / "index.html").write_text("<h1>faces</h1>")
+    server = serve.make_site_server(tmp_path, "127.0.0.1", 0, key="secret")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def ask(port, path, method="GET", **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request(method, path, headers=headers)
+    answer = connection.getresponse()
+    return answer.status, dict(answer.getheaders()), answer.read().decode()
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/index.html", "/site.json", "/?key=wrong", "/?key=", "/?other=secret", "/nothing"]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_nothing_without_the_key(site, path, method):
+    status, _, text = ask(site, path, method)
+    assert status == 403 and "faces" not in text and "{}" not in text
+    for cookie in ("pggan-key=wrong", "pggan-key=", "other=secret", "pggan-key", "\x01", "pggan-key=sécret".encode()):
+        assert ask(site, path, method, Cookie=cookie)[0] == 403
+
+
+def test_with_the_key_a_browser_gets_everything(site):
+    status, headers, _ = ask(site, "/?key=secret")
+    assert (status, headers["Location"]) == (303, "/")
+    cookie = headers["Set-Cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    assert ask(site, "/", Cookie=cookie.partition(";")[0])[2] == "<h1>faces</h1>"
+    assert ask(site, "/site.json", Cookie=f"a=b; {cookie.partition(';')[0]}")[2] == "{}"
+    assert ask(site, "/missing", Cookie=cookie.partition(";")[0])[0] == 404
+    assert ask(site, "//elsewhere.example/?key=secret")[1]["Location"] == "/elsewhere.example/", (
+        "never to another machine"
+    )
+
+
+def test_the_code_is_the_address():
+    lines = []
+    lan.print_code("http://192.168.1.20:8000/?key=abcdefghijklmnop", lines.append)
+    assert len({len(line) for line in lines}) == 1 and set("".join(lines)) == set("█▀▄ ")
+    rows = []
+    for line in lines:
+        rows += [[c in "█▀" for c in line], [c in "█▄" for c in line]]
+    picture = np.uint8(rows).repeat(8, 0).repeat(8, 1) * 255
+    cv2 = pytest.importorskip("cv2")
+    read, _, _ = cv2.QRCodeDetector().detectAndDecode(picture)
+    assert read == "http://192.168.1.20:8000/?key=abcdefghijklmnop"
+
+
+def test_the_command(tmp_path, monkeypatch):
+    (tmp_path / "site.json").write_text("{}")
+    (tmp_path / "index.html").write_text("<h1>faces</h1>")
+    process = start("-m", "pggan_tf", "serve", tmp_path, "--lan", "--host", "127.0.0.1", "--port", "0")
+    try:
+        for line in process.stdout:
+            if found := re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?key=(\S{16})\n", line):
+                break
+        port, key = found.groups()
+        assert ask(int(port), "/")[0] == 403 and ask(int(port), f"/?key={key}")[0] == 303
+    finally:
+        process.terminate()
+        process.communicate()
+    code, _, err = pggan("serve", tmp_path / "run", "--lan")
+    assert code == 2 and "not here" in err
+    (tmp_path / "run").mkdir()
+    code, _, err = pggan("serve", tmp_path / "run", "--lan")
+    assert code == 2 and "--lan: is for sites" in err
+    monkeypatch.setattr(lan.socket, "socket", _Lost)
+    with pytest.raises(UserError, match="this machine is in no network"):
+        lan.find_address()
+
+
+class _Lost:
+    """A socket of a machine without a network."""
+
+    def __init__(self, *_):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def connect(self, _):
+        raise OSError("Network is unreachable")
