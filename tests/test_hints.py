@@ -76,13 +76,15 @@ def test_a_picture_with_dots_is_the_same_with_transparency_or_gray(gray):
     dots[25:36, 115:126] = (*RED, 255)
     opaque = np.full((120, 160, 3), 90, np.uint8)
     opaque[25:36, 115:126] = RED
+    saved = np.concatenate([opaque, np.full((120, 160, 1), 255, np.uint8)], -1)  # as many programs write it
     made = [
         tasks.Colorize(hints=True)
         .converter(Obedient(), wishes=colour_hints.Wishes(picture=colour_hints.as_rgba(picture)))(gray)
         .pixels
-        for picture in (dots, opaque, dots[::5, ::5])
+        for picture in (dots, opaque, dots[::5, ::5], saved)
     ]
     np.testing.assert_array_equal(made[0], made[1])
+    np.testing.assert_array_equal(made[0], made[3])
     np.testing.assert_allclose(ab_of(made[2][30, 120]), ab_of(made[0][30, 120]), atol=0.05)
 
 
@@ -102,6 +104,8 @@ def test_a_palette_has_the_mean_and_the_spread_of_the_reference():
     same = colour_hints.transfer_palette(ab, ab.reshape(-1, 2))
     np.testing.assert_allclose(same, ab, atol=1e-5, err_msg="its own palette changes nothing")
     nearly_gray = colour_hints.transfer_palette(ab * 1e-3, reference)
+    point = colour_hints.transfer_palette(ab, reference[:1])
+    np.testing.assert_allclose(point, np.broadcast_to(reference[0], ab.shape), atol=0.01, err_msg="a single colour")
     assert np.abs(nearly_gray - reference.mean(0)).max() < 0.01, "noise is not made into colours"
 
 
@@ -112,6 +116,7 @@ def test_a_run_colours_alone_and_with_hints(run, tmp_path):
     pg.convert(run, tmp_path / "gray.png", tmp_path / "alone.png")
     pg.convert(run, tmp_path / "gray.png", tmp_path / "hinted.png", hints=["10,10=#ff0000", "50,40=#0000ff"])
     pg.convert(run, tmp_path / "gray.png", tmp_path / "none.png", saturation=0)
+    pg.convert(run, tmp_path / "gray.png", tmp_path / "one.png", hints="10,10=#ff0000")  # a text is one hint
     alone, hinted, none = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("alone", "hinted", "none"))
     assert (alone != hinted).any() and np.ptp(none, axis=2).max() <= 1
     code, _, err = pggan(

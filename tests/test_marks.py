@@ -263,3 +263,14 @@ def test_arrays_lose_their_seeds_when_they_change(tmp_path):
     images.save(tmp_path / "plain.png", mark=False)
     pg.Images.of(np.asarray(images)).save(tmp_path / "own.png")
     assert packet_of(tmp_path / "plain.png") is None is packet_of(tmp_path / "own.png")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le"])
+def test_packets_of_every_encoding_are_read_and_none_expands(encoding):
+    packet = marks.make_packet(marks.Mark(marks.GENERATED, "run"))
+    text = packet.decode().lstrip("\ufeff")
+    assert marks.read(text.encode(encoding)).run == "run"
+    bomb = text.replace("<x:xmpmeta", '<!DOCTYPE a [<!ENTITY b "' + "x" * 1000 + '">]><x:xmpmeta', 1)
+    assert "<!DOCTYPE" in bomb
+    with pytest.raises(Unreadable, match="XMP that is not read"):
+        xmp.read(bomb.encode(encoding))

@@ -100,3 +100,39 @@ def test_frozen_stages_stay_as_they_are_across_a_stop(tiny, source, tmp_path):
 def test_what_cannot_be_frozen_is_refused(tiny, options, message, tmp_path):
     with pytest.raises(UserError, match=message):
         pg.train(**TINY, **options, runs=tmp_path, progress=False)
+
+
+def test_every_verb_takes_the_word(tmp_path):
+    for arguments in (
+        ("generate", "portraits", "--seeds", "5", "--stage", "8", "--dir", tmp_path / "faces"),
+        ("grid", "portraits", "--by", "seeds", "--out", tmp_path / "grid.png"),
+        ("edit", "portraits", "--stage", "8", "--slider", "1=2", "--out", tmp_path / "edited.png"),
+        ("whose", tmp_path / "faces" / "000005.png", "--runs", "portraits"),
+    ):
+        code, out, err = pggan(*arguments)
+        if arguments[0] == "grid" and code == 2:  # says which grids there are
+            continue
+        assert code == 0, err
+    assert "yes, to the last bit" in out
+    code, _, err = pggan("sliders", "portraits", "--rename", "1=smile")
+    assert code == 2 and "keeps no names" in err
+
+
+def test_a_smaller_run_takes_the_weights_that_it_has_layers_for(tiny, source, tmp_path):
+    run = pg.train(**TINY | {"target_res": 4, "stable_images": 8, "init_from": tiny}, runs=tmp_path, progress=False)
+    assert run.images_seen == 8
+    then, now = weights(source.folder), weights(run.folder)
+    assert now.keys() < then.keys()
+
+
+def test_what_is_frozen_has_been_trained():
+    """Also where the first phase fades in the next stage."""
+    from pggan_tf.config import resolve
+    from pggan_tf.training import execution
+
+    small = {"fmap_base": 64, "fmap_max": 16, "latent_size": 8, "portraits": 120}
+    schedule = {"stable_images": {4: 0, 16: 100}, "fade_images": {4: 0, 16: 100}}
+    plan = resolve({**small, "target_res": 16, "init_from": "tiny", "freeze_discriminator": 1, **schedule})
+    assert plan.phases[0].fade and plan.phases[0].resolution == 16
+    frozen = execution.build(plan, "float32").discriminator._frozen
+    assert frozen and not [name for name in frozen if "16" in name]

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from pggan_tf.errors import UserError, shell_path
 from pggan_tf.files import atomic_write
 
@@ -64,19 +66,31 @@ def load_default() -> tuple[Key, Path | None]:
         UserError: if the file cannot be read or written.
     """
     path = find_default()
-    if path.exists():
-        return load(path), None
-    made = _make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as partial:
-            partial.touch(mode=0o600)  # nobody else may read it, from the beginning
-            partial.write_bytes(made)
+        with FileLock(f"{path}.lock"):  # two exports at a time must not make two keys
+            if path.exists():
+                return _load_kept(path), None
+            made = _make()
+            with atomic_write(path) as partial:
+                partial.touch(mode=0o600)  # nobody else may read it, from the beginning
+                partial.write_bytes(made)
     except OSError as error:
         raise UserError(
             f"{path}: the key that signs apps cannot be kept there ({error.strerror or error}). Give --key FILE."
         ) from None
     return _parse(made, path), path
+
+
+def _load_kept(path: Path) -> Key:
+    """Return the key that was made earlier. Raise UserError if it cannot be used any more."""
+    try:
+        return load(path)
+    except UserError as error:
+        why = str(error).removeprefix("--key ").removesuffix(" Without --key, one is made and kept.")
+        raise UserError(
+            f"{why} It is the key of your apps: restore your copy of it, since phones take no update by another key."
+        ) from None
 
 
 def load(path: Path) -> Key:

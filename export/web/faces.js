@@ -155,7 +155,7 @@ export async function faces(panel, model, say) {
     subject,
     stages,
     say,
-    save: savePng,
+    save: (canvas, name) => savePng(canvas, name, model.entry.mark?.plain),
     valid: (kept) => kept.sliders.length === sliders.length && kept.label < Math.max(1, classes.length),
     open: (kept) => change({ ...kept, target: kept.morph ? kept.target : state.target, count: 1 }),
     // One image after the other: the network draws no two at the same time.

@@ -21,6 +21,9 @@ def read_wishes(
 
     Raises UserError if the network cannot do it, or a picture cannot be read.
     """
+    if isinstance(hints, str) and colour_hints.is_point(hints):
+        hints = [hints]
+    hints = hints or None
     if hints is None and reference is None and saturation == 1:
         return None
     task = tasks.task_of(generator.network)

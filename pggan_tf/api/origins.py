@@ -6,6 +6,7 @@ network which the mark names makes the same pixels.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import io
@@ -23,6 +24,7 @@ from pggan_tf.api.generators import Generator
 from pggan_tf.data import marks
 from pggan_tf.data.pixels import PICTURES, VISIBLE, Sheet, encode, enlarge, find_enlarged_side
 from pggan_tf.errors import Unreadable, UserError
+from pggan_tf.runs import pretrained
 
 YES, ALIKE, NO = "yes", "alike", "no"
 _ROUNDING = 1  # of 255: largest difference between two machines, whose sums are rounded differently
@@ -111,13 +113,15 @@ class Networks:
     def __init__(self, folder: str | Path, report: Callable[[str], None] = print):
         from pggan_tf.runs import generators
 
-        self.folder, self.report = Path(arguments.expand(folder)), report
+        self.folder, self.report = Path(pretrained.locate(arguments.expand(folder))), report
         if not self.folder.exists():
             raise UserError(f"--runs {self.folder}: no such folder. Expected the folder of your runs.")
         alone = self.folder.is_file()
         self._files = [(self.folder, self.folder)] if alone else list(generators.list_weights(self.folder))
         if not self._files:
             raise UserError(f"--runs {self.folder}: holds no run with a generator. Expected the folder of your runs.")
+        for name in pretrained.list_names():  # those that come with the package, too
+            self._files += generators.list_weights(pretrained.FOLDER / name)
         self._found: dict[str, Path] = {}  # SHA-256 -> path that the network can be loaded from
         self._opened: dict[Path, Generator] = {}
 
@@ -133,7 +137,8 @@ class Networks:
         self._files.sort(key=lambda pair: run not in pair[1].parts)
         while weights not in self._found and self._files:
             place, file = self._files.pop(0)
-            self._found.setdefault(hash_file(file), place)
+            with contextlib.suppress(OSError):  # such as a broken link
+                self._found.setdefault(hash_file(file), place)
         return self._found.get(weights)
 
     def open(self, place: Path) -> Generator:
@@ -189,7 +194,7 @@ def find_origins(
             said = {name: getattr(mark, name) for name in ("run", "seeds", "stage", "truncation", "class_name")}
             origin = dataclasses.replace(origin, **said)
             yield _compare(origin, picture, mark, networks)
-        except (_No, Unreadable) as reason:
+        except (_No, Unreadable, UserError) as reason:  # what one mark says must not end the others
             yield dataclasses.replace(origin, reason=str(reason))
 
 
@@ -306,7 +311,10 @@ class _Making:
         place = networks.find(weights)
         if place is None:
             raise _No(f"no network below {networks.folder} has the weights {weights[:12]}... that changed it")
-        return networks.open(place)
+        step = networks.open(place)
+        if step.latent_size is not None:
+            raise _No(f"its mark names {place} for a step, which converts no pictures")
+        return step
 
     def _choose_labels(self, numbers: list[int]) -> np.ndarray:
         return synthesis.choose_labels(self.generator.network, self.generator.name, self.mark.class_name, numbers)

@@ -136,6 +136,10 @@ class Run:
         Raises:
             UserError: if there is no such slider, or the name is not valid or taken.
         """
+        if self.folder.is_relative_to(pretrained.FOLDER):
+            raise UserError(
+                f"{self.folder.name}: comes with pggan-tf, and keeps no names. Name sliders of your own runs."
+            )
         generator = self.generator
         kernel, count = sliders.read_kernel(generator.network, generator.name), len(generator.sliders)
         slider_names.rename(self.folder, sliders.compute_digest(kernel), number, name, count)

@@ -7,7 +7,7 @@ import numpy as np
 
 from pggan_tf import synthesis
 from pggan_tf.commands import shared
-from pggan_tf.data import pixels
+from pggan_tf.data import marks, pixels
 from pggan_tf.errors import UserError
 from pggan_tf.runs import slider_names
 
@@ -49,7 +49,8 @@ def _parse_names(ctx, param, texts: tuple[str, ...]) -> list[tuple[int, str]]:
 )
 @shared.stage
 @shared.truncation
-def command(source, out, seeds, count, class_name, names, stage, truncation):
+@shared.no_mark
+def command(source, out, seeds, count, class_name, names, stage, truncation, no_mark):
     """List the sliders of SOURCE, directions in which its images can be changed; draw and name them.
 
     SOURCE is a run's folder, a generator.keras or hf://USER/NAME.
@@ -60,21 +61,24 @@ def command(source, out, seeds, count, class_name, names, stage, truncation):
 
     out = pixels.check_picture("--out", out) if out else None
     numbers = synthesis.parse_seeds(seeds)
-    opened = api.Run(source) if names else api.load(source)  # names are kept in the folder of a run alone
+    opened = api.load(source)
+    if names and not isinstance(opened, api.Run):
+        raise UserError(f"--rename: names are kept in the folder of a run, and {source} is none.")
     generator = opened.generator if isinstance(opened, api.Run) else opened
     count = min(count, len(generator.sliders))
     if out:
         size = strips.get_size(generator.choose_sliders(count), len(numbers), generator.choose_stage(stage))
         pixels.check_size("--out", out, *size)
     if isinstance(opened, api.Run):
-        for number, name in names:
-            opened.rename_slider(number, name)
         digest = sliders.compute_digest(sliders.read_kernel(generator.network, source))
         if outdated := slider_names.find_outdated(opened.folder, digest):
-            click.echo(f"named before the run trained on, so left out: {', '.join(outdated)}", err=True)
+            lost = "taken away" if names else "left out"
+            click.echo(f"named before the run trained on, so {lost}: {', '.join(outdated)}", err=True)
+        for number, name in names:
+            opened.rename_slider(number, name)
     for slider in generator.choose_sliders(count):
         click.echo(f"{slider.label}: {slider.strength:.2f} times as strong as an average direction")
     if out:
         drawn = generator.draw_sliders(numbers, count=count, stage=stage, truncation=truncation, class_name=class_name)
-        pixels.save(out, np.asarray(drawn))
+        pixels.save(out, np.asarray(drawn), marks.make_packet(None if no_mark else generator.mark))
         click.echo(out)

@@ -72,6 +72,11 @@ def _average(xp, sums, counts):
     return xp.concat([sums / xp.maximum(counts, 1.0), xp.minimum(counts, 1.0)], -1)
 
 
+def is_point(text: str) -> bool:
+    """Tell whether a text is a hint such as `parse` takes, and not the path of a picture."""
+    return "=" in text and re.fullmatch(r"[\d,\s]+", text.partition("=")[0]) is not None
+
+
 def parse(text: str) -> tuple[int, int, tuple[int, int, int]]:
     """Return (x, y, (red, green, blue)) of a hint such as '120,80=#c03020'.
 
@@ -113,13 +118,15 @@ def draw_points(points, height: int, width: int) -> np.ndarray:
 def as_rgba(picture: np.ndarray) -> np.ndarray:
     """Return a picture of hints as uint8 [H,W,4], opaque where a colour is known.
 
-    picture: uint8 [H,W,4]; or [H,W,3], in which all pixels that are not gray are hints.
+    picture: uint8 [H,W,4]; or without transparency, also [H,W,3]: then all pixels that are not gray
+        are hints.
     """
-    if picture.shape[-1] == 4:
+    if picture.shape[-1] == 4 and picture[..., 3].min() < 128:
         return picture
-    ab = colour.rgb_to_lab(picture / np.float32(255))[..., 1:]
+    rgb = picture[..., :3]
+    ab = colour.rgb_to_lab(rgb / np.float32(255))[..., 1:]
     known = np.hypot(ab[..., 0], ab[..., 1]) > _CHROMA
-    return np.concatenate([picture, np.uint8(255) * known[..., None]], -1)
+    return np.concatenate([rgb, np.uint8(255) * known[..., None]], -1)
 
 
 def reduce_picture(picture: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -159,7 +166,7 @@ def transfer_palette(ab: np.ndarray, reference: np.ndarray) -> np.ndarray:
         values, vectors = np.linalg.eigh(matrix)
         return (vectors * np.maximum(values, 1e-12) ** power) @ vectors.T
 
-    a, b = (np.cov(x.T) + floor for x in (here, there))
+    a, b = (np.cov(x.T, bias=True) + floor for x in (here, there))
     moved = root(a, -0.5) @ root(root(a, 0.5) @ b @ root(a, 0.5), 0.5) @ root(a, -0.5)
     values, vectors = np.linalg.eigh(moved)
     moved = (vectors * np.minimum(values, _STRETCH)) @ vectors.T

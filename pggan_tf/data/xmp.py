@@ -8,6 +8,7 @@ The packet's form and its place in each kind of file are those of the XMP specif
 
 from __future__ import annotations
 
+import codecs
 import re
 import zlib
 from collections.abc import Callable, Mapping
@@ -42,16 +43,34 @@ _OTHER_PICTURES = (
 )
 
 
+def _decode(packet: bytes) -> str:
+    """Return the text of a packet in UTF-8, UTF-16 or UTF-32 (XMP part 1, section 7.2).
+
+    The first character is < or a byte order mark. Raises Unreadable for other bytes.
+    """
+    starts = {
+        "utf-32-le": (b"<\0\0\0", codecs.BOM_UTF32_LE),
+        "utf-32-be": (b"\0\0\0<", codecs.BOM_UTF32_BE),
+        "utf-16-le": (b"<\0", codecs.BOM_UTF16_LE),
+        "utf-16-be": (b"\0<", codecs.BOM_UTF16_BE),
+    }
+    encoding = next((name for name, start in starts.items() if packet.startswith(start)), "utf-8")
+    try:
+        return packet.decode(encoding).rstrip("\0").removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        raise Unreadable("damaged XMP") from None
+
+
 def _parse(packet: bytes):
     """Return (the element rdf:RDF, its document). Raise Unreadable if the packet is damaged.
 
     Entities are refused: a few bytes of them can fill the memory.
     """
-    text = packet.rstrip(b"\0").removeprefix(b"\xef\xbb\xbf")
-    if len(text) > _LARGEST or b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+    text = _decode(packet)
+    if len(text) > _LARGEST or "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise Unreadable("XMP that is not read")
     try:
-        document = minidom.parseString(text)
+        document = minidom.parseString(re.sub(r"^\s*<\?xml[^>]*\?>", "", text).encode())
         (root,) = document.getElementsByTagNameNS(RDF, "RDF")
     except Exception:
         raise Unreadable("damaged XMP") from None

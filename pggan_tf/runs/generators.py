@@ -142,6 +142,7 @@ def find_weights(path: str | Path) -> Path:
     This is a .keras file, the weights in a folder that Keras saved, or the newest checkpoint of a
     run that has not ended. Raise UserError if there is none.
     """
+    path = pretrained.locate(path)
     if keras_files.is_location(path):
         file = hub.download(path, lambda line: None) / keras_files.GENERATOR
     elif keras_files.is_run(Path(path)) and not (Path(path) / keras_files.GENERATOR).is_file():

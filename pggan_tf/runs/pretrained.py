@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent.parent / "pretrained"
 
 def list_names() -> list[str]:
     """Return the names of the pretrained runs in alphabetical order."""
-    return sorted(path.name for path in FOLDER.iterdir() if keras_files.is_run(path))
+    return sorted(path.name for path in FOLDER.glob("*") if keras_files.is_run(path))
 
 
 def locate(place: str | Path) -> Path | str:
@@ -24,6 +24,7 @@ def locate(place: str | Path) -> Path | str:
 
     place: path of a run, location on a hub or name of a pretrained run.
     """
-    if str(place) in list_names() and not Path(place).exists():
-        return FOLDER / str(place)
+    name = str(place)
+    if Path(name).name == name and keras_files.is_run(FOLDER / name) and not Path(name).exists():
+        return FOLDER / name
     return place

@@ -65,7 +65,8 @@ def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
         content = vgg.load_features(config.objective.vgg_weights)
     discriminator = networks.make_discriminator(network, options, policy)
     if frozen := config.optimization.freeze_discriminator:
-        first = plan.phases[0].resolution  # the last stage that the weights of --init-from have completed
+        begun = plan.phases[0]  # the weights of --init-from have completed this stage, or the one before
+        first = max(r for r in plan.resolutions if r < begun.resolution or not begun.fade and r == begun.resolution)
         known = sum(r <= first for r in plan.resolutions)
         if frozen >= known:
             raise UserError(

@@ -162,6 +162,7 @@ def _of_part(
         own["minutes"] *= part.share
     if "init_from" in own and not _begins_with(source, values, begun):
         del own["init_from"]
+        own.pop("freeze_discriminator", None)
     return own
 
 

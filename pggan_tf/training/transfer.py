@@ -83,6 +83,8 @@ def load_weights(gan: GAN, arrays: Mapping[str, np.ndarray], source: str) -> Non
     mine, theirs = networks(gan.state()), networks(arrays)
     if gan.discriminator is None:
         theirs = {name: array for name, array in theirs.items() if not name.startswith("discriminator/")}
+    if mine.keys() < theirs.keys():  # the other run grew further
+        theirs = {name: theirs[name] for name in mine}
     for name, array in theirs.items():
         shape = tuple(mine[name].shape) if name in mine else "absent"
         if shape != array.shape:
