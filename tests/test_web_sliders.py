@@ -192,7 +192,9 @@ def test_faces_with_a_heart_are_in_the_album(page, address, network, tmp_path):
 
 def test_other_weights_have_an_album_of_their_own(browser, site, tmp_path):
     """And other tabs see what changes."""
-    (tmp_path / "site.json").write_text((site / "site.json").read_text().replace('"weights": "0"', '"weights": "1"'))
+    described = json.loads((site / "site.json").read_text())
+    described["models"][0]["weights"] = "1"
+    (tmp_path / "site.json").write_text(json.dumps(described))
     for path in site.rglob("*"):
         target = tmp_path / path.relative_to(site)
         if path.is_dir():
