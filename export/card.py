@@ -13,6 +13,7 @@ import re
 from export.source import Source
 from pggan_tf import __version__
 from pggan_tf.runs import records
+from pggan_tf.shapes import name_size
 
 NAMES = ("MODEL_CARD.md", "README.md")  # names of the card in an exported folder; hubs show README.md
 PLACEHOLDER = "OWNER/NAME"  # stands for the repository on a hub until this is known
@@ -60,7 +61,7 @@ def make_card(source: Source, licence: str | None, files: list[dict], samples: b
             '-upscale' if the folder holds several networks.
     """
     network, about, licence = source.network, source.task.card, licence or source.licence
-    sizes = ", ".join(map(str, network.resolutions))
+    sizes = ", ".join(name_size(resolution, network.aspect) for resolution in network.resolutions)
     lines = [
         *_make_front_matter(licence, about.pipeline_tag, files),
         "",
@@ -143,7 +144,8 @@ def _describe_training(source: Source, which: str) -> list[str]:
     if source.plan is None:
         return ["Not known."]
     config, environment = source.plan.config, source.environment
-    stages = " -> ".join(map(str, dict.fromkeys(phase.resolution for phase in source.plan.phases)))
+    sizes = dict.fromkeys(phase.resolution for phase in source.plan.phases)
+    stages = " -> ".join(name_size(resolution, source.plan.aspect) for resolution in sizes)
     parameters, seen = (
         source.network.count_params(),
         f" {source.count_images_seen():,} images seen," if environment else "",

@@ -24,7 +24,7 @@ import numpy as np
 from export import litert, parity, signatures
 from export.source import Source
 from pggan_tf import synthesis
-from pggan_tf.data import marks, pixels
+from pggan_tf.data import decode, marks, pixels
 from pggan_tf.data.shards import find_cache_folder
 from pggan_tf.errors import UserError
 from pggan_tf.explore import sliders
@@ -226,7 +226,7 @@ def _write_model(source: Source, out: Path, how: str, truncation: float | None, 
         "probe": _make_probe(offered[0], run),
         "classes": [] if source.task.from_images else list(network.classes),
     }
-    for name in ("latent_size", "scale", "context"):
+    for name in ("latent_size", "aspect", "scale", "context"):
         if hasattr(network, name):
             entry[name] = getattr(network, name)
     entry |= {} if source.task.from_images else _collect_sliders(source)
@@ -303,7 +303,10 @@ def _write_icons(faces: Source | None, name: str, short: str, out: Path) -> None
         made = synthesis.Sampler(network, batch=1).images(
             synthesis.latents([0], network.latent_size), network.resolutions[-1], truncation=0.6
         )[0]
-        image = Image.fromarray(made.squeeze(-1) if made.shape[-1] == 1 else made).convert("RGB")
+        square = decode.cut_square(
+            Image.fromarray(made.squeeze(-1) if made.shape[-1] == 1 else made), min(made.shape[:2])
+        )
+        image = Image.fromarray(square.squeeze(-1) if square.shape[-1] == 1 else square).convert("RGB")
     for size in (192, 512):
         image.resize((size, size), Image.Resampling.BICUBIC).save(out / f"icon-{size}.png")
     manifest = {

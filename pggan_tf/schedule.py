@@ -15,16 +15,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
+from pggan_tf import shapes
 from pggan_tf.errors import UserError
+from pggan_tf.shapes import LARGEST, SMALLEST, SQUARE, Aspect
 
-SMALLEST, LARGEST = 4, 1024
 T = TypeVar("T")
 
 
 class Part(NamedTuple):
     """The properties of a phase that the time of a step depends on; phases are timed by part."""
 
-    resolution: int  # in pixels
+    resolution: int  # longer side in pixels
     fade: bool  # whether the newest block fades in
     adversarial: bool  # whether there is a discriminator
 
@@ -37,7 +38,7 @@ class Phase:
     """
 
     index: int  # number of the phase in the run, from 0
-    resolution: int  # in pixels
+    resolution: int  # longer side of the images in pixels
     fade: bool  # whether the newest block fades in
     start: int  # images seen when the phase starts
     images: int  # images seen during the phase
@@ -47,6 +48,7 @@ class Phase:
     critic_steps: int = 1  # updates of the discriminator in a step, each on its own batch
     adversarial: bool = True  # False: the generator learns from its pixel loss alone
     decay_images: int = 0  # images at the end of the phase over which the learning rate falls to 0
+    aspect: Aspect = SQUARE  # width and height of the images in lowest terms
 
     @property
     def part(self) -> Part:
@@ -65,9 +67,9 @@ class Phase:
 
     @property
     def name(self) -> str:
-        """Name for messages, such as '16px fade'."""
+        """Name for messages, such as '16px fade' or '12x16px fade'."""
         kind = "fade" if self.fade else "stable" if self.adversarial else "pixel loss"
-        return f"{self.resolution}px {kind}"
+        return f"{shapes.name_size(self.resolution, self.aspect)}px {kind}"
 
     def alpha(self, images_seen: int) -> float:
         """Return the weight of the newest block, 0..1, after `images_seen` images of the run.
@@ -81,11 +83,16 @@ class Phase:
         return min((self.end - images_seen) / self.decay_images, 1.0) if self.decay_images else 1.0
 
 
-def doubling(target_res: int) -> tuple[int, ...]:
+def doubling(target_res: int, aspect: Aspect = SQUARE) -> tuple[int, ...]:
     """Return the resolutions 4, 8, ... up to `target_res`.
 
-    Raises UserError if target_res is not a power of two from 4 to 1024.
+    Images that are not square begin with the smallest longer side for which both sides are whole.
+
+    Raises UserError if target_res is not a power of two from 4 to 1024, or such a multiple of the
+    first longer side.
     """
+    if aspect != SQUARE:
+        return _double_rectangle(target_res, aspect)
     if target_res in (powers := [2**k for k in range(2, 11)]):
         return tuple(p for p in powers if p <= target_res)
     below, above = [p for p in powers if p < target_res], [p for p in powers if p > target_res]
@@ -97,11 +104,25 @@ def doubling(target_res: int) -> tuple[int, ...]:
     )
 
 
-def check_resolutions(resolutions: Sequence[int]) -> tuple[int, ...]:
+def _double_rectangle(target_res: int, aspect: Aspect) -> tuple[int, ...]:
+    """Return the resolutions of `doubling` for images that are not square."""
+    sizes = shapes.list_doublings(aspect)
+    if target_res in sizes:
+        return tuple(r for r in sizes if r <= target_res)
+    nearest = [*[r for r in sizes if r < target_res][-1:], *[r for r in sizes if r > target_res][:1]]
+    near = " and ".join(shapes.name_size(r, aspect) for r in nearest)
+    raise UserError(
+        f"--target-res {target_res} with --shape {shapes.name_aspect(aspect)}: the longer side is not {sizes[0]} times a power of "
+        f"two. The nearest {'are' if len(nearest) > 1 else 'is'} {near}. "
+        f"Other sizes go by --resolutions, such as {sizes[0]},{2 * sizes[0]},{6 * sizes[0]}."
+    )
+
+
+def check_resolutions(resolutions: Sequence[int], aspect: Aspect = SQUARE) -> tuple[int, ...]:
     """Return the resolutions as a tuple.
 
     Raises UserError if a resolution is not from 2 to 1024, or is not a larger multiple of the one
-    before it.
+    before it, or if images with this longer side and aspect have no whole sides.
     """
     if not resolutions or min(resolutions) < 2 or max(resolutions) > LARGEST:
         raise UserError(
@@ -113,6 +134,12 @@ def check_resolutions(resolutions: Sequence[int]) -> tuple[int, ...]:
                 f"--resolutions {','.join(map(str, resolutions))}: {high} is not a larger multiple of {low}. "
                 "Each resolution has to be a whole multiple of the one before, such as 4,8,16,32,96."
             )
+    if not shapes.fits(resolutions[0], aspect):
+        first = shapes.find_first_resolution(aspect)
+        raise UserError(
+            f"a longer side of {resolutions[0]} px with --shape {shapes.name_aspect(aspect)}: the shorter side is not whole. "
+            f"Give multiples of {max(aspect)}, such as --resolutions {first},{2 * first},{4 * first}."
+        )
     return tuple(resolutions)
 
 
@@ -152,13 +179,14 @@ def plan(
     critic_steps: int = 1,
     adversarial: bool = True,
     decay_share: float = 0.0,
+    aspect: Aspect = SQUARE,
 ) -> tuple[Phase, ...]:
     """Return the phases in order: the first resolution stable, then fade and stable for the others.
 
     Counts are rounded up to whole steps; a phase of 0 images is left out.
 
     Args:
-        resolutions: side of the images in each stage, in pixels.
+        resolutions: longer side of the images in each stage, in pixels.
         budget: numbers of images for each resolution.
         batch: {resolution: images of one update}, see `lookup`.
         learning_rate: {resolution: learning rate}, see `lookup`.
@@ -166,6 +194,7 @@ def plan(
         adversarial: whether there is a discriminator.
         decay_share: share of the images over which the learning rate falls to 0, in the last phase
             and in phases without a discriminator.
+        aspect: width and height of the images in lowest terms.
 
     Raises:
         UserError: if no phase has an image.
@@ -198,6 +227,7 @@ def plan(
                         critic_steps=steps,
                         adversarial=both,
                         decay_images=round(images * decay_share) if decays else 0,
+                        aspect=aspect,
                     )
                 )
                 start += images

@@ -1,7 +1,7 @@
 """Make images with a generator: from latents that follow from seeds, or from images of the data.
 
-N, L, R and C in shapes are numbers of images, of latent dimensions, of pixels of a side (the
-resolution) and of channels. A condition is the input of a generator that converts images.
+N, L, H, W and C in shapes are numbers of images, of latent dimensions, of pixels of the height and
+the width, and of channels. The resolution is the longer of the two sides. A condition is the input of a generator that converts images.
 """
 
 from __future__ import annotations
@@ -153,11 +153,11 @@ class Sampler:
         truncation: float = 1.0,
         labels: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return the images of latents [N, L] as uint8 [N, R, R, C].
+        """Return the images of latents [N, L] as uint8 [N, H, W, C].
 
         Args:
             latents: float32, usually from `seeds.latents`.
-            resolution: R in pixels, one of the generator's resolutions.
+            resolution: resolution in pixels, one of the generator's.
             alpha: weight of the newest block, 0..1.
             truncation: 0..1. Values below 1 move latents or features towards their mean, which
                 gives less varied and more typical images.
@@ -187,14 +187,14 @@ class Sampler:
         truncation: float = 1.0,
         change: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> Iterator[np.ndarray]:
-        """Yield the images of N seeds batch by batch, to save memory: uint8 [n, R, R, C].
+        """Yield the images of N seeds batch by batch, to save memory: uint8 [n, H, W, C].
 
         n is the batch size, or less in the last batch.
 
         Args:
             seeds: seeds of the latents.
             labels: index of each image's class, int64 [N].
-            resolution: R in pixels, one of the generator's resolutions.
+            resolution: resolution in pixels, one of the generator's.
             truncation: see `images`.
             change: function that returns changed latents [n, L] for latents [n, L].
         """
@@ -237,9 +237,9 @@ class FromLatents:
         return calibration_latents(self.generator.latent_size, count)
 
     def images(self, resolution: int, alpha: float = 1.0) -> np.ndarray:
-        """Return the images of a grid, uint8 [N, R, R, C].
+        """Return the images of a grid, uint8 [N, H, W, C].
 
-        resolution: R, one of the generator's resolutions. alpha: weight of the newest block, 0..1.
+        resolution: one of the generator's resolutions. alpha: weight of the newest block, 0..1.
         """
         return self.sampler.images(self.latents, resolution, alpha)
 
@@ -257,11 +257,12 @@ class FromImages:
         generator: the generator.
         task: the task, which makes conditions and originals from images of the data.
         shards: the data.
-        resolution: side R of the images in pixels.
+        resolution: resolution of the images in pixels.
         shown: largest number of images in a grid.
         held_out: share of the data that is held out, 0..1.
 
     Attributes:
+        aspect: width and height of the images in lowest terms.
         count: number of images available.
         shown: number of these images that grids show.
         columns: number of pictures in a row of the grid.
@@ -271,6 +272,7 @@ class FromImages:
         from pggan_tf.data import pipeline
 
         self.generator, self.task, self.shards, self.resolution = generator, task, shards, resolution
+        self.aspect = shards.manifest.aspect
         self.held_out, everything = held_out, shards.count(resolution)
         self._kept = pipeline.train_count(shards, resolution, held_out)
         self.count = everything - self._kept or everything
@@ -281,7 +283,7 @@ class FromImages:
     def _read_data(self, start: int, stop: int) -> np.ndarray:
         """Return the images number `start` to `stop` - 1 of those available, as stored.
 
-        They are uint8 [stop - start, R, R, channels of the data].
+        They are uint8 [stop - start, H, W, channels of the data].
         """
         from pggan_tf.data import pipeline
 
@@ -294,11 +296,11 @@ class FromImages:
         return self.shards.read(self.resolution, numbers)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Return original images number `start` to `stop` - 1, uint8 [stop - start, R, R, 3]."""
+        """Return original images number `start` to `stop` - 1, uint8 [stop - start, H, W, 3]."""
         return self.task.select_originals(self._read_data(start, stop))
 
     def made(self, start: int, stop: int) -> np.ndarray:
-        """Return the generator's results for these images, uint8 [stop - start, R, R, 3]."""
+        """Return the generator's results for these images, uint8 [stop - start, H, W, 3]."""
         return self.triples(start, stop)[1]
 
     def inputs(self, count: int) -> np.ndarray:
@@ -318,7 +320,7 @@ class FromImages:
         return self.task.sample_condition(tf.constant(images)).numpy()
 
     def triples(self, start: int, stop: int) -> list[np.ndarray]:
-        """Return [conditions, results, originals], each uint8 [stop - start, R, R, 3]."""
+        """Return [conditions, results, originals], each uint8 [stop - start, H, W, 3]."""
         import tensorflow as tf
 
         if self._make_parts is None:
@@ -327,7 +329,8 @@ class FromImages:
                 condition = self.task.sample_condition(x)
                 made = self.task.to_image(condition, self.generator(condition))
                 original = self.task.to_image(condition, self.task.target(x))
-                return self.task.preview(condition, self.resolution), made, original
+                shape = self.shards.manifest.shape_at(self.resolution)
+                return self.task.preview(condition, shape), made, original
 
             self._make_parts = tf.function(make_parts, autograph=False, reduce_retracing=True)
         images = self._read_data(start, stop)
@@ -338,7 +341,7 @@ class FromImages:
         return [np.concatenate(column) for column in zip(*found)]
 
     def images(self, resolution: int, alpha: float = 1.0) -> np.ndarray:
-        """Return the images of a grid, uint8 [3 N, R, R, 3].
+        """Return the images of a grid, uint8 [3 N, H, W, 3].
 
         For each of N images these are the condition, the result and the original, in this order.
         `resolution` and `alpha` are ignored: the generator has one resolution and does not grow.

@@ -77,6 +77,7 @@ class _Assembly:
                 job.filter,
                 job.output.shard_images,
                 job.output.compress,
+                job.aspect,
             )
             for name in names
         }

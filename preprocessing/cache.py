@@ -20,6 +20,7 @@ from pathlib import Path
 from pggan_tf.data import shards
 from pggan_tf.errors import DamagedFile, UserError
 from pggan_tf.files import atomic_write
+from pggan_tf.shapes import name_aspect, name_size
 from preprocessing import build, output, prepare, storage
 from preprocessing.job import Job
 from preprocessing.options import Selection
@@ -218,7 +219,7 @@ def open_shards(
 
 
 def _check_fit(opened: shards.Shards, location: str, squares: Squares) -> None:
-    """Raise UserError if shards do not have the channels and all resolutions of `squares`.
+    """Raise UserError if shards do not have channels, shape and all resolutions of `squares`.
 
     Args:
         opened: the shards.
@@ -235,6 +236,9 @@ def _check_fit(opened: shards.Shards, location: str, squares: Squares) -> None:
             else f"Give --channels {there}."
         )
         raise UserError(f"--data {location}: holds images of {there} channels, not {channels}. {advice}")
+    if opened.manifest.aspect != squares.aspect:
+        shape, asked = name_aspect(opened.manifest.aspect), name_aspect(squares.aspect)
+        raise UserError(f"--data {location}: holds images of the shape {shape}, not {asked}. Give --shape {shape}.")
     for resolution in squares.resolutions:
         opened.find_stored(resolution)
 
@@ -244,7 +248,7 @@ def _prepare(job: Job, root: Path, say: Callable[[str], None], progress: Callabl
 
     For `say`, `progress` and the errors, see `open_shards`.
     """
-    places, size = job.options["sources"], job.options["size"]
+    places, size = job.options["sources"], name_size(job.options["size"], job.aspect)
     # Sources are identified by a hash of their content, not by their location.
     options = {k: v for k, v in job.options.items() if k != "sources"}
     job = dataclasses.replace(job, options=options)

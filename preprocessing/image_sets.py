@@ -7,29 +7,18 @@ array.
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pggan_tf import synthesis, tasks, terminal
-from pggan_tf.data import decoders
-from pggan_tf.errors import Unreadable, UserError
+from pggan_tf.errors import UserError
 from pggan_tf.metrics import METRICS, sets
 from pggan_tf.runs import generators, keras_files
+from pggan_tf.shapes import SQUARE, Aspect, fits, name_aspect, name_size, shape_at
 from preprocessing import cache as caches
-from preprocessing import sources
-
-_SAMPLED = 64  # number of pictures that are sampled to find the size and colours of a folder
-# Formats whose files state size and colours before the pixels.
-_WITH_HEADER = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "JPEG2000")
-_GRAY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's modes without colour
-
-Shape = tuple[int, int, int]  # height, width, channels (1 for gray, 3 for colour)
+from preprocessing.photo_shapes import Shape, read_shapes
 
 
 @dataclass(frozen=True)
@@ -37,17 +26,31 @@ class ImageSource:
     """A location, and what is known about its images before they are read."""
 
     location: str
-    # Side of the images in pixels; for photos, 95 % of them have this side or a longer one. None if
-    # the images can be drawn at any size.
+    # Resolution (longer side) of the images in pixels; for photos, 95 % of them reach it or a larger
+    # one. None if the images can be drawn at any size.
     side: int | None
     generator: Any = None  # network of a run or of a model file
     manifest: dict | None = None  # content of the manifest of shards; None if there are no shards
     shapes: list[Shape] = field(default_factory=list)  # shapes of some of the photos; else empty
+    aspect: Aspect = SQUARE  # width and height of the images of the set in lowest terms
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the images are cut from photos, and can have any aspect."""
+        return not (self.generator or self.manifest)
 
     @property
     def uniform(self) -> bool:
-        """Whether all images, as far as known, are squares of one size."""
-        return all(shape[:2] == (self.side, self.side) for shape in self.shapes)
+        """Whether all images, as far as known, have the aspect of the set and one size."""
+        if self.side is None or not fits(self.side, self.aspect):
+            return not self.shapes
+        return all(shape[:2] == shape_at(self.side, self.aspect) for shape in self.shapes)
+
+    def cut_to(self, aspect: Aspect) -> ImageSource:
+        """Return the source with its photos cut to an aspect; other images stay as they are."""
+        if not self.is_cut or aspect == self.aspect:
+            return self
+        return replace(self, aspect=aspect, side=_find_side(self.shapes, aspect))
 
     @property
     def channels(self) -> int:
@@ -60,7 +63,7 @@ class ImageSource:
         """Return the images as a set. Prepare them as shards first, if they are photos.
 
         Args:
-            size: side of the images of the set in pixels.
+            size: resolution (longer side) of the images of the set in pixels.
             filter: resampling filter, one of pixels.FILTERS.
             count: number of portraits to draw, if the location is `portraits`; not used otherwise.
             cache: folder for prepared data; None for the default.
@@ -74,7 +77,7 @@ class ImageSource:
             stored = self.manifest["resolutions"] if self.manifest else (size,)
             native = size if any(r % size == 0 for r in stored) else stored[-1]
             small = "upscale" if self.side and self.side < size else "drop"
-            squares = caches.Squares(size, (native,), filter, self.channels, small=small)
+            squares = caches.Squares(size, (native,), filter, self.channels, small=small, aspect=self.aspect)
             selection = caches.Selection.of(self.location, count=count)
             with terminal.show_progress() as progress:
                 shards = caches.open_shards(selection, cache, squares, say=say, progress=progress)
@@ -92,15 +95,17 @@ class ImageSource:
         if not self.uniform:
             low, high = (f([side for shape in self.shapes for side in shape[:2]]) for f in (min, max))
             smaller = "" if self.side and self.side < size else "; smaller ones are left out"
+            kind = "squares" if self.aspect == SQUARE else name_aspect(self.aspect)
             return (
-                f"{self.location}: pictures of {low} to {high} pixels a side, cut to squares and brought to {size} px "
-                f"by {filter}{smaller}"
+                f"{self.location}: pictures of {low} to {high} pixels a side, cut to {kind} and brought to "
+                f"{name_size(size, self.aspect)} px by {filter}{smaller}"
             )
         if self.side in (None, size):
             return None
+        before, after = name_size(self.side, self.aspect), name_size(size, self.aspect)
         if self.manifest and any(r % size == 0 for r in self.manifest["resolutions"]):
-            return f"{self.location}: {self.side} px, stored or reduced to {size} px by means of blocks"
-        return f"{self.location}: {self.side} px, brought to {size} px by {filter}"
+            return f"{self.location}: {before} px, stored or reduced to {after} px by means of blocks"
+        return f"{self.location}: {before} px, brought to {after} px by {filter}"
 
 
 def is_network(location: str) -> bool:
@@ -133,17 +138,43 @@ def inspect_location(location: str, count: int, say: Callable[[str], None]) -> I
                 f"{location}: its network makes images of images ({generator.task}). Save what it makes of some, and "
                 "give that folder."
             )
-        return ImageSource(location, generator.resolutions[-1], generator=generator)
+        return ImageSource(location, generator.resolutions[-1], generator=generator, aspect=generator.aspect)
     if found := caches.find_shards(location):
         manifest = found[1]
         if manifest["channels"] == 6:
             raise UserError(
                 f"{location}: holds pairs of images, which cannot be measured as one. Give a folder of one kind."
             )
-        return ImageSource(location, manifest["resolutions"][-1], manifest=manifest)
-    shapes = read_shapes(location, count)
-    sides = sorted(min(shape[:2]) for shape in shapes)
-    return ImageSource(location, sides[len(sides) // 20] if sides else None, shapes=shapes)
+        aspect = tuple(manifest.get("aspect", SQUARE))
+        return ImageSource(location, manifest["resolutions"][-1], manifest=manifest, aspect=aspect)
+    photos = read_shapes(location, count)
+    return ImageSource(location, _find_side(photos, SQUARE), shapes=photos)
+
+
+def _find_side(found: Sequence[Shape], aspect: Aspect) -> int | None:
+    """Return the longer side of the largest part of this aspect in 95 % of photos; None for none.
+
+    found: shapes of the photos.
+    """
+    width, height = aspect
+    sides = sorted(min(shape[0] * max(aspect) // height, shape[1] * max(aspect) // width) for shape in found)
+    return sides[len(sides) // 20] if sides else None
+
+
+def choose_aspect(sources: Sequence[ImageSource]) -> tuple[ImageSource, ...]:
+    """Return the sets with one aspect: photos are cut to that of the others, or else to squares.
+
+    Raises UserError if two sets that are not photos have different ones.
+    """
+    fixed = [source for source in sources if not source.is_cut]
+    for source in fixed:
+        if source.aspect != fixed[0].aspect:
+            known = " and ".join(f"{one.location} {name_aspect(one.aspect)}" for one in (fixed[0], source))
+            raise UserError(
+                f"images of different shapes (width:height), {known}, cannot be compared. Give sets of one shape, or photos, "
+                "which are cut to the shape of the other set."
+            )
+    return tuple(source.cut_to(fixed[0].aspect) for source in sources) if fixed else tuple(sources)
 
 
 def choose_size(
@@ -153,18 +184,18 @@ def choose_size(
 
     Args:
         sources: the sets that are compared.
-        size: side in pixels that the user asks for; None for that of the set with the smallest
-            images.
+        size: resolution (longer side in pixels) that the user asks for; None for that of the set
+            with the smallest images.
         filter: resampling filter, one of pixels.FILTERS.
         names: names of the metrics.
 
     Returns:
-        (side in pixels, list of sentences for the user, one about each set whose images are
+        (resolution in pixels, list of sentences for the user, one about each set whose images are
         resized).
 
     Raises:
-        UserError: if a metric compares pairs of images, and they would have to be cut to squares,
-            which changes its value.
+        UserError: if the size does not fit the shape of the images; or if a metric compares pairs of
+            images, and they would have to be cut, which changes its value.
     """
     pairs = [name for name in names if METRICS[name].takes == "pairs"]
     if pairs and not size and (odd := next((source for source in sources if not source.uniform), None)):
@@ -172,46 +203,12 @@ def choose_size(
             f"--metrics {pairs[0]}: the pictures of {odd.location} are not squares of one size, and cutting and resizing "
             "them changes the figure. Give --size to have that done, or measure squares."
         )
+    aspect = sources[0].aspect
+    if size and not fits(size, aspect):
+        raise UserError(
+            f"--size {size} for images of {name_aspect(aspect)}: it is their longer side, and the shorter one is not whole. "
+            f"Give a multiple of {max(aspect)}."
+        )
     size = size or min((source.side for source in sources if source.side), default=64)
+    size = max(size // max(aspect), 1) * max(aspect)  # of photos, it may be any number
     return size, [note for source in sources if (note := source.describe_resizing(size, filter))]
-
-
-def read_shapes(location: str, count: int) -> list[Shape]:
-    """Return the shapes of some pictures of a location with photos.
-
-    The list is empty if pictures can be drawn at any size. Raise UserError if none of the pictures
-    can be read.
-
-    For the arguments, see `inspect_location`.
-    """
-    if location in sources.WORDS:
-        return []
-    source = sources.open_source(location, count=count)
-    shapes, sampled = [], 1 if source.alike else _SAMPLED
-    for number in np.unique(np.linspace(0, max(0, len(source) - 1), sampled).astype(int)):
-        for item in source.items(int(number), int(number) + 1):
-            # Pictures that cannot be used are reported later, when all are read.
-            with contextlib.suppress(Unreadable):
-                data = item.data() if callable(item.data) else item.data
-                if isinstance(data, np.ndarray):
-                    shapes.append((*data.shape[:2], 1 if data.ndim == 2 or data.shape[2] == 1 else 3))
-                elif isinstance(data, bytes):
-                    shapes.append(_read_shape(data))
-    if not shapes:
-        raise UserError(f"{location}: none of its pictures can be read.")
-    return shapes
-
-
-def _read_shape(data: bytes) -> Shape:
-    """Return the shape of a picture, given the bytes of its file.
-
-    Only the header is decoded if it states the shape. Raise Unreadable if the file cannot be
-    decoded.
-    """
-    from PIL import Image
-
-    with contextlib.suppress(Exception), Image.open(io.BytesIO(data), formats=_WITH_HEADER) as picture:
-        return (*picture.size[::-1], 1 if picture.mode in _GRAY else 3)
-    with decoders.open_pictures(data) as pictures:  # header without the shape
-        height, width, channels = pictures.picture().planes().shape
-        return height, width, 1 if channels < 3 else 3

@@ -20,10 +20,10 @@ def compute_statistics(opened, resolution: int) -> tuple[np.ndarray, np.ndarray]
 
     Args:
         opened: the dataset (`shards.Shards`).
-        resolution: side R in pixels at which images are read.
+        resolution: resolution in pixels at which images are read.
 
     Returns:
-        (mean image uint8 [R, R, C]; number of images in each of 16 equal ranges of brightness, int
+        (mean image uint8 [H, W, C]; number of images in each of 16 equal ranges of brightness, int
         [16]). The brightness of an image is the mean of its values, 0..255.
     """
     count = opened.count(resolution)
@@ -67,9 +67,11 @@ def command(folder, verify, out):
     rows = {
         "images": f"{manifest.images:,}"
         + "".join(
-            f"\n{opened.count(r):,} of them at {r} px" for r in manifest.resolutions if opened.count(r) < len(opened)
+            f"\n{opened.count(r):,} of them at {manifest.name_size(r)} px"
+            for r in manifest.resolutions
+            if opened.count(r) < len(opened)
         ),
-        "resolutions": ", ".join(map(str, manifest.resolutions)),
+        "resolutions": ", ".join(map(manifest.name_size, manifest.resolutions)),
         "channels": str(manifest.channels),
         "classes": "\n".join(f"{name}: {(labels == i).sum():,}" for i, name in enumerate(manifest.classes)) or "none",
         "source": manifest.source,

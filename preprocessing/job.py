@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pggan_tf import shapes
 from pggan_tf.data import shards
 from pggan_tf.data.decode import Unreadable
 from preprocessing.options import OutputOptions
@@ -27,7 +28,7 @@ class Result:
     """
 
     name: str  # name of the item
-    image: np.ndarray | Unreadable  # uint8 square [R, R, C], or the reason why there is none
+    image: np.ndarray | Unreadable  # uint8 [H, W, C], or the reason why there is none
     label: int = 0  # index of the class
     hash: np.ndarray | None = None  # perceptual hash uint64 [4], if duplicates are looked for
     number: int | None = None  # index among several results of one item; None for a single result
@@ -50,13 +51,14 @@ class Job:
     # Function that takes the items of a chunk and returns any number of results. It can be pickled,
     # so that other processes can call it.
     work: Callable[[list[Item]], list[Result]]
-    resolutions: tuple[int, ...]  # stored resolutions in pixels
+    resolutions: tuple[int, ...]  # stored resolutions (longer sides) in pixels
     # {name on the command line: value} of all options that the results depend on. A job can only be
     # resumed with the same options.
     options: dict
     channels: int = 3
     filter: str = ""  # name of the filter that reduces the images, for the manifest
     output: OutputOptions = OutputOptions()
+    aspect: shapes.Aspect = shapes.SQUARE  # width and height of the results in lowest terms
     chunk: int = 64  # images in a chunk
     # Whether to use processes, because the work runs in Python itself (MTCNN, drawing) and threads
     # would wait for each other.
@@ -95,7 +97,7 @@ class Summary:
     def describe(self) -> str:
         """Return a one-line summary for the user: images read, kept and dropped, with reasons."""
         why = ", ".join(f"{count:,} {reason}" for reason, count in self.drop_counts.most_common())
-        sizes = ", ".join(map(str, self.manifests[0].resolutions))
+        sizes = ", ".join(map(self.manifests[0].name_size, self.manifests[0].resolutions))
         line = f"{self.images_read:,} images read, {self.images_kept:,} kept at {sizes} px"
         return line + (f", dropped: {why}" if why else "")
 

@@ -20,7 +20,13 @@ NAMES = ["<script>alert(1)</script>", "[x](http://y.example)", "a|b", "line\n\n-
 def test_names_mean_nothing_but_their_characters_in_a_card(tmp_path):
     """Names of classes and folders come from outside. The card is read by a Markdown parser, as a hub does."""
     network = SimpleNamespace(
-        task="generate", resolutions=(4,), classes=tuple(NAMES), latent_size=8, count_params=lambda: 3
+        task="generate",
+        resolutions=(4,),
+        aspect=(1, 1),
+        shape_at=lambda resolution: (resolution, resolution),
+        classes=tuple(NAMES),
+        latent_size=8,
+        count_params=lambda: 3,
     )
     dataset = {"source": "/home/jane/[a](b)|<c>", "images": 12, "checksum": "0" * 64, "classes": NAMES}
     about = signatures.network_signatures(network)[0].inputs["label"].about + " ```\n<b>"
@@ -48,7 +54,15 @@ def test_names_mean_nothing_but_their_characters_in_a_card(tmp_path):
 
 @pytest.mark.parametrize("licence, shown", [("mit", "mit"), ("cc-by-4.0", "cc-by-4.0"), ("no", "no"), ("1.0", "1.0"), ("a: b", "a: b"), (None, "other")])  # fmt: skip
 def test_the_licence_is_a_text_to_yaml(licence, shown, tmp_path):
-    network = SimpleNamespace(task="generate", resolutions=(4,), classes=(), latent_size=8, count_params=lambda: 3)
+    network = SimpleNamespace(
+        task="generate",
+        resolutions=(4,),
+        aspect=(1, 1),
+        shape_at=lambda r: (r, r),
+        classes=(),
+        latent_size=8,
+        count_params=lambda: 3,
+    )
     text = card.make_card(sources.Source("a", network, tmp_path / "generator.keras", "0"), licence, [], samples=False)
     assert yaml.safe_load(text.split("---\n")[1])["license"] == shown
 
@@ -63,7 +77,15 @@ STATS = """{"images": 8, "seconds": 1, "loss_d": 1.0}
 @pytest.mark.parametrize("environment", ["{}", '{"dataset": null, "packages": {"keras": "3.1"}, "cpu": "a CPU"}'])
 def test_a_card_is_written_whatever_a_run_s_files_hold(tmp_path, environment):
     """environment.json of other versions or people; of stats.jsonl the last line is half written."""
-    network = SimpleNamespace(task="generate", resolutions=(4,), classes=(), latent_size=8, count_params=lambda: 3)
+    network = SimpleNamespace(
+        task="generate",
+        resolutions=(4,),
+        aspect=(1, 1),
+        shape_at=lambda r: (r, r),
+        classes=(),
+        latent_size=8,
+        count_params=lambda: 3,
+    )
     run.write_json(tmp_path / "config.json", resolve({}).to_json())
     (tmp_path / "environment.json").write_text(environment)
     (tmp_path / "stats.jsonl").write_text(STATS)

@@ -259,10 +259,10 @@ def test_data_may_be_given_again(tmp_path, monkeypatch):
     assert both.data == ("a,b", "tfds:c") and as_typed("data", both.data) == "--data a,b --data tfds:c"
     assert config_of("a,b").data == "a,b" and config_of().data is None
     assert (
-        run.make_name("pggan", both.data, 8) == "pggan-a-b-tfds-c-8"
-        and run.make_name("pggan", None, 8) == "pggan-portraits-8"
+        run.make_name("pggan", both.data, "8") == "pggan-a-b-tfds-c-8"
+        and run.make_name("pggan", None, "8") == "pggan-portraits-8"
     )
-    assert run.make_name("pggan", "写" * 85, 8) == f"pggan-{'写' * 26}-8"  # 78 bytes
+    assert run.make_name("pggan", "写" * 85, "8") == f"pggan-{'写' * 26}-8"  # 78 bytes
     with pytest.raises(UserError, match="--data .*expected text, or a list of it"):
         parsing.from_json({"data": [1]})
     monkeypatch.chdir(tmp_path)

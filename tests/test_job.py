@@ -49,7 +49,7 @@ def test_images_have_a_hash_where_duplicates_are_looked_for():
 
 
 def test_a_summary_says_what_was_left_out_most_often_first():
-    manifest = SimpleNamespace(resolutions=(4, 8))
+    manifest = SimpleNamespace(resolutions=(4, 8), name_size=str)
     summary = Summary(
         "out", 12_345, 11_000, collections.Counter({"too small": 45, "unreadable": 1_300}), manifests=[manifest]
     )

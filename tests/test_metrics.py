@@ -155,7 +155,7 @@ def test_inception_score_of_known_probabilities():
 def test_the_pyramid_adds_up():
     image = RNG.uniform(0, 255, (64, 64, 3)).astype(np.float32)
     levels = swd.build_pyramid(image, 3)
-    assert [len(level) for level in levels] == [64, 32, 16] == swd.list_sizes(64)
+    assert [len(level) for level in levels] == [64, 32, 16] == [h for h, _ in swd.list_shapes((64, 64))]
     again = levels[2]
     for level in levels[1::-1]:
         again = level + up(again)
@@ -197,18 +197,18 @@ def test_sliced_distance_equals_a_literal_one():
 def test_patches_are_those_of_the_pyramid():
     """Whatever the batches they come in."""
     images = RNG.integers(0, 256, (6, 32, 32, 3), np.uint8)
-    patches = swd.Patches(32, 3, 5)
+    patches = swd.Patches((32, 32), 3, 5)
     for part in np.array_split(images, 4):
         patches.add(part)
     assert patches.images == 5 and [len(level) for level in patches.levels] == [5 * swd.PATCHES] * 2
-    y, x = swd._draw_corners(3, 1, 16)[7]
+    y, x = swd._draw_corners(3, 1, (16, 16))[7]
     expected = swd.build_pyramid(images[3], 2)[1][y : y + 7, x : x + 7]  # [7,7,C]
     found = patches.levels[1][3 * swd.PATCHES + 7 :][:1].reshape(3, 7, 7).transpose(1, 2, 0) / swd._STEPS
     np.testing.assert_allclose(found, expected, atol=0.51 / swd._STEPS)
-    one_colour = swd.Patches(32, 3, 2)
+    one_colour = swd.Patches((32, 32), 3, 2)
     one_colour.add(np.stack([np.full((32, 32, 3), v, np.uint8) for v in (5, 9)]))
     assert patches.detailed == [True, True] and one_colour.detailed == [False, True]
-    photos = swd.Patches(32, 3, 2)
+    photos = swd.Patches((32, 32), 3, 2)
     photos.add(images)
     one, other = (sets.SetStatistics(2, patches=x) for x in (photos, one_colour))
     (figure,) = swd.compute(one, other).values()
@@ -278,7 +278,7 @@ def pieces_of_photos(count):
     for i in range(count):
         photo, side = photos[i % 4], RNG.integers(32, 128)
         y, x = (RNG.integers(0, n - side) for n in photo.shape[:2])
-        out.append(pixels.resize(photo[y : y + side, x : x + side], 32, "lanczos"))
+        out.append(pixels.resize(photo[y : y + side, x : x + side], (32, 32), "lanczos"))
     return np.stack(out)
 
 
@@ -429,7 +429,7 @@ def test_bad_images_and_features_are_refused(tmp_path):
     with pytest.raises(UserError, match="is on --features broken: it gives no classes"):
         sets.check_features(("is",), broken)
     with pytest.raises(UserError, match="swd at 4 px"):
-        swd.Patches(4, 3, 10)
+        swd.Patches((4, 4), 3, 10)
 
 
 def _portrait(index):
@@ -454,7 +454,7 @@ def test_neighbours_among_the_images_of_a_conditional_generator_may_be_of_one_cl
 
     class Sampler:
         class generator:
-            latent_size, classes, channels = 4, ("a", "b"), 3
+            latent_size, classes, channels, aspect = 4, ("a", "b"), 3, (1, 1)
 
         def images(self, z, resolution, alpha, labels):
             return np.broadcast_to(labels[:, None, None, None].astype(np.uint8), (len(z), 4, 4, 3))

@@ -41,7 +41,7 @@ class Invert(tasks.Task):
     def to_image(self, condition, output):
         return 2 * output - 1
 
-    def preview(self, condition, size):
+    def preview(self, condition, shape):
         return 2 * condition - 1
 
 

@@ -22,6 +22,9 @@ class Faces:
     def __init__(self, classes=()):
         self.classes = classes
 
+    def shape_at(self, resolution):
+        return resolution, resolution
+
     def __call__(self, latents, resolution, truncation, labels=None):
         assert (labels is None) == (not self.classes) and (labels is None or labels.dtype == tf.int64)
         colours = truncation * latents[:, :3] + tf.cast(0 if labels is None else labels, tf.float32)

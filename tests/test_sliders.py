@@ -247,7 +247,7 @@ def test_strips_show_what_sliders_change(copy, tmp_path):
     code, out, err = pggan("sliders", copy, "--out", tmp_path / "s.png", *given)
     assert code == 0 and out.splitlines()[-1] == str(tmp_path / "s.png"), err
     sheet, shown = read(tmp_path / "s.png"), run.generator.sliders[:2]
-    assert sheet.shape == (*strips.get_size(shown, 2, 4), 3)
+    assert sheet.shape == (*strips.get_size(shown, 2, (4, 4)), 3)
     left = sheet.shape[1] - 9 * 65 + 1 - 10
     for row, slider in enumerate(shown):
         for line, seed in enumerate((3, 5)):

@@ -45,7 +45,7 @@ def test_a_perfect_output_is_the_picture(name, pictures):
     np.testing.assert_allclose(judged[..., -task.output_channels :], target)
     picture = pixels.to_uint8(task.to_image(condition, target).numpy()).astype(int)
     assert np.abs(picture - pictures).max() <= 1
-    assert task.preview(condition, 32).shape == (6, 32, 32, 3)
+    assert task.preview(condition, (32, 32)).shape == (6, 32, 32, 3)
 
 
 def test_gray_and_lightness_are_those_of_the_image(pictures):

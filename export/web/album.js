@@ -116,11 +116,11 @@ export function openAlbum(panel, { key, subject, stages, say, save, valid, open,
     const faces = read();
     const columns = Math.ceil(Math.sqrt(faces.length));
     const stage = stages.filter((each) => columns * each <= LONGEST).at(-1) ?? stages[0];
-    const all = Object.assign(document.createElement("canvas"), { width: columns * stage, height: Math.ceil(faces.length / columns) * stage });
-    const one = document.createElement("canvas");
+    const [all, one] = [document.createElement("canvas"), document.createElement("canvas")];
     for (const [i, face] of faces.entries()) {
       await draw(one, face, stage);
-      all.getContext("2d").drawImage(one, (i % columns) * stage, Math.floor(i / columns) * stage);
+      if (!i) Object.assign(all, { width: columns * one.width, height: Math.ceil(faces.length / columns) * one.height });
+      all.getContext("2d").drawImage(one, (i % columns) * one.width, Math.floor(i / columns) * one.height);
     }
     save(all, `album-${faces.length}-${stage}px.png`);
   };

@@ -9,6 +9,8 @@ import { handOver, inApp } from "./device.js";
 
 const COUNTS = [1, 4, 9, 16, 25];
 const SMOOTH = 64; // pixels; smaller pictures are enlarged with visible pixels, others smoothly
+/** Return the size of a stage as text: 64, or 48x64 where images are not square. */
+const nameSize = (stage, [w, h]) => (w === h ? `${stage}` : `${(stage * w) / Math.max(w, h)}x${(stage * h) / Math.max(w, h)}`);
 const upper = (word) => word[0].toUpperCase() + word.slice(1);
 const anySeed = () => Math.floor(Math.random() * 1e6);
 
@@ -39,10 +41,11 @@ function remembered(stages, classes, sliders) {
 }
 
 export async function faces(panel, model, say) {
-  const { latent_size: size, classes, subject, task, sliders, weights } = model.entry;
+  const { latent_size: size, classes, subject, task, sliders, weights, aspect } = model.entry;
   const stages = Object.keys(model.entry.signatures).map((name) => Number(name.split("_")[1]));
   const state = remembered(stages, Math.max(1, classes.length), sliders);
   panel.append(document.getElementById("faces").content.cloneNode(true));
+  panel.style.setProperty("--aspect", aspect.join("/"));
   const grid = panel.querySelector(".faces");
   const control = (name) => panel.querySelector(`[name=${name}]`);
   const small = new Map(); // stage -> its canvas in the strip
@@ -60,7 +63,7 @@ export async function faces(panel, model, say) {
   };
   choices(panel.querySelector(".growth .row"), "stage", stages, (stage) => {
     small.set(stage, document.createElement("canvas"));
-    return [small.get(stage), `${stage} px`];
+    return [small.get(stage), `${nameSize(stage, aspect)} px`];
   });
   choices(panel.querySelector("[data-counts]"), "count", COUNTS, (count) => [`${count}`]);
   panel.querySelector("[data-classes]").hidden = !classes.length;
@@ -91,7 +94,7 @@ export async function faces(panel, model, say) {
     }
     grid.style.gridTemplateColumns = `repeat(${Math.sqrt(state.count)}, 1fr)`;
     [...grid.children].forEach((button, i) => {
-      const what = `${upper(subject)} of seed ${(state.seed + i) % 2 ** 32}, ${state.stage} pixels`;
+      const what = `${upper(subject)} of seed ${(state.seed + i) % 2 ** 32}, ${nameSize(state.stage, aspect)} pixels`;
       button.setAttribute("aria-label", `${what}. ${state.count === 1 ? "Another one" : "Look at it alone"}`);
     });
     album.drawHearts(state.count, recipe);
@@ -126,7 +129,7 @@ export async function faces(panel, model, say) {
       await pause();
       if (turn !== wanted) return;
     }
-    say(`${state.stage} px in ${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms, ${model.where}`);
+    say(`${nameSize(state.stage, aspect)} px in ${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms, ${model.where}`);
     // Only now, not at every step of a slider: browsers refuse to change the address too often.
     if (!panel.hidden) history.replaceState(null, "", panel.dataset.address);
     for (const stage of stages) {
@@ -181,12 +184,13 @@ export async function faces(panel, model, say) {
   const save = async (how) => {
     await drawing;
     const side = Math.sqrt(state.count);
-    const sheet = Object.assign(document.createElement("canvas"), { width: side * state.stage, height: side * state.stage });
+    const { width, height } = grid.firstChild.firstChild;
+    const sheet = Object.assign(document.createElement("canvas"), { width: side * width, height: side * height });
     [...grid.children].forEach((button, i) =>
-      sheet.getContext("2d").drawImage(button.firstChild, (i % side) * state.stage, Math.floor(i / side) * state.stage),
+      sheet.getContext("2d").drawImage(button.firstChild, (i % side) * width, Math.floor(i / side) * height),
     );
     const { seed, count, stage, truncation, morph, target } = state;
-    const parts = [count > 1 ? `${subject}s-${seed}-${count}` : `${subject}-${seed}`, `${stage}px`];
+    const parts = [count > 1 ? `${subject}s-${seed}-${count}` : `${subject}-${seed}`, `${nameSize(stage, aspect)}px`];
     if (truncation < 1) parts.push(`variety-${truncation}`);
     if (morph) parts.push(`morph-${morph}-${target}`);
     state.sliders.forEach((amount, k) => amount && parts.push(`slider-${sliders[k].number}-${amount}`));

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pggan_tf.data.shards import Shards
 
 
-def prepare(sources, out: str | Path, *, size: int, **options) -> Shards | str:
+def prepare(sources, out: str | Path, *, size: int | str, **options) -> Shards | str:
     """Turn images into shards in the new folder `out`.
 
     If it was interrupted, the same call continues.
@@ -22,7 +22,8 @@ def prepare(sources, out: str | Path, *, size: int, **options) -> Shards | str:
         sources: a folder of photos, an archive, an array uint8 [N, H, W, C], `portraits`, tfds:NAME,
             pairs:DIR or any fsspec URL; or a list of them.
         out: folder or URL to write to.
-        size: side of the squares in pixels, 4 to 1024.
+        size: side of the squares in pixels, 4 to 1024; the longer side with a `shape` such as
+            "3:4"; or width and height, "192x256".
         **options: the options of `pggan prepare` with underscores, such as `crop="centre"`,
             `classes=("cat", "dog")`, `gray=True`, `split=0.9` or `dedupe=True`.
 
@@ -39,7 +40,7 @@ def prepare(sources, out: str | Path, *, size: int, **options) -> Shards | str:
 
     values = arguments.take_options(module.command, {"size": size, **options})
     selection, output, running = group_options(_list_sources(sources), values)
-    return _write(module.make_job(selection, module.choose_squares(**values), output), out, running)
+    return _write(module.make_job(selection, module.choose_squares(selection, **values), output), out, running)
 
 
 def faces(sources, out: str | Path, *, size: int, **options) -> Shards | str:

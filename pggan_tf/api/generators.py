@@ -142,7 +142,7 @@ class Generator:
     ) -> Iterator[np.ndarray]:
         """Return an iterator over the images of seeds in batches, which saves memory.
 
-        Each batch is uint8 [n, R, R, C]. For the arguments and errors, see `sample`.
+        Each batch is uint8 [n, H, W, C]. For the arguments and errors, see `sample`.
         """
         self.require_latents()
         numbers = _parse_seeds(seeds)
@@ -240,8 +240,8 @@ class Generator:
         Args:
             seeds: whole numbers from 0 to 2^32 - 1, one for each image, such as `range(64)`, or as
                 text such as '0-63'.
-            stage: resolution R in pixels, one of `stages` (default: the last). Every stage shows
-                the same images at its own resolution.
+            stage: resolution in pixels, one of `stages` (default: the last). Every stage shows the
+                same images at its own resolution, which is the longer side.
             truncation: 0..1. Values below 1 give less varied and more typical images.
             class_name: class of all images, one of `classes` (default: all classes in turn).
             sliders: changes of all images: number or name of one of `sliders` -> amount, -10 to 10,
@@ -249,7 +249,7 @@ class Generator:
                 the slider's direction.
 
         Returns:
-            uint8 [N, R, R, C], shown as a grid in a notebook; C is 3, or 1 for gray.
+            uint8 [N, H, W, C], shown as a grid in a notebook; C is 3, or 1 for gray.
 
         Raises:
             UserError: if an argument is not valid, or it converts photos.

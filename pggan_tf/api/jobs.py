@@ -3,7 +3,7 @@
 A run is one training; its folder holds the config (all options), checkpoints and results. A plan
 (`config.Plan`) is a run's config with everything that follows from it, such as the number of steps.
 The training data is stored as shards (`data.shards.Shards`): files of squares that were cut out of
-the photos, in every resolution of the training.
+the photos, or of rectangles, in every resolution of the training.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pggan_tf import schedule, terminal
 from pggan_tf.api import sizing
-from pggan_tf.config import Plan
+from pggan_tf.config import Plan, parsing
 from pggan_tf.errors import DamagedFile, Stopped, UserError, shell_path
 from pggan_tf.training import requests
 from pggan_tf.training.machine import Machine
@@ -45,6 +45,7 @@ def prepare_data(plan: Plan, machine: Machine, check_only: bool = False):
         plan.data_channels,
         images.crop,
         "upscale" if images.upscale_small else "drop",
+        plan.aspect,
     )
     with terminal.show_progress(shown=machine.bars) as progress:
         return cached.open_shards(
@@ -103,7 +104,7 @@ def resume(folder: str | Path, options: Mapping, machine: Machine) -> Path:
         options: {option: value} that the user gave; only some options may change in a run.
         machine: this machine and the others that train with it.
     """
-    options = requests.absolute(options)
+    options = parsing.split_size(requests.absolute(options))
     terminal.start_tensorflow()
     from pggan_tf.training import session
 
@@ -136,7 +137,9 @@ def make_job(
     """
     own = Path(own_folder) if own_folder else None
     alone, from_recipe = not machine.cluster.addresses, config_file is None
-    options = sizing.replace_auto(requests.absolute(options), machine.say, own, alone, from_recipe)
+    options = parsing.split_size(requests.absolute(options))
+    options = sizing.replace_auto_shape(options, machine.say, own)
+    options = sizing.replace_auto(options, machine.say, own, alone, from_recipe)
     plans = requests.plans(options, config_file, machine.cache, own)
     if len(plans) > 1 and machine.cluster.addresses:
         each = " and ".join(f"--recipe {plan.config.recipe}" for plan in plans)
@@ -191,7 +194,7 @@ class Job:
             folders = self._make_folders()
         for i, (plan, shards) in enumerate(zip(self.plans, data)):
             if self.several:
-                say(f"{plan.config.recipe}, {plan.target_res} px")
+                say(f"{plan.config.recipe}, {plan.size} px")
             if by_arithmetic:
                 say(json.dumps(plan.to_json(), indent=1))
                 say("\n".join([*plan.too_long(), schedule.as_table(plan.phases)]))
@@ -235,7 +238,7 @@ class Job:
         from pggan_tf.runs import folder as runs
 
         last = self.plans[-1]
-        self.own = runs.create(self.parent, runs.make_name(self.recipe, last.config.images.data, last.target_res))
+        self.own = runs.create(self.parent, runs.make_name(self.recipe, last.config.images.data, last.size))
         return [self.own / plan.config.recipe for plan in self.plans]
 
     def _train(self, plan: Plan, shards, folder: Path | None, started: float) -> Path | None:

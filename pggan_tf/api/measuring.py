@@ -6,7 +6,7 @@ import dataclasses
 import io
 from collections.abc import Callable, Sequence
 
-from pggan_tf import metrics, terminal
+from pggan_tf import metrics, shapes, terminal
 from pggan_tf.api import arguments
 from pggan_tf.data import pixels
 from pggan_tf.errors import UserError, explain_out_of_memory, nearest
@@ -118,7 +118,7 @@ class Settings:
     features: str = "inception"  # inception, random, a name of keras.applications, or a .keras file
     inception_weights: str | None = None  # file or URL of Inception's graph; None: the published one
     images: int = 10_000  # maximum number of images of each set
-    size: int | None = None  # resolution to compare at; None: the lower one of both sets
+    size: int | None = None  # resolution (longer side) to compare at; None: the lower one of both sets
     filter: str = "lanczos"  # filter for resizing images, one of pixels.FILTERS
     floor: bool = False  # whether to compare one half of A with the other half, too
     cache: str | None = None  # folder for prepared data and statistics; None: the default one
@@ -203,7 +203,7 @@ def measure(
         features = networks.load(settings.features, weights, find_cache_folder(settings.cache), say)
         sets.check_features(names, features)
     count = images * (1 + settings.floor)
-    sources = [image_sets.inspect_location(location, count, say) for location in (a, b)]
+    sources = image_sets.choose_aspect([image_sets.inspect_location(location, count, say) for location in (a, b)])
     size, notes = image_sets.choose_size(sources, size, settings.filter, names)
     real, fake = (source.open(size, settings.filter, count, settings.cache, say) for source in sources)
     found = evaluation.evaluate(
@@ -211,4 +211,4 @@ def measure(
     )
     values = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
     values["notes"] = (*notes, *found.notes)
-    return Evaluation(**values, title=f"B = {b} against A = {a}, {size} px")
+    return Evaluation(**values, title=f"B = {b} against A = {a}, {shapes.name_size(size, real.aspect)} px")

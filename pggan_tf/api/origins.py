@@ -22,7 +22,7 @@ from pggan_tf import synthesis
 from pggan_tf.api import arguments
 from pggan_tf.api.generators import Generator
 from pggan_tf.data import marks
-from pggan_tf.data.pixels import PICTURES, VISIBLE, Sheet, encode, enlarge, find_enlarged_side
+from pggan_tf.data.pixels import PICTURES, VISIBLE, Sheet, encode, enlarge, find_enlarged_shape
 from pggan_tf.errors import Unreadable, UserError
 from pggan_tf.runs import pretrained
 
@@ -327,12 +327,14 @@ class _Making:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the picture in pixels."""
-        side = (self.mark.stage or 0) * math.prod(s.scale for s in self._steps if isinstance(s, Generator))
-        side = find_enlarged_side(side, VISIBLE) if self.mark.layout == marks.GRID else side
-        return self._sheet.size(side, side)
+        scale = math.prod(s.scale for s in self._steps if isinstance(s, Generator))
+        height, width = (scale * side for side in self.generator.network.shape_at(self.mark.stage))
+        if self.mark.layout == marks.GRID:
+            height, width = find_enlarged_shape((height, width), VISIBLE)
+        return self._sheet.size(height, width)
 
     def _change(self, images: np.ndarray) -> np.ndarray:
-        """Return images uint8 [N, R, R, C] after the steps of the mark."""
+        """Return images uint8 [N, H, W, C] after the steps of the mark."""
         for step in self._steps:
             images = step.convert(images) if isinstance(step, Generator) else 255 - images
         return np.asarray(images)
@@ -364,7 +366,7 @@ class _Making:
         return list(self._change(self._make_images(self._samplers[0], others)))
 
     def _make_images(self, sampler: synthesis.Sampler, numbers: list[int]) -> np.ndarray:
-        """Return the images of seeds, uint8 [N, R, R, C], in the batches of a sampler."""
+        """Return the images of seeds, uint8 [N, H, W, C], in the batches of a sampler."""
         z = synthesis.latents(numbers, self.generator.network.latent_size)
         stage, labels = self.generator.choose_stage(self.mark.stage), self._choose_labels(numbers)
         return sampler.images(z, stage, truncation=self.mark.truncation or 0.0, labels=labels)

@@ -1,4 +1,8 @@
-"""Choose the value of --target-res auto: the largest resolution at which the minutes can show something."""
+"""Choose the values of --target-res auto and --shape auto.
+
+The first is the largest resolution at which the minutes can show something, the second the shape
+that most photos have.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import terminal
+from pggan_tf import shapes, terminal
 from pggan_tf.config import parsing, resolve
 from pggan_tf.config.recipes import PIPELINES, RECIPES
 from pggan_tf.config.schema import DEFAULTS
@@ -44,19 +48,21 @@ def measure_speed(seconds: float = 0.3) -> float:
 
 
 def estimate_operations(options: Mapping, resolution: int) -> float:
-    """Return the operations of a training step per image at a resolution, with moving data in memory.
+    """Return the operations of a training step per square image, with moving data in memory.
 
     options: {option: value} of all options of the run.
     """
     from pggan_tf.networks.base import count_maps
 
     kernel = 9 if options["conv"] == "standard" else 1
-    total, moved, size = 0.0, 0.0, 4
-    while size <= resolution:
+    total, moved = 0.0, 0.0
+    sizes = [resolution]
+    while sizes[0] >= 2 * shapes.SMALLEST:
+        sizes.insert(0, sizes[0] // 2)
+    for size in sizes:
         here, below = (count_maps(r, options["fmap_base"], options["fmap_max"]) for r in (size, size // 2))
         total += 2 * kernel * size**2 * (here * here + here * below)
         moved += 2 * size**2 * here
-        size *= 2
     return _PASSES * total + _MOVING * moved
 
 
@@ -69,12 +75,15 @@ def choose(options: Mapping, minutes: float, speed: float, shortest: int | None)
         speed: see `measure_speed`.
         shortest: usual length of the shorter side of the photos in pixels; None if it is not known.
     """
-    chosen = size = SMALLEST
-    while size <= min(LARGEST, shortest or LARGEST):
-        rate = _EFFICIENCY * speed / estimate_operations(options, size)
+    aspect = shapes.parse_aspect(options["shape"])
+    sizes = [size for size in shapes.list_doublings(aspect) if size >= SMALLEST]
+    chosen, share = sizes[0], min(aspect) / max(aspect)  # of the pixels of a square
+    for size in sizes:
+        if size > LARGEST or min(shapes.shape_at(size, aspect)) > (shortest or LARGEST):
+            break
+        rate = _EFFICIENCY * speed / (share * estimate_operations(options, size))
         if 60 * minutes * _TRAINED_SHARE * LAST_SHARE * rate >= LEAST_IMAGES * size:
             chosen = size
-        size *= 2
     return chosen
 
 
@@ -91,6 +100,33 @@ def _find_shortest(data) -> int | None:
     except Exception:  # what is wrong with the data is said when it is prepared
         return None
     return int(statistics.median(sides)) if sides else None
+
+
+def replace_auto_shape(options: Mapping, say: Callable[[str], None], own: Path | None = None) -> dict:
+    """Return the typed options with width:height in place of --shape auto.
+
+    Raises UserError if the photos cannot be read.
+
+    Args:
+        options: {option: value} that were typed.
+        say: called with a message about the choice.
+        own: folder of --run. If a run has begun there, its shape is kept.
+    """
+    if options.get("shape") != parsing.AUTO:
+        return dict(options)
+    if own and (own / runs.CONFIG).is_file():
+        return {**options, "shape": shapes.name_aspect(runs.read(own)[0].aspect)}
+    from preprocessing import cache, photo_shapes
+
+    data = options.get("data") or "portraits"
+    places = data if isinstance(data, tuple) else (data,)
+    if found := cache.find_shards(places[0]):
+        aspect = found[1].get("aspect", shapes.SQUARE)
+        about = f"--shape auto: {shapes.name_aspect(aspect)}, as the images in {places[0]} are"
+    else:
+        aspect, about = photo_shapes.choose_aspect(places)
+    say(about)
+    return {**options, "shape": shapes.name_aspect(aspect)}
 
 
 def replace_auto(
@@ -132,5 +168,6 @@ def replace_auto(
     resolved = resolve({name: value for name, value in rest.items() if name != "minutes"}).config.values()
     data = rest.get("data")
     chosen = choose(resolved, minutes, measure_speed(), _find_shortest(data) if data else None)
-    say(f"--target-res auto: {chosen} px, for {minutes:g} minutes on this machine")
+    size = shapes.name_size(chosen, shapes.parse_aspect(resolved["shape"]))
+    say(f"--target-res auto: {size} px, for {minutes:g} minutes on this machine")
     return rest | {"target_res": chosen}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pggan_tf.api import arguments, jobs, machines, sizing
 from pggan_tf.api.runs import Run
-from pggan_tf.config import Plan
+from pggan_tf.config import Plan, parsing
 from pggan_tf.training import requests
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def train(
             after a checkpoint was written; so does one that raises an exception, which is raised
             here after everything was saved. Objects of the class Callback are called at more events.
         **options: options of training by their names, such as `target_res=64`, `minutes=20`,
-            `recipe="pegasus"` or `batch={4: 64, 32: 16}`: all of `config.FIELDS`.
+            `shape="3:4"`, `recipe="pegasus"` or `batch={4: 64, 32: 16}`: all of `config.FIELDS`.
 
     Returns:
         The run; for a recipe of several parts, a tuple with the run of each part that was begun.
@@ -80,7 +80,8 @@ def plan(data=None, *, config: str | Path | None = None, **options) -> Plan | tu
     Raises:
         UserError: if the options do not go together.
     """
-    chosen = requests.absolute(arguments.parse_options({"data": data, **options}))
+    chosen = parsing.split_size(requests.absolute(arguments.parse_options({"data": data, **options})))
+    chosen = sizing.replace_auto_shape(chosen, lambda line: None)
     chosen = sizing.replace_auto(chosen, lambda line: None, from_recipe=config is None)
     plans = requests.plans(chosen, arguments.expand(config) if config else None)
     return plans[0] if len(plans) == 1 else tuple(plans)

@@ -52,15 +52,15 @@ def command(
     outputs.check()
     generator = Generator.open(source)
     generator.require_latents()
-    side = generator.choose_stage(stage)
+    shape = generator.network.shape_at(generator.choose_stage(stage))
     made = generator.batches(numbers, stage=stage, truncation=truncation, class_name=class_name)
     changes = []
     for run, task in ((recolor, tasks.Colorize), (upscale, tasks.Upscale)):
         if run:
             changes.append(Generator.open(run))
             changes[-1].require_verb(task.verb)
-            side *= changes[-1].scale
-    outputs.check_grid(side)
+            shape = tuple(changes[-1].scale * side for side in shape)
+    outputs.check_grid(shape)
     if not no_mark:
         steps = (*([marks.NEGATIVE] if negative else []), *(change.mark.weights or "" for change in changes))
 
@@ -116,20 +116,20 @@ class Outputs:
         if self.folder:
             pixels.check_file("--dir", self._file(self.numbers[0]))
 
-    def check_grid(self, resolution: int) -> None:
+    def check_grid(self, shape: tuple[int, ...]) -> None:
         """Raise UserError if the format of the grid's file cannot hold so large a picture.
 
-        resolution: side of an image in pixels.
+        shape: height and width of an image in pixels.
         """
         if self.grid:
-            side = pixels.find_enlarged_side(resolution, pixels.VISIBLE)
-            pixels.check_size("--grid", self.grid, *self.sheet.size(side, side))
+            height, width = pixels.find_enlarged_shape((shape[0], shape[1]), pixels.VISIBLE)
+            pixels.check_size("--grid", self.grid, *self.sheet.size(height, width))
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Callable]:
         """Context manager that opens the outputs and yields a function to write images with.
 
-        The function takes a batch, uint8 [N, R, R, C]; batches must come in the order of `numbers`.
+        The function takes a batch, uint8 [N, H, W, C]; batches must come in the order of `numbers`.
         The picture of --grid is written at the end. Raise UserError if writing fails.
         """
         try:

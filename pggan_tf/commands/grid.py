@@ -46,11 +46,11 @@ def command(source, by, out, seeds, class_name, truncation, no_mark):
         raise UserError(f"--classes: {source} was trained without classes.")
     sampler, z = synthesis.Sampler(generator), synthesis.latents(numbers, generator.latent_size)
     if by == "stages":
-        _check_size(out, len(generator.resolutions), len(numbers), pictures.get_stage_side(generator))
+        _check_size(out, len(generator.resolutions), len(numbers), pictures.get_stage_shape(generator))
         labels = synthesis.choose_labels(generator, source, class_name, numbers)
         sheet = pictures.draw_stages(sampler, z, labels, truncation)
     else:
-        _check_size(out, len(generator.classes), len(numbers), pictures.get_class_side(generator))
+        _check_size(out, len(generator.classes), len(numbers), pictures.get_class_shape(generator))
         sheet = pictures.draw_classes(sampler, z, len(generator.classes), truncation)
         click.echo("from the top: " + ", ".join(generator.classes))
     mark = None if no_mark else generators.make_mark(source, marks.GENERATED)
@@ -58,13 +58,13 @@ def command(source, by, out, seeds, class_name, truncation, no_mark):
     click.echo(out)
 
 
-def _check_size(out: str, rows: int, columns: int, side: int) -> None:
+def _check_size(out: str, rows: int, columns: int, shape: tuple[int, int]) -> None:
     """Raise UserError if the picture is too large for the format of its file.
 
     Args:
         out: the picture's file.
         rows: number of rows of images.
         columns: number of images in a row.
-        side: side of an image in pixels.
+        shape: height and width of an image in pixels.
     """
-    pixels.check_size("--out", out, *pixels.Sheet(rows * columns, columns, edge=1).size(side, side))
+    pixels.check_size("--out", out, *pixels.Sheet(rows * columns, columns, edge=1).size(*shape))

@@ -79,7 +79,7 @@ def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_
     terminal.start_tensorflow()
     generator = generators.load_from_latents(source)
     stage = synthesis.choose_stage(generator, source, stage)
-    videos.check_size(path, *walks.get_frame_size(stage, places, columns))
+    videos.check_size(path, *walks.get_frame_size(generator.shape_at(stage), places, columns))
     if latents is None:
         latents = synthesis.latents(numbers, generator.latent_size)
     if latents.shape[1] != generator.latent_size:

@@ -59,7 +59,7 @@ def command(run, out, seeds, rows, k, class_name, truncation, features, inceptio
     if features:
         features = networks.load(features, inception_weights or networks.INCEPTION_URL, find_cache_folder(), click.echo)
     stage = generator.resolutions[-1]
-    size = nearest.get_picture_size(stage, min(rows, len(numbers)), min(k, shards.count(stage)))
+    size = nearest.get_picture_size(generator.shape_at(stage), min(rows, len(numbers)), min(k, shards.count(stage)))
     pixels.check_size("--out", out, *size)
     sampler, mirror = synthesis.Sampler(generator), read.config.images.mirror
     found = nearest.compare_samples(

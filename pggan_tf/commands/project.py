@@ -61,7 +61,7 @@ def command(source, photo, out, video, steps, class_name, stage, seed, no_mark):
     terminal.start_tensorflow()
     generator = generators.load_from_latents(source)
     stage = synthesis.choose_stage(generator, source, stage)
-    target = decode.cut_square(picture.convert("L") if generator.channels == 1 else picture, stage)
+    target = decode.cut(picture.convert("L") if generator.channels == 1 else picture, generator.shape_at(stage))
     labels = None if class_name is None else synthesis.choose_labels(generator, source, class_name, [0])
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,8 @@ def command(source, out, seeds, count, class_name, names, stage, truncation, no_
     generator = opened.generator if isinstance(opened, api.Run) else opened
     count = min(count, len(generator.sliders))
     if out:
-        size = strips.get_size(generator.choose_sliders(count), len(numbers), generator.choose_stage(stage))
+        shape = generator.network.shape_at(generator.choose_stage(stage))
+        size = strips.get_size(generator.choose_sliders(count), len(numbers), shape)
         pixels.check_size("--out", out, *size)
     if isinstance(opened, api.Run):
         digest = sliders.compute_digest(sliders.read_kernel(generator.network, source))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pggan_tf import losses, metrics, networks, tasks
+from pggan_tf import losses, metrics, networks, shapes, tasks
 from pggan_tf.config.parsing import AUTO, as_text, flag
 from pggan_tf.config.schema import DEFAULTS, FIELDS, Config, CountTable
 from pggan_tf.errors import UserError
@@ -47,6 +47,8 @@ def check_bounds(config: Config) -> None:
     """
     if config.networks.target_res == AUTO:
         raise UserError("--target-res auto: is chosen on the machine that trains. Give a number of pixels here.")
+    if config.networks.shape == AUTO:
+        raise UserError("--shape auto: is chosen on the machine that trains. Give width:height here, such as 3:4.")
     for name, field in FIELDS.items():
         bounds = [field.metadata[k] for k in ("least", "most", "above", "below")]
         least, most, above, below = bounds
@@ -146,6 +148,18 @@ def check_networks(config: Config, architecture: networks.Architecture) -> None:
         )
 
 
+def check_shape(config: Config, architecture: networks.Architecture) -> None:
+    """Raise UserError if the architecture makes squares only and the images are not square."""
+    aspect = config.networks.aspect
+    if aspect != shapes.SQUARE and not architecture.rectangles:
+        task, rows = config.purpose.task, networks.NETWORKS.items()
+        fitting = [name for name, other in rows if other.rectangles and task in other.tasks]
+        raise UserError(
+            f"--shape {shapes.name_aspect(aspect)} with --network {config.networks.network}: it is made for squares. "
+            f"Leave --shape out{', or give --network ' * bool(fitting)}{' or '.join(fitting)}."
+        )
+
+
 def check_size(config: Config, architecture: networks.Architecture, resolutions: tuple[int, ...]) -> None:
     """Raise UserError if the architecture or the task cannot take the resolutions or --patch.
 
@@ -158,9 +172,11 @@ def check_size(config: Config, architecture: networks.Architecture, resolutions:
             f"--network {network} at {as_text(resolutions).replace(',', ', ')} px: it is made for one size"
             + ("." if architecture.any_size else f", a power of two from 8 to {architecture.largest}.")
         )
-    if patch and not scale <= patch <= resolutions[-1]:
-        raise UserError(f"--patch {patch}: expected {scale} to {resolutions[-1]}, the size of the images.")
-    tasks.from_config(config).check_size(patch or resolutions[-1])
+    shape = shapes.shape_at(resolutions[-1], config.networks.aspect)
+    if patch and not scale <= patch <= min(shape):
+        raise UserError(f"--patch {patch}: expected {scale} to {min(shape)}, the size of the images.")
+    for side in (patch,) if patch else shape:
+        tasks.from_config(config).check_size(side)
 
 
 def check_stop(config: Config) -> None:

@@ -12,15 +12,17 @@ import typing
 from collections.abc import Mapping
 from pathlib import Path
 
-from pggan_tf import metrics, networks
+from pggan_tf import metrics, networks, shapes
 from pggan_tf.config.schema import DEFAULTS, FIELDS, GROUPS, REPEATABLE, Config, base_type, takes_none
 from pggan_tf.errors import UserError, nearest
 
 # Versions of config.json. 1: flat; `conv` was "standard" by default. 2: flat, with the resolved
 # value of every option. 3: the requested options, and the resolved values of all options in groups.
 VERSION = 3
-AUTO = "auto"  # value of --target-res that `api.sizing` replaces by a number
+AUTO = "auto"  # value of --target-res and --shape that `api.sizing` replaces
 CONV_WAS_STANDARD = 1
+# Values that a config.json does not state, so that earlier versions can read those of squares.
+_LEFT_OUT = {"shape": shapes.name_aspect(shapes.SQUARE)}
 
 
 def flag(name: str) -> str:
@@ -119,12 +121,34 @@ def parse(name: str, value):
         if not isinstance(value, bool):
             raise UserError(f"{flag(name)} {value}: expected true or false.")
         return value
-    if name == "target_res" and value == AUTO:
+    if name in ("target_res", "shape") and value == AUTO:
         return value
+    if name == "shape":
+        return shapes.name_aspect(shapes.parse_aspect(str(value)))
+    if name == "target_res" and isinstance(value, str) and "x" in value.lower():
+        shapes.parse_size(value, flag(name))
+        return value.strip().lower()
     value = _number(value, kind, name) if kind in (int, float) else str(value)
     if choices and str(value) not in choices:
         raise UserError(f"{flag(name)} {value}: not known; {nearest(value, choices)}")
     return value
+
+
+def split_size(options: Mapping) -> dict:
+    """Return {option: value} with a number for --target-res, and with --shape, for WIDTHxHEIGHT.
+
+    Raises UserError if --shape is given too and is another one.
+
+    options: {option: value} that were typed, each converted by `parse`.
+    """
+    size = options.get("target_res")
+    if not isinstance(size, str) or size == AUTO:
+        return dict(options)
+    resolution, aspect = shapes.parse_size(size, flag("target_res"))
+    shape = shapes.name_aspect(aspect)
+    if options.get("shape") not in (None, shape):
+        raise UserError(f"--target-res {size} and --shape {options['shape']}: its shape is {shape}. Give one of them.")
+    return {**options, "target_res": resolution, "shape": shape}
 
 
 def parse_all(values: Mapping) -> dict:
@@ -166,7 +190,7 @@ def from_json(content: Mapping) -> Written:
             network = networks.NETWORKS.get(str(values.get("network", DEFAULTS["network"])))
             conv = values.get("conv") or "standard"
             values["conv"] = None if conv == "standard" and network and "conv" not in network.structure else conv
-        return Written(version, Config().replace(**parse_all(values)), None)
+        return Written(version, Config().replace(**(_LEFT_OUT | parse_all(values))), None)
     if unknown := [k for k in values if k not in ("asked", "recipe", *GROUPS)]:
         raise UserError(f"config field {unknown[0]}: not known; {nearest(unknown[0], ('asked', 'recipe', *GROUPS))}")
     flat = {"recipe": values.get("recipe", DEFAULTS["recipe"])}
@@ -177,7 +201,8 @@ def from_json(content: Mapping) -> Written:
     asked = values.get("asked", {})
     if not isinstance(asked, Mapping):
         raise UserError("config field asked: expected an object with options.")
-    return Written(version, Config().replace(**parse_all(flat)), parse_all({"recipe": flat["recipe"], **asked}))
+    config = Config().replace(**(_LEFT_OUT | parse_all(flat)))
+    return Written(version, config, parse_all({"recipe": flat["recipe"], **asked}))
 
 
 def to_json(config: Config, asked: Mapping) -> dict:
@@ -187,7 +212,10 @@ def to_json(config: Config, asked: Mapping) -> dict:
         config: the resolved value of every option.
         asked: {option: value} of the requested options.
     """
-    return {"version": VERSION, "asked": dict(asked), **dataclasses.asdict(config)}
+    content = {"version": VERSION, "asked": dict(asked), **dataclasses.asdict(config)}
+    if content["networks"]["shape"] in (None, _LEFT_OUT["shape"]):
+        del content["networks"]["shape"]
+    return content
 
 
 def read(path: str | Path) -> Written:

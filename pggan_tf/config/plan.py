@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pggan_tf import losses, networks, schedule, tasks
+from pggan_tf import losses, networks, schedule, shapes, tasks
 from pggan_tf.config import recipes
 from pggan_tf.config.parsing import to_json
 from pggan_tf.config.schema import DEFAULTS, Config
@@ -62,13 +62,23 @@ class Plan:
 
     @property
     def resolutions(self) -> tuple[int, ...]:
-        """Resolutions of all stages in pixels, in ascending order."""
+        """Resolutions (longer sides) of all stages in pixels, in ascending order."""
         return self.config.networks.resolutions
 
     @property
     def target_res(self) -> int:
-        """Resolution of the last stage in pixels."""
+        """Resolution (longer side) of the last stage in pixels."""
         return self.resolutions[-1]
+
+    @property
+    def aspect(self) -> shapes.Aspect:
+        """Width and height of the images in lowest terms."""
+        return self.config.networks.aspect
+
+    @property
+    def size(self) -> str:
+        """Size of the last stage as text: '64' for squares, else width x height, such as '48x64'."""
+        return shapes.name_size(self.target_res, self.aspect)
 
     @property
     def data_channels(self) -> int:
@@ -155,6 +165,7 @@ class Plan:
         channels = self.config.images.channels
         names: dict = {
             "classes": tuple(classes) if self.config.networks.conditional else (),
+            "aspect": self.aspect,
             "input_channels": self.task.input_channels,
             "output_channels": self.task.output_channels or channels,
             "discriminator_channels": self.task.discriminator_channels or channels,
@@ -208,4 +219,5 @@ def _phases(config: Config) -> tuple[schedule.Phase, ...]:
         critic_steps=config.objective.critic_steps,
         adversarial=losses.LOSSES[config.objective.loss].adversarial,
         decay_share=options.decay_share,
+        aspect=config.networks.aspect,
     )

@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pggan_tf import losses, networks, schedule, tasks
+from pggan_tf import losses, networks, schedule, shapes, tasks
 from pggan_tf.config import checks, parsing, recipes
 from pggan_tf.config.parsing import Written
 from pggan_tf.config.plan import Plan, default_values
@@ -163,16 +163,19 @@ def _resolutions(config: Config, architecture: networks.Architecture) -> tuple[i
     architecture: the architecture of --network, which may grow through several resolutions.
     """
     target_res, resolutions = config.networks.target_res, config.networks.resolutions
+    aspect = config.networks.aspect
+    checks.check_shape(config, architecture)
     if resolutions:
-        resolutions = schedule.check_resolutions(resolutions)
+        resolutions = schedule.check_resolutions(resolutions, aspect)
         if target_res not in (None, resolutions[-1]):
             raise UserError(
                 f"--target-res {target_res} and --resolutions that end at {resolutions[-1]}: give one of them."
             )
     elif architecture.grows:
-        resolutions = schedule.doubling(64 if target_res is None else target_res)
+        usual = max(r for r in shapes.list_doublings(aspect) if r <= 64)
+        resolutions = schedule.doubling(usual if target_res is None else target_res, aspect)
     elif architecture.any_size:
-        resolutions = schedule.check_resolutions((target_res or 32,))
+        resolutions = schedule.check_resolutions((target_res or 32,), aspect)
     else:
         resolutions = schedule.doubling(target_res or 32)[-1:]
     checks.check_size(config, architecture, resolutions)
@@ -248,6 +251,7 @@ def complete(config: Config) -> Config:
     if config.objective.content_weight is None:
         changes["content_weight"] = losses.CONTENT[config.objective.content]
     changes |= {"resolutions": resolutions, "target_res": resolutions[-1], **_penalty(config, architecture)}
+    changes["shape"] = shapes.name_aspect(config.networks.aspect)
     for name in _TABLES:
         table = changes.get(name) or config.value(name)
         changes[name] = {r: schedule.lookup(table, r) for r in resolutions} if table else None
@@ -263,6 +267,7 @@ def resolve(asked: Mapping) -> Plan:
 
     asked: {option: value}; 'recipe' is the name of the recipe (default: the default recipe).
     """
+    asked = parsing.split_size(asked)
     return Plan(complete(Config().replace(**settings(asked))), dict(asked))
 
 
@@ -283,7 +288,8 @@ def options_of_weights(network: str) -> tuple[str, ...]:
     network: value of --network, of both runs.
     """
     structure = checks.structure_options(networks.NETWORKS[network])
-    names = (name for name in structure if name not in ("patch", "dropout"))
+    names = [name for name in structure if name not in ("patch", "dropout")]
+    names += ["shape"] if networks.NETWORKS[network].grows else []  # of the first layer's maps
     return tuple(dict.fromkeys(("task", "network", "conditional", "channels", "hints", *names)))
 
 

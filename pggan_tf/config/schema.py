@@ -13,7 +13,7 @@ import typing
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from pggan_tf import losses, metrics, networks, tasks
+from pggan_tf import losses, metrics, networks, shapes, tasks
 from pggan_tf.data.pixels import FILTERS
 
 # A table with a value per resolution. A resolution that is missing takes the value of the next
@@ -69,8 +69,10 @@ class ImageOptions:
     filter: str = option("lanczos", "resampling filter for downscaling photos", FILTERS)
     crop: str = option(
         "centre",
-        "part of each photo to use: the central square, downscaled (centre), or all of it at full resolution (tiles)",
-        ("centre", "tiles"),
+        "part of each photo to use: the largest part in its middle that has the shape of the images (centre); all of "
+        "it, and around it its mirror image (fit) or the mean colour of its edges (pad); or all of it at full "
+        "resolution (tiles)",
+        ("centre", "fit", "pad", "tiles"),
     )
     upscale_small: bool = option(False, "enlarge photos that are smaller than the target size instead of dropping them")
     mirror: bool = option(True, "mirror every other image", common=True)
@@ -109,8 +111,15 @@ class NetworkOptions:
 
     target_res: int = option(
         None,
-        "final resolution in pixels: a power of two from 4 to 1024, or any size that the network takes; auto: the "
-        "largest for which --minutes suffice  [64, 32 if the network does not grow, or the recipe's]",
+        "final resolution in pixels: a power of two from 4 to 1024, or any size that the network takes; 192x256: width "
+        "and height; auto: the largest for which --minutes suffice  [64, 32 if the network does not grow, or the "
+        "recipe's]",
+        common=True,
+    )
+    shape: str = option(
+        None,
+        "width:height of the images, such as 3:4; other resolutions are then their longer side; auto: that of most "
+        "photos  [1:1]",
         common=True,
     )
     resolutions: tuple[int, ...] = option(None, "resolutions of all stages in pixels, such as 4,8,16,32,96")
@@ -136,6 +145,11 @@ class NetworkOptions:
     minibatch: str = option(
         "stddev", "batch statistics in progressive's discriminator", ("stddev", "discrimination", "none")
     )
+
+    @property
+    def aspect(self) -> shapes.Aspect:
+        """Width and height of the images in lowest terms."""
+        return shapes.parse_aspect(self.shape) if self.shape else shapes.SQUARE
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def translate(x, seed, parts=1):
 
 
 def cut_out(x, seed, parts=1):
-    """Return images in which a square of half the image's side, at a random position, is 0.
+    """Return images in which a part of half their height and width, at a random place, is 0.
 
     For the arguments, see `augment_images`.
     """

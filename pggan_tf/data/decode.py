@@ -1,6 +1,6 @@
-"""Decode training photos to plain RGB or gray, and cut squares out of them.
+"""Decode training photos to plain RGB or gray, and cut squares or rectangles out of them.
 
-A square that is cut out without reducing the photo is called a tile. Photos that are edited and
+A part that is cut out without reducing the photo is called a tile. Photos that are edited and
 saved again are read with `photos`, which keeps their metadata.
 """
 
@@ -64,52 +64,87 @@ def decode_first(data: bytes | np.ndarray, channels: int = 3, least: int = 1) ->
 TILES = 64
 
 
-def cut_tiles(image: Image.Image, size: int, filter: str = "lanczos") -> list[np.ndarray]:
-    """Cut a picture into evenly spaced tiles: squares of its own pixels, without reducing it.
+def cut_tiles(image: Image.Image, shape: int | tuple[int, int], filter: str = "lanczos") -> list[np.ndarray]:
+    """Cut a picture into evenly spaced tiles: parts of its own pixels, without reducing it.
 
     The number of tiles is the smallest that covers the picture, but at most TILES.
 
     Args:
         image: the picture, of mode L or RGB.
-        size: side of a tile in pixels.
-        filter: resampling filter, one of pixels.FILTERS, with which a picture that has a side
-            shorter than `size` is enlarged until that side is `size`.
+        shape: height and width (h, w) of a tile in pixels, or one number for squares.
+        filter: resampling filter, one of pixels.FILTERS, with which a picture that is smaller than
+            a tile is enlarged until it covers one.
 
     Returns:
-        List of tiles uint8 [size, size, C].
+        List of tiles uint8 [h, w, C].
     """
-    if min(image.size) < size:
-        factor = size / min(image.size)
-        image = image.resize([max(size, round(side * factor)) for side in image.size], Image.Resampling[filter.upper()])
+    h, w = (shape, shape) if isinstance(shape, int) else shape
+    if image.height < h or image.width < w:
+        factor = max(h / image.height, w / image.width)
+        size = (max(w, round(image.width * factor)), max(h, round(image.height * factor)))
+        image = image.resize(size, Image.Resampling[filter.upper()])
     pixels = np.asarray(image).reshape(image.height, image.width, -1)
-    starts = [np.linspace(0, side - size, -(-side // size)).round().astype(int) for side in (image.height, image.width)]
+    sides = ((image.height, h), (image.width, w))
+    starts = [np.linspace(0, whole - part, -(-whole // part)).round().astype(int) for whole, part in sides]
     corners = [(y, x) for y in starts[0] for x in starts[1]]
     chosen = np.linspace(0, len(corners) - 1, min(TILES, len(corners))).round().astype(int)
-    return [np.ascontiguousarray(pixels[y : y + size, x : x + size]) for y, x in (corners[i] for i in chosen)]
+    return [np.ascontiguousarray(pixels[y : y + h, x : x + w]) for y, x in (corners[i] for i in chosen)]
 
 
 def cut_square(
     image: Image.Image, size: int, filter: str = "lanczos", crop: str = "centre", where: float = 0.5
 ) -> np.ndarray:
-    """Cut a square out of a picture and return it, resized, as uint8 [size, size, C].
+    """Cut a square out of a picture and return it, resized, as uint8 [size, size, C]; see `cut`."""
+    return cut(image, (size, size), filter, crop, where)
+
+
+def cut(
+    image: Image.Image, shape: tuple[int, int], filter: str = "lanczos", crop: str = "centre", where: float = 0.5
+) -> np.ndarray:
+    """Bring a picture to a shape and return it as uint8 [h, w, C].
 
     Args:
         image: the picture, of mode L or RGB.
-        size: side of the result in pixels.
+        shape: height and width (h, w) of the result in pixels.
         filter: resampling filter, one of pixels.FILTERS.
-        crop: 'centre' for the central square, 'random' for the square at `where`, 'none' to squeeze
-            the whole picture into a square.
-        where: position of a 'random' square along the longer side, from 0 (left or top) to 1 (right
-            or bottom); not used otherwise.
+        crop: 'centre' for the largest part of this shape in the middle, 'random' for that at
+            `where`, 'none' to squeeze the whole picture into the shape; 'fit' and 'pad' for the
+            whole picture in the middle, and around it what lies behind its edges in a mirror (fit)
+            or the mean colour of these edges (pad).
+        where: position of a 'random' part along the side that is cut, from 0 (left or top) to 1
+            (right or bottom); not used otherwise.
     """
-    side = min(image.size)
+    if crop in ("fit", "pad"):
+        return _surround(image, shape, filter, crop)
+    h, w = shape
     if crop == "none":
         box = None
-    elif crop == "centre":
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        box = (left, top, left + side, top + side)
     else:
-        left, top = round(where * (image.width - side)), round(where * (image.height - side))
-        box = (left, top, left + side, top + side)
-    out = np.asarray(image.resize((size, size), Image.Resampling[filter.upper()], box=box))
-    return out.reshape(size, size, -1)
+        # Of the two sides, one is that of the picture; for squares, both are whole numbers.
+        width, height = min(image.width, image.height * w / h), min(image.height, image.width * h / w)
+        if crop == "centre":
+            left, top = (image.width - width) // 2, (image.height - height) // 2
+        else:
+            left, top = round(where * (image.width - width)), round(where * (image.height - height))
+        box = (left, top, min(left + width, image.width), min(top + height, image.height))
+    out = np.asarray(image.resize((w, h), Image.Resampling[filter.upper()], box=box))
+    return out.reshape(h, w, -1)
+
+
+def _surround(image: Image.Image, shape: tuple[int, int], filter: str, crop: str) -> np.ndarray:
+    """Return a whole picture, resized until it fits into `shape`, and borders: uint8 [h, w, C].
+
+    For the arguments, see `cut`.
+    """
+    h, w = shape
+    scale = min(h / image.height, w / image.width)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    small = np.asarray(image.resize((width, height), Image.Resampling[filter.upper()])).reshape(height, width, -1)
+    borders = [((whole - part) // 2, -(-(whole - part) // 2)) for whole, part in ((h, height), (w, width))]
+    if crop == "fit":
+        return np.pad(small, [*borders, (0, 0)], "symmetric")
+    out = np.empty((h, w, small.shape[-1]), np.uint8)
+    edges = [small[[0, -1]], small[:, [0, -1]]]  # rows above and below, columns left and right
+    out[:] = np.rint(edges[0 if h > height else 1].mean((0, 1)))
+    out[borders[0][0] : borders[0][0] + height, borders[1][0] : borders[1][0] + width] = small
+    return out

@@ -172,20 +172,20 @@ def _cut_patches(pixels: np.ndarray, patch: int, numbers: np.ndarray, seed: int)
     """Cut a square out of each image, and return the squares [N,patch,patch,C].
 
     Args:
-        pixels: images [N,R,R,C].
+        pixels: images [N,H,W,C].
         patch: side of a square in pixels.
         numbers: positions of the images in the run [N]. With `seed`, they decide the place of the
             square.
         seed: seed of the order.
     """
-    places = pixels.shape[1] - patch + 1
+    down, right = (np.uint64(side - patch + 1) for side in pixels.shape[1:3])
     bits = _mix(numbers.astype(np.uint64) ^ _mix(np.full(len(numbers), seed, np.uint64) ^ np.uint64(0xC07)))
-    y, x = (bits >> np.uint64(32)) % np.uint64(places), (bits & np.uint64(0xFFFFFFFF)) % np.uint64(places)
+    y, x = (bits >> np.uint64(32)) % down, (bits & np.uint64(0xFFFFFFFF)) % right
     return np.stack([image[b : b + patch, a : a + patch] for image, b, a in zip(pixels, y.tolist(), x.tolist())])
 
 
 def _mirror(images: np.ndarray) -> np.ndarray:
-    """Return a copy of images [N,R,R,C], mirrored left to right.
+    """Return a copy of images [N,H,W,C], mirrored left to right.
 
     Channels are copied one by one, because NumPy would otherwise move the few bytes of one pixel at
     a time.
@@ -209,9 +209,9 @@ class TrainingImages:
     held_out: float = 0.0  # share of the images that are never trained on, 0..1
 
     @property
-    def size(self) -> int:
-        """Side of the images that are read, in pixels."""
-        return self.patch or self.resolution
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images that are read, in pixels."""
+        return (self.patch, self.patch) if self.patch else self.shards.manifest.shape_at(self.resolution)
 
     def read(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Read the images at some positions of the run.
@@ -219,7 +219,7 @@ class TrainingImages:
         numbers: positions [N] in the run, which count all images that it trains on.
 
         Returns:
-            (pixels uint8 [N,size,size,C], labels int64 [N]).
+            (pixels uint8 [N,H,W,C], labels int64 [N]).
         """
         shards, resolution = self.shards, self.resolution
         indices, flips = order(numbers, train_count(shards, resolution, self.held_out), self.seed)
@@ -256,14 +256,14 @@ def make_batches(
             replicas in turn; images of other replicas are not read.
 
     Returns:
-        A dataset of (pixels uint8 [N,R,R,C], labels int64 [N]) with N = times * batch / replicas.
+        A dataset of (pixels uint8 [N,H,W,C], labels int64 [N]) with N = times * batch / replicas.
     """
     import tensorflow as tf
 
-    channels, size = images.shards.manifest.channels, images.size
+    shape = (*images.shape, images.shards.manifest.channels)
     per_step = times * batch
     each = per_step // replicas
-    together = max(1, min(64, _GATHER_BYTES // (each * len(mine) * size * size * channels)))
+    together = max(1, min(64, _GATHER_BYTES // (each * len(mine) * math.prod(shape))))
     # Positions in a step of the images of each replica: [mine, times, batch / replicas].
     parts = np.arange(per_step).reshape(times, replicas, batch // replicas).swapaxes(0, 1)[mine.start : mine.stop]
 
@@ -276,7 +276,7 @@ def make_batches(
 
     def load(first):
         pixels, labels = tf.numpy_function(gather, [first], [tf.uint8, tf.int64], stateful=False)
-        pixels.set_shape([None, each, size, size, channels])
+        pixels.set_shape([None, each, *shape])
         labels.set_shape([None, each])
         return pixels, labels
 

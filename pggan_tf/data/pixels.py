@@ -98,15 +98,18 @@ def resize_rows(planes: np.ndarray, size: tuple[int, int], filter: str, top: int
     return np.stack([np.asarray(row) for row in rows], -1)
 
 
-def resize(image: np.ndarray, size: int, filter: str) -> np.ndarray:
-    """Resize an image uint8 [H, W, C] and return it as uint8 [size, size, C].
+def resize(image: np.ndarray, shape: tuple[int, int], filter: str) -> np.ndarray:
+    """Resize an image uint8 [H, W, C] and return it as uint8 [h, w, C].
 
-    filter: resampling filter, one of FILTERS.
+    Args:
+        image: the image.
+        shape: height and width (h, w) in pixels of the result.
+        filter: resampling filter, one of FILTERS.
     """
     from PIL import Image
 
     picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
-    return np.asarray(picture.resize((size, size), Image.Resampling[filter.upper()])).reshape(size, size, -1)
+    return np.asarray(picture.resize(shape[::-1], Image.Resampling[filter.upper()])).reshape(*shape, -1)
 
 
 class Sheet:
@@ -151,18 +154,24 @@ def tile(images: np.ndarray, columns: int | None = None, edge: int = 0) -> np.nd
     return sheet.picture
 
 
-def find_enlarged_side(side: int, size: int) -> int:
-    """Return the side in pixels that images of `side` pixels have after `enlarge(images, size)`."""
-    return side * max(1, math.ceil(size / side))
+def _find_factor(shape: tuple[int, int], size: int) -> int:
+    """Return the factor of `enlarge` for images of this (height, width)."""
+    return max(1, math.ceil(size / min(shape)))
+
+
+def find_enlarged_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
+    """Return the (height, width) that images of `shape` have after `enlarge(images, size)`."""
+    factor = _find_factor(shape, size)
+    return factor * shape[0], factor * shape[1]
 
 
 def enlarge(images: np.ndarray, size: int) -> np.ndarray:
     """Enlarge images [N, H, W, C] by repeating each pixel, and return [N, fH, fW, C].
 
-    The factor f is the smallest whole number with fH >= size. This makes images of early stages of
-    training, which have few pixels, visible.
+    The factor f is the smallest whole number with which neither side is below `size`. This makes
+    images of early stages of training, which have few pixels, visible.
     """
-    factor = find_enlarged_side(images.shape[1], size) // images.shape[1]
+    factor = _find_factor(images.shape[1:3], size)
     return images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 

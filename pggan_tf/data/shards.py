@@ -3,9 +3,9 @@
 The manifest is a JSON file that describes the dataset (see `writer.Manifest`). It is written last:
 a folder without a manifest is not a dataset.
 
-Each shard holds up to a few thousand images: one uint8 array [N, R, R, C] for each resolution R,
-named "4", "8", ..., and, if there are classes, an int64 array [N] named "labels". These resolutions
-are called stored resolutions. Images that were smaller than the rest are in separate shards, which
+Each shard holds up to a few thousand images: one uint8 array [N, H, W, C] for each resolution,
+which is the longer of H and W, named "4", "8", ..., and, if there are classes, an int64 array [N]
+named "labels". These resolutions are called stored resolutions. Images that were smaller than the rest are in separate shards, which
 lack the larger resolutions. Training at a resolution uses only the shards that have it.
 
 Arrays are usually not compressed. They are then mapped into memory (see `mapped`), so training at
@@ -25,7 +25,7 @@ import shutil
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -213,7 +213,7 @@ class Shards:
         count = int(self._counts[file])
         if name == LABELS:
             return (count,), np.dtype(np.int64)
-        return (count, int(name), int(name), self.manifest.channels), np.dtype(np.uint8)
+        return (count, *self.manifest.shape_at(int(name)), self.manifest.channels), np.dtype(np.uint8)
 
     def _locate(self, files: np.ndarray) -> None:
         """Map the files that are not mapped yet, and store the offsets of their arrays.
@@ -307,7 +307,7 @@ class Shards:
                     with archive.open(info) as source, stored.open(info.filename, "w", force_zip64=True) as target:
                         shutil.copyfileobj(source, target, 1 << 20)
             files.append({**shard, "sha256": hash_file(out / shard["file"])})
-        (out / MANIFEST).write_text(json.dumps(asdict(replace(self.manifest, shards=tuple(files))), indent=1))
+        (out / MANIFEST).write_text(replace(self.manifest, shards=tuple(files)).to_json())
 
     def find_stored(self, resolution: int) -> int:
         """Return the smallest stored resolution that is a multiple of `resolution`.
@@ -317,16 +317,16 @@ class Shards:
         fit = [r for r in self.manifest.resolutions if r % resolution == 0]
         if not fit:
             raise UserError(
-                f"{self.folder}: holds {', '.join(map(str, self.manifest.resolutions))} px, and {resolution} px divides none of them. "
+                f"{self.folder}: holds {', '.join(map(self.manifest.name_size, self.manifest.resolutions))} px, and {resolution} px divides none of them. "
                 f"Prepare the dataset with --resolutions that include {resolution}."
             )
         return min(fit)
 
     def read(self, resolution: int, indices: np.ndarray) -> np.ndarray:
-        """Read images and return them as uint8 [N, resolution, resolution, channels].
+        """Read images and return them as uint8 [N, H, W, channels].
 
         Args:
-            resolution: side in pixels. If it is not stored, images of a stored multiple are reduced
+            resolution: longer side in pixels. If it is not stored, images of a stored multiple are reduced
                 by averaging blocks of pixels.
             indices: indices [N] of the images, in 0..count(resolution)-1.
 

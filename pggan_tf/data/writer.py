@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pggan_tf import shapes
 from pggan_tf.data import pixels
 from pggan_tf.errors import UserError
 from pggan_tf.files import atomic_write
 
-FORMAT, VERSION = "pggan-tf shards", 1
+# Shards of squares have version 1, others version 2, which versions that know only squares refuse.
+FORMAT, VERSION = "pggan-tf shards", 2
 MANIFEST = "manifest.json"
 LABELS = "labels"
 _SHARD_BYTES = 64 << 20
@@ -29,7 +32,7 @@ class Manifest:
     """Description of a dataset, stored as manifest.json."""
 
     images: int  # number of images
-    resolutions: tuple[int, ...]  # stored resolutions in pixels, rising
+    resolutions: tuple[int, ...]  # stored resolutions (longer sides) in pixels, rising
     channels: int  # 1, 3, or 6 for pairs of pictures
     classes: tuple[str, ...]  # class names, in order of label; empty without classes
     source: str  # where the images came from, as a text for the user
@@ -40,6 +43,22 @@ class Manifest:
     skipped: int = 0  # number of images of the source that were left out
     version: int = VERSION
     format: str = FORMAT
+    aspect: shapes.Aspect = shapes.SQUARE  # width and height of the images in lowest terms
+
+    def to_json(self) -> str:
+        """Return the content of manifest.json; the aspect is in it if the images are not square."""
+        content = asdict(self)
+        if self.aspect == shapes.SQUARE:
+            del content["aspect"]
+        return json.dumps(content, indent=1)
+
+    def shape_at(self, resolution: int) -> tuple[int, int]:
+        """Return the (height, width) in pixels of images at a resolution."""
+        return shapes.shape_at(resolution, self.aspect)
+
+    def name_size(self, resolution: int) -> str:
+        """Return the size of images at a resolution as text, such as '64' or '48x64'."""
+        return shapes.name_size(resolution, self.aspect)
 
     @property
     def checksum(self) -> str:
@@ -48,15 +67,17 @@ class Manifest:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def halve_resolution(full: int) -> tuple[int, ...]:
+def halve_resolution(full: int, aspect: shapes.Aspect = shapes.SQUARE) -> tuple[int, ...]:
     """Return a resolution and all its halvings in rising order: 96 -> (6, 12, 24, 48, 96).
 
-    Halving stops at a number that is odd or below 8.
+    Halving stops at a number that is odd or below 8, or where a side would not be whole.
 
-    full: the largest resolution, in pixels.
+    Args:
+        full: the largest resolution, in pixels.
+        aspect: width and height of the images in lowest terms.
     """
     out = [full]
-    while out[0] % 2 == 0 and out[0] >= 8:
+    while out[0] % 2 == 0 and out[0] >= 8 and shapes.fits(out[0] // 2, aspect):
         out.insert(0, out[0] // 2)
     return tuple(out)
 
@@ -83,9 +104,10 @@ class Writer:
         shard_images: images per file; by default, as many as make about 64 MB, so that memory is
             limited for any size.
         compress: write smaller files, which cannot be mapped into memory and are slower to read.
+        aspect: width and height of the images in lowest terms.
 
     Raises:
-        UserError: if a resolution does not divide the largest.
+        UserError: if a resolution does not divide the largest, or has no whole sides.
     """
 
     def __init__(
@@ -98,21 +120,31 @@ class Writer:
         filter: str = "",
         shard_images: int | None = None,
         compress: bool = False,
+        aspect: shapes.Aspect = shapes.SQUARE,
     ):
-        self.folder = Path(folder)
+        self.folder, self.aspect = Path(folder), aspect
         self.resolutions, self.channels = tuple(sorted(resolutions)), channels
         full = self.resolutions[-1]
         if unfit := [r for r in self.resolutions if r < 1 or full % r]:
             raise UserError(
                 f"resolution {unfit[0]}: not a divisor of {full}. A stage's images are exact block means of the full size."
             )
+        if unfit := [r for r in self.resolutions if not shapes.fits(r, aspect)]:
+            raise UserError(
+                f"resolution {unfit[0]} at {shapes.name_aspect(aspect)}: it is the longer side, and the shorter one is not whole. "
+                f"Expected multiples of {max(aspect)}."
+            )
         self.classes, self.source, self.filter = tuple(classes), source, filter
-        self.shard_images = shard_images or max(1, min(4096, _SHARD_BYTES // (full * full * channels)))
+        self.shard_images = shard_images or max(1, min(4096, _SHARD_BYTES // (math.prod(self._shape(full)))))
         self.compress = compress
         # Size of an image -> list of (image, label) that are not yet written to a file.
         self._waiting: dict[int, list[tuple[np.ndarray, int]]] = {}
         self._shards: list[dict] = []
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _shape(self, resolution: int) -> tuple[int, int, int]:
+        """Return the (height, width, channels) of images at a resolution."""
+        return (*shapes.shape_at(resolution, self.aspect), self.channels)
 
     @property
     def images(self) -> int:
@@ -123,16 +155,17 @@ class Writer:
         """Add an image.
 
         Args:
-            image: uint8 [R, R, channels]; R is one of the resolutions.
+            image: uint8 [H, W, channels], of the shape at one of the resolutions.
             label: index of its class.
 
         Raises:
             ValueError: if the image has another shape or type.
         """
-        size = len(image)
-        if image.shape != (size, size, self.channels) or image.dtype != np.uint8 or size not in self.resolutions:
+        size = max(image.shape[:2])
+        if size not in self.resolutions or image.shape != self._shape(size) or image.dtype != np.uint8:
             raise ValueError(
-                f"image {image.dtype} {image.shape}: expected a uint8 square of {self.channels} channels and {self.resolutions} px."
+                f"image {image.dtype} {image.shape}: expected uint8 of {shapes.name_aspect(self.aspect)}, {self.channels} channels "
+                f"and {self.resolutions} px."
             )
         waiting = self._waiting.setdefault(size, [])
         waiting.append((image, label))
@@ -193,7 +226,9 @@ class Writer:
             self.filter,
             tuple(self._shards),
             skipped,
+            version=1 if self.aspect == shapes.SQUARE else VERSION,
+            aspect=self.aspect,
         )
         with atomic_write(self.folder / MANIFEST, only_writer=True) as partial:
-            partial.write_text(json.dumps(asdict(manifest), indent=1))
+            partial.write_text(manifest.to_json())
         return manifest

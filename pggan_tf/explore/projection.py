@@ -28,20 +28,20 @@ class Projection:
 
     latent: np.ndarray  # float32 [L]
     label: int  # class of the latent; 0 for a generator without classes
-    start: np.ndarray  # image before the optimisation, uint8 [R, R, C]
-    image: np.ndarray  # image after the optimisation, uint8 [R, R, C]
-    frames: list[np.ndarray]  # images in between, uint8 [R, R, C]; empty if not requested
+    start: np.ndarray  # image before the optimisation, uint8 [H, W, C]
+    image: np.ndarray  # image after the optimisation, uint8 [H, W, C]
+    frames: list[np.ndarray]  # images in between, uint8 [H, W, C]; empty if not requested
 
 
 def _measure_error(images, target):
-    """Return the mean squared error of images, averaged over the scales R, R/2, R/4 and so on.
+    """Return the mean squared error of images, averaged over the scales 1, 1/2, 1/4 and so on.
 
     Coarse scales guide the optimisation while details do not match yet. If a target value is -1 or
     1, values beyond it are not counted as errors.
 
     Args:
-        images: float [N, R, R, C], roughly in -1..1.
-        target: float [1, R, R, C] in -1..1.
+        images: float [N, H, W, C], roughly in -1..1.
+        target: float [1, H, W, C] in -1..1.
 
     Returns:
         The error of each image, float [N].
@@ -52,7 +52,7 @@ def _measure_error(images, target):
     difference, scales = tf.where(beyond, 0.0, images - target), []
     while True:
         scales.append(tf.reduce_mean(tf.square(difference), axis=(1, 2, 3)))
-        if difference.shape[1] % 2 or difference.shape[1] <= 4:
+        if any(side % 2 or side <= 4 for side in difference.shape[1:3]):
             return tf.add_n(scales) / len(scales)
         difference = tf.nn.avg_pool2d(difference, 2, 2, "VALID")
 
@@ -70,7 +70,7 @@ def project(
 
     Args:
         generator: A generator from latents.
-        target: The photo, uint8 [R, R, C]; R must be one of the generator's resolutions.
+        target: The photo, uint8 [H, W, C], of the size of one of the generator's stages.
         steps: Number of optimisation steps.
         labels: Class indices to try, int64 [N]; by default all classes.
         seed: First seed of the starting points, and seed of the noise.
@@ -83,7 +83,7 @@ def project(
 
     @tf.function(autograph=False)
     def make_images(z, y):
-        return generator(z, resolution=len(target), **({"labels": y} if generator.classes else {}))
+        return generator(z, resolution=max(target.shape[:2]), **({"labels": y} if generator.classes else {}))
 
     def measure(z, y):
         return _measure_error(make_images(z, y), goal).numpy()
@@ -133,7 +133,7 @@ def _build_step(latents, make_images, goal, steps: int, seed: int):
     Args:
         latents: Variable with the latents [N, L].
         make_images: Function from latents to images.
-        goal: The target, float [1, R, R, C] in -1..1.
+        goal: The target, float [1, H, W, C] in -1..1.
         steps: Total number of steps.
         seed: Seed of the noise.
     """

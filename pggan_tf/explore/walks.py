@@ -41,16 +41,15 @@ def interpolate(keys: np.ndarray, frames: int, loop: bool) -> np.ndarray:
     return out
 
 
-def get_frame_size(stage: int, walks: int, columns: int) -> tuple[int, int]:
+def get_frame_size(shape: tuple[int, int], walks: int, columns: int) -> tuple[int, int]:
     """Return height and width in pixels of the frames that `draw_frames` yields.
 
     Args:
-        stage: Resolution of the images in pixels.
+        shape: Height and width of the images in pixels.
         walks: Number of walks in a frame.
         columns: Number of walks in a row.
     """
-    side = pixels.find_enlarged_side(stage, SHOWN)
-    return pixels.Sheet(walks, columns).size(side, side)
+    return pixels.Sheet(walks, columns).size(*pixels.find_enlarged_shape(shape, SHOWN))
 
 
 def draw_frames(

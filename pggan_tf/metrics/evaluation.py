@@ -17,7 +17,7 @@ from pggan_tf.metrics.sets import ImageSet
 class Evaluation:
     """Result of comparing two sets of images."""
 
-    resolution: int  # height and width of the compared images in pixels
+    resolution: int  # longer side of the compared images in pixels
     images: int  # number of images of each set
     figures: dict[str, Figure]  # full name of a metric, such as 'fid[random]' -> its value
     floors: dict[str, Figure]  # same for two halves of the real images; empty if not requested
@@ -59,7 +59,7 @@ def evaluate(
 
     Args:
         real: The real images.
-        fake: The images to evaluate, at the same resolution.
+        fake: The images to evaluate, of the same size.
         names: Metrics to compute, keys of metrics.METRICS.
         images: Largest number of images of each set to compare.
         features: Network for metrics that need one, from `features.load`.

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import synthesis
+from pggan_tf import shapes, synthesis
 from pggan_tf.data import colour, pipeline, pixels
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
@@ -37,18 +37,24 @@ class ImageSet:
 
     name: str  # name of the set in messages
     count: int | None  # number of images; None if any number can be generated
-    resolution: int  # height and width in pixels
+    resolution: int  # longer side in pixels
     channels: int
-    # Maps (start, stop) to images start .. stop - 1, uint8 [stop - start, resolution, resolution,
-    # channels]. Every call returns the same images.
+    # Maps (start, stop) to images start .. stop - 1, uint8 [stop - start, H, W, channels]. Every
+    # call returns the same images.
     read: Callable[[int, int], np.ndarray]
     # Identifies the images: the key of their features in the cache. None: do not cache them.
     content: str | None = None
     skipped: int = 0  # number of images of the source that could not be used
+    aspect: shapes.Aspect = shapes.SQUARE  # width and height in lowest terms
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return shapes.shape_at(self.resolution, self.aspect)
 
     def batches(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        """Yield images start .. stop - 1 in batches, uint8 [n, R, R, C]."""
-        size = max(2, min(256, _PIXELS // self.resolution**2) // 2 * 2)  # even for ms_ssim
+        """Yield images start .. stop - 1 in batches, uint8 [n, H, W, C]."""
+        size = max(2, min(256, _PIXELS // math.prod(self.shape)) // 2 * 2)  # even for ms_ssim
         for first in range(start, stop, size):
             yield self.read(first, min(first + size, stop))
 
@@ -64,7 +70,7 @@ def read_shards(shards: Shards, resolution: int, name: str = "data") -> ImageSet
         return shards.read(resolution, pipeline.order(np.arange(start, stop), count, 0)[0])
 
     content = f"{manifest.checksum}@{resolution}"
-    return ImageSet(name, count, resolution, manifest.channels, read, content, manifest.skipped)
+    return ImageSet(name, count, resolution, manifest.channels, read, content, manifest.skipped, aspect=manifest.aspect)
 
 
 def generate(
@@ -89,7 +95,7 @@ def generate(
         labels = np.array([np.random.default_rng((first_seed, i)).integers(classes) for i in range(start, stop)])
         return sampler.images(z, resolution, alpha, labels=labels)
 
-    return ImageSet(name, None, resolution, generator.channels, read)
+    return ImageSet(name, None, resolution, generator.channels, read, aspect=generator.aspect)
 
 
 def read_originals(samples: synthesis.FromImages) -> ImageSet:
@@ -98,12 +104,12 @@ def read_originals(samples: synthesis.FromImages) -> ImageSet:
     These are the images held out from training or, if none were held out, the training images.
     """
     content = f"{samples.shards.manifest.checksum}@{samples.resolution}/{samples.held_out}{samples.task.originals_key}"
-    return ImageSet("originals", samples.count, samples.resolution, 3, samples.read, content)
+    return ImageSet("originals", samples.count, samples.resolution, 3, samples.read, content, aspect=samples.aspect)
 
 
 def convert_originals(samples: synthesis.FromImages) -> ImageSet:
     """Return the generator's outputs for the images of `read_originals`, in the same order."""
-    return ImageSet("generator", samples.count, samples.resolution, 3, samples.made)
+    return ImageSet("generator", samples.count, samples.resolution, 3, samples.made, aspect=samples.aspect)
 
 
 def resize(images: ImageSet, resolution: int, filter: str) -> ImageSet:
@@ -111,12 +117,13 @@ def resize(images: ImageSet, resolution: int, filter: str) -> ImageSet:
 
     Args:
         images: The set.
-        resolution: New height and width in pixels.
+        resolution: New longer side in pixels.
         filter: Name of the interpolation, one of pixels.FILTERS.
     """
+    shape = shapes.shape_at(resolution, images.aspect)
 
     def read(start, stop):
-        return np.stack([pixels.resize(image, resolution, filter) for image in images.read(start, stop)])
+        return np.stack([pixels.resize(image, shape, filter) for image in images.read(start, stop)])
 
     content = images.content and f"{images.content} {filter} {resolution}"
     return replace(images, resolution=resolution, read=read, content=content)
@@ -187,7 +194,7 @@ class _FeatureTable:
         self.arrays: dict[str, np.memmap] = {}
 
     def add(self, batch: np.ndarray) -> None:
-        """Compute and store the features and logits of images, uint8 [N, R, R, C]."""
+        """Compute and store the features and logits of images, uint8 [N, H, W, C]."""
         for part, found in zip(self.shapes, self.features.extract(batch)):
             if not self.filled:
                 self.arrays[part] = self._create(part)
@@ -273,7 +280,7 @@ def collect_statistics(
         table = _FeatureTable(features, stop - start, stem)
         consumers += [] if table.exists else [table.add]
     if "patches" in takes:
-        out.patches = swd.Patches(images.resolution, images.channels, stop - start)
+        out.patches = swd.Patches(images.shape, images.channels, stop - start)
         consumers.append(out.patches.add)
     values: dict[str, list] = {n: [] for n in names if METRICS[n].takes == "images" and alone}
     consumers += [_make_consumer(_import(name).compute_each, found) for name, found in values.items()]

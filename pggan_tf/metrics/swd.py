@@ -32,11 +32,11 @@ _ROWS = 1 << 13  # number of patches that are read at a time
 _TOGETHER = 32  # number of directions whose projections are sorted at a time
 
 
-def list_sizes(resolution: int) -> list[int]:
-    """Return the size of each pyramid level in pixels, such as [128, 64, 32, 16] for 128."""
-    out = [resolution]
-    while out[-1] // 2 >= SMALLEST and out[-1] % 2 == 0:
-        out.append(out[-1] // 2)
+def list_shapes(shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return the height and width of each pyramid level: of 32 and 16 pixels for (32, 32)."""
+    out = [shape]
+    while min(out[-1]) // 2 >= SMALLEST and out[-1][0] % 2 == out[-1][1] % 2 == 0:
+        out.append((out[-1][0] // 2, out[-1][1] // 2))
     return out
 
 
@@ -55,22 +55,25 @@ def build_pyramid(image: np.ndarray, count: int) -> list[np.ndarray]:
     return [*out, current]
 
 
-def _draw_corners(number: int, level: int, side: int) -> np.ndarray:
+def _draw_corners(number: int, level: int, shape: tuple[int, int]) -> np.ndarray:
     """Draw the top left corners [PATCHES, 2] of the patches of one image at one pyramid level.
 
     Args:
         number: Index of the image, which seeds the random numbers together with `level`.
         level: Index of the level.
-        side: Size of the level in pixels.
+        shape: Height and width of the level in pixels.
     """
-    return np.random.default_rng((number, level)).integers(0, side - SIZE + 1, (PATCHES, 2))
+    ends = shape[0] - SIZE + 1, shape[1] - SIZE + 1
+    # NumPy draws other numbers for one bound than for two equal ones.
+    bound = ends[0] if ends[0] == ends[1] else ends
+    return np.random.default_rng((number, level)).integers(0, bound, (PATCHES, 2))
 
 
 class Patches:
     """Patches of the first IMAGES images of a set at all pyramid levels, stored on disk.
 
     Args:
-        resolution: Height and width of the images in pixels.
+        shape: Height and width of the images in pixels.
         channels: Number of channels of the images.
         images: Number of images that will be added.
 
@@ -78,12 +81,13 @@ class Patches:
         UserError: The images are smaller than a patch.
     """
 
-    def __init__(self, resolution: int, channels: int, images: int):
-        if resolution < SIZE:
-            raise UserError(f"swd at {resolution} px: its patches are {SIZE} x {SIZE} pixels. Take another metric.")
-        self.sizes, self.images, self.number = list_sizes(resolution), min(images, IMAGES), 0
-        shape = (self.images * PATCHES, channels, SIZE * SIZE)
-        self.levels = [DiskArray(shape, np.int16) for _ in self.sizes]  # in units of 1 / _STEPS
+    def __init__(self, shape: tuple[int, int], channels: int, images: int):
+        if min(shape) < SIZE:
+            raise UserError(f"swd at {min(shape)} px: its patches are {SIZE} x {SIZE} pixels. Take another metric.")
+        self.shapes, self.images, self.number = list_shapes(shape), min(images, IMAGES), 0
+        self.sizes = [max(level) for level in self.shapes]  # resolution of each level
+        rows = (self.images * PATCHES, channels, SIZE * SIZE)
+        self.levels = [DiskArray(rows, np.int16) for _ in self.sizes]  # in units of 1 / _STEPS
         self.detailed = [False for _ in self.sizes]  # whether a level has any value but zero
 
     def add(self, batch: np.ndarray) -> None:
@@ -98,16 +102,17 @@ class Patches:
 
     def _add_together(self, images: np.ndarray) -> None:
         count, channels = len(images), images.shape[-1]
-        pyramids = [np.empty((count, side, side, channels), np.int16) for side in self.sizes]
+        pyramids = [np.empty((count, *shape, channels), np.int16) for shape in self.shapes]
         for outs, image in zip(zip(*pyramids), images):
             for out, level in zip(outs, build_pyramid(image, len(self.sizes))):
                 np.rint(np.multiply(level, _STEPS, out=level), out=out, casting="unsafe")
         rows = slice(self.number * PATCHES, (self.number + count) * PATCHES)
-        for i, (side, level) in enumerate(zip(self.sizes, pyramids)):
+        for i, ((height, width), level) in enumerate(zip(self.shapes, pyramids)):
             numbers = range(self.number, self.number + count)
-            corners = np.stack([_draw_corners(n, i, side) @ (side, 1) for n in numbers])  # [N, PATCHES]
-            corners += np.arange(count)[:, None] * side**2
-            window = (np.arange(SIZE)[:, None] * side + np.arange(SIZE)).reshape(1, -1)  # [1, 7 * 7]
+            # [N, PATCHES]
+            corners = np.stack([_draw_corners(n, i, (height, width)) @ (width, 1) for n in numbers])
+            corners += np.arange(count)[:, None] * (height * width)
+            window = (np.arange(SIZE)[:, None] * width + np.arange(SIZE)).reshape(1, -1)  # [1, 7 * 7]
             offsets = window * channels + np.arange(channels)[:, None]  # [C, 7 * 7]
             found = np.take(level.reshape(-1), corners.reshape(-1, 1, 1) * channels + offsets)
             self.levels[i][rows] = found  # [N * PATCHES, C, 7 * 7]

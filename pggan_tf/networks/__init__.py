@@ -12,7 +12,10 @@ TensorFlow is imported only when a network is made.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from pggan_tf.shapes import SQUARE
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Architecture:
     """Largest supported resolution, in pixels."""
     any_size: bool = False
     """Whether any resolution is supported; if not, only powers of two are."""
+    rectangles: bool = False
+    """Whether images may have another shape than square, see `pggan_tf.shapes`."""
     equalized: bool = False
     """Whether the discriminator uses equalised learning rate.
 
@@ -66,6 +71,7 @@ NETWORKS: dict[str, Architecture] = {
         discriminator_arguments=(*_TAPERED, "stddev_group", "minibatch", "discriminator_norm", "spectral", "conv"),
         generator_norms=("pixel", "batch", "none"),
         defaults={"generator_norm": "pixel", "discriminator_norm": "none", "conv": "separable"},
+        rectangles=True,
         equalized=True,
     ),
     "dcgan": Architecture(
@@ -100,6 +106,7 @@ NETWORKS: dict[str, Architecture] = {
         generator_norms=(),
         defaults={"generator_norm": "none", "discriminator_norm": "none"},
         any_size=True,
+        rectangles=True,
     ),
     "srresnet": Architecture(
         tasks=("upscale",),
@@ -111,9 +118,16 @@ NETWORKS: dict[str, Architecture] = {
         generator_norms=("batch", "none"),
         defaults={"generator_norm": "none", "discriminator_norm": "batch"},
         any_size=True,
+        rectangles=True,
         equalized=True,
     ),
 }
+
+
+def _select_arguments(names: Iterable[str], options: dict) -> dict:
+    """Return {argument: value} of `resolutions`, of the named ones, and of `aspect` if not square."""
+    shape = {} if options.get("aspect", SQUARE) == SQUARE else {"aspect": options["aspect"]}
+    return {name: options[name] for name in ("resolutions", *names)} | shape
 
 
 def make_generator(network: str, options: dict, dtype: str = "float32", name: str = "generator"):
@@ -122,14 +136,15 @@ def make_generator(network: str, options: dict, dtype: str = "float32", name: st
     Args:
         network: Name of the architecture, a key of NETWORKS.
         options: Values by the name of the config field: `resolutions`, the architecture's arguments
-            and `classes`; also the task's `input_channels`, `output_channels` and
-            `discriminator_channels` (see `pggan_tf.tasks`). Other entries are ignored.
+            and `classes`; the `aspect` of images that are not square (see `pggan_tf.shapes`); also
+            the task's `input_channels`, `output_channels` and `discriminator_channels` (see
+            `pggan_tf.tasks`). Other entries are ignored.
         dtype: Name of a Keras dtype policy, such as 'mixed_bfloat16'.
         name: Name of the Keras model.
     """
     row = NETWORKS[network]
     module = importlib.import_module(f"pggan_tf.networks.{row.generator_module}")
-    own = {k: options[k] for k in ("resolutions", *row.generator_arguments)}
+    own = _select_arguments(row.generator_arguments, options)
     return module.Generator(**own, channels=options["output_channels"], dtype=dtype, name=name)
 
 
@@ -143,7 +158,7 @@ def make_discriminator(network: str, options: dict, dtype: str = "float32", name
     if row.discriminator_module is None:
         return None
     module = importlib.import_module(f"pggan_tf.networks.{row.discriminator_module}")
-    own = {k: options[k] for k in ("resolutions", *row.discriminator_arguments)}
+    own = _select_arguments(row.discriminator_arguments, options)
     return module.Discriminator(**own, channels=options["discriminator_channels"], dtype=dtype, name=name)
 
 

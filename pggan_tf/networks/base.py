@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from pggan_tf import shapes
 from pggan_tf.layers import BatchNorm
 
 _MAX_GROUPS = 32  # groups of group normalisation (Wu and He 2018, section 4.1)
@@ -46,22 +47,24 @@ class Network(keras.Model):
     built at once; a network that grows overrides `layers_at`.
 
     Args:
-        resolutions: Resolutions in pixels at which the network can run, in ascending order; only
-            one for a network that does not grow.
+        resolutions: Resolutions (longer sides in pixels) at which the network can run, in ascending
+            order; only one for a network that does not grow.
         channels: Number of channels of the images.
+        aspect: Width and height of the images in lowest terms, see `pggan_tf.shapes`.
     """
 
-    ARGUMENTS: tuple[str, ...] = ("resolutions", "channels")
+    ARGUMENTS: tuple[str, ...] = ("resolutions", "channels", "aspect")
     """Constructor arguments added by this class; each is an attribute and saved in .keras files."""
     classes: Sequence[str] = ()
     """Class names of a conditional network; empty for an unconditional one."""
     patch_logits = False
     """Whether a discriminator returns a map of logits for each image, [N, h, w, 1]."""
 
-    def __init__(self, resolutions: Sequence[int], channels: int, **kwargs):
+    def __init__(self, resolutions: Sequence[int], channels: int, aspect: Sequence[int] = shapes.SQUARE, **kwargs):
         # Without autocast, images and alpha keep their dtype and each layer casts its own input.
         super().__init__(autocast=False, **kwargs)
         self.resolutions, self.channels = tuple(resolutions), channels
+        self.aspect: shapes.Aspect = (aspect[0], aspect[1])
         self._input_channels: dict[str, int] = {}  # name of a layer -> its number of input channels
         self._frozen: set[str] = set()  # names of the layers that are not trained
 
@@ -117,6 +120,10 @@ class Network(keras.Model):
     def _walk_layers(self) -> Iterator[Any]:
         """Yield all layers in the order in which they were added."""
         yield from self._flatten_layers(include_self=False)
+
+    def shape_at(self, resolution: int) -> tuple[int, int]:
+        """Return the (height, width) in pixels of images at a resolution."""
+        return shapes.shape_at(resolution, self.aspect)
 
     def check_resolution(self, resolution: int) -> None:
         """Raise ValueError if the network cannot run at this resolution."""
@@ -231,6 +238,8 @@ class Network(keras.Model):
             for name in vars(kind).get("ARGUMENTS", ()):
                 value = getattr(self, name)
                 config[name] = list(value) if isinstance(value, tuple) else value
+        if self.aspect == shapes.SQUARE:
+            config.pop("aspect", None)  # so that earlier versions can read the files of squares
         return config
 
 
@@ -269,7 +278,7 @@ class LatentNetwork(Tapered):
     """Base class of generators that turn latents into images.
 
     Latents are [N, latent_size] ~ N(0, 1); a conditional generator also takes labels, int64 [N].
-    Images are float32 [N, R, R, channels], roughly in -1..1.
+    Images are float32 [N, H, W, channels], roughly in -1..1; for H and W, see `Network.shape_at`.
     """
 
     ARGUMENTS: tuple[str, ...] = ("latent_size",)

@@ -6,6 +6,7 @@ the blocks that are used; the weights of the other blocks are not used and do no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -101,7 +102,7 @@ def _collect_layers(blocks: Iterable[Block], stages: Sequence[Stage], fade: bool
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class Generator(_Progressive, LatentNetwork):
-    """Growing generator: latents [N, latent_size] -> images [N, R, R, channels] at any stage's R.
+    """Growing generator: latents [N, latent_size] -> images [N, H, W, channels] at any stage's size.
 
     The images are a linear function of the last features, so they are only roughly in -1..1. With
     batch normalisation a tanh follows, as in DCGAN: a discriminator that also uses batch
@@ -122,10 +123,11 @@ class Generator(_Progressive, LatentNetwork):
         super().__init__(resolutions, channels, latent_size=latent_size, **kwargs)
         self.generator_norm = generator_norm
         first, maps = self.resolutions[0], self.count_maps(self.resolutions[0])
+        height, width = self.shape_at(first)
         self.add_layer("latent_norm", PixelNorm, latent_size, dtype="float32")
         # As in the paper, a quarter of the usual gain: each latent yields a whole 4x4 map.
         own = {"gain": 2**0.5 / 4, "dtype": self.dtype_policy}
-        dense = self.add_layer("dense", EqualizedDense, self.label_latent_size, maps * first * first, **own)
+        dense = self.add_layer("dense", EqualizedDense, self.label_latent_size, maps * height * width, **own)
         self.dense_block = Block(dense)
         self.stages = [Stage(first, [self._add_conv(f"conv_{first}", maps, maps)], self._add_image(first))]
         for low, high in self._list_growth():
@@ -149,7 +151,7 @@ class Generator(_Progressive, LatentNetwork):
         first = self.resolutions[0]
         # For each class, the mean of `compute_first_features` over many latents.
         self.mean_features = self.add_weight(
-            shape=(max(1, len(self.classes)), first, first, self.count_maps(first)),
+            shape=(max(1, len(self.classes)), *self.shape_at(first), self.count_maps(first)),
             initializer="zeros",
             trainable=False,
             name="typical",  # name in checkpoints and .keras files
@@ -167,12 +169,12 @@ class Generator(_Progressive, LatentNetwork):
         return self.dense
 
     def compute_first_features(self, latents, labels=None, training=False):
-        """Return the output of the dense block for latents, [N, 4, 4, C]."""
+        """Return the output of the dense block for latents, [N, 4, 4, C] for squares."""
         x = self.dense_block.layer(self.concat_label(self.latent_norm(latents), labels))  # [N,16C]
         return self.dense_block.activate(tf.reshape(x, [-1, *self.mean_features.shape[1:]]), training)
 
     def compute_features(self, latents, resolution: int, truncation=None, labels=None, training=False) -> list:
-        """Return the output features [N, R, R, C] of each stage up to `resolution`, as a list."""
+        """Return the output features [N, H, W, C] of each stage up to `resolution`, as a list."""
         stages = self.stages_at(resolution)
         x = self.compute_first_features(latents, labels, training)  # [N,4,4,C]
         if truncation is not None:
@@ -180,16 +182,16 @@ class Generator(_Progressive, LatentNetwork):
             x = lerp(tf.cast(mean, x.dtype), x, truncation)
         found = []
         for stage in stages:
-            x = apply_blocks(stage.blocks, x, training)  # [N,R,R,C]
+            x = apply_blocks(stage.blocks, x, training)  # [N,H,W,C]
             found.append(x)
         return found
 
     def call(self, latents, resolution: int | None = None, alpha=None, truncation=None, labels=None, training=False):
-        """Generate images [N, R, R, channels] from latents.
+        """Generate images [N, H, W, channels] from latents.
 
         Args:
             latents: [N, latent_size].
-            resolution: Resolution R in pixels; by default that of the last stage.
+            resolution: Resolution in pixels; by default that of the last stage.
             alpha: Weight in 0..1 of this stage while it fades in. None means 1, without computing
                 the image of the previous stage.
             truncation: Weight in 0..1 for interpolating from `mean_features` (0) to the features of
@@ -201,7 +203,7 @@ class Generator(_Progressive, LatentNetwork):
         resolution = resolution or self.resolutions[-1]
         stages = self.stages_at(resolution)
         features = self.compute_features(latents, resolution, truncation, labels, training)
-        image = stages[-1].image(features[-1])  # [N,R,R,channels]
+        image = stages[-1].image(features[-1])  # [N,H,W,channels]
         if alpha is None or len(stages) == 1:
             return image
         before = stages[-2]
@@ -267,7 +269,8 @@ class Generator(_Progressive, LatentNetwork):
                 x = x.numpy().reshape(-1, x.shape[-1]).astype(np.float64)
                 x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
                 r, f = stage.resolution, last.resolution // stage.resolution
-                y = images.numpy().reshape(-1, r, f, r, f, self.channels).mean((2, 4)).reshape(-1, self.channels)
+                h, w = self.shape_at(r)
+                y = images.numpy().reshape(-1, h, f, w, f, self.channels).mean((2, 4)).reshape(-1, self.channels)
                 y = np.arctanh(y.clip(-0.99, 0.99)) if self.generator_norm == "batch" else y
                 products[r] += np.concatenate([x.T @ x, x.T @ y], axis=1)
         for stage in stages:
@@ -280,7 +283,7 @@ class Generator(_Progressive, LatentNetwork):
 
 @keras.saving.register_keras_serializable("pggan_tf")
 class Discriminator(_Progressive):
-    """Growing discriminator: images [N, R, R, channels] at any stage's R -> logits, float32.
+    """Growing discriminator: images [N, H, W, channels] of any stage's size -> logits, float32.
 
     The logits are [N, 1 + classes].
 
@@ -326,7 +329,8 @@ class Discriminator(_Progressive):
         conv = self._add_conv(f"conv_{first}", maps + (self.stddev_group > 1), maps, **every)
         self.stages = [Stage(first, [conv], images[0]), *later]
         units = self.count_maps(first // 2)
-        dense = self.add_layer("dense", EqualizedDense, first * first * maps, units, dtype=self.dtype_policy, **every)
+        inputs = math.prod(self.shape_at(first)) * maps
+        dense = self.add_layer("dense", EqualizedDense, inputs, units, dtype=self.dtype_policy, **every)
         self.dense_block = Block(dense, activation=leaky_relu)
         if minibatch == "discrimination":
             layer = self.add_layer("minibatch_discrimination", MinibatchDiscrimination, units, dtype=self.dtype_policy)
@@ -351,25 +355,25 @@ class Discriminator(_Progressive):
         """Return the logits [N, 1 + classes] of images.
 
         Args:
-            images: [N, R, R, channels].
-            resolution: R in pixels; by default taken from the shape of `images`.
+            images: [N, H, W, channels].
+            resolution: Resolution in pixels; by default taken from the shape of `images`.
             alpha: Weight in 0..1 of the stage of this resolution while it fades in. None means 1,
                 without computing the input of the previous stage.
             training: Whether batch normalisation uses the statistics of the batch.
         """
-        resolution = resolution or images.shape[1]
+        resolution = resolution or max(images.shape[1:3])
         first, *later = stages = self.stages_at(resolution)
-        x = stages[-1].image(images)  # [N,R,R,C]
+        x = stages[-1].image(images)  # [N,H,W,C]
         for stage in reversed(later):
-            x = apply_blocks(stage.blocks, x, training)  # [N,R/2,R/2,C]
+            x = apply_blocks(stage.blocks, x, training)  # [N,H/2,W/2,C]
             if stage.resolution == resolution and alpha is not None:
                 before = stages[-2]
                 old = before.image(block_mean(images, resolution // before.resolution))
                 x = lerp(tf.cast(old, x.dtype), x, alpha)
         if self.stddev_group > 1:
-            x = self.minibatch_stddev(x)  # [N,4,4,C+1]
+            x = self.minibatch_stddev(x)  # [N,4,4,C+1] for squares
         x = apply_blocks(first.blocks, x, training)  # [N,4,4,C]
-        x = self.dense_block(tf.reshape(x, [-1, first.resolution**2 * x.shape[-1]]))
+        x = self.dense_block(tf.reshape(x, [-1, math.prod(self.shape_at(first.resolution)) * x.shape[-1]]))
         if self.minibatch == "discrimination":
             x = self.minibatch_discrimination(x)
         return self.logits(x)

@@ -16,12 +16,12 @@ HIDDEN = 16  # units of the dense layer / width: 1024 units for a width of 64
 
 @keras.saving.register_keras_serializable("pggan_tf", "SRGANDiscriminator")
 class Discriminator(Network):
-    """SRGAN discriminator: images [N, R, R, channels] -> logits [N, 1], float32.
+    """SRGAN discriminator: images [N, H, W, channels] -> logits [N, 1], float32.
 
     Args:
         resolutions: See `Network`.
         channels: Number of channels of the images.
-        patch: Size R of the images in pixels; by default the last of `resolutions`.
+        patch: Side of the images in pixels; by default they are whole, at the last resolution.
         width: Number of feature maps of the first layer.
         discriminator_norm: Normalisation after each convolution but the first: 'batch' or 'none'.
         spectral: Layers with spectral normalisation: 'down' (the convolutions), 'all' (the
@@ -36,7 +36,7 @@ class Discriminator(Network):
         super().__init__(resolutions, channels, **kwargs)
         self.patch, self.width = patch, width
         self.discriminator_norm, self.spectral = discriminator_norm, spectral
-        size, inputs = patch or self.resolutions[-1], channels
+        sides, inputs = [patch, patch] if patch else self.shape_at(self.resolutions[-1]), channels
         self.blocks = []
         for i, (times, stride) in enumerate(STEPS):
             maps = width * times
@@ -44,8 +44,9 @@ class Discriminator(Network):
             conv = self.add_layer(f"conv_{i}", EqualizedConv2D, inputs, maps, 3, **own)
             norm = self.add_norm(f"norm_{i}", discriminator_norm, maps) if i else None
             self.blocks.append(Block(conv, norm, leaky_relu))
-            size, inputs = -(-size // stride), maps
-        dense = self.add_layer("dense", EqualizedDense, size * size * inputs, HIDDEN * width, dtype=self.dtype_policy)
+            sides, inputs = [-(-side // stride) for side in sides], maps
+        inputs *= sides[0] * sides[1]
+        dense = self.add_layer("dense", EqualizedDense, inputs, HIDDEN * width, dtype=self.dtype_policy)
         self.dense_block = Block(dense, activation=leaky_relu)
         own = {"gain": 1.0, "spectral": spectral == "all", "dtype": "float32"}
         self.add_layer("logits", EqualizedDense, HIDDEN * width, 1, **own)

@@ -14,6 +14,7 @@ from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
 from pggan_tf.metrics.features import Features
 from pggan_tf.report.runs import RunSummary
+from pggan_tf.shapes import fits
 
 COMPARED = 32  # target size in pixels at which images are compared
 _BLOCK = 2048  # number of training images of this size that are compared at a time
@@ -46,13 +47,13 @@ def find_nearest(
     """Find the k nearest images of a data set for each image, by root mean square difference.
 
     Args:
-        images: uint8 [N, R, R, C].
-        shards: The data set; all of its images at resolution R are read once.
+        images: uint8 [N, H, W, C].
+        shards: The data set; all of its images of this size are read once.
         k: Number of nearest images to find for each image.
         mirror: Whether to compare with mirrored images of the data set too.
         own: Index of each image in the data set, [N], if `images` are part of it. An image is then
             not compared with itself.
-        embed: Function from images, uint8 [N, R, R, C], to numbers [N, ...] that are compared. By
+        embed: Function from images, uint8 [N, H, W, C], to numbers [N, ...] that are compared. By
             default the pixels, 0..255.
 
     Returns:
@@ -63,7 +64,8 @@ def find_nearest(
         # In float64, squared distances of pixels are exact: they are integers below 2^53.
         return embed(some).reshape(len(some), -1).astype(np.float64)
 
-    size, count = images.shape[1], shards.count(images.shape[1])
+    size = max(images.shape[1:3])
+    count = shards.count(size)
     queries = flatten(images)
     best, found = np.full((len(images), 0), np.inf), np.zeros((len(images), 0), np.int64)
     block_size = max(16, _BLOCK * COMPARED**2 // max(COMPARED, size) ** 2)
@@ -88,12 +90,17 @@ def _compute_squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.maximum(np.square(x).sum(1)[:, None] + np.square(y).sum(1)[None] - 2 * x @ y.T, 0)
 
 
+def _halves(shards: Shards, size: int, count: int) -> bool:
+    """Tell whether a data set has the same `count` images at half of the resolution `size`."""
+    return size % 2 == 0 and fits(size // 2, shards.manifest.aspect) and shards.count(size // 2) == count
+
+
 @dataclass(frozen=True)
 class NearestImages:
     """Samples and their nearest training images, sorted by the distance to the nearest one."""
 
-    samples: np.ndarray  # uint8 [N, R, R, C]
-    near: np.ndarray  # nearest training images, uint8 [N, k, R, R, C], nearest first
+    samples: np.ndarray  # uint8 [N, H, W, C]
+    near: np.ndarray  # nearest training images, uint8 [N, k, H, W, C], nearest first
     numbers: np.ndarray  # indices of `near` in the data set, [N, k]
     distances: np.ndarray  # distances of `near` to the samples, [N, k]
     among_data: np.ndarray  # distances of M training images to their nearest other one, [M]
@@ -105,12 +112,12 @@ class NearestImages:
 
         A row shows the sample, a gap, then its nearest training images.
         """
-        # [rows, 1 + k, R, R, C]
+        # [rows, 1 + k, H, W, C]
         cells = np.concatenate([self.samples[:rows, None], self.near[:rows]], axis=1)
         sheet = pixels.tile(pixels.enlarge(cells.reshape(-1, *cells.shape[2:]), _SHOWN), cells.shape[1], _EDGE)
-        side = pixels.find_enlarged_side(cells.shape[2], _SHOWN)
-        gap = np.full((len(sheet), side // 8, sheet.shape[2]), 128, np.uint8)
-        return np.concatenate([sheet[:, : side + _EDGE], gap, sheet[:, side + _EDGE :]], axis=1)
+        _, width = pixels.find_enlarged_shape(cells.shape[2:4], _SHOWN)
+        gap = np.full((len(sheet), width // 8, sheet.shape[2]), 128, np.uint8)
+        return np.concatenate([sheet[:, : width + _EDGE], gap, sheet[:, width + _EDGE :]], axis=1)
 
     def describe(self, rows: int) -> str:
         """Return a description of the picture of `draw`, with median distances for comparison."""
@@ -122,17 +129,17 @@ class NearestImages:
         )
 
 
-def get_picture_size(stage: int, rows: int, k: int) -> tuple[int, int]:
+def get_picture_size(shape: tuple[int, int], rows: int, k: int) -> tuple[int, int]:
     """Return height and width in pixels of the picture that `NearestImages.draw` returns.
 
     Args:
-        stage: Resolution of the samples in pixels.
+        shape: Height and width of the samples in pixels.
         rows: Number of samples that are drawn.
         k: Number of training images for each sample.
     """
-    side = pixels.find_enlarged_side(stage, _SHOWN)
-    height, width = pixels.Sheet(rows * (1 + k), 1 + k, _EDGE).size(side, side)
-    return height, width + side // 8
+    enlarged = pixels.find_enlarged_shape(shape, _SHOWN)
+    height, width = pixels.Sheet(rows * (1 + k), 1 + k, _EDGE).size(*enlarged)
+    return height, width + enlarged[1] // 8
 
 
 def compare_samples(
@@ -176,7 +183,7 @@ def compare_samples(
     else:
         # Compare at a smaller resolution if the data set has the same images there. If it also
         # contains smaller photos, indices differ between resolutions.
-        while size > COMPARED and size % 2 == 0 and shards.count(size // 2) == count:
+        while size > COMPARED and _halves(shards, size, count):
             size //= 2
     reduced, k = pixels.average_blocks(samples, stage // size), min(k, count)
     numbers, distances = find_nearest(reduced, shards, k, mirror, embed=embed)

@@ -102,14 +102,16 @@ def _draw_walks(sampler: synthesis.Sampler) -> Picture:
     )
 
 
-def get_stage_side(generator) -> int:
-    """Return the size in pixels of each image in the picture of `draw_stages`."""
-    return max(_SHOWN, generator.resolutions[-1])
+def get_stage_shape(generator) -> tuple[int, int]:
+    """Return height and width in pixels of each image in the picture of `draw_stages`."""
+    last = generator.resolutions[-1]
+    height, width = (round(side * max(_SHOWN, last) / last) for side in generator.shape_at(last))
+    return height, width
 
 
-def get_class_side(generator) -> int:
-    """Return the size in pixels of each image in the picture of `draw_classes`."""
-    return pixels.find_enlarged_side(generator.resolutions[-1], _SHOWN)
+def get_class_shape(generator) -> tuple[int, int]:
+    """Return height and width in pixels of each image in the picture of `draw_classes`."""
+    return pixels.find_enlarged_shape(generator.shape_at(generator.resolutions[-1]), _SHOWN)
 
 
 def draw_stages(sampler: synthesis.Sampler, z: np.ndarray, labels: np.ndarray, truncation: float = 1.0) -> np.ndarray:
@@ -124,19 +126,14 @@ def draw_stages(sampler: synthesis.Sampler, z: np.ndarray, labels: np.ndarray, t
     Returns:
         The picture, uint8 [H, W, C].
     """
-    from PIL import Image
-
-    size = get_stage_side(sampler.generator)
+    shape = get_stage_shape(sampler.generator)
     sheet = pixels.Sheet(len(z) * len(sampler.generator.resolutions), len(z), edge=1)
     for stage in sampler.generator.resolutions:
         images = sampler.images(z, stage, truncation=truncation, labels=labels)
-        factor = size // stage
+        factor = max(shape) // stage
         images = images.repeat(factor, axis=1).repeat(factor, axis=2)
-        if images.shape[1] < size:  # the size is not a multiple of the stage's resolution
-            images = np.stack([
-                np.asarray(Image.fromarray(i.squeeze()).resize((size, size), Image.Resampling.NEAREST)).reshape(size, size, -1)
-                for i in images
-            ])  # fmt: skip
+        if images.shape[1:3] != shape:  # the size is not a multiple of the stage's
+            images = np.stack([pixels.resize(image, shape, "nearest") for image in images])
         sheet.add(images)
     return sheet.picture
 

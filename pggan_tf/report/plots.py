@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pggan_tf import shapes
 from pggan_tf.report.runs import MOST_COMPARED, RunSummary
 from pggan_tf.report.tables import list_metrics
 from pggan_tf.report.words import title_metric
@@ -248,7 +249,8 @@ def _list_bands(run: RunSummary, unit: float | None = None) -> list[Band]:
     several, last, out = len(run.config.networks.resolutions or ()) > 1, None, []
     for phase in run.phases:
         if phase.start < run.images and several:
-            name = f"{phase.resolution} px" if phase.resolution != last else ""
+            size = shapes.name_size(phase.resolution, phase.aspect)
+            name = f"{size} px" if phase.resolution != last else ""
             out.append(Band(place(phase.start), place(min(phase.end, run.images)), name, phase.fade))
             last = phase.resolution
     return out

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import schedule
+from pggan_tf import schedule, shapes
 from pggan_tf.config import Config, Plan, load
 from pggan_tf.errors import UserError
 from pggan_tf.report import coach, words
@@ -205,7 +205,8 @@ def find_grids(folder: Path, phases: Sequence[schedule.Phase]) -> list[Grid]:
             phase = schedule.phase_at(phases, images - 1) or phases[-1]
             alpha = phase.alpha(images)
             fading = f", the new stage at {alpha:.0%}" if phase.fade and alpha < 1 else ""
-            out.append(Grid(path, resolution, images, f"{resolution} px, {images:,} images{fading}"))
+            size = shapes.name_size(resolution, phase.aspect)
+            out.append(Grid(path, resolution, images, f"{size} px, {images:,} images{fading}"))
     return sorted(out, key=lambda grid: grid.images)
 
 

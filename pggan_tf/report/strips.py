@@ -30,16 +30,16 @@ def _measure_labels(sliders: Sequence[Slider]) -> int:
     return round(max(font.getlength(slider.label) for slider in sliders)) + 2 * _GAP
 
 
-def get_size(sliders: Sequence[Slider], faces: int, stage: int) -> tuple[int, int]:
+def get_size(sliders: Sequence[Slider], faces: int, shape: tuple[int, int]) -> tuple[int, int]:
     """Return height and width in pixels of the picture that `draw` returns.
 
     Args:
         sliders: the sliders.
         faces: number of rows of a strip.
-        stage: resolution of the images in pixels.
+        shape: height and width of the images in pixels.
     """
-    side = pixels.find_enlarged_side(stage, _SHOWN)
-    height, width = pixels.Sheet(faces * len(AMOUNTS), len(AMOUNTS), _EDGE).size(side, side)
+    enlarged = pixels.find_enlarged_shape(shape, _SHOWN)
+    height, width = pixels.Sheet(faces * len(AMOUNTS), len(AMOUNTS), _EDGE).size(*enlarged)
     return 2 * _GAP + _TEXT + len(sliders) * (height + _GAP), _measure_labels(sliders) + width + _GAP
 
 
@@ -66,10 +66,11 @@ def draw(
     """
     from PIL import Image, ImageDraw
 
-    height, width = get_size(sliders, len(z), stage)
+    shape = sampler.generator.shape_at(stage)
+    height, width = get_size(sliders, len(z), shape)
     picture = Image.new("RGB", (width, height), "white")
     pen, font, left, top = ImageDraw.Draw(picture), _load_font(), _measure_labels(sliders), _GAP
-    step = pixels.find_enlarged_side(stage, _SHOWN) + _EDGE
+    step = pixels.find_enlarged_shape(shape, _SHOWN)[1] + _EDGE
     for i, amount in enumerate(AMOUNTS):
         pen.text((left + (i + 0.5) * step, top), f"{amount:+d}" if amount else "0", "#63636b", font, "mt")
     top += _TEXT + _GAP

@@ -12,11 +12,12 @@ from pggan_tf.errors import UserError
 from pggan_tf.report.runs import RunSummary
 from pggan_tf.report.words import format_duration, format_number, format_option, title_metric
 from pggan_tf.runs import records
+from pggan_tf.shapes import name_size
 
 
 def summarize(run: RunSummary) -> str:
     """Return one sentence about a run: recipe, data, resolution, progress and training time."""
-    what = f"Recipe {run.config.recipe} on {run.data} ({run.data_images} images) to {run.config.networks.target_res} px"
+    what = f"Recipe {run.config.recipe} on {run.data} ({run.data_images} images) to {run.plan.size} px"
     progress = f"{run.images:,} images shown in {format_duration(run.seconds)} of training"
     if run.ended:
         return f"{what}: {progress}."
@@ -110,7 +111,7 @@ def compare_runs(runs: Sequence[RunSummary]) -> dict[str, list[str]]:
         "network": [run.plan.network_in_words for run in runs],
         "loss": [run.config.objective.loss for run in runs],
         "update": [run.config.objective.update for run in runs],
-        "resolution": [f"{run.config.networks.target_res} px" for run in runs],
+        "resolution": [f"{run.plan.size} px" for run in runs],
         "parameters of G": [format_number(r.parameters["generator"]) if r.parameters else "-" for r in runs],
         "parameters of D": [format_number(r.parameters["discriminator"]) if r.parameters else "-" for r in runs],
         "images shown": [f"{run.images:,}" + ("" if run.ended else " so far") for run in runs],
@@ -156,7 +157,7 @@ def _format_measured_on(run: RunSummary) -> str:
         return "-"
     images, resolution = (run.measurements[-1][name] for name in ("measured", "resolution"))
     count = "unknown many" if images is None else f"{images:,}"
-    return f"{count} at {'unknown' if resolution is None else resolution} px"
+    return f"{count} at {'unknown' if resolution is None else name_size(resolution, run.plan.aspect)} px"
 
 
 def find_best(runs: Sequence[RunSummary]) -> set[tuple[str, int]]:

@@ -68,18 +68,18 @@ def create(parent: str | Path, name: str) -> Path:
         ) from None
 
 
-def make_name(recipe: str, data: str | Sequence[str] | None, resolution: int) -> str:
-    """Return a name for a run's folder, without the number: 'recipe-data-resolution'.
+def make_name(recipe: str, data: str | Sequence[str] | None, size: str) -> str:
+    """Return a name for a run's folder, without the number: 'recipe-data-size'.
 
     Args:
         recipe: name of the recipe.
         data: value of --data: a path, several, or None for drawn portraits.
-        resolution: final resolution in pixels.
+        size: size of the last stage, such as '64' or '48x64'.
     """
     places = [data] if isinstance(data, str) else data or ["portraits"]
     source = re.sub(r"[^\w.-]+", "-", "-".join(Path(place).name for place in places))
     # File systems limit a name's bytes, and a letter may have four bytes.
-    return f"{recipe}-{os.fsencode(source)[:80].decode(errors='ignore')}-{resolution}"
+    return f"{recipe}-{os.fsencode(source)[:80].decode(errors='ignore')}-{size}"
 
 
 def reserve_folder(folder: Path) -> None:
@@ -303,7 +303,7 @@ def check_weights(plan: Plan, source: Path) -> None:
             f"--init-from {source}: it grew through {', '.join(map(str, theirs.resolutions))} px, which does not begin like "
             f"{', '.join(map(str, plan.resolutions))}. Give --resolutions that begin alike."
         )
-    there, here = (p.config.purpose.patch or p.target_res for p in (theirs, plan))
+    there, here = (str(p.config.purpose.patch or p.size) for p in (theirs, plan))
     adversarial = theirs.loss.adversarial and plan.loss.adversarial
     discriminators = "patch" in architecture.structure and adversarial  # they are built for one size
     if not architecture.grows and there != here and (discriminators or not architecture.any_size):

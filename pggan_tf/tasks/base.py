@@ -161,19 +161,20 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def preview(self, condition, size: int):
+    def preview(self, condition, shape: tuple[int, int]):
         """Return RGB images that show conditions in grids of samples.
 
         Args:
             condition: input of the generator, [N, h, w, C].
-            size: side in pixels of the generator's outputs, beside which the previews are shown.
+            shape: height and width (H, W) in pixels of the generator's outputs, beside which the
+                previews are shown.
 
         Returns:
-            float32 [N, size, size, 3] in -1..1.
+            float32 [N, H, W, 3] in -1..1.
         """
 
     def check_size(self, size: int) -> None:  # noqa: B027  by default any size is valid
-        """Raise UserError if the task cannot train on squares of `size` pixels."""
+        """Raise UserError if the task cannot train on images with a side of `size` pixels."""
 
     def select_inputs(self, images):
         """Return the channels of images [N, H, W, C] that conditions are made from."""

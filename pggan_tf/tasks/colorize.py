@@ -92,11 +92,11 @@ class Colorize(Task):
     def to_image(self, condition, output):
         return 2 * colour.join_lab(condition[..., :1], output) - 1
 
-    def preview(self, condition, size):
+    def preview(self, condition, shape):
         """Return gray images with the lightness of the condition, as RGB [N,H,W,3] in -1..1.
 
         condition: lightness L (CIELAB), [N,H,W,1] in 0..1, and hints.
-        size: not used, because conditions already have the size of the outputs.
+        shape: not used, because conditions already have the size of the outputs.
         """
         return self.to_image(condition, tf.zeros_like(tf.repeat(condition[..., :1], 2, axis=-1)))
 

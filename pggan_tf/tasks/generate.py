@@ -41,7 +41,7 @@ class Generate(Task):
     def to_image(self, condition, output):
         return output
 
-    def preview(self, condition, size):
+    def preview(self, condition, shape):
         """Raise TypeError: latents are not images."""
         raise TypeError("latents cannot be shown")
 
@@ -74,7 +74,12 @@ class Generate(Task):
             return generate
 
         stages = network.resolutions[::-1]
-        return [Signature(f"gen_{r}", function_at(r), inputs, f"{r}x{r} image", make_example) for r in stages]
+
+        def describe(resolution):
+            height, width = network.shape_at(resolution)
+            return f"{width}x{height} image"
+
+        return [Signature(f"gen_{r}", function_at(r), inputs, describe(r), make_example) for r in stages]
 
     def converter(self, network, size=None, check=tiles.accept):
         """Raise TypeError: the generator takes no photos."""

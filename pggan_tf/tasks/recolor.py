@@ -34,11 +34,11 @@ class Recolor(Task):
     def to_image(self, condition, output):
         return 2 * output - 1
 
-    def preview(self, condition, size):
+    def preview(self, condition, shape):
         """Return the gray images as RGB [N,H,W,3] in -1..1.
 
         condition: luma of the images, [N,H,W,1] in 0..1.
-        size: not used, because conditions already have the size of the outputs.
+        shape: not used, because conditions already have the size of the outputs.
         """
         return tf.repeat(condition, 3, axis=-1) * 2 - 1
 

@@ -57,7 +57,7 @@ class Translate(Task):
     def to_image(self, condition, output):
         return output
 
-    def preview(self, condition, size):
+    def preview(self, condition, shape):
         """Return the conditions, which are RGB images already."""
         return condition
 

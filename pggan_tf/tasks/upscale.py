@@ -67,12 +67,12 @@ class Upscale(Task):
     def to_image(self, condition, output):
         return output
 
-    def preview(self, condition, size):
+    def preview(self, condition, shape):
         """Return the small images, enlarged with nearest-neighbour interpolation.
 
-        The result is [N,size,size,3] in -1..1; size is in pixels.
+        The result is [N,H,W,3] in -1..1; `shape` is (H, W) in pixels.
         """
-        return tf.image.resize(condition, (size, size), "nearest") * 2 - 1
+        return tf.image.resize(condition, shape, "nearest") * 2 - 1
 
     def check_size(self, size):
         """Raise UserError if `size` in pixels is not a multiple of the scale."""

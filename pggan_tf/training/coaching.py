@@ -25,10 +25,11 @@ _SIDE = 4  # the variety of images is measured on their means over blocks, 4 x 4
 
 
 def measure_variety(images: np.ndarray) -> float:
-    """Return how much images uint8 [N, R, R, C] differ: the deviation of their 4 x 4 block means."""
-    n, r, _, c = images.shape
-    side = min(_SIDE, r)
-    blocks = images.reshape(n, side, r // side, side, r // side, c).mean((2, 4)) if r % side == 0 else images
+    """Return how much images uint8 [N, H, W, C] differ: the deviation of their 4 x 4 block means."""
+    n, h, w, c = images.shape
+    rows, columns = min(_SIDE, h), min(_SIDE, w)
+    whole = h % rows == w % columns == 0
+    blocks = images.reshape(n, rows, h // rows, columns, w // columns, c).mean((2, 4)) if whole else images
     return float(np.sqrt(blocks.reshape(n, -1).var(0).mean()))
 
 
@@ -63,7 +64,7 @@ class Coach(Callback):
         self._tell(run)
 
     def _read_photos(self, run) -> tuple[np.ndarray, np.ndarray]:
-        """Return photos that the run is trained on and others, uint8 [N, R, R, C] each."""
+        """Return photos that the run is trained on and others, uint8 [N, H, W, C] each."""
         resolution, held_out = run.phase.resolution, run.config.images.held_out
         if resolution not in self.photos:
             count = run.shards.count(resolution)
@@ -78,7 +79,7 @@ class Coach(Callback):
         return self.photos[resolution]
 
     def _check(self, run, made: np.ndarray) -> dict[str, float]:
-        """Return the figures of a check by name; made: generated images uint8 [N, R, R, C]."""
+        """Return the figures of a check by name; made: generated images uint8 [N, H, W, C]."""
         seen, unseen = self._read_photos(run)
         check: dict[str, Any] = {}
         if min(len(made), len(seen)) >= _LEAST_IMAGES:
@@ -96,7 +97,7 @@ class Coach(Callback):
         return {name: round(value, 6) for name, value in check.items()}
 
     def _judge(self, run, images: np.ndarray) -> np.ndarray:
-        """Return the discriminator's logit of each image, [N]; images: uint8 [N, R, R, C]."""
+        """Return the discriminator's logit of each image, [N]; images: uint8 [N, H, W, C]."""
         import tensorflow as tf
 
         phase, objective = run.phase, run.gan.objective_at(run.phase.resolution)

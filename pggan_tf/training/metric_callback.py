@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pggan_tf import metrics, synthesis
+from pggan_tf import metrics, shapes, synthesis
 from pggan_tf.config import Plan
 from pggan_tf.errors import OutOfMemory, UserError, explain_out_of_memory
 from pggan_tf.files import atomic_write
@@ -23,7 +23,7 @@ from pggan_tf.runs.folder import BEST, BEST_GENERATOR, STATS, write_json
 from pggan_tf.training.callbacks import CHECKED_INPUTS, GRID_CALIBRATION_INPUTS, Callback
 
 FIRST_SEED = 1 << 21  # first seed of the measured images; the seeds of grids are smaller
-SMALLEST = 8  # pixels; smaller images contain less than a patch and are not measured
+SMALLEST = 8  # pixels of the shorter side; smaller images contain less than a patch and are not measured
 
 
 class MetricCallback(Callback):
@@ -49,6 +49,10 @@ class MetricCallback(Callback):
         sets.check_features(self.names, self.features)
         self.samples: Any = None
         self.resolution: int | None = None
+
+    def _is_measured(self, resolution: int) -> bool:
+        """Tell whether images of a resolution are large enough to be measured."""
+        return min(shapes.shape_at(resolution, self.plan.aspect)) >= SMALLEST
 
     def _prepare(self, generator, shards, resolution: int) -> None:
         """Prepare for measuring a generator at a resolution: compute the data's statistics.
@@ -96,7 +100,7 @@ class MetricCallback(Callback):
     def time_measurements(self, generator, shards, resolutions) -> dict[int, float]:
         """Compute the metrics once at each resolution, and return {resolution: seconds it took}.
 
-        Resolutions below SMALLEST get 0 seconds. Afterwards the data's statistics are in the cache.
+        Images below SMALLEST get 0 seconds. Afterwards the data's statistics are in the cache.
 
         Args:
             generator: the generator, whose weights do not matter.
@@ -104,7 +108,7 @@ class MetricCallback(Callback):
             resolutions: resolutions in pixels.
         """
         out = dict.fromkeys(resolutions, 0.0)
-        for resolution in (r for r in resolutions if r >= SMALLEST):
+        for resolution in (r for r in resolutions if self._is_measured(r)):
             begun = time.perf_counter()
             # `measure` reports other errors when they occur.
             with contextlib.suppress(UserError), self._report_out_of_memory(resolution):
@@ -144,7 +148,7 @@ class MetricCallback(Callback):
         import tensorflow as tf
 
         phase, begun = run.phase, time.perf_counter()
-        if phase.resolution < SMALLEST:
+        if not self._is_measured(phase.resolution):
             return
         alpha = phase.alpha(run.images_seen)
         try:

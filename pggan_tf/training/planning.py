@@ -241,7 +241,7 @@ def describe_blurs(plan: Plan, minutes: float) -> list[str]:
         return []
     needed = math.ceil(minutes * least / max(1, last))
     return [
-        f"--minutes {minutes:g}: {last:,} images at {plan.target_res} px are too few for more than blurs. "
+        f"--minutes {minutes:g}: {last:,} images at {plan.size} px are too few for more than blurs. "
         f"Give about {needed} minutes, or --target-res auto."
     ]
 

@@ -87,6 +87,7 @@ def plans(
     Raises:
         UserError: if the options do not go together.
     """
+    options = parsing.split_size(options)
     _check_options(options, config_file)
     recipe = options.get("recipe", DEFAULTS["recipe"])
     parts = recipes.PIPELINES.get(recipe)

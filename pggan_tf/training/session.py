@@ -263,7 +263,7 @@ def _make_folder(plan: Plan, place: Place, cluster: Cluster) -> Path:
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     elif cluster.chief:
-        folder = runs.create(place.parent, runs.make_name(plan.config.recipe, plan.config.images.data, plan.target_res))
+        folder = runs.create(place.parent, runs.make_name(plan.config.recipe, plan.config.images.data, plan.size))
     return Path(cluster.all_gather(str(folder))[0])
 
 

@@ -155,6 +155,11 @@ ALONE = (
     "--init-from tests/golden/shards/gray",
     "--recipe pggan-separable+srgan --init-from tests/golden/fading --target-res 32",
     "--recipe pggan-separable+srgan --minutes 30 --scale 2",
+    "--target-res 12x16",
+    "--shape 2:3",
+    "--shape 3:4 --target-res 100",
+    "--shape 3:4 --network dcgan",
+    "--crop pad",
 )
 
 # What --dry-run prints of these is recorded too.
