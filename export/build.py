@@ -23,7 +23,7 @@ from pggan_tf import terminal
 from pggan_tf.errors import UserError, explain_out_of_memory
 from pggan_tf.runs import keras_files, records
 
-FORMATS = ("tflite", "keras", "savedmodel", "onnx", "web")
+FORMATS = ("tflite", "keras", "savedmodel", "onnx", "coreml", "web")
 HUB = "hub"  # keras, and tflite if its packages are installed, without pictures of the user's photos
 QUANTIZE = ("none", "float16", "dynamic", "int8")
 
@@ -137,9 +137,9 @@ def _find_missing() -> list[str]:
 # option -> the formats that use it
 _READ = {
     "quantize": ("tflite", "web"),
-    "output": ("tflite", "savedmodel", "onnx"),
-    "truncation": ("tflite", "savedmodel", "onnx", "web"),
-    "representative": ("tflite", "savedmodel", "onnx", "web"),
+    "output": ("tflite", "savedmodel", "onnx", "coreml"),
+    "truncation": ("tflite", "savedmodel", "onnx", "coreml", "web"),
+    "representative": ("tflite", "savedmodel", "onnx", "coreml", "web"),
     "subject": ("web",),
 }
 
@@ -171,6 +171,10 @@ def _check_installed(formats) -> None:
         from export import onnx
 
         onnx.check_installed()
+    if "coreml" in formats:
+        from export import coreml
+
+        coreml.check_installed()
     if "web" in formats:
         from export import web
 

@@ -69,9 +69,8 @@ def show(files: list[dict]) -> None:
             table.add_row(*head)
         for i, r in enumerate(f["signatures"]):
             psnr = "same" if r["psnr"] is None else f"{r['psnr']:.1f}"
-            table.add_row(
-                *(head if i == 0 else ("", "")), r["signature"], f"{r['max_difference']} of 255", psnr, f"{r['ms']:.2f}"
-            )
+            ms = "" if r["ms"] is None else f"{r['ms']:.2f}"
+            table.add_row(*(head if i == 0 else ("", "")), r["signature"], f"{r['max_difference']} of 255", psnr, ms)
     with contextlib.suppress(BrokenPipeError):
         Console(highlight=False, markup=False).print(table)
         for f in files:

@@ -23,7 +23,7 @@ def export(runs, out: str | Path | None = None, formats: str | Sequence[str] = (
             of networks of different tasks.
         out: folder to write to, new or empty (default: the folder export beside the network; for
             one of a hub, ./export).
-        formats: some of tflite, keras, savedmodel, onnx, web and hub.
+        formats: some of tflite, keras, savedmodel, onnx, coreml, web and hub.
         **options: the options of `pggan export`: `quantize` (none, float16, dynamic or int8),
             `output` (uint8 or float32), `truncation` (0..1), `representative` (a folder of photos),
             `licence` and `subject`.
