@@ -121,7 +121,7 @@ def _write_tflite(source, offered, out: Path, options: Options, photos, compare)
     Returns:
         The entries of the files for report.json.
     """
-    from export import litert
+    from export import gpu, litert
 
     def quantized(how: str) -> tuple[bytes, dict]:
         """Return the content and the entry of the file with quantisation `how`."""
@@ -129,7 +129,8 @@ def _write_tflite(source, offered, out: Path, options: Options, photos, compare)
         about = litert.describe_file(source, options.licence, offered, options.kind, how)
         model = litert.quantize(plain, offered, how, photos)
         model = litert.add_metadata(model, f"{source.name}: {source.task.name}", about)
-        return model, compare(name, len(model), litert.Runner(model), how=how)
+        entry = compare(name, len(model), litert.Runner(model), how=how)
+        return model, {**entry, "gpu": {"rules": gpu.SOURCE, "falls_back": gpu.find_fallbacks(model)}}
 
     plain, files = litert.convert(source.network, offered, options.kind), {}
     for how in litert.QUANTIZATIONS if options.everything else [options.quantize or "none"]:

@@ -268,7 +268,8 @@ class Tapered(Network):
 class LatentNetwork(Tapered):
     """Base class of generators that turn latents into images.
 
-    Latents are [N, latent_size] ~ N(0, 1); a conditional generator also takes labels, int64 [N].
+    Latents are [N, latent_size] ~ N(0, 1); a conditional generator also takes labels,
+    int64 [N] (int32 in exported files, because GPUs of phones take no int64).
     Images are float32 [N, R, R, channels], roughly in -1..1.
     """
 
