@@ -25,7 +25,7 @@ from pggan_tf.errors import UserError, explain_out_of_memory
 from pggan_tf.files import atomic_write
 from pggan_tf.runs import keras_files, records
 
-FORMATS = ("tflite", "keras", "savedmodel", "onnx", "web")
+FORMATS = ("tflite", "keras", "savedmodel", "onnx", "coreml", "web")
 HUB = "hub"  # keras, and tflite if its packages are installed, without pictures of the user's photos
 APK = "apk"  # an Android app: one file, which holds the page
 QUANTIZE = ("none", "float16", "dynamic", "int8")
@@ -190,9 +190,9 @@ def _find_missing() -> list[str]:
 # option -> the formats that use it
 _READ = {
     "quantize": ("tflite", "web", APK),
-    "output": ("tflite", "savedmodel", "onnx"),
-    "truncation": ("tflite", "savedmodel", "onnx", "web", APK),
-    "representative": ("tflite", "savedmodel", "onnx", "web", APK),
+    "output": ("tflite", "savedmodel", "onnx", "coreml"),
+    "truncation": ("tflite", "savedmodel", "onnx", "coreml", "web", APK),
+    "representative": ("tflite", "savedmodel", "onnx", "coreml", "web", APK),
     "subject": ("web", APK),
     "name": (APK,),
     "app_id": (APK,),
@@ -228,6 +228,10 @@ def _check_installed(formats) -> None:
         from export import onnx
 
         onnx.check_installed()
+    if "coreml" in formats:
+        from export import coreml
+
+        coreml.check_installed()
     if {"web", APK} & set(formats):
         from export import web
 

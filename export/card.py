@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import re
 
+from export import samples as others
+from export.coreml import SYSTEM
 from export.source import Source
 from pggan_tf import __version__
 from pggan_tf.runs import records
@@ -42,7 +44,11 @@ def _make_front_matter(licence: str | None, pipeline_tag: str, files: list[dict]
         pipeline_tag: the task's name on model hubs.
         files: the entries of report.json, one for each file.
     """
-    formats = ["tflite"] if any(f["file"].endswith(".tflite") for f in files) else []
+    formats = [
+        name
+        for name, end in (("tflite", ".tflite"), ("coreml", ".mlpackage"))
+        if any(f["file"].endswith(end) for f in files)
+    ]
     head = [f"license: {_quote_yaml(licence or 'other')}", "library_name: keras", f"pipeline_tag: {pipeline_tag}"]
     return ["---", *head, "tags:", *(f"- {tag}" for tag in ("gan", *formats, "pggan-tf")), "---"]
 
@@ -100,11 +106,37 @@ def make_card(source: Source, licence: str | None, files: list[dict], samples: b
         f"Times: the first signature, on one thread of the CPU that wrote this (saved_model: on all). Every signature is in report{which}.json.",
         "",
     ]
+    lines += _describe_devices(files)
     lines += [
         f"Licence of the weights: {escape(licence or 'not stated by who exported them')}. sha256 of generator.keras: `{source.sha256}`.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _describe_devices(files: list[dict]) -> list[str]:
+    """Return Markdown lines about what of the files phones' processors run, and what was not tried.
+
+    files: the entries of report.json.
+    """
+    lines = []
+    for f in (f for f in files if "gpu" in f):
+        left = {name: ", ".join(reasons) for name, reasons in f["gpu"]["falls_back"].items() if reasons}
+        said = "; ".join(
+            f"{name}: {'all, its shapes are not fixed' if what == 'all' else what}" for name, what in left.items()
+        )
+        told = f"it leaves to the CPU: {said}" if left else "it takes every operation of every signature"
+        lines.append(
+            f"`{f['file']}` on the GPU of a phone: by LiteRT's rules ({f['gpu']['rules']}) {told}. No phone ran it."
+        )
+    for f in (f for f in files if f["file"].endswith(".mlpackage")):
+        lines.append(
+            f"`{f['file']}` (float16; {SYSTEM} or later) was compared with Keras by an interpreter of its operations. "
+            "Core ML itself did not run it: try it before you rely on it."
+        )
+    if any(map(others.make_samples, files)):
+        lines.append("The samples in Kotlin, Swift and C++ were not compiled.")
+    return [line for text in lines for line in (text, "")]
 
 
 def _make_row(file: dict) -> str:
@@ -117,7 +149,7 @@ def _make_row(file: dict) -> str:
     if rows:
         least = min((r["psnr"] for r in rows if r["psnr"] is not None), default=None)
         cells = [f"{max(r['max_difference'] for r in rows)} of 255", f"{least} dB" if least else "same"]
-        cells += [f"{rows[0]['ms']:.1f}"]
+        cells += ["" if rows[0]["ms"] is None else f"{rows[0]['ms']:.1f}"]
     return f"| `{file['file']}` | {file['bytes'] / 1e6:.2f} MB | {' | '.join(cells)} |"
 
 
@@ -191,7 +223,8 @@ def _make_code_blocks(source: Source, files: list[dict]) -> list[str]:
     kinds: dict[str, dict] = {}
     for f in files:
         kinds.setdefault(f["file"].rpartition(".")[2], f)
-    blocks = [["```python", *_make_code(source, kind, f), "```"] for kind, f in kinds.items()]
+    blocks = [["```python", *_make_code(source, kind, f), "```"] for kind, f in kinds.items() if kind != "mlpackage"]
+    blocks += [[f"```{language}", *lines, "```"] for f in kinds.values() for language, lines in others.make_samples(f)]
     if "keras" in kinds:
         use = f"pggan {source.task.verb} hf://{PLACEHOLDER}"
         blocks.append([f"Where a hub has it, commands of pggan-tf take it in place of a run: `{use} ...`"])

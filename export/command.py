@@ -87,14 +87,15 @@ def show(files: list[dict]) -> None:
             table.add_row(*head)
         for i, r in enumerate(f["signatures"]):
             psnr = "same" if r["psnr"] is None else f"{r['psnr']:.1f}"
-            table.add_row(
-                *(head if i == 0 else ("", "")), r["signature"], f"{r['max_difference']} of 255", psnr, f"{r['ms']:.2f}"
-            )
+            ms = "" if r["ms"] is None else f"{r['ms']:.2f}"
+            table.add_row(*(head if i == 0 else ("", "")), r["signature"], f"{r['max_difference']} of 255", psnr, ms)
     with contextlib.suppress(BrokenPipeError):
         Console(highlight=False, markup=False).print(table)
         for f in files:
             if "dynamic" in f:
                 click.echo(_compare_dynamic(f))
+            if any(f.get("gpu", {}).get("falls_back", {}).values()):
+                click.echo(_tell_fallbacks(f))
 
 
 def _compare_dynamic(file: dict) -> str:
@@ -109,3 +110,16 @@ def _compare_dynamic(file: dict) -> str:
         for how, f in each.items()
     ]
     return f"{file['signatures'][0]['signature']} by --quantize {'; by '.join(said)}"
+
+
+def _tell_fallbacks(file: dict) -> str:
+    """Return a line for the user that names what a phone's GPU would leave to its CPU.
+
+    file: entry of a .tflite file in report.json.
+    """
+    by_operations: dict[str, list[str]] = {}
+    for name, reasons in file["gpu"]["falls_back"].items():
+        if reasons:
+            by_operations.setdefault(", ".join(reasons), []).append(name)
+    said = "; ".join(f"{', '.join(names)}: {operations}" for operations, names in by_operations.items())
+    return f"{file['file']} on a phone's GPU leaves to the CPU {said}"

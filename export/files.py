@@ -1,4 +1,4 @@
-"""Write the files of an export, except web sites: .tflite, .keras, SavedModel, ONNX, samples.
+"""Write the files of an export, except web sites: .tflite, .keras, SavedModel, ONNX, Core ML, samples.
 
 Every file is compared with Keras before it is accepted. For the words source, signature and entry,
 see `export.build`.
@@ -59,10 +59,13 @@ def write_files(source, formats, out: Path, options: Options, photos) -> list[di
     network, kind = source.network, options.kind
     offered = signatures.network_signatures(network, options.truncation)
 
-    def compare(name: str, size: int, run, offered=offered, how: str = "none") -> dict:
-        """Compare a file with Keras and return its entry, or raise UserError if they differ."""
-        rows = parity.compare(offered, run, photos, kind)
-        parity.require(rows, litert.QUANTIZATIONS[how], name)
+    def compare(name: str, size: int, run, offered=offered, how: str = "none", advice=None, **more) -> dict:
+        """Compare a file with Keras and return its entry, or raise UserError if they differ.
+
+        Args as of `parity.compare` and `parity.require`; `how` is the file's quantisation.
+        """
+        rows = parity.compare(offered, run, photos, kind, **more)
+        parity.require(rows, litert.QUANTIZATIONS[how], name, advice)
         report = {"file": name, "bytes": size, "quantize": how, "interface": signatures.describe(offered, kind)}
         return {**report, "signatures": [asdict(r) for r in rows]}
 
@@ -87,7 +90,26 @@ def write_files(source, formats, out: Path, options: Options, photos) -> list[di
         model = onnx.convert(outputs, kind)
         (out / "generator.onnx").write_bytes(model)
         files.append(compare("generator.onnx", len(model), onnx.Runner(model), outputs))
+    if "coreml" in formats:
+        files.append(_write_coreml(source, out, options, compare))
     return files
+
+
+def _write_coreml(source, out: Path, options: Options, compare) -> dict:
+    """Write generator.mlpackage and return its entry for report.json.
+
+    compare: function of `write_files` that compares a file with Keras and returns its entry.
+    """
+    from export import coreml, signatures
+
+    # Its shapes are fixed: Core ML runs flexible ones on few of its devices.
+    offered = signatures.network_signatures(source.network, options.truncation, dynamic=False, pixels="float32")
+    package = out / coreml.NAME
+    coreml.convert(offered, options.kind, package, coreml.describe_source(source, options.licence))
+    run, size = coreml.Runner(package, options.kind), coreml.measure_size(package)
+    examples = coreml.PHOTOS if source.task.from_images else None
+    entry = compare(package.name, size, run, offered, "float16", coreml.ADVICE, timed=False, examples=examples)
+    return {**entry, "interface": coreml.describe(offered, options.kind)}
 
 
 def _write_tflite(source, offered, out: Path, options: Options, photos, compare) -> list[dict]:
@@ -104,7 +126,7 @@ def _write_tflite(source, offered, out: Path, options: Options, photos, compare)
     Returns:
         The entries of the files for report.json.
     """
-    from export import litert
+    from export import gpu, litert
 
     def quantized(how: str) -> tuple[bytes, dict]:
         """Return the content and the entry of the file with quantisation `how`."""
@@ -112,7 +134,8 @@ def _write_tflite(source, offered, out: Path, options: Options, photos, compare)
         about = litert.describe_file(source, options.licence, offered, options.kind, how)
         model = litert.quantize(plain, offered, how, photos)
         model = litert.add_metadata(model, f"{source.name}: {source.task.name}", about)
-        return model, compare(name, len(model), litert.Runner(model), how=how)
+        entry = compare(name, len(model), litert.Runner(model), how=how)
+        return model, {**entry, "gpu": {"rules": gpu.SOURCE, "falls_back": gpu.find_fallbacks(model)}}
 
     plain, files = litert.convert(source.network, offered, options.kind), {}
     for how in litert.QUANTIZATIONS if options.everything else [options.quantize or "none"]:

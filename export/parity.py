@@ -31,7 +31,7 @@ class Row:
     signature: str  # its name
     max_difference: int  # largest difference between pixel values, which are in 0..255
     psnr: float | None  # PSNR in dB of the file's images against those of Keras; None: the same
-    ms: float  # shortest time of one image in milliseconds, on one thread of this CPU
+    ms: float | None  # shortest time of one image in milliseconds, on one thread of this CPU; None: not timed
 
 
 def compare(
@@ -39,6 +39,8 @@ def compare(
     run: Callable[[str, dict], np.ndarray],
     photos: Sequence[np.ndarray] = (),
     kind: str = "uint8",
+    timed: bool = True,
+    examples: int | None = None,
 ) -> list[Row]:
     """Compare a file with Keras on examples, and return a `Row` for each signature.
 
@@ -50,6 +52,8 @@ def compare(
             input name -> array) -> image [1, H, W, C], uint8 or float32 in -1..1.
         photos: uint8 [S, S, 3] each; needed if the signatures take photos.
         kind: dtype of the images that the file returns, uint8 or float32.
+        timed: whether `run` is what will run the file elsewhere, so that its time tells something.
+        examples: number of examples; None: as many as INPUTS has.
 
     Raises:
         UserError: if a result has another shape than that of Keras, or contains NaN or Inf.
@@ -60,7 +64,7 @@ def compare(
     for s in signatures:
         keras = tf.function(partial(_run, s.function, kind), autograph=False)
         worst, squares, count = 0, 0.0, 0
-        given = litert.make_examples(s, INPUTS, photos)
+        given = litert.make_examples(s, INPUTS[:examples], photos)
         for inputs in given + (litert.make_examples(s, INPUTS[:1], photos, s.oblong) if s.oblong else []):
             image, truth = run(s.name, inputs), keras(**{k: tf.constant(v) for k, v in inputs.items()}).numpy()
             if image.shape != truth.shape or not np.isfinite(image).all():
@@ -69,7 +73,8 @@ def compare(
             apart = np.abs(image.astype(int) - truth)
             worst, squares, count = max(worst, int(apart.max())), squares + float((apart**2).sum()), count + apart.size
         psnr = round(float(10 * np.log10(255**2 * count / squares)), 2) if squares else None
-        rows.append(Row(s.name, worst, psnr, measure_milliseconds(partial(run, s.name, given[0]))))
+        ms = measure_milliseconds(partial(run, s.name, given[0])) if timed else None
+        rows.append(Row(s.name, worst, psnr, ms))
     return rows
 
 
@@ -101,17 +106,19 @@ def measure_milliseconds(call: Callable) -> float:
     return round(1000 * min(taken), 3)
 
 
-def require(rows: Sequence[Row], least: float, what: str) -> None:
+def require(rows: Sequence[Row], least: float, what: str, advice: str | None = None) -> None:
     """Raise UserError if the PSNR of a signature is too low.
 
     Args:
         rows: the rows of `compare`.
         least: lowest PSNR in dB that is accepted.
         what: name of the file, for the message.
+        advice: what to type instead, for the message; None: a finer quantisation.
     """
     if bad := [r for r in rows if r.psnr is not None and r.psnr < least]:
         worst = min(bad, key=lambda r: r.psnr)
         raise UserError(
             f"{what}: {worst.signature} differs from Keras by up to {worst.max_difference} of 255, PSNR {worst.psnr} dB; "
-            f"expected {least:.0f} dB or more. Nothing was written. Choose a finer --quantize: {', '.join(litert.QUANTIZATIONS)}."
+            f"expected {least:.0f} dB or more. Nothing was written. "
+            + (advice or f"Choose a finer --quantize: {', '.join(litert.QUANTIZATIONS)}.")
         )

@@ -354,7 +354,7 @@ def test_the_code_of_a_card_of_everything_runs(task, tmp_path, monkeypatch):
     assert code == 0, err
     assert [name in "".join(read_card(tmp_path / "all")) for name in ("generator.keras", "generator.tflite", "saved_model", ".onnx")] == [True] * 4  # fmt: skip
     files = json.loads((tmp_path / "all" / "report.json").read_text())["files"]
-    assert len(files) == 7 + ("web" in formats)
+    assert len(files) == 8 + ("web" in formats)
 
 
 def test_a_run_of_pairs_is_exported(tmp_path):

@@ -145,7 +145,7 @@ def test_only_what_users_ask_for_is_required_exactly():
     assert exact == {"test"}
     extras = config()["options.extras_require"]
     assert set(re.search(r"\[(.+)\]", extras["all"])[1].split(",")) == {
-        "apk", "export", "heic", "hub", "onnx", "remote", "serve"
+        "apk", "coreml", "export", "heic", "hub", "onnx", "remote", "serve"
     }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ class Faces:
         return resolution, resolution
 
     def __call__(self, latents, resolution, truncation, labels=None):
-        assert (labels is None) == (not self.classes) and (labels is None or labels.dtype == tf.int64)
+        assert (labels is None) == (not self.classes) and (labels is None or labels.dtype == np.int32)
         colours = truncation * latents[:, :3] + tf.cast(0 if labels is None else labels, tf.float32)
         return tf.tile(colours[:, None, None], (1, resolution, resolution, 1))
 

@@ -277,8 +277,9 @@ class Tapered(Network):
 class LatentNetwork(Tapered):
     """Base class of generators that turn latents into images.
 
-    Latents are [N, latent_size] ~ N(0, 1); a conditional generator also takes labels, int64 [N].
-    Images are float32 [N, H, W, channels], roughly in -1..1; for H and W, see `Network.shape_at`.
+    Latents are [N, latent_size] ~ N(0, 1); a conditional generator also takes labels, int64 [N]
+    (int32 in exported files, because GPUs of phones take no int64). Images are float32
+    [N, H, W, channels], roughly in -1..1; for H and W, see `Network.shape_at`.
     """
 
     ARGUMENTS: tuple[str, ...] = ("latent_size",)

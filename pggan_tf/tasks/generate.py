@@ -6,7 +6,6 @@ import numpy as np
 
 from pggan_tf import tiles
 from pggan_tf.data import marks
-from pggan_tf.lazy import tf
 from pggan_tf.seeds import latents
 from pggan_tf.tasks.base import Card, Page, Task
 from pggan_tf.tasks.signatures import Input, Signature
@@ -68,7 +67,8 @@ class Generate(Task):
 
         def function_at(resolution):
             def generate(latents, truncation=truncation, label=None):
-                labels = {"labels": tf.cast(label, tf.int64)} if network.classes else {}
+                # Labels stay int32: phones' GPUs take no int64.
+                labels = {"labels": label} if network.classes else {}
                 return network(latents, resolution=resolution, truncation=truncation, **labels)
 
             return generate
