@@ -50,6 +50,7 @@ class Colorize(Task):
 
     name = verb = "colorize"
     config_fields = options = ("hints",)
+    input_channels: int | None = 1
     output_channels = 2
     discriminator_sees_image = False
     sees_gray = True
