@@ -147,7 +147,7 @@ def test_a_gray_photo_keeps_its_lightness():
         return np.zeros((*lightness.shape[:3], 2), np.float32) + np.float32(0.05)
 
     class Fixed:
-        task, resolutions, multiple, classes = "colorize", (16,), 1, ()
+        task, resolutions, multiple, classes, input_channels = "colorize", (16,), 1, (), 1
 
         def __call__(self, x):
             return network(x)
