@@ -293,7 +293,7 @@ def test_mistakes_are_named(run, tmp_path):
         (lambda: run.grid(1000), "none with the number 1000"),
         (lambda: pg.export(run, tmp_path / "a", quantise="int8"), "did you mean quantize"),
         (lambda: pg.export(run, tmp_path / "a", formats="tflight"), "tflight"),
-        (lambda: pg.prepare("portraits", tmp_path / "b", size=2), "2 is not in the range"),
+        (lambda: pg.prepare("portraits", tmp_path / "b", size=2), "2: expected 4 to 1024"),
         (lambda: pg.prepare("portraits", tmp_path / "b", size=8, grey=True), "did you mean gray"),
         (lambda: pg.faces("portraits", tmp_path / "b", size=8, align="up"), "--align up"),
         (lambda: pg.evaluate("portraits", run, "fidd"), "did you mean fid"),
@@ -304,6 +304,7 @@ def test_mistakes_are_named(run, tmp_path):
         assert error.value._render_traceback_() == [f"UserError: {error.value}"]
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_a_bar_and_the_newest_grid(tmp_path):
     cells = [
         "import pggan_tf as pg",

@@ -140,6 +140,7 @@ def wait_until_saved(process, out):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_real_kills_end_in_the_same_bytes(tmp_path):
     arguments = ("prepare", "portraits", "--size", "32", "--count", "2500", "--shard-images", "400", "--resume")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -158,6 +159,7 @@ def test_real_kills_end_in_the_same_bytes(tmp_path):
     assert same(whole, killed)
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_for_the_job_and_not_for_its_workers(tmp_path):
     """A terminal sends it to all of them."""
     psutil = pytest.importorskip("psutil")

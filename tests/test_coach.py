@@ -127,6 +127,7 @@ def said_of(options, folder):
     return [line for line in (folder / "log.txt").read_text().splitlines() if "Try: " in line]
 
 
+@pytest.mark.slow
 def test_a_run_without_gain_ends_by_itself(tmp_path, monkeypatch):
     """Best at its third measurement of the last stage: it ends when half as many have followed, as that generator."""
     whole, values = metric_callback.MetricCallback.compute, iter((9.0, 8.0, 1.0, *range(2, 100)))

@@ -110,6 +110,7 @@ KINDS = {
 OFTEN = ("hints", "upscale")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [k if k in OFTEN else pytest.param(k, marks=pytest.mark.slow) for k in KINDS])
 def test_a_package_gives_the_network_s_images(kind, tmp_path, converters, small):
     network = KINDS[kind]()

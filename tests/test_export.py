@@ -161,6 +161,7 @@ def test_a_gray_photo_keeps_its_lightness():
     assert np.abs(before - after)[middle].max() < 0.01
 
 
+@pytest.mark.slow
 def test_quantised_files_are_smaller_and_near():
     network = calm(grown())
     offered = signatures.network_signatures(network)
@@ -357,6 +358,7 @@ def test_the_code_of_a_card_of_everything_runs(task, tmp_path, monkeypatch):
     assert len(files) == 8 + ("web" in formats)
 
 
+@pytest.mark.slow
 def test_a_run_of_pairs_is_exported(tmp_path):
     """With its data there, of which the first picture of each pair is what the file is compared on."""
     writer = shards.Writer(tmp_path / "pairs", (16,), channels=6)
@@ -555,6 +557,7 @@ def test_bad_input_is_refused(run, tmp_path, monkeypatch):
     assert not (tmp_path / "s").exists() and not list(tmp_path.glob(".*.partial"))
 
 
+@pytest.mark.slow
 def test_int8_needs_photos_of_networks_that_take_them(tmp_path, monkeypatch, small_tiles):
     opened = source.Source("up", image_networks.built("upscale"), tmp_path / "generator.keras", "0")
     monkeypatch.setattr(source, "open_source", lambda path: opened)

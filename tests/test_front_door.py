@@ -248,6 +248,7 @@ def test_a_run_s_folder(undisturbed):
     assert len(checkpoint.list_checkpoints(undisturbed)) == 2
 
 
+@pytest.mark.slow
 def test_config_repeats_a_run(undisturbed, tmp_path):
     code, out, err = train("--config", undisturbed / "config.json", "--runs", tmp_path)
     assert code == 0, err
@@ -282,6 +283,7 @@ def test_generate(undisturbed, tmp_path):
     assert np.load(tmp_path / "one.npz")["images"].shape == (1, 4, 4, 3)
 
 
+@pytest.mark.slow
 def test_transfer_to_a_higher_resolution(undisturbed, tmp_path):
     code, out, err = train(
         *TINY,
@@ -373,6 +375,7 @@ def test_two_processes_do_not_train_one_run(undisturbed):
         assert code == 75 and "another process is training" in err
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     """A limit on the size of files stands for the disk: writing past it fails like ENOSPC."""
     limit = (

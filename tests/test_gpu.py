@@ -61,6 +61,7 @@ def test_operations_are_judged_by_their_types_shapes_and_options(function, specs
     assert find(function, *specs) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [(), ("cat", "dog")])
 def test_a_generator_leaves_nothing_over_but_its_bytes(classes):
     network = grown(conv="separable", classes=classes)

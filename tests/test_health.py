@@ -212,6 +212,7 @@ def test_out_of_memory_in_training(tmp_path, monkeypatch):
     assert code == 1 and re.fullmatch(words, err.splitlines()[-1]), err
 
 
+@pytest.mark.slow
 def test_out_of_memory_beside_the_training_does_not_end_it(tmp_path, monkeypatch):
     """In grids and metrics; a generator that cannot be finished is one that --resume can finish elsewhere."""
     monkeypatch.setattr(synthesis.FromLatents, "images", exhausted)

@@ -294,6 +294,7 @@ def _photos(folder, count):
     return np.stack([decode.cut_square(decode.decode_photo(files[i].read_bytes()), 32) for i in chosen])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "of",
     [

@@ -64,6 +64,7 @@ def test_a_pretrained_run_is_the_run_in_half_precision(tiny, source, tmp_path):
         transfer.write_pretrained(tmp_path / "begun", tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_training_begins_with_its_weights(tiny, source, tmp_path):
     run = pg.train(
         **TINY | {"stable_images": {4: 160, 8: 8}, "init_from": tiny}, runs=tmp_path / "runs", progress=False

@@ -366,6 +366,7 @@ def test_an_environment_that_is_none_is_one_line(copy, run, text, tmp_path):
     refused(pggan("compare", run, copy, "--out", tmp_path / "c.html"), "environment.json")
 
 
+@pytest.mark.slow
 def test_an_environment_of_another_version(copy, run, tmp_path):
     """Whatever is missing or of another kind is not shown; the rest is."""
     (copy / "generator.keras").unlink()
@@ -407,6 +408,7 @@ KEYS = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=st.lists(st.dictionaries(st.sampled_from(KEYS), values) | values, max_size=6),

@@ -418,6 +418,7 @@ class running:
             connection.close()
 
 
+@pytest.mark.slow
 def test_load(tmp_path):
     """Forty at once, many times over, good and bad: each gets a picture or a reason, and memory stays what it was."""
     psutil = pytest.importorskip("psutil")
@@ -528,6 +529,7 @@ def large_answer(server, body, window):
     return one, int(re.search(rb"content-length: (\d+)", head)[1])
 
 
+@pytest.mark.slow
 def test_who_does_not_read_an_answer_is_let_go(tmp_path):
     """But not who reads it slowly; and the server can be stopped meanwhile."""
     psutil = pytest.importorskip("psutil")

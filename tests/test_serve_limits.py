@@ -42,6 +42,9 @@ class Faces:
     def __init__(self, classes=()):
         self.classes = classes
 
+    def shape_at(self, resolution):
+        return resolution, resolution
+
     def __call__(self, latents, resolution, truncation, labels=0):
         colours = truncation * latents[:, :3] / 2 + tf.cast(labels, tf.float32) / 4
         return tf.tile(colours[:, None, None], (1, resolution, resolution, 1))

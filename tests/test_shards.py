@@ -75,6 +75,7 @@ def test_many_files_cost_what_one_costs(many):
     assert cost(several) < 5 * cost(one)
 
 
+@pytest.mark.slow
 def test_training_from_1200_files_of_which_256_may_be_open(many, tmp_path):
     schedule = ("--target-res", "4", "--batch", "16", "--stable-images", "64")
     code, out, err = train_alone(

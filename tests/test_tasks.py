@@ -102,6 +102,7 @@ IMAGE_RECIPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["recolor", *(pytest.param(n, marks=pytest.mark.slow) for n in IMAGE_RECIPES if n != "recolor")]
 )
@@ -131,6 +132,7 @@ def test_a_killed_run_from_images_goes_on_as_if_it_had_not_been(name, tmp_path):
     refused(pggan("generate", whole, "--grid", tmp_path / "x.png"), "was trained to", "not to generate")
 
 
+@pytest.mark.slow
 def test_pairs_are_translated(tmp_path):
     """Two folders, or pictures side by side: the same shards, and the same training."""
     rng = np.random.default_rng(0)
@@ -206,6 +208,7 @@ def test_both_parts_of_a_pipeline_are_measured_as_they_are(tmp_path, monkeypatch
         assert words in out and "with SRGAN" in out and " ± " in out, out
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_was_stopped_says_how_both_go_on(tmp_path):
     long = ["--total-images", "200000", "--checkpoint-minutes", "0.0005"]
     process = start("train.py", *PIPELINE, *long, "--runs", tmp_path)
@@ -251,6 +254,7 @@ def test_classes_can_be_asked_for(tmp_path, photos):
     assert not (tmp_path / "cache" / "shards").exists(), "nothing is prepared in vain"
 
 
+@pytest.mark.slow
 def test_horses_are_gray_and_may_be_shown_as_negatives(tmp_path, photos):
     code, out, err = train(
         *("--recipe", "pegasus", "--data", photos, "--resolutions", "12", "--upscale-small", "--fmap-base", "32"),

@@ -332,6 +332,7 @@ class OneConvolutionEach:
         return [tf.reduce_mean(tf.nn.softplus(tf.nn.conv2d(x, self.d[0], 1, "SAME")), axis=[1, 2, 3])[:, None]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wgan", "nonsaturating"])
 def test_what_one_stage_saves(name):
     """Two-stage training wastes nothing: no pass back into G in D's step, none into D's weights in G's."""

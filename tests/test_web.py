@@ -899,6 +899,7 @@ def test_the_page_is_called_what_it_is(page, address, site):
     assert page.title() == " · ".join(titles)
 
 
+@pytest.mark.slow
 def test_variety_that_is_built_in_is_not_asked_for(page, site, tmp_path):
     network = generator(classes=())
     with serving(built({"generate": network}, tmp_path, truncation=0.5)) as url:
@@ -998,6 +999,7 @@ def test_what_a_gpu_is_tried_on_is_the_same_in_the_page(page, address, site):
     assert page.evaluate(code) == [True] * len(TASKS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["float16", "dynamic"])
 def test_on_webgpu_it_is_the_same_face(browser, site, tmp_path, how):
     """On a GPU that the browser computes itself. (Labels have no place there: conditional generators run on the CPU.)"""
@@ -1016,6 +1018,7 @@ def test_on_webgpu_it_is_the_same_face(browser, site, tmp_path, how):
         near(read(page, ".faces canvas"), face(network, 42, 16), most=5 if how == "float16" else 40)
 
 
+@pytest.mark.slow
 def test_a_gpu_that_computes_nonsense_is_left_aside(browser, site, tmp_path):
     """The page knows what the CPU made of one input when it was exported."""
     network = generator(classes=())
@@ -1114,6 +1117,7 @@ def test_the_site_s_server_stays_in_its_folder(address, site):
     connection.close()
 
 
+@pytest.mark.slow
 def test_what_a_page_does_is_its_heading_and_its_name_on_a_home_screen(page, address, site, networks, tmp_path):
     page.goto(address)
     tab_of(page, address)

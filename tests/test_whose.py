@@ -103,6 +103,7 @@ def test_what_was_made_by_a_run_is_made_again(runs, faces, tmp_path):
     assert "once compressed to JPEG" in answers["gray.jpg"] and "compressed" not in answers["python.png"]
 
 
+@pytest.mark.slow
 def test_an_image_may_depend_on_its_place_in_its_batch(runs, tmp_path, monkeypatch):
     """As its last bits do, here so that every image does, and those of batches of one: as of a server."""
     images = synthesis.Sampler.images

@@ -36,6 +36,7 @@ ROWS = {
 OFTEN = ("dcgan",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [n if n in OFTEN else pytest.param(n, marks=pytest.mark.slow) for n in ROWS])
 def test_xla_takes_the_same_steps(row):
     plan = resolve({**SMALL, **ROWS[row]})

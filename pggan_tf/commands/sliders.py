@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import numpy as np
 
@@ -9,7 +11,7 @@ from pggan_tf import synthesis
 from pggan_tf.commands import shared
 from pggan_tf.data import marks, pixels
 from pggan_tf.errors import UserError
-from pggan_tf.runs import slider_names
+from pggan_tf.runs import keras_files, pretrained, slider_names
 
 
 def _parse_names(ctx, param, texts: tuple[str, ...]) -> list[tuple[int, str]]:
@@ -61,9 +63,9 @@ def command(source, out, seeds, count, class_name, names, stage, truncation, no_
 
     out = pixels.check_picture("--out", out) if out else None
     numbers = synthesis.parse_seeds(seeds)
-    opened = api.load(source)
-    if names and not isinstance(opened, api.Run):
+    if names and not keras_files.is_run(Path(pretrained.locate(source))):
         raise UserError(f"--rename: names are kept in the folder of a run, and {source} is none.")
+    opened = api.load(source)
     generator = opened.generator if isinstance(opened, api.Run) else opened
     count = min(count, len(generator.sliders))
     if out:
