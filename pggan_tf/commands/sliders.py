@@ -63,8 +63,8 @@ def command(source, out, seeds, count, class_name, names, stage, truncation, no_
 
     out = pixels.check_picture("--out", out) if out else None
     numbers = synthesis.parse_seeds(seeds)
-    if names and not keras_files.is_run(Path(pretrained.locate(source))):
-        raise UserError(f"--rename: names are kept in the folder of a run, and {source} is none.")
+    if names:  # they are kept in the folder of a run
+        keras_files.check_run(Path(pretrained.locate(source)))
     opened = api.load(source)
     generator = opened.generator if isinstance(opened, api.Run) else opened
     count = min(count, len(generator.sliders))
