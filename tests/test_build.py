@@ -93,6 +93,7 @@ def stop_after(count):
     return progress
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -180,6 +181,7 @@ def test_ctrl_c_is_for_the_job_and_not_for_its_workers(tmp_path):
     assert code == 0 and "going on with" in err and len(shards.Shards(out)) == 2500, err
 
 
+@pytest.mark.slow
 def test_a_stop_signal_saves_and_says_how_to_go_on(tmp_path):
     arguments = ("prepare", "portraits", tmp_path / "out", "--size", "16", "--count", "2000")
     process = saving(*arguments)

@@ -150,6 +150,7 @@ def test_a_run_without_gain_ends_by_itself(tmp_path, monkeypatch):
     assert code == 0 and (tmp_path / "run/stats.jsonl").read_bytes() == before, "it is done, and does not go on"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [9, 11, 14])
 def test_photos_that_fill_no_group_are_judged(count, tmp_path):
     """Of 14 photos in groups of four, twelve: the rest would have a group of another size."""

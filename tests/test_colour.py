@@ -58,6 +58,7 @@ def test_gradients_are_finite_everywhere(convert):
     assert np.isfinite(tape.gradient(total, points).numpy()).all()
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_finite_differences():
     points = np.random.default_rng(0).uniform(0.05, 0.95, (20, 3))
     for convert, x in (

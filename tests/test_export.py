@@ -60,6 +60,7 @@ GENERATORS = {
 OFTEN = ("separable", "classes", "dcgan")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [k if k in OFTEN else pytest.param(k, marks=pytest.mark.slow) for k in GENERATORS])
 def test_a_generator_s_file_gives_its_images_at_every_stage(kind):
     network = GENERATORS[kind]()
@@ -79,6 +80,7 @@ def test_a_generator_s_file_gives_its_images_at_every_stage(kind):
                 assert image.dtype == np.uint8 and np.abs(image.astype(int) - truth[seed]).max() <= 1
 
 
+@pytest.mark.slow
 def test_stages_share_their_weights():
     network = progressive.Generator((4, 8, 16, 48), **{**SMALL, "fmap_base": 1024, "fmap_max": 64})
     network.build()
@@ -394,6 +396,7 @@ def test_photos_of_pairs_are_what_the_task_is_given(tmp_path, reverse):
     assert (made[0] == portraits.draw(0, 16)).all() != reverse
 
 
+@pytest.mark.slow
 def test_a_site_says_what_its_files_are(run, tmp_path):
     try:
         web.fetch_runtime()

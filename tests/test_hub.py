@@ -142,6 +142,7 @@ def test_a_pushed_run_draws_the_same_images_elsewhere(hub, run, tmp_path, monkey
     assert cached == {"generator.keras", "report.json", "run.json"}
 
 
+@pytest.mark.slow
 def test_a_network_of_photos_shows_no_photo_of_its_user(hub, colours, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("export.build._find_missing", lambda: ["ai_edge_litert"])

@@ -297,6 +297,7 @@ def test_grids_have_the_size(run):
         assert first.size == (3 * 66 + 2, 2 * 88 + 1)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_bits(run, data, tmp_path):
     folder = tmp_path / "stopped"
     words = (*TINY, *STAGES, *MEASURED[:-1])

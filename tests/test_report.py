@@ -188,6 +188,7 @@ def test_data_that_is_gone_is_said(copy, tmp_path):
     refused(pggan("report", tmp_path), "no config.json, so not a run's folder")
 
 
+@pytest.mark.slow
 def test_a_report_that_fails_does_not_end_a_run(copy):
     """Its template cannot be rendered: the run ends well and says so."""
     (copy / report.NAME).unlink()

@@ -184,6 +184,7 @@ PIPELINE = ["--recipe", "pggan-separable+srgan", "--target-res", "32", "--patch"
 PIPELINE += ["--fmap-base", "32", "--fmap-max", "8", "--latent-size", "8", "--portraits", "40", "--batch", "4", *QUICK]
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_trained_by_one_command(tmp_path):
     code, out, err = train(*PIPELINE, "--grid", "4", "--total-images", "64", "--runs", tmp_path)
     assert code == 0, err

@@ -486,6 +486,7 @@ def test_small_photos_are_shown_large_enough_to_be_compared(page, address, viewp
     assert left["x"] + left["width"] < right["x"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "viewport, density", [pytest.param({"width": 1280, "height": 900}, 1, marks=pytest.mark.slow), (PHONE, 2)]
 )
@@ -530,6 +531,7 @@ def test_an_enlarged_photo_is_seen_at_its_actual_size(browser, address, viewport
         assert panel.locator(".compare").bounding_box()["width"] == fitting["width"]
 
 
+@pytest.mark.slow
 def test_work_can_be_stopped(page, address):
     panel = tab_of(page, address)
     panel.locator("[name=file]").set_input_files(large())

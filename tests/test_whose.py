@@ -76,6 +76,7 @@ def forge(file: Path, out: Path, change=lambda image: image, **values) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_what_was_made_by_a_run_is_made_again(runs, faces, tmp_path):
     """Images at every place of a batch, of every option, and sheets; in one call."""
     animals, gray = runs / "animals" / "generator.keras", runs / "gray" / "generator.keras"
