@@ -74,9 +74,9 @@ def make_site_server(site: Path, host: str, port: int, key: str | None = None) -
     return Server((host, port), functools.partial(handler, directory=str(site)))
 
 
-def _check_installed() -> None:
-    """Raise UserError if a package that the server needs is missing."""
-    if missing := [p for p in ("fastapi", "uvicorn") if importlib.util.find_spec(p) is None]:
+def _check_installed(*packages: str) -> None:
+    """Raise UserError if one of these packages of the extra `serve` is missing."""
+    if missing := [p for p in packages if importlib.util.find_spec(p) is None]:
         raise UserError(f'{", ".join(missing)} not installed. Type: pip install "pggan-tf[serve]"')
 
 
@@ -136,6 +136,8 @@ def command(path, host, in_network, port, max_mb, max_megapixels, waiting, timeo
         folder = folder / "web"
     try:
         if (folder / "site.json").is_file():
+            if in_network:
+                _check_installed("segno")
             key = lan.make_key() if in_network else None
             shown = lan.find_address() if in_network and host in (None, "0.0.0.0") else host or LOCAL
             host = host or shown
@@ -157,7 +159,7 @@ def command(path, host, in_network, port, max_mb, max_megapixels, waiting, timeo
         elif in_network:
             raise UserError(f"--lan: is for sites. Make one with: pggan export {typed} --to web --out site/")
         else:
-            _check_installed()
+            _check_installed("fastapi", "uvicorn")
             terminal.start_tensorflow()
             from export import api
 

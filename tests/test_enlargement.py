@@ -34,7 +34,7 @@ def twice(photo, progress=None):
 def test_photos_get_the_size_that_was_asked_for(wish, size):
     assert wish.find_size(25, 33) == size
     photo = photos.Photo(np.full((25, 33, 3), 77, np.uint8), np.full((25, 33, 1), 200, np.uint8))
-    made = wish.wrap(twice, 2)(photo)
+    made = wish.wrap(twice)(photo)
     assert made.size == made.alpha.shape[:2] == size
     assert (made.pixels == 77).all() and (made.alpha == 200).all(), "the filter's weights add up to 1"
 
@@ -42,7 +42,7 @@ def test_photos_get_the_size_that_was_asked_for(wish, size):
 def test_a_slope_stays_a_slope_and_16_bits_stay():
     slope = np.linspace(0, 60_000, 40).astype(np.uint16)
     photo = photos.Photo(np.tile(slope[None, :, None], (30, 1, 1)))
-    made = Enlargement(2.5).wrap(twice, 2)(photo).pixels
+    made = Enlargement(2.5).wrap(twice)(photo).pixels
     assert made.shape == (75, 100, 1) and made.dtype == np.uint16
     expected = np.interp((np.arange(100) + 0.5) / 2.5 - 0.5, np.arange(40), slope)
     assert np.abs(made[40, 5:-5, 0] - expected[5:-5]).max() < 600, "of 60,000: the steps of whole pixels are smoothed"
@@ -62,9 +62,7 @@ def test_all_pages_and_all_frames(tmp_path):
     same[0].save(tmp_path / "moving.webp", save_all=True, append_images=same[1:], duration=100, lossless=True)
     wish = Enlargement(1.5)
     for name, sizes in (("scan.tif", [(45, 30), (45, 32), (45, 33)]), ("moving.webp", [(45, 30)] * 3)):
-        conversion.convert(
-            str(tmp_path / name), str(tmp_path / f"large-{name}"), wish.wrap(twice, 2), wish, compare=True
-        )
+        conversion.convert(str(tmp_path / name), str(tmp_path / f"large-{name}"), wish.wrap(twice), wish, compare=True)
         with Image.open(tmp_path / f"large-{name}") as image:
             assert image.n_frames == 3
             assert [image.seek(i) or image.size for i in range(3)] == sizes

@@ -83,6 +83,6 @@ def convert(
         if generator.scale == 1:
             raise UserError(f"--scale and --to: {generator.name} was trained to {generator.task}, not to upscale.")
         enlargement = Enlargement.of_options(scale, to)
-        change = enlargement.wrap(change, generator.scale)
+        change = enlargement.wrap(change)
     paths, signed = (arguments.expand(source), arguments.expand(out)), generator.mark if mark else None
     return conversion.convert(*paths, change, enlargement, compare, signed, skip_existing)

@@ -60,12 +60,10 @@ class Enlargement:
                 )
         return max(1, round(height * factor)), max(1, round(width * factor))
 
-    def wrap(self, change: Callable, scale: int) -> Callable:
+    def wrap(self, change: Callable) -> Callable:
         """Return a function (photo, progress) -> photo of the wanted size.
 
-        Args:
-            change: function (photo, progress) -> photo that enlarges by `scale`.
-            scale: factor of the network, 2 or more.
+        change: function (photo, progress) -> photo that enlarges by a factor of 2 or more.
         """
 
         def enlarge(photo, progress=tiles.ignore):

@@ -138,7 +138,7 @@ def reduce_picture(picture: np.ndarray, height: int, width: int) -> np.ndarray:
         width: width of the result.
     """
     times = max(-(-height // picture.shape[0]), -(-width // picture.shape[1]))  # no pixel may fall between places
-    picture = picture.repeat(times, 0).repeat(times, 1)
+    picture = picture.repeat(times, 0).repeat(times, 1) if times > 1 else picture
     rows, columns = np.nonzero(picture[..., 3] > 127)
     ab = colour.split_lab(picture[rows, columns, :3] / np.float32(255))[1]
     place = rows * height // picture.shape[0] * width + columns * width // picture.shape[1]
@@ -188,15 +188,16 @@ class Wishes:
         Where a point covers the picture, the point counts. Raises UserError if a point lies outside
         of the photo.
         """
-        dots = draw_points(self.points, height, width)
+        pictures = [] if self.picture is None else [self.picture]
+        if self.points:  # else nothing of the size of the photo is made
+            pictures.append(draw_points(self.points, height, width))
 
         def reduce(h, w):
-            hints = reduce_picture(dots, h, w)
-            return (
-                hints
-                if self.picture is None
-                else np.where(hints[..., 2:] > 0, hints, reduce_picture(self.picture, h, w))
-            )
+            out = np.zeros((h, w, CHANNELS), np.float32)
+            for picture in pictures:
+                hints = reduce_picture(picture, h, w)
+                out = np.where(hints[..., 2:] > 0, hints, out)
+            return out
 
         return reduce
 

@@ -80,7 +80,8 @@ class Colorize(Task):
 
     def _without_hints(self, lightness):
         """Return the condition for L [...,1] in 0..1 of which no colour is known."""
-        return tf.concat([lightness, *3 * [tf.zeros_like(lightness)]], -1) if self.hints else lightness
+        nothing = colour_hints.CHANNELS * [tf.zeros_like(lightness)]
+        return tf.concat([lightness, *nothing], -1) if self.hints else lightness
 
     def target(self, images):
         """Return the colours a and b (CIELAB) of images [N,H,W,3] in -1..1: [N,H,W,2] in -1..1."""
