@@ -54,8 +54,6 @@ class StepContext:
     # (fakes, reals) -> part of G's loss that does not depend on D, per image, [N]; None: no such
     # part.
     auxiliary: Callable[..., Any] | None = None
-    # Whether D's minibatch statistics or batch normalisation include images on other replicas.
-    cross_replica: bool = False
     patch_logits: bool = False  # whether D returns a map of logits per image (PatchGAN)
 
 
@@ -71,7 +69,9 @@ class Batch:
     second_condition: tf.Tensor | None
     second_labels: tf.Tensor | None  # classes of the fakes of `second_condition`, int64 [N]
     mix: tf.Tensor  # [N,1,1,1] in 0..1: weights of the reals in the points of the gradient penalty
-    penalise: tf.Tensor  # bool: whether this update includes the (lazy) penalty
+    # Whether this update includes the (lazy) penalty: True or False, which the traced program
+    # contains, or a scalar tensor, with which one program serves for both.
+    penalise: bool | tf.Tensor
 
 
 def discriminate_both(context: StepContext, reals, fakes, together: bool) -> tuple[list, list]:
@@ -111,9 +111,10 @@ def batch_mean(values, context: StepContext):
 def penalty_gradients(context: StepContext, batch: Batch, fakes) -> tuple[Any, list | None]:
     """Return (loss, gradients) of the penalty on D's gradients alone.
 
-    The gradients are a list in the order of D's variables. At steps without the penalty, loss and
-    gradients are zeros. If the objective has no penalty, the gradients are None. A penalty that is
-    applied every k-th step has k times the weight, so that its mean over many steps stays the same.
+    The gradients are a list in the order of D's variables, or None if the objective has no penalty
+    or the program is that of steps without it. In a program for both kinds of steps, loss and
+    gradients are zeros at steps without the penalty. A penalty that is applied every k-th step has
+    k times the weight, so that its mean over many steps stays the same.
 
     Args:
         context: the networks and losses.
@@ -141,18 +142,21 @@ def penalty_gradients(context: StepContext, batch: Batch, fakes) -> tuple[Any, l
 
     if o.penalty == "none" or not o.penalty_weight:
         return tf.zeros([], batch.reals.dtype), None
-    if o.penalty_every == 1:
+    if o.penalty_every == 1 or batch.penalise is True:
         loss, *gradients = penalised()
         return loss, gradients
-
-    def skipped():
-        return [tf.constant(0.0), *(tf.zeros(v.shape, v.dtype) for v in variables)]
-
-    if context.cross_replica:
-        # Replicas cannot exchange values in a branch, so the penalty is computed at every step.
-        loss, *gradients = (tf.where(batch.penalise, a, b) for a, b in zip(penalised(), skipped()))
-    else:
-        loss, *gradients = tf.cond(batch.penalise, penalised, skipped)
+    if batch.penalise is False:
+        return tf.zeros([], batch.reals.dtype), None
+    # A loop that is run once or not at all, because its condition is then known from a number of
+    # the host; the condition of a branch would be a value of the device.
+    times = tf.cast(batch.penalise, tf.int32)
+    zeros = [tf.constant(0.0), *(tf.zeros(v.shape, v.dtype) for v in variables)]
+    _, loss, *gradients = tf.while_loop(
+        lambda done, *_: done < times,
+        lambda done, *_: [done + 1, *penalised()],
+        [tf.constant(0), *zeros],
+        parallel_iterations=1,
+    )
     return loss, gradients
 
 
