@@ -49,7 +49,11 @@ def test_an_optimiser_may_keep_large_numbers():
 def gan(skipped=0, generator=0, discriminator=0, in_a_row=0):
     counts = {"skipped_generator": tf.Variable(generator), "skipped_discriminator": tf.Variable(discriminator)}
     return types.SimpleNamespace(
-        skipped=tf.Variable(skipped), skipped_in_a_row=tf.Variable(in_a_row), skipped_by=counts, state=dict
+        skipped=tf.Variable(skipped),
+        skipped_in_a_row=tf.Variable(in_a_row),
+        skipped_by=counts,
+        loss_scale=None,
+        state=dict,
     )
 
 

@@ -7,6 +7,7 @@ have the lazy penalty, because that follows from the number of images seen.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import types
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping
 import tensorflow as tf
 
 from pggan_tf.schedule import Phase
+from pggan_tf.training import precision
 from pggan_tf.training.gan import GAN
 from pggan_tf.training.step import STATS, Clock, exchanges_statistics, train_step
 
@@ -38,10 +40,13 @@ class CompiledSteps:
             other numbers of images, see `step.Clock`.
         strategy: the devices that share every batch.
         xla: whether XLA compiles the step.
+        tf32: whether GPUs may multiply float32 numbers in TF32, see `precision.allow_tf32`.
     """
 
-    def __init__(self, gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla: bool = False):
-        self.gan, self.phase, self.strategy = gan, phase, strategy
+    def __init__(
+        self, gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla: bool = False, tf32: bool = False
+    ):
+        self.gan, self.phase, self.strategy, self.tf32 = gan, phase, strategy, tf32
         objective = gan.objective_at(phase.resolution)
         penalised = phase.adversarial and objective.penalty != "none" and objective.penalty_weight
         self.every = objective.penalty_every if penalised else 1
@@ -145,8 +150,9 @@ class CompiledSteps:
         phase = phase or self.phase
         before = int(self.gan.images_seen.numpy())
         total = [sums.get(k, 0.0) for k in STATS]
-        for number, kind, count in self._calls((before - phase.start) // phase.batch, steps):
-            total = self._call(*self._arguments(iterator, count, total, phase, number, kind))
-        values = total.numpy().tolist()  # the only wait for the device
+        with precision.allow_tf32() if self.tf32 else contextlib.nullcontext():
+            for number, kind, count in self._calls((before - phase.start) // phase.batch, steps):
+                total = self._call(*self._arguments(iterator, count, total, phase, number, kind))
+            values = total.numpy().tolist()  # the only wait for the device
         taken = (int(self.gan.images_seen.numpy()) - before) // phase.images_per_step
         return taken, dict(zip(STATS, values))

@@ -26,13 +26,16 @@ from pggan_tf.training.compiled import CompiledSteps
 from pggan_tf.training.gan import GAN, GANOptions
 
 
+_ON_DEVICE = 2  # steps whose images wait in the memory of a GPU
+
+
 @dataclass(frozen=True)
 class Setting:
     """What a run is trained with, apart from its plan: data, devices and machines."""
 
     shards: Shards  # the data
     strategy: tf.distribute.Strategy  # the devices that share every batch
-    policy: str  # the Keras dtype policy: 'float32' or 'mixed_bfloat16'
+    policy: str  # the Keras dtype policy, see `precision.choose_policy`
     cluster: Cluster = dataclasses.field(default_factory=lambda: ALONE)  # the machines
     say: Callable[[str], None] = print  # prints a message on the terminal
 
@@ -50,8 +53,7 @@ def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
 
     Args:
         plan: the plan.
-        policy: the Keras dtype policy of the generator and the discriminator, 'float32' or
-            'mixed_bfloat16'.
+        policy: the Keras dtype policy of the generator and the discriminator, such as 'float32'.
         classes: names of the classes in the data; empty if it has none.
     """
     config = plan.config
@@ -84,9 +86,11 @@ def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
     )
 
 
-def compile_steps(gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla: bool = False) -> CompiledSteps:
+def compile_steps(
+    gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla: bool = False, tf32: bool = False
+) -> CompiledSteps:
     """Return a function that takes many training steps in one call, see `CompiledSteps`."""
-    return CompiledSteps(gan, phase, strategy, xla)
+    return CompiledSteps(gan, phase, strategy, xla, tf32)
 
 
 def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy: tf.distribute.Strategy) -> Iterator:
@@ -115,7 +119,19 @@ def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy:
             replicas, mine = machine.num_replicas_in_sync, range(first, first + each)
         return pipeline.make_batches(training, start, phase.end, phase.batch, phase.critic_steps, replicas, mine)
 
-    return iter(strategy.distribute_datasets_from_function(dataset) if strategy.num_replicas_in_sync > 1 else dataset())
+    if strategy.num_replicas_in_sync > 1:
+        return iter(strategy.distribute_datasets_from_function(dataset))  # copies ahead to each device
+    return iter(copy_ahead(dataset(), tf.config.list_logical_devices("GPU")))
+
+
+def copy_ahead(dataset: tf.data.Dataset, gpus: Sequence) -> tf.data.Dataset:
+    """Return a dataset whose next elements are copied to the first GPU while a step runs.
+
+    gpus: the logical GPUs; without any, the dataset is returned as it is.
+    """
+    if not gpus:
+        return dataset
+    return dataset.apply(tf.data.experimental.prefetch_to_device(gpus[0].name, _ON_DEVICE))
 
 
 class Programs:
@@ -144,7 +160,8 @@ class Programs:
         with strategy.scope():
             if key not in self._steps:
                 xla = precision.use_xla(plan.config, strategy)
-                self._steps[key] = compile_steps(self.gan, phase, strategy, xla)
+                exact = precision.is_exact(plan.config)
+                self._steps[key] = compile_steps(self.gan, phase, strategy, xla, tf32=not exact)
             steps = functools.partial(self._steps[key], phase=phase)
             return steps, read_batches(plan, self.setting.shards, phase, start, strategy)
 

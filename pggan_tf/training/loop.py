@@ -167,8 +167,8 @@ class Run:
 
         what: the reason, see `health.explain_ruin`.
         """
-        bfloat16 = self.gan.generator.dtype_policy.compute_dtype == "bfloat16"
-        return health.explain_ruin(what, self.folder, self.plan, self.phase, self.images_seen, bfloat16)
+        half = self.gan.generator.dtype_policy.compute_dtype != "float32"
+        return health.explain_ruin(what, self.folder, self.plan, self.phase, self.images_seen, half)
 
     def restore(self, arrays, meta) -> None:
         """Set the state of the run to that of a checkpoint.

@@ -55,6 +55,9 @@ class StepContext:
     # part.
     auxiliary: Callable[..., Any] | None = None
     patch_logits: bool = False  # whether D returns a map of logits per image (PatchGAN)
+    # Factor of all losses before they are differentiated, so that their gradients do not vanish in
+    # float16; `apply_generator` and `apply_discriminator` divide by it. None: no factor.
+    scale: Any = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,11 @@ def batch_mean(values, context: StepContext):
     return tf.reduce_sum(values) / context.batch_size
 
 
+def _scaled(context: StepContext, loss):
+    """Return a loss, multiplied by the context's scale, to be differentiated."""
+    return loss if context.scale is None else loss * context.scale
+
+
 def penalty_gradients(context: StepContext, batch: Batch, fakes) -> tuple[Any, list | None]:
     """Return (loss, gradients) of the penalty on D's gradients alone.
 
@@ -122,6 +130,8 @@ def penalty_gradients(context: StepContext, batch: Batch, fakes) -> tuple[Any, l
         fakes: fakes [N,H,W,C] for the penalties that use them.
     """
     o, variables = context.objective, context.discriminator_variables
+    # The gradient at the images begins with the same number at every logit as those of the losses.
+    scale = None if context.scale is None else context.scale / context.batch_size
 
     def critic(x):
         return losses.mean_per_sample(o.real_fake_logits(context.discriminate(x)[0]))
@@ -131,13 +141,14 @@ def penalty_gradients(context: StepContext, batch: Batch, fakes) -> tuple[Any, l
             tape.watch(variables)
             penalties = 0.0
             if o.penalty == "gp":
-                penalties += losses.gradient_penalty(critic, batch.reals, fakes, batch.mix, o.penalty_target)
+                penalties += losses.gradient_penalty(critic, batch.reals, fakes, batch.mix, o.penalty_target, scale)
             if "r1" in o.penalty:
-                penalties += losses.zero_centred_penalty(critic, batch.reals)
+                penalties += losses.zero_centred_penalty(critic, batch.reals, scale)
             if "r2" in o.penalty:
-                penalties += losses.zero_centred_penalty(critic, tf.stop_gradient(fakes))
+                penalties += losses.zero_centred_penalty(critic, tf.stop_gradient(fakes), scale)
             loss = batch_mean(penalties, context) * (o.penalty_weight * o.penalty_every)
-        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+            objective = _scaled(context, loss)
+        gradients = tape.gradient(objective, variables, unconnected_gradients="zero")
         return [loss, *gradients]
 
     if o.penalty == "none" or not o.penalty_weight:
@@ -184,8 +195,8 @@ def generator_loss(context: StepContext, real: list, fake: list, labels):
 def _auxiliary(context: StepContext, fakes, reals):
     """Return (loss, gradient at the fakes) for the part of G's loss that does not depend on D.
 
-    The loss is a scalar; the gradient has the shape of the fakes. Without such a part, both are a
-    scalar 0.
+    The loss is a scalar; the gradient, of the scaled loss, has the shape of the fakes. Without such
+    a part, both are a scalar 0.
 
     fakes: images from G, [N,H,W,C]. reals: the images that they should equal, [N,H,W,C].
     """
@@ -194,7 +205,8 @@ def _auxiliary(context: StepContext, fakes, reals):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(fakes)
         loss = batch_mean(context.auxiliary(fakes, reals), context)
-    return loss, tape.gradient(loss, fakes)
+        objective = _scaled(context, loss)
+    return loss, tape.gradient(objective, fakes)
 
 
 def collect_stats(context, loss_d, loss_g, auxiliary, penalty, real_logits, fake_logits) -> dict:
@@ -245,7 +257,8 @@ def two_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
             tape.watch(context.discriminator_variables)
             real, fake = discriminate_both(context, batch.reals, seen, _may_share_batch(context, batch.reals))
             loss_d = batch_mean(o.discriminator(real[0], fake[0], batch.labels, batch.fake_labels), context)
-        gradients = tape.gradient(loss_d, context.discriminator_variables)
+            objective = _scaled(context, loss_d)
+        gradients = tape.gradient(objective, context.discriminator_variables)
         penalty, more = penalty_gradients(context, batch, seen)
         context.apply_discriminator(add_gradients(gradients, more), loss_d + penalty)
 
@@ -260,8 +273,9 @@ def two_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(seen)
         loss_g = generator_loss(context, again, context.discriminate(seen), labels)
+        objective = _scaled(context, loss_g)
     auxiliary, more = _auxiliary(context, seen, batch.reals)
-    at_fakes = tape.gradient(loss_g, seen) + more
+    at_fakes = tape.gradient(objective, seen) + more
     gradients = tape_g.gradient(fakes, context.generator_variables, output_gradients=at_fakes)
     context.apply_generator(gradients, loss_g + auxiliary)
     return collect_stats(context, loss_d, loss_g, auxiliary, penalty, real[0], fake[0])
@@ -323,8 +337,9 @@ def one_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
         tape.watch([real[0], *fake])
         loss_d = batch_mean(o.discriminator(real[0], fake[0], batch.labels, batch.fake_labels), context)
         loss_g = generator_loss(context, real, fake, batch.fake_labels)
-    d_real, d_fake = tape.gradient(loss_d, [real[0], fake[0]])
-    g_fake = tape.gradient(loss_g, fake)
+        objective_d, objective_g = _scaled(context, loss_d), _scaled(context, loss_g)
+    d_real, d_fake = tape.gradient(objective_d, [real[0], fake[0]])
+    g_fake = tape.gradient(objective_g, fake)
     del tape
 
     if method == "scaled":
@@ -354,7 +369,8 @@ def generator_alone(context: StepContext, batches: Sequence[Batch]) -> dict:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(context.generator_variables)
         loss = batch_mean(context.auxiliary(context.generate(batch.condition, batch.fake_labels), batch.reals), context)
-    context.apply_generator(tape.gradient(loss, context.generator_variables), loss)
+        objective = _scaled(context, loss)
+    context.apply_generator(tape.gradient(objective, context.generator_variables), loss)
     zero = tf.zeros([])
     names = ("loss_d", "penalty", "logit_real", "logit_fake", "sign_real")
     return {**dict.fromkeys(names, zero), "loss_g": loss, "auxiliary": loss}
