@@ -57,7 +57,11 @@ def test_no_step_has_a_branch_or_a_loop_that_waits(settings, separate):
     conditions = loops(found)
     assert len(conditions) == (2 if separate is False else 1)  # the steps; the penalty, once or not at all
     for condition, _ in conditions:
-        read = [n for n in condition if n.op in ("ReadVariableOp", "ResourceGather") or n.attr["dtype"].type == tf.resource.as_datatype_enum]
+        read = [
+            n
+            for n in condition
+            if n.op in ("ReadVariableOp", "ResourceGather") or n.attr["dtype"].type == tf.resource.as_datatype_enum
+        ]
         compared = [n for n in condition if n.op == "Less"]
         assert not read and len(compared) == 1 and compared[0].attr["T"].type == tf.int32.as_datatype_enum
 
@@ -116,7 +120,8 @@ def test_a_call_waits_once(monkeypatch):
     kind, waits = type(tf.constant(0.0)), []
     read = kind.numpy
     monkeypatch.setattr(kind, "numpy", lambda self: waits.append(self.shape) or read(self))
-    monkeypatch.setattr(compiled.Clock, "of", classmethod(lambda cls, phase, made=compiled.Clock.of(steps.phase): made))
+    made = compiled.Clock.of(steps.phase)
+    monkeypatch.setattr(compiled.Clock, "of", classmethod(lambda cls, phase: made))
     steps(batches, 13)
     assert len(waits) == 3  # the images seen before and after, and the sums
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from pggan_tf.losses import LOSSES, Objective
 from pggan_tf.runs import checkpoint
-from pggan_tf.training import step
+from pggan_tf.training import loss_scaling
 from pggan_tf.training.step import TrainingStep, train_step
 from tests.test_step import FADE, LABELS, gan, pixels, values
 
@@ -29,7 +29,7 @@ def gradients(monkeypatch, dtype, objective, update, scale=None):
     model.begin(FADE)
     model.images_seen.assign(32)
     if scale:
-        model.loss_scale.assign(scale)
+        model.loss_scale.scale.assign(scale)
     stats = train_step(model, FADE, pixels(), LABELS)
     return found, float(stats["penalty"])
 
@@ -91,17 +91,21 @@ def test_a_run_ends_where_float32_ends_within_noise():
 
 @pytest.mark.slow
 def test_an_overflow_is_survived_and_the_scale_found(monkeypatch):
-    monkeypatch.setattr(step, "STEPS_PER_DOUBLING", 2)
+    monkeypatch.setattr(loss_scaling, "STEPS_PER_DOUBLING", 2)
     model = gan(PENALISED, dtype="mixed_float16")
     model.begin(FADE)
-    model.loss_scale.assign(2.0**28)
+    model.loss_scale.scale.assign(2.0**28)
     take = tf.function(lambda: train_step(model, FADE, pixels(), LABELS), autograph=False)
     before, scales, skipped = values(model), [], []
     while len(skipped) < 20 and skipped.count(0) < 2:
         skipped.append(int(take()["skipped"]))
-        scales.append(float(model.loss_scale.numpy()))
+        scales.append(float(model.loss_scale.scale.numpy()))
         if all(skipped):
-            for name in ("generator/conv_4/kernel", "discriminator/dense/kernel", "optimizer_discriminator/dense/kernel/v"):
+            for name in (
+                "generator/conv_4/kernel",
+                "discriminator/dense/kernel",
+                "optimizer_discriminator/dense/kernel/v",
+            ):
                 np.testing.assert_array_equal(values(model)[name], before[name])
     first = skipped.index(0)
     assert first > 1 and scales[:first] == [2.0 ** (27 - i) for i in range(first)], "every skipped step halves it"
@@ -113,7 +117,7 @@ def test_an_overflow_is_survived_and_the_scale_found(monkeypatch):
 def test_the_scale_is_saved_and_a_resumed_run_is_the_same(tmp_path):
     model = gan(PENALISED, dtype="mixed_float16")
     model.begin(FADE)
-    model.loss_scale.assign(2.0**13)
+    model.loss_scale.scale.assign(2.0**13)
     train_step(model, FADE, pixels(), LABELS)
     path = checkpoint.path_for(tmp_path, 8)
     checkpoint.write(path, values(model), {})

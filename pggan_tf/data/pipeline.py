@@ -294,4 +294,8 @@ def make_batches(
     # If the number of elements were unknown, all machines would communicate before every step.
     if replicas > 1:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-    return dataset.prefetch(max(2, together) * len(mine))
+    # Readers have threads of their own. They would else take those that start a step's operations,
+    # of which there is one per core.
+    threads = tf.data.Options()
+    threads.threading.private_threadpool_size = readers
+    return dataset.prefetch(max(2, together) * len(mine)).with_options(threads)

@@ -43,9 +43,7 @@ class CompiledSteps:
         tf32: whether GPUs may multiply float32 numbers in TF32, see `precision.allow_tf32`.
     """
 
-    def __init__(
-        self, gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla: bool = False, tf32: bool = False
-    ):
+    def __init__(self, gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla: bool = False, tf32: bool = False):
         self.gan, self.phase, self.strategy, self.tf32 = gan, phase, strategy, tf32
         objective = gan.objective_at(phase.resolution)
         penalised = phase.adversarial and objective.penalty != "none" and objective.penalty_weight

@@ -25,7 +25,6 @@ from pggan_tf.training.cluster import ALONE, Cluster
 from pggan_tf.training.compiled import CompiledSteps
 from pggan_tf.training.gan import GAN, GANOptions
 
-
 _ON_DEVICE = 2  # steps whose images wait in the memory of a GPU
 
 

@@ -12,13 +12,12 @@ from pggan_tf.losses import Objective
 from pggan_tf.schedule import Phase
 from pggan_tf.tasks import Task
 from pggan_tf.training import updates
+from pggan_tf.training.loss_scaling import LossScale
 from pggan_tf.training.optimizer import OPTIMIZERS
 
 # Counters of the steps that left the generator or the discriminator unchanged; `skipped` counts the
 # steps that left any network unchanged.
 COUNTS_BY_NETWORK = ("skipped_generator", "skipped_discriminator")
-# Factor of the losses at the beginning of a run in float16; powers of two change no digit.
-FIRST_SCALE = 2.0**15
 # Notes for the log about the features with which images are compared.
 CONTENT_NOTES = {
     "vgg19": "; images should look alike to VGG19",
@@ -99,11 +98,7 @@ class GAN:
                 if hasattr(layer, "cross_replica"):
                     layer.cross_replica = options.sync_batch
         self.augment_probability = tf.Variable(0.0, trainable=False, name="augment_probability")
-        # In float16: factor of the losses, and good steps since it last changed, see `step`.
-        self.loss_scale = self.good_steps = None
-        if generator.dtype_policy.compute_dtype == "float16":
-            self.loss_scale = tf.Variable(FIRST_SCALE, trainable=False, name="loss_scale")
-            self.good_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="good_steps")
+        self.loss_scale = LossScale() if generator.dtype_policy.compute_dtype == "float16" else None
         self.optimizers: dict[str, Any] = {}  # those of the current phase, see `begin`
         self._made: dict[tuple, Any] = {}  # every optimizer that was made, by the phase's properties
         self._slots: dict[str, dict] = {name: {} for name in self.networks}
@@ -116,7 +111,7 @@ class GAN:
         """
         own = [self.images_seen, self.skipped, self.skipped_in_a_row, *self.skipped_by.values()]
         own += [self.augment_probability] if self.options.augment == "ada" else []
-        own += [v for v in (self.loss_scale, self.good_steps) if v is not None]
+        own += [self.loss_scale.scale, self.loss_scale.good_steps] if self.loss_scale else []
         named = {variable.name.partition(":")[0]: variable for variable in own}
         for prefix, network in self.networks.items():
             for variable in network.get_checkpoint_variables():

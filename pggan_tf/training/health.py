@@ -81,7 +81,7 @@ class Health:
         since = self._count_since()
         if not last and since["steps"] < SKIPS_IN_A_ROW:
             return None  # too few to tell
-        if self.gan.loss_scale is not None and self.gan.loss_scale.numpy() > 1:
+        if self.gan.loss_scale and self.gan.loss_scale.scale.numpy() > 1:
             return None  # skipped steps may have been the search for a scale that float16 can hold
         if since["skipped"] < LEAST_SKIPS or 2 * since["skipped"] <= since["steps"]:
             return None
@@ -112,9 +112,7 @@ def _format_skips(skips: Mapping[str, int]) -> str:
     return ", ".join(f"{name.removeprefix('skipped_')} {skips[name]}" for name in COUNTS_BY_NETWORK)
 
 
-def explain_ruin(
-    what: str, folder: Path, plan: Plan, phase: schedule.Phase, images_seen: int, half: bool
-) -> Stopped:
+def explain_ruin(what: str, folder: Path, plan: Plan, phase: schedule.Phase, images_seen: int, half: bool) -> Stopped:
     """Return an exception (not raised here) for a run whose weights are useless.
 
     Its message also says what to type to start a new run.

@@ -2,7 +2,7 @@
 
 Arithmetic means the number format that layers compute in: float32, bfloat16 or float16. float16 has
 as many digits as fast hardware of the years before bfloat16 multiplies, but small gradients vanish
-in it, so losses are scaled, see `step`. Variables, logits and the layers that make images from features (to_image) are always float32. Images are always NHWC:
+in it, so losses are scaled, see `loss_scaling`. Variables, logits and the layers that make images from features (to_image) are always float32. Images are always NHWC:
 oneDNN and tensor cores are fastest with channels last, and TensorFlow transposes images if an older
 GPU needs another layout.
 """

@@ -40,9 +40,6 @@ STATS = (
     "skipped_generator",
     "skipped_discriminator",
 )
-# In float16, a skipped step halves the scale of the losses, and this many good ones in a row double
-# it (Micikevicius et al. 2018, section 3.2, with the numbers of NVIDIA's and TensorFlow's defaults).
-STEPS_PER_DOUBLING = 2000
 # Gradients are summed over machines in buckets of about this many bytes. The sum of a bucket begins
 # when its gradients are there, those of the last layers first, while others are still computed.
 _BUCKET = 25 << 20
@@ -139,7 +136,7 @@ class TrainingStep:
         # counted, so that a run stops at the same step however many of them share a call.
         in_a_row = local_copy(gan.skipped_in_a_row)
         self.going = in_a_row < health.SKIPS_IN_A_ROW
-        self.scale = None if gan.loss_scale is None else local_copy(gan.loss_scale).read_value()
+        self.scale = gan.loss_scale.read() if gan.loss_scale else None
         stats = update(self._make_context(), batches)
         good = tf.reduce_all(tf.stack([done for _, done in self.applied]))
         skip = tf.cast(self.going & ~good, tf.int64)
@@ -147,8 +144,8 @@ class TrainingStep:
         local_copy(gan.skipped).assign_add(skip)
         in_a_row.assign(tf.where(self.going, (in_a_row + 1) * skip, in_a_row))
         local_copy(gan.images_seen).assign_add(tf.cast(self.going, tf.int64) * phase.images_per_step)
-        if gan.loss_scale is not None:
-            self._adapt_scale(good)
+        if gan.loss_scale:
+            gan.loss_scale.adapt(good, self.going)
         if gan.options.augment == "ada":
             sign = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, stats["sign_real"])
             adapted = augment.adapt_probability(local_copy(gan.augment_probability), sign, phase.images_per_step)
@@ -357,18 +354,6 @@ class TrainingStep:
             for variable in map(local_copy, optimizer.trained):
                 variable.assign(tf.where(good, tf.clip_by_value(variable, -clip, clip), variable))
         self.applied.append((name, good))
-
-    def _adapt_scale(self, good) -> None:
-        """Halve the loss's scale after a skipped step, and double it after many good ones.
-
-        good: whether this step updated both networks.
-        """
-        scale, count = local_copy(self.gan.loss_scale), local_copy(self.gan.good_steps)
-        steps = tf.where(good, count + 1, tf.zeros_like(count))
-        grows = steps >= STEPS_PER_DOUBLING
-        halved = tf.where(self.going, tf.maximum(scale / 2, 1.0), scale)
-        scale.assign(tf.where(good, tf.where(grows, scale * 2, scale), halved))
-        count.assign(tf.where(grows, tf.zeros_like(steps), steps))
 
     def _count_by_network(self) -> dict[str, tf.Tensor]:
         """Add this step to the counters of skipped steps by network, and return what was added.
