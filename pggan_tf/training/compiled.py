@@ -118,7 +118,7 @@ class CompiledSteps:
     def _arguments(self, iterator, steps: int, sums, phase: Phase, number: int, kind) -> tuple:
         """Return the arguments of `_take`."""
         number = tf.constant(number % self.every)
-        return iterator, tf.constant(steps), tf.convert_to_tensor(sums, tf.float64), Clock.of(phase), number, kind
+        return iterator, tf.constant(steps), sums, Clock.of(phase), number, kind
 
     def trace(self, iterator, number: int = 0):
         """Return the program of a step as a concrete function, for tests of its structure.
@@ -127,7 +127,7 @@ class CompiledSteps:
             iterator: batches.
             number: number of the step's first update since the start of the phase.
         """
-        zeros = [0.0 for _ in STATS]
+        zeros = tf.zeros([len(STATS)], tf.float64)
         return self._call.get_concrete_function(
             *self._arguments(iterator, 1, zeros, self.phase, number, self._kind(number))
         )
@@ -147,7 +147,7 @@ class CompiledSteps:
         """Take steps; see the class."""
         phase = phase or self.phase
         before = int(self.gan.images_seen.numpy())
-        total = [sums.get(k, 0.0) for k in STATS]
+        total = tf.constant([sums.get(k, 0.0) for k in STATS], tf.float64)
         with precision.allow_tf32() if self.tf32 else contextlib.nullcontext():
             for number, kind, count in self._calls((before - phase.start) // phase.batch, steps):
                 total = self._call(*self._arguments(iterator, count, total, phase, number, kind))
