@@ -146,18 +146,21 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def _input_gradient(critic, x):
+def _input_gradient(critic, x, scale=None):
     """Return the gradient of each image's critic value at the image: d critic(x) / dx, [N,H,W,C].
 
     critic: function from images [N,H,W,C] to one value per image, [N]. x: images [N,H,W,C].
+    scale: factor of the gradient while it is computed in float16, a scalar; None: no factor.
     """
     with tf.GradientTape() as tape:
         tape.watch(x)
         total = tf.reduce_sum(critic(x))
-    return tape.gradient(total, x)
+        total = total if scale is None else total * scale
+    gradient = tape.gradient(total, x)
+    return gradient if scale is None else gradient / scale
 
 
-def gradient_penalty(critic, real, fake, mix, target: float = 1.0):
+def gradient_penalty(critic, real, fake, mix, target: float = 1.0, scale=None):
     """Return the gradient penalty of WGAN-GP (Gulrajani et al. 2017, eq. 3) per sample: [N].
 
     It is (|gradient| - target)^2 / target^2 at the points mix * real + (1 - mix) * fake; the weight
@@ -169,15 +172,16 @@ def gradient_penalty(critic, real, fake, mix, target: float = 1.0):
         fake: fakes [N,H,W,C].
         mix: weights of the reals, [N,1,1,1] in 0..1.
         target: the gradient norm that has no penalty, > 0.
+        scale: see `_input_gradient`.
     """
-    gradient = _input_gradient(critic, mix * real + (1 - mix) * fake)
+    gradient = _input_gradient(critic, mix * real + (1 - mix) * fake, scale)
     # The derivative of the square root is infinite at 0. Below 1e-12 it is replaced by 0, so that
     # no NaN arises.
     norm = tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(gradient), axis=[1, 2, 3]), 1e-12))
     return tf.square(norm - target) / target**2
 
 
-def zero_centred_penalty(critic, x):
+def zero_centred_penalty(critic, x, scale=None):
     """Return the penalty R1 if x are reals, or R2 if they are fakes, per sample: [N].
 
     It is |gradient|^2 / 2 (Mescheder et al. 2018, eq. 9 and 10); the weight gamma is not included.
@@ -185,8 +189,9 @@ def zero_centred_penalty(critic, x):
     Args:
         critic: function from images [N,H,W,C] to one value per image, [N].
         x: images [N,H,W,C].
+        scale: see `_input_gradient`.
     """
-    return 0.5 * tf.reduce_sum(tf.square(_input_gradient(critic, x)), axis=[1, 2, 3])
+    return 0.5 * tf.reduce_sum(tf.square(_input_gradient(critic, x, scale)), axis=[1, 2, 3])
 
 
 def mean_per_sample(values):

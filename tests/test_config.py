@@ -56,6 +56,7 @@ def test_every_recipe_is_complete_and_has_a_schedule(name):
     assert open_options <= {
         *("data", "init_from", "lsgan_targets", "total_images", "minutes", "patch", "snapshot_epochs", "metrics"),
         *("metrics_every", "inception_weights", "snapshot_images", "vgg_weights", "stage_growth", "weight_clip", "log"),
+        "exact",
     }
 
 

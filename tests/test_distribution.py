@@ -12,11 +12,11 @@ SCRIPT = """
 import json, sys
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[3]))
 from pggan_tf import schedule
 from pggan_tf.data import shards
 from pggan_tf.config import resolve
-from pggan_tf.training import distribution, execution
+from pggan_tf.training import distribution, execution, step
 
 def prepared(settings, folder):
     plan = resolve({"fmap_base": 64, "fmap_max": 12, "latent_size": 8, "batch": {4: 8}, **settings})
@@ -35,6 +35,8 @@ def train(plan, phase, data, strategy):
         gan.begin(phase)
         gan.augment_probability.assign(0.5)
         call = execution.compile_steps(gan, phase, strategy)
+        lazy, exchanges = call.every > 1, step.exchanges_statistics(gan, phase, strategy.num_replicas_in_sync)
+        assert call.separate == (lazy and exchanges)  # devices cannot exchange values in a loop of some of them
         count, sums = call(execution.read_batches(plan, data, phase, 0, strategy), 5)
     return {n: v.numpy() for n, v in gan.state().items()}, sums
 
@@ -82,9 +84,9 @@ TASKS = [
 ]
 
 
-def both(settings: list[dict], folder) -> list[dict]:
-    command = [sys.executable, "-c", SCRIPT, json.dumps(settings), str(folder)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+def both(settings: list[dict], folder, devices: int = 2) -> list[dict]:
+    command = [sys.executable, "-c", SCRIPT, json.dumps(settings), str(folder), str(devices)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300 * devices)
     assert result.returncode == 0, result.stderr[-3000:]
     return [json.loads(line) for line in result.stdout.strip().splitlines()[-len(settings) :]]
 
@@ -107,3 +109,12 @@ def test_two_devices_train_like_one(group, tmp_path):
             assert abs(value - out["sums"][1][name]) < 1e-3 * max(1, abs(value)), (settings, name)
         adapted = out["sums"][0]["augment_probability"] != 2.5  # five times 0.5
         assert adapted == (settings.get("augment") == "ada")
+
+
+@pytest.mark.slow
+def test_eight_devices_train_like_one(tmp_path):
+    """Each has one image, and the statistics of four neighbours; the penalty is as rare as on one device."""
+    (out,) = both([{"target_res": 4, "penalty_every": 4, "stddev_group": 4}], tmp_path, 8)
+    assert out["images"] == 40 and out["worst"] < 2e-4 and out["compared"] > 0.6
+    one, eight = out["sums"]
+    assert one["penalty"] > 0 and all(abs(eight[n] - one[n]) < 1e-3 * max(1, abs(one[n])) for n in one)

@@ -17,7 +17,7 @@ from pggan_tf.data import pixels
 from pggan_tf.errors import OutOfMemory, explain_out_of_memory
 from pggan_tf.metrics import sets
 from pggan_tf.runs import checkpoint
-from pggan_tf.training import execution, health, planning, step
+from pggan_tf.training import compiled, health, planning, step
 from tests.conftest import TINY, pggan
 
 SHORT = [*TINY, "--target-res", "8", "--fade-images", "16", "--stable-images", "16", "--batch", "8"]
@@ -49,7 +49,11 @@ def test_an_optimiser_may_keep_large_numbers():
 def gan(skipped=0, generator=0, discriminator=0, in_a_row=0):
     counts = {"skipped_generator": tf.Variable(generator), "skipped_discriminator": tf.Variable(discriminator)}
     return types.SimpleNamespace(
-        skipped=tf.Variable(skipped), skipped_in_a_row=tf.Variable(in_a_row), skipped_by=counts, state=dict
+        skipped=tf.Variable(skipped),
+        skipped_in_a_row=tf.Variable(in_a_row),
+        skipped_by=counts,
+        loss_scale=None,
+        state=dict,
     )
 
 
@@ -206,7 +210,7 @@ def test_out_of_memory_while_speed_is_measured(tmp_path, monkeypatch):
 
 
 def test_out_of_memory_in_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(execution, "compile_steps", lambda *args: exhausted)
+    monkeypatch.setattr(compiled.CompiledSteps, "__call__", exhausted)
     code, _, err = pggan("train", *SHORT, "--run", tmp_path / "run")
     words = r"out of memory at 4px stable in batches of 8. .* --config \S*config.json --batch 4=4"
     assert code == 1 and re.fullmatch(words, err.splitlines()[-1]), err

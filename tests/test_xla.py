@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from pggan_tf import schedule
 from pggan_tf.config import Config, resolve
+from pggan_tf.data import resampling
 from pggan_tf.training import distribution, execution, precision
 
 SMALL = {"target_res": 8, "fmap_base": 64, "fmap_max": 12, "latent_size": 8, "batch": {4: 8}, "precision": "float32"}
@@ -70,18 +71,59 @@ def test_what_gpus_are_given(monkeypatch):
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: ["gpu"])
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: ["gpu"])
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
-    for capability, policy in (((8, 6), "mixed_bfloat16"), ((7, 5), "float32"), (None, "float32")):
+    for capability, policy in (
+        ((8, 6), "mixed_bfloat16"),
+        ((7, 5), "mixed_float16"),
+        ((6, 1), "float32"),
+        (None, "float32"),
+    ):
         details = {"compute_capability": capability} if capability else {}
         assert precision.choose_policy("auto") == policy
-    assert precision.choose_policy("float32") == "float32" and precision.choose_policy("bfloat16") == "mixed_bfloat16"
+    for name in ("bfloat16", "float16"):
+        assert precision.choose_policy(name) == f"mixed_{name}"
+    assert precision.choose_policy("float32") == "float32"
     assert precision.use_xla(Config(), alone) and not precision.use_xla(Config().replace(xla="off"), alone)
     assert not precision.use_xla(Config(), Several()), "replicas talk within a step"
     assert not precision.use_xla(Config().replace(degrade=True), alone), "JPEG is not compiled"
     # A resumed run is the same to the last bit, where there is a way to make it so.
     made, said = [], []
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: made.append(True))
-    distribution.check_devices(resolve({"target_res": 8, "conv": "separable", "xla": "off"}), alone, said.append)
+    exact = {"target_res": 8, "exact": True}
+    distribution.check_devices(resolve({**exact, "conv": "separable", "xla": "off"}), alone, said.append)
     assert not made and "to rounding, not to the last bit" in said[0]
-    distribution.check_devices(resolve({"target_res": 8, "conv": "standard"}), alone, said.append)
-    distribution.check_devices(resolve({"target_res": 8}), alone, said.append)
+    distribution.check_devices(resolve({**exact, "conv": "standard"}), alone, said.append)
+    distribution.check_devices(resolve(exact), alone, said.append)
     assert len(made) == 2 and len(said) == 1
+    for asked in ({}, {"exact": False}):  # what GPUs do unless they are asked to be exact
+        distribution.check_devices(resolve({"target_res": 8, **asked}), alone, said.append)
+        assert len(made) == 2 and "to rounding and not to the last bit; --exact" in said.pop()
+        assert not precision.is_exact(resolve({"target_res": 8, **asked}).config)
+    assert precision.is_exact(resolve(exact).config)
+
+
+def test_cpus_are_exact_whatever_is_asked():
+    for asked in (None, True, False):
+        assert precision.is_exact(Config().replace(exact=asked))
+
+
+def test_tf32_is_for_training_steps_alone(monkeypatch):
+    """Images are resampled with all digits even there."""
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled
+    before = enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        assert not resampling.multiplies_in_tf32()
+        with precision.allow_tf32():
+            assert enabled() and not resampling.multiplies_in_tf32()  # there is no GPU
+            monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: ["gpu"])
+            assert resampling.multiplies_in_tf32()
+            images = tf.constant(np.random.default_rng(0).random((2, 16, 16, 3)), tf.float32)
+            reduce = tf.function(lambda: resampling.resize(images, (8, 8), "lanczos"))
+            products = [op for op in reduce.get_concrete_function().graph.get_operations() if op.type == "Einsum"]
+            assert products and {op.inputs[0].dtype for op in products} == {tf.float64}
+            wide = reduce()
+        assert not enabled()
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
+    monkeypatch.undo()
+    np.testing.assert_allclose(wide, resampling.resize(images, (8, 8), "lanczos"), atol=1e-6)

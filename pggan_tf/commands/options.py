@@ -68,7 +68,7 @@ def _help_text(name: str) -> str:
     metadata, default = FIELDS[name].metadata, DEFAULTS[name]
     text = metadata["help"]
     if base_type(name) is bool:
-        return f"{text}  [{'yes' if default else 'no'}]"
+        return text if default is None else f"{text}  [{'yes' if default else 'no'}]"
     if choices := _choices(name):
         text += f": {', '.join(choices)}"
     return text + (f"  [{configs.as_text(default)}]" if default is not None else "")

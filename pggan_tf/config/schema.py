@@ -21,7 +21,7 @@ from pggan_tf.data.pixels import FILTERS
 Table = dict[int, float]
 CountTable = dict[int, int]
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 STRATEGIES = ("auto", "cpu", "gpu", "mirrored", "multiworker", "tpu")
 
 
@@ -277,7 +277,14 @@ class RunOptions:
     """Devices, random seed, and files that a run writes."""
 
     precision: str = option(
-        "auto", "arithmetic; auto is bfloat16 if the hardware multiplies it faster, else float32", PRECISIONS
+        "auto",
+        "arithmetic; auto is bfloat16 or, on older GPUs, float16 if the hardware multiplies it faster, else float32",
+        PRECISIONS,
+    )
+    exact: bool | None = option(
+        None,
+        "on GPUs: compute every step to the same last bit again, which is slower; CPUs always do  [yes on CPUs, no on "
+        "GPUs]",
     )
     xla: str = option("auto", "compile the training step with XLA; auto does so on one GPU", ("auto", "on", "off"))
     strategy: str = option(

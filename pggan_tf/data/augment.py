@@ -12,6 +12,7 @@ of `augment_images`.
 from __future__ import annotations
 
 from pggan_tf import replicas
+from pggan_tf.data.resampling import full_einsum
 from pggan_tf.lazy import tf
 
 ADA_TARGET = 0.6  # target for the mean sign of D's logits on reals
@@ -91,7 +92,7 @@ def translate(x, seed, parts=1):
     # With one-hot matrices, a shift along an axis is a matrix product, and so is its gradient.
     vertical = tf.one_hot(rows, h, dtype=x.dtype)  # [N,H,H], zero rows outside of the image
     horizontal = tf.one_hot(columns, w, dtype=x.dtype)
-    return tf.einsum("nhi,nijc,nwj->nhwc", vertical, x, horizontal)
+    return full_einsum("nhi,nijc,nwj->nhwc", vertical, x, horizontal)
 
 
 def cut_out(x, seed, parts=1):

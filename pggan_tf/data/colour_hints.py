@@ -16,6 +16,7 @@ import numpy as np
 
 from pggan_tf import replicas
 from pggan_tf.data import colour
+from pggan_tf.data.resampling import full_einsum
 from pggan_tf.errors import UserError
 from pggan_tf.lazy import tf
 
@@ -56,8 +57,9 @@ def reveal(ab, seed):
 
     rows, columns = cover(height, 33) * revealed[..., None], cover(width, 34)
     area = tf.einsum("nkh,nkw->nk", rows, columns)
-    means = tf.einsum("nkh,nkw,nhwc->nkc", rows, columns, ab) / tf.maximum(area, 1.0)[..., None]
-    return _average(tf, tf.einsum("nkh,nkw,nkc->nhwc", rows, columns, means), tf.einsum("nkh,nkw->nhw", rows, columns))
+    means = full_einsum("nkh,nkw,nhwc->nkc", rows, columns, ab) / tf.maximum(area, 1.0)[..., None]
+    colours = full_einsum("nkh,nkw,nkc->nhwc", rows, columns, means)
+    return _average(tf, colours, tf.einsum("nkh,nkw->nhw", rows, columns))
 
 
 def _average(xp, sums, counts):

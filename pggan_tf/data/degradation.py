@@ -36,7 +36,7 @@ def blur(images, deviations):
         return weight / tf.reduce_sum(weight, axis=2, keepdims=True)
 
     rows, columns = make_weights(images.shape[1], deviations[:, 0]), make_weights(images.shape[2], deviations[:, 1])
-    return tf.einsum("nwj,nhjc->nhwc", columns, tf.einsum("nhi,nijc->nhjc", rows, images))
+    return resampling.full_einsum("nwj,nhjc->nhwc", columns, resampling.full_einsum("nhi,nijc->nhjc", rows, images))
 
 
 def compress_jpeg(images, quality):

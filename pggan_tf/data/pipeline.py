@@ -27,6 +27,8 @@ _GATHER_BYTES = 1 << 20
 # Largest number of parallel reads. Each has its images in memory, and lets the others run while it
 # copies them.
 _MOST_READERS = 16
+# OpenCV mirrors images of at least this many bytes.
+_CV_BYTES = 1 << 13
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
@@ -184,16 +186,23 @@ def _cut_patches(pixels: np.ndarray, patch: int, numbers: np.ndarray, seed: int)
     return np.stack([image[b : b + patch, a : a + patch] for image, b, a in zip(pixels, y.tolist(), x.tolist())])
 
 
-def _mirror(images: np.ndarray) -> np.ndarray:
-    """Return a copy of images [N,H,W,C], mirrored left to right.
+def _mirror(images: np.ndarray, which: np.ndarray) -> None:
+    """Mirror some of the images [N,H,W,C] left to right, in place.
 
-    Channels are copied one by one, because NumPy would otherwise move the few bytes of one pixel at
-    a time.
+    OpenCV mirrors an image twenty times as fast as NumPy and lets other threads run meanwhile, but
+    takes one image at a time, which does not pay off for small ones.
+
+    Args:
+        images: the images, contiguous.
+        which: whether each image is mirrored, bool [N].
     """
-    out = np.empty_like(images)
-    for c in range(images.shape[-1]):
-        out[..., c] = images[:, :, ::-1, c]
-    return out
+    if images[0].nbytes < _CV_BYTES:
+        images[which] = images[which][:, :, ::-1]
+        return
+    import cv2
+
+    for i in np.flatnonzero(which).tolist():
+        cv2.flip(images[i], 1, images[i])
 
 
 @dataclass(frozen=True)
@@ -227,8 +236,8 @@ class TrainingImages:
         pixels = shards.read(resolution, indices)
         if self.patch:
             pixels = _cut_patches(pixels, self.patch, numbers, self.seed)
-        if self.mirror:
-            pixels[flips] = _mirror(pixels[flips])
+        if self.mirror and len(pixels):
+            _mirror(pixels, flips)
         return pixels, shards.labels(resolution, indices)
 
 
@@ -285,4 +294,8 @@ def make_batches(
     # If the number of elements were unknown, all machines would communicate before every step.
     if replicas > 1:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-    return dataset.prefetch(max(2, together) * len(mine))
+    # Readers have threads of their own. They would else take those that start a step's operations,
+    # of which there is one per core.
+    threads = tf.data.Options()
+    threads.threading.private_threadpool_size = readers
+    return dataset.prefetch(max(2, together) * len(mine)).with_options(threads)

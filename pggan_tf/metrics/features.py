@@ -96,6 +96,10 @@ def load(name: str, inception_weights: str, cache: Path, say: Callable[[str], No
     Raises:
         UserError: The name is not known, or the weights cannot be downloaded or are not valid.
     """
+    import tensorflow as tf
+
+    # GPUs would else multiply with 10 of 23 bits. The switch is one for the whole program.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     if name == RANDOM:
         return make_random()
     if name == INCEPTION:

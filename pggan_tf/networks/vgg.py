@@ -15,6 +15,19 @@ SCALE = 12.75  # divisor: features get the scale of pixels (Ledig et al. 2017, s
 _MEAN = (103.939, 116.779, 123.68)  # mean of ImageNet in the order blue, green, red
 
 
+def max_pool(x):
+    """Return the maxima of x [N, H, W, C] over blocks of 2 x 2 pixels, [N, H // 2, W // 2, C].
+
+    They and their gradients equal those of a max pool: of equal pixels, the first of a block in the
+    order of rows gets the gradient. But a max pool's gradient adds numbers in no fixed order on
+    GPUs, so TensorFlow refuses it in programs that are to repeat every bit.
+    """
+    n, (h, w, c) = tf.shape(x)[0], x.shape[1:]
+    blocks = tf.reshape(x[:, : h // 2 * 2, : w // 2 * 2], [n, h // 2, 2, w // 2, 2, c])
+    (a, b), (c, d) = (tf.unstack(row, axis=3) for row in tf.unstack(blocks, axis=2))
+    return tf.maximum(tf.maximum(a, b), tf.maximum(c, d))
+
+
 def load_features(weights: str | None) -> Callable:
     """Return a function that computes the output of VGG19's layer conv5_4 after its ReLU.
 
@@ -35,9 +48,13 @@ def load_features(weights: str | None) -> Callable:
             f"Give --vgg-weights FILE ({VGG19_FILE}), or --content discriminator."
         ) from None
     vgg.trainable = False
-    network = keras.Model(vgg.input, vgg.get_layer(LAYER).output)
+    names = [layer.name for layer in vgg.layers]
+    layers = vgg.layers[1 : names.index(LAYER) + 1]  # without the input
 
     def compute_features(images):
-        return network((images[..., ::-1] + 1) * 127.5 - tf.constant(_MEAN)) / SCALE
+        x = (images[..., ::-1] + 1) * 127.5 - tf.constant(_MEAN)
+        for layer in layers:
+            x = max_pool(x) if isinstance(layer, keras.layers.MaxPooling2D) else layer(x)
+        return x / SCALE
 
     return compute_features

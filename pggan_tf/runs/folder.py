@@ -130,7 +130,7 @@ def environment(config: Config, dataset, policy: str) -> dict:
     Args:
         config: the run's config.
         dataset: the data, a `data.shards.Shards`.
-        policy: the Keras dtype policy, 'float32' or 'mixed_bfloat16'.
+        policy: the Keras dtype policy, such as 'float32' or 'mixed_bfloat16'.
     """
     import tensorflow as tf
 

@@ -109,19 +109,26 @@ def fit_batch(plan: Plan, strategy) -> Plan:
 
 
 def check_devices(plan: Plan, strategy, say) -> None:
-    """Raise UserError if the devices cannot share the batches, and make GPUs deterministic.
+    """Raise UserError if the devices cannot share the batches, and make GPUs as exact as --exact says.
 
     Args:
         plan: the run's plan.
         strategy: the tf.distribute strategy.
-        say: called with a message if a GPU cannot be deterministic.
+        say: called with a message if a resumed run will not be the same to the last bit.
     """
     import tensorflow as tf
 
     config, devices = plan.config, strategy.num_replicas_in_sync
     networks, running = config.networks, config.running
     if tf.config.list_logical_devices("GPU"):
-        if networks.conv == "separable" and not precision.use_xla(config, strategy):
+        # On for training steps alone, see `precision.allow_tf32`.
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        if not precision.is_exact(config):
+            say(
+                "GPUs take their fastest ways of computing: a resumed run goes on with the same weights, photos and random numbers, but "
+                "to rounding and not to the last bit; --exact repeats every bit, more slowly"
+            )
+        elif networks.conv == "separable" and not precision.use_xla(config, strategy):
             # TensorFlow has no deterministic depthwise convolution for GPUs, and would raise an
             # error.
             say(

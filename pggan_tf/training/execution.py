@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -21,10 +20,12 @@ from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError, explain_out_of_memory
 from pggan_tf.schedule import Phase
-from pggan_tf.training import health, precision
+from pggan_tf.training import precision
 from pggan_tf.training.cluster import ALONE, Cluster
+from pggan_tf.training.compiled import CompiledSteps
 from pggan_tf.training.gan import GAN, GANOptions
-from pggan_tf.training.step import STATS, Clock, train_step
+
+_ON_DEVICE = 2  # steps whose images wait in the memory of a GPU
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Setting:
 
     shards: Shards  # the data
     strategy: tf.distribute.Strategy  # the devices that share every batch
-    policy: str  # the Keras dtype policy: 'float32' or 'mixed_bfloat16'
+    policy: str  # the Keras dtype policy, see `precision.choose_policy`
     cluster: Cluster = dataclasses.field(default_factory=lambda: ALONE)  # the machines
     say: Callable[[str], None] = print  # prints a message on the terminal
 
@@ -51,8 +52,7 @@ def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
 
     Args:
         plan: the plan.
-        policy: the Keras dtype policy of the generator and the discriminator, 'float32' or
-            'mixed_bfloat16'.
+        policy: the Keras dtype policy of the generator and the discriminator, such as 'float32'.
         classes: names of the classes in the data; empty if it has none.
     """
     config = plan.config
@@ -85,51 +85,11 @@ def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
     )
 
 
-def compile_steps(gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla: bool = False) -> Callable:
-    """Return a function that takes many training steps in one call of a TensorFlow graph.
-
-    The function maps (iterator of batches, number of steps, sums so far, phase) to (number of steps
-    taken, new sums); sums are {name in STATS: sum over steps}. Many steps share a call because
-    starting a call from Python takes time. It takes fewer steps than requested only if
-    health.SKIPS_IN_A_ROW steps in a row are skipped.
-
-    How many steps share a call depends on the machine's speed. If the sums of the previous call are
-    passed on, the sums are the same to the last bit for any such number.
-
-    Args:
-        gan: the networks, optimizers and counters, which the steps change.
-        phase: the phase to train. The function's own argument `phase` (default: this one) may have
-            other numbers of images, see `step.Clock`.
-        strategy: the devices that share every batch.
-        xla: whether XLA compiles the step.
-    """
-
-    def one(batch, clock):
-        pixels, labels = batch
-        stats = train_step(gan, phase, pixels, labels, Clock(*clock))
-        return tf.stack([stats[k] for k in STATS])  # one tensor, because machines would exchange a message per tensor
-
-    if xla:
-        one = tf.function(one, autograph=False, jit_compile=True)
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def call(iterator, steps, sums, clock):
-        def body(i, sums):
-            stats = strategy.run(one, args=(next(iterator), tuple(clock)))
-            stats = strategy.reduce(tf.distribute.ReduceOp.SUM, stats, axis=None)
-            return i + 1, sums + tf.cast(stats, tf.float64)
-
-        def goes_on(i, _):
-            return (i < steps) & (gan.skipped_in_a_row < health.SKIPS_IN_A_ROW)
-
-        return tf.while_loop(goes_on, body, (tf.constant(0), sums), parallel_iterations=1)
-
-    def called(iterator, steps, sums: Mapping[str, float] = types.MappingProxyType({}), phase: Phase = phase):
-        so_far = tf.constant([sums.get(k, 0.0) for k in STATS], tf.float64)
-        count, total = call(iterator, tf.constant(steps), so_far, Clock.of(phase))
-        return int(count), dict(zip(STATS, total.numpy().tolist()))
-
-    return called
+def compile_steps(
+    gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla: bool = False, tf32: bool = False
+) -> CompiledSteps:
+    """Return a function that takes many training steps in one call, see `CompiledSteps`."""
+    return CompiledSteps(gan, phase, strategy, xla, tf32)
 
 
 def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy: tf.distribute.Strategy) -> Iterator:
@@ -158,7 +118,19 @@ def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy:
             replicas, mine = machine.num_replicas_in_sync, range(first, first + each)
         return pipeline.make_batches(training, start, phase.end, phase.batch, phase.critic_steps, replicas, mine)
 
-    return iter(strategy.distribute_datasets_from_function(dataset) if strategy.num_replicas_in_sync > 1 else dataset())
+    if strategy.num_replicas_in_sync > 1:
+        return iter(strategy.distribute_datasets_from_function(dataset))  # copies ahead to each device
+    return iter(copy_ahead(dataset(), tf.config.list_logical_devices("GPU")))
+
+
+def copy_ahead(dataset: tf.data.Dataset, gpus: Sequence) -> tf.data.Dataset:
+    """Return a dataset whose next elements are copied to the first GPU while a step runs.
+
+    gpus: the logical GPUs; without any, the dataset is returned as it is.
+    """
+    if not gpus:
+        return dataset
+    return dataset.apply(tf.data.experimental.prefetch_to_device(gpus[0].name, _ON_DEVICE))
 
 
 class Programs:
@@ -173,7 +145,7 @@ class Programs:
 
     def __init__(self, gan: GAN, setting: Setting):
         self.gan, self.setting = gan, setting
-        self._steps: dict[tuple, Callable] = {}
+        self._steps: dict[tuple, CompiledSteps] = {}
 
     def prepare(self, plan: Plan, phase: Phase, start: int) -> tuple[Callable, Iterator]:
         """Return (function of `compile_steps`, iterator of `read_batches`) for a phase.
@@ -183,15 +155,22 @@ class Programs:
             phase: the phase, with which `GAN.begin` was called.
             start: number of images that the run has seen before the first batch.
         """
-        strategy = self.setting.strategy
-        # Everything of a phase that the compiled step contains.
-        key = (phase.part, phase.batch, phase.critic_steps, phase.learning_rate, phase.decay_images > 0)
+        strategy, key = self.setting.strategy, self._key(phase)
         with strategy.scope():
             if key not in self._steps:
                 xla = precision.use_xla(plan.config, strategy)
-                self._steps[key] = compile_steps(self.gan, phase, strategy, xla)
+                exact = precision.is_exact(plan.config)
+                self._steps[key] = compile_steps(self.gan, phase, strategy, xla, tf32=not exact)
             steps = functools.partial(self._steps[key], phase=phase)
             return steps, read_batches(plan, self.setting.shards, phase, start, strategy)
+
+    def _key(self, phase: Phase) -> tuple:
+        """Return everything of a phase that the compiled step contains."""
+        return (phase.part, phase.batch, phase.critic_steps, phase.learning_rate, phase.decay_images > 0)
+
+    def steps_to_build(self, phase: Phase) -> int:
+        """Return how many steps from the start of a prepared phase build all of its programs."""
+        return self._steps[self._key(phase)].steps_to_build
 
     def built(self, phase: Phase) -> bool:
         """Tell whether the step of a phase was built."""

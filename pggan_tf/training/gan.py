@@ -12,6 +12,7 @@ from pggan_tf.losses import Objective
 from pggan_tf.schedule import Phase
 from pggan_tf.tasks import Task
 from pggan_tf.training import updates
+from pggan_tf.training.loss_scaling import LossScale
 from pggan_tf.training.optimizer import OPTIMIZERS
 
 # Counters of the steps that left the generator or the discriminator unchanged; `skipped` counts the
@@ -97,6 +98,7 @@ class GAN:
                 if hasattr(layer, "cross_replica"):
                     layer.cross_replica = options.sync_batch
         self.augment_probability = tf.Variable(0.0, trainable=False, name="augment_probability")
+        self.loss_scale = LossScale() if generator.dtype_policy.compute_dtype == "float16" else None
         self.optimizers: dict[str, Any] = {}  # those of the current phase, see `begin`
         self._made: dict[tuple, Any] = {}  # every optimizer that was made, by the phase's properties
         self._slots: dict[str, dict] = {name: {} for name in self.networks}
@@ -109,6 +111,7 @@ class GAN:
         """
         own = [self.images_seen, self.skipped, self.skipped_in_a_row, *self.skipped_by.values()]
         own += [self.augment_probability] if self.options.augment == "ada" else []
+        own += [self.loss_scale.scale, self.loss_scale.good_steps] if self.loss_scale else []
         named = {variable.name.partition(":")[0]: variable for variable in own}
         for prefix, network in self.networks.items():
             for variable in network.get_checkpoint_variables():

@@ -81,6 +81,8 @@ class Health:
         since = self._count_since()
         if not last and since["steps"] < SKIPS_IN_A_ROW:
             return None  # too few to tell
+        if self.gan.loss_scale and self.gan.loss_scale.scale.numpy() > 1:
+            return None  # skipped steps may have been the search for a scale that float16 can hold
         if since["skipped"] < LEAST_SKIPS or 2 * since["skipped"] <= since["steps"]:
             return None
         return f"{NOT_FINITE} in {since['skipped']} of the last {since['steps']} steps ({_format_skips(since)})"
@@ -110,9 +112,7 @@ def _format_skips(skips: Mapping[str, int]) -> str:
     return ", ".join(f"{name.removeprefix('skipped_')} {skips[name]}" for name in COUNTS_BY_NETWORK)
 
 
-def explain_ruin(
-    what: str, folder: Path, plan: Plan, phase: schedule.Phase, images_seen: int, bfloat16: bool
-) -> Stopped:
+def explain_ruin(what: str, folder: Path, plan: Plan, phase: schedule.Phase, images_seen: int, half: bool) -> Stopped:
     """Return an exception (not raised here) for a run whose weights are useless.
 
     Its message also says what to type to start a new run.
@@ -124,29 +124,29 @@ def explain_ruin(
         plan: the run's plan.
         phase: the phase that was being trained.
         images_seen: number of images that the run has seen.
-        bfloat16: whether the run computes in bfloat16.
+        half: whether the run computes in bfloat16 or float16.
     """
     return Stopped(
         f"{what} at {phase.name}, after {images_seen:,} images. The training is stopped, and these weights are not kept. "
-        f"{suggest_restart(folder, suggest_smaller_steps(plan, phase, bfloat16))} (--resume would come to the same end.)",
+        f"{suggest_restart(folder, suggest_smaller_steps(plan, phase, half))} (--resume would come to the same end.)",
         1,
     )
 
 
-def suggest_smaller_steps(plan: Plan, phase: schedule.Phase, bfloat16: bool) -> str:
+def suggest_smaller_steps(plan: Plan, phase: schedule.Phase, half: bool) -> str:
     """Return options that avoid ruined weights, such as '--learning-rate 0.001'.
 
     The learning rate is that of the recipe if it is lower than the current one, else a quarter of
-    the current one. For `bfloat16`, '--precision float32' is added.
+    the current one. For `half`, '--precision float32' is added.
 
     Args:
         plan: the run's plan.
         phase: the phase that was being trained.
-        bfloat16: whether the run computes in bfloat16.
+        half: whether the run computes in bfloat16 or float16.
     """
     table = recipes.RECIPES.get(plan.config.recipe, {}).get("learning_rate") or DEFAULTS["learning_rate"]
     usual, rate = schedule.lookup(table, phase.resolution), phase.learning_rate
-    return f"--learning-rate {usual if usual < rate else rate / 4:g}" + (" --precision float32" if bfloat16 else "")
+    return f"--learning-rate {usual if usual < rate else rate / 4:g}" + (" --precision float32" if half else "")
 
 
 def suggest_restart(folder: Path, options: str) -> str:

@@ -167,8 +167,8 @@ class Run:
 
         what: the reason, see `health.explain_ruin`.
         """
-        bfloat16 = self.gan.generator.dtype_policy.compute_dtype == "bfloat16"
-        return health.explain_ruin(what, self.folder, self.plan, self.phase, self.images_seen, bfloat16)
+        half = self.gan.generator.dtype_policy.compute_dtype != "float32"
+        return health.explain_ruin(what, self.folder, self.plan, self.phase, self.images_seen, half)
 
     def restore(self, arrays, meta) -> None:
         """Set the state of the run to that of a checkpoint.
@@ -262,8 +262,9 @@ class Run:
             self.save()
         self._restored = False
         self._tell("phase", phase)
-        steps, first = 1, not self.programs.built(phase)
+        first = not self.programs.built(phase)
         call, iterator = self.programs.prepare(self.plan, phase, self.images_seen)
+        steps = self.programs.steps_to_build(phase) if first else 1
         self.speed = self.speeds.get(phase.part, 0.0)
         while self.images_seen < phase.end:
             begun = time.perf_counter()

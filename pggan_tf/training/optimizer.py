@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import MutableMapping, Sequence
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -18,7 +19,7 @@ def local_copy(variable):
 
     With one device, that is the variable itself. All replicas compute the same update from the same
     sums, so each replica can apply it to its own copy. Assigning to the mirrored variable would
-    synchronise the copies, which is not possible inside a tf.cond.
+    synchronise the copies.
     """
     variable = variable.value if isinstance(variable, keras.Variable) else variable
     copies = getattr(variable, "values", None)  # only a distributed variable has them
@@ -29,6 +30,15 @@ def local_copy(variable):
         return variable
     # Copies are those of this machine's devices; replicas are counted over all machines.
     return copies[replica % len(copies)]
+
+
+class _Move(NamedTuple):
+    """The numbers of one step of an optimizer, scalars."""
+
+    rate: tf.Tensor  # the learning rate
+    betas: list  # decay of both averages
+    powers: list  # both betas to the power of the number of steps, for bias correction
+    good: tf.Tensor | bool  # whether the step changes anything
 
 
 class _Optimizer(ABC):
@@ -80,29 +90,40 @@ class _Optimizer(ABC):
             named |= {f"{variable.path.partition('/')[2]}/{name}": s for name, s in zip(self.SLOTS, slots)}
         return named
 
-    def apply(self, gradients: Sequence, factor=1.0) -> None:
+    def apply(self, gradients: Sequence, factor=1.0, good=True) -> None:
         """Take one step, which changes the variables and their averages.
+
+        A step that is not `good` leaves everything as it is. It is taken like any other, but with
+        gradients and a learning rate of 0 and averages that do not decay, because a branch would
+        make the host wait for the value of `good`.
 
         Args:
             gradients: gradients, summed over the replicas, in the order of the variables.
             factor: factor that the learning rate is multiplied by.
+            good: whether the gradients are finite, a bool tensor.
         """
-        step = tf.cast(local_copy(self.step).assign_add(1, read_value=True), tf.float32)
-        powers = [tf.pow(tf.constant(beta), step) for beta in (self.beta1, self.beta2)]
-        rate = self.learning_rate * factor
+        step = tf.cast(local_copy(self.step).assign_add(tf.cast(good, tf.int64), read_value=True), tf.float32)
+        betas = [tf.constant(beta) for beta in (self.beta1, self.beta2)]
+        move = _Move(
+            rate=tf.where(good, self.learning_rate * factor, 0.0),
+            betas=[tf.where(good, beta, 1.0) for beta in betas],
+            # Before the first good step, powers of 1 would make a division by 0.
+            powers=[tf.where(good, tf.pow(beta, step), 0.0) for beta in betas],
+            good=good,
+        )
         for variable, slots, gradient in zip(self.trained, self.slots, gradients):
-            self._update(local_copy(variable).handle, [local_copy(s).handle for s in slots], gradient, powers, rate)
+            gradient = tf.where(good, gradient, tf.zeros_like(gradient))
+            self._update(local_copy(variable).handle, [local_copy(s) for s in slots], gradient, move)
 
     @abstractmethod
-    def _update(self, variable, slots, gradient, powers, rate) -> None:
+    def _update(self, variable, slots, gradient, move: _Move) -> None:
         """Update one variable and its averages.
 
         Args:
             variable: resource handle of the variable.
-            slots: resource handles of its averages, in the order of SLOTS.
+            slots: its averages, in the order of SLOTS.
             gradient: its gradient.
-            powers: both betas to the power of the number of steps, for bias correction.
-            rate: the learning rate of this step.
+            move: the numbers of this step.
         """
 
 
@@ -114,16 +135,16 @@ class Adam(_Optimizer):
 
     SLOTS = ("m", "v")
 
-    def _update(self, variable, slots, gradient, powers, rate):
+    def _update(self, variable, slots, gradient, move):
         tf.raw_ops.ResourceApplyAdam(
             var=variable,
-            m=slots[0],
-            v=slots[1],
-            beta1_power=powers[0],
-            beta2_power=powers[1],
-            lr=rate,
-            beta1=self.beta1,
-            beta2=self.beta2,
+            m=slots[0].handle,
+            v=slots[1].handle,
+            beta1_power=move.powers[0],
+            beta2_power=move.powers[1],
+            lr=move.rate,
+            beta1=move.betas[0],
+            beta2=move.betas[1],
             epsilon=self.epsilon,
             grad=gradient,
         )
@@ -137,17 +158,20 @@ class RMSProp(_Optimizer):
 
     SLOTS = ("mean_square", "momentum")
 
-    def _update(self, variable, slots, gradient, powers, rate):
+    def _update(self, variable, slots, gradient, move):
+        mean_square, momentum = slots
+        before = momentum.read_value()
         tf.raw_ops.ResourceApplyRMSProp(
             var=variable,
-            ms=slots[0],
-            mom=slots[1],
-            lr=rate,
-            rho=self.beta2,
+            ms=mean_square.handle,
+            mom=momentum.handle,
+            lr=move.rate,
+            rho=move.betas[1],
             momentum=0.0,
             epsilon=self.epsilon**2,  # the kernel adds epsilon under the square root
             grad=gradient,
         )
+        momentum.assign(tf.where(move.good, momentum, before))  # the kernel has set it to 0
 
 
 OPTIMIZERS = {"adam": Adam, "rmsprop": RMSProp}

@@ -115,7 +115,7 @@ def _measure_speed(
         gan.begin(phase)
     call, iterator = programs.prepare(plan, phase, 0)
     # Use the chief's time, because all workers have to take the same number of steps.
-    cluster.all_gather(_seconds(call, iterator, 1, clock))  # builds the step
+    cluster.all_gather(_seconds(call, iterator, programs.steps_to_build(phase), clock))
     gan.images_seen.assign(0)
     penalised = cluster.all_gather(_seconds(call, iterator, 1, clock))[0]
     steps, total, taken = 1, 0, 0.0

@@ -1,14 +1,17 @@
 """Choose the fastest arithmetic of a device, and whether XLA compiles the training step.
 
-Arithmetic means the number format that layers compute in, float32 or bfloat16. Variables, logits
-and the layers that make images from features (to_image) are always float32. Images are always NHWC:
+Arithmetic means the number format that layers compute in: float32, bfloat16 or float16. float16 has
+as many digits as fast hardware of the years before bfloat16 multiplies, but small gradients vanish
+in it, so losses are scaled, see `loss_scaling`. Variables, logits and the layers that make images from features (to_image) are always float32. Images are always NHWC:
 oneDNN and tensor cores are fastest with channels last, and TensorFlow transposes images if an older
 GPU needs another layout.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 _CPU_FLAGS = ("amx_bf16", "avx512_bf16")
@@ -32,10 +35,11 @@ def cpu_has_bfloat16() -> bool:
 
 
 def choose_policy(choice: str) -> str:
-    """Return the Keras dtype policy for a value of --precision: 'float32' or 'mixed_bfloat16'.
+    """Return the Keras dtype policy for a value of --precision, such as 'mixed_bfloat16'.
 
-    choice: 'auto', 'float32' or 'bfloat16'. 'auto' is bfloat16 on GPUs with compute capability 8.0
-    or higher and on CPUs with AMX or AVX512-BF16, else float32.
+    choice: 'auto', 'float32', 'bfloat16' or 'float16'. 'auto' is bfloat16 on GPUs with compute
+    capability 8.0 or higher and on CPUs with AMX or AVX512-BF16, float16 on GPUs with tensor cores
+    of capability 7.0 or higher, else float32.
     """
     import tensorflow as tf
 
@@ -43,10 +47,39 @@ def choose_policy(choice: str) -> str:
         gpus = tf.config.get_visible_devices("GPU")  # --strategy cpu hides them
         if gpus:
             capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
-            choice = "bfloat16" if capability >= (8, 0) else "float32"
+            choice = "bfloat16" if capability >= (8, 0) else "float16" if capability >= (7, 0) else "float32"
         else:
             choice = "bfloat16" if cpu_has_bfloat16() else "float32"
-    return "mixed_bfloat16" if choice == "bfloat16" else "float32"
+    return choice if choice == "float32" else f"mixed_{choice}"
+
+
+def is_exact(config) -> bool:
+    """Tell whether the same step always gives the same last bit, for a value of --exact.
+
+    config: the run's config.
+    """
+    import tensorflow as tf
+
+    exact = config.running.exact
+    return not tf.config.list_logical_devices("GPU") or bool(exact)
+
+
+@contextlib.contextmanager
+def allow_tf32() -> Iterator[None]:
+    """Context manager that allows TF32 on GPUs: float32 products with 10 of 23 bits.
+
+    TensorFlow reads its switch, one for the whole program, when a product is computed, and XLA when
+    it compiles. So training steps allow TF32 while they run, and everything else, such as metrics,
+    grids and files, is computed with all bits.
+    """
+    import tensorflow as tf
+
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
 def use_xla(config, strategy) -> bool:

@@ -45,6 +45,7 @@ from pggan_tf.training.machine import Machine
 FREE_ON_RESUME = (
     "strategy",
     "xla",
+    "exact",
     "data",
     "keep_checkpoints",
     "checkpoint_minutes",
@@ -279,6 +280,7 @@ def _begin(folder: Path, plan: Plan, asked: Plan, setting: Setting) -> runs.Log:
     runs.reserve_folder(folder)
     environment = {
         **runs.environment(plan.config, setting.shards, setting.policy),
+        "exact": precision.is_exact(plan.config),
         "planned_for_minutes": asked.config.schedule.minutes,
         "asked": asked.to_json(),
     }

@@ -9,7 +9,7 @@ update is skipped. All devices (replicas) run the step, each with its share of e
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -18,7 +18,7 @@ from pggan_tf import losses, replicas
 from pggan_tf.data import augment
 from pggan_tf.layers import block_mean, lerp, repeat_pixels
 from pggan_tf.schedule import Phase
-from pggan_tf.training import updates
+from pggan_tf.training import health, updates
 from pggan_tf.training.gan import GAN
 from pggan_tf.training.optimizer import local_copy
 
@@ -40,6 +40,9 @@ STATS = (
     "skipped_generator",
     "skipped_discriminator",
 )
+# Gradients are summed over machines in buckets of about this many bytes. The sum of a bucket begins
+# when its gradients are there, those of the last layers first, while others are still computed.
+_BUCKET = 25 << 20
 # Streams of random numbers within a step: each use of random numbers has its own.
 LATENTS, SECOND_LATENTS, MIX, LABELS, SECOND_LABELS, AUGMENT, CONDITION, DROPOUT = range(8)
 _STREAMS = 8
@@ -60,7 +63,9 @@ class Clock(NamedTuple):
         return cls(*(tf.constant(value, tf.int64) for value in values))
 
 
-def train_step(gan: GAN, phase: Phase, pixels, labels, clock: Clock | None = None) -> dict[str, tf.Tensor]:
+def train_step(
+    gan: GAN, phase: Phase, pixels, labels, clock: Clock | None = None, penalise: Sequence | None = None
+) -> dict[str, tf.Tensor]:
     """Take one training step of `phase`, and update the variables of `gan` that it trains.
 
     Args:
@@ -70,12 +75,28 @@ def train_step(gan: GAN, phase: Phase, pixels, labels, clock: Clock | None = Non
             size, or this replica's share of it.
         labels: classes of the images, int64 [K n].
         clock: the phase's numbers of images, if they may differ from those of `phase`.
+        penalise: whether each of the K updates has the lazy penalty, see `updates.Batch`; by
+            default this follows from the number of images seen.
 
     Returns:
         {name: scalar} for each name in STATS. The values of the step are their sums over all
         replicas. All values of a skipped step are 0, except the counts of skipped updates.
     """
-    return TrainingStep(gan, phase, clock).run(pixels, labels)
+    return TrainingStep(gan, phase, clock, penalise).run(pixels, labels)
+
+
+def exchanges_statistics(gan: GAN, phase: Phase, devices: int) -> bool:
+    """Tell whether a batch's statistics in the discriminator include images on other devices.
+
+    Args:
+        gan: the networks.
+        phase: the phase.
+        devices: number of devices (replicas) that share every batch.
+    """
+    if devices == 1 or not phase.adversarial or not gan.options.sync_batch:
+        return False
+    coupling = gan.discriminator.batch_coupling
+    return coupling == 0 or phase.batch // devices % coupling > 0
 
 
 class TrainingStep:
@@ -85,11 +106,13 @@ class TrainingStep:
         gan: the networks, optimizers and counters.
         phase: the phase.
         clock: its numbers of images (default: those of `phase`).
+        penalise: see `train_step`.
     """
 
-    def __init__(self, gan: GAN, phase: Phase, clock: Clock | None = None):
+    def __init__(self, gan: GAN, phase: Phase, clock: Clock | None = None, penalise: Sequence | None = None):
         """Compute `alpha` (weight of the newest block) and `rate` (factor of the learning rate)."""
         self.gan, self.phase, self.clock = gan, phase, clock or Clock.of(phase)
+        self.penalise = penalise
         # The same as Phase.alpha and Phase.rate, as tensors. Multiplied by reciprocals, as TensorFlow
         # did when these numbers were constants, so that older runs resume to the same bits.
         images_in_phase = tf.cast(gan.images_seen - self.clock.start, tf.float32)
@@ -109,13 +132,20 @@ class TrainingStep:
             for i in range(phase.critic_steps)
         ]
         update = gan.update if phase.adversarial else updates.generator_alone
+        # Such a run is stopped after the call. Until then, its steps change nothing and are not
+        # counted, so that a run stops at the same step however many of them share a call.
+        in_a_row = local_copy(gan.skipped_in_a_row)
+        self.going = in_a_row < health.SKIPS_IN_A_ROW
+        self.scale = gan.loss_scale.read() if gan.loss_scale else None
         stats = update(self._make_context(), batches)
         good = tf.reduce_all(tf.stack([done for _, done in self.applied]))
-        skip = tf.cast(~good, tf.int64)
+        skip = tf.cast(self.going & ~good, tf.int64)
         skips = {"skipped": skip, **self._count_by_network()}
         local_copy(gan.skipped).assign_add(skip)
-        local_copy(gan.skipped_in_a_row).assign((gan.skipped_in_a_row + 1) * skip)
-        local_copy(gan.images_seen).assign_add(phase.images_per_step)
+        in_a_row.assign(tf.where(self.going, (in_a_row + 1) * skip, in_a_row))
+        local_copy(gan.images_seen).assign_add(tf.cast(self.going, tf.int64) * phase.images_per_step)
+        if gan.loss_scale:
+            gan.loss_scale.adapt(good, self.going)
         if gan.options.augment == "ada":
             sign = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, stats["sign_real"])
             adapted = augment.adapt_probability(local_copy(gan.augment_probability), sign, phase.images_per_step)
@@ -171,8 +201,18 @@ class TrainingStep:
             labels=labels,
             **inputs,
             mix=replicas.uniform((n, 1, 1, 1), self._seed(MIX, ahead)),
-            penalise=((gan.images_seen - self.clock.start + ahead) // phase.batch) % self.objective.penalty_every == 0,
+            penalise=self._penalises(ahead),
         )
+
+    def _penalises(self, ahead: int):
+        """Return whether an update includes the lazy penalty, as `updates.Batch.penalise`.
+
+        ahead: number of images in the earlier batches of this step.
+        """
+        if self.penalise is not None:
+            return self.penalise[ahead // self.phase.batch]
+        images = self.gan.images_seen - self.clock.start + ahead
+        return (images // self.phase.batch) % self.objective.penalty_every == 0
 
     def _draw_inputs(self, images, n: int, ahead: int) -> dict:
         """Return the generator's inputs for a batch, as fields of `updates.Batch`.
@@ -241,8 +281,8 @@ class TrainingStep:
             batch_size=phase.batch,
             batch_coupling=coupling,
             auxiliary=self._make_auxiliary_losses(),
-            cross_replica=gan.options.sync_batch and share < phase.batch and (coupling == 0 or share % coupling > 0),
             patch_logits=gan.discriminator is not None and gan.discriminator.patch_logits,
+            scale=self.scale,
         )
 
     def _augment(self, images, passes, parts: int):
@@ -295,25 +335,25 @@ class TrainingStep:
 
         Args:
             name: 'generator' or 'discriminator'.
-            gradients: this replica's gradients, in the order of the trained variables.
+            gradients: this replica's gradients of the scaled loss, in the order of the trained
+                variables.
             loss: this replica's part of the loss, a scalar.
         """
         *gradients, loss = tf.distribute.get_replica_context().all_reduce(
-            tf.distribute.ReduceOp.SUM, [*gradients, loss]
+            tf.distribute.ReduceOp.SUM, [*gradients, loss], tf.distribute.experimental.CommunicationOptions(_BUCKET)
         )
+        if self.scale is not None:
+            gradients = [gradient / self.scale for gradient in gradients]
         # This number is NaN or Inf if any gradient is, or if one exceeds 1e19, so that its square
         # overflows.
         good = tf.math.is_finite(loss + tf.add_n([tf.reduce_sum(tf.square(g)) for g in gradients]))
+        good &= self.going
         optimizer, clip = self.gan.optimizers[name], self.gan.options.weight_clip
-
-        def apply():
-            optimizer.apply(gradients, self.rate)
-            if name == "discriminator" and clip:
-                for variable in map(local_copy, optimizer.trained):
-                    variable.assign(tf.clip_by_value(variable, -clip, clip))
-            return tf.constant(True)
-
-        self.applied.append((name, tf.cond(good, apply, lambda: tf.constant(False))))
+        optimizer.apply(gradients, self.rate, good)
+        if name == "discriminator" and clip:
+            for variable in map(local_copy, optimizer.trained):
+                variable.assign(tf.where(good, tf.clip_by_value(variable, -clip, clip), variable))
+        self.applied.append((name, good))
 
     def _count_by_network(self) -> dict[str, tf.Tensor]:
         """Add this step to the counters of skipped steps by network, and return what was added.
@@ -325,7 +365,7 @@ class TrainingStep:
         for name, variable in self.gan.skipped_by.items():
             every = [done for _, done in self.applied]
             own = [done for network, done in self.applied if name == f"skipped_{network}"] or every
-            skips[name] = tf.cast(~tf.reduce_all(tf.stack(own)), tf.int64)
+            skips[name] = tf.cast(self.going & ~tf.reduce_all(tf.stack(own)), tf.int64)
             local_copy(variable).assign_add(skips[name])
         return skips
 

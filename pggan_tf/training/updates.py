@@ -54,9 +54,10 @@ class StepContext:
     # (fakes, reals) -> part of G's loss that does not depend on D, per image, [N]; None: no such
     # part.
     auxiliary: Callable[..., Any] | None = None
-    # Whether D's minibatch statistics or batch normalisation include images on other replicas.
-    cross_replica: bool = False
     patch_logits: bool = False  # whether D returns a map of logits per image (PatchGAN)
+    # Factor of all losses before they are differentiated, so that their gradients do not vanish in
+    # float16; `apply_generator` and `apply_discriminator` divide by it. None: no factor.
+    scale: Any = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ class Batch:
     second_condition: tf.Tensor | None
     second_labels: tf.Tensor | None  # classes of the fakes of `second_condition`, int64 [N]
     mix: tf.Tensor  # [N,1,1,1] in 0..1: weights of the reals in the points of the gradient penalty
-    penalise: tf.Tensor  # bool: whether this update includes the (lazy) penalty
+    # Whether this update includes the (lazy) penalty: True or False, which the traced program
+    # contains, or a scalar tensor, with which one program serves for both.
+    penalise: bool | tf.Tensor
 
 
 def discriminate_both(context: StepContext, reals, fakes, together: bool) -> tuple[list, list]:
@@ -108,12 +111,18 @@ def batch_mean(values, context: StepContext):
     return tf.reduce_sum(values) / context.batch_size
 
 
+def _scaled(context: StepContext, loss):
+    """Return a loss, multiplied by the context's scale, to be differentiated."""
+    return loss if context.scale is None else loss * context.scale
+
+
 def penalty_gradients(context: StepContext, batch: Batch, fakes) -> tuple[Any, list | None]:
     """Return (loss, gradients) of the penalty on D's gradients alone.
 
-    The gradients are a list in the order of D's variables. At steps without the penalty, loss and
-    gradients are zeros. If the objective has no penalty, the gradients are None. A penalty that is
-    applied every k-th step has k times the weight, so that its mean over many steps stays the same.
+    The gradients are a list in the order of D's variables, or None if the objective has no penalty
+    or the program is that of steps without it. In a program for both kinds of steps, loss and
+    gradients are zeros at steps without the penalty. A penalty that is applied every k-th step has
+    k times the weight, so that its mean over many steps stays the same.
 
     Args:
         context: the networks and losses.
@@ -121,6 +130,8 @@ def penalty_gradients(context: StepContext, batch: Batch, fakes) -> tuple[Any, l
         fakes: fakes [N,H,W,C] for the penalties that use them.
     """
     o, variables = context.objective, context.discriminator_variables
+    # The gradient at the images begins with the same number at every logit as those of the losses.
+    scale = None if context.scale is None else context.scale / context.batch_size
 
     def critic(x):
         return losses.mean_per_sample(o.real_fake_logits(context.discriminate(x)[0]))
@@ -130,29 +141,33 @@ def penalty_gradients(context: StepContext, batch: Batch, fakes) -> tuple[Any, l
             tape.watch(variables)
             penalties = 0.0
             if o.penalty == "gp":
-                penalties += losses.gradient_penalty(critic, batch.reals, fakes, batch.mix, o.penalty_target)
+                penalties += losses.gradient_penalty(critic, batch.reals, fakes, batch.mix, o.penalty_target, scale)
             if "r1" in o.penalty:
-                penalties += losses.zero_centred_penalty(critic, batch.reals)
+                penalties += losses.zero_centred_penalty(critic, batch.reals, scale)
             if "r2" in o.penalty:
-                penalties += losses.zero_centred_penalty(critic, tf.stop_gradient(fakes))
+                penalties += losses.zero_centred_penalty(critic, tf.stop_gradient(fakes), scale)
             loss = batch_mean(penalties, context) * (o.penalty_weight * o.penalty_every)
-        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+            objective = _scaled(context, loss)
+        gradients = tape.gradient(objective, variables, unconnected_gradients="zero")
         return [loss, *gradients]
 
     if o.penalty == "none" or not o.penalty_weight:
         return tf.zeros([], batch.reals.dtype), None
-    if o.penalty_every == 1:
+    if o.penalty_every == 1 or batch.penalise is True:
         loss, *gradients = penalised()
         return loss, gradients
-
-    def skipped():
-        return [tf.constant(0.0), *(tf.zeros(v.shape, v.dtype) for v in variables)]
-
-    if context.cross_replica:
-        # Replicas cannot exchange values in a branch, so the penalty is computed at every step.
-        loss, *gradients = (tf.where(batch.penalise, a, b) for a, b in zip(penalised(), skipped()))
-    else:
-        loss, *gradients = tf.cond(batch.penalise, penalised, skipped)
+    if batch.penalise is False:
+        return tf.zeros([], batch.reals.dtype), None
+    # A loop that is run once or not at all, because its condition is then known from a number of
+    # the host; the condition of a branch would be a value of the device.
+    times = tf.cast(batch.penalise, tf.int32)
+    zeros = [tf.constant(0.0), *(tf.zeros(v.shape, v.dtype) for v in variables)]
+    _, loss, *gradients = tf.while_loop(
+        lambda done, *_: done < times,
+        lambda done, *_: [done + 1, *penalised()],
+        [tf.constant(0), *zeros],
+        parallel_iterations=1,
+    )
     return loss, gradients
 
 
@@ -180,8 +195,8 @@ def generator_loss(context: StepContext, real: list, fake: list, labels):
 def _auxiliary(context: StepContext, fakes, reals):
     """Return (loss, gradient at the fakes) for the part of G's loss that does not depend on D.
 
-    The loss is a scalar; the gradient has the shape of the fakes. Without such a part, both are a
-    scalar 0.
+    The loss is a scalar; the gradient, of the scaled loss, has the shape of the fakes. Without such
+    a part, both are a scalar 0.
 
     fakes: images from G, [N,H,W,C]. reals: the images that they should equal, [N,H,W,C].
     """
@@ -190,7 +205,8 @@ def _auxiliary(context: StepContext, fakes, reals):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(fakes)
         loss = batch_mean(context.auxiliary(fakes, reals), context)
-    return loss, tape.gradient(loss, fakes)
+        objective = _scaled(context, loss)
+    return loss, tape.gradient(objective, fakes)
 
 
 def collect_stats(context, loss_d, loss_g, auxiliary, penalty, real_logits, fake_logits) -> dict:
@@ -241,7 +257,8 @@ def two_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
             tape.watch(context.discriminator_variables)
             real, fake = discriminate_both(context, batch.reals, seen, _may_share_batch(context, batch.reals))
             loss_d = batch_mean(o.discriminator(real[0], fake[0], batch.labels, batch.fake_labels), context)
-        gradients = tape.gradient(loss_d, context.discriminator_variables)
+            objective = _scaled(context, loss_d)
+        gradients = tape.gradient(objective, context.discriminator_variables)
         penalty, more = penalty_gradients(context, batch, seen)
         context.apply_discriminator(add_gradients(gradients, more), loss_d + penalty)
 
@@ -256,8 +273,9 @@ def two_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(seen)
         loss_g = generator_loss(context, again, context.discriminate(seen), labels)
+        objective = _scaled(context, loss_g)
     auxiliary, more = _auxiliary(context, seen, batch.reals)
-    at_fakes = tape.gradient(loss_g, seen) + more
+    at_fakes = tape.gradient(objective, seen) + more
     gradients = tape_g.gradient(fakes, context.generator_variables, output_gradients=at_fakes)
     context.apply_generator(gradients, loss_g + auxiliary)
     return collect_stats(context, loss_d, loss_g, auxiliary, penalty, real[0], fake[0])
@@ -319,8 +337,9 @@ def one_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
         tape.watch([real[0], *fake])
         loss_d = batch_mean(o.discriminator(real[0], fake[0], batch.labels, batch.fake_labels), context)
         loss_g = generator_loss(context, real, fake, batch.fake_labels)
-    d_real, d_fake = tape.gradient(loss_d, [real[0], fake[0]])
-    g_fake = tape.gradient(loss_g, fake)
+        objective_d, objective_g = _scaled(context, loss_d), _scaled(context, loss_g)
+    d_real, d_fake = tape.gradient(objective_d, [real[0], fake[0]])
+    g_fake = tape.gradient(objective_g, fake)
     del tape
 
     if method == "scaled":
@@ -350,7 +369,8 @@ def generator_alone(context: StepContext, batches: Sequence[Batch]) -> dict:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(context.generator_variables)
         loss = batch_mean(context.auxiliary(context.generate(batch.condition, batch.fake_labels), batch.reals), context)
-    context.apply_generator(tape.gradient(loss, context.generator_variables), loss)
+        objective = _scaled(context, loss)
+    context.apply_generator(tape.gradient(objective, context.generator_variables), loss)
     zero = tf.zeros([])
     names = ("loss_d", "penalty", "logit_real", "logit_fake", "sign_real")
     return {**dict.fromkeys(names, zero), "loss_g": loss, "auxiliary": loss}
