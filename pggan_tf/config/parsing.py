@@ -19,7 +19,11 @@ from pggan_tf.errors import UserError, nearest
 # Versions of config.json. 1: flat; `conv` was "standard" by default. 2: flat, with the resolved
 # value of every option. 3: the requested options, and the resolved values of all options in groups.
 VERSION = 3
-AUTO = "auto"  # value of --target-res and --shape that `api.sizing` replaces
+# Value of --target-res, --shape and --size that `api.sizing` replaces, and of --batch, which the device decides.
+AUTO = "auto"
+_SUFFIXES = {"k": 1_000, "m": 1_000_000}
+# Options that count images, whose numbers may end in one of _SUFFIXES.
+_COUNTS = ("portraits", "metrics_every", *(name for name in FIELDS if name.endswith("_images")))
 CONV_WAS_STANDARD = 1
 # Values that a config.json does not state, so that earlier versions can read those of squares.
 _LEFT_OUT = {"shape": shapes.name_aspect(shapes.SQUARE)}
@@ -49,13 +53,24 @@ def as_typed(name: str, value) -> str:
     return f"{flag(name)} {as_text(value)}"
 
 
+def count_images(text) -> float:
+    """Return a text or number as a number: '600k' -> 600000.0, '12M' -> 12000000.0, '250' -> 250.0.
+
+    Raises ValueError or TypeError if it is none.
+    """
+    word = text.strip().lower() if isinstance(text, str) else ""
+    factor = _SUFFIXES.get(word[-1:])
+    return float(text) if factor is None else round(float(word[:-1]) * factor, 6)
+
+
 def _number(text, kind, name: str):
     """Return a text or number as int or float (`kind`), or raise UserError for the option `name`.
 
-    NaN and infinity are not valid, nor are fractions if `kind` is int.
+    NaN and infinity are not valid, nor are fractions if `kind` is int. Numbers of images may be
+    written as 600k or 12M.
     """
     try:
-        value = float(text)
+        value = count_images(text) if name in _COUNTS else float(text)
         if not math.isfinite(value) or kind is int and value != int(value):
             raise ValueError
         return kind(value)
@@ -110,6 +125,8 @@ def parse(name: str, value):
         if not value or not all(isinstance(v, str) for v in value):
             raise UserError(f"{flag(name)} {json.dumps(value)}: expected text, or a list of it.")
         return tuple(value) if len(value) > 1 else value[0]
+    if name == "batch" and value == AUTO:
+        return value
     if typing.get_origin(kind) is dict:
         return _table(name, value, typing.get_args(kind)[1])
     if typing.get_origin(kind) is tuple:
@@ -215,6 +232,8 @@ def to_json(config: Config, asked: Mapping) -> dict:
     content = {"version": VERSION, "asked": dict(asked), **dataclasses.asdict(config)}
     if content["networks"]["shape"] in (None, _LEFT_OUT["shape"]):
         del content["networks"]["shape"]
+    if content["networks"]["size"] is None:  # so that earlier versions can read it
+        del content["networks"]["size"]
     return content
 
 

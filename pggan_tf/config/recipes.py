@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pggan_tf.config.schema import DEFAULTS
 from pggan_tf.errors import UserError, nearest
 
-# Karras et al. 2018, appendix A; batch sizes as in the authors' code on one GPU.
+# Karras et al. 2018, appendix A; batch sizes and number of images as in the authors' run on one GPU.
+# After the last fade, the last stage gets what is left of the images.
 _PAPER = {
     "fmap_base": 8192,
     "fmap_max": 512,
@@ -24,6 +25,7 @@ _PAPER = {
     "batch": {4: 128, 32: 64, 64: 32, 128: 16, 256: 8, 512: 4},
     "fade_images": {4: 600_000},
     "stable_images": {4: 600_000},
+    "total_images": 12_000_000,
     "ema_rampup": 1e9,
 }
 
@@ -224,6 +226,7 @@ RECIPES: dict[str, dict] = {
         "batch": {4: 16},
         "fade_images": {4: 400_000},
         "stable_images": {4: 400_000, 32: 17_600_000},
+        "total_images": None,
         "penalty_target": 750.0,
     },
 }

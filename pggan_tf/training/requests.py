@@ -177,6 +177,8 @@ def _taken_by(values: Mapping, options: Mapping) -> dict:
     own = structure_options(networks.NETWORKS[values["network"]])
     others = {name for other in networks.NETWORKS.values() for name in structure_options(other)} - {*own}
     of_latents = {"conditional", "class_weight", "augment", "channels"}
+    if not networks.NETWORKS[values["network"]].grows:
+        others.add("size")
     unused = others | of_latents if tasks.TASKS[values["task"]].from_images else OF_IMAGE_TASKS
     return {name: value for name, value in options.items() if name not in unused}
 
