@@ -55,7 +55,16 @@ def test_every_recipe_is_complete_and_has_a_schedule(name):
         open_options.remove("conv")
     assert open_options <= {
         *("data", "init_from", "lsgan_targets", "total_images", "minutes", "patch", "snapshot_epochs", "metrics"),
-        *("metrics_every", "inception_weights", "snapshot_images", "vgg_weights", "stage_growth", "weight_clip", "log", "size"),
+        *(
+            "metrics_every",
+            "inception_weights",
+            "snapshot_images",
+            "vgg_weights",
+            "stage_growth",
+            "weight_clip",
+            "log",
+            "size",
+        ),
     }
 
 
@@ -73,9 +82,15 @@ def test_the_paper_s_schedule():
 def test_total_images_scales_the_schedule_and_gives_the_rest_to_the_last_stage():
     stages = {"target_res": 16, "fade_images": {4: 6_400}, "stable_images": {4: 19_200}, "batch": 64}
     images = [[p.images for p in resolve({**stages, "total_images": n}).phases] for n in (35_200, 70_400, 100_032)]
-    assert images == [[9_600, 3_200, 9_600, 3_200, 9_600], [19_200, 6_400, 19_200, 6_400, 19_200], [19_200, 6_400, 19_200, 6_400, 48_832]]
+    assert images == [
+        [9_600, 3_200, 9_600, 3_200, 9_600],
+        [19_200, 6_400, 19_200, 6_400, 19_200],
+        [19_200, 6_400, 19_200, 6_400, 48_832],
+    ]
     alone = resolve({"recipe": "dcgan", "total_images": 2_000_000, "stable_images": {4: 1_000_000}})
-    assert alone.phases[-1].end == pytest.approx(2_000_000, abs=128) and alone.config.schedule.stable_images == {32: 1_000_000}
+    assert alone.phases[-1].end == pytest.approx(2_000_000, abs=128) and alone.config.schedule.stable_images == {
+        32: 1_000_000
+    }
 
 
 def test_total_images_that_are_fewer_than_the_plan_s_steps():

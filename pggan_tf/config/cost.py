@@ -19,6 +19,7 @@ _DISCRIMINATION_SIZE = 8
 # backward passes keep, the lazy penalty's second derivatives included. XLA's own plan of its memory
 # has 2.7 to 3.1 with standard convolutions, and 4.2 with separable ones, whose inner maps are kept, too.
 _KEPT = {"standard": 3.0, "separable": 4.2}
+_KEPT_FOR_GP = 1.75  # times as much if the penalty is gp, which needs images of its own
 
 
 def is_known(plan: Plan) -> bool:
@@ -107,6 +108,7 @@ def estimate_memory(plan: Plan, resolution: int, devices: int = 1, bfloat16: boo
     weights = 4 * (5 * parameters["generator"] + 4 * parameters["discriminator"])
     share = plan.config.optimization.batch[resolution] / devices
     kept = _KEPT[plan.config.networks.conv or "standard"]
+    kept *= _KEPT_FOR_GP if plan.config.objective.penalty == "gp" else 1.0
     return round(weights + kept * share * count_activations(plan, resolution) * (2 if bfloat16 else 4))
 
 

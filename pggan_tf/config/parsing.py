@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pggan_tf import metrics, networks, shapes
 from pggan_tf.config.schema import DEFAULTS, FIELDS, GROUPS, REPEATABLE, Config, base_type, takes_none
+from pggan_tf.counts import parse_count
 from pggan_tf.errors import UserError, nearest
 
 # Versions of config.json. 1: flat; `conv` was "standard" by default. 2: flat, with the resolved
@@ -21,8 +22,7 @@ from pggan_tf.errors import UserError, nearest
 VERSION = 3
 # Value of --target-res, --shape and --size that `api.sizing` replaces, and of --batch, which the device decides.
 AUTO = "auto"
-_SUFFIXES = {"k": 1_000, "m": 1_000_000}
-# Options that count images, whose numbers may end in one of _SUFFIXES.
+# Options that count images, see `pggan_tf.counts`.
 _COUNTS = ("portraits", "metrics_every", *(name for name in FIELDS if name.endswith("_images")))
 CONV_WAS_STANDARD = 1
 # Values that a config.json does not state, so that earlier versions can read those of squares.
@@ -53,16 +53,6 @@ def as_typed(name: str, value) -> str:
     return f"{flag(name)} {as_text(value)}"
 
 
-def count_images(text) -> float:
-    """Return a text or number as a number: '600k' -> 600000.0, '12M' -> 12000000.0, '250' -> 250.0.
-
-    Raises ValueError or TypeError if it is none.
-    """
-    word = text.strip().lower() if isinstance(text, str) else ""
-    factor = _SUFFIXES.get(word[-1:])
-    return float(text) if factor is None else round(float(word[:-1]) * factor, 6)
-
-
 def _number(text, kind, name: str):
     """Return a text or number as int or float (`kind`), or raise UserError for the option `name`.
 
@@ -70,7 +60,7 @@ def _number(text, kind, name: str):
     written as 600k or 12M.
     """
     try:
-        value = count_images(text) if name in _COUNTS else float(text)
+        value = parse_count(text) if name in _COUNTS else float(text)
         if not math.isfinite(value) or kind is int and value != int(value):
             raise ValueError
         return kind(value)

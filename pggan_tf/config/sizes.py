@@ -34,7 +34,9 @@ class Size:
 
 _LENGTH = {"fade_images": {4: 600_000}, "stable_images": {4: 600_000}, "total_images": TOTAL_IMAGES}
 _LENGTH_SOURCE = dict.fromkeys(_LENGTH, "the authors' run on one GPU")
-_RULE = "StyleGAN2-ADA (Karras et al. 2020), gamma = 0.0002 resolution^2 / batch, where it is above the measured default"
+_RULE = (
+    "StyleGAN2-ADA (Karras et al. 2020), gamma = 0.0002 resolution^2 / batch, where it is above the measured default"
+)
 
 SIZES: dict[str, Size] = {
     # The values of the recipe and of `schema`, measured on CPUs (docs/benchmarks/rules.md).

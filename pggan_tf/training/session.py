@@ -29,7 +29,6 @@ from pggan_tf.training import (
     distribution,
     execution,
     loop,
-    metric_callback,
     planning,
     precision,
     recording,
