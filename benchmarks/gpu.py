@@ -98,36 +98,44 @@ class Training:
     def __init__(self, file: Path, precise: bool = False):
         import jax
 
-        self.data = np.load(file)
+        self.data, self.steps = np.load(file), 0
         self.about = json.loads(str(self.data["about"]))
-        self.program = Program(self.data["hlo_float32" if precise else "hlo"])
+        kind = "whole" if precise else "hlo"
+        self.programs = [Program(self.data[f"{kind}_{i}"]) for i in range(len(self.about["programs"]))]
         rng = np.random.default_rng(0)
-        self.arrays = [jax.device_put(self._value(i, rng)) for i in range(len(self.about["names"]))]
+        self.state = {name: jax.device_put(self._value(name, rng)) for name in self.about["values"]}
 
-    def _value(self, number: int, rng: np.random.Generator) -> np.ndarray:
+    def _value(self, name: str, rng: np.random.Generator) -> np.ndarray:
         """Return the first value of a parameter: that of the file, or one like it."""
-        if f"value_{number}" in self.data:
-            return self.data[f"value_{number}"]
-        shape, kind = tuple(self.data[f"shape_{number}"]), str(self.data[f"type_{number}"])
-        like = self.about["like"][self.about["names"][number]]
-        return rng.standard_normal(shape).astype(kind) if like == "normal" else np.full(shape, like, kind)
+        if f"value/{name}" in self.data:
+            return self.data[f"value/{name}"]
+        told = self.about["values"][name]
+        if told["like"] == "normal":
+            return rng.standard_normal(told["shape"]).astype(told["type"])
+        return np.full(told["shape"], told["like"], told["type"])
 
     def step(self, pixels=None):
-        """Take a step, with other pixels if they are given; return its losses on the device."""
+        """Take a step, with other pixels if they are given; return its losses on the device.
+
+        The host knows which steps have the lazy penalty, as in a training.
+        """
         if pixels is not None:
-            self.arrays[0] = pixels
-        stats, *changed = self.program(self.arrays)
-        for parameter, value in zip(self.about["results"], changed, strict=True):
-            self.arrays[parameter] = value
+            self.state["pixels"] = pixels
+        lazy = len(self.programs) > 1 and self.steps % self.about["every"] > 0
+        program, told = self.programs[lazy], self.about["programs"][lazy]
+        stats, *changed = program([self.state[name] for name in told["names"]])
+        for parameter, value in zip(told["results"], changed, strict=True):
+            self.state[told["names"][parameter]] = value
+        self.steps += 1
         return stats
 
     def measure(self, seconds: float) -> dict:
         """Return the speed of the step, measured for some seconds, and what is known of it."""
-        for _ in range(2):
+        for _ in range(3):
             begun = time.perf_counter()
             np.asarray(self.step())
-        # A lazy penalty is in one step of 16; where steps take long, fewer have to do.
-        group = max(1, min(16, int(seconds / (time.perf_counter() - begun))))
+        # As many steps as from one lazy penalty to the next; where steps take long, fewer have to do.
+        group = max(1, min(self.about["every"], 16, int(seconds / (time.perf_counter() - begun))))
         steps, begun = 0, time.perf_counter()
         while time.perf_counter() - begun < seconds:
             for _ in range(group):
@@ -140,8 +148,8 @@ class Training:
             "images_per_second": batch * steps / taken,
             "ms": 1000 * taken / steps,
             "gflop_per_second": self.about["gflop"] * steps / taken,
-            "compiled_in": self.program.seconds,
-            "bytes": self.program.memory(),
+            "compiled_in": sum(program.seconds for program in self.programs),
+            "bytes": self.programs[0].memory(),
             "finite": bool(np.isfinite(np.asarray(stats)).all()),
         }
 
@@ -149,8 +157,7 @@ class Training:
         """Return a grid of the moving average, uint8 [N, R, R, C]."""
         import jax
 
-        named = dict(zip(self.about["names"], self.arrays))
-        inputs = [jax.device_put(self.data["latents"]), *(named[n] for n in self.about["sampler_names"][1:])]
+        inputs = [jax.device_put(self.data["latents"]), *(self.state[name] for name in self.about["sampler"][1:])]
         (images,) = Program(self.data["sampler"])(inputs)
         return np.clip(np.rint(np.asarray(images) * 127.5 + 127.5), 0, 255).astype(np.uint8)
 

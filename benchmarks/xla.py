@@ -16,6 +16,7 @@ if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handle
 
     sys.exit(entry.run("benchmarks.xla:main"))
 
+import dataclasses
 import json
 import math
 import time
@@ -38,6 +39,7 @@ RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
 # The step of `benchmarks.peers`, which people write in PyTorch, and the default one.
 OBJECTIVES: dict[str, dict] = {"default": {}, "wgan-gp": {"loss": "wgan-gp", "update": "two-stage"}}
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+_TOLD = ("fmap_base", "fmap_max", "latent_size", "conv", "loss", "update")  # options that a file names
 _GRID = 64  # images of a grid
 _LARGEST_VALUES = 1 << 23  # numbers of all variables together up to which their values are written
 _NORMAL = "normal"  # stands for values that are drawn from N(0, 1), as kernels are
@@ -50,23 +52,26 @@ class Step:
     Attributes:
         plan: the plan of its run.
         resolution: resolution of the stage in pixels.
-        gan: the networks, which `function` changes.
-        function: function (pixels, labels) -> values of `STATS`, compiled by XLA when it is called.
+        gan: the networks, which the functions change.
+        functions: functions (pixels, labels) -> values of `STATS`, compiled by XLA when they are called:
+            the step with the penalty and, if the penalty is lazy, the one without.
+        every: the penalty is in every such step.
         inputs: pixels uint8 [n, R, R, C] and labels int64 [n].
     """
 
     plan: Plan
     resolution: int
     gan: Any
-    function: Any
+    functions: list
+    every: int
     inputs: tuple
 
-    def list_parameters(self) -> list[tuple[str, np.ndarray]]:
-        """Return (name, value at present) of the module's parameters, in their order.
+    def list_parameters(self, function) -> list[tuple[str, np.ndarray]]:
+        """Return (name, value at present) of the parameters of a function's module, in their order.
 
         They are pixels, labels, and what the step reads: variables of the GAN and constants.
         """
-        concrete = self.function.get_concrete_function(*self.inputs)
+        concrete = function.get_concrete_function(*self.inputs)
         known = {id(v.handle): (v.name, v) for v in concrete.variables}
         known |= {id(v.handle): (name, v) for name, v in self.gan.state().items()}
         found = [(name, x.numpy()) for name, x in zip(("pixels", "labels"), self.inputs)]
@@ -90,7 +95,7 @@ def make_step(plan: Plan, policy: str = "float32", fade: bool = False) -> Step:
     from pggan_tf.training import execution
     from pggan_tf.training.step import STATS, train_step
 
-    resolution, options = plan.target_res, plan.config.optimization
+    resolution, options, objective = plan.target_res, plan.config.optimization, plan.objective(plan.target_res)
     steps = plan.config.objective.critic_steps
     phase = schedule.Phase(
         0, resolution, fade, 0, 10**9, options.batch[resolution], options.learning_rate[resolution], 0, steps
@@ -100,12 +105,19 @@ def make_step(plan: Plan, policy: str = "float32", fade: bool = False) -> Step:
     shape = (phase.images_per_step, resolution, resolution, plan.data_channels)
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     inputs = (tf.constant(pixels), tf.zeros([len(pixels)], tf.int64))
+    every = objective.penalty_every if objective.penalty != "none" else 1
+    now = dataclasses.replace(objective, penalty_every=1, penalty_weight=objective.penalty_weight * every)
 
-    def take_step(pixels, labels):
-        stats = train_step(gan, phase, pixels, labels)
-        return tf.stack([stats[name] for name in STATS])
+    def make_function(objective):
+        def take_step(pixels, labels):
+            gan.objective_at = lambda resolution: objective
+            stats = train_step(gan, phase, pixels, labels)
+            return tf.stack([stats[name] for name in STATS])
 
-    return Step(plan, resolution, gan, tf.function(take_step, autograph=False, jit_compile=True), inputs)
+        return tf.function(take_step, autograph=False, jit_compile=True)
+
+    kinds = [now, dataclasses.replace(objective, penalty="none", penalty_every=1)] if every > 1 else [now]
+    return Step(plan, resolution, gan, [make_function(kind) for kind in kinds], every, inputs)
 
 
 def find_results(hlo: bytes) -> list[int]:
@@ -180,9 +192,10 @@ def describe_values(values: np.ndarray):
 def write(step: Step, file: Path, precision: str, objective: str) -> dict:
     """Write a step and the sampler of its generator as one .npz file, and return what is in it.
 
-    The file has `hlo` (the step), `hlo_float32` (the same without TF32), `sampler` (the grid), the
-    names, shapes and values of all parameters, and `about`, a text in JSON. Values of large networks
-    are left out: kernels are N(0, 1) to begin with, and everything else is one number.
+    The file has `hlo_0` (the step with the penalty), `hlo_1` (that without, if the penalty is lazy),
+    both as `whole_0` and `whole_1` without TF32, `sampler` (the grid), the shapes, types and values of
+    all parameters by their names, and `about`, a text in JSON. Values of large networks are left out:
+    kernels are N(0, 1) to begin with, and everything else is one number.
 
     Args:
         step: the step.
@@ -190,38 +203,40 @@ def write(step: Step, file: Path, precision: str, objective: str) -> dict:
         precision: 'float32' or 'bfloat16'.
         objective: a key of OBJECTIVES.
     """
-    hlo = step.function.experimental_get_compiler_ir(*step.inputs)(stage="hlo_serialized")
-    names, values = zip(*step.list_parameters())
+    arrays, programs, values = {}, [], {}
+    for number, function in enumerate(step.functions):
+        hlo = function.experimental_get_compiler_ir(*step.inputs)(stage="hlo_serialized")
+        parameters = step.list_parameters(function)
+        graph = function.get_concrete_function(*step.inputs).graph
+        arrays |= {f"hlo_{number}": hlo, f"whole_{number}": forbid_tf32(hlo)}
+        names = [f"{name}@{number}" if name.startswith("constant_") else name for name, _ in parameters]
+        values |= {name: value for name, (_, value) in zip(names, parameters)}
+        gflop = measure.executed_flops(graph) / 1e9
+        programs.append({"names": names, "results": find_results(hlo), "gflop": gflop})
     sampler, z = make_sampler(step)
     drawn = sampler.get_concrete_function(z)
     known = {id(variable.handle): name for name, variable in step.gan.state().items()}
-    graph = step.function.get_concrete_function(*step.inputs).graph
+    arrays["sampler"] = sampler.experimental_get_compiler_ir(z)(stage="hlo_serialized")
+    arrays = {name: np.frombuffer(content, np.uint8) for name, content in arrays.items()} | {"latents": z.numpy()}
+    first, *others = (program["gflop"] for program in programs)
     about = {
         "resolution": step.resolution,
         "batch": len(step.inputs[0]),
-        "size": step.plan.config.networks.size,
+        "size": step.plan.config.networks.size or "phone",
         "precision": precision,
         "objective": objective,
-        "gflop": measure.executed_flops(graph) / 1e9,
+        "every": step.every,
+        "gflop": (first + (step.every - 1) * sum(others)) / step.every,
         "parameters": {name: count_trained(network) for name, network in step.gan.networks.items() if name != "ema"},
-        "options": {
-            name: step.plan.config.value(name)
-            for name in ("fmap_base", "fmap_max", "latent_size", "conv", "loss", "update")
-        },
-        "names": list(names),
-        "results": find_results(hlo),
-        "sampler_names": ["latents", *(known[id(c)] for c in drawn.captured_inputs)],
-        "like": {n: describe_values(v) for n, v in zip(names, values)},
+        "options": {name: step.plan.config.value(name) for name in _TOLD},
+        "programs": programs,
+        "sampler": ["latents", *(known[id(captured)] for captured in drawn.captured_inputs)],
+        "values": {n: {"shape": v.shape, "type": str(v.dtype), "like": describe_values(v)} for n, v in values.items()},
     }
-    arrays = {"hlo": np.frombuffer(hlo, np.uint8), "hlo_float32": np.frombuffer(forbid_tf32(hlo), np.uint8)}
-    content = sampler.experimental_get_compiler_ir(z)(stage="hlo_serialized")
-    arrays |= {"sampler": np.frombuffer(content, np.uint8), "latents": z.numpy()}
-    whole = sum(v.size for v in values) <= _LARGEST_VALUES
-    for number, (name, value) in enumerate(zip(names, values)):
-        arrays[f"shape_{number}"] = np.array(value.shape, np.int64)
-        arrays[f"type_{number}"] = np.array(str(value.dtype))
-        if whole and (about["like"][name] == _NORMAL or not value.shape) or name == "pixels":
-            arrays[f"value_{number}"] = value
+    whole = sum(value.size for value in values.values()) <= _LARGEST_VALUES
+    for name, value in values.items():
+        if about["values"][name]["like"] == _NORMAL and (whole or name == "pixels" or name.startswith("constant_")):
+            arrays[f"value/{name}"] = value
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(file) as partial, partial.open("wb") as opened:
         np.savez_compressed(opened, about=np.array(json.dumps(about)), **arrays)
@@ -229,7 +244,7 @@ def write(step: Step, file: Path, precision: str, objective: str) -> dict:
 
 
 def check(step: Step) -> dict[str, float]:
-    """Take one step compiled by XLA and one by TensorFlow from the same state, and compare.
+    """Take steps compiled by XLA and by TensorFlow from the same state, and compare.
 
     Returns:
         {'stats': largest relative difference of the losses, 'variables': largest difference of a
@@ -237,16 +252,19 @@ def check(step: Step) -> dict[str, float]:
     """
     import tensorflow as tf
 
-    state = step.gan.state()
+    state, found = step.gan.state(), {"stats": 0.0, "variables": 0.0}
     before = {name: variable.numpy() for name, variable in state.items()}
-    results = []
-    for function in (step.function, tf.function(step.function.python_function, autograph=False)):
-        for name, variable in state.items():
-            variable.assign(before[name])
-        stats = function(*step.inputs).numpy()
-        results.append((stats, {name: variable.numpy() for name, variable in state.items()}))
-    (ours, changed), (theirs, expected) = results
-    return {"stats": compare(ours, theirs), "variables": max(compare(changed[n], expected[n]) for n in expected)}
+    for compiled in step.functions:
+        results = []
+        for function in (compiled, tf.function(compiled.python_function, autograph=False)):
+            for name, variable in state.items():
+                variable.assign(before[name])
+            stats = function(*step.inputs).numpy()
+            results.append((stats, {name: variable.numpy() for name, variable in state.items()}))
+        (ours, changed), (theirs, expected) = results
+        found["stats"] = max(found["stats"], compare(ours, theirs))
+        found["variables"] = max(found["variables"], *(compare(changed[n], expected[n]) for n in expected))
+    return found
 
 
 def compare(found: np.ndarray, expected: np.ndarray) -> float:
@@ -327,7 +345,7 @@ def main(
         file = Path(folder) / f"{resolution}-{size}-{precision}-{objective}.npz"
         about = write(step, file, precision, objective)
         differences = check(step) if resolution <= checked else {}
-        need = f"{plan_memory(step.function, *step.inputs) / GIB:.2f}" if memory else ""
+        need = f"{plan_memory(step.functions[0], *step.inputs) / GIB:.2f}" if memory else ""
         rows.append(
             (
                 *(resolution, size, precision, objective, about["batch"], f"{about['gflop'] / about['batch']:.2f}"),
@@ -351,6 +369,7 @@ def main(
     written.table([*heads, *(("XLA's memory, GiB",) if memory else ()), "seconds"], rows)
     written.notes(
         "Differences are between one step compiled by XLA and one by TensorFlow, relative to the largest value.",
-        "`GFLOP` counts convolutions and matrix products; a lazy penalty is counted as if every step had it.",
+        "`GFLOP` counts convolutions and matrix products, those of a lazy penalty in one step of its interval.",
+        "Adam's first steps are as long for a gradient of rounding errors as for any other, which is most of what variables differ by.",
         "`python -m benchmarks.gpu` runs these files by JAX, without TensorFlow.",
     )
