@@ -15,7 +15,7 @@ from pggan_tf.config import cost, load, parse, resolve
 from pggan_tf.config.resolve import Base
 from pggan_tf.config.sizes import SIZES
 from pggan_tf.errors import UserError
-from pggan_tf.training import distribution, gpus
+from pggan_tf.training import distribution, gpus, requests
 from tests.conftest import ROOT, TINY, options_of, pggan, run_folder, train
 
 GIB = 2**30
@@ -75,6 +75,14 @@ def test_a_size_is_kept_in_the_config(tmp_path):
     file.write_text(json.dumps(halved))
     repeated = Base.of_file(file).plan({})
     assert repeated.config.optimization.batch[128] == 16 and repeated.asked["batch"] == "auto"
+
+
+def test_weights_have_a_size_already():
+    options = {"init_from": str(ROOT / "tests/golden/fading"), "target_res": 8}
+    with pytest.raises(UserError, match="its networks have the size phone. Give that, or leave it out."):
+        requests.plans({**options, "size": "small"})
+    assert requests.plans({**options, "size": "phone"})[0].config.networks.size == "phone"
+    assert requests.plans({**options, "size": "auto"})[0].config.networks.size is None
 
 
 def test_numbers_of_images_may_be_short():

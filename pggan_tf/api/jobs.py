@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pggan_tf import schedule, terminal
+from pggan_tf import terminal
 from pggan_tf.api import sizing
-from pggan_tf.config import Plan, cost, parsing
+from pggan_tf.config import Plan, parsing
 from pggan_tf.errors import DamagedFile, Stopped, UserError, shell_path
 from pggan_tf.training import requests
 from pggan_tf.training.machine import Machine
@@ -198,8 +198,7 @@ class Job:
                 say(f"{plan.config.recipe}, {plan.size} px")
             if by_arithmetic:
                 say(json.dumps(plan.to_json(), indent=1))
-                costs = [cost.describe(plan)] if cost.is_known(plan) else []
-                say("\n".join([*plan.too_long(), schedule.as_table(plan.phases), *costs]))
+                say("\n".join([*plan.too_long(), str(plan)]))
                 continue
             if trained := self._train(plan, shards, folders[i], started):
                 folders[i] = trained

@@ -7,10 +7,13 @@ layers that are counted here.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from pggan_tf import shapes
-from pggan_tf.config.plan import Plan
 from pggan_tf.networks.widths import count_maps
+
+if TYPE_CHECKING:
+    from pggan_tf.config.plan import Plan
 
 GIB = 2**30
 _DISCRIMINATION_KERNELS = 16  # features that minibatch discrimination adds, and numbers in each
@@ -112,12 +115,12 @@ def estimate_memory(plan: Plan, resolution: int, devices: int = 1, bfloat16: boo
     return round(weights + kept * share * count_activations(plan, resolution) * (2 if bfloat16 else 4))
 
 
-def describe(plan: Plan, devices: int = 1, bfloat16: bool = False) -> str:
+def describe(plan: Plan, devices: int = 1, bfloat16: bool = False, classes: int = 0) -> str:
     """Return a sentence with the parameters of both networks and the memory of the last stage's step.
 
-    For the arguments, see `estimate_memory`.
+    For the arguments, see `estimate_memory` and `count_parameters`.
     """
-    found, last = count_parameters(plan), plan.target_res
+    found, last = count_parameters(plan, classes), plan.target_res
     memory = estimate_memory(plan, last, devices, bfloat16) / GIB
     about = f"{plan.config.networks.size}: " if plan.config.networks.size else ""
     return (

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pggan_tf import losses, networks, schedule, shapes, tasks
-from pggan_tf.config import recipes, sizes
+from pggan_tf.config import cost, recipes, sizes
 from pggan_tf.config.parsing import AUTO, to_json
 from pggan_tf.config.schema import DEFAULTS, Config
 from pggan_tf.errors import UserError
@@ -31,8 +31,8 @@ class Plan:
     asked: Mapping  # {option: value}: the requested options that `config` was resolved from
 
     def __str__(self) -> str:
-        """Return the phases as a table."""
-        return schedule.as_table(self.phases)
+        """Return the phases as a table and, of networks that grow, what they cost."""
+        return "\n".join([schedule.as_table(self.phases), *([cost.describe(self)] if cost.is_known(self) else [])])
 
     @functools.cached_property
     def architecture(self) -> networks.Architecture:

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pggan_tf.config.schema import DEFAULTS
 from pggan_tf.errors import UserError, nearest
 
-# Karras et al. 2018, appendix A; batch sizes and number of images as in the authors' run on one GPU.
-# After the last fade, the last stage gets what is left of the images.
+# Karras et al. 2018, appendix A; batch sizes as in the authors' code on one GPU.
 _PAPER = {
     "fmap_base": 8192,
     "fmap_max": 512,
@@ -25,7 +24,6 @@ _PAPER = {
     "batch": {4: 128, 32: 64, 64: 32, 128: 16, 256: 8, 512: 4},
     "fade_images": {4: 600_000},
     "stable_images": {4: 600_000},
-    "total_images": 12_000_000,
     "ema_rampup": 1e9,
 }
 
@@ -75,7 +73,7 @@ _PGGAN = {
 
 RECIPES: dict[str, dict] = {
     "pggan": _PGGAN,
-    "pggan-paper": _PAPER,
+    "pggan-paper": {**_PAPER, "total_images": 12_000_000},  # the last stage gets what the others leave
     # Radford et al. 2016, section 4: learning rate 2e-4, beta1 0.5, with a non-saturating loss.
     "dcgan": _DCGAN,
     # Arjovsky et al. 2017, algorithm 1.
@@ -226,7 +224,6 @@ RECIPES: dict[str, dict] = {
         "batch": {4: 16},
         "fade_images": {4: 400_000},
         "stable_images": {4: 400_000, 32: 17_600_000},
-        "total_images": None,
         "penalty_target": 750.0,
     },
 }

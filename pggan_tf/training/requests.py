@@ -131,6 +131,11 @@ def _plan(base: Base, options: Mapping, source: _Begun | None, begun: _Begun | N
         begun: the run that has begun in the folder of --run, or None.
     """
     theirs = begun if begun and (begun.had_other_defaults or "init_from" in options) else source
+    typed, size = options.get("size", parsing.AUTO), source.config.networks.size or "phone" if source else None
+    if size and not begun and typed not in (parsing.AUTO, size):
+        raise UserError(
+            f"--size {typed} with --init-from {options['init_from']}: its networks have the size {size}. Give that, or leave it out."
+        )
     plan = base.plan(options, theirs.config if theirs else None)
     if begun:  # the weights that it was begun with may be gone
         return plan

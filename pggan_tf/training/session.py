@@ -173,7 +173,8 @@ def _start(
         say(line)
     say(schedule.as_table(plan.phases, measured.speeds))
     if cost.is_known(plan):
-        say(cost.describe(plan, setting.devices, setting.policy != "float32"))
+        classes = len(shards.manifest.classes) if plan.config.networks.conditional else 0
+        say(cost.describe(plan, setting.devices, setting.policy != "float32", classes))
     if measured.metrics:
         say(f"and {planning.metrics_seconds(plan, measured.metrics) / 60:.1f} minutes for the metrics")
     if dry_run:
