@@ -80,7 +80,7 @@ def test_the_paper_s_schedule():
 
 
 def test_total_images_scales_the_schedule_and_gives_the_rest_to_the_last_stage():
-    stages = {"target_res": 16, "fade_images": {4: 6_400}, "stable_images": {4: 19_200}, "batch": 64}
+    stages = {"target_res": 16, "fade_images": {4: 6_400}, "stable_images": {4: 19_200}, "batch": {4: 64}}
     images = [[p.images for p in resolve({**stages, "total_images": n}).phases] for n in (35_200, 70_400, 100_032)]
     assert images == [
         [9_600, 3_200, 9_600, 3_200, 9_600],

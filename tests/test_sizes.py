@@ -70,6 +70,10 @@ def test_a_size_is_kept_in_the_config(tmp_path):
     again = load(file)
     assert again.config.networks.size == "small" and again.phases == Base.of_file(file).plan({}).phases
     assert Base.of_file(file).plan({"network": "dcgan", "target_res": 32}).config.networks.size is None
+    (tmp_path / "environment.json").write_text("{}")
+    # The same command goes on with the run where there is no GPU.
+    assert sizing.replace_auto_size({}, print, own=tmp_path) == {"size": "small"}
+    assert sizing.replace_auto_size({"recipe": "dcgan"}, print, own=tmp_path) == {"recipe": "dcgan"}
     halved = json.loads(file.read_text())
     halved["optimization"]["batch"] |= {"128": 16}
     file.write_text(json.dumps(halved))

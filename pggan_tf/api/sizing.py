@@ -233,25 +233,23 @@ def replace_auto_size(
         alone: whether this machine trains alone.
         from_recipe: whether there is no --config.
     """
-    typed = options.get("size")
-    out = {name: value for name, value in options.items() if name != "size" or value != parsing.AUTO}
+    typed, auto = options.get("size"), options.get("size", parsing.AUTO) == parsing.AUTO
+    out = {name: value for name, value in options.items() if name != "size" or not auto}
     recipe = options.get("recipe", DEFAULTS["recipe"])
     network = options.get("network", RECIPES.get(recipe, {}).get("network", DEFAULTS["network"]))
     grows = network in networks.NETWORKS and networks.NETWORKS[network].grows
-    if recipe in PIPELINES or not from_recipe or not grows or not (typed == parsing.AUTO or gpus.may_exist()):
+    if recipe in PIPELINES or not from_recipe or not grows:
+        return out
+    begun = own if own and (own / runs.CONFIG).is_file() else options.get("init_from")
+    if begun and auto and (size := runs.read(begun)[0].config.networks.size):
+        out["size"] = size
+    if typed != parsing.AUTO and not gpus.may_exist():
         return out
     terminal.start_tensorflow()
     cards = gpus.list_gpus(options.get("strategy", "auto"))
-    if typed in (None, parsing.AUTO):
-        begun = own if own and (own / runs.CONFIG).is_file() else options.get("init_from")
-        if begun:
-            size = runs.read(begun)[0].config.networks.size
-        elif cards or typed == parsing.AUTO:
-            size, why = choose_size(cards, _count_photos(options))
-            say(f"--size auto: {size}, for {why}")
-        else:
-            size = None
-        out |= {"size": size} if size else {}
+    if auto and not begun and (cards or typed):
+        out["size"], why = choose_size(cards, _count_photos(options))
+        say(f"--size auto: {out['size']}, for {why}")
     if cards and alone and out.get("size") and "batch" not in out:
         out["batch"] = parsing.AUTO
     return out
