@@ -203,7 +203,9 @@ def write(step: Step, file: Path, precision: str, objective: str) -> dict:
         precision: 'float32' or 'bfloat16'.
         objective: a key of OBJECTIVES.
     """
-    arrays, programs, values = {}, [], {}
+    arrays: dict[str, Any] = {}
+    programs: list[dict[str, Any]] = []
+    values: dict[str, np.ndarray] = {}
     for number, function in enumerate(step.functions):
         hlo = function.experimental_get_compiler_ir(*step.inputs)(stage="hlo_serialized")
         parameters = step.list_parameters(function)
@@ -219,7 +221,7 @@ def write(step: Step, file: Path, precision: str, objective: str) -> dict:
     arrays["sampler"] = sampler.experimental_get_compiler_ir(z)(stage="hlo_serialized")
     arrays = {name: np.frombuffer(content, np.uint8) for name, content in arrays.items()} | {"latents": z.numpy()}
     first, *others = (program["gflop"] for program in programs)
-    about = {
+    about: dict[str, Any] = {
         "resolution": step.resolution,
         "batch": len(step.inputs[0]),
         "size": step.plan.config.networks.size or "phone",
@@ -326,6 +328,7 @@ def main(
     memory: bool,
     out: Path | None,
 ) -> None:
+    """Write the step of every form as a module, check it, and print a table."""
     stages = [int(r) for r in _split(resolutions, [str(r) for r in (8, 16, *RESOLUTIONS)], "--resolutions")]
     forms = [
         (resolution, size, precision, objective)

@@ -61,7 +61,9 @@ def count_parameters(plan: Plan, classes: int = 0) -> dict[str, int]:
     cells = math.prod(shapes.shape_at(first, plan.aspect))
     stddev = options.minibatch == "stddev" and options.stddev_group > 1
     units = _maps(plan, first // 2)
-    generator = (options.latent_size + classes + 1) * maps[first] * cells + _count_convolution(plan, *[maps[first]] * 2)
+    generator = (options.latent_size + classes + 1) * maps[first] * cells + _count_convolution(
+        plan, maps[first], maps[first]
+    )
     discriminator = _count_convolution(plan, maps[first] + stddev, maps[first]) + (maps[first] * cells + 1) * units
     normalized = {"generator": maps[first] * 2, "discriminator": maps[first]}  # features with a normalisation
     for low, high in zip(sizes, sizes[1:]):

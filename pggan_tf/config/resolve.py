@@ -117,8 +117,8 @@ def settings(asked: Mapping) -> dict[str, typing.Any]:
     # The recipe of a config.json may be one that this version does not have: it is only a name then.
     below = DEFAULTS | recipes.RECIPES.get(asked.get("recipe", DEFAULTS["recipe"]), {})
     below |= sizes.find_values(asked.get("size"), below, asked)
-    grows = networks.NETWORKS[asked.get("network", below["network"])].grows
-    if asked.keys() & {"fade_images", "stable_images"} or not grows:
+    network = networks.NETWORKS[(below | asked)["network"]]
+    if asked.keys() & {"fade_images", "stable_images"} or not network.grows:
         below["total_images"] = None
     return below | reopened(below, asked) | asked
 
