@@ -374,5 +374,5 @@ def main(
         "Differences are between one step compiled by XLA and one by TensorFlow, relative to the largest value.",
         "`GFLOP` counts convolutions and matrix products, those of a lazy penalty in one step of its interval.",
         "Adam's first steps are as long for a gradient of rounding errors as for any other, which is most of what variables differ by.",
-        "`python -m benchmarks.gpu` runs these files by JAX, without TensorFlow.",
+        "`benchmarks/gpu.py` runs these files by JAX, without TensorFlow.",
     )

@@ -266,7 +266,7 @@ def test_parameters_are_counted_as_the_networks_have_them(options, classes):
     for network in built.values():
         network.build()
     found = {name: sum(math.prod(v.shape) for v in network.trainable_variables) for name, network in built.items()}
-    assert cost.count_parameters(plan, len(classes)) == found
+    assert cost.count_parameters(plan.config, len(classes)) == found
 
 
 MEASURED = """
@@ -313,7 +313,7 @@ def planned_bytes(script, *arguments):
 def test_memory_is_estimated_as_xla_plans_it(options):
     plan = resolve(options)
     xla = planned_bytes(MEASURED, {**options, "batch": plan.config.optimization.batch}, False)
-    assert cost.estimate_memory(plan, plan.target_res) == pytest.approx(xla, rel=1 / 3)
+    assert cost.estimate_memory(plan.config, plan.target_res) == pytest.approx(xla, rel=1 / 3)
 
 
 @pytest.mark.slow
@@ -323,7 +323,7 @@ def test_1024_pixels_need_less_than_8_gib_at_the_small_size():
     plan = resolve(LARGE)
     xla = planned_bytes(MEASURED, LARGE, True)  # the fade needs the most
     print(f"a step at 1024 px: {xla / GIB:.2f} GiB")
-    assert xla < 8 * GIB and cost.estimate_memory(plan, 1024) == pytest.approx(xla, rel=1 / 3)
+    assert xla < 8 * GIB and cost.estimate_memory(plan.config, 1024) == pytest.approx(xla, rel=1 / 3)
     batch = synthesis.Sampler(networks.make_generator("progressive", plan.network_options(())))._batch_size(1024)
     sampled = planned_bytes(SAMPLED, LARGE, batch)
     print(f"{batch} samples at 1024 px: {sampled / GIB:.2f} GiB")

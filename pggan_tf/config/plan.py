@@ -32,7 +32,9 @@ class Plan:
 
     def __str__(self) -> str:
         """Return the phases as a table and, of networks that grow, what they cost."""
-        return "\n".join([schedule.as_table(self.phases), *([cost.describe(self)] if cost.is_known(self) else [])])
+        return "\n".join(
+            [schedule.as_table(self.phases), *([cost.describe(self.config)] if cost.is_known(self.config) else [])]
+        )
 
     @functools.cached_property
     def architecture(self) -> networks.Architecture:

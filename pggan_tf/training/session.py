@@ -172,9 +172,9 @@ def _start(
     for line in [*plan.too_long(), *(planning.describe_blurs(plan, minutes) if minutes else ())]:
         say(line)
     say(schedule.as_table(plan.phases, measured.speeds))
-    if cost.is_known(plan):
+    if cost.is_known(plan.config):
         classes = len(shards.manifest.classes) if plan.config.networks.conditional else 0
-        say(cost.describe(plan, setting.devices, setting.policy != "float32", classes))
+        say(cost.describe(plan.config, setting.devices, setting.policy != "float32", classes))
     if measured.metrics:
         say(f"and {planning.metrics_seconds(plan, measured.metrics) / 60:.1f} minutes for the metrics")
     if dry_run:
