@@ -141,6 +141,7 @@ def check_workers(script_verbs: Sequence[Verb], workers: int) -> None:
                 if workers > 1
                 else f"--strategy {SEVERAL} with one worker: it would have nobody to train with. Leave it out, or give more workers."
             )
-        for config in (plan.with_large_batches().config if workers > 1 else plan.config for plan in verb.plans):
+        plans = [p.with_large_batches().with_shared_batches(workers) if workers > 1 else p for p in verb.plans]
+        for config in (plan.config for plan in plans):
             if odd := [f"{batch} at {size} px" for size, batch in config.optimization.batch.items() if batch % workers]:
                 raise UserError(f"--batch {', '.join(odd)}: {workers} workers cannot share it evenly.")

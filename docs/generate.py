@@ -23,7 +23,7 @@ import pggan_tf  # noqa: E402
 from pggan_tf import config as configs  # noqa: E402
 from pggan_tf.commands import cli  # noqa: E402
 from pggan_tf.commands.options import docstring  # noqa: E402
-from pggan_tf.config import recipes, schema  # noqa: E402
+from pggan_tf.config import recipes, schema, sizes  # noqa: E402
 
 # Commands besides `pggan VERB`: what to type -> module with the click command.
 OTHER_COMMANDS = {
@@ -154,7 +154,33 @@ def include(path: str, lower: bool) -> str:
     return re.sub(r"\]\(([\w/]+/README\.md)\)", anchor, text)
 
 
-MAKERS = {"options": make_options, "commands": make_commands, "recipe": make_recipe, "python": make_python}
+def make_sizes() -> str:
+    """Return a table of the values of --size, and for each of them a list of sources."""
+    names = list(dict.fromkeys(name for size in sizes.SIZES.values() for name in size.values))
+    today = schema.DEFAULTS | recipes.RECIPES[schema.DEFAULTS["recipe"]]
+    rows = [["for", *(size.about for size in sizes.SIZES.values())]]
+    for name in names:
+        values = [size.values.get(name, today[name]) for size in sizes.SIZES.values()]
+        rows.append([f"`{configs.flag(name)}`", *("" if v is None else f"`{configs.as_text(v)}`" for v in values)])
+    for about, least in (("GPU memory, GiB", "memory"), ("photos", "photos")):
+        rows.append(
+            [f"`auto` gives it from so much on: {about}", *(f"{getattr(s, least):,g}" for s in sizes.SIZES.values())]
+        )
+    parts = [_table(["", *(f"`{name}`" for name in sizes.SIZES)], rows)]
+    for name, size in sizes.SIZES.items():
+        if size.sources:
+            listed = [f"- `{configs.flag(option)}`: {_plain(source)}" for option, source in size.sources.items()]
+            parts.append(f"Where the values of `{name}` come from:\n\n" + "\n".join(listed))
+    return "\n\n".join(parts)
+
+
+MAKERS = {
+    "sizes": make_sizes,
+    "options": make_options,
+    "commands": make_commands,
+    "recipe": make_recipe,
+    "python": make_python,
+}
 
 
 def fill(markdown: str) -> str:

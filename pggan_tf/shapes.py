@@ -91,6 +91,20 @@ def parse_aspect(text: str, option: str = "--shape") -> Aspect:
     return aspect
 
 
+def limit_images(count: int, shape: tuple[int, int], pixels: int, least: int = 1) -> int:
+    """Return how many of `count` images are handled at once: as many as have `pixels` pixels in all.
+
+    Whatever draws, makes or reads many images keeps its memory so, at any resolution.
+
+    Args:
+        count: the most images.
+        shape: height and width of each image in pixels.
+        pixels: the budget, a number of pixels.
+        least: the fewest images, even if they exceed the budget.
+    """
+    return max(min(count, least), min(count, pixels // math.prod(shape)))
+
+
 def parse_size(text: str, option: str) -> tuple[int, Aspect]:
     """Return (longer side, aspect) of a size such as '192x256' or '64'.
 

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from pggan_tf import tasks
+from pggan_tf import shapes, tasks
 from pggan_tf.data import pixels
 from pggan_tf.errors import UserError, nearest
 from pggan_tf.seeds import latents
 
 MOST_SEEDS = 1_000_000
+_BATCH_PIXELS = 1 << 21  # most pixels of the images that are made at once: 32 of 256 px, 2 of 1024 px
+_GRID_PIXELS = 1 << 24  # most pixels of the images in a grid of a run: 64 of 512 px, 16 of 1024 px
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -116,16 +118,22 @@ def choose_stage(generator, source, stage: int | None) -> int:
 class Sampler:
     """Runs a generator in batches of equal size, and returns images as uint8.
 
+    Above 256 px batches are smaller, so that their images have no more pixels than 32 of 256 px.
+
     The TensorFlow function of the newest resolution is kept; another resolution traces it again.
 
     Args:
         generator: the generator.
-        batch: number of images in a batch.
+        batch: largest number of images in a batch.
     """
 
     def __init__(self, generator, batch: int = 32):
         self.generator, self.batch = generator, batch
         self._functions: dict = {}
+
+    def _batch_size(self, resolution: int) -> int:
+        """Return the number of images in a batch at a resolution in pixels."""
+        return shapes.limit_images(self.batch, self.generator.shape_at(resolution), _BATCH_PIXELS)
 
     def _function(self, resolution: int, fade: bool):
         """Return the traced function (latents, labels, alpha, truncation) -> images in -1..1.
@@ -168,12 +176,12 @@ class Sampler:
 
         function = self._function(resolution, alpha < 1)
         labels = np.arange(len(latents)) % max(1, len(self.generator.classes)) if labels is None else labels
-        out = []
-        for i in range(0, len(latents), self.batch):
-            part = latents[i : i + self.batch]
-            padded = np.concatenate([part, np.zeros((self.batch - len(part), latents.shape[1]), np.float32)])
-            chosen = np.zeros(self.batch, np.int64)
-            chosen[: len(part)] = labels[i : i + self.batch]
+        out, size = [], self._batch_size(resolution)
+        for i in range(0, len(latents), size):
+            part = latents[i : i + size]
+            padded = np.concatenate([part, np.zeros((size - len(part), latents.shape[1]), np.float32)])
+            chosen = np.zeros(size, np.int64)
+            chosen[: len(part)] = labels[i : i + size]
             settings = (tf.constant(x, tf.float32) for x in (alpha, truncation))
             image = function(tf.constant(padded), tf.constant(chosen), *settings)
             out.append(pixels.to_uint8(image.numpy())[: len(part)])
@@ -198,10 +206,11 @@ class Sampler:
             truncation: see `images`.
             change: function that returns changed latents [n, L] for latents [n, L].
         """
-        for i in range(0, len(seeds), self.batch):
-            z = latents(seeds[i : i + self.batch], self.generator.latent_size)
+        size = self._batch_size(resolution)
+        for i in range(0, len(seeds), size):
+            z = latents(seeds[i : i + size], self.generator.latent_size)
             z = z if change is None else change(z)
-            yield self.images(z, resolution, truncation=truncation, labels=labels[i : i + self.batch])
+            yield self.images(z, resolution, truncation=truncation, labels=labels[i : i + size])
 
 
 CALIBRATION_INPUTS = 4096  # number of inputs for calibrating the batch normalisation of a finished generator
@@ -216,6 +225,11 @@ def calibration_latents(size: int, count: int = CALIBRATION_INPUTS) -> np.ndarra
     return latents(range(1 << 20, (1 << 20) + count), size)
 
 
+def limit_grid(count: int, shape: tuple[int, int]) -> int:
+    """Return how many of `count` images (height, width) a grid of a run shows."""
+    return shapes.limit_images(count, shape, _GRID_PIXELS)
+
+
 class FromLatents:
     """Samples of a generator that makes images from latents.
 
@@ -223,13 +237,15 @@ class FromLatents:
 
     Args:
         generator: the generator.
-        count: number of images in a grid (a picture with many small images side by side).
+        count: number of images in a grid (a picture with many small images side by side); there are
+            fewer if they are so large that they have more than _GRID_PIXELS pixels.
     """
 
     columns = None  # number of images in a row of the grid; None: `pixels.save_grid` chooses it
 
     def __init__(self, generator, count: int):
-        self.generator, self.latents = generator, latents(range(count), generator.latent_size)
+        self.shown = limit_grid(count, generator.shape_at(generator.resolutions[-1]))
+        self.generator, self.latents = generator, latents(range(self.shown), generator.latent_size)
         self.sampler = Sampler(generator)
 
     def inputs(self, count: int) -> np.ndarray:
@@ -276,7 +292,7 @@ class FromImages:
         self.held_out, everything = held_out, shards.count(resolution)
         self._kept = pipeline.train_count(shards, resolution, held_out)
         self.count = everything - self._kept or everything
-        self.shown = min(shown, self.count)
+        self.shown = limit_grid(min(shown, self.count), shards.manifest.shape_at(resolution))
         self.columns = 3 * min(TRIPLES, self.shown)
         self._make_parts: Any = None  # a traced function
 
@@ -334,9 +350,10 @@ class FromImages:
 
             self._make_parts = tf.function(make_parts, autograph=False, reduce_retracing=True)
         images = self._read_data(start, stop)
+        size = shapes.limit_images(8, images.shape[1:3], _BATCH_PIXELS)
         found = [
-            [pixels.to_uint8(x.numpy()) for x in self._make_parts(tf.constant(pixels.to_float(images[i : i + 8])))]
-            for i in range(0, len(images), 8)
+            [pixels.to_uint8(x.numpy()) for x in self._make_parts(tf.constant(pixels.to_float(images[i : i + size])))]
+            for i in range(0, len(images), size)
         ]
         return [np.concatenate(column) for column in zip(*found)]
 

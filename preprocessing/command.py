@@ -10,6 +10,7 @@ import functools
 
 import click
 
+from pggan_tf.counts import ImageCount
 from preprocessing.options import RunOptions, group_options
 
 
@@ -24,7 +25,7 @@ class _Names(click.ParamType):
 
 _OPTIONS = (
     click.option("--classes", type=_Names(), default=(), help="use only images of these classes"),
-    click.option("--limit", type=click.IntRange(1), help="use only this many images, from the first on"),
+    click.option("--limit", type=ImageCount(1), help="use only this many images, from the first on"),
     click.option("--gray", is_flag=True, help="store one channel instead of three"),
     click.option("--dedupe", is_flag=True, help="leave out images that look like an earlier one (perceptual hash)"),
     click.option(
@@ -32,7 +33,7 @@ _OPTIONS = (
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         help="write this share of the images to OUT/train and the rest to OUT/validation",
     ),
-    click.option("--shard-images", type=click.IntRange(1), help="images per file  [as many as make about 64 MB]"),
+    click.option("--shard-images", type=ImageCount(1), help="images per file  [as many as make about 64 MB]"),
     click.option("--compress", is_flag=True, help="write smaller files, which are slower to read"),
     click.option("--data-dir", help="folder of tensorflow-datasets"),
     click.option("--download", is_flag=True, help="let tensorflow-datasets download what is not in its folder"),

@@ -19,6 +19,7 @@ import numpy as np
 
 from pggan_tf import shapes
 from pggan_tf.choice import Choice
+from pggan_tf.counts import ImageCount
 from pggan_tf.data import shards
 from pggan_tf.data.pixels import FILTERS
 from pggan_tf.errors import Unreadable, UserError
@@ -322,7 +323,7 @@ class _Resolutions(click.ParamType):
 @click.option(
     "--pairs", is_flag=True, help="every image is two side by side, for --task translate; needed for pairs:DIR too"
 )
-@click.option("--count", type=click.IntRange(1), default=10_000, show_default=True, help="number of portraits to draw")
+@click.option("--count", type=ImageCount(1), default=10_000, show_default=True, help="number of portraits to draw")
 @commands.job_options
 def command(selection, output, running, out, **squares):
     """Turn SOURCES into shards in the new folder OUT.

@@ -91,7 +91,7 @@ BROKEN = {
     "workers and nodes": ("instance_count: 1}", "instance_count: 2}\ndistribution: {type: tensorflow, worker_count: 4}", "worker_count 4 on 2 nodes"),
     "nodes that cannot find each other": ("resources: {instance_count: 1}", "distribution: {type: pytorch}\nresources: {instance_count: 2}", "distribution pytorch.*TF_CONFIG.*worker_count: 2"),
     "nodes without a distribution": ("instance_count: 1", "instance_count: 2", "2 nodes and distribution none"),
-    "batches that nodes cannot share": ("--log mlflow\nresources: {instance_count: 1}", "--strategy multiworker\ndistribution: {type: tensorflow, worker_count: 3}\nresources: {instance_count: 3}", "--batch 64 at 4 px.*3 workers"),
+    "batches that nodes cannot share": ("--log mlflow\nresources: {instance_count: 1}", "--batch 64 --strategy multiworker\ndistribution: {type: tensorflow, worker_count: 3}\nresources: {instance_count: 3}", "--batch 64 at 4 px.*3 workers"),
     "option behind another program": ("python train.py --data", "exec env A=1 python -u train.py --dta", "No such option.*--dta"),
     "nothing to check": ("python train.py --data", "bash run.sh", "bash run.sh.*nothing could be checked"),
     "not YAML": ("type: command", "type: [command", "not YAML"),

@@ -55,8 +55,17 @@ def test_every_recipe_is_complete_and_has_a_schedule(name):
         open_options.remove("conv")
     assert open_options <= {
         *("data", "init_from", "lsgan_targets", "total_images", "minutes", "patch", "snapshot_epochs", "metrics"),
-        *("metrics_every", "inception_weights", "snapshot_images", "vgg_weights", "stage_growth", "weight_clip", "log"),
-        "exact",
+        *(
+            "metrics_every",
+            "inception_weights",
+            "snapshot_images",
+            "vgg_weights",
+            "stage_growth",
+            "weight_clip",
+            "log",
+            "size",
+            "exact",
+        ),
     }
 
 
@@ -65,14 +74,24 @@ def test_the_paper_s_schedule():
     optimization = plan.config.optimization
     assert optimization.batch == {4: 128, 8: 128, 16: 128, 32: 64, 64: 32, 128: 16, 256: 8, 512: 4, 1024: 4}
     assert optimization.learning_rate[512] == 1e-3 and optimization.learning_rate[1024] == 1.5e-3
-    assert len(plan.phases) == 17 and {round(p.images, -3) for p in plan.phases} == {600_000}
+    assert len(plan.phases) == 17 and {round(p.images, -3) for p in plan.phases[:-1]} == {600_000}
+    assert plan.phases[-1].end == pytest.approx(12_000_000, abs=400), "the last stage gets the rest"
     o = plan.objective(4)
     assert (o.penalty, o.penalty_weight, o.penalty_every, o.penalty_target, o.drift) == ("gp", 10.0, 1, 1.0, 1e-3)
 
 
-def test_total_images_scales_the_schedule():
-    plan = resolve({"target_res": 16, "total_images": 10_000, "fade_images": {4: 100}, "stable_images": {4: 300}})
-    assert abs(plan.phases[-1].end - 10_000) < 5 * 64
+def test_total_images_scales_the_schedule_and_gives_the_rest_to_the_last_stage():
+    stages = {"target_res": 16, "fade_images": {4: 6_400}, "stable_images": {4: 19_200}, "batch": {4: 64}}
+    images = [[p.images for p in resolve({**stages, "total_images": n}).phases] for n in (35_200, 70_400, 100_032)]
+    assert images == [
+        [9_600, 3_200, 9_600, 3_200, 9_600],
+        [19_200, 6_400, 19_200, 6_400, 19_200],
+        [19_200, 6_400, 19_200, 6_400, 48_832],
+    ]
+    alone = resolve({"recipe": "dcgan", "total_images": 2_000_000, "stable_images": {4: 1_000_000}})
+    assert alone.phases[-1].end == pytest.approx(2_000_000, abs=128) and alone.config.schedule.stable_images == {
+        32: 1_000_000
+    }
 
 
 def test_total_images_that_are_fewer_than_the_plan_s_steps():

@@ -59,6 +59,6 @@ def test_several_devices_get_larger_batches():
     plan = resolve({"target_res": 64})
     assert distribution.fit_batch(plan, one) is plan
     assert distribution.fit_batch(plan, two).config.optimization.batch == {4: 64, 8: 64, 16: 32, 32: 16, 64: 16}
-    for options in ({"batch": {4: 8}}, {"recipe": "pggan-paper"}):
+    for options in ({"batch": {4: 8}}, {"recipe": "pggan-paper"}, {"size": "small"}):
         chosen = resolve({"target_res": 64, **options})
         assert distribution.fit_batch(chosen, two) is chosen

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pggan_tf import schedule, terminal
+from pggan_tf import terminal
 from pggan_tf.api import sizing
 from pggan_tf.config import Plan, parsing
 from pggan_tf.errors import DamagedFile, Stopped, UserError, shell_path
@@ -139,6 +139,7 @@ def make_job(
     alone, from_recipe = not machine.cluster.addresses, config_file is None
     options = parsing.split_size(requests.absolute(options))
     options = sizing.replace_auto_shape(options, machine.say, own)
+    options = sizing.replace_auto_size(options, machine.say, own, alone, from_recipe)
     options = sizing.replace_auto(options, machine.say, own, alone, from_recipe)
     plans = requests.plans(options, config_file, machine.cache, own)
     if len(plans) > 1 and machine.cluster.addresses:
@@ -197,7 +198,7 @@ class Job:
                 say(f"{plan.config.recipe}, {plan.size} px")
             if by_arithmetic:
                 say(json.dumps(plan.to_json(), indent=1))
-                say("\n".join([*plan.too_long(), schedule.as_table(plan.phases)]))
+                say("\n".join([*plan.too_long(), str(plan)]))
                 continue
             if trained := self._train(plan, shards, folders[i], started):
                 folders[i] = trained

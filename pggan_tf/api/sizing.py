@@ -1,24 +1,27 @@
-"""Choose the values of --target-res auto and --shape auto.
+"""Choose the values of --target-res auto, --shape auto and --size auto.
 
 The first is the largest resolution at which the minutes can show something, the second the shape
-that most photos have.
+that most photos have, the third the largest size that the GPU's memory and the photos allow.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import shapes, terminal
+from pggan_tf import networks, shapes, terminal
 from pggan_tf.config import parsing, resolve
+from pggan_tf.config.cost import GIB
 from pggan_tf.config.recipes import PIPELINES, RECIPES
 from pggan_tf.config.schema import DEFAULTS
+from pggan_tf.config.sizes import SIZES
 from pggan_tf.errors import UserError
 from pggan_tf.runs import folder as runs
+from pggan_tf.training import gpus
 
 SMALLEST, LARGEST = 16, 256  # resolutions to choose from, in pixels
 # Images that the last stage has to see in LAST_SHARE of the minutes, for each pixel of a side: 6,000 at
@@ -52,7 +55,7 @@ def estimate_operations(options: Mapping, resolution: int) -> float:
 
     options: {option: value} of all options of the run.
     """
-    from pggan_tf.networks.base import count_maps
+    from pggan_tf.networks.widths import count_maps
 
     kernel = 9 if options["conv"] == "standard" else 1
     total, moved = 0.0, 0.0
@@ -171,3 +174,82 @@ def replace_auto(
     size = shapes.name_size(chosen, shapes.parse_aspect(resolved["shape"]))
     say(f"--target-res auto: {size} px, for {minutes:g} minutes on this machine")
     return rest | {"target_res": chosen}
+
+
+def _count_photos(options: Mapping) -> int | None:
+    """Return the number of photos, without looking into them; None if that cannot be told."""
+    from preprocessing import cache
+    from preprocessing.sources import open_source
+
+    data = options.get("data")
+    if data is None or data == "portraits":
+        return options.get("portraits", DEFAULTS["portraits"])
+    count = 0
+    try:
+        for place in data if isinstance(data, tuple) else (data,):
+            found = cache.find_shards(place)
+            count += sum(shard["images"] for shard in found[1]["shards"]) if found else len(open_source(place))
+    except Exception:  # what is wrong with the data is said when it is prepared
+        return None
+    return count
+
+
+def choose_size(cards: Sequence[gpus.Gpu], photos: int | None) -> tuple[str, str]:
+    """Return the value of --size for a machine, and the reason in words.
+
+    Args:
+        cards: the GPUs that train.
+        photos: number of photos; None if it is not known.
+    """
+    if not cards:
+        return "phone", "there is no GPU here"
+    memory = min(card.memory for card in cards)
+    chosen = "phone"
+    for name, size in SIZES.items():
+        if memory >= size.memory * GIB and (photos is None or photos >= size.photos):
+            chosen = name
+    known = "" if photos is None else f" and {photos:,} photos"
+    why = f"{len(cards)} x {cards[0].name} with {memory / GIB:.0f} GiB{known}"
+    names = list(SIZES)
+    if chosen != names[-1]:
+        larger = SIZES[names[names.index(chosen) + 1]]
+        why += f"; the next size is for {larger.memory:g} GiB and {larger.photos:,} photos"
+    return chosen, why
+
+
+def replace_auto_size(
+    options: Mapping, say: Callable[[str], None], own: Path | None = None, alone: bool = True, from_recipe: bool = True
+) -> dict:
+    """Return the typed options with a size for this machine in place of --size auto, the default.
+
+    On GPUs, sizes also have --batch auto, unless a batch was typed or other machines train, too.
+    What a run has begun with stays, and so does what a config.json says; weights of another run
+    have a size already.
+
+    Args:
+        options: {option: value} that were typed.
+        say: called with a message about the choice.
+        own: folder of --run. If a run has begun there, its size is kept.
+        alone: whether this machine trains alone.
+        from_recipe: whether there is no --config.
+    """
+    typed, auto = options.get("size"), options.get("size", parsing.AUTO) == parsing.AUTO
+    out = {name: value for name, value in options.items() if name != "size" or not auto}
+    recipe = options.get("recipe", DEFAULTS["recipe"])
+    network = options.get("network", RECIPES.get(recipe, {}).get("network", DEFAULTS["network"]))
+    grows = network in networks.NETWORKS and networks.NETWORKS[network].grows
+    if recipe in PIPELINES or not from_recipe or not grows:
+        return out
+    begun = own if own and (own / runs.CONFIG).is_file() else options.get("init_from")
+    if begun and auto and (size := runs.read(begun)[0].config.networks.size):
+        out["size"] = size
+    if typed != parsing.AUTO and not gpus.may_exist():
+        return out
+    terminal.start_tensorflow()
+    cards = gpus.list_gpus(options.get("strategy", "auto"))
+    if auto and not begun and (cards or typed):
+        out["size"], why = choose_size(cards, _count_photos(options))
+        say(f"--size auto: {out['size']}, for {why}")
+    if cards and alone and out.get("size") and "batch" not in out:
+        out["batch"] = parsing.AUTO
+    return out

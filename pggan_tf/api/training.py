@@ -82,6 +82,7 @@ def plan(data=None, *, config: str | Path | None = None, **options) -> Plan | tu
     """
     chosen = parsing.split_size(requests.absolute(arguments.parse_options({"data": data, **options})))
     chosen = sizing.replace_auto_shape(chosen, lambda line: None)
+    chosen = sizing.replace_auto_size(chosen, lambda line: None, from_recipe=config is None)
     chosen = sizing.replace_auto(chosen, lambda line: None, from_recipe=config is None)
     plans = requests.plans(chosen, arguments.expand(config) if config else None)
     return plans[0] if len(plans) == 1 else tuple(plans)

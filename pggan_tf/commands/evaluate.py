@@ -15,6 +15,7 @@ import click
 
 from pggan_tf import metrics
 from pggan_tf.api import measuring
+from pggan_tf.counts import ImageCount
 from pggan_tf.data import pixels
 
 
@@ -62,7 +63,7 @@ _ON_FEATURES, _ALONE = metrics.select("features", "logits"), metrics.select("log
     help="classify_image_graph_def.pb of inception-2015-12-05, or its URL, which may end in #sha256=...  [downloaded once]",
 )
 @click.option(
-    "--images", type=click.IntRange(2), default=10_000, show_default=True, help="maximum number of images of each set"
+    "--images", type=ImageCount(2), default=10_000, show_default=True, help="maximum number of images of each set"
 )
 @click.option(
     "--size", type=click.IntRange(4, 1024), help="resolution to compare at, in pixels  [the lower one of both sets]"

@@ -132,6 +132,10 @@ def _check_image_task(config: Config, architecture: networks.Architecture, adver
 def check_networks(config: Config, architecture: networks.Architecture) -> None:
     """Raise UserError for options that the architecture does not have."""
     options = config.networks
+    if options.size is not None and not architecture.grows:
+        raise UserError(
+            f"--size {options.size}: sizes are for networks that grow, and --network {options.network} does not. Leave it out."
+        )
     for name in ("conv", "minibatch", "width", "blocks", "dropout", "scale"):
         if name not in architecture.structure and config.value(name) != DEFAULTS[name]:
             raise UserError(f"{flag(name)} {config.value(name)}: --network {options.network} does not have it.")

@@ -14,12 +14,16 @@ from pathlib import Path
 
 from pggan_tf import metrics, networks, shapes
 from pggan_tf.config.schema import DEFAULTS, FIELDS, GROUPS, REPEATABLE, Config, base_type, takes_none
+from pggan_tf.counts import parse_count
 from pggan_tf.errors import UserError, nearest
 
 # Versions of config.json. 1: flat; `conv` was "standard" by default. 2: flat, with the resolved
 # value of every option. 3: the requested options, and the resolved values of all options in groups.
 VERSION = 3
-AUTO = "auto"  # value of --target-res and --shape that `api.sizing` replaces
+# Value of --target-res, --shape and --size that `api.sizing` replaces, and of --batch, which the device decides.
+AUTO = "auto"
+# Options that count images, see `pggan_tf.counts`.
+_COUNTS = ("portraits", "metrics_every", *(name for name in FIELDS if name.endswith("_images")))
 CONV_WAS_STANDARD = 1
 # Values that a config.json does not state, so that earlier versions can read those of squares.
 _LEFT_OUT = {"shape": shapes.name_aspect(shapes.SQUARE)}
@@ -52,10 +56,11 @@ def as_typed(name: str, value) -> str:
 def _number(text, kind, name: str):
     """Return a text or number as int or float (`kind`), or raise UserError for the option `name`.
 
-    NaN and infinity are not valid, nor are fractions if `kind` is int.
+    NaN and infinity are not valid, nor are fractions if `kind` is int. Numbers of images may be
+    written as 600k or 12M.
     """
     try:
-        value = float(text)
+        value = parse_count(text) if name in _COUNTS else float(text)
         if not math.isfinite(value) or kind is int and value != int(value):
             raise ValueError
         return kind(value)
@@ -110,6 +115,8 @@ def parse(name: str, value):
         if not value or not all(isinstance(v, str) for v in value):
             raise UserError(f"{flag(name)} {json.dumps(value)}: expected text, or a list of it.")
         return tuple(value) if len(value) > 1 else value[0]
+    if name == "batch" and value == AUTO:
+        return value
     if typing.get_origin(kind) is dict:
         return _table(name, value, typing.get_args(kind)[1])
     if typing.get_origin(kind) is tuple:
@@ -215,6 +222,8 @@ def to_json(config: Config, asked: Mapping) -> dict:
     content = {"version": VERSION, "asked": dict(asked), **dataclasses.asdict(config)}
     if content["networks"]["shape"] in (None, _LEFT_OUT["shape"]):
         del content["networks"]["shape"]
+    if content["networks"]["size"] is None:  # so that earlier versions can read it
+        del content["networks"]["size"]
     return content
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pggan_tf import losses, networks, schedule, shapes, tasks
-from pggan_tf.config import recipes
-from pggan_tf.config.parsing import to_json
+from pggan_tf.config import cost, recipes, sizes
+from pggan_tf.config.parsing import AUTO, to_json
 from pggan_tf.config.schema import DEFAULTS, Config
 from pggan_tf.errors import UserError
 
@@ -31,8 +31,10 @@ class Plan:
     asked: Mapping  # {option: value}: the requested options that `config` was resolved from
 
     def __str__(self) -> str:
-        """Return the phases as a table."""
-        return schedule.as_table(self.phases)
+        """Return the phases as a table and, of networks that grow, what they cost."""
+        return "\n".join(
+            [schedule.as_table(self.phases), *([cost.describe(self.config)] if cost.is_known(self.config) else [])]
+        )
 
     @functools.cached_property
     def architecture(self) -> networks.Architecture:
@@ -101,17 +103,53 @@ class Plan:
         """
         return dataclasses.replace(self, config=self.config.replace(**values))
 
+    @property
+    def batch_was_typed(self) -> bool:
+        """Whether somebody has asked for batches, other than 'auto'."""
+        return self.asked.get("batch", AUTO) != AUTO
+
     def with_large_batches(self) -> Plan:
         """Return the plan for GPUs, or for several devices that share every batch.
 
         The small batches of the default recipe learn most in a second of one CPU. Other devices would
         mostly wait with them, and get the larger ones of `schema.DEFAULTS`. Batches that were asked
-        for, or that another recipe sets, stay.
+        for, or that another recipe or a size sets, stay.
         """
         default = recipes.RECIPES[DEFAULTS["recipe"]]["batch"]
-        if "batch" in self.asked or recipes.RECIPES.get(self.config.recipe, {}).get("batch") != default:
+        sized = self.config.networks.size in sizes.SIZES and "batch" in sizes.SIZES[self.config.networks.size].values
+        if self.batch_was_typed or sized or recipes.RECIPES.get(self.config.recipe, {}).get("batch") != default:
             return self
         return self.replace(batch={r: schedule.lookup(DEFAULTS["batch"], r) for r in self.resolutions})
+
+    def with_shared_batches(self, devices: int) -> Plan:
+        """Return the plan with batches that `devices` devices can share evenly.
+
+        Batches that nobody asked for are raised to the next number with which every device has the same
+        number of whole groups of --stddev-group. Devices then need not exchange statistics, and a lazy
+        penalty stays lazy. The learning rate stays: batches are raised by less than a group a device,
+        and Adam's steps do not grow with the batch.
+        """
+        if devices == 1 or self.batch_was_typed:
+            return self
+        options = self.config.networks
+        grouped = "stddev_group" in self.architecture.structure and options.minibatch == "stddev"
+        unit = devices * (options.stddev_group if grouped else 1)
+        batch = {r: -(-size // unit) * unit for r, size in self.config.optimization.batch.items()}
+        return self if batch == self.config.optimization.batch else self.replace(batch=batch)
+
+    def with_rest(self) -> Plan:
+        """Return the plan with the images that --total-images leaves over given to the last stage.
+
+        That is for networks that grow, and for a total above the sum of all stages; a smaller total is
+        a scale, see `schedule.Budget`. The config says how many images the last stage has, so that a
+        run stays the same whenever its config is read.
+        """
+        options, last = self.config.schedule, self.target_res
+        planned = sum(options.fade_images.values()) + sum(options.stable_images.values()) + options.pretrain_images
+        rest = (options.total_images or 0) - planned
+        if rest <= 0 or not self.architecture.grows:
+            return self
+        return self.replace(stable_images=options.stable_images | {last: options.stable_images[last] + rest})
 
     def rescheduled(self, **values) -> Plan:
         """Return a copy of the plan with a schedule that was computed for --minutes.

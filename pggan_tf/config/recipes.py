@@ -73,7 +73,7 @@ _PGGAN = {
 
 RECIPES: dict[str, dict] = {
     "pggan": _PGGAN,
-    "pggan-paper": _PAPER,
+    "pggan-paper": {**_PAPER, "total_images": 12_000_000},  # the last stage gets what the others leave
     # Radford et al. 2016, section 4: learning rate 2e-4, beta1 0.5, with a non-saturating loss.
     "dcgan": _DCGAN,
     # Arjovsky et al. 2017, algorithm 1.

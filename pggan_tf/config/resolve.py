@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pggan_tf import losses, networks, schedule, shapes, tasks
-from pggan_tf.config import checks, parsing, recipes
+from pggan_tf.config import checks, parsing, recipes, sizes
 from pggan_tf.config.parsing import Written
 from pggan_tf.config.plan import Plan, default_values
 from pggan_tf.config.schema import DEFAULTS, FIELDS, Config
@@ -30,6 +30,7 @@ _OF_A_PENALTY = ("penalty_weight", "penalty_every", "weight_clip")
 _OF_A_LOSS = ("penalty", "drift", "lsgan_targets", "label_smoothing", *_OF_A_PENALTY)
 # Options that `training.planning` computes for --minutes.
 OF_MINUTES = ("fade_images", "stable_images", "pretrain_images", "snapshot_images", "metrics_every")
+_DECIDED_LATER = ("size", "batch")  # options whose value 'auto' is replaced on the machine that trains
 _TABLES = ("batch", "learning_rate", "fade_images", "stable_images", "penalty_weight", "metrics_every")
 
 
@@ -48,6 +49,8 @@ def _reopened_by_network(below: Mapping, above: Mapping) -> dict:
         out |= {"resolutions": None, "target_res": size}
     if after.grows and not before.grows:
         out["fade_images"] = DEFAULTS["fade_images"]
+    if not after.grows and below["size"] is not None:
+        out["size"] = None
     return out | {"weight_clip": None}  # the weights of another network have another size
 
 
@@ -92,6 +95,8 @@ def reopened(below: Mapping, above: Mapping) -> dict:
     out |= _reopened_by_objective(below, above)
     if "inception_weights" in above and below["metrics"] and not tasks.TASKS[below["task"]].from_images:
         out["metrics"] = tuple(dict.fromkeys([*below["metrics"], "fid"]))
+    if "minutes" in above and below["total_images"] is not None:
+        out["total_images"] = None
     if above.get("stop") == "plateau" and below["metrics"] is None:
         out["metrics"] = ("swd",)
     if "vgg_weights" in above and below["content"] == "discriminator":  # better features are available
@@ -102,13 +107,20 @@ def reopened(below: Mapping, above: Mapping) -> dict:
 def settings(asked: Mapping) -> dict[str, typing.Any]:
     """Return {option: value} of all options; a value is None if it is still to be computed.
 
-    An option's value is that in `asked`, else that of the recipe, else the default.
+    An option's value is that in `asked`, else that of a recipe other than the default one, else
+    that of --size, else that of the default recipe, else the default. A total number of images
+    that nobody asked for gives way to stages or minutes that somebody did.
 
-    asked: {option: value} of the requested options.
+    asked: {option: value} of the requested options. 'auto' stands for the value below it.
     """
+    asked = {name: value for name, value in asked.items() if not (name in _DECIDED_LATER and value == parsing.AUTO)}
     # The recipe of a config.json may be one that this version does not have: it is only a name then.
     below = DEFAULTS | recipes.RECIPES.get(asked.get("recipe", DEFAULTS["recipe"]), {})
-    return below | reopened(below, asked) | dict(asked)
+    below |= sizes.find_values(asked.get("size"), below, asked)
+    network = networks.NETWORKS[(below | asked)["network"]]
+    if asked.keys() & {"fade_images", "stable_images"} or not network.grows:
+        below["total_images"] = None
+    return below | reopened(below, asked) | asked
 
 
 def merge(asked: Mapping, changes: Mapping, resolutions: tuple[int, ...] | None = None) -> dict:
@@ -268,7 +280,7 @@ def resolve(asked: Mapping) -> Plan:
     asked: {option: value}; 'recipe' is the name of the recipe (default: the default recipe).
     """
     asked = parsing.split_size(asked)
-    return Plan(complete(Config().replace(**settings(asked))), dict(asked))
+    return Plan(complete(Config().replace(**settings(asked))), dict(asked)).with_rest()
 
 
 def load(path: str | Path) -> Plan:

@@ -122,6 +122,13 @@ class NetworkOptions:
         "photos  [1:1]",
         common=True,
     )
+    size: str = option(
+        None,
+        "widths, batches, learning rates and length of growing networks; auto, the default, asks the device, its memory and "
+        "the number of photos: phone on a CPU, small or paper on a GPU",
+        ("phone", "small", "paper", "auto"),
+        common=True,
+    )
     resolutions: tuple[int, ...] = option(None, "resolutions of all stages in pixels, such as 4,8,16,32,96")
     network: str = option("progressive", "architecture of both networks", tuple(networks.NETWORKS))
     width: int = option(64, "feature maps in the first layer of networks that convert images", least=1)
@@ -201,7 +208,12 @@ class OptimizationOptions:
     optimizer: str = option("adam", "optimiser of both networks", ("adam", "rmsprop"))
     adam_betas: tuple[float, ...] = option((0.0, 0.99), "beta1,beta2 of Adam; RMSProp uses beta2")
     adam_epsilon: float = option(1e-8, "epsilon of Adam", above=0)
-    batch: CountTable = option({4: 64, 16: 32, 32: 16, 256: 8, 512: 4}, "batch size", least=1, common=True)
+    batch: CountTable = option(
+        {4: 64, 16: 32, 32: 16, 256: 8, 512: 4},
+        "batch size; auto: tried on the device, and halved where its memory does not suffice",
+        least=1,
+        common=True,
+    )
     ema_half_life_images: float = option(10_000.0, "half-life of the generator's moving average, in images", least=0)
     ema_rampup: float = option(
         0.1, "maximum half-life, as a share of the images seen so far at the current resolution", least=0
@@ -233,7 +245,13 @@ class ScheduleOptions:
         least=0,
         most=1,
     )
-    total_images: int | None = option(None, "scale the schedule to this many images in total", least=1, common=True)
+    total_images: int | None = option(
+        None,
+        "images in total, such as 12M: the last stage of growing networks gets what the schedule leaves over; for less, and "
+        "for other networks, the schedule is scaled",
+        least=1,
+        common=True,
+    )
     minutes: float | None = option(
         None, "measure the speed and plan the schedule so that the run takes this long", above=0, below=1e6, common=True
     )

@@ -175,6 +175,14 @@ def enlarge(images: np.ndarray, size: int) -> np.ndarray:
     return images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
+def find_reduction(size: tuple[int, int], most: int) -> int:
+    """Return the smallest whole factor by which a picture is reduced to have at most `most` pixels.
+
+    size: two sides of the picture in pixels.
+    """
+    return max(1, math.ceil(math.sqrt(math.prod(size) / most)))
+
+
 def check_file(option: str, path: str | Path) -> str | Path:
     """Check that a file can be written at a path, and return the path unchanged.
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from pggan_tf import shapes
 from pggan_tf.layers import BatchNorm
+from pggan_tf.networks.widths import count_maps
 
 _MAX_GROUPS = 32  # groups of group normalisation (Wu and He 2018, section 4.1)
 # Total pixels of the images that batch statistics are computed on, and the least number of images.
@@ -22,15 +23,6 @@ _CALIBRATION_INPUTS = 32
 _PASS_PIXELS = 1 << 16
 _PASS_IMAGES = 8
 _SAVED_NAMES = {"input_channels": "given_channels"}  # argument -> its name in .keras files
-
-
-def count_maps(resolution: int, fmap_base: int, fmap_max: int) -> int:
-    """Return the number of feature maps of the layers at `resolution` pixels.
-
-    The number is min(fmap_base / 2^(r-1), fmap_max) at a resolution of 2^r, and at least 1 (Karras
-    et al. 2018, table 2).
-    """
-    return max(1, min(2 * fmap_base // resolution, fmap_max))
 
 
 def images_per_pass(resolution: int) -> int:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pggan_tf import shapes
 from pggan_tf.layers import (
     EqualizedConv2D,
     EqualizedDense,
@@ -30,7 +31,7 @@ from pggan_tf.networks.base import LatentNetwork, Tapered, images_per_pass
 from pggan_tf.networks.blocks import Block, apply_blocks, leaky_relu
 
 _REFIT_IMAGES = 512  # number of images for refitting the to_image layers of earlier stages
-_REFIT_BATCH = 16  # batch size while refitting
+_REFIT_BATCH, _REFIT_PIXELS = 16, 1 << 20  # most images and pixels of a batch while refitting
 CONVOLUTIONS = {"standard": EqualizedConv2D, "separable": SeparableConv2D}
 
 
@@ -262,8 +263,9 @@ class Generator(_Progressive, LatentNetwork):
             ),
             autograph=False,
         )
-        for i in range(0, len(latents), _REFIT_BATCH):
-            here = slice(i, i + _REFIT_BATCH)
+        size = shapes.limit_images(_REFIT_BATCH, self.shape_at(last.resolution), _REFIT_PIXELS)
+        for i in range(0, len(latents), size):
+            here = slice(i, i + size)
             features, images = run(tf.constant(latents[here]), None if labels is None else labels[here])
             for stage, x in zip(stages, features):
                 x = x.numpy().reshape(-1, x.shape[-1]).astype(np.float64)

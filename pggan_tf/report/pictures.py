@@ -16,10 +16,12 @@ from pggan_tf.explore import walks
 from pggan_tf.report import nearest
 from pggan_tf.report.runs import RunSummary
 from pggan_tf.runs import generators
+from pggan_tf.shapes import limit_images
 
 _SHOWN = 64  # smallest size in pixels of an image in a picture
 _WALKS, _KEYFRAMES, _FRAMES = 3, 4, 12  # walks in a report, keyframes of a walk, images of a walk
 _SAMPLES, _ROWS, _NEAREST = 256, 6, 5  # samples compared, rows drawn, training images in a row
+_SAMPLE_PIXELS = 1 << 24  # most pixels of the samples that are compared: 256 of 256 px, 16 of 1024 px
 _CLASS_COLUMNS, _MOST_CLASSES = 8, 20  # columns and largest number of rows in a picture of classes
 # Errors raised for a generator of another version and for a damaged one. The page is then written
 # without its pictures.
@@ -53,7 +55,8 @@ def draw_pictures(folder: str | Path, shards: Shards | None, mirror: bool) -> li
     sampler = synthesis.Sampler(generator)
     out = [_draw_walks(sampler)]
     if shards is not None:
-        found = nearest.compare_samples(sampler, shards, range(_SAMPLES), _NEAREST, mirror)
+        count = limit_images(_SAMPLES, generator.shape_at(generator.resolutions[-1]), _SAMPLE_PIXELS)
+        found = nearest.compare_samples(sampler, shards, range(count), _NEAREST, mirror)
         out.append(Picture("Nearest training images", found.draw(_ROWS), found.describe(_ROWS)))
     return out
 

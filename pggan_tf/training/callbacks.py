@@ -26,6 +26,7 @@ from pggan_tf.runs.folder import BEST_GENERATOR, GENERATOR, STATS
 # Number of inputs for calibrating batch normalisation before a grid is drawn or metrics are computed.
 GRID_CALIBRATION_INPUTS = 512
 CHECKED_INPUTS = 4  # number of inputs for testing a finished generator
+_TENSORBOARD_PIXELS = 1 << 22  # most pixels of a grid in TensorBoard's files; larger grids are reduced
 
 
 class Callback:
@@ -86,11 +87,13 @@ class GridWriter(Callback):
 
     def begin(self, run):
         with self._explain_memory():
-            count = min(run.config.running.grid, run.shards.count(run.config.networks.target_res))
+            last = run.plan.target_res
+            count = min(run.config.running.grid, run.shards.count(last))
+            count = synthesis.limit_grid(count, run.shards.manifest.shape_at(last))
             path = run.folder / "reals.png"
             if not path.exists():
-                some = pipeline.sample_indices(count, run.shards.count(run.config.networks.target_res))
-                pixels.save_grid(path, run.shards.read(run.config.networks.target_res, some), size=pixels.VISIBLE)
+                some = pipeline.sample_indices(count, run.shards.count(last))
+                pixels.save_grid(path, run.shards.read(last, some), size=pixels.VISIBLE)
             self.samples = generators.make_samples(run.plan, run.gan.ema, run.shards)
             self.calibration = self.samples.inputs(GRID_CALIBRATION_INPUTS)
 
@@ -212,7 +215,8 @@ class TensorBoardWriter(Callback):
         path = grid_path(run.folder, run.snapshot_number(run.images_seen), run.phase.resolution, run.images_seen)
         if path.is_file():
             with Image.open(path) as file:
-                image = np.asarray(file.convert("RGB"))
+                reduced = file.reduce(pixels.find_reduction(file.size, _TENSORBOARD_PIXELS))
+                image = np.asarray(reduced.convert("RGB"))
             with self.writer.as_default(step=run.images_seen):
                 tf.summary.image("fakes", image[None])
         self.writer.flush()

@@ -101,11 +101,16 @@ def _create_tpu_strategy():
 
 
 def fit_batch(plan: Plan, strategy) -> Plan:
-    """Return the plan with larger batches on GPUs and several devices, see `Plan.with_large_batches`."""
+    """Return the plan with batches for these devices.
+
+    GPUs and several devices get larger ones, see `Plan.with_large_batches`, and several devices get
+    batches that they can share, see `Plan.with_shared_batches`.
+    """
     import tensorflow as tf
 
-    several = strategy.num_replicas_in_sync > 1
-    return plan.with_large_batches() if several or tf.config.list_logical_devices("GPU") else plan
+    devices = strategy.num_replicas_in_sync
+    larger = plan.with_large_batches() if devices > 1 or tf.config.list_logical_devices("GPU") else plan
+    return larger.with_shared_batches(devices)
 
 
 def check_devices(plan: Plan, strategy, say) -> None:

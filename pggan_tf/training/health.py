@@ -166,11 +166,10 @@ def suggest_restart(folder: Path, options: str) -> str:
     return f"The last good checkpoint is {last}. Start from it with: --config {config} --init-from {run} {options}"
 
 
-def suggest_less_memory(plan: Plan, resolution: int, devices: int = 1) -> str:
-    """Return options, as typed, with which a training step at `resolution` needs less memory.
+def halve_batch(plan: Plan, resolution: int, devices: int = 1) -> dict[int, int] | None:
+    """Return {resolution: batch size} with at most half of the batch at `resolution`.
 
-    They are the largest possible batch size of at most half the current one, for this and higher
-    resolutions, such as '--batch 4=64,128=8'; or fewer feature maps if no such batch is possible.
+    It is the largest one that is possible, for this and higher resolutions; None if none is.
 
     devices: number of devices, which must divide the batch size.
     """
@@ -179,7 +178,20 @@ def suggest_less_memory(plan: Plan, resolution: int, devices: int = 1) -> str:
         table = {r: min(n, size) if r >= resolution else n for r, n in batch.items()}
         with contextlib.suppress(UserError):
             complete(plan.config.replace(batch=table))
-            before = (None, *table.values())  # leave out entries that equal the one before
-            return f"--batch {as_text({r: n for (r, n), b in zip(table.items(), before) if n != b})}"
+            return table
+    return None
+
+
+def suggest_less_memory(plan: Plan, resolution: int, devices: int = 1) -> str:
+    """Return options, as typed, with which a training step at `resolution` needs less memory.
+
+    They are smaller batches, such as '--batch 4=64,128=8', see `halve_batch`; or fewer feature maps
+    if no such batch is possible.
+
+    devices: number of devices, which must divide the batch size.
+    """
+    if table := halve_batch(plan, resolution, devices):
+        before = (None, *table.values())  # leave out entries that equal the one before
+        return f"--batch {as_text({r: n for (r, n), b in zip(table.items(), before) if n != b})}"
     name = next(n for n in ("fmap_max", "width") if n in plan.architecture.structure)
     return as_typed(name, max(1, plan.config.value(name) // 2))

@@ -10,13 +10,14 @@ import dataclasses
 import math
 import time
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from pggan_tf import schedule
-from pggan_tf.config import Config, Plan
+from pggan_tf.config import Config, Plan, parsing
 from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
-from pggan_tf.errors import UserError, explain_out_of_memory
+from pggan_tf.errors import OutOfMemory, UserError, explain_out_of_memory
 from pggan_tf.runs import checkpoint
 from pggan_tf.training import execution, health
 
@@ -86,21 +87,53 @@ def measure_speeds(
         programs: the compiled steps of the run, with its networks, data, devices and machines.
         clock: returns the time in seconds.
     """
+    return try_batches(plan, programs, clock, halves=False)[1]
+
+
+def try_batches(
+    plan: Plan, programs: execution.Programs, clock: Callable[[], float] = time.perf_counter, halves: bool = True
+) -> tuple[Plan, dict[schedule.Part, float], list[str]]:
+    """Measure every part of the plan as `measure_speeds` does, with batches that fit into the memory.
+
+    A batch for which the memory of the device does not suffice is halved, for this resolution and
+    all higher ones, and tried again.
+
+    Args:
+        plan: the plan.
+        programs: the compiled steps of the run, with its networks, data, devices and machines.
+        clock: returns the time in seconds.
+        halves: whether to halve batches; if not, too little memory is an error.
+
+    Returns:
+        (the plan with these batches, {part: images per second}, messages about halved batches).
+    """
     gan, setting = programs.gan, programs.setting
     before = {name: variable.numpy() for name, variable in gan.state().items()}
-    speeds = {}
-    for phase in plan.phases:
-        if phase.part in speeds:
-            continue
-        with explain_out_of_memory(
-            f"the speed at {phase.resolution} px is measured in batches of {phase.batch}",
-            f"Give less: {health.suggest_less_memory(plan, phase.resolution, setting.devices)}",
-        ):
-            speeds[phase.part] = _measure_speed(plan, programs, phase, clock)
+    speeds: dict[schedule.Part, float] = {}
+    notes: list[str] = []
+    while left := [phase for phase in plan.phases if phase.part not in speeds]:
+        phase, resolution = left[0], left[0].resolution
+        smaller = health.halve_batch(plan, resolution, setting.devices) if halves else None
+        try:
+            with explain_out_of_memory(
+                f"the speed at {resolution} px is measured in batches of {phase.batch}",
+                f"Give less: {health.suggest_less_memory(plan, resolution, setting.devices)}",
+            ):
+                speeds[phase.part] = _measure_speed(plan, programs, phase, clock)
+        except OutOfMemory:
+            if smaller is None:
+                raise
+            notes.append(
+                f"--batch auto: {phase.batch} images at {resolution} px are too many for the memory of the device; "
+                f"{smaller[resolution]} from now on"
+            )
+            setting.say(notes[-1])
+            plan = plan.replace(batch=smaller)
+            speeds = {part: speed for part, speed in speeds.items() if part.resolution < resolution}
     with setting.strategy.scope():
         gan.optimizers = {}
         checkpoint.restore(gan.state(), before, "the new networks")
-    return speeds
+    return plan, speeds, notes
 
 
 def _measure_speed(
@@ -128,6 +161,43 @@ def _measure_speed(
     if total < every:  # steps are so slow that none of the measured ones had the lazy penalty
         per_step += (penalised - per_step) / every
     return phase.images_per_step / per_step
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured for the plan of a run; all of it is empty if nothing was."""
+
+    speeds: Mapping[schedule.Part, float]  # {part: images per second} of every part of the plan
+    metrics: Mapping[int, float]  # {resolution: seconds of one measurement of the metrics}
+    notes: Sequence[str] = ()  # messages about batches that were too large for the memory
+
+
+def measure(plan: Plan, programs: execution.Programs, measuring) -> tuple[Plan, Measured]:
+    """Measure speeds, for --probe, --minutes and --batch auto, and the time of metrics, for --minutes.
+
+    With --batch auto, the batches are halved until the device has the memory for them. That is for
+    one machine: of several, one alone could not say that its memory does not suffice.
+
+    Args:
+        plan: the run's plan.
+        programs: the compiled steps of the run, with its networks, data, devices and machines.
+        measuring: the `metric_callback.MetricCallback` that computes the metrics, or None.
+
+    Returns:
+        (the plan, with the batches that were found; what was measured).
+    """
+    minutes, setting = plan.config.schedule.minutes, programs.setting
+    tries = plan.asked.get("batch") == parsing.AUTO and not setting.cluster.addresses
+    if not plan.config.running.probe and minutes is None and not tries:
+        return plan, Measured({}, {})
+    devices = f"{setting.policy}, {setting.devices} device{'s' * (setting.devices > 1)}"
+    setting.say(f"measuring the speed of every stage ({devices})")
+    plan, speeds, notes = try_batches(plan, programs, halves=tries)
+    costs: Mapping[int, float] = {}
+    if minutes is not None and measuring:
+        setting.say("measuring how long the metrics of every stage take")
+        costs = measuring.time_measurements(programs.gan.ema, setting.shards, plan.resolutions)
+    return plan, Measured(speeds, costs, notes)
 
 
 def snapshot_images(config: Config, resolution: int, total: int) -> int:

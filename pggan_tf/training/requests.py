@@ -131,6 +131,11 @@ def _plan(base: Base, options: Mapping, source: _Begun | None, begun: _Begun | N
         begun: the run that has begun in the folder of --run, or None.
     """
     theirs = begun if begun and (begun.had_other_defaults or "init_from" in options) else source
+    typed, size = options.get("size", parsing.AUTO), source.config.networks.size or "phone" if source else None
+    if size and not begun and typed not in (parsing.AUTO, size):
+        raise UserError(
+            f"--size {typed} with --init-from {options['init_from']}: its networks have the size {size}. Give that, or leave it out."
+        )
     plan = base.plan(options, theirs.config if theirs else None)
     if begun:  # the weights that it was begun with may be gone
         return plan
@@ -177,6 +182,8 @@ def _taken_by(values: Mapping, options: Mapping) -> dict:
     own = structure_options(networks.NETWORKS[values["network"]])
     others = {name for other in networks.NETWORKS.values() for name in structure_options(other)} - {*own}
     of_latents = {"conditional", "class_weight", "augment", "channels"}
+    if not networks.NETWORKS[values["network"]].grows:
+        others.add("size")
     unused = others | of_latents if tasks.TASKS[values["task"]].from_images else OF_IMAGE_TASKS
     return {name: value for name, value in options.items() if name not in unused}
 

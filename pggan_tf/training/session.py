@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import __version__, files, schedule
-from pggan_tf.config import Plan, flag, parsing
+from pggan_tf.config import Plan, cost, flag, parsing
 from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import TryAgain, UserError
@@ -29,7 +29,6 @@ from pggan_tf.training import (
     distribution,
     execution,
     loop,
-    metric_callback,
     planning,
     precision,
     recording,
@@ -163,7 +162,7 @@ def _start(
     plan, gan = transfer.build(plan, setting)
     plan = planning.leave_out_phases(plan)
     programs = execution.Programs(gan, setting)
-    measured = _measure(plan, programs, measuring)
+    plan, measured = planning.measure(plan, programs, measuring)
     if plan.config.schedule.minutes is not None and cluster.chief:  # the other machines take over the chief's plan
         planned = planning.plan_for_minutes(plan, measured.speeds, time.monotonic() - started, measured.metrics)
         plan = planning.with_snapshots(planned, epochs, shards)
@@ -174,6 +173,9 @@ def _start(
     for line in [*plan.too_long(), *(planning.describe_blurs(plan, minutes) if minutes else ())]:
         say(line)
     say(schedule.as_table(plan.phases, measured.speeds))
+    if cost.is_known(plan.config):
+        classes = len(shards.manifest.classes) if plan.config.networks.conditional else 0
+        say(cost.describe(plan.config, setting.devices, setting.policy != "float32", classes))
     if measured.metrics:
         say(f"and {planning.metrics_seconds(plan, measured.metrics) / 60:.1f} minutes for the metrics")
     if dry_run:
@@ -187,6 +189,8 @@ def _start(
     with _lock(folder):
         log = _begin(folder, plan, asked, setting)
         log(_expected(plan, measured, setting, bool(measuring), asked.config.schedule.minutes))
+        for note in measured.notes:
+            runs.Log(folder, lambda line: None)(note)  # the terminal has shown it
         log(gan.describe_update(plan.phases[0].resolution))
         if plan.task.from_images:
             log("in grids, three by three: what is given, what is made of it, the original")
@@ -216,34 +220,6 @@ def _agree(plan: Plan, setting: Setting) -> None:
     options = {flag(name): value for name, value in plan.config.values().items() if name not in _PLACES}
     checksum = setting.shards.manifest.checksum
     setting.cluster.agree(**{"pggan-tf": __version__}, **options, policy=setting.policy, checksum=checksum)
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """Measured times for the plan of a run; both are empty if nothing was measured."""
-
-    speeds: Mapping[schedule.Part, float]  # {part: images per second} of every part of the plan
-    metrics: Mapping[int, float]  # {resolution: seconds of one measurement of the metrics}
-
-
-def _measure(plan: Plan, programs: execution.Programs, measuring: metric_callback.MetricCallback | None) -> _Measured:
-    """Measure and return speeds, for --probe and --minutes, and the time of metrics, for --minutes.
-
-    Args:
-        plan: the run's plan.
-        programs: the compiled steps of the run, with its networks, data, devices and machines.
-        measuring: the callback that computes the metrics, or None.
-    """
-    minutes, setting = plan.config.schedule.minutes, programs.setting
-    if not plan.config.running.probe and minutes is None:
-        return _Measured({}, {})
-    devices = f"{setting.policy}, {setting.devices} device{'s' * (setting.devices > 1)}"
-    setting.say(f"measuring the speed of every stage ({devices})")
-    speeds, costs = planning.measure_speeds(plan, programs), {}
-    if minutes is not None and measuring:
-        setting.say("measuring how long the metrics of every stage take")
-        costs = measuring.time_measurements(programs.gan.ema, setting.shards, plan.resolutions)
-    return _Measured(speeds, costs)
 
 
 def _plan_of_chief(plan: Plan, cluster: Cluster) -> Plan:
@@ -291,7 +267,7 @@ def _begin(folder: Path, plan: Plan, asked: Plan, setting: Setting) -> runs.Log:
     return log
 
 
-def _expected(plan: Plan, measured: _Measured, setting: Setting, measuring: bool, minutes: float | None) -> str:
+def _expected(plan: Plan, measured: planning.Measured, setting: Setting, measuring: bool, minutes: float | None) -> str:
     """Return a message about the number of images to train on and, if measured, the expected time.
 
     Args:
