@@ -46,7 +46,7 @@ def command(folder, verify, out):
     from rich.console import Console
     from rich.table import Table
 
-    from pggan_tf.data import pixels, shards
+    from pggan_tf.data import pixels, shards, transparency
     from preprocessing import build, cache, output, storage
 
     if found := cache.find_shards(folder):
@@ -90,5 +90,5 @@ def command(folder, verify, out):
     if out:
         Path(out).mkdir(parents=True, exist_ok=True)
         build.write_contact_sheet(opened, Path(out) / output.CONTACT_SHEET)
-        pixels.save_grid(Path(out) / "mean.png", mean[None], size=128)
+        pixels.save_grid(Path(out) / "mean.png", transparency.unpremultiply(mean[None]), size=128)
         click.echo(out)
