@@ -43,9 +43,22 @@ def _is_clear(image: Image.Image) -> bool:
     return image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema()[0] < 255
 
 
-def _to_array(image: Image.Image) -> np.ndarray:
-    """Return a resized image as uint8 [H, W, C]."""
-    return transparency.clip_colours(np.asarray(image).reshape(image.height, image.width, -1))
+def _resize(image: Image.Image, size: tuple[int, int], filter: str, box=None) -> np.ndarray:
+    """Resize an image, or a part of it, and return uint8 [H, W, C].
+
+    Args:
+        image: the image, of a mode that `decode_photo` returns.
+        size: width and height of the result in pixels.
+        filter: resampling filter, one of pixels.FILTERS.
+        box: left, top, right and bottom of the part; None for the whole image.
+    """
+    kind = Image.Resampling[filter.upper()]
+    if not transparency.has_alpha(len(image.getbands())):
+        return np.asarray(image.resize(size, kind, box=box)).reshape(size[1], size[0], -1)
+    # Filters overshoot at the edge of an opaque part. With 8 bits, alpha would be clipped there and
+    # the colour would not, which would make a bright seam.
+    bands = (image.getchannel(i).convert("F") for i in range(len(image.getbands())))
+    return transparency.clip_overshoot(np.stack([np.asarray(b.resize(size, kind, box=box)) for b in bands], -1))
 
 
 def decode_photo(data: bytes | np.ndarray, channels: int = 3, least: int = 1) -> Image.Image:
@@ -106,9 +119,10 @@ def cut_tiles(image: Image.Image, shape: int | tuple[int, int], filter: str = "l
     if image.height < h or image.width < w:
         factor = max(h / image.height, w / image.width)
         size = (max(w, round(image.width * factor)), max(h, round(image.height * factor)))
-        image = image.resize(size, Image.Resampling[filter.upper()])
-    pixels = _to_array(image)
-    sides = ((image.height, h), (image.width, w))
+        pixels = _resize(image, size, filter)
+    else:
+        pixels = np.asarray(image).reshape(image.height, image.width, -1)
+    sides = ((pixels.shape[0], h), (pixels.shape[1], w))
     starts = [np.linspace(0, whole - part, -(-whole // part)).round().astype(int) for whole, part in sides]
     corners = [(y, x) for y in starts[0] for x in starts[1]]
     chosen = np.linspace(0, len(corners) - 1, min(TILES, len(corners))).round().astype(int)
@@ -151,7 +165,7 @@ def cut(
         else:
             left, top = round(where * (image.width - width)), round(where * (image.height - height))
         box = (left, top, min(left + width, image.width), min(top + height, image.height))
-    return _to_array(image.resize((w, h), Image.Resampling[filter.upper()], box=box))
+    return _resize(image, (w, h), filter, box)
 
 
 def _surround(image: Image.Image, shape: tuple[int, int], filter: str, crop: str) -> np.ndarray:
@@ -162,7 +176,7 @@ def _surround(image: Image.Image, shape: tuple[int, int], filter: str, crop: str
     h, w = shape
     scale = min(h / image.height, w / image.width)
     width, height = (max(1, round(side * scale)) for side in image.size)
-    small = _to_array(image.resize((width, height), Image.Resampling[filter.upper()]))
+    small = _resize(image, (width, height), filter)
     borders = [((whole - part) // 2, -(-(whole - part) // 2)) for whole, part in ((h, height), (w, width))]
     if crop == "fit":
         return np.pad(small, [*borders, (0, 0)], "symmetric")

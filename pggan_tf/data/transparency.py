@@ -59,14 +59,16 @@ def unpremultiply(images: np.ndarray) -> np.ndarray:
     return out
 
 
-def clip_colours(images: np.ndarray) -> np.ndarray:
-    """Return premultiplied images uint8 [..., C] with no colour above alpha.
+def clip_overshoot(image: np.ndarray) -> np.ndarray:
+    """Convert a resized premultiplied image to uint8, with no colour above alpha.
 
-    A filter that overshoots, such as Lanczos, gives such colours.
+    Where a filter such as Lanczos gives alpha above 255, all channels are scaled down together.
+
+    image: float [..., 2 or 4], about 0..255.
     """
-    if not has_alpha(images.shape[-1]):
-        return images
-    return np.minimum(images, images[..., -1:])
+    opacity = image[..., -1:]
+    scaled = image * (255 / np.maximum(opacity, 255))
+    return np.rint(np.clip(scaled, 0, np.clip(opacity, 0, 255))).astype(np.uint8)
 
 
 def flatten(images: np.ndarray, premultiplied: bool = False, background: np.ndarray | int = BACKGROUND) -> np.ndarray:

@@ -1,0 +1,410 @@
+"""Images with alpha: arithmetic, reading, augmentation, and one small run of RGBA through every door."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pggan_tf as pg
+from pggan_tf import synthesis
+from pggan_tf.data import augment, decode, pixels, shards, sprites, transparency
+from pggan_tf.errors import UserError
+from pggan_tf.runs import checkpoint
+from tests.conftest import pggan
+
+TINY = ["--fmap-base", 64, "--fmap-max", 8, "--latent-size", 8, "--batch", 8, "--seed", 3, "--precision", "float32"]
+STAGES = ["--resolutions", "4,16", "--stable-images", "4=64,16=0", "--fade-images", 160, "--snapshot-images", 80]
+MEASURED = ["--metrics", "swd,ms-ssim", "--metrics-images", 20, "--metrics-every", 160, "--grid", 6]
+COLOUR, ALPHA = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
+
+
+# Arithmetic
+
+
+def test_colours_are_multiplied_with_the_nearest_rounding():
+    every = np.stack([COLOUR, ALPHA], -1)
+    exact = COLOUR.astype(float) * ALPHA / 255
+    np.testing.assert_array_equal(transparency.premultiply(every)[..., 0], np.rint(exact))
+    # Pillow, which reads photos, rounds in the same way.
+    np.testing.assert_array_equal(np.asarray(Image.fromarray(every).convert("La")), transparency.premultiply(every))
+
+
+def test_division_is_undone_to_the_bit():
+    premultiplied = np.stack([np.minimum(COLOUR, ALPHA), ALPHA], -1)
+    straight = transparency.unpremultiply(premultiplied)
+    np.testing.assert_array_equal(transparency.premultiply(straight), premultiplied)
+    assert straight[100, 50].tolist() == [128, 100] and straight[0].max() == 0
+    assert transparency.unpremultiply(np.array([[200, 100]], np.uint8)).tolist() == [[255, 100]], "above alpha"
+
+
+def test_images_without_alpha_stay_the_same():
+    for channels in (1, 3, 6):
+        images = np.arange(2 * 4 * 4 * channels, dtype=np.uint8).reshape(2, 4, 4, channels)
+        for change in (transparency.premultiply, transparency.unpremultiply, transparency.flatten,
+                       transparency.draw_on_checkerboard, transparency.clear_hidden):  # fmt: skip
+            assert change(images) is images
+    assert not any(transparency.has_alpha(n) for n in (1, 3, 5, 6)) and transparency.count_colours(4) == 3
+
+
+def test_white_is_behind_flat_images():
+    straight = np.array([[[255, 0, 0, 255], [255, 0, 0, 51], [9, 9, 9, 0]]], np.uint8)
+    assert transparency.flatten(straight).tolist() == [[[255, 0, 0], [255, 204, 204], [255, 255, 255]]]
+    same = transparency.flatten(transparency.premultiply(straight), premultiplied=True)
+    np.testing.assert_array_equal(same, transparency.flatten(straight))
+
+
+def test_a_checkerboard_is_seen_through_transparent_parts():
+    shown = transparency.draw_on_checkerboard(np.zeros((1, 16, 24, 4), np.uint8))[0, ..., 0]
+    assert (shown[0, 0], shown[0, 8], shown[8, 0], shown[8, 8]) == (255, 204, 204, 255)
+
+
+def test_outputs_of_a_network_are_divided_by_alpha_in_every_form():
+    straight = sprites.draw(1, 32)
+    x = pixels.to_float(transparency.premultiply(straight))
+    made = transparency.to_pixels(x)
+    np.testing.assert_array_equal(transparency.premultiply(made), transparency.premultiply(straight))
+    assert not made[made[..., 3] == 0].any()
+    in_graph = pixels.to_uint8(transparency.to_straight(x).numpy())
+    assert np.abs(transparency.premultiply(in_graph).astype(int) - transparency.premultiply(made)).max() <= 1
+    # Colours above alpha and values beyond -1..1 are clipped.
+    wild = np.array([[[3.0, 0.5, -2.0, 0.0], [1.0, 1.0, 1.0, -1.5]]], np.float32)
+    assert transparency.to_pixels(wild).tolist() == [[[255, 255, 0, 128], [0, 0, 0, 0]]]
+
+
+def test_negatives_keep_alpha():
+    assert transparency.invert(np.array([[10, 20, 30, 40]], np.uint8)).tolist() == [[245, 235, 225, 40]]
+
+
+# Reading
+
+
+def encode(image, format="PNG", **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def half_transparent(size=32) -> Image.Image:
+    """Red on the left; on the right green that nobody sees."""
+    planes = np.zeros((size, size, 4), np.uint8)
+    planes[:, : size // 2] = (200, 0, 0, 255)
+    planes[:, size // 2 :] = (0, 255, 0, 0)
+    return Image.fromarray(planes)
+
+
+@pytest.mark.parametrize("filter", ["lanczos", "box", "bicubic"])
+def test_invisible_colours_leave_no_seam(filter):
+    image = decode.decode_photo(encode(half_transparent()), 4)
+    small = decode.cut_square(image, 7, filter)
+    assert image.mode == "RGBa" and small.shape == (7, 7, 4)
+    assert not small[..., 1].any(), "no green"
+    assert (small[..., :3] <= small[..., 3:]).all() and 0 < small[3, 3, 3] < 255
+    straight = transparency.unpremultiply(small)
+    assert np.abs(straight[straight[..., 3] > 60][:, 0].astype(int) - 200).max() <= 3
+
+
+def palette_png() -> bytes:
+    image = Image.new("P", (16, 16), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.paste(1, (8, 0, 16, 16))
+    return encode(image, transparency=bytes([255, 128]))
+
+
+@pytest.mark.parametrize(
+    "data, right",
+    [
+        (palette_png(), (0, 0, 128, 128)),
+        (encode(half_transparent(16), "WEBP", lossless=True), (0, 0, 0, 0)),
+        (encode(half_transparent(16), "GIF"), (0, 0, 0, 0)),
+        (encode(half_transparent(16), "TIFF"), (0, 0, 0, 0)),
+        (encode(half_transparent(16).convert("RGB")), (0, 255, 0, 255)),
+        (np.asarray(half_transparent(16)), (0, 0, 0, 0)),
+    ],
+)
+def test_alpha_is_read_from_every_format(data, right):
+    first = decode.decode_first(data, 4)
+    assert np.asarray(first.image)[8, 12].tolist() == list(right) and np.asarray(first.image)[8, 3, 3] == 255
+    assert first.clear == (right[3] < 255)
+    assert decode.decode_first(data, 3).clear == first.clear
+
+
+def test_sixteen_bits_with_alpha_become_eight():
+    import cv2
+
+    planes = np.full((8, 8, 4), 0x8080, np.uint16)
+    planes[..., 2] = 0xFFFF  # red, in the order of OpenCV
+    image = decode.decode_photo(cv2.imencode(".png", planes)[1].tobytes(), 4)
+    assert np.asarray(image)[4, 4].tolist() == [128, 64, 64, 128]
+
+
+def test_gray_with_alpha():
+    image = decode.decode_photo(encode(Image.fromarray(np.full((8, 8, 2), 100, np.uint8))), 2)
+    assert image.mode == "La" and np.asarray(image)[0, 0].tolist() == [39, 100]
+    assert np.asarray(decode.decode_photo(encode(half_transparent()), 2))[0, [0, 31]].tolist() == [[60, 255], [0, 0]]
+
+
+def test_borders_of_transparent_pictures_are_transparent():
+    wide = half_transparent().crop((0, 8, 32, 24))
+    image = decode.decode_photo(encode(wide), 4)
+    padded, mirrored = (decode.cut(image, (16, 16), "box", crop) for crop in ("pad", "fit"))
+    assert padded[0, 0].tolist() == [100, 0, 0, 128], "the mean of the edge, half of which is transparent"
+    assert mirrored[0, 0].tolist() == [200, 0, 0, 255] and not mirrored[0, -1].any()
+    (tile, *_) = decode.cut_tiles(image, 16)
+    assert tile.shape == (16, 16, 4) and tile[0, 0].tolist() == [200, 0, 0, 255]
+
+
+def test_duplicates_differ_in_more_than_their_alpha(tmp_path):
+    for i in range(4):
+        planes = np.zeros((64, 64, 4), np.uint8)  # black shapes
+        planes[8 * i : 8 * i + 24, 10 : 20 + 10 * i, 3] = 255
+        Image.fromarray(planes).save(tmp_path / f"{i}.png")
+    code, out, err = pggan("prepare", tmp_path, f"{tmp_path}-out", "--size", 16, "--alpha", "--dedupe")
+    assert code == 0 and "4 kept" in out + err
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--pairs", "--alpha"], "--pairs and --alpha: networks for pairs take no transparency"),
+        (["--channels", 4, "--recipe", "recolor"], "Photos keep their transparency without it"),
+        (["--channels", 5], "--channels 5"),
+    ],
+)
+def test_what_is_refused(options, message, tmp_path):
+    verb = ("train", "--dry-run") if "--channels" in options else ("prepare", "sprites", tmp_path, "--size", 8)
+    code, _, err = pggan(*verb, *options)
+    assert code == 2 and message in err
+
+
+# Augmentation
+
+
+@pytest.fixture
+def reals():
+    images = np.stack([sprites.draw(i, 16) for i in range(6)])
+    return pixels.to_float(transparency.premultiply(images))
+
+
+def opaque(x):
+    """The same colours with alpha 1 everywhere."""
+    return np.concatenate([x[..., :3], np.ones_like(x[..., 3:])], -1)
+
+
+SEED = np.array([3, 4], np.int64)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_colours_of_opaque_images_change_as_without_alpha(number, reals):
+    changed = augment.ALPHA_STEPS[number](opaque(reals), SEED).numpy()
+    plain = augment.STEPS[number](reals[..., :3], SEED).numpy()
+    np.testing.assert_allclose(changed[..., :3], plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_colour_steps_leave_alpha_and_what_is_transparent(number, reals):
+    changed = augment.ALPHA_STEPS[number](reals, SEED).numpy()
+    np.testing.assert_allclose(changed[..., 3], reals[..., 3], atol=1e-6)
+    clear = reals[..., 3] == -1
+    np.testing.assert_allclose(changed[clear], -1, atol=1e-6)
+    assert np.abs(changed - reals).max() > 0.05
+
+
+def test_contrast_turns_around_the_visible_mean():
+    x = np.full((1, 4, 4, 4), -1, np.float32)
+    x[0, 0, :2, 3], x[0, 0, 0, :3], x[0, 0, 1, :3] = 1, -0.5, 0.5  # two opaque pixels of 0.25 and 0.75
+    changed = augment.change_contrast_under_alpha(x, SEED).numpy()
+    assert abs(changed[0, 0, :2, :3].mean()) < 1e-6 and abs(changed[0, 0, 0, 0]) != 0.5
+    assert np.isfinite(augment.change_contrast_under_alpha(np.full((1, 4, 4, 4), -1.1, np.float32), SEED)).all()
+
+
+@pytest.mark.parametrize("step", [augment.translate_transparent, augment.cut_out_transparent])
+def test_places_move_all_channels_and_leave_nothing_behind(step, reals):
+    changed = step(np.ones_like(reals), SEED).numpy()
+    gone = changed[..., 3] == -1
+    assert gone.any() and (changed[gone] == -1).all() and (changed[~gone] == 1).all()
+
+
+# One run through every door
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "sprites"
+    folder.mkdir()
+    for i in range(60):
+        Image.fromarray(sprites.draw(i, 48)).save(folder / f"{i:02d}.{'webp' if i % 2 else 'png'}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    options = [*TINY, *STAGES, *MEASURED, "--augment", "diff"]
+    code, out, err = pggan("train", "--data", data, "--channels", 4, *options, "--run", folder)
+    assert code == 0 and "transparent" not in out + err, err
+    return folder
+
+
+def test_a_run_measures_on_white(run):
+    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    measured = [line for line in lines if "metrics" in line][-1]
+    assert measured["resolution"] == 16 and all(np.isfinite(v) for v in measured["metrics"].values())
+    assert pg.load(run).config.images.channels == 4
+
+
+def test_grids_are_on_a_checkerboard(run):
+    for file in (run / "reals.png", sorted(run.glob("fakes-*-16px-*.png"))[-1]):
+        with Image.open(file) as grid:
+            assert grid.mode == "RGB"
+            if file.name == "reals.png":
+                corner = np.asarray(grid)[:16, :16]
+                assert (corner[:8, :8] == 255).all() and (corner[:8, 8:] == 204).all()
+
+
+def test_data_with_other_channels_are_refused(run, tmp_path):
+    made = pg.prepare("sprites", tmp_path / "rgba", size=16, count=8, alpha=True)
+    assert isinstance(made, shards.Shards)
+    code, _, err = pggan("train", "--data", tmp_path / "rgba", "--target-res", 16, "--run", tmp_path / "run")
+    assert code == 2 and "holds images of 4 channels, not 3. Give --channels 4" in err
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_to_the_same_bits(run, data, tmp_path):
+    folder, words = tmp_path / "stopped", [*TINY, *STAGES, *MEASURED]
+    options = {word[2:].replace("-", "_"): value for word, value in zip(words[::2], words[1::2])}
+    stop = [lambda tick: tick["images"] < 100]
+    options |= {"channels": 4, "augment": "diff"}
+    begun = pg.train(data, folder=folder, progress=False, report=False, callbacks=stop, **options)
+    assert not begun.ended
+    code, _, err = pggan("train", "--resume", folder)
+    assert code == 0, err
+    ours, theirs = (checkpoint.read(checkpoint.list_checkpoints(f)[0])[0] for f in (run, folder))
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def test_pictures_to_use_keep_alpha_and_others_do_not(run, tmp_path):
+    images = pg.load(run).generator.sample(range(6))
+    assert images.shape == (6, 16, 16, 4) and not images[images[..., 3] == 0].any()
+    files = {name: tmp_path / name for name in ("grid.png", "grid.webp", "grid.jpg", "edit.png", "stages.png", "near.png")}
+    edit = ("edit", run, "--seed", 3, "--slider", "1=2", "--out", files["edit.png"])
+    calls = [
+        *(("generate", run, "--count", 6, "--grid", files[f"grid.{kind}"]) for kind in ("png", "webp", "jpg")),
+        ("generate", run, "--count", 6, "--dir", tmp_path / "images", "--npz", tmp_path / "images.npz"),
+        edit,
+        ("grid", run, "--stages", "--seeds", "0-2", "--out", files["stages.png"]),
+        ("neighbours", run, "--seeds", "0-5", "--rows", 2, "-k", 3, "--out", files["near.png"]),
+        ("sliders", run, "--seeds", 0, "--count", 2, "--out", tmp_path / "sliders.png"),
+    ]
+    for call in calls:
+        code, _, err = pggan(*call)
+        assert code == 0, err
+    modes = []
+    for file in files.values():
+        with Image.open(file) as picture:
+            modes.append(picture.mode)
+    assert modes == ["RGBA", "RGBA", "RGB", "RGBA", "RGB", "RGB"]
+    with Image.open(tmp_path / "images" / "000003.png") as one:
+        np.testing.assert_array_equal(np.asarray(one), images[3])
+    with np.load(tmp_path / "images.npz") as file:
+        np.testing.assert_array_equal(file["images"], images)
+    # Between the images of a sheet there is nothing.
+    with Image.open(files["grid.png"]) as sheet:
+        assert not np.asarray(sheet)[:, 64].any()
+        np.testing.assert_array_equal(np.asarray(sheet)[:64:4, 65:129:4], images[1])
+    # A .jpg has white behind them.
+    flat = transparency.flatten(pixels.tile(pixels.enlarge(np.asarray(images), 64), 3, 1))
+    with Image.open(files["grid.jpg"]) as sheet:
+        assert np.abs(np.asarray(sheet).astype(int) - flat).mean() < 12
+
+
+def test_a_network_recognises_its_pictures(run, tmp_path):
+    files = [tmp_path / name for name in ("grid.png", "grid.jpg", "negative.png")]
+    for file in files:
+        more = ["--negative"] if file.name.startswith("n") else []
+        assert pggan("generate", run, "--count", 4, "--grid", file, *more)[0] == 0
+    assert pggan("generate", run, "--seeds", 2, "--dir", tmp_path)[0] == 0
+    found = pg.whose([*files, tmp_path / "000002.png"], run.parent)
+    assert [one.answer for one in found] == ["yes"] * 4, [one.reason for one in found]
+    changed = np.asarray(Image.open(files[0])).copy()
+    changed[20:30, 20:30] = (1, 2, 3, 200)
+    with Image.open(files[0]) as picture:
+        Image.fromarray(changed).save(tmp_path / "changed.png", **_xmp(picture))
+    assert pg.whose(tmp_path / "changed.png", run.parent)[0].answer == "no"
+
+
+def _xmp(picture) -> dict:
+    """The packet of a picture, for another one."""
+    from PIL import PngImagePlugin
+
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", picture.info["XML:com.adobe.xmp"])
+    return {"pnginfo": info}
+
+
+@pytest.mark.parametrize("suffix, channels", [(".webp", 4), (".gif", 3), (".mp4", 3)])
+def test_walks_keep_alpha_where_the_format_does(suffix, channels, run, tmp_path):
+    file = tmp_path / f"walk{suffix}"
+    code, _, err = pggan("interpolate", run, "--video", file, "--seconds", 0.3, "--fps", 10, "--seeds", "0-3")
+    assert code == 0, err
+    if suffix == ".mp4":
+        return
+    with Image.open(file) as walk:
+        assert walk.n_frames == 3
+        walk.seek(1)
+        assert np.asarray(walk.convert("RGBA"))[..., 3].min() < 255 if channels == 4 else walk.mode != "RGBA"
+
+
+def test_a_picture_with_alpha_is_projected(run, tmp_path):
+    Image.fromarray(sprites.draw(70, 48)).save(tmp_path / "sprite.png")
+    code, _, err = pggan("project", run, tmp_path / "sprite.png", "--steps", 5, "--out", tmp_path / "found")
+    assert code == 0, err
+    with Image.open(tmp_path / "found" / "projection.png") as three:
+        corner = np.asarray(three)[:16, :16]
+        assert three.mode == "RGB" and (corner[:8, 8:] == 204).all()
+
+
+def test_evaluation_of_pictures_with_and_without_alpha(run, data):
+    found = pg.evaluate(data, run, "swd", images=20)
+    assert np.isfinite(found["swd"]) and found.images == 20
+
+
+def test_reports_show_a_checkerboard(run, tmp_path):
+    code, _, err = pggan("report", run, "--out", tmp_path / "report.html")
+    assert code == 0 and "Nearest training images" in (tmp_path / "report.html").read_text(), err
+
+
+def test_images_in_a_notebook(run, tmp_path):
+    images = pg.load(run).generator.sample(range(3))
+    assert images.grid().mode == "RGBA"
+    with Image.open(io.BytesIO(images._repr_png_())) as shown:
+        assert shown.mode == "RGB"
+    images.save(tmp_path / "three.npz")
+    assert pg.prepare(tmp_path / "three.npz", tmp_path / "out", size=16, alpha=True).manifest.channels == 4
+
+
+def test_images_with_alpha_are_enlarged(run, tmp_path):
+    options = {"recipe": "srgan", "target_res": 16, "width": 4, "blocks": 1, "total_images": 16, "batch": 8, "patch": 16}
+    made = pg.train("sprites", folder=tmp_path / "up", progress=False, report=False, grid=3, portraits=16,
+                    loss="none", pixel="l1", content="none", **options)  # fmt: skip
+    images = pg.load(run).generator.sample(range(2))
+    large = made.generator.convert(images)
+    assert large.shape == (2, 64, 64, 4) and large[..., 3].min() < 255
+    with pytest.raises(UserError, match="C of 1 to 4"):
+        made.generator.convert(np.zeros((1, 8, 8, 5), np.uint8))
+
+
+def test_gray_with_alpha_is_trained(tmp_path):
+    options = [*TINY, "--resolutions", 4, "--stable-images", 16, "--grid", 4, "--no-report", "--portraits", 16]
+    code, _, err = pggan("train", "--data", "sprites", "--channels", 2, *options, "--run", tmp_path / "run")
+    assert code == 0, err
+    assert pggan("generate", tmp_path / "run", "--count", 4, "--grid", tmp_path / "grid.png")[0] == 0
+    with Image.open(tmp_path / "grid.png") as picture:
+        assert picture.mode == "LA"
+    assert [one.answer for one in pg.whose([tmp_path / "grid.png"], tmp_path)] == ["yes"]
+    assert synthesis.Sampler(pg.load(tmp_path / "run").generator.network).images(
+        synthesis.latents([0], 8), 4
+    ).shape == (1, 4, 4, 2)
