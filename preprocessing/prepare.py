@@ -342,7 +342,9 @@ class _Resolutions(click.ParamType):
 @click.option(
     "--alpha", is_flag=True, help="store transparency as a further channel, for --channels 4, or with --gray for 2"
 )
-@click.option("--count", type=click.IntRange(1), default=10_000, show_default=True, help="number of portraits or sprites to draw")
+@click.option(
+    "--count", type=click.IntRange(1), default=10_000, show_default=True, help="number of portraits or sprites to draw"
+)
 @commands.job_options
 def command(selection, output, running, out, **squares):
     """Turn SOURCES into shards in the new folder OUT.

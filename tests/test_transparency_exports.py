@@ -43,7 +43,9 @@ def test_signatures_give_straight_alpha(network, kind):
     truth = face(network, 5, 16)
     assert image.shape == (16, 16, 4) and truth[..., 3].min() < 64 and truth[..., 3].max() > 192
     near(image, truth, 1)
-    assert signatures.describe(offered, kind)["gen_16"]["image"].startswith("16x16 image with straight alpha in its last")
+    assert signatures.describe(offered, kind)["gen_16"]["image"].startswith(
+        "16x16 image with straight alpha in its last"
+    )
 
 
 def test_the_server_gives_pictures_with_alpha(network):

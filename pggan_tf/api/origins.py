@@ -15,7 +15,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,9 +25,6 @@ from pggan_tf.data import marks, transparency
 from pggan_tf.data.pixels import PICTURES, VISIBLE, Sheet, encode, enlarge, find_enlarged_shape
 from pggan_tf.errors import Unreadable, UserError
 from pggan_tf.runs import pretrained
-
-if TYPE_CHECKING:
-    from pggan_tf.data.photos import Photo
 
 YES, ALIKE, NO = "yes", "alike", "no"
 _ROUNDING = 1  # of 255: largest difference between two machines, whose sums are rounded differently
@@ -87,16 +83,7 @@ class _Picture:
         except Unreadable as reason:
             raise UserError(f"{file}: {reason}. Expected a picture.") from None
         lossless = format in ("PNG", "TIFF", "BMP") or (format == "WEBP" and _is_lossless_webp(data))
-        return cls(file, _read_pixels(photo), format, lossless, picture.xmp)
-
-
-def _read_pixels(photo: Photo) -> np.ndarray | None:
-    """Return the pixels of a photo as `_Picture.pixels` has them."""
-    if photo.pixels.dtype != np.uint8:
-        return None
-    if photo.alpha is None or photo.alpha.min() == 255:
-        return photo.rgb()
-    return transparency.premultiply(np.concatenate([photo.rgb(), photo.alpha], axis=-1))
+        return cls(file, transparency.read_photo(photo), format, lossless, picture.xmp)
 
 
 def _is_lossless_webp(data: bytes) -> bool:
@@ -249,7 +236,7 @@ def _judge(origin: Origin, picture: _Picture, page: bool, making: _Making) -> Or
     """
     pixels, place = picture.pixels, origin.network
     assert pixels is not None
-    as_seen = functools.partial(_see, channels=pixels.shape[-1])
+    as_seen = functools.partial(transparency.match, channels=pixels.shape[-1])
     straight = making.make()
     made = list(map(as_seen, straight))
     psnrs = [_compute_psnr(candidate, pixels) for candidate in made]
@@ -277,20 +264,6 @@ def _judge(origin: Origin, picture: _Picture, page: bool, making: _Making) -> Or
     return dataclasses.replace(origin, answer=ALIKE, reason=f"{how}. Near, but {by}")
 
 
-def _see(image: np.ndarray, channels: int) -> np.ndarray:
-    """Return a picture that was made again as `_Picture.pixels` has it, to compare both.
-
-    Args:
-        image: the picture, uint8 [H, W, C], with straight alpha if any.
-        channels: number of channels of the picture whose origin is asked for.
-    """
-    if not transparency.has_alpha(image.shape[-1]):
-        return image
-    if channels == 4:  # gray with alpha is read as colour
-        return transparency.premultiply(image[..., [0, 0, 0, 1]] if image.shape[-1] == 2 else image)
-    return transparency.flatten(image)  # it has lost its alpha, or is opaque
-
-
 def _compute_psnr(a: np.ndarray, b: np.ndarray) -> float:
     """Return the PSNR in dB between two pictures [H, W, C]; infinite if they are equal."""
     error = np.mean((a.astype(np.float64) - b) ** 2)
@@ -308,7 +281,7 @@ def _compress(image: np.ndarray, format: str) -> np.ndarray | None:
         return None
     file = io.BytesIO()
     encode(file, image, format)
-    return _read_pixels(photos.read(file.getvalue()))
+    return transparency.read_photo(photos.read(file.getvalue()))
 
 
 class _Making:

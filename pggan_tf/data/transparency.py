@@ -11,9 +11,14 @@ Functions for arrays uint8 return images with 1, 3 or 6 channels unchanged.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from pggan_tf.lazy import tf
+
+if TYPE_CHECKING:
+    from pggan_tf.data.photos import Photo
 
 CHANNELS = (2, 4)  # numbers of channels of images with alpha
 # Behind images that are measured, or written in formats without alpha: white, because photos are
@@ -139,3 +144,26 @@ def to_pixels(x: np.ndarray) -> np.ndarray:
     opacity = unit[..., -1:]
     straight = np.minimum(unit[..., :-1], opacity) / np.maximum(opacity, np.float32(_LEAST))
     return clear_hidden(np.rint(np.concatenate([straight, opacity], -1) * np.float32(255)).astype(np.uint8))
+
+
+def read_photo(photo: Photo) -> np.ndarray | None:
+    """Return the pixels of a photo, to compare them with others; None if they have 16 bits.
+
+    They are uint8 [H, W, 3], or with transparency [H, W, 4], premultiplied.
+    """
+    if photo.pixels.dtype != np.uint8:
+        return None
+    if photo.alpha is None or photo.alpha.min() == 255:
+        return photo.rgb()
+    return premultiply(np.concatenate([photo.rgb(), photo.alpha], axis=-1))
+
+
+def match(image: np.ndarray, channels: int) -> np.ndarray:
+    """Return a straight image uint8 [H, W, C] in the form of pixels that `read_photo` returned.
+
+    channels: number of channels of these pixels. Without alpha, they are of an opaque image, or one
+        that was written on white.
+    """
+    if channels != 4 or not has_alpha(image.shape[-1]):
+        return flatten(image)
+    return premultiply(image[..., [0, 0, 0, 1]] if image.shape[-1] == 2 else image)

@@ -33,10 +33,7 @@ _STATISTICS_VERSION = 2  # increased when a change of the code changes the featu
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Set of images of one size, which are read or generated on demand.
-
-    They have no alpha: images with transparency are blended with white, `transparency.BACKGROUND`.
-    """
+    """Set of images of one size, read or generated on demand; alpha is blended with white."""
 
     name: str  # name of the set in messages
     count: int | None  # number of images; None if any number can be generated
