@@ -15,7 +15,7 @@ from pggan_tf.errors import UserError
 
 
 def read_wishes(
-    generator, source, hints: Iterable[str] | str | Path | None, reference, saturation: float
+    generator, source, hints: Iterable[str] | str | Path | None, reference, saturation: float, steady: bool
 ) -> colour_hints.Wishes | None:
     """Return what the user wants of the colours, or None if nothing; see `convert`.
 
@@ -24,23 +24,25 @@ def read_wishes(
     if isinstance(hints, str) and colour_hints.is_point(hints):
         hints = [hints]
     hints = hints or None
-    if hints is None and reference is None and saturation == 1:
-        return None
+    from pggan_tf.conversion import video
+
     task = tasks.task_of(generator.network)
+    of_video = arguments.as_path(source).suffix.lower() in video.EXTENSIONS
+    steady = steady and of_video and isinstance(task, tasks.Colorize)
+    if hints is None and reference is None and saturation == 1 and not steady:
+        return None
     if not isinstance(task, tasks.Colorize):
         raise UserError(
             f"{generator.name}: was trained to {generator.task}; --hint, --hints, --reference and --saturation are for colorize."
         )
     if not 0 <= saturation <= 4:
         raise UserError(f"--saturation {saturation}: expected 0 (gray) to 4.")
-    from pggan_tf.conversion import video
-
     points: tuple = ()
     picture = palette = None
     if hints is not None:
         if not task.hints:
             raise UserError(f"{generator.name}: was trained without hints. Train it with --hints, or leave --hint out.")
-        if (place := arguments.as_path(source)).is_dir() or place.suffix.lower() in video.EXTENSIONS:
+        if of_video or arguments.as_path(source).is_dir():
             raise UserError(f"{source}: hints are for a single photo. Leave them out, or give a photo.")
         if isinstance(hints, str | os.PathLike):
             picture = colour_hints.as_rgba(_read_picture(arguments.as_path(hints)))
@@ -49,7 +51,11 @@ def read_wishes(
     if reference is not None:
         rgb = _read_picture(arguments.as_path(reference))[..., :3]
         palette = colour.split_lab(rgb[:: -(-len(rgb) // 512), :: -(-rgb.shape[1] // 512)] / np.float32(255))[1]
-    return colour_hints.Wishes(points, picture, palette, saturation)
+    if not steady:
+        return colour_hints.Wishes(points, picture, palette, saturation)
+    from pggan_tf.conversion.steady import Steadier
+
+    return colour_hints.Wishes(points, picture, palette, saturation, Steadier())
 
 
 def _read_picture(file: Path) -> np.ndarray:

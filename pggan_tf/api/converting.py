@@ -22,6 +22,7 @@ def convert(
     hints: Iterable[str] | str | Path | None = None,
     reference: str | Path | None = None,
     saturation: float = 1.0,
+    steady: bool = True,
     scale: float | None = None,
     to: str | None = None,
     mark: bool = True,
@@ -47,6 +48,8 @@ def convert(
             of these places.
         reference: for colorize: path of a photo, whose palette the colours get.
         saturation: for colorize: factor of the colours' distance from gray, 0 to 4.
+        steady: for colorize of a video: keep colours from frame to frame, along the motion; False
+            colours every frame alone.
         scale: for upscale: factor of the enlargement, 1 to 16 (default: that of training). 1 keeps
             the size, for a network that restores damaged photos.
         to: for upscale: WIDTHxHEIGHT in pixels, such as '4000x3000', into which the enlarged photo
@@ -77,7 +80,7 @@ def convert(
         raise UserError(f"--size {size}: expected 16 to 4096.")
     if tile is not None and tile < 1:
         raise UserError(f"--tile {tile}: expected a number from 1 on.")
-    wishes = colours.read_wishes(generator, source, hints, reference, saturation)
+    wishes = colours.read_wishes(generator, source, hints, reference, saturation, steady)
     change, enlargement = generator.converter(size or tile, wishes), Enlargement(generator.scale)
     if scale is not None or to is not None:
         if generator.scale == 1:

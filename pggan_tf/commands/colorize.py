@@ -26,7 +26,8 @@ from pggan_tf.errors import UserError
 @click.option(
     "--saturation", type=click.FloatRange(0, 4), default=1.0, show_default=True, help="factor of the distance from gray"
 )
-def command(run, source, out, compare, size, points, picture, reference, saturation, no_mark, skip_existing):
+@click.option("--no-steady", is_flag=True, help="colour every frame of a video alone, whatever the one before it got")
+def command(run, source, out, compare, size, points, picture, reference, saturation, no_steady, no_mark, skip_existing):
     """Colour SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
     RUN is a run's folder, a generator.keras or hf://USER/NAME. The network predicts colours at its
@@ -37,4 +38,14 @@ def command(run, source, out, compare, size, points, picture, reference, saturat
     generator = Generator.open(run)
     generator.require_verb(tasks.Colorize.verb)
     wishes = {"hints": picture or list(points) or None, "reference": reference, "saturation": saturation}
-    convert(generator, source, out, compare=compare, size=size, mark=not no_mark, skip_existing=skip_existing, **wishes)
+    convert(
+        generator,
+        source,
+        out,
+        compare=compare,
+        size=size,
+        steady=not no_steady,
+        mark=not no_mark,
+        skip_existing=skip_existing,
+        **wishes,
+    )

@@ -181,6 +181,9 @@ class Wishes:
     picture: np.ndarray | None = None  # coloured dots, uint8 [H,W,4], of any size; see `as_rgba`
     reference: np.ndarray | None = None  # colours to take the palette of: a and b, [...,2] in -1..1
     saturation: float = 1.0  # factor of the distance from gray, 0 or more
+    # Function from L [h,w,1] and the predicted colours [h,w,2] of a video's next frame to steadier
+    # colours, see `conversion.steady`; None for single photos.
+    steady: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
     def make_hints(self, height: int, width: int) -> Callable[[int, int], np.ndarray]:
         """Return a function (h, w) -> hints [h,w,3] for a photo of height x width pixels.

@@ -156,7 +156,8 @@ class Colorize(Task):
         size = size or network.resolutions[-1]
 
         def convert(photo, progress=tiles.ignore):
-            ab = predict_ab(function, photo, size, wishes.make_hints(*photo.size) if self.hints else None)
+            hints = wishes.make_hints(*photo.size) if self.hints else None
+            ab = predict_ab(function, photo, size, hints, wishes.steady)
             return apply_colours(photo, wishes.apply(ab), check)
 
         return convert
@@ -194,7 +195,11 @@ def _choose_network_size(height: int, width: int, size: int) -> tuple[int, int]:
 
 
 def predict_ab(
-    network: Callable[[np.ndarray], np.ndarray], photo, size: int, hints: Callable | None = None
+    network: Callable[[np.ndarray], np.ndarray],
+    photo,
+    size: int,
+    hints: Callable | None = None,
+    steady: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Return the colours that a network predicts for a photo: a and b, float32 [h,w,2] in -1..1.
 
@@ -208,19 +213,21 @@ def predict_ab(
         photo: `photos.Photo`.
         size: shorter side in pixels of the reduced photo.
         hints: function from (h, w) to the hints [h,w,3]; None for a network that takes none.
+        steady: function from L [h,w,1] and colours [h,w,2] to steadier colours; None leaves them.
     """
     height, width = _choose_network_size(*photo.size, size)
     condition, _ = colour.split_lab(pixels.to_unit(_reduce_photo(photo, (height, width))))
     if hints is not None:
         condition = np.concatenate([condition, hints(height, width)], -1)
+    steady = steady or (lambda lightness, ab: ab)
     if max(height, width) <= 2 * size:
-        return network(condition)
+        return steady(condition[..., :1], network(condition))
 
     def predict_16_bits(part):
         return np.rint((np.clip(network(part), -1, 1) + 1) * 32767.5).astype(np.uint16)
 
     ab = tiles.blend_tiles(predict_16_bits, condition, 2 * size, size // 2)
-    return ab.astype(np.float32) / 32767.5 - 1
+    return steady(condition[..., :1], ab.astype(np.float32) / 32767.5 - 1)
 
 
 def apply_colours(photo, ab: np.ndarray, check: Callable[[], None]):
