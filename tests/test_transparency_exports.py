@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export import api, litert, parity, signatures, source
+from export import api, gpu, litert, parity, signatures, source
 from pggan_tf import synthesis
 from pggan_tf.data import marks, transparency
 from pggan_tf.networks import progressive
@@ -72,6 +72,12 @@ def test_a_tflite_file_makes_the_images_of_python(network, how):
     parity.require(parity.compare(offered, run, timed=False), litert.QUANTIZATIONS[how], how)
     image = run("gen_16", {"latents": synthesis.latents([5], 8), "truncation": np.ones(1, np.float32)})[0]
     near(image, face(network, 5, 16))
+
+
+@pytest.mark.slow
+def test_a_phone_s_gpu_takes_all_of_it(network):
+    model = litert.convert(network, signatures.network_signatures(network), "float32")
+    assert not any(gpu.find_fallbacks(model).values())
 
 
 @pytest.mark.slow

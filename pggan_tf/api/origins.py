@@ -245,7 +245,7 @@ def _judge(origin: Origin, picture: _Picture, page: bool, making: _Making) -> Or
     origin = dataclasses.replace(origin, difference=int(off.max()), psnr=psnr)
     if psnr == math.inf:
         return dataclasses.replace(origin, answer=YES, reason=f"{place} makes the same pixels")
-    if any(np.array_equal(_compress(candidate, picture.format), pixels) for candidate in straight):
+    if any(np.array_equal(x, pixels) for x in _compress_all(straight, picture.format)):
         reason = f"{place} makes the same pixels, once compressed to {picture.format}"
         return dataclasses.replace(origin, answer=YES, reason=reason)
     count = f"{np.count_nonzero(off.max(axis=-1)):,} of {pixels.shape[0] * pixels.shape[1]:,} pixels differ"
@@ -270,18 +270,20 @@ def _compute_psnr(a: np.ndarray, b: np.ndarray) -> float:
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
-def _compress(image: np.ndarray, format: str) -> np.ndarray | None:
-    """Return a picture [H, W, C] after it was written as pggan-tf does, as `_Picture.pixels`.
+def _compress_all(images: Iterable[np.ndarray], format: str) -> Iterator[np.ndarray]:
+    """Yield pictures [H, W, C] after they were written as pggan-tf does, as `_Picture.pixels`.
 
-    Return None if the format loses nothing, or pggan-tf writes no pictures in it.
+    Yield nothing if the format loses nothing, or pggan-tf writes no pictures in it.
     """
     from pggan_tf.data import photos
 
     if format == "PNG" or format not in PICTURES.values():
-        return None
-    file = io.BytesIO()
-    encode(file, image, format)
-    return transparency.read_photo(photos.read(file.getvalue()))
+        return
+    for image in images:
+        file = io.BytesIO()
+        encode(file, image, format)
+        if (pixels := transparency.read_photo(photos.read(file.getvalue()))) is not None:
+            yield pixels
 
 
 class _Making:

@@ -40,7 +40,7 @@ def _convert(image: Image.Image, channels: int) -> Image.Image:
 
 def _is_clear(image: Image.Image) -> bool:
     """Return whether an image of mode L, LA, RGB or RGBA has a pixel that is not opaque."""
-    return image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema()[0] < 255
+    return image.mode in ("LA", "RGBA") and bool(np.asarray(image.getchannel("A")).min() < 255)
 
 
 def _resize(image: Image.Image, size: tuple[int, int], filter: str, box=None) -> np.ndarray:

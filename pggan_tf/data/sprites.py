@@ -123,8 +123,8 @@ class _Sprite:
         body = np.concatenate([_ellipse(0, -0.12, 0.72, 0.8, 180, 360), hem])
         self.fill(body, colour=self._colour(0, 0.15, 0.95), opacity=self._uniform(0.8, 1.0))
         self.draw_face(-0.2, 0.28, self._uniform(0.11, 0.17))
-        for x in (-0.46, 0.46):
-            self.dot(x, 0.08, 0.1, (250, 150, 160), 0.6)
+        for cheek in (-0.46, 0.46):
+            self.dot(cheek, 0.08, 0.1, (250, 150, 160), 0.6)
 
     def draw_slime(self) -> None:
         """Draw a translucent drop with a highlight."""
@@ -148,8 +148,8 @@ class _Sprite:
         self.fill(tail, back, colour=fin)
         self.fill(_ellipse(-0.15, 0, 0.72, high), colour=body)
         for x in np.linspace(-0.1, 0.36, int(self.rng.integers(0, 4))):
-            y = 0.75 * high * np.sqrt(1 - ((x + 0.15) / 0.72) ** 2)
-            self.fill(_ellipse(x, 0, 0.06, y), colour=fin, outline=False)
+            long = 0.75 * high * np.sqrt(1 - ((x + 0.15) / 0.72) ** 2)
+            self.fill(_ellipse(x, 0, 0.06, long), colour=fin, outline=False)
         self.fill(np.array([(-0.02, 0.1), (0.26, 0.32), (0.1, 0.02)]), colour=fin)
         self.dot(-0.5, -0.12, 0.14, _WHITE)
         self.dot(-0.53, -0.12, 0.075, _DARK)

@@ -30,15 +30,11 @@ class Drawings(Source):
     """The first `count` pictures of a seed, drawn at `size` pixels."""
 
     name: str
+    classes: tuple[str, ...]
     count: int
     size: int
     seed: int = 0
     numbers: tuple[int, ...] | None = None  # indices of the selected pictures; None for all
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in order of label."""
-        return _import_module(self.name).CLASSES
 
     def __len__(self):
         return self.count if self.numbers is None else len(self.numbers)
@@ -81,9 +77,9 @@ def open(location: str, count: int = 10_000, size: int = 64, seed: int = 0) -> D
     Raises:
         UserError: if they cannot be drawn at this size.
     """
-    largest = _import_module(location).LARGEST
-    if size > largest:
+    module = _import_module(location)
+    if size > module.LARGEST:
         raise UserError(
-            f"{location}: {size} px: they are drawn at up to {largest} px. For more, give photos: --data FOLDER."
+            f"{location}: {size} px: they are drawn at up to {module.LARGEST} px. For more, give photos: --data FOLDER."
         )
-    return Drawings(location, count, size, seed)
+    return Drawings(location, module.CLASSES, count, size, seed)
