@@ -1,5 +1,6 @@
 """A TIFF of a hundred pages and animations with alpha come out whole from `pggan upscale` and `colorize`."""
 
+import keras
 import numpy as np
 import pytest
 import tifffile
@@ -17,7 +18,10 @@ PAGES, FRAMES = 100, 24
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("networks")
     for task in ("upscale", "colorize"):
-        image_networks.built(task).save(folder / f"{task}.keras")
+        keras.utils.set_random_seed(1)
+        network = image_networks.NETWORKS[task]()  # its colours are nearly gray, so that lightness stays
+        network.build()
+        network.save(folder / f"{task}.keras")
     return folder
 
 
@@ -61,7 +65,7 @@ def test_a_hundred_pages(verb, scale, runs, tmp_path):
         if verb == "colorize":
             full = 257 if planes.dtype == np.uint16 else 1
             light = np.asarray(planes[..., :3] if planes.ndim == 3 else planes).mean() / full
-            assert abs(light - given[..., : min(3, given.shape[2])].mean() / full) < 40, i
+            assert abs(light - given[..., : min(3, given.shape[2])].mean() / full) < 8, i
 
 
 def animate(path):
@@ -101,4 +105,4 @@ def test_an_animation_with_alpha(verb, scale, given, name, runs, tmp_path):
         assert planes[:, -1, 3].max() == 0 and planes[..., 3].max() > 250, "what is left behind is gone"
         if verb == "colorize":
             light = [transparency.flatten(x).mean() for x in (planes, frame)]
-            assert abs(light[0] - light[1]) < 12, i
+            assert abs(light[0] - light[1]) < 6, i
