@@ -1,12 +1,14 @@
 """Images with alpha: arithmetic, reading, augmentation."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pggan_tf.data import augment, decode, pixels, sprites, transparency
+from pggan_tf.training import coaching
 from tests.conftest import pggan
 
 COLOUR, ALPHA = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
@@ -216,3 +218,13 @@ def test_places_move_all_channels_and_leave_nothing_behind(step, reals):
     changed = step(np.ones_like(reals), SEED).numpy()
     gone = changed[..., 3] == -1
     assert gone.any() and (changed[gone] == -1).all() and (changed[~gone] == 1).all()
+
+
+def test_the_coach_judges_images_as_they_are_trained_on():
+    coach, judged = coaching.Coach.__new__(coaching.Coach), []
+    photos = transparency.premultiply(np.stack([sprites.draw(i, 16) for i in range(8)]))
+    coach._read_photos = lambda run: (photos, photos[:0])
+    coach._judge = lambda run, images: judged.append(images) or np.zeros(len(images))
+    run = SimpleNamespace(plan=SimpleNamespace(loss=SimpleNamespace(decision_threshold=None)))
+    check = coach._check(run, transparency.unpremultiply(photos))
+    assert check["variety"] == 1 and all((images == photos).all() for images in judged) and len(judged) == 2
