@@ -32,7 +32,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from export import hosts, signatures
 from export import source as sources
 from pggan_tf import __version__, synthesis, tasks
-from pggan_tf.data import marks, photos, xmp
+from pggan_tf.data import marks, photos, transparency, xmp
 from pggan_tf.errors import UserError
 
 # Accepted formats of uploads. Rarer formats are left out because their decoders could have security
@@ -281,8 +281,10 @@ def _make_generate(network, turns: Turns, mark: marks.Mark | None) -> Callable:
             values["label"] = np.int32([classes.index(label)])
         image = functions[f"gen_{stage}"](**{k: tf.constant(v) for k, v in values.items()})
         own = mark and mark.for_seeds(str(seed), stage, truncation, label, marks.IMAGE)
-        pixels = signatures.convert_output(image, "uint8").numpy()[0]
-        return _answer_png(photos.Photo(pixels, xmp=marks.make_packet(own)))
+        pixels = transparency.clear_hidden(signatures.convert_output(image, "uint8").numpy()[0])
+        colours = transparency.count_colours(pixels.shape[-1])
+        alpha = pixels[..., colours:] if colours < pixels.shape[-1] else None
+        return _answer_png(photos.Photo(pixels[..., :colours], alpha, xmp=marks.make_packet(own)))
 
     def check_choice(name: str, value, known: list):
         if value not in known:

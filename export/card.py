@@ -12,7 +12,7 @@ import re
 
 from export import samples as others
 from export.coreml import SYSTEM
-from export.source import Source
+from export.source import DRAWN, Source
 from pggan_tf import __version__
 from pggan_tf.runs import records
 from pggan_tf.shapes import name_size
@@ -158,11 +158,7 @@ def _describe_data(source: Source) -> list[str]:
     if source.environment is None:
         return ["Not known: exported without its run."]
     data = source.environment["dataset"]
-    origin = (
-        "drawn portraits (no real person)"
-        if data["source"] == "portraits"
-        else escape(records.name_source(data["source"] or "") or "of unknown origin")
-    )
+    origin = DRAWN.get(data["source"]) or escape(records.name_source(data["source"] or "") or "of unknown origin")
     images = "Unknown many" if data["images"] is None else f"{data['images']:,}"
     text = f"{images} images: {origin}; checksum `{(data['checksum'] or 'unknown')[:16]}`."
     return [text + (f" Classes: {', '.join(map(escape, data['classes'][:20]))}." if data["classes"] else "")]

@@ -25,6 +25,8 @@ REPORT, RUN = keras_files.REPORT, keras_files.RUN
 # Number of photos for examples, which are inputs of an exported network: 16 to calibrate its
 # quantisation to int8, 16 others to compare it with Keras.
 PHOTOS = 32
+# Sources of data that pggan-tf draws itself, with their descriptions in a model card.
+DRAWN = {"portraits": "drawn portraits (no real person)", "sprites": "drawn sprites, such as fish, gems and robots"}
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ class Source:
             return "data that is not known here"
         held = self.environment["dataset"]
         images = "unknown many" if held["images"] is None else f"{held['images']:,}"
-        if held["source"] == "portraits":
-            return f"{images} drawn portraits"
+        if held["source"] in DRAWN:
+            return f"{images} drawn {held['source']}"
         return f"{images} images of '{records.name_source(held['source'])}'" if held["source"] else f"{images} images"
 
     @functools.cached_property

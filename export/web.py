@@ -24,7 +24,7 @@ import numpy as np
 from export import litert, parity, signatures
 from export.source import Source
 from pggan_tf import synthesis
-from pggan_tf.data import decode, marks, pixels
+from pggan_tf.data import decode, marks, pixels, transparency
 from pggan_tf.data.shards import find_cache_folder
 from pggan_tf.errors import UserError
 from pggan_tf.explore import sliders
@@ -263,11 +263,11 @@ def _make_probe(signature: signatures.Signature, run: litert.Runner) -> dict:
 
     Returns:
         dict with the name of the signature, a step, and every step-th value of the flattened image,
-        in 0..255.
+        in 0..255. Alpha, if there is any, is premultiplied: invisible colours may differ.
     """
     usual = {"latents": lambda shape: synthesis.latents([0], shape[1]), "truncation": np.ones, "label": np.zeros}
     inputs = {n: usual.get(n, _draw_waves)(i.shape).astype(i.dtype) for n, i in signature.inputs.items()}
-    values = pixels.to_uint8(run(signature.name, inputs)).ravel()
+    values = transparency.premultiply(pixels.to_uint8(run(signature.name, inputs))).ravel()
     step = len(values) // _PROBE | 1  # odd, so that the values come from many columns
     return {"signature": signature.name, "step": step, "pixels": values[::step].tolist()}
 
@@ -303,6 +303,7 @@ def _write_icons(faces: Source | None, name: str, short: str, out: Path) -> None
         made = synthesis.Sampler(network, batch=1).images(
             synthesis.latents([0], network.latent_size), network.resolutions[-1], truncation=0.6
         )[0]
+        made = transparency.flatten(made)
         square = decode.cut_square(
             Image.fromarray(made.squeeze(-1) if made.shape[-1] == 1 else made), min(made.shape[:2])
         )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pggan_tf import shapes, tasks
-from pggan_tf.data import pixels
+from pggan_tf.data import pixels, transparency
 from pggan_tf.errors import UserError, nearest
 from pggan_tf.seeds import latents
 
@@ -115,6 +115,15 @@ def choose_stage(generator, source, stage: int | None) -> int:
     return stage
 
 
+def to_pixels(images: np.ndarray) -> np.ndarray:
+    """Convert images as a generator of latents returns them to uint8 [N, H, W, C].
+
+    images: float [N, H, W, C] in about -1..1; with 2 or 4 channels, premultiplied alpha, which
+        becomes straight.
+    """
+    return (transparency.to_pixels if transparency.has_alpha(images.shape[-1]) else pixels.to_uint8)(images)
+
+
 class Sampler:
     """Runs a generator in batches of equal size, and returns images as uint8.
 
@@ -161,7 +170,7 @@ class Sampler:
         truncation: float = 1.0,
         labels: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return the images of latents [N, L] as uint8 [N, H, W, C].
+        """Return the images of latents [N, L] as uint8 [N, H, W, C], with straight alpha if any.
 
         Args:
             latents: float32, usually from `seeds.latents`.
@@ -184,7 +193,7 @@ class Sampler:
             chosen[: len(part)] = labels[i : i + size]
             settings = (tf.constant(x, tf.float32) for x in (alpha, truncation))
             image = function(tf.constant(padded), tf.constant(chosen), *settings)
-            out.append(pixels.to_uint8(image.numpy())[: len(part)])
+            out.append(to_pixels(image.numpy())[: len(part)])
         return np.concatenate(out)
 
     def batches(

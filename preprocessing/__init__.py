@@ -3,7 +3,7 @@
 These words are used in all modules of this package:
 
 - Location: a text that says where images are: the path of a folder or file, a URL, or a word such
-  as `portraits`.
+  as `portraits` or `sprites`.
 - Source: the images of one location, as a numbered list.
 - Item: one image of a source, not decoded yet.
 - Job: a source, the work to do on each of its images (such as cutting out squares), and options

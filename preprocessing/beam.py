@@ -30,7 +30,7 @@ def pack(results: list[Result]) -> bytes:
     rows, arrays = [], {}
     for i, r in enumerate(results):
         dropped = isinstance(r.image, Unreadable)
-        rows.append([r.name, r.label, r.number, r.more, [str(r.image), r.image.kind] if dropped else None])
+        rows.append([r.name, r.label, r.number, r.more, [str(r.image), r.image.kind] if dropped else None, r.clear])
         if not dropped:
             arrays[f"image{i}"] = r.image
         if r.hash is not None:
@@ -52,8 +52,9 @@ def unpack(data: bytes) -> list[Result]:
                 arrays.get(f"hash{i}"),
                 number,
                 more,
+                any(clear),  # earlier versions did not store it
             )
-            for i, (name, label, number, more, why) in enumerate(rows)
+            for i, (name, label, number, more, why, *clear) in enumerate(rows)
         ]
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf.data import pipeline, pixels, shards
+from pggan_tf.data import pipeline, pixels, shards, transparency
 from pggan_tf.data.decode import Unreadable
 from pggan_tf.errors import DamagedFile, Stopped, UserError
 from pggan_tf.files import atomic_write
@@ -104,6 +104,7 @@ class _Assembly:
         for result in results:
             image = result.image
             self.summary.more += result.more
+            self.summary.clear += result.clear
             if result.hash is not None and self.duplicates.find_or_add(result.hash):
                 image = Unreadable("looks like an image before it", "duplicate")
             if isinstance(image, Unreadable):
@@ -141,6 +142,7 @@ class _Assembly:
             "kept": self.summary.images_kept,
             "dropped": self.summary.drop_counts,
             "more": self.summary.more,
+            "clear": self.summary.clear,
             "lines": self.lines.tell(),
             "finished": finished,
         }
@@ -154,7 +156,8 @@ class _Assembly:
             self.chunk = meta["chunk"]
             self.summary.images_read, self.summary.images_kept = meta["read"], meta["kept"]
             self.summary.drop_counts.update(meta["dropped"])
-            self.summary.more = meta.get("more", 0)  # earlier versions did not count these
+            # Earlier versions did not count these.
+            self.summary.more, self.summary.clear = meta.get("more", 0), meta.get("clear", 0)
             self.duplicates = duplicates.Index(arrays["hashes"])
             for name, writer in self.writers.items():
                 waiting = {k.partition(":")[2]: a for k, a in arrays.items() if k.startswith(f"{name}:")}
@@ -173,6 +176,7 @@ class _Assembly:
             "kept": self.summary.images_kept,
             "dropped": dict(self.summary.drop_counts),
             "only_first_picture": self.summary.more,
+            "transparent": self.summary.clear,
         }
         with atomic_write(path, only_writer=True) as partial, partial.open("w", encoding="utf-8") as file:
             file.write(json.dumps(head, indent=1)[:-2] + ',\n "dropped_images": [')
@@ -201,7 +205,7 @@ def write_contact_sheet(opened: shards.Shards, path: Path) -> None:
     )
     count = opened.count(resolution)
     indices = np.unique(np.linspace(0, count - 1, min(count, _SHEET_IMAGES)).astype(int))
-    pixels.save_grid(path, opened.read(resolution, indices), size=32)
+    pixels.save_grid(path, transparency.unpremultiply(opened.read(resolution, indices)), size=32)
 
 
 def build(
@@ -258,7 +262,7 @@ def _read_summary(out: Path) -> Summary:
     report = storage.read_manifest(str(out), REPORT) or {}
     summary.images_read, summary.images_kept = report.get("images_read", 0), report.get("kept", 0)
     summary.drop_counts.update(report.get("dropped", {}))
-    summary.more = report.get("only_first_picture", 0)
+    summary.more, summary.clear = report.get("only_first_picture", 0), report.get("transparent", 0)
     return summary
 
 

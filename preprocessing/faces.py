@@ -96,7 +96,7 @@ class Faces:
         for item in items:
             more = 0
             try:
-                image, more = item.decode()
+                image, more, _ = item.decode()
                 image = np.asarray(image)
             except Unreadable as reason:
                 image = reason

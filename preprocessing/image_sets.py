@@ -54,7 +54,10 @@ class ImageSource:
 
     @property
     def channels(self) -> int:
-        """Number of channels with which the images are read: 1 for gray, 3 for colour."""
+        """Number of channels with which the images are read: 1 for gray, 3 for colour.
+
+        Shards may have alpha as well, 2 or 4; other images are then read without it.
+        """
         if self.manifest:
             return self.manifest["channels"]
         return 1 if self.shapes and all(shape[2] == 1 for shape in self.shapes) else 3
@@ -65,7 +68,7 @@ class ImageSource:
         Args:
             size: resolution (longer side) of the images of the set in pixels.
             filter: resampling filter, one of pixels.FILTERS.
-            count: number of portraits to draw, if the location is `portraits`; not used otherwise.
+            count: number of drawings, if the location is `portraits` or `sprites`; not used otherwise.
             cache: folder for prepared data; None for the default.
             say: called with a line for the user when data are prepared.
         """
@@ -124,8 +127,8 @@ def inspect_location(location: str, count: int, say: Callable[[str], None]) -> I
 
     Args:
         location: a run's folder, a model file, shards, photos in a folder, an archive or an array,
-            or `portraits` for drawn faces.
-        count: number of portraits to draw, if the location is `portraits`; not used otherwise.
+            or `portraits` or `sprites` for drawings.
+        count: number of drawings, if the location is `portraits` or `sprites`; not used otherwise.
         say: called with a line for the user if a run's newest checkpoint is damaged.
 
     Raises:

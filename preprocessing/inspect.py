@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from pggan_tf.data import transparency
 from pggan_tf.errors import UserError
 
 _SAMPLE = 20_000  # images for the mean and the histogram
@@ -24,7 +25,8 @@ def compute_statistics(opened, resolution: int) -> tuple[np.ndarray, np.ndarray]
 
     Returns:
         (mean image uint8 [H, W, C]; number of images in each of 16 equal ranges of brightness, int
-        [16]). The brightness of an image is the mean of its values, 0..255.
+        [16]). The brightness of an image is the mean of its values, 0..255, on white if it has
+        alpha.
     """
     count = opened.count(resolution)
     indices = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(int))
@@ -32,7 +34,7 @@ def compute_statistics(opened, resolution: int) -> tuple[np.ndarray, np.ndarray]
     for first in range(0, len(indices), 512):
         images = opened.read(resolution, indices[first : first + 512])
         total = total + images.sum(axis=0, dtype=np.float64)
-        means = images.reshape(len(images), -1).mean(axis=1)
+        means = transparency.flatten(images, premultiplied=True).reshape(len(images), -1).mean(axis=1)
         bins += np.bincount((means * _BINS / 256).astype(int), minlength=_BINS)
     return np.rint(total / len(indices)).astype(np.uint8), bins
 
@@ -90,5 +92,5 @@ def command(folder, verify, out):
     if out:
         Path(out).mkdir(parents=True, exist_ok=True)
         build.write_contact_sheet(opened, Path(out) / output.CONTACT_SHEET)
-        pixels.save_grid(Path(out) / "mean.png", mean[None], size=128)
+        pixels.save_grid(Path(out) / "mean.png", transparency.unpremultiply(mean[None]), size=128)
         click.echo(out)

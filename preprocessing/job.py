@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pggan_tf import shapes
-from pggan_tf.data import shards
+from pggan_tf.data import shards, transparency
 from pggan_tf.data.decode import Unreadable
 from preprocessing.options import OutputOptions
 from preprocessing.sources import Item, SourceList
@@ -36,6 +36,7 @@ class Result:
     # picture of a file is read. An item is one file, or two for a pair. Of several results of one
     # item, only the first has a number other than 0.
     more: int = 0
+    clear: bool = False  # whether white was put behind transparent parts; as `more`, once an item
 
     @property
     def title(self) -> str:
@@ -91,6 +92,7 @@ class Summary:
     # Reason (`Unreadable.kind`) -> number of images dropped for it.
     drop_counts: collections.Counter = field(default_factory=collections.Counter)
     more: int = 0  # number of files of which only the first picture was read
+    clear: int = 0  # number of images whose transparent parts were blended with white
     # The manifest of the dataset, or with --split those of the training and the validation part.
     manifests: list[shards.Manifest] = field(default_factory=list)
 
@@ -102,18 +104,26 @@ class Summary:
         return line + (f", dropped: {why}" if why else "")
 
     def list_notes(self) -> list[str]:
-        """Return a list of lines for the user about files of which only the first picture was read.
+        """Return a list of lines for the user about what was left out of files without an error.
 
-        It has one line, or none if there were no such files.
+        There is one about files of which only the first picture was read, and one about
+        transparency, if there were such files.
         """
+        notes = []
+        if self.clear:
+            gray = self.manifests[0].channels == 1
+            notes.append(
+                f"{self.clear:,} of {self.images_read:,} images have transparent parts, which are blended with white; training "
+                f"with --channels {2 if gray else 4} keeps them (pggan prepare: {'--gray ' if gray else ''}--alpha)"
+            )
         if not self.more:
-            return []
+            return notes
         files, first = (
             ("animation or file", "its first picture")
             if self.more == 1
             else ("animations or files", "the first picture of each")
         )
-        return [f"{self.more:,} {files} of several pages: only {first} is used"]
+        return [*notes, f"{self.more:,} {files} of several pages: only {first} is used"]
 
 
 def _add_hash(result: Result) -> Result:
@@ -123,5 +133,6 @@ def _add_hash(result: Result) -> Result:
     import imagehash
     from PIL import Image
 
-    bits = imagehash.phash(Image.fromarray(result.image[..., :3].squeeze()), hash_size=16).hash
+    opaque = transparency.flatten(result.image, premultiplied=True)[..., :3].squeeze()
+    bits = imagehash.phash(Image.fromarray(opaque), hash_size=16).hash
     return dataclasses.replace(result, hash=np.packbits(bits).view(np.uint64))

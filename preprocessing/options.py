@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class Selection:
     """Options that select the images that a job reads."""
 
-    places: tuple[str, ...]  # folders, archives, arrays, `portraits`, tfds:NAME, pairs:DIR
+    places: tuple[str, ...]  # folders, archives, arrays, `portraits`, `sprites`, tfds:NAME, pairs:DIR
     classes: tuple[str, ...] = ()  # use only images of these classes; empty for all classes
     limit: int | None = None  # use only this many images, from the first on
-    count: int = 10_000  # number of portraits to draw
+    count: int = 10_000  # number of portraits or sprites to draw
     data_dir: str | None = None  # folder of tensorflow-datasets
     download: bool = False  # let tensorflow-datasets download what is not in its folder
 
@@ -42,7 +42,7 @@ class Selection:
 
         Raise UserError if one of them cannot be opened.
 
-        size: side in pixels at which portraits are drawn.
+        size: side in pixels at which portraits and sprites are drawn.
         """
         from preprocessing.sources import open_all
 

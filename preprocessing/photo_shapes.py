@@ -33,8 +33,8 @@ def read_shapes(location: str, count: int) -> list[Shape]:
     can be read.
 
     Args:
-        location: photos in a folder, an archive or an array, or `portraits`.
-        count: number of portraits to draw, if the location is `portraits`; not used otherwise.
+        location: photos in a folder, an archive or an array, or `portraits` or `sprites`.
+        count: number of drawings, if the location is `portraits` or `sprites`; not used otherwise.
     """
     if location in sources.WORDS:
         return []
@@ -46,7 +46,7 @@ def read_shapes(location: str, count: int) -> list[Shape]:
             with contextlib.suppress(Unreadable):
                 data = item.data() if callable(item.data) else item.data
                 if isinstance(data, np.ndarray):
-                    found.append((*data.shape[:2], 1 if data.ndim == 2 or data.shape[2] == 1 else 3))
+                    found.append((*data.shape[:2], 1 if data.ndim == 2 or data.shape[2] < 3 else 3))
                 elif isinstance(data, bytes):
                     found.append(_read_shape(data))
     if not found:
@@ -86,7 +86,7 @@ def choose_aspect(locations: Sequence[str]) -> tuple[shapes.Aspect, str]:
     """
     found = [shape for location in locations for shape in read_shapes(location, 1)]
     if not found:
-        return shapes.SQUARE, f"--shape auto: {shapes.name_aspect(shapes.SQUARE)}, as portraits are drawn"
+        return shapes.SQUARE, f"--shape auto: {shapes.name_aspect(shapes.SQUARE)}, as drawings are"
     usual = [*_USUAL, *(aspect[::-1] for aspect in _USUAL[1:])]
     nearest = [
         min(usual, key=lambda a: abs(math.log(a[0] / a[1]) - math.log(width / height))) for height, width, _ in found

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from preprocessing.job import Job, Result
 
 CROPS = ("centre", "random", "none", "fit", "pad", "tiles")
-# Half of the time for a drawing is spent in Python. From this many portraits on, it is worth
+# Half of the time for a drawing is spent in Python. From this many drawings on, it is worth
 # starting processes.
-MANY_PORTRAITS = 2_000
+MANY_DRAWINGS = 2_000
 AUTO = "auto"  # value of --shape that the photos decide
 
 
@@ -48,7 +48,8 @@ class Squares:
     # Stored resolutions, divisors of `size`; empty: `size` and its halvings down to 4.
     resolutions: tuple[int, ...] = ()
     filter: str = "lanczos"  # filter for reducing, one of pixels.FILTERS
-    channels: int = 3  # 1, 3, or 6 for two pictures side by side, three channels each
+    # 1, 3, or with transparency 2 or 4; or 6 for two pictures side by side, three channels each.
+    channels: int = 3
     # One of CROPS, see decode.cut; "tiles" cuts the whole image into tiles, see
     # decode.cut_tiles.
     crop: str = "centre"
@@ -75,13 +76,15 @@ class Squares:
 
         results = []
         for item in items:
-            more = 0
+            more, clear = 0, False
             try:
-                image, more = item.decode(self.channels, self._least_side)
+                image, more, clear = item.decode(self.channels, self._least_side)
                 images = self._cut(image, item.name)
             except Unreadable as reason:
                 images = [reason]
-            results += [Result(item.name, image, item.label, more=0 if i else more) for i, image in enumerate(images)]
+            lost = clear and self.channels in (1, 3)
+            for i, part in enumerate(images):
+                results.append(Result(item.name, part, item.label, more=0 if i else more, clear=lost and not i))
         return results
 
     @property
@@ -109,7 +112,8 @@ class Squares:
         """Cut the squares, or rectangles, out of an image.
 
         Args:
-            image: Pillow image of mode L or RGB; with six channels, two pictures side by side.
+            image: Pillow image of a mode that `decode.decode_photo` returns; with six channels, two
+                pictures side by side.
             name: name of the image, from which the place of a random crop is derived.
 
         Returns:
@@ -175,9 +179,10 @@ def make_job(selection: Selection, squares: Squares, output: OutputOptions | Non
         UserError: if the images cannot be opened or a resolution does not divide the size.
     """
     from preprocessing.job import Job
+    from preprocessing.sources import WORDS
 
     squares, output = squares.with_resolutions(), output or OutputOptions()
-    drawn = selection.count if "portraits" in selection.places else None
+    drawn = selection.count if set(WORDS) & set(selection.places) else None
     return Job(
         selection.open(squares.size),
         squares,
@@ -194,12 +199,21 @@ def make_job(selection: Selection, squares: Squares, output: OutputOptions | Non
         filter=squares.filter,
         output=output,
         aspect=squares.aspect,
-        processes=drawn is not None and drawn >= MANY_PORTRAITS,
+        processes=drawn is not None and drawn >= MANY_DRAWINGS,
     )
 
 
 def choose_squares(
-    selection: Selection, *, gray: bool, pairs: bool, upscale_small: bool, keep_small: bool, size, shape, **squares
+    selection: Selection,
+    *,
+    gray: bool,
+    pairs: bool,
+    upscale_small: bool,
+    keep_small: bool,
+    size,
+    shape,
+    alpha: bool = False,
+    **squares,
 ) -> Squares:
     """Return the squares, or rectangles, that options of the command line describe.
 
@@ -211,6 +225,7 @@ def choose_squares(
         keep_small: whether to keep small images at a lower resolution.
         size: (longer side in pixels, aspect) as --size says.
         shape: width and height in lowest terms as --shape says, 'auto', or None.
+        alpha: whether to store transparency as a further channel.
         **squares: the other fields of `Squares`.
 
     Raises:
@@ -222,10 +237,12 @@ def choose_squares(
         raise UserError("--upscale-small and --keep-small: give one of them.")
     if pairs and gray:
         raise UserError("--pairs and --gray: give one of them.")
+    if pairs and alpha:
+        raise UserError("--pairs and --alpha: networks for pairs take no transparency. Give one of them.")
     if pairs and shape == AUTO:
         raise UserError("--pairs and --shape auto: give the width:height of one of the two pictures, such as 3:4.")
     small = "upscale" if upscale_small else "keep" if keep_small else "drop"
-    channels = 1 if gray else 6 if pairs else 3
+    channels = (1 if gray else 6 if pairs else 3) + alpha
     return Squares(size[0], **squares, channels=channels, small=small, aspect=_choose_aspect(selection, size, shape))
 
 
@@ -323,13 +340,18 @@ class _Resolutions(click.ParamType):
 @click.option(
     "--pairs", is_flag=True, help="every image is two side by side, for --task translate; needed for pairs:DIR too"
 )
-@click.option("--count", type=ImageCount(1), default=10_000, show_default=True, help="number of portraits to draw")
+@click.option(
+    "--alpha", is_flag=True, help="store transparency as a further channel, for --channels 4, or with --gray for 2"
+)
+@click.option(
+    "--count", type=ImageCount(1), default=10_000, show_default=True, help="number of portraits or sprites to draw"
+)
 @commands.job_options
 def command(selection, output, running, out, **squares):
     """Turn SOURCES into shards in the new folder OUT.
 
     A source is a folder of images, a zip or tar archive of them, an .npz or .npy file of arrays,
-    `portraits` (drawn faces), tfds:NAME[/config][:split] (a data set of tensorflow-datasets), or
+    `portraits` (drawn faces), `sprites` (drawn icons), tfds:NAME[/config][:split] (a data set of tensorflow-datasets), or
     pairs:DIR (two folders with files of the same names). Several sources are joined. Sources and
     OUT may be at any fsspec URL. If the command was interrupted, run it again to continue.
     """

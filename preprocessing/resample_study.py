@@ -178,7 +178,7 @@ def command(source, size, images, out):
     least = max(176, 2 * size)  # MS-SSIM needs five octaves of 11 pixels
     for item in opened.items(0, len(opened)):
         try:
-            image, _ = item.decode(least=least)
+            image, *_ = item.decode(least=least)
             photos.append(cut_square(image, min(image.size)))
         except Unreadable:
             continue

@@ -221,7 +221,7 @@ def test_a_script_is_run_once(tmp_path):
 import pggan_tf as pg
 from preprocessing import prepare
 print("begun")
-prepare.MANY_PORTRAITS = 2  # from here on, processes draw them
+prepare.MANY_DRAWINGS = 2  # from here on, processes draw them
 print(len(pg.prepare("portraits", {str(tmp_path / "out")!r}, size=8, count=40, workers=2)), __file__)
 """
     (tmp_path / "script.py").write_text(script)

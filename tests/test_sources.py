@@ -389,7 +389,7 @@ def test_which_module_reads_what():
     assert (
         find_module("a/b.ZIP") == "archive"
         and find_module("tfds:mnist") == "tfds"
-        and find_module("portraits") == "portraits"
+        and find_module("portraits") == find_module("sprites") == "drawings"
     )
     assert find_module("s3://bucket/photos") == "folder" and find_module("x.npz") == "arrays"
 

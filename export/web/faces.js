@@ -3,7 +3,7 @@
 import { openAlbum } from "./album.js";
 import { latents, move, slerp } from "./latents.js";
 import { filled, withPacket } from "./mark.js";
-import { toImageData } from "./runtime.js";
+import { hasAlpha, toImageData } from "./runtime.js";
 import { addSliders, readSliders } from "./sliders.js";
 import { handOver, inApp } from "./device.js";
 
@@ -17,6 +17,7 @@ const anySeed = () => Math.floor(Math.random() * 1e6);
 function paint(canvas, image) {
   [canvas.width, canvas.height] = [image.width, image.height];
   canvas.classList.toggle("pixels", image.width < SMOOTH);
+  canvas.classList.toggle("transparent", hasAlpha(image));
   canvas.getContext("2d").putImageData(toImageData(image), 0, 0);
 }
 

@@ -133,7 +133,7 @@ export class Model {
     const { inputs } = this.entry.signatures[signature];
     const usual = { latents: ([, size]) => latents(0, size), truncation: () => Float32Array.of(1), label: () => new Int32Array(1) };
     const values = Object.fromEntries(Object.entries(inputs).map(([name, shape]) => [name, (usual[name] ?? waves)(shape)]));
-    const { data } = await this.run(signature, values);
+    const data = premultiply(await this.run(signature, values));
     const squares = pixels.reduce((sum, p, i) => sum + (p - data[i * step]) ** 2, 0);
     return Math.sqrt(squares / pixels.length) < FAR;
   }
@@ -158,12 +158,25 @@ export class Model {
   }
 }
 
-/** Return pixels of 1 or 3 channels as ImageData. */
-export function toImageData({ data, width, height, channels }) {
+/** Return whether the last channel of an image is alpha. */
+export const hasAlpha = ({ channels }) => channels === 2 || channels === 4;
+
+/** Return the values of an image, with its colours multiplied with its alpha if it has one. */
+function premultiply(image) {
+  const { data, channels } = image;
+  if (!hasAlpha(image)) return data;
+  const last = channels - 1;
+  return data.map((value, i) => (i % channels === last ? value : (value * data[i - (i % channels) + last]) / 255));
+}
+
+/** Return pixels as ImageData. They have 1 or 3 channels, and straight alpha after them if there are 2 or 4. */
+export function toImageData(image) {
+  const { data, width, height, channels } = image;
   const out = new ImageData(width, height);
+  const colours = hasAlpha(image) ? channels - 1 : channels;
   for (let i = 0; i < width * height; i++) {
-    for (let c = 0; c < 3; c++) out.data[4 * i + c] = data[channels * i + (channels === 3 ? c : 0)];
-    out.data[4 * i + 3] = 255;
+    for (let c = 0; c < 3; c++) out.data[4 * i + c] = data[channels * i + (colours === 3 ? c : 0)];
+    out.data[4 * i + 3] = hasAlpha(image) ? data[channels * i + colours] : 255;
   }
   return out;
 }

@@ -19,8 +19,8 @@ def prepare(sources, out: str | Path, *, size: int | str, **options) -> Shards |
     If it was interrupted, the same call continues.
 
     Args:
-        sources: a folder of photos, an archive, an array uint8 [N, H, W, C], `portraits`, tfds:NAME,
-            pairs:DIR or any fsspec URL; or a list of them.
+        sources: a folder of photos, an archive, an array uint8 [N, H, W, C], `portraits`, `sprites`,
+            tfds:NAME, pairs:DIR or any fsspec URL; or a list of them.
         out: folder or URL to write to.
         size: side of the squares in pixels, 4 to 1024; the longer side with a `shape` such as
             "3:4"; or width and height, "192x256".

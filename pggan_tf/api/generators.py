@@ -249,7 +249,8 @@ class Generator:
                 the slider's direction.
 
         Returns:
-            uint8 [N, H, W, C], shown as a grid in a notebook; C is 3, or 1 for gray.
+            uint8 [N, H, W, C], shown as a grid in a notebook; C is 3, or 1 for gray. With 4 or 2,
+            the last channel is alpha, and colours are straight (not multiplied with it).
 
         Raises:
             UserError: if an argument is not valid, or it converts photos.
@@ -285,10 +286,10 @@ class Generator:
         """Convert images of any size in memory.
 
         Args:
-            images: uint8 [N, H, W, C]; C is 3, or 1 for gray.
+            images: uint8 [N, H, W, C]; C is 3, or 1 for gray, or 4 or 2 with alpha.
 
         Returns:
-            uint8 [N, H', W', C'], enlarged by `scale`.
+            uint8 [N, H', W', C'], enlarged by `scale`, with alpha if `images` have it.
 
         Raises:
             UserError: if it makes images from latents, or `images` has another type or shape.
@@ -297,9 +298,9 @@ class Generator:
 
         mark = getattr(images, "mark", None)
         images, change = np.asarray(images), self.converter()
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
+        if images.dtype != np.uint8 or images.ndim != 4 or not 1 <= images.shape[-1] <= 4 or not images.size:
             raise UserError(
-                f"images: an array of {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, C] with C of 1 or 3."
+                f"images: an array of {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, C] with C of 1 to 4."
             )
         generated = mark is not None and mark.source_type == marks.GENERATED
         mark = dataclasses.replace(self.mark, source_type=marks.GENERATED) if generated else self.mark

@@ -15,7 +15,7 @@ from pggan_tf.errors import UserError
 class Images(np.ndarray):
     """A NumPy array of images, uint8 [N, H, W, C], which a notebook shows as a grid.
 
-    C is 3 for colour and 1 for gray. One image of it, [H, W, C], is shown as a picture.
+    C is 3 for colour and 1 for gray, 4 and 2 with alpha. One image of it, [H, W, C], is shown as a picture.
 
     Attributes:
         mark: what a saved picture says about itself, a `marks.Mark`, or None. A part of the images,
@@ -39,7 +39,7 @@ class Images(np.ndarray):
         self.mark = mark.without_seeds() if mark else None
 
     def grid(self, columns: int | None = None):
-        """Return all images side by side as one Pillow image.
+        """Return all images side by side as one Pillow image, with their alpha if they have it.
 
         Images below 64 pixels are enlarged by a whole factor, so that they can be seen.
 
@@ -53,9 +53,9 @@ class Images(np.ndarray):
 
         images = np.asarray(self)
         images = images[None] if images.ndim == 3 else images
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
+        if images.dtype != np.uint8 or images.ndim != 4 or not 1 <= images.shape[-1] <= 4 or not images.size:
             raise UserError(
-                f"an array of {self.dtype} {list(self.shape)} is no grid; expected uint8 [N, H, W, 1 or 3]."
+                f"an array of {self.dtype} {list(self.shape)} is no grid; expected uint8 [N, H, W, 1 to 4]."
             )
         sheet = pixels.tile(pixels.enlarge(images, pixels.VISIBLE), columns, edge=1)
         return Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet)
@@ -67,9 +67,9 @@ class Images(np.ndarray):
         """
         images = np.asarray(self)
         images = images[None] if images.ndim == 3 else images
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
+        if images.dtype != np.uint8 or images.ndim != 4 or not 1 <= images.shape[-1] <= 4 or not images.size:
             raise UserError(
-                f"an array of {self.dtype} {list(self.shape)}: no images; expected uint8 [N, H, W, 1 or 3]."
+                f"an array of {self.dtype} {list(self.shape)}: no images; expected uint8 [N, H, W, 1 to 4]."
             )
         return images
 
@@ -78,7 +78,7 @@ class Images(np.ndarray):
 
         Args:
             file: an .npz, which holds them as 'images'; or a picture such as .png, which shows them
-                as a grid.
+                as a grid. A .jpg has white behind transparent parts.
             mark: write into the metadata of a picture that a trained network made it, and which.
 
         Raises:
@@ -93,14 +93,18 @@ class Images(np.ndarray):
             return path
         pixels.check_picture("file", str(path))
         grid = np.asarray(self.grid())
+        grid = grid[..., None] if grid.ndim == 2 else grid
         pixels.check_size("file", str(path), *grid.shape[:2])
         pixels.save(path, grid, marks.make_packet(self.mark if mark else None))
         return path
 
     def _repr_png_(self) -> bytes | None:
-        """Return the grid as PNG for a notebook; None if this is no array of images."""
+        """Return the grid as PNG for a notebook; None if this is no array of images.
+
+        Transparent parts show a checkerboard.
+        """
         try:
-            grid = self.grid()
+            grid = Images.of(pixels.show(self._as_batch(), pixels.VISIBLE)).grid()
         except UserError:
             return None
         out = io.BytesIO()

@@ -139,7 +139,7 @@ def evaluate(
 
     Args:
         real: the real images, called A: a folder of photos or shards, an archive, an .npz or .npy
-            file, `portraits`, an array uint8 [N, H, W, C], a Run or a Generator.
+            file, `portraits`, `sprites`, an array uint8 [N, H, W, C], a Run or a Generator.
         fake: the images to evaluate, called B: as `real`.
         metrics: names of metrics, keys of `pggan_tf.METRICS`.
         features: network that computes the features for fid, kid, is, precision and recall:

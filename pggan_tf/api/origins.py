@@ -21,7 +21,7 @@ import numpy as np
 from pggan_tf import synthesis
 from pggan_tf.api import arguments
 from pggan_tf.api.generators import Generator
-from pggan_tf.data import marks
+from pggan_tf.data import marks, transparency
 from pggan_tf.data.pixels import PICTURES, VISIBLE, Sheet, encode, enlarge, find_enlarged_shape
 from pggan_tf.errors import Unreadable, UserError
 from pggan_tf.runs import pretrained
@@ -60,7 +60,9 @@ class _Picture:
     """A picture whose origin is asked for."""
 
     file: Path
-    pixels: np.ndarray | None  # uint8 [H, W, 3]; None: a network makes no such pixels
+    # uint8 [H, W, 3], or with transparency [H, W, 4], premultiplied; None: a network makes no such
+    # pixels.
+    pixels: np.ndarray | None
     format: str  # Pillow's name of the file's format
     lossless: bool  # whether the format keeps every pixel
     packet: bytes | None  # its XMP
@@ -80,10 +82,8 @@ class _Picture:
             raise UserError(f"{file}: cannot be read ({error.strerror or error}). Expected a picture.") from None
         except Unreadable as reason:
             raise UserError(f"{file}: {reason}. Expected a picture.") from None
-        opaque = photo.alpha is None or photo.alpha.min() == np.iinfo(photo.alpha.dtype).max
-        usable = opaque and photo.pixels.dtype == np.uint8
         lossless = format in ("PNG", "TIFF", "BMP") or (format == "WEBP" and _is_lossless_webp(data))
-        return cls(file, photo.rgb() if usable else None, format, lossless, picture.xmp)
+        return cls(file, transparency.read_photo(photo), format, lossless, picture.xmp)
 
 
 def _is_lossless_webp(data: bytes) -> bool:
@@ -215,8 +215,10 @@ def _compare(origin: Origin, picture: _Picture, mark: marks.Mark, networks: Netw
     making = _Making(networks.open(place), mark, networks)
     height, width = making.size
     if picture.pixels is None:
-        raise _No(f"it has transparency or 16 bits, which no picture by {place} has")
+        raise _No(f"it has 16 bits, which no picture by {place} has")
     seen = picture.pixels.shape
+    if seen[-1] == 4 and not transparency.has_alpha(making.generator.network.channels):
+        raise _No(f"it has transparency, which no picture by {place} has")
     if seen[:2] != (height, width):
         raise _No(f"it has {seen[1]} x {seen[0]} pixels; the picture that its mark names has {width} x {height}")
     origin = dataclasses.replace(origin, network=place)
@@ -232,15 +234,18 @@ def _judge(origin: Origin, picture: _Picture, page: bool, making: _Making) -> Or
         page: whether the mark says that the page of an exported network made it.
         making: makes the picture again.
     """
-    pixels, made, place = picture.pixels, making.make(), origin.network
+    pixels, place = picture.pixels, origin.network
     assert pixels is not None
+    as_seen = functools.partial(transparency.match, channels=pixels.shape[-1])
+    straight = making.make()
+    made = list(map(as_seen, straight))
     psnrs = [_compute_psnr(candidate, pixels) for candidate in made]
     psnr = max(psnrs)
     off = np.abs(made[psnrs.index(psnr)].astype(int) - pixels)
     origin = dataclasses.replace(origin, difference=int(off.max()), psnr=psnr)
     if psnr == math.inf:
         return dataclasses.replace(origin, answer=YES, reason=f"{place} makes the same pixels")
-    if any(np.array_equal(_compress(candidate, picture.format), pixels) for candidate in made):
+    if any(np.array_equal(x, pixels) for x in _compress_all(straight, picture.format)):
         reason = f"{place} makes the same pixels, once compressed to {picture.format}"
         return dataclasses.replace(origin, answer=YES, reason=reason)
     count = f"{np.count_nonzero(off.max(axis=-1)):,} of {pixels.shape[0] * pixels.shape[1]:,} pixels differ"
@@ -251,7 +256,7 @@ def _judge(origin: Origin, picture: _Picture, page: bool, making: _Making) -> Or
         return dataclasses.replace(
             origin, answer=ALIKE, reason=f"{how}, as if rounded by another machine, or after a change as small"
         )
-    others = max(_compute_psnr(candidate, pixels) for candidate in making.make_others())
+    others = max(_compute_psnr(as_seen(candidate), pixels) for candidate in making.make_others())
     how += f"; of other seeds at most {others:.1f} dB"
     if psnr < max(_NEAR, others + _NEARER):
         return dataclasses.replace(origin, reason=f"{how}: too far to tell it from theirs")
@@ -260,23 +265,25 @@ def _judge(origin: Origin, picture: _Picture, page: bool, making: _Making) -> Or
 
 
 def _compute_psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the PSNR in dB between two pictures [H, W, 1 or 3]; infinite if they are equal."""
+    """Return the PSNR in dB between two pictures [H, W, C]; infinite if they are equal."""
     error = np.mean((a.astype(np.float64) - b) ** 2)
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
-def _compress(image: np.ndarray, format: str) -> np.ndarray | None:
-    """Return a picture [H, W, 1 or 3] after it was written as pggan-tf does, uint8 [H, W, 3].
+def _compress_all(images: Iterable[np.ndarray], format: str) -> Iterator[np.ndarray]:
+    """Yield pictures [H, W, C] after they were written as pggan-tf does, as `_Picture.pixels`.
 
-    Return None if the format loses nothing, or pggan-tf writes no pictures in it.
+    Yield nothing if the format loses nothing, or pggan-tf writes no pictures in it.
     """
     from pggan_tf.data import photos
 
     if format == "PNG" or format not in PICTURES.values():
-        return None
-    file = io.BytesIO()
-    encode(file, image, format)
-    return photos.read(file.getvalue()).rgb()
+        return
+    for image in images:
+        file = io.BytesIO()
+        encode(file, image, format)
+        if (pixels := transparency.read_photo(photos.read(file.getvalue()))) is not None:
+            yield pixels
 
 
 class _Making:
@@ -336,7 +343,7 @@ class _Making:
     def _change(self, images: np.ndarray) -> np.ndarray:
         """Return images uint8 [N, H, W, C] after the steps of the mark."""
         for step in self._steps:
-            images = step.convert(images) if isinstance(step, Generator) else 255 - images
+            images = step.convert(images) if isinstance(step, Generator) else transparency.invert(images)
         return np.asarray(images)
 
     @functools.cached_property

@@ -37,7 +37,7 @@ _ON_FEATURES, _ALONE = metrics.select("features", "logits"), metrics.select("log
     help=f"""Compare the images of B with those of A, the real images.
 
     A and B are a run's folder, a generator.keras, hf://USER/NAME, a folder of shards, a folder of photos, a zip, tar,
-    .npz or .npy file, or `portraits`. Metrics of a single set ({", ".join(_ALONE)}) are computed on B, and for --floor on A.
+    .npz or .npy file, `portraits` or `sprites`. Metrics of a single set ({", ".join(_ALONE)}) are computed on B, and for --floor on A.
     """,
 )
 @click.argument("a")

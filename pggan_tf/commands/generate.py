@@ -12,7 +12,7 @@ import click
 from pggan_tf import terminal
 from pggan_tf.commands import shared
 from pggan_tf.counts import ImageCount
-from pggan_tf.data import marks, pixels
+from pggan_tf.data import marks, pixels, transparency
 from pggan_tf.errors import UserError, explain_out_of_memory
 
 
@@ -20,7 +20,7 @@ from pggan_tf.errors import UserError, explain_out_of_memory
 @click.argument("source")
 @click.option("--seeds", help="seeds of the images, such as 0-63 or 1,5,7-9  [0-63]")
 @click.option("--count", type=ImageCount(1), help="number of images; their seeds start at 0")
-@click.option("--grid", help="write all images to this file as one picture")
+@click.option("--grid", help="write all images to this file as one picture; a .png or .webp keeps transparency")
 @click.option("--npz", help="write all images to this .npz file as 'images', uint8 [N,H,W,C]")
 @click.option("--dir", "folder", help="write each image as a .png into this folder")
 @click.option("--class", "class_name", help="class of the images, for a conditional generator  [every class in turn]")
@@ -72,7 +72,7 @@ def command(
         outputs.mark = mark
     with outputs.open() as write, terminal.show_progress() as progress:
         for images in made:
-            images = 255 - images if negative else images
+            images = transparency.invert(images) if negative else images
             for change in changes:
                 images = change.convert(images)
             write(images)

@@ -13,7 +13,7 @@ import numpy as np
 
 from pggan_tf import synthesis
 from pggan_tf.commands import shared
-from pggan_tf.data import marks, pixels
+from pggan_tf.data import marks, pixels, transparency
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import psnr
 from pggan_tf.runs import generators
@@ -21,12 +21,15 @@ from pggan_tf.runs import generators
 _SHOWN = 256  # smallest side in pixels of an image in projection.png and in the video
 
 
-def _read_photo(file: str):
-    """Return a photo as a Pillow image. Raise UserError if the file cannot be read as a photo."""
+def _read_photo(file: str, channels: int):
+    """Return a photo as a Pillow image. Raise UserError if the file cannot be read as a photo.
+
+    channels: see `decode.decode_photo`.
+    """
     from pggan_tf.data import decode
 
     try:
-        return decode.decode_photo(Path(file).read_bytes())
+        return decode.decode_photo(Path(file).read_bytes(), channels)
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror}). Expected a photo.") from None
     except decode.Unreadable as error:
@@ -56,12 +59,12 @@ def command(source, photo, out, video, steps, class_name, stage, seed, no_mark):
     from pggan_tf.explore import video as videos
     from pggan_tf.explore.projection import project
 
-    picture = _read_photo(photo)
+    _read_photo(photo, 3)  # before the slow start
     film = videos.check(video) if video else None
     terminal.start_tensorflow()
     generator = generators.load_from_latents(source)
     stage = synthesis.choose_stage(generator, source, stage)
-    target = decode.cut(picture.convert("L") if generator.channels == 1 else picture, generator.shape_at(stage))
+    target = decode.cut(_read_photo(photo, generator.channels), generator.shape_at(stage))
     labels = None if class_name is None else synthesis.choose_labels(generator, source, class_name, [0])
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,16 +73,18 @@ def command(source, photo, out, video, steps, class_name, stage, seed, no_mark):
     # Half of the picture is the photo.
     packet = marks.make_packet(None if no_mark else generators.make_mark(source, marks.CHANGED))
     np.save(folder / "latent.npy", found.latent[None])
+    target = transparency.unpremultiply(target)  # as the images are
     triple = np.stack([target, found.start, found.image])
     pixels.save_grid(folder / "projection.png", triple, columns=3, size=_SHOWN, packet=packet)
     if film:
-        frames = (pixels.tile(pixels.enlarge(np.stack([target, f]), _SHOWN), 2) for f in found.frames)
+        frames = (pixels.tile(pixels.show(np.stack([target, f]), _SHOWN), 2) for f in found.frames)
         videos.write(film, frames, 30, packet)
         click.echo(film)
     name = generator.classes[found.label] if generator.classes else None
     if name:
         click.echo(f"class: {name} (interpolate --latents takes it by --class {name})")
-    before, after = map(float, psnr.compute_each(np.stack([target, target]), np.stack([found.start, found.image])))
+    photo_start_result = transparency.flatten(triple)
+    before, after = map(float, psnr.compute_each(photo_start_result[[0, 0]], photo_start_result[1:]))
     about = {
         "photo": Path(photo).name,
         "stage": stage,

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pggan_tf import losses, metrics, networks, shapes, tasks
 from pggan_tf.config.parsing import AUTO, as_text, flag
 from pggan_tf.config.schema import DEFAULTS, FIELDS, Config, CountTable
+from pggan_tf.data import transparency
 from pggan_tf.errors import UserError
 
 # Options that only affect tasks from images to images.
@@ -113,7 +114,9 @@ def _check_image_task(config: Config, architecture: networks.Architecture, adver
     task, content, augment = config.purpose.task, config.objective.content, config.images.augment
     for name, allowed in (("channels", 3), ("conditional", False)):
         if config.value(name) != allowed:
-            raise UserError(f"{flag(name)} with --task {task}: it belongs to --task generate.")
+            kept = name == "channels" and transparency.has_alpha(config.images.channels)
+            more = " Photos keep their transparency without it, when they are converted." if kept else ""
+            raise UserError(f"{flag(name)} with --task {task}: it belongs to --task generate.{more}")
     if config.purpose.patch and not architecture.any_size:
         raise UserError(
             f"--patch {config.purpose.patch}: --network {config.networks.network} is made for whole images."

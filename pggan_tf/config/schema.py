@@ -62,10 +62,13 @@ class ImageOptions:
 
     data: str | tuple[str, ...] | None = option(
         None,
-        "folder of images or shards, or an archive; repeat the option to combine several; default: drawn portraits",
+        "folder of images or shards, or an archive; repeat the option to combine several; sprites: drawn icons with "
+        "transparency; default: drawn portraits",
         common=True,
     )
-    portraits: int = option(10_000, "number of portraits to draw if --data is not given", least=1)
+    portraits: int = option(
+        10_000, "number of portraits to draw if --data is not given, and of sprites with --data sprites", least=1
+    )
     filter: str = option("lanczos", "resampling filter for downscaling photos", FILTERS)
     crop: str = option(
         "centre",
@@ -76,7 +79,9 @@ class ImageOptions:
     )
     upscale_small: bool = option(False, "enlarge photos that are smaller than the target size instead of dropping them")
     mirror: bool = option(True, "mirror every other image", common=True)
-    channels: int = option(3, "colour channels of the images, 3 for colour and 1 for gray", ("1", "3"))
+    channels: int = option(
+        3, "channels of the images: 3 for colour, 1 for gray; with transparency 4 and 2", ("1", "2", "3", "4")
+    )
     held_out: float = option(
         0.0,
         "share of the images, spread over the whole data, that is kept for metrics and not trained on",

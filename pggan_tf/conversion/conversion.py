@@ -18,7 +18,7 @@ import numpy as np
 
 from pggan_tf import terminal, tiles
 from pggan_tf.conversion.enlargement import Enlargement
-from pggan_tf.data import marks
+from pggan_tf.data import marks, transparency
 from pggan_tf.errors import Stopped, UserError
 
 
@@ -26,15 +26,18 @@ def convert_images(images: np.ndarray, change: Callable) -> np.ndarray:
     """Convert images one by one, and return the results.
 
     Args:
-        images: uint8 [N,H,W,C].
+        images: uint8 [N,H,W,C]; with 2 or 4 channels, straight alpha is the last one.
         change: function that takes a `photos.Photo` and returns the converted one.
 
     Returns:
-        uint8 [N,H',W',C'].
+        uint8 [N,H',W',C'], with alpha if the images have it.
     """
     from pggan_tf.data.photos import Photo
 
-    return np.stack([change(Photo(image)).pixels for image in images])
+    if not transparency.has_alpha(images.shape[-1]):
+        return np.stack([change(Photo(image)).pixels for image in images])
+    changed = [change(Photo(image[..., :-1], image[..., -1:])) for image in images]
+    return np.stack([np.concatenate([photo.pixels, photo.alpha], axis=-1) for photo in changed])
 
 
 def _name_comparison(path: Path) -> Path:

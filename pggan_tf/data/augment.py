@@ -117,6 +117,61 @@ STEPS = (change_brightness, change_saturation, change_contrast, translate, cut_o
 PLACES = (translate, cut_out)
 
 
+# The same steps for premultiplied images with alpha, in -1..1 like their colours. A colour of the
+# opaque image changes as in images without alpha, and alpha only with places: what is moved in from
+# outside or cut out is transparent, which is -1 in all channels.
+
+
+def _split(x):
+    """Return (colours in 0..1, alpha in 0..1), both premultiplied, of images [N,H,W,C] in -1..1."""
+    unit = 0.5 * x + 0.5
+    return unit[..., :-1], unit[..., -1:]
+
+
+def _join(colour, opacity):
+    """Return images [N,H,W,C] in -1..1; the inverse of `_split`."""
+    return 2.0 * tf.concat([colour, opacity], axis=3) - 1.0
+
+
+def change_brightness_under_alpha(x, seed, parts=1):
+    """Do what `change_brightness` does, in proportion to alpha."""
+    colour, opacity = _split(x)
+    return _join(colour + 0.5 * _draw(seed, 0, x, parts, -0.5, 0.5) * opacity, opacity)
+
+
+def change_saturation_under_alpha(x, seed, parts=1):
+    """Do what `change_saturation` does, without alpha."""
+    return tf.concat([change_saturation(x[..., :-1], seed, parts), x[..., -1:]], axis=3)
+
+
+def change_contrast_under_alpha(x, seed, parts=1):
+    """Do what `change_contrast` does; the mean is that of the visible part of an image."""
+    colour, opacity = _split(x)
+    area = tf.reduce_sum(opacity, axis=[1, 2, 3], keepdims=True) * (x.shape[3] - 1)
+    # Generated images may be transparent everywhere, and alpha slightly below 0.
+    mean = tf.reduce_sum(colour, axis=[1, 2, 3], keepdims=True) / tf.maximum(area, 1.0) * opacity
+    return _join(mean + (colour - mean) * _draw(seed, 2, x, parts, 0.5, 1.5), opacity)
+
+
+def translate_transparent(x, seed, parts=1):
+    """Do what `translate` does, and fill gaps with transparency."""
+    return translate(x + 1.0, seed, parts) - 1.0
+
+
+def cut_out_transparent(x, seed, parts=1):
+    """Do what `cut_out` does, and make the part transparent."""
+    return cut_out(x + 1.0, seed, parts) - 1.0
+
+
+ALPHA_STEPS = (
+    change_brightness_under_alpha,
+    change_saturation_under_alpha,
+    change_contrast_under_alpha,
+    translate_transparent,
+    cut_out_transparent,
+)
+
+
 def augment_images(x, seed, probability=None, parts: int = 1, steps=STEPS):
     """Apply all steps to every image, or each step to each image with a probability.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pggan_tf.data import transparency
 from pggan_tf.errors import UserError
 from pggan_tf.files import atomic_write
 
@@ -115,7 +116,8 @@ def resize(image: np.ndarray, shape: tuple[int, int], filter: str) -> np.ndarray
 class Sheet:
     """Picture that shows several images of one size in rows, with white space between them.
 
-    `add` puts images into `picture`, which is None before and then uint8 [height, width, C].
+    `add` puts images into `picture`, which is None before and then uint8 [height, width, C]. The
+    space between images with alpha is transparent.
 
     Args:
         count: number of images that the sheet has room for.
@@ -136,7 +138,7 @@ class Sheet:
         """Put images uint8 [N, H, W, C] into the next free places, row by row."""
         _, h, w, c = images.shape
         if self.picture is None:
-            self.picture = np.full((*self.size(h, w), c), 255, np.uint8)
+            self.picture = np.full((*self.size(h, w), c), 0 if transparency.has_alpha(c) else 255, np.uint8)
         for image in images:
             y, x = (n * (side + self.edge) for n, side in zip(divmod(self.added, self.columns), (h, w)))
             self.picture[y : y + h, x : x + w] = image
@@ -181,6 +183,11 @@ def find_reduction(size: tuple[int, int], most: int) -> int:
     size: two sides of the picture in pixels.
     """
     return max(1, math.ceil(math.sqrt(math.prod(size) / most)))
+
+
+def show(images: np.ndarray, size: int) -> np.ndarray:
+    """Enlarge images [N, H, W, C], see `enlarge`, and show straight alpha on a checkerboard."""
+    return transparency.draw_on_checkerboard(enlarge(images, size))
 
 
 def check_file(option: str, path: str | Path) -> str | Path:
@@ -245,11 +252,11 @@ def check_size(option: str, path: str, height: int, width: int) -> None:
 
 
 def encode(file, image: np.ndarray, format: str, packet: bytes | None = None) -> None:
-    """Write a picture uint8 [H, W, 1 or 3] with Pillow.
+    """Write a picture uint8 [H, W, C] with Pillow.
 
     Args:
         file: path or open file to write to.
-        image: the picture.
+        image: the picture; with 2 or 4 channels straight alpha, behind which is white in a JPEG.
         format: one of the values of PICTURES.
         packet: XMP packet of the picture, or None.
     """
@@ -257,12 +264,13 @@ def encode(file, image: np.ndarray, format: str, packet: bytes | None = None) ->
 
     from pggan_tf.data import xmp
 
+    image = transparency.flatten(image) if format == "JPEG" else image
     picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
     picture.save(file, format=format, **xmp.make_pillow_options(format, packet))
 
 
 def save(path: str | Path, image: np.ndarray, packet: bytes | None = None) -> None:
-    """Write a picture uint8 [H, W, C], gray (C = 1) or RGB (C = 3), completely or not at all.
+    """Write a picture uint8 [H, W, C], gray or RGB, or either with alpha, completely or not at all.
 
     The file extension, one of PICTURES, decides the format. Raise OSError with the path and the
     reason if the picture cannot be written.
@@ -322,9 +330,10 @@ def save_grid(
     size: int = 1,
     packet: bytes | None = None,
 ) -> None:
-    """Save images uint8 [N, H, W, C] as one picture.
+    """Save images uint8 [N, H, W, C] as one picture to look at.
 
-    Images with six channels (pairs of RGB images) are shown as two images side by side.
+    Images with six channels (pairs of RGB images) are shown as two images side by side, and images
+    with straight alpha on a checkerboard.
 
     Args:
         path: path of the picture.
@@ -336,4 +345,4 @@ def save_grid(
     """
     if images.shape[-1] == 6:
         images = np.concatenate([images[..., :3], images[..., 3:]], axis=2)
-    save(path, tile(enlarge(images, size), columns, edge=1 if size >= 32 else 0), packet)
+    save(path, tile(show(images, size), columns, edge=1 if size >= 32 else 0), packet)

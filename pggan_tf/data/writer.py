@@ -33,7 +33,8 @@ class Manifest:
 
     images: int  # number of images
     resolutions: tuple[int, ...]  # stored resolutions (longer sides) in pixels, rising
-    channels: int  # 1, 3, or 6 for pairs of pictures
+    # 1, 3, 2 or 4 with premultiplied alpha (see `transparency`), or 6 for pairs of pictures.
+    channels: int
     classes: tuple[str, ...]  # class names, in order of label; empty without classes
     source: str  # where the images came from, as a text for the user
     filter: str  # name of the filter that reduced the images

@@ -28,7 +28,7 @@ class Projection:
 
     latent: np.ndarray  # float32 [L]
     label: int  # class of the latent; 0 for a generator without classes
-    start: np.ndarray  # image before the optimisation, uint8 [H, W, C]
+    start: np.ndarray  # image before the optimisation, uint8 [H, W, C], with straight alpha if any
     image: np.ndarray  # image after the optimisation, uint8 [H, W, C]
     frames: list[np.ndarray]  # images in between, uint8 [H, W, C]; empty if not requested
 
@@ -70,7 +70,8 @@ def project(
 
     Args:
         generator: A generator from latents.
-        target: The photo, uint8 [H, W, C], of the size of one of the generator's stages.
+        target: The photo, uint8 [H, W, C], of the size of one of the generator's stages; with
+            alpha, premultiplied.
         steps: Number of optimisation steps.
         labels: Class indices to try, int64 [N]; by default all classes.
         seed: First seed of the starting points, and seed of the noise.
@@ -94,15 +95,15 @@ def project(
     frames = []
     for number in range(steps):
         if keep_frames and number * _FRAMES // steps != (number - 1) * _FRAMES // steps:
-            frames.append(pixels.to_uint8(make_images(latents, chosen).numpy()))
+            frames.append(synthesis.to_pixels(make_images(latents, chosen).numpy()))
         step(tf.constant(number, tf.float32))
         progress(number + 1, steps)
     images = make_images(latents, chosen)
     winner = int(np.argmin(_measure_error(images, goal).numpy()))
     start = make_images(tf.constant(z), chosen).numpy()[winner]
-    last = pixels.to_uint8(images.numpy()[winner])
+    last = synthesis.to_pixels(images.numpy()[winner])
     way = [*(f[winner] for f in frames), last] if keep_frames else []
-    return Projection(latents.numpy()[winner], int(y[winner]), pixels.to_uint8(start), last, way)
+    return Projection(latents.numpy()[winner], int(y[winner]), synthesis.to_pixels(start), last, way)
 
 
 def _choose_starts(generator, measure, labels: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:

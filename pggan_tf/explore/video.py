@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf.data import pixels, xmp
+from pggan_tf.data import pixels, transparency, xmp
 from pggan_tf.errors import UserError
 from pggan_tf.files import atomic_write
 
@@ -46,13 +46,16 @@ def check_size(path: Path, height: int, width: int) -> None:
 
 
 def write(path: Path, frames: Iterator[np.ndarray], fps: int, packet: bytes | None = None) -> None:
-    """Write frames, uint8 [H, W, 1 or 3] of the same size, as a video.
+    """Write frames, uint8 [H, W, C] of the same size, as a video.
 
-    The file appears at `path` only when it is complete.
+    The file appears at `path` only when it is complete. Transparency is kept in a .webp; in other
+    files white is behind it.
 
     packet: XMP packet of the video, such as from `marks.make_packet`, or None.
     """
     write_format = _write_h264 if path.suffix.lower() == ".mp4" else _write_animation
+    if path.suffix.lower() != ".webp":
+        frames = map(transparency.flatten, frames)
     with atomic_write(path) as partial:
         write_format(partial, frames, fps, packet)
 

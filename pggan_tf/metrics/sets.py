@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import shapes, synthesis
-from pggan_tf.data import colour, pipeline, pixels
+from pggan_tf.data import colour, pipeline, pixels, transparency
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
 from pggan_tf.files import atomic_write, make_partial_path
@@ -33,7 +33,7 @@ _STATISTICS_VERSION = 2  # increased when a change of the code changes the featu
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Set of images of one size, which are read or generated on demand."""
+    """Set of images of one size, read or generated on demand; alpha is blended with white."""
 
     name: str  # name of the set in messages
     count: int | None  # number of images; None if any number can be generated
@@ -67,10 +67,11 @@ def read_shards(shards: Shards, resolution: int, name: str = "data") -> ImageSet
     count, manifest = shards.count(resolution), shards.manifest
 
     def read(start, stop):
-        return shards.read(resolution, pipeline.order(np.arange(start, stop), count, 0)[0])
+        images = shards.read(resolution, pipeline.order(np.arange(start, stop), count, 0)[0])
+        return transparency.flatten(images, premultiplied=True)
 
-    content = f"{manifest.checksum}@{resolution}"
-    return ImageSet(name, count, resolution, manifest.channels, read, content, manifest.skipped, aspect=manifest.aspect)
+    content, channels = f"{manifest.checksum}@{resolution}", transparency.count_colours(manifest.channels)
+    return ImageSet(name, count, resolution, channels, read, content, manifest.skipped, aspect=manifest.aspect)
 
 
 def generate(
@@ -93,9 +94,10 @@ def generate(
         # through the classes: MS-SSIM compares neighbours, which would never be of the same class.
         classes = max(1, len(generator.classes))
         labels = np.array([np.random.default_rng((first_seed, i)).integers(classes) for i in range(start, stop)])
-        return sampler.images(z, resolution, alpha, labels=labels)
+        return transparency.flatten(sampler.images(z, resolution, alpha, labels=labels))
 
-    return ImageSet(name, None, resolution, generator.channels, read, aspect=generator.aspect)
+    channels = transparency.count_colours(generator.channels)
+    return ImageSet(name, None, resolution, channels, read, aspect=generator.aspect)
 
 
 def read_originals(samples: synthesis.FromImages) -> ImageSet:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import synthesis
-from pggan_tf.data import pixels
+from pggan_tf.data import pixels, transparency
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
 from pggan_tf.metrics.features import Features
@@ -47,7 +47,7 @@ def find_nearest(
     """Find the k nearest images of a data set for each image, by root mean square difference.
 
     Args:
-        images: uint8 [N, H, W, C].
+        images: uint8 [N, H, W, C], as the data set has them: with premultiplied alpha if any.
         shards: The data set; all of its images of this size are read once.
         k: Number of nearest images to find for each image.
         mirror: Whether to compare with mirrored images of the data set too.
@@ -99,8 +99,8 @@ def _halves(shards: Shards, size: int, count: int) -> bool:
 class NearestImages:
     """Samples and their nearest training images, sorted by the distance to the nearest one."""
 
-    samples: np.ndarray  # uint8 [N, H, W, C]
-    near: np.ndarray  # nearest training images, uint8 [N, k, H, W, C], nearest first
+    samples: np.ndarray  # uint8 [N, H, W, C], with straight alpha if any
+    near: np.ndarray  # nearest training images, uint8 [N, k, H, W, C], nearest first; likewise
     numbers: np.ndarray  # indices of `near` in the data set, [N, k]
     distances: np.ndarray  # distances of `near` to the samples, [N, k]
     among_data: np.ndarray  # distances of M training images to their nearest other one, [M]
@@ -114,7 +114,7 @@ class NearestImages:
         """
         # [rows, 1 + k, H, W, C]
         cells = np.concatenate([self.samples[:rows, None], self.near[:rows]], axis=1)
-        sheet = pixels.tile(pixels.enlarge(cells.reshape(-1, *cells.shape[2:]), _SHOWN), cells.shape[1], _EDGE)
+        sheet = pixels.tile(pixels.show(cells.reshape(-1, *cells.shape[2:]), _SHOWN), cells.shape[1], _EDGE)
         _, width = pixels.find_enlarged_shape(cells.shape[2:4], _SHOWN)
         gap = np.full((len(sheet), width // 8, sheet.shape[2]), 128, np.uint8)
         return np.concatenate([sheet[:, : width + _EDGE], gap, sheet[:, width + _EDGE :]], axis=1)
@@ -179,13 +179,13 @@ def compare_samples(
     measure, embed = "root mean square of pixels, 0 to 255", _keep_pixels
     if features:
         extract, measure = features.extract, f"root mean square of features '{features.name}'"
-        embed = lambda images: extract(images)[0]  # noqa: E731
+        embed = lambda images: extract(transparency.flatten(images, premultiplied=True))[0]  # noqa: E731
     else:
         # Compare at a smaller resolution if the data set has the same images there. If it also
         # contains smaller photos, indices differ between resolutions.
         while size > COMPARED and _halves(shards, size, count):
             size //= 2
-    reduced, k = pixels.average_blocks(samples, stage // size), min(k, count)
+    reduced, k = pixels.average_blocks(transparency.premultiply(samples), stage // size), min(k, count)
     numbers, distances = find_nearest(reduced, shards, k, mirror, embed=embed)
     some = np.unique(np.linspace(0, count - 1, min(len(seeds), count)).astype(int))
     among_data = np.zeros(1)
@@ -193,7 +193,7 @@ def compare_samples(
         _, among = find_nearest(shards.read(size, some), shards, 1, mirror, own=some, embed=embed)
         among_data = among[:, 0]
     order = np.argsort(distances[:, 0], kind="stable")
-    near = shards.read(stage, numbers.ravel()).reshape(*numbers.shape, *samples.shape[1:])
+    near = transparency.unpremultiply(shards.read(stage, numbers.ravel())).reshape(*numbers.shape, *samples.shape[1:])
     return NearestImages(
         samples=samples[order],
         near=near[order],

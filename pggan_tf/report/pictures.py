@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import synthesis, terminal
-from pggan_tf.data import pixels
+from pggan_tf.data import pixels, transparency
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
 from pggan_tf.explore import walks
@@ -100,7 +100,7 @@ def _draw_walks(sampler: synthesis.Sampler) -> Picture:
     images = sampler.images(z, generator.resolutions[-1], labels=labels)
     return Picture(
         "Between two images",
-        pixels.tile(pixels.enlarge(images, _SHOWN), _FRAMES, edge=1),
+        pixels.tile(pixels.show(images, _SHOWN), _FRAMES, edge=1),
         "Three walks from latent to latent, on arcs. A generator that has learned a space changes smoothly on its way.",
     )
 
@@ -137,7 +137,7 @@ def draw_stages(sampler: synthesis.Sampler, z: np.ndarray, labels: np.ndarray, t
         images = images.repeat(factor, axis=1).repeat(factor, axis=2)
         if images.shape[1:3] != shape:  # the size is not a multiple of the stage's
             images = np.stack([pixels.resize(image, shape, "nearest") for image in images])
-        sheet.add(images)
+        sheet.add(transparency.draw_on_checkerboard(images))
     return sheet.picture
 
 
@@ -159,7 +159,7 @@ def draw_classes(sampler: synthesis.Sampler, z: np.ndarray, count: int, truncati
         truncation=truncation,
         labels=np.repeat(np.arange(count), len(z)),
     )
-    return pixels.tile(pixels.enlarge(images, _SHOWN), len(z), edge=1)
+    return pixels.tile(pixels.show(images, _SHOWN), len(z), edge=1)
 
 
 def draw_class_pictures(runs: Sequence[RunSummary]) -> tuple[dict[Path, Picture], list[str]]:

@@ -79,7 +79,7 @@ def draw(
         images = sampler.images(
             moved.reshape(-1, z.shape[1]), stage, truncation=truncation, labels=labels.repeat(len(AMOUNTS))
         )
-        strip = pixels.tile(pixels.enlarge(images, _SHOWN), len(AMOUNTS), _EDGE)
+        strip = pixels.tile(pixels.show(images, _SHOWN), len(AMOUNTS), _EDGE)
         picture.paste(Image.fromarray(np.broadcast_to(strip, (*strip.shape[:2], 3))), (left, top))
         pen.text((_GAP, top + strip.shape[0] / 2), slider.label, "#1d1d1f", font, "lm")
         top += strip.shape[0] + _GAP

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pggan_tf import tiles
-from pggan_tf.data import marks
+from pggan_tf.data import marks, transparency
 from pggan_tf.seeds import latents
 from pggan_tf.tasks.base import Card, Page, Task
 from pggan_tf.tasks.signatures import Input, Signature
@@ -69,7 +69,8 @@ class Generate(Task):
             def generate(latents, truncation=truncation, label=None):
                 # Labels stay int32: phones' GPUs take no int64.
                 labels = {"labels": label} if network.classes else {}
-                return network(latents, resolution=resolution, truncation=truncation, **labels)
+                image = network(latents, resolution=resolution, truncation=truncation, **labels)
+                return transparency.to_straight(image) if transparency.has_alpha(network.channels) else image
 
             return generate
 
@@ -77,7 +78,8 @@ class Generate(Task):
 
         def describe(resolution):
             height, width = network.shape_at(resolution)
-            return f"{width}x{height} image"
+            alpha = transparency.has_alpha(network.channels)
+            return f"{width}x{height} image{' with straight alpha in its last channel' if alpha else ''}"
 
         return [Signature(f"gen_{r}", function_at(r), inputs, describe(r), make_example) for r in stages]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import report, synthesis
-from pggan_tf.data import pipeline, pixels
+from pggan_tf.data import pipeline, pixels, transparency
 from pggan_tf.errors import OutOfMemory, explain_out_of_memory, shell_path
 from pggan_tf.files import atomic_write
 from pggan_tf.report import pages, pictures, words
@@ -93,7 +93,8 @@ class GridWriter(Callback):
             path = run.folder / "reals.png"
             if not path.exists():
                 some = pipeline.sample_indices(count, run.shards.count(last))
-                pixels.save_grid(path, run.shards.read(last, some), size=pixels.VISIBLE)
+                reals = transparency.unpremultiply(run.shards.read(last, some))
+                pixels.save_grid(path, reals, size=pixels.VISIBLE)
             self.samples = generators.make_samples(run.plan, run.gan.ema, run.shards)
             self.calibration = self.samples.inputs(GRID_CALIBRATION_INPUTS)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pggan_tf.data import pipeline, pixels
+from pggan_tf.data import pipeline, pixels, transparency
 from pggan_tf.errors import OutOfMemory, explain_out_of_memory
 from pggan_tf.report import coach
 from pggan_tf.runs import records
@@ -81,6 +81,7 @@ class Coach(Callback):
     def _check(self, run, made: np.ndarray) -> dict[str, float]:
         """Return the figures of a check by name; made: generated images uint8 [N, H, W, C]."""
         seen, unseen = self._read_photos(run)
+        made = transparency.premultiply(made)  # as the photos are
         check: dict[str, Any] = {}
         if min(len(made), len(seen)) >= _LEAST_IMAGES:
             check["variety"] = measure_variety(made) / max(measure_variety(seen), 1e-6)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from pggan_tf import losses, replicas
-from pggan_tf.data import augment
+from pggan_tf.data import augment, transparency
 from pggan_tf.layers import block_mean, lerp, repeat_pixels
 from pggan_tf.schedule import Phase
 from pggan_tf.training import health, updates
@@ -299,8 +299,9 @@ class TrainingStep:
             return images
         seed = self._pass_seed(AUGMENT, passes)
         probability = gan.augment_probability.read_value() if gan.options.augment == "ada" else None
+        alpha = not gan.task.from_images and transparency.has_alpha(images.shape[-1])
         steps = augment.STEPS if gan.task.discriminator_sees_image else augment.PLACES
-        return augment.augment_images(images, seed, probability, parts, steps)
+        return augment.augment_images(images, seed, probability, parts, augment.ALPHA_STEPS if alpha else steps)
 
     def _make_auxiliary_losses(self) -> Callable | None:
         """Return the part of the generator's loss that does not depend on the discriminator.

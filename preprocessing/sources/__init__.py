@@ -1,7 +1,7 @@
 """Sources of images: a module for each kind, with a function `open(location, ...) -> Source`.
 
 A location is a text that says where images are: the path of a folder or file, a URL, or a word such
-as `portraits`. A source is the images of one location, as a list of items numbered from 0. An item
+as `portraits` or `sprites`. A source is the images of one location, as a list of items numbered from 0. An item
 is one image that is not decoded yet. A job, which processes all images of some sources, may be
 interrupted and continued at any number, so every source returns the same items for the same numbers
 each time. A source can be pickled and sent to other processes.
@@ -38,18 +38,20 @@ class Item:
     data: bytes | np.ndarray | Callable[[], np.ndarray] | Unreadable
     label: int = 0  # index of the class
 
-    def decode(self, channels: int = 3, least: int = 1) -> tuple[Image.Image, int]:
+    def decode(self, channels: int = 3, least: int = 1) -> tuple[Image.Image, int, bool]:
         """Decode the item.
 
         For the arguments and errors, see `decode.decode_photo`.
 
         Returns:
-            (image of mode L or RGB, number of the item's files that hold several pictures). Of such
-            a file, the first picture is decoded.
+            (image of a mode that `decode.decode_photo` returns, number of the item's files that
+            hold several pictures, whether a part of the image is transparent). Of a file with
+            several pictures, the first is decoded.
         """
         if isinstance(self.data, Unreadable):
             raise self.data
-        return decode_first(self.data() if callable(self.data) else self.data, channels, least)
+        first = decode_first(self.data() if callable(self.data) else self.data, channels, least)
+        return first.image, first.more, first.clear
 
 
 class Source(ABC):
@@ -118,7 +120,7 @@ class Source(ABC):
 # Which module opens a location: by the word before its colon (SCHEMES), by the whole location
 # (WORDS), or by its ending (ENDINGS). Any other location is a folder.
 SCHEMES = {"tfds": "tfds", "pairs": "pairs"}
-WORDS = {"portraits": "portraits"}
+WORDS = {"portraits": "drawings", "sprites": "drawings"}
 ENDINGS = {
     ".zip": "archive",
     ".tar": "archive",

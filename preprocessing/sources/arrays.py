@@ -233,9 +233,9 @@ def open(location: str) -> Arrays:
         raise UserError(
             f"{location}: '{name}' is {images.dtype}. Expected uint8, 0 to 255: scale it and save it again."
         )
-    if len(shape) == 4 and shape[-1] not in (1, 3, 4):
+    if len(shape) == 4 and shape[-1] not in (1, 2, 3, 4):
         hint = " It looks like [N, C, H, W]: transpose it with (0, 2, 3, 1)." if shape[1] in (1, 3) else ""
-        raise UserError(f"{location}: '{name}' is {list(shape)}. Expected [N, H, W, 1, 3 or 4].{hint}")
+        raise UserError(f"{location}: '{name}' is {list(shape)}. Expected [N, H, W, 1 to 4].{hint}")
     if shape[1] * shape[2] > MAX_PIXELS:
         raise UserError(
             f"{location}: '{name}' is {list(shape)}: images of more than {MAX_PIXELS // 10**6} million pixels."

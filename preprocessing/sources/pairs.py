@@ -46,7 +46,7 @@ class _Both:
 
         Raise Unreadable if one of them cannot be decoded, or their sizes differ.
         """
-        (condition, more_left), (target, more_right) = decode_first(self.condition), decode_first(self.target)
+        (condition, more_left, _), (target, more_right, _) = decode_first(self.condition), decode_first(self.target)
         if condition.size != target.size:
             raise Unreadable(
                 f"{condition.width}x{condition.height} beside {target.width}x{target.height} pixels", "unlike sizes"
@@ -57,14 +57,14 @@ class _Both:
 class _Pair(Item):
     """Item that is made of two files; its `data` is a _Both or Unreadable."""
 
-    def decode(self, channels: int = 3, least: int = 1) -> tuple[Image.Image, int]:
+    def decode(self, channels: int = 3, least: int = 1) -> tuple[Image.Image, int, bool]:
         """Decode both files.
 
         For the arguments, see `decode.decode_photo`. `least` applies to both pictures as one image.
 
         Returns:
             (both pictures side by side as one image of mode L or RGB; number of files, 0..2, that
-            hold more pictures than the first).
+            hold more pictures than the first; False, because white is behind both).
 
         Raises:
             Unreadable: if a file cannot be decoded, or the sizes of the pictures differ.
@@ -73,7 +73,7 @@ class _Pair(Item):
             raise self.data
         assert isinstance(self.data, _Both)
         pixels, more = self.data.decode()
-        return decode_first(pixels, channels, least)[0], more
+        return decode_first(pixels, channels, least).image, more, False
 
 
 @dataclass(frozen=True)
