@@ -283,6 +283,26 @@ def _draw_waves(shape: tuple[int, ...]) -> np.ndarray:
     return abs((x * y + 85 * c) % 511 - 255)
 
 
+def draw_icon(faces: Source | None):
+    """Return the picture of the icon, a `PIL.Image.Image` in RGB of 512 pixels.
+
+    faces: generator of latents whose image for seed 0 becomes the icon; None: the icon is a disc.
+    """
+    from PIL import Image, ImageDraw
+
+    if faces is None:
+        image = Image.new("RGB", (512, 512), "#f6f5f2")
+        ImageDraw.Draw(image).ellipse((96, 96, 416, 416), fill="#3d5afe")
+        return image
+    network = faces.network
+    made = synthesis.Sampler(network, batch=1).images(
+        synthesis.latents([0], network.latent_size), network.resolutions[-1], truncation=0.6
+    )[0]
+    square = decode.cut_square(Image.fromarray(made.squeeze(-1) if made.shape[-1] == 1 else made), min(made.shape[:2]))
+    image = Image.fromarray(square.squeeze(-1) if square.shape[-1] == 1 else square).convert("RGB")
+    return image.resize((512, 512), Image.Resampling.BICUBIC)
+
+
 def _write_icons(faces: Source | None, name: str, short: str, out: Path) -> None:
     """Write the icons and the web app manifest of the site.
 
@@ -293,20 +313,9 @@ def _write_icons(faces: Source | None, name: str, short: str, out: Path) -> None
         short: name that is shown below the icon.
         out: folder of the site.
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
-    if faces is None:
-        image = Image.new("RGB", (512, 512), "#f6f5f2")
-        ImageDraw.Draw(image).ellipse((96, 96, 416, 416), fill="#3d5afe")
-    else:
-        network = faces.network
-        made = synthesis.Sampler(network, batch=1).images(
-            synthesis.latents([0], network.latent_size), network.resolutions[-1], truncation=0.6
-        )[0]
-        square = decode.cut_square(
-            Image.fromarray(made.squeeze(-1) if made.shape[-1] == 1 else made), min(made.shape[:2])
-        )
-        image = Image.fromarray(square.squeeze(-1) if square.shape[-1] == 1 else square).convert("RGB")
+    image = draw_icon(faces)
     for size in (192, 512):
         image.resize((size, size), Image.Resampling.BICUBIC).save(out / f"icon-{size}.png")
     manifest = {
