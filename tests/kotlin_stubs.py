@@ -288,17 +288,22 @@ def compile_project(project: Path, stubs: Path, folder: Path, faces: bool) -> li
     return ["java", "-cp", f"{classes}:{path}", "pggan.app.DrawKt"]
 
 
-def draw(command: list[str], line: str, run) -> tuple[np.ndarray, dict]:
+def draw(command: list[str], line: str, run, shapes: dict) -> tuple[np.ndarray, dict]:
     """Return the colours, uint32, that the app makes of a line, and what it has given to the network.
 
-    run: as `litert.Runner`.
+    Args:
+        command: as `compile_project` returns it.
+        line: what the app is asked for.
+        run: as `litert.Runner`.
+        shapes: shapes of a signature's inputs, by the names of both.
     """
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    process.stdin.write(line + "\n")
-    process.stdin.flush()
-    _, signature, *words = process.stdout.readline().split()
-    inputs = {
-        name: np.frombuffer(base64.b64decode(data), kind) for name, kind, data in zip(*(words[i::3] for i in range(3)))
-    }
-    said, _ = process.communicate(base64.b64encode(run(signature, inputs).tobytes()).decode() + "\n", timeout=60)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        _, name, *words = process.stdout.readline().split()
+        found = zip(words[::3], words[1::3], words[2::3])
+        inputs = {n: np.frombuffer(base64.b64decode(data), kind).reshape(shapes[name][n]) for n, kind, data in found}
+        answer = base64.b64encode(run(name, inputs).tobytes()).decode()
+        said, _ = process.communicate(answer + "\n", timeout=60)
+    assert process.returncode == 0
     return np.array(said.split()[1:], np.int64).astype(np.uint32), inputs

@@ -210,21 +210,21 @@ def test_the_kotlin_draws_the_network_s_images(exported, tmp_path):
     project, faces = out / "android-project", network.task == "generate"
     command = kotlin_stubs.compile_project(project, kotlin_stubs.compile_stubs(tmp_path), tmp_path / "app", faces)
     run = litert.Runner((project / write.TFLITE).read_bytes())
+    shapes = {name: inputs for name, inputs, _ in read_facts((project / CODE / "Facts.kt").read_text())}
     if faces:
         for seed, stage, variety, kind in ((5, 16, 1.0, 0), (2**32 - 1, 4, 0.7, 1)):
-            made, inputs = kotlin_stubs.draw(command, f"gen_{stage} {seed} {variety} {kind}", run)
+            made, inputs = kotlin_stubs.draw(command, f"gen_{stage} {seed} {variety} {kind}", run, shapes)
             z = synthesis.latents([seed], network.latent_size)
-            np.testing.assert_allclose(inputs["latents"], z[0], atol=1e-6)
+            np.testing.assert_allclose(inputs["latents"], z, atol=1e-6)
             truth = synthesis.Sampler(network).images(z, stage, truncation=variety, labels=np.int32([kind]))
             check_colours(made, truth[0])
     else:
-        ((_, shapes, _),) = read_facts((project / CODE / "Facts.kt").read_text())
-        ((name, (_, height, width, channels)),) = shapes.items()
+        ((name, (_, height, width, channels)),) = next(iter(shapes.values())).items()
         photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         packed = photo[..., 0].astype(int) << 16 | photo[..., 1].astype(int) << 8 | photo[..., 2]
-        made, inputs = kotlin_stubs.draw(command, " ".join(map(str, packed.ravel())), run)
+        made, inputs = kotlin_stubs.draw(command, " ".join(map(str, packed.ravel())), run, shapes)
         given = photo if channels == 3 else np.rint(colour.to_gray(photo))
-        np.testing.assert_array_equal(inputs[name], given.ravel())
+        np.testing.assert_array_equal(inputs[name][0], given)
         offered = signatures.network_signatures(network, dynamic=False, pixels="float32")[0]
         check_colours(made, pixels.to_uint8(offered.function(**{name: given[None].astype(np.float32)}).numpy())[0])
 

@@ -26,7 +26,7 @@ from pggan_tf.errors import UserError
 @click.option(
     "--saturation", type=click.FloatRange(0, 4), default=1.0, show_default=True, help="factor of the distance from gray"
 )
-def command(run, source, out, compare, size, points, picture, reference, saturation, no_mark, skip_existing):
+def command(run, source, out, compare, size, points, picture, reference, saturation, no_mark, sign, skip_existing):
     """Colour SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
     RUN is a run's folder, a generator.keras or hf://USER/NAME. The network predicts colours at its
@@ -37,4 +37,14 @@ def command(run, source, out, compare, size, points, picture, reference, saturat
     generator = Generator.open(run)
     generator.require_verb(tasks.Colorize.verb)
     wishes = {"hints": picture or list(points) or None, "reference": reference, "saturation": saturation}
-    convert(generator, source, out, compare=compare, size=size, mark=not no_mark, skip_existing=skip_existing, **wishes)
+    convert(
+        generator,
+        source,
+        out,
+        compare=compare,
+        size=size,
+        mark=not no_mark,
+        skip_existing=skip_existing,
+        sign=sign,
+        **wishes,
+    )
