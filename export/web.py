@@ -38,6 +38,7 @@ SITE = "site.json"  # name of the file in which the page finds its networks
 # with relaxed SIMD and threads.
 RUNTIMES = ("litert_wasm_compat_internal", "litert_wasm_internal", "litert_wasm_threaded_internal")
 _SLIDERS = 6  # number of sliders of a generator that the page shows
+_SLOW = 30.0  # milliseconds an image on one thread; below, threads take longer to start than they save
 _PROBE = 192  # about how many pixel values a page compares to check its GPU, see `_make_probe`
 
 
@@ -124,14 +125,27 @@ def build(
         files.append(report)
     page = out / "index.html"
     title = " · ".join(dict.fromkeys(s.task.page.title.format(noun) for s in sources))
-    text = page.read_text(encoding="utf-8").replace("@TITLE@", title)
+    text = page.read_text(encoding="utf-8").replace("@TITLE@", title).replace("@PRELOAD@", _list_preloads(out))
     page.write_text(text, encoding="utf-8")
     short = " · ".join(dict.fromkeys(s.task.page.short.format(noun) for s in sources))
     _write_icons(next((s for s in sources if not s.task.from_images), None), title, short, out)
     sizes = {name: (out / "lib" / "wasm" / f"{name}.wasm").stat().st_size for name in runtimes}
-    (out / SITE).write_text(json.dumps({"models": models, "runtime": sizes}, indent=1))
+    threads = any(f["signatures"][0]["ms"] > _SLOW for f in files)
+    (out / SITE).write_text(json.dumps({"models": models, "runtime": sizes, "threads": threads}, indent=1))
     _seal(out)
     return files
+
+
+def _list_preloads(out: Path) -> str:
+    """Return lines of HTML that name what a page asks for at once, so that nothing waits for another.
+
+    Without them a browser learns of a module only when it has read the one that imports it.
+
+    out: folder of the site.
+    """
+    modules = sorted(p.relative_to(out).as_posix() for p in (*out.glob("*.js"), *out.glob("lib/*.js")))
+    lines = [f'<link rel="modulepreload" href="{m}">' for m in modules if m not in ("app.js", "sw.js")]
+    return "\n    ".join([*lines, f'<link rel="preload" as="fetch" crossorigin href="{SITE}">'])
 
 
 def _collect_texts(task: Task, noun: str) -> dict[str, Any]:
