@@ -19,6 +19,7 @@ from pathlib import Path
 
 import click
 
+from export import projects
 from export.files import Options, write_files, write_samples
 from pggan_tf import terminal
 from pggan_tf.errors import UserError, explain_out_of_memory
@@ -28,6 +29,7 @@ from pggan_tf.runs import keras_files, records
 FORMATS = ("tflite", "keras", "savedmodel", "onnx", "coreml", "web")
 HUB = "hub"  # keras, and tflite if its packages are installed, without pictures of the user's photos
 APK = "apk"  # an Android app: one file, which holds the page
+PROJECTS = projects.FORMATS  # folders of sources, for Android Studio and for Xcode
 QUANTIZE = ("none", "float16", "dynamic", "int8")
 
 
@@ -43,7 +45,7 @@ def build(
     Args:
         runs: folders of finished runs, exported folders, .keras files or hf://USER/NAME; several
             only for a web site or an app, of different tasks.
-        formats: formats to write, from FORMATS, or HUB; APK alone; empty for tflite.
+        formats: formats to write, from FORMATS and PROJECTS, or HUB; APK alone; empty for tflite.
         out: folder to write to, new or empty; None: see `_choose_folder`. Of APK it is a new file.
         options: the options.
 
@@ -62,6 +64,10 @@ def build(
         raise UserError(f"--subject {options.subject!r}: expected a noun of at most 31 letters, such as horse.")
     if len(runs) > 1 and formats not in (("web",), (APK,)):
         raise UserError(f"{len(runs)} runs: only --to web and --to apk take several. Export them one by one.")
+    if set(formats) & set(PROJECTS):
+        from export.apk import build as apps
+
+        apps.check_options(options.name, options.app_id, None)
     if APK in formats:
         return _build_app(runs, formats, Path(out) if out else None, options)
     target = Path(out) if out else _choose_folder(runs[0])
@@ -189,13 +195,13 @@ def _find_missing() -> list[str]:
 
 # option -> the formats that use it
 _READ = {
-    "quantize": ("tflite", "web", APK),
+    "quantize": ("tflite", "web", APK, projects.ANDROID),
     "output": ("tflite", "savedmodel", "onnx", "coreml"),
-    "truncation": ("tflite", "savedmodel", "onnx", "coreml", "web", APK),
-    "representative": ("tflite", "savedmodel", "onnx", "coreml", "web", APK),
-    "subject": ("web", APK),
-    "name": (APK,),
-    "app_id": (APK,),
+    "truncation": ("tflite", "savedmodel", "onnx", "coreml", "web", APK, *PROJECTS),
+    "representative": ("tflite", "savedmodel", "onnx", "coreml", "web", APK, *PROJECTS),
+    "subject": ("web", APK, *PROJECTS),
+    "name": (APK, *PROJECTS),
+    "app_id": (APK, *PROJECTS),
     "version_code": (APK,),
     "key": (APK,),
 }
@@ -222,13 +228,13 @@ def _check_installed(formats) -> None:
 
     For a page, alone or in an app, also download the runtime of the page if it is not in the cache.
     """
-    if {"tflite", "web", APK} & set(formats) and (missing := _find_missing()):
+    if {"tflite", "web", APK, projects.ANDROID} & set(formats) and (missing := _find_missing()):
         raise UserError(f'{", ".join(missing)} not installed. Type: pip install "pggan-tf[export]"')
     if "onnx" in formats:
         from export import onnx
 
         onnx.check_installed()
-    if "coreml" in formats:
+    if {"coreml", projects.IOS} & set(formats):
         from export import coreml
 
         coreml.check_installed()
@@ -284,6 +290,10 @@ def write(opened, formats, out: Path, options: Options) -> list[dict]:
         (out / "web").mkdir()
         made = web.build(opened, out / "web", *_collect_site_options(options, photos, web.RUNTIMES))
         files += [{**f, "file": f"web/{f['file']}"} for f in made]
+    if set(formats) & set(PROJECTS):
+        from export.projects import build as of_projects
+
+        files += of_projects.build(source, formats, out, options, photos(source))
     samples = write_samples(source, out, options.truncation, HUB in formats, not options.no_mark)
     _write_report(source, out / sources.REPORT, options.licence, files)
     text = card.make_card(source, options.licence, files, samples)

@@ -16,13 +16,17 @@ from pggan_tf.choice import Choice
 @click.option(
     "--to",
     "formats",
-    type=Choice((*build.FORMATS, build.HUB, build.APK)),
+    type=Choice((*build.FORMATS, build.HUB, *build.PROJECTS, build.APK)),
     multiple=True,
-    help=f"format to write: {', '.join(build.FORMATS)}, or {build.HUB}, a folder as `pggan push` uploads it; may be given several times; "
+    help=f"format to write: {', '.join(build.FORMATS)}; {build.HUB}, a folder as `pggan push` uploads it; "
+    f"{' or '.join(build.PROJECTS)}, sources for Android Studio and Xcode; may be given several times; "
     f"or {build.APK} by itself, an Android app  [tflite]",
 )
 @click.option(
-    "--all", "everything", is_flag=True, help="write every format but hub and apk, and a .tflite for every quantisation"
+    "--all",
+    "everything",
+    is_flag=True,
+    help="write every format but hub, apk and projects, and a .tflite for every quantisation",
 )
 @click.option(
     "--out",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import http
+import io
 import secrets
 import socket
 import urllib.parse
@@ -13,6 +14,7 @@ from export import hosts
 from pggan_tf.errors import UserError
 
 COOKIE = "pggan-key"
+CODE = "/qr"  # path of the page with the QR code
 _OUTSIDE = ("192.0.2.1", 9)  # reserved for documentation (RFC 5737); nothing is sent to it
 
 
@@ -46,13 +48,27 @@ def print_code(address: str, say) -> None:
     """
     import segno
 
-    rows = [[0] * 4 + list(row) + [0] * 4 for row in segno.make(address, error="m").matrix]
+    rows = [[0] * 4 + list(row) + [0] * 4 for row in segno.make_qr(address, error="m").matrix]
     blank = [0] * len(rows[0])
     rows = [blank] * 4 + rows + [blank] * (4 + len(rows) % 2)
     # Two rows in a line of characters. The light parts are drawn, as terminals are mostly dark.
     signs = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}
     for upper, lower in zip(rows[::2], rows[1::2]):
         say("".join(signs[a, b] for a, b in zip(upper, lower)))
+
+
+def draw_page(address: str) -> bytes:
+    """Return a page with the QR code of an address, for screens whose terminal shows it badly.
+
+    address: URL.
+    """
+    import segno
+
+    code = segno.make_qr(address, error="m").svg_inline(border=4, light="#fff", omitsize=True)
+    style = "body{margin:0;height:100vh;display:grid;place-items:center}svg{width:90vmin;height:90vmin}"
+    head = f'<meta charset="utf-8"><title>Scan with a phone</title><style>{style}</style>'
+    about = "QR code of this page's address and its key"
+    return f'<!doctype html><html lang="en">{head}<main role="img" aria-label="{about}">{code}</main>'.encode()
 
 
 def has_key(cookies: str | None, key: str) -> bool:
@@ -91,7 +107,7 @@ def gate(handler: type, key: str) -> type:
 
         def send_head(self):
             if has_key(self.headers.get("Cookie"), key):
-                return super().send_head()
+                return self._send_code() if self.path == CODE else super().send_head()
             if (place := take_key(self.path, key)) is None:
                 self.send_error(http.HTTPStatus.FORBIDDEN, "This address needs its key. Scan the code again.")
                 return None
@@ -101,5 +117,14 @@ def gate(handler: type, key: str) -> type:
             self.send_header("Content-Length", "0")
             self.end_headers()
             return None
+
+        def _send_code(self):
+            """Begin the answer to a request for the QR code, and return its body as a file."""
+            body = draw_page(self.server.address)
+            self.send_response(http.HTTPStatus.OK)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            return io.BytesIO(body)
 
     return Gated

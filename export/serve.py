@@ -57,7 +57,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def make_site_server(site: Path, host: str, port: int, key: str | None = None) -> http.server.ThreadingHTTPServer:
+def make_site_server(site: Path, host: str, port: int, key: str | None = None):
     """Return an HTTP server for the files in a folder. It does not run yet.
 
     Args:
@@ -70,6 +70,7 @@ def make_site_server(site: Path, host: str, port: int, key: str | None = None) -
 
     class Server(http.server.ThreadingHTTPServer):
         address_family = hosts.choose_family(host)
+        address = ""  # what a phone opens, with its key; for the page with the QR code
 
     return Server((host, port), functools.partial(handler, directory=str(site)))
 
@@ -144,8 +145,10 @@ def command(path, host, in_network, port, max_mb, max_megapixels, waiting, timeo
             with make_site_server(folder, host, port, key) as server:
                 address = hosts.format_address(shown, server.server_port)
                 if key:
-                    address = f"{address}?key={key}"
+                    code, address = f"{address}{lan.CODE[1:]}?key={key}", f"{address}?key={key}"
+                    server.address = address
                     lan.print_code(address, click.echo)
+                    click.echo(f"the code as a page, if the terminal shows it badly: {code}")
                 click.echo(address)
                 if not hosts.is_loopback(host):
                     click.echo(

@@ -38,6 +38,7 @@ SITE = "site.json"  # name of the file in which the page finds its networks
 # with relaxed SIMD and threads.
 RUNTIMES = ("litert_wasm_compat_internal", "litert_wasm_internal", "litert_wasm_threaded_internal")
 _SLIDERS = 6  # number of sliders of a generator that the page shows
+_SLOW = 30.0  # milliseconds an image on one thread; below, threads take longer to start than they save
 _PROBE = 192  # about how many pixel values a page compares to check its GPU, see `_make_probe`
 
 
@@ -124,14 +125,27 @@ def build(
         files.append(report)
     page = out / "index.html"
     title = " · ".join(dict.fromkeys(s.task.page.title.format(noun) for s in sources))
-    text = page.read_text(encoding="utf-8").replace("@TITLE@", title)
+    text = page.read_text(encoding="utf-8").replace("@TITLE@", title).replace("@PRELOAD@", _list_preloads(out))
     page.write_text(text, encoding="utf-8")
     short = " · ".join(dict.fromkeys(s.task.page.short.format(noun) for s in sources))
     _write_icons(next((s for s in sources if not s.task.from_images), None), title, short, out)
     sizes = {name: (out / "lib" / "wasm" / f"{name}.wasm").stat().st_size for name in runtimes}
-    (out / SITE).write_text(json.dumps({"models": models, "runtime": sizes}, indent=1))
+    threads = any(f["signatures"][0]["ms"] > _SLOW for f in files)
+    (out / SITE).write_text(json.dumps({"models": models, "runtime": sizes, "threads": threads}, indent=1))
     _seal(out)
     return files
+
+
+def _list_preloads(out: Path) -> str:
+    """Return lines of HTML that name what a page asks for at once, so that nothing waits for another.
+
+    Without them a browser learns of a module only when it has read the one that imports it.
+
+    out: folder of the site.
+    """
+    modules = sorted(p.relative_to(out).as_posix() for p in (*out.glob("*.js"), *out.glob("lib/*.js")))
+    lines = [f'<link rel="modulepreload" href="{m}">' for m in modules if m not in ("app.js", "sw.js")]
+    return "\n    ".join([*lines, f'<link rel="preload" as="fetch" crossorigin href="{SITE}">'])
 
 
 def _collect_texts(task: Task, noun: str) -> dict[str, Any]:
@@ -283,6 +297,27 @@ def _draw_waves(shape: tuple[int, ...]) -> np.ndarray:
     return abs((x * y + 85 * c) % 511 - 255)
 
 
+def draw_icon(faces: Source | None):
+    """Return the picture of the icon, a `PIL.Image.Image` in RGB of 512 pixels.
+
+    faces: generator of latents whose image for seed 0 becomes the icon; None: the icon is a disc.
+    """
+    from PIL import Image, ImageDraw
+
+    if faces is None:
+        image = Image.new("RGB", (512, 512), "#f6f5f2")
+        ImageDraw.Draw(image).ellipse((96, 96, 416, 416), fill="#3d5afe")
+        return image
+    network = faces.network
+    made = synthesis.Sampler(network, batch=1).images(
+        synthesis.latents([0], network.latent_size), network.resolutions[-1], truncation=0.6
+    )[0]
+    made = transparency.flatten(made)
+    square = decode.cut_square(Image.fromarray(made.squeeze(-1) if made.shape[-1] == 1 else made), min(made.shape[:2]))
+    image = Image.fromarray(square.squeeze(-1) if square.shape[-1] == 1 else square).convert("RGB")
+    return image.resize((512, 512), Image.Resampling.BICUBIC)
+
+
 def _write_icons(faces: Source | None, name: str, short: str, out: Path) -> None:
     """Write the icons and the web app manifest of the site.
 
@@ -293,21 +328,9 @@ def _write_icons(faces: Source | None, name: str, short: str, out: Path) -> None
         short: name that is shown below the icon.
         out: folder of the site.
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
-    if faces is None:
-        image = Image.new("RGB", (512, 512), "#f6f5f2")
-        ImageDraw.Draw(image).ellipse((96, 96, 416, 416), fill="#3d5afe")
-    else:
-        network = faces.network
-        made = synthesis.Sampler(network, batch=1).images(
-            synthesis.latents([0], network.latent_size), network.resolutions[-1], truncation=0.6
-        )[0]
-        made = transparency.flatten(made)
-        square = decode.cut_square(
-            Image.fromarray(made.squeeze(-1) if made.shape[-1] == 1 else made), min(made.shape[:2])
-        )
-        image = Image.fromarray(square.squeeze(-1) if square.shape[-1] == 1 else square).convert("RGB")
+    image = draw_icon(faces)
     for size in (192, 512):
         image.resize((size, size), Image.Resampling.BICUBIC).save(out / f"icon-{size}.png")
     manifest = {

@@ -689,7 +689,7 @@ def test_the_page_in_the_app_draws(page, address, networks, size):
     assert page.inner_text("#status").endswith("WebAssembly"), "one thread"
     near(read(page, ".faces canvas"), face(networks["generate"], 42, 16))
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
-    assert page.get_by_text("Copy link").count() == 0
+    assert not page.get_by_text("Copy link").is_visible()
     for button, how in (("Save PNG", "save"), ("Share", "share")):
         name, picture = handed_over(page, page.get_by_role("button", name=button), how)
         assert name == "face-42-16px.png"

@@ -67,6 +67,26 @@ def test_the_code_is_the_address():
     assert read == "http://192.168.1.20:8000/?key=abcdefghijklmnop"
 
 
+def test_the_code_is_a_page_too():
+    cv2 = pytest.importorskip("cv2")
+    address = "http://192.168.1.20:8000/?key=abcdefghijklmnop"
+    text = lan.draw_page(address).decode()
+    side = int(re.search(r'viewBox="0 0 (\d+) ', text)[1])
+    (path,) = re.findall(r'class="qrline"[^>]* d="([^"]+)"', text)
+    picture, x, y = np.full((side, side), 255, np.uint8), 0.0, 0.0
+    for kind, numbers in re.findall(r"([Mmh])([-\d. ]+)", path):  # lines of segno: move, then draw to the right
+        values = [float(n) for n in re.findall(r"-?[\d.]+", numbers)]
+        if kind == "M":
+            x, y = values
+        elif kind == "m":
+            x, y = x + values[0], y + values[1]
+        else:
+            picture[int(y), int(x) : int(x + values[0])] = 0
+            x += values[0]
+    read, _, _ = cv2.QRCodeDetector().detectAndDecode(picture.repeat(8, 0).repeat(8, 1))
+    assert read == address
+
+
 def test_the_command(tmp_path, monkeypatch):
     (tmp_path / "site.json").write_text("{}")
     (tmp_path / "index.html").write_text("<h1>faces</h1>")
@@ -76,6 +96,9 @@ def test_the_command(tmp_path, monkeypatch):
             if found := re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?key=(\S{16})\n", line):
                 break
         port, key = found.groups()
+        assert ask(int(port), "/qr")[0] == 403 and ask(int(port), f"/qr?key={key}")[0] == 303
+        status, _, body = ask(int(port), "/qr", Cookie=f"{lan.COOKIE}={key}")
+        assert (status, body) == (200, lan.draw_page(f"http://127.0.0.1:{port}/?key={key}").decode())
         assert ask(int(port), "/")[0] == 403 and ask(int(port), f"/?key={key}")[0] == 303
     finally:
         process.terminate()

@@ -234,7 +234,7 @@ def test_a_link_is_of_what_was_last_asked_for(page, address):
     """Although it is not drawn yet."""
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     opened(page, address, seed=3)
-    page.evaluate(f"() => {{ {CHANGE} change('seed', 9); document.querySelector('[name=share]').click() }}")
+    page.evaluate(f"() => {{ {CHANGE} change('seed', 9); document.querySelector('[name=link]').click() }}")
     until(page, "async () => (await navigator.clipboard.readText()).includes('seed=9')")
     assert page.evaluate("navigator.clipboard.readText()").startswith(address + "#panel=generate")
     settled(page)

@@ -14,6 +14,20 @@ const base64 = (blob) =>
     reader.readAsDataURL(blob);
   });
 
+const sample = () => new File([], "a.png", { type: "image/png" });
+/** Whether pictures can be handed to other apps: by the app, or by the share sheet of the browser. */
+export const canShare = inApp || Boolean(navigator.canShare?.({ files: [sample()] }));
+
+/** Open the browser's share sheet with a picture. Returns whether it was there; a person who closes it has seen it. */
+export async function openSheet(blob, name) {
+  try {
+    await navigator.share({ files: [new File([blob], name, { type: blob.type })], title: name });
+    return true;
+  } catch (error) {
+    return error.name === "AbortError";
+  }
+}
+
 /** Give a picture to the app. how: save or share. The app itself says what became of it. */
 export function handOver(blob, name, how) {
   const all = async () => {

@@ -5,7 +5,7 @@ import { latents, move, slerp } from "./latents.js";
 import { filled, withPacket } from "./mark.js";
 import { hasAlpha, toImageData } from "./runtime.js";
 import { addSliders, readSliders } from "./sliders.js";
-import { handOver, inApp } from "./device.js";
+import { canShare, handOver, inApp, openSheet } from "./device.js";
 
 const COUNTS = [1, 4, 9, 16, 25];
 const SMOOTH = 64; // pixels; smaller pictures are enlarged with visible pixels, others smoothly
@@ -203,9 +203,10 @@ export async function faces(panel, model, say) {
     savePng(sheet, `${parts.join("-").replaceAll(" ", "-")}.png`, packet, how);
   };
   control("save").onclick = () => save("save");
-  if (inApp) control("share").textContent = "Share";
-  control("share").onclick = async () => {
-    if (inApp) return save("share"); // the address of an app's page leads nowhere
+  control("share").hidden = !canShare;
+  control("share").onclick = () => save("share");
+  control("link").hidden = inApp; // the address of an app's page leads nowhere
+  control("link").onclick = async () => {
     try {
       await navigator.clipboard.writeText(new URL(panel.dataset.address, location.href).href);
       say(`The link is copied: whoever opens it sees ${state.count > 1 ? `these ${subject}s` : `this ${subject}`}.`);
@@ -221,11 +222,12 @@ export async function faces(panel, model, say) {
   await change({});
 }
 
-/** Save a canvas as a PNG. packet: XMP that it holds; undefined: none. how: save or share; only the app can share. */
+/** Save a canvas as a PNG. packet: XMP that it holds; undefined: none. how: save, or share where that is possible. */
 export function savePng(canvas, name, packet, how = "save") {
-  canvas.toBlob((blob) => {
+  canvas.toBlob(async (blob) => {
     const png = packet ? withPacket(blob, packet) : blob;
     if (inApp) return handOver(png, name, how);
+    if (how === "share" && (await openSheet(png, name))) return;
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(png), download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);

@@ -3,7 +3,7 @@
 import { savePng } from "./faces.js";
 import { drawHints, hintsSignature, offerHints } from "./hints.js";
 import { Problem, toImageData } from "./runtime.js";
-import { inApp } from "./device.js";
+import { canShare } from "./device.js";
 
 // Every phone's canvas can have 4096 pixels a side; devices that report little memory get fewer.
 const LARGEST = (navigator.deviceMemory ?? 4) < 4 ? 2048 : 4096;
@@ -356,6 +356,6 @@ export async function photo(panel, model, say) {
   rest();
   const store = (how) => savePng(after, `${name}-${model.entry.task}.png`, model.entry.mark?.plain, how);
   save.onclick = () => store("save");
-  share.hidden = !inApp;
+  share.hidden = !canShare;
   share.onclick = () => store("share");
 }

@@ -16,6 +16,11 @@ async function download(url, report, cache = "default") {
   };
   const response = await fetch(url, { cache }).catch(lost);
   if (!response.ok) lost();
+  return collect(response, report, lost);
+}
+
+/** Return the bytes of a response. report: as of download. lost: called when the connection breaks. */
+async function collect(response, report, lost) {
   const parts = [];
   let size = 0;
   for (const reader = response.body.getReader(); ; ) {
@@ -45,15 +50,30 @@ async function intact(entry, report) {
   throw new Problem(`${entry.file} is damaged: it is not the file that this page was made with. Reload, or export the page again.`);
 }
 
-/** Return the builds of the runtime that this browser can run, the fastest first. offered: names of those that the site has. */
-async function builds(offered) {
+/** Download and compile the runtime at a URL at the same time, and return it as a WebAssembly.Module. report: as of download. */
+async function compileRuntime(url, report) {
+  const lost = () => {
+    throw new Problem(`${url} could not be loaded. Check the connection, then reload this page.`);
+  };
+  const response = await fetch(url).catch(lost);
+  if (!response.ok) lost();
+  const copy = response.clone();
+  const streamed = WebAssembly.compileStreaming(response).catch(() => null); // such as from a host that does not know .wasm
+  const bytes = await collect(copy, report, lost);
+  return (await streamed) ?? WebAssembly.compile(bytes);
+}
+
+/** Return the builds of the runtime that this browser can run, the fastest first. */
+async function builds(site) {
+  const offered = Object.keys(site.runtime);
   if (typeof WebAssembly !== "object") {
     throw new Problem("This browser has no WebAssembly, or it is turned off. Open the page in a recent Firefox, Chrome, Edge or Safari.");
   }
   const compatible = "litert_wasm_compat_internal"; // the one that an app has
   if (!offered.includes("litert_wasm_internal") || !(await supportsFeature("relaxedSimd"))) return [{ file: compatible, threads: false }];
   const plain = { file: "litert_wasm_internal", threads: false };
-  const threads = self.crossOriginIsolated && (await supportsFeature("threads"));
+  // Threads take longer to start than a small network to draw.
+  const threads = site.threads && self.crossOriginIsolated && (await supportsFeature("threads"));
   return threads ? [{ file: "litert_wasm_threaded_internal", threads }, plain] : [plain];
 }
 
@@ -68,12 +88,14 @@ function waves([, height, width, channels]) {
 let runtime;
 
 async function startRuntime(site, report) {
-  let wasmBinary, threads, loader, failure;
+  let compiled, threads, loader, failure;
   // Where the host does not send the headers that threads need, the first visit loads a build without threads. At later visits
   // the service worker adds the headers; without a network only the first build is stored, so it is tried too.
-  for (const build of await builds(Object.keys(site.runtime))) {
+  for (const build of await builds(site)) {
+    // What starts the runtime is fetched beside it.
+    document.head.append(Object.assign(document.createElement("link"), { rel: "preload", as: "script", crossOrigin: "anonymous", href: `lib/wasm/${build.file}.js` }));
     try {
-      wasmBinary = await download(`lib/wasm/${build.file}.wasm`, (bytes) => report(bytes / site.runtime[build.file]));
+      compiled = await compileRuntime(`lib/wasm/${build.file}.wasm`, (bytes) => report(bytes / site.runtime[build.file]));
       threads = build.threads;
       loader = threads ? "lib/wasm/" : `lib/wasm/${build.file}.js`;
       break;
@@ -81,10 +103,18 @@ async function startRuntime(site, report) {
       failure = error;
     }
   }
-  if (!wasmBinary) throw failure;
-  // The runtime's loader reads this: the file need not be fetched again, and its messages are not errors.
-  self.Module = { wasmBinary, printErr: (line) => console.debug(line) };
-  await loadLiteRt(loader, { threads });
+  if (!compiled) throw failure;
+  await new Promise((resolve, reject) => {
+    // The runtime's loader reads this: the file is neither fetched nor compiled again, and its messages are not errors.
+    self.Module = {
+      instantiateWasm(imports, done) {
+        WebAssembly.instantiate(compiled, imports).then((instance) => done(instance, compiled), reject);
+        return {};
+      },
+      printErr: (line) => console.debug(line),
+    };
+    loadLiteRt(loader, { threads }).then(resolve, reject);
+  });
   return { threads };
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pggan_tf import tasks
 from pggan_tf.api import arguments, colours
 from pggan_tf.api.generators import as_generator
+from pggan_tf.data import credentials
 from pggan_tf.errors import UserError
 
 
@@ -27,6 +28,7 @@ def convert(
     to: str | None = None,
     mark: bool = True,
     skip_existing: bool = False,
+    sign: str | Path | None = None,
 ) -> Path:
     """Convert a photo, a folder of photos or a video with a trained network.
 
@@ -57,6 +59,8 @@ def convert(
         mark: write into the metadata that a trained network changed the photo, and which.
         skip_existing: of a folder, leave photos whose results are there, so that a conversion that
             was stopped goes on.
+        sign: PEM file with a key and its certificates, which sign what is written, as Content
+            Credentials of the C2PA.
 
     Returns:
         The file or folder that was written.
@@ -68,6 +72,7 @@ def convert(
     from pggan_tf.conversion import conversion
     from pggan_tf.conversion.enlargement import Enlargement
 
+    signer = credentials.open_signer(None if sign is None else arguments.expand(sign), mark)
     generator = as_generator(generator)
     sees_reduced = isinstance(generator._task, tasks.Colorize)
     if size is not None and not sees_reduced:
@@ -87,5 +92,5 @@ def convert(
             raise UserError(f"--scale and --to: {generator.name} was trained to {generator.task}, not to upscale.")
         enlargement = Enlargement.of_options(scale, to)
         change = enlargement.wrap(change)
-    paths, signed = (arguments.expand(source), arguments.expand(out)), generator.mark if mark else None
-    return conversion.convert(*paths, change, enlargement, compare, signed, skip_existing)
+    paths, said = (arguments.expand(source), arguments.expand(out)), generator.mark if mark else None
+    return conversion.convert(*paths, change, enlargement, compare, said, skip_existing, signer)

@@ -25,12 +25,13 @@ def export(
             of networks of different tasks, as for an app.
         out: folder to write to, new or empty (default: the folder export beside the network; for
             one of a hub, ./export); for apk, the new file.
-        formats: some of tflite, keras, savedmodel, onnx, coreml, web and hub; or apk, an Android
-            app, by itself.
+        formats: some of tflite, keras, savedmodel, onnx, coreml, web, hub, android-project and
+            ios-project; or apk, an Android app, by itself.
         mark: let the web page and samples say in their metadata that a network made them.
         **options: the options of `pggan export`: `quantize` (none, float16, dynamic or int8),
             `output` (uint8 or float32), `truncation` (0..1), `representative` (a folder of photos),
-            `licence` and `subject`; of an app `name`, `app_id`, `version_code` and `key` (a file).
+            `licence` and `subject`; of an app `name`, `app_id`, `version_code` and `key` (a file);
+            of a project `name` and `app_id`.
 
     Returns:
         The folder that was written; its report.json lists the files. For apk, the file.

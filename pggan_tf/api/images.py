@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf.api import arguments
-from pggan_tf.data import marks, pixels
+from pggan_tf.data import credentials, marks, pixels
 from pggan_tf.errors import UserError
 
 
@@ -73,13 +73,15 @@ class Images(np.ndarray):
             )
         return images
 
-    def save(self, file: str | Path, mark: bool = True) -> Path:
+    def save(self, file: str | Path, mark: bool = True, sign: str | Path | None = None) -> Path:
         """Write the images to a file, and return its path.
 
         Args:
             file: an .npz, which holds them as 'images'; or a picture such as .png, which shows them
                 as a grid. A .jpg has white behind transparent parts.
             mark: write into the metadata of a picture that a trained network made it, and which.
+            sign: PEM file with a key and its certificates, which sign a picture, as Content
+                Credentials of the C2PA.
 
         Raises:
             UserError: if the file cannot be written.
@@ -95,7 +97,12 @@ class Images(np.ndarray):
         grid = np.asarray(self.grid())
         grid = grid[..., None] if grid.ndim == 2 else grid
         pixels.check_size("file", str(path), *grid.shape[:2])
+        if sign is not None and self.mark is None:
+            raise UserError("sign: nothing is known of what made these images. Sign what a generator made.")
+        signer = credentials.open_signer(None if sign is None else arguments.expand(sign), mark)
         pixels.save(path, grid, marks.make_packet(self.mark if mark else None))
+        if signer:
+            signer.sign(path, self.mark.source_type)
         return path
 
     def _repr_png_(self) -> bytes | None:

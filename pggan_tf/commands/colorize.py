@@ -27,7 +27,9 @@ from pggan_tf.errors import UserError
     "--saturation", type=click.FloatRange(0, 4), default=1.0, show_default=True, help="factor of the distance from gray"
 )
 @click.option("--no-steady", is_flag=True, help="colour every frame of a video alone, whatever the one before it got")
-def command(run, source, out, compare, size, points, picture, reference, saturation, no_steady, no_mark, skip_existing):
+def command(
+    run, source, out, compare, size, points, picture, reference, saturation, no_steady, no_mark, sign, skip_existing
+):
     """Colour SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
     RUN is a run's folder, a generator.keras or hf://USER/NAME. The network predicts colours at its
@@ -47,5 +49,6 @@ def command(run, source, out, compare, size, points, picture, reference, saturat
         steady=not no_steady,
         mark=not no_mark,
         skip_existing=skip_existing,
+        sign=sign,
         **wishes,
     )

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
+import numpy as np
 
 from pggan_tf import terminal
 from pggan_tf.commands import shared
 from pggan_tf.counts import ImageCount
-from pggan_tf.data import marks, pixels, transparency
+from pggan_tf.data import credentials, marks, pixels, transparency
 from pggan_tf.errors import UserError, explain_out_of_memory
 
 
@@ -30,11 +31,12 @@ from pggan_tf.errors import UserError, explain_out_of_memory
 @shared.stage
 @shared.truncation
 @shared.no_mark
+@shared.sign
 @explain_out_of_memory(
     "images are made", "Give a smaller --stage, or fewer by --count or --seeds: --grid holds all of them at once."
 )
 def command(
-    source, seeds, count, grid, npz, folder, class_name, negative, recolor, upscale, stage, truncation, no_mark
+    source, seeds, count, grid, npz, folder, class_name, negative, recolor, upscale, stage, truncation, no_mark, sign
 ):
     """Generate images with SOURCE, a run's folder, a generator.keras or hf://USER/NAME."""
     if seeds and count:
@@ -51,6 +53,7 @@ def command(
     numbers = synthesis.parse_seeds(seeds) if seeds else list(range(count or 64))
     outputs = Outputs(numbers, grid, npz, folder)
     outputs.check()
+    outputs.signer = credentials.open_signer(sign, not no_mark)
     generator = Generator.open(source)
     generator.require_latents()
     shape = generator.network.shape_at(generator.choose_stage(stage))
@@ -99,10 +102,14 @@ class Outputs:
         self.done = 0  # number of images written
         # Function that returns the mark of a picture, `marks.Mark`, for its seeds and layout.
         self.mark: Callable = lambda seeds, layout: None
+        self.signer: credentials.Signer | None = None  # signs pictures; None: they are not signed
 
-    def _make_packet(self, seeds: Sequence[int], layout: str) -> bytes | None:
-        """Return the XMP packet of a picture of seeds. layout: one of `marks.LAYOUTS`."""
-        return marks.make_packet(self.mark(seeds, layout))
+    def _save(self, path: str | Path, image: np.ndarray, seeds: Sequence[int], layout: str) -> None:
+        """Write a picture of seeds with its mark, and sign it. layout: one of `marks.LAYOUTS`."""
+        mark = self.mark(seeds, layout)
+        pixels.save(path, image, marks.make_packet(mark))
+        if self.signer:
+            self.signer.sign(Path(path), mark.source_type)
 
     def _file(self, number: int) -> Path:
         """Return the path in --dir of the image with the seed `number`."""
@@ -143,12 +150,12 @@ class Outputs:
                         keep(images)
                     if self.folder:
                         for number, image in zip(self.numbers[self.done :], images):
-                            pixels.save(self._file(number), image, self._make_packet([number], marks.IMAGE))
+                            self._save(self._file(number), image, [number], marks.IMAGE)
                     self.done += len(images)
 
                 yield write
             if self.grid:
-                pixels.save(self.grid, self.sheet.picture, self._make_packet(self.numbers, marks.GRID))
+                self._save(self.grid, self.sheet.picture, self.numbers, marks.GRID)
         except OSError as error:
             raise UserError(
                 f"{error.filename or self.npz}: cannot be written ({error.strerror or error}). Make room, or choose another place."

@@ -10,7 +10,7 @@ import click
 
 from pggan_tf import synthesis
 from pggan_tf.commands import shared
-from pggan_tf.data import marks
+from pggan_tf.data import credentials, marks
 from pggan_tf.errors import UserError
 from pggan_tf.runs import generators
 
@@ -58,7 +58,8 @@ class _Grid(click.ParamType):
 @shared.stage
 @shared.truncation
 @shared.no_mark
-def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_name, stage, truncation, no_mark):
+@shared.sign
+def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_name, stage, truncation, no_mark, sign):
     """Make a video that interpolates between images of SOURCE.
 
     SOURCE is a run's folder, a generator.keras or hf://USER/NAME.
@@ -70,6 +71,7 @@ def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_
     if seeds and latents_file:
         raise UserError("--seeds and --latents: give one of them.")
     path = videos.check(video, fps)
+    signer = credentials.open_signer(sign, not no_mark)
     columns, rows = grid
     places = columns * rows
     numbers = synthesis.parse_seeds(seeds) if seeds else list(range(4 * places))
@@ -97,4 +99,6 @@ def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_
             synthesis.Sampler(generator), frames, stage, columns, labels, truncation=truncation, progress=progress
         )
         videos.write(path, drawn, fps, marks.make_packet(mark))
+    if signer:
+        signer.sign(path, marks.GENERATED)
     click.echo(path)

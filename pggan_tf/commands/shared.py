@@ -17,6 +17,11 @@ no_mark = click.option(
     is_flag=True,
     help="do not write into the metadata of pictures that a network made or changed them, and which",
 )
+sign = click.option(
+    "--sign",
+    metavar="KEY",
+    help="PEM file with a key and its certificates: sign what is written, as Content Credentials of the C2PA",
+)
 compare = click.option(
     "--compare", is_flag=True, help="also write NAME-compare, which shows before and after side by side"
 )
@@ -26,6 +31,7 @@ def photos(command):
     """Return a command with the arguments and options that all commands on photos have."""
     for parameter in (
         no_mark,
+        sign,
         click.option(
             "--skip-existing",
             is_flag=True,

@@ -17,7 +17,7 @@ from pggan_tf.commands import shared
     type=click.IntRange(1),
     help="side of a tile in pixels, rounded up to a multiple of the size that RUN was trained at; smaller tiles need less memory  [1024]",
 )
-def command(run, source, out, compare, tile, no_mark, skip_existing):
+def command(run, source, out, compare, tile, no_mark, sign, skip_existing):
     """Translate SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
     RUN is a run's folder, a generator.keras or hf://USER/NAME, trained on pairs of images. Photos
@@ -27,4 +27,6 @@ def command(run, source, out, compare, tile, no_mark, skip_existing):
     """
     generator = Generator.open(run)
     generator.require_verb(tasks.Translate.verb)
-    convert(generator, source, out, compare=compare, tile=tile, mark=not no_mark, skip_existing=skip_existing)
+    convert(
+        generator, source, out, compare=compare, tile=tile, mark=not no_mark, skip_existing=skip_existing, sign=sign
+    )

@@ -20,7 +20,7 @@ from pggan_tf.commands import shared
     "[256, or 4 times the network's context if that is more]",
 )
 @shared.compare
-def command(run, source, out, scale, to, tile, compare, no_mark, skip_existing):
+def command(run, source, out, scale, to, tile, compare, no_mark, sign, skip_existing):
     """Enlarge SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
     RUN is a run's folder, a generator.keras or hf://USER/NAME. Bit depth, transparency, colour
@@ -39,4 +39,5 @@ def command(run, source, out, scale, to, tile, compare, no_mark, skip_existing):
         to=to,
         mark=not no_mark,
         skip_existing=skip_existing,
+        sign=sign,
     )

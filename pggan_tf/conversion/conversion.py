@@ -18,7 +18,7 @@ import numpy as np
 
 from pggan_tf import terminal, tiles
 from pggan_tf.conversion.enlargement import Enlargement
-from pggan_tf.data import marks, transparency
+from pggan_tf.data import credentials, marks, transparency
 from pggan_tf.errors import Stopped, UserError
 
 
@@ -91,11 +91,18 @@ class _Conversion:
     enlargement: Enlargement  # the size to which `change` enlarges a photo
     compare: bool  # whether to write before-and-after pictures, too
     mark: marks.Mark | None = None  # mark of the results; None: without one
+    signer: credentials.Signer | None = None  # signs the results; None: they are not signed
 
     def convert_photo(self, photo, progress=tiles.ignore):
         """Return the converted photo, a `photos.Photo`, with its mark."""
         changed = self.change(photo, progress)
         return replace(changed, xmp=marks.make_packet(self.mark, photo.xmp))
+
+    def _sign(self, file: Path, *outs: Path) -> None:
+        """Sign results, if that is wanted. file: what they were made from."""
+        if self.signer and self.mark:
+            for out in outs:
+                self.signer.sign(out, self.mark.source_type, file)
 
     def _find_scale(self, photo) -> float:
         """Return the factor by which the longer side of a photo grows."""
@@ -130,6 +137,7 @@ class _Conversion:
             sizes, kind = _read_sizes(file, pictures), pictures.kind
             if len(sizes) > 1 and out.suffix.lower() in sequences.KINDS[kind]:
                 self._write_sequence(file, pictures, sizes, out, progress)
+                self._sign(file, out, *([_name_comparison(out)] if self.compare else []))
                 return out
         if len(sizes) > 1:
             names = " or ".join(sequences.KINDS[kind])
@@ -137,9 +145,12 @@ class _Conversion:
         changed = self.convert_photo(photo, progress)
         if left_out := photos.write(out, changed):
             click.echo(f"{out}: {left_out}", err=True)
+        self._sign(file, out)
         if self.compare:
             pair = _pair_photos(photo, changed)
-            photos.write(_name_in_folder(_name_comparison(out), pair, 1), pair)
+            place = _name_in_folder(_name_comparison(out), pair, 1)
+            photos.write(place, pair)
+            self._sign(file, place)
         return out
 
     def _write_sequence(self, file: Path, pictures, sizes, out: Path, progress) -> None:
@@ -208,9 +219,7 @@ class _Conversion:
             raise listing.explain_none(str(source), found)
         files = [source / name for name in found.photos]
         if skip_existing:
-            there = [
-                name for name in found.photos if any((out / f"{name}{ending}").is_file() for ending in ("", ".png"))
-            ]
+            there = [name for name in found.photos if self._is_done(out / name)]
             files = [source / name for name in found.photos if name not in {*there}]
             click.echo(f"{out}: {len(there)} of {len(found.photos)} photos are there already", err=True)
         failed = []
@@ -235,6 +244,14 @@ class _Conversion:
             raise Stopped(f"{summary}; {len(failed)} could not be read or written, the first {failed[0]}.", 1)
         click.echo(summary)
 
+    def _is_done(self, out: Path) -> bool:
+        """Return whether the result of a photo is there, and signed if that is wanted.
+
+        out: path of the result, to which .png may have been added.
+        """
+        there = [path for path in (out, out.with_name(f"{out.name}.png")) if path.is_file()]
+        return any(self.signer is None or credentials.read(path) for path in there)
+
     def write_video(self, source: Path, out: Path, named: bool) -> Path:
         """Convert a video, print how many frames were written, and return the path of the result.
 
@@ -252,6 +269,8 @@ class _Conversion:
 
         if not named and out.suffix.lower() not in video.KINDS:
             out = out.with_name(f"{out.name}.mkv")
+        if self.signer:
+            self.signer.check(out)
 
         def convert_frame(image):
             """Return a list with the converted frame and, for --compare, the frame side by side."""
@@ -262,6 +281,7 @@ class _Conversion:
             outs = [out, _name_comparison(out)] if self.compare else [out]
             say = partial(click.echo, err=True)
             done, lost = video.rewrite(source, outs, convert_frame, progress, say, self.mark)
+        self._sign(source, *outs)
         click.echo(f"{out}: {done} frames")
         if lost:
             click.echo(f"{source}: damaged; {lost} parts of its stream could not be decoded", err=True)
@@ -307,6 +327,7 @@ def convert(
     compare: bool = False,
     mark: marks.Mark | None = None,
     skip_existing: bool = False,
+    signer: credentials.Signer | None = None,
 ) -> Path:
     """Convert a photo, a folder of photos or a video, and print what was written.
 
@@ -322,6 +343,7 @@ def convert(
             side.
         mark: the mark of what is written; None: without one.
         skip_existing: of a folder, leave photos whose results are there.
+        signer: signs what is written; None: it is not signed.
 
     Returns:
         The file or folder that was written.
@@ -335,7 +357,7 @@ def convert(
 
     file, target = Path(source), Path(out)
     enlargement = scale if isinstance(scale, Enlargement) else Enlargement(scale)
-    conversion = _Conversion(change, enlargement, compare, mark)
+    conversion = _Conversion(change, enlargement, compare, mark, signer)
     if not file.exists():
         raise UserError(f"{source}: no such file or folder. Expected a photo, a folder of photos or a video.")
     if file.is_dir():
