@@ -1,0 +1,43 @@
+/** What waits to be grown, in order. */
+import { useState } from "preact/hooks";
+import { call, say } from "./api";
+import { changed, useLive } from "./live";
+import { addressOf } from "./route";
+import type { Entry } from "./types";
+import { Icon, Problem } from "./widgets";
+
+export function Queue() {
+  const queue = useLive<Entry[]>("/api/queue", ["queue", "runs"]);
+  const [problem, setProblem] = useState<string | null>(null);
+  const entries = queue.data ?? [];
+  if (!entries.length) return null;
+  const act = async (request: Promise<unknown>) => {
+    try {
+      await request;
+      setProblem(null);
+    } catch (error) {
+      setProblem(say(error));
+    }
+    changed("queue");
+  };
+  return (
+    <section class="queue" aria-labelledby="queue">
+      <h2 id="queue">In order</h2>
+      <ol>
+        {entries.map((entry, i) => (
+          <li class={entry.state}>
+            <span class="what">
+              <b>{entry.run ? <a href={addressOf("watch", entry.run)}>{entry.title}</a> : entry.title}</b>
+              <small>{entry.text || (entry.state === "running" ? "learning" : entry.state)}</small>
+              {entry.error && <Problem text={entry.error} />}
+            </span>
+            {entry.state === "waiting" && <button type="button" class="icon" aria-label={`Move ${entry.title} up`} disabled={i === 0 || entries[i - 1]!.state !== "waiting"} onClick={() => act(call("POST", `/api/queue/${entry.id}/move`, { to: i - 1 }))}><Icon name="up" /></button>}
+            {entry.state === "waiting" && <button type="button" class="icon" aria-label={`Move ${entry.title} down`} disabled={i === entries.length - 1} onClick={() => act(call("POST", `/api/queue/${entry.id}/move`, { to: i + 1 }))}><Icon name="down" /></button>}
+            {(entry.state !== "running" || !entry.run) && <button type="button" class="icon" aria-label={`Take ${entry.title} out`} onClick={() => act(call("DELETE", `/api/queue/${entry.id}`))}><Icon name="close" /></button>}
+          </li>
+        ))}
+      </ol>
+      <Problem text={problem ?? queue.error} />
+    </section>
+  );
+}
