@@ -63,7 +63,7 @@ export function Chart({ title, curves, unit, noisy, note, height = 210, span, on
   const shownCurves = curves.filter((curve) => curve.ys.some((y) => y !== null && Number.isFinite(y)));
   const drawn = useMemo(() => shownCurves.map((curve) => ({ ...curve, line: noisy && curve.ys.length > 24 ? smooth(curve.ys) : curve.ys })), [curves, noisy]);
   const allX = drawn.flatMap((curve) => [curve.xs[0] ?? 0, curve.xs.at(-1) ?? 0]);
-  const whole: Span = [Math.min(0, ...allX), Math.max(1e-9, ...allX)];
+  const whole: Span = [Math.min(0, ...allX), Math.max(1e-9, ...allX) * 1.015];
   const [x0, x1] = span && span[1] > whole[0] && span[0] < whole[1] ? span : whole;
   const seen = drawn.flatMap((curve) => {
     const rough = noisy && curve.line !== curve.ys;

@@ -18,7 +18,7 @@ export function Compare({ route }: { studio: Studio; route: Route }) {
   const chosen = asked.length ? asked : runs.slice(0, 2).map((run) => run.name);
   const [unit, setUnit] = useState<"images" | "minutes">("images");
   const [span, setSpan] = useState<[number, number] | null>(null);
-  const result = useLive<Compared>(chosen.length ? withQuery("/api/compare", { runs: chosen.join(",") }) : null, chosen.map((name) => `runs:${name}`));
+  const result = useLive<Compared>(chosen.length > 1 ? withQuery("/api/compare", { runs: chosen.join(",") }) : null, chosen.map((name) => `runs:${name}`));
   if (list.data && !runs.length) {
     return <div class="narrow"><Empty title="Nothing to compare yet"><p>Two runs or more can be laid side by side here: the same recipe with another loss, say.</p><div class="row centre"><a class="button primary" href="#grow">To Grow</a></div></Empty></div>;
   }

@@ -6,6 +6,9 @@ import { label, text } from "./words";
 // These have controls of their own.
 const OWN = new Set(["data", "recipe", "minutes", "target_res", "shape"]);
 
+// What a recipe sets comes as text.
+const isOn = (value: unknown) => value === true || ["true", "yes", "on", "1"].includes(String(value).toLowerCase());
+
 interface Props { options: Option[]; recipe: Recipe | undefined; values: Record<string, unknown>; set: (name: string, value: unknown) => void }
 
 export function Choices({ options, recipe, values, set }: Props) {
@@ -35,9 +38,10 @@ function OptionRow({ option, usual, value, set }: { option: Option; usual: unkno
   const own = value !== undefined;
   const name = label(option.name);
   const usualText = usual === null || usual === undefined ? "worked out" : text(usual);
+  const on = isOn(usual);
   let control;
   if (option.kind === "switch") {
-    control = <input type="checkbox" role="switch" checked={Boolean(own ? value : usual)} onChange={(e) => set(e.currentTarget.checked === Boolean(usual) ? null : e.currentTarget.checked)} />;
+    control = <input type="checkbox" role="switch" checked={own ? Boolean(value) : on} onChange={(e) => set(e.currentTarget.checked === on ? null : e.currentTarget.checked)} />;
   } else if (option.kind === "choice") {
     control = (
       <select value={own ? String(value) : ""} onChange={(e) => set(e.currentTarget.value || null)}>

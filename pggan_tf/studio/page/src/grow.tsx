@@ -115,19 +115,20 @@ function Recipes({ recipes, chosen }: { recipes: Recipe[]; chosen: string }) {
   const sorted = [...recipes].sort((a, b) => rank(a) - rank(b));
   const first = sorted.filter((r) => rank(r) <= FIRST_RECIPES.length);
   const rest = sorted.filter((r) => rank(r) > FIRST_RECIPES.length);
+  const paper = recipes.find((recipe) => recipe.name === chosen)?.paper;
   const card = (recipe: Recipe) => (
     <label class="recipe">
       <input type="radio" name="recipe" class="unseen" checked={recipe.name === chosen} onChange={() => setQuery({ recipe: recipe.name === "pggan" ? null : recipe.name })} />
       <RecipePicture recipe={recipe} />
       <span class="title">{recipe.title}</span>
       <span class="hint">{recipe.sentence}</span>
-      {recipe.paper && <small>{recipe.paper}</small>}
     </label>
   );
   return (
     <fieldset class="recipes">
       <legend class="unseen">Recipe</legend>
       <div>{first.map(card)}</div>
+      {paper && <p class="hint">Published in <a href={paper} target="_blank" rel="noreferrer">{paper.replace("https://", "")}</a></p>}
       {rest.length > 0 && <details open={rest.some((r) => r.name === chosen)}><summary>{rest.length} more recipes</summary><div>{rest.map(card)}</div></details>}
     </fieldset>
   );

@@ -66,7 +66,7 @@ function MachineChip({ fixed }: { fixed: Machine | undefined }) {
 
 function Meter({ name, value }: { name: string; value: number }) {
   const percent = Math.round(value <= 1 ? 100 * value : value);
-  return <span class="meter"><span>{name}</span><i style={{ "--share": Math.min(1, percent / 100) }} /><b>{percent} %</b></span>;
+  return <span class="meter"><span>{name}</span><b>{percent} %</b><i style={{ "--share": Math.min(1, percent / 100) }} /></span>;
 }
 
 function App() {

@@ -38,12 +38,12 @@ export interface Plan {
   command: string; text: string; resolution: number; images: number; photos: number | null; phases: PlanPhase[];
   parameters: { generator: number; discriminator: number } | null; preview: { picture: string | null; sentence: string }; warnings: string[];
 }
-export interface Entry { id: string; title: string; command: string; state: "waiting" | "running" | "failed"; run: string | null; error: string | null; text?: string | null; kind?: "train" | "go-on" }
+export interface Entry { id: string; title: string; command: string; state: "waiting" | "running" | "failed"; run: string | null; error: string | null; text?: string | null; kind?: "train" | "go-on"; stopping?: boolean }
 
 export type RunState = "waiting" | "running" | "paused" | "interrupted" | "done" | "failed";
 export interface Run {
   name: string; title: string; recipe: string; task: Task; state: RunState; images: number; of: number; resolution: number | null;
-  seconds_left: number | null; minutes: number; picture: string | null; error: string | null; pretrained?: boolean;
+  seconds_left: number | null; minutes: number; picture: string | null; error: string | null; pretrained?: boolean; stopping?: boolean;
 }
 export interface Grid { images: number; resolution: number; url: string }
 export interface Advice { state: string; sentence: string; command: string | null }

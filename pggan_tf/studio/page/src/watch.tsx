@@ -128,7 +128,7 @@ function Status({ run }: { run: RunDetail }) {
         <ol class="stages" aria-label="Stages">{run.stages.map((stage) => <li class={run.phase && stage === run.phase.resolution ? "now" : run.phase && stage < run.phase.resolution ? "past" : ""} aria-current={run.phase && stage === run.phase.resolution ? "step" : undefined}>{stage}</li>)}</ol>
       )}
       <div class="row">
-        {run.state === "running" && <button type="button" disabled={busy} onClick={() => act("/pause")}>{busy ? "Saving …" : "Pause"}</button>}
+        {run.state === "running" && <button type="button" disabled={busy || run.stopping} onClick={() => act("/pause")}>{busy || run.stopping ? "Saving …" : "Pause"}</button>}
         {goesOn && run.state !== "done" && <button type="button" class="primary" disabled={busy} onClick={() => act("/go-on", { minutes: null })}>Go on</button>}
         {run.state === "done" && <button type="button" disabled={busy} aria-expanded={more} onClick={() => setMore(!more)}>Learn longer</button>}
         {run.images > 0 && <a class={`button ${run.state === "done" ? "primary" : ""}`} href={addressOf("play", run.name)}>Play</a>}
@@ -144,7 +144,7 @@ function Status({ run }: { run: RunDetail }) {
 function sentence(run: RunDetail): string {
   const does = `${run.recipe}, ${TASKS[run.task] ?? run.task}`;
   switch (run.state) {
-    case "running": return `Learning: ${does}.`;
+    case "running": return run.stopping ? "Saving everything, then it pauses." : `Learning: ${does}.`;
     case "waiting": return `Waiting for its turn: ${does}.`;
     case "paused": return "Paused. Everything is saved; it goes on exactly where it was.";
     case "interrupted": return "Interrupted. It goes on from its newest checkpoint.";
@@ -174,7 +174,7 @@ function Title({ run }: { run: RunDetail }) {
         <input type="text" aria-label="Name of the run" value={draft ?? run.title} maxLength={60} onInput={(e) => setDraft(e.currentTarget.value)} onBlur={save}
           onKeyDown={(e) => (e.key === "Enter" ? e.currentTarget.blur() : e.key === "Escape" && (setDraft(null), e.currentTarget.blur()))} />
       </h2>
-      <p class="hint path">{run.name}</p>
+      {run.title !== run.name && <p class="hint path">{run.name}</p>}
       <Problem text={problem} />
     </>
   );
