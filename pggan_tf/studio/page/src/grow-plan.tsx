@@ -1,19 +1,18 @@
 /** What a wish would come to: the stages and their time, what such a time gave before, and the command. */
+import type { ComponentChildren } from "preact";
 import type { Plan } from "./types";
 import { Command, Problem } from "./widgets";
 import { count, duration, plural, short } from "./words";
 
-export function PlanView({ plan, error, busy }: { plan: Plan | null; error: string | null; busy: boolean }) {
-  if (error) return <div class="card plan"><Problem text={error} /></div>;
-  if (!plan) return <div class="card plan waiting" role="status"><p class="hint">Working out what that comes to …</p></div>;
-  const minutes = plan.phases.reduce((sum, phase) => sum + (phase.minutes ?? 0), 0);
+export function PlanView({ plan, error, busy, children }: { plan: Plan | null; error: string | null; busy: boolean; children: ComponentChildren }) {
+  if (error) return <div class="card plan"><Problem text={error} />{children}</div>;
+  if (!plan) return <div class="card plan waiting"><p class="hint" role="status">Working out what that comes to …</p>{children}</div>;
   return (
     <div class={`card plan ${busy ? "stale" : ""}`} aria-busy={busy}>
       <h2>What comes of it</h2>
-      <p class="headline" role="status">
-        <b>{plan.resolution}</b> pixels{minutes > 0 && <> in about <b>{duration(60 * minutes)}</b></>}
-      </p>
+      <Headline plan={plan} />
       <Phases plan={plan} />
+      {children}
       {plan.preview.picture && <img class="preview" src={plan.preview.picture} alt="Pictures that such a training made" />}
       {plan.preview.sentence && <p>{plan.preview.sentence}</p>}
       <dl class="facts">
@@ -26,6 +25,12 @@ export function PlanView({ plan, error, busy }: { plan: Plan | null; error: stri
       {plan.text && <details><summary>The whole plan</summary><pre tabIndex={0}>{plan.text}</pre></details>}
     </div>
   );
+}
+
+/** How large, and in what time. */
+export function Headline({ plan }: { plan: Plan }) {
+  const minutes = plan.phases.reduce((sum, phase) => sum + (phase.minutes ?? 0), 0);
+  return <p class="headline" role="status"><b>{plan.size ?? plan.resolution}</b> pixels{minutes > 0 && <> in about <b>{duration(60 * minutes)}</b></>}</p>;
 }
 
 /** A bar of all stages, as wide as their time. */
@@ -47,7 +52,7 @@ function Phases({ plan }: { plan: Plan }) {
           title={`${resolution} px: ${plural(stage.images, "image")}${stage.minutes ? `, ${duration(60 * stage.minutes)}` : ""}`}>
           <i />
           <b>{resolution}</b>
-          {stage.minutes > 0 && <span>{duration(60 * stage.minutes)}</span>}
+          {stage.minutes > 0 && weight(stage) / total > 0.13 && <span>{duration(60 * stage.minutes)}</span>}
         </li>
       ))}
     </ol>

@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { call, say } from "./api";
 import { Choices } from "./grow-options";
-import { PlanView } from "./grow-plan";
+import { Headline, PlanView } from "./grow-plan";
 import { Queue } from "./queue";
 import { addressOf, go, type Route, setQuery } from "./route";
 import { RecipePicture } from "./recipe-picture";
@@ -15,6 +15,9 @@ const MINUTES = [1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480
 const FIRST_RECIPES = ["pggan", "colorize", "srgan", "translate", "recolor", "pggan-paper"];
 const OPTION = "o."; // marks options in the address
 
+/** Tell whether a recipe grows to what the time suffices for; others have a size of their own. */
+const grows = (recipe: Recipe | undefined) => recipe?.task === "generate" && !("network" in recipe.options || "target_res" in recipe.options || "resolutions" in recipe.options);
+
 /** Read a wish from the address. */
 export function readWish(query: URLSearchParams, studio: Studio): Wish {
   const options: Record<string, unknown> = {};
@@ -25,10 +28,12 @@ export function readWish(query: URLSearchParams, studio: Studio): Wish {
   }
   const size = query.get("target_res") ?? "auto";
   const minutes = query.get("minutes") ?? "20";
+  const recipe = query.get("recipe") ?? "pggan";
+  const fits = minutes !== "end" && grows(studio.recipes.find((r) => r.name === recipe));
   const data = query.get("data") ?? studio.folders.at(-1)?.id ?? "portraits";
   return {
-    name: query.get("name") || null, data, faces: query.get("faces") === "1", recipe: query.get("recipe") ?? "pggan",
-    minutes: minutes === "end" ? null : Number(minutes), target_res: size === "auto" || size === "recipe" ? size : /^\d+$/.test(size) ? Number(size) : size, shape: query.get("shape"), options,
+    name: query.get("name") || null, data, faces: query.get("faces") === "1", recipe,
+    minutes: minutes === "end" ? null : Number(minutes), target_res: size === "auto" ? (fits ? size : null) : /^\d+$/.test(size) ? Number(size) : size, shape: query.get("shape"), options,
   };
 }
 
@@ -63,8 +68,11 @@ export function Grow({ studio, route }: { studio: Studio; route: Route }) {
   const setOption = (name: string, value: unknown) =>
     setQuery({ [OPTION + name]: value === null ? null : typeof value === "boolean" ? (value ? "1" : "0") : String(value) });
   const folder = studio.folders.find((f) => f.id === wish.data);
+  const size = route.query.get("target_res") ?? "auto";
+  const fits = wish.minutes !== null && grows(studio.recipes.find((r) => r.name === wish.recipe));
   const index = wish.minutes === null ? MINUTES.length : Math.max(0, MINUTES.findIndex((m) => m >= wish.minutes!));
 
+  const button = <button type="button" class="primary large" disabled={sending || !!answer.error} onClick={start}>{sending ? "One moment …" : "Grow"}</button>;
   return (
     <div class="split grow">
       <div class="stage">
@@ -90,8 +98,8 @@ export function Grow({ studio, route }: { studio: Studio; route: Route }) {
           <h2 id="long">How long, how large</h2>
           <Slider label="Time" value={index} minimum={0} maximum={MINUTES.length} shown={wish.minutes === null ? "as long as the recipe says" : duration(60 * wish.minutes)}
             marks={["1 min", "20 min", "3 h", "a week"]} onInput={(i) => setQuery({ minutes: MINUTES[i] ?? "end" })} />
-          <Segments label="Size in pixels" value={String(wish.target_res)} onChange={(size) => setQuery({ target_res: size === "auto" ? null : size })}
-            choices={["auto", "8", "16", "32", "64", "128", "256"].map((value) => ({ value, label: value === "auto" ? "what fits" : value, hint: value === "auto" ? "the largest for which the time suffices" : undefined }))} />
+          <Segments label="Size in pixels" value={size} onChange={(size) => setQuery({ target_res: size === "auto" ? null : size })}
+            choices={["auto", "8", "16", "32", "64", "128", "256"].map((value) => ({ value, label: value === "auto" ? (fits ? "what fits" : "usual") : value, hint: value !== "auto" ? undefined : fits ? "the largest for which the time suffices" : "that of the recipe" }))} />
           <Segments label="Shape" value={wish.shape ?? "1:1"} onChange={(shape) => setQuery({ shape: shape === "1:1" ? null : shape })}
             choices={["1:1", "3:4", "4:3", "2:3", "auto"].map((value) => ({ value, label: value }))} />
         </section>
@@ -101,11 +109,13 @@ export function Grow({ studio, route }: { studio: Studio; route: Route }) {
         </section>
       </div>
       <aside class="controls sticky" aria-label="What comes of it">
-        <PlanView plan={answer.plan} error={answer.error} busy={answer.busy} />
-        <button type="button" class="primary large" disabled={sending || !!answer.error} onClick={start}>{sending ? "One moment …" : "Grow"}</button>
-        <Problem text={problem} />
+        <PlanView plan={answer.plan} error={answer.error} busy={answer.busy}>
+          {button}
+          <Problem text={problem} />
+        </PlanView>
         <Queue />
       </aside>
+      <div class="go-bar">{answer.plan && !answer.error && <Headline plan={answer.plan} />}{button}</div>
     </div>
   );
 }

@@ -103,7 +103,7 @@ export function PhotoDialog({ folder, photo, shape, step, close, saved }: Props)
       <div class="one-photo" onKeyDown={pressDialog}>
         <div class="easel" style={{ "--ratio": width / height }}>
           <div ref={view} class="view">
-            <img src={`/api/folders/${folder}/photos/${photo.index}.jpg?side=1024`} alt={`The photo ${photo.name}`} />
+            {photo.width ? <img src={`/api/folders/${folder}/photos/${photo.index}.jpg?side=1024`} alt={`The photo ${photo.name}`} /> : <span class="unreadable">This file cannot be read as a picture.</span>}
             <Boxes photo={photo} faces={!crop} crop={null} />
             {crop && (
               <div ref={rectangle} class="cutter" tabIndex={0} role="group" onKeyDown={press} onPointerDown={(e) => drag(e, null)}

@@ -23,11 +23,14 @@ function describe(photo: Photo): string {
 }
 
 function Cell({ folder, photo, faces }: { folder: string; photo: Photo; faces: boolean }) {
+  const ratio = photo.width && photo.height ? photo.width / photo.height : 1;
+  // Very wide and very high photos lie in a frame that is less so.
+  const wide = Math.min(2.2, Math.max(0.6, ratio));
   return (
-    <li class={photo.state === "kept" ? "" : "left-out"}>
+    <li class={photo.state === "kept" ? "" : "left-out"} style={{ "--wide": wide }}>
       <button type="button" class="print" aria-label={describe(photo)} title={photo.name} onClick={() => setQuery({ photo: photo.index })}>
-        <span class="frame" style={{ "--ratio": photo.width && photo.height ? photo.width / photo.height : 1 }}>
-          <img src={`/api/folders/${folder}/photos/${photo.index}.jpg?side=256`} alt="" loading="lazy" decoding="async" />
+        <span class="frame" style={{ "--ratio": ratio, width: ratio < wide ? `${(100 * ratio) / wide}%` : undefined }}>
+          {photo.width ? <img src={`/api/folders/${folder}/photos/${photo.index}.jpg?side=256`} alt="" loading="lazy" decoding="async" /> : <span class="unreadable">no picture</span>}
           <Boxes photo={photo} faces={faces} crop={photo.by_hand ? photo.crop : null} />
         </span>
       </button>

@@ -112,7 +112,7 @@ const Prints = () => (
   </svg>
 );
 
-const START: LookParameters = { size: 64, shape: "1:1", crop: "centre", faces: false, margin: 0.2, least: 32 };
+const START: LookParameters = { size: 64, shape: "1:1", crop: "centre", faces: false, margin: 0.3, least: 32 };
 const SHAPES = ["1:1", "3:4", "4:3", "2:3", "auto"];
 
 function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
@@ -177,7 +177,7 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
           <Switch label="Find faces" hint="cuts out every face in place of the photo’s middle" value={shown.faces} onChange={(faces) => set({ faces })} />
           {shown.faces && <>
             <Slider label="Margin around a face" value={shown.margin} minimum={0} maximum={1} step={0.05} shown={`${Math.round(100 * shown.margin)} %`} onInput={(margin) => set({ margin })} />
-            <Slider label="Least size of a face" value={shown.least} minimum={16} maximum={256} step={8} shown={`${shown.least} px`} onInput={(least) => set({ least })} />
+            <Slider label="Least size of a face" value={shown.least ?? 16} minimum={16} maximum={256} step={8} shown={`${shown.least ?? 16} px`} onInput={(least) => set({ least })} />
           </>}
         </div>
         {look && <Facts look={look} />}

@@ -49,7 +49,7 @@ export function Morph({ name, info, query }: Props) {
 export function Walk({ name, info, query }: Props) {
   const seeds = query.get("seeds") ?? "0-5";
   const seconds = Number(query.get("seconds") ?? 8);
-  const [size, setSize] = useState(256);
+  const { stage } = readLook(query, info);
   const work = useJob<{ url: string }>();
   const url = work.job?.state === "done" ? work.job.result?.url : null;
   return (
@@ -63,14 +63,13 @@ export function Walk({ name, info, query }: Props) {
         <Field label="Seeds" hint="such as 0-5 or 3,14,159"><input type="text" value={seeds} spellcheck={false} onInput={(e) => setQuery({ seeds: e.currentTarget.value })} /></Field>
         <div class="card">
           <Slider label="Length" value={seconds} minimum={2} maximum={60} shown={`${seconds} s`} onInput={(value) => setQuery({ seconds: value })} />
-          <Segments label="Size in pixels" value={size} choices={[128, 256, 512].map((value) => ({ value, label: String(value) }))} onChange={setSize} />
+          {info.stages.length > 1 && <Segments label="Grown to" value={stage} choices={info.stages.map((value) => ({ value, label: String(value) }))} onChange={(value) => setQuery({ stage: value })} />}
         </div>
-        <button type="button" class="primary large" disabled={work.busy} onClick={() => work.start(() => call<Job<{ url: string }>>("POST", runPath(name, "/walk"), { seeds, seconds, size }))}>Make the film</button>
+        <button type="button" class="primary large" disabled={work.busy} onClick={() => work.start(() => call<Job<{ url: string }>>("POST", runPath(name, "/walk"), { seeds, seconds, stage }))}>Make the film</button>
         <JobView job={work.job} error={work.error} cancel={work.cancel} />
         {url && <div class="row"><a class="button" href={withQuery(url, { download: 1 })} download>Save the film</a></div>}
-        <Command text={`pggan interpolate ${name} --video walk.mp4 --seeds ${seeds} --seconds ${seconds} --loop`} />
+        <Command text={`pggan interpolate ${name} --video walk.mp4 --seeds ${seeds} --seconds ${seconds} --stage ${stage} --loop`} />
       </aside>
-      {info.stages.length === 0 && null}
     </div>
   );
 }
@@ -80,15 +79,13 @@ export function Nearest({ name, info, query }: Props) {
   const face = usePicture(withQuery(runPath(name, "/face.png"), { seed: look.seed }));
   const work = useJob<{ photos: string[] }>();
   const [of, setOf] = useState<number | null>(null);
-  const found = work.job?.state === "done" && of === look.seed ? work.job.result?.photos : null;
+  const found = work.job?.state === "done" && of === look.seed ? work.job.result?.photos[0] : null;
   return (
     <div class="split">
       <div class="stage">
         <Problem text={face.error} />
-        <div class="nearest">
-          <figure><img class="pixels" src={face.url ?? ""} alt={`The face of seed ${look.seed}`} hidden={!face.url} /><figcaption>made, seed {look.seed}</figcaption></figure>
-          {found?.map((url, i) => <figure><img class="pixels" src={url} alt={`Training photo, number ${i + 1} of the nearest`} /><figcaption>{i === 0 ? "nearest photo" : `${i + 1}.`}</figcaption></figure>)}
-        </div>
+        {found ? <div class="easel"><img class="pixels" src={found} alt={`The face of seed ${look.seed} and the training photos nearest to it, nearest first`} /></div>
+          : <div class={`easel ${work.busy ? "busy" : ""}`}>{face.url && <img class="pixels single" src={face.url} alt={`The face of seed ${look.seed}`} />}</div>}
       </div>
       <aside class="controls" aria-label="Controls">
         <p>Has it learned photos by heart? The photos that it was shown, nearest first. A copy would be the same picture.</p>

@@ -48,7 +48,7 @@ export function Sliders({ name, value }: { name: string; value: string }) {
           <div class="direction">
             <input type="text" class="rename" aria-label={`Name of slider ${slider.index}`} value={slider.name ?? ""} placeholder={`Slider ${slider.index}`} maxLength={40} onChange={(e) => rename(slider, e.currentTarget.value)} />
             <span class="value">{at > 0 ? "+" : ""}{at}</span>
-            <input type="range" aria-label={title} min={-6} max={6} step={0.5} value={at} style={{ "--share": (at + 6) / 12 }} onInput={(e) => set(slider.index, e.currentTarget.valueAsNumber)} />
+            <input type="range" aria-label={title} min={-6} max={6} step={0.5} value={at} class="from-middle" style={{ "--from": Math.min(0.5, (at + 6) / 12), "--to": Math.max(0.5, (at + 6) / 12) }} onInput={(e) => set(slider.index, e.currentTarget.valueAsNumber)} />
           </div>
         );
       })}

@@ -19,7 +19,7 @@ export interface Look {
   total: number; kept: number; left_out: Reason[]; duplicates: number; classes: { name: string; count: number }[];
   shapes: string; largest: number; faces: number | null; parameters: LookParameters;
 }
-export interface LookParameters { size: number; shape: string; crop: string; faces: boolean; margin: number; least: number }
+export interface LookParameters { size: number; shape: string; crop: string; faces: boolean; margin: number; least: number | null }
 export interface FolderDetail extends Folder { look: Look | null }
 export type Box = [number, number, number, number];
 export interface Face { box: Box; crop?: Box | null; confidence: number; used: boolean }
@@ -30,12 +30,12 @@ export interface Photo {
 export interface PhotoPage { pages: number; total: number; photos: Photo[] }
 
 export interface Wish {
-  name: string | null; data: string; faces: boolean; recipe: string; minutes: number | null; target_res: number | string; shape: string | null;
+  name: string | null; data: string; faces: boolean; recipe: string; minutes: number | null; target_res: number | string | null; shape: string | null;
   options: Record<string, unknown>;
 }
 export interface PlanPhase { resolution: number; fade: boolean; images: number; minutes: number | null }
 export interface Plan {
-  command: string; text: string; resolution: number; images: number; photos: number | null; phases: PlanPhase[];
+  command: string; text: string; resolution: number; size?: string; images: number; photos: number | null; phases: PlanPhase[];
   parameters: { generator: number; discriminator: number } | null; preview: { picture: string | null; sentence: string }; warnings: string[];
 }
 export interface Entry { id: string; title: string; command: string; state: "waiting" | "running" | "failed"; run: string | null; error: string | null; text?: string | null; kind?: "train" | "go-on"; stopping?: boolean }
