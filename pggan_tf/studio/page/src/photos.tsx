@@ -97,8 +97,8 @@ export function Photos({ studio, route }: { studio: Studio; route: Route }) {
 
 function FileButton({ chosen }: { chosen: (list: FileList | null) => void }) {
   return (
-    <label class="button">
-      Copy photos into the studio
+    <label class="button" title="The photos of a folder are copied into the studio; for a browser on another machine, say">
+      Copy photos in
       <input type="file" class="unseen" multiple {...{ webkitdirectory: true }} onChange={(e) => (chosen(e.currentTarget.files), (e.currentTarget.value = ""))} />
     </label>
   );

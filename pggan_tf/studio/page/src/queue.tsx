@@ -6,11 +6,15 @@ import { addressOf } from "./route";
 import type { Entry } from "./types";
 import { Icon, Problem } from "./widgets";
 
-export function Queue() {
-  const queue = useLive<Entry[]>("/api/queue", ["queue", "runs"]);
+export const useQueue = () => useLive<Entry[]>("/api/queue", ["queue", "runs"]);
+
+/** The entries in their order; `without` leaves out those whose run is shown elsewhere. */
+export function Queue({ withoutRuns }: { withoutRuns?: boolean }) {
+  const queue = useQueue();
   const [problem, setProblem] = useState<string | null>(null);
   const entries = queue.data ?? [];
-  if (!entries.length) return null;
+  const shown = entries.filter((entry) => !(withoutRuns && entry.run && entry.state === "running"));
+  if (!shown.length) return null;
   const act = async (request: Promise<unknown>) => {
     try {
       await request;
@@ -24,18 +28,21 @@ export function Queue() {
     <section class="queue" aria-labelledby="queue">
       <h2 id="queue">In order</h2>
       <ol>
-        {entries.map((entry, i) => (
-          <li class={entry.state}>
+        {shown.map((entry) => {
+          const i = entries.indexOf(entry);
+          return (
+          <li key={entry.id} class={entry.state}>
             <span class="what">
               <b>{entry.run ? <a href={addressOf("watch", entry.run)}>{entry.title}</a> : entry.title}</b>
               <small>{entry.text || (entry.state === "running" ? "learning" : entry.state)}</small>
               {entry.error && <Problem text={entry.error} />}
             </span>
-            {entry.state === "waiting" && <button type="button" class="icon" aria-label={`Move ${entry.title} up`} disabled={i === 0 || entries[i - 1]!.state !== "waiting"} onClick={() => act(call("POST", `/api/queue/${entry.id}/move`, { to: i - 1 }))}><Icon name="up" /></button>}
-            {entry.state === "waiting" && <button type="button" class="icon" aria-label={`Move ${entry.title} down`} disabled={i === entries.length - 1} onClick={() => act(call("POST", `/api/queue/${entry.id}/move`, { to: i + 1 }))}><Icon name="down" /></button>}
+            {entry.state === "waiting" && entries[i - 1]?.state === "waiting" && <button type="button" class="icon" aria-label={`Move ${entry.title} up`} onClick={() => act(call("POST", `/api/queue/${entry.id}/move`, { to: i - 1 }))}><Icon name="up" /></button>}
+            {entry.state === "waiting" && i < entries.length - 1 && <button type="button" class="icon" aria-label={`Move ${entry.title} down`} onClick={() => act(call("POST", `/api/queue/${entry.id}/move`, { to: i + 1 }))}><Icon name="down" /></button>}
             {(entry.state !== "running" || !entry.run) && <button type="button" class="icon" aria-label={`Take ${entry.title} out`} onClick={() => act(call("DELETE", `/api/queue/${entry.id}`))}><Icon name="close" /></button>}
           </li>
-        ))}
+          );
+        })}
       </ol>
       <Problem text={problem ?? queue.error} />
     </section>

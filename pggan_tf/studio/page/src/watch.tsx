@@ -2,19 +2,22 @@
 import { useEffect, useState } from "preact/hooks";
 import { call, runPath, say } from "./api";
 import { changed, useLive } from "./live";
-import { Queue } from "./queue";
+import { Queue, useQueue } from "./queue";
 import { addressOf, go, type Route } from "./route";
 import { RunCurves } from "./run-curves";
 import { RunGrids } from "./run-grids";
-import type { Run, RunDetail, Studio } from "./types";
+import type { Entry, Run, RunDetail, Studio } from "./types";
 import { announce, Ask, Command, Empty, Problem, Progress } from "./widgets";
 import { duration, plural, short, STATES, TASKS, text } from "./words";
 
 export function Watch({ route }: { studio: Studio; route: Route }) {
   const runs = useLive<Run[]>("/api/runs", ["runs", "queue"]);
   const own = (runs.data ?? []).filter((run) => !run.pretrained);
+  const queue = useQueue();
+  // What is prepared has no run yet.
+  const preparing = route.name || own.some((run) => run.state === "running") ? undefined : queue.data?.find((entry) => entry.state === "running" && !entry.run);
   const chosen = route.name || own.find((run) => run.state === "running")?.name || own[0]?.name || null;
-  if (runs.data && !own.length && !route.name) {
+  if (runs.data && !own.length && !route.name && !preparing) {
     return (
       <div class="narrow">
         <Empty title="Nothing has been grown yet" picture={<Sprout />}>
@@ -25,14 +28,15 @@ export function Watch({ route }: { studio: Studio; route: Route }) {
       </div>
     );
   }
+  if (!runs.data) return runs.error ? <Problem text={runs.error} /> : <p class="hint opening" role="status">Opening …</p>;
   return (
     <div class="watch">
       <nav class="runs" aria-label="Runs">
         <Problem text={runs.error} />
-        <ul>{own.map((run) => <RunRow run={run} current={run.name === chosen} />)}</ul>
-        <Queue />
+        {own.length > 0 && <ul>{own.map((run) => <RunRow key={run.name} run={run} current={!preparing && run.name === chosen} />)}</ul>}
+        <Queue withoutRuns />
       </nav>
-      {chosen && <OneRun key={chosen} name={chosen} />}
+      {preparing ? <Preparing entry={preparing} /> : chosen && <OneRun key={chosen} name={chosen} />}
     </div>
   );
 }
@@ -42,6 +46,17 @@ const Sprout = () => (
     {[8, 14, 22, 34].map((side, i) => <rect x={[6, 22, 44, 76][i]} y={80 - side} width={side} height={side} rx={3} opacity={0.35 + 0.2 * i} />)}
   </svg>
 );
+
+function Preparing({ entry }: { entry: Entry }) {
+  return (
+    <article class="run" aria-label={entry.title}>
+      <div class="run-top">
+        <div class="hero"><div class="canvas empty-canvas"><div class="narrow"><Sprout /><p class="hint" role="status">{entry.text || "Beginning …"}</p><Progress label="Preparing" value={null} /></div></div></div>
+        <div class="controls"><h2 class="run-title">{entry.title}</h2><p class="state"><i class="dot running" />Preparing what it learns from.</p><Command text={entry.command} /></div>
+      </div>
+    </article>
+  );
+}
 
 function RunRow({ run, current }: { run: Run; current: boolean }) {
   return (
