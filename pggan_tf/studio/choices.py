@@ -8,7 +8,6 @@ import shutil
 from typing import NamedTuple
 
 from pggan_tf import config as configs
-
 from pggan_tf.config.recipes import PIPELINES, RECIPES
 from pggan_tf.config.schema import DEFAULTS, FIELDS, GROUP_OF, GROUPS, base_type
 

@@ -145,8 +145,12 @@ class Photos:
         seen = known["photos"][index] if known.get("photos") else {}
         if seen.get("width"):
             return seen["width"], seen["height"]
+        return self.decode(id, index).size
+
+    def decode(self, id: str, index: int):
+        """Return a photo as an upright Pillow image. Raise Refusal if it cannot be decoded."""
         with _AT_ONCE:
-            return _decode(self.read_bytes(id, index)).size
+            return _decode(self.read_bytes(id, index))
 
     def draw(self, id: str, index: int, side: int) -> bytes:
         """Return a photo as JPEG, upright, reduced to a longer side of at most `side` pixels."""

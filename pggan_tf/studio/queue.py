@@ -11,11 +11,9 @@ import os
 import re
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import pggan_tf
 from pggan_tf import files
 from pggan_tf.studio import machine
 from pggan_tf.studio.refusal import Refusal, show
@@ -25,22 +23,16 @@ MOST_ENTRIES = 100
 _NAME = re.compile(r"(\d{4,})-([0-9a-f]{10})\.json")
 
 
-def make_environment() -> dict[str, str]:
-    """Return the environment of a process that runs this same package."""
-    own = str(Path(pggan_tf.__file__).parent.parent)
-    others = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{own}{os.pathsep}{others}" if others else own, "PYTHONUNBUFFERED": "1"}
-
-
 class Queue:
     """The entries of a store, and its worker.
 
     Args:
         store: the store.
+        launch: function that starts a worker, see `launch.start_worker`; None: this is the worker's.
     """
 
-    def __init__(self, store: Store):
-        self.store = store
+    def __init__(self, store: Store, launch: Callable[[Store], subprocess.Popen] | None = None):
+        self.store, self._launch = store, launch
         self._processes: list[subprocess.Popen] = []  # workers that this process has started
 
     @contextlib.contextmanager
@@ -111,7 +103,9 @@ class Queue:
     def _is_child_alive(about: dict) -> bool:
         return isinstance(about.get("child"), int) and machine.is_alive(about["child"], about.get("child_started"))
 
-    def add(self, kind: str, title: str, commands: Sequence[Sequence[str]], command: str, wish=None, run=None) -> dict:
+    def add(
+        self, kind: str, title: str, commands: Sequence[Sequence[str]], command: str, wish=None, run=None, named=False
+    ) -> dict:
         """Add an entry at the end of the queue, and return it.
 
         Args:
@@ -121,6 +115,7 @@ class Queue:
             command: the same as text to copy.
             wish: what the page has asked for.
             run: name of the run that is gone on with.
+            named: whether the user has chosen the title, so that the run gets it.
         """
         with self.hold():
             entries = self.read()
@@ -130,7 +125,7 @@ class Queue:
             id = make_id()
             path = self.store.queue / f"{number:04d}-{id}.json"
             entry = {"kind": kind, "title": title, "commands": [list(c) for c in commands], "command": command}
-            write_json(path, entry | {"wish": wish, "run": run})
+            write_json(path, entry | {"wish": wish, "run": run, "named": named})
         self.start_worker()
         return self._describe(path, read_json(path, entry), self.find_worker())
 
@@ -186,16 +181,5 @@ class Queue:
         if self._is_worker_alive(about) or self._is_child_alive(about):
             return
         self._processes = [p for p in self._processes if p.poll() is None]
-        if self._processes or not any(not entry.get("error") for _, entry in self.read()):
-            return
-        with (self.store.folder / "worker.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pggan_tf.studio.worker", str(self.store.runs)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.store.runs,
-                env=make_environment(),
-                start_new_session=True,  # neither Ctrl-C nor a closed terminal reaches it
-            )
-        self._processes.append(process)
+        if self._launch and not self._processes and any(not entry.get("error") for _, entry in self.read()):
+            self._processes.append(self._launch(self.store))

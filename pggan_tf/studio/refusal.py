@@ -79,24 +79,24 @@ def take_switch(given: Mapping, name: str, default: bool = False) -> bool:
 
 def take_number(given: Mapping, name: str, least: float, most: float, default: Any = ...) -> Any:
     """Return a finite number; see `take_text`."""
-    value = given.get(name)
+    value, expected = given.get(name), f"a number from {least:,} to {most:,}"
     if value is None:
         if default is ...:
-            raise Refusal(400, f"{name}: missing. Expected a number from {least:g} to {most:g}.")
+            raise Refusal(400, f"{name}: missing. Expected {expected}.")
         return default
     if isinstance(value, str):
         try:
-            value = float(value)
+            value = int(value) if value.lstrip("-").isdecimal() and len(value) < 20 else float(value)
         except ValueError:
-            raise _wrong(name, value, f"a number from {least:g} to {most:g}") from None
+            raise _wrong(name, value, expected) from None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong(name, value, f"a number from {least:g} to {most:g}")
+        raise _wrong(name, value, expected)
     try:
         fits = math.isfinite(value) and least <= value <= most
     except OverflowError:  # an integer of hundreds of digits
         fits = False
     if not fits:
-        raise _wrong(name, value, f"a number from {least:g} to {most:g}")
+        raise _wrong(name, value, expected)
     return value
 
 
@@ -105,7 +105,7 @@ def take_whole(given: Mapping, name: str, least: int, most: int, default: Any = 
     value = take_number(given, name, least, most, default)
     if isinstance(value, float):
         if not value.is_integer():
-            raise _wrong(name, value, f"a whole number from {least} to {most}")
+            raise _wrong(name, value, f"a whole number from {least:,} to {most:,}")
         value = int(value)
     return value
 

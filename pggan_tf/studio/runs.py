@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import threading
+import urllib.parse
 from pathlib import Path
 
 from pggan_tf import config as configs
@@ -106,6 +107,7 @@ class Runs:
 
     def _title(self, name: str) -> str:
         title = read_json(self.store.folder / "titles.json", {}).get(name)
+        title = title or read_json(self.store.about_run(name), {}).get("title")
         return title if isinstance(title, str) else name
 
     def rename(self, name: str, title: str) -> None:
@@ -270,10 +272,9 @@ def _identify(path: Path) -> tuple[int, int] | None:
     return about.st_dev, about.st_ino
 
 
-def quote_name(name: str) -> str:
-    from urllib.parse import quote
-
-    return quote(name, safe="~")
+def quote_name(name: str, safe: str = "") -> str:
+    """Return a name as a part of an address. safe: signs that stay beside ~."""
+    return urllib.parse.quote(name, safe=f"~{safe}", errors="surrogateescape")
 
 
 def _quoted(value):

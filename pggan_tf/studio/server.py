@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from export import hosts, protocol
 from pggan_tf import files
 from pggan_tf.errors import UserError
-from pggan_tf.studio import routes
+from pggan_tf.studio import growing, playing, routes
 from pggan_tf.studio.answers import KINDS, Answer
 from pggan_tf.studio.gate import Gate, list_names
 from pggan_tf.studio.refusal import Refusal, as_refusal, show
@@ -103,6 +103,9 @@ def make_application(studio: Studio, host: str = "127.0.0.1", port: int = 0) -> 
     routes.add_general(app, studio)
     routes.add_photos(app, studio)
     routes.add_queue(app, studio)
+    growing.add_growing(app, studio)
+    playing.add_playing(app, studio)
+    playing.add_jobs(app, studio)
     routes.add_runs(app, studio)
     return Gate(app, studio.key, f"pggan-studio-{port}", list_names(host))
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pggan_tf import __version__
-from pggan_tf.studio import choices, machine
+from pggan_tf.studio import choices, launch, machine
 from pggan_tf.studio.events import Hub, Watcher
 from pggan_tf.studio.folders import Folders
+from pggan_tf.studio.helpers import Helper
+from pggan_tf.studio.jobs import Jobs
 from pggan_tf.studio.photos import Photos
 from pggan_tf.studio.queue import Queue
 from pggan_tf.studio.runs import Runs
@@ -30,19 +32,30 @@ class Studio:
         self.store = Store(runs)
         self.store.create()
         self.key = self.store.read_key()
-        self.queue = Queue(self.store)
+        self.queue = Queue(self.store, launch.start_worker)
         self.runs = Runs(self.store, self.queue.find_worker, self.queue.list_waiting_runs)
         self.folders = Folders(self.store, places)
         self.photos = Photos(self.folders)
         self.hub = Hub()
+        # One for what is answered at once, one for jobs, which take minutes.
+        self.helper, self._slow = Helper(self.store), Helper(self.store)
+        self.jobs = Jobs(self.hub, self._slow)
         self._load, self._loads, self._loaded_at = machine.Load(), {}, 0.0
-        self.watcher = Watcher(self.hub, self._look, self.queue.start_worker, self.measure_load)
+        self.watcher = Watcher(self.hub, self._look, self._tend, self.measure_load)
         for place in places:
             self.folders.open(str(Path(place).absolute()))
 
     def close(self) -> None:
-        """End the streams of events. Training goes on."""
+        """End the streams of events and the helpers. Training goes on."""
         self.hub.close()
+        self.helper.close()
+        self._slow.close()
+
+    def _tend(self) -> None:
+        """See to the processes, a few times a minute."""
+        self.queue.start_worker()
+        self.helper.end_if_idle()
+        self._slow.end_if_idle()
 
     def measure_load(self) -> dict:
         """Return how busy the machine is, see `machine.Load.measure`."""

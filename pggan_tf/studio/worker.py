@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 from pggan_tf.studio import machine
-from pggan_tf.studio.queue import Queue, make_environment
+from pggan_tf.studio.environment import make_environment
+from pggan_tf.studio.queue import Queue
 from pggan_tf.studio.runs import Runs
 from pggan_tf.studio.store import Store, read_json, write_json
 
@@ -127,6 +128,8 @@ class Worker:
                 for path, entry in self.queue.read():
                     if path.stem.partition("-")[2] == id:
                         write_json(path, entry | {"run": run})
+                        if entry.get("named"):
+                            write_json(self.store.about_run(run), {"title": entry["title"]})
         said = lines[-1][:_TEXT] if lines else None
         if (said, run) != (self.about.get("text"), self.about.get("run")):
             self._note(text=said, run=run)
@@ -154,7 +157,8 @@ class Worker:
                     if code < 0 or code == 143
                     else "failed"
                 )
-                write_json(self.store.about_run(run), {"state": state, "error": error})
+                about = read_json(self.store.about_run(run), {})
+                write_json(self.store.about_run(run), about | {"state": state, "error": error})
             for path, entry in found:
                 if run or not error:
                     path.unlink(missing_ok=True)
