@@ -71,18 +71,24 @@ function Curves({ data, chosen, unique, unit, setUnit, span, setSpan }: CurvesPr
   );
 }
 
+/** Figures and options as `pggan compare` prints them; the best of a row stands out. */
 function Differences({ data, heads }: { data: Compared; heads: string[] }) {
+  const same = (values: unknown[]) => new Set(values.map(text)).size <= 1;
+  const rows = data.table.filter((row) => row.best.length || !same(row.values));
   return (
-    <section aria-labelledby="differences">
+    <section class="differences" aria-labelledby="differences">
       <h2 id="differences">What differs</h2>
-      {data.differences.length ? (
-        <div class="table" tabIndex={0} role="region" aria-labelledby="differences">
-          <table>
-            <thead><tr><th scope="col">option</th>{heads.map((head, i) => <th scope="col"><i class={`swatch c${i % 8}`} />{head}</th>)}</tr></thead>
-            <tbody>{data.differences.map((row) => <tr><th scope="row">{label(row.option)}</th>{row.values.map((value) => <td>{text(value)}</td>)}</tr>)}</tbody>
-          </table>
-        </div>
-      ) : <p class="hint">Nothing: they were asked for the same.</p>}
+      <div class="table" tabIndex={0} role="region" aria-labelledby="differences">
+        <table>
+          <thead><tr><th scope="col"><span class="unseen">Figure or option</span></th>{heads.map((head, i) => <th scope="col"><i class={`swatch c${i % 8}`} />{head}</th>)}</tr></thead>
+          <tbody>
+            {rows.map((row) => <tr><th scope="row">{label(row.name)}</th>{row.values.map((value, i) => <td class={row.best.includes(i) ? "best" : ""}>{text(value)}{row.best.includes(i) && <span class="unseen"> (best)</span>}</td>)}</tr>)}
+            {data.differences.map((row) => <tr><th scope="row"><code>{row.option}</code></th>{row.values.map((value) => <td>{text(value)}</td>)}</tr>)}
+          </tbody>
+        </table>
+      </div>
+      {!data.differences.length && <p class="hint">Their options are the same.</p>}
+      {data.notes.map((note) => <p class="warning">{note}</p>)}
     </section>
   );
 }

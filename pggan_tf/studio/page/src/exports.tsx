@@ -4,7 +4,7 @@ import { call, runPath, say } from "./api";
 import { useJob } from "./live";
 import type { Exported, Format, Job, Studio } from "./types";
 import { Command, Field, JobView, Problem } from "./widgets";
-import { size } from "./words";
+import { plural, size } from "./words";
 
 export function Exports({ studio, name, title }: { studio: Studio; name: string; title: string }) {
   const [label, setLabel] = useState(title);
@@ -20,6 +20,7 @@ export function Exports({ studio, name, title }: { studio: Studio; name: string;
 function OneFormat({ format, run, label }: { format: Format; run: string; label: string }) {
   const work = useJob<Exported>();
   const result = work.job?.state === "done" ? work.job.result : null;
+  const list = <ul class="files">{result?.files.map((file) => <li><a href={`${file.url}${file.url.includes("?") ? "&" : "?"}download=1`} download>{file.name}</a><small>{size(file.bytes)}</small></li>)}</ul>;
   return (
     <li class="card format">
       <div class="row between">
@@ -30,8 +31,8 @@ function OneFormat({ format, run, label }: { format: Format; run: string; label:
       <JobView job={work.job} error={work.error} cancel={work.cancel} />
       {result && (
         <div class="result" role="status">
-          <ul class="files">{result.files.map((file) => <li><a href={`${file.url}${file.url.includes("?") ? "&" : "?"}download=1`} download>{file.name}</a><small>{size(file.bytes)}</small></li>)}</ul>
-          {result.parity && <pre class="parity" tabIndex={0} aria-label="Compared with Keras">{result.parity}</pre>}
+          {result.parity && <p>{result.parity[0]!.toUpperCase() + result.parity.slice(1)}.</p>}
+          {result.files.length > 4 ? <details><summary>{plural(result.files.length, "file")}, {size(result.files.reduce((sum, file) => sum + file.bytes, 0))}</summary>{list}</details> : list}
           {result.address && <Address address={result.address} qr={result.qr} />}
         </div>
       )}

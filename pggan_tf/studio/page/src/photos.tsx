@@ -193,12 +193,12 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
 
 function Filters({ look, filter }: { look: Look; filter: string }) {
   const left = look.total - look.kept;
-  const tabs = [["all", "All", look.total], ["kept", "Kept", look.kept], ["left_out", "Left out", left], ["duplicates", "Duplicates", look.duplicates], ["doubtful", "Worth a look", null]] as const;
+  const tabs = [["all", "All", look.total], ["kept", "Kept", look.kept], ["left_out", "Left out", left], ["duplicates", "Duplicates", look.duplicates], ["doubtful", "Worth a look", look.doubtful]] as const;
   return (
     <div class="filters">
       <div class="chips" role="group" aria-label="Which photos are shown">
         {tabs.map(([key, text, n]) => (
-          <button type="button" class="chip" aria-pressed={filter === key} onClick={() => setQuery({ filter: key === "all" ? null : key, page: null, photo: null })}>{text}{n !== null && <small>{count(n)}</small>}</button>
+          <button type="button" class="chip" aria-pressed={filter === key} onClick={() => setQuery({ filter: key === "all" ? null : key, page: null, photo: null })}>{text}<small>{count(n)}</small></button>
         ))}
       </div>
       {left > 0 && (filter === "left_out" || filter === "all") && (

@@ -77,7 +77,7 @@ export function Walk({ name, info, query }: Props) {
 export function Nearest({ name, info, query }: Props) {
   const look = readLook(query, info);
   const face = usePicture(withQuery(runPath(name, "/face.png"), { seed: look.seed }));
-  const work = useJob<{ photos: string[] }>();
+  const work = useJob<{ photos: string[]; text: string }>();
   const [of, setOf] = useState<number | null>(null);
   const found = work.job?.state === "done" && of === look.seed ? work.job.result?.photos[0] : null;
   return (
@@ -90,21 +90,25 @@ export function Nearest({ name, info, query }: Props) {
       <aside class="controls" aria-label="Controls">
         <p>Has it learned photos by heart? The photos that it was shown, nearest first. A copy would be the same picture.</p>
         <div class="row seed-row"><SeedField value={look.seed} /><button type="button" onClick={() => setQuery({ seed: randomSeed() })}>Another</button></div>
-        <button type="button" class="primary large" disabled={work.busy} onClick={() => (setOf(look.seed), work.start(() => call<Job<{ photos: string[] }>>("GET", withQuery(runPath(name, "/nearest"), { seed: look.seed }))))}>Find the nearest photos</button>
+        <button type="button" class="primary large" disabled={work.busy} onClick={() => (setOf(look.seed), work.start(() => call<Job<{ photos: string[]; text: string }>>("GET", withQuery(runPath(name, "/nearest"), { seed: look.seed }))))}>Find the nearest photos</button>
         <JobView job={work.job} error={work.error} cancel={work.cancel} />
+        {found && <p role="status">{work.job?.result?.text}</p>}
         <Command text={`pggan neighbours ${name}`} />
       </aside>
     </div>
   );
 }
 
+interface Found { picture: string; psnr: number | null; psnr_before: number | null }
+const decibels = (value: number | null) => (value === null ? "the same pixels" : `${value.toFixed(1)} dB`);
+
 export function Project({ name }: { name: string }) {
   const [photo, setPhoto] = useState<{ file: File; url: string } | null>(null);
-  const work = useJob<{ picture: string; distance?: number; text?: string }>();
+  const work = useJob<Found>();
   const result = work.job?.state === "done" ? work.job.result : null;
   const choose = (file: File) => {
     setPhoto({ file, url: URL.createObjectURL(file) });
-    void work.start(() => call<Job<{ picture: string }>>("POST", runPath(name, "/project"), file));
+    void work.start(() => call<Job<Found>>("POST", runPath(name, "/project"), file));
   };
   return (
     <div class="split">
@@ -115,7 +119,7 @@ export function Project({ name }: { name: string }) {
       <aside class="controls" aria-label="Controls">
         <p>The search moves through all that the generator can draw, towards your photo. It must look like the photos it learned from.</p>
         <JobView job={work.job} error={work.error} cancel={work.cancel} />
-        {result && <p role="status">{result.text ?? "Left the photo, right the nearest face."}</p>}
+        {result && <p role="status">PSNR {decibels(result.psnr)}, was {decibels(result.psnr_before)} where the search began. From left to right: the photo, the beginning, the nearest face.</p>}
         {photo && <div class="row"><button type="button" onClick={() => (work.clear(), setPhoto(null))}>Another photo</button>{result && <a class="button" href={withQuery(result.picture, { download: 1 })} download>Save as PNG</a>}</div>}
         <Command text={`pggan project ${name} photo.jpg`} />
       </aside>

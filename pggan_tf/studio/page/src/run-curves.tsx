@@ -23,8 +23,7 @@ export function RunCurves({ run }: { run: RunDetail }) {
   const charts: { title: string; curves: Curve[]; noisy?: boolean; note?: string }[] = [];
   for (const [name, values] of Object.entries(run.metrics)) {
     if (!values.length) continue;
-    const better = run.better?.[name];
-    charts.push({ title: metricTitle(name), curves: [{ name: metricTitle(name), colour: 2, xs: values.map((v) => v[unit]), ys: values.map((v) => v.value) }], note: better ? `${better} is better` : undefined });
+    charts.push({ title: metricTitle(name), curves: [{ name: metricTitle(name), colour: 2, xs: values.map((v) => v[unit]), ys: values.map((v) => v.value) }], note: run.caveats.filter((caveat) => caveat.metric === name).map((caveat) => caveat.sentence).join(" ") || undefined });
   }
   const varies = (ys: (number | null)[] | undefined) => !!ys && new Set(ys.filter((y) => y !== null)).size > 1;
   const ticks = GROUPS.map(({ title, names, noisy }) => ({

@@ -17,7 +17,7 @@ export interface Browse { path: string; parent: string | null; folders: { name: 
 export interface Reason { reason: string; sentence: string; count: number }
 export interface Look {
   total: number; kept: number; left_out: Reason[]; duplicates: number; classes: { name: string; count: number }[];
-  shapes: string; largest: number; faces: number | null; parameters: LookParameters;
+  shapes: string; largest: number; faces: number | null; doubtful: number; parameters: LookParameters;
 }
 export interface LookParameters { size: number; shape: string; crop: string; faces: boolean; margin: number; least: number | null }
 export interface FolderDetail extends Folder { look: Look | null }
@@ -52,7 +52,7 @@ export interface RunDetail extends Run {
   config: Record<string, unknown>; asked: Record<string, unknown>; command: string; stages: number[];
   phase: { resolution: number; fade: boolean; alpha: number } | null; parameters: { generator: number; discriminator: number } | null;
   grids: Grid[]; reals: { resolution: number; url: string }[]; ticks: Record<string, (number | null)[]>;
-  metrics: Record<string, Measurement[]>; better?: Record<string, "lower" | "higher" | null>; coach: Advice[]; log: string[];
+  metrics: Record<string, Measurement[]>; coach: Advice[]; log: string[]; caveats: { metric: string; sentence: string }[]; data?: string;
   aspect?: [number, number];
 }
 export interface GeneratorInfo { task: Task; stages: number[]; classes: string[]; latent_size: number | null; scale: number | null; hints: boolean }
@@ -68,5 +68,6 @@ export interface Exported {
 }
 export interface Compared {
   differences: { option: string; values: unknown[] }[];
+  table: { name: string; values: unknown[]; best: number[] }[]; notes: string[]; titles: string[];
   series: Record<string, { run: string; images: number[]; minutes: number[]; values: (number | null)[] }[]>; sheets: (string | null)[];
 }
