@@ -37,20 +37,21 @@ export function Choices({ options, recipe, values, set }: Props) {
 function OptionRow({ option, usual, value, set }: { option: Option; usual: unknown; value: unknown; set: (value: unknown) => void }) {
   const own = value !== undefined;
   const name = label(option.name);
+  const said = { "aria-label": name, "aria-describedby": `help-${option.name}` };
   const usualText = usual === null || usual === undefined ? "worked out" : text(usual);
   const on = isOn(usual);
   let control;
   if (option.kind === "switch") {
-    control = <input type="checkbox" role="switch" checked={own ? Boolean(value) : on} onChange={(e) => set(e.currentTarget.checked === on ? null : e.currentTarget.checked)} />;
+    control = <input type="checkbox" role="switch" {...said} checked={own ? Boolean(value) : on} onChange={(e) => set(e.currentTarget.checked === on ? null : e.currentTarget.checked)} />;
   } else if (option.kind === "choice") {
     control = (
-      <select value={own ? String(value) : ""} onChange={(e) => set(e.currentTarget.value || null)}>
+      <select {...said} value={own ? String(value) : ""} onChange={(e) => set(e.currentTarget.value || null)}>
         <option value="">{usualText} (usual)</option>
         {option.choices.filter((choice) => choice !== String(usual)).map((choice) => <option value={choice}>{choice}</option>)}
       </select>
     );
   } else {
-    const shared = { placeholder: usualText, value: own ? String(value) : "", onChange: (e: { currentTarget: HTMLInputElement }) => set(e.currentTarget.value === "" ? null : e.currentTarget.value) };
+    const shared = { ...said, placeholder: usualText, value: own ? String(value) : "", onChange: (e: { currentTarget: HTMLInputElement }) => set(e.currentTarget.value === "" ? null : e.currentTarget.value) };
     control = option.kind === "number"
       ? <input type="number" inputMode="decimal" step="any" min={option.minimum ?? undefined} max={option.maximum ?? undefined} {...shared} />
       : <input {...shared} />;
@@ -59,7 +60,7 @@ function OptionRow({ option, usual, value, set }: { option: Option; usual: unkno
     <label class={`option ${own ? "own" : ""} ${option.kind}`}>
       <span class="name">{name}</span>
       {control}
-      <span class="hint">{option.help}</span>
+      <span class="hint" id={`help-${option.name}`}>{option.help}</span>
     </label>
   );
 }
