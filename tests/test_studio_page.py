@@ -19,7 +19,7 @@ from PIL import Image
 
 import pggan_tf as pg
 from pggan_tf.data import portraits
-from tests.conftest import ROOT, pggan
+from tests.conftest import ROOT, TINY, pggan, train
 
 PAGE = ROOT / "pggan_tf" / "studio" / "page"
 BUILT = ("index.html", "studio.js", "studio.css")
@@ -490,3 +490,97 @@ def test_refusals_are_shown_where_the_action_was(browser, studio, tmp_path):
         assert "Friends" in page.get_by_role("alert").first.inner_text()
         window.go("Grow")
         window.go("Watch")
+
+
+@pytest.fixture(scope="module")
+def studio_with_runs(tmp_path_factory):
+    """A studio with photos and two runs of 8 pixels."""
+    folder = tmp_path_factory.mktemp("studio")
+    for seed in (0, 1):
+        code, _, err = train(*TINY, "--target-res", 8, "--total-images", 600, "--seed", seed, "--runs", folder / "runs")
+        assert code == 0, err
+    one = Studio(folder, draw_photos(folder / "Friends")).start()
+    yield one
+    one.close()
+
+
+# What is opened in each panel: (address, what to wait for).
+VIEWS = {
+    "photos": ("photos", ".prints-sheet img"),
+    "photos-duplicates": ("photos?filter=duplicates", ".group img"),
+    "photo": ("photos?photo=1", "dialog[open] img"),
+    "grow": ("grow", ".plan .headline"),
+    "watch": ("watch?reals=1", ".run .plot"),
+    "play": ("play", ".faces img"),
+    "play-morph": ("play?part=morph", ".morph img"),
+    "play-walk": ("play?part=walk", ".controls .primary"),
+    "play-project": ("play?part=project", ".drop"),
+    "play-export": ("play?part=export", ".format"),
+    "compare": ("compare", ".differences td"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_axe_finds_nothing(browser, studio_with_runs, scheme, width):
+    """In no panel, at no size; and nothing is wider than the window."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    viewport = {"width": width, "height": 800}
+    with opened(browser, studio_with_runs, viewport, color_scheme=scheme) as window:
+        page = window.page
+        for name, (address, there) in VIEWS.items():
+            page.goto(f"http://127.0.0.1:{studio_with_runs.port}/#{address}")
+            page.locator(there).first.wait_for(timeout=120_000)
+            settle(page)
+            for summary in page.locator("details:not([open]) > summary").all():
+                if summary.is_visible():
+                    summary.click()
+            violations = axe.Axe().run(page).response["violations"]
+            found = [
+                (v["id"], [(node["html"][:160], node.get("failureSummary", "")[:200]) for node in v["nodes"]])
+                for v in violations
+            ]
+            assert not found, (name, found)
+            wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert wide <= 0, (name, wide)
+
+
+@pytest.mark.slow
+def test_what_is_asked_for_last_is_shown(browser, studio_with_runs):
+    """Fast moves of a slider end in the picture of its last place, and the address brings it back."""
+    with opened(browser, studio_with_runs) as window:
+        page = window.page
+        page.goto(f"http://127.0.0.1:{studio_with_runs.port}/#play?part=morph&seed=3&to=8")
+        page.get_by_role("img", name="50 % of the way from seed 3 to 8").wait_for(timeout=90_000)
+        slider = page.get_by_role("slider", name="Between them")
+        for _ in range(30):
+            slider.press("ArrowRight")
+        page.get_by_role("img", name="80 % of the way from seed 3 to 8").wait_for()
+        settle(page)
+        (name,) = [r.name for r in studio_with_runs.runs.glob("00001-*")]
+        shown = page.evaluate(
+            """async () => {
+              const image = document.querySelector('.morph figure:nth-child(2) img');
+              const canvas = Object.assign(document.createElement('canvas'), { width: image.naturalWidth, height: image.naturalHeight });
+              canvas.getContext('2d').drawImage(image, 0, 0);
+              return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data];
+            }"""
+        )
+        truth = read_picture(page, f"/api/runs/{name}/face.png?seed=3&to=8&mix=0.8")
+        np.testing.assert_array_equal(np.reshape(shown, (*truth.shape[:2], 4))[..., :3], truth)
+        page.reload()
+        page.get_by_role("img", name="80 % of the way from seed 3 to 8").wait_for(timeout=90_000)
+
+
+@pytest.mark.slow
+def test_the_first_paint_does_not_wait(browser, studio_with_runs):
+    """The page itself is drawn before anything is asked of the server's helpers. Half a second is measured on an idle machine."""
+    with opened(browser, studio_with_runs) as window:
+        page = window.page
+        page.goto(f"http://127.0.0.1:{studio_with_runs.port}/#watch")
+        page.reload()
+        page.locator(".hero img").first.wait_for()
+        first = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        print(f"first paint after {first:.0f} ms")
+        assert first < 3000

@@ -76,7 +76,7 @@ function Differences({ data, heads }: { data: Compared; heads: string[] }) {
   const same = (values: unknown[]) => new Set(values.map(text)).size <= 1;
   const rows = data.table.filter((row) => row.best.length || !same(row.values));
   return (
-    <section class="differences" aria-labelledby="differences">
+    <div class="differences">
       <h2 id="differences">What differs</h2>
       <div class="table" tabIndex={0} role="region" aria-labelledby="differences">
         <table>
@@ -89,6 +89,6 @@ function Differences({ data, heads }: { data: Compared; heads: string[] }) {
       </div>
       {!data.differences.length && <p class="hint">Their options are the same.</p>}
       {data.notes.map((note) => <p class="warning">{note}</p>)}
-    </section>
+    </div>
   );
 }

@@ -88,8 +88,8 @@ function App() {
   const Shown = { photos: Photos, grow: Grow, watch: Watch, play: Play, compare: Compare }[route.panel];
   return (
     <>
-      <a class="skip" href={location.hash || "#photos"} onClick={(e) => (e.preventDefault(), document.getElementById("main")?.focus())}>Skip to the panel</a>
       <header class="top">
+        <a class="skip" href="#main" onClick={(e) => (e.preventDefault(), document.getElementById("main")?.focus())}>Skip to the panel</a>
         <p class="mark" aria-label="pggan studio"><svg viewBox="0 0 24 24" aria-hidden="true"><rect x="2" y="15" width="6" height="7" rx="1.6" /><rect x="9" y="9" width="6" height="13" rx="1.6" opacity=".8" /><rect x="16" y="2" width="6" height="20" rx="1.6" opacity=".6" /></svg><span>studio</span></p>
         <nav class="panels" aria-label="Panels">
           {PANELS.map((panel) => (

@@ -40,7 +40,7 @@ export function Sliders({ name, value }: { name: string; value: string }) {
   return (
     <fieldset class="directions card">
       <legend class="unseen">Sliders</legend>
-      <div class="row between"><h3>Sliders</h3>{values.size > 0 && <button type="button" class="small" onClick={() => setQuery({ sliders: null })}>All to 0</button>}</div>
+      <div class="row between"><h2>Sliders</h2>{values.size > 0 && <button type="button" class="small" onClick={() => setQuery({ sliders: null })}>All to 0</button>}</div>
       {shown.map((slider) => {
         const title = slider.name || `Slider ${slider.index}`;
         const at = values.get(slider.index) ?? 0;

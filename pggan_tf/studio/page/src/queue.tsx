@@ -35,11 +35,11 @@ export function Queue({ withoutRuns }: { withoutRuns?: boolean }) {
             <span class="what">
               <b>{entry.run ? <a href={addressOf("watch", entry.run)}>{entry.title}</a> : entry.title}</b>
               <small>{entry.text || (entry.state === "running" ? "learning" : entry.state)}</small>
-              {entry.error && <Problem text={entry.error} />}
             </span>
             {entry.state === "waiting" && entries[i - 1]?.state === "waiting" && <button type="button" class="icon" aria-label={`Move ${entry.title} up`} onClick={() => act(call("POST", `/api/queue/${entry.id}/move`, { to: i - 1 }))}><Icon name="up" /></button>}
             {entry.state === "waiting" && i < entries.length - 1 && <button type="button" class="icon" aria-label={`Move ${entry.title} down`} onClick={() => act(call("POST", `/api/queue/${entry.id}/move`, { to: i + 1 }))}><Icon name="down" /></button>}
             {(entry.state !== "running" || !entry.run) && <button type="button" class="icon" aria-label={`Take ${entry.title} out`} onClick={() => act(call("DELETE", `/api/queue/${entry.id}`))}><Icon name="close" /></button>}
+            <Problem text={entry.error} />
           </li>
           );
         })}
