@@ -87,7 +87,7 @@ class Window:
 
     def __init__(self, browser, studio, viewport=DESKTOP, **kwargs):
         self.context = browser.new_context(viewport=viewport, **kwargs)
-        self.context.set_default_timeout(30_000)
+        self.context.set_default_timeout(120_000)  # pictures are made in a process that gives way to training
         self.page = self.context.new_page()
         self.complaints = []
         self.down = False  # while the server is killed, failing requests are expected
@@ -200,7 +200,7 @@ def test_an_empty_studio_says_what_to_do(browser, tmp_path):
 
 def settle(page):
     """Wait until nothing is on its way."""
-    page.wait_for_function("() => !document.querySelector('[aria-busy=true], .opening, .job')", timeout=90_000)
+    page.wait_for_function("() => !document.querySelector('[aria-busy=true], .opening, .job')")
 
 
 def choose_tiny_training(page, name, images, seed=None):
@@ -256,7 +256,7 @@ def look_at_photos(window, studio, tmp_path):
     code, out, err = pggan("prepare", studio.photos, tmp_path / "shards", "--size", 32)
     assert code == 0, err
     report = json.loads((tmp_path / "shards" / "report.json").read_text())
-    page.get_by_role("button", name=re.compile(rf"^All\s*{report['images_read']}$")).wait_for(timeout=120_000)
+    page.get_by_role("button", name=re.compile(rf"^All\s*{report['images_read']}$")).wait_for()
     page.get_by_role("button", name=re.compile(rf"^Kept\s*{report['kept']}$")).wait_for()
     page.get_by_role("button", name=re.compile(rf"^Left out\s*{sum(report['dropped'].values())}$")).click()
     said = page.locator(".reasons").inner_text()
@@ -346,7 +346,7 @@ def play(window, studio, name):
     page.get_by_role("combobox", name="Generator").select_option(name)
     settle(page)
     sheet = page.get_by_role("img", name="The faces of seeds 0-15")
-    sheet.wait_for(timeout=90_000)
+    sheet.wait_for()
     generator = pg.load(studio.runs / name).generator
     save = page.get_by_role("link", name="Save as PNG")
     expected = np.asarray(generator.sample(seeds=range(16)).grid(4).convert("RGB"))
@@ -371,15 +371,15 @@ def play(window, studio, name):
     page.get_by_role("img", name="50 % of the way from seed 5 to 6").wait_for()
     page.get_by_role("navigation", name="What to do with it").get_by_role("link", name="Nearest photos").click()
     page.get_by_role("button", name="Find the nearest photos").click()
-    page.get_by_role("img", name=re.compile("training photos nearest to it")).wait_for(timeout=90_000)
+    page.get_by_role("img", name=re.compile("training photos nearest to it")).wait_for()
     page.get_by_role("navigation", name="What to do with it").get_by_role("link", name="Walk").click()
     page.get_by_role("slider", name="Length").press("Home")
     page.get_by_role("button", name="Make the film").click()
-    page.get_by_label("A walk through seeds 0-5").wait_for(timeout=90_000)
+    page.get_by_label("A walk through seeds 0-5").wait_for()
     page.get_by_role("navigation", name="What to do with it").get_by_role("link", name="Export").click()
     page.get_by_role("button", name="Export Keras").click()
     link = page.get_by_role("link", name="generator.keras")
-    link.wait_for(timeout=120_000)
+    link.wait_for()
     with page.expect_download() as download:
         link.click()
     assert download.value.path().stat().st_size > 1000
@@ -389,7 +389,7 @@ def compare(window, studio, first, second):
     """The table is that of `pggan compare`."""
     page = window.page
     window.go("Compare")
-    page.get_by_role("region", name="What differs").last.wait_for(timeout=90_000)
+    page.get_by_role("region", name="What differs").last.wait_for()
     code, out, err = pggan(
         "compare", studio.runs / second, studio.runs / first, "--out", studio.runs.parent / "compare.html"
     )
@@ -444,7 +444,7 @@ def test_the_way_by_keyboard_alone(browser, studio):
         tab_to("slider", "Time")
         page.keyboard.press("Home")
         page.wait_for_function("() => location.hash.includes('minutes=1')")
-        page.locator(".plan .headline").wait_for(timeout=90_000)
+        page.locator(".plan .headline").wait_for()
         tab_to("button", "Grow")
         page.keyboard.press("Enter")
         page.get_by_role("main", name="Watch").wait_for()
@@ -458,7 +458,7 @@ def test_two_windows_stay_in_step(browser, studio):
     """What one window changes, the other one shows without being asked."""
     with opened(browser, studio) as one, opened(browser, studio, PHONE) as other:
         for window in (one, other):
-            window.page.get_by_role("button", name=re.compile("^Kept")).click(timeout=120_000)
+            window.page.get_by_role("button", name=re.compile("^Kept")).click()
         one.page.get_by_role("button", name="summer/06.png, kept").click()
         one.page.get_by_role("switch", name="Leave it out").check(force=True)
         other.page.get_by_role("button", name="summer/06.png, kept").wait_for(state="hidden")
@@ -531,7 +531,7 @@ def test_axe_finds_nothing(browser, studio_with_runs, scheme, width):
         page = window.page
         for name, (address, there) in VIEWS.items():
             page.goto(f"http://127.0.0.1:{studio_with_runs.port}/#{address}")
-            page.locator(there).first.wait_for(timeout=120_000)
+            page.locator(there).first.wait_for()
             settle(page)
             for summary in page.locator("details:not([open]) > summary").all():
                 if summary.is_visible():
@@ -552,7 +552,7 @@ def test_what_is_asked_for_last_is_shown(browser, studio_with_runs):
     with opened(browser, studio_with_runs) as window:
         page = window.page
         page.goto(f"http://127.0.0.1:{studio_with_runs.port}/#play?part=morph&seed=3&to=8")
-        page.get_by_role("img", name="50 % of the way from seed 3 to 8").wait_for(timeout=90_000)
+        page.get_by_role("img", name="50 % of the way from seed 3 to 8").wait_for()
         slider = page.get_by_role("slider", name="Between them")
         for _ in range(30):
             slider.press("ArrowRight")
@@ -570,7 +570,7 @@ def test_what_is_asked_for_last_is_shown(browser, studio_with_runs):
         truth = read_picture(page, f"/api/runs/{name}/face.png?seed=3&to=8&mix=0.8")
         np.testing.assert_array_equal(np.reshape(shown, (*truth.shape[:2], 4))[..., :3], truth)
         page.reload()
-        page.get_by_role("img", name="80 % of the way from seed 3 to 8").wait_for(timeout=90_000)
+        page.get_by_role("img", name="80 % of the way from seed 3 to 8").wait_for()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { say, take } from "./api";
 
+/** `of` is the path that the picture was asked from: an older one while the next is on its way. */
 export interface Picture { url: string | null; of: string | null; error: string | null; busy: boolean }
 
 /** Return the picture at a path as an address of the browser's; null asks for nothing. `request` may send bytes. */
@@ -21,7 +22,7 @@ export function usePicture(path: string | null, request?: { body: Blob; key: str
         const url = URL.createObjectURL(blob);
         setPicture((before) => {
           if (before.url) setTimeout(() => URL.revokeObjectURL(before.url!), 1000);
-          return { url, of: key, error: null, busy: next.current !== null };
+          return { url, of: path, error: null, busy: next.current !== null };
         });
       } catch (error) {
         const text = say(error);

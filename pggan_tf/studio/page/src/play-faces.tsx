@@ -64,8 +64,8 @@ export function Faces({ name, info, query }: { name: string; info: GeneratorInfo
         <div class={`easel ${picture.busy ? "busy" : ""}`} aria-busy={picture.busy}>
           {picture.url ? (
             <div class="faces">
-              <img class={look.stage < 48 ? "pixels" : ""} src={picture.url} alt={look.count === 1 ? `The face of seed ${look.seed}` : `The faces of seeds ${seeds}`} />
-              {look.count > 1 && <div class="cells" style={{ "--columns": columns }}>{Array.from({ length: look.count }, (_, i) => <button type="button" aria-label={`Seed ${look.seed + i} alone`} title={`seed ${look.seed + i}`} onClick={() => setQuery({ seed: look.seed + i, count: 1 })} />)}</div>}
+              <img class={look.stage < 48 ? "pixels" : ""} src={picture.url} alt={picture.of !== path ? "Drawing …" : look.count === 1 ? `The face of seed ${look.seed}` : `The faces of seeds ${seeds}`} />
+              {look.count > 1 && picture.of === path && <div class="cells" style={{ "--columns": columns }}>{Array.from({ length: look.count }, (_, i) => <button type="button" aria-label={`Seed ${look.seed + i} alone`} title={`seed ${look.seed + i}`} onClick={() => setQuery({ seed: look.seed + i, count: 1 })} />)}</div>}
             </div>
           ) : !picture.error && <p class="hint" role="status">Drawing …</p>}
         </div>

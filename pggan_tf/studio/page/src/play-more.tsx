@@ -17,8 +17,8 @@ export function Morph({ name, info, query }: Props) {
   const to = Number(query.get("to") ?? look.seed + 1);
   const mix = Number(query.get("mix") ?? 0.5);
   const face = (values: Record<string, number>) => withQuery(runPath(name, "/face.png"), { ...values, ...lookQuery(look, info) });
-  const path = useLater(face({ seed: look.seed, to, mix }), 60);
-  const [from, middle, end] = [usePicture(face({ seed: look.seed })), usePicture(path), usePicture(face({ seed: to }))];
+  const path = face({ seed: look.seed, to, mix });
+  const [from, middle, end] = [usePicture(face({ seed: look.seed })), usePicture(useLater(path, 60)), usePicture(face({ seed: to }))];
   const pixels = look.stage < 48 ? "pixels" : "";
   return (
     <div class="split">
@@ -26,7 +26,7 @@ export function Morph({ name, info, query }: Props) {
         <Problem text={middle.error ?? from.error ?? end.error} />
         <div class="morph">
           <figure class="small">{from.url && <img class={pixels} src={from.url} alt={`Seed ${look.seed}`} />}<figcaption>{look.seed}</figcaption></figure>
-          <figure class={middle.busy ? "busy" : ""}>{middle.url && <img class={pixels} src={middle.url} alt={`${Math.round(100 * mix)} % of the way from seed ${look.seed} to ${to}`} />}</figure>
+          <figure class={middle.busy ? "busy" : ""}>{middle.url && <img class={pixels} src={middle.url} alt={middle.of === path ? `${Math.round(100 * mix)} % of the way from seed ${look.seed} to ${to}` : "Drawing …"} />}</figure>
           <figure class="small">{end.url && <img class={pixels} src={end.url} alt={`Seed ${to}`} />}<figcaption>{to}</figcaption></figure>
         </div>
       </div>
