@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -118,9 +119,10 @@ class _Server(uvicorn.Server):
         self.studio = studio
 
     def handle_exit(self, sig, frame):
-        """End the streams, then the server."""
+        """End the streams, then the server; a second Ctrl-C does not wait for anything."""
         self.studio.hub.close()
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 def _log_errors(folder: Path) -> None:

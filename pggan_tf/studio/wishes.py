@@ -65,7 +65,7 @@ def parse(body: Mapping, runs: Runs) -> Wish:
         options["minutes"] = configs.parse("minutes", minutes)
     if (shape := take_text(body, "shape", None)) is not None:
         options["shape"] = configs.parse("shape", shape)
-    given = body.get("options") or {}
+    given = {} if body.get("options") is None else body["options"]
     if not isinstance(given, dict):
         raise Refusal(400, f"options {show(given)}: expected an object such as {{'batch': '16'}}.")
     for name, value in given.items():
