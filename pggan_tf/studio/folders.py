@@ -37,7 +37,7 @@ class Folders:
     def __init__(self, store: Store, places: Sequence[str | Path] = ()):
         self.store, self._lock = store, threading.RLock()
         self._file = store.folder / "folders.json"
-        self.roots = []
+        self.roots: list[Path] = []
         for place in (Path.home(), *map(Path, places)):
             with contextlib.suppress(OSError):
                 if (resolved := place.resolve()).is_dir() and resolved not in self.roots:

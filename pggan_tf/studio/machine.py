@@ -1,4 +1,4 @@
-"""This machine: cores, memory, GPUs, and how busy they are."""
+"""Tell about the machine: cores, memory, GPUs, and how busy they are."""
 
 from __future__ import annotations
 

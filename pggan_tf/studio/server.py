@@ -55,7 +55,9 @@ def make_application(studio: Studio, host: str = "127.0.0.1", port: int = 0) -> 
             watching.cancel()
             studio.close()
 
-    app = fastapi.FastAPI(title="pggan studio", docs_url=None, redoc_url=None, openapi_url=None, lifespan=live)
+    app = fastapi.FastAPI(
+        title="pggan studio", docs_url=None, redoc_url=None, openapi_url=None, lifespan=live, redirect_slashes=False
+    )
 
     @app.exception_handler(Refusal)
     @app.exception_handler(UserError)
@@ -113,6 +115,9 @@ def make_application(studio: Studio, host: str = "127.0.0.1", port: int = 0) -> 
 
 class _Server(uvicorn.Server):
     """Server that ends the streams of events first, for which it would wait otherwise."""
+
+    should_exit: bool
+    force_exit: bool
 
     def __init__(self, config: uvicorn.Config, studio: Studio):
         super().__init__(config)

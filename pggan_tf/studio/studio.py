@@ -40,7 +40,8 @@ class Studio:
         # One for what is answered at once, one for jobs, which take minutes.
         self.helper, self._slow = Helper(self.store), Helper(self.store)
         self.jobs = Jobs(self.hub, self._slow)
-        self._load, self._loads, self._loaded_at = machine.Load(), {}, 0.0
+        self._load, self._loaded_at = machine.Load(), 0.0
+        self._loads: dict = {}
         self.watcher = Watcher(self.hub, self._look, self._tend, self.measure_load)
         for place in places:
             self.folders.open(str(Path(place).absolute()))

@@ -1,7 +1,8 @@
-"""Train the entries of a queue, one after the other: python -m pggan_tf.studio.worker RUNS
+"""Train the entries of a queue, one after the other.
 
-Each entry is trained by commands of `pggan` in processes of their own. Their output goes to files,
-so they go on even if this process is killed.
+It is started as `python -m pggan_tf.studio.worker RUNS`. Each entry is trained by commands of
+`pggan` in processes of their own. Their output goes to files, so they go on even if this process is
+killed.
 """
 
 from __future__ import annotations
@@ -121,10 +122,10 @@ class Worker:
     def _tell(self, id: str, text: str) -> None:
         """Note the newest line of a command, and the run that it trains."""
         lines = [line for line in text.splitlines() if line.strip()]
-        run = self.about.get("run")
+        run: str | None = self.about.get("run")
         if found := _RUN.findall(text):
             run = self.runs.name_of(Path(found[-1])) or run
-            if run != self.about.get("run"):
+            if run and run != self.about.get("run"):
                 for path, entry in self.queue.read():
                     if path.stem.partition("-")[2] == id:
                         write_json(path, entry | {"run": run})
