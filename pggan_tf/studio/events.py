@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 SECONDS = 2.0  # between two looks at the files
 _WAITING = 200  # events that a page may leave unread; then it is dropped, and comes again
 MOST_PAGES = 32
+_KEYS = {"runs": "name", "folders": "id"}  # event -> what its content calls the key
 _ALIVE = 15.0  # seconds after which a comment is sent, so that connections are not taken for dead
 
 
@@ -104,6 +105,6 @@ class Watcher:
                 before = self._before.get(event, {})
                 for key in {**before, **marks}:
                     if before.get(key) != marks.get(key):
-                        self.hub.send(event, {"name": key} if event == "runs" else {})
+                        self.hub.send(event, {_KEYS[event]: key} if event in _KEYS else {})
         self._before = now
         self.hub.send("machine", self._load())

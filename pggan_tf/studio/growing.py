@@ -149,6 +149,8 @@ class Grower:
         """Put a run into the queue: to its end, or, if it has ended, for some more minutes."""
         folder = self.studio.runs.find(name)
         short = self.studio.runs.summarize(name, folder, machine.list_locked_files())
+        if short["pretrained"]:
+            raise Refusal(409, f"{name}: comes with pggan-tf. To begin with its weights, give init_from {name}.")
         if short["state"] in ("running", "waiting"):
             raise Refusal(409, f"{short['title']}: is {short['state']} already.")
         if short["state"] != "done":

@@ -77,7 +77,7 @@ class Load:
         return sum(times) - times[3] - times[4], sum(times)
 
     def measure(self) -> dict:
-        """Return {cpu: 0..1, memory: used GB, gpu: {used: 0..1, memory: GB} or None}."""
+        """Return {cpu: 0..1, memory: used GB, gpu: {use: 0..1, memory: GB} or None}."""
         busy, total = self._read()
         before_busy, before_total = self._before
         self._before = busy, total
@@ -95,7 +95,7 @@ class Load:
             return None
         try:
             rows = [[float(part) for part in row] for row in _ask_gpus("utilization.gpu", "memory.used")]
-            return {"used": max(row[0] for row in rows) / 100, "memory": round(sum(row[1] for row in rows) / 1024, 2)}
+            return {"use": max(row[0] for row in rows) / 100, "memory": round(sum(row[1] for row in rows) / 1024, 2)}
         except ValueError:
             return None
 

@@ -10,11 +10,11 @@ import urllib.parse
 from pathlib import Path
 
 from pggan_tf import config as configs
-from pggan_tf import schedule
+from pggan_tf import metrics, schedule
 from pggan_tf.errors import UserError, shell_path
 from pggan_tf.report import runs as reports
 from pggan_tf.runs import folder as folders
-from pggan_tf.runs import keras_files, records
+from pggan_tf.runs import keras_files, pretrained, records
 from pggan_tf.studio import machine
 from pggan_tf.studio.refusal import Refusal, show
 from pggan_tf.studio.store import Store, read_json, write_json
@@ -59,9 +59,24 @@ class Runs:
         The name is looked for among those that are there, and is no part of a path.
         """
         found = self.find_all().get(name)
+        if found is None and name in pretrained.list_names():
+            return pretrained.FOLDER / name
         if found is None:
             raise Refusal(404, f"run {show(name)}: not there. It may have been deleted or moved.")
         return found
+
+    def place_own(self, name: str, folder: Path) -> Path:
+        """Return where the studio writes what it makes of a run: not into the installed package."""
+        if folder.is_relative_to(pretrained.FOLDER):
+            return self.store.folder / "pretrained" / name
+        return folder / OWN
+
+    def _find_to_change(self, name: str) -> Path:
+        """Return the folder of a run. Raise Refusal if it comes with the package."""
+        folder = self.find(name)
+        if folder.is_relative_to(pretrained.FOLDER):
+            raise Refusal(409, f"{name}: comes with pggan-tf, and stays as it is.")
+        return folder
 
     def name_of(self, folder: Path) -> str | None:
         """Return the name of the run in a folder; None if it is not among the runs."""
@@ -112,7 +127,7 @@ class Runs:
 
     def rename(self, name: str, title: str) -> None:
         """Give a run a title; "" takes it away."""
-        self.find(name)
+        self._find_to_change(name)
         with self._lock:
             titles = read_json(self.store.folder / "titles.json", {})
             titles.pop(name, None)
@@ -122,7 +137,7 @@ class Runs:
 
     def delete(self, name: str) -> None:
         """Delete a run with all its files. Raise Refusal while it is trained."""
-        folder = self.find(name)
+        folder = self._find_to_change(name)
         if self.find_state(name, folder, machine.list_locked_files())[0] == "running":
             raise Refusal(409, f"{name}: is being trained. Pause it first.")
         if folder.is_symlink():
@@ -133,11 +148,14 @@ class Runs:
         self.store.about_run(name).unlink(missing_ok=True)
 
     def list_all(self) -> list[dict]:
-        """Return all runs in short, the newest first. One that cannot be read says why."""
-        locked, out = machine.list_locked_files(), []
-        for name, folder in self.find_all().items():
-            out.append(self.summarize(name, folder, locked))
-        return out
+        """Return all runs in short, the newest first. One that cannot be read says why.
+
+        Without any, those that come with the package are shown, so that there is one to play with.
+        """
+        locked = machine.list_locked_files()
+        if found := self.find_all():
+            return [self.summarize(name, folder, locked) for name, folder in found.items()]
+        return [self.summarize(name, pretrained.FOLDER / name, locked) for name in pretrained.list_names()]
 
     def summarize(self, name: str, folder: Path, locked: set | None) -> dict:
         """Return a run in short."""
@@ -145,6 +163,7 @@ class Runs:
         worker = self._worker()
         out: dict = {"name": name, "title": self._title(name), "state": state, "error": error}
         out["stopping"] = bool(worker and worker["run"] == name and worker["stopping"])
+        out["pretrained"] = folder.is_relative_to(pretrained.FOLDER)
         try:
             plan = self._plan(folder)
             phases = plan.phases
@@ -203,6 +222,7 @@ class Runs:
             ],
             "parameters": run.parameters or None,
             "data": f"{run.data}, {run.data_images} images",
+            "aspect": list(run.plan.aspect),
             "grids": [
                 {"images": g.images, "resolution": g.resolution, "title": g.title, "url": address + g.path.name}
                 for g in run.grids
@@ -215,6 +235,7 @@ class Runs:
                 metric: [{"images": i, "minutes": s / 60, "value": v} for i, s, v in values]
                 for metric, values in run.metrics.items()
             },
+            "better": {metric: _find_better(metric) for metric in run.metrics},
             "coach": [{"state": a.illness, "sentence": a.text, "command": "; ".join(a.commands)} for a in run.advice],
             "caveats": [{"metric": metric, "sentence": text} for metric, text in run.caveats],
             "log": _read_lines(folder / folders.LOG),
@@ -227,8 +248,9 @@ class Runs:
         """
         folder = self.find(name)
         known = {p.name: p for p in folder.glob("*.png") if p.name == "reals.png" or p.name.startswith("fakes-")}
-        own = folder / OWN
-        known |= {p.relative_to(folder).as_posix(): p for p in own.rglob("*") if not p.is_symlink() and p.is_file()}
+        own = self.place_own(name, folder)
+        made = (p for p in own.rglob("*") if not p.is_symlink() and p.is_file())
+        known |= {f"{OWN}/{p.relative_to(own).as_posix()}": p for p in made}
         if file not in known:
             raise Refusal(404, f"file {show(file)}: {name} has none of this name.")
         return known[file]
@@ -246,6 +268,12 @@ _UNREADABLE = {
     "recipe": None, "task": None, "size": None, "images": 0, "of": 0, "resolution": 0, "seconds_left": None,
     "minutes": 0.0, "picture": None,
 }  # fmt: skip
+
+
+def _find_better(metric: str) -> str | None:
+    """Return which side of a metric is better, "lower" or "higher"; None if neither is."""
+    row = metrics.METRICS.get(metrics.strip_features(metric))
+    return row.better or None if row else None
 
 
 def _list_folders(parent: Path) -> list[Path]:

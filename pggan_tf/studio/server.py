@@ -32,9 +32,8 @@ CONNECTIONS = 256  # open at the same time; any further one gets a 503
 SILENCE = 60.0  # seconds after which a connection without a request is closed
 
 
-def _list_page_files() -> dict[str, Path]:
-    """Return {relative name: path} of the files of the page."""
-    return {p.relative_to(PAGE).as_posix(): p for p in PAGE.rglob("*") if p.is_file() and not p.name.startswith(".")}
+# The files of the page; its sources beside them are not served.
+PAGE_FILES = ("index.html", "studio.js", "studio.css", "tasks.webp", "LICENCES.txt")
 
 
 def make_application(studio: Studio, host: str = "127.0.0.1", port: int = 0) -> Gate:
@@ -87,8 +86,8 @@ def make_application(studio: Studio, host: str = "127.0.0.1", port: int = 0) -> 
         return Answer({"error": what}, 400)
 
     def send_page(name: str) -> Response:
-        file = _list_page_files().get(name)
-        if file is None:
+        file = PAGE / name
+        if name not in PAGE_FILES or not file.is_file():
             raise Refusal(404, f"{show(name)}: no file of the page.")
         headers = {"Cache-Control": "no-cache"}
         return Response(

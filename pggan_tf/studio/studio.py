@@ -84,7 +84,10 @@ class Studio:
         worker = self.queue.find_worker()
         run = worker["run"] if worker else None
         marks = {name: (mark, name == run) for name, mark in self.runs.watch().items()}
-        folders = {p.name: _stamp(p) for p in (store / "folders").glob("*.json")}
+        folders: dict[str, tuple] = {}
+        for file in sorted((store / "folders").glob("*.json")):  # ID.json and ID.hand.json
+            id = file.name.partition(".")[0]
+            folders[id] = (*folders.get(id, ()), _stamp(file))
         return {"runs": marks, "queue": {"": (tuple(sorted(queue.items())), worker is None)}, "folders": folders}
 
 
