@@ -243,6 +243,21 @@ def test_photos_are_sent_into_a_folder_of_the_studios_own(asker, place):
     assert asker.ask("DELETE", f"/api/folders/{folder['id']}")[0] == 200 and not kept.exists()
 
 
+def test_a_folder_of_shards_is_trained_on_as_it_is(asker, place):
+    code, _, err = pggan("prepare", place / "home/photos", place / "home/shards", "--size", 16)
+    assert code == 0, err
+    status, folder = asker.ask("POST", "/api/folders", body={"path": "~/shards"})
+    assert status == 200 and folder["photos"] == 13
+    assert asker.ask("GET", f"/api/folders/{folder['id']}/photos")[1]["photos"] == []
+    assert asker.ask("POST", f"/api/folders/{folder['id']}/look", body={})[0] == 400
+    wish = {"data": folder["id"], "target_res": 16, "options": {"total_images": 3000}}
+    assert f"--data {place}/home/shards " in asker.ask("POST", "/api/plan", body=wish)[1]["command"]
+    assert asker.ask("POST", "/api/folders", body={"path": str(place / "home" / "empty")})[0] == 404
+    (place / "home" / "empty").mkdir()
+    status, said = asker.ask("POST", "/api/folders", body={"path": "~/empty"})
+    assert status == 400 and "no images found" in said["error"]
+
+
 # --- grow
 
 
@@ -478,6 +493,51 @@ def test_runs_are_compared_as_by_the_command(asker, place):
     ]
     for names in ("", "a", "00000-pggan-portraits-8,00000-pggan-portraits-8", "../runs,.."):
         assert asker.ask("GET", "/api/compare", f"runs={names}".encode())[0] in (400, 404)
+
+
+def test_without_runs_there_are_portraits_to_play_with(tmp_path):
+    asker = Asker(make_studio(tmp_path / "runs"))
+    asker.studio.queue._launch = None
+    _, (run,) = asker.ask("GET", "/api/runs")
+    assert (run["name"], run["state"], run["pretrained"]) == ("portraits", "done", True)
+    assert asker.ask("GET", "/api/runs/portraits/face.png", b"seed=1&stage=8")[1][:4] == b"\x89PNG"
+    for method, path, body in (
+        ("DELETE", "/api/runs/portraits", None),
+        ("POST", "/api/runs/portraits/name", {"title": "x"}),
+        ("POST", "/api/runs/portraits/pause", {}),
+        ("POST", "/api/runs/portraits/go-on", {"minutes": 5}),
+        ("PUT", "/api/runs/portraits/sliders/1", {"name": "smile"}),
+    ):
+        status, said = asker.ask(method, path, body=body)
+        assert status in (400, 409) and said["error"], path
+    wish = {"target_res": 16, "options": {"init_from": "portraits", "total_images": 3000}}
+    assert "--init-from portraits" in asker.ask("POST", "/api/plan", body=wish)[1]["command"]
+    status, job = asker.ask("POST", "/api/runs/portraits/walk", body={"seeds": "0-1", "seconds": 0.5, "stage": 8})
+    while (job := asker.ask("GET", f"/api/jobs/{job['id']}")[1])["state"] == "running":
+        time.sleep(0.02)
+    assert job["state"] == "done", job
+    assert asker.ask("GET", job["result"]["url"])[1][4:8] == b"ftyp", "not written into the installed package"
+    assert (tmp_path / "runs/.studio/pretrained/portraits").is_dir()
+    write_run(tmp_path / "runs")
+    assert [r["pretrained"] for r in asker.ask("GET", "/api/runs")[1]] == [False]
+
+
+def test_a_worker_that_fails_at_once_is_not_started_again_and_again(tmp_path):
+    kept = store.Store(tmp_path / "runs")
+    kept.create()
+
+    class Failed:
+        returncode = 1
+
+        def poll(self):
+            return 1
+
+    began = []
+    queue = Queue(kept, lambda kept: began.append(1) or Failed())
+    queue.add("train", "a", [["--version"]], "")
+    for _ in range(5):
+        queue.start_worker()
+    assert began == [1]
 
 
 # --- play

@@ -114,7 +114,7 @@ class Folders:
         """Return an opened folder as the page gets it. photos: None if it was not counted yet."""
         known = read_json(self.store.about_folder(folder["id"]), {})
         files = known.get("files")
-        count = len(files) if isinstance(files, list) else None
+        count = known.get("shards") or (len(files) if isinstance(files, list) else None)
         return {name: folder[name] for name in ("id", "path", "name")} | {"photos": count}
 
     def get(self, id: str) -> dict:
@@ -146,10 +146,15 @@ class Folders:
 
         What a look has found stays, if the folder has the same photos.
         """
+        from pggan_tf.data import shards
         from preprocessing.sources import folder as source
 
         file = self.store.about_folder(folder["id"])
         known = read_json(file, {})
+        if shards.is_shards(folder["path"]):
+            about = {"shards": shards.Shards(folder["path"], verify=False).manifest.images}
+            write_json(file, about | {"files": [], "classes": [], "labels": []})
+            return read_json(file, {})
         try:
             opened = source.open(folder["path"])
         except UserError:

@@ -7,6 +7,7 @@ import math
 import shutil
 import threading
 import urllib.parse
+from dataclasses import dataclass
 from pathlib import Path
 
 from pggan_tf import config as configs
@@ -25,6 +26,15 @@ MOST_POINTS, MOST_LINES = 600, 200  # of curves; of the log
 _TAIL = 64 << 10  # bytes from the end of a file that hold its last lines
 _TRAINED_SHARE = 0.85  # share of --minutes that training takes
 _PICTURES = (".png", ".jpg", ".webp", ".gif", ".mp4", ".svg")
+
+
+@dataclass(frozen=True)
+class Now:
+    """What the states of runs depend on beside their own files."""
+
+    worker: dict | None  # what is trained, see `Queue.find_worker`
+    waiting: set[str]  # names of runs that wait in the queue to be gone on with
+    locked: set[tuple[int, int]] | None  # the files that are locked, see `machine.list_locked_files`
 
 
 class Runs:
@@ -101,18 +111,18 @@ class Runs:
         mark = _stamp(folder / folders.STATS), _stamp(folder), _stamp(folder / folders.CONFIG)
         return self._remember(("run", folder), mark, lambda: reports.read_run(folder))
 
-    def find_state(self, name: str, folder: Path, locked: set | None) -> tuple[str, str | None]:
-        """Return (state, error) of a run.
+    def look_around(self) -> Now:
+        """Return what is trained, what waits, and which files are locked."""
+        return Now(self._worker(), self._waiting(), machine.list_locked_files())
 
-        locked: the files that are locked, see `machine.list_locked_files`.
-        """
-        worker = self._worker()
+    def find_state(self, name: str, folder: Path, now: Now) -> tuple[str, str | None]:
+        """Return (state, error) of a run."""
         lock = _identify(folder / ".lock")
-        if (worker and worker["run"] == name) or (locked and lock in locked):
+        if (now.worker and now.worker["run"] == name) or (now.locked and lock in now.locked):
             return "running", None
         if (folder / folders.GENERATOR).is_file():
             return "done", None
-        if name in self._waiting():
+        if name in now.waiting:
             return "waiting", None
         about = read_json(self.store.about_run(name), {})
         state, error = about.get("state"), about.get("error")
@@ -120,7 +130,8 @@ class Runs:
             return "paused", None
         return ("failed", str(error)) if state == "failed" else ("interrupted", None)
 
-    def _title(self, name: str) -> str:
+    def find_title(self, name: str) -> str:
+        """Return the title that the user gave to a run, or its name."""
         title = read_json(self.store.folder / "titles.json", {}).get(name)
         title = title or read_json(self.store.about_run(name), {}).get("title")
         return title if isinstance(title, str) else name
@@ -138,7 +149,7 @@ class Runs:
     def delete(self, name: str) -> None:
         """Delete a run with all its files. Raise Refusal while it is trained."""
         folder = self._find_to_change(name)
-        if self.find_state(name, folder, machine.list_locked_files())[0] == "running":
+        if self.find_state(name, folder, self.look_around())[0] == "running":
             raise Refusal(409, f"{name}: is being trained. Pause it first.")
         if folder.is_symlink():
             raise Refusal(409, f"{name}: is a link to a folder elsewhere. Remove the link by hand.")
@@ -152,16 +163,16 @@ class Runs:
 
         Without any, those that come with the package are shown, so that there is one to play with.
         """
-        locked = machine.list_locked_files()
+        now = self.look_around()
         if found := self.find_all():
-            return [self.summarize(name, folder, locked) for name, folder in found.items()]
-        return [self.summarize(name, pretrained.FOLDER / name, locked) for name in pretrained.list_names()]
+            return [self.summarize(name, folder, now) for name, folder in found.items()]
+        return [self.summarize(name, pretrained.FOLDER / name, now) for name in pretrained.list_names()]
 
-    def summarize(self, name: str, folder: Path, locked: set | None) -> dict:
+    def summarize(self, name: str, folder: Path, now: Now) -> dict:
         """Return a run in short."""
-        state, error = self.find_state(name, folder, locked)
-        worker = self._worker()
-        out: dict = {"name": name, "title": self._title(name), "state": state, "error": error}
+        state, error = self.find_state(name, folder, now)
+        worker = now.worker
+        out: dict = {"name": name, "title": self.find_title(name), "state": state, "error": error}
         out["stopping"] = bool(worker and worker["run"] == name and worker["stopping"])
         out["pretrained"] = folder.is_relative_to(pretrained.FOLDER)
         try:
@@ -201,7 +212,7 @@ class Runs:
     def describe(self, name: str) -> dict:
         """Return all about a run, as on the panel Watch."""
         folder = self.find(name)
-        short = self.summarize(name, folder, machine.list_locked_files())
+        short = self.summarize(name, folder, self.look_around())
         try:
             run = self._read(folder)
         except UserError as reason:

@@ -150,8 +150,8 @@ class Granter:
             return {}, wish.options.get("portraits", DEFAULTS["portraits"])
         folder, known = self.photos.folders.get(wish.data), self.photos.read(wish.data)
         hand, look = self.photos.read_hand(wish.data), known.get("look")
-        count = look["kept"] if look else len(known["files"])
-        if not known["files"]:
+        count = look["kept"] if look else known.get("shards") or len(known["files"])
+        if not count:
             raise Refusal(400, f"{folder['name']}: has no photos yet. Send some into it.")
         hand = {name: own for name, own in hand.items() if name in set(known["files"])}
         if not hand:
