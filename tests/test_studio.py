@@ -451,6 +451,7 @@ def test_states_of_a_run(asker, place):
     run, studio = place / "runs" / name, asker.studio
 
     def state():
+        machine._list_locked_files.cache_clear()
         return asker.ask("GET", "/api/runs")[1][0]["state"]
 
     assert state() == "interrupted"
@@ -613,3 +614,58 @@ def test_arguments_are_those_that_are_typed():
     ]  # fmt: skip
     assert wishes.join([["train", "--data", "my photos"]]) == "pggan train --data 'my photos'"
     assert gate.split_host("[::1]:80") == "::1" and gate.split_host("::1") == "::1" and gate.split_host("A:9") == "a"
+
+
+def test_figures_are_read_once_and_are_those_of_the_file(tmp_path, monkeypatch):
+    from pggan_tf.runs import records
+    from pggan_tf.studio.histories import Histories
+
+    file = write_run(tmp_path / "runs") / folders.STATS
+    histories, parsed = Histories(), []
+    parse = records.parse_history
+    monkeypatch.setattr(records, "parse_history", lambda text: parsed.append(text) or parse(text))
+    tick = {"images": 400, "seconds": 9, "resolution": 4, "loss_d": 1, "loss_g": 1}
+    check = {"images": 400, "seconds": 9, "check": {"variety": 0.5}}
+    for text in (
+        "",
+        json.dumps(tick) + "\n",
+        json.dumps(check),
+        "\n",
+        "no JSON\n",
+        json.dumps({**tick, "images": 8}) + "\n",
+    ):
+        with file.open("a") as opened:
+            opened.write(text)
+        assert histories.read(file) == parse(file.read_text()[: file.read_text().rfind("\n") + 1])
+    assert sum(map(len, parsed)) == len(file.read_text()), "each line once"
+    file.write_text(json.dumps(tick) + "\n")  # a run that was resumed from an earlier checkpoint
+    assert [t["images"] for t in histories.read(file).ticks] == [400]
+    file.unlink()
+    assert histories.read(file).ticks == []
+
+
+def test_a_run_that_changes_all_the_time_is_told_now_and_then(monkeypatch):
+    from pggan_tf.studio import events
+
+    told = []
+    hub = events.Hub()
+    monkeypatch.setattr(hub, "send", lambda event, content=None: told.append((event, content)))
+    hub._pages.add(asyncio.Queue())
+    clock = [0.0]
+    monkeypatch.setattr(events.time, "monotonic", lambda: clock[0])
+    marks = {"queue": {"": 0}, "runs": {}}
+    watcher = events.Watcher(hub, lambda: json.loads(json.dumps(marks)), lambda: None, dict)
+    for number in range(12):
+        marks["runs"]["a"] = number
+        watcher._step()
+        clock[0] += 1.0
+    assert told.count(("runs", {"name": "a"})) == 3
+    marks["queue"][""] = 1
+    for _ in range(5):
+        watcher._step()
+        clock[0] += 1.0
+    assert told.count(("runs", {"name": "a"})) == 4, "the last change, too"
+    assert told.count(("queue", {})) == 1
+    del marks["runs"]["a"]
+    watcher._step()
+    assert told.count(("runs", {"name": "a"})) == 5, "it was deleted"

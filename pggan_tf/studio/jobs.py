@@ -80,7 +80,9 @@ class Jobs:
                 return
             self._change(id, text="begins")
             try:
-                result = self.helper.call(verb, args, lambda d, t, text="": self._change(id, done=d, total=t, text=text))
+                result = self.helper.call(
+                    verb, args, lambda d, t, text="": self._change(id, done=d, total=t, text=text)
+                )
                 self._change(id, state="done", result=finish(result), text="")
             except Exception as error:
                 refusal = as_refusal(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
@@ -14,9 +15,10 @@ from pggan_tf import config as configs
 from pggan_tf import metrics, schedule
 from pggan_tf.errors import UserError, shell_path
 from pggan_tf.report import runs as reports
+from pggan_tf.runs import checkpoint, keras_files, pretrained, records
 from pggan_tf.runs import folder as folders
-from pggan_tf.runs import keras_files, pretrained, records
 from pggan_tf.studio import machine
+from pggan_tf.studio.histories import Histories
 from pggan_tf.studio.refusal import Refusal, show
 from pggan_tf.studio.store import Store, read_json, write_json
 
@@ -50,6 +52,7 @@ class Runs:
         self.store, self._worker, self._waiting = store, worker, waiting
         self._lock = threading.Lock()
         self._cached: dict[tuple, tuple] = {}
+        self._histories = Histories()
 
     def find_all(self) -> dict[str, Path]:
         """Return {name: folder} of all runs, the newest first."""
@@ -108,8 +111,18 @@ class Runs:
 
     def _read(self, folder: Path) -> reports.RunSummary:
         """Return all that the report tells of a run."""
-        mark = _stamp(folder / folders.STATS), _stamp(folder), _stamp(folder / folders.CONFIG)
-        return self._remember(("run", folder), mark, lambda: reports.read_run(folder))
+        files = (folders.CONFIG, folders.ENVIRONMENT, folders.GENERATOR, checkpoint.FOLDER)
+        mark = tuple(_stamp(folder / file) for file in files)
+        run = self._remember(("run", folder), mark, lambda: reports.read_run(folder))
+        history = self._histories.read(folder / folders.STATS)
+        return dataclasses.replace(
+            run,
+            ticks=history.ticks,
+            measurements=history.measured,
+            checks=history.checks,
+            grids=reports.find_grids(folder, run.phases),
+            unread_lines=history.unread,
+        )
 
     def look_around(self) -> Now:
         """Return what is trained, what waits, and which files are locked."""
@@ -372,5 +385,5 @@ def _make_columns(ticks: list[dict]) -> dict[str, list]:
     if ticks and chosen[-1] is not ticks[-1]:
         chosen[-1] = ticks[-1]
     names = dict.fromkeys(name for tick in ticks for name in tick if name != "seconds")
-    columns = {name: [records.as_number(tick.get(name)) for tick in chosen] for name in names}
+    columns = {name: [tick.get(name) for tick in chosen] for name in names}
     return columns | {"minutes": [tick["seconds"] / 60 for tick in chosen]}
