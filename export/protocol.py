@@ -7,7 +7,7 @@ import asyncio
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
-class Protocol(H11Protocol):
+class _Protocol(H11Protocol):
     """HTTP protocol of uvicorn that closes connections on which nothing happens for `seconds`.
 
     A connection is closed if its client sends no complete request, or reads nothing of a response,
@@ -56,6 +56,6 @@ class Protocol(H11Protocol):
             self.transport.close()
 
 
-def make_protocol(seconds: float) -> type[Protocol]:
-    """Return a `Protocol` that closes connections after so many seconds of silence."""
-    return type("Protocol", (Protocol,), {"seconds": seconds})
+def make_protocol(seconds: float) -> type[_Protocol]:
+    """Return a protocol that closes connections after so many seconds of silence."""
+    return type("Protocol", (_Protocol,), {"seconds": seconds})

@@ -27,7 +27,7 @@ def compare(runs: Runs, names: list[str]) -> dict:
     rows, best = tables.compare_runs(read), tables.find_best(read)
     return {
         "runs": names,
-        "titles": [runs.summarize(name, runs.find(name), None)["title"] for name in names],
+        "titles": [runs.find_title(name) for name in names],
         "table": [
             {"name": row, "values": values, "best": [i for i in range(len(read)) if (row, i) in best]}
             for row, values in rows.items()

@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 
 SECONDS = 2.0  # between two looks at the files
+GAP = 3.5  # least seconds between two events about the same run
 _WAITING = 200  # events that a page may leave unread; then it is dropped, and comes again
 MOST_PAGES = 32
+_KEYS = {"runs": "name", "folders": "id"}  # event -> what its content calls the key
 _ALIVE = 15.0  # seconds after which a comment is sent, so that connections are not taken for dead
 
 
@@ -85,6 +88,7 @@ class Watcher:
     ):
         self.hub, self._look, self._always, self._load = hub, look, always, load
         self._before: dict[str, dict] | None = None
+        self._told: dict[str, float] = {}
 
     async def run(self) -> None:
         """Look again and again, until the task is cancelled."""
@@ -93,17 +97,26 @@ class Watcher:
                 await asyncio.to_thread(self._step)
             await asyncio.sleep(SECONDS)
 
+    def _is_due(self, run: str) -> bool:
+        """Tell whether pages may be told of a run now, so that they do not ask all the time."""
+        now = time.monotonic()
+        if now - self._told.get(run, -GAP) < GAP:
+            return False
+        self._told[run] = now
+        return True
+
     def _step(self) -> None:
         self._always()
         if not self.hub.pages:
             self._before = None
             return
         now = self._look()
-        if self._before is not None:
-            for event, marks in now.items():
-                before = self._before.get(event, {})
-                for key in {**before, **marks}:
-                    if before.get(key) != marks.get(key):
-                        self.hub.send(event, {"name": key} if event == "runs" else {})
+        for event, marks in now.items() if self._before is not None else ():
+            before = self._before.get(event, {}) if self._before else {}
+            for key in [key for key in {**before, **marks} if before.get(key) != marks.get(key)]:
+                if event == "runs" and not self._is_due(key):
+                    marks[key] = before.get(key)  # it is told at a later look
+                else:
+                    self.hub.send(event, {_KEYS[event]: key} if event in _KEYS else {})
         self._before = now
         self.hub.send("machine", self._load())

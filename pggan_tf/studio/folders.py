@@ -37,7 +37,7 @@ class Folders:
     def __init__(self, store: Store, places: Sequence[str | Path] = ()):
         self.store, self._lock = store, threading.RLock()
         self._file = store.folder / "folders.json"
-        self.roots = []
+        self.roots: list[Path] = []
         for place in (Path.home(), *map(Path, places)):
             with contextlib.suppress(OSError):
                 if (resolved := place.resolve()).is_dir() and resolved not in self.roots:
@@ -114,7 +114,7 @@ class Folders:
         """Return an opened folder as the page gets it. photos: None if it was not counted yet."""
         known = read_json(self.store.about_folder(folder["id"]), {})
         files = known.get("files")
-        count = len(files) if isinstance(files, list) else None
+        count = known.get("shards") or (len(files) if isinstance(files, list) else None)
         return {name: folder[name] for name in ("id", "path", "name")} | {"photos": count}
 
     def get(self, id: str) -> dict:
@@ -146,10 +146,15 @@ class Folders:
 
         What a look has found stays, if the folder has the same photos.
         """
+        from pggan_tf.data import shards
         from preprocessing.sources import folder as source
 
         file = self.store.about_folder(folder["id"])
         known = read_json(file, {})
+        if shards.is_shards(folder["path"]):
+            about = {"shards": shards.Shards(folder["path"], verify=False).manifest.images}
+            write_json(file, about | {"files": [], "classes": [], "labels": []})
+            return read_json(file, {})
         try:
             opened = source.open(folder["path"])
         except UserError:

@@ -11,7 +11,7 @@ from fastapi import Request
 from pggan_tf.data.shards import is_shards
 from pggan_tf.errors import UserError
 from pggan_tf.runs import folder as folders
-from pggan_tf.studio import machine, wishes
+from pggan_tf.studio import wishes
 from pggan_tf.studio.answers import Answer, read_json
 from pggan_tf.studio.refusal import Refusal, check_names, take_choice, take_number, take_switch, take_text, take_whole
 from pggan_tf.studio.routes import call
@@ -50,12 +50,11 @@ class Grower:
         else:
             data = self.granter.find_data(wish, make=False)[0]
         file = self.studio.store.folder / "speed.json"
-        known = read_file(file, {})
-        name = folders.processor()
-        speed = known.get("speed") if known.get("processor") == name else None
+        known, name = read_file(file, {}), folders.processor()
+        speed = known.get("speed") if known.get("processor") == name else None  # the best so far
         options = wishes.as_json(wish.options) | {n: list(v) if isinstance(v, tuple) else v for n, v in data.items()}
         found = self.studio.helper.call("plan", {"options": options, "speed": speed})
-        if speed is None and found["speed"] and self.studio.queue.find_worker() is None:
+        if found["speed"] and found["speed"] > (speed or 0):
             write_json(file, {"processor": name, "speed": found["speed"]})
         return found
 
@@ -148,7 +147,9 @@ class Grower:
     def go_on(self, name: str, minutes: float | None) -> dict:
         """Put a run into the queue: to its end, or, if it has ended, for some more minutes."""
         folder = self.studio.runs.find(name)
-        short = self.studio.runs.summarize(name, folder, machine.list_locked_files())
+        short = self.studio.runs.summarize(name, folder, self.studio.runs.look_around())
+        if short["pretrained"]:
+            raise Refusal(409, f"{name}: comes with pggan-tf. To begin with its weights, give init_from {name}.")
         if short["state"] in ("running", "waiting"):
             raise Refusal(409, f"{short['title']}: is {short['state']} already.")
         if short["state"] != "done":

@@ -1,7 +1,8 @@
-"""The process of a helper: python -m pggan_tf.studio.helper
+"""The process of a helper.
 
-It reads a request in each line of standard input, {id, verb, args}, and writes {id, progress},
-{id, result} or {id, error, status} in a line of standard output. It ends when its input does.
+It is started as `python -m pggan_tf.studio.helper`. It reads a request in each line of standard
+input, {id, verb, args}, and writes {id, progress}, {id, result} or {id, error, status} in a line of
+standard output. It ends when its input does.
 """
 
 from __future__ import annotations

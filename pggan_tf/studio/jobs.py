@@ -51,17 +51,18 @@ class Jobs:
             args: its arguments.
             finish: makes the job's result of the helper's.
         """
-        job = {"id": make_id(), "kind": kind, "title": title, "state": "running", "done": 0, "total": 0}
+        id = make_id()
+        job: dict = {"id": id, "kind": kind, "title": title, "state": "running", "done": 0, "total": 0}
         job |= {"text": "waits", "result": None, "error": None}
         with self._lock:
             running = [j for j in self._jobs.values() if j["state"] == "running"]
             if len(running) >= MOST_JOBS:
                 raise Refusal(429, f"{len(running)} jobs are at work. Wait for one of them, or cancel it.")
-            ended = [id for id, j in self._jobs.items() if j["state"] != "running"]
-            for id in ended[: max(0, len(self._jobs) - _KEPT)]:
-                del self._jobs[id]
-            self._jobs[job["id"]] = job
-        threading.Thread(target=self._work, args=(job["id"], verb, args, finish), daemon=True).start()
+            ended = [other for other, j in self._jobs.items() if j["state"] != "running"]
+            for other in ended[: max(0, len(self._jobs) - _KEPT)]:
+                del self._jobs[other]
+            self._jobs[id] = job
+        threading.Thread(target=self._work, args=(id, verb, args, finish), daemon=True).start()
         return dict(job)
 
     def _change(self, id: str, **values) -> None:
@@ -79,7 +80,9 @@ class Jobs:
                 return
             self._change(id, text="begins")
             try:
-                result = self.helper.call(verb, args, lambda d, t, text: self._change(id, done=d, total=t, text=text))
+                result = self.helper.call(
+                    verb, args, lambda d, t, text="": self._change(id, done=d, total=t, text=text)
+                )
                 self._change(id, state="done", result=finish(result), text="")
             except Exception as error:
                 refusal = as_refusal(error)

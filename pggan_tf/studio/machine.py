@@ -1,4 +1,4 @@
-"""This machine: cores, memory, GPUs, and how busy they are."""
+"""Tell about the machine: cores, memory, GPUs, and how busy they are."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import functools
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 from pggan_tf.data.pipeline import count_cores
 
 _GPU_SECONDS = 2.0
+_LOCK_SECONDS = 0.5  # for so long, what is known of locks is taken for true
 
 
 def _read_memory() -> tuple[float, float]:
@@ -77,7 +79,7 @@ class Load:
         return sum(times) - times[3] - times[4], sum(times)
 
     def measure(self) -> dict:
-        """Return {cpu: 0..1, memory: used GB, gpu: {used: 0..1, memory: GB} or None}."""
+        """Return {cpu: 0..1, memory: used GB, gpu: {use: 0..1, memory: GB} or None}."""
         busy, total = self._read()
         before_busy, before_total = self._before
         self._before = busy, total
@@ -95,7 +97,7 @@ class Load:
             return None
         try:
             rows = [[float(part) for part in row] for row in _ask_gpus("utilization.gpu", "memory.used")]
-            return {"used": max(row[0] for row in rows) / 100, "memory": round(sum(row[1] for row in rows) / 1024, 2)}
+            return {"use": max(row[0] for row in rows) / 100, "memory": round(sum(row[1] for row in rows) / 1024, 2)}
         except ValueError:
             return None
 
@@ -134,6 +136,12 @@ def list_locked_files() -> set[tuple[int, int]] | None:
 
     A lock is looked at without touching it: trying to take it could disturb who needs it.
     """
+    return _list_locked_files(int(time.monotonic() / _LOCK_SECONDS))
+
+
+@functools.lru_cache(maxsize=1)
+def _list_locked_files(moment: int) -> set[tuple[int, int]] | None:
+    """Return what `list_locked_files` does; once for each moment, for the system takes a while."""
     try:
         lines = Path("/proc/locks").read_text().splitlines()
     except OSError:

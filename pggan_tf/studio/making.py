@@ -97,8 +97,8 @@ def draw_face(args: dict, progress) -> str:
         if known:
             mark = generator.mark_samples([seed], marks.IMAGE, stage, args["truncation"], args["class_name"])
     else:
-        pair = synthesis.latents([seed, args["to"]], generator.latent_size)
-        latents = synthesis.slerp(pair[:1], pair[1:], np.float64([args["mix"]]))[0].astype(np.float32)
+        pair = synthesis.latents([seed, args["to"]], generator.network.latent_size)
+        latents = synthesis.slerp(pair[:1], pair[1:], np.array([args["mix"]]))[0].astype(np.float32)
         if move := generator._make_move(args["sliders"] or {}):
             latents = move(latents)
         labels = synthesis.choose_labels(generator.network, generator.name, args["class_name"], [seed])
@@ -128,7 +128,7 @@ def draw_strip(args: dict, progress) -> str:
     stage = generator.choose_stage(args["stage"])
     _check_size(*strips.get_size([slider], len(numbers), generator.network.shape_at(stage)))
     labels = synthesis.choose_labels(generator.network, generator.name, None, numbers)
-    z = synthesis.latents(numbers, generator.latent_size)
+    z = synthesis.latents(numbers, generator.network.latent_size)
     drawn = strips.draw(synthesis.Sampler(generator.network), [slider], z, labels, stage, args["truncation"])
     pixels.save(args["out"], drawn, marks.make_packet(generator.mark))
     return args["out"]

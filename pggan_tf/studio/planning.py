@@ -33,8 +33,9 @@ def plan(args: dict, progress) -> dict:
     """Return the plan of options of training.
 
     Args:
-        args: {options: {name: value}}, and maybe speed: operations per second that were measured
-            before, at a time when the machine was idle.
+        args: {options: {name: value}}, and maybe speed: the most operations per second that were
+            measured before. They are measured anew in each process, as the machine may have been
+            busy.
         progress: not used.
 
     Returns:
@@ -45,8 +46,8 @@ def plan(args: dict, progress) -> dict:
     """
     options, speed = args["options"], args.get("speed")
     minutes = options.get("minutes")
-    if minutes is not None and speed is None:
-        speed = _measure_speed()
+    if minutes is not None:
+        speed = max(_measure_speed(), speed or 0.0)
     chosen, said = _choose(options, speed)
     parts = requests.plans(chosen)
     texts, phases, warnings, estimated = [], [], list(said), False

@@ -171,23 +171,24 @@ class Player:
             clean: a file to remove when the job is done.
         """
         folder = Path(self.find(name))
-        out = folder / OWN / f"{kind}-{make_id()}{suffix}"
+        own = self.studio.runs.place_own(name, folder)
+        out = own / f"{kind}-{make_id()}{suffix}"
 
         def finish(result):
             if clean:
                 clean.unlink(missing_ok=True)
-            return self._with_addresses(name, folder, result)
+            return self._with_addresses(name, own, result)
 
         return self.studio.jobs.start(kind, title, kind, {"run": str(folder), "out": str(out), **args}, finish)
 
-    def _with_addresses(self, name: str, folder: Path, result) -> dict:
-        """Return the result of a job with addresses in place of paths in the run's folder."""
+    @staticmethod
+    def _with_addresses(name: str, own: Path, result) -> dict:
+        """Return the result of a job with addresses in place of paths in the studio's folder of the run."""
 
         def address(value):
-            if isinstance(value, str) and value.startswith(str(folder)):
-                return (
-                    f"/api/runs/{quote_name(name)}/files/{quote_name(Path(value).relative_to(folder).as_posix(), '/')}"
-                )
+            if isinstance(value, str) and value.startswith(str(own)):
+                file = Path(value).relative_to(own).as_posix()
+                return f"/api/runs/{quote_name(name)}/files/{OWN}/{quote_name(file, '/')}"
             return value
 
         if isinstance(result, str):
@@ -205,7 +206,7 @@ class Player:
         folder = Path(self.find(name))
         if not (folder / folders.GENERATOR).is_file():
             raise Refusal(409, f"{name}: has not ended. A run is exported when its training is done.")
-        place = folder / OWN / "export" / format
+        place = self.studio.runs.place_own(name, folder) / "export" / format
         address = f"/api/runs/{quote_name(name)}/files/{OWN}/export/{format}"
 
         def finish(result):
@@ -230,7 +231,7 @@ class Player:
                     server.server_close()
                 return {"address": None, "qr": None}
             if server is None:
-                site = folder / OWN / "export" / "web"
+                site = self.studio.runs.place_own(name, folder) / "export" / "web"
                 if not (site / "site.json").is_file():
                     raise Refusal(409, f"{name}: has no page yet. Export it to web first.")
                 host, key = lan.find_address(), lan.make_key()

@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pggan_tf.studio.refusal import Refusal, show
 from pggan_tf.studio.store import Store, make_id, read_json, write_json
 
 MOST_ENTRIES = 100
+_RETRY = 20.0  # seconds after a worker has failed until another is started
 _NAME = re.compile(r"(\d{4,})-([0-9a-f]{10})\.json")
 
 
@@ -34,6 +36,7 @@ class Queue:
     def __init__(self, store: Store, launch: Callable[[Store], subprocess.Popen] | None = None):
         self.store, self._launch = store, launch
         self._processes: list[subprocess.Popen] = []  # workers that this process has started
+        self._next = 0.0  # no worker is started before this time
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -180,6 +183,11 @@ class Queue:
         about = read_json(self.store.folder / "worker.json", {})
         if self._is_worker_alive(about) or self._is_child_alive(about):
             return
-        self._processes = [p for p in self._processes if p.poll() is None]
-        if self._launch and not self._processes and any(not entry.get("error") for _, entry in self.read()):
+        ended = [p for p in self._processes if p.poll() is not None]
+        self._processes = [p for p in self._processes if p not in ended]
+        if any(p.returncode for p in ended):  # such as on a full disk
+            self._next = time.monotonic() + _RETRY
+        if not self._launch or self._processes or time.monotonic() < self._next:
+            return
+        if any(not entry.get("error") for _, entry in self.read()):
             self._processes.append(self._launch(self.store))

@@ -41,7 +41,7 @@ def make_walk(args: dict, progress) -> str:
     place = _make_place(args["out"])
     stage = generator.choose_stage(args["stage"])
     videos.check_size(place, *walks.get_frame_size(generator.network.shape_at(stage), 1, 1))
-    keys = synthesis.latents(numbers, generator.latent_size)[:, None]
+    keys = synthesis.latents(numbers, generator.network.latent_size)[:, None]
     labels = synthesis.choose_labels(generator.network, generator.name, args["class_name"], [numbers[0]])
     frames = walks.interpolate(keys, max(2, round(args["seconds"] * FPS)), loop=True)
     drawn = walks.draw_frames(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
 import threading
 import urllib.parse
+from dataclasses import dataclass
 from pathlib import Path
 
 from pggan_tf import config as configs
-from pggan_tf import schedule
+from pggan_tf import metrics, schedule
 from pggan_tf.errors import UserError, shell_path
 from pggan_tf.report import runs as reports
+from pggan_tf.runs import checkpoint, keras_files, pretrained, records
 from pggan_tf.runs import folder as folders
-from pggan_tf.runs import keras_files, records
 from pggan_tf.studio import machine
+from pggan_tf.studio.histories import Histories
 from pggan_tf.studio.refusal import Refusal, show
 from pggan_tf.studio.store import Store, read_json, write_json
 
@@ -25,6 +28,15 @@ MOST_POINTS, MOST_LINES = 600, 200  # of curves; of the log
 _TAIL = 64 << 10  # bytes from the end of a file that hold its last lines
 _TRAINED_SHARE = 0.85  # share of --minutes that training takes
 _PICTURES = (".png", ".jpg", ".webp", ".gif", ".mp4", ".svg")
+
+
+@dataclass(frozen=True)
+class Now:
+    """What the states of runs depend on beside their own files."""
+
+    worker: dict | None  # what is trained, see `Queue.find_worker`
+    waiting: set[str]  # names of runs that wait in the queue to be gone on with
+    locked: set[tuple[int, int]] | None  # the files that are locked, see `machine.list_locked_files`
 
 
 class Runs:
@@ -40,6 +52,7 @@ class Runs:
         self.store, self._worker, self._waiting = store, worker, waiting
         self._lock = threading.Lock()
         self._cached: dict[tuple, tuple] = {}
+        self._histories = Histories()
 
     def find_all(self) -> dict[str, Path]:
         """Return {name: folder} of all runs, the newest first."""
@@ -59,9 +72,24 @@ class Runs:
         The name is looked for among those that are there, and is no part of a path.
         """
         found = self.find_all().get(name)
+        if found is None and name in pretrained.list_names():
+            return pretrained.FOLDER / name
         if found is None:
             raise Refusal(404, f"run {show(name)}: not there. It may have been deleted or moved.")
         return found
+
+    def place_own(self, name: str, folder: Path) -> Path:
+        """Return where the studio writes what it makes of a run: not into the installed package."""
+        if folder.is_relative_to(pretrained.FOLDER):
+            return self.store.folder / "pretrained" / name
+        return folder / OWN
+
+    def _find_to_change(self, name: str) -> Path:
+        """Return the folder of a run. Raise Refusal if it comes with the package."""
+        folder = self.find(name)
+        if folder.is_relative_to(pretrained.FOLDER):
+            raise Refusal(409, f"{name}: comes with pggan-tf, and stays as it is.")
+        return folder
 
     def name_of(self, folder: Path) -> str | None:
         """Return the name of the run in a folder; None if it is not among the runs."""
@@ -83,21 +111,31 @@ class Runs:
 
     def _read(self, folder: Path) -> reports.RunSummary:
         """Return all that the report tells of a run."""
-        mark = _stamp(folder / folders.STATS), _stamp(folder), _stamp(folder / folders.CONFIG)
-        return self._remember(("run", folder), mark, lambda: reports.read_run(folder))
+        files = (folders.CONFIG, folders.ENVIRONMENT, folders.GENERATOR, checkpoint.FOLDER)
+        mark = tuple(_stamp(folder / file) for file in files)
+        run = self._remember(("run", folder), mark, lambda: reports.read_run(folder))
+        history = self._histories.read(folder / folders.STATS)
+        return dataclasses.replace(
+            run,
+            ticks=history.ticks,
+            measurements=history.measured,
+            checks=history.checks,
+            grids=reports.find_grids(folder, run.phases),
+            unread_lines=history.unread,
+        )
 
-    def find_state(self, name: str, folder: Path, locked: set | None) -> tuple[str, str | None]:
-        """Return (state, error) of a run.
+    def look_around(self) -> Now:
+        """Return what is trained, what waits, and which files are locked."""
+        return Now(self._worker(), self._waiting(), machine.list_locked_files())
 
-        locked: the files that are locked, see `machine.list_locked_files`.
-        """
-        worker = self._worker()
+    def find_state(self, name: str, folder: Path, now: Now) -> tuple[str, str | None]:
+        """Return (state, error) of a run."""
         lock = _identify(folder / ".lock")
-        if (worker and worker["run"] == name) or (locked and lock in locked):
+        if (now.worker and now.worker["run"] == name) or (now.locked and lock in now.locked):
             return "running", None
         if (folder / folders.GENERATOR).is_file():
             return "done", None
-        if name in self._waiting():
+        if name in now.waiting:
             return "waiting", None
         about = read_json(self.store.about_run(name), {})
         state, error = about.get("state"), about.get("error")
@@ -105,14 +143,15 @@ class Runs:
             return "paused", None
         return ("failed", str(error)) if state == "failed" else ("interrupted", None)
 
-    def _title(self, name: str) -> str:
+    def find_title(self, name: str) -> str:
+        """Return the title that the user gave to a run, or its name."""
         title = read_json(self.store.folder / "titles.json", {}).get(name)
         title = title or read_json(self.store.about_run(name), {}).get("title")
         return title if isinstance(title, str) else name
 
     def rename(self, name: str, title: str) -> None:
         """Give a run a title; "" takes it away."""
-        self.find(name)
+        self._find_to_change(name)
         with self._lock:
             titles = read_json(self.store.folder / "titles.json", {})
             titles.pop(name, None)
@@ -122,8 +161,8 @@ class Runs:
 
     def delete(self, name: str) -> None:
         """Delete a run with all its files. Raise Refusal while it is trained."""
-        folder = self.find(name)
-        if self.find_state(name, folder, machine.list_locked_files())[0] == "running":
+        folder = self._find_to_change(name)
+        if self.find_state(name, folder, self.look_around())[0] == "running":
             raise Refusal(409, f"{name}: is being trained. Pause it first.")
         if folder.is_symlink():
             raise Refusal(409, f"{name}: is a link to a folder elsewhere. Remove the link by hand.")
@@ -133,18 +172,22 @@ class Runs:
         self.store.about_run(name).unlink(missing_ok=True)
 
     def list_all(self) -> list[dict]:
-        """Return all runs in short, the newest first. One that cannot be read says why."""
-        locked, out = machine.list_locked_files(), []
-        for name, folder in self.find_all().items():
-            out.append(self.summarize(name, folder, locked))
-        return out
+        """Return all runs in short, the newest first. One that cannot be read says why.
 
-    def summarize(self, name: str, folder: Path, locked: set | None) -> dict:
+        Without any, those that come with the package are shown, so that there is one to play with.
+        """
+        now = self.look_around()
+        if found := self.find_all():
+            return [self.summarize(name, folder, now) for name, folder in found.items()]
+        return [self.summarize(name, pretrained.FOLDER / name, now) for name in pretrained.list_names()]
+
+    def summarize(self, name: str, folder: Path, now: Now) -> dict:
         """Return a run in short."""
-        state, error = self.find_state(name, folder, locked)
-        worker = self._worker()
-        out: dict = {"name": name, "title": self._title(name), "state": state, "error": error}
+        state, error = self.find_state(name, folder, now)
+        worker = now.worker
+        out: dict = {"name": name, "title": self.find_title(name), "state": state, "error": error}
         out["stopping"] = bool(worker and worker["run"] == name and worker["stopping"])
+        out["pretrained"] = folder.is_relative_to(pretrained.FOLDER)
         try:
             plan = self._plan(folder)
             phases = plan.phases
@@ -182,7 +225,7 @@ class Runs:
     def describe(self, name: str) -> dict:
         """Return all about a run, as on the panel Watch."""
         folder = self.find(name)
-        short = self.summarize(name, folder, machine.list_locked_files())
+        short = self.summarize(name, folder, self.look_around())
         try:
             run = self._read(folder)
         except UserError as reason:
@@ -203,6 +246,7 @@ class Runs:
             ],
             "parameters": run.parameters or None,
             "data": f"{run.data}, {run.data_images} images",
+            "aspect": list(run.plan.aspect),
             "grids": [
                 {"images": g.images, "resolution": g.resolution, "title": g.title, "url": address + g.path.name}
                 for g in run.grids
@@ -215,6 +259,7 @@ class Runs:
                 metric: [{"images": i, "minutes": s / 60, "value": v} for i, s, v in values]
                 for metric, values in run.metrics.items()
             },
+            "better": {metric: _find_better(metric) for metric in run.metrics},
             "coach": [{"state": a.illness, "sentence": a.text, "command": "; ".join(a.commands)} for a in run.advice],
             "caveats": [{"metric": metric, "sentence": text} for metric, text in run.caveats],
             "log": _read_lines(folder / folders.LOG),
@@ -227,8 +272,9 @@ class Runs:
         """
         folder = self.find(name)
         known = {p.name: p for p in folder.glob("*.png") if p.name == "reals.png" or p.name.startswith("fakes-")}
-        own = folder / OWN
-        known |= {p.relative_to(folder).as_posix(): p for p in own.rglob("*") if not p.is_symlink() and p.is_file()}
+        own = self.place_own(name, folder)
+        made = (p for p in own.rglob("*") if not p.is_symlink() and p.is_file())
+        known |= {f"{OWN}/{p.relative_to(own).as_posix()}": p for p in made}
         if file not in known:
             raise Refusal(404, f"file {show(file)}: {name} has none of this name.")
         return known[file]
@@ -246,6 +292,12 @@ _UNREADABLE = {
     "recipe": None, "task": None, "size": None, "images": 0, "of": 0, "resolution": 0, "seconds_left": None,
     "minutes": 0.0, "picture": None,
 }  # fmt: skip
+
+
+def _find_better(metric: str) -> str | None:
+    """Return which side of a metric is better, "lower" or "higher"; None if neither is."""
+    row = metrics.METRICS.get(metrics.strip_features(metric))
+    return row.better or None if row else None
 
 
 def _list_folders(parent: Path) -> list[Path]:
@@ -333,5 +385,5 @@ def _make_columns(ticks: list[dict]) -> dict[str, list]:
     if ticks and chosen[-1] is not ticks[-1]:
         chosen[-1] = ticks[-1]
     names = dict.fromkeys(name for tick in ticks for name in tick if name != "seconds")
-    columns = {name: [records.as_number(tick.get(name)) for tick in chosen] for name in names}
+    columns = {name: [tick.get(name) for tick in chosen] for name in names}
     return columns | {"minutes": [tick["seconds"] / 60 for tick in chosen]}

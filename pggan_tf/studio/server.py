@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -31,9 +32,8 @@ CONNECTIONS = 256  # open at the same time; any further one gets a 503
 SILENCE = 60.0  # seconds after which a connection without a request is closed
 
 
-def _list_page_files() -> dict[str, Path]:
-    """Return {relative name: path} of the files of the page."""
-    return {p.relative_to(PAGE).as_posix(): p for p in PAGE.rglob("*") if p.is_file() and not p.name.startswith(".")}
+# The files of the page; its sources beside them are not served.
+PAGE_FILES = ("index.html", "studio.js", "studio.css", "tasks.webp", "LICENCES.txt")
 
 
 def make_application(studio: Studio, host: str = "127.0.0.1", port: int = 0) -> Gate:
@@ -54,7 +54,9 @@ def make_application(studio: Studio, host: str = "127.0.0.1", port: int = 0) -> 
             watching.cancel()
             studio.close()
 
-    app = fastapi.FastAPI(title="pggan studio", docs_url=None, redoc_url=None, openapi_url=None, lifespan=live)
+    app = fastapi.FastAPI(
+        title="pggan studio", docs_url=None, redoc_url=None, openapi_url=None, lifespan=live, redirect_slashes=False
+    )
 
     @app.exception_handler(Refusal)
     @app.exception_handler(UserError)
@@ -84,8 +86,8 @@ def make_application(studio: Studio, host: str = "127.0.0.1", port: int = 0) -> 
         return Answer({"error": what}, 400)
 
     def send_page(name: str) -> Response:
-        file = _list_page_files().get(name)
-        if file is None:
+        file = PAGE / name
+        if name not in PAGE_FILES or not file.is_file():
             raise Refusal(404, f"{show(name)}: no file of the page.")
         headers = {"Cache-Control": "no-cache"}
         return Response(
@@ -113,14 +115,18 @@ def make_application(studio: Studio, host: str = "127.0.0.1", port: int = 0) -> 
 class _Server(uvicorn.Server):
     """Server that ends the streams of events first, for which it would wait otherwise."""
 
+    should_exit: bool
+    force_exit: bool
+
     def __init__(self, config: uvicorn.Config, studio: Studio):
         super().__init__(config)
         self.studio = studio
 
     def handle_exit(self, sig, frame):
-        """End the streams, then the server."""
+        """End the streams, then the server; a second Ctrl-C does not wait for anything."""
         self.studio.hub.close()
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 def _log_errors(folder: Path) -> None:

@@ -40,7 +40,8 @@ class Studio:
         # One for what is answered at once, one for jobs, which take minutes.
         self.helper, self._slow = Helper(self.store), Helper(self.store)
         self.jobs = Jobs(self.hub, self._slow)
-        self._load, self._loads, self._loaded_at = machine.Load(), {}, 0.0
+        self._load, self._loaded_at = machine.Load(), 0.0
+        self._loads: dict = {}
         self.watcher = Watcher(self.hub, self._look, self._tend, self.measure_load)
         for place in places:
             self.folders.open(str(Path(place).absolute()))
@@ -83,7 +84,10 @@ class Studio:
         worker = self.queue.find_worker()
         run = worker["run"] if worker else None
         marks = {name: (mark, name == run) for name, mark in self.runs.watch().items()}
-        folders = {p.name: _stamp(p) for p in (store / "folders").glob("*.json")}
+        folders: dict[str, tuple] = {}
+        for file in sorted((store / "folders").glob("*.json")):  # ID.json and ID.hand.json
+            id = file.name.partition(".")[0]
+            folders[id] = (*folders.get(id, ()), _stamp(file))
         return {"runs": marks, "queue": {"": (tuple(sorted(queue.items())), worker is None)}, "folders": folders}
 
 

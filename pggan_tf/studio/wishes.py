@@ -65,7 +65,7 @@ def parse(body: Mapping, runs: Runs) -> Wish:
         options["minutes"] = configs.parse("minutes", minutes)
     if (shape := take_text(body, "shape", None)) is not None:
         options["shape"] = configs.parse("shape", shape)
-    given = body.get("options") or {}
+    given = {} if body.get("options") is None else body["options"]
     if not isinstance(given, dict):
         raise Refusal(400, f"options {show(given)}: expected an object such as {{'batch': '16'}}.")
     for name, value in given.items():
@@ -150,8 +150,8 @@ class Granter:
             return {}, wish.options.get("portraits", DEFAULTS["portraits"])
         folder, known = self.photos.folders.get(wish.data), self.photos.read(wish.data)
         hand, look = self.photos.read_hand(wish.data), known.get("look")
-        count = look["kept"] if look else len(known["files"])
-        if not known["files"]:
+        count = look["kept"] if look else known.get("shards") or len(known["files"])
+        if not count:
             raise Refusal(400, f"{folder['name']}: has no photos yet. Send some into it.")
         hand = {name: own for name, own in hand.items() if name in set(known["files"])}
         if not hand:

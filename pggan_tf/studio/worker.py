@@ -1,7 +1,8 @@
-"""Train the entries of a queue, one after the other: python -m pggan_tf.studio.worker RUNS
+"""Train the entries of a queue, one after the other.
 
-Each entry is trained by commands of `pggan` in processes of their own. Their output goes to files,
-so they go on even if this process is killed.
+It is started as `python -m pggan_tf.studio.worker RUNS`. Each entry is trained by commands of
+`pggan` in processes of their own. Their output goes to files, so they go on even if this process is
+killed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pggan_tf.studio.store import Store, read_json, write_json
 
 _SECONDS = 0.3  # between two looks at what a command has printed
 _TEXT = 300  # characters of a line that is shown
+_SAID = 32_768  # characters of what a command has printed last that are kept
 _RUN = re.compile(r"^run (.+)$", re.M)  # the line with which training begins
 _NO_WORD = "the process that trained ended without a word, perhaps for want of memory"
 
@@ -104,35 +106,34 @@ class Worker:
         self._note(child=process.pid, child_started=machine.find_start(process.pid))
         if self._is_stopped(id):  # before this process was known
             process.terminate()
-        seen = b""
+        said, at = "", begin
         while True:
             ended = process.poll() is not None
             with contextlib.suppress(OSError), log.open("rb") as file:
-                file.seek(begin)
-                data = file.read(1 << 20)
-                if data != seen:
-                    seen = data
-                    self._tell(id, data.decode("utf-8", "replace"))
+                file.seek(at)
+                if new := file.read():
+                    at += len(new)
+                    said = (said + new.decode("utf-8", "replace"))[-_SAID:]
+                    self._tell(id, said)
             if ended:
-                break
+                return process.returncode, said
             time.sleep(_SECONDS)
-        return process.returncode, seen.decode("utf-8", "replace")
 
-    def _tell(self, id: str, text: str) -> None:
+    def _tell(self, id: str, said: str) -> None:
         """Note the newest line of a command, and the run that it trains."""
-        lines = [line for line in text.splitlines() if line.strip()]
-        run = self.about.get("run")
-        if found := _RUN.findall(text):
+        lines = [line for line in said.splitlines() if line.strip()]
+        run: str | None = self.about.get("run")
+        if found := _RUN.findall(said):
             run = self.runs.name_of(Path(found[-1])) or run
-            if run != self.about.get("run"):
-                for path, entry in self.queue.read():
-                    if path.stem.partition("-")[2] == id:
-                        write_json(path, entry | {"run": run})
-                        if entry.get("named"):
-                            write_json(self.store.about_run(run), {"title": entry["title"]})
-        said = lines[-1][:_TEXT] if lines else None
-        if (said, run) != (self.about.get("text"), self.about.get("run")):
-            self._note(text=said, run=run)
+        if run and run != self.about.get("run"):
+            for path, entry in self.queue.read():
+                if path.stem.partition("-")[2] == id:
+                    write_json(path, entry | {"run": run})
+                    if entry.get("named"):
+                        write_json(self.store.about_run(run), {"title": entry["title"]})
+        text = lines[-1][:_TEXT] if lines else None
+        if (text, run) != (self.about.get("text"), self.about.get("run")):
+            self._note(text=text, run=run)
 
     def _settle(self, id: str, code: int, said: str) -> None:
         """Note how an entry has ended, and take it out of the queue unless it failed at its start.
@@ -158,7 +159,8 @@ class Worker:
                     else "failed"
                 )
                 about = read_json(self.store.about_run(run), {})
-                write_json(self.store.about_run(run), about | {"state": state, "error": error})
+                with contextlib.suppress(OSError):  # on a full disk, the run is called interrupted
+                    write_json(self.store.about_run(run), about | {"state": state, "error": error})
             for path, entry in found:
                 if run or not error:
                     path.unlink(missing_ok=True)
