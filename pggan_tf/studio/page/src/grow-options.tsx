@@ -1,6 +1,7 @@
 /** Options of a training: the dozen that people use, the others by group, folded. */
 import { useState } from "preact/hooks";
 import type { Option, Recipe } from "./types";
+import { Typed } from "./widgets";
 import { label, text } from "./words";
 
 // These have controls of their own.
@@ -51,10 +52,8 @@ function OptionRow({ option, usual, value, set }: { option: Option; usual: unkno
       </select>
     );
   } else {
-    const shared = { ...said, placeholder: usualText, value: own ? String(value) : "", onChange: (e: { currentTarget: HTMLInputElement }) => set(e.currentTarget.value === "" ? null : e.currentTarget.value) };
-    control = option.kind === "number"
-      ? <input type="number" inputMode="decimal" step="any" min={option.minimum ?? undefined} max={option.maximum ?? undefined} {...shared} />
-      : <input {...shared} />;
+    const number = option.kind === "number" ? { minimum: option.minimum ?? undefined, maximum: option.maximum ?? undefined } : undefined;
+    control = <Typed {...said} placeholder={usualText} value={own ? String(value) : ""} number={number} commit={(typed) => set(typed === "" ? null : typed)} />;
   }
   return (
     <label class={`option ${own ? "own" : ""} ${option.kind}`}>

@@ -4,7 +4,7 @@ import { usePicture } from "./picture";
 import { Sliders } from "./play-sliders";
 import { setQuery } from "./route";
 import type { GeneratorInfo } from "./types";
-import { Command, Field, Problem, Segments, Slider, useLater } from "./widgets";
+import { Command, Field, Problem, Segments, Slider, Typed, useLater } from "./widgets";
 
 const COUNTS = [1, 4, 16, 36];
 const MOST = 2 ** 32 - 1;
@@ -29,7 +29,7 @@ export const lookQuery = (look: Look, info: GeneratorInfo) => ({
 export const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0]! % 100_000;
 
 export function SeedField({ label = "Seed", name = "seed", value }: { label?: string; name?: string; value: number }) {
-  return <Field label={label}><input type="number" min={0} max={MOST} step={1} inputMode="numeric" value={value} onInput={(e) => e.currentTarget.validity.valid && e.currentTarget.value !== "" && setQuery({ [name]: e.currentTarget.valueAsNumber })} /></Field>;
+  return <Field label={label}><Typed live number={{ minimum: 0, maximum: MOST, whole: true }} value={String(value)} commit={(text) => setQuery({ [name]: Number(text) })} /></Field>;
 }
 
 /** Stage, variety and class. */

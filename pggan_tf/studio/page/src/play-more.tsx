@@ -8,7 +8,7 @@ import { lookQuery, LookControls, randomSeed, readLook, SeedField } from "./play
 import { Sliders } from "./play-sliders";
 import { setQuery } from "./route";
 import type { GeneratorInfo, Job } from "./types";
-import { Command, Field, JobView, Problem, Segments, Slider, useLater } from "./widgets";
+import { Command, Field, JobView, Problem, Segments, Slider, Typed, useLater } from "./widgets";
 
 interface Props { name: string; info: GeneratorInfo; query: URLSearchParams }
 
@@ -60,7 +60,7 @@ export function Walk({ name, info, query }: Props) {
         </div>
       </div>
       <aside class="controls" aria-label="Controls">
-        <Field label="Seeds" hint="such as 0-5 or 3,14,159"><input type="text" value={seeds} spellcheck={false} onInput={(e) => setQuery({ seeds: e.currentTarget.value })} /></Field>
+        <Field label="Seeds" hint="such as 0-5 or 3,14,159"><Typed live value={seeds} commit={(text) => setQuery({ seeds: text })} /></Field>
         <div class="card">
           <Slider label="Length" value={seconds} minimum={2} maximum={60} shown={`${seconds} s`} onInput={(value) => setQuery({ seconds: value })} />
           {info.stages.length > 1 && <Segments label="Grown to" value={stage} choices={info.stages.map((value) => ({ value, label: String(value) }))} onChange={(value) => setQuery({ stage: value })} />}

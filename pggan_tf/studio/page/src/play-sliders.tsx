@@ -4,7 +4,7 @@ import { call, runPath, say } from "./api";
 import { changed, useLive } from "./live";
 import { setQuery } from "./route";
 import type { SliderInfo } from "./types";
-import { Problem } from "./widgets";
+import { Problem, Typed } from "./widgets";
 
 const FIRST = 6;
 
@@ -46,7 +46,7 @@ export function Sliders({ name, value }: { name: string; value: string }) {
         const at = values.get(slider.index) ?? 0;
         return (
           <div class="direction">
-            <input type="text" class="rename" aria-label={`Name of slider ${slider.index}`} value={slider.name ?? ""} placeholder={`Slider ${slider.index}`} maxLength={40} onChange={(e) => rename(slider, e.currentTarget.value)} />
+            <Typed class="rename" aria-label={`Name of slider ${slider.index}`} value={slider.name ?? ""} placeholder={`Slider ${slider.index}`} maxLength={40} commit={(text) => rename(slider, text)} />
             <span class="value">{at > 0 ? "+" : ""}{at}</span>
             <input type="range" aria-label={title} min={-6} max={6} step={0.5} value={at} class="from-middle" style={{ "--from": Math.min(0.5, (at + 6) / 12), "--to": Math.max(0.5, (at + 6) / 12) }} onInput={(e) => set(slider.index, e.currentTarget.valueAsNumber)} />
           </div>

@@ -7,7 +7,7 @@ import { addressOf, go, type Route } from "./route";
 import { RunCurves } from "./run-curves";
 import { RunGrids } from "./run-grids";
 import type { Entry, Run, RunDetail, Studio } from "./types";
-import { announce, Ask, Command, Empty, Problem, Progress } from "./widgets";
+import { announce, Ask, Command, Empty, Problem, Progress, Typed } from "./widgets";
 import { duration, plural, short, STATES, TASKS, text } from "./words";
 
 export function Watch({ route }: { studio: Studio; route: Route }) {
@@ -169,26 +169,21 @@ function sentence(run: RunDetail): string {
 }
 
 function Title({ run }: { run: RunDetail }) {
-  const [draft, setDraft] = useState<string | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
-  const save = async () => {
-    if (draft === null || draft.trim() === run.title || !draft.trim()) return setDraft(null);
+  const save = async (title: string) => {
+    if (!title.trim()) return;
     try {
-      await call("POST", runPath(run.name, "/name"), { title: draft.trim() });
+      await call("POST", runPath(run.name, "/name"), { title: title.trim() });
       setProblem(null);
       changed("runs");
       changed(`runs:${run.name}`);
     } catch (error) {
       setProblem(say(error));
     }
-    setDraft(null);
   };
   return (
     <>
-      <h2 class="run-title">
-        <input type="text" aria-label="Name of the run" value={draft ?? run.title} maxLength={60} onInput={(e) => setDraft(e.currentTarget.value)} onBlur={save}
-          onKeyDown={(e) => (e.key === "Enter" ? e.currentTarget.blur() : e.key === "Escape" && (setDraft(null), e.currentTarget.blur()))} />
-      </h2>
+      <h2 class="run-title"><Typed aria-label="Name of the run" value={run.title} maxLength={60} commit={save} /></h2>
       {run.title !== run.name && <p class="hint path">{run.name}</p>}
       <Problem text={problem} />
     </>

@@ -51,6 +51,34 @@ export function Slider({ label, value, minimum, maximum, step = 1, shown, onInpu
   );
 }
 
+interface TypedProps {
+  value: string; placeholder?: string; commit: (text: string) => void; live?: boolean; number?: { minimum?: number; maximum?: number; whole?: boolean };
+  class?: string; maxLength?: number; id?: string; [aria: `aria-${string}`]: string | undefined;
+}
+/** A field that keeps what is being typed, whatever else is drawn anew meanwhile. `live` tells every valid text, else Enter or leaving does. */
+export function Typed({ value, commit, live, number, ...rest }: TypedProps) {
+  const [draft, setDraft] = useState<string | null>(null);
+  const settle = (target: HTMLInputElement) => {
+    if (draft !== null && target.validity.valid && !(number?.whole && target.value === "") && target.value !== value) commit(target.value);
+    setDraft(null);
+  };
+  const all = {
+    ...rest, spellcheck: false, value: draft ?? value,
+    onInput: ({ currentTarget: target }: { currentTarget: HTMLInputElement }) => {
+      if (!target.validity.badInput) setDraft(target.value); // half a number
+      if (live && target.validity.valid && target.value !== "") commit(target.value);
+    },
+    onBlur: (e: { currentTarget: HTMLInputElement }) => settle(e.currentTarget),
+    onKeyDown: (e: KeyboardEvent & { currentTarget: HTMLInputElement }) => {
+      if (e.key === "Enter") settle(e.currentTarget);
+      if (e.key === "Escape" && draft !== null) e.stopPropagation(), setDraft(null);
+    },
+  };
+  return number
+    ? <input type="number" inputMode={number.whole ? "numeric" : "decimal"} step={number.whole ? 1 : "any"} min={number.minimum} max={number.maximum} {...all} />
+    : <input {...all} />;
+}
+
 /** One of a few: a row of radio buttons that looks like one control. */
 export function Segments<T extends string | number>({ label, value, choices, onChange, quiet }: {
   label: string; value: T; choices: { value: T; label: string; hint?: string }[]; onChange: (value: T) => void; quiet?: boolean;
