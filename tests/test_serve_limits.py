@@ -500,7 +500,9 @@ def connected(scenario):
         config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=5)
         config.load()
         wire, clock = Wire(), Clock()
-        protocol = type("Protocol", (protocols._Protocol,), {"seconds": 7})(config, uvicorn.server.ServerState(), {}, clock)
+        protocol = type("Protocol", (protocols._Protocol,), {"seconds": 7})(
+            config, uvicorn.server.ServerState(), {}, clock
+        )
         protocol.connection_made(wire)
         assert len(clock.waiting(7)) == 1 and wire.end is None
         await scenario(protocol, wire, clock, answer)

@@ -4,13 +4,14 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import fastapi
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from pggan_tf.studio import comparison, photos
+from pggan_tf.studio import comparison, helpers, photos
 from pggan_tf.studio.answers import Answer, answer_file, read_body, read_json
 from pggan_tf.studio.events import MOST_PAGES
 from pggan_tf.studio.folders import UPLOAD_BYTES
@@ -18,9 +19,18 @@ from pggan_tf.studio.refusal import Refusal, check_names, take_box, take_choice,
 from pggan_tf.studio.studio import Studio
 
 
-async def call(work: Callable, *args, **kwargs):
+# Who waits for a helper must not keep others from reading files.
+_FILES, _HELPERS = ThreadPoolExecutor(8, "files"), ThreadPoolExecutor(helpers.WAITING + 2, "helpers")
+
+
+async def call(work: Callable, *args):
     """Run a function that reads or writes files in a thread, and return its result."""
-    return await asyncio.to_thread(partial(work, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_FILES, partial(work, *args))
+
+
+async def ask(work: Callable, *args):
+    """Run a function that asks a helper in a thread, and return its result."""
+    return await asyncio.get_running_loop().run_in_executor(_HELPERS, partial(work, *args))
 
 
 def take_query(request: Request, *names: str) -> dict[str, str]:
