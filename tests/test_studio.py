@@ -353,6 +353,13 @@ def test_wishes_that_make_no_sense_are_refused(asker, wish):
     assert asker.studio.queue.read() == [] and asker.gate.unexpected == []
 
 
+def test_weights_are_taken_from_runs_alone(asker, place):
+    outside = write_run(place / "secret", "run")
+    for source in (str(outside), "../secret/run", f"hf://{outside}"):
+        status, said = asker.ask("POST", "/api/plan", body={"target_res": 16, "options": {"init_from": source}})
+        assert status == 404 and "not there" in said["error"], source
+
+
 def test_faces_are_found_before_training(asker, place):
     id = open_photos(asker, place)
     wish = {"data": id, "target_res": 8, "faces": True, "options": {"total_images": 500}}

@@ -123,7 +123,7 @@ def list_files(place):
 def throw(asker, place, folder, count, seed):
     """Send many requests. Return how many there were of each status."""
     chosen, statuses = random.Random(seed), {}
-    outside = {place / "secret", place / "home"}
+    outside = {place / "secret", place / "home" / "photos"}
     before = {p: list_files(p) for p in outside}
 
     async def send_all():
@@ -150,6 +150,9 @@ def throw(asker, place, folder, count, seed):
     assert asker.gate.unexpected == []
     assert {p: list_files(p) for p in outside} == before, "nothing outside was written"
     assert sorted(p.name for p in place.iterdir()) == ["home", "runs", "secret"]
+    # Keras and Matplotlib have settings there.
+    own = {p.name for p in (place / "home").iterdir()} - {".keras", ".config", ".cache"}
+    assert own == {"photos", "link"}
     return statuses
 
 

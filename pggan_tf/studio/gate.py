@@ -28,6 +28,7 @@ HEADERS = {
 WRITES = ("POST", "PUT", "DELETE")
 METHODS = ("GET", "HEAD", *WRITES)
 _LONGEST_ADDRESS = 8192
+MOST_ACTIVE = 256  # requests, streams of events among them, that are answered at the same time
 _LOCKED = (
     "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'><title>pggan studio</title>"
     "<h1>This address needs its key</h1><p>Open the address that <code>pggan studio</code> has printed, with <code>?key=</code> in it."
@@ -81,6 +82,7 @@ class Gate:
 
     def __init__(self, app, key: str, cookie: str, names: Collection[str]):
         self.app, self.key, self.cookie, self.names = app, key, cookie, names
+        self._active = 0
         self.unexpected: list[str] = []  # errors of the program itself, for tests
 
     async def __call__(self, scope, receive, send):
@@ -103,7 +105,10 @@ class Gate:
                 message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 
+        self._active += 1
         try:
+            if self._active > MOST_ACTIVE:
+                raise Refusal(429, f"{MOST_ACTIVE} requests are being answered. Try again in a moment.")
             await self._admit(scope, receive, send_on)
         except Exception as error:
             refusal = as_refusal(error)
@@ -116,6 +121,8 @@ class Gate:
                 )
             if not begun:
                 await _answer(send_on, refusal.status, {"error": str(refusal)})
+        finally:
+            self._active -= 1
 
     async def _admit(self, scope, receive, send) -> None:
         """Pass a request on to the application if it may come in."""

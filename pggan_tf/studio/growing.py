@@ -14,7 +14,7 @@ from pggan_tf.runs import folder as folders
 from pggan_tf.studio import wishes
 from pggan_tf.studio.answers import Answer, read_json
 from pggan_tf.studio.refusal import Refusal, check_names, take_choice, take_number, take_switch, take_text, take_whole
-from pggan_tf.studio.routes import call
+from pggan_tf.studio.routes import ask, call
 from pggan_tf.studio.store import read_json as read_file
 from pggan_tf.studio.store import write_json
 from pggan_tf.studio.studio import Studio
@@ -198,11 +198,11 @@ def add_growing(app: fastapi.FastAPI, studio: Studio) -> None:
 
     @app.post("/api/plan")
     async def plan(request: Request):
-        return Answer(await call(grower.plan, await read_json(request)))
+        return Answer(await ask(grower.plan, await read_json(request)))
 
     @app.post("/api/queue")
     async def queue(request: Request):
-        return Answer(await call(grower.queue, await read_json(request)))
+        return Answer(await ask(grower.queue, await read_json(request)))
 
     @app.post("/api/runs/{name}/go-on")
     async def go_on(name: str, request: Request):

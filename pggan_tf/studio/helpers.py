@@ -13,7 +13,7 @@ from pggan_tf.studio.refusal import Refusal
 from pggan_tf.studio.store import Store
 
 IDLE = 60.0  # seconds without a request after which a helper ends, and gives its memory back
-WAITING = 16  # requests that wait; any further one is refused
+WAITING = 48  # requests that wait; any further one is refused
 _STOP_SECONDS = 5.0
 
 

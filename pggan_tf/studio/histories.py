@@ -44,9 +44,16 @@ class Histories:
         whole, newline, _ = file.read().rpartition(b"\n")
         if newline:
             new, old = records.parse_history((whole + newline).decode("utf-8", "replace")), known.history
-            parts = [old.ticks + new.ticks, old.measured + new.measured, old.checks + new.checks]
-            for part in parts:
-                part.sort(key=lambda line: line["images"])
-            known.history = records.History(*parts, old.unread + new.unread)
+            known.history = records.History(
+                _join(old.ticks, new.ticks),
+                _join(old.measured, new.measured),
+                _join(old.checks, new.checks),
+                old.unread + new.unread,
+            )
             known.size += len(whole) + 1
         return known.history
+
+
+def _join(old: list[dict], new: list[dict]) -> list[dict]:
+    """Return lines of both lists, in order of the images seen."""
+    return sorted(old + new, key=lambda line: line["images"])

@@ -79,10 +79,12 @@ class Jobs:
             if self.get(id)["state"] != "running":
                 return
             self._change(id, text="begins")
+
+            def show(done: int, total: int, text: str = "") -> None:
+                self._change(id, done=done, total=total, text=text)
+
             try:
-                result = self.helper.call(
-                    verb, args, lambda d, t, text="": self._change(id, done=d, total=t, text=text)
-                )
+                result = self.helper.call(verb, args, show)
                 self._change(id, state="done", result=finish(result), text="")
             except Exception as error:
                 refusal = as_refusal(error)

@@ -27,7 +27,7 @@ from pggan_tf.studio.refusal import (
     take_text,
     take_whole,
 )
-from pggan_tf.studio.routes import call, take_query
+from pggan_tf.studio.routes import ask, call, take_query
 from pggan_tf.studio.runs import OWN, quote_name
 from pggan_tf.studio.store import make_id
 from pggan_tf.studio.studio import Studio
@@ -254,14 +254,14 @@ def add_playing(app: fastapi.FastAPI, studio: Studio) -> None:
 
     @app.get("/api/runs/{name}/generator")
     async def describe(name: str):
-        return Answer(await call(lambda: studio.helper.call("generator", {"run": player.find(name)})))
+        return Answer(await ask(lambda: studio.helper.call("generator", {"run": player.find(name)})))
 
     @app.get("/api/runs/{name}/faces.png")
     async def faces(name: str, request: Request):
         query = take_query(request, "seeds", "stage", "truncation", "sliders", "columns", "class", "download")
         args = {"seeds": take_text(query, "seeds", "0-15", longest=2000), **_take_sampling(query)}
         args["columns"] = take_whole(query, "columns", 1, 64, None)
-        return answer_picture(await call(player.draw, name, "faces", args), "faces.png", "download" in query)
+        return answer_picture(await ask(player.draw, name, "faces", args), "faces.png", "download" in query)
 
     @app.get("/api/runs/{name}/face.png")
     async def face(name: str, request: Request):
@@ -272,12 +272,12 @@ def add_playing(app: fastapi.FastAPI, studio: Studio) -> None:
             "mix": float(take_number(query, "mix", 0, 1, 0.5)),
             "scale": take_whole(query, "scale", 1, _SIDE, None),
         }
-        data = await call(player.draw, name, "face", args | _take_sampling(query))
+        data = await ask(player.draw, name, "face", args | _take_sampling(query))
         return answer_picture(data, f"seed-{args['seed']}.png", "download" in query)
 
     @app.get("/api/runs/{name}/sliders")
     async def sliders(name: str):
-        return Answer(await call(player.list_sliders, name))
+        return Answer(await ask(player.list_sliders, name))
 
     @app.get("/api/runs/{name}/sliders/{index}.png")
     async def strip(name: str, index: int, request: Request):
@@ -287,13 +287,13 @@ def add_playing(app: fastapi.FastAPI, studio: Studio) -> None:
             "stage": take_whole(query, "stage", 1, 4096, None),
             "truncation": float(take_number(query, "truncation", 0, 1, 1.0)),
         }
-        return Response(await call(player.draw, name, "strip", args), media_type="image/png", headers=png)
+        return Response(await ask(player.draw, name, "strip", args), media_type="image/png", headers=png)
 
     @app.put("/api/runs/{name}/sliders/{index}")
     async def rename(name: str, index: int, request: Request):
         body = await read_json(request)
         check_names(body, ("name",))
-        return Answer(await call(player.rename_slider, name, index, take_text(body, "name", "", longest=60)))
+        return Answer(await ask(player.rename_slider, name, index, take_text(body, "name", "", longest=60)))
 
     @app.get("/api/runs/{name}/nearest")
     async def nearest(name: str, request: Request):
@@ -333,7 +333,7 @@ def add_playing(app: fastapi.FastAPI, studio: Studio) -> None:
     async def convert(name: str, request: Request):
         query = take_query(request, "hints", "saturation", "scale")
         data = await read_body(request, PHOTO_BYTES)
-        return Response(await call(player.convert, name, data, query), media_type="image/png")
+        return Response(await ask(player.convert, name, data, query), media_type="image/png")
 
     @app.post("/api/runs/{name}/export")
     async def export(name: str, request: Request):

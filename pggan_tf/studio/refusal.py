@@ -12,13 +12,14 @@ from pggan_tf.errors import UserError, nearest
 
 JSON_BYTES = 1 << 20  # largest body of JSON
 _SHOWN = 60  # characters of a wrong value in a message
+_LONGEST = 1000  # characters of a message
 
 
 class Refusal(Exception):
     """Error that is answered with a status code and a sentence: what came, and what to do."""
 
     def __init__(self, status: int, sentence: str):
-        super().__init__(sentence)
+        super().__init__(sentence if len(sentence) <= _LONGEST else f"{sentence[:_LONGEST]}…")
         self.status = status
 
 

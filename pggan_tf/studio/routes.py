@@ -4,23 +4,38 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import fastapi
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from pggan_tf.studio import comparison, photos
+from pggan_tf.studio import comparison, helpers, photos
 from pggan_tf.studio.answers import Answer, answer_file, read_body, read_json
 from pggan_tf.studio.events import MOST_PAGES
 from pggan_tf.studio.folders import UPLOAD_BYTES
 from pggan_tf.studio.refusal import Refusal, check_names, take_box, take_choice, take_switch, take_text, take_whole
 from pggan_tf.studio.studio import Studio
 
+# Who waits for a helper must not keep others from reading files.
+_PHOTOS = ThreadPoolExecutor(2, "photos")
+_FILES, _HELPERS = ThreadPoolExecutor(8, "files"), ThreadPoolExecutor(helpers.WAITING + 2, "helpers")
 
-async def call(work: Callable, *args, **kwargs):
+
+async def call(work: Callable, *args):
     """Run a function that reads or writes files in a thread, and return its result."""
-    return await asyncio.to_thread(partial(work, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_FILES, partial(work, *args))
+
+
+async def draw(work: Callable, *args):
+    """Run a function that decodes a photo in a thread, and return its result."""
+    return await asyncio.get_running_loop().run_in_executor(_PHOTOS, partial(work, *args))
+
+
+async def ask(work: Callable, *args):
+    """Run a function that asks a helper in a thread, and return its result."""
+    return await asyncio.get_running_loop().run_in_executor(_HELPERS, partial(work, *args))
 
 
 def take_query(request: Request, *names: str) -> dict[str, str]:
@@ -88,7 +103,7 @@ def add_photos(app: fastapi.FastAPI, studio: Studio) -> None:
     @app.get("/api/folders/{id}/photos/{index}.jpg")
     async def show_photo(id: str, index: int, request: Request):
         side = take_whole(take_query(request, "side"), "side", 16, photos.LARGEST, 256)
-        data = await call(studio.photos.draw, id, index, side)
+        data = await draw(studio.photos.draw, id, index, side)
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"})
 
     @app.put("/api/folders/{id}/photos/{index}")

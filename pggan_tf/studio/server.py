@@ -28,7 +28,7 @@ from pggan_tf.studio.refusal import Refusal, as_refusal, show
 from pggan_tf.studio.studio import Studio
 
 PAGE = Path(__file__).parent / "page"
-CONNECTIONS = 256  # open at the same time; any further one gets a 503
+CONNECTIONS = 1000  # open at the same time; any further one is refused
 SILENCE = 60.0  # seconds after which a connection without a request is closed
 
 
