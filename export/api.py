@@ -27,9 +27,8 @@ import tensorflow as tf
 import uvicorn
 from fastapi import HTTPException, Query, Request, Response
 from starlette.requests import ClientDisconnect
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from export import hosts, signatures
+from export import hosts, protocol, signatures
 from export import source as sources
 from pggan_tf import __version__, synthesis, tasks
 from pggan_tf.data import marks, photos, transparency, xmp
@@ -313,55 +312,6 @@ def _make_generate(network, turns: Turns, mark: marks.Mark | None) -> Callable:
     return conditional if classes else plain
 
 
-class _Protocol(H11Protocol):
-    """HTTP protocol of uvicorn that closes connections on which nothing happens for `seconds`.
-
-    A connection is closed if its client sends no complete request, or reads nothing of a response,
-    for this time.
-
-    uvicorn's own timeout starts only after the first response, stops at the next byte received, and
-    ignores responses that are not read. With it alone, a silent client could hold a connection for
-    ever.
-    """
-
-    seconds: float
-    _silence: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport):
-        super().connection_made(transport)
-        self._expect()
-
-    def on_response_complete(self):
-        super().on_response_complete()
-        self._expect()
-
-    def connection_lost(self, exc):
-        self._silence.cancel()
-        super().connection_lost(exc)
-
-    def _expect(self) -> None:
-        """Start or restart the timer that closes the connection after `seconds`."""
-        if self._silence:
-            self._silence.cancel()
-        unread = (
-            self.transport.get_write_buffer_size()
-        )  # it only shrinks until the next response, which restarts this timer
-        self._silence = self.loop.call_later(self.seconds, self._close_unless_used, unread)
-
-    def _close_unless_used(self, unread: int) -> None:
-        """Close the connection if its client is silent, or wait for another `seconds`.
-
-        unread: bytes of the response that the client had not read when the timer was started.
-        """
-        left = self.transport.get_write_buffer_size()
-        if left and left == unread:
-            self.transport.abort()
-        elif left:
-            self._expect()
-        elif self.cycle is None or self.cycle.response_complete:
-            self.transport.close()
-
-
 def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], None], mark: bool = True) -> None:
     """Serve a network until the process is stopped.
 
@@ -389,7 +339,7 @@ def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], 
             log_level="warning",
             server_header=False,
             ws="none",  # a WebSocket would not be subject to the limits of the protocol below
-            http=type("Protocol", (_Protocol,), {"seconds": limits.seconds}),
+            http=protocol.make_protocol(limits.seconds),
             limit_concurrency=CONNECTIONS,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=5,

@@ -71,10 +71,10 @@ def draw_page(address: str) -> bytes:
     return f'<!doctype html><html lang="en">{head}<main role="img" aria-label="{about}">{code}</main>'.encode()
 
 
-def has_key(cookies: str | None, key: str) -> bool:
-    """Return whether the header Cookie of a request holds the key."""
+def has_key(cookies: str | None, key: str, name: str = COOKIE) -> bool:
+    """Return whether the header Cookie of a request holds the key in the cookie `name`."""
     try:
-        found = SimpleCookie(cookies or "").get(COOKIE)
+        found = SimpleCookie(cookies or "").get(name)
     except CookieError:
         return False
     return found is not None and hmac.compare_digest(found.value.encode(), key.encode())

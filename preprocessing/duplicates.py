@@ -73,9 +73,7 @@ class Index:
 
         hash: uint64 [4].
         """
-        if self._is_near(hash, np.arange(self._indexed, self._count)) or self._is_near(
-            hash, self._find_candidates(hash)
-        ):
+        if self.find(hash) is not None:
             return True
         if self._count == len(self._room):
             self._room = np.concatenate([self._room, np.zeros((max(1024, self._count), WORDS), np.uint64)])
@@ -85,11 +83,19 @@ class Index:
             self._index()
         return False
 
-    def _is_near(self, hash: np.ndarray, numbers: np.ndarray) -> bool:
-        """Return whether `hash` is similar to one of the hashes at the indices `numbers`."""
+    def find(self, hash: np.ndarray) -> int | None:
+        """Return the index of a hash that is similar to this one, or None. hash: uint64 [4]."""
+        found = self._find_near(hash, np.arange(self._indexed, self._count))
+        return self._find_near(hash, self._find_candidates(hash)) if found is None else found
+
+    def _find_near(self, hash: np.ndarray, numbers: np.ndarray) -> int | None:
+        """Return which of the hashes at the indices `numbers` is most similar; None if none is."""
         self.compared += len(numbers)
+        if not len(numbers):
+            return None
         differing = np.bitwise_count(self._room[numbers] ^ hash).sum(axis=1)
-        return len(numbers) > 0 and int(differing.min()) <= SAME_BITS
+        nearest = int(differing.argmin())
+        return int(numbers[nearest]) if differing[nearest] <= SAME_BITS else None
 
     def _find_candidates(self, hash: np.ndarray) -> np.ndarray:
         """Return the indices, int32 [K], of the hashes in the tables that may be similar."""

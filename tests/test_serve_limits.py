@@ -30,6 +30,7 @@ from starlette.requests import Request  # noqa: E402
 from starlette.testclient import TestClient  # noqa: E402
 
 from export import api  # noqa: E402
+from export import protocol as protocols  # noqa: E402
 
 RNG = np.random.default_rng(0)
 
@@ -499,7 +500,9 @@ def connected(scenario):
         config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=5)
         config.load()
         wire, clock = Wire(), Clock()
-        protocol = type("Protocol", (api._Protocol,), {"seconds": 7})(config, uvicorn.server.ServerState(), {}, clock)
+        protocol = type("Protocol", (protocols._Protocol,), {"seconds": 7})(
+            config, uvicorn.server.ServerState(), {}, clock
+        )
         protocol.connection_made(wire)
         assert len(clock.waiting(7)) == 1 and wire.end is None
         await scenario(protocol, wire, clock, answer)
@@ -616,7 +619,7 @@ def test_a_run_is_served_at_an_address(tmp_path, monkeypatch):
         assert b"200 OK" in head and b"server:" not in head.lower()
         config, (listening,) = server.config, server.servers[0].sockets
         assert (config.timeout_keep_alive, config.timeout_graceful_shutdown) == (5, 5)
-        assert config.http_protocol_class.seconds == 30 and issubclass(config.http_protocol_class, api._Protocol)
+        assert config.http_protocol_class.seconds == 30 and issubclass(config.http_protocol_class, protocols._Protocol)
         assert 1 << 17 < listening.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 1 << 19
         for _ in range(2):
             stack.enter_context(socket.create_connection(here))

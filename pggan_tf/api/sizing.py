@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import networks, shapes, terminal
-from pggan_tf.config import parsing, resolve
+from pggan_tf import networks, schedule, shapes, terminal
+from pggan_tf.config import Plan, parsing, resolve
 from pggan_tf.config.cost import GIB
 from pggan_tf.config.recipes import PIPELINES, RECIPES
 from pggan_tf.config.schema import DEFAULTS
@@ -90,6 +90,19 @@ def choose(options: Mapping, minutes: float, speed: float, shortest: int | None)
     return chosen
 
 
+def estimate_speeds(plan: Plan, speed: float) -> dict[schedule.Part, float]:
+    """Return the images per second that each part of a plan will roughly train at.
+
+    Args:
+        plan: the plan of a network that grows.
+        speed: see `measure_speed`.
+    """
+    options = plan.config.values()
+    share = min(plan.aspect) / max(plan.aspect)  # of the pixels of a square
+    rates = {r: _EFFICIENCY * speed / (share * estimate_operations(options, r)) for r in plan.resolutions}
+    return {phase.part: rates[phase.resolution] for phase in plan.phases}
+
+
 def _find_shortest(data) -> int | None:
     """Return the median of the shorter sides of a few photos; None if they cannot be looked at."""
     from preprocessing.sources import open_source
@@ -133,7 +146,12 @@ def replace_auto_shape(options: Mapping, say: Callable[[str], None], own: Path |
 
 
 def replace_auto(
-    options: Mapping, say: Callable[[str], None], own: Path | None = None, alone: bool = True, from_recipe: bool = True
+    options: Mapping,
+    say: Callable[[str], None],
+    own: Path | None = None,
+    alone: bool = True,
+    from_recipe: bool = True,
+    speed: float | None = None,
 ) -> dict:
     """Return the typed options with a number in place of --target-res auto.
 
@@ -145,6 +163,7 @@ def replace_auto(
         own: folder of --run. If a run has begun there, its resolution is kept.
         alone: whether this machine trains alone.
         from_recipe: whether there is no --config.
+        speed: what `measure_speed` has returned before; None: it is measured.
     """
     if options.get("target_res") != parsing.AUTO:
         return dict(options)
@@ -170,7 +189,7 @@ def replace_auto(
     terminal.start_tensorflow()
     resolved = resolve({name: value for name, value in rest.items() if name != "minutes"}).config.values()
     data = rest.get("data")
-    chosen = choose(resolved, minutes, measure_speed(), _find_shortest(data) if data else None)
+    chosen = choose(resolved, minutes, speed or measure_speed(), _find_shortest(data) if data else None)
     size = shapes.name_size(chosen, shapes.parse_aspect(resolved["shape"]))
     say(f"--target-res auto: {size} px, for {minutes:g} minutes on this machine")
     return rest | {"target_res": chosen}

@@ -38,6 +38,7 @@ VERBS = {
     "evaluate": "pggan_tf.commands.evaluate",
     "export": "export.command",
     "serve": "export.serve",
+    "studio": "pggan_tf.commands.studio",
     "push": "pggan_tf.commands.push",
 }
 

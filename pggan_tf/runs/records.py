@@ -66,11 +66,15 @@ def read_history(path: Path) -> History:
     A missing file has no lines. The last line may be incomplete during training; it is left out
     then.
     """
-    ticks, measured, checks, unread = [], [], [], 0
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        return parse_history(path.read_text(encoding="utf-8", errors="replace"))
     except OSError:
-        text = ""
+        return parse_history("")
+
+
+def parse_history(text: str) -> History:
+    """Return the content of stats.jsonl, or of some whole lines of it; see `read_history`."""
+    ticks, measured, checks, unread = [], [], [], 0
     lines = text.split("\n")
     for i, raw in enumerate(lines):
         if not raw.strip():

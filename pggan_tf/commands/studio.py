@@ -1,0 +1,76 @@
+"""`pggan studio`: photos, training, playing and comparing in one window of a browser."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+import webbrowser
+from pathlib import Path
+
+import click
+
+from pggan_tf import files
+from pggan_tf.errors import UserError
+
+_LOCAL = "127.0.0.1"  # what nobody but this machine can reach
+
+
+@click.command("studio")
+@click.argument("photos", nargs=-1)
+@click.option("--runs", default="runs", show_default=True, help="folder of the runs, old and new")
+@click.option(
+    "--host",
+    default=_LOCAL,
+    show_default=True,
+    help="address to listen on; 0.0.0.0 means all addresses of this machine, for a browser on another one",
+)
+@click.option(
+    "--port",
+    default=7863,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="port to listen on; 0 chooses a free one",
+)
+@click.option("--no-browser", is_flag=True, help="print the address, and open no browser")
+def command(photos, runs, host, port, no_browser):
+    """Open a page on this machine: choose photos, train, watch, play, compare, export.
+
+    PHOTOS are folders of photos to open in it; folders outside of your home folder have to be named here. Closing the
+    page or this command stops no training.
+    """
+    if missing := [p for p in ("fastapi", "uvicorn", "segno") if importlib.util.find_spec(p) is None]:
+        raise UserError(f'{", ".join(missing)} not installed. Type: pip install "pggan-tf[serve]"')
+    for place in photos:
+        if not Path(place).is_dir():
+            raise UserError(f"{place}: no such folder. Expected a folder of photos.")
+    from export import hosts, lan
+    from pggan_tf.studio import server, store
+    from pggan_tf.studio.studio import Studio
+
+    def show(address):
+        if not hosts.is_loopback(host):
+            lan.print_code(address, click.echo)
+            click.echo("whoever has this address can use the studio; the connection is not encrypted")
+        click.echo(address)
+        if not no_browser:
+            threading.Timer(0.3, webbrowser.open, (address,)).start()
+
+    kept = store.Store(runs)
+    kept.create()
+
+    def refuse():
+        known = store.read_json(kept.folder / "server.json", {}).get("address")
+        raise UserError(
+            f"--runs {runs}: a studio is open there already{f', at {known}' if known else ''}. Close it first."
+        )
+
+    try:
+        with files.hold_lock(kept.folder / "server.lock", refuse):
+            shown = lan.find_address() if host == "0.0.0.0" else host
+            server.serve(Studio(runs, photos), host, shown, port, show)
+    except KeyboardInterrupt:
+        pass
+    except OSError as error:
+        raise UserError(
+            f"--host {host} --port {port}: cannot be listened on ({error.strerror}). Choose another --port."
+        ) from None

@@ -1,0 +1,37 @@
+"""Start the processes of a studio: the worker and helpers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from pggan_tf.studio.environment import make_environment
+from pggan_tf.studio.store import Store
+
+
+def start_worker(store: Store) -> subprocess.Popen:
+    """Start the process that trains a queue. Neither Ctrl-C nor a closed terminal reaches it."""
+    with (store.folder / "worker.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "pggan_tf.studio.worker", str(store.runs)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=store.runs,
+            env=make_environment(),
+            start_new_session=True,
+        )
+
+
+def start_helper(store: Store) -> subprocess.Popen:
+    """Start a helper, which reads requests and writes answers as lines of JSON."""
+    with (store.folder / "helper.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "pggan_tf.studio.helper"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd=store.work,
+            env=make_environment(),
+            start_new_session=True,
+        )

@@ -1,0 +1,88 @@
+/** A sheet of seeds, and one of them large; stage, variety, class and sliders. */
+import { runPath, withQuery } from "./api";
+import { usePicture } from "./picture";
+import { Sliders } from "./play-sliders";
+import { setQuery } from "./route";
+import type { GeneratorInfo } from "./types";
+import { Command, Field, Problem, Segments, Slider, Typed, useLater } from "./widgets";
+
+const COUNTS = [1, 4, 16, 36];
+const MOST = 2 ** 32 - 1;
+
+export interface Look { seed: number; count: number; stage: number; truncation: number; label: string | null; sliders: string }
+
+export function readLook(query: URLSearchParams, info: GeneratorInfo): Look {
+  const number = (name: string, fallback: number) => (query.get(name) !== null && Number.isFinite(Number(query.get(name))) ? Number(query.get(name)) : fallback);
+  const stages = info.stages.length ? info.stages : [0];
+  const stage = number("stage", stages.at(-1)!);
+  return {
+    seed: Math.max(0, Math.round(number("seed", 0))), count: COUNTS.includes(number("count", 16)) ? number("count", 16) : 16,
+    stage: stages.includes(stage) ? stage : stages.at(-1)!, truncation: number("truncation", 1), label: query.get("class"), sliders: query.get("sliders") ?? "",
+  };
+}
+
+/** The part of a picture's address that all of Play have in common. */
+export const lookQuery = (look: Look, info: GeneratorInfo) => ({
+  stage: look.stage === info.stages.at(-1) ? null : look.stage, truncation: look.truncation === 1 ? null : look.truncation, class: look.label, sliders: look.sliders,
+});
+
+export const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0]! % 100_000;
+
+export function SeedField({ label = "Seed", name = "seed", value }: { label?: string; name?: string; value: number }) {
+  return <Field label={label}><Typed live number={{ minimum: 0, maximum: MOST, whole: true }} value={String(value)} commit={(text) => setQuery({ [name]: Number(text) })} /></Field>;
+}
+
+/** Stage, variety and class. */
+export function LookControls({ look, info }: { look: Look; info: GeneratorInfo }) {
+  return (
+    <>
+      {info.stages.length > 1 && <Segments label="Grown to" value={look.stage} choices={info.stages.map((value) => ({ value, label: String(value) }))} onChange={(stage) => setQuery({ stage: stage === info.stages.at(-1) ? null : stage })} />}
+      <Slider label="Variety" value={look.truncation} minimum={0} maximum={1} step={0.05} shown={look.truncation.toFixed(2)} onInput={(truncation) => setQuery({ truncation: truncation === 1 ? null : truncation })} />
+      {info.classes.length > 0 && <Field label="Class"><select value={look.label ?? info.classes[0]} onChange={(e) => setQuery({ class: e.currentTarget.value })}>{info.classes.map((c) => <option value={c}>{c}</option>)}</select></Field>}
+    </>
+  );
+}
+
+export function Faces({ name, info, query }: { name: string; info: GeneratorInfo; query: URLSearchParams }) {
+  const look = readLook(query, info);
+  const columns = Math.round(Math.sqrt(look.count));
+  const seeds = look.count === 1 ? String(look.seed) : `${look.seed}-${look.seed + look.count - 1}`;
+  const path = look.count === 1
+    ? withQuery(runPath(name, "/face.png"), { seed: look.seed, ...lookQuery(look, info) })
+    : withQuery(runPath(name, "/faces.png"), { seeds, columns, ...lookQuery(look, info) });
+  const picture = usePicture(useLater(path, 60));
+  const download = withQuery(runPath(name, "/faces.png"), { seeds, columns, ...lookQuery(look, info), download: 1 });
+  const options = [look.stage !== info.stages.at(-1) && `--stage ${look.stage}`, look.truncation !== 1 && `--truncation ${look.truncation}`, look.label && `--class ${look.label}`].filter(Boolean).join(" ");
+  const sliders = look.sliders.split(",").filter(Boolean).map((part) => `--slider ${part.replace(":", "=")}`).join(" ");
+  const command = sliders
+    ? `pggan edit ${name} ${Array.from({ length: Math.min(look.count, 4) }, (_, i) => `--seed ${look.seed + i}`).join(" ")} ${sliders} ${options} --out faces.png`
+    : `pggan generate ${name} --seeds ${seeds} ${options} --grid faces.png`;
+  return (
+    <div class="split">
+      <div class="stage">
+        <Problem text={picture.error} />
+        <div class={`easel ${picture.busy ? "busy" : ""}`} aria-busy={picture.busy}>
+          {picture.url ? (
+            <div class="faces">
+              <img class={look.stage < 48 ? "pixels" : ""} src={picture.url} alt={picture.of !== path ? "Drawing …" : look.count === 1 ? `The face of seed ${look.seed}` : `The faces of seeds ${seeds}`} />
+              {look.count > 1 && picture.of === path && <div class="cells" style={{ "--columns": columns }}>{Array.from({ length: look.count }, (_, i) => <button type="button" aria-label={`Seed ${look.seed + i} alone`} title={`seed ${look.seed + i}`} onClick={() => setQuery({ seed: look.seed + i, count: 1 })} />)}</div>}
+            </div>
+          ) : !picture.error && <p class="hint" role="status">Drawing …</p>}
+        </div>
+      </div>
+      <aside class="controls" aria-label="Controls">
+        <div class="row seed-row">
+          <SeedField value={look.seed} />
+          <button type="button" class="primary" onClick={() => setQuery({ seed: randomSeed() })}>{look.count === 1 ? "Another" : "Others"}</button>
+        </div>
+        <div class="card">
+          <Segments label="How many" value={look.count} choices={COUNTS.map((value) => ({ value, label: String(value) }))} onChange={(count) => setQuery({ count: count === 16 ? null : count })} />
+          <LookControls look={look} info={info} />
+        </div>
+        <Sliders name={name} value={look.sliders} />
+        <div class="row"><a class="button" href={download} download>Save as PNG</a></div>
+        <Command text={command.replace(/ +/g, " ")} />
+      </aside>
+    </div>
+  );
+}

@@ -1,0 +1,128 @@
+/** Morphs, walks, the photos nearest to a face, and the face nearest to a photo. */
+import { useState } from "preact/hooks";
+import { call, runPath, withQuery } from "./api";
+import { useJob } from "./live";
+import { usePicture } from "./picture";
+import { PhotoDrop } from "./photo-drop";
+import { lookQuery, LookControls, randomSeed, readLook, SeedField } from "./play-faces";
+import { Sliders } from "./play-sliders";
+import { setQuery } from "./route";
+import type { GeneratorInfo, Job } from "./types";
+import { Command, Field, JobView, Problem, Segments, Slider, Typed, useLater } from "./widgets";
+
+interface Props { name: string; info: GeneratorInfo; query: URLSearchParams }
+
+export function Morph({ name, info, query }: Props) {
+  const look = readLook(query, info);
+  const to = Number(query.get("to") ?? look.seed + 1);
+  const mix = Number(query.get("mix") ?? 0.5);
+  const face = (values: Record<string, number>) => withQuery(runPath(name, "/face.png"), { ...values, ...lookQuery(look, info) });
+  const path = face({ seed: look.seed, to, mix });
+  const [from, middle, end] = [usePicture(face({ seed: look.seed })), usePicture(useLater(path, 60)), usePicture(face({ seed: to }))];
+  const pixels = look.stage < 48 ? "pixels" : "";
+  return (
+    <div class="split">
+      <div class="stage">
+        <Problem text={middle.error ?? from.error ?? end.error} />
+        <div class="morph">
+          <figure class="small">{from.url && <img class={pixels} src={from.url} alt={`Seed ${look.seed}`} />}<figcaption>{look.seed}</figcaption></figure>
+          <figure class={middle.busy ? "busy" : ""}>{middle.url && <img class={pixels} src={middle.url} alt={middle.of === path ? `${Math.round(100 * mix)} % of the way from seed ${look.seed} to ${to}` : "Drawing …"} />}</figure>
+          <figure class="small">{end.url && <img class={pixels} src={end.url} alt={`Seed ${to}`} />}<figcaption>{to}</figcaption></figure>
+        </div>
+      </div>
+      <aside class="controls" aria-label="Controls">
+        <div class="row seed-row"><SeedField label="From seed" value={look.seed} /><SeedField label="To seed" name="to" value={to} /></div>
+        <div class="card">
+          <Slider label="Between them" value={mix} minimum={0} maximum={1} step={0.01} shown={`${Math.round(100 * mix)} %`} onInput={(value) => setQuery({ mix: value })} />
+          <LookControls look={look} info={info} />
+        </div>
+        <Sliders name={name} value={look.sliders} />
+        <div class="row">
+          <button type="button" onClick={() => setQuery({ seed: randomSeed(), to: randomSeed() })}>Two others</button>
+          <a class="button" href={withQuery(runPath(name, "/face.png"), { seed: look.seed, to, mix, ...lookQuery(look, info), scale: 256, download: 1 })} download>Save as PNG</a>
+        </div>
+      </aside>
+    </div>
+  );
+}
+
+export function Walk({ name, info, query }: Props) {
+  const seeds = query.get("seeds") ?? "0-5";
+  const seconds = Number(query.get("seconds") ?? 8);
+  const { stage } = readLook(query, info);
+  const work = useJob<{ url: string }>();
+  const url = work.job?.state === "done" ? work.job.result?.url : null;
+  return (
+    <div class="split">
+      <div class="stage">
+        <div class="easel">
+          {url ? <video src={url} controls autoplay loop muted playsinline aria-label={`A walk through seeds ${seeds}`} /> : <p class="hint">A walk goes from seed to seed, and back to the first: a film without a cut.</p>}
+        </div>
+      </div>
+      <aside class="controls" aria-label="Controls">
+        <Field label="Seeds" hint="such as 0-5 or 3,14,159"><Typed live value={seeds} commit={(text) => setQuery({ seeds: text })} /></Field>
+        <div class="card">
+          <Slider label="Length" value={seconds} minimum={2} maximum={60} shown={`${seconds} s`} onInput={(value) => setQuery({ seconds: value })} />
+          {info.stages.length > 1 && <Segments label="Grown to" value={stage} choices={info.stages.map((value) => ({ value, label: String(value) }))} onChange={(value) => setQuery({ stage: value })} />}
+        </div>
+        <button type="button" class="primary large" disabled={work.busy} onClick={() => work.start(() => call<Job<{ url: string }>>("POST", runPath(name, "/walk"), { seeds, seconds, stage }))}>Make the film</button>
+        <JobView job={work.job} error={work.error} cancel={work.cancel} />
+        {url && <div class="row"><a class="button" href={withQuery(url, { download: 1 })} download>Save the film</a></div>}
+        <Command text={`pggan interpolate ${name} --video walk.mp4 --seeds ${seeds} --seconds ${seconds} --stage ${stage} --loop`} />
+      </aside>
+    </div>
+  );
+}
+
+export function Nearest({ name, info, query }: Props) {
+  const look = readLook(query, info);
+  const face = usePicture(withQuery(runPath(name, "/face.png"), { seed: look.seed }));
+  const work = useJob<{ photos: string[]; text: string }>();
+  const [of, setOf] = useState<number | null>(null);
+  const found = work.job?.state === "done" && of === look.seed ? work.job.result?.photos[0] : null;
+  return (
+    <div class="split">
+      <div class="stage">
+        <Problem text={face.error} />
+        {found ? <div class="easel"><img class="pixels" src={found} alt={`The face of seed ${look.seed} and the training photos nearest to it, nearest first`} /></div>
+          : <div class={`easel ${work.busy ? "busy" : ""}`}>{face.url && <img class="pixels single" src={face.url} alt={`The face of seed ${look.seed}`} />}</div>}
+      </div>
+      <aside class="controls" aria-label="Controls">
+        <p>Has it learned photos by heart? The photos that it was shown, nearest first. A copy would be the same picture.</p>
+        <div class="row seed-row"><SeedField value={look.seed} /><button type="button" onClick={() => setQuery({ seed: randomSeed() })}>Another</button></div>
+        <button type="button" class="primary large" disabled={work.busy} onClick={() => (setOf(look.seed), work.start(() => call<Job<{ photos: string[]; text: string }>>("GET", withQuery(runPath(name, "/nearest"), { seed: look.seed }))))}>Find the nearest photos</button>
+        <JobView job={work.job} error={work.error} cancel={work.cancel} />
+        {found && <p role="status">{work.job?.result?.text}</p>}
+        <Command text={`pggan neighbours ${name}`} />
+      </aside>
+    </div>
+  );
+}
+
+interface Found { picture: string; psnr: number | null; psnr_before: number | null }
+const decibels = (value: number | null) => (value === null ? "the same pixels" : `${value.toFixed(1)} dB`);
+
+export function Project({ name }: { name: string }) {
+  const [photo, setPhoto] = useState<{ file: File; url: string } | null>(null);
+  const work = useJob<Found>();
+  const result = work.job?.state === "done" ? work.job.result : null;
+  const choose = (file: File) => {
+    setPhoto({ file, url: URL.createObjectURL(file) });
+    void work.start(() => call<Job<Found>>("POST", runPath(name, "/project"), file));
+  };
+  return (
+    <div class="split">
+      <div class="stage">
+        {!photo ? <PhotoDrop does="Which face of this generator is nearest to a photo?" choose={choose} />
+          : <div class="easel">{result ? <img class="pixels" src={result.picture} alt="The photo, where the search began, and the nearest face" /> : <img class="dim" src={photo.url} alt="Your photo" />}</div>}
+      </div>
+      <aside class="controls" aria-label="Controls">
+        <p>The search moves through all that the generator can draw, towards your photo. It must look like the photos it learned from.</p>
+        <JobView job={work.job} error={work.error} cancel={work.cancel} />
+        {result && <p role="status">PSNR {decibels(result.psnr)}, was {decibels(result.psnr_before)} where the search began. From left to right: the photo, the beginning, the nearest face.</p>}
+        {photo && <div class="row"><button type="button" onClick={() => (work.clear(), setPhoto(null))}>Another photo</button>{result && <a class="button" href={withQuery(result.picture, { download: 1 })} download>Save as PNG</a>}</div>}
+        <Command text={`pggan project ${name} photo.jpg`} />
+      </aside>
+    </div>
+  );
+}

@@ -1,0 +1,198 @@
+"""What is known about each photo of an opened folder, and what the user changed by hand."""
+
+from __future__ import annotations
+
+import io
+import math
+import threading
+from pathlib import Path
+
+from pggan_tf.errors import Unreadable
+from pggan_tf.studio.folders import Folders
+from pggan_tf.studio.refusal import Refusal, show
+from pggan_tf.studio.store import read_json, write_json
+
+FILTERS = ("all", "kept", "left_out", "doubtful", "duplicates")
+PAGE = 60  # photos of a page
+LARGEST = 2048  # longest side in pixels of a photo that is shown
+_AT_ONCE = threading.BoundedSemaphore(2)  # photos that are decoded at the same time
+_QUALITY = 85
+_QUICK = 512  # up to this side, JPEGs are decoded at a lower resolution
+
+
+class Photos:
+    """Photos of the opened folders.
+
+    Args:
+        folders: the folders.
+    """
+
+    def __init__(self, folders: Folders):
+        self.folders, self._lock = folders, threading.Lock()
+        self._known: dict[str, tuple] = {}
+
+    def _hand_file(self, id: str) -> Path:
+        return self.folders.store.about_folder(id).with_suffix(".hand.json")
+
+    def read_hand(self, id: str) -> dict[str, dict]:
+        """Return {name of a photo: {crop, left_out}} of what was changed by hand in a folder."""
+        return read_json(self._hand_file(id), {})
+
+    def read(self, id: str) -> dict:
+        """Return what is known about a folder: files, classes, labels, look, and photos."""
+        folder = self.folders.get(id)
+        file = self.folders.store.about_folder(id)
+        try:
+            mark = file.stat().st_mtime_ns
+        except OSError:
+            return self.folders.list_photos(folder)
+        with self._lock:
+            if id not in self._known or self._known[id][0] != mark:
+                self._known[id] = mark, read_json(file, {})
+            known = self._known[id][1]
+        return known if isinstance(known.get("files"), list) else self.folders.list_photos(folder)
+
+    def describe(self, id: str, index: int, known: dict, hand: dict) -> dict:
+        """Return one photo as the page gets it."""
+        name = known["files"][index]
+        seen = known["photos"][index] if known.get("photos") else {}
+        own = hand.get(name, {})
+        left_out = own.get("left_out", False)
+        state = "left_out" if left_out else seen.get("state", "kept")
+        if own.get("crop"):
+            state = "left_out" if left_out else "kept"
+        return {
+            "index": index,
+            "name": name.encode("utf-8", "replace").decode(),
+            "width": seen.get("width"),
+            "height": seen.get("height"),
+            "state": state,
+            "reason": "left out by hand" if left_out else seen.get("reason") if state == "left_out" else None,
+            "class": known["classes"][known["labels"][index]] if known["classes"] else None,
+            "same_as": seen.get("same_as", []),
+            "faces": seen.get("faces", []),
+            "crop": own.get("crop") or seen.get("crop"),
+            "doubt": None if own else seen.get("doubt"),
+            "by_hand": bool(own),
+        }
+
+    def list_page(self, id: str, filter: str, page: int) -> dict:
+        """Return a page of the photos that a filter lets through."""
+        known, hand = self.read(id), self.read_hand(id)
+        everything = (self.describe(id, index, known, hand) for index in range(len(known["files"])))
+        if filter == "duplicates":  # side by side
+            chosen = sorted(
+                (p for p in everything if p["same_as"]), key=lambda p: (min(p["index"], *p["same_as"]), p["index"])
+            )
+        else:
+            chosen = [p for p in everything if _passes(p, filter)]
+        return {
+            "pages": max(1, math.ceil(len(chosen) / PAGE)),
+            "total": len(chosen),
+            "photos": chosen[page * PAGE : (page + 1) * PAGE],
+        }
+
+    def name_of(self, id: str, index: int) -> str:
+        """Return the name of a photo. Raise Refusal if there is none with this index."""
+        files = self.read(id)["files"]
+        if not 0 <= index < len(files):
+            raise Refusal(404, f"photo {index}: the folder has {len(files):,}. Look at the folder again.")
+        return files[index]
+
+    def change(self, id: str, index: int, crop, left_out: bool) -> dict:
+        """Note what the user wants of a photo, and return the photo.
+
+        Args:
+            id: the folder.
+            index: the photo.
+            crop: (x, y, width, height) in pixels of the upright photo; None: not by hand.
+            left_out: whether it is not trained on.
+        """
+        name = self.name_of(id, index)
+        if crop is not None:
+            crop = _clip(crop, *self.measure(id, index))
+        with self._lock:
+            hand = self.read_hand(id)
+            hand.pop(name, None)
+            if crop is not None or left_out:
+                hand[name] = {"crop": crop, "left_out": left_out}
+            write_json(self._hand_file(id), hand)
+        return self.describe(id, index, self.read(id), hand)
+
+    def read_bytes(self, id: str, index: int) -> bytes:
+        """Return the bytes of a photo's file. Raise Refusal if it cannot be read."""
+        from pggan_tf.data.decoders import MAX_BYTES
+
+        folder = self.folders.get(id)
+        place = Path(folder["path"])
+        file = place / self.name_of(id, index)
+        try:
+            real, root = file.resolve(strict=True), place.resolve()
+            allowed = [root, *self.folders.roots]
+            if not any(real.is_relative_to(each) for each in allowed):
+                raise Refusal(404, f"{show(file.name)}: a link that leads out of the folders that are open.")
+            if real.stat().st_size > MAX_BYTES:
+                raise Refusal(404, f"{show(file.name)}: more than {MAX_BYTES >> 20} MB.")
+            return real.read_bytes()
+        except (OSError, RuntimeError, ValueError):
+            raise Refusal(
+                404, f"{show(str(file))}: cannot be read, or is gone. Put it back, or open the folder again."
+            ) from None
+
+    def measure(self, id: str, index: int) -> tuple[int, int]:
+        """Return width and height of an upright photo in pixels."""
+        known = self.read(id)
+        seen = known["photos"][index] if known.get("photos") else {}
+        if seen.get("width"):
+            return seen["width"], seen["height"]
+        return self.decode(id, index).size
+
+    def decode(self, id: str, index: int):
+        """Return a photo as an upright Pillow image. Raise Refusal if it cannot be decoded."""
+        with _AT_ONCE:
+            return _decode(self.read_bytes(id, index))
+
+    def draw(self, id: str, index: int, side: int) -> bytes:
+        """Return a photo as JPEG, upright, reduced to a longer side of at most `side` pixels."""
+        data = self.read_bytes(id, index)
+        with _AT_ONCE:
+            image = _decode(data, side)
+            image.thumbnail((side, side))
+            out = io.BytesIO()
+            image.convert("RGB").save(out, "JPEG", quality=_QUALITY)
+        return out.getvalue()
+
+
+def _passes(photo: dict, filter: str) -> bool:
+    if filter == "doubtful":
+        return photo["doubt"] is not None and photo["state"] == "kept"
+    return filter == "all" or photo["state"] == filter
+
+
+def _clip(crop, width: int, height: int) -> list[int]:
+    """Return a crop within a photo. Raise Refusal if nothing of it is."""
+    x, y, w, h = crop
+    left, top, right, bottom = max(0, x), max(0, y), min(width, x + w), min(height, y + h)
+    if right - left < 4 or bottom - top < 4:
+        raise Refusal(400, f"crop {list(crop)}: expected at least 4 x 4 pixels of the photo's {width} x {height}.")
+    return [left, top, right - left, bottom - top]
+
+
+def _decode(data: bytes, side: int | None = None):
+    """Return a photo as an upright Pillow image. Raise Refusal if it cannot be decoded.
+
+    side: a longer side in pixels that is enough.
+    """
+    from PIL import Image, ImageOps
+
+    from pggan_tf.data import decode, decoders
+
+    try:
+        if side is not None and side <= _QUICK and data[:2] == b"\xff\xd8":
+            with decoders.raise_unreadable(), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+                decoders.check_size(*image.size)
+                image.draft("RGB", (2 * side, 2 * side))
+                return ImageOps.exif_transpose(image.convert("RGB") if image.mode != "RGB" else image)
+        return decode.decode_photo(data)
+    except Unreadable as reason:
+        raise Refusal(404, f"the photo cannot be shown: {reason}.") from None

@@ -1,0 +1,389 @@
+"""Runs as the page shows them: found in the folder of runs, read from their files alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+import threading
+import urllib.parse
+from dataclasses import dataclass
+from pathlib import Path
+
+from pggan_tf import config as configs
+from pggan_tf import metrics, schedule
+from pggan_tf.errors import UserError, shell_path
+from pggan_tf.report import runs as reports
+from pggan_tf.runs import checkpoint, keras_files, pretrained, records
+from pggan_tf.runs import folder as folders
+from pggan_tf.studio import machine
+from pggan_tf.studio.histories import Histories
+from pggan_tf.studio.refusal import Refusal, show
+from pggan_tf.studio.store import Store, read_json, write_json
+
+PART = "~"  # in the name of a part of a pipeline, between the name of its folder and its own
+OWN = "studio"  # folder in a run's folder for what the studio has made of it
+MOST_POINTS, MOST_LINES = 600, 200  # of curves; of the log
+_TAIL = 64 << 10  # bytes from the end of a file that hold its last lines
+_TRAINED_SHARE = 0.85  # share of --minutes that training takes
+_PICTURES = (".png", ".jpg", ".webp", ".gif", ".mp4", ".svg")
+
+
+@dataclass(frozen=True)
+class Now:
+    """What the states of runs depend on beside their own files."""
+
+    worker: dict | None  # what is trained, see `Queue.find_worker`
+    waiting: set[str]  # names of runs that wait in the queue to be gone on with
+    locked: set[tuple[int, int]] | None  # the files that are locked, see `machine.list_locked_files`
+
+
+class Runs:
+    """The runs in the folder of a store.
+
+    Args:
+        store: the store.
+        worker: function that returns what the worker is at: {entry, run, stopping}, or None.
+        waiting: function that returns the names of runs that wait in the queue to be gone on with.
+    """
+
+    def __init__(self, store: Store, worker=lambda: None, waiting=set):
+        self.store, self._worker, self._waiting = store, worker, waiting
+        self._lock = threading.Lock()
+        self._cached: dict[tuple, tuple] = {}
+        self._histories = Histories()
+
+    def find_all(self) -> dict[str, Path]:
+        """Return {name: folder} of all runs, the newest first."""
+        found = {}
+        for folder in _list_folders(self.store.runs):
+            if keras_files.is_run(folder):
+                found[folder.name] = folder
+                continue
+            for part in _list_folders(folder):
+                if keras_files.is_run(part):
+                    found[f"{folder.name}{PART}{part.name}"] = part
+        return dict(sorted(found.items(), reverse=True))
+
+    def find(self, name: str) -> Path:
+        """Return the folder of a run. Raise Refusal if there is none of this name.
+
+        The name is looked for among those that are there, and is no part of a path.
+        """
+        found = self.find_all().get(name)
+        if found is None and name in pretrained.list_names():
+            return pretrained.FOLDER / name
+        if found is None:
+            raise Refusal(404, f"run {show(name)}: not there. It may have been deleted or moved.")
+        return found
+
+    def place_own(self, name: str, folder: Path) -> Path:
+        """Return where the studio writes what it makes of a run: not into the installed package."""
+        if folder.is_relative_to(pretrained.FOLDER):
+            return self.store.folder / "pretrained" / name
+        return folder / OWN
+
+    def _find_to_change(self, name: str) -> Path:
+        """Return the folder of a run. Raise Refusal if it comes with the package."""
+        folder = self.find(name)
+        if folder.is_relative_to(pretrained.FOLDER):
+            raise Refusal(409, f"{name}: comes with pggan-tf, and stays as it is.")
+        return folder
+
+    def name_of(self, folder: Path) -> str | None:
+        """Return the name of the run in a folder; None if it is not among the runs."""
+        return next((name for name, place in self.find_all().items() if place == folder), None)
+
+    def _remember(self, key: tuple, mark, make):
+        """Return `make()`, or what it returned before if `mark` is the same."""
+        with self._lock:
+            if key in self._cached and self._cached[key][0] == mark:
+                return self._cached[key][1]
+        made = make()
+        with self._lock:
+            self._cached[key] = mark, made
+        return made
+
+    def _plan(self, folder: Path):
+        file = folder / folders.CONFIG
+        return self._remember(("plan", folder), _stamp(file), lambda: configs.load(file))
+
+    def _read(self, folder: Path) -> reports.RunSummary:
+        """Return all that the report tells of a run."""
+        files = (folders.CONFIG, folders.ENVIRONMENT, folders.GENERATOR, checkpoint.FOLDER)
+        mark = tuple(_stamp(folder / file) for file in files)
+        run = self._remember(("run", folder), mark, lambda: reports.read_run(folder))
+        history = self._histories.read(folder / folders.STATS)
+        return dataclasses.replace(
+            run,
+            ticks=history.ticks,
+            measurements=history.measured,
+            checks=history.checks,
+            grids=reports.find_grids(folder, run.phases),
+            unread_lines=history.unread,
+        )
+
+    def look_around(self) -> Now:
+        """Return what is trained, what waits, and which files are locked."""
+        return Now(self._worker(), self._waiting(), machine.list_locked_files())
+
+    def find_state(self, name: str, folder: Path, now: Now) -> tuple[str, str | None]:
+        """Return (state, error) of a run."""
+        lock = _identify(folder / ".lock")
+        if (now.worker and now.worker["run"] == name) or (now.locked and lock in now.locked):
+            return "running", None
+        if (folder / folders.GENERATOR).is_file():
+            return "done", None
+        if name in now.waiting:
+            return "waiting", None
+        about = read_json(self.store.about_run(name), {})
+        state, error = about.get("state"), about.get("error")
+        if state == "paused":
+            return "paused", None
+        return ("failed", str(error)) if state == "failed" else ("interrupted", None)
+
+    def find_title(self, name: str) -> str:
+        """Return the title that the user gave to a run, or its name."""
+        title = read_json(self.store.folder / "titles.json", {}).get(name)
+        title = title or read_json(self.store.about_run(name), {}).get("title")
+        return title if isinstance(title, str) else name
+
+    def rename(self, name: str, title: str) -> None:
+        """Give a run a title; "" takes it away."""
+        self._find_to_change(name)
+        with self._lock:
+            titles = read_json(self.store.folder / "titles.json", {})
+            titles.pop(name, None)
+            if title.strip():
+                titles[name] = title.strip()
+            write_json(self.store.folder / "titles.json", titles)
+
+    def delete(self, name: str) -> None:
+        """Delete a run with all its files. Raise Refusal while it is trained."""
+        folder = self._find_to_change(name)
+        if self.find_state(name, folder, self.look_around())[0] == "running":
+            raise Refusal(409, f"{name}: is being trained. Pause it first.")
+        if folder.is_symlink():
+            raise Refusal(409, f"{name}: is a link to a folder elsewhere. Remove the link by hand.")
+        shutil.rmtree(folder)
+        if PART in name and not any(folder.parent.iterdir()):
+            folder.parent.rmdir()
+        self.store.about_run(name).unlink(missing_ok=True)
+
+    def list_all(self) -> list[dict]:
+        """Return all runs in short, the newest first. One that cannot be read says why.
+
+        Without any, those that come with the package are shown, so that there is one to play with.
+        """
+        now = self.look_around()
+        if found := self.find_all():
+            return [self.summarize(name, folder, now) for name, folder in found.items()]
+        return [self.summarize(name, pretrained.FOLDER / name, now) for name in pretrained.list_names()]
+
+    def summarize(self, name: str, folder: Path, now: Now) -> dict:
+        """Return a run in short."""
+        state, error = self.find_state(name, folder, now)
+        worker = now.worker
+        out: dict = {"name": name, "title": self.find_title(name), "state": state, "error": error}
+        out["stopping"] = bool(worker and worker["run"] == name and worker["stopping"])
+        out["pretrained"] = folder.is_relative_to(pretrained.FOLDER)
+        try:
+            plan = self._plan(folder)
+            phases = plan.phases
+        except UserError as reason:
+            return out | _UNREADABLE | {"state": "failed", "error": str(reason)}
+        tick = _read_last_tick(folder / folders.STATS)
+        images = int(tick.get("images", 0))
+        grid = _find_last_grid(folder)
+        return out | {
+            "recipe": plan.config.recipe,
+            "task": plan.task.name,
+            "size": plan.size,
+            "images": images,
+            "of": phases[-1].end,
+            "resolution": int(tick.get("resolution", phases[0].resolution)),
+            "seconds_left": self._estimate(folder, plan, tick) if state == "running" else None,
+            "minutes": round(tick.get("seconds", 0.0) / 60, 2),
+            "picture": f"/api/runs/{quote_name(name)}/files/{grid}" if grid else None,
+        }
+
+    def _estimate(self, folder: Path, plan, tick: dict) -> float | None:
+        """Return the seconds to the end of a run, or None if nothing tells."""
+        speed, images = tick.get("images_per_second"), tick.get("images", 0)
+        if not speed:
+            return None
+        phase = schedule.phase_at(plan.phases, int(images)) or plan.phases[-1]
+        left = (phase.end - images) / speed
+        for later in plan.phases[phase.index + 1 :]:
+            left += later.images / speed * (later.resolution / phase.resolution) ** 2
+        minutes = read_json(folder / folders.ENVIRONMENT, {}).get("planned_for_minutes")
+        if isinstance(minutes, int | float) and phase.index + 1 < len(plan.phases):
+            left = max((phase.end - images) / speed, 60 * _TRAINED_SHARE * minutes - tick.get("seconds", 0.0))
+        return round(left, 1) if math.isfinite(left) else None
+
+    def describe(self, name: str) -> dict:
+        """Return all about a run, as on the panel Watch."""
+        folder = self.find(name)
+        short = self.summarize(name, folder, self.look_around())
+        try:
+            run = self._read(folder)
+        except UserError as reason:
+            return short | {"state": "failed", "error": str(reason), "log": _read_lines(folder / folders.LOG)}
+        phase = schedule.phase_at(run.phases, max(0, run.images - 1)) or run.phases[-1]
+        address = f"/api/runs/{quote_name(name)}/files/"
+        written = run.plan.to_json()
+        asked = {n: v for n, v in run.plan.asked.items() if v is not None}
+        return short | {
+            "folder": str(folder),
+            "config": _plain({n: v for n, v in run.config.values().items() if v is not None}),
+            "asked": _plain(written["asked"]),
+            "command": f"pggan train {' '.join(configs.as_typed(n, _quoted(v)) for n, v in asked.items())}",
+            "stages": list(run.plan.resolutions),
+            "phase": {"resolution": phase.resolution, "fade": phase.fade, "alpha": round(phase.alpha(run.images), 4)},
+            "phases": [
+                {"resolution": p.resolution, "fade": p.fade, "start": p.start, "images": p.images} for p in run.phases
+            ],
+            "parameters": run.parameters or None,
+            "data": f"{run.data}, {run.data_images} images",
+            "aspect": list(run.plan.aspect),
+            "grids": [
+                {"images": g.images, "resolution": g.resolution, "title": g.title, "url": address + g.path.name}
+                for g in run.grids
+            ],
+            "reals": [{"resolution": run.plan.target_res, "url": f"{address}reals.png"}]
+            if (folder / "reals.png").is_file()
+            else [],
+            "ticks": _make_columns(run.ticks),
+            "metrics": {
+                metric: [{"images": i, "minutes": s / 60, "value": v} for i, s, v in values]
+                for metric, values in run.metrics.items()
+            },
+            "better": {metric: _find_better(metric) for metric in run.metrics},
+            "coach": [{"state": a.illness, "sentence": a.text, "command": "; ".join(a.commands)} for a in run.advice],
+            "caveats": [{"metric": metric, "sentence": text} for metric, text in run.caveats],
+            "log": _read_lines(folder / folders.LOG),
+        }
+
+    def find_file(self, name: str, file: str) -> Path:
+        """Return a picture of a run, or a file that the studio has made of it.
+
+        The name is looked for among those that are there, and is no part of a path.
+        """
+        folder = self.find(name)
+        known = {p.name: p for p in folder.glob("*.png") if p.name == "reals.png" or p.name.startswith("fakes-")}
+        own = self.place_own(name, folder)
+        made = (p for p in own.rglob("*") if not p.is_symlink() and p.is_file())
+        known |= {f"{OWN}/{p.relative_to(own).as_posix()}": p for p in made}
+        if file not in known:
+            raise Refusal(404, f"file {show(file)}: {name} has none of this name.")
+        return known[file]
+
+    def watch(self) -> dict[str, tuple]:
+        """Return {name: mark} of all runs; a mark changes when something of the run does."""
+        marks = {}
+        for name, folder in self.find_all().items():
+            files = (folders.STATS, folders.LOG, folders.GENERATOR, ".")
+            marks[name] = (*(_stamp(folder / file) for file in files), _stamp(self.store.about_run(name)))
+        return marks
+
+
+_UNREADABLE = {
+    "recipe": None, "task": None, "size": None, "images": 0, "of": 0, "resolution": 0, "seconds_left": None,
+    "minutes": 0.0, "picture": None,
+}  # fmt: skip
+
+
+def _find_better(metric: str) -> str | None:
+    """Return which side of a metric is better, "lower" or "higher"; None if neither is."""
+    row = metrics.METRICS.get(metrics.strip_features(metric))
+    return row.better or None if row else None
+
+
+def _list_folders(parent: Path) -> list[Path]:
+    """Return the folders in a folder whose names are not hidden; none if it cannot be read."""
+    try:
+        return sorted(p for p in parent.iterdir() if not p.name.startswith(".") and p.is_dir())
+    except OSError:
+        return []
+
+
+def _stamp(path: Path) -> int:
+    """Return the time of a file's last change in ns, 0 if there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
+
+
+def quote_name(name: str, safe: str = "") -> str:
+    """Return a name as a part of an address. safe: signs that stay beside ~."""
+    return urllib.parse.quote(name, safe=f"~{safe}", errors="surrogateescape")
+
+
+def _quoted(value):
+    """Return a value for the command line, with paths that can be pasted into a shell."""
+    if isinstance(value, str):
+        return shell_path(value)
+    return tuple(map(_quoted, value)) if isinstance(value, tuple) else value
+
+
+def _plain(value):
+    """Return a value as JSON can hold it, with None in place of what is no finite number."""
+    if isinstance(value, dict):
+        return {str(name): _plain(v) for name, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _read_tail(path: Path) -> list[str]:
+    """Return the last lines of a text file; none if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return []
+    return lines[1:] if size > _TAIL else lines
+
+
+def _read_lines(path: Path) -> list[str]:
+    return [line for line in _read_tail(path) if line][-MOST_LINES:]
+
+
+def _read_last_tick(path: Path) -> dict:
+    """Return the numbers of the last line of stats.jsonl with losses; {} if there is none."""
+    for line in reversed(_read_tail(path)):
+        try:
+            tick = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(tick, dict) and "loss_d" in tick and records.as_number(tick.get("images")) is not None:
+            return {n: v for n, v in tick.items() if records.as_number(v) is not None}
+    return {}
+
+
+def _find_last_grid(folder: Path) -> str | None:
+    """Return the name of the newest grid of a run."""
+    return max((p.name for p in folder.glob("fakes-*px-*.png")), default=None)
+
+
+def _make_columns(ticks: list[dict]) -> dict[str, list]:
+    """Return ticks as columns of at most MOST_POINTS values; None where a tick has none."""
+    step = max(1, math.ceil(len(ticks) / MOST_POINTS))
+    chosen = ticks[::step]
+    if ticks and chosen[-1] is not ticks[-1]:
+        chosen[-1] = ticks[-1]
+    names = dict.fromkeys(name for tick in ticks for name in tick if name != "seconds")
+    columns = {name: [tick.get(name) for tick in chosen] for name in names}
+    return columns | {"minutes": [tick["seconds"] / 60 for tick in chosen]}

@@ -1,0 +1,586 @@
+"""The page of the studio, in a real browser, as a person would spend the evening: what it shows is what files and commands say."""
+
+import contextlib
+import filecmp
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pggan_tf as pg
+from pggan_tf.data import portraits
+from tests.conftest import ROOT, TINY, pggan, train
+
+PAGE = ROOT / "pggan_tf" / "studio" / "page"
+BUILT = ("index.html", "studio.js", "studio.css")
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+PANELS = ("Photos", "Grow", "Watch", "Play", "Compare")
+LARGEST = 60_000  # bytes of the page's script and styles, compressed
+SECONDS = 120  # how long a training of a few thousand images of 8 pixels may take on a busy machine
+
+
+def free_port() -> int:
+    with contextlib.closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Studio:
+    """`pggan studio` as a process, on one port for all its lives."""
+
+    def __init__(self, folder: Path, photos: Path | None = None):
+        self.runs, self.photos, self.port = folder / "runs", photos, free_port()
+        self.process = None
+        self.address = None
+
+    def start(self):
+        command = [sys.executable, "-m", "pggan_tf", "studio", *([str(self.photos)] if self.photos else [])]
+        command += ["--runs", str(self.runs), "--port", str(self.port), "--no-browser"]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for line in self.process.stdout:
+            if line.startswith("http://"):
+                self.address = line.strip()
+                return self
+        raise AssertionError(self.process.stderr.read())
+
+    def kill(self):
+        self.process.kill()
+        self.process.communicate()
+
+    def close(self):
+        """End the server, and the training that would survive it."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.communicate(timeout=20)
+        if self.process.poll() is None:
+            self.kill()
+        worker = self.runs / ".studio" / "worker.json"
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            os.killpg(json.loads(worker.read_text())["pid"], signal.SIGKILL)
+
+
+def draw_photos(folder: Path, count: int = 24) -> Path:
+    """Drawn portraits in two classes, among them one that is too small, a copy, and a file that is no picture."""
+    for i in range(count):
+        place = folder / ("winter" if i % 3 else "summer") / f"{i:02d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(portraits.draw(i, 64 + 32 * (i % 2), 3)).save(place)
+    shutil.copy(folder / "summer" / "00.png", folder / "summer" / "again.png")
+    Image.fromarray(portraits.draw(1, 16, 3)).resize((3, 3)).save(folder / "summer" / "tiny.png")
+    (folder / "winter" / "broken.png").write_bytes((folder / "winter" / "01.png").read_bytes()[:300])
+    return folder
+
+
+class Window:
+    """A page that notes what must not happen: errors, refusals nobody asked for, requests to other hosts."""
+
+    def __init__(self, browser, studio, viewport=DESKTOP, **kwargs):
+        self.context = browser.new_context(viewport=viewport, **kwargs)
+        self.context.set_default_timeout(120_000)  # pictures are made in a process that gives way to training
+        self.page = self.context.new_page()
+        self.complaints = []
+        self.down = False  # while the server is killed, failing requests are expected
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda said: self._note(said.text) if said.type in ("error", "warning") else None)
+        self.page.on("request", lambda request: self._look(request.url, studio.port))
+        self.page.goto(studio.address)
+        self.page.get_by_role("navigation", name="Panels").wait_for()
+
+    def _note(self, text):
+        if not self.down:
+            self.complaints.append(text)
+
+    def _look(self, url, port):
+        if not url.startswith((f"http://127.0.0.1:{port}/", "data:", "blob:")):
+            self.complaints.append(f"asked another host: {url}")
+
+    def go(self, panel):
+        self.page.get_by_role("navigation", name="Panels").get_by_role("link", name=panel).click()
+        self.page.get_by_role("main", name=panel).wait_for()
+
+    def close(self):
+        self.context.close()
+        assert not self.complaints, self.complaints
+
+
+@contextlib.contextmanager
+def opened(browser, studio, *args, **kwargs):
+    window = Window(browser, studio, *args, **kwargs)
+    try:
+        yield window
+    except BaseException:
+        window.page.screenshot(path=os.environ.get("STUDIO_SCREENSHOT", os.devnull + ".png")) if os.environ.get(
+            "STUDIO_SCREENSHOT"
+        ) else None
+        window.context.close()
+        raise
+    window.close()
+
+
+@pytest.fixture
+def studio(tmp_path):
+    one = Studio(tmp_path, draw_photos(tmp_path / "Friends")).start()
+    yield one
+    one.close()
+
+
+def test_the_committed_page_is_built_of_its_sources(tmp_path):
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed: the page cannot be built again")
+    for name in ("src", "package.json", "package-lock.json", "build.mjs", "tsconfig.json"):
+        (shutil.copytree if (PAGE / name).is_dir() else shutil.copy)(PAGE / name, tmp_path / name)
+    if (PAGE / "node_modules").is_dir():
+        (tmp_path / "node_modules").symlink_to(PAGE / "node_modules")
+    else:
+        fetched = subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=tmp_path, capture_output=True, text=True)
+        if fetched.returncode:
+            pytest.skip(f"npm cannot fetch what builds the page: {fetched.stderr.strip().splitlines()[-1]}")
+    for command in (["run", "check"], ["run", "build"]):
+        done = subprocess.run([npm, *command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    _, unlike, missing = filecmp.cmpfiles(PAGE, tmp_path, BUILT, shallow=False)
+    assert not unlike and not missing, f"{unlike + missing}: run `npm ci && npm run build` in {PAGE.relative_to(ROOT)}"
+
+
+def test_the_page_is_small_and_says_whose_code_it_holds():
+    import gzip
+
+    compressed = sum(len(gzip.compress((PAGE / name).read_bytes())) for name in BUILT)
+    assert compressed < LARGEST
+    lock = json.loads((PAGE / "package-lock.json").read_text())
+    bundled = {
+        n.removeprefix("node_modules/"): p["version"] for n, p in lock["packages"].items() if n and not p.get("dev")
+    }
+    licences = (PAGE / "LICENCES.txt").read_text()
+    assert bundled and all(f"{name} {version}".lower() in licences.lower() for name, version in bundled.items())
+    assert (
+        "style=" not in (PAGE / "index.html").read_text() and "resolved" not in (PAGE / "package-lock.json").read_text()
+    )
+
+
+def test_an_empty_studio_says_what_to_do(browser, tmp_path):
+    """Every panel by the keyboard, its place in the address, and light or dark."""
+    studio = Studio(tmp_path).start()
+    try:
+        with opened(browser, studio) as window:
+            page = window.page
+            page.get_by_role("heading", name="Drop a folder of photos here").wait_for()
+            assert "key=" not in page.url
+            for panel, says in zip(
+                PANELS[1:], ("What it learns", "Nothing has been grown yet", None, "Nothing to compare yet")
+            ):
+                page.keyboard.press(f"Alt+{PANELS.index(panel) + 1}")
+                page.get_by_role("main", name=panel).wait_for()
+                page.wait_for_function(f"document.title.startsWith('{panel}')")
+                assert page.url.endswith(f"#{panel.lower()}")
+                if says:
+                    page.get_by_role("heading", name=says).wait_for()
+            page.go_back()
+            page.get_by_role("main", name="Play").wait_for()
+            page.get_by_role("button", name="Dark colours").click()
+            dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            page.reload()
+            page.get_by_role("button", name="Light colours").wait_for()
+            assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+    finally:
+        studio.close()
+
+
+def settle(page):
+    """Wait until nothing is on its way."""
+    page.wait_for_function("() => !document.querySelector('[aria-busy=true], .opening, .job')")
+
+
+def choose_tiny_training(page, name, images, seed=None):
+    """On Grow: 8 pixels, small networks, as many images as given, as a person would set them."""
+    page.get_by_role("textbox", name="Name of the run").fill(name)
+    page.get_by_role("radio", name="8", exact=True).check(force=True)
+    page.get_by_role("slider", name="Time").press("End")
+    options = page.get_by_role("region", name="Options")
+    options.get_by_text(re.compile(r"\d+ more options")).click()
+    for option, value in {"total images": images, "fmap base": 64, "fmap max": 16, "latent size": 8, "grid": 4}.items():
+        field = options.get_by_label(option, exact=True)
+        field.fill(str(value))
+        field.blur()
+    if seed is not None:
+        options.get_by_label("seed", exact=True).fill(str(seed))
+        options.get_by_label("seed", exact=True).blur()
+
+
+def read_picture(page, url) -> np.ndarray:
+    """The pixels of a picture that the page shows or saves."""
+    answer = page.request.get(page.evaluate("url => new URL(url, location.href).href", url))
+    assert answer.ok, answer.text()
+    return np.asarray(Image.open(io.BytesIO(answer.body())).convert("RGB"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_an_evening(browser, studio, viewport, tmp_path):
+    """Photos, two trainings, a killed server, playing, export and comparison; figures are those of files and commands."""
+    with opened(browser, studio, viewport) as window:
+        page = window.page
+        look_at_photos(window, studio, tmp_path)
+        page.get_by_role("link", name=re.compile("^Grow on")).click()
+        choose_tiny_training(page, "First", 1500)
+        command = page.get_by_role("group", name="The command that does the same").first
+        page.wait_for_function("() => document.querySelector('.command code')?.textContent.includes('--latent-size 8')")
+        assert command.inner_text().startswith("pggan train --data") and "--total-images 1500" in command.inner_text()
+        page.get_by_role("button", name="Grow", exact=True).locator("visible=true").click()
+        page.get_by_role("main", name="Watch").wait_for()
+        window.go("Grow")
+        choose_tiny_training(page, "Second", 1200, seed=1)
+        page.get_by_role("button", name="Grow", exact=True).locator("visible=true").click()
+        page.get_by_text("Second").first.wait_for()
+        first, second = watch_two_runs(window, studio)
+        play(window, studio, first)
+        compare(window, studio, first, second)
+
+
+def look_at_photos(window, studio, tmp_path):
+    """What is kept and left out is what `pggan prepare` says; a photo is cropped and left out by hand."""
+    page = window.page
+    page.get_by_role("radio", name="32", exact=True).check(force=True)
+    code, out, err = pggan("prepare", studio.photos, tmp_path / "shards", "--size", 32)
+    assert code == 0, err
+    report = json.loads((tmp_path / "shards" / "report.json").read_text())
+    page.get_by_role("button", name=re.compile(rf"^All\s*{report['images_read']}$")).wait_for()
+    page.get_by_role("button", name=re.compile(rf"^Kept\s*{report['kept']}$")).wait_for()
+    page.get_by_role("button", name=re.compile(rf"^Left out\s*{sum(report['dropped'].values())}$")).click()
+    said = page.locator(".reasons").inner_text()
+    assert all(one["why"] in said for one in report["dropped_images"]), said
+    for one in report["dropped_images"]:
+        page.get_by_role("button", name=f"{one['name']}, left out").wait_for()
+    page.get_by_role("button", name=re.compile("^Duplicates")).click()
+    assert page.get_by_role("list", name="The same picture, 2 times").get_by_role("listitem").count() == 2
+    page.get_by_role("button", name=re.compile("^Kept")).click()
+    page.get_by_role("button", name="summer/03.png, kept").click()
+    dialog = page.get_by_role("dialog", name="summer/03.png")
+    dialog.get_by_role("button", name="Crop by hand").click()
+    cutter = dialog.get_by_role("group", name=re.compile("Cut-out"))
+    before = cutter.get_attribute("aria-label")
+    for key in ("-", "-", "-", "ArrowRight", "ArrowDown"):
+        cutter.press(key)
+    width, height, x, y = (int(n) for n in re.findall(r"\d+", cutter.get_attribute("aria-label")))
+    assert cutter.get_attribute("aria-label") != before
+    # By the pointer, too: its right lower corner, inwards.
+    corner = cutter.locator(".x1.y1").bounding_box()
+    middle = (corner["x"] + corner["width"] / 2 - 6, corner["y"] + corner["height"] / 2 - 6)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] - 40, middle[1] - 40, steps=4)
+    page.mouse.up()
+    smaller, _, left, top = (int(n) for n in re.findall(r"\d+", cutter.get_attribute("aria-label")))
+    assert smaller < width and abs(left - x) <= 1 and abs(top - y) <= 1
+    dialog.get_by_role("button", name="Use this part").click()
+    page.get_by_role("button", name=re.compile("03.png, kept.*changed by hand"), include_hidden=True).wait_for(
+        state="attached"
+    )
+    dialog.get_by_role("button", name="Close").click()
+    (hand,) = studio.runs.glob(".studio/folders/*.hand.json")
+    (changed,) = json.loads(hand.read_text()).values()
+    assert changed == {"crop": [left, top, smaller, smaller], "left_out": False}
+    page.get_by_role("button", name=re.compile("^All")).click()
+
+
+def watch_two_runs(window, studio):
+    """Two trainings, one after the other; the server is killed in the middle. Returns their names."""
+    page = window.page
+    page.get_by_role("navigation", name="Runs").get_by_role("link", name=re.compile("First")).click(
+        timeout=1000 * SECONDS
+    )
+    page.get_by_text("Learning: pggan").wait_for(timeout=1000 * SECONDS)
+    window.down = True
+    studio.kill()
+    page.get_by_text("The studio does not answer. Trainings go on").wait_for()
+    worker = json.loads((studio.runs / ".studio" / "worker.json").read_text())
+    os.kill(worker["pid"], 0)  # the training did not end with the server
+    studio.start()
+    page.get_by_text("The studio does not answer. Trainings go on").wait_for(state="hidden")
+    window.down = False
+    page.get_by_text("Done: pggan").wait_for(timeout=1000 * SECONDS)
+    first = page.evaluate("decodeURIComponent(location.hash.split('/')[1].split('?')[0])")
+    page.get_by_role("navigation", name="Runs").get_by_role("link", name=re.compile("Second.*done", re.S)).click(
+        timeout=1000 * SECONDS
+    )
+    page.get_by_text("Done: pggan").wait_for()
+    second = page.evaluate("decodeURIComponent(location.hash.split('/')[1].split('?')[0])")
+    for name, title in ((first, "First"), (second, "Second")):
+        page.get_by_role("navigation", name="Runs").get_by_role("link", name=re.compile(title)).click()
+        page.get_by_role("article", name=title).wait_for()
+        run = pg.load(studio.runs / name)
+        figures = page.get_by_role("region", name="State").locator(".figures").inner_text()
+        assert f"{run.images_seen:,}" in figures and "8 px" in figures
+        newest = page.get_by_role("img", name=re.compile("Pictures made after"))
+        assert f"after {run.images_seen:,} images, at 8 pixels" in newest.get_attribute("alt")
+        shown = read_picture(page, newest.get_attribute("src"))
+        np.testing.assert_array_equal(shown, np.asarray(run.grid().convert("RGB")))
+    page.get_by_role("switch", name="Real photos beside").check(force=True)
+    page.get_by_role("img", name=re.compile("Photos of the data")).wait_for()
+    losses = page.get_by_role("group", name=re.compile("^Losses"))
+    value = run.history["loss_d"][-1]
+    assert f"discriminator {value:.3g}"[:17] in losses.get_attribute("aria-label")
+    losses.focus()
+    losses.press("ArrowLeft")
+    losses.press("+")
+    page.get_by_role("button", name="See all").first.click()
+    return first, second
+
+
+def play(window, studio, name):
+    """Seeds and stages are those of Python; a slider gets a name; an export is compared with Keras."""
+    page = window.page
+    window.go("Play")
+    page.get_by_role("combobox", name="Generator").select_option(name)
+    settle(page)
+    sheet = page.get_by_role("img", name="The faces of seeds 0-15")
+    sheet.wait_for()
+    generator = pg.load(studio.runs / name).generator
+    save = page.get_by_role("link", name="Save as PNG")
+    expected = np.asarray(generator.sample(seeds=range(16)).grid(4).convert("RGB"))
+    np.testing.assert_array_equal(read_picture(page, save.get_attribute("href")), expected)
+    page.get_by_role("button", name="Seed 5 alone").click()
+    page.get_by_role("img", name="The face of seed 5").wait_for()
+    page.get_by_role("radio", name="4", exact=True).last.check(force=True)
+    page.wait_for_function("() => location.hash.includes('stage=4')")
+    settle(page)
+    assert (
+        "pggan generate" in page.locator(".command code").inner_text()
+        and "--stage 4" in page.locator(".command code").inner_text()
+    )
+    page.get_by_role("slider", name="Slider 1").press("ArrowRight")
+    rename = page.get_by_role("textbox", name="Name of slider 1")
+    rename.fill("smile")
+    rename.blur()
+    page.get_by_role("slider", name="smile").wait_for()
+    assert pg.load(studio.runs / name).generator.sliders[0].name == "smile"
+    settle(page)
+    page.get_by_role("navigation", name="What to do with it").get_by_role("link", name="Morph").click()
+    page.get_by_role("img", name="50 % of the way from seed 5 to 6").wait_for()
+    page.get_by_role("navigation", name="What to do with it").get_by_role("link", name="Nearest photos").click()
+    page.get_by_role("button", name="Find the nearest photos").click()
+    page.get_by_role("img", name=re.compile("training photos nearest to it")).wait_for()
+    page.get_by_role("navigation", name="What to do with it").get_by_role("link", name="Walk").click()
+    page.get_by_role("slider", name="Length").press("Home")
+    page.get_by_role("button", name="Make the film").click()
+    page.get_by_label("A walk through seeds 0-5").wait_for()
+    page.get_by_role("navigation", name="What to do with it").get_by_role("link", name="Export").click()
+    page.get_by_role("button", name="Export Keras").click()
+    link = page.get_by_role("link", name="generator.keras")
+    link.wait_for()
+    with page.expect_download() as download:
+        link.click()
+    assert download.value.path().stat().st_size > 1000
+
+
+def compare(window, studio, first, second):
+    """The table is that of `pggan compare`."""
+    page = window.page
+    window.go("Compare")
+    page.get_by_role("region", name="What differs").last.wait_for()
+    code, out, err = pggan(
+        "compare", studio.runs / second, studio.runs / first, "--out", studio.runs.parent / "compare.html"
+    )
+    assert code == 0, err
+    printed = {
+        re.split(r"\s{2,}", line.strip())[0]: re.split(r"\s{2,}", line.strip())[1:]
+        for line in out.splitlines()
+        if "  " in line
+    }
+    shown = 0
+    for row in page.locator("tbody tr").all():
+        head, *cells = (cell.replace(" (best)", "") for cell in row.locator("th, td").all_inner_texts())
+        if head in printed:
+            assert cells == printed[head], (head, cells, printed[head])
+            shown += 1
+    assert shown >= 2, out
+    assert page.get_by_role("rowheader", name="--seed").count() == 1
+    page.get_by_role("radio", name="minutes").check(force=True)
+    assert page.get_by_role("img", name=re.compile("Faces of (First|Second)")).count() == 2
+
+
+@pytest.mark.slow
+def test_the_way_by_keyboard_alone(browser, studio):
+    """From the first Tab to a queued training, without a pointer, and always with a visible focus."""
+    with opened(browser, studio) as window:
+        page = window.page
+        settle(page)
+
+        def tab_to(role, name, most=160):
+            for _ in range(most):
+                page.keyboard.press("Tab")
+                here = page.evaluate_handle("document.activeElement")
+                outline = page.evaluate(
+                    "() => { const e = document.activeElement; const near = [e, e.nextElementSibling, e.closest('label, .button')].filter(Boolean);"
+                    " return e === document.body || near.some(n => parseFloat(getComputedStyle(n).outlineWidth) > 0 && getComputedStyle(n).outlineStyle !== 'none') }"
+                )
+                assert outline, page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
+                if page.get_by_role(role, name=name).evaluate_all("(all, here) => all.includes(here)", here):
+                    return
+            raise AssertionError(f"{role} {name} was not reached")
+
+        tab_to("link", "Skip to the panel")
+        page.keyboard.press("Enter")
+        tab_to("link", re.compile(r"^Grow on"))
+        page.keyboard.press("Enter")
+        page.get_by_role("main", name="Grow").wait_for()
+        tab_to("textbox", "Name of the run")
+        page.keyboard.type("By keys")
+        tab_to("radio", re.compile("^Grow Grows"))
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowLeft")
+        tab_to("slider", "Time")
+        page.keyboard.press("Home")
+        page.wait_for_function("() => location.hash.includes('minutes=1')")
+        page.locator(".plan .headline").wait_for()
+        tab_to("button", "Grow")
+        page.keyboard.press("Enter")
+        page.get_by_role("main", name="Watch").wait_for()
+        page.get_by_text("By keys").first.wait_for()
+        page.keyboard.press("Alt+4")
+        page.get_by_role("main", name="Play").wait_for()
+
+
+@pytest.mark.slow
+def test_two_windows_stay_in_step(browser, studio):
+    """What one window changes, the other one shows without being asked."""
+    with opened(browser, studio) as one, opened(browser, studio, PHONE) as other:
+        for window in (one, other):
+            window.page.get_by_role("button", name=re.compile("^Kept")).click()
+        one.page.get_by_role("button", name="summer/06.png, kept").click()
+        one.page.get_by_role("switch", name="Leave it out").check(force=True)
+        other.page.get_by_role("button", name="summer/06.png, kept").wait_for(state="hidden")
+        one.page.get_by_role("button", name="Close", exact=True).click()
+        one.page.get_by_role("button", name="Close this folder").click()
+        one.page.get_by_role("dialog").get_by_role("button", name="Close", exact=True).last.click()
+        other.page.get_by_role("heading", name="Drop a folder of photos here").or_(
+            other.page.get_by_text("This folder is not open any more")
+        ).first.wait_for()
+
+
+@pytest.mark.slow
+def test_refusals_are_shown_where_the_action_was(browser, studio, tmp_path):
+    """A folder that is not there, and one that vanishes, end in the server's sentences."""
+    with opened(browser, studio) as window:
+        page = window.page
+        settle(page)
+        window.down = True  # the browser logs each refusal
+        page.get_by_role("button", name="Open a folder").click()
+        dialog = page.get_by_role("dialog", name="Open a folder of photos")
+        dialog.get_by_role("textbox", name="Folder on this machine").fill(str(tmp_path / "nowhere"))
+        dialog.get_by_role("button", name="Open", exact=True).click()
+        assert "nowhere" in dialog.get_by_role("alert").inner_text()
+        page.keyboard.press("Escape")
+        dialog.wait_for(state="hidden")
+        studio.photos.rename(tmp_path / "elsewhere")
+        page.get_by_role("radio", name="128", exact=True).check(force=True)
+        page.get_by_role("alert").first.wait_for(timeout=60_000)
+        assert "Friends" in page.get_by_role("alert").first.inner_text()
+        window.go("Grow")
+        window.go("Watch")
+
+
+@pytest.fixture(scope="module")
+def studio_with_runs(tmp_path_factory):
+    """A studio with photos and two runs of 8 pixels."""
+    folder = tmp_path_factory.mktemp("studio")
+    for seed in (0, 1):
+        code, _, err = train(*TINY, "--target-res", 8, "--total-images", 600, "--seed", seed, "--runs", folder / "runs")
+        assert code == 0, err
+    one = Studio(folder, draw_photos(folder / "Friends")).start()
+    yield one
+    one.close()
+
+
+# What is opened in each panel: (address, what to wait for).
+VIEWS = {
+    "photos": ("photos", ".prints-sheet img"),
+    "photos-duplicates": ("photos?filter=duplicates", ".group img"),
+    "photo": ("photos?photo=1", "dialog[open] img"),
+    "grow": ("grow", ".plan .headline"),
+    "watch": ("watch?reals=1", ".run .plot"),
+    "play": ("play", ".faces img"),
+    "play-morph": ("play?part=morph", ".morph img"),
+    "play-walk": ("play?part=walk", ".controls .primary"),
+    "play-project": ("play?part=project", ".drop"),
+    "play-export": ("play?part=export", ".format"),
+    "compare": ("compare", ".differences td"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_axe_finds_nothing(browser, studio_with_runs, scheme, width):
+    """In no panel, at no size; and nothing is wider than the window."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    viewport = {"width": width, "height": 800}
+    with opened(browser, studio_with_runs, viewport, color_scheme=scheme) as window:
+        page = window.page
+        for name, (address, there) in VIEWS.items():
+            page.goto(f"http://127.0.0.1:{studio_with_runs.port}/#{address}")
+            page.locator(there).first.wait_for()
+            settle(page)
+            for summary in page.locator("details:not([open]) > summary").all():
+                if summary.is_visible():
+                    summary.click()
+            violations = axe.Axe().run(page).response["violations"]
+            found = [
+                (v["id"], [(node["html"][:160], node.get("failureSummary", "")[:200]) for node in v["nodes"]])
+                for v in violations
+            ]
+            assert not found, (name, found)
+            wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert wide <= 0, (name, wide)
+
+
+@pytest.mark.slow
+def test_what_is_asked_for_last_is_shown(browser, studio_with_runs):
+    """Fast moves of a slider end in the picture of its last place, and the address brings it back."""
+    with opened(browser, studio_with_runs) as window:
+        page = window.page
+        page.goto(f"http://127.0.0.1:{studio_with_runs.port}/#play?part=morph&seed=3&to=8")
+        page.get_by_role("img", name="50 % of the way from seed 3 to 8").wait_for()
+        slider = page.get_by_role("slider", name="Between them")
+        for _ in range(30):
+            slider.press("ArrowRight")
+        page.get_by_role("img", name="80 % of the way from seed 3 to 8").wait_for()
+        settle(page)
+        (name,) = [r.name for r in studio_with_runs.runs.glob("00001-*")]
+        shown = page.evaluate(
+            """async () => {
+              const image = document.querySelector('.morph figure:nth-child(2) img');
+              const canvas = Object.assign(document.createElement('canvas'), { width: image.naturalWidth, height: image.naturalHeight });
+              canvas.getContext('2d').drawImage(image, 0, 0);
+              return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data];
+            }"""
+        )
+        truth = read_picture(page, f"/api/runs/{name}/face.png?seed=3&to=8&mix=0.8")
+        np.testing.assert_array_equal(np.reshape(shown, (*truth.shape[:2], 4))[..., :3], truth)
+        page.reload()
+        page.get_by_role("img", name="80 % of the way from seed 3 to 8").wait_for()
+
+
+@pytest.mark.slow
+def test_the_first_paint_does_not_wait(browser, studio_with_runs):
+    """The page itself is drawn before anything is asked of the server's helpers. Half a second is measured on an idle machine."""
+    with opened(browser, studio_with_runs) as window:
+        page = window.page
+        page.goto(f"http://127.0.0.1:{studio_with_runs.port}/#watch")
+        page.reload()
+        page.locator(".hero img").first.wait_for()
+        first = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        print(f"first paint after {first:.0f} ms")
+        assert first < 3000
