@@ -74,6 +74,7 @@ def test_a_size_is_kept_in_the_config(tmp_path):
     # The same command goes on with the run where there is no GPU.
     assert sizing.replace_auto_size({}, print, own=tmp_path) == {"size": "small"}
     assert sizing.replace_auto_size({"recipe": "dcgan"}, print, own=tmp_path) == {"recipe": "dcgan"}
+    assert sizing.replace_auto_size({"init_from": str(tmp_path)}, print)["size"] == "small"
     halved = json.loads(file.read_text())
     halved["optimization"]["batch"] |= {"128": 16}
     file.write_text(json.dumps(halved))
@@ -149,7 +150,11 @@ def test_the_front_door_says_what_it_chose(monkeypatch, photos):
     for words, sentence in (((), "for 1 x NVIDIA T4 with 80 GiB and 12 photos"), (("--size", "small"), "small: ")):
         code, out, _ = train("--dry-run", "--data", photos, "--target-res", "16", *words)
         assert code == 0 and sentence in out
-    for words in (("--recipe", "dcgan"), ("--recipe", "pggan-separable+srgan", "--target-res", "128")):
+    for words in (
+        ("--recipe", "dcgan"),
+        ("--recipe", "pegasus"),
+        ("--recipe", "pggan-separable+srgan", "--target-res", "128"),
+    ):
         code, out, _ = train("--dry-run", *words)
         assert code == 0 and "--size" not in out and '"size"' not in out
     assert train("--dry-run", "--recipe", "dcgan", "--size", "small")[0] == 2

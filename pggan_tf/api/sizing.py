@@ -239,9 +239,9 @@ def choose_size(cards: Sequence[gpus.Gpu], photos: int | None) -> tuple[str, str
 def replace_auto_size(
     options: Mapping, say: Callable[[str], None], own: Path | None = None, alone: bool = True, from_recipe: bool = True
 ) -> dict:
-    """Return the typed options with a size for this machine in place of --size auto, the default.
+    """Return the typed options with a size for this machine in place of --size auto.
 
-    On GPUs, sizes also have --batch auto, unless a batch was typed or other machines train, too.
+    That is the default of the default recipe; others keep theirs, unless a size is typed. On GPUs, sizes also have --batch auto, unless a batch was typed or other machines train, too.
     What a run has begun with stays, and so does what a config.json says; weights of another run
     have a size already.
 
@@ -259,9 +259,12 @@ def replace_auto_size(
     grows = network in networks.NETWORKS and networks.NETWORKS[network].grows
     if recipe in PIPELINES or not from_recipe or not grows:
         return out
+    if typed is None and recipe != DEFAULTS["recipe"]:  # it stands for a system that has its own size
+        return out
     begun = own if own and (own / runs.CONFIG).is_file() else options.get("init_from")
-    if begun and auto and (size := runs.read(begun)[0].config.networks.size):
-        out["size"] = size
+    if begun and auto and (Path(begun) / runs.CONFIG).is_file():
+        size = runs.read(begun)[0].config.networks.size
+        out |= {"size": size} if size else {}
     if typed != parsing.AUTO and not gpus.may_exist():
         return out
     terminal.start_tensorflow()

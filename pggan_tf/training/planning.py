@@ -192,7 +192,11 @@ def measure(plan: Plan, programs: execution.Programs, measuring) -> tuple[Plan, 
         return plan, Measured({}, {})
     devices = f"{setting.policy}, {setting.devices} device{'s' * (setting.devices > 1)}"
     setting.say(f"measuring the speed of every stage ({devices})")
-    plan, speeds, notes = try_batches(plan, programs, halves=tries)
+    notes: Sequence[str] = ()
+    if tries:
+        plan, speeds, notes = try_batches(plan, programs)
+    else:
+        speeds = measure_speeds(plan, programs)
     costs: Mapping[int, float] = {}
     if minutes is not None and measuring:
         setting.say("measuring how long the metrics of every stage take")
