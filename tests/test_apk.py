@@ -709,6 +709,19 @@ def test_the_page_in_the_app_draws(page, address, networks, size):
     assert page.get_by_label("Seed", exact=True).input_value() == "42"
 
 
+def test_sliders_in_the_app_make_the_same_pixels_as_python(page, address, files):
+    """And test_web_sliders.py says so of the page in a browser."""
+    page.add_init_script(BRIDGE)
+    page.goto(address + "#seed=5")
+    settled(page)
+    page.get_by_label("Slider 1").fill("-1.5")
+    page.get_by_label("Slider 2").fill("3")
+    settled(page)
+    made = pg.load(files["generate"]).sample(seeds=[5], sliders={1: -1.5, 2: 3})
+    near(read(page, ".faces canvas"), np.asarray(made)[0])
+    assert np.abs(np.asarray(made)[0].astype(int) - face(pg.load(files["generate"]).network, 5, 16)).max() > 10
+
+
 def test_everything_that_the_page_asks_for_is_served(page, address, command, unpacked, tmp_path):
     """By the app's code."""
     asked = set()

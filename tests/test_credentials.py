@@ -1,6 +1,9 @@
 """Signed pictures: the C2PA's own reader finds what was said, and notices a change."""
 
 import datetime
+import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ import pggan_tf as pg
 from pggan_tf.data import marks, pixels
 from pggan_tf.errors import UserError
 from tests import image_networks
-from tests.conftest import pggan
+from tests.conftest import ROOT, pggan
 from tests.test_export import refused
 from tests.test_marks import said
 from tests.test_web import generator
@@ -184,3 +187,13 @@ def test_keys_that_cannot_sign_are_refused(faces, key, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"pip install \"pggan-tf\[sign\]\""):
         credentials.Signer(key)
     assert not [*tmp_path.glob("*.png")]
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl")
+def test_the_key_of_the_documentation_signs(tmp_path):
+    page = (ROOT / "docs" / "explore.md").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"```bash\n(openssl .*?)```", page, re.S)
+    subprocess.run(["bash", "-e", "-c", recipe], cwd=tmp_path, check=True, capture_output=True)
+    pixels.save(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    credentials.Signer(tmp_path / "key.pem").sign(tmp_path / "a.png", marks.GENERATED)
+    assert credentials.read(tmp_path / "a.png")["validation_state"] == "Valid"

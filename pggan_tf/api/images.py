@@ -101,7 +101,7 @@ class Images(np.ndarray):
             raise UserError("sign: nothing is known of what made these images. Sign what a generator made.")
         signer = credentials.open_signer(None if sign is None else arguments.expand(sign), mark)
         pixels.save(path, grid, marks.make_packet(self.mark if mark else None))
-        if signer:
+        if signer and self.mark:
             signer.sign(path, self.mark.source_type)
         return path
 
