@@ -159,11 +159,6 @@ def test_a_server_tells_what_changes_and_ends_at_once(tmp_path):
     finally:
         server.close(signal.SIGKILL)
     assert not (tmp_path / "runs" / ".studio" / "server.json").exists()
-    again = Server(tmp_path / "runs")
-    try:
-        assert again.key == server.key, "open windows live on"
-    finally:
-        again.close()
 
 
 def draw_faces(folder: Path, count=64) -> Path:
