@@ -685,3 +685,27 @@ def test_a_run_that_changes_all_the_time_is_told_now_and_then(monkeypatch):
     del marks["runs"]["a"]
     watcher._step()
     assert told.count(("runs", {"name": "a"})) == 5, "it was deleted"
+
+
+def test_an_exported_page_is_shown_to_phones(asker, place, monkeypatch):
+    import http.cookiejar
+    import urllib.request
+
+    from export import lan
+
+    monkeypatch.setattr(lan, "find_address", lambda: "127.0.0.1")
+    path, site = "/api/runs/00000-pggan-portraits-8/phone", place / "runs/00000-pggan-portraits-8/studio/export/web"
+    assert asker.ask("POST", path, body={"on": True})[0] == 409, "nothing is exported yet"
+    site.mkdir(parents=True)
+    (site / "site.json").write_text("{}")
+    (site / "index.html").write_text("the page")
+    _, shown = asker.ask("POST", path, body={"on": True})
+    assert asker.ask("POST", path, body={"on": True})[1] == shown and shown["qr"].startswith("<svg")
+    browser = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+    )
+    with browser.open(shown["address"], timeout=10) as answer:
+        assert answer.read() == b"the page"
+    assert asker.ask("POST", path, body={"on": False})[1] == {"address": None, "qr": None}
+    with pytest.raises(OSError):
+        browser.open(shown["address"], timeout=5)
