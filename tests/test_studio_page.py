@@ -378,8 +378,8 @@ def play(window, studio, name):
     page.get_by_label("A walk through seeds 0-5").wait_for()
     page.get_by_role("navigation", name="What to do with it").get_by_role("link", name="Export").click()
     page.get_by_role("button", name="Export Keras").click()
+    page.get_by_text(re.compile(r"^\d+ files, ")).click()
     link = page.get_by_role("link", name="generator.keras")
-    link.wait_for()
     with page.expect_download() as download:
         link.click()
     assert download.value.path().stat().st_size > 1000
