@@ -481,7 +481,7 @@ def test_refusals_are_shown_where_the_action_was(browser, studio, tmp_path):
         dialog = page.get_by_role("dialog", name="Open a folder of photos")
         dialog.get_by_role("textbox", name="Folder on this machine").fill(str(tmp_path / "nowhere"))
         dialog.get_by_role("button", name="Open", exact=True).click()
-        assert "nowhere" in dialog.get_by_role("alert").inner_text()
+        assert "To open it, name it: pggan studio" in dialog.get_by_role("alert").inner_text()
         page.keyboard.press("Escape")
         dialog.wait_for(state="hidden")
         studio.photos.rename(tmp_path / "elsewhere")
