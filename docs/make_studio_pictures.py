@@ -115,7 +115,7 @@ def main(address, out, panels, tasks):
                 desktop = _photograph(browser, address, PANELS[name], DESKTOP, scheme)
                 phone = _photograph(browser, address, PANELS[name], PHONE, other)
                 file = Path(out, f"studio-{name}-{scheme}.webp")
-                _lay_beside(desktop, phone).save(file, quality=72, method=6, alpha_quality=60)
+                _lay_beside(desktop, phone).save(file, quality=70, method=6, alpha_quality=60)
                 click.echo(f"{file} {file.stat().st_size / 1e3:.0f} kB")
         browser.close()
 

@@ -378,8 +378,8 @@ def play(window, studio, name):
     page.get_by_label("A walk through seeds 0-5").wait_for()
     page.get_by_role("navigation", name="What to do with it").get_by_role("link", name="Export").click()
     page.get_by_role("button", name="Export Keras").click()
+    page.get_by_text(re.compile(r"^\d+ files, ")).click()
     link = page.get_by_role("link", name="generator.keras")
-    link.wait_for()
     with page.expect_download() as download:
         link.click()
     assert download.value.path().stat().st_size > 1000
@@ -481,7 +481,7 @@ def test_refusals_are_shown_where_the_action_was(browser, studio, tmp_path):
         dialog = page.get_by_role("dialog", name="Open a folder of photos")
         dialog.get_by_role("textbox", name="Folder on this machine").fill(str(tmp_path / "nowhere"))
         dialog.get_by_role("button", name="Open", exact=True).click()
-        assert "nowhere" in dialog.get_by_role("alert").inner_text()
+        assert "To open it, name it: pggan studio" in dialog.get_by_role("alert").inner_text()
         page.keyboard.press("Escape")
         dialog.wait_for(state="hidden")
         studio.photos.rename(tmp_path / "elsewhere")

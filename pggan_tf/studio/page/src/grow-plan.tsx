@@ -6,7 +6,7 @@ import { count, duration, plural, short } from "./words";
 
 export function PlanView({ plan, error, busy, children }: { plan: Plan | null; error: string | null; busy: boolean; children: ComponentChildren }) {
   if (error) return <div class="card plan"><Problem text={error} />{children}</div>;
-  if (!plan) return <div class="card plan waiting"><p class="hint" role="status">Working out what that comes to …</p>{children}</div>;
+  if (!plan) return <div class="card plan waiting" aria-busy="true"><p class="hint" role="status">Working out what that comes to …</p>{children}</div>;
   return (
     <div class={`card plan ${busy ? "stale" : ""}`} aria-busy={busy}>
       <h2>What comes of it</h2>

@@ -1,12 +1,12 @@
 /** Photos: which folder, what of it is kept, and what is left out and why. */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { call, say, withQuery } from "./api";
 import { BrowseDialog, dropped, type Upload, upload } from "./folders";
 import { changed, useJob, useLive } from "./live";
 import { PhotoDialog } from "./photo-dialog";
 import { PhotoSheet } from "./photo-sheet";
 import { addressOf, go, type Route, setQuery } from "./route";
-import type { Folder, FolderDetail, Job, Look, LookParameters, PhotoPage, Studio } from "./types";
+import type { Folder, FolderDetail, Job, Look, LookParameters, Photo, PhotoPage, Studio } from "./types";
 import { Ask, Empty, Icon, JobView, Problem, Progress, Segments, Slider, Switch, useLater } from "./widgets";
 import { count, plural } from "./words";
 
@@ -138,7 +138,10 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
   const page = Number(route.query.get("page") ?? 0);
   const photos = useLive<PhotoPage>(look ? withQuery(`/api/folders/${folder.id}/photos`, { filter, page }) : null, ["folders"]);
   const open = route.query.get("photo");
-  const photo = photos.data?.photos.find((p) => String(p.index) === open);
+  // A photo that was left out by hand may not pass the filter any more: it stays open until it is closed.
+  const opened = useRef<Photo | null>(null);
+  opened.current = photos.data?.photos.find((p) => String(p.index) === open) ?? (String(opened.current?.index) === open ? opened.current : null);
+  const photo = opened.current;
   const step = (by: number) => {
     const list = photos.data?.photos ?? [];
     const next = list[list.findIndex((p) => String(p.index) === open) + by];

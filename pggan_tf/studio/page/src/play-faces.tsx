@@ -61,7 +61,7 @@ export function Faces({ name, info, query }: { name: string; info: GeneratorInfo
     <div class="split">
       <div class="stage">
         <Problem text={picture.error} />
-        <div class={`easel ${picture.busy ? "busy" : ""}`} aria-busy={picture.busy}>
+        <div class={`easel ${picture.busy ? "busy" : ""}`} aria-busy={picture.of !== path && !picture.error}>
           {picture.url ? (
             <div class="faces">
               <img class={look.stage < 48 ? "pixels" : ""} src={picture.url} alt={picture.of !== path ? "Drawing …" : look.count === 1 ? `The face of seed ${look.seed}` : `The faces of seeds ${seeds}`} />

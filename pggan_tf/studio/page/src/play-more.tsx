@@ -26,7 +26,7 @@ export function Morph({ name, info, query }: Props) {
         <Problem text={middle.error ?? from.error ?? end.error} />
         <div class="morph">
           <figure class="small">{from.url && <img class={pixels} src={from.url} alt={`Seed ${look.seed}`} />}<figcaption>{look.seed}</figcaption></figure>
-          <figure class={middle.busy ? "busy" : ""}>{middle.url && <img class={pixels} src={middle.url} alt={middle.of === path ? `${Math.round(100 * mix)} % of the way from seed ${look.seed} to ${to}` : "Drawing …"} />}</figure>
+          <figure class={middle.busy ? "busy" : ""} aria-busy={middle.of !== path && !middle.error}>{middle.url && <img class={pixels} src={middle.url} alt={middle.of === path ? `${Math.round(100 * mix)} % of the way from seed ${look.seed} to ${to}` : "Drawing …"} />}</figure>
           <figure class="small">{end.url && <img class={pixels} src={end.url} alt={`Seed ${to}`} />}<figcaption>{to}</figcaption></figure>
         </div>
       </div>

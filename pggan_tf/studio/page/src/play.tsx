@@ -44,7 +44,7 @@ export function Play({ studio, route }: { studio: Studio; route: Route }) {
         </label>
         {info.data && (
           <nav class="chips" aria-label="What to do with it">
-            {Object.entries(parts).map(([key, title]) => <a class="chip" href={addressOf("play", name!, { part: key === "faces" ? null : key })} aria-current={key === shown ? "true" : undefined}>{title}</a>)}
+            {Object.entries(parts).map(([key, title]) => <a class="chip" href={addressOf("play", name!, { ...Object.fromEntries(route.query), part: key === "faces" ? null : key })} aria-current={key === shown ? "true" : undefined}>{title}</a>)}
           </nav>
         )}
       </div>
