@@ -62,13 +62,10 @@ class ImageOptions:
 
     data: str | tuple[str, ...] | None = option(
         None,
-        "folder of images or shards, or an archive; repeat the option to combine several; sprites: drawn icons with "
-        "transparency; default: drawn portraits",
+        "folder of images or shards, or an archive; repeat it to combine several; sprites: drawn icons  [drawn portraits]",
         common=True,
     )
-    portraits: int = option(
-        10_000, "number of portraits to draw if --data is not given, and of sprites with --data sprites", least=1
-    )
+    portraits: int = option(10_000, "number of drawn portraits, or of sprites with --data sprites", least=1)
     filter: str = option("lanczos", "resampling filter for downscaling photos", FILTERS)
     crop: str = option(
         "centre",
@@ -129,8 +126,7 @@ class NetworkOptions:
     )
     size: str = option(
         None,
-        "widths, batches, learning rates and length of growing networks; auto, the default, asks the device, its memory and "
-        "the number of photos: phone on a CPU, small or paper on a GPU",
+        "widths, batches, rates and length of growing networks  [auto: phone on a CPU, small or paper on a GPU]",
         ("phone", "small", "paper", "auto"),
         common=True,
     )
@@ -214,10 +210,7 @@ class OptimizationOptions:
     adam_betas: tuple[float, ...] = option((0.0, 0.99), "beta1,beta2 of Adam; RMSProp uses beta2")
     adam_epsilon: float = option(1e-8, "epsilon of Adam", above=0)
     batch: CountTable = option(
-        {4: 64, 16: 32, 32: 16, 256: 8, 512: 4},
-        "batch size; auto: tried on the device, and halved where its memory does not suffice",
-        least=1,
-        common=True,
+        {4: 64, 16: 32, 32: 16, 256: 8, 512: 4}, "batch size; auto: as the device's memory allows", least=1, common=True
     )
     ema_half_life_images: float = option(10_000.0, "half-life of the generator's moving average, in images", least=0)
     ema_rampup: float = option(
@@ -252,8 +245,7 @@ class ScheduleOptions:
     )
     total_images: int | None = option(
         None,
-        "images in total, such as 12M: the last stage of growing networks gets what the schedule leaves over; for less, and "
-        "for other networks, the schedule is scaled",
+        "images in total, such as 12M; the last stage gets what the others leave, for less all are shortened",
         least=1,
         common=True,
     )
@@ -304,11 +296,7 @@ class RunOptions:
         "arithmetic; auto is bfloat16 or, on older GPUs, float16 if the hardware multiplies it faster, else float32",
         PRECISIONS,
     )
-    exact: bool | None = option(
-        None,
-        "on GPUs: compute every step to the same last bit again, which is slower; CPUs always do  [yes on CPUs, no on "
-        "GPUs]",
-    )
+    exact: bool | None = option(None, "on GPUs: compute steps to the same last bit again, slower  [CPUs always do]")
     xla: str = option("auto", "compile the training step with XLA; auto does so on one GPU", ("auto", "on", "off"))
     strategy: str = option(
         "auto",
