@@ -26,6 +26,7 @@ def test_names_mean_nothing_but_their_characters_in_a_card(tmp_path):
         shape_at=lambda resolution: (resolution, resolution),
         classes=tuple(NAMES),
         latent_size=8,
+        channels=3,
         count_params=lambda: 3,
     )
     dataset = {"source": "/home/jane/[a](b)|<c>", "images": 12, "checksum": "0" * 64, "classes": NAMES}
@@ -61,6 +62,7 @@ def test_the_licence_is_a_text_to_yaml(licence, shown, tmp_path):
         shape_at=lambda r: (r, r),
         classes=(),
         latent_size=8,
+        channels=3,
         count_params=lambda: 3,
     )
     text = card.make_card(sources.Source("a", network, tmp_path / "generator.keras", "0"), licence, [], samples=False)
@@ -84,6 +86,7 @@ def test_a_card_is_written_whatever_a_run_s_files_hold(tmp_path, environment):
         shape_at=lambda r: (r, r),
         classes=(),
         latent_size=8,
+        channels=3,
         count_params=lambda: 3,
     )
     run.write_json(tmp_path / "config.json", resolve({}).to_json())
