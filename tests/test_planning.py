@@ -53,6 +53,14 @@ def test_other_minutes_are_planned_anew(tmp_path):
     assert again.plan({"target_res": 32}).config.schedule.minutes == 3, "in the same time"
 
 
+def test_minutes_take_the_place_of_the_total_images_of_a_config(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(resolve({"target_res": 8, "total_images": 600}).to_json()))
+    plan = Base.of_file(file).plan({"minutes": 10.0})
+    planned = planning.plan_for_minutes(plan, {phase.part: 100.0 for phase in plan.phases}, 0.0)
+    assert 40_000 < planned.phases[-1].end < 60_000
+
+
 def test_several_devices_get_larger_batches():
     """Unless somebody has chosen them."""
     one, two = (types.SimpleNamespace(num_replicas_in_sync=n) for n in (1, 2))

@@ -278,6 +278,7 @@ def test_a_plan_is_that_of_the_command_line(asker, place):
         "recipe": "pggan",
         "options": {"total_images": 3000, "batch": "4=8", "mirror": False},
     }
+    asker.studio.helper.verbs = ("plan",)
     status, plan = asker.ask("POST", "/api/plan", body=wish)
     assert status == 200, plan
     words = plan["command"].split(" --runs ")[0].removeprefix("pggan ").split()
@@ -288,22 +289,25 @@ def test_a_plan_is_that_of_the_command_line(asker, place):
     assert out.rstrip().endswith(plan["text"])
     assert plan["images"] == sum(p["images"] for p in plan["phases"]) and plan["resolution"] == 16
     assert plan["photos"] == 15 and not plan["estimated"]
-    deadline = time.monotonic() + 60
-    while (
-        counted := asker.ask("POST", "/api/plan", body=wish)[1]["parameters"]
-    ) is None and time.monotonic() < deadline:
-        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_parameters_are_counted(asker):
     from pggan_tf import networks
     from pggan_tf.api import plan as plan_run
 
-    options = plan_run(target_res=16, total_images=3000, batch={4: 8}).network_options(())
-    generator = networks.make_generator("progressive", options)
-    generator.build()
-    assert counted["generator"] == sum(int(np.prod(v.shape)) for v in generator.trainable_variables)
+    wish = {"target_res": 16, "options": {"total_images": 3000}}
+    wait_for(lambda: asker.ask("POST", "/api/plan", body=wish)[1]["parameters"])
+    counted = asker.ask("POST", "/api/plan", body=wish)[1]["parameters"]
+    made = networks.make_generator("progressive", plan_run(target_res=16, total_images=3000).network_options(()))
+    made.build()
+    assert counted["generator"] == sum(int(np.prod(v.shape)) for v in made.trainable_variables)
+    assert counted["discriminator"] > 1000
 
 
 def test_minutes_are_estimated(asker):
     studio = asker.studio
+    studio.helper.verbs = ("plan",)
     store.write_json(studio.store.folder / "speed.json", {"processor": folders.processor(), "speed": 1e11})
     status, plan = asker.ask("POST", "/api/plan", body={"data": "portraits", "minutes": 10, "target_res": "auto"})
     assert status == 200, plan
@@ -520,14 +524,19 @@ def test_without_runs_there_are_portraits_to_play_with(tmp_path):
         assert status in (400, 409) and said["error"], path
     wish = {"target_res": 16, "options": {"init_from": "portraits", "total_images": 3000}}
     assert "--init-from portraits" in asker.ask("POST", "/api/plan", body=wish)[1]["command"]
+    write_run(tmp_path / "runs")
+    assert [r["pretrained"] for r in asker.ask("GET", "/api/runs")[1]] == [False]
+
+
+@pytest.mark.slow
+def test_nothing_is_written_into_the_installed_package(tmp_path):
+    asker = Asker(make_studio(tmp_path / "runs"))
     status, job = asker.ask("POST", "/api/runs/portraits/walk", body={"seeds": "0-1", "seconds": 0.5, "stage": 8})
     while (job := asker.ask("GET", f"/api/jobs/{job['id']}")[1])["state"] == "running":
         time.sleep(0.02)
     assert job["state"] == "done", job
-    assert asker.ask("GET", job["result"]["url"])[1][4:8] == b"ftyp", "not written into the installed package"
+    assert asker.ask("GET", job["result"]["url"])[1][4:8] == b"ftyp"
     assert (tmp_path / "runs/.studio/pretrained/portraits").is_dir()
-    write_run(tmp_path / "runs")
-    assert [r["pretrained"] for r in asker.ask("GET", "/api/runs")[1]] == [False]
 
 
 def test_a_worker_that_fails_at_once_is_not_started_again_and_again(tmp_path):
@@ -676,3 +685,27 @@ def test_a_run_that_changes_all_the_time_is_told_now_and_then(monkeypatch):
     del marks["runs"]["a"]
     watcher._step()
     assert told.count(("runs", {"name": "a"})) == 5, "it was deleted"
+
+
+def test_an_exported_page_is_shown_to_phones(asker, place, monkeypatch):
+    import http.cookiejar
+    import urllib.request
+
+    from export import lan
+
+    monkeypatch.setattr(lan, "find_address", lambda: "127.0.0.1")
+    path, site = "/api/runs/00000-pggan-portraits-8/phone", place / "runs/00000-pggan-portraits-8/studio/export/web"
+    assert asker.ask("POST", path, body={"on": True})[0] == 409, "nothing is exported yet"
+    site.mkdir(parents=True)
+    (site / "site.json").write_text("{}")
+    (site / "index.html").write_text("the page")
+    _, shown = asker.ask("POST", path, body={"on": True})
+    assert asker.ask("POST", path, body={"on": True})[1] == shown and shown["qr"].startswith("<svg")
+    browser = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+    )
+    with browser.open(shown["address"], timeout=10) as answer:
+        assert answer.read() == b"the page"
+    assert asker.ask("POST", path, body={"on": False})[1] == {"address": None, "qr": None}
+    with pytest.raises(OSError):
+        browser.open(shown["address"], timeout=5)

@@ -121,7 +121,7 @@ class Plan:
 
         **values: values of options of the schedule, such as `stable_images`.
         """
-        return Plan(self.config.replace(minutes=None, **values), self.asked)
+        return Plan(self.config.replace(minutes=None, total_images=None, **values), self.asked)
 
     def to_json(self) -> dict:
         """Return the content of the run's config.json as a dict, see `parsing.to_json`."""
