@@ -1,131 +1,24 @@
 """The page of the studio, in a real browser, as a person would spend the evening: what it shows is what files and commands say."""
 
-import contextlib
 import filecmp
-import io
 import json
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import pggan_tf as pg
-from pggan_tf.data import portraits
-from tests.conftest import ROOT, TINY, pggan, train
+from tests.conftest import ROOT, pggan
+from tests.studio_window import DESKTOP, PHONE, Studio, draw_photos, opened, read_picture, settle
 
 PAGE = ROOT / "pggan_tf" / "studio" / "page"
 BUILT = ("index.html", "studio.js", "studio.css")
-DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 PANELS = ("Photos", "Grow", "Watch", "Play", "Compare")
 LARGEST = 60_000  # bytes of the page's script and styles, compressed
 SECONDS = 120  # how long a training of a few thousand images of 8 pixels may take on a busy machine
-
-
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-class Studio:
-    """`pggan studio` as a process, on one port for all its lives."""
-
-    def __init__(self, folder: Path, photos: Path | None = None):
-        self.runs, self.photos, self.port = folder / "runs", photos, free_port()
-        self.process = None
-        self.address = None
-
-    def start(self):
-        command = [sys.executable, "-m", "pggan_tf", "studio", *([str(self.photos)] if self.photos else [])]
-        command += ["--runs", str(self.runs), "--port", str(self.port), "--no-browser"]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for line in self.process.stdout:
-            if line.startswith("http://"):
-                self.address = line.strip()
-                return self
-        raise AssertionError(self.process.stderr.read())
-
-    def kill(self):
-        self.process.kill()
-        self.process.communicate()
-
-    def close(self):
-        """End the server, and the training that would survive it."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.communicate(timeout=20)
-        if self.process.poll() is None:
-            self.kill()
-        worker = self.runs / ".studio" / "worker.json"
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            os.killpg(json.loads(worker.read_text())["pid"], signal.SIGKILL)
-
-
-def draw_photos(folder: Path, count: int = 24) -> Path:
-    """Drawn portraits in two classes, among them one that is too small, a copy, and a file that is no picture."""
-    for i in range(count):
-        place = folder / ("winter" if i % 3 else "summer") / f"{i:02d}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(portraits.draw(i, 64 + 32 * (i % 2), 3)).save(place)
-    shutil.copy(folder / "summer" / "00.png", folder / "summer" / "again.png")
-    Image.fromarray(portraits.draw(1, 16, 3)).resize((3, 3)).save(folder / "summer" / "tiny.png")
-    (folder / "winter" / "broken.png").write_bytes((folder / "winter" / "01.png").read_bytes()[:300])
-    return folder
-
-
-class Window:
-    """A page that notes what must not happen: errors, refusals nobody asked for, requests to other hosts."""
-
-    def __init__(self, browser, studio, viewport=DESKTOP, **kwargs):
-        self.context = browser.new_context(viewport=viewport, **kwargs)
-        self.context.set_default_timeout(120_000)  # pictures are made in a process that gives way to training
-        self.page = self.context.new_page()
-        self.complaints = []
-        self.down = False  # while the server is killed, failing requests are expected
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda said: self._note(said.text) if said.type in ("error", "warning") else None)
-        self.page.on("request", lambda request: self._look(request.url, studio.port))
-        self.page.goto(studio.address)
-        self.page.get_by_role("navigation", name="Panels").wait_for()
-
-    def _note(self, text):
-        if not self.down:
-            self.complaints.append(text)
-
-    def _look(self, url, port):
-        if not url.startswith((f"http://127.0.0.1:{port}/", "data:", "blob:")):
-            self.complaints.append(f"asked another host: {url}")
-
-    def go(self, panel):
-        self.page.get_by_role("navigation", name="Panels").get_by_role("link", name=panel).click()
-        self.page.get_by_role("main", name=panel).wait_for()
-
-    def close(self):
-        self.context.close()
-        assert not self.complaints, self.complaints
-
-
-@contextlib.contextmanager
-def opened(browser, studio, *args, **kwargs):
-    window = Window(browser, studio, *args, **kwargs)
-    try:
-        yield window
-    except BaseException:
-        window.page.screenshot(path=os.environ.get("STUDIO_SCREENSHOT", os.devnull + ".png")) if os.environ.get(
-            "STUDIO_SCREENSHOT"
-        ) else None
-        window.context.close()
-        raise
-    window.close()
 
 
 @pytest.fixture
@@ -198,11 +91,6 @@ def test_an_empty_studio_says_what_to_do(browser, tmp_path):
         studio.close()
 
 
-def settle(page):
-    """Wait until nothing is on its way."""
-    page.wait_for_function("() => !document.querySelector('[aria-busy=true], .opening, .job')")
-
-
 def choose_tiny_training(page, name, images, seed=None):
     """On Grow: 8 pixels, small networks, as many images as given, as a person would set them."""
     page.get_by_role("textbox", name="Name of the run").fill(name)
@@ -219,13 +107,6 @@ def choose_tiny_training(page, name, images, seed=None):
         options.get_by_label("seed", exact=True).blur()
 
 
-def read_picture(page, url) -> np.ndarray:
-    """The pixels of a picture that the page shows or saves."""
-    answer = page.request.get(page.evaluate("url => new URL(url, location.href).href", url))
-    assert answer.ok, answer.text()
-    return np.asarray(Image.open(io.BytesIO(answer.body())).convert("RGB"))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_an_evening(browser, studio, viewport, tmp_path):
@@ -233,7 +114,7 @@ def test_an_evening(browser, studio, viewport, tmp_path):
     with opened(browser, studio, viewport) as window:
         page = window.page
         look_at_photos(window, studio, tmp_path)
-        page.get_by_role("link", name=re.compile("^Grow on")).click()
+        page.get_by_role("link", name=re.compile("^Grow on")).locator("visible=true").click()
         choose_tiny_training(page, "First", 1500)
         command = page.get_by_role("group", name="The command that does the same").first
         page.wait_for_function("() => document.querySelector('.command code')?.textContent.includes('--latent-size 8')")
@@ -264,7 +145,9 @@ def look_at_photos(window, studio, tmp_path):
     for one in report["dropped_images"]:
         page.get_by_role("button", name=f"{one['name']}, left out").wait_for()
     page.get_by_role("button", name=re.compile("^Duplicates")).click()
-    assert page.get_by_role("list", name="The same picture, 2 times").get_by_role("listitem").count() == 2
+    same = page.get_by_role("list", name="The same picture, 2 times")
+    same.wait_for()
+    assert same.get_by_role("listitem").count() == 2
     page.get_by_role("button", name=re.compile("^Kept")).click()
     page.get_by_role("button", name="summer/03.png, kept").click()
     dialog = page.get_by_role("dialog", name="summer/03.png")
@@ -409,178 +292,3 @@ def compare(window, studio, first, second):
     assert page.get_by_role("rowheader", name="--seed").count() == 1
     page.get_by_role("radio", name="minutes").check(force=True)
     assert page.get_by_role("img", name=re.compile("Faces of (First|Second)")).count() == 2
-
-
-@pytest.mark.slow
-def test_the_way_by_keyboard_alone(browser, studio):
-    """From the first Tab to a queued training, without a pointer, and always with a visible focus."""
-    with opened(browser, studio) as window:
-        page = window.page
-        settle(page)
-
-        def tab_to(role, name, most=160):
-            for _ in range(most):
-                page.keyboard.press("Tab")
-                here = page.evaluate_handle("document.activeElement")
-                outline = page.evaluate(
-                    "() => { const e = document.activeElement; const near = [e, e.nextElementSibling, e.closest('label, .button')].filter(Boolean);"
-                    " return e === document.body || near.some(n => parseFloat(getComputedStyle(n).outlineWidth) > 0 && getComputedStyle(n).outlineStyle !== 'none') }"
-                )
-                assert outline, page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
-                if page.get_by_role(role, name=name).evaluate_all("(all, here) => all.includes(here)", here):
-                    return
-            raise AssertionError(f"{role} {name} was not reached")
-
-        tab_to("link", "Skip to the panel")
-        page.keyboard.press("Enter")
-        tab_to("link", re.compile(r"^Grow on"))
-        page.keyboard.press("Enter")
-        page.get_by_role("main", name="Grow").wait_for()
-        tab_to("textbox", "Name of the run")
-        page.keyboard.type("By keys")
-        tab_to("radio", re.compile("^Grow Grows"))
-        page.keyboard.press("ArrowRight")
-        page.keyboard.press("ArrowLeft")
-        tab_to("slider", "Time")
-        page.keyboard.press("Home")
-        page.wait_for_function("() => location.hash.includes('minutes=1')")
-        page.locator(".plan .headline").wait_for()
-        tab_to("button", "Grow")
-        page.keyboard.press("Enter")
-        page.get_by_role("main", name="Watch").wait_for()
-        page.get_by_text("By keys").first.wait_for()
-        page.keyboard.press("Alt+4")
-        page.get_by_role("main", name="Play").wait_for()
-
-
-@pytest.mark.slow
-def test_two_windows_stay_in_step(browser, studio):
-    """What one window changes, the other one shows without being asked."""
-    with opened(browser, studio) as one, opened(browser, studio, PHONE) as other:
-        for window in (one, other):
-            window.page.get_by_role("button", name=re.compile("^Kept")).click()
-        one.page.get_by_role("button", name="summer/06.png, kept").click()
-        one.page.get_by_role("switch", name="Leave it out").check(force=True)
-        other.page.get_by_role("button", name="summer/06.png, kept").wait_for(state="hidden")
-        one.page.get_by_role("button", name="Close", exact=True).click()
-        one.page.get_by_role("button", name="Close this folder").click()
-        one.page.get_by_role("dialog").get_by_role("button", name="Close", exact=True).last.click()
-        other.page.get_by_role("heading", name="Drop a folder of photos here").or_(
-            other.page.get_by_text("This folder is not open any more")
-        ).first.wait_for()
-
-
-@pytest.mark.slow
-def test_refusals_are_shown_where_the_action_was(browser, studio, tmp_path):
-    """A folder that is not there, and one that vanishes, end in the server's sentences."""
-    with opened(browser, studio) as window:
-        page = window.page
-        settle(page)
-        window.down = True  # the browser logs each refusal
-        page.get_by_role("button", name="Open a folder").click()
-        dialog = page.get_by_role("dialog", name="Open a folder of photos")
-        dialog.get_by_role("textbox", name="Folder on this machine").fill(str(tmp_path / "nowhere"))
-        dialog.get_by_role("button", name="Open", exact=True).click()
-        assert "To open it, name it: pggan studio" in dialog.get_by_role("alert").inner_text()
-        page.keyboard.press("Escape")
-        dialog.wait_for(state="hidden")
-        studio.photos.rename(tmp_path / "elsewhere")
-        page.get_by_role("radio", name="128", exact=True).check(force=True)
-        page.get_by_role("alert").first.wait_for(timeout=60_000)
-        assert "Friends" in page.get_by_role("alert").first.inner_text()
-        window.go("Grow")
-        window.go("Watch")
-
-
-@pytest.fixture(scope="module")
-def studio_with_runs(tmp_path_factory):
-    """A studio with photos and two runs of 8 pixels."""
-    folder = tmp_path_factory.mktemp("studio")
-    for seed in (0, 1):
-        code, _, err = train(*TINY, "--target-res", 8, "--total-images", 600, "--seed", seed, "--runs", folder / "runs")
-        assert code == 0, err
-    one = Studio(folder, draw_photos(folder / "Friends")).start()
-    yield one
-    one.close()
-
-
-# What is opened in each panel: (address, what to wait for).
-VIEWS = {
-    "photos": ("photos", ".prints-sheet img"),
-    "photos-duplicates": ("photos?filter=duplicates", ".group img"),
-    "photo": ("photos?photo=1", "dialog[open] img"),
-    "grow": ("grow", ".plan .headline"),
-    "watch": ("watch?reals=1", ".run .plot"),
-    "play": ("play", ".faces img"),
-    "play-morph": ("play?part=morph", ".morph img"),
-    "play-walk": ("play?part=walk", ".controls .primary"),
-    "play-project": ("play?part=project", ".drop"),
-    "play-export": ("play?part=export", ".format"),
-    "compare": ("compare", ".differences td"),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
-def test_axe_finds_nothing(browser, studio_with_runs, scheme, width):
-    """In no panel, at no size; and nothing is wider than the window."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-    viewport = {"width": width, "height": 800}
-    with opened(browser, studio_with_runs, viewport, color_scheme=scheme) as window:
-        page = window.page
-        for name, (address, there) in VIEWS.items():
-            page.goto(f"http://127.0.0.1:{studio_with_runs.port}/#{address}")
-            page.locator(there).first.wait_for()
-            settle(page)
-            for summary in page.locator("details:not([open]) > summary").all():
-                if summary.is_visible():
-                    summary.click()
-            violations = axe.Axe().run(page).response["violations"]
-            found = [
-                (v["id"], [(node["html"][:160], node.get("failureSummary", "")[:200]) for node in v["nodes"]])
-                for v in violations
-            ]
-            assert not found, (name, found)
-            wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert wide <= 0, (name, wide)
-
-
-@pytest.mark.slow
-def test_what_is_asked_for_last_is_shown(browser, studio_with_runs):
-    """Fast moves of a slider end in the picture of its last place, and the address brings it back."""
-    with opened(browser, studio_with_runs) as window:
-        page = window.page
-        page.goto(f"http://127.0.0.1:{studio_with_runs.port}/#play?part=morph&seed=3&to=8")
-        page.get_by_role("img", name="50 % of the way from seed 3 to 8").wait_for()
-        slider = page.get_by_role("slider", name="Between them")
-        for _ in range(30):
-            slider.press("ArrowRight")
-        page.get_by_role("img", name="80 % of the way from seed 3 to 8").wait_for()
-        settle(page)
-        (name,) = [r.name for r in studio_with_runs.runs.glob("00001-*")]
-        shown = page.evaluate(
-            """async () => {
-              const image = document.querySelector('.morph figure:nth-child(2) img');
-              const canvas = Object.assign(document.createElement('canvas'), { width: image.naturalWidth, height: image.naturalHeight });
-              canvas.getContext('2d').drawImage(image, 0, 0);
-              return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data];
-            }"""
-        )
-        truth = read_picture(page, f"/api/runs/{name}/face.png?seed=3&to=8&mix=0.8")
-        np.testing.assert_array_equal(np.reshape(shown, (*truth.shape[:2], 4))[..., :3], truth)
-        page.reload()
-        page.get_by_role("img", name="80 % of the way from seed 3 to 8").wait_for()
-
-
-@pytest.mark.slow
-def test_the_first_paint_does_not_wait(browser, studio_with_runs):
-    """The page itself is drawn before anything is asked of the server's helpers. Half a second is measured on an idle machine."""
-    with opened(browser, studio_with_runs) as window:
-        page = window.page
-        page.goto(f"http://127.0.0.1:{studio_with_runs.port}/#watch")
-        page.reload()
-        page.locator(".hero img").first.wait_for()
-        first = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-        print(f"first paint after {first:.0f} ms")
-        assert first < 3000

@@ -157,6 +157,11 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
     }
   };
 
+  const grow = (
+    <a class="button primary large" href={addressOf("grow", "", { data: folder.id, faces: shown.faces ? 1 : null, target_res: shown.size, shape: shown.shape === "1:1" ? null : shown.shape })}>
+      {look ? `Grow on ${shown.faces && look.faces !== null ? plural(look.kept, "picture") : plural(look.kept, "photo")}` : "Grow on these photos"}
+    </a>
+  );
   return (
     <div class="split">
       <div class="stage">
@@ -169,9 +174,7 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
         {photos.data && photos.data.pages > 1 && <Pages page={page} pages={photos.data.pages} />}
       </div>
       <aside class="controls" aria-label="How photos are looked at">
-        <a class="button primary large" href={addressOf("grow", "", { data: folder.id, faces: shown.faces ? 1 : null, target_res: shown.size, shape: shown.shape === "1:1" ? null : shown.shape })}>
-          {look ? `Grow on ${shown.faces && look.faces !== null ? plural(look.kept, "picture") : plural(look.kept, "photo")}` : "Grow on these photos"}
-        </a>
+        {grow}
         <div class="card">
           <Segments label="Size in pixels" value={shown.size} choices={[32, 64, 128, 256].map((value) => ({ value, label: String(value) }))} onChange={(size) => set({ size })} />
           <Segments label="Shape" value={shown.shape} choices={SHAPES.map((value) => ({ value, label: value }))} onChange={(shape) => set({ shape })} />
@@ -188,6 +191,7 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
         <button type="button" class="quiet" onClick={() => setAsking(true)}>Close this folder</button>
         <Problem text={problem} />
       </aside>
+      <div class="go-bar">{grow}</div>
       {photo && <PhotoDialog key={photo.index} folder={folder.id} photo={photo} shape={shown.shape} step={step} close={() => setQuery({ photo: null })} saved={photos.again} />}
       {asking && <Ask title={`Close ${folder.name}?`} text="The studio forgets what it knows of it. Photos on this machine stay as they are; photos that were copied into the studio are deleted." action="Close" close={() => setAsking(false)} go={forget} />}
     </div>

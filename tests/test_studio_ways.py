@@ -1,0 +1,192 @@
+"""The page of the studio for people who use a keyboard or a screen reader, with two windows, and when something is refused."""
+
+import re
+
+import numpy as np
+import pytest
+
+from tests.conftest import TINY, train
+from tests.studio_window import PHONE, Studio, draw_photos, opened, read_picture, settle
+
+
+@pytest.fixture
+def studio(tmp_path):
+    one = Studio(tmp_path, draw_photos(tmp_path / "Friends")).start()
+    yield one
+    one.close()
+
+
+@pytest.mark.slow
+def test_the_way_by_keyboard_alone(browser, studio):
+    """From the first Tab to a queued training, without a pointer, and always with a visible focus."""
+    with opened(browser, studio) as window:
+        page = window.page
+        settle(page)
+
+        def tab_to(role, name, most=160):
+            for _ in range(most):
+                page.keyboard.press("Tab")
+                here = page.evaluate_handle("document.activeElement")
+                outline = page.evaluate(
+                    "() => { const e = document.activeElement; const near = [e, e.nextElementSibling, e.closest('label, .button')].filter(Boolean);"
+                    " return e === document.body || near.some(n => parseFloat(getComputedStyle(n).outlineWidth) > 0 && getComputedStyle(n).outlineStyle !== 'none') }"
+                )
+                assert outline, page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
+                if page.get_by_role(role, name=name).evaluate_all("(all, here) => all.includes(here)", here):
+                    return
+            raise AssertionError(f"{role} {name} was not reached")
+
+        tab_to("link", "Skip to the panel")
+        page.keyboard.press("Enter")
+        tab_to("link", re.compile(r"^Grow on"))
+        page.keyboard.press("Enter")
+        page.get_by_role("main", name="Grow").wait_for()
+        tab_to("textbox", "Name of the run")
+        page.keyboard.type("By keys")
+        tab_to("radio", re.compile("^Grow Grows"))
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowLeft")
+        tab_to("slider", "Time")
+        page.keyboard.press("Home")
+        page.wait_for_function("() => location.hash.includes('minutes=1')")
+        page.locator(".plan .headline").wait_for()
+        tab_to("button", "Grow")
+        page.keyboard.press("Enter")
+        page.get_by_role("main", name="Watch").wait_for()
+        page.get_by_text("By keys").first.wait_for()
+        page.keyboard.press("Alt+4")
+        page.get_by_role("main", name="Play").wait_for()
+
+
+@pytest.mark.slow
+def test_two_windows_stay_in_step(browser, studio):
+    """What one window changes, the other one shows without being asked."""
+    with opened(browser, studio) as one, opened(browser, studio, PHONE) as other:
+        for window in (one, other):
+            window.page.get_by_role("button", name=re.compile("^Kept")).click()
+        one.page.get_by_role("button", name="summer/06.png, kept").click()
+        one.page.get_by_role("switch", name="Leave it out").check(force=True)
+        other.page.get_by_role("button", name="summer/06.png, kept").wait_for(state="hidden")
+        one.page.get_by_role("button", name="Close", exact=True).click()
+        one.down = other.down = True  # what is shown of the folder is asked for once more
+        one.page.get_by_role("button", name="Close this folder").click()
+        one.page.get_by_role("dialog").get_by_role("button", name="Close", exact=True).last.click()
+        other.page.get_by_role("heading", name="Drop a folder of photos here").or_(
+            other.page.get_by_text("This folder is not open any more")
+        ).first.wait_for()
+
+
+@pytest.mark.slow
+def test_refusals_are_shown_where_the_action_was(browser, studio, tmp_path):
+    """A folder that is not there, and one that vanishes, end in the server's sentences."""
+    with opened(browser, studio) as window:
+        page = window.page
+        settle(page)
+        window.down = True  # the browser logs each refusal
+        page.get_by_role("button", name="Open a folder").click()
+        dialog = page.get_by_role("dialog", name="Open a folder of photos")
+        dialog.get_by_role("textbox", name="Folder on this machine").fill(str(tmp_path / "nowhere"))
+        dialog.get_by_role("button", name="Open", exact=True).click()
+        assert "To open it, name it: pggan studio" in dialog.get_by_role("alert").inner_text()
+        page.keyboard.press("Escape")
+        dialog.wait_for(state="hidden")
+        studio.photos.rename(tmp_path / "elsewhere")
+        page.get_by_role("radio", name="128", exact=True).check(force=True)
+        page.get_by_role("alert").first.wait_for(timeout=60_000)
+        assert "Friends" in page.get_by_role("alert").first.inner_text()
+        window.go("Grow")
+        window.go("Watch")
+
+
+@pytest.fixture(scope="module")
+def studio_with_runs(tmp_path_factory):
+    """A studio with photos and two runs of 8 pixels."""
+    folder = tmp_path_factory.mktemp("studio")
+    for seed in (0, 1):
+        code, _, err = train(*TINY, "--target-res", 8, "--total-images", 600, "--seed", seed, "--runs", folder / "runs")
+        assert code == 0, err
+    one = Studio(folder, draw_photos(folder / "Friends")).start()
+    yield one
+    one.close()
+
+
+# What is opened in each panel: (address, what to wait for).
+VIEWS = {
+    "photos": ("photos", ".prints-sheet img"),
+    "photos-duplicates": ("photos?filter=duplicates", ".group img"),
+    "photo": ("photos?photo=1", "dialog[open] img"),
+    "grow": ("grow", ".plan .headline"),
+    "watch": ("watch?reals=1", ".run .plot"),
+    "play": ("play", ".faces img"),
+    "play-morph": ("play?part=morph", ".morph img"),
+    "play-walk": ("play?part=walk", ".controls .primary"),
+    "play-project": ("play?part=project", ".drop"),
+    "play-export": ("play?part=export", ".format"),
+    "compare": ("compare", ".differences td"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_axe_finds_nothing(browser, studio_with_runs, scheme, width):
+    """In no panel, at no size; and nothing is wider than the window."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    viewport = {"width": width, "height": 800}
+    with opened(browser, studio_with_runs, viewport, color_scheme=scheme) as window:
+        page = window.page
+        for name, (address, there) in VIEWS.items():
+            page.goto(f"http://127.0.0.1:{studio_with_runs.port}/#{address}")
+            page.locator(there).first.wait_for()
+            settle(page)
+            for summary in page.locator("details:not([open]) > summary").all():
+                if summary.is_visible():
+                    summary.click()
+            violations = axe.Axe().run(page).response["violations"]
+            found = [
+                (v["id"], [(node["html"][:160], node.get("failureSummary", "")[:200]) for node in v["nodes"]])
+                for v in violations
+            ]
+            assert not found, (name, found)
+            wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert wide <= 0, (name, wide)
+
+
+@pytest.mark.slow
+def test_what_is_asked_for_last_is_shown(browser, studio_with_runs):
+    """Fast moves of a slider end in the picture of its last place, and the address brings it back."""
+    with opened(browser, studio_with_runs) as window:
+        page = window.page
+        page.goto(f"http://127.0.0.1:{studio_with_runs.port}/#play?part=morph&seed=3&to=8")
+        page.get_by_role("img", name="50 % of the way from seed 3 to 8").wait_for()
+        slider = page.get_by_role("slider", name="Between them")
+        for _ in range(30):
+            slider.press("ArrowRight")
+        page.get_by_role("img", name="80 % of the way from seed 3 to 8").wait_for()
+        settle(page)
+        (name,) = [r.name for r in studio_with_runs.runs.glob("00001-*")]
+        shown = page.evaluate(
+            """async () => {
+              const image = document.querySelector('.morph figure:nth-child(2) img');
+              const canvas = Object.assign(document.createElement('canvas'), { width: image.naturalWidth, height: image.naturalHeight });
+              canvas.getContext('2d').drawImage(image, 0, 0);
+              return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data];
+            }"""
+        )
+        truth = read_picture(page, f"/api/runs/{name}/face.png?seed=3&to=8&mix=0.8")
+        np.testing.assert_array_equal(np.reshape(shown, (*truth.shape[:2], 4))[..., :3], truth)
+        page.reload()
+        page.get_by_role("img", name="80 % of the way from seed 3 to 8").wait_for()
+
+
+@pytest.mark.slow
+def test_the_first_paint_does_not_wait(browser, studio_with_runs):
+    """The page itself is drawn before anything is asked of the server's helpers. Half a second is measured on an idle machine."""
+    with opened(browser, studio_with_runs) as window:
+        page = window.page
+        page.goto(f"http://127.0.0.1:{studio_with_runs.port}/#watch")
+        page.reload()
+        page.locator(".hero img").first.wait_for()
+        first = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        print(f"first paint after {first:.0f} ms")
+        assert first < 3000
