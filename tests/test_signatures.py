@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 class Faces:
     """Every pixel is the latent's first numbers times the truncation, plus the label."""
 
-    task, latent_size, resolutions = "generate", 8, (4, 16, 8)
+    task, latent_size, resolutions, channels = "generate", 8, (4, 16, 8), 3
 
     def __init__(self, classes=()):
         self.classes = classes
