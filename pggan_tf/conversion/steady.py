@@ -51,13 +51,15 @@ class Steadier:
         import cv2
 
         before, colours = self._last or (now, ab)
-        flow = self._motion.calc(now, before, None)
-        y, x = np.indices(now.shape, np.float32)
-        x, y = x + flow[..., 0], y + flow[..., 1]
+        flow, back = (
+            self._motion.calc(a, b, np.zeros((*now.shape, 2), np.float32)) for a, b in ((now, before), (before, now))
+        )
+        rows, columns = np.indices(now.shape)
+        x, y = (columns + flow[..., 0]).astype(np.float32), (rows + flow[..., 1]).astype(np.float32)
         moved = cv2.remap(colours, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         shown = cv2.remap(before, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         inside = (x >= 0) & (x <= now.shape[1] - 1) & (y >= 0) & (y <= now.shape[0] - 1)
-        back = cv2.remap(self._motion.calc(before, now, None), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        back = cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         miss = np.square(flow + back).sum(-1)
         # Blurred, because noise alone must not count as a difference.
         change = cv2.GaussianBlur(now.astype(np.float32) - shown.astype(np.float32), (0, 0), 2) / 255
