@@ -90,7 +90,7 @@ export function Nearest({ name, info, query }: Props) {
       <aside class="controls" aria-label="Controls">
         <p>Has it learned photos by heart? The photos that it was shown, nearest first. A copy would be the same picture.</p>
         <div class="row seed-row"><SeedField value={look.seed} /><button type="button" onClick={() => setQuery({ seed: randomSeed() })}>Another</button></div>
-        <button type="button" class="primary large" disabled={work.busy} onClick={() => (setOf(look.seed), work.start(() => call<Job<{ photos: string[]; text: string }>>("GET", withQuery(runPath(name, "/nearest"), { seed: look.seed }))))}>Find the nearest photos</button>
+        <button type="button" class="primary large" disabled={work.busy} onClick={() => (setOf(look.seed), work.start(() => call<Job<{ photos: string[]; text: string }>>("POST", runPath(name, "/nearest"), { seed: look.seed })))}>Find the nearest photos</button>
         <JobView job={work.job} error={work.error} cancel={work.cancel} />
         {found && <p role="status">{work.job?.result?.text}</p>}
         <Command text={`pggan neighbours ${name}`} />

@@ -62,7 +62,8 @@ export interface Job<R = unknown> {
   id: string; kind: string; title: string; state: "running" | "done" | "failed" | "cancelled"; done: number; total: number | null;
   text: string; result: R | null; error: string | null;
 }
-export interface MachineNow { cpu: number; memory: number; gpu: { use: number; memory: number } | number | null }
+/** cpu and use: shares from 0 to 1; memory: what is used, in GB. */
+export interface MachineNow { cpu: number; memory: number; gpu: { use: number; memory: number } | null }
 export interface Exported {
   files: { name: string; bytes: number; url: string }[]; parity: string; address: string | null; qr: string | null;
 }
