@@ -286,7 +286,7 @@ def test_a_plan_is_that_of_the_command_line(asker, place):
                      "--batch", "4=8", "--no-mirror"]  # fmt: skip
     code, out, err = pggan(*words, "--dry-run")
     assert code == 0, err
-    assert out.rstrip().endswith(plan["text"])
+    assert f"{plan['text']}\n" in out
     assert plan["images"] == sum(p["images"] for p in plan["phases"]) and plan["resolution"] == 16
     assert plan["photos"] == 15 and not plan["estimated"]
 

@@ -73,6 +73,16 @@ def test_a_photo_that_took_the_place_of_another_is_not_changed(asker, tmp_path):
     assert asker.ask("PUT", path, body={"left_out": True, "name": "cats/00.png"})[1]["name"] == "cats/00.png"
 
 
+def test_commands_to_copy_name_a_run_by_its_folder(asker, tmp_path):
+    """With quotes where a shell needs them; and runs of the package by their name, which every folder knows."""
+    named = write_run(tmp_path / "runs", "00001-my cats-8")
+    places = {run["name"]: run["place"] for run in asker.ask("GET", "/api/runs")[1]}
+    assert places == {named.name: f"'{named}'", RUN: str(tmp_path / "runs" / RUN)}
+    shutil.rmtree(tmp_path / "runs" / RUN)
+    shutil.rmtree(named)
+    assert [run["place"] for run in asker.ask("GET", "/api/runs")[1]] == ["portraits"]
+
+
 def asker_send(asker, path, **headers):
     import asyncio
 

@@ -4,11 +4,13 @@ import filecmp
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import pggan_tf as pg
 from tests.conftest import ROOT, pggan
@@ -234,6 +236,12 @@ def play(window, studio, name):
     save = page.get_by_role("link", name="Save as PNG")
     expected = np.asarray(generator.sample(seeds=range(16)).grid(4).convert("RGB"))
     np.testing.assert_array_equal(read_picture(page, save.get_attribute("href")), expected)
+    *words, name_of_file = shlex.split(page.locator(".command code").inner_text())
+    assert words[0] == "pggan" and name_of_file == "faces.png"
+    code, _, err = pggan(*words[1:], studio.runs.parent / name_of_file)  # what is copied works in any folder
+    assert code == 0, err
+    with Image.open(studio.runs.parent / name_of_file) as drawn:
+        np.testing.assert_array_equal(np.asarray(drawn.convert("RGB")), expected)
     page.get_by_role("button", name="Seed 5 alone").click()
     page.get_by_role("img", name="The face of seed 5").wait_for()
     page.get_by_role("radio", name="4", exact=True).last.check(force=True)
@@ -277,6 +285,11 @@ def compare(window, studio, first, second):
         "compare", studio.runs / second, studio.runs / first, "--out", studio.runs.parent / "compare.html"
     )
     assert code == 0, err
+    copied = shlex.split(page.locator(".command code").last.inner_text())
+    assert copied[:2] == ["pggan", "compare"] and set(copied[2:4]) == {
+        str(studio.runs / first),
+        str(studio.runs / second),
+    }
     printed = {
         re.split(r"\s{2,}", line.strip())[0]: re.split(r"\s{2,}", line.strip())[1:]
         for line in out.splitlines()

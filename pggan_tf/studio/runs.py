@@ -195,6 +195,7 @@ class Runs:
         out: dict = {"name": name, "title": self.find_title(name), "state": state, "error": error}
         out["stopping"] = bool(worker and worker["run"] == name and worker["stopping"])
         out["pretrained"] = folder.is_relative_to(pretrained.FOLDER)
+        out["place"] = name if out["pretrained"] else shell_path(folder)  # as commands to copy name it
         try:
             plan = self._plan(folder)
             phases = plan.phases

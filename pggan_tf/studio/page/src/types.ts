@@ -44,6 +44,7 @@ export type RunState = "waiting" | "running" | "paused" | "interrupted" | "done"
 export interface Run {
   name: string; title: string; recipe: string; task: Task; state: RunState; images: number; of: number; resolution: number | null;
   seconds_left: number | null; minutes: number; picture: string | null; error: string | null; pretrained?: boolean; stopping?: boolean;
+  place: string; // its folder, as a shell takes it
 }
 export interface Grid { images: number; resolution: number; url: string }
 export interface Advice { state: string; sentence: string; command: string | null }
