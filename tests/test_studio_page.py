@@ -135,6 +135,8 @@ def test_an_evening(browser, studio, viewport, tmp_path):
 def look_at_photos(window, studio, tmp_path):
     """What is kept and left out is what `pggan prepare` says; a photo is cropped and left out by hand."""
     page = window.page
+    page.get_by_role("button", name=re.compile(r"^All\s*\d")).wait_for()  # photos that come move what is below them
+    settle(page)
     page.get_by_role("radio", name="32", exact=True).check(force=True)
     code, out, err = pggan("prepare", studio.photos, tmp_path / "shards", "--size", 32)
     assert code == 0, err
