@@ -22,7 +22,7 @@ PATHS = [
     "POST /api/queue/{text}/move", "GET /api/runs", "GET /api/runs/{run}", "GET /api/runs/{run}/files/{file}",
     "POST /api/runs/{run}/pause", "POST /api/runs/{run}/go-on", "POST /api/runs/{run}/name", "GET /api/runs/{run}/generator",
     "GET /api/runs/{run}/faces.png", "GET /api/runs/{run}/face.png", "GET /api/runs/{run}/sliders",
-    "PUT /api/runs/{run}/sliders/{number}", "GET /api/runs/{run}/sliders/{number}.png", "GET /api/runs/{run}/nearest",
+    "PUT /api/runs/{run}/sliders/{number}", "GET /api/runs/{run}/sliders/{number}.png", "POST /api/runs/{run}/nearest",
     "POST /api/runs/{run}/walk", "POST /api/runs/{run}/project", "POST /api/runs/{run}/convert",
     "POST /api/runs/{run}/export", "POST /api/runs/{run}/phone", "GET /api/jobs", "GET /api/jobs/{text}",
     "DELETE /api/jobs/{text}", "GET /api/compare", "GET /api/{text}", "GET /{text}", "DELETE /api/runs/{text}",

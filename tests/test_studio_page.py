@@ -4,11 +4,13 @@ import filecmp
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import pggan_tf as pg
 from tests.conftest import ROOT, pggan
@@ -133,6 +135,8 @@ def test_an_evening(browser, studio, viewport, tmp_path):
 def look_at_photos(window, studio, tmp_path):
     """What is kept and left out is what `pggan prepare` says; a photo is cropped and left out by hand."""
     page = window.page
+    page.get_by_role("button", name=re.compile(r"^All\s*\d")).wait_for()  # photos that come move what is below them
+    settle(page)
     page.get_by_role("radio", name="32", exact=True).check(force=True)
     code, out, err = pggan("prepare", studio.photos, tmp_path / "shards", "--size", 32)
     assert code == 0, err
@@ -234,6 +238,12 @@ def play(window, studio, name):
     save = page.get_by_role("link", name="Save as PNG")
     expected = np.asarray(generator.sample(seeds=range(16)).grid(4).convert("RGB"))
     np.testing.assert_array_equal(read_picture(page, save.get_attribute("href")), expected)
+    *words, name_of_file = shlex.split(page.locator(".command code").inner_text())
+    assert words[0] == "pggan" and name_of_file == "faces.png"
+    code, _, err = pggan(*words[1:], studio.runs.parent / name_of_file)  # what is copied works in any folder
+    assert code == 0, err
+    with Image.open(studio.runs.parent / name_of_file) as drawn:
+        np.testing.assert_array_equal(np.asarray(drawn.convert("RGB")), expected)
     page.get_by_role("button", name="Seed 5 alone").click()
     page.get_by_role("img", name="The face of seed 5").wait_for()
     page.get_by_role("radio", name="4", exact=True).last.check(force=True)
@@ -277,6 +287,11 @@ def compare(window, studio, first, second):
         "compare", studio.runs / second, studio.runs / first, "--out", studio.runs.parent / "compare.html"
     )
     assert code == 0, err
+    copied = shlex.split(page.locator(".command code").last.inner_text())
+    assert copied[:2] == ["pggan", "compare"] and set(copied[2:4]) == {
+        str(studio.runs / first),
+        str(studio.runs / second),
+    }
     printed = {
         re.split(r"\s{2,}", line.strip())[0]: re.split(r"\s{2,}", line.strip())[1:]
         for line in out.splitlines()

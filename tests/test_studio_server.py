@@ -247,7 +247,7 @@ def test_the_whole_evening(tmp_path):
     photo = (faces / "b" / "000.png").read_bytes()
     found = server.wait_job(server.ask("POST", f"/api/runs/{run}/project", raw=photo))
     assert found["psnr"] > found["psnr_before"] and server.ask("GET", found["picture"])[:4] == b"\x89PNG"
-    near = server.wait_job(server.ask("GET", f"/api/runs/{run}/nearest?seed=3"))
+    near = server.wait_job(server.ask("POST", f"/api/runs/{run}/nearest", {"seed": 3}))
     assert len(near["numbers"]) == 6 and server.ask("GET", near["photos"][0])[:4] == b"\x89PNG"
     made = server.wait_job(server.ask("POST", f"/api/runs/{run}/export", {"format": "keras"}))
     urls = {f["name"]: f["url"] for f in made["files"]}

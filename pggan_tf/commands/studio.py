@@ -45,6 +45,7 @@ def command(photos, runs, host, port, no_browser):
             raise UserError(f"{place}: no such folder. Expected a folder of photos.")
     from export import hosts, lan
     from pggan_tf.studio import server, store
+    from pggan_tf.studio.refusal import Refusal
     from pggan_tf.studio.studio import Studio
 
     def show(address):
@@ -70,6 +71,8 @@ def command(photos, runs, host, port, no_browser):
             server.serve(Studio(runs, photos), host, shown, port, show)
     except KeyboardInterrupt:
         pass
+    except Refusal as refusal:  # of a folder that is named
+        raise UserError(str(refusal)) from None
     except OSError as error:
         raise UserError(
             f"--host {host} --port {port}: cannot be listened on ({error.strerror}). Choose another --port."

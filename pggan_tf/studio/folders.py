@@ -55,13 +55,14 @@ class Folders:
         except (OSError, RuntimeError, ValueError):
             raise Refusal(400, f"path {show(path)}: cannot be followed. Expected the path of a folder.") from None
         own = found.is_relative_to(self.store.photos.resolve())
-        root = next((root for root in self.roots if found.is_relative_to(root)), None)
-        if root is None and not own:
+        roots = [root for root in self.roots if found.is_relative_to(root)]
+        if not roots and not own:
             allowed = ", ".join(map(str, self.roots))
             raise Refusal(
                 400, f"{show(str(found))}: not below {allowed}. To open it, name it: pggan studio {show(str(found))}"
             )
-        if root is not None and not own and any(part.startswith(".") for part in found.relative_to(root).parts):
+        hidden = [any(part.startswith(".") for part in found.relative_to(root).parts) for root in roots]
+        if not own and all(hidden):  # one that the command line names may lie in a hidden folder
             raise Refusal(400, f"{show(str(found))}: hidden folders are not opened.")
         try:
             if not found.is_dir():
@@ -83,21 +84,23 @@ class Folders:
         except OSError as error:
             raise Refusal(400, f"{found}: cannot be read ({error.strerror}).") from None
         for entry in entries:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, Refusal):
+                if entry.is_symlink():
+                    self.resolve(entry.path)  # one that leads out is not counted
                 if entry.is_dir() and not listing.is_hidden(f"{entry.name}/x"):
                     inside.append(
                         {
-                            "name": _legible(entry.name),
-                            "path": _legible(entry.path),
+                            "name": make_legible(entry.name),
+                            "path": make_legible(entry.path),
                             "photos": _count_photos(entry.path),
                         }
                     )
         return {
-            "path": _legible(str(found)),
-            "parent": None if root else _legible(str(found.parent)),
+            "path": make_legible(str(found)),
+            "parent": None if root else make_legible(str(found.parent)),
             "photos": _count_photos(found),
             "folders": inside,
-            "roots": [_legible(str(place)) for place in self.roots],
+            "roots": [make_legible(str(place)) for place in self.roots],
         }
 
     def _read(self) -> list[dict]:
@@ -128,18 +131,23 @@ class Folders:
         """Open a folder and list its photos; if it is open already, list them anew."""
         found = self.resolve(path)
         known = next((f for f in self._read() if f["path"] == str(found)), None)
-        folder = known or {"id": make_id(), "path": str(found), "name": _legible(found.name) or str(found)}
+        folder = known or {"id": make_id(), "path": str(found), "name": make_legible(found.name) or str(found)}
         self.list_photos(folder)
         if known is None:
-            self._add(folder)
+            folder = self._add(folder)
         return self.describe(folder)
 
-    def _add(self, folder: dict) -> None:
+    def _add(self, folder: dict) -> dict:
+        """Add a folder, and return it; or the same one that another window has opened meanwhile."""
         with self._lock:
             others = self._read()
+            if same := next((other for other in others if other["path"] == folder["path"]), None):
+                self.store.about_folder(folder["id"]).unlink(missing_ok=True)
+                return same
             if len(others) >= MOST_FOLDERS:
                 raise Refusal(409, f"{len(others)} folders are open. Close one first.")
             write_json(self._file, [*others, folder])
+        return folder
 
     def list_photos(self, folder: dict) -> dict:
         """List the photos of a folder, write down what is found, and return it.
@@ -240,7 +248,7 @@ def _clean(name: str) -> str:
     return name.encode("utf-8", "ignore")[:_LONGEST_NAME].decode(errors="ignore")
 
 
-def _legible(name: str) -> str:
+def make_legible(name: str) -> str:
     """Return a name without bytes that are no text, which JSON cannot hold."""
     return name.encode("utf-8", "replace").decode()
 

@@ -33,6 +33,11 @@ _LOCKED = (
     "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'><title>pggan studio</title>"
     "<h1>This address needs its key</h1><p>Open the address that <code>pggan studio</code> has printed, with <code>?key=</code> in it."
 )
+# After a click on another site, a redirect would come without the cookie, which is Strict: this page goes on by itself.
+_ENTER = (
+    "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content='0;url=/'><title>pggan studio</title>"
+    "<p><a href=/>To the studio</a>"
+)
 log = logging.getLogger("pggan_tf.studio")
 
 
@@ -140,6 +145,10 @@ class Gate:
         origin = headers.get("origin")
         if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
             raise Refusal(403, "Origin is another page than the studio's own, and is refused.")
+        # Pictures and scripts are asked for without an Origin; cookies are those of all ports of a host.
+        own = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+        if scope["path"].startswith("/api/") and not own:
+            raise Refusal(403, "another page than the studio's own has asked, and is refused.")
         if method not in METHODS:
             raise Refusal(405, f"{method[:20]}: not offered. Expected one of {', '.join(METHODS)}.")
         target = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
@@ -147,7 +156,10 @@ class Gate:
             raise Refusal(400, f"an address of {len(target):,} characters. Expected at most {_LONGEST_ADDRESS:,}.")
         if method == "GET" and scope["path"] == "/" and lan.take_key(target, self.key):
             cookie = f"{self.cookie}={self.key}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000"
-            await _answer(send, 303, "", {"Location": "/", "Set-Cookie": cookie})
+            if own:
+                await _answer(send, 303, "", {"Location": "/", "Set-Cookie": cookie})
+            else:
+                await _answer(send, 200, _ENTER, {"Content-Type": "text/html; charset=utf-8", "Set-Cookie": cookie})
             return
         if not lan.has_key(headers.get("cookie"), self.key, self.cookie):
             if scope["path"].startswith("/api/"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from pggan_tf.studio.events import Hub
 from pggan_tf.studio.helpers import Helper
@@ -41,7 +42,15 @@ class Jobs:
                 raise Refusal(404, f"job {show(id)}: not known. It may be of an earlier server.")
             return dict(self._jobs[id])
 
-    def start(self, kind: str, title: str, verb: str, args: dict, finish: Callable = lambda result: result) -> dict:
+    def start(
+        self,
+        kind: str,
+        title: str,
+        verb: str,
+        args: dict,
+        finish: Callable = lambda result: result,
+        clean: Path | None = None,
+    ) -> dict:
         """Begin a job and return it.
 
         Args:
@@ -50,6 +59,7 @@ class Jobs:
             verb: verb of the helper.
             args: its arguments.
             finish: makes the job's result of the helper's.
+            clean: a file to remove afterwards, however the job ends.
         """
         id = make_id()
         job: dict = {"id": id, "kind": kind, "title": title, "state": "running", "done": 0, "total": 0}
@@ -62,7 +72,7 @@ class Jobs:
             for other in ended[: max(0, len(self._jobs) - _KEPT)]:
                 del self._jobs[other]
             self._jobs[id] = job
-        threading.Thread(target=self._work, args=(id, verb, args, finish), daemon=True).start()
+        threading.Thread(target=self._work, args=(id, verb, args, finish, clean), daemon=True).start()
         return dict(job)
 
     def _change(self, id: str, **values) -> None:
@@ -74,25 +84,32 @@ class Jobs:
             told = dict(job)
         self.hub.send("job", told)
 
-    def _work(self, id: str, verb: str, args: dict, finish: Callable) -> None:
-        with self._turn:
-            if self.get(id)["state"] != "running":
-                return
-            self._change(id, text="begins")
+    def _work(self, id: str, verb: str, args: dict, finish: Callable, clean: Path | None) -> None:
+        try:
+            with self._turn:
+                self._do(id, verb, args, finish)
+        finally:
+            if clean:
+                clean.unlink(missing_ok=True)
 
-            def show(done: int, total: int, text: str = "") -> None:
-                self._change(id, done=done, total=total, text=text)
+    def _do(self, id: str, verb: str, args: dict, finish: Callable) -> None:
+        if self.get(id)["state"] != "running":
+            return
+        self._change(id, text="begins")
 
-            try:
-                result = self.helper.call(verb, args, show)
-                self._change(id, state="done", result=finish(result), text="")
-            except Exception as error:
-                refusal = as_refusal(error)
-                if refusal is None:
-                    log.exception("job %s", verb)
-                self._change(
-                    id, state="failed", error=str(refusal or f"this did not work ({type(error).__name__})."), text=""
-                )
+        def show(done: int, total: int, text: str = "") -> None:
+            self._change(id, done=done, total=total, text=text)
+
+        try:
+            result = self.helper.call(verb, args, show)
+            self._change(id, state="done", result=finish(result), text="")
+        except Exception as error:
+            refusal = as_refusal(error)
+            if refusal is None:
+                log.exception("job %s", verb)
+            self._change(
+                id, state="failed", error=str(refusal or f"this did not work ({type(error).__name__})."), text=""
+            )
 
     def cancel(self, id: str) -> None:
         """Cancel a job; one that is done stays."""

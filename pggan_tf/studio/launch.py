@@ -32,6 +32,7 @@ def start_helper(store: Store) -> subprocess.Popen:
             stdout=subprocess.PIPE,
             stderr=log,
             cwd=store.work,
-            env=make_environment(),
+            # TensorFlow would take the whole memory of a GPU, and leave none to training.
+            env={"TF_FORCE_GPU_ALLOW_GROWTH": "true", **make_environment()},
             start_new_session=True,
         )

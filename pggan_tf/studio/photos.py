@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import threading
 from pathlib import Path
 
 from pggan_tf.errors import Unreadable
-from pggan_tf.studio.folders import Folders
+from pggan_tf.studio.folders import Folders, make_legible
 from pggan_tf.studio.refusal import Refusal, show
 from pggan_tf.studio.store import read_json, write_json
 
@@ -63,7 +64,7 @@ class Photos:
             state = "left_out" if left_out else "kept"
         return {
             "index": index,
-            "name": name.encode("utf-8", "replace").decode(),
+            "name": make_legible(name),
             "width": seen.get("width"),
             "height": seen.get("height"),
             "state": state,
@@ -99,7 +100,7 @@ class Photos:
             raise Refusal(404, f"photo {index}: the folder has {len(files):,}. Look at the folder again.")
         return files[index]
 
-    def change(self, id: str, index: int, crop, left_out: bool) -> dict:
+    def change(self, id: str, index: int, crop, left_out: bool, seen: str | None = None) -> dict:
         """Note what the user wants of a photo, and return the photo.
 
         Args:
@@ -107,8 +108,14 @@ class Photos:
             index: the photo.
             crop: (x, y, width, height) in pixels of the upright photo; None: not by hand.
             left_out: whether it is not trained on.
+            seen: the name that the page has shown; None: any.
+
+        Raises:
+            Refusal: if another photo has this index by now.
         """
         name = self.name_of(id, index)
+        if seen is not None and seen != make_legible(name):
+            raise Refusal(409, f"{show(seen)}: the folder has other photos by now. Look at it again.")
         if crop is not None:
             crop = _clip(crop, *self.measure(id, index))
         with self._lock:
@@ -138,6 +145,16 @@ class Photos:
             raise Refusal(
                 404, f"{show(str(file))}: cannot be read, or is gone. Put it back, or open the folder again."
             ) from None
+
+    def find_mark(self, id: str, index: int, side: int) -> str:
+        """Return a text that is another one as soon as a photo would be drawn differently."""
+        file = Path(self.folders.get(id)["path"]) / self.name_of(id, index)
+        try:
+            about = file.stat()
+        except (OSError, ValueError):
+            return ""
+        said = f"{file}:{about.st_mtime_ns}:{about.st_size}:{side}"
+        return hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
     def measure(self, id: str, index: int) -> tuple[int, int]:
         """Return width and height of an upright photo in pixels."""

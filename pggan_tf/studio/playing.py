@@ -174,12 +174,10 @@ class Player:
         own = self.studio.runs.place_own(name, folder)
         out = own / f"{kind}-{make_id()}{suffix}"
 
-        def finish(result):
-            if clean:
-                clean.unlink(missing_ok=True)
-            return self._with_addresses(name, own, result)
-
-        return self.studio.jobs.start(kind, title, kind, {"run": str(folder), "out": str(out), **args}, finish)
+        args = {"run": str(folder), "out": str(out), **args}
+        return self.studio.jobs.start(
+            kind, title, kind, args, lambda result: self._with_addresses(name, own, result), clean
+        )
 
     @staticmethod
     def _with_addresses(name: str, own: Path, result) -> dict:
@@ -295,11 +293,12 @@ def add_playing(app: fastapi.FastAPI, studio: Studio) -> None:
         check_names(body, ("name",))
         return Answer(await ask(player.rename_slider, name, index, take_text(body, "name", "", longest=60)))
 
-    @app.get("/api/runs/{name}/nearest")
+    @app.post("/api/runs/{name}/nearest")
     async def nearest(name: str, request: Request):
-        query = take_query(request, "seed", "truncation")
-        seed = take_whole(query, "seed", 0, _SEED, 0)
-        args = {"seed": seed, "truncation": float(take_number(query, "truncation", 0, 1, 1.0))}
+        body = await read_json(request)
+        check_names(body, ("seed", "truncation"))
+        seed = take_whole(body, "seed", 0, _SEED, 0)
+        args = {"seed": seed, "truncation": float(take_number(body, "truncation", 0, 1, 1.0))}
         return Answer(await call(player.start_job, name, "nearest", f"photos nearest to {seed}", ".png", args))
 
     @app.post("/api/runs/{name}/walk")

@@ -124,6 +124,8 @@ class Queue:
             entries = self.read()
             if len(entries) >= MOST_ENTRIES:
                 raise Refusal(409, f"the queue has {len(entries)} entries. Wait for some of them, or take some out.")
+            if run and any(other.get("run") == run and not other.get("error") for _, other in entries):
+                raise Refusal(409, f"{title}: is in the queue already.")  # such as by another window
             number = max((int(path.name.partition("-")[0]) for path, _ in entries), default=0) + 1
             id = make_id()
             path = self.store.queue / f"{number:04d}-{id}.json"

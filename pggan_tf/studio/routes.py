@@ -103,20 +103,25 @@ def add_photos(app: fastapi.FastAPI, studio: Studio) -> None:
     @app.get("/api/folders/{id}/photos/{index}.jpg")
     async def show_photo(id: str, index: int, request: Request):
         side = take_whole(take_query(request, "side"), "side", 16, photos.LARGEST, 256)
+        mark = await call(studio.photos.find_mark, id, index, side)  # an index means another photo when some are added
+        headers = {"Cache-Control": "private, no-cache", **({"ETag": f'"{mark}"'} if mark else {})}
+        if mark and request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
         data = await draw(studio.photos.draw, id, index, side)
-        return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"})
+        return Response(data, media_type="image/jpeg", headers=headers)
 
     @app.put("/api/folders/{id}/photos/{index}")
     async def change_photo(id: str, index: int, request: Request):
         body = await read_json(request)
-        check_names(body, ("crop", "left_out"))
+        check_names(body, ("crop", "left_out", "name"))
         crop, left_out = take_box(body, "crop"), take_switch(body, "left_out")
-        changed = await call(studio.photos.change, id, index, crop, left_out)
+        seen = take_text(body, "name", None, longest=4096)
+        changed = await call(studio.photos.change, id, index, crop, left_out, seen)
         return Answer(changed)
 
 
 def add_queue(app: fastapi.FastAPI, studio: Studio) -> None:
-    """Add the addresses of the queue; a wish is added by `play_routes`, which plans it."""
+    """Add the addresses of the queue; a wish is added by `growing`, which plans it."""
 
     @app.get("/api/queue")
     async def list_queue():

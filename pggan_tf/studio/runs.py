@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pggan_tf import config as configs
-from pggan_tf import metrics, schedule
+from pggan_tf import files, metrics, schedule
 from pggan_tf.errors import UserError, shell_path
 from pggan_tf.report import runs as reports
 from pggan_tf.runs import checkpoint, keras_files, pretrained, records
@@ -161,12 +161,19 @@ class Runs:
 
     def delete(self, name: str) -> None:
         """Delete a run with all its files. Raise Refusal while it is trained."""
+
+        def refuse():
+            raise Refusal(409, f"{name}: is being trained. Pause it first.")
+
         folder = self._find_to_change(name)
         if self.find_state(name, folder, self.look_around())[0] == "running":
-            raise Refusal(409, f"{name}: is being trained. Pause it first.")
-        if folder.is_symlink():
+            refuse()
+        if name in self._waiting():
+            raise Refusal(409, f"{name}: waits in the queue to be gone on with. Take it out first.")
+        if folder.is_symlink() or (PART in name and folder.parent.is_symlink()):
             raise Refusal(409, f"{name}: is a link to a folder elsewhere. Remove the link by hand.")
-        shutil.rmtree(folder)
+        with files.hold_lock(folder / ".lock", refuse):  # training holds it; not every system tells who holds one
+            shutil.rmtree(folder)
         if PART in name and not any(folder.parent.iterdir()):
             folder.parent.rmdir()
         self.store.about_run(name).unlink(missing_ok=True)
@@ -188,6 +195,7 @@ class Runs:
         out: dict = {"name": name, "title": self.find_title(name), "state": state, "error": error}
         out["stopping"] = bool(worker and worker["run"] == name and worker["stopping"])
         out["pretrained"] = folder.is_relative_to(pretrained.FOLDER)
+        out["place"] = name if out["pretrained"] else shell_path(folder)  # as commands to copy name it
         try:
             plan = self._plan(folder)
             phases = plan.phases
@@ -273,9 +281,9 @@ class Runs:
         folder = self.find(name)
         known = {p.name: p for p in folder.glob("*.png") if p.name == "reals.png" or p.name.startswith("fakes-")}
         own = self.place_own(name, folder)
-        made = (p for p in own.rglob("*") if not p.is_symlink() and p.is_file())
-        known |= {f"{OWN}/{p.relative_to(own).as_posix()}": p for p in made}
-        if file not in known:
+        if not own.is_symlink():
+            known |= {f"{OWN}/{p.relative_to(own).as_posix()}": p for p in own.rglob("*") if p.is_file()}
+        if file not in known or known[file].is_symlink():  # a run may come from elsewhere
             raise Refusal(404, f"file {show(file)}: {name} has none of this name.")
         return known[file]
 

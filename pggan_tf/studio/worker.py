@@ -126,11 +126,12 @@ class Worker:
         if found := _RUN.findall(said):
             run = self.runs.name_of(Path(found[-1])) or run
         if run and run != self.about.get("run"):
-            for path, entry in self.queue.read():
-                if path.stem.partition("-")[2] == id:
-                    write_json(path, entry | {"run": run})
-                    if entry.get("named"):
-                        write_json(self.store.about_run(run), {"title": entry["title"]})
+            with self.queue.hold():  # or a move of the entry would leave two of it
+                for path, entry in self.queue.read():
+                    if path.stem.partition("-")[2] == id:
+                        write_json(path, entry | {"run": run})
+                        if entry.get("named"):
+                            write_json(self.store.about_run(run), {"title": entry["title"]})
         text = lines[-1][:_TEXT] if lines else None
         if (text, run) != (self.about.get("text"), self.about.get("run")):
             self._note(text=text, run=run)

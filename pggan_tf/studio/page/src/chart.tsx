@@ -16,7 +16,8 @@ export function roundTicks(low: number, high: number, most: number): number[] {
   const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= rough) ?? 10);
   const ticks = [];
   for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-9; value += step) ticks.push(Math.abs(value) < step * 1e-9 ? 0 : value);
-  return ticks;
+  // A narrow curve would have its beginning alone.
+  return ticks.length < 2 && most < 32 ? roundTicks(low, high, 2 * most) : ticks;
 }
 
 /** Return the moving average of values, which shows where a noisy curve goes. */

@@ -44,7 +44,7 @@ export function Compare({ route }: { studio: Studio; route: Route }) {
           <div class="sheets">{data.sheets.map((url, i) => <figure>{url ? <img class={(runs.find((run) => run.name === chosen[i])?.resolution ?? 64) < 48 ? "pixels" : ""} src={url} alt={`Faces of ${unique(chosen[i]!)}, the same seeds for each run`} /> : <div class="canvas empty-canvas"><p class="hint">draws no faces</p></div>}<figcaption><i class={`swatch c${i % 8}`} />{unique(chosen[i]!)}</figcaption></figure>)}</div>
           <Curves data={data} chosen={chosen} unique={unique} unit={unit} setUnit={(value) => (setUnit(value), setSpan(null))} span={span} setSpan={setSpan} />
           {chosen.length > 1 && <Differences data={data} heads={chosen.map(unique)} />}
-          <Command text={`pggan compare ${chosen.join(" ")} --out compare.html`} />
+          <Command text={`pggan compare ${chosen.map((name) => runs.find((run) => run.name === name)?.place ?? name).join(" ")} --out compare.html`} />
         </>
       )}
     </div>

@@ -6,6 +6,7 @@ import { usePicture } from "./picture";
 import { PhotoDrop } from "./photo-drop";
 import type { GeneratorInfo } from "./types";
 import { Command, Problem, Slider, Switch, useLater } from "./widgets";
+import { quote } from "./words";
 
 const DOES = { colorize: "Give it a gray photo, and it paints the colours.", recolor: "Give it a negative, and it finds the colours.", upscale: "Give it a small photo, and it draws a larger one.", translate: "Give it a picture, and it makes the other one.", generate: "" };
 
@@ -31,7 +32,7 @@ async function openPhoto(file: File): Promise<Photo> {
   return { file, url, width, height, gray };
 }
 
-export function Convert({ name, info }: { name: string; info: GeneratorInfo }) {
+export function Convert({ name, place, info }: { name: string; place: string; info: GeneratorInfo }) {
   const [photo, setPhoto] = useState<Photo | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
   const [hints, setHints] = useState<Hint[]>([]);
@@ -42,7 +43,7 @@ export function Convert({ name, info }: { name: string; info: GeneratorInfo }) {
   const path = photo ? withQuery(runPath(name, "/convert"), { saturation: colour && saturation !== 1 ? saturation : null, hints: hintText(hints, photo.width, photo.height) }) : null;
   const picture = usePicture(useLater(path, 150), photo ? { body: photo.file, key: photo.url } : undefined);
   const choose = (file: File) => openPhoto(file).then((opened) => (setPhoto(opened), setHints([]), setProblem(null)), (error) => setProblem(error.message));
-  const command = `pggan ${info.task === "recolor" ? "colorize" : info.task} ${name} ${photo?.file.name ?? "photo.jpg"} --out result.png${photo ? hintText(hints, photo.width, photo.height).split(";").filter(Boolean).map((hint) => ` --hint ${hint.replace("=", "=#")}`).join("") : ""}`;
+  const command = `pggan ${info.task === "recolor" ? "colorize" : info.task} ${place} ${quote(photo?.file.name ?? "photo.jpg")} --out result.png${photo ? hintText(hints, photo.width, photo.height).split(";").filter(Boolean).map((hint) => ` --hint ${hint.replace("=", "=#")}`).join("") : ""}`;
   return (
     <div class="split">
       <div class="stage">

@@ -58,15 +58,14 @@ function MachineChip({ fixed }: { fixed: Machine | undefined }) {
   return (
     <p class="machine" title={title}>
       <span class="unseen">{title}. </span>
-      {now ? <><Meter name="CPU" value={now.cpu} />{now.gpu !== null && <Meter name="GPU" value={typeof now.gpu === "number" ? now.gpu : now.gpu.use} />}<Meter name="RAM" value={now.memory} /></>
+      {now ? <><Meter name="CPU" share={now.cpu} />{now.gpu !== null && <Meter name="GPU" share={now.gpu.use} />}{fixed.memory_gb > 0 && <Meter name="RAM" share={now.memory / fixed.memory_gb} />}</>
         : <span>{fixed.cores} cores</span>}
     </p>
   );
 }
 
-function Meter({ name, value }: { name: string; value: number }) {
-  const percent = Math.round(value <= 1 ? 100 * value : value);
-  return <span class="meter"><span>{name}</span><b>{percent} %</b><i style={{ "--share": Math.min(1, percent / 100) }} /></span>;
+function Meter({ name, share }: { name: string; share: number }) {
+  return <span class="meter"><span>{name}</span><b>{Math.round(100 * share)} %</b><i style={{ "--share": Math.min(1, share) }} /></span>;
 }
 
 function App() {

@@ -47,7 +47,7 @@ export function PhotoDialog({ folder, photo, shape, step, close, saved }: Props)
   const save = async (next: { crop: Box | null; left_out: boolean }) => {
     setBusy(true);
     try {
-      await call("PUT", `/api/folders/${folder}/photos/${photo.index}`, next);
+      await call("PUT", `/api/folders/${folder}/photos/${photo.index}`, { ...next, name: photo.name });
       setProblem(null);
       saved();
     } catch (error) {

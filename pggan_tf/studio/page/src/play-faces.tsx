@@ -5,6 +5,7 @@ import { Sliders } from "./play-sliders";
 import { setQuery } from "./route";
 import type { GeneratorInfo } from "./types";
 import { Command, Field, Problem, Segments, Slider, Typed, useLater } from "./widgets";
+import { quote } from "./words";
 
 const COUNTS = [1, 4, 16, 36];
 const MOST = 2 ** 32 - 1;
@@ -43,7 +44,7 @@ export function LookControls({ look, info }: { look: Look; info: GeneratorInfo }
   );
 }
 
-export function Faces({ name, info, query }: { name: string; info: GeneratorInfo; query: URLSearchParams }) {
+export function Faces({ name, place, info, query }: { name: string; place: string; info: GeneratorInfo; query: URLSearchParams }) {
   const look = readLook(query, info);
   const columns = Math.round(Math.sqrt(look.count));
   const seeds = look.count === 1 ? String(look.seed) : `${look.seed}-${look.seed + look.count - 1}`;
@@ -52,11 +53,11 @@ export function Faces({ name, info, query }: { name: string; info: GeneratorInfo
     : withQuery(runPath(name, "/faces.png"), { seeds, columns, ...lookQuery(look, info) });
   const picture = usePicture(useLater(path, 60));
   const download = withQuery(runPath(name, "/faces.png"), { seeds, columns, ...lookQuery(look, info), download: 1 });
-  const options = [look.stage !== info.stages.at(-1) && `--stage ${look.stage}`, look.truncation !== 1 && `--truncation ${look.truncation}`, look.label && `--class ${look.label}`].filter(Boolean).join(" ");
+  const options = [look.stage !== info.stages.at(-1) && `--stage ${look.stage}`, look.truncation !== 1 && `--truncation ${look.truncation}`, look.label && `--class ${quote(look.label)}`].filter(Boolean).join(" ");
   const sliders = look.sliders.split(",").filter(Boolean).map((part) => `--slider ${part.replace(":", "=")}`).join(" ");
   const command = sliders
-    ? `pggan edit ${name} ${Array.from({ length: Math.min(look.count, 4) }, (_, i) => `--seed ${look.seed + i}`).join(" ")} ${sliders} ${options} --out faces.png`
-    : `pggan generate ${name} --seeds ${seeds} ${options} --grid faces.png`;
+    ? `pggan edit ${place} ${Array.from({ length: Math.min(look.count, 4) }, (_, i) => `--seed ${look.seed + i}`).join(" ")} ${sliders} ${options} --out faces.png`
+    : `pggan generate ${place} --seeds ${seeds} ${options} --grid faces.png`;
   return (
     <div class="split">
       <div class="stage">

@@ -9,10 +9,11 @@ import { Sliders } from "./play-sliders";
 import { setQuery } from "./route";
 import type { GeneratorInfo, Job } from "./types";
 import { Command, Field, JobView, Problem, Segments, Slider, Typed, useLater } from "./widgets";
+import { quote } from "./words";
 
-interface Props { name: string; info: GeneratorInfo; query: URLSearchParams }
+interface Props { name: string; place: string; info: GeneratorInfo; query: URLSearchParams }
 
-export function Morph({ name, info, query }: Props) {
+export function Morph({ name, info, query }: Omit<Props, "place">) {
   const look = readLook(query, info);
   const to = Number(query.get("to") ?? look.seed + 1);
   const mix = Number(query.get("mix") ?? 0.5);
@@ -46,7 +47,7 @@ export function Morph({ name, info, query }: Props) {
   );
 }
 
-export function Walk({ name, info, query }: Props) {
+export function Walk({ name, place, info, query }: Props) {
   const seeds = query.get("seeds") ?? "0-5";
   const seconds = Number(query.get("seconds") ?? 8);
   const { stage } = readLook(query, info);
@@ -68,13 +69,13 @@ export function Walk({ name, info, query }: Props) {
         <button type="button" class="primary large" disabled={work.busy} onClick={() => work.start(() => call<Job<{ url: string }>>("POST", runPath(name, "/walk"), { seeds, seconds, stage }))}>Make the film</button>
         <JobView job={work.job} error={work.error} cancel={work.cancel} />
         {url && <div class="row"><a class="button" href={withQuery(url, { download: 1 })} download>Save the film</a></div>}
-        <Command text={`pggan interpolate ${name} --video walk.mp4 --seeds ${seeds} --seconds ${seconds} --stage ${stage} --loop`} />
+        <Command text={`pggan interpolate ${place} --video walk.mp4 --seeds ${quote(seeds)} --seconds ${seconds} --stage ${stage} --loop`} />
       </aside>
     </div>
   );
 }
 
-export function Nearest({ name, info, query }: Props) {
+export function Nearest({ name, place, info, query }: Props) {
   const look = readLook(query, info);
   const face = usePicture(withQuery(runPath(name, "/face.png"), { seed: look.seed }));
   const work = useJob<{ photos: string[]; text: string }>();
@@ -90,10 +91,10 @@ export function Nearest({ name, info, query }: Props) {
       <aside class="controls" aria-label="Controls">
         <p>Has it learned photos by heart? The photos that it was shown, nearest first. A copy would be the same picture.</p>
         <div class="row seed-row"><SeedField value={look.seed} /><button type="button" onClick={() => setQuery({ seed: randomSeed() })}>Another</button></div>
-        <button type="button" class="primary large" disabled={work.busy} onClick={() => (setOf(look.seed), work.start(() => call<Job<{ photos: string[]; text: string }>>("GET", withQuery(runPath(name, "/nearest"), { seed: look.seed }))))}>Find the nearest photos</button>
+        <button type="button" class="primary large" disabled={work.busy} onClick={() => (setOf(look.seed), work.start(() => call<Job<{ photos: string[]; text: string }>>("POST", runPath(name, "/nearest"), { seed: look.seed })))}>Find the nearest photos</button>
         <JobView job={work.job} error={work.error} cancel={work.cancel} />
         {found && <p role="status">{work.job?.result?.text}</p>}
-        <Command text={`pggan neighbours ${name}`} />
+        <Command text={`pggan neighbours ${place} --seeds ${look.seed}`} />
       </aside>
     </div>
   );
@@ -102,7 +103,7 @@ export function Nearest({ name, info, query }: Props) {
 interface Found { picture: string; psnr: number | null; psnr_before: number | null }
 const decibels = (value: number | null) => (value === null ? "the same pixels" : `${value.toFixed(1)} dB`);
 
-export function Project({ name }: { name: string }) {
+export function Project({ name, place }: { name: string; place: string }) {
   const [photo, setPhoto] = useState<{ file: File; url: string } | null>(null);
   const work = useJob<Found>();
   const result = work.job?.state === "done" ? work.job.result : null;
@@ -121,7 +122,7 @@ export function Project({ name }: { name: string }) {
         <JobView job={work.job} error={work.error} cancel={work.cancel} />
         {result && <p role="status">PSNR {decibels(result.psnr)}, was {decibels(result.psnr_before)} where the search began. From left to right: the photo, the beginning, the nearest face.</p>}
         {photo && <div class="row"><button type="button" onClick={() => (work.clear(), setPhoto(null))}>Another photo</button>{result && <a class="button" href={withQuery(result.picture, { download: 1 })} download>Save as PNG</a>}</div>}
-        <Command text={`pggan project ${name} photo.jpg`} />
+        <Command text={`pggan project ${place} ${quote(photo?.file.name ?? "photo.jpg")}`} />
       </aside>
     </div>
   );

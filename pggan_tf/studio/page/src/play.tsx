@@ -33,6 +33,7 @@ export function Play({ studio, route }: { studio: Studio; route: Route }) {
   const part = route.query.get("part") ?? "faces";
   const shown = part in parts ? (part as Part) : "faces";
   const run = able.find((r) => r.name === name);
+  const place = run?.place ?? name ?? "";
   return (
     <div class="play">
       <div class="bar">
@@ -52,12 +53,12 @@ export function Play({ studio, route }: { studio: Studio; route: Route }) {
       {!info.data && !info.error && <p class="hint opening" role="status">Reading the generator …</p>}
       {info.data && name && (
         shown === "export" ? <Exports key={name} studio={studio} name={name} title={run?.title ?? name} />
-          : !generates ? <Convert key={name} name={name} info={info.data} />
-            : shown === "faces" ? <Faces key={name} name={name} info={info.data} query={route.query} />
+          : !generates ? <Convert key={name} name={name} place={place} info={info.data} />
+            : shown === "faces" ? <Faces key={name} name={name} place={place} info={info.data} query={route.query} />
               : shown === "morph" ? <Morph key={name} name={name} info={info.data} query={route.query} />
-                : shown === "walk" ? <Walk key={name} name={name} info={info.data} query={route.query} />
-                  : shown === "nearest" ? <Nearest key={name} name={name} query={route.query} info={info.data} />
-                    : <Project key={name} name={name} />
+                : shown === "walk" ? <Walk key={name} name={name} place={place} info={info.data} query={route.query} />
+                  : shown === "nearest" ? <Nearest key={name} name={name} place={place} query={route.query} info={info.data} />
+                    : <Project key={name} name={name} place={place} />
       )}
     </div>
   );

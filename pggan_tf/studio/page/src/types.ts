@@ -44,6 +44,7 @@ export type RunState = "waiting" | "running" | "paused" | "interrupted" | "done"
 export interface Run {
   name: string; title: string; recipe: string; task: Task; state: RunState; images: number; of: number; resolution: number | null;
   seconds_left: number | null; minutes: number; picture: string | null; error: string | null; pretrained?: boolean; stopping?: boolean;
+  place: string; // its folder, as a shell takes it
 }
 export interface Grid { images: number; resolution: number; url: string }
 export interface Advice { state: string; sentence: string; command: string | null }
@@ -62,7 +63,8 @@ export interface Job<R = unknown> {
   id: string; kind: string; title: string; state: "running" | "done" | "failed" | "cancelled"; done: number; total: number | null;
   text: string; result: R | null; error: string | null;
 }
-export interface MachineNow { cpu: number; memory: number; gpu: { use: number; memory: number } | number | null }
+/** cpu and use: shares from 0 to 1; memory: what is used, in GB. */
+export interface MachineNow { cpu: number; memory: number; gpu: { use: number; memory: number } | null }
 export interface Exported {
   files: { name: string; bytes: number; url: string }[]; parity: string; address: string | null; qr: string | null;
 }

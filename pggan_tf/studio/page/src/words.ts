@@ -31,6 +31,9 @@ export const TASKS: Record<Task, string> = {
   translate: "turns pictures into others",
 };
 
+/** Return a text as one word of a shell. */
+export const quote = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`);
+
 /** Return an option's name or value as text. */
 export const label = (name: string) => name.replaceAll("_", " ");
 export function text(value: unknown): string {
