@@ -11,7 +11,7 @@ from PIL import Image
 from export import build, litert, mil, signatures
 from export.projects import facts, write
 from pggan_tf import synthesis, tasks
-from pggan_tf.data import colour, pixels
+from pggan_tf.data import colour, pixels, transparency
 from pggan_tf.errors import UserError
 from tests import image_networks, kotlin_stubs
 from tests.conftest import pggan
@@ -22,6 +22,7 @@ NAME = 'It\'s <Faces> & "x" $(Y)'
 CLASSES = ('cat "$x\\', "dog\u2028\n")
 KINDS = {
     "faces": lambda: generator(classes=CLASSES),
+    "sprites": lambda: generator(classes=CLASSES, channels=4),
     "colorize": lambda: image_networks.built("colorize"),
     "upscale": lambda: image_networks.built("upscale"),
 }
@@ -230,10 +231,14 @@ def test_the_kotlin_draws_the_network_s_images(exported, tmp_path):
 
 
 def check_colours(made: np.ndarray, image: np.ndarray) -> None:
-    """Compare colours 0xAARRGGBB with an image, uint8 [H, W, C]."""
-    assert (made >> 24 == 255).all()
-    rgb = np.stack([made >> 16 & 255, made >> 8 & 255, made & 255], -1).astype(int)
-    assert np.abs(rgb - np.broadcast_to(image, (*image.shape[:2], 3)).reshape(-1, 3)).max() <= 1
+    """Compare what is seen of colours 0xAARRGGBB with an image, uint8 [H, W, C], whose last channel may be alpha."""
+    rgba = np.stack([made >> shift & 255 for shift in (16, 8, 0, 24)], -1).astype(np.uint8)
+    colours = transparency.count_colours(image.shape[-1])
+    opacity = image[..., colours:] if colours < image.shape[-1] else np.full_like(image[..., :1], 255)
+    truth = np.concatenate([np.broadcast_to(image[..., :colours], (*image.shape[:2], 3)), opacity], -1).reshape(-1, 4)
+    a, b = (transparency.premultiply(x).astype(int) for x in (rgba, truth))
+    assert np.abs(a - b).max() <= 1
+    assert opacity.min() == 255 or opacity.max() - opacity.min() > 100
 
 
 def test_what_is_built_into_the_file_is_no_input():

@@ -406,12 +406,15 @@ def test_options_beside_resume_that_say_what_the_run_was_begun_with(tmp_path):
         run.refuse_changes(tmp_path, planned, environment, given, session.FREE_ON_RESUME)
 
     check({**given, "fade_images": {4: 300_000}, "keep_checkpoints": 5})
+    check({"target_res": "auto", "shape": "auto", "size": "auto", "batch": "auto"})
     for given, words in (
         ({"batch": {4: 16}}, "--batch 4=16,8=16,16=16: .* was started with 4=8,8=8,16=8"),
         ({"minutes": 30.0}, "--minutes 30.0: .* was started with 20.0"),
         ({"resolutions": (4, 16)}, "--resolutions 4,16: .* was started with 4,8,16"),
         ({"mirror": False}, "--no-mirror: .* was started with True, .* new run, with --init-from"),
         ({"channels": 1}, "--channels 1: .* was started with 3, .* start a new run[.]"),
+        ({"size": "small"}, "--size small: .* was started without it, "),
+        ({"precision": "float16"}, "--precision float16: .* was started with auto, "),
     ):
         with pytest.raises(UserError, match=words):
             check(given)

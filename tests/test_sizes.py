@@ -126,6 +126,11 @@ def test_auto_asks_device_memory_and_photos(here, photos, size, why):
     assert chosen == size and why in reason
 
 
+def test_drawings_are_counted_as_they_are_asked_for():
+    counts = [sizing._count_photos({"data": data, "portraits": 50}) for data in (None, "portraits", "sprites")]
+    assert counts == [50, 50, 50]
+
+
 def test_the_driver_is_asked_for_memory(monkeypatch):
     answer = types.SimpleNamespace(stdout="15360\n81559\n")
     monkeypatch.setattr(gpus.subprocess, "run", lambda *a, **k: answer)

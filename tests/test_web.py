@@ -37,10 +37,10 @@ TABS = ("Faces", "Colorize", "Recolor", "Upscale", "Translate")
 PHONE = {"width": 360, "height": 740}
 
 
-def generator(classes=("a", "b"), resolutions=(4, 8, 16)):
+def generator(classes=("a", "b"), resolutions=(4, 8, 16), channels=3):
     """Not trained, but of the contrast of photos."""
     keras.utils.set_random_seed(1)
-    network = progressive.Generator(resolutions, channels=3, fmap_base=256, fmap_max=32, latent_size=8, classes=classes)
+    network = progressive.Generator(resolutions, channels, fmap_base=256, fmap_max=32, latent_size=8, classes=classes)
     network.build()
     network = synthesis.finish(network, synthesis.calibration_latents(network.latent_size, 64))
     for r in network.resolutions:

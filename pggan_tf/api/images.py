@@ -15,7 +15,8 @@ from pggan_tf.errors import UserError
 class Images(np.ndarray):
     """A NumPy array of images, uint8 [N, H, W, C], which a notebook shows as a grid.
 
-    C is 3 for colour and 1 for gray, 4 and 2 with alpha. One image of it, [H, W, C], is shown as a picture.
+    C is 3 for colour and 1 for gray, 4 and 2 with alpha. One image of it, [H, W, C], is shown as a
+    picture.
 
     Attributes:
         mark: what a saved picture says about itself, a `marks.Mark`, or None. A part of the images,

@@ -198,10 +198,10 @@ def replace_auto(
 def _count_photos(options: Mapping) -> int | None:
     """Return the number of photos, without looking into them; None if that cannot be told."""
     from preprocessing import cache
-    from preprocessing.sources import open_source
+    from preprocessing.sources import WORDS, open_source
 
     data = options.get("data")
-    if data is None or data == "portraits":
+    if data is None or data in WORDS:
         return options.get("portraits", DEFAULTS["portraits"])
     count = 0
     try:
@@ -241,9 +241,10 @@ def replace_auto_size(
 ) -> dict:
     """Return the typed options with a size for this machine in place of --size auto.
 
-    That is the default of the default recipe; others keep theirs, unless a size is typed. On GPUs, sizes also have --batch auto, unless a batch was typed or other machines train, too.
-    What a run has begun with stays, and so does what a config.json says; weights of another run
-    have a size already.
+    That is the default of the default recipe; others keep theirs, unless a size is typed. On GPUs,
+    sizes also have --batch auto, unless a batch was typed or other machines train, too. What a run
+    has begun with stays, and so does what a config.json says; weights of another run have a size
+    already.
 
     Args:
         options: {option: value} that were typed.

@@ -22,6 +22,7 @@ from pggan_tf.errors import UserError, nearest
 VERSION = 3
 # Value of --target-res, --shape and --size that `api.sizing` replaces, and of --batch, which the device decides.
 AUTO = "auto"
+DECIDED_ONCE = ("target_res", "shape", "size", "batch")  # options for which it stands until a run starts
 # Options that count images, see `pggan_tf.counts`.
 _COUNTS = ("portraits", "metrics_every", *(name for name in FIELDS if name.endswith("_images")))
 CONV_WAS_STANDARD = 1

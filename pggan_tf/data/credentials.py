@@ -163,22 +163,25 @@ def _state_edited(context, source_type: str, title: str, photo: Path):
 
 
 def read(path: str | Path) -> dict | None:
-    """Return what the library reads of a file's statements, and whether they hold; None: it has none.
+    """Return what the library reads of a file's statements, and whether they hold.
 
+    None: the file has none, or is no file that can hold one, such as one that was cut off.
     `validation_state` of the result is Trusted, Valid (signed, by somebody who is not known here)
     or Invalid; see the documentation of c2pa-python.
     """
     import c2pa
 
     path = Path(path)
+    if (kind := TYPES.get(path.suffix.lower())) is None:
+        return None
     try:
         with (
             c2pa.Context.from_dict(_SETTINGS) as context,
             path.open("rb") as file,
-            c2pa.Reader(TYPES[path.suffix.lower()], file, context=context) as reader,
+            c2pa.Reader(kind, file, context=context) as reader,
         ):
             return json.loads(reader.json())
-    except c2pa.C2paError.ManifestNotFound:
+    except c2pa.C2paError:
         return None
 
 

@@ -1,7 +1,8 @@
 """Decode training photos to plain RGB or gray, and cut squares or rectangles out of them.
 
-With 2 or 4 channels, photos keep their transparency and become premultiplied, see `transparency`. A part that is cut out without reducing the photo is called a tile. Photos that are edited and
-saved again are read with `photos`, which keeps their metadata.
+With 2 or 4 channels, photos keep their transparency and become premultiplied, see `transparency`. A
+part that is cut out without reducing the photo is called a tile. Photos that are edited and saved
+again are read with `photos`, which keeps their metadata.
 """
 
 from __future__ import annotations

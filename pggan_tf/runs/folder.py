@@ -269,10 +269,13 @@ def refuse_changes(folder: Path, plan: Plan, environment: dict, options: Mapping
             value = {resolution: schedule.lookup(value, resolution) for resolution in planned}
             if name == "fade_images":
                 value[min(value)] = 0  # as in every plan
+        if value == parsing.AUTO and name in parsing.DECIDED_ONCE:
+            continue  # what it stood for when the run was started stays
         if name not in free and value not in (planned, begun):
-            before = as_text(planned if begun is None else begun)
+            before = planned if begun is None else begun
+            started = "without it" if before is None else f"with {as_text(before)}"
             raise UserError(
-                f"{as_typed(name, value)}: {folder} was started with {before}, and --resume goes on exactly. "
+                f"{as_typed(name, value)}: {folder} was started {started}, and --resume goes on exactly. "
                 f"For others start a new run{_from_its_weights(plan.config, name, folder)}."
             )
 

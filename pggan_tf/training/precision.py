@@ -1,10 +1,10 @@
 """Choose the fastest arithmetic of a device, and whether XLA compiles the training step.
 
-Arithmetic means the number format that layers compute in: float32, bfloat16 or float16. float16 has
-as many digits as fast hardware of the years before bfloat16 multiplies, but small gradients vanish
-in it, so losses are scaled, see `loss_scaling`. Variables, logits and the layers that make images from features (to_image) are always float32. Images are always NHWC:
-oneDNN and tensor cores are fastest with channels last, and TensorFlow transposes images if an older
-GPU needs another layout.
+Arithmetic means the number format that layers compute in: float32, bfloat16 or float16. float16 is
+what tensor cores of the years before bfloat16 multiply, but small gradients vanish in it, so losses
+are scaled, see `loss_scaling`. Variables, logits and the layers that make images from features
+(to_image) are always float32. Images are always NHWC: oneDNN and tensor cores are fastest with
+channels last, and TensorFlow transposes images if an older GPU needs another layout.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Sources of images: a module for each kind, with a function `open(location, ...) -> Source`.
 
 A location is a text that says where images are: the path of a folder or file, a URL, or a word such
-as `portraits` or `sprites`. A source is the images of one location, as a list of items numbered from 0. An item
-is one image that is not decoded yet. A job, which processes all images of some sources, may be
-interrupted and continued at any number, so every source returns the same items for the same numbers
-each time. A source can be pickled and sent to other processes.
+as `portraits` or `sprites`. A source is the images of one location, as a list of items numbered
+from 0. An item is one image that is not decoded yet. A job, which processes all images of some
+sources, may be interrupted and continued at any number, so every source returns the same items for
+the same numbers each time. A source can be pickled and sent to other processes.
 
 Besides `open`, each module has a tuple OPTIONS with the names of the keyword arguments of `open`.
 """
