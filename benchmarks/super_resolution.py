@@ -81,7 +81,7 @@ def pairs(folder: str, scale: int, most: int | None = None) -> Images:
     Returns:
         {name: (low, high)}, uint8 [h,w,3] and [scale h, scale w, 3].
     """
-    out = {}
+    out: Images = {}
     for name in listing.find_photos(folder, besides=Path(folder) / "out").photos:
         file = Path(folder) / name
         if file.stem.endswith("_LR"):
@@ -212,7 +212,8 @@ def open_run(run: str, scale: int) -> enlargers.Enlarger:
 
 def _sort(places: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Return (folders of photos, networks), in the order in which they were given."""
-    folders, models = [], []
+    folders: list[str] = []
+    models: list[str] = []
     for place in places:
         path = Path(place)
         network = enlargers.is_peer(place) or keras_files.is_location(place) or path.suffix == ".keras"
