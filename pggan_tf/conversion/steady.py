@@ -7,6 +7,8 @@ Motion is found with DIS optical flow (Kroeger et al. 2016, arXiv 1603.03590) of
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 STRENGTH = 0.85  # weight of the last frame's colours where it shows the same as this one
@@ -30,7 +32,7 @@ class Steadier:
         import cv2
 
         self.strength = strength
-        self._motion = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._motion: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._last: tuple[np.ndarray, np.ndarray] | None = None  # lightness uint8 [h,w], ab [h,w,2]
 
     def __call__(self, lightness: np.ndarray, ab: np.ndarray) -> np.ndarray:
