@@ -20,7 +20,8 @@ from tests import image_networks
 from tests.conftest import ROOT, pggan, run_folder, train
 from tests.test_web import serving
 
-MOST_LINES = 11  # the verbs, the default of --task, and a way of preparing photos that has the name of a task
+# The verbs, the default of --task, recipes of the studio's cards and a way of preparing photos that have the name of a task.
+MOST_LINES = 14
 PHOTO = portraits.draw(3, 48)[:40]
 
 
@@ -53,7 +54,7 @@ def test_few_lines_name_a_task():
     for room in ("pggan_tf", "preprocessing", "export", "cloud"):
         for path in (p for p in (ROOT / room).rglob("*") if p.suffix in (".py", ".js", ".html")):
             where = path.relative_to(ROOT).as_posix()
-            if not where.startswith(apart):
+            if not where.startswith(apart) and path.name != "studio.js":  # which is built
                 lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
                 found += [f"{where}:{number}: {line.strip()}" for number, line in lines if name.search(line)]
     assert len(found) <= MOST_LINES, "\n".join(found)

@@ -146,7 +146,7 @@ def test_what_an_index_shows(wheel):
         if target.startswith(f"{source}/"):
             kind, tag, path = target.removeprefix(f"{source}/").partition("#")[0].split("/", 2)
             assert tag == f"v{__version__}" and (ROOT / path).exists(), target
-            assert kind == ("raw" if path.endswith((".png", ".jpg", ".svg")) else "blob"), target
+            assert kind == ("raw" if path.endswith((".png", ".jpg", ".svg", ".webp")) else "blob"), target
 
 
 def test_only_what_users_ask_for_is_required_exactly():

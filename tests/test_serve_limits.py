@@ -38,7 +38,7 @@ RNG = np.random.default_rng(0)
 class Faces:
     """Every pixel is the latent's first numbers, halved, times the truncation; lighter by a quarter for every class."""
 
-    task, latent_size, resolutions = "generate", 8, (4, 8)
+    task, latent_size, resolutions, channels = "generate", 8, (4, 8), 3
 
     def __init__(self, classes=()):
         self.classes = classes
