@@ -65,6 +65,7 @@ def test_the_import_waits_for_nothing():
     assert in_a_new_process(code) == "[]\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["pggan_tf", "keras"])
 def test_keras_finds_every_network(first):
     code = f"""
@@ -135,6 +136,7 @@ def test_images_show_and_save_themselves(run, tmp_path):
         (images / 255).save(tmp_path / "c.npz")
 
 
+@pytest.mark.slow
 def test_a_callback_ends_the_training_and_it_goes_on_exactly(run, tmp_path):
     seen = []
     early = pg.train(

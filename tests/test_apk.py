@@ -590,6 +590,7 @@ def test_an_app_s_size_is_that_of_one_runtime(exported):
     assert verify(exported.read_bytes(), V3)
 
 
+@pytest.mark.slow
 def test_an_export_makes_and_keeps_a_key(files, runtime, settings, tmp_path):
     """And is beside the network, under the app's name, if no place is given."""
     code, out, err = pggan("export", files["generate"], "--to", "apk", "--subject", "horse")

@@ -41,6 +41,7 @@ def elsewhere(**environment) -> dict:
     return kept | {"AZURE_TOKEN_CREDENTIALS": "dev"} | environment
 
 
+@pytest.mark.slow
 @NEEDS_AZURE
 @pytest.mark.parametrize("name", JOBS)
 def test_azure_jobs_are_taken(name):

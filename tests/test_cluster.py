@@ -236,6 +236,7 @@ if cluster.index == 0:
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_because_another_is_gone_ends():
     """As in a collective operation that never returns: no exception can reach the main thread."""
     workers = ",".join(addresses(3))

@@ -330,6 +330,7 @@ def read_card(out, card="MODEL_CARD.md"):
     return blocks
 
 
+@pytest.mark.slow
 def test_a_card_s_code_runs(tmp_path, monkeypatch):
     """Of a default export, which holds no .keras."""
     calm(grown(classes=("cat", "dog"))).save(tmp_path / "generator.keras")

@@ -83,6 +83,7 @@ def succeeds(*arguments):
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SOME_KINDS)
 def test_every_verb_opens_it_or_says_why_not(exported, kind, photo, tmp_path):
     out = exported(kind)
@@ -337,6 +338,7 @@ def test_code_in_a_network_s_file_is_not_run(tmp_path, zipped):
     assert not Path(touched).exists()
 
 
+@pytest.mark.slow
 def test_int8_says_what_dynamic_would_give(exported, tmp_path):
     code, out, err = pggan("export", exported("generate"), "--quantize", "int8", "--out", tmp_path / "o")
     assert code == 0, err

@@ -174,6 +174,7 @@ def test_the_sample_in_cpp_compiles_with_stubs_of_litert(inputs, image, tmp_path
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_rules_are_told_in_the_report(tmp_path):
     from tests.conftest import pggan
 

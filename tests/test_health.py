@@ -184,6 +184,7 @@ def test_weights_that_grew_absurd_stop_the_run_and_what_it_says_can_be_typed(tmp
     }
 
 
+@pytest.mark.slow
 def test_no_good_checkpoint_makes_room_for_trouble(tmp_path, monkeypatch):
     """From 80 images on the discriminator is skipped at every step, and the generator moves alone."""
     batch = step.TrainingStep._draw_batch

@@ -164,6 +164,7 @@ def test_a_network_of_photos_shows_no_photo_of_its_user(hub, colours, tmp_path, 
     )
 
 
+@pytest.mark.slow
 def test_every_verb_takes_a_location(hub, file, tmp_path, monkeypatch):
     report = json.dumps({"source": "old", "task": "generate", "licence": "mit", "files": []}).encode()
     hub.put("jane/cats", {"generator.keras": file, "report.json": report})

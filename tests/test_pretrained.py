@@ -77,6 +77,7 @@ def test_training_begins_with_its_weights(tiny, source, tmp_path):
             np.testing.assert_allclose(array, then[name], atol=0.03)
 
 
+@pytest.mark.slow
 def test_frozen_stages_stay_as_they_are_across_a_stop(tiny, source, tmp_path):
     options = {**TINY, "init_from": tiny, "freeze_discriminator": 1, "progress": False}
     whole = pg.train(**options, folder=tmp_path / "whole")

@@ -42,7 +42,12 @@ def asked(given, config_file=None, **kwargs):
     return [types.SimpleNamespace(**plan.config.values()) for plan in requests.plans(given, config_file, **kwargs)]
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES)
+QUICK = ("pggan", "pegasus")  # the others are left to make test-slow
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in recipes.RECIPES]
+)
 def test_every_recipe_trains_and_its_generator_outlives_it(name, tmp_path):
     plan = tiny(name)
     gan = execution.build(plan, "float32", CLASSES)

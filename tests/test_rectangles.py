@@ -327,6 +327,7 @@ def test_weights_of_another_shape_are_refused(run):
     assert pg.plan(init_from=run, resolutions="4,16,32", **small).size == "24x32", "the shape is taken over"
 
 
+@pytest.mark.slow
 def test_images_walks_and_pictures(run, tmp_path):
     network = pg.load(run).generator
     images = network.sample(range(5))
@@ -384,6 +385,7 @@ def test_evaluation(run, data, tmp_path):
         pg.evaluate(data, run, "swd", images=20, size=10)
 
 
+@pytest.mark.slow
 def test_a_network_from_images_learns_from_rectangles(data, tmp_path):
     options = {"recipe": "recolor", "target_res": "12x16", "width": 4, "total_images": 16, "batch": 8}
     made = pg.train(data, folder=tmp_path / "run", progress=False, report=False, grid=3, **options)
@@ -406,6 +408,7 @@ def exported(run, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_files_make_the_images_of_python(run, exported):
     from export import litert
 

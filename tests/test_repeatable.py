@@ -90,6 +90,7 @@ def test_sums_are_taken_two_by_two(settings):
     assert tf.config.optimizer.get_experimental_options()["arithmetic_optimization"] is False
 
 
+@pytest.mark.slow
 def test_how_many_steps_share_a_call_does_not_matter():
     """That depends on the machine's speed. Figures are to be the same to the last bit, as weights are."""
     found = []

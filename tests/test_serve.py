@@ -328,6 +328,7 @@ def test_it_is_described(networks):
     assert client(networks["generate"]).get("/docs").status_code == 404  # it would load code from elsewhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_fuzz(networks, name):
     """Requests made from the description, right and wrong: never a 5xx, always what the description says."""

@@ -165,6 +165,7 @@ def test_the_front_door_says_what_it_chose(monkeypatch, photos):
     assert train("--dry-run", "--recipe", "dcgan", "--size", "small")[0] == 2
 
 
+@pytest.mark.slow
 def test_batches_are_halved_until_they_fit(monkeypatch, tmp_path):
     """As on a device with memory for 8 images at 8 px: whatever is larger ends as it does there."""
     import tensorflow as tf

@@ -53,6 +53,7 @@ assert rows[0:3].tolist() == [[0, 0], [1, 2], [3, 4]]
 """
 
 
+@pytest.mark.slow
 def test_without_what_windows_lacks(photos, tmp_path):
     """Every module is imported, and a folder of photos becomes shards."""
     process = start("-W", "error", "-c", HIDDEN + EVERYTHING, photos, tmp_path / "out")
@@ -81,6 +82,7 @@ sys.meta_path.insert(0, Finder())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "door, when, then",
     [

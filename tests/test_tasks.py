@@ -230,6 +230,7 @@ def test_a_pipeline_misses_no_data_later(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_classes_can_be_asked_for(tmp_path, photos):
     code, out, err = train(
         *("--recipe", "acgan", "--data", photos, "--target-res", "16", "--fmap-base", "32", "--fmap-max", "8"),

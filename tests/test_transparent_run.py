@@ -14,6 +14,8 @@ from pggan_tf.errors import UserError
 from pggan_tf.runs import checkpoint
 from tests.conftest import pggan
 
+pytestmark = pytest.mark.slow
+
 TINY = ["--fmap-base", 64, "--fmap-max", 8, "--latent-size", 8, "--batch", 8, "--seed", 3, "--precision", "float32"]
 STAGES = ["--resolutions", "4,16", "--stable-images", "4=64,16=0", "--fade-images", 160, "--snapshot-images", 80]
 MEASURED = ["--metrics", "swd", "--metrics-images", 20, "--metrics-every", 160, "--grid", 6]

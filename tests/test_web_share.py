@@ -12,6 +12,8 @@ from tests import image_networks
 from tests.test_marks import packet_of
 from tests.test_web import built, file_of, generator, opened, portrait, serving, settled
 
+pytestmark = pytest.mark.slow
+
 # Stands in for the browser's share sheet, which no test can open: it keeps what it was given.
 SHEET = """
 navigator.canShare = ({ files }) => files.every((file) => file instanceof File && file.type === "image/png");

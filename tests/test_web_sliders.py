@@ -60,6 +60,7 @@ def test_the_site_holds_the_strongest_sliders_and_the_user_s_names(network, site
         np.testing.assert_allclose(shown["direction"], slider.direction, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_architectures_without_sliders_show_none(network, site, tmp_path, page, monkeypatch):
     monkeypatch.setattr(progressive.Generator, "latent_layer", None)
     with serving(built({"generate": network}, tmp_path)) as url:

@@ -10,6 +10,8 @@ from pggan_tf.errors import UserError
 from tests import image_networks
 from tests.test_web import built, generator, read, serving, settled
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):

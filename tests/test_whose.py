@@ -245,6 +245,7 @@ def test_files_that_are_no_pictures_are_refused(runs, faces, tmp_path):
     refused(pggan("whose", face, "--runs", tmp_path / "none"), "no such folder")
 
 
+@pytest.mark.slow
 def test_a_run_that_has_not_ended(tmp_path):
     """Its newest checkpoint makes its pictures; later ones make others."""
     schedule = ["--target-res", "8", "--fade-images", "0", "--stable-images", "4=40,8=40", "--batch", "8"]
