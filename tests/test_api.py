@@ -153,6 +153,7 @@ def test_a_callback_ends_the_training_and_it_goes_on_exactly(run, tmp_path):
     assert pg.train(folder=tmp_path / "own", progress=False, **TINY).images_seen == IMAGES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [100, 160])
 def test_a_function_that_fails_loses_nothing(images, tmp_path):
     def fail(tick):

@@ -680,6 +680,7 @@ def handed_over(page, button, how):
     return last["name"], np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(390, 844), (360, 640)])
 def test_the_page_in_the_app_draws(page, address, networks, size):
     page.set_viewport_size(dict(zip(("width", "height"), size)))

@@ -151,6 +151,7 @@ def test_a_logit_depends_on_as_many_images_as_it_says(name, role, norm):
     assert changed == [i < (network.batch_coupling or BATCH) for i in range(BATCH)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_finalized_generator_is_the_same_in_tflite(name):
     generator = made(name, "generator", classes=(), resolutions=(4, 8) if NETWORKS[name].grows else (8,))

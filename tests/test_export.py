@@ -472,7 +472,8 @@ def test_onnx_agrees(run, tmp_path):
     assert all(row["max_difference"] <= 1 for row in file["signatures"])
 
 
-@pytest.mark.parametrize("task", ["colorize", pytest.param("upscale", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["colorize", "upscale"])
 def test_onnx_takes_photos_of_any_size(task):
     for package in onnx.PACKAGES:
         pytest.importorskip(package)

@@ -506,7 +506,8 @@ def test_minutes_are_measured(tmp_path):
     assert assert_planned(out, 1) > 0 and time.monotonic() - begun > 30
 
 
-@pytest.mark.parametrize("loss", ["lsgan", pytest.param("wgan-gp", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["lsgan", "wgan-gp"])
 def test_odd_resolutions_gray_and_other_losses_train(loss, tmp_path, photos):
     odd = ("--resolutions", "4,8,24", "--channels", "1", "--loss", loss, "--update", "two-stage")
     # Few phases: each has a graph of its own.

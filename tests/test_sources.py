@@ -432,6 +432,7 @@ def test_the_content_of_an_archive_is_told_apart(tmp_path):
     assert open_source(str(tmp_path / "a.npz")).fingerprint() != one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("over_http", [False, True])
 def test_arrays_larger_than_the_memory_are_read_image_by_image(tmp_path, http, packed, over_http):

@@ -222,7 +222,7 @@ def test_both_rules_give_the_gradients_of_the_definition(name, kind, dtype, rule
 
 
 @pytest.mark.parametrize("content", ["none", "discriminator"])
-@pytest.mark.parametrize("kind", ["map", "batch", pytest.param("alone", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["map", *(pytest.param(k, marks=pytest.mark.slow) for k in ("batch", "alone"))])
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("rule", updates.UPDATES)
 def test_losses_by_pixels_and_features_join_the_adversarial_one(name, kind, content, rule):

@@ -27,14 +27,18 @@ def address(tmp_path_factory):
         yield url
 
 
+FORMS = [("dark", 1280), ("light", 360), ("dark", 360)]
+
+
 def found(page) -> list:
     """What axe finds, but for what it cannot decide."""
     violations = axe.Axe().run(page).response["violations"]
     return [(v["id"], [node["html"][:120] for node in v["nodes"]]) for v in violations]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(
+    "scheme, width", [("light", 1280), *(pytest.param(*form, marks=pytest.mark.slow) for form in FORMS)]
+)
 def test_axe_finds_nothing(page, address, scheme, width):
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 800})
