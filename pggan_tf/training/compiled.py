@@ -151,6 +151,6 @@ class CompiledSteps:
         with precision.allow_tf32() if self.tf32 else contextlib.nullcontext():
             for number, kind, count in self._calls((before - phase.start) // phase.batch, steps):
                 total = self._call(*self._arguments(iterator, count, total, phase, number, kind))
-            values = total.numpy().tolist()  # the only wait for the device
+            values = total.numpy().tolist()  # waits for the device, which is idle afterwards
         taken = (int(self.gan.images_seen.numpy()) - before) // phase.images_per_step
         return taken, dict(zip(STATS, values))
