@@ -78,7 +78,7 @@ def test_an_empty_studio_says_what_to_do(browser, tmp_path):
             ):
                 page.keyboard.press(f"Alt+{PANELS.index(panel) + 1}")
                 page.get_by_role("main", name=panel).wait_for()
-                page.wait_for_function(f"document.title.startsWith('{panel}')")
+                page.wait_for_function("name => document.title.startsWith(name)", arg=panel)
                 assert page.url.endswith(f"#{panel.lower()}")
                 if says:
                     page.get_by_role("heading", name=says).wait_for()
