@@ -163,6 +163,10 @@ def test_the_front_door_says_what_it_chose(monkeypatch, photos):
         code, out, _ = train("--dry-run", *words)
         assert code == 0 and "--size" not in out and '"size"' not in out
     assert train("--dry-run", "--recipe", "dcgan", "--size", "small")[0] == 2
+    monkeypatch.setattr(gpus, "may_exist", lambda: False)
+    code, out, err = train("--dry-run", "--recipe", "faces-mse", "--size", "small", "--target-res", "16")
+    assert code == 0 and out.startswith("--size small: --recipe faces-mse sets --"), err
+    assert " itself, and that stays." in out.partition("\n")[0] and "--learning-rate" in out.partition("\n")[0]
 
 
 @pytest.mark.slow

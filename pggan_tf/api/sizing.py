@@ -18,7 +18,7 @@ from pggan_tf.config import Plan, parsing, resolve
 from pggan_tf.config.cost import GIB
 from pggan_tf.config.recipes import PIPELINES, RECIPES
 from pggan_tf.config.schema import DEFAULTS
-from pggan_tf.config.sizes import SIZES
+from pggan_tf.config.sizes import SIZES, set_by_recipe
 from pggan_tf.errors import UserError
 from pggan_tf.runs import folder as runs
 from pggan_tf.training import gpus
@@ -236,6 +236,16 @@ def choose_size(cards: Sequence[gpus.Gpu], photos: int | None) -> tuple[str, str
     return chosen, why
 
 
+def _say_what_stays(recipe: str, size: str, say: Callable[[str], None]) -> None:
+    """Call `say` with the options of a size that the recipe sets itself, if there are any."""
+    kept = [parsing.flag(name) for name in SIZES[size].values if name in set_by_recipe(recipe)] if size in SIZES else []
+    if kept:
+        say(
+            f"--size {size}: --recipe {recipe} sets {', '.join(kept)} itself, and that stays. For the size's own "
+            "values leave --recipe out."
+        )
+
+
 def replace_auto_size(
     options: Mapping, say: Callable[[str], None], own: Path | None = None, alone: bool = True, from_recipe: bool = True
 ) -> dict:
@@ -262,6 +272,8 @@ def replace_auto_size(
         return out
     if typed is None and recipe != DEFAULTS["recipe"]:  # it stands for a system that has its own size
         return out
+    if not auto:
+        _say_what_stays(recipe, options["size"], say)
     begun = own if own and (own / runs.CONFIG).is_file() else options.get("init_from")
     if begun and auto and (Path(begun) / runs.CONFIG).is_file():
         size = runs.read(begun)[0].config.networks.size

@@ -104,11 +104,14 @@ def find_values(size: str | None, below: Mapping, asked: Mapping) -> dict:
     """
     if size not in SIZES or not networks.NETWORKS[asked.get("network", below["network"])].grows:
         return {}
-    default = recipes.RECIPES[DEFAULTS["recipe"]]
-    own = recipes.RECIPES.get(asked.get("recipe", DEFAULTS["recipe"]), {})
-    said = {name for name, value in own.items() if default.get(name) != value}
-    if said & {*_LENGTH}:
-        said |= {*_LENGTH}
+    own = set_by_recipe(asked.get("recipe", DEFAULTS["recipe"]))
     if below["loss"] != DEFAULTS["loss"] or below["penalty"] != DEFAULTS["penalty"]:
-        said.add("penalty_weight")  # it is the gamma of the default loss
-    return {name: value for name, value in SIZES[size].values.items() if name not in said}
+        own.add("penalty_weight")  # it is the gamma of the default loss
+    return {name: value for name, value in SIZES[size].values.items() if name not in own}
+
+
+def set_by_recipe(recipe: str) -> set[str]:
+    """Return the names of the options that a recipe sets itself, so that no size does."""
+    default, own = recipes.RECIPES[DEFAULTS["recipe"]], recipes.RECIPES.get(recipe, {})
+    names = {name for name, value in own.items() if default.get(name) != value}
+    return names | {*_LENGTH} if names & {*_LENGTH} else names
