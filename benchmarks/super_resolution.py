@@ -30,6 +30,7 @@ from pggan_tf.data import colour, degradation, listing, photos, pixels, shards
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import features as networks
 from pggan_tf.runs import keras_files
+from pggan_tf.runs.folder import CONFIG
 
 Images = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> (low, high), see `pairs`
 MOST_LISTED = 8  # of more photos only the mean is shown
@@ -217,7 +218,7 @@ def _sort(places: tuple[str, ...]) -> tuple[list[str], list[str]]:
     for place in places:
         path = Path(place)
         network = enlargers.is_peer(place) or keras_files.is_location(place) or path.suffix == ".keras"
-        network = network or (path / keras_files.GENERATOR).is_file() or keras_files.is_model(path)
+        network = network or (path / CONFIG).is_file() or keras_files.is_model(path)
         (models if network else folders).append(place)
     if not folders:
         raise UserError(f"{' '.join(places)}: no folder of photos among them. Give one first.")
