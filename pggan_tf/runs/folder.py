@@ -16,9 +16,9 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from pggan_tf import __version__, files, schedule
+from pggan_tf import __version__, files, networks, schedule
 from pggan_tf.config import FIELDS, Config, Plan, as_text, as_typed, flag, parsing
-from pggan_tf.config.resolve import complete, options_of_weights
+from pggan_tf.config.resolve import complete
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError, shell_path
 from pggan_tf.runs import checkpoint, keras_files, records
@@ -248,7 +248,7 @@ def _from_its_weights(config: Config, name: str, folder: Path) -> str:
         name: the option that has another value in the new run.
         folder: folder of the old run.
     """
-    same = name in options_of_weights(config.networks.network)
+    same = name in networks.NETWORKS[config.networks.network].options_of_weights
     return "" if same else f", with --init-from {shell_path(folder)} to start from its weights"
 
 
@@ -290,7 +290,7 @@ def check_weights(plan: Plan, source: Path) -> None:
     theirs, architecture = read(source)[0], plan.architecture
     if not checkpoint.list_checkpoints(source):
         raise UserError(f"--init-from {source}: it has no checkpoint yet. Give a run that has begun to train.")
-    for name in options_of_weights(plan.config.networks.network):
+    for name in architecture.options_of_weights:
         there, here = theirs.config.value(name), plan.config.value(name)
         alike = there == here or there is None
         if name == "stddev_group":
