@@ -20,7 +20,7 @@ from pggan_tf.config import Plan
 from pggan_tf.errors import OutOfMemory, Stopped, is_out_of_memory, shell_path
 from pggan_tf.runs import checkpoint
 from pggan_tf.signals import Signals
-from pggan_tf.training import execution, health, planning
+from pggan_tf.training import execution, health
 from pggan_tf.training.gan import COUNTS_BY_NETWORK
 from pggan_tf.training.step import STATS
 
@@ -220,7 +220,7 @@ class Run:
                 raise self._unwritable("no space left on the disk") from error
             if not is_out_of_memory(error):
                 raise
-            less = health.suggest_less_memory(self.plan, self.phase.resolution, self.strategy.num_replicas_in_sync)
+            less = self.plan.suggest_less_memory(self.phase.resolution, self.strategy.num_replicas_in_sync)
             raise Stopped(
                 f"out of memory at {self.phase.name} in batches of {self.phase.batch}. {health.suggest_restart(self.folder, less)}",
                 1,
@@ -342,7 +342,7 @@ class Run:
 
     def _snapshot_every(self, phase: schedule.Phase) -> int:
         """Return the number of images between two snapshots in a phase."""
-        return planning.snapshot_images(self.config, phase.resolution, self.phases[-1].end)
+        return self.plan.snapshot_every(phase.resolution)
 
     def _tick_every(self, phase: schedule.Phase) -> int:
         """Return the number of images between two ticks in a phase."""
@@ -350,7 +350,7 @@ class Run:
 
     def _measure_every(self, phase: schedule.Phase) -> int:
         """Return the number of images between two measurements of the metrics in a phase."""
-        return planning.measure_every(self.config, phase.resolution, self.phases[-1].end)
+        return self.plan.measure_every(phase.resolution)
 
     def _observe(self, phase: schedule.Phase, window: dict, count: int, taken: float) -> None:
         """Call the callbacks of the events that a call of the graph has reached.

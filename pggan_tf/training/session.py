@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import __version__, files, schedule
-from pggan_tf.config import Plan, cost, flag, parsing
+from pggan_tf.config import Plan, flag, parsing
 from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import TryAgain, UserError
@@ -170,14 +170,12 @@ def _start(
     if dry_run:
         say(json.dumps(plan.to_json(), indent=1))
     minutes = asked.config.schedule.minutes
-    for line in [*plan.too_long(), *(planning.describe_blurs(plan, minutes) if minutes else ())]:
+    for line in [*plan.too_long(), *(plan.describe_blurs(minutes) if minutes else ())]:
         say(line)
-    say(schedule.as_table(plan.phases, measured.speeds))
-    if cost.is_known(plan.config):
-        classes = len(shards.manifest.classes) if plan.config.networks.conditional else 0
-        say(cost.describe(plan.config, setting.devices, setting.policy != "float32", classes))
+    classes = len(shards.manifest.classes) if plan.config.networks.conditional else 0
+    say(plan.describe(measured.speeds, setting.devices, setting.policy != "float32", classes))
     if measured.metrics:
-        say(f"and {planning.metrics_seconds(plan, measured.metrics) / 60:.1f} minutes for the metrics")
+        say(f"and {plan.metrics_seconds(measured.metrics) / 60:.1f} minutes for the metrics")
     if dry_run:
         return None
     folder = _make_folder(plan, place, cluster)
@@ -281,7 +279,7 @@ def _expected(plan: Plan, measured: planning.Measured, setting: Setting, measuri
     if not measured.speeds:
         return text
     seconds = sum(schedule.expected_seconds(p, measured.speeds) for p in plan.phases)
-    seconds += planning.metrics_seconds(plan, measured.metrics)
+    seconds += plan.metrics_seconds(measured.metrics)
     text += f"; the full schedule should take {seconds / 60:.1f} minutes on this machine"
     if minutes:
         text += f", of the {minutes:g}; the rest is for preparing, measuring, building and pictures"
