@@ -13,6 +13,8 @@ from pggan_tf import losses, networks, schedule, shapes, tasks
 from pggan_tf.config import checks, cost, recipes, sizes
 from pggan_tf.config.parsing import AUTO, as_text, as_typed, to_json
 from pggan_tf.config.schema import DEFAULTS, Config
+from pggan_tf.data.pipeline import TrainingImages
+from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
 
 # Images that show more than blurs at the last resolution, for each pixel of a side: 4,000 at 64 px.
@@ -288,6 +290,11 @@ class Plan:
                 value = self.config.value(name)
                 names[name] = defaults.get(name) if value is None else value
         return names
+
+    def training_images(self, shards: Shards, resolution: int) -> TrainingImages:
+        """Return the images of the data that the run trains on at a resolution, in their order."""
+        images, seed = self.config.images, self.config.running.seed
+        return TrainingImages(shards, resolution, seed, images.mirror, self.config.purpose.patch, images.held_out)
 
     def check_total_images(self) -> None:
         """Raise UserError if --total-images leaves a phase without an image."""

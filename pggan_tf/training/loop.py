@@ -1,6 +1,6 @@
 """The training loop: take the steps of every phase of the plan and call the callbacks.
 
-Many steps are taken in one call of a TensorFlow graph, see `execution.compile_steps`. Between two
+Many steps are taken in one call of a TensorFlow graph, see `compiled.CompiledSteps`. Between two
 calls, the loop saves checkpoints and calls the callbacks at their events: ticks (losses are
 recorded), snapshots (a grid of images is drawn) and measurements (metrics are computed).
 """
@@ -263,7 +263,8 @@ class Run:
         self._restored = False
         self._tell("phase", phase)
         first = not self.programs.built(phase)
-        call, iterator = self.programs.prepare(self.plan, phase, self.images_seen)
+        images = self.plan.training_images(self.shards, phase.resolution)
+        call, iterator = self.programs.prepare(phase, images, self.images_seen)
         steps = self.programs.steps_to_build(phase) if first else 1
         self.speed = self.speeds.get(phase.part, 0.0)
         while self.images_seen < phase.end:

@@ -37,7 +37,7 @@ def _seconds(call: Callable, iterator: Iterator, steps: int, clock: Callable[[],
     """Take `steps` training steps in one call, and return the seconds that this took.
 
     Args:
-        call: a function of `execution.compile_steps`.
+        call: a function of `execution.Programs.prepare`.
         iterator: the batches for it.
         steps: number of steps.
         clock: see `measure_speeds`.
@@ -144,7 +144,7 @@ def _measure_speed(
     with setting.strategy.scope():
         gan.images_seen.assign(0)
         gan.begin(phase)
-    call, iterator = programs.prepare(plan, phase, 0)
+    call, iterator = programs.prepare(phase, plan.training_images(setting.shards, phase.resolution), 0)
     # Use the chief's time, because all workers have to take the same number of steps.
     cluster.all_gather(_seconds(call, iterator, programs.steps_to_build(phase), clock))
     gan.images_seen.assign(0)
@@ -188,7 +188,7 @@ def measure(plan: Plan, programs: execution.Programs, measuring) -> tuple[Plan, 
     tries = plan.asked.get("batch") == parsing.AUTO and not setting.cluster.addresses
     if not plan.config.running.probe and minutes is None and not tries:
         return plan, Measured({}, {})
-    devices = f"{setting.policy}, {setting.devices} device{'s' * (setting.devices > 1)}"
+    devices = f"{setting.arithmetic.policy}, {setting.devices} device{'s' * (setting.devices > 1)}"
     setting.say(f"measuring the speed of every stage ({devices})")
     notes: Sequence[str] = ()
     if tries:

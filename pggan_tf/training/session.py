@@ -138,8 +138,7 @@ def start(
         runs.check_same(folder, plan, environment, FREE_ON_RESUME)
         runs.check_data(folder, shards, environment)
         free = {name: plan.config.value(name) for name in FREE_ON_RESUME}
-        setting = Setting(shards, strategy, environment["precision"], cluster, machine.say)
-        _resume(folder, theirs.replace(**free), setting, machine)
+        _resume(folder, theirs.replace(**free), shards, environment["precision"], strategy, machine)
         return folder
 
 
@@ -155,8 +154,8 @@ def _start(
         place.check()
     epochs = plan.config.running.snapshot_epochs
     plan = distribution.fit_batch(_hold_out(planning.with_snapshots(plan, epochs, shards), shards), strategy)
-    distribution.check_devices(plan, strategy, say)
-    setting = Setting(shards, strategy, precision.choose_policy(plan.config.running.precision), cluster, say)
+    setting = Setting(shards, strategy, precision.choose(plan.config, strategy.num_replicas_in_sync), cluster, say)
+    distribution.check_devices(plan, setting.devices, setting.arithmetic, say)
     _agree(plan, setting)
     measuring = recording.make_metric_callback(plan, machine)
     plan, gan = transfer.build(plan, setting)
@@ -173,7 +172,7 @@ def _start(
     for line in [*plan.too_long(), *(plan.describe_blurs(minutes) if minutes else ())]:
         say(line)
     classes = len(shards.manifest.classes) if plan.config.networks.conditional else 0
-    say(plan.describe(measured.speeds, setting.devices, setting.policy != "float32", classes))
+    say(plan.describe(measured.speeds, setting.devices, setting.arithmetic.half, classes))
     if measured.metrics:
         say(f"and {plan.metrics_seconds(measured.metrics) / 60:.1f} minutes for the metrics")
     if dry_run:
@@ -217,7 +216,7 @@ def _agree(plan: Plan, setting: Setting) -> None:
     """
     options = {flag(name): value for name, value in plan.config.values().items() if name not in _PLACES}
     checksum = setting.shards.manifest.checksum
-    setting.cluster.agree(**{"pggan-tf": __version__}, **options, policy=setting.policy, checksum=checksum)
+    setting.cluster.agree(**{"pggan-tf": __version__}, **options, policy=setting.arithmetic.policy, checksum=checksum)
 
 
 def _plan_of_chief(plan: Plan, cluster: Cluster) -> Plan:
@@ -253,8 +252,8 @@ def _begin(folder: Path, plan: Plan, asked: Plan, setting: Setting) -> runs.Log:
     """
     runs.reserve_folder(folder)
     environment = {
-        **runs.environment(plan.config, setting.shards, setting.policy),
-        "exact": precision.is_exact(plan.config),
+        **runs.environment(plan.config, setting.shards, setting.arithmetic.policy),
+        "exact": setting.arithmetic.exact,
         "planned_for_minutes": asked.config.schedule.minutes,
         "asked": asked.to_json(),
     }
@@ -312,26 +311,35 @@ def resume(
     shards = shards_for(plan, environment)
     runs.check_data(path, shards, environment)
     with distribution.join_cluster(plan.config.running.strategy, machine.cluster) as strategy:
-        setting = Setting(shards, strategy, environment["precision"], machine.cluster, machine.say)
-        _resume(path, plan, setting, machine)
+        _resume(path, plan, shards, environment["precision"], strategy, machine)
     return path
 
 
-def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> None:
-    """Continue the run in a folder to the end of `plan`; see `resume`."""
-    cluster, say = setting.cluster, setting.say
+def _resume(folder: Path, plan: Plan, shards: Shards, policy: str, strategy, machine: Machine) -> None:
+    """Continue the run in a folder to the end of `plan`; see `resume`.
+
+    Args:
+        folder: the run's folder.
+        plan: the run's plan.
+        shards: its data.
+        policy: its Keras dtype policy.
+        strategy: the tf.distribute strategy.
+        machine: this machine and the others that train with it.
+    """
+    cluster, say, devices = machine.cluster, machine.say, strategy.num_replicas_in_sync
     cluster.set_folder(folder)
     cluster.agree(**{"pggan-tf": __version__})
-    distribution.check_devices(plan, setting.strategy, say)
+    arithmetic = precision.choose(plan.config, devices, policy)
+    distribution.check_devices(plan, devices, arithmetic, say)
     measuring = recording.make_metric_callback(plan, machine)
     log = runs.Log(folder, say) if cluster.chief else say
     with _lock(folder) if cluster.chief else contextlib.nullcontext():
-        with setting.strategy.scope():
-            gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
+        with strategy.scope():
+            gan = execution.build(plan, policy, shards.manifest.classes)
         callbacks = []
         if cluster.chief:
             callbacks = [*recording.default_callbacks(plan, log, measuring, machine.display), *machine.callbacks]
-        programs = execution.Programs(gan, dataclasses.replace(setting, say=log))
+        programs = execution.Programs(gan, Setting(shards, strategy, arithmetic, cluster, log))
         run = loop.Run(plan, programs, folder, callbacks=callbacks)
         _restore(run, folder, log)
         log(f"resuming {folder} at {run.images_seen:,} of {plan.phases[-1].end:,} images")

@@ -29,7 +29,7 @@ def build(plan: Plan, setting: Setting) -> tuple[Plan, GAN]:
     if init_from:
         plan, arrays = skip_trained_stages(plan, Path(init_from), setting.shards.manifest.classes, setting.say)
     with setting.strategy.scope():
-        gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
+        gan = execution.build(plan, setting.arithmetic.policy, setting.shards.manifest.classes)
     if arrays and init_from:
         load_weights(gan, arrays, init_from)
     return plan, gan
