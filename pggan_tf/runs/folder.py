@@ -5,13 +5,14 @@ Options, configs and plans are defined in the package `config`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +21,7 @@ from pggan_tf import __version__, files, networks, schedule
 from pggan_tf.config import FIELDS, Config, Plan, as_text, as_typed, flag, parsing
 from pggan_tf.config.resolve import complete
 from pggan_tf.data.shards import Shards
-from pggan_tf.errors import UserError, shell_path
+from pggan_tf.errors import TryAgain, UserError, shell_path
 from pggan_tf.runs import checkpoint, keras_files, records
 
 CONFIG, ENVIRONMENT, GENERATOR = keras_files.CONFIG, keras_files.ENVIRONMENT, keras_files.GENERATOR
@@ -101,6 +102,33 @@ def reserve_folder(folder: Path) -> None:
         )
     if found:
         raise UserError(f"--run {folder}: holds {min(found)} and is no run's folder. Choose an empty one.")
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Context manager that locks a run's folder while this process trains the run.
+
+    It raises TryAgain if another process is training the run.
+    """
+
+    def refuse():
+        raise TryAgain(f"{folder}: another process is training this run. Wait for it, or stop it.")
+
+    with files.hold_lock(folder / ".lock", refuse):
+        yield
+
+
+def begin(folder: Path, plan: Plan, environment: dict) -> None:
+    """Write config.json and environment.json of a new run.
+
+    Args:
+        folder: the run's folder, which is created if it does not exist.
+        plan: the plan to train.
+        environment: content of environment.json.
+    """
+    reserve_folder(folder)
+    write_json(folder / ENVIRONMENT, environment)
+    write_json(folder / CONFIG, plan.to_json())  # last: a folder with it is a run
 
 
 def command_output(*command: str) -> str | None:

@@ -21,6 +21,8 @@ from pggan_tf.errors import OutOfMemory, UserError, explain_out_of_memory
 from pggan_tf.runs import checkpoint
 from pggan_tf.training import execution
 
+# Options that are paths, which may differ between machines.
+PLACES = ("data", "init_from", "vgg_weights", "inception_weights")
 PROBE_SECONDS = 0.5
 # Seconds to build and measure a phase (4 to 6 on two slow cores), and the largest share of
 # --minutes for doing so.
@@ -202,19 +204,45 @@ def measure(plan: Plan, programs: execution.Programs, measuring) -> tuple[Plan, 
     return plan, Measured(speeds, costs, notes)
 
 
-def with_snapshots(plan: Plan, epochs: float | None, shards: Shards) -> Plan:
-    """Return a plan with a snapshot every `epochs` epochs, or `plan` itself if `epochs` is None.
+def with_snapshots(plan: Plan, shards: Shards) -> Plan:
+    """Return a plan with a number of images between two snapshots in place of --snapshot-epochs.
 
-    If there would be more than MOST_SNAPSHOTS, a multiple of `epochs` is used, because drawing the
-    grids would take longer than the training.
+    If there would be more than MOST_SNAPSHOTS, a multiple of --snapshot-epochs is used, because
+    drawing the grids would take longer than the training.
 
     shards: the data; an epoch is one pass over its training images.
     """
+    epochs = plan.config.running.snapshot_epochs
     if epochs is None:
         return plan
-    every = max(1, round(epochs * pipeline.train_count(shards, plan.target_res, plan.config.images.held_out)))
+    every = max(1, round(epochs * pipeline.train_count(shards.count(plan.target_res), plan.config.images.held_out)))
     several = -(-plan.phases[-1].end // (MOST_SNAPSHOTS * every))
     return plan.replace(snapshot_images={4: several * every}, snapshot_epochs=None)
+
+
+def finish_plan(plan: Plan, programs: execution.Programs, measuring, started: float) -> tuple[Plan, Measured]:
+    """Return the plan by which a new run is trained, and what was measured for it.
+
+    It has numbers of images in place of --minutes and --snapshot-epochs. All machines train by the
+    plan of the chief, whose speeds decide.
+
+    Args:
+        plan: the run's plan.
+        programs: the compiled steps of the run, with its networks, data, devices and machines.
+        measuring: the `metric_callback.MetricCallback` that computes the metrics, or None.
+        started: time.monotonic() at the start of the command, from which --minutes counts.
+
+    Raises:
+        UserError: if --minutes is too short.
+    """
+    setting = programs.setting
+    plan, measured = measure(leave_out_phases(plan), programs, measuring)
+    if plan.config.schedule.minutes is not None and setting.cluster.chief:
+        plan = plan_for_minutes(plan, measured.speeds, time.monotonic() - started, measured.metrics)
+    plan = with_snapshots(plan, setting.shards)
+    theirs = parsing.from_json(setting.cluster.all_gather(plan.to_json())[0])
+    here = {name: plan.config.value(name) for name in PLACES}
+    return Plan(theirs.config.replace(**here), theirs.asked or {}), measured
 
 
 def plan_for_minutes(

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import __version__, files, schedule
-from pggan_tf.config import Plan, flag, parsing
+from pggan_tf import __version__, schedule
+from pggan_tf.config import Plan, flag
 from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import TryAgain, UserError
@@ -54,8 +54,6 @@ FREE_ON_RESUME = (
     "inception_weights",
     "log",
 )
-# Options that are paths, which may differ between machines.
-_PLACES = ("data", "init_from", "vgg_weights", "inception_weights")
 SHARED_SECONDS = 90.0  # maximum delay until other machines see a file in a mounted folder
 
 
@@ -74,20 +72,6 @@ class Place:
         if not os.access(path, os.W_OK | os.X_OK):
             typed = f"--run {self.folder}" if self.folder else f"--runs {self.parent}"
             raise UserError(f"{typed}: cannot be written. Choose a folder you may write to.")
-
-
-@contextlib.contextmanager
-def _lock(folder: Path):
-    """Context manager that locks a run's folder while this process trains the run.
-
-    It raises TryAgain if another process is training the run.
-    """
-
-    def refuse():
-        raise TryAgain(f"{folder}: another process is training this run. Wait for it, or stop it.")
-
-    with files.hold_lock(folder / ".lock", refuse):
-        yield
 
 
 def _await(path: Path, cluster: Cluster) -> Path:
@@ -152,20 +136,15 @@ def _start(
     asked, say, cluster = plan, machine.say, machine.cluster
     if cluster.chief:
         place.check()
-    epochs = plan.config.running.snapshot_epochs
-    plan = distribution.fit_batch(_hold_out(planning.with_snapshots(plan, epochs, shards), shards), strategy)
+    plan = _hold_out(plan, len(shards))
     setting = Setting(shards, strategy, precision.choose(plan.config, strategy.num_replicas_in_sync), cluster, say)
+    plan = distribution.fit_batch(plan, strategy)
     distribution.check_devices(plan, setting.devices, setting.arithmetic, say)
     _agree(plan, setting)
     measuring = recording.make_metric_callback(plan, machine)
     plan, gan = transfer.build(plan, setting)
-    plan = planning.leave_out_phases(plan)
     programs = execution.Programs(gan, setting)
-    plan, measured = planning.measure(plan, programs, measuring)
-    if plan.config.schedule.minutes is not None and cluster.chief:  # the other machines take over the chief's plan
-        planned = planning.plan_for_minutes(plan, measured.speeds, time.monotonic() - started, measured.metrics)
-        plan = planning.with_snapshots(planned, epochs, shards)
-    plan = _plan_of_chief(plan, cluster)
+    plan, measured = planning.finish_plan(plan, programs, measuring, started)
     if dry_run:
         say(json.dumps(plan.to_json(), indent=1))
     minutes = asked.config.schedule.minutes
@@ -183,7 +162,7 @@ def _start(
         say(f"worker {cluster.index} of {len(cluster.addresses)} trains; the chief writes {folder}")
         loop.Run(plan, programs, folder, measured.speeds).train()
         return folder
-    with _lock(folder):
+    with runs.lock(folder):
         log = _begin(folder, plan, asked, setting)
         log(_expected(plan, measured, setting, bool(measuring), asked.config.schedule.minutes))
         for note in measured.notes:
@@ -198,12 +177,14 @@ def _start(
     return folder
 
 
-def _hold_out(plan: Plan, shards: Shards) -> Plan:
+def _hold_out(plan: Plan, count: int) -> Plan:
     """Return a plan that holds no photos out if they would be too few to tell anything.
 
     That is only so if nobody asked for it, and for --task generate, whose metrics do without.
+
+    count: number of photos.
     """
-    few = plan.config.images.held_out * len(shards) < pipeline.LEAST_HELD_OUT
+    few = plan.config.images.held_out * count < pipeline.LEAST_HELD_OUT
     return plan.replace(held_out=0.0) if few and not plan.task.from_images and "held_out" not in plan.asked else plan
 
 
@@ -214,18 +195,9 @@ def _agree(plan: Plan, setting: Setting) -> None:
         plan: the plan of this machine.
         setting: its data and connection to the others.
     """
-    options = {flag(name): value for name, value in plan.config.values().items() if name not in _PLACES}
+    options = {flag(name): value for name, value in plan.config.values().items() if name not in planning.PLACES}
     checksum = setting.shards.manifest.checksum
     setting.cluster.agree(**{"pggan-tf": __version__}, **options, policy=setting.arithmetic.policy, checksum=checksum)
-
-
-def _plan_of_chief(plan: Plan, cluster: Cluster) -> Plan:
-    """Return the plan of the chief, with this machine's paths to data and weights.
-
-    plan: the plan of this machine.
-    """
-    theirs = parsing.from_json(cluster.all_gather(plan.to_json())[0])
-    return Plan(theirs.config, theirs.asked or {}).replace(**{name: plan.config.value(name) for name in _PLACES})
 
 
 def _make_folder(plan: Plan, place: Place, cluster: Cluster) -> Path:
@@ -250,15 +222,13 @@ def _begin(folder: Path, plan: Plan, asked: Plan, setting: Setting) -> runs.Log:
         asked: the plan that was requested, before --minutes was turned into numbers of images.
         setting: data, devices and machines.
     """
-    runs.reserve_folder(folder)
     environment = {
         **runs.environment(plan.config, setting.shards, setting.arithmetic.policy),
         "exact": setting.arithmetic.exact,
         "planned_for_minutes": asked.config.schedule.minutes,
         "asked": asked.to_json(),
     }
-    runs.write_json(folder / runs.ENVIRONMENT, environment)
-    runs.write_json(folder / runs.CONFIG, plan.to_json())
+    runs.begin(folder, plan, environment)
     log = runs.Log(folder, setting.say)
     log(f"run {folder}")
     return log
@@ -333,7 +303,7 @@ def _resume(folder: Path, plan: Plan, shards: Shards, policy: str, strategy, mac
     distribution.check_devices(plan, devices, arithmetic, say)
     measuring = recording.make_metric_callback(plan, machine)
     log = runs.Log(folder, say) if cluster.chief else say
-    with _lock(folder) if cluster.chief else contextlib.nullcontext():
+    with runs.lock(folder) if cluster.chief else contextlib.nullcontext():
         with strategy.scope():
             gan = execution.build(plan, policy, shards.manifest.classes)
         callbacks = []
@@ -370,6 +340,6 @@ def _restore(run: loop.Run, folder: Path, log) -> None:
             found = checkpoint.read(_await(checkpoint.path_for(folder, images), cluster))
         run.restore(*found)
     elif init_from:
-        transfer.load_weights(run.gan, transfer.read_weights(Path(init_from), log)[0], init_from)
+        run.gan.load_weights(transfer.read_weights(Path(init_from), log)[0], init_from)
     if cluster.chief:
         runs.truncate_stats(folder, run.images_seen)
