@@ -161,12 +161,13 @@ def race(form: str, rule: str, resolution: int, precision: str, data: str, minut
     selection = cache.Selection.of(data, count=images.portraits)
     shards = cache.open_shards(selection, None, squares, say=lambda line: None)
     strategy = distribution.create_strategy()
-    gan = execution.build(plan, precisions.choose_policy(precision))
+    arithmetic = precisions.choose(plan.config, strategy.num_replicas_in_sync)
+    gan = execution.build(plan, arithmetic.policy)
     gan.update = _rule(rule)
     (phase,) = plan.phases
     gan.begin(phase)
-    setting = execution.Setting(shards, strategy, precisions.choose_policy(precision))
-    call, iterator = execution.Programs(gan, setting).prepare(plan, phase, 0)
+    setting = execution.Setting(shards, strategy, arithmetic)
+    call, iterator = execution.Programs(gan, setting).prepare(phase, plan.training_images(shards, resolution), 0)
     samples = generators.make_samples(plan, gan.ema, shards)
     count, cache = min(IMAGES * 64 // max(64, resolution), len(shards)), find_cache_folder(None)
     if isinstance(samples, synthesis.FromImages):

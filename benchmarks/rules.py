@@ -73,6 +73,7 @@ def train(form: str, data: str, resolution: int, seconds: float, seed: int, out:
     from pggan_tf.config import resolve
     from pggan_tf.runs import generators
     from pggan_tf.training import distribution, execution, loop, planning
+    from pggan_tf.training import precision as precisions
 
     options = {"target_res": resolution, "seed": seed, "report": False, "checkpoint_minutes": 1e6} | FORMS[form]
     options |= {"precision": "float32", "minutes": seconds / 60}
@@ -84,8 +85,9 @@ def train(form: str, data: str, resolution: int, seconds: float, seed: int, out:
     )
     shards = jobs.prepare_data(plan, machine)
     with distribution.join_cluster("cpu", machine.cluster) as strategy, tempfile.TemporaryDirectory() as folder:
-        setting = execution.Setting(shards, strategy, "float32", machine.cluster, say=lambda line: None)
-        gan = execution.build(plan, "float32")
+        arithmetic = precisions.choose(plan.config, strategy.num_replicas_in_sync)
+        setting = execution.Setting(shards, strategy, arithmetic, machine.cluster, say=lambda line: None)
+        gan = execution.build(plan, arithmetic.policy)
         programs = execution.Programs(gan, setting)
         speeds = planning.measure_speeds(plan, programs, clock=time.process_time)
         plan = planning.plan_for_seconds(plan, speeds, seconds)

@@ -95,7 +95,7 @@ def worker(
     import tensorflow as tf
 
     from pggan_tf import schedule
-    from pggan_tf.training import distribution, execution
+    from pggan_tf.training import compiled, distribution, execution
     from pggan_tf.training import precision as precisions
 
     cluster = clusters.Cluster(tuple(addresses), index, 2.0)
@@ -107,7 +107,7 @@ def worker(
             gan.begin(phase)
         pixels = tf.cast(tf.random.uniform((batch // n, resolution, resolution, 3), 0, 256, tf.int32), tf.uint8)
         share = (pixels, tf.zeros([batch // n], tf.int64))
-        call = execution.compile_steps(gan, phase, strategy)
+        call = compiled.CompiledSteps(gan, phase, strategy)
         iterator = iter(
             strategy.distribute_datasets_from_function(lambda _: tf.data.Dataset.from_tensors(share).repeat())
         )

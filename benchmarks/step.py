@@ -82,10 +82,13 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
         )
         images = int(bare * seconds)
         schedule = {"fade_images": {4: 0}, "stable_images": {4: 0, resolution: images}}
-        plan = resolve({"target_res": resolution, "batch": {4: batch}, "snapshot_images": int(30 * bare), **schedule})
-        log, clock, policy = runs.Log(show=lambda line: None), Clock(), precision.choose_policy("auto")
-        setting = execution.Setting(Shards(f"{folder}/shards"), distribution.create_strategy(), policy, say=log)
-        gan = execution.build(plan, policy)
+        plan = resolve(
+            {"target_res": resolution, "batch": {4: batch}, "snapshot_images": {4: int(30 * bare)}, **schedule}
+        )
+        log, clock, strategy = runs.Log(show=lambda line: None), Clock(), distribution.create_strategy()
+        arithmetic = precision.choose(plan.config, strategy.num_replicas_in_sync)
+        setting = execution.Setting(Shards(f"{folder}/shards"), strategy, arithmetic, say=log)
+        gan = execution.build(plan, arithmetic.policy)
         (Path(folder) / "run").mkdir()
         default = recording.default_callbacks(plan.replace(report=False), log, measuring=None)
         programs = execution.Programs(gan, setting)

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from pggan_tf.commands import cli
-from pggan_tf.config import FIELDS, Plan
+from pggan_tf.config import FIELDS, Plan, parsing
 from pggan_tf.errors import UserError, nearest
 from pggan_tf.training import requests
 
@@ -122,7 +122,7 @@ def parse(words: Sequence[str], folder: Path = Path()) -> Verb:
         except click.ClickException as error:
             raise UserError(f"pggan {words[0]}: {error.format_message()}") from None
     if words[0] == "train" and not options["resume"]:
-        given = {k: v for k, v in options.items() if k in FIELDS and v is not None}
+        given = parsing.split_size({k: v for k, v in options.items() if k in FIELDS and v is not None})
         file = options["config_file"]
         return Verb(words[0], options, tuple(requests.plans(given, str(folder / file) if file else None)))
     return Verb(words[0], options)

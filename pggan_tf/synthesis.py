@@ -299,7 +299,7 @@ class FromImages:
         self.generator, self.task, self.shards, self.resolution = generator, task, shards, resolution
         self.aspect = shards.manifest.aspect
         self.held_out, everything = held_out, shards.count(resolution)
-        self._kept = pipeline.train_count(shards, resolution, held_out)
+        self._kept = pipeline.train_count(everything, held_out)
         self.count = everything - self._kept or everything
         self.shown = limit_grid(min(shown, self.count), shards.manifest.shape_at(resolution))
         self.columns = 3 * min(TRIPLES, self.shown)

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from export import litert, signatures
 from pggan_tf import networks
+from pggan_tf.config import FIELDS
 from pggan_tf.networks import NETWORKS
 from pggan_tf.tasks import TASKS
 
@@ -168,6 +169,13 @@ def test_a_finalized_generator_is_the_same_in_tflite(name):
 def test_the_table_knows_whose_weights_are_equalized(name):
     layers = made(name, "discriminator")._flatten_layers(include_self=False)
     assert {layer.gain is not None for layer in layers if hasattr(layer, "gain")} == {NETWORKS[name].equalized}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_table_knows_which_arguments_are_options(name):
+    row = NETWORKS[name]
+    assert [n for n in row.structure if n in FIELDS] == [*row.options]
+    assert {*row.options_of_weights} <= {*FIELDS} and not {"target_res", "resolutions"} & {*row.options_of_weights}
 
 
 def test_every_class_is_registered_under_a_name_of_its_own():

@@ -1,8 +1,10 @@
 """What is said of a run by its figures, and runs that were made to fail."""
 
 import dataclasses
+import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from pggan_tf.config import load, resolve
 from pggan_tf.errors import UserError
 from pggan_tf.report import coach
 from pggan_tf.runs import records
-from pggan_tf.training import metric_callback
+from pggan_tf.training import metric_callback, planning
 from pggan_tf.training.coaching import measure_variety
 from tests.conftest import TINY, train
 
@@ -148,6 +150,24 @@ def test_a_run_without_gain_ends_by_itself(tmp_path, monkeypatch):
     before = (tmp_path / "run/stats.jsonl").read_bytes()
     code, out, err = train("--resume", tmp_path / "run")
     assert code == 0 and (tmp_path / "run/stats.jsonl").read_bytes() == before, "it is done, and does not go on"
+
+
+def test_a_plateau_is_looked_for_in_the_stage_that_the_minutes_have_planned(tmp_path):
+    """The last stage of a short run begins long before that of the recipe."""
+    asked = resolve({"target_res": 8, "minutes": 1.0, "metrics": ("swd",), "stop": "plateau"})
+    planned = planning.plan_for_minutes(asked, {phase.part: 10.0 for phase in asked.phases}, 0.0)
+    assert planned.phases[-1].end < asked.phases[-1].start
+    lines = [
+        {"images": planned.phases[-1].start + 8 * i, "seconds": 1.0, "resolution": 8, "metrics": {"swd": abs(i - 3.0)}}
+        for i in range(1, 9)
+    ]
+    (tmp_path / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    ended = []
+    run = types.SimpleNamespace(
+        folder=tmp_path, plan=planned, config=planned.config, log=print, finish=lambda: ended.append(True)
+    )
+    metric_callback.MetricCallback(asked, tmp_path, print)._finish_at_plateau(run)
+    assert ended
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ CRITICS = {"update": "two-stage", "loss": "wgan-gp", "critic_steps": 2}
 def prepared(settings, xla=False, separate=None):
     """(gan, compiled steps, batches, phase)."""
     gan, phase, pixels, labels = begun(settings)
-    steps = execution.compile_steps(gan, phase, tf.distribute.get_strategy(), xla)
+    steps = compiled.CompiledSteps(gan, phase, tf.distribute.get_strategy(), xla)
     if separate is not None:
         steps.separate = separate
     return gan, steps, iter(tf.data.Dataset.from_tensors((pixels, labels)).repeat()), phase

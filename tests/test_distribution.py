@@ -16,7 +16,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from pggan_tf import schedule
 from pggan_tf.data import shards
 from pggan_tf.config import resolve
-from pggan_tf.training import distribution, execution, step
+from pggan_tf.training import compiled, distribution, execution, step
 
 def prepared(settings, folder):
     plan = resolve({"fmap_base": 64, "fmap_max": 12, "latent_size": 8, "batch": {4: 8}, **settings})
@@ -34,10 +34,10 @@ def train(plan, phase, data, strategy):
         gan = execution.build(plan, "float32", data.manifest.classes)
         gan.begin(phase)
         gan.augment_probability.assign(0.5)
-        call = execution.compile_steps(gan, phase, strategy)
+        call = compiled.CompiledSteps(gan, phase, strategy)
         lazy, exchanges = call.every > 1, step.exchanges_statistics(gan, phase, strategy.num_replicas_in_sync)
         assert call.separate == (lazy and exchanges)  # devices cannot exchange values in a loop of some of them
-        count, sums = call(execution.read_batches(plan, data, phase, 0, strategy), 5)
+        count, sums = call(execution.read_batches(plan.training_images(data, phase.resolution), phase, 0, strategy), 5)
     return {n: v.numpy() for n, v in gan.state().items()}, sums
 
 mirrored = distribution.create_strategy("mirrored")  # one for the whole process, as in a run: a second one's messages would meet the first's

@@ -212,7 +212,7 @@ def test_a_run_is_evaluated(measured, tmp_path, capsys):
 
 
 def test_metrics_take_their_share_of_the_minutes():
-    from pggan_tf.training.planning import metrics_seconds, plan_for_minutes
+    from pggan_tf.training.planning import plan_for_minutes
 
     plan = resolve({"target_res": 16, "minutes": 20.0, "metrics": ("swd",), "metrics_every": {4: 5_000}})
     speeds = {Part(r, f, True): 1000 * 4 / r for r in (4, 8, 16) for f in (True, False)}
@@ -220,10 +220,10 @@ def test_metrics_take_their_share_of_the_minutes():
     planned = plan_for_minutes(plan, speeds, 10.0, costs)
     training = sum(p.images / speeds[p.part] for p in planned.phases)
     expected = 20 * 60 * 0.97 - 10
-    assert training + metrics_seconds(planned, costs) == pytest.approx(expected, rel=0.03)
-    assert metrics_seconds(planned, costs) > 100
+    assert training + planned.metrics_seconds(costs) == pytest.approx(expected, rel=0.03)
+    assert planned.metrics_seconds(costs) > 100
     seldom = plan_for_minutes(plan.replace(metrics_every=None), speeds, 10.0, costs)
-    assert 60 < metrics_seconds(seldom, costs) < 150
+    assert 60 < seldom.metrics_seconds(costs) < 150
     # Equally far apart in time: the last stage, which is slow, is not measured less than the others.
     assert seldom.config.measuring.metrics_every[8] == pytest.approx(
         2 * seldom.config.measuring.metrics_every[16], rel=0.01

@@ -143,13 +143,13 @@ def test_what_is_told_of_a_ruined_run(tmp_path):
 
 def test_a_batch_that_fits_is_a_batch_that_the_networks_take():
     plan = resolve({"target_res": 32, "batch": {4: 24, 32: 16}})
-    assert health.suggest_less_memory(plan, 8) == "--batch 4=24,8=12"
-    assert health.suggest_less_memory(plan, 32) == "--batch 4=24,32=8"
-    assert health.suggest_less_memory(plan, 32, devices=3) == "--batch 4=24,32=3"
+    assert plan.suggest_less_memory(8) == "--batch 4=24,8=12"
+    assert plan.suggest_less_memory(32) == "--batch 4=24,32=8"
+    assert plan.suggest_less_memory(32, devices=3) == "--batch 4=24,32=3"
     smaller = complete(plan.config.replace(batch=parse("batch", "4=24,8=12")))
     assert smaller.optimization.batch[32] == 12
     one = resolve({"batch": {4: 1}})
-    assert health.suggest_less_memory(one, 64) == "--fmap-max 64"
+    assert one.suggest_less_memory(64) == "--fmap-max 64"
 
 
 def test_what_is_an_end_of_memory():

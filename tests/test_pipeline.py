@@ -135,7 +135,7 @@ def test_images_held_out_are_not_trained_on(tmp_path):
     data = shards.Shards(tmp_path)
     images, _ = TrainingImages(data, 8, 1, mirror=False, held_out=0.2).read(np.arange(160))
     seen = {image.tobytes() for image in images}
-    trained = pipeline.train_indices(np.arange(pipeline.train_count(data, 8, 0.2)), 10, 0.2)
+    trained = pipeline.train_indices(np.arange(pipeline.train_count(10, 0.2)), 10, 0.2)
     assert seen == {image.tobytes() for image in data.read(8, trained)}
 
 
@@ -144,12 +144,7 @@ def test_images_held_out_are_not_trained_on(tmp_path):
 )
 def test_every_image_is_trained_on_or_held_out(count, held_out):
     """And those held out come from all over, in about the share that was asked for."""
-
-    class Counted:
-        def count(self, resolution):
-            return count
-
-    kept = pipeline.train_count(Counted(), 8, held_out)
+    kept = pipeline.train_count(count, held_out)
     trained = pipeline.train_indices(np.arange(kept), count, held_out)
     held = pipeline.holdout_indices(np.arange(count - kept), count, held_out)
     np.testing.assert_array_equal(np.sort(np.concatenate([trained, held])), np.arange(count))

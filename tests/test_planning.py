@@ -33,9 +33,9 @@ def test_short_runs_leave_out_phases(minutes, expected):
 
 
 def test_a_run_too_short_for_its_resolution_is_told():
-    (line,) = planning.describe_blurs(short_run(1.0), 1.0)
+    (line,) = short_run(1.0).describe_blurs(1.0)
     assert "images at 64 px are too few" in line and "--target-res auto" in line
-    assert planning.describe_blurs(short_run(60.0), 60.0) == []
+    assert short_run(60.0).describe_blurs(60.0) == []
 
 
 def test_other_minutes_are_planned_anew(tmp_path):

@@ -260,8 +260,11 @@ def test_few_photos_bring_few_grids():
     (plan,) = requests.plans({"recipe": "dcgan", "total_images": 64_000})
     for images, every in ((10, 320), (400, 400), (30_000, 30_000)):
         few = types.SimpleNamespace(count=lambda resolution, images=images: images)
-        assert planning.with_snapshots(plan, 1.0, few).config.running.snapshot_images == {4: every}
-    assert planning.with_snapshots(plan, None, few) is plan
+        found = planning.with_snapshots(plan, few)
+        assert found.config.running.snapshot_images == {4: every} and found.config.running.snapshot_epochs is None
+        assert planning.with_snapshots(found, few) is found
+    part = planning.with_snapshots(plan.replace(held_out=0.2, snapshot_epochs=2.0), few)
+    assert part.config.running.snapshot_images == {4: 48_000}, "of the photos that are trained on"
 
 
 GROWING = [name for name, values in recipes.RECIPES.items() if values.get("network", "progressive") == "progressive"]

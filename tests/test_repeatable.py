@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from pggan_tf import schedule
 from pggan_tf.config import resolve
-from pggan_tf.training import execution
+from pggan_tf.training import compiled, execution
 from pggan_tf.training.step import train_step
 
 
@@ -97,7 +97,7 @@ def test_how_many_steps_share_a_call_does_not_matter():
     for calls in ((7,), (1, 2, 4), (1,) * 7):
         gan, phase, pixels, labels = begun({**SMALL, "target_res": 4, "penalty_every": 2})
         iterator = iter(tf.data.Dataset.from_tensors((pixels, labels)).repeat())
-        call, sums = execution.compile_steps(gan, phase, tf.distribute.get_strategy()), {}
+        call, sums = compiled.CompiledSteps(gan, phase, tf.distribute.get_strategy()), {}
         for steps in calls:
             count, sums = call(iterator, steps, sums)
             assert count == steps

@@ -16,7 +16,7 @@ from pggan_tf.config import cost, load, parse, resolve
 from pggan_tf.config.resolve import Base
 from pggan_tf.config.sizes import SIZES
 from pggan_tf.errors import UserError
-from pggan_tf.training import distribution, gpus, requests
+from pggan_tf.training import distribution, gpus, precision, requests
 from tests.conftest import ROOT, TINY, options_of, pggan, run_folder, train
 
 GIB = 2**30
@@ -221,7 +221,7 @@ def test_the_defaults_fit_any_number_of_devices(devices):
     ):
         plan = resolve({"target_res": 32, **options})
         fitted = distribution.fit_batch(plan, strategy)
-        distribution.check_devices(fitted, strategy, print)
+        distribution.check_devices(fitted, devices, precision.Arithmetic(), print)
         before, after = plan.with_large_batches().config.optimization, fitted.config.optimization
         group = 4 if options.get("stddev_group") != 1 and options.get("recipe") != "dcgan" else 1
         for resolution, batch in after.batch.items():
@@ -233,7 +233,7 @@ def test_the_defaults_fit_any_number_of_devices(devices):
     assert distribution.fit_batch(typed, strategy) is typed
     if devices != 3:
         with pytest.raises(UserError, match="cannot share it evenly"):
-            distribution.check_devices(typed, strategy, print)
+            distribution.check_devices(typed, devices, precision.Arithmetic(), print)
 
 
 SEVERAL = """

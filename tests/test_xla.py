@@ -7,7 +7,7 @@ import tensorflow as tf
 from pggan_tf import schedule
 from pggan_tf.config import Config, resolve
 from pggan_tf.data import resampling
-from pggan_tf.training import distribution, execution, precision
+from pggan_tf.training import compiled, distribution, execution, precision
 
 SMALL = {"target_res": 8, "fmap_base": 64, "fmap_max": 12, "latent_size": 8, "batch": {4: 8}, "precision": "float32"}
 IMAGES = {"loss": "nonsaturating", "target_res": 16, "width": 4}
@@ -23,7 +23,7 @@ def trained(plan, xla):
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     batches = tf.data.Dataset.from_tensor_slices((pixels, np.zeros(len(pixels), np.int64)))
     iterator = iter(batches.batch(phase.images_per_step, drop_remainder=True))
-    count, sums = execution.compile_steps(gan, phase, tf.distribute.get_strategy(), xla)(iterator, 5)
+    count, sums = compiled.CompiledSteps(gan, phase, tf.distribute.get_strategy(), xla)(iterator, 5)
     return count, sums, {name: v.numpy() for name, v in gan.state().items()}
 
 
@@ -56,18 +56,22 @@ def test_xla_takes_the_same_steps(row):
 
 
 def test_who_is_compiled():
-    alone = tf.distribute.get_strategy()
-    assert not precision.use_xla(Config(), alone)  # no GPU here
-    assert precision.use_xla(Config().replace(xla="on"), alone)
+    assert not precision.use_xla("auto")  # no GPU here
+    assert precision.use_xla("on")
+    for xla, degrade in (("on", False), ("off", False), ("auto", True)):
+        found = precision.choose(Config().replace(xla=xla, degrade=degrade, precision="bfloat16"), 1)
+        assert found == precision.Arithmetic("mixed_bfloat16", True, xla == "on") and found.half
+    assert precision.choose(Config(), 1, "float32").policy == "float32", "that of a resumed run stays"
 
 
-class Several:
-    num_replicas_in_sync = 2
+def check(options, say):
+    plan = resolve(options)
+    distribution.check_devices(plan, 1, precision.choose(plan.config, 1), say)
 
 
 def test_what_gpus_are_given(monkeypatch):
     """As TensorFlow describes them: no GPU is here."""
-    alone, details = tf.distribute.get_strategy(), {}
+    details = {}
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: ["gpu"])
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: ["gpu"])
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
@@ -82,28 +86,29 @@ def test_what_gpus_are_given(monkeypatch):
     for name in ("bfloat16", "float16"):
         assert precision.choose_policy(name) == f"mixed_{name}"
     assert precision.choose_policy("float32") == "float32"
-    assert precision.use_xla(Config(), alone) and not precision.use_xla(Config().replace(xla="off"), alone)
-    assert not precision.use_xla(Config(), Several()), "replicas talk within a step"
-    assert not precision.use_xla(Config().replace(degrade=True), alone), "JPEG is not compiled"
+    assert precision.use_xla("auto") and not precision.use_xla("off")
+    assert not precision.use_xla("auto", devices=2), "replicas talk within a step"
+    assert not precision.use_xla("auto", degrade=True), "JPEG is not compiled"
+    assert not precision.choose(Config().replace(degrade=True), 1).xla and precision.choose(Config(), 1).xla
     # A resumed run is the same to the last bit, where there is a way to make it so.
     made, said = [], []
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: made.append(True))
     exact = {"target_res": 8, "exact": True}
-    distribution.check_devices(resolve({**exact, "conv": "separable", "xla": "off"}), alone, said.append)
+    check({**exact, "conv": "separable", "xla": "off"}, said.append)
     assert not made and "to rounding, not to the last bit" in said[0]
-    distribution.check_devices(resolve({**exact, "conv": "standard"}), alone, said.append)
-    distribution.check_devices(resolve(exact), alone, said.append)
+    check({**exact, "conv": "standard"}, said.append)
+    check(exact, said.append)
     assert len(made) == 2 and len(said) == 1
     for asked in ({}, {"exact": False}):  # what GPUs do unless they are asked to be exact
-        distribution.check_devices(resolve({"target_res": 8, **asked}), alone, said.append)
+        check({"target_res": 8, **asked}, said.append)
         assert len(made) == 2 and "to rounding and not to the last bit; --exact" in said.pop()
-        assert not precision.is_exact(resolve({"target_res": 8, **asked}).config)
-    assert precision.is_exact(resolve(exact).config)
+        assert not precision.choose(resolve({"target_res": 8, **asked}).config, 1).exact
+    assert precision.choose(resolve(exact).config, 1).exact
 
 
 def test_cpus_are_exact_whatever_is_asked():
     for asked in (None, True, False):
-        assert precision.is_exact(Config().replace(exact=asked))
+        assert precision.is_exact(asked)
 
 
 def test_tf32_is_for_training_steps_alone(monkeypatch):

@@ -24,11 +24,6 @@ _OF_DISCRIMINATORS = (
 )
 
 
-def structure_options(architecture: networks.Architecture) -> tuple[str, ...]:
-    """Return the names of the options that an architecture is built with."""
-    return tuple(name for name in architecture.structure if name in FIELDS)
-
-
 def _bounds_in_words(least, most, above, below) -> str:
     """Return an option's bounds as text, such as '0 to 0.9', '1 or more' or 'more than 0'.
 
@@ -251,7 +246,7 @@ def _readers(config: Config) -> dict[str, tuple[bool, str]]:
     """
     architecture, loss = networks.NETWORKS[config.networks.network], losses.LOSSES[config.objective.loss]
     objective, measured = config.objective, config.measuring.metrics
-    structure = {name for other in networks.NETWORKS.values() for name in structure_options(other)}
+    structure = {name for other in networks.NETWORKS.values() for name in other.options}
     readers = {
         name: (name in architecture.structure, f"--network {config.networks.network} does not have it")
         for name in structure

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pggan_tf import losses, networks, schedule, shapes, tasks
-from pggan_tf.config import cost, recipes, sizes
-from pggan_tf.config.parsing import AUTO, to_json
+from pggan_tf.config import checks, cost, recipes, sizes
+from pggan_tf.config.parsing import AUTO, as_text, as_typed, to_json
 from pggan_tf.config.schema import DEFAULTS, Config
+from pggan_tf.data.pipeline import TrainingImages
+from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
+
+# Images that show more than blurs at the last resolution, for each pixel of a side: 4,000 at 64 px.
+_LEAST_IMAGES = 62
 
 
 def default_values(config: Config, architecture: networks.Architecture) -> dict[str, str]:
@@ -31,10 +38,28 @@ class Plan:
     asked: Mapping  # {option: value}: the requested options that `config` was resolved from
 
     def __str__(self) -> str:
-        """Return the phases as a table and, of networks that grow, what they cost."""
-        return "\n".join(
-            [schedule.as_table(self.phases), *([cost.describe(self.config)] if cost.is_known(self.config) else [])]
-        )
+        """Return the plan as text, see `describe`."""
+        return self.describe()
+
+    def describe(
+        self,
+        speeds: Mapping[schedule.Part, float] | None = None,
+        devices: int = 1,
+        half: bool = False,
+        classes: int = 0,
+    ) -> str:
+        """Return the phases as a table and, of networks that grow, what they cost.
+
+        Args:
+            speeds: {part: images per second}, if they were measured.
+            devices: number of devices that share every batch.
+            half: whether feature maps are stored in 16 bits.
+            classes: number of classes, with --conditional.
+        """
+        lines = [schedule.as_table(self.phases, speeds)]
+        if cost.is_known(self.config):
+            lines.append(cost.describe(self.config, devices, half, classes))
+        return "\n".join(lines)
 
     @functools.cached_property
     def architecture(self) -> networks.Architecture:
@@ -137,6 +162,36 @@ class Plan:
         batch = {r: -(-size // unit) * unit for r, size in self.config.optimization.batch.items()}
         return self if batch == self.config.optimization.batch else self.replace(batch=batch)
 
+    def with_half_batches(self, resolution: int, devices: int = 1) -> Plan | None:
+        """Return the plan with at most half of the batch at `resolution`, there and above.
+
+        The batch is the largest one that is possible; the result is None if none is.
+
+        devices: number of devices, which must divide the batch size.
+        """
+        batch = self.config.optimization.batch
+        for size in range(batch[resolution] // 2 // devices * devices, 0, -devices):
+            table = {r: min(n, size) if r >= resolution else n for r, n in batch.items()}
+            with contextlib.suppress(UserError):
+                checks.check_groups(self.config, self.architecture, table)
+                return self.replace(batch=table)
+        return None
+
+    def suggest_less_memory(self, resolution: int, devices: int = 1) -> str:
+        """Return options, as typed, with which a training step at `resolution` needs less memory.
+
+        They are smaller batches, such as '--batch 4=64,128=8'; or fewer feature maps if no such batch
+        is possible.
+
+        devices: number of devices, which must divide the batch size.
+        """
+        if smaller := self.with_half_batches(resolution, devices):
+            table = smaller.config.optimization.batch
+            before = (None, *table.values())  # leave out entries that equal the one before
+            return f"--batch {as_text({r: n for (r, n), b in zip(table.items(), before) if n != b})}"
+        name = next(n for n in ("fmap_max", "width") if n in self.architecture.structure)
+        return as_typed(name, max(1, self.config.value(name) // 2))
+
     def with_rest(self) -> Plan:
         """Return the plan with the images that --total-images leaves over given to the last stage.
 
@@ -160,6 +215,27 @@ class Plan:
         **values: values of options of the schedule, such as `stable_images`.
         """
         return Plan(self.config.replace(minutes=None, total_images=None, **values), self.asked)
+
+    def snapshot_every(self, resolution: int) -> int:
+        """Return the number of images between two snapshots, the run's grids, at a resolution."""
+        table = self.config.running.snapshot_images
+        return schedule.lookup(table, resolution) if table else max(1, self.phases[-1].end // 40)
+
+    def measure_every(self, resolution: int) -> int:
+        """Return the number of images between two measurements of the metrics at a resolution."""
+        table = self.config.measuring.metrics_every
+        return schedule.lookup(table, resolution) if table else self.snapshot_every(resolution)
+
+    def metrics_seconds(self, costs: Mapping[int, float]) -> float:
+        """Return the seconds that all measurements of the metrics in the run take together.
+
+        costs: {resolution: seconds of one measurement}.
+        """
+        total = 0.0
+        for p in self.phases:
+            every = self.measure_every(p.resolution)
+            total += (p.end // every - p.start // every + (p.end % every > 0)) * costs.get(p.resolution, 0.0)
+        return total
 
     def to_json(self) -> dict:
         """Return the content of the run's config.json as a dict, see `parsing.to_json`."""
@@ -215,6 +291,11 @@ class Plan:
                 names[name] = defaults.get(name) if value is None else value
         return names
 
+    def training_images(self, shards: Shards, resolution: int) -> TrainingImages:
+        """Return the images of the data that the run trains on at a resolution, in their order."""
+        images, seed = self.config.images, self.config.running.seed
+        return TrainingImages(shards, resolution, seed, images.mirror, self.config.purpose.patch, images.held_out)
+
     def check_total_images(self) -> None:
         """Raise UserError if --total-images leaves a phase without an image."""
         phases = self.replace(total_images=None).phases
@@ -240,6 +321,23 @@ class Plan:
         return [
             f"--total-images {asked:,}: the plan has {planned:,}, for every phase takes whole steps; one step of each comes to "
             f"{sum(p.images_per_step for p in self.phases):,}. A smaller --batch has smaller steps."
+        ]
+
+    def describe_blurs(self, minutes: float) -> list[str]:
+        """Return a list with a warning if the plan is too short for its last resolution.
+
+        Otherwise the list is empty.
+
+        minutes: --minutes, which the plan was made for.
+        """
+        last = sum(p.images for p in self.phases if p.resolution == self.target_res)
+        least = _LEAST_IMAGES * self.target_res
+        if not self.architecture.grows or last >= least:
+            return []
+        needed = math.ceil(minutes * least / max(1, last))
+        return [
+            f"--minutes {minutes:g}: {last:,} images at {self.size} px are too few for more than blurs. "
+            f"Give about {needed} minutes, or --target-res auto."
         ]
 
 

@@ -43,7 +43,7 @@ def _reopened_by_network(below: Mapping, above: Mapping) -> dict:
     """
     before, after = networks.NETWORKS[below["network"]], networks.NETWORKS[above["network"]]
     # The value of an option that only one network has means nothing for the other.
-    out = {name: DEFAULTS[name] for name in {*before.structure} ^ {*after.structure} if name in FIELDS}
+    out = {name: DEFAULTS[name] for name in {*before.options} ^ {*after.options}}
     if before.grows != after.grows and not above.keys() & {"target_res", "resolutions"}:
         size = below["resolutions"][-1] if below["resolutions"] else below["target_res"]
         out |= {"resolutions": None, "target_res": size}
@@ -292,19 +292,6 @@ def load(path: str | Path) -> Plan:
     return Plan(complete(written.config), written.asked or {})
 
 
-def options_of_weights(network: str) -> tuple[str, ...]:
-    """Return the names of the options that two runs must share to use the same weights.
-
-    Image sizes are not among them.
-
-    network: value of --network, of both runs.
-    """
-    structure = checks.structure_options(networks.NETWORKS[network])
-    names = [name for name in structure if name not in ("patch", "dropout")]
-    names += ["shape"] if networks.NETWORKS[network].grows else []  # of the first layer's maps
-    return tuple(dict.fromkeys(("task", "network", "conditional", "channels", "hints", *names)))
-
-
 @dataclass(frozen=True)
 class Base:
     """The options that typed options are applied to: those of a recipe or of a config.json."""
@@ -378,7 +365,8 @@ class Base:
         """
         if theirs is None or values["network"] != theirs.networks.network:
             return {}
-        names = [n for n in options_of_weights(values["network"]) if n not in self.said or values[n] is None]
+        shared = networks.NETWORKS[values["network"]].options_of_weights
+        names = [n for n in shared if n not in self.said or values[n] is None]
         if self.written is not None:  # a config.json decides where the two differ
             names = [n for n in names if self.written.config.value(n) == theirs.value(n)]
         return {n: theirs.value(n) for n in names if n not in options and n != "conditional"}

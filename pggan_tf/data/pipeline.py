@@ -116,15 +116,13 @@ def _find_blocks(count: int, held_out: float) -> tuple[int, int]:
     return size, min(max(1, round(size * held_out)), size - 1)
 
 
-def train_count(shards: Shards, resolution: int, held_out: float) -> int:
-    """Return the number of images of a dataset that are trained on, at least one.
+def train_count(count: int, held_out: float) -> int:
+    """Return how many of `count` images are trained on, at least one.
 
     Args:
-        shards: the dataset.
-        resolution: only images that are stored at this resolution count.
+        count: number of all images.
         held_out: approximate share of the images that are held out, 0..1.
     """
-    count = shards.count(resolution)
     if not held_out or count < 2:
         return count
     size, out = _find_blocks(count, held_out)
@@ -231,8 +229,9 @@ class TrainingImages:
             (pixels uint8 [N,H,W,C], labels int64 [N]).
         """
         shards, resolution = self.shards, self.resolution
-        indices, flips = order(numbers, train_count(shards, resolution, self.held_out), self.seed)
-        indices = train_indices(indices, shards.count(resolution), self.held_out)
+        count = shards.count(resolution)
+        indices, flips = order(numbers, train_count(count, self.held_out), self.seed)
+        indices = train_indices(indices, count, self.held_out)
         pixels = shards.read(resolution, indices)
         if self.patch:
             pixels = _cut_patches(pixels, self.patch, numbers, self.seed)

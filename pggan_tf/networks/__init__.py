@@ -56,7 +56,23 @@ class Architecture:
         """Names of the arguments of both networks, without duplicates."""
         return tuple(dict.fromkeys((*self.generator_arguments, *self.discriminator_arguments)))
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the config fields that the networks are built with."""
+        return tuple(name for name in self.structure if name not in _OF_DATA)
 
+    @property
+    def options_of_weights(self) -> tuple[str, ...]:
+        """Names of the config fields that two runs must share to use the same weights.
+
+        Image sizes are not among them.
+        """
+        names = [name for name in self.options if name not in ("patch", "dropout")]
+        names += ["shape"] if self.grows else []  # of the first layer's maps
+        return tuple(dict.fromkeys(("task", "network", "conditional", "channels", "hints", *names)))
+
+
+_OF_DATA = ("classes", "input_channels")  # arguments that follow from the data and the task, not from an option
 _TAPERED = ("fmap_base", "fmap_max", "classes")
 _IMAGES = ("input_channels", "task", "width")
 VGG19_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"  # as Keras names it

@@ -5,22 +5,23 @@ Options, configs and plans are defined in the package `config`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from pggan_tf import __version__, files, schedule
+from pggan_tf import __version__, files, networks, schedule
 from pggan_tf.config import FIELDS, Config, Plan, as_text, as_typed, flag, parsing
-from pggan_tf.config.resolve import complete, options_of_weights
+from pggan_tf.config.resolve import complete
 from pggan_tf.data.shards import Shards
-from pggan_tf.errors import UserError, shell_path
+from pggan_tf.errors import TryAgain, UserError, shell_path
 from pggan_tf.runs import checkpoint, keras_files, records
 
 CONFIG, ENVIRONMENT, GENERATOR = keras_files.CONFIG, keras_files.ENVIRONMENT, keras_files.GENERATOR
@@ -101,6 +102,33 @@ def reserve_folder(folder: Path) -> None:
         )
     if found:
         raise UserError(f"--run {folder}: holds {min(found)} and is no run's folder. Choose an empty one.")
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Context manager that locks a run's folder while this process trains the run.
+
+    It raises TryAgain if another process is training the run.
+    """
+
+    def refuse():
+        raise TryAgain(f"{folder}: another process is training this run. Wait for it, or stop it.")
+
+    with files.hold_lock(folder / ".lock", refuse):
+        yield
+
+
+def begin(folder: Path, plan: Plan, environment: dict) -> None:
+    """Write config.json and environment.json of a new run.
+
+    Args:
+        folder: the run's folder, which is created if it does not exist.
+        plan: the plan to train.
+        environment: content of environment.json.
+    """
+    reserve_folder(folder)
+    write_json(folder / ENVIRONMENT, environment)
+    write_json(folder / CONFIG, plan.to_json())  # last: a folder with it is a run
 
 
 def command_output(*command: str) -> str | None:
@@ -248,7 +276,7 @@ def _from_its_weights(config: Config, name: str, folder: Path) -> str:
         name: the option that has another value in the new run.
         folder: folder of the old run.
     """
-    same = name in options_of_weights(config.networks.network)
+    same = name in networks.NETWORKS[config.networks.network].options_of_weights
     return "" if same else f", with --init-from {shell_path(folder)} to start from its weights"
 
 
@@ -290,7 +318,7 @@ def check_weights(plan: Plan, source: Path) -> None:
     theirs, architecture = read(source)[0], plan.architecture
     if not checkpoint.list_checkpoints(source):
         raise UserError(f"--init-from {source}: it has no checkpoint yet. Give a run that has begun to train.")
-    for name in options_of_weights(plan.config.networks.network):
+    for name in architecture.options_of_weights:
         there, here = theirs.config.value(name), plan.config.value(name)
         alike = there == here or there is None
         if name == "stddev_group":

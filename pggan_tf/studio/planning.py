@@ -91,7 +91,7 @@ def _plan_part(plan, speed: float | None):
         planned = planning.plan_for_minutes(plan, speeds, _STARTING + planning.BUILDING_SECONDS * len(speeds))
     except UserError as reason:
         return plan, {}, [str(reason)]
-    return planned, speeds, planning.describe_blurs(planned, minutes)
+    return planned, speeds, planned.describe_blurs(minutes)
 
 
 def count_parameters(args: dict, progress) -> dict:

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from pggan_tf.errors import Stopped, TryAgain, UserError, shell_path
 from pggan_tf.runs import checkpoint
@@ -59,7 +60,7 @@ class Cluster:
     # {index of a worker: connection to it}: all other workers in the chief, only the chief (0) in
     # the others.
     _peers: dict[int, socket.socket] = field(default_factory=dict, init=False)
-    _files: dict[int, object] = field(default_factory=dict, init=False)  # the same, as text files
+    _files: dict[int, TextIO] = field(default_factory=dict, init=False)  # the same, as text files
     _guard: subprocess.Popen | None = field(default=None, init=False)  # see guard.py
 
     @property
@@ -207,8 +208,7 @@ class Cluster:
     def _send(self, index: int, value) -> None:
         """Send a value to worker number `index` as JSON. Raises _Gone if it has ended."""
         try:
-            self._files[index].write(json.dumps(value) + "\n")
-            self._files[index].flush()
+            print(json.dumps(value), file=self._files[index], flush=True)
         except OSError:
             raise _Gone(index) from None
 

@@ -68,7 +68,7 @@ class Coach(Callback):
         resolution, held_out = run.phase.resolution, run.config.images.held_out
         if resolution not in self.photos:
             count = run.shards.count(resolution)
-            known = pipeline.train_count(run.shards, resolution, held_out)
+            known = pipeline.train_count(count, held_out)
             seen = pipeline.sample_indices(min(MOST_IMAGES, known), known)
             unseen = np.zeros(0, np.int64)
             if count > known:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from pggan_tf.config import Plan
 from pggan_tf.errors import TryAgain, UserError
-from pggan_tf.training import precision
 from pggan_tf.training.cluster import ALONE, Cluster
+from pggan_tf.training.precision import Arithmetic
 
 
 @contextlib.contextmanager
@@ -113,27 +113,28 @@ def fit_batch(plan: Plan, strategy) -> Plan:
     return larger.with_shared_batches(devices)
 
 
-def check_devices(plan: Plan, strategy, say) -> None:
+def check_devices(plan: Plan, devices: int, arithmetic: Arithmetic, say) -> None:
     """Raise UserError if the devices cannot share the batches, and make GPUs as exact as --exact says.
 
     Args:
         plan: the run's plan.
-        strategy: the tf.distribute strategy.
+        devices: number of devices that share every batch.
+        arithmetic: how they compute.
         say: called with a message if a resumed run will not be the same to the last bit.
     """
     import tensorflow as tf
 
-    config, devices = plan.config, strategy.num_replicas_in_sync
+    config = plan.config
     networks, running = config.networks, config.running
     if tf.config.list_logical_devices("GPU"):
         # On for training steps alone, see `precision.allow_tf32`.
         tf.config.experimental.enable_tensor_float_32_execution(False)
-        if not precision.is_exact(config):
+        if not arithmetic.exact:
             say(
                 "GPUs take their fastest ways of computing: a resumed run goes on with the same weights, photos and random numbers, but "
                 "to rounding and not to the last bit; --exact repeats every bit, more slowly"
             )
-        elif networks.conv == "separable" and not precision.use_xla(config, strategy):
+        elif networks.conv == "separable" and not arithmetic.xla:
             # TensorFlow has no deterministic depthwise convolution for GPUs, and would raise an
             # error.
             say(

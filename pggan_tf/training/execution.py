@@ -16,14 +16,14 @@ import tensorflow as tf
 
 from pggan_tf import networks
 from pggan_tf.config import Plan
-from pggan_tf.data import pipeline
+from pggan_tf.data.pipeline import TrainingImages, make_batches
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError, explain_out_of_memory
 from pggan_tf.schedule import Phase
-from pggan_tf.training import precision
 from pggan_tf.training.cluster import ALONE, Cluster
 from pggan_tf.training.compiled import CompiledSteps
 from pggan_tf.training.gan import GAN, GANOptions
+from pggan_tf.training.precision import Arithmetic
 
 _ON_DEVICE = 2  # steps whose images wait in the memory of a GPU
 
@@ -34,7 +34,7 @@ class Setting:
 
     shards: Shards  # the data
     strategy: tf.distribute.Strategy  # the devices that share every batch
-    policy: str  # the Keras dtype policy, see `precision.choose_policy`
+    arithmetic: Arithmetic  # how these devices compute
     cluster: Cluster = dataclasses.field(default_factory=lambda: ALONE)  # the machines
     say: Callable[[str], None] = print  # prints a message on the terminal
 
@@ -85,30 +85,18 @@ def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
     )
 
 
-def compile_steps(
-    gan: GAN, phase: Phase, strategy: tf.distribute.Strategy, xla: bool = False, tf32: bool = False
-) -> CompiledSteps:
-    """Return a function that takes many training steps in one call, see `CompiledSteps`."""
-    return CompiledSteps(gan, phase, strategy, xla, tf32)
-
-
-def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy: tf.distribute.Strategy) -> Iterator:
+def read_batches(images: TrainingImages, phase: Phase, start: int, strategy: tf.distribute.Strategy) -> Iterator:
     """Return an iterator over the batches of a phase: (uint8 images [n,R,R,C], labels [n]).
 
     Each item has the images of one step, see `step.train_step`. Every machine only reads the images
     that its own devices train on.
 
     Args:
-        plan: the plan.
-        shards: the data.
+        images: the images of the phase.
         phase: the phase.
         start: number of images that the run has seen before the first batch.
         strategy: the devices that share every batch.
     """
-    images, patch = plan.config.images, plan.config.purpose.patch
-    training = pipeline.TrainingImages(
-        shards, phase.resolution, plan.config.running.seed, images.mirror, patch, images.held_out
-    )
 
     def dataset(machine=None):
         replicas, mine = 1, range(1)
@@ -116,7 +104,7 @@ def read_batches(plan: Plan, shards: Shards, phase: Phase, start: int, strategy:
             each = machine.num_replicas_in_sync // machine.num_input_pipelines
             first = each * machine.input_pipeline_id
             replicas, mine = machine.num_replicas_in_sync, range(first, first + each)
-        return pipeline.make_batches(training, start, phase.end, phase.batch, phase.critic_steps, replicas, mine)
+        return make_batches(images, start, phase.end, phase.batch, phase.critic_steps, replicas, mine)
 
     if strategy.num_replicas_in_sync > 1:
         return iter(strategy.distribute_datasets_from_function(dataset))  # copies ahead to each device
@@ -147,22 +135,22 @@ class Programs:
         self.gan, self.setting = gan, setting
         self._steps: dict[tuple, CompiledSteps] = {}
 
-    def prepare(self, plan: Plan, phase: Phase, start: int) -> tuple[Callable, Iterator]:
-        """Return (function of `compile_steps`, iterator of `read_batches`) for a phase.
+    def prepare(self, phase: Phase, images: TrainingImages, start: int) -> tuple[Callable, Iterator]:
+        """Return (function that takes steps of a phase, iterator of `read_batches`).
+
+        The function takes many steps in one call, see `CompiledSteps`.
 
         Args:
-            plan: the plan.
             phase: the phase, with which `GAN.begin` was called.
+            images: the images to train on.
             start: number of images that the run has seen before the first batch.
         """
-        strategy, key = self.setting.strategy, self._key(phase)
+        strategy, arithmetic, key = self.setting.strategy, self.setting.arithmetic, self._key(phase)
         with strategy.scope():
             if key not in self._steps:
-                xla = precision.use_xla(plan.config, strategy)
-                exact = precision.is_exact(plan.config)
-                self._steps[key] = compile_steps(self.gan, phase, strategy, xla, tf32=not exact)
+                self._steps[key] = CompiledSteps(self.gan, phase, strategy, arithmetic.xla, tf32=not arithmetic.exact)
             steps = functools.partial(self._steps[key], phase=phase)
-            return steps, read_batches(plan, self.setting.shards, phase, start, strategy)
+            return steps, read_batches(images, phase, start, strategy)
 
     def _key(self, phase: Phase) -> tuple:
         """Return everything of a phase that the compiled step contains."""

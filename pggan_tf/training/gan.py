@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from pggan_tf.errors import UserError
 from pggan_tf.losses import Objective
+from pggan_tf.runs import checkpoint
 from pggan_tf.schedule import Phase
 from pggan_tf.tasks import Task
 from pggan_tf.training import updates
@@ -120,6 +123,35 @@ class GAN:
         for prefix, optimizer in self.optimizers.items():
             named |= {f"optimizer_{prefix}/{name}": variable for name, variable in optimizer.state().items()}
         return named
+
+    def load_weights(self, arrays: Mapping[str, np.ndarray], source: str) -> None:
+        """Copy the weights of another run's checkpoint into the layers with the same names.
+
+        Args:
+            arrays: {variable name: array} of the checkpoint.
+            source: folder of the other run, for the message.
+
+        Raises:
+            UserError: if a weight is missing here or has another shape.
+        """
+
+        def networks(state: Mapping) -> dict:
+            return {name: value for name, value in state.items() if name.split("/")[0] in checkpoint.NETWORKS}
+
+        mine, theirs = networks(self.state()), networks(arrays)
+        if self.discriminator is None:
+            theirs = {name: array for name, array in theirs.items() if not name.startswith("discriminator/")}
+        if mine.keys() < theirs.keys():  # the other run grew further
+            theirs = {name: theirs[name] for name in mine}
+        for name, array in theirs.items():
+            shape = tuple(mine[name].shape) if name in mine else "absent"
+            if shape != array.shape:
+                raise UserError(
+                    f"--init-from {source}: {name} is {array.shape} there and {shape} here. "
+                    "Give the same options of the networks, and resolutions that begin alike."
+                )
+        for name, array in theirs.items():
+            mine[name].assign(array)
 
     def describe_update(self, resolution: int) -> str:
         """Return a text for the log about how the generator is updated at a resolution."""

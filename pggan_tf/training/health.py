@@ -6,15 +6,13 @@ left unchanged. Weights are called ruined if they are useless, see `checkpoint.d
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from pggan_tf import schedule
-from pggan_tf.config import Plan, as_text, as_typed, recipes
-from pggan_tf.config.resolve import complete
+from pggan_tf.config import Plan, recipes
 from pggan_tf.config.schema import DEFAULTS
-from pggan_tf.errors import Stopped, UserError, shell_path
+from pggan_tf.errors import Stopped, shell_path
 from pggan_tf.runs import checkpoint
 from pggan_tf.runs.folder import CONFIG
 from pggan_tf.training.gan import COUNTS_BY_NETWORK
@@ -164,34 +162,3 @@ def suggest_restart(folder: Path, options: str) -> str:
         begun = f"The last good checkpoint is {last}, of the beginning. " if last else ""
         return f"{begun}Start again with: --config {config} {options}"
     return f"The last good checkpoint is {last}. Start from it with: --config {config} --init-from {run} {options}"
-
-
-def halve_batch(plan: Plan, resolution: int, devices: int = 1) -> dict[int, int] | None:
-    """Return {resolution: batch size} with at most half of the batch at `resolution`.
-
-    It is the largest one that is possible, for this and higher resolutions; None if none is.
-
-    devices: number of devices, which must divide the batch size.
-    """
-    batch = plan.config.optimization.batch
-    for size in range(batch[resolution] // 2 // devices * devices, 0, -devices):
-        table = {r: min(n, size) if r >= resolution else n for r, n in batch.items()}
-        with contextlib.suppress(UserError):
-            complete(plan.config.replace(batch=table))
-            return table
-    return None
-
-
-def suggest_less_memory(plan: Plan, resolution: int, devices: int = 1) -> str:
-    """Return options, as typed, with which a training step at `resolution` needs less memory.
-
-    They are smaller batches, such as '--batch 4=64,128=8', see `halve_batch`; or fewer feature maps
-    if no such batch is possible.
-
-    devices: number of devices, which must divide the batch size.
-    """
-    if table := halve_batch(plan, resolution, devices):
-        before = (None, *table.values())  # leave out entries that equal the one before
-        return f"--batch {as_text({r: n for (r, n), b in zip(table.items(), before) if n != b})}"
-    name = next(n for n in ("fmap_max", "width") if n in plan.architecture.structure)
-    return as_typed(name, max(1, plan.config.value(name) // 2))

@@ -1,6 +1,6 @@
 """The training loop: take the steps of every phase of the plan and call the callbacks.
 
-Many steps are taken in one call of a TensorFlow graph, see `execution.compile_steps`. Between two
+Many steps are taken in one call of a TensorFlow graph, see `compiled.CompiledSteps`. Between two
 calls, the loop saves checkpoints and calls the callbacks at their events: ticks (losses are
 recorded), snapshots (a grid of images is drawn) and measurements (metrics are computed).
 """
@@ -20,7 +20,7 @@ from pggan_tf.config import Plan
 from pggan_tf.errors import OutOfMemory, Stopped, is_out_of_memory, shell_path
 from pggan_tf.runs import checkpoint
 from pggan_tf.signals import Signals
-from pggan_tf.training import execution, health, planning
+from pggan_tf.training import execution, health
 from pggan_tf.training.gan import COUNTS_BY_NETWORK
 from pggan_tf.training.step import STATS
 
@@ -220,7 +220,7 @@ class Run:
                 raise self._unwritable("no space left on the disk") from error
             if not is_out_of_memory(error):
                 raise
-            less = health.suggest_less_memory(self.plan, self.phase.resolution, self.strategy.num_replicas_in_sync)
+            less = self.plan.suggest_less_memory(self.phase.resolution, self.strategy.num_replicas_in_sync)
             raise Stopped(
                 f"out of memory at {self.phase.name} in batches of {self.phase.batch}. {health.suggest_restart(self.folder, less)}",
                 1,
@@ -263,7 +263,8 @@ class Run:
         self._restored = False
         self._tell("phase", phase)
         first = not self.programs.built(phase)
-        call, iterator = self.programs.prepare(self.plan, phase, self.images_seen)
+        images = self.plan.training_images(self.shards, phase.resolution)
+        call, iterator = self.programs.prepare(phase, images, self.images_seen)
         steps = self.programs.steps_to_build(phase) if first else 1
         self.speed = self.speeds.get(phase.part, 0.0)
         while self.images_seen < phase.end:
@@ -342,7 +343,7 @@ class Run:
 
     def _snapshot_every(self, phase: schedule.Phase) -> int:
         """Return the number of images between two snapshots in a phase."""
-        return planning.snapshot_images(self.config, phase.resolution, self.phases[-1].end)
+        return self.plan.snapshot_every(phase.resolution)
 
     def _tick_every(self, phase: schedule.Phase) -> int:
         """Return the number of images between two ticks in a phase."""
@@ -350,7 +351,7 @@ class Run:
 
     def _measure_every(self, phase: schedule.Phase) -> int:
         """Return the number of images between two measurements of the metrics in a phase."""
-        return planning.measure_every(self.config, phase.resolution, self.phases[-1].end)
+        return self.plan.measure_every(phase.resolution)
 
     def _observe(self, phase: schedule.Phase, window: dict, count: int, taken: float) -> None:
         """Call the callbacks of the events that a call of the graph has reached.

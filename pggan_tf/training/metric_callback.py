@@ -190,9 +190,9 @@ class MetricCallback(Callback):
 
     def _finish_at_plateau(self, run) -> None:
         """End the run for --stop plateau if nothing was gained in the last third of the last stage."""
-        if self.plan.config.running.stop != "plateau":
+        if run.config.running.stop != "plateau":
             return
-        found = coach.since_best(self.plan, records.read_history(run.folder / STATS).measured)
+        found = coach.since_best(run.plan, records.read_history(run.folder / STATS).measured)
         if found and found[0] >= 1 / 3:
             share, judge, best = found
             run.log(f"--stop plateau: {judge} has been {best:.4g} at best, {share:.0%} of the last stage ago")

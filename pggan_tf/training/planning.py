@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pggan_tf import schedule
-from pggan_tf.config import Config, Plan, parsing
+from pggan_tf.config import Plan, parsing
 from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import OutOfMemory, UserError, explain_out_of_memory
 from pggan_tf.runs import checkpoint
-from pggan_tf.training import execution, health
+from pggan_tf.training import execution
 
+# Options that are paths, which may differ between machines.
+PLACES = ("data", "init_from", "vgg_weights", "inception_weights")
 PROBE_SECONDS = 0.5
 # Seconds to build and measure a phase (4 to 6 on two slow cores), and the largest share of
 # --minutes for doing so.
@@ -28,8 +30,6 @@ BUILDING_SECONDS, BUILDING_SHARE = 5.0, 0.06
 # With --minutes and without --metrics-every, a run has about MEASUREMENTS measurements of the
 # metrics, or fewer if they would take more than METRICS_SHARE of its time.
 MEASUREMENTS, METRICS_SHARE = 40, 0.1
-# Images that show more than blurs at the last resolution, for each pixel of a side: 4,000 at 64 px.
-LEAST_IMAGES = 62
 # Snapshots with --minutes, beside those at the end of each phase: two a minute, within these bounds.
 LEAST_SNAPSHOTS, SNAPSHOTS = 8, 40
 MOST_SNAPSHOTS = 200  # maximum number of snapshots with --snapshot-epochs
@@ -39,7 +39,7 @@ def _seconds(call: Callable, iterator: Iterator, steps: int, clock: Callable[[],
     """Take `steps` training steps in one call, and return the seconds that this took.
 
     Args:
-        call: a function of `execution.compile_steps`.
+        call: a function of `execution.Programs.prepare`.
         iterator: the batches for it.
         steps: number of steps.
         clock: see `measure_speeds`.
@@ -113,11 +113,11 @@ def try_batches(
     notes: list[str] = []
     while left := [phase for phase in plan.phases if phase.part not in speeds]:
         phase, resolution = left[0], left[0].resolution
-        smaller = health.halve_batch(plan, resolution, setting.devices) if halves else None
+        smaller = plan.with_half_batches(resolution, setting.devices) if halves else None
         try:
             with explain_out_of_memory(
                 f"the speed at {resolution} px is measured in batches of {phase.batch}",
-                f"Give less: {health.suggest_less_memory(plan, resolution, setting.devices)}",
+                f"Give less: {plan.suggest_less_memory(resolution, setting.devices)}",
             ):
                 speeds[phase.part] = _measure_speed(plan, programs, phase, clock)
         except OutOfMemory:
@@ -125,10 +125,10 @@ def try_batches(
                 raise
             notes.append(
                 f"--batch auto: {phase.batch} images at {resolution} px are too many for the memory of the device; "
-                f"{smaller[resolution]} from now on"
+                f"{smaller.config.optimization.batch[resolution]} from now on"
             )
             setting.say(notes[-1])
-            plan = plan.replace(batch=smaller)
+            plan = smaller
             speeds = {part: speed for part, speed in speeds.items() if part.resolution < resolution}
     with setting.strategy.scope():
         gan.optimizers = {}
@@ -146,7 +146,7 @@ def _measure_speed(
     with setting.strategy.scope():
         gan.images_seen.assign(0)
         gan.begin(phase)
-    call, iterator = programs.prepare(plan, phase, 0)
+    call, iterator = programs.prepare(phase, plan.training_images(setting.shards, phase.resolution), 0)
     # Use the chief's time, because all workers have to take the same number of steps.
     cluster.all_gather(_seconds(call, iterator, programs.steps_to_build(phase), clock))
     gan.images_seen.assign(0)
@@ -190,7 +190,7 @@ def measure(plan: Plan, programs: execution.Programs, measuring) -> tuple[Plan, 
     tries = plan.asked.get("batch") == parsing.AUTO and not setting.cluster.addresses
     if not plan.config.running.probe and minutes is None and not tries:
         return plan, Measured({}, {})
-    devices = f"{setting.policy}, {setting.devices} device{'s' * (setting.devices > 1)}"
+    devices = f"{setting.arithmetic.policy}, {setting.devices} device{'s' * (setting.devices > 1)}"
     setting.say(f"measuring the speed of every stage ({devices})")
     notes: Sequence[str] = ()
     if tries:
@@ -204,55 +204,45 @@ def measure(plan: Plan, programs: execution.Programs, measuring) -> tuple[Plan, 
     return plan, Measured(speeds, costs, notes)
 
 
-def snapshot_images(config: Config, resolution: int, total: int) -> int:
-    """Return the number of images between two snapshots.
+def with_snapshots(plan: Plan, shards: Shards) -> Plan:
+    """Return a plan with a number of images between two snapshots in place of --snapshot-epochs.
 
-    Args:
-        config: the run's config.
-        resolution: resolution of the current stage in pixels.
-        total: number of images that the whole run trains on.
-    """
-    table = config.running.snapshot_images
-    return schedule.lookup(table, resolution) if table else max(1, total // 40)
-
-
-def with_snapshots(plan: Plan, epochs: float | None, shards: Shards) -> Plan:
-    """Return a plan with a snapshot every `epochs` epochs, or `plan` itself if `epochs` is None.
-
-    If there would be more than MOST_SNAPSHOTS, a multiple of `epochs` is used, because drawing the
-    grids would take longer than the training.
+    If there would be more than MOST_SNAPSHOTS, a multiple of --snapshot-epochs is used, because
+    drawing the grids would take longer than the training.
 
     shards: the data; an epoch is one pass over its training images.
     """
+    epochs = plan.config.running.snapshot_epochs
     if epochs is None:
         return plan
-    every = max(1, round(epochs * pipeline.train_count(shards, plan.target_res, plan.config.images.held_out)))
+    every = max(1, round(epochs * pipeline.train_count(shards.count(plan.target_res), plan.config.images.held_out)))
     several = -(-plan.phases[-1].end // (MOST_SNAPSHOTS * every))
     return plan.replace(snapshot_images={4: several * every}, snapshot_epochs=None)
 
 
-def measure_every(config: Config, resolution: int, total: int) -> int:
-    """Return the number of images between two measurements of the metrics.
+def finish_plan(plan: Plan, programs: execution.Programs, measuring, started: float) -> tuple[Plan, Measured]:
+    """Return the plan by which a new run is trained, and what was measured for it.
+
+    It has numbers of images in place of --minutes and --snapshot-epochs. All machines train by the
+    plan of the chief, whose speeds decide.
 
     Args:
-        config: the run's config.
-        resolution: resolution of the current stage in pixels.
-        total: number of images that the whole run trains on.
+        plan: the run's plan.
+        programs: the compiled steps of the run, with its networks, data, devices and machines.
+        measuring: the `metric_callback.MetricCallback` that computes the metrics, or None.
+        started: time.monotonic() at the start of the command, from which --minutes counts.
+
+    Raises:
+        UserError: if --minutes is too short.
     """
-    table = config.measuring.metrics_every
-    return schedule.lookup(table, resolution) if table else snapshot_images(config, resolution, total)
-
-
-def metrics_seconds(plan: Plan, costs: Mapping[int, float]) -> float:
-    """Return the seconds that all measurements of the metrics in a run take together.
-
-    costs: {resolution: seconds of one measurement}.
-    """
-    total = 0.0
-    for p in plan.phases:
-        every = measure_every(plan.config, p.resolution, plan.phases[-1].end)
-        total += (p.end // every - p.start // every + (p.end % every > 0)) * costs.get(p.resolution, 0.0)
-    return total
+    setting = programs.setting
+    plan, measured = measure(leave_out_phases(plan), programs, measuring)
+    if plan.config.schedule.minutes is not None and setting.cluster.chief:
+        plan = plan_for_minutes(plan, measured.speeds, time.monotonic() - started, measured.metrics)
+    plan = with_snapshots(plan, setting.shards)
+    theirs = parsing.from_json(setting.cluster.all_gather(plan.to_json())[0])
+    here = {name: plan.config.value(name) for name in PLACES}
+    return Plan(theirs.config.replace(**here), theirs.asked or {}), measured
 
 
 def plan_for_minutes(
@@ -292,7 +282,7 @@ def plan_for_minutes(
     if plan.config.measuring.metrics_every is None:
         every["metrics_every"] = _measurements(planned, speeds, available, costs)
     for _ in range(8):  # the number of measurements depends on the plan, so iterate
-        seconds *= available / (seconds + metrics_seconds(planned, costs))
+        seconds *= available / (seconds + planned.metrics_seconds(costs))
         if seconds < least:
             raise UserError(
                 f"--minutes {minutes:g}: the metrics take most of it. "
@@ -300,24 +290,6 @@ def plan_for_minutes(
             )
         planned = plan_for_seconds(plan, speeds, seconds).rescheduled(**every)
     return planned
-
-
-def describe_blurs(plan: Plan, minutes: float) -> list[str]:
-    """Return a list with a warning if a run is too short for its last resolution, else an empty one.
-
-    Args:
-        plan: the plan for the minutes.
-        minutes: --minutes.
-    """
-    last = sum(p.images for p in plan.phases if p.resolution == plan.target_res)
-    least = LEAST_IMAGES * plan.target_res
-    if not plan.architecture.grows or last >= least:
-        return []
-    needed = math.ceil(minutes * least / max(1, last))
-    return [
-        f"--minutes {minutes:g}: {last:,} images at {plan.size} px are too few for more than blurs. "
-        f"Give about {needed} minutes, or --target-res auto."
-    ]
 
 
 def plan_for_seconds(plan: Plan, rates: Mapping[schedule.Part, float], seconds: float) -> Plan:
@@ -367,5 +339,5 @@ def _measurements(
         costs: {resolution: seconds of one measurement}.
     """
     often = plan.replace(metrics_every=_at_equal_times(MEASUREMENTS, rates, seconds))
-    share = metrics_seconds(often, costs) / (METRICS_SHARE * seconds)
+    share = often.metrics_seconds(costs) / (METRICS_SHARE * seconds)
     return _at_equal_times(MEASUREMENTS / max(1.0, share), rates, seconds)

@@ -12,7 +12,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+from pggan_tf.config import Config
 
 _CPU_FLAGS = ("amx_bf16", "avx512_bf16")
 # Values of ONEDNN_MAX_CPU_ISA that keep oneDNN from the instructions above (oneDNN, "CPU Dispatcher
@@ -53,15 +56,11 @@ def choose_policy(choice: str) -> str:
     return choice if choice == "float32" else f"mixed_{choice}"
 
 
-def is_exact(config) -> bool:
-    """Tell whether the same step always gives the same last bit, for a value of --exact.
-
-    config: the run's config.
-    """
+def is_exact(choice: bool | None) -> bool:
+    """Tell whether the same step always gives the same last bit, for a value of --exact."""
     import tensorflow as tf
 
-    exact = config.running.exact
-    return not tf.config.list_logical_devices("GPU") or bool(exact)
+    return not tf.config.list_logical_devices("GPU") or bool(choice)
 
 
 @contextlib.contextmanager
@@ -82,18 +81,50 @@ def allow_tf32() -> Iterator[None]:
         tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
-def use_xla(config, strategy) -> bool:
-    """Tell whether XLA compiles the training step.
+def use_xla(choice: str, devices: int = 1, degrade: bool = False) -> bool:
+    """Tell whether XLA compiles the training step, for a value of --xla.
 
     XLA fuses the operations between convolutions, so that GPUs wait less for memory. On CPUs its
     convolutions are slower than oneDNN's. With 'auto', steps in which replicas exchange values are
     not compiled.
 
-    config: the run's config; strategy: the tf.distribute strategy.
+    Args:
+        choice: 'auto', 'on' or 'off'.
+        devices: number of devices that share every batch.
+        degrade: value of --degrade, whose JPEG files XLA cannot compile.
     """
     import tensorflow as tf
 
-    if config.running.xla == "auto":
-        gpus, alone = tf.config.list_logical_devices("GPU"), strategy.num_replicas_in_sync == 1
-        return bool(gpus) and alone and not config.purpose.degrade
-    return config.running.xla == "on"
+    if choice == "auto":
+        return bool(tf.config.list_logical_devices("GPU")) and devices == 1 and not degrade
+    return choice == "on"
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How the devices of a run compute, decided once at its start."""
+
+    policy: str = "float32"  # the Keras dtype policy, see `choose_policy`
+    exact: bool = True  # whether the same step always gives the same last bit, see `is_exact`
+    xla: bool = False  # whether XLA compiles the training step, see `use_xla`
+
+    @property
+    def half(self) -> bool:
+        """Whether layers compute in 16 bits."""
+        return self.policy != "float32"
+
+
+def choose(config: Config, devices: int, policy: str | None = None) -> Arithmetic:
+    """Return how the devices compute, by --precision, --exact and --xla.
+
+    Args:
+        config: the run's config.
+        devices: number of devices that share every batch.
+        policy: the dtype policy of a run that is resumed, which stays.
+    """
+    running = config.running
+    return Arithmetic(
+        policy or choose_policy(running.precision),
+        is_exact(running.exact),
+        use_xla(running.xla, devices, config.purpose.degrade),
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pggan_tf import networks, tasks
 from pggan_tf.config import Config, Plan, flag, parsing, recipes
-from pggan_tf.config.checks import OF_IMAGE_TASKS, structure_options
+from pggan_tf.config.checks import OF_IMAGE_TASKS
 from pggan_tf.config.resolve import Base
 from pggan_tf.config.schema import DEFAULTS
 from pggan_tf.data.shards import find_cache_folder
@@ -78,7 +78,7 @@ def plans(
     """Return the plans of the runs that the command `train` trains, one after the other.
 
     Args:
-        options: {option: value} that were typed.
+        options: {option: value} that were typed, see `parsing.split_size`.
         config_file: path of the config.json of a run to repeat with `options`; or None.
         cache: folder for prepared data, see `shards.find_cache_folder`.
         own_folder: folder given with --run. If runs have begun there, files that were added to this
@@ -87,7 +87,6 @@ def plans(
     Raises:
         UserError: if the options do not go together.
     """
-    options = parsing.split_size(options)
     _check_options(options, config_file)
     recipe = options.get("recipe", DEFAULTS["recipe"])
     parts = recipes.PIPELINES.get(recipe)
@@ -179,10 +178,10 @@ def _taken_by(values: Mapping, options: Mapping) -> dict:
         values: {option: value} of all options of the recipe.
         options: {option: value} that were typed.
     """
-    own = structure_options(networks.NETWORKS[values["network"]])
-    others = {name for other in networks.NETWORKS.values() for name in structure_options(other)} - {*own}
+    architecture = networks.NETWORKS[values["network"]]
+    others = {name for other in networks.NETWORKS.values() for name in other.options} - {*architecture.options}
     of_latents = {"conditional", "class_weight", "augment", "channels"}
-    if not networks.NETWORKS[values["network"]].grows:
+    if not architecture.grows:
         others.add("size")
     unused = others | of_latents if tasks.TASKS[values["task"]].from_images else OF_IMAGE_TASKS
     return {name: value for name, value in options.items() if name not in unused}

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import __version__, files, schedule
-from pggan_tf.config import Plan, cost, flag, parsing
+from pggan_tf import __version__, schedule
+from pggan_tf.config import Plan, flag
 from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import TryAgain, UserError
@@ -54,8 +54,6 @@ FREE_ON_RESUME = (
     "inception_weights",
     "log",
 )
-# Options that are paths, which may differ between machines.
-_PLACES = ("data", "init_from", "vgg_weights", "inception_weights")
 SHARED_SECONDS = 90.0  # maximum delay until other machines see a file in a mounted folder
 
 
@@ -74,20 +72,6 @@ class Place:
         if not os.access(path, os.W_OK | os.X_OK):
             typed = f"--run {self.folder}" if self.folder else f"--runs {self.parent}"
             raise UserError(f"{typed}: cannot be written. Choose a folder you may write to.")
-
-
-@contextlib.contextmanager
-def _lock(folder: Path):
-    """Context manager that locks a run's folder while this process trains the run.
-
-    It raises TryAgain if another process is training the run.
-    """
-
-    def refuse():
-        raise TryAgain(f"{folder}: another process is training this run. Wait for it, or stop it.")
-
-    with files.hold_lock(folder / ".lock", refuse):
-        yield
 
 
 def _await(path: Path, cluster: Cluster) -> Path:
@@ -138,8 +122,7 @@ def start(
         runs.check_same(folder, plan, environment, FREE_ON_RESUME)
         runs.check_data(folder, shards, environment)
         free = {name: plan.config.value(name) for name in FREE_ON_RESUME}
-        setting = Setting(shards, strategy, environment["precision"], cluster, machine.say)
-        _resume(folder, theirs.replace(**free), setting, machine)
+        _resume(folder, theirs.replace(**free), shards, environment["precision"], strategy, machine)
         return folder
 
 
@@ -153,31 +136,24 @@ def _start(
     asked, say, cluster = plan, machine.say, machine.cluster
     if cluster.chief:
         place.check()
-    epochs = plan.config.running.snapshot_epochs
-    plan = distribution.fit_batch(_hold_out(planning.with_snapshots(plan, epochs, shards), shards), strategy)
-    distribution.check_devices(plan, strategy, say)
-    setting = Setting(shards, strategy, precision.choose_policy(plan.config.running.precision), cluster, say)
+    plan = _hold_out(plan, len(shards))
+    setting = Setting(shards, strategy, precision.choose(plan.config, strategy.num_replicas_in_sync), cluster, say)
+    plan = distribution.fit_batch(plan, strategy)
+    distribution.check_devices(plan, setting.devices, setting.arithmetic, say)
     _agree(plan, setting)
     measuring = recording.make_metric_callback(plan, machine)
     plan, gan = transfer.build(plan, setting)
-    plan = planning.leave_out_phases(plan)
     programs = execution.Programs(gan, setting)
-    plan, measured = planning.measure(plan, programs, measuring)
-    if plan.config.schedule.minutes is not None and cluster.chief:  # the other machines take over the chief's plan
-        planned = planning.plan_for_minutes(plan, measured.speeds, time.monotonic() - started, measured.metrics)
-        plan = planning.with_snapshots(planned, epochs, shards)
-    plan = _plan_of_chief(plan, cluster)
+    plan, measured = planning.finish_plan(plan, programs, measuring, started)
     if dry_run:
         say(json.dumps(plan.to_json(), indent=1))
     minutes = asked.config.schedule.minutes
-    for line in [*plan.too_long(), *(planning.describe_blurs(plan, minutes) if minutes else ())]:
+    for line in [*plan.too_long(), *(plan.describe_blurs(minutes) if minutes else ())]:
         say(line)
-    say(schedule.as_table(plan.phases, measured.speeds))
-    if cost.is_known(plan.config):
-        classes = len(shards.manifest.classes) if plan.config.networks.conditional else 0
-        say(cost.describe(plan.config, setting.devices, setting.policy != "float32", classes))
+    classes = len(shards.manifest.classes) if plan.config.networks.conditional else 0
+    say(plan.describe(measured.speeds, setting.devices, setting.arithmetic.half, classes))
     if measured.metrics:
-        say(f"and {planning.metrics_seconds(plan, measured.metrics) / 60:.1f} minutes for the metrics")
+        say(f"and {plan.metrics_seconds(measured.metrics) / 60:.1f} minutes for the metrics")
     if dry_run:
         return None
     folder = _make_folder(plan, place, cluster)
@@ -186,7 +162,7 @@ def _start(
         say(f"worker {cluster.index} of {len(cluster.addresses)} trains; the chief writes {folder}")
         loop.Run(plan, programs, folder, measured.speeds).train()
         return folder
-    with _lock(folder):
+    with runs.lock(folder):
         log = _begin(folder, plan, asked, setting)
         log(_expected(plan, measured, setting, bool(measuring), asked.config.schedule.minutes))
         for note in measured.notes:
@@ -201,12 +177,14 @@ def _start(
     return folder
 
 
-def _hold_out(plan: Plan, shards: Shards) -> Plan:
+def _hold_out(plan: Plan, count: int) -> Plan:
     """Return a plan that holds no photos out if they would be too few to tell anything.
 
     That is only so if nobody asked for it, and for --task generate, whose metrics do without.
+
+    count: number of photos.
     """
-    few = plan.config.images.held_out * len(shards) < pipeline.LEAST_HELD_OUT
+    few = plan.config.images.held_out * count < pipeline.LEAST_HELD_OUT
     return plan.replace(held_out=0.0) if few and not plan.task.from_images and "held_out" not in plan.asked else plan
 
 
@@ -217,18 +195,9 @@ def _agree(plan: Plan, setting: Setting) -> None:
         plan: the plan of this machine.
         setting: its data and connection to the others.
     """
-    options = {flag(name): value for name, value in plan.config.values().items() if name not in _PLACES}
+    options = {flag(name): value for name, value in plan.config.values().items() if name not in planning.PLACES}
     checksum = setting.shards.manifest.checksum
-    setting.cluster.agree(**{"pggan-tf": __version__}, **options, policy=setting.policy, checksum=checksum)
-
-
-def _plan_of_chief(plan: Plan, cluster: Cluster) -> Plan:
-    """Return the plan of the chief, with this machine's paths to data and weights.
-
-    plan: the plan of this machine.
-    """
-    theirs = parsing.from_json(cluster.all_gather(plan.to_json())[0])
-    return Plan(theirs.config, theirs.asked or {}).replace(**{name: plan.config.value(name) for name in _PLACES})
+    setting.cluster.agree(**{"pggan-tf": __version__}, **options, policy=setting.arithmetic.policy, checksum=checksum)
 
 
 def _make_folder(plan: Plan, place: Place, cluster: Cluster) -> Path:
@@ -253,15 +222,13 @@ def _begin(folder: Path, plan: Plan, asked: Plan, setting: Setting) -> runs.Log:
         asked: the plan that was requested, before --minutes was turned into numbers of images.
         setting: data, devices and machines.
     """
-    runs.reserve_folder(folder)
     environment = {
-        **runs.environment(plan.config, setting.shards, setting.policy),
-        "exact": precision.is_exact(plan.config),
+        **runs.environment(plan.config, setting.shards, setting.arithmetic.policy),
+        "exact": setting.arithmetic.exact,
         "planned_for_minutes": asked.config.schedule.minutes,
         "asked": asked.to_json(),
     }
-    runs.write_json(folder / runs.ENVIRONMENT, environment)
-    runs.write_json(folder / runs.CONFIG, plan.to_json())
+    runs.begin(folder, plan, environment)
     log = runs.Log(folder, setting.say)
     log(f"run {folder}")
     return log
@@ -281,7 +248,7 @@ def _expected(plan: Plan, measured: planning.Measured, setting: Setting, measuri
     if not measured.speeds:
         return text
     seconds = sum(schedule.expected_seconds(p, measured.speeds) for p in plan.phases)
-    seconds += planning.metrics_seconds(plan, measured.metrics)
+    seconds += plan.metrics_seconds(measured.metrics)
     text += f"; the full schedule should take {seconds / 60:.1f} minutes on this machine"
     if minutes:
         text += f", of the {minutes:g}; the rest is for preparing, measuring, building and pictures"
@@ -314,26 +281,35 @@ def resume(
     shards = shards_for(plan, environment)
     runs.check_data(path, shards, environment)
     with distribution.join_cluster(plan.config.running.strategy, machine.cluster) as strategy:
-        setting = Setting(shards, strategy, environment["precision"], machine.cluster, machine.say)
-        _resume(path, plan, setting, machine)
+        _resume(path, plan, shards, environment["precision"], strategy, machine)
     return path
 
 
-def _resume(folder: Path, plan: Plan, setting: Setting, machine: Machine) -> None:
-    """Continue the run in a folder to the end of `plan`; see `resume`."""
-    cluster, say = setting.cluster, setting.say
+def _resume(folder: Path, plan: Plan, shards: Shards, policy: str, strategy, machine: Machine) -> None:
+    """Continue the run in a folder to the end of `plan`; see `resume`.
+
+    Args:
+        folder: the run's folder.
+        plan: the run's plan.
+        shards: its data.
+        policy: its Keras dtype policy.
+        strategy: the tf.distribute strategy.
+        machine: this machine and the others that train with it.
+    """
+    cluster, say, devices = machine.cluster, machine.say, strategy.num_replicas_in_sync
     cluster.set_folder(folder)
     cluster.agree(**{"pggan-tf": __version__})
-    distribution.check_devices(plan, setting.strategy, say)
+    arithmetic = precision.choose(plan.config, devices, policy)
+    distribution.check_devices(plan, devices, arithmetic, say)
     measuring = recording.make_metric_callback(plan, machine)
     log = runs.Log(folder, say) if cluster.chief else say
-    with _lock(folder) if cluster.chief else contextlib.nullcontext():
-        with setting.strategy.scope():
-            gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
+    with runs.lock(folder) if cluster.chief else contextlib.nullcontext():
+        with strategy.scope():
+            gan = execution.build(plan, policy, shards.manifest.classes)
         callbacks = []
         if cluster.chief:
             callbacks = [*recording.default_callbacks(plan, log, measuring, machine.display), *machine.callbacks]
-        programs = execution.Programs(gan, dataclasses.replace(setting, say=log))
+        programs = execution.Programs(gan, Setting(shards, strategy, arithmetic, cluster, log))
         run = loop.Run(plan, programs, folder, callbacks=callbacks)
         _restore(run, folder, log)
         log(f"resuming {folder} at {run.images_seen:,} of {plan.phases[-1].end:,} images")
@@ -364,6 +340,6 @@ def _restore(run: loop.Run, folder: Path, log) -> None:
             found = checkpoint.read(_await(checkpoint.path_for(folder, images), cluster))
         run.restore(*found)
     elif init_from:
-        transfer.load_weights(run.gan, transfer.read_weights(Path(init_from), log)[0], init_from)
+        run.gan.load_weights(transfer.read_weights(Path(init_from), log)[0], init_from)
     if cluster.chief:
         runs.truncate_stats(folder, run.images_seen)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +28,9 @@ def build(plan: Plan, setting: Setting) -> tuple[Plan, GAN]:
     if init_from:
         plan, arrays = skip_trained_stages(plan, Path(init_from), setting.shards.manifest.classes, setting.say)
     with setting.strategy.scope():
-        gan = execution.build(plan, setting.policy, setting.shards.manifest.classes)
+        gan = execution.build(plan, setting.arithmetic.policy, setting.shards.manifest.classes)
     if arrays and init_from:
-        load_weights(gan, arrays, init_from)
+        gan.load_weights(arrays, init_from)
     return plan, gan
 
 
@@ -63,37 +62,6 @@ def skip_trained_stages(plan: Plan, source: Path, classes: tuple[str, ...], say)
     fade = {r: 0 if r <= last else n for r, n in plan.config.schedule.fade_images.items()}
     stable = {r: 0 if r < last else n for r, n in plan.config.schedule.stable_images.items()}
     return plan.replace(fade_images=fade, stable_images=stable), arrays
-
-
-def load_weights(gan: GAN, arrays: Mapping[str, np.ndarray], source: str) -> None:
-    """Copy the weights of another run's checkpoint into the layers of `gan` with the same names.
-
-    Args:
-        gan: the networks, whose weights are replaced.
-        arrays: {variable name: array} of the checkpoint.
-        source: folder of the other run, for the message.
-
-    Raises:
-        UserError: if a weight is missing in `gan` or has another shape.
-    """
-
-    def networks(state):
-        return {n: v for n, v in state.items() if n.split("/")[0] in checkpoint.NETWORKS}
-
-    mine, theirs = networks(gan.state()), networks(arrays)
-    if gan.discriminator is None:
-        theirs = {name: array for name, array in theirs.items() if not name.startswith("discriminator/")}
-    if mine.keys() < theirs.keys():  # the other run grew further
-        theirs = {name: theirs[name] for name in mine}
-    for name, array in theirs.items():
-        shape = tuple(mine[name].shape) if name in mine else "absent"
-        if shape != array.shape:
-            raise UserError(
-                f"--init-from {source}: {name} is {array.shape} there and {shape} here. "
-                "Give the same options of the networks, and resolutions that begin alike."
-            )
-    for name, array in theirs.items():
-        mine[name].assign(array)
 
 
 def read_weights(source: Path, say=print) -> tuple[dict[str, np.ndarray], dict]:

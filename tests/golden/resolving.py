@@ -84,7 +84,7 @@ def planned(options: str, spent: float, cost: float) -> dict:
     """{config, plan, seconds of measurements} that `train OPTIONS`, with --minutes, makes of speeds that are given."""
     from cloud.commands import parse
     from pggan_tf.errors import UserError
-    from pggan_tf.training.planning import metrics_seconds, plan_for_minutes
+    from pggan_tf.training.planning import plan_for_minutes
 
     (plan,) = parse(["train", *shlex.split(options)], ROOT).plans
     parts = dict.fromkeys(p.part for p in plan.phases)
@@ -99,7 +99,7 @@ def planned(options: str, spent: float, cost: float) -> dict:
     return {
         **{name: found[name] for name in names},
         "plan": phases(plan),
-        "measuring": round(metrics_seconds(plan, costs), 3),
+        "measuring": round(plan.metrics_seconds(costs), 3),
     }
 
 
