@@ -302,7 +302,7 @@ def options_of_weights(network: str) -> tuple[str, ...]:
     structure = checks.structure_options(networks.NETWORKS[network])
     names = [name for name in structure if name not in ("patch", "dropout")]
     names += ["shape"] if networks.NETWORKS[network].grows else []  # of the first layer's maps
-    return tuple(dict.fromkeys(("task", "network", "conditional", "channels", "hints", *names)))
+    return tuple(dict.fromkeys(("task", "network", "conditional", "channels", "hints", "denoise", *names)))
 
 
 @dataclass(frozen=True)

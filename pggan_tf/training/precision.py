@@ -95,5 +95,5 @@ def use_xla(config, strategy) -> bool:
 
     if config.running.xla == "auto":
         gpus, alone = tf.config.list_logical_devices("GPU"), strategy.num_replicas_in_sync == 1
-        return bool(gpus) and alone and not config.purpose.degrade
+        return bool(gpus) and alone and config.purpose.degrade == "none"
     return config.running.xla == "on"
