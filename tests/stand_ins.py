@@ -12,6 +12,7 @@ class Upscaler(keras.Model):
     """Bilinear or, so that every pixel around counts, `depth` random 3x3 convolutions with zeros around, pixels then repeated."""
 
     task = "upscale"
+    input_channels = 3
     multiple = 1
 
     def __init__(self, scale=4, depth=0, **kwargs):

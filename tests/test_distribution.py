@@ -78,7 +78,7 @@ TASKS = [
         "network": "srresnet",
         "scale": 2,
         "blocks": 1,
-        "degrade": True,
+        "degrade": "once",
         "generator_norm": "batch",
     },
 ]

@@ -26,6 +26,7 @@ def convert(
     steady: bool = True,
     scale: float | None = None,
     to: str | None = None,
+    denoise: float | None = None,
     mark: bool = True,
     skip_existing: bool = False,
     sign: str | Path | None = None,
@@ -56,6 +57,8 @@ def convert(
             the size, for a network that restores damaged photos.
         to: for upscale: WIDTHxHEIGHT in pixels, such as '4000x3000', into which the enlarged photo
             shall fit.
+        denoise: for upscale, trained with --denoise: level of the photo's noise, from 0, which keeps
+            its grain, to 1, which removes the most (default: the network finds out itself).
         mark: write into the metadata that a trained network changed the photo, and which.
         skip_existing: of a folder, leave photos whose results are there, so that a conversion that
             was stopped goes on.
@@ -86,7 +89,8 @@ def convert(
     if tile is not None and tile < 1:
         raise UserError(f"--tile {tile}: expected a number from 1 on.")
     wishes = colours.read_wishes(generator, source, hints, reference, saturation, steady)
-    change, enlargement = generator.converter(size or tile, wishes), Enlargement(generator.scale)
+    _check_denoise(generator, denoise)
+    change, enlargement = generator.converter(size or tile, wishes, denoise), Enlargement(generator.scale)
     if scale is not None or to is not None:
         if generator.scale == 1:
             raise UserError(f"--scale and --to: {generator.name} was trained to {generator.task}, not to upscale.")
@@ -94,3 +98,18 @@ def convert(
         change = enlargement.wrap(change)
     paths, said = (arguments.expand(source), arguments.expand(out)), generator.mark if mark else None
     return conversion.convert(*paths, change, enlargement, compare, said, skip_existing, signer)
+
+
+def _check_denoise(generator, denoise: float | None) -> None:
+    """Raise UserError if a level of noise is not valid, or the network takes none."""
+    if denoise is None:
+        return
+    if not isinstance(generator._task, tasks.Upscale):
+        raise UserError(f"--denoise {denoise:g}: {generator.name} was trained to {generator.task}, not to upscale.")
+    if not generator._task.denoise:
+        raise UserError(
+            f"--denoise {denoise:g}: {generator.name} was trained without levels of noise. Leave it out, or train a run with "
+            "pggan train --recipe srgan --degrade once --denoise."
+        )
+    if not 0 <= denoise <= 1:
+        raise UserError(f"--denoise {denoise:g}: expected 0 (keep the grain) to 1 (remove the most).")

@@ -263,13 +263,19 @@ class Generator:
         )
         return Images.of(images, mark)
 
-    def converter(self, side: int | None = None, wishes: colour_hints.Wishes | None = None) -> Callable:
+    def converter(
+        self,
+        side: int | None = None,
+        wishes: colour_hints.Wishes | None = None,
+        denoise: float | None = None,
+    ) -> Callable:
         """Return the function that converts a `data.photos.Photo`; see `tasks.Task.converter`.
 
         Args:
             side: for colorize, the shorter side in pixels at which the network sees a photo; for
                 other tasks, the side of a tile in pixels (default: the task's).
             wishes: for colorize, what the user wants of the colours.
+            denoise: for upscale, trained with --denoise, the level of noise, 0..1.
 
         Raises:
             UserError: if it makes images from latents.
@@ -278,6 +284,8 @@ class Generator:
             raise UserError(f"{self.name}: makes images from latents, not from photos. Take its samples.")
         if wishes is not None and isinstance(self._task, tasks.Colorize):
             return self._task.converter(self.network, side, wishes=wishes)
+        if denoise is not None and isinstance(self._task, tasks.Upscale):
+            return self._task.converter(self.network, side, denoise=denoise)
         if side not in self._converters:
             self._converters[side] = self._task.converter(self.network, side)
         return self._converters[side]

@@ -94,7 +94,11 @@ def config_options(command):
                 help=_help_text(name),
             )
         else:
-            option = click.option(configs.flag(name), name, type=_Value(name), default=None, help=_help_text(name))
+            alone = FIELDS[name].metadata["alone"]
+            more = {"is_flag": False, "flag_value": alone} if alone else {}
+            option = click.option(
+                configs.flag(name), name, type=_Value(name), default=None, help=_help_text(name), **more
+            )
         command = option(command)
     return command
 

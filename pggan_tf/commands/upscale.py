@@ -14,13 +14,19 @@ from pggan_tf.commands import shared
 @click.option("--scale", type=click.FloatRange(1, 16), help="factor of enlargement; 1 restores only  [as in training]")
 @click.option("--to", metavar="WIDTHxHEIGHT", help="pixels into which the enlarged photo shall fit, such as 4000x3000")
 @click.option(
+    "--denoise",
+    type=click.FloatRange(0, 1),
+    help="level of SOURCE's noise: 0 keeps its grain, 1 removes the most; for a RUN that was trained with --denoise  "
+    "[the network finds out itself]",
+)
+@click.option(
     "--tile",
     type=click.IntRange(1),
     help="side of a tile of SOURCE in pixels; smaller tiles need less memory but, as tiles overlap, more time  "
     "[256, or 4 times the network's context if that is more]",
 )
 @shared.compare
-def command(run, source, out, scale, to, tile, compare, no_mark, sign, skip_existing):
+def command(run, source, out, scale, to, denoise, tile, compare, no_mark, sign, skip_existing):
     """Enlarge SOURCE, a photo, a folder of photos or a video, with the network of RUN.
 
     RUN is a run's folder, a generator.keras or hf://USER/NAME. Bit depth, transparency, colour
@@ -37,6 +43,7 @@ def command(run, source, out, scale, to, tile, compare, no_mark, sign, skip_exis
         tile=tile,
         scale=scale,
         to=to,
+        denoise=denoise,
         mark=not no_mark,
         skip_existing=skip_existing,
         sign=sign,

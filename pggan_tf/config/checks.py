@@ -16,7 +16,8 @@ from pggan_tf.errors import UserError
 
 # Options that only affect tasks from images to images.
 OF_IMAGE_TASKS = (
-    *("scale", "degrade", "hints", "reverse", "patch", "width", "blocks", "dropout", "adversarial_weight"),
+    *("scale", "degrade", "degrade_strength", "denoise", "hints", "reverse", "patch", "width", "blocks", "dropout"),
+    "adversarial_weight",
     *("pixel", "pixel_weight", "content", "content_weight", "vgg_weights", "pretrain_images", "pretrain_share"),
 )
 _OF_DISCRIMINATORS = (
@@ -94,7 +95,7 @@ def _check_latent_task(config: Config) -> None:
         raise UserError(
             f"--metrics {min(pairs)}: compares images that belong together; it is for tasks from images to images."
         )
-    for name in ("pixel", "content", "patch", "degrade", "hints", "reverse", "pretrain_images"):
+    for name in ("pixel", "content", "patch", "degrade", "denoise", "hints", "reverse", "pretrain_images"):
         if config.value(name) != DEFAULTS[name]:
             raise UserError(
                 f"{flag(name)} {config.value(name)} with --task {config.purpose.task}: it belongs to tasks from images to images."
@@ -123,6 +124,8 @@ def _check_image_task(config: Config, architecture: networks.Architecture, adver
             f"--augment {augment} with --content discriminator: the features of images that were moved apart cannot be "
             "compared. Give --content none or vgg19."
         )
+    if config.purpose.denoise and config.purpose.degrade == "none" and "denoise" in tasks.TASKS[task].options:
+        raise UserError("--denoise: there is no noise to learn from. Give --degrade once or twice, too.")
     if not adversarial and content != "none":
         raise UserError(f"--content {content} with --loss none: it goes with a discriminator.")
 
@@ -273,6 +276,8 @@ def _readers(config: Config) -> dict[str, tuple[bool, str]]:
     for name, task in tasks.TASKS.items():
         own = tasks.TASKS[config.purpose.task].options
         readers |= {option: (option in own, f"it belongs to --task {name}") for option in task.options}
+    if readers["degrade_strength"][0]:
+        readers["degrade_strength"] = (config.purpose.degrade == "twice", "it belongs to --degrade twice")
     by_features = (
         metrics.needs_features(measured or ()),
         "it belongs to --metrics fid, kid and others that need features",

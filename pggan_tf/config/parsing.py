@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pggan_tf import metrics, networks, shapes
-from pggan_tf.config.schema import DEFAULTS, FIELDS, GROUPS, REPEATABLE, Config, base_type, takes_none
+from pggan_tf.config.schema import DEFAULTS, FIELDS, GROUP_OF, GROUPS, REPEATABLE, Config, base_type, takes_none
 from pggan_tf.counts import parse_count
 from pggan_tf.errors import UserError, nearest
 
@@ -27,7 +27,8 @@ DECIDED_ONCE = ("target_res", "shape", "size", "batch")  # options for which it 
 _COUNTS = ("portraits", "metrics_every", *(name for name in FIELDS if name.endswith("_images")))
 CONV_WAS_STANDARD = 1
 # Values that a config.json does not state, so that earlier versions can read those of squares.
-_LEFT_OUT = {"shape": shapes.name_aspect(shapes.SQUARE)}
+_LEFT_OUT = {"shape": shapes.name_aspect(shapes.SQUARE), "degrade_strength": 1.0, "denoise": False}
+_AS_FLAGS = {"degrade": {"none": False, "once": True}}  # values that a config.json states as earlier versions did
 
 
 def flag(name: str) -> str:
@@ -112,6 +113,8 @@ def parse(name: str, value):
         if takes_none(name):
             return None
         raise UserError(f"{flag(name)}: may not be null.")
+    if isinstance(value, bool) and (alone := FIELDS[name].metadata["alone"]):
+        return alone if value else DEFAULTS[name]
     if name in REPEATABLE and isinstance(value, list | tuple):
         if not value or not all(isinstance(v, str) for v in value):
             raise UserError(f"{flag(name)} {json.dumps(value)}: expected text, or a list of it.")
@@ -221,8 +224,13 @@ def to_json(config: Config, asked: Mapping) -> dict:
         asked: {option: value} of the requested options.
     """
     content = {"version": VERSION, "asked": dict(asked), **dataclasses.asdict(config)}
-    if content["networks"]["shape"] in (None, _LEFT_OUT["shape"]):
-        del content["networks"]["shape"]
+    for name, usual in _LEFT_OUT.items():
+        if content[GROUP_OF[name]][name] in (None, usual):
+            del content[GROUP_OF[name]][name]
+    for name, flags in _AS_FLAGS.items():
+        for values in (content["asked"], content[GROUP_OF[name]]):
+            if name in values:
+                values[name] = flags.get(values[name], values[name])
     if content["networks"]["size"] is None:  # so that earlier versions can read it
         del content["networks"]["size"]
     return content

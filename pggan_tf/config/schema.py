@@ -10,50 +10,14 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from pggan_tf import losses, metrics, networks, shapes, tasks
+from pggan_tf.config.declaring import CountTable, Table, option
 from pggan_tf.data.pixels import FILTERS
-
-# A table with a value per resolution. A resolution that is missing takes the value of the next
-# lower one.
-Table = dict[int, float]
-CountTable = dict[int, int]
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 STRATEGIES = ("auto", "cpu", "gpu", "mirrored", "multiworker", "tpu")
-
-
-def option(
-    default,
-    help: str,
-    choices: Collection[str] = (),
-    *,
-    least: float | None = None,
-    most: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    common: bool = False,
-) -> typing.Any:
-    """Return a dataclass field that declares an option.
-
-    Bounds apply to the value, or to every entry of a per-resolution table. A bound of None does not
-    apply.
-
-    Args:
-        default: the option's default value.
-        help: help text.
-        choices: allowed values; empty if any value is allowed.
-        least: smallest allowed value.
-        most: largest allowed value.
-        above: value that the option must exceed.
-        below: value that the option must be less than.
-        common: whether --help shows the option; --help-all shows all options.
-    """
-    kind = {"default_factory": lambda: dict(default)} if isinstance(default, dict) else {"default": default}
-    bounds = {"least": least, "most": most, "above": above, "below": below}
-    return field(**kind, metadata={"help": help, "choices": choices, "common": common, **bounds})
 
 
 @dataclass(frozen=True)
@@ -99,7 +63,17 @@ class PurposeOptions:
 
     task: str = option("generate", "task to learn: generate images from random numbers, or convert images", tasks.TASKS)
     scale: int = option(4, "with --task upscale: factor by which images are enlarged", ("2", "4", "8"))
-    degrade: bool = option(False, "with --task upscale: add blur, noise and compression to the small images")
+    degrade: str = option(
+        "none",
+        "with --task upscale: add blur, noise and compression to the small images, once or twice as to photos that "
+        "were saved again and again; alone: once",
+        ("none", "once", "twice"),
+        alone="once",
+    )
+    degrade_strength: float = option(1.0, "factor of the ranges of --degrade twice", least=0, most=1)
+    denoise: bool = option(
+        False, "with --degrade: also learn from the level of the noise, which a user can give later with --denoise"
+    )
     hints: bool = option(
         False, "with --task colorize: also learn from the colours of some places, which a user can give later"
     )

@@ -6,20 +6,24 @@ folder or video that is converted is called the source. Photos are `photos.Photo
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 
-from pggan_tf import terminal, tiles
+from pggan_tf import terminal
+from pggan_tf.conversion import folder
 from pggan_tf.conversion.enlargement import Enlargement
+from pggan_tf.conversion.folder import Say
+from pggan_tf.conversion.steps import Source, Steps, name_comparison, put_side_by_side
 from pggan_tf.data import credentials, marks, transparency
 from pggan_tf.errors import Stopped, UserError
+
+_LARGE = 1 << 26  # pixels of a result beside which no other photo of a folder is held in memory
 
 
 def convert_images(images: np.ndarray, change: Callable) -> np.ndarray:
@@ -40,161 +44,8 @@ def convert_images(images: np.ndarray, change: Callable) -> np.ndarray:
     return np.stack([np.concatenate([photo.pixels, photo.alpha], axis=-1) for photo in changed])
 
 
-def _name_comparison(path: Path) -> Path:
-    """Return the path of the before-and-after picture for the result `path`: NAME-compare.EXT."""
-    return path.with_name(f"{path.stem}-compare{path.suffix}")
-
-
-def _name_in_folder(name: Path, photo, scale: float) -> Path:
-    """Return the path of a result: `name`, plus .png if the format of `name` would lose data.
-
-    Args:
-        name: path with the extension of the source photo.
-        photo: `photos.Photo` to write.
-        scale: factor by which the photo will be enlarged before it is written.
-    """
-    from pggan_tf.data import photos
-
-    return name.with_name(f"{name.name}.png") if photos.find_loss(photo, name.suffix.lower(), scale) else name
-
-
-def _put_side_by_side(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return an image [H,2 W,C] that shows two images side by side.
-
-    Args:
-        before: [h,w,C]; it is enlarged with nearest-neighbour interpolation.
-        after: [H,W,C].
-    """
-    rows, columns = (np.arange(to) * side // to for to, side in zip(after.shape[:2], before.shape[:2]))
-    return np.concatenate([before[rows][:, columns], after], axis=1)
-
-
-def _pair_photos(photo, changed):
-    """Return a `photos.Photo` that shows a photo and its converted version side by side.
-
-    Args:
-        photo: the original `photos.Photo`.
-        changed: the converted one.
-    """
-    from pggan_tf.data import photos
-
-    alpha = None if photo.alpha is None else _put_side_by_side(photo.alpha, changed.alpha)
-    pair = _put_side_by_side(photo.rgb(), changed.rgb())
-    return photos.Photo(pair, alpha, changed.profile, xmp=changed.xmp)
-
-
-@dataclass(frozen=True)
-class _Conversion:
-    """The function that converts photos, and the settings for writing its results."""
-
-    change: Callable  # converts a photo, see `convert`
-    enlargement: Enlargement  # the size to which `change` enlarges a photo
-    compare: bool  # whether to write before-and-after pictures, too
-    mark: marks.Mark | None = None  # mark of the results; None: without one
-    signer: credentials.Signer | None = None  # signs the results; None: they are not signed
-
-    def convert_photo(self, photo, progress=tiles.ignore):
-        """Return the converted photo, a `photos.Photo`, with its mark."""
-        changed = self.change(photo, progress)
-        return replace(changed, xmp=marks.make_packet(self.mark, photo.xmp))
-
-    def _sign(self, file: Path, *outs: Path) -> None:
-        """Sign results, if that is wanted. file: what they were made from."""
-        if self.signer and self.mark:
-            for out in outs:
-                self.signer.sign(out, self.mark.source_type, file)
-
-    def _find_scale(self, photo) -> float:
-        """Return the factor by which the longer side of a photo grows."""
-        return max(self.enlargement.find_size(*photo.size)) / max(photo.size)
-
-    def write(self, file: Path, out: Path, named: bool, progress=tiles.ignore) -> Path:
-        """Convert one file and return the path of the result.
-
-        All pages or frames of the file are converted if the format of the result can hold several
-        pictures, else only the first one.
-
-        Args:
-            file: path of the photo.
-            out: path of the result.
-            named: whether the user chose the name `out`; if not, .png may be added to it.
-            progress: called with (tiles done, tiles in all), or with (pictures done, pictures in
-                all) for a file with several pages or frames.
-
-        Raises:
-            photos.Unreadable: if the file is damaged or no photo.
-            photos.Unwritable: if the result cannot be written to `out`.
-        """
-        from pggan_tf.conversion import sequences
-        from pggan_tf.data import decoders, photos
-
-        with decoders.open_pictures(_read_file(file)) as pictures:
-            photo = photos.make_photo(pictures.picture(), pictures.format)
-            scale = self._find_scale(photo)
-            out = out if named else _name_in_folder(out, photo, scale)
-            if problem := photos.find_loss(photo, out.suffix.lower(), scale):  # check before converting
-                raise photos.Unwritable(f"{out}: {problem} ({file}). Choose a name that ends in .png or .tif.")
-            sizes, kind = _read_sizes(file, pictures), pictures.kind
-            if len(sizes) > 1 and out.suffix.lower() in sequences.KINDS[kind]:
-                self._write_sequence(file, pictures, sizes, out, progress)
-                self._sign(file, out, *([_name_comparison(out)] if self.compare else []))
-                return out
-        if len(sizes) > 1:
-            names = " or ".join(sequences.KINDS[kind])
-            click.echo(f"{file}: only the first of its {len(sizes)} {kind}; all of them go into {names}", err=True)
-        changed = self.convert_photo(photo, progress)
-        if left_out := photos.write(out, changed):
-            click.echo(f"{out}: {left_out}", err=True)
-        self._sign(file, out)
-        if self.compare:
-            pair = _pair_photos(photo, changed)
-            place = _name_in_folder(_name_comparison(out), pair, 1)
-            photos.write(place, pair)
-            self._sign(file, place)
-        return out
-
-    def _write_sequence(self, file: Path, pictures, sizes, out: Path, progress) -> None:
-        """Convert all pages or frames of a file, one by one, and write them into one file.
-
-        Damaged pages are reported and left out. An animation ends before its first damaged frame,
-        which is reported as well.
-
-        Args:
-            file: path of the source, for messages.
-            pictures: `decoders.Pictures` of the opened source.
-            sizes: (width, height) of every picture.
-            out: path of the result.
-            progress: called with (pictures done, pictures in all).
-        """
-        from pggan_tf.conversion import sequences
-        from pggan_tf.data import photos
-
-        with contextlib.ExitStack() as stack:
-            names = [out, _name_comparison(out)] if self.compare else [out]
-            sizes = [self.enlargement.find_size(height, width)[::-1] for width, height in sizes]
-            wider = [sizes, [(2 * width, height) for width, height in sizes]]
-            adds = [
-                stack.enter_context(sequences.open_writer(name, pictures.kind, each, pictures.loop))
-                for name, each in zip(names, wider)
-            ]
-            for number in range(len(sizes)):
-                progress(number, len(sizes))
-                try:
-                    picture = pictures.picture(number)
-                    photo = photos.make_photo(picture, pictures.format)
-                except photos.Unreadable as reason:
-                    if pictures.kind == "pages":
-                        what = f"without page {number + 1} of {len(sizes)}, which is damaged ({reason})"
-                        click.echo(f"{file}: {what}", err=True)
-                        continue
-                    what = f"only {number} of its {len(sizes)} frames; the rest is damaged ({reason})"
-                    click.echo(f"{file}: {what}", err=True)
-                    break  # later frames depend on this one
-                changed = self.convert_photo(photo)
-                results = [changed, _pair_photos(photo, changed)] if self.compare else [changed]
-                for add, result in zip(adds, results):
-                    add(result, picture.milliseconds)
-            progress(len(sizes), len(sizes))
+class _Conversion(Steps):
+    """The steps of a photo, and what is made of them for a folder and for a video."""
 
     def write_folder(self, source: Path, out: Path, skip_existing: bool = False) -> None:
         """Convert every photo of a folder into another folder, keeping relative paths.
@@ -210,7 +61,7 @@ class _Conversion:
             UserError: if the folders are the same, or if there are no photos.
             Stopped: if any photo failed.
         """
-        from pggan_tf.data import listing, photos
+        from pggan_tf.data import listing
 
         if os.path.realpath(out) == os.path.realpath(source):
             raise UserError(f"--out {out}: is the folder of the photos. Choose another, so that none is overwritten.")
@@ -222,21 +73,7 @@ class _Conversion:
             there = [name for name in found.photos if self._is_done(out / name)]
             files = [source / name for name in found.photos if name not in {*there}]
             click.echo(f"{out}: {len(there)} of {len(found.photos)} photos are there already", err=True)
-        failed = []
-        with terminal.show_progress("photos") as progress:
-            for done, file in enumerate(files):
-                progress(done, len(files))
-                try:
-                    self.write(file, out / file.relative_to(source), named=False)
-                except photos.Unreadable as reason:
-                    failed.append(file)
-                    click.echo(f"{file}: {reason}", err=True)
-                except photos.Unwritable as reason:
-                    failed.append(file)
-                    click.echo(reason, err=True)
-                except (UserError, MemoryError) as reason:  # such as a photo that is too large; others may still work
-                    failed.append(file)
-                    click.echo(f"{file}: {reason or 'no memory'}", err=True)
+        failed = folder.work_through(files, _InFolder(self, source, out), _explain)
         if left := listing.describe(found.ignored):
             click.echo(left, err=True)
         summary = f"{out}: {len(files) - len(failed)} of {len(files)} photos written"
@@ -275,48 +112,55 @@ class _Conversion:
         def convert_frame(image):
             """Return a list with the converted frame and, for --compare, the frame side by side."""
             changed = self.change(photos.Photo(image)).pixels
-            return [changed, _put_side_by_side(image, changed)] if self.compare else [changed]
+            return [changed, put_side_by_side(image, changed)] if self.compare else [changed]
 
         with terminal.show_progress("frames") as progress:
-            outs = [out, _name_comparison(out)] if self.compare else [out]
+            outs = [out, name_comparison(out)] if self.compare else [out]
             say = partial(click.echo, err=True)
             done, lost = video.rewrite(source, outs, convert_frame, progress, say, self.mark)
-        self._sign(source, *outs)
+        self.sign(source, *outs)
         click.echo(f"{out}: {done} frames")
         if lost:
             click.echo(f"{source}: damaged; {lost} parts of its stream could not be decoded", err=True)
         return out
 
 
-def _read_file(file: Path) -> bytes:
-    """Return the content of a file. Raise photos.Unreadable if it is too large or unreadable."""
+@dataclass(frozen=True)
+class _InFolder:
+    """The steps of the photos of a folder, see `folder.Steps`."""
+
+    conversion: _Conversion
+    source: Path  # folder of the photos
+    out: Path  # folder of the results
+
+    def read(self, file: Path, say: Say) -> Source:
+        """Read and decode a photo."""
+        return self.conversion.read(file, self.out / file.relative_to(self.source), False, say)
+
+    def is_large(self, read: Source) -> bool:
+        """Tell whether the result fills so much memory that no other photo is to be held beside it."""
+        height, width = self.conversion.enlargement.find_size(*read.photo.size)
+        return height * width > _LARGE or bool(read.sizes)
+
+    def compute(self, file: Path, read: Source, say: Say):
+        """Return the converted photo."""
+        return self.conversion.compute(read, say)
+
+    def write(self, file: Path, read: Source, computed, say: Say) -> None:
+        """Write the converted photo."""
+        self.conversion.write(read, computed, say)
+
+
+def _explain(file: Path, error: Exception) -> str | None:
+    """Return why a photo of a folder failed, or None for an error that shall end the work."""
     from pggan_tf.data import photos
 
-    try:
-        if (size := file.stat().st_size) > photos.MAX_BYTES:
-            raise photos.Unreadable(f"a file of {size >> 20:,} MB, more than {photos.MAX_BYTES >> 20:,}")
-        return file.read_bytes()
-    except OSError as error:
-        raise photos.Unreadable(error.strerror or str(error)) from None
-
-
-def _read_sizes(file: Path, pictures) -> list[tuple[int, int]]:
-    """Return (width, height) in pixels of every page or frame in a file.
-
-    If some of them are damaged, print this and return a list with the size of the first one alone.
-
-    Args:
-        file: path of the file, for the message.
-        pictures: `decoders.Pictures` of the opened file.
-    """
-    from pggan_tf.data import decoders, photos
-
-    try:
-        with decoders.raise_unreadable():
-            return pictures.sizes()
-    except photos.Unreadable as reason:
-        click.echo(f"{file}: only the first of its {pictures.kind}; the others cannot be read ({reason})", err=True)
-        return [pictures.first_size()]
+    if isinstance(error, photos.Unwritable):
+        return str(error)
+    # Such as a photo that is too large; others may still work.
+    if isinstance(error, photos.Unreadable | UserError | MemoryError):
+        return f"{file}: {str(error) or 'no memory'}"
+    return None
 
 
 def convert(
@@ -373,8 +217,10 @@ def convert(
         return conversion.write_video(file, target, named)
     try:
         with terminal.show_progress("tiles") as progress:
-            written = conversion.write(file, target, named, progress)
-        click.echo(written)
-        return written
+            say = partial(click.echo, err=True)
+            read = conversion.read(file, target, named, say)
+            conversion.write(read, conversion.compute(read, say, progress), say)
+        click.echo(read.out)
+        return read.out
     except photos.Unreadable as reason:
         raise UserError(f"{source}: {reason}.") from None

@@ -3,7 +3,7 @@
 This makes small, imperfect photos to train super-resolution on. The strengths of the degradations
 are drawn at random for every image. The model is the first-order one of Real-ESRGAN
 (Wang et al. 2021, section 3.1): x = JPEG(reduce(blur(y)) + noise), where y is the
-photo and x the degraded photo. All random numbers are derived from `seed`, int64 [2].
+photo and x the degraded photo; `second_order` has that of twice. All random numbers are derived from `seed`, int64 [2].
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pggan_tf.lazy import tf
 BLUR = (0.2, 3.0)  # standard deviation along each axis, in pixels of the large image
 NOISE = (0.0, 25.0)  # standard deviation in units of 1/255
 JPEG = (30, 95)  # JPEG quality
+LEVEL = 25.0  # standard deviation of noise, in units of 1/255, whose level is 1
 GRAY_NOISE = 0.4  # share of images whose noise is the same in all channels
 
 
@@ -58,11 +59,23 @@ def compress_jpeg(images, quality):
 def degrade(high, scale: int, filter: str, seed):
     """Reduce and degrade photos, and return them as float32 [N,H/scale,W/scale,3] in 0..1.
 
+    For the arguments, see `degrade_once`.
+    """
+    return degrade_once(high, scale, filter, seed)[0]
+
+
+def degrade_once(high, scale: int, filter: str, seed):
+    """Reduce and degrade photos.
+
     Args:
         high: the photos, float32 [N,H,W,3] in 0..1.
         scale: factor by which the photos are reduced.
         filter: resampling filter for reducing, one of pixels.FILTERS.
         seed: int64 [2].
+
+    Returns:
+        (degraded photos, float32 [N,H/scale,W/scale,3] in 0..1; level of their noise, float32 [N]: 0
+        without noise, 1 with a standard deviation of LEVEL or more).
     """
     n, height, width = high.shape[0] or tf.shape(high)[0], high.shape[1], high.shape[2]
 
@@ -77,6 +90,7 @@ def degrade(high, scale: int, filter: str, seed):
     shape = (n, height // scale, width // scale, 3)
     noise = replicas.normal(shape, make_seed(22))
     noise = tf.where(draw(23, 0, 1) < GRAY_NOISE, noise[..., :1], noise)
-    low = tf.clip_by_value(low + noise * draw(24, *NOISE) / 255, 0.0, 1.0)
+    deviation = draw(24, *NOISE)
+    low = tf.clip_by_value(low + noise * deviation / 255, 0.0, 1.0)
     quality = tf.cast(tf.round(draw(25, *JPEG)[:, 0, 0, 0]), tf.int32)
-    return compress_jpeg(low, quality)
+    return compress_jpeg(low, quality), tf.minimum(deviation[:, 0, 0, 0] / LEVEL, 1.0)

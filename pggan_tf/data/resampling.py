@@ -69,3 +69,49 @@ def resize(images, size: tuple[int, int], filter: str):
     rows = tf.constant(make_matrix(images.shape[1], size[0], filter), images.dtype)
     columns = tf.constant(make_matrix(images.shape[2], size[1], filter), images.dtype)
     return full_einsum("wj,nhjc->nhwc", columns, full_einsum("hi,nijc->nhjc", rows, images))
+
+
+def _sinc(x):
+    """Return sin(pi x) / (pi x), which is 1 at 0, for x of 0 or more."""
+    x = np.pi * tf.maximum(x, 1e-6)
+    return tf.sin(x) / x
+
+
+def _cubic(x):
+    """Return the bicubic filter of Pillow at distances x of 0 or more (Keys 1981, a = -0.5)."""
+    return tf.where(x < 1, (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2)
+
+
+# Filter -> (half its width, its weight at a distance), both in pixels of the smaller image.
+_KERNELS = {
+    "box": (0.5, lambda x: tf.ones_like(x)),
+    "bilinear": (1.0, lambda x: 1 - x),
+    "hamming": (1.0, lambda x: _sinc(x) * (0.54 + 0.46 * tf.cos(np.pi * x))),
+    "bicubic": (2.0, _cubic),
+    "lanczos": (3.0, lambda x: _sinc(x) * _sinc(x / 3)),
+}
+
+
+def make_weights(source, target, filter: str):
+    """Return the matrix of `make_matrix` for numbers of pixels that only the running graph knows.
+
+    It is computed from the filters' formulas and differs from Pillow's by rounding alone.
+
+    Args:
+        source: number of input pixels along the axis, int32.
+        target: number of output pixels, int32.
+        filter: one of pixels.FILTERS.
+
+    Returns:
+        float32 [target, source].
+    """
+    # As Pillow, in float64: a pixel on the edge of a box belongs to the output pixel before it.
+    source, target = tf.cast(source, tf.float64), tf.cast(target, tf.float64)
+    centre = (tf.range(target) + 0.5)[:, None] * (source / target)
+    places = tf.range(source)[None]
+    if filter == "nearest":
+        return tf.cast(tf.floor(centre) == places, tf.float32)
+    width, weigh = _KERNELS[filter]
+    signed = (places - centre + 0.5) / tf.maximum(source / target, 1.0)
+    weights = tf.where((signed > -width) & (signed <= width), weigh(tf.abs(signed)), 0.0)
+    return tf.cast(weights / tf.reduce_sum(weights, axis=1, keepdims=True), tf.float32)

@@ -69,7 +69,7 @@ class Architecture:
         """
         names = [name for name in self.options if name not in ("patch", "dropout")]
         names += ["shape"] if self.grows else []  # of the first layer's maps
-        return tuple(dict.fromkeys(("task", "network", "conditional", "channels", "hints", *names)))
+        return tuple(dict.fromkeys(("task", "network", "conditional", "channels", "hints", "denoise", *names)))
 
 
 _OF_DATA = ("classes", "input_channels")  # arguments that follow from the data and the task, not from an option

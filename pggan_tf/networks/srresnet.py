@@ -36,13 +36,14 @@ class ResidualBlock:
 
 @keras.saving.register_keras_serializable("pggan_tf", "SRResNet")
 class Generator(ImageNetwork):
-    """SRResNet: images [N, h, w, 3] in 0..1 -> enlarged images [N, scale h, scale w, 3].
+    """SRResNet: images [N, h, w, input_channels] in 0..1 -> enlarged images [N, scale h, scale w, channels].
 
     h and w are arbitrary; the output is roughly in -1..1. The network consists of `blocks` residual
     blocks (conv - norm - PReLU - conv - norm - add) with a skip connection over all of them,
     followed, for each doubling of the resolution, by a convolution to four times as many maps and a
     pixel shuffle. Its output is added to the bilinearly enlarged image, so that the network learns
-    only the missing detail.
+    only the missing detail. Input channels beyond those of the output, such as a level of noise,
+    are conditions and are not enlarged.
 
     Args:
         resolutions: See `Network`.
@@ -96,10 +97,15 @@ class Generator(ImageNetwork):
         return self.add_layer(name, keras.layers.PReLU, self.width, **own)
 
     def call(self, x, resolution: int | None = None, alpha=None, seed=None, training=False):
-        """Return images x [N, h, w, 3] enlarged to [N, scale h, scale w, 3]."""
+        """Return images x [N, h, w, input_channels] enlarged to [N, scale h, scale w, channels]."""
         shape = tf.shape(x)
-        enlarged = tf.image.resize(x, (self.scale * shape[1], self.scale * shape[2]), "bilinear") * 2 - 1
-        first = self.first_slope(tf.cast(self.first(x * 2 - 1), self.compute_dtype))
+        has_more = self.input_channels > self.channels
+        photo = x[..., : self.channels] if has_more else x
+        enlarged = tf.image.resize(photo, (self.scale * shape[1], self.scale * shape[2]), "bilinear") * 2 - 1
+        signal = photo * 2 - 1
+        if has_more:
+            signal = tf.concat([signal, x[..., self.channels :]], -1)
+        first = self.first_slope(tf.cast(self.first(signal), self.compute_dtype))
         # With `identity`, gradients are added in pairs. A sum of three has no fixed order, so runs
         # would not be exactly reproducible.
         x = tf.identity(first)

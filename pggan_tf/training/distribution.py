@@ -143,7 +143,7 @@ def check_devices(plan: Plan, devices: int, arithmetic: Arithmetic, say) -> None
             )
         else:
             tf.config.experimental.enable_op_determinism()  # else a resumed run would differ in the last bits
-    if running.xla == "on" and (devices > 1 or config.purpose.degrade):
+    if running.xla == "on" and (devices > 1 or config.purpose.degrade != "none"):
         what = f"{devices} devices talk within a step" if devices > 1 else "--degrade writes JPEG"
         raise UserError(f"--xla on: {what}, which XLA does not compile here. Give --xla off.")
     if devices > 1 and plan.loss.compares_with_batch:

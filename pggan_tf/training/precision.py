@@ -126,5 +126,5 @@ def choose(config: Config, devices: int, policy: str | None = None) -> Arithmeti
     return Arithmetic(
         policy or choose_policy(running.precision),
         is_exact(running.exact),
-        use_xla(running.xla, devices, config.purpose.degrade),
+        use_xla(running.xla, devices, config.purpose.degrade != "none"),
     )
