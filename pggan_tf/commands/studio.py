@@ -54,7 +54,7 @@ def command(photos, runs, host, port, no_browser):
             click.echo("whoever has this address can use the studio; the connection is not encrypted")
         click.echo(address)
         if not no_browser:
-            threading.Timer(0.3, webbrowser.open, (address,)).start()
+            threading.Timer(0.3, webbrowser.open, (kept.write_redirect(address).as_uri(),)).start()
 
     kept = store.Store(runs)
     kept.create()
@@ -67,8 +67,12 @@ def command(photos, runs, host, port, no_browser):
 
     try:
         with files.hold_lock(kept.folder / "server.lock", refuse):
+            kept.remove_redirect()  # of a studio that was killed
             shown = lan.find_address() if host == "0.0.0.0" else host
-            server.serve(Studio(runs, photos), host, shown, port, show)
+            try:
+                server.serve(Studio(runs, photos), host, shown, port, show)
+            finally:
+                kept.remove_redirect()
     except KeyboardInterrupt:
         pass
     except Refusal as refusal:  # of a folder that is named
