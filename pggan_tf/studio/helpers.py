@@ -185,7 +185,7 @@ class Helper:
 
 def _kill(process: subprocess.Popen) -> None:
     """Kill a helper and the programs that it has started."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, AttributeError):  # there are no groups on Windows
         os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own
     process.kill()
 

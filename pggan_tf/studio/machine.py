@@ -102,7 +102,7 @@ def measure_gpu() -> dict | None:
     """
     if not _list_gpus() or not (rows := _ask_gpus("utilization.gpu", "memory.used", "memory.total")):
         return None
-    columns = [[n for n in map(_read_number, column) if n is not None] for column in zip(*rows, strict=True)]
+    columns = [[n for n in map(_read_number, column) if n is not None] for column in zip(*rows, strict=False)]
     if len(columns) != 3:
         return None
     uses, used, total = columns

@@ -143,12 +143,6 @@ class Runs:
             return "paused", None
         return ("failed", str(error)) if state == "failed" else ("interrupted", None)
 
-    def is_training(self) -> bool:
-        """Tell whether a run is being trained or prepared, here or from a terminal."""
-        now = self.look_around()
-        locks = (_identify(folder / ".lock") for folder in self.find_all().values()) if now.locked else ()
-        return now.worker is not None or any(lock in (now.locked or ()) for lock in locks)
-
     def find_title(self, name: str) -> str:
         """Return the title that the user gave to a run, or its name."""
         title = read_json(self.store.folder / "titles.json", {}).get(name)

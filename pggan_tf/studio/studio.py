@@ -43,8 +43,8 @@ class Studio:
         self.phones = Phones(self.store, self.runs)
         self.hub = Hub()
         # One for what is answered at once, one for jobs, which take minutes.
-        self.helper = Helper(self.store, spares_gpu=self.runs.is_training)
-        self._slow = Helper(self.store, limit=JOB_SECONDS, spares_gpu=self.runs.is_training)
+        self.helper = Helper(self.store, spares_gpu=self.is_training)
+        self._slow = Helper(self.store, limit=JOB_SECONDS, spares_gpu=self.is_training)
         self.jobs = Jobs(self.hub, self._slow)
         self._load, self._loaded_at = machine.Load(), 0.0
         self._loads: dict = {}
@@ -64,6 +64,12 @@ class Studio:
         self.queue.start_worker()
         self.helper.end_if_idle()
         self._slow.end_if_idle()
+
+    def is_training(self) -> bool:
+        """Tell whether a run is being trained or prepared, here or from a terminal."""
+        now = self.runs.look_around()
+        states = (self.runs.find_state(name, folder, now)[0] for name, folder in self.runs.find_all().items())
+        return now.worker is not None or "running" in states
 
     def measure_load(self) -> dict:
         """Return how busy the machine is, see `machine.Load.measure`."""
