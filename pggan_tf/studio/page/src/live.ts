@@ -61,6 +61,7 @@ export function connect(): void {
     changed("runs");
     changed(`runs:${data(event).name}`);
   });
+  source.addEventListener("all", changedAll);
   source.addEventListener("queue", () => changed("queue"));
   source.addEventListener("folders", () => changed("folders"));
   source.addEventListener("plan", () => changed("plan"));
