@@ -224,7 +224,9 @@ def make_application(source: sources.Source, limits: Limits, mark: bool = True) 
 
     async def changed(request: Request) -> Response:
         _check_names(request)
-        return await turns(work, partial(protocol.read_body, request, limits.upload_bytes, limits.seconds, HTTPException))
+        return await turns(
+            work, partial(protocol.read_body, request, limits.upload_bytes, limits.seconds, HTTPException)
+        )
 
     body = {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
     refusals = _describe_refusals(c400="an upload broken off", c408="a slow upload", c413="too many bytes or pixels, or too much work", c415="not a photo", c422="a damaged photo", c429="too many wait")  # fmt: skip

@@ -33,9 +33,7 @@ def take_host_and_port(port: int, note: str, host: str | None = LOCAL) -> Callab
 
 def explain_taken(host: str, port: int, error: OSError) -> UserError:
     """Return the error (not raised here) for an address that cannot be listened on."""
-    return UserError(
-        f"--host {host} --port {port}: cannot be listened on ({error.strerror}). Choose another --port."
-    )
+    return UserError(f"--host {host} --port {port}: cannot be listened on ({error.strerror}). Choose another --port.")
 
 
 def is_loopback(host: str) -> bool:

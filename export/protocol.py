@@ -63,9 +63,7 @@ def make_protocol(seconds: float) -> type[_Protocol]:
     return type("Protocol", (_Protocol,), {"seconds": seconds})
 
 
-async def read_body(
-    request: Request, most: int, seconds: float, refuse: Callable[[int, str], Exception]
-) -> bytes:
+async def read_body(request: Request, most: int, seconds: float, refuse: Callable[[int, str], Exception]) -> bytes:
     """Return the body of a request, which is read in parts so that none can be too large.
 
     Args:

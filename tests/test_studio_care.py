@@ -309,7 +309,11 @@ def test_the_worker_keeps_the_log_of_what_has_failed(kept):
 
 def list_content(folder):
     """{path: bytes} of all files but what the studio may write at any time."""
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock"}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file() and p.suffix != ".lock"
+    }
 
 
 def test_a_full_disk_is_a_sentence_and_loses_nothing(asker, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import json
 import threading
 from pathlib import Path
 
+from pggan_tf.errors import UserError
 from pggan_tf.studio.refusal import Refusal
 from pggan_tf.studio.runs import Runs
 from pggan_tf.studio.store import Store, read_json, write_private
@@ -33,7 +34,7 @@ class Phones:
     def resume(self) -> None:
         """Show again what the studio has shown before it was closed or killed."""
         for name, about in read_json(self._file, {}).items():
-            with contextlib.suppress(Refusal, OSError, TypeError, AttributeError):
+            with contextlib.suppress(Refusal, UserError, OSError, TypeError, AttributeError):
                 self.show(name, about.get("key"), about.get("port", 0))
 
     def find(self, name: str) -> dict:

@@ -197,9 +197,7 @@ class Player:
                 shutil.rmtree(place, ignore_errors=True)
 
         args = {"run": folder, "out": str(place), **args}
-        return self.studio.jobs.start(
-            kind, title, kind, args, lambda _: made.describe(name, place), clean, run=name
-        )
+        return self.studio.jobs.start(kind, title, kind, args, lambda _: made.describe(name, place), clean, run=name)
 
     def project(self, name: str, data: bytes, title: str, stage: int | None) -> dict:
         """Begin to look for the image nearest to a photo, and return the job."""
@@ -223,7 +221,13 @@ class Player:
         place = self.place_own(name) / "export" / format
         args = {"run": str(folder), "out": str(place), "format": format, "name": title}
         return self.studio.jobs.start(
-            "export", f"{name} to {format}", "export", args, lambda _: made.describe_export(name, place), run=name, format=format
+            "export",
+            f"{name} to {format}",
+            "export",
+            args,
+            lambda _: made.describe_export(name, place),
+            run=name,
+            format=format,
         )
 
 

@@ -185,7 +185,9 @@ class Queue:
         with self.hold():
             path, entry = self._find(id)
             if not entry.get("error"):
-                raise Refusal(409, f"{entry.get('title', id)}: has not failed; it waits for its turn, or is being trained.")
+                raise Refusal(
+                    409, f"{entry.get('title', id)}: has not failed; it waits for its turn, or is being trained."
+                )
             last = max(int(other.name.partition("-")[0]) for other, _ in self.read())
             again = {name: value for name, value in entry.items() if name not in ("error", "begun")}
             write_json(path, again)
