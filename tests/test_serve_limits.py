@@ -200,7 +200,7 @@ def request(*parts, query="", **headers):
 
 
 def uploaded(*parts, limit=4, seconds=20.0, **headers):
-    return asyncio.run(protocol.read_body(request(*parts, **headers), limit, seconds, fastapi.HTTPException))
+    return asyncio.run(protocols.read_body(request(*parts, **headers), limit, seconds, fastapi.HTTPException))
 
 
 def test_an_upload_is_let_in_up_to_its_last_byte():

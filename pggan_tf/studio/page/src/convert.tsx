@@ -44,7 +44,9 @@ export function Convert({ name, place, info, query }: { name: string; place: str
   const [split, setSplit] = useState(50);
   const colour = info.task === "colorize";
   const path = photo ? withQuery(runPath(name, "/convert"), { name: photo.file.name.slice(-200), saturation: colour && saturation !== 1 ? saturation : null, hints: hintText(hints, photo.width, photo.height) }) : null;
-  const picture = usePicture(useLater(path, 150), photo ? { body: photo.file, key: photo.url } : undefined);
+  const wish = useLater(photo && { path, key: photo.url }, 150);
+  const picture = usePicture(photo && wish?.key === photo.url ? wish.path : null, photo ? { body: photo.file, key: photo.url } : undefined);
+  const busy = picture.busy || (picture.of !== path && !picture.error);
   const { things, chosen, error } = useThings(name, "convert", query);
   const current = useRef<string | null>(null); // what the address names, once it is shown
   const show = (opened: Photo, hints: Hint[], saturation: number) => (setPhoto(opened), setHints(hints), setSaturation(saturation), setHinting(false), setProblem(null));
@@ -74,7 +76,7 @@ export function Convert({ name, place, info, query }: { name: string; place: str
       <div class="stage">
         <Problem text={problem ?? picture.error ?? error} />
         {!photo ? <PhotoDrop does={DOES[info.task]} choose={choose} /> : (
-          <div class={`compare-view ${hinting ? "hinting" : ""} ${picture.busy ? "busy" : ""}`} aria-busy={picture.busy} style={{ "--split": `${split}%`, "--ratio": photo.width / photo.height }}>
+          <div class={`compare-view ${hinting ? "hinting" : ""} ${busy ? "busy" : ""}`} aria-busy={busy} style={{ "--split": `${split}%`, "--ratio": photo.width / photo.height }}>
             {picture.url ? <img class="after" src={picture.url} alt="What the network made of it" /> : <img class="after dim" src={photo.url} alt="" />}
             {picture.url && !hinting && <img class={`before ${colour ? "gray" : ""}`} src={photo.url} alt="The photo before" />}
             {picture.url && !hinting && <input type="range" aria-label="Before and after" min={0} max={100} value={split} onInput={(e) => setSplit(e.currentTarget.valueAsNumber)} />}
@@ -85,7 +87,7 @@ export function Convert({ name, place, info, query }: { name: string; place: str
       </div>
       <aside class="controls" aria-label="Controls">
         {photo && <>
-          <p class="hint" role="status">{picture.busy ? "Working …" : `${photo.file.name}, ${photo.width} × ${photo.height} pixels`}</p>
+          <p class="hint" role="status">{busy ? "Working …" : `${photo.file.name}, ${photo.width} × ${photo.height} pixels`}</p>
           {info.hints && <div class="card"><Switch label="Give colours" hint="tap a place and say which colour it has" value={hinting} onChange={setHinting} />
             {hints.length > 0 && <div class="row between"><span class="swatch-row">{hints.map((hint) => <Swatch rgb={hint.rgb} />)}</span><button type="button" class="small" onClick={() => setHints(hints.slice(0, -1))}>Take back</button></div>}</div>}
           {colour && <div class="card"><Slider label="Saturation" value={saturation} minimum={0} maximum={2} step={0.05} shown={saturation.toFixed(2)} onInput={setSaturation} /></div>}
