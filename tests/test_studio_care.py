@@ -15,7 +15,7 @@ from pggan_tf.commands import studio as verb
 from pggan_tf.studio import helpers, launch, machine, server, store
 from pggan_tf.studio.queue import Queue
 from pggan_tf.studio.refusal import Refusal
-from tests.studio_stand import Asker, draw_photos, make_studio, write_run
+from tests.studio_stand import NVIDIA, Asker, draw_photos, make_studio, put_nvidia_smi, write_run
 
 RUN = "00000-pggan-portraits-8"
 
@@ -68,21 +68,6 @@ def test_the_browser_is_started_without_the_key(tmp_path, monkeypatch):
     assert seen["address"] == (folder / "open.html").as_uri() and key not in seen["address"]
     assert seen["mode"] == 0o600 and f'url=http://127.0.0.1:7863/?key={key}"' in seen["page"]
     assert not (folder / "open.html").exists()
-
-
-@pytest.mark.slow
-def test_the_page_leads_a_browser_to_the_studio(browser, tmp_path):
-    from tests.studio_window import Studio
-
-    studio = Studio(tmp_path).start()
-    try:
-        page = browser.new_page()
-        page.goto(store.Store(studio.runs).write_redirect(studio.address).as_uri())
-        page.get_by_role("navigation", name="Panels").wait_for(timeout=60_000)
-        assert page.url.startswith(f"http://127.0.0.1:{studio.port}/") and "key=" not in page.url
-        page.close()
-    finally:
-        studio.close()
 
 
 # --- helpers
@@ -172,23 +157,6 @@ def test_a_studio_knows_when_something_is_trained(asker, tmp_path):
         machine._list_locked_files.cache_clear()
 
 
-NVIDIA = """#!/bin/sh
-case "$1" in
-  --query-gpu=name) echo "Made Up 9000"; echo "Made Up 9000 MIG" ;;
-  --query-gpu=utilization.gpu,memory.used,memory.total) echo "87, 8192, 24576"; echo "[N/A], 1024, [N/A]" ;;
-  *) exit 1 ;;
-esac
-"""
-
-
-def put_nvidia_smi(folder, monkeypatch):
-    """Put a program nvidia-smi first on PATH."""
-    folder.mkdir()
-    (folder / "nvidia-smi").write_text(NVIDIA)
-    (folder / "nvidia-smi").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-
-
 def test_use_and_memory_of_gpus_are_what_nvidia_smi_says(tmp_path, monkeypatch):
     put_nvidia_smi(tmp_path / "bin", monkeypatch)
     machine._list_gpus.cache_clear()
@@ -201,25 +169,6 @@ def test_use_and_memory_of_gpus_are_what_nvidia_smi_says(tmp_path, monkeypatch):
         assert machine.measure_gpu() is None
     finally:
         machine._list_gpus.cache_clear()
-
-
-@pytest.mark.slow
-def test_watch_shows_the_gpu_while_it_learns(browser, tmp_path, monkeypatch):
-    from pggan_tf import files
-    from tests.studio_window import Studio, opened
-
-    put_nvidia_smi(tmp_path / "bin", monkeypatch)
-    run = write_run(tmp_path / "runs")
-    studio = Studio(tmp_path).start()
-    try:
-        with files.hold_lock(run / ".lock", lambda: None), opened(browser, studio) as window:  # as training holds it
-            window.go("Watch")
-            shown = window.page.get_by_role("region", name="This machine")
-            shown.wait_for()
-            text = " ".join(shown.inner_text().split())
-            assert "GPU 87 %" in text and "GPU memory 9 of 24 GB" in text and "CPU" in text and "memory" in text
-    finally:
-        studio.close()
 
 
 # --- the queue and its logs
@@ -238,39 +187,6 @@ def test_a_failed_entry_is_trained_again_with_the_same_commands(asker):
     status, said = asker.ask("POST", f"/api/queue/{failed}/again")
     assert status == 409 and "has not failed" in said["error"]
     assert asker.ask("POST", "/api/queue/0000000000/again")[0] == 404
-
-
-@pytest.mark.slow
-def test_a_failed_entry_is_trained_again_by_the_keyboard(browser, tmp_path):
-    from tests.studio_window import Studio, opened
-
-    studio = Studio(tmp_path)
-    kept = store.Store(studio.runs)
-    kept.create()
-    id = Queue(kept).add("train", "Mine", [["trian"]], "pggan trian")["id"]
-    studio.start()
-    try:
-        with opened(browser, studio) as window:
-            window.go("Watch")
-            page = window.page
-            again = page.get_by_role("button", name="Train Mine again")
-            again.wait_for()
-            assert "did you mean train" in page.get_by_role("alert").inner_text()
-            log = kept.work / f"{id}.log"
-            size = log.stat().st_size
-            page.get_by_role("link", name="Watch").focus()
-            for _ in range(20):
-                page.keyboard.press("Tab")
-                if page.evaluate("document.activeElement.textContent") == "Again":
-                    break
-            page.keyboard.press("Enter")
-            deadline = time.monotonic() + 60
-            while log.stat().st_size <= size:
-                assert time.monotonic() < deadline, "it was not begun again"
-                time.sleep(0.1)
-            again.wait_for()  # it has failed again, and says so again
-    finally:
-        studio.close()
 
 
 def test_old_logs_are_removed_but_none_that_is_needed(kept):
