@@ -26,7 +26,6 @@ import numpy as np
 import tensorflow as tf
 import uvicorn
 from fastapi import HTTPException, Query, Request, Response
-from starlette.requests import ClientDisconnect
 
 from export import hosts, protocol, signatures
 from export import source as sources
@@ -106,29 +105,6 @@ class Deadline:
         """Raise HTTPException 413 if the time limit has passed."""
         if time.monotonic() > self._end:
             raise HTTPException(413, f"it takes more than {self.seconds:g} seconds. Send a smaller photo.")
-
-
-async def _read_upload(request: Request, limits: Limits) -> bytes:
-    """Return the body of a request.
-
-    Raises:
-        HTTPException: 413 if it is too large, 408 if it is too slow, 400 if the client disconnects.
-    """
-    too_large = HTTPException(413, f"more than {limits.upload_bytes:,} bytes. Send a smaller file.")
-    if int(request.headers.get("content-length") or 0) > limits.upload_bytes:
-        raise too_large
-    data = bytearray()
-    try:
-        async with asyncio.timeout(limits.seconds):
-            async for part in request.stream():
-                data += part
-                if len(data) > limits.upload_bytes:
-                    raise too_large
-    except TimeoutError:
-        raise HTTPException(408, f"the upload took more than {limits.seconds:g} seconds.") from None
-    except ClientDisconnect:
-        raise HTTPException(400, "the upload was broken off.") from None
-    return bytes(data)
 
 
 def _read_photo(data: bytes, limits: Limits, scale: int) -> photos.Photo:
@@ -248,7 +224,9 @@ def make_application(source: sources.Source, limits: Limits, mark: bool = True) 
 
     async def changed(request: Request) -> Response:
         _check_names(request)
-        return await turns(work, partial(_read_upload, request, limits))
+        return await turns(
+            work, partial(protocol.read_body, request, limits.upload_bytes, limits.seconds, HTTPException)
+        )
 
     body = {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
     refusals = _describe_refusals(c400="an upload broken off", c408="a slow upload", c413="too many bytes or pixels, or too much work", c415="not a photo", c422="a damaged photo", c429="too many wait")  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
+from starlette.requests import ClientDisconnect, Request
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
@@ -59,3 +61,31 @@ class _Protocol(H11Protocol):
 def make_protocol(seconds: float) -> type[_Protocol]:
     """Return a protocol that closes connections after so many seconds of silence."""
     return type("Protocol", (_Protocol,), {"seconds": seconds})
+
+
+async def read_body(request: Request, most: int, seconds: float, refuse: Callable[[int, str], Exception]) -> bytes:
+    """Return the body of a request, which is read in parts so that none can be too large.
+
+    Args:
+        request: the request.
+        most: maximum size in bytes.
+        seconds: time that it may take.
+        refuse: makes the exception that is raised, of a status code and a sentence: 413 if the body
+            is too large, 408 if it is too slow, 400 if the client disconnects.
+    """
+    too_large = refuse(413, f"more than {most:,} bytes. Send a smaller file.")
+    announced = request.headers.get("content-length") or "0"
+    if announced.isdecimal() and (len(announced) > 20 or int(announced) > most):
+        raise too_large
+    data = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.stream():
+                data += part
+                if len(data) > most:
+                    raise too_large
+    except TimeoutError:
+        raise refuse(408, f"the upload took more than {seconds:g} seconds. Try again.") from None
+    except ClientDisconnect:
+        raise refuse(400, "the upload was broken off. Send it again.") from None
+    return bytes(data)

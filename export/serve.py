@@ -18,7 +18,6 @@ from pggan_tf import terminal
 from pggan_tf.errors import UserError
 from pggan_tf.runs import keras_files, pretrained
 
-LOCAL = "127.0.0.1"  # what nobody but this machine can reach
 # Headers that browsers require before a page may share memory between threads.
 ISOLATION = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -83,22 +82,12 @@ def _check_installed(*packages: str) -> None:
 
 @click.command("serve")
 @click.argument("path")
-@click.option(
-    "--host",
-    help="address to listen on; 0.0.0.0 means all addresses of this machine  [127.0.0.1; with --lan that in the network]",
-)
+@hosts.take_host_and_port(8000, "  [127.0.0.1; with --lan that in the network]", host=None)
 @click.option(
     "--lan",
     "in_network",
     is_flag=True,
     help="show a site to phones in the same network: prints an address with a key, and its QR code",
-)
-@click.option(
-    "--port",
-    default=8000,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="port to listen on; 0 chooses a free one",
 )
 @click.option("--max-mb", default=16, show_default=True, type=click.IntRange(1), help="maximum size of an upload in MB")
 @click.option(
@@ -140,7 +129,7 @@ def command(path, host, in_network, port, max_mb, max_megapixels, waiting, timeo
             if in_network:
                 _check_installed("segno")
             key = lan.make_key() if in_network else None
-            shown = lan.find_address() if in_network and host in (None, "0.0.0.0") else host or LOCAL
+            shown = lan.find_address() if in_network and host in (None, "0.0.0.0") else host or hosts.LOCAL
             host = host or shown
             with make_site_server(folder, host, port, key) as server:
                 address = hosts.format_address(shown, server.server_port)
@@ -167,10 +156,8 @@ def command(path, host, in_network, port, max_mb, max_megapixels, waiting, timeo
             from export import api
 
             limits = api.Limits(max_mb << 20, int(max_megapixels * 1e6), waiting, timeout)
-            api.serve(path, host or LOCAL, port, limits, click.echo, mark=not no_mark)
+            api.serve(path, host or hosts.LOCAL, port, limits, click.echo, mark=not no_mark)
     except KeyboardInterrupt:
         pass
     except OSError as error:
-        raise UserError(
-            f"--host {host or LOCAL} --port {port}: cannot be listened on ({error.strerror}). Choose another --port."
-        ) from None
+        raise hosts.explain_taken(host or hosts.LOCAL, port, error) from None

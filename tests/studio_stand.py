@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -129,3 +130,20 @@ class Asker:
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         status, names, data = asyncio.run(self.send(method, path, query, raw, **headers))
         return status, json.loads(data) if names.get("content-type", "").startswith("application/json") else data
+
+
+NVIDIA = """#!/bin/sh
+case "$1" in
+  --query-gpu=name) echo "Made Up 9000"; echo "Made Up 9000 MIG" ;;
+  --query-gpu=utilization.gpu,memory.used,memory.total) echo "87, 8192, 24576"; echo "[N/A], 1024, [N/A]" ;;
+  *) exit 1 ;;
+esac
+"""
+
+
+def put_nvidia_smi(folder, monkeypatch):
+    """Put a program nvidia-smi first on PATH."""
+    folder.mkdir()
+    (folder / "nvidia-smi").write_text(NVIDIA)
+    (folder / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")

@@ -200,7 +200,7 @@ def request(*parts, query="", **headers):
 
 
 def uploaded(*parts, limit=4, seconds=20.0, **headers):
-    return asyncio.run(api._read_upload(request(*parts, **headers), api.Limits(upload_bytes=limit, seconds=seconds)))
+    return asyncio.run(protocols.read_body(request(*parts, **headers), limit, seconds, fastapi.HTTPException))
 
 
 def test_an_upload_is_let_in_up_to_its_last_byte():
@@ -211,9 +211,9 @@ def test_an_upload_is_let_in_up_to_its_last_byte():
             uploaded(*parts)
     with refused(413, "more than 1,234 bytes. Send a smaller file."):
         uploaded(content_length="1235", limit=1234)  # none of it is asked for
-    with refused(408, "the upload took more than 0.05 seconds."):
+    with refused(408, "the upload took more than 0.05 seconds. Try again."):
         uploaded(b"ab", 5.0, b"c", seconds=0.05)
-    with refused(400, "the upload was broken off."):
+    with refused(400, "the upload was broken off. Send it again."):
         uploaded(b"ab", None)
 
 

@@ -675,7 +675,8 @@ def test_a_run_that_changes_all_the_time_is_told_now_and_then(monkeypatch):
         marks["runs"]["a"] = number
         watcher._step()
         clock[0] += 1.0
-    assert told.count(("runs", {"name": "a"})) == 3
+    assert told[0] == ("all", None), "what has changed before the first look is not known"
+    assert told.count(("runs", {"name": "a"})) == 3 and told.count(("all", None)) == 1
     marks["queue"][""] = 1
     for _ in range(5):
         watcher._step()

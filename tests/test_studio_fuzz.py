@@ -24,7 +24,8 @@ PATHS = [
     "GET /api/runs/{run}/faces.png", "GET /api/runs/{run}/face.png", "GET /api/runs/{run}/sliders",
     "PUT /api/runs/{run}/sliders/{number}", "GET /api/runs/{run}/sliders/{number}.png", "POST /api/runs/{run}/nearest",
     "POST /api/runs/{run}/walk", "POST /api/runs/{run}/project", "POST /api/runs/{run}/convert",
-    "POST /api/runs/{run}/export", "POST /api/runs/{run}/phone", "GET /api/jobs", "GET /api/jobs/{text}",
+    "POST /api/runs/{run}/export", "POST /api/runs/{run}/phone", "GET /api/runs/{run}/phone", "GET /api/runs/{run}/made",
+    "DELETE /api/runs/{run}/made/{text}", "POST /api/queue/{text}/again", "GET /api/jobs", "GET /api/jobs/{text}",
     "DELETE /api/jobs/{text}", "GET /api/compare", "GET /api/{text}", "GET /{text}", "DELETE /api/runs/{text}",
     "DELETE /api/folders/{text}",
 ]  # fmt: skip

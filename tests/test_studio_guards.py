@@ -152,7 +152,7 @@ def test_a_photo_that_was_sent_for_a_job_is_removed_however_it_ends(asker, tmp_p
     jobs = Jobs(asker.studio.hub, Failing())
     photo = tmp_path / "sent.photo"
     photo.touch()
-    job = jobs.start("project", "photo", "project", {}, clean=photo)
+    job = jobs.start("project", "photo", "project", {}, clean=photo.unlink)
     for thread in threading.enumerate():
         if thread.name.endswith("(_work)"):
             thread.join(10)
@@ -162,5 +162,8 @@ def test_a_photo_that_was_sent_for_a_job_is_removed_however_it_ends(asker, tmp_p
 def test_helpers_leave_the_memory_of_a_gpu_to_training(asker, monkeypatch):
     told = []
     monkeypatch.setattr(launch.subprocess, "Popen", lambda *_, env, **__: told.append(env))
-    launch.start_helper(asker.studio.store)
+    launch.start_helper(asker.studio.store, gpu=True)
+    launch.start_helper(asker.studio.store, gpu=False)
     assert told[0]["TF_FORCE_GPU_ALLOW_GROWTH"] == os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    visible = [environment.get("CUDA_VISIBLE_DEVICES") for environment in told]
+    assert visible == [os.environ.get("CUDA_VISIBLE_DEVICES"), "-1"], "none while something is trained"

@@ -246,9 +246,9 @@ def test_the_whole_evening(tmp_path):
     assert server.ask("GET", walk["url"])[4:8] == b"ftyp"
     photo = (faces / "b" / "000.png").read_bytes()
     found = server.wait_job(server.ask("POST", f"/api/runs/{run}/project", raw=photo))
-    assert found["psnr"] > found["psnr_before"] and server.ask("GET", found["picture"])[:4] == b"\x89PNG"
+    assert found["psnr"] > found["psnr_before"] and server.ask("GET", found["url"])[:4] == b"\x89PNG"
     near = server.wait_job(server.ask("POST", f"/api/runs/{run}/nearest", {"seed": 3}))
-    assert len(near["numbers"]) == 6 and server.ask("GET", near["photos"][0])[:4] == b"\x89PNG"
+    assert len(near["numbers"]) == 6 and server.ask("GET", near["url"])[:4] == b"\x89PNG"
     made = server.wait_job(server.ask("POST", f"/api/runs/{run}/export", {"format": "keras"}))
     urls = {f["name"]: f["url"] for f in made["files"]}
     assert server.ask("GET", urls["generator.keras"])[:2] == b"PK"

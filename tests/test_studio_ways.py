@@ -1,11 +1,18 @@
 """The page of the studio for people who use a keyboard or a screen reader, with two windows, and when something is refused."""
 
 import re
+import time
 
 import numpy as np
 import pytest
 
+from pggan_tf import files
+
+pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
+from pggan_tf.studio import made, store
+from pggan_tf.studio.queue import Queue
 from tests.conftest import TINY, train
+from tests.studio_stand import put_nvidia_smi, write_run
 from tests.studio_window import PHONE, Studio, draw_photos, opened, read_picture, settle
 
 
@@ -100,11 +107,21 @@ def test_refusals_are_shown_where_the_action_was(browser, studio, tmp_path):
 
 @pytest.fixture(scope="module")
 def studio_with_runs(tmp_path_factory):
-    """A studio with photos and two runs of 8 pixels."""
+    """A studio with photos, two runs of 8 pixels, something made of one, and an entry of the queue that has failed."""
     folder = tmp_path_factory.mktemp("studio")
     for seed in (0, 1):
         code, _, err = train(*TINY, "--target-res", 8, "--total-images", 600, "--seed", seed, "--runs", folder / "runs")
         assert code == 0, err
+    kept = store.Store(folder / "runs")
+    kept.create()
+    (newest,) = kept.runs.glob("00001-*")
+    walk = made.choose_place(newest / "studio", "walk")
+    walk.mkdir(parents=True)
+    (walk / "walk.mp4").write_bytes(b"a film")
+    made.note(walk, {"seeds": "0-5", "seconds": 2, "stage": 8})
+    Queue(kept).add("train", "Bad", [["trian"]], "pggan trian")
+    ((path, entry),) = Queue(kept).read()
+    store.write_json(path, entry | {"error": "trian: no such command"})
     one = Studio(folder, draw_photos(folder / "Friends")).start()
     yield one
     one.close()
@@ -119,7 +136,7 @@ VIEWS = {
     "watch": ("watch?reals=1", ".run .plot"),
     "play": ("play", ".faces img"),
     "play-morph": ("play?part=morph", ".morph img"),
-    "play-walk": ("play?part=walk", ".controls .primary"),
+    "play-walk": ("play?part=walk", ".made li"),
     "play-project": ("play?part=project", ".drop"),
     "play-export": ("play?part=export", ".format"),
     "compare": ("compare", ".differences td"),
@@ -190,3 +207,63 @@ def test_the_first_paint_does_not_wait(browser, studio_with_runs):
         first = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
         print(f"first paint after {first:.0f} ms")
         assert first < 3000
+
+
+@pytest.mark.slow
+def test_the_page_leads_a_browser_to_the_studio(browser, tmp_path):
+    studio = Studio(tmp_path).start()
+    try:
+        page = browser.new_page()
+        page.goto(store.Store(studio.runs).write_redirect(studio.address).as_uri())
+        page.get_by_role("navigation", name="Panels").wait_for(timeout=60_000)
+        assert page.url.startswith(f"http://127.0.0.1:{studio.port}/") and "key=" not in page.url
+        page.close()
+    finally:
+        studio.close()
+
+
+@pytest.mark.slow
+def test_watch_shows_the_gpu_while_it_learns(browser, tmp_path, monkeypatch):
+    put_nvidia_smi(tmp_path / "bin", monkeypatch)
+    run = write_run(tmp_path / "runs")
+    studio = Studio(tmp_path).start()
+    try:
+        with files.hold_lock(run / ".lock", lambda: None), opened(browser, studio) as window:  # as training holds it
+            window.go("Watch")
+            shown = window.page.get_by_role("region", name="This machine")
+            shown.wait_for()
+            text = " ".join(shown.inner_text().split())
+            assert "GPU 87 %" in text and "GPU memory 9 of 24 GB" in text and "CPU" in text and "memory" in text
+    finally:
+        studio.close()
+
+
+@pytest.mark.slow
+def test_a_failed_entry_is_trained_again_by_the_keyboard(browser, tmp_path):
+    studio = Studio(tmp_path)
+    kept = store.Store(studio.runs)
+    kept.create()
+    id = Queue(kept).add("train", "Mine", [["trian"]], "pggan trian")["id"]
+    studio.start()
+    try:
+        with opened(browser, studio) as window:
+            window.go("Watch")
+            page = window.page
+            again = page.get_by_role("button", name="Train Mine again")
+            again.wait_for()
+            assert "did you mean train" in page.get_by_role("alert").inner_text()
+            log = kept.work / f"{id}.log"
+            size = log.stat().st_size
+            page.get_by_role("link", name="Watch").focus()
+            for _ in range(20):
+                page.keyboard.press("Tab")
+                if page.evaluate("document.activeElement.textContent") == "Again":
+                    break
+            page.keyboard.press("Enter")
+            deadline = time.monotonic() + 60
+            while log.stat().st_size <= size:
+                assert time.monotonic() < deadline, "it was not begun again"
+                time.sleep(0.1)
+            again.wait_for()  # it has failed again, and says so again
+    finally:
+        studio.close()

@@ -9,28 +9,15 @@ from pathlib import Path
 
 import click
 
+from export import hosts
 from pggan_tf import files
 from pggan_tf.errors import UserError
-
-_LOCAL = "127.0.0.1"  # what nobody but this machine can reach
 
 
 @click.command("studio")
 @click.argument("photos", nargs=-1)
 @click.option("--runs", default="runs", show_default=True, help="folder of the runs, old and new")
-@click.option(
-    "--host",
-    default=_LOCAL,
-    show_default=True,
-    help="address to listen on; 0.0.0.0 means all addresses of this machine, for a browser on another one",
-)
-@click.option(
-    "--port",
-    default=7863,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="port to listen on; 0 chooses a free one",
-)
+@hosts.take_host_and_port(7863, ", for a browser on another one")
 @click.option("--no-browser", is_flag=True, help="print the address, and open no browser")
 def command(photos, runs, host, port, no_browser):
     """Open a page on this machine: choose photos, train, watch, play, compare, export.
@@ -43,7 +30,7 @@ def command(photos, runs, host, port, no_browser):
     for place in photos:
         if not Path(place).is_dir():
             raise UserError(f"{place}: no such folder. Expected a folder of photos.")
-    from export import hosts, lan
+    from export import lan
     from pggan_tf.studio import server, store
     from pggan_tf.studio.refusal import Refusal
     from pggan_tf.studio.studio import Studio
@@ -54,7 +41,7 @@ def command(photos, runs, host, port, no_browser):
             click.echo("whoever has this address can use the studio; the connection is not encrypted")
         click.echo(address)
         if not no_browser:
-            threading.Timer(0.3, webbrowser.open, (address,)).start()
+            threading.Timer(0.3, webbrowser.open, (kept.write_redirect(address).as_uri(),)).start()
 
     kept = store.Store(runs)
     kept.create()
@@ -67,13 +54,15 @@ def command(photos, runs, host, port, no_browser):
 
     try:
         with files.hold_lock(kept.folder / "server.lock", refuse):
+            kept.remove_redirect()  # of a studio that was killed
             shown = lan.find_address() if host == "0.0.0.0" else host
-            server.serve(Studio(runs, photos), host, shown, port, show)
+            try:
+                server.serve(Studio(runs, photos), host, shown, port, show)
+            finally:
+                kept.remove_redirect()
     except KeyboardInterrupt:
         pass
     except Refusal as refusal:  # of a folder that is named
         raise UserError(str(refusal)) from None
     except OSError as error:
-        raise UserError(
-            f"--host {host} --port {port}: cannot be listened on ({error.strerror}). Choose another --port."
-        ) from None
+        raise hosts.explain_taken(host, port, error) from None

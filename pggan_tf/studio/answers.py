@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
-from starlette.requests import ClientDisconnect
 
+from export import protocol
 from pggan_tf.studio.refusal import JSON_BYTES, Refusal, parse_json
 
 UPLOAD_SECONDS = 120.0  # for the body of a request
@@ -34,25 +33,7 @@ async def read_body(request: Request, most: int) -> bytes:
 
     Raises Refusal if it is larger or too slow.
     """
-    too_large = Refusal(413, f"more than {most:,} bytes. Send a smaller file.")
-    try:
-        announced = int(request.headers.get("content-length") or 0)
-    except ValueError:
-        announced = 0
-    if announced > most:
-        raise too_large
-    data = bytearray()
-    try:
-        async with asyncio.timeout(UPLOAD_SECONDS):
-            async for part in request.stream():
-                data += part
-                if len(data) > most:
-                    raise too_large
-    except TimeoutError:
-        raise Refusal(408, f"the upload took more than {UPLOAD_SECONDS:g} seconds. Try again.") from None
-    except ClientDisconnect:
-        raise Refusal(400, "the upload was broken off. Send it again.") from None
-    return bytes(data)
+    return await protocol.read_body(request, most, UPLOAD_SECONDS, Refusal)
 
 
 async def read_json(request: Request) -> dict:

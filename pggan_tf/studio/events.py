@@ -111,6 +111,8 @@ class Watcher:
             self._before = None
             return
         now = self._look()
+        if self._before is None:
+            self.hub.send("all")  # a page may have asked before something changed, and this is the first look
         for event, marks in now.items() if self._before is not None else ():
             before = self._before.get(event, {}) if self._before else {}
             for key in [key for key in {**before, **marks} if before.get(key) != marks.get(key)]:

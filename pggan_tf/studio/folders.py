@@ -37,6 +37,7 @@ class Folders:
     def __init__(self, store: Store, places: Sequence[str | Path] = ()):
         self.store, self._lock = store, threading.RLock()
         self._file = store.folder / "folders.json"
+        self._sent: dict[str, int] = {}  # id -> at most so many files are in a folder of sent photos
         self.roots: list[Path] = []
         for place in (Path.home(), *map(Path, places)):
             with contextlib.suppress(OSError):
@@ -218,7 +219,7 @@ class Folders:
         root = Path(folder["path"])
         if not root.is_dir():
             raise Refusal(404, f"{folder['name']}: its folder is gone. Send the photos into a new one.")
-        if sum(len(names) for _, _, names in os.walk(root)) >= MOST_UPLOADS:
+        if self._count_sent(id, root) >= MOST_UPLOADS:
             raise Refusal(
                 409,
                 f"{folder['name']}: has {MOST_UPLOADS:,} files, which is the limit. Open a folder of this machine instead.",
@@ -226,6 +227,14 @@ class Folders:
         if shutil.disk_usage(root).free < _LEAST_FREE:
             raise Refusal(409, "less than 1 GB is free on the disk. Make room, then send the photos again.")
         return root.joinpath(*parts)
+
+    def _count_sent(self, id: str, root: Path) -> int:
+        """Return the number of files in a folder of sent photos, and count the one that comes."""
+        with self._lock:
+            if self._sent.get(id, MOST_UPLOADS) >= MOST_UPLOADS:  # not looked at yet, or maybe some were removed
+                self._sent[id] = sum(len(names) for _, _, names in os.walk(root))
+            self._sent[id] += 1
+            return self._sent[id] - 1
 
     @staticmethod
     def keep_upload(file: Path, data: bytes) -> None:

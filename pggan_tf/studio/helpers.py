@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import threading
 import time
@@ -15,6 +18,7 @@ from pggan_tf.studio.store import Store
 IDLE = 60.0  # seconds without a request after which a helper ends, and gives its memory back
 WAITING = 48  # requests that wait; any further one is refused
 _STOP_SECONDS = 5.0
+ANSWER_SECONDS, JOB_SECONDS = 600.0, 3600.0  # without a word, after which an answer or a job is given up
 
 
 class Helper:
@@ -23,10 +27,19 @@ class Helper:
     Args:
         store: the store.
         idle: seconds without a request after which the process ends.
+        limit: seconds without a word of the process, after which a request is given up.
+        spares_gpu: function that tells whether GPUs are to be left alone now, as something is trained.
     """
 
-    def __init__(self, store: Store, idle: float = IDLE):
-        self.store, self.idle = store, idle
+    def __init__(
+        self,
+        store: Store,
+        idle: float = IDLE,
+        limit: float = ANSWER_SECONDS,
+        spares_gpu: Callable[[], bool] = lambda: False,
+    ):
+        self.store, self.idle, self.limit, self._spares_gpu = store, idle, limit, spares_gpu
+        self._has_gpu = False
         self._turn, self._lock = threading.Lock(), threading.Lock()
         self._process: subprocess.Popen | None = None
         self._waiting, self._number, self._used_at, self._closed = 0, 0, 0.0, False
@@ -46,7 +59,8 @@ class Helper:
             progress: called with (done, total, text).
 
         Raises:
-            Refusal: if the helper refuses, has died, or too many requests wait.
+            Refusal: if the helper refuses, has died or says nothing for too long, or too many
+                requests wait.
         """
         with self._lock:
             if self._waiting >= WAITING:
@@ -66,10 +80,13 @@ class Helper:
         process = self._start()
         self._number += 1
         assert process.stdin and process.stdout
+        heard, ended, late = [time.monotonic()], threading.Event(), threading.Event()
+        threading.Thread(target=self._watch, args=(process, heard, ended, late), daemon=True).start()
         try:
             process.stdin.write(json.dumps({"id": self._number, "verb": verb, "args": args}).encode() + b"\n")
             process.stdin.flush()
             for line in process.stdout:
+                heard[0] = time.monotonic()
                 said = json.loads(line)
                 if said.get("id") != self._number:
                     continue
@@ -81,18 +98,43 @@ class Helper:
                     return said["result"]
         except (BrokenPipeError, ValueError):
             pass
+        finally:
+            ended.set()
         self._reap(process)
+        if late.is_set():
+            raise Refusal(
+                409,
+                f"the process that makes pictures said nothing for {_name_time(self.limit)}, and was ended. "
+                "Try again, with less; the next request starts a new one.",
+            )
         raise Refusal(
             409, "the process that makes pictures has ended, perhaps for want of memory. Try again, with less."
         )
 
+    def _watch(self, process: subprocess.Popen, heard: list[float], ended: threading.Event, late: threading.Event):
+        """Kill a process that says nothing for too long.
+
+        Args:
+            process: the process.
+            heard: [the time at which it has said something].
+            ended: is set when it has answered.
+            late: is set here if it was killed.
+        """
+        while not ended.wait(max(0.0, heard[0] + self.limit - time.monotonic())):
+            if time.monotonic() - heard[0] >= self.limit:
+                late.set()
+                _kill(process)
+                return
+
     def _start(self) -> subprocess.Popen:
         if self._closed:
             raise Refusal(409, "the studio is being closed. Open it again.")
-        if self._process is None or self._process.poll() is not None:
-            if self._process:
-                self._reap(self._process)
-            self._process = launch.start_helper(self.store)
+        spared = self._spares_gpu()
+        if self._process and (self._process.poll() is not None or (spared and self._has_gpu)):
+            self._reap(self._process)
+            self._process = None
+        if self._process is None:
+            self._process, self._has_gpu = launch.start_helper(self.store, not spared), not spared
         return self._process
 
     @staticmethod
@@ -107,23 +149,28 @@ class Helper:
         try:
             process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
+            _kill(process)
             process.wait()
 
     def end_if_idle(self) -> None:
-        """End the process if it was not used for a while."""
-        if self._process and time.monotonic() - self._used_at > self.idle and self._turn.acquire(blocking=False):
+        """End the process if it was not used for a while, or has a GPU that training needs now."""
+        if self._is_to_end() and self._turn.acquire(blocking=False):
             try:
-                if self._process and time.monotonic() - self._used_at > self.idle:
+                if self._process and self._is_to_end():
                     self._reap(self._process)
                     self._process = None
             finally:
                 self._turn.release()
 
+    def _is_to_end(self) -> bool:
+        if self._process is None:
+            return False
+        return time.monotonic() - self._used_at > self.idle or (self._has_gpu and self._spares_gpu())
+
     def stop(self) -> None:
         """Kill the process, whatever it does; the next request starts another."""
         if (process := self._process) and process.poll() is None:
-            process.kill()
+            _kill(process)
 
     def close(self) -> None:
         """Kill the process for good."""
@@ -134,3 +181,15 @@ class Helper:
                 self._reap(self._process)
                 self._process = None
             self._turn.release()
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """Kill a helper and the programs that it has started."""
+    with contextlib.suppress(OSError, AttributeError):  # there are no groups on Windows
+        os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own
+    process.kill()
+
+
+def _name_time(seconds: float) -> str:
+    """Return a time in words."""
+    return f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} seconds"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from pggan_tf.studio.events import Hub
 from pggan_tf.studio.helpers import Helper
@@ -49,7 +48,8 @@ class Jobs:
         verb: str,
         args: dict,
         finish: Callable = lambda result: result,
-        clean: Path | None = None,
+        clean: Callable[[], None] = lambda: None,
+        **about: str,
     ) -> dict:
         """Begin a job and return it.
 
@@ -59,11 +59,12 @@ class Jobs:
             verb: verb of the helper.
             args: its arguments.
             finish: makes the job's result of the helper's.
-            clean: a file to remove afterwards, however the job ends.
+            clean: called afterwards, however the job ends.
+            **about: what pages know the job by, such as its run.
         """
         id = make_id()
         job: dict = {"id": id, "kind": kind, "title": title, "state": "running", "done": 0, "total": 0}
-        job |= {"text": "waits", "result": None, "error": None}
+        job |= {"text": "waits", "result": None, "error": None, **about}
         with self._lock:
             running = [j for j in self._jobs.values() if j["state"] == "running"]
             if len(running) >= MOST_JOBS:
@@ -84,13 +85,12 @@ class Jobs:
             told = dict(job)
         self.hub.send("job", told)
 
-    def _work(self, id: str, verb: str, args: dict, finish: Callable, clean: Path | None) -> None:
+    def _work(self, id: str, verb: str, args: dict, finish: Callable, clean: Callable[[], None]) -> None:
         try:
             with self._turn:
                 self._do(id, verb, args, finish)
         finally:
-            if clean:
-                clean.unlink(missing_ok=True)
+            clean()
 
     def _do(self, id: str, verb: str, args: dict, finish: Callable) -> None:
         if self.get(id)["state"] != "running":

@@ -23,8 +23,15 @@ def start_worker(store: Store) -> subprocess.Popen:
         )
 
 
-def start_helper(store: Store) -> subprocess.Popen:
-    """Start a helper, which reads requests and writes answers as lines of JSON."""
+# What hides the GPUs of a maker from a program.
+_NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1"}
+
+
+def start_helper(store: Store, gpu: bool) -> subprocess.Popen:
+    """Start a helper, which reads requests and writes answers as lines of JSON.
+
+    gpu: whether it may use GPUs; not while something is trained, which needs their whole memory.
+    """
     with (store.folder / "helper.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "pggan_tf.studio.helper"],
@@ -32,7 +39,7 @@ def start_helper(store: Store) -> subprocess.Popen:
             stdout=subprocess.PIPE,
             stderr=log,
             cwd=store.work,
-            # TensorFlow would take the whole memory of a GPU, and leave none to training.
-            env={"TF_FORCE_GPU_ALLOW_GROWTH": "true", **make_environment()},
+            # TensorFlow would take the whole memory of a GPU at once.
+            env={"TF_FORCE_GPU_ALLOW_GROWTH": "true", **make_environment(), **({} if gpu else _NO_GPU)},
             start_new_session=True,
         )

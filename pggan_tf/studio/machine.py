@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import shutil
 import subprocess
@@ -79,7 +80,7 @@ class Load:
         return sum(times) - times[3] - times[4], sum(times)
 
     def measure(self) -> dict:
-        """Return {cpu: 0..1, memory: used GB, gpu: {use: 0..1, memory: GB} or None}."""
+        """Return {cpu: 0..1, memory: used GB, gpu: see `measure_gpu`}."""
         busy, total = self._read()
         before_busy, before_total = self._before
         self._before = busy, total
@@ -88,18 +89,37 @@ class Load:
         return {
             "cpu": round((busy - before_busy) / passed, 3) if passed > 0 else 0.0,
             "memory": round(everything - available, 2),
-            "gpu": self._measure_gpu(),
+            "gpu": measure_gpu(),
         }
 
-    @staticmethod
-    def _measure_gpu() -> dict | None:
-        if not _list_gpus():
-            return None
-        try:
-            rows = [[float(part) for part in row] for row in _ask_gpus("utilization.gpu", "memory.used")]
-            return {"use": max(row[0] for row in rows) / 100, "memory": round(sum(row[1] for row in rows) / 1024, 2)}
-        except ValueError:
-            return None
+
+def measure_gpu() -> dict | None:
+    """Return how busy the GPUs are, or None without GPUs.
+
+    Returns:
+        {use, memory, total}: the use of the busiest one from 0 to 1, the used memory of all in GB,
+        and all their memory. None in place of what a GPU does not tell, such as a part of one.
+    """
+    if not _list_gpus() or not (rows := _ask_gpus("utilization.gpu", "memory.used", "memory.total")):
+        return None
+    columns = [[n for n in map(_read_number, column) if n is not None] for column in zip(*rows, strict=False)]
+    if len(columns) != 3:
+        return None
+    uses, used, total = columns
+    return {
+        "use": max(uses) / 100 if uses else None,
+        "memory": round(sum(used) / 1024, 2) if used else None,
+        "total": round(sum(total) / 1024, 2) if total else None,
+    }
+
+
+def _read_number(text: str) -> float | None:
+    """Return the number in a cell of nvidia-smi, or None for one such as [N/A]."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def is_alive(pid: int, started: float | None) -> bool:

@@ -4,8 +4,9 @@
 
 import collections
 import contextlib
-import io
+import hashlib
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from fastapi import Request, Response
 
 from pggan_tf.runs import checkpoint
 from pggan_tf.runs import folder as folders
+from pggan_tf.studio import made
 from pggan_tf.studio.answers import Answer, answer_file, read_body, read_json
 from pggan_tf.studio.choices import list_formats
 from pggan_tf.studio.refusal import (
@@ -28,7 +30,7 @@ from pggan_tf.studio.refusal import (
     take_whole,
 )
 from pggan_tf.studio.routes import ask, call, take_query
-from pggan_tf.studio.runs import OWN, quote_name
+from pggan_tf.studio.runs import quote_name
 from pggan_tf.studio.store import make_id
 from pggan_tf.studio.studio import Studio
 
@@ -92,7 +94,6 @@ class Player:
         self.studio = studio
         self._pictures: collections.OrderedDict[str, bytes] = collections.OrderedDict()
         self._lock = threading.Lock()
-        self._phones: dict[str, tuple] = {}
 
     @contextlib.contextmanager
     def make_file(self, suffix: str, data: bytes | None = None) -> Iterator[Path]:
@@ -147,54 +148,67 @@ class Player:
         args = {"run": folder, "index": index, "name": title}
         return self._with_strips(name, self.studio.helper.call("rename", args))
 
-    def convert(self, name: str, data: bytes, query: dict) -> bytes:
-        """Return a photo after the network of a run, as PNG."""
-        args = {
-            "run": self.find(name),
+    def place_own(self, name: str) -> Path:
+        """Return the folder with what the studio has made of a run."""
+        return self.studio.runs.place_own(name, self.studio.runs.find(name))
+
+    def list_made(self, name: str) -> dict:
+        """Return all that was made of a run: {things, exports}, see `made`."""
+        own = self.place_own(name)
+        return {"things": made.list_all(name, own), "exports": made.list_exports(name, own)}
+
+    def remove_made(self, name: str, id: str) -> None:
+        """Remove a thing that was made of a run."""
+        made.remove(name, self.place_own(name), id)
+
+    def convert(self, name: str, data: bytes, query: dict) -> tuple[str, bytes]:
+        """Return (id, picture) of a photo after the network of a run, as PNG; both are kept in the run's folder."""
+        given = {
             "hints": _take_hints(query),
             "saturation": float(take_number(query, "saturation", 0, 4, 1.0)),
             "scale": take_number(query, "scale", 1, 16, None),
         }
+        title = take_text(query, "name", "photo")
+        args = {"run": self.find(name), **given}
         with self.make_file(".photo", data) as photo, self.make_file(".png") as out:
             self.studio.helper.call("convert", args | {"photo": str(photo), "out": str(out)})
-            return out.read_bytes()
+            picture = out.read_bytes()
+        id = hashlib.sha256(data).hexdigest()[:10]
+        made.keep_photo(self.place_own(name), id, data, picture, {"name": title, **given})
+        return f"convert-{id}", picture
 
-    def start_job(self, name: str, kind: str, title: str, suffix: str, args: dict, clean: Path | None = None) -> dict:
-        """Begin a job that writes into the folder of a run.
+    def start_job(self, name: str, kind: str, title: str, args: dict, photo: Path | None = None) -> dict:
+        """Begin a job that makes something of a run, and writes it into the run's folder.
 
         Args:
             name: the run.
             kind: verb of the helper.
             title: what the page calls the job.
-            suffix: end of the name of what is written.
             args: arguments of the verb.
-            clean: a file to remove when the job is done.
+            photo: a file to remove when the job is done.
         """
-        folder = Path(self.find(name))
-        own = self.studio.runs.place_own(name, folder)
-        out = own / f"{kind}-{make_id()}{suffix}"
+        folder = self.find(name)
+        place = made.choose_place(self.place_own(name), kind)
 
-        args = {"run": str(folder), "out": str(out), **args}
-        return self.studio.jobs.start(
-            kind, title, kind, args, lambda result: self._with_addresses(name, own, result), clean
-        )
+        def clean():
+            if photo:
+                photo.unlink(missing_ok=True)
+            if place.is_dir() and not made.describe(name, place):  # it was cancelled, or has failed
+                shutil.rmtree(place, ignore_errors=True)
 
-    @staticmethod
-    def _with_addresses(name: str, own: Path, result) -> dict:
-        """Return the result of a job with addresses in place of paths in the studio's folder of the run."""
+        args = {"run": folder, "out": str(place), **args}
+        return self.studio.jobs.start(kind, title, kind, args, lambda _: made.describe(name, place), clean, run=name)
 
-        def address(value):
-            if isinstance(value, str) and value.startswith(str(own)):
-                file = Path(value).relative_to(own).as_posix()
-                return f"/api/runs/{quote_name(name)}/files/{OWN}/{quote_name(file, '/')}"
-            return value
-
-        if isinstance(result, str):
-            return {"url": address(result)}
-        found = {key: address(value) for key, value in result.items()}
-        if "picture" in found:
-            found["photos"] = [found["picture"]]
-        return found
+    def project(self, name: str, data: bytes, title: str, stage: int | None) -> dict:
+        """Begin to look for the image nearest to a photo, and return the job."""
+        self.find(name)
+        photo = self.studio.store.work / f"{make_id()}.photo"
+        try:
+            photo.write_bytes(data)
+            return self.start_job(name, "project", title, {"photo": str(photo), "name": title, "stage": stage}, photo)
+        except BaseException:
+            photo.unlink(missing_ok=True)
+            raise
 
     def export(self, name: str, format: str, title: str | None) -> dict:
         """Begin to export a run, and return the job."""
@@ -204,42 +218,17 @@ class Player:
         folder = Path(self.find(name))
         if not (folder / folders.GENERATOR).is_file():
             raise Refusal(409, f"{name}: has not ended. A run is exported when its training is done.")
-        place = self.studio.runs.place_own(name, folder) / "export" / format
-        address = f"/api/runs/{quote_name(name)}/files/{OWN}/export/{format}"
-
-        def finish(result):
-            files = [f | {"url": f"{address}/{quote_name(f['name'], '/')}"} for f in result["files"]]
-            return {"files": files, "parity": result["parity"], "folder": str(place), "address": None, "qr": None}
-
+        place = self.place_own(name) / "export" / format
         args = {"run": str(folder), "out": str(place), "format": format, "name": title}
-        return self.studio.jobs.start("export", f"{name} to {format}", "export", args, finish)
-
-    def serve_phone(self, name: str, on: bool) -> dict:
-        """Show the exported page of a run in the local network, as `pggan serve --lan` does, or stop."""
-        import segno
-
-        from export import hosts, lan, serve
-
-        folder = self.studio.runs.find(name)
-        with self._lock:
-            server, address = self._phones.pop(name, (None, None))
-            if not on:
-                if server:
-                    server.shutdown()
-                    server.server_close()
-                return {"address": None, "qr": None}
-            if server is None:
-                site = self.studio.runs.place_own(name, folder) / "export" / "web"
-                if not (site / "site.json").is_file():
-                    raise Refusal(409, f"{name}: has no page yet. Export it to web first.")
-                host, key = lan.find_address(), lan.make_key()
-                server = serve.make_site_server(site, host, 0, key)
-                address = f"{hosts.format_address(host, server.server_port)}?key={key}"
-                threading.Thread(target=server.serve_forever, daemon=True).start()
-            self._phones[name] = server, address
-        out = io.BytesIO()
-        segno.make(address, error="m").save(out, kind="svg", scale=4, border=4, xmldecl=False, svgns=True)
-        return {"address": address, "qr": out.getvalue().decode()}
+        return self.studio.jobs.start(
+            "export",
+            f"{name} to {format}",
+            "export",
+            args,
+            lambda _: made.describe_export(name, place),
+            run=name,
+            format=format,
+        )
 
 
 def add_playing(app: fastapi.FastAPI, studio: Studio) -> None:
@@ -299,7 +288,7 @@ def add_playing(app: fastapi.FastAPI, studio: Studio) -> None:
         check_names(body, ("seed", "truncation"))
         seed = take_whole(body, "seed", 0, _SEED, 0)
         args = {"seed": seed, "truncation": float(take_number(body, "truncation", 0, 1, 1.0))}
-        return Answer(await call(player.start_job, name, "nearest", f"photos nearest to {seed}", ".png", args))
+        return Answer(await call(player.start_job, name, "nearest", f"photos nearest to {seed}", args))
 
     @app.post("/api/runs/{name}/walk")
     async def walk(name: str, request: Request):
@@ -309,30 +298,30 @@ def add_playing(app: fastapi.FastAPI, studio: Studio) -> None:
         args["stage"] = take_whole(body, "stage", 1, 4096, take_whole(body, "size", 1, 4096, None))
         args |= {"seeds": take_text(body, "seeds", "0-7", longest=2000)}
         args |= {"seconds": float(take_number(body, "seconds", 0.5, 60, 8))}
-        return Answer(await call(player.start_job, name, "walk", f"walk {args['seeds']}", ".mp4", args))
+        return Answer(await call(player.start_job, name, "walk", f"walk {args['seeds']}", args))
 
     @app.post("/api/runs/{name}/project")
     async def project(name: str, request: Request):
-        stage = take_whole(take_query(request, "stage"), "stage", 1, 4096, None)
+        query = take_query(request, "stage", "name")
+        stage, title = take_whole(query, "stage", 1, 4096, None), take_text(query, "name", "photo")
         data = await read_body(request, PHOTO_BYTES)
-
-        def start():
-            player.find(name)
-            photo = studio.store.work / f"{make_id()}.photo"
-            photo.write_bytes(data)
-            try:
-                return player.start_job(name, "project", "photo", "", {"photo": str(photo), "stage": stage}, photo)
-            except Refusal:
-                photo.unlink(missing_ok=True)
-                raise
-
-        return Answer(await call(start))
+        return Answer(await call(player.project, name, data, title, stage))
 
     @app.post("/api/runs/{name}/convert")
     async def convert(name: str, request: Request):
-        query = take_query(request, "hints", "saturation", "scale")
+        query = take_query(request, "hints", "saturation", "scale", "name")
         data = await read_body(request, PHOTO_BYTES)
-        return Response(await ask(player.convert, name, data, query), media_type="image/png")
+        id, picture = await ask(player.convert, name, data, query)
+        return Response(picture, media_type="image/png", headers={"X-Made": id})
+
+    @app.get("/api/runs/{name}/made")
+    async def list_made(name: str):
+        return Answer(await call(player.list_made, name))
+
+    @app.delete("/api/runs/{name}/made/{id}")
+    async def remove_made(name: str, id: str):
+        await call(player.remove_made, name, id)
+        return Answer({})
 
     @app.post("/api/runs/{name}/export")
     async def export(name: str, request: Request):
@@ -341,11 +330,19 @@ def add_playing(app: fastapi.FastAPI, studio: Studio) -> None:
         format = take_choice(body, "format", [f["name"] for f in list_formats()])
         return Answer(await call(player.export, name, format, take_text(body, "name", None, longest=40)))
 
+    @app.get("/api/runs/{name}/phone")
+    async def find_phone(name: str):
+        await call(studio.runs.find, name)
+        return Answer(await call(studio.phones.find, name))
+
     @app.post("/api/runs/{name}/phone")
     async def phone(name: str, request: Request):
         body = await read_json(request)
         check_names(body, ("on",))
-        return Answer(await call(player.serve_phone, name, take_switch(body, "on", True)))
+        await call(studio.runs.find, name)
+        shown = await call(studio.phones.show if take_switch(body, "on", True) else studio.phones.stop, name)
+        studio.hub.send("runs", {"name": name})
+        return Answer(shown)
 
 
 def add_jobs(app: fastapi.FastAPI, studio: Studio) -> None:

@@ -180,6 +180,21 @@ class Queue:
                 place.rename(place.with_name(f"{number:04d}-{place.name.partition('-')[2]}"))
         return self.list_all()
 
+    def train_again(self, id: str) -> list[dict]:
+        """Put a failed entry at the end of the queue, with the same commands, and return all entries."""
+        with self.hold():
+            path, entry = self._find(id)
+            if not entry.get("error"):
+                raise Refusal(
+                    409, f"{entry.get('title', id)}: has not failed; it waits for its turn, or is being trained."
+                )
+            last = max(int(other.name.partition("-")[0]) for other, _ in self.read())
+            again = {name: value for name, value in entry.items() if name not in ("error", "begun")}
+            write_json(path, again)
+            path.rename(path.with_name(f"{last + 1:04d}-{id}.json"))
+        self.start_worker()
+        return self.list_all()
+
     def start_worker(self) -> None:
         """Start the process that trains, if something waits and none runs."""
         about = read_json(self.store.folder / "worker.json", {})

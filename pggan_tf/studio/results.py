@@ -1,8 +1,10 @@
-"""Results of jobs, made in a helper and kept in the run's folder: walks, projections, exports."""
+"""Results of jobs, made in a helper and kept in the run's folder: walks, projections, exports.
+
+See `made`, which finds them again.
+"""
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 from pggan_tf import synthesis
 from pggan_tf.data import marks, pixels
 from pggan_tf.errors import UserError, explain_out_of_memory
+from pggan_tf.studio.made import SHOWN, note
 from pggan_tf.studio.making import MOST_PIXELS, measure_photo, open_generator
 
 FPS, MOST_SECONDS, MOST_KEYS, STEPS = 30, 60, 64, 400
@@ -18,18 +21,18 @@ _SHOWN = 128  # smallest size in pixels of an image in a picture
 _NEAREST = 6  # training photos for each seed
 
 
-def _make_place(out: str) -> Path:
+def _make_place(args: dict) -> Path:
     """Return the folder of a result, which is made if needed."""
-    place = Path(out)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    place = Path(args["out"])
+    place.mkdir(parents=True, exist_ok=True)
     return place
 
 
 @explain_out_of_memory("a walk is made", "Ask for a smaller stage or fewer seconds.")
-def make_walk(args: dict, progress) -> str:
-    """Write a video that walks between seeds to args["out"], as `pggan interpolate` does.
+def make_walk(args: dict, progress) -> dict:
+    """Write a video that walks between seeds into the folder args["out"], as `pggan interpolate` does.
 
-    args: run, seeds, seconds, stage, truncation, class_name, out.
+    args: run, seeds, seconds, stage, truncation, class_name, out. Returns what is noted about it.
     """
     from pggan_tf.explore import video as videos
     from pggan_tf.explore import walks
@@ -38,24 +41,25 @@ def make_walk(args: dict, progress) -> str:
     generator.require_latents()
     if not 2 <= len(numbers) <= MOST_KEYS:
         raise UserError(f"seeds {args['seeds']}: {len(numbers)}; expected 2 to {MOST_KEYS} to walk between.")
-    place = _make_place(args["out"])
     stage = generator.choose_stage(args["stage"])
-    videos.check_size(place, *walks.get_frame_size(generator.network.shape_at(stage), 1, 1))
+    file = _make_place(args) / SHOWN["walk"]
+    videos.check_size(file, *walks.get_frame_size(generator.network.shape_at(stage), 1, 1))
     keys = synthesis.latents(numbers, generator.network.latent_size)[:, None]
     labels = synthesis.choose_labels(generator.network, generator.name, args["class_name"], [numbers[0]])
     frames = walks.interpolate(keys, max(2, round(args["seconds"] * FPS)), loop=True)
     drawn = walks.draw_frames(
         synthesis.Sampler(generator.network), frames, stage, 1, labels, args["truncation"], progress
     )
-    videos.write(place, drawn, FPS, marks.make_packet(generator.mark))
-    return str(place)
+    videos.write(file, drawn, FPS, marks.make_packet(generator.mark))
+    about = {name: args[name] for name in ("seeds", "seconds", "truncation")}
+    return note(file.parent, about | {"stage": stage, "class": args["class_name"]})
 
 
 @explain_out_of_memory("nearest photos are looked for", "Take a machine with more memory.")
 def find_nearest(args: dict, progress) -> dict:
-    """Write a seed and the training photos nearest to it, as `pggan neighbours` does.
+    """Write a seed and the training photos nearest to it into a folder, as `pggan neighbours` does.
 
-    args: run, seed, truncation, out. Returns {picture, numbers, distances, text}.
+    args: run, seed, truncation, out. Returns {seed, truncation, numbers, distances, text}.
     """
     from pggan_tf.report import nearest
     from pggan_tf.report.runs import read_run
@@ -63,25 +67,27 @@ def find_nearest(args: dict, progress) -> dict:
     generator, run = open_generator(args), read_run(args["run"])
     generator.require_latents()
     shards = nearest.open_training_data(run)
-    place = _make_place(args["out"])
     found = nearest.compare_samples(
         synthesis.Sampler(generator.network), shards, [args["seed"]], _NEAREST, run.config.images.mirror,
         truncation=args["truncation"],
     )  # fmt: skip
-    pixels.save(place, found.draw(1))
-    return {
-        "picture": str(place),
+    place = _make_place(args)
+    pixels.save(place / SHOWN["nearest"], found.draw(1))
+    about = {
+        "seed": args["seed"],
+        "truncation": args["truncation"],
         "numbers": [int(n) for n in found.numbers[0]],
         "distances": [round(float(d), 4) for d in found.distances[0]],
         "text": found.describe(1),
     }
+    return note(place, about)
 
 
 @explain_out_of_memory("a photo is projected", "Take a machine with more memory.")
 def project(args: dict, progress) -> dict:
     """Find the latent whose image is nearest to a photo, as `pggan project` does.
 
-    args: run, photo, stage, out (a folder). Returns {picture, latent, psnr, psnr_before}.
+    args: run, photo, name (of the photo), stage, out (a folder). Returns {name, stage, psnr, psnr_before}.
     """
     from pggan_tf.data import decode
     from pggan_tf.explore.projection import project as search
@@ -96,22 +102,20 @@ def project(args: dict, progress) -> dict:
     picture = decode.decode_photo(photo.read_bytes(), 1 if generator.network.channels == 1 else 3)
     target = decode.cut(picture, generator.network.shape_at(stage))
     found = search(generator.network, target, STEPS, None, 0, progress)
-    place = _make_place(args["out"])
-    place.mkdir(exist_ok=True)
+    place = _make_place(args)
     packet = marks.make_packet(generator.mark and marks.Mark(marks.CHANGED, generator.mark.run, generator.mark.weights))
     np.save(place / "latent.npy", found.latent[None])
     triple = np.stack([target, found.start, found.image])
-    pixels.save_grid(place / "projection.png", triple, columns=3, size=_SHOWN, packet=packet)
+    pixels.save_grid(place / SHOWN["project"], triple, columns=3, size=_SHOWN, packet=packet)
     before, after = map(float, psnr.compute_each(np.stack([target, target]), np.stack([found.start, found.image])))
     about = {"psnr": after if after < np.inf else None, "psnr_before": before if before < np.inf else None}
-    (place / "projection.json").write_text(json.dumps({**about, "stage": stage}, indent=1) + "\n")
-    return about | {"picture": str(place / "projection.png"), "latent": str(place / "latent.npy")}
+    return note(place, {"name": args["name"], "stage": stage, **about})
 
 
-def export(args: dict, progress) -> dict:
+def export(args: dict, progress) -> None:
     """Export a run in one format, as `pggan export` does.
 
-    args: run, format, name, out (a folder of its own, which is replaced). Returns {files, parity}.
+    args: run, format, name, out (a folder of its own, which is replaced).
     """
     from pggan_tf import api
 
@@ -130,24 +134,3 @@ def export(args: dict, progress) -> dict:
         (partial if format == "apk" else partial / "out").rename(place)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    files = [
-        {"name": p.relative_to(place).as_posix(), "bytes": p.stat().st_size}
-        for p in sorted(place.rglob("*"))
-        if p.is_file()
-    ]
-    return {"files": files, "parity": _describe_parity(place)}
-
-
-def _describe_parity(place: Path) -> str:
-    """Return in a sentence how much exported files differ from Keras; "" if nothing tells."""
-    try:
-        report = json.loads((place / "report.json").read_text(encoding="utf-8"))
-        signatures = [s for file in report["files"] for s in file["signatures"]]
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""
-    if not signatures:
-        return ""
-    worst = max(s["max_difference"] for s in signatures)
-    ratios = [s["psnr"] for s in signatures if s["psnr"] is not None]
-    least = f", PSNR {min(ratios):.1f} dB at least" if ratios else ""
-    return f"differs from Keras by {worst} of 255 at most{least}, compared for {len(signatures)} kinds of images"

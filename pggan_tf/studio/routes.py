@@ -132,6 +132,10 @@ def add_queue(app: fastapi.FastAPI, studio: Studio) -> None:
         await call(studio.queue.remove, id)
         return Answer({})
 
+    @app.post("/api/queue/{id}/again")
+    async def train_again(id: str):
+        return Answer(await call(studio.queue.train_again, id))
+
     @app.post("/api/queue/{id}/move")
     async def move_entry(id: str, request: Request):
         body = await read_json(request)
@@ -177,6 +181,7 @@ def add_runs(app: fastapi.FastAPI, studio: Studio) -> None:
     @app.delete("/api/runs/{name}")
     async def delete(name: str):
         await call(studio.runs.delete, name)
+        await call(studio.phones.stop, name)
         return Answer({})
 
     @app.get("/api/compare")

@@ -244,8 +244,8 @@ class Runs:
         asked = {n: v for n, v in run.plan.asked.items() if v is not None}
         return short | {
             "folder": str(folder),
-            "config": _plain({n: v for n, v in run.config.values().items() if v is not None}),
-            "asked": _plain(written["asked"]),
+            "config": make_plain({n: v for n, v in run.config.values().items() if v is not None}),
+            "asked": make_plain(written["asked"]),
             "command": f"pggan train {' '.join(configs.as_typed(n, _quoted(v)) for n, v in asked.items())}",
             "stages": list(run.plan.resolutions),
             "phase": {"resolution": phase.resolution, "fade": phase.fade, "alpha": round(phase.alpha(run.images), 4)},
@@ -291,7 +291,7 @@ class Runs:
         """Return {name: mark} of all runs; a mark changes when something of the run does."""
         marks = {}
         for name, folder in self.find_all().items():
-            files = (folders.STATS, folders.LOG, folders.GENERATOR, ".")
+            files = (folders.STATS, folders.LOG, folders.GENERATOR, ".", OWN, f"{OWN}/export")
             marks[name] = (*(_stamp(folder / file) for file in files), _stamp(self.store.about_run(name)))
         return marks
 
@@ -344,12 +344,12 @@ def _quoted(value):
     return tuple(map(_quoted, value)) if isinstance(value, tuple) else value
 
 
-def _plain(value):
+def make_plain(value):
     """Return a value as JSON can hold it, with None in place of what is no finite number."""
     if isinstance(value, dict):
-        return {str(name): _plain(v) for name, v in value.items()}
+        return {str(name): make_plain(v) for name, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [make_plain(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -48,6 +48,7 @@ def make_application(studio: Studio, host: str = "127.0.0.1", port: int = 0) -> 
     @contextlib.asynccontextmanager
     async def live(app):
         watching = asyncio.create_task(studio.watcher.run())
+        await asyncio.to_thread(studio.phones.resume)
         try:
             yield
         finally:

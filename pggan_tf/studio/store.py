@@ -2,19 +2,26 @@
 
 key                 the key of the address
 folders.json        the folders that the user has opened
+phones.json         pages that are shown to phones
+open.html           leads the browser to the address
 folders/ID.json     what is known about the photos of a folder, and what was changed by hand
 photos/             photos that were sent from the page, and folders made for training
 queue/NNNN-ID.json  what is to be trained, in this order
 runs/NAME.json      title of a run, and how it ended
 worker.json         the process that trains, and what it is at
+work/               files that helpers write; what commands have printed
 worker.log, helper.log, studio.log
 """
 
 from __future__ import annotations
 
+import contextlib
+import html
 import json
 import os
 import secrets
+import time
+from collections.abc import Collection
 from pathlib import Path
 
 from export import lan
@@ -22,6 +29,9 @@ from pggan_tf import files
 from pggan_tf.errors import UserError
 
 NAME = ".studio"
+KEPT_LOGS = 20  # of commands that have ended
+_REDIRECT = "open.html"
+_LEFT_SECONDS = 24 * 3600.0  # after which a file that a helper was to write is not waited for
 _PARTS = ("folders", "photos", "queue", "runs", "work")
 
 
@@ -39,6 +49,14 @@ def write_json(path: Path, content) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.atomic_write(path) as partial:
         partial.write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a text to a file that the user alone may read, and which is never incomplete."""
+    with files.atomic_write(path) as partial:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+            opened.write(text)
 
 
 def make_id() -> str:
@@ -81,11 +99,46 @@ class Store:
             key = ""
         if len(key) < 16 or not key.replace("-", "").replace("_", "").isalnum():
             key = lan.make_key()
-            with files.atomic_write(file) as partial:
-                descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(descriptor, "w") as opened:
-                    opened.write(key)
+            write_private(file, key)
         return key
+
+    def write_redirect(self, address: str) -> Path:
+        """Write a page that leads to an address, and return it.
+
+        A browser is started with the page, as others may see with what a program was started, and
+        the address has the key.
+        """
+        file = self.folder / _REDIRECT
+        target = html.escape(address)
+        write_private(
+            file,
+            "<!doctype html><html lang=en><meta charset=utf-8><meta name=referrer content=no-referrer>"
+            f'<meta http-equiv=refresh content="0;url={target}"><title>pggan studio</title>'
+            f'<p><a href="{target}">To the studio</a>\n',
+        )
+        return file
+
+    def remove_redirect(self) -> None:
+        """Remove the page of `write_redirect`, if there is one."""
+        (self.folder / _REDIRECT).unlink(missing_ok=True)
+
+    def tidy(self, needed: Collection[str] = ()) -> None:
+        """Remove what commands have printed long ago, and what killed processes have left.
+
+        The newest logs stay, and those of entries of the queue.
+
+        needed: ids of the entries of the queue.
+        """
+        now, logs = time.time(), []
+        for file in self.work.iterdir():
+            with contextlib.suppress(OSError):  # such as one that is removed meanwhile
+                if file.suffix == ".log":
+                    logs.append((file.stat().st_mtime, file))
+                elif now - file.stat().st_mtime > _LEFT_SECONDS:
+                    file.unlink()
+        for _, file in sorted(logs, reverse=True)[KEPT_LOGS:]:
+            if file.stem not in needed:
+                file.unlink(missing_ok=True)
 
     @property
     def queue(self) -> Path:

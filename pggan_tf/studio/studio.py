@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ from pggan_tf import __version__
 from pggan_tf.studio import choices, launch, machine
 from pggan_tf.studio.events import Hub, Watcher
 from pggan_tf.studio.folders import Folders
-from pggan_tf.studio.helpers import Helper
+from pggan_tf.studio.helpers import JOB_SECONDS, Helper
 from pggan_tf.studio.jobs import Jobs
+from pggan_tf.studio.phones import Phones
 from pggan_tf.studio.photos import Photos
 from pggan_tf.studio.queue import Queue
 from pggan_tf.studio.runs import Runs
@@ -36,9 +38,13 @@ class Studio:
         self.runs = Runs(self.store, self.queue.find_worker, self.queue.list_waiting_runs)
         self.folders = Folders(self.store, places)
         self.photos = Photos(self.folders)
+        with contextlib.suppress(OSError):
+            self.store.tidy([path.stem.partition("-")[2] for path, _ in self.queue.read()])
+        self.phones = Phones(self.store, self.runs)
         self.hub = Hub()
         # One for what is answered at once, one for jobs, which take minutes.
-        self.helper, self._slow = Helper(self.store), Helper(self.store)
+        self.helper = Helper(self.store, spares_gpu=self.is_training)
+        self._slow = Helper(self.store, limit=JOB_SECONDS, spares_gpu=self.is_training)
         self.jobs = Jobs(self.hub, self._slow)
         self._load, self._loaded_at = machine.Load(), 0.0
         self._loads: dict = {}
@@ -49,6 +55,7 @@ class Studio:
     def close(self) -> None:
         """End the streams of events and the helpers. Training goes on."""
         self.hub.close()
+        self.phones.close()
         self.helper.close()
         self._slow.close()
 
@@ -57,6 +64,12 @@ class Studio:
         self.queue.start_worker()
         self.helper.end_if_idle()
         self._slow.end_if_idle()
+
+    def is_training(self) -> bool:
+        """Tell whether a run is being trained or prepared, here or from a terminal."""
+        now = self.runs.look_around()
+        states = (self.runs.find_state(name, folder, now)[0] for name, folder in self.runs.find_all().items())
+        return now.worker is not None or "running" in states
 
     def measure_load(self) -> dict:
         """Return how busy the machine is, see `machine.Load.measure`."""

@@ -61,6 +61,12 @@ class Worker:
                 id = path.stem.partition("-")[2]
                 self._note(entry=id, run=entry.get("run"), child=None, text="begins")
             self._train(id, entry)
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove what commands have printed long ago."""
+        with contextlib.suppress(OSError):
+            self.store.tidy([path.stem.partition("-")[2] for path, _ in self.queue.read()])
 
     def _bury(self) -> None:
         """Settle the entries that a killed worker has begun."""

@@ -45,9 +45,10 @@ export async function call<T>(method: "GET" | "POST" | "PUT" | "DELETE", path: s
   return (text ? JSON.parse(text) : null) as T;
 }
 
-/** Return the bytes of an answer, such as a picture. */
-export async function take(method: "GET" | "POST", path: string, body?: Blob, signal?: AbortSignal): Promise<Blob> {
-  return (await ask(method, path, body, signal)).blob();
+/** Return the bytes of an answer, such as a picture, and by which name it is kept, if it is. */
+export async function take(method: "GET" | "POST", path: string, body?: Blob, signal?: AbortSignal): Promise<{ blob: Blob; made: string | null }> {
+  const answer = await ask(method, path, body, signal);
+  return { blob: await answer.blob(), made: answer.headers.get("X-Made") };
 }
 
 /** Return what to show of an error; null if the request was given up on purpose. */

@@ -1,10 +1,13 @@
 /** A photo through a network: before and after under one slider; colours of places that a person knows. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { runPath, withQuery } from "./api";
-import { hex, type Hint, hintText, LIKELY, lightnessOf, rgbOf, type Rgb } from "./hints";
+import { runPath, say, take, withQuery } from "./api";
+import { hex, type Hint, hintText, hintsOf, LIKELY, lightnessOf, rgbOf, type Rgb } from "./hints";
+import { changed } from "./live";
+import { MadeList, useThings } from "./made";
 import { usePicture } from "./picture";
 import { PhotoDrop } from "./photo-drop";
-import type { GeneratorInfo } from "./types";
+import { setQuery } from "./route";
+import type { GeneratorInfo, Thing } from "./types";
 import { Command, Problem, Slider, Switch, useLater } from "./widgets";
 import { quote } from "./words";
 
@@ -32,7 +35,7 @@ async function openPhoto(file: File): Promise<Photo> {
   return { file, url, width, height, gray };
 }
 
-export function Convert({ name, place, info }: { name: string; place: string; info: GeneratorInfo }) {
+export function Convert({ name, place, info, query }: { name: string; place: string; info: GeneratorInfo; query: URLSearchParams }) {
   const [photo, setPhoto] = useState<Photo | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
   const [hints, setHints] = useState<Hint[]>([]);
@@ -40,16 +43,40 @@ export function Convert({ name, place, info }: { name: string; place: string; in
   const [saturation, setSaturation] = useState(1);
   const [split, setSplit] = useState(50);
   const colour = info.task === "colorize";
-  const path = photo ? withQuery(runPath(name, "/convert"), { saturation: colour && saturation !== 1 ? saturation : null, hints: hintText(hints, photo.width, photo.height) }) : null;
-  const picture = usePicture(useLater(path, 150), photo ? { body: photo.file, key: photo.url } : undefined);
-  const choose = (file: File) => openPhoto(file).then((opened) => (setPhoto(opened), setHints([]), setProblem(null)), (error) => setProblem(error.message));
+  const path = photo ? withQuery(runPath(name, "/convert"), { name: photo.file.name.slice(-200), saturation: colour && saturation !== 1 ? saturation : null, hints: hintText(hints, photo.width, photo.height) }) : null;
+  const wish = useLater(photo && { path, key: photo.url }, 150);
+  const picture = usePicture(photo && wish?.key === photo.url ? wish.path : null, photo ? { body: photo.file, key: photo.url } : undefined);
+  const busy = picture.busy || (picture.of !== path && !picture.error);
+  const { things, chosen, error } = useThings(name, "convert", query);
+  const current = useRef<string | null>(null); // what the address names, once it is shown
+  const show = (opened: Photo, hints: Hint[], saturation: number) => (setPhoto(opened), setHints(hints), setSaturation(saturation), setHinting(false), setProblem(null));
+  const choose = (file: File) => openPhoto(file).then((opened) => ((current.current = null), setQuery({ made: null }), show(opened, [], 1)), (error) => setProblem(error.message));
+  const reopen = async (thing: Thing) => {
+    const before = thing.files.find((file) => file.name.startsWith("before."));
+    if (!before || current.current === thing.id) return;
+    current.current = thing.id;
+    try {
+      const { blob } = await take("GET", before.url);
+      const opened = await openPhoto(new File([blob], thing.name ?? before.name, { type: blob.type }));
+      if (current.current === thing.id) show(opened, hintsOf(thing.hints ?? [], opened.width, opened.height), thing.saturation ?? 1);
+    } catch (error) {
+      setProblem(say(error));
+    }
+  };
+  useEffect(() => {
+    if (chosen) void reopen(chosen);
+  }, [chosen?.id]);
+  useEffect(() => {
+    if (photo && picture.made && picture.from === photo.url && picture.made !== current.current) (current.current = picture.made), setQuery({ made: picture.made });
+    if (picture.made) changed(`made:${name}`);
+  }, [picture.made, picture.url]);
   const command = `pggan ${info.task === "recolor" ? "colorize" : info.task} ${place} ${quote(photo?.file.name ?? "photo.jpg")} --out result.png${photo ? hintText(hints, photo.width, photo.height).split(";").filter(Boolean).map((hint) => ` --hint ${hint.replace("=", "=#")}`).join("") : ""}`;
   return (
     <div class="split">
       <div class="stage">
-        <Problem text={problem ?? picture.error} />
+        <Problem text={problem ?? picture.error ?? error} />
         {!photo ? <PhotoDrop does={DOES[info.task]} choose={choose} /> : (
-          <div class={`compare-view ${hinting ? "hinting" : ""} ${picture.busy ? "busy" : ""}`} aria-busy={picture.busy} style={{ "--split": `${split}%`, "--ratio": photo.width / photo.height }}>
+          <div class={`compare-view ${hinting ? "hinting" : ""} ${busy ? "busy" : ""}`} aria-busy={busy} style={{ "--split": `${split}%`, "--ratio": photo.width / photo.height }}>
             {picture.url ? <img class="after" src={picture.url} alt="What the network made of it" /> : <img class="after dim" src={photo.url} alt="" />}
             {picture.url && !hinting && <img class={`before ${colour ? "gray" : ""}`} src={photo.url} alt="The photo before" />}
             {picture.url && !hinting && <input type="range" aria-label="Before and after" min={0} max={100} value={split} onInput={(e) => setSplit(e.currentTarget.valueAsNumber)} />}
@@ -60,16 +87,17 @@ export function Convert({ name, place, info }: { name: string; place: string; in
       </div>
       <aside class="controls" aria-label="Controls">
         {photo && <>
-          <p class="hint" role="status">{picture.busy ? "Working …" : `${photo.file.name}, ${photo.width} × ${photo.height} pixels`}</p>
+          <p class="hint" role="status">{busy ? "Working …" : `${photo.file.name}, ${photo.width} × ${photo.height} pixels`}</p>
           {info.hints && <div class="card"><Switch label="Give colours" hint="tap a place and say which colour it has" value={hinting} onChange={setHinting} />
             {hints.length > 0 && <div class="row between"><span class="swatch-row">{hints.map((hint) => <Swatch rgb={hint.rgb} />)}</span><button type="button" class="small" onClick={() => setHints(hints.slice(0, -1))}>Take back</button></div>}</div>}
           {colour && <div class="card"><Slider label="Saturation" value={saturation} minimum={0} maximum={2} step={0.05} shown={saturation.toFixed(2)} onInput={setSaturation} /></div>}
           <div class="row">
             {picture.url && <a class="button primary" href={picture.url} download={`${photo.file.name.replace(/\.\w+$/, "")}-${info.task}.png`}>Save as PNG</a>}
-            <button type="button" onClick={() => setPhoto(null)}>Another photo</button>
+            <button type="button" onClick={() => ((current.current = null), setPhoto(null), setQuery({ made: null }))}>Another photo</button>
           </div>
         </>}
         <Command text={command} />
+        <MadeList name={name} title="Photos" things={things} chosen={chosen} words={(one) => one.name ?? "photo"} />
       </aside>
     </div>
   );

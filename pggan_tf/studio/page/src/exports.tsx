@@ -1,25 +1,28 @@
 /** Export: every format with its size and how far it is from Keras; the page for a phone with its code. */
 import { useState } from "preact/hooks";
 import { call, runPath, say } from "./api";
-import { useJob } from "./live";
-import type { Exported, Format, Job, Studio } from "./types";
+import { changed, useJob, useLive } from "./live";
+import { useMade } from "./made";
+import type { Exported, Format, Job, Phone, Studio } from "./types";
 import { Command, Field, JobView, Problem } from "./widgets";
-import { plural, size } from "./words";
+import { moment, plural, size } from "./words";
 
 export function Exports({ studio, name, title }: { studio: Studio; name: string; title: string }) {
   const [label, setLabel] = useState(title);
+  const made = useMade(name);
   return (
     <div class="exports">
       <div class="export-head"><Field label="Name" hint="of the app and of the page"><input type="text" value={label} maxLength={40} onInput={(e) => setLabel(e.currentTarget.value)} /></Field></div>
-      <ul>{studio.formats.map((format) => <OneFormat key={format.name} format={format} run={name} label={label} />)}</ul>
-      <Phone name={name} />
+      <Problem text={made.error} />
+      <ul>{studio.formats.map((format) => <OneFormat key={format.name} format={format} run={name} label={label} before={made.data?.exports[format.name] ?? null} />)}</ul>
+      <OnPhone name={name} />
     </div>
   );
 }
 
-function OneFormat({ format, run, label }: { format: Format; run: string; label: string }) {
-  const work = useJob<Exported>();
-  const result = work.job?.state === "done" ? work.job.result : null;
+function OneFormat({ format, run, label, before }: { format: Format; run: string; label: string; before: Exported | null }) {
+  const work = useJob<Exported>((job) => job.run === run && job.format === format.name);
+  const result = work.busy ? null : before ?? (work.job?.state === "done" ? work.job.result : null);
   const list = <ul class="files">{result?.files.map((file) => <li><a href={`${file.url}${file.url.includes("?") ? "&" : "?"}download=1`} download>{file.name}</a><small>{size(file.bytes)}</small></li>)}</ul>;
   return (
     <li class="card format">
@@ -32,8 +35,7 @@ function OneFormat({ format, run, label }: { format: Format; run: string; label:
       {result && (
         <div class="result" role="status">
           {result.parity && <p>{result.parity[0]!.toUpperCase() + result.parity.slice(1)}.</p>}
-          {result.files.length > 4 ? <details><summary>{plural(result.files.length, "file")}, {size(result.files.reduce((sum, file) => sum + file.bytes, 0))}</summary>{list}</details> : list}
-          {result.address && <Address address={result.address} qr={result.qr} />}
+          {result.files.length > 4 ? <details><summary>{plural(result.files.length, "file")}, {size(result.files.reduce((sum, file) => sum + file.bytes, 0))}, {moment(result.at)}</summary>{list}</details> : list}
         </div>
       )}
     </li>
@@ -50,15 +52,16 @@ function Address({ address, qr }: { address: string; qr: string | null }) {
 }
 
 /** Serve the exported page to phones in the same network, for as long as it is wished. */
-function Phone({ name }: { name: string }) {
-  const [served, setServed] = useState<{ address: string | null; qr: string | null } | null>(null);
+function OnPhone({ name }: { name: string }) {
+  const live = useLive<Phone>(runPath(name, "/phone"), [`runs:${name}`]);
+  const served = live.data?.address ? live.data : null;
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
   const turn = async (on: boolean) => {
     setBusy(true);
     try {
-      const answer = await call<{ address: string | null; qr: string | null }>("POST", runPath(name, "/phone"), { on });
-      setServed(on && answer.address ? answer : null);
+      await call<Phone>("POST", runPath(name, "/phone"), { on });
+      changed(`runs:${name}`);
       setProblem(null);
     } catch (error) {
       setProblem(say(error));
@@ -71,7 +74,7 @@ function Phone({ name }: { name: string }) {
         <div class="what"><h2 id="phone">On a phone, now</h2><p>Shows the exported page to phones in the same network. Whoever has the address sees the page, and nothing else of this machine.</p></div>
         <button type="button" disabled={busy} onClick={() => turn(!served)}>{busy ? "One moment …" : served ? "Stop" : "Show the code"}</button>
       </div>
-      <Problem text={problem} />
+      <Problem text={problem ?? live.error} />
       {served?.address && <Address address={served.address} qr={served.qr} />}
     </section>
   );

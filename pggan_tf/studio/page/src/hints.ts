@@ -27,6 +27,13 @@ export const LIKELY: Record<string, [number, number]> = {
 
 export const hex = (rgb: Rgb) => rgb.map((v) => v.toString(16).padStart(2, "0")).join("");
 
+/** Return the hints that are written as `pggan colorize` takes them: X,Y=#RRGGBB. */
+export const hintsOf = (texts: string[], width: number, height: number): Hint[] =>
+  texts.flatMap((text) => {
+    const [, x, y, digits] = /^(\d+),(\d+)=#([0-9a-f]{6})$/.exec(text) ?? [];
+    return digits ? [{ x: (Number(x) + 0.5) / width, y: (Number(y) + 0.5) / height, rgb: [0, 2, 4].map((i) => parseInt(digits.slice(i, i + 2), 16)) as Rgb }] : [];
+  });
+
 /** Return hints as the server takes them, in pixels of a photo. */
 export const hintText = (hints: Hint[], width: number, height: number) =>
   hints.map(({ x, y, rgb }) => `${Math.min(width - 1, Math.floor(x * width))},${Math.min(height - 1, Math.floor(y * height))}=${hex(rgb)}`).join(";");

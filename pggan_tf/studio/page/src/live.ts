@@ -33,6 +33,7 @@ function setOnline(value: boolean): void {
 export function noteJob(job: Job): void {
   jobs.set(job.id, job);
   changed("jobs");
+  if (job.run && job.state === "done") changed(`made:${job.run}`);
 }
 
 let source: EventSource | null = null;
@@ -52,16 +53,15 @@ export function connect(): void {
     clearTimeout(missing);
     missing = 0;
     setOnline(true);
-    if (!first) {
-      changedAll();
-      void refreshJobs();
-    }
+    if (!first) changedAll();
+    void refreshJobs(); // such as one that was begun before this window was opened
     first = false;
   };
   source.addEventListener("runs", (event) => {
     changed("runs");
     changed(`runs:${data(event).name}`);
   });
+  source.addEventListener("all", changedAll);
   source.addEventListener("queue", () => changed("queue"));
   source.addEventListener("folders", () => changed("folders"));
   source.addEventListener("plan", () => changed("plan"));
@@ -81,7 +81,13 @@ export function connect(): void {
 
 async function refreshJobs(): Promise<void> {
   try {
-    for (const job of await call<Job[]>("GET", "/api/jobs")) jobs.set(job.id, job);
+    const before = [...jobs.values()].filter((job) => job.state === "running");
+    const now = await call<Job[]>("GET", "/api/jobs");
+    for (const job of now) jobs.set(job.id, job);
+    for (const job of before) {
+      if (now.some((other) => other.id === job.id)) continue;
+      jobs.set(job.id, { ...job, state: "failed", error: `${job.title}: the studio was closed meanwhile. Start it again.` });
+    }
     changed("jobs");
   } catch {
     // the next connection asks again
@@ -150,20 +156,27 @@ export interface Work<R> {
   start: (request: () => Promise<Job<R>>) => Promise<void>; cancel: () => void; clear: () => void;
 }
 
-/** Start long work on the server and follow it. Starting anew cancels what runs. */
-export function useJob<R>(): Work<R> {
+/**
+ * Start long work on the server and follow it. Starting anew cancels what runs. `mine` tells which work goes on when this is
+ * shown no more, and is followed again when it is: what is kept in files.
+ */
+export function useJob<R>(mine?: (job: Job) => boolean): Work<R> {
   const [id, setId] = useState<string | null>(null);
   const [error, setError] = useState<string | null>(null);
   const [asking, setAsking] = useState(false);
   const latest = useRef(0);
   const current = useRef<string | null>(null);
   const job = useTopic("jobs", () => (id ? ((jobs.get(id) as Job<R>) ?? null) : null));
+  const found = useTopic("jobs", () => (id || !mine ? null : ([...jobs.values()].find((other) => other.state === "running" && mine(other))?.id ?? null)));
+  useEffect(() => {
+    if (found && !id && !asking) (current.current = found), setId(found);
+  }, [found]);
   const drop = () => {
     const running = current.current && jobs.get(current.current);
     current.current = null;
     if (running && running.state === "running") void call("DELETE", `/api/jobs/${running.id}`).catch(() => {});
   };
-  useEffect(() => drop, []);
+  useEffect(() => (mine ? undefined : drop), []);
   return {
     job, error: error ?? (job?.state === "failed" ? job.error : null), busy: asking || job?.state === "running",
     async start(request) {

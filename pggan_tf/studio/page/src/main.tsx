@@ -58,7 +58,7 @@ function MachineChip({ fixed }: { fixed: Machine | undefined }) {
   return (
     <p class="machine" title={title}>
       <span class="unseen">{title}. </span>
-      {now ? <><Meter name="CPU" share={now.cpu} />{now.gpu !== null && <Meter name="GPU" share={now.gpu.use} />}{fixed.memory_gb > 0 && <Meter name="RAM" share={now.memory / fixed.memory_gb} />}</>
+      {now ? <><Meter name="CPU" share={now.cpu} />{now.gpu !== null && now.gpu.use !== null && <Meter name="GPU" share={now.gpu.use} />}{fixed.memory_gb > 0 && <Meter name="RAM" share={now.memory / fixed.memory_gb} />}</>
         : <span>{fixed.cores} cores</span>}
     </p>
   );

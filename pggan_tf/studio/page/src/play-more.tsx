@@ -2,12 +2,13 @@
 import { useState } from "preact/hooks";
 import { call, runPath, withQuery } from "./api";
 import { useJob } from "./live";
+import { MadeList, useThings } from "./made";
 import { usePicture } from "./picture";
 import { PhotoDrop } from "./photo-drop";
 import { lookQuery, LookControls, randomSeed, readLook, SeedField } from "./play-faces";
 import { Sliders } from "./play-sliders";
 import { setQuery } from "./route";
-import type { GeneratorInfo, Job } from "./types";
+import type { GeneratorInfo, Job, Thing } from "./types";
 import { Command, Field, JobView, Problem, Segments, Slider, Typed, useLater } from "./widgets";
 import { quote } from "./words";
 
@@ -51,13 +52,13 @@ export function Walk({ name, place, info, query }: Props) {
   const seeds = query.get("seeds") ?? "0-5";
   const seconds = Number(query.get("seconds") ?? 8);
   const { stage } = readLook(query, info);
-  const work = useJob<{ url: string }>();
-  const url = work.job?.state === "done" ? work.job.result?.url : null;
+  const work = useJob<Thing>((job) => job.run === name && job.kind === "walk");
+  const { things, chosen, error } = useThings(name, "walk", query, work);
   return (
     <div class="split">
       <div class="stage">
         <div class="easel">
-          {url ? <video src={url} controls autoplay loop muted playsinline aria-label={`A walk through seeds ${seeds}`} /> : <p class="hint">A walk goes from seed to seed, and back to the first: a film without a cut.</p>}
+          {chosen ? <video key={chosen.id} src={chosen.url} controls autoplay loop muted playsinline aria-label={`A walk through seeds ${chosen.seeds}`} /> : <p class="hint">A walk goes from seed to seed, and back to the first: a film without a cut.</p>}
         </div>
       </div>
       <aside class="controls" aria-label="Controls">
@@ -66,10 +67,11 @@ export function Walk({ name, place, info, query }: Props) {
           <Slider label="Length" value={seconds} minimum={2} maximum={60} shown={`${seconds} s`} onInput={(value) => setQuery({ seconds: value })} />
           {info.stages.length > 1 && <Segments label="Grown to" value={stage} choices={info.stages.map((value) => ({ value, label: String(value) }))} onChange={(value) => setQuery({ stage: value })} />}
         </div>
-        <button type="button" class="primary large" disabled={work.busy} onClick={() => work.start(() => call<Job<{ url: string }>>("POST", runPath(name, "/walk"), { seeds, seconds, stage }))}>Make the film</button>
-        <JobView job={work.job} error={work.error} cancel={work.cancel} />
-        {url && <div class="row"><a class="button" href={withQuery(url, { download: 1 })} download>Save the film</a></div>}
+        <button type="button" class="primary large" disabled={work.busy} onClick={() => work.start(() => call<Job<Thing>>("POST", runPath(name, "/walk"), { seeds, seconds, stage }))}>Make the film</button>
+        <JobView job={work.job} error={work.error ?? error} cancel={work.cancel} />
+        {chosen && <div class="row"><a class="button" href={withQuery(chosen.url, { download: 1 })} download>Save the film</a></div>}
         <Command text={`pggan interpolate ${place} --video walk.mp4 --seeds ${quote(seeds)} --seconds ${seconds} --stage ${stage} --loop`} />
+        <MadeList name={name} title="Films" things={things} chosen={chosen} words={(walk) => `seeds ${walk.seeds}, ${walk.seconds} s, ${walk.stage} px`} />
       </aside>
     </div>
   );
@@ -78,51 +80,56 @@ export function Walk({ name, place, info, query }: Props) {
 export function Nearest({ name, place, info, query }: Props) {
   const look = readLook(query, info);
   const face = usePicture(withQuery(runPath(name, "/face.png"), { seed: look.seed }));
-  const work = useJob<{ photos: string[]; text: string }>();
-  const [of, setOf] = useState<number | null>(null);
-  const found = work.job?.state === "done" && of === look.seed ? work.job.result?.photos[0] : null;
+  const work = useJob<Thing>((job) => job.run === name && job.kind === "nearest");
+  const { things, chosen, error } = useThings(name, "nearest", query, work);
+  const found = chosen?.seed === look.seed ? chosen : null;
   return (
     <div class="split">
       <div class="stage">
         <Problem text={face.error} />
-        {found ? <div class="easel"><img class="pixels" src={found} alt={`The face of seed ${look.seed} and the training photos nearest to it, nearest first`} /></div>
+        {found ? <div class="easel"><img class="pixels" src={found.url} alt={`The face of seed ${look.seed} and the training photos nearest to it, nearest first`} /></div>
           : <div class={`easel ${work.busy ? "busy" : ""}`}>{face.url && <img class="pixels single" src={face.url} alt={`The face of seed ${look.seed}`} />}</div>}
       </div>
       <aside class="controls" aria-label="Controls">
         <p>Has it learned photos by heart? The photos that it was shown, nearest first. A copy would be the same picture.</p>
         <div class="row seed-row"><SeedField value={look.seed} /><button type="button" onClick={() => setQuery({ seed: randomSeed() })}>Another</button></div>
-        <button type="button" class="primary large" disabled={work.busy} onClick={() => (setOf(look.seed), work.start(() => call<Job<{ photos: string[]; text: string }>>("POST", runPath(name, "/nearest"), { seed: look.seed })))}>Find the nearest photos</button>
-        <JobView job={work.job} error={work.error} cancel={work.cancel} />
-        {found && <p role="status">{work.job?.result?.text}</p>}
+        <button type="button" class="primary large" disabled={work.busy} onClick={() => work.start(() => call<Job<Thing>>("POST", runPath(name, "/nearest"), { seed: look.seed }))}>Find the nearest photos</button>
+        <JobView job={work.job} error={work.error ?? error} cancel={work.cancel} />
+        {found && <p role="status">{found.text}</p>}
         <Command text={`pggan neighbours ${place} --seeds ${look.seed}`} />
+        <MadeList name={name} title="Looked for before" things={things} chosen={found} words={(one) => `seed ${one.seed}`} open={(one) => setQuery({ made: one.id, seed: one.seed! })} />
       </aside>
     </div>
   );
 }
 
-interface Found { picture: string; psnr: number | null; psnr_before: number | null }
-const decibels = (value: number | null) => (value === null ? "the same pixels" : `${value.toFixed(1)} dB`);
+const decibels = (value: number | null | undefined) => (value === null || value === undefined ? "the same pixels" : `${value.toFixed(1)} dB`);
 
-export function Project({ name, place }: { name: string; place: string }) {
+export function Project({ name, place, query }: Omit<Props, "info">) {
   const [photo, setPhoto] = useState<{ file: File; url: string } | null>(null);
-  const work = useJob<Found>();
-  const result = work.job?.state === "done" ? work.job.result : null;
+  const work = useJob<Thing>((job) => job.run === name && job.kind === "project");
+  const { things, chosen, error } = useThings(name, "project", query, work);
+  const result = work.busy ? null : chosen;
   const choose = (file: File) => {
     setPhoto({ file, url: URL.createObjectURL(file) });
-    void work.start(() => call<Job<Found>>("POST", runPath(name, "/project"), file));
+    setQuery({ made: null });
+    void work.start(() => call<Job<Thing>>("POST", withQuery(runPath(name, "/project"), { name: file.name }), file));
   };
   return (
     <div class="split">
       <div class="stage">
-        {!photo ? <PhotoDrop does="Which face of this generator is nearest to a photo?" choose={choose} />
-          : <div class="easel">{result ? <img class="pixels" src={result.picture} alt="The photo, where the search began, and the nearest face" /> : <img class="dim" src={photo.url} alt="Your photo" />}</div>}
+        {result ? <div class="easel"><img class="pixels" src={result.url} alt="The photo, where the search began, and the nearest face" /></div>
+          : photo ? <div class="easel"><img class="dim" src={photo.url} alt="Your photo" /></div>
+            : work.busy ? <div class="easel"><p class="hint">The search that was begun goes on.</p></div>
+              : <PhotoDrop does="Which face of this generator is nearest to a photo?" choose={choose} />}
       </div>
       <aside class="controls" aria-label="Controls">
         <p>The search moves through all that the generator can draw, towards your photo. It must look like the photos it learned from.</p>
-        <JobView job={work.job} error={work.error} cancel={work.cancel} />
+        <JobView job={work.job} error={work.error ?? error} cancel={work.cancel} />
         {result && <p role="status">PSNR {decibels(result.psnr)}, was {decibels(result.psnr_before)} where the search began. From left to right: the photo, the beginning, the nearest face.</p>}
-        {photo && <div class="row"><button type="button" onClick={() => (work.clear(), setPhoto(null))}>Another photo</button>{result && <a class="button" href={withQuery(result.picture, { download: 1 })} download>Save as PNG</a>}</div>}
-        <Command text={`pggan project ${place} ${quote(photo?.file.name ?? "photo.jpg")}`} />
+        {(photo || result) && <div class="row"><button type="button" onClick={() => (work.clear(), setPhoto(null), setQuery({ made: null }))}>Another photo</button>{result && <a class="button" href={withQuery(result.url, { download: 1 })} download>Save as PNG</a>}</div>}
+        <Command text={`pggan project ${place} ${quote(result?.name ?? photo?.file.name ?? "photo.jpg")}`} />
+        <MadeList name={name} title="Photos" things={things} chosen={result} words={(one) => `${one.name}, ${decibels(one.psnr)}`} open={(one) => (setPhoto(null), setQuery({ made: one.id }))} />
       </aside>
     </div>
   );

@@ -53,12 +53,12 @@ export function Play({ studio, route }: { studio: Studio; route: Route }) {
       {!info.data && !info.error && <p class="hint opening" role="status">Reading the generator …</p>}
       {info.data && name && (
         shown === "export" ? <Exports key={name} studio={studio} name={name} title={run?.title ?? name} />
-          : !generates ? <Convert key={name} name={name} place={place} info={info.data} />
+          : !generates ? <Convert key={name} name={name} place={place} info={info.data} query={route.query} />
             : shown === "faces" ? <Faces key={name} name={name} place={place} info={info.data} query={route.query} />
               : shown === "morph" ? <Morph key={name} name={name} info={info.data} query={route.query} />
                 : shown === "walk" ? <Walk key={name} name={name} place={place} info={info.data} query={route.query} />
                   : shown === "nearest" ? <Nearest key={name} name={name} place={place} query={route.query} info={info.data} />
-                    : <Project key={name} name={name} place={place} />
+                    : <Project key={name} name={name} place={place} query={route.query} />
       )}
     </div>
   );

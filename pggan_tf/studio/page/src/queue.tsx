@@ -38,6 +38,7 @@ export function Queue({ withoutRuns }: { withoutRuns?: boolean }) {
             </span>
             {entry.state === "waiting" && entries[i - 1]?.state === "waiting" && <button type="button" class="icon" aria-label={`Move ${entry.title} up`} onClick={() => act(call("POST", `/api/queue/${entry.id}/move`, { to: i - 1 }))}><Icon name="up" /></button>}
             {entry.state === "waiting" && i < entries.length - 1 && <button type="button" class="icon" aria-label={`Move ${entry.title} down`} onClick={() => act(call("POST", `/api/queue/${entry.id}/move`, { to: i + 1 }))}><Icon name="down" /></button>}
+            {entry.state === "failed" && <button type="button" class="small" aria-label={`Train ${entry.title} again`} onClick={() => act(call("POST", `/api/queue/${entry.id}/again`))}>Again</button>}
             {(entry.state !== "running" || !entry.run) && <button type="button" class="icon" aria-label={`Take ${entry.title} out`} onClick={() => act(call("DELETE", `/api/queue/${entry.id}`))}><Icon name="close" /></button>}
             <Problem text={entry.error} />
           </li>

@@ -61,13 +61,20 @@ export interface SliderInfo { index: number; name: string | null; strip: string 
 
 export interface Job<R = unknown> {
   id: string; kind: string; title: string; state: "running" | "done" | "failed" | "cancelled"; done: number; total: number | null;
-  text: string; result: R | null; error: string | null;
+  text: string; result: R | null; error: string | null; run?: string; format?: string;
 }
-/** cpu and use: shares from 0 to 1; memory: what is used, in GB. */
-export interface MachineNow { cpu: number; memory: number; gpu: { use: number; memory: number } | null }
-export interface Exported {
-  files: { name: string; bytes: number; url: string }[]; parity: string; address: string | null; qr: string | null;
+/** cpu and use: shares from 0 to 1; memory: what is used, in GB; null: not told. */
+export interface MachineNow { cpu: number; memory: number; gpu: { use: number | null; memory: number | null; total: number | null } | null }
+export interface FileLink { name: string; bytes: number; url: string }
+export interface Exported { files: FileLink[]; parity: string; at: number }
+/** Something that was made of a run; what else is known about it depends on its kind. */
+export interface Thing {
+  id: string; kind: "walk" | "nearest" | "project" | "convert"; at: number; bytes: number; files: FileLink[]; url: string;
+  seeds?: string; seconds?: number; stage?: number; seed?: number; text?: string; name?: string; psnr?: number | null; psnr_before?: number | null;
+  hints?: string[]; saturation?: number;
 }
+export interface Made { things: Thing[]; exports: Record<string, Exported> }
+export interface Phone { address: string | null; qr: string | null }
 export interface Compared {
   differences: { option: string; values: unknown[] }[];
   table: { name: string; values: unknown[]; best: number[] }[]; notes: string[]; titles: string[];

@@ -1,16 +1,16 @@
 /** Watch: the runs, and of one of them everything while it learns. */
 import { useEffect, useState } from "preact/hooks";
 import { call, runPath, say } from "./api";
-import { changed, useLive } from "./live";
+import { changed, useLive, useMachine } from "./live";
 import { Queue, useQueue } from "./queue";
 import { addressOf, go, type Route } from "./route";
 import { RunCurves } from "./run-curves";
 import { RunGrids } from "./run-grids";
-import type { Entry, Run, RunDetail, Studio } from "./types";
+import type { Entry, Machine, Run, RunDetail, Studio } from "./types";
 import { announce, Ask, Command, Empty, Problem, Progress, Typed } from "./widgets";
-import { duration, plural, short, STATES, TASKS, text } from "./words";
+import { duration, number, plural, short, STATES, TASKS, text } from "./words";
 
-export function Watch({ route }: { studio: Studio; route: Route }) {
+export function Watch({ studio, route }: { studio: Studio; route: Route }) {
   const runs = useLive<Run[]>("/api/runs", ["runs", "queue"]);
   const own = (runs.data ?? []).filter((run) => !run.pretrained);
   const queue = useQueue();
@@ -36,7 +36,7 @@ export function Watch({ route }: { studio: Studio; route: Route }) {
         {own.length > 0 && <ul>{own.map((run) => <RunRow key={run.name} run={run} current={!preparing && run.name === chosen} />)}</ul>}
         <Queue withoutRuns />
       </nav>
-      {preparing ? <Preparing entry={preparing} /> : chosen && <OneRun key={chosen} name={chosen} />}
+      {preparing ? <Preparing entry={preparing} /> : chosen && <OneRun key={chosen} name={chosen} machine={studio.machine} />}
     </div>
   );
 }
@@ -72,7 +72,7 @@ function RunRow({ run, current }: { run: Run; current: boolean }) {
   );
 }
 
-function OneRun({ name }: { name: string }) {
+function OneRun({ name, machine }: { name: string; machine: Machine }) {
   const live = useLive<RunDetail>(runPath(name), [`runs:${name}`]);
   const run = live.data;
   useEffect(() => {
@@ -85,6 +85,7 @@ function OneRun({ name }: { name: string }) {
         <RunGrids run={run} />
         <div class="controls">
           <Status run={run} />
+          {run.state === "running" && <MachineView machine={machine} />}
           <Problem text={run.error} />
           <Coach run={run} />
         </div>
@@ -152,6 +153,23 @@ function Status({ run }: { run: RunDetail }) {
       {more && <div class="row" role="group" aria-label="How much longer">{[10, 30, 60, 240].map((minutes) => <button type="button" onClick={() => (setMore(false), act("/go-on", { minutes }))}>{duration(60 * minutes)} more</button>)}</div>}
       <Problem text={problem} />
       {asking && <Ask title={`Delete ${run.title}?`} text={`The folder ${run.name} with ${plural(run.grids.length, "grid")}, its checkpoints and its generator is deleted. That cannot be taken back.`} action="Delete" close={() => setAsking(false)} go={remove} />}
+    </section>
+  );
+}
+
+/** What the training takes of this machine, with all others on it. */
+function MachineView({ machine }: { machine: Machine }) {
+  const now = useMachine();
+  if (!now) return null;
+  const part = (used: number, all: number) => <>{number(used)}<small> of {number(all)} GB</small></>;
+  return (
+    <section class="card" aria-label="This machine">
+      <dl class="figures">
+        <div><dt>CPU</dt><dd>{Math.round(100 * now.cpu)} %<small> of {plural(machine.cores, "core")}</small></dd></div>
+        {machine.memory_gb > 0 && <div><dt>memory</dt><dd>{part(now.memory, machine.memory_gb)}</dd></div>}
+        {now.gpu && now.gpu.use !== null && <div><dt>GPU</dt><dd>{Math.round(100 * now.gpu.use)} %</dd></div>}
+        {now.gpu && now.gpu.memory !== null && now.gpu.total !== null && <div><dt>GPU memory</dt><dd>{part(now.gpu.memory, now.gpu.total)}</dd></div>}
+      </dl>
     </section>
   );
 }

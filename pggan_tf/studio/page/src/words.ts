@@ -31,6 +31,14 @@ export const TASKS: Record<Task, string> = {
   translate: "turns pictures into others",
 };
 
+const clock = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", hour12: false });
+const day = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", year: "numeric" });
+/** Return a time in seconds since 1970 as people read it: of today the hour, else the day. */
+export function moment(seconds: number): string {
+  const date = new Date(1000 * seconds);
+  return (date.toDateString() === new Date().toDateString() ? clock : day).format(date);
+}
+
 /** Return a text as one word of a shell. */
 export const quote = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`);
 
