@@ -33,7 +33,7 @@ RECIPES = {
     "sngan": ("classes", _DCGAN),
     "lsgan": ("classes", f"{_DCGAN} --decay-share 0.5"),
     "recolor": ("classes", _IMAGES),
-    "colorize": ("classes", f"{_IMAGES} --fmap-max 4 --update two-stage"),
+    "colorize": ("classes", f"{_IMAGES} --fmap-max 4 --update two-stage --no-hints"),
     "translate": ("pairs", f"{_IMAGES} --fmap-max 4 --reverse"),
     "srgan": ("classes", f"{_IMAGES} --patch 8 --blocks 1 --scale 2 --pretrain-images 8 --adversarial-weight 0.1"),
 }
@@ -48,7 +48,9 @@ def result(recipe: str, folder: Path) -> dict:
     lines = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
     arrays, _ = saved.last_checkpoint(folder)
     return {
-        "stats": [saved.without_speed(line) for line in lines if "check" not in line],  # those of photos held back came later
+        "stats": [
+            saved.without_speed(line) for line in lines if "check" not in line
+        ],  # those of photos held back came later
         "state": {name: list(array.shape) for name, array in arrays.items()},
         "sha256": hashlib.sha256(b"".join(arrays[name].tobytes() for name in sorted(arrays))).hexdigest(),
         "processor": saved.processor(),
