@@ -218,7 +218,7 @@ def _sort(places: tuple[str, ...]) -> tuple[list[str], list[str]]:
     for place in places:
         path = Path(place)
         network = enlargers.is_peer(place) or keras_files.is_location(place) or path.suffix == ".keras"
-        network = network or (path / CONFIG).is_file() or keras_files.is_model(path)
+        network = network or any((path / name).is_file() for name in (CONFIG, keras_files.GENERATOR))
         (models if network else folders).append(place)
     if not folders:
         raise UserError(f"{' '.join(places)}: no folder of photos among them. Give one first.")

@@ -343,7 +343,7 @@ def test_each_task_changes_photos_in_its_way():
 class Hungry:
     """A network for which there is no memory."""
 
-    task, scale, multiple, context = "upscale", 2, 1, 1
+    task, scale, multiple, context, input_channels = "upscale", 2, 1, 1, 3
 
     def __call__(self, image):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")

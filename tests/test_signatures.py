@@ -79,7 +79,7 @@ def test_truncation_and_classes_of_a_generator():
         (stand_ins.Recolorer, "gray", 1, 256, "the same picture in RGB", "any size", (255, 257)),
         (stand_ins.Colorizer, "gray", 1, 64, "the same picture in RGB", "sides any multiple of 16", (48, 80)),
         (lambda: types.SimpleNamespace(task="translate", multiple=16, resolutions=(8, 16)), "photo", 3, 16, "RGB", "sides any multiple of 16", (16, 32)),
-        (lambda: types.SimpleNamespace(task="upscale", multiple=400, scale=4), "photo", 3, 800, "RGB, 4 times as wide and high", "sides any multiple of 400", (400, 1200)),
+        (lambda: types.SimpleNamespace(task="upscale", multiple=400, scale=4, input_channels=3), "photo", 3, 800, "RGB, 4 times as wide and high", "sides any multiple of 400", (400, 1200)),
     ],
 )  # fmt: skip
 def test_signatures_of_networks_of_photos(make, argument, channels, side, about, given, oblong):
