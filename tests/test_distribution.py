@@ -72,15 +72,9 @@ BATCHES = [
 ]
 TASKS = [
     {**IMAGES, "task": "colorize", "network": "unet"},
-    {
-        **IMAGES,
-        "task": "upscale",
-        "network": "srresnet",
-        "scale": 2,
-        "blocks": 1,
-        "degrade": "once",
-        "generator_norm": "batch",
-    },
+    # Degraded photos are rounded to 8 bits: what is a hair apart in a norm's sums may be a whole step apart there.
+    {**IMAGES, "task": "upscale", "network": "srresnet", "scale": 2, "blocks": 1, "degrade": "once"},
+    {**IMAGES, "task": "upscale", "network": "srresnet", "scale": 2, "blocks": 1, "generator_norm": "batch"},
 ]
 
 
