@@ -36,7 +36,7 @@ def read_long_description() -> str:
     metadata = configparser.ConfigParser()
     metadata.read(ROOT / "setup.cfg", encoding="utf-8")
     addresses = dict(re.split(r"\s*=\s*", line) for line in metadata["metadata"]["project_urls"].split("\n") if line)
-    version = re.search(r'__version__ = "(.+)"', (ROOT / "pggan_tf" / "__init__.py").read_text(encoding="utf-8"))
+    version = re.search(r'__version__ = "(.+)"', (ROOT / "pggan_tf" / "version.py").read_text(encoding="utf-8"))
     return write_absolute_links((ROOT / "README.md").read_text(encoding="utf-8"), addresses["Source"], version[1])
 
 

@@ -171,7 +171,7 @@ def make_sampler(step: Step):
     """Return (function (latents) -> images in -1..1, latents): a grid of the moving average."""
     import tensorflow as tf
 
-    from pggan_tf.seeds import latents
+    from pggan_tf.networks.latents import latents
 
     network, resolution = step.gan.ema, step.resolution
     z = tf.constant(latents(range(min(_GRID, max(4, (1 << 22) // resolution**2))), network.latent_size))

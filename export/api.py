@@ -29,9 +29,10 @@ from fastapi import HTTPException, Query, Request, Response
 
 from export import hosts, protocol, signatures
 from export import source as sources
-from pggan_tf import __version__, synthesis, tasks
+from pggan_tf import synthesis, tasks
 from pggan_tf.data import marks, photos, transparency, xmp
 from pggan_tf.errors import UserError
+from pggan_tf.version import __version__
 
 # Accepted formats of uploads. Rarer formats are left out because their decoders could have security
 # flaws.

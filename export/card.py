@@ -13,9 +13,9 @@ import re
 from export import samples as others
 from export.coreml import SYSTEM
 from export.source import DRAWN, Source
-from pggan_tf import __version__
 from pggan_tf.runs import records
 from pggan_tf.shapes import name_size
+from pggan_tf.version import __version__
 
 NAMES = ("MODEL_CARD.md", "README.md")  # names of the card in an exported folder; hubs show README.md
 PLACEHOLDER = "OWNER/NAME"  # stands for the repository on a hub until this is known

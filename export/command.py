@@ -8,7 +8,7 @@ import click
 
 from export import build
 from export.files import Options
-from pggan_tf.choice import Choice
+from pggan_tf.option_types import Choice
 
 
 @click.command("export")

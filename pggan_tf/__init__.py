@@ -10,11 +10,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from pggan_tf import keras_classes
+from pggan_tf.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from pggan_tf.api import *
-
-__version__ = "0.2.0"
 
 
 def _sorts_slowly(cpuinfo: str) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from pggan_tf import shapes, tasks
 from pggan_tf.data import pixels, transparency
 from pggan_tf.errors import UserError, nearest
-from pggan_tf.seeds import latents
+from pggan_tf.networks.latents import latents
 
 MOST_SEEDS = 1_000_000
 _BATCH_PIXELS = 1 << 21  # most pixels of the images that are made at once: 32 of 256 px, 2 of 1024 px

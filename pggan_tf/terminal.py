@@ -1,4 +1,4 @@
-"""Show progress bars, and import TensorFlow without its messages."""
+"""Write durations, show progress bars, and import TensorFlow without its messages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ import sys
 
 from pggan_tf import signals
 from pggan_tf.errors import UserError
+
+
+def format_duration(seconds: float) -> str:
+    """Format a duration, for example '45 s', '2.2 min', '60 min' or '2 h 02 min'."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 1000:
+        return f"{seconds / 60:.1f} min"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import functools
 
 import click
 
-from pggan_tf.counts import ImageCount
+from pggan_tf.option_types import ImageCount
 from preprocessing.options import RunOptions, group_options
 
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pggan_tf.choice import Choice
 from pggan_tf.errors import Unreadable
+from pggan_tf.option_types import Choice
 from preprocessing import command as commands
 from preprocessing.options import OutputOptions, Selection
 

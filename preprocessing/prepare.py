@@ -18,11 +18,10 @@ import click
 import numpy as np
 
 from pggan_tf import shapes
-from pggan_tf.choice import Choice
-from pggan_tf.counts import ImageCount
 from pggan_tf.data import shards
 from pggan_tf.data.pixels import FILTERS
 from pggan_tf.errors import Unreadable, UserError
+from pggan_tf.option_types import Choice, ImageCount
 from preprocessing import command as commands
 from preprocessing.options import OutputOptions, Selection
 

@@ -16,9 +16,9 @@ PACKAGES = ("pggan_tf", "preprocessing", "export", "benchmarks", "cloud")
 # From the ground up; a room may import itself and those before it. A package stands for all in it that has no room of its own.
 ROOMS = {
     "ground": "pggan_tf pggan_tf.keras_classes pggan_tf.entry pggan_tf.errors pggan_tf.files pggan_tf.lazy pggan_tf.signals pggan_tf.terminal"
-    " pggan_tf.choice pggan_tf.counts pggan_tf.shapes pggan_tf.schedule pggan_tf.replicas pggan_tf.seeds",
+    " pggan_tf.version pggan_tf.option_types pggan_tf.shapes pggan_tf.schedule pggan_tf.replicas",
     "data": "pggan_tf.data pggan_tf.pixels",
-    "networks": "pggan_tf.layers pggan_tf.networks pggan_tf.losses pggan_tf.tiles pggan_tf.tasks",
+    "networks": "pggan_tf.layers pggan_tf.networks pggan_tf.losses pggan_tf.tasks",
     "sampling": "pggan_tf.synthesis pggan_tf.explore",
     "metrics": "pggan_tf.metrics",
     "config": "pggan_tf.config",

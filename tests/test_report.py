@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pggan_tf import report
+from pggan_tf import report, terminal
 from pggan_tf.config import parsing
 from pggan_tf.report import embedding, pages, plots, runs, tables, words
 from pggan_tf.runs import records
@@ -251,7 +251,7 @@ def test_parameters_are_those_that_are_trained(run):
 
 @pytest.mark.parametrize("seconds,text", [(7, "7 s"), (130, "2.2 min"), (3600, "60 min"), (7300, "2 h 02 min")])
 def test_durations(seconds, text):
-    assert words.format_duration(seconds) == text
+    assert terminal.format_duration(seconds) == text
 
 
 def test_a_spike_does_not_flatten_a_plot():

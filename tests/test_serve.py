@@ -23,10 +23,10 @@ import pytest
 from PIL import Image, ImageCms
 
 from export import hosts, serve, source
-from pggan_tf import synthesis, tasks, tiles
+from pggan_tf import synthesis, tasks
 from pggan_tf.data import marks, photos, pixels, portraits
 from pggan_tf.errors import UserError
-from pggan_tf.networks import progressive
+from pggan_tf.networks import progressive, tiles
 from tests import stand_ins
 from tests.conftest import pggan, start
 

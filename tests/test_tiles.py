@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pggan_tf import tiles
 from pggan_tf.errors import UserError
+from pggan_tf.networks import tiles
 from tests.stand_ins import Upscaler
 
 

@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from pggan_tf import tasks, tiles
+from pggan_tf import tasks
 from pggan_tf.commands import cli
 from pggan_tf.data import photos
+from pggan_tf.networks import tiles
 from tests.stand_ins import Translator
 from tests.test_colorize import trained  # noqa: F401  a fixture
 

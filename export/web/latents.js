@@ -1,4 +1,4 @@
-// Seeds to latents, with the same numbers as pggan_tf.seeds.latents: a seed gives the same image everywhere.
+// Seeds to latents, with the same numbers as pggan_tf.networks.latents.latents: a seed gives the same image everywhere.
 
 /** Return the finaliser of MurmurHash3, uint32 to uint32. */
 function hash32(x) {

@@ -15,8 +15,8 @@ import click
 
 from pggan_tf import metrics
 from pggan_tf.api import measuring
-from pggan_tf.counts import ImageCount
 from pggan_tf.data import pixels
+from pggan_tf.option_types import ImageCount
 
 
 class _Metrics(click.ParamType):

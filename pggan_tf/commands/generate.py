@@ -12,9 +12,9 @@ import numpy as np
 
 from pggan_tf import terminal
 from pggan_tf.commands import shared
-from pggan_tf.counts import ImageCount
 from pggan_tf.data import credentials, marks, pixels, transparency
 from pggan_tf.errors import UserError, explain_out_of_memory
+from pggan_tf.option_types import ImageCount
 
 
 @click.command("generate")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pggan_tf import metrics, networks, shapes
 from pggan_tf.config.schema import DEFAULTS, FIELDS, GROUP_OF, GROUPS, REPEATABLE, Config, base_type, takes_none
-from pggan_tf.counts import parse_count
 from pggan_tf.errors import UserError, nearest
+from pggan_tf.option_types import parse_count
 
 # Versions of config.json. 1: flat; `conv` was "standard" by default. 2: flat, with the resolved
 # value of every option. 3: the requested options, and the resolved values of all options in groups.
@@ -23,7 +23,7 @@ VERSION = 3
 # Value of --target-res, --shape and --size that `api.sizing` replaces, and of --batch, which the device decides.
 AUTO = "auto"
 DECIDED_ONCE = ("target_res", "shape", "size", "batch")  # options for which it stands until a run starts
-# Options that count images, see `pggan_tf.counts`.
+# Options that count images, see `pggan_tf.option_types`.
 _COUNTS = ("portraits", "metrics_every", *(name for name in FIELDS if name.endswith("_images")))
 CONV_WAS_STANDARD = 1
 # Values that a config.json does not state, so that earlier versions can read those of squares.

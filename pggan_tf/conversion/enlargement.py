@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pggan_tf import tiles
 from pggan_tf.errors import UserError
+from pggan_tf.networks import tiles
 
 LARGEST_FACTOR = 16
 _STRIP = 1 << 20  # pixels that are resized at a time, as floats

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import click
 
 from pggan_tf import terminal
-from pggan_tf.report.words import format_duration
+from pggan_tf.terminal import format_duration
 
 # Seconds before the first line that says how long it takes, and the most between two of them.
 _FIRST_LINE, _LONGEST_PAUSE = 30.0, 600.0

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from pggan_tf import tiles
 from pggan_tf.conversion.enlargement import Enlargement
 from pggan_tf.conversion.folder import Say
 from pggan_tf.data import credentials, marks
+from pggan_tf.networks import tiles
 
 
 def name_comparison(path: Path) -> Path:

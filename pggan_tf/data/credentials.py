@@ -13,10 +13,10 @@ import json
 from pathlib import Path
 from typing import BinaryIO
 
-from pggan_tf import __version__
 from pggan_tf.data import marks
 from pggan_tf.errors import UserError
 from pggan_tf.files import atomic_write
+from pggan_tf.version import __version__
 
 PACKAGE = "c2pa"
 _MAKER = {"name": "pggan-tf", "version": __version__}

@@ -13,9 +13,9 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
-from pggan_tf import __version__
 from pggan_tf.data import xmp
 from pggan_tf.errors import Unreadable
+from pggan_tf.version import __version__
 
 # Concepts of the IPTC's vocabulary (https://cv.iptc.org/newscodes/digitalsourcetype): pictures that
 # a trained network made as a whole, and pictures that one has changed or added to. Its other concept

@@ -81,7 +81,7 @@ def write_comparison(runs: Sequence[RunSummary], out: str | Path, classes: Mappi
 def _render(template: str, **values) -> str:
     import jinja2
 
-    from pggan_tf import __version__
+    from pggan_tf.version import __version__
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pggan_tf.report"),

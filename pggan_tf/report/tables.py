@@ -10,9 +10,10 @@ from pggan_tf import metrics, schedule
 from pggan_tf.config import flag, resolve
 from pggan_tf.errors import UserError
 from pggan_tf.report.runs import RunSummary
-from pggan_tf.report.words import format_duration, format_number, format_option, title_metric
+from pggan_tf.report.words import format_number, format_option, title_metric
 from pggan_tf.runs import records
 from pggan_tf.shapes import name_size
+from pggan_tf.terminal import format_duration
 
 
 def summarize(run: RunSummary) -> str:

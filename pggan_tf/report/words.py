@@ -7,16 +7,6 @@ from collections.abc import Mapping
 from pggan_tf import metrics
 
 
-def format_duration(seconds: float) -> str:
-    """Format a duration, for example '45 s', '2.2 min', '60 min' or '2 h 02 min'."""
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 1000:
-        return f"{seconds / 60:.1f} min"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def format_number(number: float) -> str:
     """Format a number of 1000 or more with three digits and a suffix: '1.23 M' for 1234567."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

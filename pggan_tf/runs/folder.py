@@ -17,12 +17,13 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from pggan_tf import __version__, files, networks, schedule
+from pggan_tf import files, networks, schedule
 from pggan_tf.config import FIELDS, Config, Plan, as_text, as_typed, flag, parsing
 from pggan_tf.config.resolve import complete
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import TryAgain, UserError, shell_path
 from pggan_tf.runs import checkpoint, keras_files, records
+from pggan_tf.version import __version__
 
 CONFIG, ENVIRONMENT, GENERATOR = keras_files.CONFIG, keras_files.ENVIRONMENT, keras_files.GENERATOR
 STATS, LOG = "stats.jsonl", "log.txt"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pggan_tf
+from pggan_tf import version
 
 
 def make_environment() -> dict[str, str]:
     """Return the environment of a process that runs this same package."""
-    own = str(Path(pggan_tf.__file__).parent.parent)
+    own = str(Path(version.__file__).parent.parent)
     others = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": f"{own}{os.pathsep}{others}" if others else own, "PYTHONUNBUFFERED": "1"}

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pggan_tf import __version__
 from pggan_tf.studio import choices, launch, machine
 from pggan_tf.studio.events import Hub, Watcher
 from pggan_tf.studio.folders import Folders
@@ -18,6 +17,7 @@ from pggan_tf.studio.photos import Photos
 from pggan_tf.studio.queue import Queue
 from pggan_tf.studio.runs import Runs
 from pggan_tf.studio.store import Store
+from pggan_tf.version import __version__
 
 _LOAD_SECONDS = 1.0  # what the machine is doing is not measured more often
 

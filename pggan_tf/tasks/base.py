@@ -19,9 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from pggan_tf import tiles
 from pggan_tf.data import colour, marks, pixels
 from pggan_tf.lazy import tf
+from pggan_tf.networks import tiles
 from pggan_tf.tasks import signatures
 
 if TYPE_CHECKING:

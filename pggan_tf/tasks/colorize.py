@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pggan_tf import tiles
 from pggan_tf.data import colour, colour_hints, pixels
 from pggan_tf.lazy import tf
+from pggan_tf.networks import tiles
 from pggan_tf.tasks.base import Card, Page, Task
 from pggan_tf.tasks.signatures import Input, Signature
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pggan_tf import tiles
 from pggan_tf.data import marks, transparency
-from pggan_tf.seeds import latents
+from pggan_tf.networks import tiles
+from pggan_tf.networks.latents import latents
 from pggan_tf.tasks.base import Card, Page, Task
 from pggan_tf.tasks.signatures import Input, Signature
 

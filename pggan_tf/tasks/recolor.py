@@ -5,9 +5,9 @@ The radius of this neighbourhood in pixels is `network.context`.
 
 from __future__ import annotations
 
-from pggan_tf import tiles
 from pggan_tf.data import colour, pixels
 from pggan_tf.lazy import tf
+from pggan_tf.networks import tiles
 from pggan_tf.tasks.base import Card, Task
 from pggan_tf.tasks.colorize import COLOUR_USE, colour_page
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pggan_tf import replicas, tiles
+from pggan_tf import replicas
 from pggan_tf.data import colour, degradation, pixels, resampling, second_order
 from pggan_tf.errors import UserError
 from pggan_tf.lazy import tf
+from pggan_tf.networks import tiles
 from pggan_tf.tasks.base import Card, Page, Task
 
 # Side in pixels of the images that an exported network's function of fixed size returns. Browsers

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pggan_tf import __version__, schedule
+from pggan_tf import schedule
 from pggan_tf.config import Plan, flag
 from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
@@ -38,6 +38,7 @@ from pggan_tf.training import (
 from pggan_tf.training.cluster import Cluster
 from pggan_tf.training.execution import Setting
 from pggan_tf.training.machine import Machine
+from pggan_tf.version import __version__
 
 # Options that may differ when a run is resumed: none of them changes a weight by more than
 # rounding.
