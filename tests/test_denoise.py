@@ -1,5 +1,6 @@
 """`--denoise`: a level of noise that training tells the network, and later a user."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -64,9 +65,33 @@ def test_the_network_is_told_what_the_user_says():
     assert (task.encode_photo(tf.zeros((1, 4, 4, 3)))[..., 3] == upscale.UNKNOWN).numpy().all(), "exports work alone"
 
 
+@keras.saving.register_keras_serializable("tests")
+class Listener(Upscaler):
+    """An enlarger that remembers the levels that it is told."""
+
+    input_channels, heard = 4, []
+
+    def call(self, x):
+        tf.py_function(lambda level: Listener.heard.append(float(level)), [x[0, 0, 0, 3]], [])
+        return super().call(x[..., :3])
+
+
+@pytest.mark.parametrize(("said", "told"), [(0.75, [0.75, 0, 0]), (None, [upscale.UNKNOWN] * 3)])
+def test_only_the_first_of_several_passes_is_told_of_noise(said, told, tmp_path):
+    run = saved(Listener(scale=2), tmp_path / "run", np.zeros((1, 8, 8, 4), np.float32))
+    Image.fromarray(GRAY.pixels).save(tmp_path / "photo.png")
+    Listener.heard.clear()
+    pg.convert(run, tmp_path / "photo.png", tmp_path / "large.png", denoise=said, scale=8)
+    assert Listener.heard == told
+
+
 @pytest.mark.slow
 def test_a_run_works_alone_and_with_the_dial(run, tmp_path):
     assert run.config.purpose.denoise and run.generator.network.input_channels == 4
+    further = pg.plan(
+        recipe="srgan", target_res=32, patch=16, scale=2, portraits=64, init_from=run.folder
+    ).config.purpose
+    assert further.denoise and further.degrade == "twice", "its weights know levels of noise"
     source = tmp_path / "noisy.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)).save(source)
     made = {}

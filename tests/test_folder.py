@@ -108,8 +108,10 @@ def test_what_fails_is_told_in_its_turn(capsys, step):
     setattr(steps, step, fails)
     assert folder.work_through([*"01234"], steps, lambda file, error: f"{file}: {error}") == ["1", "3"]
     assert steps.written == ["0", "2", "4"] and capsys.readouterr().err.splitlines() == ["1: broken", "3: broken"]
+    asked = []
     with pytest.raises(photos.Unreadable):
-        folder.work_through([*"01234"], steps, lambda file, error: None)
+        folder.work_through([*"01234"], steps, lambda file, error: asked.append(file))
+    assert asked == ["1"], "it is told of its own file alone"
 
 
 class Plain:

@@ -119,7 +119,8 @@ def test_limits_are_generous_and_said_in_words():
 
 
 def test_helpers_leave_gpus_to_a_training(kept, monkeypatch):
-    given, training = [], [False]
+    given, training, gpus = [], [False], ["A card"]
+    monkeypatch.setattr(machine, "describe", lambda: {"gpus": gpus})
     monkeypatch.setattr(launch, "start_helper", lambda store, gpu: given.append(gpu) or start_stand_in(store))
     helper = helpers.Helper(kept, spares_gpu=lambda: training[0])
     try:
@@ -136,6 +137,12 @@ def test_helpers_leave_gpus_to_a_training(kept, monkeypatch):
         training[0] = False
         helper.call("plan", {})
         assert helper.pid == first, "one without a GPU need not end"
+        helper.stop()
+        gpus.clear()
+        helper.call("plan", {})
+        training[0] = True
+        helper.end_if_idle()
+        assert helper.pid not in (None, first), "where there is no GPU, nothing is left to the training"
     finally:
         helper.close()
 

@@ -1,9 +1,11 @@
 """What the studio has made of a run is found again in files, by another server too."""
 
+import errno
 import http.cookiejar
 import io
 import json
 import shutil
+import threading
 import time
 import urllib.request
 
@@ -13,7 +15,7 @@ from PIL import Image
 
 pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
 from export import lan
-from pggan_tf.studio import made, store
+from pggan_tf.studio import made, phones, store
 from tests.studio_stand import Asker, copy_pretrained, make_studio, write_run
 
 RUN = "00000-pggan-portraits-8"
@@ -135,12 +137,40 @@ def test_pages_are_shown_to_phones_again_by_the_next_studio(asker, tmp_path, mon
     asker.studio.phones.resume()
     assert asker.ask("GET", path)[1] == shown and read() == b"the page"
     assert asker.ask("POST", path, body={"on": False})[1] == asker.ask("GET", path)[1] == {"address": None, "qr": None}
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(phones, "write_private", full)
+        assert asker.ask("POST", path, body={"on": True})[0] == 409
+    assert asker.ask("GET", path)[1] == {"address": None, "qr": None}, "what was refused is not shown"
     asker = open_again(asker)
     asker.studio.phones.resume()
     assert asker.ask("GET", path)[1]["address"] is None, "it was stopped for good"
     asker.ask("POST", path, body={"on": True})
     assert asker.ask("DELETE", f"/api/runs/{RUN}")[0] == 200
     assert json.loads(kept.read_text()) == {}, "its run is gone"
+
+
+def test_a_run_of_which_something_is_made_is_not_deleted(asker, tmp_path):
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def call(self, verb, args, progress):
+            begun.set()
+            assert go_on.wait(20)
+
+    asker.studio.jobs.helper = Slow()
+    job = asker.studio.jobs.start("project", "a photo", "project", {}, run=RUN)
+    assert begun.wait(20)
+    status, said = asker.ask("DELETE", f"/api/runs/{RUN}")
+    assert status == 409 and "something is still made of it (a photo)" in said["error"]
+    assert (tmp_path / "runs" / RUN).is_dir()
+    go_on.set()
+    while asker.studio.jobs.get(job["id"])["state"] == "running":
+        time.sleep(0.01)
+    assert asker.ask("DELETE", f"/api/runs/{RUN}")[0] == 200
 
 
 @pytest.mark.slow

@@ -132,8 +132,10 @@ def test_a_photo_is_coloured_with_a_hint_by_a_tap(browser, studio, viewport, tmp
         with Image.open(studio.runs / run / "studio" / kept / "after.png") as file:
             np.testing.assert_array_equal(np.asarray(file.convert("RGB")), red)
         assert (studio.runs / run / "studio" / kept / "before.png").read_bytes() == photo["buffer"]
+        written = (studio.runs / run / "studio" / kept / "convert.json").stat().st_mtime_ns
         page.reload()
         np.testing.assert_array_equal(read_after(page), red)
+        assert (studio.runs / run / "studio" / kept / "convert.json").stat().st_mtime_ns == written, "it is only shown"
         assert hint[0] in page.locator(".command code").inner_text()
         page.get_by_role("button", name="Take back").click()
         page.wait_for_function("() => !document.querySelector('.command code').textContent.includes('--hint')")

@@ -95,7 +95,9 @@ def convert(
         if generator.scale == 1:
             raise UserError(f"--scale and --to: {generator.name} was trained to {generator.task}, not to upscale.")
         enlargement = Enlargement.of_options(scale, to)
-        change = enlargement.wrap(change)
+        # What the network has enlarged has no noise left: it is told that if it is told a level at all.
+        again = change if denoise is None else generator.converter(tile, wishes, 0.0)
+        change = enlargement.wrap(change, again)
     paths, said = (arguments.expand(source), arguments.expand(out)), generator.mark if mark else None
     return conversion.convert(*paths, change, enlargement, compare, said, skip_existing, signer)
 

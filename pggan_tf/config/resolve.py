@@ -369,4 +369,8 @@ class Base:
         names = [n for n in shared if n not in self.said or values[n] is None]
         if self.written is not None:  # a config.json decides where the two differ
             names = [n for n in names if self.written.config.value(n) == theirs.value(n)]
-        return {n: theirs.value(n) for n in names if n not in options and n != "conditional"}
+        taken = {n: theirs.value(n) for n in names if n not in options and n != "conditional"}
+        if taken.get("denoise") and values["degrade"] == "none" and "degrade" not in options:
+            # The levels of noise that the weights know come from their damage.
+            taken |= {n: theirs.value(n) for n in ("degrade", "degrade_strength") if n not in options}
+        return taken

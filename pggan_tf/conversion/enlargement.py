@@ -60,17 +60,20 @@ class Enlargement:
                 )
         return max(1, round(height * factor)), max(1, round(width * factor))
 
-    def wrap(self, change: Callable) -> Callable:
+    def wrap(self, change: Callable, again: Callable | None = None) -> Callable:
         """Return a function (photo, progress) -> photo of the wanted size.
 
-        change: function (photo, progress) -> photo that enlarges by a factor of 2 or more.
+        Args:
+            change: function (photo, progress) -> photo that enlarges by a factor of 2 or more.
+            again: the same for what `change` has enlarged already (default: `change`).
         """
+        later = again or change
 
         def enlarge(photo, progress=tiles.ignore):
             size = self.find_size(*photo.size)
             photo = change(photo, progress)  # once in any case: with a factor of 1 the network restores
             while photo.size[0] < size[0] or photo.size[1] < size[1]:
-                photo = change(photo, progress)
+                photo = later(photo, progress)
             return reduce_photo(photo, size)
 
         return enlarge

@@ -91,6 +91,7 @@ class _Work:
     behind: _Job | None = None  # the last file, which is being written
     done: int = 0
     failed: list[Path] = field(default_factory=list)
+    fatal: BaseException | None = None  # what ends the work
 
     def run(self) -> None:
         """Do all steps of all files."""
@@ -100,6 +101,8 @@ class _Work:
             try:
                 self._advance(job, number)
             except Exception as error:
+                if error is self.fatal:  # of an earlier file, which has been told
+                    raise
                 self._finish_writing()
                 self._finish(job, error)
         self._finish_writing()
@@ -139,6 +142,7 @@ class _Work:
         if error:
             message = self.explain(job.file, error) if isinstance(error, Exception) else None
             if message is None:
+                self.fatal = error
                 raise error
             self.failed.append(job.file)
             click.echo(message, err=True)

@@ -1,6 +1,6 @@
 """Degrade photos twice, as photos that were taken, saved, sent and saved again.
 
-This is the second-order model of Real-ESRGAN (Wang et al. 2021, sections 3.2 to 3.4): twice blur, a
+This is the second-order model of Real-ESRGAN (Wang et al. 2021, sections 3.1 to 3.3): twice blur, a
 random size, noise and JPEG, and a filter that rings at edges as sharpened photos do. The ranges are
 those of the authors' options (train_realesrgan_x4plus.yml). Here, an image has a severity of its
 own from 0 to 1 that shortens all ranges, so that some photos stay nearly clean.
@@ -78,7 +78,7 @@ def make_blur(radius: int, deviations, angle, shape, plateau):
         radius: pixels on each side of the middle.
         deviations: two standard deviations in pixels, along and across.
         angle: direction of the first one, in radians from the x axis.
-        shape: exponent beta; 1 for a Gaussian (Wang et al. 2021, section 3.2).
+        shape: exponent beta; 1 for a Gaussian (Wang et al. 2021, section 3.1).
         plateau: whether the filter has a plateau, 1 / (1 + d^beta) of the squared distance d, in
             place of exp(-d^beta / 2).
     """
@@ -122,7 +122,7 @@ def _blur(image, dice: _Dice, severity, ranges: Round, scale: int):
     """Return an image that was blurred with a random filter."""
     radius, most = _RADIUS * max(1, scale // 4), severity * ranges.blur * scale / 4
     first, second = dice.draw(0.0, most), dice.draw(0.0, most)
-    second = dice.choose(0.6, first, second)  # the same in all directions
+    second = dice.choose(0.6, first, second)  # the same in all directions; 0.69 in the authors' options
     kind, generalized, plateau = dice.draw(), dice.draw(0.5, 4.0), dice.draw(1.0, 2.0)
     shape = tf.where(kind < 0.7, 1.0, tf.where(kind < 0.85, generalized, plateau))
     soft = make_blur(radius, (first, second), dice.draw(0.0, math.pi), shape, kind >= 0.85)
@@ -133,7 +133,7 @@ def _blur(image, dice: _Dice, severity, ranges: Round, scale: int):
 
 
 def _draw_ringing(dice: _Dice, severity, radius: int):
-    """Return a random filter that rings; at severity 1 it cuts off a third of the frequencies."""
+    """Return a random filter that rings; at severity 1 it cuts off up to two thirds of the frequencies."""
     return make_ringing(radius, math.pi * (1 - 2 / 3 * severity * dice.draw()), tf.floor(dice.draw(3.0, 11.0)))
 
 
@@ -212,8 +212,11 @@ def _degrade_one(image, scale: int, filter: str, strength: float, numbers, seeds
 
 
 @functools.cache
-def _trace(scale: int, filter: str, strength: float):
-    """Return `_degrade_one` for batches as a graph, for one operation after the other takes seconds."""
+def _trace(scale: int, filter: str, strength: float, height: int, width: int):
+    """Return `_degrade_one` for batches as a graph, for one operation after the other takes seconds.
+
+    It is traced once for all numbers of images.
+    """
 
     def degrade_each(high, numbers, seeds):
         return tf.map_fn(
@@ -222,7 +225,12 @@ def _trace(scale: int, filter: str, strength: float):
             fn_output_signature=(tf.float32, tf.float32),
         )
 
-    return tf.function(degrade_each, autograph=False)
+    sizes = (
+        tf.TensorSpec((None, height, width, 3)),
+        tf.TensorSpec((None, _NUMBERS)),
+        tf.TensorSpec((None, 4), tf.int32),
+    )
+    return tf.function(degrade_each, input_signature=sizes, autograph=False)
 
 
 def degrade(high, scale: int, filter: str, seed, strength: float = 1.0):
@@ -244,5 +252,5 @@ def degrade(high, scale: int, filter: str, seed, strength: float = 1.0):
         numbers = replicas.uniform((n, _NUMBERS), replicas.seed_for(seed, 50))
         # As many bits as a float32 holds.
         seeds = tf.cast(replicas.uniform((n, 4), replicas.seed_for(seed, 51), 0.0, float(1 << 23)), tf.int32)
-        low, level = _trace(scale, filter, strength)(high, numbers, seeds)
+        low, level = _trace(scale, filter, strength, *high.shape[1:3])(high, numbers, seeds)
     return tf.ensure_shape(low, (high.shape[0], high.shape[1] // scale, high.shape[2] // scale, 3)), level

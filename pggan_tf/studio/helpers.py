@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from pggan_tf.studio import launch
+from pggan_tf.studio import launch, machine
 from pggan_tf.studio.refusal import Refusal
 from pggan_tf.studio.store import Store
 
@@ -134,7 +134,8 @@ class Helper:
             self._reap(self._process)
             self._process = None
         if self._process is None:
-            self._process, self._has_gpu = launch.start_helper(self.store, not spared), not spared
+            self._process = launch.start_helper(self.store, not spared)
+            self._has_gpu = not spared and bool(machine.describe()["gpus"])
         return self._process
 
     @staticmethod

@@ -41,6 +41,12 @@ class Jobs:
                 raise Refusal(404, f"job {show(id)}: not known. It may be of an earlier server.")
             return dict(self._jobs[id])
 
+    def check_idle(self, run: str) -> None:
+        """Raise Refusal if a job of a run is at work, or waits."""
+        for job in self.list_all():
+            if job.get("run") == run and job["state"] == "running":
+                raise Refusal(409, f"{run}: something is still made of it ({job['title']}). Wait for it, or cancel it.")
+
     def start(
         self,
         kind: str,

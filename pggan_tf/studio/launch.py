@@ -23,7 +23,7 @@ def start_worker(store: Store) -> subprocess.Popen:
         )
 
 
-# What hides the GPUs of a maker from a program.
+# Variables that hide the GPUs of NVIDIA and of AMD from a program.
 _NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1"}
 
 

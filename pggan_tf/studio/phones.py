@@ -76,9 +76,13 @@ class Phones:
                         raise
                     server = serve.make_site_server(site, host, 0, key)
                 address = f"{hosts.format_address(host, server.server_port)}?key={key}"
+                try:
+                    self._write({**self._read(), name: {"key": key, "port": server.server_port}})
+                except OSError:  # such as a full disk: then nothing is shown
+                    server.server_close()
+                    raise
                 threading.Thread(target=server.serve_forever, daemon=True).start()
                 self._served[name] = server, address
-                self._write({**self._read(), name: {"key": key, "port": server.server_port}})
         return self.find(name)
 
     def stop(self, name: str) -> dict:

@@ -180,6 +180,7 @@ def add_runs(app: fastapi.FastAPI, studio: Studio) -> None:
 
     @app.delete("/api/runs/{name}")
     async def delete(name: str):
+        await call(studio.jobs.check_idle, name)
         await call(studio.runs.delete, name)
         await call(studio.phones.stop, name)
         return Answer({})

@@ -91,7 +91,7 @@ def use_xla(choice: str, devices: int = 1, degrade: bool = False) -> bool:
     Args:
         choice: 'auto', 'on' or 'off'.
         devices: number of devices that share every batch.
-        degrade: value of --degrade, whose JPEG files XLA cannot compile.
+        degrade: whether images are degraded, by JPEG too, which XLA cannot compile.
     """
     import tensorflow as tf
 

@@ -43,22 +43,28 @@ export function Convert({ name, place, info, query }: { name: string; place: str
   const [saturation, setSaturation] = useState(1);
   const [split, setSplit] = useState(50);
   const colour = info.task === "colorize";
-  const path = photo ? withQuery(runPath(name, "/convert"), { name: photo.file.name.slice(-200), saturation: colour && saturation !== 1 ? saturation : null, hints: hintText(hints, photo.width, photo.height) }) : null;
+  const pathOf = (photo: Photo, hints: Hint[], saturation: number) => withQuery(runPath(name, "/convert"), { name: photo.file.name.slice(-200), saturation: colour && saturation !== 1 ? saturation : null, hints: hintText(hints, photo.width, photo.height) });
+  const path = photo && pathOf(photo, hints, saturation);
+  const [kept, setKept] = useState<{ of: string; url: string } | null>(null); // what was made before: it is shown until something else is asked for
   const wish = useLater(photo && { path, key: photo.url }, 150);
-  const picture = usePicture(photo && wish?.key === photo.url ? wish.path : null, photo ? { body: photo.file, key: photo.url } : undefined);
+  const wanted = photo && wish?.key === photo.url && wish.path !== kept?.of ? wish.path : null;
+  const asked = usePicture(wanted, photo ? { body: photo.file, key: photo.url } : undefined);
+  const picture = kept && !asked.url ? { ...asked, ...kept } : asked;
   const busy = picture.busy || (picture.of !== path && !picture.error);
   const { things, chosen, error } = useThings(name, "convert", query);
   const current = useRef<string | null>(null); // what the address names, once it is shown
-  const show = (opened: Photo, hints: Hint[], saturation: number) => (setPhoto(opened), setHints(hints), setSaturation(saturation), setHinting(false), setProblem(null));
-  const choose = (file: File) => openPhoto(file).then((opened) => ((current.current = null), setQuery({ made: null }), show(opened, [], 1)), (error) => setProblem(error.message));
+  const show = (opened: Photo, hints: Hint[], saturation: number, made: Blob | null) => (setPhoto(opened), setHints(hints), setSaturation(saturation), setHinting(false), setProblem(null),
+    setKept(made && { of: pathOf(opened, hints, saturation), url: URL.createObjectURL(made) }));
+  const choose = (file: File) => openPhoto(file).then((opened) => ((current.current = null), setQuery({ made: null }), show(opened, [], 1, null)), (error) => setProblem(error.message));
   const reopen = async (thing: Thing) => {
     const before = thing.files.find((file) => file.name.startsWith("before."));
     if (!before || current.current === thing.id) return;
     current.current = thing.id;
     try {
       const { blob } = await take("GET", before.url);
+      const { blob: made } = await take("GET", thing.url);
       const opened = await openPhoto(new File([blob], thing.name ?? before.name, { type: blob.type }));
-      if (current.current === thing.id) show(opened, hintsOf(thing.hints ?? [], opened.width, opened.height), thing.saturation ?? 1);
+      if (current.current === thing.id) show(opened, hintsOf(thing.hints ?? [], opened.width, opened.height), thing.saturation ?? 1, made);
     } catch (error) {
       setProblem(say(error));
     }
@@ -68,7 +74,7 @@ export function Convert({ name, place, info, query }: { name: string; place: str
   }, [chosen?.id]);
   useEffect(() => {
     if (photo && picture.made && picture.from === photo.url && picture.made !== current.current) (current.current = picture.made), setQuery({ made: picture.made });
-    if (picture.made) changed(`made:${name}`);
+    if (picture.made) setKept(null), changed(`made:${name}`);
   }, [picture.made, picture.url]);
   const command = `pggan ${info.task === "recolor" ? "colorize" : info.task} ${place} ${quote(photo?.file.name ?? "photo.jpg")} --out result.png${photo ? hintText(hints, photo.width, photo.height).split(";").filter(Boolean).map((hint) => ` --hint ${hint.replace("=", "=#")}`).join("") : ""}`;
   return (
