@@ -62,13 +62,14 @@ class Grower:
         """Return what the page shows before a wish is granted."""
         wish = wishes.parse(body, self.studio.runs)
         found = self._ask_plan(wish)
-        _, photos = self.granter.find_data(wish, make=False)
+        data, photos = self.granter.find_data(wish, make=False)
         commands = self.granter.make_commands(wish, found["resolution"], make=False)
         shown = {
             name: found[name] for name in ("text", "resolution", "size", "images", "phases", "warnings", "estimated")
         }
         return shown | {
             "command": wishes.join(commands),
+            "unwritten": self.granter.is_unwritten(data),
             "photos": photos,
             "parameters": self._find_parameters(found),
             "preview": self._preview(wish, found),

@@ -149,10 +149,11 @@ class Granter:
         if wish.data == PORTRAITS:
             return {}, wish.options.get("portraits", DEFAULTS["portraits"])
         folder, known = self.photos.folders.get(wish.data), self.photos.read(wish.data)
-        hand, look = self.photos.read_hand(wish.data), known.get("look")
-        count = look["kept"] if look else known.get("shards") or len(known["files"])
-        if not count:
+        hand, count = self.photos.read_hand(wish.data), self.photos.count_kept(wish.data, wish.faces)
+        if not (known.get("shards") or known["files"]):
             raise Refusal(400, f"{folder['name']}: has no photos yet. Send some into it.")
+        if not count:
+            raise Refusal(400, f"{folder['name']}: every photo is left out. Open Photos to see why, and keep some.")
         hand = {name: own for name, own in hand.items() if name in set(known["files"])}
         if not hand:
             return {"data": folder["path"]}, count
@@ -160,6 +161,13 @@ class Granter:
         if make and not place.is_dir():
             self._write_by_hand(folder, known, hand, place)
         return {"data": str(place)}, count
+
+    def is_unwritten(self, data: dict) -> bool:
+        """Tell whether the photos that `find_data` names are a folder that is written when the wish is granted."""
+        place = data.get("data")
+        return (
+            isinstance(place, str) and Path(place).parent == self.store.photos / "by-hand" and not Path(place).is_dir()
+        )
 
     def make_commands(self, wish: Wish, size: int | None, make: bool) -> list[list[str]]:
         """Return the commands of `pggan` that train a wish, one after the other.

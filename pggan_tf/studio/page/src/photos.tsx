@@ -121,7 +121,8 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
   const [asking, setAsking] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
   const work = useJob<Look>();
-  const look = work.job?.state === "done" ? work.job.result : (known.data?.look ?? null);
+  // The folder knows what was changed by hand since; the job does not.
+  const look = known.data?.look ?? (work.job?.state === "done" ? work.job.result : null);
   const shown = wish ?? known.data?.look?.parameters ?? START;
   const late = useLater(wish, 500);
   const begin = (parameters: LookParameters) => work.start(() => call<Job<Look>>("POST", `/api/folders/${folder.id}/look`, parameters));
@@ -158,7 +159,7 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
   };
 
   const grow = (
-    <a class="button primary large" href={addressOf("grow", "", { data: folder.id, faces: shown.faces ? 1 : null, target_res: shown.size, shape: shown.shape === "1:1" ? null : shown.shape })}>
+    <a class="button primary large" href={addressOf("grow", "", { data: folder.id, faces: shown.faces ? 1 : null, target_res: shown.size, shape: shown.shape === "1:1" ? null : shown.shape, "o.crop": shown.faces || shown.crop === "centre" ? null : shown.crop })}>
       {look ? `Grow on ${shown.faces && look.faces !== null ? plural(look.kept, "picture") : plural(look.kept, "photo")}` : "Grow on these photos"}
     </a>
   );
@@ -192,7 +193,7 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
         <Problem text={problem} />
       </aside>
       <div class="go-bar">{grow}</div>
-      {photo && <PhotoDialog key={photo.index} folder={folder.id} photo={photo} shape={shown.shape} step={step} close={() => setQuery({ photo: null })} saved={photos.again} />}
+      {photo && <PhotoDialog key={photo.index} folder={folder.id} photo={photo} shape={shown.shape} step={step} close={() => setQuery({ photo: null })} saved={() => changed("folders")} />}
       {asking && <Ask title={`Close ${folder.name}?`} text="The studio forgets what it knows of it. Photos on this machine stay as they are; photos that were copied into the studio are deleted." action="Close" close={() => setAsking(false)} go={forget} />}
     </div>
   );

@@ -25,7 +25,7 @@ export type Box = [number, number, number, number];
 export interface Face { box: Box; crop?: Box | null; confidence: number; used: boolean }
 export interface Photo {
   index: number; name: string; width: number | null; height: number | null; state: "kept" | "left_out"; reason: string | null; class: string | null;
-  same_as: number[]; faces: Face[]; crop: Box | null; by_hand: boolean; doubt?: string | null;
+  same_as: number[]; faces: Face[]; crop: Box | null; by_hand: boolean; cropped: boolean; doubt?: string | null;
 }
 export interface PhotoPage { pages: number; total: number; photos: Photo[] }
 
@@ -35,7 +35,7 @@ export interface Wish {
 }
 export interface PlanPhase { resolution: number; fade: boolean; images: number; minutes: number | null }
 export interface Plan {
-  command: string; text: string; resolution: number; size?: string; images: number; photos: number | null; phases: PlanPhase[];
+  command: string; unwritten: boolean; text: string; resolution: number; size?: string; images: number; photos: number | null; phases: PlanPhase[];
   parameters: { generator: number; discriminator: number } | null; preview: { picture: string | null; sentence: string }; warnings: string[];
 }
 export interface Entry { id: string; title: string; command: string; state: "waiting" | "running" | "failed"; run: string | null; error: string | null; text?: string | null; kind?: "train" | "go-on"; stopping?: boolean }
