@@ -1,6 +1,7 @@
 """What the studio says of photos, runs and the queue is what a training finds, also after changes by hand."""
 
 import json
+import os
 import shlex
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tests.conftest import pggan
 
 pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
+from pggan_tf.studio import commands, launch, store  # noqa: E402
 from tests.studio_stand import Asker, draw_photos, make_studio, write_run  # noqa: E402
 
 RUN = "00000-pggan-portraits-8"
@@ -103,3 +105,63 @@ def test_a_plan_says_that_its_folder_is_not_written_yet(asker):
     assert asker.ask("POST", "/api/plan", body=wish)[1]["unwritten"] is True
     assert asker.ask("POST", "/api/queue", body=wish)[0] == 200
     assert asker.ask("POST", "/api/plan", body=wish)[1]["unwritten"] is False
+
+
+# --- the queue and the runs
+
+
+def leave_killed(asker, **entry):
+    """Add an entry as a worker leaves it that was killed; return its id."""
+    queue = asker.studio.queue
+    id = queue.add(entry.pop("kind"), "Mine", [["--version"]], "pggan --version", **entry)["id"]
+    path, content = next((p, e) for p, e in queue.read() if p.stem.endswith(id))
+    store.write_json(path, content | {"begun": True})
+    about = {"pid": os.getpid(), "started": 1.0, "entry": id, "run": entry.get("run"), "child": None}
+    store.write_json(queue.store.folder / "worker.json", about)
+    return id
+
+
+def test_a_run_whose_training_was_killed_goes_on_at_once(asker):
+    id = leave_killed(asker, kind="go-on", run=RUN)
+    (shown,) = asker.ask("GET", "/api/queue")[1]
+    assert (shown["id"], shown["state"], shown["error"]) == (id, "interrupted", None)
+    assert asker.ask("GET", "/api/runs")[1][0]["state"] == "interrupted", "it waits for nothing"
+    status, entry = asker.ask("POST", f"/api/runs/{RUN}/go-on", body={})
+    assert status == 200 and asker.ask("GET", "/api/runs")[1][0]["state"] == "waiting", entry
+    queue = asker.studio.queue
+    for path, content in queue.read():  # a command that ends at once in place of a training
+        store.write_json(path, content | {"commands": [["--version"]]})
+    assert launch.start_worker(queue.store).wait(60) == 0
+    assert asker.ask("GET", "/api/queue")[1] == []
+    assert (queue.store.work / f"{entry['id']}.log").is_file() and not (queue.store.work / f"{id}.log").is_file()
+
+
+def test_what_was_killed_before_its_run_began_is_trained_again(asker):
+    id = leave_killed(asker, kind="train")
+    (shown,) = asker.ask("GET", "/api/queue")[1]
+    assert shown["state"] == "failed" and "without a word" in shown["error"]
+    assert [e["state"] for e in asker.ask("POST", f"/api/queue/{id}/again")[1]] == ["waiting"]
+
+
+def test_a_run_without_checkpoints_says_so(asker, tmp_path):
+    assert asker.ask("GET", f"/api/runs/{RUN}")[1]["saved"] is False
+    (tmp_path / "runs" / RUN / "checkpoints").mkdir()
+    (tmp_path / "runs" / RUN / "checkpoints" / "checkpoint-000000000320.npz").touch()
+    assert asker.ask("GET", f"/api/runs/{RUN}")[1]["saved"] is True
+
+
+def test_the_command_of_a_run_is_typed_as_people_do(asker, tmp_path):
+    write_run(tmp_path / "runs", "00001-timed", total_images=None, minutes=2)
+    _, run = asker.ask("GET", "/api/runs/00001-timed")
+    assert run["command"] == f"pggan train --recipe pggan --target-res 8 --minutes 2 --runs {tmp_path}/runs"
+    assert round(60 * run["minutes"], 1) == 10.0, "as long as its figures say"
+
+
+def test_options_of_the_coach_are_told_from_its_sentences():
+    told = (
+        "more photos", "--penalty r1 --penalty-weight 1", "--augment ada in a long run", "--discriminator-rate 0.5",
+        "--init-from RUN, a run on many others", "a larger --fmap-base", "--no-mirror",
+    )  # fmt: skip
+    options, others = commands.split_advice(told)
+    assert options == ["--penalty r1 --penalty-weight 1", "--discriminator-rate 0.5", "--no-mirror"]
+    assert others == [one for one in told if one not in options]

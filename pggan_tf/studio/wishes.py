@@ -15,11 +15,11 @@ from pathlib import Path
 from pggan_tf import config as configs
 from pggan_tf import files
 from pggan_tf.config.recipes import PIPELINES, RECIPES
-from pggan_tf.config.schema import DEFAULTS, FIELDS, REPEATABLE
-from pggan_tf.errors import shell_path
+from pggan_tf.config.schema import DEFAULTS, FIELDS
 from pggan_tf.runs import folder as folders
 from pggan_tf.runs import pretrained
 from pggan_tf.studio.choices import OWN
+from pggan_tf.studio.commands import list_arguments
 from pggan_tf.studio.photos import Photos
 from pggan_tf.studio.refusal import Refusal, check_names, show, take_choice, take_number, take_switch, take_text
 from pggan_tf.studio.runs import Runs
@@ -102,25 +102,6 @@ def _parse_option(name: str, value, runs: Runs):
 def as_json(options: Mapping) -> dict:
     """Return {option: value} as JSON can hold it and `config.parse` reads it again."""
     return {n: configs.as_text(v) if isinstance(v, dict | tuple) else v for n, v in options.items()}
-
-
-def list_arguments(options: Mapping) -> list[str]:
-    """Return the arguments of `pggan train` for {option: value}."""
-    out: list[str] = []
-    for name, value in options.items():
-        if isinstance(value, bool):
-            out.append(configs.as_typed(name, value))
-        elif name in REPEATABLE and isinstance(value, tuple):
-            out += [part for one in value for part in (configs.flag(name), one)]
-        else:
-            text = f"{value:.15g}" if isinstance(value, float) else configs.as_text(value)
-            out += [configs.flag(name), text]
-    return out
-
-
-def join(commands: list[list[str]]) -> str:
-    """Return commands of `pggan` as text that a shell takes."""
-    return " && ".join(" ".join(["pggan", *map(shell_path, command)]) for command in commands)
 
 
 class Granter:
