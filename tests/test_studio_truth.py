@@ -157,6 +157,11 @@ def test_the_command_of_a_run_is_typed_as_people_do(asker, tmp_path):
     assert round(60 * run["minutes"], 1) == 10.0, "as long as its figures say"
 
 
+def test_stages_are_those_of_the_plan(asker, tmp_path):
+    write_run(tmp_path / "runs", "00001-skips", total_images=None, stable_images={4: 0, 8: 500}, fade_images={4: 0})
+    assert asker.ask("GET", "/api/runs/00001-skips")[1]["stages"] == [8]
+
+
 def test_options_of_the_coach_are_told_from_its_sentences():
     told = (
         "more photos", "--penalty r1 --penalty-weight 1", "--augment ada in a long run", "--discriminator-rate 0.5",
