@@ -17,7 +17,7 @@ from pggan_tf.runs import folder as folders
 from tests.conftest import pggan
 
 pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
-from pggan_tf.studio import choices, gate, launch, machine, store, wishes  # noqa: E402
+from pggan_tf.studio import choices, commands, gate, launch, machine, store  # noqa: E402
 from pggan_tf.studio.folders import Folders  # noqa: E402
 from pggan_tf.studio.queue import Queue  # noqa: E402
 from tests.studio_stand import Asker, copy_pretrained, draw_photos, make_studio, write_run  # noqa: E402
@@ -441,7 +441,7 @@ def test_what_is_shown_of_a_run_is_what_the_report_tells(asker, place):
     assert shown["metrics"]["swd"] == [{"images": 320, "minutes": 10 / 60, "value": run.metrics["swd"][0][2]}]
     assert [g["title"] for g in shown["grids"]] == [g.title for g in run.grids]
     assert shown["log"] == ["2026-01-01 00:00:00 run begins"]
-    assert shown["command"] == "pggan train --recipe pggan --target-res 8 --total-images 1000"
+    assert shown["command"] == f"pggan train --recipe pggan --target-res 8 --total-images 1000 --runs {place}/runs"
     for url in (*(g["url"] for g in shown["grids"]), shown["reals"][0]["url"]):
         assert asker.ask("GET", url)[1][:4] == b"\x89PNG"
     for file in ("config.json", "../x.png", "..%2Fx.png", "studio/../config.json", "/etc/passwd"):
@@ -625,10 +625,10 @@ def test_arguments_are_those_that_are_typed():
         "minutes": 5.0,
         "learning_rate": {4: 0.004},
     }
-    assert wishes.list_arguments(options) == [
+    assert commands.list_arguments(options) == [
         "--data", "a", "--data", "b", "--batch", "4=16,32=8", "--no-mirror", "--minutes", "5", "--learning-rate", "4=0.004",
     ]  # fmt: skip
-    assert wishes.join([["train", "--data", "my photos"]]) == "pggan train --data 'my photos'"
+    assert commands.join([["train", "--data", "my photos"]]) == "pggan train --data 'my photos'"
     assert gate.split_host("[::1]:80") == "::1" and gate.split_host("::1") == "::1" and gate.split_host("A:9") == "a"
 
 

@@ -1,5 +1,6 @@
 """The page of the studio for people who use a keyboard or a screen reader, with two windows, and when something is refused."""
 
+import json
 import re
 import time
 
@@ -84,6 +85,50 @@ def test_two_windows_stay_in_step(browser, studio):
 
 
 @pytest.mark.slow
+def test_a_frame_is_kept_when_it_is_asked_for_alone(browser, studio):
+    """A photo that is left out and taken back has no frame; one that was drawn and not kept is asked for."""
+
+    def read_hand():
+        return [json.loads(file.read_text()) for file in studio.runs.glob(".studio/folders/*.hand.json")]
+
+    with opened(browser, studio) as window:
+        page = window.page
+        settle(page)
+        page.evaluate("location.hash += '?page=99'")  # of a folder that had more photos
+        page.get_by_role("button", name="summer/06.png, kept").click()
+        assert "page=" not in page.url
+        dialog = page.get_by_role("dialog", name="summer/06.png")
+        left_out, kept = dialog.get_by_role("switch", name="Leave it out"), page.locator(".filters .chip").nth(1)
+        before = int(kept.locator("small").inner_text())
+        left_out.check(force=True)
+        kept.get_by_text(str(before - 1)).wait_for()
+        assert page.locator(".controls > .primary").inner_text() == f"Grow on {before - 1} photos"
+        dialog.get_by_role("button", name="Close").click()
+        page.get_by_role("button", name="summer/06.png, left out").click()
+        assert dialog.get_by_role("group", name=re.compile("Cut-out")).count() == 0
+        left_out.uncheck(force=True)
+        kept.get_by_text(str(before)).wait_for()
+        assert read_hand() == [{}]
+        dialog.get_by_role("button", name="Crop by hand").click()
+        dialog.get_by_role("group", name=re.compile("Cut-out")).press("-")
+        page.keyboard.press("Escape")
+        page.get_by_role("dialog", name="Use this part?").get_by_role("button", name="Close").click()
+        left_out.check(force=True)
+        kept.get_by_text(str(before - 1)).wait_for()
+        assert read_hand() == [{"summer/06.png": {"crop": None, "left_out": True}}]
+        left_out.uncheck(force=True)
+        dialog.get_by_role("button", name="Next photo").click()
+        page.get_by_role("dialog", name="Use this part?").get_by_role("button", name="Use this part").click()
+        page.get_by_role("dialog", name="summer/09.png").get_by_role("button", name="Close").click()
+        assert read_hand()[0]["summer/06.png"]["crop"]
+        page.get_by_role("radio", name="mirrored").check(force=True)
+        settle(page)
+        page.locator(".controls > .primary").click()
+        page.get_by_text("--crop fit").first.wait_for()
+        page.get_by_text("is written as soon as you press Grow").wait_for()
+
+
+@pytest.mark.slow
 def test_refusals_are_shown_where_the_action_was(browser, studio, tmp_path):
     """A folder that is not there, and one that vanishes, end in the server's sentences."""
     with opened(browser, studio) as window:
@@ -95,6 +140,10 @@ def test_refusals_are_shown_where_the_action_was(browser, studio, tmp_path):
         dialog.get_by_role("textbox", name="Folder on this machine").fill(str(tmp_path / "nowhere"))
         dialog.get_by_role("button", name="Open", exact=True).click()
         assert "To open it, name it: pggan studio" in dialog.get_by_role("alert").inner_text()
+        assert page.get_by_role("alert", include_hidden=True).count() == 1, "not behind the dialog, too"
+        places = dialog.get_by_role("group", name="Where to look")
+        places.get_by_role("button", name="Friends").click()  # the folder of the command line
+        dialog.get_by_role("button", name="Open winter").wait_for()
         page.keyboard.press("Escape")
         dialog.wait_for(state="hidden")
         studio.photos.rename(tmp_path / "elsewhere")
@@ -243,7 +292,8 @@ def test_a_failed_entry_is_trained_again_by_the_keyboard(browser, tmp_path):
     studio = Studio(tmp_path)
     kept = store.Store(studio.runs)
     kept.create()
-    id = Queue(kept).add("train", "Mine", [["trian"]], "pggan trian")["id"]
+    wish = {"data": "portraits", "minutes": 5, "options": {"mirror": False, "batch": "16"}}
+    id = Queue(kept).add("train", "Mine", [["trian"]], "pggan trian", wish=wish)["id"]
     studio.start()
     try:
         with opened(browser, studio) as window:
@@ -265,5 +315,11 @@ def test_a_failed_entry_is_trained_again_by_the_keyboard(browser, tmp_path):
                 assert time.monotonic() < deadline, "it was not begun again"
                 time.sleep(0.1)
             again.wait_for()  # it has failed again, and says so again
+            assert not page.get_by_text("Nothing has been grown yet").is_visible()
+            page.get_by_role("link", name="Change what Mine asks for").click()
+            page.get_by_role("main", name="Grow").wait_for()
+            assert page.get_by_role("slider", name="Time").get_attribute("aria-valuetext") == "5 min"
+            assert page.get_by_label("batch", exact=True).input_value() == "16"
+            assert not page.get_by_role("switch", name="mirror").is_checked()
     finally:
         studio.close()

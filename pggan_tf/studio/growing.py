@@ -13,6 +13,7 @@ from pggan_tf.errors import UserError
 from pggan_tf.runs import folder as folders
 from pggan_tf.studio import wishes
 from pggan_tf.studio.answers import Answer, read_json
+from pggan_tf.studio.commands import join
 from pggan_tf.studio.refusal import Refusal, check_names, take_choice, take_number, take_switch, take_text, take_whole
 from pggan_tf.studio.routes import ask, call
 from pggan_tf.studio.store import read_json as read_file
@@ -62,13 +63,14 @@ class Grower:
         """Return what the page shows before a wish is granted."""
         wish = wishes.parse(body, self.studio.runs)
         found = self._ask_plan(wish)
-        _, photos = self.granter.find_data(wish, make=False)
+        data, photos = self.granter.find_data(wish, make=False)
         commands = self.granter.make_commands(wish, found["resolution"], make=False)
         shown = {
             name: found[name] for name in ("text", "resolution", "size", "images", "phases", "warnings", "estimated")
         }
         return shown | {
-            "command": wishes.join(commands),
+            "command": join(commands),
+            "unwritten": self.granter.is_unwritten(data),
             "photos": photos,
             "parameters": self._find_parameters(found),
             "preview": self._preview(wish, found),
@@ -140,9 +142,7 @@ class Grower:
         commands = self.granter.make_commands(wish, found["resolution"], make=True)
         data, _ = self.granter.find_data(wish, make=False)
         name = folders.make_name(found["recipe"], data.get("data"), found["size"])
-        return self.studio.queue.add(
-            "train", wish.name or name, commands, wishes.join(commands), body, named=bool(wish.name)
-        )
+        return self.studio.queue.add("train", wish.name or name, commands, join(commands), body, named=bool(wish.name))
 
     def go_on(self, name: str, minutes: float | None) -> dict:
         """Put a run into the queue: to its end, or, if it has ended, for some more minutes."""
@@ -156,13 +156,13 @@ class Grower:
             if minutes is not None:
                 raise Refusal(409, f"{short['title']}: goes on exactly as it was planned. Leave the minutes out.")
             commands = [["train", "--resume", str(folder)]]
-            return self.studio.queue.add("go-on", short["title"], commands, wishes.join(commands), run=name)
+            return self.studio.queue.add("go-on", short["title"], commands, join(commands), run=name)
         if minutes is None:
             raise Refusal(409, f"{short['title']}: has ended. Give minutes to train a new run from its weights.")
         asked = {"config": str(folder / folders.CONFIG), "init_from": str(folder)}
         words = ["--config", asked["config"], "--init-from", asked["init_from"], "--minutes", f"{minutes:g}"]
         commands = [["train", *words, "--runs", str(self.studio.store.runs)]]
-        return self.studio.queue.add("train", f"{short['title']}, longer", commands, wishes.join(commands))
+        return self.studio.queue.add("train", f"{short['title']}, longer", commands, join(commands))
 
     def look(self, id: str, body: dict) -> dict:
         """Begin to look at the photos of a folder, and return the job."""

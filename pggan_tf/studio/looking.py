@@ -54,6 +54,7 @@ def look(args: dict, progress) -> dict:
             number = len(seen)
             if hash is not None and (same := index.find(hash, number)) is not None:
                 one["same_as"] = [same]
+            one["kind"] = kind
             if kind:
                 kinds[kind] += 1
                 examples.setdefault(kind, one["reason"])

@@ -14,6 +14,7 @@ from pggan_tf.studio.refusal import Refusal, show
 from pggan_tf.studio.store import read_json, write_json
 
 FILTERS = ("all", "kept", "left_out", "doubtful", "duplicates")
+BY_HAND = "by hand"  # the reason of photos that the user has left out
 PAGE = 60  # photos of a page
 LARGEST = 2048  # longest side in pixels of a photo that is shown
 _AT_ONCE = threading.BoundedSemaphore(2)  # photos that are decoded at the same time
@@ -59,9 +60,7 @@ class Photos:
         seen = known["photos"][index] if known.get("photos") else {}
         own = hand.get(name, {})
         left_out = own.get("left_out", False)
-        state = "left_out" if left_out else seen.get("state", "kept")
-        if own.get("crop"):
-            state = "left_out" if left_out else "kept"
+        state = "left_out" if left_out else "kept" if own.get("crop") else seen.get("state", "kept")
         return {
             "index": index,
             "name": make_legible(name),
@@ -75,7 +74,42 @@ class Photos:
             "crop": own.get("crop") or seen.get("crop"),
             "doubt": None if own else seen.get("doubt"),
             "by_hand": bool(own),
+            "cropped": bool(own.get("crop")),
         }
+
+    def read_look(self, id: str) -> dict | None:
+        """Return the last look at a folder with what was changed by hand since; None without a look."""
+        known, hand = self.read(id), self.read_hand(id)
+        look = known.get("look")
+        if not (look and known.get("photos") and hand):
+            return look
+        reasons = {reason["reason"]: dict(reason) for reason in look["left_out"]}
+        classes = {one["name"]: dict(one) for one in look["classes"]}
+        kept, doubtful = look["kept"], look["doubtful"]
+        for number in [number for number, name in enumerate(known["files"]) if name in hand]:
+            seen, now = known["photos"][number], self.describe(id, number, known, hand)
+            doubtful -= seen.get("doubt") is not None and now["doubt"] is None
+            if seen["state"] == "left_out" and (reason := reasons.get(seen.get("kind"))):
+                reason["count"] -= 1
+            if now["state"] == "left_out":
+                reasons.setdefault(BY_HAND, {"reason": BY_HAND, "sentence": now["reason"], "count": 0})["count"] += 1
+            more = (now["state"] == "kept") - (seen["state"] == "kept")
+            kept += more
+            if now["class"] in classes:
+                classes[now["class"]]["count"] += more
+        left_out = [reason for reason in reasons.values() if reason["count"]]
+        return look | {"kept": kept, "doubtful": doubtful, "left_out": left_out, "classes": list(classes.values())}
+
+    def count_kept(self, id: str, faces: bool) -> int:
+        """Return the number of photos of a folder that are trained on, as far as it is known.
+
+        faces: whether faces are cut out of them; a look that decided otherwise does not count.
+        """
+        known, look = self.read(id), self.read_look(id)
+        if look and bool(look["parameters"].get("faces")) == faces:
+            return look["kept"]
+        left_out = {name for name, own in self.read_hand(id).items() if own.get("left_out")}
+        return known.get("shards") or sum(name not in left_out for name in known["files"])
 
     def list_page(self, id: str, filter: str, page: int) -> dict:
         """Return a page of the photos that a filter lets through."""

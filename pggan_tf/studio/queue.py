@@ -22,6 +22,7 @@ from pggan_tf.studio.store import Store, make_id, read_json, write_json
 
 MOST_ENTRIES = 100
 _RETRY = 20.0  # seconds after a worker has failed until another is started
+NO_WORD = "the process that trained ended without a word, perhaps for want of memory"
 _NAME = re.compile(r"(\d{4,})-([0-9a-f]{10})\.json")
 
 
@@ -56,20 +57,23 @@ class Queue:
 
     def list_all(self) -> list[dict]:
         """Return all entries as the page gets them."""
+        entries = self.read()  # before the worker, which notes itself before it begins one
         worker = self.find_worker()
-        return [self._describe(path, entry, worker) for path, entry in self.read()]
+        return [self._describe(path, entry, worker) for path, entry in entries]
 
     @staticmethod
     def _describe(path: Path, entry: dict, worker: dict | None) -> dict:
         id = path.stem.partition("-")[2]
         running = worker is not None and worker["entry"] == id
-        error = None if running else entry.get("error")
+        error, state = None if running else entry.get("error"), "waiting"
+        if _is_left(path, entry, worker):  # a run shows itself that it was interrupted, and can be gone on with
+            state, error = ("interrupted", None) if entry.get("run") else ("failed", f"{NO_WORD}.")
         return {
             "id": id,
             "kind": entry.get("kind", "train"),
             "title": entry.get("title", ""),
             "command": entry.get("command", ""),
-            "state": "running" if running else "failed" if error else "waiting",
+            "state": "running" if running else "failed" if error else state,
             "run": (worker["run"] if running and worker else None) or entry.get("run"),
             "text": worker["text"] if running and worker else None,
             "stopping": bool(running and worker and worker["stopping"]),
@@ -79,7 +83,13 @@ class Queue:
 
     def list_waiting_runs(self) -> set[str]:
         """Return the names of the runs that wait to be gone on with."""
-        return {entry["run"] for _, entry in self.read() if entry.get("kind") == "go-on" and not entry.get("error")}
+        entries = self.read()
+        worker = self.find_worker()
+        return {
+            entry["run"]
+            for path, entry in entries
+            if entry.get("kind") == "go-on" and not entry.get("error") and not _is_left(path, entry, worker)
+        }
 
     def find_worker(self) -> dict | None:
         """Return what is trained: {entry, run, text, stopping, child}, or None if nothing is."""
@@ -124,7 +134,9 @@ class Queue:
             entries = self.read()
             if len(entries) >= MOST_ENTRIES:
                 raise Refusal(409, f"the queue has {len(entries)} entries. Wait for some of them, or take some out.")
-            if run and any(other.get("run") == run and not other.get("error") for _, other in entries):
+            worker = self.find_worker()
+            same = [e for p, e in entries if run and e.get("run") == run and not _is_left(p, e, worker)]
+            if any(not other.get("error") for other in same):
                 raise Refusal(409, f"{title}: is in the queue already.")  # such as by another window
             number = max((int(path.name.partition("-")[0]) for path, _ in entries), default=0) + 1
             id = make_id()
@@ -184,7 +196,7 @@ class Queue:
         """Put a failed entry at the end of the queue, with the same commands, and return all entries."""
         with self.hold():
             path, entry = self._find(id)
-            if not entry.get("error"):
+            if not entry.get("error") and not _is_left(path, entry, self.find_worker()):
                 raise Refusal(
                     409, f"{entry.get('title', id)}: has not failed; it waits for its turn, or is being trained."
                 )
@@ -208,3 +220,10 @@ class Queue:
             return
         if any(not entry.get("error") for _, entry in self.read()):
             self._processes.append(self._launch(self.store))
+
+
+def _is_left(path: Path, entry: dict, worker: dict | None) -> bool:
+    """Tell whether an entry was begun by a worker that was killed, and was not settled by the next one yet."""
+    at = worker["entry"] if worker else None
+    left = entry.get("begun") and not entry.get("error") and path.stem.partition("-")[2] != at
+    return bool(left) and path.is_file()  # or it has ended just now

@@ -71,7 +71,7 @@ def add_photos(app: fastapi.FastAPI, studio: Studio) -> None:
         def describe():
             folder = studio.folders.describe(studio.folders.get(id))
             known = studio.photos.read(id)
-            return folder | {"look": known.get("look"), "notes": known.get("notes", [])}
+            return folder | {"look": studio.photos.read_look(id), "notes": known.get("notes", [])}
 
         return Answer(await call(describe))
 

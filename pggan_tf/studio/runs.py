@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import shutil
 import threading
@@ -15,17 +14,16 @@ from pggan_tf import config as configs
 from pggan_tf import files, metrics, schedule
 from pggan_tf.errors import UserError, shell_path
 from pggan_tf.report import runs as reports
-from pggan_tf.runs import checkpoint, keras_files, pretrained, records
+from pggan_tf.runs import checkpoint, keras_files, pretrained
 from pggan_tf.runs import folder as folders
 from pggan_tf.studio import machine
-from pggan_tf.studio.histories import Histories
+from pggan_tf.studio.commands import join, list_arguments, split_advice
+from pggan_tf.studio.histories import Histories, make_columns, read_last_tick, read_lines
 from pggan_tf.studio.refusal import Refusal, show
 from pggan_tf.studio.store import Store, read_json, write_json
 
 PART = "~"  # in the name of a part of a pipeline, between the name of its folder and its own
 OWN = "studio"  # folder in a run's folder for what the studio has made of it
-MOST_POINTS, MOST_LINES = 600, 200  # of curves; of the log
-_TAIL = 64 << 10  # bytes from the end of a file that hold its last lines
 _TRAINED_SHARE = 0.85  # share of --minutes that training takes
 _PICTURES = (".png", ".jpg", ".webp", ".gif", ".mp4", ".svg")
 
@@ -201,7 +199,7 @@ class Runs:
             phases = plan.phases
         except UserError as reason:
             return out | _UNREADABLE | {"state": "failed", "error": str(reason)}
-        tick = _read_last_tick(folder / folders.STATS)
+        tick = read_last_tick(folder / folders.STATS)
         images = int(tick.get("images", 0))
         grid = _find_last_grid(folder)
         return out | {
@@ -212,7 +210,7 @@ class Runs:
             "of": phases[-1].end,
             "resolution": int(tick.get("resolution", phases[0].resolution)),
             "seconds_left": self._estimate(folder, plan, tick) if state == "running" else None,
-            "minutes": round(tick.get("seconds", 0.0) / 60, 2),
+            "minutes": round(tick.get("seconds", 0.0) / 60, 4),  # to the second
             "picture": f"/api/runs/{quote_name(name)}/files/{grid}" if grid else None,
         }
 
@@ -237,7 +235,7 @@ class Runs:
         try:
             run = self._read(folder)
         except UserError as reason:
-            return short | {"state": "failed", "error": str(reason), "log": _read_lines(folder / folders.LOG)}
+            return short | {"state": "failed", "error": str(reason), "log": read_lines(folder / folders.LOG)}
         phase = schedule.phase_at(run.phases, max(0, run.images - 1)) or run.phases[-1]
         address = f"/api/runs/{quote_name(name)}/files/"
         written = run.plan.to_json()
@@ -246,8 +244,9 @@ class Runs:
             "folder": str(folder),
             "config": make_plain({n: v for n, v in run.config.values().items() if v is not None}),
             "asked": make_plain(written["asked"]),
-            "command": f"pggan train {' '.join(configs.as_typed(n, _quoted(v)) for n, v in asked.items())}",
-            "stages": list(run.plan.resolutions),
+            "command": join([["train", *list_arguments(asked), "--runs", str(self.store.runs)]]),
+            "saved": bool(checkpoint.list_checkpoints(folder)),
+            "stages": list(dict.fromkeys(p.resolution for p in run.phases)),  # not those that are skipped
             "phase": {"resolution": phase.resolution, "fade": phase.fade, "alpha": round(phase.alpha(run.images), 4)},
             "phases": [
                 {"resolution": p.resolution, "fade": p.fade, "start": p.start, "images": p.images} for p in run.phases
@@ -262,15 +261,15 @@ class Runs:
             "reals": [{"resolution": run.plan.target_res, "url": f"{address}reals.png"}]
             if (folder / "reals.png").is_file()
             else [],
-            "ticks": _make_columns(run.ticks),
+            "ticks": make_columns(run.ticks),
             "metrics": {
                 metric: [{"images": i, "minutes": s / 60, "value": v} for i, s, v in values]
                 for metric, values in run.metrics.items()
             },
             "better": {metric: _find_better(metric) for metric in run.metrics},
-            "coach": [{"state": a.illness, "sentence": a.text, "command": "; ".join(a.commands)} for a in run.advice],
+            "coach": [_describe_advice(advice) for advice in run.advice],
             "caveats": [{"metric": metric, "sentence": text} for metric, text in run.caveats],
-            "log": _read_lines(folder / folders.LOG),
+            "log": read_lines(folder / folders.LOG),
         }
 
     def find_file(self, name: str, file: str) -> Path:
@@ -308,6 +307,11 @@ def _find_better(metric: str) -> str | None:
     return row.better or None if row else None
 
 
+def _describe_advice(advice) -> dict:
+    options, others = split_advice(advice.commands)
+    return {"state": advice.illness, "sentence": advice.text, "options": options, "others": others}
+
+
 def _list_folders(parent: Path) -> list[Path]:
     """Return the folders in a folder whose names are not hidden; none if it cannot be read."""
     try:
@@ -337,13 +341,6 @@ def quote_name(name: str, safe: str = "") -> str:
     return urllib.parse.quote(name, safe=f"~{safe}", errors="surrogateescape")
 
 
-def _quoted(value):
-    """Return a value for the command line, with paths that can be pasted into a shell."""
-    if isinstance(value, str):
-        return shell_path(value)
-    return tuple(map(_quoted, value)) if isinstance(value, tuple) else value
-
-
 def make_plain(value):
     """Return a value as JSON can hold it, with None in place of what is no finite number."""
     if isinstance(value, dict):
@@ -353,45 +350,6 @@ def make_plain(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _read_tail(path: Path) -> list[str]:
-    """Return the last lines of a text file; none if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL))
-            lines = file.read().decode("utf-8", "replace").split("\n")
-    except OSError:
-        return []
-    return lines[1:] if size > _TAIL else lines
-
-
-def _read_lines(path: Path) -> list[str]:
-    return [line for line in _read_tail(path) if line][-MOST_LINES:]
-
-
-def _read_last_tick(path: Path) -> dict:
-    """Return the numbers of the last line of stats.jsonl with losses; {} if there is none."""
-    for line in reversed(_read_tail(path)):
-        try:
-            tick = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(tick, dict) and "loss_d" in tick and records.as_number(tick.get("images")) is not None:
-            return {n: v for n, v in tick.items() if records.as_number(v) is not None}
-    return {}
-
-
 def _find_last_grid(folder: Path) -> str | None:
     """Return the name of the newest grid of a run."""
     return max((p.name for p in folder.glob("fakes-*px-*.png")), default=None)
-
-
-def _make_columns(ticks: list[dict]) -> dict[str, list]:
-    """Return ticks as columns of at most MOST_POINTS values; None where a tick has none."""
-    step = max(1, math.ceil(len(ticks) / MOST_POINTS))
-    chosen = ticks[::step]
-    if ticks and chosen[-1] is not ticks[-1]:
-        chosen[-1] = ticks[-1]
-    names = dict.fromkeys(name for tick in ticks for name in tick if name != "seconds")
-    columns = {name: [tick.get(name) for tick in chosen] for name in names}
-    return columns | {"minutes": [tick["seconds"] / 60 for tick in chosen]}

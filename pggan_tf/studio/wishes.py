@@ -15,11 +15,11 @@ from pathlib import Path
 from pggan_tf import config as configs
 from pggan_tf import files
 from pggan_tf.config.recipes import PIPELINES, RECIPES
-from pggan_tf.config.schema import DEFAULTS, FIELDS, REPEATABLE
-from pggan_tf.errors import shell_path
+from pggan_tf.config.schema import DEFAULTS, FIELDS
 from pggan_tf.runs import folder as folders
 from pggan_tf.runs import pretrained
 from pggan_tf.studio.choices import OWN
+from pggan_tf.studio.commands import list_arguments
 from pggan_tf.studio.photos import Photos
 from pggan_tf.studio.refusal import Refusal, check_names, show, take_choice, take_number, take_switch, take_text
 from pggan_tf.studio.runs import Runs
@@ -104,25 +104,6 @@ def as_json(options: Mapping) -> dict:
     return {n: configs.as_text(v) if isinstance(v, dict | tuple) else v for n, v in options.items()}
 
 
-def list_arguments(options: Mapping) -> list[str]:
-    """Return the arguments of `pggan train` for {option: value}."""
-    out: list[str] = []
-    for name, value in options.items():
-        if isinstance(value, bool):
-            out.append(configs.as_typed(name, value))
-        elif name in REPEATABLE and isinstance(value, tuple):
-            out += [part for one in value for part in (configs.flag(name), one)]
-        else:
-            text = f"{value:.15g}" if isinstance(value, float) else configs.as_text(value)
-            out += [configs.flag(name), text]
-    return out
-
-
-def join(commands: list[list[str]]) -> str:
-    """Return commands of `pggan` as text that a shell takes."""
-    return " && ".join(" ".join(["pggan", *map(shell_path, command)]) for command in commands)
-
-
 class Granter:
     """Turns wishes into commands.
 
@@ -149,10 +130,11 @@ class Granter:
         if wish.data == PORTRAITS:
             return {}, wish.options.get("portraits", DEFAULTS["portraits"])
         folder, known = self.photos.folders.get(wish.data), self.photos.read(wish.data)
-        hand, look = self.photos.read_hand(wish.data), known.get("look")
-        count = look["kept"] if look else known.get("shards") or len(known["files"])
-        if not count:
+        hand, count = self.photos.read_hand(wish.data), self.photos.count_kept(wish.data, wish.faces)
+        if not (known.get("shards") or known["files"]):
             raise Refusal(400, f"{folder['name']}: has no photos yet. Send some into it.")
+        if not count:
+            raise Refusal(400, f"{folder['name']}: every photo is left out. Open Photos to see why, and keep some.")
         hand = {name: own for name, own in hand.items() if name in set(known["files"])}
         if not hand:
             return {"data": folder["path"]}, count
@@ -160,6 +142,13 @@ class Granter:
         if make and not place.is_dir():
             self._write_by_hand(folder, known, hand, place)
         return {"data": str(place)}, count
+
+    def is_unwritten(self, data: dict) -> bool:
+        """Tell whether the photos that `find_data` names are a folder that is written when the wish is granted."""
+        place = data.get("data")
+        return (
+            isinstance(place, str) and Path(place).parent == self.store.photos / "by-hand" and not Path(place).is_dir()
+        )
 
     def make_commands(self, wish: Wish, size: int | None, make: bool) -> list[list[str]]:
         """Return the commands of `pggan` that train a wish, one after the other.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pggan_tf.studio import machine
 from pggan_tf.studio.environment import make_environment
-from pggan_tf.studio.queue import Queue
+from pggan_tf.studio.queue import NO_WORD, Queue
 from pggan_tf.studio.runs import Runs
 from pggan_tf.studio.store import Store, read_json, write_json
 
@@ -25,7 +25,6 @@ _SECONDS = 0.3  # between two looks at what a command has printed
 _TEXT = 300  # characters of a line that is shown
 _SAID = 32_768  # characters of what a command has printed last that are kept
 _RUN = re.compile(r"^run (.+)$", re.M)  # the line with which training begins
-_NO_WORD = "the process that trained ended without a word, perhaps for want of memory"
 
 
 class Worker:
@@ -56,10 +55,11 @@ class Worker:
                     self._note(entry=None, child=None, run=None, pid=None)
                     return
                 path, entry = waiting[0]
+                id = path.stem.partition("-")[2]
+                # At first who is at it: an entry that was begun by nobody is one of a killed worker.
+                self._note(entry=id, run=entry.get("run"), child=None, text="begins")
                 entry["begun"] = True
                 write_json(path, entry)
-                id = path.stem.partition("-")[2]
-                self._note(entry=id, run=entry.get("run"), child=None, text="begins")
             self._train(id, entry)
             self._tidy()
 
@@ -75,7 +75,7 @@ class Worker:
                 if entry.get("run"):
                     path.unlink(missing_ok=True)  # the run itself shows that it was interrupted
                 else:
-                    write_json(path, entry | {"error": f"{_NO_WORD}. Its output is in {self.store.folder}/work."})
+                    write_json(path, entry | {"error": f"{NO_WORD}. Its output is in {self.store.folder}/work."})
 
     def _train(self, id: str, entry: dict) -> None:
         """Train one entry, and settle it."""
@@ -183,7 +183,7 @@ def _find_error(code: int, said: str) -> str:
     if errors:
         return errors[-1]
     if code < 0 or not lines:
-        return f"{_NO_WORD} (signal {-code})." if code < 0 else f"{_NO_WORD}."
+        return f"{NO_WORD} (signal {-code})." if code < 0 else f"{NO_WORD}."
     return lines[-1][:500]
 
 

@@ -15,7 +15,7 @@ export function Exports({ studio, name, title }: { studio: Studio; name: string;
       <div class="export-head"><Field label="Name" hint="of the app and of the page"><input type="text" value={label} maxLength={40} onInput={(e) => setLabel(e.currentTarget.value)} /></Field></div>
       <Problem text={made.error} />
       <ul>{studio.formats.map((format) => <OneFormat key={format.name} format={format} run={name} label={label} before={made.data?.exports[format.name] ?? null} />)}</ul>
-      <OnPhone name={name} />
+      <OnPhone name={name} exported={!made.data || !!made.data.exports.web} />
     </div>
   );
 }
@@ -52,7 +52,7 @@ function Address({ address, qr }: { address: string; qr: string | null }) {
 }
 
 /** Serve the exported page to phones in the same network, for as long as it is wished. */
-function OnPhone({ name }: { name: string }) {
+function OnPhone({ name, exported }: { name: string; exported: boolean }) {
   const live = useLive<Phone>(runPath(name, "/phone"), [`runs:${name}`]);
   const served = live.data?.address ? live.data : null;
   const [busy, setBusy] = useState(false);
@@ -72,8 +72,9 @@ function OnPhone({ name }: { name: string }) {
     <section class="card phone" aria-labelledby="phone">
       <div class="row between">
         <div class="what"><h2 id="phone">On a phone, now</h2><p>Shows the exported page to phones in the same network. Whoever has the address sees the page, and nothing else of this machine.</p></div>
-        <button type="button" disabled={busy} onClick={() => turn(!served)}>{busy ? "One moment …" : served ? "Stop" : "Show the code"}</button>
+        <button type="button" disabled={busy || !(served || exported)} aria-describedby={served || exported ? undefined : "phone-needs"} onClick={() => turn(!served)}>{busy ? "One moment …" : served ? "Stop" : "Show the code"}</button>
       </div>
+      {!served && !exported && <p class="hint" id="phone-needs">Export the web page first; then it can be shown.</p>}
       <Problem text={problem ?? live.error} />
       {served?.address && <Address address={served.address} qr={served.qr} />}
     </section>

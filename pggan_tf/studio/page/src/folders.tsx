@@ -19,6 +19,11 @@ export function BrowseDialog({ open, close, problem }: { open: (path: string) =>
         <button type="submit" class="primary" disabled={!at}>Open</button>
       </form>
       <Problem text={problem ?? here.error} />
+      {here.data && here.data.roots.length > 1 && (
+        <div class="chips" role="group" aria-label="Where to look">
+          {here.data.roots.map((root) => <button type="button" class="chip" aria-pressed={here.data!.path === root} title={root} onClick={() => enter(root)}><Icon name="folder" />{root.split("/").at(-1) || root}</button>)}
+        </div>
+      )}
       <ul class="browse" aria-label="Folders in it">
         {here.data?.parent && <li><button type="button" onClick={() => enter(here.data!.parent!)}><Icon name="up" />One up</button></li>}
         {here.data?.folders.map((f) => (

@@ -22,6 +22,7 @@ export function PlanView({ plan, error, busy, children }: { plan: Plan | null; e
       </dl>
       {plan.warnings.map((warning) => <p class="warning">{warning}</p>)}
       <Command text={plan.command} />
+      {plan.unwritten && <p class="hint">You changed photos by hand: the folder that the command names is written as soon as you press Grow.</p>}
       {plan.text && <details><summary>The whole plan</summary><pre tabIndex={0}>{plan.text}</pre></details>}
     </div>
   );

@@ -6,36 +6,14 @@ import { Headline, PlanView } from "./grow-plan";
 import { Queue } from "./queue";
 import { addressOf, go, type Route, setQuery } from "./route";
 import { RecipePicture } from "./recipe-picture";
-import type { Entry, Plan, Recipe, Studio, Wish } from "./types";
+import type { Entry, Plan, Recipe, Studio } from "./types";
 import { Field, Problem, Segments, Slider, Switch, useLater } from "./widgets";
 import { duration, plural } from "./words";
 import { listen } from "./live";
+import { grows, OPTION, readWish } from "./wish";
 
 const MINUTES = [1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1440, 2880, 4320, 10080];
 const FIRST_RECIPES = ["pggan", "colorize", "srgan", "translate", "recolor", "pggan-paper"];
-const OPTION = "o."; // marks options in the address
-
-/** Tell whether a recipe grows to what the time suffices for; others have a size of their own. */
-const grows = (recipe: Recipe | undefined) => recipe?.task === "generate" && !("network" in recipe.options || "target_res" in recipe.options || "resolutions" in recipe.options);
-
-/** Read a wish from the address. */
-export function readWish(query: URLSearchParams, studio: Studio): Wish {
-  const options: Record<string, unknown> = {};
-  for (const [key, value] of query) {
-    if (!key.startsWith(OPTION)) continue;
-    const option = studio.options.find((o) => o.name === key.slice(OPTION.length));
-    if (option) options[option.name] = option.kind === "switch" ? value === "1" : option.kind === "number" ? Number(value) : value;
-  }
-  const size = query.get("target_res") ?? "auto";
-  const minutes = query.get("minutes") ?? "20";
-  const recipe = query.get("recipe") ?? "pggan";
-  const fits = minutes !== "end" && grows(studio.recipes.find((r) => r.name === recipe));
-  const data = query.get("data") ?? studio.folders.at(-1)?.id ?? "portraits";
-  return {
-    name: query.get("name") || null, data, faces: query.get("faces") === "1", recipe,
-    minutes: minutes === "end" ? null : Number(minutes), target_res: size === "auto" ? (fits ? size : null) : /^\d+$/.test(size) ? Number(size) : size, shape: query.get("shape"), options,
-  };
-}
 
 export function Grow({ studio, route }: { studio: Studio; route: Route }) {
   const wish = readWish(route.query, studio);

@@ -34,14 +34,17 @@ interface Props { folder: string; photo: Photo; shape: string; step: (by: number
 export function PhotoDialog({ folder, photo, shape, step, close, saved }: Props) {
   const [width, height] = [photo.width ?? 1, photo.height ?? 1];
   const ratio = ratioOf(shape);
-  const [crop, setCrop] = useState<Box | null>(photo.by_hand ? photo.crop : null);
+  const [crop, setCrop] = useState<Box | null>(photo.cropped ? photo.crop : null);
+  const [kept, setKept] = useState(crop); // what the studio knows of it
+  const [leaving, setLeaving] = useState<(() => void) | null>(null);
+  const [said, setSaid] = useState("");
   const [leftOut, setLeftOut] = useState(photo.state === "left_out");
   const [problem, setProblem] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
   const view = useRef<HTMLDivElement>(null);
   const rectangle = useRef<HTMLDivElement>(null);
   useEffect(() => {
-    if (crop && !photo.by_hand) rectangle.current?.focus();
+    if (crop && !photo.cropped) rectangle.current?.focus();
   }, [crop !== null]);
 
   const save = async (next: { crop: Box | null; left_out: boolean }) => {
@@ -49,12 +52,27 @@ export function PhotoDialog({ folder, photo, shape, step, close, saved }: Props)
     try {
       await call("PUT", `/api/folders/${folder}/photos/${photo.index}`, { ...next, name: photo.name });
       setProblem(null);
+      setKept(next.crop);
       saved();
+      return true;
     } catch (error) {
       setProblem(say(error));
+      return false;
+    } finally {
+      setBusy(false);
     }
-    setBusy(false);
   };
+  const use = async () => {
+    const done = await save({ crop, left_out: leftOut });
+    setSaid(done ? "Kept" : "");
+    return done;
+  };
+  useEffect(() => {
+    const timer = setTimeout(() => setSaid(""), 2000);
+    return () => clearTimeout(timer);
+  }, [said]);
+  // A frame that was drawn and not kept is asked for before the photo goes out of sight.
+  const leave = (then: () => void) => (crop && String(crop) !== String(kept) ? setLeaving(() => then) : then());
   const drag = (event: PointerEvent, corner: [number, number] | null) => {
     if (!crop) return;
     event.preventDefault();
@@ -94,12 +112,12 @@ export function PhotoDialog({ folder, photo, shape, step, close, saved }: Props)
   };
   const pressDialog = (event: KeyboardEvent) => {
     if (event.target instanceof HTMLInputElement) return;
-    if (event.key === "ArrowLeft") step(-1);
-    if (event.key === "ArrowRight") step(1);
+    if (event.key === "ArrowLeft") leave(() => step(-1));
+    if (event.key === "ArrowRight") leave(() => step(1));
   };
 
   return (
-    <Dialog label={photo.name} close={close} wide>
+    <Dialog label={photo.name} close={() => leave(close)} wide>
       <div class="one-photo" onKeyDown={pressDialog}>
         <div class="easel" style={{ "--ratio": width / height }}>
           <div ref={view} class="view">
@@ -118,23 +136,33 @@ export function PhotoDialog({ folder, photo, shape, step, close, saved }: Props)
           <p class="hint">{photo.width ? `${photo.width} × ${photo.height} pixels` : ""}{photo.class ? `, ${photo.class}` : ""}{photo.faces.length ? `, ${photo.faces.length} ${photo.faces.length === 1 ? "face" : "faces"}` : ""}</p>
           {photo.reason && photo.state === "left_out" && <p>Left out: {photo.reason}.</p>}
           {photo.doubt && <p>{photo.doubt}</p>}
-          <Switch label="Leave it out" value={leftOut} onChange={(value) => (setLeftOut(value), void save({ crop, left_out: value }))} />
+          <Switch label="Leave it out" value={leftOut} onChange={(value) => (setLeftOut(value), void save({ crop: kept, left_out: value }))} />
           {crop ? (
             <>
               <p class="hint">Drag the frame or its corners; arrow keys move it, + and − change its size.</p>
               <div class="row">
-                <button type="button" class="primary" disabled={busy} onClick={() => save({ crop, left_out: leftOut })}>Use this part</button>
+                <button type="button" class="primary" disabled={busy} onClick={use}>Use this part</button>
                 <button type="button" onClick={() => (setCrop(null), void save({ crop: null, left_out: leftOut }))}>As found</button>
               </div>
             </>
           ) : <button type="button" disabled={!photo.width} onClick={() => setCrop(photo.crop ?? middle(width, height, ratio))}>Crop by hand</button>}
+          <p class="hint" role="status">{said}</p>
           <Problem text={problem} />
           <div class="row between">
-            <button type="button" class="icon" aria-label="Photo before" onClick={() => step(-1)}><Icon name="left" /></button>
-            <button type="button" class="icon" aria-label="Next photo" onClick={() => step(1)}><Icon name="right" /></button>
+            <button type="button" class="icon" aria-label="Photo before" onClick={() => leave(() => step(-1))}><Icon name="left" /></button>
+            <button type="button" class="icon" aria-label="Next photo" onClick={() => leave(() => step(1))}><Icon name="right" /></button>
           </div>
         </div>
       </div>
+      {leaving && (
+        <Dialog label="Use this part?" close={() => setLeaving(null)}>
+          <p>The frame that you drew is not kept yet.</p>
+          <div class="row end">
+            <button type="button" onClick={() => (setLeaving(null), leaving())}>Without it</button>
+            <button type="button" class="primary" disabled={busy} onClick={async () => (setLeaving(null), (await use()) && leaving())}>Use this part</button>
+          </div>
+        </Dialog>
+      )}
     </Dialog>
   );
 }

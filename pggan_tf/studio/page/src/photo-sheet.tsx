@@ -27,11 +27,11 @@ function Cell({ folder, photo, faces }: { folder: string; photo: Photo; faces: b
   // Very wide and very high photos lie in a frame that is less so.
   const wide = Math.min(2.2, Math.max(0.6, ratio));
   return (
-    <li class={photo.state === "kept" ? "" : "left-out"} style={{ "--wide": wide }}>
-      <button type="button" class="print" aria-label={describe(photo)} title={photo.name} onClick={() => setQuery({ photo: photo.index })}>
+    <li class={photo.state === "kept" ? "" : "left-out"} style={{ "--wide": wide }} title={describe(photo)}>
+      <button type="button" class="print" aria-label={describe(photo)} onClick={() => setQuery({ photo: photo.index })}>
         <span class="frame" style={{ "--ratio": ratio, width: ratio < wide ? `${(100 * ratio) / wide}%` : undefined }}>
           {photo.width ? <img src={`/api/folders/${folder}/photos/${photo.index}.jpg?side=256`} alt="" loading="lazy" decoding="async" /> : <span class="unreadable">no picture</span>}
-          <Boxes photo={photo} faces={faces} crop={photo.by_hand ? photo.crop : null} />
+          <Boxes photo={photo} faces={faces} crop={photo.cropped ? photo.crop : null} />
         </span>
       </button>
       {(photo.state !== "kept" || photo.by_hand || photo.doubt) && <span class="tag">{photo.state !== "kept" ? (photo.reason ?? "left out") : photo.by_hand ? "by hand" : photo.doubt}</span>}

@@ -17,6 +17,7 @@ export function Photos({ studio, route }: { studio: Studio; route: Route }) {
   const [over, setOver] = useState(false);
   const folder = studio.folders.find((f) => f.id === route.name) ?? (route.name ? undefined : studio.folders.at(-1));
 
+  const browse = () => (setProblem(null), setBrowsing(true));
   const opened = (one: Folder) => {
     setBrowsing(false);
     setProblem(null);
@@ -68,10 +69,10 @@ export function Photos({ studio, route }: { studio: Studio; route: Route }) {
         )}
         <div class="row">
           {studio.folders.length > 0 && <FileButton chosen={chosen} />}
-          {studio.folders.length > 0 && <button type="button" onClick={() => setBrowsing(true)}>Open a folder</button>}
+          {studio.folders.length > 0 && <button type="button" onClick={browse}>Open a folder</button>}
         </div>
       </div>
-      <Problem text={problem} />
+      {!browsing && <Problem text={problem} />}
       {sending && (
         <div class="job">
           <div class="row between"><span role="status">Copying {count(sending.done)} of {plural(sending.total, "photo")}</span><button type="button" class="small" onClick={sending.cancel}>Cancel</button></div>
@@ -84,13 +85,13 @@ export function Photos({ studio, route }: { studio: Studio; route: Route }) {
             <Empty title="Drop a folder of photos here" picture={<Prints />}>
               <p>Portraits, pets, paintings: a few hundred of the same kind learn best. They stay on this machine, and no file of yours is changed.</p>
               <div class="row centre">
-                <button type="button" class="primary" onClick={() => setBrowsing(true)}>Open a folder</button>
+                <button type="button" class="primary" onClick={browse}>Open a folder</button>
                 <FileButton chosen={chosen} />
               </div>
               <p class="hint">Only looking around? <a href={addressOf("grow", "", { data: "portraits" })}>Grow on drawn portraits</a>, which need no photo.</p>
             </Empty>
           )}
-      {browsing && <BrowseDialog open={open} close={() => setBrowsing(false)} problem={problem} />}
+      {browsing && <BrowseDialog open={open} close={() => (setBrowsing(false), setProblem(null))} problem={problem} />}
     </section>
   );
 }
@@ -121,7 +122,8 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
   const [asking, setAsking] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
   const work = useJob<Look>();
-  const look = work.job?.state === "done" ? work.job.result : (known.data?.look ?? null);
+  // The folder knows what was changed by hand since; the job does not.
+  const look = known.data?.look ?? (work.job?.state === "done" ? work.job.result : null);
   const shown = wish ?? known.data?.look?.parameters ?? START;
   const late = useLater(wish, 500);
   const begin = (parameters: LookParameters) => work.start(() => call<Job<Look>>("POST", `/api/folders/${folder.id}/look`, parameters));
@@ -135,8 +137,12 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
   const set = (values: Partial<LookParameters>) => setWish({ ...shown, ...values });
 
   const filter = route.query.get("filter") ?? "all";
-  const page = Number(route.query.get("page") ?? 0);
+  const page = Math.max(0, Math.round(Number(route.query.get("page")) || 0));
   const photos = useLive<PhotoPage>(look ? withQuery(`/api/folders/${folder.id}/photos`, { filter, page }) : null, ["folders"]);
+  const pages = photos.data?.pages;
+  useEffect(() => {
+    if (pages && page >= pages) setQuery({ page: pages - 1 || null }); // such as in an address from before photos were removed
+  }, [page, pages]);
   const open = route.query.get("photo");
   // A photo that was left out by hand may not pass the filter any more: it stays open until it is closed.
   const opened = useRef<Photo | null>(null);
@@ -158,7 +164,7 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
   };
 
   const grow = (
-    <a class="button primary large" href={addressOf("grow", "", { data: folder.id, faces: shown.faces ? 1 : null, target_res: shown.size, shape: shown.shape === "1:1" ? null : shown.shape })}>
+    <a class="button primary large" href={addressOf("grow", "", { data: folder.id, faces: shown.faces ? 1 : null, target_res: shown.size, shape: shown.shape === "1:1" ? null : shown.shape, "o.crop": shown.faces || shown.crop === "centre" ? null : shown.crop })}>
       {look ? `Grow on ${shown.faces && look.faces !== null ? plural(look.kept, "picture") : plural(look.kept, "photo")}` : "Grow on these photos"}
     </a>
   );
@@ -192,7 +198,7 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
         <Problem text={problem} />
       </aside>
       <div class="go-bar">{grow}</div>
-      {photo && <PhotoDialog key={photo.index} folder={folder.id} photo={photo} shape={shown.shape} step={step} close={() => setQuery({ photo: null })} saved={photos.again} />}
+      {photo && <PhotoDialog key={photo.index} folder={folder.id} photo={photo} shape={shown.shape} step={step} close={() => setQuery({ photo: null })} saved={() => changed("folders")} />}
       {asking && <Ask title={`Close ${folder.name}?`} text="The studio forgets what it knows of it. Photos on this machine stay as they are; photos that were copied into the studio are deleted." action="Close" close={() => setAsking(false)} go={forget} />}
     </div>
   );

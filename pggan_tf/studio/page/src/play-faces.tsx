@@ -55,8 +55,10 @@ export function Faces({ name, place, info, query }: { name: string; place: strin
   const download = withQuery(runPath(name, "/faces.png"), { seeds, columns, ...lookQuery(look, info), download: 1 });
   const options = [look.stage !== info.stages.at(-1) && `--stage ${look.stage}`, look.truncation !== 1 && `--truncation ${look.truncation}`, look.label && `--class ${quote(look.label)}`].filter(Boolean).join(" ");
   const sliders = look.sliders.split(",").filter(Boolean).map((part) => `--slider ${part.replace(":", "=")}`).join(" ");
+  // The command that moves sliders draws one face.
+  const edit = (seed: string) => `pggan edit ${place} --seed ${seed} ${sliders} ${options} --out face-${seed}.png`;
   const command = sliders
-    ? `pggan edit ${place} ${Array.from({ length: Math.min(look.count, 4) }, (_, i) => `--seed ${look.seed + i}`).join(" ")} ${sliders} ${options} --out faces.png`
+    ? look.count === 1 ? edit(seeds) : `for seed in $(seq ${look.seed} ${look.seed + look.count - 1}); do ${edit("$seed")}; done`
     : `pggan generate ${place} --seeds ${seeds} ${options} --grid faces.png`;
   return (
     <div class="split">

@@ -5,6 +5,7 @@ import { changed, useLive } from "./live";
 import { addressOf } from "./route";
 import type { Entry } from "./types";
 import { Icon, Problem } from "./widgets";
+import { addressOfWish } from "./wish";
 
 export const useQueue = () => useLive<Entry[]>("/api/queue", ["queue", "runs"]);
 
@@ -39,6 +40,7 @@ export function Queue({ withoutRuns }: { withoutRuns?: boolean }) {
             {entry.state === "waiting" && entries[i - 1]?.state === "waiting" && <button type="button" class="icon" aria-label={`Move ${entry.title} up`} onClick={() => act(call("POST", `/api/queue/${entry.id}/move`, { to: i - 1 }))}><Icon name="up" /></button>}
             {entry.state === "waiting" && i < entries.length - 1 && <button type="button" class="icon" aria-label={`Move ${entry.title} down`} onClick={() => act(call("POST", `/api/queue/${entry.id}/move`, { to: i + 1 }))}><Icon name="down" /></button>}
             {entry.state === "failed" && <button type="button" class="small" aria-label={`Train ${entry.title} again`} onClick={() => act(call("POST", `/api/queue/${entry.id}/again`))}>Again</button>}
+            {entry.state === "failed" && entry.wish && typeof entry.wish.data !== "object" && <a class="button small" aria-label={`Change what ${entry.title} asks for`} href={addressOfWish(entry.wish)}>Change it</a>}
             {(entry.state !== "running" || !entry.run) && <button type="button" class="icon" aria-label={`Take ${entry.title} out`} onClick={() => act(call("DELETE", `/api/queue/${entry.id}`))}><Icon name="close" /></button>}
             <Problem text={entry.error} />
           </li>

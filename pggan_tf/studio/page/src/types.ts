@@ -13,7 +13,7 @@ export interface Studio {
 }
 export type Task = "generate" | "colorize" | "recolor" | "upscale" | "translate";
 
-export interface Browse { path: string; parent: string | null; folders: { name: string; path: string; photos: number | null }[] }
+export interface Browse { path: string; parent: string | null; roots: string[]; folders: { name: string; path: string; photos: number | null }[] }
 export interface Reason { reason: string; sentence: string; count: number }
 export interface Look {
   total: number; kept: number; left_out: Reason[]; duplicates: number; classes: { name: string; count: number }[];
@@ -25,7 +25,7 @@ export type Box = [number, number, number, number];
 export interface Face { box: Box; crop?: Box | null; confidence: number; used: boolean }
 export interface Photo {
   index: number; name: string; width: number | null; height: number | null; state: "kept" | "left_out"; reason: string | null; class: string | null;
-  same_as: number[]; faces: Face[]; crop: Box | null; by_hand: boolean; doubt?: string | null;
+  same_as: number[]; faces: Face[]; crop: Box | null; by_hand: boolean; cropped: boolean; doubt?: string | null;
 }
 export interface PhotoPage { pages: number; total: number; photos: Photo[] }
 
@@ -35,10 +35,10 @@ export interface Wish {
 }
 export interface PlanPhase { resolution: number; fade: boolean; images: number; minutes: number | null }
 export interface Plan {
-  command: string; text: string; resolution: number; size?: string; images: number; photos: number | null; phases: PlanPhase[];
+  command: string; unwritten: boolean; text: string; resolution: number; size?: string; images: number; photos: number | null; phases: PlanPhase[];
   parameters: { generator: number; discriminator: number } | null; preview: { picture: string | null; sentence: string }; warnings: string[];
 }
-export interface Entry { id: string; title: string; command: string; state: "waiting" | "running" | "failed"; run: string | null; error: string | null; text?: string | null; kind?: "train" | "go-on"; stopping?: boolean }
+export interface Entry { id: string; title: string; command: string; state: "waiting" | "running" | "failed" | "interrupted"; run: string | null; error: string | null; text?: string | null; kind?: "train" | "go-on"; stopping?: boolean; wish?: Partial<Wish> | null }
 
 export type RunState = "waiting" | "running" | "paused" | "interrupted" | "done" | "failed";
 export interface Run {
@@ -47,14 +47,14 @@ export interface Run {
   place: string; // its folder, as a shell takes it
 }
 export interface Grid { images: number; resolution: number; url: string }
-export interface Advice { state: string; sentence: string; command: string | null }
+export interface Advice { state: string; sentence: string; options: string[]; others: string[] }
 export interface Measurement { images: number; minutes: number; value: number }
 export interface RunDetail extends Run {
   config: Record<string, unknown>; asked: Record<string, unknown>; command: string; stages: number[];
   phase: { resolution: number; fade: boolean; alpha: number } | null; parameters: { generator: number; discriminator: number } | null;
   grids: Grid[]; reals: { resolution: number; url: string }[]; ticks: Record<string, (number | null)[]>;
   metrics: Record<string, Measurement[]>; coach: Advice[]; log: string[]; caveats: { metric: string; sentence: string }[]; data?: string;
-  aspect?: [number, number];
+  aspect?: [number, number]; saved?: boolean;
 }
 export interface GeneratorInfo { task: Task; stages: number[]; classes: string[]; latent_size: number | null; scale: number | null; hints: boolean }
 export interface SliderInfo { index: number; name: string | null; strip: string | null }

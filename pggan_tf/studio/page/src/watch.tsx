@@ -18,12 +18,13 @@ export function Watch({ studio, route }: { studio: Studio; route: Route }) {
   const preparing = route.name || own.some((run) => run.state === "running") ? undefined : queue.data?.find((entry) => entry.state === "running" && !entry.run);
   const chosen = route.name || own.find((run) => run.state === "running")?.name || own[0]?.name || null;
   if (runs.data && !own.length && !route.name && !preparing) {
+    if (!queue.data && !queue.error) return <p class="hint opening" role="status">Opening …</p>;
     return (
       <div class="narrow">
-        <Empty title="Nothing has been grown yet" picture={<Sprout />}>
+        {queue.data?.length ? <p class="hint">A run is shown here as soon as it begins.</p> : <Empty title="Nothing has been grown yet" picture={<Sprout />}>
           <p>Choose photos and a recipe, and watch here how the pictures come.</p>
           <div class="row centre"><a class="button primary" href="#grow">To Grow</a></div>
-        </Empty>
+        </Empty>}
         <Queue />
       </div>
     );
@@ -152,7 +153,7 @@ function Status({ run }: { run: RunDetail }) {
       </div>
       {more && <div class="row" role="group" aria-label="How much longer">{[10, 30, 60, 240].map((minutes) => <button type="button" onClick={() => (setMore(false), act("/go-on", { minutes }))}>{duration(60 * minutes)} more</button>)}</div>}
       <Problem text={problem} />
-      {asking && <Ask title={`Delete ${run.title}?`} text={`The folder ${run.name} with ${plural(run.grids.length, "grid")}, its checkpoints and its generator is deleted. That cannot be taken back.`} action="Delete" close={() => setAsking(false)} go={remove} />}
+      {asking && <Ask title={`Delete ${run.title}?`} text={`The folder ${run.name} with ${plural(run.grids.length, "grid")}, its checkpoints, its generator and what was made of it (films, projections, exports) is deleted. That cannot be taken back.`} action="Delete" close={() => setAsking(false)} go={remove} />}
     </section>
   );
 }
@@ -180,7 +181,7 @@ function sentence(run: RunDetail): string {
     case "running": return run.stopping ? "Saving everything, then it pauses." : `Learning: ${does}.`;
     case "waiting": return `Waiting for its turn: ${does}.`;
     case "paused": return "Paused. Everything is saved; it goes on exactly where it was.";
-    case "interrupted": return "Interrupted. It goes on from its newest checkpoint.";
+    case "interrupted": return run.saved === false ? "Interrupted before its first checkpoint. To go on, it begins anew." : "Interrupted. It goes on from its newest checkpoint.";
     case "failed": return "Stopped by an error.";
     case "done": return `Done: ${does}.`;
   }
@@ -215,7 +216,8 @@ function Coach({ run }: { run: RunDetail }) {
       {run.coach.map((advice) => (
         <div class={`advice ${advice.state}`}>
           <p>{advice.sentence}</p>
-          {advice.command && <Command text={advice.command} label="What to type" />}
+          {advice.options.map((option) => <Command key={option} text={option} label="What to type" />)}
+          {advice.others.length > 0 && <p class="hint">{advice.options.length ? "Or" : "Try"}: {advice.others.join("; or ")}.</p>}
         </div>
       ))}
     </section>
