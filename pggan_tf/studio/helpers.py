@@ -172,6 +172,8 @@ class Helper:
         """Kill the process, whatever it does; the next request starts another."""
         if (process := self._process) and process.poll() is None:
             _kill(process)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_SECONDS)  # so that the next request does not find it still there
 
     def close(self) -> None:
         """Kill the process for good."""
