@@ -19,7 +19,7 @@ from pggan_tf import terminal
 from pggan_tf.conversion import folder
 from pggan_tf.conversion.enlargement import Enlargement
 from pggan_tf.conversion.folder import Say
-from pggan_tf.conversion.steps import Source, Steps, name_comparison, put_side_by_side
+from pggan_tf.conversion.steps import Source, PhotoSteps, name_comparison, put_side_by_side
 from pggan_tf.data import credentials, marks, transparency
 from pggan_tf.errors import Stopped, UserError
 
@@ -44,7 +44,7 @@ def convert_images(images: np.ndarray, change: Callable) -> np.ndarray:
     return np.stack([np.concatenate([photo.pixels, photo.alpha], axis=-1) for photo in changed])
 
 
-class _Conversion(Steps):
+class _Conversion(PhotoSteps):
     """The steps of a photo, and what is made of them for a folder and for a video."""
 
     def write_folder(self, source: Path, out: Path, skip_existing: bool = False) -> None:

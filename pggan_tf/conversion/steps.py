@@ -75,7 +75,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Steps:
+class PhotoSteps:
     """The steps of a photo: read, compute, write; with the settings for writing the results."""
 
     change: Callable  # converts a photo, see `convert`
