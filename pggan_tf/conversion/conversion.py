@@ -19,7 +19,7 @@ from pggan_tf import terminal
 from pggan_tf.conversion import folder
 from pggan_tf.conversion.enlargement import Enlargement
 from pggan_tf.conversion.folder import Say
-from pggan_tf.conversion.steps import Source, PhotoSteps, name_comparison, put_side_by_side
+from pggan_tf.conversion.steps import PhotoSteps, Source, name_comparison, put_side_by_side
 from pggan_tf.data import credentials, marks, transparency
 from pggan_tf.errors import Stopped, UserError
 
