@@ -72,6 +72,9 @@ def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(small_disk, tmp_path):
         server.ask("POST", f"/api/runs/{run}/go-on", {})
         wait_for(lambda: find()["state"] == "done")
         words = plan.removeprefix("pggan train ").split()
+        at = words.index("--runs")  # where it would begin; this one has a place of its own
+        assert words[at + 1] == str(runs)
+        del words[at : at + 2]
         code, _, err = train_alone(*words, "--run", tmp_path / "alone")
         assert code == 0, err
         alone, paused = read_last(tmp_path / "alone"), read_last(runs / run)

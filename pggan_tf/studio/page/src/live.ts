@@ -187,8 +187,8 @@ export function useJob<R>(mine?: (job: Job) => boolean): Work<R> {
       try {
         const started = await request();
         if (turn !== latest.current) return void call("DELETE", `/api/jobs/${started.id}`).catch(() => {});
-        // An event may have told of its end before this answer came.
-        if (jobs.get(started.id)?.state !== "done") jobs.set(started.id, started);
+        // An event may have told that it has ended, well or not, before this answer came.
+        if ((jobs.get(started.id)?.state ?? "running") === "running") jobs.set(started.id, started);
         current.current = started.id;
         setId(started.id);
         changed("jobs");
