@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import benchmarks
-from benchmarks import measure, page, quality, rules, step
+from benchmarks import measure, page, quality, step
 from pggan_tf import entry
 from pggan_tf.training import precision
-from tests.conftest import TINY, start
+from tests.conftest import start
 
 SAID = (
     "- Command: `python -m benchmarks.",
@@ -99,60 +99,42 @@ def test_a_page_says_where_it_was_measured(monkeypatch):
     assert "tensorflow 2." in page.versions() and "keras 3." in page.versions()
 
 
-def test_the_curves_of_quality(tmp_path, monkeypatch, capsys):
-    """Of finished runs: what was measured at the last resolution, over minutes of training."""
+def judged(samples):
+    """Stand in for `quality.judge`, with figures that differ by seed."""
+    seed = int(samples.stem[-1])
+    return {"images": 1000 + seed, "last": 100, "swd": 10.0 + seed, "fid[random]": 20.0 * (1 + seed)}
 
-    def trained(form, data, resolution, minutes, out):
-        folder = out / data / form
-        folder.mkdir(parents=True)
-        lines = [{"seconds": 30, "images": 100, "resolution": 16, "metrics": {"swd": 9.0, "fid[random]": 9.0}}]
-        lines += [{"seconds": 60, "images": 200, "resolution": 32, "loss_d": 1.0}]
-        for seconds, swd in ((90, 5.0), (120, 7.5)):
-            measured = {"swd": swd, "fid[random]": 2 * swd}
-            lines += [{"seconds": seconds, "images": 1000 + seconds, "resolution": 32, "metrics": measured}]
-        (folder / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return folder
 
-    monkeypatch.setattr(quality, "trained", trained)
+def test_the_table_of_quality(tmp_path, monkeypatch, capsys):
+    """A row for each form on each data set: the mean of its seeds, and their range."""
+    monkeypatch.setattr(quality, "finish", lambda *job: None)
+    monkeypatch.setattr(quality, "judge", judged)
     out = tmp_path / "page.md"
-    arguments = ["--data", "a", "--data", "b", "--minutes", "3", "--runs", str(tmp_path), "--out", str(out)]
+    arguments = ["--data", "a", "--data", "b", "--seeds", "3", "--runs", str(tmp_path), "--out", str(out)]
     assert entry.main(quality.main, arguments) == 0
     assert capsys.readouterr().out == out.read_text() + "\n"
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.read_text().splitlines()]
-    assert ["a", "default", "1,120", "7.5", "15", "5", "10"] in rows
+    assert ["a", "default", "1,001", "100", "11 (10..12)", "40 (20..60)"] in rows
     assert len([row for row in rows if row[:1] in (["a"], ["b"])]) == 2 * len(quality.FORMS)
-    assert (tmp_path / "page-quality.png").stat().st_size > 10_000
     assert entry.main(quality.main, [*arguments[:2], *arguments[:2]]) == 2
     assert "folders of different names" in capsys.readouterr().err
+    assert entry.main(quality.main, [*arguments, "--forms", "default;defualt"]) == 2
+    assert "defualt is none of: paper; " in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_quality_goes_on_where_it_stood(tmp_path, monkeypatch):
-    small = dict(zip(TINY[::2], TINY[1::2])) | {"--fmap-base": "64", "--metrics-images": "32", "--batch": "8"}
-    monkeypatch.setattr(quality, "FORMS", {"default": small})
-    folder = quality.trained("default", "portraits", 8, 1.0, tmp_path)
-    points = quality.curve(folder, 8)
-    assert points and (folder / "generator.keras").is_file()
-    assert quality.trained("default", "portraits", 8, 1.0, tmp_path) == folder
-    assert quality.curve(folder, 8) == points
-    with pytest.raises(quality.UserError, match="exit code 2"):
-        quality.trained("default", "portraits", 8, 1.1, tmp_path)
-
-
-@pytest.mark.slow
-def test_training_rules_are_raced(tmp_path, monkeypatch):
-    monkeypatch.setattr(rules, "IMAGES", 64)
-    arguments = ["--data", "portraits", "--held-out", "portraits", "--target-res", "16", "--seconds", "3"]
-    arguments += ["--forms", "default;two-stage", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "rules.md")]
-    assert entry.main(rules.main, arguments) == 0
-    page = (tmp_path / "rules.md").read_text()
-    rows = [line.split("|") for line in page.splitlines() if line.startswith(("| default", "| two-stage"))]
+def test_settings_are_raced(tmp_path):
+    arguments = ["--data", "portraits", "--target-res", "16", "--seconds", "3", "--forms", "default;two-stage"]
+    arguments += ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "quality.md")]
+    assert entry.main(quality.main, arguments) == 0
+    page = (tmp_path / "quality.md").read_text()
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| portraits")]
     assert len(rows) == 2 and all(float(row[5]) > 0 and float(row[6]) > 0 for row in rows), page
     samples = sorted((tmp_path / "runs").rglob("*.npz"))
     before = [file.stat().st_mtime_ns for file in samples]
-    assert len(samples) == 2 and entry.main(rules.main, arguments) == 0
+    assert [file.name for file in samples] == ["default-0.npz", "photos.npz", "two-stage-0.npz"]
+    assert entry.main(quality.main, arguments) == 0
     assert [file.stat().st_mtime_ns for file in samples] == before, "what is there is not trained again"
-    assert entry.main(rules.main, [*arguments, "--forms", "default;defualt"]) == 2
 
 
 def test_the_rows_of_the_step():

@@ -61,7 +61,7 @@ _IMAGES = {
     "metrics": ("psnr", "ssim"),
 }
 
-# What docs/benchmarks/rules.md measured as best on faces for 5 to 20 minutes of one CPU core:
+# What docs/benchmarks/quality.md measured as best on faces for 5 to 20 minutes of one CPU core:
 # many small updates, half the feature maps from 32 px on, and a learning rate that falls to 0. A few
 # photos are held out, by which the coach tells whether the others are known by heart.
 _PGGAN = {

@@ -39,7 +39,7 @@ _RULE = (
 )
 
 SIZES: dict[str, Size] = {
-    # The values of the recipe and of `schema`, measured on CPUs (docs/benchmarks/rules.md).
+    # The values of the recipe and of `schema`, measured on CPUs (docs/benchmarks/quality.md).
     "phone": Size("phones, and training on CPUs"),
     "small": Size(
         "one usual GPU",

@@ -54,7 +54,7 @@ def leave_out_phases(plan: Plan) -> Plan:
 
     Each phase is compiled, which takes seconds. If all of them would take more than BUILDING_SHARE
     of the minutes, new stages do not fade in; if that is not enough, low resolutions are left out,
-    but not the second one: a run through 8 and 32 px alone lost little (docs/benchmarks/rules.md).
+    but not the second one: a run through 8 and 32 px alone lost little (docs/benchmarks/quality.md).
     The networks stay the same.
     """
     options = plan.config.schedule
