@@ -132,6 +132,20 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
+@pytest.fixture
+def asker(tmp_path, monkeypatch):
+    """A studio with a run, whose home folder has photos; nothing is trained."""
+    from tests import studio_stand
+
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    studio_stand.draw_photos(tmp_path / "home" / "photos")
+    studio_stand.write_run(tmp_path / "runs")
+    studio = studio_stand.make_studio(tmp_path / "runs")
+    studio.queue._launch = None
+    yield studio_stand.Asker(studio)
+    studio.close()
+
+
 CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

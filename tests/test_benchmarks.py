@@ -1,6 +1,5 @@
 """The benchmarks print and write their pages: in the smallest form that each has."""
 
-import json
 import os
 import re
 from pathlib import Path

@@ -15,7 +15,7 @@ from pggan_tf.commands import studio as verb
 from pggan_tf.studio import helpers, launch, machine, server, store
 from pggan_tf.studio.queue import Queue
 from pggan_tf.studio.refusal import Refusal
-from tests.studio_stand import NVIDIA, Asker, draw_photos, make_studio, put_nvidia_smi, write_run
+from tests.studio_stand import NVIDIA, put_nvidia_smi
 
 RUN = "00000-pggan-portraits-8"
 
@@ -26,18 +26,6 @@ def kept(tmp_path):
     kept = store.Store(tmp_path / "runs")
     kept.create()
     return kept
-
-
-@pytest.fixture
-def asker(tmp_path, monkeypatch):
-    """A studio with a run, whose home folder has photos."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    draw_photos(tmp_path / "home" / "photos")
-    write_run(tmp_path / "runs")
-    studio = make_studio(tmp_path / "runs")
-    studio.queue._launch = None
-    yield Asker(studio)
-    studio.close()
 
 
 # --- the address

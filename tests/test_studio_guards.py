@@ -12,22 +12,10 @@ from pggan_tf.studio import launch
 from pggan_tf.studio.folders import Folders
 from pggan_tf.studio.jobs import Jobs
 from pggan_tf.studio.refusal import Refusal
-from tests.studio_stand import Asker, draw_photos, make_studio, write_run
+from tests.studio_stand import draw_photos, write_run
 
 pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
 RUN = "00000-pggan-portraits-8"
-
-
-@pytest.fixture
-def asker(tmp_path, monkeypatch):
-    """A studio with a run, whose home folder has photos."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    draw_photos(tmp_path / "home" / "photos")
-    write_run(tmp_path / "runs")
-    studio = make_studio(tmp_path / "runs")
-    studio.queue._launch = None
-    yield Asker(studio)
-    studio.close()
 
 
 def open_photos(asker, place):

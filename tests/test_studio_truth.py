@@ -12,21 +12,9 @@ from tests.conftest import pggan
 
 pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
 from pggan_tf.studio import commands, launch, store  # noqa: E402
-from tests.studio_stand import Asker, draw_photos, make_studio, write_run  # noqa: E402
+from tests.studio_stand import write_run  # noqa: E402
 
 RUN = "00000-pggan-portraits-8"
-
-
-@pytest.fixture
-def asker(tmp_path, monkeypatch):
-    """A studio with a run, whose home folder has photos; nothing is trained."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    draw_photos(tmp_path / "home" / "photos")
-    write_run(tmp_path / "runs")
-    studio = make_studio(tmp_path / "runs")
-    studio.queue._launch = None
-    yield Asker(studio)
-    studio.close()
 
 
 def open_and_look(asker, **parameters):
