@@ -220,13 +220,14 @@ def main(
             for _, job in several:
                 job.result()
             found = [judge(file) for file, _ in several]
-            means = (f"{statistics.mean(one[name] for one in found):,.0f}" for name in ("images", "last"))
+            means = (f"{statistics.mean(one[name] for one in found):,.0f}" for name in ("images", "last", "seconds"))
             values = (span([one[name] for one in found]) for name in METRICS)
             rows.append((Path(data).name, form, *means, *values))
-    heads = ("data", "form", "images", f"of these at {resolution} px", "SWD", "FID on `random` features")
+    heads = ("data", "form", "images", f"of these at {resolution} px", "seconds", "SWD", "FID on `random` features")
     written.table(heads, rows)
     written.notes(
-        f"{seconds:g} seconds of one core's time for the training steps of each, {IMAGES:,} images against photos that "
+        f"{seconds:g} seconds of one core's time were planned for the training steps of each, by the speed at its start; "
+        f"`seconds` is what they took. {IMAGES:,} images against photos that "
         f"no run has seen; {seeds} seed{'s' * (seeds > 1)}{', mean (least..most)' * (seeds > 1)}.",
         "The forms below `default` change only what is named; `default` is the recipe `pggan`.",
         "`FID on random features`: on those of a fixed random network, for comparisons here alone.",

@@ -101,7 +101,7 @@ def test_a_page_says_where_it_was_measured(monkeypatch):
 def judged(samples):
     """Stand in for `quality.judge`, with figures that differ by seed."""
     seed = int(samples.stem[-1])
-    return {"images": 1000 + seed, "last": 100, "swd": 10.0 + seed, "fid[random]": 20.0 * (1 + seed)}
+    return {"images": 1000 + seed, "last": 100, "seconds": 3.0, "swd": 10.0 + seed, "fid[random]": 20.0 * (1 + seed)}
 
 
 def test_the_table_of_quality(tmp_path, monkeypatch, capsys):
@@ -113,7 +113,7 @@ def test_the_table_of_quality(tmp_path, monkeypatch, capsys):
     assert entry.main(quality.main, arguments) == 0
     assert capsys.readouterr().out == out.read_text() + "\n"
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.read_text().splitlines()]
-    assert ["a", "default", "1,001", "100", "11 (10..12)", "40 (20..60)"] in rows
+    assert ["a", "default", "1,001", "100", "3", "11 (10..12)", "40 (20..60)"] in rows
     assert len([row for row in rows if row[:1] in (["a"], ["b"])]) == 2 * len(quality.FORMS)
     assert entry.main(quality.main, [*arguments[:2], *arguments[:2]]) == 2
     assert "folders of different names" in capsys.readouterr().err
@@ -128,7 +128,7 @@ def test_settings_are_raced(tmp_path):
     assert entry.main(quality.main, arguments) == 0
     page = (tmp_path / "quality.md").read_text()
     rows = [line.split("|") for line in page.splitlines() if line.startswith("| portraits")]
-    assert len(rows) == 2 and all(float(row[5]) > 0 and float(row[6]) > 0 for row in rows), page
+    assert len(rows) == 2 and all(float(row[6]) > 0 and float(row[7]) > 0 for row in rows), page
     samples = sorted((tmp_path / "runs").rglob("*.npz"))
     before = [file.stat().st_mtime_ns for file in samples]
     assert [file.name for file in samples] == ["default-0.npz", "photos.npz", "two-stage-0.npz"]

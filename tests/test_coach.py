@@ -61,6 +61,13 @@ def test_each_illness_has_its_sentence(tick, check, illness):
     assert all(option.startswith("--") or not option.startswith("-") for option in advice.commands)
 
 
+def test_a_stronger_penalty_is_stronger():
+    """Three times what a run has, or 1 if it has none."""
+    for options, advised in (({}, "0.9"), ({"penalty_weight": {4: 0.5}}, "1.5"), ({"loss": "wgan-gp"}, "1")):
+        (advice,) = coach.advise(figures({"loss_d": 0.0}, **options))
+        assert advice.commands[0] == f"--penalty r1 --penalty-weight {advised}"
+
+
 def test_one_check_alone_is_not_believed():
     """The second one has to agree, and photos whose mean may be off by chance say nothing."""
     odd = {"logit_seen": 0.78, "logit_unseen": -1.12, "logit_made": -0.92}

@@ -87,11 +87,13 @@ def _find_victory(figures: Figures) -> Advice | None:
     loss = figures.mean("loss_d")
     if not (undecided > 0 and loss < WON * undecided):
         return None
+    options = figures.plan.config.objective
+    weight = 3 * schedule.lookup(options.penalty_weight, figures.plan.target_res) if "r1" in options.penalty else 0
     return Advice(
         "discriminator wins",
         f"The discriminator wins: its loss is {loss:.2g}, where {undecided:.2g} is that of one which cannot tell images apart. "
         "The generator learns next to nothing from it.",
-        ("--penalty r1 --penalty-weight 1", "--discriminator-rate 0.5"),
+        (f"--penalty r1 --penalty-weight {weight or 1:.2g}", "--discriminator-rate 0.5"),
     )
 
 
