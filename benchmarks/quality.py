@@ -1,14 +1,13 @@
 """Race settings: which make the best images of the same seconds of one core?
 
-python -m benchmarks.quality --data FACES --data HORSES --data portraits --target-res 32 --seconds 300 --seeds 3
+python -m benchmarks.quality --data FACES --data HORSES --data portraits --target-res 32 --seconds 300
 
-The settings are the paper's, changes to them, the default of earlier versions, the default and
-changes to it. Seconds are processor time of training steps on one core, so other work on the
-machine changes little, and starting, compiling and drawing are left out. Every form is trained in a
-process of its own on a core of its own, and a sixth of the photos is held out. The moving average of
-the generator then makes 1,000 images, which are compared with as many photos that were held out.
-Both stay in --runs as .npz files, for other judges. If the benchmark is stopped, the next call goes
-on with what is missing.
+The settings are the paper's, changes to them, the default of 0.2, the default and changes to it.
+Seconds are processor time of training steps, so other work on the machine changes little, and
+starting, compiling and drawing are left out. Every form is trained in a process of its own, as many
+at once as there are processors; `taskset` gives fewer. The moving average of the generator then
+makes 1,000 images, which are compared with 1,000 photos that are held out. Both stay in --runs as
+.npz files, for other judges. If the benchmark is stopped, the next call goes on with what is missing.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import itertools
 import json
 import queue
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -34,15 +34,16 @@ import click
 import numpy as np
 
 from benchmarks import measure, page
+from pggan_tf import files
 from pggan_tf.errors import UserError
 
-# The paper's loss, learning rate and updates (Karras et al. 2018, appendix A.1), and its networks, at
-# the default's width. All forms share the time among the stages as the default does: the paper has
-# equally many images at every stage, which are too few at the beginning of a run that takes minutes.
+# The paper's loss, learning rate and updates (Karras et al. 2018, appendix A.1), and its convolutions,
+# with the width and the batches of the default of 0.2. These forms share the time among the stages as
+# the default does: the paper has equally many images at every stage, which are too few at the
+# beginning of a run that takes minutes.
 STANDARD, TWO_STAGE = {"conv": "standard"}, {"update": "two-stage"}
-OLD_BATCHES = {"batch": {4: 64, 16: 32, 32: 16}, "decay_share": 0.0}
-PAPER = STANDARD | TWO_STAGE | OLD_BATCHES | {"loss": "wgan-gp", "learning_rate": {4: 1e-3}, "fmap_base": 2048}
-BEFORE = OLD_BATCHES | {"fmap_base": 2048}  # the default until 0.2
+BEFORE = {"batch": {4: 64, 16: 32, 32: 16}, "decay_share": 0.0, "fmap_base": 2048}  # 0.2, below 256 px
+PAPER = BEFORE | STANDARD | TWO_STAGE | {"loss": "wgan-gp", "learning_rate": {4: 1e-3}}
 FORMS: dict[str, dict] = {
     "paper": PAPER,
     "paper, one-stage": PAPER | {"update": "one-stage"},
@@ -53,29 +54,27 @@ FORMS: dict[str, dict] = {
     "default of 0.2, with a rate that falls": BEFORE | {"decay_share": 0.7},
     "default of 0.2, half the maps": BEFORE | {"fmap_base": 1024},
     "default": {},
-    "two-stage": TWO_STAGE,
-    "standard convolutions": STANDARD,
-    "batches of twice the size": {"batch": {4: 32, 16: 16, 32: 8}},
-    "a constant rate": {"decay_share": 0.0},
-    "twice the rate": {"learning_rate": {4: 8e-3}},
-    "twice the maps": {"fmap_base": 2048},
-    "half the maps": {"fmap_base": 512},
-    "up to 256 maps": {"fmap_max": 256},
-    "gamma of 0.1": {"penalty_weight": {4: 0.1}},
-    "gamma of 1": {"penalty_weight": {4: 1.0}},
-    "a discriminator at twice the rate": {"discriminator_rate": 2.0},
-    "beta2 of 0.999": {"adam_betas": (0.0, 0.999)},
-    "adaptive augmentation": {"augment": "ada"},
-    "no fades": {"fade_share": 0.0},
-    "8 and 32 px alone": {"resolutions": (8, 32)},
+    "default, two-stage": TWO_STAGE,
+    "default, standard convolutions": STANDARD,
+    "default, batches of half the size": {"batch": {4: 8, 16: 4, 32: 2}, "stddev_group": 2},
+    "default, batches of twice the size": {"batch": {4: 32, 16: 16, 32: 8}},
+    "default, a constant rate": {"decay_share": 0.0},
+    "default, twice the rate": {"learning_rate": {4: 8e-3}},
+    "default, twice the maps": {"fmap_base": 2048},
+    "default, half the maps": {"fmap_base": 512},
+    "default, gamma of 0.1": {"penalty_weight": {4: 0.1}},
+    "default, gamma of 1": {"penalty_weight": {4: 1.0}},
+    "default, gamma of 3": {"penalty_weight": {4: 3.0}},
+    "default, adaptive augmentation": {"augment": "ada"},
+    "default, no fades": {"fade_share": 0.0},
 }
 IMAGES = 1000  # number of images that are judged
 METRICS = ("swd", "fid[random]")
 HELD_OUT = 1 / 6  # share of the photos that no run sees
 
 
-def train(form: str, data: str, resolution: int, seconds: float, seed: int, out: str, core: int) -> dict:
-    """Train a form, and save images of it, and photos that it has not seen, as .npz files.
+def options_of(form: str, data: str, resolution: int, seconds: float, seed: int) -> dict:
+    """Return {option: value} of a form's run.
 
     Args:
         form: key of FORMS.
@@ -83,8 +82,23 @@ def train(form: str, data: str, resolution: int, seconds: float, seed: int, out:
         resolution: size of the images in pixels.
         seconds: processor time of the training steps.
         seed: the run's seed.
-        out: file of the images to write; that of the photos is photos.npz beside it.
-        core: number of the processor core to train on.
+    """
+    options = {"target_res": resolution, "seed": seed, "report": False, "checkpoint_minutes": 1e6} | FORMS[form]
+    options |= {"precision": "float32", "minutes": seconds / 60, "held_out": HELD_OUT}
+    return options if data == "portraits" else options | {"data": data}
+
+
+def train(form: str, data: str, resolution: int, seconds: float, seed: int, out: str, core: int) -> dict:
+    """Train a form, and save images of it.
+
+    Args:
+        form: key of FORMS.
+        data: location of the photos, or portraits.
+        resolution: size of the images in pixels.
+        seconds: processor time of the training steps.
+        seed: the run's seed.
+        out: .npz file of the images to write.
+        core: number of the processor to train on.
 
     Returns:
         {"images": images seen in all, "last": at the last resolution, "seconds": processor time}.
@@ -99,19 +113,11 @@ def train(form: str, data: str, resolution: int, seconds: float, seed: int, out:
         threads(1)
     from pggan_tf.api import jobs, machines
     from pggan_tf.config import resolve
-    from pggan_tf.data import pipeline
     from pggan_tf.runs import generators
     from pggan_tf.training import distribution, execution, loop, planning
     from pggan_tf.training import precision as precisions
 
-    options = {"target_res": resolution, "seed": seed, "report": False, "checkpoint_minutes": 1e6} | FORMS[form]
-    options |= {"precision": "float32", "minutes": seconds / 60, "held_out": HELD_OUT}
-    if "resolutions" in options:
-        del options["target_res"]
-    plan, machine = (
-        resolve(options if data == "portraits" else options | {"data": data}),
-        machines.make_machine(False, ()),
-    )
+    plan, machine = resolve(options_of(form, data, resolution, seconds, seed)), machines.make_machine(False, ())
     shards = jobs.prepare_data(plan, machine)
     with distribution.join_cluster("cpu", machine.cluster) as strategy, tempfile.TemporaryDirectory() as folder:
         arithmetic = precisions.choose(plan.config, strategy.num_replicas_in_sync)
@@ -126,50 +132,125 @@ def train(form: str, data: str, resolution: int, seconds: float, seed: int, out:
         samples = generators.make_samples(plan.replace(grid=IMAGES), gan.ema, shards)
         gan.ema.calibrate_batch_norm(samples.inputs(512), resolution)
         np.savez(out, samples.images(resolution))
-    count = shards.count(resolution)
-    unseen = count - pipeline.train_count(count, HELD_OUT)
-    numbers = pipeline.holdout_indices(pipeline.sample_indices(min(IMAGES, unseen), unseen), count, HELD_OUT)
-    photos = Path(out).with_name("photos.npz")
-    if not photos.is_file():
-        own = photos.with_name(f"photos-{core}.npz")  # another process may write them, too
-        np.savez(own, shards.read(resolution, numbers))
-        own.replace(photos)
     last = sum(p.images for p in plan.phases if p.resolution == resolution)
     return {"images": plan.phases[-1].end, "last": last, "seconds": taken}
 
 
+def hold_out(data: str, resolution: int, folder: Path) -> str:
+    """Prepare photos, save those that no run sees in photos.npz, and return the checksum of the data.
+
+    Args:
+        data: location of the photos, or portraits.
+        resolution: size of the images in pixels.
+        folder: folder of the results.
+
+    Raises:
+        UserError: if there are too few photos, or `folder` has those of other data.
+    """
+    from pggan_tf.api import jobs, machines
+    from pggan_tf.config import resolve
+    from pggan_tf.data import pipeline
+
+    shards = jobs.prepare_data(
+        resolve(options_of("default", data, resolution, 60, 0)), machines.make_machine(False, ())
+    )
+    count = shards.count(resolution)
+    unseen = count - pipeline.train_count(count, HELD_OUT)
+    if unseen < IMAGES:
+        raise UserError(
+            f"--data {data}: {count:,} photos, of which {unseen:,} would be held out; expected at least "
+            f"{IMAGES / HELD_OUT:,.0f}, of which {IMAGES:,} are."
+        )
+    photos, written = folder / "photos.npz", folder / "data.json"
+    before = json.loads(written.read_text()) if written.is_file() else shards.manifest.checksum
+    if before != shards.manifest.checksum:
+        raise UserError(f"--runs: {folder} has results of other photos than those in {data} now; give another folder.")
+    if not photos.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        numbers = pipeline.holdout_indices(pipeline.sample_indices(IMAGES, unseen), count, HELD_OUT)
+        with files.atomic_write(photos) as partial, partial.open("wb") as opened:
+            np.savez(opened, shards.read(resolution, numbers))
+    written.write_text(json.dumps(before))
+    return before
+
+
 def finish(settings: dict, out: Path, free: queue.Queue) -> None:
-    """Train a form on a free core, unless that is done already.
+    """Train a form on a free processor, unless that is done already.
 
     Args:
         settings: arguments of `train` by name.
         out: .npz file of the images; what `train` returns is kept beside it as .json.
-        free: numbers of the cores on which nothing is trained now.
+        free: numbers of the processors on which nothing is trained now.
+
+    Raises:
+        UserError: if the images there are of other options, such as an earlier default.
     """
-    if not out.with_suffix(".json").is_file():
-        core = free.get()
-        try:
-            figures = measure.in_process(train, **settings, out=str(out), core=core)
-        finally:
-            free.put(core)
-        out.with_suffix(".json").write_text(json.dumps(figures))
+    from pggan_tf.config import resolve
+
+    options = resolve(options_of(**settings)).to_json()
+    file = out.with_suffix(".json")
+    if file.is_file() and out.is_file():
+        if json.loads(file.read_text()).get("options") != json.loads(json.dumps(options)):
+            raise UserError(
+                f"--runs: {out} was made with other options or another version; remove it, or give another folder."
+            )
+        return
+    core = free.get()
+    try:
+        figures = measure.in_process(train, **settings, out=str(out), core=core)
+    finally:
+        free.put(core)
+    _keep(file, figures | {"options": options})
 
 
-def judge(samples: Path) -> dict[str, float]:
-    """Return the distances of the images of a form from the photos beside them, with what `train` returned.
+def _keep(file: Path, figures: dict) -> None:
+    with files.atomic_write(file) as partial:
+        partial.write_text(json.dumps(figures), encoding="utf-8")
+
+
+def judge(samples: Path) -> dict:
+    """Return the distances of a form's images from the photos beside them, with what `train` returned.
 
     They are computed once. samples: .npz file of the images.
     """
-    from pggan_tf import api
+    from pggan_tf.api import measuring
 
     file = samples.with_suffix(".json")
     figures = json.loads(file.read_text())
     if METRICS[0] not in figures:
-        photos = samples.with_name("photos.npz")
-        found = api.evaluate(photos, samples, metrics=["swd", "fid"], features="random", images=IMAGES)
+        with tempfile.TemporaryDirectory() as cache:
+            settings = measuring.Settings("random", images=IMAGES, cache=cache)
+            photos = str(samples.with_name("photos.npz"))
+            found = measuring.measure(photos, str(samples), "swd,fid", settings, say=lambda line: None)
         figures |= {name: found[name] for name in METRICS}
-        file.write_text(json.dumps(figures))
+        _keep(file, figures)
     return figures
+
+
+def train_all(jobs: Sequence[tuple[dict, Path]]) -> dict[Path, Exception]:
+    """Train all forms, as many at once as there are processors, and return {file of a form: its error}.
+
+    If the user interrupts that, forms that have not begun are not trained.
+
+    jobs: (settings, file) of each form, see `finish`.
+    """
+    cores = measure.cores()
+    free: queue.Queue = queue.Queue()
+    for core in cores:
+        free.put(core)
+    failed: dict[Path, Exception] = {}
+    pool = futures.ThreadPoolExecutor(len(cores))
+    try:
+        begun = {pool.submit(finish, settings, file, free): file for settings, file in jobs}
+        for job in futures.as_completed(begun):
+            if isinstance(error := job.exception(), UserError):
+                raise error
+            if isinstance(error, Exception):
+                failed[begun[job]] = error
+                print(f"{begun[job].stem}: {error}", file=sys.stderr, flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return failed
 
 
 def span(values: Sequence[float]) -> str:
@@ -181,7 +262,13 @@ def span(values: Sequence[float]) -> str:
 @click.command()
 @click.option("--data", "sources", multiple=True, default=("portraits",), show_default=True)
 @click.option("--target-res", "resolution", default=32, show_default=True, type=click.IntRange(16))
-@click.option("--seconds", default=300.0, show_default=True, help="processor time of the training steps of a form")
+@click.option(
+    "--seconds",
+    default=300.0,
+    show_default=True,
+    help="processor time of the training steps of a form",
+    type=click.FloatRange(0, min_open=True),
+)
 @click.option("--forms", default="", help="names of forms, separated by semicolons  [all]")
 @click.option("--seeds", default=1, show_default=True, help="number of runs of each form", type=click.IntRange(1))
 @click.option("--runs", default="quality", show_default=True, help="folder of the results")
@@ -194,41 +281,40 @@ def main(
         raise UserError(
             f"--data {' --data '.join(sources)}: give folders of different names, by which results are kept."
         )
-    chosen = forms.split(";") if forms else [*FORMS]
+    chosen = list(dict.fromkeys(form.strip() for form in forms.split(";") if form.strip())) or [*FORMS]
     if unknown := [form for form in chosen if form not in FORMS]:
         raise UserError(f"--forms {forms}: {unknown[0]} is none of: {'; '.join(FORMS)}.")
-    cores = measure.cores()
     asked = len(sources) * len(chosen) * seeds * (seconds + 60) * 1.3
-    measure.announce(asked / min(2, len(cores)), "what has been trained already is not again")
+    measure.announce(asked / min(2, len(measure.cores())), "what has been trained already is not again")
     written = page.Page(out, "Quality", "Which settings make the best images of the same seconds of one core?")
-    free: queue.Queue = queue.Queue()
-    for core in cores:
-        free.put(core)
-    with futures.ThreadPoolExecutor(len(cores)) as pool:
-        jobs: dict[tuple[str, str], list[tuple[Path, futures.Future]]] = {}
-        for data in sources:
-            folder = Path(runs).absolute() / f"{Path(data).name}-{resolution}-{seconds:g}"
-            folder.mkdir(parents=True, exist_ok=True)
-            common = {"data": str(Path(data).absolute()) if Path(data).exists() else data}
-            common |= {"resolution": resolution, "seconds": seconds}
-            for form, seed in itertools.product(chosen, range(seeds)):
-                file = folder / f"{form.replace(', ', '-').replace(' ', '-').replace('.', '-')}-{seed}.npz"
-                job = pool.submit(finish, common | {"form": form, "seed": seed}, file, free)
-                jobs.setdefault((data, form), []).append((file, job))
-        rows = []
-        for (data, form), several in jobs.items():
-            for _, job in several:
-                job.result()
-            found = [judge(file) for file, _ in several]
+    results: dict[tuple[str, str], list[Path]] = {}
+    jobs = []
+    for data in sources:
+        here = str(Path(data).absolute()) if Path(data).exists() else data
+        folder = Path(runs).absolute() / f"{Path(data).name}-{resolution}-{seconds:g}"
+        hold_out(here, resolution, folder)
+        for form, seed in itertools.product(chosen, range(seeds)):
+            name = form.replace(", ", "-").replace(" ", "-").replace(".", "-")
+            file = folder / f"{name}-{seed}.npz"
+            settings = {"form": form, "data": here, "resolution": resolution, "seconds": seconds, "seed": seed}
+            jobs.append((settings, file))
+            results.setdefault((data, form), []).append(file)
+    failed = train_all(jobs)
+    rows = []
+    for (data, form), samples in results.items():
+        found = [judge(file) for file in samples if file not in failed]
+        if len(found) == len(samples):
             means = (f"{statistics.mean(one[name] for one in found):,.0f}" for name in ("images", "last", "seconds"))
-            values = (span([one[name] for one in found]) for name in METRICS)
-            rows.append((Path(data).name, form, *means, *values))
-    heads = ("data", "form", "images", f"of these at {resolution} px", "seconds", "SWD", "FID on `random` features")
-    written.table(heads, rows)
+            rows.append((Path(data).name, form, *means, *(span([one[name] for one in found]) for name in METRICS)))
+        else:
+            rows.append((Path(data).name, form, *["failed"] * (3 + len(METRICS))))
+    random = "FID on `random` features"
+    written.table(("data", "form", "images", f"of these at {resolution} px", "seconds", "SWD", random), rows)
     written.notes(
-        f"{seconds:g} seconds of one core's time were planned for the training steps of each, by the speed at its start; "
-        f"`seconds` is what they took. {IMAGES:,} images against photos that "
-        f"no run has seen; {seeds} seed{'s' * (seeds > 1)}{', mean (least..most)' * (seeds > 1)}.",
-        "The forms below `default` change only what is named; `default` is the recipe `pggan`.",
-        "`FID on random features`: on those of a fixed random network, for comparisons here alone.",
+        f"Training steps were planned for {seconds:g} seconds of one core's time, by each form's speed at the start of its run; "
+        f"`seconds` is what they took, and other work on the machine changes it little. {IMAGES:,} images against {IMAGES:,} "
+        f"photos that no run has seen; {seeds} seed{'s' * (seeds > 1)}{', mean (least..most)' * (seeds > 1)}.",
+        "`default` is the recipe `pggan`, in float32 and with a sixth of the photos held out; a form changes only what is named. "
+        "`paper` has its loss, rate, updates and convolutions, with the width and batches of the default of 0.2.",
+        f"{random}: on those of a fixed random network, for comparisons here alone.",
     )

@@ -1,7 +1,9 @@
 """The benchmarks print and write their pages: in the smallest form that each has."""
 
 import os
+import queue
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,7 @@ def judged(samples):
 
 def test_the_table_of_quality(tmp_path, monkeypatch, capsys):
     """A row for each form on each data set: the mean of its seeds, and their range."""
+    monkeypatch.setattr(quality, "hold_out", lambda *data: "")
     monkeypatch.setattr(quality, "finish", lambda *job: None)
     monkeypatch.setattr(quality, "judge", judged)
     out = tmp_path / "page.md"
@@ -121,9 +124,57 @@ def test_the_table_of_quality(tmp_path, monkeypatch, capsys):
     assert "defualt is none of: paper; " in capsys.readouterr().err
 
 
+def test_a_form_that_fails_does_not_end_the_race(tmp_path, monkeypatch, capsys):
+    """The others are trained, and the table says so; a mistake of the user ends it before more is trained."""
+    trained = []
+
+    def finish(settings, file, free):
+        if settings["form"] == "default, twice the rate":
+            raise RuntimeError("the weights are ruined")
+        if settings["seed"] == 1:
+            raise quality.UserError("other options")
+        trained.append(settings["form"])
+        time.sleep(0.2)
+
+    monkeypatch.setattr(quality, "hold_out", lambda *data: "")
+    monkeypatch.setattr(quality, "finish", finish)
+    monkeypatch.setattr(quality, "judge", judged)
+    monkeypatch.setattr(measure, "cores", lambda: [0])
+    arguments = ["--runs", str(tmp_path), "--forms", "default, twice the rate; default; default, two-stage;"]
+    assert entry.main(quality.main, arguments) == 0
+    assert trained == ["default", "default, two-stage"]
+    said = capsys.readouterr()
+    assert "twice-the-rate-0: the weights are ruined" in said.err
+    assert re.search(r"portraits \| default, twice the rate +(\| +failed +){5}\|", said.out), said.out
+    trained.clear()
+    assert entry.main(quality.main, [*arguments, "--seeds", "9"]) == 2
+    assert len(trained) < 4, "what waited was not begun"
+
+
+def test_results_of_other_options_are_not_taken(tmp_path, monkeypatch):
+    settings = {"form": "default", "data": "portraits", "resolution": 16, "seconds": 3.0, "seed": 0}
+    done = []
+    monkeypatch.setattr(measure, "in_process", lambda function, **given: done.append(given) or {"images": 1})
+    free = queue.Queue()
+    free.put(0)
+    out = tmp_path / "default-0.npz"
+    quality.finish(settings, out, free)
+    out.write_bytes(b"")
+    quality.finish(settings, out, free)
+    assert len(done) == 1 and done[0]["core"] == 0 and free.qsize() == 1
+    monkeypatch.setitem(quality.FORMS, "default", {"fmap_base": 64})
+    with pytest.raises(quality.UserError, match="other options or another version"):
+        quality.finish(settings, out, free)
+
+
+def test_too_few_photos_are_told_before_anything_is_trained(photos, capsys):
+    assert entry.main(quality.main, ["--data", str(photos), "--target-res", "16"]) == 2
+    assert "expected at least 6,000, of which 1,000 are" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_settings_are_raced(tmp_path):
-    arguments = ["--data", "portraits", "--target-res", "16", "--seconds", "3", "--forms", "default;two-stage"]
+    arguments = ["--data", "portraits", "--target-res", "16", "--seconds", "3", "--forms", "default;default, two-stage"]
     arguments += ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "quality.md")]
     assert entry.main(quality.main, arguments) == 0
     page = (tmp_path / "quality.md").read_text()
@@ -131,7 +182,7 @@ def test_settings_are_raced(tmp_path):
     assert len(rows) == 2 and all(float(row[6]) > 0 and float(row[7]) > 0 for row in rows), page
     samples = sorted((tmp_path / "runs").rglob("*.npz"))
     before = [file.stat().st_mtime_ns for file in samples]
-    assert [file.name for file in samples] == ["default-0.npz", "photos.npz", "two-stage-0.npz"]
+    assert [file.name for file in samples] == ["default-0.npz", "default-two-stage-0.npz", "photos.npz"]
     assert entry.main(quality.main, arguments) == 0
     assert [file.stat().st_mtime_ns for file in samples] == before, "what is there is not trained again"
 

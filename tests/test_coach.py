@@ -62,10 +62,15 @@ def test_each_illness_has_its_sentence(tick, check, illness):
 
 
 def test_a_stronger_penalty_is_stronger():
-    """Three times what a run has, or 1 if it has none."""
-    for options, advised in (({}, "0.9"), ({"penalty_weight": {4: 0.5}}, "1.5"), ({"loss": "wgan-gp"}, "1")):
+    """Three times what a run has where it is now, of the same kind; 1 if it has none."""
+    for options, advised in (
+        ({}, "r1 --penalty-weight 0.9"),
+        ({"penalty_weight": {4: 0.3, 8: 13.0, 16: 52.0}}, "r1 --penalty-weight 156"),
+        ({"penalty": "r1+r2", "penalty_weight": {4: 2.0}}, "r1+r2 --penalty-weight 6"),
+        ({"loss": "wgan-gp"}, "r1 --penalty-weight 1"),
+    ):
         (advice,) = coach.advise(figures({"loss_d": 0.0}, **options))
-        assert advice.commands[0] == f"--penalty r1 --penalty-weight {advised}"
+        assert advice.commands[0] == f"--penalty {advised}"
 
 
 def test_one_check_alone_is_not_believed():

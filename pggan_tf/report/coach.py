@@ -88,12 +88,14 @@ def _find_victory(figures: Figures) -> Advice | None:
     if not (undecided > 0 and loss < WON * undecided):
         return None
     options = figures.plan.config.objective
-    weight = 3 * schedule.lookup(options.penalty_weight, figures.plan.target_res) if "r1" in options.penalty else 0
+    kind = options.penalty if "r1" in options.penalty or "r2" in options.penalty else None
+    resolution = int(figures.ticks[-1].get("resolution") or figures.plan.target_res)
+    weight = 3 * schedule.lookup(options.penalty_weight, resolution) if kind else 0
     return Advice(
         "discriminator wins",
         f"The discriminator wins: its loss is {loss:.2g}, where {undecided:.2g} is that of one which cannot tell images apart. "
         "The generator learns next to nothing from it.",
-        (f"--penalty r1 --penalty-weight {weight or 1:.2g}", "--discriminator-rate 0.5"),
+        (f"--penalty {kind or 'r1'} --penalty-weight {round(weight, 3) or 1:g}", "--discriminator-rate 0.5"),
     )
 
 
