@@ -70,7 +70,7 @@ FORMS: dict[str, dict] = {
 }
 IMAGES = 1000  # number of images that are judged
 METRICS = ("swd", "fid[random]")
-HELD_OUT = 1 / 6  # share of the photos that no run sees
+HELD_OUT = 1 / 5  # share of the photos that no run sees
 
 
 def options_of(form: str, data: str, resolution: int, seconds: float, seed: int) -> dict:
@@ -314,7 +314,7 @@ def main(
         f"Training steps were planned for {seconds:g} seconds of one core's time, by each form's speed at the start of its run; "
         f"`seconds` is what they took, and other work on the machine changes it little. {IMAGES:,} images against {IMAGES:,} "
         f"photos that no run has seen; {seeds} seed{'s' * (seeds > 1)}{', mean (least..most)' * (seeds > 1)}.",
-        "`default` is the recipe `pggan`, in float32 and with a sixth of the photos held out; a form changes only what is named. "
+        "`default` is the recipe `pggan`, in float32 and with a fifth of the photos held out; a form changes only what is named. "
         "`paper` has its loss, rate, updates and convolutions, with the width and batches of the default of 0.2.",
         f"{random}: on those of a fixed random network, for comparisons here alone.",
     )

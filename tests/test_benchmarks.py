@@ -169,7 +169,7 @@ def test_results_of_other_options_are_not_taken(tmp_path, monkeypatch):
 
 def test_too_few_photos_are_told_before_anything_is_trained(photos, capsys):
     assert entry.main(quality.main, ["--data", str(photos), "--target-res", "16"]) == 2
-    assert "expected at least 6,000, of which 1,000 are" in capsys.readouterr().err
+    assert "expected at least 5,000, of which 1,000 are" in capsys.readouterr().err
 
 
 @pytest.mark.slow
