@@ -3,8 +3,8 @@
 python -m benchmarks.quality --data FACES --data HORSES --data portraits --target-res 32 --seconds 300
 
 The settings are the paper's, changes to them, the default of 0.2, the default and changes to it.
-Seconds are processor time of training steps, so other work on the machine changes little, and
-starting, compiling and drawing are left out. Every form is trained in a process of its own, as many
+Seconds are processor time of training steps, which other work on the machine changes less than the
+clock's; starting, compiling and drawing are left out. Every form is trained in a process of its own, as many
 at once as there are processors; `taskset` gives fewer. The moving average of the generator then
 makes 1,000 images, which are compared with 1,000 photos that are held out. Both stay in --runs as
 .npz files, for other judges. If the benchmark is stopped, the next call goes on with what is missing.
@@ -73,7 +73,7 @@ METRICS = ("swd", "fid[random]")
 HELD_OUT = 1 / 5  # share of the photos that no run sees
 
 
-def options_of(form: str, data: str, resolution: int, seconds: float, seed: int) -> dict:
+def make_options(form: str, data: str, resolution: int, seconds: float, seed: int) -> dict:
     """Return {option: value} of a form's run.
 
     Args:
@@ -88,17 +88,13 @@ def options_of(form: str, data: str, resolution: int, seconds: float, seed: int)
     return options if data == "portraits" else options | {"data": data}
 
 
-def train(form: str, data: str, resolution: int, seconds: float, seed: int, out: str, core: int) -> dict:
+def train(out: str, core: int, **settings) -> dict:
     """Train a form, and save images of it.
 
     Args:
-        form: key of FORMS.
-        data: location of the photos, or portraits.
-        resolution: size of the images in pixels.
-        seconds: processor time of the training steps.
-        seed: the run's seed.
         out: .npz file of the images to write.
         core: number of the processor to train on.
+        **settings: arguments of `make_options`.
 
     Returns:
         {"images": images seen in all, "last": at the last resolution, "seconds": processor time}.
@@ -117,7 +113,8 @@ def train(form: str, data: str, resolution: int, seconds: float, seed: int, out:
     from pggan_tf.training import distribution, execution, loop, planning
     from pggan_tf.training import precision as precisions
 
-    plan, machine = resolve(options_of(form, data, resolution, seconds, seed)), machines.make_machine(False, ())
+    plan, machine = resolve(make_options(**settings)), machines.make_machine(False, ())
+    resolution, seconds = plan.target_res, settings["seconds"]
     shards = jobs.prepare_data(plan, machine)
     with distribution.join_cluster("cpu", machine.cluster) as strategy, tempfile.TemporaryDirectory() as folder:
         arithmetic = precisions.choose(plan.config, strategy.num_replicas_in_sync)
@@ -136,8 +133,8 @@ def train(form: str, data: str, resolution: int, seconds: float, seed: int, out:
     return {"images": plan.phases[-1].end, "last": last, "seconds": taken}
 
 
-def hold_out(data: str, resolution: int, folder: Path) -> str:
-    """Prepare photos, save those that no run sees in photos.npz, and return the checksum of the data.
+def hold_out(data: str, resolution: int, folder: Path) -> None:
+    """Prepare photos, and save those that no run sees in photos.npz.
 
     Args:
         data: location of the photos, or portraits.
@@ -152,7 +149,7 @@ def hold_out(data: str, resolution: int, folder: Path) -> str:
     from pggan_tf.data import pipeline
 
     shards = jobs.prepare_data(
-        resolve(options_of("default", data, resolution, 60, 0)), machines.make_machine(False, ())
+        resolve(make_options("default", data, resolution, 60, 0)), machines.make_machine(False, ())
     )
     count = shards.count(resolution)
     unseen = count - pipeline.train_count(count, HELD_OUT)
@@ -161,24 +158,22 @@ def hold_out(data: str, resolution: int, folder: Path) -> str:
             f"--data {data}: {count:,} photos, of which {unseen:,} would be held out; expected at least "
             f"{IMAGES / HELD_OUT:,.0f}, of which {IMAGES:,} are."
         )
-    photos, written = folder / "photos.npz", folder / "data.json"
-    before = json.loads(written.read_text()) if written.is_file() else shards.manifest.checksum
-    if before != shards.manifest.checksum:
+    photos, written, checksum = folder / "photos.npz", folder / "data.json", shards.manifest.checksum
+    if written.is_file() and json.loads(written.read_text()) != checksum:
         raise UserError(f"--runs: {folder} has results of other photos than those in {data} now; give another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
     if not photos.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
         numbers = pipeline.holdout_indices(pipeline.sample_indices(IMAGES, unseen), count, HELD_OUT)
         with files.atomic_write(photos) as partial, partial.open("wb") as opened:
             np.savez(opened, shards.read(resolution, numbers))
-    written.write_text(json.dumps(before))
-    return before
+    _write(written, checksum)
 
 
 def finish(settings: dict, out: Path, free: queue.Queue) -> None:
     """Train a form on a free processor, unless that is done already.
 
     Args:
-        settings: arguments of `train` by name.
+        settings: arguments of `make_options` by name.
         out: .npz file of the images; what `train` returns is kept beside it as .json.
         free: numbers of the processors on which nothing is trained now.
 
@@ -187,7 +182,7 @@ def finish(settings: dict, out: Path, free: queue.Queue) -> None:
     """
     from pggan_tf.config import resolve
 
-    options = resolve(options_of(**settings)).to_json()
+    options = resolve(make_options(**settings)).to_json()
     file = out.with_suffix(".json")
     if file.is_file() and out.is_file():
         if json.loads(file.read_text()).get("options") != json.loads(json.dumps(options)):
@@ -200,12 +195,12 @@ def finish(settings: dict, out: Path, free: queue.Queue) -> None:
         figures = measure.in_process(train, **settings, out=str(out), core=core)
     finally:
         free.put(core)
-    _keep(file, figures | {"options": options})
+    _write(file, figures | {"options": options})
 
 
-def _keep(file: Path, figures: dict) -> None:
+def _write(file: Path, content) -> None:
     with files.atomic_write(file) as partial:
-        partial.write_text(json.dumps(figures), encoding="utf-8")
+        partial.write_text(json.dumps(content), encoding="utf-8")
 
 
 def judge(samples: Path) -> dict:
@@ -223,7 +218,7 @@ def judge(samples: Path) -> dict:
             photos = str(samples.with_name("photos.npz"))
             found = measuring.measure(photos, str(samples), "swd,fid", settings, say=lambda line: None)
         figures |= {name: found[name] for name in METRICS}
-        _keep(file, figures)
+        _write(file, figures)
     return figures
 
 
@@ -253,7 +248,7 @@ def train_all(jobs: Sequence[tuple[dict, Path]]) -> dict[Path, Exception]:
     return failed
 
 
-def span(values: Sequence[float]) -> str:
+def format_span(values: Sequence[float]) -> str:
     """Return the mean of the values of all seeds, and their range if there are several."""
     mean = f"{statistics.mean(values):.3g}"
     return mean if len(values) < 2 else f"{mean} ({min(values):.3g}..{max(values):.3g})"
@@ -305,14 +300,16 @@ def main(
         found = [judge(file) for file in samples if file not in failed]
         if len(found) == len(samples):
             means = (f"{statistics.mean(one[name] for one in found):,.0f}" for name in ("images", "last", "seconds"))
-            rows.append((Path(data).name, form, *means, *(span([one[name] for one in found]) for name in METRICS)))
+            rows.append(
+                (Path(data).name, form, *means, *(format_span([one[name] for one in found]) for name in METRICS))
+            )
         else:
             rows.append((Path(data).name, form, *["failed"] * (3 + len(METRICS))))
     random = "FID on `random` features"
     written.table(("data", "form", "images", f"of these at {resolution} px", "seconds", "SWD", random), rows)
     written.notes(
         f"Training steps were planned for {seconds:g} seconds of one core's time, by each form's speed at the start of its run; "
-        f"`seconds` is what they took, and other work on the machine changes it little. {IMAGES:,} images against {IMAGES:,} "
+        f"`seconds` is what they took: other work on the machine changes what a second is worth. {IMAGES:,} images against {IMAGES:,} "
         f"photos that no run has seen; {seeds} seed{'s' * (seeds > 1)}{', mean (least..most)' * (seeds > 1)}.",
         "`default` is the recipe `pggan`, in float32 and with a fifth of the photos held out; a form changes only what is named. "
         "`paper` has its loss, rate, updates and convolutions, with the width and batches of the default of 0.2.",

@@ -100,7 +100,7 @@ def test_a_page_says_where_it_was_measured(monkeypatch):
     assert "tensorflow 2." in page.versions() and "keras 3." in page.versions()
 
 
-def judged(samples):
+def judge_by_seed(samples):
     """Stand in for `quality.judge`, with figures that differ by seed."""
     seed = int(samples.stem[-1])
     return {"images": 1000 + seed, "last": 100, "seconds": 3.0, "swd": 10.0 + seed, "fid[random]": 20.0 * (1 + seed)}
@@ -108,9 +108,9 @@ def judged(samples):
 
 def test_the_table_of_quality(tmp_path, monkeypatch, capsys):
     """A row for each form on each data set: the mean of its seeds, and their range."""
-    monkeypatch.setattr(quality, "hold_out", lambda *data: "")
+    monkeypatch.setattr(quality, "hold_out", lambda *data: None)
     monkeypatch.setattr(quality, "finish", lambda *job: None)
-    monkeypatch.setattr(quality, "judge", judged)
+    monkeypatch.setattr(quality, "judge", judge_by_seed)
     out = tmp_path / "page.md"
     arguments = ["--data", "a", "--data", "b", "--seeds", "3", "--runs", str(tmp_path), "--out", str(out)]
     assert entry.main(quality.main, arguments) == 0
@@ -136,9 +136,9 @@ def test_a_form_that_fails_does_not_end_the_race(tmp_path, monkeypatch, capsys):
         trained.append(settings["form"])
         time.sleep(0.2)
 
-    monkeypatch.setattr(quality, "hold_out", lambda *data: "")
+    monkeypatch.setattr(quality, "hold_out", lambda *data: None)
     monkeypatch.setattr(quality, "finish", finish)
-    monkeypatch.setattr(quality, "judge", judged)
+    monkeypatch.setattr(quality, "judge", judge_by_seed)
     monkeypatch.setattr(measure, "cores", lambda: [0])
     arguments = ["--runs", str(tmp_path), "--forms", "default, twice the rate; default; default, two-stage;"]
     assert entry.main(quality.main, arguments) == 0

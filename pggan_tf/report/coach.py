@@ -58,6 +58,11 @@ class Figures:
         values = [v for tick in self.ticks[-_TICKS:] if (v := tick.get(name)) is not None]
         return float(np.mean(values)) if values else float("nan")
 
+    @property
+    def resolution(self) -> int:
+        """The resolution of the stage that is trained now."""
+        return int(self.ticks[-1].get("resolution") or self.plan.target_res)
+
     def last_checks(self, *names: str) -> list[dict]:
         """Return the last checks that have all these entries, or an empty list if there are too few."""
         found = [check for check in self.checks if all(check.get(name) is not None for name in names)]
@@ -72,8 +77,7 @@ def _find_high_rate(figures: Figures) -> Advice | None:
     seen = f"the discriminator's logits have grown to {max(logits):.2g}"
     if skipped > _SKIPPED:
         seen = f"{skipped:.0%} of the last steps had a loss or gradient that was NaN or Inf, and were skipped"
-    resolution = int(figures.ticks[-1].get("resolution") or figures.plan.target_res)
-    rate = schedule.lookup(figures.plan.config.optimization.learning_rate, resolution)
+    rate = schedule.lookup(figures.plan.config.optimization.learning_rate, figures.resolution)
     return Advice(
         "learning rate too high",
         f"The learning rate is too high: {seen}. The images will not recover.",
@@ -89,8 +93,7 @@ def _find_victory(figures: Figures) -> Advice | None:
         return None
     options = figures.plan.config.objective
     kind = options.penalty if "r1" in options.penalty or "r2" in options.penalty else None
-    resolution = int(figures.ticks[-1].get("resolution") or figures.plan.target_res)
-    weight = 3 * schedule.lookup(options.penalty_weight, resolution) if kind else 0
+    weight = 3 * schedule.lookup(options.penalty_weight, figures.resolution) if kind else 0
     return Advice(
         "discriminator wins",
         f"The discriminator wins: its loss is {loss:.2g}, where {undecided:.2g} is that of one which cannot tell images apart. "
