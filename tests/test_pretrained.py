@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import pggan_tf as pg
 from pggan_tf.errors import UserError
@@ -137,3 +138,54 @@ def test_what_is_frozen_has_been_trained():
     assert plan.phases[0].fade and plan.phases[0].resolution == 16
     frozen = execution.build(plan, "float32").discriminator._frozen
     assert frozen and not [name for name in frozen if "16" in name]
+
+
+def make_photos(folder):
+    """Write ten photos of noise, and return their folder."""
+    folder.mkdir()
+    for i in range(10):
+        noise = np.random.default_rng(i).integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(noise).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), True),
+        (("--loss", "hinge"), True),
+        (("--target-res", "16"), False),
+        (("--fmap-base", "2048"), False),
+        (("--resolutions", "8,32"), False),
+        (("--recipe", "dcgan"), False),
+        (("--recipe", "colorize"), False),
+        (("--init-from", "portraits"), False),
+    ],
+)
+def test_a_new_run_of_photos_is_told_of_weights_that_fit(options, told, tmp_path, monkeypatch):
+    """By the dry run, and when the training begins."""
+    from pggan_tf.training import session
+
+    size = () if "--resolutions" in options or "--target-res" in options else ("--target-res", "32")
+    command = ("train", "--data", make_photos(tmp_path / "photos"), *size, *options)
+    command += ("--cache", tmp_path / "cache", "--runs", tmp_path / "runs")
+    monkeypatch.setattr(session, "start", lambda *args, **kwargs: None)
+    for end in ((), ("--dry-run",)):
+        code, out, err = pggan(*command, *end)
+        assert code == 0, err
+        assert ("get further" in out) == told
+
+
+def test_a_run_of_drawings_or_one_that_has_begun_is_told_nothing(tmp_path, monkeypatch):
+    from pggan_tf.training import session
+
+    for data in ((), ("--data", "sprites")):
+        _, out, _ = pggan("train", *data, "--target-res", "32", "--dry-run")
+        assert "in all" in out and "get further" not in out
+    command = ("train", "--data", make_photos(tmp_path / "photos"), "--target-res", "32", "--total-images", "4000")
+    command += ("--cache", tmp_path / "cache", "--run", tmp_path / "run")
+    monkeypatch.setattr(session.loop.Run, "train", lambda run: None)
+    for told in (True, False):
+        code, out, err = pggan(*command)
+        assert code == 0, err
+        assert ("get further" in out) == told

@@ -19,6 +19,7 @@ from pggan_tf import terminal
 from pggan_tf.api import sizing
 from pggan_tf.config import Plan, parsing
 from pggan_tf.errors import DamagedFile, Stopped, UserError, shell_path
+from pggan_tf.runs import pretrained
 from pggan_tf.training import requests
 from pggan_tf.training.machine import Machine
 
@@ -198,7 +199,7 @@ class Job:
                 say(f"{plan.config.recipe}, {plan.size} px")
             if by_arithmetic:
                 say(json.dumps(plan.to_json(), indent=1))
-                say("\n".join([*plan.too_long(), str(plan)]))
+                say("\n".join([*plan.too_long(), str(plan), *pretrained.describe_weights(plan)]))
                 continue
             if trained := self._train(plan, shards, folders[i], started):
                 folders[i] = trained
@@ -255,8 +256,12 @@ class Job:
             Stopped: if training was interrupted; the message says how to continue.
         """
         terminal.start_tensorflow()
+        from pggan_tf.runs import folder as runs
         from pggan_tf.training import session
 
+        if not (folder and (folder / runs.CONFIG).is_file()):
+            for line in pretrained.describe_weights(plan):
+                self.machine.say(line)
         place = session.Place(folder, self.parent)
         try:
             return session.start(plan, shards, place, self.machine, dry_run=self.dry_run, started=started)

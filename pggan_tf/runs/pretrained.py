@@ -7,11 +7,15 @@ portraits` starts a run with such weights. A file or folder of that name goes fi
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-from pggan_tf.runs import keras_files
+from pggan_tf.config import Plan
+from pggan_tf.errors import UserError
+from pggan_tf.runs import folder, keras_files
 
 FOLDER = Path(__file__).parent.parent / "pretrained"
+_LEAST_RES = 32  # least resolution in pixels at which the weights were compared with none
 
 
 def list_names() -> list[str]:
@@ -28,3 +32,22 @@ def locate(place: str | Path) -> Path | str:
     if Path(name).name == name and keras_files.is_run(FOLDER / name) and not Path(name).exists():
         return FOLDER / name
     return place
+
+
+def describe_weights(plan: Plan) -> list[str]:
+    """Return a line for the log if a new run of photos might begin with weights that come with the package.
+
+    That is for networks of the same options, which --init-from takes. What the weights gain on photos
+    of faces, and that they gain nothing on horses, is in docs/benchmarks/quality.md.
+
+    plan: the plan of the run.
+    """
+    config, drawn = plan.config, {None, "portraits", "sprites"}
+    data = config.images.data if isinstance(config.images.data, tuple) else (config.images.data,)
+    if config.optimization.init_from or not plan.architecture.grows or plan.target_res < _LEAST_RES or drawn & {*data}:
+        return []
+    for name in list_names():
+        with contextlib.suppress(UserError):
+            folder.check_weights(plan, FOLDER / name)
+            return [f"photos of faces get further in the same time with weights that come with it: --init-from {name}"]
+    return []
