@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 
 from benchmarks import data as benchmark
 from pggan_tf import entry
+from pggan_tf.config import parsing, resolve
 from pggan_tf.data import pipeline, shards
 from pggan_tf.data.pipeline import TrainingImages
 from tests.test_shards import write
@@ -128,6 +130,57 @@ def test_patches_are_cut_out_at_places_of_their_own(tmp_path):
     assert places == {(y, x) for y in range(3) for x in range(3)}
     later = np.concatenate([p for p, _ in pipeline.make_batches(TrainingImages(data, 8, 1, False, patch=6), 40, 80, 8)])
     np.testing.assert_array_equal(later, images[40:80])
+
+
+def test_zooming_in_enlarges_a_part_of_each_image(tmp_path):
+    """Of a ramp, a part: as steep as its size says, anywhere in the image; the same from any start."""
+    row = np.arange(0, 256, 4, np.uint8)  # 64 pixels
+    ramps = [np.stack([row[None].repeat(64, 0), row[:, None].repeat(64, 1), row[None].repeat(64, 0)], -1)] * 8
+    writer = shards.Writer(tmp_path, (64,), 3, (), "test", "box")
+    for ramp in ramps:
+        writer.add(ramp, 0)
+    writer.close()
+    data = shards.Shards(tmp_path)
+    zoomed = TrainingImages(data, 64, 1, mirror=False, zoom=0.5)
+    images, _ = zoomed.read(np.arange(400))
+    assert images.shape == (400, 64, 64, 3)
+    inside = images[:, 8:-8, 8:-8].astype(float)
+    down = np.diff(inside[..., 1], axis=1).mean((1, 2)) / 4
+    right = np.diff(inside[..., 0], axis=2).mean((1, 2)) / 4
+    np.testing.assert_allclose(down, right, atol=0.02, err_msg="as much of the height as of the width")
+    assert down.min() == pytest.approx(0.5, abs=0.02) and down.max() == pytest.approx(1, abs=0.02)
+    assert abs(down.mean() - 0.75) < 3 * 0.5 / 12**0.5 / 400**0.5 + 0.01
+    top, left = images[:, 0, :, 1].mean(1) / 4, images[:, :, 0, 0].mean(1) / 4  # the first row and column of the part
+    for first in (top, left):
+        room = 64 * (1 - down)
+        assert (first <= room + 2).all() and (first[room > 16] / room[room > 16]).std() > 0.2
+    assert abs(np.corrcoef(top, left)[0, 1]) < 0.6, "the places are their own"
+    later = np.concatenate([p for p, _ in pipeline.make_batches(zoomed, 40, 80, 8)])
+    np.testing.assert_array_equal(later, images[40:80])
+    whole, _ = TrainingImages(data, 64, 1, mirror=False).read(np.arange(3))
+    np.testing.assert_array_equal(whole, ramps[:3])
+
+
+@pytest.mark.parametrize("shape", [(16, 12, 3), (9, 16, 1), (16, 16, 6), (1, 1, 3), (2, 1, 4)])
+def test_images_of_every_shape_are_zoomed(shape):
+    """Both pictures of a pair alike."""
+    images = np.random.default_rng(0).integers(0, 256, (20, *shape), np.uint8)
+    images[..., shape[2] // 2 :] = images[..., : (shape[2] + 1) // 2]
+    zoomed = pipeline._zoom_in(images, 0.5, np.arange(20), 1)
+    assert zoomed.shape == images.shape and (zoomed != images).any() == (shape[0] > 1)
+    if shape[2] == 6:
+        np.testing.assert_array_equal(zoomed[..., 3:], zoomed[..., :3])
+
+
+def test_the_option_zoom_reaches_the_images(tmp_path):
+    """Those of the metrics stay whole; configs of before have no zoom."""
+    write(tmp_path, count=40, size=16)
+    data, plan = shards.Shards(tmp_path), resolve({"recipe": "recolor", "target_res": 16, "zoom": 0.3})
+    whole = parsing.from_json(resolve({"recipe": "recolor", "target_res": 16}).to_json()).config
+    assert plan.training_images(data, 16).zoom == 0.3 and whole.purpose.zoom == 0
+    numbers = np.arange(10)
+    first = plan.training_images(data, 16).read(numbers)[0]
+    assert (first != dataclasses.replace(plan.training_images(data, 16), zoom=0.0).read(numbers)[0]).any()
 
 
 def test_images_held_out_are_not_trained_on(tmp_path):

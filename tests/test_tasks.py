@@ -298,6 +298,10 @@ def test_horses_are_gray_and_may_be_shown_as_negatives(tmp_path, photos):
         (["--recipe", "colorize", "--content", "vgg19"], ["--content vgg19", "discriminator"]),
         (["--recipe", "colorize", "--generator-norm", "pixel"], ["takes batch, group, none"]),
         (["--pixel", "l1"], ["--pixel l1 with --task generate"]),
+        (["--zoom", "0.2"], ["--zoom 0.2 with --task generate", "tasks from images to images"]),
+        (["--recipe", "srgan", "--zoom", "0.2"], ["--zoom 0.2 with --task upscale", "blurred"]),
+        (["--recipe", "recolor", "--zoom", "1"], ["--zoom 1", "0.5"]),
+        (["--recipe", "srgan", "--zoom", "0"], ["--zoom: nothing would read it"]),
         (["--recipe", "srgan", "--content", "vgg19", "--vgg-weights", "missing.h5", "--portraits", "9"], ["--vgg-weights"]),
     ],
 )  # fmt: skip

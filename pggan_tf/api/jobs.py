@@ -86,6 +86,13 @@ def _data_of_begun(plan: Plan, environment: dict, machine: Machine, moved: bool,
     return prepare_data(plan, machine, check_only)
 
 
+def _has_begun(folder: Path | None) -> bool:
+    """Tell whether a run has begun in a folder; None stands for a new one."""
+    from pggan_tf.runs import folder as runs
+
+    return folder is not None and (folder / runs.CONFIG).is_file()
+
+
 def _remove_empty(folders: list[Path]) -> None:
     """Remove the new folders of a run that ended with an error before anything was written.
 
@@ -199,7 +206,8 @@ class Job:
                 say(f"{plan.config.recipe}, {plan.size} px")
             if by_arithmetic:
                 say(json.dumps(plan.to_json(), indent=1))
-                say("\n".join([*plan.too_long(), str(plan), *pretrained.describe_weights(plan)]))
+                weights = [] if _has_begun(folders[i]) else pretrained.describe_weights(plan)
+                say("\n".join([*plan.too_long(), str(plan), *weights]))
                 continue
             if trained := self._train(plan, shards, folders[i], started):
                 folders[i] = trained
@@ -227,7 +235,7 @@ class Job:
         from pggan_tf.training import tracking
 
         tracking.check(plan.config.running.log)
-        if folder and (folder / runs.CONFIG).is_file():
+        if folder and _has_begun(folder):
             return _data_of_begun(plan, runs.read(folder)[1], self.machine, moved=False, check_only=check_only)
         if folder and not self.dry_run:
             new = [place for place in (folder, *folder.parents) if not place.exists()]
@@ -256,12 +264,8 @@ class Job:
             Stopped: if training was interrupted; the message says how to continue.
         """
         terminal.start_tensorflow()
-        from pggan_tf.runs import folder as runs
         from pggan_tf.training import session
 
-        if not (folder and (folder / runs.CONFIG).is_file()):
-            for line in pretrained.describe_weights(plan):
-                self.machine.say(line)
         place = session.Place(folder, self.parent)
         try:
             return session.start(plan, shards, place, self.machine, dry_run=self.dry_run, started=started)

@@ -17,7 +17,7 @@ from pggan_tf.errors import UserError
 # Options that only affect tasks from images to images.
 OF_IMAGE_TASKS = (
     *("scale", "degrade", "degrade_strength", "denoise", "hints", "reverse", "patch", "width", "blocks", "dropout"),
-    "adversarial_weight",
+    *("zoom", "adversarial_weight"),
     *("pixel", "pixel_weight", "content", "content_weight", "vgg_weights", "pretrain_images", "pretrain_share"),
 )
 _OF_DISCRIMINATORS = (
@@ -95,7 +95,7 @@ def _check_latent_task(config: Config) -> None:
         raise UserError(
             f"--metrics {min(pairs)}: compares images that belong together; it is for tasks from images to images."
         )
-    for name in ("pixel", "content", "patch", "degrade", "denoise", "hints", "reverse", "pretrain_images"):
+    for name in ("pixel", "content", "patch", "degrade", "denoise", "hints", "reverse", "zoom", "pretrain_images"):
         if config.value(name) != DEFAULTS[name]:
             raise UserError(
                 f"{flag(name)} {config.value(name)} with --task {config.purpose.task}: it belongs to tasks from images to images."
@@ -116,6 +116,10 @@ def _check_image_task(config: Config, architecture: networks.Architecture, adver
     if config.purpose.patch and not architecture.any_size:
         raise UserError(
             f"--patch {config.purpose.patch}: --network {config.networks.network} is made for whole images."
+        )
+    if config.purpose.zoom and not tasks.TASKS[task].may_zoom:
+        raise UserError(
+            f"--zoom {config.purpose.zoom:g} with --task {task}: it would learn from blurred photos. Give --zoom 0."
         )
     if content == "vgg19" and not tasks.TASKS[task].rgb_output:
         raise UserError(f"--content vgg19 with --task {task}: it looks at red, green and blue. Give discriminator.")
@@ -270,6 +274,7 @@ def _readers(config: Config) -> dict[str, tuple[bool, str]]:
             architecture.grows and config.optimization.init_from is not None,
             "it belongs to --init-from, and networks that grow",
         ),
+        "zoom": (tasks.TASKS[config.purpose.task].may_zoom, "blurred photos teach this task nothing"),
         "pretrain_share": (config.schedule.pretrain_images > 0, "it belongs to --pretrain-images"),
         "lsgan_targets": (loss.with_targets is not None, "it belongs to --loss lsgan"),
     }

@@ -294,7 +294,10 @@ class Plan:
     def training_images(self, shards: Shards, resolution: int) -> TrainingImages:
         """Return the images of the data that the run trains on at a resolution, in their order."""
         images, seed = self.config.images, self.config.running.seed
-        return TrainingImages(shards, resolution, seed, images.mirror, self.config.purpose.patch, images.held_out)
+        purpose = self.config.purpose
+        return TrainingImages(
+            shards, resolution, seed, images.mirror, purpose.patch, images.held_out, zoom=purpose.zoom
+        )
 
     def check_total_images(self) -> None:
         """Raise UserError if --total-images leaves a phase without an image."""

@@ -78,6 +78,13 @@ class PurposeOptions:
         False, "with --task colorize: also learn from the colours of some places, which a user can give later"
     )
     reverse: bool = option(False, "with --task translate: convert the second image of each pair to the first")
+    zoom: float = option(
+        0.0,
+        "with --task colorize, recolor or translate: cut off up to this share of each photo's sides, at random, and "
+        "enlarge the rest, so that few photos are not learned by heart",
+        least=0,
+        most=0.5,
+    )
     patch: int | None = option(None, "train on random square crops of this size in pixels", least=1)
 
 

@@ -49,5 +49,6 @@ def describe_weights(plan: Plan) -> list[str]:
     for name in list_names():
         with contextlib.suppress(UserError):
             folder.check_weights(plan, FOLDER / name)
-            return [f"photos of faces get further in the same time with weights that come with it: --init-from {name}"]
+            begins = f"--init-from {name} begins with weights that come with pggan-tf"
+            return [f"if these are photos of faces: {begins}, and a short run gets further"]
     return []

@@ -81,6 +81,7 @@ class Task(ABC):
     # Whether the discriminator's input is an image in -1..1. If so, augmentation may change its
     # colours.
     discriminator_sees_image: ClassVar[bool] = True
+    may_zoom: ClassVar[bool] = False  # whether it may learn from parts of photos that were enlarged (--zoom)
     # Part of the keys under which statistics of original images are cached. Tasks whose
     # `select_originals` differ need different values.
     originals_key: str = ""

@@ -54,6 +54,7 @@ class Colorize(Task):
     output_channels = 2
     discriminator_sees_image = False
     sees_gray = True
+    may_zoom = True
     card = Card("image-to-image", "colours gray photos: it guesses CIE a and b from L", COLOUR_USE)
     page = colour_page("Colorize")
 

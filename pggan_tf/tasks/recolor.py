@@ -20,6 +20,7 @@ class Recolor(Task):
     name, verb = "recolor", "colorize"
     input_channels = 1
     sees_gray = True
+    may_zoom = True
     card = Card("image-to-image", "colours gray photos", COLOUR_USE)
     page = colour_page("Recolor")
 

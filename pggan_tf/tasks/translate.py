@@ -18,6 +18,7 @@ class Translate(Task):
 
     name = verb = "translate"
     config_fields = options = ("reverse",)
+    may_zoom = True
     served = False
     input_channels, discriminator_channels, data_channels = 3, 6, 6
     rgb_output = True

@@ -23,7 +23,7 @@ from pggan_tf.config import Plan, flag
 from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import TryAgain, UserError
-from pggan_tf.runs import checkpoint
+from pggan_tf.runs import checkpoint, pretrained
 from pggan_tf.runs import folder as runs
 from pggan_tf.training import (
     distribution,
@@ -149,7 +149,8 @@ def _start(
     if dry_run:
         say(json.dumps(plan.to_json(), indent=1))
     minutes = asked.config.schedule.minutes
-    for line in [*plan.too_long(), *(plan.describe_blurs(minutes) if minutes else ())]:
+    weights = pretrained.describe_weights(asked) if cluster.chief else ()
+    for line in [*plan.too_long(), *(plan.describe_blurs(minutes) if minutes else ()), *weights]:
         say(line)
     classes = len(shards.manifest.classes) if plan.config.networks.conditional else 0
     say(plan.describe(measured.speeds, setting.devices, setting.arithmetic.half, classes))

@@ -26,7 +26,7 @@ WITH_RECIPES = (
     "--task upscale --network srresnet --pixel l1 --scale 2 --patch 24 --blocks 4 --degrade --crop tiles"
     " --filter bicubic --target-res 64 --channels 3",
     "--task colorize --network unet --pixel l1 --pixel-weight 50 --held-out 0.1 --dropout 0.2 --width 16"
-    " --target-res 32 --adversarial-weight 0.5",
+    " --target-res 32 --adversarial-weight 0.5 --zoom 0.3",
     "--task translate --network unet --reverse --pixel mse --content vgg19 --content-weight 0.5 --vgg-weights vgg.h5"
     " --target-res 128 --loss hinge",
     "--task recolor --network recolor --loss none --pixel mse --target-res 40 --stable-images 4=5000",
