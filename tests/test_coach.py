@@ -97,7 +97,20 @@ def test_a_plateau_is_told_by_the_metrics():
     assert told(measured=measured(9, 8, 7, 6, 5, 4, 3)) == told(measured=measured(3, 4, 5)) == []
     (advice,) = coach.advise(figures(measured=measured(9, 8, 7, 3, 5, 4, 3.5)))
     assert advice.illness == "nothing gained" and "50%" in advice.text and "swd was 3 " in advice.text
-    assert "--stop plateau" in advice.commands
+    assert "--stop plateau" in advice.commands and "a larger --fmap-base" in advice.commands
+
+
+def test_a_colorizer_that_gains_nothing_is_told_to_zoom():
+    """It takes other options than a growing network; one that zooms already is not told to."""
+    for zoom, told_so in ((0.0, True), (0.3, False)):
+        plan = resolve({"recipe": "recolor", "target_res": 16, "zoom": zoom})
+        lines = [
+            {"images": i, "resolution": 16, "metrics": {"psnr": p}} for i, p in enumerate((20, 25, 24, 23, 22, 21), 1)
+        ]
+        (advice,) = coach.advise(coach.Figures(plan, figures().ticks, (), lines, 2000))
+        assert "psnr was 25 before" in advice.text
+        assert any("--zoom 0.3" in command for command in advice.commands) == told_so
+        assert "a larger --width" in advice.commands and not any("--fmap-base" in c for c in advice.commands)
 
 
 def test_variety_is_that_between_images():

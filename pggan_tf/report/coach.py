@@ -173,13 +173,16 @@ def _find_plateau(figures: Figures) -> Advice | None:
     if found is None or found[0] < 1 / 3:
         return None
     share, judge, best = found
+    plan = figures.plan
+    zoom = plan.task.may_zoom and not plan.config.purpose.zoom
     return Advice(
         "nothing gained",
         f"Nothing was gained in the last {share:.0%} of the last stage: {judge} was {best:.4g} before. The best generator is best.keras.",
         (
-            *(["--stop plateau"] if figures.plan.config.running.stop == "end" else []),
+            *(["--stop plateau"] if plan.config.running.stop == "end" else []),
             "more photos",
-            "a larger --fmap-base",
+            *(["--zoom 0.3, if few photos are known by heart"] if zoom else []),
+            f"a larger {'--width' if plan.task.from_images else '--fmap-base'}",
         ),
     )
 
