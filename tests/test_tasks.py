@@ -95,7 +95,7 @@ UPSCALE = ["--recipe", "srgan", "--target-res", "32", "--patch", "16", "--width"
 IMAGE_RECIPES = {
     "colorize": [*COLORIZE, "--generator-norm", "batch"],
     "srgan": [*UPSCALE, "--discriminator-norm", "group"],
-    "recolor": ["--recipe", "recolor", "--target-res", "16", "--width", "8", "--batch", "8"],
+    "recolor": ["--recipe", "recolor", "--target-res", "16", "--width", "8", "--batch", "8", "--zoom", "0.3"],
     "real photos": [*UPSCALE, "--degrade", "--discriminator-norm", "group"],
     "two-stage": [*COLORIZE, "--update", "two-stage", "--critic-steps", "2"],
     "augmented": [*COLORIZE, "--augment", "ada"],
