@@ -7,6 +7,7 @@ import pytest
 from benchmarks import data as benchmark
 from pggan_tf import entry
 from pggan_tf.config import parsing, resolve
+from pggan_tf.config.resolve import merge
 from pggan_tf.data import pipeline, shards
 from pggan_tf.data.pipeline import TrainingImages
 from tests.test_shards import write
@@ -174,11 +175,13 @@ def test_images_of_every_shape_are_zoomed(shape):
 
 
 def test_the_option_zoom_reaches_the_images(tmp_path):
-    """Those of the metrics stay whole; configs of before have no zoom."""
+    """Configs of before have no zoom, and a task that may not zoom does not inherit it."""
     write(tmp_path, count=40, size=16)
     data, plan = shards.Shards(tmp_path), resolve({"recipe": "recolor", "target_res": 16, "zoom": 0.3})
     whole = parsing.from_json(resolve({"recipe": "recolor", "target_res": 16}).to_json()).config
     assert plan.training_images(data, 16).zoom == 0.3 and whole.purpose.zoom == 0
+    config = merge(plan.asked, {"recipe": "srgan", "task": "upscale", "network": "srresnet", "scale": 2})
+    assert resolve(config).config.purpose.zoom == 0
     numbers = np.arange(10)
     first = plan.training_images(data, 16).read(numbers)[0]
     assert (first != dataclasses.replace(plan.training_images(data, 16), zoom=0.0).read(numbers)[0]).any()

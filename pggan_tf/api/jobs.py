@@ -19,7 +19,7 @@ from pggan_tf import terminal
 from pggan_tf.api import sizing
 from pggan_tf.config import Plan, parsing
 from pggan_tf.errors import DamagedFile, Stopped, UserError, shell_path
-from pggan_tf.runs import pretrained
+from pggan_tf.runs import keras_files, pretrained
 from pggan_tf.training import requests
 from pggan_tf.training.machine import Machine
 
@@ -84,13 +84,6 @@ def _data_of_begun(plan: Plan, environment: dict, machine: Machine, moved: bool,
         if stored and stored.manifest.checksum == known["checksum"]:
             return stored
     return prepare_data(plan, machine, check_only)
-
-
-def _has_begun(folder: Path | None) -> bool:
-    """Tell whether a run has begun in a folder; None stands for a new one."""
-    from pggan_tf.runs import folder as runs
-
-    return folder is not None and (folder / runs.CONFIG).is_file()
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -206,7 +199,8 @@ class Job:
                 say(f"{plan.config.recipe}, {plan.size} px")
             if by_arithmetic:
                 say(json.dumps(plan.to_json(), indent=1))
-                weights = [] if _has_begun(folders[i]) else pretrained.describe_weights(plan)
+                begun = (folder := folders[i]) is not None and keras_files.is_run(folder)
+                weights = [] if begun else pretrained.describe_weights(plan)
                 say("\n".join([*plan.too_long(), str(plan), *weights]))
                 continue
             if trained := self._train(plan, shards, folders[i], started):
@@ -235,7 +229,7 @@ class Job:
         from pggan_tf.training import tracking
 
         tracking.check(plan.config.running.log)
-        if folder and _has_begun(folder):
+        if folder and (folder / runs.CONFIG).is_file():
             return _data_of_begun(plan, runs.read(folder)[1], self.machine, moved=False, check_only=check_only)
         if folder and not self.dry_run:
             new = [place for place in (folder, *folder.parents) if not place.exists()]

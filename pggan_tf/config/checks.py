@@ -119,7 +119,7 @@ def _check_image_task(config: Config, architecture: networks.Architecture, adver
         )
     if config.purpose.zoom and not tasks.TASKS[task].may_zoom:
         raise UserError(
-            f"--zoom {config.purpose.zoom:g} with --task {task}: it would learn from blurred photos. Give --zoom 0."
+            f"--zoom {config.purpose.zoom:g} with --task {task}: it would learn from blurred photos. Leave it out."
         )
     if content == "vgg19" and not tasks.TASKS[task].rgb_output:
         raise UserError(f"--content vgg19 with --task {task}: it looks at red, green and blue. Give discriminator.")
@@ -274,7 +274,10 @@ def _readers(config: Config) -> dict[str, tuple[bool, str]]:
             architecture.grows and config.optimization.init_from is not None,
             "it belongs to --init-from, and networks that grow",
         ),
-        "zoom": (tasks.TASKS[config.purpose.task].may_zoom, "blurred photos teach this task nothing"),
+        "zoom": (
+            tasks.TASKS[config.purpose.task].may_zoom,
+            "this task does not learn from photos that zooming has blurred",
+        ),
         "pretrain_share": (config.schedule.pretrain_images > 0, "it belongs to --pretrain-images"),
         "lsgan_targets": (loss.with_targets is not None, "it belongs to --loss lsgan"),
     }

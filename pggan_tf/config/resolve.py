@@ -93,6 +93,8 @@ def reopened(below: Mapping, above: Mapping) -> dict:
     if above.get("network", below["network"]) != below["network"]:
         out |= _reopened_by_network(below, above)
     out |= _reopened_by_objective(below, above)
+    if "task" in above and not tasks.TASKS[above["task"]].may_zoom:
+        out["zoom"] = DEFAULTS["zoom"]
     if "inception_weights" in above and below["metrics"] and not tasks.TASKS[below["task"]].from_images:
         out["metrics"] = tuple(dict.fromkeys([*below["metrics"], "fid"]))
     if "minutes" in above and below["total_images"] is not None:

@@ -35,7 +35,7 @@ def locate(place: str | Path) -> Path | str:
 
 
 def describe_weights(plan: Plan) -> list[str]:
-    """Return a line for the log if a new run of photos might begin with weights that come with the package.
+    """Return a line to print if a new run of photos might begin with weights that come with the package.
 
     That is for networks of the same options, which --init-from takes. What the weights gain on photos
     of faces, and that they gain nothing on horses, is in docs/benchmarks/quality.md.
