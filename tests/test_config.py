@@ -40,6 +40,22 @@ def test_repeating_keeps_what_later_defaults_would_change():
     assert repeat(then, {"network": "dcgan"}).config.networks.conv is None, "but for what follows from a change"
 
 
+def test_growing_further_keeps_the_tables_of_the_run():
+    content = resolve({"recipe": "pggan", "target_res": 16, "learning_rate": {4: 1e-3}}).to_json()
+    content["optimization"]["batch"] = {"4": 32, "8": 16, "16": 12}  # as an earlier version had them
+    content["objective"]["penalty_weight"] = {"4": 1.0, "8": 1.0, "16": 2.0}
+    config = repeat(read(content), {"target_res": 32}).config
+    assert config.value("batch") == {4: 32, 8: 16, 16: 12, 32: 4}, "32 px has the recipe's"
+    assert config.value("penalty_weight") == {4: 1.0, 8: 1.0, 16: 2.0, 32: 0.3}
+    assert config.value("learning_rate") == dict.fromkeys((4, 8, 16, 32), 1e-3)
+    fewer = repeat(read(content), {"target_res": 8}).config
+    assert fewer.value("batch") == {4: 32, 8: 16} and fewer.value("penalty_weight") == {4: 1.0, 8: 1.0}
+    typed = repeat(read(content), {"target_res": 32, "batch": {4: 8}}).config
+    assert typed.value("batch") == dict.fromkeys((4, 8, 16, 32), 8), "a table that is typed counts as a whole"
+    other = repeat(read(content), {"loss": "wgan-gp", "target_res": 32}).config
+    assert set(other.value("penalty_weight").values()) == {10.0}, "another loss has another penalty"
+
+
 def test_options_that_were_asked_for_stay_over_another_recipe_s_rules():
     plan = resolve({"recipe": "lsgan", "fmap_max": 32})
     assert merge(plan.asked, {"loss": "hinge"}) == {"recipe": "lsgan", "fmap_max": 32, "loss": "hinge"}

@@ -32,6 +32,7 @@ _OF_A_LOSS = ("penalty", "drift", "lsgan_targets", "label_smoothing", *_OF_A_PEN
 OF_MINUTES = ("fade_images", "stable_images", "pretrain_images", "snapshot_images", "metrics_every")
 _DECIDED_LATER = ("size", "batch")  # options whose value 'auto' is replaced on the machine that trains
 _TABLES = ("batch", "learning_rate", "fade_images", "stable_images", "penalty_weight", "metrics_every")
+_OF_STEPS = ("batch", "learning_rate", "penalty_weight")  # tables that do not depend on the number of stages
 
 
 def _reopened_by_network(below: Mapping, above: Mapping) -> dict:
@@ -353,9 +354,16 @@ class Base:
             options.keys() & {"minutes", "total_images"} or any(old[name] != new[name] for name in OF_MINUTES)
         ):
             replaced |= {*OF_MINUTES, "minutes"}  # what was computed for the minutes is computed anew
-        alike = [name for name in FIELDS if name not in replaced and old[name] == new[name]]
-        config = plan.config.replace(**{name: self.written.config.value(name) for name in alike})
-        return Plan(complete(config), plan.asked)
+        kept = {}
+        for name in (name for name in FIELDS if name not in replaced):
+            value = self.written.config.value(name)
+            if old[name] == new[name]:
+                kept[name] = value
+            elif name in _OF_STEPS and old[name] and new[name]:
+                # More or fewer stages change the rows of a table; those of the stages of both runs stay.
+                stays = [r for r in new[name] if old[name].get(r) == new[name][r] and r in (value or {})]
+                kept[name] = new[name] | {r: value[r] for r in stays}
+        return Plan(complete(plan.config.replace(**kept)), plan.asked)
 
     def _inherited(self, values: Mapping, options: Mapping, theirs: Config | None) -> dict:
         """Return {option: value} of options to take over from `theirs`.
