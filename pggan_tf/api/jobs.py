@@ -199,7 +199,8 @@ class Job:
                 say(f"{plan.config.recipe}, {plan.size} px")
             if by_arithmetic:
                 say(json.dumps(plan.to_json(), indent=1))
-                begun = (folder := folders[i]) is not None and keras_files.is_run(folder)
+                folder = folders[i]
+                begun = folder is not None and keras_files.is_run(folder)
                 weights = [] if begun else pretrained.describe_weights(plan)
                 say("\n".join([*plan.too_long(), str(plan), *weights]))
                 continue

@@ -32,7 +32,7 @@ _OF_A_LOSS = ("penalty", "drift", "lsgan_targets", "label_smoothing", *_OF_A_PEN
 OF_MINUTES = ("fade_images", "stable_images", "pretrain_images", "snapshot_images", "metrics_every")
 _DECIDED_LATER = ("size", "batch")  # options whose value 'auto' is replaced on the machine that trains
 _TABLES = ("batch", "learning_rate", "fade_images", "stable_images", "penalty_weight", "metrics_every")
-_OF_STEPS = ("batch", "learning_rate", "penalty_weight")  # tables that do not depend on the number of stages
+_OF_STEPS = ("batch", "learning_rate", "penalty_weight")  # tables of which each row is about one stage alone
 
 
 def _reopened_by_network(below: Mapping, above: Mapping) -> dict:
