@@ -15,6 +15,7 @@ if __name__ == "__main__":  # before the imports below, so that Ctrl-C is handle
 
     sys.exit(entry.run("benchmarks.colorization:main"))
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -111,12 +112,14 @@ def colours(network, images: np.ndarray, points: int = 0, batch: int = 16) -> np
     return np.concatenate(out)
 
 
-def rows(networks: dict, images: np.ndarray) -> dict[str, tuple[float, float]]:
+def rows(networks: dict, images: np.ndarray, saturations: Sequence[float] = ()) -> dict[str, tuple[float, float]]:
     """Measure networks, beside no colour, the mean colour and the true colours.
 
     Args:
         networks: {name: network}.
         images: uint8 [N,H,W,3].
+        saturations: factors of the colours' distance from gray; what networks predict without hints
+            is measured once more with each.
 
     Returns:
         {name: (PSNR of a and b in dB, colourfulness)}. The two simple answers come first, the
@@ -126,13 +129,14 @@ def rows(networks: dict, images: np.ndarray) -> dict[str, tuple[float, float]]:
     answers = {
         "gray (a = b = 0)": np.zeros_like(truth),
         "mean colour of these photos": np.broadcast_to(truth.mean((0, 1, 2)), truth.shape),
-        **{
-            name + (f", {points} points told" if points else ""): colours(network, images, points)
-            for name, network in networks.items()
-            for points in ((0, *POINTS) if getattr(network, "input_channels", 1) > 1 else (0,))
-        },
-        "the photos": truth,
     }
+    for name, network in networks.items():
+        answers[name] = colours(network, images)
+        for factor in saturations:
+            answers[f"{name}, saturation {factor:g}"] = answers[name] * np.float32(factor)
+        for points in POINTS if getattr(network, "input_channels", 1) > 1 else ():
+            answers[f"{name}, {points} points told"] = colours(network, images, points)
+    answers["the photos"] = truth
     return {
         name: (
             np.inf if ab is truth else psnr(ab, truth),
@@ -146,8 +150,15 @@ def rows(networks: dict, images: np.ndarray) -> dict[str, tuple[float, float]]:
 @click.argument("source")
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--count", type=click.IntRange(1), default=500, show_default=True, help="maximum number of photos")
+@click.option(
+    "--saturation",
+    "saturations",
+    multiple=True,
+    type=click.FloatRange(0, 4),
+    help="also as `pggan colorize` does with it",
+)
 @page.out_option
-def main(source: str, runs: tuple[str, ...], count: int, out: Path | None) -> None:
+def main(source: str, runs: tuple[str, ...], count: int, saturations: tuple[float, ...], out: Path | None) -> None:
     terminal.start_tensorflow()
     generators = {run: Generator.open(run) for run in runs}
     for generator in generators.values():
@@ -162,7 +173,7 @@ def main(source: str, runs: tuple[str, ...], count: int, out: Path | None) -> No
     measure.announce(10 + 2e-5 * images[..., 0].size * len(runs))
     question = "How near are a colorizer's colours to the true ones, beside no colour and the best single colour?"
     written = page.Page(out, "Colorization", question)
-    found = {page.shorten(name): figures for name, figures in rows(networks, images).items()}
+    found = {page.shorten(name): figures for name, figures in rows(networks, images, saturations).items()}
     cells = [(name, f"{near:.2f}", f"{colourful:.1f}") for name, (near, colourful) in found.items()]
     written.table(("colours", "PSNR of a and b, dB", "colourfulness"), cells)
     written.notes(f"{len(images)} photos of {images.shape[1]} pixels that no run has seen.")

@@ -196,9 +196,13 @@ def test_rows_of_colorization():
     warm = np.stack([data.coffee()[:64, i : i + 64] for i in (100, 200, 300)])
     ab = color.rgb2lab(warm)[..., 1:] / 128
     mean = ab.mean((0, 1, 2)).tolist()
-    found = colorization.rows({"mean": Colorizer(constant=mean), "other": Recolorer()}, warm)
-    names = list(found)
+    found = colorization.rows({"mean": Colorizer(constant=mean), "other": Recolorer()}, warm, saturations=(0.0, 2.0))
+    names = [name for name in found if "saturation" not in name]
     assert names == ["gray (a = b = 0)", "mean colour of these photos", "mean", "other", "the photos"]
+    assert found["mean, saturation 0"] == pytest.approx(found["gray (a = b = 0)"], abs=1e-3)
+    strong = 10 * np.log10(4 / np.square(2 * ab.mean((0, 1, 2)) - ab).mean())
+    assert found["mean, saturation 2"][0] == pytest.approx(strong, abs=1e-3)
+    assert found["mean, saturation 2"][1] > found["mean"][1]
     assert found["mean"] == pytest.approx(found["mean colour of these photos"], abs=1e-3)
     assert found["gray (a = b = 0)"][0] < found["mean"][0] and found["gray (a = b = 0)"][1] < 0.1
     assert found["gray (a = b = 0)"][0] == pytest.approx(10 * np.log10(4 / np.square(ab).mean()), abs=1e-3)
@@ -210,6 +214,7 @@ def test_the_command_of_colorization(tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     Image.fromarray(data.coffee()).save(tmp_path / "photos" / "coffee.jpg")
     (tmp_path / "photos" / "broken.png").write_bytes(b"")
-    assert entry.main(colorization.main, [str(tmp_path / "photos"), str(run)]) == 0
+    assert entry.main(colorization.main, [str(tmp_path / "photos"), str(run), "--saturation", "1.2"]) == 0
     out = capsys.readouterr().out
-    assert "1 photos of 64 pixels" in out and len([line for line in out.splitlines() if line.startswith("|")]) == 6
+    assert "saturation 1.2" in out
+    assert "1 photos of 64 pixels" in out and len([line for line in out.splitlines() if line.startswith("|")]) == 7
