@@ -118,8 +118,8 @@ def rows(networks: dict, images: np.ndarray, saturations: Sequence[float] = ()) 
     Args:
         networks: {name: network}.
         images: uint8 [N,H,W,3].
-        saturations: factors of the colours' distance from gray; what networks predict without hints
-            is measured once more with each.
+        saturations: factors of the colours' distance from gray. What networks of the task colorize
+            predict without hints is measured once more with each.
 
     Returns:
         {name: (PSNR of a and b in dB, colourfulness)}. The two simple answers come first, the
@@ -132,7 +132,7 @@ def rows(networks: dict, images: np.ndarray, saturations: Sequence[float] = ()) 
     }
     for name, network in networks.items():
         answers[name] = colours(network, images)
-        for factor in saturations:
+        for factor in dict.fromkeys(saturations) if network.task == "colorize" else ():
             answers[f"{name}, saturation {factor:g}"] = answers[name] * np.float32(factor)
         for points in POINTS if getattr(network, "input_channels", 1) > 1 else ():
             answers[f"{name}, {points} points told"] = colours(network, images, points)
@@ -155,7 +155,7 @@ def rows(networks: dict, images: np.ndarray, saturations: Sequence[float] = ()) 
     "saturations",
     multiple=True,
     type=click.FloatRange(0, 4),
-    help="also as `pggan colorize` does with it",
+    help="also with colours this far from gray, as `pggan colorize --saturation` makes them",
 )
 @page.out_option
 def main(source: str, runs: tuple[str, ...], count: int, saturations: tuple[float, ...], out: Path | None) -> None:

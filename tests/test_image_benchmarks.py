@@ -197,11 +197,11 @@ def test_rows_of_colorization():
     ab = color.rgb2lab(warm)[..., 1:] / 128
     mean = ab.mean((0, 1, 2)).tolist()
     found = colorization.rows({"mean": Colorizer(constant=mean), "other": Recolorer()}, warm, saturations=(0.0, 2.0))
-    names = [name for name in found if "saturation" not in name]
-    assert names == ["gray (a = b = 0)", "mean colour of these photos", "mean", "other", "the photos"]
+    simple, strong = ["gray (a = b = 0)", "mean colour of these photos"], ["mean, saturation 0", "mean, saturation 2"]
+    assert list(found) == [*simple, "mean", *strong, "other", "the photos"], "recolor knows no saturation"
     assert found["mean, saturation 0"] == pytest.approx(found["gray (a = b = 0)"], abs=1e-3)
-    strong = 10 * np.log10(4 / np.square(2 * ab.mean((0, 1, 2)) - ab).mean())
-    assert found["mean, saturation 2"][0] == pytest.approx(strong, abs=1e-3)
+    expected = 10 * np.log10(4 / np.square(2 * ab.mean((0, 1, 2)) - ab).mean())
+    assert found["mean, saturation 2"][0] == pytest.approx(expected, abs=1e-3)
     assert found["mean, saturation 2"][1] > found["mean"][1]
     assert found["mean"] == pytest.approx(found["mean colour of these photos"], abs=1e-3)
     assert found["gray (a = b = 0)"][0] < found["mean"][0] and found["gray (a = b = 0)"][1] < 0.1

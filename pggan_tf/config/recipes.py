@@ -158,8 +158,8 @@ RECIPES: dict[str, dict] = {
     # 100 with linear decay, and halve D's loss, which has no effect with Adam. Group normalisation
     # as in the one-stage colorizer. At most 128 feature maps instead of 512 (--fmap-max 512): a
     # tenth of the parameters, for machines without a GPU and for phones. A tenth of their weight of
-    # the discriminator, ten times their rate below 256 px, and zoom: nearer to the true colours at
-    # equal colourfulness, see docs/benchmarks/colorization.md.
+    # the discriminator, ten times their rate below 256 px, and zoom: nearer to the true colours of
+    # faces of 64 px, see docs/benchmarks/colorization.md.
     "colorize": {
         **_IMAGES,
         "task": "colorize",
