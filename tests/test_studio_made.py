@@ -4,6 +4,7 @@ import errno
 import http.cookiejar
 import io
 import json
+import os
 import shutil
 import threading
 import time
@@ -51,11 +52,13 @@ def test_things_are_found_again_with_their_links_and_sizes(asker, tmp_path):
     (walk / "walk.mp4").write_bytes(b"a film")
     assert asker.ask("GET", f"/api/runs/{RUN}/made")[1] == {"things": [], "exports": {}}, "it is not complete"
     made.note(walk, {"seeds": "0-5", "seconds": 2, "stage": 8})
+    written = int(time.time()) - 2
+    os.utime(walk / "walk.json", (written, written))
     made.keep_photo(own, "0123456789", draw_png(), draw_png(200), {"name": "cat.png", "hints": ["1,2=#c03020"]})
     _, before = asker.ask("GET", f"/api/runs/{RUN}/made")
     photo, film = before["things"]
     assert (film["kind"], film["seeds"], film["bytes"], film["id"]) == ("walk", "0-5", 6, walk.name)
-    assert abs(film["at"] - time.time()) < 60 and film["at"] <= photo["at"]
+    assert film["at"] == written < photo["at"] and abs(photo["at"] - time.time()) < 60
     assert asker.ask("GET", film["url"])[1] == b"a film"
     assert {f["name"]: asker.ask("GET", f["url"])[1] for f in photo["files"]} == {
         "before.png": draw_png(),
@@ -72,6 +75,13 @@ def test_things_are_found_again_with_their_links_and_sizes(asker, tmp_path):
         assert asker.ask("DELETE", f"/api/runs/{RUN}/made/{id}")[0] in (404, 405), id
     assert asker.ask("DELETE", f"/api/runs/{RUN}/made/{walk.name}")[0] == 200 and not walk.exists()
     assert [t["id"] for t in asker.ask("GET", f"/api/runs/{RUN}/made")[1]["things"]] == [photo["id"]]
+
+
+def test_things_of_one_time_are_in_order_of_their_names(tmp_path):
+    for id in ("bbbbbbbbbb", "cccccccccc", "aaaaaaaaaa"):
+        made.keep_photo(tmp_path, id, draw_png(), draw_png(), {"name": id})
+        os.utime(tmp_path / f"convert-{id}" / "convert.json", (1e9, 1e9))
+    assert [one["name"][0] for one in made.list_all(RUN, tmp_path)] == ["a", "b", "c"]
 
 
 def test_what_a_run_from_elsewhere_leads_to_is_not_shown(asker, tmp_path):

@@ -61,9 +61,13 @@ def describe(run: str, place: Path) -> dict | None:
 
 
 def list_all(run: str, own: Path) -> list[dict]:
-    """Return all that was made of a run but exports, the newest first. own: see `Runs.place_own`."""
+    """Return all that was made of a run but exports, the newest first, by name what is of one time.
+
+    own: see `Runs.place_own`.
+    """
     found = [describe(run, place) for place in _list_folders(own)]
-    return sorted((one for one in found if one), key=lambda one: -one["at"])
+    # Clocks of file systems have ticks: two things may have one time, and folders have no order.
+    return sorted((one for one in found if one), key=lambda one: (-one["at"], one["id"]))
 
 
 def list_exports(run: str, own: Path) -> dict[str, dict]:
