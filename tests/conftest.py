@@ -167,7 +167,7 @@ def page(browser):
     """A new page 1280 px wide. The test fails if it logged an error, threw one, or asked for anything beyond this machine."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(90_000)
     mistakes = []
     page.on("console", lambda message: mistakes.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: mistakes.append(str(error)))

@@ -6,9 +6,9 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
+import urllib.parse
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +20,11 @@ from tests.conftest import ROOT
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
 
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 class Studio:
-    """`pggan studio` as a process, on one port for all its lives."""
+    """`pggan studio` as a process, on one port for all its lives: the one that its first found free."""
 
     def __init__(self, folder: Path, photos: Path | None = None):
-        self.runs, self.photos, self.port = folder / "runs", photos, free_port()
+        self.runs, self.photos, self.port = folder / "runs", photos, 0
         self.process = None
         self.address = None
 
@@ -41,6 +35,7 @@ class Studio:
         for line in self.process.stdout:
             if line.startswith("http://"):
                 self.address = line.strip()
+                self.port = urllib.parse.urlsplit(self.address).port
                 return self
         raise AssertionError(self.process.stderr.read())
 

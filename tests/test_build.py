@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -447,13 +448,17 @@ def test_two_processes_with_one_cache_make_a_set_once(photos, tmp_path, monkeypa
     out = {"fetched": "memory://both/out", "unpacked": str(tmp_path / "out")}[kind]
     assert pggan("prepare", photos, out, "--size", "32", "--compress" if kind == "unpacked" else "--gray")[0] == 0
     owner, name = {"fetched": (MemoryFileSystem, "get_file"), "unpacked": (shards.Shards, "unpack")}[kind]
-    plain = getattr(owner, name)
-    monkeypatch.setattr(owner, name, lambda *a, **k: (time.sleep(0.3), plain(*a, **k))[1])
+    plain, said, met = getattr(owner, name), [], threading.Event()
+    monkeypatch.setattr(owner, name, lambda *a, **k: (met.wait(60), plain(*a, **k))[1])
 
-    said = []
+    def say(line):
+        said.append(line)
+        if "waiting" in line:
+            met.set()
+
     with ThreadPoolExecutor(2) as pool:  # a lock of one file keeps threads apart as it does processes
         channels = 1 if kind == "fetched" else 3
-        made = list(pool.map(lambda _: cached(out, tmp_path / "cache", said.append, channels=channels), range(2)))
+        made = list(pool.map(lambda _: cached(out, tmp_path / "cache", say, channels=channels), range(2)))
     assert [len(m) for m in made] == [12, 12] and made[0].folder == made[1].folder
     assert sum("waiting for another process" in line for line in said) == 1
     assert sum(line.startswith(("fetching", "unpacking")) for line in said) == 1

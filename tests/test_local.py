@@ -92,12 +92,12 @@ def test_nothing_is_begun_after_the_end():
     def work(items):
         begun.extend(names_of(items))
         if items[0].name != "0":
-            go_on.wait(5)
+            go_on.wait(20)
         return names_of(items)
 
     results = local.run_local(job_of(Numbers(9), chunk=1, work=work), 0, 1)
     next(results)
-    threading.Timer(0.05, go_on.set).start()
+    threading.Timer(1.0, go_on.set).start()
     results.close()
     assert begun == ["0"] or (begun == ["0", "1"] and go_on.is_set())
 

@@ -448,10 +448,10 @@ def test_load(tmp_path):
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory):
-    """A server with room for three that waits for nobody longer than three seconds; at its end, it has met no error."""
+    """A server with room for three that waits for nobody longer than five seconds; at its end, it has met no error."""
     folder = tmp_path_factory.mktemp("impatient")
     run = stand_ins.saved(stand_ins.Upscaler(), folder / "run", np.zeros((1, 8, 8, 3), np.float32))
-    with running(run, "--timeout", "3", "--waiting", "3") as server:
+    with running(run, "--timeout", "5", "--waiting", "3") as server:
         yield server
     assert server.code == 0 and "Traceback" not in server.errors, server.errors
 
@@ -464,7 +464,7 @@ def test_a_slow_upload_is_given_up_and_holds_up_nobody(impatient):
     answer = b""
     while b"took more than" not in answer and (part := slow.recv(4096)):
         answer += part
-    assert answer.startswith(b"HTTP/1.1 408") and b"3 seconds" in answer
+    assert answer.startswith(b"HTTP/1.1 408") and b"5 seconds" in answer
     slow.close()
     gone = socket.create_connection(("127.0.0.1", server.port), timeout=30)  # a client that goes away
     gone.sendall(b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(good) + good[:10])

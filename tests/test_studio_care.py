@@ -70,7 +70,7 @@ for line in sys.stdin:
         time.sleep(600)
     for i in range(4 if asked["verb"] == "slow" else 0):
         print(json.dumps({"id": asked["id"], "progress": [i, 4, ""]}), flush=True)
-        time.sleep(0.2)
+        time.sleep(0.7)
     print(json.dumps({"id": asked["id"], "result": "done"}), flush=True)
 """
 
@@ -84,11 +84,13 @@ def start_stand_in(store, gpu=True):
 
 def test_a_helper_that_says_nothing_is_ended_with_what_it_began(kept, monkeypatch):
     monkeypatch.setattr(launch, "start_helper", start_stand_in)
-    helper, told = helpers.Helper(kept, limit=0.5), []
+    helper, told = helpers.Helper(kept, limit=60.0), []
     try:
-        assert helper.call("slow", {}) == "done", "0.8 seconds, but never silent for half a second"
+        assert helper.call("plan", {}) == "done", "it is at work: its start is not part of the limit"
+        helper.limit = 2.0
+        assert helper.call("slow", {}) == "done", "2.8 seconds, but never silent for two"
         first = helper.pid
-        with pytest.raises(Refusal, match=r"said nothing for 0.5 seconds, and was ended. Try again") as refused:
+        with pytest.raises(Refusal, match=r"said nothing for 2 seconds, and was ended. Try again") as refused:
             helper.call("hang", {}, lambda *progress: told.append(progress))
         assert refused.value.status == 409 and helper.pid is None
         child = told[0][0]
@@ -96,6 +98,7 @@ def test_a_helper_that_says_nothing_is_ended_with_what_it_began(kept, monkeypatc
         while machine.is_alive(first, None) or machine.is_alive(child, None):
             assert time.monotonic() < deadline, "it or its child is still there"
             time.sleep(0.02)
+        helper.limit = 60.0
         assert helper.call("plan", {}) == "done" and helper.pid not in (None, first)
     finally:
         helper.close()

@@ -45,9 +45,11 @@ class Photos:
         folder = self.folders.get(id)
         file = self.folders.store.about_folder(id)
         try:
-            mark = file.stat().st_mtime_ns
+            about = file.stat()
         except OSError:
             return self.folders.list_photos(folder)
+        # A file that took its place within a tick of the clock has the same time, and another number.
+        mark = about.st_mtime_ns, about.st_ino, about.st_size
         with self._lock:
             if id not in self._known or self._known[id][0] != mark:
                 self._known[id] = mark, read_json(file, {})
