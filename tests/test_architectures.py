@@ -25,6 +25,7 @@ TINY = {
     "classes": ("cat", "dog"),
     "latent_size": 6,
     "conv": "standard",
+    "upsampling": "bilinear",
     "minibatch": "stddev",
     "stddev_group": 2,
     "spectral": "down",

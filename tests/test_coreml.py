@@ -137,7 +137,9 @@ def exported(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("exported")
     tf.keras.utils.set_random_seed(1)
-    network = progressive.Generator((4, 8), channels=3, fmap_base=64, fmap_max=12, latent_size=8, conv="separable")
+    network = progressive.Generator(
+        (4, 8), channels=3, fmap_base=64, fmap_max=12, latent_size=8, conv="separable", upsampling="bilinear"
+    )
     network.build()
     network.save(folder / "face.keras")
     code, said, err = pggan(

@@ -51,7 +51,7 @@ def deep():
 GENERATORS = {
     "progressive": grown,
     "classes": lambda: grown(classes=("cat", "dog")),
-    "separable": lambda: grown(conv="separable"),
+    "separable": lambda: grown(conv="separable", upsampling="bilinear"),
     "batch-norm": lambda: grown(generator_norm="batch"),
     "dcgan": deep,
 }
@@ -212,7 +212,7 @@ def test_what_differs_too_much_is_refused():
 
 
 def test_depthwise_convolutions_stay_floats_where_integers_would_be_slow():
-    network = grown(conv="separable")
+    network = grown(conv="separable", upsampling="bilinear")
     plain = litert.convert(network, signatures.network_signatures(network)[:1])
     kinds = {
         how: _weights(litert.quantize(plain, signatures.network_signatures(network)[:1], how))

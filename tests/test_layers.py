@@ -14,6 +14,7 @@ LAYERS = [
     (layers.EqualizedConv2D(7, 1, gain=1.0), (2, 6, 6, 5)),
     (layers.EqualizedConv2D(7, up=2), (2, 6, 6, 5)),
     (layers.EqualizedConv2D(7, up=3), (2, 6, 6, 5)),
+    (layers.EqualizedConv2D(7, up=2, upsampling="bilinear"), (2, 6, 6, 5)),
     (layers.EqualizedConv2D(7, down=2), (2, 6, 6, 5)),
     (layers.EqualizedConv2D(7, down=3), (2, 6, 6, 5)),
     (layers.EqualizedConv2D(7, 9, shuffled=True), (2, 6, 6, 20)),
@@ -25,6 +26,7 @@ LAYERS = [
     (layers.EqualizedDense(7, gain=None, spectral=True), (2, 5)),
     (layers.SeparableConv2D(7), (2, 6, 6, 5)),
     (layers.SeparableConv2D(7, up=2), (2, 6, 6, 5)),
+    (layers.SeparableConv2D(7, up=3, upsampling="bilinear"), (2, 6, 6, 5)),
     (layers.SeparableConv2D(7, down=2, spectral=True), (2, 6, 6, 5)),
     (layers.MinibatchDiscrimination(3, 4), (4, 5)),
     (layers.BatchNorm(), (4, 6, 6, 5)),
@@ -68,6 +70,44 @@ def test_up_and_down_equal_their_two_steps(factor):
     doubled = np.repeat(np.repeat(x.numpy(), factor, 1), factor, 2)
     np.testing.assert_allclose(up(x), plain(doubled), atol=1e-5)
     np.testing.assert_allclose(down(x), layers.block_mean(plain(x), factor), atol=1e-5)
+
+
+def test_interpolated_pixels_known_answer():
+    """A pixel's halves are a quarter of the way to its neighbours; beyond the outer centres the nearest value stays."""
+    rows = tf.constant([[1.0, 3.0], [5.0, 9.0]])[None, ..., None]
+    expected = [[1, 1.5, 2.5, 3], [2, 2.625, 3.875, 4.5], [4, 4.875, 6.625, 7.5], [5, 6, 8, 9]]
+    np.testing.assert_array_equal(layers.interpolate_pixels(rows, 2)[0, ..., 0], expected)
+    half = layers.interpolate_pixels(tf.cast(rows, tf.bfloat16), 2)
+    assert half.dtype == tf.bfloat16 and layers.interpolate_pixels(rows, 1) is rows
+    np.testing.assert_allclose(tf.cast(half[0, ..., 0], tf.float32), expected, rtol=0.01)
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+@pytest.mark.parametrize("jit", [False, True])
+def test_layers_that_interpolate_are_their_two_steps(factor, jit):
+    """Their gradients, too, which XLA compiles as well."""
+    x = tf.constant(normal(2, 6, 5, 4))
+    for kind in (layers.EqualizedConv2D, layers.SeparableConv2D):
+        smooth, plain = kind(4, up=factor, upsampling="bilinear"), kind(4)
+        smooth.build((None, None, None, 4)), plain.build((None, None, None, 4))
+        if kind is layers.SeparableConv2D:  # across first, then within; so it is the other way round with one of them
+            smooth.kernel.assign(plain._scale**-1 * np.eye(4, dtype=np.float32)[None, None])
+            plain.kernel.assign(smooth.kernel), plain.within.assign(smooth.within)
+        else:
+            plain.set_weights(smooth.get_weights())
+
+        @tf.function(jit_compile=jit)
+        def differentiate(function, x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = function(x)
+                loss = tf.reduce_sum(y**3)
+            return y, tape.gradient(loss, x)
+
+        made = differentiate(smooth, x)
+        expected = differentiate(lambda x, plain=plain: plain(layers.interpolate_pixels(x, factor)), x)
+        for ours, theirs in zip(made, expected):
+            np.testing.assert_allclose(ours, theirs, atol=1e-3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 7, 9])

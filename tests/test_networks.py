@@ -59,6 +59,21 @@ def test_the_fade_begins_with_the_stage_before_and_ends_with_the_new_one():
         np.testing.assert_allclose(g(z, resolution=high, alpha=0.5), middle, atol=1e-6)
 
 
+def test_interpolated_maps_keep_the_paper_s_widths_and_fades():
+    g, _ = networks()
+    smooth = Generator.from_config(g.get_config() | {"upsampling": "bilinear"})
+    smooth.build()
+    smooth.set_weights(g.get_weights())
+    z = latents()
+    np.testing.assert_array_equal(smooth(z, resolution=4), g(z, resolution=4))
+    for low, high in ((4, 8), (8, 16), (16, 48)):
+        assert np.abs(smooth(z, resolution=high) - g(z, resolution=high)).max() > 0.05
+        expected = repeat_pixels(smooth(z, resolution=low), high // low)
+        np.testing.assert_allclose(smooth(z, resolution=high, alpha=0.0), expected, atol=1e-6)
+    assert smooth.get_config()["upsampling"] == "bilinear"
+    assert "upsampling" not in g.get_config(), "earlier versions read the files of what they know"
+
+
 def test_truncation_leads_towards_the_mean_image():
     g, _ = networks()
     g = synthesis.finish(g, synthesis.calibration_latents(g.latent_size, 32))

@@ -131,7 +131,14 @@ def test_a_slider_changes_images_more_than_a_random_direction():
 @pytest.mark.parametrize("name", ["progressive", "dcgan"])
 def test_an_architecture_says_which_layer_is_its_first(name):
     """The part of its kernel that labels are multiplied with does not count."""
-    sizes = {"resolutions": (8,), "fmap_base": 64, "fmap_max": 8, "latent_size": 6, "output_channels": 3}
+    sizes = {
+        "resolutions": (8,),
+        "fmap_base": 64,
+        "fmap_max": 8,
+        "latent_size": 6,
+        "output_channels": 3,
+        "upsampling": "nearest",
+    }
     network = networks.make_generator(name, {**networks.NETWORKS[name].defaults, **sizes, "classes": ("a", "b")})
     network.build()
     whole = network.dense.compute_kernel().numpy()

@@ -128,6 +128,11 @@ class NetworkOptions:
         "kind of 3x3 convolutions of progressive  [separable; standard with --spectral]",
         ("standard", "separable"),
     )
+    upsampling: str = option(
+        "nearest",
+        "how progressive's generator enlarges its feature maps: by repeating pixels or interpolating between them",
+        ("nearest", "bilinear"),
+    )
     generator_norm: str = option(None, "normalisation in the generator", ("pixel", "batch", "group", "none"))
     discriminator_norm: str = option(None, "normalisation in the discriminator", ("batch", "group", "none"))
     spectral: str = option("none", "layers of the discriminator with spectral normalisation", ("none", "down", "all"))

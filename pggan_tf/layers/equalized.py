@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pggan_tf.layers.growing import repeat_pixels
+from pggan_tf.layers.growing import ENLARGEMENTS
 
 # Resampling by two is linear and can be merged with a 3x3 convolution. Nearest-neighbour doubling
 # before the convolution equals one transposed 4x4 convolution with stride 2; a 2x2 mean after the
@@ -156,17 +156,19 @@ class EqualizedConv2D(_Equalized):
     """Zero-padded convolution: [N, H, W, I] -> [N, H, W, units], optionally with resampling.
 
     At most one of up, down and stride may be above 1. With a 3x3 kernel and a factor `up` or `down`
-    of two, the layer needs 4/9 of the multiplications of two separate steps, see `_SPREAD`.
+    of two, the layer needs 4/9 of the multiplications of two separate steps, see
+    `_SPREAD`, unless it interpolates.
 
     Args:
         units: Number of output channels.
         kernel_size: Height and width of the kernel.
-        up: Factor by which pixels are repeated in both directions before the convolution.
+        up: Factor by which the images are enlarged in both directions before the convolution.
         down: Factor by which the result, without the bias, is reduced: the mean of each block of
             down x down pixels is taken.
         stride: Stride of the convolution (Radford et al. 2016).
         transposed: Whether the convolution is transposed, so that `stride` enlarges the result
             instead of reducing it.
+        upsampling: How `up` enlarges them: "nearest" repeats pixels, "bilinear" interpolates.
         shuffled: Whether input [N, H, W, 4 I] and output [N, H, W, 4 units] are stored as before a
             pixel shuffle (depth_to_space with block size 2). The result is that of a convolution
             of the shuffled images. This is faster on CPUs, because few units, such as the three of
@@ -185,6 +187,7 @@ class EqualizedConv2D(_Equalized):
         down: int = 1,
         stride: int = 1,
         transposed: bool = False,
+        upsampling: str = "nearest",
         shuffled: bool = False,
         **kwargs,
     ):
@@ -193,6 +196,7 @@ class EqualizedConv2D(_Equalized):
             raise ValueError(f"EqualizedConv2D: up={up}, down={down}, stride={stride}: expected at most one above 1.")
         self.kernel_size, self.up, self.down = kernel_size, up, down
         self.stride, self.transposed, self.shuffled = stride, transposed, shuffled
+        self.upsampling = upsampling
 
     def build(self, input_shape):
         """Create the weights for inputs [..., I], or [..., 4 I] if `shuffled`."""
@@ -210,12 +214,12 @@ class EqualizedConv2D(_Equalized):
             y = self._convolve_transposed(x, kernel, self.stride)
         elif self.stride > 1:
             y = tf.nn.conv2d(x, tf.cast(kernel, x.dtype), self.stride, "SAME")
-        elif fused and self.up == 2:
+        elif fused and self.up == 2 and self.upsampling == "nearest":
             y = self._convolve_transposed(x, _enlarge_kernel(kernel, _SPREAD_FLIPPED), 2)
-        elif fused:
+        elif fused and self.down == 2:
             y = tf.nn.conv2d(x, tf.cast(_enlarge_kernel(kernel, _SPREAD / 4), x.dtype), 2, "SAME")
         else:
-            y = tf.nn.conv2d(repeat_pixels(x, self.up), tf.cast(kernel, x.dtype), 1, "SAME")
+            y = tf.nn.conv2d(ENLARGEMENTS[self.upsampling](x, self.up), tf.cast(kernel, x.dtype), 1, "SAME")
             if self.down > 1:
                 y = tf.nn.avg_pool2d(y, self.down, self.down, "VALID")
         # Not tf.nn.bias_add: on a CPU it sums the gradient in bfloat16, which can be wrong by half
@@ -247,6 +251,7 @@ class EqualizedConv2D(_Equalized):
             "down": self.down,
             "stride": self.stride,
             "transposed": self.transposed,
+            "upsampling": self.upsampling,
             "shuffled": self.shuffled,
         }
 
@@ -262,14 +267,15 @@ class SeparableConv2D(_Equalized):
 
     Args:
         units: Number of output channels.
-        up: Factor by which pixels are repeated, as in EqualizedConv2D.
+        up: Factor by which the images are enlarged, as in EqualizedConv2D.
         down: Factor by which blocks of pixels are averaged, as in EqualizedConv2D.
+        upsampling: How `up` enlarges them, as in EqualizedConv2D.
         **kwargs: Arguments of the base class.
     """
 
-    def __init__(self, units: int, up: int = 1, down: int = 1, **kwargs):
+    def __init__(self, units: int, up: int = 1, down: int = 1, upsampling: str = "nearest", **kwargs):
         super().__init__(units, **kwargs)
-        self.up, self.down = up, down
+        self.up, self.down, self.upsampling = up, down, upsampling
 
     def build(self, input_shape):
         """Create the weights for inputs [..., I]."""
@@ -291,7 +297,8 @@ class SeparableConv2D(_Equalized):
         """Return the convolution of x [N, H, W, I], plus the bias."""
         across = tf.cast(self.compute_kernel(), x.dtype)
         if self.up > 1:
-            y = self._convolve_within(repeat_pixels(tf.nn.conv2d(x, across, 1, "SAME"), self.up))
+            y = ENLARGEMENTS[self.upsampling](tf.nn.conv2d(x, across, 1, "SAME"), self.up)
+            y = self._convolve_within(y)
         else:
             y = self._convolve_within(x)
             y = tf.nn.avg_pool2d(y, self.down, self.down, "VALID") if self.down > 1 else y
@@ -305,4 +312,4 @@ class SeparableConv2D(_Equalized):
 
     def get_config(self):
         """Return the constructor's arguments for Keras."""
-        return {**super().get_config(), "up": self.up, "down": self.down}
+        return {**super().get_config(), "up": self.up, "down": self.down, "upsampling": self.upsampling}

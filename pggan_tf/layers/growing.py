@@ -21,6 +21,23 @@ def repeat_pixels(x, factor: int):
     return repeated(x)
 
 
+def interpolate_pixels(x, factor: int):
+    """Enlarge x [N, H, W, C] to [N, f H, f W, C] by bilinear interpolation; f is `factor`.
+
+    Pixels are squares with their values at the centres. Beyond the outer centres the nearest value
+    stays.
+    """
+    if factor == 1:
+        return x
+    shape = tf.shape(x)
+    h, w = (x.shape[i] or shape[i] for i in (1, 2))
+    return tf.cast(tf.image.resize(x, (factor * h, factor * w), "bilinear"), x.dtype)
+
+
+# How the pixels between those of a lower resolution are found.
+ENLARGEMENTS = {"nearest": repeat_pixels, "bilinear": interpolate_pixels}
+
+
 def block_mean(x, factor: int):
     """Average blocks of f x f pixels of x [N, H, W, C]: [N, H/f, W/f, C]; f is `factor`."""
     return x if factor == 1 else tf.nn.avg_pool2d(x, factor, factor, "VALID")

@@ -231,7 +231,9 @@ class Network(keras.Model):
                 value = getattr(self, name)
                 config[name] = list(value) if isinstance(value, tuple) else value
         if self.aspect == shapes.SQUARE:
-            config.pop("aspect", None)  # so that earlier versions can read the files of squares
+            config.pop("aspect", None)  # so that earlier versions can read the files of squares,
+        if config.get("upsampling") == "nearest":
+            config.pop("upsampling")  # and of networks that repeat pixels, as they did
         return config
 
 

@@ -110,7 +110,7 @@ class Generator(_Progressive, LatentNetwork):
     normalisation hardly reacts to the images' contrast, which would grow without limit.
     """
 
-    ARGUMENTS = ("generator_norm",)
+    ARGUMENTS = ("generator_norm", "upsampling")
 
     def __init__(
         self,
@@ -119,10 +119,11 @@ class Generator(_Progressive, LatentNetwork):
         *,
         latent_size: int = 512,
         generator_norm: str = "pixel",
+        upsampling: str = "nearest",
         **kwargs,
     ):
         super().__init__(resolutions, channels, latent_size=latent_size, **kwargs)
-        self.generator_norm = generator_norm
+        self.generator_norm, self.upsampling = generator_norm, upsampling
         first, maps = self.resolutions[0], self.count_maps(self.resolutions[0])
         height, width = self.shape_at(first)
         self.add_layer("latent_norm", PixelNorm, latent_size, dtype="float32")
@@ -133,7 +134,7 @@ class Generator(_Progressive, LatentNetwork):
         self.stages = [Stage(first, [self._add_conv(f"conv_{first}", maps, maps)], self._add_image(first))]
         for low, high in self._list_growth():
             inputs, maps = maps, self.count_maps(high)
-            up = self._add_conv(f"up_{high}", inputs, maps, up=high // low)
+            up = self._add_conv(f"up_{high}", inputs, maps, up=high // low, upsampling=upsampling)
             self.stages.append(Stage(high, [up, self._add_conv(f"conv_{high}", maps, maps)], self._add_image(high)))
         self._normalize(self.dense_block, generator_norm, self.count_maps(first))
         for stage in self.stages:
