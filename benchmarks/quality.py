@@ -68,7 +68,7 @@ FORMS: dict[str, dict] = {
     "default, adaptive augmentation": {"augment": "ada"},
     "default, no fades": {"fade_share": 0.0},
     "default, interpolated maps": {"upsampling": "bilinear"},
-    "default, twice the discriminator's rate": {"discriminator_rate": 2.0},
+    "default, a discriminator at twice the rate": {"discriminator_rate": 2.0},
 }
 IMAGES = 1000  # number of images that are judged
 METRICS = ("swd", "fid[random]")

@@ -156,8 +156,8 @@ class EqualizedConv2D(_Equalized):
     """Zero-padded convolution: [N, H, W, I] -> [N, H, W, units], optionally with resampling.
 
     At most one of up, down and stride may be above 1. With a 3x3 kernel and a factor `up` or `down`
-    of two, the layer needs 4/9 of the multiplications of two separate steps, see
-    `_SPREAD`, unless it interpolates.
+    of two, the layer needs 4/9 of the multiplications of two separate steps, see `_SPREAD`; not if
+    it interpolates.
 
     Args:
         units: Number of output channels.

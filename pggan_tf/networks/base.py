@@ -23,6 +23,9 @@ _CALIBRATION_INPUTS = 32
 _PASS_PIXELS = 1 << 16
 _PASS_IMAGES = 8
 _SAVED_NAMES = {"input_channels": "given_channels"}  # argument -> its name in .keras files
+# Arguments that earlier versions do not know, with the value that means what they did. They are not
+# saved with that value, so that earlier versions can read the files.
+_LATER = {"aspect": shapes.SQUARE, "upsampling": "nearest"}
 
 
 def images_per_pass(resolution: int) -> int:
@@ -230,10 +233,9 @@ class Network(keras.Model):
             for name in vars(kind).get("ARGUMENTS", ()):
                 value = getattr(self, name)
                 config[name] = list(value) if isinstance(value, tuple) else value
-        if self.aspect == shapes.SQUARE:
-            config.pop("aspect", None)  # so that earlier versions can read the files of squares,
-        if config.get("upsampling") == "nearest":
-            config.pop("upsampling")  # and of networks that repeat pixels, as they did
+        for name, before in _LATER.items():
+            if getattr(self, name, before) == before:
+                config.pop(name, None)
         return config
 
 
