@@ -214,6 +214,16 @@ def begun_by(given, folder):
     return folder
 
 
+def test_a_run_of_an_earlier_default_goes_on_and_what_was_typed_otherwise_is_named(tmp_path):
+    (plan,) = requests.plans({"total_images": 3000})
+    earlier = {"asked": plan.replace(fmap_base=2048).to_json()}
+    run.check_same(tmp_path, plan, earlier, free=())
+    for typed, named in (({"total_images": 6000}, "--total-images 6000"), ({"seed": 1}, "--seed 1")):
+        (other,) = requests.plans({"total_images": 3000} | typed)
+        with pytest.raises(UserError, match=f"^{named}: the run in .* begun with"):
+            run.check_same(tmp_path, other, earlier, free=())
+
+
 def test_features_of_vgg_are_taken_where_keras_has_them(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (config,) = asked({"recipe": "srgan"})

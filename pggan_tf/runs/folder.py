@@ -258,7 +258,8 @@ def check_same(folder: Path, plan: Plan, environment: dict, free: Collection[str
     if written.asked is not None and typed[0] == typed[1]:  # only defaults may have changed since
         return
     then = complete(written.config)
-    for name in FIELDS:
+    # What was typed otherwise is named before a default that is another one by now.
+    for name in sorted(FIELDS, key=lambda name: typed[0].get(name) == typed[1].get(name)):
         before, now = then.value(name), plan.config.value(name)
         if name not in free and before != now:
             raise UserError(
