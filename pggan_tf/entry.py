@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -75,12 +74,6 @@ def speak_plainly() -> None:
         )
 
 
-# Errors of a disk or a network that may be gone at the next try.
-_PASSING = (
-    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.EHOSTUNREACH,
-)  # fmt: skip
-
-
 def main(command, arguments: list[str] | None = None) -> int:
     """Run a click command and return the exit code, 0 for success.
 
@@ -94,7 +87,7 @@ def main(command, arguments: list[str] | None = None) -> int:
     """
     import click
 
-    from pggan_tf.errors import Stopped, TryAgain, UserError, is_out_of_memory
+    from pggan_tf.errors import PASSING, Stopped, TryAgain, UserError, is_out_of_memory
 
     try:
         command.main(arguments, prog_name="pggan" if isinstance(command, click.Group) else None, standalone_mode=False)
@@ -119,7 +112,7 @@ def main(command, arguments: list[str] | None = None) -> int:
             f"error: {error.filename or 'file'}: {error.strerror or error}. Check the disk and the rights, then try again.",
             err=True,
         )
-        return 75 if error.errno in _PASSING else 2
+        return 75 if error.errno in PASSING else 2
     except Stopped as error:
         click.echo(str(error), err=True)
         return error.code

@@ -7,6 +7,11 @@ import shlex
 import sys
 from pathlib import Path
 
+# Numbers of OSErrors of a disk or a network that may be gone at the next try.
+PASSING = (
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.EHOSTUNREACH,
+)  # fmt: skip
+
 
 class UserError(Exception):
     """Error that the user can correct; the message says what is wrong and what to do.

@@ -73,6 +73,31 @@ def test_a_stronger_penalty_is_stronger():
         assert advice.commands[0] == f"--penalty {advised}"
 
 
+def test_what_a_run_has_already_is_not_advised():
+    collapse, ruin = {"variety": 0.1}, {"skipped": 0.5}
+    rate = {"learning_rate": {4: 4e-3}}
+    for tick, check, options, advised in (
+        ({}, collapse, rate, ("--loss wgan-gp --update two-stage", "--learning-rate 0.002")),
+        (
+            {},
+            collapse,
+            {"minibatch": "none"},
+            ("--minibatch stddev --discriminator-rate 1", "--loss wgan-gp --update two-stage"),
+        ),
+        ({}, collapse, {"loss": "wgan-gp", "update": "two-stage"} | rate, ("--learning-rate 0.002",)),
+        (
+            {},
+            collapse,
+            {"network": "dcgan", "discriminator_rate": 2.0},
+            ("--discriminator-rate 1", "--loss wgan-gp --update two-stage"),
+        ),
+        (ruin, {}, rate, ("--learning-rate 0.001", "--precision float32")),
+        (ruin, {}, rate | {"precision": "float32"}, ("--learning-rate 0.001",)),
+    ):
+        (advice,) = coach.advise(figures(tick, check, **options))
+        assert advice.commands == advised
+
+
 def test_one_check_alone_is_not_believed():
     """The second one has to agree, and photos whose mean may be off by chance say nothing."""
     odd = {"logit_seen": 0.78, "logit_unseen": -1.12, "logit_made": -0.92}
@@ -92,11 +117,11 @@ def test_a_plateau_is_told_by_the_metrics():
     def measured(*values):
         start = resolve({"target_res": 16, "stable_images": {4: 40_000}, "fade_images": {4: 0}}).phases[-1].start
         lines = enumerate(values, 1)
-        return [{"images": start + 1000 * i, "resolution": 16, "metrics": {"swd": v, "ms-ssim": 0.3}} for i, v in lines]
+        return [{"images": start + 5000 * i, "resolution": 16, "metrics": {"swd": v, "ms-ssim": 0.3}} for i, v in lines]
 
     assert told(measured=measured(9, 8, 7, 6, 5, 4, 3)) == told(measured=measured(3, 4, 5)) == []
     (advice,) = coach.advise(figures(measured=measured(9, 8, 7, 3, 5, 4, 3.5)))
-    assert advice.illness == "nothing gained" and "50%" in advice.text and "swd was 3 " in advice.text
+    assert advice.illness == "nothing gained" and "for 38% of" in advice.text and "swd was 3 " in advice.text
     assert "--stop plateau" in advice.commands and "a larger --fmap-base" in advice.commands
 
 
@@ -105,7 +130,8 @@ def test_a_colorizer_that_gains_nothing_is_told_to_zoom():
     for zoom, told_so in ((0.0, True), (0.3, False)):
         plan = resolve({"recipe": "recolor", "target_res": 16, "zoom": zoom})
         lines = [
-            {"images": i, "resolution": 16, "metrics": {"psnr": p}} for i, p in enumerate((20, 25, 24, 23, 22, 21), 1)
+            {"images": 20_000 * i, "resolution": 16, "metrics": {"psnr": p}}
+            for i, p in enumerate((20, 25, 24, 23, 22, 21), 1)
         ]
         (advice,) = coach.advise(coach.Figures(plan, figures().ticks, (), lines, 2000))
         assert "psnr was 25 before" in advice.text
@@ -156,7 +182,7 @@ def said_of(options, folder):
 
 @pytest.mark.slow
 def test_a_run_without_gain_ends_by_itself(tmp_path, monkeypatch):
-    """Best at its third measurement of the last stage: it ends when half as many have followed, as that generator."""
+    """Best at its third measurement of the last stage: it ends a third of the stage later, as that generator."""
     whole, values = metric_callback.MetricCallback.compute, iter((9.0, 8.0, 1.0, *range(2, 100)))
 
     def compute(self, *args, **kwargs):
@@ -169,8 +195,8 @@ def test_a_run_without_gain_ends_by_itself(tmp_path, monkeypatch):
     code, out, err = train(*TINY, *schedule, "--run", tmp_path / "run")
     assert code == 0, err
     measured = [m["metrics"]["swd"] for m in records.read_history(tmp_path / "run/stats.jsonl").measured]
-    assert measured == [9.0, 8.0, 1.0, 2, 3, 4], "swd is measured where nothing else is said"
-    assert "--stop plateau: swd has been 1 at best, 60% of the last stage ago" in out
+    assert measured == [9.0, 8.0, 1.0, *range(2, 19)], "swd is measured where nothing else is said"
+    assert "--stop plateau: swd has been 1 at best, 34% of the last stage ago" in out, "1,360 of 4,000 images"
     assert (tmp_path / "run/generator.keras").read_bytes() == (tmp_path / "run/best.keras").read_bytes()
     before = (tmp_path / "run/stats.jsonl").read_bytes()
     code, out, err = train("--resume", tmp_path / "run")
@@ -181,18 +207,26 @@ def test_a_plateau_is_looked_for_in_the_stage_that_the_minutes_have_planned(tmp_
     """The last stage of a short run begins long before that of the recipe."""
     asked = resolve({"target_res": 8, "minutes": 1.0, "metrics": ("swd",), "stop": "plateau"})
     planned = planning.plan_for_minutes(asked, {phase.part: 10.0 for phase in asked.phases}, 0.0)
-    assert planned.phases[-1].end < asked.phases[-1].start
-    lines = [
-        {"images": planned.phases[-1].start + 8 * i, "seconds": 1.0, "resolution": 8, "metrics": {"swd": abs(i - 3.0)}}
-        for i in range(1, 9)
-    ]
-    (tmp_path / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    last = planned.phases[-1]
+    assert last.end < asked.phases[-1].start
     ended = []
     run = types.SimpleNamespace(
         folder=tmp_path, plan=planned, config=planned.config, log=print, finish=lambda: ended.append(True)
     )
-    metric_callback.MetricCallback(asked, tmp_path, print)._finish_at_plateau(run)
-    assert ended
+    watching = metric_callback.MetricCallback(asked, tmp_path, print)
+    for share, ends in ((1 / 20, False), (1 / 14, True)):  # of the stage, from one of eight measurements to the next
+        lines = [
+            {
+                "images": last.start + int(last.images * share * i),
+                "seconds": 1.0,
+                "resolution": 8,
+                "metrics": {"swd": abs(i - 3.0)},
+            }
+            for i in range(1, 9)
+        ]
+        (tmp_path / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        watching._finish_at_plateau(run)
+        assert bool(ended) == ends, "five measurements after the best are a third of the stage, or are not"
 
 
 @pytest.mark.slow

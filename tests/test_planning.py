@@ -70,3 +70,33 @@ def test_several_devices_get_larger_batches():
     for options in ({"batch": {4: 8}}, {"recipe": "pggan-paper"}, {"size": "small"}):
         chosen = resolve({"target_res": 64, **options})
         assert distribution.fit_batch(chosen, two) is chosen
+
+
+def test_a_repeated_run_has_its_batches_on_any_device(tmp_path):
+    """Those of its config.json, unless others are typed; a size brings its own."""
+    (tmp_path / "config.json").write_text(json.dumps(resolve({"target_res": 16}).to_json()))
+    again = Base.of_file(tmp_path / "config.json")
+    two, large = types.SimpleNamespace(num_replicas_in_sync=2), {4: 64, 8: 64, 16: 32}
+    for options, batch in (
+        ({}, {4: 16, 8: 16, 16: 8}),
+        ({"loss": "hinge", "minutes": 3.0}, {4: 16, 8: 16, 16: 8}),
+        ({"batch": {4: 12}}, dict.fromkeys((4, 8, 16), 12)),
+        ({"size": "small"}, dict.fromkeys((4, 8, 16), 128)),
+    ):
+        plan = again.plan(options).rescheduled(stable_images={4: 100, 8: 100, 16: 100})
+        assert distribution.fit_batch(plan, two).config.optimization.batch == batch, options
+    assert distribution.fit_batch(resolve({"target_res": 16}), two).config.optimization.batch == large
+
+
+def test_a_repeated_run_of_few_photos_holds_some_out_where_there_are_more(tmp_path):
+    plan = resolve({"target_res": 16})
+    for options, repeated, held_out in (
+        ({}, {}, 0.0),
+        ({}, {"data": "/photos"}, 0.02),
+        ({}, {"portraits": 9000}, 0.02),
+        ({"held_out": 0.0}, {"data": "/photos"}, 0.0),
+    ):
+        lowered = resolve({"target_res": 16} | options).replace(held_out=0.0)
+        (tmp_path / "config.json").write_text(json.dumps(lowered.to_json()))
+        assert Base.of_file(tmp_path / "config.json").plan(repeated).config.images.held_out == held_out
+    assert plan.config.images.held_out == 0.02

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 import pggan_tf as pg
+from pggan_tf.config import resolve
 from pggan_tf.errors import UserError
 from pggan_tf.runs import checkpoint, pretrained
 from pggan_tf.training import transfer
@@ -129,7 +130,6 @@ def test_a_smaller_run_takes_the_weights_that_it_has_layers_for(tiny, source, tm
 
 def test_what_is_frozen_has_been_trained():
     """Also where the first phase fades in the next stage."""
-    from pggan_tf.config import resolve
     from pggan_tf.training import execution
 
     small = {"fmap_base": 64, "fmap_max": 16, "latent_size": 8, "portraits": 120}
@@ -138,6 +138,17 @@ def test_what_is_frozen_has_been_trained():
     assert plan.phases[0].fade and plan.phases[0].resolution == 16
     frozen = execution.build(plan, "float32").discriminator._frozen
     assert frozen and not [name for name in frozen if "16" in name]
+
+
+def test_the_last_stage_gets_what_skipped_stages_leave_of_a_total(source):
+    schedule = {"stable_images": {4: 1000}, "fade_images": {4: 1000}, "total_images": 20_000}
+    plan = resolve({"target_res": 16, "fmap_base": 64, "fmap_max": 16, "latent_size": 8, **schedule})
+    left, _ = transfer.skip_trained_stages(plan, source.folder, (), print)
+    assert [(p.resolution, p.fade, p.images) for p in left.phases] == [
+        (8, False, 1008),
+        (16, True, 1000),
+        (16, False, 18_000),
+    ]
 
 
 def make_photos(folder):

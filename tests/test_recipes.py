@@ -436,3 +436,15 @@ def test_options_beside_resume_that_say_what_the_run_was_begun_with(tmp_path):
     ):
         with pytest.raises(UserError, match=words):
             check(given)
+
+
+def test_beside_resume_a_stage_has_the_images_that_were_typed(tmp_path):
+    """The plan gives the last stage what the total leaves, which nobody types."""
+    (plan,) = requests.plans(
+        {"target_res": 8, "stable_images": {4: 100}, "fade_images": {4: 100}, "total_images": 2000}
+    )
+    assert plan.config.schedule.stable_images == {4: 100, 8: 1800}
+    environment = {"asked": plan.to_json()}
+    run.refuse_changes(tmp_path, plan, environment, {"stable_images": {4: 100}, "total_images": 2000}, free=())
+    with pytest.raises(UserError, match="--stable-images 4=200,8=200: .* was started with"):
+        run.refuse_changes(tmp_path, plan, environment, {"stable_images": {4: 200}}, free=())

@@ -36,6 +36,7 @@ class Plan:
 
     config: Config  # every option with its value
     asked: Mapping  # {option: value}: the requested options that `config` was resolved from
+    keeps_batches: bool = False  # whether the batches are those of a config.json that is repeated
 
     def __str__(self) -> str:
         """Return the plan as text, see `describe`."""
@@ -129,20 +130,20 @@ class Plan:
         return dataclasses.replace(self, config=self.config.replace(**values))
 
     @property
-    def batch_was_typed(self) -> bool:
-        """Whether somebody has asked for batches, other than 'auto'."""
-        return self.asked.get("batch", AUTO) != AUTO
+    def batch_is_fixed(self) -> bool:
+        """Whether the batches are those of a config.json, or somebody has asked for them other than by 'auto'."""
+        return self.keeps_batches or self.asked.get("batch", AUTO) != AUTO
 
     def with_large_batches(self) -> Plan:
         """Return the plan for GPUs, or for several devices that share every batch.
 
         The small batches of the default recipe learn most in a second of one CPU. Other devices would
         mostly wait with them, and get the larger ones of `schema.DEFAULTS`. Batches that were asked
-        for, or that another recipe or a size sets, stay.
+        for, or that a config.json, another recipe or a size sets, stay.
         """
         default = recipes.RECIPES[DEFAULTS["recipe"]]["batch"]
         sized = self.config.networks.size in sizes.SIZES and "batch" in sizes.SIZES[self.config.networks.size].values
-        if self.batch_was_typed or sized or recipes.RECIPES.get(self.config.recipe, {}).get("batch") != default:
+        if self.batch_is_fixed or sized or recipes.RECIPES.get(self.config.recipe, {}).get("batch") != default:
             return self
         return self.replace(batch={r: schedule.lookup(DEFAULTS["batch"], r) for r in self.resolutions})
 
@@ -154,7 +155,7 @@ class Plan:
         penalty stays lazy. The learning rate stays: batches are raised by less than a group a device,
         and Adam's steps do not grow with the batch.
         """
-        if devices == 1 or self.batch_was_typed:
+        if devices == 1 or self.batch_is_fixed:
             return self
         options = self.config.networks
         grouped = "stddev_group" in self.architecture.structure and options.minibatch == "stddev"
@@ -214,7 +215,7 @@ class Plan:
 
         **values: values of options of the schedule, such as `stable_images`.
         """
-        return Plan(self.config.replace(minutes=None, total_images=None, **values), self.asked)
+        return self.replace(minutes=None, total_images=None, **values)
 
     def snapshot_every(self, resolution: int) -> int:
         """Return the number of images between two snapshots, the run's grids, at a resolution."""

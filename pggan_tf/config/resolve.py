@@ -354,6 +354,8 @@ class Base:
             options.keys() & {"minutes", "total_images"} or any(old[name] != new[name] for name in OF_MINUTES)
         ):
             replaced |= {*OF_MINUTES, "minutes"}  # what was computed for the minutes is computed anew
+        if options.keys() & {"data", "portraits"}:
+            replaced.add("held_out")  # of few photos none were held out; how many these are is seen later
         kept = {}
         for name in (name for name in FIELDS if name not in replaced):
             value = self.written.config.value(name)
@@ -363,7 +365,7 @@ class Base:
                 # More or fewer stages change the rows of a table; those of the stages of both runs stay.
                 stays = [r for r in new[name] if old[name].get(r) == new[name][r] and r in (value or {})]
                 kept[name] = new[name] | {r: value[r] for r in stays}
-        return Plan(complete(plan.config.replace(**kept)), plan.asked)
+        return Plan(complete(plan.config.replace(**kept)), plan.asked, not options.keys() & {"batch", "size"})
 
     def _inherited(self, values: Mapping, options: Mapping, theirs: Config | None) -> dict:
         """Return {option: value} of options to take over from `theirs`.

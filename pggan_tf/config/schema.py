@@ -311,8 +311,8 @@ class RunOptions:
     log: tuple[str, ...] | None = option(None, "also send metrics and losses to this service", ("mlflow",))
     stop: str = option(
         "end",
-        "when to stop: at the end of the plan, or before it if the metrics have not improved in the last third of "
-        "the last stage (plateau)",
+        "when to stop: at the end of the plan, or before it if the metrics have not improved for a third of the last "
+        "stage (plateau)",
         ("end", "plateau"),
     )
     report: bool = option(True, "write report.html in the run's folder and update it at snapshots")

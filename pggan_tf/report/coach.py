@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pggan_tf import metrics, schedule
-from pggan_tf.config import Plan
+from pggan_tf.config import Plan, parsing
 from pggan_tf.metrics import choose_judge
 
 _TICKS = 10  # number of last ticks that are averaged
@@ -69,6 +69,20 @@ class Figures:
         return list(found[-_CHECKS:]) if len(found) >= _CHECKS else []
 
 
+def _new(plan: Plan, *changes: dict[str, str]) -> tuple[str, ...]:
+    """Return commands that change options, as typed, without those that the plan has already.
+
+    Args:
+        plan: plan of the run that is ill.
+        *changes: {option: value as typed}, one for each command.
+    """
+    return tuple(
+        " ".join(f"{parsing.flag(name)} {value}" for name, value in change.items())
+        for change in changes
+        if any(plan.config.value(name) != parsing.parse(name, value) for name, value in change.items())
+    )
+
+
 def _find_high_rate(figures: Figures) -> Advice | None:
     logits = [abs(figures.mean(name)) for name in ("logit_real", "logit_fake")]
     skipped = figures.mean("skipped")
@@ -81,7 +95,7 @@ def _find_high_rate(figures: Figures) -> Advice | None:
     return Advice(
         "learning rate too high",
         f"The learning rate is too high: {seen}. The images will not recover.",
-        (f"--learning-rate {rate / 4:.2g}", "--precision float32"),
+        _new(figures.plan, {"learning_rate": f"{rate / 4:.2g}"}, {"precision": "float32"}),
     )
 
 
@@ -106,11 +120,18 @@ def _find_collapse(figures: Figures) -> Advice | None:
     checks = figures.last_checks("variety")
     if not checks or not all(check["variety"] < _VARIETY for check in checks):
         return None
+    rate = schedule.lookup(figures.plan.config.optimization.learning_rate, figures.resolution)
+    stddev = "minibatch" in figures.plan.architecture.structure
     return Advice(
         "collapse",
         f"The generator has collapsed: its images vary {checks[-1]['variety']:.2f} times as much as the photos. "
         "A run seldom recovers from that.",
-        ("--minibatch stddev --discriminator-rate 1", "--loss wgan-gp --update two-stage"),
+        _new(
+            figures.plan,
+            {"minibatch": "stddev", "discriminator_rate": "1"} if stddev else {"discriminator_rate": "1"},
+            {"loss": "wgan-gp", "update": "two-stage"},
+            {"learning_rate": f"{rate / 2:.2g}"},
+        )[:2],
     )
 
 
@@ -153,8 +174,8 @@ def since_best(plan: Plan, measured: Sequence[dict]) -> tuple[float, str, float]
     """Return how long a run has not improved at its last resolution.
 
     Returns:
-        (images since the best measurement, as a share of the images from the first to the last one;
-        name of the metric; its best value). None if there are too few measurements to tell.
+        (images since the best measurement, as a share of the images of the last stage; name of the
+        metric; its best value). None if there are too few measurements to tell.
     """
     adversarial = plan.task.from_images and plan.loss.adversarial
     last = [m for m in measured if m["resolution"] == plan.target_res and m["images"] > plan.phases[-1].start]
@@ -164,8 +185,7 @@ def since_best(plan: Plan, measured: Sequence[dict]) -> tuple[float, str, float]
     sign = -1 if metrics.METRICS[metrics.strip_features(judge)].better == "higher" else 1
     values = [(sign * line["metrics"][judge], line["images"]) for line in last if judge in line["metrics"]]
     best, images = min(values)
-    span = last[-1]["images"] - last[0]["images"]
-    return (last[-1]["images"] - images) / max(1, span), judge, sign * best
+    return (last[-1]["images"] - images) / plan.phases[-1].images, judge, sign * best
 
 
 def _find_plateau(figures: Figures) -> Advice | None:
@@ -177,7 +197,7 @@ def _find_plateau(figures: Figures) -> Advice | None:
     zoom = plan.task.may_zoom and not plan.config.purpose.zoom
     return Advice(
         "nothing gained",
-        f"Nothing was gained in the last {share:.0%} of the last stage: {judge} was {best:.4g} before. The best generator is best.keras.",
+        f"Nothing was gained for {share:.0%} of the last stage: {judge} was {best:.4g} before. The best generator is best.keras.",
         (
             *(["--stop plateau"] if plan.config.running.stop == "end" else []),
             "more photos",

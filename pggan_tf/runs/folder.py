@@ -292,8 +292,11 @@ def refuse_changes(folder: Path, plan: Plan, environment: dict, options: Mapping
         options: {option: value} given with --resume.
         free: names of options that may differ.
     """
-    asked = parsing.from_json(environment["asked"]).config if "asked" in environment else plan.config
+    written = parsing.from_json(environment["asked"]) if "asked" in environment else None
+    asked = written.config if written else plan.config
     for name, value in options.items():
+        if written and written.asked and name in written.asked and written.asked[name] == value:
+            continue  # a plan may have other values, such as the rest of --total-images in --stable-images
         planned, begun = plan.config.value(name), asked.value(name)
         if isinstance(value, dict) and planned:
             value = {resolution: schedule.lookup(value, resolution) for resolution in planned}

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from pggan_tf import schedule
 from pggan_tf.config import Plan
-from pggan_tf.errors import OutOfMemory, Stopped, is_out_of_memory, shell_path
+from pggan_tf.errors import PASSING, OutOfMemory, Stopped, is_out_of_memory, shell_path
 from pggan_tf.runs import checkpoint
 from pggan_tf.signals import Signals
 from pggan_tf.training import execution, health
@@ -217,7 +217,7 @@ class Run:
             # TensorFlow writes TensorBoard's files. It raises the same error for a full disk and
             # for memory.
             if isinstance(error, tf.errors.ResourceExhaustedError) and "No space left" in str(error):
-                raise self._unwritable("no space left on the disk") from error
+                raise self._unwritable("no space left on the disk", code=75) from error
             if not is_out_of_memory(error):
                 raise
             less = self.plan.suggest_less_memory(self.phase.resolution, self.strategy.num_replicas_in_sync)
@@ -226,14 +226,17 @@ class Run:
                 1,
             ) from error
         except OSError as error:
-            raise self._unwritable(error.strerror or str(error), error.filename) from error
+            raise self._unwritable(
+                error.strerror or str(error), error.filename, 75 if error.errno in PASSING else 1
+            ) from error
 
-    def _unwritable(self, why: str, where: str | None = None) -> Stopped:
+    def _unwritable(self, why: str, where: str | None = None, code: int = 1) -> Stopped:
         """Return an exception (not raised here) for a file that could not be written.
 
         Args:
             why: the reason, such as 'no space left on the disk'.
             where: path of the file (default: the run's folder).
+            code: the process' exit code.
         """
         last = next(iter(checkpoint.list_checkpoints(self.folder)), None)
         return Stopped(
@@ -243,7 +246,7 @@ class Run:
                 if last
                 else "Nothing was trained yet."
             ),
-            1,
+            code,
         )
 
     def _train_phase(self, phase: schedule.Phase, signals: Signals) -> None:

@@ -189,7 +189,7 @@ class MetricCallback(Callback):
             self._finish_at_plateau(run)
 
     def _finish_at_plateau(self, run) -> None:
-        """End the run for --stop plateau if nothing was gained in the last third of the last stage."""
+        """End the run for --stop plateau if nothing was gained for a third of the last stage."""
         if run.config.running.stop != "plateau":
             return
         found = coach.since_best(run.plan, records.read_history(run.folder / STATS).measured)

@@ -39,7 +39,7 @@ def skip_trained_stages(plan: Plan, source: Path, classes: tuple[str, ...], say)
 
     The arrays are those of the other run's newest checkpoint. In the plan, stages that these
     weights have completed have no images: training starts with the last stage that has completely
-    faded in.
+    faded in. What --total-images then leaves over is the last stage's, as in every plan.
 
     Args:
         plan: the plan of the new run.
@@ -61,7 +61,7 @@ def skip_trained_stages(plan: Plan, source: Path, classes: tuple[str, ...], say)
     last = max((r for r in plan.resolutions if r < phase.resolution or r == whole), default=plan.resolutions[0])
     fade = {r: 0 if r <= last else n for r, n in plan.config.schedule.fade_images.items()}
     stable = {r: 0 if r < last else n for r, n in plan.config.schedule.stable_images.items()}
-    return plan.replace(fade_images=fade, stable_images=stable), arrays
+    return plan.replace(fade_images=fade, stable_images=stable).with_rest(), arrays
 
 
 def read_weights(source: Path, say=print) -> tuple[dict[str, np.ndarray], dict]:
