@@ -27,6 +27,7 @@ from pggan_tf.api import Generator
 from pggan_tf.data import colour, colour_hints, pixels
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import colorfulness
+from pggan_tf.option_types import FloatRange
 
 POINTS = (1, 5, 20)  # numbers of places whose colours are told to a network that takes hints
 MOST_POINTS = max(POINTS)  # with more points, the first places stay the same
@@ -154,7 +155,7 @@ def rows(networks: dict, images: np.ndarray, saturations: Sequence[float] = ()) 
     "--saturation",
     "saturations",
     multiple=True,
-    type=click.FloatRange(0, 4),
+    type=FloatRange(0, 4),
     help="also with colours this far from gray, as `pggan colorize --saturation` makes them",
 )
 @page.out_option

@@ -36,6 +36,7 @@ import numpy as np
 from benchmarks import measure, page
 from pggan_tf import files
 from pggan_tf.errors import UserError
+from pggan_tf.option_types import FloatRange
 
 # The paper's loss, learning rate and updates (Karras et al. 2018, appendix A.1), and its convolutions,
 # with the width and the batches of the default of 0.2. These forms share the time among the stages as
@@ -264,7 +265,7 @@ def format_span(values: Sequence[float]) -> str:
     default=300.0,
     show_default=True,
     help="processor time of the training steps of a form",
-    type=click.FloatRange(0, min_open=True),
+    type=FloatRange(0, min_open=True),
 )
 @click.option("--forms", default="", help="names of forms, separated by semicolons  [all]")
 @click.option("--seeds", default=1, show_default=True, help="number of runs of each form", type=click.IntRange(1))

@@ -24,7 +24,7 @@ from export.files import Options, write_files, write_samples
 from pggan_tf import terminal
 from pggan_tf.errors import UserError, explain_out_of_memory
 from pggan_tf.files import atomic_write
-from pggan_tf.runs import keras_files, records
+from pggan_tf.runs import keras_files, pretrained, records
 
 FORMATS = ("tflite", "keras", "savedmodel", "onnx", "coreml", "web")
 HUB = "hub"  # keras, and tflite if its packages are installed, without pictures of the user's photos
@@ -168,9 +168,10 @@ def _open_sources(runs: Sequence[str], options: Options) -> list:
 def _choose_folder(run: str) -> Path:
     """Return the folder to write to if --out is not given: `export` in the folder of the network.
 
-    run: the location of the network. For one on a hub it is `export` in the working directory.
+    run: the location of the network. For one on a hub, or that comes with pggan-tf, it is `export` in
+        the working directory.
     """
-    if keras_files.is_location(run):
+    if keras_files.is_location(run) or Path(run).is_relative_to(pretrained.FOLDER):
         return Path("export")
     return (Path(run) if Path(run).is_dir() else Path(run).parent) / "export"
 

@@ -8,7 +8,7 @@ import click
 
 from export import build
 from export.files import Options
-from pggan_tf.option_types import Choice
+from pggan_tf.option_types import Choice, FloatRange
 
 
 @click.command("export")
@@ -46,7 +46,7 @@ from pggan_tf.option_types import Choice
 )
 @click.option(
     "--truncation",
-    type=click.FloatRange(0, 1),
+    type=FloatRange(0, 1),
     help="constant truncation of a generator, built into the file  [an input of the file]",
 )
 @click.option("--representative", help="folder of photos on which int8 calibrates its ranges  [the run's own data]")

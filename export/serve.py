@@ -16,6 +16,7 @@ import click
 from export import hosts, lan
 from pggan_tf import terminal
 from pggan_tf.errors import UserError
+from pggan_tf.option_types import FloatRange
 from pggan_tf.runs import keras_files, pretrained
 
 # Headers that browsers require before a page may share memory between threads.
@@ -94,7 +95,7 @@ def _check_installed(*packages: str) -> None:
     "--max-megapixels",
     default=16.0,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=FloatRange(0, min_open=True),
     help="maximum size of an uploaded photo and of a result; it limits how long a request may compute",
 )
 @click.option(
@@ -108,7 +109,7 @@ def _check_installed(*packages: str) -> None:
     "--timeout",
     default=30.0,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=FloatRange(0, min_open=True),
     help="seconds allowed for each of: arrival of a request, upload, waiting, computation, reading the next part of the answer",
 )
 @click.option(

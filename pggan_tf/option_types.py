@@ -1,6 +1,8 @@
-"""Types of command-line parameters: a word from a fixed list, and a number of images such as 600k."""
+"""Types of command-line parameters: a word from a fixed list, a number of images such as 600k, a number."""
 
 from __future__ import annotations
+
+import math
 
 import click
 
@@ -43,6 +45,17 @@ def parse_count(text) -> float:
     word = text.strip().lower() if isinstance(text, str) else ""
     factor = SUFFIXES.get(word[-1:])
     return float(text) if factor is None else round(float(word[:-1]) * factor, 6)
+
+
+class FloatRange(click.FloatRange):
+    """Command-line parameter type for a number between bounds. NaN, which has no place among numbers, is refused."""
+
+    def convert(self, value, param, ctx):
+        """Return the number as float; the bounds are those of `click.FloatRange`."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
 
 
 class ImageCount(click.IntRange):

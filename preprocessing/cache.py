@@ -204,7 +204,7 @@ def open_shards(
     if found := find_shards(selection.places[0]) if len(selection.places) == 1 else None:
         place, manifest = found
         if place != selection.places[0]:
-            say(f"training on {place}; {output.VALIDATION} beside it stays unseen")
+            say(f"taking {place}; {output.VALIDATION} beside it stays unseen")
         if check_only and storage.is_remote(place):
             return None
         opened = shards.Shards(fetch(place, manifest, root, say) if storage.is_remote(place) else place)

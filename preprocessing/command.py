@@ -10,7 +10,7 @@ import functools
 
 import click
 
-from pggan_tf.option_types import ImageCount
+from pggan_tf.option_types import FloatRange, ImageCount
 from preprocessing.options import RunOptions, group_options
 
 
@@ -30,7 +30,7 @@ _OPTIONS = (
     click.option("--dedupe", is_flag=True, help="leave out images that look like an earlier one (perceptual hash)"),
     click.option(
         "--split",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        type=FloatRange(0, 1, min_open=True, max_open=True),
         help="write this share of the images to OUT/train and the rest to OUT/validation",
     ),
     click.option("--shard-images", type=ImageCount(1), help="images per file  [as many as make about 64 MB]"),

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pggan_tf.errors import Unreadable
-from pggan_tf.option_types import Choice
+from pggan_tf.option_types import Choice, FloatRange
 from preprocessing import command as commands
 from preprocessing.options import OutputOptions, Selection
 
@@ -245,7 +245,7 @@ def make_job(selection: Selection, faces: Faces, output: OutputOptions | None = 
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(0, 5),
+    type=FloatRange(0, 5),
     default=0.3,
     show_default=True,
     help="enlarge the face's box by this share of its longer side",
@@ -260,19 +260,19 @@ def make_job(selection: Selection, faces: Faces, output: OutputOptions | None = 
 )
 @click.option(
     "--min-confidence",
-    type=click.FloatRange(0, 1),
+    type=FloatRange(0, 1),
     default=0.9,
     show_default=True,
     help="smallest confidence of the detector, which finds none below 0.8",
 )
 @click.option(
     "--min-face",
-    type=click.FloatRange(1),
+    type=FloatRange(1),
     help="smallest face in pixels of the photo; smaller ones are left out  [a quarter of --size]",
 )
 @click.option(
     "--min-sharpness",
-    type=click.FloatRange(0),
+    type=FloatRange(0),
     default=0.0,
     show_default=True,
     help="smallest variance of the Laplacian; blurred faces are below about 50",

@@ -9,6 +9,7 @@ with six channels.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import zlib
 from dataclasses import asdict, dataclass
@@ -152,10 +153,10 @@ class Squares:
         Raise UserError if one of them does not divide `size`, or has no whole sides.
         """
         if unfit := [r for r in (self.size, *self.resolutions) if not shapes.fits(r, self.aspect)]:
-            first = shapes.find_first_resolution(self.aspect)
+            near = sorted(shapes.list_doublings(self.aspect), key=lambda r: abs(math.log(r / unfit[0])))[:2]
             raise UserError(
                 f"a longer side of {unfit[0]} px with --shape {shapes.name_aspect(self.aspect)}: the shorter side is not whole. "
-                f"Give multiples of {max(self.aspect)}, such as --size {16 * first}."
+                f"Give a multiple of {max(self.aspect)}; stages that double reach {' and '.join(map(str, sorted(near)))} near it."
             )
         if unfit := [r for r in self.resolutions if r < 1 or self.size % r]:
             raise UserError(

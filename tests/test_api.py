@@ -113,6 +113,7 @@ def test_a_generator_makes_images(run, tmp_path):
         3,
     )
     assert (generator.sample("1-3") == generator.sample(range(1, 4))).all()
+    assert (generator.sample(iter([1, 2, 3])) == generator.sample("1-3")).all(), "what can be read once is enough"
     assert (np.concatenate(list(generator.batches(range(40)))) == generator.sample(range(40))).all()
     again = pg.load(run.folder / "generator.keras")
     assert (again.sample(truncation=0.5) == generator.sample(truncation=0.5)).all()

@@ -407,7 +407,7 @@ def test_a_split_set_at_an_address_is_used_by_its_train_part(photos, tmp_path):
     assert pggan("prepare", photos, address, "--size", "32", "--split", "0.75")[0] == 0
     said = []
     assert len(cached(address, tmp_path / "cache", said.append)) == 9
-    assert said[0] == "training on memory://split/out/train; validation beside it stays unseen"
+    assert said[0] == "taking memory://split/out/train; validation beside it stays unseen"
     assert image_sets.inspect_location(address, 10, pytest.fail).manifest["images"] == 9
     code, _, err = pggan("inspect", address)
     assert code == 2 and "split into train and validation: inspect memory://split/out/train." in err

@@ -42,6 +42,33 @@ def test_results_are_those_of_photos_converted_one_by_one(tmp_path):
         assert (tmp_path / "all" / name).read_bytes() == (tmp_path / "one" / name).read_bytes(), name
 
 
+@pytest.mark.parametrize(
+    "names, compare, refused",
+    [
+        (("photo.png", "photo-compare.png"), True, "photo.png"),
+        (("photo.png", "photo-compare.png"), False, None),
+        (("a.gif", "a.gif.png"), False, "a.gif"),  # enlarged, a colour photo does not fit into a .gif
+    ],
+)
+def test_no_result_is_written_over_another(names, compare, refused, tmp_path, capsys):
+    """The other photos are converted, and whose result it is is kept."""
+    (tmp_path / "in").mkdir()
+    for name in names:
+        Image.fromarray(RNG.integers(0, 256, (16, 16, 3), np.uint8)).save(tmp_path / "in" / name)
+    command = (str(tmp_path / "in"), str(tmp_path / "out"), twice, 2, compare)
+    if refused is None:
+        conversion.convert(*command)
+    else:
+        with pytest.raises(Stopped, match=f"1 of 2 photos written; 1 could not .*{refused}"):
+            conversion.convert(*command)
+        assert "which is the result of another photo. Rename one of the two." in capsys.readouterr().err
+    with Image.open(tmp_path / "out" / names[1]) as other:
+        assert other.size == (32, 32)
+    if not compare and refused:
+        with pytest.raises(Stopped, match="0 of 1 photos written"):
+            conversion.convert(*command, skip_existing=True)
+
+
 class Watched:
     """Steps that wait for each other: photo 1 is only computed while 0 is written and 2 is read."""
 

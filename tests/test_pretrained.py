@@ -1,5 +1,7 @@
 """Networks that come with the package: images at once, and weights to begin with."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +11,7 @@ from pggan_tf.config import resolve
 from pggan_tf.errors import UserError
 from pggan_tf.runs import checkpoint, pretrained
 from pggan_tf.training import transfer
+from tests import conftest
 from tests.conftest import pggan
 from tests.test_api import TINY
 
@@ -38,6 +41,29 @@ def test_images_right_after_the_installation(tmp_path):
     (faces,) = np.load(tmp_path / "faces.npz").values()
     assert faces.shape == (16, 64, 64, 3)
     assert faces.std(0).mean() > 20, "sixteen faces, not one"
+
+
+def test_nothing_is_written_into_the_package(tmp_path, monkeypatch):
+    """As where the package is installed for all users, and may not be written to."""
+    monkeypatch.chdir(tmp_path)
+    before = sorted(pretrained.FOLDER.rglob("*"))
+    run = pg.load("portraits")
+    assert run.report() == Path("report.html") and pg.export(run, formats="keras") == Path("export")
+    assert (tmp_path / "report.html").is_file() and (tmp_path / "export" / "generator.keras").is_file()
+    with pytest.raises(pg.UserError, match='portraits: comes with pggan-tf, .* Begin a run with init_from="portraits"'):
+        run.resume()
+    assert sorted(pretrained.FOLDER.rglob("*")) == before
+
+
+def test_its_pictures_are_known_without_a_run_of_ones_own(tmp_path, monkeypatch):
+    picture = tmp_path / "faces.png"
+    assert pggan("generate", "portraits", "--seeds", "0-3", "--grid", picture)[0] == 0
+    monkeypatch.setattr(conftest, "ROOT", tmp_path)  # where commands are given: there is no folder `runs`
+    for options in ((), ("--runs", pretrained.FOLDER)):
+        code, out, err = pggan("whose", picture, *options)
+        assert code == 0 and "faces.png: yes, to the last bit" in out, err
+    code, _, err = pggan("whose", picture, "--runs", "runs")
+    assert code == 2 and "--runs runs: no such folder" in err
 
 
 def test_those_in_the_package_are_whole():

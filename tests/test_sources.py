@@ -502,6 +502,15 @@ def test_arrays_of_one_enormous_image_or_of_objects_are_refused(tmp_path):
         open_source(str(tmp_path / "b.npz"))
 
 
+@pytest.mark.parametrize("labels", [np.eye(10, dtype=np.float32), np.arange(10.0), np.arange(9)])
+def test_labels_that_are_no_classes_are_named(labels, tmp_path):
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=labels)
+    opened = open_source(str(tmp_path / "a.npz"))
+    (note,) = opened.list_notes()
+    assert opened.classes == () and f"'labels' is {labels.dtype}{list(labels.shape)} and is not read" in note
+    assert open_source(str(write_npz(tmp_path / "b.npz"))).list_notes() == ()
+
+
 def test_work_begun_before_labels_were_kept_goes_on(tmp_path):
     source = open_source(str(write_folder(tmp_path / "photos")))
     before = {"files": list(source.files), "classes": list(source.classes)}

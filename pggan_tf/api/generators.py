@@ -255,12 +255,11 @@ class Generator:
         Raises:
             UserError: if an argument is not valid, or it converts photos.
         """
-        made = self.batches(seeds, stage=stage, truncation=truncation, class_name=class_name, sliders=sliders)
+        numbers = _parse_seeds(seeds)  # once, as an iterator can be read
+        made = self.batches(numbers, stage=stage, truncation=truncation, class_name=class_name, sliders=sliders)
         images = np.concatenate(list(made))
         # A seed alone does not make an edited image again.
-        mark = (
-            self.mark if sliders else self.mark_samples(_parse_seeds(seeds), marks.GRID, stage, truncation, class_name)
-        )
+        mark = self.mark if sliders else self.mark_samples(numbers, marks.GRID, stage, truncation, class_name)
         return Images.of(images, mark)
 
     def converter(

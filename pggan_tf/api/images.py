@@ -48,7 +48,7 @@ class Images(np.ndarray):
             columns: number of images in a row (default: about as many as there are rows).
 
         Raises:
-            UserError: if this is no array of images.
+            UserError: if this is no array of images, or `columns` is below 1.
         """
         from PIL import Image
 
@@ -58,6 +58,8 @@ class Images(np.ndarray):
             raise UserError(
                 f"an array of {self.dtype} {list(self.shape)} is no grid; expected uint8 [N, H, W, 1 to 4]."
             )
+        if columns is not None and columns < 1:
+            raise UserError(f"columns {columns}: expected a whole number of at least 1.")
         sheet = pixels.tile(pixels.enlarge(images, pixels.VISIBLE), columns, edge=1)
         return Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet)
 

@@ -103,22 +103,23 @@ class Networks:
     Every file is hashed at most once, and every network that is needed is loaded once.
 
     Args:
-        folder: a folder of runs, one run or exported folder, or a .keras file.
+        folder: a folder of runs, one run or exported folder, or a .keras file; None: the folder `runs`,
+            if there is one. Networks that come with pggan-tf are looked at in any case.
         report: called with messages about damaged checkpoints.
 
     Raises:
         UserError: if there is no such folder or file, or no network in it.
     """
 
-    def __init__(self, folder: str | Path, report: Callable[[str], None] = print):
+    def __init__(self, folder: str | Path | None, report: Callable[[str], None] = print):
         from pggan_tf.runs import generators
 
-        self.folder, self.report = Path(pretrained.locate(arguments.expand(folder))), report
-        if not self.folder.exists():
+        self.folder, self.report = Path(pretrained.locate(arguments.expand(folder or "runs"))), report
+        if folder and not self.folder.exists():
             raise UserError(f"--runs {self.folder}: no such folder. Expected the folder of your runs.")
         alone = self.folder.is_file()
         self._files = [(self.folder, self.folder)] if alone else list(generators.list_weights(self.folder))
-        if not self._files:
+        if folder and not self._files:
             raise UserError(f"--runs {self.folder}: holds no run with a generator. Expected the folder of your runs.")
         for name in pretrained.list_names():  # those that come with the package, too
             self._files += generators.list_weights(pretrained.FOLDER / name)
@@ -152,27 +153,28 @@ class _No(Exception):
     """Exception that ends the search for an origin; its message is the reason."""
 
 
-def whose(photos: str | Path | Iterable[str | Path], runs: str | Path = "runs") -> list[Origin]:
+def whose(photos: str | Path | Iterable[str | Path], runs: str | Path | None = None) -> list[Origin]:
     """Tell whose networks made pictures: read their marks, make them again and compare pixels.
 
     Args:
         photos: path of a picture, or several.
         runs: folder below which the runs are searched, by the SHA-256 of their weights; or one run,
-            exported folder or .keras file.
+            exported folder or .keras file (default: the folder runs, if there is one). What comes with
+            pggan-tf is searched, too.
 
     Returns:
         An Origin for each picture, with `answer` yes (the same pixels to the last bit), alike
         (compressed, or made by an exported page: near, which is no proof) or no.
 
     Raises:
-        UserError: if a file is missing or no picture, or there are no runs.
+        UserError: if a file is missing or no picture, or there are no runs in `runs`.
     """
     files = [photos] if isinstance(photos, str | os.PathLike) else list(photos)
     return list(find_origins(files, runs))
 
 
 def find_origins(
-    files: Iterable[str | Path], runs: str | Path, report: Callable[[str], None] = print
+    files: Iterable[str | Path], runs: str | Path | None, report: Callable[[str], None] = print
 ) -> Iterator[Origin]:
     """Yield the Origin of each picture. All files are read before the first is compared.
 
@@ -182,7 +184,7 @@ def find_origins(
         report: called with messages about damaged checkpoints.
 
     Raises:
-        UserError: if a file is missing or no picture, or there are no runs.
+        UserError: if a file is missing or no picture, or there are no runs in `runs`.
     """
     pictures, networks = [_Picture.open(file) for file in files], Networks(runs, report)
     for picture in pictures:

@@ -160,6 +160,10 @@ class Run:
             UserError: if an option or the data differs from the run's.
             Stopped: if Ctrl-C or a signal ended it early; everything is saved.
         """
+        if self.folder.is_relative_to(pretrained.FOLDER):
+            raise UserError(
+                f'{self.folder.name}: comes with pggan-tf, and is not gone on with. Begin a run with init_from="{self.folder.name}".'
+            )
         chosen = arguments.parse_options(options)
         machine = machines.make_machine(progress, callbacks)
         with machines.end_by_callback(machine, []):
@@ -172,7 +176,8 @@ class Run:
         """Write an HTML page with the plan, losses, metrics, grids and samples of the run.
 
         Args:
-            out: file to write (default: report.html in the run's folder).
+            out: file to write (default: report.html in the run's folder; here for a run that comes with
+                pggan-tf).
             data: folder of the run's shards, if they have been moved.
             report: called with a line for each picture that had to be left out.
 
@@ -184,6 +189,8 @@ class Run:
         drawn, omissions = pictures.try_pictures(runs.read_run(self.folder), arguments.expand(data) if data else None)
         for line in omissions:
             report(line)
+        if not out and self.folder.is_relative_to(pretrained.FOLDER):
+            out = "report.html"
         page = arguments.as_path(out) if out else None
         if page:
             page.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from pggan_tf import tasks
 from pggan_tf.api import Generator, convert
 from pggan_tf.commands import shared
 from pggan_tf.errors import UserError
+from pggan_tf.option_types import FloatRange
 
 
 @click.command(tasks.Colorize.verb)
@@ -24,7 +25,7 @@ from pggan_tf.errors import UserError
 @click.option("--hints", "picture", metavar="FILE", help="a picture with coloured dots, transparent or gray elsewhere")
 @click.option("--reference", metavar="FILE", help="a photo whose palette the colours get")
 @click.option(
-    "--saturation", type=click.FloatRange(0, 4), default=1.0, show_default=True, help="factor of the distance from gray"
+    "--saturation", type=FloatRange(0, 4), default=1.0, show_default=True, help="factor of the distance from gray"
 )
 @click.option("--no-steady", is_flag=True, help="colour every frame of a video alone, whatever the one before it got")
 def command(

@@ -12,6 +12,7 @@ from pggan_tf import synthesis
 from pggan_tf.commands import shared
 from pggan_tf.data import credentials, marks
 from pggan_tf.errors import UserError
+from pggan_tf.option_types import FloatRange
 from pggan_tf.runs import generators
 
 
@@ -50,7 +51,7 @@ class _Grid(click.ParamType):
     help="columns and rows of interpolations to show side by side",
 )
 @click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), default=8.0, show_default=True, help="length of the video"
+    "--seconds", type=FloatRange(0, min_open=True), default=8.0, show_default=True, help="length of the video"
 )
 @click.option("--fps", type=click.IntRange(1, 120), default=30, show_default=True, help="frames per second")
 @click.option("--loop", is_flag=True, help="return to the first keyframe, so that the video repeats without a jump")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from pggan_tf.option_types import FloatRange
+
 truncation = click.option(
     "--truncation",
-    type=click.FloatRange(0, 1),
+    type=FloatRange(0, 1),
     default=1.0,
     show_default=True,
     help="truncation: values below 1 give less varied, more typical images",

@@ -12,6 +12,7 @@ import click
 
 from pggan_tf.commands.options import GroupedHelp, config_options, help_all
 from pggan_tf.errors import UserError, shell_path
+from pggan_tf.option_types import FloatRange
 
 
 @click.command("train", cls=GroupedHelp)
@@ -32,7 +33,7 @@ from pggan_tf.errors import UserError, shell_path
 @click.option("--worker-index", type=int, help="index of this machine in --workers, from 0; machine 0 writes the run")
 @click.option(
     "--worker-timeout",
-    type=click.FloatRange(0.01),
+    type=FloatRange(0.01),
     default=5.0,
     show_default=True,
     help="minutes to wait for the other machines",

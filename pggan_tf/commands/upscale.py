@@ -7,15 +7,16 @@ import click
 from pggan_tf import tasks
 from pggan_tf.api import Generator, convert
 from pggan_tf.commands import shared
+from pggan_tf.option_types import FloatRange
 
 
 @click.command(tasks.Upscale.verb)
 @shared.photos
-@click.option("--scale", type=click.FloatRange(1, 16), help="factor of enlargement; 1 restores only  [as in training]")
+@click.option("--scale", type=FloatRange(1, 16), help="factor of enlargement; 1 restores only  [as in training]")
 @click.option("--to", metavar="WIDTHxHEIGHT", help="pixels into which the enlarged photo shall fit, such as 4000x3000")
 @click.option(
     "--denoise",
-    type=click.FloatRange(0, 1),
+    type=FloatRange(0, 1),
     help="level of SOURCE's noise: 0 keeps its grain, 1 removes the most; for a RUN that was trained with --denoise  "
     "[the network finds out itself]",
 )

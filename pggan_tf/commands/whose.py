@@ -12,9 +12,7 @@ from pggan_tf.errors import Stopped
 @click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
 @click.option(
     "--runs",
-    default="runs",
-    show_default=True,
-    help="folder below which the runs are searched, by the SHA-256 of their weights; or one run, or a .keras file",
+    help="folder below which the runs are searched, by the SHA-256 of their weights; or one run, or a .keras file  [runs]",
 )
 def command(pictures, runs):
     """Tell whose network made each PICTURE: read its mark, make it again and compare the pixels.

@@ -7,7 +7,7 @@ folder or video that is converted is called the source. Photos are `photos.Photo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -68,12 +68,12 @@ class _Conversion(PhotoSteps):
         found = listing.find_photos(source, besides=out)
         if not found.photos:
             raise listing.explain_none(str(source), found)
-        files = [source / name for name in found.photos]
+        files, names = [source / name for name in found.photos], frozenset(out / name for name in found.photos)
         if skip_existing:
-            there = [name for name in found.photos if self._is_done(out / name)]
+            there = [name for name in found.photos if self._is_done(out / name, names)]
             files = [source / name for name in found.photos if name not in {*there}]
             click.echo(f"{out}: {len(there)} of {len(found.photos)} photos are there already", err=True)
-        failed = folder.work_through(files, _InFolder(self, source, out), _explain)
+        failed = folder.work_through(files, _InFolder(self, source, out, names), _explain)
         if left := listing.describe(found.ignored):
             click.echo(left, err=True)
         summary = f"{out}: {len(files) - len(failed)} of {len(files)} photos written"
@@ -81,12 +81,15 @@ class _Conversion(PhotoSteps):
             raise Stopped(f"{summary}; {len(failed)} could not be read or written, the first {failed[0]}.", 1)
         click.echo(summary)
 
-    def _is_done(self, out: Path) -> bool:
+    def _is_done(self, out: Path, names: Set[Path]) -> bool:
         """Return whether the result of a photo is there, and signed if that is wanted.
 
-        out: path of the result, to which .png may have been added.
+        Args:
+            out: path of the result, to which .png may have been added.
+            names: paths of the results of all photos, without such an addition.
         """
-        there = [path for path in (out, out.with_name(f"{out.name}.png")) if path.is_file()]
+        other = out.with_name(f"{out.name}.png")
+        there = [path for path in (out, *([] if other in names else [other])) if path.is_file()]
         return any(self.signer is None or credentials.read(path) for path in there)
 
     def write_video(self, source: Path, out: Path, named: bool) -> Path:
@@ -132,10 +135,23 @@ class _InFolder:
     conversion: _Conversion
     source: Path  # folder of the photos
     out: Path  # folder of the results
+    names: Set[Path]  # paths of the results of all photos, if nothing is added to a name
 
     def read(self, file: Path, say: Say) -> Source:
-        """Read and decode a photo."""
-        return self.conversion.read(file, self.out / file.relative_to(self.source), False, say)
+        """Read and decode a photo.
+
+        Raises photos.Unwritable if its result would have the name of another photo's.
+        """
+        from pggan_tf.data import photos
+
+        name = self.out / file.relative_to(self.source)
+        read = self.conversion.read(file, name, False, say)
+        made = {read.out, *([name_comparison(read.out)] if self.conversion.compare else [])}
+        if taken := (made - {name}) & self.names:
+            raise photos.Unwritable(
+                f"{file}: {min(taken)} would be written for it, which is the result of another photo. Rename one of the two."
+            )
+        return read
 
     def is_large(self, read: Source) -> bool:
         """Tell whether the result fills so much memory that no other photo is to be held beside it."""

@@ -178,7 +178,12 @@ class Arrays(Source):
     labels: np.ndarray | None  # labels of all images in the file, int [N]; None without classes
     classes: tuple[str, ...]
     numbers: Sequence[int]  # indices in the file of the images that belong to the source
+    notes: tuple[str, ...] = ()  # lines for the user about what is not read
     alike = True
+
+    def list_notes(self) -> tuple[str, ...]:
+        """Return lines for the user about labels that are not read."""
+        return self.notes
 
     def __len__(self):
         return len(self.numbers)
@@ -240,9 +245,16 @@ def open(location: str) -> Arrays:
         raise UserError(
             f"{location}: '{name}' is {list(shape)}: images of more than {MAX_PIXELS // 10**6} million pixels."
         )
-    labels = next((arrays[n] for n in _LABELS if n in arrays), None)
-    if labels is None or math.prod(labels.shape) != shape[0] or labels.dtype.kind not in "iuU":
+    called = next((n for n in _LABELS if n in arrays), None)
+    if called is None:
         return Arrays(location, images, None, (), range(shape[0]))
+    labels = arrays[called]
+    if math.prod(labels.shape) != shape[0] or labels.dtype.kind not in "iuU":
+        note = (
+            f"{location}: '{called}' is {labels.dtype}{list(labels.shape)} and is not read; classes are {shape[0]:,} whole numbers or "
+            "names."
+        )
+        return Arrays(location, images, None, (), range(shape[0]), (note,))
     with _explain_errors(location):
         values, numbers = np.unique(labels.read_all().ravel(), return_inverse=True)
     return Arrays(location, images, numbers, tuple(map(str, values)), range(shape[0]))
