@@ -316,13 +316,20 @@ def _assemble(
 
 
 def _refuse_if_useless(job: Job, assembly: _Assembly, out: Path) -> None:
-    """Raise UserError if no image was kept, or if more than half of the images are unusable.
+    """Raise UserError if no image was kept, none is left to train, or more than half are unusable.
 
     Duplicates do not count as unusable, and the second condition does not apply to jobs that may
     drop most images (`Job.choosy`). Before the error is raised, everything that the job has written
     to `out` is removed, and the report is written beside `out`.
     """
     kept, dropped = assembly.summary.images_kept, assembly.summary.drop_counts
+    if kept and job.output.split and not assembly.writers[TRAIN].images:
+        clear(out)
+        with contextlib.suppress(OSError):
+            out.rmdir()  # fails if the folder is a mount point
+        raise UserError(
+            f"--split {job.output.split:g}: of {kept} images none would be left to train. Give more images, or a larger share."
+        )
     unusable = dropped.total() - dropped["duplicate"]
     if kept and (job.choosy or 2 * unusable <= dropped.total() + kept):
         return

@@ -317,6 +317,13 @@ def test_a_split_has_every_image_once(tmp_path):
     assert len({i.tobytes() for i in images}) == 200
 
 
+def test_a_split_that_leaves_nothing_to_train_is_refused(tmp_path):
+    with pytest.raises(UserError, match="--split 0.01: of 12 images none would be left to train"):
+        build.build(job_of(["portraits"], 16, count=12, split=0.01), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert build.build(job_of(["portraits"], 16, count=12, split=0.1), tmp_path / "out").images_kept == 12
+
+
 def test_a_split_keeps_its_share_where_every_photo_gives_as_many(tmp_path):
     (tmp_path / "photos").mkdir()
     for i in range(8):
