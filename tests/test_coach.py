@@ -76,6 +76,10 @@ def test_a_stronger_penalty_is_stronger():
 def test_what_a_run_has_already_is_not_advised():
     collapse, ruin = {"variety": 0.1}, {"skipped": 0.5}
     rate = {"learning_rate": {4: 4e-3}}
+    (won,) = coach.advise(figures({"loss_d": 0.0}, discriminator_rate=0.5))
+    assert won.commands[1] == "--discriminator-rate 0.25"
+    (few,) = coach.advise(figures(photos=60, total_images=40_000, init_from="portraits"))
+    assert few.commands == ("more photos", "--augment diff")
     for tick, check, options, advised in (
         ({}, collapse, rate, ("--loss wgan-gp --update two-stage", "--learning-rate 0.002")),
         (

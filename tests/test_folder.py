@@ -47,6 +47,7 @@ def test_results_are_those_of_photos_converted_one_by_one(tmp_path):
     [
         (("photo.png", "photo-compare.png"), True, "photo.png"),
         (("photo.png", "photo-compare.png"), False, None),
+        (("photo.png", "photo-compare.png.png"), True, "photo.png"),
         (("a.gif", "a.gif.png"), False, "a.gif"),  # enlarged, a colour photo does not fit into a .gif
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from pggan_tf.config import load, resolve
 from pggan_tf.config.resolve import Base
-from pggan_tf.training import distribution, planning
+from pggan_tf.training import distribution, planning, precision
 
 
 def short_run(minutes=3.0, **options):
@@ -85,18 +85,7 @@ def test_a_repeated_run_has_its_batches_on_any_device(tmp_path):
     ):
         plan = again.plan(options).rescheduled(stable_images={4: 100, 8: 100, 16: 100})
         assert distribution.fit_batch(plan, two).config.optimization.batch == batch, options
+    for devices in range(3, 9):  # that cannot share them
+        fitted = distribution.fit_batch(again.plan({}), types.SimpleNamespace(num_replicas_in_sync=devices))
+        distribution.check_devices(fitted, devices, precision.Arithmetic(), print)
     assert distribution.fit_batch(resolve({"target_res": 16}), two).config.optimization.batch == large
-
-
-def test_a_repeated_run_of_few_photos_holds_some_out_where_there_are_more(tmp_path):
-    plan = resolve({"target_res": 16})
-    for options, repeated, held_out in (
-        ({}, {}, 0.0),
-        ({}, {"data": "/photos"}, 0.02),
-        ({}, {"portraits": 9000}, 0.02),
-        ({"held_out": 0.0}, {"data": "/photos"}, 0.0),
-    ):
-        lowered = resolve({"target_res": 16} | options).replace(held_out=0.0)
-        (tmp_path / "config.json").write_text(json.dumps(lowered.to_json()))
-        assert Base.of_file(tmp_path / "config.json").plan(repeated).config.images.held_out == held_out
-    assert plan.config.images.held_out == 0.02

@@ -509,6 +509,8 @@ def test_labels_that_are_no_classes_are_named(labels, tmp_path):
     (note,) = opened.list_notes()
     assert opened.classes == () and f"'labels' is {labels.dtype}{list(labels.shape)} and is not read" in note
     assert open_source(str(write_npz(tmp_path / "b.npz"))).list_notes() == ()
+    np.savez(tmp_path / "c.npz", y=IMAGES)
+    assert open_source(str(tmp_path / "c.npz")).list_notes() == ()
 
 
 def test_work_begun_before_labels_were_kept_goes_on(tmp_path):

@@ -1,5 +1,6 @@
 """`pggan whose`: pictures are made again, or refused."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ import pggan_tf as pg
 from pggan_tf import synthesis
 from pggan_tf.data import marks, pixels, portraits
 from pggan_tf.data.writer import hash_file
+from pggan_tf.errors import UserError
 from pggan_tf.networks import progressive
 from tests import image_networks
 from tests.conftest import TINY, pggan, run_folder, train
@@ -243,6 +245,8 @@ def test_files_that_are_no_pictures_are_refused(runs, faces, tmp_path):
     refused(pggan("whose", tmp_path, "--runs", runs), "cannot be read .Is a directory")
     refused(pggan("whose", face, "--runs", tmp_path), f"--runs {tmp_path}: holds no run")
     refused(pggan("whose", face, "--runs", tmp_path / "none"), "no such folder")
+    with contextlib.chdir(tmp_path), pytest.raises(UserError, match="no run in runs. Give the folder of your runs"):
+        pg.whose(face)
 
 
 @pytest.mark.slow

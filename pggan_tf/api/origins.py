@@ -114,13 +114,15 @@ class Networks:
     def __init__(self, folder: str | Path | None, report: Callable[[str], None] = print):
         from pggan_tf.runs import generators
 
-        self.folder, self.report = Path(pretrained.locate(arguments.expand(folder or "runs"))), report
-        if folder and not self.folder.exists():
+        self.report = report
+        self.folder = Path(pretrained.locate(arguments.expand("runs" if folder is None else folder)))
+        if folder is not None and not self.folder.exists():
             raise UserError(f"--runs {self.folder}: no such folder. Expected the folder of your runs.")
-        alone = self.folder.is_file()
-        self._files = [(self.folder, self.folder)] if alone else list(generators.list_weights(self.folder))
-        if folder and not self._files:
+        here = [(self.folder, self.folder)] if self.folder.is_file() else generators.list_weights(self.folder)
+        self._files = list(here)
+        if folder is not None and not self._files:
             raise UserError(f"--runs {self.folder}: holds no run with a generator. Expected the folder of your runs.")
+        self._alone = not self._files
         for name in pretrained.list_names():  # those that come with the package, too
             self._files += generators.list_weights(pretrained.FOLDER / name)
         self._found: dict[str, Path] = {}  # SHA-256 -> path that the network can be loaded from
@@ -140,6 +142,8 @@ class Networks:
             place, file = self._files.pop(0)
             with contextlib.suppress(OSError):  # such as a broken link
                 self._found.setdefault(hash_file(file), place)
+        if weights not in self._found and self._alone:
+            raise _NoRuns(f"--runs: there is no run in {self.folder}. Give the folder of your runs.")
         return self._found.get(weights)
 
     def open(self, place: Path) -> Generator:
@@ -147,6 +151,10 @@ class Networks:
         if place not in self._opened:
             self._opened[place] = Generator.open(place, self.report)
         return self._opened[place]
+
+
+class _NoRuns(UserError):
+    """Error: no network of one's own was there to look at."""
 
 
 class _No(Exception):
@@ -196,6 +204,8 @@ def find_origins(
             said = {name: getattr(mark, name) for name in ("run", "seeds", "stage", "truncation", "class_name")}
             origin = dataclasses.replace(origin, **said)
             yield _compare(origin, picture, mark, networks)
+        except _NoRuns:
+            raise
         except (_No, Unreadable, UserError) as reason:  # what one mark says must not end the others
             yield dataclasses.replace(origin, reason=str(reason))
 

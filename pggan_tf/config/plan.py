@@ -130,9 +130,9 @@ class Plan:
         return dataclasses.replace(self, config=self.config.replace(**values))
 
     @property
-    def batch_is_fixed(self) -> bool:
-        """Whether the batches are those of a config.json, or somebody has asked for them other than by 'auto'."""
-        return self.keeps_batches or self.asked.get("batch", AUTO) != AUTO
+    def batch_was_typed(self) -> bool:
+        """Whether somebody has asked for batches, other than 'auto'."""
+        return self.asked.get("batch", AUTO) != AUTO
 
     def with_large_batches(self) -> Plan:
         """Return the plan for GPUs, or for several devices that share every batch.
@@ -143,7 +143,12 @@ class Plan:
         """
         default = recipes.RECIPES[DEFAULTS["recipe"]]["batch"]
         sized = self.config.networks.size in sizes.SIZES and "batch" in sizes.SIZES[self.config.networks.size].values
-        if self.batch_is_fixed or sized or recipes.RECIPES.get(self.config.recipe, {}).get("batch") != default:
+        if (
+            self.keeps_batches
+            or self.batch_was_typed
+            or sized
+            or recipes.RECIPES.get(self.config.recipe, {}).get("batch") != default
+        ):
             return self
         return self.replace(batch={r: schedule.lookup(DEFAULTS["batch"], r) for r in self.resolutions})
 
@@ -155,7 +160,7 @@ class Plan:
         penalty stays lazy. The learning rate stays: batches are raised by less than a group a device,
         and Adam's steps do not grow with the batch.
         """
-        if devices == 1 or self.batch_is_fixed:
+        if devices == 1 or self.batch_was_typed:
             return self
         options = self.config.networks
         grouped = "stddev_group" in self.architecture.structure and options.minibatch == "stddev"

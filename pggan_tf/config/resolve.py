@@ -354,8 +354,6 @@ class Base:
             options.keys() & {"minutes", "total_images"} or any(old[name] != new[name] for name in OF_MINUTES)
         ):
             replaced |= {*OF_MINUTES, "minutes"}  # what was computed for the minutes is computed anew
-        if options.keys() & {"data", "portraits"}:
-            replaced.add("held_out")  # of few photos none were held out; how many these are is seen later
         kept = {}
         for name in (name for name in FIELDS if name not in replaced):
             value = self.written.config.value(name)

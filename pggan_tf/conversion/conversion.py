@@ -146,7 +146,10 @@ class _InFolder:
 
         name = self.out / file.relative_to(self.source)
         read = self.conversion.read(file, name, False, say)
-        made = {read.out, *([name_comparison(read.out)] if self.conversion.compare else [])}
+        made = {read.out}
+        if self.conversion.compare:  # which gets .png if it is too large for its format
+            beside = name_comparison(read.out)
+            made |= {beside, beside.with_name(f"{beside.name}.png")}
         if taken := (made - {name}) & self.names:
             raise photos.Unwritable(
                 f"{file}: {min(taken)} would be written for it, which is the result of another photo. Rename one of the two."

@@ -83,6 +83,11 @@ def _new(plan: Plan, *changes: dict[str, str]) -> tuple[str, ...]:
     )
 
 
+def _from_others(plan: Plan) -> tuple[str, ...]:
+    """Return the advice to begin with other weights, unless the run of `plan` has done so."""
+    return () if plan.config.optimization.init_from else ("--init-from RUN, a run on many others",)
+
+
 def _find_high_rate(figures: Figures) -> Advice | None:
     logits = [abs(figures.mean(name)) for name in ("logit_real", "logit_fake")]
     skipped = figures.mean("skipped")
@@ -112,7 +117,10 @@ def _find_victory(figures: Figures) -> Advice | None:
         "discriminator wins",
         f"The discriminator wins: its loss is {loss:.2g}, where {undecided:.2g} is that of one which cannot tell images apart. "
         "The generator learns next to nothing from it.",
-        (f"--penalty {kind or 'r1'} --penalty-weight {round(weight, 3) or 1:g}", "--discriminator-rate 0.5"),
+        (
+            f"--penalty {kind or 'r1'} --penalty-weight {round(weight, 3) or 1:g}",
+            f"--discriminator-rate {figures.plan.config.optimization.discriminator_rate / 2:g}",
+        ),
     )
 
 
@@ -150,7 +158,7 @@ def _find_memory(figures: Figures) -> Advice | None:
         "photos known by heart",
         f"The discriminator knows its photos by heart: it gives {last['logit_seen']:.2f} to them, {last['logit_unseen']:.2f} to "
         f"photos that it has not seen and {last['logit_made']:.2f} to generated images.",
-        ("more photos", "--init-from RUN, a run on many others")
+        ("more photos", *_from_others(figures.plan))
         if augmented
         else ("more photos", "--augment diff", "--augment ada in a long run"),
     )
@@ -166,7 +174,7 @@ def _find_few_photos(figures: Figures) -> Advice | None:
         "too few photos",
         f"The photos are few: there are {figures.photos:,.0f}, the run shows each of them {passes:,.0f} times, and the discriminator will know "
         "them by heart.",
-        ("more photos", "--augment diff", "--init-from RUN, a run on many others"),
+        ("more photos", "--augment diff", *_from_others(figures.plan)),
     )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import schedule
-from pggan_tf.config import Plan, flag
+from pggan_tf.config import Plan, as_typed, flag
 from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import TryAgain, UserError
@@ -139,7 +139,12 @@ def _start(
         place.check()
     plan = _hold_out(plan, len(shards))
     setting = Setting(shards, strategy, precision.choose(plan.config, strategy.num_replicas_in_sync), cluster, say)
-    plan = distribution.fit_batch(plan, strategy)
+    fitted = distribution.fit_batch(plan, strategy)
+    if plan.keeps_batches and fitted is not plan:
+        say(
+            f"{as_typed('batch', fitted.config.optimization.batch)}: raised, so that {setting.devices} devices can share them"
+        )
+    plan = fitted
     distribution.check_devices(plan, setting.devices, setting.arithmetic, say)
     _agree(plan, setting)
     measuring = recording.make_metric_callback(plan, machine)

@@ -245,7 +245,7 @@ def open(location: str) -> Arrays:
         raise UserError(
             f"{location}: '{name}' is {list(shape)}: images of more than {MAX_PIXELS // 10**6} million pixels."
         )
-    called = next((n for n in _LABELS if n in arrays), None)
+    called = next((n for n in _LABELS if n in arrays and n != name), None)
     if called is None:
         return Arrays(location, images, None, (), range(shape[0]))
     labels = arrays[called]
