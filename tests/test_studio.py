@@ -1,6 +1,7 @@
 """The studio's server without a browser: who gets in, photos, plans, the queue, and what it shows of runs."""
 
 import asyncio
+import io
 import json
 import os
 import time
@@ -17,7 +18,7 @@ from pggan_tf.runs import folder as folders
 from tests.conftest import pggan
 
 pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
-from pggan_tf.studio import choices, commands, gate, launch, machine, store  # noqa: E402
+from pggan_tf.studio import choices, commands, gate, launch, machine, photos, store  # noqa: E402
 from pggan_tf.studio.folders import Folders  # noqa: E402
 from pggan_tf.studio.queue import Queue  # noqa: E402
 from tests.studio_stand import Asker, copy_pretrained, draw_photos, make_studio, write_run  # noqa: E402
@@ -169,6 +170,19 @@ def test_a_look_decides_as_prepare_does(asker, place):
     assert first["same_as"] == [second["index"]] and second["same_as"] == [first["index"]]
     assert first["crop"] == [4, 0, 40, 40] and (first["width"], first["height"]) == (48, 40)
     assert asker.ask("GET", f"/api/folders/{id}")[1]["look"] == look
+
+
+@pytest.mark.parametrize("least, mode", [(0, "RGBA"), (255, "RGB")])
+def test_a_crop_by_hand_is_as_transparent_as_its_photo(least, mode):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 4), np.uint8)
+    pixels[..., 3] = 255
+    pixels[0, 0] = (0, 0, 0, least)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    opened = photos.Photos.__new__(photos.Photos)
+    opened.read_bytes = lambda id, index: file.getvalue()
+    whole = opened.decode_whole("folder", 0)
+    assert whole.mode == mode and np.array_equal(np.asarray(whole), pixels[..., : len(mode)])
 
 
 def test_what_is_changed_by_hand_is_trained_on(asker, place):
@@ -484,7 +498,9 @@ def test_states_of_a_run(asker, place):
             assert asker.ask("DELETE", f"/api/runs/{name}")[0] == 409
     (run / "config.json").write_text("{")
     assert state() == "failed" and asker.ask("GET", f"/api/runs/{name}")[0] == 200
+    assert asker.ask("POST", f"/api/runs/{name}/name", body={"title": "Mine"})[0] == 200
     assert asker.ask("DELETE", f"/api/runs/{name}")[0] == 200 and not run.exists()
+    assert json.loads((place / "runs/.studio/titles.json").read_text()) == {}, "a later run may have its name"
 
 
 def test_runs_are_compared_as_by_the_command(asker, place):

@@ -198,12 +198,16 @@ class Photos:
         seen = known["photos"][index] if known.get("photos") else {}
         if seen.get("width"):
             return seen["width"], seen["height"]
-        return self.decode(id, index).size
+        return self.decode_whole(id, index).size
 
-    def decode(self, id: str, index: int):
-        """Return a photo as an upright Pillow image. Raise Refusal if it cannot be decoded."""
+    def decode_whole(self, id: str, index: int):
+        """Return a photo as an upright Pillow image, RGBA if it is transparent anywhere, else RGB.
+
+        Raise Refusal if it cannot be decoded.
+        """
         with _AT_ONCE:
-            return _decode(self.read_bytes(id, index))
+            image = _decode(self.read_bytes(id, index), channels=4).convert("RGBA")
+            return image if image.getchannel("A").getextrema()[0] < 255 else image.convert("RGB")
 
     def draw(self, id: str, index: int, side: int) -> bytes:
         """Return a photo as JPEG, upright, reduced to a longer side of at most `side` pixels."""
@@ -231,10 +235,13 @@ def _clip(crop, width: int, height: int) -> list[int]:
     return [left, top, right - left, bottom - top]
 
 
-def _decode(data: bytes, side: int | None = None):
+def _decode(data: bytes, side: int | None = None, channels: int = 3):
     """Return a photo as an upright Pillow image. Raise Refusal if it cannot be decoded.
 
-    side: a longer side in pixels that is enough.
+    Args:
+        data: content of the file.
+        side: a longer side in pixels that is enough.
+        channels: see `decode.decode_photo`.
     """
     from PIL import Image, ImageOps
 
@@ -246,6 +253,6 @@ def _decode(data: bytes, side: int | None = None):
                 decoders.check_size(*image.size)
                 image.draft("RGB", (2 * side, 2 * side))
                 return ImageOps.exif_transpose(image.convert("RGB") if image.mode != "RGB" else image)
-        return decode.decode_photo(data)
+        return decode.decode_photo(data, channels)
     except Unreadable as reason:
         raise Refusal(404, f"the photo cannot be shown: {reason}.") from None

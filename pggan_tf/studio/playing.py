@@ -14,7 +14,7 @@ from pathlib import Path
 import fastapi
 from fastapi import Request, Response
 
-from pggan_tf.runs import checkpoint
+from pggan_tf.runs import checkpoint, slider_names
 from pggan_tf.runs import folder as folders
 from pggan_tf.studio import made
 from pggan_tf.studio.answers import Answer, answer_file, read_body, read_json
@@ -117,7 +117,11 @@ class Player:
         """Return a picture by the helper as PNG; one that was drawn just now is not drawn again."""
         folder = Path(self.find(name))
         newest = next(iter(checkpoint.list_checkpoints(folder)), None)
-        marks = [f.stat().st_mtime_ns for f in (folder / folders.GENERATOR, newest) if f and f.is_file()]
+        marks = [
+            f.stat().st_mtime_ns
+            for f in (folder / folders.GENERATOR, newest, folder / slider_names.FILE)
+            if f and f.is_file()
+        ]
         key = json.dumps([name, verb, args, marks], sort_keys=True)
         with self._lock:
             if key in self._pictures:

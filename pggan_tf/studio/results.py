@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import synthesis
-from pggan_tf.data import marks, pixels
+from pggan_tf.data import marks, pixels, transparency
 from pggan_tf.errors import UserError, explain_out_of_memory
 from pggan_tf.studio.made import SHOWN, note
 from pggan_tf.studio.making import MOST_PIXELS, measure_photo, open_generator
@@ -99,15 +99,16 @@ def project(args: dict, progress) -> dict:
     if width * height > MOST_PIXELS:
         raise UserError(f"a photo of {width:,} x {height:,} pixels: more than {MOST_PIXELS:,}. Send a smaller one.")
     stage = generator.choose_stage(args["stage"])
-    picture = decode.decode_photo(photo.read_bytes(), 1 if generator.network.channels == 1 else 3)
+    picture = decode.decode_photo(photo.read_bytes(), generator.network.channels)
     target = decode.cut(picture, generator.network.shape_at(stage))
     found = search(generator.network, target, STEPS, None, 0, progress)
     place = _make_place(args)
     packet = marks.make_packet(generator.mark and marks.Mark(marks.CHANGED, generator.mark.run, generator.mark.weights))
     np.save(place / "latent.npy", found.latent[None])
-    triple = np.stack([target, found.start, found.image])
+    triple = np.stack([transparency.unpremultiply(target), found.start, found.image])
     pixels.save_grid(place / SHOWN["project"], triple, columns=3, size=_SHOWN, packet=packet)
-    before, after = map(float, psnr.compute_each(np.stack([target, target]), np.stack([found.start, found.image])))
+    flat = transparency.flatten(triple)
+    before, after = map(float, psnr.compute_each(flat[[0, 0]], flat[1:]))
     about = {"psnr": after if after < np.inf else None, "psnr_before": before if before < np.inf else None}
     return note(place, {"name": args["name"], "stage": stage, **about})
 

@@ -150,9 +150,13 @@ class Runs:
     def rename(self, name: str, title: str) -> None:
         """Give a run a title; "" takes it away."""
         self._find_to_change(name)
+        self._write_title(name, title)
+
+    def _write_title(self, name: str, title: str) -> None:
         with self._lock:
             titles = read_json(self.store.folder / "titles.json", {})
-            titles.pop(name, None)
+            if titles.pop(name, None) is None and not title.strip():
+                return
             if title.strip():
                 titles[name] = title.strip()
             write_json(self.store.folder / "titles.json", titles)
@@ -175,6 +179,7 @@ class Runs:
         if PART in name and not any(folder.parent.iterdir()):
             folder.parent.rmdir()
         self.store.about_run(name).unlink(missing_ok=True)
+        self._write_title(name, "")  # a later run may get the same name
 
     def list_all(self) -> list[dict]:
         """Return all runs in short, the newest first. One that cannot be read says why.

@@ -199,7 +199,7 @@ class Granter:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     if own.get("crop"):
                         x, y, w, h = own["crop"]
-                        image = self.photos.decode(folder["id"], numbers[name]).crop((x, y, x + w, y + h))
+                        image = self.photos.decode_whole(folder["id"], numbers[name]).crop((x, y, x + w, y + h))
                         image.save(target.with_name(f"{target.stem}-crop-{target.suffix[1:]}.png"))
                     else:
                         _link(root / name, target)
