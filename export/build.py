@@ -171,7 +171,7 @@ def _choose_folder(run: str) -> Path:
     run: the location of the network. For one on a hub, or that comes with pggan-tf, it is `export` in
         the working directory.
     """
-    if keras_files.is_location(run) or Path(run).is_relative_to(pretrained.FOLDER):
+    if keras_files.is_location(run) or pretrained.is_inside(run):
         return Path("export")
     return (Path(run) if Path(run).is_dir() else Path(run).parent) / "export"
 

@@ -315,18 +315,22 @@ def _assemble(
     return summary
 
 
+def _remove(out: Path) -> None:
+    clear(out)
+    with contextlib.suppress(OSError):
+        out.rmdir()  # fails if the folder is a mount point
+
+
 def _refuse_if_useless(job: Job, assembly: _Assembly, out: Path) -> None:
     """Raise UserError if no image was kept, none is left to train, or more than half are unusable.
 
     Duplicates do not count as unusable, and the second condition does not apply to jobs that may
     drop most images (`Job.choosy`). Before the error is raised, everything that the job has written
-    to `out` is removed, and the report is written beside `out`.
+    to `out` is removed. The report of unusable images is written beside `out`.
     """
     kept, dropped = assembly.summary.images_kept, assembly.summary.drop_counts
     if kept and job.output.split and not assembly.writers[TRAIN].images:
-        clear(out)
-        with contextlib.suppress(OSError):
-            out.rmdir()  # fails if the folder is a mount point
+        _remove(out)
         raise UserError(
             f"--split {job.output.split:g}: of {kept} images none would be left to train. Give more images, or a larger share."
         )
@@ -337,9 +341,7 @@ def _refuse_if_useless(job: Job, assembly: _Assembly, out: Path) -> None:
     assembly.write_report(report)
     assembly.lines.seek(0)
     first = json.loads(assembly.lines.readline() or "{}")
-    clear(out)
-    with contextlib.suppress(OSError):
-        out.rmdir()  # fails if the folder is a mount point
+    _remove(out)
     share = f"{unusable} of {kept + dropped.total()} images cannot be used, more than half"
     raise UserError(
         f"{job.source.name}: {share if kept else f'none of {dropped.total()} images can be used'}. "

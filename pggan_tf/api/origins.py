@@ -122,7 +122,7 @@ class Networks:
         self._files = list(here)
         if folder is not None and not self._files:
             raise UserError(f"--runs {self.folder}: holds no run with a generator. Expected the folder of your runs.")
-        self._alone = not self._files
+        self._empty = not self._files
         for name in pretrained.list_names():  # those that come with the package, too
             self._files += generators.list_weights(pretrained.FOLDER / name)
         self._found: dict[str, Path] = {}  # SHA-256 -> path that the network can be loaded from
@@ -142,7 +142,7 @@ class Networks:
             place, file = self._files.pop(0)
             with contextlib.suppress(OSError):  # such as a broken link
                 self._found.setdefault(hash_file(file), place)
-        if weights not in self._found and self._alone:
+        if weights not in self._found and self._empty:
             raise _NoRuns(f"--runs: there is no run in {self.folder}. Give the folder of your runs.")
         return self._found.get(weights)
 

@@ -136,7 +136,7 @@ class Run:
         Raises:
             UserError: if there is no such slider, or the name is not valid or taken.
         """
-        if self.folder.is_relative_to(pretrained.FOLDER):
+        if pretrained.is_inside(self.folder):
             raise UserError(
                 f"{self.folder.name}: comes with pggan-tf, and keeps no names. Name sliders of your own runs."
             )
@@ -160,7 +160,7 @@ class Run:
             UserError: if an option or the data differs from the run's.
             Stopped: if Ctrl-C or a signal ended it early; everything is saved.
         """
-        if self.folder.is_relative_to(pretrained.FOLDER):
+        if pretrained.is_inside(self.folder):
             raise UserError(
                 f'{self.folder.name}: comes with pggan-tf, and is not gone on with. Begin a run with init_from="{self.folder.name}".'
             )
@@ -189,7 +189,7 @@ class Run:
         drawn, omissions = pictures.try_pictures(runs.read_run(self.folder), arguments.expand(data) if data else None)
         for line in omissions:
             report(line)
-        if not out and self.folder.is_relative_to(pretrained.FOLDER):
+        if not out and pretrained.is_inside(self.folder):
             out = "report.html"
         page = arguments.as_path(out) if out else None
         if page:

@@ -69,7 +69,7 @@ class Figures:
         return list(found[-_CHECKS:]) if len(found) >= _CHECKS else []
 
 
-def _new(plan: Plan, *changes: dict[str, str]) -> tuple[str, ...]:
+def _list_changes(plan: Plan, *changes: dict[str, str]) -> tuple[str, ...]:
     """Return commands that change options, as typed, without those that the plan has already.
 
     Args:
@@ -83,7 +83,7 @@ def _new(plan: Plan, *changes: dict[str, str]) -> tuple[str, ...]:
     )
 
 
-def _from_others(plan: Plan) -> tuple[str, ...]:
+def _suggest_other_weights(plan: Plan) -> tuple[str, ...]:
     """Return the advice to begin with other weights, unless the run of `plan` has done so."""
     return () if plan.config.optimization.init_from else ("--init-from RUN, a run on many others",)
 
@@ -100,7 +100,7 @@ def _find_high_rate(figures: Figures) -> Advice | None:
     return Advice(
         "learning rate too high",
         f"The learning rate is too high: {seen}. The images will not recover.",
-        _new(figures.plan, {"learning_rate": f"{rate / 4:.2g}"}, {"precision": "float32"}),
+        _list_changes(figures.plan, {"learning_rate": f"{rate / 4:.2g}"}, {"precision": "float32"}),
     )
 
 
@@ -134,7 +134,7 @@ def _find_collapse(figures: Figures) -> Advice | None:
         "collapse",
         f"The generator has collapsed: its images vary {checks[-1]['variety']:.2f} times as much as the photos. "
         "A run seldom recovers from that.",
-        _new(
+        _list_changes(
             figures.plan,
             {"minibatch": "stddev", "discriminator_rate": "1"} if stddev else {"discriminator_rate": "1"},
             {"loss": "wgan-gp", "update": "two-stage"},
@@ -158,7 +158,7 @@ def _find_memory(figures: Figures) -> Advice | None:
         "photos known by heart",
         f"The discriminator knows its photos by heart: it gives {last['logit_seen']:.2f} to them, {last['logit_unseen']:.2f} to "
         f"photos that it has not seen and {last['logit_made']:.2f} to generated images.",
-        ("more photos", *_from_others(figures.plan))
+        ("more photos", *_suggest_other_weights(figures.plan))
         if augmented
         else ("more photos", "--augment diff", "--augment ada in a long run"),
     )
@@ -174,7 +174,7 @@ def _find_few_photos(figures: Figures) -> Advice | None:
         "too few photos",
         f"The photos are few: there are {figures.photos:,.0f}, the run shows each of them {passes:,.0f} times, and the discriminator will know "
         "them by heart.",
-        ("more photos", "--augment diff", *_from_others(figures.plan)),
+        ("more photos", "--augment diff", *_suggest_other_weights(figures.plan)),
     )
 
 

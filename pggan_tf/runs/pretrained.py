@@ -23,6 +23,11 @@ def list_names() -> list[str]:
     return sorted(path.name for path in FOLDER.glob("*") if keras_files.is_run(path))
 
 
+def is_inside(path: str | Path) -> bool:
+    """Tell whether a path lies in a pretrained run, where nothing is written: it belongs to the package."""
+    return Path(path).is_relative_to(FOLDER)
+
+
 def locate(place: str | Path) -> Path | str:
     """Return the folder of the pretrained run `place`, or `place` if there is none of this name.
 

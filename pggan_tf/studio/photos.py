@@ -198,7 +198,8 @@ class Photos:
         seen = known["photos"][index] if known.get("photos") else {}
         if seen.get("width"):
             return seen["width"], seen["height"]
-        return self.decode_whole(id, index).size
+        with _AT_ONCE:
+            return _decode(self.read_bytes(id, index)).size
 
     def decode_whole(self, id: str, index: int):
         """Return a photo as an upright Pillow image, RGBA if it is transparent anywhere, else RGB.

@@ -78,14 +78,14 @@ class Runs:
 
     def place_own(self, name: str, folder: Path) -> Path:
         """Return where the studio writes what it makes of a run: not into the installed package."""
-        if folder.is_relative_to(pretrained.FOLDER):
+        if pretrained.is_inside(folder):
             return self.store.folder / "pretrained" / name
         return folder / OWN
 
     def _find_to_change(self, name: str) -> Path:
         """Return the folder of a run. Raise Refusal if it comes with the package."""
         folder = self.find(name)
-        if folder.is_relative_to(pretrained.FOLDER):
+        if pretrained.is_inside(folder):
             raise Refusal(409, f"{name}: comes with pggan-tf, and stays as it is.")
         return folder
 
@@ -197,7 +197,7 @@ class Runs:
         worker = now.worker
         out: dict = {"name": name, "title": self.find_title(name), "state": state, "error": error}
         out["stopping"] = bool(worker and worker["run"] == name and worker["stopping"])
-        out["pretrained"] = folder.is_relative_to(pretrained.FOLDER)
+        out["pretrained"] = pretrained.is_inside(folder)
         out["place"] = name if out["pretrained"] else shell_path(folder)  # as commands to copy name it
         try:
             plan = self._plan(folder)
