@@ -48,13 +48,13 @@ def parse_count(text) -> float:
 
 
 class FloatRange(click.FloatRange):
-    """Command-line parameter type for a number between bounds. NaN, which has no place among numbers, is refused."""
+    """Command-line parameter type for a finite number between bounds."""
 
     def convert(self, value, param, ctx):
         """Return the number as float; the bounds are those of `click.FloatRange`."""
         number = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value} is not a number.", param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
         return number
 
 

@@ -186,6 +186,9 @@ def test_keys_that_cannot_sign_are_refused(faces, key, tmp_path, monkeypatch):
     no(make_key(ec.generate_private_key(ec.SECP256K1()), curve), "another kind")
     refused(pggan("generate", faces, "--grid", tmp_path / "a.png", "--sign", tmp_path / "none.pem"), "No such file")
     refused(pggan("generate", faces, "--grid", tmp_path / "a.png", "--sign", key, "--no-mark"), "Give one of them")
+    refused(pggan("generate", faces, "--npz", tmp_path / "a.npz", "--sign", key), "an array, as --npz writes it")
+    with pytest.raises(UserError, match="an array cannot be signed"):
+        pg.load(faces).sample([1]).save(tmp_path / "a.npz", sign=key)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install \"pggan-tf\[sign\]\""):
         credentials.Signer(key)

@@ -373,6 +373,29 @@ def test_neighbours(run, tmp_path):
     refused(pggan("neighbours", copy, "--out", out), "gone: no manifest.json")
 
 
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--shape", "1:2"], "has images of the shape 1:2 with 3 channels"),
+        (["--gray"], "has images of the shape 1:1 with 1 channel, and"),
+    ],
+)
+def test_neighbours_refuses_other_data(run, tmp_path, options, words):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 60), "green").save(tmp_path / "photos" / "a.png")
+    code, _, err = pggan("prepare", tmp_path / "photos", tmp_path / "shards", "--size", "8", *options)
+    assert code == 0, err
+    other = ("--data", tmp_path / "shards")
+    refused(pggan("neighbours", run, *other, "--out", tmp_path / "n.png"), words, "on images of the shape 1:1 with 3")
+    refused(pggan("report", run, *other, "--out", tmp_path / "r.html"), words)
+
+
+def test_no_seeds_are_refused(run, tmp_path):
+    refused(pggan("generate", run, "--seeds", "", "--grid", tmp_path / "a.png"), "--seeds : expected numbers")
+    refused(pggan("interpolate", run, "--seeds", "", "--video", tmp_path / "a.gif"), "--seeds : expected numbers")
+    refused(pggan("interpolate", run, "--seconds", "inf", "--video", tmp_path / "a.gif"), "inf is not a finite number")
+
+
 def test_neighbours_by_features(run, tmp_path):
     code, text, err = pggan("neighbours", run, "--seeds", "0-3", "--features", "random", "--out", tmp_path / "n.png")
     assert code == 0 and "root mean square of features 'random'" in text, err

@@ -225,7 +225,7 @@ def test_prepare_leaves_out_what_is_smaller_than_the_shape(mixed, tmp_path):
             "30 px with --shape 3:4: the shorter side is not whole. Give a multiple of 4; .* reach 16 and 32 near it",
         ),
         (["--size", 256, "--shape", "3:2"], "Give a multiple of 3; stages that double reach 192 and 384 near it"),
-        (["--size", 32, "--split", "nan"], "nan is not a number"),
+        (["--size", 32, "--split", "nan"], "nan is not a finite number"),
         (["--size", "24x32", "--shape", "1:2"], "--size 24x32 and --shape: its shape is 3:4"),
         (["--size", "2000"], "expected 4 to 1024"),
         (["--size", "big"], "--size big: expected a number of pixels"),

@@ -91,6 +91,8 @@ class Images(np.ndarray):
         """
         path = Path(arguments.expand(file))
         if path.suffix == ".npz":
+            if sign is not None:
+                raise UserError("sign: an array cannot be signed. Save a picture, or leave out sign.")
             pixels.check_file("file", path)
             images = self._as_batch()
             with pixels.write_npz(str(path), len(images)) as write:

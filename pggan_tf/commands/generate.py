@@ -39,10 +39,14 @@ def command(
     source, seeds, count, grid, npz, folder, class_name, negative, recolor, upscale, stage, truncation, no_mark, sign
 ):
     """Generate images with SOURCE, a run's folder, a generator.keras or hf://USER/NAME."""
-    if seeds and count:
+    if seeds is not None and count:
         raise UserError("--seeds and --count: give one of them.")
     if not (grid or npz or folder):
         raise UserError("nowhere to write: give --grid FILE, --npz FILE or --dir FOLDER.")
+    if sign and not (grid or folder):
+        raise UserError(
+            "--sign: an array, as --npz writes it, cannot be signed. Give --grid FILE or --dir FOLDER, too."
+        )
     from pggan_tf import synthesis, tasks
     from pggan_tf.api import Generator
 
@@ -50,7 +54,7 @@ def command(
         raise UserError(f"--npz {npz}: expected a name that ends in .npz.")
     if count and count > synthesis.MOST_SEEDS:
         raise UserError(f"--count {count}: expected {synthesis.MOST_SEEDS:,} at most. Others by --seeds FIRST-LAST.")
-    numbers = synthesis.parse_seeds(seeds) if seeds else list(range(count or 64))
+    numbers = list(range(count or 64)) if seeds is None else synthesis.parse_seeds(seeds)
     outputs = Outputs(numbers, grid, npz, folder)
     outputs.check()
     outputs.signer = credentials.open_signer(sign, not no_mark)

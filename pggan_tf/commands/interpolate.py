@@ -69,13 +69,13 @@ def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_
     from pggan_tf.explore import video as videos
     from pggan_tf.explore import walks
 
-    if seeds and latents_file:
+    if seeds is not None and latents_file:
         raise UserError("--seeds and --latents: give one of them.")
     path = videos.check(video, fps)
     signer = credentials.open_signer(sign, not no_mark)
     columns, rows = grid
     places = columns * rows
-    numbers = synthesis.parse_seeds(seeds) if seeds else list(range(4 * places))
+    numbers = list(range(4 * places)) if seeds is None else synthesis.parse_seeds(seeds)
     latents = walks.read_latents(latents_file) if latents_file else None
     if (count := len(numbers if latents is None else latents)) < places:
         raise UserError(f"--grid {columns}x{rows}: {count} keyframes are too few for {places} places.")

@@ -14,7 +14,7 @@ from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
 from pggan_tf.metrics.features import Features
 from pggan_tf.report.runs import RunSummary
-from pggan_tf.shapes import fits
+from pggan_tf.shapes import Aspect, fits, name_aspect
 
 COMPARED = 32  # target size in pixels at which images are compared
 _BLOCK = 2048  # number of training images of this size that are compared at a time
@@ -24,12 +24,24 @@ _SHOWN, _EDGE = 64, 2  # smallest size of an image in a picture, and space betwe
 def open_training_data(run: RunSummary, folder: str | Path | None = None) -> Shards:
     """Open the data set in `folder`; by default the one that the run was trained on.
 
-    Raises UserError if the data set does not exist or its folder is not known.
+    Raises UserError if the data set does not exist, its folder is not known, or its images are of
+    another shape or kind than those of the run.
     """
     folder = folder or run.environment["dataset"]["folder"]
     if folder is None:
         raise UserError(f"{run.folder / 'environment.json'}: does not say where its data are. Give --data FOLDER.")
-    return Shards(folder, verify=False)
+    shards, plan = Shards(folder, verify=False), run.plan
+    found = shards.manifest.aspect, shards.manifest.channels
+    if found != (plan.aspect, plan.data_channels):
+        raise UserError(
+            f"{shards.folder}: has images of {_describe(*found)}, and {run.folder} was trained on images of "
+            f"{_describe(plan.aspect, plan.data_channels)}. Give --data FOLDER with the shards of the run."
+        )
+    return shards
+
+
+def _describe(aspect: Aspect, channels: int) -> str:
+    return f"the shape {name_aspect(aspect)} with {channels} channel{'s' * (channels > 1)}"
 
 
 def _keep_pixels(images: np.ndarray) -> np.ndarray:
