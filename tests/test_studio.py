@@ -610,9 +610,11 @@ def test_pictures_are_those_of_the_command_line(asker, place):
         status, said = asker.ask("GET", "/api/runs/00007-portraits/faces.png", query)
         assert status == 400 and said["error"], query
     assert asker.ask("GET", "/api/runs/00000-pggan-portraits-8/faces.png")[0] == 409, "it has no generator yet"
+    _, before = asker.ask("GET", "/api/runs/00007-portraits/sliders/2.png", b"stage=16")
     _, sliders = asker.ask("PUT", "/api/runs/00007-portraits/sliders/2", body={"name": "smile"})
     assert sliders[1]["name"] == "smile" and "smile" in (place / "runs/00007-portraits/sliders.json").read_text()
-    assert asker.ask("GET", sliders[1]["strip"], b"stage=16")[0] == 200
+    status, after = asker.ask("GET", sliders[1]["strip"], b"stage=16")
+    assert status == 200 and after != before, "the strip has its new name"
 
 
 def test_helpers_of_pages_that_left(place):

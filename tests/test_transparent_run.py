@@ -12,6 +12,7 @@ from pggan_tf import synthesis
 from pggan_tf.data import pixels, shards, sprites, transparency
 from pggan_tf.errors import UserError
 from pggan_tf.runs import checkpoint
+from pggan_tf.studio import results
 from tests.conftest import pggan
 
 pytestmark = pytest.mark.slow
@@ -198,6 +199,15 @@ def test_images_with_alpha_are_enlarged(run, tmp_path):
     assert large.shape == (2, 64, 64, 4) and large[..., 3].min() < 255
     with pytest.raises(UserError, match="C of 1 to 4"):
         made.generator.convert(np.zeros((1, 8, 8, 5), np.uint8))
+
+
+def test_the_studio_finds_a_transparent_photo(run, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "STEPS", 2)
+    args = {"run": str(run), "photo": str(data / "00.png"), "name": "00.png", "stage": None, "out": str(tmp_path)}
+    found = results.project(args, lambda done, total: None)
+    assert found["stage"] == 16 and 0 < found["psnr_before"] < np.inf and 0 < found["psnr"] < np.inf
+    with Image.open(tmp_path / results.SHOWN["project"]) as picture:
+        assert 3 * picture.height <= picture.width < 3.1 * picture.height
 
 
 @pytest.mark.slow
