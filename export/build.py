@@ -9,12 +9,13 @@ result of the comparison.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -23,7 +24,7 @@ from export import projects
 from export.files import Options, write_files, write_samples
 from pggan_tf import terminal
 from pggan_tf.errors import UserError, explain_out_of_memory
-from pggan_tf.files import atomic_write
+from pggan_tf.files import atomic_write, hold_lock
 from pggan_tf.runs import keras_files, pretrained, records
 
 FORMATS = ("tflite", "keras", "savedmodel", "onnx", "coreml", "web")
@@ -76,24 +77,42 @@ def build(
     terminal.start_tensorflow()
     _check_installed(formats)
     opened = _open_sources(runs, options)
-    partial = target.absolute()
-    partial = partial.with_name(f".{partial.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        files = write(opened, formats, partial, options)
-        if target.exists():  # it may be a link or a mounted disk, which must not be replaced
-            for made in partial.iterdir():
-                shutil.move(made, target / made.name)
-        else:
-            partial.rename(target)
+        with _reserve(target) as partial:
+            files = write(opened, formats, partial, options)
+            if target.exists():  # it may be a link or a mounted disk, which must not be replaced
+                for made in partial.iterdir():
+                    shutil.move(made, target / made.name)
+            else:
+                partial.rename(target)
     except OSError as error:
         raise UserError(
             f"--out {target}: cannot be written ({error.strerror or error}). Choose a folder you may write to."
         ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target, files
+
+
+@contextlib.contextmanager
+def _reserve(target: Path) -> Iterator[Path]:
+    """Context manager that yields an empty folder beside `target`, which is removed afterwards.
+
+    Raise UserError if another export to the same place is at work.
+    """
+
+    def report_busy():
+        raise UserError(f"--out {target}: another export writes there. Wait for it, or choose another folder.")
+
+    work = target.absolute()
+    work = work.with_name(f".{work.name}.partial")
+    work.mkdir(parents=True, exist_ok=True)
+    with hold_lock(work / "lock", report_busy):
+        partial = work / "files"
+        shutil.rmtree(partial, ignore_errors=True)  # of an export that was killed
+        try:
+            partial.mkdir()
+            yield partial
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _build_app(

@@ -8,6 +8,7 @@ import click
 
 from export import build
 from export.files import Options
+from pggan_tf.errors import UserError
 from pggan_tf.option_types import Choice, FloatRange
 
 
@@ -72,6 +73,8 @@ def command(runs, formats, everything, out, **options):
 
     A site (--to web) or an app (--to apk) may hold several RUNs of different tasks.
     """
+    if out == "":
+        raise UserError("--out: no name. Give the folder to write to, or leave it out.")
     target, files = build.build(runs, formats, out, Options(everything=everything, **options))
     show(files)
     click.echo(target)

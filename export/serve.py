@@ -44,6 +44,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.send_header("Cache-Control", "no-cache")  # so that browsers see a new export at once
         super().end_headers()
 
+    def send_head(self):
+        if "\0" not in self.translate_path(self.path):
+            return super().send_head()
+        self.send_error(http.HTTPStatus.NOT_FOUND)
+        return None
+
     def list_directory(self, path):
         self.send_error(http.HTTPStatus.NOT_FOUND)
 

@@ -52,7 +52,8 @@ class Source:
     def mark(self) -> marks.Mark:
         """What pictures by the network say about themselves."""
         alone = self.name == Path(runs.GENERATOR).stem  # such a file is called by its folder
-        name = self.folder.resolve().name if alone else self.name.removesuffix("-best")
+        name = self.folder.resolve().name if alone else self.name
+        name = name if self.until is None else name.removesuffix("-best")
         return marks.Mark(self.task.source_type, name, self.sha256)
 
     @property
@@ -171,9 +172,16 @@ def draw_portraits(size: int) -> np.ndarray:
 def open_source(path: str | Path) -> Source:
     """Load a network from the folder of a finished run, an exported folder, a .keras file or a hub.
 
+    In its name, what is no Unicode is replaced by a question mark: most formats take nothing else.
+
     Raises:
         UserError: if the run has not ended, or if the file holds no generator.
     """
+    source = _open(path)
+    return replace(source, name=source.name.encode("utf-8", "replace").decode())
+
+
+def _open(path: str | Path) -> Source:
     from pggan_tf.runs import generators
 
     if keras_files.is_location(path):

@@ -112,7 +112,7 @@ def choose_stage(generator, source, stage: int | None) -> int:
     stage = generator.resolutions[-1] if stage is None else stage
     if stage not in generator.resolutions:
         raise UserError(f"--stage {stage}: {source} has {', '.join(map(str, generator.resolutions))}.")
-    return stage
+    return generator.resolutions[generator.resolutions.index(stage)]  # of 16.0, the whole number
 
 
 def to_pixels(images: np.ndarray) -> np.ndarray:

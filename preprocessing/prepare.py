@@ -273,8 +273,8 @@ class _Size(click.ParamType):
 
     def convert(self, value, param, ctx):
         """Return (longer side, aspect). Raise UserError if the value is no size."""
-        if isinstance(value, tuple):
-            return value
+        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], tuple):
+            return value  # converted already
         resolution, aspect = shapes.parse_size(str(value), "--size")
         if not shapes.SMALLEST <= resolution <= shapes.LARGEST:
             self.fail(f"{value}: expected {shapes.SMALLEST} to {shapes.LARGEST} pixels on the longer side.", param, ctx)
@@ -288,7 +288,9 @@ class _Shape(click.ParamType):
 
     def convert(self, value, param, ctx):
         """Return the aspect, or 'auto'. Raise UserError if the value is neither."""
-        return value if value == AUTO or isinstance(value, tuple) else shapes.parse_aspect(value)
+        if value == AUTO:
+            return value
+        return shapes.parse_aspect(":".join(map(str, value)) if isinstance(value, tuple) else value)
 
 
 class _Resolutions(click.ParamType):

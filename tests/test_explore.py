@@ -121,6 +121,21 @@ def test_a_gif_lasts_as_long_as_asked_for(tmp_path, fps, shown):
     assert len(durations) == fps and sum(durations) == 1000 and set(durations) == shown
 
 
+@pytest.mark.parametrize("fps", [30, 60, 120])
+def test_a_webp_lasts_as_long_as_asked_for(tmp_path, fps):
+    from pggan_tf.explore import video
+
+    pictures = np.random.default_rng(0).integers(0, 256, (2 * fps, 8, 8, 3), np.uint8)
+    video.write(tmp_path / "v.webp", iter(pictures), fps)
+    with Image.open(tmp_path / "v.webp") as picture:
+        durations = []
+        for i in range(picture.n_frames):
+            picture.seek(i)
+            picture.load()
+            durations.append(picture.info["duration"])
+    assert len(durations) == 2 * fps and sum(durations) == 2000 and max(durations) - min(durations) <= 1
+
+
 def test_a_gray_odd_video(tmp_path):
     """H.264 wants even sides and colour."""
     from pggan_tf.explore import video
@@ -310,6 +325,12 @@ def test_projection_repeats_itself_and_chooses_a_class(generator):
     before, after = psnr.compute_each(np.stack([image, image]), np.stack([a.start, a.image]))
     assert after > before > 15
     assert 0.5 < np.square(a.latent).mean() < 1.5, "latents stay as long as those that were trained on"
+    # One step leads away from a photo that is one of the starts itself.
+    z = synthesis.latents([3], 8)
+    own = synthesis.Sampler(generator).images(z, 8, labels=np.array([3]))[0]
+    c = project(generator, own, 1, keep_frames=True)
+    np.testing.assert_array_equal(c.latent, z[0])
+    assert c.label == 3 and (c.image == own).all() and (c.start == own).all() and (c.frames[-1] == own).all()
 
 
 def test_project_refuses(run, tmp_path):
@@ -390,10 +411,20 @@ def test_neighbours_refuses_other_data(run, tmp_path, options, words):
     refused(pggan("report", run, *other, "--out", tmp_path / "r.html"), words)
 
 
+@pytest.mark.parametrize("values", [None, [[1e300] * 8], [[1e20] * 8], [[1e-300] * 8], [[0.0] * 8], []])
+def test_latents_that_are_none_are_refused(run, tmp_path, values):
+    file = tmp_path / "a.npy"
+    file.touch()
+    if values is not None:
+        np.save(file, np.reshape(np.array(values, float), (-1, 8)))
+    words = "not a .npy of numbers" if values is None else "expected a .npy of finite floats"
+    refused(pggan("interpolate", run, "--latents", file, "--video", tmp_path / "a.gif"), words)
+
+
 def test_no_seeds_are_refused(run, tmp_path):
     refused(pggan("generate", run, "--seeds", "", "--grid", tmp_path / "a.png"), "--seeds : expected numbers")
     refused(pggan("interpolate", run, "--seeds", "", "--video", tmp_path / "a.gif"), "--seeds : expected numbers")
-    refused(pggan("interpolate", run, "--seconds", "inf", "--video", tmp_path / "a.gif"), "inf is not a finite number")
+    refused(pggan("interpolate", run, "--seconds", "inf", "--video", tmp_path / "a.gif"), "inf is not in the range")
 
 
 def test_neighbours_by_features(run, tmp_path):

@@ -560,6 +560,29 @@ def test_bad_input_is_refused(run, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     no(run, "--to", "web", "--out", tmp_path / "s", words=("npm is not installed", "Node.js"))
     assert not (tmp_path / "s").exists() and not list(tmp_path.glob(".*.partial"))
+    no(run, "--out", "", words=("--out: no name",))
+
+
+def test_exports_to_one_place_at_once(run, tmp_path):
+    """The first goes on, and the second is refused; what a killed one left is removed."""
+    left = tmp_path / ".out.partial" / "files"
+    left.mkdir(parents=True)
+    (left / "junk").touch()
+    with build._reserve(tmp_path / "out") as partial:
+        assert partial == left and not any(partial.iterdir())
+        refused(pggan("export", run, "--to", "keras", "--out", tmp_path / "out"), "another export writes there")
+        assert partial.is_dir()
+    assert pggan("export", run, "--to", "keras", "--out", tmp_path / "out")[0] == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_s_name_may_be_anything(run, tmp_path):
+    copy = tmp_path / os.fsdecode(b"caf\xe9-best")
+    shutil.copytree(run, copy)
+    assert source.open_source(copy).mark.run == "caf?-best"
+    code, _, err = pggan("export", copy, "--out", tmp_path / "out")
+    assert code == 0, err
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["source"] == "caf?-best"
 
 
 @pytest.mark.slow

@@ -48,7 +48,8 @@ def test_with_the_key_a_browser_gets_everything(site):
     assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
     assert ask(site, "/", Cookie=cookie.partition(";")[0])[2] == "<h1>faces</h1>"
     assert ask(site, "/site.json", Cookie=f"a=b; {cookie.partition(';')[0]}")[2] == "{}"
-    assert ask(site, "/missing", Cookie=cookie.partition(";")[0])[0] == 404
+    for path in ("/missing", "/%00", "/index.html%00"):
+        assert ask(site, path, Cookie=cookie.partition(";")[0])[0] == 404
     assert ask(site, "//elsewhere.example/?key=secret")[1]["Location"] == "/elsewhere.example/", (
         "never to another machine"
     )

@@ -236,7 +236,7 @@ def test_names_and_amounts_that_are_none_are_refused(copy, tmp_path):
         (f"3={'x' * 25}", "at most 24 letters"),
         ("3=Smile", "--rename 3=Smile: slider 2 has this name", "--rename 2="),
     ):
-        refused(pggan("sliders", copy, "--rename", given), *words)
+        refused(pggan("sliders", copy, "--rename", "4=frown", "--rename", given), *words)  # none is kept
     assert json.loads((copy / "sliders.json").read_text())["names"] == {"2": "smile"}
     refused(pggan("sliders", copy / "generator.keras", "--rename", "2=grin"), "not a run's folder|no config.json")
     refused(pggan("sliders", "hf://some/one", "--rename", "2=grin"), "hf://some/one: .*Give the folder of its run")

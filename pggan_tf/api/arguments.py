@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,7 +115,29 @@ def take_options(command: click.Command, given: Mapping) -> dict:
             values[option.name] = option.type_cast_value(context, value)
         except click.BadParameter as error:
             raise UserError(error.format_message()) from None
+        except (TypeError, ValueError, AttributeError):  # a value of a type that no text has
+            raise UserError(f"{name} {value!r}: not valid. Give it as text, as in `{option.opts[0]}`.") from None
     return values
+
+
+def check_whole(name: str, value, least: int, most: int | None = None) -> int:
+    """Return a number as int. Raise UserError if it is not whole, or outside of least..most."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or (most is not None and number > most):
+        raise UserError(
+            f"{name} {value}: expected a whole number {f'from {least} on' if most is None else f'from {least} to {most}'}."
+        )
+    return number
+
+
+def check_number(name: str, value, least: float, most: float) -> float:
+    """Return a number as float. Raise UserError if it is none, or outside of least..most."""
+    if not isinstance(value, int | float | np.number) or not least <= value <= most:
+        raise UserError(f"{name} {value}: expected a number from {least} to {most}.")
+    return float(value)
 
 
 def as_path(place) -> Path:

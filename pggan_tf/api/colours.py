@@ -23,7 +23,12 @@ def read_wishes(
     """
     if isinstance(hints, str) and colour_hints.is_point(hints):
         hints = [hints]
+    if hints is not None and not isinstance(hints, str | os.PathLike):
+        hints = list(hints)
+        if not all(isinstance(hint, str) for hint in hints):
+            raise UserError('hints: expected texts such as "120,80=#c03020", or the path of a picture.')
     hints = hints or None
+    saturation = arguments.check_number("--saturation", saturation, 0, 4)
     from pggan_tf.conversion import video
 
     task = tasks.task_of(generator.network)
@@ -35,8 +40,6 @@ def read_wishes(
         raise UserError(
             f"{generator.name}: was trained to {generator.task}; --hint, --hints, --reference and --saturation are for colorize."
         )
-    if not 0 <= saturation <= 4:
-        raise UserError(f"--saturation {saturation}: expected 0 (gray) to 4.")
     points: tuple = ()
     picture = palette = None
     if hints is not None:

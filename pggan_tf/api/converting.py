@@ -84,10 +84,8 @@ def convert(
         raise UserError(f"--size {size}: {generator.name} was trained to {generator.task}; only colorize has it.")
     if tile is not None and sees_reduced:
         raise UserError(f"--tile {tile}: {generator.name} colours photos whole, without tiles; leave --tile out.")
-    if size is not None and not 16 <= size <= 4096:
-        raise UserError(f"--size {size}: expected 16 to 4096.")
-    if tile is not None and tile < 1:
-        raise UserError(f"--tile {tile}: expected a number from 1 on.")
+    size = None if size is None else arguments.check_whole("--size", size, 16, 4096)
+    tile = None if tile is None else arguments.check_whole("--tile", tile, 1)
     wishes = colours.read_wishes(generator, source, hints, reference, saturation, steady)
     _check_denoise(generator, denoise)
     change, enlargement = generator.converter(size or tile, wishes, denoise), Enlargement(generator.scale)

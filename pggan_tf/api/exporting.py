@@ -50,6 +50,8 @@ def export(
     several = isinstance(runs, Sequence) and not isinstance(runs, str)
     values = arguments.take_options(command, {**options, "formats": [formats] if isinstance(formats, str) else formats})
     places = tuple(map(arguments.as_location, runs if several else [runs]))
+    if not places:
+        raise UserError("runs: none. Give a run, or a list of them.")
     chosen = Options(**{name: values[name] for name in known}, no_mark=not mark)
     return build.build(places, values["formats"], arguments.expand(out) if out else None, chosen)[0]
 

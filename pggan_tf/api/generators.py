@@ -159,6 +159,8 @@ class Generator:
         """
         if not asked:
             return None
+        if not isinstance(asked, Mapping):
+            raise UserError(f"sliders {asked}: expected {{number or name: amount}}, such as {{2: 3}}.")
         sliders = self.sliders
         amounts = latent_sliders.resolve_amounts(sliders, asked, self.name)
         directions = np.stack([slider.direction for slider in sliders])
@@ -221,7 +223,7 @@ class Generator:
     def choose_sliders(self, count: int) -> list[latent_sliders.Slider]:
         """Return the `count` strongest sliders. Raise UserError if it does not have so many."""
         sliders = self.sliders
-        if not 1 <= count <= len(sliders):
+        if arguments.check_whole("--count", count, 1) > len(sliders):
             raise UserError(f"--count {count}: {self.name} has {len(sliders)} sliders; expected 1 to {len(sliders)}.")
         return sliders[:count]
 
@@ -316,8 +318,7 @@ class Generator:
 
 def _check_truncation(truncation: float) -> None:
     """Raise UserError if a truncation is not a number from 0 to 1."""
-    if not isinstance(truncation, int | float | np.number) or not 0 <= truncation <= 1:
-        raise UserError(f"--truncation {truncation}: expected a number from 0 to 1.")
+    arguments.check_number("--truncation", truncation, 0, 1)
 
 
 def _parse_seeds(seeds: str | Iterable[int]) -> list[int]:

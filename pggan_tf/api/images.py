@@ -58,8 +58,7 @@ class Images(np.ndarray):
             raise UserError(
                 f"an array of {self.dtype} {list(self.shape)} is no grid; expected uint8 [N, H, W, 1 to 4]."
             )
-        if columns is not None and columns < 1:
-            raise UserError(f"columns {columns}: expected a whole number of at least 1.")
+        columns = None if columns is None else arguments.check_whole("columns", columns, 1)
         sheet = pixels.tile(pixels.enlarge(images, pixels.VISIBLE), columns, edge=1)
         return Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet)
 

@@ -159,8 +159,9 @@ def evaluate(
     """
     place = arguments.expand(features)
     graph = place if place.endswith(".pb") else None
-    side = None if size is None else int(size)
-    settings = Settings("inception" if graph else place, graph, int(images), side, filter, bool(floor))
+    side = None if size is None else arguments.check_whole("size", size, 1)
+    many = arguments.check_whole("images", images, 2)
+    settings = Settings("inception" if graph else place, graph, many, side, filter, bool(floor))
     names = metrics if isinstance(metrics, str) else ",".join(metrics)
     return measure(arguments.as_location(real), arguments.as_location(fake), names, settings)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pggan_tf import config
@@ -28,7 +28,7 @@ class Run:
 
     def __init__(self, folder: str | Path):
         """Open the folder of a run. Raise UserError if training did not write it."""
-        path = arguments.as_path(folder)
+        path = Path(pretrained.locate(arguments.expand(folder)))
         keras_files.check_run(path)
         self.folder = path.absolute()  # the working directory may change
         self._loaded: tuple[tuple, Generator] | None = None
@@ -136,13 +136,20 @@ class Run:
         Raises:
             UserError: if there is no such slider, or the name is not valid or taken.
         """
+        self.rename_sliders([(number, name)])
+
+    def rename_sliders(self, names: Iterable[tuple[int, str]]) -> None:
+        """Give several sliders names, as `rename_slider` does: all of them, or none after an error.
+
+        names: pairs of a slider's number and its name.
+        """
         if pretrained.is_inside(self.folder):
             raise UserError(
                 f"{self.folder.name}: comes with pggan-tf, and keeps no names. Name sliders of your own runs."
             )
         generator = self.generator
         kernel, count = sliders.read_kernel(generator.network, generator.name), len(generator.sliders)
-        slider_names.rename(self.folder, sliders.compute_digest(kernel), number, name, count)
+        slider_names.rename(self.folder, sliders.compute_digest(kernel), names, count)
 
     def resume(self, *, progress: bool | None = None, callbacks=(), **options) -> Run:
         """Go on training exactly where it stopped, to the end of the plan.
@@ -186,6 +193,8 @@ class Run:
         """
         from pggan_tf.report import pages, pictures, runs
 
+        if out and arguments.as_path(out).suffix not in (".html", ".htm"):
+            raise UserError(f"--out {out}: expected a name that ends in .html.")
         drawn, omissions = pictures.try_pictures(runs.read_run(self.folder), arguments.expand(data) if data else None)
         for line in omissions:
             report(line)

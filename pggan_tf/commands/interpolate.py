@@ -51,7 +51,7 @@ class _Grid(click.ParamType):
     help="columns and rows of interpolations to show side by side",
 )
 @click.option(
-    "--seconds", type=FloatRange(0, min_open=True), default=8.0, show_default=True, help="length of the video"
+    "--seconds", type=FloatRange(0, 3600, min_open=True), default=8.0, show_default=True, help="length of the video"
 )
 @click.option("--fps", type=click.IntRange(1, 120), default=30, show_default=True, help="frames per second")
 @click.option("--loop", is_flag=True, help="return to the first keyframe, so that the video repeats without a jump")

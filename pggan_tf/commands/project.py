@@ -15,6 +15,7 @@ from pggan_tf import synthesis
 from pggan_tf.commands import shared
 from pggan_tf.data import marks, pixels, transparency
 from pggan_tf.errors import UserError
+from pggan_tf.files import atomic_write
 from pggan_tf.metrics import psnr
 from pggan_tf.runs import generators
 
@@ -72,7 +73,8 @@ def command(source, photo, out, video, steps, class_name, stage, seed, no_mark):
         found = project(generator, target, steps, labels, seed, progress, keep_frames=film is not None)
     # Half of the picture is the photo.
     packet = marks.make_packet(None if no_mark else generators.make_mark(source, marks.CHANGED))
-    np.save(folder / "latent.npy", found.latent[None])
+    with atomic_write(folder / "latent.npy") as partial, partial.open("wb") as file:
+        np.save(file, found.latent[None])
     target = transparency.unpremultiply(target)  # as the images are
     triple = np.stack([target, found.start, found.image])
     pixels.save_grid(folder / "projection.png", triple, columns=3, size=_SHOWN, packet=packet)

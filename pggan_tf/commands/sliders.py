@@ -77,8 +77,8 @@ def command(source, out, seeds, count, class_name, names, stage, truncation, no_
         if outdated := slider_names.find_outdated(opened.folder, digest):
             lost = "taken away" if names else "left out"
             click.echo(f"named before the run trained on, so {lost}: {', '.join(outdated)}", err=True)
-        for number, name in names:
-            opened.rename_slider(number, name)
+        if names:
+            opened.rename_sliders(names)
     for slider in generator.choose_sliders(count):
         click.echo(f"{slider.label}: {slider.strength:.2f} times as strong as an average direction")
     if out:

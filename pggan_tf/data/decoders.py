@@ -7,16 +7,16 @@ A file holds one or several pictures: the frames of an animation or the pages of
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import logging
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import AvifImagePlugin, Image, ImageOps, Jpeg2KImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  these register formats
 
-from pggan_tf.data import icc, jpeg, tiff
+from pggan_tf.data import icc, jpeg, tiff, xmp
 from pggan_tf.errors import Unreadable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "HEIF")
@@ -85,7 +85,7 @@ def check_size(width: int, height: int, least: int = 1, most: int = MAX_PIXELS) 
         raise Unreadable(f"{width}x{height} pixels, smaller than {least}x{least}", "too small")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Picture:
     """A decoded picture, turned upright, with its metadata."""
 
@@ -190,6 +190,7 @@ class _Plain(Pictures):
         # animations. It is then not one of the frames.
         self._hidden = int(self._animated and getattr(self._image, "default_image", False))
         self.loop = self._image.info.get("loop", 0)
+        self._packet = xmp.read_gif(data) if self.format == "GIF" else None  # Pillow does not read it
         if self.format == "GIF" and self._image.info.get("loop") != 0:
             # A GIF stores the number of repetitions; without it, the animation is played once.
             self.loop += 1
@@ -223,7 +224,8 @@ class _Plain(Pictures):
             if complete is None:
                 raise
             return _convert(complete)
-        return _convert(self._image)
+        picture = _convert(self._image)
+        return dataclasses.replace(picture, xmp=self._packet) if self._packet else picture
 
 
 class _Tiff(Pictures):

@@ -196,14 +196,24 @@ def split_png(data, packet: bytes | None) -> list:
     return [data[:_PNG_HEAD], chunk, data[_PNG_HEAD:]]
 
 
+_GIF_BEGIN, _GIF_END = b"\x21\xff\x0bXMP DataXMP", b"\x01\xff\xfe"
+
+
 def add_to_gif(data: bytes, packet: bytes) -> bytes:
     """Return a GIF with a packet, which stands before its first picture."""
     colours = 3 << ((data[10] & 7) + 1) if data[10] & 128 else 0
     head = 13 + colours
     # An application extension. Its end makes a reader that takes the packet for blocks find the
     # end of it, wherever it is.
-    block = b"\x21\xff\x0bXMP DataXMP" + packet + b"\x01" + bytes(range(255, -1, -1)) + b"\0"
+    block = _GIF_BEGIN + packet + _GIF_END + bytes(range(253, -1, -1)) + b"\0"
     return b"GIF89a" + data[6:head] + block + data[head:]
+
+
+def read_gif(data: bytes) -> bytes | None:
+    """Return the packet in the bytes of a GIF, or None if there is none."""
+    begin = data.find(_GIF_BEGIN)
+    end = data.find(_GIF_END, begin)
+    return None if begin < 0 or end < 0 else data[begin + len(_GIF_BEGIN) : end]
 
 
 def make_box(packet: bytes) -> bytes:

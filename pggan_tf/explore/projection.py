@@ -28,8 +28,8 @@ class Projection:
 
     latent: np.ndarray  # float32 [L]
     label: int  # class of the latent; 0 for a generator without classes
-    start: np.ndarray  # image before the optimisation, uint8 [H, W, C], with straight alpha if any
-    image: np.ndarray  # image after the optimisation, uint8 [H, W, C]
+    start: np.ndarray  # best image before the optimisation, uint8 [H, W, C], with straight alpha if any
+    image: np.ndarray  # best image of all, uint8 [H, W, C]
     frames: list[np.ndarray]  # images in between, uint8 [H, W, C]; empty if not requested
 
 
@@ -98,12 +98,15 @@ def project(
             frames.append(synthesis.to_pixels(make_images(latents, chosen).numpy()))
         step(tf.constant(number, tf.float32))
         progress(number + 1, steps)
-    images = make_images(latents, chosen)
-    winner = int(np.argmin(_measure_error(images, goal).numpy()))
-    start = make_images(tf.constant(z), chosen).numpy()[winner]
-    last = synthesis.to_pixels(images.numpy()[winner])
-    way = [*(f[winner] for f in frames), last] if keep_frames else []
-    return Projection(latents.numpy()[winner], int(y[winner]), synthesis.to_pixels(start), last, way)
+    # The starts come again: of a photo that is nearly one of them, few steps may only lead away.
+    # All are drawn together, since the same latent in another batch may differ in its last bits.
+    ends = np.concatenate([latents.numpy(), z])
+    images = make_images(tf.constant(ends), tf.concat([chosen, chosen], 0))
+    errors, images = _measure_error(images, goal).numpy(), synthesis.to_pixels(images.numpy())
+    winner = int(np.argmin(errors))
+    way = [*(f[winner % len(z)] for f in frames), images[winner]] if keep_frames else []
+    start = len(z) + int(np.argmin(errors[len(z) :]))
+    return Projection(ends[winner], int(y[winner % len(z)]), images[start], images[winner], way)
 
 
 def _choose_starts(generator, measure, labels: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -82,11 +82,21 @@ def _write_h264(path: Path, frames: Iterator[np.ndarray], fps: int, packet: byte
             file.write(xmp.make_box(packet))
 
 
+class _Durations(tuple):
+    """Milliseconds that each frame of a WebP lasts: whole ones, of which `fps` frames last one second."""
+
+    def __new__(cls, fps: int):
+        return super().__new__(cls, (round(1000 * (i + 1) / fps) - round(1000 * i / fps) for i in range(fps)))
+
+    def __getitem__(self, number):
+        return super().__getitem__(number % len(self))
+
+
 def _write_animation(path: Path, frames: Iterator[np.ndarray], fps: int, packet: bytes | None) -> None:
     from PIL import Image
 
     kind = path.suffix[1:].upper()
-    options = {"quality": 90, "duration": round(1000 / fps)} if kind == "WEBP" else {}
+    options = {"quality": 90, "duration": _Durations(fps)} if kind == "WEBP" else {}
     options |= xmp.make_pillow_options(kind, packet) if kind == "WEBP" else {}
 
     def convert():

@@ -95,14 +95,12 @@ def read_latents(file: str | Path) -> np.ndarray:
         latents = np.load(file, allow_pickle=False)
     except OSError as error:
         raise UserError(f"--latents {file}: cannot be read ({error.strerror or error}).") from None
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise UserError(f"--latents {file}: not a .npy of numbers ({error}).") from None
-    if (
-        not isinstance(latents, np.ndarray)
-        or latents.ndim != 2
-        or latents.dtype.kind != "f"
-        or not np.isfinite(latents).all()
-        or not np.abs(latents).max(axis=1, initial=0).all()
-    ):
-        raise UserError(f"--latents {file}: expected a .npy of finite floats [N, L], none of them all zeros.")
-    return latents.astype(np.float32)
+    if isinstance(latents, np.ndarray) and latents.ndim == 2 and latents.dtype.kind == "f":
+        with np.errstate(over="ignore", invalid="ignore"):
+            latents = latents.astype(np.float32)
+            lengths = np.linalg.norm(latents, axis=1)
+        if len(latents) and (np.isfinite(lengths) & (lengths > 0)).all():
+            return latents
+    raise UserError(f"--latents {file}: expected a .npy of finite floats [N, L], none of them all zeros.")

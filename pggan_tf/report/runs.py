@@ -17,7 +17,7 @@ from pggan_tf import schedule, shapes
 from pggan_tf.config import Config, Plan, load
 from pggan_tf.errors import UserError
 from pggan_tf.report import coach, words
-from pggan_tf.runs import checkpoint, keras_files, records
+from pggan_tf.runs import checkpoint, keras_files, pretrained, records
 
 MOST_COMPARED = 8  # largest number of runs on a page: base.html defines 8 colours for curves
 # Last part of the names of variables that are not trained: averages and singular vectors.
@@ -155,7 +155,7 @@ def read_run(folder: str | Path) -> RunSummary:
 
     Raises UserError if it is not a run's folder or its config or environment cannot be read.
     """
-    folder = Path(folder)
+    folder = Path(pretrained.locate(folder))
     keras_files.check_run(folder)
     plan = load(folder / "config.json")
     environment = records.read_environment(folder / "environment.json")

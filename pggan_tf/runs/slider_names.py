@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pggan_tf.errors import UserError
@@ -49,19 +50,30 @@ def find_outdated(folder: Path, digest: str) -> list[str]:
     return [] if weights == digest else list(names.values())
 
 
-def rename(folder: Path, digest: str, number: int, name: str, count: int) -> None:
-    """Give a slider a name, or take its name away.
+def rename(folder: Path, digest: str, changes: Iterable[tuple[int, str]], count: int) -> None:
+    """Give sliders names, or take their names away: all of them, or none if one cannot have its name.
 
     Args:
         folder: the run's folder.
         digest: digest of the weights.
-        number: number of the slider, from 1 on.
-        name: the name; "" takes it away.
+        changes: pairs of the number of a slider, from 1 on, and its name; "" takes it away.
         count: number of sliders of the generator.
 
     Raises:
-        UserError: if there is no such slider, the name is not valid or another slider has it.
+        UserError: if there is no such slider, a name is not valid or another slider has it.
     """
+    names = read_names(folder, digest)
+    for number, name in changes:
+        names = _change(names, number, name, count)
+    content = {"weights": digest, "names": {str(n): names[n] for n in sorted(names)}}
+    try:
+        folders.write_json(folder / FILE, content)
+    except OSError as error:
+        raise UserError(f"{folder / FILE}: cannot be written ({error.strerror or error}).") from None
+
+
+def _change(names: Mapping[int, str], number: int, name: str, count: int) -> dict[int, str]:
+    """Return names of sliders after one change; for the rest, see `rename`."""
     name, typed = name.strip(), f"--rename {number}={name}"
     if not 1 <= number <= count:
         raise UserError(f"{typed}: the run has the sliders 1 to {count}.")
@@ -69,14 +81,8 @@ def rename(folder: Path, digest: str, number: int, name: str, count: int) -> Non
         raise UserError(
             f"{typed}: expected a name of at most {_LONGEST} letters, digits, spaces, - and _ that begins with a letter."
         )
-    names = {n: other for n, other in read_names(folder, digest).items() if n != number}
-    for other, taken in names.items():
+    rest = {n: other for n, other in names.items() if n != number}
+    for other, taken in rest.items():
         if name and taken.casefold() == name.casefold():
             raise UserError(f"{typed}: slider {other} has this name. Choose another, or type --rename {other}= first.")
-    if name:
-        names[number] = name
-    content = {"weights": digest, "names": {str(n): names[n] for n in sorted(names)}}
-    try:
-        folders.write_json(folder / FILE, content)
-    except OSError as error:
-        raise UserError(f"{folder / FILE}: cannot be written ({error.strerror or error}).") from None
+    return rest | ({number: name} if name else {})
