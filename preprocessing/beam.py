@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import shlex
 import tempfile
 import uuid
@@ -30,7 +31,8 @@ def pack(results: list[Result]) -> bytes:
     rows, arrays = [], {}
     for i, r in enumerate(results):
         dropped = isinstance(r.image, Unreadable)
-        rows.append([r.name, r.label, r.number, r.more, [str(r.image), r.image.kind] if dropped else None, r.clear])
+        why = [str(r.image), r.image.kind] if dropped else None
+        rows.append([r.name, r.label, r.number, r.more, why, r.clear, r.colour])
         if not dropped:
             arrays[f"image{i}"] = r.image
         if r.hash is not None:
@@ -52,9 +54,10 @@ def unpack(data: bytes) -> list[Result]:
                 arrays.get(f"hash{i}"),
                 number,
                 more,
-                any(clear),  # earlier versions did not store it
+                any(rest[:1]),  # earlier versions did not store it, nor the colour
+                tuple(rest[1]) if len(rest) > 1 else (math.nan, math.nan),
             )
-            for i, (name, label, number, more, why, *clear) in enumerate(rows)
+            for i, (name, label, number, more, why, *rest) in enumerate(rows)
         ]
 
 

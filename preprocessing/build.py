@@ -37,8 +37,8 @@ from preprocessing.output import (
     UNFINISHED,
     VALIDATION,
     Existing,
-    clear,
     find_parts,
+    give_up,
     list_fingerprints,
     reserve_folder,
 )
@@ -105,7 +105,7 @@ class _Assembly:
             image = result.image
             self.summary.more += result.more
             self.summary.clear += result.clear
-            if result.hash is not None and self.duplicates.find_or_add(result.hash):
+            if result.hash is not None and self.duplicates.find_or_add(result.hash, result.colour):
                 image = Unreadable("looks like an image before it", "duplicate")
             if isinstance(image, Unreadable):
                 self.summary.drop_counts[image.kind] += 1
@@ -132,7 +132,7 @@ class _Assembly:
     def save(self) -> None:
         """Save the progress after the chunk that was added last, to the file state.npz."""
         self.lines.flush()
-        arrays, finished = {"hashes": self.duplicates.hashes}, {}
+        arrays, finished = {"hashes": self.duplicates.hashes, "colours": self.duplicates.colours}, {}
         for name, writer in self.writers.items():
             waiting, finished[name] = writer.state()
             arrays |= {f"{name}:{key}": array for key, array in waiting.items()}
@@ -158,7 +158,7 @@ class _Assembly:
             self.summary.drop_counts.update(meta["dropped"])
             # Earlier versions did not count these.
             self.summary.more, self.summary.clear = meta.get("more", 0), meta.get("clear", 0)
-            self.duplicates = duplicates.Index(arrays["hashes"])
+            self.duplicates = duplicates.Index(arrays["hashes"], arrays.get("colours"))
             for name, writer in self.writers.items():
                 waiting = {k.partition(":")[2]: a for k, a in arrays.items() if k.startswith(f"{name}:")}
                 writer.restore(waiting, meta["finished"][name])
@@ -315,22 +315,16 @@ def _assemble(
     return summary
 
 
-def _remove(out: Path) -> None:
-    clear(out)
-    with contextlib.suppress(OSError):
-        out.rmdir()  # fails if the folder is a mount point
-
-
 def _refuse_if_useless(job: Job, assembly: _Assembly, out: Path) -> None:
     """Raise UserError if no image was kept, none is left to train, or more than half are unusable.
 
     Duplicates do not count as unusable, and the second condition does not apply to jobs that may
     drop most images (`Job.choosy`). Before the error is raised, everything that the job has written
-    to `out` is removed. The report of unusable images is written beside `out`.
+    to `out` is removed, and shards that it was to replace come back. The report of unusable images is written beside `out`.
     """
     kept, dropped = assembly.summary.images_kept, assembly.summary.drop_counts
     if kept and job.output.split and not assembly.writers[TRAIN].images:
-        _remove(out)
+        give_up(out)
         raise UserError(
             f"--split {job.output.split:g}: of {kept} images none would be left to train. Give more images, or a larger share."
         )
@@ -341,7 +335,7 @@ def _refuse_if_useless(job: Job, assembly: _Assembly, out: Path) -> None:
     assembly.write_report(report)
     assembly.lines.seek(0)
     first = json.loads(assembly.lines.readline() or "{}")
-    _remove(out)
+    give_up(out)
     share = f"{unusable} of {kept + dropped.total()} images cannot be used, more than half"
     raise UserError(
         f"{job.source.name}: {share if kept else f'none of {dropped.total()} images can be used'}. "

@@ -262,7 +262,10 @@ def _prepare(job: Job, root: Path, say: Callable[[str], None], progress: Callabl
     out = next(folder.glob(f"*-{key}"), folder / f"{name}-{size}-{key}")
     if shards.is_shards(out):
         try:
-            return shards.Shards(out)
+            opened = shards.Shards(out)
+            # They may have been prepared from another copy of the photos.
+            opened.manifest = dataclasses.replace(opened.manifest, source=job.source.name)
+            return opened
         except DamagedFile as error:
             say(f"{error} Making it again.")
             shutil.rmtree(out)

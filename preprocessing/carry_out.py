@@ -52,6 +52,9 @@ def carry_out(job, out: str, options: RunOptions, say: Callable[[str], None], no
     if remote:
         targets = [storage.join(out, part) if part else out for part in ("", output.TRAIN, output.VALIDATION)]
         taken = [t for t in targets if storage.read_manifest(t, shards.MANIFEST)]
+        if taken and options.resume and output.is_done(job, out):
+            say(f"{out}: finished already")
+            return
         if taken and not options.overwrite:
             raise UserError(f"{taken[0]}: holds shards already. Give --overwrite to replace them, or another address.")
         storage.check_writable(out)

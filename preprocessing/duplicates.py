@@ -1,7 +1,7 @@
 """Find images that look alike among a million of them, with an index of perceptual hashes.
 
-A perceptual hash is 256 bits that are computed from an image; images that look alike differ in few
-of them. To be found quickly, a hash is divided into 7 parts, and each part is looked up in a sorted
+A perceptual hash is 256 bits that are computed from an image's brightness; images that look alike differ in few
+of them, and in their mean colour. To be found quickly, a hash is divided into 7 parts, and each part is looked up in a sorted
 table.
 """
 
@@ -13,6 +13,9 @@ BITS, WORDS = 256, 4  # bits and 64-bit words of a hash, uint64 [4]
 # Hashes of the same picture may differ in this many bits. Another size and JPEG of quality 70
 # change 0 to 14 bits, while any two of 1,500 aligned faces differ in 40 bits or more.
 SAME_BITS = 12
+# And their mean colours (red - green, blue - green; of 255) by so much at most. JPEG of quality 50 changes
+# them by less than 2.
+SAME_COLOUR = 12.0
 # If two hashes differ in at most 12 bits, then one of their 7 parts differs in at most one bit, as
 # 7 * 2 exceeds 12. Looking up each part, and all values that differ from it in one bit, therefore
 # finds all such hashes, and hardly any others.
@@ -38,11 +41,13 @@ class Index:
 
     Args:
         hashes: hashes of an earlier index, uint64 [N,4]; None for an empty index.
+        colours: mean colours of their images, float32 [N,2]; None: they are not known, so that all are alike.
         latest: number of hashes that are compared one by one before they move to the tables.
     """
 
-    def __init__(self, hashes: np.ndarray | None = None, latest: int = 4096):
+    def __init__(self, hashes: np.ndarray | None = None, colours: np.ndarray | None = None, latest: int = 4096):
         hashes = np.zeros((0, WORDS), np.uint64) if hashes is None else hashes
+        self._colours = np.full((len(hashes), 2), np.nan, np.float32) if colours is None else colours.copy()
         self._latest, self._count, self._indexed = latest, len(hashes), 0
         self.compared = 0  # pairs of hashes that were compared so far
         # Array with spare rows, so that adding a hash rarely copies all of them.
@@ -56,6 +61,11 @@ class Index:
         """All hashes in the order in which they were added, uint64 [N,4]."""
         return self._room[: self._count]
 
+    @property
+    def colours(self) -> np.ndarray:
+        """Mean colours of the images of all hashes, float32 [N,2]."""
+        return self._colours[: self._count]
+
     def _index(self) -> None:
         """Add the hashes that are not in the sorted tables to them."""
         new = self.hashes[self._indexed :]
@@ -68,32 +78,37 @@ class Index:
             self._sorted[part] = keys[merged], numbers[merged]
         self._indexed = self._count
 
-    def find_or_add(self, hash: np.ndarray) -> bool:
-        """Return whether a hash is similar to an earlier one; if it is not, add it to the index.
+    def find_or_add(self, hash: np.ndarray, colour=np.nan) -> bool:
+        """Return whether an image is similar to an earlier one; if it is not, add it to the index.
 
-        hash: uint64 [4].
+        Args:
+            hash: its hash, uint64 [4].
+            colour: its mean colour [2]; NaN: it is not known.
         """
-        if self.find(hash) is not None:
+        if self.find(hash, colour) is not None:
             return True
         if self._count == len(self._room):
-            self._room = np.concatenate([self._room, np.zeros((max(1024, self._count), WORDS), np.uint64)])
-        self._room[self._count] = hash
+            more = max(1024, self._count)
+            self._room = np.concatenate([self._room, np.zeros((more, WORDS), np.uint64)])
+            self._colours = np.concatenate([self._colours, np.zeros((more, 2), np.float32)])
+        self._room[self._count], self._colours[self._count] = hash, colour
         self._count += 1
         if self._count - self._indexed >= self._latest:
             self._index()
         return False
 
-    def find(self, hash: np.ndarray) -> int | None:
-        """Return the index of a hash that is similar to this one, or None. hash: uint64 [4]."""
-        found = self._find_near(hash, np.arange(self._indexed, self._count))
-        return self._find_near(hash, self._find_candidates(hash)) if found is None else found
+    def find(self, hash: np.ndarray, colour=np.nan) -> int | None:
+        """Return the index of a hash that is similar to this one, or None; see `find_or_add`."""
+        found = self._find_near(hash, colour, np.arange(self._indexed, self._count))
+        return self._find_near(hash, colour, self._find_candidates(hash)) if found is None else found
 
-    def _find_near(self, hash: np.ndarray, numbers: np.ndarray) -> int | None:
+    def _find_near(self, hash: np.ndarray, colour, numbers: np.ndarray) -> int | None:
         """Return which of the hashes at the indices `numbers` is most similar; None if none is."""
         self.compared += len(numbers)
         if not len(numbers):
             return None
-        differing = np.bitwise_count(self._room[numbers] ^ hash).sum(axis=1)
+        differing = np.bitwise_count(self._room[numbers] ^ hash).sum(axis=1).astype(int)
+        differing[(np.abs(self._colours[numbers] - colour) > SAME_COLOUR).any(axis=1)] = BITS
         nearest = int(differing.argmin())
         return int(numbers[nearest]) if differing[nearest] <= SAME_BITS else None
 

@@ -16,7 +16,7 @@ from pggan_tf import synthesis, tasks, terminal
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import METRICS, sets
 from pggan_tf.runs import generators, keras_files
-from pggan_tf.shapes import SQUARE, Aspect, fits, name_aspect, name_size, shape_at
+from pggan_tf.shapes import LARGEST, SQUARE, Aspect, fits, name_aspect, name_size, shape_at
 from preprocessing import cache as caches
 from preprocessing.photo_shapes import Shape, read_shapes
 
@@ -212,6 +212,9 @@ def choose_size(
             f"--size {size} for images of {name_aspect(aspect)}: it is their longer side, and the shorter one is not whole. "
             f"Give a multiple of {max(aspect)}."
         )
-    size = size or min((source.side for source in sources if source.side), default=64)
+    if not size:
+        size = min((source.side for source in sources if source.side), default=64)
+        # Photos of a camera would fill the disk; metrics of pairs are those of the pixels as they are.
+        size = size if pairs else min(size, LARGEST)
     size = max(size // max(aspect), 1) * max(aspect)  # of photos, it may be any number
     return size, [note for source in sources if (note := source.describe_resizing(size, filter))]

@@ -37,6 +37,7 @@ class Result:
     # item, only the first has a number other than 0.
     more: int = 0
     clear: bool = False  # whether white was put behind transparent parts; as `more`, once an item
+    colour: tuple[float, float] = (0.0, 0.0)  # with a hash: mean of red - green and of blue - green
 
     @property
     def title(self) -> str:
@@ -133,6 +134,11 @@ def _add_hash(result: Result) -> Result:
     import imagehash
     from PIL import Image
 
-    opaque = transparency.flatten(result.image, premultiplied=True)[..., :3].squeeze()
-    bits = imagehash.phash(Image.fromarray(opaque), hash_size=16).hash
-    return dataclasses.replace(result, hash=np.packbits(bits).view(np.uint64))
+    if result.image.shape[-1] == 6:  # two pictures, side by side
+        opaque = np.concatenate([result.image[..., :3], result.image[..., 3:]], axis=1)
+    else:
+        opaque = transparency.flatten(result.image, premultiplied=True)
+    bits = imagehash.phash(Image.fromarray(opaque.squeeze(-1) if opaque.shape[-1] == 1 else opaque), hash_size=16).hash
+    red, green, blue = np.broadcast_to(opaque, (*opaque.shape[:2], 3)).mean((0, 1))
+    colour = float(red - green), float(blue - green)
+    return dataclasses.replace(result, hash=np.packbits(bits).view(np.uint64), colour=colour)

@@ -15,7 +15,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from preprocessing.job import Job
 from preprocessing.sources import SourceList
 
 UNFINISHED = ".unfinished"
+_REPLACED = "replaced"  # folder in UNFINISHED with finished shards that a job is to replace
 REPORT, CONTACT_SHEET = "report.json", "contact.png"
 TRAIN, VALIDATION = "train", "validation"
 _NAMES = "|".join(map(re.escape, (shards.MANIFEST, REPORT, CONTACT_SHEET)))
@@ -63,14 +64,40 @@ def _find_foreign(out: Path) -> list[Path]:
     return found
 
 
-def clear(out: Path) -> None:
-    """Remove everything in `out` that was written by a job, and nothing else."""
+def _list_written(out: Path) -> Iterator[Path]:
+    """Yield the files in `out` and its parts that jobs have written, but for those in UNFINISHED."""
     for folder in (out / TRAIN, out / VALIDATION, out):
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if _OURS.fullmatch(path.name):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if folder != out and folder.is_dir() and not any(folder.iterdir()):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if _OURS.fullmatch(path.name) and path.name != UNFINISHED:
+                yield path
+
+
+def _move_files(paths: Iterable[Path], out: Path, to: Path) -> None:
+    """Move files in `out` or its parts to the same place below `to`; parts that become empty are removed."""
+    for path in list(paths):
+        target = to / path.relative_to(out)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+    _remove_empty_parts(out)
+
+
+def _remove_empty_parts(out: Path) -> None:
+    for folder in (out / TRAIN, out / VALIDATION):
+        if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def give_up(out: Path) -> None:
+    """Remove everything in `out` that an unfinished job has written, and bring back what it was to replace."""
+    for path in _list_written(out):
+        path.unlink()
+    _remove_empty_parts(out)
+    unfinished = out / UNFINISHED
+    if (replaced := unfinished / _REPLACED).is_dir():
+        _move_files(_list_written(replaced), replaced, out)
+    shutil.rmtree(unfinished)
+    with contextlib.suppress(OSError):
+        out.rmdir()  # fails if it holds those, or is a mount point
 
 
 def _describe_sources(source: SourceList) -> list[dict]:
@@ -95,17 +122,16 @@ def _check_apart(job: Job, out: Path) -> None:
             )
 
 
-def _leave_or_clear(job: Job, out: Path, options: dict, existing: Existing) -> bool:
+def _leave_or_put_aside(job: Job, out: Path, existing: Existing) -> bool:
     """Decide whether a job keeps or replaces what is in the folder `out`.
 
     Args:
         job: the job.
         out: the folder, which is not empty and holds no unfinished work.
-        options: options of the job, as they are read from JSON.
         existing: what to do with finished shards.
 
     Returns:
-        True if the folder holds finished shards that are kept; False if they were removed.
+        True if the folder holds finished shards that are kept; False if they were put aside.
 
     Raises:
         UserError: if the folder holds no shards, or they may neither be kept nor be overwritten.
@@ -114,16 +140,14 @@ def _leave_or_clear(job: Job, out: Path, options: dict, existing: Existing) -> b
         raise UserError(f"{out}: exists and is not an empty folder. Choose another, or remove it.")
     if existing.wait:
         return True
-    if existing.resume:
-        report = storage.read_manifest(str(out), REPORT) or {}
-        if (report.get("options"), report.get("fingerprints")) == (options, list_fingerprints(job.source)):
-            return True
+    if existing.resume and is_done(job, str(out)):
+        return True
     if not existing.overwrite:
         different = " that were made in another way, or of a source that has changed since" if existing.resume else ""
         raise UserError(f"{out}: holds shards already{different}. Give --overwrite to replace them, or another folder.")
     if foreign := _find_foreign(out):
         raise UserError(f"{out}: holds {foreign[0]} besides shards, and is not overwritten. Choose another folder.")
-    clear(out)
+    _move_files(_list_written(out), out, out / UNFINISHED / _REPLACED)  # until others have taken their place
     return False
 
 
@@ -152,7 +176,7 @@ def reserve_folder(
         raise UserError(f"{out}: not a folder. Choose another place.")
     _check_apart(job, out)
     occupied = out.is_dir() and any(out.iterdir()) and not unfinished.is_dir()
-    if occupied and _leave_or_clear(job, out, options, existing):
+    if occupied and _leave_or_put_aside(job, out, existing):
         return None
     unfinished.mkdir(parents=True, exist_ok=True)
     try:
@@ -164,16 +188,30 @@ def reserve_folder(
         return None
     now = {"options": options, "sources": _describe_sources(job.source)}
     begun = storage.read_manifest(str(unfinished), "job.json")
-    if begun is not None and existing.overwrite and begun["options"] != options:
-        for path in unfinished.iterdir():
-            if path.name != "lock":
-                path.unlink()
+    if begun is not None and existing.overwrite and not _can_continue(now, begun):
+        for path in (*_list_written(out), *(p for p in unfinished.iterdir() if p.name not in ("lock", _REPLACED))):
+            path.unlink()
         begun = None
     if begun is None:
         with atomic_write(unfinished / "job.json", only_writer=True) as partial:
             partial.write_text(json.dumps(now))
         return job
     return _restore_job(job, out, now, begun, say)
+
+
+def _can_continue(now: dict, begun: dict) -> bool:
+    """Tell whether unfinished work is that of the same job; for the arguments, see `_restore_job`."""
+    if begun["options"] != now["options"]:
+        return False
+    pairs = zip(begun["sources"], now["sources"], strict=True)
+    return all(a["listing"] is not None or a["fingerprint"] == b["fingerprint"] for a, b in pairs)
+
+
+def is_done(job: Job, folder: str) -> bool:
+    """Tell whether the finished shards in a folder, or at a URL, are those of a job."""
+    report = storage.read_manifest(folder, REPORT) or {}
+    made = json.loads(json.dumps(job.options)), list_fingerprints(job.source)
+    return (report.get("options"), report.get("fingerprints")) == made
 
 
 def _restore_job(job: Job, out: Path, now: dict, begun: dict, say: Callable[[str], None]) -> Job:

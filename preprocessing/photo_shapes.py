@@ -40,15 +40,15 @@ def read_shapes(location: str, count: int) -> list[Shape]:
         return []
     source = sources.open_source(location, count=count)
     found, sampled = [], 1 if source.alike else _SAMPLED
-    for number in np.unique(np.linspace(0, max(0, len(source) - 1), sampled).astype(int)):
-        for item in source.items(int(number), int(number) + 1):
-            # Pictures that cannot be used are reported later, when all are read.
-            with contextlib.suppress(Unreadable):
-                data = item.data() if callable(item.data) else item.data
-                if isinstance(data, np.ndarray):
-                    found.append((*data.shape[:2], 1 if data.ndim == 2 or data.shape[2] < 3 else 3))
-                elif isinstance(data, bytes):
-                    found.append(_read_shape(data))
+    numbers = np.unique(np.linspace(0, max(0, len(source) - 1), sampled).astype(int)).tolist() if len(source) else []
+    for item in source.pick(numbers):
+        # Pictures that cannot be used are reported later, when all are read.
+        with contextlib.suppress(Unreadable):
+            data = item.data() if callable(item.data) else item.data
+            if isinstance(data, np.ndarray):
+                found.append((*data.shape[:2], 1 if data.ndim == 2 or data.shape[2] < 3 else 3))
+            elif isinstance(data, bytes):
+                found.append(_read_shape(data))
     if not found:
         raise UserError(f"{location}: none of its pictures can be read.")
     return found

@@ -180,11 +180,17 @@ def make_job(selection: Selection, squares: Squares, output: OutputOptions | Non
     """
     from preprocessing.job import Job
     from preprocessing.sources import WORDS
+    from preprocessing.sources.pairs import Pairs
 
     squares, output = squares.with_resolutions(), output or OutputOptions()
     drawn = selection.count if set(WORDS) & set(selection.places) else None
+    source = selection.open(squares.size)
+    if squares.channels != 6 and (pair := next((p.name for p in source.parts if isinstance(p, Pairs)), None)):
+        raise UserError(
+            f"{pair}: pairs, which only `prepare --pairs` and runs of --recipe translate take. Give photos."
+        )
     return Job(
-        selection.open(squares.size),
+        source,
         squares,
         squares.resolutions,
         {

@@ -227,6 +227,29 @@ def test_unfinished_work_of_another_kind_is_refused(photos, tmp_path, monkeypatc
     assert make(photos, tmp_path / "out", size=16, overwrite=True).images_kept == 12
 
 
+def test_what_is_overwritten_stays_until_there_is_something_better(photos, tmp_path):
+    """Also if the photos are too small for the new size."""
+    out = tmp_path / "out"
+    code, _, err = pggan("prepare", photos, out, "--size", "16", "--split", "0.75")
+    assert code == 0, err
+    before = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    code, _, err = pggan("prepare", photos, out, "--size", "512", "--overwrite")
+    assert code == 2 and "none of 12 images can be used" in err
+    assert {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    code, _, err = pggan("prepare", photos, out, "--size", "8", "--overwrite")
+    assert code == 0, err
+    assert sorted(os.listdir(out)) == ["contact.png", "manifest.json", "report.json", "shard-00000.npz"]
+
+
+def test_new_photos_are_missed_by_work_that_was_begun_before(photos, tmp_path, monkeypatch):
+    interrupted(photos, tmp_path / "out", monkeypatch)
+    Image.new("RGB", (40, 40)).save(photos / "cats" / "new.png")
+    assert make(photos, tmp_path / "out").images_kept == 12
+    with pytest.raises(UserError, match="of a source that has changed since"):
+        make(photos, tmp_path / "out", resume=True)
+    assert make(photos, tmp_path / "out", overwrite=True).images_kept == 13
+
+
 def test_a_folder_that_changes_meanwhile(photos, tmp_path, monkeypatch):
     interrupted(photos, tmp_path / "out", monkeypatch)
     Image.new("RGB", (40, 40)).save(photos / "cats" / "aa-new.png")
@@ -381,6 +404,8 @@ def test_shards_go_to_an_address(photos, tmp_path, capsys):
     arguments = ["prepare", str(photos), "memory://bucket/out", "--size", "32", "--split", "0.75"]
     assert cli.main(arguments) == 0, capsys.readouterr()
     names = {name for name, _, _ in storage.find("memory://bucket/out")[0]}
+    assert cli.main([*arguments, "--resume"]) == 0 and cli.main(arguments) == 2
+    assert cli.main([*arguments, "--resume", "--gray"]) == 2
     assert {"train/manifest.json", "validation/shard-00000.npz", "report.json", "contact.png"} <= names
     opened = cached("memory://bucket/out/train", tmp_path)
     assert len(opened) == 9 and opened.read(16, np.arange(9)).shape == (9, 16, 16, 3)
@@ -565,6 +590,8 @@ def test_several_places_of_data_are_one_set(photos, tmp_path):
     code, _, err = pggan("prepare", photos, tmp_path / "more", tmp_path / "out", "--size", "32")
     assert code == 0 and shards.Shards(tmp_path / "out").manifest.checksum == opened.manifest.checksum
     assert both(str(photos)).folder == cached(photos, tmp_path / "cache").folder
+    again = cached(shutil.copytree(photos, tmp_path / "copy"), tmp_path / "cache")
+    assert again.folder == both(str(photos)).folder and again.manifest.source == str(tmp_path / "copy")
     assert len(both(str(tmp_path / "more"), str(photos))) == 13
     with pytest.raises(UserError, match="--data .*shards: holds shards, which are trained on alone"):
         both(str(photos), str(tmp_path / "shards"))

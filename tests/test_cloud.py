@@ -170,6 +170,7 @@ def test_every_value_of_a_sweep_is_checked(tmp_path):
         (" --log mlflow", "", "primary_metric best_swd: no trial logs it. Give train --log mlflow"),
         ("metric: best_swd", "metric: best_sdw", "primary_metric best_sdw: no trial logs it; did you mean best_swd"),
         ("--metrics swd", "--metrics ms-ssim", "primary_metric best_swd: no trial logs it"),
+        ("goal: minimize", "goal: maximize", "goal maximize: best_swd gets better the other way. Give minimize"),
         ("mode: rw_mount}", "mode: rw_mount, path: azureml://x/paths/runs/}", "all trials would train in one folder"),
     ):
         file = tmp_path / "sweep.yml"
@@ -184,6 +185,8 @@ def test_commands_are_found_in_scripts():
     found = commands.verbs(script, ROOT)
     assert [v.name for v in found] == ["generate", "report"]
     assert found[0].options["grid"] == "a b.png" and found[0].options["count"] == 4
+    (helped,) = commands.verbs("python train.py --help", ROOT)
+    submit.check_kept(helped, {"type": "command"})  # it trains nothing that could be lost
 
 
 @NEEDS_AZURE

@@ -48,6 +48,18 @@ def turned(hash, bits):
     return np.packbits(planes).view(np.uint64)
 
 
+def test_the_same_picture_in_another_colour_is_another():
+    hash, red, blue = HASH, (200.0, 0.0), (0.0, 200.0)
+    for latest in (1, 100):
+        index = duplicates.Index(latest=latest)
+        assert not index.find_or_add(hash, red) and not index.find_or_add(hash, blue)
+        assert index.find_or_add(hash, (195.0, 5.0)) and index.find_or_add(hash, blue)
+        again = duplicates.Index(index.hashes, index.colours, latest)
+        assert again.find_or_add(hash, blue) and not again.find_or_add(hash, (0.0, 0.0))
+    # Of work that an earlier version began, no colours are known.
+    assert duplicates.Index(index.hashes).find_or_add(hash, (0.0, 0.0))
+
+
 HASH = np.random.default_rng(3).integers(0, 2**64, 4, np.uint64)
 
 

@@ -89,6 +89,29 @@ def test_pictures_of_all_sizes(tmp_path, capsys):
     assert "not squares of one size" in capsys.readouterr().err
 
 
+def test_metrics_of_one_set_see_its_colours_beside_a_gray_one(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
+    np.savez(tmp_path / "colour.npz", images=noise)
+    np.savez(tmp_path / "gray.npz", images=noise.mean(-1).astype(np.uint8))
+    found = []
+    for real in ("gray", "colour"):
+        file = tmp_path / f"{real}.json"
+        sets = (tmp_path / f"{real}.npz", tmp_path / "colour.npz")
+        assert evaluate(*sets, "--metrics", "colorfulness,swd", "--json", file) == 0
+        found.append(json.loads(file.read_text())["metrics"]["colorfulness"]["value"])
+    assert found[0] == found[1] > 20
+
+
+def test_large_photos_are_compared_at_1024_px_unless_in_pairs():
+    from preprocessing import image_sets
+
+    source = image_sets.ImageSource("photos", 2400, shapes=[(2400, 2400, 3)] * 9)
+    size, (note,) = image_sets.choose_size([source], None, "lanczos", ["swd"])
+    assert size == 1024 and "1024 px" in note
+    assert image_sets.choose_size([source], None, "lanczos", ["psnr"])[0] == 2400
+    assert image_sets.choose_size([source], 2000, "lanczos", ["swd"])[0] == 2000
+
+
 def test_sets_of_unlike_size_and_the_floor(sets, tmp_path, capsys):
     """At the smaller size, with a note; halves of A are as large as the sets compared."""
     json_file = tmp_path / "figures.json"

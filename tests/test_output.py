@@ -130,6 +130,25 @@ def test_overwriting_begins_with_an_empty_folder(source, out):
     job = job_of(source)
     with claimed(job, out, overwrite=True) as begun:
         assert begun is job and os.listdir(out) == [output.UNFINISHED]
+    was = names(out / output.UNFINISHED / "replaced")
+    assert {"train/manifest.json", "validation/manifest.json"} <= set(was)
+    # A job that is of no use brings them back; what it wrote goes.
+    write(out, "shard-00000.npz", "train/shard-00007.npz")
+    output.give_up(out)
+    assert names(out) == was
+
+
+def test_overwriting_unfinished_work_leaves_nothing_of_it(source, out):
+    for job in (job_of(source), job_of(source, size=64)):
+        with claimed(job, out, overwrite=True):
+            write(out, "shard-00000.npz", ".unfinished/state.npz")
+    assert names(out) == [
+        ".unfinished",
+        ".unfinished/job.json",
+        ".unfinished/lock",
+        ".unfinished/state.npz",
+        "shard-00000.npz",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +173,7 @@ def test_a_folder_called_train_that_is_a_link_is_not_ours(source, out, tmp_path)
     refused(job_of(source), out, f"holds {out / output.VALIDATION} besides shards", overwrite=True)
 
 
-def test_clearing_removes_what_a_job_wrote_and_nothing_else(out):
+def test_giving_up_removes_what_a_job_wrote_and_nothing_else(out):
     ours = ["shard-00000.npz", "manifest.json", "report.json", "contact.png", ".partial-shard-00001.npz"]
     ours += [
         ".partial-0123abcd-report.json",
@@ -171,11 +190,11 @@ def test_clearing_removes_what_a_job_wrote_and_nothing_else(out):
         "train/letter.txt",
     ]
     write(out, *ours, *theirs)
-    output.clear(out)
+    output.give_up(out)
     assert names(out) == sorted([*theirs, "train"])
-    write(out.with_name("split"), "train/shard-1.npz")
-    output.clear(out.with_name("split"))
-    assert names(out.with_name("split")) == [] and out.with_name("split").is_dir()
+    write(out.with_name("split"), "train/shard-1.npz", ".unfinished/job.json")
+    output.give_up(out.with_name("split"))
+    assert not out.with_name("split").exists()
 
 
 def test_parts_are_the_folders_of_shards(out):

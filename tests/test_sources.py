@@ -320,7 +320,7 @@ def tiny_pictures():
 
 def test_tensorflow_datasets(tiny_pictures, tmp_path):
     folder = tmp_path / "tfds"
-    with pytest.raises(UserError, match="not prepared in .* Give --download"):
+    with pytest.raises(UserError, match="not prepared in .* OUT --download` fetch it"):
         open_source("tfds:tiny_pictures", data_dir=str(folder))
     source = open_source("tfds:tiny_pictures", data_dir=str(folder), download=True)
     assert len(source) == 10 and source.classes == CLASSES
@@ -511,6 +511,46 @@ def test_labels_that_are_no_classes_are_named(labels, tmp_path):
     assert open_source(str(write_npz(tmp_path / "b.npz"))).list_notes() == ()
     np.savez(tmp_path / "c.npz", y=IMAGES)
     assert open_source(str(tmp_path / "c.npz")).list_notes() == ()
+
+
+@pytest.mark.parametrize(
+    "names", [("x_test", "X_train", "y_train", "y_test"), ("val_images", "train_images", "train_labels", "val_labels")]
+)
+def test_the_training_part_of_arrays_is_read(tmp_path, names):
+    """As Keras and MedMNIST call them."""
+    other, images, labels, others = names
+    parts = {other: np.zeros((5, 8, 8), np.uint8), images: np.ones((20, 8, 8), np.uint8), labels: np.arange(20) % 3}
+    np.savez(tmp_path / "a.npz", **parts, **{others: np.zeros(5, int)})
+    source = open_source(str(tmp_path / "a.npz"))
+    assert len(source) == 20 and source.classes == ("0", "1", "2") and next(source.items(3, 4)).data.max() == 1
+    assert source.list_notes() == (f"{tmp_path / 'a.npz'}: the 20 images of '{images}' are used, not {other}",)
+
+
+def test_arrays_of_which_nobody_knows_which_are_the_images(tmp_path):
+    np.savez(tmp_path / "a.npz", faces=np.zeros((5, 8, 8, 3), np.uint8), masks=np.zeros((5, 8, 8), np.uint8))
+    with pytest.raises(UserError, match="faces, masks may all be its images. Save one of them as 'images'"):
+        open_source(str(tmp_path / "a.npz"))
+
+
+def test_picked_images_are_read_in_one_pass(tmp_path, monkeypatch):
+    import tarfile
+
+    from preprocessing.sources import archive
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(9):
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(photos / f"{i}.png")
+    with tarfile.open(tmp_path / "a.tgz", "w:gz") as made:
+        made.add(photos, "photos")
+    opened, was = [], archive._open_tar
+    for location in (photos, tmp_path / "a.tgz"):
+        source = open_source(str(location))
+        monkeypatch.setattr(archive, "_open_tar", lambda file: opened.append(1) or was(file))
+        opened.clear()
+        picked = [item.name.rpartition("/")[2] for item in source.pick([1, 4, 8])]
+        assert picked == ["1.png", "4.png", "8.png"]
+    assert len(opened) == 1
 
 
 def test_work_begun_before_labels_were_kept_goes_on(tmp_path):

@@ -192,7 +192,7 @@ def check_kept(verb: commands.Verb, job: Mapping) -> None:
 
     A run has to be in an output of the job, where the next node finds it.
     """
-    if verb.name != "train":
+    if verb.name != "train" or not verb.options:  # such as train --help
         return
     place = verb.options["own_folder"]
     output = next(
@@ -227,6 +227,10 @@ def check_objective(verb: commands.Verb, job: Mapping) -> None:
         logged += [f"best_{tracking.metric_name(judge)}"] if judge else []
         if metric not in logged:
             raise UserError(f"objective.primary_metric {metric}: no trial logs it; {nearest(str(metric), logged)}")
+        name = names[logged.index(metric)] if metric in logged[: len(names)] else judge
+        better = {"lower": "minimize", "higher": "maximize"}.get(metrics.METRICS[metrics.strip_features(name)].better)
+        if better and (goal := _part(job, "objective").get("goal")) != better:
+            raise UserError(f"objective.goal {goal}: {metric} gets better the other way. Give {better}.")
 
 
 def check_with_azure(path: Path) -> object:

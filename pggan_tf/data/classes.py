@@ -83,16 +83,16 @@ def _choose_part(location: str, names: Sequence[str], notes: list[str]) -> tuple
             continue
         place, chosen = f"{location}/{prefix}".rstrip("/"), None
         if tops and _are_few(len(names) - tops.total(), len(names)):
-            chosen = _find_train_part(place, tops, notes) or _find_largest_size(place, inner, tops, notes)
+            chosen = find_train_part(place, tops, notes) or _find_largest_size(place, inner, tops, notes)
         if chosen is None:
             return names, prefix, sorted(tops)
         if outside := [name for name in names if not _find_folder(name, prefix)]:
-            notes.append(f"{_count_photos(outside)} outside these folders: {_list_some(outside)} (left out)")
+            notes.append(f"{_count_photos(outside)} outside these folders: {list_some(outside)} (left out)")
         prefix += f"{chosen}/"
         names = [name for name in names if name.startswith(prefix)]
 
 
-def _find_train_part(location: str, tops: Counter, notes: list[str]) -> str | None:
+def find_train_part(location: str, tops: Counter, notes: list[str]) -> str | None:
     """Return the name of the folder with the training part of a data set.
 
     Args:
@@ -192,14 +192,14 @@ def _classify_by_folders(names: Sequence[str], prefix: str, tops: Sequence[str],
     outside = [name for name in names if name not in class_of]
     if not _are_few(len(outside), len(names)):
         notes.append(
-            f"no classes: {len(outside):,} of {len(names):,} photos lie outside of the folders {_list_some(tops)}"
+            f"no classes: {len(outside):,} of {len(names):,} photos lie outside of the folders {list_some(tops)}"
         )
         return {}
     if all(top.isdecimal() and len(top) > 3 for top in tops) and all(_is_numbered(n, class_of[n]) for n in class_of):
-        notes.append(f"no classes: the folders {_list_some(tops)} hold photos by their numbers")
+        notes.append(f"no classes: the folders {list_some(tops)} hold photos by their numbers")
         return {}
     if outside:
-        notes.append(f"{_count_photos(outside)} outside the class folders: {_list_some(outside)} (left out)")
+        notes.append(f"{_count_photos(outside)} outside the class folders: {list_some(outside)} (left out)")
     return class_of
 
 
@@ -248,7 +248,7 @@ def _classify_by_labels(names: Sequence[str], files: Mapping[str, bytes], notes:
         notes.append(f"no classes: {LABELS} has {has if named else 'no labels'}")
         return {}
     if missing:
-        notes.append(f"{len(missing):,} without a label in {LABELS}: {_list_some(missing)} (left out)")
+        notes.append(f"{len(missing):,} without a label in {LABELS}: {list_some(missing)} (left out)")
     return named
 
 
@@ -283,6 +283,6 @@ def _count_photos(names: Sequence[str]) -> str:
     return "1 photo lies" if len(names) == 1 else f"{len(names):,} photos lie"
 
 
-def _list_some(names: Sequence[str]) -> str:
+def list_some(names: Sequence[str]) -> str:
     """Return up to three of the names as a text, with commas between them."""
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -55,7 +55,7 @@ def evaluate(
     """Compare a set of images with real images.
 
     Metrics of single images are computed on `fake`; for the floor, on the second half of `real`. If
-    one set is gray, both are compared as gray.
+    one set is gray, both are compared as gray, but metrics of single images see `fake` as it is.
 
     Args:
         real: The real images.
@@ -75,6 +75,7 @@ def evaluate(
     check_pairs(names, fake.count is None or real.count is None, floor)
     sets.check_features(names, features)
     folder, notes = shards.find_cache_folder(str(cache) if cache else None), []
+    alone, itself = [n for n in names if METRICS[n].takes == "images"], fake
     if real.channels != fake.channels:
         notes.append("one set is gray: both are compared as gray")
         real, fake = sets.convert_to_gray(real), sets.convert_to_gray(fake)
@@ -83,7 +84,9 @@ def evaluate(
     if _are_same(real, fake):
         notes.append("A and B are the same images")
     first = sets.collect_statistics(names, real, 0, count, features, folder, alone=False)
-    second = sets.collect_statistics(names, fake, 0, count, features, folder)
+    second = sets.collect_statistics(names, fake, 0, count, features, folder, alone=itself is fake)
+    if alone and itself is not fake:
+        second.values |= sets.collect_statistics(alone, itself, 0, count, None, folder).values
     second.values |= sets.compare_pairs(names, real, fake, 0, count)
     figures, floors = sets.compute_figures(names, first, second, features), {}
     if floor:

@@ -16,7 +16,7 @@ import importlib
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +72,11 @@ class Source(ABC):
         An image that cannot be read is an item with Unreadable as its data. Raise Stopped if the
         whole source becomes unreadable.
         """
+
+    def pick(self, numbers: Iterable[int]) -> Iterator[Item]:
+        """Yield the images with these numbers, which have to be in rising order, as items."""
+        for number in numbers:
+            yield from self.items(number, number + 1)
 
     @abstractmethod
     def fingerprint(self) -> str:

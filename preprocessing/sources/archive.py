@@ -14,7 +14,7 @@ import re
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -148,22 +148,26 @@ class Archive(Source):
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
         """Yield the images with the numbers `start` to `stop` - 1, in order, as items (`Item`)."""
+        return self.pick(range(start, min(stop, len(self))))
+
+    def pick(self, numbers: Iterable[int]) -> Iterator[Item]:
+        """Yield the images with these numbers, which have to be in rising order, as items."""
         with storage.open_binary(self.name) as file:
             if _is_zip(self.name):
                 with zipfile.ZipFile(file) as archive:
                     entries = archive.infolist()
-                    for number in range(start, min(stop, len(self))):
+                    for number in numbers:
                         member = self.members[number]
                         yield self._read_item(number, lambda m=member: archive.open(entries[m.index]).read(m.bytes + 1))
                 return
-            # A tar is read from its beginning. Members before `start` are skipped, which in a
+            # A tar is read from its beginning. Members in between are skipped, which in a
             # compressed tar means reading them.
             with _open_tar(file) as (archive, _):
-                numbers = {member.index: start + i for i, member in enumerate(self.members[start:stop])}
+                wanted = {self.members[number].index: number for number in numbers}
                 for index, info in enumerate(archive):
-                    if not numbers:
+                    if not wanted:
                         return
-                    if (number := numbers.pop(index, None)) is not None:
+                    if (number := wanted.pop(index, None)) is not None:
                         size = self.members[number].bytes
                         yield self._read_item(number, lambda i=info, s=size: archive.extractfile(i).read(s + 1))
 

@@ -29,7 +29,16 @@ OPTIONS = ()
 _AT_ONCE = 1 << 20  # bytes that are read at once
 # Largest array in bytes that is read as a whole: labels, and compressed images in Fortran order.
 _WHOLE_BYTES = 256 << 20
-_IMAGES, _LABELS = ("images", "x", "data", "arr_0"), ("labels", "label", "y")
+# Names of arrays of images with the names of their labels, in lower case. Of a file that holds several
+# parts of a set, as those of Keras and MedMNIST do, the training part is read.
+_ANY = ("labels", "label", "y")
+_NAMES = {
+    **dict.fromkeys(("images", "x", "data", "arr_0"), _ANY),
+    "x_train": ("y_train",),
+    "train_x": ("train_y",),
+    "train_images": ("train_labels",),
+    "images_train": ("labels_train",),
+}
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,7 @@ class Arrays(Source):
     alike = True
 
     def list_notes(self) -> tuple[str, ...]:
-        """Return lines for the user about labels that are not read."""
+        """Return lines for the user about arrays that are not read."""
         return self.notes
 
     def __len__(self):
@@ -228,10 +237,14 @@ def open(location: str) -> Arrays:
         if any(a.dtype.hasobject for a in arrays.values()):
             raise ValueError("it holds Python objects, which are not loaded")
     pictures = {n: a for n, a in arrays.items() if len(a.shape) == 4 or (len(a.shape) == 3 and a.dtype == np.uint8)}
-    name = next((n for n in _IMAGES if n in pictures), next(iter(pictures), None))
+    spelled = {name.lower(): name for name in reversed(pictures)}
+    name = next((spelled[known] for known in _NAMES if known in spelled), None)
     found = ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in arrays.items())
-    if name is None:
+    if not pictures:
         raise UserError(f"{location}: no array of images in it ({found}). Expected uint8 [N, H, W, 3], or [N, H, W].")
+    if name is None and len(pictures) > 1:
+        raise UserError(f"{location}: {', '.join(pictures)} may all be its images. Save one of them as 'images'.")
+    name = name or next(iter(pictures))
     images = pictures[name]
     shape = images.shape
     if images.dtype != np.uint8:
@@ -245,16 +258,19 @@ def open(location: str) -> Arrays:
         raise UserError(
             f"{location}: '{name}' is {list(shape)}: images of more than {MAX_PIXELS // 10**6} million pixels."
         )
-    called = next((n for n in _LABELS if n in arrays and n != name), None)
+    others = ", ".join(other for other in pictures if other != name)
+    notes = [f"{location}: the {shape[0]:,} images of '{name}' are used, not {others}"] if others else []
+    spelled = {n.lower(): n for n in reversed(arrays) if n != name}
+    called = next((spelled[n] for n in _NAMES.get(name.lower(), _ANY) if n in spelled), None)
     if called is None:
-        return Arrays(location, images, None, (), range(shape[0]))
+        return Arrays(location, images, None, (), range(shape[0]), tuple(notes))
     labels = arrays[called]
     if math.prod(labels.shape) != shape[0] or labels.dtype.kind not in "iuU":
-        note = (
+        notes.append(
             f"{location}: '{called}' is {labels.dtype}{list(labels.shape)} and is not read; classes are {shape[0]:,} whole numbers or "
             "names."
         )
-        return Arrays(location, images, None, (), range(shape[0]), (note,))
+        return Arrays(location, images, None, (), range(shape[0]), tuple(notes))
     with _explain_errors(location):
         values, numbers = np.unique(labels.read_all().ravel(), return_inverse=True)
-    return Arrays(location, images, numbers, tuple(map(str, values)), range(shape[0]))
+    return Arrays(location, images, numbers, tuple(map(str, values)), range(shape[0]), tuple(notes))

@@ -149,7 +149,9 @@ class Folder(Source):
         # Listings of earlier versions have no labels; in these, the classes are the first folders
         # in the names.
         labels = listing.get("labels", [classes.index(f.partition("/")[0]) for f in files] if classes else [])
-        return dataclasses.replace(self, files=tuple(files), classes=tuple(classes), labels=tuple(labels))
+        there = set(files)
+        marks = tuple(mark for mark in self.marks if mark[0] in there)  # new files are not read
+        return dataclasses.replace(self, files=tuple(files), classes=tuple(classes), labels=tuple(labels), marks=marks)
 
 
 def open(location: str) -> Folder:
@@ -157,12 +159,7 @@ def open(location: str) -> Folder:
 
     Raise UserError if it does not exist, or has no images.
     """
-    if not location or not storage.is_remote(location) and not Path(location).is_dir():
-        what = "not a folder" if location and Path(location).exists() else "no such file or folder"
-        raise UserError(
-            f"{location or repr(location)}: {what}. Expected a folder of images ({', '.join(e[1:] for e in EXTENSIONS)}), an archive (zip, "
-            "tar), arrays (npz, npy) or shards."
-        )
+    check_exists(location)
     found, others = storage.find(location)
     listed = listing.list_photos(
         location, (name for name, _, _ in found), others, lambda name: storage.read(storage.join(location, name))
@@ -177,3 +174,13 @@ def open(location: str) -> Folder:
         listed.notes,
         listed.ignored,
     )
+
+
+def check_exists(location: str) -> None:
+    """Raise UserError if a path is that of no folder. Nothing is known of a URL yet."""
+    if not location or not storage.is_remote(location) and not Path(location).is_dir():
+        what = "not a folder" if location and Path(location).exists() else "no such file or folder"
+        raise UserError(
+            f"{location or repr(location)}: {what}. Expected a folder of images ({', '.join(e[1:] for e in EXTENSIONS)}), an archive (zip, "
+            "tar), arrays (npz, npy) or shards."
+        )

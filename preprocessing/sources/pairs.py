@@ -6,21 +6,27 @@ with both pictures side by side, as such data sets are often published.
 
 from __future__ import annotations
 
-import dataclasses
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from pggan_tf.data import classes, listing
 from pggan_tf.data.decode import Unreadable, decode_first
 from pggan_tf.errors import UserError
+from preprocessing import storage
 from preprocessing.sources import Item, Source
 from preprocessing.sources import folder as folders
 
 OPTIONS = ()
+# Usual names of the two folders of a set that has others for tests: trainA and trainB.
+_TRAIN_HALF = re.compile(r"train(ing)?[ _-]?[ab]", re.I)
+_PARTS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation"))
 
 
 @dataclass(frozen=True)
@@ -114,26 +120,72 @@ class Pairs(Source):
 def open(location: str) -> Pairs:
     """Open a location pairs:DIR and return it as a source.
 
-    Raise UserError if DIR does not contain two folders, or if no file in one of them has the name
-    of a file in the other.
+    Files without a partner are left out, which is noted. Raise UserError if DIR does not contain two
+    folders, or if no file in one of them has the name of a file in the other.
     """
-    both = folders.open(location.partition(":")[2])
-    if len(both.classes) != 2:
-        raise UserError(f"{location}: expected two folders of images in it, found {len(both.classes) or 'none'}.")
-    depth = len(os.path.commonpath(both.files))  # length of the path that both share
-    numbers_of = [
-        {
-            f[depth:].lstrip("/").partition("/")[2].rpartition(".")[0]: i
-            for i, f in enumerate(both.files)
-            if both.labels[i] == half
-        }
-        for half in (0, 1)
-    ]
-    common = sorted(numbers_of[0].keys() & numbers_of[1].keys())
+    place = os.path.expanduser(location.partition(":")[2])
+    folders.check_exists(place)
+    found, others = storage.find(place)
+    listed, notes = listing.sort_out((name for name, _, _ in found), others), list[str]()
+    if not listed.photos:
+        raise listing.explain_none(place, listed)
+    prefix, halves = _find_halves(location, place, listed.photos, notes)
+    by_stem = []
+    for half in halves:
+        names = [name for name in listed.photos if name.startswith(f"{prefix}{half}/")]
+        stems: dict[str, str] = {}
+        for name in names:
+            stems.setdefault(name[len(prefix) + len(half) + 1 :].rpartition(".")[0], name)
+        if doubled := sorted(set(names) - set(stems.values())):
+            notes.append(f"names that differ only in their endings: {classes.list_some(doubled)} (left out)")
+        by_stem.append(stems)
+    common = sorted(by_stem[0].keys() & by_stem[1].keys())
     if not common:
-        raise UserError(f"{location}: no file of {both.classes[0]}/ has the name of one in {both.classes[1]}/.")
-    halves = []
-    for numbers in ([number_of[name] for name in common] for number_of in numbers_of):
-        files, marks = (tuple(values[i] for i in numbers) for values in (both.files, both.marks))
-        halves.append(dataclasses.replace(both, files=files, classes=(), labels=(), marks=marks))
-    return Pairs(location, *halves)
+        raise UserError(f"{location}: no file of {halves[0]}/ has the name of one in {halves[1]}/.")
+    for half, other, stems in zip(halves, reversed(halves), by_stem):
+        if alone := sorted(stems.keys() - set(common)):
+            notes.append(
+                f"{len(alone):,} of {half}/ without a partner of that name in {other}/: {classes.list_some(alone)} (left out)"
+            )
+    mark_of = {mark[0]: mark for mark in found}
+    name = place if storage.is_remote(place) else str(Path(place))
+    both = []
+    for stems in by_stem:
+        files = tuple(stems[stem] for stem in common)
+        marks = tuple(mark_of[file] for file in files)
+        both.append(folders.Folder(name, files, (), (), marks, tuple(notes), listed.ignored))
+    return Pairs(location, *both)
+
+
+def _find_halves(location: str, place: str, names: Sequence[str], notes: list[str]) -> tuple[str, list[str]]:
+    """Find the two folders with inputs and targets.
+
+    While a folder has only one subfolder, or parts for training and testing, descend into it.
+
+    Args:
+        location: pairs:DIR, for messages.
+        place: DIR.
+        names: names of the photos below it.
+        notes: list that lines for the user are appended to.
+
+    Returns:
+        (path of the folder that holds both, with / at its end or '', the names of both, sorted).
+
+    Raises:
+        UserError: if there are not two.
+    """
+    prefix = ""
+    while True:
+        inner = (name[len(prefix) :] for name in names if name.startswith(prefix))
+        tops = Counter(name.partition("/")[0] for name in inner if "/" in name)
+        trains = [top for top in sorted(tops) if _TRAIN_HALF.fullmatch(top)]
+        if len(trains) == 2 < len(tops):
+            notes.append(f"the pairs of {trains[0]}/ and {trains[1]}/ are used, not {', '.join(sorted(tops.keys() - trains))}")
+        if len(trains) == 2 or len(tops) == 2 and not _PARTS.issuperset(map(str.lower, tops)):
+            return prefix, trains if len(trains) == 2 else sorted(tops)
+        chosen = next(iter(tops)) if len(tops) == 1 else None
+        chosen = chosen or (tops and classes.find_train_part(f"{place}/{prefix}".rstrip("/"), tops, notes)) or None
+        if chosen is None:
+            found = ", ".join(sorted(tops)) or "none"
+            raise UserError(f"{location}: expected two folders of images in it, found {found}.")
+        prefix += f"{chosen}/"

@@ -172,7 +172,8 @@ def open(location: str, data_dir: str | None = None, download: bool = False) -> 
     if not builder.info.splits:
         if not download:
             raise UserError(
-                f"{location}: not prepared in {builder.data_dir}. Give --download to fetch it, or --data-dir with the folder that holds it."
+                f"{location}: not prepared in {builder.data_dir}. Let `pggan prepare {location} OUT --download` fetch it, or say in "
+                "TFDS_DATA_DIR, or for that command in --data-dir, which folder holds it."
             )
         _fetch(builder, name)
     import tensorflow_datasets as tfds
