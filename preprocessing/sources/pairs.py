@@ -180,7 +180,9 @@ def _find_halves(location: str, place: str, names: Sequence[str], notes: list[st
         tops = Counter(name.partition("/")[0] for name in inner if "/" in name)
         trains = [top for top in sorted(tops) if _TRAIN_HALF.fullmatch(top)]
         if len(trains) == 2 < len(tops):
-            notes.append(f"the pairs of {trains[0]}/ and {trains[1]}/ are used, not {', '.join(sorted(tops.keys() - trains))}")
+            notes.append(
+                f"the pairs of {trains[0]}/ and {trains[1]}/ are used, not {', '.join(sorted(tops.keys() - trains))}"
+            )
         if len(trains) == 2 or len(tops) == 2 and not _PARTS.issuperset(map(str.lower, tops)):
             return prefix, trains if len(trains) == 2 else sorted(tops)
         chosen = next(iter(tops)) if len(tops) == 1 else None
