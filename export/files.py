@@ -149,14 +149,16 @@ def _write_tflite(source, offered, out: Path, options: Options, photos, compare)
 
 
 def _write_keras(source, out: Path) -> Path:
-    """Write generator.keras and return its path.
+    """Write generator.keras, with the names of its sliders if it has any, and return its path.
 
     A .keras file is a zip archive. Its members are written beside it, too, because model hubs and
     Keras's hf:// read them.
     """
-    from pggan_tf.runs import keras_files
+    from pggan_tf.runs import keras_files, slider_names
 
-    file = out / keras_files.GENERATOR
+    file, names = out / keras_files.GENERATOR, source.folder / slider_names.FILE
+    if names.is_file():
+        shutil.copy(names, out)
     if source.file.suffix == file.suffix:
         shutil.copy(source.file, file)
     else:  # a folder that Keras wrote

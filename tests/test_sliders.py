@@ -198,6 +198,8 @@ def test_names_are_kept_in_the_run(copy):
     run.rename_slider(2, "grin")
     assert json.loads((copy / "sliders.json").read_text())["names"] == {"2": "grin"}
     assert [s.name for s in pg.Generator.open(copy / "generator.keras").sliders[:2]] == ["", "grin"]
+    exported = pg.load(pg.export(copy, copy.with_name("exported"), "keras"))
+    assert [s.name for s in exported.sliders[:2]] == ["", "grin"]
     # Other weights have other directions, which nobody has named.
     kernel = run.generator.network.dense.kernel
     kernel.assign(kernel * 1.1)
