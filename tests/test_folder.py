@@ -10,7 +10,7 @@ from PIL import Image
 from pggan_tf.conversion import conversion, folder
 from pggan_tf.conversion.enlargement import Enlargement
 from pggan_tf.data import marks, photos
-from pggan_tf.errors import Stopped
+from pggan_tf.errors import Stopped, UserError
 from tests.test_enlargement import twice
 
 RNG = np.random.default_rng(0)
@@ -112,6 +112,52 @@ class Watched:
         with self.lock:
             self.held.remove(file)
         self.written.append(computed)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".mp4"])
+def test_no_comparison_is_written_over_its_source(suffix, tmp_path):
+    source, named = tmp_path / f"a-compare{suffix}", tmp_path / f"a{suffix}"
+    source.write_bytes(b"mine")
+    with pytest.raises(UserError, match=f"a-compare{suffix} would be the file itself"):
+        conversion.convert(str(source), str(named), lambda photo, progress=None: photo, compare=True)
+    with pytest.raises(UserError, match="no name"):
+        conversion.convert(str(source), "", lambda photo, progress=None: photo)
+    assert source.read_bytes() == b"mine" and not named.exists()
+
+
+def test_photos_below_the_results_are_not_written_over(tmp_path):
+    for name in ("2020/a.png", "2020/2020/a.png", "2020/2020/b.jpg.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    with pytest.raises(UserError, match="2020/a.png is one of the photos, and would be overwritten"):
+        conversion.convert(str(tmp_path / "2020"), str(tmp_path), lambda photo, progress=None: photo)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+
+
+def test_what_exists_is_looked_for_by_any_name_and_with_its_comparison(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", f"{'長' * 82}.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / "photos" / name)
+    change, made = lambda photo, progress=None: photo, []  # noqa: E731
+
+    def convert(compare):
+        conversion.convert(
+            str(tmp_path / "photos"),
+            str(tmp_path / "out"),
+            lambda photo, progress=None: made.append(1) or change(photo),
+            compare=compare,
+            skip_existing=True,
+        )
+
+    convert(False)
+    (tmp_path / "out" / f"{'長' * 82}.png").unlink()
+    (tmp_path / "photos" / f"{'長' * 82}.png").unlink()
+    convert(False)
+    assert len(made) == 2
+    convert(True)
+    convert(True)
+    assert len(made) == 3 and (tmp_path / "out" / "a-compare.png").is_file()
 
 
 def test_one_is_read_and_one_is_written_while_one_is_computed(capsys):

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import IFDRational
 
 from pggan_tf.data import decoders, photos
+from pggan_tf.data.exif import copy_exif
 from pggan_tf.errors import UserError
 from tests.test_decode import bomb, encode
 
@@ -134,16 +136,17 @@ def test_a_gray_that_is_transparent_in_16_bits(orientation):
     assert photo.alpha.dtype == np.uint16 and (photo.alpha[3, 5] == 0).all() and photo.alpha.any()
 
 
-def photos_la16():
+def photos_la16(planes=DEEP[..., :2], profile=None):
     """A PNG of colour type 4 and 16 bits, which neither Pillow nor OpenCV writes."""
-    import zlib
 
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in DEEP[..., :2])
-    header = struct.pack(">IIBBBBB", DEEP.shape[1], DEEP.shape[0], 16, 4, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in planes)
+    header = struct.pack(">IIBBBBB", planes.shape[1], planes.shape[0], 16, 4, 0, 0, 0)
+    described = chunk(b"iCCP", b"gray\0\0" + zlib.compress(profile)) if profile else b""
+    pixels = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + described + pixels
 
 
 def test_a_palette_with_a_transparent_colour():
@@ -439,9 +442,44 @@ def test_exif_that_cannot_be_written_is_left_out(entry):
     exif = Image.Exif()
     exif.load(b"Exif\0\0II*\0\x08\0\0\0\1\0" + struct.pack("<HHI4s", *entry) + bytes(4))
     assert dict(exif) == {entry[0]: "A"}
-    kept = photos._copy_exif(exif, about_photo=False)
+    kept = copy_exif(exif, about_photo=False)
     assert (kept is None) == (entry[0] == 256)
-    assert photos._copy_exif(Image.Exif(), about_photo=False) is None
+    assert copy_exif(Image.Exif(), about_photo=False) is None
+
+
+def test_one_tag_that_cannot_be_written_costs_no_other():
+    sound, exif = Image.Exif(), Image.Exif()
+    sound[34853], sound[34665] = {29: "2026:11:30"}, {40962: 300, 36867: "2026:11:30 10:00:00"}
+    exif.load(sound.tobytes())
+    exif[271], exif[282] = "Maker", -7.0  # a resolution below 0
+    exif.get_ifd(34853)[5] = "0"  # an altitude's sign as text
+    kept = Image.Exif()
+    kept.load(b"Exif\0\0" + copy_exif(exif, about_photo=False))
+    assert kept[271] == "Maker" and 282 not in kept
+    assert dict(kept.get_ifd(34853)) == {29: "2026:11:30"} and dict(kept.get_ifd(34665)) == {
+        36867: "2026:11:30 10:00:00"
+    }
+    assert exif[282] == -7.0, "what was read stays as it is"
+
+
+def test_frames_of_an_animation_that_is_turned_are_all_turned(tmp_path):
+    frames = [Image.fromarray(np.full((20, 30, 3), 60 * i, np.uint8)) for i in range(3)]
+    exif = Image.Exif()
+    exif[274] = 6
+    for form in ("WEBP", "PNG"):
+        file = io.BytesIO()
+        frames[0].save(file, form, save_all=True, append_images=frames[1:], exif=exif)
+        with decoders.open_pictures(file.getvalue()) as pictures:
+            sizes = [photos.make_photo(pictures.picture(i), form).size for i in range(3)]
+        assert sizes == [(30, 20)] * 3
+
+
+def test_a_gray_profile_is_followed_in_16_bits_with_alpha():
+    quarter = np.full((4, 4, 2), (16_384, 65_535), np.uint16)
+    photo = photos.read(photos_la16(quarter, gray_profile(gamma=1.0)))
+    # A quarter of the light is 0.537 in sRGB (IEC 61966-2-1).
+    assert photo.pixels.dtype == np.uint16 and np.abs(photo.pixels / 65_535 - 0.537).max() < 0.005
+    assert (photo.alpha == 65_535).all() and photo.profile is None
 
 
 @pytest.mark.parametrize(

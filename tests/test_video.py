@@ -16,7 +16,7 @@ av = pytest.importorskip("av")
 def frame(number, height=48, width=64):
     """Smooth, and unlike its neighbours."""
     image = np.zeros((height, width, 3), np.uint8)
-    image[..., 0], image[..., 1], image[..., 2] = 40 + 12 * number, 90, np.linspace(0, 200, width)
+    image[..., 0], image[..., 1], image[..., 2] = 40 + 12 * number % 200, 90, np.linspace(0, 200, width)
     return image
 
 
@@ -86,6 +86,97 @@ def test_a_changing_rate_stays_as_it_is(tmp_path):
     given = make(tmp_path / "given.mkv", frames=7, times=times, sound=None)
     video.rewrite(given, [tmp_path / "out.mkv"], lambda image: [image])
     np.testing.assert_allclose(look(tmp_path / "out.mkv")[1], np.array(times) / 1000, atol=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_the_last_frame_is_shown_as_long_as_it_was(tmp_path, suffix):
+    with av.open(str(tmp_path / "given.mp4"), "w") as out:
+        stream, packets = out.add_stream("libx264", rate=10, options={"bf": "0"}), []
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for pts in (0, 100, 200):
+            picture = av.VideoFrame.from_ndarray(frame(1), "rgb24")
+            picture.pts, picture.time_base = pts, Fraction(1, 1000)
+            packets += stream.encode(picture)
+        packets += stream.encode(None)
+        packets[-1].duration = 3000
+        out.mux(packets)
+    video.rewrite(tmp_path / "given.mp4", [tmp_path / f"out{suffix}"], lambda image: [image])
+    with av.open(str(tmp_path / f"out{suffix}")) as made:
+        assert abs(made.duration / 1e6 - 3.2) < 0.05
+
+
+def test_a_recording_that_begins_at_any_time_begins_at_0(tmp_path):
+    given = make(tmp_path / "given.ts", frames=24, times=[30_000_000 + 40 * i for i in range(24)], sound=None)
+    video.rewrite(given, [tmp_path / "out.mp4"], lambda image: [image])
+    times = look(tmp_path / "out.mp4")[1]
+    np.testing.assert_allclose(times, np.arange(24) / 25, atol=2e-3)
+
+
+def test_two_recordings_that_were_joined_follow_each_other(tmp_path):
+    make(tmp_path / "one.ts", frames=25, rate=25, sound="aac")
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes((tmp_path / "one.ts").read_bytes() * 2)
+    for name in ("out.mkv", "out.mp4"):
+        said = []
+        done, _ = video.rewrite(joined, [tmp_path / name], lambda image: [image], say=said.append)
+        images, times, _, sound = look(tmp_path / name)
+        assert done == len(images) == 50
+        assert (np.diff(times) > 0.02).all() and 1.9 < times[-1] < 3
+        assert (np.diff([t for _, t in sound]) > 0).all() and sound[-1][1] > 1.8
+
+
+def test_damage_in_the_middle_ends_nothing(tmp_path):
+    make(tmp_path / "whole.ts", frames=50, rate=25)
+    data = bytearray((tmp_path / "whole.ts").read_bytes())
+    rng = np.random.default_rng(0)
+    for number, at in enumerate(rng.integers(len(data) // 4, 3 * len(data) // 4, 20)):
+        data[at] ^= 1 << (number % 8)
+    (tmp_path / "hurt.ts").write_bytes(data)
+    done, _ = video.rewrite(tmp_path / "hurt.ts", [tmp_path / "out.mp4"], lambda image: [image])
+    times = look(tmp_path / "out.mp4")[1]
+    assert 30 < done == len(times) and (np.diff(times) > 0).all()
+
+
+def test_a_file_that_was_cut_off_is_told(tmp_path):
+    make(tmp_path / "whole.mkv", frames=100, rate=25, sound=None)
+    with (
+        av.open(str(tmp_path / "whole.mkv")) as given,
+        av.open(str(tmp_path / "whole.mp4"), "w", options={"movflags": "faststart"}) as out,
+    ):
+        copy = out.add_stream_from_template(given.streams.video[0])
+        for packet in given.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = copy
+                out.mux(packet)
+    data = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) * 6 // 10])
+    for name in ("whole", "cut"):
+        said = []
+        video.rewrite(tmp_path / f"{name}.mp4", [tmp_path / "out.mp4"], lambda image: [image], say=said.append)
+        assert bool(said) == (name == "cut"), said
+    assert "before the 3.9 s that it states; the file may have been cut off" in said[0]
+
+
+def test_old_sound_without_a_layout_goes_into_mp4(tmp_path):
+    with av.open(str(tmp_path / "given.avi"), "w") as out:
+        stream, audio = out.add_stream("mpeg4", rate=10), out.add_stream("pcm_s16le", rate=8000)
+        stream.width, stream.height, stream.pix_fmt, audio.layout = 64, 48, "yuv420p", "stereo"
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.int16), "s16", "stereo")
+        samples.rate, samples.pts = 8000, 0
+        for i in range(5):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame(i), "rgb24")))
+        out.mux([*stream.encode(None), *audio.encode(samples), *audio.encode(None)])
+    video.rewrite(tmp_path / "given.avi", [tmp_path / "out.mp4"], lambda image: [image])
+    with av.open(str(tmp_path / "out.mp4")) as made:
+        assert made.streams.audio[0].codec_context.layout.name == "stereo"
+
+
+def test_a_place_that_nothing_can_be_written_to_is_named(tmp_path):
+    given = make(tmp_path / "given.mp4")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/out.mp4: cannot be written"):
+        video.rewrite(given, [tmp_path / "file" / "out.mp4"], lambda image: [image])
 
 
 @pytest.mark.parametrize("turn", [90, 180, -90])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def convert(
         Stopped: if some photos of a folder could not be converted; the others were.
     """
     from pggan_tf.conversion import conversion
-    from pggan_tf.conversion.enlargement import Enlargement
+    from pggan_tf.conversion.enlargement import LARGEST_FACTOR, Enlargement
 
     signer = credentials.open_signer(None if sign is None else arguments.expand(sign), mark)
     generator = as_generator(generator)
@@ -86,6 +87,7 @@ def convert(
         raise UserError(f"--tile {tile}: {generator.name} colours photos whole, without tiles; leave --tile out.")
     size = None if size is None else arguments.check_whole("--size", size, 16, 4096)
     tile = None if tile is None else arguments.check_whole("--tile", tile, 1)
+    scale = None if scale is None else arguments.check_number("--scale", scale, 1, LARGEST_FACTOR)
     wishes = colours.read_wishes(generator, source, hints, reference, saturation, steady)
     _check_denoise(generator, denoise)
     change, enlargement = generator.converter(size or tile, wishes, denoise), Enlargement(generator.scale)
@@ -104,6 +106,7 @@ def _check_denoise(generator, denoise: float | None) -> None:
     """Raise UserError if a level of noise is not valid, or the network takes none."""
     if denoise is None:
         return
+    denoise = arguments.check_number("--denoise", denoise, -math.inf, math.inf)
     if not isinstance(generator._task, tasks.Upscale):
         raise UserError(f"--denoise {denoise:g}: {generator.name} was trained to {generator.task}, not to upscale.")
     if not generator._task.denoise:

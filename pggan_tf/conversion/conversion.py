@@ -7,7 +7,7 @@ folder or video that is converted is called the source. Photos are `photos.Photo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -68,6 +68,7 @@ class _Conversion(PhotoSteps):
         found = listing.find_photos(source, besides=out)
         if not found.photos:
             raise listing.explain_none(str(source), found)
+        self._spare_photos(source, out, found.photos)
         files, names = [source / name for name in found.photos], frozenset(out / name for name in found.photos)
         if skip_existing:
             there = [name for name in found.photos if self._is_done(out / name, names)]
@@ -81,15 +82,47 @@ class _Conversion(PhotoSteps):
             raise Stopped(f"{summary}; {len(failed)} could not be read or written, the first {failed[0]}.", 1)
         click.echo(summary)
 
+    def list_results(self, out: Path, *endings: str) -> list[Path]:
+        """Return all paths that may be written for a result.
+
+        Args:
+            out: path of the result.
+            *endings: what may be added to its name.
+        """
+        paths = [out, *(out.with_name(f"{out.name}{ending}") for ending in endings)]
+        if self.compare:
+            beside = [name_comparison(path) for path in paths]
+            paths += [*beside, *(path.with_name(f"{path.name}.png") for path in beside)]
+        return paths
+
+    def _spare_photos(self, source: Path, out: Path, names: Sequence[str]) -> None:
+        """Raise UserError if a result would be written over a photo of the source, which lies below `out`.
+
+        names: names of the photos in `source`.
+        """
+        inner, above = os.path.realpath(source), os.path.realpath(out)
+        if not Path(inner).is_relative_to(above):
+            return
+        prefix = Path(inner).relative_to(above)
+        photos = {prefix / name for name in names}
+        taken = (path for name in names for path in self.list_results(Path(name), ".png") if path in photos)
+        if path := next(taken, None):
+            raise UserError(
+                f"--out {out}: {out / path} is one of the photos, and would be overwritten. Choose another folder."
+            )
+
     def _is_done(self, out: Path, names: Set[Path]) -> bool:
-        """Return whether the result of a photo is there, and signed if that is wanted.
+        """Return whether the results of a photo are there, and signed if that is wanted.
 
         Args:
             out: path of the result, to which .png may have been added.
             names: paths of the results of all photos, without such an addition.
         """
         other = out.with_name(f"{out.name}.png")
-        there = [path for path in (out, *([] if other in names else [other])) if path.is_file()]
+        # Not Path.is_file, which fails where a name with .png would be too long.
+        there = [path for path in (out, *([] if other in names else [other])) if os.path.isfile(path)]
+        if self.compare:
+            there = [path for path in there if any(map(os.path.isfile, self.list_results(path)[1:]))]
         return any(self.signer is None or credentials.read(path) for path in there)
 
     def write_video(self, source: Path, out: Path, named: bool) -> Path:
@@ -219,6 +252,8 @@ def convert(
     from pggan_tf.data import photos
 
     file, target = Path(source), Path(out)
+    if not out:
+        raise UserError("--out: no name. Give the file or folder to write.")
     enlargement = scale if isinstance(scale, Enlargement) else Enlargement(scale)
     conversion = _Conversion(change, enlargement, compare, mark, signer)
     if not file.exists():
@@ -230,8 +265,10 @@ def convert(
         return target
     named = not target.is_dir() and target.suffix != "" and not out.endswith(("/", os.sep))
     target = target if named else target / file.name
-    if target.resolve() == file.resolve():
-        raise UserError(f"--out {out}: is the file itself. Choose another name, so that it is not overwritten.")
+    for result in conversion.list_results(target, *([] if named else [".png", ".mkv"])):
+        if result.resolve() == file.resolve():
+            itself = "is the file itself" if result == target else f"{result.name} would be the file itself"
+            raise UserError(f"--out {out}: {itself}. Choose another name, so that it is not overwritten.")
     if file.suffix.lower() in video.EXTENSIONS:
         return conversion.write_video(file, target, named)
     try:

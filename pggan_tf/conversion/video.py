@@ -8,171 +8,24 @@ again at the same times; packets of sound and subtitles are copied.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import sys
 import types
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pggan_tf.conversion import hdr
-from pggan_tf.data import marks, xmp
+from pggan_tf.conversion.video_writer import KINDS, Writer
+from pggan_tf.data import marks
 from pggan_tf.errors import UserError
-from pggan_tf.files import make_partial_path
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".mts")
-# The extensions of videos that can be written, and the encoder for each.
-KINDS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9"}
-# Nearly lossless, because results are often edited further.
-_QUALITY = {"libx264": {"crf": "16"}, "libvpx-vp9": {"crf": "18", "b": "0", "row-mt": "1", "cpu-used": "4"}}
-_BT709, _STUDIO_RANGE = 1, 1  # values in ITU-T H.273, tables 2 to 4
 _UNSPECIFIED, _BT2020 = 2, 9
-# Names of metadata entries that describe the file and not the video. They are not copied.
-_ISO = (".mp4", ".m4v", ".mov")  # files of boxes, which hold XMP
-_OF_THE_FILE = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
-
-
-class _Writer:
-    """A video file that is being written.
-
-    Its video stream is created when the first frame is added, with the size of that frame.
-
-    Args:
-        av: the module of PyAV.
-        path: the file to write.
-        source: the source, opened with PyAV.
-        picture: the video stream of `source`.
-        rotated: whether the source asks players to rotate its frames by 90 degrees, so that width
-            and height change places.
-        mark: the mark of the video; None: without one.
-
-    Raises:
-        UserError: if the format of `path` cannot hold the sound of the source.
-    """
-
-    def __init__(self, av, path: Path, source, picture, rotated: bool, mark: marks.Mark | None):
-        self.av, self.path, self.source, self.picture, self.rotated = av, path, source, picture, rotated
-        self.mark = mark
-        self.left_out: list[str] = []  # parts of the source that this file does not hold
-        self.partial = make_partial_path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.container = av.open(str(self.partial), "w")
-        try:
-            self.copied = {stream.index: self._copy(stream) for stream in source.streams.audio if stream.codec_context}
-            self.container.metadata.update(_select_metadata(source.metadata))
-            if mark and path.suffix.lower() not in _ISO:
-                self.container.metadata.update(marks.make_tags(mark))
-            self.container.set_chapters(source.chapters())
-        except (av.FFmpegError, ValueError) as error:
-            self.discard()
-            raise self._explain(error) from None
-        for stream in source.streams.subtitles:
-            with contextlib.suppress(av.FFmpegError, ValueError):
-                if stream.codec_context:
-                    self.copied[stream.index] = self._copy(stream)
-        others = Counter(s.type for s in source.streams if s.index != picture.index and s.index not in self.copied)
-        self.left_out += [f"{n} {kind} stream{'s' * (n > 1)}" for kind, n in others.items()]
-        self.stream: Any = None
-
-    def _copy(self, stream):
-        """Add a stream to this file, with the settings of a stream of the source, and return it.
-
-        Packets of the source's stream can then be copied to the new stream.
-        """
-        copy = self.container.add_stream_from_template(stream)
-        copy.metadata.update(_select_metadata(stream.metadata))
-        copy.disposition = stream.disposition
-        return copy
-
-    def _explain(self, error) -> UserError:
-        """Return, but do not raise, a UserError that explains an error of FFmpeg."""
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            return UserError(f"{self.path}: no space left on that disk. Make room, or choose another --out.")
-        return UserError(
-            f"{self.path}: cannot hold this video and its sound ({error}). Choose a name that ends in .mkv."
-        )
-
-    def _begin(self, height: int, width: int):
-        """Add the video stream for frames of this size in pixels, and return it."""
-        encoder = KINDS[self.path.suffix.lower()]
-        stream = self.container.add_stream(encoder, rate=self.picture.average_rate or 25, options=_QUALITY[encoder])
-        stream.width, stream.height = width, height
-        # Every player supports colour at half the resolution, but odd sides cannot be halved.
-        stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
-        context = stream.codec_context
-        context.time_base = self.picture.time_base
-        if shape := self.picture.sample_aspect_ratio:  # pixels that are not square
-            context.sample_aspect_ratio = 1 / shape if self.rotated else shape
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        context.color_range = _STUDIO_RANGE
-        return stream
-
-    def add_frame(self, image: np.ndarray, pts: int) -> None:
-        """Write a frame. Raise UserError if this fails.
-
-        Args:
-            image: RGB, uint8 [H,W,3].
-            pts: time at which the frame is shown, in units of `picture.time_base`.
-        """
-        try:
-            self.stream = self.stream or self._begin(*image.shape[:2])
-            frame = self.av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
-            frame = frame.reformat(
-                format=self.stream.pix_fmt, dst_colorspace=_BT709, src_color_range="JPEG", dst_color_range="MPEG"
-            )
-            frame.pts, frame.time_base = pts, self.picture.time_base
-            self.container.mux(self.stream.encode(frame))
-        except self.av.FFmpegError as error:
-            raise self._explain(error) from None
-
-    def copy_packet(self, packet) -> None:
-        """Write a packet of sound or subtitles of the source. Raise UserError if this fails.
-
-        If this file has no copy of the packet's stream, do nothing.
-        """
-        if packet.stream.index not in self.copied:
-            return
-        copy = self.av.Packet(bytes(packet))
-        copy.pts, copy.duration = packet.pts, packet.duration
-        copy.dts = packet.pts if packet.dts is None else packet.dts
-        copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
-        copy.stream = self.copied[packet.stream.index]
-        try:
-            self.container.mux(copy)
-        except self.av.FFmpegError as error:
-            raise self._explain(error) from None
-
-    def finish(self) -> None:
-        """Complete the file and rename it to its final name.
-
-        Metadata of the source that the file's format has not stored is added to `left_out`.
-        """
-        self.container.mux(self.stream.encode(None))
-        self.container.close()
-        with self.av.open(str(self.partial)) as written:
-            found = {name.lower(): value for name, value in written.metadata.items()}
-            expected = _select_metadata(self.source.metadata)
-            if lost := [name for name, value in expected.items() if found.get(name.lower()) != value]:
-                self.left_out.append(f"metadata ({', '.join(lost)})")
-        if self.mark and self.path.suffix.lower() in _ISO:
-            with self.partial.open("ab") as file:
-                file.write(xmp.make_box(marks.make_packet(self.mark) or b""))
-        self.partial.replace(self.path)
-
-    def discard(self) -> None:
-        """Delete the incomplete file."""
-        self.container.close()
-        self.partial.unlink(missing_ok=True)
-
-
-def _select_metadata(metadata: dict) -> dict:
-    """Return the entries {name: text} that describe a video, without those about its file."""
-    return {name: value for name, value in metadata.items() if name.lower() not in _OF_THE_FILE}
+_JUMP = Fraction(1, 2)  # seconds; where the times of frames go back by more, a second recording begins
 
 
 def _read_frame(frame) -> np.ndarray:
@@ -240,7 +93,7 @@ def _find_picture_stream(path: Path, source):
     return picture
 
 
-def _report_left_out(writers: list[_Writer], say: Callable[[str], None]) -> None:
+def _report_left_out(writers: list[Writer], say: Callable[[str], None]) -> None:
     """Report the parts of the source that are missing in the written files.
 
     say: called with one line for every file that lacks something.
@@ -306,17 +159,29 @@ class _Rewriting:
     source: Any  # the source, opened with PyAV
     picture: Any  # its video stream
     mark: marks.Mark | None = None
-    writers: list[_Writer] = field(default_factory=list)  # empty before the first frame
+    writers: list[Writer] = field(default_factory=list)  # empty before the first frame
     waiting: list = field(default_factory=list)  # packets of sound and subtitles that are not copied yet
     done: int = 0  # frames converted
     lost: int = 0  # packets of the video stream that could not be decoded
     damage: str = ""  # FFmpeg's reason for the last of these failures
+    shift: Fraction = Fraction(0)  # seconds that are added to all times, so that they begin at 0 and rise
+    end: int | None = None  # time of the last frame in units of the stream, before `shift` is added
+    last: int | None = None  # the same in the results
+
+    def _demux(self) -> Iterator:
+        """Yield the packets of all streams. Where the file is damaged beyond reading, it ends."""
+        streams = self.source.streams
+        copied = [s for s in (*streams.audio, *streams.subtitles) if s.codec_context is not None]
+        try:
+            yield from self.source.demux(self.picture, *copied)
+        except (self.av.FFmpegError, IndexError) as error:
+            self.damage, self.lost = str(getattr(error, "strerror", error)), self.lost + 1
 
     def run(self) -> None:
         """Convert all frames and complete the files. Raise UserError if no frame can be decoded."""
-        streams = self.source.streams
-        copied = [s for s in (*streams.audio, *streams.subtitles) if s.codec_context is not None]
-        for packet in self.source.demux(self.picture, *copied):
+        # Recordings of television begin at any time.
+        self.shift = -Fraction(max(0, self.source.start_time or 0), 1_000_000)
+        for packet in self._demux():
             if packet.stream.index != self.picture.index:
                 if packet.pts is not None:  # None marks the end of the stream
                     self.waiting.append(packet)
@@ -336,6 +201,7 @@ class _Rewriting:
         self._copy_waiting()
         for writer in self.writers:
             writer.finish()
+        self._tell_of_end()
         _report_left_out(self.writers, self.say)
 
     def _convert(self, frame) -> None:
@@ -346,17 +212,46 @@ class _Rewriting:
                 self.say(f"{self.path}: {hdr.describe_transfer(frame.color_trc)}, made BT.709")
             for out in self.outs:
                 turned = frame.rotation % 180 != 0
-                self.writers.append(_Writer(self.av, out, self.source, self.picture, turned, self.mark))
-        rate, unit = self.picture.average_rate, self.picture.time_base
-        pts = round(self.done / rate / unit) if frame.pts is None else frame.pts  # without times: a constant frame rate
+                self.writers.append(Writer(self.av, out, self.source, self.picture, turned, self.mark))
+        duration = frame.duration or 0
+        pts = self._find_time(frame.pts, duration)
         for writer, image in zip(self.writers, images, strict=True):
-            writer.add_frame(image, pts)
+            writer.add_frame(image, pts, duration)
         self.done += 1
         self.progress(self.done, self.picture.frames or None)
+
+    def _find_time(self, pts: int | None, duration: int) -> int:
+        """Return the time of a frame in the results, which is later than that of the frame before it.
+
+        Args:
+            pts: its time in the source; None: not known.
+            duration: how long it is shown; 0: not known. Both in units of the stream.
+        """
+        unit, step = self.picture.time_base, 1 / (self.picture.average_rate or 25)
+        if pts is None:  # a constant frame rate
+            return round(self.done * step / unit)
+        if self.last is not None and (pts + round(self.shift / unit)) * unit < self.last * unit - _JUMP:
+            self.shift = (self.last - pts) * unit + step  # a second recording, joined to the first
+        self.end = pts + duration
+        found = pts + round(self.shift / unit)
+        self.last = found if self.last is None else max(found, self.last + 1)
+        return self.last
+
+    def _tell_of_end(self) -> None:
+        """Report if the source ends before the time that it states, as one that was cut off does."""
+        unit, length = self.picture.time_base, self.picture.duration
+        if length is None or self.end is None:
+            return
+        begin = self.picture.start_time or 0
+        if (missing := float((begin + length - self.end) * unit)) > max(1.0, 0.05 * float(length * unit)):
+            whole = float(length * unit)
+            self.say(
+                f"{self.path}: ends {missing:.1f} s before the {whole:.1f} s that it states; the file may have been cut off"
+            )
 
     def _copy_waiting(self) -> None:
         """Copy the waiting packets of sound and subtitles to every result."""
         for packet in self.waiting:
             for writer in self.writers:
-                writer.copy_packet(packet)
+                writer.copy_packet(packet, self.shift)
         self.waiting.clear()

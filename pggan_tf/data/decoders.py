@@ -210,7 +210,11 @@ class _Plain(Pictures):
         layout = str([tile.args for tile in self._image.tile])
         if self.format == "PNG" and ";16" in layout and self._image.mode != "I;16" and not self._animated:
             profile, exif = self._image.info.get("icc_profile"), self._image.getexif()
+            if b"XML:com.adobe.xmp" in self._data and not self._image.info.get("xmp"):
+                self._image.load()  # it may stand behind the pixels
             planes = TURNS.get(exif.get(_ORIENTATION), np.asarray)(_decode_sixteen_bits(self._data, "LA;16" in layout))
+            if planes.shape[2] == 2:
+                planes = np.dstack([icc.gray_to_srgb(planes[..., :1], profile), planes[..., 1:]])
             return Picture(planes, profile, exif, xmp=_read_xmp(self._image))
         if self._animated:
             self._image.seek(number + self._hidden)
@@ -251,7 +255,9 @@ class _Tiff(Pictures):
         return len(self._pages) > 1
 
     def sizes(self):
-        return [(page.imagewidth, page.imagelength) for page in self._pages]
+        sizes = [(page.imagewidth, page.imagelength) for page in self._pages]
+        turned = [page.tags.valueof(_ORIENTATION) in (5, 6, 7, 8) for page in self._pages]
+        return [size[::-1] if aside else size for size, aside in zip(sizes, turned)]
 
     def _picture(self, number):
         page = self._pages[number]

@@ -17,18 +17,11 @@ from PIL import Image, TiffImagePlugin
 
 from pggan_tf.data import decoders, icc, marks, xmp
 from pggan_tf.data.decoders import EXTENSIONS, FORMATS, MAX_BYTES, MAX_PIXELS  # noqa: F401
+from pggan_tf.data.exif import ABOUT_PHOTO, TABLES, Text, copy_exif, read_values
 from pggan_tf.errors import Unreadable, UserError  # noqa: F401
 from pggan_tf.files import atomic_write
 
-# Tags of TIFF 6.0, which EXIF uses too.
-_ORIENTATION = 274
-_XMP = 700
-_EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965  # each points to a separate table of tags
-_TABLES = {_EXIF: "ExifTag", _GPS: "GPSTag"}  # tifffile's names; it accepts no numbers of tables
-_INSIDE = {None: tuple(_TABLES), _EXIF: (_INTEROPERABILITY,)}  # table -> tables nested in it
-# Tags about the photo: description, make, model, software, date, artist, computer, copyright and
-# Windows' own tags. All other tags of a TIFF describe the layout of the file.
-_ABOUT_PHOTO = (270, 271, 272, 305, 306, 315, 316, 33432, 40091, 40092, 40093, 40094, 40095, _EXIF, _GPS)
+_XMP = 700  # tag of TIFF
 
 
 class Unwritable(UserError):
@@ -95,57 +88,9 @@ def make_photo(picture: decoders.Picture, format: str) -> Photo:
             np.ascontiguousarray(planes[..., :colours]),
             np.ascontiguousarray(planes[..., colours:]) if planes.shape[2] > colours else None,
             picture.profile if colours == 3 and icc.read_colour_space(picture.profile) == b"RGB " else None,
-            _copy_exif(picture.exif, about_photo=format == "TIFF"),
+            copy_exif(picture.exif, about_photo=format == "TIFF"),
             marks.make_packet(None, picture.xmp),
         )
-
-
-class _Text(str):
-    """String in EXIF data that is written with the bytes it was read from.
-
-    Pillow reads any bytes as Latin-1, but would write ASCII with ? for all other characters.
-    """
-
-    def encode(self, *_) -> bytes:
-        try:
-            return super().encode("latin-1")
-        except UnicodeEncodeError:  # this string was not read from a file
-            return super().encode()
-
-
-def _read_values(exif: Image.Exif, table: int | None = None) -> dict:
-    """Return {tag: value} of EXIF data, or only of a table in it.
-
-    Tables are values too, as dicts of the same kind. Strings are _Text.
-
-    table: tag of the table to read; None for all data.
-    """
-    out = {}
-    for tag, value in (exif if table is None else exif.get_ifd(table)).items():
-        if tag in _INSIDE.get(table, ()):
-            value = _read_values(exif, tag)
-        out[tag] = _Text(value) if isinstance(value, str) else value
-    return out
-
-
-def _copy_exif(exif: Image.Exif, about_photo: bool) -> bytes | None:
-    """Return EXIF data as bytes without orientation and thumbnail, or None if nothing is left.
-
-    The thumbnail would show the photo before editing.
-
-    about_photo: copy only tags about the photo (True for a TIFF, whose other tags describe the
-    layout of its file).
-    """
-    copy = Image.Exif()
-    copy.endian = exif.endian  # makers' notes depend on it without recording it
-    with contextlib.suppress(Exception):  # some cameras write EXIF that cannot be written again
-        for tag in exif:
-            if tag == _ORIENTATION or (about_photo and tag not in _ABOUT_PHOTO):
-                del exif[tag]  # deleted before its value is decoded
-        for tag, value in _read_values(exif).items():
-            copy[tag] = value
-        return copy.tobytes().removeprefix(b"Exif\0\0") if len(copy) else None
-    return None
 
 
 # File extensions that photos can be written with -> (has alpha, has 16 bits, longest side in
@@ -361,10 +306,10 @@ def _fill_tables(path: Path, exif: Image.Exif, big: bool) -> None:
         first = read_number(header - word, word)
         places = [first + count + entry * i for i in range(read_number(first, count))]
         for place in places:
-            if (tag := read_number(place, 2)) in _TABLES:
+            if (tag := read_number(place, 2)) in TABLES:
                 file.seek(0)
                 table = TiffImagePlugin.ImageFileDirectory_v2(file.read(header), group=tag)
-                for name, value in _read_values(exif, tag).items():
+                for name, value in read_values(exif, tag).items():
                     table[name] = value
                 end = file.seek(0, io.SEEK_END)
                 offset = end + end % 2  # TIFF requires even offsets
@@ -385,11 +330,11 @@ def _list_tags(exif: Image.Exif, pointer: str, tables: bool) -> Iterator[tuple]:
     Yields:
         (tag, type, number of values, value, whether only the first page has it).
     """
-    for tag in _ABOUT_PHOTO:
+    for tag in ABOUT_PHOTO:
         value = exif.get(tag)
-        if tag in _TABLES and value is not None and tables:
-            yield _TABLES[tag], pointer, 1, 0, True
+        if tag in TABLES and value is not None and tables:
+            yield TABLES[tag], pointer, 1, 0, True
         elif isinstance(value, str):
-            yield tag, "s", 0, _Text(value).encode(), True
+            yield tag, "s", 0, Text(value).encode(), True
         elif isinstance(value, bytes):
             yield tag, "B", len(value), value, True
