@@ -7,6 +7,7 @@ images of the data, fakes are images from G. D returns logits: high for reals, l
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -88,6 +89,8 @@ def cross_entropy(saturating: bool = False, smoothing: float = 0.0) -> Loss:
         fake=lambda f: tf.nn.softplus(f),
         generator=(lambda f: -tf.nn.softplus(f)) if saturating else (lambda f: tf.nn.softplus(-f)),
         symmetric=saturating,
+        # Where (1 - smoothing) p / (p + q) of p = q: D* of Salimans et al. 2016.
+        decision_threshold=math.log((1 - smoothing) / (1 + smoothing)),
         with_smoothing=lambda smoothing: cross_entropy(saturating, smoothing),
     )
 

@@ -56,7 +56,28 @@ def test_the_probability_says_how_many():
 
 
 def test_the_probability_follows_the_reals():
-    sure, unsure = tf.constant(1.0), tf.constant(0.4)
-    assert float(augment.adapt_probability(tf.constant(0.5), sure, 5000)) == pytest.approx(0.51)
-    assert float(augment.adapt_probability(tf.constant(0.5), unsure, 5000)) == pytest.approx(0.49)
-    assert float(augment.adapt_probability(tf.constant(0.0), unsure, 5000)) == 0.0
+    for before, mean, after in ((0.5, 1.0, 0.51), (0.5, 0.4, 0.49), (0.0, 0.4, 0.0)):
+        found, left = augment.adapt_probability(tf.constant(before), tf.constant([5000 * mean, 5000.0]))
+        assert float(found) == pytest.approx(after) and not left.numpy().any()
+    few = tf.constant([255.0, 255.0])
+    found, left = augment.adapt_probability(tf.constant(0.5), few)
+    assert float(found) == 0.5 and (left.numpy() == few).all()
+
+
+@pytest.mark.parametrize("batch", [1, 4, 8])
+@pytest.mark.parametrize("sign, rises", [(0.75, True), (0.45, False)])
+def test_the_probability_does_not_depend_on_the_batch(batch, sign, rises):
+    """The mean sign of one image is 1 or -1, whatever that of many is."""
+    signs = np.where(np.random.default_rng(batch).uniform(size=(5_000, batch)) < (1 + sign) / 2, 1.0, -1.0).mean(1)
+    adapt = tf.function(augment.adapt_probability)
+    probability, state = tf.constant(0.5), tf.zeros(2)
+    for mean in signs.astype(np.float32):
+        probability, state = adapt(probability, state + tf.constant([mean * batch, batch], tf.float32))
+    moved = (float(probability) - 0.5) * 500_000 / (5_000 * batch)
+    assert (moved > 0.6) if rises else (moved < -0.6)
+
+
+@pytest.mark.parametrize("side, half", [(3, 2), (4, 2), (6, 3), (7, 4), (10, 5), (16, 8)])
+def test_cutout_takes_half_of_any_side(side, half):
+    gone = (augment.cut_out(tf.ones((200, side, side, 3)), SEED).numpy() == 0).all(-1)
+    assert gone.any(1).sum(-1).max() == gone.any(2).sum(-1).max() == half

@@ -61,6 +61,16 @@ def test_each_illness_has_its_sentence(tick, check, illness):
     assert all(option.startswith("--") or not option.startswith("-") for option in advice.commands)
 
 
+def test_the_discriminator_wins_with_other_losses_beside_it():
+    """A smoothed loss is never 0, and that of classes is in the one that is logged."""
+    smooth = {"loss": "nonsaturating", "label_smoothing": 0.1}
+    assert told({"loss_d": 0.34}, {"undecided": 1.38, "least": 0.325}, **smooth) == ["discriminator wins"]
+    assert told({"loss_d": 0.6}, {"undecided": 1.38, "least": 0.325}, **smooth) == []
+    classes = {"conditional": True}
+    assert told({"loss_d": 4.6}, {"adversarial": 0.01, "least": 0.0}, **classes) == ["discriminator wins"]
+    assert told({"loss_d": 4.6}, {"adversarial": 1.2, "least": 0.0}, **classes) == []
+
+
 def test_a_stronger_penalty_is_stronger():
     """Three times what a run has where it is now, of the same kind; 1 if it has none."""
     for options, advised in (

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pggan_tf import synthesis
-from pggan_tf.data import pixels
+from pggan_tf.data import pipeline, pixels
 from pggan_tf.data.shards import Shards
 from pggan_tf.explore import walks
 from pggan_tf.report import nearest
@@ -359,6 +359,12 @@ def test_nearest_finds_copies_mirrored_ones_and_no_others(run):
     found, distance = nearest.find_nearest(images[:1], shards, 5, mirror=False)
     np.testing.assert_array_equal(found[0], np.argsort(by_hand, kind="stable")[:5])
     np.testing.assert_allclose(distance[0], np.sort(by_hand)[:5], atol=1e-9)
+    # Photos that were held out are none that the run was trained on.
+    count = shards.count(8)
+    out = pipeline.holdout_indices(np.arange(count - pipeline.train_count(count, 0.1)), count, 0.1)
+    held = shards.read(8, out)
+    numbers, distances = nearest.find_nearest(held, shards, 1, mirror=False, held_out=0.1)
+    assert not np.isin(numbers, out).any() and (distances > 0).all()
     # An image is not its own neighbour.
     numbers, distances = nearest.find_nearest(images[:1], shards, 1, mirror=True, own=[7])
     assert numbers[0, 0] != 7 and distances[0, 0] > 0

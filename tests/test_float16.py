@@ -1,15 +1,18 @@
 """Training in float16: losses are scaled, an overflow is survived, and the scale is a part of the state."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from pggan_tf.losses import LOSSES, Objective
+from pggan_tf.networks.progressive import Discriminator
 from pggan_tf.runs import checkpoint
 from pggan_tf.training import loss_scaling
 from pggan_tf.training.step import TrainingStep, train_step
+from tests import test_step
 from tests.test_step import FADE, LABELS, gan, pixels, values
 
 PENALISED = Objective(LOSSES["nonsaturating"], "r1", 0.5, 1)
@@ -54,6 +57,24 @@ def test_gradients_are_those_of_float32(monkeypatch, objective, update):
     assert rounded == pytest.approx(penalty, rel=0.01) and penalty > 1e-4
     for name, most in (("generator", 0.15), ("discriminator", 0.03)):
         assert error(half[name], exact[name]) < most, name
+
+
+def test_the_generator_learns_from_a_discriminator_that_is_certain(monkeypatch):
+    """Hinge has no gradient for D at a logit of -3, and all of it for G."""
+    monkeypatch.setattr(test_step, "Discriminator", functools.partial(Discriminator, minibatch="none"))
+    norms = []
+    for dtype in ("float32", "mixed_float16"):
+        model = gan(Objective(LOSSES["hinge"]), "one-stage", dtype)
+        assert model.discriminator.batch_coupling == 1
+        model.begin(FADE)
+        model.discriminator.logits.bias.assign([-3.0])
+        before = values(model)
+        stats = train_step(model, FADE, pixels(), LABELS)
+        assert float(stats["logit_fake"]) < -1 and float(stats["skipped"]) == 0
+        after = values(model)
+        moved = [np.ravel(after[n] - before[n]) for n in before if n.startswith("generator/")]
+        norms.append(np.linalg.norm(np.concatenate(moved)))
+    assert norms[1] == pytest.approx(norms[0], rel=0.05) and norms[0] > 0
 
 
 def error(found, exact):

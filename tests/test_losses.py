@@ -79,6 +79,14 @@ def test_where_the_decision_threshold_is(name):
         np.testing.assert_allclose(moved, derivatives(name, REAL, FAKE)["d"], atol=1e-6)
 
 
+@pytest.mark.parametrize("smoothing", [0.1, 0.5, 0.7])
+def test_the_threshold_of_a_smoothed_loss(smoothing):
+    """Of as many reals as fakes, D's loss is least at that logit."""
+    loss = losses.cross_entropy(smoothing=smoothing)
+    logits = tf.constant(loss.decision_threshold + np.array([-0.01, 0.0, 0.01], np.float32))
+    assert np.argmin(sum(loss.discriminator(logits, logits))) == 1
+
+
 @ROWS
 @pytest.mark.parametrize("shape", [(4,), (4, 2, 3, 1)], ids=["vector", "maps"])
 def test_one_value_per_sample(name, shape):

@@ -63,8 +63,9 @@ def command(run, out, seeds, rows, k, class_name, truncation, features, inceptio
     pixels.check_size("--out", out, *size)
     sampler, mirror = synthesis.Sampler(generator), read.config.images.mirror
     found = nearest.compare_samples(
-        sampler, shards, numbers, k, mirror, labels=labels, truncation=truncation, features=features
-    )
+        sampler, shards, numbers, k, mirror, labels=labels, truncation=truncation, features=features,
+        held_out=read.config.images.held_out,
+    )  # fmt: skip
     for seed, nearest_to_it, distances in list(zip(found.seeds, found.numbers, found.distances))[:rows]:
         near = ", ".join(f"{n} ({d:.3g})" for n, d in zip(nearest_to_it, distances))
         click.echo(f"seed {seed}: training images {near}")

@@ -17,6 +17,7 @@ from pggan_tf.lazy import tf
 
 ADA_TARGET = 0.6  # target for the mean sign of D's logits on reals
 ADA_IMAGES = 500_000  # images over which the probability can rise from 0 to 1
+ADA_BATCH = 256  # least number of images whose signs are averaged (Karras et al. 2020: four batches of 64)
 
 _TRANSLATION = 1 / 8  # largest shift, as a share of the image's side
 
@@ -104,8 +105,9 @@ def cut_out(x, seed, parts=1):
     down, right = _draw_shifts(x, seed, 5, 0.5, parts)
 
     def find_inside(side, shift):  # [N, side]: True in the half side around the shifted middle
+        half = int(side * 0.5 + 0.5)
         offset = tf.range(side)[None] - (side // 2 + shift)[:, None]
-        return (offset >= -(side // 4)) & (offset < side // 4)
+        return (offset >= -(half // 2)) & (offset < half - half // 2)
 
     rows, columns = find_inside(h, down), find_inside(w, right)
     return x * tf.cast(~(rows[:, :, None] & columns[:, None]), x.dtype)[..., None]
@@ -196,14 +198,20 @@ def augment_images(x, seed, probability=None, parts: int = 1, steps=STEPS):
     return x
 
 
-def adapt_probability(probability, sign, images: int):
-    """Return the augmentation probability, 0..1, after `images` more images.
+def adapt_probability(probability, signs):
+    """Adapt the augmentation probability once enough images have been seen.
 
-    The probability rises while `sign` is above ADA_TARGET, and falls while it is below.
+    It rises if the mean sign of D's logits on real images is above ADA_TARGET, and falls if it is below.
+    The sign of few images says little: of one, it is always above or below.
 
     Args:
-        probability: the probability so far, a scalar tensor.
-        sign: mean sign of D's logits on real images, a scalar tensor in -1..1.
-        images: number of images that D has seen since the last call.
+        probability: the probability so far, a scalar tensor in 0..1.
+        signs: sum of the signs and number of the images since it was last adapted, [2].
+
+    Returns:
+        (the probability, [0, 0]) if there are at least ADA_BATCH images, else (probability, signs).
     """
-    return tf.clip_by_value(probability + tf.sign(sign - ADA_TARGET) * (images / ADA_IMAGES), 0.0, 1.0)
+    total, images = tf.unstack(signs)
+    enough, mean = images >= ADA_BATCH, total / tf.maximum(images, 1.0)
+    adapted = tf.clip_by_value(probability + tf.sign(mean - ADA_TARGET) * (images / ADA_IMAGES), 0.0, 1.0)
+    return tf.where(enough, adapted, probability), tf.where(enough, tf.zeros_like(signs), signs)

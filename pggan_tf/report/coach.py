@@ -105,12 +105,14 @@ def _find_high_rate(figures: Figures) -> Advice | None:
 
 
 def _find_victory(figures: Figures) -> Advice | None:
-    checks = figures.last_checks("undecided")
+    checks, options = figures.last_checks("undecided"), figures.plan.config.objective
     undecided = checks[-1]["undecided"] if checks else 0.0
-    loss = figures.mean("loss_d")
-    if not (undecided > 0 and loss < WON * undecided):
+    # Checks of earlier versions lack what follows.
+    least, loss = checks[-1].get("least", 0.0) if checks else 0.0, figures.mean("loss_d")
+    if figures.plan.config.networks.conditional:  # the loss that is logged is that of classes, too
+        loss = checks[-1].get("adversarial", loss) if checks else loss
+    if not (undecided > 0 and loss - least < WON * (undecided - least)):
         return None
-    options = figures.plan.config.objective
     kind = options.penalty if "r1" in options.penalty or "r2" in options.penalty else None
     weight = 3 * schedule.lookup(options.penalty_weight, figures.resolution) if kind else 0
     return Advice(

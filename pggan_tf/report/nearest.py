@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import synthesis
-from pggan_tf.data import pixels, transparency
+from pggan_tf.data import pipeline, pixels, transparency
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
 from pggan_tf.metrics.features import Features
@@ -55,6 +55,7 @@ def find_nearest(
     mirror: bool,
     own: Sequence[int] | np.ndarray | None = None,
     embed: Callable[[np.ndarray], np.ndarray] = _keep_pixels,
+    held_out: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the k nearest images of a data set for each image, by root mean square difference.
 
@@ -67,6 +68,7 @@ def find_nearest(
             not compared with itself.
         embed: Function from images, uint8 [N, H, W, C], to numbers [N, ...] that are compared. By
             default the pixels, 0..255.
+        held_out: Share of the data set that was not trained on, 0..1, and is left out.
 
     Returns:
         Indices in the data set [N, k] and distances [N, k], nearest first.
@@ -78,18 +80,18 @@ def find_nearest(
 
     size = max(images.shape[1:3])
     count = shards.count(size)
+    trained = pipeline.train_indices(np.arange(pipeline.train_count(count, held_out)), count, held_out)
     queries = flatten(images)
     best, found = np.full((len(images), 0), np.inf), np.zeros((len(images), 0), np.int64)
     block_size = max(16, _BLOCK * COMPARED**2 // max(COMPARED, size) ** 2)
-    for first in range(0, count, block_size):
-        numbers = np.arange(first, min(first + block_size, count))
+    for first in range(0, len(trained), block_size):
+        numbers = trained[first : first + block_size]
         block = shards.read(size, numbers)
         squares = _compute_squares(queries, flatten(block))
         if mirror:
             squares = np.minimum(squares, _compute_squares(queries, flatten(block[:, :, ::-1])))
         if own is not None:
-            inside = (np.asarray(own) >= first) & (np.asarray(own) < first + len(numbers))
-            squares[inside, np.asarray(own)[inside] - first] = np.inf
+            squares[np.asarray(own)[:, None] == numbers] = np.inf
         best = np.concatenate([best, squares], axis=1)
         found = np.concatenate([found, np.broadcast_to(numbers, squares.shape)], axis=1)
         keep = np.argsort(best, axis=1, kind="stable")[:, :k]
@@ -164,6 +166,7 @@ def compare_samples(
     labels: np.ndarray | None = None,
     truncation: float = 1.0,
     features: Features | None = None,
+    held_out: float = 0.0,
 ) -> NearestImages:
     """Find the nearest training images of samples.
 
@@ -180,6 +183,7 @@ def compare_samples(
         labels: Class of each sample, int64 [N]; by default the seed modulo the number of classes.
         truncation: 1 uses latents as in training; below 1, samples are more typical.
         features: Network whose features are compared; by default pixels are compared.
+        held_out: Share of the data set that was not trained on, 0..1.
     """
     generator = sampler.generator
     stage, all_seeds = generator.resolutions[-1], np.asarray(seeds)
@@ -187,7 +191,8 @@ def compare_samples(
     if labels is None:
         labels = all_seeds % max(1, len(generator.classes))
     samples = sampler.images(z, stage, truncation=truncation, labels=labels)
-    count, size = shards.count(stage), stage
+    everything, size = shards.count(stage), stage
+    count = pipeline.train_count(everything, held_out)
     measure, embed = "root mean square of pixels, 0 to 255", _keep_pixels
     if features:
         extract, measure = features.extract, f"root mean square of features '{features.name}'"
@@ -195,14 +200,15 @@ def compare_samples(
     else:
         # Compare at a smaller resolution if the data set has the same images there. If it also
         # contains smaller photos, indices differ between resolutions.
-        while size > COMPARED and _halves(shards, size, count):
+        while size > COMPARED and _halves(shards, size, everything):
             size //= 2
     reduced, k = pixels.average_blocks(transparency.premultiply(samples), stage // size), min(k, count)
-    numbers, distances = find_nearest(reduced, shards, k, mirror, embed=embed)
+    numbers, distances = find_nearest(reduced, shards, k, mirror, embed=embed, held_out=held_out)
     some = np.unique(np.linspace(0, count - 1, min(len(seeds), count)).astype(int))
+    some = pipeline.train_indices(some, everything, held_out)
     among_data = np.zeros(1)
     if count > 1:
-        _, among = find_nearest(shards.read(size, some), shards, 1, mirror, own=some, embed=embed)
+        _, among = find_nearest(shards.read(size, some), shards, 1, mirror, own=some, embed=embed, held_out=held_out)
         among_data = among[:, 0]
     order = np.argsort(distances[:, 0], kind="stable")
     near = transparency.unpremultiply(shards.read(stage, numbers.ravel())).reshape(*numbers.shape, *samples.shape[1:])

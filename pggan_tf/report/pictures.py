@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pggan_tf import synthesis, terminal
+from pggan_tf.config.schema import ImageOptions
 from pggan_tf.data import pixels, transparency
 from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
@@ -37,13 +38,13 @@ class Picture:
     text: str  # description of the picture
 
 
-def draw_pictures(folder: str | Path, shards: Shards | None, mirror: bool) -> list[Picture]:
+def draw_pictures(folder: str | Path, shards: Shards | None, images: ImageOptions) -> list[Picture]:
     """Draw the pictures of a report: latent walks and the training images nearest to samples.
 
     Args:
         folder: The run's folder.
         shards: The run's training data; None omits the nearest training images.
-        mirror: Whether the run was also trained on mirrored images.
+        images: The run's options of images: whether it was trained on mirrored ones, and which share was held out.
 
     Returns:
         The pictures. The list is empty for a generator from images, for which the report's grids
@@ -56,7 +57,9 @@ def draw_pictures(folder: str | Path, shards: Shards | None, mirror: bool) -> li
     out = [_draw_walks(sampler)]
     if shards is not None:
         count = limit_images(_SAMPLES, generator.shape_at(generator.resolutions[-1]), _SAMPLE_PIXELS)
-        found = nearest.compare_samples(sampler, shards, range(count), _NEAREST, mirror)
+        found = nearest.compare_samples(
+            sampler, shards, range(count), _NEAREST, images.mirror, held_out=images.held_out
+        )
         out.append(Picture("Nearest training images", found.draw(_ROWS), found.describe(_ROWS)))
     return out
 
@@ -85,7 +88,7 @@ def try_pictures(run: RunSummary, data: str | None = None) -> tuple[list[Picture
             raise
         omissions.append(f"without the nearest training images: {error}")
     try:
-        return draw_pictures(run.folder, shards, run.config.images.mirror), omissions
+        return draw_pictures(run.folder, shards, run.config.images), omissions
     except _BROKEN as error:
         return [], [*omissions, f"without pictures from its generator: {error}"]
 

@@ -69,7 +69,7 @@ def find_nearest(args: dict, progress) -> dict:
     shards = nearest.open_training_data(run)
     found = nearest.compare_samples(
         synthesis.Sampler(generator.network), shards, [args["seed"]], _NEAREST, run.config.images.mirror,
-        truncation=args["truncation"],
+        truncation=args["truncation"], held_out=run.config.images.held_out,
     )  # fmt: skip
     place = _make_place(args)
     pixels.save(place / SHOWN["nearest"], found.draw(1))

@@ -270,7 +270,7 @@ class ReportWriter(Callback):
 
     def end(self, run):
         def draw():
-            return pictures.draw_pictures(run.folder, run.shards, run.config.images.mirror) if run.done else ()
+            return pictures.draw_pictures(run.folder, run.shards, run.config.images) if run.done else ()
 
         if self._write(run, draw) and run.done:
             run.log(f"report: {run.folder / report.NAME}")

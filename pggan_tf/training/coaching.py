@@ -33,6 +33,10 @@ def measure_variety(images: np.ndarray) -> float:
     return float(np.sqrt(blocks.reshape(n, -1).var(0).mean()))
 
 
+def _sum_means(terms) -> float:
+    return float(sum(np.mean(term) for term in terms))
+
+
 class Coach(Callback):
     """Writes a check at every snapshot, and logs each piece of advice once.
 
@@ -83,18 +87,23 @@ class Coach(Callback):
         seen, unseen = self._read_photos(run)
         made = transparency.premultiply(made)  # as the photos are
         check: dict[str, Any] = {}
+        judged: dict[str, np.ndarray] = {}
         if min(len(made), len(seen)) >= _LEAST_IMAGES:
             check["variety"] = measure_variety(made) / max(measure_variety(seen), 1e-6)
         threshold = run.plan.loss.decision_threshold
         if threshold is not None:
             value = np.full(1, threshold, np.float32)
-            check["undecided"] = float(np.sum([term for term in run.plan.loss.discriminator(value, value)]))
+            check["undecided"] = _sum_means(run.plan.loss.discriminator(value, value))
+            logits = np.linspace(-50, 50, 2001, dtype=np.float32)
+            check["least"] = float(sum(np.min(term) for term in run.plan.loss.discriminator(logits, logits)))
         for name, images in (("seen", seen), ("unseen", unseen), ("made", made)):
             if len(images) >= _LEAST_IMAGES:
-                logits = self._judge(run, images)
+                logits = judged[name] = self._judge(run, images)
                 check[f"logit_{name}"] = float(logits.mean())
                 if name == "unseen":
                     check["logit_error"] = float(logits.std() / len(logits) ** 0.5)
+        if threshold is not None and {"seen", "made"} <= judged.keys():  # the loss without that of classes
+            check["adversarial"] = _sum_means(run.plan.loss.discriminator(judged["seen"], judged["made"]))
         return {name: round(value, 6) for name, value in check.items()}
 
     def _judge(self, run, images: np.ndarray) -> np.ndarray:

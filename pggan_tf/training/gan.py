@@ -21,6 +21,7 @@ from pggan_tf.training.optimizer import OPTIMIZERS
 # Counters of the steps that left the generator or the discriminator unchanged; `skipped` counts the
 # steps that left any network unchanged.
 COUNTS_BY_NETWORK = ("skipped_generator", "skipped_discriminator")
+NEWER_STATE = (*COUNTS_BY_NETWORK, "augment_signs")  # variables that checkpoints of earlier versions lack
 # Notes for the log about the features with which images are compared.
 CONTENT_NOTES = {
     "vgg19": "; images should look alike to VGG19",
@@ -101,6 +102,8 @@ class GAN:
                 if hasattr(layer, "cross_replica"):
                     layer.cross_replica = options.sync_batch
         self.augment_probability = tf.Variable(0.0, trainable=False, name="augment_probability")
+        # Since the probability changed last: sum of the signs of D's logits of reals, and their number.
+        self.augment_signs = tf.Variable([0.0, 0.0], trainable=False, name="augment_signs")
         self.loss_scale = LossScale() if generator.dtype_policy.compute_dtype == "float16" else None
         self.optimizers: dict[str, Any] = {}  # those of the current phase, see `begin`
         self._made: dict[tuple, Any] = {}  # every optimizer that was made, by the phase's properties
@@ -113,7 +116,7 @@ class GAN:
         'optimizer_', or are those of counters.
         """
         own = [self.images_seen, self.skipped, self.skipped_in_a_row, *self.skipped_by.values()]
-        own += [self.augment_probability] if self.options.augment == "ada" else []
+        own += [self.augment_probability, self.augment_signs] if self.options.augment == "ada" else []
         own += [self.loss_scale.scale, self.loss_scale.good_steps] if self.loss_scale else []
         named = {variable.name.partition(":")[0]: variable for variable in own}
         for prefix, network in self.networks.items():
@@ -161,7 +164,8 @@ class GAN:
         note = CONTENT_NOTES.get(objective.content, "")
         if self.update is not updates.one_stage:
             return f"two-stage update: the discriminator's steps, then the generator's{note}"
-        method = updates.one_stage_method(objective, self.discriminator.batch_coupling, self.discriminator.patch_logits)
+        network, scaled = self.discriminator, self.loss_scale is not None
+        method = updates.one_stage_method(objective, network.batch_coupling, network.patch_logits, scaled)
         return (
             f"one-stage update: both networks learn from one pass, the generator from {updates.METHODS[method]}{note}"
         )

@@ -21,7 +21,7 @@ from pggan_tf.errors import PASSING, OutOfMemory, Stopped, is_out_of_memory, she
 from pggan_tf.runs import checkpoint
 from pggan_tf.signals import Signals
 from pggan_tf.training import execution, health
-from pggan_tf.training.gan import COUNTS_BY_NETWORK
+from pggan_tf.training.gan import COUNTS_BY_NETWORK, NEWER_STATE
 from pggan_tf.training.step import STATS
 
 CALL_SECONDS = 0.7  # approximate time of a call of the graph; signals and the bar wait for its end
@@ -180,7 +180,7 @@ class Run:
         self.phase = self.phases[meta["phase"]]
         with self.strategy.scope():
             self.gan.begin(self.phase)
-        checkpoint.restore(self.gan.state(), arrays, str(self.folder), newer=COUNTS_BY_NETWORK)
+        checkpoint.restore(self.gan.state(), arrays, str(self.folder), newer=NEWER_STATE)
         self.health.restart()
         self.images_seen, self.seconds = meta["images_seen"], meta["seconds"]
         self.finished = meta.get("finished", False)

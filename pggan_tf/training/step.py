@@ -148,8 +148,11 @@ class TrainingStep:
             gan.loss_scale.adapt(good, self.going)
         if gan.options.augment == "ada":
             sign = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, stats["sign_real"])
-            adapted = augment.adapt_probability(local_copy(gan.augment_probability), sign, phase.images_per_step)
-            local_copy(gan.augment_probability).assign(tf.where(good, adapted, local_copy(gan.augment_probability)))
+            probability, signs = local_copy(gan.augment_probability), local_copy(gan.augment_signs)
+            summed = signs + tf.stack([sign, 1.0]) * float(phase.images_per_step)
+            adapted, left = augment.adapt_probability(probability, summed)
+            probability.assign(tf.where(good, adapted, probability))
+            signs.assign(tf.where(good, left, signs))
         self._move_average()
         stats = {**stats, "augment_probability": local_copy(gan.augment_probability) / replicas.count()}
         updated = {name: tf.where(good, value, tf.zeros_like(value)) for name, value in stats.items()}

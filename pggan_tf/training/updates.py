@@ -289,19 +289,22 @@ METHODS = {
 }
 
 
-def one_stage_method(objective: losses.Objective, batch_coupling: int, patch_logits: bool) -> str:
+def one_stage_method(objective: losses.Objective, batch_coupling: int, patch_logits: bool, scaled: bool = False) -> str:
     """Return the key of the cheapest of METHODS that is exact.
 
     Args:
         objective: the losses of both networks.
         batch_coupling: see `StepContext`.
         patch_logits: see `StepContext`.
+        scaled: whether losses are scaled for float16. In float16, what D's loss sends back from the logit of a
+            fake of which D is certain is 0, and so is any multiple of it.
     """
     if objective.content == "discriminator":
         return "second product"
     if objective.symmetric:
         return "reversed"
-    return "scaled" if batch_coupling == 1 and not patch_logits and not objective.labels else "second product"
+    alone = batch_coupling == 1 and not patch_logits and not objective.labels and not scaled
+    return "scaled" if alone else "second product"
 
 
 def one_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
@@ -312,14 +315,14 @@ def one_stage(context: StepContext, batches: Sequence[Batch]) -> dict:
     This is exact for every loss and D. The gradient of G's loss at the fakes is computed in one of
     three ways:
     - For symmetric losses, it is the gradient of D's loss, reversed (their eq. 9, gamma = -1).
-    - If D processes each sample independently, it is the gradient of D's loss, multiplied for each
+    - If D processes each sample independently, and not in float16, it is the gradient of D's loss, multiplied for each
       sample by the ratio of the derivatives of both losses (eq. 8).
     - If D mixes samples or returns several logits for each, it takes a second backward pass from
       D's logits to the fakes.
     """
     (batch,) = batches
     o = context.objective
-    method = one_stage_method(o, context.batch_coupling, context.patch_logits)
+    method = one_stage_method(o, context.batch_coupling, context.patch_logits, context.scale is not None)
     with tf.GradientTape(watch_accessed_variables=False) as tape_g:
         tape_g.watch(context.generator_variables)
         fakes = context.generate(batch.condition, batch.fake_labels)
