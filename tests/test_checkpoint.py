@@ -134,7 +134,7 @@ def test_restore_takes_all_or_nothing():
         with pytest.raises(UserError):
             checkpoint.restore(variables, arrays, "run")
         assert variables["a"].numpy() == 1.0
-    checkpoint.restore(variables, {"a": np.array([3.0])}, "run", newer=("b",))
+    checkpoint.restore(variables, {"a": np.array([3.0])}, "run", newer=("b", "of other options"))
     assert (variables["a"].numpy(), variables["b"].numpy()) == (3.0, 2.0), "what older checkpoints do not have stays"
 
 

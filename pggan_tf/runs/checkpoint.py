@@ -187,7 +187,8 @@ def restore(variables: Mapping, arrays: Mapping[str, np.ndarray], source: str, n
     Raises:
         UserError: if names or shapes differ.
     """
-    arrays = {**{name: variables[name].numpy() for name in newer if name not in arrays}, **arrays}
+    kept = [name for name in newer if name in variables and name not in arrays]
+    arrays = {**{name: variables[name].numpy() for name in kept}, **arrays}
     if missing := sorted(set(variables) ^ set(arrays)):
         raise UserError(
             f"{source}: does not match these networks: {len(missing)} variables differ, such as {missing[0]}."
