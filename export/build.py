@@ -112,7 +112,11 @@ def _reserve(target: Path) -> Iterator[Path]:
             partial.mkdir()
             yield partial
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
+    # The lock is free now. Who has taken it since holds an open file of that name, or makes another.
+    with contextlib.suppress(OSError):
+        (work / "lock").unlink()
+        work.rmdir()
 
 
 def _build_app(

@@ -240,7 +240,7 @@ def _restore_job(job: Job, out: Path, now: dict, begun: dict, say: Callable[[str
         changed = before["fingerprint"] != after["fingerprint"]
         if before["listing"] is None and changed:
             raise UserError(
-                f"{out}: holds unfinished work on {part.name} as it was before it changed. Remove {out} to begin again, or choose another folder."
+                f"{out}: holds unfinished work on {part.name} as it was before it changed. Give --overwrite to begin again, or choose another folder."
             )
         if before["listing"] is not None:
             part = part.with_listing(before["listing"])

@@ -304,11 +304,14 @@ def test_mistakes_are_named(run, tmp_path):
         (lambda: pg.evaluate("portraits", run, filter="sharp"), "--filter sharp"),
         (lambda: pg.evaluate("portraits", run, size="a"), "size a: expected a whole number"),
         (lambda: pg.prepare("portraits", tmp_path / "b", size=(24, 32)), r"\(24, 32\): expected a number of pixels"),
-        (lambda: pg.prepare("portraits", tmp_path / "b", size=8, gray=1), "gray 1: not valid"),
+        (
+            lambda: pg.prepare("portraits", tmp_path / "b", size=8, gray=[1]),
+            r"gray \[1\]: not valid. Expected True or False",
+        ),
         (lambda: pg.export([], tmp_path / "a"), "runs: none"),
         (lambda: pg.convert("portraits", tmp_path / "a.png", tmp_path / "b.png", scale="2"), "--scale 2: expected a"),
         (lambda: run.generator.sample(sliders=[(1, 2)]), "sliders .*: expected {number or name: amount}"),
-        (lambda: run.generator.draw_sliders(count=2.0), "--count 2.0: expected a whole number"),
+        (lambda: run.generator.draw_sliders(count=2.5), "--count 2.5: expected a whole number"),
         (lambda: run.generator.sample([1]).grid(columns=1.5), "columns 1.5: expected a whole number"),
         (lambda: run.report(tmp_path / "config.json"), "config.json: expected a name that ends in .html"),
     ):

@@ -173,7 +173,7 @@ def test_variety_is_that_between_images():
     ],
 )
 def test_runs_that_were_made_to_fail(form, illness, tmp_path):
-    forms = illnesses.FORMS | {"by-heart": {"--portraits": 400, "--held-out": 0.5, "--total-images": 60_000}}
+    forms = illnesses.FORMS | {"by-heart": {"--portraits": 600, "--held-out": 0.9}}
     said = said_of(illnesses.SMALL | forms[form], tmp_path / "run")
     assert len(said) == 1 and illness in said[0], said
 

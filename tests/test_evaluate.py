@@ -100,6 +100,11 @@ def test_metrics_of_one_set_see_its_colours_beside_a_gray_one(tmp_path):
         assert evaluate(*sets, "--metrics", "colorfulness,swd", "--json", file) == 0
         found.append(json.loads(file.read_text())["metrics"]["colorfulness"]["value"])
     assert found[0] == found[1] > 20
+    file = tmp_path / "floor.json"
+    sets = (tmp_path / "colour.npz", tmp_path / "gray.npz")
+    assert evaluate(*sets, "--metrics", "colorfulness", "--floor", "--json", file) == 0
+    figure = json.loads(file.read_text())["metrics"]["colorfulness"]
+    assert figure["value"] == 0 and figure["floor"]["value"] > 20
 
 
 def test_large_photos_are_compared_at_1024_px_unless_in_pairs():

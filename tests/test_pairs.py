@@ -46,12 +46,15 @@ def test_the_usual_names_of_pairs(tmp_path, names):
     assert [pixel[0::3] for pixel in read(tmp_path / "a")] == [[10, 20]]
 
 
-def test_pairs_in_the_training_part_of_a_set(tmp_path):
-    for part, level in (("train", 10), ("test", 20)):
+@pytest.mark.parametrize(
+    "parts", [("train", "test"), ("train2017", "val2017"), ("training_set", "test_set"), ("train", "dev")]
+)
+def test_pairs_in_the_training_part_of_a_set(tmp_path, parts):
+    for part, level in zip(parts, (10, 20)):
         draw(tmp_path / "set" / part / "x", "1.png", level=level)
         draw(tmp_path / "set" / part / "y", "1.png", level=100 + level)
     code, _, err = prepare(tmp_path / "set", tmp_path / "a")
-    assert code == 0 and "train/ are used" in err, err
+    assert code == 0 and f"{parts[0]}/ are used" in err, err
     assert [pixel[0::3] for pixel in read(tmp_path / "a")] == [[10, 110]]
 
 

@@ -526,6 +526,15 @@ def test_the_training_part_of_arrays_is_read(tmp_path, names):
     assert source.list_notes() == (f"{tmp_path / 'a.npz'}: the 20 images of '{images}' are used, not {other}",)
 
 
+def test_floats_beside_images_are_no_images(tmp_path):
+    features = np.zeros((5, 4, 4, 16), np.float32)
+    np.savez(tmp_path / "a.npz", x=features, imgs=np.ones((5, 8, 8, 3), np.uint8), labels=np.arange(5) % 2)
+    source = open_source(str(tmp_path / "a.npz"))
+    assert len(source) == 5 and source.classes == ("0", "1") and next(source.items(0, 1)).data.max() == 1
+    np.savez(tmp_path / "b.npz", x_train=np.ones((5, 8, 8, 3), np.uint8), labels=np.arange(5) % 2)
+    assert open_source(str(tmp_path / "b.npz")).classes == ("0", "1")
+
+
 def test_arrays_of_which_nobody_knows_which_are_the_images(tmp_path):
     np.savez(tmp_path / "a.npz", faces=np.zeros((5, 8, 8, 3), np.uint8), masks=np.zeros((5, 8, 8), np.uint8))
     with pytest.raises(UserError, match="faces, masks may all be its images. Save one of them as 'images'"):

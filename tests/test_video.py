@@ -1,5 +1,6 @@
 """Videos made here, changed, and looked into: frames, times, sound, colours, turns."""
 
+import types
 from fractions import Fraction
 
 import numpy as np
@@ -111,6 +112,39 @@ def test_a_recording_that_begins_at_any_time_begins_at_0(tmp_path):
     video.rewrite(given, [tmp_path / "out.mp4"], lambda image: [image])
     times = look(tmp_path / "out.mp4")[1]
     np.testing.assert_allclose(times, np.arange(24) / 25, atol=2e-3)
+
+
+def test_subtitles_of_one_time_and_chapters_of_a_late_start(tmp_path):
+    given = make(tmp_path / "plain.mkv", frames=24, times=[10_000 + 40 * i for i in range(24)], sound=None)
+    text = tmp_path / "text.srt"
+    lines = [("10,200", "10,500"), ("10,200", "10,400"), ("10,600", "10,800")]
+    text.write_text("".join(f"{i}\n00:00:{a} --> 00:00:{b}\nline {i}\n\n" for i, (a, b) in enumerate(lines, 1)))
+    with (
+        av.open(str(given)) as source,
+        av.open(str(text)) as words,
+        av.open(str(tmp_path / "given.mkv"), "w") as out,
+    ):
+        out.set_chapters([{"id": 1, "start": 10_400, "end": 10_800, "time_base": Fraction(1, 1000), "metadata": {}}])
+        copies = {stream: out.add_stream_from_template(stream) for stream in [*source.streams, *words.streams]}
+        for packet in (packet for file in (source, words) for packet in file.demux()):
+            if packet.size:
+                packet.stream = copies[packet.stream]
+                out.mux(packet)
+    said = []
+    video.rewrite(tmp_path / "given.mkv", [tmp_path / "out.mkv"], lambda image: [image], say=said.append)
+    with av.open(str(tmp_path / "out.mkv")) as made:
+        (chapter,) = made.chapters()
+        shown = [float(p.pts * p.time_base) for p in made.demux(subtitles=0) if p.pts is not None]
+    np.testing.assert_allclose(shown, [0.2, 0.2, 0.6], atol=0.05)
+    assert abs(float(chapter["start"] * chapter["time_base"]) - 0.4) < 0.05 and not said
+
+
+@pytest.mark.parametrize("steps", [(1000, None, 1080), (None, None, 40), (0, 5000, None)])
+def test_frames_without_a_time_come_after_those_before_them(steps):
+    picture = types.SimpleNamespace(time_base=Fraction(1, 1000), average_rate=25)
+    work = video._Rewriting(av, None, [], None, None, None, None, picture)
+    times = [work._find_time(pts, 40) for pts in steps]
+    assert times == sorted(set(times))
 
 
 def test_two_recordings_that_were_joined_follow_each_other(tmp_path):

@@ -116,14 +116,15 @@ def take_options(command: click.Command, given: Mapping) -> dict:
         except click.BadParameter as error:
             raise UserError(error.format_message()) from None
         except (TypeError, ValueError, AttributeError):  # a value of a type that no text has
-            raise UserError(f"{name} {value!r}: not valid. Give it as text, as in `{option.opts[0]}`.") from None
+            expected = "True or False" if option.is_flag else f"what {option.opts[0]} takes"
+            raise UserError(f"{name} {value!r}: not valid. Expected {expected}.") from None
     return values
 
 
 def check_whole(name: str, value, least: int, most: int | None = None) -> int:
     """Return a number as int. Raise UserError if it is not whole, or outside of least..most."""
     try:
-        number = operator.index(value)
+        number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
     except TypeError:
         number = least - 1
     if number < least or (most is not None and number > most):

@@ -24,7 +24,7 @@ def read_wishes(
     if isinstance(hints, str) and colour_hints.is_point(hints):
         hints = [hints]
     if hints is not None and not isinstance(hints, str | os.PathLike):
-        hints = list(hints)
+        hints = list(hints) if isinstance(hints, Iterable) else [hints]
         if not all(isinstance(hint, str) for hint in hints):
             raise UserError('hints: expected texts such as "120,80=#c03020", or the path of a picture.')
     hints = hints or None

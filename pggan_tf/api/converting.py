@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -106,7 +105,8 @@ def _check_denoise(generator, denoise: float | None) -> None:
     """Raise UserError if a level of noise is not valid, or the network takes none."""
     if denoise is None:
         return
-    denoise = arguments.check_number("--denoise", denoise, -math.inf, math.inf)
+    if not isinstance(denoise, int | float):
+        raise UserError(f"--denoise {denoise}: expected a number from 0 to 1.")
     if not isinstance(generator._task, tasks.Upscale):
         raise UserError(f"--denoise {denoise:g}: {generator.name} was trained to {generator.task}, not to upscale.")
     if not generator._task.denoise:

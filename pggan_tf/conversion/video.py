@@ -212,7 +212,7 @@ class _Rewriting:
                 self.say(f"{self.path}: {hdr.describe_transfer(frame.color_trc)}, made BT.709")
             for out in self.outs:
                 turned = frame.rotation % 180 != 0
-                self.writers.append(Writer(self.av, out, self.source, self.picture, turned, self.mark))
+                self.writers.append(Writer(self.av, out, self.source, self.picture, turned, self.mark, self.shift))
         duration = frame.duration or 0
         pts = self._find_time(frame.pts, duration)
         for writer, image in zip(self.writers, images, strict=True):
@@ -229,7 +229,8 @@ class _Rewriting:
         """
         unit, step = self.picture.time_base, 1 / (self.picture.average_rate or 25)
         if pts is None:  # a constant frame rate
-            return round(self.done * step / unit)
+            self.last = 0 if self.last is None else self.last + max(1, round(step / unit))
+            return self.last
         if self.last is not None and (pts + round(self.shift / unit)) * unit < self.last * unit - _JUMP:
             self.shift = (self.last - pts) * unit + step  # a second recording, joined to the first
         self.end = pts + duration

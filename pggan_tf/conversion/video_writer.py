@@ -38,12 +38,13 @@ class Writer:
         rotated: whether the source asks players to rotate its frames by 90 degrees, so that width
             and height change places.
         mark: the mark of the video; None: without one.
+        shift: seconds that are added to all times of the source.
 
     Raises:
         UserError: if the format of `path` cannot hold the sound of the source.
     """
 
-    def __init__(self, av, path: Path, source, picture, rotated: bool, mark: marks.Mark | None):
+    def __init__(self, av, path: Path, source, picture, rotated: bool, mark: marks.Mark | None, shift: Fraction):
         self.av, self.path, self.source, self.picture, self.rotated = av, path, source, picture, rotated
         self.mark = mark
         self.left_out: list[str] = []  # parts of the source that this file does not hold
@@ -60,7 +61,7 @@ class Writer:
             self.container.metadata.update(_select_metadata(source.metadata))
             if mark and path.suffix.lower() not in _ISO:
                 self.container.metadata.update(marks.make_tags(mark))
-            self.container.set_chapters(source.chapters())
+            self.container.set_chapters([_move_chapter(chapter, shift) for chapter in source.chapters()])
         except (av.FFmpegError, ValueError) as error:
             self.discard()
             raise self._explain(error) from None
@@ -96,9 +97,8 @@ class Writer:
     def _begin(self, height: int, width: int):
         """Add the video stream for frames of this size in pixels, and return it."""
         encoder = KINDS[self.path.suffix.lower()]
-        # MP4 stores how long a frame is shown only in the order of decoding, which B-frames change.
-        steady = self.picture.average_rate == self.picture.base_rate
-        options = _QUALITY[encoder] | ({} if steady or encoder != "libx264" else {"bf": "0"})
+        # These files store how long a frame is shown only in the order of decoding, which B-frames change.
+        options = _QUALITY[encoder] | ({"bf": "0"} if self.path.suffix.lower() in _ISO else {})
         stream = self.container.add_stream(encoder, rate=self.picture.average_rate or 25, options=options)
         stream.width, stream.height = width, height
         # Every player supports colour at half the resolution, but odd sides cannot be halved.
@@ -147,7 +147,8 @@ class Writer:
         copy = self.av.Packet(bytes(packet))
         copy.pts, copy.duration = packet.pts + ticks, packet.duration
         copy.dts = copy.pts if packet.dts is None else packet.dts + ticks
-        if copy.dts <= self._last.get(index, copy.dts - 1):
+        last = self._last.get(index, copy.dts - 1)
+        if copy.dts < last or (copy.dts == last and packet.stream.type != "subtitle"):
             self._late += 1
             return
         self._last[index] = copy.dts
@@ -185,6 +186,12 @@ class Writer:
         with contextlib.suppress(self.av.FFmpegError):
             self.container.close()
         self.partial.unlink(missing_ok=True)
+
+
+def _move_chapter(chapter: dict, shift: Fraction) -> dict:
+    """Return a chapter, as PyAV describes it, whose times are later by `shift` seconds."""
+    ticks = round(shift / chapter["time_base"])
+    return {**chapter, "start": max(0, chapter["start"] + ticks), "end": max(0, chapter["end"] + ticks)}
 
 
 def _select_metadata(metadata: dict) -> dict:

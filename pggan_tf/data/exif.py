@@ -12,7 +12,8 @@ _ORIENTATION = 274
 _EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965  # each points to a separate table of tags
 TABLES = {_EXIF: "ExifTag", _GPS: "GPSTag"}  # tifffile's names; it accepts no numbers of tables
 _INSIDE = {None: tuple(TABLES), _EXIF: (_INTEROPERABILITY,)}  # table -> tables nested in it
-_SIZES = frozenset((40962, 40963))  # width and height, which may be others in the result
+# Width and height, which may be others in the result: of the table for all, and of that for photos.
+_SIZES = frozenset((256, 257, 40962, 40963))
 # Tags about the photo: description, make, model, software, date, artist, computer, copyright and
 # Windows' own tags. All other tags of a TIFF describe the layout of the file.
 ABOUT_PHOTO = (270, 271, 272, 305, 306, 315, 316, 33432, 40091, 40092, 40093, 40094, 40095, _EXIF, _GPS)
@@ -75,7 +76,7 @@ def copy_exif(exif: Image.Exif, about_photo: bool) -> bytes | None:
     layout of its file).
     """
     with contextlib.suppress(Exception):  # some cameras write EXIF that cannot even be read
-        skip = {tag for tag in exif if tag == _ORIENTATION or (about_photo and tag not in ABOUT_PHOTO)}
+        skip = {tag for tag in exif if tag == _ORIENTATION or tag in _SIZES or (about_photo and tag not in ABOUT_PHOTO)}
         values = read_values(exif, None, skip)
         for keep in (dict, lambda values: _keep_writable(values, exif.endian)):  # others, that it cannot be written
             copy = Image.Exif()

@@ -55,7 +55,7 @@ def evaluate(
     """Compare a set of images with real images.
 
     Metrics of single images are computed on `fake`; for the floor, on the second half of `real`. If
-    one set is gray, both are compared as gray, but metrics of single images see `fake` as it is.
+    one set is gray, both are compared as gray, but metrics of single images see each as it is.
 
     Args:
         real: The real images.
@@ -75,22 +75,24 @@ def evaluate(
     check_pairs(names, fake.count is None or real.count is None, floor)
     sets.check_features(names, features)
     folder, notes = shards.find_cache_folder(str(cache) if cache else None), []
-    alone, itself = [n for n in names if METRICS[n].takes == "images"], fake
+    alone, coloured = [n for n in names if METRICS[n].takes == "images"], (real, fake)
     if real.channels != fake.channels:
-        notes.append("one set is gray: both are compared as gray")
+        notes.append("one set is gray: both are compared as gray" + f", but not by {', '.join(alone)}" * bool(alone))
         real, fake = sets.convert_to_gray(real), sets.convert_to_gray(fake)
     count = _count_images(real, fake, images, floor)
     _check_order(names, real, fake)
     if _are_same(real, fake):
         notes.append("A and B are the same images")
     first = sets.collect_statistics(names, real, 0, count, features, folder, alone=False)
-    second = sets.collect_statistics(names, fake, 0, count, features, folder, alone=itself is fake)
-    if alone and itself is not fake:
-        second.values |= sets.collect_statistics(alone, itself, 0, count, None, folder).values
+    second = sets.collect_statistics(names, fake, 0, count, features, folder, alone=fake is coloured[1])
+    if fake is not coloured[1]:
+        second.values |= sets.collect_values(alone, coloured[1], 0, count)
     second.values |= sets.compare_pairs(names, real, fake, 0, count)
     figures, floors = sets.compute_figures(names, first, second, features), {}
     if floor:
-        other_half = sets.collect_statistics(names, real, count, 2 * count, features, folder)
+        other_half = sets.collect_statistics(names, real, count, 2 * count, features, folder, alone=real is coloured[0])
+        if real is not coloured[0]:
+            other_half.values |= sets.collect_values(alone, coloured[0], count, 2 * count)
         floors = sets.compute_figures(names, first, other_half, features)
     return Evaluation(real.resolution, count, figures, floors, features, tuple(notes))
 

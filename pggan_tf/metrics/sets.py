@@ -12,7 +12,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -285,7 +285,7 @@ def collect_statistics(
         out.patches = swd.Patches(images.shape, images.channels, stop - start)
         consumers.append(out.patches.add)
     values: dict[str, list] = {n: [] for n in names if METRICS[n].takes == "images" and alone}
-    consumers += [_make_consumer(_import(name).compute_each, found) for name, found in values.items()]
+    consumers += _make_consumers(values)
     try:
         _pass_on(images, start, stop, consumers)
     except BaseException:
@@ -298,6 +298,21 @@ def collect_statistics(
     out.values = {name: np.concatenate(found) for name, found in values.items()}
     out.seconds = time.perf_counter() - begun
     return out
+
+
+def collect_values(names: Iterable[str], images: ImageSet, start: int, stop: int) -> dict[str, np.ndarray]:
+    """Return {metric of single images: value of each image} of images start .. stop - 1.
+
+    Raise UserError if all pixels of all images are equal.
+    """
+    values: dict[str, list] = {name: [] for name in names}
+    if values:
+        _pass_on(images, start, stop, _make_consumers(values))
+    return {name: np.concatenate(found) for name, found in values.items()}
+
+
+def _make_consumers(values: Mapping[str, list]) -> list[Callable[[np.ndarray], None]]:
+    return [_make_consumer(_import(name).compute_each, found) for name, found in values.items()]
 
 
 def _make_consumer(compute_each: Callable, found: list) -> Callable[[np.ndarray], None]:

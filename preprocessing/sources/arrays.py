@@ -237,6 +237,8 @@ def open(location: str) -> Arrays:
         if any(a.dtype.hasobject for a in arrays.values()):
             raise ValueError("it holds Python objects, which are not loaded")
     pictures = {n: a for n, a in arrays.items() if len(a.shape) == 4 or (len(a.shape) == 3 and a.dtype == np.uint8)}
+    # Floats beside them are features, masks or the like; alone, they are told how to become images.
+    pictures = {n: a for n, a in pictures.items() if a.dtype == np.uint8} or pictures
     spelled = {name.lower(): name for name in reversed(pictures)}
     name = next((spelled[known] for known in _NAMES if known in spelled), None)
     found = ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in arrays.items())
@@ -261,7 +263,7 @@ def open(location: str) -> Arrays:
     others = ", ".join(other for other in pictures if other != name)
     notes = [f"{location}: the {shape[0]:,} images of '{name}' are used, not {others}"] if others else []
     spelled = {n.lower(): n for n in reversed(arrays) if n != name}
-    called = next((spelled[n] for n in _NAMES.get(name.lower(), _ANY) if n in spelled), None)
+    called = next((spelled[n] for n in (*_NAMES.get(name.lower(), ()), *_ANY) if n in spelled), None)
     if called is None:
         return Arrays(location, images, None, (), range(shape[0]), tuple(notes))
     labels = arrays[called]

@@ -26,7 +26,6 @@ from preprocessing.sources import folder as folders
 OPTIONS = ()
 # Usual names of the two folders of a set that has others for tests: trainA and trainB.
 _TRAIN_HALF = re.compile(r"train(ing)?[ _-]?[ab]", re.I)
-_PARTS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation"))
 
 
 @dataclass(frozen=True)
@@ -183,10 +182,12 @@ def _find_halves(location: str, place: str, names: Sequence[str], notes: list[st
             notes.append(
                 f"the pairs of {trains[0]}/ and {trains[1]}/ are used, not {', '.join(sorted(tops.keys() - trains))}"
             )
-        if len(trains) == 2 or len(tops) == 2 and not _PARTS.issuperset(map(str.lower, tops)):
-            return prefix, trains if len(trains) == 2 else sorted(tops)
+        if len(trains) == 2:
+            return prefix, trains
         chosen = next(iter(tops)) if len(tops) == 1 else None
         chosen = chosen or (tops and classes.find_train_part(f"{place}/{prefix}".rstrip("/"), tops, notes)) or None
+        if chosen is None and len(tops) == 2:
+            return prefix, sorted(tops)
         if chosen is None:
             found = ", ".join(sorted(tops)) or "none"
             raise UserError(f"{location}: expected two folders of images in it, found {found}.")
