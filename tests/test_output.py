@@ -272,7 +272,9 @@ def test_an_archive_that_changed_meanwhile_is_refused(source, out, tmp_path):
     np.savez(archive, images=np.ones((2, 8, 8, 3), np.uint8))
     with pytest.raises(ValueError, match="argument 2 is longer"), claimed(job_of(source), out):
         pass  # fewer sources under the same options, as no command asks for
-    changed = f"holds unfinished work on {archive} as it was before it changed. Remove {out} to begin again, or choose"
+    changed = (
+        f"holds unfinished work on {archive} as it was before it changed. Give --overwrite to begin again, or choose"
+    )
     refused(job_of(source, archive), out, changed)
 
 

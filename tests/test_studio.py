@@ -19,7 +19,7 @@ from tests.conftest import pggan
 
 pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
 from pggan_tf.studio import choices, commands, gate, launch, machine, photos, store  # noqa: E402
-from pggan_tf.studio.folders import Folders  # noqa: E402
+from pggan_tf.studio.folders import Folders, _clean  # noqa: E402
 from pggan_tf.studio.queue import Queue  # noqa: E402
 from tests.studio_stand import Asker, copy_pretrained, draw_photos, make_studio, write_run  # noqa: E402
 
@@ -183,6 +183,19 @@ def test_a_crop_by_hand_is_as_transparent_as_its_photo(least, mode):
     opened.read_bytes = lambda id, index: file.getvalue()
     whole = opened.decode_whole("folder", 0)
     assert whole.mode == mode and np.array_equal(np.asarray(whole), pixels[..., : len(mode)])
+
+
+@pytest.mark.parametrize(
+    "name, kept",
+    [
+        ("写" * 70 + ".png", "写" * 65 + ".png"),
+        ("a" * 300 + ".jpeg", "a" * 195 + ".jpeg"),
+        ("b" * 300, "b" * 200),
+        (".x.png", "x.png"),
+    ],
+)
+def test_long_names_keep_their_endings(name, kept):
+    assert _clean(name) == kept and len(kept.encode()) <= 200
 
 
 def test_what_is_changed_by_hand_is_trained_on(asker, place):

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pggan_tf import files
 
@@ -126,6 +127,53 @@ def test_a_frame_is_kept_when_it_is_asked_for_alone(browser, studio):
         page.locator(".controls > .primary").click()
         page.get_by_text("--crop fit").first.wait_for()
         page.get_by_text("is written as soon as you press Grow").wait_for()
+
+
+@pytest.mark.slow
+def test_a_file_that_is_refused_ends_no_copying(browser, studio, tmp_path):
+    """It is named, and the rest is copied and shown; what macOS keeps beside photos is not sent at all."""
+    trip = tmp_path / "trip"
+    deep = trip / "2025" / "05" / "12" / "evening"
+    deep.mkdir(parents=True)
+    for place, names in ((trip, [f"{i:02d}.png" for i in range(9)]), (deep, ["a.png"])):
+        for i, name in enumerate(names):
+            Image.fromarray(np.full((40, 40, 3), 20 * i, np.uint8)).save(place / name)
+            (place / f"._{name}").write_bytes(b"no photo")
+    Image.fromarray(np.full((40, 40, 3), 99, np.uint8)).save(trip / f"{'写' * 70}.png")
+    (trip / "03.jpg").write_bytes(b"no photo")
+    with opened(browser, studio) as window:
+        page = window.page
+        window.down = True  # one request is refused
+        page.locator("input[type=file]").first.set_input_files(trip)
+        page.get_by_text("1 file left out. 03.jpg: not a file of a known kind").wait_for()
+        page.locator("nav.chips a[aria-current]").get_by_text("trip").wait_for()
+        assert page.locator("nav.chips a[aria-current] small").inner_text() == "11"
+        assert page.locator(".job").get_by_text("Copying").count() == 0
+
+
+@pytest.mark.slow
+def test_photos_are_gone_through_by_keyboard_in_any_list(browser, studio):
+    """The button that was pressed keeps the focus, and a photo that is left out does not lose the place."""
+    with opened(browser, studio) as window:
+        page = window.page
+        page.get_by_role("button", name=re.compile("^Kept")).click()
+        page.locator(".photo-sheet button, .sheet button, button[aria-label$=', kept']").first.wait_for()
+        names = page.locator("button[aria-label$=', kept']").evaluate_all(
+            "all => all.map(one => one.ariaLabel.replace(', kept', ''))"
+        )
+        page.get_by_role("button", name=f"{names[1]}, kept").click()
+        page.get_by_role("button", name="Next photo").focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog", name=names[2]).wait_for()
+        page.get_by_role("switch", name="Leave it out").check(force=True)
+        page.get_by_role("button", name=f"{names[2]}, kept").wait_for(state="hidden")
+        page.get_by_role("button", name="Next photo").focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog", name=names[3]).wait_for()
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog", name=names[4]).wait_for()
+        page.keyboard.press("ArrowLeft")
+        page.get_by_role("dialog", name=names[3]).wait_for()
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ def site(network, tmp_path_factory):
         pytest.skip(str(reason))
     out = tmp_path_factory.mktemp("site")
     kernel = sliders.read_kernel(network, "x")
-    slider_names.rename(out, sliders.compute_digest(kernel), 2, "smile", 8)
+    slider_names.rename(out, sliders.compute_digest(kernel), [(2, "smile")], 8)
     names = out / slider_names.FILE
     built({"generate": network}, out)
     names.unlink()
@@ -221,6 +221,21 @@ def test_an_album_that_cannot_be_kept_is_told(page, address):
     page.locator(".hearts button").click()
     page.get_by_text("This browser keeps nothing").wait_for()
     assert hearts(page) == [True]
+    opened_album(page).get_by_text("1 face").wait_for()
+
+
+def test_a_full_store_keeps_what_was_there(page, address):
+    opened(page, address, seed=5)
+    page.locator(".hearts button").click()
+    page.evaluate(
+        "() => { Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError') } }"
+    )
+    page.locator("[name=new]").click()
+    page.locator(".hearts button").click()
+    page.get_by_text("or is full").wait_for()
+    assert hearts(page) == [True]
+    opened_album(page).get_by_text("2 faces").wait_for()
+    page.reload()
     opened_album(page).get_by_text("1 face").wait_for()
 
 

@@ -29,26 +29,27 @@ export function openAlbum(panel, { key, subject, stages, say, save, valid, open,
   const sheet = dialog.querySelector("[name=sheet]");
   const name = (face) => `${subject} of seed ${face.seed}`;
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
-  let unsaved = []; // the album, where the browser keeps nothing
+  let unsaved = null; // the album, since the browser could not keep it
   let redraw = () => {};
 
   /** Return the faces in the album. It is read again each time: another tab may have changed it. */
   function read() {
     try {
       const text = localStorage.getItem(store);
-      const faces = text === null ? unsaved : JSON.parse(text);
+      const faces = unsaved ?? JSON.parse(text ?? "[]");
       return faces.filter(({ seed, label, truncation, morph, target, sliders }) => [seed, label, truncation, morph, target, ...sliders].every(Number.isFinite) && valid({ label, sliders }));
     } catch {
-      return unsaved;
+      return unsaved ?? [];
     }
   }
 
   function write(faces) {
-    unsaved = faces;
     try {
       localStorage.setItem(store, JSON.stringify(faces));
+      unsaved = null;
     } catch {
-      say("This browser keeps nothing: the album is lost when the page is closed.");
+      unsaved = faces;
+      say("This browser keeps nothing, or is full: what is new in the album is lost when the page is closed.");
     }
     update();
   }

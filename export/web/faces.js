@@ -69,6 +69,7 @@ export async function faces(panel, model, say) {
   choices(panel.querySelector("[data-counts]"), "count", COUNTS, (count) => [`${count}`]);
   panel.querySelector("[data-classes]").hidden = !classes.length;
   control("truncation").parentElement.hidden = !("truncation" in model.entry.signatures[`gen_${stages[0]}`].inputs); // built in
+  if (control("truncation").parentElement.hidden) state.truncation = 1;
   control("label").append(...classes.map((name, i) => new Option(name, i)));
 
   /** Return image i of the grid as the album keeps it: all that it is drawn from. */
@@ -104,6 +105,7 @@ export async function faces(panel, model, say) {
   function controls() {
     for (const name of ["seed", "target", "truncation", "morph", "label"]) {
       if (Number(control(name).value) !== state[name] || control(name).value === "") control(name).value = state[name];
+      control(name).removeAttribute("aria-invalid");
     }
     for (const name of ["truncation", "morph"]) {
       const percent = `${Math.round(100 * state[name])} %`;
@@ -183,7 +185,8 @@ export async function faces(panel, model, say) {
   for (const name of ["truncation", "morph"]) control(name).oninput = () => change({ [name]: Number(control(name).value) });
 
   const save = async (how) => {
-    await drawing;
+    // What is saved is one state: a change meanwhile is drawn first.
+    for (let turn = -1; turn !== wanted; await drawing) turn = wanted;
     const side = Math.sqrt(state.count);
     const { width, height } = grid.firstChild.firstChild;
     const sheet = Object.assign(document.createElement("canvas"), { width: side * width, height: side * height });

@@ -244,7 +244,7 @@ export async function photo(panel, model, say) {
       described = `${size}. What the network adds is a guess.`;
       rest(false);
       fit();
-      hold(split);
+      hold(panel.classList.contains("hinting") ? view : split);
       say(`${Math.round(made.ms)} ms, ${model.where}`);
       panel.dataset.done = "yes";
     } catch (error) {
@@ -342,7 +342,7 @@ export async function photo(panel, model, say) {
     compare.classList.toggle("actual", large);
     compare.classList.toggle("pixels", after.width < 160);
     compare.style.setProperty("--width", `${after.width / (large ? devicePixelRatio : 1)}px`);
-    view.tabIndex = large ? 0 : -1;
+    view.tabIndex = large || panel.classList.contains("hinting") ? 0 : -1;
     view.scrollTo((view.scrollWidth - view.clientWidth) / 2, (view.scrollHeight - view.clientHeight) / 2);
     split.oninput();
   }

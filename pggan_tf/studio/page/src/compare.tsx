@@ -15,14 +15,16 @@ export function Compare({ route }: { studio: Studio; route: Route }) {
   const list = useLive<Run[]>("/api/runs", ["runs"]);
   const runs = (list.data ?? []).filter((run) => !run.pretrained);
   const asked = (route.query.get("runs") ?? "").split(",").filter(Boolean);
-  const chosen = asked.length ? asked : runs.slice(0, 2).map((run) => run.name);
+  // Those that were deleted since are left out.
+  const there = asked.filter((name) => !list.data || runs.some((run) => run.name === name));
+  const chosen = route.query.get("runs") !== null ? there : runs.slice(0, 2).map((run) => run.name);
   const [unit, setUnit] = useState<"images" | "minutes">("images");
   const [span, setSpan] = useState<[number, number] | null>(null);
   const result = useLive<Compared>(chosen.length > 1 ? withQuery("/api/compare", { runs: chosen.join(",") }) : null, chosen.map((name) => `runs:${name}`));
   if (list.data && !runs.length) {
     return <div class="narrow"><Empty title="Nothing to compare yet"><p>Two runs or more can be laid side by side here: the same recipe with another loss, say.</p><div class="row centre"><a class="button primary" href="#grow">To Grow</a></div></Empty></div>;
   }
-  const toggle = (name: string) => setQuery({ runs: (chosen.includes(name) ? chosen.filter((n) => n !== name) : [...chosen, name]).join(",") || null });
+  const toggle = (name: string) => setQuery({ runs: (chosen.includes(name) ? chosen.filter((n) => n !== name) : [...chosen, name]).join(",") || "-" });
   const title = (name: string) => runs.find((run) => run.name === name)?.title ?? name;
   // Runs of one title are told apart by their folders.
   const unique = (name: string) => (chosen.filter((other) => title(other) === title(name)).length > 1 ? `${title(name)} (${name.split("-")[0]})` : title(name));
@@ -36,6 +38,7 @@ export function Compare({ route }: { studio: Studio; route: Route }) {
         })}
       </div>
       <Problem text={list.error ?? result.error} />
+      {there.length < asked.length && asked[0] !== "-" && <p class="hint">Not there any more: {asked.filter((name) => !there.includes(name)).join(", ")}.</p>}
       {chosen.length === 1 && runs.length > 1 && <p class="hint">Choose another one to lay beside it.</p>}
       {runs.length === 1 && <p class="hint">There is one run so far. Grow another, and it can be laid beside it.</p>}
       {result.busy && !data && <p class="hint" role="status">Looking at the runs …</p>}

@@ -76,7 +76,7 @@ export function Convert({ name, place, info, query }: { name: string; place: str
     if (photo && picture.made && picture.from === photo.url && picture.made !== current.current) (current.current = picture.made), setQuery({ made: picture.made });
     if (picture.made) setKept(null), changed(`made:${name}`);
   }, [picture.made, picture.url]);
-  const command = `pggan ${info.task === "recolor" ? "colorize" : info.task} ${place} ${quote(photo?.file.name ?? "photo.jpg")} --out result.png${photo ? hintText(hints, photo.width, photo.height).split(";").filter(Boolean).map((hint) => ` --hint ${hint.replace("=", "=#")}`).join("") : ""}`;
+  const command = `pggan ${info.task === "recolor" ? "colorize" : info.task} ${place} ${quote(photo?.file.name ?? "photo.jpg")} --out result.png${photo ? hintText(hints, photo.width, photo.height).split(";").filter(Boolean).map((hint) => ` --hint ${hint.replace("=", "=#")}`).join("") : ""}${colour && saturation !== 1 ? ` --saturation ${saturation}` : ""}`;
   return (
     <div class="split">
       <div class="stage">

@@ -7,12 +7,14 @@ import type { Exported, Format, Job, Phone, Studio } from "./types";
 import { Command, Field, JobView, Problem } from "./widgets";
 import { moment, plural, size } from "./words";
 
+const LONGEST = 40; // letters of an app's name
+
 export function Exports({ studio, name, title }: { studio: Studio; name: string; title: string }) {
-  const [label, setLabel] = useState(title);
+  const [label, setLabel] = useState(title.slice(0, LONGEST));
   const made = useMade(name);
   return (
     <div class="exports">
-      <div class="export-head"><Field label="Name" hint="of the app and of the page"><input type="text" value={label} maxLength={40} onInput={(e) => setLabel(e.currentTarget.value)} /></Field></div>
+      <div class="export-head"><Field label="Name" hint="of the app"><input type="text" value={label} maxLength={LONGEST} onInput={(e) => setLabel(e.currentTarget.value)} /></Field></div>
       <Problem text={made.error} />
       <ul>{studio.formats.map((format) => <OneFormat key={format.name} format={format} run={name} label={label} before={made.data?.exports[format.name] ?? null} />)}</ul>
       <OnPhone name={name} exported={!made.data || !!made.data.exports.web} />

@@ -1,6 +1,6 @@
 /** Ways to a folder: one on this machine, by a look around; or photos that are copied into the studio. */
 import { useState } from "preact/hooks";
-import { call, withQuery } from "./api";
+import { call, Refusal, withQuery } from "./api";
 import { useLive } from "./live";
 import type { Browse, Folder } from "./types";
 import { Dialog, Field, Icon, Problem } from "./widgets";
@@ -38,8 +38,12 @@ export function BrowseDialog({ open, close, problem }: { open: (path: string) =>
   );
 }
 
+export const NOTHING = "There is no photo in what was chosen. Choose a folder of photos, or drop several photos.";
 export interface Upload { done: number; total: number; cancel: () => void }
-const PHOTO = /\.(jpe?g|png|webp|gif|bmp|tiff?|heic|heif|avif)$/i;
+/** What is read as a photo, as `decoders.EXTENSIONS` has it. */
+const PHOTO = /\.(jpe?g|jpe|jfif|a?png|webp|bmp|gif|tiff?|avif|jp2|j2k|hei[cf]|hif)$/i;
+/** Return whether a path is that of a photo, and not hidden as those that macOS keeps beside photos are. */
+const isPhoto = (path: string) => PHOTO.test(path) && !path.split("/").some((part) => part.startsWith("."));
 
 /** Return the photos of a drop, of folders at any depth, with their paths. */
 export async function dropped(data: DataTransfer): Promise<{ files: { file: File; path: string }[]; name: string }> {
@@ -62,24 +66,37 @@ export async function dropped(data: DataTransfer): Promise<{ files: { file: File
   for (const entry of entries) await visit(entry);
   if (!entries.length) for (const file of data.files) files.push({ file, path: file.name });
   const folder = entries.find((entry) => entry.isDirectory);
-  return { files: files.filter(({ path }) => PHOTO.test(path)), name: folder?.name ?? "photos" };
+  return { files: files.filter(({ path }) => isPhoto(path)), name: folder?.name ?? "photos" };
 }
 
-/** Copy photos into a folder of the studio's own, one after the other; classes stay folders. */
-export async function upload(files: { file: File; path: string }[], name: string, signal: AbortSignal, progress: (done: number) => void): Promise<Folder> {
-  const photos = files.filter(({ path }) => PHOTO.test(path));
+/** Copy photos into a folder of the studio's own, three at a time; classes stay folders. What is refused is left out: its reasons are returned. */
+export async function upload(files: { file: File; path: string }[], name: string, signal: AbortSignal, progress: (done: number) => void): Promise<{ folder: Folder; refused: string[] }> {
+  const photos = files.filter(({ path }) => isPhoto(path));
+  if (!photos.length) throw new Error(NOTHING);
   const folder = await call<Folder>("POST", "/api/uploads", { name }, signal);
   // The chosen folder is the name of the upload, so it is no class.
   const top = `${photos[0]?.path.split("/")[0]}/`;
   const inside = photos.length > 0 && photos.every(({ path }) => path.startsWith(top));
   let done = 0;
+  const refused: string[] = [];
   const queue = [...photos];
   const worker = async () => {
     for (let next = queue.shift(); next; next = queue.shift()) {
-      await call("PUT", withQuery(`/api/folders/${folder.id}/files`, { name: inside ? next.path.slice(top.length) : next.path }), next.file, signal);
+      const path = inside ? next.path.slice(top.length) : next.path;
+      // A photo may lie three folders deep; the folders below are left out of its path, not the photo.
+      const parts = path.split("/");
+      try {
+        await call("PUT", withQuery(`/api/folders/${folder.id}/files`, { name: [...parts.slice(0, -1).slice(0, 3), parts.at(-1)!].join("/") }), next.file, signal);
+      } catch (error) {
+        if (!(error instanceof Refusal) || error.status !== 400) {
+          queue.length = 0; // the others stop, too
+          throw error;
+        }
+        refused.push(error.message);
+      }
       progress(++done);
     }
   };
   await Promise.all([worker(), worker(), worker()]);
-  return folder;
+  return { folder, refused };
 }

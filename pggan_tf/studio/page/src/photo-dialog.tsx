@@ -31,7 +31,26 @@ export const middle = (width: number, height: number, ratio: number | null): Box
 
 interface Props { folder: string; photo: Photo; shape: string; step: (by: number) => void; close: () => void; saved: () => void }
 
-export function PhotoDialog({ folder, photo, shape, step, close, saved }: Props) {
+/** The dialog stays while its photo changes, so that the keyboard stays where it is. */
+export function PhotoDialog(props: Props) {
+  const leave = useRef<(then: () => void) => void>((then) => then());
+  const press = (event: KeyboardEvent) => {
+    if (event.target instanceof HTMLInputElement) return;
+    if (event.key === "ArrowLeft") leave.current(() => props.step(-1));
+    if (event.key === "ArrowRight") leave.current(() => props.step(1));
+  };
+  return (
+    <Dialog label={props.photo.name} close={() => leave.current(props.close)} press={press} wide>
+      <OnePhoto key={props.photo.index} {...props} guard={leave} />
+      <div class="row between steps">
+        <button type="button" class="icon" aria-label="Photo before" onClick={() => leave.current(() => props.step(-1))}><Icon name="left" /></button>
+        <button type="button" class="icon" aria-label="Next photo" onClick={() => leave.current(() => props.step(1))}><Icon name="right" /></button>
+      </div>
+    </Dialog>
+  );
+}
+
+function OnePhoto({ folder, photo, shape, saved, guard }: Props & { guard: { current: (then: () => void) => void } }) {
   const [width, height] = [photo.width ?? 1, photo.height ?? 1];
   const ratio = ratioOf(shape);
   const [crop, setCrop] = useState<Box | null>(photo.cropped ? photo.crop : null);
@@ -72,7 +91,7 @@ export function PhotoDialog({ folder, photo, shape, step, close, saved }: Props)
     return () => clearTimeout(timer);
   }, [said]);
   // A frame that was drawn and not kept is asked for before the photo goes out of sight.
-  const leave = (then: () => void) => (crop && String(crop) !== String(kept) ? setLeaving(() => then) : then());
+  guard.current = (then) => (crop && String(crop) !== String(kept) ? setLeaving(() => then) : then());
   const drag = (event: PointerEvent, corner: [number, number] | null) => {
     if (!crop) return;
     event.preventDefault();
@@ -110,15 +129,9 @@ export function PhotoDialog({ folder, photo, shape, step, close, saved }: Props)
     event.preventDefault();
     event.stopPropagation();
   };
-  const pressDialog = (event: KeyboardEvent) => {
-    if (event.target instanceof HTMLInputElement) return;
-    if (event.key === "ArrowLeft") leave(() => step(-1));
-    if (event.key === "ArrowRight") leave(() => step(1));
-  };
-
   return (
-    <Dialog label={photo.name} close={() => leave(close)} wide>
-      <div class="one-photo" onKeyDown={pressDialog}>
+    <>
+      <div class="one-photo">
         <div class="easel" style={{ "--ratio": width / height }}>
           <div ref={view} class="view">
             {photo.width ? <img src={`/api/folders/${folder}/photos/${photo.index}.jpg?side=1024`} alt={`The photo ${photo.name}`} /> : <span class="unreadable">This file cannot be read as a picture.</span>}
@@ -136,7 +149,7 @@ export function PhotoDialog({ folder, photo, shape, step, close, saved }: Props)
           <p class="hint">{photo.width ? `${photo.width} × ${photo.height} pixels` : ""}{photo.class ? `, ${photo.class}` : ""}{photo.faces.length ? `, ${photo.faces.length} ${photo.faces.length === 1 ? "face" : "faces"}` : ""}</p>
           {photo.reason && photo.state === "left_out" && <p>Left out: {photo.reason}.</p>}
           {photo.doubt && <p>{photo.doubt}</p>}
-          <Switch label="Leave it out" value={leftOut} onChange={(value) => (setLeftOut(value), void save({ crop: kept, left_out: value }))} />
+          <Switch label="Leave it out" value={leftOut} onChange={async (value) => (setLeftOut(value), (await save({ crop: kept, left_out: value })) || setLeftOut(!value))} />
           {crop ? (
             <>
               <p class="hint">Drag the frame or its corners; arrow keys move it, + and − change its size.</p>
@@ -148,10 +161,6 @@ export function PhotoDialog({ folder, photo, shape, step, close, saved }: Props)
           ) : <button type="button" disabled={!photo.width} onClick={() => setCrop(photo.crop ?? middle(width, height, ratio))}>Crop by hand</button>}
           <p class="hint" role="status">{said}</p>
           <Problem text={problem} />
-          <div class="row between">
-            <button type="button" class="icon" aria-label="Photo before" onClick={() => leave(() => step(-1))}><Icon name="left" /></button>
-            <button type="button" class="icon" aria-label="Next photo" onClick={() => leave(() => step(1))}><Icon name="right" /></button>
-          </div>
         </div>
       </div>
       {leaving && (
@@ -163,6 +172,6 @@ export function PhotoDialog({ folder, photo, shape, step, close, saved }: Props)
           </div>
         </Dialog>
       )}
-    </Dialog>
+    </>
   );
 }

@@ -1,7 +1,7 @@
 /** Photos: which folder, what of it is kept, and what is left out and why. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { call, say, withQuery } from "./api";
-import { BrowseDialog, dropped, type Upload, upload } from "./folders";
+import { BrowseDialog, dropped, NOTHING, type Upload, upload } from "./folders";
 import { changed, useJob, useLive } from "./live";
 import { PhotoDialog } from "./photo-dialog";
 import { PhotoSheet } from "./photo-sheet";
@@ -32,16 +32,20 @@ export function Photos({ studio, route }: { studio: Studio; route: Route }) {
     }
   };
   const send = async (files: { file: File; path: string }[], name: string) => {
-    if (!files.length) return setProblem("There is no photo in what was dropped. Drop a folder of photos, or several photos.");
+    if (!files.length) return setProblem(NOTHING);
     const control = new AbortController();
+    let ended = false; // copies that were begun may end later
     setProblem(null);
     try {
-      const one = await upload(files, name, control.signal, (done) => setSending({ done, total: files.length, cancel: () => control.abort() }));
-      opened(one);
+      const { folder: one, refused } = await upload(files, name, control.signal, (done) => ended || setSending({ done, total: files.length, cancel: () => control.abort() }));
+      if (location.hash === "" || location.hash.startsWith("#photos")) opened(one);
+      else changed("folders");
+      if (refused.length) setProblem(`${plural(refused.length, "file")} left out. ${refused.slice(0, 3).join(" ")}${refused.length > 3 ? " …" : ""}`);
     } catch (error) {
       setProblem(say(error));
       changed("folders");
     }
+    ended = true;
     setSending(null);
   };
   const chosen = (list: FileList | null) => {
@@ -150,7 +154,9 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
   const photo = opened.current;
   const step = (by: number) => {
     const list = photos.data?.photos ?? [];
-    const next = list[list.findIndex((p) => String(p.index) === open) + by];
+    const at = list.findIndex((p) => String(p.index) === open);
+    // A photo that was just left out may not be in the list any more: its neighbours are.
+    const next = at >= 0 ? list[at + by] : by > 0 ? list.find((p) => p.index > Number(open)) : list.findLast((p) => p.index < Number(open));
     if (next) setQuery({ photo: next.index });
   };
   const forget = async () => {
@@ -198,7 +204,7 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
         <Problem text={problem} />
       </aside>
       <div class="go-bar">{grow}</div>
-      {photo && <PhotoDialog key={photo.index} folder={folder.id} photo={photo} shape={shown.shape} step={step} close={() => setQuery({ photo: null })} saved={() => changed("folders")} />}
+      {photo && <PhotoDialog folder={folder.id} photo={photo} shape={shown.shape} step={step} close={() => setQuery({ photo: null })} saved={() => changed("folders")} />}
       {asking && <Ask title={`Close ${folder.name}?`} text="The studio forgets what it knows of it. Photos on this machine stay as they are; photos that were copied into the studio are deleted." action="Close" close={() => setAsking(false)} go={forget} />}
     </div>
   );

@@ -8,7 +8,7 @@ import { Command, Field, Problem, Segments, Slider, Typed, useLater } from "./wi
 import { quote } from "./words";
 
 const COUNTS = [1, 4, 16, 36];
-const MOST = 2 ** 32 - 1;
+export const MOST_SEED = 2 ** 32 - 1;
 
 export interface Look { seed: number; count: number; stage: number; truncation: number; label: string | null; sliders: string }
 
@@ -16,8 +16,9 @@ export function readLook(query: URLSearchParams, info: GeneratorInfo): Look {
   const number = (name: string, fallback: number) => (query.get(name) !== null && Number.isFinite(Number(query.get(name))) ? Number(query.get(name)) : fallback);
   const stages = info.stages.length ? info.stages : [0];
   const stage = number("stage", stages.at(-1)!);
+  const count = COUNTS.includes(number("count", 16)) ? number("count", 16) : 16;
   return {
-    seed: Math.max(0, Math.round(number("seed", 0))), count: COUNTS.includes(number("count", 16)) ? number("count", 16) : 16,
+    seed: Math.max(0, Math.min(MOST_SEED + 1 - count, Math.round(number("seed", 0)))), count,
     stage: stages.includes(stage) ? stage : stages.at(-1)!, truncation: number("truncation", 1), label: query.get("class"), sliders: query.get("sliders") ?? "",
   };
 }
@@ -30,7 +31,7 @@ export const lookQuery = (look: Look, info: GeneratorInfo) => ({
 export const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0]! % 100_000;
 
 export function SeedField({ label = "Seed", name = "seed", value }: { label?: string; name?: string; value: number }) {
-  return <Field label={label}><Typed live number={{ minimum: 0, maximum: MOST, whole: true }} value={String(value)} commit={(text) => setQuery({ [name]: Number(text) })} /></Field>;
+  return <Field label={label}><Typed live number={{ minimum: 0, maximum: MOST_SEED, whole: true }} value={String(value)} commit={(text) => setQuery({ [name]: Number(text) })} /></Field>;
 }
 
 /** Stage, variety and class. */
@@ -39,7 +40,7 @@ export function LookControls({ look, info }: { look: Look; info: GeneratorInfo }
     <>
       {info.stages.length > 1 && <Segments label="Grown to" value={look.stage} choices={info.stages.map((value) => ({ value, label: String(value) }))} onChange={(stage) => setQuery({ stage: stage === info.stages.at(-1) ? null : stage })} />}
       <Slider label="Variety" value={look.truncation} minimum={0} maximum={1} step={0.05} shown={look.truncation.toFixed(2)} onInput={(truncation) => setQuery({ truncation: truncation === 1 ? null : truncation })} />
-      {info.classes.length > 0 && <Field label="Class"><select value={look.label ?? info.classes[0]} onChange={(e) => setQuery({ class: e.currentTarget.value })}>{info.classes.map((c) => <option value={c}>{c}</option>)}</select></Field>}
+      {info.classes.length > 0 && <Field label="Class"><select value={look.label ?? ""} onChange={(e) => setQuery({ class: e.currentTarget.value || null })}><option value="">all in turn</option>{info.classes.map((c) => <option value={c}>{c}</option>)}</select></Field>}
     </>
   );
 }

@@ -5,7 +5,7 @@ import { useJob } from "./live";
 import { MadeList, useThings } from "./made";
 import { usePicture } from "./picture";
 import { PhotoDrop } from "./photo-drop";
-import { lookQuery, LookControls, randomSeed, readLook, SeedField } from "./play-faces";
+import { lookQuery, LookControls, MOST_SEED, randomSeed, readLook, SeedField } from "./play-faces";
 import { Sliders } from "./play-sliders";
 import { setQuery } from "./route";
 import type { GeneratorInfo, Job, Thing } from "./types";
@@ -16,7 +16,7 @@ interface Props { name: string; place: string; info: GeneratorInfo; query: URLSe
 
 export function Morph({ name, info, query }: Omit<Props, "place">) {
   const look = readLook(query, info);
-  const to = Number(query.get("to") ?? look.seed + 1);
+  const to = Math.min(MOST_SEED, Number(query.get("to") ?? look.seed + 1));
   const mix = Number(query.get("mix") ?? 0.5);
   const face = (values: Record<string, number>) => withQuery(runPath(name, "/face.png"), { ...values, ...lookQuery(look, info) });
   const path = face({ seed: look.seed, to, mix });
@@ -113,7 +113,7 @@ export function Project({ name, place, query }: Omit<Props, "info">) {
   const choose = (file: File) => {
     setPhoto({ file, url: URL.createObjectURL(file) });
     setQuery({ made: null });
-    void work.start(() => call<Job<Thing>>("POST", withQuery(runPath(name, "/project"), { name: file.name }), file));
+    void work.start(() => call<Job<Thing>>("POST", withQuery(runPath(name, "/project"), { name: file.name.slice(-200) }), file));
   };
   return (
     <div class="split">

@@ -10,7 +10,7 @@ export function RunGrids({ run }: { run: RunDetail }) {
   const asked = query.get("grid");
   const [beside, setBeside] = useState(query.get("reals") === "1");
   const last = run.grids.length - 1;
-  const index = asked === null ? last : Math.min(last, Math.max(0, Number(asked)));
+  const index = asked === null ? last : Math.min(last, Math.max(0, Math.round(Number(asked)) || 0));
   const grid = run.grids[index];
   const [shown, setShown] = useState<string | null>(null);
   useEffect(() => {

@@ -82,6 +82,7 @@ function OneRun({ name, machine }: { name: string; machine: Machine }) {
   if (!run) return live.error ? <div class="run"><Problem text={live.error} /></div> : <div class="run"><p class="hint" role="status">Opening …</p></div>;
   return (
     <article class="run" aria-label={run.title}>
+      <Problem text={live.error} />
       <div class="run-top">
         <RunGrids run={run} />
         <div class="controls">
@@ -202,7 +203,7 @@ function Title({ run }: { run: RunDetail }) {
   };
   return (
     <>
-      <h2 class="run-title"><Typed aria-label="Name of the run" value={run.title} maxLength={60} commit={save} /></h2>
+      <h2 class="run-title"><Typed aria-label="Name of the run" value={run.title} maxLength={80} commit={save} /></h2>
       {run.title !== run.name && <p class="hint path">{run.name}</p>}
       <Problem text={problem} />
     </>

@@ -168,7 +168,7 @@ export function Progress({ label, value }: { label: string; value: number | null
 }
 
 /** A modal dialog; Escape and the button close it. */
-export function Dialog({ label, close, children, wide }: { label: string; close: () => void; children: ComponentChildren; wide?: boolean }) {
+export function Dialog({ label, close, children, wide, press }: { label: string; close: () => void; children: ComponentChildren; wide?: boolean; press?: (event: KeyboardEvent) => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const before = document.activeElement as HTMLElement | null;
@@ -176,7 +176,7 @@ export function Dialog({ label, close, children, wide }: { label: string; close:
     return () => before?.focus?.();
   }, []);
   return (
-    <dialog ref={dialog} class={wide ? "wide" : ""} aria-label={label} onCancel={(e) => (e.preventDefault(), close())}
+    <dialog ref={dialog} class={wide ? "wide" : ""} aria-label={label} onCancel={(e) => (e.preventDefault(), close())} onKeyDown={press}
       onClick={(e) => e.target === dialog.current && close()}>
       <div class="sheet">
         <div class="row between head">
