@@ -34,6 +34,7 @@ def train(plan, phase, data, strategy):
         gan = execution.build(plan, "float32", data.manifest.classes)
         gan.begin(phase)
         gan.augment_probability.assign(0.5)
+        gan.augment_signs.assign([250.0, 250.0])  # of as many images, so that it is adapted soon
         call = compiled.CompiledSteps(gan, phase, strategy)
         lazy, exchanges = call.every > 1, step.exchanges_statistics(gan, phase, strategy.num_replicas_in_sync)
         assert call.separate == (lazy and exchanges)  # devices cannot exchange values in a loop of some of them
