@@ -246,8 +246,12 @@ def test_a_page_is_exported_and_a_phone_finds_it_by_its_code(browser, studio):
     def read_code(page):
         code = page.locator("img.qr")
         code.wait_for()
-        picture = np.asarray(Image.open(io.BytesIO(code.screenshot())).convert("RGB"))
-        found, _, _ = cv2.QRCodeDetector().detectAndDecode(picture)
+        for _ in range(50):  # it may be drawn only now, or move with what is above it
+            picture = np.asarray(Image.open(io.BytesIO(code.screenshot())).convert("RGB"))
+            found, _, _ = cv2.QRCodeDetector().detectAndDecode(picture)
+            if found:
+                break
+            page.wait_for_timeout(100)
         return found
 
     def fetch(address):

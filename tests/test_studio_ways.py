@@ -147,8 +147,20 @@ def test_a_file_that_is_refused_ends_no_copying(browser, studio, tmp_path):
         page.locator("input[type=file]").first.set_input_files(trip)
         page.get_by_text("1 file left out. 03.jpg: not a file of a known kind").wait_for()
         page.locator("nav.chips a[aria-current]").get_by_text("trip").wait_for()
-        assert page.locator("nav.chips a[aria-current] small").inner_text() == "11"
+        page.locator("nav.chips a[aria-current] small").get_by_text("11", exact=True).wait_for()  # once it is looked at
         assert page.locator(".job").get_by_text("Copying").count() == 0
+
+
+@pytest.mark.slow
+def test_a_file_dropped_anywhere_does_not_replace_the_page(browser, studio):
+    with opened(browser, studio) as window:
+        settle(window.page)
+        for place in ("header", "main", "body"):
+            assert window.page.evaluate(
+                "place => ['dragover', 'drop'].every(kind => !document.querySelector(place).dispatchEvent("
+                "new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: new DataTransfer() })))",
+                place,
+            ), place
 
 
 @pytest.mark.slow

@@ -21,6 +21,8 @@ const stored = () => {
     return null;
   }
 };
+// A file that is dropped beside its place must not replace the page.
+for (const event of ["dragover", "drop"]) addEventListener(event, (dropped) => dropped.preventDefault());
 const wished = stored();
 if (wished) document.documentElement.dataset.theme = wished;
 

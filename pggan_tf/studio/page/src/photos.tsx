@@ -178,6 +178,7 @@ function OpenFolder({ folder, route }: { folder: Folder; route: Route }) {
     <div class="split">
       <div class="stage">
         <JobView job={work.job} error={work.error ?? known.error} cancel={work.cancel} />
+        {!look && work.job?.state === "cancelled" && <div class="row centre"><button type="button" onClick={() => void begin(shown)}>Look at the photos</button></div>}
         {look && <Filters look={look} filter={filter} />}
         <Problem text={photos.error} />
         {look && photos.data && (photos.data.photos.length
