@@ -54,7 +54,7 @@ def main(metrics_wanted: str, count: int, resolution: int, out: Path | None) -> 
 
     measure.announce(20 + 4e-7 * count * resolution**2 * len(metrics_wanted.split(",")))
     names, seen = metrics.parse(metrics_wanted, metrics.WHILE_TRAINING), features.make_random()
-    sets.check_features(names, seen)
+    features.check_features(names, seen)
     question = "How long do metrics take, and how much memory, on as many images as publications use? Images of noise."
     written = page.Page(out, "Metrics", question)
     real, fake = images(count, resolution, 0), images(count, resolution, 1)

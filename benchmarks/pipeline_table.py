@@ -106,7 +106,7 @@ def main(
         features = known.INCEPTION
     seen = known.load(features, inception_weights or known.INCEPTION_URL, cache, print) if features else None
     names = ("swd", "ms-ssim", "is") if seen else ("swd", "ms-ssim")
-    sets.check_features(names, seen)
+    known.check_features(names, seen)
     folders = trained(str(Path(data).resolve()) if Path(data).exists() else data, minutes, run)
     question = "How near to real images are those that separable convolutions grow, and those that SRGAN enlarges?"
     written, rows = page.Page(out, "Growing and enlarging", question), []

@@ -415,7 +415,7 @@ def test_features_of_a_data_set_are_kept(tmp_path):
 
 
 def test_bad_images_and_features_are_refused(tmp_path):
-    from pggan_tf.metrics.features import Features
+    from pggan_tf.metrics.features import Features, check_features
 
     noise = RNG.integers(0, 256, (10, 16, 16, 3), np.uint8)
 
@@ -428,7 +428,7 @@ def test_bad_images_and_features_are_refused(tmp_path):
     with pytest.raises(UserError, match="broken: gives NaN or Inf"):
         sets.collect_statistics(("fid",), images(noise), 0, 10, broken, tmp_path)
     with pytest.raises(UserError, match="is on --features broken: it gives no classes"):
-        sets.check_features(("is",), broken)
+        check_features(("is",), broken)
     with pytest.raises(UserError, match="swd at 4 px"):
         swd.Patches((4, 4), 3, 10)
 

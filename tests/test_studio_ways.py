@@ -133,9 +133,13 @@ def test_a_frame_is_kept_when_it_is_asked_for_alone(browser, studio):
 def test_a_file_that_is_refused_ends_no_copying(browser, studio, tmp_path):
     """It is named, and the rest is copied and shown; what macOS keeps beside photos is not sent at all."""
     trip = tmp_path / "trip"
-    deep = trip / "2025" / "05" / "12" / "evening"
-    deep.mkdir(parents=True)
-    for place, names in ((trip, [f"{i:02d}.png" for i in range(9)]), (deep, ["a.png"])):
+    deep = trip / "2025" / "05" / "12"
+    for place, names in (
+        (trip, [f"{i:02d}.png" for i in range(9)]),
+        (deep / "noon", ["a.png"]),
+        (deep / "evening", ["a.png"]),
+    ):
+        place.mkdir(parents=True, exist_ok=True)
         for i, name in enumerate(names):
             Image.fromarray(np.full((40, 40, 3), 20 * i, np.uint8)).save(place / name)
             (place / f"._{name}").write_bytes(b"no photo")
@@ -147,7 +151,9 @@ def test_a_file_that_is_refused_ends_no_copying(browser, studio, tmp_path):
         page.locator("input[type=file]").first.set_input_files(trip)
         page.get_by_text("1 file left out. 03.jpg: not a file of a known kind").wait_for()
         page.locator("nav.chips a[aria-current]").get_by_text("trip").wait_for()
-        page.locator("nav.chips a[aria-current] small").get_by_text("11", exact=True).wait_for()  # once it is looked at
+        page.locator("nav.chips a[aria-current] small").get_by_text("12", exact=True).wait_for()  # once it is looked at
+        sent = {path.name for path in studio.runs.rglob("12/*.png")}
+        assert sent == {"noon-a.png", "evening-a.png"}, "none is written over the other"
         assert page.locator(".job").get_by_text("Copying").count() == 0
 
 

@@ -196,13 +196,13 @@ def measure(
     evaluation.check_pairs(names, any(map(image_sets.is_network, (a, b))), settings.floor)
     terminal.start_tensorflow()
     from pggan_tf.metrics import features as networks
-    from pggan_tf.metrics import sets
+    from pggan_tf.metrics.features import check_features
 
     features = None
     if metrics.needs_features(names):
         weights = settings.inception_weights or networks.INCEPTION_URL
         features = networks.load(settings.features, weights, find_cache_folder(settings.cache), say)
-        sets.check_features(names, features)
+        check_features(names, features)
     count = images * (1 + settings.floor)
     sources = image_sets.choose_aspect([image_sets.inspect_location(location, count, say) for location in (a, b)])
     size, notes = image_sets.choose_size(sources, size, settings.filter, names)

@@ -20,8 +20,8 @@ KINDS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx2
 # Nearly lossless, because results are often edited further.
 _QUALITY = {"libx264": {"crf": "16"}, "libvpx-vp9": {"crf": "18", "b": "0", "row-mt": "1", "cpu-used": "4"}}
 _BT709, _STUDIO_RANGE = 1, 1  # values in ITU-T H.273, tables 2 to 4
-# Names of metadata entries that describe the file and not the video. They are not copied.
 _ISO = (".mp4", ".m4v", ".mov")  # files of boxes, which hold XMP
+# Names of metadata entries that describe the file and not the video. They are not copied.
 _OF_THE_FILE = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pggan_tf.data import shards
 from pggan_tf.errors import UserError
 from pggan_tf.metrics import METRICS, Figure, sets
-from pggan_tf.metrics.features import Features
+from pggan_tf.metrics.features import Features, check_features
 from pggan_tf.metrics.sets import ImageSet
 
 
@@ -73,7 +73,7 @@ def evaluate(
             paired, or a metric is NaN or infinite.
     """
     check_pairs(names, fake.count is None or real.count is None, floor)
-    sets.check_features(names, features)
+    check_features(names, features)
     folder, notes = shards.find_cache_folder(str(cache) if cache else None), []
     alone, coloured = [n for n in names if METRICS[n].takes == "images"], (real, fake)
     if real.channels != fake.channels:

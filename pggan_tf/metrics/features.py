@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import tarfile
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ import numpy as np
 
 from pggan_tf.errors import UserError, nearest
 from pggan_tf.files import atomic_write
+from pggan_tf.metrics import METRICS
 
 INCEPTION, RANDOM = "inception", "random"
 INCEPTION_URL = "https://storage.googleapis.com/download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
@@ -368,3 +369,12 @@ def make_random() -> Features:
     none = np.zeros((_BATCH, 0), np.float32)
     size = sum(_RANDOM_WIDTHS) + 3 * _RANDOM_LAYOUT**2
     return Features(RANDOM, key, size, 0, lambda x: (run(tf.constant(x)).numpy(), none[: len(x)]))
+
+
+def check_features(names: Iterable[str], features: Features | None) -> None:
+    """Raise UserError if a metric needs logits but the network of `features` has no classes."""
+    for name in names:
+        if METRICS[name].takes == "logits" and features and not features.classes:
+            raise UserError(
+                f"{name} on --features {features.name}: it gives no classes. Take {INCEPTION}, or a classifier."
+            )

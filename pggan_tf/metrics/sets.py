@@ -25,7 +25,7 @@ from pggan_tf.data.shards import Shards
 from pggan_tf.errors import UserError
 from pggan_tf.files import atomic_write, make_partial_path
 from pggan_tf.metrics import METRICS, Figure, fid, full_name, scratch, swd
-from pggan_tf.metrics.features import INCEPTION, Features
+from pggan_tf.metrics.features import Features
 
 _PIXELS = 1 << 21  # total pixels of the images of a batch
 _STATISTICS_VERSION = 2  # increased when a change of the code changes the features
@@ -238,15 +238,6 @@ def _make_key(images: ImageSet, features: Features, start: int, stop: int) -> st
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
-def check_features(names: Iterable[str], features: Features | None) -> None:
-    """Raise UserError if a metric needs logits but the network of `features` has no classes."""
-    for name in names:
-        if METRICS[name].takes == "logits" and features and not features.classes:
-            raise UserError(
-                f"{name} on --features {features.name}: it gives no classes. Take {INCEPTION}, or a classifier."
-            )
-
-
 def collect_statistics(
     names: Iterable[str],
     images: ImageSet,
@@ -301,10 +292,7 @@ def collect_statistics(
 
 
 def collect_values(names: Iterable[str], images: ImageSet, start: int, stop: int) -> dict[str, np.ndarray]:
-    """Return {metric of single images: value of each image} of images start .. stop - 1.
-
-    Raise UserError if all pixels of all images are equal.
-    """
+    """Return {metric of single images: value of each image} of images start .. stop - 1."""
     values: dict[str, list] = {name: [] for name in names}
     if values:
         _pass_on(images, start, stop, _make_consumers(values))
@@ -312,11 +300,10 @@ def collect_values(names: Iterable[str], images: ImageSet, start: int, stop: int
 
 
 def _make_consumers(values: Mapping[str, list]) -> list[Callable[[np.ndarray], None]]:
-    return [_make_consumer(_import(name).compute_each, found) for name, found in values.items()]
+    def make(compute_each: Callable, found: list) -> Callable[[np.ndarray], None]:
+        return lambda batch: found.append(compute_each(batch))
 
-
-def _make_consumer(compute_each: Callable, found: list) -> Callable[[np.ndarray], None]:
-    return lambda batch: found.append(compute_each(batch))
+    return [make(_import(name).compute_each, found) for name, found in values.items()]
 
 
 def _pass_on(images: ImageSet, start: int, stop: int, consumers: list[Callable]) -> None:

@@ -254,10 +254,10 @@ class Folders:
 def _clean(name: str) -> str:
     """Return a name that is safe as one part of a path; "" if nothing is left of it."""
     name = "".join(c for c in name if c.isprintable() and c not in '/\\:*?"<>|').strip().lstrip(".").strip()
-    stem, dot, ending = name.rpartition(".")
-    ending = f"{dot}{ending}".encode("utf-8", "ignore") if stem and len(ending) < 16 else b""
-    stem = name.encode("utf-8", "ignore").removesuffix(ending)[: _LONGEST_NAME - len(ending)]
-    return (stem.decode(errors="ignore").encode() + ending).decode()
+    name = name.encode("utf-8", "ignore").decode()
+    ending = Path(name).suffix if len(Path(name).suffix) < 16 else ""
+    room = _LONGEST_NAME - len(ending.encode())
+    return name.removesuffix(ending).encode()[:room].decode(errors="ignore") + ending
 
 
 def make_legible(name: str) -> str:

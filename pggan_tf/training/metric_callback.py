@@ -17,6 +17,7 @@ from pggan_tf.config import Plan
 from pggan_tf.errors import OutOfMemory, UserError, explain_out_of_memory
 from pggan_tf.files import atomic_write
 from pggan_tf.metrics import features, sets
+from pggan_tf.metrics.features import check_features
 from pggan_tf.report import coach
 from pggan_tf.runs import generators, records
 from pggan_tf.runs.folder import BEST, BEST_GENERATOR, STATS, write_json
@@ -46,7 +47,7 @@ class MetricCallback(Callback):
         if metrics.needs_features(self.names):
             weights = options.inception_weights or features.INCEPTION_URL
             self.features = features.load(options.features, weights, cache, say)
-        sets.check_features(self.names, self.features)
+        check_features(self.names, self.features)
         self.samples: Any = None
         self.resolution: int | None = None
 

@@ -83,10 +83,11 @@ export async function upload(files: { file: File; path: string }[], name: string
   const worker = async () => {
     for (let next = queue.shift(); next; next = queue.shift()) {
       const path = inside ? next.path.slice(top.length) : next.path;
-      // A photo may lie three folders deep; the folders below are left out of its path, not the photo.
+      // A photo may lie three folders deep: the names of those below become part of its own.
       const parts = path.split("/");
+      const placed = [...parts.slice(0, -1).slice(0, 3), parts.slice(Math.min(3, parts.length - 1)).join("-")].join("/");
       try {
-        await call("PUT", withQuery(`/api/folders/${folder.id}/files`, { name: [...parts.slice(0, -1).slice(0, 3), parts.at(-1)!].join("/") }), next.file, signal);
+        await call("PUT", withQuery(`/api/folders/${folder.id}/files`, { name: placed }), next.file, signal);
       } catch (error) {
         if (!(error instanceof Refusal) || error.status !== 400) {
           queue.length = 0; // the others stop, too

@@ -35,7 +35,8 @@ interface Props { folder: string; photo: Photo; shape: string; step: (by: number
 export function PhotoDialog(props: Props) {
   const leave = useRef<(then: () => void) => void>((then) => then());
   const press = (event: KeyboardEvent) => {
-    if (event.target instanceof HTMLInputElement) return;
+    const target = event.target as HTMLElement;
+    if (target instanceof HTMLInputElement || target.closest("dialog") !== event.currentTarget) return; // nor in a dialog above this one
     if (event.key === "ArrowLeft") leave.current(() => props.step(-1));
     if (event.key === "ArrowRight") leave.current(() => props.step(1));
   };
