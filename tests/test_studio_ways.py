@@ -158,6 +158,32 @@ def test_a_file_that_is_refused_ends_no_copying(browser, studio, tmp_path):
 
 
 @pytest.mark.slow
+def test_copying_is_still_shown_when_its_panel_is_shown_again(browser, studio, tmp_path):
+    trip = tmp_path / "holiday"
+    trip.mkdir()
+    for i in range(3):
+        Image.fromarray(np.full((40, 40, 3), 50 * i, np.uint8)).save(trip / f"{i}.png")
+    held = []
+    with opened(browser, studio) as window:
+        page = window.page
+        page.route("**/files?*", lambda route: held.append(route))
+        page.locator("input[type=file]").first.set_input_files(trip)
+        copying = page.locator(".job").get_by_text("Copying")
+        while len(held) < 3:
+            page.wait_for_timeout(20)
+        held.pop().continue_()
+        copying.get_by_text("1 of 3 photos").wait_for()
+        page.get_by_role("link", name="Grow", exact=True).first.click()
+        copying.wait_for(state="hidden")
+        page.get_by_role("link", name="Photos", exact=True).first.click()
+        copying.get_by_text("1 of 3 photos").wait_for()
+        for route in held:
+            route.continue_()
+        copying.wait_for(state="hidden")
+        page.locator("nav.chips a[aria-current]").get_by_text("holiday").wait_for()
+
+
+@pytest.mark.slow
 def test_a_file_dropped_anywhere_does_not_replace_the_page(browser, studio):
     with opened(browser, studio) as window:
         settle(window.page)

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { call, say, withQuery } from "./api";
 import { BrowseDialog, dropped, NOTHING, type Upload, upload } from "./folders";
-import { changed, useJob, useLive } from "./live";
+import { changed, useJob, useLive, useTopic } from "./live";
 import { PhotoDialog } from "./photo-dialog";
 import { PhotoSheet } from "./photo-sheet";
 import { addressOf, go, type Route, setQuery } from "./route";
@@ -10,10 +10,15 @@ import type { Folder, FolderDetail, Job, Look, LookParameters, Photo, PhotoPage,
 import { Ask, Empty, Icon, JobView, Problem, Progress, Segments, Slider, Switch, useLater } from "./widgets";
 import { count, plural } from "./words";
 
+// What is being copied into the studio, and what went wrong with it: copying goes on while another panel is shown.
+let copying: { sending: Upload | null; problem: string | null } = { sending: null, problem: null };
+const setCopying = (values: Partial<typeof copying>) => ((copying = { ...copying, ...values }), changed("copying"));
+const setSending = (sending: Upload | null) => setCopying({ sending });
+const setProblem = (problem: string | null) => setCopying({ problem });
+
 export function Photos({ studio, route }: { studio: Studio; route: Route }) {
   const [browsing, setBrowsing] = useState(false);
-  const [sending, setSending] = useState<Upload | null>(null);
-  const [problem, setProblem] = useState<string | null>(null);
+  const { sending, problem } = useTopic("copying", () => copying);
   const [over, setOver] = useState(false);
   const folder = studio.folders.find((f) => f.id === route.name) ?? (route.name ? undefined : studio.folders.at(-1));
 
