@@ -32,6 +32,7 @@ HUB = "hub"  # keras, and tflite if its packages are installed, without pictures
 APK = "apk"  # an Android app: one file, which holds the page
 PROJECTS = projects.FORMATS  # folders of sources, for Android Studio and for Xcode
 QUANTIZE = ("none", "float16", "dynamic", "int8")
+_ATTEMPTS = 100  # at a folder that other exports remove when they end
 
 
 @explain_out_of_memory(
@@ -104,19 +105,26 @@ def _reserve(target: Path) -> Iterator[Path]:
 
     work = target.absolute()
     work = work.with_name(f".{work.name}.partial")
-    work.mkdir(parents=True, exist_ok=True)
-    with hold_lock(work / "lock", report_busy):
-        partial = work / "files"
+    partial = work / "files"
+    with contextlib.ExitStack() as held:
+        for attempt in range(_ATTEMPTS):
+            try:
+                work.mkdir(parents=True, exist_ok=True)
+                held.enter_context(hold_lock(work / "lock", report_busy))
+                break
+            except (FileNotFoundError, FileExistsError):  # another export ends just now, and has removed the folder
+                if attempt == _ATTEMPTS - 1:
+                    raise
         shutil.rmtree(partial, ignore_errors=True)  # of an export that was killed
         try:
             partial.mkdir()
             yield partial
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    # The lock is free now. Who has taken it since holds an open file of that name, or makes another.
-    with contextlib.suppress(OSError):
-        (work / "lock").unlink()
-        work.rmdir()
+            # While it is held: whoever waits for a lock whose file is gone begins anew. Windows keeps open files.
+            with contextlib.suppress(OSError):
+                (work / "lock").unlink()
+                work.rmdir()
 
 
 def _build_app(

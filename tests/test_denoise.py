@@ -76,12 +76,16 @@ class Listener(Upscaler):
         return super().call(x[..., :3])
 
 
-@pytest.mark.parametrize(("said", "told"), [(0.75, [0.75, 0, 0]), (None, [upscale.UNKNOWN] * 3)])
+@pytest.mark.parametrize(
+    ("said", "told"), [(0.75, [0.75, 0, 0]), (np.float32(0.75), [0.75, 0, 0]), (None, [upscale.UNKNOWN] * 3)]
+)
 def test_only_the_first_of_several_passes_is_told_of_noise(said, told, tmp_path):
     run = saved(Listener(scale=2), tmp_path / "run", np.zeros((1, 8, 8, 4), np.float32))
     Image.fromarray(GRAY.pixels).save(tmp_path / "photo.png")
     Listener.heard.clear()
-    pg.convert(run, tmp_path / "photo.png", tmp_path / "large.png", denoise=said, scale=8)
+    pg.convert(
+        run, tmp_path / "photo.png", tmp_path / "large.png", denoise=said, scale=np.float32(8), tile=np.float32(256)
+    )
     assert Listener.heard == told
 
 

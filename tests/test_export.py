@@ -576,6 +576,30 @@ def test_exports_to_one_place_at_once(run, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
+def test_exports_that_fail_leave_nothing_and_never_share_a_folder(tmp_path):
+    """Not even while one ends and removes the lock that others wait for."""
+    inside, done = [], []
+
+    def reserve_often():
+        while len(done) < 200:
+            try:
+                with build._reserve(tmp_path / "out") as partial:
+                    inside.append(partial)
+                    assert len(inside) == 1
+                    (partial / "model").touch()
+                    assert len(list(partial.iterdir())) == 1
+                    inside.pop()
+                    done.append(1)
+                    raise UserError("it failed")
+            except UserError:
+                continue
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for job in [pool.submit(reserve_often) for _ in range(3)]:
+            job.result()
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_folder_s_name_may_be_anything(run, tmp_path):
     copy = tmp_path / os.fsdecode(b"caf\xe9-best")
     shutil.copytree(run, copy)

@@ -37,7 +37,17 @@ def test_what_has_no_partner_is_said(tmp_path):
     np.testing.assert_allclose([pixel[0::3] for pixel in read(tmp_path / "a")], [[0, 200]] * 3, atol=2)  # one is a JPEG
 
 
-@pytest.mark.parametrize("names", [("trainA", "trainB", "testA", "testB"), ("train_a", "train_b")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("trainA", "trainB", "testA", "testB"),
+        ("train_a", "train_b"),
+        ("testA", "testB"),
+        ("valA", "valB"),
+        ("test data", "test images"),
+        ("train data", "train images"),
+    ],
+)
 def test_the_usual_names_of_pairs(tmp_path, names):
     for name in names:
         draw(tmp_path / "set" / name, "1.png", level=10 + 10 * names.index(name))
@@ -68,6 +78,9 @@ def test_what_are_no_pairs_is_refused(tmp_path):
     draw(tmp_path / "unlike" / "a", "1.png")
     draw(tmp_path / "unlike" / "b", "2.png")
     refused(prepare(tmp_path / "unlike", tmp_path / "o"), "no file of a/ has the name of one in b/")
+    for part in ("train", "test"):
+        draw(tmp_path / "joined" / part, "1.png")
+    refused(prepare(tmp_path / "joined", tmp_path / "o"), "expected two folders of images in it, found none")
 
 
 def test_pairs_are_no_photos(tmp_path):

@@ -531,8 +531,26 @@ def test_floats_beside_images_are_no_images(tmp_path):
     np.savez(tmp_path / "a.npz", x=features, imgs=np.ones((5, 8, 8, 3), np.uint8), labels=np.arange(5) % 2)
     source = open_source(str(tmp_path / "a.npz"))
     assert len(source) == 5 and source.classes == ("0", "1") and next(source.items(0, 1)).data.max() == 1
+    assert "'imgs' are used, not x" in source.list_notes()[0]
     np.savez(tmp_path / "b.npz", x_train=np.ones((5, 8, 8, 3), np.uint8), labels=np.arange(5) % 2)
     assert open_source(str(tmp_path / "b.npz")).classes == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("names", "shape"),
+    [
+        (("images", "masks"), (5, 8, 8, 3)),
+        (("images", "masks"), (5, 3, 8, 8)),
+        (("x_train", "x_test"), (5, 8, 8, 1)),
+        (("x", "y"), (5, 8, 8, 3)),
+    ],
+)
+def test_floats_that_are_the_images_are_not_passed_over(tmp_path, names, shape):
+    """What is uint8 beside them is not taken in their place."""
+    arrays = np.zeros(shape, np.float32), np.zeros((5, 8, 8, 1), np.uint8)
+    np.savez(tmp_path / "a.npz", **dict(zip(names, arrays)))
+    with pytest.raises(UserError, match=f"'{names[0]}' is float32. Expected uint8"):
+        open_source(str(tmp_path / "a.npz"))
 
 
 def test_arrays_of_which_nobody_knows_which_are_the_images(tmp_path):

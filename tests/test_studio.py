@@ -5,6 +5,7 @@ import io
 import json
 import os
 import time
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -264,7 +265,18 @@ def test_photos_are_sent_into_a_folder_of_the_studios_own(asker, place):
         "my photos/cats/a.png",
         "my photos/cats/b.png",
     ]
-    assert asker.ask("POST", "/api/folders", body={"path": folder["path"]})[1] == folder | {"photos": 2}
+    other = (place / "home/photos/dogs/02.png").read_bytes()
+    long = quote("写" * 80).encode()
+    for name, sent in (
+        (b"cats/a.png", data),
+        (b"cats/a%3F.png", other),
+        (long + b"1.png", data),
+        (long + b"2.png", other),
+    ):
+        assert asker.ask("PUT", path, b"name=" + name, sent)[0] == 200
+    assert len(list(kept.rglob("*.png"))) == 5, "none is written over another, and the same photo is sent once"
+    assert (kept / "my photos/cats/a-2.png").read_bytes() == other
+    assert asker.ask("POST", "/api/folders", body={"path": folder["path"]})[1] == folder | {"photos": 5}
     own = open_photos(asker, place)
     assert asker.ask("PUT", f"/api/folders/{own}/files", b"name=e.png", data)[0] == 400, "into a folder of the user"
     assert asker.ask("DELETE", f"/api/folders/{folder['id']}")[0] == 200 and not kept.exists()

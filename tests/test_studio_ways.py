@@ -11,7 +11,7 @@ from PIL import Image
 from pggan_tf import files
 
 pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
-from pggan_tf.studio import made, store
+from pggan_tf.studio import folders, made, store
 from pggan_tf.studio.queue import Queue
 from tests.conftest import TINY, train
 from tests.studio_stand import put_nvidia_smi, write_run
@@ -138,23 +138,50 @@ def test_a_file_that_is_refused_ends_no_copying(browser, studio, tmp_path):
         (trip, [f"{i:02d}.png" for i in range(9)]),
         (deep / "noon", ["a.png"]),
         (deep / "evening", ["a.png"]),
+        (deep / "d-e", ["x.png"]),
+        (deep / "d", ["e-x.png"]),
     ):
         place.mkdir(parents=True, exist_ok=True)
         for i, name in enumerate(names):
-            Image.fromarray(np.full((40, 40, 3), 20 * i, np.uint8)).save(place / name)
+            Image.fromarray(np.full((40, 40, 3), 20 * i + len(place.name), np.uint8)).save(place / name)
             (place / f"._{name}").write_bytes(b"no photo")
-    Image.fromarray(np.full((40, 40, 3), 99, np.uint8)).save(trip / f"{'写' * 70}.png")
+    for level, name in ((99, f"{'写' * 70}0"), (77, f"{'写' * 70}1")):
+        Image.fromarray(np.full((40, 40, 3), level, np.uint8)).save(trip / f"{name}.png")
     (trip / "03.jpg").write_bytes(b"no photo")
+    with (trip / "04.tif").open("wb") as large:
+        large.truncate(folders.UPLOAD_BYTES + 1)
+    (trip / "about.txt").write_text("no photo, and not sent")
     with opened(browser, studio) as window:
         page = window.page
         window.down = True  # one request is refused
         page.locator("input[type=file]").first.set_input_files(trip)
-        page.get_by_text("1 file left out. 03.jpg: not a file of a known kind").wait_for()
+        page.get_by_text("of 17 photos").wait_for()
+        told = page.get_by_text("2 files left out.")
+        told.wait_for()
+        assert "03.jpg: not a file of a known kind" in told.inner_text()
+        assert "04.tif: more than 67,108,864 bytes" in told.inner_text()
         page.locator("nav.chips a[aria-current]").get_by_text("trip").wait_for()
-        page.locator("nav.chips a[aria-current] small").get_by_text("12", exact=True).wait_for()  # once it is looked at
+        page.locator("nav.chips a[aria-current] small").get_by_text("15", exact=True).wait_for()  # once it is looked at
         sent = {path.name for path in studio.runs.rglob("12/*.png")}
-        assert sent == {"noon-a.png", "evening-a.png"}, "none is written over the other"
+        assert sent == {"noon-a.png", "evening-a.png", "d-e-x.png", "d-e-x-2.png"}, "none is written over another"
         assert page.locator(".job").get_by_text("Copying").count() == 0
+
+
+@pytest.mark.slow
+def test_a_folder_of_refused_files_is_not_kept(browser, studio, tmp_path):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "1.jpg").write_bytes(b"no photo")
+    with opened(browser, studio) as window:
+        page = window.page
+        window.down = True
+        chips = page.locator("nav.chips a")
+        chips.first.wait_for()
+        before = chips.count()
+        page.locator("input[type=file]").first.set_input_files(bad)
+        page.get_by_text("1 file left out. 1.jpg: not a file of a known kind").wait_for()
+        page.locator(".job").get_by_text("Copying").wait_for(state="hidden")
+        assert chips.count() == before and page.get_by_text("no images found").count() == 0
 
 
 @pytest.mark.slow
@@ -189,10 +216,15 @@ def test_a_file_dropped_anywhere_does_not_replace_the_page(browser, studio):
         settle(window.page)
         for place in ("header", "main", "body"):
             assert window.page.evaluate(
-                "place => ['dragover', 'drop'].every(kind => !document.querySelector(place).dispatchEvent("
-                "new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: new DataTransfer() })))",
+                "place => { const files = new DataTransfer(); files.items.add(new File(['1'], '1.png'));"
+                "return ['dragover', 'drop'].every(kind => !document.querySelector(place).dispatchEvent("
+                "new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: files }))) }",
                 place,
             ), place
+        assert window.page.evaluate(
+            "() => { const text = new DataTransfer(); text.setData('text/plain', '/home'); return document.body"
+            ".dispatchEvent(new DragEvent('dragover', { bubbles: true, cancelable: true, dataTransfer: text })) }"
+        ), "text may be dropped"
 
 
 @pytest.mark.slow
@@ -218,6 +250,10 @@ def test_photos_are_gone_through_by_keyboard_in_any_list(browser, studio):
         page.get_by_role("dialog", name=names[4]).wait_for()
         page.keyboard.press("ArrowLeft")
         page.get_by_role("dialog", name=names[3]).wait_for()
+        page.get_by_role("button", name="Crop by hand").focus()  # is gone with the photo
+        for shown in (names[4], names[5]):
+            page.keyboard.press("ArrowRight")
+            page.get_by_role("dialog", name=shown).wait_for()
 
 
 @pytest.mark.slow

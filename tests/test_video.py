@@ -124,7 +124,13 @@ def test_subtitles_of_one_time_and_chapters_of_a_late_start(tmp_path):
         av.open(str(text)) as words,
         av.open(str(tmp_path / "given.mkv"), "w") as out,
     ):
-        out.set_chapters([{"id": 1, "start": 10_400, "end": 10_800, "time_base": Fraction(1, 1000), "metadata": {}}])
+        times = (4_000, 9_000), (10_400, 10_800)  # the first ends before the video begins
+        out.set_chapters(
+            [
+                {"id": i, "start": a, "end": b, "time_base": Fraction(1, 1000), "metadata": {}}
+                for i, (a, b) in enumerate(times)
+            ]
+        )
         copies = {stream: out.add_stream_from_template(stream) for stream in [*source.streams, *words.streams]}
         for packet in (packet for file in (source, words) for packet in file.demux()):
             if packet.size:
@@ -139,12 +145,21 @@ def test_subtitles_of_one_time_and_chapters_of_a_late_start(tmp_path):
     assert abs(float(chapter["start"] * chapter["time_base"]) - 0.4) < 0.05 and not said
 
 
-@pytest.mark.parametrize("steps", [(1000, None, 1080), (None, None, 40), (0, 5000, None)])
-def test_frames_without_a_time_come_after_those_before_them(steps):
-    picture = types.SimpleNamespace(time_base=Fraction(1, 1000), average_rate=25)
+@pytest.mark.parametrize(
+    ("rate", "steps", "times"),
+    [
+        (25, (1000, None, 1080), (1000, 1040, 1080)),
+        (25, (None, None, 40), (0, 40, 41)),
+        (25, (0, 5000, None), (0, 5000, 5040)),
+        (30, (None,) * 4, (0, 33, 67, 100)),  # not the sum of what was rounded
+        (30, (100, None, None, 150, None, 201), (100, 133, 167, 168, 201, 202)),
+        (5000, (None,) * 4, (0, 1, 2, 3)),
+    ],
+)
+def test_frames_without_a_time_follow_at_the_frame_rate(rate, steps, times):
+    picture = types.SimpleNamespace(time_base=Fraction(1, 1000), average_rate=rate)
     work = video._Rewriting(av, None, [], None, None, None, None, picture)
-    times = [work._find_time(pts, 40) for pts in steps]
-    assert times == sorted(set(times))
+    assert tuple(work._find_time(pts, 40) for pts in steps) == times
 
 
 def test_two_recordings_that_were_joined_follow_each_other(tmp_path):

@@ -912,6 +912,11 @@ def test_variety_that_is_built_in_is_not_asked_for(page, site, tmp_path):
         near(read(page, ".faces canvas"), face(network, 42, 16, 0.5))
         assert not page.get_by_label("Variety").is_visible() and not page.get_by_label("Kind").is_visible()
         assert page.get_by_role("tablist").count() == 0  # one network needs no tabs
+        page.locator(".hearts button").click()
+        page.evaluate("location.hash = '#seed=42&truncation=0.3'")
+        page.wait_for_timeout(300)
+        settled(page)
+        assert page.locator(".hearts button").get_attribute("aria-pressed") == "true"
 
 
 def test_it_can_be_installed(page, address):

@@ -310,3 +310,31 @@ def test_dragging_a_slider_ends_where_it_was_let_go(page, address, network):
     page.evaluate(f"() => {{ {CHANGE} for (let i = -40; i <= 20; i++) change('slider-3', i / 10) }}")
     settled(page)
     near(read(page, ".faces canvas"), face(network, 5, 16, z=moved(network, 5, {3: 2})))
+
+
+def test_a_full_store_that_has_room_again_keeps_what_other_tabs_added(browser, address):
+    with contextlib.closing(browser.new_context(service_workers="block")) as context:
+        page, other = context.new_page(), context.new_page()
+        opened(page, address, seed=5)
+        page.locator(".hearts button").click()
+        page.evaluate(
+            "() => { window.plain = Storage.prototype.setItem; Storage.prototype.setItem = "
+            "() => { throw new DOMException('full', 'QuotaExceededError') } }"
+        )
+        for seed in (6, 7):
+            page.evaluate(f"location.hash = '#seed={seed}'")
+            page.wait_for_function(f"() => document.querySelector('[name=seed]').value === '{seed}'")
+            settled(page)
+            page.locator(".hearts button").click()
+        page.get_by_text("or is full").wait_for()
+        page.locator(".hearts button").click()  # 7 is taken out again
+        opened(other, address, seed=77)
+        other.locator(".hearts button").click()
+        until(page, "() => document.querySelector('[name=album]').textContent === 'Album (3)'")
+        page.evaluate("() => { Storage.prototype.setItem = window.plain }")
+        page.evaluate("location.hash = '#seed=8'")
+        page.wait_for_function("() => document.querySelector('[name=seed]').value === '8'")
+        settled(page)
+        page.locator(".hearts button").click()
+        kept = page.evaluate("() => JSON.parse(Object.values(localStorage)[0]).map(({ seed }) => seed)")
+        assert kept == [5, 77, 6, 8]

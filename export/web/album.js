@@ -29,26 +29,35 @@ export function openAlbum(panel, { key, subject, stages, say, save, valid, open,
   const sheet = dialog.querySelector("[name=sheet]");
   const name = (face) => `${subject} of seed ${face.seed}`;
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
-  let unsaved = null; // the album, since the browser could not keep it
+  const has = (faces, face) => faces.some((other) => same(other, face));
+  const unsaved = { added: [], removed: [] }; // faces, since the browser could not keep the album
   let redraw = () => {};
 
   /** Return the faces in the album. It is read again each time: another tab may have changed it. */
   function read() {
     try {
-      const text = localStorage.getItem(store);
-      const faces = unsaved ?? JSON.parse(text ?? "[]");
-      return faces.filter(({ seed, label, truncation, morph, target, sliders }) => [seed, label, truncation, morph, target, ...sliders].every(Number.isFinite) && valid({ label, sliders }));
+      const faces = JSON.parse(localStorage.getItem(store) ?? "[]");
+      return merge(faces.filter(({ seed, label, truncation, morph, target, sliders }) => [seed, label, truncation, morph, target, ...sliders].every(Number.isFinite) && valid({ label, sliders })));
     } catch {
-      return unsaved ?? [];
+      return merge([]);
     }
   }
 
-  function write(faces) {
+  /** Return what the browser keeps, with the changes that it could not. */
+  function merge(faces) {
+    const { added, removed } = unsaved;
+    return [...faces.filter((face) => !has(removed, face) && !has(added, face)), ...added];
+  }
+
+  /** Keep a face in the album, or take it out. */
+  function keep(face, kept) {
+    const others = (faces) => faces.filter((other) => !same(other, face));
+    const [added, removed] = [others(unsaved.added), others(unsaved.removed)];
+    Object.assign(unsaved, kept ? { added: [...added, face], removed } : { added, removed: [...removed, face] });
     try {
-      localStorage.setItem(store, JSON.stringify(faces));
-      unsaved = null;
+      localStorage.setItem(store, JSON.stringify(read()));
+      Object.assign(unsaved, { added: [], removed: [] });
     } catch {
-      unsaved = faces;
       say("This browser keeps nothing, or is full: what is new in the album is lost when the page is closed.");
     }
     update();
@@ -61,9 +70,8 @@ export function openAlbum(panel, { key, subject, stages, say, save, valid, open,
 
   function toggle(face) {
     const faces = read();
-    const others = faces.filter((other) => !same(other, face));
-    if (others.length < faces.length) write(others);
-    else if (faces.length < MOST) write([...faces, face]);
+    if (has(faces, face)) keep(face, false);
+    else if (faces.length < MOST) keep(face, true);
     else say(`The album has ${MOST} ${subject}s, which is all that fit. Remove one first.`);
   }
 
@@ -85,7 +93,7 @@ export function openAlbum(panel, { key, subject, stages, say, save, valid, open,
       const remove = Object.assign(document.createElement("button"), { textContent: "Remove", className: "remove" });
       remove.setAttribute("aria-label", `Remove the ${name(face)}`);
       remove.onclick = () => {
-        write(read().filter((other) => !same(other, face)));
+        keep(face, false);
         fill(cells.indexOf(cell));
       };
       cell.append(look, remove);
@@ -142,7 +150,7 @@ export function openAlbum(panel, { key, subject, stages, say, save, valid, open,
         const faces = read();
         [...hearts.children].forEach((button, i) => {
           const face = recipe(i);
-          button.setAttribute("aria-pressed", faces.some((other) => same(other, face)));
+          button.setAttribute("aria-pressed", has(faces, face));
           button.setAttribute("aria-label", `Keep the ${name(face)} in the album`);
         });
       };

@@ -68,8 +68,8 @@ export async function faces(panel, model, say) {
   });
   choices(panel.querySelector("[data-counts]"), "count", COUNTS, (count) => [`${count}`]);
   panel.querySelector("[data-classes]").hidden = !classes.length;
-  control("truncation").parentElement.hidden = !("truncation" in model.entry.signatures[`gen_${stages[0]}`].inputs); // built in
-  if (control("truncation").parentElement.hidden) state.truncation = 1;
+  const built = !("truncation" in model.entry.signatures[`gen_${stages[0]}`].inputs); // into the network
+  control("truncation").parentElement.hidden = built;
   control("label").append(...classes.map((name, i) => new Option(name, i)));
 
   /** Return image i of the grid as the album keeps it: all that it is drawn from. */
@@ -144,7 +144,7 @@ export async function faces(panel, model, say) {
   }
 
   function change(what) {
-    Object.assign(state, what);
+    Object.assign(state, what, built ? { truncation: 1 } : {});
     buttons();
     controls();
     const { sliders, ...others } = state;

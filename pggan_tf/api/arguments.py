@@ -124,7 +124,8 @@ def take_options(command: click.Command, given: Mapping) -> dict:
 def check_whole(name: str, value, least: int, most: int | None = None) -> int:
     """Return a number as int. Raise UserError if it is not whole, or outside of least..most."""
     try:
-        number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+        whole = isinstance(value, float | np.floating) and float(value).is_integer()
+        number = int(value) if whole else operator.index(value)
     except TypeError:
         number = least - 1
     if number < least or (most is not None and number > most):

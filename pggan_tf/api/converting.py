@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from pggan_tf import tasks
 from pggan_tf.api import arguments, colours
 from pggan_tf.api.generators import as_generator
@@ -105,7 +107,7 @@ def _check_denoise(generator, denoise: float | None) -> None:
     """Raise UserError if a level of noise is not valid, or the network takes none."""
     if denoise is None:
         return
-    if not isinstance(denoise, int | float):
+    if not isinstance(denoise, int | float | np.number):
         raise UserError(f"--denoise {denoise}: expected a number from 0 to 1.")
     if not isinstance(generator._task, tasks.Upscale):
         raise UserError(f"--denoise {denoise:g}: {generator.name} was trained to {generator.task}, not to upscale.")

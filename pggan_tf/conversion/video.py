@@ -167,6 +167,8 @@ class _Rewriting:
     shift: Fraction = Fraction(0)  # seconds that are added to all times, so that they begin at 0 and rise
     end: int | None = None  # time of the last frame in units of the stream, before `shift` is added
     last: int | None = None  # the same in the results
+    known: int = 0  # the same of the last frame whose time is known
+    timeless: int = -1  # number of frames since; without such a frame, the first one is shown at 0
 
     def _demux(self) -> Iterator:
         """Yield the packets of all streams. Where the file is damaged beyond reading, it ends."""
@@ -228,14 +230,17 @@ class _Rewriting:
             duration: how long it is shown; 0: not known. Both in units of the stream.
         """
         unit, step = self.picture.time_base, 1 / (self.picture.average_rate or 25)
-        if pts is None:  # a constant frame rate
-            self.last = 0 if self.last is None else self.last + max(1, round(step / unit))
+        if pts is None:  # a constant frame rate since the last time that is known
+            self.timeless += 1
+            found = self.known + round(self.timeless * step / unit)
+            self.last = found if self.last is None else max(found, self.last + 1)
             return self.last
         if self.last is not None and (pts + round(self.shift / unit)) * unit < self.last * unit - _JUMP:
             self.shift = (self.last - pts) * unit + step  # a second recording, joined to the first
         self.end = pts + duration
         found = pts + round(self.shift / unit)
-        self.last = found if self.last is None else max(found, self.last + 1)
+        self.last = self.known = found if self.last is None else max(found, self.last + 1)
+        self.timeless = 0
         return self.last
 
     def _tell_of_end(self) -> None:

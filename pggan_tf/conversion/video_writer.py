@@ -61,7 +61,10 @@ class Writer:
             self.container.metadata.update(_select_metadata(source.metadata))
             if mark and path.suffix.lower() not in _ISO:
                 self.container.metadata.update(marks.make_tags(mark))
-            self.container.set_chapters([_move_chapter(chapter, shift) for chapter in source.chapters()])
+            moved = (_move_chapter(chapter, shift) for chapter in source.chapters())
+            self.container.set_chapters(
+                [chapter for chapter in moved if chapter["end"] > 0]
+            )  # others end before the film
         except (av.FFmpegError, ValueError) as error:
             self.discard()
             raise self._explain(error) from None
@@ -191,7 +194,7 @@ class Writer:
 def _move_chapter(chapter: dict, shift: Fraction) -> dict:
     """Return a chapter, as PyAV describes it, whose times are later by `shift` seconds."""
     ticks = round(shift / chapter["time_base"])
-    return {**chapter, "start": max(0, chapter["start"] + ticks), "end": max(0, chapter["end"] + ticks)}
+    return {**chapter, "start": max(0, chapter["start"] + ticks), "end": chapter["end"] + ticks}
 
 
 def _select_metadata(metadata: dict) -> dict:

@@ -35,7 +35,7 @@ class Folders:
     """
 
     def __init__(self, store: Store, places: Sequence[str | Path] = ()):
-        self.store, self._lock = store, threading.RLock()
+        self.store, self._lock, self._writing = store, threading.RLock(), threading.Lock()
         self._file = store.folder / "folders.json"
         self._sent: dict[str, int] = {}  # id -> at most so many files are in a folder of sent photos
         self.roots: list[Path] = []
@@ -236,9 +236,17 @@ class Folders:
             self._sent[id] += 1
             return self._sent[id] - 1
 
-    @staticmethod
-    def keep_upload(file: Path, data: bytes) -> None:
-        """Write a sent photo. Raise Refusal if it is none."""
+    def keep_upload(self, file: Path, data: bytes) -> Path:
+        """Write a sent photo. Raise Refusal if it is none.
+
+        Args:
+            file: the file to write. If it is there with other bytes, the photo gets a number after its
+                name: two names may have become one by what was left out of them.
+            data: the photo's bytes.
+
+        Returns:
+            The file that it was written to.
+        """
         from pggan_tf.data import decoders
 
         try:
@@ -247,8 +255,14 @@ class Folders:
         except Unreadable as reason:
             raise Refusal(400, f"{show(file.name)}: {reason}. Expected a photo.") from None
         file.parent.mkdir(parents=True, exist_ok=True)
-        with files.atomic_write(file) as partial:
-            partial.write_bytes(data)
+        with self._writing:
+            place, number = file, 1
+            while place.exists() and place.read_bytes() != data:
+                number += 1
+                place = file.with_name(f"{file.stem}-{number}{file.suffix}")
+            with files.atomic_write(place) as partial:
+                partial.write_bytes(data)
+        return place
 
 
 def _clean(name: str) -> str:

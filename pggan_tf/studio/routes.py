@@ -91,7 +91,7 @@ def add_photos(app: fastapi.FastAPI, studio: Studio) -> None:
         query = take_query(request, "name")
         file = await call(studio.folders.place_upload, id, take_text(query, "name", longest=1024))
         data = await read_body(request, UPLOAD_BYTES)
-        await call(studio.folders.keep_upload, file, data)
+        file = await call(studio.folders.keep_upload, file, data)
         return Answer({"name": file.name})
 
     @app.get("/api/folders/{id}/photos")

@@ -227,6 +227,12 @@ class Arrays(Source):
         return dataclasses.replace(self, numbers=[i for i in self.numbers if self.labels[i] in chosen])
 
 
+def _may_be_images(array: _Array) -> bool:
+    """Return whether an array is uint8, or would be images if it were: [N, H, W, 1 to 4] or [N, 1 or 3, H, W]."""
+    _, height, width, channels = (*array.shape, 1)[:4]
+    return array.dtype == np.uint8 or 1 <= channels <= 4 or (height in (1, 3) and width > 4)
+
+
 def open(location: str) -> Arrays:
     """Open an .npy or .npz file at a path or URL and return it as a source.
 
@@ -236,9 +242,9 @@ def open(location: str) -> Arrays:
         arrays = _list_arrays(location)
         if any(a.dtype.hasobject for a in arrays.values()):
             raise ValueError("it holds Python objects, which are not loaded")
-    pictures = {n: a for n, a in arrays.items() if len(a.shape) == 4 or (len(a.shape) == 3 and a.dtype == np.uint8)}
-    # Floats beside them are features, masks or the like; alone, they are told how to become images.
-    pictures = {n: a for n, a in pictures.items() if a.dtype == np.uint8} or pictures
+    listed = {n: a for n, a in arrays.items() if len(a.shape) == 4 or (len(a.shape) == 3 and a.dtype == np.uint8)}
+    # Arrays that are no images by their dtype and shape, such as float features, count only if there are no others.
+    pictures = {n: a for n, a in listed.items() if _may_be_images(a)} or listed
     spelled = {name.lower(): name for name in reversed(pictures)}
     name = next((spelled[known] for known in _NAMES if known in spelled), None)
     found = ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in arrays.items())
@@ -260,7 +266,7 @@ def open(location: str) -> Arrays:
         raise UserError(
             f"{location}: '{name}' is {list(shape)}: images of more than {MAX_PIXELS // 10**6} million pixels."
         )
-    others = ", ".join(other for other in pictures if other != name)
+    others = ", ".join(other for other in listed if other != name)
     notes = [f"{location}: the {shape[0]:,} images of '{name}' are used, not {others}"] if others else []
     spelled = {n.lower(): n for n in reversed(arrays) if n != name}
     called = next((spelled[n] for n in (*_NAMES.get(name.lower(), ()), *_ANY) if n in spelled), None)

@@ -185,7 +185,13 @@ def _find_halves(location: str, place: str, names: Sequence[str], notes: list[st
         if len(trains) == 2:
             return prefix, trains
         chosen = next(iter(tops)) if len(tops) == 1 else None
-        chosen = chosen or (tops and classes.find_train_part(f"{place}/{prefix}".rstrip("/"), tops, notes)) or None
+        if len(tops) > 1:
+            try:
+                chosen = classes.find_train_part(f"{place}/{prefix}".rstrip("/"), tops, notes)
+            except UserError:
+                if len(tops) > 2:
+                    raise
+                # testA and testB, or "train data" and "train images", are no parts but the halves of one.
         if chosen is None and len(tops) == 2:
             return prefix, sorted(tops)
         if chosen is None:

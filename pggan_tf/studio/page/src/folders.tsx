@@ -43,9 +43,9 @@ export interface Upload { done: number; total: number; cancel: () => void }
 /** What is read as a photo, as `decoders.EXTENSIONS` has it. */
 const PHOTO = /\.(jpe?g|jpe|jfif|a?png|webp|bmp|gif|tiff?|avif|jp2|j2k|hei[cf]|hif)$/i;
 /** Return whether a path is that of a photo, and not hidden as those that macOS keeps beside photos are. */
-const isPhoto = (path: string) => PHOTO.test(path) && !path.split("/").some((part) => part.startsWith("."));
+export const isPhoto = (path: string) => PHOTO.test(path) && !path.split("/").some((part) => part.startsWith("."));
 
-/** Return the photos of a drop, of folders at any depth, with their paths. */
+/** Return the files of a drop, of folders at any depth, with their paths. */
 export async function dropped(data: DataTransfer): Promise<{ files: { file: File; path: string }[]; name: string }> {
   const entries = [...data.items].map((item) => item.webkitGetAsEntry?.()).filter((entry): entry is FileSystemEntry => !!entry);
   const files: { file: File; path: string }[] = [];
@@ -66,13 +66,11 @@ export async function dropped(data: DataTransfer): Promise<{ files: { file: File
   for (const entry of entries) await visit(entry);
   if (!entries.length) for (const file of data.files) files.push({ file, path: file.name });
   const folder = entries.find((entry) => entry.isDirectory);
-  return { files: files.filter(({ path }) => isPhoto(path)), name: folder?.name ?? "photos" };
+  return { files, name: folder?.name ?? "photos" };
 }
 
-/** Copy photos into a folder of the studio's own, three at a time; classes stay folders. What is refused is left out: its reasons are returned. */
-export async function upload(files: { file: File; path: string }[], name: string, signal: AbortSignal, progress: (done: number) => void): Promise<{ folder: Folder; refused: string[] }> {
-  const photos = files.filter(({ path }) => isPhoto(path));
-  if (!photos.length) throw new Error(NOTHING);
+/** Copy photos into a folder of the studio's own, three at a time; classes stay folders. What is refused is left out: its reasons are returned, and no folder if that is all. */
+export async function upload(photos: { file: File; path: string }[], name: string, signal: AbortSignal, progress: (done: number) => void): Promise<{ folder: Folder | null; refused: string[] }> {
   const folder = await call<Folder>("POST", "/api/uploads", { name }, signal);
   // The chosen folder is the name of the upload, so it is no class.
   const top = `${photos[0]?.path.split("/")[0]}/`;
@@ -89,15 +87,17 @@ export async function upload(files: { file: File; path: string }[], name: string
       try {
         await call("PUT", withQuery(`/api/folders/${folder.id}/files`, { name: placed }), next.file, signal);
       } catch (error) {
-        if (!(error instanceof Refusal) || error.status !== 400) {
+        if (!(error instanceof Refusal) || ![400, 408, 413].includes(error.status)) {
           queue.length = 0; // the others stop, too
           throw error;
         }
-        refused.push(error.message);
+        refused.push(error.status === 400 ? error.message : `${next.file.name}: ${error.message}`);
       }
       progress(++done);
     }
   };
   await Promise.all([worker(), worker(), worker()]);
-  return { folder, refused };
+  if (done > refused.length) return { folder, refused };
+  await call("DELETE", `/api/folders/${folder.id}`);
+  return { folder: null, refused };
 }

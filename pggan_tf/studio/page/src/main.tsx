@@ -22,7 +22,7 @@ const stored = () => {
   }
 };
 // A file that is dropped beside its place must not replace the page.
-for (const event of ["dragover", "drop"]) addEventListener(event, (dropped) => dropped.preventDefault());
+for (const event of ["dragover", "drop"] as const) addEventListener(event, (dropped) => dropped.dataTransfer?.types.includes("Files") && dropped.preventDefault());
 const wished = stored();
 if (wished) document.documentElement.dataset.theme = wished;
 

@@ -31,9 +31,13 @@ export const middle = (width: number, height: number, ratio: number | null): Box
 
 interface Props { folder: string; photo: Photo; shape: string; step: (by: number) => void; close: () => void; saved: () => void }
 
-/** The dialog stays while its photo changes, so that the keyboard stays where it is. */
+/** The dialog stays while its photo changes, so that the keyboard stays where it is, or goes to the next step if that is gone. */
 export function PhotoDialog(props: Props) {
   const leave = useRef<(then: () => void) => void>((then) => then());
+  const next = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    if (document.activeElement === document.body) next.current?.focus();
+  }, [props.photo.index]);
   const press = (event: KeyboardEvent) => {
     const target = event.target as HTMLElement;
     if (target instanceof HTMLInputElement || target.closest("dialog") !== event.currentTarget) return; // nor in a dialog above this one
@@ -45,7 +49,7 @@ export function PhotoDialog(props: Props) {
       <OnePhoto key={props.photo.index} {...props} guard={leave} />
       <div class="row between steps">
         <button type="button" class="icon" aria-label="Photo before" onClick={() => leave.current(() => props.step(-1))}><Icon name="left" /></button>
-        <button type="button" class="icon" aria-label="Next photo" onClick={() => leave.current(() => props.step(1))}><Icon name="right" /></button>
+        <button ref={next} type="button" class="icon" aria-label="Next photo" onClick={() => leave.current(() => props.step(1))}><Icon name="right" /></button>
       </div>
     </Dialog>
   );

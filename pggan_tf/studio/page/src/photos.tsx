@@ -1,7 +1,7 @@
 /** Photos: which folder, what of it is kept, and what is left out and why. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { call, say, withQuery } from "./api";
-import { BrowseDialog, dropped, NOTHING, type Upload, upload } from "./folders";
+import { BrowseDialog, dropped, isPhoto, NOTHING, type Upload, upload } from "./folders";
 import { changed, useJob, useLive, useTopic } from "./live";
 import { PhotoDialog } from "./photo-dialog";
 import { PhotoSheet } from "./photo-sheet";
@@ -37,13 +37,14 @@ export function Photos({ studio, route }: { studio: Studio; route: Route }) {
     }
   };
   const send = async (files: { file: File; path: string }[], name: string) => {
-    if (!files.length) return setProblem(NOTHING);
+    const photos = files.filter(({ path }) => isPhoto(path));
+    if (!photos.length) return setProblem(NOTHING);
     const control = new AbortController();
     let ended = false; // copies that were begun may end later
     setProblem(null);
     try {
-      const { folder: one, refused } = await upload(files, name, control.signal, (done) => ended || setSending({ done, total: files.length, cancel: () => control.abort() }));
-      if (location.hash === "" || location.hash.startsWith("#photos")) opened(one);
+      const { folder: one, refused } = await upload(photos, name, control.signal, (done) => ended || setSending({ done, total: photos.length, cancel: () => control.abort() }));
+      if (one && (location.hash === "" || location.hash.startsWith("#photos"))) opened(one);
       else changed("folders");
       if (refused.length) setProblem(`${plural(refused.length, "file")} left out. ${refused.slice(0, 3).join(" ")}${refused.length > 3 ? " …" : ""}`);
     } catch (error) {

@@ -18,7 +18,7 @@ export function readLook(query: URLSearchParams, info: GeneratorInfo): Look {
   const stage = number("stage", stages.at(-1)!);
   const count = COUNTS.includes(number("count", 16)) ? number("count", 16) : 16;
   return {
-    seed: Math.max(0, Math.min(MOST_SEED + 1 - count, Math.round(number("seed", 0)))), count,
+    seed: Math.max(0, Math.min(MOST_SEED, Math.round(number("seed", 0)))), count,
     stage: stages.includes(stage) ? stage : stages.at(-1)!, truncation: number("truncation", 1), label: query.get("class"), sliders: query.get("sliders") ?? "",
   };
 }
@@ -47,6 +47,7 @@ export function LookControls({ look, info }: { look: Look; info: GeneratorInfo }
 
 export function Faces({ name, place, info, query }: { name: string; place: string; info: GeneratorInfo; query: URLSearchParams }) {
   const look = readLook(query, info);
+  look.seed = Math.min(look.seed, MOST_SEED + 1 - look.count); // the last of the sheet is a seed, too
   const columns = Math.round(Math.sqrt(look.count));
   const seeds = look.count === 1 ? String(look.seed) : `${look.seed}-${look.seed + look.count - 1}`;
   const path = look.count === 1

@@ -16,6 +16,8 @@ interface Props { name: string; place: string; info: GeneratorInfo; query: URLSe
 
 export function Morph({ name, info, query }: Omit<Props, "place">) {
   const look = readLook(query, info);
+  const { classes } = info;
+  if (classes.length) look.label ??= classes[look.seed % classes.length]!; // the way from seed to seed stays in one class
   const to = Math.min(MOST_SEED, Number(query.get("to") ?? look.seed + 1));
   const mix = Number(query.get("mix") ?? 0.5);
   const face = (values: Record<string, number>) => withQuery(runPath(name, "/face.png"), { ...values, ...lookQuery(look, info) });
