@@ -81,8 +81,20 @@ def rate(folder: Path, resolution: int, batch: int, seconds: float) -> tuple[int
 
 
 @click.command()
-@click.option("--files", default=1200, show_default=True, help="number of shard files in the set with many files")
-@click.option("--seconds", default=3.0, show_default=True, help="seconds for each of the three rounds of a row")
+@click.option(
+    "--files",
+    default=1200,
+    show_default=True,
+    type=page.AT_LEAST_ONE,
+    help="number of shard files in the set with many files",
+)
+@click.option(
+    "--seconds",
+    default=3.0,
+    show_default=True,
+    type=page.POSITIVE,
+    help="seconds for each of the three rounds of a row",
+)
 @page.out_option
 def main(files: int, seconds: float, out: Path | None) -> None:
     from pggan_tf import terminal

@@ -43,8 +43,8 @@ def images(count: int, resolution: int, seed: int):
 
 @click.command()
 @click.option("--metrics", "metrics_wanted", default="swd", show_default=True)
-@click.option("--count", default=16_384, show_default=True)
-@click.option("--resolution", default=128, show_default=True)
+@click.option("--count", default=16_384, show_default=True, type=click.IntRange(2))
+@click.option("--resolution", default=128, show_default=True, type=click.IntRange(16))
 @page.out_option
 def main(metrics_wanted: str, count: int, resolution: int, out: Path | None) -> None:
     import resource

@@ -121,7 +121,7 @@ def in_the_browser(network, how: str, rounds: int) -> dict[int, dict[str, float]
 
 
 @click.command()
-@click.option("--resolutions", default="64,128,256", show_default=True)
+@click.option("--resolutions", default="64,128,256", show_default=True, type=page.Numbers(4))
 @click.option("--browser", is_flag=True, help="also measure in a headless Chromium")
 @click.option(
     "--rounds",
@@ -131,7 +131,7 @@ def in_the_browser(network, how: str, rounds: int) -> dict[int, dict[str, float]
     help=f"number of faces drawn for each result; the first {_FIRST} are not counted",
 )
 @page.out_option
-def main(resolutions: str, browser: bool, rounds: int, out: Path | None) -> None:
+def main(resolutions: list[int], browser: bool, rounds: int, out: Path | None) -> None:
     from export import build
     from pggan_tf import terminal
 
@@ -143,7 +143,7 @@ def main(resolutions: str, browser: bool, rounds: int, out: Path | None) -> None
         "How large are exported generators of the default widths, and how long do they take for an image? Medians."
     )
     written = page.Page(out, "Exported generators", question)
-    sizes, rows = [int(r) for r in resolutions.split(",")], []
+    sizes, rows = resolutions, []
     for conv in ("standard", "separable"):
         network = generator(conv, max(sizes))
         offered = [s for s in signatures.network_signatures(network) if int(s.name[4:]) in sizes]

@@ -24,6 +24,8 @@ from pathlib import Path
 import click
 
 from benchmarks import measure, page
+from pggan_tf.errors import UserError
+from pggan_tf.option_types import FloatRange
 
 # Networks and losses: one for each of updates.METHODS, which one-stage training chooses from, and
 # the colorizer.
@@ -243,16 +245,21 @@ def plot(races: dict, path: Path) -> None:
 
 
 @click.command()
-@click.option("--resolutions", default="32,64,256", show_default=True)
+@click.option("--resolutions", "sizes", default="32,64,256", show_default=True, type=page.Numbers(4))
 @click.option(
     "--forms",
     default=",".join(map(str, range(len(FORMS)))),
     show_default=True,
+    type=page.Numbers(0, range(len(FORMS))),
     help="; ".join(f"{i}: {f}" for i, f in enumerate(FORMS)),
 )
 @click.option("--precision", default="auto", show_default=True)
 @click.option(
-    "--rounds", default=3, show_default=True, help="number of times that every update rule is measured, in turn"
+    "--rounds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(0),
+    help="number of times that every update rule is measured, in turn",
 )
 @click.option(
     "--race",
@@ -262,13 +269,19 @@ def plot(races: dict, path: Path) -> None:
     help="images for the races, which measure quality over time",
 )
 @click.option(
-    "--minutes", default=3.0, show_default=True, help="minutes of training for every update rule in a race; 0: no races"
+    "--minutes",
+    default=3.0,
+    show_default=True,
+    type=FloatRange(0),
+    help="minutes of training for every update rule in a race; 0: no races",
 )
 @page.out_option
 def main(
-    resolutions: str, forms: str, precision: str, rounds: int, data: str, minutes: float, out: Path | None
+    sizes: list[int], forms: list[int], precision: str, rounds: int, data: str, minutes: float, out: Path | None
 ) -> None:
-    sizes, chosen = [int(r) for r in resolutions.split(",")], [list(FORMS)[int(i)] for i in forms.split(",")]
+    chosen = [list(FORMS)[i] for i in forms]
+    if not rounds and not minutes:
+        raise UserError("--rounds 0 --minutes 0: nothing is measured. Give one of them.")
     each = len(sizes) * len(chosen) * len(RULES)
     measure.announce(each * rounds * 40 + (each * (60 * minutes + 60) if minutes else 0))
     question = (

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from pggan_tf.option_types import FloatRange
 from pggan_tf.runs import folder as runs
 
 KEPT = "## Earlier figures"  # this section of an existing page is kept, because it is written by hand
@@ -24,6 +25,35 @@ KEPT = "## Earlier figures"  # this section of an existing page is kept, because
 _INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
 _PACKAGES = ("tensorflow", "keras", "torch")
 
+
+class Numbers(click.ParamType):
+    """Type of an option that takes whole numbers, separated by commas.
+
+    Args:
+        least: smallest number that is valid.
+        known: all that are valid; empty: any.
+    """
+
+    name = "numbers"
+
+    def __init__(self, least: int = 1, known: Iterable[int] = ()):
+        self.least, self.known = least, tuple(known)
+
+    def convert(self, value, param, ctx) -> list[int]:
+        """Return the numbers; click calls this method, and shows what is wrong."""
+        try:
+            numbers = [int(word) for word in value.split(",")]
+        except ValueError:
+            self.fail(f"{value}: expected whole numbers, separated by commas.", param, ctx)
+        for number in numbers:
+            if number < self.least or self.known and number not in self.known:
+                expected = f"any of {', '.join(map(str, self.known))}" if self.known else f"{self.least} or more"
+                self.fail(f"{number}: expected {expected}.", param, ctx)
+        return numbers
+
+
+AT_LEAST_ONE = click.IntRange(1)
+POSITIVE = FloatRange(0, min_open=True)
 out_option = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="also write the page here")
 
 

@@ -179,25 +179,27 @@ def together(processes: int, **arguments) -> dict:
 
 
 @click.command()
-@click.option("--resolution", default=64, show_default=True)
-@click.option("--batch", default=16, show_default=True, help="images per step of one device")
-@click.option("--gbit", default=100.0, show_default=True, help="bandwidth of a machine's link in Gbit/s")
+@click.option("--resolution", default=64, show_default=True, type=click.IntRange(4))
+@click.option("--batch", default=16, show_default=True, type=click.IntRange(1), help="images per step of one device")
+@click.option(
+    "--gbit", default=100.0, show_default=True, type=page.POSITIVE, help="bandwidth of a machine's link in Gbit/s"
+)
 @click.option(
     "--latency-us",
     default=10.0,
     show_default=True,
     help="latency in microseconds of a message from one device to the next",
 )
-@click.option("--devices", default="1,8,16,32,64,128,256,512,1024", show_default=True)
-@click.option("--step-ms", type=float, help="milliseconds of a step on the modelled device  [as measured here]")
-@click.option("--seconds", default=8.0, show_default=True, help="seconds for every measurement")
+@click.option("--devices", default="1,8,16,32,64,128,256,512,1024", show_default=True, type=page.Numbers())
+@click.option("--step-ms", type=page.POSITIVE, help="milliseconds of a step on the modelled device  [as measured here]")
+@click.option("--seconds", default=8.0, show_default=True, type=page.POSITIVE, help="seconds for every measurement")
 @page.out_option
 def main(
     resolution: int,
     batch: int,
     gbit: float,
     latency_us: float,
-    devices: str,
+    devices: list[int],
     step_ms: float | None,
     seconds: float,
     out: Path | None,
@@ -221,7 +223,7 @@ def main(
         f"{latency_us:g} us for each of its 2 (n - 1) steps; nothing overlapped; every device as fast as the others."
     )
     rows = []
-    for n in map(int, devices.split(",")):
+    for n in devices:
         share, waits = efficiency(n, step, size, gbit, latency_us), ring_seconds(n, size, gbit, latency_us)
         rate = f"{n * batch * share / step:,.0f}"
         rows.append((f"{n:,}", f"{n * batch:,}", f"{1000 * waits:.2f}", rate, f"{share:.0%}"))

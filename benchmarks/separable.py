@@ -33,12 +33,17 @@ def step(resolution: int, batch: int, conv: str, precision: str) -> dict:
 
 
 @click.command()
-@click.option("--batch", default=16, show_default=True)
-@click.option("--resolutions", default="16,32,64,128", show_default=True)
-@click.option("--rounds", default=3, show_default=True, help="number of times that both are measured, in turn")
+@click.option("--batch", default=16, show_default=True, type=click.IntRange(1))
+@click.option("--resolutions", "sizes", default="16,32,64,128", show_default=True, type=page.Numbers(4))
+@click.option(
+    "--rounds",
+    default=3,
+    show_default=True,
+    type=page.AT_LEAST_ONE,
+    help="number of times that both are measured, in turn",
+)
 @page.out_option
-def main(batch: int, resolutions: str, rounds: int, out: Path | None) -> None:
-    sizes = [int(r) for r in resolutions.split(",")]
+def main(batch: int, sizes: list[int], rounds: int, out: Path | None) -> None:
     kinds = ("float32", "auto") if precisions.cpu_has_bfloat16() else ("float32",)
     measure.announce(len(sizes) * len(kinds) * rounds * 2 * 25)
     question = "How much faster is a training step of both networks with depthwise separable convolutions than with standard ones?"

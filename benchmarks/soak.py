@@ -306,7 +306,13 @@ def verdict(result: dict) -> list[str]:
 
 
 @click.command()
-@click.option("--minutes", default=60.0, show_default=True, help="minutes for which the disturbed run is disturbed")
+@click.option(
+    "--minutes",
+    default=60.0,
+    show_default=True,
+    type=page.POSITIVE,
+    help="minutes for which the disturbed run is disturbed",
+)
 @click.option("--seed", default=0, show_default=True, help="seed of the run and of the events")
 @click.option("--libfaketime", help="path of libfaketime, if it is not where Debian installs it")
 @page.out_option

@@ -29,7 +29,6 @@ from pathlib import Path
 import click
 
 from benchmarks import measure, page
-from pggan_tf.errors import UserError
 from pggan_tf.runs import folder as runs
 from pggan_tf.training import precision
 
@@ -206,19 +205,29 @@ def _compare_training(written: page.Page, rounds: int) -> None:
 
 
 @click.command()
-@click.option("--resolutions", default="64", show_default=True, help=f"any of {', '.join(map(str, BATCHES))}")
-@click.option("--rounds", default=3, show_default=True, help="number of times that every form is measured, in turn")
+@click.option(
+    "--resolutions",
+    "sizes",
+    default="64",
+    show_default=True,
+    type=page.Numbers(known=BATCHES),
+    help=f"any of {', '.join(map(str, BATCHES))}",
+)
+@click.option(
+    "--rounds",
+    default=3,
+    show_default=True,
+    type=page.AT_LEAST_ONE,
+    help="number of times that every form is measured, in turn",
+)
 @click.option("--training", is_flag=True, help="compare whole training with the bare step instead")
 @page.out_option
-def main(resolutions: str, rounds: int, training: bool, out: Path | None) -> None:
+def main(sizes: list[int], rounds: int, training: bool, out: Path | None) -> None:
     if training:
         measure.announce(2 * rounds * (SECONDS["ours"] + SECONDS["training"]))
         question = "Is whole training, with data, grids and checkpoints, as fast as its bare step?"
         _compare_training(page.Page(out, "Whole training", question), rounds)
         return
-    sizes = [int(r) for r in resolutions.split(",")]
-    if unknown := [r for r in sizes if r not in BATCHES]:
-        raise UserError(f"--resolutions {resolutions}: {unknown[0]} is none of {', '.join(map(str, BATCHES))}.")
     announce(len(sizes), rounds)
     question = (
         "How fast is a training step of both networks, beside the same step in PyTorch and the peak of this machine?"

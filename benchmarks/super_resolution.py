@@ -234,6 +234,8 @@ def _sort(places: tuple[str, ...]) -> tuple[list[str], list[str]]:
 @page.out_option
 def main(places, scale: int, damaged: bool, count: int | None, features: str | None, out: Path | None) -> None:
     folders, models = _sort(places)
+    if len({Path(folder).name for folder in folders}) < len(folders):
+        raise UserError(f"{' '.join(folders)}: give folders of different names, by which they stand in the table.")
     sets = {Path(folder).name: pairs(folder, scale, count) for folder in folders}
     pixels_in_all = sum(high[..., 0].size for images in sets.values() for _, high in images.values())
     measure.announce(10 + 5e-6 * (1 + damaged) * (len(models) + 2 * bool(features)) * pixels_in_all)

@@ -99,6 +99,9 @@ class Stopped(Exception):
         super().__init__(message)
         self.code, self.folder = code, folder
 
+    def __reduce__(self):
+        return type(self), (str(self), self.code, self.folder)  # it may come from another process
+
     _render_traceback_ = UserError._render_traceback_
 
 

@@ -173,7 +173,7 @@ class Sampler:
         """Return the images of latents [N, L] as uint8 [N, H, W, C], with straight alpha if any.
 
         Args:
-            latents: float32, usually from `seeds.latents`.
+            latents: float32, usually from `latents`.
             resolution: resolution in pixels, one of the generator's.
             alpha: weight of the newest block, 0..1.
             truncation: 0..1. Values below 1 move latents or features towards their mean, which

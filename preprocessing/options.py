@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from pggan_tf.errors import UserError
+
 if TYPE_CHECKING:
     from preprocessing.sources import SourceList
 
@@ -87,10 +89,20 @@ def group_options(sources: Sequence[str], values: dict) -> tuple[Selection, Outp
     Args:
         sources: the locations of the images.
         values: {option: value}; the options of the job's own work remain in it.
+
+    Raises:
+        UserError: if they say how many images are drawn, and none are.
     """
+    from preprocessing.sources import WORDS
 
     def take(kind, **others):
         names = [field.name for field in fields(kind) if field.name in values]
         return kind(**others, **{name: values.pop(name) for name in names})
 
-    return take(Selection, places=tuple(sources)), take(OutputOptions), take(RunOptions)
+    selection = take(Selection, places=tuple(sources))
+    if selection.count != Selection.count and not set(WORDS) & set(selection.places):
+        raise UserError(
+            f"--count {selection.count}: is the number of portraits or sprites to draw, and these are photos. Of photos, --limit N takes the "
+            "first."
+        )
+    return selection, take(OutputOptions), take(RunOptions)

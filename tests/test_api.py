@@ -1,6 +1,9 @@
 """The Python interface: what `import pggan_tf as pg` offers, as a notebook or a script uses it."""
 
+import copy
 import json
+import os
+import pickle
 import subprocess
 import sys
 
@@ -185,6 +188,43 @@ def test_callbacks_hear_of_more_than_ticks(tmp_path):
     assert heard == ["4px stable", 160, True]
 
 
+@pytest.mark.parametrize("event", ["begin", "phase", "step", "tick", "snapshot", "measure", "end"])
+def test_a_callback_that_fails_loses_nothing(event, tmp_path):
+    """Whatever it raises is the user's own, not trouble with the run's folder, and it is called no more."""
+    heard = []
+
+    def fail(self, run, *args):
+        heard.append(event)
+        raise ConnectionError("my tracker is away")
+
+    callback = type("Mine", (pg.Callback,), {event: fail})()
+    with pytest.raises(ConnectionError, match="my tracker is away"):
+        pg.train(folder=tmp_path / "own", progress=False, callbacks=[callback], **ONE_STAGE)
+    run = pg.load(tmp_path / "own")
+    assert heard == [event] and run.images_seen > 0 and not list(run.folder.glob("*partial*"))
+    assert run.resume(progress=False).ended and run.images_seen == 160
+
+
+def test_a_training_goes_on_if_the_working_directory_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "else").mkdir()
+    leave = [lambda tick: os.chdir(tmp_path / "else")]
+    run = pg.train(folder="own", progress=False, callbacks=leave, **ONE_STAGE)
+    assert run.folder == tmp_path / "own" and run.ended
+    monkeypatch.chdir(tmp_path)
+    assert pg.train(runs="many", progress=False, callbacks=leave, **ONE_STAGE).folder.parent == tmp_path / "many"
+
+
+def test_runs_and_what_stopped_them_go_from_process_to_process(run):
+    run.generator.sample([1])
+    for thing in (pickle.loads(pickle.dumps(run)), copy.deepcopy(run)):
+        assert thing.folder == run.folder and (thing.generator.sample([1]) == run.generator.sample([1])).all()
+    generator = pickle.loads(pickle.dumps(run.generator))
+    assert (generator.sample([1]) == run.generator.sample([1])).all()
+    stopped = pickle.loads(pickle.dumps(pg.Stopped("it was stopped", 130, run.folder)))
+    assert (str(stopped), stopped.code, stopped.folder) == ("it was stopped", 130, run.folder)
+
+
 def test_a_loss_of_ones_own(tmp_path, monkeypatch):
     import dataclasses
 
@@ -295,6 +335,19 @@ def test_mistakes_are_named(run, tmp_path):
         (lambda: run.generator.sample(class_name="cat"), "--class cat"),
         (lambda: run.generator.convert(np.zeros([1, 8, 8, 3], np.uint8)), "makes images from latents"),
         (lambda: run.grid(1000), "none with the number 1000"),
+        (lambda: run.grid("0"), "number 0: expected a whole number"),
+        (lambda: run.grid(True), "number True: expected a whole number"),
+        (lambda: pg.evaluate("portraits", run, metrics=None), "metrics None: expected names of metrics"),
+        (lambda: pg.evaluate("portraits", run, metrics=[3]), "metrics .3.: expected names of metrics"),
+        (
+            lambda: pg.prepare(np.zeros((3, 8, 8, 3), np.uint8), tmp_path / "b", size=8, count=5),
+            "--count 5: .*--limit",
+        ),
+        (lambda: pg.whose(None), "photos None: expected the path"),
+        (lambda: pg.whose([tmp_path, 3]), "photos 3: expected the path"),
+        (lambda: pg.prepare("portraits", tmp_path / "b", size=None), "size None: not valid"),
+        (lambda: pg.faces("portraits", tmp_path / "b", size=None), "size None: not valid"),
+        (lambda: pg.plan("portraits", recipe="pggan-separable+srgan", target_res=8), "Expected 16 or more"),
         (lambda: pg.export(run, tmp_path / "a", quantise="int8"), "did you mean quantize"),
         (lambda: pg.export(run, tmp_path / "a", formats="tflight"), "tflight"),
         (lambda: pg.prepare("portraits", tmp_path / "b", size=2), "2: expected 4 to 1024"),

@@ -1,5 +1,6 @@
 """The benchmarks print and write their pages: in the smallest form that each has."""
 
+import importlib
 import os
 import queue
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import benchmarks
-from benchmarks import measure, page, quality, step
+from benchmarks import measure, page, quality, step, super_resolution
 from pggan_tf import entry
 from pggan_tf.training import precision
 from tests.conftest import start
@@ -197,6 +198,33 @@ def test_the_rows_of_the_step():
         (64, 16, "PyTorch, float32", "10.4", "", "", "2.99"),
     ]
     assert entry.main(step.main, ["--resolutions", "64,5"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "told"),
+    [
+        ("data", ("--files", "0"), "0 is not in the range"),
+        ("metrics", ("--count", "-5"), "-5 is not in the range"),
+        ("step", ("--resolutions", "x"), "x: expected whole numbers, separated by commas"),
+        ("step", ("--rounds", "0"), "0 is not in the range"),
+        ("separable", ("--resolutions", "2"), "2: expected 4 or more"),
+        ("one_stage", ("--rounds", "0", "--minutes", "0"), "nothing is measured"),
+        ("one_stage", ("--forms", "99"), "99: expected any of 0, 1"),
+        ("scaling", ("--devices", "0", "--step-ms", "1"), "0: expected 1 or more"),
+        ("soak", ("--minutes", "-1"), "-1.0 is not in the range"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(name, words, told, capsys):
+    assert entry.main(importlib.import_module(f"benchmarks.{name}").main, list(words)) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_sets_of_one_name_are_refused(tmp_path, capsys):
+    for parent in "ab":
+        (tmp_path / parent / "photos").mkdir(parents=True)
+    folders = [str(tmp_path / parent / "photos") for parent in "ab"]
+    assert entry.main(super_resolution.main, folders) == 2
+    assert "give folders of different names" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -344,7 +344,19 @@ def test_addresses_from_tf_config():
     assert read({"cluster": {"worker": ["b:2"]}}) is clusters.ALONE and read(None) is clusters.ALONE
     given = clusters.find_cluster("x:1,y:2", 1, 1.0, {"TF_CONFIG": json.dumps(both)})
     assert given.addresses == ("x:1", "y:2") and not given.chief, "options go before the environment"
-    for wrong in ({"cluster": {"ps": ["a:1"], "worker": ["b:2"]}}, {**both, "task": {"type": "evaluator"}}, ["x"]):
+    for wrong in (
+        {"cluster": {"ps": ["a:1"], "worker": ["b:2"]}},
+        {**both, "task": {"type": "evaluator"}},
+        ["x"],
+        {"cluster": {"worker": None}},
+        {"cluster": {"worker": [1, 2]}},
+        {"cluster": {"worker": "a:1"}},
+        {**both, "task": {"type": ["worker"]}},
+        {**both, "task": {"type": "chief", "index": 1}},  # there is one
+        {**both, "task": {"type": "worker", "index": 2}},
+        {**both, "task": {"type": "worker", "index": -1}},
+        {**both, "task": {"type": "worker", "index": 0.7}},
+    ):
         with pytest.raises(UserError, match="TF_CONFIG"):
             read(wrong)
 

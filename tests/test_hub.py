@@ -336,6 +336,17 @@ def test_a_push_that_fails_is_one_line(hub, run, monkeypatch, token, status, cod
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("ENDPOINT", "nonsense", "HF_ENDPOINT is no address"), ("HF_HUB_OFFLINE", True, "HF_HUB_OFFLINE is set")],
+)
+def test_settings_that_no_waiting_mends_are_named(hub, run, monkeypatch, name, value, words):
+    monkeypatch.setattr(constants, name, value)
+    monkeypatch.setattr("export.build.write", lambda *_: [])
+    monkeypatch.setattr("export.card.NAMES", ())
+    one_line(("push", run, "jane/cats"), 2, f"jane/cats: {words}.*")
+
+
+@pytest.mark.parametrize(
     "status, code, words",
     [(500, 75, "the hub cannot be reached [(].*500.*"), (403, 2, "the token may not do this. .*")],
 )

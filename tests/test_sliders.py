@@ -208,6 +208,13 @@ def test_names_are_kept_in_the_run(copy):
     code, out, err = pggan("sliders", copy)
     assert code == 0 and "named before the run trained on, so left out: grin" in err
     pg.load(copy).rename_slider(3, "age")
+    for number, name in ((1.5, "grin"), (True, "grin"), ("1", "grin"), (1, None), (1, 5)):
+        with pytest.raises(pg.UserError, match="expected"):
+            pg.load(copy).rename_slider(number, name)
+    assert json.loads((copy / "sliders.json").read_text())["names"] == {"3": "age"}
+    pg.load(copy).rename_sliders({1.0: "hair", np.int64(3): ""})
+    assert json.loads((copy / "sliders.json").read_text())["names"] == {"1": "hair"}
+    pg.load(copy).rename_sliders([(1, ""), (3, "age")])
     assert json.loads((copy / "sliders.json").read_text())["names"] == {"3": "age"}
 
 

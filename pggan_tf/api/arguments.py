@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -106,6 +106,8 @@ def take_options(command: click.Command, given: Mapping) -> dict:
         option = known.get(name) or spelled.get(name)
         if option is None:
             raise UserError(f"{name}: no option of {command.name}; {nearest(name, spelled)}")
+        if value is None and option.required:
+            raise UserError(f"{name} None: not valid. Expected what {option.opts[0]} takes.")
         if value is None:
             continue
         try:
@@ -125,7 +127,7 @@ def check_whole(name: str, value, least: int, most: int | None = None) -> int:
     """Return a number as int. Raise UserError if it is not whole, or outside of least..most."""
     try:
         whole = isinstance(value, float | np.floating) and float(value).is_integer()
-        number = int(value) if whole else operator.index(value)
+        number = int(value) if whole else least - 1 if isinstance(value, bool | np.bool_) else operator.index(value)
     except TypeError:
         number = least - 1
     if number < least or (most is not None and number > most):
@@ -140,6 +142,14 @@ def check_number(name: str, value, least: float, most: float) -> float:
     if not isinstance(value, int | float | np.number) or not least <= value <= most:
         raise UserError(f"{name} {value}: expected a number from {least} to {most}.")
     return float(value)
+
+
+def list_paths(name: str, given) -> list[str | os.PathLike]:
+    """Return a path, or several, as a list. Raise UserError if something else is among them."""
+    paths = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    if unlike := [path for path in paths if not isinstance(path, str | os.PathLike)]:
+        raise UserError(f"{name} {unlike[0]!r}: expected the path of a file, or a list of them.")
+    return paths
 
 
 def as_path(place) -> Path:

@@ -38,6 +38,9 @@ class Generator:
         self._sampler: synthesis.Sampler | None = None
         self._converters: dict[int | None, Callable] = {}
 
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_sampler": None, "_converters": {}}  # compiled functions, which are made again
+
     @classmethod
     def open(cls, source, report: Callable[[str], None] = print) -> Generator:
         """Load a generator.
@@ -223,7 +226,8 @@ class Generator:
     def choose_sliders(self, count: int) -> list[latent_sliders.Slider]:
         """Return the `count` strongest sliders. Raise UserError if it does not have so many."""
         sliders = self.sliders
-        if arguments.check_whole("--count", count, 1) > len(sliders):
+        count = arguments.check_whole("--count", count, 1)
+        if count > len(sliders):
             raise UserError(f"--count {count}: {self.name} has {len(sliders)} sliders; expected 1 to {len(sliders)}.")
         return sliders[:count]
 

@@ -15,8 +15,7 @@ from pggan_tf.training.machine import Machine
 def end_by_callback(machine: Machine, trained: list):
     """Context manager for a training that a callback may end, which is then no error.
 
-    If a function that is called with each tick has raised an exception, raise it, after everything
-    was saved.
+    If a callback has raised an exception, raise it, after everything was saved.
 
     Args:
         machine: the machine of the training.
@@ -49,7 +48,7 @@ def make_machine(progress: bool | None, callbacks: Iterable) -> Machine:
     """
     terminal.start_tensorflow()
     from pggan_tf.training import notebook
-    from pggan_tf.training.callbacks import Callback, FunctionCallback, ProgressDisplay
+    from pggan_tf.training.callbacks import Callback, FunctionCallback, GuardedCallback, ProgressDisplay
 
     made = []
     if callbacks is None or callable(callbacks) or isinstance(callbacks, Callback):
@@ -59,7 +58,7 @@ def make_machine(progress: bool | None, callbacks: Iterable) -> Machine:
     for callback in callbacks:
         if not isinstance(callback, Callback) and (isinstance(callback, type) or not callable(callback)):
             raise UserError(f"callbacks: {callback!r} is neither a function nor an object of the class Callback.")
-        made.append(callback if isinstance(callback, Callback) else FunctionCallback(callback))
+        made.append(GuardedCallback(callback if isinstance(callback, Callback) else FunctionCallback(callback)))
 
     def display(log):
         if progress is not False and notebook.is_notebook():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pggan_tf import metrics, shapes, terminal
 from pggan_tf.api import arguments
@@ -162,7 +162,10 @@ def evaluate(
     side = None if size is None else arguments.check_whole("size", size, 1)
     many = arguments.check_whole("images", images, 2)
     settings = Settings("inception" if graph else place, graph, many, side, filter, bool(floor))
-    names = metrics if isinstance(metrics, str) else ",".join(metrics)
+    listed = [metrics] if isinstance(metrics, str) else list(metrics) if isinstance(metrics, Iterable) else [metrics]
+    if not all(isinstance(name, str) for name in listed):
+        raise UserError(f"metrics {metrics!r}: expected names of metrics, such as ['swd', 'kid'].")
+    names = ",".join(listed)
     return measure(arguments.as_location(real), arguments.as_location(fake), names, settings)
 
 

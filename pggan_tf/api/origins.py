@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import io
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,8 +176,7 @@ def whose(photos: str | Path | Iterable[str | Path], runs: str | Path | None = N
     Raises:
         UserError: if a file is missing or no picture, or there are no runs in `runs`.
     """
-    files = [photos] if isinstance(photos, str | os.PathLike) else list(photos)
-    return list(find_origins(files, runs))
+    return list(find_origins(arguments.list_paths("photos", photos), runs))
 
 
 def find_origins(

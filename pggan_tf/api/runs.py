@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pggan_tf import config
@@ -32,6 +32,9 @@ class Run:
         keras_files.check_run(path)
         self.folder = path.absolute()  # the working directory may change
         self._loaded: tuple[tuple, Generator] | None = None
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_loaded": None}  # networks are read from the folder again
 
     def __repr__(self) -> str:
         here = Path.cwd()
@@ -104,6 +107,7 @@ class Run:
         from PIL import Image
 
         grids = self.grids
+        number = arguments.check_whole("number", number, -len(grids))
         if not -len(grids) <= number < len(grids):
             raise UserError(f"{self.folder}: has {len(grids)} grids, so none with the number {number}.")
         with Image.open(grids[number]) as file:
@@ -138,10 +142,10 @@ class Run:
         """
         self.rename_sliders([(number, name)])
 
-    def rename_sliders(self, names: Iterable[tuple[int, str]]) -> None:
+    def rename_sliders(self, names: Mapping[int, str] | Iterable[tuple[int, str]]) -> None:
         """Give several sliders names, as `rename_slider` does: all of them, or none after an error.
 
-        names: pairs of a slider's number and its name.
+        names: {a slider's number: its name}, or pairs of them.
         """
         if pretrained.is_inside(self.folder):
             raise UserError(
@@ -149,7 +153,9 @@ class Run:
             )
         generator = self.generator
         kernel, count = sliders.read_kernel(generator.network, generator.name), len(generator.sliders)
-        slider_names.rename(self.folder, sliders.compute_digest(kernel), names, count)
+        pairs = names.items() if isinstance(names, Mapping) else names
+        changes = [(arguments.check_whole("number", number, 1), name) for number, name in pairs]
+        slider_names.rename(self.folder, sliders.compute_digest(kernel), changes, count)
 
     def resume(self, *, progress: bool | None = None, callbacks=(), **options) -> Run:
         """Go on training exactly where it stopped, to the end of the plan.

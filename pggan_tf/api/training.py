@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -54,9 +55,10 @@ def train(
     started = time.monotonic()
     chosen = arguments.parse_options({"data": data, **options})
     machine = machines.make_machine(progress, callbacks)
-    own = arguments.expand(folder) if folder else None
+    # The working directory may change while it trains.
+    own, parent = (os.path.abspath(arguments.expand(place)) if place else None for place in (folder, runs))
     file = arguments.expand(config) if config else None
-    job = jobs.make_job(chosen, machine, file, own, arguments.expand(runs))
+    job = jobs.make_job(chosen, machine, file, own, parent)
     with machines.end_by_callback(machine, job.trained):
         job.run(started)
     made = tuple(map(Run, job.trained))
@@ -64,7 +66,7 @@ def train(
 
 
 def plan(data=None, *, config: str | Path | None = None, **options) -> Plan | tuple[Plan, ...]:
-    """Return what `train` would do with the same arguments, without training.
+    """Return what `train` would do with the same data, config and options, without training.
 
     Speeds are not measured; so with `minutes`, the numbers of images are those of a full training.
 

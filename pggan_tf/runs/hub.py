@@ -82,8 +82,11 @@ def _translate(place: str, error: Exception) -> UserError | None:
 
     place: the location or the repository, with which the message begins.
     """
+    import httpx2
     from huggingface_hub import errors
 
+    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
+        return UserError(f"{place}: HF_ENDPOINT is no address ({_shorten(error)}). Mend it, or unset it.")
     transfer = isinstance(error, RuntimeError | errors.XetDownloadError)  # of one file, for any reason
     if transfer and isinstance(error.__cause__, errors.HfHubHTTPError):
         error, transfer = error.__cause__, False
@@ -214,8 +217,10 @@ def check_repository(repository: str, private: bool) -> None:
         repository: USER/NAME.
         private: whether it is to be visible to its owner only.
     """
-    from huggingface_hub import HfApi, errors
+    from huggingface_hub import HfApi, constants, errors
 
+    if constants.HF_HUB_OFFLINE:
+        raise UserError(f"{repository}: HF_HUB_OFFLINE is set, so that nothing is sent. Unset it.")
     api = HfApi()
     with _explain(repository):
         api.whoami()

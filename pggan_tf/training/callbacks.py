@@ -165,31 +165,69 @@ class StatsWriter(Callback):
 class FunctionCallback(Callback):
     """Calls a function with each tick, a dict as `describe_tick` returns it.
 
-    If the function returns False or raises an exception, the training ends after the next call of
-    the graph, with a checkpoint.
+    If the function returns False, the training ends after the next call of the graph, with a
+    checkpoint.
 
     Args:
         function: the function.
-
-    Attributes:
-        error: the exception that it raised, for who has started the training; None if there is
-            none.
     """
 
     def __init__(self, function: Callable[[dict], object]):
         self.function = function
-        self.error: Exception | None = None
 
     def tick(self, run, stats):
-        """Call the function, until it has raised an exception."""
-        if self.error:
-            return
-        try:
-            goes_on = self.function(describe_tick(run, stats))
-        except Exception as error:
-            self.error, goes_on = error, False
+        goes_on = self.function(describe_tick(run, stats))
         if isinstance(goes_on, bool | np.bool_) and not goes_on:
             run.stop()
+
+
+class GuardedCallback(Callback):
+    """Calls a callback of the user's, whose exceptions must not cost what was trained.
+
+    After an exception, the training ends after the next call of the graph, with a checkpoint, and
+    of the callback only `end` is called.
+
+    Args:
+        callback: the callback.
+
+    Attributes:
+        error: the first exception that it raised, for who has started the training; None if there
+            is none.
+    """
+
+    def __init__(self, callback: Callback):
+        self.callback = callback
+        self.error: Exception | None = None
+
+    def _call(self, event: str, run, *args) -> None:
+        if self.error and event != "end":
+            return
+        try:
+            getattr(self.callback, event)(run, *args)
+        except Exception as error:
+            self.error = self.error or error
+            run.stop()
+
+    def begin(self, run):
+        self._call("begin", run)
+
+    def phase(self, run, phase):
+        self._call("phase", run, phase)
+
+    def step(self, run, stats):
+        self._call("step", run, stats)
+
+    def tick(self, run, stats):
+        self._call("tick", run, stats)
+
+    def snapshot(self, run):
+        self._call("snapshot", run)
+
+    def measure(self, run):
+        self._call("measure", run)
+
+    def end(self, run):
+        self._call("end", run)
 
 
 class TensorBoardWriter(Callback):

@@ -161,6 +161,11 @@ def _of_part(
         begun: the run that has begun in the folder of --run, or None.
     """
     size, scale = options.get("target_res", recipes.PIPELINE_RES), options.get("scale", DEFAULTS["scale"])
+    if part.small and size // scale < 4:
+        raise UserError(
+            f"--target-res {size}: the first network of this recipe draws images of {size}/{scale} px, which are then enlarged. "
+            f"Expected {4 * scale} or more."
+        )
     own = _taken_by(values, options) | {"target_res": size // scale if part.small else size}
     own.pop("recipe")
     if "minutes" in own:
