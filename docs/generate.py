@@ -56,7 +56,12 @@ def _default(name: str) -> str:
     value = schema.DEFAULTS[name]
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value is None else f"`{configs.as_text(value)}`"
+    if value is None:
+        return ""
+    recipe = schema.DEFAULTS["recipe"]
+    usual = recipes.RECIPES[recipe].get(name, value)
+    besides = f" in `{recipe}`, else `{configs.as_text(value)}`" if usual != value else ""
+    return f"`{configs.as_text(usual)}`{besides}"
 
 
 def make_options() -> str:

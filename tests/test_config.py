@@ -4,6 +4,7 @@ import types
 
 import pytest
 
+from pggan_tf.commands import train
 from pggan_tf.config import Plan, as_typed, parse, parsing, recipes, resolve
 from pggan_tf.config.checks import check_read
 from pggan_tf.config.resolve import Base, asked_of, complete, merge
@@ -158,6 +159,27 @@ def test_what_cannot_run_is_refused(changes, words):
 def test_bad_json_is_named(values, words):
     with pytest.raises(UserError, match=words):
         parsing.from_json(values)
+
+
+def test_a_loss_of_another_program_is_named_with_what_to_do(tmp_path):
+    content = resolve({"recipe": "pggan"}).to_json()
+    content["objective"]["loss"] = "paired"
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="--loss paired: not known.*a program that adds it to pg.LOSSES first"):
+        parsing.read(tmp_path / "config.json")
+
+
+def test_crops_of_a_recipe_are_no_larger_than_the_images():
+    assert resolve({"recipe": "srgan", "target_res": 32}).config.purpose.patch == 32
+    assert resolve({"recipe": "srgan", "target_res": 64, "shape": "1:2"}).config.purpose.patch == 32
+    assert resolve({"recipe": "srgan", "target_res": 256}).config.purpose.patch == 96
+    with pytest.raises(UserError, match="--patch 96: expected 4 to 32"):
+        resolve({"recipe": "srgan", "target_res": 32, "patch": 96})
+
+
+def test_help_says_what_the_default_recipe_has():
+    helps = {option.name: option.help for option in train.command.params if getattr(option, "help", "")}
+    assert "[1024 in --recipe pggan, else 2048]" in helps["fmap_base"] and "[128]" in helps["fmap_max"]
 
 
 def test_tables_on_the_command_line():

@@ -397,7 +397,7 @@ def test_neighbours(run, tmp_path):
     environment = json.loads((copy / "environment.json").read_text())
     environment["dataset"]["folder"] = str(tmp_path / "gone")
     (copy / "environment.json").write_text(json.dumps(environment))
-    refused(pggan("neighbours", copy, "--out", out), "gone: no manifest.json")
+    refused(pggan("neighbours", copy, "--out", out), "its prepared data are gone from .*gone.*pggan train --resume")
 
 
 @pytest.mark.parametrize(

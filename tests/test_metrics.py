@@ -427,7 +427,7 @@ def test_bad_images_and_features_are_refused(tmp_path):
     broken = Features("broken", "", 2, 0, lambda x: (np.full((len(x), 2), np.nan), np.zeros((len(x), 0))))
     with pytest.raises(UserError, match="broken: gives NaN or Inf"):
         sets.collect_statistics(("fid",), images(noise), 0, 10, broken, tmp_path)
-    with pytest.raises(UserError, match="is on --features broken: it gives no classes"):
+    with pytest.raises(UserError, match="--metrics is with --features broken: these give no classes"):
         check_features(("is",), broken)
     with pytest.raises(UserError, match="swd at 4 px"):
         swd.Patches((4, 4), 3, 10)

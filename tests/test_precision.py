@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from pggan_tf.training import precision
+from tests.conftest import pggan
 
 ZEN4, ZEN3 = "flags : fpu avx2 avx512_bf16\n", "flags : fpu avx2\n"
 
@@ -38,3 +39,11 @@ def test_without_a_list_of_flags_it_is_float32(monkeypatch):
 
     monkeypatch.setattr(precision, "Path", lambda name: SimpleNamespace(read_text=missing))
     assert not precision.cpu_has_bfloat16()
+
+
+@pytest.mark.parametrize("given", ["float32", "bfloat16", "float16"])
+def test_a_dry_run_tells_the_memory_of_its_precision(given):
+    """Feature maps of 16 bits need half of it."""
+    asked = ("train", "--target-res", "64", "--dry-run", "--precision")
+    code, out, err = pggan(*asked, given)
+    assert code == 0 and f"about {'0.073' if given == 'float32' else '0.043'} GiB" in out, err

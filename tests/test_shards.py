@@ -194,6 +194,12 @@ def test_a_resolution_between_is_averaged_from_a_multiple(tmp_path):
     np.testing.assert_array_equal(shards.Shards(tmp_path).read(8, np.arange(3)), pixels.average_blocks(images, 3)[:3])
     with pytest.raises(UserError, match="16 px divides none"):
         shards.Shards(tmp_path).read(16, np.arange(3))
+    with pytest.raises(UserError, match="48 px divides none.*Give --target-res 24, or prepare the photos again"):
+        shards.Shards(tmp_path).read(48, np.arange(3))
+    with pytest.raises(UserError, match=f"pggan prepare {tmp_path.parent} SHARDS --size N"):
+        shards.Shards(tmp_path.parent)
+    with pytest.raises(UserError, match="pggan prepare PHOTOS .*none --size N"):
+        shards.Shards(tmp_path / "none")
 
 
 def test_equal_content_has_an_equal_checksum(tmp_path):

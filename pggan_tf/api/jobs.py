@@ -184,6 +184,8 @@ class Job:
 
     def _run(self, started: float, stack: contextlib.ExitStack) -> None:
         """Train the runs; see `run`. `stack` removes new folders that remain empty."""
+        from pggan_tf.training import precision
+
         say = self.machine.say
         folders = [self.own and self.own / p.config.recipe if self.several else self.own for p in self.plans]
         running = [(p.config.schedule.minutes, p.config.optimization.init_from) for p in self.plans]
@@ -202,7 +204,8 @@ class Job:
                 folder = folders[i]
                 begun = folder is not None and keras_files.is_run(folder)
                 weights = [] if begun else pretrained.describe_weights(plan)
-                say("\n".join([*plan.too_long(), str(plan), *weights]))
+                half = precision.guess_half(plan.config.running.precision)
+                say("\n".join([*plan.too_long(), plan.describe(half=half), *weights]))
                 continue
             if trained := self._train(plan, shards, folders[i], started):
                 folders[i] = trained

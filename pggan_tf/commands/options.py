@@ -71,7 +71,11 @@ def _help_text(name: str) -> str:
         return text if default is None else f"{text}  [{'yes' if default else 'no'}]"
     if choices := _choices(name):
         text += f": {', '.join(choices)}"
-    return text + (f"  [{configs.as_text(default)}]" if default is not None else "")
+    if default is None:
+        return text
+    usual = RECIPES[DEFAULTS["recipe"]].get(name, default)
+    besides = f" in --recipe {DEFAULTS['recipe']}, else {configs.as_text(default)}" if usual != default else ""
+    return f"{text}  [{configs.as_text(usual)}{besides}]"
 
 
 def config_options(command):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -256,4 +257,7 @@ def read(path: str | Path) -> Written:
     try:
         return from_json(values)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        own = re.match(r"--(loss|recipe|task) \S+: not known", str(error))
+        table = own and {"loss": "LOSSES", "recipe": "RECIPES", "task": "TASKS"}[own[1]]
+        advice = f" If it is your own: a program that adds it to pg.{table} first reads the run." if table else ""
+        raise UserError(f"{path}: {error}{advice}") from None

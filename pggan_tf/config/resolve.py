@@ -283,7 +283,12 @@ def resolve(asked: Mapping) -> Plan:
     asked: {option: value}; 'recipe' is the name of the recipe (default: the default recipe).
     """
     asked = parsing.split_size(asked)
-    return Plan(complete(Config().replace(**settings(asked))), dict(asked)).with_rest()
+    values = settings(asked)
+    if values["patch"] and "patch" not in asked:  # a recipe's crops are no larger than the images
+        values["patch"] = min(
+            values["patch"], *shapes.shape_at(values["target_res"], shapes.parse_aspect(values["shape"] or "1:1"))
+        )
+    return Plan(complete(Config().replace(**values)), dict(asked)).with_rest()
 
 
 def load(path: str | Path) -> Plan:

@@ -96,8 +96,9 @@ class Shards:
         try:
             raw = json.loads((self.folder / MANIFEST).read_text())
         except FileNotFoundError:
+            place, what = (folder, "SHARDS") if self.folder.is_dir() else ("PHOTOS", folder)
             raise UserError(
-                f"{folder}: no {MANIFEST}, so not a folder of shards. Make one with: pggan prepare SOURCE {folder}"
+                f"{folder}: no {MANIFEST}, so not a folder of shards. Make one with: pggan prepare {place} {what} --size N"
             ) from None
         except json.JSONDecodeError as error:
             raise DamagedFile(f"{self.folder / MANIFEST}: not JSON ({error}). Prepare the dataset again.") from None
@@ -318,7 +319,11 @@ class Shards:
         if not fit:
             raise UserError(
                 f"{self.folder}: holds {', '.join(map(self.manifest.name_size, self.manifest.resolutions))} px, and {resolution} px divides none of them. "
-                f"Prepare the dataset with --resolutions that include {resolution}."
+                + (
+                    f"Prepare the dataset with --resolutions that include {resolution}."
+                    if resolution < self.manifest.resolutions[-1]
+                    else f"Give --target-res {self.manifest.name_size(self.manifest.resolutions[-1])}, or prepare the photos again with a larger --size."
+                )
             )
         return min(fit)
 

@@ -376,5 +376,5 @@ def check_features(names: Iterable[str], features: Features | None) -> None:
     for name in names:
         if METRICS[name].takes == "logits" and features and not features.classes:
             raise UserError(
-                f"{name} on --features {features.name}: it gives no classes. Take {INCEPTION}, or a classifier."
+                f"--metrics {name} with --features {features.name}: these give no classes. Take {INCEPTION}, or a classifier."
             )

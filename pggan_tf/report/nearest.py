@@ -11,7 +11,7 @@ import numpy as np
 from pggan_tf import synthesis
 from pggan_tf.data import pipeline, pixels, transparency
 from pggan_tf.data.shards import Shards
-from pggan_tf.errors import UserError
+from pggan_tf.errors import UserError, shell_path
 from pggan_tf.metrics.features import Features
 from pggan_tf.report.runs import RunSummary
 from pggan_tf.shapes import Aspect, fits, name_aspect
@@ -27,7 +27,12 @@ def open_training_data(run: RunSummary, folder: str | Path | None = None) -> Sha
     Raises UserError if the data set does not exist, its folder is not known, or its images are of
     another shape or kind than those of the run.
     """
-    folder = folder or run.environment["dataset"]["folder"]
+    own, folder = folder is None, folder or run.environment["dataset"]["folder"]
+    if own and folder and not Path(folder).exists():
+        raise UserError(
+            f"{run.folder}: its prepared data are gone from {folder}. They are made again by: pggan train --resume "
+            f"{shell_path(run.folder)}. Or give --data SHARDS."
+        )
     if folder is None:
         raise UserError(f"{run.folder / 'environment.json'}: does not say where its data are. Give --data FOLDER.")
     shards, plan = Shards(folder, verify=False), run.plan

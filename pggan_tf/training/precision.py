@@ -56,6 +56,14 @@ def choose_policy(choice: str) -> str:
     return choice if choice == "float32" else f"mixed_{choice}"
 
 
+def guess_half(choice: str) -> bool:
+    """Tell whether layers compute in 16 bits for a value of --precision, as far as known without TensorFlow.
+
+    'auto' is taken for that of the CPU; GPUs that compute in 32 bits are those before the V100.
+    """
+    return cpu_has_bfloat16() if choice == "auto" else choice != "float32"
+
+
 def is_exact(choice: bool | None) -> bool:
     """Tell whether the same step always gives the same last bit, for a value of --exact."""
     import tensorflow as tf
