@@ -55,7 +55,8 @@ def simple_commands(script: str) -> Iterator[list[str]]:
 
 
 # Programs that start another one, whose name follows their own name, options and assignments.
-_STARTERS = ("env", "exec", "nice", "nohup", "time", "tini")
+_STARTERS = ("env", "exec", "nice", "nohup", "time", "timeout", "tini")
+_SHELL = ("do", "then", "else", "if", "elif", "while", "until", "!", "{")  # words before a command
 
 
 def _started(words: list[str]) -> list[str]:
@@ -63,9 +64,10 @@ def _started(words: list[str]) -> list[str]:
 
     For example, 'env A=1 python -u train.py' becomes [python, train.py].
     """
-    while words and Path(words[0]).name in _STARTERS:
+    while words and (words[0] in _SHELL or Path(words[0]).name in _STARTERS):
         words = words[1:]
-        while words and (words[0].startswith("-") or "=" in words[0]):
+        # Options, assignments, and numbers such as those of `nice -n 19` and `timeout 10m`.
+        while words and (words[0].startswith("-") or "=" in words[0] or re.fullmatch(r"[\d.]+[smhd]?", words[0])):
             words = words[1:]
     if words and Path(words[0]).name.startswith("python"):
         program, *words = words

@@ -92,18 +92,28 @@ class Turns:
         return await asyncio.shield(done)
 
 
+def _make_ending() -> HTTPException:
+    return HTTPException(503, "the server is ending. Ask again when it runs again.")
+
+
 class Deadline:
     """Time limit of the running computation, which calls `check` repeatedly."""
 
     def __init__(self, seconds: float):
-        self.seconds, self._end = seconds, 0.0
+        self.seconds, self._end, self.ending = seconds, 0.0, False
 
     def start(self) -> None:
         """Restart the time limit, for a new computation."""
         self._end = time.monotonic() + self.seconds
 
+    def stop(self) -> None:
+        """End the running computation and all later ones, because the server is ending."""
+        self.ending = True
+
     def check(self) -> None:
-        """Raise HTTPException 413 if the time limit has passed."""
+        """Raise HTTPException: 413 if the time limit has passed, 503 if the server is ending."""
+        if self.ending:
+            raise _make_ending()
         if time.monotonic() > self._end:
             raise HTTPException(413, f"it takes more than {self.seconds:g} seconds. Send a smaller photo.")
 
@@ -211,10 +221,12 @@ def make_application(source: sources.Source, limits: Limits, mark: bool = True) 
     if not task.from_images:
         app.get(f"/{task.verb}", summary="One image as PNG", response_class=Response, responses=_PICTURE | _FULL | _describe_refusals(c422="a value that is not allowed", c429="too many wait"))(_make_generate(network, turns, source.mark if mark else None))  # fmt: skip
         return app
-    deadline = Deadline(limits.seconds)
+    deadline = app.state.deadline = Deadline(limits.seconds)
     scale, change = network.scale, task.converter(network, check=deadline.check)
 
     def work(data: bytes) -> Response:
+        if deadline.ending:
+            raise _make_ending()
         deadline.start()
         try:
             photo = _read_photo(data, limits, scale)
@@ -225,9 +237,14 @@ def make_application(source: sources.Source, limits: Limits, mark: bool = True) 
 
     async def changed(request: Request) -> Response:
         _check_names(request)
-        return await turns(
-            work, partial(protocol.read_body, request, limits.upload_bytes, limits.seconds, HTTPException)
-        )
+        try:
+            return await turns(
+                work, partial(protocol.read_body, request, limits.upload_bytes, limits.seconds, HTTPException)
+            )
+        except asyncio.CancelledError:
+            if deadline.ending:  # and has waited long enough
+                raise _make_ending() from None
+            raise
 
     body = {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
     refusals = _describe_refusals(c400="an upload broken off", c408="a slow upload", c413="too many bytes or pixels, or too much work", c415="not a photo", c422="a damaged photo", c429="too many wait")  # fmt: skip
@@ -324,4 +341,13 @@ def serve(path: str, host: str, port: int, limits: Limits, say: Callable[[str], 
             timeout_graceful_shutdown=5,
         )
         say(hosts.format_address(host, listening.getsockname()[1]))
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Server that ends the running computation as soon as it is told to end."""
+
+    def handle_exit(self, sig, frame):
+        if deadline := getattr(self.config.app.state, "deadline", None):
+            deadline.stop()
+        super().handle_exit(sig, frame)

@@ -107,7 +107,7 @@ def gate(handler: type, key: str) -> type:
 
         def send_head(self):
             if has_key(self.headers.get("Cookie"), key):
-                return self._send_code() if self.path == CODE else super().send_head()
+                return self._send_code() if self.path.partition("?")[0] == CODE else super().send_head()
             if (place := take_key(self.path, key)) is None:
                 self.send_error(http.HTTPStatus.FORBIDDEN, "This address needs its key. Scan the code again.")
                 return None

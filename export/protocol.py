@@ -35,6 +35,9 @@ class _Protocol(H11Protocol):
         self._silence.cancel()
         super().connection_lost(exc)
 
+    def _should_upgrade(self) -> bool:
+        return False  # a WebSocket would not be subject to these limits
+
     def _expect(self) -> None:
         """Start or restart the timer that closes the connection after `seconds`."""
         if self._silence:

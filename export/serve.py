@@ -45,7 +45,9 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         super().end_headers()
 
     def send_head(self):
-        if "\0" not in self.translate_path(self.path):
+        place = self.translate_path(self.path)
+        # A link may lead out of the site.
+        if "\0" not in place and Path(place).resolve().is_relative_to(Path(self.directory).resolve()):
             return super().send_head()
         self.send_error(http.HTTPStatus.NOT_FOUND)
         return None
@@ -136,7 +138,7 @@ def command(path, host, in_network, port, max_mb, max_megapixels, waiting, timeo
             if in_network:
                 _check_installed("segno")
             key = lan.make_key() if in_network else None
-            shown = lan.find_address() if in_network and host in (None, "0.0.0.0") else host or hosts.LOCAL
+            shown = lan.find_address() if in_network and host in (None, "0.0.0.0", "::") else host or hosts.LOCAL
             host = host or shown
             with make_site_server(folder, host, port, key) as server:
                 address = hosts.format_address(shown, server.server_port)

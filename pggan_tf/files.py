@@ -48,9 +48,11 @@ def atomic_write(path: str | Path, only_writer: bool = False) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()
+        if isinstance(error, OSError) and error.filename == str(partial):
+            error.filename, error.filename2 = str(path), None  # what the user knows
         raise
 
 

@@ -95,6 +95,11 @@ BROKEN = {
     "batches that nodes cannot share": ("--log mlflow\nresources: {instance_count: 1}", "--batch 64 --strategy multiworker\ndistribution: {type: tensorflow, worker_count: 3}\nresources: {instance_count: 3}", "--batch 64 at 4 px.*3 workers"),
     "option behind another program": ("python train.py --data", "exec env A=1 python -u train.py --dta", "No such option.*--dta"),
     "nothing to check": ("python train.py --data", "bash run.sh", "bash run.sh.*nothing could be checked"),
+    "no nodes": ("instance_count: 1", "instance_count: 0", "resources.instance_count 0: expected a whole number from 1"),
+    "nodes as text": ("instance_count: 1", "instance_count: '2'", "resources.instance_count '2': expected a whole number"),
+    "run beside the output": ("--run ${{outputs.run}}", "--run ${{outputs.run}}/../x", "gone with the node.*--run"),
+    "option behind nice": ("python train.py --data", "nice -n 19 timeout 3h python train.py --dta", "No such option.*--dta"),
+    "option in a loop": ("python train.py --data", "for i in 1 2; do python train.py --dta", "No such option.*--dta"),
     "not YAML": ("type: command", "type: [command", "not YAML"),
     "another kind": ("type: command", "type: pipeline", "type pipeline: not a job of this project"),
 }  # fmt: skip

@@ -132,7 +132,8 @@ def test_changed_photos_name_what_they_were_made_from(task, key, tmp_path):
     (photo,) = manifest["ingredients"]
     assert (photo["title"], photo["relationship"]) == ("a.jpg", "parentOf")
     (other,) = (tmp_path / "out").glob("b*")
-    assert "ingredients" not in check(other, marks.CHANGED, "c2pa.created")
+    (photo,) = check(other, marks.CHANGED, "c2pa.edited")["ingredients"]
+    assert (photo["title"], photo["relationship"]) == ("b.bmp", "parentOf")
     # What was said of the photo stays in what is made of it.
     code, _, err = pggan(task, tmp_path / "generator.keras", tmp_path / "out" / "a.jpg", "--out", tmp_path / "twice.png", "--sign", key, "--compare")  # fmt: skip
     assert code == 0, err
@@ -169,14 +170,29 @@ def test_keys_of_every_kind_sign(private, tmp_path):
     check(tmp_path / "a.png")
 
 
+def test_the_private_key_stays_where_it_is(faces, tmp_path):
+    """Also if it stands behind its certificates, or other things lie between them."""
+    private, issuer = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP256R1())
+    whole = make_key(private, issuer)
+    start = whole.index(b"-----BEGIN CERT")
+    end = whole.rindex(b"-----BEGIN CERT")
+    key, mine, authority = whole[:start], whole[start:end], whole[end:]
+    secret = private.private_numbers().d.to_bytes(256, "big")
+    for content in (mine + authority + key, mine + key + authority, mine + b"a remark\n" + authority + key):
+        (tmp_path / "key.pem").write_bytes(content)
+        path = pg.load(faces).sample(seeds=[3]).save(tmp_path / "a.png", sign=tmp_path / "key.pem")
+        check(path)
+        assert secret not in path.read_bytes()
+
+
 def test_keys_that_cannot_sign_are_refused(faces, key, tmp_path, monkeypatch):
     curve = ec.generate_private_key(ec.SECP256R1())
 
     def no(content, *words):
         (tmp_path / "bad.pem").write_bytes(content)
         out = tmp_path / "a.png"
-        refused(pggan("generate", faces, "--grid", out, "--seeds", "1", "--sign", tmp_path / "bad.pem"), *words)
-        assert not out.exists()
+        refused(pggan("generate", faces, "--grid", out, "--seeds", "1", "--dir", tmp_path / "d", "--sign", tmp_path / "bad.pem"), *words)  # fmt: skip
+        assert not out.exists() and not (tmp_path / "d").exists()
 
     whole = key.read_bytes()
     no(b"nonsense", "holds no private key")

@@ -162,3 +162,10 @@ def test_a_lock_that_cannot_be_made_says_so(tmp_path):
         hold_lock(tmp_path / "file" / "lock", pytest.fail),
     ):
         pytest.fail("there is no lock")
+
+
+def test_an_error_names_the_file_that_was_to_be_written(tmp_path):
+    file = tmp_path / "none" / "report.html"
+    with pytest.raises(FileNotFoundError) as failed, atomic_write(file) as partial:
+        partial.write_text("x")
+    assert failed.value.filename == str(file) and "partial" not in str(failed.value)

@@ -16,7 +16,13 @@ from tests.conftest import pggan, start
 def site(tmp_path):
     (tmp_path / "site.json").write_text("{}")
     (tmp_path / "index.html").write_text("<h1>faces</h1>")
+    elsewhere = tmp_path.with_name(f"{tmp_path.name}-elsewhere")
+    elsewhere.mkdir()
+    (elsewhere / "b").write_text("private")
+    (tmp_path / "link").symlink_to(elsewhere / "b")
+    (tmp_path / "folder").symlink_to(elsewhere)
     server = serve.make_site_server(tmp_path, "127.0.0.1", 0, key="secret")
+    server.address = "http://127.0.0.1/?key=secret"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_port
     server.shutdown()
@@ -48,7 +54,9 @@ def test_with_the_key_a_browser_gets_everything(site):
     assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
     assert ask(site, "/", Cookie=cookie.partition(";")[0])[2] == "<h1>faces</h1>"
     assert ask(site, "/site.json", Cookie=f"a=b; {cookie.partition(';')[0]}")[2] == "{}"
-    for path in ("/missing", "/%00", "/index.html%00"):
+    for path in ("/qr", "/qr?key=secret"):  # the address that was printed, once more
+        assert ask(site, path, Cookie=cookie.partition(";")[0])[0] == 200
+    for path in ("/missing", "/%00", "/index.html%00", "/link", "/folder/b"):  # nor what lies elsewhere
         assert ask(site, path, Cookie=cookie.partition(";")[0])[0] == 404
     assert ask(site, "//elsewhere.example/?key=secret")[1]["Location"] == "/elsewhere.example/", (
         "never to another machine"

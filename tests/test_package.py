@@ -194,6 +194,9 @@ def test_the_tab_key_completes_verbs_options_values_and_files():
     assert complete("pggan", "train", "--loss", "ls") == [("plain", "lsgan")]
     assert complete("pggan", "generate", "ru") == [("file", "ru")]
     assert complete("pggan", "nothing") == []
+    complete("pggan", "bogus", "")  # prints no error
+    assert complete("pggan", "train", "--loss", "=", "ls") == [("plain", "lsgan")]  # --loss=ls, as bash has it
+    assert ("plain", "lsgan") in complete("pggan", "train", "--loss", "=")
     assert complete("pggan", "grid", "--no-such-option") == []
 
 

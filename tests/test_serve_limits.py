@@ -340,6 +340,22 @@ def test_each_task_changes_photos_in_its_way():
     assert colorizer.post("/upscale").status_code == upscaler.post("/colorize").status_code == 404
 
 
+def test_work_ends_when_the_server_does():
+    deadline = api.Deadline(30.0)
+    deadline.start()
+    deadline.check()
+    deadline.stop()
+    with pytest.raises(fastapi.HTTPException, match="503: the server is ending"):
+        deadline.check()
+    network = stand_ins.Upscaler(scale=2)
+    app = application(network)
+    asked = TestClient(app)
+    picture(asked.post("/upscale", content=file_of(noise(4, 4))))
+    app.state.deadline.stop()
+    answer = asked.post("/upscale", content=file_of(noise(4, 4)))
+    assert answer.status_code == 503 and "is ending" in answer.json()["detail"]
+
+
 class Hungry:
     """A network for which there is no memory."""
 
@@ -571,7 +587,7 @@ def served(run, host="127.0.0.1", **limits):
     """`api.serve` in a thread -> (its address, uvicorn's server)."""
     said, servers = queue.Queue(), []
 
-    class Held(uvicorn.Server):
+    class Held(api._Server):
         def __init__(self, config):
             super().__init__(config)
             servers.append(self)
@@ -583,7 +599,7 @@ def served(run, host="127.0.0.1", **limits):
             said.put(error)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api.uvicorn, "Server", Held)
+        patch.setattr(api, "_Server", Held)
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         address = said.get(timeout=30)

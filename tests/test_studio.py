@@ -22,6 +22,7 @@ pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
 from pggan_tf.studio import choices, commands, gate, launch, machine, photos, store  # noqa: E402
 from pggan_tf.studio.folders import Folders, _clean  # noqa: E402
 from pggan_tf.studio.queue import Queue  # noqa: E402
+from pggan_tf.studio.worker import Worker  # noqa: E402
 from tests.studio_stand import Asker, copy_pretrained, draw_photos, make_studio, write_run  # noqa: E402
 
 
@@ -462,6 +463,40 @@ def test_a_killed_worker_is_told_and_the_rest_goes_on(tmp_path):
     (failed,) = queue.list_all()
     assert failed["state"] == "failed" and "without a word" in failed["error"]
     assert (kept.work / f"{second}.log").is_file()
+    wait_for(lambda: all(p.poll() is not None for p in queue._processes))
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize("known", ["entry", "output", "nowhere"])
+def test_what_a_killed_worker_left_is_settled_by_its_run(tmp_path, known, stopped):
+    """The run that its output names gets the title; what the user has stopped meanwhile is paused, or gone."""
+    kept = store.Store(tmp_path / "runs")
+    kept.create()
+    queue, name = Queue(kept, None), "00000-pggan-a-8"
+    write_run(kept.runs, name)
+    id = queue.add("train", "mine", [["--version"]], "", named=True, run=name if known == "entry" else None)["id"]
+    path, entry = queue.read()[0]
+    store.write_json(path, entry | {"begun": True})
+    if known == "output":
+        (kept.work / f"{id}.log").write_text(f"data: photos\nrun {kept.runs / name}\n4px: 100 images\n")
+    if stopped:
+        store.write_json(kept.folder / "stop.json", {"entry": id})
+    Worker(kept)._bury()
+    about = store.read_json(kept.about_run(name), {})
+    if known == "nowhere":
+        assert about == {} and [bool(entry.get("error")) for _, entry in queue.read()] == ([] if stopped else [True])
+    else:
+        assert about == {"title": "mine", **({"state": "paused"} if stopped else {})} and queue.read() == []
+
+
+def test_a_run_that_is_gone_on_with_is_not_paused_any_more(tmp_path):
+    kept = store.Store(tmp_path / "runs")
+    kept.create()
+    store.write_json(kept.about_run("00000-x"), {"state": "paused", "error": "e", "title": "mine"})
+    queue = Queue(kept, launch.start_worker)
+    queue.add("go-on", "x", [["--nonsense"]], "", run="00000-x")
+    about = lambda: store.read_json(kept.about_run("00000-x"), {})  # noqa: E731
+    wait_for(lambda: about().get("state") == "failed" and about()["title"] == "mine")
     wait_for(lambda: all(p.poll() is not None for p in queue._processes))
 
 

@@ -52,7 +52,17 @@ def ends(name: str, distribution: Mapping) -> list[str]:
     These are all choices, the smallest and the largest value, or the median of a normal or
     lognormal distribution. Raises UserError for an unknown distribution.
     """
-    kind = distribution.get("type")
+    kind, low, high = distribution.get("type"), distribution.get("min_value"), distribution.get("max_value")
+    if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+        raise UserError(f"search_space.{name}: min_value {low} is above max_value {high}.")
+    try:
+        return _list_ends(name, kind, distribution)
+    except OverflowError:
+        raise UserError(f"search_space.{name}: {kind} has exponents of e that no number can hold.") from None
+
+
+def _list_ends(name: str, kind: str | None, distribution: Mapping) -> list[str]:
+    """Return what `ends` returns, for a distribution of this kind."""
     if kind == "choice":
         if not distribution.get("values"):
             raise UserError(f"search_space.{name}: a choice without values.")
@@ -116,7 +126,7 @@ def _part(job: Mapping, name: str) -> Mapping:
 
 
 def _is_local(path) -> bool:
-    return isinstance(path, str) and not re.match(r"azureml:|\w+://|\$\{\{", path)
+    return isinstance(path, str) and not re.match(r"azureml:|[\w+.-]+://|\$\{\{", path)
 
 
 def check_files(job: Mapping, folder: Path) -> None:
@@ -166,6 +176,12 @@ def check(path: Path) -> None:
         check_files(job, path.parent)
         instances = (job.get("resources") or owner.get("resources") or {}).get("instance_count", 1)
         distribution = owner.get("distribution") or {}
+        for name, count in (
+            ("resources.instance_count", instances),
+            ("distribution.worker_count", distribution.get("worker_count", 1)),
+        ):
+            if type(count) is not int or count < 1:
+                raise UserError(f"{name} {count!r}: expected a whole number from 1 on.")
         if instances > 1 and distribution.get("type") != "tensorflow":
             raise UserError(
                 f"{instances} nodes and distribution {distribution.get('type', 'none')}: without TF_CONFIG they would not find each other. "
@@ -195,9 +211,8 @@ def check_kept(verb: commands.Verb, job: Mapping) -> None:
     if verb.name != "train" or not verb.options:  # such as train --help
         return
     place = verb.options["own_folder"]
-    output = next(
-        (o for k, o in _part(job, "outputs").items() if place and Path(place).is_relative_to(f"/outputs/{k}")), None
-    )
+    inside = Path(os.path.normpath(place)) if place else Path()
+    output = next((o or {} for k, o in _part(job, "outputs").items() if inside.is_relative_to(f"/outputs/{k}")), None)
     if output is None:
         raise UserError(
             f"train writes into {place or verb.options['runs'] or 'runs'}, which is gone with the node. Give --run ${{{{outputs.NAME}}}}."

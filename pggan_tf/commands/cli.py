@@ -62,7 +62,7 @@ class _Verbs(click.Group):
             formatter.write_dl(rows)
 
     def resolve_command(self, ctx, args):
-        if args and self.get_command(ctx, args[0]) is None:
+        if args and not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:  # resilient: the Tab key
             raise UserError(f"{args[0]}: no such command; {nearest(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 

@@ -20,6 +20,14 @@ def _or_files(base: Any) -> type[ShellComplete]:
     """
 
     class OrFiles(base):
+        def get_completion_args(self) -> tuple[list[str], str]:
+            args, incomplete = super().get_completion_args()
+            if self.name == "bash":  # which takes --option=value for three words
+                after_option = [i for i, word in enumerate(args) if i and word == "=" and args[i - 1].startswith("--")]
+                args = [word for i, word in enumerate(args) if i not in after_option]
+                incomplete = "" if incomplete == "=" else incomplete
+            return args, incomplete
+
         def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
             found = super().get_completions(args, incomplete)
             if found or not args or incomplete.startswith("-"):

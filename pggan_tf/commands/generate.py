@@ -56,8 +56,8 @@ def command(
         raise UserError(f"--count {count}: expected {synthesis.MOST_SEEDS:,} at most. Others by --seeds FIRST-LAST.")
     numbers = list(range(count or 64)) if seeds is None else synthesis.parse_seeds(seeds)
     outputs = Outputs(numbers, grid, npz, folder)
-    outputs.check()
     outputs.signer = credentials.open_signer(sign, not no_mark)
+    outputs.check()  # makes folders
     generator = Generator.open(source)
     generator.require_latents()
     shape = generator.network.shape_at(generator.choose_stage(stage))

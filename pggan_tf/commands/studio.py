@@ -43,6 +43,8 @@ def command(photos, runs, host, port, no_browser):
         if not no_browser:
             threading.Timer(0.3, webbrowser.open, (kept.write_redirect(address).as_uri(),)).start()
 
+    if "\n" in str(Path(runs).absolute()):  # what is printed while it trains is read line by line
+        raise UserError(f"--runs {runs!r}: has a line break in its path. Choose another folder.")
     kept = store.Store(runs)
     kept.create()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import re
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,7 +39,7 @@ _SETTINGS = {
     "builder": {"thumbnail": {"enabled": False}},
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
 }
-_CHAIN = "-----BEGIN CERTIFICATE-----"
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\s*", re.DOTALL)
 
 
 def open_signer(key: str | Path | None, mark: bool = True) -> Signer | None:
@@ -61,7 +62,8 @@ class Signer:
     """A key that signs statements about files.
 
     Args:
-        key: PEM file with a private key, its certificate and those of its issuers, in this order.
+        key: PEM file with a private key, its certificate and those of its issuers, in this order; the
+            key may also stand behind them.
 
     Raises:
         UserError: if the package that signs is missing, or the key cannot sign.
@@ -86,7 +88,7 @@ class Signer:
             path: the file.
             source_type: how it came about, a concept of the IPTC's vocabulary, see `marks`.
             photo: file that it was made from; its own statement, if it has one, is kept. None: it
-                was made from nothing, or from what cannot hold a statement.
+                was made from nothing.
         """
         kind = TYPES[path.suffix.lower()]
         with atomic_write(path) as partial, path.open("rb") as unsigned, partial.open("w+b") as signed:
@@ -110,8 +112,11 @@ class Signer:
         how = c2pa.C2paSignerInfo(self._algorithm, self._chain, self._private, None)
         try:
             with c2pa.Context.from_dict(_SETTINGS) as context, c2pa.Signer.from_info(how) as signer:
-                builder = photo and _state_edited(context, source_type, title, photo)
-                with builder or c2pa.Builder(_state([_describe("c2pa.created", source_type)], title), context) as made:
+                if photo:
+                    builder = _state_edited(context, source_type, title, photo)
+                else:
+                    builder = c2pa.Builder(_state([_describe("c2pa.created", source_type)], title), context)
+                with builder as made:
                     made.sign(signer, kind, unsigned, signed)
         except c2pa.C2paError as error:
             reason = " ".join(str(error).split())[:200]
@@ -144,22 +149,23 @@ def _state(actions: list[dict], title: str) -> dict:
 def _state_edited(context, source_type: str, title: str, photo: Path):
     """Return a `c2pa.Builder` with the statement of a file that was made from a photo.
 
-    Return None if the library cannot read the photo. For the arguments, see `Signer._write`.
+    Of a photo that the library cannot read, the statement has the name alone. For the arguments, see
+    `Signer._write`.
     """
     import c2pa
 
-    if photo.suffix.lower() not in TYPES:
-        return None
     opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["photo"]}}
-    builder = c2pa.Builder(_state([opened, _describe("c2pa.edited", source_type)], title), context)
+    state = _state([opened, _describe("c2pa.edited", source_type)], title)
     about = {"title": photo.name, "relationship": "parentOf", "label": "photo"}
-    try:
-        with photo.open("rb") as file:
-            builder.add_ingredient(about, TYPES[photo.suffix.lower()], file)
-    except c2pa.C2paError:
-        builder.close()
-        return None
-    return builder
+    if kind := TYPES.get(photo.suffix.lower()):
+        builder = c2pa.Builder(state, context)
+        try:
+            with photo.open("rb") as file:
+                builder.add_ingredient(about, kind, file)
+            return builder
+        except c2pa.C2paError:
+            builder.close()
+    return c2pa.Builder(state | {"ingredients": [about]}, context)
 
 
 def read(path: str | Path) -> dict | None:
@@ -210,8 +216,9 @@ def _read_key(path: Path) -> tuple[bytes, bytes, bytes]:
         algorithm = b"ed25519"
     else:
         raise UserError(f"--sign {path}: a key of another kind. Take RSA, Ed25519 or the curves P-256, P-384, P-521.")
-    start = data.find(_CHAIN.encode())
-    if start < 0:
+    # Everything in it is written into the files, so that nothing else of the PEM file may be there.
+    chain = b"".join(_CERTIFICATE.findall(data))
+    if not chain:
         raise UserError(f"--sign {path}: holds no certificate. {expected}")
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return algorithm, private.private_bytes(*form), data[start:]
+    return algorithm, private.private_bytes(*form), chain

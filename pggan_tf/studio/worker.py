@@ -60,6 +60,8 @@ class Worker:
                 self._note(entry=id, run=entry.get("run"), child=None, text="begins")
                 entry["begun"] = True
                 write_json(path, entry)
+                if entry.get("run"):  # is gone on with: neither paused nor failed any more
+                    self._note_run(entry["run"], entry, state=None, error=None)
             self._train(id, entry)
             self._tidy()
 
@@ -71,11 +73,31 @@ class Worker:
     def _bury(self) -> None:
         """Settle the entries that a killed worker has begun."""
         for path, entry in self.queue.read():
-            if entry.get("begun") and not entry.get("error"):
-                if entry.get("run"):
-                    path.unlink(missing_ok=True)  # the run itself shows that it was interrupted
-                else:
-                    write_json(path, entry | {"error": f"{NO_WORD}. Its output is in {self.store.folder}/work."})
+            if not entry.get("begun") or entry.get("error"):
+                continue
+            id = path.stem.partition("-")[2]
+            run, stopped = entry.get("run") or self._find_run(id), self._is_stopped(id)
+            if run:  # the run itself shows that it was interrupted, or has been trained to its end
+                self._note_run(run, entry, **({"state": "paused"} if stopped else {}))
+            if run or stopped:
+                path.unlink(missing_ok=True)
+            else:
+                write_json(path, entry | {"error": f"{NO_WORD}. Its output is in {self.store.folder}/work."})
+
+    def _find_run(self, id: str) -> str | None:
+        """Return the run that the output of an entry's commands names; None if there is none yet."""
+        with contextlib.suppress(OSError):
+            if found := _RUN.findall((self.store.work / f"{id}.log").read_text("utf-8", "replace")):
+                return self.runs.name_of(Path(found[-1]))
+        return None
+
+    def _note_run(self, run: str, entry: dict, **values) -> None:
+        """Write down what is known of a run: `values`, and the title if the user has chosen it."""
+        about = read_json(self.store.about_run(run), {}) | values
+        if entry.get("named"):
+            about["title"] = entry["title"]
+        with contextlib.suppress(OSError):  # on a full disk, the run is called interrupted
+            write_json(self.store.about_run(run), about)
 
     def _train(self, id: str, entry: dict) -> None:
         """Train one entry, and settle it."""
@@ -137,7 +159,7 @@ class Worker:
                     if path.stem.partition("-")[2] == id:
                         write_json(path, entry | {"run": run})
                         if entry.get("named"):
-                            write_json(self.store.about_run(run), {"title": entry["title"]})
+                            self._note_run(run, entry)
         text = lines[-1][:_TEXT] if lines else None
         if (text, run) != (self.about.get("text"), self.about.get("run")):
             self._note(text=text, run=run)
