@@ -27,7 +27,7 @@ CHECK |= {"logit_error": 0.02}
 
 def figures(tick=(), check=(), photos=4000, measured=(), checks=3, **options):
     plan = resolve({"target_res": 16, "stable_images": {4: 40_000}, "fade_images": {4: 0}, **options})
-    ticks = [{"images": i, "learning_rate": 4e-3, **HEALTHY, **dict(tick)} for i in range(12)]
+    ticks = [{"images": 10_000 * i, "learning_rate": 4e-3, **HEALTHY, **dict(tick)} for i in range(12)]
     return coach.Figures(plan, ticks, [CHECK | dict(check)] * checks, measured, photos)
 
 
@@ -59,6 +59,29 @@ def test_each_illness_has_its_sentence(tick, check, illness):
     assert advice.illness == illness and advice.text.endswith(".") and advice.commands
     assert "Try: " in str(advice) and "\n" not in str(advice)
     assert all(option.startswith("--") or not option.startswith("-") for option in advice.commands)
+
+
+def test_only_what_the_run_may_have_is_advised():
+    collapsed = {"logit_real": 0.0, "logit_fake": 0.01, "loss_d": 1.39}, {"variety": 0.1}
+    (advice,) = coach.advise(figures(*collapsed, augment="ada"))
+    assert not any("wgan-gp" in command for command in advice.commands) and advice.commands
+    (advice,) = coach.advise(figures(*collapsed, batch={4: 7}, minibatch="discrimination"))
+    assert not any("stddev" in command for command in advice.commands) and advice.commands
+    known = {"logit_real": 0.91, "logit_fake": -0.92}, {"logit_seen": 0.78, "logit_unseen": -1.12, "logit_made": -0.92}
+    (advice,) = coach.advise(figures(*known, loss="wgan-gp"))
+    assert advice.commands == ("more photos", "--augment diff")
+
+
+def test_a_rate_far_too_high_becomes_the_usual_one():
+    (advice,) = coach.advise(figures({"logit_real": 4.1e6}, learning_rate={4: 100.0}))
+    assert advice.commands[0] == "--learning-rate 0.004"
+
+
+def test_skips_of_the_first_steps_say_nothing():
+    """float16 looks for the scale of its losses then."""
+    plan = resolve({"target_res": 8})
+    steps = [{"images": 16 * i, "resolution": 8, **HEALTHY, "skipped": 0.8} for i in range(1, 12)]
+    assert coach.advise(coach.Figures(plan, steps, [], [], 4000)) == []
 
 
 def test_the_discriminator_wins_with_other_losses_beside_it():

@@ -177,6 +177,13 @@ def test_crops_of_a_recipe_are_no_larger_than_the_images():
         resolve({"recipe": "srgan", "target_res": 32, "patch": 96})
 
 
+def test_what_would_never_come_or_learn_is_refused():
+    with pytest.raises(UserError, match="--stop plateau: images of less than 8 px are not measured"):
+        resolve({"target_res": 4, "stop": "plateau", "metrics": ("swd",)})
+    with pytest.raises(UserError, match="--learning-rate .*0.*more than 0"):
+        resolve({"learning_rate": {4: 0.0}})
+
+
 def test_help_says_what_the_default_recipe_has():
     helps = {option.name: option.help for option in train.command.params if getattr(option, "help", "")}
     assert "[1024 in --recipe pggan, else 2048]" in helps["fmap_base"] and "[128]" in helps["fmap_max"]

@@ -148,7 +148,7 @@ def test_sets_of_unlike_size_and_the_floor(sets, tmp_path, capsys):
         ("large", ["psnr"], ["24 images", "20", "as many in both"]),
         ("b", ["psnr", "--floor"], ["--floor", "pairs"]),
         ("b", ["fdi"], ["fdi: not known; did you mean fid"]),
-        ("b", ["is", "--features", "random"], ["gives no classes"]),
+        ("b", ["is", "--features", "random"], ["give no classes"]),
         ("b", ["fid", "--inception-weights", "none.pb"], ["none.pb: no such file", "--features random"]),
         ("b", ["fid", "--inception-weights", "file:///none.tgz#sha256=12"], ["cannot be fetched"]),
         ("none", ["swd"], ["none.npz"]),

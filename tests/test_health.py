@@ -139,6 +139,13 @@ def test_what_is_told_of_a_ruined_run(tmp_path):
     assert health.suggest_restart(tmp_path, "--x") == (
         f"The last good checkpoint is {later}. Start from it with: --config {tmp_path / 'config.json'} --init-from {tmp_path} --x"
     )
+    # Weights whose logits had grown without bound by then are not begun with, those from before it are.
+    for images, lost in ((12, True), (20, False)):
+        (tmp_path / "stats.jsonl").write_text(
+            json.dumps({"images": images, "seconds": 1.0, "loss_d": 1.0, "logit_real": 6e14}) + "\n"
+        )
+        text = health.suggest_restart(tmp_path, "--x")
+        assert ("--init-from" not in text) == lost and ("no checkpoint is worth going on with" in text) == lost
 
 
 def test_a_batch_that_fits_is_a_batch_that_the_networks_take():

@@ -83,7 +83,12 @@ def _data_of_begun(plan: Plan, environment: dict, machine: Machine, moved: bool,
             stored = None
         if stored and stored.manifest.checksum == known["checksum"]:
             return stored
-    return prepare_data(plan, machine, check_only)
+    try:
+        return prepare_data(plan, machine, check_only)
+    except UserError as error:
+        if moved:
+            raise
+        raise UserError(f"{error} If the photos have moved, give --data and their new place.") from None
 
 
 def _remove_empty(folders: list[Path]) -> None:

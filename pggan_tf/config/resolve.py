@@ -260,8 +260,8 @@ def complete(config: Config) -> Config:
     checks.check_task(config, architecture)
     checks.check_networks(config, architecture)
     checks.check_objective(config)
-    checks.check_stop(config)
     resolutions = _resolutions(config, architecture)
+    checks.check_stop(config, resolutions[-1])
     changes: dict = {n: value for n, value in default_values(config, architecture).items() if config.value(n) is None}
     if config.objective.content_weight is None:
         changes["content_weight"] = losses.CONTENT[config.objective.content]

@@ -45,7 +45,7 @@ class ImageOptions:
     )
     held_out: float = option(
         0.0,
-        "share of the images, spread over the whole data, that is kept for metrics and not trained on",
+        "share of the images, spread over the whole data, that is not trained on: metrics of networks that take images, and the coach, are shown it",
         least=0,
         most=0.9,
     )
@@ -190,7 +190,7 @@ class ObjectiveOptions:
 class OptimizationOptions:
     """Optimiser, batches and the generator's moving average."""
 
-    learning_rate: Table = option({4: 4e-3}, "learning rate of both networks", least=0)
+    learning_rate: Table = option({4: 4e-3}, "learning rate of both networks", above=0)
     discriminator_rate: float = option(1.0, "learning rate of the discriminator, relative to the generator's", above=0)
     optimizer: str = option("adam", "optimiser of both networks", ("adam", "rmsprop"))
     adam_betas: tuple[float, ...] = option((0.0, 0.99), "beta1,beta2 of Adam; RMSProp uses beta2")

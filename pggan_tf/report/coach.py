@@ -7,19 +7,23 @@ docs/when-it-goes-wrong.md; the bounds below lie between those of ill and of hea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pggan_tf import metrics, schedule
-from pggan_tf.config import Plan, parsing
+from pggan_tf.config import Plan, parsing, recipes
+from pggan_tf.config.resolve import merge, resolve
+from pggan_tf.config.schema import DEFAULTS
+from pggan_tf.errors import UserError
 from pggan_tf.metrics import choose_judge
 
 _TICKS = 10  # number of last ticks that are averaged
 _CHECKS = 2  # number of last checks that must agree
 LARGEST_LOGIT = 1e3  # beyond it, the learning rate is too high
 _SKIPPED = 0.1  # share of skipped steps, beyond which the learning rate is too high
+_FIRST_STEPS = 200  # steps after which skips count: before, float16 looks for the scale of its losses
 WON = 0.05  # the discriminator has won if its loss is below this share of that of an undecided one
 _VARIETY = 0.35  # images have collapsed if they vary less than this share of the photos' variation
 # Photos are known by heart if at least this share of what the discriminator sees between photos it
@@ -40,7 +44,7 @@ class Advice:
 
     def __str__(self) -> str:
         """Return the advice in one line."""
-        return f"{self.text} Try: {'; or '.join(self.commands)}"
+        return self.text + (f" Try: {'; or '.join(self.commands)}" if self.commands else "")
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Figures:
     ticks: Sequence[dict]  # lines of stats.jsonl with losses, in order of images seen
     checks: Sequence[dict]  # checks, see `training.coaching`
     measured: Sequence[dict]  # lines with metrics
-    photos: float | None  # number of images of the data; None if it is not known
+    photos: float | None  # number of images that are trained on; None if it is not known
 
     def mean(self, name: str) -> float:
         """Return the mean of an entry of the last ticks; NaN without ticks."""
@@ -70,7 +74,7 @@ class Figures:
 
 
 def _list_changes(plan: Plan, *changes: dict[str, str]) -> tuple[str, ...]:
-    """Return commands that change options, as typed, without those that the plan has already.
+    """Return commands that change options, as typed, without those that the plan has already or does not allow.
 
     Args:
         plan: plan of the run that is ill.
@@ -80,7 +84,27 @@ def _list_changes(plan: Plan, *changes: dict[str, str]) -> tuple[str, ...]:
         " ".join(f"{parsing.flag(name)} {value}" for name, value in change.items())
         for change in changes
         if any(plan.config.value(name) != parsing.parse(name, value) for name, value in change.items())
+        and _may_change(plan, {name: parsing.parse(name, value) for name, value in change.items()})
     )
+
+
+def _may_change(plan: Plan, change: Mapping) -> bool:
+    """Tell whether a run like that of `plan` may have these options, {option: value}, too."""
+    try:
+        resolve(merge(plan.asked, change))
+    except UserError:
+        return False
+    return True
+
+
+def suggest_rate(plan: Plan, resolution: int, rate: float) -> float:
+    """Return a learning rate for a run whose own, `rate`, is too high at a resolution.
+
+    It is that of the recipe if that is lower, else a quarter of the run's.
+    """
+    table = recipes.RECIPES.get(plan.config.recipe, {}).get("learning_rate") or DEFAULTS["learning_rate"]
+    usual = schedule.lookup(table, resolution)
+    return usual if usual < rate else rate / 4
 
 
 def _suggest_other_weights(plan: Plan) -> tuple[str, ...]:
@@ -90,17 +114,20 @@ def _suggest_other_weights(plan: Plan) -> tuple[str, ...]:
 
 def _find_high_rate(figures: Figures) -> Advice | None:
     logits = [abs(figures.mean(name)) for name in ("logit_real", "logit_fake")]
-    skipped = figures.mean("skipped")
+    batch = schedule.lookup(figures.plan.config.optimization.batch, figures.resolution)
+    settled = figures.ticks[-1].get("images", 0) >= _FIRST_STEPS * batch
+    skipped = figures.mean("skipped") if settled else 0.0
     if not (max(logits, default=0.0) > LARGEST_LOGIT or skipped > _SKIPPED):
         return None
     seen = f"the discriminator's logits have grown to {max(logits):.2g}"
     if skipped > _SKIPPED:
         seen = f"{skipped:.0%} of the last steps had a loss or gradient that was NaN or Inf, and were skipped"
     rate = schedule.lookup(figures.plan.config.optimization.learning_rate, figures.resolution)
+    rate = suggest_rate(figures.plan, figures.resolution, rate)
     return Advice(
         "learning rate too high",
         f"The learning rate is too high: {seen}. The images will not recover.",
-        _list_changes(figures.plan, {"learning_rate": f"{rate / 4:.2g}"}, {"precision": "float32"}),
+        _list_changes(figures.plan, {"learning_rate": f"{rate:.2g}"}, {"precision": "float32"}),
     )
 
 
@@ -162,7 +189,11 @@ def _find_memory(figures: Figures) -> Advice | None:
         f"photos that it has not seen and {last['logit_made']:.2f} to generated images.",
         ("more photos", *_suggest_other_weights(figures.plan))
         if augmented
-        else ("more photos", "--augment diff", "--augment ada in a long run"),
+        else (
+            "more photos",
+            "--augment diff",
+            *(("--augment ada in a long run",) if _may_change(figures.plan, {"augment": "ada"}) else ()),
+        ),
     )
 
 

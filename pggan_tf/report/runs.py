@@ -15,6 +15,7 @@ import numpy as np
 
 from pggan_tf import schedule, shapes
 from pggan_tf.config import Config, Plan, load
+from pggan_tf.data import pipeline
 from pggan_tf.errors import UserError
 from pggan_tf.report import coach, words
 from pggan_tf.runs import checkpoint, keras_files, pretrained, records
@@ -111,6 +112,7 @@ class RunSummary:
     def advice(self) -> list[coach.Advice]:
         """What goes wrong in the run and what to do; empty for a healthy run."""
         photos = self.environment["dataset"]["images"]
+        photos = photos and pipeline.train_count(photos, self.config.images.held_out)
         return coach.advise(coach.Figures(self.plan, self.ticks, self.checks, self.measurements, photos))
 
     @property

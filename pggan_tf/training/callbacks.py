@@ -388,7 +388,9 @@ class ProgressDisplay(Callback):
         text = f"{run.images_seen:,} images{alpha}"
         if run.speed:
             text += f" {run.speed:.0f} img/s"
-        text += f" D {stats['loss_d']:.3f} G {stats['loss_g']:.3f}"
+        for name, loss in (("D", stats["loss_d"]), ("G", stats["loss_g"])):
+            # 0: no such network is trained; NaN: all steps were skipped.
+            text += f" {name} {loss:.3f}" if loss and np.isfinite(loss) else ""
         if run.speed:  # known after the second call of the graph, because the first one traces it
             left = (phase.end - run.images_seen) / run.speed
             text += f" phase {_format_time(left)} run {_format_time(run.seconds_left())} left"

@@ -124,7 +124,8 @@ class Coach(Callback):
 
     def _tell(self, run) -> None:
         history = records.read_history(run.folder / STATS)
-        figures = coach.Figures(run.plan, history.ticks, history.checks, history.measured, len(run.shards))
+        photos = pipeline.train_count(len(run.shards), run.config.images.held_out)
+        figures = coach.Figures(run.plan, history.ticks, history.checks, history.measured, photos)
         for advice in coach.advise(figures):
             if advice.illness not in self.told:
                 self.told.add(advice.illness)

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pggan_tf import schedule
-from pggan_tf.config import Plan, recipes
-from pggan_tf.config.schema import DEFAULTS
+from pggan_tf.config import Plan
 from pggan_tf.errors import Stopped, shell_path
-from pggan_tf.runs import checkpoint
-from pggan_tf.runs.folder import CONFIG
+from pggan_tf.report import coach
+from pggan_tf.runs import checkpoint, records
+from pggan_tf.runs.folder import CONFIG, STATS
 from pggan_tf.training.gan import COUNTS_BY_NETWORK
 
 SKIPS_IN_A_ROW = 20
@@ -142,15 +142,16 @@ def suggest_smaller_steps(plan: Plan, phase: schedule.Phase, half: bool) -> str:
         phase: the phase that was being trained.
         half: whether the run computes in bfloat16 or float16.
     """
-    table = recipes.RECIPES.get(plan.config.recipe, {}).get("learning_rate") or DEFAULTS["learning_rate"]
-    usual, rate = schedule.lookup(table, phase.resolution), phase.learning_rate
-    return f"--learning-rate {usual if usual < rate else rate / 4:g}" + (" --precision float32" if half else "")
+    return f"--learning-rate {coach.suggest_rate(plan, phase.resolution, phase.learning_rate):g}" + (
+        " --precision float32" if half else ""
+    )
 
 
 def suggest_restart(folder: Path, options: str) -> str:
     """Return sentences for the user on how to start a new run with other options.
 
-    The new run starts from the last good checkpoint, if the old run got beyond its first one.
+    The new run starts from the last good checkpoint, if the old run got beyond its first one, and
+    its logits had not grown without bound by then.
 
     Args:
         folder: folder of the old run.
@@ -161,4 +162,9 @@ def suggest_restart(folder: Path, options: str) -> str:
     if last is None or last == checkpoint.path_for(folder, 0):
         begun = f"The last good checkpoint is {last}, of the beginning. " if last else ""
         return f"{begun}Start again with: --config {config} {options}"
+    ticks = records.read_history(folder / STATS).ticks
+    until = [tick for tick in ticks if tick["images"] <= checkpoint.parse_images(last)]
+    logits = [abs(tick.get(name) or 0.0) for tick in until for name in ("logit_real", "logit_fake")]
+    if max(logits, default=0.0) > coach.LARGEST_LOGIT:
+        return f"Its logits had grown to {max(logits):.2g}, so that no checkpoint is worth going on with. Start again with: --config {config} {options}"
     return f"The last good checkpoint is {last}. Start from it with: --config {config} --init-from {run} {options}"

@@ -24,7 +24,6 @@ from pggan_tf.runs.folder import BEST, BEST_GENERATOR, STATS, write_json
 from pggan_tf.training.callbacks import CHECKED_INPUTS, GRID_CALIBRATION_INPUTS, Callback
 
 FIRST_SEED = 1 << 21  # first seed of the measured images; the seeds of grids are smaller
-SMALLEST = 8  # pixels of the shorter side; smaller images contain less than a patch and are not measured
 
 
 class MetricCallback(Callback):
@@ -53,7 +52,7 @@ class MetricCallback(Callback):
 
     def _is_measured(self, resolution: int) -> bool:
         """Tell whether images of a resolution are large enough to be measured."""
-        return min(shapes.shape_at(resolution, self.plan.aspect)) >= SMALLEST
+        return min(shapes.shape_at(resolution, self.plan.aspect)) >= metrics.SMALLEST
 
     def _prepare(self, generator, shards, resolution: int) -> None:
         """Prepare for measuring a generator at a resolution: compute the data's statistics.
@@ -70,7 +69,8 @@ class MetricCallback(Callback):
                 self.truth = sets.read_originals(self.samples)
             count = self.images if self.truth.count is None else min(self.images, self.truth.count)
             if count < 2 and any(metrics.METRICS[name].takes != "pairs" for name in self.names):
-                raise UserError(f"{count} image is there to measure on. Give more photos, or a larger --held-out.")
+                more = ", or a larger --held-out" if self.plan.task.from_images else ""
+                raise UserError(f"{count} image{'s' * (count != 1)} to measure on. Give more photos{more}.")
             self.real = sets.collect_statistics(self.names, self.truth, 0, count, self.features, self.cache)
             self.resolution = resolution
 
@@ -101,7 +101,7 @@ class MetricCallback(Callback):
     def time_measurements(self, generator, shards, resolutions) -> dict[int, float]:
         """Compute the metrics once at each resolution, and return {resolution: seconds it took}.
 
-        Images below SMALLEST get 0 seconds. Afterwards the data's statistics are in the cache.
+        Images below metrics.SMALLEST get 0 seconds. Afterwards the data's statistics are in the cache.
 
         Args:
             generator: the generator, whose weights do not matter.
@@ -138,6 +138,8 @@ class MetricCallback(Callback):
 
         self.file = (run.folder / STATS).open("a", buffering=1)
         self.writer = tf.summary.create_file_writer(str(run.folder / "tensorboard"), filename_suffix=".metrics")
+        if not self._is_measured(run.plan.target_res):
+            run.log(f"no metrics: images of less than {metrics.SMALLEST} px are not measured")
         self.best = None
         if (run.folder / BEST).is_file():
             self.best = json.loads((run.folder / BEST).read_text())
@@ -179,7 +181,7 @@ class MetricCallback(Callback):
         text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         taken = time.perf_counter() - begun
         run.log(
-            f"{phase.name}: {text} ({self.real.images:,} images, not to be compared with figures of more; {taken:.0f} s)"
+            f"{phase.name}: {text} ({self.real.images:,} image{'s' * (self.real.images != 1)}, not to be compared with figures of more; {taken:.0f} s)"
         )
         if phase.resolution == run.config.networks.target_res and alpha == 1:
             try:

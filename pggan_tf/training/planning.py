@@ -270,8 +270,8 @@ def plan_for_minutes(
     available, least = 60 * minutes - fixed, 0.2 * 60 * minutes
     if available < least:
         raise UserError(
-            f"--minutes {minutes:g}: preparing and building {len(speeds)} phases takes {fixed / 60:.1f} minutes of it. "
-            "Give more minutes or a smaller --target-res."
+            f"--minutes {minutes:g}: preparing and building {len(speeds)} phase{'s' * (len(speeds) != 1)} takes {fixed / 60:.1f} minutes "
+            f"of it. Give more minutes{' or a smaller --target-res' if len(plan.resolutions) > 1 else ''}."
         )
     every: dict = {}
     if plan.config.running.snapshot_images is None and plan.config.running.snapshot_epochs is None:
